@@ -1,0 +1,2 @@
+//! The `lath` binary.
+fn main() {}

@@ -1,0 +1,58 @@
+use std::sync::Arc;
+
+use lath_feed::{NoNode, NodeQueries, Observed, ObservedReceiver};
+use lath_model::arn::Arn;
+use lath_store::Db;
+
+/// Whether AWS's limits hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// AWS's limits and quotas: what passes here passes there.
+    #[default]
+    Strict,
+    /// Limits are lifted, and what AWS cannot do is allowed.
+    Extended,
+}
+
+/// A region: the unit of failure. Every service of its control plane holds one.
+#[derive(Clone)]
+pub struct Cell {
+    /// Such as `us-east-1`.
+    pub region: String,
+    /// Twelve digits.
+    pub account: String,
+    /// Whether AWS's limits hold.
+    pub mode: Mode,
+    /// The state.
+    pub db: Db,
+    /// What nodes say is so.
+    pub observed: ObservedReceiver,
+    /// Questions to the node.
+    pub node: Arc<dyn NodeQueries>,
+}
+
+impl Cell {
+    /// A cell in memory with no node, for tests; the sender feeds it observations.
+    pub fn for_test() -> (Self, tokio::sync::watch::Sender<Arc<Observed>>) {
+        let (sender, observed) = tokio::sync::watch::channel(Arc::default());
+        let cell = Self {
+            region: "us-east-1".into(),
+            account: "123456789012".into(),
+            mode: Mode::Strict,
+            db: Db::in_memory(),
+            observed,
+            node: Arc::new(NoNode),
+        };
+        (cell, sender)
+    }
+
+    /// The ARN of a resource of this account and region.
+    pub fn arn(&self, service: &str, resource: impl Into<String>) -> String {
+        Arn::new(service, &self.region, &self.account, resource).to_string()
+    }
+
+    /// The region's availability zones: `a`, `b` and `c`.
+    pub fn availability_zones(&self) -> [String; 3] {
+        ["a", "b", "c"].map(|letter| format!("{}{letter}", self.region))
+    }
+}

@@ -1,0 +1,21 @@
+//! What every service of a region's control plane shares: the cell's identity and state, claims between
+//! resources, pages, idempotency, and the publisher of the feed.
+
+mod cell;
+mod claim;
+mod idempotency;
+mod page;
+mod publisher;
+mod reconciler;
+
+pub use cell::{Cell, Mode};
+pub use claim::{Claim, claims_on};
+pub use idempotency::{TokenUse, claim_token};
+pub use page::{BadToken, Page, paginate};
+pub use publisher::{Contribute, publish};
+pub use reconciler::run_reconciler;
+
+/// The record kinds that this crate keeps.
+pub fn kinds(kinds: lath_store::Kinds) -> lath_store::Kinds {
+    kinds.with::<Claim>().with::<idempotency::Token>()
+}

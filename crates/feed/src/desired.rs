@@ -1,0 +1,439 @@
+//! Desired state: what a node must make true.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+use lath_model::Timestamp;
+use lath_model::id::*;
+use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, Rule, TargetProtocol};
+use serde::{Deserialize, Serialize};
+
+/// All that a node must do. Self-contained: nothing else is needed to obey it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Grows with every change, never goes back: the store's revision.
+    pub version: u64,
+    /// Such as `us-east-1`.
+    pub region: String,
+    /// Twelve digits.
+    pub account: String,
+    /// VPCs with all that is networking in them.
+    pub vpcs: BTreeMap<VpcId, Arc<Vpc>>,
+    /// Prefix lists that rules and routes refer to, Lattice's own included.
+    pub prefix_lists: BTreeMap<PrefixListId, Arc<PrefixList>>,
+    /// Security groups.
+    pub security_groups: BTreeMap<SecurityGroupId, Arc<SecurityGroup>>,
+    /// Instances that should exist, running or stopped. One that is absent should not exist.
+    pub instances: BTreeMap<InstanceId, Arc<Instance>>,
+    /// Lattice service networks.
+    pub service_networks: BTreeMap<ServiceNetworkId, Arc<ServiceNetwork>>,
+    /// Lattice services.
+    pub services: BTreeMap<ServiceId, Arc<Service>>,
+    /// Lattice target groups.
+    pub target_groups: BTreeMap<TargetGroupId, Arc<TargetGroup>>,
+}
+
+impl Snapshot {
+    /// Takes over the `Arc`s of items that are equal in `previous`, so that readers see by pointer what
+    /// did not change.
+    pub fn share_with(&mut self, previous: &Self) {
+        fn share<K: Ord, V: PartialEq>(new: &mut BTreeMap<K, Arc<V>>, old: &BTreeMap<K, Arc<V>>) {
+            for (key, value) in new {
+                if let Some(known) = old.get(key)
+                    && known == value
+                {
+                    *value = Arc::clone(known);
+                }
+            }
+        }
+        share(&mut self.vpcs, &previous.vpcs);
+        share(&mut self.prefix_lists, &previous.prefix_lists);
+        share(&mut self.security_groups, &previous.security_groups);
+        share(&mut self.instances, &previous.instances);
+        share(&mut self.service_networks, &previous.service_networks);
+        share(&mut self.services, &previous.services);
+        share(&mut self.target_groups, &previous.target_groups);
+    }
+}
+
+/// A VPC: an isolated network with its router.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Vpc {
+    /// Its id.
+    pub id: VpcId,
+    /// Who owns it.
+    pub owner: String,
+    /// Its IPv4 blocks, the primary one first.
+    pub cidrs: Vec<Ipv4Net>,
+    /// Whether the resolver at base+2 and 169.254.169.253 answers.
+    pub dns_support: bool,
+    /// Whether public host names are given out.
+    pub dns_hostnames: bool,
+    /// Its subnets.
+    pub subnets: BTreeMap<SubnetId, Subnet>,
+    /// Its route tables, the ones without subnets included.
+    pub route_tables: BTreeMap<RouteTableId, RouteTable>,
+    /// The attached internet gateway.
+    pub internet_gateway: Option<InternetGatewayId>,
+    /// Every interface in the VPC.
+    pub interfaces: BTreeMap<NetworkInterfaceId, Interface>,
+    /// The Lattice service network association.
+    pub lattice: Option<LatticeAssociation>,
+}
+
+/// A subnet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// Its id.
+    pub id: SubnetId,
+    /// Its block. The gateway is base+1.
+    pub cidr: Ipv4Net,
+    /// The table its packets use: its own, or the VPC's main one.
+    pub route_table: RouteTableId,
+    /// Such as `us-east-1a`.
+    pub availability_zone: String,
+}
+
+/// A route table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteTable {
+    /// Its id.
+    pub id: RouteTableId,
+    /// Its routes, the local ones included. Longest prefix wins.
+    pub routes: Vec<Route>,
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Where packets are bound.
+    pub destination: Ipv4Net,
+    /// Where they go.
+    pub target: RouteTarget,
+}
+
+/// A route's target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RouteTarget {
+    /// Inside the VPC.
+    Local,
+    /// The internet gateway: only for sources that have a public address.
+    InternetGateway(InternetGatewayId),
+    /// An interface that forwards (its source/destination check is off).
+    Interface(NetworkInterfaceId),
+    /// The target is gone: packets are dropped.
+    Blackhole,
+}
+
+/// An elastic network interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its id.
+    pub id: NetworkInterfaceId,
+    /// The subnet it is in.
+    pub subnet: SubnetId,
+    /// Such as `02:00:0a:00:01:0a`.
+    pub mac: String,
+    /// Its private addresses, the primary one first.
+    pub addresses: Vec<InterfaceAddress>,
+    /// The groups that guard it.
+    pub security_groups: BTreeSet<SecurityGroupId>,
+    /// Whether packets from or to other addresses are dropped.
+    pub source_dest_check: bool,
+    /// The instance it is attached to, and the device index there.
+    pub attachment: Option<(InstanceId, u32)>,
+}
+
+/// A private address and the public one mapped to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceAddress {
+    /// Inside the subnet.
+    pub private: Ipv4Addr,
+    /// Mapped by the internet gateway.
+    pub public: Option<Ipv4Addr>,
+}
+
+/// A VPC's association with a service network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatticeAssociation {
+    /// The association.
+    pub id: ServiceNetworkVpcAssociationId,
+    /// The network.
+    pub service_network: ServiceNetworkId,
+    /// Their inbound rules say who may reach the network from this VPC. None: everyone in it.
+    pub security_groups: BTreeSet<SecurityGroupId>,
+}
+
+/// A named list of blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefixList {
+    /// Its id.
+    pub id: PrefixListId,
+    /// Its name, such as `com.amazonaws.us-east-1.vpc-lattice`.
+    pub name: String,
+    /// Its blocks.
+    pub cidrs: BTreeSet<IpNet>,
+}
+
+/// A security group: stateful allow rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecurityGroup {
+    /// Its id.
+    pub id: SecurityGroupId,
+    /// The VPC it belongs to.
+    pub vpc: VpcId,
+    /// What may come in.
+    pub ingress: Vec<SecurityRule>,
+    /// What may go out.
+    pub egress: Vec<SecurityRule>,
+}
+
+/// One allow rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SecurityRule {
+    /// What it covers.
+    pub traffic: Traffic,
+    /// The other side.
+    pub peer: Peer,
+}
+
+/// Protocol and ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Traffic {
+    /// Everything.
+    All,
+    /// TCP to these ports, inclusive.
+    Tcp(u16, u16),
+    /// UDP to these ports, inclusive.
+    Udp(u16, u16),
+    /// ICMP of this type and code; `None` is any.
+    Icmp(Option<u8>, Option<u8>),
+    /// ICMPv6 of this type and code; `None` is any.
+    Icmpv6(Option<u8>, Option<u8>),
+    /// Any other IP protocol.
+    Protocol(u8),
+}
+
+/// The other side of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Peer {
+    /// A block.
+    Cidr(IpNet),
+    /// The members of a group.
+    Group(SecurityGroupId),
+    /// The blocks of a list.
+    PrefixList(PrefixListId),
+}
+
+/// An instance: processes with networks of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// Running, or stopped with its file system kept. Absence from the snapshot removes both.
+    pub power: Power,
+    /// Grows with each start and reboot; the node restarts the processes when it differs.
+    pub boot: u64,
+    /// What its root file system is a copy of.
+    pub root: RootSource,
+    /// Its host name, such as `ip-10-0-1-10.ec2.internal`.
+    pub hostname: String,
+    /// User data as given (decoded from base64).
+    pub user_data: Vec<u8>,
+    /// What the metadata service tells it.
+    pub metadata: InstanceMetadata,
+}
+
+/// Whether an instance's processes should live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Power {
+    /// Processes run.
+    On,
+    /// Processes do not run; files stay.
+    Off,
+}
+
+/// What an instance's root file system is a copy of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootSource {
+    /// The host's own root, less its secrets.
+    Host,
+    /// A directory that holds a root file system.
+    Directory(std::path::PathBuf),
+}
+
+/// What the metadata service tells an instance, beyond what its interfaces say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceMetadata {
+    /// The image it was launched from.
+    pub image: ImageId,
+    /// Such as `t3.medium`.
+    pub instance_type: String,
+    /// The reservation.
+    pub reservation: ReservationId,
+    /// Its place in the reservation.
+    pub launch_index: u32,
+    /// When it was launched.
+    pub launched_at: Timestamp,
+    /// The key pair's name and the public key in OpenSSH form.
+    pub key: Option<(String, String)>,
+    /// Such as `us-east-1a`.
+    pub availability_zone: String,
+    /// Its tags, where instance metadata tags are enabled.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Whether a session token is demanded (IMDSv2 only).
+    pub tokens_required: bool,
+    /// Whether the service answers at all.
+    pub enabled: bool,
+}
+
+/// A Lattice service network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceNetwork {
+    /// Its id.
+    pub id: ServiceNetworkId,
+    /// Its ARN.
+    pub arn: String,
+    /// Its name.
+    pub name: String,
+    /// Who may call.
+    pub auth: Auth,
+    /// The services associated with it.
+    pub services: BTreeSet<ServiceId>,
+    /// Where its access logs go.
+    pub access_logs: Vec<AccessLogDestination>,
+}
+
+/// A Lattice service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its id.
+    pub id: ServiceId,
+    /// Its ARN.
+    pub arn: String,
+    /// Its name.
+    pub name: String,
+    /// The generated name, such as `web-0123456789abcdef0.7d67968.vpc-lattice-svcs.us-east-1.on.aws`.
+    pub domain_name: String,
+    /// The user's own name for it.
+    pub custom_domain_name: Option<String>,
+    /// The link-local address (169.254.171.0/24) that its name answers, the same in every VPC.
+    pub address: Ipv4Addr,
+    /// Who may call.
+    pub auth: Auth,
+    /// How long a connection may be idle.
+    pub idle_timeout: Duration,
+    /// Its listeners.
+    pub listeners: BTreeMap<ListenerId, Listener>,
+    /// Where its access logs go.
+    pub access_logs: Vec<AccessLogDestination>,
+}
+
+/// Who may call a service or through a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Auth {
+    /// Everyone.
+    None,
+    /// Whom the policy allows; without one, nobody.
+    AwsIam {
+        /// The policy document.
+        policy: Option<String>,
+    },
+}
+
+/// Where access logs go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessLogDestination {
+    /// The subscription.
+    pub id: AccessLogSubscriptionId,
+    /// A log group's ARN, without a trailing `:*`.
+    pub destination_arn: String,
+}
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Its id.
+    pub id: ListenerId,
+    /// Its ARN.
+    pub arn: String,
+    /// Its protocol.
+    pub protocol: ListenerProtocol,
+    /// The port on the service's address.
+    pub port: u16,
+    /// Its rules by ascending priority, without the default one.
+    pub rules: Vec<Rule>,
+    /// The default rule's id.
+    pub default_rule: RuleId,
+    /// What is done when no rule matches.
+    pub default_action: Action,
+}
+
+/// A target group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetGroup {
+    /// Its id.
+    pub id: TargetGroupId,
+    /// Its ARN.
+    pub arn: String,
+    /// Its name.
+    pub name: String,
+    /// The VPC its targets are in.
+    pub vpc: VpcId,
+    /// How targets are spoken to.
+    pub protocol: TargetProtocol,
+    /// The HTTP version; `None` for TCP.
+    pub protocol_version: Option<ProtocolVersion>,
+    /// Health checks; `None` when disabled.
+    pub health_check: Option<HealthCheck>,
+    /// Whether any listener uses the group: checks run only then, as in AWS (state UNUSED otherwise).
+    pub in_use: bool,
+    /// Its targets.
+    pub targets: BTreeMap<TargetKey, Target>,
+}
+
+/// A target's identity in its group: what was registered.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TargetKey {
+    /// An address or an instance id.
+    pub id: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// A target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Where it is reached; `None` while its instance has no address.
+    pub address: Option<IpAddr>,
+    /// Set when it was deregistered: no new requests; the node finishes those in flight.
+    pub draining_since: Option<Timestamp>,
+}
+
+/// How targets are probed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// HTTP or HTTPS (TCP: connect only).
+    pub protocol: TargetProtocol,
+    /// HTTP1 or HTTP2.
+    pub protocol_version: ProtocolVersion,
+    /// `None`: the port on which the target receives traffic.
+    pub port: Option<u16>,
+    /// Path and query.
+    pub path: String,
+    /// Status codes that mean healthy: inclusive ranges.
+    pub matcher: Vec<(u16, u16)>,
+    /// Between the starts of two probes.
+    pub interval: Duration,
+    /// For one probe.
+    pub timeout: Duration,
+    /// Consecutive successes that make an unhealthy target healthy.
+    pub healthy_threshold: u32,
+    /// Consecutive failures that make a healthy target unhealthy.
+    pub unhealthy_threshold: u32,
+}

@@ -1,0 +1,103 @@
+//! Observed state: what a node says is so.
+
+use std::collections::BTreeMap;
+
+use lath_model::Timestamp;
+use lath_model::id::*;
+use serde::{Deserialize, Serialize};
+
+use crate::TargetKey;
+
+/// What is so. Absence means: not known yet, or not there.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The newest snapshot version that the node has begun to obey *and* whose network part it applied.
+    pub applied_version: u64,
+    /// VPCs: ready when the router, resolver and metadata service answer.
+    pub vpcs: BTreeMap<VpcId, Condition>,
+    /// Instances.
+    pub instances: BTreeMap<InstanceId, InstanceObserved>,
+    /// Service networks in VPCs: ready when every listener of every service is bound and its names are
+    /// served there.
+    pub vpc_associations: BTreeMap<ServiceNetworkVpcAssociationId, Condition>,
+    /// Services: ready when every listener is bound in every associated VPC.
+    pub services: BTreeMap<ServiceId, Condition>,
+    /// Target health, by group and target.
+    pub targets: BTreeMap<TargetGroupId, BTreeMap<TargetKey, TargetObserved>>,
+}
+
+/// Whether a thing works.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Condition {
+    /// It works, as of this snapshot version.
+    Ready {
+        /// The newest version in which the item was seen and made true.
+        version: u64,
+    },
+    /// It does not, for this reason. The node keeps trying.
+    Failed {
+        /// In words a user can act on.
+        reason: String,
+    },
+}
+
+/// An instance as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceObserved {
+    /// What it does.
+    pub state: InstancePhase,
+    /// The boot (see [`crate::Instance::boot`]) that this state belongs to.
+    pub boot: u64,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The phases of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InstancePhase {
+    /// Its network or processes are being made.
+    Starting,
+    /// Its first process runs.
+    Running,
+    /// Its processes are being ended.
+    Stopping,
+    /// No process of it lives; its files are kept.
+    Stopped,
+    /// It could not be started, or its first process ended by itself.
+    Failed {
+        /// In words a user can act on.
+        reason: String,
+    },
+}
+
+/// A target as the prober sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetObserved {
+    /// Its health.
+    pub health: TargetHealth,
+    /// Why, for an unhealthy one: `HealthCheckFailed` and detail.
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether requests are still in flight to a draining target.
+    pub in_flight: u64,
+}
+
+/// What probes say of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TargetHealth {
+    /// No probe has decided yet.
+    Initial,
+    /// Probes succeed.
+    Healthy,
+    /// Probes fail.
+    Unhealthy,
+    /// Health checks are off or not supported: it is used as it is.
+    Unavailable,
+    /// No listener uses its group.
+    Unused,
+    /// Deregistered, finishing what is in flight.
+    Draining,
+    /// Deregistered and nothing in flight any more, or the drain time is over.
+    Drained,
+}

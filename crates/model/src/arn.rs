@@ -1,0 +1,82 @@
+//! Amazon Resource Names: `arn:partition:service:region:account:resource`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A parsed ARN. The resource part keeps its inner `/` and `:`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Arn {
+    /// `aws` in Lath, always.
+    pub partition: String,
+    /// The service namespace, such as `vpc-lattice`.
+    pub service: String,
+    /// Empty for global resources.
+    pub region: String,
+    /// Twelve digits, or empty.
+    pub account: String,
+    /// What follows the fifth colon.
+    pub resource: String,
+}
+
+/// The text is not an ARN.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an ARN: it needs six parts separated by colons and must begin with arn:")]
+pub struct InvalidArn;
+
+impl Arn {
+    /// An ARN in the partition `aws`.
+    pub fn new(service: &str, region: &str, account: &str, resource: impl Into<String>) -> Self {
+        Self {
+            partition: "aws".into(),
+            service: service.into(),
+            region: region.into(),
+            account: account.into(),
+            resource: resource.into(),
+        }
+    }
+}
+
+impl fmt::Display for Arn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            partition,
+            service,
+            region,
+            account,
+            resource,
+        } = self;
+        write!(f, "arn:{partition}:{service}:{region}:{account}:{resource}")
+    }
+}
+
+impl FromStr for Arn {
+    type Err = InvalidArn;
+    fn from_str(text: &str) -> Result<Self, InvalidArn> {
+        let mut parts = text.splitn(6, ':');
+        let mut next = || parts.next().map(str::to_owned).ok_or(InvalidArn);
+        if next()? != "arn" {
+            return Err(InvalidArn);
+        }
+        Ok(Self {
+            partition: next()?,
+            service: next()?,
+            region: next()?,
+            account: next()?,
+            resource: next()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_and_print_agree() {
+        let text = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/x:*";
+        let arn: Arn = text.parse().unwrap();
+        assert_eq!(arn.resource, "log-group:/aws/x:*");
+        assert_eq!(arn.to_string(), text);
+        assert!("arn:aws:logs".parse::<Arn>().is_err());
+    }
+}

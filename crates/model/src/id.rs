@@ -1,0 +1,178 @@
+//! Distinct types for each kind of resource id.
+//!
+//! An id is `<prefix>-` and 8 or 17 characters of `[0-9a-z]` (AWS's older and newer lengths). Lath
+//! generates 17 hexadecimal characters that begin with `0`, as AWS does.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+/// The text is not an id of the wanted kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not an id of the form {prefix}-xxxxxxxxxxxxxxxxx")]
+pub struct InvalidId {
+    /// The prefix that the kind demands.
+    pub prefix: &'static str,
+    /// What was given.
+    pub text: String,
+}
+
+/// The random part of a new id: `0` and 16 hexadecimal digits.
+pub fn random_suffix() -> String {
+    format!("0{:016x}", rand::rng().random::<u64>())
+}
+
+fn well_formed(prefix: &str, text: &str) -> bool {
+    text.strip_prefix(prefix)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .is_some_and(|tail| {
+            matches!(tail.len(), 8 | 17)
+                && tail
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        })
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(std::sync::Arc<str>);
+
+        impl $name {
+            /// The text before the hyphen.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new random id.
+            pub fn random() -> Self {
+                Self(format!("{}-{}", $prefix, random_suffix()).into())
+            }
+
+            /// The whole id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                if well_formed($prefix, text) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(InvalidId { prefix: $prefix, text: text.chars().take(64).collect() })
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0.to_string()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A virtual private cloud.
+    VpcId = "vpc";
+    /// A subnet of a VPC.
+    SubnetId = "subnet";
+    /// A VPC route table.
+    RouteTableId = "rtb";
+    /// A route table's association with a subnet, or with its VPC as the main one.
+    RouteTableAssociationId = "rtbassoc";
+    /// An internet gateway.
+    InternetGatewayId = "igw";
+    /// A security group.
+    SecurityGroupId = "sg";
+    /// One rule of a security group.
+    SecurityGroupRuleId = "sgr";
+    /// A managed prefix list.
+    PrefixListId = "pl";
+    /// An instance.
+    InstanceId = "i";
+    /// A reservation: what one RunInstances call launched.
+    ReservationId = "r";
+    /// An elastic network interface.
+    NetworkInterfaceId = "eni";
+    /// An interface's attachment to an instance.
+    AttachmentId = "eni-attach";
+    /// A machine image.
+    ImageId = "ami";
+    /// A key pair.
+    KeyPairId = "key";
+    /// An elastic address.
+    AllocationId = "eipalloc";
+    /// An elastic address's association.
+    AssociationId = "eipassoc";
+    /// A volume.
+    VolumeId = "vol";
+    /// A set of DHCP options.
+    DhcpOptionsId = "dopt";
+    /// A network access control list.
+    NetworkAclId = "acl";
+    /// A Lattice service network.
+    ServiceNetworkId = "sn";
+    /// A Lattice service.
+    ServiceId = "svc";
+    /// A Lattice listener.
+    ListenerId = "listener";
+    /// A Lattice rule.
+    RuleId = "rule";
+    /// A Lattice target group.
+    TargetGroupId = "tg";
+    /// A service network's association with a VPC.
+    ServiceNetworkVpcAssociationId = "snva";
+    /// A service network's association with a service.
+    ServiceNetworkServiceAssociationId = "snsa";
+    /// A Lattice access log subscription.
+    AccessLogSubscriptionId = "als";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_ids_parse_back() {
+        let id = VpcId::random();
+        assert_eq!(id.as_str().parse::<VpcId>().unwrap(), id);
+    }
+
+    #[test]
+    fn foreign_text_is_refused() {
+        for text in [
+            "",
+            "vpc",
+            "vpc-",
+            "vpc-123",
+            "vpc-0123456789ABCDEF0",
+            "sg-0123456789abcdef0",
+        ] {
+            assert!(text.parse::<VpcId>().is_err(), "{text:?}");
+        }
+    }
+}

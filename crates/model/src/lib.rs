@@ -1,0 +1,19 @@
+//! Values that are valid once built: resource ids, ARNs, timestamps, and the plain data that rule
+//! matching and the feed share.
+//!
+//! This crate knows no runtime, clock, socket or file. Parse at the door with [`std::str::FromStr`];
+//! never re-check inside.
+//!
+//! ```
+//! use lath_model::id::VpcId;
+//! let id: VpcId = "vpc-0123456789abcdef0".parse().unwrap();
+//! assert_eq!(id.as_str(), "vpc-0123456789abcdef0");
+//! assert!("subnet-1".parse::<VpcId>().is_err());
+//! ```
+
+pub mod arn;
+pub mod id;
+pub mod lattice;
+mod timestamp;
+
+pub use timestamp::Timestamp;

@@ -1,0 +1,147 @@
+//! Operations, who calls them and who handles them.
+
+use std::future::Future;
+use std::net::IpAddr;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::ApiError;
+
+/// A request is a value; its fields are the operation's input.
+pub trait Operation: DeserializeOwned + Send + 'static {
+    /// AWS's name of it, such as `CreateService`.
+    const NAME: &'static str;
+    /// REST services only: method, path template, success status.
+    const ROUTE: Option<Route> = None;
+    /// What it answers. `DeserializeOwned` lets the model-oracle test ask the type for its members.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+
+    /// The second pass after decoding: lengths, ranges and patterns. Reports every problem.
+    fn validate(&self, _problems: &mut Problems) {}
+}
+
+/// Where a REST operation lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
+    pub method: &'static str,
+    /// A template such as `/services/{serviceIdentifier}`. Labels are named for their members.
+    pub path: &'static str,
+    /// The status of a success.
+    pub status: u16,
+}
+
+impl Route {
+    /// A GET.
+    pub const fn get(path: &'static str, status: u16) -> Self {
+        Self {
+            method: "GET",
+            path,
+            status,
+        }
+    }
+    /// A POST.
+    pub const fn post(path: &'static str, status: u16) -> Self {
+        Self {
+            method: "POST",
+            path,
+            status,
+        }
+    }
+    /// A PUT.
+    pub const fn put(path: &'static str, status: u16) -> Self {
+        Self {
+            method: "PUT",
+            path,
+            status,
+        }
+    }
+    /// A PATCH.
+    pub const fn patch(path: &'static str, status: u16) -> Self {
+        Self {
+            method: "PATCH",
+            path,
+            status,
+        }
+    }
+    /// A DELETE.
+    pub const fn delete(path: &'static str, status: u16) -> Self {
+        Self {
+            method: "DELETE",
+            path,
+            status,
+        }
+    }
+}
+
+/// What an operation means.
+pub trait Handle<Op: Operation>: Send + Sync + 'static {
+    /// Does it.
+    fn handle(
+        &self,
+        caller: &Caller,
+        op: Op,
+    ) -> impl Future<Output = Result<Op::Output, ApiError>> + Send;
+}
+
+/// Who calls, as the signature proved.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The account that the key belongs to.
+    pub account: String,
+    /// The region of the credential scope.
+    pub region: String,
+    /// The signing name of the credential scope, such as `ec2`.
+    pub service: String,
+    /// Who.
+    pub principal: Principal,
+    /// The access key's id.
+    pub access_key_id: String,
+    /// The request's id, as the caller is told.
+    pub request_id: String,
+    /// Where the request came from.
+    pub source_ip: Option<IpAddr>,
+}
+
+/// A principal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// Such as `arn:aws:iam::123456789012:root`.
+    pub arn: String,
+    /// Such as the account id, `AIDA...` or `AROA...:session`.
+    pub user_id: String,
+}
+
+/// One thing wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The member's path, such as `action.forward.targetGroups.1.weight`.
+    pub member: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// All that is wrong with a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Adds one.
+    pub fn add(&mut self, member: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem {
+            member: member.into(),
+            message: message.into(),
+        });
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The problems, in the order they were found.
+    pub fn into_vec(self) -> Vec<Problem> {
+        self.0
+    }
+}
