@@ -183,6 +183,9 @@ pub struct PrefixList {
 pub struct SecurityGroup {
     /// Its id.
     pub id: SecurityGroupId,
+    /// Its name, unique in its VPC: what the metadata service lists.
+    #[serde(default)]
+    pub name: String,
     /// The VPC it belongs to.
     pub vpc: VpcId,
     /// What may come in.
