@@ -4,6 +4,7 @@
 //! [`Db::write`] to change. A write returns after its changes are durable and the published view holds
 //! them.
 
+mod api_error;
 mod db;
 
 pub use db::{Db, Kinds, Record, StoreError, Tx, View};
