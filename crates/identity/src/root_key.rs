@@ -1,0 +1,219 @@
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use serde::{Deserialize, Serialize};
+
+use crate::Secret;
+
+/// The file in the data directory.
+const FILE: &str = "root-key.json";
+/// A key file is some 150 bytes; more is not one of ours.
+const MAX_FILE: u64 = 64 * 1024;
+/// RFC 4648's base32 alphabet, of which AWS makes key ids.
+const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// The account's root access key. It may do everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct RootKey {
+    /// `AKIA` and 16 characters of base32.
+    pub access_key_id: String,
+    /// 40 characters.
+    pub secret_access_key: Secret,
+}
+
+/// The key file cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The system refused.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// Such as `read`.
+        action: &'static str,
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error("{path} does not hold an access key; remove it to get a new one")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system gives no random bytes.
+    #[error("the system's random source failed")]
+    Random(#[source] rand::rand_core::OsError),
+}
+
+impl RootKey {
+    /// The key in the data directory `dir`; at the first start, a new one. The file has mode 0600 and is
+    /// complete and durable before this returns; of two processes that create it at once, both get the
+    /// same key.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the file is not readable, not writable or not a key.
+    pub fn load_or_create(dir: &Path) -> Result<Self, KeyError> {
+        let path = dir.join(FILE);
+        if let Some(known) = load(&path)? {
+            return Ok(known);
+        }
+        let key = Self::random()?;
+        match store(dir, &path, &key) {
+            Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                load(&path)?.ok_or(KeyError::Malformed { path })
+            }
+            stored => stored.map(|()| key),
+        }
+    }
+
+    /// A new random key that is stored nowhere.
+    ///
+    /// # Errors
+    /// [`KeyError::Random`] when the system gives no random bytes.
+    pub fn random() -> Result<Self, KeyError> {
+        let mut id = [0; 16];
+        let mut secret = [0; 30];
+        OsRng.try_fill_bytes(&mut id).map_err(KeyError::Random)?;
+        OsRng
+            .try_fill_bytes(&mut secret)
+            .map_err(KeyError::Random)?;
+        let id = id
+            .iter()
+            .map(|byte| char::from(BASE32[usize::from(byte % 32)]));
+        Ok(Self {
+            access_key_id: format!("AKIA{}", id.collect::<String>()),
+            secret_access_key: Secret::new(STANDARD.encode(secret)),
+        })
+    }
+
+    fn is_well_formed(&self) -> bool {
+        let id = self.access_key_id.as_bytes();
+        id.len() == 20
+            && id.iter().all(u8::is_ascii_alphanumeric)
+            && self.secret_access_key.expose().len() == 40
+    }
+}
+
+fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> KeyError + 'a {
+    move |source| KeyError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn load(path: &Path) -> Result<Option<RootKey>, KeyError> {
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", path)(error)),
+    };
+    if !meta.is_file() || meta.len() > MAX_FILE {
+        return Err(KeyError::Malformed { path: path.into() });
+    }
+    close_to_others(path, &meta)?;
+    let text = fs::read(path).map_err(failed("read", path))?;
+    serde_json::from_slice(&text)
+        .ok()
+        .filter(RootKey::is_well_formed)
+        .map(Some)
+        .ok_or_else(|| KeyError::Malformed { path: path.into() })
+}
+
+/// A copy or a backup may have opened the file to others.
+fn close_to_others(path: &Path, meta: &fs::Metadata) -> Result<(), KeyError> {
+    if meta.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    tracing::warn!(path = %path.display(), "the root key was readable by others; its mode is now 0600");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed("protect", path))
+}
+
+/// Writes beside, syncs, and links into place: a link, unlike a rename, never replaces a key that another
+/// process made meanwhile.
+fn store(dir: &Path, path: &Path, key: &RootKey) -> Result<(), KeyError> {
+    fs::create_dir_all(dir).map_err(failed("create", dir))?;
+    let beside = dir.join(format!(".{FILE}.{}", std::process::id()));
+    // A leftover of a process that died here and had our id.
+    drop(fs::remove_file(&beside));
+    let linked = write_synced(&beside, key)
+        .and_then(|()| fs::hard_link(&beside, path).map_err(failed("create", path)));
+    fs::remove_file(&beside).map_err(failed("remove", &beside))?;
+    linked?;
+    let handle = fs::File::open(dir).map_err(failed("open", dir))?;
+    handle.sync_all().map_err(failed("sync", dir))
+}
+
+fn write_synced(path: &Path, key: &RootKey) -> Result<(), KeyError> {
+    let text = serde_json::to_vec_pretty(key).expect("two strings always serialise");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed("create", path))?;
+    file.write_all(&text).map_err(failed("write", path))?;
+    file.sync_all().map_err(failed("sync", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_start_makes_a_key_and_later_ones_find_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = RootKey::load_or_create(dir.path()).unwrap();
+        assert!(key.is_well_formed(), "{key:?}");
+        assert!(key.access_key_id.starts_with("AKIA"));
+        let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+        assert_eq!(RootKey::load_or_create(dir.path()).unwrap(), key);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn racing_starts_agree_on_one_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let winner = RootKey::load_or_create(dir.path()).unwrap();
+        let other = RootKey::random().unwrap();
+        let lost = store(dir.path(), &dir.path().join(FILE), &other).unwrap_err();
+        assert!(
+            matches!(lost, KeyError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists)
+        );
+        assert_eq!(RootKey::load_or_create(dir.path()).unwrap(), winner);
+    }
+
+    #[test]
+    fn a_key_open_to_others_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        RootKey::load_or_create(dir.path()).unwrap();
+        let path = dir.path().join(FILE);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        RootKey::load_or_create(dir.path()).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_is_refused() {
+        let short = r#"{"AccessKeyId":"AKIA","SecretAccessKey":"x"}"#;
+        for text in ["", "{}", "[]", short] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(FILE), text).unwrap();
+            let refused = RootKey::load_or_create(dir.path());
+            assert!(
+                matches!(refused, Err(KeyError::Malformed { .. })),
+                "{text:?}"
+            );
+        }
+    }
+}
