@@ -67,6 +67,13 @@ impl View {
         Arc::clone(any).downcast().ok()
     }
 
+    /// Whether a record of this kind and id exists, for callers that do not know the kind's type.
+    pub fn contains(&self, kind: &str, id: &str) -> bool {
+        self.tables
+            .get(kind)
+            .is_some_and(|table| table.contains_key(id))
+    }
+
     /// Every record of the kind, by ascending id.
     pub fn list<R: Record>(&self) -> impl Iterator<Item = Arc<R>> + '_ {
         self.range::<R>("")
