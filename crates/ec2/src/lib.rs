@@ -1,1 +1,65 @@
-//! lath-ec2.
+//! EC2: networks and instances, in AWS's terms.
+//!
+//! [`Ec2`] holds a region's cell and handles every operation that [`service`] registers. State lives in
+//! [`records`]; [`contribute`] turns it into the part of the feed that nodes obey, and [`reconcile`]
+//! takes over what nodes observe. This crate knows no socket, kernel or Lattice: what another service
+//! holds, it learns from claims ([`lath_control::claims_on`]).
+
+pub mod errors;
+pub mod feed;
+mod networks;
+pub mod records;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lath_control::{Cell, run_reconciler};
+use lath_store::Kinds;
+use lath_wire::{Protocol, Service, ServiceInfo};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use feed::contribute;
+
+/// The service of one region.
+#[derive(Clone)]
+pub struct Ec2 {
+    /// The region.
+    pub cell: Cell,
+}
+
+/// What identifies EC2 on the wire.
+pub const INFO: ServiceInfo = ServiceInfo {
+    signing_name: "ec2",
+    model: "ec2",
+    version: "2016-11-15",
+    xmlns: "http://ec2.amazonaws.com/doc/2016-11-15/",
+    target_prefix: "",
+    protocols: &[Protocol::Ec2Query],
+};
+
+/// The operations, and who handles them.
+pub fn service(app: &Arc<Ec2>) -> Service {
+    let service = Service::new(INFO);
+    networks::register(service, app)
+}
+
+/// The record kinds that this crate keeps.
+pub fn kinds(kinds: Kinds) -> Kinds {
+    records::network_kinds(kinds)
+}
+
+/// How often reconcilers look again when nothing woke them.
+const PERIOD: Duration = Duration::from_secs(30);
+
+/// Starts what turns observations into states, until `stop`.
+pub fn spawn_reconcilers(app: &Arc<Ec2>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+    let networks = Arc::clone(app);
+    tasks.spawn(run_reconciler(
+        app.cell.clone(),
+        "ec2.networks",
+        PERIOD,
+        stop.clone(),
+        move || networks::reconcile(Arc::clone(&networks)),
+    ));
+}

@@ -1,0 +1,208 @@
+//! Network interfaces: what instances and others need of them.
+
+use std::net::Ipv4Addr;
+
+use lath_control::Cell;
+use lath_model::id::{SecurityGroupId, SubnetId};
+use lath_store::Tx;
+use lath_wire::ApiError;
+
+use crate::errors::{client, invalid_value};
+use crate::networks::public_pool;
+use crate::records::{
+    Address, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Subnet,
+};
+
+/// What a new interface should be.
+#[derive(Debug, Clone)]
+pub struct NewInterface {
+    /// Where.
+    pub subnet: SubnetId,
+    /// The groups that guard it. None: the VPC's default group.
+    pub groups: Vec<SecurityGroupId>,
+    /// The primary private address. `None`: the first free one.
+    pub private_ip: Option<Ipv4Addr>,
+    /// Whether it gets a public address. `None`: as the subnet says.
+    pub public: Option<bool>,
+    /// What it is for.
+    pub description: String,
+}
+
+/// Makes the primary interface of a new instance and writes it. It is not attached yet: set
+/// [`NetworkInterface::attachment`] and put it back in the same transaction.
+///
+/// # Errors
+/// `InvalidSubnetID.NotFound`, `InvalidGroup.NotFound`, `InvalidIPAddress.InUse`,
+/// `InvalidParameterValue` for an address outside the subnet, `InsufficientFreeAddressesInSubnet`.
+pub fn create_primary(
+    tx: &mut Tx,
+    cell: &Cell,
+    new: NewInterface,
+) -> Result<NetworkInterface, ApiError> {
+    let subnet = tx.get::<Subnet>(new.subnet.as_str()).ok_or_else(|| {
+        client(
+            "InvalidSubnetID.NotFound",
+            format!("The subnet ID '{}' does not exist", new.subnet),
+        )
+    })?;
+    let groups = checked_groups(tx, &subnet, new.groups)?;
+    let private = private_address(tx, &subnet, new.private_ip)?;
+    let public = if new.public.unwrap_or(subnet.map_public_ip_on_launch) {
+        Some(auto_public(tx)?)
+    } else {
+        None
+    };
+    let interface = NetworkInterface {
+        id: lath_model::id::NetworkInterfaceId::random(),
+        vpc: subnet.vpc.clone(),
+        subnet: subnet.id.clone(),
+        availability_zone: subnet.availability_zone.clone(),
+        owner: cell.account.clone(),
+        description: new.description,
+        mac: mac_of(private),
+        addresses: vec![PrivateAddress { private, public }],
+        groups,
+        source_dest_check: true,
+        attachment: None,
+    };
+    tx.put(interface.clone());
+    Ok(interface)
+}
+
+/// Deletes an interface with its tags; elastic addresses on it become free.
+pub fn release(tx: &mut Tx, interface: &NetworkInterface) {
+    for address in &interface.addresses {
+        if let Some((allocation, _)) = address.public.as_ref().and_then(|it| it.elastic.as_ref()) {
+            tx.update::<Address>(allocation.as_str(), |elastic| elastic.association = None);
+        }
+    }
+    tx.delete::<crate::records::ResourceTags>(interface.id.as_str());
+    tx.delete::<NetworkInterface>(interface.id.as_str());
+}
+
+/// A public address of its own for an interface, given back when the interface or its owner goes.
+///
+/// # Errors
+/// `AddressLimitExceeded` when none is free.
+pub fn auto_public(tx: &Tx) -> Result<PublicAddress, ApiError> {
+    let ip = public_pool::take(tx.view()).ok_or_else(|| {
+        client(
+            "AddressLimitExceeded",
+            "The maximum number of addresses has been reached.",
+        )
+    })?;
+    Ok(PublicAddress { ip, elastic: None })
+}
+
+/// How many addresses of a subnet are free.
+pub(crate) fn free_addresses(view: &lath_store::View, subnet: &Subnet) -> usize {
+    let total = 1_usize << (32 - u32::from(subnet.cidr.prefix_len()));
+    total
+        .saturating_sub(5)
+        .saturating_sub(taken(view, subnet).len())
+}
+
+fn taken(view: &lath_store::View, subnet: &Subnet) -> std::collections::HashSet<Ipv4Addr> {
+    view.list::<NetworkInterface>()
+        .filter(|interface| interface.subnet == subnet.id)
+        .flat_map(|interface| {
+            interface
+                .addresses
+                .iter()
+                .map(|address| address.private)
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The wanted address if it is free, else the first free one. The first four and the last of a subnet
+/// are AWS's (<https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>).
+pub(crate) fn private_address(
+    tx: &Tx,
+    subnet: &Subnet,
+    wanted: Option<Ipv4Addr>,
+) -> Result<Ipv4Addr, ApiError> {
+    let taken = taken(tx.view(), subnet);
+    let Some(wanted) = wanted else {
+        return usable(subnet)
+            .find(|ip| !taken.contains(ip))
+            .ok_or_else(|| no_address(subnet));
+    };
+    if !usable(subnet).contains(wanted) {
+        return Err(invalid_value(format!(
+            "Address {wanted} does not fall within the subnet's address range"
+        )));
+    }
+    if taken.contains(&wanted) {
+        return Err(client("InvalidIPAddress.InUse", "Address is in use."));
+    }
+    Ok(wanted)
+}
+
+fn no_address(subnet: &Subnet) -> ApiError {
+    client(
+        "InsufficientFreeAddressesInSubnet",
+        format!(
+            "There are not enough free addresses in subnet '{}' to satisfy the requested number of instances.",
+            subnet.id
+        ),
+    )
+}
+
+struct Usable(u32, u32);
+
+impl Usable {
+    fn contains(&self, ip: Ipv4Addr) -> bool {
+        (self.0..self.1).contains(&u32::from(ip))
+    }
+}
+
+impl Iterator for Usable {
+    type Item = Ipv4Addr;
+    fn next(&mut self) -> Option<Ipv4Addr> {
+        let ip = (self.0 < self.1).then(|| Ipv4Addr::from(self.0))?;
+        self.0 += 1;
+        Some(ip)
+    }
+}
+
+fn usable(subnet: &Subnet) -> Usable {
+    Usable(
+        u32::from(subnet.cidr.network()).saturating_add(4),
+        u32::from(subnet.cidr.broadcast()),
+    )
+}
+
+/// Locally administered, and unique in a VPC because addresses are.
+fn mac_of(ip: Ipv4Addr) -> String {
+    let [a, b, c, d] = ip.octets();
+    format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
+/// The groups, all of the subnet's VPC; its default group when none is named.
+pub(crate) fn checked_groups(
+    tx: &Tx,
+    subnet: &Subnet,
+    groups: Vec<SecurityGroupId>,
+) -> Result<Vec<SecurityGroupId>, ApiError> {
+    if groups.is_empty() {
+        return Ok(tx
+            .list::<SecurityGroup>()
+            .filter(|group| group.vpc == subnet.vpc && group.is_default())
+            .map(|group| group.id.clone())
+            .collect());
+    }
+    for id in &groups {
+        let known = tx.get::<SecurityGroup>(id.as_str());
+        if known.is_none_or(|group| group.vpc != subnet.vpc) {
+            return Err(client(
+                "InvalidGroup.NotFound",
+                format!(
+                    "The security group '{id}' does not exist in VPC '{}'",
+                    subnet.vpc
+                ),
+            ));
+        }
+    }
+    Ok(groups)
+}

@@ -1,0 +1,56 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lath_feed::{Condition, Observed};
+use lath_model::id::VpcId;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use crate::Ec2;
+use crate::records::{Subnet, Vpc};
+
+/// Whether the VPC works, or worked before.
+pub(crate) fn vpc_available(vpc: &Vpc, observed: &Observed) -> bool {
+    vpc.available || matches!(observed.vpcs.get(&vpc.id), Some(Condition::Ready { .. }))
+}
+
+/// Whether a node has the subnet, or had it before.
+pub(crate) fn subnet_available(subnet: &Subnet, vpcs: &BTreeMap<VpcId, Condition>) -> bool {
+    let seen = |condition: &Condition| matches!(condition, Condition::Ready { version } if *version > subnet.created_after);
+    subnet.available || vpcs.get(&subnet.vpc).is_some_and(seen)
+}
+
+/// Writes down which VPCs and subnets were seen to work.
+pub(crate) async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
+    let observed = Arc::clone(&app.cell.observed.borrow());
+    let (vpcs, subnets) = newly_available(&app.cell.db.view(), &observed);
+    if vpcs.is_empty() && subnets.is_empty() {
+        return Ok(());
+    }
+    app.cell
+        .db
+        .write(move |tx: &mut Tx| {
+            for id in &vpcs {
+                tx.update::<Vpc>(id, |vpc| vpc.available = true);
+            }
+            for id in &subnets {
+                tx.update::<Subnet>(id, |subnet| subnet.available = true);
+            }
+            Ok(())
+        })
+        .await
+}
+
+fn newly_available(view: &View, observed: &Observed) -> (Vec<String>, Vec<String>) {
+    let vpcs = view
+        .list::<Vpc>()
+        .filter(|vpc| !vpc.available && vpc_available(vpc, observed))
+        .map(|vpc| vpc.id.to_string())
+        .collect();
+    let subnets = view
+        .list::<Subnet>()
+        .filter(|subnet| !subnet.available && subnet_available(subnet, &observed.vpcs))
+        .map(|subnet| subnet.id.to_string())
+        .collect();
+    (vpcs, subnets)
+}

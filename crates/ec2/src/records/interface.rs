@@ -1,0 +1,91 @@
+use std::net::Ipv4Addr;
+
+use lath_model::Timestamp;
+use lath_model::id::{
+    AllocationId, AssociationId, AttachmentId, InstanceId, NetworkInterfaceId, SecurityGroupId,
+    SubnetId, VpcId,
+};
+use lath_store::Record;
+use serde::{Deserialize, Serialize};
+
+/// An elastic network interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkInterface {
+    /// Its id.
+    pub id: NetworkInterfaceId,
+    /// The VPC it is in.
+    pub vpc: VpcId,
+    /// The subnet it is in.
+    pub subnet: SubnetId,
+    /// Such as `us-east-1a`.
+    pub availability_zone: String,
+    /// The account.
+    pub owner: String,
+    /// What it is for.
+    pub description: String,
+    /// Such as `02:00:0a:00:01:0a`: unique in the VPC.
+    pub mac: String,
+    /// Its private addresses, the primary one first. Never empty.
+    pub addresses: Vec<PrivateAddress>,
+    /// The groups that guard it.
+    pub groups: Vec<SecurityGroupId>,
+    /// Whether packets from or to other addresses are dropped.
+    pub source_dest_check: bool,
+    /// The instance it is attached to.
+    pub attachment: Option<Attachment>,
+}
+
+/// A private address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivateAddress {
+    /// Inside the subnet.
+    pub private: Ipv4Addr,
+    /// The public address mapped to it.
+    pub public: Option<PublicAddress>,
+}
+
+/// A public address as an interface has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicAddress {
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// The elastic address and its association; `None` for one that was given at launch and is lost when
+    /// the instance stops.
+    pub elastic: Option<(AllocationId, AssociationId)>,
+}
+
+/// An interface's attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Its id.
+    pub id: AttachmentId,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The place there; 0 is the primary interface.
+    pub device_index: u32,
+    /// Whether the interface goes with the instance.
+    pub delete_on_termination: bool,
+    /// Since when.
+    pub attached_at: Timestamp,
+}
+
+impl NetworkInterface {
+    /// The primary private address.
+    pub fn primary_ip(&self) -> Ipv4Addr {
+        self.addresses
+            .first()
+            .map_or(Ipv4Addr::UNSPECIFIED, |address| address.private)
+    }
+
+    /// The public address of the primary private one.
+    pub fn public_ip(&self) -> Option<Ipv4Addr> {
+        Some(self.addresses.first()?.public.as_ref()?.ip)
+    }
+}
+
+impl Record for NetworkInterface {
+    const KIND: &'static str = "ec2.network-interface";
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+}

@@ -1,0 +1,36 @@
+use ipnet::Ipv4Net;
+use lath_model::id::{SubnetId, VpcId};
+use lath_store::Record;
+use serde::{Deserialize, Serialize};
+
+/// A subnet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// Its id.
+    pub id: SubnetId,
+    /// The VPC it is in.
+    pub vpc: VpcId,
+    /// The account.
+    pub owner: String,
+    /// Its block: /16 to /28, inside a block of the VPC.
+    pub cidr: Ipv4Net,
+    /// Such as `us-east-1a`.
+    pub availability_zone: String,
+    /// Whether it is the zone's default subnet in the default VPC.
+    pub default_for_az: bool,
+    /// Whether new interfaces of instances get a public address.
+    pub map_public_ip_on_launch: bool,
+    /// Its association with the VPC's network ACL, such as `aclassoc-...`.
+    pub acl_association: String,
+    /// The revision before the one that created it: a node that applied a later one knows it.
+    pub created_after: u64,
+    /// Whether a node was seen to have it. Never goes back.
+    pub available: bool,
+}
+
+impl Record for Subnet {
+    const KIND: &'static str = "ec2.subnet";
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+}
