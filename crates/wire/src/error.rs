@@ -19,6 +19,9 @@ pub enum Fault {
 pub struct ApiError {
     /// AWS's error code, such as `InvalidVpcID.NotFound` or `ValidationException`.
     pub code: Cow<'static, str>,
+    /// The code that the query protocol has for it, where it differs from [`ApiError::code`] (the
+    /// awsQueryCompatible trait): printed in query bodies and in `x-amzn-query-error`.
+    pub query_code: Option<&'static str>,
     /// The HTTP status.
     pub status: u16,
     /// What went wrong, in a sentence for the caller.
@@ -40,6 +43,7 @@ impl ApiError {
     ) -> Self {
         Self {
             code: code.into(),
+            query_code: None,
             status,
             message: message.into(),
             fields: Vec::new(),
@@ -57,6 +61,13 @@ impl ApiError {
         );
         error.cause = Some(cause.into());
         error
+    }
+
+    /// Names the query protocol's code where it differs.
+    #[must_use]
+    pub fn with_query_code(mut self, code: &'static str) -> Self {
+        self.query_code = Some(code);
+        self
     }
 
     /// Adds a member of a modelled exception.
