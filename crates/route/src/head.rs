@@ -1,0 +1,54 @@
+//! What matching needs to see of a request.
+
+/// A request's head, as far as rules look at it.
+pub trait Head {
+    /// The method, as sent.
+    fn method(&self) -> &str;
+    /// The raw path without the query.
+    fn path(&self) -> &str;
+    /// Every value of a header, in the order received. The name is in lower case.
+    fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]>;
+}
+
+/// A head in plain strings: for tests and for explaining a request that nobody sent.
+#[derive(Debug, Clone, Default)]
+pub struct PlainHead {
+    method: String,
+    path: String,
+    headers: Vec<(String, Vec<u8>)>,
+}
+
+impl PlainHead {
+    /// A head without headers.
+    pub fn new(method: &str, path: &str) -> Self {
+        Self {
+            method: method.into(),
+            path: path.into(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// The same with one more header.
+    pub fn with_header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.headers
+            .push((name.to_ascii_lowercase(), value.as_ref().to_vec()));
+        self
+    }
+}
+
+impl Head for PlainHead {
+    fn method(&self) -> &str {
+        &self.method
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.headers
+            .iter()
+            .filter(move |(known, _)| known == name)
+            .map(|(_, value)| value.as_slice())
+    }
+}
