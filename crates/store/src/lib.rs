@@ -1,10 +1,57 @@
 //! State: transactions, revisions, watches; and the typed view that the control plane reads.
 //!
-//! [`Db`] is what behaviour uses: typed [`Record`]s, an immutable [`View`] to read, and
-//! [`Db::write`] to change. A write returns after its changes are durable and the published view holds
-//! them.
+//! Two layers. A [`Store`] keeps bytes under keys, imitates etcd and is what an engine implements:
+//! [`Embedded`] on a disk, [`Memory`] for tests. [`Db`] is what behaviour uses: typed [`Record`]s, an
+//! immutable [`View`] to read, and [`Db::write`] to change. A write returns after its changes are
+//! durable and the published view holds them.
+//!
+//! ```
+//! # use lath_store::{Db, Kinds, Memory, Record, StoreError};
+//! # use std::sync::Arc;
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Lamp {
+//!     id: String,
+//!     on: bool,
+//! }
+//! impl Record for Lamp {
+//!     const KIND: &'static str = "house.lamp";
+//!     fn id(&self) -> String {
+//!         self.id.clone()
+//!     }
+//! }
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let db = Db::open(Arc::new(Memory::new()), Kinds::default().with::<Lamp>()).await?;
+//! db.write(|tx| {
+//!     tx.put(Lamp { id: "hall".into(), on: true });
+//!     Ok::<_, StoreError>(())
+//! })
+//! .await?;
+//! assert!(db.view().get::<Lamp>("hall").unwrap().on);
+//! # Ok::<_, StoreError>(())
+//! # }).unwrap();
+//! ```
 
 mod api_error;
 mod db;
+mod dir;
+mod embedded;
+mod error;
+mod history;
+mod load;
+mod memory;
+mod pipeline;
+mod record;
+mod store;
+mod view;
 
-pub use db::{Db, Kinds, Record, StoreError, Tx, View};
+pub use db::Db;
+pub use dir::open_dir;
+pub use embedded::Embedded;
+pub use error::StoreError;
+pub use memory::Memory;
+pub use record::{Kinds, Record};
+pub use store::{
+    Changes, Compare, Entry, Event, Listing, MAX_KEY, MAX_VALUE, Op, Outcome, Store, Watch,
+};
+pub use view::{Tx, View};

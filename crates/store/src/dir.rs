@@ -1,0 +1,76 @@
+use std::fs::File;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Embedded, Store, StoreError};
+
+/// How often, and how long apart, a locked state is tried again: a killed process needs a moment to
+/// let go of it, and whoever restarts it should not have to wait and retry.
+const TRIES: u32 = 40;
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+
+/// Opens the state in a data directory, creating both when they are absent. The directory becomes
+/// 0700: it holds secrets. Blocks, for two seconds at most when another process has the state open.
+///
+/// # Errors
+/// [`StoreError::InUse`] when another process has it open and keeps it; otherwise what the file system
+/// or the engine said.
+pub fn open_dir(path: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    make_private(path).map_err(|error| StoreError::io(path, error))?;
+    let store = open_patiently(&path.join("state.redb"))?;
+    // A new file's name must survive a power cut as well as its content does.
+    let sync = File::open(path).and_then(|directory| directory.sync_all());
+    sync.map_err(|error| StoreError::io(path, error))?;
+    Ok(Arc::new(store))
+}
+
+fn make_private(path: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)?;
+    let mut permissions = std::fs::metadata(path)?.permissions();
+    if permissions.mode() & 0o077 != 0 {
+        permissions.set_mode(0o700);
+        std::fs::set_permissions(path, permissions)?;
+    }
+    Ok(())
+}
+
+fn open_patiently(file: &Path) -> Result<Embedded, StoreError> {
+    for _ in 1..TRIES {
+        match Embedded::open(file) {
+            Err(StoreError::InUse(_)) => std::thread::sleep(BETWEEN_TRIES),
+            opened => return opened,
+        }
+    }
+    Embedded::open(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_is_private_and_open_once_only() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+        let store = open_dir(&path).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&path.join("state.redb")), 0o600);
+        let second = open_dir(&path).err().unwrap();
+        assert!(matches!(second, StoreError::InUse(_)), "{second}");
+        drop(store);
+        open_dir(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_state_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("state.redb"), b"hello, world").unwrap();
+        assert!(open_dir(directory.path()).is_err());
+    }
+}

@@ -1,0 +1,79 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The state cannot be read or written. Cheap to clone: one failed commit fails many writers.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A record of a kind that nobody registered.
+    #[error("the state holds records of the unknown kind {0:?}: it was written by a newer version")]
+    UnknownKind(String),
+    /// Two record types claim one kind: a programming error.
+    #[error("two record types are registered under the kind {0:?}")]
+    DuplicateKind(String),
+    /// A stored record cannot be read.
+    #[error("the record under the key {key:?} cannot be read: {reason}")]
+    Corrupt {
+        /// The store's key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A record cannot be stored, or could not be read back: a programming error.
+    #[error("a record of the kind {kind:?} cannot be stored: {reason}")]
+    Unstorable {
+        /// The record's kind.
+        kind: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A key or value is beyond [`crate::MAX_KEY`] or [`crate::MAX_VALUE`], or a key occurs twice in a
+    /// transaction.
+    #[error("the store refuses the key {key:?}: {reason}")]
+    Refused {
+        /// The store's key, cut to a readable length.
+        key: String,
+        /// Which limit.
+        reason: &'static str,
+    },
+    /// Events from that revision on are no longer kept: list again, then watch from there.
+    #[error("the events before revision {oldest} are compacted")]
+    Compacted {
+        /// The oldest revision whose events are still known.
+        oldest: u64,
+    },
+    /// Another process has the state open.
+    #[error("{0} is in use by another process: is another lath running with this data directory?")]
+    InUse(PathBuf),
+    /// Another writer changed the state: this process must not go on, its view is stale.
+    #[error("another process writes to the same state; this one has stopped writing")]
+    Fenced,
+    /// The writer was ended, with its runtime, before it answered: the change may be there or not.
+    #[error("the state was closed before the change was known to be durable")]
+    Closed,
+    /// A file or directory cannot be used.
+    #[error("cannot use {path}")]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// The storage engine failed. No later write will succeed until the state is opened again.
+    #[error("the storage engine failed")]
+    Engine(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl StoreError {
+    pub(crate) fn engine(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Engine(Arc::new(cause))
+    }
+
+    pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source: Arc::new(source),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! How writes become durable without waiting for one another.
+//!
+//! A write runs on the *head*: the published view and every change that was staged since. What it
+//! changed is queued; a flush takes all that is queued, makes it durable as one transaction of the store,
+//! publishes the view after it and answers its writers. Meanwhile the next writes stage on the new head.
+//! When a transaction fails, everything staged on top of it fails too, and the head is the published view
+//! again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+
+use crate::load::{Loaded, REVISION, key};
+use crate::view::Changed;
+use crate::{Compare, Kinds, Op, Outcome, Store, StoreError, Tx, View};
+
+/// How many writes may be staged and not yet durable. Later ones wait.
+const STAGED: usize = 4096;
+
+/// How many bytes of values one transaction of the store takes, unless a single write has more.
+const TRANSACTION_BYTES: usize = 4 << 20;
+
+pub(crate) struct Pipeline {
+    store: Arc<dyn Store>,
+    /// `None`: every kind is welcome.
+    kinds: Option<Kinds>,
+    published: ArcSwap<View>,
+    revision: watch::Sender<u64>,
+    head: Mutex<Head>,
+    places: Arc<Semaphore>,
+}
+
+struct Head {
+    view: View,
+    queue: VecDeque<Staged>,
+    /// Whether a flush runs: it goes on until the queue is empty.
+    flushing: bool,
+    /// The store's revision of our last transaction.
+    fence: u64,
+    /// Why no more writes are taken.
+    stopped: Option<StoreError>,
+}
+
+/// A write that ran.
+struct Staged {
+    changed: Changed,
+    durable: oneshot::Sender<Result<(), StoreError>>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What a write waits for before it answers.
+pub(crate) type Durable = oneshot::Receiver<Result<(), StoreError>>;
+
+impl Pipeline {
+    pub(crate) fn new(store: Arc<dyn Store>, kinds: Option<Kinds>, loaded: Loaded) -> Self {
+        Self {
+            store,
+            kinds,
+            revision: watch::Sender::new(loaded.view.revision),
+            published: ArcSwap::from_pointee(loaded.view.clone()),
+            head: Mutex::new(Head {
+                view: loaded.view,
+                queue: VecDeque::new(),
+                flushing: false,
+                fence: loaded.fence,
+                stopped: None,
+            }),
+            places: Arc::new(Semaphore::new(STAGED)),
+        }
+    }
+
+    pub(crate) fn published(&self) -> Arc<View> {
+        self.published.load_full()
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    /// Waits for a place among the staged writes.
+    pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let places = Arc::clone(&self.places);
+        places.acquire_owned().await.map_err(|_| StoreError::Closed)
+    }
+
+    /// Runs a write on the head and queues what it changed. `None`: nothing to wait for.
+    pub(crate) fn stage<T, E: From<StoreError>>(
+        self: &Arc<Self>,
+        place: OwnedSemaphorePermit,
+        f: impl FnOnce(&mut Tx) -> Result<T, E>,
+    ) -> Result<(Result<T, E>, Option<Durable>), E> {
+        let mut head = self.head();
+        if let Some(stopped) = &head.stopped {
+            return Err(stopped.clone().into());
+        }
+        let mut tx = Tx::on(head.view.clone());
+        let answer = f(&mut tx);
+        let changed = match &answer {
+            Ok(_) => self.finish(tx, &head.view)?,
+            Err(_) => Changed::nothing(&head.view),
+        };
+        if changed.values.is_empty() && head.view.revision == self.published.load().revision {
+            return Ok((answer, None));
+        }
+        let durable = head.queue(changed, place);
+        self.flush_in_background(head);
+        Ok((answer, Some(durable)))
+    }
+
+    /// The changes of a write, checked, with the revision that they make.
+    fn finish(&self, tx: Tx, head: &View) -> Result<Changed, StoreError> {
+        let changed = tx
+            .finish()
+            .map_err(|(kind, reason)| StoreError::Unstorable { kind, reason })?;
+        let mut changed = match changed.values.is_empty() {
+            true => return Ok(Changed::nothing(head)),
+            false => changed,
+        };
+        changed.view.revision = head.revision + 1;
+        for (kind, id, value) in &changed.values {
+            self.check(kind, id, value.as_deref())?;
+        }
+        Ok(changed)
+    }
+
+    fn check(&self, kind: &'static str, id: &str, value: Option<&[u8]>) -> Result<(), StoreError> {
+        let known = self
+            .kinds
+            .as_ref()
+            .is_none_or(|kinds| kinds.get(kind).is_some());
+        let reason = if !known {
+            "the kind is not registered"
+        } else if key(kind, id).len() > crate::MAX_KEY {
+            "its id is too long"
+        } else if value.is_some_and(|value| value.len() > crate::MAX_VALUE) {
+            "it is larger than 8 MiB"
+        } else {
+            return Ok(());
+        };
+        Err(StoreError::Unstorable {
+            kind,
+            reason: reason.into(),
+        })
+    }
+
+    fn head(&self) -> MutexGuard<'_, Head> {
+        // A write that panicked left the head as it was.
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a flush unless one runs. It ends by itself, when the queue is empty.
+    fn flush_in_background(self: &Arc<Self>, mut head: MutexGuard<'_, Head>) {
+        if !std::mem::replace(&mut head.flushing, true) {
+            drop(head);
+            let flush = Flush {
+                pipeline: Arc::clone(self),
+                done: false,
+            };
+            tokio::spawn(flush.run());
+        }
+    }
+}
+
+impl Head {
+    fn queue(&mut self, changed: Changed, place: OwnedSemaphorePermit) -> Durable {
+        let (durable, waiter) = oneshot::channel();
+        self.view = changed.view.clone();
+        self.queue.push_back(Staged {
+            changed,
+            durable,
+            _place: place,
+        });
+        waiter
+    }
+
+    /// The next writes that become durable together; empty when none is queued.
+    fn next_group(&mut self) -> Vec<Staged> {
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = self.queue.front() {
+            bytes += next.changed.size();
+            if bytes > TRANSACTION_BYTES && !group.is_empty() {
+                break;
+            }
+            group.extend(self.queue.pop_front());
+        }
+        group
+    }
+}
+
+impl Changed {
+    fn nothing(view: &View) -> Self {
+        Self {
+            view: view.clone(),
+            values: Vec::new(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        let value = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
+        self.values
+            .iter()
+            .map(|(_, id, bytes)| id.len() + value(bytes))
+            .sum()
+    }
+}
+
+/// A running flush. Dropped in the middle (its runtime ended), it stops the pipeline: whether the
+/// transaction it waited for became durable is not known.
+struct Flush {
+    pipeline: Arc<Pipeline>,
+    done: bool,
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        if !self.done {
+            let mut head = self.pipeline.head();
+            head.stopped = Some(StoreError::Closed);
+            head.queue.clear();
+        }
+    }
+}
+
+impl Flush {
+    async fn run(mut self) {
+        while let Some(group) = self.next_group() {
+            let written = self.write(&group).await;
+            let answer = match written {
+                Ok(Some(fence)) => self.publish(&group, fence),
+                Ok(None) => Ok(()),
+                Err(error) => Err(self.roll_back(error)),
+            };
+            for staged in group {
+                // Whoever wrote may have gone away.
+                let _ = staged.durable.send(answer.clone());
+            }
+        }
+        self.done = true;
+    }
+
+    fn next_group(&self) -> Option<Vec<Staged>> {
+        let mut head = self.pipeline.head();
+        let group = head.next_group();
+        head.flushing = !group.is_empty();
+        head.flushing.then_some(group)
+    }
+
+    /// Makes the group durable; the store's revision after it, or `None` when it changes nothing.
+    async fn write(&self, group: &[Staged]) -> Result<Option<u64>, StoreError> {
+        let mut ops = merge(group);
+        let Some(last) = group.last().filter(|_| !ops.is_empty()) else {
+            return Ok(None);
+        };
+        let mark = last.changed.view.revision.to_string().into_bytes();
+        ops.push(Op::Put(REVISION.into(), mark.into()));
+        let alone = Compare {
+            key: REVISION.into(),
+            mod_revision: self.pipeline.head().fence,
+        };
+        match self.pipeline.store.txn(vec![alone], ops).await? {
+            Outcome::Committed { revision } => Ok(Some(revision)),
+            Outcome::Conflict => Err(StoreError::Fenced),
+        }
+    }
+
+    fn publish(&self, group: &[Staged], fence: u64) -> Result<(), StoreError> {
+        self.pipeline.head().fence = fence;
+        if let Some(last) = group.last() {
+            let view = last.changed.view.clone();
+            let revision = view.revision;
+            self.pipeline.published.store(Arc::new(view));
+            self.pipeline.revision.send_replace(revision);
+        }
+        Ok(())
+    }
+
+    /// Undoes what was staged on top of what failed, and fails it.
+    fn roll_back(&self, error: StoreError) -> StoreError {
+        let mut head = self.pipeline.head();
+        head.view = View::clone(&self.pipeline.published.load());
+        if matches!(error, StoreError::Fenced) {
+            head.stopped = Some(error.clone());
+        }
+        for staged in head.queue.drain(..) {
+            let _ = staged.durable.send(Err(error.clone()));
+        }
+        error
+    }
+}
+
+/// The last change to each key, by ascending key.
+fn merge(group: &[Staged]) -> Vec<Op> {
+    let mut last = BTreeMap::new();
+    for (kind, id, value) in group.iter().flat_map(|staged| &staged.changed.values) {
+        last.insert(key(kind, id), value);
+    }
+    last.into_iter()
+        .map(|(key, value)| match value {
+            Some(value) => Op::Put(key, value.as_slice().into()),
+            None => Op::Delete(key),
+        })
+        .collect()
+}
