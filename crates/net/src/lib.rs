@@ -12,6 +12,11 @@ use async_trait::async_trait;
 use lath_model::id::VpcId;
 use socket2::{Domain, Protocol, Socket, Type};
 
+/// The address, on every VPC router, that requests and health probes to targets come from. It is in the
+/// `com.amazonaws.REGION.vpc-lattice` prefix list, so that targets' security groups can let it in; no
+/// service is ever given it.
+pub const LATTICE_SOURCE: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 171, 1);
+
 /// Where a socket lives.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
