@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lath_model::Timestamp;
+use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One value of any wire format.
@@ -47,19 +50,71 @@ impl fmt::Debug for Blob {
 
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use base64::Engine as _;
-        let text = base64::engine::general_purpose::STANDARD.encode(&self.0);
-        serializer.serialize_newtype_struct(Self::NEWTYPE, &text)
+        serializer.serialize_newtype_struct(Self::NEWTYPE, &STANDARD.encode(&self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use base64::Engine as _;
-        let text = String::deserialize(deserializer)?;
-        base64::engine::general_purpose::STANDARD
-            .decode(text.as_bytes())
-            .map(Self)
-            .map_err(|_| serde::de::Error::custom("not base64"))
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Blob;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("base64 text")
+            }
+            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Blob, E> {
+                Ok(Blob(bytes))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Blob, E> {
+                let bytes = STANDARD.decode(text).map_err(|_| E::custom("not base64"))?;
+                Ok(Blob(bytes))
+            }
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                inner: D,
+            ) -> Result<Blob, D::Error> {
+                self.visit_str(&String::deserialize(inner)?)
+            }
+        }
+        deserializer.deserialize_newtype_struct(Self::NEWTYPE, Bytes)
+    }
+}
+
+impl Doc {
+    /// An empty structure.
+    pub const fn empty() -> Self {
+        Self::Map(Vec::new())
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Map(members) => members.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// The member of this name, in a structure.
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Map(members) => members.iter().find(|(key, _)| key == name).map(|(_, doc)| doc),
+            _ => None,
+        }
+    }
+
+    /// What a reader of an error would call it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Int(_) => "an integer",
+            Self::Float(_) => "a number",
+            Self::String(_) | Self::Text(_) => "a string",
+            Self::Blob(_) => "bytes",
+            Self::Timestamp(_) => "a timestamp",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a structure",
+        }
     }
 }

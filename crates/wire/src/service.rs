@@ -1,8 +1,13 @@
 //! The registry: a service is a list of operations.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use crate::bound::{Bound, Registered};
+use crate::fault_style::ErrorStyle;
+use crate::moment::TimeFormat;
+use crate::path::Template;
 use crate::{Handle, Operation, Route};
 
 /// A wire protocol that a service answers.
@@ -44,7 +49,19 @@ pub struct ServiceInfo {
 /// A service: its operations by name.
 pub struct Service {
     info: ServiceInfo,
-    operations: BTreeMap<&'static str, Option<Route>>,
+    operations: BTreeMap<&'static str, Registered>,
+    rest_times: TimeFormat,
+    pub(crate) errors: ErrorStyle,
+    pub(crate) query_codes: &'static [(&'static str, &'static str)],
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("info", &self.info)
+            .field("operations", &self.operations.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Service {
@@ -53,6 +70,9 @@ impl Service {
         Self {
             info,
             operations: BTreeMap::new(),
+            rest_times: TimeFormat::EpochSeconds,
+            errors: ErrorStyle::of(&info),
+            query_codes: &[],
         }
     }
 
@@ -63,8 +83,88 @@ impl Service {
 
     /// Registers an operation and who handles it.
     #[must_use]
-    pub fn on<Op: Operation>(mut self, _app: &Arc<impl Handle<Op>>) -> Self {
-        self.operations.insert(Op::NAME, Op::ROUTE);
+    pub fn on<Op: Operation>(mut self, app: &Arc<impl Handle<Op>>) -> Self {
+        let registered = Registered {
+            name: Op::NAME,
+            route: Op::ROUTE,
+            template: Op::ROUTE.as_ref().map(Template::of),
+            call: Arc::new(Bound::new(Arc::clone(app))),
+            input: crate::describe::<Op>,
+            output: crate::describe::<Op::Output>,
+        };
+        self.operations.insert(Op::NAME, registered);
         self
+    }
+
+    /// Prints timestamps of rest-json replies as ISO 8601 with milliseconds; without this they are
+    /// seconds since the epoch, the protocol's default.
+    #[must_use]
+    pub fn with_iso8601_timestamps(mut self) -> Self {
+        self.rest_times = TimeFormat::Iso8601Millis;
+        self
+    }
+
+    /// Chooses the codes that decoding and validation answer, where a service differs from its
+    /// protocol's usual ones.
+    #[must_use]
+    pub fn with_error_style(mut self, errors: ErrorStyle) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// Pairs of an exception's name and its code in the query protocol, for services that were once
+    /// query and now speak JSON or CBOR too (`awsQueryCompatible`). Handlers may answer either.
+    #[must_use]
+    pub fn with_query_codes(
+        mut self,
+        codes: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        self.query_codes = codes;
+        self
+    }
+
+    /// The names of all registered operations, in order.
+    pub fn operations(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.operations.keys().copied()
+    }
+
+    /// Where a registered REST operation lives.
+    pub fn route(&self, operation: &str) -> Option<Route> {
+        self.operations.get(operation)?.route
+    }
+
+    pub(crate) fn registered(&self) -> impl Iterator<Item = &Registered> {
+        self.operations.values()
+    }
+
+    pub(crate) fn named(&self, operation: &str) -> Option<&Registered> {
+        self.operations.get(operation)
+    }
+
+    /// The operation at a REST path, with the path's labels.
+    pub(crate) fn routed(
+        &self,
+        method: &str,
+        path: &str,
+    ) -> Option<(&Registered, BTreeMap<&'static str, String>)> {
+        self.operations
+            .values()
+            .filter_map(|operation| {
+                let template = operation.template.as_ref()?;
+                let labels = template.labels(method, path)?;
+                Some((template.rank(), operation, labels))
+            })
+            .min_by(|a, b| a.0.cmp(&b.0))
+            .map(|(_, operation, labels)| (operation, labels))
+    }
+
+    /// How timestamps are printed in a protocol of this service.
+    pub(crate) fn times(&self, protocol: Protocol) -> TimeFormat {
+        match protocol {
+            Protocol::Ec2Query => TimeFormat::Iso8601Millis,
+            Protocol::Query | Protocol::RestXml => TimeFormat::Iso8601,
+            Protocol::RestJson => self.rest_times,
+            Protocol::Json10 | Protocol::Json11 | Protocol::RpcV2Cbor => TimeFormat::EpochSeconds,
+        }
     }
 }

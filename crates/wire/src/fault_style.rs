@@ -1,0 +1,190 @@
+//! What decoding and validation answer, by protocol and service.
+
+use crate::bound::Refusal;
+use crate::decode_error::Misfit;
+use crate::{ApiError, DecodeError, Doc, Problem, Protocol, ServiceInfo};
+
+/// How a service words the errors that arise before its handlers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorStyle {
+    /// `MissingParameter`, `InvalidParameterValue`, `UnknownParameter`.
+    Ec2,
+    /// `ValidationException` with `reason` and `fieldList` (newer rest-json services).
+    FieldList,
+    /// One error code, and the text `1 validation error detected: Value ... at 'x' failed to satisfy
+    /// constraint: ...`.
+    Constraint {
+        /// `ValidationError`, `ValidationException` or `InvalidParameterException`.
+        code: &'static str,
+        /// The code when the types do not fit: `SerializationException` in JSON.
+        wrong_type: &'static str,
+    },
+    /// `MissingParameter` and `InvalidParameterValue` (CloudWatch).
+    Parameter,
+}
+
+impl ErrorStyle {
+    /// The usual style of a service's first protocol.
+    pub fn of(info: &ServiceInfo) -> Self {
+        match info.protocols.first() {
+            Some(Protocol::Ec2Query) => Self::Ec2,
+            Some(Protocol::RestJson) => Self::FieldList,
+            Some(Protocol::Query | Protocol::RestXml) | None => Self::Constraint {
+                code: "ValidationError",
+                wrong_type: "MalformedInput",
+            },
+            Some(Protocol::Json10 | Protocol::Json11 | Protocol::RpcV2Cbor) => Self::Constraint {
+                code: "ValidationException",
+                wrong_type: "SerializationException",
+            },
+        }
+    }
+
+    pub(crate) fn error(self, refusal: Refusal) -> ApiError {
+        match refusal {
+            Refusal::Api(error) => error,
+            Refusal::Misfit(error) => self.misfit(&error),
+            Refusal::Unknown(member) => ApiError::new(
+                "UnknownParameter",
+                400,
+                format!("The parameter {member} is not recognized"),
+            ),
+            Refusal::Invalid(problems) => self.invalid(problems),
+        }
+    }
+
+    /// The body is not even of its format.
+    pub(crate) fn malformed(self, text: &str) -> ApiError {
+        match self {
+            Self::Ec2 | Self::Parameter => ApiError::new("MalformedQueryString", 400, text),
+            Self::FieldList => validation("cannotParse", text.to_owned(), Vec::new()),
+            Self::Constraint { wrong_type, .. } => ApiError::new(wrong_type, 400, text),
+        }
+    }
+
+    fn misfit(self, error: &DecodeError) -> ApiError {
+        let member = error.member();
+        match self {
+            Self::Ec2 => ec2(&member, error),
+            Self::Parameter => parameter(&member, error),
+            Self::FieldList => field_list(member, error),
+            Self::Constraint { code, wrong_type } => match constraint(&member, error) {
+                Some(text) => ApiError::new(code, 400, detected(&[text])),
+                None => ApiError::new(wrong_type, 400, error.to_string()),
+            },
+        }
+    }
+
+    fn invalid(self, problems: Vec<Problem>) -> ApiError {
+        match self {
+            Self::Ec2 | Self::Parameter => {
+                let first = problems.into_iter().next();
+                let text = first.map_or_else(String::new, |problem| problem.message);
+                ApiError::new("InvalidParameterValue", 400, text)
+            }
+            Self::FieldList => {
+                let text = sentence(&problems);
+                validation("fieldValidationFailed", text, problems)
+            }
+            Self::Constraint { code, .. } => {
+                let texts: Vec<String> = problems.iter().map(at_member).collect();
+                ApiError::new(code, 400, detected(&texts))
+            }
+        }
+    }
+}
+
+fn ec2(member: &str, error: &DecodeError) -> ApiError {
+    let text = match &error.misfit {
+        Misfit::Missing => {
+            return ApiError::new(
+                "MissingParameter",
+                400,
+                format!("The request must contain the parameter {member}"),
+            );
+        }
+        Misfit::UnknownValue { value, .. } => {
+            format!("Invalid value '{value}' for {member}.")
+        }
+        Misfit::WrongType(text) => format!("Invalid value for parameter {member}: {text}"),
+        Misfit::Refused(text) => format!("Invalid value for parameter {member}: {text}"),
+    };
+    ApiError::new("InvalidParameterValue", 400, text)
+}
+
+fn parameter(member: &str, error: &DecodeError) -> ApiError {
+    match &error.misfit {
+        Misfit::Missing => ApiError::new(
+            "MissingParameter",
+            400,
+            format!("The parameter {member} is required."),
+        ),
+        _ => ApiError::new("InvalidParameterValue", 400, format!("The value of {error}")),
+    }
+}
+
+fn field_list(member: String, error: &DecodeError) -> ApiError {
+    let message = match &error.misfit {
+        Misfit::Missing => "Member must not be null".to_owned(),
+        Misfit::UnknownValue { known, .. } => {
+            format!("Member must satisfy enum value set: [{}]", known.join(", "))
+        }
+        Misfit::WrongType(text) => {
+            let text = format!("{member}: {text}");
+            return validation("cannotParse", text, Vec::new());
+        }
+        Misfit::Refused(text) => text.clone(),
+    };
+    let problems = vec![Problem { member, message }];
+    validation("fieldValidationFailed", sentence(&problems), problems)
+}
+
+fn constraint(member: &str, error: &DecodeError) -> Option<String> {
+    let (value, rule) = match &error.misfit {
+        Misfit::Missing => ("null".to_owned(), "Member must not be null".to_owned()),
+        Misfit::UnknownValue { value, known } => (
+            format!("'{value}'"),
+            format!("Member must satisfy enum value set: [{}]", known.join(", ")),
+        ),
+        Misfit::Refused(text) => return Some(format!("Value at '{member}' failed to satisfy constraint: {text}")),
+        Misfit::WrongType(_) => return None,
+    };
+    Some(format!("Value {value} at '{member}' failed to satisfy constraint: {rule}"))
+}
+
+fn at_member(problem: &Problem) -> String {
+    let Problem { member, message } = problem;
+    if message.starts_with("Value ") {
+        return message.clone();
+    }
+    format!("Value at '{member}' failed to satisfy constraint: {message}")
+}
+
+fn sentence(problems: &[Problem]) -> String {
+    let texts: Vec<String> = problems.iter().map(at_member).collect();
+    detected(&texts)
+}
+
+fn detected(texts: &[String]) -> String {
+    let plural = if texts.len() == 1 { "" } else { "s" };
+    format!(
+        "{} validation error{plural} detected: {}",
+        texts.len(),
+        texts.join("; ")
+    )
+}
+
+fn validation(reason: &str, text: String, problems: Vec<Problem>) -> ApiError {
+    let error = ApiError::new("ValidationException", 400, text)
+        .with_field("reason", Doc::String(reason.to_owned()));
+    if problems.is_empty() {
+        return error;
+    }
+    let field = |problem: Problem| {
+        Doc::Map(vec![
+            ("name".into(), Doc::String(problem.member)),
+            ("message".into(), Doc::String(problem.message)),
+        ])
+    };
+    error.with_field("fieldList", Doc::List(problems.into_iter().map(field).collect()))
+}

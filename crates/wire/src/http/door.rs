@@ -1,0 +1,308 @@
+//! From a whole HTTP request to the service that answers it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::request::Parts;
+use http::{Request, Response};
+use lath_sigv4::{Claim, Credentials, Payload, SigError, Verified};
+use uuid::Uuid;
+
+use super::body::{self, BodyError};
+use super::refusal;
+use crate::envelope::Envelope;
+use crate::moment::TimeFormat;
+use crate::{ApiError, Caller, Principal, Protocol, Service};
+
+/// Whose an access key is.
+#[derive(Debug, Clone)]
+pub struct KeyOwner {
+    /// The account's id.
+    pub account: String,
+    /// Who in it.
+    pub principal: Principal,
+}
+
+/// What the front door grants to strangers.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most connections at once; further ones wait in the listener's backlog.
+    pub connections: usize,
+    /// Largest body, as sent and once decompressed, in bytes.
+    pub body: usize,
+    /// Longest wait for a request's head.
+    pub head_timeout: Duration,
+    /// Longest wait for a request's body.
+    pub body_timeout: Duration,
+    /// Longest wait for calls in flight when the door closes.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    /// 1024 connections, 8 MiB, thirty seconds for the head, a minute for the body, ten seconds to drain.
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            body: 8 << 20,
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The other end of the connection, among the extensions of requests to internal endpoints.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+type Internal = Arc<dyn Fn(Request<Bytes>) -> BoxFuture<'static, Response<Bytes>> + Send + Sync>;
+
+/// Verifies signatures and finds the service that answers: by the region and the signing name of the
+/// credential scope, never by host name.
+pub struct FrontDoor {
+    credentials: Arc<dyn Credentials<Owner = KeyOwner>>,
+    home: Option<String>,
+    regions: BTreeMap<String, Vec<Service>>,
+    internal: Option<(&'static str, Internal)>,
+    pub(super) limits: Limits,
+}
+
+/// Services without regions: any region in the scope will do.
+const GLOBAL: &[&str] = &["iam", "sts", "route53"];
+
+impl FrontDoor {
+    /// A door that knows no region yet.
+    pub fn new(credentials: Arc<dyn Credentials<Owner = KeyOwner>>) -> Self {
+        Self {
+            credentials,
+            home: None,
+            regions: BTreeMap::new(),
+            internal: None,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Adds a region. The first one added also answers for the global services.
+    #[must_use]
+    pub fn with_region(mut self, name: impl Into<String>, services: Vec<Service>) -> Self {
+        let name = name.into();
+        self.home.get_or_insert_with(|| name.clone());
+        self.regions.insert(name, services);
+        self
+    }
+
+    /// Hands requests whose path begins with `prefix`, such as `/_lath/`, to `respond`, unsigned as
+    /// they are. [`Peer`] is among their extensions.
+    #[must_use]
+    pub fn with_internal<F>(mut self, prefix: &'static str, respond: F) -> Self
+    where
+        F: Fn(Request<Bytes>) -> BoxFuture<'static, Response<Bytes>> + Send + Sync + 'static,
+    {
+        self.internal = Some((prefix, Arc::new(respond)));
+        self
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The services of every region, for the compatibility table.
+    pub fn services(&self) -> impl Iterator<Item = (&str, &Service)> {
+        self.regions
+            .iter()
+            .flat_map(|(name, services)| services.iter().map(move |s| (name.as_str(), s)))
+    }
+
+    /// Answers one request.
+    pub async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<Bytes>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (mut parts, stream) = request.into_parts();
+        name_host(&mut parts);
+        let body = body::collect(stream, self.limits.body);
+        let body = match tokio::time::timeout(self.limits.body_timeout, body).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(error)) => return self.refuse(parts, &refusal::body(&error)),
+            Err(_) => {
+                let text = "The request's body did not arrive in time.";
+                return self.refuse(parts, &ApiError::new("RequestTimeoutException", 408, text));
+            }
+        };
+        if let Some((prefix, respond)) = &self.internal
+            && parts.uri.path().starts_with(prefix)
+        {
+            parts.extensions.insert(Peer(peer));
+            return respond(Request::from_parts(parts, body)).await;
+        }
+        self.answer_signed(Request::from_parts(parts, body), peer).await
+    }
+
+    async fn answer_signed(&self, request: Request<Bytes>, peer: SocketAddr) -> Response<Bytes> {
+        let request_id = Uuid::new_v4().to_string();
+        let verified = match self.verified(&request) {
+            Ok(verified) => verified,
+            Err(error) => {
+                let envelope = self.guess(&request, &request_id);
+                return envelope.failure(&refusal::signature(envelope.protocol, &error));
+            }
+        };
+        let service = match self.find(&verified.claim) {
+            Ok(service) => service,
+            Err(text) => {
+                let envelope = self.guess(&request, &request_id);
+                return envelope.failure(&refusal::scope(envelope.protocol, text));
+            }
+        };
+        let caller = caller(verified, request_id, peer);
+        match plain(request, self.limits.body) {
+            Ok(request) => service.respond(&request, &caller).await,
+            Err((request, error)) => {
+                let envelope = service.envelope(&request, &caller.request_id);
+                envelope.failure(&refusal::body(&error))
+            }
+        }
+    }
+
+    fn verified(&self, request: &Request<Bytes>) -> Result<Verified<KeyOwner>, SigError> {
+        let signed = signed_parts(request);
+        lath_sigv4::verify(&signed, self.credentials.as_ref(), SystemTime::now())
+    }
+
+    fn find(&self, claim: &Claim) -> Result<&Service, String> {
+        let (region, name) = (&claim.scope.region, &claim.scope.service);
+        let global = GLOBAL.contains(&name.as_str());
+        let home = self.home.as_ref().filter(|_| global);
+        let Some(services) = self.regions.get(home.unwrap_or(region)) else {
+            let known: Vec<&str> = self.regions.keys().map(String::as_str).collect();
+            return Err(format!(
+                "Credential should be scoped to a valid region. Lath serves {} here, not '{}'.",
+                known.join(", "),
+                cut(region)
+            ));
+        };
+        services
+            .iter()
+            .find(|service| service.info().signing_name == name)
+            .ok_or_else(|| {
+                let name = cut(name);
+                format!("Credential should be scoped to correct service. Lath does not serve '{name}'.")
+            })
+    }
+
+    /// How to word a refusal of a request that has no proved service: as the service it seems meant for.
+    fn guess(&self, request: &Request<Bytes>, request_id: &str) -> Envelope {
+        let services = || self.regions.values().flatten();
+        let claim = Claim::read(&signed_parts(request)).ok();
+        let claimed = claim.and_then(|claim| {
+            services().find(|service| service.info().signing_name == claim.scope.service)
+        });
+        let meant = claimed.or_else(|| services().find(|service| seems_meant(service, request)));
+        match meant {
+            Some(service) => service.envelope(request, request_id),
+            None => anonymous(request, request_id),
+        }
+    }
+
+    fn refuse(&self, parts: Parts, error: &ApiError) -> Response<Bytes> {
+        let request = Request::from_parts(parts, Bytes::new());
+        let request_id = Uuid::new_v4().to_string();
+        self.guess(&request, &request_id).failure(error)
+    }
+}
+
+/// HTTP/2 has the host in `:authority`.
+fn name_host(parts: &mut Parts) {
+    if parts.headers.contains_key(http::header::HOST) {
+        return;
+    }
+    let host = parts.uri.authority().and_then(|host| host.as_str().parse().ok());
+    if let Some(host) = host {
+        parts.headers.insert(http::header::HOST, host);
+    }
+}
+
+fn signed_parts(request: &Request<Bytes>) -> lath_sigv4::Request<'_> {
+    lath_sigv4::Request {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        query: request.uri().query().unwrap_or_default(),
+        headers: request.headers(),
+        body: Payload::Bytes(request.body()),
+    }
+}
+
+fn caller(verified: Verified<KeyOwner>, request_id: String, peer: SocketAddr) -> Caller {
+    Caller {
+        account: verified.owner.account,
+        region: verified.claim.scope.region,
+        service: verified.claim.scope.service,
+        principal: verified.owner.principal,
+        access_key_id: verified.claim.access_key_id,
+        request_id,
+        source_ip: Some(peer.ip()),
+    }
+}
+
+fn plain(
+    request: Request<Bytes>,
+    most: usize,
+) -> Result<Request<Bytes>, (Request<Bytes>, BodyError)> {
+    let (parts, body) = request.into_parts();
+    match body::expanded(&parts.headers, body, most) {
+        Ok(body) => Ok(Request::from_parts(parts, body)),
+        Err(error) => Err((Request::from_parts(parts, Bytes::new()), error)),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+fn seems_meant(service: &Service, request: &Request<Bytes>) -> bool {
+    let info = service.info();
+    let target = request.headers().get("x-amz-target").and_then(|v| v.to_str().ok());
+    if let Some(target) = target {
+        let prefix = target.rsplit_once('.').map_or(target, |(prefix, _)| prefix);
+        return !info.target_prefix.is_empty() && prefix == info.target_prefix;
+    }
+    let path = request.uri().path();
+    if path != "/" {
+        return service.routed(request.method().as_str(), path).is_some();
+    }
+    let version = format!("Version={}", info.version);
+    let has = |bytes: &[u8]| bytes.split(|b| *b == b'&').any(|part| part == version.as_bytes());
+    has(request.body()) || has(request.uri().query().unwrap_or_default().as_bytes())
+}
+
+/// The envelope where not even a service can be guessed.
+fn anonymous(request: &Request<Bytes>, request_id: &str) -> Envelope {
+    let json = request
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().windows(4).any(|part| part == b"json"));
+    let protocol = if request.headers().contains_key("x-amz-target") {
+        Protocol::Json11
+    } else if json || request.uri().path() != "/" {
+        Protocol::RestJson
+    } else {
+        Protocol::Query
+    };
+    Envelope {
+        protocol,
+        xmlns: "",
+        times: TimeFormat::EpochSeconds,
+        wants_json: false,
+        query_mode: false,
+        query_codes: &[],
+        request_id: request_id.to_owned(),
+    }
+}
