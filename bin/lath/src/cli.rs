@@ -1,0 +1,152 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Self-hosted, wire-compatible service networking: VPC Lattice and the networking around it.
+#[derive(Debug, Parser)]
+#[command(name = "lath", version, max_term_width = 100, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What `lath` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run Lath on this machine: the AWS APIs, the networks, the proxies.
+    Serve(Serve),
+    /// Print what the aws CLI and SDKs need: eval "$(lath env)".
+    Env(Env),
+    /// Open a process in an instance: lath exec i-... -- bash.
+    Exec(Exec),
+    /// Show what exists, what is healthy and what flows.
+    Status(Status),
+    /// Tell what this machine lacks and how to get it.
+    Doctor(Doctor),
+    /// Print the version.
+    Version(Version),
+    /// Print a completion script: lath completions bash > /etc/bash_completion.d/lath.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where a running Lath keeps its things.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Place {
+    /// The data directory [default: /var/lib/lath as root, else $XDG_DATA_HOME/lath].
+    #[arg(long, env = "LATH_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// `lath serve`.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// A configuration file (TOML); flags and LATH_* override it.
+    #[arg(long, env = "LATH_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the AWS APIs listen.
+    #[arg(long, env = "LATH_LISTEN", value_name = "ADDR:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where Prometheus reads /metrics (loopback only).
+    #[arg(long, env = "LATH_ADMIN_LISTEN", value_name = "ADDR:PORT")]
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// The region served.
+    #[arg(long, env = "LATH_REGION")]
+    pub(crate) region: Option<String>,
+    /// The account id: twelve digits.
+    #[arg(long, env = "LATH_ACCOUNT")]
+    pub(crate) account: Option<String>,
+    /// Lift AWS's limits and allow what AWS cannot do.
+    #[arg(long, env = "LATH_EXTENDED")]
+    pub(crate) extended: bool,
+    /// On exit, leave instances and networks as they are.
+    #[arg(long, env = "LATH_KEEP")]
+    pub(crate) keep: bool,
+    /// Proxy threads [default: one per core].
+    #[arg(long, env = "LATH_PROXY_THREADS", value_name = "N")]
+    pub(crate) proxy_threads: Option<usize>,
+    /// Print the configuration that would be used, with what each key means, and exit.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Print log lines as JSON.
+    #[arg(long, env = "LATH_LOG_JSON")]
+    pub(crate) log_json: bool,
+}
+
+/// `lath env`.
+#[derive(Debug, Args)]
+pub(crate) struct Env {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Write a profile of this name into ~/.aws (or AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE).
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "lath")]
+    pub(crate) profile: Option<String>,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+/// `lath exec`.
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The instance's id, or its Name tag.
+    pub(crate) instance: String,
+    /// The command and its arguments [default: bash].
+    #[arg(last = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// `lath status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+/// `lath doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+/// `lath version`.
+#[derive(Debug, Args)]
+pub(crate) struct Version {
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,189 @@
+use lath_control::{BadToken, paginate};
+use lath_model::Timestamp;
+use lath_model::arn::Arn;
+use lath_wire::{ApiError, Caller, Doc, Handle};
+
+use super::api::{
+    DashboardEntry, DashboardGot, DashboardList, DashboardPut, DashboardValidationMessage,
+    DeleteDashboards, Empty, GetDashboard, ListDashboards, PutDashboard,
+};
+use super::dashboard_body::{self, Findings};
+use super::{error, invalid_token, invalid_value};
+use crate::Observe;
+use crate::records::Dashboard;
+
+const MAX_BODY: usize = 1 << 20;
+const PAGE: usize = 1000;
+
+impl Observe {
+    fn dashboard_arn(&self, name: &str) -> String {
+        Arn::new(
+            "cloudwatch",
+            "",
+            &self.cell.account,
+            format!("dashboard/{name}"),
+        )
+        .to_string()
+    }
+}
+
+fn well_named(name: &str) -> bool {
+    (1..=255).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+fn check_name(name: &str) -> Result<(), ApiError> {
+    if well_named(name) {
+        return Ok(());
+    }
+    Err(invalid_value(format!(
+        "The value {name} for field DashboardName contains invalid characters. It can only contain alphanumerics, dash (-) and underscore (_)."
+    )))
+}
+
+fn not_found(name: &str) -> ApiError {
+    error(
+        "DashboardNotFoundError",
+        "ResourceNotFound",
+        404,
+        format!("Dashboard {name} does not exist"),
+    )
+}
+
+fn invalid_input(message: String, findings: &[DashboardValidationMessage]) -> ApiError {
+    let messages = findings.iter().map(|finding| {
+        Doc::Map(vec![
+            ("DataPath".into(), Doc::String(finding.data_path.clone())),
+            ("Message".into(), Doc::String(finding.message.clone())),
+        ])
+    });
+    error(
+        "DashboardInvalidInputError",
+        "InvalidParameterInput",
+        400,
+        message,
+    )
+    .with_field("dashboardValidationMessages", Doc::List(messages.collect()))
+}
+
+impl Handle<PutDashboard> for Observe {
+    async fn handle(&self, _caller: &Caller, op: PutDashboard) -> Result<DashboardPut, ApiError> {
+        if !well_named(&op.dashboard_name) {
+            return Err(invalid_input(
+                format!(
+                    "The field DashboardName contains invalid characters: {}",
+                    op.dashboard_name
+                ),
+                &[],
+            ));
+        }
+        if let Some(tag) = op.tags.first() {
+            let message = format!(
+                "Tags on dashboards are not supported ({}={}).",
+                tag.key, tag.value
+            );
+            return Err(invalid_input(message, &[]));
+        }
+        if op.dashboard_body.len() > MAX_BODY {
+            return Err(invalid_input(
+                "The dashboard body is larger than 1 MB.".into(),
+                &[],
+            ));
+        }
+        let Findings { errors, warnings } = dashboard_body::check(&op.dashboard_body);
+        if !errors.is_empty() {
+            let message = format!(
+                "The field DashboardBody must be a valid JSON object: {} validation error(s)",
+                errors.len()
+            );
+            return Err(invalid_input(message, &errors));
+        }
+        self.cell
+            .db
+            .write(|tx| {
+                tx.put(Dashboard {
+                    name: op.dashboard_name,
+                    body: op.dashboard_body,
+                    modified_at: Timestamp::now(),
+                });
+                Ok::<_, ApiError>(())
+            })
+            .await?;
+        Ok(DashboardPut {
+            dashboard_validation_messages: warnings,
+        })
+    }
+}
+
+impl Handle<GetDashboard> for Observe {
+    async fn handle(&self, _caller: &Caller, op: GetDashboard) -> Result<DashboardGot, ApiError> {
+        check_name(&op.dashboard_name)?;
+        let view = self.cell.db.view();
+        let dashboard = view
+            .get::<Dashboard>(&op.dashboard_name)
+            .ok_or_else(|| not_found(&op.dashboard_name))?;
+        Ok(DashboardGot {
+            dashboard_arn: self.dashboard_arn(&dashboard.name),
+            dashboard_body: dashboard.body.clone(),
+            dashboard_name: dashboard.name.clone(),
+        })
+    }
+}
+
+impl Handle<ListDashboards> for Observe {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: ListDashboards,
+    ) -> Result<DashboardList, ApiError> {
+        let prefix = op.dashboard_name_prefix.unwrap_or_default();
+        let view = self.cell.db.view();
+        let page = paginate(
+            view.range::<Dashboard>(&prefix),
+            |dashboard| dashboard.name.clone(),
+            PAGE,
+            op.next_token.as_deref(),
+        )
+        .map_err(|BadToken| invalid_token())?;
+        let entries = page.items.iter().map(|dashboard| DashboardEntry {
+            dashboard_name: dashboard.name.clone(),
+            dashboard_arn: self.dashboard_arn(&dashboard.name),
+            last_modified: dashboard.modified_at,
+            size: i64::try_from(dashboard.body.len()).unwrap_or(i64::MAX),
+        });
+        Ok(DashboardList {
+            dashboard_entries: entries.collect(),
+            next_token: page.next_token,
+        })
+    }
+}
+
+impl Handle<DeleteDashboards> for Observe {
+    async fn handle(&self, _caller: &Caller, op: DeleteDashboards) -> Result<Empty, ApiError> {
+        if op.dashboard_names.is_empty() {
+            return Err(invalid_value(
+                "The parameter DashboardNames must name a dashboard.",
+            ));
+        }
+        op.dashboard_names
+            .iter()
+            .try_for_each(|name| check_name(name))?;
+        // As CloudWatch does: what exists is deleted, then the missing one is reported.
+        let missing = self
+            .cell
+            .db
+            .write(|tx| {
+                let missing = op
+                    .dashboard_names
+                    .iter()
+                    .filter(|name| !tx.delete::<Dashboard>(name));
+                Ok::<_, ApiError>(missing.cloned().collect::<Vec<_>>())
+            })
+            .await?;
+        missing
+            .first()
+            .map_or(Ok(Empty {}), |name| Err(not_found(name)))
+    }
+}

@@ -1,0 +1,208 @@
+//! What data planes report: access logs become events of log groups, samples become metrics.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lath_feed::telemetry::{AccessLog, MetricSample, Sink};
+use lath_model::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::Observe;
+use crate::logs::events::Append;
+use crate::logs::group_name_of;
+use crate::metrics::{Bucket, Datum, Series};
+use crate::records::LogGroup;
+
+/// Records waiting to be written; beyond it new ones are dropped and counted.
+const QUEUE: usize = 50_000;
+/// Records written in one transaction.
+const BATCH: usize = 5_000;
+
+/// The sink of one region. Never blocks.
+pub struct Delivery {
+    observe: Arc<Observe>,
+    queue: mpsc::Sender<AccessLog>,
+    dropped: AtomicU64,
+}
+
+/// What is left to run: writes what the sink takes.
+pub struct Writer {
+    delivery: Arc<Delivery>,
+    queue: mpsc::Receiver<AccessLog>,
+}
+
+impl Delivery {
+    /// A sink, and the writer that must be run for it.
+    pub fn new(observe: Arc<Observe>) -> (Arc<Self>, Writer) {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let delivery = Arc::new(Self {
+            observe,
+            queue: sender,
+            dropped: AtomicU64::new(0),
+        });
+        (Arc::clone(&delivery), Writer { delivery, queue })
+    }
+
+    /// Access log records dropped since start because the queue was full or their group is gone.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Sink for Delivery {
+    fn access_log(&self, record: AccessLog) {
+        if self.queue.try_send(record).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn metric(&self, sample: MetricSample) {
+        let mut bucket = Bucket::empty(sample.unit);
+        let set = (sample.count, sample.sum, sample.min, sample.max);
+        if sample.values.is_empty() {
+            bucket.add_set(set.0, set.1, set.2, set.3);
+        } else {
+            bucket.add_values(set, &sample.values);
+        }
+        let mut dimensions = sample.dimensions;
+        dimensions.sort();
+        let series = Series {
+            namespace: sample.namespace,
+            name: sample.name,
+            dimensions,
+            unit: sample.unit.to_owned(),
+            last: sample.at,
+        };
+        let at_seconds = u64::try_from(sample.at.as_millis() / 1000).unwrap_or(0);
+        self.observe.archive.add_pending(Datum {
+            series,
+            resolution: 60,
+            at_seconds,
+            bucket,
+        });
+    }
+}
+
+impl Writer {
+    /// Writes until `stop`, then writes what is left.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut batch = Vec::new();
+        let mut flush = tokio::time::interval(Duration::from_secs(1));
+        flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = flush.tick() => self.flush_metrics().await,
+                taken = self.queue.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    self.write(std::mem::take(&mut batch)).await;
+                }
+            }
+        }
+        self.queue.close();
+        while self.queue.recv_many(&mut batch, BATCH).await > 0 {
+            self.write(std::mem::take(&mut batch)).await;
+        }
+        self.flush_metrics().await;
+    }
+
+    async fn flush_metrics(&self) {
+        let archive = Arc::clone(&self.delivery.observe.archive);
+        let flushed = tokio::task::spawn_blocking(move || archive.flush()).await;
+        if let Ok(Err(error)) = flushed {
+            tracing::error!(%error, "metrics could not be written");
+        }
+    }
+
+    async fn write(&self, records: Vec<AccessLog>) {
+        let appends = self.appends(records);
+        let archive = Arc::clone(&self.delivery.observe.archive);
+        let now = Timestamp::now().as_millis();
+        let written = tokio::task::spawn_blocking(move || archive.append(&appends, now)).await;
+        if let Ok(Err(error)) = written {
+            tracing::error!(%error, "access logs could not be written");
+        }
+    }
+
+    /// One append per group and service.
+    fn appends(&self, records: Vec<AccessLog>) -> Vec<Append> {
+        let view = self.delivery.observe.cell.db.view();
+        let mut by_stream = BTreeMap::<(u64, String), Vec<(i64, String)>>::new();
+        for record in records {
+            let text = print(&record).to_string();
+            for destination in &record.destinations {
+                let Some(group) = view.get::<LogGroup>(group_name_of(destination)) else {
+                    self.delivery.dropped.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                };
+                let event = (record.start_time.as_millis(), text.clone());
+                by_stream
+                    .entry((group.uid, stream_name(&record)))
+                    .or_default()
+                    .push(event);
+            }
+        }
+        let append = |((group, stream), events)| Append {
+            group,
+            stream,
+            events,
+            make_stream: true,
+        };
+        by_stream.into_iter().map(append).collect()
+    }
+}
+
+/// One stream per service.
+fn stream_name(record: &AccessLog) -> String {
+    let service = record
+        .service_arn
+        .as_deref()
+        .and_then(|arn| arn.rsplit('/').next());
+    format!("VpcLatticeAccessLogs_{}", service.unwrap_or("unknown"))
+}
+
+/// AWS's record (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/monitoring-access-logs.html>); what is
+/// absent is `-`.
+fn print(record: &AccessLog) -> Value {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+    json!({
+        "serviceNetworkArn": or_dash(record.service_network_arn.clone()),
+        "serviceArn": or_dash(record.service_arn.clone()),
+        "listenerId": or_dash(record.listener.as_ref().map(ToString::to_string)),
+        "targetGroupArn": or_dash(record.target_group_arn.clone()),
+        "sourceVpcArn": record.source_vpc_arn,
+        "sourceVpcId": record.source_vpc,
+        "destinationVpcId": or_dash(record.destination_vpc.as_ref().map(ToString::to_string)),
+        "sourceIpPort": record.source.to_string(),
+        "targetIpPort": or_dash(record.target.map(|target| target.to_string())),
+        "hostHeader": or_dash(record.host.clone()),
+        "requestMethod": record.method,
+        "requestPath": record.path,
+        "userAgent": or_dash(record.user_agent.clone()),
+        "protocol": record.protocol,
+        "tlsVersion": "-",
+        "sslCipher": "-",
+        "serverNameIndication": "-",
+        "resolvedUser": "Anonymous",
+        "authDeniedReason": or_dash(record.auth_denied_by.map(str::to_owned)),
+        "callerPrincipal": "-",
+        "callerPrincipalTags": "-",
+        "responseCode": record.response_code,
+        "grpcResponseCode": "-",
+        "failureReason": or_dash(record.failure_reason.map(str::to_owned)),
+        "bytesReceived": record.bytes_received,
+        "bytesSent": record.bytes_sent,
+        "startTime": record.start_time.iso8601_seconds(),
+        "duration": record.duration_ms,
+        "requestToTargetDuration": record.request_to_target_ms,
+        "responseFromTargetDuration": record.response_from_target_ms,
+        "requestId": record.request_id,
+    })
+}

@@ -1,0 +1,158 @@
+use std::sync::Arc;
+
+use lath_wire::{ApiError, Caller, Handle};
+
+use super::api::{EventsGot, GetLogEvents, OutputLogEvent};
+use super::events::{Place, StoredEvent};
+use super::groups::check_limit;
+use super::{check_stream_name, find_group, invalid, no_stream};
+use crate::Observe;
+use crate::archive::{Archive, ArchiveError, millis};
+
+const MAX_EVENTS: usize = 10_000;
+const MAX_BYTES: usize = 1 << 20;
+
+/// A page token: `f` reads forward from a place (inclusive), `b` backward from it (exclusive).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Token {
+    forward: bool,
+    place: Place,
+}
+
+impl Token {
+    fn print(self) -> String {
+        let direction = if self.forward { 'f' } else { 'b' };
+        format!(
+            "{direction}/{:020}{:020}",
+            self.place.at, self.place.sequence
+        )
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (direction, place) = text.split_once('/')?;
+        let (at, sequence) = place.split_at_checked(20)?;
+        let forward = match direction {
+            "f" => true,
+            "b" => false,
+            _ => return None,
+        };
+        Some(Self {
+            forward,
+            place: Place {
+                at: at.parse().ok()?,
+                sequence: sequence.parse().ok()?,
+            },
+        })
+    }
+}
+
+impl Handle<GetLogEvents> for Observe {
+    async fn handle(&self, _caller: &Caller, op: GetLogEvents) -> Result<EventsGot, ApiError> {
+        check_stream_name(&op.log_stream_name)?;
+        let limit = check_limit(op.limit, MAX_EVENTS)?;
+        let view = self.cell.db.view();
+        let group = find_group(
+            &view,
+            op.log_group_name.as_deref(),
+            op.log_group_identifier.as_deref(),
+        )?;
+        let token = match &op.next_token {
+            Some(text) => Some(
+                Token::parse(text).ok_or_else(|| invalid("The specified nextToken is invalid."))?,
+            ),
+            None => None,
+        };
+        let archive = Arc::clone(&self.archive);
+        let read = tokio::task::spawn_blocking(move || {
+            if archive.stream(group.uid, &op.log_stream_name)?.is_none() {
+                return Ok(None);
+            }
+            page(&archive, group.uid, &op, token, limit).map(Some)
+        });
+        read.await
+            .map_err(ApiError::internal)??
+            .ok_or_else(no_stream)
+    }
+}
+
+fn page(
+    archive: &Archive,
+    group: u64,
+    op: &GetLogEvents,
+    token: Option<Token>,
+    limit: usize,
+) -> Result<EventsGot, ArchiveError> {
+    let mut low = Place {
+        at: op.start_time.map_or(0, millis),
+        sequence: 0,
+    };
+    let mut high = Place {
+        at: op.end_time.map_or(u64::MAX, millis),
+        sequence: 0,
+    };
+    let forward = token.map_or(op.start_from_head.unwrap_or(false), |token| token.forward);
+    match token {
+        Some(Token {
+            forward: true,
+            place,
+        }) => low = low.max(place),
+        Some(Token {
+            forward: false,
+            place,
+        }) => high = high.min(place),
+        None => {}
+    }
+    let mut found: Vec<(Place, StoredEvent)> = Vec::new();
+    let mut bytes = 0;
+    archive.walk(group, (low, high), forward, |place, event| {
+        if event.stream == op.log_stream_name {
+            bytes += event.message.len() + 26;
+            found.push((place, event));
+        }
+        found.len() < limit && bytes < MAX_BYTES
+    })?;
+    if !forward {
+        found.reverse();
+    }
+    Ok(reply(found, token, (low, high), forward))
+}
+
+/// The tokens always lead on from the page's ends. An empty page answers the token it was asked with, which
+/// tells the client that there is no more for now.
+fn reply(
+    found: Vec<(Place, StoredEvent)>,
+    token: Option<Token>,
+    (low, high): (Place, Place),
+    forward: bool,
+) -> EventsGot {
+    let after = |place: Place| Place {
+        sequence: place.sequence + 1,
+        ..place
+    };
+    let rest = if forward { low } else { high };
+    let first = found.first().map_or(rest, |(place, _)| *place);
+    let last = found.last().map_or(rest, |(place, _)| after(*place));
+    let asked = token.filter(|_| found.is_empty());
+    let print = |forward, place| {
+        asked
+            .filter(|t| t.forward == forward)
+            .unwrap_or(Token { forward, place })
+            .print()
+    };
+    EventsGot {
+        next_forward_token: print(true, last),
+        next_backward_token: print(false, first),
+        events: found
+            .into_iter()
+            .map(|(place, event)| output(place, event))
+            .collect(),
+    }
+}
+
+fn output(place: Place, event: StoredEvent) -> OutputLogEvent {
+    OutputLogEvent {
+        timestamp: i64::try_from(place.at).unwrap_or(i64::MAX),
+        message: event.message,
+        ingestion_time: event.ingested_at,
+    }
+}

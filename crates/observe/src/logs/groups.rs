@@ -1,0 +1,211 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lath_control::{BadToken, paginate};
+use lath_model::Timestamp;
+use lath_wire::{ApiError, Caller, Handle};
+
+use super::api::{
+    CreateLogGroup, DeleteLogGroup, DeleteRetentionPolicy, DescribeLogGroups, Empty, LogGroupClass,
+    LogGroups, PutRetentionPolicy,
+};
+use super::{api, check_group_name, exists, group_name_of, invalid, no_group};
+use crate::Observe;
+use crate::records::LogGroup;
+
+/// The values that PutRetentionPolicy takes.
+const RETENTION_DAYS: [i64; 22] = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
+    3288, 3653,
+];
+
+const MAX_TAGS: usize = 50;
+
+impl Observe {
+    /// `arn:aws:logs:REGION:ACCOUNT:log-group:NAME`.
+    pub(super) fn group_arn(&self, name: &str) -> String {
+        self.cell.arn("logs", format!("log-group:{name}"))
+    }
+}
+
+pub(super) fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    let fits = |(key, value): (&String, &String)| {
+        (1..=128).contains(&key.chars().count())
+            && value.chars().count() <= 256
+            && !key.starts_with("aws:")
+    };
+    if tags.len() <= MAX_TAGS && tags.iter().all(fits) {
+        return Ok(());
+    }
+    Err(invalid(
+        "At most 50 tags; a key has 1 to 128 characters and does not begin with aws:, a value at most 256.",
+    ))
+}
+
+fn check_create(op: &CreateLogGroup) -> Result<(), ApiError> {
+    check_group_name(&op.log_group_name)?;
+    check_tags(op.tags.as_ref().unwrap_or(&BTreeMap::new()))?;
+    if op.kms_key_id.is_some() {
+        return Err(invalid(
+            "kmsKeyId: log groups cannot be encrypted with a key here.",
+        ));
+    }
+    if op.deletion_protection_enabled == Some(true) {
+        return Err(invalid("deletionProtectionEnabled is not supported here."));
+    }
+    match op.log_group_class {
+        None | Some(LogGroupClass::Standard) => Ok(()),
+        Some(_) => Err(invalid("logGroupClass: only STANDARD is available here.")),
+    }
+}
+
+impl Handle<CreateLogGroup> for Observe {
+    async fn handle(&self, _caller: &Caller, op: CreateLogGroup) -> Result<Empty, ApiError> {
+        check_create(&op)?;
+        self.cell
+            .db
+            .write(|tx| {
+                if tx.get::<LogGroup>(&op.log_group_name).is_some() {
+                    return Err(exists("log group"));
+                }
+                tx.put(LogGroup {
+                    name: op.log_group_name,
+                    uid: rand::random(),
+                    created_at: Timestamp::now(),
+                    retention_days: None,
+                    tags: op.tags.unwrap_or_default(),
+                });
+                Ok(Empty {})
+            })
+            .await
+    }
+}
+
+impl Handle<DeleteLogGroup> for Observe {
+    async fn handle(&self, _caller: &Caller, op: DeleteLogGroup) -> Result<Empty, ApiError> {
+        check_group_name(&op.log_group_name)?;
+        // Its events go with the sweep: nobody can reach them once no group has their uid.
+        self.cell
+            .db
+            .write(|tx| {
+                let known = tx.delete::<LogGroup>(&op.log_group_name);
+                if known { Ok(Empty {}) } else { Err(no_group()) }
+            })
+            .await
+    }
+}
+
+impl Observe {
+    async fn set_retention(&self, name: &str, days: Option<u32>) -> Result<Empty, ApiError> {
+        check_group_name(name)?;
+        self.cell
+            .db
+            .write(|tx| {
+                let known = tx.update::<LogGroup>(name, |group| group.retention_days = days);
+                known.map(|_| Empty {}).ok_or_else(no_group)
+            })
+            .await
+    }
+}
+
+impl Handle<PutRetentionPolicy> for Observe {
+    async fn handle(&self, _caller: &Caller, op: PutRetentionPolicy) -> Result<Empty, ApiError> {
+        let days = op.retention_in_days;
+        let known = days > 0 && RETENTION_DAYS.contains(&days);
+        let Some(days) = u32::try_from(days).ok().filter(|_| known) else {
+            return Err(invalid(format!(
+                "1 validation error detected: Value '{days}' at 'retentionInDays' failed to satisfy constraint: Member must satisfy enum value set: [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]"
+            )));
+        };
+        self.set_retention(&op.log_group_name, Some(days)).await
+    }
+}
+
+impl Handle<DeleteRetentionPolicy> for Observe {
+    async fn handle(&self, _caller: &Caller, op: DeleteRetentionPolicy) -> Result<Empty, ApiError> {
+        self.set_retention(&op.log_group_name, None).await
+    }
+}
+
+impl Handle<DescribeLogGroups> for Observe {
+    async fn handle(&self, caller: &Caller, op: DescribeLogGroups) -> Result<LogGroups, ApiError> {
+        let limit = check_limit(op.limit, 50)?;
+        if op.log_group_name_prefix.is_some() && op.log_group_name_pattern.is_some() {
+            return Err(invalid(
+                "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
+            ));
+        }
+        let mine = |accounts: &Vec<String>| accounts.contains(&caller.account);
+        let foreign = op
+            .account_identifiers
+            .as_ref()
+            .is_some_and(|accounts| !mine(accounts));
+        if foreign && op.include_linked_accounts == Some(true) {
+            return Ok(LogGroups {
+                log_groups: Vec::new(),
+                next_token: None,
+            });
+        }
+        let view = self.cell.db.view();
+        let groups = view.list::<LogGroup>().filter(|group| wanted(&op, group));
+        let page = paginate(
+            groups,
+            |group| group.name.clone(),
+            limit,
+            op.next_token.as_deref(),
+        )
+        .map_err(|BadToken| invalid("The specified nextToken is invalid."))?;
+        let archive = Arc::clone(&self.archive);
+        let uids: Vec<u64> = page.items.iter().map(|group| group.uid).collect();
+        let sizes = tokio::task::spawn_blocking(move || archive.group_sizes(&uids))
+            .await
+            .map_err(ApiError::internal)??;
+        let groups = page.items.iter().zip(sizes);
+        Ok(LogGroups {
+            log_groups: groups
+                .map(|(group, size)| self.describe(group, size))
+                .collect(),
+            next_token: page.next_token,
+        })
+    }
+}
+
+impl Observe {
+    fn describe(&self, group: &LogGroup, stored_bytes: u64) -> api::LogGroup {
+        let arn = self.group_arn(&group.name);
+        api::LogGroup {
+            log_group_name: group.name.clone(),
+            creation_time: group.created_at.as_millis(),
+            retention_in_days: group.retention_days,
+            metric_filter_count: 0,
+            arn: format!("{arn}:*"),
+            stored_bytes: i64::try_from(stored_bytes).unwrap_or(i64::MAX),
+            log_group_class: LogGroupClass::Standard,
+            log_group_arn: arn,
+        }
+    }
+}
+
+/// 1 to `most`; absent means `most`.
+pub(super) fn check_limit(limit: Option<i64>, most: usize) -> Result<usize, ApiError> {
+    let Some(limit) = limit else { return Ok(most) };
+    usize::try_from(limit).ok().filter(|limit| (1..=most).contains(limit)).ok_or_else(|| {
+        invalid(format!(
+            "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must have value between 1 and {most}"
+        ))
+    })
+}
+
+fn wanted(op: &DescribeLogGroups, group: &LogGroup) -> bool {
+    let pattern = op.log_group_name_pattern.as_ref();
+    op.log_group_name_prefix
+        .as_ref()
+        .is_none_or(|prefix| group.name.starts_with(prefix.as_str()))
+        && pattern.is_none_or(|pattern| group.name.contains(pattern.as_str()))
+        && matches!(op.log_group_class, None | Some(LogGroupClass::Standard))
+        && op.log_group_identifiers.as_ref().is_none_or(|identifiers| {
+            identifiers
+                .iter()
+                .any(|identifier| group_name_of(identifier) == group.name)
+        })
+}
