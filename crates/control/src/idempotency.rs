@@ -1,15 +1,18 @@
 use std::time::Duration;
 
 use lath_model::Timestamp;
-use lath_store::{Record, Tx};
+use lath_store::{Db, Record, StoreError, Tx};
 use serde::{Deserialize, Serialize};
+
+/// How many expired tokens one transaction forgets.
+const SWEEP: usize = 500;
 
 /// How long a token protects its create.
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
 
 /// A used idempotency token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Token {
+pub(crate) struct Token {
     scope: String,
     token: String,
     fingerprint: u64,
@@ -21,6 +24,12 @@ impl Record for Token {
     const KIND: &'static str = "control.token";
     fn id(&self) -> String {
         format!("{}/{}", self.scope, self.token)
+    }
+}
+
+impl Token {
+    fn is_expired(&self, now: Timestamp) -> bool {
+        now.since(self.used_at) >= RETENTION
     }
 }
 
@@ -48,7 +57,7 @@ pub fn claim_token(
 ) -> TokenUse {
     let now = Timestamp::now();
     let known = tx.get::<Token>(&format!("{scope}/{token}"));
-    match known.filter(|known| now.since(known.used_at) < RETENTION) {
+    match known.filter(|known| !known.is_expired(now)) {
         Some(known) if known.fingerprint == fingerprint => TokenUse::Repeat(known.resource.clone()),
         Some(_) => TokenUse::Mismatch,
         None => {
@@ -61,5 +70,79 @@ pub fn claim_token(
             });
             TokenUse::New
         }
+    }
+}
+
+/// Forgets the tokens that protect nothing any more, a few hundred in each transaction so that no other
+/// write waits for long; how many there were. To be called every few minutes.
+///
+/// # Errors
+/// That the store failed; the rest is forgotten by the next call.
+pub async fn sweep_tokens(db: &Db) -> Result<usize, StoreError> {
+    sweep_tokens_at(db, Timestamp::now()).await
+}
+
+async fn sweep_tokens_at(db: &Db, now: Timestamp) -> Result<usize, StoreError> {
+    let view = db.view();
+    let expired: Vec<String> = view
+        .list::<Token>()
+        .filter(|token| token.is_expired(now))
+        .map(|token| token.id())
+        .collect();
+    for some in expired.chunks(SWEEP) {
+        db.write(|tx| {
+            some.iter().for_each(|id| forget(tx, id, now));
+            Ok::<_, StoreError>(())
+        })
+        .await?;
+    }
+    Ok(expired.len())
+}
+
+/// Deletes a token unless it was used again since it was found expired.
+fn forget(tx: &mut Tx, id: &str, now: Timestamp) {
+    if tx
+        .get::<Token>(id)
+        .is_some_and(|token| token.is_expired(now))
+    {
+        tx.delete::<Token>(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn claim(db: &Db, token: &str, fingerprint: u64, new_id: &str) -> TokenUse {
+        let write = db.write(|tx| {
+            let used = claim_token(tx, "CreateVpc", token, fingerprint, new_id);
+            Ok::<_, StoreError>(used)
+        });
+        write.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_token_answers_the_first_resource_until_it_expires() {
+        let db = Db::in_memory();
+        assert_eq!(claim(&db, "t", 1, "vpc-1").await, TokenUse::New);
+        let repeat = TokenUse::Repeat("vpc-1".into());
+        assert_eq!(claim(&db, "t", 1, "vpc-2").await, repeat);
+        assert_eq!(claim(&db, "t", 2, "vpc-2").await, TokenUse::Mismatch);
+        assert_eq!(sweep_tokens(&db).await.unwrap(), 0);
+        assert_eq!(claim(&db, "t", 1, "vpc-2").await, repeat);
+    }
+
+    #[tokio::test]
+    async fn expired_tokens_are_swept_in_bounded_transactions() {
+        let db = Db::in_memory();
+        for n in 0..(SWEEP * 2 + 1) {
+            claim(&db, &n.to_string(), 1, "vpc-1").await;
+        }
+        let before = db.view().revision();
+        let later = Timestamp::now().plus(RETENTION);
+        let swept = sweep_tokens_at(&db, later).await.unwrap();
+        assert_eq!(swept, SWEEP * 2 + 1);
+        assert_eq!(db.view().list::<Token>().count(), 0);
+        assert_eq!(db.view().revision(), before + 3);
     }
 }
