@@ -1,4 +1,8 @@
 //! What every store does, whichever engine is under it. A new engine adds one test at the end.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,9 @@
 //! A process that writes is killed with SIGKILL at random moments, hundreds of times. Whatever it said
 //! was written must be there after each restart, whole; what it did not say may be there, but whole.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -186,7 +190,8 @@ impl Drop for Writing {
     }
 }
 
-/// Lets it write for a while, kills it, and reads all that it said. `None`: kill it while it opens.
+/// Lets it write that many lines, kills it a moment later, and reads all that it said. `None`: kills it
+/// while it opens.
 fn kill_in_the_middle(directory: &Path, lines: Option<usize>, acknowledged: &mut Acknowledged) {
     let mut writing = Writing::start(directory);
     let mut said = BufReader::new(writing.0.stdout.take().unwrap()).lines();
@@ -197,7 +202,7 @@ fn kill_in_the_middle(directory: &Path, lines: Option<usize>, acknowledged: &mut
     // Anywhere between two acknowledgements, or in the middle of opening.
     std::thread::sleep(delay);
     drop(writing);
-    // What was in the pipe when it died was said too. A last line may be cut off.
+    // What was in the pipe when it died was said too. Lines this short are written whole or not at all.
     for line in said.map_while(Result::ok) {
         acknowledged.read(&line);
     }

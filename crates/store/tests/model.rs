@@ -1,4 +1,8 @@
 //! Random transactions on the database and on plain maps must agree, before and after a restart.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
