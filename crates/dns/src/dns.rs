@@ -1,0 +1,184 @@
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lath_feed::{Snapshot, SnapshotReceiver, Vpc};
+use lath_model::id::VpcId;
+use lath_net::Network;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::Upstreams;
+use crate::forward::Forwarder;
+use crate::listener::{Listening, Resolver};
+
+/// The resolver's link-local address, the same in every VPC
+/// (<https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html>).
+const LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 253);
+
+const PORT: u16 = 53;
+
+/// How soon an address that could not be bound is tried again: a VPC's network appears moments after
+/// the snapshot that asks for it, and somebody waits for it.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// In which VPCs the resolver listens, by VPC: every one that wants a resolver, with the reason where it
+/// does not listen (yet). VPCs without DNS support are absent.
+pub type Bound = BTreeMap<VpcId, Result<(), String>>;
+
+/// The resolvers of all VPCs.
+pub struct Dns {
+    network: Arc<dyn Network>,
+    snapshots: SnapshotReceiver,
+    forwarder: Arc<Forwarder>,
+    addresses: Addresses,
+    bound: watch::Sender<Bound>,
+}
+
+type Addresses = Box<dyn Fn(&Vpc) -> Vec<SocketAddr> + Send + Sync>;
+
+impl Dns {
+    /// Resolvers for the VPCs of the newest snapshot, which send what they do not know to `upstreams`.
+    pub fn new(
+        network: Arc<dyn Network>,
+        snapshots: SnapshotReceiver,
+        upstreams: Upstreams,
+    ) -> Self {
+        Self {
+            forwarder: Arc::new(Forwarder::new(Arc::clone(&network), upstreams)),
+            network,
+            snapshots,
+            addresses: Box::new(usual_addresses),
+            bound: watch::Sender::default(),
+        }
+    }
+
+    /// Listens at other addresses than base+2 and 169.254.169.253, port 53.
+    #[must_use]
+    pub fn listening_at(
+        mut self,
+        addresses: impl Fn(&Vpc) -> Vec<SocketAddr> + Send + Sync + 'static,
+    ) -> Self {
+        self.addresses = Box::new(addresses);
+        self
+    }
+
+    /// Tells in which VPCs the resolver listens, and wakes when that changes.
+    pub fn bound(&self) -> watch::Receiver<Bound> {
+        self.bound.subscribe()
+    }
+
+    /// Listens where the newest snapshot wants it, until `stop`; then closes every socket. When nobody
+    /// publishes snapshots any more, the last one stays in force.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut running = BTreeMap::new();
+        let mut published = true;
+        loop {
+            let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+            let complete = self.converge(&snapshot, &mut running).await;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = self.snapshots.changed(), if published => published = changed.is_ok(),
+                () = tokio::time::sleep(RETRY), if !complete => {}
+            }
+        }
+        for (_, listening) in running {
+            listening.stop().await;
+        }
+        self.bound.send_replace(Bound::new());
+    }
+
+    /// Stops what should not listen and starts what should; whether all that should does.
+    async fn converge(
+        &self,
+        snapshot: &Snapshot,
+        running: &mut BTreeMap<VpcId, Listening>,
+    ) -> bool {
+        let wanted: BTreeMap<VpcId, Vec<SocketAddr>> = snapshot
+            .vpcs
+            .values()
+            .filter(|vpc| vpc.dns_support)
+            .map(|vpc| (vpc.id.clone(), (self.addresses)(vpc)))
+            .collect();
+        stop_unwanted(&wanted, running).await;
+        let mut bound = Bound::new();
+        for (vpc, addresses) in wanted {
+            let listens = self.ensure(&vpc, addresses, running).await;
+            bound.insert(vpc, listens);
+        }
+        let complete = bound.values().all(Result::is_ok);
+        self.publish(bound);
+        complete
+    }
+
+    async fn ensure(
+        &self,
+        vpc: &VpcId,
+        addresses: Vec<SocketAddr>,
+        running: &mut BTreeMap<VpcId, Listening>,
+    ) -> Result<(), String> {
+        if running.contains_key(vpc) {
+            return Ok(());
+        }
+        let resolver = Arc::new(Resolver {
+            vpc: vpc.clone(),
+            snapshots: self.snapshots.clone(),
+            forwarder: Arc::clone(&self.forwarder),
+        });
+        let listening = Listening::start(&self.network, addresses, resolver).await?;
+        running.insert(vpc.clone(), listening);
+        Ok(())
+    }
+
+    fn publish(&self, bound: Bound) {
+        self.bound.send_if_modified(|old| {
+            let changed = *old != bound;
+            if changed {
+                report(old, &bound);
+                *old = bound;
+            }
+            changed
+        });
+    }
+}
+
+fn report(old: &Bound, new: &Bound) {
+    for (vpc, listens) in new.iter().filter(|(vpc, now)| old.get(*vpc) != Some(*now)) {
+        match listens {
+            Ok(()) => tracing::debug!(vpc.id = %vpc, "the resolver listens"),
+            Err(reason) => tracing::debug!(vpc.id = %vpc, %reason, "the resolver does not listen"),
+        }
+    }
+}
+
+async fn stop_unwanted(
+    wanted: &BTreeMap<VpcId, Vec<SocketAddr>>,
+    running: &mut BTreeMap<VpcId, Listening>,
+) {
+    let unwanted: Vec<VpcId> = running
+        .iter_mut()
+        .filter_map(|(vpc, listening)| {
+            let keep = wanted.get(vpc) == Some(&listening.addresses) && !listening.is_broken();
+            (!keep).then(|| vpc.clone())
+        })
+        .collect();
+    for vpc in unwanted {
+        if let Some(listening) = running.remove(&vpc) {
+            listening.stop().await;
+        }
+    }
+}
+
+/// Base+2 of the primary block, and the link-local address.
+fn usual_addresses(vpc: &Vpc) -> Vec<SocketAddr> {
+    let base = vpc.cidrs.first().map(|cidr| u32::from(cidr.network()));
+    let second = base
+        .and_then(|base| base.checked_add(2))
+        .map(Ipv4Addr::from);
+    second
+        .into_iter()
+        .chain([LINK_LOCAL])
+        .map(|address| SocketAddr::new(IpAddr::V4(address), PORT))
+        .collect()
+}

@@ -1,0 +1,149 @@
+//! One VPC's resolver: its sockets, and what is said through them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::op::ResponseCode;
+use lath_feed::SnapshotReceiver;
+use lath_model::id::VpcId;
+use lath_net::{Network, Place};
+use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
+
+use crate::forward::Forwarder;
+use crate::query::{MAX_QUERY, Query};
+use crate::{answer, decode_query, reply, tcp};
+
+/// How many questions of one VPC wait for upstreams at once, so that one VPC does not take all the
+/// room there is.
+const IN_FLIGHT: usize = 256;
+
+/// A pause after a failed read, so that it does not spin.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The sockets of one VPC's resolver, served until this is stopped or dropped.
+pub(crate) struct Listening {
+    pub(crate) addresses: Vec<SocketAddr>,
+    tasks: JoinSet<()>,
+}
+
+impl Listening {
+    /// Binds every address, by UDP and TCP, and serves them.
+    ///
+    /// # Errors
+    /// Which address could not be bound, and why; then none is.
+    pub(crate) async fn start(
+        network: &Arc<dyn Network>,
+        addresses: Vec<SocketAddr>,
+        resolver: Arc<Resolver>,
+    ) -> Result<Self, String> {
+        let place = Place::Vpc(resolver.vpc.clone());
+        let mut tasks = JoinSet::new();
+        for at in &addresses {
+            let udp = lath_net::bind_udp(network, &place, *at).await;
+            let udp = udp.map_err(|error| format!("{at} (UDP): {error}"))?;
+            let tcp = lath_net::listen(network, &place, *at).await;
+            let tcp = tcp
+                .and_then(tokio::net::TcpListener::from_std)
+                .map_err(|error| format!("{at} (TCP): {error}"))?;
+            tasks.spawn(serve_udp(Arc::new(udp), Arc::clone(&resolver)));
+            tasks.spawn(tcp::serve(tcp, Arc::clone(&resolver)));
+        }
+        Ok(Self { addresses, tasks })
+    }
+
+    /// Whether a task ended, which none should.
+    pub(crate) fn is_broken(&mut self) -> bool {
+        self.tasks.try_join_next().is_some()
+    }
+
+    /// Closes the sockets. They hold the VPC's network in existence: it cannot go before this is done.
+    pub(crate) async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Answers the questions of one VPC.
+pub(crate) struct Resolver {
+    pub(crate) vpc: VpcId,
+    pub(crate) snapshots: SnapshotReceiver,
+    pub(crate) forwarder: Arc<Forwarder>,
+}
+
+/// What to do with bytes that came in.
+enum Next {
+    Reply(Vec<u8>),
+    Silence,
+    Ask(Box<Query>),
+}
+
+impl Resolver {
+    /// The reply to bytes that came in, of at most `limit` bytes; `None` when none is due.
+    pub(crate) async fn reply(&self, bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
+        match self.next(bytes, |_| limit) {
+            Next::Reply(reply) => Some(reply),
+            Next::Silence => None,
+            Next::Ask(query) => Some(self.ask(&query, limit).await),
+        }
+    }
+
+    fn next(&self, bytes: &[u8], limit: impl Fn(&Query) -> usize) -> Next {
+        let query = match decode_query(bytes) {
+            Ok(query) => query,
+            Err(reason) => return reply::refusal(&reason).map_or(Next::Silence, Next::Reply),
+        };
+        let snapshot = Arc::clone(&self.snapshots.borrow());
+        let answer = answer(&snapshot, &self.vpc, &query);
+        match reply::local(&query, answer, limit(&query)) {
+            Some(reply) => Next::Reply(reply),
+            None => Next::Ask(Box::new(query)),
+        }
+    }
+
+    async fn ask(&self, query: &Query, limit: usize) -> Vec<u8> {
+        let reply = self.forwarder.ask(query).await;
+        reply::forwarded(query, reply, limit)
+    }
+}
+
+/// Answers datagrams for ever. What the snapshot knows is answered in turn; what upstreams know is
+/// answered when they did, and holds up nobody.
+async fn serve_udp(socket: Arc<UdpSocket>, resolver: Arc<Resolver>) {
+    let mut buffer = vec![0; MAX_QUERY + 1];
+    let mut asking = JoinSet::new();
+    loop {
+        let (length, client) = tokio::select! {
+            received = socket.recv_from(&mut buffer) => match received {
+                Ok(received) => received,
+                Err(error) => {
+                    tracing::debug!(%error, "a datagram was not read");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            },
+            Some(_) = asking.join_next() => continue,
+        };
+        match resolver.next(&buffer[..length], Query::udp_limit) {
+            Next::Silence => {}
+            Next::Reply(reply) => send(&socket, client, &reply).await,
+            Next::Ask(query) if asking.len() >= IN_FLIGHT => {
+                let busy = reply::failure(&query, ResponseCode::ServFail);
+                send(&socket, client, &busy).await;
+            }
+            Next::Ask(query) => {
+                let (socket, resolver) = (Arc::clone(&socket), Arc::clone(&resolver));
+                asking.spawn(async move {
+                    let reply = resolver.ask(&query, query.udp_limit()).await;
+                    send(&socket, client, &reply).await;
+                });
+            }
+        }
+    }
+}
+
+async fn send(socket: &UdpSocket, client: SocketAddr, reply: &[u8]) {
+    if let Err(error) = socket.send_to(reply, client).await {
+        tracing::debug!(%client, %error, "a reply was not sent");
+    }
+}

@@ -1,0 +1,236 @@
+//! The names that Lath owns, as text: which zone a name is in, and which address it is made of.
+
+use std::net::Ipv4Addr;
+
+use lath_feed::{Snapshot, Vpc};
+
+/// A name in one of our zones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The zone, without a trailing dot.
+    pub(crate) zone: String,
+    /// What is there.
+    pub(crate) what: What,
+}
+
+/// What is at a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum What {
+    /// An address.
+    Address(Ipv4Addr),
+    /// A host's name, for reverse names.
+    Host(String),
+    /// Names below it, but nothing itself; or the zone itself.
+    Inner,
+    /// Nothing.
+    Missing,
+}
+
+/// Where a name (in lower case, without a trailing dot) is; `None` when it is not ours to answer.
+pub(crate) fn locate(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
+    lattice(snapshot, name)
+        .or_else(|| private(snapshot, vpc, name))
+        .or_else(|| public(snapshot, vpc, name))
+        .or_else(|| reverse(snapshot, vpc, name))
+}
+
+/// Generated names of Lattice services: the same answer in every VPC, as they are public names in AWS.
+/// Custom names are their owners' to serve.
+fn lattice(snapshot: &Snapshot, name: &str) -> Option<Place> {
+    let found = snapshot
+        .services
+        .values()
+        .find(|service| service.domain_name.eq_ignore_ascii_case(name));
+    let zone = ["vpc-lattice-svcs", "vpc-lattice-rsc"]
+        .map(|label| format!("{label}.{}.on.aws", snapshot.region))
+        .into_iter()
+        .find(|zone| is_within(name, zone));
+    match (found, zone) {
+        (Some(service), zone) => Some(Place {
+            zone: zone.unwrap_or_else(|| name.to_owned()),
+            what: What::Address(service.address),
+        }),
+        (None, Some(zone)) => Some(Place {
+            what: inner_or_missing(snapshot, name, &zone),
+            zone,
+        }),
+        (None, None) => None,
+    }
+}
+
+fn inner_or_missing(snapshot: &Snapshot, name: &str, zone: &str) -> What {
+    let is_above = |below: &str| is_within(&below.to_ascii_lowercase(), name);
+    if name == zone
+        || snapshot
+            .services
+            .values()
+            .any(|service| is_above(&service.domain_name))
+    {
+        What::Inner
+    } else {
+        What::Missing
+    }
+}
+
+/// Names of instances and addresses inside the VPC. Such names of other regions exist nowhere and
+/// are nobody else's business.
+fn private(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
+    let zone = ["ec2.internal", "compute.internal"]
+        .into_iter()
+        .find(|zone| is_within(name, zone))?;
+    let ours = private_zone(&snapshot.region);
+    let what = if name == zone || name == ours {
+        What::Inner
+    } else {
+        name.strip_suffix(ours.as_str())
+            .and_then(|label| label.strip_suffix('.'))
+            .and_then(|label| private_host(vpc, label))
+            .or_else(|| named_instance(snapshot, vpc, name))
+            .map_or(What::Missing, What::Address)
+    };
+    let zone = zone.to_owned();
+    Some(Place { zone, what })
+}
+
+fn private_host(vpc: &Vpc, label: &str) -> Option<Ipv4Addr> {
+    let address = dashed(label.strip_prefix("ip-")?)?;
+    addresses(vpc)
+        .any(|(private, _)| private == address)
+        .then_some(address)
+}
+
+/// An instance whose host name is no `ip-` name (resource names such as `i-....ec2.internal`).
+fn named_instance(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Ipv4Addr> {
+    let instance = snapshot
+        .instances
+        .values()
+        .find(|instance| instance.vpc == vpc.id && instance.hostname.eq_ignore_ascii_case(name))?;
+    let is_first = |attachment: &(_, u32)| attachment.0 == instance.id && attachment.1 == 0;
+    vpc.interfaces
+        .values()
+        .find(|interface| interface.attachment.as_ref().is_some_and(is_first))
+        .and_then(|interface| Some(interface.addresses.first()?.private))
+}
+
+/// Public names of instances: inside their VPC they lead to the private address, elsewhere to the public
+/// one. Those of addresses that are not Lath's are real names of real hosts, and not ours.
+fn public(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
+    let zone = public_zone(&snapshot.region);
+    let label = name.strip_suffix(zone.as_str())?.strip_suffix('.')?;
+    let address = dashed(label.strip_prefix("ec2-")?)?;
+    let (owner, private) = owner_of_public(snapshot, address)?;
+    let what = if !owner.dns_hostnames {
+        What::Missing
+    } else if owner.id == vpc.id {
+        What::Address(private)
+    } else {
+        What::Address(address)
+    };
+    Some(Place { zone, what })
+}
+
+/// The reverse of addresses. Private and link-local ranges are never asked for outside.
+fn reverse(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
+    let octets = reverse_octets(name)?;
+    let zone = match octets[..] {
+        [10, ..] => "10.in-addr.arpa".to_owned(),
+        [first, second, ..] => format!("{second}.{first}.in-addr.arpa"),
+        _ => return None,
+    };
+    let what = match octets[..] {
+        [a, b, c, d] => host_at(snapshot, vpc, Ipv4Addr::new(a, b, c, d))?,
+        [a, ref rest @ ..] => {
+            let b = rest.first().copied().unwrap_or(0);
+            let c = rest.get(1).copied().unwrap_or(0);
+            is_private(Ipv4Addr::new(a, b, c, 0)).then_some(What::Inner)?
+        }
+        [] => return None,
+    };
+    Some(Place { zone, what })
+}
+
+fn host_at(snapshot: &Snapshot, vpc: &Vpc, address: Ipv4Addr) -> Option<What> {
+    if addresses(vpc).any(|(private, _)| private == address) {
+        let zone = private_zone(&snapshot.region);
+        return Some(What::Host(format!("ip-{}.{zone}", with_dashes(address))));
+    }
+    if let Some((owner, _)) =
+        owner_of_public(snapshot, address).filter(|(vpc, _)| vpc.dns_hostnames)
+    {
+        debug_assert!(owner.dns_hostnames);
+        let zone = public_zone(&snapshot.region);
+        return Some(What::Host(format!("ec2-{}.{zone}", with_dashes(address))));
+    }
+    let ours = is_private(address) || vpc.cidrs.iter().any(|cidr| cidr.contains(&address));
+    ours.then_some(What::Missing)
+}
+
+/// `ec2.internal` in us-east-1, `REGION.compute.internal` elsewhere.
+fn private_zone(region: &str) -> String {
+    match region {
+        "us-east-1" => "ec2.internal".to_owned(),
+        region => format!("{region}.compute.internal"),
+    }
+}
+
+/// `compute-1.amazonaws.com` in us-east-1, `REGION.compute.amazonaws.com` elsewhere.
+fn public_zone(region: &str) -> String {
+    match region {
+        "us-east-1" => "compute-1.amazonaws.com".to_owned(),
+        region => format!("{region}.compute.amazonaws.com"),
+    }
+}
+
+/// Every private address of a VPC with its public one.
+fn addresses(vpc: &Vpc) -> impl Iterator<Item = (Ipv4Addr, Option<Ipv4Addr>)> + '_ {
+    let of_interface = |interface: &'_ lath_feed::Interface| interface.addresses.clone();
+    vpc.interfaces
+        .values()
+        .flat_map(of_interface)
+        .map(|address| (address.private, address.public))
+}
+
+fn owner_of_public(snapshot: &Snapshot, public: Ipv4Addr) -> Option<(&Vpc, Ipv4Addr)> {
+    snapshot.vpcs.values().find_map(|vpc| {
+        let found = addresses(vpc).find(|(_, mapped)| *mapped == Some(public))?;
+        Some((&**vpc, found.0))
+    })
+}
+
+fn is_private(address: Ipv4Addr) -> bool {
+    // 100.64.0.0/10: shared address space (RFC 6598), private in VPCs too.
+    let shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
+    address.is_private() || address.is_link_local() || shared
+}
+
+/// Whether `name` is `zone` or below it.
+fn is_within(name: &str, zone: &str) -> bool {
+    name.strip_suffix(zone)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// `10-0-1-10` as an address; nothing else than what [`with_dashes`] writes.
+fn dashed(text: &str) -> Option<Ipv4Addr> {
+    let address: Ipv4Addr = text.replace('-', ".").parse().ok()?;
+    (with_dashes(address) == text).then_some(address)
+}
+
+fn with_dashes(address: Ipv4Addr) -> String {
+    address.to_string().replace('.', "-")
+}
+
+/// The octets of a reverse name, the highest first: one to four of them.
+fn reverse_octets(name: &str) -> Option<Vec<u8>> {
+    let labels = name.strip_suffix(".in-addr.arpa")?;
+    let mut octets = labels
+        .split('.')
+        .map(|label| {
+            label
+                .parse()
+                .ok()
+                .filter(|octet: &u8| octet.to_string() == label)
+        })
+        .collect::<Option<Vec<u8>>>()?;
+    octets.reverse();
+    (octets.len() <= 4).then_some(octets)
+}
