@@ -1,1 +1,26 @@
-//! lath-health.
+//! Health checks of Lattice targets.
+//!
+//! [`Machine`] is the pure part: results in, health out. [`HealthEngine`] probes every target of every
+//! group in use from the target's VPC, thousands of them on one thread, and shows the result as a level
+//! in [`HealthView`]. Passive signals are not used: AWS has none.
+//!
+//! ```
+//! use lath_feed::TargetHealth;
+//! use lath_health::{Machine, Thresholds};
+//!
+//! let mut machine = Machine::default();
+//! machine.probed(true, Thresholds { healthy: 5, unhealthy: 2 });
+//! assert_eq!(machine.health(), TargetHealth::Healthy);
+//! ```
+
+mod answer;
+mod engine;
+mod probe;
+mod state;
+mod view;
+
+pub use answer::{StatusLine, status_of};
+pub use engine::{HealthConfig, HealthEngine, HealthHandle};
+pub use probe::{ProbeError, raise_file_limit};
+pub use state::{Machine, Thresholds};
+pub use view::{GroupHealth, HealthReceiver, HealthView, TargetState};

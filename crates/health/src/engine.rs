@@ -1,0 +1,461 @@
+//! Probes every target of every group in use, each at its own pace, on one thread.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use lath_feed::{HealthCheck, Snapshot, SnapshotReceiver, TargetGroup, TargetHealth, TargetKey};
+use lath_model::Timestamp;
+use lath_model::id::TargetGroupId;
+use lath_net::Network;
+use rand::Rng;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::probe::{Probe, ProbeError};
+use crate::state::{Machine, Thresholds};
+use crate::view::{GroupHealth, HealthReceiver, HealthView, TargetState};
+
+/// How the engine works.
+#[derive(Debug, Clone)]
+pub struct HealthConfig {
+    /// The address from which targets are probed: it must be on `lo` of every VPC. `None`: whichever the
+    /// kernel picks.
+    pub lattice_source: Option<IpAddr>,
+    /// How many probes may run at the same time; others wait for their turn.
+    pub max_running: usize,
+    /// A new target's first probe starts within this time (and within its interval).
+    pub first_within: Duration,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self {
+            lattice_source: None,
+            max_running: 1024,
+            first_within: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A running engine. Dropped, it ends at once.
+pub struct HealthHandle {
+    view: HealthReceiver,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl HealthHandle {
+    /// The newest view, now and later.
+    pub fn view(&self) -> HealthReceiver {
+        self.view.clone()
+    }
+
+    /// Ends the thread; probes that run are given up.
+    pub async fn shutdown(&self) {
+        drop(
+            self.stop
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let _ = tokio::task::spawn_blocking(move || thread.map(JoinHandle::join)).await;
+    }
+}
+
+impl std::fmt::Debug for HealthHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HealthHandle")
+            .field("version", &self.view.borrow().version)
+            .finish()
+    }
+}
+
+/// The probe engine.
+#[derive(Debug)]
+pub struct HealthEngine;
+
+impl HealthEngine {
+    /// Starts the engine's thread, which obeys snapshots from then on.
+    ///
+    /// # Errors
+    /// The thread or its runtime could not be made.
+    pub fn start(
+        network: Arc<dyn Network>,
+        snapshots: SnapshotReceiver,
+        config: HealthConfig,
+    ) -> io::Result<HealthHandle> {
+        let (say, view) = watch::channel(Arc::new(HealthView::default()));
+        let (stop, stopped) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let (started, start) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("lath-health".to_owned())
+            .spawn(move || {
+                let mut builder = runtime;
+                match builder
+                    .enable_all()
+                    .build_local(tokio::runtime::LocalOptions::default())
+                {
+                    Ok(runtime) => {
+                        let _ = started.send(Ok(()));
+                        runtime.block_on(Engine::new(network, snapshots, config, say).run(stopped));
+                    }
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                    }
+                }
+            })?;
+        start.recv().map_err(io::Error::other)??;
+        Ok(HealthHandle {
+            view,
+            stop: Mutex::new(Some(stop)),
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+}
+
+/// A target by the places that nothing else shares.
+type Key = (TargetGroupId, TargetKey);
+
+struct Engine {
+    network: Arc<dyn Network>,
+    snapshots: SnapshotReceiver,
+    config: HealthConfig,
+    say: watch::Sender<Arc<HealthView>>,
+    snapshot: Arc<Snapshot>,
+    groups: BTreeMap<TargetGroupId, Known>,
+    /// When to probe whom; entries whose turn is not the target's any more are passed over.
+    due: BinaryHeap<Reverse<(Instant, u64, Key)>>,
+    turns: u64,
+    running: usize,
+    changed: bool,
+    finished: (
+        mpsc::UnboundedSender<Finished>,
+        mpsc::UnboundedReceiver<Finished>,
+    ),
+}
+
+struct Known {
+    group: Arc<TargetGroup>,
+    check: Option<Arc<HealthCheck>>,
+    targets: BTreeMap<TargetKey, Tracked>,
+    /// What readers see of it; replaced when a target's state changes.
+    shown: Arc<GroupHealth>,
+}
+
+struct Tracked {
+    machine: Machine,
+    address: Option<SocketAddr>,
+    state: TargetState,
+    /// The entry in `due` that counts, and when it is.
+    turn: u64,
+    next: Instant,
+}
+
+struct Finished {
+    key: Key,
+    turn: u64,
+    result: Result<(), ProbeError>,
+}
+
+impl Engine {
+    fn new(
+        network: Arc<dyn Network>,
+        snapshots: SnapshotReceiver,
+        config: HealthConfig,
+        say: watch::Sender<Arc<HealthView>>,
+    ) -> Self {
+        Self {
+            network,
+            snapshots,
+            config,
+            say,
+            snapshot: Arc::default(),
+            groups: BTreeMap::new(),
+            due: BinaryHeap::new(),
+            turns: 0,
+            running: 0,
+            changed: true,
+            finished: mpsc::unbounded_channel(),
+        }
+    }
+
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        loop {
+            self.obey();
+            self.start_due();
+            self.publish();
+            let next = self.due.peek().map(|Reverse((at, ..))| *at);
+            let may_start = self.running < self.config.max_running;
+            tokio::select! {
+                _ = &mut stopped => return,
+                changed = self.snapshots.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                Some(finished) = self.finished.1.recv() => self.take_in(finished),
+                () = sleep_until(next), if may_start && next.is_some() => {}
+            }
+        }
+    }
+
+    /// Brings what is known in line with the snapshot. States outlive changes of the configuration; a
+    /// target that moved to another address begins anew.
+    fn obey(&mut self) {
+        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+        if Arc::ptr_eq(&snapshot, &self.snapshot) {
+            return;
+        }
+        self.snapshot = Arc::clone(&snapshot);
+        self.changed = true;
+        self.groups
+            .retain(|id, _| snapshot.target_groups.contains_key(id));
+        for (id, group) in &snapshot.target_groups {
+            let unchanged = self
+                .groups
+                .get(id)
+                .is_some_and(|known| Arc::ptr_eq(&known.group, group));
+            if !unchanged {
+                self.obey_group(group);
+            }
+        }
+    }
+
+    fn obey_group(&mut self, group: &Arc<TargetGroup>) {
+        let mut before = self.groups.remove(&group.id);
+        let check = group.health_check.clone().map(Arc::new);
+        let now = Instant::now();
+        let mut targets = BTreeMap::new();
+        for key in group.targets.keys() {
+            let tracked = before.as_mut().and_then(|known| known.targets.remove(key));
+            let tracked = self.obey_target(group, key, tracked, now);
+            targets.insert(key.clone(), tracked);
+        }
+        let mut known = Known {
+            group: Arc::clone(group),
+            check,
+            targets,
+            shown: Arc::default(),
+        };
+        if let Some(before) = before {
+            known.shown = before.shown;
+        }
+        known.show();
+        self.groups.insert(group.id.clone(), known);
+    }
+
+    fn obey_target(
+        &mut self,
+        group: &TargetGroup,
+        key: &TargetKey,
+        before: Option<Tracked>,
+        now: Instant,
+    ) -> Tracked {
+        let rest = crate::view::initial(group, key);
+        let ip = group.targets.get(key).and_then(|target| target.address);
+        let port = group
+            .health_check
+            .as_ref()
+            .and_then(|check| check.port)
+            .unwrap_or(key.port);
+        let address = ip.map(|ip| SocketAddr::new(ip, port));
+        let same_place = |tracked: &Tracked| tracked.address.map(|at| at.ip()) == ip;
+        let mut tracked = before.filter(same_place).unwrap_or_else(|| Tracked {
+            machine: Machine::default(),
+            address,
+            state: TargetState::new(rest),
+            turn: 0,
+            next: now,
+        });
+        tracked.address = address;
+        let Some(check) = group
+            .health_check
+            .as_ref()
+            .filter(|_| rest == TargetHealth::Initial)
+        else {
+            tracked.rest(rest);
+            return tracked;
+        };
+        tracked.state.become_(tracked.machine.health(), None);
+        let within = if tracked.turn == 0 {
+            self.config.first_within
+        } else {
+            check.interval
+        };
+        let latest = now + jittered(within.min(check.interval));
+        if tracked.turn == 0 || tracked.next > latest {
+            self.schedule(&mut tracked, (group.id.clone(), key.clone()), latest);
+        }
+        tracked
+    }
+
+    fn schedule(&mut self, tracked: &mut Tracked, key: Key, at: Instant) {
+        self.turns += 1;
+        tracked.turn = self.turns;
+        tracked.next = at;
+        self.due.push(Reverse((at, self.turns, key)));
+    }
+
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        while self.running < self.config.max_running {
+            match self.due.peek() {
+                Some(Reverse((at, ..))) if *at <= now => {}
+                _ => return,
+            }
+            if let Some(Reverse((at, turn, key))) = self.due.pop() {
+                self.start(at, turn, key, now);
+            }
+        }
+    }
+
+    fn start(&mut self, at: Instant, turn: u64, key: Key, now: Instant) {
+        let Some(known) = self.groups.get_mut(&key.0) else {
+            return;
+        };
+        let Some(tracked) = known.targets.get_mut(&key.1) else {
+            return;
+        };
+        let (Some(check), true) = (&known.check, tracked.turn == turn) else {
+            return;
+        };
+        // The schedule does not shift with the answers; a beat that was missed is skipped.
+        let next = (at + check.interval).max(now);
+        self.turns += 1;
+        (tracked.turn, tracked.next) = (self.turns, next);
+        self.due.push(Reverse((next, self.turns, key.clone())));
+        let Some(address) = tracked.address else {
+            return;
+        };
+        let probe = Probe {
+            network: Arc::clone(&self.network),
+            source: self.config.lattice_source,
+            vpc: known.group.vpc.clone(),
+            at: address,
+            check: Arc::clone(check),
+        };
+        self.running += 1;
+        let (finished, turn) = (self.finished.0.clone(), self.turns);
+        tokio::task::spawn_local(async move {
+            let result = probe.run().await;
+            let _ = finished.send(Finished { key, turn, result });
+        });
+    }
+
+    fn take_in(&mut self, finished: Finished) {
+        self.running -= 1;
+        let Some(known) = self.groups.get_mut(&finished.key.0) else {
+            return;
+        };
+        let Some(tracked) = known.targets.get_mut(&finished.key.1) else {
+            return;
+        };
+        // A result that comes after its successor started, or after probing ended, says nothing any more.
+        let (Some(check), true) = (&known.check, tracked.turn == finished.turn) else {
+            return;
+        };
+        let thresholds = Thresholds {
+            healthy: check.healthy_threshold,
+            unhealthy: check.unhealthy_threshold,
+        };
+        let changed = tracked.machine.probed(finished.result.is_ok(), thresholds);
+        let detail = finished.result.err().map(|error| error.to_string());
+        if changed {
+            let health = tracked.machine.health();
+            tracing::info!(
+                target_group.id = %finished.key.0,
+                target.id = %finished.key.1.id,
+                target.port = finished.key.1.port,
+                health = ?health,
+                reason = detail.as_deref().unwrap_or(""),
+                "a target's health changed"
+            );
+            tracked.state.become_(health, detail);
+            known.show();
+            self.changed = true;
+        }
+    }
+
+    fn publish(&mut self) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        let groups = self
+            .groups
+            .iter()
+            .map(|(id, known)| (id.clone(), Arc::clone(&known.shown)))
+            .collect();
+        let view = HealthView {
+            version: self.snapshot.version,
+            groups,
+        };
+        self.say.send_replace(Arc::new(view));
+    }
+}
+
+impl Known {
+    fn show(&mut self) {
+        let states: GroupHealth = self
+            .targets
+            .iter()
+            .map(|(key, tracked)| (key.clone(), tracked.state.clone()))
+            .collect();
+        if states != *self.shown {
+            self.shown = Arc::new(states);
+        }
+    }
+}
+
+impl Tracked {
+    /// Not probed: the machine begins anew when probing does.
+    fn rest(&mut self, health: TargetHealth) {
+        self.machine = Machine::default();
+        self.turn = 0;
+        self.state.become_(health, None);
+    }
+}
+
+impl TargetState {
+    fn new(health: TargetHealth) -> Self {
+        Self {
+            health,
+            reason: None,
+            detail: None,
+            since: Timestamp::now(),
+        }
+    }
+
+    fn become_(&mut self, health: TargetHealth, detail: Option<String>) {
+        if self.health != health {
+            let reason = (health == TargetHealth::Unhealthy).then_some("HealthCheckFailed");
+            *self = Self {
+                reason,
+                detail,
+                ..Self::new(health)
+            };
+        }
+    }
+}
+
+/// Somewhere in the span, so that targets registered together are not probed together.
+fn jittered(span: Duration) -> Duration {
+    span.mul_f64(rand::rng().random_range(0.0..1.0))
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

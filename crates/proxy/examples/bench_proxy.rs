@@ -1,0 +1,161 @@
+//! The real exchange path on host sockets, for benchmarks beside other proxies.
+//!
+//! `bench_proxy [--threads N] [--h1 9001] [--h2 9002] [--target 127.0.0.1:18000] [--logs]` serves HTTP/1.1
+//! and HTTP/2 with prior knowledge on both ports and forwards everything to the target. Hosts that are
+//! known: `svc.local`, `127.0.0.1`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lath_feed::telemetry::Discard;
+use lath_feed::*;
+use lath_health::HealthView;
+use lath_model::id::*;
+use lath_model::lattice::*;
+use lath_net::HostNetwork;
+use lath_proxy::{Proxy, ProxyConfig};
+use tokio::sync::watch;
+
+fn main() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let snapshot = Arc::new(snapshot());
+    let config = ProxyConfig {
+        threads: option("--threads", "1").parse().unwrap_or(1),
+        ..ProxyConfig::default()
+    };
+    let (_snapshots, receiver) = watch::channel(snapshot);
+    let (_health, health) = watch::channel(Arc::new(HealthView::default()));
+    let handle = Proxy::start(
+        config,
+        Arc::new(HostNetwork),
+        receiver,
+        health,
+        Arc::new(Discard),
+    )?;
+    runtime.block_on(async {
+        tokio::signal::ctrl_c().await?;
+        handle.shutdown(Duration::from_secs(1)).await;
+        Ok(())
+    })
+}
+
+fn option(name: &str, otherwise: &str) -> String {
+    let mut arguments = std::env::args()
+        .skip_while(|argument| argument != name)
+        .skip(1);
+    arguments.next().unwrap_or_else(|| otherwise.to_owned())
+}
+
+fn snapshot() -> Snapshot {
+    let group = target_group();
+    let network = ServiceNetworkId::random();
+    let services = ["svc.local", "127.0.0.1"].map(|host| service(host, &group.id));
+    let vpc = vpc(&group.vpc, &network);
+    Snapshot {
+        version: 1,
+        region: "us-east-1".to_owned(),
+        account: "000000000000".to_owned(),
+        vpcs: BTreeMap::from([(vpc.id.clone(), Arc::new(vpc))]),
+        service_networks: BTreeMap::from([(
+            network.clone(),
+            Arc::new(ServiceNetwork {
+                arn: format!("arn:aws:vpc-lattice:us-east-1:000000000000:servicenetwork/{network}"),
+                id: network,
+                name: "bench".to_owned(),
+                auth: Auth::None,
+                services: services.iter().map(|service| service.id.clone()).collect(),
+                access_logs: Vec::new(),
+            }),
+        )]),
+        services: services
+            .into_iter()
+            .map(|s| (s.id.clone(), Arc::new(s)))
+            .collect(),
+        target_groups: BTreeMap::from([(group.id.clone(), Arc::new(group))]),
+        ..Snapshot::default()
+    }
+}
+
+fn vpc(id: &VpcId, network: &ServiceNetworkId) -> Vpc {
+    Vpc {
+        id: id.clone(),
+        owner: "000000000000".to_owned(),
+        cidrs: Vec::new(),
+        dns_support: true,
+        dns_hostnames: true,
+        subnets: BTreeMap::new(),
+        route_tables: BTreeMap::new(),
+        internet_gateway: None,
+        interfaces: BTreeMap::new(),
+        lattice: Some(LatticeAssociation {
+            id: ServiceNetworkVpcAssociationId::random(),
+            service_network: network.clone(),
+            security_groups: BTreeSet::new(),
+        }),
+    }
+}
+
+fn service(host: &str, group: &TargetGroupId) -> Service {
+    let id = ServiceId::random();
+    let listener = |port: String| Listener {
+        id: ListenerId::random(),
+        arn: String::new(),
+        protocol: ListenerProtocol::Http,
+        port: port.parse().unwrap_or(9001),
+        rules: Vec::new(),
+        default_rule: RuleId::random(),
+        default_action: Action::Forward(vec![WeightedTargetGroup {
+            target_group: group.clone(),
+            weight: 100,
+        }]),
+    };
+    let listeners = [
+        listener(option("--h1", "9001")),
+        listener(option("--h2", "9002")),
+    ];
+    Service {
+        arn: format!("arn:aws:vpc-lattice:us-east-1:000000000000:service/{id}"),
+        name: "bench".to_owned(),
+        domain_name: format!("bench-{id}"),
+        custom_domain_name: Some(host.to_owned()),
+        address: [127, 0, 0, 1].into(),
+        auth: Auth::None,
+        idle_timeout: Duration::from_secs(60),
+        listeners: listeners
+            .map(|listener| (listener.id.clone(), listener))
+            .into(),
+        access_logs: Vec::new(),
+        id,
+    }
+}
+
+fn target_group() -> TargetGroup {
+    let target: SocketAddr = option("--target", "127.0.0.1:18000")
+        .parse()
+        .expect("an address");
+    let id = TargetGroupId::random();
+    TargetGroup {
+        arn: format!("arn:aws:vpc-lattice:us-east-1:000000000000:targetgroup/{id}"),
+        id,
+        name: "bench".to_owned(),
+        vpc: VpcId::random(),
+        protocol: TargetProtocol::Http,
+        protocol_version: Some(ProtocolVersion::Http1),
+        health_check: None,
+        in_use: true,
+        targets: BTreeMap::from([(
+            TargetKey {
+                id: target.ip().to_string(),
+                port: target.port(),
+            },
+            Target {
+                address: Some(target.ip()),
+                draining_since: None,
+            },
+        )]),
+    }
+}

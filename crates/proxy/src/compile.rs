@@ -1,0 +1,376 @@
+//! From a snapshot and the health view to the compiled state. Runs off the hot path; what did not change
+//! is taken over from the previous state.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use http::{HeaderValue, StatusCode};
+use lath_feed::{Listener, Service, ServiceNetwork, Snapshot, TargetGroup, TargetHealth};
+use lath_health::HealthView;
+use lath_model::id::{ServiceId, TargetGroupId};
+use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, WeightedTargetGroup};
+use lath_route::{Router, Weighted};
+
+use crate::counters::Counters;
+use crate::slot::{GroupSlot, Members, ServiceSlot, TargetSlot, Turns};
+use crate::state::*;
+
+/// Compiles `snapshot` into the state that follows `previous`.
+pub(crate) fn compile(
+    snapshot: &Snapshot,
+    health: &HealthView,
+    previous: &State,
+    threads: usize,
+) -> State {
+    let groups = groups(snapshot, health, previous, threads);
+    let services = services(snapshot, previous, threads);
+    let networks: HashMap<_, _> = snapshot
+        .service_networks
+        .values()
+        .map(|network| {
+            let compiled =
+                compile_network(snapshot, network, previous, &groups, &services, threads);
+            (network.id.clone(), Arc::new(compiled))
+        })
+        .collect();
+    let vpcs = snapshot
+        .vpcs
+        .values()
+        .map(|vpc| {
+            let network = vpc
+                .lattice
+                .as_ref()
+                .and_then(|l| networks.get(&l.service_network));
+            (
+                vpc.id.clone(),
+                Arc::new(compile_vpc(snapshot, vpc, network.cloned())),
+            )
+        })
+        .collect();
+    State {
+        generation: previous.generation + 1,
+        vpcs,
+        groups,
+        services,
+    }
+}
+
+fn compile_vpc(
+    snapshot: &Snapshot,
+    vpc: &lath_feed::Vpc,
+    network: Option<Arc<NetworkState>>,
+) -> VpcState {
+    let arn = format!(
+        "arn:aws:ec2:{}:{}:vpc/{}",
+        snapshot.region, vpc.owner, vpc.id
+    );
+    VpcState {
+        id: vpc.id.clone(),
+        network_header: header(format!("SourceVpcArn={arn}")),
+        vpc_header: header(vpc.id.to_string()),
+        arn,
+        network,
+    }
+}
+
+fn compile_network(
+    snapshot: &Snapshot,
+    network: &Arc<ServiceNetwork>,
+    previous: &State,
+    groups: &HashMap<TargetGroupId, Arc<GroupSlot>>,
+    services: &HashMap<ServiceId, Arc<ServiceSlot>>,
+    threads: usize,
+) -> NetworkState {
+    let before = previous
+        .vpcs
+        .values()
+        .filter_map(|vpc| vpc.network.as_ref())
+        .find(|known| Arc::ptr_eq(&known.source, network));
+    let mut hosts = HashMap::new();
+    let mut entries = Vec::new();
+    for id in &network.services {
+        let (Some(service), Some(slot)) = (snapshot.services.get(id), services.get(id)) else {
+            continue;
+        };
+        let entry = before
+            .and_then(|network| {
+                network
+                    .entries
+                    .iter()
+                    .find(|entry| entry.still_holds(service, groups))
+                    .cloned()
+            })
+            .unwrap_or_else(|| Arc::new(compile_entry(service, network, slot, groups, threads)));
+        for name in [
+            Some(&service.domain_name),
+            service.custom_domain_name.as_ref(),
+        ] {
+            if let Some(name) = name {
+                let name = name.trim_end_matches('.').to_ascii_lowercase();
+                hosts.insert(name.into_bytes().into_boxed_slice(), Arc::clone(&entry));
+            }
+        }
+        entries.push(entry);
+    }
+    NetworkState {
+        source: Arc::clone(network),
+        hosts,
+        entries,
+    }
+}
+
+impl Entry {
+    /// Whether this was compiled from the same service and the same groups.
+    fn still_holds(
+        &self,
+        service: &Arc<Service>,
+        groups: &HashMap<TargetGroupId, Arc<GroupSlot>>,
+    ) -> bool {
+        let outcomes = self.listeners.iter().flat_map(|listener| {
+            listener
+                .rules
+                .iter()
+                .map(|(_, outcome)| outcome)
+                .chain([&listener.default.1])
+        });
+        Arc::ptr_eq(&self.source, service)
+            && outcomes.into_iter().all(|outcome| match outcome {
+                Outcome::Fixed(_) => true,
+                Outcome::Forward { choices, .. } => {
+                    choices
+                        .iter()
+                        .all(|choice| match (&choice.group, groups.get(&choice.id)) {
+                            (Some(known), Some(now)) => Arc::ptr_eq(known, now),
+                            (None, None) => true,
+                            (Some(_), None) | (None, Some(_)) => false,
+                        })
+                }
+            })
+    }
+}
+
+fn compile_entry(
+    service: &Arc<Service>,
+    network: &ServiceNetwork,
+    slot: &Arc<ServiceSlot>,
+    groups: &HashMap<TargetGroupId, Arc<GroupSlot>>,
+    threads: usize,
+) -> Entry {
+    let mut destinations: Vec<String> = Vec::new();
+    for log in network.access_logs.iter().chain(&service.access_logs) {
+        if !destinations.contains(&log.destination_arn) {
+            destinations.push(log.destination_arn.clone());
+        }
+    }
+    let make = Make {
+        service,
+        network,
+        groups,
+        threads,
+    };
+    Entry {
+        source: Arc::clone(service),
+        network_arn: network.arn.as_str().into(),
+        slot: Arc::clone(slot),
+        denied_by: DeniedBy::first(&network.auth, &service.auth),
+        destinations,
+        idle_timeout: service.idle_timeout,
+        listeners: service
+            .listeners
+            .values()
+            .filter(|listener| listener.protocol == ListenerProtocol::Http)
+            .map(|listener| make.listener(listener))
+            .collect(),
+    }
+}
+
+struct Make<'a> {
+    service: &'a Service,
+    network: &'a ServiceNetwork,
+    groups: &'a HashMap<TargetGroupId, Arc<GroupSlot>>,
+    threads: usize,
+}
+
+impl Make<'_> {
+    fn listener(&self, listener: &Listener) -> ListenerState {
+        ListenerState {
+            id: listener.id.clone(),
+            port: listener.port,
+            port_header: header(listener.port.to_string()),
+            router: Router::compile(
+                listener
+                    .rules
+                    .iter()
+                    .map(|rule| (rule.priority, &rule.conditions)),
+            ),
+            rules: listener
+                .rules
+                .iter()
+                .map(|rule| (rule.id.clone(), self.outcome(&rule.action)))
+                .collect(),
+            default: (
+                listener.default_rule.clone(),
+                self.outcome(&listener.default_action),
+            ),
+        }
+    }
+
+    fn outcome(&self, action: &Action) -> Outcome {
+        match action {
+            Action::FixedResponse(status) => {
+                Outcome::Fixed(StatusCode::from_u16(*status).unwrap_or(StatusCode::NOT_FOUND))
+            }
+            Action::Forward(groups) => {
+                let weights: Vec<u32> = groups.iter().map(|group| group.weight).collect();
+                let weighted = Weighted::new(&weights);
+                let period = weighted.as_ref().map_or(1, Weighted::period);
+                Outcome::Forward {
+                    weighted,
+                    turns: Turns::spread(self.threads, period),
+                    choices: groups.iter().map(|group| self.choice(group)).collect(),
+                }
+            }
+        }
+    }
+
+    fn choice(&self, weighted: &WeightedTargetGroup) -> Choice {
+        let group = self.groups.get(&weighted.target_group).cloned();
+        let group_arn = group.as_ref().map_or("", |group| group.arn.as_str());
+        let header = header(format!(
+            "ServiceArn={}; ServiceNetworkArn={}; TargetGroupArn={group_arn}",
+            self.service.arn, self.network.arn
+        ));
+        Choice {
+            id: weighted.target_group.clone(),
+            group,
+            header,
+        }
+    }
+}
+
+fn header(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn services(
+    snapshot: &Snapshot,
+    previous: &State,
+    threads: usize,
+) -> HashMap<ServiceId, Arc<ServiceSlot>> {
+    snapshot
+        .services
+        .keys()
+        .map(|id| {
+            let slot = previous.services.get(id).cloned().unwrap_or_else(|| {
+                Arc::new(ServiceSlot {
+                    id: id.clone(),
+                    counters: Counters::new(threads),
+                })
+            });
+            (id.clone(), slot)
+        })
+        .collect()
+}
+
+fn groups(
+    snapshot: &Snapshot,
+    health: &HealthView,
+    previous: &State,
+    threads: usize,
+) -> HashMap<TargetGroupId, Arc<GroupSlot>> {
+    for (id, slot) in &previous.groups {
+        if !snapshot.target_groups.contains_key(id) {
+            slot.replace_members(Members::default());
+        }
+    }
+    snapshot
+        .target_groups
+        .values()
+        .map(|group| {
+            let slot = previous
+                .groups
+                .get(&group.id)
+                .cloned()
+                .unwrap_or_else(|| Arc::new(new_group(group, threads)));
+            let members = members(group, health, &slot.members.load(), threads);
+            slot.replace_members(members);
+            (group.id.clone(), slot)
+        })
+        .collect()
+}
+
+fn new_group(group: &TargetGroup, threads: usize) -> GroupSlot {
+    GroupSlot {
+        id: group.id.clone(),
+        arn: group.arn.clone(),
+        vpc: group.vpc.clone(),
+        version: group.protocol_version.unwrap_or(ProtocolVersion::Http1),
+        counters: Counters::new(threads),
+        turns: Turns::new(threads),
+        members: Members::default().into_shared(),
+    }
+}
+
+/// Which targets a group has and which of them get new requests: the healthy and the unchecked ones; when
+/// there is none of them, all (AWS fails open).
+fn members(group: &TargetGroup, health: &HealthView, before: &Members, threads: usize) -> Members {
+    let mut members = Members::default();
+    let mut others = Vec::new();
+    for (key, target) in &group.targets {
+        let Some(address) = target.address.map(|ip| SocketAddr::new(ip, key.port)) else {
+            continue;
+        };
+        let slot = before
+            .known
+            .get(key)
+            .filter(|slot| slot.address == address)
+            .cloned()
+            .unwrap_or_else(|| Arc::new(TargetSlot::new(address, threads)));
+        let draining = target.draining_since.is_some();
+        slot.retired.store(draining, Relaxed);
+        members.known.insert(key.clone(), Arc::clone(&slot));
+        if draining {
+            members.draining.push(key.clone());
+            continue;
+        }
+        match health.health(group, key) {
+            // A group that a rule began to use this moment is unused only in the view's past.
+            TargetHealth::Healthy | TargetHealth::Unavailable => members.routable.push(slot),
+            TargetHealth::Unused if group.health_check.is_none() => members.routable.push(slot),
+            TargetHealth::Initial
+            | TargetHealth::Unhealthy
+            | TargetHealth::Unused
+            | TargetHealth::Draining
+            | TargetHealth::Drained => others.push(slot),
+        }
+    }
+    if members.routable.is_empty() {
+        members.routable = others;
+    }
+    members
+}
+
+impl Members {
+    fn into_shared(self) -> arc_swap::ArcSwap<Self> {
+        arc_swap::ArcSwap::from_pointee(self)
+    }
+}
+
+impl GroupSlot {
+    /// Targets that are gone are retired, so that their idle connections are closed.
+    fn replace_members(&self, members: Members) {
+        let before = self.members.load();
+        for (key, slot) in &before.known {
+            let stays = members
+                .known
+                .get(key)
+                .is_some_and(|now| Arc::ptr_eq(now, slot));
+            if !stays {
+                slot.retired.store(true, Relaxed);
+            }
+        }
+        self.members.store(Arc::new(members));
+    }
+}

@@ -1,0 +1,63 @@
+//! The proxy's settings.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How the proxy works. The defaults are AWS's limits.
+#[derive(Debug, Clone)]
+pub struct ProxyConfig {
+    /// Threads, each with listeners, connections and pools of its own.
+    pub threads: usize,
+    /// The address from which targets are connected: it must be on `lo` of every VPC. `None`: whichever
+    /// the kernel picks.
+    pub lattice_source: Option<IpAddr>,
+    /// The zone that metrics name, such as `us-east-1a`. `None`: the region's first.
+    pub availability_zone: Option<String>,
+    /// How long one attempt to connect a target may take.
+    pub connect_timeout: Duration,
+    /// How many targets of a group are tried when connecting fails (no byte of the request was sent).
+    pub connect_attempts: usize,
+    /// A client connection older than this takes no new requests.
+    pub max_connection_lifetime: Duration,
+    /// What requests in flight get after the lifetime has ended.
+    pub lifetime_grace: Duration,
+    /// What requests in flight on a removed listener get.
+    pub listener_drain: Duration,
+    /// What a deregistered target's requests in flight get.
+    pub target_drain: Duration,
+    /// How long an unused connection to a target is kept.
+    pub pool_idle: Duration,
+    /// How many unused connections each thread keeps to one target.
+    pub pool_size: usize,
+    /// How often deadlines are looked at: no timeout is more exact than this.
+    pub tick: Duration,
+    /// How often metrics are handed over.
+    pub flush: Duration,
+    /// How long a listener that cannot be bound counts as *not yet* before it counts as failed.
+    pub bind_grace: Duration,
+    /// Whether a target that refuses connections is left out until a probe succeeds or a second has
+    /// passed. AWS has no such thing.
+    pub passive_ejection: bool,
+}
+
+impl Default for ProxyConfig {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            lattice_source: None,
+            availability_zone: None,
+            connect_timeout: Duration::from_secs(5),
+            connect_attempts: 3,
+            max_connection_lifetime: Duration::from_secs(600),
+            lifetime_grace: Duration::from_secs(5),
+            listener_drain: Duration::from_secs(60),
+            target_drain: Duration::from_secs(300),
+            pool_idle: Duration::from_secs(60),
+            pool_size: 512,
+            tick: Duration::from_millis(100),
+            flush: Duration::from_secs(1),
+            bind_grace: Duration::from_secs(15),
+            passive_ejection: false,
+        }
+    }
+}

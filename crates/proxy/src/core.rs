@@ -1,0 +1,212 @@
+//! One thread of the proxy: its listeners, connections and pools. Nothing here is shared with others but
+//! the compiled state and the cells of counters.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use lath_feed::telemetry::Sink;
+use lath_model::id::VpcId;
+use lath_net::Network;
+use rand::Rng;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::ProxyConfig;
+use crate::connection::{Connection, Listening, serve};
+use crate::counters::{Cells, Counters};
+use crate::flight::Meter;
+use crate::registry::Registry;
+use crate::state::State;
+use crate::upstream::Pools;
+
+/// A listening socket's name: the VPC it is in, and where.
+pub(crate) type ListenerKey = (VpcId, SocketAddr);
+
+/// What the supervisor tells a thread.
+pub(crate) enum Command {
+    /// Accept connections from this socket.
+    Listen(ListenerKey, std::net::TcpListener),
+    /// Accept no more; requests in flight are finished.
+    Close(ListenerKey),
+    /// Accept no more anywhere, finish what is in flight within the time, then say so and end.
+    Shutdown(Duration, oneshot::Sender<()>),
+}
+
+/// What all threads share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) config: Arc<ProxyConfig>,
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) state: Arc<ArcSwap<State>>,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) totals: Arc<Counters>,
+}
+
+/// One thread's own things.
+pub(crate) struct Core {
+    pub(crate) index: usize,
+    pub(crate) config: Arc<ProxyConfig>,
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) state: Arc<ArcSwap<State>>,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) totals: Totals,
+    pub(crate) pools: Pools,
+    pub(crate) exchanges: Registry<Meter>,
+    pub(crate) connections: Registry<Connection>,
+    /// As exact as the last tick or request.
+    pub(crate) clock: Rc<Cell<Instant>>,
+}
+
+/// This thread's cells of the process's counters.
+pub(crate) struct Totals(Arc<Counters>, usize);
+
+impl Deref for Totals {
+    type Target = Cells;
+
+    fn deref(&self) -> &Cells {
+        self.0.of(self.1)
+    }
+}
+
+/// Lets hyper spawn tasks that stay on their thread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LocalExecutor;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+impl Core {
+    fn new(index: usize, shared: Shared) -> Self {
+        Self {
+            index,
+            config: shared.config,
+            network: shared.network,
+            state: shared.state,
+            sink: shared.sink,
+            totals: Totals(shared.totals, index),
+            pools: Pools::default(),
+            exchanges: Registry::default(),
+            connections: Registry::default(),
+            clock: Rc::new(Cell::new(Instant::now())),
+        }
+    }
+
+    pub(crate) fn new_request_id(&self) -> HeaderValue {
+        let id = uuid::Builder::from_random_bytes(rand::rng().random()).into_uuid();
+        let mut text = uuid::Uuid::encode_buffer();
+        HeaderValue::from_str(id.hyphenated().encode_lower(&mut text))
+            .unwrap_or(HeaderValue::from_static("-"))
+    }
+
+    fn tick(&self, now: Instant) {
+        self.clock.set(now);
+        self.exchanges.each(|meter| meter.check(now));
+        self.connections
+            .each(|connection| connection.check(now, &self.config));
+    }
+}
+
+/// The thread's body: obeys commands until told to end.
+pub(crate) async fn run(
+    index: usize,
+    shared: Shared,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) {
+    let core = Rc::new(Core::new(index, shared));
+    let mut listeners: HashMap<ListenerKey, Rc<Listening>> = HashMap::new();
+    tokio::task::spawn_local(keep_time(Rc::downgrade(&core)));
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Listen(key, socket) => {
+                if let Some(listening) = listen(&core, key.clone(), socket) {
+                    listeners.insert(key, listening);
+                }
+            }
+            Command::Close(key) => {
+                if let Some(listening) = listeners.remove(&key) {
+                    listening.close();
+                }
+            }
+            Command::Shutdown(deadline, done) => {
+                listeners.values().for_each(|listening| listening.close());
+                drain(&core, deadline).await;
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+}
+
+fn listen(
+    core: &Rc<Core>,
+    key: ListenerKey,
+    socket: std::net::TcpListener,
+) -> Option<Rc<Listening>> {
+    let listener = match tokio::net::TcpListener::from_std(socket) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(listener.addr = %key.1, %error, "a listening socket cannot be used");
+            return None;
+        }
+    };
+    let listening = Rc::new(Listening::new(key));
+    let (core, accepting) = (Rc::clone(core), Rc::clone(&listening));
+    tokio::task::spawn_local(async move {
+        tokio::select! {
+            () = accepting.closed.cancelled() => {}
+            () = accept(&core, &accepting, &listener) => {}
+        }
+    });
+    Some(listening)
+}
+
+async fn accept(core: &Rc<Core>, listening: &Rc<Listening>, listener: &tokio::net::TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                let _ = stream.set_nodelay(true);
+                let serving = serve(Rc::clone(core), Rc::clone(listening), stream, remote);
+                tokio::task::spawn_local(serving);
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: those who finish give theirs back.
+                tracing::warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn keep_time(core: std::rc::Weak<Core>) {
+    let mut swept = Instant::now();
+    while let Some(core) = core.upgrade() {
+        let now = Instant::now();
+        core.tick(now);
+        if now.saturating_duration_since(swept) >= Duration::from_secs(1) {
+            core.pools.sweep(&core, now);
+            swept = now;
+        }
+        let tick = core.config.tick;
+        drop(core);
+        tokio::time::sleep(tick).await;
+    }
+}
+
+async fn drain(core: &Core, deadline: Duration) {
+    let end = Instant::now() + deadline;
+    core.connections.each(|connection| connection.finish(end));
+    while core.connections.len() > 0 && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        core.connections.each(|connection| connection.finish(end));
+    }
+}

@@ -1,0 +1,182 @@
+//! One exchange, as a list: this is the data plane.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use lath_model::lattice::ProtocolVersion;
+
+use crate::body::Body;
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::flight::Flight;
+use crate::forward::forward;
+use crate::head::{self, Seen};
+use crate::refusal::Refusal;
+use crate::state::{Choice, Entry, ListenerState, Outcome, VpcState};
+
+/// Answers one request. What is counted and logged of it is in its [`Flight`], whatever happens.
+pub(crate) async fn exchange(
+    core: Rc<Core>,
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let mut flight = Flight::begin(&core, &connection, &request);
+    let vpc = connection.vpc(&core);
+    match route(&core, &connection, &vpc, &request, &mut flight) {
+        Ok(route) => match forward(&core, &connection, &vpc, route, request, flight).await {
+            Ok(response) => response,
+            Err((refusal, flight)) => refuse(refusal, flight),
+        },
+        Err(refusal) => refuse(refusal, flight),
+    }
+}
+
+/// Where a request goes.
+pub(crate) struct Route {
+    pub(crate) entry: Arc<Entry>,
+    /// Places in the entry: its listener, the listener's rule (`None` is the default one), the choice.
+    listener: usize,
+    rule: Option<usize>,
+    choice: usize,
+}
+
+fn route(
+    core: &Core,
+    connection: &Connection,
+    vpc: &Arc<VpcState>,
+    request: &Request<Incoming>,
+    flight: &mut Flight,
+) -> Result<Route, Refusal> {
+    head::check(request)?;
+    let host = head::host(request)?;
+    let entry = find_service(vpc, host).ok_or_else(Refusal::no_such_service)?;
+    let port = connection.port();
+    let listener = entry
+        .listeners
+        .iter()
+        .position(|listener| listener.port == port);
+    let listener = listener.ok_or_else(Refusal::no_such_service)?;
+    flight.found(vpc, entry, request, host);
+    authorise(entry, request, flight)?;
+    let chosen = &entry.listeners[listener];
+    let rule = chosen.router.choose(&Seen(request));
+    let (id, outcome) = chosen.outcome(rule);
+    flight.decided(&chosen.id, id);
+    match outcome {
+        Outcome::Fixed(status) => Err(Refusal::fixed(*status)),
+        Outcome::Forward {
+            weighted,
+            turns,
+            choices,
+        } => {
+            let weighted = weighted.as_ref().ok_or_else(Refusal::no_target)?;
+            let choice = weighted.pick(turns.next(core.index));
+            check_conversion(request, &choices[choice])?;
+            Ok(Route {
+                entry: Arc::clone(entry),
+                listener,
+                rule,
+                choice,
+            })
+        }
+    }
+}
+
+impl ListenerState {
+    fn outcome(&self, rule: Option<usize>) -> &(lath_model::id::RuleId, Outcome) {
+        rule.map_or(&self.default, |rule| &self.rules[rule])
+    }
+}
+
+impl Route {
+    pub(crate) fn listener(&self) -> &ListenerState {
+        &self.entry.listeners[self.listener]
+    }
+
+    pub(crate) fn choice(&self) -> Option<&Choice> {
+        match &self.listener().outcome(self.rule).1 {
+            Outcome::Forward { choices, .. } => choices.get(self.choice),
+            Outcome::Fixed(_) => None,
+        }
+    }
+}
+
+/// Among the services of the client's service network only: an address does not say who is meant.
+fn find_service<'a>(vpc: &'a VpcState, host: &[u8]) -> Option<&'a Arc<Entry>> {
+    let hosts = &vpc.network.as_ref()?.hosts;
+    // 255 is the longest name there is.
+    let mut lower = [0_u8; 255];
+    let lower = lower.get_mut(..host.len())?;
+    lower.copy_from_slice(host);
+    lower.make_ascii_lowercase();
+    hosts.get(&*lower)
+}
+
+/// Network first, then service, as AWS reports it.
+fn authorise(
+    entry: &Entry,
+    request: &Request<Incoming>,
+    flight: &mut Flight,
+) -> Result<(), Refusal> {
+    let Some(by) = entry.denied_by else {
+        return Ok(());
+    };
+    flight.denied(by);
+    let action = "vpc-lattice-svcs:Invoke";
+    Err(Refusal::denied(format!(
+        "AccessDeniedException: User: anonymous is not authorized to perform: {action} on resource: \
+         {}{} because no {} policy allows the {action} action",
+        entry.source.arn,
+        request.uri().path(),
+        by.kind(),
+    )))
+}
+
+/// Which versions of HTTP can be carried to which groups
+/// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/target-groups.html>).
+fn check_conversion(request: &Request<Incoming>, choice: &Choice) -> Result<(), Refusal> {
+    let version = choice
+        .group
+        .as_ref()
+        .map_or(ProtocolVersion::Http1, |group| group.version);
+    let http2 = request.version() == Version::HTTP_2;
+    match version {
+        ProtocolVersion::Http1 if http2 && is_grpc(request) => Err(Refusal::not_convertible(
+            "The target group does not take gRPC\n",
+        )),
+        ProtocolVersion::Http1 => Ok(()),
+        ProtocolVersion::Http2 | ProtocolVersion::Grpc if !http2 => Err(Refusal::not_convertible(
+            "The target group takes HTTP/2 only\n",
+        )),
+        ProtocolVersion::Grpc if request.method() != http::Method::POST => {
+            Err(Refusal::not_convertible("gRPC is sent by POST\n"))
+        }
+        ProtocolVersion::Http2 | ProtocolVersion::Grpc => Ok(()),
+    }
+}
+
+fn is_grpc(request: &Request<Incoming>) -> bool {
+    request
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn refuse(refusal: Refusal, mut flight: Flight) -> Response<Body> {
+    flight.refused(refusal.status, refusal.failure);
+    let mut response = refusal.response(flight.is_http2());
+    response
+        .headers_mut()
+        .insert(head::REQUEST_ID, flight.request_id().clone());
+    flight.sent(
+        http_body::Body::size_hint(response.body())
+            .exact()
+            .unwrap_or(0),
+    );
+    flight.sent_head(response.headers());
+    flight.finish();
+    debug_assert_ne!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    response
+}

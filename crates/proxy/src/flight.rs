@@ -1,0 +1,383 @@
+//! One request on its way: what is counted and logged of it, whatever becomes of it.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
+use lath_feed::telemetry::AccessLog;
+use lath_model::Timestamp;
+use lath_model::id::{ListenerId, RuleId};
+
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::counters::Count;
+use crate::refusal::Failure;
+use crate::registry::Registered;
+use crate::slot::{GroupSlot, TargetSlot};
+use crate::state::{DeniedBy, Entry, VpcState};
+
+/// What both directions of an exchange tell of their progress.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    started: Instant,
+    touched: Cell<Instant>,
+    /// The thread's clock, which is read once each tick.
+    clock: Rc<Cell<Instant>>,
+    received: Cell<u64>,
+    complete: Cell<Option<Duration>>,
+    /// How long the target may be silent.
+    pub(crate) limit: Cell<Duration>,
+    pub(crate) expired: Cell<bool>,
+    pub(crate) client_failed: Cell<bool>,
+    timed: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Meter {
+    pub(crate) fn touch(&self) {
+        self.touched.set(self.clock.get());
+    }
+
+    pub(crate) fn received(&self, bytes: u64) {
+        self.received.set(self.received.get() + bytes);
+    }
+
+    /// The last byte of the request is on its way to the target.
+    pub(crate) fn request_complete(&self) {
+        if self.complete.get().is_none() && self.timed.get() {
+            self.complete.set(Some(self.started.elapsed()));
+        }
+    }
+
+    /// Whom to wake when the target is silent for too long.
+    pub(crate) fn wait(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Called each tick.
+    pub(crate) fn check(&self, now: Instant) {
+        let silent = now.saturating_duration_since(self.touched.get());
+        if silent > self.limit.get() && !self.expired.get() {
+            self.expired.set(true);
+            if let Some(waker) = self.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// One request. Dropped before it was finished, the client has gone.
+pub(crate) struct Flight {
+    core: Rc<Core>,
+    connection: Rc<Connection>,
+    meter: Rc<Meter>,
+    _watched: Registered<Meter>,
+    started: Instant,
+    wall: Timestamp,
+    entry: Option<Arc<Entry>>,
+    vpc: Option<Arc<VpcState>>,
+    group: Option<Arc<GroupSlot>>,
+    target: Option<Arc<TargetSlot>>,
+    listener: Option<ListenerId>,
+    rule: Option<RuleId>,
+    denied_by: Option<DeniedBy>,
+    /// Present only when somebody reads access logs.
+    said: Option<Box<Said>>,
+    http2: bool,
+    request_id: HeaderValue,
+    status: u16,
+    failure: Option<Failure>,
+    sent: u64,
+    first_byte: Option<Duration>,
+    done: bool,
+}
+
+/// What the client said, for the access log.
+struct Said {
+    host: Option<String>,
+    method: String,
+    path: String,
+    user_agent: Option<String>,
+}
+
+impl Flight {
+    pub(crate) fn begin<B>(
+        core: &Rc<Core>,
+        connection: &Rc<Connection>,
+        request: &Request<B>,
+    ) -> Self {
+        let started = Instant::now();
+        core.clock.set(started);
+        connection.enter();
+        core.totals.add(Count::Requests, 1);
+        core.totals.add(Count::ActiveRequests, 1);
+        let meter = Rc::new(Meter {
+            started,
+            touched: Cell::new(started),
+            clock: Rc::clone(&core.clock),
+            received: Cell::new(0),
+            complete: Cell::new(None),
+            limit: Cell::new(Duration::from_secs(60)),
+            expired: Cell::new(false),
+            client_failed: Cell::new(false),
+            timed: Cell::new(false),
+            waker: RefCell::new(None),
+        });
+        Self {
+            _watched: core.exchanges.insert(Rc::clone(&meter)),
+            meter,
+            core: Rc::clone(core),
+            connection: Rc::clone(connection),
+            started,
+            wall: Timestamp::now(),
+            entry: None,
+            vpc: None,
+            group: None,
+            target: None,
+            listener: None,
+            rule: None,
+            denied_by: None,
+            said: None,
+            http2: request.version() == Version::HTTP_2,
+            request_id: request_id(request.headers(), core),
+            status: 400,
+            failure: None,
+            sent: 0,
+            first_byte: None,
+            done: false,
+        }
+    }
+
+    pub(crate) fn meter(&self) -> &Rc<Meter> {
+        &self.meter
+    }
+
+    pub(crate) fn request_id(&self) -> &HeaderValue {
+        &self.request_id
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// The service was found: from here on the request counts for it.
+    pub(crate) fn found<B>(
+        &mut self,
+        vpc: &Arc<VpcState>,
+        entry: &Arc<Entry>,
+        request: &Request<B>,
+        host: &[u8],
+    ) {
+        self.vpc = Some(Arc::clone(vpc));
+        self.meter.limit.set(entry.idle_timeout);
+        self.connection.idle_timeout.set(entry.idle_timeout);
+        if !entry.destinations.is_empty() {
+            self.meter.timed.set(true);
+            self.said = Some(Box::new(Said::of(request, host)));
+            self.meter.received(head_size(request));
+        }
+        self.entry = Some(Arc::clone(entry));
+    }
+
+    pub(crate) fn decided(&mut self, listener: &ListenerId, rule: &RuleId) {
+        if self.said.is_some() {
+            self.listener = Some(listener.clone());
+            self.rule = Some(rule.clone());
+        }
+    }
+
+    pub(crate) fn denied(&mut self, by: DeniedBy) {
+        self.denied_by = Some(by);
+    }
+
+    pub(crate) fn grouped(&mut self, group: &Arc<GroupSlot>) {
+        let cells = group.counters.of(self.core.index);
+        cells.add(Count::Requests, 1);
+        cells.add(Count::ActiveRequests, 1);
+        self.group = Some(Arc::clone(group));
+    }
+
+    /// A target was picked, perhaps instead of an earlier one.
+    pub(crate) fn picked(&mut self, target: &Arc<TargetSlot>) {
+        self.leave_target();
+        target.enter(self.core.index);
+        self.target = Some(Arc::clone(target));
+    }
+
+    fn leave_target(&mut self) {
+        if let Some(target) = self.target.take() {
+            target.leave(self.core.index);
+        }
+    }
+
+    /// The target's head is there.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.meter.touch();
+        self.status = status.as_u16();
+        if self.said.is_some() {
+            self.first_byte = Some(self.started.elapsed());
+        }
+    }
+
+    pub(crate) fn refused(&mut self, status: StatusCode, failure: Option<Failure>) {
+        self.status = status.as_u16();
+        self.failure = failure;
+    }
+
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        self.failure = Some(failure);
+    }
+
+    /// Bytes on their way to the client.
+    pub(crate) fn sent(&mut self, bytes: u64) {
+        self.sent += bytes;
+        self.meter.touch();
+    }
+
+    /// The size of the head towards the client, when somebody wants to know.
+    pub(crate) fn sent_head(&mut self, headers: &HeaderMap) {
+        if self.said.is_some() {
+            self.sent += 17 + headers_size(headers);
+        }
+    }
+
+    /// The request is over: counts it and hands over its access log record, once.
+    pub(crate) fn finish(&mut self) {
+        if std::mem::replace(&mut self.done, true) {
+            return;
+        }
+        let taken = self.started.elapsed();
+        self.core.totals.subtract(Count::ActiveRequests, 1);
+        self.core.totals.status(self.status);
+        self.connection.leave(self.started + taken);
+        if let Some(entry) = &self.entry {
+            let cells = entry.slot.counters.of(self.core.index);
+            cells.add(Count::Requests, 1);
+            cells.status(self.status);
+            cells.time(taken);
+            if self.failure == Some(Failure::TargetDataTimeout) {
+                cells.add(Count::RequestTimeouts, 1);
+            }
+        }
+        if let Some(group) = &self.group {
+            let cells = group.counters.of(self.core.index);
+            cells.subtract(Count::ActiveRequests, 1);
+            cells.status(self.status);
+            cells.time(taken);
+            cells.add(Count::BytesReceived, self.meter.received.get());
+            cells.add(Count::BytesSent, self.sent);
+        }
+        self.log(taken);
+        self.leave_target();
+    }
+
+    fn log(&mut self, taken: Duration) {
+        let (Some(said), Some(entry), Some(vpc)) = (self.said.take(), &self.entry, &self.vpc)
+        else {
+            return;
+        };
+        let to_target = self.meter.complete.get().filter(|_| self.target.is_some());
+        self.core.sink.access_log(AccessLog {
+            destinations: entry.destinations.clone(),
+            start_time: self.wall,
+            request_id: text(&self.request_id),
+            service_network_arn: Some(entry.network_arn.to_string()),
+            service_arn: Some(entry.source.arn.clone()),
+            listener: self.listener.take(),
+            target_group_arn: self.group.as_ref().map(|group| group.arn.clone()),
+            source_vpc: vpc.id.clone(),
+            source_vpc_arn: vpc.arn.clone(),
+            destination_vpc: self.group.as_ref().map(|group| group.vpc.clone()),
+            source: self.connection.remote,
+            target: self.target_address(),
+            host: said.host,
+            method: said.method,
+            path: said.path,
+            user_agent: said.user_agent,
+            protocol: if self.http2 { "HTTP/2" } else { "HTTP/1.1" },
+            auth_denied_by: self.denied_by.map(DeniedBy::name),
+            response_code: self.status,
+            failure_reason: self.failure.map(Failure::name),
+            bytes_received: self.meter.received.get(),
+            bytes_sent: self.sent,
+            duration_ms: millis(taken),
+            request_to_target_ms: to_target.map_or(0, millis),
+            response_from_target_ms: self
+                .first_byte
+                .map_or(0, |first| millis(taken.saturating_sub(first))),
+            rule: self.rule.take(),
+        });
+    }
+
+    fn target_address(&self) -> Option<SocketAddr> {
+        self.target.as_ref().map(|target| target.address)
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if !self.done {
+            self.failure.get_or_insert(Failure::ClientConnectionClosed);
+            self.finish();
+        }
+    }
+}
+
+impl Said {
+    fn of<B>(request: &Request<B>, host: &[u8]) -> Self {
+        Self {
+            host: Some(String::from_utf8_lossy(host).into_owned()),
+            method: request.method().to_string(),
+            path: request.uri().path().to_owned(),
+            user_agent: request.headers().get(header::USER_AGENT).map(text),
+        }
+    }
+}
+
+/// A client's id is kept, cut at 512 bytes.
+fn request_id(headers: &HeaderMap, core: &Core) -> HeaderValue {
+    match headers.get("x-amzn-requestid") {
+        Some(id) if id.len() <= 512 => id.clone(),
+        Some(id) => {
+            HeaderValue::from_bytes(&id.as_bytes()[..512]).unwrap_or_else(|_| core.new_request_id())
+        }
+        None => core.new_request_id(),
+    }
+}
+
+/// The size of a request's head as HTTP/1.1 would write it.
+fn head_size<B>(request: &Request<B>) -> u64 {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(1, |path| path.as_str().len());
+    let line = request.method().as_str().len() + target + " HTTP/1.1\r\n".len() + 1;
+    line as u64 + headers_size(request.headers())
+}
+
+/// The size of headers as HTTP/1.1 would write them, with the empty line.
+pub(crate) fn headers_size(headers: &HeaderMap) -> u64 {
+    let lines: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    lines as u64 + 2
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

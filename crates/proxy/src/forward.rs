@@ -1,0 +1,203 @@
+//! Carrying a request to a target, and its answer back.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
+use lath_model::lattice::ProtocolVersion;
+
+use crate::body::{Body, RequestBody};
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::exchange::Route;
+use crate::flight::Flight;
+use crate::head::{self, Provenance};
+use crate::refusal::{Failure, Refusal};
+use crate::slot::{GroupSlot, Members, TargetSlot};
+use crate::state::VpcState;
+use crate::upstream::{Cause, Lease, NotSent};
+
+/// A refusal and the flight that ends with it.
+type Refused = (Refusal, Flight);
+
+/// Forwards the request to a target of the chosen group.
+///
+/// # Errors
+/// What is answered instead.
+pub(crate) async fn forward(
+    core: &Rc<Core>,
+    connection: &Connection,
+    vpc: &VpcState,
+    route: Route,
+    request: Request<Incoming>,
+    mut flight: Flight,
+) -> Result<Response<Body>, Refused> {
+    let choice = route.choice();
+    let Some((choice, group)) = choice.and_then(|c| c.group.as_ref().map(|group| (c, group)))
+    else {
+        return Err((Refusal::no_target(), flight));
+    };
+    flight.grouped(group);
+    let (mut parts, body) = request.into_parts();
+    let provenance = Provenance {
+        client: &connection.client_header,
+        port: &route.listener().port_header,
+        network: &vpc.network_header,
+        vpc: &vpc.vpc_header,
+        target: &choice.header,
+        request_id: flight.request_id(),
+    };
+    head::towards_target(
+        &mut parts,
+        &provenance,
+        group.version != ProtocolVersion::Http1,
+    );
+    let body = RequestBody::new(body, Rc::clone(flight.meter()));
+    let request = Request::from_parts(parts, body);
+    match deliver(core, group, request, &mut flight).await {
+        Ok((lease, response)) => Ok(answer(response, lease, flight)),
+        Err(refusal) => Err((refusal, flight)),
+    }
+}
+
+/// Sends the request, over an idle connection or a new one, to one target after another while no byte of
+/// it was written.
+async fn deliver(
+    core: &Rc<Core>,
+    group: &Arc<GroupSlot>,
+    mut request: Request<RequestBody>,
+    flight: &mut Flight,
+) -> Result<(Lease, Response<Incoming>), Refusal> {
+    let mut refusing = Vec::new();
+    let mut again = 1;
+    loop {
+        // Looked up each time, so that a target that began to drain meanwhile is not picked.
+        let target = pick(core, group, &group.members.load(), &refusing).cloned();
+        let Some(target) = target else {
+            let none = refusing.is_empty();
+            return Err(if none {
+                Refusal::no_target()
+            } else {
+                Refusal::not_connected()
+            });
+        };
+        flight.picked(&target);
+        let Some(mut lease) = open(core, group, &target).await else {
+            refusing.push(target.serial);
+            if refusing.len() >= core.config.connect_attempts {
+                return Err(Refusal::not_connected());
+            }
+            continue;
+        };
+        flight.meter().touch();
+        let spare = spare(&request, &lease);
+        match lease.send(request, flight.meter()).await {
+            Ok(response) => return Ok((lease, response)),
+            Err(NotSent {
+                cause,
+                request: recovered,
+            }) => {
+                let Some(next) = retriable(cause, recovered, spare, flight).filter(|_| again > 0)
+                else {
+                    return Err(give_up(cause, flight));
+                };
+                again -= 1;
+                request = next;
+            }
+        }
+    }
+}
+
+/// The next routable target in turn that did not refuse to be connected.
+fn pick<'a>(
+    core: &Core,
+    group: &GroupSlot,
+    members: &'a Members,
+    refusing: &[u64],
+) -> Option<&'a Arc<TargetSlot>> {
+    let count = members.routable.len();
+    (0..count).find_map(|_| {
+        let turn = group.turns.next(core.index) % count as u64;
+        let target = &members.routable[usize::try_from(turn).unwrap_or(0)];
+        (!refusing.contains(&target.serial)).then_some(target)
+    })
+}
+
+async fn open(core: &Rc<Core>, group: &Arc<GroupSlot>, target: &Arc<TargetSlot>) -> Option<Lease> {
+    if let Some(lease) = core.pools.take(core, target) {
+        return Some(lease);
+    }
+    match Lease::connect(core, group, target).await {
+        Ok(lease) => Some(lease),
+        Err(error) => {
+            tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");
+            None
+        }
+    }
+}
+
+/// What is needed to send a request anew when an idle connection turns out to be closed: a copy of a head
+/// that has no body and whose method is safe (RFC 9110 section 9.2.2).
+fn spare(request: &Request<RequestBody>, lease: &Lease) -> Option<Request<()>> {
+    let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    if !lease.reused || !safe || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// The request as it may be sent once more; `None` when the target may have acted on it.
+fn retriable(
+    cause: Cause,
+    recovered: Option<Request<RequestBody>>,
+    spare: Option<Request<()>>,
+    flight: &Flight,
+) -> Option<Request<RequestBody>> {
+    if let Some(request) = recovered {
+        return Some(request);
+    }
+    let spare = spare.filter(|_| cause == Cause::Closed)?;
+    Some(spare.map(|()| RequestBody::empty(Rc::clone(flight.meter()))))
+}
+
+fn give_up(cause: Cause, flight: &Flight) -> Refusal {
+    if flight.meter().client_failed.get() {
+        let failure = Some(Failure::ClientConnectionClosed);
+        return Refusal {
+            failure,
+            ..Refusal::bad_request("The request's body broke off\n")
+        };
+    }
+    match cause {
+        Cause::Timeout => Refusal::timeout(),
+        Cause::Protocol => Refusal::bad_gateway(Failure::TargetProtocolError),
+        Cause::Closed => Refusal::bad_gateway(Failure::TargetConnectionClosed),
+    }
+}
+
+fn answer(response: Response<Incoming>, lease: Lease, mut flight: Flight) -> Response<Body> {
+    let (mut head, incoming) = response.into_parts();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        // Nobody asked for it: Upgrade is not forwarded.
+        let failure = Failure::TargetProtocolError;
+        let refusal = Refusal::bad_gateway(failure);
+        flight.refused(refusal.status, Some(failure));
+        let mut response = refusal.response(flight.is_http2());
+        response
+            .headers_mut()
+            .insert(head::REQUEST_ID, flight.request_id().clone());
+        flight.finish();
+        return response;
+    }
+    flight.answered(head.status);
+    head::towards_client(&mut head.headers, flight.request_id());
+    flight.sent_head(&head.headers);
+    head.version = http::Version::default();
+    Response::from_parts(head, Body::relay(incoming, lease, flight))
+}

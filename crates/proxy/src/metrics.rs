@@ -1,0 +1,402 @@
+//! Counters as CloudWatch and Prometheus want them
+//! (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/monitoring-cloudwatch.html>).
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lath_feed::telemetry::{MetricSample, Sink};
+use lath_model::Timestamp;
+
+use crate::core::Shared;
+use crate::counters::{BUCKETS, Count, Counters, Reading, bucket_middle};
+use crate::state::State;
+
+/// Zeros and levels are reported this often.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Metrics of a service that are sums.
+const SERVICE: &[(Count, &str, &str)] = &[
+    (Count::Requests, "TotalRequestCount", "Count"),
+    (Count::RequestTimeouts, "RequestTimeoutCount", "Count"),
+    (Count::Class2, "HTTPCode_2XX_Count", "Count"),
+    (Count::Class3, "HTTPCode_3XX_Count", "Count"),
+    (Count::Class4, "HTTPCode_4XX_Count", "Count"),
+    (Count::Class5, "HTTPCode_5XX_Count", "Count"),
+];
+
+/// Metrics of a target group that are sums.
+const GROUP: &[(Count, &str, &str)] = &[
+    (Count::Requests, "TotalRequestCount", "Count"),
+    (Count::Class2, "HTTPCode_2XX_Count", "Count"),
+    (Count::Class3, "HTTPCode_3XX_Count", "Count"),
+    (Count::Class4, "HTTPCode_4XX_Count", "Count"),
+    (Count::Class5, "HTTPCode_5XX_Count", "Count"),
+    (Count::Connections, "TotalConnectionCount", "Count"),
+    (Count::ConnectionErrors, "ConnectionErrorCount", "Count"),
+    (Count::ConnectionTimeouts, "ConnectionTimeoutCount", "Count"),
+    (Count::Http1Connections, "HTTP1_ConnectionCount", "Count"),
+    (Count::Http2Connections, "HTTP2_ConnectionCount", "Count"),
+    (
+        Count::BytesReceived,
+        "TotalReceivedConnectionBytes",
+        "Bytes",
+    ),
+    (Count::BytesSent, "TotalSentConnectionBytes", "Bytes"),
+];
+
+/// Metrics of a target group that are levels.
+const GROUP_LEVELS: &[(Count, &str)] = &[
+    (Count::ActiveConnections, "ActiveConnectionCount"),
+    (Count::ActiveRequests, "ActiveRequestCount"),
+];
+
+/// Hands counters over as metric samples.
+pub(crate) struct Reporter {
+    state: Arc<arc_swap::ArcSwap<State>>,
+    sink: Arc<dyn Sink>,
+    zone: Option<String>,
+    /// By dimension and its value.
+    known: HashMap<(&'static str, String), Known>,
+}
+
+struct Known {
+    reading: Reading,
+    /// When everything was reported last; `None` before the first traffic.
+    full: Option<Instant>,
+    seen: bool,
+}
+
+impl Reporter {
+    pub(crate) fn new(shared: &Shared) -> Self {
+        Self {
+            state: Arc::clone(&shared.state),
+            sink: Arc::clone(&shared.sink),
+            zone: shared.config.availability_zone.clone(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// Reports what came since the last time; once a minute zeros and levels too. Says nothing of what
+    /// never had traffic.
+    pub(crate) fn report(&mut self, region: &str) {
+        let zone = self.zone.clone().unwrap_or_else(|| format!("{region}a"));
+        let state = self.state.load_full();
+        self.known.values_mut().for_each(|known| known.seen = false);
+        for (id, service) in &state.services {
+            self.one("Service", id.to_string(), &service.counters, &zone);
+        }
+        for (id, group) in &state.groups {
+            self.one("TargetGroup", id.to_string(), &group.counters, &zone);
+        }
+        self.known.retain(|_, known| known.seen);
+    }
+
+    fn one(&mut self, dimension: &'static str, id: String, counters: &Counters, zone: &str) {
+        let now = counters.read();
+        let key = (dimension, id);
+        let known = self.known.entry(key.clone()).or_insert_with(|| Known {
+            reading: Counters::new(1).read(),
+            full: None,
+            seen: true,
+        });
+        known.seen = true;
+        let delta = now.since(&known.reading);
+        let busy = delta.counts.iter().any(|count| *count != 0);
+        let full = known.full.map_or(busy, |at| at.elapsed() >= MINUTE);
+        if full {
+            known.full = Some(Instant::now());
+        }
+        if busy || full {
+            known.reading = now.clone();
+            let id = key.1;
+            let dimensions = [
+                vec![(dimension.to_owned(), id.clone())],
+                sorted(dimension, id, zone),
+            ];
+            for dimensions in dimensions {
+                let sender = Sender {
+                    sink: &*self.sink,
+                    dimensions,
+                    full,
+                };
+                sender.send(dimension == "Service", &delta, &now);
+            }
+        }
+    }
+}
+
+fn sorted(dimension: &str, id: String, zone: &str) -> Vec<(String, String)> {
+    vec![
+        ("AvailabilityZone".to_owned(), zone.to_owned()),
+        (dimension.to_owned(), id),
+    ]
+}
+
+struct Sender<'a> {
+    sink: &'a dyn Sink,
+    dimensions: Vec<(String, String)>,
+    full: bool,
+}
+
+impl Sender<'_> {
+    fn send(&self, is_service: bool, delta: &Reading, now: &Reading) {
+        for (count, name, unit) in if is_service { SERVICE } else { GROUP } {
+            let value = delta.get(*count);
+            if value > 0 || self.full {
+                self.value(name, unit, value as f64);
+            }
+        }
+        if !is_service && self.full {
+            for (count, name) in GROUP_LEVELS {
+                self.value(name, "Count", now.get(*count) as f64);
+            }
+        }
+        self.times(delta);
+    }
+
+    fn value(&self, name: &str, unit: &'static str, value: f64) {
+        self.sink.metric(MetricSample {
+            namespace: "AWS/VpcLattice".to_owned(),
+            name: name.to_owned(),
+            dimensions: self.dimensions.clone(),
+            unit,
+            at: Timestamp::now(),
+            count: 1.0,
+            sum: value,
+            min: value,
+            max: value,
+            values: vec![(value, 1.0)],
+        });
+    }
+
+    fn times(&self, delta: &Reading) {
+        let values: Vec<(f64, f64)> = (0..BUCKETS)
+            .filter(|index| delta.times[*index] > 0)
+            .map(|index| (bucket_middle(index) / 1000.0, delta.times[index] as f64))
+            .collect();
+        let (Some(first), Some(last)) = (values.first(), values.last()) else {
+            return;
+        };
+        self.sink.metric(MetricSample {
+            namespace: "AWS/VpcLattice".to_owned(),
+            name: "RequestTime".to_owned(),
+            dimensions: self.dimensions.clone(),
+            unit: "Milliseconds",
+            at: Timestamp::now(),
+            count: values.iter().map(|(_, count)| count).sum(),
+            sum: delta.get(Count::Micros) as f64 / 1000.0,
+            min: first.0,
+            max: last.0,
+            values,
+        });
+    }
+}
+
+/// The counters as Prometheus text.
+pub(crate) fn prometheus(state: &State, totals: &Counters) -> String {
+    let mut text = String::new();
+    let total = totals.read();
+    family(
+        &mut text,
+        "lath_proxy_connections_total",
+        "counter",
+        "Client connections accepted.",
+    );
+    line(
+        &mut text,
+        "lath_proxy_connections_total",
+        "",
+        total.get(Count::Connections),
+    );
+    family(
+        &mut text,
+        "lath_proxy_connections_open",
+        "gauge",
+        "Client connections open.",
+    );
+    line(
+        &mut text,
+        "lath_proxy_connections_open",
+        "",
+        total.get(Count::ActiveConnections),
+    );
+    family(
+        &mut text,
+        "lath_proxy_connection_errors_total",
+        "counter",
+        "Client connections that broke, malformed requests included.",
+    );
+    line(
+        &mut text,
+        "lath_proxy_connection_errors_total",
+        "",
+        total.get(Count::ConnectionErrors),
+    );
+    family(
+        &mut text,
+        "lath_proxy_requests_total",
+        "counter",
+        "Requests, those for unknown services included.",
+    );
+    line(
+        &mut text,
+        "lath_proxy_requests_total",
+        "",
+        total.get(Count::Requests),
+    );
+    family(
+        &mut text,
+        "lath_proxy_requests_in_flight",
+        "gauge",
+        "Requests in flight.",
+    );
+    line(
+        &mut text,
+        "lath_proxy_requests_in_flight",
+        "",
+        total.get(Count::ActiveRequests),
+    );
+    let services: Vec<_> = sorted_by(state.services.values(), |slot| slot.id.as_str())
+        .map(|slot| (format!("service=\"{}\"", slot.id), slot.counters.read()))
+        .collect();
+    requests(&mut text, "lath_service", "a service", &services);
+    let groups: Vec<_> = sorted_by(state.groups.values(), |slot| slot.id.as_str())
+        .map(|slot| {
+            (
+                format!("target_group=\"{}\"", slot.id),
+                slot.counters.read(),
+            )
+        })
+        .collect();
+    requests(&mut text, "lath_target_group", "a target group", &groups);
+    connections(&mut text, &groups);
+    text
+}
+
+fn sorted_by<'a, T: 'a>(
+    slots: impl Iterator<Item = &'a Arc<T>>,
+    key: impl Fn(&T) -> &str,
+) -> impl Iterator<Item = &'a Arc<T>> {
+    let mut slots: Vec<_> = slots.collect();
+    slots.sort_by(|a, b| key(a).cmp(key(b)));
+    slots.into_iter()
+}
+
+fn requests(text: &mut String, prefix: &str, of: &str, all: &[(String, Reading)]) {
+    let name = format!("{prefix}_requests_total");
+    family(
+        text,
+        &name,
+        "counter",
+        &format!("Requests of {of}, by class of status."),
+    );
+    for (label, reading) in all {
+        let classes = [Count::Class2, Count::Class3, Count::Class4, Count::Class5];
+        for (class, count) in (2..).zip(classes) {
+            line(
+                text,
+                &name,
+                &format!("{label},code=\"{class}xx\""),
+                reading.get(count),
+            );
+        }
+    }
+    let name = format!("{prefix}_request_duration_seconds");
+    family(
+        text,
+        &name,
+        "histogram",
+        &format!("Time from the head of {of}'s request to the last byte of its answer."),
+    );
+    for (label, reading) in all {
+        histogram(text, &name, label, reading);
+    }
+}
+
+fn histogram(text: &mut String, name: &str, label: &str, reading: &Reading) {
+    let mut below = 0;
+    for index in 0..BUCKETS {
+        below += reading.times[index];
+        // One line per power of two keeps the text short.
+        if index % 4 == 3 && (3..80).contains(&index) {
+            let power = i32::try_from(index / 4 + 5).unwrap_or(i32::MAX);
+            let limit = 2_f64.powi(power) / 1e6;
+            line(
+                text,
+                &format!("{name}_bucket"),
+                &format!("{label},le=\"{limit}\""),
+                below,
+            );
+        }
+    }
+    let count: u64 = reading.times.iter().sum();
+    line(
+        text,
+        &format!("{name}_bucket"),
+        &format!("{label},le=\"+Inf\""),
+        count,
+    );
+    let seconds = reading.get(Count::Micros) as f64 / 1e6;
+    let _ = writeln!(text, "{name}_sum{{{label}}} {seconds}");
+    line(text, &format!("{name}_count"), label, count);
+}
+
+fn connections(text: &mut String, groups: &[(String, Reading)]) {
+    for (count, name, kind, help) in [
+        (
+            Count::Connections,
+            "lath_target_group_connections_total",
+            "counter",
+            "Connections attempted to targets.",
+        ),
+        (
+            Count::ActiveConnections,
+            "lath_target_group_connections_open",
+            "gauge",
+            "Connections open to targets.",
+        ),
+        (
+            Count::ConnectionErrors,
+            "lath_target_group_connection_errors_total",
+            "counter",
+            "Connections to targets that failed.",
+        ),
+        (
+            Count::ActiveRequests,
+            "lath_target_group_requests_in_flight",
+            "gauge",
+            "Requests in flight to targets.",
+        ),
+        (
+            Count::BytesReceived,
+            "lath_target_group_received_bytes_total",
+            "counter",
+            "Bytes of bodies from clients.",
+        ),
+        (
+            Count::BytesSent,
+            "lath_target_group_sent_bytes_total",
+            "counter",
+            "Bytes of bodies to clients.",
+        ),
+    ] {
+        family(text, name, kind, help);
+        for (label, reading) in groups {
+            line(text, name, label, reading.get(count));
+        }
+    }
+}
+
+fn family(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn line(text: &mut String, name: &str, labels: &str, value: u64) {
+    let _ = if labels.is_empty() {
+        writeln!(text, "{name} {value}")
+    } else {
+        writeln!(text, "{name}{{{labels}}} {value}")
+    };
+}

@@ -1,0 +1,144 @@
+//! Answers that Lath makes itself, and the failure reasons that access logs give.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::body::Body;
+
+/// AWS's failure reasons
+/// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/monitoring-access-logs.html>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    ClientProtocolError,
+    ClientConnectionClosed,
+    ClientAccessDenied,
+    TargetConnectionError,
+    TargetProtocolError,
+    TargetConnectionClosed,
+    TargetDataTimeout,
+    ConnectionDurationExceeded,
+}
+
+impl Failure {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ClientProtocolError => "ClientProtocolError",
+            Self::ClientConnectionClosed => "ClientConnectionClosed",
+            Self::ClientAccessDenied => "ClientAccessDenied",
+            Self::TargetConnectionError => "TargetConnectionError",
+            Self::TargetProtocolError => "TargetProtocolError",
+            Self::TargetConnectionClosed => "TargetConnectionClosed",
+            Self::TargetDataTimeout => "TargetDataTimeout",
+            Self::ConnectionDurationExceeded => "ConnectionDurationExceeded",
+        }
+    }
+}
+
+/// Why a request was not answered by a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) body: Bytes,
+    /// Whether what follows on the connection cannot be trusted.
+    pub(crate) close: bool,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, failure: Option<Failure>, text: &'static str) -> Self {
+        Self {
+            status,
+            failure,
+            body: Bytes::from_static(text.as_bytes()),
+            close: false,
+        }
+    }
+
+    /// The request is malformed or beyond a limit. The connection ends with the answer.
+    pub(crate) fn bad_request(text: &'static str) -> Self {
+        let failure = Some(Failure::ClientProtocolError);
+        Self {
+            close: true,
+            ..Self::new(StatusCode::BAD_REQUEST, failure, text)
+        }
+    }
+
+    /// The request is well-formed, but cannot be carried to its target group.
+    pub(crate) fn not_convertible(text: &'static str) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            Some(Failure::ClientProtocolError),
+            text,
+        )
+    }
+
+    /// A rule's fixed answer, or an unknown service: no body.
+    pub(crate) fn fixed(status: StatusCode) -> Self {
+        Self::new(status, None, "")
+    }
+
+    /// No service of that name in the client's service network.
+    pub(crate) fn no_such_service() -> Self {
+        Self::new(StatusCode::NOT_FOUND, None, "Not Found\n")
+    }
+
+    /// An auth policy denies the request.
+    pub(crate) fn denied(text: String) -> Self {
+        let failure = Some(Failure::ClientAccessDenied);
+        Self {
+            body: text.into(),
+            ..Self::new(StatusCode::FORBIDDEN, failure, "")
+        }
+    }
+
+    /// There is no target to send it to.
+    pub(crate) fn no_target() -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(
+            status,
+            Some(Failure::TargetConnectionError),
+            "Service Unavailable\n",
+        )
+    }
+
+    /// No target could be connected.
+    pub(crate) fn not_connected() -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self::new(
+            status,
+            Some(Failure::TargetConnectionError),
+            "Internal Server Error\n",
+        )
+    }
+
+    /// The target answered with something that is not HTTP, or hung up.
+    pub(crate) fn bad_gateway(failure: Failure) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, Some(failure), "Bad Gateway\n")
+    }
+
+    /// The target was silent for too long.
+    pub(crate) fn timeout() -> Self {
+        let status = StatusCode::GATEWAY_TIMEOUT;
+        Self::new(
+            status,
+            Some(Failure::TargetDataTimeout),
+            "Gateway Timeout\n",
+        )
+    }
+
+    /// The answer.
+    pub(crate) fn response(self, http2: bool) -> Response<Body> {
+        let length = self.body.len();
+        let mut response = Response::new(Body::full(self.body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        if length > 0 {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        }
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        if self.close && !http2 {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}

@@ -1,0 +1,120 @@
+//! What outlives snapshots: counters, turns and requests in flight, by service, group and target.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
+use lath_feed::TargetKey;
+use lath_model::id::{ServiceId, TargetGroupId, VpcId};
+use lath_model::lattice::ProtocolVersion;
+
+use crate::counters::Counters;
+
+/// A service, as counted.
+#[derive(Debug)]
+pub(crate) struct ServiceSlot {
+    pub(crate) id: ServiceId,
+    pub(crate) counters: Counters,
+}
+
+/// A target group: what never changes in it, and the set of targets, which does.
+#[derive(Debug)]
+pub(crate) struct GroupSlot {
+    pub(crate) id: TargetGroupId,
+    pub(crate) arn: String,
+    pub(crate) vpc: VpcId,
+    pub(crate) version: ProtocolVersion,
+    pub(crate) counters: Counters,
+    pub(crate) turns: Turns,
+    pub(crate) members: ArcSwap<Members>,
+}
+
+/// The targets of a group at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    /// Those that new requests go to.
+    pub(crate) routable: Vec<Arc<TargetSlot>>,
+    /// All of them, the draining ones included.
+    pub(crate) known: BTreeMap<TargetKey, Arc<TargetSlot>>,
+    /// Those that finish what is in flight.
+    pub(crate) draining: Vec<TargetKey>,
+}
+
+/// A target at one address.
+#[derive(Debug)]
+pub(crate) struct TargetSlot {
+    /// Never given twice: pools are found by it.
+    pub(crate) serial: u64,
+    pub(crate) address: SocketAddr,
+    in_flight: Turns,
+    /// Set when the target is gone or draining: its idle connections are closed.
+    pub(crate) retired: std::sync::atomic::AtomicBool,
+}
+
+impl TargetSlot {
+    pub(crate) fn new(address: SocketAddr, threads: usize) -> Self {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        Self {
+            serial: SERIAL.fetch_add(1, Relaxed),
+            address,
+            in_flight: Turns::new(threads),
+            retired: false.into(),
+        }
+    }
+
+    pub(crate) fn enter(&self, thread: usize) {
+        self.in_flight.add(thread, 1);
+    }
+
+    pub(crate) fn leave(&self, thread: usize) {
+        self.in_flight.add(thread, u64::MAX);
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.sum()
+    }
+}
+
+/// A number for each thread, written by that thread only.
+#[derive(Debug)]
+pub(crate) struct Turns(Box<[Turn]>);
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Turn(AtomicU64);
+
+impl Turns {
+    pub(crate) fn new(threads: usize) -> Self {
+        Self((0..threads.max(1)).map(|_| Turn::default()).collect())
+    }
+
+    /// Threads begin at different places, so that few requests on many threads spread out too.
+    pub(crate) fn spread(threads: usize, period: usize) -> Self {
+        let turns = Self::new(threads);
+        for (thread, turn) in turns.0.iter().enumerate() {
+            turn.0
+                .store((thread * period / turns.0.len()) as u64, Relaxed);
+        }
+        turns
+    }
+
+    /// This thread's number, which then grows by one.
+    pub(crate) fn next(&self, thread: usize) -> u64 {
+        let turn = self.0[thread].0.load(Relaxed);
+        self.0[thread].0.store(turn.wrapping_add(1), Relaxed);
+        turn
+    }
+
+    fn add(&self, thread: usize, by: u64) {
+        let cell = &self.0[thread].0;
+        cell.store(cell.load(Relaxed).wrapping_add(by), Relaxed);
+    }
+
+    fn sum(&self) -> u64 {
+        self.0
+            .iter()
+            .fold(0, |sum, turn| sum.wrapping_add(turn.0.load(Relaxed)))
+    }
+}

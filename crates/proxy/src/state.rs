@@ -1,0 +1,145 @@
+//! The compiled state: what the hot path reads, and nothing else.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode};
+use lath_feed::{Auth, Service, ServiceNetwork};
+use lath_model::id::{ListenerId, RuleId, TargetGroupId, VpcId};
+use lath_route::{Router, Weighted};
+
+use crate::slot::{GroupSlot, ServiceSlot, Turns};
+
+/// Everything at one moment. Replaced as a whole, shared where nothing changed.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Grows with each replacement.
+    pub(crate) generation: u64,
+    pub(crate) vpcs: HashMap<VpcId, Arc<VpcState>>,
+    pub(crate) groups: HashMap<TargetGroupId, Arc<GroupSlot>>,
+    pub(crate) services: HashMap<lath_model::id::ServiceId, Arc<ServiceSlot>>,
+}
+
+/// A VPC, as the place that requests come from.
+#[derive(Debug)]
+pub(crate) struct VpcState {
+    pub(crate) id: VpcId,
+    pub(crate) arn: String,
+    /// `x-amzn-lattice-network`.
+    pub(crate) network_header: HeaderValue,
+    /// `x-amzn-source-vpc`.
+    pub(crate) vpc_header: HeaderValue,
+    /// The service network it is associated with.
+    pub(crate) network: Option<Arc<NetworkState>>,
+}
+
+/// A service network: which services it has, by host name.
+#[derive(Debug)]
+pub(crate) struct NetworkState {
+    pub(crate) source: Arc<ServiceNetwork>,
+    pub(crate) hosts: HashMap<Box<[u8]>, Arc<Entry>>,
+    pub(crate) entries: Vec<Arc<Entry>>,
+}
+
+/// A service in a service network.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) source: Arc<Service>,
+    pub(crate) network_arn: Arc<str>,
+    pub(crate) slot: Arc<ServiceSlot>,
+    /// Whose auth policy denies everything, in the order of evaluation.
+    pub(crate) denied_by: Option<DeniedBy>,
+    /// Where access logs go: the network's destinations and the service's.
+    pub(crate) destinations: Vec<String>,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) listeners: Vec<ListenerState>,
+}
+
+/// Whose policy denies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeniedBy {
+    Network,
+    Service,
+}
+
+/// A listener's rules.
+#[derive(Debug)]
+pub(crate) struct ListenerState {
+    pub(crate) id: ListenerId,
+    pub(crate) port: u16,
+    pub(crate) port_header: HeaderValue,
+    pub(crate) router: Router,
+    /// By the router's positions.
+    pub(crate) rules: Vec<(RuleId, Outcome)>,
+    pub(crate) default: (RuleId, Outcome),
+}
+
+/// What a rule leads to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Fixed(StatusCode),
+    Forward {
+        /// `None` when every weight is zero.
+        weighted: Option<Weighted>,
+        turns: Turns,
+        choices: Vec<Choice>,
+    },
+}
+
+/// A group that a rule may choose.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    pub(crate) id: TargetGroupId,
+    /// `None` when the snapshot has no such group.
+    pub(crate) group: Option<Arc<GroupSlot>>,
+    /// `x-amzn-lattice-target`.
+    pub(crate) header: HeaderValue,
+}
+
+impl DeniedBy {
+    /// As the access log says it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Network => "Network",
+            Self::Service => "Service",
+        }
+    }
+
+    /// As the denial's body says it.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Network => "network-based",
+            Self::Service => "service-based",
+        }
+    }
+
+    /// The network is asked before the service. Policies are not evaluated here yet, so a document allows
+    /// nobody, as none does.
+    pub(crate) fn first(network: &Auth, service: &Auth) -> Option<Self> {
+        match (network, service) {
+            (Auth::AwsIam { .. }, _) => Some(Self::Network),
+            (_, Auth::AwsIam { .. }) => Some(Self::Service),
+            (Auth::None, Auth::None) => None,
+        }
+    }
+}
+
+impl Entry {
+    pub(crate) fn listener(&self, port: u16) -> Option<&ListenerState> {
+        self.listeners.iter().find(|listener| listener.port == port)
+    }
+}
+
+impl VpcState {
+    /// A VPC that the snapshot does not know any more: nothing is found in it.
+    pub(crate) fn without_network(id: &VpcId) -> Self {
+        Self {
+            id: id.clone(),
+            arn: String::new(),
+            network_header: HeaderValue::from_static(""),
+            vpc_header: HeaderValue::from_static(""),
+            network: None,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Turns snapshots and health into the compiled state and listening sockets, again and again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lath_feed::{Condition, Service, Snapshot, SnapshotReceiver, Vpc};
+use lath_health::HealthReceiver;
+use lath_model::id::VpcId;
+use lath_model::lattice::ListenerProtocol;
+use lath_net::Place;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::compile::compile;
+use crate::core::{Command, ListenerKey, Shared};
+use crate::metrics::Reporter;
+use crate::observed::ProxyObserved;
+
+/// How soon a listener that could not be bound is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Asks the supervisor to end everything within the time; it says when that is done.
+pub(crate) struct Stop(pub(crate) Duration, pub(crate) oneshot::Sender<()>);
+
+pub(crate) struct Supervisor {
+    pub(crate) shared: Shared,
+    pub(crate) cores: Vec<mpsc::UnboundedSender<Command>>,
+    pub(crate) snapshots: SnapshotReceiver,
+    pub(crate) health: HealthReceiver,
+    pub(crate) observed: watch::Sender<ProxyObserved>,
+    pub(crate) bound: BTreeSet<ListenerKey>,
+    pub(crate) failed: BTreeMap<ListenerKey, Unbound>,
+}
+
+/// A listener that cannot be bound.
+pub(crate) struct Unbound {
+    since: Instant,
+    reason: String,
+}
+
+impl Supervisor {
+    /// Works until told to stop, or until nobody can tell any more.
+    pub(crate) async fn run(mut self, mut stop: mpsc::Receiver<Stop>) {
+        let mut reporter = Reporter::new(&self.shared);
+        let mut flush = tokio::time::interval(self.shared.config.flush);
+        flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut obeyed = None;
+        let stop = loop {
+            let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+            self.obey(&snapshot, &mut obeyed).await;
+            tokio::select! {
+                asked = stop.recv() => break asked,
+                Ok(()) = self.snapshots.changed() => {}
+                Ok(()) = self.health.changed() => {}
+                () = tokio::time::sleep(RETRY), if self.is_restless() => {}
+                _ = flush.tick() => reporter.report(&snapshot.region),
+            }
+        };
+        self.stop(stop).await;
+        reporter.report(&self.snapshots.borrow().region);
+    }
+
+    fn is_restless(&self) -> bool {
+        !self.failed.is_empty() || !self.observed.borrow().in_flight.is_empty()
+    }
+
+    async fn obey(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        obeyed: &mut Option<(Arc<Snapshot>, Arc<lath_health::HealthView>)>,
+    ) {
+        let health = Arc::clone(&self.health.borrow_and_update());
+        let known = obeyed
+            .as_ref()
+            .is_some_and(|(s, h)| Arc::ptr_eq(s, snapshot) && Arc::ptr_eq(h, &health));
+        if !known {
+            let threads = self.shared.config.threads;
+            let state = compile(snapshot, &health, &self.shared.state.load(), threads);
+            self.shared.state.store(Arc::new(state));
+            *obeyed = Some((Arc::clone(snapshot), health));
+        }
+        self.bind(&wanted(snapshot)).await;
+        let now = self.observe(snapshot);
+        self.observed.send_if_modified(|known| {
+            let differs = *known != now;
+            *known = now;
+            differs
+        });
+    }
+
+    async fn bind(&mut self, wanted: &BTreeSet<ListenerKey>) {
+        let gone: Vec<ListenerKey> = self.bound.difference(wanted).cloned().collect();
+        for key in gone {
+            self.tell(|| Command::Close(key.clone()));
+            self.bound.remove(&key);
+        }
+        self.failed.retain(|key, _| wanted.contains(key));
+        for key in wanted {
+            if self.bound.contains(key) {
+                continue;
+            }
+            match self.open(key).await {
+                Ok(()) => {
+                    self.failed.remove(key);
+                    self.bound.insert(key.clone());
+                }
+                Err(error) => {
+                    let reason = format!(
+                        "port {} cannot be opened on {}: {error}",
+                        key.1.port(),
+                        key.1.ip()
+                    );
+                    let since = self
+                        .failed
+                        .get(key)
+                        .map_or_else(Instant::now, |known| known.since);
+                    self.failed.insert(key.clone(), Unbound { since, reason });
+                }
+            }
+        }
+    }
+
+    /// One socket for each thread: the kernel spreads connections over them.
+    async fn open(&self, key: &ListenerKey) -> std::io::Result<()> {
+        let place = Place::Vpc(key.0.clone());
+        let mut sockets = Vec::new();
+        for _ in &self.cores {
+            sockets.push(lath_net::listen(&self.shared.network, &place, key.1).await?);
+        }
+        for (core, socket) in self.cores.iter().zip(sockets) {
+            let _ = core.send(Command::Listen(key.clone(), socket));
+        }
+        Ok(())
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        for core in &self.cores {
+            let _ = core.send(command());
+        }
+    }
+
+    fn observe(&self, snapshot: &Snapshot) -> ProxyObserved {
+        let mut observed = ProxyObserved {
+            version: snapshot.version,
+            ..ProxyObserved::default()
+        };
+        let mut by_service: BTreeMap<_, Vec<Option<Condition>>> = snapshot
+            .services
+            .keys()
+            .map(|id| (id.clone(), Vec::new()))
+            .collect();
+        for vpc in snapshot.vpcs.values() {
+            let Some(association) = &vpc.lattice else {
+                continue;
+            };
+            let mut conditions = Vec::new();
+            for service in services_in(snapshot, vpc) {
+                let condition = self.condition(snapshot, &vpc.id, service);
+                by_service
+                    .entry(service.id.clone())
+                    .or_default()
+                    .push(condition.clone());
+                conditions.push(condition);
+            }
+            if let Some(condition) = all(conditions, snapshot.version) {
+                observed
+                    .vpc_associations
+                    .insert(association.id.clone(), condition);
+            }
+        }
+        for (id, conditions) in by_service {
+            if let Some(condition) = all(conditions, snapshot.version) {
+                observed.services.insert(id, condition);
+            }
+        }
+        for (id, group) in &self.shared.state.load().groups {
+            let members = group.members.load();
+            if !members.draining.is_empty() {
+                let counts = members.draining.iter().map(|key| {
+                    (
+                        key.clone(),
+                        members
+                            .known
+                            .get(key)
+                            .map_or(0, |target| target.in_flight()),
+                    )
+                });
+                observed.in_flight.insert(id.clone(), counts.collect());
+            }
+        }
+        observed
+    }
+
+    /// Whether a service's listeners are open in a VPC; `None` while that may still come.
+    fn condition(&self, snapshot: &Snapshot, vpc: &VpcId, service: &Service) -> Option<Condition> {
+        let conditions = service.listeners.values().map(|listener| {
+            if listener.protocol != ListenerProtocol::Http {
+                let reason = format!(
+                    "listeners of protocol {:?} are not served",
+                    listener.protocol
+                );
+                return Some(Condition::Failed { reason });
+            }
+            let at = SocketAddr::new(IpAddr::V4(service.address), listener.port);
+            let key = (vpc.clone(), at);
+            if self.bound.contains(&key) {
+                return Some(Condition::Ready {
+                    version: snapshot.version,
+                });
+            }
+            self.failed
+                .get(&key)
+                .filter(|unbound| unbound.since.elapsed() >= self.shared.config.bind_grace)
+                .map(|unbound| Condition::Failed {
+                    reason: unbound.reason.clone(),
+                })
+        });
+        all(conditions.collect(), snapshot.version)
+    }
+
+    async fn stop(&self, stop: Option<Stop>) {
+        let Some(Stop(deadline, done)) = stop else {
+            return;
+        };
+        let mut waiting = Vec::new();
+        for core in &self.cores {
+            let (say, said) = oneshot::channel();
+            let _ = core.send(Command::Shutdown(deadline, say));
+            waiting.push(said);
+        }
+        for said in waiting {
+            let _ = said.await;
+        }
+        let _ = done.send(());
+    }
+}
+
+/// Ready when all are; failed when one is; else not known.
+fn all(conditions: Vec<Option<Condition>>, version: u64) -> Option<Condition> {
+    let failed = conditions
+        .iter()
+        .flatten()
+        .find(|c| matches!(c, Condition::Failed { .. }));
+    match failed {
+        Some(failed) => Some(failed.clone()),
+        None if conditions.iter().all(Option::is_some) => Some(Condition::Ready { version }),
+        None => None,
+    }
+}
+
+fn services_in<'a>(snapshot: &'a Snapshot, vpc: &'a Vpc) -> impl Iterator<Item = &'a Arc<Service>> {
+    vpc.lattice
+        .as_ref()
+        .and_then(|association| snapshot.service_networks.get(&association.service_network))
+        .into_iter()
+        .flat_map(|network| &network.services)
+        .filter_map(|id| snapshot.services.get(id))
+}
+
+/// Every place where a service must be reached.
+fn wanted(snapshot: &Snapshot) -> BTreeSet<ListenerKey> {
+    let mut wanted = BTreeSet::new();
+    for vpc in snapshot.vpcs.values() {
+        for service in services_in(snapshot, vpc) {
+            for listener in service.listeners.values() {
+                if listener.protocol == ListenerProtocol::Http {
+                    let at = SocketAddr::new(IpAddr::V4(service.address), listener.port);
+                    wanted.insert((vpc.id.clone(), at));
+                }
+            }
+        }
+    }
+    wanted
+}

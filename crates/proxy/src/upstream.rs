@@ -1,0 +1,410 @@
+//! Connections to targets: hyper beneath, pools of each thread's own.
+//!
+//! An HTTP/1.1 connection has no task: whoever uses it drives it, so that a request costs no switch
+//! between tasks. An idle one is looked at when it is taken out of the pool.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Frame;
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use lath_model::lattice::ProtocolVersion;
+use lath_net::Place;
+use tokio::net::TcpStream;
+
+use crate::body::{RequestBody, quiet};
+use crate::core::{Core, LocalExecutor};
+use crate::counters::Count;
+use crate::flight::Meter;
+use crate::slot::{GroupSlot, TargetSlot};
+
+type Io = TokioIo<TcpStream>;
+
+/// The idle connections of one thread, by target.
+#[derive(Default)]
+pub(crate) struct Pools(RefCell<HashMap<u64, Pool>>);
+
+struct Pool {
+    target: Arc<TargetSlot>,
+    idle: Vec<Box<Link>>,
+    shared: Option<http2::SendRequest<RequestBody>>,
+}
+
+/// An HTTP/1.1 connection.
+struct Link {
+    sender: http1::SendRequest<RequestBody>,
+    connection: Pin<Box<http1::Connection<Io, RequestBody>>>,
+    finished: bool,
+    born: Instant,
+    idle_since: Instant,
+    _open: Open,
+}
+
+/// Counts an open connection for as long as it lives.
+struct Open {
+    group: Arc<GroupSlot>,
+    thread: usize,
+}
+
+/// The right to use a connection for one exchange.
+pub(crate) struct Lease {
+    core: Rc<Core>,
+    target: Arc<TargetSlot>,
+    kind: Kind,
+    /// Whether an exchange went over the connection before.
+    pub(crate) reused: bool,
+}
+
+enum Kind {
+    Http1(Box<Link>),
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+/// Why no response came.
+pub(crate) struct NotSent {
+    /// The request, when no byte of it was written.
+    pub(crate) request: Option<Request<RequestBody>>,
+    pub(crate) cause: Cause,
+}
+
+/// What went wrong with a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It hung up.
+    Closed,
+    /// It does not speak HTTP.
+    Protocol,
+    /// It was silent for too long.
+    Timeout,
+}
+
+impl Pools {
+    /// A connection that is open as far as one can know.
+    pub(crate) fn take(&self, core: &Rc<Core>, target: &Arc<TargetSlot>) -> Option<Lease> {
+        let mut pools = self.0.borrow_mut();
+        let pool = pools.get_mut(&target.serial)?;
+        let lease = |kind| Lease {
+            core: Rc::clone(core),
+            target: Arc::clone(target),
+            kind,
+            reused: true,
+        };
+        if let Some(shared) = &pool.shared {
+            if !shared.is_closed() {
+                return Some(lease(Kind::Http2(shared.clone())));
+            }
+            pool.shared = None;
+        }
+        while let Some(mut link) = pool.idle.pop() {
+            if link.is_open() {
+                return Some(lease(Kind::Http1(link)));
+            }
+        }
+        None
+    }
+
+    fn with(&self, target: &Arc<TargetSlot>, use_pool: impl FnOnce(&mut Pool)) {
+        let mut pools = self.0.borrow_mut();
+        use_pool(pools.entry(target.serial).or_insert_with(|| Pool {
+            target: Arc::clone(target),
+            idle: Vec::new(),
+            shared: None,
+        }));
+    }
+
+    /// Closes what is idle for too long or leads to a target that is gone.
+    pub(crate) fn sweep(&self, core: &Core, now: Instant) {
+        self.0.borrow_mut().retain(|_, pool| {
+            let retired = pool.target.retired.load(Relaxed);
+            pool.idle.retain_mut(|link| {
+                let idle = now.saturating_duration_since(link.idle_since);
+                !retired && idle < core.config.pool_idle && link.is_open()
+            });
+            if retired
+                || pool
+                    .shared
+                    .as_ref()
+                    .is_some_and(http2::SendRequest::is_closed)
+            {
+                pool.shared = None;
+            }
+            !pool.idle.is_empty() || pool.shared.is_some()
+        });
+    }
+}
+
+impl Lease {
+    /// A new connection.
+    ///
+    /// # Errors
+    /// What connecting said.
+    pub(crate) async fn connect(
+        core: &Rc<Core>,
+        group: &Arc<GroupSlot>,
+        target: &Arc<TargetSlot>,
+    ) -> std::io::Result<Self> {
+        let cells = group.counters.of(core.index);
+        cells.add(Count::Connections, 1);
+        let stream = lath_net::connect(
+            &core.network,
+            &Place::Vpc(group.vpc.clone()),
+            core.config.lattice_source,
+            target.address,
+            core.config.connect_timeout,
+        )
+        .await
+        .inspect_err(|error| {
+            let timed_out = error.kind() == std::io::ErrorKind::TimedOut;
+            cells.add(Count::ConnectionErrors, 1);
+            cells.add(Count::ConnectionTimeouts, u64::from(timed_out));
+        })?;
+        let kind = handshake(core, group, target, stream)
+            .await
+            .map_err(std::io::Error::other)?;
+        Ok(Self {
+            core: Rc::clone(core),
+            target: Arc::clone(target),
+            kind,
+            reused: false,
+        })
+    }
+
+    /// Sends the request and waits for the response's head.
+    ///
+    /// # Errors
+    /// The target hung up, was silent, or does not speak HTTP.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+        meter: &Meter,
+    ) -> Result<Response<Incoming>, NotSent> {
+        match &mut self.kind {
+            Kind::Http1(link) => link.send(request, meter).await,
+            Kind::Http2(sender) => send_shared(sender, request, meter).await,
+        }
+    }
+
+    /// The next frame of the response's body.
+    pub(crate) fn poll_body(
+        &mut self,
+        incoming: &mut Incoming,
+        meter: &Meter,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cause>>> {
+        let polled = match &mut self.kind {
+            Kind::Http1(link) => link.poll_body(incoming, cx),
+            Kind::Http2(_) => Pin::new(incoming)
+                .poll_frame(cx)
+                .map_err(|error| cause(&error)),
+        };
+        match polled {
+            Poll::Ready(frame) => {
+                meter.touch();
+                Poll::Ready(frame)
+            }
+            Poll::Pending if meter.expired.get() => Poll::Ready(Some(Err(Cause::Timeout))),
+            Poll::Pending => {
+                meter.wait(cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The exchange is over: keeps the connection for others, if it can carry another exchange.
+    pub(crate) fn release(self) {
+        let Kind::Http1(mut link) = self.kind else {
+            return;
+        };
+        let now = self.core.clock.get();
+        let old =
+            now.saturating_duration_since(link.born) > self.core.config.max_connection_lifetime;
+        if old || self.target.retired.load(Relaxed) || !link.is_open() || !link.sender.is_ready() {
+            return;
+        }
+        link.idle_since = now;
+        self.core.pools.with(&self.target, |pool| {
+            if pool.idle.len() < self.core.config.pool_size {
+                pool.idle.push(link);
+            }
+        });
+    }
+}
+
+impl Link {
+    /// Lets the connection see what happened to it meanwhile.
+    fn is_open(&mut self) -> bool {
+        if !self.finished && self.connection.as_mut().poll(&mut quiet()).is_ready() {
+            self.finished = true;
+        }
+        !self.finished && !self.sender.is_closed()
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if !self.finished && self.connection.as_mut().poll(cx).is_ready() {
+            self.finished = true;
+        }
+    }
+
+    async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+        meter: &Meter,
+    ) -> Result<Response<Incoming>, NotSent> {
+        // Only the connection's own poll makes the reply ready, so the reply needs no waker, and tokio's
+        // cooperative budget must not hold it back.
+        let mut reply = pin!(tokio::task::unconstrained(
+            self.sender.try_send_request(request)
+        ));
+        std::future::poll_fn(|cx| {
+            if !self.finished && self.connection.as_mut().poll(cx).is_ready() {
+                self.finished = true;
+            }
+            match reply.as_mut().poll(&mut quiet()) {
+                Poll::Ready(Ok(response)) => return Poll::Ready(Ok(response)),
+                Poll::Ready(Err(mut error)) => {
+                    let cause = cause(error.error());
+                    return Poll::Ready(Err(NotSent {
+                        request: error.take_message(),
+                        cause,
+                    }));
+                }
+                Poll::Pending => {}
+            }
+            waiting(meter, self.finished, cx)
+        })
+        .await
+    }
+
+    fn poll_body(
+        &mut self,
+        incoming: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cause>>> {
+        let mut incoming = Pin::new(incoming);
+        for _ in 0..2 {
+            if let Poll::Ready(frame) = incoming.as_mut().poll_frame(&mut quiet()) {
+                return Poll::Ready(frame.map(|frame| frame.map_err(|error| cause(&error))));
+            }
+            self.drive(cx);
+        }
+        // The connection was driven after the body was asked: ask once more.
+        match incoming.poll_frame(&mut quiet()) {
+            Poll::Ready(frame) => Poll::Ready(frame.map(|f| f.map_err(|error| cause(&error)))),
+            Poll::Pending if self.finished => Poll::Ready(Some(Err(Cause::Closed))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+fn waiting<T>(meter: &Meter, finished: bool, cx: &Context<'_>) -> Poll<Result<T, NotSent>> {
+    let failed = |cause| {
+        Poll::Ready(Err(NotSent {
+            request: None,
+            cause,
+        }))
+    };
+    match () {
+        () if meter.expired.get() => failed(Cause::Timeout),
+        () if finished => failed(Cause::Closed),
+        () => {
+            meter.wait(cx);
+            Poll::Pending
+        }
+    }
+}
+
+async fn send_shared(
+    sender: &mut http2::SendRequest<RequestBody>,
+    request: Request<RequestBody>,
+    meter: &Meter,
+) -> Result<Response<Incoming>, NotSent> {
+    let mut reply = pin!(sender.try_send_request(request));
+    std::future::poll_fn(|cx| match reply.as_mut().poll(cx) {
+        Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+        Poll::Ready(Err(mut error)) => {
+            let cause = cause(error.error());
+            Poll::Ready(Err(NotSent {
+                request: error.take_message(),
+                cause,
+            }))
+        }
+        Poll::Pending => waiting(meter, false, cx),
+    })
+    .await
+}
+
+async fn handshake(
+    core: &Rc<Core>,
+    group: &Arc<GroupSlot>,
+    target: &Arc<TargetSlot>,
+    stream: TcpStream,
+) -> hyper::Result<Kind> {
+    let io = TokioIo::new(stream);
+    let now = core.clock.get();
+    if group.version == ProtocolVersion::Http1 {
+        let open = Open::new(group, core.index, Count::Http1Connections);
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(128 * 1024)
+            .handshake(io)
+            .await?;
+        return Ok(Kind::Http1(Box::new(Link {
+            sender,
+            connection: Box::pin(connection),
+            finished: false,
+            born: now,
+            idle_since: now,
+            _open: open,
+        })));
+    }
+    let open = Open::new(group, core.index, Count::Http2Connections);
+    let (sender, connection) = http2::Builder::new(LocalExecutor).handshake(io).await?;
+    tokio::task::spawn_local(async move {
+        let _open = open;
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "an HTTP/2 connection to a target ended");
+        }
+    });
+    core.pools
+        .with(target, |pool| pool.shared = Some(sender.clone()));
+    Ok(Kind::Http2(sender))
+}
+
+fn cause(error: &hyper::Error) -> Cause {
+    if error.is_parse() {
+        Cause::Protocol
+    } else {
+        Cause::Closed
+    }
+}
+
+impl Open {
+    fn new(group: &Arc<GroupSlot>, thread: usize, version: Count) -> Self {
+        let cells = group.counters.of(thread);
+        cells.add(Count::ActiveConnections, 1);
+        cells.add(version, 1);
+        Self {
+            group: Arc::clone(group),
+            thread,
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.group
+            .counters
+            .of(self.thread)
+            .subtract(Count::ActiveConnections, 1);
+    }
+}
