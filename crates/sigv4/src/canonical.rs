@@ -52,7 +52,10 @@ pub(crate) fn request(
     names.sort();
     let mut lines = String::new();
     for name in &names {
-        lines.push_str(&format!("{name}:{}\n", header_value(request.headers, name)?));
+        lines.push_str(&format!(
+            "{name}:{}\n",
+            header_value(request.headers, name)?
+        ));
     }
     Ok(format!(
         "{}\n{}\n{}\n{lines}\n{}\n{payload_hash}",

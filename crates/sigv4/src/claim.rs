@@ -18,7 +18,10 @@ pub struct Scope {
 
 impl Scope {
     pub(crate) fn text(&self) -> String {
-        format!("{}/{}/{}/aws4_request", self.date, self.region, self.service)
+        format!(
+            "{}/{}/{}/aws4_request",
+            self.date, self.region, self.service
+        )
     }
 }
 
@@ -73,7 +76,9 @@ impl Claim {
             return Err(incomplete("The Authorization header is too long."));
         }
         let rest = text.trim().strip_prefix(ALGORITHM).ok_or_else(|| {
-            incomplete("Unsupported algorithm: the Authorization header must begin with AWS4-HMAC-SHA256.")
+            incomplete(
+                "Unsupported algorithm: the Authorization header must begin with AWS4-HMAC-SHA256.",
+            )
         })?;
         let parts = header_parts(rest)?;
         let (access_key_id, scope) = credential(parts.credential)?;
@@ -93,7 +98,9 @@ impl Claim {
             return Err(incomplete("The query string is too long."));
         }
         if algorithm != ALGORITHM {
-            return Err(incomplete("Unsupported X-Amz-Algorithm; use AWS4-HMAC-SHA256."));
+            return Err(incomplete(
+                "Unsupported X-Amz-Algorithm; use AWS4-HMAC-SHA256.",
+            ));
         }
         let need = |name: &str| {
             query_value(query, name).ok_or_else(|| {
@@ -104,7 +111,10 @@ impl Claim {
         Ok(Self {
             access_key_id,
             scope,
-            signed_headers: need("X-Amz-SignedHeaders")?.split(';').map(str::to_owned).collect(),
+            signed_headers: need("X-Amz-SignedHeaders")?
+                .split(';')
+                .map(str::to_owned)
+                .collect(),
             signature: need("X-Amz-Signature")?,
             session_token: query_value(query, "X-Amz-Security-Token"),
             date: need("X-Amz-Date")?,
@@ -149,7 +159,9 @@ fn header_parts(text: &str) -> Result<HeaderParts<'_>, SigError> {
             _ => continue,
         };
         if slot.replace(value).is_some() {
-            return Err(incomplete(&format!("Authorization header repeats '{name}'.")));
+            return Err(incomplete(&format!(
+                "Authorization header repeats '{name}'."
+            )));
         }
     }
     Ok(HeaderParts {
@@ -160,9 +172,11 @@ fn header_parts(text: &str) -> Result<HeaderParts<'_>, SigError> {
 }
 
 fn present<'a>(value: Option<&'a str>, name: &str) -> Result<&'a str, SigError> {
-    value
-        .filter(|text| !text.is_empty())
-        .ok_or_else(|| incomplete(&format!("Authorization header requires '{name}' parameter.")))
+    value.filter(|text| !text.is_empty()).ok_or_else(|| {
+        incomplete(&format!(
+            "Authorization header requires '{name}' parameter."
+        ))
+    })
 }
 
 fn credential(text: &str) -> Result<(String, Scope), SigError> {

@@ -33,8 +33,17 @@ mod tests {
 
     #[test]
     fn dates_go_there_and_back() {
-        assert_eq!(print(parse("20150830T123600Z").unwrap()), "20150830T123600Z");
-        for bad in ["", "20150830", "20150830T1236000", "20151330T123600Z", "19600101T000000Z"] {
+        assert_eq!(
+            print(parse("20150830T123600Z").unwrap()),
+            "20150830T123600Z"
+        );
+        for bad in [
+            "",
+            "20150830",
+            "20150830T1236000",
+            "20151330T123600Z",
+            "19600101T000000Z",
+        ] {
             assert!(parse(bad).is_none(), "{bad}");
         }
     }

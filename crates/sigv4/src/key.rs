@@ -43,8 +43,15 @@ pub(crate) fn sha256_hex(data: &[u8]) -> String {
 
 /// The signature of a string to sign, in hexadecimal.
 pub(crate) fn signature(secret: &Secret, scope: &Scope, string_to_sign: &str) -> String {
-    let mut key = hmac(format!("AWS4{}", secret.0).as_bytes(), scope.date.as_bytes());
-    for part in [scope.region.as_str(), scope.service.as_str(), "aws4_request"] {
+    let mut key = hmac(
+        format!("AWS4{}", secret.0).as_bytes(),
+        scope.date.as_bytes(),
+    );
+    for part in [
+        scope.region.as_str(),
+        scope.service.as_str(),
+        "aws4_request",
+    ] {
         key = hmac(&key, part.as_bytes());
     }
     hex::encode(hmac(&key, string_to_sign.as_bytes()))

@@ -47,9 +47,20 @@ pub fn sign(
             headers.insert(*name, value);
         }
     }
-    let mut names: Vec<String> = headers.keys().map(|name| name.as_str().to_owned()).collect();
+    let mut names: Vec<String> = headers
+        .keys()
+        .map(|name| name.as_str().to_owned())
+        .collect();
     names.sort();
-    let signature = signature(&Request { headers: &headers, ..*request }, by, &date, &names);
+    let signature = signature(
+        &Request {
+            headers: &headers,
+            ..*request
+        },
+        by,
+        &date,
+        &names,
+    );
     let scope = by.scope(&date).text();
     added.push((
         "authorization",
@@ -70,7 +81,11 @@ pub fn presign(
     expires: Duration,
 ) -> String {
     let date = date::print(now);
-    let mut names: Vec<String> = request.headers.keys().map(|n| n.as_str().to_owned()).collect();
+    let mut names: Vec<String> = request
+        .headers
+        .keys()
+        .map(|n| n.as_str().to_owned())
+        .collect();
     names.sort();
     let credential = format!("{}/{}", by.access_key_id, by.scope(&date).text());
     let mut parts = vec![
@@ -86,14 +101,28 @@ pub fn presign(
     let mut query = request.query.to_owned();
     for (name, value) in parts {
         let joint = if query.is_empty() { "" } else { "&" };
-        query.push_str(&format!("{joint}{name}={}", uri::encode(value.as_bytes(), b"")));
+        query.push_str(&format!(
+            "{joint}{name}={}",
+            uri::encode(value.as_bytes(), b"")
+        ));
     }
-    let signature = signature(&Request { query: &query, ..*request }, by, &date, &names);
+    let signature = signature(
+        &Request {
+            query: &query,
+            ..*request
+        },
+        by,
+        &date,
+        &names,
+    );
     format!("{query}&X-Amz-Signature={signature}")
 }
 
 fn signature(request: &Request<'_>, by: &SigningKey<'_>, date: &str, names: &[String]) -> String {
-    let announced = request.headers.get("x-amz-content-sha256").and_then(|v| v.to_str().ok());
+    let announced = request
+        .headers
+        .get("x-amz-content-sha256")
+        .and_then(|v| v.to_str().ok());
     let hash = announced.map_or_else(|| request.body.hash(), str::to_owned);
     let canonical = canonical::request(request, names, &hash, canonical::normalizes(by.service))
         .expect("the names were taken from the headers themselves");

@@ -81,7 +81,12 @@ pub fn verify<C: Credentials + ?Sized>(
 }
 
 fn check_headers(claim: &Claim, request: &Request<'_>) -> Result<(), SigError> {
-    let signed = |name: &str| claim.signed_headers.iter().any(|s| s.eq_ignore_ascii_case(name));
+    let signed = |name: &str| {
+        claim
+            .signed_headers
+            .iter()
+            .any(|s| s.eq_ignore_ascii_case(name))
+    };
     if !signed("host") {
         return Err(incomplete(
             "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
@@ -89,10 +94,14 @@ fn check_headers(claim: &Claim, request: &Request<'_>) -> Result<(), SigError> {
     }
     let dated = claim.is_presigned() || signed("x-amz-date") || signed("date");
     if !dated {
-        return Err(incomplete("'x-amz-date' must be a 'SignedHeader' in the AWS Authorization."));
+        return Err(incomplete(
+            "'x-amz-date' must be a 'SignedHeader' in the AWS Authorization.",
+        ));
     }
     if request.headers.contains_key("x-amz-target") && !signed("x-amz-target") {
-        return Err(incomplete("'x-amz-target' must be a 'SignedHeader' in the AWS Authorization."));
+        return Err(incomplete(
+            "'x-amz-target' must be a 'SignedHeader' in the AWS Authorization.",
+        ));
     }
     Ok(())
 }
@@ -117,7 +126,11 @@ fn check_scope_date(claim: &Claim) -> Result<SystemTime, SigError> {
 }
 
 fn tolerance_minutes(service: &str) -> u64 {
-    if matches!(service, "ec2" | "s3") { 15 } else { 5 }
+    if matches!(service, "ec2" | "s3") {
+        15
+    } else {
+        5
+    }
 }
 
 fn check_time(claim: &Claim, signed: SystemTime, now: SystemTime) -> Result<(), SigError> {
@@ -151,7 +164,10 @@ fn check_signature(claim: &Claim, request: &Request<'_>, secret: &Secret) -> Res
     let hash = payload_hash(request, claim)?;
     let canonical = canonical::request(request, &claim.signed_headers, &hash, normalize)?;
     let text = canonical::string_to_sign(&claim.date, &claim.scope, &canonical);
-    if key::same(&key::signature(secret, &claim.scope, &text), &claim.signature) {
+    if key::same(
+        &key::signature(secret, &claim.scope, &text),
+        &claim.signature,
+    ) {
         Ok(())
     } else {
         Err(SigError::Mismatch)
@@ -162,7 +178,11 @@ fn check_signature(claim: &Claim, request: &Request<'_>, secret: &Secret) -> Res
 fn payload_hash(request: &Request<'_>, claim: &Claim) -> Result<String, SigError> {
     let Some(announced) = request.headers.get("x-amz-content-sha256") else {
         let unsigned = claim.is_presigned() && claim.scope.service == "s3";
-        let body = if unsigned { Payload::Unsigned } else { request.body };
+        let body = if unsigned {
+            Payload::Unsigned
+        } else {
+            request.body
+        };
         return Ok(body.hash());
     };
     let announced = announced.to_str().map_err(|_| SigError::Mismatch)?;
