@@ -1,0 +1,200 @@
+//! The fabric of one host: a thread that owns the kernel's side, and handles to it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use lath_model::id::{InstanceId, VpcId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::apply::{ApplyReport, apply};
+use crate::kernel::LinuxKernel;
+use crate::netns::{Namespaces, Netns};
+use crate::network::FabricNetwork;
+use crate::plan::{HostPlan, Place};
+
+/// Where a fabric keeps its pins, and in whose name it acts.
+#[derive(Debug, Clone)]
+pub struct FabricConfig {
+    /// Namespaces are pinned in `run_dir/netns`. One fabric per directory.
+    pub run_dir: PathBuf,
+    /// Marks what is this fabric's in the host's namespace: letters, digits and hyphens, at most 32.
+    pub owner: String,
+    /// The namespace that counts as the host's; `None`: the one that this process is in.
+    pub host: Option<Netns>,
+}
+
+/// The fabric could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The owner's name cannot be part of kernel names.
+    #[error("{0:?} is no owner: letters, digits and hyphens, at most 32")]
+    Owner(String),
+    /// The pins could not be read, or made.
+    #[error("cannot keep network namespaces in {path}")]
+    RunDirectory {
+        /// The run directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The thread could not be started.
+    #[error("cannot start the fabric's thread")]
+    Thread(#[source] io::Error),
+}
+
+/// The fabric of one host. Dropping it leaves the network as it is, for a successor to adopt.
+#[derive(Debug)]
+pub struct Fabric {
+    namespaces: Namespaces,
+    network: FabricNetwork,
+    requests: mpsc::UnboundedSender<Request>,
+}
+
+enum Request {
+    Apply(Box<HostPlan>, oneshot::Sender<ApplyReport>),
+    RemoveDirectory(oneshot::Sender<io::Result<()>>),
+}
+
+impl Fabric {
+    /// Opens the fabric and finds what a predecessor left.
+    ///
+    /// # Errors
+    /// When the run directory cannot hold pins or a thread cannot be started.
+    pub fn open(config: FabricConfig) -> Result<Self, OpenError> {
+        if !is_owner(&config.owner) {
+            return Err(OpenError::Owner(config.owner));
+        }
+        let at_run_dir = |source| OpenError::RunDirectory {
+            path: config.run_dir.clone(),
+            source,
+        };
+        let host = config
+            .host
+            .clone()
+            .map_or_else(Netns::current, Ok)
+            .map_err(at_run_dir)?;
+        raise_descriptor_limit();
+        let namespaces = Namespaces::open(&config.run_dir, host).map_err(at_run_dir)?;
+        let network = FabricNetwork::start(namespaces.clone()).map_err(OpenError::Thread)?;
+        let kernel = LinuxKernel::new(
+            namespaces.clone(),
+            config.owner.clone(),
+            host_table(&config.owner),
+        );
+        let requests = start(kernel, namespaces.clone()).map_err(OpenError::Thread)?;
+        Ok(Self {
+            namespaces,
+            network,
+            requests,
+        })
+    }
+
+    /// Makes the host what the plan says. Repeating it does nothing; cancelling the future does not
+    /// stop it.
+    pub async fn apply(&self, plan: &HostPlan) -> ApplyReport {
+        let (answer, report) = oneshot::channel();
+        let request = Request::Apply(Box::new(plan.clone()), answer);
+        let failed = || ApplyReport {
+            host: Some(STOPPED.into()),
+            ..ApplyReport::default()
+        };
+        if self.requests.send(request).is_err() {
+            return failed();
+        }
+        report.await.unwrap_or_else(|_| failed())
+    }
+
+    /// Removes everything of this owner: namespaces, links, tables, pins.
+    ///
+    /// # Errors
+    /// What could not be removed, and why.
+    pub async fn remove_all(&self) -> io::Result<()> {
+        let report = self.apply(&HostPlan::default()).await;
+        if !report.is_complete() {
+            return Err(io::Error::other(format!(
+                "{:?} {:?}",
+                report.host, report.leftovers
+            )));
+        }
+        let (answer, outcome) = oneshot::channel();
+        let stopped = || io::Error::other(STOPPED);
+        self.requests
+            .send(Request::RemoveDirectory(answer))
+            .map_err(|_| stopped())?;
+        outcome.await.map_err(|_| stopped())?
+    }
+
+    /// A factory for sockets in VPCs and on the host. It goes on working while `apply` changes them.
+    pub fn network(&self) -> FabricNetwork {
+        self.network.clone()
+    }
+
+    /// The network namespace of an instance, for whoever starts its processes.
+    ///
+    /// # Errors
+    /// `NotFound` until an `apply` has made it.
+    pub fn instance_netns(&self, id: &InstanceId) -> io::Result<OwnedFd> {
+        self.namespaces
+            .get(&Place::Named(id.as_str().to_owned()))?
+            .to_fd()
+    }
+
+    /// The network namespace of a VPC's router.
+    ///
+    /// # Errors
+    /// `NotFound` until an `apply` has made it.
+    pub fn router_netns(&self, id: &VpcId) -> io::Result<OwnedFd> {
+        self.namespaces
+            .get(&Place::Named(id.as_str().to_owned()))?
+            .to_fd()
+    }
+}
+
+const STOPPED: &str = "the fabric's thread has stopped";
+
+/// The name of the host's table, which carries its owner's.
+pub(crate) fn host_table(owner: &str) -> String {
+    format!("lath_{}", owner.replace('-', "_"))
+}
+
+fn is_owner(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// A namespace and each socket in it take a descriptor; the default limit of 1,024 is soon reached.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _the_lower_limit_serves_small_hosts = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// The thread ends when the last handle is dropped.
+fn start(
+    mut kernel: LinuxKernel,
+    namespaces: Namespaces,
+) -> io::Result<mpsc::UnboundedSender<Request>> {
+    let (sender, mut requests) = mpsc::unbounded_channel();
+    std::thread::Builder::new()
+        .name("lath-fabric".into())
+        .spawn(move || {
+            while let Some(request) = requests.blocking_recv() {
+                // A caller that went away has no use for the answer.
+                match request {
+                    Request::Apply(plan, answer) => drop(answer.send(apply(&mut kernel, &plan))),
+                    Request::RemoveDirectory(answer) => {
+                        drop(answer.send(namespaces.remove_directory()))
+                    }
+                }
+            }
+        })?;
+    Ok(sender)
+}
+
+/// The usual run directory below a data directory.
+pub fn run_dir(data: &Path) -> PathBuf {
+    data.join("run")
+}

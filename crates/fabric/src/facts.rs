@@ -1,0 +1,55 @@
+//! What a plan must know of the host it is for.
+
+use std::io;
+
+use crate::netlink::Netlink;
+use crate::netns::Netns;
+use crate::rtnetlink;
+
+/// What a plan must know of the host it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// The owner's name, as in [`crate::FabricConfig`].
+    pub owner: String,
+    /// How VPCs reach the outside.
+    pub uplink: Uplink,
+}
+
+/// How VPCs reach the outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uplink {
+    /// Through the host's namespace, which forwards and masquerades to these links.
+    Host {
+        /// The links that the host's default routes use.
+        devices: Vec<String>,
+    },
+    /// Not at all, for this reason.
+    None(String),
+}
+
+impl HostFacts {
+    /// Looks at the host's namespace (`None`: the calling thread's).
+    pub fn probe(owner: &str, host: Option<&Netns>) -> Self {
+        let uplink = match host.map_or_else(default_devices, |host| host.run(default_devices)) {
+            Ok(devices) if may_change_host(host) => Uplink::Host { devices },
+            Ok(_) => Uplink::None("running rootless".into()),
+            Err(e) => Uplink::None(format!("the host's routes cannot be read: {e}")),
+        };
+        Self {
+            owner: owner.to_owned(),
+            uplink,
+        }
+    }
+}
+
+fn default_devices() -> io::Result<Vec<String>> {
+    let mut netlink = Netlink::route()?;
+    let names = rtnetlink::links(&mut netlink)?;
+    rtnetlink::default_devices(&mut netlink, &names)
+}
+
+/// A veth end can be put into a namespace only with privilege over the user namespace that owns it.
+fn may_change_host(host: Option<&Netns>) -> bool {
+    let host = host.cloned().map_or_else(Netns::current, Ok);
+    host.is_ok_and(|host| host.run(|| Ok(host.enter().is_ok())).unwrap_or(false))
+}

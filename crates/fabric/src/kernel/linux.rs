@@ -1,0 +1,165 @@
+//! The kernel that this process runs on.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use crate::kernel::Kernel;
+use crate::netlink::{Netlink, code};
+use crate::netns::Namespaces;
+use crate::nft;
+use crate::operation::Operation;
+use crate::plan::{Link, LinkKind, Namespace, Place, RouteTo};
+use crate::rtnetlink as rt;
+
+/// Works on the thread that calls it, which it moves between namespaces: keep it on a thread of its own.
+pub(crate) struct LinuxKernel {
+    namespaces: Namespaces,
+    owner: String,
+    table: String,
+}
+
+impl LinuxKernel {
+    /// `table` is the name of the host's nf_tables table; routers have one called `lath`.
+    pub(crate) fn new(namespaces: Namespaces, owner: String, table: String) -> Self {
+        Self {
+            namespaces,
+            owner,
+            table,
+        }
+    }
+
+    fn enter(&self, place: &Place) -> io::Result<()> {
+        self.namespaces.get(place)?.enter()
+    }
+
+    fn table_in(&self, place: &Place) -> &str {
+        match place {
+            Place::Host => &self.table,
+            Place::Named(_) => crate::TABLE,
+        }
+    }
+
+    fn add_link(&self, netlink: &mut Netlink, name: &str, link: &Link) -> io::Result<()> {
+        match &link.kind {
+            LinkKind::Veth { peer_place, peer } => {
+                let place = self.namespaces.get(peer_place)?;
+                rt::add_veth(netlink, name, peer, place.as_fd())?;
+                set_link(netlink, name, link)
+            }
+            _ => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("link {name} is not there"),
+            )),
+        }
+    }
+}
+
+impl Kernel for LinuxKernel {
+    fn namespaces(&mut self) -> io::Result<BTreeSet<String>> {
+        Ok(self.namespaces.names())
+    }
+
+    fn create_namespace(&mut self, name: &str) -> io::Result<()> {
+        self.namespaces.create(name)
+    }
+
+    fn delete_namespace(&mut self, name: &str) -> io::Result<()> {
+        self.namespaces.delete(name)
+    }
+
+    fn observe(&mut self, place: &Place, wanted: &Namespace) -> io::Result<Namespace> {
+        self.enter(place)?;
+        let mut netlink = Netlink::route()?;
+        let names = rt::links(&mut netlink)?;
+        let mut found = Namespace {
+            addresses: rt::addresses(&mut netlink, &names)?,
+            routes: rt::routes(&mut netlink, &names)?,
+            rules: rt::rules(&mut netlink)?,
+            ..Namespace::default()
+        };
+        for path in wanted.sysctls.keys() {
+            if let Some(value) = read_sysctl(path) {
+                found.sysctls.insert(path.clone(), value);
+            }
+        }
+        found.links = names
+            .into_values()
+            .filter(|(name, link)| {
+                wanted.links.contains_key(name) || rt::is_ours(link, &self.owner)
+            })
+            .collect();
+        // Instances have no table; asking would load the module into every one of them.
+        if wanted.table.is_some() || *place == Place::Host {
+            found.table = nft::read(&mut Netlink::netfilter()?, self.table_in(place))?;
+        }
+        Ok(found)
+    }
+
+    fn perform(&mut self, place: &Place, operation: &Operation) -> io::Result<()> {
+        self.enter(place)?;
+        let mut netlink = Netlink::route()?;
+        match operation {
+            Operation::SetSysctl(path, value) => write_sysctl(path, value),
+            Operation::Firewall(table, changes) => {
+                Netlink::netfilter()?.transact(nft::batch(table, changes))
+            }
+            Operation::AddLink(name, link) => self.add_link(&mut netlink, name, link),
+            Operation::SetLink(name, link) => set_link(&mut netlink, name, link),
+            Operation::DeleteLink(name) => match index_of(name) {
+                Ok(index) => absent_is_fine(rt::delete_link(&mut netlink, index)),
+                Err(e) => absent_is_fine(Err(e)),
+            },
+            Operation::AddAddress(address) => {
+                rt::add_address(&mut netlink, index_of(&address.dev)?, address.net)
+            }
+            Operation::DeleteAddress(address) => match index_of(&address.dev) {
+                Ok(index) => absent_is_fine(rt::delete_address(&mut netlink, index, address.net)),
+                Err(e) => absent_is_fine(Err(e)),
+            },
+            Operation::SetRoute(key, to) => {
+                let index = match to {
+                    RouteTo::Dev { dev, .. } => Some(index_of(dev)?),
+                    _ => None,
+                };
+                rt::set_route(&mut netlink, key, to, index)
+            }
+            Operation::DeleteRoute(key) => absent_is_fine(rt::delete_route(&mut netlink, key)),
+            Operation::AddRule(rule) => rt::add_rule(&mut netlink, rule),
+            Operation::DeleteRule(rule) => absent_is_fine(rt::delete_rule(&mut netlink, rule)),
+        }
+    }
+}
+
+fn set_link(netlink: &mut Netlink, name: &str, link: &Link) -> io::Result<()> {
+    rt::set_link(netlink, index_of(name)?, link)
+}
+
+/// A link's index in the namespace that the thread is in.
+fn index_of(name: &str) -> io::Result<u32> {
+    Ok(nix::net::if_::if_nametoindex(name)?)
+}
+
+/// What should go may have gone with something else, such as routes with their link.
+fn absent_is_fine(outcome: io::Result<()>) -> io::Result<()> {
+    const ABSENT: [i32; 4] = [libc::ENOENT, libc::ESRCH, libc::ENODEV, libc::EADDRNOTAVAIL];
+    match outcome {
+        Err(e) if code(&e).is_some_and(|code| ABSENT.contains(&code)) => Ok(()),
+        other => other,
+    }
+}
+
+/// `/proc/thread-self/net` and `/proc/sys/net` show the namespace of the thread that opens them.
+fn read_sysctl(path: &str) -> Option<String> {
+    let text = std::fs::read_to_string(Path::new("/proc/sys/net").join(path)).ok()?;
+    Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+fn write_sysctl(path: &str, value: &str) -> io::Result<()> {
+    match std::fs::write(Path::new("/proc/sys/net").join(path), value) {
+        // A kernel without IPv6 has nothing to switch off.
+        Err(e) if e.kind() == io::ErrorKind::NotFound && path.starts_with("ipv6/") => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,191 @@
+//! Network namespaces: made on throwaway threads, kept as descriptors, pinned by bind mounts so that a
+//! successor finds them after a crash.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::plan::Place;
+
+/// A handle on a network namespace: while one exists, so does the namespace.
+#[derive(Debug, Clone)]
+pub struct Netns(Arc<OwnedFd>);
+
+impl Netns {
+    /// The namespace of the calling thread.
+    ///
+    /// # Errors
+    /// When `/proc` does not show it.
+    pub fn current() -> io::Result<Self> {
+        Self::open(Path::new("/proc/thread-self/ns/net"))
+    }
+
+    /// A new, empty namespace.
+    ///
+    /// # Errors
+    /// When the kernel refuses, such as without `CAP_SYS_ADMIN`.
+    pub fn new() -> io::Result<Self> {
+        on_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            Self::current()
+        })
+    }
+
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(Arc::new(File::open(path)?.into())))
+    }
+
+    /// Moves the calling thread there. Not for threads of an async runtime: tasks would wake up in the
+    /// wrong network.
+    ///
+    /// # Errors
+    /// What `setns(2)` said.
+    pub fn enter(&self) -> io::Result<()> {
+        Ok(setns(self.as_fd(), CloneFlags::CLONE_NEWNET)?)
+    }
+
+    /// Runs `work` on a throwaway thread that stands in this namespace.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered, or what `work` said.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+        on_thread(|| {
+            self.enter()?;
+            work()
+        })
+    }
+
+    /// A descriptor of its own, close-on-exec.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn to_fd(&self) -> io::Result<OwnedFd> {
+        self.0.try_clone()
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn on_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("lath-netns".into())
+            .spawn_scoped(scope, work)?;
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the namespace thread panicked")))
+    })
+}
+
+/// The namespaces of one owner. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Namespaces {
+    directory: PathBuf,
+    host: Netns,
+    known: Arc<RwLock<BTreeMap<String, Netns>>>,
+}
+
+impl Namespaces {
+    /// Finds what a predecessor pinned under `run_dir/netns`.
+    pub(crate) fn open(run_dir: &Path, host: Netns) -> io::Result<Self> {
+        let directory = run_dir.join("netns");
+        fs::create_dir_all(&directory)?;
+        let mut known = BTreeMap::new();
+        for entry in fs::read_dir(&directory)? {
+            let path = entry?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+                continue;
+            };
+            if is_namespace(&path) {
+                known.insert(name.to_owned(), Netns::open(&path)?);
+            } else {
+                // Killed between making the file and mounting on it, or the machine was restarted.
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(Self {
+            directory,
+            host,
+            known: Arc::new(RwLock::new(known)),
+        })
+    }
+
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        self.known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn get(&self, place: &Place) -> io::Result<Netns> {
+        let Place::Named(name) = place else {
+            return Ok(self.host.clone());
+        };
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(name).cloned().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("there is no network {name} here"),
+            )
+        })
+    }
+
+    pub(crate) fn create(&self, name: &str) -> io::Result<()> {
+        if self.get(&Place::Named(name.to_owned())).is_ok() {
+            return Ok(());
+        }
+        let path = self.directory.join(name);
+        let netns = on_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            File::create(&path)?;
+            let source = Some("/proc/thread-self/ns/net");
+            mount(source, &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+            Netns::current()
+        })?;
+        self.known
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), netns);
+        Ok(())
+    }
+
+    pub(crate) fn delete(&self, name: &str) -> io::Result<()> {
+        self.known
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
+        let path = self.directory.join(name);
+        while is_namespace(&path) {
+            umount2(&path, MntFlags::MNT_DETACH)?;
+        }
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the directory of pins, which must be empty.
+    pub(crate) fn remove_directory(&self) -> io::Result<()> {
+        match fs::remove_dir(&self.directory) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a namespace is mounted on the file.
+fn is_namespace(path: &Path) -> bool {
+    nix::sys::statfs::statfs(path).is_ok_and(|s| s.filesystem_type().0 == libc::NSFS_MAGIC as i64)
+}

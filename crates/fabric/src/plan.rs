@@ -1,0 +1,328 @@
+//! What a host's network must be, as plain comparable data, and the same data read back as what it is.
+//!
+//! Everything prints as text that a reader of `ip` and `nft` knows, one object per line, so that tests
+//! compare whole networks and logs show exactly what was done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use lath_model::id::{InstanceId, NetworkInterfaceId, VpcId};
+
+use crate::nft::Table;
+
+/// All that Lath wants of a host's network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostPlan {
+    /// What is wanted in the host's own namespace: uplinks' far ends and their guard.
+    pub host: Namespace,
+    /// Each VPC with its instances.
+    pub vpcs: BTreeMap<VpcId, VpcPlan>,
+}
+
+/// One VPC: a router and the instances joined to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VpcPlan {
+    /// The router's namespace.
+    pub router: Namespace,
+    /// The instances' namespaces.
+    pub instances: BTreeMap<InstanceId, Namespace>,
+    /// The router's link of each attached interface.
+    pub interfaces: BTreeMap<NetworkInterfaceId, String>,
+    /// What was asked for and cannot be given here, in words for the user.
+    pub refused: Vec<String>,
+}
+
+/// What belongs to Lath in one network namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Path below `/proc/sys/net` and value.
+    pub sysctls: BTreeMap<String, String>,
+    /// Links by name.
+    pub links: BTreeMap<String, Link>,
+    /// Addresses on links.
+    pub addresses: BTreeSet<Address>,
+    /// Routes: what is between the key and the target is unique.
+    pub routes: BTreeMap<RouteKey, RouteTo>,
+    /// Policy rules by priority: packets with the mark use the table.
+    pub rules: BTreeSet<Rule>,
+    /// The nf_tables table.
+    pub table: Option<Table>,
+}
+
+/// A link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Where it comes from.
+    pub kind: LinkKind,
+    /// Its hardware address such as `02:00:0a:00:01:0a`; `None`: whatever the kernel chose.
+    pub mac: Option<String>,
+    /// In bytes; `None`: whatever the kernel chose.
+    pub mtu: Option<u32>,
+    /// The owner's mark, `lath:OWNER:ID`.
+    pub alias: Option<String>,
+    /// Whether it is administratively up.
+    pub up: bool,
+}
+
+/// Where a link comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkKind {
+    /// `lo`, which every namespace has.
+    Loopback,
+    /// A veth made here, with its peer in another namespace.
+    Veth {
+        /// Where the peer is.
+        peer_place: Place,
+        /// What it is called there.
+        peer: String,
+    },
+    /// The peer of a veth that is made in another namespace.
+    Peer,
+    /// Read back from the kernel.
+    Observed,
+}
+
+/// A namespace by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// The namespace that the host side is in.
+    Host,
+    /// One that Lath made and pinned under this name: a VPC's or an instance's id.
+    Named(String),
+}
+
+/// An address on a link.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// The link's name.
+    pub dev: String,
+    /// The address and the length of its network. No route to that network is made from it.
+    pub net: Ipv4Net,
+}
+
+/// What identifies a route.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RouteKey {
+    /// The table's number; [`MAIN`] is the usual one.
+    pub table: u32,
+    /// Where packets are bound.
+    pub to: Ipv4Net,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteTo {
+    /// Out of a link, to a neighbour or by a next hop that is taken to be on the link.
+    Dev {
+        /// The link's name.
+        dev: String,
+        /// The next hop.
+        via: Option<Ipv4Addr>,
+        /// The address that the host's own packets get.
+        source: Option<Ipv4Addr>,
+    },
+    /// Dropped, and the sender is told.
+    Unreachable,
+    /// Dropped.
+    Blackhole,
+    /// As if this table had no route: the next rule's table decides.
+    Throw,
+}
+
+/// The number of the main routing table.
+pub const MAIN: u32 = 254;
+
+/// A policy rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// Lower ones are asked first.
+    pub priority: u32,
+    /// What selects packets.
+    pub when: RuleMatch,
+    /// The table that is asked.
+    pub table: u32,
+}
+
+/// What selects packets for a rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RuleMatch {
+    /// Those with this mark.
+    Mark(u32),
+    /// Those from this address.
+    From(Ipv4Addr),
+}
+
+impl Namespace {
+    /// A namespace with `lo` up.
+    pub fn with_loopback() -> Self {
+        let lo = Link {
+            kind: LinkKind::Loopback,
+            mac: None,
+            mtu: None,
+            alias: None,
+            up: true,
+        };
+        Self {
+            links: BTreeMap::from([("lo".to_owned(), lo)]),
+            ..Self::default()
+        }
+    }
+
+    /// Sets a sysctl, by its path below `/proc/sys/net`.
+    pub fn sysctl(&mut self, path: impl Into<String>, value: impl ToString) {
+        self.sysctls.insert(path.into(), value.to_string());
+    }
+
+    /// Adds an address.
+    pub fn address(&mut self, dev: &str, net: Ipv4Net) {
+        self.addresses.insert(Address {
+            dev: dev.to_owned(),
+            net,
+        });
+    }
+
+    /// Adds a route; the first one to a destination stays.
+    pub fn route(&mut self, table: u32, to: Ipv4Net, target: RouteTo) {
+        self.routes.entry(RouteKey { table, to }).or_insert(target);
+    }
+}
+
+impl RouteTo {
+    /// Out of a link, without a next hop.
+    pub fn dev(dev: &str) -> Self {
+        Self::Dev {
+            dev: dev.to_owned(),
+            via: None,
+            source: None,
+        }
+    }
+
+    /// Out of a link by a next hop.
+    pub fn via(dev: &str, via: Ipv4Addr) -> Self {
+        Self::Dev {
+            dev: dev.to_owned(),
+            via: Some(via),
+            source: None,
+        }
+    }
+}
+
+impl fmt::Display for HostPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        section(f, "host", &self.host)?;
+        for (id, vpc) in &self.vpcs {
+            section(f, id.as_str(), &vpc.router)?;
+            for (id, instance) in &vpc.instances {
+                section(f, id.as_str(), instance)?;
+            }
+            for words in &vpc.refused {
+                writeln!(f, "refused: {words}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn section(f: &mut fmt::Formatter<'_>, name: &str, namespace: &Namespace) -> fmt::Result {
+    writeln!(f, "[{name}]\n{namespace}")
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (path, value) in &self.sysctls {
+            writeln!(f, "sysctl {path} = {value}")?;
+        }
+        for (name, link) in &self.links {
+            writeln!(f, "link {name} {link}")?;
+        }
+        for address in &self.addresses {
+            writeln!(f, "address {address}")?;
+        }
+        for (key, to) in &self.routes {
+            writeln!(f, "route {key} {to}")?;
+        }
+        for rule in &self.rules {
+            writeln!(f, "rule {rule}")?;
+        }
+        if let Some(table) = &self.table {
+            write!(f, "{table}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            LinkKind::Loopback => write!(f, "loopback")?,
+            LinkKind::Veth { peer_place, peer } => write!(f, "veth peer {peer} in {peer_place}")?,
+            LinkKind::Peer => write!(f, "peer")?,
+            LinkKind::Observed => write!(f, "observed")?,
+        }
+        if let Some(mac) = &self.mac {
+            write!(f, " mac {mac}")?;
+        }
+        if let Some(mtu) = self.mtu {
+            write!(f, " mtu {mtu}")?;
+        }
+        if let Some(alias) = &self.alias {
+            write!(f, " alias {alias}")?;
+        }
+        f.write_str(if self.up { " up" } else { " down" })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host => "host",
+            Self::Named(name) => name,
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} dev {}", self.net, self.dev)
+    }
+}
+
+impl fmt::Display for RouteKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.to)?;
+        if self.table == MAIN {
+            Ok(())
+        } else {
+            write!(f, " table {}", self.table)
+        }
+    }
+}
+
+impl fmt::Display for RouteTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dev { dev, via, source } => {
+                if let Some(via) = via {
+                    write!(f, "via {via} ")?;
+                }
+                write!(f, "dev {dev}")?;
+                source.map_or(Ok(()), |source| write!(f, " src {source}"))
+            }
+            Self::Unreachable => f.write_str("unreachable"),
+            Self::Blackhole => f.write_str("blackhole"),
+            Self::Throw => f.write_str("throw"),
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.when {
+            RuleMatch::Mark(mark) => write!(f, "{}: mark {mark}", self.priority)?,
+            RuleMatch::From(from) => write!(f, "{}: from {from}", self.priority)?,
+        }
+        write!(f, " lookup {}", self.table)
+    }
+}

@@ -1,0 +1,255 @@
+//! A router's nf_tables table. A packet's way through it:
+//!
+//! 1. `guard`: its source is its interface's own (or the interface forwards: its check is off).
+//! 2. `mark`: its route table, by its interface's subnet. `public_in`: a public address becomes private.
+//! 3. `forward`, `input` or `output`: answers pass; then the sender's groups, then the receiver's.
+//! 4. `public_out`: a private address becomes its public one.
+//!
+//! Maps by interface lead to the chain of its groups; a change of members, addresses or interfaces is
+//! thus a change of elements, and only a change of rules rewrites a chain.
+
+use lath_net::LATTICE_SOURCE;
+
+use super::security::Way;
+use super::{VpcView, WAN, host_net};
+use crate::TABLE;
+use crate::nft::{
+    Chain, ChainKind, CtState, Hook, Key, KeyType, Part, Rule, Set, Table, Value, ValueType,
+    Verdict,
+};
+
+const RAW: i32 = -300;
+const MANGLE: i32 = -150;
+const DESTINATION_NAT: i32 = -100;
+const FILTER: i32 = 0;
+const SOURCE_NAT: i32 = 100;
+/// An Ethernet frame less IPv4's and TCP's headers.
+const SEGMENT: u16 = super::GATEWAY_MTU as u16 - 40;
+
+const OWN_SOURCES: &str = "own_sources";
+const FORWARDERS: &str = "forwarders";
+const MARKS: &str = "marks";
+const SENDERS: &str = "senders";
+const RECEIVERS: &str = "receivers";
+const PUBLIC_IN: &str = "to_private";
+const PUBLIC_OUT: &str = "to_public";
+const MAPPED: &str = "mapped";
+const SERVICES: &str = "services";
+const LATTICE: &str = "lattice";
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+
+fn accept() -> Part {
+    Part::Verdict(Verdict::Accept)
+}
+
+fn drop_it() -> Part {
+    Part::Verdict(Verdict::Drop)
+}
+
+impl VpcView<'_> {
+    pub(super) fn firewall(&self) -> Table {
+        let mut table = Table::new(TABLE);
+        self.interface_maps(&mut table);
+        self.public_maps(&mut table);
+        let mut services = Set::new(KeyType::Address);
+        self.service_points()
+            .into_iter()
+            .for_each(|a| services.insert(Key::Address(a)));
+        table.sets.insert(SERVICES.into(), services);
+        let lattice = self.lattice_guard(&mut table);
+        for (name, chain) in base_chains(lattice) {
+            table.chains.insert(name.to_owned(), chain);
+        }
+        table
+    }
+
+    fn interface_maps(&self, table: &mut Table) {
+        let numbers = self.table_numbers();
+        let mut own = Set::new(KeyType::LinkAddress);
+        let mut forwarders = Set::new(KeyType::Link);
+        let mut marks = Set::map(KeyType::Link, ValueType::Mark);
+        let mut senders = Set::map(KeyType::Link, ValueType::Jump);
+        let mut receivers = Set::map(KeyType::Link, ValueType::Jump);
+        for attached in &self.attached {
+            let (interface, link) = (attached.interface, Key::Link(attached.link.clone()));
+            for address in &interface.addresses {
+                own.insert(Key::LinkAddress(attached.link.clone(), address.private));
+            }
+            if !interface.source_dest_check {
+                forwarders.insert(link.clone());
+            }
+            if let Some(number) = numbers.get(&attached.subnet.route_table) {
+                marks.elements.insert(link.clone(), Value::Mark(*number));
+            }
+            let out = self.guard(table, Way::Out, &interface.security_groups);
+            senders.elements.insert(link.clone(), Value::Jump(out));
+            let into = self.guard(table, Way::In, &interface.security_groups);
+            receivers.elements.insert(link, Value::Jump(into));
+        }
+        let sets = [(OWN_SOURCES, own), (FORWARDERS, forwarders), (MARKS, marks)];
+        table
+            .sets
+            .extend(sets.map(|(name, set)| (name.to_owned(), set)));
+        let sets = [(SENDERS, senders), (RECEIVERS, receivers)];
+        table
+            .sets
+            .extend(sets.map(|(name, set)| (name.to_owned(), set)));
+    }
+
+    fn public_maps(&self, table: &mut Table) {
+        let mut to_private = Set::map(KeyType::Address, ValueType::Address);
+        let mut to_public = Set::map(KeyType::Address, ValueType::Address);
+        let mut mapped = Set::new(KeyType::Address);
+        for (private, public) in self.mapped() {
+            to_private
+                .elements
+                .insert(Key::Address(public), Value::Address(private));
+            to_public
+                .elements
+                .insert(Key::Address(private), Value::Address(public));
+            mapped.insert(Key::Address(private));
+        }
+        let sets = [
+            (PUBLIC_IN, to_private),
+            (PUBLIC_OUT, to_public),
+            (MAPPED, mapped),
+        ];
+        table
+            .sets
+            .extend(sets.map(|(name, set)| (name.to_owned(), set)));
+    }
+
+    /// Who may reach Lattice from this VPC: those whom the association's groups let in; everyone when it
+    /// has none.
+    fn lattice_guard(&self, table: &mut Table) -> Chain {
+        let groups = self
+            .vpc
+            .lattice
+            .as_ref()
+            .map(|association| &association.security_groups);
+        let last = match groups.filter(|groups| !groups.is_empty()) {
+            Some(groups) => Verdict::Jump(self.guard(table, Way::In, groups)),
+            None => Verdict::Accept,
+        };
+        Chain::new(vec![Rule::new([Part::Verdict(last)])])
+    }
+}
+
+fn base_chains(lattice: Chain) -> Vec<(&'static str, Chain)> {
+    let filter =
+        |hook, priority, rules| Chain::base(ChainKind::Filter, hook, priority, false, rules);
+    let passing =
+        |hook, priority, rules| Chain::base(ChainKind::Filter, hook, priority, true, rules);
+    let nat = |hook, priority, rules| Chain::base(ChainKind::Nat, hook, priority, true, rules);
+    let mark = vec![Rule::new([Part::MarkFromIif(MARKS.into())])];
+    let public_in = vec![Rule::new([
+        Part::Iif(WAN.into()),
+        Part::DestinationNat(PUBLIC_IN.into()),
+    ])];
+    let public_out = vec![Rule::new([
+        Part::Oif(WAN.into()),
+        Part::SourceNat(PUBLIC_OUT.into()),
+    ])];
+    vec![
+        ("guard", filter(Hook::Prerouting, RAW, guard())),
+        ("mark", passing(Hook::Prerouting, MANGLE, mark)),
+        (
+            "public_in",
+            nat(Hook::Prerouting, DESTINATION_NAT, public_in),
+        ),
+        ("segments", passing(Hook::Forward, MANGLE, segments())),
+        ("forward", filter(Hook::Forward, FILTER, forward())),
+        ("input", filter(Hook::Input, FILTER, input())),
+        ("output", filter(Hook::Output, FILTER, output())),
+        ("public_out", nat(Hook::Postrouting, SOURCE_NAT, public_out)),
+        (LATTICE, lattice),
+    ]
+}
+
+fn guard() -> Vec<Rule> {
+    vec![
+        Rule::new([Part::IifSourceIn(OWN_SOURCES.into()), accept()]),
+        Rule::new([Part::Iif(WAN.into()), accept()]),
+        Rule::new([Part::IifIn(FORWARDERS.into()), accept()]),
+        Rule::new([Part::Iif("lo".into()), accept()]),
+    ]
+}
+
+/// The gateway's links carry shorter packets than the VPC's.
+fn segments() -> Vec<Rule> {
+    let clamp = |link| {
+        Rule::new([
+            link,
+            Part::Protocol(TCP),
+            Part::Syn,
+            Part::ClampSegment(SEGMENT),
+        ])
+    };
+    vec![clamp(Part::Oif(WAN.into())), clamp(Part::Iif(WAN.into()))]
+}
+
+fn known() -> [Rule; 2] {
+    [
+        Rule::new([Part::Ct(CtState::EstablishedRelated), accept()]),
+        Rule::new([Part::Ct(CtState::Invalid), drop_it()]),
+    ]
+}
+
+fn forward() -> Vec<Rule> {
+    let mut rules = known().to_vec();
+    rules.extend([
+        // From outside, only what was bound for a public address.
+        Rule::new([
+            Part::Iif(WAN.into()),
+            Part::DestinationTranslated(false),
+            drop_it(),
+        ]),
+        // To the outside, only what has a public address.
+        Rule::new([
+            Part::Oif(WAN.into()),
+            Part::SourceNotIn(MAPPED.into()),
+            drop_it(),
+        ]),
+        Rule::new([Part::IifVerdict(SENDERS.into())]),
+        Rule::new([Part::OifVerdict(RECEIVERS.into())]),
+        Rule::new([Part::Oif(WAN.into()), accept()]),
+    ]);
+    rules
+}
+
+fn input() -> Vec<Rule> {
+    let range = ipnet::Ipv4Net::new_assert(LATTICE_SOURCE, 24).trunc();
+    let mut rules = known().to_vec();
+    rules.extend([
+        Rule::new([Part::Iif("lo".into()), accept()]),
+        Rule::new([Part::Iif(WAN.into()), drop_it()]),
+        // AWS does not filter the resolver and the metadata service.
+        Rule::new([Part::DestinationIn(SERVICES.into()), accept()]),
+        Rule::new([Part::IifVerdict(SENDERS.into())]),
+        Rule::new([
+            Part::Destination(range),
+            Part::Verdict(Verdict::Jump(LATTICE.into())),
+        ]),
+    ]);
+    rules
+}
+
+/// The router's own packets: the proxy's and the probes', which meet the target's groups, and errors
+/// about packets that could not be delivered, which belong to no connection.
+fn output() -> Vec<Rule> {
+    let error = |kind| Rule::new([Part::Protocol(ICMP), Part::IcmpType(kind), accept()]);
+    let mut rules = vec![known()[0].clone()];
+    // Destination unreachable, time exceeded, parameter problem.
+    rules.extend([3, 11, 12].map(error));
+    rules.extend([
+        known()[1].clone(),
+        Rule::new([Part::Oif("lo".into()), accept()]),
+        Rule::new([
+            Part::Source(host_net(LATTICE_SOURCE)),
+            Part::OifVerdict(RECEIVERS.into()),
+        ]),
+    ]);
+    rules
+}

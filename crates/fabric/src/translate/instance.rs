@@ -1,0 +1,93 @@
+//! An instance's side: one namespace, a device per interface.
+
+use lath_model::id::InstanceId;
+
+use super::{Attached, VPC_MTU, VpcView, host_net, nth};
+use crate::name;
+use crate::plan::{Link, LinkKind, MAIN, Namespace, RouteTo, Rule, RuleMatch};
+
+/// Each further device has a table of its own, so that answers leave by the address they came to.
+const DEVICE_TABLES: u32 = 10_000;
+const RULE_PRIORITY: u32 = 1000;
+
+/// What an instance calls its devices.
+pub(super) fn device_name(device: u32) -> String {
+    format!("eth{device}")
+}
+
+impl VpcView<'_> {
+    pub(super) fn instance(&self, id: &InstanceId) -> Namespace {
+        let mut instance = Namespace::with_loopback();
+        sysctls(&mut instance);
+        for attached in self.attached.iter().filter(|a| a.instance == id) {
+            self.device(&mut instance, attached);
+        }
+        instance
+    }
+
+    fn device(&self, instance: &mut Namespace, attached: &Attached<'_>) {
+        let device = device_name(attached.device);
+        let link = Link {
+            kind: LinkKind::Peer,
+            mac: Some(attached.interface.mac.to_lowercase()),
+            mtu: Some(VPC_MTU),
+            alias: Some(name::alias(
+                &self.facts.owner,
+                attached.interface.id.as_str(),
+            )),
+            up: true,
+        };
+        instance.links.insert(device.clone(), link);
+        for address in &attached.interface.addresses {
+            let length = attached.subnet.cidr.prefix_len();
+            if let Ok(net) = ipnet::Ipv4Net::new(address.private, length) {
+                instance.address(&device, net);
+            }
+        }
+        self.device_routes(instance, attached, &device);
+    }
+
+    /// Everything goes by the gateway, the subnet's own addresses included.
+    fn device_routes(&self, instance: &mut Namespace, attached: &Attached<'_>, device: &str) {
+        let gateway = nth(attached.subnet.cidr, 1);
+        let first = self
+            .attached
+            .iter()
+            .filter(|a| a.instance == attached.instance);
+        if first.map(|a| a.device).min() == Some(attached.device) {
+            instance.route(MAIN, host_net(gateway), RouteTo::dev(device));
+            instance.route(
+                MAIN,
+                ipnet::Ipv4Net::default(),
+                RouteTo::via(device, gateway),
+            );
+            return;
+        }
+        let table = DEVICE_TABLES + attached.device;
+        instance.route(
+            table,
+            ipnet::Ipv4Net::default(),
+            RouteTo::via(device, gateway),
+        );
+        for address in &attached.interface.addresses {
+            let when = RuleMatch::From(address.private);
+            instance.rules.insert(Rule {
+                priority: RULE_PRIORITY,
+                when,
+                table,
+            });
+        }
+    }
+}
+
+fn sysctls(instance: &mut Namespace) {
+    instance.sysctl("ipv4/ip_unprivileged_port_start", 0);
+    instance.sysctl("ipv4/ping_group_range", "0 2147483647");
+    for scope in ["all", "default"] {
+        instance.sysctl(format!("ipv4/conf/{scope}/rp_filter"), 0);
+        instance.sysctl(format!("ipv4/conf/{scope}/arp_ignore"), 1);
+        instance.sysctl(format!("ipv4/conf/{scope}/arp_announce"), 2);
+    }
+    // `lo` keeps ::1, which programs expect; devices made later have no IPv6.
+    instance.sysctl("ipv6/conf/default/disable_ipv6", 1);
+}
