@@ -82,3 +82,315 @@ fn fully(mut name: Name) -> Name {
     name.set_fqdn(true);
     name
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{FIRST, SECOND, snapshot};
+
+    fn ask(region: &str, vpc: &str, name: &str, kind: RecordType) -> String {
+        let query = Query {
+            id: 1,
+            name: Name::from_ascii(name).unwrap(),
+            kind,
+            class: DNSClass::IN,
+            recursion_desired: true,
+            checking_disabled: false,
+            authentic_data: false,
+            extension: None,
+        };
+        match answer(&snapshot(region), &vpc.parse().unwrap(), &query) {
+            Answer::Found(records) => {
+                let data: Vec<_> = records.iter().map(|found| found.data.to_string()).collect();
+                data.join(" ")
+            }
+            Answer::Empty(soa) => format!("empty in {}", soa.name),
+            Answer::NoSuchName(soa) => format!("none in {}", soa.name),
+            Answer::Refused => "refused".into(),
+            Answer::Forward => "forward".into(),
+        }
+    }
+
+    const WEB: &str = "web-0123456789abcdef0.7d67968.vpc-lattice-svcs.us-east-1.on.aws.";
+    const LATTICE: &str = "vpc-lattice-svcs.us-east-1.on.aws.";
+
+    #[test]
+    fn names_are_answered_by_the_snapshot() {
+        use RecordType::{A, AAAA, ANY, AXFR, MX, PTR, SOA, TXT};
+        let upper = WEB.to_uppercase();
+        let none_in_lattice = format!("none in {LATTICE}");
+        let empty_in_lattice = format!("empty in {LATTICE}");
+        let above = WEB.split_once('.').unwrap().1;
+        let unknown = format!("nope.{above}");
+        let below = format!("x.{WEB}");
+        for (name, vpc, asked, kind, want) in [
+            ("service", FIRST, WEB, A, "169.254.171.10"),
+            ("service, elsewhere", SECOND, WEB, A, "169.254.171.10"),
+            ("service, upper case", FIRST, &upper, A, "169.254.171.10"),
+            ("service, any", FIRST, WEB, ANY, "169.254.171.10"),
+            ("service, AAAA", FIRST, WEB, AAAA, &empty_in_lattice),
+            ("service, TXT", FIRST, WEB, TXT, &empty_in_lattice),
+            ("service, unknown", FIRST, &unknown, A, &none_in_lattice),
+            ("below a service", FIRST, &below, A, &none_in_lattice),
+            ("above services", FIRST, above, A, &empty_in_lattice),
+            ("the zone itself", FIRST, LATTICE, A, &empty_in_lattice),
+            ("custom domain", FIRST, "web.example.com.", A, "forward"),
+            (
+                "another region's service",
+                FIRST,
+                "a.7d67968.vpc-lattice-svcs.us-west-2.on.aws.",
+                A,
+                "forward",
+            ),
+            (
+                "a resource",
+                FIRST,
+                "a.vpc-lattice-rsc.us-east-1.on.aws.",
+                A,
+                "none in vpc-lattice-rsc.us-east-1.on.aws.",
+            ),
+            (
+                "private",
+                FIRST,
+                "ip-10-0-1-10.ec2.internal.",
+                A,
+                "10.0.1.10",
+            ),
+            (
+                "private, secondary",
+                FIRST,
+                "ip-10-0-1-11.ec2.internal.",
+                A,
+                "10.0.1.11",
+            ),
+            (
+                "private, AAAA",
+                FIRST,
+                "ip-10-0-1-10.ec2.internal.",
+                AAAA,
+                "empty in ec2.internal.",
+            ),
+            (
+                "private, nobody there",
+                FIRST,
+                "ip-10-0-1-12.ec2.internal.",
+                A,
+                "none in ec2.internal.",
+            ),
+            (
+                "private, odd spelling",
+                FIRST,
+                "ip-10-00-1-10.ec2.internal.",
+                A,
+                "none in ec2.internal.",
+            ),
+            (
+                "private, another VPC's",
+                SECOND,
+                "ip-10-0-1-10.ec2.internal.",
+                A,
+                "none in ec2.internal.",
+            ),
+            (
+                "private, another region's",
+                FIRST,
+                "ip-10-0-1-10.eu-west-1.compute.internal.",
+                A,
+                "none in compute.internal.",
+            ),
+            (
+                "private zone",
+                FIRST,
+                "ec2.internal.",
+                SOA,
+                "ns.ec2.internal. hostmaster.ec2.internal. 7 3600 600 86400 5",
+            ),
+            (
+                "private zone, MX",
+                FIRST,
+                "EC2.internal.",
+                MX,
+                "empty in ec2.internal.",
+            ),
+            ("not quite the zone", FIRST, "xec2.internal.", A, "forward"),
+            (
+                "resource name",
+                FIRST,
+                "i-0123456789abcdef0.ec2.internal.",
+                A,
+                "10.0.1.10",
+            ),
+            (
+                "public, inside",
+                FIRST,
+                "ec2-203-0-113-5.compute-1.amazonaws.com.",
+                A,
+                "10.0.1.10",
+            ),
+            (
+                "public, outside",
+                SECOND,
+                "ec2-203-0-113-5.compute-1.amazonaws.com.",
+                A,
+                "203.0.113.5",
+            ),
+            (
+                "public, no host names",
+                FIRST,
+                "ec2-203-0-113-9.compute-1.amazonaws.com.",
+                A,
+                "none in compute-1.amazonaws.com.",
+            ),
+            (
+                "public, not ours",
+                FIRST,
+                "ec2-198-51-100-1.compute-1.amazonaws.com.",
+                A,
+                "forward",
+            ),
+            (
+                "reverse",
+                FIRST,
+                "10.1.0.10.in-addr.arpa.",
+                PTR,
+                "ip-10-0-1-10.ec2.internal.",
+            ),
+            (
+                "reverse, A",
+                FIRST,
+                "10.1.0.10.in-addr.arpa.",
+                A,
+                "empty in 10.in-addr.arpa.",
+            ),
+            (
+                "reverse, nobody",
+                FIRST,
+                "12.1.0.10.in-addr.arpa.",
+                PTR,
+                "none in 10.in-addr.arpa.",
+            ),
+            (
+                "reverse, of 192.168",
+                FIRST,
+                "1.1.168.192.in-addr.arpa.",
+                PTR,
+                "none in 168.192.in-addr.arpa.",
+            ),
+            (
+                "reverse, link-local",
+                FIRST,
+                "10.171.254.169.in-addr.arpa.",
+                PTR,
+                "none in 254.169.in-addr.arpa.",
+            ),
+            (
+                "reverse, shared",
+                FIRST,
+                "1.0.64.100.in-addr.arpa.",
+                PTR,
+                "none in 64.100.in-addr.arpa.",
+            ),
+            (
+                "reverse, a public block of the VPC",
+                SECOND,
+                "9.0.51.198.in-addr.arpa.",
+                PTR,
+                "none in 51.198.in-addr.arpa.",
+            ),
+            (
+                "reverse, a range",
+                FIRST,
+                "0.10.in-addr.arpa.",
+                PTR,
+                "empty in 10.in-addr.arpa.",
+            ),
+            (
+                "reverse, public",
+                FIRST,
+                "5.113.0.203.in-addr.arpa.",
+                PTR,
+                "ec2-203-0-113-5.compute-1.amazonaws.com.",
+            ),
+            (
+                "reverse, public, no host names",
+                FIRST,
+                "9.113.0.203.in-addr.arpa.",
+                PTR,
+                "forward",
+            ),
+            (
+                "reverse, not ours",
+                FIRST,
+                "8.8.8.8.in-addr.arpa.",
+                PTR,
+                "forward",
+            ),
+            (
+                "reverse, a public range",
+                FIRST,
+                "8.8.in-addr.arpa.",
+                PTR,
+                "forward",
+            ),
+            (
+                "reverse, five octets",
+                FIRST,
+                "1.10.1.0.10.in-addr.arpa.",
+                PTR,
+                "forward",
+            ),
+            (
+                "reverse, no octets",
+                FIRST,
+                "x.10.in-addr.arpa.",
+                PTR,
+                "forward",
+            ),
+            ("anything", FIRST, "example.com.", A, "forward"),
+            ("the root", FIRST, ".", A, "forward"),
+            ("a transfer", FIRST, "ec2.internal.", AXFR, "refused"),
+            ("an unknown VPC", "vpc-00000000000000009", WEB, A, "refused"),
+        ] {
+            assert_eq!(ask("us-east-1", vpc, asked, kind), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn regions_have_their_own_zones() {
+        use RecordType::{A, PTR};
+        for (name, asked, kind, want) in [
+            (
+                "private",
+                "ip-10-0-1-10.eu-west-1.compute.internal.",
+                A,
+                "10.0.1.10",
+            ),
+            (
+                "private of us-east-1",
+                "ip-10-0-1-10.ec2.internal.",
+                A,
+                "none in ec2.internal.",
+            ),
+            (
+                "above",
+                "eu-west-1.compute.internal.",
+                A,
+                "empty in compute.internal.",
+            ),
+            (
+                "public",
+                "ec2-203-0-113-5.eu-west-1.compute.amazonaws.com.",
+                A,
+                "10.0.1.10",
+            ),
+            (
+                "reverse",
+                "10.1.0.10.in-addr.arpa.",
+                PTR,
+                "ip-10-0-1-10.eu-west-1.compute.internal.",
+            ),
+        ] {
+            assert_eq!(ask("eu-west-1", FIRST, asked, kind), want, "{name}");
+        }
+    }
+}

@@ -15,6 +15,8 @@ mod listener;
 mod query;
 mod reply;
 mod tcp;
+#[cfg(test)]
+mod testing;
 mod upstreams;
 mod zones;
 

@@ -83,10 +83,8 @@ fn parse(text: &str) -> Vec<SocketAddr> {
     text.lines()
         .filter_map(|line| {
             let mut words = line.split_whitespace();
-            let address = words
-                .next()
-                .filter(|word| *word == "nameserver")
-                .and(words.next());
+            let is_server = words.next() == Some("nameserver");
+            let address = words.next().filter(|_| is_server);
             address?.parse::<IpAddr>().ok()
         })
         .map(|address| SocketAddr::new(address, 53))

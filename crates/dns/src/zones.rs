@@ -154,10 +154,7 @@ fn host_at(snapshot: &Snapshot, vpc: &Vpc, address: Ipv4Addr) -> Option<What> {
         let zone = private_zone(&snapshot.region);
         return Some(What::Host(format!("ip-{}.{zone}", with_dashes(address))));
     }
-    if let Some((owner, _)) =
-        owner_of_public(snapshot, address).filter(|(vpc, _)| vpc.dns_hostnames)
-    {
-        debug_assert!(owner.dns_hostnames);
+    if owner_of_public(snapshot, address).is_some_and(|(owner, _)| owner.dns_hostnames) {
         let zone = public_zone(&snapshot.region);
         return Some(What::Host(format!("ec2-{}.{zone}", with_dashes(address))));
     }
