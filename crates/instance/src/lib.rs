@@ -1,1 +1,40 @@
-//! lath-instance.
+//! Instances: sets of processes with a network, files and a first process of their own.
+//!
+//! [`Instances`] starts, stops and removes them and finds them again after a restart of Lath. An
+//! instance is what AWS's would be to the programs in it: root, a writable root file system, a console,
+//! user data run once as cloud-init runs it, a metadata service ([`metadata`]). It is no virtual
+//! machine: it shares the host's kernel, and [`confine`](self) keeps its root from the host.
+//!
+//! Networks are not made here: an instance gets its network namespace, wired, from the fabric.
+//!
+//! ```no_run
+//! # async fn example(spec: lath_instance::InstanceSpec) -> Result<(), lath_instance::InstanceError> {
+//! use lath_instance::{Instances, InstancesConfig};
+//! let instances = Instances::open(InstancesConfig::new("/var/lib/lath", "/run/lath")).await?;
+//! instances.ensure_running(&spec).await?;
+//! let console = instances.console(&spec.id);
+//! # Ok(()) }
+//! ```
+
+mod boot;
+mod cgroup;
+mod channel;
+mod cloud_init;
+mod confine;
+mod console;
+mod etc;
+mod exec;
+mod init;
+mod instances;
+mod launcher;
+mod layout;
+mod process;
+mod record;
+mod root;
+mod supervisor;
+
+pub use boot::{InstanceSpec, Limits, RootSource};
+pub use console::CONSOLE_BYTES;
+pub use exec::{CANNOT_ENTER, ExecRequest};
+pub use instances::{InstanceError, Instances, InstancesConfig, is_rootless};
+pub use launcher::{LAUNCHER_ARGUMENT, exec_in_instance, instance_init_main};

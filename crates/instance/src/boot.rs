@@ -1,0 +1,98 @@
+//! What one boot of an instance is told.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use lath_feed::RootSource;
+use lath_model::id::InstanceId;
+use serde::{Deserialize, Serialize};
+
+/// An instance as it should run.
+#[derive(Debug, Clone)]
+pub struct InstanceSpec {
+    /// Its id.
+    pub id: InstanceId,
+    /// The network namespace it lives in, made and wired by the fabric.
+    pub netns: Arc<OwnedFd>,
+    /// What its root file system is a copy of. Only the first boot looks at it.
+    pub root: RootSource,
+    /// Its full host name, such as `ip-10-0-1-10.ec2.internal`. The kernel gets the first label.
+    pub hostname: String,
+    /// For `/etc/resolv.conf`: the VPC's resolver at base+2.
+    pub nameservers: Vec<IpAddr>,
+    /// For `/etc/resolv.conf`: such as `ec2.internal`.
+    pub search: Vec<String>,
+    /// More lines for `/etc/hosts`, beyond localhost. AWS has none.
+    pub hosts: BTreeMap<IpAddr, Vec<String>>,
+    /// User data as given, decoded from base64 (possibly gzip'd).
+    pub user_data: Vec<u8>,
+    /// Grows with each start and reboot.
+    pub boot: u64,
+    /// Public keys in OpenSSH form, for root's `authorized_keys`.
+    pub ssh_keys: Vec<String>,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// What an instance may use. Applied where cgroup v2 has the controllers; see [`crate::doctor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Memory, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: None,
+            // Enough for a Kubernetes node; far too few to starve the host.
+            pids: Some(16_384),
+        }
+    }
+}
+
+/// What the launcher reads from the run directory: all of a boot but the open file descriptors.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct BootPlan {
+    pub(crate) id: InstanceId,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) root: RootSource,
+    pub(crate) hostname: String,
+    pub(crate) nameservers: Vec<IpAddr>,
+    pub(crate) search: Vec<String>,
+    pub(crate) hosts: BTreeMap<IpAddr, Vec<String>>,
+    #[serde(with = "base64_bytes")]
+    pub(crate) user_data: Vec<u8>,
+    pub(crate) boot: u64,
+    pub(crate) ssh_keys: Vec<String>,
+    pub(crate) limits: Limits,
+    pub(crate) stop_grace: Duration,
+    /// Whether the instance dies with the process that started it.
+    pub(crate) lifeline: bool,
+    /// Whether mounts belong to a user namespace (rootless).
+    pub(crate) rootless: bool,
+    /// The folder of this instance under the cgroup v2 root, where there is one.
+    pub(crate) cgroup: Option<PathBuf>,
+}
+
+mod base64_bytes {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        STANDARD.decode(text).map_err(serde::de::Error::custom)
+    }
+}

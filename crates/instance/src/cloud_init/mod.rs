@@ -1,0 +1,53 @@
+//! What cloud-init does on AWS's images, as far as user data needs it. Runs inside the instance,
+//! confined, so whatever user data makes of these parsers stays there.
+
+mod config;
+mod output;
+mod parts;
+mod steps;
+
+use crate::boot::BootPlan;
+use crate::init::println_console;
+use config::CloudConfig;
+use output::Output;
+use parts::Part;
+
+/// Greets on the console.
+pub(crate) fn announce(plan: &BootPlan, first_boot: bool, notes: &[String]) {
+    let which = if first_boot { "first boot" } else { "boot" };
+    println_console(&format!(
+        "Lath instance {} ({}), {which} {}",
+        plan.id, plan.hostname, plan.boot
+    ));
+    for note in notes {
+        println_console(&format!("note: {note}"));
+    }
+}
+
+/// Runs the boot; the answer is an exit status. What it started in the background lives on.
+pub(crate) fn run(plan: &BootPlan, first_boot: bool) -> i32 {
+    let (parts, problems) = parts::split(&plan.user_data);
+    let output = match Output::open() {
+        Ok(output) => output,
+        Err(error) => {
+            println_console(&format!("cloud-init: no output: {error}"));
+            return 1;
+        }
+    };
+    for problem in problems {
+        output.say(&problem);
+    }
+    let mut configs = Vec::new();
+    let mut scripts = Vec::new();
+    for part in parts {
+        match part {
+            Part::Script(bytes) => scripts.push(bytes),
+            Part::Config(text) => match CloudConfig::parse(&text) {
+                Ok(config) => configs.push(config),
+                Err(reason) => output.say(&format!("#cloud-config: {reason}; it is ignored")),
+            },
+        }
+    }
+    steps::run(plan, &output, &configs, &scripts, first_boot);
+    0
+}

@@ -1,0 +1,142 @@
+//! Files that make a copied root this instance's own. Runs with the instance's root as `/`.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::boot::{BootPlan, RootSource};
+
+/// The first label of a host name, which is what the kernel and prompts show.
+pub(crate) fn short_name(hostname: &str) -> &str {
+    hostname.split('.').next().unwrap_or(hostname)
+}
+
+/// Writes what must be right before anything runs. User changes survive, except to `resolv.conf`,
+/// which DHCP rewrites at each boot on AWS as well.
+pub(crate) fn write(plan: &BootPlan, first_boot: bool) -> io::Result<()> {
+    replace("/etc/resolv.conf", 0o644, &resolv_conf(plan))?;
+    if !first_boot {
+        return Ok(());
+    }
+    replace("/etc/hostname", 0o644, &format!("{}\n", plan.hostname))?;
+    replace("/etc/hosts", 0o644, &hosts(plan))?;
+    let switch = fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
+    replace("/etc/nsswitch.conf", 0o644, &nsswitch(&switch))?;
+    replace("/etc/machine-id", 0o444, &format!("{}\n", machine_id(plan.id.as_str())))?;
+    if plan.root == RootSource::Host {
+        replace("/etc/fstab", 0o644, "")?;
+        let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        replace("/etc/shadow", 0o600, &locked(&users, ":*:19000:0:99999:7:::"))?;
+        let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+        replace("/etc/gshadow", 0o600, &locked(&groups, ":*::"))?;
+    }
+    authorize_keys(&plan.ssh_keys)
+}
+
+/// Whatever was there, a link to the host's resolver included, gives way to a file.
+fn replace(path: &str, mode: u32, content: &str) -> io::Result<()> {
+    let path = Path::new(path);
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?;
+    file.write_all(content.as_bytes())
+}
+
+fn resolv_conf(plan: &BootPlan) -> String {
+    let mut text = String::new();
+    if !plan.search.is_empty() {
+        text.push_str(&format!("search {}\n", plan.search.join(" ")));
+    }
+    for server in &plan.nameservers {
+        text.push_str(&format!("nameserver {server}\n"));
+    }
+    text.push_str("options timeout:2 attempts:5\n");
+    text
+}
+
+fn hosts(plan: &BootPlan) -> String {
+    let mut text = String::from(
+        "127.0.0.1 localhost localhost.localdomain\n::1 localhost ip6-localhost ip6-loopback\n",
+    );
+    for (address, names) in &plan.hosts {
+        text.push_str(&format!("{address} {}\n", names.join(" ")));
+    }
+    text
+}
+
+/// Other sources of host names ask services of the host by its sockets.
+fn nsswitch(given: &str) -> String {
+    let mut lines: Vec<&str> = given
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("hosts:"))
+        .collect();
+    lines.push("hosts: files dns");
+    lines.join("\n") + "\n"
+}
+
+/// Thirty-two hexadecimal digits, the same at each boot and different for each instance.
+fn machine_id(id: &str) -> String {
+    let digits: String = id.chars().filter(char::is_ascii_hexdigit).collect();
+    format!("{digits:0>32}").to_lowercase()
+}
+
+/// The names in a `passwd` or `group` file, none with a password.
+fn locked(table: &str, rest: &str) -> String {
+    table
+        .lines()
+        .filter_map(|line| line.split(':').next())
+        .filter(|name| !name.is_empty() && !name.starts_with('#'))
+        .map(|name| format!("{name}{rest}\n"))
+        .collect()
+}
+
+fn authorize_keys(keys: &[String]) -> io::Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let folder = Path::new("/root/.ssh");
+    if !folder.is_dir() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let text: String = keys.iter().map(|key| format!("{}\n", key.trim_end())).collect();
+    replace("/root/.ssh/authorized_keys", 0o600, &text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_from_files_and_the_resolver_only() {
+        for (name, given, want) in [
+            ("nothing", "", "hosts: files dns\n"),
+            (
+                "other services",
+                "passwd: files\nhosts: files mdns4 resolve dns\nservices: db",
+                "passwd: files\nservices: db\nhosts: files dns\n",
+            ),
+        ] {
+            assert_eq!(nsswitch(given), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_account_has_a_password() {
+        let users = "root:x:0:0::/root:/bin/sh\n\n# c\nnobody:x:65534:\n";
+        assert_eq!(locked(users, ":*:"), "root:*:\nnobody:*:\n");
+    }
+
+    #[test]
+    fn machine_ids_have_their_length() {
+        let id = machine_id("i-0123456789abcdef0");
+        assert_eq!(id.len(), 32);
+        assert!(id.ends_with("0123456789abcdef0"));
+    }
+}

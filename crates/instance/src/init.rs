@@ -1,0 +1,179 @@
+//! An instance's first process: prepares the inside, lets the boot run, reaps, and ends everything.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::signalfd::SignalFd;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+
+use crate::boot::BootPlan;
+use crate::channel::{Channel, Message};
+use crate::layout::Layout;
+use crate::process::{become_standard, fork_child, signals_to_read, unblock_signals};
+use crate::{cgroup, cloud_init, confine, etc, root};
+
+/// Runs as process 1 of the instance; the answer is its exit status.
+pub(crate) fn run(plan: &BootPlan, netns: File, channel: Channel) -> i32 {
+    // In the instance's namespaces nothing but the supervisor's death must leave it running.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let signals = match prepare(plan, &netns, &channel) {
+        Ok(signals) => signals,
+        Err(error) => {
+            let _ = channel.send(&Message::Failed(error.to_string()), None);
+            return 1;
+        }
+    };
+    drop(netns);
+    if !matches!(channel.receive(), Ok(Some((Message::Go, _)))) {
+        return 1;
+    }
+    drop(channel);
+    live(plan, &signals)
+}
+
+fn context(what: &'static str) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<SignalFd> {
+    setns(netns, CloneFlags::CLONE_NEWNET)
+        .map_err(|error| context("entering the network namespace")(error.into()))?;
+    if let Some(path) = &plan.cgroup {
+        cgroup::join_instance(path).map_err(context("joining the control group"))?;
+    }
+    let spaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
+    unshare(spaces).map_err(|error| context("making namespaces")(error.into()))?;
+    // Kernels without control groups have no namespace for them.
+    let _ = unshare(CloneFlags::CLONE_NEWCGROUP);
+    let first_boot = !Layout::new(&plan.data_dir, &plan.run_dir, &plan.id)
+        .booted_mark()
+        .exists();
+    let report = root::enter(plan).map_err(context("building the root file system"))?;
+    nix::unistd::sethostname(etc::short_name(&plan.hostname))?;
+    etc::write(plan, first_boot).map_err(context("writing /etc"))?;
+    let master = console().map_err(context("making the console"))?;
+    let signals = signals_to_read(&[Signal::SIGTERM, Signal::SIGCHLD])?;
+    no_core_files();
+    confine::confine().map_err(context("confining"))?;
+    cloud_init::announce(plan, first_boot, &report.notes);
+    FIRST_BOOT.set(first_boot).expect("prepared once");
+    channel.send(&Message::Ready, Some(&master))?;
+    Ok(signals)
+}
+
+/// Looked at before the supervisor marks the first boot as begun.
+static FIRST_BOOT: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+
+/// A terminal of the instance's own, bound to `/dev/console`, and its master end for the supervisor.
+fn console() -> io::Result<OwnedFd> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags)?;
+    unlockpt(&master)?;
+    let slave = ioctl_tiocgptpeer(&master, flags)?;
+    let mut modes = rustix::termios::tcgetattr(&slave)?;
+    // Bytes as they were written: no carriage returns added, nothing echoed.
+    modes.make_raw();
+    rustix::termios::tcsetattr(&slave, rustix::termios::OptionalActions::Now, &modes)?;
+    let name = rustix::pty::ptsname(&master, Vec::new())?;
+    let path = std::path::Path::new(name.to_str().map_err(io::Error::other)?);
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o620))?;
+    mount(Some(path), "/dev/console", None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    // It belongs to this session for good, so that no other session leader that opens it becomes its
+    // owner, and hangs it up for all writers when it ends.
+    nix::unistd::setsid()?;
+    rustix::process::ioctl_tiocsctty(&slave)?;
+    become_standard(&File::open("/dev/null")?, 0)?;
+    become_standard(&slave, 1)?;
+    become_standard(&slave, 2)?;
+    // The supervisor reads when there is something, and never waits.
+    let flags = rustix::fs::fcntl_getfl(&master)? | rustix::fs::OFlags::NONBLOCK;
+    rustix::fs::fcntl_setfl(&master, flags)?;
+    Ok(master)
+}
+
+/// A crash in an instance starts the host's core dump handler otherwise.
+fn no_core_files() {
+    let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
+}
+
+fn live(plan: &BootPlan, signals: &SignalFd) -> i32 {
+    let first_boot = FIRST_BOOT.get().copied().unwrap_or(false);
+    let boot = fork_child(|| {
+        let _ = unblock_signals();
+        cloud_init::run(plan, first_boot)
+    });
+    if let Err(error) = boot {
+        println_console(&format!("cannot start the boot: {error}"));
+    }
+    while !told_to_end(signals, None) {
+        while reap() == Reaped::One {}
+    }
+    println_console("The instance is being stopped.");
+    shut_down(signals, plan.stop_grace);
+    0
+}
+
+/// The console is standard error.
+pub(crate) fn println_console(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Waits for signals; true when the supervisor wants the end. What processes of the instance send
+/// themselves does not count: their sender has a number here, the supervisor has none.
+fn told_to_end(signals: &SignalFd, until: Option<Instant>) -> bool {
+    let timeout = until.map_or(PollTimeout::NONE, |until| {
+        let left = until.saturating_duration_since(Instant::now()).as_millis();
+        PollTimeout::try_from(left + 1).unwrap_or(PollTimeout::MAX)
+    });
+    let mut waiting = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+    let _ = poll(&mut waiting, timeout);
+    let mut told = false;
+    while let Ok(Some(signal)) = signals.read_signal() {
+        told |= signal.ssi_signo == Signal::SIGTERM as u32 && signal.ssi_pid == 0;
+    }
+    told
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Reaped {
+    One,
+    NoneYet,
+    NoChildren,
+}
+
+fn reap() -> Reaped {
+    match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::StillAlive) => Reaped::NoneYet,
+        Ok(_) | Err(Errno::EINTR) => Reaped::One,
+        Err(_) => Reaped::NoChildren,
+    }
+}
+
+/// Asks everything to end, waits, and leaves; the kernel kills what is still there when process 1 ends.
+fn shut_down(signals: &SignalFd, grace: Duration) {
+    let everything = Pid::from_raw(-1);
+    let _ = kill(everything, Signal::SIGTERM);
+    // A stopped process sees no other signal.
+    let _ = kill(everything, Signal::SIGCONT);
+    let deadline = Instant::now() + grace;
+    while Instant::now() < deadline {
+        loop {
+            match reap() {
+                Reaped::One => {}
+                Reaped::NoneYet => break,
+                Reaped::NoChildren => return,
+            }
+        }
+        told_to_end(signals, Some(deadline));
+    }
+}

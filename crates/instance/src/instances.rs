@@ -1,0 +1,584 @@
+//! All instances of one node: what Lath's server holds.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lath_feed::{ConsoleOutput, InstanceObserved, InstancePhase};
+use lath_model::Timestamp;
+use lath_model::id::InstanceId;
+use rustix::process::{Signal, pidfd_send_signal};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, Interest};
+use tokio::sync::watch;
+
+use crate::boot::{BootPlan, InstanceSpec};
+use crate::exec::ExecRequest;
+use crate::layout::{self, Layout};
+use crate::record::{EndReason, Ended, NamespaceName, Running, load, save};
+use crate::{cgroup, console, launcher};
+
+/// How long a boot may take until its first process runs.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a supervisor may take beyond the grace it gives.
+const STOP_SLACK: Duration = Duration::from_secs(4);
+
+/// Where instances live and how.
+#[derive(Debug, Clone)]
+pub struct InstancesConfig {
+    /// Files of instances, kept over reboots of the host. Not visible in any instance.
+    pub data_dir: PathBuf,
+    /// What is known of running instances; on a tmpfs best.
+    pub run_dir: PathBuf,
+    /// A binary that calls [`crate::instance_init_main`]: normally this process's own.
+    pub launcher: PathBuf,
+    /// How long processes have to end after SIGTERM.
+    pub stop_grace: Duration,
+    /// Whether instances end with this process. Without it they live on and are found again.
+    /// Rootless needs it: their network cannot be found again from a new user namespace.
+    pub lifeline: bool,
+}
+
+impl InstancesConfig {
+    /// The usual settings: own binary, five seconds of grace, a life line only when rootless.
+    pub fn new(data_dir: impl Into<PathBuf>, run_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            run_dir: run_dir.into(),
+            launcher: PathBuf::from("/proc/self/exe"),
+            stop_grace: Duration::from_secs(5),
+            lifeline: is_rootless(),
+        }
+    }
+}
+
+/// Whether this process is root only in a user namespace.
+pub fn is_rootless() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let whole = ["0", "0", "4294967295"];
+    !map.split_whitespace().eq(whole)
+}
+
+/// What can go wrong with an instance.
+#[derive(Debug, thiserror::Error)]
+pub enum InstanceError {
+    /// Files or processes could not be handled.
+    #[error("instance {id}: {doing}")]
+    Io {
+        /// Which instance.
+        id: InstanceId,
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It could not be started.
+    #[error("instance {id} could not be started: {reason}")]
+    NotStarted {
+        /// Which instance.
+        id: InstanceId,
+        /// In words a user can act on.
+        reason: String,
+    },
+    /// This boot ended by itself. Another boot number starts it again.
+    #[error("instance {id} ended by itself: {reason}")]
+    Died {
+        /// Which instance.
+        id: InstanceId,
+        /// Such as `killed by SIGKILL`.
+        reason: String,
+    },
+    /// It does not end.
+    #[error("instance {id} does not end")]
+    DoesNotEnd {
+        /// Which instance.
+        id: InstanceId,
+    },
+    /// A directory could not be made or read.
+    #[error("cannot use {path}")]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The instances of one node. A cheap handle; every method may be called at any time, from any task,
+/// and repeatedly. Work on one instance is done one after another.
+#[derive(Debug, Clone)]
+pub struct Instances(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: InstancesConfig,
+    rootless: bool,
+    cgroups: Option<PathBuf>,
+    /// Both ends of the life line: the writing end closes when this process ends.
+    lifeline: Option<(OwnedFd, OwnedFd)>,
+    turns: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
+    observed: watch::Sender<BTreeMap<InstanceId, InstanceObserved>>,
+}
+
+impl Instances {
+    /// Finds what lives, forgets what does not, and deletes what was being removed.
+    ///
+    /// # Errors
+    /// When a directory cannot be made or read.
+    pub async fn open(config: InstancesConfig) -> Result<Self, InstanceError> {
+        let folders = [
+            layout::instances(&config.data_dir),
+            layout::trash(&config.data_dir),
+            layout::instances(&config.run_dir),
+        ];
+        for path in folders {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            made.map_err(|source| InstanceError::Directory { path, source })?;
+        }
+        let lifeline = if config.lifeline {
+            let ends = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC);
+            let path = config.run_dir.clone();
+            let directory = |error: nix::Error| InstanceError::Directory { path, source: error.into() };
+            Some(ends.map_err(directory)?)
+        } else {
+            None
+        };
+        let instances = Self(Arc::new(Inner {
+            rootless: is_rootless(),
+            cgroups: cgroup::usable_root().map(|root| root.join("lath")),
+            lifeline,
+            turns: Mutex::default(),
+            observed: watch::Sender::new(BTreeMap::new()),
+            config,
+        }));
+        instances.adopt().await?;
+        let trash = layout::trash(&instances.0.config.data_dir);
+        let _ = tokio::task::spawn_blocking(move || empty(&trash)).await;
+        Ok(instances)
+    }
+
+    async fn adopt(&self) -> Result<(), InstanceError> {
+        for id in self.on_disk()? {
+            let layout = self.layout(&id);
+            self.await_half_started(&layout).await;
+            self.settle(&id);
+            if let Some((running, pidfd)) = alive(&layout) {
+                tracing::info!(instance.id = %id, process.id = running.supervisor.pid, "instance adopted");
+                self.observe(&id, InstancePhase::Running, running.boot, running.since);
+                self.watch_over(id, running, pidfd);
+            }
+        }
+        Ok(())
+    }
+
+    /// A supervisor that was starting its instance when Lath ended goes on with it.
+    async fn await_half_started(&self, layout: &Layout) {
+        let deadline = tokio::time::Instant::now() + START_TIMEOUT;
+        while is_locked(&layout.lock())
+            && !layout.running().exists()
+            && tokio::time::Instant::now() < deadline
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn on_disk(&self) -> Result<Vec<InstanceId>, InstanceError> {
+        let mut ids = Vec::new();
+        for base in [&self.0.config.data_dir, &self.0.config.run_dir] {
+            let path = layout::instances(base);
+            let entries = fs::read_dir(&path);
+            let entries = entries.map_err(|source| InstanceError::Directory { path, source })?;
+            let names = entries.flatten().map(|entry| entry.file_name());
+            ids.extend(names.filter_map(|name| name.to_str()?.parse::<InstanceId>().ok()));
+        }
+        ids.sort();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// Every instance that has files or processes here.
+    ///
+    /// # Errors
+    /// When the directories cannot be read.
+    pub fn list(&self) -> Result<Vec<InstanceId>, InstanceError> {
+        self.on_disk()
+    }
+
+    /// What is so, by instance. Instances that are not there are not in it.
+    pub fn watch(&self) -> watch::Receiver<BTreeMap<InstanceId, InstanceObserved>> {
+        self.0.observed.subscribe()
+    }
+
+    /// What is so with one instance.
+    pub fn status(&self, id: &InstanceId) -> Option<InstanceObserved> {
+        self.0.observed.borrow().get(id).cloned()
+    }
+
+    /// The newest console output; `None` when the instance has none here. Kept while it is stopped.
+    pub fn console(&self, id: &InstanceId) -> Option<ConsoleOutput> {
+        console::read(&self.layout(id).console()).ok()
+    }
+
+    /// A command that runs `request` in a running instance: set its streams and spawn it. Its exit
+    /// status is the request's, or [`crate::CANNOT_ENTER`].
+    ///
+    /// # Errors
+    /// When the request cannot be passed on.
+    pub fn exec_command(&self, id: &InstanceId, request: &ExecRequest) -> io::Result<Command> {
+        let config = &self.0.config;
+        launcher::exec_command(&config.launcher, &config.run_dir, id, request)
+    }
+
+    /// Makes the instance run with `spec.boot`: starts it, or restarts it when it runs with another
+    /// boot number or in another network namespace.
+    ///
+    /// # Errors
+    /// [`InstanceError::NotStarted`] with the reason; calling again tries again. [`InstanceError::Died`]
+    /// when this boot ended by itself; calling again does not start it.
+    pub async fn ensure_running(&self, spec: &InstanceSpec) -> Result<(), InstanceError> {
+        let turn = self.turn(&spec.id);
+        let _turn = turn.lock().await;
+        let layout = self.layout(&spec.id);
+        self.settle(&spec.id);
+        if let Some((running, _)) = alive(&layout) {
+            let netns = self.name_of(spec)?;
+            if running.boot == spec.boot && running.netns == netns {
+                return Ok(());
+            }
+            if running.netns != netns {
+                tracing::warn!(instance.id = %spec.id, "its network was made anew: it is restarted");
+            }
+            self.end(&spec.id).await?;
+        } else if let Some(ended) = load::<Ended>(&layout.ended())
+            && let EndReason::Died { how: reason } = ended.reason
+            && ended.boot == spec.boot
+        {
+            let id = spec.id.clone();
+            return Err(InstanceError::Died { id, reason });
+        }
+        self.start(spec, &layout).await
+    }
+
+    fn name_of(&self, spec: &InstanceSpec) -> Result<NamespaceName, InstanceError> {
+        let doing = "looking at its network namespace";
+        spec.netns
+            .try_clone()
+            .and_then(|fd| NamespaceName::of(&fs::File::from(fd)))
+            .map_err(|source| io_error(&spec.id, doing, source))
+    }
+
+    async fn start(&self, spec: &InstanceSpec, layout: &Layout) -> Result<(), InstanceError> {
+        self.observe(&spec.id, InstancePhase::Starting, spec.boot, Timestamp::now());
+        let started = self.try_start(spec, layout).await;
+        let outcome = started.and_then(|()| {
+            alive(layout).ok_or_else(|| "its supervisor ended at once".to_owned())
+        });
+        match outcome {
+            Ok((running, pidfd)) => {
+                self.observe(&spec.id, InstancePhase::Running, running.boot, running.since);
+                self.watch_over(spec.id.clone(), running, pidfd);
+                Ok(())
+            }
+            Err(reason) => {
+                let phase = InstancePhase::Failed { reason: reason.clone() };
+                self.observe(&spec.id, phase, spec.boot, Timestamp::now());
+                let id = spec.id.clone();
+                Err(InstanceError::NotStarted { id, reason })
+            }
+        }
+    }
+
+    async fn try_start(&self, spec: &InstanceSpec, layout: &Layout) -> Result<(), String> {
+        let plan = self.plan(spec);
+        let (launcher, at) = (self.0.config.launcher.clone(), layout.clone());
+        let netns = Arc::clone(&spec.netns);
+        let inner = Arc::clone(&self.0);
+        let spawned = tokio::task::spawn_blocking(move || {
+            for folder in [at.data(), at.run()] {
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            }
+            let lifeline = inner.lifeline.as_ref().map(|(reader, _)| reader);
+            launcher::spawn(&launcher, &at, &plan, &netns, lifeline)
+        });
+        let spawned = spawned.await.map_err(io::Error::other).flatten();
+        let (mut child, status) = spawned.map_err(|error| error.to_string())?;
+        let answer = tokio::time::timeout(START_TIMEOUT, read_line(status)).await;
+        match answer {
+            Ok(Ok(line)) if line == "ok" => Ok(()),
+            Ok(Ok(line)) if line.is_empty() => Err(supervisor_log(layout)),
+            Ok(Ok(reason)) => Err(reason),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => {
+                // Its death kills the instance's first process.
+                let _ = child.kill();
+                Err(format!("it was not ready after {} s", START_TIMEOUT.as_secs()))
+            }
+        }
+        .inspect_err(|_| {
+            std::thread::spawn(move || child.wait());
+        })
+    }
+
+    fn plan(&self, spec: &InstanceSpec) -> BootPlan {
+        let config = &self.0.config;
+        BootPlan {
+            id: spec.id.clone(),
+            data_dir: config.data_dir.clone(),
+            run_dir: config.run_dir.clone(),
+            root: spec.root.clone(),
+            hostname: spec.hostname.clone(),
+            nameservers: spec.nameservers.clone(),
+            search: spec.search.clone(),
+            hosts: spec.hosts.clone(),
+            user_data: spec.user_data.clone(),
+            boot: spec.boot,
+            ssh_keys: spec.ssh_keys.clone(),
+            limits: spec.limits,
+            stop_grace: config.stop_grace,
+            lifeline: config.lifeline,
+            rootless: self.0.rootless,
+            cgroup: self.0.cgroups.as_ref().map(|root| root.join(spec.id.as_str())),
+        }
+    }
+
+    /// Ends the instance's processes; its files and console stay.
+    ///
+    /// # Errors
+    /// [`InstanceError::DoesNotEnd`] when even SIGKILL did not end them in time; call again.
+    pub async fn ensure_stopped(&self, id: &InstanceId) -> Result<(), InstanceError> {
+        let turn = self.turn(id);
+        let _turn = turn.lock().await;
+        self.end(id).await
+    }
+
+    /// Ends the instance's processes and deletes its files.
+    ///
+    /// # Errors
+    /// As [`Self::ensure_stopped`], or when files cannot be deleted; call again.
+    pub async fn ensure_absent(&self, id: &InstanceId) -> Result<(), InstanceError> {
+        let turn = self.turn(id);
+        let guard = turn.lock().await;
+        self.end(id).await?;
+        let layout = self.layout(id);
+        let name = format!("{id}-{:016x}", rand::random::<u64>());
+        let trash = layout::trash(&self.0.config.data_dir).join(name);
+        let removed = tokio::task::spawn_blocking(move || {
+            // Renamed first: what is half deleted is never taken for an instance.
+            ignore_missing(fs::rename(layout.data(), &trash))?;
+            ignore_missing(fs::remove_dir_all(&trash))?;
+            ignore_missing(fs::remove_dir_all(layout.run()))
+        });
+        let removed = removed.await.map_err(io::Error::other).flatten();
+        removed.map_err(|source| io_error(id, "deleting its files", source))?;
+        self.0.observed.send_if_modified(|all| all.remove(id).is_some());
+        drop(guard);
+        self.0.turns.lock().expect("never poisoned: no panic under it").remove(id);
+        Ok(())
+    }
+
+    async fn end(&self, id: &InstanceId) -> Result<(), InstanceError> {
+        let layout = self.layout(id);
+        self.settle(id);
+        let Some((running, supervisor)) = alive(&layout) else {
+            self.mark_stopped(id, &layout);
+            return Ok(());
+        };
+        self.observe(id, InstancePhase::Stopping, running.boot, Timestamp::now());
+        let _ = pidfd_send_signal(&supervisor, Signal::TERM);
+        let grace = self.0.config.stop_grace + STOP_SLACK;
+        if !ended_within(&supervisor, grace).await {
+            tracing::warn!(instance.id = %id, "its supervisor does not end: it is killed");
+            for process in [running.init.open(), running.supervisor.open()] {
+                process.map(|pidfd| pidfd_send_signal(&pidfd, Signal::KILL));
+            }
+            if !ended_within(&supervisor, STOP_SLACK).await {
+                return Err(InstanceError::DoesNotEnd { id: id.clone() });
+            }
+        }
+        reap(running.supervisor.pid);
+        if let Some(path) = &running.cgroup {
+            cgroup::kill_and_remove(path);
+        }
+        self.settle(id);
+        self.mark_stopped(id, &layout);
+        Ok(())
+    }
+
+    /// It is down because it should be, whatever brought it down.
+    fn mark_stopped(&self, id: &InstanceId, layout: &Layout) {
+        let Some(ended) = load::<Ended>(&layout.ended()) else {
+            let known = self.status(id);
+            if let Some(known) = known.filter(|known| known.state != InstancePhase::Stopped) {
+                self.observe(id, InstancePhase::Stopped, known.boot, Timestamp::now());
+            }
+            return;
+        };
+        if ended.reason != EndReason::Stopped {
+            let reason = EndReason::Stopped;
+            let _ = save(&layout.ended(), &Ended { reason, ..ended });
+        }
+        self.observe(id, InstancePhase::Stopped, ended.boot, ended.at);
+    }
+
+    /// Makes records and memory agree with which processes live.
+    fn settle(&self, id: &InstanceId) {
+        let layout = self.layout(id);
+        if alive(&layout).is_some() {
+            return;
+        }
+        if let Some(running) = load::<Running>(&layout.running()) {
+            bury(&layout, &running);
+        }
+        if let Some(ended) = load::<Ended>(&layout.ended()) {
+            let phase = match ended.reason {
+                EndReason::Stopped | EndReason::LifelineLost => InstancePhase::Stopped,
+                EndReason::Died { how } => InstancePhase::Failed {
+                    reason: format!("its first process was {how}"),
+                },
+            };
+            self.observe(id, phase, ended.boot, ended.at);
+        }
+    }
+
+    fn observe(&self, id: &InstanceId, state: InstancePhase, boot: u64, since: Timestamp) {
+        let new = InstanceObserved { state, boot, since };
+        self.0.observed.send_if_modified(|all| {
+            let same = all
+                .get(id)
+                .is_some_and(|old| old.state == new.state && old.boot == new.boot);
+            if !same {
+                all.insert(id.clone(), new);
+            }
+            !same
+        });
+    }
+
+    /// Notices the end of an instance that nobody asked to end.
+    fn watch_over(&self, id: InstanceId, running: Running, supervisor: OwnedFd) {
+        let weak = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            if !readable(&supervisor).await {
+                return;
+            }
+            reap(running.supervisor.pid);
+            if let Some(inner) = weak.upgrade() {
+                let instances = Self(inner);
+                let turn = instances.turn(&id);
+                let _turn = turn.lock().await;
+                if instances.layout(&id).data().exists() {
+                    instances.settle(&id);
+                }
+            }
+        });
+    }
+
+    fn layout(&self, id: &InstanceId) -> Layout {
+        Layout::new(&self.0.config.data_dir, &self.0.config.run_dir, id)
+    }
+
+    fn turn(&self, id: &InstanceId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.turns.lock().expect("never poisoned: no panic under it");
+        Arc::clone(turns.entry(id.clone()).or_default())
+    }
+}
+
+fn io_error(id: &InstanceId, doing: &'static str, source: io::Error) -> InstanceError {
+    let id = id.clone();
+    InstanceError::Io { id, doing, source }
+}
+
+/// The running instance and its supervisor, if the record is true.
+fn alive(layout: &Layout) -> Option<(Running, OwnedFd)> {
+    let running: Running = load(&layout.running())?;
+    let supervisor = running.supervisor.open()?;
+    Some((running, supervisor))
+}
+
+/// The supervisor is gone without a word: it was killed, or the host rebooted.
+fn bury(layout: &Layout, running: &Running) {
+    if let Some(init) = running.init.open() {
+        let _ = pidfd_send_signal(&init, Signal::KILL);
+    }
+    if let Some(path) = &running.cgroup {
+        cgroup::kill_and_remove(path);
+    }
+    let here = crate::record::ProcessName::of(std::process::id().cast_signed());
+    let same_kernel = here.is_ok_and(|here| here.kernel_boot == running.supervisor.kernel_boot);
+    if same_kernel && !layout.ended().exists() {
+        let reason = EndReason::Died {
+            how: "lost with its supervisor, which was killed".into(),
+        };
+        let (boot, at) = (running.boot, Timestamp::now());
+        let _ = save(&layout.ended(), &Ended { boot, at, reason });
+    }
+    let _ = fs::remove_file(layout.running());
+}
+
+fn is_locked(path: &Path) -> bool {
+    use nix::fcntl::{Flock, FlockArg};
+    fs::File::open(path)
+        .is_ok_and(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err())
+}
+
+async fn ended_within(pidfd: &OwnedFd, limit: Duration) -> bool {
+    tokio::time::timeout(limit, readable(pidfd)).await.unwrap_or(false)
+}
+
+/// A pidfd becomes readable when its process ends.
+#[expect(unsafe_code, reason = "tokio cannot know that a type keeps its descriptor open")]
+async fn readable(pidfd: &OwnedFd) -> bool {
+    let Ok(copy) = pidfd.as_fd().try_clone_to_owned() else {
+        return false;
+    };
+    // SAFETY: an OwnedFd keeps the same descriptor open until it is dropped, here with the AsyncFd.
+    match unsafe { AsyncFd::register_with_interest(copy, Interest::READABLE) } {
+        Ok(ready) => ready.readable().await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// Its zombie, if it was started by this very process.
+fn reap(pid: i32) {
+    use nix::sys::wait::{WaitPidFlag, waitpid};
+    let _ = waitpid(nix::unistd::Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
+}
+
+async fn read_line(pipe: OwnedFd) -> io::Result<String> {
+    let pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe)?;
+    let mut text = String::new();
+    pipe.take(16 * 1024).read_to_string(&mut text).await?;
+    Ok(text.trim().to_owned())
+}
+
+fn supervisor_log(layout: &Layout) -> String {
+    let log = fs::read_to_string(layout.run().join("supervisor.log")).unwrap_or_default();
+    let said: String = log.trim().chars().take(1000).collect();
+    if said.is_empty() {
+        "its supervisor ended without a word".into()
+    } else {
+        said
+    }
+}
+
+fn ignore_missing(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn empty(trash: &Path) {
+    for entry in fs::read_dir(trash).into_iter().flatten().flatten() {
+        if let Err(error) = fs::remove_dir_all(entry.path()) {
+            tracing::warn!(path = %entry.path().display(), %error, "cannot delete a removed instance");
+        }
+    }
+}

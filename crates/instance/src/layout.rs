@@ -1,0 +1,85 @@
+//! Where an instance's files are.
+//!
+//! Under the data directory (kept while the instance exists): its root file system, its console, and
+//! the mark that its user data ran. Under the run directory (kept while it runs; on a tmpfs, so that a
+//! reboot of the host forgets it): what it was started with, and which processes it is.
+
+use std::path::{Path, PathBuf};
+
+use lath_model::id::InstanceId;
+
+/// The directories of one instance.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    data: PathBuf,
+    run: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn new(data_dir: &Path, run_dir: &Path, id: &InstanceId) -> Self {
+        Self {
+            data: instances(data_dir).join(id.as_str()),
+            run: instances(run_dir).join(id.as_str()),
+        }
+    }
+
+    /// What is kept while the instance exists.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// What is kept while it runs.
+    pub(crate) fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// The directory that becomes `/`, or the upper layer of it.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.data.join("root")
+    }
+
+    /// Upper and work directories of the overlays, one folder per overlay.
+    pub(crate) fn layers(&self) -> PathBuf {
+        self.data.join("layers")
+    }
+
+    /// The newest console output.
+    pub(crate) fn console(&self) -> PathBuf {
+        self.data.join("console")
+    }
+
+    /// Exists once the first boot was let go.
+    pub(crate) fn booted_mark(&self) -> PathBuf {
+        self.data.join("booted")
+    }
+
+    /// What the supervisor was told ([`crate::boot::BootPlan`]).
+    pub(crate) fn plan(&self) -> PathBuf {
+        self.run.join("plan.json")
+    }
+
+    /// Locked by the supervisor as long as it lives.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.run.join("lock")
+    }
+
+    /// Which processes the running instance is ([`crate::record::Running`]).
+    pub(crate) fn running(&self) -> PathBuf {
+        self.run.join("running.json")
+    }
+
+    /// How the last boot ended ([`crate::record::Ended`]).
+    pub(crate) fn ended(&self) -> PathBuf {
+        self.run.join("ended.json")
+    }
+}
+
+/// The folder of all instances under a data or run directory.
+pub(crate) fn instances(base: &Path) -> PathBuf {
+    base.join("instances")
+}
+
+/// Where removed instances' files wait for their deletion.
+pub(crate) fn trash(data_dir: &Path) -> PathBuf {
+    data_dir.join("instances-removed")
+}

@@ -1,0 +1,115 @@
+//! `/proc`, `/sys` and `/run`: the kernel as an instance may see it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+
+use super::beneath::{ensure_directory, path_of};
+use super::{NO_DATA, Report};
+
+/// Readable, but not to be changed: these settings are the host's.
+const READ_ONLY: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
+/// Not even readable: they tell of the host.
+const MASKED_FILES: &[&str] = &[
+    "kcore",
+    "keys",
+    "key-users",
+    "kmsg",
+    "kallsyms",
+    "kpagecount",
+    "kpageflags",
+    "kpagecgroup",
+    "latency_stats",
+    "sched_debug",
+    "timer_list",
+    "timer_stats",
+    "vmallocinfo",
+    "slabinfo",
+];
+const MASKED_DIRECTORIES: &[&str] = &["acpi", "asound", "scsi", "driver"];
+
+const CAREFUL: MsFlags = MsFlags::MS_NOSUID
+    .union(MsFlags::MS_NODEV)
+    .union(MsFlags::MS_NOEXEC);
+
+pub(super) fn mount_all(root: &OwnedFd, rootless: bool, report: &mut Report) -> io::Result<()> {
+    // The old /proc stays in reach until the root is left, for paths of open descriptors.
+    let proc = ensure_directory(root.as_fd(), Path::new("proc"))?;
+    mount(Some("proc"), &path_of(&proc), Some("proc"), CAREFUL, NO_DATA)
+        .map_err(|error| explain("/proc", error))?;
+    guard_proc(&ensure_directory(root.as_fd(), Path::new("proc"))?)?;
+    mount_sys(root, rootless, report)?;
+    let run = ensure_directory(root.as_fd(), Path::new("run"))?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("run"), &path_of(&run), Some("tmpfs"), flags, Some("mode=755"))?;
+    let run = ensure_directory(root.as_fd(), Path::new("run"))?;
+    drop(ensure_directory(run.as_fd(), Path::new("lock"))?);
+    Ok(())
+}
+
+fn explain(what: &str, error: nix::Error) -> io::Error {
+    let error = io::Error::from(error);
+    io::Error::new(error.kind(), format!("cannot mount {what}: {error}"))
+}
+
+fn guard_proc(proc: &OwnedFd) -> io::Result<()> {
+    let base = path_of(proc);
+    for name in READ_ONLY {
+        let path = base.join(name);
+        if path.exists() {
+            mount(Some(&path), &path, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+        }
+    }
+    // Its own network's settings are its own: a writable window in the read-only /proc/sys.
+    let net = base.join("sys/net");
+    if net.exists() {
+        mount(Some(&net), &net, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+    }
+    for name in READ_ONLY {
+        let path = base.join(name);
+        if path.exists() {
+            let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | CAREFUL;
+            mount(NO_DATA, &path, NO_DATA, flags, NO_DATA)?;
+        }
+    }
+    mask(&base)
+}
+
+fn mask(base: &Path) -> io::Result<()> {
+    for name in MASKED_FILES {
+        let path = base.join(name);
+        if path.exists() {
+            mount(Some("/dev/null"), &path, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+        }
+    }
+    for name in MASKED_DIRECTORIES {
+        let path = base.join(name);
+        if path.exists() {
+            let flags = CAREFUL | MsFlags::MS_RDONLY;
+            mount(Some("none"), &path, Some("tmpfs"), flags, Some("size=0,mode=555"))?;
+        }
+    }
+    Ok(())
+}
+
+fn mount_sys(root: &OwnedFd, rootless: bool, report: &mut Report) -> io::Result<()> {
+    let sys = ensure_directory(root.as_fd(), Path::new("sys"))?;
+    let flags = CAREFUL | MsFlags::MS_RDONLY;
+    if let Err(error) = mount(Some("sysfs"), &path_of(&sys), Some("sysfs"), flags, NO_DATA) {
+        if !rootless {
+            return Err(explain("/sys", error));
+        }
+        report.notes.push(format!("/sys is empty ({error})"));
+        return Ok(());
+    }
+    let sys = ensure_directory(root.as_fd(), Path::new("sys"))?;
+    for name in ["firmware", "kernel/security", "kernel/debug", "kernel/tracing"] {
+        let path = path_of(&sys).join(name);
+        if path.exists() {
+            mount(Some("none"), &path, Some("tmpfs"), flags, Some("size=0,mode=555"))?;
+        }
+    }
+    Ok(())
+}

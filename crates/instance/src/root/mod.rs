@@ -1,0 +1,278 @@
+//! An instance's root file system.
+//!
+//! A root that copies the host's is a directory of the instance's own with overlays for what makes a
+//! host usable (`/usr`, `/etc`, `/opt`, package databases): what is not on that list is not there, so no
+//! home directory, service data or mount of the host can be forgotten in it. A root that copies a
+//! directory is one overlay. All of it is mounted in the instance's own mount namespace: nothing of it
+//! exists on the host, and nothing is left when the last process ends.
+
+mod beneath;
+mod devices;
+mod kernel;
+mod skeleton;
+mod veil;
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::boot::{BootPlan, RootSource};
+use crate::layout::Layout;
+use veil::Veil;
+
+/// What of the host is shown, and how many levels are searched for secrets.
+const SHOWN: &[(&str, usize)] = &[
+    ("usr", 0),
+    ("usr/local", 4),
+    ("etc", 32),
+    ("opt", 4),
+    ("bin", 0),
+    ("sbin", 0),
+    ("lib", 0),
+    ("lib32", 0),
+    ("lib64", 0),
+    ("libx32", 0),
+    ("nix", 0),
+    ("gnu", 0),
+    ("var/lib/dpkg", 0),
+    ("var/lib/apt", 0),
+    ("var/lib/rpm", 0),
+    ("var/lib/dnf", 0),
+    ("var/lib/pacman", 0),
+    ("var/lib/alternatives", 0),
+    ("var/lib/ca-certificates", 0),
+    ("var/lib/python", 0),
+];
+
+const NO_DATA: Option<&str> = None;
+
+/// What a root was built with, for the console.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// What is weaker than asked, in words.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Builds the root in the calling process's mount namespace, which must be its own, and makes it `/`.
+pub(crate) fn enter(plan: &BootPlan) -> io::Result<Report> {
+    let layout = Layout::new(&plan.data_dir, &plan.run_dir, &plan.id);
+    let mut report = Report::default();
+    mount(NO_DATA, "/", NO_DATA, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NO_DATA)?;
+    fs::create_dir_all(layout.root())?;
+    match &plan.root {
+        RootSource::Host => host_root(plan, &layout, &mut report)?,
+        RootSource::Directory(image) => image_root(plan, &layout, image)?,
+    }
+    let root = beneath::open_base(&layout.root())?;
+    devices::make(&root)?;
+    kernel::mount_all(&root, plan.rootless, &mut report)?;
+    become_root(&root)?;
+    Ok(report)
+}
+
+/// Device nodes are of no use in it, whoever makes them.
+fn bind_own_root(layout: &Layout) -> io::Result<()> {
+    let root = layout.root();
+    mount(Some(&root), &root, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NODEV;
+    Ok(mount(NO_DATA, &root, NO_DATA, flags, NO_DATA)?)
+}
+
+fn image_root(plan: &BootPlan, layout: &Layout, image: &Path) -> io::Result<()> {
+    if !image.is_dir() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("the image directory {} is not there", image.display()),
+        ));
+    }
+    let layer = Layer::new(layout, image, plan.rootless)?;
+    layer.mount_at(&layout.root()).map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("no overlay over the image directory: {error}; see `lath doctor`"),
+        )
+    })?;
+    let root = beneath::open_base(&layout.root())?;
+    skeleton::make(&root)
+}
+
+fn host_root(plan: &BootPlan, layout: &Layout, report: &mut Report) -> io::Result<()> {
+    bind_own_root(layout)?;
+    let root = beneath::open_base(&layout.root())?;
+    skeleton::make(&root)?;
+    let hidden = [plan.data_dir.clone(), plan.run_dir.clone()];
+    for (path, depth) in shown_directories(&root)? {
+        let host = Path::new("/").join(&path);
+        let target = beneath::ensure_directory(root.as_fd(), &path)?;
+        let layer = Layer::new(layout, &host, plan.rootless)?;
+        let veil = Veil {
+            lower: &host,
+            upper: &layer.upper,
+            rootless: plan.rootless,
+            depth,
+            hidden: &hidden,
+        };
+        veil.draw()?;
+        if let Err(error) = layer.mount_at(&beneath::path_of(&target)) {
+            read_only_instead(&host, &target, &layer, error, report)?;
+        }
+    }
+    Ok(())
+}
+
+/// Without overlays `/etc` is a copy of its public files, and the rest is the host's, read-only.
+fn read_only_instead(
+    host: &Path,
+    target: &OwnedFd,
+    layer: &Layer,
+    error: io::Error,
+    report: &mut Report,
+) -> io::Result<()> {
+    let target = beneath::path_of(target);
+    if host == Path::new("/etc") {
+        skeleton::copy_public(host, &layer.upper)?;
+        mount(Some(&layer.upper), &target, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+    } else {
+        mount(Some(host), &target, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
+        mount(NO_DATA, &target, NO_DATA, flags, NO_DATA)?;
+    }
+    report.notes.push(format!(
+        "{} is not copy-on-write here (no overlay: {error})",
+        host.display()
+    ));
+    Ok(())
+}
+
+/// The directories of the host to show, parents first; links among them are made in passing.
+fn shown_directories(root: &OwnedFd) -> io::Result<Vec<(PathBuf, usize)>> {
+    let mut shown = Vec::new();
+    for &(path, depth) in SHOWN {
+        let host = Path::new("/").join(path);
+        match fs::symlink_metadata(&host) {
+            Ok(known) if known.is_dir() => shown.push((PathBuf::from(path), depth)),
+            Ok(known) if known.is_symlink() => {
+                let to = fs::read_link(&host)?;
+                beneath::ensure_symlink(root.as_fd(), Path::new(path), &to)?;
+            }
+            _ => {}
+        }
+    }
+    let more = mounts_below(&shown)?;
+    shown.extend(more);
+    shown.sort();
+    shown.dedup_by(|a, b| a.0 == b.0);
+    Ok(shown)
+}
+
+/// Other file systems that the host has mounted inside what is shown: an overlay does not see into them.
+fn mounts_below(shown: &[(PathBuf, usize)]) -> io::Result<Vec<(PathBuf, usize)>> {
+    let text = fs::read_to_string("/proc/self/mountinfo")?;
+    let points = text.lines().filter_map(|line| line.split(' ').nth(4));
+    Ok(points
+        .map(unescape_octal)
+        .filter(|point| point.is_dir())
+        .filter_map(|point| {
+            let inside = point.strip_prefix("/").ok()?.to_owned();
+            let (_, depth) = shown.iter().find(|(path, _)| inside.starts_with(path))?;
+            Some((inside, *depth))
+        })
+        .collect())
+}
+
+/// `\040` and its like, as mount tables write blanks and backslashes.
+fn unescape_octal(text: &str) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = text.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let code = bytes.get(at + 1..at + 4).filter(|_| bytes[at] == b'\\');
+        let code = code
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        plain.push(code.unwrap_or(bytes[at]));
+        at += if code.is_some() { 4 } else { 1 };
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(plain))
+}
+
+/// One overlay of an instance.
+#[derive(Debug)]
+struct Layer {
+    lower: PathBuf,
+    upper: PathBuf,
+    work: PathBuf,
+    rootless: bool,
+}
+
+impl Layer {
+    fn new(layout: &Layout, lower: &Path, rootless: bool) -> io::Result<Self> {
+        let name: String = lower.to_string_lossy().replace('%', "%25").replace('/', "%2F");
+        let folder = layout.layers().join(name);
+        let layer = Self {
+            lower: lower.to_owned(),
+            upper: folder.join("upper"),
+            work: folder.join("work"),
+            rootless,
+        };
+        fs::create_dir_all(&layer.upper)?;
+        fs::create_dir_all(&layer.work)?;
+        Ok(layer)
+    }
+
+    fn mount_at(&self, target: &Path) -> io::Result<()> {
+        let mut options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            escape(&self.lower)?,
+            escape(&self.upper)?,
+            escape(&self.work)?
+        );
+        if self.rootless {
+            options.push_str(",userxattr");
+        }
+        let flags = MsFlags::MS_NODEV;
+        Ok(mount(Some("overlay"), target, Some("overlay"), flags, Some(options.as_str()))?)
+    }
+}
+
+/// As overlay's option parser wants paths.
+fn escape(path: &Path) -> io::Result<String> {
+    let text = path.to_str().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("{path:?} is not UTF-8"))
+    })?;
+    Ok(text
+        .replace('\\', "\\\\")
+        .replace(',', "\\,")
+        .replace(':', "\\:"))
+}
+
+/// Makes the directory `/` for the whole mount namespace and lets go of the old one.
+fn become_root(root: &OwnedFd) -> io::Result<()> {
+    // Reopened: `root` was opened before a mount covered it, or names the mount already.
+    nix::unistd::fchdir(root)?;
+    nix::unistd::pivot_root(".", ".")?;
+    umount2(".", MntFlags::MNT_DETACH)?;
+    nix::unistd::chdir("/")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_are_unescaped() {
+        for (given, want) in [
+            ("/a", "/a"),
+            ("/a\\040b", "/a b"),
+            ("/a\\134", "/a\\"),
+            ("/a\\9", "/a\\9"),
+        ] {
+            assert_eq!(unescape_octal(given), Path::new(want), "{given}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Hides the host's secrets in an overlay before an instance sees it.
+//!
+//! What not everybody on the host may read, an instance's root may not read either: such files become
+//! whiteouts in the upper layer, such directories opaque. Entries that the instance has made itself are
+//! left alone: they hide the host's already.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, XattrFlags, lsetxattr, mknodat};
+
+/// Files that some may not read but that hold no secret, and without which programs fail.
+const NO_SECRETS: &[&str] = &["/etc/sudoers", "/etc/sudoers.d"];
+/// Per overlay: more is not looked at, and then everything below is hidden.
+const ENTRIES: usize = 200_000;
+
+/// One overlay, before it is mounted.
+#[derive(Debug)]
+pub(crate) struct Veil<'a> {
+    /// The host's directory.
+    pub(crate) lower: &'a Path,
+    /// What is laid over it.
+    pub(crate) upper: &'a Path,
+    /// Mounted in a user namespace.
+    pub(crate) rootless: bool,
+    /// Levels below `lower` that are looked at.
+    pub(crate) depth: usize,
+    /// Paths of the host to hide whatever their permissions are.
+    pub(crate) hidden: &'a [PathBuf],
+}
+
+impl Veil<'_> {
+    /// Lays whiteouts into the upper layer.
+    pub(crate) fn draw(&self) -> io::Result<()> {
+        let mut budget = ENTRIES;
+        copy_mode(&fs::metadata(self.lower)?, self.upper)?;
+        self.draw_in(Path::new(""), self.depth, &mut budget)
+    }
+
+    fn draw_in(&self, inside: &Path, depth: usize, budget: &mut usize) -> io::Result<()> {
+        let Ok(entries) = fs::read_dir(self.lower.join(inside)) else {
+            return Ok(());
+        };
+        for entry in entries.flatten() {
+            let path = inside.join(entry.file_name());
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
+            *budget = budget.saturating_sub(1);
+            self.consider(&path, &metadata, depth, budget)?;
+        }
+        Ok(())
+    }
+
+    fn consider(
+        &self,
+        path: &Path,
+        metadata: &Metadata,
+        depth: usize,
+        budget: &mut usize,
+    ) -> io::Result<()> {
+        let host_path = self.lower.join(path);
+        if *budget == 0 || self.is_secret(&host_path, metadata) {
+            return self.hide(path, metadata);
+        }
+        let leads_to_hidden = || self.hidden.iter().any(|it| it.starts_with(&host_path));
+        if metadata.is_dir() && (depth > 1 || leads_to_hidden()) {
+            return self.draw_in(path, depth.saturating_sub(1).max(1), budget);
+        }
+        Ok(())
+    }
+
+    fn is_secret(&self, host_path: &Path, metadata: &Metadata) -> bool {
+        if self.hidden.iter().any(|it| it == host_path) {
+            return true;
+        }
+        if NO_SECRETS.iter().any(|it| host_path.starts_with(it)) {
+            return false;
+        }
+        let mode = metadata.permissions().mode();
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            return mode & 0o005 != 0o005;
+        }
+        let plain = kind.is_file() || kind.is_symlink();
+        // Sockets, pipes and devices are doors to the host; links are as public as what they lead to.
+        !plain || kind.is_socket() || (kind.is_file() && mode & 0o004 == 0 && mode & 0o001 == 0)
+    }
+
+    fn hide(&self, path: &Path, lower: &Metadata) -> io::Result<()> {
+        let Some(parent) = self.upper_directory(path.parent().unwrap_or(Path::new("")))? else {
+            return Ok(());
+        };
+        let name = path.file_name().expect("entries have names");
+        let upper = parent.join(name);
+        if lower.is_dir() {
+            return self.hide_directory(&upper, lower);
+        }
+        if fs::symlink_metadata(&upper).is_ok() {
+            return Ok(());
+        }
+        Ok(mknodat(
+            rustix::fs::CWD,
+            &upper,
+            FileType::CharacterDevice,
+            Mode::empty(),
+            0,
+        )?)
+    }
+
+    fn hide_directory(&self, upper: &Path, lower: &Metadata) -> io::Result<()> {
+        match fs::symlink_metadata(upper) {
+            Ok(known) if !known.is_dir() => return Ok(()),
+            Ok(_) => {}
+            Err(_) => {
+                fs::create_dir(upper)?;
+                copy_mode(lower, upper)?;
+            }
+        }
+        let name = if self.rootless {
+            "user.overlay.opaque"
+        } else {
+            "trusted.overlay.opaque"
+        };
+        Ok(lsetxattr(upper, name, b"y", XattrFlags::empty())?)
+    }
+
+    /// The upper counterpart of a lower directory, made like it; `None` when the instance put something
+    /// else there. The instance does not run, so what was looked at stays so.
+    fn upper_directory(&self, inside: &Path) -> io::Result<Option<PathBuf>> {
+        let mut upper = self.upper.to_owned();
+        let mut lower = self.lower.to_owned();
+        for name in inside {
+            upper.push(name);
+            lower.push(name);
+            match fs::symlink_metadata(&upper) {
+                Ok(known) if known.is_dir() => {}
+                Ok(_) => return Ok(None),
+                Err(_) => {
+                    fs::create_dir(&upper)?;
+                    copy_mode(&fs::symlink_metadata(&lower)?, &upper)?;
+                }
+            }
+        }
+        Ok(Some(upper))
+    }
+}
+
+/// Owner and permissions as on the host. In a user namespace owners may have no name there.
+fn copy_mode(from: &Metadata, to: &Path) -> io::Result<()> {
+    let _ = chown(to, Some(from.uid()), Some(from.gid()));
+    fs::set_permissions(to, from.permissions())
+}
