@@ -12,7 +12,7 @@ pub use cell::{Cell, Mode};
 pub use claim::{Claim, claims_on};
 pub use idempotency::{TokenUse, claim_token, sweep_tokens};
 pub use page::{BadToken, Page, paginate};
-pub use publisher::{Contribute, publish};
+pub use publisher::{Contribute, compile, publish};
 pub use reconciler::run_reconciler;
 
 /// The record kinds that this crate keeps.

@@ -26,7 +26,8 @@ pub async fn publish(
     }
 }
 
-fn compile(
+/// The snapshot that a state amounts to. Items that are equal in `previous` keep their `Arc`s.
+pub fn compile(
     cell: &Cell,
     view: &View,
     contributions: &[Contribute],

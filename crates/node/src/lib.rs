@@ -1,1 +1,192 @@
-//! lath-node.
+//! One host: obeys the feed with fabric, instances, proxy, resolver, metadata service and probes, and says
+//! what is so.
+//!
+//! Each part reads the same snapshots and corrects what it owns; none waits for another by a message. What
+//! they say is put together in [`observed`] and sent to control. If control dies, the parts go on with the
+//! snapshot they have.
+
+mod instances;
+mod network;
+mod observed;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use lath_dns::{Dns, Upstreams};
+use lath_fabric::{Fabric, FabricConfig, HostFacts};
+use lath_feed::telemetry::Sink;
+use lath_feed::{ConsoleOutput, NodeQueries, Observed, SnapshotReceiver};
+use lath_health::{HealthConfig, HealthEngine, HealthHandle};
+use lath_instance::metadata::MetadataService;
+use lath_instance::{Instances, InstancesConfig};
+use lath_model::id::InstanceId;
+use lath_net::Network;
+use lath_proxy::{Proxy, ProxyConfig, ProxyHandle};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::network::NetworkObserved;
+
+/// What a node needs to know of its host.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// Instance file systems.
+    pub data_dir: PathBuf,
+    /// Pins of namespaces and marks of processes, for adoption after a restart.
+    pub run_dir: PathBuf,
+    /// Marks what is this node's in the host's network: letters, digits and hyphens, at most 32.
+    pub owner: String,
+    /// The proxy's settings. Its source address is set by the node.
+    pub proxy: ProxyConfig,
+    /// Who is asked about names that are not Lath's.
+    pub upstreams: Upstreams,
+}
+
+/// What answers control's questions: made before the control plane, which holds it.
+#[derive(Clone)]
+pub struct Queries(Instances);
+
+#[async_trait]
+impl NodeQueries for Queries {
+    async fn console_output(&self, instance: &InstanceId) -> Option<ConsoleOutput> {
+        let (instances, id) = (self.0.clone(), instance.clone());
+        tokio::task::spawn_blocking(move || instances.console(&id)).await.ok().flatten()
+    }
+}
+
+/// A node's processes, found again after a restart, before it obeys anything.
+pub struct Host {
+    config: NodeConfig,
+    fabric: Fabric,
+    instances: Instances,
+}
+
+impl Host {
+    /// Finds what a predecessor left.
+    ///
+    /// # Errors
+    /// When a directory or the kernel's side cannot be used; the text says which.
+    pub async fn open(config: NodeConfig) -> anyhow::Result<Self> {
+        let fabric_config = FabricConfig {
+            run_dir: config.run_dir.clone(),
+            owner: config.owner.clone(),
+            host: None,
+        };
+        let fabric = Fabric::open(fabric_config).context("the network cannot be managed")?;
+        let instances = Instances::open(InstancesConfig::new(&config.data_dir, &config.run_dir))
+            .await
+            .context("instances cannot be managed")?;
+        Ok(Self { config, fabric, instances })
+    }
+
+    /// What answers control's questions.
+    pub fn queries(&self) -> Arc<dyn NodeQueries> {
+        Arc::new(Queries(self.instances.clone()))
+    }
+}
+
+/// A running node.
+pub struct Node {
+    fabric: Arc<Fabric>,
+    instances: Instances,
+    proxy: Arc<ProxyHandle>,
+    health: Arc<HealthHandle>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Node {
+    /// Obeys `snapshots` from now on and reports to `observed`. The first snapshot must be a real one: what
+    /// it does not name is removed.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(
+        host: Host,
+        snapshots: SnapshotReceiver,
+        observed: watch::Sender<Arc<Observed>>,
+        sink: Arc<dyn Sink>,
+    ) -> anyhow::Result<Self> {
+        let Host { config, fabric, instances } = host;
+        let fabric = Arc::new(fabric);
+        let network: Arc<dyn Network> = Arc::new(fabric.network());
+        let source = Some(IpAddr::V4(lath_net::LATTICE_SOURCE));
+        let health_config = HealthConfig { lattice_source: source, ..HealthConfig::default() };
+        let health = HealthEngine::start(Arc::clone(&network), snapshots.clone(), health_config)
+            .context("the health engine cannot be started")?;
+        let proxy_config = ProxyConfig { lattice_source: source, ..config.proxy };
+        let drain = proxy_config.target_drain;
+        let proxy = Proxy::start(
+            proxy_config,
+            Arc::clone(&network),
+            snapshots.clone(),
+            health.view(),
+            sink,
+        )
+        .context("the proxy cannot be started")?;
+        let dns = Dns::new(Arc::clone(&network), snapshots.clone(), config.upstreams);
+        let metadata = MetadataService::new(network, snapshots.clone());
+        let facts = HostFacts::probe(&config.owner, None);
+
+        let (say_network, networks) = watch::channel(NetworkObserved::default());
+        let parts = observed::Parts {
+            snapshots: snapshots.clone(),
+            network: networks.clone(),
+            resolvers: dns.bound(),
+            metadata: metadata.bound(),
+            instances: instances.watch(),
+            health: health.view(),
+            proxy: proxy.observed(),
+            drain,
+        };
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(network::run(
+            Arc::clone(&fabric),
+            facts,
+            snapshots.clone(),
+            say_network,
+            stop.clone(),
+        ));
+        tasks.spawn(instances::run(
+            instances.clone(),
+            Arc::clone(&fabric),
+            snapshots,
+            networks,
+            stop.clone(),
+        ));
+        tasks.spawn(dns.run(stop.clone()));
+        tasks.spawn(metadata.run(stop.clone()));
+        tasks.spawn(observed::run(parts, observed, stop.clone()));
+        let (proxy, health) = (Arc::new(proxy), Arc::new(health));
+        Ok(Self { fabric, instances, proxy, health, stop, tasks })
+    }
+
+    /// A reader of the data plane's counters as Prometheus text.
+    pub fn metrics(&self) -> impl Fn() -> String + Send + Sync + use<> {
+        let proxy = Arc::clone(&self.proxy);
+        move || proxy.prometheus()
+    }
+
+    /// Accepts nothing new, waits up to `drain` for requests in flight, ends every part. Unless `keep`, ends
+    /// the processes of instances (their files stay) and removes every namespace, link and rule.
+    ///
+    /// # Errors
+    /// What could not be removed, and why.
+    pub async fn shutdown(mut self, drain: Duration, keep: bool) -> anyhow::Result<()> {
+        self.proxy.shutdown(drain).await;
+        self.health.shutdown().await;
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        if keep {
+            return Ok(());
+        }
+        instances::stop_all(&self.instances).await?;
+        self.fabric.remove_all().await.context("the network could not be removed")
+    }
+}
