@@ -28,6 +28,11 @@ impl View {
         Arc::clone(self.erased(R::KIND, id)?).downcast().ok()
     }
 
+    /// Whether a record of this kind and id exists, for callers that do not know the kind's type.
+    pub fn contains(&self, kind: &str, id: &str) -> bool {
+        self.erased(kind, id).is_some()
+    }
+
     /// Every record of the kind, by ascending id.
     pub fn list<R: Record>(&self) -> impl Iterator<Item = Arc<R>> + '_ {
         self.range::<R>("")
