@@ -1,0 +1,232 @@
+//! Access log subscriptions.
+
+use std::sync::Arc;
+
+use lath_control::Cell;
+use lath_model::Timestamp;
+use lath_model::arn::Arn;
+use lath_model::id::AccessLogSubscriptionId;
+use lath_store::{Tx, View};
+use lath_wire::{ApiError, Caller, Handle};
+
+use crate::ident::{Identifier, Kind, resolve};
+use crate::record::{AccessLogSubscription, LogSource};
+use crate::shape::*;
+use crate::{Lattice, fault, network, page, service, token};
+
+const KIND: Kind = Kind::AccessLogSubscription;
+
+/// The kind of the records that CloudWatch Logs keeps of its log groups; their ids are the groups' names.
+const LOG_GROUP_KIND: &str = "logs.group";
+
+fn find(cell: &Cell, view: &View, text: &str) -> Result<Arc<AccessLogSubscription>, ApiError> {
+    let id = resolve(cell, KIND, text, &[])?;
+    view.get(&id).ok_or_else(|| fault::not_found(KIND, &id))
+}
+
+/// A subscription's ARN.
+pub(crate) fn arn(cell: &Cell, id: &AccessLogSubscriptionId) -> String {
+    cell.arn("vpc-lattice", format!("accesslogsubscription/{id}"))
+}
+
+impl LogSource {
+    fn id(&self) -> String {
+        match self {
+            Self::ServiceNetwork(id) => id.to_string(),
+            Self::Service(id) => id.to_string(),
+        }
+    }
+
+    fn arn(&self, cell: &Cell) -> String {
+        match self {
+            Self::ServiceNetwork(id) => network::arn(cell, id),
+            Self::Service(id) => service::arn(cell, id),
+        }
+    }
+
+    fn log_type(&self) -> Option<ServiceNetworkLogType> {
+        matches!(self, Self::ServiceNetwork(_)).then_some(ServiceNetworkLogType::Service)
+    }
+}
+
+/// The network or service that an identifier names.
+fn source(cell: &Cell, view: &View, text: &str) -> Result<LogSource, ApiError> {
+    if Identifier::parse(Kind::ServiceNetwork, text).is_some() {
+        let network = network::find(cell, view, text)?;
+        return Ok(LogSource::ServiceNetwork(network.id.clone()));
+    }
+    let service = service::find(cell, view, text)?;
+    Ok(LogSource::Service(service.id.clone()))
+}
+
+/// The destination must be a log group of this account and region that exists.
+fn check_destination(cell: &Cell, view: &View, destination: &str) -> Result<(), ApiError> {
+    let foreign = || fault::denied(format!("Not authorized to deliver logs to {destination}"));
+    let arn: Arn = destination.parse().map_err(|_| foreign())?;
+    if arn.region != cell.region || arn.account != cell.account {
+        return Err(foreign());
+    }
+    let group = arn.resource.trim_start_matches("log-group:");
+    let group = group.strip_suffix(":*").unwrap_or(group);
+    if view.contains(LOG_GROUP_KIND, group) {
+        return Ok(());
+    }
+    Err(fault::missing("LOG_GROUP", "Log group", destination))
+}
+
+/// A destination as the feed knows it.
+pub(crate) fn log_group_arn(subscription: &AccessLogSubscription) -> String {
+    let arn = subscription.destination_arn.as_str();
+    arn.strip_suffix(":*").unwrap_or(arn).to_owned()
+}
+
+fn created(cell: &Cell, subscription: &AccessLogSubscription) -> CreateAccessLogSubscriptionOutput {
+    CreateAccessLogSubscriptionOutput {
+        id: subscription.id.to_string(),
+        arn: arn(cell, &subscription.id),
+        resource_id: subscription.source.id(),
+        resource_arn: subscription.source.arn(cell),
+        service_network_log_type: subscription.source.log_type(),
+        destination_arn: subscription.destination_arn.clone(),
+    }
+}
+
+fn detail(cell: &Cell, subscription: &AccessLogSubscription) -> AccessLogSubscriptionDetail {
+    AccessLogSubscriptionDetail {
+        id: subscription.id.to_string(),
+        arn: arn(cell, &subscription.id),
+        resource_id: subscription.source.id(),
+        resource_arn: subscription.source.arn(cell),
+        destination_arn: subscription.destination_arn.clone(),
+        service_network_log_type: subscription.source.log_type(),
+        created_at: subscription.created_at,
+        last_updated_at: subscription.updated_at,
+    }
+}
+
+fn create(
+    cell: &Cell,
+    tx: &mut Tx,
+    mut op: CreateAccessLogSubscription,
+) -> Result<CreateAccessLogSubscriptionOutput, ApiError> {
+    let client_token = op.client_token.take();
+    let source = source(cell, tx.view(), &op.resource_identifier)?;
+    let id = AccessLogSubscriptionId::random();
+    let name = "CreateAccessLogSubscription";
+    let known = token::claim(tx, name, client_token.as_deref(), &op, KIND, id.as_str())?;
+    if let Some(id) = known {
+        return Ok(created(cell, &*find(cell, tx.view(), &id)?));
+    }
+    check_destination(cell, tx.view(), &op.destination_arn)?;
+    let twin = tx
+        .list::<AccessLogSubscription>()
+        .find(|known| known.source == source);
+    if let Some(twin) = twin {
+        let message = format!(
+            "Resource {} already has an access log subscription of this destination type, {}",
+            source.id(),
+            twin.id
+        );
+        return Err(fault::conflict(KIND, twin.id.as_str(), message));
+    }
+    let now = Timestamp::now();
+    let subscription = tx.put(AccessLogSubscription {
+        id,
+        source,
+        destination_arn: op.destination_arn,
+        tags: op.tags,
+        created_at: now,
+        updated_at: now,
+    });
+    Ok(created(cell, &subscription))
+}
+
+impl Handle<CreateAccessLogSubscription> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: CreateAccessLogSubscription,
+    ) -> Result<CreateAccessLogSubscriptionOutput, ApiError> {
+        let cell = &self.cell;
+        cell.db.write(|tx| create(cell, tx, op)).await
+    }
+}
+
+impl Handle<GetAccessLogSubscription> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: GetAccessLogSubscription,
+    ) -> Result<AccessLogSubscriptionDetail, ApiError> {
+        let (cell, view) = (&self.cell, self.cell.db.view());
+        let subscription = find(cell, &view, &op.access_log_subscription_identifier)?;
+        Ok(detail(cell, &subscription))
+    }
+}
+
+impl Handle<ListAccessLogSubscriptions> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: ListAccessLogSubscriptions,
+    ) -> Result<ListAccessLogSubscriptionsOutput, ApiError> {
+        let (cell, view) = (&self.cell, self.cell.db.view());
+        // The list knows no ResourceNotFound: what is not there has no subscriptions.
+        let source = source(cell, &view, &op.resource_identifier).ok();
+        let wanted = view
+            .list::<AccessLogSubscription>()
+            .filter(|subscription| Some(&subscription.source) == source.as_ref());
+        let token = op.next_token.as_deref();
+        let page = page(wanted, |s| s.id.to_string(), op.max_results, token)?;
+        Ok(ListAccessLogSubscriptionsOutput {
+            items: page.items.iter().map(|s| detail(cell, s)).collect(),
+            next_token: page.next_token,
+        })
+    }
+}
+
+impl Handle<UpdateAccessLogSubscription> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: UpdateAccessLogSubscription,
+    ) -> Result<UpdateAccessLogSubscriptionOutput, ApiError> {
+        let cell = &self.cell;
+        let subscription = cell
+            .db
+            .write(|tx| {
+                let known = find(cell, tx.view(), &op.access_log_subscription_identifier)?;
+                check_destination(cell, tx.view(), &op.destination_arn)?;
+                Ok::<_, ApiError>(tx.put(AccessLogSubscription {
+                    destination_arn: op.destination_arn,
+                    updated_at: Timestamp::now(),
+                    ..AccessLogSubscription::clone(&known)
+                }))
+            })
+            .await?;
+        Ok(UpdateAccessLogSubscriptionOutput {
+            id: subscription.id.to_string(),
+            arn: arn(cell, &subscription.id),
+            resource_id: subscription.source.id(),
+            resource_arn: subscription.source.arn(cell),
+            destination_arn: subscription.destination_arn.clone(),
+        })
+    }
+}
+
+impl Handle<DeleteAccessLogSubscription> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: DeleteAccessLogSubscription,
+    ) -> Result<Empty, ApiError> {
+        let cell = &self.cell;
+        cell.db
+            .write(|tx| {
+                let known = find(cell, tx.view(), &op.access_log_subscription_identifier)?;
+                tx.delete::<AccessLogSubscription>(known.id.as_str());
+                Ok(Empty {})
+            })
+            .await
+    }
+}

@@ -1,0 +1,210 @@
+//! Lattice's part of the feed: a pure function of the state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lath_control::Cell;
+use lath_feed as feed;
+use lath_feed::{AccessLogDestination, Auth, Snapshot};
+use lath_model::id::{ServiceId, TargetGroupId};
+use lath_model::lattice::{self, Action};
+use lath_store::View;
+
+use crate::record::{
+    AccessLogSubscription, HealthCheck, Listener, LogSource, Rule, Service, ServiceAssociation,
+    ServiceNetwork, Target, TargetGroup, VpcAssociation, key,
+};
+use crate::shape::{AuthType, Status, VpcAssociationStatus};
+use crate::{access_log, action, listener, matcher, network, service, target_group, vpc};
+
+/// How long a connection may be idle: AWS's default, which nothing here can change.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Fills service networks, services and target groups, and the associations of the VPCs that EC2's
+/// contribution put there before. What is being deleted or could not be made is left out.
+pub fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
+    snapshot.service_networks = service_networks(cell, view);
+    snapshot.services = view
+        .list::<Service>()
+        .filter(|service| is_served(service.status))
+        .map(|record| {
+            (
+                record.id.clone(),
+                Arc::new(feed_service(cell, view, &record)),
+            )
+        })
+        .collect();
+    snapshot.target_groups = target_groups(cell, view);
+    associate(view, snapshot);
+}
+
+fn is_served(status: Status) -> bool {
+    matches!(status, Status::CreateInProgress | Status::Active)
+}
+
+fn auth(auth_type: AuthType) -> Auth {
+    match auth_type {
+        AuthType::None => Auth::None,
+        AuthType::AwsIam => Auth::AwsIam { policy: None },
+    }
+}
+
+fn access_logs(view: &View, source: &LogSource) -> Vec<AccessLogDestination> {
+    view.list::<AccessLogSubscription>()
+        .filter(|subscription| subscription.source == *source)
+        .map(|subscription| AccessLogDestination {
+            id: subscription.id.clone(),
+            destination_arn: access_log::log_group_arn(&subscription),
+        })
+        .collect()
+}
+
+fn service_networks(
+    cell: &Cell,
+    view: &View,
+) -> BTreeMap<lath_model::id::ServiceNetworkId, Arc<feed::ServiceNetwork>> {
+    let mut services: BTreeMap<_, BTreeSet<ServiceId>> = BTreeMap::new();
+    for association in view.list::<ServiceAssociation>() {
+        if is_served(association.status) {
+            let known = services.entry(association.network.clone()).or_default();
+            known.insert(association.service.clone());
+        }
+    }
+    view.list::<ServiceNetwork>()
+        .map(|record| {
+            let id = record.id.clone();
+            let source = LogSource::ServiceNetwork(id.clone());
+            let network = feed::ServiceNetwork {
+                id: id.clone(),
+                arn: network::arn(cell, &id),
+                name: record.name.clone(),
+                auth: auth(record.auth_type),
+                services: services.remove(&id).unwrap_or_default(),
+                access_logs: access_logs(view, &source),
+            };
+            (id, Arc::new(network))
+        })
+        .collect()
+}
+
+fn feed_service(cell: &Cell, view: &View, record: &Service) -> feed::Service {
+    let listeners = view
+        .range::<Listener>(&format!("{}/", record.id))
+        .filter_map(|listener| Some((listener.id.clone(), feed_listener(cell, view, &listener)?)))
+        .collect();
+    feed::Service {
+        id: record.id.clone(),
+        arn: service::arn(cell, &record.id),
+        name: record.name.clone(),
+        domain_name: service::domain_name(cell, record),
+        custom_domain_name: record.custom_domain_name.clone(),
+        address: record.address,
+        auth: auth(record.auth_type),
+        idle_timeout: IDLE_TIMEOUT,
+        listeners,
+        access_logs: access_logs(view, &LogSource::Service(record.id.clone())),
+    }
+}
+
+/// `None` cannot be: a listener and its default rule are written and deleted together.
+fn feed_listener(cell: &Cell, view: &View, record: &Listener) -> Option<feed::Listener> {
+    let default = view.get::<Rule>(&key(&record.id, &record.default_rule))?;
+    let prefix = format!("{}/", record.id);
+    let mut rules: Vec<lattice::Rule> = view
+        .range::<Rule>(&prefix)
+        .filter_map(|rule| feed_rule(&rule))
+        .collect();
+    rules.sort_by_key(|rule| rule.priority);
+    Some(feed::Listener {
+        id: record.id.clone(),
+        arn: listener::arn(cell, &record.service, &record.id),
+        protocol: record.protocol,
+        port: record.port,
+        rules,
+        default_rule: record.default_rule.clone(),
+        default_action: Action::clone(&default.action),
+    })
+}
+
+fn feed_rule(rule: &Rule) -> Option<lattice::Rule> {
+    Some(lattice::Rule {
+        id: rule.id.clone(),
+        priority: rule.priority?,
+        conditions: rule.conditions.clone(),
+        action: rule.action.clone(),
+    })
+}
+
+fn target_groups(cell: &Cell, view: &View) -> BTreeMap<TargetGroupId, Arc<feed::TargetGroup>> {
+    let users = action::all_users(view);
+    let mut targets: BTreeMap<TargetGroupId, BTreeMap<feed::TargetKey, feed::Target>> =
+        BTreeMap::new();
+    for target in view.list::<Target>() {
+        let (key, value) = feed_target(view, &target);
+        let known = targets.entry(target.group.clone()).or_default();
+        known.insert(key, value);
+    }
+    view.list::<TargetGroup>()
+        .filter(|group| is_served(group.status))
+        .map(|record| {
+            let id = record.id.clone();
+            let group = feed::TargetGroup {
+                id: id.clone(),
+                arn: target_group::arn(cell, &id),
+                name: record.name.clone(),
+                vpc: record.vpc.clone(),
+                protocol: record.protocol,
+                protocol_version: Some(record.protocol_version),
+                health_check: feed_check(&record.health_check),
+                in_use: users.contains_key(&id),
+                targets: targets.remove(&id).unwrap_or_default(),
+            };
+            (id, Arc::new(group))
+        })
+        .collect()
+}
+
+fn feed_target(view: &View, target: &Target) -> (feed::TargetKey, feed::Target) {
+    let key = feed::TargetKey {
+        id: target.id.clone(),
+        port: target.port,
+    };
+    let target = feed::Target {
+        address: vpc::address_of(view, &target.id),
+        draining_since: target.draining_since,
+    };
+    (key, target)
+}
+
+fn feed_check(check: &HealthCheck) -> Option<feed::HealthCheck> {
+    check.enabled.then(|| feed::HealthCheck {
+        protocol: check.protocol,
+        protocol_version: check.protocol_version.into(),
+        port: check.port,
+        path: check.path.clone(),
+        matcher: matcher::parse(&check.matcher).unwrap_or_else(|| vec![(200, 200)]),
+        interval: Duration::from_secs(check.interval.into()),
+        timeout: Duration::from_secs(check.timeout.into()),
+        healthy_threshold: check.healthy_threshold.into(),
+        unhealthy_threshold: check.unhealthy_threshold.into(),
+    })
+}
+
+fn associate(view: &View, snapshot: &mut Snapshot) {
+    use VpcAssociationStatus::{CreateFailed, DeleteFailed, DeleteInProgress};
+    for association in view.list::<VpcAssociation>() {
+        let served = !matches!(
+            association.status,
+            CreateFailed | DeleteInProgress | DeleteFailed
+        );
+        let Some(vpc) = snapshot.vpcs.get_mut(&association.vpc).filter(|_| served) else {
+            continue;
+        };
+        Arc::make_mut(vpc).lattice = Some(feed::LatticeAssociation {
+            id: association.id.clone(),
+            service_network: association.network.clone(),
+            security_groups: association.security_groups.iter().cloned().collect(),
+        });
+    }
+}

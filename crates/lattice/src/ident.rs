@@ -1,0 +1,228 @@
+//! What Lattice's resources are called: prefixes, ARNs, and the identifiers that callers may give.
+
+use lath_control::Cell;
+use lath_model::arn::Arn;
+use lath_wire::ApiError;
+
+use crate::fault;
+
+/// The kinds of resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    ServiceNetwork,
+    Service,
+    Listener,
+    Rule,
+    TargetGroup,
+    VpcAssociation,
+    ServiceAssociation,
+    AccessLogSubscription,
+}
+
+impl Kind {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::ServiceNetwork,
+        Self::Service,
+        Self::Listener,
+        Self::Rule,
+        Self::TargetGroup,
+        Self::VpcAssociation,
+        Self::ServiceAssociation,
+        Self::AccessLogSubscription,
+    ];
+
+    /// The steps of the ARN's resource part: path segment and id prefix.
+    const fn steps(self) -> &'static [(&'static str, &'static str)] {
+        const RULE: &[(&str, &str)] = &[
+            ("service", "svc"),
+            ("listener", "listener"),
+            ("rule", "rule"),
+        ];
+        match self {
+            Self::ServiceNetwork => &[("servicenetwork", "sn")],
+            Self::Service => RULE.split_at(1).0,
+            Self::Listener => RULE.split_at(2).0,
+            Self::Rule => RULE,
+            Self::TargetGroup => &[("targetgroup", "tg")],
+            Self::VpcAssociation => &[("servicenetworkvpcassociation", "snva")],
+            Self::ServiceAssociation => &[("servicenetworkserviceassociation", "snsa")],
+            Self::AccessLogSubscription => &[("accesslogsubscription", "als")],
+        }
+    }
+
+    /// The id's prefix, such as `svc`.
+    pub(crate) fn prefix(self) -> &'static str {
+        self.steps().last().expect("every kind has a step").1
+    }
+
+    /// The `resourceType` of errors.
+    pub(crate) const fn type_name(self) -> &'static str {
+        match self {
+            Self::ServiceNetwork => "SERVICE_NETWORK",
+            Self::Service => "SERVICE",
+            Self::Listener => "LISTENER",
+            Self::Rule => "RULE",
+            Self::TargetGroup => "TARGET_GROUP",
+            Self::VpcAssociation => "SERVICE_NETWORK_VPC_ASSOCIATION",
+            Self::ServiceAssociation => "SERVICE_NETWORK_SERVICE_ASSOCIATION",
+            Self::AccessLogSubscription => "ACCESS_LOG_SUBSCRIPTION",
+        }
+    }
+
+    /// How messages call it.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::ServiceNetwork => "ServiceNetwork",
+            Self::Service => "Service",
+            Self::Listener => "Listener",
+            Self::Rule => "Rule",
+            Self::TargetGroup => "TargetGroup",
+            Self::VpcAssociation => "ServiceNetworkVpcAssociation",
+            Self::ServiceAssociation => "ServiceNetworkServiceAssociation",
+            Self::AccessLogSubscription => "AccessLogSubscription",
+        }
+    }
+
+    /// The pattern of identifiers as the API's model prints it.
+    pub(crate) fn pattern(self) -> String {
+        let path: Vec<String> = self
+            .steps()
+            .iter()
+            .map(|(segment, prefix)| format!("{segment}/{prefix}-[0-9a-z]{{17}}"))
+            .collect();
+        format!(
+            "(({}-[0-9a-z]{{17}})|(arn:[a-z0-9\\-]+:vpc-lattice:[a-zA-Z0-9\\-]+:\\d{{12}}:{}))",
+            self.prefix(),
+            path.join("/")
+        )
+    }
+}
+
+/// An identifier as given: an id, or an ARN with the ids of its parents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identifier {
+    /// Region and account, of an ARN.
+    place: Option<(String, String)>,
+    /// The ids in the ARN's order; a bare id stands alone.
+    ids: Vec<String>,
+}
+
+impl Identifier {
+    /// Reads an id or ARN of this kind.
+    pub(crate) fn parse(kind: Kind, text: &str) -> Option<Self> {
+        if !text.starts_with("arn:") {
+            return well_formed(kind.prefix(), text).then(|| Self {
+                place: None,
+                ids: vec![text.to_owned()],
+            });
+        }
+        let arn: Arn = text.parse().ok()?;
+        let ids = ids_of(kind, &arn.resource)?;
+        (arn.service == "vpc-lattice" && !arn.region.is_empty()).then_some(Self {
+            place: Some((arn.region, arn.account)),
+            ids,
+        })
+    }
+
+    /// Reads an ARN of whatever kind it is.
+    pub(crate) fn parse_arn(text: &str) -> Option<(Kind, Self)> {
+        if !text.starts_with("arn:") {
+            return None;
+        }
+        Kind::ALL
+            .into_iter()
+            .find_map(|kind| Self::parse(kind, text).map(|ident| (kind, ident)))
+    }
+
+    /// Whether it names something of this cell; bare ids always do.
+    pub(crate) fn is_of(&self, cell: &Cell) -> bool {
+        self.place
+            .as_ref()
+            .is_none_or(|(region, account)| *region == cell.region && *account == cell.account)
+    }
+
+    /// The resource's own id.
+    pub(crate) fn id(&self) -> &str {
+        self.ids.last().expect("an identifier has an id")
+    }
+
+    /// The ids of the parents, outermost first; empty for a bare id.
+    pub(crate) fn parents(&self) -> &[String] {
+        &self.ids[..self.ids.len() - 1]
+    }
+}
+
+fn ids_of(kind: Kind, resource: &str) -> Option<Vec<String>> {
+    let mut parts = resource.split('/');
+    let ids = kind
+        .steps()
+        .iter()
+        .map(|(segment, prefix)| {
+            let id = (parts.next()? == *segment).then(|| parts.next())??;
+            well_formed(prefix, id).then(|| id.to_owned())
+        })
+        .collect::<Option<Vec<String>>>()?;
+    parts.next().is_none().then_some(ids)
+}
+
+/// `<prefix>-` and 17 characters of `[0-9a-z]`.
+fn well_formed(prefix: &str, text: &str) -> bool {
+    text.strip_prefix(prefix)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .is_some_and(|tail| {
+            tail.len() == 17
+                && tail
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        })
+}
+
+/// The identifier of a resource that this cell may hold, and whose parents are the wanted ones.
+///
+/// # Errors
+/// `ResourceNotFoundException` for what cannot be here: other accounts, regions and parents.
+pub(crate) fn resolve(
+    cell: &Cell,
+    kind: Kind,
+    text: &str,
+    parents: &[&str],
+) -> Result<String, ApiError> {
+    let missing = || fault::not_found(kind, text);
+    let ident = Identifier::parse(kind, text).ok_or_else(missing)?;
+    let parents_agree = ident.parents().is_empty() || ident.parents() == parents;
+    if !ident.is_of(cell) || !parents_agree {
+        return Err(missing());
+    }
+    Ok(ident.id().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_ids_or_arns_of_their_kind() {
+        let svc = "svc-0123456789abcdef0";
+        let listener = "listener-0123456789abcdef1";
+        let arn = "arn:aws:vpc-lattice:us-east-1:123456789012:";
+        for (kind, text, want) in [
+            (Kind::Service, svc.to_owned(), Some(svc)),
+            (Kind::Service, format!("{arn}service/{svc}"), Some(svc)),
+            (
+                Kind::Listener,
+                format!("{arn}service/{svc}/listener/{listener}"),
+                Some(listener),
+            ),
+            (Kind::Service, format!("{arn}service/{svc}/x"), None),
+            (Kind::Listener, format!("{arn}service/{svc}"), None),
+            (Kind::Service, "svc-0123".to_owned(), None),
+            (Kind::Service, "tg-0123456789abcdef0".to_owned(), None),
+            (Kind::Service, String::new(), None),
+            (Kind::Service, "arn:".to_owned(), None),
+        ] {
+            let got = Identifier::parse(kind, &text);
+            assert_eq!(got.as_ref().map(Identifier::id), want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Listeners.
+
+use std::sync::Arc;
+
+use lath_control::Cell;
+use lath_model::Timestamp;
+use lath_model::id::{ListenerId, RuleId, ServiceId};
+use lath_model::lattice::{Action, ListenerProtocol, Match};
+use lath_store::{Tx, View};
+use lath_wire::{ApiError, Caller, Handle};
+
+use crate::ident::{Kind, resolve};
+use crate::record::{Listener, Rule, Service, key};
+use crate::shape::*;
+use crate::{Lattice, action, fault, page, quota, service, token};
+
+/// A listener of a service, both by identifier.
+///
+/// # Errors
+/// `ResourceNotFoundException`.
+pub(crate) fn find(
+    cell: &Cell,
+    view: &View,
+    service: &str,
+    listener: &str,
+) -> Result<(Arc<Service>, Arc<Listener>), ApiError> {
+    let service = service::find(cell, view, service)?;
+    let id = resolve(cell, Kind::Listener, listener, &[service.id.as_str()])?;
+    let listener = view
+        .get(&key(&service.id, &id))
+        .ok_or_else(|| fault::not_found(Kind::Listener, &id))?;
+    Ok((service, listener))
+}
+
+/// A listener's ARN.
+pub(crate) fn arn(cell: &Cell, service: &ServiceId, id: &ListenerId) -> String {
+    format!("{}/listener/{id}", service::arn(cell, service))
+}
+
+/// Deletes a service's listeners with their rules.
+pub(crate) fn delete_all(tx: &mut Tx, service: &ServiceId) {
+    let prefix = format!("{service}/");
+    let listeners: Vec<_> = tx.view().range::<Listener>(&prefix).collect();
+    for listener in listeners {
+        delete(tx, &listener);
+    }
+}
+
+fn delete(tx: &mut Tx, listener: &Listener) {
+    let prefix = format!("{}/", listener.id);
+    let rules: Vec<_> = tx.view().range::<Rule>(&prefix).collect();
+    for rule in rules {
+        tx.delete::<Rule>(&key(&rule.listener, &rule.id));
+    }
+    tx.delete::<Listener>(&key(&listener.service, &listener.id));
+}
+
+/// The rule that applies when no other does.
+fn default_rule(view: &View, listener: &Listener) -> Option<Arc<Rule>> {
+    view.get(&key(&listener.id, &listener.default_rule))
+}
+
+fn default_action(view: &View, listener: &Listener) -> Option<RuleAction> {
+    default_rule(view, listener).map(|rule| action::show(&rule.action))
+}
+
+fn output(cell: &Cell, view: &View, listener: &Listener) -> ListenerOutput {
+    ListenerOutput {
+        arn: Some(arn(cell, &listener.service, &listener.id)),
+        id: Some(listener.id.to_string()),
+        name: Some(listener.name.clone()),
+        protocol: Some(listener.protocol),
+        port: Some(i64::from(listener.port)),
+        service_arn: Some(service::arn(cell, &listener.service)),
+        service_id: Some(listener.service.to_string()),
+        default_action: default_action(view, listener),
+    }
+}
+
+fn summary(cell: &Cell, listener: &Listener) -> ListenerSummary {
+    ListenerSummary {
+        arn: Some(arn(cell, &listener.service, &listener.id)),
+        id: Some(listener.id.to_string()),
+        name: Some(listener.name.clone()),
+        protocol: Some(listener.protocol),
+        port: Some(i64::from(listener.port)),
+        created_at: Some(listener.created_at),
+        last_updated_at: Some(listener.updated_at),
+    }
+}
+
+fn default_port(protocol: ListenerProtocol) -> u16 {
+    match protocol {
+        ListenerProtocol::Http => 80,
+        ListenerProtocol::Https | ListenerProtocol::TlsPassthrough => 443,
+    }
+}
+
+fn create(
+    cell: &Cell,
+    caller: &Caller,
+    tx: &mut Tx,
+    mut op: CreateListener,
+) -> Result<ListenerOutput, ApiError> {
+    const KIND: Kind = Kind::Listener;
+    let client_token = op.client_token.take();
+    let service = service::find(cell, tx.view(), &op.service_identifier)?;
+    let id = ListenerId::random();
+    let token = client_token.as_deref();
+    if let Some(id) = token::claim(tx, "CreateListener", token, &op, KIND, id.as_str())? {
+        let (_, listener) = find(cell, tx.view(), service.id.as_str(), &id)?;
+        return Ok(output(cell, tx.view(), &listener));
+    }
+    service::find_active(cell, tx.view(), service.id.as_str())?;
+    let port = op
+        .port
+        .and_then(|port| u16::try_from(port).ok())
+        .unwrap_or_else(|| default_port(op.protocol));
+    refuse_twin(caller, tx.view(), &service.id, &op.name, port)?;
+    let action = action::resolve(
+        cell,
+        tx.view(),
+        &service.id,
+        &op.default_action,
+        "defaultAction",
+    )?;
+    let listener = put(tx, &service.id, id, op, port, action);
+    let count = tx
+        .view()
+        .range::<Listener>(&format!("{}/", service.id))
+        .count();
+    quota::LISTENERS_PER_SERVICE.check(cell, count)?;
+    action::check_quota(cell, tx.view(), &service.id)?;
+    Ok(output(cell, tx.view(), &listener))
+}
+
+/// Names and ports are unique in a service.
+fn refuse_twin(
+    caller: &Caller,
+    view: &View,
+    service: &ServiceId,
+    name: &str,
+    port: u16,
+) -> Result<(), ApiError> {
+    for known in view.range::<Listener>(&format!("{service}/")) {
+        let id = known.id.as_str();
+        if known.name == name {
+            return Err(fault::name_taken(Kind::Listener, id, name, &caller.account));
+        }
+        if known.port == port {
+            return Err(fault::conflict(
+                Kind::Listener,
+                id,
+                format!("Service {service} already has a listener on port {port}, {id}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn put(
+    tx: &mut Tx,
+    service: &ServiceId,
+    id: ListenerId,
+    op: CreateListener,
+    port: u16,
+    action: Action,
+) -> Arc<Listener> {
+    let now = Timestamp::now();
+    let rule = tx.put(Rule {
+        id: RuleId::random(),
+        service: service.clone(),
+        listener: id.clone(),
+        name: "default".to_owned(),
+        priority: None,
+        conditions: Match::default(),
+        action,
+        tags: Default::default(),
+        created_at: now,
+        updated_at: now,
+    });
+    tx.put(Listener {
+        id,
+        service: service.clone(),
+        name: op.name,
+        protocol: op.protocol,
+        port,
+        default_rule: rule.id.clone(),
+        tags: op.tags,
+        created_at: now,
+        updated_at: now,
+    })
+}
+
+impl Handle<CreateListener> for Lattice {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        op: CreateListener,
+    ) -> Result<ListenerOutput, ApiError> {
+        let cell = &self.cell;
+        cell.db.write(|tx| create(cell, caller, tx, op)).await
+    }
+}
+
+impl Handle<GetListener> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: GetListener,
+    ) -> Result<GetListenerOutput, ApiError> {
+        let (cell, view) = (&self.cell, self.cell.db.view());
+        let (_, listener) = find(cell, &view, &op.service_identifier, &op.listener_identifier)?;
+        Ok(GetListenerOutput {
+            arn: Some(arn(cell, &listener.service, &listener.id)),
+            id: Some(listener.id.to_string()),
+            name: Some(listener.name.clone()),
+            protocol: Some(listener.protocol),
+            port: Some(i64::from(listener.port)),
+            service_arn: Some(service::arn(cell, &listener.service)),
+            service_id: Some(listener.service.to_string()),
+            default_action: default_action(&view, &listener),
+            created_at: Some(listener.created_at),
+            last_updated_at: Some(listener.updated_at),
+        })
+    }
+}
+
+impl Handle<ListListeners> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: ListListeners,
+    ) -> Result<ListListenersOutput, ApiError> {
+        let view = self.cell.db.view();
+        let service = service::find(&self.cell, &view, &op.service_identifier)?;
+        let page = page(
+            view.range::<Listener>(&format!("{}/", service.id)),
+            |listener| listener.id.to_string(),
+            op.max_results,
+            op.next_token.as_deref(),
+        )?;
+        let items = page.items.iter();
+        Ok(ListListenersOutput {
+            items: items
+                .map(|listener| summary(&self.cell, listener))
+                .collect(),
+            next_token: page.next_token,
+        })
+    }
+}
+
+fn update(cell: &Cell, tx: &mut Tx, op: &UpdateListener) -> Result<ListenerOutput, ApiError> {
+    let view = tx.view();
+    let (service, listener) = find(cell, view, &op.service_identifier, &op.listener_identifier)?;
+    let action = action::resolve(cell, view, &service.id, &op.default_action, "defaultAction")?;
+    let now = Timestamp::now();
+    tx.update::<Rule>(&key(&listener.id, &listener.default_rule), |rule| {
+        rule.action = action;
+        rule.updated_at = now;
+    });
+    let listener = tx.put(Listener {
+        updated_at: now,
+        ..Listener::clone(&listener)
+    });
+    action::check_quota(cell, tx.view(), &service.id)?;
+    Ok(output(cell, tx.view(), &listener))
+}
+
+impl Handle<UpdateListener> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: UpdateListener,
+    ) -> Result<ListenerOutput, ApiError> {
+        let cell = &self.cell;
+        cell.db.write(|tx| update(cell, tx, &op)).await
+    }
+}
+
+impl Handle<DeleteListener> for Lattice {
+    async fn handle(&self, _caller: &Caller, op: DeleteListener) -> Result<Empty, ApiError> {
+        let cell = &self.cell;
+        cell.db
+            .write(|tx| {
+                let (service, listener) = (&op.service_identifier, &op.listener_identifier);
+                let (_, listener) = find(cell, tx.view(), service, listener)?;
+                delete(tx, &listener);
+                Ok(Empty {})
+            })
+            .await
+    }
+}

@@ -1,0 +1,238 @@
+//! Service networks.
+
+use std::sync::Arc;
+
+use lath_control::Cell;
+use lath_model::Timestamp;
+use lath_model::id::{ServiceNetworkId, VpcId};
+use lath_store::{Tx, View};
+use lath_wire::{ApiError, Caller, Handle};
+
+use crate::ident::{Kind, resolve};
+use crate::record::{AccessLogSubscription, LogSource, ServiceNetwork, VpcAssociation};
+use crate::shape::*;
+use crate::{Lattice, fault, page, quota, service_association, token};
+
+/// The network that an identifier names.
+///
+/// # Errors
+/// `ResourceNotFoundException`.
+pub(crate) fn find(cell: &Cell, view: &View, text: &str) -> Result<Arc<ServiceNetwork>, ApiError> {
+    let id = resolve(cell, Kind::ServiceNetwork, text, &[])?;
+    view.get(&id)
+        .ok_or_else(|| fault::not_found(Kind::ServiceNetwork, &id))
+}
+
+/// A network's ARN.
+pub(crate) fn arn(cell: &Cell, id: &ServiceNetworkId) -> String {
+    cell.arn("vpc-lattice", format!("servicenetwork/{id}"))
+}
+
+/// How many VPCs are associated, the ones on their way in or out included.
+fn vpcs(view: &View, id: &ServiceNetworkId) -> i64 {
+    let count = view
+        .list::<VpcAssociation>()
+        .filter(|association| association.network == *id)
+        .count();
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn services(view: &View, id: &ServiceNetworkId) -> i64 {
+    let count = service_association::of_network(view, id).count();
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn sharing(network: &ServiceNetwork) -> Option<SharingConfig> {
+    network.shareable.map(|enabled| SharingConfig {
+        enabled: Some(enabled),
+    })
+}
+
+fn created(cell: &Cell, network: &ServiceNetwork) -> CreateServiceNetworkOutput {
+    CreateServiceNetworkOutput {
+        id: Some(network.id.to_string()),
+        name: Some(network.name.clone()),
+        arn: Some(arn(cell, &network.id)),
+        sharing_config: sharing(network),
+        auth_type: Some(network.auth_type),
+    }
+}
+
+fn summary(cell: &Cell, view: &View, network: &ServiceNetwork) -> ServiceNetworkSummary {
+    ServiceNetworkSummary {
+        id: Some(network.id.to_string()),
+        name: Some(network.name.clone()),
+        arn: Some(arn(cell, &network.id)),
+        created_at: Some(network.created_at),
+        last_updated_at: Some(network.updated_at),
+        number_of_associated_vpcs: Some(vpcs(view, &network.id)),
+        number_of_associated_services: Some(services(view, &network.id)),
+        number_of_associated_resource_configurations: Some(0),
+    }
+}
+
+fn create(
+    cell: &Cell,
+    caller: &Caller,
+    tx: &mut Tx,
+    mut op: CreateServiceNetwork,
+) -> Result<CreateServiceNetworkOutput, ApiError> {
+    const KIND: Kind = Kind::ServiceNetwork;
+    let client_token = op.client_token.take();
+    let id = ServiceNetworkId::random();
+    let token = client_token.as_deref();
+    if let Some(id) = token::claim(tx, "CreateServiceNetwork", token, &op, KIND, id.as_str())? {
+        return Ok(created(cell, &*find(cell, tx.view(), &id)?));
+    }
+    let twin = tx
+        .list::<ServiceNetwork>()
+        .find(|known| known.name == op.name);
+    if let Some(twin) = twin {
+        let id = twin.id.as_str();
+        return Err(fault::name_taken(KIND, id, &op.name, &caller.account));
+    }
+    let now = Timestamp::now();
+    let network = tx.put(ServiceNetwork {
+        id,
+        name: op.name,
+        auth_type: op.auth_type.unwrap_or_default(),
+        shareable: op.sharing_config.and_then(|config| config.enabled),
+        tags: op.tags,
+        created_at: now,
+        updated_at: now,
+    });
+    quota::SERVICE_NETWORKS.check(cell, tx.list::<ServiceNetwork>().count())?;
+    Ok(created(cell, &network))
+}
+
+impl Handle<CreateServiceNetwork> for Lattice {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        op: CreateServiceNetwork,
+    ) -> Result<CreateServiceNetworkOutput, ApiError> {
+        let cell = &self.cell;
+        cell.db.write(|tx| create(cell, caller, tx, op)).await
+    }
+}
+
+impl Handle<GetServiceNetwork> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: GetServiceNetwork,
+    ) -> Result<GetServiceNetworkOutput, ApiError> {
+        let view = self.cell.db.view();
+        let network = find(&self.cell, &view, &op.service_network_identifier)?;
+        Ok(GetServiceNetworkOutput {
+            id: Some(network.id.to_string()),
+            name: Some(network.name.clone()),
+            created_at: Some(network.created_at),
+            last_updated_at: Some(network.updated_at),
+            arn: Some(arn(&self.cell, &network.id)),
+            auth_type: Some(network.auth_type),
+            sharing_config: sharing(&network),
+            number_of_associated_vpcs: Some(vpcs(&view, &network.id)),
+            number_of_associated_services: Some(services(&view, &network.id)),
+        })
+    }
+}
+
+impl Handle<ListServiceNetworks> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: ListServiceNetworks,
+    ) -> Result<ListServiceNetworksOutput, ApiError> {
+        let view = self.cell.db.view();
+        let page = page(
+            view.list::<ServiceNetwork>(),
+            |network| network.id.to_string(),
+            op.max_results,
+            op.next_token.as_deref(),
+        )?;
+        Ok(ListServiceNetworksOutput {
+            items: page
+                .items
+                .iter()
+                .map(|network| summary(&self.cell, &view, network))
+                .collect(),
+            next_token: page.next_token,
+        })
+    }
+}
+
+impl Handle<UpdateServiceNetwork> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: UpdateServiceNetwork,
+    ) -> Result<UpdateServiceNetworkOutput, ApiError> {
+        let cell = &self.cell;
+        let network = cell
+            .db
+            .write(|tx| {
+                let network = find(cell, tx.view(), &op.service_network_identifier)?;
+                Ok::<_, ApiError>(tx.put(ServiceNetwork {
+                    auth_type: op.auth_type,
+                    updated_at: Timestamp::now(),
+                    ..ServiceNetwork::clone(&network)
+                }))
+            })
+            .await?;
+        Ok(UpdateServiceNetworkOutput {
+            id: Some(network.id.to_string()),
+            name: Some(network.name.clone()),
+            arn: Some(arn(cell, &network.id)),
+            auth_type: Some(network.auth_type),
+        })
+    }
+}
+
+impl Handle<DeleteServiceNetwork> for Lattice {
+    async fn handle(&self, _caller: &Caller, op: DeleteServiceNetwork) -> Result<Empty, ApiError> {
+        let cell = &self.cell;
+        cell.db
+            .write(|tx| {
+                let network = find(cell, tx.view(), &op.service_network_identifier)?;
+                refuse_while_associated(tx.view(), &network.id)?;
+                unsubscribe(tx, &LogSource::ServiceNetwork(network.id.clone()));
+                tx.delete::<ServiceNetwork>(network.id.as_str());
+                Ok(Empty {})
+            })
+            .await
+    }
+}
+
+fn refuse_while_associated(view: &View, id: &ServiceNetworkId) -> Result<(), ApiError> {
+    let what = if vpcs(view, id) > 0 {
+        "VPC(s)"
+    } else if services(view, id) > 0 {
+        "service(s)"
+    } else {
+        return Ok(());
+    };
+    Err(fault::conflict(
+        Kind::ServiceNetwork,
+        id.as_str(),
+        format!("ServiceNetwork {id} has {what} associated"),
+    ))
+}
+
+/// Deletes the access log subscriptions of what is being deleted.
+pub(crate) fn unsubscribe(tx: &mut Tx, source: &LogSource) {
+    let gone: Vec<_> = tx
+        .list::<AccessLogSubscription>()
+        .filter(|subscription| subscription.source == *source)
+        .map(|subscription| subscription.id.clone())
+        .collect();
+    for id in gone {
+        tx.delete::<AccessLogSubscription>(id.as_str());
+    }
+}
+
+/// The association of a VPC, in whatever state.
+pub(crate) fn association_of(view: &View, vpc: &VpcId) -> Option<Arc<VpcAssociation>> {
+    view.list::<VpcAssociation>()
+        .find(|association| association.vpc == *vpc)
+}

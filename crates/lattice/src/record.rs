@@ -1,0 +1,246 @@
+//! The typed state: what Lattice keeps of each resource.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use lath_model::Timestamp;
+use lath_model::id::{
+    AccessLogSubscriptionId, ListenerId, RuleId, SecurityGroupId, ServiceId, ServiceNetworkId,
+    ServiceNetworkServiceAssociationId, ServiceNetworkVpcAssociationId, TargetGroupId, VpcId,
+};
+use lath_model::lattice::{Action, ListenerProtocol, Match, ProtocolVersion, TargetProtocol};
+use lath_store::Record;
+use serde::{Deserialize, Serialize};
+
+use crate::shape::{
+    AuthType, DnsOptions, HealthCheckProtocolVersion, Status, TargetGroupType, VpcAssociationStatus,
+};
+
+/// Tags by key.
+pub(crate) type Tags = BTreeMap<String, String>;
+
+/// Why something could not be made or changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    /// A word for programs.
+    pub(crate) code: String,
+    /// A sentence for users.
+    pub(crate) message: String,
+}
+
+/// A service network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceNetwork {
+    pub(crate) id: ServiceNetworkId,
+    pub(crate) name: String,
+    pub(crate) auth_type: AuthType,
+    /// Whether it may be shared with other accounts; decided once.
+    pub(crate) shareable: Option<bool>,
+    pub(crate) tags: Tags,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Service {
+    pub(crate) id: ServiceId,
+    pub(crate) name: String,
+    pub(crate) custom_domain_name: Option<String>,
+    pub(crate) auth_type: AuthType,
+    /// The link-local address that its name answers in every VPC.
+    pub(crate) address: Ipv4Addr,
+    pub(crate) status: Status,
+    pub(crate) failure: Option<Failure>,
+    /// The state's revision before the one in which `status` began.
+    pub(crate) status_after: u64,
+    pub(crate) tags: Tags,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// A listener. What it does when no rule matches is its default [`Rule`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Listener {
+    pub(crate) id: ListenerId,
+    pub(crate) service: ServiceId,
+    pub(crate) name: String,
+    pub(crate) protocol: ListenerProtocol,
+    pub(crate) port: u16,
+    pub(crate) default_rule: RuleId,
+    pub(crate) tags: Tags,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// A rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rule {
+    pub(crate) id: RuleId,
+    pub(crate) service: ServiceId,
+    pub(crate) listener: ListenerId,
+    pub(crate) name: String,
+    /// `None`: the listener's default rule.
+    pub(crate) priority: Option<u32>,
+    pub(crate) conditions: Match,
+    pub(crate) action: Action,
+    pub(crate) tags: Tags,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// A target group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TargetGroup {
+    pub(crate) id: TargetGroupId,
+    pub(crate) name: String,
+    /// IP or INSTANCE.
+    pub(crate) kind: TargetGroupType,
+    pub(crate) vpc: VpcId,
+    pub(crate) port: u16,
+    pub(crate) protocol: TargetProtocol,
+    pub(crate) protocol_version: ProtocolVersion,
+    pub(crate) health_check: HealthCheck,
+    pub(crate) status: Status,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) tags: Tags,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// How a group's targets are probed, with the defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HealthCheck {
+    pub(crate) enabled: bool,
+    pub(crate) protocol: TargetProtocol,
+    pub(crate) protocol_version: HealthCheckProtocolVersion,
+    /// `None`: the port on which the target receives traffic.
+    pub(crate) port: Option<u16>,
+    pub(crate) path: String,
+    /// Seconds.
+    pub(crate) interval: u16,
+    /// Seconds.
+    pub(crate) timeout: u16,
+    pub(crate) healthy_threshold: u8,
+    pub(crate) unhealthy_threshold: u8,
+    /// As given; `crate::matcher` reads it.
+    pub(crate) matcher: String,
+}
+
+/// A registered target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) group: TargetGroupId,
+    /// An address or an instance id.
+    pub(crate) id: String,
+    pub(crate) port: u16,
+    pub(crate) registered_at: Timestamp,
+    /// Set when it was deregistered.
+    pub(crate) draining_since: Option<Timestamp>,
+}
+
+/// A service network's association with a VPC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VpcAssociation {
+    pub(crate) id: ServiceNetworkVpcAssociationId,
+    pub(crate) network: ServiceNetworkId,
+    pub(crate) vpc: VpcId,
+    pub(crate) security_groups: Vec<SecurityGroupId>,
+    pub(crate) private_dns_enabled: Option<bool>,
+    pub(crate) dns_options: Option<DnsOptions>,
+    pub(crate) status: VpcAssociationStatus,
+    pub(crate) failure: Option<Failure>,
+    /// The state's revision before the one in which `status` began.
+    pub(crate) status_after: u64,
+    pub(crate) created_by: String,
+    pub(crate) tags: Tags,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// A service network's association with a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceAssociation {
+    pub(crate) id: ServiceNetworkServiceAssociationId,
+    pub(crate) network: ServiceNetworkId,
+    pub(crate) service: ServiceId,
+    pub(crate) status: Status,
+    pub(crate) failure: Option<Failure>,
+    /// The state's revision before the one in which `status` began.
+    pub(crate) status_after: u64,
+    pub(crate) created_by: String,
+    pub(crate) tags: Tags,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// A subscription to access logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AccessLogSubscription {
+    pub(crate) id: AccessLogSubscriptionId,
+    pub(crate) source: LogSource,
+    /// As given, with or without a trailing `:*`.
+    pub(crate) destination_arn: String,
+    pub(crate) tags: Tags,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// Whose requests are logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum LogSource {
+    /// All that pass through a network.
+    ServiceNetwork(ServiceNetworkId),
+    /// All that a service gets.
+    Service(ServiceId),
+}
+
+macro_rules! records {
+    ($($record:ident $kind:literal |$this:ident| $id:expr;)*) => {
+        $(impl Record for $record {
+            const KIND: &'static str = $kind;
+            fn id(&self) -> String {
+                let $this = self;
+                $id
+            }
+        })*
+
+        /// The record kinds that this crate keeps.
+        pub fn kinds(kinds: lath_store::Kinds) -> lath_store::Kinds {
+            kinds$(.with::<$record>())*
+        }
+    };
+}
+
+records! {
+    ServiceNetwork "lattice.service-network" |this| this.id.to_string();
+    Service "lattice.service" |this| this.id.to_string();
+    Listener "lattice.listener" |this| key(&this.service, &this.id);
+    Rule "lattice.rule" |this| key(&this.listener, &this.id);
+    TargetGroup "lattice.target-group" |this| this.id.to_string();
+    Target "lattice.target" |this| target_key(&this.group, &this.id, this.port);
+    VpcAssociation "lattice.vpc-association" |this| this.id.to_string();
+    ServiceAssociation "lattice.service-association" |this| this.id.to_string();
+    AccessLogSubscription "lattice.access-log-subscription" |this| this.id.to_string();
+}
+
+/// The key of a listener in its service or of a rule in its listener: parents list their children by
+/// prefix.
+pub(crate) fn key(parent: impl std::fmt::Display, child: impl std::fmt::Display) -> String {
+    format!("{parent}/{child}")
+}
+
+/// The key of a target in its group.
+pub(crate) fn target_key(group: &TargetGroupId, id: &str, port: u16) -> String {
+    format!("{group}/{id}/{port}")
+}
+
+/// How the wire names a health check's version.
+impl From<HealthCheckProtocolVersion> for ProtocolVersion {
+    fn from(version: HealthCheckProtocolVersion) -> Self {
+        match version {
+            HealthCheckProtocolVersion::Http1 => Self::Http1,
+            HealthCheckProtocolVersion::Http2 => Self::Http2,
+        }
+    }
+}

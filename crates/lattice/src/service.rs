@@ -1,0 +1,270 @@
+//! Services.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use lath_control::Cell;
+use lath_model::Timestamp;
+use lath_model::id::ServiceId;
+use lath_store::{Tx, View};
+use lath_wire::{ApiError, Caller, Handle};
+
+use crate::ident::{Kind, resolve};
+use crate::record::{LogSource, Service};
+use crate::shape::*;
+use crate::{Lattice, fault, listener, network, page, quota, service_association, token};
+
+/// The label that stands before every region's `vpc-lattice-svcs` domain.
+const DOMAIN_LABEL: &str = "7d67968";
+
+/// The hosted zone of the generated names: a constant, since nobody can change the zone.
+const HOSTED_ZONE: &str = "Z0LATHVPCLATTICESVCS";
+
+/// The service that an identifier names, in whatever state.
+///
+/// # Errors
+/// `ResourceNotFoundException`.
+pub(crate) fn find(cell: &Cell, view: &View, text: &str) -> Result<Arc<Service>, ApiError> {
+    let id = resolve(cell, Kind::Service, text, &[])?;
+    view.get(&id)
+        .ok_or_else(|| fault::not_found(Kind::Service, &id))
+}
+
+/// The service that an identifier names, which must be `ACTIVE`.
+///
+/// # Errors
+/// `ResourceNotFoundException` or `ConflictException`.
+pub(crate) fn find_active(cell: &Cell, view: &View, text: &str) -> Result<Arc<Service>, ApiError> {
+    let service = find(cell, view, text)?;
+    if service.status != Status::Active {
+        let status = service.status.as_str();
+        return Err(fault::wrong_status(
+            Kind::Service,
+            service.id.as_str(),
+            status,
+        ));
+    }
+    Ok(service)
+}
+
+/// A service's ARN.
+pub(crate) fn arn(cell: &Cell, id: &ServiceId) -> String {
+    cell.arn("vpc-lattice", format!("service/{id}"))
+}
+
+/// The name generated for a service.
+pub(crate) fn domain_name(cell: &Cell, service: &Service) -> String {
+    let suffix = service.id.as_str().trim_start_matches("svc-");
+    format!(
+        "{}-{suffix}.{DOMAIN_LABEL}.vpc-lattice-svcs.{}.on.aws",
+        service.name, cell.region
+    )
+}
+
+pub(crate) fn dns_entry(cell: &Cell, service: &Service) -> DnsEntry {
+    DnsEntry {
+        domain_name: Some(domain_name(cell, service)),
+        hosted_zone_id: Some(HOSTED_ZONE.to_owned()),
+    }
+}
+
+/// The address in 169.254.171.0/24 that the fewest services have. `.0` and `.255` are no hosts and `.1` is
+/// where the proxy's own connections come from. Services that share an address are told apart by host.
+fn free_address(view: &View) -> Ipv4Addr {
+    let mut used = [0_usize; 256];
+    for service in view.list::<Service>() {
+        used[usize::from(service.address.octets()[3])] += 1;
+    }
+    let last = (2..=254_u8)
+        .min_by_key(|last| used[usize::from(*last)])
+        .expect("the range is not empty");
+    Ipv4Addr::new(169, 254, 171, last)
+}
+
+fn created(cell: &Cell, service: &Service) -> CreateServiceOutput {
+    CreateServiceOutput {
+        id: Some(service.id.to_string()),
+        arn: Some(arn(cell, &service.id)),
+        name: Some(service.name.clone()),
+        custom_domain_name: service.custom_domain_name.clone(),
+        certificate_arn: None,
+        status: Some(service.status),
+        auth_type: Some(service.auth_type),
+        dns_entry: Some(dns_entry(cell, service)),
+    }
+}
+
+fn summary(cell: &Cell, service: &Service) -> ServiceSummary {
+    ServiceSummary {
+        id: Some(service.id.to_string()),
+        name: Some(service.name.clone()),
+        arn: Some(arn(cell, &service.id)),
+        created_at: Some(service.created_at),
+        last_updated_at: Some(service.updated_at),
+        dns_entry: Some(dns_entry(cell, service)),
+        custom_domain_name: service.custom_domain_name.clone(),
+        status: Some(service.status),
+    }
+}
+
+fn create(
+    cell: &Cell,
+    caller: &Caller,
+    tx: &mut Tx,
+    mut op: CreateService,
+) -> Result<CreateServiceOutput, ApiError> {
+    const KIND: Kind = Kind::Service;
+    let client_token = op.client_token.take();
+    let id = ServiceId::random();
+    let token = client_token.as_deref();
+    if let Some(id) = token::claim(tx, "CreateService", token, &op, KIND, id.as_str())? {
+        return Ok(created(cell, &*find(cell, tx.view(), &id)?));
+    }
+    if let Some(twin) = tx.list::<Service>().find(|known| known.name == op.name) {
+        let id = twin.id.as_str();
+        return Err(fault::name_taken(KIND, id, &op.name, &caller.account));
+    }
+    let now = Timestamp::now();
+    let service = Service {
+        id,
+        name: op.name,
+        custom_domain_name: op.custom_domain_name.map(|name| name.to_ascii_lowercase()),
+        auth_type: op.auth_type.unwrap_or_default(),
+        address: free_address(tx.view()),
+        status: Status::CreateInProgress,
+        failure: None,
+        status_after: tx.view().revision(),
+        tags: op.tags,
+        created_at: now,
+        updated_at: now,
+    };
+    let service = tx.put(service);
+    quota::SERVICES.check(cell, tx.list::<Service>().count())?;
+    Ok(created(cell, &service))
+}
+
+impl Handle<CreateService> for Lattice {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        op: CreateService,
+    ) -> Result<CreateServiceOutput, ApiError> {
+        let cell = &self.cell;
+        cell.db.write(|tx| create(cell, caller, tx, op)).await
+    }
+}
+
+impl Handle<GetService> for Lattice {
+    async fn handle(&self, _caller: &Caller, op: GetService) -> Result<GetServiceOutput, ApiError> {
+        let service = find(&self.cell, &self.cell.db.view(), &op.service_identifier)?;
+        let failure = service.failure.as_ref();
+        Ok(GetServiceOutput {
+            id: Some(service.id.to_string()),
+            name: Some(service.name.clone()),
+            arn: Some(arn(&self.cell, &service.id)),
+            created_at: Some(service.created_at),
+            last_updated_at: Some(service.updated_at),
+            dns_entry: Some(dns_entry(&self.cell, &service)),
+            custom_domain_name: service.custom_domain_name.clone(),
+            certificate_arn: None,
+            status: Some(service.status),
+            auth_type: Some(service.auth_type),
+            failure_code: failure.map(|failure| failure.code.clone()),
+            failure_message: failure.map(|failure| failure.message.clone()),
+        })
+    }
+}
+
+impl Handle<ListServices> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: ListServices,
+    ) -> Result<ListServicesOutput, ApiError> {
+        let view = self.cell.db.view();
+        let page = page(
+            view.list::<Service>(),
+            |service| service.id.to_string(),
+            op.max_results,
+            op.next_token.as_deref(),
+        )?;
+        let items = page.items.iter();
+        Ok(ListServicesOutput {
+            items: Some(items.map(|service| summary(&self.cell, service)).collect()),
+            next_token: page.next_token,
+        })
+    }
+}
+
+impl Handle<UpdateService> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: UpdateService,
+    ) -> Result<UpdateServiceOutput, ApiError> {
+        let cell = &self.cell;
+        let service = cell
+            .db
+            .write(|tx| {
+                let service = find_active(cell, tx.view(), &op.service_identifier)?;
+                Ok::<_, ApiError>(tx.put(Service {
+                    auth_type: op.auth_type.unwrap_or(service.auth_type),
+                    updated_at: Timestamp::now(),
+                    ..Service::clone(&service)
+                }))
+            })
+            .await?;
+        Ok(UpdateServiceOutput {
+            id: Some(service.id.to_string()),
+            arn: Some(arn(cell, &service.id)),
+            name: Some(service.name.clone()),
+            custom_domain_name: service.custom_domain_name.clone(),
+            certificate_arn: None,
+            auth_type: Some(service.auth_type),
+        })
+    }
+}
+
+/// Takes a service out of use, with all that it owns; its record goes when no node shows it any more.
+fn delete(cell: &Cell, tx: &mut Tx, op: &DeleteService) -> Result<Arc<Service>, ApiError> {
+    let service = find(cell, tx.view(), &op.service_identifier)?;
+    if service.status == Status::DeleteInProgress {
+        return Ok(service);
+    }
+    let id = &service.id;
+    let holder = service_association::of_service(tx.view(), id).next();
+    if let Some(holder) = holder {
+        let network = &holder.network;
+        return Err(fault::conflict(
+            Kind::Service,
+            id.as_str(),
+            format!("Service {id} is associated with service network {network}"),
+        ));
+    }
+    listener::delete_all(tx, id);
+    network::unsubscribe(tx, &LogSource::Service(id.clone()));
+    let status_after = tx.view().revision();
+    Ok(tx.put(Service {
+        status: Status::DeleteInProgress,
+        status_after,
+        failure: None,
+        ..Service::clone(&service)
+    }))
+}
+
+impl Handle<DeleteService> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: DeleteService,
+    ) -> Result<DeleteServiceOutput, ApiError> {
+        let cell = &self.cell;
+        let service = cell.db.write(|tx| delete(cell, tx, &op)).await?;
+        Ok(DeleteServiceOutput {
+            id: Some(service.id.to_string()),
+            arn: Some(arn(cell, &service.id)),
+            name: Some(service.name.clone()),
+            status: Some(service.status),
+        })
+    }
+}

@@ -1,0 +1,170 @@
+use std::collections::BTreeMap;
+
+use lath_model::Timestamp;
+use lath_model::arn::Arn;
+use lath_wire::Problems;
+use serde::{Deserialize, Serialize};
+
+use super::Check;
+use crate::constraint;
+use crate::ident::{Identifier, Kind};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum ServiceNetworkLogType {
+    Service,
+    Resource,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateAccessLogSubscription {
+    pub(crate) client_token: Option<String>,
+    pub(crate) resource_identifier: String,
+    pub(crate) destination_arn: String,
+    pub(crate) service_network_log_type: Option<ServiceNetworkLogType>,
+    #[serde(default)]
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateAccessLogSubscriptionOutput {
+    pub(crate) id: String,
+    pub(crate) arn: String,
+    pub(crate) resource_id: String,
+    pub(crate) resource_arn: String,
+    pub(crate) service_network_log_type: Option<ServiceNetworkLogType>,
+    pub(crate) destination_arn: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GetAccessLogSubscription {
+    pub(crate) access_log_subscription_identifier: String,
+}
+
+/// What GetAccessLogSubscription answers, and an item of the list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AccessLogSubscriptionDetail {
+    pub(crate) id: String,
+    pub(crate) arn: String,
+    pub(crate) resource_id: String,
+    pub(crate) resource_arn: String,
+    pub(crate) destination_arn: String,
+    pub(crate) service_network_log_type: Option<ServiceNetworkLogType>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) last_updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListAccessLogSubscriptions {
+    pub(crate) resource_identifier: String,
+    pub(crate) max_results: Option<i64>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListAccessLogSubscriptionsOutput {
+    pub(crate) items: Vec<AccessLogSubscriptionDetail>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpdateAccessLogSubscription {
+    pub(crate) access_log_subscription_identifier: String,
+    pub(crate) destination_arn: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpdateAccessLogSubscriptionOutput {
+    pub(crate) id: String,
+    pub(crate) arn: String,
+    pub(crate) resource_id: String,
+    pub(crate) resource_arn: String,
+    pub(crate) destination_arn: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeleteAccessLogSubscription {
+    pub(crate) access_log_subscription_identifier: String,
+}
+
+fn subscription(p: &mut Problems, value: &str) {
+    let member = "accessLogSubscriptionIdentifier";
+    constraint::identifier(p, member, value, Kind::AccessLogSubscription);
+}
+
+fn resource(p: &mut Problems, value: &str) {
+    let member = "resourceIdentifier";
+    constraint::length(p, member, value, 17, 200);
+    let known = [Kind::ServiceNetwork, Kind::Service]
+        .iter()
+        .any(|kind| Identifier::parse(*kind, value).is_some());
+    if !known {
+        p.add(
+            member,
+            "Member must be the id or ARN of a service network or service",
+        );
+    }
+}
+
+fn destination(p: &mut Problems, value: &str) {
+    let member = "destinationArn";
+    constraint::length(p, member, value, 20, 2048);
+    match value.parse::<Arn>() {
+        Err(_) => p.add(member, "Member must be an ARN"),
+        Ok(arn) if arn.service == "logs" && arn.resource.starts_with("log-group:") => {}
+        Ok(_) => p.add(
+            member,
+            "Access logs are delivered to CloudWatch Logs log groups only: S3 buckets and Firehose streams are not available",
+        ),
+    }
+}
+
+impl Check for CreateAccessLogSubscription {
+    fn check(&self, p: &mut Problems) {
+        constraint::token(p, self.client_token.as_deref());
+        resource(p, &self.resource_identifier);
+        destination(p, &self.destination_arn);
+        constraint::tags(p, &self.tags);
+        if self.service_network_log_type == Some(ServiceNetworkLogType::Resource) {
+            p.add(
+                "serviceNetworkLogType",
+                "Access logs of resource configurations are not available",
+            );
+        }
+    }
+}
+
+impl Check for GetAccessLogSubscription {
+    fn check(&self, p: &mut Problems) {
+        subscription(p, &self.access_log_subscription_identifier);
+    }
+}
+
+impl Check for ListAccessLogSubscriptions {
+    fn check(&self, p: &mut Problems) {
+        resource(p, &self.resource_identifier);
+        constraint::page(p, self.max_results, self.next_token.as_deref());
+    }
+}
+
+impl Check for UpdateAccessLogSubscription {
+    fn check(&self, p: &mut Problems) {
+        subscription(p, &self.access_log_subscription_identifier);
+        destination(p, &self.destination_arn);
+    }
+}
+
+impl Check for DeleteAccessLogSubscription {
+    fn check(&self, p: &mut Problems) {
+        subscription(p, &self.access_log_subscription_identifier);
+    }
+}

@@ -1,0 +1,424 @@
+use std::collections::BTreeMap;
+
+use lath_model::Timestamp;
+use lath_wire::Problems;
+use serde::{Deserialize, Serialize};
+
+use super::{Check, DnsEntry, Status};
+use crate::constraint;
+use crate::ident::Kind;
+
+/// The states of VPC associations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum VpcAssociationStatus {
+    CreateInProgress,
+    Active,
+    UpdateInProgress,
+    DeleteInProgress,
+    CreateFailed,
+    DeleteFailed,
+    UpdateFailed,
+}
+
+impl VpcAssociationStatus {
+    /// As the wire prints it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::CreateInProgress => "CREATE_IN_PROGRESS",
+            Self::Active => "ACTIVE",
+            Self::UpdateInProgress => "UPDATE_IN_PROGRESS",
+            Self::DeleteInProgress => "DELETE_IN_PROGRESS",
+            Self::CreateFailed => "CREATE_FAILED",
+            Self::DeleteFailed => "DELETE_FAILED",
+            Self::UpdateFailed => "UPDATE_FAILED",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateServiceNetworkServiceAssociation {
+    pub(crate) client_token: Option<String>,
+    pub(crate) service_identifier: String,
+    pub(crate) service_network_identifier: String,
+    #[serde(default)]
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateServiceAssociationOutput {
+    pub(crate) id: Option<String>,
+    pub(crate) status: Option<Status>,
+    pub(crate) arn: Option<String>,
+    pub(crate) created_by: Option<String>,
+    pub(crate) custom_domain_name: Option<String>,
+    pub(crate) dns_entry: Option<DnsEntry>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GetServiceNetworkServiceAssociation {
+    pub(crate) service_network_service_association_identifier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GetServiceAssociationOutput {
+    pub(crate) id: Option<String>,
+    pub(crate) status: Option<Status>,
+    pub(crate) arn: Option<String>,
+    pub(crate) created_by: Option<String>,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) service_id: Option<String>,
+    pub(crate) service_name: Option<String>,
+    pub(crate) service_arn: Option<String>,
+    pub(crate) service_network_id: Option<String>,
+    pub(crate) service_network_name: Option<String>,
+    pub(crate) service_network_arn: Option<String>,
+    pub(crate) dns_entry: Option<DnsEntry>,
+    pub(crate) custom_domain_name: Option<String>,
+    pub(crate) failure_message: Option<String>,
+    pub(crate) failure_code: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListServiceNetworkServiceAssociations {
+    pub(crate) service_network_identifier: Option<String>,
+    pub(crate) service_identifier: Option<String>,
+    pub(crate) max_results: Option<i64>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListServiceAssociationsOutput {
+    pub(crate) items: Vec<ServiceAssociationSummary>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceAssociationSummary {
+    pub(crate) id: Option<String>,
+    pub(crate) status: Option<Status>,
+    pub(crate) arn: Option<String>,
+    pub(crate) created_by: Option<String>,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) service_id: Option<String>,
+    pub(crate) service_name: Option<String>,
+    pub(crate) service_arn: Option<String>,
+    pub(crate) service_network_id: Option<String>,
+    pub(crate) service_network_name: Option<String>,
+    pub(crate) service_network_arn: Option<String>,
+    pub(crate) dns_entry: Option<DnsEntry>,
+    pub(crate) custom_domain_name: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeleteServiceNetworkServiceAssociation {
+    pub(crate) service_network_service_association_identifier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeleteServiceAssociationOutput {
+    pub(crate) id: Option<String>,
+    pub(crate) status: Option<Status>,
+    pub(crate) arn: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum PrivateDnsPreference {
+    VerifiedDomainsOnly,
+    AllDomains,
+    VerifiedDomainsAndSpecifiedDomains,
+    SpecifiedDomainsOnly,
+}
+
+/// Which custom domains of resource configurations get private zones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DnsOptions {
+    pub(crate) private_dns_preference: Option<PrivateDnsPreference>,
+    pub(crate) private_dns_specified_domains: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateServiceNetworkVpcAssociation {
+    pub(crate) client_token: Option<String>,
+    pub(crate) service_network_identifier: String,
+    pub(crate) vpc_identifier: String,
+    pub(crate) private_dns_enabled: Option<bool>,
+    #[serde(default)]
+    pub(crate) security_group_ids: Vec<String>,
+    #[serde(default)]
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) dns_options: Option<DnsOptions>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateVpcAssociationOutput {
+    pub(crate) id: Option<String>,
+    pub(crate) status: Option<VpcAssociationStatus>,
+    pub(crate) arn: Option<String>,
+    pub(crate) created_by: Option<String>,
+    pub(crate) security_group_ids: Option<Vec<String>>,
+    pub(crate) private_dns_enabled: Option<bool>,
+    pub(crate) dns_options: Option<DnsOptions>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GetServiceNetworkVpcAssociation {
+    pub(crate) service_network_vpc_association_identifier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GetVpcAssociationOutput {
+    pub(crate) id: Option<String>,
+    pub(crate) status: Option<VpcAssociationStatus>,
+    pub(crate) arn: Option<String>,
+    pub(crate) created_by: Option<String>,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) service_network_id: Option<String>,
+    pub(crate) service_network_name: Option<String>,
+    pub(crate) service_network_arn: Option<String>,
+    pub(crate) vpc_id: Option<String>,
+    pub(crate) security_group_ids: Option<Vec<String>>,
+    pub(crate) private_dns_enabled: Option<bool>,
+    pub(crate) failure_message: Option<String>,
+    pub(crate) failure_code: Option<String>,
+    pub(crate) last_updated_at: Option<Timestamp>,
+    pub(crate) dns_options: Option<DnsOptions>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListServiceNetworkVpcAssociations {
+    pub(crate) service_network_identifier: Option<String>,
+    pub(crate) vpc_identifier: Option<String>,
+    pub(crate) max_results: Option<i64>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListVpcAssociationsOutput {
+    pub(crate) items: Vec<VpcAssociationSummary>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct VpcAssociationSummary {
+    pub(crate) id: Option<String>,
+    pub(crate) arn: Option<String>,
+    pub(crate) status: Option<VpcAssociationStatus>,
+    pub(crate) created_by: Option<String>,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) service_network_id: Option<String>,
+    pub(crate) service_network_name: Option<String>,
+    pub(crate) service_network_arn: Option<String>,
+    pub(crate) private_dns_enabled: Option<bool>,
+    pub(crate) dns_options: Option<DnsOptions>,
+    pub(crate) vpc_id: Option<String>,
+    pub(crate) last_updated_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpdateServiceNetworkVpcAssociation {
+    pub(crate) service_network_vpc_association_identifier: String,
+    pub(crate) security_group_ids: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpdateVpcAssociationOutput {
+    pub(crate) id: Option<String>,
+    pub(crate) arn: Option<String>,
+    pub(crate) status: Option<VpcAssociationStatus>,
+    pub(crate) created_by: Option<String>,
+    pub(crate) security_group_ids: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeleteServiceNetworkVpcAssociation {
+    pub(crate) service_network_vpc_association_identifier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeleteVpcAssociationOutput {
+    pub(crate) id: Option<String>,
+    pub(crate) status: Option<VpcAssociationStatus>,
+    pub(crate) arn: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListServiceNetworkVpcEndpointAssociations {
+    pub(crate) service_network_identifier: String,
+    pub(crate) max_results: Option<i64>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListEndpointAssociationsOutput {
+    pub(crate) items: Vec<EndpointAssociation>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EndpointAssociation {
+    pub(crate) vpc_endpoint_id: Option<String>,
+    pub(crate) vpc_id: Option<String>,
+    pub(crate) vpc_endpoint_owner_id: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) state: Option<String>,
+    pub(crate) service_network_arn: Option<String>,
+    pub(crate) created_at: Option<Timestamp>,
+}
+
+fn network(p: &mut Problems, value: &str) {
+    constraint::identifier(p, "serviceNetworkIdentifier", value, Kind::ServiceNetwork);
+}
+
+fn vpc_association(p: &mut Problems, value: &str) {
+    let member = "serviceNetworkVpcAssociationIdentifier";
+    constraint::identifier(p, member, value, Kind::VpcAssociation);
+}
+
+fn service_association(p: &mut Problems, value: &str) {
+    let member = "serviceNetworkServiceAssociationIdentifier";
+    constraint::identifier(p, member, value, Kind::ServiceAssociation);
+}
+
+/// The model marks both filters optional; the service wants one of them.
+fn one_filter(p: &mut Problems, network: Option<&str>, member: &str, other: Option<&str>) {
+    if network.is_none() && other.is_none() {
+        p.add(
+            "serviceNetworkIdentifier",
+            format!("Either serviceNetworkIdentifier or {member} must be given"),
+        );
+    }
+}
+
+impl DnsOptions {
+    fn check_at(&self, p: &mut Problems) {
+        let Some(domains) = &self.private_dns_specified_domains else {
+            return;
+        };
+        let member = "dnsOptions.privateDnsSpecifiedDomains";
+        constraint::count(p, member, domains.len(), 1, 10);
+        for (index, domain) in domains.iter().enumerate().take(10) {
+            constraint::length(p, &format!("{member}.{index}"), domain, 1, 255);
+        }
+    }
+}
+
+impl Check for CreateServiceNetworkServiceAssociation {
+    fn check(&self, p: &mut Problems) {
+        constraint::token(p, self.client_token.as_deref());
+        constraint::identifier(
+            p,
+            "serviceIdentifier",
+            &self.service_identifier,
+            Kind::Service,
+        );
+        network(p, &self.service_network_identifier);
+        constraint::tags(p, &self.tags);
+    }
+}
+
+impl Check for GetServiceNetworkServiceAssociation {
+    fn check(&self, p: &mut Problems) {
+        service_association(p, &self.service_network_service_association_identifier);
+    }
+}
+
+impl Check for ListServiceNetworkServiceAssociations {
+    fn check(&self, p: &mut Problems) {
+        constraint::page(p, self.max_results, self.next_token.as_deref());
+        let by_network = self.service_network_identifier.as_deref();
+        let by_service = self.service_identifier.as_deref();
+        one_filter(p, by_network, "serviceIdentifier", by_service);
+        if let Some(value) = by_network {
+            network(p, value);
+        }
+        if let Some(value) = by_service {
+            constraint::identifier(p, "serviceIdentifier", value, Kind::Service);
+        }
+    }
+}
+
+impl Check for DeleteServiceNetworkServiceAssociation {
+    fn check(&self, p: &mut Problems) {
+        service_association(p, &self.service_network_service_association_identifier);
+    }
+}
+
+impl Check for CreateServiceNetworkVpcAssociation {
+    fn check(&self, p: &mut Problems) {
+        constraint::token(p, self.client_token.as_deref());
+        network(p, &self.service_network_identifier);
+        constraint::vpc(p, "vpcIdentifier", &self.vpc_identifier);
+        constraint::security_groups(p, &self.security_group_ids, 0);
+        constraint::tags(p, &self.tags);
+        if let Some(options) = &self.dns_options {
+            options.check_at(p);
+        }
+    }
+}
+
+impl Check for GetServiceNetworkVpcAssociation {
+    fn check(&self, p: &mut Problems) {
+        vpc_association(p, &self.service_network_vpc_association_identifier);
+    }
+}
+
+impl Check for ListServiceNetworkVpcAssociations {
+    fn check(&self, p: &mut Problems) {
+        constraint::page(p, self.max_results, self.next_token.as_deref());
+        let by_network = self.service_network_identifier.as_deref();
+        let by_vpc = self.vpc_identifier.as_deref();
+        one_filter(p, by_network, "vpcIdentifier", by_vpc);
+        if let Some(value) = by_network {
+            network(p, value);
+        }
+        if let Some(value) = by_vpc {
+            constraint::vpc(p, "vpcIdentifier", value);
+        }
+    }
+}
+
+impl Check for UpdateServiceNetworkVpcAssociation {
+    fn check(&self, p: &mut Problems) {
+        vpc_association(p, &self.service_network_vpc_association_identifier);
+        constraint::security_groups(p, &self.security_group_ids, 1);
+    }
+}
+
+impl Check for DeleteServiceNetworkVpcAssociation {
+    fn check(&self, p: &mut Problems) {
+        vpc_association(p, &self.service_network_vpc_association_identifier);
+    }
+}
+
+impl Check for ListServiceNetworkVpcEndpointAssociations {
+    fn check(&self, p: &mut Problems) {
+        network(p, &self.service_network_identifier);
+        constraint::page(p, self.max_results, self.next_token.as_deref());
+    }
+}

@@ -1,0 +1,162 @@
+use std::collections::BTreeMap;
+
+use lath_model::Timestamp;
+use lath_model::lattice::ListenerProtocol;
+use lath_wire::Problems;
+use serde::{Deserialize, Serialize};
+
+use super::{Check, RuleAction};
+use crate::constraint;
+use crate::ident::Kind;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateListener {
+    pub(crate) service_identifier: String,
+    pub(crate) name: String,
+    pub(crate) protocol: ListenerProtocol,
+    pub(crate) port: Option<i64>,
+    pub(crate) default_action: RuleAction,
+    pub(crate) client_token: Option<String>,
+    #[serde(default)]
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+/// What CreateListener and UpdateListener answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListenerOutput {
+    pub(crate) arn: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) protocol: Option<ListenerProtocol>,
+    pub(crate) port: Option<i64>,
+    pub(crate) service_arn: Option<String>,
+    pub(crate) service_id: Option<String>,
+    pub(crate) default_action: Option<RuleAction>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GetListener {
+    pub(crate) service_identifier: String,
+    pub(crate) listener_identifier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GetListenerOutput {
+    pub(crate) arn: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) protocol: Option<ListenerProtocol>,
+    pub(crate) port: Option<i64>,
+    pub(crate) service_arn: Option<String>,
+    pub(crate) service_id: Option<String>,
+    pub(crate) default_action: Option<RuleAction>,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) last_updated_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListListeners {
+    pub(crate) service_identifier: String,
+    pub(crate) max_results: Option<i64>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListListenersOutput {
+    pub(crate) items: Vec<ListenerSummary>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListenerSummary {
+    pub(crate) arn: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) protocol: Option<ListenerProtocol>,
+    pub(crate) port: Option<i64>,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) last_updated_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpdateListener {
+    pub(crate) service_identifier: String,
+    pub(crate) listener_identifier: String,
+    pub(crate) default_action: RuleAction,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeleteListener {
+    pub(crate) service_identifier: String,
+    pub(crate) listener_identifier: String,
+}
+
+/// The identifiers in a listener's path.
+pub(super) fn place(p: &mut Problems, service: &str, listener: &str) {
+    constraint::identifier(p, "serviceIdentifier", service, Kind::Service);
+    constraint::identifier(p, "listenerIdentifier", listener, Kind::Listener);
+}
+
+impl Check for CreateListener {
+    fn check(&self, p: &mut Problems) {
+        constraint::identifier(
+            p,
+            "serviceIdentifier",
+            &self.service_identifier,
+            Kind::Service,
+        );
+        constraint::name(p, &self.name, Kind::Listener, 63);
+        if self.protocol != ListenerProtocol::Http {
+            p.add(
+                "protocol",
+                "HTTPS and TLS_PASSTHROUGH listeners are not available: this endpoint serves HTTP listeners only",
+            );
+        }
+        if let Some(port) = self.port {
+            constraint::range(p, "port", port, 1, 65535);
+        }
+        self.default_action.check_at(p, "defaultAction");
+        constraint::token(p, self.client_token.as_deref());
+        constraint::tags(p, &self.tags);
+    }
+}
+
+impl Check for GetListener {
+    fn check(&self, p: &mut Problems) {
+        place(p, &self.service_identifier, &self.listener_identifier);
+    }
+}
+
+impl Check for ListListeners {
+    fn check(&self, p: &mut Problems) {
+        constraint::identifier(
+            p,
+            "serviceIdentifier",
+            &self.service_identifier,
+            Kind::Service,
+        );
+        constraint::page(p, self.max_results, self.next_token.as_deref());
+    }
+}
+
+impl Check for UpdateListener {
+    fn check(&self, p: &mut Problems) {
+        place(p, &self.service_identifier, &self.listener_identifier);
+        self.default_action.check_at(p, "defaultAction");
+    }
+}
+
+impl Check for DeleteListener {
+    fn check(&self, p: &mut Problems) {
+        place(p, &self.service_identifier, &self.listener_identifier);
+    }
+}

@@ -1,0 +1,189 @@
+use std::collections::BTreeMap;
+
+use lath_model::Timestamp;
+use lath_wire::Problems;
+use serde::{Deserialize, Serialize};
+
+use super::{AuthType, Check, DnsEntry, Status};
+use crate::constraint;
+use crate::ident::Kind;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateService {
+    pub(crate) client_token: Option<String>,
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) custom_domain_name: Option<String>,
+    pub(crate) certificate_arn: Option<String>,
+    pub(crate) auth_type: Option<AuthType>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateServiceOutput {
+    pub(crate) id: Option<String>,
+    pub(crate) arn: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) custom_domain_name: Option<String>,
+    pub(crate) certificate_arn: Option<String>,
+    pub(crate) status: Option<Status>,
+    pub(crate) auth_type: Option<AuthType>,
+    pub(crate) dns_entry: Option<DnsEntry>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GetService {
+    pub(crate) service_identifier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GetServiceOutput {
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) arn: Option<String>,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) last_updated_at: Option<Timestamp>,
+    pub(crate) dns_entry: Option<DnsEntry>,
+    pub(crate) custom_domain_name: Option<String>,
+    pub(crate) certificate_arn: Option<String>,
+    pub(crate) status: Option<Status>,
+    pub(crate) auth_type: Option<AuthType>,
+    pub(crate) failure_code: Option<String>,
+    pub(crate) failure_message: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListServices {
+    pub(crate) max_results: Option<i64>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListServicesOutput {
+    pub(crate) items: Option<Vec<ServiceSummary>>,
+    pub(crate) next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceSummary {
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) arn: Option<String>,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) last_updated_at: Option<Timestamp>,
+    pub(crate) dns_entry: Option<DnsEntry>,
+    pub(crate) custom_domain_name: Option<String>,
+    pub(crate) status: Option<Status>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpdateService {
+    pub(crate) service_identifier: String,
+    pub(crate) certificate_arn: Option<String>,
+    pub(crate) auth_type: Option<AuthType>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpdateServiceOutput {
+    pub(crate) id: Option<String>,
+    pub(crate) arn: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) custom_domain_name: Option<String>,
+    pub(crate) certificate_arn: Option<String>,
+    pub(crate) auth_type: Option<AuthType>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeleteService {
+    pub(crate) service_identifier: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeleteServiceOutput {
+    pub(crate) id: Option<String>,
+    pub(crate) arn: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) status: Option<Status>,
+}
+
+fn service(p: &mut Problems, value: &str) {
+    constraint::identifier(p, "serviceIdentifier", value, Kind::Service);
+}
+
+/// No certificate can be used while listeners speak no TLS; the empty text, which clears one, is fine.
+fn certificate(p: &mut Problems, value: Option<&str>) {
+    if value.is_some_and(|arn| !arn.is_empty()) {
+        p.add(
+            "certificateArn",
+            "Certificates are not available: this endpoint serves HTTP listeners only",
+        );
+    }
+}
+
+fn domain(p: &mut Problems, value: Option<&str>) {
+    let Some(value) = value else { return };
+    constraint::length(p, "customDomainName", value, 3, 255);
+    if !is_domain(value) {
+        p.add("customDomainName", "Member must be a valid domain name");
+    }
+}
+
+/// Labels of 1 to 63 letters, digits and inner hyphens, at least two of them (RFC 1123).
+fn is_domain(value: &str) -> bool {
+    let labels: Vec<&str> = value.split('.').collect();
+    let good = |label: &&str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    labels.len() >= 2 && labels.iter().all(good)
+}
+
+impl Check for CreateService {
+    fn check(&self, p: &mut Problems) {
+        constraint::token(p, self.client_token.as_deref());
+        constraint::name(p, &self.name, Kind::Service, 40);
+        constraint::tags(p, &self.tags);
+        domain(p, self.custom_domain_name.as_deref());
+        certificate(p, self.certificate_arn.as_deref());
+    }
+}
+
+impl Check for GetService {
+    fn check(&self, p: &mut Problems) {
+        service(p, &self.service_identifier);
+    }
+}
+
+impl Check for ListServices {
+    fn check(&self, p: &mut Problems) {
+        constraint::page(p, self.max_results, self.next_token.as_deref());
+    }
+}
+
+impl Check for UpdateService {
+    fn check(&self, p: &mut Problems) {
+        service(p, &self.service_identifier);
+        certificate(p, self.certificate_arn.as_deref());
+    }
+}
+
+impl Check for DeleteService {
+    fn check(&self, p: &mut Problems) {
+        service(p, &self.service_identifier);
+    }
+}

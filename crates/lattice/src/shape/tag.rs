@@ -1,0 +1,66 @@
+use std::collections::BTreeMap;
+
+use lath_model::arn::Arn;
+use lath_wire::Problems;
+use serde::{Deserialize, Serialize};
+
+use super::Check;
+use crate::constraint;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListTagsForResource {
+    pub(crate) resource_arn: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListTagsForResourceOutput {
+    pub(crate) tags: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TagResource {
+    pub(crate) resource_arn: String,
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UntagResource {
+    pub(crate) resource_arn: String,
+    pub(crate) tag_keys: Vec<String>,
+}
+
+fn arn(p: &mut Problems, value: &str) {
+    constraint::length(p, "resourceArn", value, 0, 1224);
+    let good = value
+        .parse::<Arn>()
+        .is_ok_and(|arn| arn.service == "vpc-lattice");
+    let pattern = r"arn:[a-z0-9][-.a-z0-9]{0,62}:vpc-lattice:([a-z0-9][-.a-z0-9]{0,62})?:\d{12}?:[^/].{0,1023}";
+    constraint::pattern(p, "resourceArn", good, pattern);
+}
+
+impl Check for ListTagsForResource {
+    fn check(&self, p: &mut Problems) {
+        arn(p, &self.resource_arn);
+    }
+}
+
+impl Check for TagResource {
+    fn check(&self, p: &mut Problems) {
+        arn(p, &self.resource_arn);
+        constraint::tags(p, &self.tags);
+    }
+}
+
+impl Check for UntagResource {
+    fn check(&self, p: &mut Problems) {
+        arn(p, &self.resource_arn);
+        constraint::count(p, "tagKeys", self.tag_keys.len(), 0, 200);
+        for (index, key) in self.tag_keys.iter().enumerate().take(200) {
+            constraint::length(p, &format!("tagKeys.{index}"), key, 1, 128);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Targets: registered, deregistered, and what nodes say of them.
+
+use std::sync::Arc;
+
+use lath_control::{Cell, Mode};
+use lath_ec2::records::Vpc;
+use lath_feed::{Observed, TargetHealth, TargetKey};
+use lath_model::Timestamp;
+use lath_store::Tx;
+use lath_wire::{ApiError, Caller, Handle};
+
+use crate::record::{self, TargetGroup, target_key};
+use crate::shape::*;
+use crate::{Lattice, action, page, quota, target_group, vpc};
+
+fn port_of(target: &Target, group: &TargetGroup) -> u16 {
+    let given = target.port.and_then(|port| u16::try_from(port).ok());
+    given.unwrap_or(group.port)
+}
+
+fn named(target: &Target, port: u16) -> Target {
+    Target {
+        id: target.id.clone(),
+        port: Some(port.into()),
+    }
+}
+
+fn failure(target: &Target, port: u16, code: &str, message: String) -> TargetFailure {
+    TargetFailure {
+        id: Some(target.id.clone()),
+        port: Some(port.into()),
+        failure_code: Some(code.to_owned()),
+        failure_message: Some(message),
+    }
+}
+
+fn output(results: Vec<Result<Target, TargetFailure>>) -> TargetsOutput {
+    let mut output = TargetsOutput {
+        successful: Some(Vec::new()),
+        unsuccessful: Some(Vec::new()),
+    };
+    for result in results {
+        match result {
+            Ok(target) => output.successful.get_or_insert_default().push(target),
+            Err(failure) => output.unsuccessful.get_or_insert_default().push(failure),
+        }
+    }
+    output
+}
+
+/// An address in one spelling, so that a target has one identity.
+fn spelled(target: &Target) -> Target {
+    let id = match target.id.parse::<std::net::IpAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) => target.id.clone(),
+    };
+    Target {
+        id,
+        port: target.port,
+    }
+}
+
+fn register(
+    tx: &mut Tx,
+    group: &TargetGroup,
+    vpc: &Vpc,
+    target: &Target,
+) -> Result<Target, TargetFailure> {
+    let port = port_of(target, group);
+    let refusal = match group.kind {
+        TargetGroupType::Instance => vpc::instance_refusal(tx.view(), &vpc.id, &target.id),
+        _ => vpc::address_refusal(vpc, &target.id),
+    };
+    if let Some(message) = refusal {
+        return Err(failure(target, port, "UnsupportedTarget", message));
+    }
+    let known = tx.get::<record::Target>(&target_key(&group.id, &target.id, port));
+    if known.is_none_or(|known| known.draining_since.is_some()) {
+        tx.put(record::Target {
+            group: group.id.clone(),
+            id: target.id.clone(),
+            port,
+            registered_at: Timestamp::now(),
+            draining_since: None,
+        });
+    }
+    Ok(named(target, port))
+}
+
+fn register_all(cell: &Cell, tx: &mut Tx, op: &RegisterTargets) -> Result<TargetsOutput, ApiError> {
+    let group = target_group::find_active(cell, tx.view(), &op.target_group_identifier)?;
+    let vpc = vpc::existing(tx.view(), group.vpc.as_str())?;
+    let targets = op.targets.iter().map(spelled);
+    let results = targets
+        .map(|target| register(tx, &group, &vpc, &target))
+        .collect();
+    let count = tx
+        .view()
+        .range::<record::Target>(&format!("{}/", group.id))
+        .count();
+    quota::TARGETS_PER_GROUP.check(cell, count)?;
+    Ok(output(results))
+}
+
+impl Handle<RegisterTargets> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: RegisterTargets,
+    ) -> Result<TargetsOutput, ApiError> {
+        let cell = &self.cell;
+        cell.db.write(|tx| register_all(cell, tx, &op)).await
+    }
+}
+
+/// A target that drains already is left to it.
+fn deregister(tx: &mut Tx, group: &TargetGroup, target: &Target) -> Result<Target, TargetFailure> {
+    let port = port_of(target, group);
+    let key = target_key(&group.id, &target.id, port);
+    let found = tx.update::<record::Target>(&key, |target| {
+        target.draining_since.get_or_insert_with(Timestamp::now);
+    });
+    match found {
+        Some(_) => Ok(named(target, port)),
+        None => {
+            let message = format!("Target {}:{port} is not registered", target.id);
+            Err(failure(target, port, "TargetNotFound", message))
+        }
+    }
+}
+
+fn deregister_all(
+    cell: &Cell,
+    tx: &mut Tx,
+    op: &DeregisterTargets,
+) -> Result<TargetsOutput, ApiError> {
+    let group = target_group::find_active(cell, tx.view(), &op.target_group_identifier)?;
+    let targets = op.targets.iter().map(spelled);
+    Ok(output(
+        targets
+            .map(|target| deregister(tx, &group, &target))
+            .collect(),
+    ))
+}
+
+impl Handle<DeregisterTargets> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: DeregisterTargets,
+    ) -> Result<TargetsOutput, ApiError> {
+        let cell = &self.cell;
+        cell.db.write(|tx| deregister_all(cell, tx, &op)).await
+    }
+}
+
+/// A target's state for callers, and its reason in our own words; `HealthCheckFailed` is AWS's.
+fn status(
+    observed: &Observed,
+    group: &TargetGroup,
+    in_use: bool,
+    target: &record::Target,
+) -> (TargetStatus, Option<&'static str>) {
+    if target.draining_since.is_some() {
+        return (TargetStatus::Draining, Some("DeregistrationInProgress"));
+    }
+    if !in_use {
+        return (TargetStatus::Unused, Some("TargetNotInUse"));
+    }
+    if !group.health_check.enabled {
+        return (TargetStatus::Unavailable, Some("HealthCheckDisabled"));
+    }
+    let key = TargetKey {
+        id: target.id.clone(),
+        port: target.port,
+    };
+    let seen = observed.targets.get(&group.id).and_then(|t| t.get(&key));
+    match seen.map(|seen| seen.health) {
+        Some(TargetHealth::Healthy) => (TargetStatus::Healthy, None),
+        Some(TargetHealth::Unhealthy) => (TargetStatus::Unhealthy, Some("HealthCheckFailed")),
+        // The node has not caught up with a change: no probe has decided yet.
+        _ => (TargetStatus::Initial, Some("InitialHealthChecking")),
+    }
+}
+
+fn summary(
+    cell: &Cell,
+    observed: &Observed,
+    group: &TargetGroup,
+    in_use: bool,
+    target: &record::Target,
+) -> TargetSummary {
+    let (status, reason) = status(observed, group, in_use, target);
+    let told =
+        reason.filter(|reason| cell.mode == Mode::Extended || *reason == "HealthCheckFailed");
+    TargetSummary {
+        id: Some(target.id.clone()),
+        port: Some(target.port.into()),
+        status: Some(status),
+        reason_code: told.map(str::to_owned),
+    }
+}
+
+fn wanted(filter: Option<&[Target]>, group: &TargetGroup, target: &record::Target) -> bool {
+    filter.is_none_or(|filter| {
+        filter.is_empty()
+            || filter.iter().map(spelled).any(|wanted| {
+                wanted.id == target.id
+                    && (wanted.port.is_none() || port_of(&wanted, group) == target.port)
+            })
+    })
+}
+
+impl Handle<ListTargets> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: ListTargets,
+    ) -> Result<ListTargetsOutput, ApiError> {
+        let (cell, view) = (&self.cell, self.cell.db.view());
+        let group = target_group::find(cell, &view, &op.target_group_identifier)?;
+        let in_use = !action::users(&view, &group.id).is_empty();
+        let observed = Arc::clone(&cell.observed.borrow());
+        let filter = op.targets.as_deref();
+        let prefix = format!("{}/", group.id);
+        let page = page(
+            view.range::<record::Target>(&prefix)
+                .filter(|target| wanted(filter, &group, target)),
+            |target| target_key(&target.group, &target.id, target.port),
+            op.max_results,
+            op.next_token.as_deref(),
+        )?;
+        let show = |target: &Arc<record::Target>| summary(cell, &observed, &group, in_use, target);
+        Ok(ListTargetsOutput {
+            items: page.items.iter().map(show).collect(),
+            next_token: page.next_token,
+        })
+    }
+}

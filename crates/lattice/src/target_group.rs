@@ -1,0 +1,413 @@
+//! Target groups and their health checks.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lath_control::Cell;
+use lath_model::Timestamp;
+use lath_model::id::{ServiceId, TargetGroupId};
+use lath_model::lattice::{ProtocolVersion, TargetProtocol};
+use lath_store::{Tx, View};
+use lath_wire::{ApiError, Caller, Handle};
+
+use crate::ident::{Kind, resolve};
+use crate::record::{HealthCheck, Target, TargetGroup};
+use crate::shape::*;
+use crate::{Lattice, action, fault, page, quota, service, token, vpc};
+
+const DEFAULT_INTERVAL: u16 = 30;
+const DEFAULT_TIMEOUT: u16 = 5;
+const DEFAULT_HEALTHY: u8 = 5;
+const DEFAULT_UNHEALTHY: u8 = 2;
+
+/// The target group that an identifier names, in whatever state.
+///
+/// # Errors
+/// `ResourceNotFoundException`.
+pub(crate) fn find(cell: &Cell, view: &View, text: &str) -> Result<Arc<TargetGroup>, ApiError> {
+    let id = resolve(cell, Kind::TargetGroup, text, &[])?;
+    view.get(&id)
+        .ok_or_else(|| fault::not_found(Kind::TargetGroup, &id))
+}
+
+/// The target group that an identifier names, which must be `ACTIVE`.
+///
+/// # Errors
+/// `ResourceNotFoundException` or `ConflictException`.
+pub(crate) fn find_active(
+    cell: &Cell,
+    view: &View,
+    text: &str,
+) -> Result<Arc<TargetGroup>, ApiError> {
+    let group = find(cell, view, text)?;
+    if group.status != Status::Active {
+        let status = group.status.as_str();
+        return Err(fault::wrong_status(
+            Kind::TargetGroup,
+            group.id.as_str(),
+            status,
+        ));
+    }
+    Ok(group)
+}
+
+/// A target group's ARN.
+pub(crate) fn arn(cell: &Cell, id: &TargetGroupId) -> String {
+    cell.arn("vpc-lattice", format!("targetgroup/{id}"))
+}
+
+/// The health check that AWS gives a group of this version when the caller says nothing.
+fn default_check(version: ProtocolVersion) -> HealthCheck {
+    HealthCheck {
+        enabled: version == ProtocolVersion::Http1,
+        protocol: TargetProtocol::Http,
+        protocol_version: default_version(version),
+        port: None,
+        path: "/".to_owned(),
+        interval: DEFAULT_INTERVAL,
+        timeout: DEFAULT_TIMEOUT,
+        healthy_threshold: DEFAULT_HEALTHY,
+        unhealthy_threshold: DEFAULT_UNHEALTHY,
+        matcher: "200".to_owned(),
+    }
+}
+
+fn default_version(version: ProtocolVersion) -> HealthCheckProtocolVersion {
+    match version {
+        ProtocolVersion::Http2 => HealthCheckProtocolVersion::Http2,
+        ProtocolVersion::Http1 | ProtocolVersion::Grpc => HealthCheckProtocolVersion::Http1,
+    }
+}
+
+/// A number where 0 means the default and absence means what it was.
+fn number<T: TryFrom<i64>>(given: Option<i64>, was: T, default: T) -> T {
+    match given {
+        None => was,
+        Some(0) => default,
+        Some(value) => T::try_from(value).unwrap_or(was),
+    }
+}
+
+/// A text where the empty one means the default and absence means what it was.
+fn text(given: Option<&str>, was: String, default: &str) -> String {
+    match given {
+        None => was,
+        Some("") => default.to_owned(),
+        Some(value) => value.to_owned(),
+    }
+}
+
+/// A health check with the members of a request put in.
+fn checked(
+    was: HealthCheck,
+    given: &HealthCheckConfig,
+    version: ProtocolVersion,
+) -> Result<HealthCheck, ApiError> {
+    let enabled = given.enabled.unwrap_or(was.enabled);
+    if enabled
+        && version == ProtocolVersion::Grpc
+        && given.protocol_version.is_none()
+        && !was.enabled
+    {
+        return Err(fault::invalid(
+            "healthCheck.protocolVersion",
+            "Health checks of a GRPC target group need a protocol version",
+        ));
+    }
+    let code = given.matcher.as_ref().and_then(|m| m.http_code.as_deref());
+    let check = HealthCheck {
+        enabled,
+        protocol: given.protocol.unwrap_or(was.protocol),
+        protocol_version: given.protocol_version.unwrap_or(was.protocol_version),
+        port: match given.port {
+            None => was.port,
+            Some(port) => u16::try_from(port).ok().filter(|port| *port != 0),
+        },
+        path: text(given.path.as_deref(), was.path, "/"),
+        interval: number(
+            given.health_check_interval_seconds,
+            was.interval,
+            DEFAULT_INTERVAL,
+        ),
+        timeout: number(
+            given.health_check_timeout_seconds,
+            was.timeout,
+            DEFAULT_TIMEOUT,
+        ),
+        healthy_threshold: number(
+            given.healthy_threshold_count,
+            was.healthy_threshold,
+            DEFAULT_HEALTHY,
+        ),
+        unhealthy_threshold: number(
+            given.unhealthy_threshold_count,
+            was.unhealthy_threshold,
+            DEFAULT_UNHEALTHY,
+        ),
+        matcher: text(code, was.matcher, "200"),
+    };
+    if check.timeout > check.interval {
+        return Err(fault::invalid(
+            "healthCheck.healthCheckTimeoutSeconds",
+            "The health check timeout must not be longer than the interval",
+        ));
+    }
+    Ok(check)
+}
+
+fn show_check(check: &HealthCheck) -> HealthCheckConfig {
+    HealthCheckConfig {
+        enabled: Some(check.enabled),
+        protocol: Some(check.protocol),
+        protocol_version: Some(check.protocol_version),
+        port: check.port.map(i64::from),
+        path: Some(check.path.clone()),
+        health_check_interval_seconds: Some(check.interval.into()),
+        health_check_timeout_seconds: Some(check.timeout.into()),
+        healthy_threshold_count: Some(check.healthy_threshold.into()),
+        unhealthy_threshold_count: Some(check.unhealthy_threshold.into()),
+        matcher: Some(Matcher {
+            http_code: Some(check.matcher.clone()),
+        }),
+    }
+}
+
+fn address_type(group: &TargetGroup) -> Option<IpAddressType> {
+    (group.kind == TargetGroupType::Ip).then_some(IpAddressType::Ipv4)
+}
+
+fn config(group: &TargetGroup) -> TargetGroupConfig {
+    TargetGroupConfig {
+        port: Some(group.port.into()),
+        protocol: Some(group.protocol),
+        protocol_version: Some(group.protocol_version),
+        ip_address_type: address_type(group),
+        vpc_identifier: Some(group.vpc.to_string()),
+        health_check: Some(show_check(&group.health_check)),
+        lambda_event_structure_version: None,
+    }
+}
+
+fn output(cell: &Cell, group: &TargetGroup) -> TargetGroupOutput {
+    TargetGroupOutput {
+        id: Some(group.id.to_string()),
+        arn: Some(arn(cell, &group.id)),
+        name: Some(group.name.clone()),
+        kind: Some(group.kind),
+        config: Some(config(group)),
+        status: Some(group.status),
+    }
+}
+
+fn service_arns(cell: &Cell, services: &BTreeSet<ServiceId>) -> Vec<String> {
+    services.iter().map(|id| service::arn(cell, id)).collect()
+}
+
+fn summary(cell: &Cell, group: &TargetGroup, users: &BTreeSet<ServiceId>) -> TargetGroupSummary {
+    TargetGroupSummary {
+        id: Some(group.id.to_string()),
+        arn: Some(arn(cell, &group.id)),
+        name: Some(group.name.clone()),
+        kind: Some(group.kind),
+        created_at: Some(group.created_at),
+        port: Some(group.port.into()),
+        protocol: Some(group.protocol),
+        ip_address_type: address_type(group),
+        vpc_identifier: Some(group.vpc.to_string()),
+        last_updated_at: Some(group.updated_at),
+        status: Some(group.status),
+        service_arns: Some(service_arns(cell, users)),
+        lambda_event_structure_version: None,
+    }
+}
+
+/// A new group out of a request that passed validation.
+fn planned(view: &View, id: TargetGroupId, op: CreateTargetGroup) -> Result<TargetGroup, ApiError> {
+    let given = op.config.unwrap_or_default();
+    let vpc = vpc::existing(view, given.vpc_identifier.as_deref().unwrap_or_default())?;
+    let version = given.protocol_version.unwrap_or(ProtocolVersion::Http1);
+    let check = match &given.health_check {
+        Some(check) => checked(default_check(version), check, version)?,
+        None => default_check(version),
+    };
+    let now = Timestamp::now();
+    Ok(TargetGroup {
+        id,
+        name: op.name,
+        kind: op.kind,
+        vpc: vpc.id.clone(),
+        port: given.port.and_then(|p| u16::try_from(p).ok()).unwrap_or(80),
+        protocol: given.protocol.unwrap_or(TargetProtocol::Http),
+        protocol_version: version,
+        health_check: check,
+        status: Status::CreateInProgress,
+        failure: None,
+        tags: op.tags,
+        created_at: now,
+        updated_at: now,
+    })
+}
+
+fn create(
+    cell: &Cell,
+    caller: &Caller,
+    tx: &mut Tx,
+    mut op: CreateTargetGroup,
+) -> Result<TargetGroupOutput, ApiError> {
+    const KIND: Kind = Kind::TargetGroup;
+    let client_token = op.client_token.take();
+    let id = TargetGroupId::random();
+    let token = client_token.as_deref();
+    if let Some(id) = token::claim(tx, "CreateTargetGroup", token, &op, KIND, id.as_str())? {
+        return Ok(output(cell, &*find(cell, tx.view(), &id)?));
+    }
+    let group = planned(tx.view(), id, op)?;
+    let twin = tx
+        .list::<TargetGroup>()
+        .find(|known| known.name == group.name);
+    if let Some(twin) = twin {
+        let id = twin.id.as_str();
+        return Err(fault::name_taken(KIND, id, &group.name, &caller.account));
+    }
+    let group = tx.put(group);
+    quota::TARGET_GROUPS.check(cell, tx.list::<TargetGroup>().count())?;
+    Ok(output(cell, &group))
+}
+
+impl Handle<CreateTargetGroup> for Lattice {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        op: CreateTargetGroup,
+    ) -> Result<TargetGroupOutput, ApiError> {
+        let cell = &self.cell;
+        cell.db.write(|tx| create(cell, caller, tx, op)).await
+    }
+}
+
+impl Handle<GetTargetGroup> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: GetTargetGroup,
+    ) -> Result<GetTargetGroupOutput, ApiError> {
+        let (cell, view) = (&self.cell, self.cell.db.view());
+        let group = find(cell, &view, &op.target_group_identifier)?;
+        let failure = group.failure.as_ref();
+        Ok(GetTargetGroupOutput {
+            id: Some(group.id.to_string()),
+            arn: Some(arn(cell, &group.id)),
+            name: Some(group.name.clone()),
+            kind: Some(group.kind),
+            config: Some(config(&group)),
+            created_at: Some(group.created_at),
+            last_updated_at: Some(group.updated_at),
+            status: Some(group.status),
+            service_arns: Some(service_arns(cell, &action::users(&view, &group.id))),
+            failure_message: failure.map(|failure| failure.message.clone()),
+            failure_code: failure.map(|failure| failure.code.clone()),
+        })
+    }
+}
+
+impl Handle<ListTargetGroups> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: ListTargetGroups,
+    ) -> Result<ListTargetGroupsOutput, ApiError> {
+        let (cell, view) = (&self.cell, self.cell.db.view());
+        let vpc = op.vpc_identifier.as_deref();
+        let wanted = view.list::<TargetGroup>().filter(|group| {
+            vpc.is_none_or(|vpc| group.vpc.as_str() == vpc)
+                && op.target_group_type.is_none_or(|kind| group.kind == kind)
+        });
+        let token = op.next_token.as_deref();
+        let page = page(wanted, |group| group.id.to_string(), op.max_results, token)?;
+        let (users, nobody) = (action::all_users(&view), BTreeSet::new());
+        let show = |group: &Arc<TargetGroup>| {
+            summary(cell, group, users.get(&group.id).unwrap_or(&nobody))
+        };
+        Ok(ListTargetGroupsOutput {
+            items: Some(page.items.iter().map(show).collect()),
+            next_token: page.next_token,
+        })
+    }
+}
+
+fn update(cell: &Cell, tx: &mut Tx, op: &UpdateTargetGroup) -> Result<TargetGroupOutput, ApiError> {
+    let group = find_active(cell, tx.view(), &op.target_group_identifier)?;
+    let was = group.health_check.clone();
+    let group = tx.put(TargetGroup {
+        health_check: checked(was, &op.health_check, group.protocol_version)?,
+        updated_at: Timestamp::now(),
+        ..TargetGroup::clone(&group)
+    });
+    Ok(output(cell, &group))
+}
+
+impl Handle<UpdateTargetGroup> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: UpdateTargetGroup,
+    ) -> Result<TargetGroupOutput, ApiError> {
+        let cell = &self.cell;
+        cell.db.write(|tx| update(cell, tx, &op)).await
+    }
+}
+
+fn delete(cell: &Cell, tx: &mut Tx, op: &DeleteTargetGroup) -> Result<Arc<TargetGroup>, ApiError> {
+    let group = find(cell, tx.view(), &op.target_group_identifier)?;
+    match group.status {
+        Status::DeleteInProgress => return Ok(group),
+        Status::CreateInProgress => {
+            let status = group.status.as_str();
+            return Err(fault::wrong_status(
+                Kind::TargetGroup,
+                group.id.as_str(),
+                status,
+            ));
+        }
+        Status::Active | Status::CreateFailed | Status::DeleteFailed => {}
+    }
+    refuse_while_used(cell, tx.view(), &group.id)?;
+    Ok(tx.put(TargetGroup {
+        status: Status::DeleteInProgress,
+        failure: None,
+        ..TargetGroup::clone(&group)
+    }))
+}
+
+fn refuse_while_used(cell: &Cell, view: &View, id: &TargetGroupId) -> Result<(), ApiError> {
+    if let Some(user) = action::users(view, id).first() {
+        let user = service::arn(cell, user);
+        let message = format!("Target group {id} is in use by {user}");
+        return Err(fault::conflict(Kind::TargetGroup, id.as_str(), message));
+    }
+    let prefix = format!("{id}/");
+    let targets: Vec<_> = view.range::<Target>(&prefix).collect();
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let draining = targets.iter().all(|target| target.draining_since.is_some());
+    let what = if draining { "draining" } else { "registered" };
+    let message = format!("Target group {id} has {} {what} target(s)", targets.len());
+    Err(fault::conflict(Kind::TargetGroup, id.as_str(), message))
+}
+
+impl Handle<DeleteTargetGroup> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: DeleteTargetGroup,
+    ) -> Result<DeleteTargetGroupOutput, ApiError> {
+        let cell = &self.cell;
+        let group = cell.db.write(|tx| delete(cell, tx, &op)).await?;
+        Ok(DeleteTargetGroupOutput {
+            id: Some(group.id.to_string()),
+            arn: Some(arn(cell, &group.id)),
+            status: Some(group.status),
+        })
+    }
+}

@@ -1,0 +1,305 @@
+//! Associations of service networks with VPCs.
+
+use std::sync::Arc;
+
+use lath_control::{Cell, Claim};
+use lath_model::Timestamp;
+use lath_model::id::{SecurityGroupId, ServiceNetworkVpcAssociationId};
+use lath_store::{Record, Tx, View};
+use lath_wire::{ApiError, Caller, Handle};
+
+use crate::ident::{Kind, resolve};
+use crate::record::{ServiceNetwork, VpcAssociation};
+use crate::service_association::filter;
+use crate::shape::*;
+use crate::{Lattice, fault, network, page, quota, token, vpc};
+
+const KIND: Kind = Kind::VpcAssociation;
+
+fn find(cell: &Cell, view: &View, text: &str) -> Result<Arc<VpcAssociation>, ApiError> {
+    let id = resolve(cell, KIND, text, &[])?;
+    view.get(&id).ok_or_else(|| fault::not_found(KIND, &id))
+}
+
+/// An association's ARN.
+pub(crate) fn arn(cell: &Cell, id: &ServiceNetworkVpcAssociationId) -> String {
+    cell.arn("vpc-lattice", format!("servicenetworkvpcassociation/{id}"))
+}
+
+/// What keeps EC2 from deleting the VPC and the security groups under an association.
+fn claims(association: &VpcAssociation) -> impl Iterator<Item = Claim> + '_ {
+    let groups = association.security_groups.iter().map(ToString::to_string);
+    let held = std::iter::once(association.vpc.to_string()).chain(groups);
+    held.map(|resource| Claim {
+        resource,
+        holder: association.id.to_string(),
+    })
+}
+
+/// Deletes an association with its claims.
+pub(crate) fn remove(tx: &mut Tx, association: &VpcAssociation) {
+    for claim in claims(association) {
+        tx.delete::<Claim>(&claim.id());
+    }
+    tx.delete::<VpcAssociation>(association.id.as_str());
+}
+
+/// Writes an association in place of `old`, and the claims that go with it.
+fn replace(tx: &mut Tx, old: Option<&VpcAssociation>, new: VpcAssociation) -> Arc<VpcAssociation> {
+    if let Some(old) = old {
+        remove(tx, old);
+    }
+    for claim in claims(&new) {
+        tx.put(claim);
+    }
+    tx.put(new)
+}
+
+fn texts(groups: &[SecurityGroupId]) -> Vec<String> {
+    groups.iter().map(ToString::to_string).collect()
+}
+
+fn created(cell: &Cell, association: &VpcAssociation) -> CreateVpcAssociationOutput {
+    CreateVpcAssociationOutput {
+        id: Some(association.id.to_string()),
+        status: Some(association.status),
+        arn: Some(arn(cell, &association.id)),
+        created_by: Some(association.created_by.clone()),
+        security_group_ids: Some(texts(&association.security_groups)),
+        private_dns_enabled: association.private_dns_enabled,
+        dns_options: association.dns_options.clone(),
+    }
+}
+
+fn detail(cell: &Cell, view: &View, association: &VpcAssociation) -> GetVpcAssociationOutput {
+    let network = view.get::<ServiceNetwork>(association.network.as_str());
+    let failure = association.failure.as_ref();
+    GetVpcAssociationOutput {
+        id: Some(association.id.to_string()),
+        status: Some(association.status),
+        arn: Some(arn(cell, &association.id)),
+        created_by: Some(association.created_by.clone()),
+        created_at: Some(association.created_at),
+        service_network_id: Some(association.network.to_string()),
+        service_network_name: network.map(|network| network.name.clone()),
+        service_network_arn: Some(network::arn(cell, &association.network)),
+        vpc_id: Some(association.vpc.to_string()),
+        security_group_ids: Some(texts(&association.security_groups)),
+        private_dns_enabled: association.private_dns_enabled,
+        failure_message: failure.map(|failure| failure.message.clone()),
+        failure_code: failure.map(|failure| failure.code.clone()),
+        last_updated_at: Some(association.updated_at),
+        dns_options: association.dns_options.clone(),
+    }
+}
+
+fn summary(cell: &Cell, view: &View, association: &VpcAssociation) -> VpcAssociationSummary {
+    let detail = detail(cell, view, association);
+    VpcAssociationSummary {
+        id: detail.id,
+        arn: detail.arn,
+        status: detail.status,
+        created_by: detail.created_by,
+        created_at: detail.created_at,
+        service_network_id: detail.service_network_id,
+        service_network_name: detail.service_network_name,
+        service_network_arn: detail.service_network_arn,
+        private_dns_enabled: detail.private_dns_enabled,
+        dns_options: detail.dns_options,
+        vpc_id: detail.vpc_id,
+        last_updated_at: detail.last_updated_at,
+    }
+}
+
+fn create(
+    cell: &Cell,
+    caller: &Caller,
+    tx: &mut Tx,
+    mut op: CreateServiceNetworkVpcAssociation,
+) -> Result<CreateVpcAssociationOutput, ApiError> {
+    let client_token = op.client_token.take();
+    let network = network::find(cell, tx.view(), &op.service_network_identifier)?;
+    let vpc = vpc::existing(tx.view(), &op.vpc_identifier)?;
+    let security_groups = vpc::security_groups(tx.view(), &vpc.id, &op.security_group_ids)?;
+    let id = ServiceNetworkVpcAssociationId::random();
+    let name = "CreateServiceNetworkVpcAssociation";
+    let known = token::claim(tx, name, client_token.as_deref(), &op, KIND, id.as_str())?;
+    if let Some(id) = known {
+        return Ok(created(cell, &*find(cell, tx.view(), &id)?));
+    }
+    if let Some(twin) = network::association_of(tx.view(), &vpc.id) {
+        let message = format!(
+            "VPC {} is already associated with service network {}",
+            vpc.id, twin.network
+        );
+        return Err(fault::conflict(KIND, twin.id.as_str(), message));
+    }
+    let now = Timestamp::now();
+    let association = VpcAssociation {
+        id,
+        network: network.id.clone(),
+        vpc: vpc.id.clone(),
+        security_groups,
+        private_dns_enabled: op.private_dns_enabled,
+        dns_options: op.dns_options,
+        status: VpcAssociationStatus::CreateInProgress,
+        failure: None,
+        status_after: tx.view().revision(),
+        created_by: caller.account.clone(),
+        tags: op.tags,
+        created_at: now,
+        updated_at: now,
+    };
+    let association = replace(tx, None, association);
+    let all = tx.list::<VpcAssociation>();
+    let count = all.filter(|known| known.network == network.id).count();
+    quota::VPCS_PER_NETWORK.check(cell, count)?;
+    Ok(created(cell, &association))
+}
+
+impl Handle<CreateServiceNetworkVpcAssociation> for Lattice {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        op: CreateServiceNetworkVpcAssociation,
+    ) -> Result<CreateVpcAssociationOutput, ApiError> {
+        let cell = &self.cell;
+        cell.db.write(|tx| create(cell, caller, tx, op)).await
+    }
+}
+
+impl Handle<GetServiceNetworkVpcAssociation> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: GetServiceNetworkVpcAssociation,
+    ) -> Result<GetVpcAssociationOutput, ApiError> {
+        let (cell, view) = (&self.cell, self.cell.db.view());
+        let text = &op.service_network_vpc_association_identifier;
+        let association = find(cell, &view, text)?;
+        Ok(detail(cell, &view, &association))
+    }
+}
+
+impl Handle<ListServiceNetworkVpcAssociations> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: ListServiceNetworkVpcAssociations,
+    ) -> Result<ListVpcAssociationsOutput, ApiError> {
+        let (cell, view) = (&self.cell, self.cell.db.view());
+        let network = op.service_network_identifier.as_deref();
+        let network = filter(cell, Kind::ServiceNetwork, network);
+        let vpc = op.vpc_identifier.as_deref();
+        let wanted = view.list::<VpcAssociation>().filter(|association| {
+            network
+                .as_deref()
+                .is_none_or(|id| association.network.as_str() == id)
+                && vpc.is_none_or(|id| association.vpc.as_str() == id)
+        });
+        let token = op.next_token.as_deref();
+        let page = page(wanted, |a| a.id.to_string(), op.max_results, token)?;
+        let items = page.items.iter().map(|a| summary(cell, &view, a));
+        Ok(ListVpcAssociationsOutput {
+            items: items.collect(),
+            next_token: page.next_token,
+        })
+    }
+}
+
+fn update(
+    cell: &Cell,
+    tx: &mut Tx,
+    op: &UpdateServiceNetworkVpcAssociation,
+) -> Result<Arc<VpcAssociation>, ApiError> {
+    use VpcAssociationStatus::{Active, UpdateFailed, UpdateInProgress};
+    let text = &op.service_network_vpc_association_identifier;
+    let association = find(cell, tx.view(), text)?;
+    if !matches!(association.status, Active | UpdateFailed) {
+        let (id, status) = (association.id.as_str(), association.status.as_str());
+        return Err(fault::wrong_status(KIND, id, status));
+    }
+    let groups = vpc::security_groups(tx.view(), &association.vpc, &op.security_group_ids)?;
+    let changed = VpcAssociation {
+        security_groups: groups,
+        status: UpdateInProgress,
+        status_after: tx.view().revision(),
+        failure: None,
+        updated_at: Timestamp::now(),
+        ..VpcAssociation::clone(&association)
+    };
+    Ok(replace(tx, Some(&association), changed))
+}
+
+impl Handle<UpdateServiceNetworkVpcAssociation> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: UpdateServiceNetworkVpcAssociation,
+    ) -> Result<UpdateVpcAssociationOutput, ApiError> {
+        let cell = &self.cell;
+        let association = cell.db.write(|tx| update(cell, tx, &op)).await?;
+        Ok(UpdateVpcAssociationOutput {
+            id: Some(association.id.to_string()),
+            arn: Some(arn(cell, &association.id)),
+            status: Some(association.status),
+            created_by: Some(association.created_by.clone()),
+            security_group_ids: Some(texts(&association.security_groups)),
+        })
+    }
+}
+
+fn delete(cell: &Cell, tx: &mut Tx, text: &str) -> Result<Arc<VpcAssociation>, ApiError> {
+    use VpcAssociationStatus::{CreateInProgress, DeleteInProgress, UpdateInProgress};
+    let association = find(cell, tx.view(), text)?;
+    let (id, status) = (association.id.as_str(), association.status);
+    match status {
+        DeleteInProgress => return Ok(association),
+        CreateInProgress | UpdateInProgress => {
+            return Err(fault::wrong_status(KIND, id, status.as_str()));
+        }
+        _ => {}
+    }
+    let status_after = tx.view().revision();
+    Ok(tx.put(VpcAssociation {
+        status: DeleteInProgress,
+        status_after,
+        failure: None,
+        updated_at: Timestamp::now(),
+        ..VpcAssociation::clone(&association)
+    }))
+}
+
+impl Handle<DeleteServiceNetworkVpcAssociation> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: DeleteServiceNetworkVpcAssociation,
+    ) -> Result<DeleteVpcAssociationOutput, ApiError> {
+        let cell = &self.cell;
+        let text = &op.service_network_vpc_association_identifier;
+        let association = cell.db.write(|tx| delete(cell, tx, text)).await?;
+        Ok(DeleteVpcAssociationOutput {
+            id: Some(association.id.to_string()),
+            status: Some(association.status),
+            arn: Some(arn(cell, &association.id)),
+        })
+    }
+}
+
+/// Service network endpoints are made by EC2's CreateVpcEndpoint, which is not there: the list is empty.
+impl Handle<ListServiceNetworkVpcEndpointAssociations> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: ListServiceNetworkVpcEndpointAssociations,
+    ) -> Result<ListEndpointAssociationsOutput, ApiError> {
+        let token = op.next_token.as_deref();
+        let none = std::iter::empty::<EndpointAssociation>();
+        let page = page(none, |_| String::new(), op.max_results, token)?;
+        Ok(ListEndpointAssociationsOutput {
+            items: page.items,
+            next_token: page.next_token,
+        })
+    }
+}
