@@ -180,7 +180,9 @@ async fn racing_transactions_are_one_after_another(store: Arc<dyn Store>) {
 async fn count_up(store: Arc<dyn Store>, times: usize) {
     let mut done = 0;
     while done < times {
-        let (value, revision) = get(&*store, "count").await.unwrap_or(("0".into(), 0));
+        let (value, revision) = get(&*store, "count")
+            .await
+            .unwrap_or_else(|| ("0".into(), 0));
         let next = value.parse::<u64>().unwrap() + 1;
         let ops = vec![put("count", &next.to_string())];
         let outcome = store.txn(vec![compare("count", revision)], ops).await;
