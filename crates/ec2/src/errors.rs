@@ -68,3 +68,12 @@ pub fn limit(code: &'static str, what: &str) -> ApiError {
         format!("The maximum number of {what} has been reached."),
     )
 }
+
+/// A thing that belongs to someone else.
+pub fn unauthorized() -> ApiError {
+    ApiError::new(
+        "UnauthorizedOperation",
+        403,
+        "You are not authorized to perform this operation.",
+    )
+}

@@ -32,6 +32,7 @@ pub fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
         prefix_lists::all(cell, view)
             .map(|list| (list.id.clone(), Arc::new(feed_prefix_list(&list)))),
     );
+    crate::instances::contribute(cell, view, snapshot);
     snapshot.security_groups.extend(
         view.list::<records::SecurityGroup>()
             .map(|group| (group.id.clone(), Arc::new(feed_group(&group)))),

@@ -5,10 +5,22 @@
 //! takes over what nodes observe. This crate knows no socket, kernel or Lattice: what another service
 //! holds, it learns from claims ([`lath_control::claims_on`]).
 
+mod account_attributes;
 pub mod errors;
 pub mod feed;
-mod networks;
+mod filter;
+mod idempotency;
+mod ids;
+pub mod images;
+mod instances;
+mod key_pairs;
+mod messages;
+pub mod networks;
+mod operation;
 pub mod records;
+mod select;
+mod tags;
+mod zones;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,12 +53,13 @@ pub const INFO: ServiceInfo = ServiceInfo {
 /// The operations, and who handles them.
 pub fn service(app: &Arc<Ec2>) -> Service {
     let service = Service::new(INFO);
-    networks::register(service, app)
+    let service = networks::register(service, app);
+    instances::register(service, app)
 }
 
 /// The record kinds that this crate keeps.
 pub fn kinds(kinds: Kinds) -> Kinds {
-    records::network_kinds(kinds)
+    records::instance_kinds(records::network_kinds(kinds))
 }
 
 /// How often reconcilers look again when nothing woke them.
@@ -61,5 +74,13 @@ pub fn spawn_reconcilers(app: &Arc<Ec2>, stop: &CancellationToken, tasks: &mut J
         PERIOD,
         stop.clone(),
         move || networks::reconcile(Arc::clone(&networks)),
+    ));
+    let instances = Arc::clone(app);
+    tasks.spawn(run_reconciler(
+        app.cell.clone(),
+        "ec2.instances",
+        PERIOD,
+        stop.clone(),
+        move || instances::reconcile(Arc::clone(&instances)),
     ));
 }

@@ -1,10 +1,11 @@
 //! Network interfaces: what instances and others need of them.
 
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use lath_control::Cell;
 use lath_model::id::{SecurityGroupId, SubnetId};
-use lath_store::Tx;
+use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use crate::errors::{client, invalid_value};
@@ -94,15 +95,27 @@ pub fn auto_public(tx: &Tx) -> Result<PublicAddress, ApiError> {
     Ok(PublicAddress { ip, elastic: None })
 }
 
-/// How many addresses of a subnet are free.
-pub(crate) fn free_addresses(view: &lath_store::View, subnet: &Subnet) -> usize {
+/// How many addresses a subnet has for interfaces: all but five.
+pub(crate) fn capacity(subnet: &Subnet) -> usize {
     let total = 1_usize << (32 - u32::from(subnet.cidr.prefix_len()));
-    total
-        .saturating_sub(5)
-        .saturating_sub(taken(view, subnet).len())
+    total.saturating_sub(5)
 }
 
-fn taken(view: &lath_store::View, subnet: &Subnet) -> std::collections::HashSet<Ipv4Addr> {
+/// How many addresses of a subnet are free.
+pub(crate) fn free_addresses(view: &View, subnet: &Subnet) -> usize {
+    capacity(subnet).saturating_sub(taken(view, subnet).len())
+}
+
+/// How many addresses are used in each subnet.
+pub(crate) fn used_addresses(view: &View) -> HashMap<SubnetId, usize> {
+    let mut used = HashMap::new();
+    for interface in view.list::<NetworkInterface>() {
+        *used.entry(interface.subnet.clone()).or_default() += interface.addresses.len();
+    }
+    used
+}
+
+fn taken(view: &View, subnet: &Subnet) -> HashSet<Ipv4Addr> {
     view.list::<NetworkInterface>()
         .filter(|interface| interface.subnet == subnet.id)
         .flat_map(|interface| {

@@ -1,10 +1,14 @@
 //! What networks are made of, and the operations on it.
 
 pub mod interfaces;
+mod internet_gateways;
 pub(crate) mod prefix_lists;
 mod public_pool;
 mod reconcile;
 pub(crate) mod route_tables;
+mod security_groups;
+mod subnets;
+mod vpcs;
 
 use std::sync::Arc;
 
@@ -15,6 +19,17 @@ pub(crate) use reconcile::reconcile;
 use crate::Ec2;
 
 /// Registers the operations on networks.
-pub(crate) fn register(service: Service, _app: &Arc<Ec2>) -> Service {
-    service
+pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
+    let registers = [
+        crate::tags::register,
+        vpcs::register,
+        subnets::register,
+        internet_gateways::register,
+        route_tables::register,
+        security_groups::register,
+        prefix_lists::register,
+    ];
+    registers
+        .into_iter()
+        .fold(service, |service, register| register(service, app))
 }

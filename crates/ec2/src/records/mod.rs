@@ -2,8 +2,11 @@
 //! alike for every kind of resource.
 
 mod address;
+mod image;
+mod instance;
 mod interface;
 mod internet_gateway;
+mod key_pair;
 mod prefix_list;
 mod route_table;
 mod security_group;
@@ -12,8 +15,11 @@ mod tags;
 mod vpc;
 
 pub use address::{Address, AddressAssociation};
+pub use image::DirectoryImage;
+pub use instance::{Instance, InstanceState, MetadataOptions, RootVolume, ShutdownBehavior};
 pub use interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
 pub use internet_gateway::InternetGateway;
+pub use key_pair::{KeyKind, KeyPair};
 pub use prefix_list::{ListEntry, ManagedPrefixList};
 pub use route_table::{Destination, Route, RouteTable, TableAssociation, Target};
 pub use security_group::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
@@ -35,4 +41,12 @@ pub(crate) fn network_kinds(kinds: Kinds) -> Kinds {
         .with::<NetworkInterface>()
         .with::<Address>()
         .with::<ResourceTags>()
+}
+
+/// The kinds that instances are made of.
+pub(crate) fn instance_kinds(kinds: Kinds) -> Kinds {
+    kinds
+        .with::<Instance>()
+        .with::<KeyPair>()
+        .with::<DirectoryImage>()
 }

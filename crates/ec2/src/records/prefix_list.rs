@@ -16,11 +16,16 @@ pub struct ManagedPrefixList {
     pub ipv6: bool,
     /// How many entries it may hold; AWS's own lists have none.
     pub max_entries: Option<usize>,
-    /// The entries of every version, the first one first. Never empty.
-    pub versions: Vec<Vec<ListEntry>>,
+    /// The newest version's number, from 1.
+    pub version: i64,
+    /// The entries of the newest versions with their numbers, the newest last. Never empty.
+    pub history: Vec<(i64, Vec<ListEntry>)>,
     /// What was done to it last, such as `create-complete`.
     pub state: String,
 }
+
+/// How many versions of a list are kept.
+const KEPT: usize = 100;
 
 /// One block of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,14 +42,27 @@ impl ManagedPrefixList {
         self.owner == "AWS"
     }
 
-    /// The newest version's number, from 1.
-    pub fn version(&self) -> i64 {
-        i64::try_from(self.versions.len()).unwrap_or(i64::MAX)
-    }
-
     /// The newest version's entries.
     pub fn entries(&self) -> &[ListEntry] {
-        self.versions.last().map_or(&[], Vec::as_slice)
+        self.history
+            .last()
+            .map_or(&[], |(_, entries)| entries.as_slice())
+    }
+
+    /// The entries of a version that is still kept.
+    pub fn entries_of(&self, version: i64) -> Option<&[ListEntry]> {
+        let mut kept = self.history.iter();
+        kept.find(|(number, _)| *number == version)
+            .map(|(_, entries)| entries.as_slice())
+    }
+
+    /// Makes these the entries, as a new version.
+    pub fn advance(&mut self, entries: Vec<ListEntry>) {
+        self.version += 1;
+        self.history.push((self.version, entries));
+        if self.history.len() > KEPT {
+            self.history.remove(0);
+        }
     }
 }
 

@@ -1,0 +1,211 @@
+//! Managed prefix lists: the account's own, and AWS's
+//! (<https://docs.aws.amazon.com/vpc/latest/userguide/managed-prefix-lists.html>).
+
+mod changes;
+mod messages;
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use lath_control::{Cell, paginate};
+use lath_store::View;
+use lath_wire::ApiError;
+
+use self::messages::*;
+use crate::Ec2;
+use crate::errors::client;
+use crate::filter::Field;
+use crate::ids::{self, IdKind};
+use crate::operation::operations;
+use crate::records::{ListEntry, ManagedPrefixList};
+use crate::select::{Listed, Query, bad_token, page_size, select};
+use crate::tags::{self, Tag};
+
+operations! {
+    read DescribeManagedPrefixLists -> DescribeManagedPrefixListsResult = describe, dry_run;
+    read GetManagedPrefixListEntries -> GetManagedPrefixListEntriesResult = entries, dry_run;
+    read DescribePrefixLists -> DescribePrefixListsResult = describe_aws, dry_run;
+    change CreateManagedPrefixList -> ManagedPrefixListResult = changes::create, dry_run;
+    change ModifyManagedPrefixList -> ManagedPrefixListResult = changes::modify, dry_run;
+    change DeleteManagedPrefixList -> ManagedPrefixListResult = changes::delete, dry_run;
+}
+
+/// AWS's lists and their blocks. Lattice answers on these link-local blocks in every associated VPC
+/// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/security-groups.html>).
+const AWS_LISTS: [(&str, &str); 2] = [
+    ("vpc-lattice", "169.254.171.0/24"),
+    ("ipv6.vpc-lattice", "fd00:ec2:80::/64"),
+];
+
+/// Every list: AWS's, then the account's.
+pub(crate) fn all<'a>(
+    cell: &Cell,
+    view: &'a View,
+) -> impl Iterator<Item = Arc<ManagedPrefixList>> + use<'a> {
+    aws(&cell.region)
+        .into_iter()
+        .map(Arc::new)
+        .chain(view.list::<ManagedPrefixList>())
+}
+
+/// The list of this id.
+pub(crate) fn find(cell: &Cell, view: &View, id: &str) -> Option<Arc<ManagedPrefixList>> {
+    let own = view.get::<ManagedPrefixList>(id);
+    own.or_else(|| all(cell, view).find(|list| list.id.as_str() == id))
+}
+
+/// The list that a caller names.
+fn named(cell: &Cell, view: &View, id: &str) -> Result<Arc<ManagedPrefixList>, ApiError> {
+    ids::PREFIX_LIST.check(id)?;
+    find(cell, view, id).ok_or_else(|| ids::PREFIX_LIST.not_found(id))
+}
+
+/// AWS's own lists.
+pub(crate) fn aws(region: &str) -> [ManagedPrefixList; 2] {
+    AWS_LISTS.map(|(name, cidr)| {
+        let name = format!("com.amazonaws.{region}.{name}");
+        let cidr = cidr.parse().expect("the blocks above are well formed");
+        let entry = ListEntry {
+            cidr,
+            description: None,
+        };
+        ManagedPrefixList {
+            id: ids::fixed("pl", &name),
+            ipv6: name.contains(".ipv6."),
+            name,
+            owner: "AWS".into(),
+            max_entries: None,
+            version: 1,
+            history: vec![(1, vec![entry])],
+            state: "create-complete".into(),
+        }
+    })
+}
+
+fn item(cell: &Cell, view: &View, list: &ManagedPrefixList) -> ListItem {
+    let aws = list.is_aws();
+    let arn = cell.arn("ec2", format!("prefix-list/{}", list.id));
+    ListItem {
+        prefix_list_id: list.id.to_string(),
+        address_family: if list.ipv6 { "IPv6" } else { "IPv4" }.into(),
+        state: list.state.clone(),
+        prefix_list_arn: if aws {
+            arn.replace(&format!(":{}:", cell.account), ":aws:")
+        } else {
+            arn
+        },
+        prefix_list_name: list.name.clone(),
+        max_entries: list.max_entries.and_then(|max| i32::try_from(max).ok()),
+        version: (!aws).then_some(list.version),
+        tags: tags::of(view, list.id.as_str()),
+        owner_id: list.owner.clone(),
+    }
+}
+
+impl Listed for ListItem {
+    const ID: IdKind = ids::PREFIX_LIST;
+    const PAGE: RangeInclusive<i32> = 1..=100;
+    const FIELDS: &'static [Field<Self>] = &[
+        ("owner-id", |it| vec![it.owner_id.clone()]),
+        ("prefix-list-id", |it| vec![it.prefix_list_id.clone()]),
+        ("prefix-list-name", |it| vec![it.prefix_list_name.clone()]),
+    ];
+    fn id(&self) -> &str {
+        &self.prefix_list_id
+    }
+    fn tags(&self) -> &[Tag] {
+        &self.tags
+    }
+}
+
+fn describe(
+    app: &Ec2,
+    view: &View,
+    op: &DescribeManagedPrefixLists,
+) -> Result<DescribeManagedPrefixListsResult, ApiError> {
+    let items = all(&app.cell, view).map(|list| item(&app.cell, view, &list));
+    let query = Query {
+        ids: &op.prefix_list_ids,
+        filters: &op.filters,
+        max_results: op.max_results,
+        next_token: op.next_token.as_deref(),
+    };
+    let page = select(items, &query)?;
+    Ok(DescribeManagedPrefixListsResult {
+        next_token: page.next_token,
+        prefix_lists: page.items,
+    })
+}
+
+fn entries(
+    app: &Ec2,
+    view: &View,
+    op: &GetManagedPrefixListEntries,
+) -> Result<GetManagedPrefixListEntriesResult, ApiError> {
+    let list = named(&app.cell, view, &op.prefix_list_id)?;
+    let size = page_size(op.max_results, 1..=100)?;
+    let version = op.target_version.unwrap_or(list.version);
+    let entries = list.entries_of(version).ok_or_else(|| {
+        client(
+            "InvalidPrefixListVersion",
+            format!("The prefix list '{}' has no version {version}.", list.id),
+        )
+    })?;
+    let mut sorted: Vec<_> = entries.iter().map(entry_item).collect();
+    sorted.sort_by(|a, b| a.cidr.cmp(&b.cidr));
+    let key = |entry: &EntryItem| entry.cidr.clone();
+    let page = paginate(sorted, key, size, op.next_token.as_deref()).map_err(bad_token)?;
+    Ok(GetManagedPrefixListEntriesResult {
+        entries: page.items,
+        next_token: page.next_token,
+    })
+}
+
+fn entry_item(entry: &ListEntry) -> EntryItem {
+    EntryItem {
+        cidr: entry.cidr.to_string(),
+        description: entry.description.clone(),
+    }
+}
+
+impl Listed for AwsListItem {
+    const ID: IdKind = ids::PREFIX_LIST;
+    const FIELDS: &'static [Field<Self>] = &[
+        ("prefix-list-id", |it| vec![it.prefix_list_id.clone()]),
+        ("prefix-list-name", |it| vec![it.prefix_list_name.clone()]),
+    ];
+    fn id(&self) -> &str {
+        &self.prefix_list_id
+    }
+    fn tags(&self) -> &[Tag] {
+        &[]
+    }
+}
+
+/// The older operation: AWS's lists only, with their blocks.
+fn describe_aws(
+    app: &Ec2,
+    _view: &View,
+    op: &DescribePrefixLists,
+) -> Result<DescribePrefixListsResult, ApiError> {
+    let items = aws(&app.cell.region).map(|list| AwsListItem {
+        cidrs: list
+            .entries()
+            .iter()
+            .map(|it| it.cidr.to_string())
+            .collect(),
+        prefix_list_id: list.id.to_string(),
+        prefix_list_name: list.name,
+    });
+    let query = Query {
+        ids: &op.prefix_list_ids,
+        filters: &op.filters,
+        max_results: op.max_results,
+        next_token: op.next_token.as_deref(),
+    };
+    let page = select(items, &query)?;
+    Ok(DescribePrefixListsResult {
+        next_token: page.next_token,
+        prefix_lists: page.items,
+    })
+}

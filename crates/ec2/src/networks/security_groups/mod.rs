@@ -1,0 +1,355 @@
+//! Security groups and their rules
+//! (<https://docs.aws.amazon.com/vpc/latest/userguide/vpc-security-groups.html>).
+
+mod changes;
+mod messages;
+mod permissions;
+mod rules;
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use lath_control::{Mode, claims_on};
+use lath_feed::Traffic;
+use lath_model::id::{SecurityGroupId, SecurityGroupRuleId};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use self::messages::*;
+use crate::Ec2;
+use crate::errors::{client, dependency, invalid_parameter, invalid_value, limit, missing};
+use crate::filter::Field;
+use crate::ids::{self, IdKind};
+use crate::messages::Done;
+use crate::operation::operations;
+use crate::records::{
+    Direction, NetworkInterface, RuleSource, SecurityGroup, SecurityGroupRule, Vpc,
+};
+use crate::select::{Listed, Query, select};
+use crate::tags::{self, Tag};
+
+/// How many groups a region may have.
+const MAX_GROUPS: usize = 2500;
+
+operations! {
+    change CreateSecurityGroup -> CreateSecurityGroupResult = create, dry_run;
+    change DeleteSecurityGroup -> DeleteSecurityGroupResult = delete, dry_run;
+    read DescribeSecurityGroups -> DescribeSecurityGroupsResult = describe, dry_run;
+    change AuthorizeSecurityGroupIngress -> AuthorizeResult = changes::authorize_ingress, dry_run;
+    change AuthorizeSecurityGroupEgress -> AuthorizeResult = changes::authorize_egress, dry_run;
+    change RevokeSecurityGroupIngress -> RevokeResult = changes::revoke_ingress, dry_run;
+    change RevokeSecurityGroupEgress -> RevokeResult = changes::revoke_egress, dry_run;
+    read DescribeSecurityGroupRules -> DescribeSecurityGroupRulesResult = rules::describe, dry_run;
+    change ModifySecurityGroupRules -> Done = rules::modify, dry_run;
+    change UpdateSecurityGroupRuleDescriptionsIngress -> Done = rules::describe_ingress, dry_run;
+    change UpdateSecurityGroupRuleDescriptionsEgress -> Done = rules::describe_egress, dry_run;
+}
+
+/// What names and descriptions may be made of.
+fn is_name_char(ch: char) -> bool {
+    ch.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(ch)
+}
+
+/// The group that comes with a VPC: in from itself, out to everywhere.
+pub(crate) fn default_group(vpc: &Vpc) -> SecurityGroup {
+    let id = SecurityGroupId::random();
+    let from_itself = rule(Direction::Ingress, RuleSource::Group(id.clone()));
+    SecurityGroup {
+        id,
+        vpc: vpc.id.clone(),
+        owner: vpc.owner.clone(),
+        name: "default".into(),
+        description: "default VPC security group".into(),
+        rules: vec![from_itself, out_to_everywhere()],
+    }
+}
+
+fn out_to_everywhere() -> SecurityGroupRule {
+    rule(
+        Direction::Egress,
+        RuleSource::Cidr(IpNet::V4(ipnet::Ipv4Net::default())),
+    )
+}
+
+fn rule(direction: Direction, source: RuleSource) -> SecurityGroupRule {
+    SecurityGroupRule {
+        id: SecurityGroupRuleId::random(),
+        direction,
+        traffic: Traffic::All,
+        source,
+        description: None,
+    }
+}
+
+/// Deletes a group with the tags of it and of its rules.
+pub(crate) fn remove(tx: &mut Tx, group: &SecurityGroup) {
+    for rule in &group.rules {
+        tags::forget(tx, rule.id.as_str());
+    }
+    tags::forget(tx, group.id.as_str());
+    tx.delete::<SecurityGroup>(group.id.as_str());
+}
+
+fn create(
+    app: &Ec2,
+    tx: &mut Tx,
+    op: CreateSecurityGroup,
+) -> Result<CreateSecurityGroupResult, ApiError> {
+    check_name(&op.group_name)?;
+    check_description(&op.description)?;
+    let vpc = vpc_of(tx.view(), op.vpc_id.as_deref())?;
+    let tags = tags::specified(&op.tag_specifications, "security-group")?;
+    let duplicate = tx
+        .list::<SecurityGroup>()
+        .any(|group| group.vpc == vpc.id && group.name == op.group_name);
+    if duplicate {
+        return Err(client(
+            "InvalidGroup.Duplicate",
+            format!(
+                "The security group '{}' already exists for VPC '{}'",
+                op.group_name, vpc.id
+            ),
+        ));
+    }
+    if app.cell.mode == Mode::Strict && tx.list::<SecurityGroup>().count() >= MAX_GROUPS {
+        return Err(limit("SecurityGroupLimitExceeded", "security groups"));
+    }
+    let group = tx.put(SecurityGroup {
+        id: SecurityGroupId::random(),
+        vpc: vpc.id.clone(),
+        owner: app.cell.account.clone(),
+        name: op.group_name,
+        description: op.description,
+        rules: vec![out_to_everywhere()],
+    });
+    tags::put(tx, group.id.as_str(), tags);
+    Ok(CreateSecurityGroupResult {
+        group_id: group.id.to_string(),
+        tags: tags::of(tx.view(), group.id.as_str()),
+        security_group_arn: arn(app, &group),
+    })
+}
+
+fn arn(app: &Ec2, group: &SecurityGroup) -> String {
+    app.cell.arn("ec2", format!("security-group/{}", group.id))
+}
+
+fn check_name(name: &str) -> Result<(), ApiError> {
+    if name == "default" {
+        return Err(invalid_value(
+            "Cannot use reserved security group name: default",
+        ));
+    }
+    if name.starts_with("sg-") {
+        return Err(invalid_parameter(
+            "GroupName",
+            name,
+            "Group names may not be in the format sg-*.",
+        ));
+    }
+    check_text("GroupName", name)
+}
+
+fn check_description(description: &str) -> Result<(), ApiError> {
+    check_text("GroupDescription", description)
+}
+
+fn check_text(parameter: &str, text: &str) -> Result<(), ApiError> {
+    if text.trim().is_empty() {
+        return Err(missing(parameter));
+    }
+    if text.chars().count() > 255 || !text.chars().all(is_name_char) {
+        return Err(invalid_parameter(
+            parameter,
+            text.chars().take(300).collect::<String>(),
+            "It must be at most 255 characters of a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*",
+        ));
+    }
+    Ok(())
+}
+
+fn vpc_of(view: &View, id: Option<&str>) -> Result<Arc<Vpc>, ApiError> {
+    match id {
+        Some(id) => ids::find::<Vpc>(view, id),
+        None => view
+            .list::<Vpc>()
+            .find(|vpc| vpc.is_default)
+            .ok_or_else(|| client("VPCIdNotSpecified", "No default VPC for this user")),
+    }
+}
+
+/// The group that a request means: by id, or by name in the default VPC.
+fn group_of(
+    view: &View,
+    id: Option<&str>,
+    name: Option<&str>,
+) -> Result<Arc<SecurityGroup>, ApiError> {
+    match (id, name) {
+        (Some(id), _) => ids::find::<SecurityGroup>(view, id),
+        (None, Some(name)) => in_default_vpc(view, name),
+        (None, None) => Err(missing("groupName or groupId")),
+    }
+}
+
+fn in_default_vpc(view: &View, name: &str) -> Result<Arc<SecurityGroup>, ApiError> {
+    let vpc = view.list::<Vpc>().find(|vpc| vpc.is_default);
+    let shown = vpc
+        .as_ref()
+        .map_or_else(|| "null".to_owned(), |vpc| vpc.id.to_string());
+    vpc.and_then(|vpc| {
+        view.list::<SecurityGroup>()
+            .find(|group| group.vpc == vpc.id && group.name == name)
+    })
+    .ok_or_else(|| {
+        client(
+            "InvalidGroup.NotFound",
+            format!("The security group '{name}' does not exist in default VPC '{shown}'"),
+        )
+    })
+}
+
+fn delete(
+    _app: &Ec2,
+    tx: &mut Tx,
+    op: DeleteSecurityGroup,
+) -> Result<DeleteSecurityGroupResult, ApiError> {
+    let group = group_of(tx.view(), op.group_id.as_deref(), op.group_name.as_deref())?;
+    if group.is_default() {
+        return Err(client(
+            "CannotDelete",
+            format!(
+                "the specified group: \"{}\" name: \"default\" cannot be deleted by a user",
+                group.id
+            ),
+        ));
+    }
+    if is_used(tx.view(), &group) {
+        return Err(dependency(format!(
+            "resource {} has a dependent object",
+            group.id
+        )));
+    }
+    remove(tx, &group);
+    Ok(DeleteSecurityGroupResult {
+        done: true,
+        group_id: group.id.to_string(),
+    })
+}
+
+/// By an interface, a rule of another group, or another service.
+fn is_used(view: &View, group: &SecurityGroup) -> bool {
+    let names_it = |rule: &SecurityGroupRule| rule.source == RuleSource::Group(group.id.clone());
+    view.list::<NetworkInterface>()
+        .any(|interface| interface.groups.contains(&group.id))
+        || view
+            .list::<SecurityGroup>()
+            .any(|other| other.id != group.id && other.rules.iter().any(names_it))
+        || !claims_on(view, group.id.as_str()).is_empty()
+}
+
+fn item(app: &Ec2, view: &View, group: &SecurityGroup) -> GroupItem {
+    GroupItem {
+        group_id: group.id.to_string(),
+        group_name: group.name.clone(),
+        description: group.description.clone(),
+        owner_id: group.owner.clone(),
+        vpc_id: group.vpc.to_string(),
+        security_group_arn: arn(app, group),
+        ip_permissions: permissions::shown(group, Direction::Ingress),
+        ip_permissions_egress: permissions::shown(group, Direction::Egress),
+        tags: tags::of(view, group.id.as_str()),
+    }
+}
+
+fn each(permissions: &[Permission], texts: fn(&Permission) -> Vec<String>) -> Vec<String> {
+    permissions.iter().flat_map(texts).collect()
+}
+
+fn cidrs(it: &Permission) -> Vec<String> {
+    it.ip_ranges.iter().map(|it| it.cidr_ip.clone()).collect()
+}
+
+fn ipv6_cidrs(it: &Permission) -> Vec<String> {
+    it.ipv6_ranges
+        .iter()
+        .map(|it| it.cidr_ipv6.clone())
+        .collect()
+}
+
+fn group_ids(it: &Permission) -> Vec<String> {
+    it.groups.iter().map(|it| it.group_id.clone()).collect()
+}
+
+fn user_ids(it: &Permission) -> Vec<String> {
+    it.groups.iter().map(|it| it.user_id.clone()).collect()
+}
+
+fn lists(it: &Permission) -> Vec<String> {
+    it.prefix_list_ids
+        .iter()
+        .map(|it| it.prefix_list_id.clone())
+        .collect()
+}
+
+fn port(port: Option<i32>) -> Vec<String> {
+    port.iter().map(ToString::to_string).collect()
+}
+
+macro_rules! permission_fields {
+    ($($name:literal, $egress:literal: $texts:expr;)*) => {
+        &[
+            ("group-id", |it| vec![it.group_id.clone()]),
+            ("group-name", |it| vec![it.group_name.clone()]),
+            ("description", |it| vec![it.description.clone()]),
+            ("owner-id", |it| vec![it.owner_id.clone()]),
+            ("vpc-id", |it| vec![it.vpc_id.clone()]),
+            $(
+                ($name, |it| each(&it.ip_permissions, $texts)),
+                ($egress, |it| each(&it.ip_permissions_egress, $texts)),
+            )*
+        ]
+    };
+}
+
+impl Listed for GroupItem {
+    const ID: IdKind = ids::SECURITY_GROUP;
+    const FIELDS: &'static [Field<Self>] = permission_fields! {
+        "ip-permission.cidr", "egress.ip-permission.cidr": cidrs;
+        "ip-permission.ipv6-cidr", "egress.ip-permission.ipv6-cidr": ipv6_cidrs;
+        "ip-permission.group-id", "egress.ip-permission.group-id": group_ids;
+        "ip-permission.user-id", "egress.ip-permission.user-id": user_ids;
+        "ip-permission.prefix-list-id", "egress.ip-permission.prefix-list-id": lists;
+        "ip-permission.protocol", "egress.ip-permission.protocol": |it| vec![it.ip_protocol.clone()];
+        "ip-permission.from-port", "egress.ip-permission.from-port": |it| port(it.from_port);
+        "ip-permission.to-port", "egress.ip-permission.to-port": |it| port(it.to_port);
+    };
+    fn id(&self) -> &str {
+        &self.group_id
+    }
+    fn tags(&self) -> &[Tag] {
+        &self.tags
+    }
+}
+
+fn describe(
+    app: &Ec2,
+    view: &View,
+    op: &DescribeSecurityGroups,
+) -> Result<DescribeSecurityGroupsResult, ApiError> {
+    let mut ids = op.group_ids.clone();
+    for name in &op.group_names {
+        ids.push(in_default_vpc(view, name)?.id.to_string());
+    }
+    let items = view.list::<SecurityGroup>().map(|it| item(app, view, &it));
+    let query = Query {
+        ids: &ids,
+        filters: &op.filters,
+        max_results: op.max_results,
+        next_token: op.next_token.as_deref(),
+    };
+    let page = select(items, &query)?;
+    Ok(DescribeSecurityGroupsResult {
+        next_token: page.next_token,
+        security_groups: page.items,
+    })
+}

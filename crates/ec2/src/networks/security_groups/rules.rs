@@ -1,0 +1,282 @@
+//! Rules one by one.
+
+use ipnet::IpNet;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use super::changes::{check_quota, duplicate_error};
+use super::group_of;
+use super::messages::*;
+use super::permissions::{self, Flat, Wanted, description_of, shown_traffic};
+use crate::Ec2;
+use crate::errors::{client, combination, missing};
+use crate::filter::Field;
+use crate::ids::{self, IdKind};
+use crate::messages::Done;
+use crate::records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
+use crate::select::{Listed, Query, select};
+use crate::tags::{self, Tag};
+
+pub(super) fn item(
+    app: &Ec2,
+    view: &View,
+    group: &SecurityGroup,
+    rule: &SecurityGroupRule,
+) -> RuleItem {
+    let plain = revoked(group, rule);
+    RuleItem {
+        security_group_rule_arn: app
+            .cell
+            .arn("ec2", format!("security-group-rule/{}", rule.id)),
+        tags: tags::of(view, rule.id.as_str()),
+        security_group_rule_id: plain.security_group_rule_id,
+        group_id: plain.group_id,
+        group_owner_id: group.owner.clone(),
+        is_egress: plain.is_egress,
+        ip_protocol: plain.ip_protocol,
+        from_port: plain.from_port,
+        to_port: plain.to_port,
+        cidr_ipv4: plain.cidr_ipv4,
+        cidr_ipv6: plain.cidr_ipv6,
+        prefix_list_id: plain.prefix_list_id,
+        referenced_group_info: plain.referenced_group_id.map(|group_id| ReferencedGroup {
+            group_id,
+            user_id: group.owner.clone(),
+        }),
+        description: plain.description,
+    }
+}
+
+pub(super) fn revoked(group: &SecurityGroup, rule: &SecurityGroupRule) -> RevokedRule {
+    let (ip_protocol, ports) = shown_traffic(rule.traffic);
+    let (from_port, to_port) = ports.unwrap_or((-1, -1));
+    let source = &rule.source;
+    RevokedRule {
+        security_group_rule_id: rule.id.to_string(),
+        group_id: group.id.to_string(),
+        is_egress: rule.direction == Direction::Egress,
+        ip_protocol,
+        from_port,
+        to_port,
+        cidr_ipv4: match source {
+            RuleSource::Cidr(IpNet::V4(cidr)) => Some(cidr.to_string()),
+            _ => None,
+        },
+        cidr_ipv6: match source {
+            RuleSource::Cidr(IpNet::V6(cidr)) => Some(cidr.to_string()),
+            _ => None,
+        },
+        prefix_list_id: match source {
+            RuleSource::PrefixList(id) => Some(id.to_string()),
+            _ => None,
+        },
+        referenced_group_id: match source {
+            RuleSource::Group(id) => Some(id.to_string()),
+            _ => None,
+        },
+        description: rule.description.clone(),
+    }
+}
+
+impl Listed for RuleItem {
+    const ID: IdKind = ids::SECURITY_GROUP_RULE;
+    const FIELDS: &'static [Field<Self>] = &[
+        ("group-id", |it| vec![it.group_id.clone()]),
+        ("security-group-rule-id", |it| {
+            vec![it.security_group_rule_id.clone()]
+        }),
+    ];
+    fn id(&self) -> &str {
+        &self.security_group_rule_id
+    }
+    fn tags(&self) -> &[Tag] {
+        &self.tags
+    }
+}
+
+pub(super) fn describe(
+    app: &Ec2,
+    view: &View,
+    op: &DescribeSecurityGroupRules,
+) -> Result<DescribeSecurityGroupRulesResult, ApiError> {
+    let mut items = Vec::new();
+    for group in view.list::<SecurityGroup>() {
+        items.extend(group.rules.iter().map(|it| item(app, view, &group, it)));
+    }
+    let query = Query {
+        ids: &op.security_group_rule_ids,
+        filters: &op.filters,
+        max_results: op.max_results,
+        next_token: op.next_token.as_deref(),
+    };
+    let page = select(items, &query)?;
+    Ok(DescribeSecurityGroupRulesResult {
+        rules: page.items,
+        next_token: page.next_token,
+    })
+}
+
+/// Replaces rules in place; they keep their ids, directions and kinds of source.
+pub(super) fn modify(
+    app: &Ec2,
+    tx: &mut Tx,
+    op: ModifySecurityGroupRules,
+) -> Result<Done, ApiError> {
+    let group = ids::find::<SecurityGroup>(tx.view(), &op.group_id)?;
+    if op.security_group_rules.is_empty() {
+        return Err(missing("SecurityGroupRule"));
+    }
+    let mut changed = SecurityGroup::clone(&group);
+    for update in &op.security_group_rules {
+        let id = update.security_group_rule_id.as_str();
+        ids::SECURITY_GROUP_RULE.check(id)?;
+        let input = update.security_group_rule.as_ref();
+        let input = input.ok_or_else(|| missing("SecurityGroupRule"))?;
+        let wanted = wanted(app, tx.view(), &group, input)?;
+        replace(&mut changed, id, wanted)?;
+    }
+    check_quota(&app.cell, tx.view(), &changed, Direction::Ingress)?;
+    check_quota(&app.cell, tx.view(), &changed, Direction::Egress)?;
+    tx.put(changed);
+    Ok(Done::YES)
+}
+
+fn wanted(
+    app: &Ec2,
+    view: &View,
+    group: &SecurityGroup,
+    input: &RuleInput,
+) -> Result<Wanted, ApiError> {
+    let mut sources = Vec::new();
+    if let Some(text) = &input.cidr_ipv4 {
+        sources.push(RuleSource::Cidr(permissions::cidr(
+            Some(text),
+            "CidrIpv4",
+            false,
+        )?));
+    }
+    if let Some(text) = &input.cidr_ipv6 {
+        sources.push(RuleSource::Cidr(permissions::cidr(
+            Some(text),
+            "CidrIpv6",
+            true,
+        )?));
+    }
+    if let Some(id) = &input.prefix_list_id {
+        sources.push(permissions::prefix_list(&app.cell, view, id)?);
+    }
+    if let Some(id) = &input.referenced_group_id {
+        sources.push(permissions::source_group(view, group, id)?);
+    }
+    let source = match sources.len() {
+        0 => return Err(missing("CidrIpv4")),
+        1 => sources.remove(0),
+        _ => return Err(combination("A rule has exactly one source or destination.")),
+    };
+    let protocol = input.ip_protocol.as_deref();
+    Ok(Wanted {
+        traffic: permissions::traffic(protocol, input.from_port, input.to_port)?,
+        source,
+        description: description_of(input.description.as_ref())?,
+    })
+}
+
+fn replace(group: &mut SecurityGroup, id: &str, wanted: Wanted) -> Result<(), ApiError> {
+    let position = group.rules.iter().position(|rule| rule.id.as_str() == id);
+    let index = position.ok_or_else(|| ids::SECURITY_GROUP_RULE.not_found(id))?;
+    let old = &group.rules[index];
+    if kind(&old.source) != kind(&wanted.source) {
+        return Err(combination(
+            "The kind of source or destination of a rule cannot be changed.",
+        ));
+    }
+    let clashes = |other: &SecurityGroupRule| {
+        other.id != old.id && other.direction == old.direction && wanted.is(other)
+    };
+    if group.rules.iter().any(clashes) {
+        return Err(duplicate_error(&wanted));
+    }
+    let rule = &mut group.rules[index];
+    rule.traffic = wanted.traffic;
+    rule.source = wanted.source;
+    rule.description = wanted.description;
+    Ok(())
+}
+
+fn kind(source: &RuleSource) -> u8 {
+    match source {
+        RuleSource::Cidr(IpNet::V4(_)) => 0,
+        RuleSource::Cidr(IpNet::V6(_)) => 1,
+        RuleSource::Group(_) => 2,
+        RuleSource::PrefixList(_) => 3,
+    }
+}
+
+pub(super) fn describe_ingress(
+    app: &Ec2,
+    tx: &mut Tx,
+    op: UpdateSecurityGroupRuleDescriptionsIngress,
+) -> Result<Done, ApiError> {
+    let group = group_of(tx.view(), op.group_id.as_deref(), op.group_name.as_deref())?;
+    let wanted = permissions::wanted(
+        &app.cell,
+        tx.view(),
+        &group,
+        op.ip_permissions,
+        Flat::default(),
+    )?;
+    set_descriptions(tx, &group, Direction::Ingress, wanted, &op.descriptions)
+}
+
+pub(super) fn describe_egress(
+    app: &Ec2,
+    tx: &mut Tx,
+    op: UpdateSecurityGroupRuleDescriptionsEgress,
+) -> Result<Done, ApiError> {
+    let group = group_of(tx.view(), op.group_id.as_deref(), op.group_name.as_deref())?;
+    let wanted = permissions::wanted(
+        &app.cell,
+        tx.view(),
+        &group,
+        op.ip_permissions,
+        Flat::default(),
+    )?;
+    set_descriptions(tx, &group, Direction::Egress, wanted, &op.descriptions)
+}
+
+fn set_descriptions(
+    tx: &mut Tx,
+    group: &SecurityGroup,
+    direction: Direction,
+    wanted: Vec<Wanted>,
+    descriptions: &[RuleDescription],
+) -> Result<Done, ApiError> {
+    if wanted.is_empty() == descriptions.is_empty() {
+        return Err(combination(
+            "Exactly one of ipPermissions and securityGroupRuleDescriptions must be given",
+        ));
+    }
+    let mut changed = group.clone();
+    let of_direction = |rule: &&mut SecurityGroupRule| rule.direction == direction;
+    for it in wanted {
+        let mut rules = changed.rules.iter_mut().filter(of_direction);
+        let rule = rules.find(|rule| it.is(rule)).ok_or_else(|| {
+            client(
+                "InvalidPermission.NotFound",
+                "The specified rule does not exist in this security group.",
+            )
+        })?;
+        rule.description = it.description;
+    }
+    for it in descriptions {
+        let id = it.security_group_rule_id.as_deref();
+        let id = id.ok_or_else(|| missing("SecurityGroupRuleId"))?;
+        ids::SECURITY_GROUP_RULE.check(id)?;
+        let mut rules = changed.rules.iter_mut().filter(of_direction);
+        let rule = rules.find(|rule| rule.id.as_str() == id);
+        let rule = rule.ok_or_else(|| ids::SECURITY_GROUP_RULE.not_found(id))?;
+        rule.description = description_of(it.description.as_ref())?;
+    }
+    tx.put(changed);
+    Ok(Done::YES)
+}

@@ -1,0 +1,430 @@
+//! Subnets (<https://docs.aws.amazon.com/vpc/latest/userguide/configure-subnets.html>).
+
+use std::collections::HashMap;
+
+use ipnet::Ipv4Net;
+use lath_control::{Mode, claims_on};
+use lath_feed::Observed;
+use lath_model::id::{SubnetId, random_suffix};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use crate::Ec2;
+use crate::errors::{
+    client, combination, has_dependencies, invalid_parameter, invalid_value, limit, missing,
+    unsupported,
+};
+use crate::filter::{Field, Filter};
+use crate::ids::{self, IdKind};
+use crate::messages::{BooleanInput, Nothing};
+use crate::networks::interfaces;
+use crate::networks::reconcile::subnet_available;
+use crate::networks::vpcs;
+use crate::operation::{operations, refuse};
+use crate::records::{NetworkInterface, RouteTable, Subnet, Vpc};
+use crate::select::{Listed, Query, select};
+use crate::tags::{self, Tag, TagSpecification};
+use crate::zones::zone_id;
+
+/// How many subnets a VPC may have.
+const MAX_SUBNETS: usize = 200;
+
+operations! {
+    change CreateSubnet -> CreateSubnetResult = create, dry_run;
+    change DeleteSubnet -> Nothing = delete, dry_run;
+    read DescribeSubnets -> DescribeSubnetsResult = describe, dry_run;
+    change ModifySubnetAttribute -> Nothing = modify;
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CreateSubnet {
+    #[serde(rename = "TagSpecification", default)]
+    tag_specifications: Vec<TagSpecification>,
+    availability_zone: Option<String>,
+    availability_zone_id: Option<String>,
+    cidr_block: Option<String>,
+    ipv6_cidr_block: Option<String>,
+    outpost_arn: Option<String>,
+    vpc_id: String,
+    ipv6_native: Option<bool>,
+    ipv4_ipam_pool_id: Option<String>,
+    ipv4_netmask_length: Option<i32>,
+    ipv6_ipam_pool_id: Option<String>,
+    ipv6_netmask_length: Option<i32>,
+    dry_run: Option<bool>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateSubnetResult {
+    subnet: SubnetItem,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SubnetItem {
+    subnet_id: String,
+    subnet_arn: String,
+    state: String,
+    vpc_id: String,
+    owner_id: String,
+    cidr_block: String,
+    available_ip_address_count: i32,
+    availability_zone: String,
+    availability_zone_id: String,
+    default_for_az: bool,
+    map_public_ip_on_launch: bool,
+    map_customer_owned_ip_on_launch: bool,
+    assign_ipv6_address_on_creation: bool,
+    enable_dns64: bool,
+    ipv6_native: bool,
+    private_dns_name_options_on_launch: PrivateDnsNameOptions,
+    #[serde(rename = "tagSet")]
+    tags: Vec<Tag>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PrivateDnsNameOptions {
+    hostname_type: String,
+    enable_resource_name_dns_a_record: bool,
+    #[serde(rename = "enableResourceNameDnsAAAARecord")]
+    enable_resource_name_dns_aaaa_record: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DeleteSubnet {
+    subnet_id: String,
+    dry_run: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DescribeSubnets {
+    #[serde(rename = "Filter", default)]
+    filters: Vec<Filter>,
+    #[serde(rename = "SubnetId", default)]
+    subnet_ids: Vec<String>,
+    next_token: Option<String>,
+    max_results: Option<i32>,
+    dry_run: Option<bool>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DescribeSubnetsResult {
+    next_token: Option<String>,
+    #[serde(rename = "subnetSet")]
+    subnets: Vec<SubnetItem>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ModifySubnetAttribute {
+    assign_ipv6_address_on_creation: Option<BooleanInput>,
+    map_public_ip_on_launch: Option<BooleanInput>,
+    subnet_id: String,
+    map_customer_owned_ip_on_launch: Option<BooleanInput>,
+    customer_owned_ipv4_pool: Option<String>,
+    enable_dns64: Option<BooleanInput>,
+    private_dns_hostname_type_on_launch: Option<String>,
+    enable_resource_name_dns_a_record_on_launch: Option<BooleanInput>,
+    #[serde(rename = "EnableResourceNameDnsAAAARecordOnLaunch")]
+    enable_resource_name_dns_aaaa_record_on_launch: Option<BooleanInput>,
+    enable_lni_at_device_index: Option<i32>,
+    disable_lni_at_device_index: Option<BooleanInput>,
+}
+
+fn create(app: &Ec2, tx: &mut Tx, op: CreateSubnet) -> Result<CreateSubnetResult, ApiError> {
+    refuse!(op; ipv6_cidr_block, outpost_arn, ipv6_native, ipv4_ipam_pool_id,
+        ipv4_netmask_length, ipv6_ipam_pool_id, ipv6_netmask_length);
+    let vpc = ids::find::<Vpc>(tx.view(), &op.vpc_id)?;
+    let cidr = checked_cidr(app, tx.view(), &vpc, op.cidr_block.as_deref())?;
+    let tags = tags::specified(&op.tag_specifications, "subnet")?;
+    let subnet = Subnet {
+        id: SubnetId::random(),
+        vpc: vpc.id.clone(),
+        owner: app.cell.account.clone(),
+        cidr,
+        availability_zone: zone(app, tx.view(), &op)?,
+        default_for_az: false,
+        map_public_ip_on_launch: false,
+        acl_association: format!("aclassoc-{}", random_suffix()),
+        created_after: tx.view().revision(),
+        available: false,
+    };
+    tags::put(tx, subnet.id.as_str(), tags);
+    let subnet = tx.put(subnet);
+    let observed = app.cell.observed.borrow();
+    let subnet = item(app, tx.view(), &observed, &HashMap::new(), &subnet);
+    Ok(CreateSubnetResult { subnet })
+}
+
+fn checked_cidr(
+    app: &Ec2,
+    view: &View,
+    vpc: &Vpc,
+    text: Option<&str>,
+) -> Result<Ipv4Net, ApiError> {
+    let text = text.ok_or_else(|| {
+        client(
+            "MissingParameter",
+            "Either 'cidrBlock' or 'ipv4IpamPoolId' should be provided.",
+        )
+    })?;
+    let cidr = vpcs::block("cidrBlock", text)?;
+    let inside = vpc.cidrs.iter().any(|block| block.cidr.contains(&cidr));
+    if !inside || !(16..=28).contains(&cidr.prefix_len()) {
+        return Err(client(
+            "InvalidSubnet.Range",
+            format!("The CIDR '{text}' is invalid."),
+        ));
+    }
+    let others: Vec<_> = view
+        .list::<Subnet>()
+        .filter(|it| it.vpc == vpc.id)
+        .collect();
+    let overlaps = |other: Ipv4Net| other.contains(&cidr) || cidr.contains(&other);
+    if others.iter().any(|other| overlaps(other.cidr)) {
+        return Err(client(
+            "InvalidSubnet.Conflict",
+            format!("The CIDR '{text}' conflicts with another subnet"),
+        ));
+    }
+    if app.cell.mode == Mode::Strict && others.len() >= MAX_SUBNETS {
+        return Err(limit("SubnetLimitExceeded", "subnets"));
+    }
+    Ok(cidr)
+}
+
+/// The wanted zone, or the one with the fewest subnets of the VPC.
+fn zone(app: &Ec2, view: &View, op: &CreateSubnet) -> Result<String, ApiError> {
+    let zones = app.cell.availability_zones();
+    let (parameter, wanted, found) = match (&op.availability_zone, &op.availability_zone_id) {
+        (Some(_), Some(_)) => {
+            return Err(combination(
+                "The parameters AvailabilityZone and AvailabilityZoneId cannot be used together.",
+            ));
+        }
+        (Some(name), None) => (
+            "availabilityZone",
+            name,
+            zones.iter().find(|it| *it == name),
+        ),
+        (None, Some(id)) => {
+            let found = zones.iter().find(|it| zone_id(it) == *id);
+            ("availabilityZoneId", id, found)
+        }
+        (None, None) => return Ok(emptiest(view, &op.vpc_id, zones)),
+    };
+    found.cloned().ok_or_else(|| {
+        invalid_parameter(
+            parameter,
+            wanted,
+            &format!(
+                "Subnets can currently only be created in the following availability zones: {}.",
+                zones.join(", ")
+            ),
+        )
+    })
+}
+
+fn emptiest(view: &View, vpc: &str, zones: [String; 3]) -> String {
+    let load = |zone: &String| {
+        view.list::<Subnet>()
+            .filter(|it| it.vpc.as_str() == vpc && it.availability_zone == *zone)
+            .count()
+    };
+    let emptiest = zones.iter().min_by_key(|zone| load(zone)).cloned();
+    emptiest.unwrap_or_default()
+}
+
+fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteSubnet) -> Result<Nothing, ApiError> {
+    let subnet = ids::find::<Subnet>(tx.view(), &op.subnet_id)?;
+    let used = tx
+        .list::<NetworkInterface>()
+        .any(|it| it.subnet == subnet.id);
+    if used || !claims_on(tx.view(), subnet.id.as_str()).is_empty() {
+        return Err(has_dependencies("subnet", &subnet.id));
+    }
+    let table = tx.list::<RouteTable>().find(|it| it.has_subnet(&subnet.id));
+    if let Some(table) = table {
+        tx.update::<RouteTable>(table.id.as_str(), |table| {
+            table
+                .associations
+                .retain(|it| it.subnet.as_ref() != Some(&subnet.id));
+        });
+    }
+    tags::forget(tx, subnet.id.as_str());
+    tx.delete::<Subnet>(subnet.id.as_str());
+    Ok(Nothing {})
+}
+
+/// One attribute per call, as AWS demands.
+fn modify(_app: &Ec2, tx: &mut Tx, op: ModifySubnetAttribute) -> Result<Nothing, ApiError> {
+    let subnet = ids::find::<Subnet>(tx.view(), &op.subnet_id)?;
+    refuse!(op; assign_ipv6_address_on_creation, map_customer_owned_ip_on_launch,
+        customer_owned_ipv4_pool, enable_dns64, enable_resource_name_dns_a_record_on_launch,
+        enable_resource_name_dns_aaaa_record_on_launch, enable_lni_at_device_index,
+        disable_lni_at_device_index);
+    match op.private_dns_hostname_type_on_launch.as_deref() {
+        None | Some("ip-name") => {}
+        Some("resource-name") => {
+            return Err(unsupported(
+                "The host name type 'resource-name' is not supported.",
+            ));
+        }
+        Some(other) => {
+            return Err(invalid_parameter(
+                "privateDnsHostnameTypeOnLaunch",
+                other,
+                "Unknown host name type.",
+            ));
+        }
+    }
+    match given_attributes(&op) {
+        0 => return Err(missing("MapPublicIpOnLaunch")),
+        1 => {}
+        _ => {
+            return Err(combination(
+                "Only one subnet attribute can be modified at a time.",
+            ));
+        }
+    }
+    if let Some(input) = op.map_public_ip_on_launch {
+        let value = input
+            .value
+            .ok_or_else(|| invalid_value("MapPublicIpOnLaunch needs a value"))?;
+        tx.update::<Subnet>(subnet.id.as_str(), |subnet| {
+            subnet.map_public_ip_on_launch = value;
+        });
+    }
+    Ok(Nothing {})
+}
+
+fn given_attributes(op: &ModifySubnetAttribute) -> usize {
+    [
+        op.assign_ipv6_address_on_creation.is_some(),
+        op.map_public_ip_on_launch.is_some(),
+        op.map_customer_owned_ip_on_launch.is_some(),
+        op.enable_dns64.is_some(),
+        op.private_dns_hostname_type_on_launch.is_some(),
+        op.enable_resource_name_dns_a_record_on_launch.is_some(),
+        op.enable_resource_name_dns_aaaa_record_on_launch.is_some(),
+        op.disable_lni_at_device_index.is_some(),
+    ]
+    .into_iter()
+    .filter(|given| *given)
+    .count()
+}
+
+fn item(
+    app: &Ec2,
+    view: &View,
+    observed: &Observed,
+    used: &HashMap<SubnetId, usize>,
+    subnet: &Subnet,
+) -> SubnetItem {
+    let used = used.get(&subnet.id).copied().unwrap_or(0);
+    let free = interfaces::capacity(subnet).saturating_sub(used);
+    let state = if subnet_available(subnet, &observed.vpcs) {
+        "available"
+    } else {
+        "pending"
+    };
+    SubnetItem {
+        subnet_id: subnet.id.to_string(),
+        subnet_arn: app.cell.arn("ec2", format!("subnet/{}", subnet.id)),
+        state: state.into(),
+        vpc_id: subnet.vpc.to_string(),
+        owner_id: subnet.owner.clone(),
+        cidr_block: subnet.cidr.to_string(),
+        available_ip_address_count: i32::try_from(free).unwrap_or(i32::MAX),
+        availability_zone: subnet.availability_zone.clone(),
+        availability_zone_id: zone_id(&subnet.availability_zone),
+        default_for_az: subnet.default_for_az,
+        map_public_ip_on_launch: subnet.map_public_ip_on_launch,
+        map_customer_owned_ip_on_launch: false,
+        assign_ipv6_address_on_creation: false,
+        enable_dns64: false,
+        ipv6_native: false,
+        private_dns_name_options_on_launch: PrivateDnsNameOptions {
+            hostname_type: "ip-name".into(),
+            enable_resource_name_dns_a_record: false,
+            enable_resource_name_dns_aaaa_record: false,
+        },
+        tags: tags::of(view, subnet.id.as_str()),
+    }
+}
+
+impl Listed for SubnetItem {
+    const ID: IdKind = ids::SUBNET;
+    const FIELDS: &'static [Field<Self>] = &[
+        ("subnet-id", |it| vec![it.subnet_id.clone()]),
+        ("subnet-arn", |it| vec![it.subnet_arn.clone()]),
+        ("vpc-id", |it| vec![it.vpc_id.clone()]),
+        ("owner-id", |it| vec![it.owner_id.clone()]),
+        ("state", |it| vec![it.state.clone()]),
+        ("cidr", |it| vec![it.cidr_block.clone()]),
+        ("cidr-block", |it| vec![it.cidr_block.clone()]),
+        ("cidrBlock", |it| vec![it.cidr_block.clone()]),
+        ("availability-zone", |it| vec![it.availability_zone.clone()]),
+        ("availabilityZone", |it| vec![it.availability_zone.clone()]),
+        ("availability-zone-id", |it| {
+            vec![it.availability_zone_id.clone()]
+        }),
+        ("availabilityZoneId", |it| {
+            vec![it.availability_zone_id.clone()]
+        }),
+        ("available-ip-address-count", |it| {
+            vec![it.available_ip_address_count.to_string()]
+        }),
+        ("default-for-az", |it| vec![it.default_for_az.to_string()]),
+        ("defaultForAz", |it| vec![it.default_for_az.to_string()]),
+        ("map-public-ip-on-launch", |it| {
+            vec![it.map_public_ip_on_launch.to_string()]
+        }),
+        ("map-customer-owned-ip-on-launch", |_| vec!["false".into()]),
+        ("enable-dns64", |_| vec!["false".into()]),
+        ("ipv6-native", |_| vec!["false".into()]),
+        ("private-dns-name-options-on-launch.hostname-type", |it| {
+            vec![it.private_dns_name_options_on_launch.hostname_type.clone()]
+        }),
+        ("ipv6-cidr-block-association.ipv6-cidr-block", |_| vec![]),
+        ("ipv6-cidr-block-association.association-id", |_| vec![]),
+        ("ipv6-cidr-block-association.state", |_| vec![]),
+        ("outpost-arn", |_| vec![]),
+    ];
+    fn id(&self) -> &str {
+        &self.subnet_id
+    }
+    fn tags(&self) -> &[Tag] {
+        &self.tags
+    }
+}
+
+fn describe(
+    app: &Ec2,
+    view: &View,
+    op: &DescribeSubnets,
+) -> Result<DescribeSubnetsResult, ApiError> {
+    let observed = app.cell.observed.borrow();
+    let used = interfaces::used_addresses(view);
+    let items = view
+        .list::<Subnet>()
+        .map(|subnet| item(app, view, &observed, &used, &subnet));
+    let query = Query {
+        ids: &op.subnet_ids,
+        filters: &op.filters,
+        max_results: op.max_results,
+        next_token: op.next_token.as_deref(),
+    };
+    let page = select(items, &query)?;
+    Ok(DescribeSubnetsResult {
+        next_token: page.next_token,
+        subnets: page.items,
+    })
+}

@@ -1,0 +1,226 @@
+//! VPCs (<https://docs.aws.amazon.com/vpc/latest/userguide/configure-your-vpc.html>).
+
+mod attributes;
+mod cidrs;
+mod dhcp;
+mod messages;
+
+use lath_control::{Mode, claims_on};
+use lath_feed::Observed;
+use lath_model::Timestamp;
+use lath_model::id::{NetworkAclId, RouteTableAssociationId, RouteTableId, VpcId};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use self::messages::*;
+use crate::Ec2;
+use crate::errors::{has_dependencies, invalid_parameter, limit, unsupported};
+use crate::filter::Field;
+use crate::ids::{self, IdKind};
+use crate::messages::Nothing;
+use crate::networks::reconcile::vpc_available;
+use crate::networks::security_groups;
+use crate::operation::{operations, refuse};
+use crate::records::{
+    CidrBlock, InternetGateway, NetworkInterface, RouteTable, SecurityGroup, Subnet,
+    TableAssociation, Vpc,
+};
+use crate::select::{Listed, Query, select};
+use crate::tags::{self, Tag};
+
+pub(crate) use cidrs::block;
+pub(crate) use dhcp::options_id;
+
+/// How many VPCs a region may have.
+const MAX_VPCS: usize = 5;
+
+operations! {
+    change CreateVpc -> CreateVpcResult = create, dry_run;
+    change DeleteVpc -> Nothing = delete, dry_run;
+    read DescribeVpcs -> DescribeVpcsResult = describe, dry_run;
+    read DescribeVpcAttribute -> DescribeVpcAttributeResult = attributes::describe, dry_run;
+    change ModifyVpcAttribute -> Nothing = attributes::modify;
+    change AssociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::associate;
+    change DisassociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::disassociate;
+    read DescribeDhcpOptions -> DescribeDhcpOptionsResult = dhcp::describe, dry_run;
+}
+
+fn create(app: &Ec2, tx: &mut Tx, op: CreateVpc) -> Result<CreateVpcResult, ApiError> {
+    refuse!(op; ipv6_pool, ipv6_cidr_block, ipv4_ipam_pool_id, ipv4_netmask_length,
+        ipv6_ipam_pool_id, ipv6_netmask_length, ipv6_cidr_block_network_border_group,
+        vpc_encryption_control, amazon_provided_ipv6_cidr_block);
+    check_tenancy(op.instance_tenancy.as_deref())?;
+    let cidr = cidrs::parse(op.cidr_block.as_deref())?;
+    let tags = tags::specified(&op.tag_specifications, "vpc")?;
+    if app.cell.mode == Mode::Strict && tx.list::<Vpc>().count() >= MAX_VPCS {
+        return Err(limit("VpcLimitExceeded", "VPCs"));
+    }
+    let vpc = Vpc {
+        id: VpcId::random(),
+        owner: app.cell.account.clone(),
+        cidrs: vec![CidrBlock::new(cidr)],
+        is_default: false,
+        dhcp_options: options_id(&app.cell),
+        network_acl: NetworkAclId::random(),
+        dns_support: true,
+        dns_hostnames: false,
+        available: false,
+        created_at: Timestamp::now(),
+    };
+    tx.put(main_table(&vpc));
+    tx.put(security_groups::default_group(&vpc));
+    tags::put(tx, vpc.id.as_str(), tags);
+    let vpc = tx.put(vpc);
+    let observed = app.cell.observed.borrow();
+    Ok(CreateVpcResult {
+        vpc: item(tx.view(), &observed, &vpc),
+    })
+}
+
+fn check_tenancy(tenancy: Option<&str>) -> Result<(), ApiError> {
+    match tenancy {
+        None | Some("default") => Ok(()),
+        Some("dedicated") => Err(unsupported(
+            "The instance tenancy 'dedicated' is not supported: hosts are always shared.",
+        )),
+        Some(other) => Err(invalid_parameter(
+            "instanceTenancy",
+            other,
+            "Invalid tenancy.",
+        )),
+    }
+}
+
+fn main_table(vpc: &Vpc) -> RouteTable {
+    RouteTable {
+        id: RouteTableId::random(),
+        vpc: vpc.id.clone(),
+        owner: vpc.owner.clone(),
+        associations: vec![TableAssociation {
+            id: RouteTableAssociationId::random(),
+            subnet: None,
+        }],
+        routes: Vec::new(),
+    }
+}
+
+fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteVpc) -> Result<Nothing, ApiError> {
+    let vpc = ids::find::<Vpc>(tx.view(), &op.vpc_id)?;
+    if has_dependents(tx.view(), &vpc) {
+        return Err(has_dependencies("vpc", &vpc.id));
+    }
+    let tables: Vec<_> = tx
+        .list::<RouteTable>()
+        .filter(|it| it.vpc == vpc.id)
+        .collect();
+    for table in tables {
+        tags::forget(tx, table.id.as_str());
+        tx.delete::<RouteTable>(table.id.as_str());
+    }
+    let groups: Vec<_> = tx
+        .list::<SecurityGroup>()
+        .filter(|it| it.vpc == vpc.id)
+        .collect();
+    for group in groups {
+        security_groups::remove(tx, &group);
+    }
+    tags::forget(tx, vpc.network_acl.as_str());
+    tags::forget(tx, vpc.id.as_str());
+    tx.delete::<Vpc>(vpc.id.as_str());
+    Ok(Nothing {})
+}
+
+/// Whether anything but the main table, the default group and the default ACL is in the VPC.
+fn has_dependents(view: &View, vpc: &Vpc) -> bool {
+    let default_group = |group: &SecurityGroup| group.vpc == vpc.id && group.is_default();
+    view.list::<Subnet>().any(|it| it.vpc == vpc.id)
+        || view.list::<NetworkInterface>().any(|it| it.vpc == vpc.id)
+        || view
+            .list::<InternetGateway>()
+            .any(|it| it.vpc.as_ref() == Some(&vpc.id))
+        || view
+            .list::<RouteTable>()
+            .any(|it| it.vpc == vpc.id && !it.is_main())
+        || view
+            .list::<SecurityGroup>()
+            .any(|it| it.vpc == vpc.id && !it.is_default())
+        || view
+            .list::<SecurityGroup>()
+            .filter(|it| default_group(it))
+            .any(|it| !claims_on(view, it.id.as_str()).is_empty())
+        || !claims_on(view, vpc.id.as_str()).is_empty()
+}
+
+fn item(view: &View, observed: &Observed, vpc: &Vpc) -> VpcItem {
+    let state = if vpc_available(vpc, observed) {
+        "available"
+    } else {
+        "pending"
+    };
+    VpcItem {
+        vpc_id: vpc.id.to_string(),
+        owner_id: vpc.owner.clone(),
+        state: state.into(),
+        cidr_block: vpc.primary_cidr().to_string(),
+        cidr_block_association_set: vpc.cidrs.iter().map(cidrs::item).collect(),
+        dhcp_options_id: vpc.dhcp_options.to_string(),
+        instance_tenancy: "default".into(),
+        is_default: vpc.is_default,
+        tags: tags::of(view, vpc.id.as_str()),
+    }
+}
+
+impl Listed for VpcItem {
+    const ID: IdKind = ids::VPC;
+    const FIELDS: &'static [Field<Self>] = &[
+        ("vpc-id", |it| vec![it.vpc_id.clone()]),
+        ("owner-id", |it| vec![it.owner_id.clone()]),
+        ("state", |it| vec![it.state.clone()]),
+        ("cidr", |it| vec![it.cidr_block.clone()]),
+        ("cidr-block", |it| vec![it.cidr_block.clone()]),
+        ("cidrBlock", |it| vec![it.cidr_block.clone()]),
+        ("dhcp-options-id", |it| vec![it.dhcp_options_id.clone()]),
+        ("dhcpOptionsId", |it| vec![it.dhcp_options_id.clone()]),
+        ("is-default", |it| vec![it.is_default.to_string()]),
+        ("isDefault", |it| vec![it.is_default.to_string()]),
+        ("cidr-block-association.cidr-block", |it| {
+            blocks(it, |block| block.cidr_block.clone())
+        }),
+        ("cidr-block-association.association-id", |it| {
+            blocks(it, |block| block.association_id.clone())
+        }),
+        ("cidr-block-association.state", |it| {
+            blocks(it, |block| block.cidr_block_state.state.clone())
+        }),
+        ("ipv6-cidr-block-association.ipv6-cidr-block", |_| vec![]),
+        ("ipv6-cidr-block-association.ipv6-pool", |_| vec![]),
+        ("ipv6-cidr-block-association.association-id", |_| vec![]),
+        ("ipv6-cidr-block-association.state", |_| vec![]),
+    ];
+    fn id(&self) -> &str {
+        &self.vpc_id
+    }
+    fn tags(&self) -> &[Tag] {
+        &self.tags
+    }
+}
+
+fn blocks(item: &VpcItem, text: fn(&CidrAssociation) -> String) -> Vec<String> {
+    item.cidr_block_association_set.iter().map(text).collect()
+}
+
+fn describe(app: &Ec2, view: &View, op: &DescribeVpcs) -> Result<DescribeVpcsResult, ApiError> {
+    let observed = app.cell.observed.borrow();
+    let items = view.list::<Vpc>().map(|vpc| item(view, &observed, &vpc));
+    let query = Query {
+        ids: &op.vpc_ids,
+        filters: &op.filters,
+        max_results: op.max_results,
+        next_token: op.next_token.as_deref(),
+    };
+    let page = select(items, &query)?;
+    Ok(DescribeVpcsResult {
+        next_token: page.next_token,
+        vpcs: page.items,
+    })
+}

@@ -1,0 +1,156 @@
+//! How operations are declared: `change` ones run in a transaction that a dry run does not keep, `read`
+//! ones on a view.
+
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use crate::Ec2;
+use crate::errors::dry_run;
+
+impl Ec2 {
+    /// Runs `f` in a transaction; a dry run does all of it, keeps nothing and answers `DryRunOperation`.
+    pub(crate) async fn change<T: Send>(
+        &self,
+        dry: Option<bool>,
+        f: impl FnOnce(&mut Tx) -> Result<T, ApiError> + Send,
+    ) -> Result<T, ApiError> {
+        self.cell
+            .db
+            .write(|tx| {
+                let answer = f(tx)?;
+                rehearsed(dry).map(|()| answer)
+            })
+            .await
+    }
+
+    /// Runs `f` on the newest state; a dry run answers `DryRunOperation`.
+    pub(crate) fn read<T>(
+        &self,
+        dry: Option<bool>,
+        f: impl FnOnce(&View) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let answer = f(&self.cell.db.view())?;
+        rehearsed(dry).map(|()| answer)
+    }
+}
+
+fn rehearsed(dry: Option<bool>) -> Result<(), ApiError> {
+    if dry == Some(true) {
+        return Err(dry_run());
+    }
+    Ok(())
+}
+
+/// `change Op -> Output = function, dry_run;` or `read ...`, one line per operation. The function takes
+/// the service, the transaction or view, and the request. Makes `register`.
+macro_rules! operations {
+    ($($kind:ident $op:ident -> $out:ty = $f:path $(, $dry:ident)?;)*) => {
+        $(
+            impl lath_wire::Operation for $op {
+                const NAME: &'static str = stringify!($op);
+                type Output = $out;
+            }
+            $crate::operation::$kind!($op -> $out = $f $(, $dry)?);
+        )*
+
+        /// Registers the operations of this module.
+        pub(crate) fn register(
+            service: lath_wire::Service,
+            app: &std::sync::Arc<$crate::Ec2>,
+        ) -> lath_wire::Service {
+            service$(.on::<$op>(app))*
+        }
+    };
+}
+
+macro_rules! change {
+    ($op:ident -> $out:ty = $f:path $(, $dry:ident)?) => {
+        impl lath_wire::Handle<$op> for $crate::Ec2 {
+            async fn handle(
+                &self,
+                _caller: &lath_wire::Caller,
+                op: $op,
+            ) -> Result<$out, lath_wire::ApiError> {
+                let dry: Option<bool> = None$(.or(op.$dry))?;
+                self.change(dry, |tx| $f(self, tx, op)).await
+            }
+        }
+    };
+}
+
+macro_rules! read {
+    ($op:ident -> $out:ty = $f:path $(, $dry:ident)?) => {
+        impl lath_wire::Handle<$op> for $crate::Ec2 {
+            async fn handle(
+                &self,
+                _caller: &lath_wire::Caller,
+                op: $op,
+            ) -> Result<$out, lath_wire::ApiError> {
+                let dry: Option<bool> = None$(.or(op.$dry))?;
+                self.read(dry, |view| $f(self, view, &op))
+            }
+        }
+    };
+}
+
+/// Refuses members of a request that AWS knows and Lath cannot honour, when they are set.
+macro_rules! refuse {
+    ($op:expr; $($member:ident),* $(,)?) => {
+        $($crate::operation::refuse_member(stringify!($member), &$op.$member)?;)*
+    };
+}
+
+pub(crate) use {change, operations, read, refuse};
+
+/// Whether a member asks for something.
+pub(crate) trait Asks {
+    /// Absent members, `false` and empty lists ask for nothing.
+    fn asks(&self) -> bool;
+}
+
+impl Asks for bool {
+    fn asks(&self) -> bool {
+        *self
+    }
+}
+
+impl Asks for String {
+    fn asks(&self) -> bool {
+        true
+    }
+}
+
+impl Asks for i32 {
+    fn asks(&self) -> bool {
+        true
+    }
+}
+
+impl<T> Asks for Vec<T> {
+    fn asks(&self) -> bool {
+        !self.is_empty()
+    }
+}
+
+impl<T: Asks> Asks for Option<T> {
+    fn asks(&self) -> bool {
+        self.as_ref().is_some_and(Asks::asks)
+    }
+}
+
+/// See `refuse!`.
+pub(crate) fn refuse_member(member: &str, value: &impl Asks) -> Result<(), ApiError> {
+    if !value.asks() {
+        return Ok(());
+    }
+    let name: String = member
+        .split('_')
+        .map(|word| {
+            let (first, rest) = word.split_at(word.len().min(1));
+            first.to_ascii_uppercase() + rest
+        })
+        .collect();
+    Err(crate::errors::unsupported(format!(
+        "The parameter {name} is not supported."
+    )))
+}

@@ -1,0 +1,178 @@
+use std::net::Ipv4Addr;
+
+use lath_feed::RootSource;
+use lath_model::Timestamp;
+use lath_model::id::{
+    ImageId, InstanceId, NetworkInterfaceId, ReservationId, SubnetId, VolumeId, VpcId,
+};
+use lath_store::Record;
+use serde::{Deserialize, Serialize};
+
+/// An instance. Its addresses and groups are those of its interfaces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its id.
+    pub id: InstanceId,
+    /// The account.
+    pub owner: String,
+    /// The RunInstances call that launched it.
+    pub reservation: ReservationId,
+    /// Its place in the reservation.
+    pub launch_index: u32,
+    /// What it was launched from.
+    pub image: ImageId,
+    /// What its root file system is a copy of; kept here so that the image may go before the instance.
+    pub root: RootSource,
+    /// Its root disk.
+    pub root_volume: RootVolume,
+    /// `x86_64` or `arm64`.
+    pub architecture: String,
+    /// Such as `t3.medium`.
+    pub instance_type: String,
+    /// The key pair's name and its public key, in OpenSSH form, as they were at launch.
+    pub key: Option<(String, String)>,
+    /// The VPC it is in.
+    pub vpc: VpcId,
+    /// The subnet of its primary interface.
+    pub subnet: SubnetId,
+    /// Such as `us-east-1a`.
+    pub availability_zone: String,
+    /// Its primary interface; `None` once it is terminated.
+    pub primary_interface: Option<NetworkInterfaceId>,
+    /// The private address it was launched with: its name is made of it. `None` once it is terminated.
+    pub private_ip: Option<Ipv4Addr>,
+    /// Whether it gets a public address at each start.
+    pub wants_public_ip: bool,
+    /// User data in base64, as given.
+    pub user_data: Option<String>,
+    /// What it is doing.
+    pub state: InstanceState,
+    /// The store's revision before its state last changed: a node that applied a later one has obeyed it.
+    pub state_after: u64,
+    /// Grows with each start and reboot, from 1.
+    pub boot: u64,
+    /// Why it is in this state, such as `Client.UserInitiatedShutdown`: a code and a text.
+    pub state_reason: Option<(String, String)>,
+    /// Such as `User initiated (2026-01-02 03:04:05 GMT)`.
+    pub transition_reason: String,
+    /// When it was started last.
+    pub launched_at: Timestamp,
+    /// When the node had ended it.
+    pub terminated_at: Option<Timestamp>,
+    /// The idempotency token it was launched with.
+    pub client_token: Option<String>,
+    /// How the metadata service answers it.
+    pub metadata: MetadataOptions,
+    /// What happens when its first process ends by itself.
+    pub on_shutdown: ShutdownBehavior,
+    /// Whether the API refuses to terminate it.
+    pub termination_protected: bool,
+    /// Whether the API refuses to stop it.
+    pub stop_protected: bool,
+}
+
+/// The states of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InstanceState {
+    /// Being started.
+    Pending,
+    /// Its first process runs.
+    Running,
+    /// Being ended for good.
+    ShuttingDown,
+    /// Nothing of it is left but its record.
+    Terminated,
+    /// Its processes are being ended.
+    Stopping,
+    /// No process of it lives; its files are kept.
+    Stopped,
+}
+
+impl InstanceState {
+    /// AWS's code and name.
+    pub fn code_and_name(self) -> (i32, &'static str) {
+        match self {
+            Self::Pending => (0, "pending"),
+            Self::Running => (16, "running"),
+            Self::ShuttingDown => (32, "shutting-down"),
+            Self::Terminated => (48, "terminated"),
+            Self::Stopping => (64, "stopping"),
+            Self::Stopped => (80, "stopped"),
+        }
+    }
+
+    /// AWS's name.
+    pub fn name(self) -> &'static str {
+        self.code_and_name().1
+    }
+
+    /// Whether it is on its way out or gone.
+    pub fn is_ending(self) -> bool {
+        matches!(self, Self::ShuttingDown | Self::Terminated)
+    }
+}
+
+/// An instance's root disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootVolume {
+    /// Its id.
+    pub id: VolumeId,
+    /// GiB that were asked for. The disk is thin.
+    pub size: i32,
+    /// Such as `gp3`.
+    pub kind: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What a shutdown from within does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShutdownBehavior {
+    /// The instance is stopped.
+    Stop,
+    /// The instance is terminated.
+    Terminate,
+}
+
+impl ShutdownBehavior {
+    /// AWS's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Terminate => "terminate",
+        }
+    }
+}
+
+/// How the metadata service answers an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetadataOptions {
+    /// Whether it answers at all.
+    pub enabled: bool,
+    /// Whether a session token is demanded.
+    pub tokens_required: bool,
+    /// How many hops a token may travel: 1 to 64.
+    pub hop_limit: i32,
+    /// Whether the instance can read its tags.
+    pub tags: bool,
+}
+
+impl Instance {
+    /// Whether it counts against the quota and holds its key and groups.
+    pub fn is_alive(&self) -> bool {
+        !self.state.is_ending()
+    }
+
+    /// Moves it to another state.
+    pub fn enter(&mut self, state: InstanceState, revision: u64) {
+        self.state = state;
+        self.state_after = revision;
+    }
+}
+
+impl Record for Instance {
+    const KIND: &'static str = "ec2.instance";
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+}

@@ -1,0 +1,98 @@
+//! What every Describe operation does: ids, filters, pages.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
+
+use lath_control::{Page, paginate};
+use lath_wire::ApiError;
+
+use crate::errors::{client, invalid_value};
+use crate::filter::{Field, Filter, Filters};
+use crate::ids::IdKind;
+use crate::tags::Tag;
+
+/// An item of a Describe operation's answer.
+pub(crate) trait Listed: Sized + 'static {
+    /// Its ids.
+    const ID: IdKind;
+    /// What it can be filtered by, besides tags.
+    const FIELDS: &'static [Field<Self>];
+    /// How long a page may be.
+    const PAGE: RangeInclusive<i32> = 5..=1000;
+    /// Its id.
+    fn id(&self) -> &str;
+    /// Its tags.
+    fn tags(&self) -> &[Tag];
+}
+
+/// What a caller wants of a list.
+#[derive(Debug, Default)]
+pub(crate) struct Query<'a> {
+    pub(crate) ids: &'a [String],
+    pub(crate) filters: &'a [Filter],
+    pub(crate) max_results: Option<i32>,
+    pub(crate) next_token: Option<&'a str>,
+}
+
+/// The items that a caller wants.
+///
+/// # Errors
+/// `Malformed` and `NotFound` for ids, `InvalidParameterValue` for filters and page sizes,
+/// `InvalidNextToken`.
+pub(crate) fn select<T: Listed>(
+    items: impl IntoIterator<Item = T>,
+    query: &Query<'_>,
+) -> Result<Page<T>, ApiError> {
+    let filters = Filters::new(query.filters, T::FIELDS)?;
+    let size = page_size(query.max_results, T::PAGE)?;
+    let named = by_ids(items, query.ids)?;
+    let wanted = named
+        .into_iter()
+        .filter(|item| filters.matches(item, item.tags()));
+    paginate(wanted, |item| item.id().to_owned(), size, query.next_token).map_err(bad_token)
+}
+
+/// `NextToken` was not made by this operation.
+pub(crate) fn bad_token(_: lath_control::BadToken) -> ApiError {
+    client("InvalidNextToken", "The specified NextToken is not valid.")
+}
+
+/// `MaxResults`, or everything.
+pub(crate) fn page_size(
+    wanted: Option<i32>,
+    allowed: RangeInclusive<i32>,
+) -> Result<usize, ApiError> {
+    let Some(wanted) = wanted else {
+        return Ok(usize::MAX);
+    };
+    let bound = if wanted < *allowed.start() {
+        format!("greater than {}", allowed.start())
+    } else if wanted > *allowed.end() {
+        format!("less than {}", allowed.end())
+    } else {
+        return Ok(usize::try_from(wanted).unwrap_or(usize::MAX));
+    };
+    Err(invalid_value(format!(
+        "Value ( {wanted} ) for parameter maxResults is invalid. Expecting a value {bound}."
+    )))
+}
+
+/// The items of these ids, or all; by ascending id.
+fn by_ids<T: Listed>(
+    items: impl IntoIterator<Item = T>,
+    ids: &[String],
+) -> Result<Vec<T>, ApiError> {
+    for id in ids {
+        T::ID.check(id)?;
+    }
+    let wanted: HashSet<&str> = ids.iter().map(String::as_str).collect();
+    let found: BTreeMap<String, T> = items
+        .into_iter()
+        .filter(|item| wanted.is_empty() || wanted.contains(item.id()))
+        .map(|item| (item.id().to_owned(), item))
+        .collect();
+    if let Some(absent) = ids.iter().find(|id| !found.contains_key(*id)) {
+        return Err(T::ID.not_found(absent));
+    }
+    Ok(found.into_values().collect())
+}

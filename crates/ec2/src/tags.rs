@@ -1,0 +1,374 @@
+//! Tags of every kind of resource
+//! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html>).
+
+use std::collections::BTreeMap;
+
+use lath_control::paginate;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use crate::Ec2;
+use crate::errors::{client, invalid_value, missing, unauthorized};
+use crate::filter::{Field, Filter, Filters};
+use crate::ids;
+use crate::messages::Nothing;
+use crate::networks::prefix_lists;
+use crate::operation::operations;
+use crate::records::{
+    Address, InternetGateway, ManagedPrefixList, NetworkInterface, ResourceTags, RouteTable,
+    SecurityGroup, Subnet, Vpc,
+};
+use crate::select::{bad_token, page_size};
+
+/// How many tags a resource may have.
+const MAX_TAGS: usize = 50;
+/// How many resources one call may name.
+const MAX_RESOURCES: usize = 1000;
+
+/// A tag as answers show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Tag {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+/// A tag as requests give it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct TagInput {
+    pub(crate) key: Option<String>,
+    pub(crate) value: Option<String>,
+}
+
+/// Tags for a resource that is being created.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct TagSpecification {
+    pub(crate) resource_type: Option<String>,
+    #[serde(rename = "Tag", default)]
+    pub(crate) tags: Vec<TagInput>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CreateTags {
+    dry_run: Option<bool>,
+    #[serde(rename = "ResourceId")]
+    resources: Vec<String>,
+    #[serde(rename = "Tag")]
+    tags: Vec<TagInput>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DeleteTags {
+    dry_run: Option<bool>,
+    #[serde(rename = "ResourceId")]
+    resources: Vec<String>,
+    #[serde(rename = "Tag", default)]
+    tags: Vec<TagInput>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DescribeTags {
+    dry_run: Option<bool>,
+    #[serde(rename = "Filter", default)]
+    filters: Vec<Filter>,
+    max_results: Option<i32>,
+    next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DescribeTagsResult {
+    next_token: Option<String>,
+    #[serde(rename = "tagSet")]
+    tags: Vec<TagDescription>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TagDescription {
+    key: String,
+    resource_id: String,
+    resource_type: String,
+    value: String,
+}
+
+operations! {
+    change CreateTags -> Nothing = create, dry_run;
+    change DeleteTags -> Nothing = delete, dry_run;
+    read DescribeTags -> DescribeTagsResult = describe, dry_run;
+}
+
+/// The tags of a resource, by ascending key.
+pub(crate) fn of(view: &View, resource: &str) -> Vec<Tag> {
+    view.get::<ResourceTags>(resource)
+        .map(|record| shown(&record.tags))
+        .unwrap_or_default()
+}
+
+fn shown(tags: &BTreeMap<String, String>) -> Vec<Tag> {
+    tags.iter()
+        .map(|(key, value)| Tag {
+            key: key.clone(),
+            value: value.clone(),
+        })
+        .collect()
+}
+
+/// Removes all tags of a resource that is being deleted.
+pub(crate) fn forget(tx: &mut Tx, resource: &str) {
+    tx.delete::<ResourceTags>(resource);
+}
+
+/// The tags that specifications give to a new resource of this type.
+///
+/// # Errors
+/// `InvalidParameterValue` when a specification is for another type, or for a tag.
+pub(crate) fn specified(
+    specifications: &[TagSpecification],
+    resource_type: &str,
+) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut tags = BTreeMap::new();
+    for specification in specifications {
+        let given = specification.resource_type.as_deref();
+        let given = given
+            .ok_or_else(|| invalid_value("Tag specification resource type must have a value"))?;
+        if given != resource_type {
+            return Err(invalid_value(format!(
+                "'{given}' is not a valid taggable resource type for this operation."
+            )));
+        }
+        if specification.tags.is_empty() {
+            return Err(invalid_value(
+                "Tag specification must have at least one tag",
+            ));
+        }
+        for tag in &specification.tags {
+            let (key, value) = checked(tag)?;
+            if tags.insert(key, value).is_some() {
+                return Err(invalid_value("Duplicate tag keys are not allowed."));
+            }
+        }
+    }
+    too_many(tags.len())?;
+    Ok(tags)
+}
+
+/// Gives tags to a new resource.
+pub(crate) fn put(tx: &mut Tx, resource: &str, tags: BTreeMap<String, String>) {
+    if !tags.is_empty() {
+        tx.put(ResourceTags {
+            resource: resource.to_owned(),
+            tags,
+        });
+    }
+}
+
+/// [`specified`] and [`put`]; a convenience for those that create one resource.
+pub(crate) fn put_specified(
+    tx: &mut Tx,
+    resource: &str,
+    specifications: &[TagSpecification],
+    resource_type: &str,
+) -> Result<(), ApiError> {
+    put(tx, resource, specified(specifications, resource_type)?);
+    Ok(())
+}
+
+fn create(app: &Ec2, tx: &mut Tx, op: CreateTags) -> Result<Nothing, ApiError> {
+    if op.tags.is_empty() {
+        return Err(missing("Tag"));
+    }
+    let new: Vec<_> = op.tags.iter().map(checked).collect::<Result<_, _>>()?;
+    check_resources(app, tx.view(), &op.resources)?;
+    for resource in &op.resources {
+        let mut tags = tx
+            .get::<ResourceTags>(resource)
+            .map(|record| record.tags.clone())
+            .unwrap_or_default();
+        tags.extend(new.iter().cloned());
+        too_many(tags.len())?;
+        put(tx, resource, tags);
+    }
+    Ok(Nothing {})
+}
+
+/// A key without a value goes whatever its value; with one, only when it has that value.
+fn delete(app: &Ec2, tx: &mut Tx, op: DeleteTags) -> Result<Nothing, ApiError> {
+    check_resources(app, tx.view(), &op.resources)?;
+    for tag in &op.tags {
+        check_key(tag.key.as_deref().unwrap_or_default())?;
+    }
+    for resource in &op.resources {
+        let goes = |key: &str, value: &str| {
+            op.tags.is_empty()
+                || op.tags.iter().any(|tag| {
+                    tag.key.as_deref() == Some(key)
+                        && tag.value.as_deref().is_none_or(|it| it == value)
+                })
+        };
+        tx.update::<ResourceTags>(resource, |record| {
+            record.tags.retain(|key, value| !goes(key, value));
+        });
+    }
+    Ok(Nothing {})
+}
+
+const FIELDS: &[Field<TagDescription>] = &[
+    ("key", |tag| vec![tag.key.clone()]),
+    ("value", |tag| vec![tag.value.clone()]),
+    ("resource-id", |tag| vec![tag.resource_id.clone()]),
+    ("resource-type", |tag| vec![tag.resource_type.clone()]),
+];
+
+fn describe(_app: &Ec2, view: &View, op: &DescribeTags) -> Result<DescribeTagsResult, ApiError> {
+    let filters = Filters::new(&op.filters, FIELDS)?;
+    let size = page_size(op.max_results, 5..=1000)?;
+    let all = view.list::<ResourceTags>().flat_map(|record| {
+        let resource_type = resource_type(view, &record.resource).unwrap_or("unknown");
+        shown(&record.tags)
+            .into_iter()
+            .map(|tag| TagDescription {
+                resource_id: record.resource.clone(),
+                resource_type: resource_type.to_owned(),
+                key: tag.key,
+                value: tag.value,
+            })
+            .collect::<Vec<_>>()
+    });
+    let wanted = all.filter(|item| filters.matches(item, &own_tag(item)));
+    let key = |item: &TagDescription| format!("{}/{}", item.resource_id, item.key);
+    let page = paginate(wanted, key, size, op.next_token.as_deref()).map_err(bad_token)?;
+    Ok(DescribeTagsResult {
+        next_token: page.next_token,
+        tags: page.items,
+    })
+}
+
+fn own_tag(item: &TagDescription) -> [Tag; 1] {
+    [Tag {
+        key: item.key.clone(),
+        value: item.value.clone(),
+    }]
+}
+
+/// The type of an existing resource, as `ResourceType` names it.
+fn resource_type(view: &View, id: &str) -> Option<&'static str> {
+    let (prefix, _) = id.rsplit_once('-')?;
+    let (name, exists) = match prefix {
+        "vpc" => ("vpc", view.get::<Vpc>(id).is_some()),
+        "subnet" => ("subnet", view.get::<Subnet>(id).is_some()),
+        "rtb" => ("route-table", view.get::<RouteTable>(id).is_some()),
+        "igw" => (
+            "internet-gateway",
+            view.get::<InternetGateway>(id).is_some(),
+        ),
+        "sg" => ("security-group", view.get::<SecurityGroup>(id).is_some()),
+        "sgr" => ("security-group-rule", has_rule(view, id)),
+        "pl" => ("prefix-list", view.get::<ManagedPrefixList>(id).is_some()),
+        "eni" => (
+            "network-interface",
+            view.get::<NetworkInterface>(id).is_some(),
+        ),
+        "eipalloc" => ("elastic-ip", view.get::<Address>(id).is_some()),
+        "acl" => ("network-acl", has_acl(view, id)),
+        _ => return crate::instances::resource_type(view, id),
+    };
+    exists.then_some(name)
+}
+
+fn has_rule(view: &View, id: &str) -> bool {
+    view.list::<SecurityGroup>()
+        .any(|group| group.rules.iter().any(|rule| rule.id.as_str() == id))
+}
+
+fn has_acl(view: &View, id: &str) -> bool {
+    view.list::<Vpc>().any(|vpc| vpc.network_acl.as_str() == id)
+}
+
+fn check_resources(app: &Ec2, view: &View, resources: &[String]) -> Result<(), ApiError> {
+    if resources.is_empty() {
+        return Err(missing("ResourceIdSet"));
+    }
+    if resources.len() > MAX_RESOURCES {
+        return Err(invalid_value(format!(
+            "The maximum number of resources is {MAX_RESOURCES}"
+        )));
+    }
+    resources
+        .iter()
+        .find(|id| resource_type(view, id).is_none())
+        .map_or(Ok(()), |id| Err(unknown_resource(app, view, id)))
+}
+
+fn unknown_resource(app: &Ec2, view: &View, id: &str) -> ApiError {
+    if prefix_lists::find(&app.cell, view, id).is_some() {
+        return unauthorized();
+    }
+    [
+        ids::VPC,
+        ids::SUBNET,
+        ids::ROUTE_TABLE,
+        ids::INTERNET_GATEWAY,
+        ids::SECURITY_GROUP,
+        ids::SECURITY_GROUP_RULE,
+        ids::PREFIX_LIST,
+        ids::NETWORK_INTERFACE,
+        ids::ALLOCATION,
+        ids::NETWORK_ACL,
+        ids::INSTANCE,
+    ]
+    .iter()
+    .find(|kind| ids::is_id(kind.prefix, id))
+    .map_or_else(
+        || client("InvalidID", format!("The ID '{id}' is not valid")),
+        |kind| kind.not_found(id),
+    )
+}
+
+fn checked(tag: &TagInput) -> Result<(String, String), ApiError> {
+    let key = tag.key.clone().unwrap_or_default();
+    check_key(&key)?;
+    let value = tag.value.clone().unwrap_or_default();
+    if value.chars().count() > 256 {
+        return Err(invalid_value(
+            "Tag value exceeds the maximum length of 256 characters",
+        ));
+    }
+    Ok((key, value))
+}
+
+fn check_key(key: &str) -> Result<(), ApiError> {
+    if key.is_empty() {
+        return Err(invalid_value("Tag keys must not be empty"));
+    }
+    if key.chars().count() > 128 {
+        return Err(invalid_value(
+            "Tag key exceeds the maximum length of 128 characters",
+        ));
+    }
+    if key
+        .get(..4)
+        .is_some_and(|start| start.eq_ignore_ascii_case("aws:"))
+    {
+        return Err(invalid_value(
+            "Tag keys starting with 'aws:' are reserved for internal use",
+        ));
+    }
+    Ok(())
+}
+
+fn too_many(count: usize) -> Result<(), ApiError> {
+    if count > MAX_TAGS {
+        return Err(client(
+            "TagLimitExceeded",
+            format!("The maximum number of Tags for a resource is {MAX_TAGS}."),
+        ));
+    }
+    Ok(())
+}
