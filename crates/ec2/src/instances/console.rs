@@ -1,0 +1,62 @@
+//! GetConsoleOutput.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lath_model::Timestamp;
+use lath_wire::{ApiError, Caller, Handle, Operation, Service};
+use serde::{Deserialize, Serialize};
+
+use crate::Ec2;
+use crate::ids;
+use crate::records::Instance;
+
+/// The console of an instance. `Latest` or not, the newest output is given: the node has it at hand.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetConsoleOutput {
+    instance_id: String,
+    #[serde(rename = "Latest")]
+    _latest: Option<bool>,
+    dry_run: Option<bool>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GetConsoleOutputResult {
+    instance_id: String,
+    timestamp: Timestamp,
+    /// In base64.
+    output: Option<String>,
+}
+
+impl Operation for GetConsoleOutput {
+    const NAME: &'static str = "GetConsoleOutput";
+    type Output = GetConsoleOutputResult;
+}
+
+pub(super) fn register(service: Service, app: &Arc<Ec2>) -> Service {
+    service.on::<GetConsoleOutput>(app)
+}
+
+impl Handle<GetConsoleOutput> for Ec2 {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: GetConsoleOutput,
+    ) -> Result<GetConsoleOutputResult, ApiError> {
+        let instance = self.read(op.dry_run, |view| {
+            ids::find::<Instance>(view, &op.instance_id)
+        })?;
+        let console = self.cell.node.console_output(&instance.id).await;
+        let console = console.filter(|console| !console.bytes.is_empty());
+        Ok(GetConsoleOutputResult {
+            instance_id: instance.id.to_string(),
+            timestamp: console
+                .as_ref()
+                .map_or(instance.launched_at, |console| console.at),
+            output: console.map(|console| STANDARD.encode(console.bytes)),
+        })
+    }
+}

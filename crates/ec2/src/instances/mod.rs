@@ -1,0 +1,104 @@
+//! Instances.
+
+mod attributes;
+mod console;
+mod describe;
+mod feed;
+mod launch;
+mod network;
+mod power;
+mod reconcile;
+mod request;
+mod shown;
+mod status;
+mod type_catalogue;
+pub(crate) mod types;
+mod volumes;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lath_store::View;
+use lath_wire::{ApiError, Service};
+
+use crate::Ec2;
+use crate::errors::{client, invalid_value, missing};
+use crate::ids::{self, IdKind, Named};
+use crate::records::{Instance, KeyPair};
+
+pub(crate) use feed::contribute;
+pub(crate) use reconcile::reconcile;
+pub(crate) use shown::ROOT_DEVICE;
+
+/// How many instances one request may name.
+const MAX_IDS: usize = 1000;
+
+impl Named for Instance {
+    const ID: IdKind = ids::INSTANCE;
+}
+
+/// Registers the operations on instances and what they are made of.
+pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
+    [
+        crate::zones::register,
+        crate::account_attributes::register,
+        crate::images::register,
+        crate::key_pairs::register_all,
+        launch::register,
+        describe::register,
+        status::register,
+        power::register,
+        console::register,
+        attributes::register,
+        type_catalogue::register,
+        volumes::register,
+    ]
+    .into_iter()
+    .fold(service, |service, part| part(service, app))
+}
+
+/// The type of an existing resource, as `ResourceType` names it, among those of this module.
+pub(crate) fn resource_type(view: &View, id: &str) -> Option<&'static str> {
+    let (prefix, _) = id.rsplit_once('-')?;
+    let (name, exists) = match prefix {
+        "i" => ("instance", view.get::<Instance>(id).is_some()),
+        "key" => ("key-pair", view.get::<KeyPair>(id).is_some()),
+        "ami" => ("image", crate::images::is_own(view, id)),
+        "vol" => ("volume", volumes::owner(view, id).is_some()),
+        _ => return None,
+    };
+    exists.then_some(name)
+}
+
+/// The instances of a request, each once, in the order of their ids.
+///
+/// # Errors
+/// `MissingParameter`, `InvalidInstanceID.Malformed`, `InvalidInstanceID.NotFound`.
+fn named(view: &View, wanted: &[String]) -> Result<Vec<Arc<Instance>>, ApiError> {
+    if wanted.is_empty() {
+        return Err(missing("InstanceId"));
+    }
+    if wanted.len() > MAX_IDS {
+        return Err(invalid_value(format!(
+            "The maximum number of instances in a request is {MAX_IDS}"
+        )));
+    }
+    for id in wanted {
+        ids::INSTANCE.check(id)?;
+    }
+    let wanted: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
+    let find = |id: &&str| view.get::<Instance>(id);
+    let absent: Vec<&str> = wanted
+        .iter()
+        .copied()
+        .filter(|id| find(id).is_none())
+        .collect();
+    match absent.as_slice() {
+        [] => Ok(wanted.iter().filter_map(find).collect()),
+        [one] => Err(ids::INSTANCE.not_found(one)),
+        many => Err(client(
+            ids::INSTANCE.not_found,
+            format!("The instance IDs '{}' do not exist", many.join(", ")),
+        )),
+    }
+}

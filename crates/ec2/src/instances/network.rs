@@ -1,0 +1,345 @@
+//! Where a new instance's primary interface comes from.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use lath_control::Cell;
+use lath_model::Timestamp;
+use lath_model::id::{AttachmentId, InstanceId, SecurityGroupId};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use super::request::{InterfaceSpecification, RunInstances};
+use crate::errors::{client, combination, invalid_parameter, invalid_value, unsupported};
+use crate::ids;
+use crate::networks::interfaces::{NewInterface, create_primary, free_addresses};
+use crate::operation::refuse;
+use crate::records::{Attachment, NetworkInterface, SecurityGroup, Subnet, Vpc};
+use crate::tags;
+
+/// What the instances of a launch are connected to.
+#[derive(Debug, Clone)]
+pub(super) struct Network {
+    pub(super) subnet: Arc<Subnet>,
+    /// An interface that exists; it is attached instead of a new one.
+    existing: Option<Arc<NetworkInterface>>,
+    groups: Vec<SecurityGroupId>,
+    private_ip: Option<Ipv4Addr>,
+    public: Option<bool>,
+    description: String,
+    delete_on_termination: bool,
+}
+
+impl Network {
+    /// Reads the two forms of a request: members of its own, or an interface specification.
+    pub(super) fn new(view: &View, op: &RunInstances) -> Result<Self, ApiError> {
+        match op.network_interfaces.as_slice() {
+            [] => Self::of_instance(view, op),
+            [one] => {
+                refuse_both_forms(op)?;
+                refuse_unsupported(one)?;
+                Self::of_specification(view, op, one)
+            }
+            _ => Err(unsupported(
+                "More than one network interface at launch is not supported; attach the others later.",
+            )),
+        }
+    }
+
+    fn of_instance(view: &View, op: &RunInstances) -> Result<Self, ApiError> {
+        let subnet = subnet(view, op, op.subnet_id.as_deref())?;
+        let mut groups = groups(view, &subnet, &op.group_ids)?;
+        if !op.group_names.is_empty() {
+            if op.subnet_id.is_some() {
+                return Err(combination(
+                    "The parameter groupName cannot be used with the parameter subnet",
+                ));
+            }
+            groups.extend(groups_by_name(view, &subnet, &op.group_names)?);
+        }
+        Ok(Self {
+            private_ip: address(op.private_ip_address.as_deref())?,
+            subnet,
+            existing: None,
+            groups,
+            public: None,
+            description: String::new(),
+            delete_on_termination: true,
+        })
+    }
+
+    fn of_specification(
+        view: &View,
+        op: &RunInstances,
+        given: &InterfaceSpecification,
+    ) -> Result<Self, ApiError> {
+        match given.device_index {
+            Some(0) => {}
+            None if given.network_interface_id.is_none() => {
+                return Err(invalid_value(
+                    "Each network interface requires a device index.",
+                ));
+            }
+            None => {}
+            Some(_) => {
+                return Err(invalid_value(
+                    "The network interface with device index 0 is missing.",
+                ));
+            }
+        }
+        if given.network_interface_id.is_some() {
+            return Self::of_existing(view, op, given);
+        }
+        let subnet = subnet(view, op, given.subnet_id.as_deref())?;
+        Ok(Self {
+            groups: groups(view, &subnet, &given.groups)?,
+            private_ip: specified_address(given)?,
+            subnet,
+            existing: None,
+            public: given.associate_public_ip_address,
+            description: given.description.clone().unwrap_or_default(),
+            delete_on_termination: given.delete_on_termination.unwrap_or(true),
+        })
+    }
+
+    fn of_existing(
+        view: &View,
+        op: &RunInstances,
+        given: &InterfaceSpecification,
+    ) -> Result<Self, ApiError> {
+        let id = given.network_interface_id.as_deref().unwrap_or_default();
+        let interface = ids::find::<NetworkInterface>(view, id)?;
+        if given.subnet_id.is_some()
+            || given.associate_public_ip_address.is_some()
+            || given.private_ip_address.is_some()
+            || !given.groups.is_empty()
+            || op.max_count > 1
+        {
+            return Err(combination(
+                "A network interface that exists keeps its subnet, addresses and groups, and serves one instance.",
+            ));
+        }
+        if interface.attachment.is_some() {
+            return Err(client(
+                "InvalidNetworkInterface.InUse",
+                format!("Interface: [{id}] in use."),
+            ));
+        }
+        Ok(Self {
+            subnet: ids::find::<Subnet>(view, interface.subnet.as_str())?,
+            groups: interface.groups.clone(),
+            private_ip: None,
+            public: None,
+            description: interface.description.clone(),
+            delete_on_termination: given.delete_on_termination.unwrap_or(false),
+            existing: Some(interface),
+        })
+    }
+
+    /// Whether the instances get a public address at each start.
+    pub(super) fn wants_public(&self) -> bool {
+        self.existing.is_none() && self.public.unwrap_or(self.subnet.map_public_ip_on_launch)
+    }
+
+    /// How many of `wanted` instances the subnet has addresses for.
+    pub(super) fn room(&self, view: &View, wanted: usize) -> usize {
+        if self.existing.is_some() {
+            return wanted;
+        }
+        wanted.min(free_addresses(view, &self.subnet))
+    }
+
+    /// Makes or takes the interface, and attaches it.
+    pub(super) fn connect(
+        &self,
+        tx: &mut Tx,
+        cell: &Cell,
+        instance: &InstanceId,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<NetworkInterface, ApiError> {
+        let mut interface = match &self.existing {
+            Some(existing) => NetworkInterface::clone(existing),
+            None => create_primary(tx, cell, self.new_interface())?,
+        };
+        interface.attachment = Some(Attachment {
+            id: AttachmentId::random(),
+            instance: instance.clone(),
+            device_index: 0,
+            delete_on_termination: self.delete_on_termination,
+            attached_at: Timestamp::now(),
+        });
+        tags::put(tx, interface.id.as_str(), tags.clone());
+        tx.put(interface.clone());
+        Ok(interface)
+    }
+
+    fn new_interface(&self) -> NewInterface {
+        NewInterface {
+            subnet: self.subnet.id.clone(),
+            groups: self.groups.clone(),
+            private_ip: self.private_ip,
+            public: self.public,
+            description: self.description.clone(),
+        }
+    }
+}
+
+fn refuse_both_forms(op: &RunInstances) -> Result<(), ApiError> {
+    if op.subnet_id.is_some()
+        || op.private_ip_address.is_some()
+        || !op.group_ids.is_empty()
+        || !op.group_names.is_empty()
+    {
+        return Err(combination(
+            "Network interfaces and an instance-level subnet ID, private IP address or security groups may not be specified on the same request",
+        ));
+    }
+    Ok(())
+}
+
+fn refuse_unsupported(given: &InterfaceSpecification) -> Result<(), ApiError> {
+    refuse! {
+        given;
+        ipv6_address_count, ipv6_addresses, secondary_private_ip_address_count,
+        associate_carrier_ip_address, ipv4_prefixes, ipv4_prefix_count, ipv6_prefixes,
+        ipv6_prefix_count, primary_ipv6, ena_srd_specification,
+        connection_tracking_specification, ena_queue_count,
+    }
+    if given
+        .interface_type
+        .as_deref()
+        .is_some_and(|it| it != "interface")
+    {
+        return Err(unsupported(
+            "Only the interface type interface is supported.",
+        ));
+    }
+    if given.network_card_index.is_some_and(|it| it != 0) {
+        return Err(invalid_value("The instance type has one network card, 0."));
+    }
+    Ok(())
+}
+
+/// The subnet of the request, or the default one of the zone.
+fn subnet(view: &View, op: &RunInstances, wanted: Option<&str>) -> Result<Arc<Subnet>, ApiError> {
+    let zone = op
+        .placement
+        .as_ref()
+        .and_then(|it| it.availability_zone.as_deref());
+    let Some(id) = wanted else {
+        return default_subnet(view, zone);
+    };
+    let subnet = ids::find::<Subnet>(view, id)?;
+    match zone {
+        Some(zone) if zone != subnet.availability_zone => Err(invalid_parameter(
+            "availabilityZone",
+            zone,
+            &format!("It is not the zone of the subnet {id}."),
+        )),
+        _ => Ok(subnet),
+    }
+}
+
+fn default_subnet(view: &View, zone: Option<&str>) -> Result<Arc<Subnet>, ApiError> {
+    let Some(vpc) = view.list::<Vpc>().find(|vpc| vpc.is_default) else {
+        return Err(client(
+            "VPCIdNotSpecified",
+            "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.",
+        ));
+    };
+    view.list::<Subnet>()
+        .filter(|subnet| subnet.vpc == vpc.id && subnet.default_for_az)
+        .find(|subnet| zone.is_none_or(|zone| zone == subnet.availability_zone))
+        .ok_or_else(|| {
+            client(
+                "MissingInput",
+                format!(
+                    "No subnets found for the default VPC '{}'. Please specify a subnet.",
+                    vpc.id
+                ),
+            )
+        })
+}
+
+fn groups(
+    view: &View,
+    subnet: &Subnet,
+    wanted: &[String],
+) -> Result<Vec<SecurityGroupId>, ApiError> {
+    let mut groups = Vec::new();
+    for id in wanted {
+        let group = ids::find::<SecurityGroup>(view, id)?;
+        if group.vpc != subnet.vpc {
+            return Err(client(
+                "InvalidParameter",
+                format!(
+                    "Security group {id} and subnet {} belong to different networks.",
+                    subnet.id
+                ),
+            ));
+        }
+        if !groups.contains(&group.id) {
+            groups.push(group.id.clone());
+        }
+    }
+    check_number(&groups)?;
+    Ok(groups)
+}
+
+/// An interface has at most five groups
+/// (<https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>).
+pub(super) fn check_number(groups: &[SecurityGroupId]) -> Result<(), ApiError> {
+    if groups.len() > 5 {
+        return Err(client(
+            "SecurityGroupsPerInterfaceLimitExceeded",
+            "The maximum number of security groups per interface has been reached.",
+        ));
+    }
+    Ok(())
+}
+
+fn groups_by_name(
+    view: &View,
+    subnet: &Subnet,
+    wanted: &[String],
+) -> Result<Vec<SecurityGroupId>, ApiError> {
+    let find = |name: &String| {
+        view.list::<SecurityGroup>()
+            .find(|group| group.vpc == subnet.vpc && group.name == *name)
+            .map(|group| group.id.clone())
+            .ok_or_else(|| {
+                client(
+                    "InvalidGroup.NotFound",
+                    format!(
+                        "The security group '{name}' does not exist in default VPC '{}'",
+                        subnet.vpc
+                    ),
+                )
+            })
+    };
+    wanted.iter().map(find).collect()
+}
+
+/// The primary address is in either of two members.
+fn specified_address(given: &InterfaceSpecification) -> Result<Option<Ipv4Addr>, ApiError> {
+    match given.private_ip_addresses.as_slice() {
+        [] => address(given.private_ip_address.as_deref()),
+        [one] if given.private_ip_address.is_none() && one.primary != Some(false) => {
+            address(one.private_ip_address.as_deref())
+        }
+        _ => Err(unsupported(
+            "Secondary private addresses at launch are not supported; assign them later.",
+        )),
+    }
+}
+
+fn address(text: Option<&str>) -> Result<Option<Ipv4Addr>, ApiError> {
+    let parse = |text: &str| {
+        text.parse().map_err(|_| {
+            let shown: String = text.chars().take(64).collect();
+            invalid_parameter("address", shown, "Invalid IPv4 address.")
+        })
+    };
+    text.map(parse).transpose()
+}

@@ -1,0 +1,244 @@
+//! Start, stop, reboot and terminate.
+
+use std::sync::Arc;
+
+use lath_model::Timestamp;
+use lath_store::Tx;
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use super::launch::check_quota;
+use super::named;
+use super::shown::StateItem;
+use super::types;
+use crate::Ec2;
+use crate::errors::client;
+use crate::messages::Nothing;
+use crate::networks::interfaces::auto_public;
+use crate::operation::operations;
+use crate::records::{Instance, InstanceState, NetworkInterface};
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct StartInstances {
+    #[serde(rename = "InstanceId")]
+    ids: Vec<String>,
+    dry_run: Option<bool>,
+}
+
+/// `Force` and `SkipOsShutdown` shorten the wait for processes that a stop ends anyway.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct StopInstances {
+    #[serde(rename = "InstanceId")]
+    ids: Vec<String>,
+    hibernate: Option<bool>,
+    #[serde(rename = "SkipOsShutdown")]
+    _skip_shutdown: Option<bool>,
+    dry_run: Option<bool>,
+    #[serde(rename = "Force")]
+    _force: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct RebootInstances {
+    #[serde(rename = "InstanceId")]
+    ids: Vec<String>,
+    dry_run: Option<bool>,
+}
+
+/// See [`StopInstances`] for `Force` and `SkipOsShutdown`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct TerminateInstances {
+    #[serde(rename = "InstanceId")]
+    ids: Vec<String>,
+    #[serde(rename = "Force")]
+    _force: Option<bool>,
+    #[serde(rename = "SkipOsShutdown")]
+    _skip_shutdown: Option<bool>,
+    dry_run: Option<bool>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StateChanges {
+    instances_set: Vec<StateChange>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StateChange {
+    instance_id: String,
+    current_state: StateItem,
+    previous_state: StateItem,
+}
+
+operations! {
+    change StartInstances -> StateChanges = start, dry_run;
+    change StopInstances -> StateChanges = stop, dry_run;
+    change RebootInstances -> Nothing = reboot, dry_run;
+    change TerminateInstances -> StateChanges = terminate, dry_run;
+}
+
+/// Changes the instances one by one; the transaction makes it all or none.
+fn each(
+    tx: &mut Tx,
+    ids: &[String],
+    mut change: impl FnMut(&mut Tx, &Instance) -> Result<(), ApiError>,
+) -> Result<StateChanges, ApiError> {
+    let before = named(tx.view(), ids)?;
+    for instance in &before {
+        change(tx, instance)?;
+    }
+    let state_now = |instance: &Arc<Instance>| {
+        let now = tx.get::<Instance>(instance.id.as_str());
+        now.map_or(instance.state, |now| now.state)
+    };
+    let changes = before.iter().map(|instance| StateChange {
+        instance_id: instance.id.to_string(),
+        current_state: state_now(instance).into(),
+        previous_state: instance.state.into(),
+    });
+    Ok(StateChanges {
+        instances_set: changes.collect(),
+    })
+}
+
+fn update(tx: &mut Tx, instance: &Instance, state: InstanceState, f: impl FnOnce(&mut Instance)) {
+    let revision = tx.view().revision();
+    tx.update::<Instance>(instance.id.as_str(), |it| {
+        it.enter(state, revision);
+        f(it);
+    });
+}
+
+fn wrong_state(instance: &Instance, wanted: &str) -> ApiError {
+    client(
+        "IncorrectInstanceState",
+        format!(
+            "The instance '{}' is not in a state from which it can be {wanted}.",
+            instance.id
+        ),
+    )
+}
+
+fn protected(instance: &Instance, wanted: &str, attribute: &str) -> ApiError {
+    client(
+        "OperationNotPermitted",
+        format!(
+            "The instance '{}' may not be {wanted}. Modify its '{attribute}' instance attribute and try again.",
+            instance.id
+        ),
+    )
+}
+
+fn start(app: &Ec2, tx: &mut Tx, op: StartInstances) -> Result<StateChanges, ApiError> {
+    each(tx, &op.ids, |tx, instance| match instance.state {
+        InstanceState::Pending | InstanceState::Running => Ok(()),
+        InstanceState::Stopped => start_one(app, tx, instance),
+        InstanceState::Stopping | InstanceState::ShuttingDown | InstanceState::Terminated => {
+            Err(wrong_state(instance, "started"))
+        }
+    })
+}
+
+fn start_one(app: &Ec2, tx: &mut Tx, instance: &Instance) -> Result<(), ApiError> {
+    let vcpus = types::find(&instance.instance_type).map_or(0, |known| known.vcpus);
+    check_quota(app, tx.view(), vcpus)?;
+    give_public_address(tx, instance)?;
+    update(tx, instance, InstanceState::Pending, |it| {
+        it.boot += 1;
+        it.launched_at = Timestamp::now();
+        it.state_reason = None;
+        it.transition_reason = String::new();
+    });
+    Ok(())
+}
+
+/// A new one: the one before was lost at the stop. An elastic one is still there.
+fn give_public_address(tx: &mut Tx, instance: &Instance) -> Result<(), ApiError> {
+    let Some(id) = instance
+        .primary_interface
+        .as_ref()
+        .filter(|_| instance.wants_public_ip)
+    else {
+        return Ok(());
+    };
+    let primary = tx.get::<NetworkInterface>(id.as_str());
+    let has_one = primary.is_none_or(|interface| interface.public_ip().is_some());
+    if !has_one {
+        let public = auto_public(tx)?;
+        tx.update::<NetworkInterface>(id.as_str(), |interface| {
+            if let Some(first) = interface.addresses.first_mut() {
+                first.public = Some(public);
+            }
+        });
+    }
+    Ok(())
+}
+
+fn stop(_app: &Ec2, tx: &mut Tx, op: StopInstances) -> Result<StateChanges, ApiError> {
+    each(tx, &op.ids, |tx, instance| {
+        if op.hibernate == Some(true) {
+            return Err(client(
+                "UnsupportedHibernationConfiguration",
+                format!(
+                    "The instance '{}' is not configured for hibernation.",
+                    instance.id
+                ),
+            ));
+        }
+        match instance.state {
+            InstanceState::Stopping | InstanceState::Stopped => Ok(()),
+            InstanceState::Running if instance.stop_protected => {
+                Err(protected(instance, "stopped", "disableApiStop"))
+            }
+            InstanceState::Running => {
+                update(tx, instance, InstanceState::Stopping, by_user);
+                Ok(())
+            }
+            InstanceState::Pending | InstanceState::ShuttingDown | InstanceState::Terminated => {
+                Err(wrong_state(instance, "stopped"))
+            }
+        }
+    })
+}
+
+fn by_user(instance: &mut Instance) {
+    let at = Timestamp::now().format("%Y-%m-%d %H:%M:%S GMT");
+    instance.transition_reason = format!("User initiated ({at})");
+    instance.state_reason = Some((
+        "Client.UserInitiatedShutdown".into(),
+        "Client.UserInitiatedShutdown: User initiated shutdown".into(),
+    ));
+}
+
+/// The state stays as it is while the node restarts the processes.
+fn reboot(_app: &Ec2, tx: &mut Tx, op: RebootInstances) -> Result<Nothing, ApiError> {
+    each(tx, &op.ids, |tx, instance| {
+        if !matches!(
+            instance.state,
+            InstanceState::Pending | InstanceState::Running
+        ) {
+            return Err(wrong_state(instance, "rebooted"));
+        }
+        tx.update::<Instance>(instance.id.as_str(), |it| it.boot += 1);
+        Ok(())
+    })?;
+    Ok(Nothing {})
+}
+
+fn terminate(_app: &Ec2, tx: &mut Tx, op: TerminateInstances) -> Result<StateChanges, ApiError> {
+    each(tx, &op.ids, |tx, instance| {
+        if instance.state.is_ending() {
+            return Ok(());
+        }
+        if instance.termination_protected {
+            return Err(protected(instance, "terminated", "disableApiTermination"));
+        }
+        update(tx, instance, InstanceState::ShuttingDown, by_user);
+        Ok(())
+    })
+}

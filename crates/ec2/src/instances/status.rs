@@ -1,0 +1,190 @@
+//! DescribeInstanceStatus.
+
+use lath_model::Timestamp;
+use lath_store::View;
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use super::shown::StateItem;
+use crate::Ec2;
+use crate::errors::combination;
+use crate::filter::{Field, Filter};
+use crate::ids::{INSTANCE, IdKind};
+use crate::operation::operations;
+use crate::records::{Instance, InstanceState};
+use crate::select::{Listed, Query, select};
+use crate::tags::{self, Tag};
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DescribeInstanceStatus {
+    #[serde(rename = "InstanceId", default)]
+    ids: Vec<String>,
+    max_results: Option<i32>,
+    next_token: Option<String>,
+    /// Instances that an AWS service manages: there are none.
+    #[serde(rename = "IncludeManagedResources")]
+    _managed: Option<bool>,
+    dry_run: Option<bool>,
+    #[serde(rename = "Filter", default)]
+    filters: Vec<Filter>,
+    include_all_instances: Option<bool>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DescribeInstanceStatusResult {
+    instance_status_set: Vec<InstanceStatus>,
+    next_token: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InstanceStatus {
+    availability_zone: String,
+    availability_zone_id: String,
+    events_set: Vec<StatusEvent>,
+    instance_id: String,
+    instance_state: StateItem,
+    instance_status: StatusSummary,
+    system_status: StatusSummary,
+    #[serde(skip)]
+    tags: Vec<Tag>,
+}
+
+/// A scheduled event: there are none.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatusEvent {
+    code: String,
+    description: String,
+    not_before: Timestamp,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatusSummary {
+    details: Vec<StatusDetail>,
+    status: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatusDetail {
+    name: String,
+    status: String,
+}
+
+operations! {
+    read DescribeInstanceStatus -> DescribeInstanceStatusResult = describe, dry_run;
+}
+
+impl Listed for InstanceStatus {
+    const ID: IdKind = INSTANCE;
+    const FIELDS: &'static [Field<Self>] = &[
+        ("availability-zone", |it| vec![it.availability_zone.clone()]),
+        ("availability-zone-id", |it| {
+            vec![it.availability_zone_id.clone()]
+        }),
+        ("event.code", |_| Vec::new()),
+        ("event.description", |_| Vec::new()),
+        ("event.instance-event-id", |_| Vec::new()),
+        ("event.not-after", |_| Vec::new()),
+        ("event.not-before", |_| Vec::new()),
+        ("event.not-before-deadline", |_| Vec::new()),
+        ("instance-state-code", |it| {
+            vec![it.instance_state.code.to_string()]
+        }),
+        ("instance-state-name", |it| {
+            vec![it.instance_state.name.clone()]
+        }),
+        ("instance-status.reachability", |it| {
+            reachability(&it.instance_status)
+        }),
+        ("instance-status.status", |it| {
+            vec![it.instance_status.status.clone()]
+        }),
+        ("system-status.reachability", |it| {
+            reachability(&it.system_status)
+        }),
+        ("system-status.status", |it| {
+            vec![it.system_status.status.clone()]
+        }),
+    ];
+    fn id(&self) -> &str {
+        &self.instance_id
+    }
+    fn tags(&self) -> &[Tag] {
+        &self.tags
+    }
+}
+
+fn reachability(summary: &StatusSummary) -> Vec<String> {
+    summary.details.iter().map(|it| it.status.clone()).collect()
+}
+
+fn describe(
+    _app: &Ec2,
+    view: &View,
+    op: &DescribeInstanceStatus,
+) -> Result<DescribeInstanceStatusResult, ApiError> {
+    if !op.ids.is_empty() && op.max_results.is_some() {
+        return Err(combination(
+            "The parameter instancesSet cannot be used with the parameter maxResults",
+        ));
+    }
+    let all = op.include_all_instances == Some(true);
+    let statuses = view.list::<Instance>().map(|it| shown(view, &it));
+    // Ids are resolved among all instances, so that one that is not running is not "not found".
+    let query = Query {
+        ids: &op.ids,
+        filters: &[],
+        ..Query::default()
+    };
+    let named = select(statuses, &query)?.items;
+    let visible = named
+        .into_iter()
+        .filter(|it| all || it.instance_state.name == "running");
+    let query = Query {
+        ids: &[],
+        filters: &op.filters,
+        max_results: op.max_results,
+        next_token: op.next_token.as_deref(),
+    };
+    let page = select(visible, &query)?;
+    Ok(DescribeInstanceStatusResult {
+        instance_status_set: page.items,
+        next_token: page.next_token,
+    })
+}
+
+/// A running instance has its first process and its network: both checks pass. The others have nothing
+/// to check.
+fn shown(view: &View, it: &Instance) -> InstanceStatus {
+    InstanceStatus {
+        availability_zone: it.availability_zone.clone(),
+        availability_zone_id: crate::zones::zone_id(&it.availability_zone),
+        events_set: Vec::new(),
+        instance_id: it.id.to_string(),
+        instance_state: it.state.into(),
+        instance_status: summary(it.state),
+        system_status: summary(it.state),
+        tags: tags::of(view, it.id.as_str()),
+    }
+}
+
+fn summary(state: InstanceState) -> StatusSummary {
+    let (status, check) = match state {
+        InstanceState::Running => ("ok", Some("passed")),
+        InstanceState::Pending => ("initializing", Some("initializing")),
+        _ => ("not-applicable", None),
+    };
+    let detail = check.map(|check| StatusDetail {
+        name: "reachability".into(),
+        status: check.into(),
+    });
+    StatusSummary {
+        details: detail.into_iter().collect(),
+        status: status.into(),
+    }
+}

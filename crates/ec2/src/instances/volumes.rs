@@ -1,0 +1,179 @@
+//! DescribeVolumes: the root disks of instances. There are no others.
+
+use std::sync::Arc;
+
+use lath_model::Timestamp;
+use lath_store::View;
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use super::shown::ROOT_DEVICE;
+use crate::Ec2;
+use crate::filter::{Field, Filter};
+use crate::ids::IdKind;
+use crate::operation::operations;
+use crate::records::{Instance, InstanceState};
+use crate::select::{Listed, Query, select};
+use crate::tags::{self, Tag};
+
+const VOLUME: IdKind = IdKind {
+    prefix: "vol",
+    malformed: "InvalidParameterValue",
+    not_found: "InvalidVolume.NotFound",
+    noun: "volume",
+};
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DescribeVolumes {
+    #[serde(rename = "VolumeId", default)]
+    ids: Vec<String>,
+    /// Volumes that an AWS service manages: there are none.
+    #[serde(rename = "IncludeManagedResources")]
+    _managed: Option<bool>,
+    dry_run: Option<bool>,
+    #[serde(rename = "Filter", default)]
+    filters: Vec<Filter>,
+    next_token: Option<String>,
+    max_results: Option<i32>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DescribeVolumesResult {
+    next_token: Option<String>,
+    volume_set: Vec<VolumeItem>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct VolumeItem {
+    availability_zone_id: String,
+    tag_set: Vec<Tag>,
+    volume_type: String,
+    multi_attach_enabled: bool,
+    volume_id: String,
+    size: i32,
+    snapshot_id: String,
+    availability_zone: String,
+    status: String,
+    create_time: Timestamp,
+    attachment_set: Vec<VolumeAttachment>,
+    encrypted: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct VolumeAttachment {
+    delete_on_termination: bool,
+    volume_id: String,
+    instance_id: String,
+    device: String,
+    status: String,
+    attach_time: Timestamp,
+}
+
+operations! {
+    read DescribeVolumes -> DescribeVolumesResult = describe, dry_run;
+}
+
+fn attached(it: &VolumeItem, of: fn(&VolumeAttachment) -> String) -> Vec<String> {
+    it.attachment_set.iter().map(of).collect()
+}
+
+impl Listed for VolumeItem {
+    const ID: IdKind = VOLUME;
+    const FIELDS: &'static [Field<Self>] = &[
+        ("attachment.attach-time", |it| {
+            attached(it, |it| it.attach_time.to_string())
+        }),
+        ("attachment.delete-on-termination", |it| {
+            attached(it, |it| it.delete_on_termination.to_string())
+        }),
+        ("attachment.device", |it| {
+            attached(it, |it| it.device.clone())
+        }),
+        ("attachment.instance-id", |it| {
+            attached(it, |it| it.instance_id.clone())
+        }),
+        ("attachment.status", |it| {
+            attached(it, |it| it.status.clone())
+        }),
+        ("availability-zone", |it| vec![it.availability_zone.clone()]),
+        ("availability-zone-id", |it| {
+            vec![it.availability_zone_id.clone()]
+        }),
+        ("create-time", |it| vec![it.create_time.to_string()]),
+        ("encrypted", |it| vec![it.encrypted.to_string()]),
+        ("fast-restored", |_| vec!["false".into()]),
+        ("multi-attach-enabled", |it| {
+            vec![it.multi_attach_enabled.to_string()]
+        }),
+        ("size", |it| vec![it.size.to_string()]),
+        ("snapshot-id", |it| vec![it.snapshot_id.clone()]),
+        ("status", |it| vec![it.status.clone()]),
+        ("volume-id", |it| vec![it.volume_id.clone()]),
+        ("volume-type", |it| vec![it.volume_type.clone()]),
+    ];
+    fn id(&self) -> &str {
+        &self.volume_id
+    }
+    fn tags(&self) -> &[Tag] {
+        &self.tag_set
+    }
+}
+
+fn describe(
+    _app: &Ec2,
+    view: &View,
+    op: &DescribeVolumes,
+) -> Result<DescribeVolumesResult, ApiError> {
+    let volumes = with_volumes(view).map(|instance| shown(view, &instance));
+    let query = Query {
+        ids: &op.ids,
+        filters: &op.filters,
+        max_results: op.max_results,
+        next_token: op.next_token.as_deref(),
+    };
+    let page = select(volumes, &query)?;
+    Ok(DescribeVolumesResult {
+        next_token: page.next_token,
+        volume_set: page.items,
+    })
+}
+
+/// A volume goes with its instance.
+fn with_volumes(view: &View) -> impl Iterator<Item = Arc<Instance>> + '_ {
+    view.list::<Instance>()
+        .filter(|instance| instance.state != InstanceState::Terminated)
+}
+
+/// The instance that a volume belongs to.
+pub(super) fn owner(view: &View, volume: &str) -> Option<Arc<Instance>> {
+    with_volumes(view).find(|instance| instance.root_volume.id.as_str() == volume)
+}
+
+fn shown(view: &View, it: &Instance) -> VolumeItem {
+    let volume = &it.root_volume;
+    VolumeItem {
+        availability_zone_id: crate::zones::zone_id(&it.availability_zone),
+        tag_set: tags::of(view, volume.id.as_str()),
+        volume_type: volume.kind.clone(),
+        multi_attach_enabled: false,
+        volume_id: volume.id.to_string(),
+        size: volume.size,
+        snapshot_id: String::new(),
+        availability_zone: it.availability_zone.clone(),
+        status: "in-use".into(),
+        create_time: volume.created_at,
+        attachment_set: vec![VolumeAttachment {
+            delete_on_termination: true,
+            volume_id: volume.id.to_string(),
+            instance_id: it.id.to_string(),
+            device: ROOT_DEVICE.into(),
+            status: "attached".into(),
+            attach_time: volume.created_at,
+        }],
+        encrypted: false,
+    }
+}

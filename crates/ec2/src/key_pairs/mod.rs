@@ -1,0 +1,318 @@
+//! Key pairs.
+
+mod material;
+
+use std::collections::BTreeMap;
+
+use lath_control::Mode;
+use lath_model::Timestamp;
+use lath_model::id::KeyPairId;
+use lath_store::{Tx, View};
+use lath_wire::{ApiError, Blob, Caller, Handle, Operation};
+use serde::{Deserialize, Serialize};
+
+use crate::Ec2;
+use crate::errors::{client, invalid_parameter, limit, missing, unsupported};
+use crate::filter::{Field, Filter};
+use crate::ids::IdKind;
+use crate::operation::operations;
+use crate::records::{KeyKind, KeyPair};
+use crate::select::{Listed, Query, select};
+use crate::tags::{self, Tag, TagSpecification};
+use material::PublicHalf;
+
+/// How many key pairs a region may have.
+const QUOTA: usize = 5000;
+
+const KEY_PAIR: IdKind = IdKind {
+    prefix: "key",
+    malformed: "InvalidKeyPairID.Malformed",
+    not_found: "InvalidKeyPair.NotFound",
+    noun: "key ID",
+};
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CreateKeyPair {
+    key_name: String,
+    key_type: Option<String>,
+    #[serde(rename = "TagSpecification", default)]
+    tags: Vec<TagSpecification>,
+    key_format: Option<String>,
+    dry_run: Option<bool>,
+}
+
+/// It does not print: it holds a private key.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateKeyPairResult {
+    key_pair_id: String,
+    tag_set: Vec<Tag>,
+    key_name: String,
+    key_fingerprint: String,
+    key_material: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ImportKeyPair {
+    #[serde(rename = "TagSpecification", default)]
+    tags: Vec<TagSpecification>,
+    dry_run: Option<bool>,
+    key_name: String,
+    public_key_material: Blob,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ImportKeyPairResult {
+    key_fingerprint: String,
+    key_name: String,
+    key_pair_id: String,
+    tag_set: Vec<Tag>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DescribeKeyPairs {
+    #[serde(rename = "KeyName", default)]
+    names: Vec<String>,
+    #[serde(rename = "KeyPairId", default)]
+    ids: Vec<String>,
+    include_public_key: Option<bool>,
+    dry_run: Option<bool>,
+    #[serde(rename = "Filter", default)]
+    filters: Vec<Filter>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DescribeKeyPairsResult {
+    key_set: Vec<KeyPairItem>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KeyPairItem {
+    key_pair_id: String,
+    key_type: String,
+    tag_set: Vec<Tag>,
+    public_key: Option<String>,
+    create_time: Timestamp,
+    key_name: String,
+    key_fingerprint: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DeleteKeyPair {
+    key_name: Option<String>,
+    key_pair_id: Option<String>,
+    dry_run: Option<bool>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeleteKeyPairResult {
+    r#return: bool,
+    key_pair_id: Option<String>,
+}
+
+operations! {
+    change ImportKeyPair -> ImportKeyPairResult = import, dry_run;
+    read DescribeKeyPairs -> DescribeKeyPairsResult = describe, dry_run;
+    change DeleteKeyPair -> DeleteKeyPairResult = delete, dry_run;
+}
+
+/// Registers every operation on key pairs.
+pub(crate) fn register_all(
+    service: lath_wire::Service,
+    app: &std::sync::Arc<Ec2>,
+) -> lath_wire::Service {
+    register(service.on::<CreateKeyPair>(app), app)
+}
+
+impl Operation for CreateKeyPair {
+    const NAME: &'static str = "CreateKeyPair";
+    type Output = CreateKeyPairResult;
+}
+
+impl Handle<CreateKeyPair> for Ec2 {
+    /// Checks before it spends a core on the key, and again in the transaction.
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: CreateKeyPair,
+    ) -> Result<CreateKeyPairResult, ApiError> {
+        let kind = wanted_kind(&op)?;
+        let tags = tags::specified(&op.tags, "key-pair")?;
+        self.read(op.dry_run, |view| check_new(self, view, &op.key_name))?;
+        let name = op.key_name.clone();
+        let made = tokio::task::spawn_blocking(move || material::generate(kind, &name)).await;
+        let (half, pem) = made
+            .map_err(ApiError::internal)?
+            .map_err(ApiError::internal)?;
+        self.change(None, |tx| {
+            let pair = add(self, tx, &op.key_name, half, tags)?;
+            Ok(CreateKeyPairResult {
+                tag_set: tags::of(tx.view(), pair.id.as_str()),
+                key_pair_id: pair.id.to_string(),
+                key_name: pair.name,
+                key_fingerprint: pair.fingerprint,
+                key_material: pem,
+            })
+        })
+        .await
+    }
+}
+
+fn wanted_kind(op: &CreateKeyPair) -> Result<KeyKind, ApiError> {
+    match op.key_format.as_deref() {
+        None | Some("pem") => {}
+        Some("ppk") => return Err(unsupported("The key format ppk is not supported.")),
+        Some(other) => return Err(invalid_parameter("KeyFormat", other, "Use pem.")),
+    }
+    match op.key_type.as_deref() {
+        None | Some("rsa") => Ok(KeyKind::Rsa),
+        Some("ed25519") => Ok(KeyKind::Ed25519),
+        Some(other) => Err(invalid_parameter("KeyType", other, "Use rsa or ed25519.")),
+    }
+}
+
+fn check_new(app: &Ec2, view: &View, name: &str) -> Result<(), ApiError> {
+    if name.is_empty() {
+        return Err(missing("KeyName"));
+    }
+    if name.len() > 255 || !name.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        let shown: String = name.chars().take(64).collect();
+        let why = "A key name has up to 255 ASCII characters.";
+        return Err(invalid_parameter("KeyName", shown, why));
+    }
+    if by_name(view, name).is_some() {
+        return Err(client(
+            "InvalidKeyPair.Duplicate",
+            "The keypair already exists",
+        ));
+    }
+    if app.cell.mode == Mode::Strict && view.list::<KeyPair>().count() >= QUOTA {
+        return Err(limit("KeyPairLimitExceeded", "key pairs"));
+    }
+    Ok(())
+}
+
+fn add(
+    app: &Ec2,
+    tx: &mut Tx,
+    name: &str,
+    half: PublicHalf,
+    tags: BTreeMap<String, String>,
+) -> Result<KeyPair, ApiError> {
+    check_new(app, tx.view(), name)?;
+    let pair = KeyPair {
+        id: KeyPairId::random(),
+        name: name.to_owned(),
+        kind: half.kind,
+        fingerprint: half.fingerprint,
+        public_key: half.openssh,
+        created_at: Timestamp::now(),
+    };
+    tags::put(tx, pair.id.as_str(), tags);
+    tx.put(pair.clone());
+    Ok(pair)
+}
+
+fn import(app: &Ec2, tx: &mut Tx, op: ImportKeyPair) -> Result<ImportKeyPairResult, ApiError> {
+    let tags = tags::specified(&op.tags, "key-pair")?;
+    let half = material::import(&op.public_key_material.0, &op.key_name)
+        .map_err(|error| client("InvalidKey.Format", error.to_string()))?;
+    let pair = add(app, tx, &op.key_name, half, tags)?;
+    Ok(ImportKeyPairResult {
+        tag_set: tags::of(tx.view(), pair.id.as_str()),
+        key_fingerprint: pair.fingerprint,
+        key_name: pair.name,
+        key_pair_id: pair.id.to_string(),
+    })
+}
+
+/// The key pair of this name.
+pub(crate) fn by_name(view: &View, name: &str) -> Option<std::sync::Arc<KeyPair>> {
+    view.list::<KeyPair>().find(|pair| pair.name == name)
+}
+
+/// No key pair has this name.
+pub(crate) fn not_found(name: &str) -> ApiError {
+    client(
+        "InvalidKeyPair.NotFound",
+        format!("The key pair '{name}' does not exist"),
+    )
+}
+
+impl Listed for KeyPairItem {
+    const ID: IdKind = KEY_PAIR;
+    const FIELDS: &'static [Field<Self>] = &[
+        ("key-pair-id", |it| vec![it.key_pair_id.clone()]),
+        ("fingerprint", |it| vec![it.key_fingerprint.clone()]),
+        ("key-name", |it| vec![it.key_name.clone()]),
+    ];
+    fn id(&self) -> &str {
+        &self.key_pair_id
+    }
+    fn tags(&self) -> &[Tag] {
+        &self.tag_set
+    }
+}
+
+fn describe(
+    _app: &Ec2,
+    view: &View,
+    op: &DescribeKeyPairs,
+) -> Result<DescribeKeyPairsResult, ApiError> {
+    if let Some(absent) = op.names.iter().find(|name| by_name(view, name).is_none()) {
+        return Err(not_found(absent));
+    }
+    let with_key = op.include_public_key == Some(true);
+    let items = view
+        .list::<KeyPair>()
+        .filter(|pair| op.names.is_empty() || op.names.contains(&pair.name))
+        .map(|pair| shown(view, &pair, with_key));
+    let query = Query {
+        ids: &op.ids,
+        filters: &op.filters,
+        ..Query::default()
+    };
+    Ok(DescribeKeyPairsResult {
+        key_set: select(items, &query)?.items,
+    })
+}
+
+fn shown(view: &View, pair: &KeyPair, with_key: bool) -> KeyPairItem {
+    KeyPairItem {
+        key_pair_id: pair.id.to_string(),
+        key_type: pair.kind.name().into(),
+        tag_set: tags::of(view, pair.id.as_str()),
+        public_key: with_key.then(|| pair.public_key.clone()),
+        create_time: pair.created_at,
+        key_name: pair.name.clone(),
+        key_fingerprint: pair.fingerprint.clone(),
+    }
+}
+
+/// One that does not exist is as good as deleted.
+fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteKeyPair) -> Result<DeleteKeyPairResult, ApiError> {
+    let found = match (&op.key_pair_id, &op.key_name) {
+        (Some(id), _) => {
+            KEY_PAIR.check(id)?;
+            tx.get::<KeyPair>(id)
+        }
+        (None, Some(name)) => by_name(tx.view(), name),
+        (None, None) => return Err(missing("KeyName")),
+    };
+    if let Some(pair) = &found {
+        tags::forget(tx, pair.id.as_str());
+        tx.delete::<KeyPair>(pair.id.as_str());
+    }
+    Ok(DeleteKeyPairResult {
+        r#return: true,
+        key_pair_id: found.map(|pair| pair.id.to_string()),
+    })
+}
