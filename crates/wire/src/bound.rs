@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use crate::decode::{Typing, decode};
 use crate::encode::{Shaping, encode};
@@ -46,11 +46,7 @@ pub(crate) enum Refusal {
 
 /// A handler without its types.
 pub(crate) trait Call: Send + Sync {
-    fn call<'a>(
-        &'a self,
-        caller: &'a Caller,
-        input: Input,
-    ) -> BoxFuture<'a, Result<Doc, Refusal>>;
+    fn call<'a>(&'a self, caller: &'a Caller, input: Input) -> BoxFuture<'a, Result<Doc, Refusal>>;
 }
 
 pub(crate) struct Bound<Op, App> {
@@ -68,15 +64,15 @@ impl<Op, App> Bound<Op, App> {
 }
 
 impl<Op: Operation, App: Handle<Op>> Call for Bound<Op, App> {
-    fn call<'a>(
-        &'a self,
-        caller: &'a Caller,
-        input: Input,
-    ) -> BoxFuture<'a, Result<Doc, Refusal>> {
+    fn call<'a>(&'a self, caller: &'a Caller, input: Input) -> BoxFuture<'a, Result<Doc, Refusal>> {
         async move {
             let shaping = input.shaping;
             let operation: Op = checked(input)?;
-            let output = self.app.handle(caller, operation).await.map_err(Refusal::Api)?;
+            let output = self
+                .app
+                .handle(caller, operation)
+                .await
+                .map_err(Refusal::Api)?;
             encode(&output, shaping).map_err(|error| Refusal::Api(ApiError::internal(error)))
         }
         .boxed()

@@ -108,7 +108,10 @@ impl<'c> Node<'c> {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a float is what the member is declared to be")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a float is what the member is declared to be"
+    )]
     fn float(&self) -> Result<f64, DecodeError> {
         match &self.doc {
             Doc::Int(number) => Ok(*number as f64),
@@ -236,7 +239,10 @@ fn listed(members: Vec<(String, Doc)>) -> Vec<(String, Doc)> {
     if numbered(&members) {
         by_number(members)
     } else if members.len() == 1 {
-        members.into_iter().flat_map(|(_, doc)| nested(doc)).collect()
+        members
+            .into_iter()
+            .flat_map(|(_, doc)| nested(doc))
+            .collect()
     } else {
         counted(vec![Doc::Map(members)])
     }
@@ -449,7 +455,10 @@ fn union_member(members: Vec<(String, Doc)>) -> Result<(String, Doc), DecodeErro
     match (set.next(), set.next()) {
         (Some(member), None) => Ok(member),
         (None, _) => Err(DecodeError::wrong("exactly one member to be set", "none")),
-        (Some(_), Some(_)) => Err(DecodeError::wrong("exactly one member to be set", "several")),
+        (Some(_), Some(_)) => Err(DecodeError::wrong(
+            "exactly one member to be set",
+            "several",
+        )),
     }
 }
 
@@ -580,11 +589,7 @@ impl<'de> VariantAccess<'de> for Chosen<'_> {
         self.open(|node| seed.deserialize(node))
     }
 
-    fn tuple_variant<V: Visitor<'de>>(
-        self,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
         self.open(|node| node.deserialize_seq(visitor))
     }
 

@@ -94,7 +94,13 @@ impl serde::de::Error for DecodeError {
         })
     }
 
-    fn invalid_type(unexpected: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
-        Self::new(Misfit::WrongType(format!("expected {expected}, got {}", cut(&unexpected.to_string()))))
+    fn invalid_type(
+        unexpected: serde::de::Unexpected<'_>,
+        expected: &dyn serde::de::Expected,
+    ) -> Self {
+        Self::new(Misfit::WrongType(format!(
+            "expected {expected}, got {}",
+            cut(&unexpected.to_string())
+        )))
     }
 }

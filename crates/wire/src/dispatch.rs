@@ -52,7 +52,12 @@ impl Service {
         match &error.cause {
             Some(cause) if error.status >= 500 => {
                 let chain = chain(cause.as_ref());
-                tracing::error!(request.id = request_id, service, cause = chain, "a call failed");
+                tracing::error!(
+                    request.id = request_id,
+                    service,
+                    cause = chain,
+                    "a call failed"
+                );
             }
             _ => {
                 let code = error.code.as_ref();
@@ -71,7 +76,6 @@ impl Service {
             times: self.times(protocol),
             wants_json: contains(headers, "accept", "application/json"),
             query_mode: contains(headers, "x-amzn-query-mode", "true"),
-            query_codes: self.query_codes,
             request_id: request_id.to_owned(),
         }
     }
@@ -90,7 +94,11 @@ impl Service {
         } else {
             Protocol::Json11
         };
-        let chosen = if rpc { among(&[Protocol::RpcV2Cbor]) } else { None };
+        let chosen = if rpc {
+            among(&[Protocol::RpcV2Cbor])
+        } else {
+            None
+        };
         chosen
             .or_else(|| json.then(|| among(&[exact]))?)
             .or_else(|| json.then(|| among(&[Protocol::Json10, Protocol::Json11]))?)
@@ -160,7 +168,9 @@ impl Service {
 
     fn read_json(&self, request: &Request<Bytes>) -> Result<(&Registered, Doc), ApiError> {
         let target = request.headers().get("x-amz-target");
-        let target = target.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let target = target
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let operation = match target.rsplit_once('.') {
             Some((prefix, name)) if prefix == self.info().target_prefix => self.named(name),
             _ => None,
@@ -200,7 +210,8 @@ fn contains(headers: &HeaderMap, name: &str, wanted: &str) -> bool {
 }
 
 fn is_signature(name: &str) -> bool {
-    name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
+    name.get(..6)
+        .is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
 }
 
 fn is_envelope(name: &str) -> bool {

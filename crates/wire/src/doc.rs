@@ -98,7 +98,10 @@ impl Doc {
     /// The member of this name, in a structure.
     pub fn get(&self, name: &str) -> Option<&Self> {
         match self {
-            Self::Map(members) => members.iter().find(|(key, _)| key == name).map(|(_, doc)| doc),
+            Self::Map(members) => members
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, doc)| doc),
             _ => None,
         }
     }

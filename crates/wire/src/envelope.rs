@@ -17,8 +17,6 @@ pub(crate) struct Envelope {
     pub(crate) wants_json: bool,
     /// `x-amzn-query-mode: true`: errors shall carry their query code too.
     pub(crate) query_mode: bool,
-    /// Pairs of exception name and query code.
-    pub(crate) query_codes: &'static [(&'static str, &'static str)],
     pub(crate) request_id: String,
 }
 
@@ -45,7 +43,8 @@ impl Envelope {
 
     /// The answer to a call that failed.
     pub(crate) fn failure(&self, error: &ApiError) -> Response<Bytes> {
-        let (name, code) = self.names(&error.code);
+        let name = error.code.as_ref();
+        let code = error.query_code.unwrap_or(name);
         let mut response = match self.protocol {
             Protocol::Ec2Query => self.ec2_failure(error, code),
             Protocol::Query if self.wants_json => self.query_json_failure(error, code),
@@ -56,25 +55,16 @@ impl Envelope {
             }
         };
         if self.query_mode {
-            put(&mut response, "x-amzn-query-error", &format!("{code};{}", side(error)));
+            put(
+                &mut response,
+                "x-amzn-query-error",
+                &format!("{code};{}", side(error)),
+            );
         }
         for (name, value) in &error.headers {
             put(&mut response, name, value);
         }
         response
-    }
-
-    /// An error's name as an exception, and its code in the query protocol.
-    fn names<'a>(&self, code: &'a str) -> (&'a str, &'a str) {
-        let same = (code, code);
-        let pair = self
-            .query_codes
-            .iter()
-            .find(|(name, query)| *name == code || *query == code);
-        match pair {
-            Some((name, query)) => (name, query),
-            None => same,
-        }
     }
 
     fn response(&self, status: u16, body: Vec<u8>) -> Response<Bytes> {
@@ -122,7 +112,10 @@ impl Envelope {
     }
 
     fn query_success(&self, operation: &str, doc: Doc) -> Vec<u8> {
-        self.xml(&format!("{operation}Response"), &self.query_body(operation, doc))
+        self.xml(
+            &format!("{operation}Response"),
+            &self.query_body(operation, doc),
+        )
     }
 
     fn query_json_success(&self, operation: &str, doc: Doc) -> Vec<u8> {
@@ -151,8 +144,15 @@ impl Envelope {
     // === failure ===
 
     fn ec2_failure(&self, error: &ApiError, code: &str) -> Response<Bytes> {
-        let code = if code == "InternalFailure" { "InternalError" } else { code };
-        let one = Doc::Map(vec![member("Code", text(code)), member("Message", text(&error.message))]);
+        let code = if code == "InternalFailure" {
+            "InternalError"
+        } else {
+            code
+        };
+        let one = Doc::Map(vec![
+            member("Code", text(code)),
+            member("Message", text(&error.message)),
+        ]);
         let errors = Doc::Map(vec![member("Error", one)]);
         let root = Doc::Map(vec![
             member("Errors", errors),
@@ -171,7 +171,12 @@ impl Envelope {
             member("Code", text(code)),
             member("Message", text(&error.message)),
         ];
-        members.extend(error.fields.iter().map(|(name, doc)| member(name, doc.clone())));
+        members.extend(
+            error
+                .fields
+                .iter()
+                .map(|(name, doc)| member(name, doc.clone())),
+        );
         Doc::Map(vec![
             member("Error", Doc::Map(members)),
             member("RequestId", text(&self.request_id)),
@@ -190,7 +195,12 @@ impl Envelope {
 
     fn rest_json_failure(&self, error: &ApiError, name: &str) -> Response<Bytes> {
         let mut members = vec![member("message", text(&error.message))];
-        members.extend(error.fields.iter().map(|(name, doc)| member(name, doc.clone())));
+        members.extend(
+            error
+                .fields
+                .iter()
+                .map(|(name, doc)| member(name, doc.clone())),
+        );
         let body = json::write(&Doc::Map(members), self.times);
         let mut response = self.response(error.status, body.into_bytes());
         put(&mut response, "x-amzn-errortype", name);
@@ -202,7 +212,12 @@ impl Envelope {
             member("__type", text(name)),
             member("message", text(&error.message)),
         ];
-        members.extend(error.fields.iter().map(|(name, doc)| member(name, doc.clone())));
+        members.extend(
+            error
+                .fields
+                .iter()
+                .map(|(name, doc)| member(name, doc.clone())),
+        );
         let doc = Doc::Map(members);
         let body = if self.protocol == Protocol::RpcV2Cbor {
             cbor::write(&doc)

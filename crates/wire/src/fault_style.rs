@@ -24,8 +24,18 @@ pub enum ErrorStyle {
 }
 
 impl ErrorStyle {
-    /// The usual style of a service's first protocol.
+    /// The style of a service, as far as it is known; else the usual one of its first protocol.
     pub fn of(info: &ServiceInfo) -> Self {
+        match info.model {
+            "cloudwatch" => return Self::Parameter,
+            "logs" => {
+                return Self::Constraint {
+                    code: "InvalidParameterException",
+                    wrong_type: "SerializationException",
+                };
+            }
+            _ => {}
+        }
         match info.protocols.first() {
             Some(Protocol::Ec2Query) => Self::Ec2,
             Some(Protocol::RestJson) => Self::FieldList,
@@ -56,7 +66,9 @@ impl ErrorStyle {
     /// The body is not even of its format.
     pub(crate) fn malformed(self, text: &str) -> ApiError {
         match self {
-            Self::Ec2 | Self::Parameter => ApiError::new("MalformedQueryString", 400, text),
+            Self::Ec2 => ApiError::new("MalformedQueryString", 400, text),
+            Self::Parameter => ApiError::new("SerializationException", 400, text)
+                .with_query_code("MalformedQueryString"),
             Self::FieldList => validation("cannotParse", text.to_owned(), Vec::new()),
             Self::Constraint { wrong_type, .. } => ApiError::new(wrong_type, 400, text),
         }
@@ -77,11 +89,8 @@ impl ErrorStyle {
 
     fn invalid(self, problems: Vec<Problem>) -> ApiError {
         match self {
-            Self::Ec2 | Self::Parameter => {
-                let first = problems.into_iter().next();
-                let text = first.map_or_else(String::new, |problem| problem.message);
-                ApiError::new("InvalidParameterValue", 400, text)
-            }
+            Self::Ec2 => ApiError::new("InvalidParameterValue", 400, first(problems)),
+            Self::Parameter => invalid_parameter(first(problems)),
             Self::FieldList => {
                 let text = sentence(&problems);
                 validation("fieldValidationFailed", text, problems)
@@ -106,21 +115,27 @@ fn ec2(member: &str, error: &DecodeError) -> ApiError {
         Misfit::UnknownValue { value, .. } => {
             format!("Invalid value '{value}' for {member}.")
         }
-        Misfit::WrongType(text) => format!("Invalid value for parameter {member}: {text}"),
-        Misfit::Refused(text) => format!("Invalid value for parameter {member}: {text}"),
+        Misfit::WrongType(text) | Misfit::Refused(text) => {
+            format!("Invalid value for parameter {member}: {text}")
+        }
     };
     ApiError::new("InvalidParameterValue", 400, text)
 }
 
 fn parameter(member: &str, error: &DecodeError) -> ApiError {
     match &error.misfit {
-        Misfit::Missing => ApiError::new(
-            "MissingParameter",
-            400,
-            format!("The parameter {member} is required."),
-        ),
-        _ => ApiError::new("InvalidParameterValue", 400, format!("The value of {error}")),
+        Misfit::Missing => {
+            let text = format!("The parameter {member} is required.");
+            ApiError::new("MissingRequiredParameterException", 400, text)
+                .with_query_code("MissingParameter")
+        }
+        _ => invalid_parameter(format!("The value of {error}")),
     }
+}
+
+fn invalid_parameter(text: String) -> ApiError {
+    ApiError::new("InvalidParameterValueException", 400, text)
+        .with_query_code("InvalidParameterValue")
 }
 
 fn field_list(member: String, error: &DecodeError) -> ApiError {
@@ -146,10 +161,21 @@ fn constraint(member: &str, error: &DecodeError) -> Option<String> {
             format!("'{value}'"),
             format!("Member must satisfy enum value set: [{}]", known.join(", ")),
         ),
-        Misfit::Refused(text) => return Some(format!("Value at '{member}' failed to satisfy constraint: {text}")),
+        Misfit::Refused(text) => {
+            return Some(format!(
+                "Value at '{member}' failed to satisfy constraint: {text}"
+            ));
+        }
         Misfit::WrongType(_) => return None,
     };
-    Some(format!("Value {value} at '{member}' failed to satisfy constraint: {rule}"))
+    Some(format!(
+        "Value {value} at '{member}' failed to satisfy constraint: {rule}"
+    ))
+}
+
+fn first(problems: Vec<Problem>) -> String {
+    let first = problems.into_iter().next();
+    first.map_or_else(String::new, |problem| problem.message)
 }
 
 fn at_member(problem: &Problem) -> String {
@@ -186,5 +212,8 @@ fn validation(reason: &str, text: String, problems: Vec<Problem>) -> ApiError {
             ("message".into(), Doc::String(problem.message)),
         ])
     };
-    error.with_field("fieldList", Doc::List(problems.into_iter().map(field).collect()))
+    error.with_field(
+        "fieldList",
+        Doc::List(problems.into_iter().map(field).collect()),
+    )
 }

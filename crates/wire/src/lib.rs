@@ -19,6 +19,7 @@ mod limits;
 mod moment;
 mod operation;
 mod path;
+mod probe;
 mod service;
 mod shape;
 
@@ -31,5 +32,6 @@ pub use fault_style::ErrorStyle;
 pub use limits::{MAX_DEPTH, MAX_VALUES, Malformed};
 pub use moment::TimeFormat;
 pub use operation::{Caller, Handle, Operation, Principal, Problem, Problems, Route};
+pub use probe::describe;
 pub use service::{Protocol, Service, ServiceInfo};
-pub use shape::{Shape, describe};
+pub use shape::{Member, Shape};

@@ -32,7 +32,9 @@ impl Budget {
     /// Takes one value at `depth` levels below the top.
     pub(crate) fn take(&self, depth: usize) -> Result<(), Malformed> {
         if depth > MAX_DEPTH {
-            return Err(Malformed::new(format!("nested deeper than {MAX_DEPTH} levels")));
+            return Err(Malformed::new(format!(
+                "nested deeper than {MAX_DEPTH} levels"
+            )));
         }
         match self.0.get().checked_sub(1) {
             Some(left) => {

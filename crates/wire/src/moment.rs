@@ -61,7 +61,11 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
 /// `Mon, 31 Aug 2015 12:36:00 GMT` (RFC 9110 section 5.6.7, the preferred form).
 fn http_date(text: &str) -> Option<Timestamp> {
     let parsed = strtime::parse("%a, %d %b %Y %H:%M:%S GMT", text).ok()?;
-    let zoned = parsed.to_datetime().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    let zoned = parsed
+        .to_datetime()
+        .ok()?
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .ok()?;
     Some(Timestamp::from_millis(zoned.timestamp().as_millisecond()))
 }
 
@@ -84,7 +88,10 @@ mod tests {
         ] {
             assert_eq!(parse(text), Some(want), "{text}");
         }
-        assert_eq!(parse("2015-08-30"), Some(Timestamp::from_millis(1_440_892_800_000)));
+        assert_eq!(
+            parse("2015-08-30"),
+            Some(Timestamp::from_millis(1_440_892_800_000))
+        );
         for text in ["", "yesterday", "1e300", "NaN"] {
             assert_eq!(parse(text), None, "{text}");
         }

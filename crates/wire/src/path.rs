@@ -30,7 +30,11 @@ impl Template {
 
     /// The labels of a path that this template matches, decoded after splitting: an ARN's `%2F` does
     /// not end its segment.
-    pub(crate) fn labels(&self, method: &str, path: &str) -> Option<BTreeMap<&'static str, String>> {
+    pub(crate) fn labels(
+        &self,
+        method: &str,
+        path: &str,
+    ) -> Option<BTreeMap<&'static str, String>> {
         if method != self.method {
             return None;
         }
@@ -68,10 +72,14 @@ impl Template {
 
 impl Segment {
     fn of(text: &'static str) -> Self {
-        let label = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        let label = text
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
         match label {
             None => Self::Fixed(text),
-            Some(name) => name.strip_suffix('+').map_or(Self::Label(name), Self::Greedy),
+            Some(name) => name
+                .strip_suffix('+')
+                .map_or(Self::Label(name), Self::Greedy),
         }
     }
 }
@@ -98,7 +106,12 @@ mod tests {
         let cases = [
             ("/services/{id}", "GET", "/services/svc-1", Some("svc-1")),
             ("/services/{id}", "GET", "/services/svc-1/", Some("svc-1")),
-            ("/services/{id}", "GET", "/services/arn%3Aaws%3Ax%2Fsvc-1", Some("arn:aws:x/svc-1")),
+            (
+                "/services/{id}",
+                "GET",
+                "/services/arn%3Aaws%3Ax%2Fsvc-1",
+                Some("arn:aws:x/svc-1"),
+            ),
             ("/services/{id}", "GET", "/services/", None),
             ("/services/{id}", "GET", "/services/a/b", None),
             ("/services/{id}", "POST", "/services/a", None),

@@ -52,7 +52,6 @@ pub struct Service {
     operations: BTreeMap<&'static str, Registered>,
     rest_times: TimeFormat,
     pub(crate) errors: ErrorStyle,
-    pub(crate) query_codes: &'static [(&'static str, &'static str)],
 }
 
 impl fmt::Debug for Service {
@@ -70,9 +69,8 @@ impl Service {
         Self {
             info,
             operations: BTreeMap::new(),
-            rest_times: TimeFormat::EpochSeconds,
+            rest_times: rest_times(info.model),
             errors: ErrorStyle::of(&info),
-            query_codes: &[],
         }
     }
 
@@ -96,11 +94,11 @@ impl Service {
         self
     }
 
-    /// Prints timestamps of rest-json replies as ISO 8601 with milliseconds; without this they are
-    /// seconds since the epoch, the protocol's default.
+    /// Chooses how timestamps of rest-json replies are printed, where the model says otherwise than the
+    /// protocol's default, seconds since the epoch. (VPC Lattice is known.)
     #[must_use]
-    pub fn with_iso8601_timestamps(mut self) -> Self {
-        self.rest_times = TimeFormat::Iso8601Millis;
+    pub fn with_rest_timestamps(mut self, times: TimeFormat) -> Self {
+        self.rest_times = times;
         self
     }
 
@@ -109,17 +107,6 @@ impl Service {
     #[must_use]
     pub fn with_error_style(mut self, errors: ErrorStyle) -> Self {
         self.errors = errors;
-        self
-    }
-
-    /// Pairs of an exception's name and its code in the query protocol, for services that were once
-    /// query and now speak JSON or CBOR too (`awsQueryCompatible`). Handlers may answer either.
-    #[must_use]
-    pub fn with_query_codes(
-        mut self,
-        codes: &'static [(&'static str, &'static str)],
-    ) -> Self {
-        self.query_codes = codes;
         self
     }
 
@@ -166,5 +153,13 @@ impl Service {
             Protocol::RestJson => self.rest_times,
             Protocol::Json10 | Protocol::Json11 | Protocol::RpcV2Cbor => TimeFormat::EpochSeconds,
         }
+    }
+}
+
+/// The `timestampFormat` of the models' shapes.
+fn rest_times(model: &str) -> TimeFormat {
+    match model {
+        "vpc-lattice" => TimeFormat::Iso8601Millis,
+        _ => TimeFormat::EpochSeconds,
     }
 }

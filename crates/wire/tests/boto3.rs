@@ -1,6 +1,5 @@
 //! Stock boto3 against the front door, over every protocol it speaks.
 
-#[allow(dead_code, reason = "each test binary uses its part of the toys")]
 mod support;
 
 use std::process::Command;
@@ -23,7 +22,10 @@ async fn stock_boto3_is_understood() {
     let serving = tokio::spawn(Arc::new(door).serve(listener, stop.clone()));
     let output = tokio::task::spawn_blocking(move || {
         Command::new("python3")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/boto3_client.py"))
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/boto3_client.py"
+            ))
             .env("AWS_ENDPOINT_URL", format!("http://{address}"))
             .env("AWS_ACCESS_KEY_ID", support::KEY)
             .env("AWS_SECRET_ACCESS_KEY", support::SECRET)

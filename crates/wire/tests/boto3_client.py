@@ -16,7 +16,11 @@ from botocore.exceptions import ClientError
 
 def client(name, **more):
     config = Config(retries={"max_attempts": 0}, parameter_validation=False)
-    return boto3.client(name, config=config, **more)
+    keys = {
+        "aws_access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
+    }
+    return boto3.client(name, config=config, **{**keys, **more})
 
 
 def refused(call, code, status, **input):

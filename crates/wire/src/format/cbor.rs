@@ -72,7 +72,9 @@ impl<'a> Reader<'a> {
             _ => return Err(bad("a reserved length")),
         };
         let bytes = self.take(size)?;
-        Ok(bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+        Ok(bytes
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
     }
 
     fn item(&mut self, depth: usize) -> Result<Doc, Malformed> {
@@ -98,7 +100,9 @@ impl<'a> Reader<'a> {
     fn string(&mut self, head: Head) -> Result<Vec<u8>, Malformed> {
         if head.info != INDEFINITE {
             let length = self.argument(head)?;
-            return self.take(usize::try_from(length).unwrap_or(usize::MAX)).map(<[u8]>::to_vec);
+            return self
+                .take(usize::try_from(length).unwrap_or(usize::MAX))
+                .map(<[u8]>::to_vec);
         }
         let mut whole = Vec::new();
         while let Some(chunk) = self.next_head()? {
@@ -198,12 +202,18 @@ impl<'a> Reader<'a> {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "past 2^63 a float is the nearest there is")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "past 2^63 a float is the nearest there is"
+)]
 fn unsigned(number: u64) -> Doc {
     i64::try_from(number).map_or(Doc::Float(number as f64), Doc::Int)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "below -2^63 a float is the nearest there is")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "below -2^63 a float is the nearest there is"
+)]
 fn negative(number: u64) -> Doc {
     i64::try_from(number).map_or(Doc::Float(-1.0 - number as f64), |n| Doc::Int(-1 - n))
 }
@@ -292,7 +302,10 @@ fn float(out: &mut Vec<u8>, number: f64) {
 }
 
 /// Tag 1 around seconds since the epoch: an integer where there is no fraction.
-#[expect(clippy::cast_precision_loss, reason = "milliseconds of any real date fit a double")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds of any real date fit a double"
+)]
 fn timestamp(out: &mut Vec<u8>, moment: Timestamp) {
     out.push(0xc1);
     let millis = moment.as_millis();

@@ -56,7 +56,9 @@ pub fn tree(pairs: Vec<(String, String)>) -> Result<Doc, Malformed> {
     let budget = Budget::new();
     for (name, value) in pairs {
         if name.len() > MAX_NAME {
-            return Err(Malformed::new(format!("the name of a parameter exceeds {MAX_NAME} bytes")));
+            return Err(Malformed::new(format!(
+                "the name of a parameter exceeds {MAX_NAME} bytes"
+            )));
         }
         insert(&mut root, &name, value, &budget)?;
     }

@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 
+use crate::Doc;
 use crate::limits::{Budget, Malformed};
 use crate::moment::TimeFormat;
-use crate::Doc;
 
 /// Reads a JSON text. An empty one is an empty structure.
 ///
@@ -71,7 +71,10 @@ impl<'de> Visitor<'de> for Value<'_> {
         Ok(Doc::Int(number))
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "past 2^63 a float is the nearest there is")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "past 2^63 a float is the nearest there is"
+    )]
     fn visit_u64<E>(self, number: u64) -> Result<Doc, E> {
         Ok(i64::try_from(number).map_or(Doc::Float(number as f64), Doc::Int))
     }
@@ -159,10 +162,10 @@ fn display(out: &mut String, what: impl fmt::Display) {
 fn float(out: &mut String, number: f64) {
     match float_name(number) {
         Some(name) => quoted(out, name),
-        None => out.push_str(&serde_json::Number::from_f64(number).map_or_else(
-            || "null".to_owned(),
-            |number| number.to_string(),
-        )),
+        None => out.push_str(
+            &serde_json::Number::from_f64(number)
+                .map_or_else(|| "null".to_owned(), |number| number.to_string()),
+        ),
     }
 }
 
@@ -171,7 +174,11 @@ pub(crate) fn float_name(number: f64) -> Option<&'static str> {
     if number.is_nan() {
         Some("NaN")
     } else if number.is_infinite() {
-        Some(if number > 0.0 { "Infinity" } else { "-Infinity" })
+        Some(if number > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        })
     } else {
         None
     }

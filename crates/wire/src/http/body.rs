@@ -34,11 +34,7 @@ where
 }
 
 /// Undoes `Content-Encoding`.
-pub(crate) fn expanded(
-    headers: &HeaderMap,
-    body: Bytes,
-    most: usize,
-) -> Result<Bytes, BodyError> {
+pub(crate) fn expanded(headers: &HeaderMap, body: Bytes, most: usize) -> Result<Bytes, BodyError> {
     let encoding = headers.get(http::header::CONTENT_ENCODING);
     match encoding.map(|value| value.as_bytes()) {
         None | Some(b"identity" | b"") => Ok(body),

@@ -143,7 +143,8 @@ impl FrontDoor {
             parts.extensions.insert(Peer(peer));
             return respond(Request::from_parts(parts, body)).await;
         }
-        self.answer_signed(Request::from_parts(parts, body), peer).await
+        self.answer_signed(Request::from_parts(parts, body), peer)
+            .await
     }
 
     async fn answer_signed(&self, request: Request<Bytes>, peer: SocketAddr) -> Response<Bytes> {
@@ -194,7 +195,9 @@ impl FrontDoor {
             .find(|service| service.info().signing_name == name)
             .ok_or_else(|| {
                 let name = cut(name);
-                format!("Credential should be scoped to correct service. Lath does not serve '{name}'.")
+                format!(
+                    "Credential should be scoped to correct service. Lath does not serve '{name}'."
+                )
             })
     }
 
@@ -224,7 +227,10 @@ fn name_host(parts: &mut Parts) {
     if parts.headers.contains_key(http::header::HOST) {
         return;
     }
-    let host = parts.uri.authority().and_then(|host| host.as_str().parse().ok());
+    let host = parts
+        .uri
+        .authority()
+        .and_then(|host| host.as_str().parse().ok());
     if let Some(host) = host {
         parts.headers.insert(http::header::HOST, host);
     }
@@ -269,7 +275,10 @@ fn cut(text: &str) -> String {
 
 fn seems_meant(service: &Service, request: &Request<Bytes>) -> bool {
     let info = service.info();
-    let target = request.headers().get("x-amz-target").and_then(|v| v.to_str().ok());
+    let target = request
+        .headers()
+        .get("x-amz-target")
+        .and_then(|v| v.to_str().ok());
     if let Some(target) = target {
         let prefix = target.rsplit_once('.').map_or(target, |(prefix, _)| prefix);
         return !info.target_prefix.is_empty() && prefix == info.target_prefix;
@@ -279,7 +288,11 @@ fn seems_meant(service: &Service, request: &Request<Bytes>) -> bool {
         return service.routed(request.method().as_str(), path).is_some();
     }
     let version = format!("Version={}", info.version);
-    let has = |bytes: &[u8]| bytes.split(|b| *b == b'&').any(|part| part == version.as_bytes());
+    let has = |bytes: &[u8]| {
+        bytes
+            .split(|b| *b == b'&')
+            .any(|part| part == version.as_bytes())
+    };
     has(request.body()) || has(request.uri().query().unwrap_or_default().as_bytes())
 }
 
@@ -302,7 +315,6 @@ fn anonymous(request: &Request<Bytes>, request_id: &str) -> Envelope {
         times: TimeFormat::EpochSeconds,
         wants_json: false,
         query_mode: false,
-        query_codes: &[],
         request_id: request_id.to_owned(),
     }
 }

@@ -45,7 +45,10 @@ impl FrontDoor {
             });
         }
         drop(listener);
-        if tokio::time::timeout(self.limits.drain, drain.shutdown()).await.is_err() {
+        if tokio::time::timeout(self.limits.drain, drain.shutdown())
+            .await
+            .is_err()
+        {
             tracing::warn!("calls still in flight at the end of the drain were cut off");
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! Toy services, one per protocol, that answer what they were asked.
 
+#![allow(unreachable_pub, dead_code, reason = "each test binary uses its part of the toys")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -302,7 +304,6 @@ pub fn lattice() -> Service {
         target_prefix: "",
         protocols: &[Protocol::RestJson],
     })
-    .with_iso8601_timestamps()
     .on::<CreateService>(&app)
     .on::<GetService>(&app)
     .on::<UntagResource>(&app)
@@ -328,11 +329,7 @@ impl Operation for GetRandomPassword {
 }
 
 impl Handle<GetRandomPassword> for Toy {
-    async fn handle(
-        &self,
-        _: &Caller,
-        op: GetRandomPassword,
-    ) -> Result<RandomPassword, ApiError> {
+    async fn handle(&self, _: &Caller, op: GetRandomPassword) -> Result<RandomPassword, ApiError> {
         let length = op.password_length.unwrap_or(32);
         let length = usize::try_from(length)
             .ok()
@@ -393,8 +390,13 @@ impl Handle<PutMetricData> for Toy {
     async fn handle(&self, _: &Caller, op: PutMetricData) -> Result<(), ApiError> {
         let valued = |datum: &MetricDatum| {
             datum.value.is_some()
-                && datum.timestamp.is_none_or(|t| t.as_millis() == 1_500_000_000_000)
-                && datum.dimensions.iter().all(|d| d.name.len() <= d.value.len())
+                && datum
+                    .timestamp
+                    .is_none_or(|t| t.as_millis() == 1_500_000_000_000)
+                && datum
+                    .dimensions
+                    .iter()
+                    .all(|d| d.name.len() <= d.value.len())
                 && datum.metric_name.starts_with('m')
         };
         if op.namespace == "Toy" && op.metric_data.iter().all(valued) {
@@ -437,7 +439,10 @@ impl Operation for GetMetricStatistics {
 impl Handle<GetMetricStatistics> for Toy {
     async fn handle(&self, _: &Caller, op: GetMetricStatistics) -> Result<Statistics, ApiError> {
         if op.namespace == "None" {
-            return Err(ApiError::new("DashboardNotFoundError", 404, "no such thing"));
+            return Err(
+                ApiError::new("DashboardNotFoundError", 404, "no such thing")
+                    .with_query_code("ResourceNotFound"),
+            );
         }
         Ok(Statistics {
             label: format!("{} {}", op.metric_name, op.statistics.join(",")),
@@ -460,8 +465,6 @@ pub fn cloudwatch() -> Service {
         target_prefix: "GraniteServiceVersion20100801",
         protocols: &[Protocol::RpcV2Cbor, Protocol::Json10, Protocol::Query],
     })
-    .with_error_style(lath_wire::ErrorStyle::Parameter)
-    .with_query_codes(&[("DashboardNotFoundError", "ResourceNotFound")])
     .on::<PutMetricData>(&app)
     .on::<GetMetricStatistics>(&app)
 }

@@ -62,7 +62,11 @@ impl Open {
             _ => Doc::List(docs),
         };
         let members = self.children.into_iter();
-        Doc::Map(members.map(|(name, docs)| (name, one_or_many(docs))).collect())
+        Doc::Map(
+            members
+                .map(|(name, docs)| (name, one_or_many(docs)))
+                .collect(),
+        )
     }
 }
 
@@ -107,9 +111,14 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         if let Some(rest) = self.rest.strip_prefix("<![CDATA[") {
-            let (data, rest) = rest.split_once("]]>").ok_or_else(|| bad("CDATA does not end"))?;
+            let (data, rest) = rest
+                .split_once("]]>")
+                .ok_or_else(|| bad("CDATA does not end"))?;
             self.rest = rest;
-            let open = self.open.last_mut().ok_or_else(|| bad("CDATA outside the root"))?;
+            let open = self
+                .open
+                .last_mut()
+                .ok_or_else(|| bad("CDATA outside the root"))?;
             open.text.push_str(data);
             return Ok(None);
         }
@@ -126,7 +135,9 @@ impl<'a> Reader<'a> {
         let Some(rest) = self.rest.strip_prefix(from) else {
             return Ok(false);
         };
-        let (_, rest) = rest.split_once(to).ok_or_else(|| bad("it ends too early"))?;
+        let (_, rest) = rest
+            .split_once(to)
+            .ok_or_else(|| bad("it ends too early"))?;
         self.rest = rest;
         Ok(true)
     }
@@ -174,7 +185,9 @@ impl<'a> Reader<'a> {
     }
 
     fn end(&mut self, rest: &'a str) -> Result<Option<Doc>, Malformed> {
-        let (name, rest) = rest.split_once('>').ok_or_else(|| bad("a tag does not end"))?;
+        let (name, rest) = rest
+            .split_once('>')
+            .ok_or_else(|| bad("a tag does not end"))?;
         self.rest = rest;
         let name = local(name.trim_end())?;
         match self.open.last() {
@@ -203,7 +216,11 @@ fn local(name: &str) -> Result<&str, Malformed> {
     let sound = !local.is_empty()
         && local.len() <= MAX_NAME
         && !local.contains(|c: char| c.is_whitespace() || "<>&\"'/=".contains(c));
-    if sound { Ok(local) } else { Err(bad("an element's name")) }
+    if sound {
+        Ok(local)
+    } else {
+        Err(bad("an element's name"))
+    }
 }
 
 fn unescape(text: &str, out: &mut String) -> Result<(), Malformed> {

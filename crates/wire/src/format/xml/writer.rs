@@ -66,7 +66,9 @@ fn content(out: &mut String, doc: &Doc, times: TimeFormat) {
         Doc::String(text) | Doc::Text(text) => escape(out, text),
         Doc::Blob(bytes) => out.push_str(&STANDARD.encode(bytes)),
         Doc::Timestamp(moment) => out.push_str(&times.print(*moment)),
-        Doc::List(items) => items.iter().for_each(|item| child(out, "member", item, times)),
+        Doc::List(items) => items
+            .iter()
+            .for_each(|item| child(out, "member", item, times)),
         Doc::Map(members) => {
             for (name, member) in members {
                 child(out, name, member, times);
