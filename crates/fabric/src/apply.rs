@@ -61,6 +61,9 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn host(&mut self, plan: &HostPlan, which: fn(&Operation) -> bool) {
+        if !self.kernel.reaches_host() {
+            return;
+        }
         let outcome = self.observe(&Place::Host, &plan.host).map(|actual| {
             let operations = diff(&actual, &plan.host)
                 .into_iter()

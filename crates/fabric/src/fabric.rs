@@ -8,7 +8,7 @@ use lath_model::id::{InstanceId, VpcId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::apply::{ApplyReport, apply};
-use crate::kernel::LinuxKernel;
+use crate::kernel::{LinuxKernel, Remembered};
 use crate::netns::{Namespaces, Netns};
 use crate::network::FabricNetwork;
 use crate::plan::{HostPlan, Place};
@@ -76,12 +76,12 @@ impl Fabric {
             .map_err(at_run_dir)?;
         raise_descriptor_limit();
         let namespaces = Namespaces::open(&config.run_dir, host).map_err(at_run_dir)?;
-        let network = FabricNetwork::start(namespaces.clone()).map_err(OpenError::Thread)?;
-        let kernel = LinuxKernel::new(
-            namespaces.clone(),
-            config.owner.clone(),
-            host_table(&config.owner),
-        );
+        let network = FabricNetwork::start(namespaces.clone(), config.host.is_some())
+            .map_err(OpenError::Thread)?;
+        let former = config.run_dir.join("host-sysctls");
+        let former = Remembered::open(former).map_err(at_run_dir)?;
+        let table = host_table(&config.owner);
+        let kernel = LinuxKernel::new(namespaces.clone(), config.owner.clone(), table, former);
         let requests = start(kernel, namespaces.clone()).map_err(OpenError::Thread)?;
         Ok(Self {
             namespaces,
@@ -184,7 +184,9 @@ fn start(
             while let Some(request) = requests.blocking_recv() {
                 // A caller that went away has no use for the answer.
                 match request {
-                    Request::Apply(plan, answer) => drop(answer.send(apply(&mut kernel, &plan))),
+                    Request::Apply(plan, answer) => {
+                        drop(answer.send(apply_and_restore(&mut kernel, &plan)))
+                    }
                     Request::RemoveDirectory(answer) => {
                         drop(answer.send(namespaces.remove_directory()))
                     }
@@ -192,6 +194,16 @@ fn start(
             }
         })?;
     Ok(sender)
+}
+
+fn apply_and_restore(kernel: &mut LinuxKernel, plan: &HostPlan) -> ApplyReport {
+    let mut report = apply(kernel, plan);
+    if let Err(e) = kernel.restore(&plan.host) {
+        report
+            .host
+            .get_or_insert_with(|| format!("sysctls cannot be given back: {e}"));
+    }
+    report
 }
 
 /// The usual run directory below a data directory.

@@ -31,7 +31,7 @@ impl HostFacts {
     /// Looks at the host's namespace (`None`: the calling thread's).
     pub fn probe(owner: &str, host: Option<&Netns>) -> Self {
         let uplink = match host.map_or_else(default_devices, |host| host.run(default_devices)) {
-            Ok(devices) if may_change_host(host) => Uplink::Host { devices },
+            Ok(devices) if may_be_changed(host) => Uplink::Host { devices },
             Ok(_) => Uplink::None("running rootless".into()),
             Err(e) => Uplink::None(format!("the host's routes cannot be read: {e}")),
         };
@@ -48,8 +48,9 @@ fn default_devices() -> io::Result<Vec<String>> {
     rtnetlink::default_devices(&mut netlink, &names)
 }
 
-/// A veth end can be put into a namespace only with privilege over the user namespace that owns it.
-fn may_change_host(host: Option<&Netns>) -> bool {
-    let host = host.cloned().map_or_else(Netns::current, Ok);
-    host.is_ok_and(|host| host.run(|| Ok(host.enter().is_ok())).unwrap_or(false))
+/// A veth's end can be put only into a namespace that may be entered.
+fn may_be_changed(host: Option<&Netns>) -> bool {
+    host.cloned()
+        .map_or_else(Netns::current, Ok)
+        .is_ok_and(|host| host.may_be_entered())
 }

@@ -61,6 +61,11 @@ impl Netns {
         })
     }
 
+    /// Whether this process may enter it: with privilege over the user namespace that owns it.
+    pub fn may_be_entered(&self) -> bool {
+        self.run(|| Ok(())).is_ok()
+    }
+
     /// A descriptor of its own, close-on-exec.
     ///
     /// # Errors
@@ -91,7 +96,8 @@ fn on_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result
 #[derive(Debug, Clone)]
 pub(crate) struct Namespaces {
     directory: PathBuf,
-    host: Netns,
+    /// `None`: the process may not return there once a thread has left (rootless).
+    host: Option<Netns>,
     known: Arc<RwLock<BTreeMap<String, Netns>>>,
 }
 
@@ -113,11 +119,16 @@ impl Namespaces {
                 fs::remove_file(&path)?;
             }
         }
+        let host = host.may_be_entered().then_some(host);
         Ok(Self {
             directory,
             host,
             known: Arc::new(RwLock::new(known)),
         })
+    }
+
+    pub(crate) fn reaches_host(&self) -> bool {
+        self.host.is_some()
     }
 
     pub(crate) fn names(&self) -> BTreeSet<String> {
@@ -131,7 +142,10 @@ impl Namespaces {
 
     pub(crate) fn get(&self, place: &Place) -> io::Result<Netns> {
         let Place::Named(name) = place else {
-            return Ok(self.host.clone());
+            return self.host.clone().ok_or_else(|| {
+                let words = "the host's network is out of reach";
+                io::Error::new(io::ErrorKind::PermissionDenied, words)
+            });
         };
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.get(name).cloned().ok_or_else(|| {

@@ -15,6 +15,8 @@ use crate::plan::Place;
 /// Makes sockets in VPCs and on the host. Clones share one thread.
 #[derive(Debug, Clone)]
 pub struct FabricNetwork {
+    /// The host's place is a namespace other than the process's own.
+    elsewhere: bool,
     requests: mpsc::Sender<Request>,
 }
 
@@ -27,7 +29,7 @@ struct Request {
 }
 
 impl FabricNetwork {
-    pub(crate) fn start(namespaces: Namespaces) -> io::Result<Self> {
+    pub(crate) fn start(namespaces: Namespaces, elsewhere: bool) -> io::Result<Self> {
         let (requests, queue) = mpsc::channel::<Request>();
         std::thread::Builder::new()
             .name("lath-sockets".into())
@@ -38,7 +40,10 @@ impl FabricNetwork {
                     drop(request.answer.send(socket));
                 }
             })?;
-        Ok(Self { requests })
+        Ok(Self {
+            elsewhere,
+            requests,
+        })
     }
 }
 
@@ -56,6 +61,8 @@ impl Network for FabricNetwork {
         kind: Kind,
     ) -> io::Result<Socket> {
         let place = match place {
+            // The process itself never leaves the host's network.
+            lath_net::Place::Host if !self.elsewhere => return lath_net::new_socket(domain, kind),
             lath_net::Place::Host => Place::Host,
             lath_net::Place::Vpc(id) => Place::Named(id.as_str().to_owned()),
         };

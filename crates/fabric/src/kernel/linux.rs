@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::kernel::Kernel;
+use crate::kernel::remembered::Remembered;
 use crate::netlink::{Netlink, code};
 use crate::netns::Namespaces;
 use crate::nft;
@@ -18,16 +19,41 @@ pub(crate) struct LinuxKernel {
     namespaces: Namespaces,
     owner: String,
     table: String,
+    remembered: Remembered,
 }
 
 impl LinuxKernel {
     /// `table` is the name of the host's nf_tables table; routers have one called `lath`.
-    pub(crate) fn new(namespaces: Namespaces, owner: String, table: String) -> Self {
+    pub(crate) fn new(
+        namespaces: Namespaces,
+        owner: String,
+        table: String,
+        remembered: Remembered,
+    ) -> Self {
         Self {
             namespaces,
             owner,
             table,
+            remembered,
         }
+    }
+
+    /// Gives the host's sysctls that `plan` does not want their former values back.
+    pub(crate) fn restore(&mut self, plan: &Namespace) -> io::Result<()> {
+        let gone = self.remembered.except(plan);
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.enter(&Place::Host)?;
+        for (path, value) in gone {
+            match write_sysctl(&path, &value) {
+                // The link is gone, and its settings with it.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+            self.remembered.forget(&path)?;
+        }
+        Ok(())
     }
 
     fn enter(&self, place: &Place) -> io::Result<()> {
@@ -56,7 +82,24 @@ impl LinuxKernel {
     }
 }
 
+/// Another Lath on the same host gives its routes and addresses the same number.
+fn only_on_our_links(found: &mut Namespace) {
+    let links = &found.links;
+    found
+        .addresses
+        .retain(|address| links.contains_key(&address.dev));
+    found.routes.retain(|_, to| match to {
+        RouteTo::Dev { dev, .. } => links.contains_key(dev),
+        _ => false,
+    });
+    found.rules.clear();
+}
+
 impl Kernel for LinuxKernel {
+    fn reaches_host(&self) -> bool {
+        self.namespaces.reaches_host()
+    }
+
     fn namespaces(&mut self) -> io::Result<BTreeSet<String>> {
         Ok(self.namespaces.names())
     }
@@ -90,6 +133,9 @@ impl Kernel for LinuxKernel {
                 wanted.links.contains_key(name) || rt::is_ours(link, &self.owner)
             })
             .collect();
+        if *place == Place::Host {
+            only_on_our_links(&mut found);
+        }
         // Instances have no table; asking would load the module into every one of them.
         if wanted.table.is_some() || *place == Place::Host {
             found.table = nft::read(&mut Netlink::netfilter()?, self.table_in(place))?;
@@ -101,7 +147,12 @@ impl Kernel for LinuxKernel {
         self.enter(place)?;
         let mut netlink = Netlink::route()?;
         match operation {
-            Operation::SetSysctl(path, value) => write_sysctl(path, value),
+            Operation::SetSysctl(path, value) => {
+                if *place == Place::Host {
+                    self.remembered.note(path, read_sysctl(path))?;
+                }
+                write_sysctl(path, value)
+            }
             Operation::Firewall(table, changes) => {
                 Netlink::netfilter()?.transact(nft::batch(table, changes))
             }

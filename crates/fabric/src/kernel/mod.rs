@@ -2,18 +2,25 @@
 
 mod fake;
 mod linux;
+mod remembered;
 
 use std::collections::BTreeSet;
 use std::io;
 
 pub use fake::FakeKernel;
 pub(crate) use linux::LinuxKernel;
+pub(crate) use remembered::Remembered;
 
 use crate::operation::Operation;
 use crate::plan::{Namespace, Place};
 
 /// What `apply` needs of a kernel.
 pub trait Kernel {
+    /// Whether the host's own namespace can be changed: not when rootless.
+    fn reaches_host(&self) -> bool {
+        true
+    }
+
     /// The namespaces that this owner made and that still exist.
     ///
     /// # Errors

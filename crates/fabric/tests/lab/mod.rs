@@ -126,7 +126,13 @@ impl Draft {
         )
     }
 
-    pub(crate) fn route(&mut self, vpc: u32, table: u32, to: &str, target: RouteTarget) -> &mut Self {
+    pub(crate) fn route(
+        &mut self,
+        vpc: u32,
+        table: u32,
+        to: &str,
+        target: RouteTarget,
+    ) -> &mut Self {
         let route = Route {
             destination: to.parse().unwrap(),
             target,
@@ -140,7 +146,13 @@ impl Draft {
         })
     }
 
-    pub(crate) fn group(&mut self, vpc: u32, number: u32, ingress: &[&str], egress: &[&str]) -> &mut Self {
+    pub(crate) fn group(
+        &mut self,
+        vpc: u32,
+        number: u32,
+        ingress: &[&str],
+        egress: &[&str],
+    ) -> &mut Self {
         let group = SecurityGroup {
             id: id("sg", number),
             name: format!("group-{number}"),

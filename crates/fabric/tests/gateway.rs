@@ -1,0 +1,241 @@
+//! Internet gateways: an outside world beyond a host, all of it namespaces.
+
+mod lab;
+
+use std::collections::BTreeMap;
+
+use lab::{Draft, Lab, id, is_root};
+use lath_fabric::plan::{Link, LinkKind, MAIN, Namespace, Place, RouteTo, VpcPlan};
+use lath_fabric::{Fabric, FabricConfig, HostPlan};
+
+const ALL: &str = "all - 0.0.0.0/0";
+
+/// Another fabric plays the world: 192.0.2.2 behind the host's link `out0`, which is 192.0.2.1.
+struct World {
+    fabric: Fabric,
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    fn beyond(lab: &Lab) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let fabric = Fabric::open(FabricConfig {
+            run_dir: directory.path().to_owned(),
+            owner: format!("{}-world", lab.owner),
+            host: Some(lab.host.clone()),
+        })
+        .unwrap();
+        let report = lab.block_on(fabric.apply(&world(&format!("lath:{}-world:out", lab.owner))));
+        assert!(report.is_complete(), "{report:#?}");
+        Self {
+            fabric,
+            _directory: directory,
+        }
+    }
+
+    fn site(&self) -> lab::Site {
+        lab::Site::new(self.fabric.router_netns(&id("vpc", 999)).unwrap())
+    }
+}
+
+fn world(alias: &str) -> HostPlan {
+    let link = |kind| Link {
+        kind,
+        mac: None,
+        mtu: None,
+        alias: Some(alias.to_owned()),
+        up: true,
+    };
+    let net = |text: &str| text.parse::<ipnet::Ipv4Net>().unwrap();
+    let mut host = Namespace::with_loopback();
+    host.links.insert("out0".into(), link(LinkKind::Peer));
+    host.address("out0", net("192.0.2.1/32"));
+    host.route(MAIN, net("192.0.2.2/32"), RouteTo::dev("out0"));
+    host.route(
+        MAIN,
+        net("0.0.0.0/0"),
+        RouteTo::via("out0", "192.0.2.2".parse().unwrap()),
+    );
+    let mut router = Namespace::with_loopback();
+    let kind = LinkKind::Veth {
+        peer_place: Place::Host,
+        peer: "out0".into(),
+    };
+    router.links.insert("in0".into(), link(kind));
+    router.address("in0", net("192.0.2.2/32"));
+    router.route(MAIN, net("192.0.2.1/32"), RouteTo::dev("in0"));
+    // The world knows how to reach the host, and what it gave the host.
+    router.route(
+        MAIN,
+        net("198.51.100.0/24"),
+        RouteTo::via("in0", "192.0.2.1".parse().unwrap()),
+    );
+    let vpc = VpcPlan {
+        router,
+        ..VpcPlan::default()
+    };
+    HostPlan {
+        host,
+        vpcs: BTreeMap::from([(id("vpc", 999), vpc)]),
+    }
+}
+
+/// VPCs 1 and 2 with equal blocks; instances 1x with public addresses 198.51.100.1x, one without.
+fn draft() -> Draft {
+    let mut draft = Draft::default();
+    for vpc in [1, 2] {
+        draft
+            .vpc(vpc, "10.0.0.0/16", "10.0.1.0/24")
+            .group(vpc, vpc, &[ALL], &[ALL])
+            .gateway(vpc);
+        draft.instance(vpc, vpc, vpc * 10, "10.0.1.10", &[vpc]);
+        draft.instance(vpc, vpc, vpc * 10 + 1, "10.0.1.11", &[vpc]);
+        draft.public(vpc, vpc * 10, &format!("198.51.100.{}", vpc * 10));
+    }
+    draft
+}
+
+#[test]
+fn public_addresses_go_out_and_come_in() {
+    if !is_root() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let world = World::beyond(&lab);
+    lab.devices = vec!["out0".into()];
+    let mut draft = draft();
+    lab.apply(&draft);
+    world.site().serve("192.0.2.2:80");
+    lab.host_site().serve("0.0.0.0:7777");
+    lab.instance(10).serve("10.0.1.10:80");
+    lab.instance(20).serve("10.0.1.10:80");
+    assert_eq!(
+        lab.instance(10).reach("192.0.2.2:80"),
+        "192.0.2.1",
+        "masqueraded by the host"
+    );
+    let host = lab.host_site();
+    for (name, from, to, want) in [
+        (
+            "no public address, no way",
+            &lab.instance(11),
+            "192.0.2.2:80",
+            "silence",
+        ),
+        (
+            "the host reaches it",
+            &host,
+            "198.51.100.10:80",
+            "reached as 169.254.100.1",
+        ),
+        (
+            "the world reaches it",
+            &world.site(),
+            "198.51.100.10:80",
+            "reached as 192.0.2.2",
+        ),
+        (
+            "and the other one",
+            &world.site(),
+            "198.51.100.20:80",
+            "reached as 192.0.2.2",
+        ),
+        (
+            "a VPC by public address",
+            &lab.instance(10),
+            "198.51.100.20:80",
+            "reached as 198.51.100.10",
+        ),
+        (
+            "its own VPC by public address",
+            &lab.instance(10),
+            "198.51.100.10:80",
+            "reached as 198.51.100.10",
+        ),
+        (
+            "not the host's end",
+            &lab.instance(10),
+            "169.254.100.1:7777",
+            "silence",
+        ),
+        (
+            "not the host's address",
+            &lab.instance(10),
+            "192.0.2.1:7777",
+            "silence",
+        ),
+        (
+            "the host needs a public address",
+            &host,
+            "198.51.100.11:80",
+            "silence",
+        ),
+    ] {
+        let got = from.outcome(to);
+        // Beyond the host nobody knows that address.
+        let got = if name.starts_with("the host needs") {
+            got.replace("HostUnreachable", "silence")
+        } else {
+            got
+        };
+        assert_eq!(got, want, "{name}");
+    }
+    assert_eq!(
+        lab.apply(&draft).done,
+        Vec::<String>::new(),
+        "nothing is left to do"
+    );
+    draft.edit(1, |vpc| vpc.internet_gateway = None);
+    lab.apply(&draft);
+    assert_eq!(
+        lab.instance(10).outcome("192.0.2.2:80"),
+        "silence",
+        "detached"
+    );
+    assert_eq!(
+        lab.instance(20).reach("192.0.2.2:80"),
+        "192.0.2.1",
+        "the other one stays"
+    );
+}
+
+#[test]
+fn groups_guard_public_addresses_too() {
+    if !is_root() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let world = World::beyond(&lab);
+    lab.devices = vec!["out0".into()];
+    let mut draft = draft();
+    draft.group(1, 1, &["tcp 80 192.0.2.2/32"], &["tcp 80 0.0.0.0/0"]);
+    lab.apply(&draft);
+    lab.instance(10).serve("10.0.1.10:80");
+    lab.instance(10).serve("10.0.1.10:81");
+    world.site().serve("192.0.2.2:81");
+    assert_eq!(world.site().reach("198.51.100.10:80"), "192.0.2.2");
+    assert_eq!(world.site().outcome("198.51.100.10:81"), "silence");
+    assert_eq!(lab.host_site().outcome("198.51.100.10:80"), "silence");
+    assert_eq!(lab.instance(10).outcome("192.0.2.2:81"), "silence");
+}
+
+#[test]
+fn the_host_gets_its_settings_back() {
+    if !is_root() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let _world = World::beyond(&lab);
+    lab.devices = vec!["out0".into()];
+    let forwarding = |lab: &Lab| {
+        let path = "/proc/sys/net/ipv4/conf/out0/forwarding";
+        lab.host_site()
+            .run(move || std::fs::read_to_string(path).unwrap().trim().to_owned())
+    };
+    assert_eq!(forwarding(&lab), "0");
+    lab.apply(&draft());
+    assert_eq!(forwarding(&lab), "1");
+    lab.open();
+    lab.block_on(lab.fabric().remove_all()).unwrap();
+    assert_eq!(forwarding(&lab), "0");
+}
