@@ -10,13 +10,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connection::Connection;
+use crate::framing::Guard;
 
 /// A socket whose first bytes were read already.
 pub(crate) struct ClientIo {
     stream: TcpStream,
     first: Vec<u8>,
     /// Of an HTTP/1.1 connection.
-    connection: Option<Rc<Connection>>,
+    http1: Option<Http1>,
+}
+
+struct Http1 {
+    guard: Guard,
+    connection: Rc<Connection>,
 }
 
 thread_local! {
@@ -25,11 +31,14 @@ thread_local! {
 }
 
 impl ClientIo {
-    pub(crate) fn http1(stream: TcpStream, first: Vec<u8>, connection: Rc<Connection>) -> Self {
+    pub(crate) fn http1(stream: TcpStream, mut first: Vec<u8>, connection: Rc<Connection>) -> Self {
+        let mut guard = Guard::default();
+        guard.inspect(&mut first);
+        let http1 = Some(Http1 { guard, connection });
         Self {
             stream,
             first,
-            connection: Some(connection),
+            http1,
         }
     }
 
@@ -37,8 +46,22 @@ impl ClientIo {
         Self {
             stream,
             first,
-            connection: None,
+            http1: None,
         }
+    }
+}
+
+/// What AWS answers where hyper says 431.
+const BAD_REQUEST: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+impl ClientIo {
+    /// Whether hyper itself refuses a head that is too long: then nothing of a target is in the bytes, and
+    /// they are few enough to be written at once.
+    fn is_hypers_431(&self, bytes: &[u8]) -> bool {
+        let offended =
+            |http1: &Http1| http1.guard.offence().is_some() && !http1.connection.is_active();
+        self.http1.as_ref().is_some_and(offended) && bytes.starts_with(b"HTTP/1.1 431 ")
     }
 }
 
@@ -59,6 +82,9 @@ impl Read for ClientIo {
             let room = cursor.remaining().min(scratch.len());
             let mut buffer = ReadBuf::new(&mut scratch[..room]);
             ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer))?;
+            if let Some(http1) = &mut this.http1 {
+                http1.guard.inspect(buffer.filled_mut());
+            }
             cursor.put_slice(buffer.filled());
             Poll::Ready(Ok(()))
         })
@@ -71,6 +97,10 @@ impl Write for ClientIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.is_hypers_431(bytes) {
+            ready!(Pin::new(&mut self.stream).poll_write(cx, BAD_REQUEST))?;
+            return Poll::Ready(Ok(bytes.len()));
+        }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

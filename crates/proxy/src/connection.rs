@@ -95,8 +95,6 @@ pub(crate) struct Connection {
     /// `x-forwarded-for`.
     pub(crate) client_header: HeaderValue,
     pub(crate) idle_timeout: Cell<Duration>,
-    /// Whether the answer now being written has status 431 because a target said so.
-    pub(crate) target_said_431: Cell<bool>,
     listening: Rc<Listening>,
     active: Cell<u32>,
     idle_since: Cell<Instant>,
@@ -113,7 +111,6 @@ impl Connection {
                 .unwrap_or(HeaderValue::from_static("unknown")),
             remote,
             idle_timeout: Cell::new(Duration::from_secs(60)),
-            target_said_431: Cell::new(false),
             listening,
             active: Cell::new(0),
             idle_since: Cell::new(now),
@@ -138,6 +135,11 @@ impl Connection {
     pub(crate) fn leave(&self, now: Instant) {
         self.active.set(self.active.get().saturating_sub(1));
         self.idle_since.set(now);
+    }
+
+    /// Whether a request is being answered.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.get() > 0
     }
 
     pub(crate) fn is_aborted(&self) -> bool {

@@ -327,7 +327,12 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         if !self.done {
-            self.failure.get_or_insert(Failure::ClientConnectionClosed);
+            let aborted = self.connection.is_aborted();
+            self.failure.get_or_insert(if aborted {
+                Failure::ConnectionDurationExceeded
+            } else {
+                Failure::ClientConnectionClosed
+            });
             self.finish();
         }
     }

@@ -17,6 +17,7 @@ mod counters;
 mod exchange;
 mod flight;
 mod forward;
+mod framing;
 mod head;
 mod metrics;
 mod observed;
@@ -42,6 +43,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use config::ProxyConfig;
+pub use framing::{Guard, Offence};
 pub use observed::{ProxyObserved, observed_targets};
 
 use crate::core::Shared;

@@ -125,12 +125,6 @@ impl DeniedBy {
     }
 }
 
-impl Entry {
-    pub(crate) fn listener(&self, port: u16) -> Option<&ListenerState> {
-        self.listeners.iter().find(|listener| listener.port == port)
-    }
-}
-
 impl VpcState {
     /// A VPC that the snapshot does not know any more: nothing is found in it.
     pub(crate) fn without_network(id: &VpcId) -> Self {
