@@ -18,11 +18,9 @@
 mod credentials;
 mod random_password;
 mod root_key;
-mod secret;
 mod sts;
 
 pub use credentials::Identity;
 pub use random_password::{GetRandomPassword, RandomPassword, secretsmanager_service};
 pub use root_key::{KeyError, RootKey};
-pub use secret::Secret;
 pub use sts::{CallerIdentity, GetCallerIdentity, sts_service};

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lath_sigv4::Secret;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
-
-use crate::Secret;
 
 /// The file in the data directory.
 const FILE: &str = "root-key.json";
@@ -19,13 +18,20 @@ const MAX_FILE: u64 = 64 * 1024;
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// The account's root access key. It may do everything.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct RootKey {
     /// `AKIA` and 16 characters of base32.
     pub access_key_id: String,
     /// 40 characters.
     pub secret_access_key: Secret,
+}
+
+/// The file's content.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Stored {
+    access_key_id: String,
+    secret_access_key: String,
 }
 
 /// The key file cannot be read or written.
@@ -98,7 +104,7 @@ impl RootKey {
         let id = self.access_key_id.as_bytes();
         id.len() == 20
             && id.iter().all(u8::is_ascii_alphanumeric)
-            && self.secret_access_key.expose().len() == 40
+            && self.secret_access_key.reveal().len() == 40
     }
 }
 
@@ -123,6 +129,10 @@ fn load(path: &Path) -> Result<Option<RootKey>, KeyError> {
     let text = fs::read(path).map_err(failed("read", path))?;
     serde_json::from_slice(&text)
         .ok()
+        .map(|stored: Stored| RootKey {
+            access_key_id: stored.access_key_id,
+            secret_access_key: Secret::new(stored.secret_access_key),
+        })
         .filter(RootKey::is_well_formed)
         .map(Some)
         .ok_or_else(|| KeyError::Malformed { path: path.into() })
@@ -153,7 +163,11 @@ fn store(dir: &Path, path: &Path, key: &RootKey) -> Result<(), KeyError> {
 }
 
 fn write_synced(path: &Path, key: &RootKey) -> Result<(), KeyError> {
-    let text = serde_json::to_vec_pretty(key).expect("two strings always serialise");
+    let stored = Stored {
+        access_key_id: key.access_key_id.clone(),
+        secret_access_key: key.secret_access_key.reveal().to_owned(),
+    };
+    let text = serde_json::to_vec_pretty(&stored).expect("two strings always serialise");
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -168,6 +182,11 @@ fn write_synced(path: &Path, key: &RootKey) -> Result<(), KeyError> {
 mod tests {
     use super::*;
 
+    fn same(a: &RootKey, b: &RootKey) -> bool {
+        let secret = |key: &RootKey| key.secret_access_key.reveal().to_owned();
+        a.access_key_id == b.access_key_id && secret(a) == secret(b)
+    }
+
     #[test]
     fn the_first_start_makes_a_key_and_later_ones_find_it() {
         let dir = tempfile::tempdir().unwrap();
@@ -176,7 +195,7 @@ mod tests {
         assert!(key.access_key_id.starts_with("AKIA"));
         let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions();
         assert_eq!(mode.mode() & 0o777, 0o600);
-        assert_eq!(RootKey::load_or_create(dir.path()).unwrap(), key);
+        assert!(same(&RootKey::load_or_create(dir.path()).unwrap(), &key));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -189,7 +208,7 @@ mod tests {
         assert!(
             matches!(lost, KeyError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists)
         );
-        assert_eq!(RootKey::load_or_create(dir.path()).unwrap(), winner);
+        assert!(same(&RootKey::load_or_create(dir.path()).unwrap(), &winner));
     }
 
     #[test]
