@@ -66,7 +66,7 @@ impl Default for Config {
 /// `/var/lib/lath` as root, else `$XDG_DATA_HOME/lath`.
 pub(crate) fn default_data_dir() -> PathBuf {
     // In a user namespace of our own we are root too, but the environment is still the user's.
-    if nix::unistd::geteuid().is_root() && std::env::var_os("LATH_ROOTLESS").is_none() {
+    if nix::unistd::geteuid().is_root() && !lath_instance::is_rootless() {
         return "/var/lib/lath".into();
     }
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/".into()));

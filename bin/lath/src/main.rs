@@ -1,2 +1,60 @@
-//! The `lath` binary.
-fn main() {}
+//! The `lath` binary: serves everything on one machine, and is the command line to it.
+
+mod admin;
+mod cli;
+mod config;
+mod doctor;
+mod env;
+mod exec;
+mod running;
+mod serve;
+mod services;
+mod status;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::cli::{Cli, Command, Output};
+
+fn main() -> ExitCode {
+    // An instance's launcher is this binary again. It enters namespaces, which a process with threads may
+    // not: before anything else.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == lath_instance::LAUNCHER_ARGUMENT) {
+        return lath_instance::instance_init_main(arguments);
+    }
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            // The whole chain once: each cause says only what the one before does not.
+            eprintln!("lath: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(flags) => serve::main(&flags)?,
+        Command::Env(flags) => env::main(&flags)?,
+        Command::Exec(flags) => return exec::main(&flags),
+        Command::Status(flags) => status::main(&flags)?,
+        Command::Doctor(flags) => return doctor::main(&flags),
+        Command::Version(flags) => print_version(flags.output),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "lath", &mut std::io::stdout());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "it is what the command is for")]
+fn print_version(output: Output) {
+    let version = env!("CARGO_PKG_VERSION");
+    match output {
+        Output::Text => println!("lath {version}"),
+        Output::Json => println!("{}", serde_json::json!({ "version": version })),
+    }
+}

@@ -1,0 +1,37 @@
+//! `lath exec`: a process in an instance.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use lath_instance::ExecRequest;
+use lath_model::id::InstanceId;
+
+use crate::cli::Exec;
+use crate::{config, running, status};
+
+/// Enters the instance from this process, which must not have threads.
+pub(crate) fn main(flags: &Exec) -> anyhow::Result<ExitCode> {
+    let data_dir = config::data_dir(&flags.place);
+    let id = match flags.instance.parse::<InstanceId>() {
+        Ok(id) => id,
+        Err(_) => by_name(&data_dir, &flags.instance)?,
+    };
+    let request = ExecRequest { argv: flags.command.clone(), ..ExecRequest::default() };
+    let code = lath_instance::exec_in_instance(&running::run_dir(&data_dir), &id, &request);
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
+}
+
+/// The one instance with this Name tag.
+fn by_name(data_dir: &std::path::Path, name: &str) -> anyhow::Result<InstanceId> {
+    let status = status::fetch(data_dir)?;
+    let named: Vec<_> =
+        status.instances.into_iter().filter(|i| i.name.as_deref() == Some(name)).collect();
+    match named.as_slice() {
+        [one] => Ok(one.id.parse()?),
+        [] => bail!("no instance has the id or the Name tag {name:?}; `lath status` lists them"),
+        several => {
+            let ids: Vec<&str> = several.iter().map(|i| i.id.as_str()).collect();
+            bail!("{} instances are named {name:?}: {}", several.len(), ids.join(", "))
+        }
+    }
+}

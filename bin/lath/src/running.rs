@@ -1,0 +1,58 @@
+//! What a running `lath serve` says of itself, for the other commands: a file in its run directory.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+/// What the other commands need to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Running {
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Where the AWS APIs are.
+    pub(crate) endpoint: String,
+    /// Where metrics are.
+    pub(crate) metrics: String,
+    /// Its region.
+    pub(crate) region: String,
+    /// Its account.
+    pub(crate) account: String,
+}
+
+/// Pins, sockets and marks of what runs.
+pub(crate) fn run_dir(data_dir: &Path) -> PathBuf {
+    lath_fabric::run_dir(data_dir)
+}
+
+fn file(data_dir: &Path) -> PathBuf {
+    data_dir.join("serve.json")
+}
+
+impl Running {
+    /// Leaves the file: complete, or not at all.
+    pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
+        let (path, beside) = (file(data_dir), data_dir.join(".serve.json"));
+        let write = || -> std::io::Result<()> {
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            file.write_all(&serde_json::to_vec_pretty(self)?)?;
+            std::fs::rename(&beside, &path)
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Reads what the newest server of this data directory left.
+    pub(crate) fn read(data_dir: &Path) -> anyhow::Result<Self> {
+        let path = file(data_dir);
+        let text = std::fs::read(&path).with_context(|| {
+            format!(
+                "cannot read {}: has `lath serve` been started with this data directory (--data-dir)?",
+                path.display()
+            )
+        })?;
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+}

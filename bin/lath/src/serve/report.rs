@@ -1,0 +1,219 @@
+//! What the server says of itself: status, metrics, liveness.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use lath_control::{Cell, Mode};
+use lath_ec2::records::ResourceTags;
+use lath_feed::{Condition, InstancePhase, Observed, Snapshot, SnapshotReceiver};
+use lath_observe::Delivery;
+use lath_store::View;
+
+use crate::running::Running;
+use crate::status::{Instance, Service, ServiceNetwork, Status, Target, TargetGroup, Vpc};
+
+/// Answers from the newest state.
+#[derive(Clone)]
+pub(super) struct Reporter(Arc<Inner>);
+
+struct Inner {
+    cell: Cell,
+    snapshots: SnapshotReceiver,
+    delivery: Arc<Delivery>,
+    running: Running,
+    data_plane: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+impl Reporter {
+    pub(super) fn new(
+        cell: Cell,
+        snapshots: SnapshotReceiver,
+        delivery: Arc<Delivery>,
+        running: Running,
+        data_plane: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Self {
+        let data_plane = Box::new(data_plane);
+        Self(Arc::new(Inner { cell, snapshots, delivery, running, data_plane }))
+    }
+
+    /// Prometheus text (version 0.0.4).
+    pub(super) fn metrics(&self) -> String {
+        let mut text = (self.0.data_plane)();
+        let snapshot = self.0.snapshots.borrow().clone();
+        let observed = self.0.cell.observed.borrow().clone();
+        let running = observed.instances.values().filter(|i| i.state == InstancePhase::Running);
+        for (name, kind, help, value) in [
+            ("lath_state_revision", "gauge", "The newest revision of the state.", snapshot.version),
+            ("lath_network_revision", "gauge", "The revision that the network follows.", observed.applied_version),
+            ("lath_vpcs", "gauge", "VPCs.", snapshot.vpcs.len() as u64),
+            ("lath_instances_running", "gauge", "Instances whose first process runs.", running.count() as u64),
+            ("lath_access_logs_dropped_total", "counter", "Access log records that could not be stored.", self.0.delivery.dropped()),
+        ] {
+            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
+        }
+        text
+    }
+
+    /// The status as JSON.
+    pub(super) fn status(&self) -> String {
+        let inner = &*self.0;
+        let snapshot = inner.snapshots.borrow().clone();
+        let observed = inner.cell.observed.borrow().clone();
+        let view = inner.cell.db.view();
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: inner.running.pid,
+            endpoint: inner.running.endpoint.clone(),
+            region: inner.cell.region.clone(),
+            account: inner.cell.account.clone(),
+            mode: match inner.cell.mode {
+                Mode::Strict => "strict".into(),
+                Mode::Extended => "extended".into(),
+            },
+            revision: view.revision(),
+            applied_revision: observed.applied_version,
+            vpcs: vpcs(&snapshot, &observed, &view),
+            instances: instances(&snapshot, &observed, &view),
+            service_networks: service_networks(&snapshot),
+            services: services(&snapshot, &observed, &(inner.data_plane)()),
+            target_groups: target_groups(&snapshot, &observed),
+            access_logs_dropped: inner.delivery.dropped(),
+        };
+        serde_json::to_string(&status).unwrap_or_else(|error| format!("\"{error}\""))
+    }
+}
+
+fn name_of(view: &View, id: &str) -> Option<String> {
+    view.get::<ResourceTags>(id)?.tags.get("Name").cloned()
+}
+
+fn condition(condition: Option<&Condition>) -> String {
+    match condition {
+        Some(Condition::Ready { .. }) => "ready".into(),
+        Some(Condition::Failed { reason }) => reason.clone(),
+        None => "pending".into(),
+    }
+}
+
+fn vpcs(snapshot: &Snapshot, observed: &Observed, view: &View) -> Vec<Vpc> {
+    let one = |vpc: &Arc<lath_feed::Vpc>| Vpc {
+        id: vpc.id.to_string(),
+        name: name_of(view, vpc.id.as_str()),
+        cidrs: vpc.cidrs.iter().map(ToString::to_string).collect(),
+        subnets: vpc.subnets.len(),
+        interfaces: vpc.interfaces.len(),
+        service_network: vpc.lattice.as_ref().map(|lattice| lattice.service_network.to_string()),
+        state: condition(observed.vpcs.get(&vpc.id)),
+    };
+    snapshot.vpcs.values().map(one).collect()
+}
+
+fn instances(snapshot: &Snapshot, observed: &Observed, view: &View) -> Vec<Instance> {
+    let one = |instance: &Arc<lath_feed::Instance>| {
+        let vpc = snapshot.vpcs.get(&instance.vpc);
+        let primary = vpc.and_then(|vpc| {
+            vpc.interfaces
+                .values()
+                .find(|interface| interface.attachment == Some((instance.id.clone(), 0)))
+                .and_then(|interface| interface.addresses.first())
+        });
+        let state = match observed.instances.get(&instance.id).map(|known| &known.state) {
+            None => "pending".into(),
+            Some(InstancePhase::Failed { reason }) => format!("failed: {reason}"),
+            Some(phase) => format!("{phase:?}").to_lowercase(),
+        };
+        Instance {
+            id: instance.id.to_string(),
+            name: name_of(view, instance.id.as_str()),
+            vpc: instance.vpc.to_string(),
+            private_address: primary.map(|address| address.private.to_string()),
+            public_address: primary.and_then(|address| address.public).map(|public| public.to_string()),
+            state,
+        }
+    };
+    snapshot.instances.values().map(one).collect()
+}
+
+fn service_networks(snapshot: &Snapshot) -> Vec<ServiceNetwork> {
+    let one = |network: &Arc<lath_feed::ServiceNetwork>| ServiceNetwork {
+        id: network.id.to_string(),
+        name: network.name.clone(),
+        vpcs: snapshot
+            .vpcs
+            .values()
+            .filter(|vpc| vpc.lattice.as_ref().is_some_and(|l| l.service_network == network.id))
+            .count(),
+        services: network.services.len(),
+    };
+    snapshot.service_networks.values().map(one).collect()
+}
+
+fn services(snapshot: &Snapshot, observed: &Observed, metrics: &str) -> Vec<Service> {
+    let counts = request_counts(metrics);
+    let one = |service: &Arc<lath_feed::Service>| {
+        let (requests, errors_5xx) = counts.get(service.id.as_str()).copied().unwrap_or_default();
+        let listener = |l: &lath_feed::Listener| format!("{:?}:{}", l.protocol, l.port).to_lowercase();
+        Service {
+            id: service.id.to_string(),
+            name: service.name.clone(),
+            domain_name: service.domain_name.clone(),
+            address: service.address.to_string(),
+            listeners: service.listeners.values().map(listener).collect(),
+            state: condition(observed.services.get(&service.id)),
+            requests,
+            errors_5xx,
+        }
+    };
+    snapshot.services.values().map(one).collect()
+}
+
+/// Requests and 5xx answers by service, from the data plane's own counters.
+fn request_counts(metrics: &str) -> BTreeMap<&str, (u64, u64)> {
+    let mut counts = BTreeMap::<&str, (u64, u64)>::new();
+    for line in metrics.lines() {
+        let Some((name, rest)) = line.split_once('{') else { continue };
+        let Some((labels, value)) = rest.rsplit_once("} ") else { continue };
+        let service = labels.split(',').find_map(|label| label.strip_prefix("service=\""));
+        let (Some(service), Ok(value)) = (service, value.parse::<u64>()) else { continue };
+        let entry = counts.entry(service.trim_end_matches('"')).or_default();
+        match name {
+            "lath_service_requests_total" => entry.0 += value,
+            "lath_service_responses_total" if labels.contains("code=\"5xx\"") => entry.1 += value,
+            _ => {}
+        }
+    }
+    counts
+}
+
+fn target_groups(snapshot: &Snapshot, observed: &Observed) -> Vec<TargetGroup> {
+    let one = |group: &Arc<lath_feed::TargetGroup>| {
+        let seen = observed.targets.get(&group.id);
+        let target = |key: &lath_feed::TargetKey| {
+            let seen = seen.and_then(|targets| targets.get(key));
+            Target {
+                id: key.id.clone(),
+                port: key.port,
+                health: seen.map_or("pending".into(), |s| format!("{:?}", s.health).to_lowercase()),
+                reason: seen.and_then(|seen| seen.reason.clone()),
+            }
+        };
+        TargetGroup {
+            id: group.id.to_string(),
+            name: group.name.clone(),
+            vpc: group.vpc.to_string(),
+            targets: group.targets.keys().map(target).collect(),
+        }
+    };
+    snapshot.target_groups.values().map(one).collect()
+}
+
+/// What is answered below `/_lath/`, unsigned: only whether the server lives.
+pub(super) fn internal(request: &Request<Bytes>) -> Response<Bytes> {
+    let health = request.uri().path() == "/_lath/health";
+    let (status, text) = if health { (StatusCode::OK, "ok\n") } else { (StatusCode::NOT_FOUND, "not found\n") };
+    let mut response = Response::new(Bytes::from_static(text.as_bytes()));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,202 @@
+//! `lath status`: what exists, is healthy, flows. The server answers it on a socket that only its owner can
+//! open.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{self, Output};
+use crate::{config, running};
+
+/// The largest answer that is read.
+const MAX_ANSWER: u64 = 256 << 20;
+
+/// What `lath status --output json` prints. Members are added, never changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    pub(crate) account: String,
+    pub(crate) mode: String,
+    /// The newest state, and the newest state that the network follows.
+    pub(crate) revision: u64,
+    pub(crate) applied_revision: u64,
+    pub(crate) vpcs: Vec<Vpc>,
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) service_networks: Vec<ServiceNetwork>,
+    pub(crate) services: Vec<Service>,
+    pub(crate) target_groups: Vec<TargetGroup>,
+    /// Access log records that could not be stored.
+    pub(crate) access_logs_dropped: u64,
+}
+
+/// A VPC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Vpc {
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    pub(crate) cidrs: Vec<String>,
+    pub(crate) subnets: usize,
+    pub(crate) interfaces: usize,
+    pub(crate) service_network: Option<String>,
+    /// `ready`, `pending`, or why it does not work.
+    pub(crate) state: String,
+}
+
+/// An instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Instance {
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    pub(crate) vpc: String,
+    pub(crate) private_address: Option<String>,
+    pub(crate) public_address: Option<String>,
+    pub(crate) state: String,
+}
+
+/// A service network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceNetwork {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) vpcs: usize,
+    pub(crate) services: usize,
+}
+
+/// A service and what flowed through it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Service {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) domain_name: String,
+    pub(crate) address: String,
+    pub(crate) listeners: Vec<String>,
+    pub(crate) state: String,
+    pub(crate) requests: u64,
+    pub(crate) errors_5xx: u64,
+}
+
+/// A target group and its targets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TargetGroup {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) vpc: String,
+    pub(crate) targets: Vec<Target>,
+}
+
+/// A target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) id: String,
+    pub(crate) port: u16,
+    pub(crate) health: String,
+    pub(crate) reason: Option<String>,
+}
+
+/// Asks the running server.
+pub(crate) fn fetch(data_dir: &Path) -> anyhow::Result<Status> {
+    let socket = crate::admin::socket(&running::run_dir(data_dir));
+    let read = || -> std::io::Result<Vec<u8>> {
+        let stream = UnixStream::connect(&socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let mut answer = Vec::new();
+        stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = read().with_context(|| {
+        format!("no `lath serve` answers at {} (--data-dir?)", socket.display())
+    })?;
+    serde_json::from_slice(&answer).context("the server answered something else than a status")
+}
+
+#[expect(clippy::print_stdout, reason = "it is what the command is for")]
+pub(crate) fn main(flags: &cli::Status) -> anyhow::Result<()> {
+    let status = fetch(&config::data_dir(&flags.place))?;
+    match flags.output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
+        Output::Text => print!("{}", print(&status)?),
+    }
+    Ok(())
+}
+
+fn dash(text: &Option<String>) -> &str {
+    text.as_deref().unwrap_or("-")
+}
+
+fn print(status: &Status) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    writeln!(
+        text,
+        "Lath {} at {}: {} ({}), account {}, process {}",
+        status.version, status.endpoint, status.region, status.mode, status.account, status.pid
+    )?;
+    if status.applied_revision < status.revision {
+        writeln!(text, "The network follows: {} of {}", status.applied_revision, status.revision)?;
+    }
+    if status.access_logs_dropped > 0 {
+        writeln!(text, "Access log records dropped: {}", status.access_logs_dropped)?;
+    }
+    table(&mut text, ["VPC", "NAME", "CIDR", "SUBNETS", "INTERFACES", "SERVICE NETWORK", "STATE"], status.vpcs.iter().map(|v| {
+        [v.id.clone(), dash(&v.name).into(), v.cidrs.join(","), v.subnets.to_string(), v.interfaces.to_string(), dash(&v.service_network).into(), v.state.clone()]
+    }))?;
+    table(&mut text, ["INSTANCE", "NAME", "VPC", "PRIVATE", "PUBLIC", "STATE"], status.instances.iter().map(|i| {
+        [i.id.clone(), dash(&i.name).into(), i.vpc.clone(), dash(&i.private_address).into(), dash(&i.public_address).into(), i.state.clone()]
+    }))?;
+    table(&mut text, ["SERVICE NETWORK", "NAME", "VPCS", "SERVICES"], status.service_networks.iter().map(|n| {
+        [n.id.clone(), n.name.clone(), n.vpcs.to_string(), n.services.to_string()]
+    }))?;
+    table(&mut text, ["SERVICE", "NAME", "ADDRESS", "LISTENERS", "REQUESTS", "5XX", "STATE"], status.services.iter().map(|s| {
+        [s.id.clone(), s.name.clone(), s.address.clone(), s.listeners.join(","), s.requests.to_string(), s.errors_5xx.to_string(), s.state.clone()]
+    }))?;
+    let targets = status.target_groups.iter().flat_map(|group| {
+        group.targets.iter().map(move |t| {
+            [group.id.clone(), group.name.clone(), format!("{}:{}", t.id, t.port), t.health.clone(), dash(&t.reason).into()]
+        })
+    });
+    table(&mut text, ["TARGET GROUP", "NAME", "TARGET", "HEALTH", "REASON"], targets)?;
+    Ok(text)
+}
+
+/// A table with columns as wide as their widest cell; nothing at all without rows.
+fn table<const N: usize>(
+    text: &mut String,
+    head: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> std::fmt::Result {
+    let mut lines = vec![head.map(str::to_owned)];
+    lines.extend(rows);
+    if lines.len() == 1 {
+        return Ok(());
+    }
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    writeln!(text)?;
+    for line in &lines {
+        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_as_wide_as_its_cells() {
+        let mut text = String::new();
+        table(&mut text, ["A", "LONG"], [["xyz".into(), "1".into()]].into_iter()).unwrap();
+        assert_eq!(text, "\nA    LONG\nxyz  1\n");
+        let mut none = String::new();
+        table(&mut none, ["A"], std::iter::empty()).unwrap();
+        assert_eq!(none, "");
+    }
+}

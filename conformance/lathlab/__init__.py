@@ -1,0 +1,199 @@
+"""A Lath of one's own for tests, the demo and benchmarks: started, watched, killed and looked after.
+
+Knows Lath only from outside: its command line, its ports, the kernel objects it makes.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RECIPE = ROOT / "conformance" / "recipes" / "ip-targets.sh"
+# Machines are noisy: a wait fails only when the thing will never happen.
+PATIENCE = float(os.environ.get("LATH_TEST_PATIENCE", "120"))
+
+
+def wait_for(what, check, patience=None, pause=0.1):
+    """Repeats check() until it gives something true, and gives that; fails with the last thing seen."""
+    end = time.monotonic() + (patience or PATIENCE)
+    seen = None
+    while time.monotonic() < end:
+        try:
+            got = check()
+            if got:
+                return got
+            seen = got
+        except Exception as error:  # the thing waited for may not be there at all yet
+            seen = error
+        time.sleep(pause)
+    raise AssertionError(f"waited in vain for {what}; last seen: {seen!r}")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def binary():
+    path = os.environ.get("LATH_BIN")
+    if not path:
+        raise SystemExit("LATH_BIN is not set: run this through ./x")
+    return path
+
+
+class Lath:
+    """One `lath serve` with a data directory of its own."""
+
+    def __init__(self, *flags, directory=None):
+        self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="lath-lab-"))
+        self.data = self.directory / "data"
+        self.port, self.admin_port = free_port(), free_port()
+        self.flags = list(flags)
+        self.process = None
+        self.log = self.directory / "serve.log"
+        self.region = "us-east-1"
+
+    @property
+    def endpoint(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        command = [
+            binary(), "serve", "--data-dir", str(self.data),
+            "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}",
+            "--region", self.region, *self.flags,
+        ]
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        wait_for("lath serve to answer", self.answers)
+        return self
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise SystemExit(f"lath serve ended with {self.process.returncode}:\n{self.tail()}")
+        with urllib.request.urlopen(f"{self.endpoint}/_lath/health", timeout=5) as reply:
+            return reply.status == 200
+
+    def tail(self, lines=60):
+        with contextlib.suppress(OSError):
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return ""
+
+    def stop(self):
+        """A clean stop; gives the exit status."""
+        if self.process is None or self.process.poll() is not None:
+            return self.process and self.process.returncode
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"lath serve did not stop:\n{self.tail()}") from None
+
+    def kill(self):
+        """SIGKILL: no goodbye."""
+        self.process.kill()
+        self.process.wait()
+
+    def env(self):
+        """The environment in which the aws CLI and boto3 talk to this Lath."""
+        out = self.cli("env", "--data-dir", str(self.data), "--output", "json")
+        keys = json.loads(out)
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+        nowhere = str(self.directory / "no-aws-config")
+        return clean | keys | {
+            "AWS_PAGER": "", "AWS_CONFIG_FILE": nowhere, "AWS_SHARED_CREDENTIALS_FILE": nowhere,
+            "AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "2",
+        }
+
+    def cli(self, *args, check=True):
+        """Runs the lath command."""
+        run = subprocess.run([binary(), *args], capture_output=True, text=True, timeout=PATIENCE)
+        if check and run.returncode != 0:
+            raise AssertionError(f"lath {' '.join(args)}: {run.returncode}\n{run.stdout}{run.stderr}")
+        return run.stdout if check else run
+
+    def exec(self, instance, *command, check=True):
+        """Runs a command in an instance."""
+        return self.cli("exec", "--data-dir", str(self.data), instance, "--", *command, check=check)
+
+    def aws(self, *args, check=True):
+        """Runs the stock aws CLI; gives its answer, decoded."""
+        run = subprocess.run(["aws", *args, "--output", "json"], capture_output=True, text=True,
+                             timeout=PATIENCE, env=self.env())
+        if not check:
+            return run
+        if run.returncode != 0:
+            raise AssertionError(f"aws {' '.join(args)}: {run.returncode}\n{run.stderr}\n{self.tail()}")
+        return json.loads(run.stdout) if run.stdout.strip() else None
+
+    def client(self, service, **more):
+        """A boto3 client."""
+        import boto3
+        from botocore.config import Config
+        env = self.env()
+        return boto3.client(
+            service, endpoint_url=self.endpoint, region_name=self.region,
+            aws_access_key_id=env["AWS_ACCESS_KEY_ID"], aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+            config=Config(retries={"max_attempts": 1}, **more),
+        )
+
+    def status(self):
+        return json.loads(self.cli("status", "--data-dir", str(self.data), "--output", "json"))
+
+    def metrics(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=10) as reply:
+            return reply.read().decode()
+
+    def remnants(self):
+        """Everything that still exists in the kernel or on the disk because of this Lath."""
+        here = str(self.directory)
+        left = []
+        with open("/proc/self/mounts") as mounts:
+            left += [f"mount {m.split()[1]}" for m in mounts if here in m]
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            if int(pid) in (os.getpid(), self.process.pid if self.process else -1):
+                continue
+            with contextlib.suppress(OSError):
+                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if words and words[0].endswith(b"lath") and here.encode() in b" ".join(words):
+                    left.append(f"process {pid} {b' '.join(words).decode()}")
+        return left
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def host_state():
+    """The host's links and nft tables, to compare before and after."""
+    links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True).stdout)
+    state = {f"link {link['ifname']}" for link in links}
+    if os.geteuid() == 0 and shutil.which("nft"):
+        tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+        state |= {f"nft {line}" for line in tables.splitlines()}
+    return state
+
+
+def recipe(lath, *phases, directory, poll="1", patience=900):
+    """Runs phases of the recipe as a user would; gives its output."""
+    env = lath.env() | {"STATE_DIR": str(directory), "POLL": poll, "WAIT_TIMEOUT": "300"}
+    run = subprocess.run([str(RECIPE), *phases], env=env, capture_output=True, text=True, timeout=patience)
+    if run.returncode != 0:
+        raise AssertionError(f"{' '.join(phases)}: {run.returncode}\n{run.stdout}\n{run.stderr}\n{lath.tail()}")
+    return run.stdout
