@@ -1,7 +1,9 @@
 //! What networks are made of, and the operations on it.
 
+mod addresses;
 pub mod interfaces;
 mod internet_gateways;
+mod network_acls;
 pub(crate) mod prefix_lists;
 mod public_pool;
 mod reconcile;
@@ -28,6 +30,9 @@ pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
         route_tables::register,
         security_groups::register,
         prefix_lists::register,
+        interfaces::register,
+        addresses::register,
+        network_acls::register,
     ];
     registers
         .into_iter()

@@ -1,5 +1,9 @@
 //! Network interfaces: what instances and others need of them.
 
+mod messages;
+mod operations;
+mod shown;
+
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
@@ -13,6 +17,8 @@ use crate::networks::public_pool;
 use crate::records::{
     Address, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Subnet,
 };
+
+pub(crate) use operations::register;
 
 /// What a new interface should be.
 #[derive(Debug, Clone)]

@@ -1,0 +1,501 @@
+//! The operations on interfaces
+//! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html>).
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use lath_control::{Mode, TokenUse};
+use lath_model::Timestamp;
+use lath_model::id::{AttachmentId, SecurityGroupId};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use super::messages::*;
+use super::{NewInterface, private_address, release, shown};
+use crate::Ec2;
+use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
+use crate::idempotency;
+use crate::ids;
+use crate::messages::{BooleanValue, Nothing, TextValue};
+use crate::operation::{operations, refuse};
+use crate::records::{
+    Address, Attachment, Instance, InstanceState, NetworkInterface, PrivateAddress, Subnet,
+};
+use crate::select::{Query, select};
+use crate::tags;
+
+/// How many groups may guard an interface.
+const MAX_GROUPS: usize = 5;
+/// How many private addresses an interface may have.
+const MAX_ADDRESSES: usize = 50;
+
+operations! {
+    change CreateNetworkInterface -> CreateNetworkInterfaceResult = create, dry_run;
+    change DeleteNetworkInterface -> Nothing = delete, dry_run;
+    read DescribeNetworkInterfaces -> DescribeNetworkInterfacesResult = describe, dry_run;
+    change AttachNetworkInterface -> AttachNetworkInterfaceResult = attach, dry_run;
+    change DetachNetworkInterface -> Nothing = detach, dry_run;
+    change ModifyNetworkInterfaceAttribute -> Nothing = modify, dry_run;
+    read DescribeNetworkInterfaceAttribute -> DescribeNetworkInterfaceAttributeResult = attribute, dry_run;
+    change AssignPrivateIpAddresses -> AssignPrivateIpAddressesResult = assign;
+    change UnassignPrivateIpAddresses -> Nothing = unassign;
+}
+
+fn create(
+    app: &Ec2,
+    tx: &mut Tx,
+    op: CreateNetworkInterface,
+) -> Result<CreateNetworkInterfaceResult, ApiError> {
+    refuse!(op; ipv4_prefixes, ipv4_prefix_count, ipv6_prefixes, ipv6_prefix_count,
+        enable_primary_ipv6, connection_tracking_specification, operator, ipv6_addresses,
+        ipv6_address_count);
+    check_type(op.interface_type.as_deref())?;
+    let subnet = ids::find::<Subnet>(tx.view(), &op.subnet_id)?;
+    let tags = tags::specified(&op.tag_specifications, "network-interface")?;
+    let wanted = wanted_addresses(&op)?;
+    let new = NewInterface {
+        subnet: subnet.id.clone(),
+        groups: group_ids(app, &op.groups)?,
+        private_ip: wanted.primary,
+        public: Some(false),
+        description: op.description.clone().unwrap_or_default(),
+    };
+    let fingerprint = idempotency::fingerprint(&(
+        &op.subnet_id,
+        &op.groups,
+        &op.description,
+        &wanted,
+        &tags,
+    ));
+    let interface = super::create_primary(tx, &app.cell, new)?;
+    let token = op.client_token.as_deref();
+    let id = interface.id.as_str();
+    let used = idempotency::claim(tx, "CreateNetworkInterface", token, fingerprint, id)?;
+    let interface = if let TokenUse::Repeat(known) = used {
+        tx.delete::<NetworkInterface>(interface.id.as_str());
+        ids::find::<NetworkInterface>(tx.view(), &known)?
+    } else {
+        tags::put(tx, interface.id.as_str(), tags);
+        add_addresses(tx, &interface, &wanted.secondary, wanted.count)?;
+        ids::find::<NetworkInterface>(tx.view(), interface.id.as_str())?
+    };
+    Ok(CreateNetworkInterfaceResult {
+        network_interface: shown::item(&app.cell, tx.view(), &interface),
+        client_token: op.client_token,
+    })
+}
+
+fn check_type(kind: Option<&str>) -> Result<(), ApiError> {
+    match kind {
+        None | Some("interface") => Ok(()),
+        Some(other) => Err(crate::errors::unsupported(format!(
+            "The interface type '{other}' is not supported."
+        ))),
+    }
+}
+
+#[derive(Debug, Default, Hash)]
+struct WantedAddresses {
+    primary: Option<Ipv4Addr>,
+    secondary: Vec<Ipv4Addr>,
+    count: usize,
+}
+
+fn wanted_addresses(op: &CreateNetworkInterface) -> Result<WantedAddresses, ApiError> {
+    let mut wanted = WantedAddresses {
+        count: count(op.secondary_private_ip_address_count)?,
+        ..WantedAddresses::default()
+    };
+    let primary = op.private_ip_address.as_deref();
+    wanted.primary = primary.map(|text| ip("privateIpAddress", text)).transpose()?;
+    for given in &op.private_ip_addresses {
+        let text = given.private_ip_address.as_deref();
+        let address = ip("privateIpAddress", text.ok_or_else(|| missing("PrivateIpAddress"))?)?;
+        if given.primary != Some(true) {
+            wanted.secondary.push(address);
+        } else if wanted.primary.replace(address).is_some() {
+            return Err(combination("Only one primary private IP address can be specified."));
+        }
+    }
+    Ok(wanted)
+}
+
+fn count(wanted: Option<i32>) -> Result<usize, ApiError> {
+    let wanted = wanted.unwrap_or(0);
+    usize::try_from(wanted)
+        .ok()
+        .filter(|count| *count < MAX_ADDRESSES)
+        .ok_or_else(|| {
+            invalid_parameter(
+                "secondaryPrivateIpAddressCount",
+                wanted,
+                "It is out of range.",
+            )
+        })
+}
+
+fn ip(parameter: &str, text: &str) -> Result<Ipv4Addr, ApiError> {
+    text.parse()
+        .map_err(|_| invalid_parameter(parameter, text, "Invalid IPv4 address."))
+}
+
+fn group_ids(app: &Ec2, ids: &[String]) -> Result<Vec<SecurityGroupId>, ApiError> {
+    if app.cell.mode == Mode::Strict && ids.len() > MAX_GROUPS {
+        return Err(client(
+            "SecurityGroupsPerInterfaceLimitExceeded",
+            "The maximum number of security groups per interface has been reached.",
+        ));
+    }
+    ids.iter().map(|id| ids::SECURITY_GROUP.parse(id)).collect()
+}
+
+/// Gives an interface these addresses and `more` free ones; answers the new ones.
+fn add_addresses(
+    tx: &mut Tx,
+    interface: &NetworkInterface,
+    given: &[Ipv4Addr],
+    more: usize,
+) -> Result<Vec<Ipv4Addr>, ApiError> {
+    if interface.addresses.len() + given.len() + more > MAX_ADDRESSES {
+        return Err(client(
+            "PrivateIpAddressLimitExceeded",
+            "Number of private addresses will exceed limit.",
+        ));
+    }
+    let subnet = ids::find::<Subnet>(tx.view(), interface.subnet.as_str())?;
+    let wanted = given.iter().copied().map(Some);
+    let mut added = Vec::new();
+    for wanted in wanted.chain(std::iter::repeat_n(None, more)) {
+        let private = private_address(tx, &subnet, wanted)?;
+        tx.update::<NetworkInterface>(interface.id.as_str(), |it| {
+            let public = None;
+            it.addresses.push(PrivateAddress { private, public });
+        });
+        added.push(private);
+    }
+    Ok(added)
+}
+
+fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteNetworkInterface) -> Result<Nothing, ApiError> {
+    let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
+    if interface.attachment.is_some() {
+        return Err(client(
+            "InvalidParameterValue",
+            format!("Network interface '{}' is currently in use.", interface.id),
+        ));
+    }
+    release(tx, &interface);
+    Ok(Nothing {})
+}
+
+fn describe(
+    app: &Ec2,
+    view: &View,
+    op: &DescribeNetworkInterfaces,
+) -> Result<DescribeNetworkInterfacesResult, ApiError> {
+    let items = view
+        .list::<NetworkInterface>()
+        .map(|it| shown::item(&app.cell, view, &it));
+    let query = Query {
+        ids: &op.network_interface_ids,
+        filters: &op.filters,
+        max_results: op.max_results,
+        next_token: op.next_token.as_deref(),
+    };
+    let page = select(items, &query)?;
+    Ok(DescribeNetworkInterfacesResult {
+        network_interfaces: page.items,
+        next_token: page.next_token,
+    })
+}
+
+fn attach(
+    _app: &Ec2,
+    tx: &mut Tx,
+    op: AttachNetworkInterface,
+) -> Result<AttachNetworkInterfaceResult, ApiError> {
+    refuse!(op; ena_srd_specification, ena_queue_count);
+    let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
+    let instance = attachable(tx.view(), &op.instance_id)?;
+    let index = u32::try_from(op.device_index)
+        .map_err(|_| invalid_parameter("deviceIndex", op.device_index, "It is out of range."))?;
+    if op.network_card_index.is_some_and(|card| card != 0) {
+        return Err(invalid_value("The instance has only the network card 0."));
+    }
+    if interface.attachment.is_some() {
+        return Err(client(
+            "InvalidNetworkInterface.InUse",
+            format!("Interface: [{}] in use.", interface.id),
+        ));
+    }
+    check_place(tx.view(), &interface, &instance, index)?;
+    let attachment = Attachment {
+        id: AttachmentId::random(),
+        instance: instance.id.clone(),
+        device_index: index,
+        delete_on_termination: false,
+        attached_at: Timestamp::now(),
+    };
+    let attachment_id = attachment.id.to_string();
+    tx.update::<NetworkInterface>(interface.id.as_str(), |it| it.attachment = Some(attachment));
+    Ok(AttachNetworkInterfaceResult {
+        attachment_id,
+        network_card_index: 0,
+    })
+}
+
+fn attachable(view: &View, id: &str) -> Result<Arc<Instance>, ApiError> {
+    ids::INSTANCE.check(id)?;
+    let instance = view
+        .get::<Instance>(id)
+        .ok_or_else(|| ids::INSTANCE.not_found(id))?;
+    match instance.state {
+        InstanceState::Running | InstanceState::Stopped => Ok(instance),
+        _ => Err(client(
+            "IncorrectState",
+            format!("Instance '{id}' is not 'running' or 'stopped'."),
+        )),
+    }
+}
+
+fn check_place(
+    view: &View,
+    interface: &NetworkInterface,
+    instance: &Instance,
+    index: u32,
+) -> Result<(), ApiError> {
+    if interface.vpc != instance.vpc {
+        return Err(invalid_value(format!(
+            "Interface {} and instance {} belong to different networks.",
+            interface.id, instance.id
+        )));
+    }
+    if interface.availability_zone != instance.availability_zone {
+        return Err(combination(
+            "You may not attach a network interface to an instance if they are not in the same availability zone",
+        ));
+    }
+    let taken = |it: &Attachment| it.instance == instance.id && it.device_index == index;
+    let is_taken = view
+        .list::<NetworkInterface>()
+        .any(|it| it.attachment.as_ref().is_some_and(taken));
+    if is_taken {
+        return Err(invalid_value(format!(
+            "Instance '{}' already has an interface attached at device index '{index}'.",
+            instance.id
+        )));
+    }
+    Ok(())
+}
+
+fn detach(_app: &Ec2, tx: &mut Tx, op: DetachNetworkInterface) -> Result<Nothing, ApiError> {
+    ids::ATTACHMENT.check(&op.attachment_id)?;
+    let is_it = |it: &Attachment| it.id.as_str() == op.attachment_id;
+    let interface = tx
+        .list::<NetworkInterface>()
+        .find(|interface| interface.attachment.as_ref().is_some_and(is_it))
+        .ok_or_else(|| ids::ATTACHMENT.not_found(&op.attachment_id))?;
+    let primary = |it: &Attachment| it.device_index == 0;
+    if interface.attachment.as_ref().is_some_and(primary) {
+        return Err(client(
+            "OperationNotPermitted",
+            "The network interface at device index 0 cannot be detached.",
+        ));
+    }
+    tx.update::<NetworkInterface>(interface.id.as_str(), |it| it.attachment = None);
+    Ok(Nothing {})
+}
+
+/// One attribute per call, as AWS demands.
+fn modify(
+    app: &Ec2,
+    tx: &mut Tx,
+    op: ModifyNetworkInterfaceAttribute,
+) -> Result<Nothing, ApiError> {
+    let old = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
+    refuse!(op; ena_srd_specification, enable_primary_ipv6, connection_tracking_specification,
+        associate_public_ip_address, associated_subnet_ids);
+    let given = [
+        op.description.is_some(),
+        op.source_dest_check.is_some(),
+        !op.groups.is_empty(),
+        op.attachment.is_some(),
+    ];
+    match given.into_iter().filter(|given| *given).count() {
+        0 => return Err(missing("Description, SourceDestCheck, SecurityGroupId or Attachment")),
+        1 => {}
+        _ => {
+            return Err(combination(
+                "Only one network interface attribute can be modified at a time.",
+            ));
+        }
+    }
+    let mut interface = NetworkInterface::clone(&old);
+    if let Some(description) = op.description {
+        interface.description = description.value.unwrap_or_default();
+    }
+    if let Some(check) = op.source_dest_check.and_then(|input| input.value) {
+        interface.source_dest_check = check;
+    }
+    if !op.groups.is_empty() {
+        let subnet = ids::find::<Subnet>(tx.view(), interface.subnet.as_str())?;
+        interface.groups = super::checked_groups(tx, &subnet, group_ids(app, &op.groups)?)?;
+    }
+    if let Some(input) = op.attachment {
+        change_attachment(&mut interface, &input)?;
+    }
+    tx.put(interface);
+    Ok(Nothing {})
+}
+
+fn change_attachment(
+    interface: &mut NetworkInterface,
+    input: &AttachmentInput,
+) -> Result<(), ApiError> {
+    refuse!(input; default_ena_queue_count, ena_queue_count);
+    let id = input.attachment_id.as_deref();
+    let id = id.ok_or_else(|| missing("Attachment.AttachmentId"))?;
+    ids::ATTACHMENT.check(id)?;
+    let attachment = interface.attachment.as_mut();
+    let attachment = attachment
+        .filter(|it| it.id.as_str() == id)
+        .ok_or_else(|| ids::ATTACHMENT.not_found(id))?;
+    let value = input.delete_on_termination;
+    attachment.delete_on_termination =
+        value.ok_or_else(|| missing("Attachment.DeleteOnTermination"))?;
+    Ok(())
+}
+
+fn attribute(
+    _app: &Ec2,
+    view: &View,
+    op: &DescribeNetworkInterfaceAttribute,
+) -> Result<DescribeNetworkInterfaceAttributeResult, ApiError> {
+    let interface = ids::find::<NetworkInterface>(view, &op.network_interface_id)?;
+    let mut answer = DescribeNetworkInterfaceAttributeResult {
+        network_interface_id: interface.id.to_string(),
+        ..DescribeNetworkInterfaceAttributeResult::default()
+    };
+    match op.attribute.as_deref() {
+        Some("description") => {
+            let value = interface.description.clone();
+            answer.description = Some(TextValue { value });
+        }
+        Some("sourceDestCheck") => {
+            let value = interface.source_dest_check;
+            answer.source_dest_check = Some(BooleanValue { value });
+        }
+        Some("groupSet") => answer.groups = Some(shown::groups(view, &interface)),
+        Some("attachment") => answer.attachment = shown::attachment(&interface),
+        Some(other) => return Err(invalid_parameter("attribute", other, "Unknown attribute.")),
+        None => return Err(missing("attribute")),
+    }
+    Ok(answer)
+}
+
+fn assign(
+    _app: &Ec2,
+    tx: &mut Tx,
+    op: AssignPrivateIpAddresses,
+) -> Result<AssignPrivateIpAddressesResult, ApiError> {
+    refuse!(op; ipv4_prefixes, ipv4_prefix_count);
+    let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
+    let given = op
+        .private_ip_addresses
+        .iter()
+        .map(|text| ip("privateIpAddress", text))
+        .collect::<Result<Vec<_>, _>>()?;
+    let more = count(op.secondary_private_ip_address_count)?;
+    match (given.is_empty(), more == 0) {
+        (true, true) => return Err(missing("PrivateIpAddress or SecondaryPrivateIpAddressCount")),
+        (false, false) => {
+            return Err(combination(
+                "The parameters privateIpAddresses and secondaryPrivateIpAddressCount cannot be used together.",
+            ));
+        }
+        _ => {}
+    }
+    if op.allow_reassignment == Some(true) {
+        take_from_others(tx, &interface, &given)?;
+    }
+    let assigned = add_addresses(tx, &interface, &given, more)?;
+    Ok(AssignPrivateIpAddressesResult {
+        network_interface_id: interface.id.to_string(),
+        assigned: assigned
+            .into_iter()
+            .map(|ip| AssignedAddress {
+                private_ip_address: ip.to_string(),
+            })
+            .collect(),
+    })
+}
+
+/// Takes secondary addresses away from the subnet's other interfaces.
+fn take_from_others(
+    tx: &mut Tx,
+    interface: &NetworkInterface,
+    wanted: &[Ipv4Addr],
+) -> Result<(), ApiError> {
+    let others: Vec<_> = tx
+        .list::<NetworkInterface>()
+        .filter(|it| it.subnet == interface.subnet)
+        .collect();
+    for other in others {
+        let secondary = |it: &PrivateAddress| it.private != other.primary_ip();
+        let taken: Vec<_> = other
+            .addresses
+            .iter()
+            .filter(|it| wanted.contains(&it.private) && secondary(it))
+            .map(|it| it.private)
+            .collect();
+        remove_addresses(tx, &other, &taken);
+    }
+    Ok(())
+}
+
+/// Removes addresses; elastic ones that were mapped to them become free.
+fn remove_addresses(tx: &mut Tx, interface: &NetworkInterface, gone: &[Ipv4Addr]) {
+    for address in interface.addresses.iter().filter(|it| gone.contains(&it.private)) {
+        let elastic = address.public.as_ref().and_then(|it| it.elastic.as_ref());
+        if let Some((allocation, _)) = elastic {
+            tx.update::<Address>(allocation.as_str(), |it| it.association = None);
+        }
+    }
+    tx.update::<NetworkInterface>(interface.id.as_str(), |it| {
+        it.addresses.retain(|address| !gone.contains(&address.private));
+    });
+}
+
+fn unassign(
+    _app: &Ec2,
+    tx: &mut Tx,
+    op: UnassignPrivateIpAddresses,
+) -> Result<Nothing, ApiError> {
+    refuse!(op; ipv4_prefixes);
+    let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
+    if op.private_ip_addresses.is_empty() {
+        return Err(missing("PrivateIpAddress"));
+    }
+    let mut gone = Vec::new();
+    for text in &op.private_ip_addresses {
+        let address = ip("privateIpAddress", text)?;
+        let mut known = interface.addresses.iter();
+        let position = known.position(|it| it.private == address);
+        match position {
+            Some(0) => {
+                return Err(invalid_value(
+                    "The primary IP address of an interface cannot be unassigned.",
+                ));
+            }
+            Some(_) => gone.push(address),
+            None => {
+                return Err(invalid_value(format!(
+                    "Some of the specified addresses are not assigned to interface {}: {address}",
+                    interface.id
+                )));
+            }
+        }
+    }
+    remove_addresses(tx, &interface, &gone);
+    Ok(Nothing {})
+}
