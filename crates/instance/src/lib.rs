@@ -28,6 +28,7 @@ mod init;
 mod instances;
 mod launcher;
 mod layout;
+pub mod metadata;
 mod process;
 mod record;
 mod root;

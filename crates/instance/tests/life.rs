@@ -4,8 +4,11 @@ mod lab;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 
 use lab::{Lab, eventually, possible, spec, within};
+use lath_feed::InstancePhase;
+use lath_instance::InstanceError;
 
 #[test]
 fn user_data_runs_and_what_it_started_lives_on() {
@@ -35,4 +38,225 @@ fn user_data_runs_and_what_it_started_lives_on() {
     let (status, log, _) = lab.shell(&instance.id, "cat /var/log/cloud-init-output.log; exit 7");
     assert_eq!(status, 7);
     assert!(log.contains("to-stdout") && log.contains("late"), "{log}");
+}
+
+#[test]
+fn it_looks_like_a_machine_of_its_own() {
+    if !possible() {
+        return;
+    }
+    let lab = Lab::new();
+    let (one, two) = (spec(""), spec(""));
+    lab.run(&one);
+    lab.run(&two);
+    let check = |line: &str, want: &str| {
+        let (status, out, err) = lab.shell(&one.id, line);
+        assert_eq!((status, out.trim()), (0, want), "{line}: {err}");
+    };
+    check("id -u", "0");
+    check("hostname", "ip-10-0-1-10");
+    check("cat /etc/hostname", "ip-10-0-1-10.ec2.internal");
+    check("grep -c '^nameserver 10.0.0.2$' /etc/resolv.conf", "1");
+    check("grep ^hosts: /etc/nsswitch.conf", "hosts: files dns");
+    check("cat /root/.ssh/authorized_keys", "ssh-ed25519 AAAAC3 test");
+    check("cat /proc/1/comm", "lath-instance-l");
+    check("ls /dev | sort | tr '\\n' ' '", "console fd full null ptmx pts random shm stderr stdin stdout tty urandom zero");
+    check("echo x > /dev/null; head -c 4 /dev/zero | wc -c", "4");
+    check("test -c /dev/console && echo yes", "yes");
+    check("touch /usr/bin/mine /etc/mine /opt/mine /tmp/mine /root/mine /dev/shm/mine && echo yes", "yes");
+    check("rm /usr/bin/head && ! test -e /usr/bin/head && echo gone", "gone");
+    for path in ["/usr/bin/mine", "/etc/mine", "/opt/mine", "/root/mine"] {
+        assert!(!Path::new(path).exists(), "{path} reached the host");
+    }
+    assert!(Path::new("/usr/bin/head").exists(), "a deletion reached the host");
+    // A process with an unmistakable argument, seen in its own instance only.
+    let (_, seen, _) = lab.shell(&one.id, "sleep 98765 & ls /proc | grep -c '^[0-9]'; kill $!");
+    assert!(seen.trim().parse::<u32>().unwrap() < 12, "{seen}");
+    let (_, other, _) = lab.shell(&two.id, "test -e /root/mine; echo $?");
+    assert_eq!(other.trim(), "1", "instances share files");
+}
+
+#[test]
+fn stop_keeps_files_and_start_does_not_run_user_data_again() {
+    if !possible() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut instance = spec(
+        "#!/bin/sh\necho ran >> /root/runs\nmkdir -p /var/lib/cloud/scripts/per-boot\n\
+         printf '#!/bin/sh\\necho PER-BOOT\\n' > /var/lib/cloud/scripts/per-boot/a\n\
+         chmod +x /var/lib/cloud/scripts/per-boot/a\n",
+    );
+    lab.run(&instance);
+    lab.await_console(&instance.id, "cloud-init: finished");
+    // The same desire again changes nothing.
+    lab.run(&instance);
+    lab.wait(lab.instances.ensure_stopped(&instance.id)).unwrap();
+    lab.wait(lab.instances.ensure_stopped(&instance.id)).unwrap();
+    let stopped = lab.instances.status(&instance.id).unwrap();
+    assert_eq!((stopped.state, stopped.boot), (InstancePhase::Stopped, 1));
+    assert!(lab.console(&instance.id).contains("finished"));
+    assert_eq!(lab.shell(&instance.id, "true").0, lath_instance::CANNOT_ENTER);
+    instance.boot = 2;
+    lab.run(&instance);
+    lab.await_console(&instance.id, "boot 2\n");
+    let (_, runs, _) = lab.shell(&instance.id, "cat /root/runs");
+    assert_eq!(runs, "ran\n");
+    // A reboot: another boot number while it runs.
+    instance.boot = 3;
+    lab.run(&instance);
+    let console = lab.await_console(&instance.id, "boot 3\n");
+    assert!(console.contains("being stopped"), "{console}");
+    eventually("per-boot script", || {
+        let console = lab.console(&instance.id);
+        let count = console.matches("PER-BOOT\n").count();
+        if count >= 2 { Ok(()) } else { Err(console) }
+    });
+    let (_, runs, _) = lab.shell(&instance.id, "cat /root/runs");
+    assert_eq!(runs, "ran\n");
+}
+
+/// Processes on this machine whose command line holds `text`.
+fn processes_with(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(text) {
+            found.push(line);
+        }
+    }
+    found
+}
+
+#[test]
+fn removal_leaves_nothing() {
+    if !possible() {
+        return;
+    }
+    let lab = Lab::new();
+    // One process ignores the polite signal, one is in a session of its own.
+    let instance = spec(
+        "#!/bin/bash\n(trap '' TERM; exec -a lath-test-stubborn sleep 4711) &\n\
+         setsid sh -c 'sleep 4712' &\necho up\n",
+    );
+    lab.run(&instance);
+    lab.await_console(&instance.id, "up");
+    assert!(!processes_with(instance.id.as_str()).is_empty());
+    lab.wait(lab.instances.ensure_absent(&instance.id)).unwrap();
+    assert_eq!(processes_with(instance.id.as_str()), Vec::<String>::new());
+    assert_eq!(lab.instances.status(&instance.id), None);
+    assert!(lab.instances.console(&instance.id).is_none());
+    assert!(lab.instances.list().unwrap().is_empty());
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(instance.id.as_str()), "{mounts}");
+    for folder in ["data/instances", "data/instances-removed", "run/instances"] {
+        let left = std::fs::read_dir(lab.path().join(folder)).unwrap().count();
+        assert_eq!(left, 0, "{folder}");
+    }
+    lab.wait(lab.instances.ensure_absent(&instance.id)).unwrap();
+}
+
+#[test]
+fn a_restarted_lath_finds_what_lives() {
+    if !possible() {
+        return;
+    }
+    let lab = Lab::new();
+    let instance = spec("#!/bin/sh\necho once\n");
+    lab.run(&instance);
+    lab.await_console(&instance.id, "finished");
+    let (_, before, _) = lab.shell(&instance.id, "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1");
+    let lab = lab.reopened();
+    let found = lab.instances.status(&instance.id).unwrap();
+    assert_eq!((found.state, found.boot), (InstancePhase::Running, 1));
+    lab.run(&instance);
+    let (_, after, _) = lab.shell(&instance.id, "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1");
+    assert_eq!(before, after);
+    assert_eq!(lab.console(&instance.id).matches("first boot").count(), 1);
+    lab.wait(lab.instances.ensure_absent(&instance.id)).unwrap();
+    assert_eq!(processes_with(instance.id.as_str()), Vec::<String>::new());
+}
+
+#[test]
+fn a_killed_supervisor_takes_its_instance_along_and_is_noticed() {
+    if !possible() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut instance = spec("#!/bin/sh\nsleep 4713 &\necho up\n");
+    lab.run(&instance);
+    lab.await_console(&instance.id, "up");
+    let record = lab.path().join("run/instances").join(instance.id.as_str());
+    let record = std::fs::read_to_string(record.join("running.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let pid = i32::try_from(record["supervisor"]["pid"].as_i64().unwrap()).unwrap();
+    let pid = nix::unistd::Pid::from_raw(pid);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let mut changes = lab.instances.watch();
+    let failed = lab.wait(async {
+        let failed = changes.wait_for(|all| {
+            matches!(all.get(&instance.id), Some(it) if matches!(it.state, InstancePhase::Failed { .. }))
+        });
+        tokio::time::timeout(lab::DEADLINE, failed).await.unwrap().unwrap().clone()
+    });
+    assert_eq!(failed[&instance.id].boot, 1);
+    // The same boot is not started again; the next one is.
+    let again = lab.wait(lab.instances.ensure_running(&instance));
+    assert!(matches!(again, Err(InstanceError::Died { .. })), "{again:?}");
+    instance.boot = 2;
+    lab.run(&instance);
+}
+
+#[test]
+fn what_cannot_start_says_why_and_can_be_tried_again() {
+    if !possible() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut instance = spec("");
+    let image = lab.path().join("image");
+    instance.root = lath_feed::RootSource::Directory(image.clone());
+    let refused = lab.wait(lab.instances.ensure_running(&instance)).unwrap_err();
+    assert!(refused.to_string().contains("image directory"), "{refused}");
+    let state = lab.instances.status(&instance.id).unwrap().state;
+    assert!(matches!(state, InstancePhase::Failed { .. }), "{state:?}");
+    // An image that has nothing but one static file is still an instance that can be entered.
+    std::fs::create_dir_all(image.join("srv")).unwrap();
+    std::fs::write(image.join("srv/here"), "x").unwrap();
+    lab.run(&instance);
+    assert_eq!(lab.shell(&instance.id, "true").0, 127, "it has no shell");
+}
+
+#[test]
+fn cloud_config_is_obeyed_as_far_as_it_is_understood() {
+    if !possible() {
+        return;
+    }
+    let lab = Lab::new();
+    let instance = spec(
+        "#cloud-config\nhostname: web-1\npackages: [nginx]\nbootcmd:\n  - echo EARLY\n\
+         write_files:\n  - {path: /etc/made, content: 'hi', permissions: '0640'}\n\
+         runcmd:\n  - [cat, /etc/made]\n  - exit 3\n",
+    );
+    lab.run(&instance);
+    let console = lab.await_console(&instance.id, "finished");
+    for text in ["EARLY", "packages is not supported", "hi", "runcmd failed: exit status 3"] {
+        assert!(console.contains(text), "{text}: {console}");
+    }
+    let (_, out, _) = lab.shell(&instance.id, "hostname; cat /etc/hostname; stat -c %a /etc/made");
+    assert_eq!(out, "web-1\nweb-1\n640\n");
+}
+
+#[test]
+fn a_chatty_console_stays_bounded() {
+    if !possible() {
+        return;
+    }
+    let lab = Lab::new();
+    let instance = spec("#!/bin/sh\nseq 1 200000\necho LAST\n");
+    lab.run(&instance);
+    let console = lab.await_console(&instance.id, "finished");
+    assert!(console.len() <= lath_instance::CONSOLE_BYTES);
+    assert!(console.contains("199999\n200000\nLAST\n"));
 }

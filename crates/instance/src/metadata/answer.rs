@@ -1,0 +1,166 @@
+//! One request and its answer: no I/O.
+
+use std::net::IpAddr;
+
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SERVER};
+use hyper::{Method, Response, StatusCode};
+use lath_feed::{Instance, Snapshot, Vpc};
+use lath_model::Timestamp;
+use lath_model::id::VpcId;
+
+use super::token::{TTL, Tokens};
+use super::tree::{Leaf, Node, VERSIONS, root_of};
+
+const TOKEN: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");
+const TOKEN_TTL: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
+const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// A request.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) vpc: &'a VpcId,
+    pub(super) peer: IpAddr,
+    pub(super) now: Timestamp,
+    pub(super) method: &'a Method,
+    pub(super) path: &'a str,
+    pub(super) headers: &'a HeaderMap,
+}
+
+/// What an instance gets.
+pub(super) fn answer(snapshot: &Snapshot, tokens: &Tokens, asked: &Asked<'_>) -> Response<Vec<u8>> {
+    let Some((vpc, instance)) = find(snapshot, asked) else {
+        return refusal(StatusCode::NOT_FOUND);
+    };
+    if !instance.metadata.enabled {
+        return refusal(StatusCode::FORBIDDEN);
+    }
+    if asked.path == "/latest/api/token" {
+        return token(tokens, instance, asked);
+    }
+    if let Some(status) = refused(tokens, instance, asked) {
+        return refusal(status);
+    }
+    if asked.method != Method::GET && asked.method != Method::HEAD {
+        return not_allowed("OPTIONS, GET, HEAD");
+    }
+    look_up(snapshot, vpc, instance, asked.path).map_or_else(
+        || refusal(StatusCode::NOT_FOUND),
+        |leaf| plain(leaf.bytes, leaf.content_type),
+    )
+}
+
+/// Whoever has this address in this VPC.
+fn find<'a>(snapshot: &'a Snapshot, asked: &Asked<'_>) -> Option<(&'a Vpc, &'a Instance)> {
+    let vpc = snapshot.vpcs.get(asked.vpc)?;
+    let interface = vpc.interfaces.values().find(|interface| {
+        let mut addresses = interface.addresses.iter();
+        addresses.any(|address| IpAddr::V4(address.private) == asked.peer)
+    })?;
+    let (instance, _) = interface.attachment.as_ref()?;
+    Some((vpc, snapshot.instances.get(instance)?))
+}
+
+/// A wrong token is refused even where none is demanded.
+fn refused(tokens: &Tokens, instance: &Instance, asked: &Asked<'_>) -> Option<StatusCode> {
+    let good = match asked.headers.get(TOKEN) {
+        Some(token) => tokens.is_good(token.as_bytes(), &instance.id, asked.now),
+        None => !instance.metadata.tokens_required,
+    };
+    (!good).then_some(StatusCode::UNAUTHORIZED)
+}
+
+fn token(tokens: &Tokens, instance: &Instance, asked: &Asked<'_>) -> Response<Vec<u8>> {
+    if asked.method != Method::PUT {
+        return not_allowed("OPTIONS, PUT");
+    }
+    // An open proxy in the instance adds it: who asks is somebody else then.
+    if asked.headers.contains_key(FORWARDED) {
+        return refusal(StatusCode::FORBIDDEN);
+    }
+    let ttl = asked.headers.get(TOKEN_TTL);
+    let ttl = ttl.and_then(|ttl| ttl.to_str().ok()?.trim().parse::<u32>().ok());
+    let Some(ttl) = ttl.filter(|ttl| TTL.contains(ttl)) else {
+        return refusal(StatusCode::BAD_REQUEST);
+    };
+    let token = tokens.make(&instance.id, asked.now, ttl);
+    let mut response = plain(token.into_bytes(), "text/plain");
+    response.headers_mut().insert(TOKEN_TTL, HeaderValue::from(ttl));
+    response
+}
+
+fn look_up(snapshot: &Snapshot, vpc: &Vpc, instance: &Instance, path: &str) -> Option<Leaf> {
+    let path = percent_decode(path)?;
+    let mut steps = path.split('/').filter(|step| !step.is_empty()).peekable();
+    let Some(version) = steps.next() else {
+        return Some(Leaf::text(VERSIONS.join("\n")));
+    };
+    if !VERSIONS.contains(&version) {
+        return None;
+    }
+    let mut node = root_of(snapshot, vpc, instance);
+    for step in steps {
+        node = node.into_child(step)?;
+    }
+    Some(match node {
+        Node::Leaf(leaf) => leaf,
+        Node::Folder(entries) => {
+            let names: Vec<String> = entries.iter().map(super::tree::Entry::listed).collect();
+            Leaf::text(names.join("\n"))
+        }
+    })
+}
+
+/// Tag keys may hold what a path cannot.
+fn percent_decode(path: &str) -> Option<String> {
+    let bytes = path.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] == b'%' {
+            let digits = std::str::from_utf8(bytes.get(at + 1..at + 3)?).ok()?;
+            plain.push(u8::from_str_radix(digits, 16).ok()?);
+            at += 3;
+        } else {
+            plain.push(bytes[at]);
+            at += 1;
+        }
+    }
+    String::from_utf8(plain).ok()
+}
+
+fn plain(body: Vec<u8>, content_type: &'static str) -> Response<Vec<u8>> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(SERVER, HeaderValue::from_static("EC2ws"));
+    response
+}
+
+fn not_allowed(allowed: &'static str) -> Response<Vec<u8>> {
+    let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// The page that the service on AWS answers with.
+fn refusal(status: StatusCode) -> Response<Vec<u8>> {
+    let title = format!(
+        "{} - {}",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or("Error")
+    );
+    let page = format!(
+        "<?xml version=\"1.0\" encoding=\"iso-8859-1\"?>\n\
+         <!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Transitional//EN\"\n\
+         \t\"http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd\">\n\
+         <html xmlns=\"http://www.w3.org/1999/xhtml\" xml:lang=\"en\" lang=\"en\">\n \
+         <head>\n  <title>{title}</title>\n </head>\n \
+         <body>\n  <h1>{title}</h1>\n </body>\n</html>\n"
+    );
+    let mut response = plain(page.into_bytes(), "text/html");
+    *response.status_mut() = status;
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! The instance metadata service: 169.254.169.254 in every VPC.
+//!
+//! Follows the snapshot: a listener for each VPC, made as soon as the VPC's network is there. Who asks
+//! is known by the source address, which the fabric does not let an instance choose. Version 2 (session
+//! tokens) and, where an instance does not demand tokens, version 1:
+//! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-v2-how-it-works.html>.
+
+mod answer;
+mod identity;
+mod token;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use lath_feed::SnapshotReceiver;
+use lath_model::Timestamp;
+use lath_model::id::VpcId;
+use lath_net::{Network, Place, listen};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use answer::{Asked, answer};
+use token::Tokens;
+
+/// Where the service is in every VPC.
+pub const METADATA_ADDRESS: SocketAddr =
+    SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 169, 254)), 80);
+
+/// Between attempts to listen in a VPC whose network is not there yet.
+const RETRY: Duration = Duration::from_millis(250);
+/// Of one VPC, at once. More wait in the kernel's queue.
+const CONNECTIONS: usize = 512;
+/// A client has this long to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A whole request head, in bytes.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// VPCs where the service answers, or why it does not (yet).
+pub type Bound = BTreeMap<VpcId, Result<(), String>>;
+
+/// The service of all VPCs of a node.
+pub struct MetadataService {
+    network: Arc<dyn Network>,
+    snapshots: SnapshotReceiver,
+    address: SocketAddr,
+    bound: watch::Sender<Bound>,
+    listeners: BTreeMap<VpcId, DropGuard>,
+    tokens: Arc<Tokens>,
+}
+
+impl std::fmt::Debug for MetadataService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MetadataService")
+            .field("address", &self.address)
+            .field("bound", &*self.bound.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl MetadataService {
+    /// A service that obeys `snapshots`.
+    pub fn new(network: Arc<dyn Network>, snapshots: SnapshotReceiver) -> Self {
+        Self {
+            network,
+            snapshots,
+            address: METADATA_ADDRESS,
+            bound: watch::Sender::new(Bound::new()),
+            listeners: BTreeMap::new(),
+            tokens: Arc::new(Tokens::new()),
+        }
+    }
+
+    /// Listens elsewhere than on AWS.
+    #[must_use]
+    pub fn with_address(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
+    /// Where it answers.
+    pub fn bound(&self) -> watch::Receiver<Bound> {
+        self.bound.subscribe()
+    }
+
+    /// Serves until `stop`, or until the publisher of snapshots is gone.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let all_bound = self.reconcile().await;
+            let changed = self.snapshots.changed();
+            let again = async {
+                if all_bound {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep(RETRY).await;
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = changed => if changed.is_err() { return },
+                () = again => {}
+            }
+        }
+    }
+
+    /// Listeners as the newest snapshot wants them; whether all are there.
+    async fn reconcile(&mut self) -> bool {
+        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+        self.listeners.retain(|vpc, _| snapshot.vpcs.contains_key(vpc));
+        let mut bound = Bound::new();
+        for vpc in snapshot.vpcs.keys() {
+            let outcome = self.ensure_listener(vpc).await;
+            bound.insert(vpc.clone(), outcome.map_err(|error| error.to_string()));
+        }
+        let all = bound.values().all(Result::is_ok);
+        self.bound.send_if_modified(|old| {
+            let changed = *old != bound;
+            *old = bound;
+            changed
+        });
+        all
+    }
+
+    async fn ensure_listener(&mut self, vpc: &VpcId) -> std::io::Result<()> {
+        if self.listeners.contains_key(vpc) {
+            return Ok(());
+        }
+        let place = Place::Vpc(vpc.clone());
+        let listener = listen(&self.network, &place, self.address).await?;
+        listener.set_nonblocking(true)?;
+        let door = Door {
+            vpc: vpc.clone(),
+            listener: TcpListener::from_std(listener)?,
+            snapshots: self.snapshots.clone(),
+            tokens: Arc::clone(&self.tokens),
+        };
+        let stop = CancellationToken::new();
+        self.listeners.insert(vpc.clone(), stop.clone().drop_guard());
+        tokio::spawn(async move { stop.run_until_cancelled(door.serve(&stop)).await });
+        Ok(())
+    }
+}
+
+/// The listener in one VPC.
+struct Door {
+    vpc: VpcId,
+    listener: TcpListener,
+    snapshots: SnapshotReceiver,
+    tokens: Arc<Tokens>,
+}
+
+impl Door {
+    async fn serve(&self, stop: &CancellationToken) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+                return;
+            };
+            let Ok((stream, peer)) = self.listener.accept().await else {
+                // Out of descriptors, most likely: give others time to close some.
+                tokio::time::sleep(RETRY).await;
+                continue;
+            };
+            let conversation = self.converse(stream, peer.ip());
+            let stop = stop.child_token();
+            tokio::spawn(async move {
+                stop.run_until_cancelled(conversation).await;
+                drop(permit);
+            });
+        }
+    }
+
+    fn converse(&self, stream: TcpStream, peer: IpAddr) -> impl Future<Output = ()> + use<> {
+        let (vpc, snapshots) = (self.vpc.clone(), self.snapshots.clone());
+        let tokens = Arc::clone(&self.tokens);
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let asked = Asked {
+                vpc: &vpc,
+                peer,
+                now: Timestamp::now(),
+                method: request.method(),
+                path: request.uri().path(),
+                headers: request.headers(),
+            };
+            let snapshot = Arc::clone(&snapshots.borrow());
+            let response = answer(&snapshot, &tokens, &asked).map(|body| Full::new(Bytes::from(body)));
+            std::future::ready(Ok::<_, std::convert::Infallible>(response))
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        async move {
+            // Whatever ended it early is the client's affair.
+            let _ = connection.await;
+        }
+    }
+}
