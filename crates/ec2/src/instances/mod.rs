@@ -28,7 +28,7 @@ use crate::records::{Instance, KeyPair};
 
 pub(crate) use feed::contribute;
 pub(crate) use reconcile::reconcile;
-pub(crate) use shown::ROOT_DEVICE;
+pub(crate) use shown::{ROOT_DEVICE, names};
 
 /// How many instances one request may name.
 const MAX_IDS: usize = 1000;
