@@ -23,6 +23,9 @@ const PORT: u16 = 53;
 /// the snapshot that asks for it, and somebody waits for it.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// How often it is checked that sockets are still in their VPC's network, when nothing else happens.
+const CHECK: Duration = Duration::from_secs(5);
+
 /// In which VPCs the resolver listens, by VPC: every one that wants a resolver, with the reason where it
 /// does not listen (yet). VPCs without DNS support are absent.
 pub type Bound = BTreeMap<VpcId, Result<(), String>>;
@@ -77,10 +80,11 @@ impl Dns {
         loop {
             let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
             let complete = self.converge(&snapshot, &mut running).await;
+            let pause = if complete { CHECK } else { RETRY };
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = self.snapshots.changed(), if published => published = changed.is_ok(),
-                () = tokio::time::sleep(RETRY), if !complete => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
         for (_, listening) in running {
@@ -101,7 +105,7 @@ impl Dns {
             .filter(|vpc| vpc.dns_support)
             .map(|vpc| (vpc.id.clone(), (self.addresses)(vpc)))
             .collect();
-        stop_unwanted(&wanted, running).await;
+        self.stop_unwanted(&wanted, running).await;
         let mut bound = Bound::new();
         for (vpc, addresses) in wanted {
             let listens = self.ensure(&vpc, addresses, running).await;
@@ -110,6 +114,21 @@ impl Dns {
         let complete = bound.values().all(Result::is_ok);
         self.publish(bound);
         complete
+    }
+
+    async fn stop_unwanted(
+        &self,
+        wanted: &BTreeMap<VpcId, Vec<SocketAddr>>,
+        running: &mut BTreeMap<VpcId, Listening>,
+    ) {
+        for (vpc, mut listening) in std::mem::take(running) {
+            let same = wanted.get(&vpc) == Some(&listening.addresses);
+            if same && listening.is_in_place(&self.network, &vpc).await {
+                running.insert(vpc, listening);
+            } else {
+                listening.stop().await;
+            }
+        }
     }
 
     async fn ensure(
@@ -148,24 +167,6 @@ fn report(old: &Bound, new: &Bound) {
         match listens {
             Ok(()) => tracing::debug!(vpc.id = %vpc, "the resolver listens"),
             Err(reason) => tracing::debug!(vpc.id = %vpc, %reason, "the resolver does not listen"),
-        }
-    }
-}
-
-async fn stop_unwanted(
-    wanted: &BTreeMap<VpcId, Vec<SocketAddr>>,
-    running: &mut BTreeMap<VpcId, Listening>,
-) {
-    let unwanted: Vec<VpcId> = running
-        .iter_mut()
-        .filter_map(|(vpc, listening)| {
-            let keep = wanted.get(vpc) == Some(&listening.addresses) && !listening.is_broken();
-            (!keep).then(|| vpc.clone())
-        })
-        .collect();
-    for vpc in unwanted {
-        if let Some(listening) = running.remove(&vpc) {
-            listening.stop().await;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One VPC's resolver: its sockets, and what is said through them.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,9 +54,20 @@ impl Listening {
         Ok(Self { addresses, tasks })
     }
 
-    /// Whether a task ended, which none should.
-    pub(crate) fn is_broken(&mut self) -> bool {
-        self.tasks.try_join_next().is_some()
+    /// Whether it is still there: no task ended, and the VPC's network is the one that the sockets were
+    /// made in. Where it was made anew, the address is free to be bound; an address that is in use there
+    /// is in use by us.
+    pub(crate) async fn is_in_place(&mut self, network: &Arc<dyn Network>, vpc: &VpcId) -> bool {
+        if self.tasks.try_join_next().is_some() {
+            return false;
+        }
+        let Some(at) = self.addresses.first() else {
+            return true;
+        };
+        let taken = lath_net::bind_udp(network, &Place::Vpc(vpc.clone()), *at).await;
+        // Any other failure (too many open files, say) tells nothing about the sockets we have.
+        let gone = [ErrorKind::NotFound, ErrorKind::AddrNotAvailable];
+        taken.is_err_and(|error| !gone.contains(&error.kind()))
     }
 
     /// Closes the sockets. They hold the VPC's network in existence: it cannot go before this is done.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lath_dns::{Dns, Upstreams};
@@ -70,7 +70,13 @@ fn ip(arguments: &str) -> io::Result<()> {
         .ok_or_else(|| io::Error::other(format!("ip {arguments}: {status}")))
 }
 
-struct Namespaces(BTreeMap<&'static str, Namespace>);
+struct Namespaces(Mutex<BTreeMap<&'static str, Arc<Namespace>>>);
+
+impl Namespaces {
+    fn of(&self, vpc: &str) -> Arc<Namespace> {
+        Arc::clone(&self.0.lock().unwrap()[vpc])
+    }
+}
 
 #[async_trait::async_trait]
 impl Network for Namespaces {
@@ -82,7 +88,7 @@ impl Network for Namespaces {
     ) -> io::Result<socket2::Socket> {
         match place {
             Place::Host => new_socket(domain, kind),
-            Place::Vpc(vpc) => self.0[vpc.as_str()].run(|| new_socket(domain, kind)),
+            Place::Vpc(vpc) => self.of(vpc.as_str()).run(|| new_socket(domain, kind)),
         }
     }
 }
@@ -96,11 +102,9 @@ async fn vpcs_with_equal_blocks_have_resolvers_of_their_own() {
             return;
         }
     };
-    let network = Arc::new(Namespaces(BTreeMap::from([
-        (FIRST, first),
-        (SECOND, second),
-    ])));
-    let (_feed, snapshots) = watch::channel(Arc::new(snapshot("us-east-1")));
+    let made = [(FIRST, Arc::new(first)), (SECOND, Arc::new(second))];
+    let network = Arc::new(Namespaces(Mutex::new(BTreeMap::from(made))));
+    let (feed, snapshots) = watch::channel(Arc::new(snapshot("us-east-1")));
     let dns = Dns::new(Arc::clone(&network) as _, snapshots, Upstreams::fixed([]));
     let (mut bound, stop) = (dns.bound(), CancellationToken::new());
     let running = tokio::spawn(dns.run(stop.clone()));
@@ -123,7 +127,18 @@ async fn vpcs_with_equal_blocks_have_resolvers_of_their_own() {
             "ip-10-0-9-9.ec2.internal.\n",
         ),
     ] {
-        assert_eq!(network.0[vpc].dig(arguments), want, "{vpc}: {arguments}");
+        assert_eq!(network.of(vpc).dig(arguments), want, "{vpc}: {arguments}");
+    }
+    // A network that is made anew under the same id gets its resolver back.
+    let anew = Arc::new(Namespace::make().unwrap());
+    network.0.lock().unwrap().insert(FIRST, anew);
+    feed.send_modify(|snapshot| Arc::make_mut(snapshot).version += 1);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while network.of(FIRST).dig("@10.0.0.2 ip-10-0-1-10.ec2.internal") != "10.0.1.10\n" {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "no resolver in the new network"
+        );
     }
     stop.cancel();
     running.await.unwrap();
