@@ -42,7 +42,7 @@ impl Record for Sofa {
         self.id.clone()
     }
     fn upgrade(format: u16, value: serde_json::Value) -> Result<Self, String> {
-        let text = |name: &str| value[name].as_str().ok_or(format!("no {name}"));
+        let text = |name: &str| value[name].as_str().ok_or_else(|| format!("no {name}"));
         match format {
             1 => Ok(Self {
                 id: text("id")?.to_owned(),
