@@ -13,7 +13,12 @@ pub struct HostFacts {
     pub owner: String,
     /// How VPCs reach the outside.
     pub uplink: Uplink,
+    /// The highest group id that exists here: 0 in a user namespace that maps one id.
+    pub last_group: u32,
 }
+
+/// The highest group id that `ping_group_range` takes.
+const GROUPS: u32 = i32::MAX as u32;
 
 /// How VPCs reach the outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +43,24 @@ impl HostFacts {
         Self {
             owner: owner.to_owned(),
             uplink,
+            last_group: last_group(),
         }
     }
+}
+
+/// From lines of `FIRST-INSIDE FIRST-OUTSIDE COUNT`, as far as ids from 0 on exist.
+fn last_group() -> u32 {
+    let text = std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
+    let first = text.lines().map(|l| {
+        l.split_whitespace()
+            .map(str::parse::<u32>)
+            .collect::<Vec<_>>()
+    });
+    let counts = first.filter_map(|words| match words.as_slice() {
+        [Ok(0), Ok(_), Ok(count)] => Some(count.saturating_sub(1).min(GROUPS)),
+        _ => None,
+    });
+    counts.max().unwrap_or(0)
 }
 
 fn default_devices() -> io::Result<Vec<String>> {

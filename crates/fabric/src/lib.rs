@@ -24,6 +24,7 @@
 //! ```
 
 mod apply;
+pub mod doctor;
 mod fabric;
 mod facts;
 pub mod kernel;
@@ -34,6 +35,7 @@ mod network;
 pub mod nft;
 pub mod operation;
 pub mod plan;
+mod rootless;
 mod rtnetlink;
 pub mod translate;
 
@@ -43,6 +45,7 @@ pub use facts::{HostFacts, Uplink};
 pub use netns::Netns;
 pub use network::FabricNetwork;
 pub use plan::HostPlan;
+pub use rootless::{Privilege, UserNamespaceError, enter_user_namespace};
 pub use translate::plan;
 
 /// The nf_tables table in every router's namespace.

@@ -18,7 +18,7 @@ pub(super) fn device_name(device: u32) -> String {
 impl VpcView<'_> {
     pub(super) fn instance(&self, id: &InstanceId) -> Namespace {
         let mut instance = Namespace::with_loopback();
-        sysctls(&mut instance);
+        sysctls(&mut instance, self.facts.last_group);
         for attached in self.attached.iter().filter(|a| a.instance == id) {
             self.device(&mut instance, attached);
         }
@@ -80,9 +80,9 @@ impl VpcView<'_> {
     }
 }
 
-fn sysctls(instance: &mut Namespace) {
+fn sysctls(instance: &mut Namespace, last_group: u32) {
     instance.sysctl("ipv4/ip_unprivileged_port_start", 0);
-    instance.sysctl("ipv4/ping_group_range", "0 2147483647");
+    instance.sysctl("ipv4/ping_group_range", format!("0 {last_group}"));
     for scope in ["all", "default"] {
         instance.sysctl(format!("ipv4/conf/{scope}/rp_filter"), 0);
         instance.sysctl(format!("ipv4/conf/{scope}/arp_ignore"), 1);

@@ -317,6 +317,7 @@ impl Lab {
             uplink: Uplink::Host {
                 devices: self.devices.clone(),
             },
+            last_group: 0,
         }
     }
 

@@ -1,0 +1,106 @@
+//! The same fabric as an ordinary user. A process with threads cannot enter a user namespace, so this
+//! test has no harness; as root it starts itself again as `nobody`.
+
+mod lab;
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, exit};
+
+use lab::{Draft, Site, id};
+use lath_fabric::{Fabric, FabricConfig, HostFacts, Privilege, enter_user_namespace, plan};
+
+const NOBODY: u32 = 65534;
+const REFUSED: i32 = 77;
+
+fn main() {
+    // `cargo test -- --list` and filters are for harnesses.
+    if std::env::args().any(|argument| argument == "--list") {
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        return ordinary_user();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let everyone = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), everyone.clone()).unwrap();
+    let copy = directory.path().join("rootless");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    std::fs::set_permissions(&copy, everyone).unwrap();
+    let status = Command::new(&copy)
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .current_dir("/")
+        .status()
+        .unwrap();
+    match status.code() {
+        Some(0) => println!("test an_ordinary_user_has_vpcs ... ok"),
+        Some(REFUSED) => println!("SKIPPED: this kernel refuses user namespaces to ordinary users"),
+        other => panic!("as nobody: {other:?}"),
+    }
+}
+
+fn ordinary_user() {
+    match enter_user_namespace() {
+        Ok(privilege) => assert_eq!(privilege, Privilege::Rootless),
+        Err(e) => {
+            println!("{e}: {:?}", std::error::Error::source(&e));
+            exit(REFUSED);
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(an_ordinary_user_has_vpcs());
+    for finding in lath_fabric::doctor::probe() {
+        assert!(finding.ok || !finding.needed, "{finding:?}");
+    }
+}
+
+async fn an_ordinary_user_has_vpcs() {
+    let directory = tempfile::tempdir().unwrap();
+    let run_dir = directory.path().to_owned();
+    let config = FabricConfig {
+        run_dir: run_dir.clone(),
+        owner: "rootless".into(),
+        host: None,
+    };
+    let fabric = Fabric::open(config).unwrap();
+    let facts = HostFacts::probe("rootless", None);
+    let all = &["all - 0.0.0.0/0"][..];
+    let mut draft = Draft::default();
+    draft
+        .vpc(1, "10.0.0.0/16", "10.0.1.0/24")
+        .group(1, 1, all, all)
+        .gateway(1);
+    draft.group(1, 2, &[], all);
+    draft
+        .instance(1, 1, 10, "10.0.1.10", &[1])
+        .instance(1, 1, 11, "10.0.1.11", &[2]);
+    let plan = plan(&draft.snapshot, &facts);
+    let report = fabric.apply(&plan).await;
+    assert!(report.is_complete(), "{report:#?}");
+    let refused = &report.refused[&id::<lath_model::id::VpcId>("vpc", 1)];
+    assert!(
+        refused[0].ends_with("not available: running rootless"),
+        "{refused:?}"
+    );
+    let site = |number| Site::new(fabric.instance_netns(&id("i", number)).unwrap());
+    site(10).serve("10.0.1.10:80");
+    site(11).serve("10.0.1.11:80");
+    assert_eq!(site(11).reach("10.0.1.10:80"), "10.0.1.11");
+    assert_eq!(site(10).outcome("10.0.1.11:80"), "silence");
+    let network: std::sync::Arc<dyn lath_net::Network> = std::sync::Arc::new(fabric.network());
+    let at = "169.254.171.1:80".parse().unwrap();
+    lath_net::listen(&network, &lath_net::Place::Vpc(id("vpc", 1)), at)
+        .await
+        .unwrap();
+    let host = "127.0.0.1:0".parse().unwrap();
+    lath_net::listen(&network, &lath_net::Place::Host, host)
+        .await
+        .unwrap();
+    assert_eq!(fabric.apply(&plan).await.done, Vec::<String>::new());
+    fabric.remove_all().await.unwrap();
+    assert_eq!(std::fs::read_dir(&run_dir).unwrap().count(), 0);
+}
