@@ -601,3 +601,6 @@ impl<'de> VariantAccess<'de> for Chosen<'_> {
         self.open(|node| node.deserialize_struct("", fields, visitor))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,3 +4,6 @@ pub mod cbor;
 pub mod form;
 pub mod json;
 pub mod xml;
+
+#[cfg(test)]
+mod tests;

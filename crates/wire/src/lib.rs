@@ -16,6 +16,7 @@ mod fault_style;
 pub mod format;
 pub mod http;
 mod limits;
+pub mod model;
 mod moment;
 mod operation;
 mod path;

@@ -1,6 +1,10 @@
 //! Toy services, one per protocol, that answer what they were asked.
 
-#![allow(unreachable_pub, dead_code, reason = "each test binary uses its part of the toys")]
+#![allow(
+    unreachable_pub,
+    dead_code,
+    reason = "each test binary uses its part of the toys"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,145 @@
+//! Reads the document that `tests/model/dump.py` prints.
+
+use serde_json::Value;
+
+use crate::Service;
+
+/// A service's model.
+#[derive(Clone, Copy)]
+pub(super) struct Model<'m> {
+    value: &'m Value,
+}
+
+/// A shape in a model.
+#[derive(Clone, Copy)]
+pub(super) struct ModelShape<'m> {
+    pub(super) name: &'m str,
+    value: &'m Value,
+    model: Model<'m>,
+}
+
+/// A member of a structure in a model.
+#[derive(Clone, Copy)]
+pub(super) struct ModelMember<'m> {
+    pub(super) required: bool,
+    sent: &'m str,
+    answered: &'m str,
+    pub(super) location: &'m str,
+    pub(super) shape: ModelShape<'m>,
+}
+
+/// Which way a shape travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    In,
+    Out,
+}
+
+impl<'m> Model<'m> {
+    pub(super) fn of(document: &'m Value, service: &Service) -> Option<Self> {
+        let value = document.get("services")?.get(service.info().model)?;
+        Some(Self { value })
+    }
+
+    pub(super) fn version(self) -> &'m str {
+        self.value["version"].as_str().unwrap_or_default()
+    }
+
+    pub(super) fn operation_names(self) -> impl Iterator<Item = &'m str> {
+        let operations = self.value["operations"].as_object();
+        operations
+            .into_iter()
+            .flat_map(|all| all.keys().map(String::as_str))
+    }
+
+    pub(super) fn operation(self, name: &str) -> Option<&'m Value> {
+        self.value["operations"].get(name)
+    }
+
+    pub(super) fn shape(self, name: &'m str) -> Option<ModelShape<'m>> {
+        let value = self.value["shapes"].get(name)?;
+        Some(ModelShape {
+            name,
+            value,
+            model: self,
+        })
+    }
+
+    /// The input or output of an operation, if it has one.
+    pub(super) fn of_operation(self, operation: &'m Value, way: Way) -> Option<ModelShape<'m>> {
+        let key = match way {
+            Way::In => "input",
+            Way::Out => "output",
+        };
+        self.shape(operation[key].as_str()?)
+    }
+}
+
+impl<'m> ModelShape<'m> {
+    pub(super) fn kind(self) -> &'m str {
+        self.value["type"].as_str().unwrap_or_default()
+    }
+
+    pub(super) fn is_union(self) -> bool {
+        self.value["union"].as_bool().unwrap_or(false)
+    }
+
+    pub(super) fn values(self) -> Option<Vec<&'m str>> {
+        let values = self.value["enum"].as_array()?;
+        Some(values.iter().filter_map(Value::as_str).collect())
+    }
+
+    pub(super) fn time_format(self) -> Option<&'m str> {
+        self.value["format"].as_str()
+    }
+
+    /// What a list or map holds.
+    pub(super) fn inner(self) -> Option<Self> {
+        let name = self.value["member"]
+            .as_str()
+            .or_else(|| self.value["value"].as_str());
+        self.model.shape(name?)
+    }
+
+    /// The name of a list's items, where the model gives one.
+    pub(super) fn item_name(self) -> Option<&'m str> {
+        self.value["item"].as_str()
+    }
+
+    pub(super) fn is_flattened(self) -> bool {
+        self.value["flattened"].as_bool().unwrap_or(false)
+    }
+
+    pub(super) fn members(self) -> Vec<ModelMember<'m>> {
+        let members = self.value["members"].as_array();
+        members
+            .into_iter()
+            .flatten()
+            .filter_map(|member| self.member_of(member))
+            .collect()
+    }
+
+    fn member_of(self, value: &'m Value) -> Option<ModelMember<'m>> {
+        Some(ModelMember {
+            required: value["required"].as_bool()?,
+            sent: value["in"].as_str()?,
+            answered: value["out"].as_str()?,
+            location: value["location"].as_str()?,
+            shape: self.model.shape(value["shape"].as_str()?)?,
+        })
+    }
+}
+
+impl<'m> ModelMember<'m> {
+    pub(super) fn name(&self, way: Way) -> &'m str {
+        match way {
+            Way::In => self.sent,
+            Way::Out => self.answered,
+        }
+    }
+
+    /// Whether it travels where Lath looks: headers and the status are the codecs' own.
+    pub(super) fn is_bound(&self) -> bool {
+        matches!(self.location, "body" | "uri" | "querystring")
+    }
+}
