@@ -151,3 +151,6 @@ fn page<T>(
     paginate(items, key, size, next_token)
         .map_err(|_| fault::invalid("nextToken", "The pagination token is not valid"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,6 +86,15 @@ impl Reconciler {
         }
     }
 
+    /// Lets what is failing have been so for longer.
+    #[cfg(test)]
+    pub(crate) async fn age(&self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).expect("a test's duration is short");
+        for since in self.failing.lock().await.values_mut() {
+            *since = Timestamp::from_millis(since.as_millis() - by);
+        }
+    }
+
     /// Does what is to be done now; doing it twice is the same as doing it once.
     ///
     /// # Errors
