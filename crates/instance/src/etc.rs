@@ -1,7 +1,7 @@
 //! Files that make a copied root this instance's own. Runs with the instance's root as `/`.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -32,6 +32,33 @@ pub(crate) fn write(plan: &BootPlan, first_boot: bool) -> io::Result<()> {
         replace("/etc/gshadow", 0o600, &locked(&groups, ":*::"))?;
     }
     authorize_keys(&plan.ssh_keys)
+}
+
+/// Letters, digits, hyphens and dots, as RFC 1123 wants them, and short enough for the kernel.
+pub(crate) fn is_hostname(name: &str) -> bool {
+    let labels = name.split('.');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    name.len() <= 253
+        && labels.clone().all(|label| (1..=63).contains(&label.len()) && label.bytes().all(plain))
+}
+
+/// The name that the instance gave itself, or was given at its first boot.
+pub(crate) fn hostname_file() -> Option<String> {
+    // Whatever the instance put there: it must not keep its own boot waiting.
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/etc/hostname")
+        .ok()?;
+    let mut text = String::new();
+    file.metadata().ok().filter(fs::Metadata::is_file)?;
+    file.take(256).read_to_string(&mut text).ok()?;
+    Some(text.trim().to_owned()).filter(|name| is_hostname(name))
+}
+
+/// Changes it.
+pub(crate) fn set_hostname_file(name: &str) -> io::Result<()> {
+    replace("/etc/hostname", 0o644, &format!("{name}\n"))
 }
 
 /// Whatever was there, a link to the host's resolver included, gives way to a file.
@@ -131,6 +158,21 @@ mod tests {
     fn no_account_has_a_password() {
         let users = "root:x:0:0::/root:/bin/sh\n\n# c\nnobody:x:65534:\n";
         assert_eq!(locked(users, ":*:"), "root:*:\nnobody:*:\n");
+    }
+
+    #[test]
+    fn host_names_are_checked() {
+        let long = "a".repeat(64);
+        for (name, fine) in [
+            ("web-1", true),
+            ("ip-10-0-0-1.ec2.internal", true),
+            ("", false),
+            ("a..b", false),
+            ("a b", false),
+            (long.as_str(), false),
+        ] {
+            assert_eq!(is_hostname(name), fine, "{name}");
+        }
     }
 
     #[test]

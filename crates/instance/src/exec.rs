@@ -4,7 +4,7 @@
 //! the run directory, forks into its pid namespace, confines the child and passes on its exit status.
 //! When standard input and output are terminals the command gets a terminal of the instance's own.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -23,6 +23,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use serde::{Deserialize, Serialize};
 
+use crate::instances::is_rootless;
 use crate::layout::Layout;
 use crate::process::{become_standard, close_others, fork_child, signals_to_read, unblock_signals};
 use crate::record::{Running, load};
@@ -74,7 +75,7 @@ fn enter_and_run(run_dir: &Path, id: &InstanceId, request: &ExecRequest) -> io::
     }
     // Here and not later: the instance's /proc does not show this process.
     close_others(&[init.as_raw_fd()])?;
-    enter(&init)?;
+    enter(&init, running.init.pid)?;
     drop(init);
     let signals = signals_to_read(&[
         Signal::SIGCHLD,
@@ -91,8 +92,13 @@ fn enter_and_run(run_dir: &Path, id: &InstanceId, request: &ExecRequest) -> io::
     }
 }
 
-/// All namespaces at once, and with them the instance's root.
-fn enter(init: &OwnedFd) -> io::Result<()> {
+/// All namespaces at once, and with them the instance's root. A rootless Lath's instances are in a user
+/// namespace; its owner, calling from outside, joins that first.
+fn enter(init: &OwnedFd, pid: i32) -> io::Result<()> {
+    let user_space = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/user")).ok();
+    if user_space(&pid.to_string()) != user_space("self") {
+        move_into_thread_name_spaces(init.as_fd(), ThreadNameSpaceType::USER)?;
+    }
     let spaces = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
@@ -135,7 +141,11 @@ fn become_command(
         }
     }
     close_others(&[])?;
-    nix::unistd::setgroups(&[])?;
+    match nix::unistd::setgroups(&[]) {
+        // User namespaces of ordinary users forbid it.
+        Err(Errno::EPERM) if is_rootless() => {}
+        outcome => outcome?,
+    }
     confine::confine()?;
     unblock_signals()?;
     Err(command(request).exec())

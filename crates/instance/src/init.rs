@@ -1,7 +1,7 @@
 //! An instance's first process: prepares the inside, lets the boot run, reaps, and ends everything.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -58,8 +58,12 @@ fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<Signa
         .booted_mark()
         .exists();
     let report = root::enter(plan).map_err(context("building the root file system"))?;
-    nix::unistd::sethostname(etc::short_name(&plan.hostname))?;
     etc::write(plan, first_boot).map_err(context("writing /etc"))?;
+    if first_boot && let Some(name) = hostname_in_user_data(plan)? {
+        etc::set_hostname_file(&name)?;
+    }
+    let name = etc::hostname_file().unwrap_or_else(|| plan.hostname.clone());
+    nix::unistd::sethostname(etc::short_name(&name))?;
     let master = console().map_err(context("making the console"))?;
     let signals = signals_to_read(&[Signal::SIGTERM, Signal::SIGCHLD])?;
     no_core_files();
@@ -68,6 +72,21 @@ fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<Signa
     FIRST_BOOT.set(first_boot).expect("prepared once");
     channel.send(&Message::Ready, Some(&master))?;
     Ok(signals)
+}
+
+/// `#cloud-config` may choose a name, which only this process may set; but user data is read by a confined
+/// one.
+fn hostname_in_user_data(plan: &BootPlan) -> io::Result<Option<String>> {
+    let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    let child = fork_child(|| {
+        let name = confine::confine().ok().and_then(|()| cloud_init::hostname(plan));
+        let written = File::from(writer).write_all(name.unwrap_or_default().as_bytes());
+        i32::from(written.is_err())
+    })?;
+    let mut name = String::new();
+    let read = File::from(reader).take(256).read_to_string(&mut name);
+    waitpid(child, None)?;
+    Ok(read.ok().map(|_| name).filter(|name| etc::is_hostname(name)))
 }
 
 /// Looked at before the supervisor marks the first boot as begun.
@@ -124,7 +143,6 @@ fn live(plan: &BootPlan, signals: &SignalFd) -> i32 {
 
 /// The console is standard error.
 pub(crate) fn println_console(text: &str) {
-    use std::io::Write;
     let _ = writeln!(io::stderr(), "{text}");
 }
 

@@ -22,6 +22,7 @@ mod channel;
 mod cloud_init;
 mod confine;
 mod console;
+pub mod doctor;
 mod etc;
 mod exec;
 mod init;

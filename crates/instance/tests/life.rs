@@ -260,3 +260,49 @@ fn a_chatty_console_stays_bounded() {
     assert!(console.len() <= lath_instance::CONSOLE_BYTES);
     assert!(console.contains("199999\n200000\nLAST\n"));
 }
+
+/// Not a test by itself: the Lath that the next one kills.
+#[test]
+#[ignore = "run by the next test in a process of its own"]
+fn a_lath_that_waits_to_be_killed() {
+    let Some(base) = std::env::var_os("LATH_TEST_BASE") else {
+        return;
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let instances = lath_instance::Instances::open(lab::config(Path::new(&base)));
+        let instances = instances.await.unwrap();
+        let instance = spec("#!/bin/sh\nsleep 4714 &\necho up\n");
+        instances.ensure_running(&instance).await.unwrap();
+        std::fs::write(Path::new(&base).join("id"), instance.id.as_str()).unwrap();
+        std::future::pending::<()>().await;
+    });
+}
+
+#[test]
+fn instances_survive_the_death_of_lath() {
+    if !possible() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut lath = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "a_lath_that_waits_to_be_killed"])
+        .env("LATH_TEST_BASE", lab.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let id = eventually("instance of the other process", || {
+        std::fs::read_to_string(lab.path().join("id"))
+    });
+    lath.kill().unwrap();
+    lath.wait().unwrap();
+    let id: lath_model::id::InstanceId = id.parse().unwrap();
+    let lab = lab.reopened();
+    let found = lab.instances.status(&id).unwrap();
+    assert_eq!((found.state, found.boot), (InstancePhase::Running, 1));
+    lab.await_console(&id, "up");
+    let (status, out, _) = lab.shell(&id, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '");
+    assert!(status == 0 && out.contains("sleep 4714"), "{out}");
+    lab.wait(lab.instances.ensure_absent(&id)).unwrap();
+    assert_eq!(processes_with(id.as_str()), Vec::<String>::new());
+}

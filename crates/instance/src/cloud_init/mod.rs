@@ -24,6 +24,15 @@ pub(crate) fn announce(plan: &BootPlan, first_boot: bool, notes: &[String]) {
     }
 }
 
+/// The host name that `#cloud-config` asks for.
+pub(crate) fn hostname(plan: &BootPlan) -> Option<String> {
+    let (parts, _) = parts::split(&plan.user_data);
+    parts.into_iter().find_map(|part| match part {
+        Part::Config(text) => CloudConfig::parse(&text).ok()?.hostname,
+        Part::Script(_) => None,
+    })
+}
+
 /// Runs the boot; the answer is an exit status. What it started in the background lives on.
 pub(crate) fn run(plan: &BootPlan, first_boot: bool) -> i32 {
     let (parts, problems) = parts::split(&plan.user_data);

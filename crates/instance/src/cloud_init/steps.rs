@@ -10,7 +10,6 @@ use std::process::{Command as Process, ExitStatus, Stdio};
 use super::config::{CloudConfig, Command, WriteFile};
 use super::output::Output;
 use crate::boot::BootPlan;
-use crate::etc::short_name;
 use crate::exec::DEFAULT_PATH;
 
 const CLOUD: &str = "/var/lib/cloud";
@@ -40,9 +39,6 @@ fn first_time(plan: &BootPlan, output: &Output, configs: &[CloudConfig], scripts
     let _ = std::os::unix::fs::symlink(&instance, Path::new(CLOUD).join("instance"));
     for config in configs {
         config.refused.iter().for_each(|refused| output.say(refused));
-        if let Some(name) = &config.hostname {
-            set_hostname(name, output);
-        }
         for file in &config.write_files {
             if let Err(error) = write_file(file) {
                 output.say(&format!("write_files: {}: {error}", file.path));
@@ -59,17 +55,6 @@ fn first_time(plan: &BootPlan, output: &Output, configs: &[CloudConfig], scripts
             Ok(()) => run_process(&name, &mut Process::new(&path), output),
             Err(error) => output.say(&format!("{name}: {error}")),
         }
-    }
-}
-
-/// The kernel's name is set from outside (here that is not allowed); the files are the instance's.
-fn set_hostname(name: &str, output: &Output) {
-    let line = format!("{}\n", name.trim());
-    if let Err(error) = fs::write("/etc/hostname", line) {
-        output.say(&format!("hostname: {error}"));
-    }
-    if short_name(name).len() > 64 || nix::unistd::sethostname(short_name(name)).is_err() {
-        output.say(&format!("hostname: {name:?} takes effect at the next boot"));
     }
 }
 

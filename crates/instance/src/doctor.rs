@@ -1,0 +1,149 @@
+//! What this machine lacks for instances, found by trying.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{FileType, Mode, mknodat};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+use crate::cgroup;
+use crate::instances::is_rootless;
+
+/// One thing looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is, and what it is for.
+    pub what: String,
+    /// Whether it is there.
+    pub ok: bool,
+    /// What to do about it, and what happens without.
+    pub how_to_fix: Option<String>,
+}
+
+/// Tries everything that instances need, in throwaway threads that keep their mounts to themselves.
+pub fn probe() -> Vec<Finding> {
+    vec![
+        finding(
+            "namespaces for mounts, processes, names and IPC of instances",
+            in_namespaces(|| Ok(())),
+            "run as root, or as an ordinary user where the kernel allows user namespaces",
+        ),
+        finding(
+            "overlay file systems, for instances' copies of the root file system",
+            in_namespaces(try_overlay),
+            "load the module (`modprobe overlay`); the data directory must be on ext4, xfs, btrfs or \
+             tmpfs, not on an overlay. Without it the host's directories are read-only in instances \
+             and image directories cannot be used",
+        ),
+        finding(
+            "system call filters (seccomp), which keep an instance's root from the host",
+            has_seccomp(),
+            "use a kernel with CONFIG_SECCOMP_FILTER: without it no instance is started",
+        ),
+        finding(
+            "process descriptors (pidfd), by which instances are found again",
+            pidfd_open(getpid(), PidfdFlags::empty()).map(drop).map_err(Into::into),
+            "use Linux 5.8 or newer",
+        ),
+        finding(
+            "control groups (v2) with memory and pids, for limits of instances",
+            has_controllers(),
+            "mount cgroup2 on /sys/fs/cgroup with the controllers memory and pids (boot with \
+             systemd.unified_cgroup_hierarchy=1), and as an ordinary user have them delegated. Without \
+             them instances run unlimited",
+        ),
+    ]
+}
+
+fn finding(what: &str, outcome: io::Result<()>, fix: &str) -> Finding {
+    let how_to_fix = outcome.as_ref().err().map(|error| format!("{fix} ({error})"));
+    Finding {
+        what: what.to_owned(),
+        ok: outcome.is_ok(),
+        how_to_fix,
+    }
+}
+
+/// On a thread of its own, which ends with its namespaces.
+fn in_namespaces(work: fn() -> io::Result<()>) -> io::Result<()> {
+    let thread = std::thread::spawn(move || {
+        let spaces = CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWUTS
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWPID;
+        unshare(spaces)?;
+        let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)?;
+        work()
+    });
+    let panicked = |_| io::Error::other("the probe panicked");
+    thread.join().map_err(panicked).flatten()
+}
+
+/// An overlay on a tmpfs, with a whiteout that hides and a file that can be written.
+fn try_overlay() -> io::Result<()> {
+    let base = std::env::temp_dir();
+    mount(Some("probe"), &base, Some("tmpfs"), MsFlags::empty(), Some("size=1m"))?;
+    for folder in ["lower", "upper", "work", "all"] {
+        fs::create_dir(base.join(folder))?;
+    }
+    fs::write(base.join("lower/hidden"), "x")?;
+    let hidden = base.join("upper/hidden");
+    mknodat(rustix::fs::CWD, &hidden, FileType::CharacterDevice, Mode::empty(), 0)?;
+    let part = |name: &str| base.join(name).display().to_string();
+    let mut options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        part("lower"),
+        part("upper"),
+        part("work")
+    );
+    if is_rootless() {
+        options.push_str(",userxattr");
+    }
+    let all = base.join("all");
+    mount(Some("overlay"), &all, Some("overlay"), MsFlags::empty(), Some(options.as_str()))?;
+    fs::write(all.join("made"), "x")?;
+    if all.join("hidden").exists() {
+        return Err(io::Error::other("whiteouts do not hide"));
+    }
+    Ok(())
+}
+
+fn has_seccomp() -> io::Result<()> {
+    let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail")?;
+    if actions.split_whitespace().any(|action| action == "errno") {
+        Ok(())
+    } else {
+        Err(io::Error::other("filters cannot answer with an error"))
+    }
+}
+
+fn has_controllers() -> io::Result<()> {
+    let root = cgroup::usable_root()
+        .ok_or_else(|| io::Error::other("no cgroup2 that this process may write to"))?;
+    let there = cgroup::controllers(Path::new(&root));
+    for wanted in ["memory", "pids"] {
+        if !there.iter().any(|name| name == wanted) {
+            return Err(io::Error::other(format!("{} lacks {wanted}", root.display())));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lacks_says_what_to_do() {
+        for finding in probe() {
+            assert_eq!(finding.ok, finding.how_to_fix.is_none(), "{finding:?}");
+            eprintln!("{finding:?}");
+        }
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(" - tmpfs probe"), "the probe's mounts stayed");
+    }
+}
