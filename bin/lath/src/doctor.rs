@@ -37,14 +37,9 @@ pub(crate) fn main(flags: &cli::Doctor) -> anyhow::Result<ExitCode> {
 fn look() -> Vec<Finding> {
     let mut findings = vec![tool("bash"), tool("curl"), tool("python3")];
     findings.extend(lath_fabric::doctor::probe().into_iter().map(|finding| Finding {
-        what: finding.what,
+        what: finding.what.into(),
         ok: finding.ok,
-        how_to_fix: finding.how_to_fix,
-    }));
-    findings.extend(lath_instance::doctor::probe().into_iter().map(|finding| Finding {
-        what: finding.what,
-        ok: finding.ok,
-        how_to_fix: finding.how_to_fix,
+        how_to_fix: Some(finding.how_to_fix),
     }));
     findings
 }

@@ -28,7 +28,7 @@ fn variables(running: &Running, key: &RootKey) -> [(&'static str, String); 5] {
     [
         ("AWS_ENDPOINT_URL", running.endpoint.clone()),
         ("AWS_ACCESS_KEY_ID", key.access_key_id.clone()),
-        ("AWS_SECRET_ACCESS_KEY", key.secret_access_key.expose().to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", key.secret_access_key.reveal().to_owned()),
         ("AWS_REGION", running.region.clone()),
         // Version 1 of the aws CLI reads only this one.
         ("AWS_DEFAULT_REGION", running.region.clone()),
@@ -66,7 +66,7 @@ fn write_profile(name: &str, running: &Running, key: &RootKey) -> anyhow::Result
     let settings = [("region", &running.region), ("endpoint_url", &running.endpoint)];
     replace_section(&config, &section, &settings)?;
     let credentials = aws_file("AWS_SHARED_CREDENTIALS_FILE", "credentials")?;
-    let secret = key.secret_access_key.expose().to_owned();
+    let secret = key.secret_access_key.reveal().to_owned();
     let settings = [("aws_access_key_id", &key.access_key_id), ("aws_secret_access_key", &secret)];
     replace_section(&credentials, name, &settings)?;
     println!("profile {name} written to {} and {}", config.display(), credentials.display());

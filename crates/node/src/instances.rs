@@ -1,0 +1,210 @@
+//! Keeps instances as the newest snapshot wants them, each by a task of its own while it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lath_fabric::Fabric;
+use lath_feed::{Instance, InstancePhase, Power, Snapshot, SnapshotReceiver};
+use lath_instance::{InstanceError, InstanceSpec, Instances, Limits};
+use lath_model::id::InstanceId;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::network::NetworkObserved;
+
+/// How often everything is looked at again although nothing changed.
+const PERIOD: Duration = Duration::from_secs(15);
+/// Instances that are started or stopped at the same time: each boot costs processes and mounts.
+const AT_ONCE: usize = 16;
+
+pub(crate) async fn run(
+    instances: Instances,
+    fabric: Arc<Fabric>,
+    mut snapshots: SnapshotReceiver,
+    mut networks: watch::Receiver<NetworkObserved>,
+    stop: CancellationToken,
+) {
+    let mut observed = instances.watch();
+    let mut changing = Changing::default();
+    let mut full_look = tokio::time::interval(PERIOD);
+    full_look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut everything = true;
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let network = networks.borrow_and_update().clone();
+        observed.borrow_and_update();
+        for work in wanted(&instances, &fabric, &snapshot, &network, everything) {
+            changing.begin(&instances, work);
+        }
+        everything = false;
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = full_look.tick() => everything = true,
+            gone = snapshots.changed() => if gone.is_err() { break },
+            gone = networks.changed() => if gone.is_err() { break },
+            _ = observed.changed() => {}
+            () = changing.one_ended() => {}
+        }
+    }
+    changing.tasks.join_all().await;
+}
+
+/// One thing to do with one instance.
+enum Work {
+    Run(Box<InstanceSpec>),
+    Stop(InstanceId),
+    Remove(InstanceId),
+}
+
+impl Work {
+    fn id(&self) -> &InstanceId {
+        match self {
+            Self::Run(spec) => &spec.id,
+            Self::Stop(id) | Self::Remove(id) => id,
+        }
+    }
+}
+
+/// The instances that a task works on.
+#[derive(Default)]
+struct Changing {
+    ids: BTreeSet<InstanceId>,
+    tasks: JoinSet<InstanceId>,
+}
+
+impl Changing {
+    /// Begins unless the instance is worked on or too many are: the next look comes when one has ended.
+    fn begin(&mut self, instances: &Instances, work: Work) {
+        if self.ids.len() >= AT_ONCE || !self.ids.insert(work.id().clone()) {
+            return;
+        }
+        let instances = instances.clone();
+        self.tasks.spawn(async move {
+            let id = work.id().clone();
+            if let Err(error) = perform(&instances, work).await {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(instance.id = %id, %error, cause, "an instance is not as it should be");
+                // Whoever fails at once must not spin.
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            id
+        });
+    }
+
+    async fn one_ended(&mut self) {
+        match self.tasks.join_next().await {
+            Some(Ok(id)) => drop(self.ids.remove(&id)),
+            // A task that panicked does not say whose it was: look at everything again.
+            Some(Err(_)) => self.ids.clear(),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn perform(instances: &Instances, work: Work) -> Result<(), InstanceError> {
+    match work {
+        Work::Run(spec) => match instances.ensure_running(&spec).await {
+            // Its state says so; control decides what follows.
+            Err(InstanceError::Died { .. }) => Ok(()),
+            outcome => outcome,
+        },
+        Work::Stop(id) => instances.ensure_stopped(&id).await,
+        Work::Remove(id) => instances.ensure_absent(&id).await,
+    }
+}
+
+fn wanted(
+    instances: &Instances,
+    fabric: &Fabric,
+    snapshot: &Snapshot,
+    network: &NetworkObserved,
+    everything: bool,
+) -> Vec<Work> {
+    let mut work: Vec<Work> = snapshot
+        .instances
+        .values()
+        .filter_map(|instance| match instance.power {
+            Power::On => start(instances, fabric, snapshot, network, instance, everything),
+            Power::Off => stop(instances, instance),
+        })
+        .collect();
+    match instances.list() {
+        Ok(there) => {
+            let strange = there.into_iter().filter(|id| !snapshot.instances.contains_key(id));
+            work.extend(strange.map(Work::Remove));
+        }
+        Err(error) => tracing::warn!(%error, "the instances on this host cannot be listed"),
+    }
+    work
+}
+
+fn start(
+    instances: &Instances,
+    fabric: &Fabric,
+    snapshot: &Snapshot,
+    network: &NetworkObserved,
+    instance: &Instance,
+    everything: bool,
+) -> Option<Work> {
+    let known = instances.status(&instance.id).filter(|known| known.boot == instance.boot);
+    match known.map(|known| known.state) {
+        // Its network may have been made anew: that is looked for now and then.
+        Some(InstancePhase::Running) if !everything => return None,
+        // Control decides what becomes of it.
+        Some(InstancePhase::Failed { .. }) => return None,
+        _ => {}
+    }
+    if !network_is_ready(snapshot, network, instance) {
+        return None;
+    }
+    let netns = Arc::new(fabric.instance_netns(&instance.id).ok()?);
+    let vpc = snapshot.vpcs.get(&instance.vpc)?;
+    let resolver = vpc.cidrs.first().map(|cidr| IpAddr::V4((u32::from(cidr.network()) + 2).into()));
+    let domain = instance.hostname.split_once('.').map(|(_, domain)| domain.to_owned());
+    let key = instance.metadata.key.as_ref().map(|(_, public)| public.clone());
+    Some(Work::Run(Box::new(InstanceSpec {
+        id: instance.id.clone(),
+        netns,
+        root: instance.root.clone(),
+        hostname: instance.hostname.clone(),
+        nameservers: resolver.into_iter().collect(),
+        search: domain.into_iter().collect(),
+        hosts: BTreeMap::new(),
+        user_data: instance.user_data.clone(),
+        boot: instance.boot,
+        ssh_keys: key.into_iter().collect(),
+        limits: Limits::default(),
+    })))
+}
+
+/// Whether each interface of the instance was made by an apply that knew of it.
+fn network_is_ready(snapshot: &Snapshot, network: &NetworkObserved, instance: &Instance) -> bool {
+    let Some(vpc) = snapshot.vpcs.get(&instance.vpc) else { return false };
+    let is_its = |attachment: &Option<(InstanceId, u32)>| {
+        attachment.as_ref().is_some_and(|(owner, _)| *owner == instance.id)
+    };
+    let mut its = vpc.interfaces.values().filter(|interface| is_its(&interface.attachment)).peekable();
+    its.peek().is_some()
+        && its.all(|interface| matches!(network.report.interfaces.get(&interface.id), Some(Ok(()))))
+}
+
+fn stop(instances: &Instances, instance: &Instance) -> Option<Work> {
+    let state = instances.status(&instance.id)?.state;
+    (state != InstancePhase::Stopped).then(|| Work::Stop(instance.id.clone()))
+}
+
+/// Ends the processes of every instance; files stay.
+pub(crate) async fn stop_all(instances: &Instances) -> anyhow::Result<()> {
+    let mut tasks = JoinSet::new();
+    for id in instances.list()? {
+        let instances = instances.clone();
+        tasks.spawn(async move { instances.ensure_stopped(&id).await });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    Ok(())
+}

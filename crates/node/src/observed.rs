@@ -1,0 +1,141 @@
+//! Puts together what the parts of a node say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lath_feed::{Condition, InstanceObserved, Observed, Snapshot, SnapshotReceiver, Vpc};
+use lath_health::HealthReceiver;
+use lath_model::Timestamp;
+use lath_model::id::{InstanceId, ServiceNetworkVpcAssociationId, VpcId};
+use lath_proxy::{ProxyObserved, observed_targets};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::network::NetworkObserved;
+
+type Bound = BTreeMap<VpcId, Result<(), String>>;
+
+/// Where the parts say what is so.
+pub(crate) struct Parts {
+    pub(crate) snapshots: SnapshotReceiver,
+    pub(crate) network: watch::Receiver<NetworkObserved>,
+    pub(crate) resolvers: watch::Receiver<Bound>,
+    pub(crate) metadata: watch::Receiver<Bound>,
+    pub(crate) instances: watch::Receiver<BTreeMap<InstanceId, InstanceObserved>>,
+    pub(crate) health: HealthReceiver,
+    pub(crate) proxy: watch::Receiver<ProxyObserved>,
+    /// How long a deregistered target may finish requests.
+    pub(crate) drain: Duration,
+}
+
+/// Drain times end without anything else changing.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Changes that come together are reported together.
+const SETTLE: Duration = Duration::from_millis(2);
+
+pub(crate) async fn run(
+    mut parts: Parts,
+    say: watch::Sender<Arc<Observed>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let observed = parts.observe(Timestamp::now());
+        say.send_if_modified(|known| {
+            let differs = **known != observed;
+            if differs {
+                *known = Arc::new(observed);
+            }
+            differs
+        });
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = parts.changed() => tokio::time::sleep(SETTLE).await,
+        }
+    }
+}
+
+impl Parts {
+    /// Returns when any part says something else, or after a while.
+    async fn changed(&mut self) {
+        // A part that has ended says nothing any more: the others still count.
+        tokio::select! {
+            () = tokio::time::sleep(PERIOD) => {}
+            Ok(()) = self.snapshots.changed() => {}
+            Ok(()) = self.network.changed() => {}
+            Ok(()) = self.resolvers.changed() => {}
+            Ok(()) = self.metadata.changed() => {}
+            Ok(()) = self.instances.changed() => {}
+            Ok(()) = self.health.changed() => {}
+            Ok(()) = self.proxy.changed() => {}
+        }
+    }
+
+    fn observe(&mut self, now: Timestamp) -> Observed {
+        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
+        let network = self.network.borrow_and_update().clone();
+        let resolvers = self.resolvers.borrow_and_update().clone();
+        let metadata = self.metadata.borrow_and_update().clone();
+        let instances = self.instances.borrow_and_update().clone();
+        let health = Arc::clone(&self.health.borrow_and_update());
+        let proxy = self.proxy.borrow_and_update().clone();
+        let vpcs = vpcs(&snapshot, &network, &resolvers, &metadata);
+        Observed {
+            applied_version: network.version,
+            vpc_associations: associations(&snapshot, &vpcs, &proxy),
+            targets: observed_targets(&snapshot, &health, &proxy, self.drain, now),
+            services: proxy.services,
+            vpcs,
+            instances,
+        }
+    }
+}
+
+/// A VPC works when its router is made, and its resolver and metadata service answer.
+fn vpcs(
+    snapshot: &Snapshot,
+    network: &NetworkObserved,
+    resolvers: &Bound,
+    metadata: &Bound,
+) -> BTreeMap<VpcId, Condition> {
+    let mut conditions = BTreeMap::new();
+    for (id, outcome) in &network.report.vpcs {
+        let resolver = snapshot.vpcs.get(id).filter(|vpc: &&Arc<Vpc>| vpc.dns_support).map(|_| resolvers);
+        let mut parts = vec![Some(outcome.clone())];
+        parts.extend(resolver.map(|bound| bound.get(id).cloned()));
+        parts.push(metadata.get(id).cloned());
+        // A part that has said nothing yet: the VPC is still being made.
+        if let Some(parts) = parts.into_iter().collect::<Option<Vec<_>>>() {
+            let condition = match parts.into_iter().collect::<Result<Vec<()>, String>>() {
+                Ok(_) => Condition::Ready { version: network.version },
+                Err(reason) => Condition::Failed { reason },
+            };
+            conditions.insert(id.clone(), condition);
+        }
+    }
+    conditions
+}
+
+/// A service network works in a VPC when its listeners are bound there and the VPC itself works.
+fn associations(
+    snapshot: &Snapshot,
+    vpcs: &BTreeMap<VpcId, Condition>,
+    proxy: &ProxyObserved,
+) -> BTreeMap<ServiceNetworkVpcAssociationId, Condition> {
+    let vpc_of: BTreeMap<_, _> = snapshot
+        .vpcs
+        .iter()
+        .filter_map(|(vpc, plan)| Some((plan.lattice.as_ref()?.id.clone(), vpc)))
+        .collect();
+    let both = |(id, bound): (&ServiceNetworkVpcAssociationId, &Condition)| {
+        let condition = match vpc_of.get(id) {
+            None => bound.clone(),
+            Some(vpc) => match vpcs.get(*vpc)? {
+                Condition::Ready { .. } => bound.clone(),
+                failed @ Condition::Failed { .. } => failed.clone(),
+            },
+        };
+        Some((id.clone(), condition))
+    };
+    proxy.vpc_associations.iter().filter_map(both).collect()
+}
