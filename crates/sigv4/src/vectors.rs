@@ -201,7 +201,8 @@ fn authorization(headers: &mut HeaderMap, from: &str, to: &str) {
 #[test]
 fn whatever_is_wrong_is_named() {
     type Change = fn(&mut HeaderMap);
-    let cases: &[(&str, Change, fn(&SigError) -> bool)] = &[
+    type Wanted = fn(&SigError) -> bool;
+    let cases: &[(&str, Change, Wanted)] = &[
         (
             "unsigned",
             |h| drop(h.remove("authorization")),

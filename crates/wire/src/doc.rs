@@ -28,9 +28,9 @@ pub enum Doc {
     /// A moment.
     Timestamp(Timestamp),
     /// A list.
-    List(Vec<Doc>),
+    List(Vec<Self>),
     /// A structure or map, in order.
-    Map(Vec<(String, Doc)>),
+    Map(Vec<(String, Self)>),
 }
 
 /// Bytes on the wire: base64 in JSON, XML and forms, a byte string in CBOR.

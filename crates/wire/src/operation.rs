@@ -1,5 +1,6 @@
 //! Operations, who calls them and who handles them.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
 
@@ -7,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::ApiError;
+use crate::path::Template;
 
 /// A request is a value; its fields are the operation's input.
 pub trait Operation: DeserializeOwned + Send + 'static {
@@ -72,6 +74,11 @@ impl Route {
             path,
             status,
         }
+    }
+
+    /// The labels of a request's raw path if it matches, percent-decoded after splitting.
+    pub fn labels(&self, method: &str, path: &str) -> Option<BTreeMap<&'static str, String>> {
+        Template::of(self).labels(method, path)
     }
 }
 

@@ -95,7 +95,7 @@ mod tests {
         tags: BTreeMap<String, String>,
         #[serde(default)]
         defaulted: f64,
-        within: Option<Box<Whole>>,
+        within: Option<Box<Self>>,
         #[serde(default, alias = "old")]
         new: bool,
     }

@@ -1,5 +1,7 @@
 //! Stock boto3 against the front door, over every protocol it speaks.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! The front door over real sockets: what HTTP itself can do to it.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::io::Write as _;

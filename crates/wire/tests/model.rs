@@ -1,5 +1,7 @@
 //! The oracle: toy services against the published models.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::process::Command;

@@ -215,7 +215,7 @@ fn unsigned(number: u64) -> Doc {
     reason = "below -2^63 a float is the nearest there is"
 )]
 fn negative(number: u64) -> Doc {
-    i64::try_from(number).map_or(Doc::Float(-1.0 - number as f64), |n| Doc::Int(-1 - n))
+    i64::try_from(number).map_or_else(|_| Doc::Float(-1.0 - number as f64), |n| Doc::Int(-1 - n))
 }
 
 /// RFC 8949 appendix D.

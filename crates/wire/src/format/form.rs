@@ -44,7 +44,7 @@ fn not_utf8() -> Malformed {
 /// A member while the tree grows.
 enum Branch {
     Leaf(String),
-    Members(BTreeMap<String, Branch>),
+    Members(BTreeMap<String, Self>),
 }
 
 /// Builds the tree of dotted names: `Filter.1.Name=x` becomes `{Filter: {1: {Name: x}}}`.

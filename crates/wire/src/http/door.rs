@@ -12,7 +12,7 @@ use http::{Request, Response};
 use lath_sigv4::{Claim, Credentials, Payload, SigError, Verified};
 use uuid::Uuid;
 
-use super::body::{self, BodyError};
+use super::body;
 use super::refusal;
 use crate::envelope::Envelope;
 use crate::moment::TimeFormat;
@@ -164,9 +164,11 @@ impl FrontDoor {
             }
         };
         let caller = caller(verified, request_id, peer);
-        match plain(request, self.limits.body) {
-            Ok(request) => service.respond(&request, &caller).await,
-            Err((request, error)) => {
+        // The signature covers the body as it was sent; only now may it change.
+        let plain = body::expanded(request.headers(), request.body().clone(), self.limits.body);
+        match plain {
+            Ok(body) => service.respond(&request.map(|_| body), &caller).await,
+            Err(error) => {
                 let envelope = service.envelope(&request, &caller.request_id);
                 envelope.failure(&refusal::body(&error))
             }
@@ -255,17 +257,6 @@ fn caller(verified: Verified<KeyOwner>, request_id: String, peer: SocketAddr) ->
         access_key_id: verified.claim.access_key_id,
         request_id,
         source_ip: Some(peer.ip()),
-    }
-}
-
-fn plain(
-    request: Request<Bytes>,
-    most: usize,
-) -> Result<Request<Bytes>, (Request<Bytes>, BodyError)> {
-    let (parts, body) = request.into_parts();
-    match body::expanded(&parts.headers, body, most) {
-        Ok(body) => Ok(Request::from_parts(parts, body)),
-        Err(error) => Err((Request::from_parts(parts, Bytes::new()), error)),
     }
 }
 

@@ -113,7 +113,7 @@ impl Handle<DescribeVpcs> for Toy {
         let vpc = |vpc_id| Vpc {
             vpc_id,
             is_default: false,
-            tag_set: tag_set.drain(..).collect(),
+            tag_set: std::mem::take(&mut tag_set),
         };
         Ok(Vpcs {
             vpc_set: op.vpc_ids.into_iter().map(vpc).collect(),
