@@ -458,3 +458,53 @@ pub(super) fn metadata_options(
         )?,
     })
 }
+
+#[cfg(test)]
+impl DescribeInstanceAttribute {
+    pub(super) fn of(id: &str, attribute: &str) -> Self {
+        Self {
+            instance_id: id.to_owned(),
+            attribute: attribute.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+impl ResetInstanceAttribute {
+    pub(super) fn of(id: &str, attribute: &str) -> Self {
+        Self {
+            instance_id: id.to_owned(),
+            attribute: attribute.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+impl ModifyInstanceMetadataOptions {
+    pub(super) fn of(id: &str) -> Self {
+        Self {
+            instance_id: id.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+impl ModifyInstanceAttribute {
+    pub(super) fn of(id: &str) -> Self {
+        Self {
+            instance_id: id.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn named(id: &str, attribute: &str, value: &str) -> Self {
+        Self {
+            attribute: Some(attribute.to_owned()),
+            value: Some(value.to_owned()),
+            ..Self::of(id)
+        }
+    }
+}

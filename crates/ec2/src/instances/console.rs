@@ -60,3 +60,13 @@ impl Handle<GetConsoleOutput> for Ec2 {
         })
     }
 }
+
+#[cfg(test)]
+impl GetConsoleOutput {
+    pub(super) fn of(id: &str) -> Self {
+        Self {
+            instance_id: id.to_owned(),
+            ..Self::default()
+        }
+    }
+}

@@ -1,7 +1,10 @@
 //! DescribeInstances.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use lath_store::View;
-use lath_wire::ApiError;
+use lath_wire::{ApiError, Caller, Handle, Operation, Service};
 use serde::{Deserialize, Serialize};
 
 use super::shown::{InstanceItem, InterfaceItem, Reservation, Showing};
@@ -9,10 +12,12 @@ use crate::Ec2;
 use crate::errors::combination;
 use crate::filter::{Field, Filter};
 use crate::ids::{INSTANCE, IdKind};
-use crate::operation::operations;
 use crate::records::Instance;
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
+
+/// How long an answer waits for a change that is under way.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -36,8 +41,50 @@ pub(crate) struct DescribeInstancesResult {
     pub(crate) reservation_set: Vec<Reservation>,
 }
 
-operations! {
-    read DescribeInstances -> DescribeInstancesResult = describe, dry_run;
+impl Operation for DescribeInstances {
+    const NAME: &'static str = "DescribeInstances";
+    type Output = DescribeInstancesResult;
+}
+
+pub(super) fn register(service: Service, app: &Arc<Ec2>) -> Service {
+    service.on::<DescribeInstances>(app)
+}
+
+impl Handle<DescribeInstances> for Ec2 {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: DescribeInstances,
+    ) -> Result<DescribeInstancesResult, ApiError> {
+        if op.dry_run != Some(true) {
+            settled(self, &op.ids).await;
+        }
+        self.read(op.dry_run, |view| describe(self, view, &op))
+    }
+}
+
+/// Who asks for an instance by its id mostly waits for its state, and asks again only after 15 seconds
+/// (the CLI's waiters). So an answer about one that is changing waits a little for the change, which
+/// takes a fraction of a second.
+pub(super) async fn settled(app: &Ec2, ids: &[String]) {
+    let mut changes = app.cell.db.changes();
+    let wait = async {
+        loop {
+            changes.borrow_and_update();
+            if !is_changing(&app.cell.db.view(), ids) || changes.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    // Out of patience is an answer too: the state as it is.
+    drop(tokio::time::timeout(PATIENCE, wait).await);
+}
+
+fn is_changing(view: &View, ids: &[String]) -> bool {
+    ids.iter().take(super::MAX_IDS).any(|id| {
+        let instance = view.get::<Instance>(id);
+        instance.is_some_and(|it| it.state.is_transient())
+    })
 }
 
 pub(super) fn describe(

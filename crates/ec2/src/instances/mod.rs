@@ -11,6 +11,8 @@ mod reconcile;
 mod request;
 mod shown;
 mod status;
+#[cfg(test)]
+mod tests;
 mod type_catalogue;
 pub(crate) mod types;
 mod volumes;

@@ -242,3 +242,43 @@ fn terminate(_app: &Ec2, tx: &mut Tx, op: TerminateInstances) -> Result<StateCha
         Ok(())
     })
 }
+
+#[cfg(test)]
+impl StartInstances {
+    pub(super) fn of(id: &str) -> Self {
+        Self {
+            ids: vec![id.to_owned()],
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+impl StopInstances {
+    pub(super) fn of(id: &str) -> Self {
+        Self {
+            ids: vec![id.to_owned()],
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+impl TerminateInstances {
+    pub(super) fn of(id: &str) -> Self {
+        Self {
+            ids: vec![id.to_owned()],
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+impl RebootInstances {
+    pub(super) fn of(id: &str) -> Self {
+        Self {
+            ids: vec![id.to_owned()],
+            ..Self::default()
+        }
+    }
+}

@@ -30,9 +30,9 @@ pub(crate) struct RunInstances {
     pub(crate) subnet_id: Option<String>,
     pub(crate) user_data: Option<String>,
     #[serde(rename = "ElasticGpuSpecification", default)]
-    pub(crate) elastic_gpus: Vec<Structure>,
+    pub(crate) elastic_gpus: Vec<Accelerator>,
     #[serde(rename = "ElasticInferenceAccelerator", default)]
-    pub(crate) accelerators: Vec<Structure>,
+    pub(crate) accelerators: Vec<Accelerator>,
     #[serde(rename = "TagSpecification", default)]
     pub(crate) tags: Vec<TagSpecification>,
     pub(crate) launch_template: Option<Structure>,
@@ -68,6 +68,13 @@ pub(crate) struct RunInstances {
 /// A structure that is refused whatever it holds.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Structure {}
+
+/// A device that is refused.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Accelerator {
+    #[serde(rename = "Type")]
+    _kind: String,
+}
 
 impl Asks for Structure {
     fn asks(&self) -> bool {

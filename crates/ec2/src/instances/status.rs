@@ -1,16 +1,18 @@
 //! DescribeInstanceStatus.
 
+use std::sync::Arc;
+
 use lath_model::Timestamp;
 use lath_store::View;
-use lath_wire::ApiError;
+use lath_wire::{ApiError, Caller, Handle, Operation, Service};
 use serde::{Deserialize, Serialize};
 
+use super::describe::settled;
 use super::shown::StateItem;
 use crate::Ec2;
 use crate::errors::combination;
 use crate::filter::{Field, Filter};
 use crate::ids::{INSTANCE, IdKind};
-use crate::operation::operations;
 use crate::records::{Instance, InstanceState};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
@@ -75,8 +77,26 @@ pub(crate) struct StatusDetail {
     status: String,
 }
 
-operations! {
-    read DescribeInstanceStatus -> DescribeInstanceStatusResult = describe, dry_run;
+impl Operation for DescribeInstanceStatus {
+    const NAME: &'static str = "DescribeInstanceStatus";
+    type Output = DescribeInstanceStatusResult;
+}
+
+pub(super) fn register(service: Service, app: &Arc<Ec2>) -> Service {
+    service.on::<DescribeInstanceStatus>(app)
+}
+
+impl Handle<DescribeInstanceStatus> for Ec2 {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: DescribeInstanceStatus,
+    ) -> Result<DescribeInstanceStatusResult, ApiError> {
+        if op.dry_run != Some(true) {
+            settled(self, &op.ids).await;
+        }
+        self.read(op.dry_run, |view| describe(self, view, &op))
+    }
 }
 
 impl Listed for InstanceStatus {
@@ -186,5 +206,15 @@ fn summary(state: InstanceState) -> StatusSummary {
     StatusSummary {
         details: detail.into_iter().collect(),
         status: status.into(),
+    }
+}
+
+#[cfg(test)]
+impl DescribeInstanceStatus {
+    pub(super) fn of(id: &str) -> Self {
+        Self {
+            ids: vec![id.to_owned()],
+            ..Self::default()
+        }
     }
 }

@@ -313,3 +313,23 @@ fn locations(app: &Ec2, location_type: &str) -> Result<Vec<String>, ApiError> {
         )),
     }
 }
+
+#[cfg(test)]
+impl DescribeInstanceTypes {
+    pub(super) fn of(id: &str) -> Self {
+        Self {
+            names: vec![id.to_owned()],
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+impl DescribeInstanceTypeOfferings {
+    pub(super) fn of(id: &str) -> Self {
+        Self {
+            location_type: Some(id.to_owned()),
+            ..Self::default()
+        }
+    }
+}

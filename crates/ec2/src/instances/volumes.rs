@@ -177,3 +177,13 @@ fn shown(view: &View, it: &Instance) -> VolumeItem {
         encrypted: false,
     }
 }
+
+#[cfg(test)]
+impl DescribeVolumes {
+    pub(super) fn of(id: &str) -> Self {
+        Self {
+            ids: vec![id.to_owned()],
+            ..Self::default()
+        }
+    }
+}

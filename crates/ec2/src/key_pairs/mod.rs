@@ -316,3 +316,45 @@ fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteKeyPair) -> Result<DeleteKeyPairRes
         key_pair_id: found.map(|pair| pair.id.to_string()),
     })
 }
+
+#[cfg(test)]
+impl CreateKeyPair {
+    pub(crate) fn of(name: &str, kind: &str) -> Self {
+        Self {
+            key_name: name.to_owned(),
+            key_type: Some(kind.to_owned()),
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+impl ImportKeyPair {
+    pub(crate) fn of(name: &str, material: &[u8]) -> Self {
+        Self {
+            key_name: name.to_owned(),
+            public_key_material: Blob(material.to_vec()),
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+impl DescribeKeyPairs {
+    pub(crate) fn of(name: &str) -> Self {
+        Self {
+            names: vec![name.to_owned()],
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+impl DeleteKeyPair {
+    pub(crate) fn of(name: &str) -> Self {
+        Self {
+            key_name: Some(name.to_owned()),
+            ..Self::default()
+        }
+    }
+}

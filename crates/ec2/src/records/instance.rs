@@ -106,6 +106,11 @@ impl InstanceState {
         self.code_and_name().1
     }
 
+    /// Whether a node is working on it.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Pending | Self::ShuttingDown | Self::Stopping)
+    }
+
     /// Whether it is on its way out or gone.
     pub fn is_ending(self) -> bool {
         matches!(self, Self::ShuttingDown | Self::Terminated)
