@@ -1,0 +1,13 @@
+//! JSON: what is read can be printed, and reads back.
+#![no_main]
+
+use lath_wire::TimeFormat;
+use lath_wire::format::json;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(doc) = json::read(bytes) {
+        let printed = json::write(&doc, TimeFormat::EpochSeconds);
+        assert!(json::read(printed.as_bytes()).is_ok(), "{printed}");
+    }
+});

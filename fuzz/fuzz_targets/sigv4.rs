@@ -1,0 +1,41 @@
+//! Claims in headers and queries: the first line is the query, the second the `Authorization` header.
+#![no_main]
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderValue};
+use lath_sigv4::{Credential, Credentials, LookupError, Payload, Request, Secret, verify};
+use libfuzzer_sys::fuzz_target;
+
+struct Keys;
+
+impl Credentials for Keys {
+    type Owner = ();
+    fn lookup(&self, _: &str, _: Option<&str>) -> Result<Credential<()>, LookupError> {
+        Ok(Credential {
+            secret: Secret::new("secret"),
+            owner: (),
+        })
+    }
+}
+
+fuzz_target!(|text: &str| {
+    let (query, authorization) = text.split_once('\n').unwrap_or((text, ""));
+    let mut headers = HeaderMap::new();
+    headers.insert("host", HeaderValue::from_static("localhost"));
+    headers.insert("x-amz-date", HeaderValue::from_static("20150830T123600Z"));
+    if let Ok(value) = HeaderValue::from_str(authorization)
+        && !authorization.is_empty()
+    {
+        headers.insert("authorization", value);
+    }
+    let request = Request {
+        method: "GET",
+        path: query,
+        query,
+        headers: &headers,
+        body: Payload::Bytes(b""),
+    };
+    let now = UNIX_EPOCH + Duration::from_secs(1_440_938_160);
+    assert!(verify(&request, &Keys, now).is_err(), "a signature was guessed");
+});
