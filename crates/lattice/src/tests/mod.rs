@@ -3,8 +3,8 @@
 mod feed;
 mod lifecycle;
 mod limits;
+mod model;
 mod refusals;
-mod shapes;
 
 use std::sync::Arc;
 
