@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -50,6 +51,9 @@ impl ClientIo {
         }
     }
 }
+
+/// How long a refused client may go on sending.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What AWS answers where hyper says 431.
 const BAD_REQUEST: &[u8] =
@@ -109,7 +113,8 @@ impl Write for ClientIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        self.linger(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -121,6 +126,34 @@ impl Write for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if bufs.first().is_some_and(|first| self.is_hypers_431(first)) {
+            ready!(Pin::new(&mut self.stream).poll_write(cx, BAD_REQUEST))?;
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+}
+
+impl ClientIo {
+    /// After a refusal, reads on for a moment: a socket closed with bytes unread resets the connection, and
+    /// the client would never see why.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(http1) = self
+            .http1
+            .as_ref()
+            .filter(|http1| http1.guard.offence().is_some())
+        else {
+            return Poll::Ready(Ok(()));
+        };
+        http1.connection.finish(Instant::now() + LINGER);
+        SCRATCH.with_borrow_mut(|scratch| {
+            loop {
+                let mut buffer = ReadBuf::new(scratch);
+                ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+                if buffer.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        })
     }
 }

@@ -230,10 +230,7 @@ async fn speak(core: &Rc<Core>, connection: &Rc<Connection>, stream: TcpStream) 
 fn http1_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     // Deadlines are the registry's; the buffer holds the largest head that is allowed.
-    builder
-        .header_read_timeout(None)
-        .max_buf_size(128 * 1024)
-        .pipeline_flush(true);
+    builder.header_read_timeout(None).max_buf_size(128 * 1024);
     builder
 }
 

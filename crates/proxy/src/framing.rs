@@ -3,7 +3,8 @@
 //! RFC 9112 lets a recipient repair much (bare line feeds, repeated Content-Length, Content-Length beside
 //! Transfer-Encoding). Two parsers that repair differently are a smuggling hole, so what is ambiguous is
 //! refused: the guard watches the client's bytes on their way to hyper and, at the first offence,
-//! overwrites them with NUL, which hyper answers, in order, with 400 and the end of the connection.
+//! overwrites them with a NUL and empty lines, which hyper answers, in order, with 400 and the end of the
+//! connection.
 
 use std::fmt;
 
@@ -108,10 +109,10 @@ impl Guard {
     }
 
     /// Looks at bytes that came from the client, before hyper sees them. From an offence on all of them
-    /// are NUL.
+    /// are poison.
     pub fn inspect(&mut self, bytes: &mut [u8]) {
         if self.offence.is_some() {
-            bytes.fill(0);
+            bytes.fill(b'\n');
             return;
         }
         let mut at = 0;
@@ -120,7 +121,9 @@ impl Guard {
                 Ok(taken) => at += taken,
                 Err(offence) => {
                     self.offence = Some(offence);
-                    bytes[at..].fill(0);
+                    // Nowhere is a NUL allowed, and hyper looks at a head only when an empty line ends it.
+                    bytes[at..].fill(b'\n');
+                    bytes[at] = 0;
                     return;
                 }
             }
