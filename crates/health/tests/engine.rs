@@ -1,0 +1,310 @@
+//! The engine against real servers that come, go and flap.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lath_feed::*;
+use lath_health::{HealthConfig, HealthEngine, HealthHandle};
+use lath_model::Timestamp;
+use lath_model::id::*;
+use lath_model::lattice::*;
+use lath_net::HostNetwork;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Answers every request with a status that can be changed; 0 is silence.
+struct Server {
+    at: SocketAddr,
+    status: Arc<AtomicU16>,
+    heads: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    async fn start(status: u16) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), status).await
+    }
+
+    async fn start_at(at: SocketAddr, status: u16) -> Self {
+        let listener = TcpListener::bind(at).await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let status = Arc::new(AtomicU16::new(status));
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (shown, log, count) = (
+            Arc::clone(&status),
+            Arc::clone(&heads),
+            Arc::clone(&connections),
+        );
+        let task = tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                let mut buffer = vec![0; 4096];
+                let read = stream.read(&mut buffer).await.unwrap_or(0);
+                log.lock()
+                    .unwrap()
+                    .push(String::from_utf8_lossy(&buffer[..read]).into_owned());
+                match shown.load(Ordering::Relaxed) {
+                    0 => held.push(stream),
+                    status => {
+                        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+                        let _ = stream.write_all(answer.as_bytes()).await;
+                    }
+                }
+            }
+        });
+        Self {
+            at,
+            status,
+            heads,
+            connections,
+            task,
+        }
+    }
+
+    fn set(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
+    }
+}
+
+struct Lab {
+    handle: HealthHandle,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    group: TargetGroup,
+    version: u64,
+}
+
+fn key(at: SocketAddr) -> TargetKey {
+    TargetKey {
+        id: at.ip().to_string(),
+        port: at.port(),
+    }
+}
+
+fn check() -> HealthCheck {
+    HealthCheck {
+        protocol: TargetProtocol::Http,
+        protocol_version: ProtocolVersion::Http1,
+        port: None,
+        path: "/health?x=1".to_owned(),
+        matcher: vec![(200, 204), (301, 301)],
+        interval: Duration::from_millis(20),
+        timeout: Duration::from_secs(10),
+        healthy_threshold: 2,
+        unhealthy_threshold: 3,
+    }
+}
+
+impl Lab {
+    fn start(targets: &[SocketAddr], health_check: Option<HealthCheck>) -> Self {
+        let group = TargetGroup {
+            id: TargetGroupId::random(),
+            arn: "arn".to_owned(),
+            name: "g".to_owned(),
+            vpc: VpcId::random(),
+            protocol: TargetProtocol::Http,
+            protocol_version: Some(ProtocolVersion::Http1),
+            health_check,
+            in_use: true,
+            targets: BTreeMap::new(),
+        };
+        let (snapshots, receiver) = watch::channel(Arc::default());
+        let config = HealthConfig {
+            first_within: Duration::from_millis(20),
+            ..HealthConfig::default()
+        };
+        let handle = HealthEngine::start(Arc::new(HostNetwork), receiver, config).unwrap();
+        let mut lab = Self {
+            handle,
+            snapshots,
+            group,
+            version: 0,
+        };
+        for target in targets {
+            lab.register(*target);
+        }
+        lab.tell();
+        lab
+    }
+
+    fn register(&mut self, at: SocketAddr) {
+        let target = Target {
+            address: Some(at.ip()),
+            draining_since: None,
+        };
+        self.group.targets.insert(key(at), target);
+    }
+
+    fn tell(&mut self) {
+        self.version += 1;
+        let groups = BTreeMap::from([(self.group.id.clone(), Arc::new(self.group.clone()))]);
+        let snapshot = Snapshot {
+            version: self.version,
+            target_groups: groups,
+            ..Snapshot::default()
+        };
+        self.snapshots.send_replace(Arc::new(snapshot));
+    }
+
+    async fn becomes(&self, at: SocketAddr, want: TargetHealth) -> Option<String> {
+        let mut view = self.handle.view();
+        let found = view.wait_for(|view| {
+            view.version >= self.version && view.health(&self.group, &key(at)) == want
+        });
+        let view = tokio::time::timeout(PATIENCE, found)
+            .await
+            .expect("in time")
+            .unwrap();
+        let state = &view.groups[&self.group.id][&key(at)];
+        assert_eq!(
+            state.reason,
+            (want == TargetHealth::Unhealthy).then_some("HealthCheckFailed")
+        );
+        state.detail.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_flapping_server_is_followed() {
+    let server = Server::start(200).await;
+    let lab = Lab::start(&[server.at], Some(check()));
+    for _ in 0..3 {
+        server.set(200);
+        lab.becomes(server.at, TargetHealth::Healthy).await;
+        server.set(500);
+        let detail = lab.becomes(server.at, TargetHealth::Unhealthy).await;
+        assert_eq!(detail.as_deref(), Some("the answer's status is 500"));
+    }
+    server.set(301);
+    lab.becomes(server.at, TargetHealth::Healthy).await;
+}
+
+#[tokio::test]
+async fn a_probe_is_a_get_on_a_fresh_connection() {
+    let server = Server::start(204).await;
+    let lab = Lab::start(&[server.at], Some(check()));
+    lab.becomes(server.at, TargetHealth::Healthy).await;
+    while server.connections.load(Ordering::Relaxed) < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let head = server.heads.lock().unwrap()[0].clone();
+    assert!(head.starts_with("GET /health?x=1 HTTP/1.1\r\n"), "{head}");
+    assert!(
+        head.contains(&format!("\r\nHost: {}\r\n", server.at)),
+        "{head}"
+    );
+    assert!(
+        head.contains("\r\nUser-Agent: vpc-lattice-health-checker/1.0\r\n"),
+        "{head}"
+    );
+    assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+    assert_eq!(
+        server.heads.lock().unwrap().len(),
+        server.connections.load(Ordering::Relaxed)
+    );
+}
+
+#[tokio::test]
+async fn a_killed_server_turns_unhealthy_and_comes_back() {
+    let server = Server::start(200).await;
+    let at = server.at;
+    let lab = Lab::start(&[at], Some(check()));
+    lab.becomes(at, TargetHealth::Healthy).await;
+    drop(server);
+    let detail = lab.becomes(at, TargetHealth::Unhealthy).await.unwrap();
+    assert!(
+        detail.contains("connecting") || detail.contains("closed"),
+        "{detail}"
+    );
+    let _server = loop {
+        // The port is ours again as soon as the old socket is gone.
+        if TcpListener::bind(at).await.is_ok() {
+            break Server::start_at(at, 200).await;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    lab.becomes(at, TargetHealth::Healthy).await;
+}
+
+#[tokio::test]
+async fn silence_is_a_failure() {
+    let server = Server::start(0).await;
+    let quick = HealthCheck {
+        timeout: Duration::from_millis(20),
+        interval: Duration::from_millis(60),
+        ..check()
+    };
+    let lab = Lab::start(&[server.at], Some(quick));
+    let detail = lab
+        .becomes(server.at, TargetHealth::Unhealthy)
+        .await
+        .unwrap();
+    assert_eq!(detail, "no answer within the timeout");
+}
+
+#[tokio::test]
+async fn the_states_that_need_no_probe_follow_the_configuration() {
+    let server = Server::start(200).await;
+    let mut lab = Lab::start(&[server.at], None);
+    lab.becomes(server.at, TargetHealth::Unavailable).await;
+    lab.group.in_use = false;
+    lab.group.health_check = Some(check());
+    lab.tell();
+    lab.becomes(server.at, TargetHealth::Unused).await;
+    assert_eq!(server.connections.load(Ordering::Relaxed), 0);
+    lab.group.in_use = true;
+    lab.tell();
+    lab.becomes(server.at, TargetHealth::Healthy).await;
+    let target = lab.group.targets.get_mut(&key(server.at)).unwrap();
+    target.draining_since = Some(Timestamp::now());
+    lab.tell();
+    lab.becomes(server.at, TargetHealth::Draining).await;
+}
+
+#[tokio::test]
+async fn a_change_of_intervals_keeps_states_and_another_port_is_used() {
+    let (server, other) = (Server::start(200).await, Server::start(503).await);
+    let mut lab = Lab::start(&[server.at], Some(check()));
+    lab.becomes(server.at, TargetHealth::Healthy).await;
+    let since = lab.handle.view().borrow().groups[&lab.group.id][&key(server.at)].since;
+    let slower = HealthCheck {
+        interval: Duration::from_secs(300),
+        ..check()
+    };
+    lab.group.health_check = Some(slower);
+    lab.tell();
+    lab.becomes(server.at, TargetHealth::Healthy).await;
+    let now = lab.handle.view().borrow().groups[&lab.group.id][&key(server.at)].since;
+    assert_eq!(since, now);
+    lab.group.health_check = Some(HealthCheck {
+        port: Some(other.at.port()),
+        ..check()
+    });
+    lab.tell();
+    lab.becomes(server.at, TargetHealth::Unhealthy).await;
+}
+
+#[tokio::test]
+async fn shutdown_ends_the_thread() {
+    let server = Server::start(200).await;
+    let lab = Lab::start(&[server.at], Some(check()));
+    lab.becomes(server.at, TargetHealth::Healthy).await;
+    tokio::time::timeout(PATIENCE, lab.handle.shutdown())
+        .await
+        .expect("the end in time");
+}
