@@ -10,7 +10,7 @@ use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller, Handle};
 
 use crate::ident::{Identifier, Kind, resolve};
-use crate::record::{AccessLogSubscription, LogSource};
+use crate::record::{AccessLogSubscription, LogSource, Service};
 use crate::shape::*;
 use crate::{Lattice, fault, network, page, service, token};
 
@@ -57,6 +57,21 @@ fn source(cell: &Cell, view: &View, text: &str) -> Result<LogSource, ApiError> {
     }
     let service = service::find(cell, view, text)?;
     Ok(LogSource::Service(service.id.clone()))
+}
+
+/// A service on its way out has lost its subscriptions already: a new one would be left behind.
+fn refuse_while_deleting(view: &View, source: &LogSource) -> Result<(), ApiError> {
+    let LogSource::Service(id) = source else {
+        return Ok(());
+    };
+    let service = view.get::<Service>(id.as_str());
+    match service.filter(|service| service.status == Status::DeleteInProgress) {
+        Some(service) => {
+            let status = service.status.as_str();
+            Err(fault::wrong_status(Kind::Service, id.as_str(), status))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The destination must be a log group of this account and region that exists.
@@ -111,6 +126,7 @@ fn create(
 ) -> Result<CreateAccessLogSubscriptionOutput, ApiError> {
     let client_token = op.client_token.take();
     let source = source(cell, tx.view(), &op.resource_identifier)?;
+    refuse_while_deleting(tx.view(), &source)?;
     let id = AccessLogSubscriptionId::random();
     let name = "CreateAccessLogSubscription";
     let known = token::claim(tx, name, client_token.as_deref(), &op, KIND, id.as_str())?;

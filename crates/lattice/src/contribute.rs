@@ -24,14 +24,15 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Fills service networks, services and target groups, and the associations of the VPCs that EC2's
 /// contribution put there before. What is being deleted or could not be made is left out.
 pub fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
-    snapshot.service_networks = service_networks(cell, view);
+    let mut logs = access_logs(view);
+    snapshot.service_networks = service_networks(cell, view, &mut logs);
     snapshot.services = view
         .list::<Service>()
         .filter(|service| is_served(service.status))
         .map(|record| {
             (
                 record.id.clone(),
-                Arc::new(feed_service(cell, view, &record)),
+                Arc::new(feed_service(cell, view, &record, &mut logs)),
             )
         })
         .collect();
@@ -50,19 +51,25 @@ fn auth(auth_type: AuthType) -> Auth {
     }
 }
 
-fn access_logs(view: &View, source: &LogSource) -> Vec<AccessLogDestination> {
-    view.list::<AccessLogSubscription>()
-        .filter(|subscription| subscription.source == *source)
-        .map(|subscription| AccessLogDestination {
+/// Where the logs of each network and service go.
+type AccessLogs = BTreeMap<LogSource, Vec<AccessLogDestination>>;
+
+fn access_logs(view: &View) -> AccessLogs {
+    let mut logs = AccessLogs::new();
+    for subscription in view.list::<AccessLogSubscription>() {
+        let known = logs.entry(subscription.source.clone()).or_default();
+        known.push(AccessLogDestination {
             id: subscription.id.clone(),
             destination_arn: access_log::log_group_arn(&subscription),
-        })
-        .collect()
+        });
+    }
+    logs
 }
 
 fn service_networks(
     cell: &Cell,
     view: &View,
+    logs: &mut AccessLogs,
 ) -> BTreeMap<lath_model::id::ServiceNetworkId, Arc<feed::ServiceNetwork>> {
     let mut services: BTreeMap<_, BTreeSet<ServiceId>> = BTreeMap::new();
     for association in view.list::<ServiceAssociation>() {
@@ -81,14 +88,19 @@ fn service_networks(
                 name: record.name.clone(),
                 auth: auth(record.auth_type),
                 services: services.remove(&id).unwrap_or_default(),
-                access_logs: access_logs(view, &source),
+                access_logs: logs.remove(&source).unwrap_or_default(),
             };
             (id, Arc::new(network))
         })
         .collect()
 }
 
-fn feed_service(cell: &Cell, view: &View, record: &Service) -> feed::Service {
+fn feed_service(
+    cell: &Cell,
+    view: &View,
+    record: &Service,
+    logs: &mut AccessLogs,
+) -> feed::Service {
     let listeners = view
         .range::<Listener>(&format!("{}/", record.id))
         .filter_map(|listener| Some((listener.id.clone(), feed_listener(cell, view, &listener)?)))
@@ -103,7 +115,9 @@ fn feed_service(cell: &Cell, view: &View, record: &Service) -> feed::Service {
         auth: auth(record.auth_type),
         idle_timeout: IDLE_TIMEOUT,
         listeners,
-        access_logs: access_logs(view, &LogSource::Service(record.id.clone())),
+        access_logs: logs
+            .remove(&LogSource::Service(record.id.clone()))
+            .unwrap_or_default(),
     }
 }
 

@@ -11,9 +11,11 @@
 
 mod access_log;
 mod action;
+mod condition;
 mod constraint;
 mod contribute;
 mod fault;
+mod health_check;
 mod ident;
 mod listener;
 mod matcher;
@@ -22,6 +24,7 @@ mod quota;
 mod reconcile;
 mod record;
 mod rule;
+mod rule_batch;
 mod service;
 mod service_association;
 mod shape;

@@ -187,7 +187,7 @@ pub(crate) struct AccessLogSubscription {
 }
 
 /// Whose requests are logged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum LogSource {
     /// All that pass through a network.
     ServiceNetwork(ServiceNetworkId),

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lath_control::Cell;
+use lath_control::{Cell, Mode};
 use lath_model::Timestamp;
 use lath_model::id::{ListenerId, RuleId, ServiceId};
-use lath_model::lattice::{self, HeaderKind, Match, PathKind};
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller, Handle};
 
 use crate::ident::{Kind, resolve};
 use crate::record::{Listener, Rule, key};
 use crate::shape::*;
-use crate::{Lattice, action, fault, listener, page, quota, token};
+use crate::{Lattice, action, condition, fault, listener, page, quota, token};
 
 /// A rule's ARN.
 pub(crate) fn arn(cell: &Cell, service: &ServiceId, listener: &ListenerId, id: &RuleId) -> String {
@@ -35,7 +34,7 @@ fn find(
     find_in(cell, view, &listener, rule)
 }
 
-fn find_in(
+pub(crate) fn find_in(
     cell: &Cell,
     view: &View,
     listener: &Listener,
@@ -47,82 +46,16 @@ fn find_in(
         .ok_or_else(|| fault::not_found(Kind::Rule, &id))
 }
 
-/// The conditions of a request that passed validation.
-fn conditions(given: &RuleMatch) -> Match {
-    let Some(http) = &given.http_match else {
-        return Match::default();
+/// The model allows priorities to 2000; AWS, and so strict mode, takes them to 100.
+fn priority_of(cell: &Cell, given: i64) -> Result<u32, ApiError> {
+    let most = match cell.mode {
+        Mode::Strict => 100,
+        Mode::Extended => 2000,
     };
-    let headers = http.header_matches.iter().flatten();
-    Match {
-        method: http.method.clone().filter(|method| !method.is_empty()),
-        path: http.path_match.as_ref().and_then(path),
-        headers: headers.filter_map(header).collect(),
-    }
-}
-
-fn path(given: &PathMatch) -> Option<lattice::PathMatch> {
-    let exact = given.kind.exact.as_ref().map(|v| (PathKind::Exact, v));
-    let prefix = given.kind.prefix.as_ref().map(|v| (PathKind::Prefix, v));
-    let (kind, value) = exact.or(prefix)?;
-    Some(lattice::PathMatch {
-        kind,
-        value: value.clone(),
-        case_sensitive: given.case_sensitive.unwrap_or(false),
-    })
-}
-
-fn header(given: &HeaderMatch) -> Option<lattice::HeaderMatch> {
-    let of = |value: &Option<String>, kind| value.clone().map(|value| (kind, value));
-    let (kind, value) = of(&given.kind.exact, HeaderKind::Exact)
-        .or_else(|| of(&given.kind.prefix, HeaderKind::Prefix))
-        .or_else(|| of(&given.kind.contains, HeaderKind::Contains))?;
-    Some(lattice::HeaderMatch {
-        name: given.name.clone(),
-        kind,
-        value,
-        case_sensitive: given.case_sensitive.unwrap_or(false),
-    })
-}
-
-/// The conditions as the wire shows them; a default rule has none.
-fn show(rule: &Rule) -> Option<RuleMatch> {
-    rule.priority?;
-    let Match {
-        method,
-        path,
-        headers,
-    } = &rule.conditions;
-    Some(RuleMatch {
-        http_match: Some(HttpMatch {
-            method: method.clone(),
-            path_match: path.as_ref().map(show_path),
-            header_matches: Some(headers.iter().map(show_header).collect()),
-        }),
-    })
-}
-
-fn show_path(path: &lattice::PathMatch) -> PathMatch {
-    let when = |kind| (path.kind == kind).then(|| path.value.clone());
-    PathMatch {
-        kind: PathMatchType {
-            exact: when(PathKind::Exact),
-            prefix: when(PathKind::Prefix),
-        },
-        case_sensitive: Some(path.case_sensitive),
-    }
-}
-
-fn show_header(header: &lattice::HeaderMatch) -> HeaderMatch {
-    let when = |kind| (header.kind == kind).then(|| header.value.clone());
-    HeaderMatch {
-        name: header.name.clone(),
-        kind: HeaderMatchType {
-            exact: when(HeaderKind::Exact),
-            prefix: when(HeaderKind::Prefix),
-            contains: when(HeaderKind::Contains),
-        },
-        case_sensitive: Some(header.case_sensitive),
-    }
+    u32::try_from(given)
+        .ok()
+        .filter(|priority| (1..=most).contains(priority))
+        .ok_or_else(|| fault::invalid("priority", format!("Priorities are from 1 to {most}")))
 }
 
 fn created(cell: &Cell, rule: &Rule) -> CreateRuleOutput {
@@ -130,19 +63,19 @@ fn created(cell: &Cell, rule: &Rule) -> CreateRuleOutput {
         arn: Some(arn_of(cell, rule)),
         id: Some(rule.id.to_string()),
         name: Some(rule.name.clone()),
-        conditions: show(rule),
+        conditions: condition::show(rule),
         priority: rule.priority.map(i64::from),
         action: Some(action::show(&rule.action)),
     }
 }
 
-fn output(cell: &Cell, rule: &Rule) -> RuleOutput {
+pub(crate) fn output(cell: &Cell, rule: &Rule) -> RuleOutput {
     RuleOutput {
         arn: Some(arn_of(cell, rule)),
         id: Some(rule.id.to_string()),
         name: Some(rule.name.clone()),
         is_default: Some(rule.priority.is_none()),
-        conditions: show(rule),
+        conditions: condition::show(rule),
         priority: rule.priority.map(i64::from),
         action: Some(action::show(&rule.action)),
     }
@@ -180,7 +113,7 @@ fn create(
         return Ok(created(cell, &*find_in(cell, tx.view(), &listener, &id)?));
     }
     let prefix = format!("{}/", listener.id);
-    let priority = u32::try_from(op.priority).unwrap_or(u32::MAX);
+    let priority = priority_of(cell, op.priority)?;
     refuse_twin(caller, tx.view(), &prefix, &op.name, priority)?;
     let action = action::resolve(cell, tx.view(), &service.id, &op.action, "action")?;
     let now = Timestamp::now();
@@ -190,7 +123,7 @@ fn create(
         listener: listener.id.clone(),
         name: op.name,
         priority: Some(priority),
-        conditions: conditions(&op.conditions),
+        conditions: condition::read(&op.conditions),
         action,
         tags: op.tags,
         created_at: now,
@@ -223,7 +156,7 @@ fn refuse_twin(
     Ok(())
 }
 
-fn priority_taken(id: &str, priority: u32) -> ApiError {
+pub(crate) fn priority_taken(id: &str, priority: u32) -> ApiError {
     fault::conflict(
         Kind::Rule,
         id,
@@ -232,7 +165,12 @@ fn priority_taken(id: &str, priority: u32) -> ApiError {
 }
 
 /// A rule as an update would leave it.
-fn changed(cell: &Cell, view: &View, rule: &Rule, update: &RuleUpdate) -> Result<Rule, ApiError> {
+pub(crate) fn changed(
+    cell: &Cell,
+    view: &View,
+    rule: &Rule,
+    update: &RuleUpdate,
+) -> Result<Rule, ApiError> {
     if rule.priority.is_none() {
         return Err(fault::refused(
             "The default rule can be changed with UpdateListener only",
@@ -240,10 +178,10 @@ fn changed(cell: &Cell, view: &View, rule: &Rule, update: &RuleUpdate) -> Result
     }
     let mut rule = rule.clone();
     if let Some(given) = &update.conditions {
-        rule.conditions = conditions(given);
+        rule.conditions = condition::read(given);
     }
     if let Some(priority) = update.priority {
-        rule.priority = u32::try_from(priority).ok();
+        rule.priority = Some(priority_of(cell, priority)?);
     }
     if let Some(given) = &update.action {
         rule.action = action::resolve(cell, view, &rule.service, given, "action")?;
@@ -253,7 +191,7 @@ fn changed(cell: &Cell, view: &View, rule: &Rule, update: &RuleUpdate) -> Result
 }
 
 /// For each of the changed rules that now has another rule's priority: that rule.
-fn clashes(view: &View, prefix: &str, changed: &[Rule]) -> BTreeMap<RuleId, RuleId> {
+pub(crate) fn clashes(view: &View, prefix: &str, changed: &[Rule]) -> BTreeMap<RuleId, RuleId> {
     let untouched = rules_of(view, prefix).filter(|rule| changed.iter().all(|c| c.id != rule.id));
     let mut taken: BTreeMap<u32, RuleId> = untouched
         .filter_map(|rule| Some((rule.priority?, rule.id.clone())))
@@ -298,80 +236,6 @@ fn update(cell: &Cell, tx: &mut Tx, op: UpdateRule) -> Result<RuleOutput, ApiErr
     Ok(output(cell, &rule))
 }
 
-fn failure(identifier: &str, error: &ApiError) -> RuleUpdateFailure {
-    RuleUpdateFailure {
-        rule_identifier: Some(identifier.to_owned()),
-        failure_code: Some(error.code.to_string()),
-        failure_message: Some(error.message.clone()),
-    }
-}
-
-/// Changes several rules at once: what counts is whether the rules fit together afterwards, so that two
-/// can swap their priorities. Those that cannot be changed are told, the others are changed.
-fn update_batch(
-    cell: &Cell,
-    tx: &mut Tx,
-    op: &BatchUpdateRule,
-) -> Result<BatchUpdateRuleOutput, ApiError> {
-    let place = (&op.service_identifier, &op.listener_identifier);
-    let (service, listener) = listener::find(cell, tx.view(), place.0, place.1)?;
-    let mut failed = Vec::new();
-    let mut good: Vec<Rule> = Vec::new();
-    for given in &op.rules {
-        match planned(cell, tx.view(), &listener, given, &good) {
-            Ok(rule) => good.push(rule),
-            Err(error) => failed.push(failure(&given.rule_identifier, &error)),
-        }
-    }
-    drop_clashing(tx.view(), &listener, &mut good, &mut failed);
-    let rules: Vec<_> = good.into_iter().map(|rule| tx.put(rule)).collect();
-    action::check_quota(cell, tx.view(), &service.id)?;
-    Ok(BatchUpdateRuleOutput {
-        successful: Some(rules.iter().map(|rule| output(cell, rule)).collect()),
-        unsuccessful: Some(failed),
-    })
-}
-
-fn planned(
-    cell: &Cell,
-    view: &View,
-    listener: &Listener,
-    given: &RuleUpdate,
-    earlier: &[Rule],
-) -> Result<Rule, ApiError> {
-    let rule = find_in(cell, view, listener, &given.rule_identifier)?;
-    if earlier.iter().any(|known| known.id == rule.id) {
-        return Err(fault::refused(
-            "The rule occurs more than once in the request",
-        ));
-    }
-    changed(cell, view, &rule, given)
-}
-
-/// A rule that is left as it was may be in the way of another: look again until the rest fits.
-fn drop_clashing(
-    view: &View,
-    listener: &Listener,
-    good: &mut Vec<Rule>,
-    failed: &mut Vec<RuleUpdateFailure>,
-) {
-    let prefix = format!("{}/", listener.id);
-    loop {
-        let clashes = clashes(view, &prefix, good);
-        if clashes.is_empty() {
-            return;
-        }
-        good.retain(|rule| {
-            let Some(other) = clashes.get(&rule.id) else {
-                return true;
-            };
-            let error = priority_taken(other.as_str(), rule.priority.unwrap_or_default());
-            failed.push(failure(rule.id.as_str(), &error));
-            false
-        });
-    }
-}
-
 impl Handle<CreateRule> for Lattice {
     async fn handle(&self, caller: &Caller, op: CreateRule) -> Result<CreateRuleOutput, ApiError> {
         let cell = &self.cell;
@@ -389,7 +253,7 @@ impl Handle<GetRule> for Lattice {
             id: Some(rule.id.to_string()),
             name: Some(rule.name.clone()),
             is_default: Some(rule.priority.is_none()),
-            conditions: show(&rule),
+            conditions: condition::show(&rule),
             priority: rule.priority.map(i64::from),
             action: Some(action::show(&rule.action)),
             created_at: Some(rule.created_at),
@@ -420,17 +284,6 @@ impl Handle<UpdateRule> for Lattice {
     async fn handle(&self, _caller: &Caller, op: UpdateRule) -> Result<RuleOutput, ApiError> {
         let cell = &self.cell;
         cell.db.write(|tx| update(cell, tx, op)).await
-    }
-}
-
-impl Handle<BatchUpdateRule> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: BatchUpdateRule,
-    ) -> Result<BatchUpdateRuleOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| update_batch(cell, tx, &op)).await
     }
 }
 

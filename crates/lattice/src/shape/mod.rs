@@ -2,15 +2,18 @@
 
 mod access_log;
 mod association;
+mod health_check;
 mod listener;
 mod network;
 mod rule;
 mod service;
 mod tag;
+mod target;
 mod target_group;
 
 pub(crate) use access_log::*;
 pub(crate) use association::*;
+pub(crate) use health_check::*;
 use lath_wire::{Operation, Problems, Route};
 pub(crate) use listener::*;
 pub(crate) use network::*;
@@ -18,6 +21,7 @@ pub(crate) use rule::*;
 use serde::{Deserialize, Serialize};
 pub(crate) use service::*;
 pub(crate) use tag::*;
+pub(crate) use target::*;
 pub(crate) use target_group::*;
 
 /// The second pass over a decoded request.

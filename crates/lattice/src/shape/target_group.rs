@@ -5,7 +5,7 @@ use lath_model::lattice::{ProtocolVersion, TargetProtocol};
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Status};
+use super::{Check, HealthCheckConfig, Status};
 use crate::constraint;
 use crate::ident::Kind;
 
@@ -31,13 +31,6 @@ pub(crate) enum LambdaEventStructureVersion {
     V2,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(crate) enum HealthCheckProtocolVersion {
-    Http1,
-    Http2,
-}
-
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TargetGroupConfig {
@@ -48,28 +41,6 @@ pub(crate) struct TargetGroupConfig {
     pub(crate) vpc_identifier: Option<String>,
     pub(crate) health_check: Option<HealthCheckConfig>,
     pub(crate) lambda_event_structure_version: Option<LambdaEventStructureVersion>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct HealthCheckConfig {
-    pub(crate) enabled: Option<bool>,
-    pub(crate) protocol: Option<TargetProtocol>,
-    pub(crate) protocol_version: Option<HealthCheckProtocolVersion>,
-    pub(crate) port: Option<i64>,
-    pub(crate) path: Option<String>,
-    pub(crate) health_check_interval_seconds: Option<i64>,
-    pub(crate) health_check_timeout_seconds: Option<i64>,
-    pub(crate) healthy_threshold_count: Option<i64>,
-    pub(crate) unhealthy_threshold_count: Option<i64>,
-    pub(crate) matcher: Option<Matcher>,
-}
-
-/// A union of one member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Matcher {
-    pub(crate) http_code: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -176,158 +147,8 @@ pub(crate) struct DeleteTargetGroupOutput {
     pub(crate) status: Option<Status>,
 }
 
-/// A target as callers name it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Target {
-    pub(crate) id: String,
-    pub(crate) port: Option<i64>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct RegisterTargets {
-    pub(crate) target_group_identifier: String,
-    pub(crate) targets: Vec<Target>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct DeregisterTargets {
-    pub(crate) target_group_identifier: String,
-    pub(crate) targets: Vec<Target>,
-}
-
-/// What RegisterTargets and DeregisterTargets answer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct TargetsOutput {
-    pub(crate) successful: Option<Vec<Target>>,
-    pub(crate) unsuccessful: Option<Vec<TargetFailure>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct TargetFailure {
-    pub(crate) id: Option<String>,
-    pub(crate) port: Option<i64>,
-    pub(crate) failure_code: Option<String>,
-    pub(crate) failure_message: Option<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ListTargets {
-    pub(crate) target_group_identifier: String,
-    pub(crate) max_results: Option<i64>,
-    pub(crate) next_token: Option<String>,
-    pub(crate) targets: Option<Vec<Target>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ListTargetsOutput {
-    pub(crate) items: Vec<TargetSummary>,
-    pub(crate) next_token: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(crate) enum TargetStatus {
-    Draining,
-    Unavailable,
-    Healthy,
-    Unhealthy,
-    Initial,
-    Unused,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct TargetSummary {
-    pub(crate) id: Option<String>,
-    pub(crate) port: Option<i64>,
-    pub(crate) status: Option<TargetStatus>,
-    pub(crate) reason_code: Option<String>,
-}
-
-fn group(p: &mut Problems, value: &str) {
+pub(super) fn group(p: &mut Problems, value: &str) {
     constraint::identifier(p, "targetGroupIdentifier", value, Kind::TargetGroup);
-}
-
-fn targets(p: &mut Problems, targets: &[Target], min: usize, max: usize) {
-    constraint::count(p, "targets", targets.len(), min, max);
-    for (index, target) in targets.iter().enumerate().take(max) {
-        constraint::length(p, &format!("targets.{index}.id"), &target.id, 1, 200);
-        if let Some(port) = target.port {
-            constraint::range(p, &format!("targets.{index}.port"), port, 1, 65535);
-        }
-    }
-}
-
-impl HealthCheckConfig {
-    /// Checks the numbers, of which 0 means the default, and the texts.
-    fn check_at(&self, p: &mut Problems, at: &str) {
-        for (member, value, min, max) in [
-            (
-                "healthCheckIntervalSeconds",
-                self.health_check_interval_seconds,
-                5,
-                300,
-            ),
-            (
-                "healthCheckTimeoutSeconds",
-                self.health_check_timeout_seconds,
-                1,
-                120,
-            ),
-            ("healthyThresholdCount", self.healthy_threshold_count, 2, 10),
-            (
-                "unhealthyThresholdCount",
-                self.unhealthy_threshold_count,
-                2,
-                10,
-            ),
-            ("port", self.port, 0, 65535),
-        ] {
-            if let Some(value) = value.filter(|value| *value != 0) {
-                constraint::range(p, &format!("{at}.{member}"), value, min, max);
-            }
-        }
-        self.check_texts(p, at);
-        self.check_protocol(p, at);
-    }
-
-    fn check_texts(&self, p: &mut Problems, at: &str) {
-        if let Some(path) = &self.path {
-            let member = format!("{at}.path");
-            constraint::length(p, &member, path, 0, 2048);
-            let good = path.is_empty() || constraint::is_path(path);
-            let pattern = ".*(^/[a-zA-Z0-9@:%_+.~#?&/=-]*$|(^$)).*";
-            constraint::pattern(p, &member, good, pattern);
-        }
-        if let Some(code) = self.matcher.as_ref().and_then(|m| m.http_code.as_deref()) {
-            let member = format!("{at}.matcher.httpCode");
-            constraint::length(p, &member, code, 0, 2000);
-            if !code.is_empty() && crate::matcher::parse(code).is_none() {
-                p.add(
-                    member,
-                    "Member must be status codes from 200 to 499, as a list 200,202 or a range 200-299",
-                );
-            }
-        }
-    }
-
-    fn check_protocol(&self, p: &mut Problems, at: &str) {
-        let message = match self.protocol {
-            Some(TargetProtocol::Tcp) => "TCP is not a health check protocol",
-            Some(TargetProtocol::Https) => {
-                "HTTPS health checks are not available: this endpoint speaks HTTP to targets only"
-            }
-            Some(TargetProtocol::Http) | None => return,
-        };
-        p.add(format!("{at}.protocol"), message);
-    }
 }
 
 impl TargetGroupConfig {
@@ -414,27 +235,5 @@ impl Check for UpdateTargetGroup {
 impl Check for DeleteTargetGroup {
     fn check(&self, p: &mut Problems) {
         group(p, &self.target_group_identifier);
-    }
-}
-
-impl Check for RegisterTargets {
-    fn check(&self, p: &mut Problems) {
-        group(p, &self.target_group_identifier);
-        targets(p, &self.targets, 1, 100);
-    }
-}
-
-impl Check for DeregisterTargets {
-    fn check(&self, p: &mut Problems) {
-        group(p, &self.target_group_identifier);
-        targets(p, &self.targets, 1, 100);
-    }
-}
-
-impl Check for ListTargets {
-    fn check(&self, p: &mut Problems) {
-        group(p, &self.target_group_identifier);
-        constraint::page(p, self.max_results, self.next_token.as_deref());
-        targets(p, self.targets.as_deref().unwrap_or_default(), 0, 20);
     }
 }

@@ -3,6 +3,7 @@
 mod feed;
 mod lifecycle;
 mod limits;
+mod lists;
 mod model;
 mod refusals;
 

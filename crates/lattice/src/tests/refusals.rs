@@ -192,6 +192,7 @@ async fn rules() {
         vec![
             row("POST", &at, json!({}), V),
             row("POST", &at, body("two", 0, &method), V),
+            row("POST", &at, body("two", 101, &method), V),
             row("POST", &at, body("two", 2001, &method), V),
             row("POST", &at, body("two", 2, &empty), V),
             row("POST", &at, body("two", 2, &path), V),
