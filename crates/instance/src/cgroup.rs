@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::statfs;
 
@@ -26,11 +27,13 @@ pub(crate) fn usable_root() -> Option<PathBuf> {
     ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
         .iter()
         .map(PathBuf::from)
-        .find(|path| is_cgroup2(path) && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok())
+        .find(|path| {
+            is_cgroup2(path) && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
+        })
 }
 
 fn is_cgroup2(path: &Path) -> bool {
-    statfs(path).is_ok_and(|stat| i64::try_from(stat.f_type).is_ok_and(|it| it == CGROUP2_MAGIC))
+    statfs(path).is_ok_and(|stat| stat.f_type == CGROUP2_MAGIC)
 }
 
 /// The controllers that groups of instances can use.
@@ -43,8 +46,8 @@ pub(crate) fn controllers(root: &Path) -> Vec<String> {
 impl Cgroup {
     /// Makes the group and sets what limits the kernel offers.
     pub(crate) fn make(path: &Path, limits: &Limits) -> io::Result<Self> {
-        fs::create_dir_all(path.join(SUPERVISOR))?;
-        fs::create_dir_all(path.join(PROCESSES))?;
+        make_folder(&path.join(SUPERVISOR))?;
+        make_folder(&path.join(PROCESSES))?;
         if let Some(parent) = path.parent() {
             for above in [parent.parent(), Some(parent)].into_iter().flatten() {
                 // Each by itself: one that is missing must not keep the other away.
@@ -52,7 +55,8 @@ impl Cgroup {
                 let _ = fs::write(above.join("cgroup.subtree_control"), "+memory");
             }
         }
-        let limit = |value: Option<u64>| value.map_or_else(|| "max".to_owned(), |it| it.to_string());
+        let limit =
+            |value: Option<u64>| value.map_or_else(|| "max".to_owned(), |it| it.to_string());
         let _ = fs::write(path.join("pids.max"), limit(limits.pids.map(u64::from)));
         let _ = fs::write(path.join("memory.max"), limit(limits.memory_bytes));
         Ok(Self {
@@ -78,16 +82,37 @@ pub(crate) fn join_instance(path: &Path) -> io::Result<()> {
     join(&path.join(PROCESSES))
 }
 
-/// Kills what is left in a group and removes it; quiet when there is none.
+/// Kills what is left in a group and removes it; quiet when there is none. May wait for a second.
 pub(crate) fn kill_and_remove(path: &Path) {
     let _ = fs::write(path.join("cgroup.kill"), "1");
     remove(path);
 }
 
+/// A group is busy for a moment after its last process was waited for.
+const BUSY: Duration = Duration::from_secs(1);
+
 fn remove(path: &Path) {
+    let start = Instant::now();
     for folder in [path.join(SUPERVISOR), path.join(PROCESSES), path.to_owned()] {
-        let _ = fs::remove_dir(folder);
+        while fs::remove_dir(&folder).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+            && start.elapsed() < BUSY
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
+    // The folder of all instances goes with the last one.
+    let _ = path.parent().map(fs::remove_dir);
+}
+
+/// Another instance's end may remove the parent between the steps: then once more.
+fn make_folder(path: &Path) -> io::Result<()> {
+    for _ in 0..8 {
+        match fs::create_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            outcome => return outcome,
+        }
+    }
+    fs::create_dir_all(path)
 }
 
 fn join(path: &Path) -> io::Result<()> {

@@ -47,7 +47,13 @@ impl Channel {
         let rights = [ControlMessage::ScmRights(&fds)];
         let rights = if fds.is_empty() { &[][..] } else { &rights[..] };
         let flags = MsgFlags::MSG_NOSIGNAL;
-        sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&bytes)], rights, flags, None)?;
+        sendmsg::<()>(
+            self.0.as_raw_fd(),
+            &[IoSlice::new(&bytes)],
+            rights,
+            flags,
+            None,
+        )?;
         Ok(())
     }
 
@@ -63,7 +69,10 @@ impl Channel {
         for control in received.cmsgs()? {
             if let ControlMessageOwned::ScmRights(fds) = control {
                 // SAFETY: the kernel has just made these descriptors for us, and nobody else knows them.
-                file = fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).next();
+                file = fds
+                    .into_iter()
+                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+                    .next();
             }
         }
         let length = received.bytes;

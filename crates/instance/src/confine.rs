@@ -225,7 +225,10 @@ mod filter {
     }
 
     /// Loads the filter. Needs `CAP_SYS_ADMIN`, because `no_new_privs` is not set.
-    #[expect(unsafe_code, reason = "no safe wrapper loads a filter without no_new_privs")]
+    #[expect(
+        unsafe_code,
+        reason = "no safe wrapper loads a filter without no_new_privs"
+    )]
     pub(super) fn load() -> io::Result<()> {
         let mut program = program();
         let length = u16::try_from(program.len()).expect("the program is short");

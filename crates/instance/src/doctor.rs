@@ -45,7 +45,9 @@ pub fn probe() -> Vec<Finding> {
         ),
         finding(
             "process descriptors (pidfd), by which instances are found again",
-            pidfd_open(getpid(), PidfdFlags::empty()).map(drop).map_err(Into::into),
+            pidfd_open(getpid(), PidfdFlags::empty())
+                .map(drop)
+                .map_err(Into::into),
             "use Linux 5.8 or newer",
         ),
         finding(
@@ -59,7 +61,10 @@ pub fn probe() -> Vec<Finding> {
 }
 
 fn finding(what: &str, outcome: io::Result<()>, fix: &str) -> Finding {
-    let how_to_fix = outcome.as_ref().err().map(|error| format!("{fix} ({error})"));
+    let how_to_fix = outcome
+        .as_ref()
+        .err()
+        .map(|error| format!("{fix} ({error})"));
     Finding {
         what: what.to_owned(),
         ok: outcome.is_ok(),
@@ -86,13 +91,25 @@ fn in_namespaces(work: fn() -> io::Result<()>) -> io::Result<()> {
 /// An overlay on a tmpfs, with a whiteout that hides and a file that can be written.
 fn try_overlay() -> io::Result<()> {
     let base = std::env::temp_dir();
-    mount(Some("probe"), &base, Some("tmpfs"), MsFlags::empty(), Some("size=1m"))?;
+    mount(
+        Some("probe"),
+        &base,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("size=1m"),
+    )?;
     for folder in ["lower", "upper", "work", "all"] {
         fs::create_dir(base.join(folder))?;
     }
     fs::write(base.join("lower/hidden"), "x")?;
     let hidden = base.join("upper/hidden");
-    mknodat(rustix::fs::CWD, &hidden, FileType::CharacterDevice, Mode::empty(), 0)?;
+    mknodat(
+        rustix::fs::CWD,
+        &hidden,
+        FileType::CharacterDevice,
+        Mode::empty(),
+        0,
+    )?;
     let part = |name: &str| base.join(name).display().to_string();
     let mut options = format!(
         "lowerdir={},upperdir={},workdir={}",
@@ -104,7 +121,13 @@ fn try_overlay() -> io::Result<()> {
         options.push_str(",userxattr");
     }
     let all = base.join("all");
-    mount(Some("overlay"), &all, Some("overlay"), MsFlags::empty(), Some(options.as_str()))?;
+    mount(
+        Some("overlay"),
+        &all,
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    )?;
     fs::write(all.join("made"), "x")?;
     if all.join("hidden").exists() {
         return Err(io::Error::other("whiteouts do not hide"));
@@ -127,7 +150,10 @@ fn has_controllers() -> io::Result<()> {
     let there = cgroup::controllers(Path::new(&root));
     for wanted in ["memory", "pids"] {
         if !there.iter().any(|name| name == wanted) {
-            return Err(io::Error::other(format!("{} lacks {wanted}", root.display())));
+            return Err(io::Error::other(format!(
+                "{} lacks {wanted}",
+                root.display()
+            )));
         }
     }
     Ok(())
@@ -144,6 +170,9 @@ mod tests {
             eprintln!("{finding:?}");
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains(" - tmpfs probe"), "the probe's mounts stayed");
+        assert!(
+            !mounts.contains(" - tmpfs probe"),
+            "the probe's mounts stayed"
+        );
     }
 }

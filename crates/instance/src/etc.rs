@@ -23,11 +23,19 @@ pub(crate) fn write(plan: &BootPlan, first_boot: bool) -> io::Result<()> {
     replace("/etc/hosts", 0o644, &hosts(plan))?;
     let switch = fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
     replace("/etc/nsswitch.conf", 0o644, &nsswitch(&switch))?;
-    replace("/etc/machine-id", 0o444, &format!("{}\n", machine_id(plan.id.as_str())))?;
+    replace(
+        "/etc/machine-id",
+        0o444,
+        &format!("{}\n", machine_id(plan.id.as_str())),
+    )?;
     if plan.root == RootSource::Host {
         replace("/etc/fstab", 0o644, "")?;
         let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        replace("/etc/shadow", 0o600, &locked(&users, ":*:19000:0:99999:7:::"))?;
+        replace(
+            "/etc/shadow",
+            0o600,
+            &locked(&users, ":*:19000:0:99999:7:::"),
+        )?;
         let groups = fs::read_to_string("/etc/group").unwrap_or_default();
         replace("/etc/gshadow", 0o600, &locked(&groups, ":*::"))?;
     }
@@ -39,7 +47,9 @@ pub(crate) fn is_hostname(name: &str) -> bool {
     let labels = name.split('.');
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     name.len() <= 253
-        && labels.clone().all(|label| (1..=63).contains(&label.len()) && label.bytes().all(plain))
+        && labels
+            .clone()
+            .all(|label| (1..=63).contains(&label.len()) && label.bytes().all(plain))
 }
 
 /// The name that the instance gave itself, or was given at its first boot.
@@ -130,9 +140,15 @@ fn authorize_keys(keys: &[String]) -> io::Result<()> {
     }
     let folder = Path::new("/root/.ssh");
     if !folder.is_dir() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
     }
-    let text: String = keys.iter().map(|key| format!("{}\n", key.trim_end())).collect();
+    let text: String = keys
+        .iter()
+        .map(|key| format!("{}\n", key.trim_end()))
+        .collect();
     replace("/root/.ssh/authorized_keys", 0o600, &text)
 }
 

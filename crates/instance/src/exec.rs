@@ -66,7 +66,8 @@ pub(crate) fn exec_main(run_dir: &Path, id: &InstanceId, request: &ExecRequest) 
 
 fn enter_and_run(run_dir: &Path, id: &InstanceId, request: &ExecRequest) -> io::Result<i32> {
     let layout = Layout::new(Path::new("/"), run_dir, id);
-    let not_running = || io::Error::new(io::ErrorKind::NotFound, "the instance is not running here");
+    let not_running =
+        || io::Error::new(io::ErrorKind::NotFound, "the instance is not running here");
     let running: Running = load(&layout.running()).ok_or_else(not_running)?;
     let init = running.init.open().ok_or_else(not_running)?;
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
@@ -160,7 +161,11 @@ fn command(request: &ExecRequest) -> Command {
         }
         None => {
             let bash = Path::new("/bin/bash");
-            let mut command = Command::new(if bash.exists() { "/bin/bash" } else { "/bin/sh" });
+            let mut command = Command::new(if bash.exists() {
+                "/bin/bash"
+            } else {
+                "/bin/sh"
+            });
             command.arg("-l");
             command
         }
@@ -221,30 +226,61 @@ fn copy_size(master: &OwnedFd) {
     }
 }
 
-fn wait_for(child: Pid, signals: &SignalFd, master: Option<&OwnedFd>) -> io::Result<i32> {
-    let mut typing = true;
-    loop {
-        typing &= exchange(signals, master, typing)?;
-        while let Some(signal) = signals.read_signal()? {
-            pass_on(signal.ssi_signo, child, master);
+/// What moves between the user's terminal and the command's.
+struct Streams<'a> {
+    master: &'a OwnedFd,
+    /// Until the user's input ends.
+    typing: bool,
+    /// Until nothing of the command holds its terminal any more.
+    showing: bool,
+}
+
+/// Output that a command left in its terminal is shown, but not for ever.
+const LAST_READS: usize = 64;
+
+impl Streams<'_> {
+    /// Moves what is there.
+    fn exchange(&mut self, from_command: bool, from_user: bool) {
+        if from_command {
+            self.showing = copy_once(self.master, io::stdout().as_fd());
         }
-        match waitpid(child, Some(WaitPidFlag::WNOHANG))? {
-            WaitStatus::Exited(_, code) => return finish(code, master),
-            WaitStatus::Signaled(_, signal, _) => return finish(128 + signal as i32, master),
-            _ => {}
+        if from_user {
+            self.typing = copy_once(&io::stdin(), self.master.as_fd());
+        }
+    }
+
+    fn finish(&self) {
+        for _ in 0..LAST_READS {
+            let mut one = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+            let more = poll(&mut one, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+            if !more || !copy_once(self.master, io::stdout().as_fd()) {
+                return;
+            }
         }
     }
 }
 
-/// The last output may still be in the terminal.
-fn finish(code: i32, master: Option<&OwnedFd>) -> io::Result<i32> {
-    if let Some(master) = master {
-        let mut one = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];
-        while poll(&mut one, PollTimeout::ZERO)? > 0 && copy_once(master, io::stdout().as_fd()) {
-            one = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];
+fn wait_for(child: Pid, signals: &SignalFd, master: Option<&OwnedFd>) -> io::Result<i32> {
+    let mut streams = master.map(|master| Streams {
+        master,
+        typing: true,
+        showing: true,
+    });
+    loop {
+        exchange(signals, streams.as_mut())?;
+        while let Some(signal) = signals.read_signal()? {
+            pass_on(signal.ssi_signo, child, master);
         }
+        let status = match waitpid(child, Some(WaitPidFlag::WNOHANG))? {
+            WaitStatus::Exited(_, code) => code,
+            WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
+            _ => continue,
+        };
+        if let Some(streams) = &streams {
+            streams.finish();
+        }
+        return Ok(status);
     }
-    Ok(code)
 }
 
 fn pass_on(signal: u32, child: Pid, master: Option<&OwnedFd>) {
@@ -260,34 +296,35 @@ fn pass_on(signal: u32, child: Pid, master: Option<&OwnedFd>) {
     }
 }
 
-/// Waits for something and moves what is there; false when standard input ended.
-fn exchange(signals: &SignalFd, master: Option<&OwnedFd>, typing: bool) -> io::Result<bool> {
+/// Waits for something to happen and moves what is there.
+fn exchange(signals: &SignalFd, streams: Option<&mut Streams<'_>>) -> io::Result<()> {
     let stdin = io::stdin();
     let mut waiting = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-    if let Some(master) = master {
-        waiting.push(PollFd::new(master.as_fd(), PollFlags::POLLIN));
-        if typing {
+    if let Some(streams) = &streams {
+        if streams.showing {
+            waiting.push(PollFd::new(streams.master.as_fd(), PollFlags::POLLIN));
+        }
+        if streams.typing {
             waiting.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
         }
     }
     match poll(&mut waiting, PollTimeout::NONE) {
         Ok(_) => {}
-        Err(Errno::EINTR) => return Ok(typing),
+        Err(Errno::EINTR) => return Ok(()),
         Err(error) => return Err(error.into()),
     }
-    let ready = |at: usize| {
-        waiting
-            .get(at)
-            .and_then(PollFd::revents)
-            .is_some_and(|events| !events.is_empty())
+    let Some(streams) = streams else {
+        return Ok(());
     };
-    let Some(master) = master else {
-        return Ok(typing);
-    };
-    if ready(1) {
-        copy_once(master, io::stdout().as_fd());
-    }
-    Ok(!ready(2) || copy_once(&stdin, master.as_fd()))
+    let happened: Vec<bool> = waiting
+        .iter()
+        .map(|one| one.revents().is_some_and(|events| !events.is_empty()))
+        .collect();
+    let user = 1 + usize::from(streams.showing);
+    let from_command = streams.showing && happened.get(1) == Some(&true);
+    let from_user = streams.typing && happened.get(user) == Some(&true);
+    streams.exchange(from_command, from_user);
+    Ok(())
 }
 
 /// False at the end of `from`, or when `to` takes nothing any more.

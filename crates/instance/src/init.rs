@@ -25,8 +25,8 @@ use crate::{cgroup, cloud_init, confine, etc, root};
 pub(crate) fn run(plan: &BootPlan, netns: File, channel: Channel) -> i32 {
     // In the instance's namespaces nothing but the supervisor's death must leave it running.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    let signals = match prepare(plan, &netns, &channel) {
-        Ok(signals) => signals,
+    let prepared = match prepare(plan, &netns, &channel) {
+        Ok(prepared) => prepared,
         Err(error) => {
             let _ = channel.send(&Message::Failed(error.to_string()), None);
             return 1;
@@ -37,14 +37,22 @@ pub(crate) fn run(plan: &BootPlan, netns: File, channel: Channel) -> i32 {
         return 1;
     }
     drop(channel);
-    live(plan, &signals)
+    live(plan, &prepared)
 }
 
 fn context(what: &'static str) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<SignalFd> {
+/// What the running instance's first process needs to know.
+#[derive(Debug)]
+struct Prepared {
+    signals: SignalFd,
+    /// Looked at before the supervisor marks the first boot as begun.
+    first_boot: bool,
+}
+
+fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<Prepared> {
     setns(netns, CloneFlags::CLONE_NEWNET)
         .map_err(|error| context("entering the network namespace")(error.into()))?;
     if let Some(path) = &plan.cgroup {
@@ -69,9 +77,11 @@ fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<Signa
     no_core_files();
     confine::confine().map_err(context("confining"))?;
     cloud_init::announce(plan, first_boot, &report.notes);
-    FIRST_BOOT.set(first_boot).expect("prepared once");
     channel.send(&Message::Ready, Some(&master))?;
-    Ok(signals)
+    Ok(Prepared {
+        signals,
+        first_boot,
+    })
 }
 
 /// `#cloud-config` may choose a name, which only this process may set; but user data is read by a confined
@@ -79,18 +89,20 @@ fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<Signa
 fn hostname_in_user_data(plan: &BootPlan) -> io::Result<Option<String>> {
     let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let child = fork_child(|| {
-        let name = confine::confine().ok().and_then(|()| cloud_init::hostname(plan));
+        let name = confine::confine()
+            .ok()
+            .and_then(|()| cloud_init::hostname(plan));
         let written = File::from(writer).write_all(name.unwrap_or_default().as_bytes());
         i32::from(written.is_err())
     })?;
     let mut name = String::new();
     let read = File::from(reader).take(256).read_to_string(&mut name);
     waitpid(child, None)?;
-    Ok(read.ok().map(|_| name).filter(|name| etc::is_hostname(name)))
+    Ok(read
+        .ok()
+        .map(|_| name)
+        .filter(|name| etc::is_hostname(name)))
 }
-
-/// Looked at before the supervisor marks the first boot as begun.
-static FIRST_BOOT: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
 
 /// A terminal of the instance's own, bound to `/dev/console`, and its master end for the supervisor.
 fn console() -> io::Result<OwnedFd> {
@@ -105,7 +117,13 @@ fn console() -> io::Result<OwnedFd> {
     let name = rustix::pty::ptsname(&master, Vec::new())?;
     let path = std::path::Path::new(name.to_str().map_err(io::Error::other)?);
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o620))?;
-    mount(Some(path), "/dev/console", None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    mount(
+        Some(path),
+        "/dev/console",
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )?;
     // It belongs to this session for good, so that no other session leader that opens it becomes its
     // owner, and hangs it up for all writers when it ends.
     nix::unistd::setsid()?;
@@ -124,11 +142,14 @@ fn no_core_files() {
     let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
 }
 
-fn live(plan: &BootPlan, signals: &SignalFd) -> i32 {
-    let first_boot = FIRST_BOOT.get().copied().unwrap_or(false);
+fn live(plan: &BootPlan, prepared: &Prepared) -> i32 {
+    let Prepared {
+        signals,
+        first_boot,
+    } = prepared;
     let boot = fork_child(|| {
         let _ = unblock_signals();
-        cloud_init::run(plan, first_boot)
+        cloud_init::run(plan, *first_boot)
     });
     if let Err(error) = boot {
         println_console(&format!("cannot start the boot: {error}"));

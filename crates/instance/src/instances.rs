@@ -140,13 +140,19 @@ impl Instances {
             layout::instances(&config.run_dir),
         ];
         for path in folders {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            let made = fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path);
             made.map_err(|source| InstanceError::Directory { path, source })?;
         }
         let lifeline = if config.lifeline {
             let ends = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC);
             let path = config.run_dir.clone();
-            let directory = |error: nix::Error| InstanceError::Directory { path, source: error.into() };
+            let directory = |error: nix::Error| InstanceError::Directory {
+                path,
+                source: error.into(),
+            };
             Some(ends.map_err(directory)?)
         } else {
             None
@@ -247,6 +253,7 @@ impl Instances {
         let turn = self.turn(&spec.id);
         let _turn = turn.lock().await;
         let layout = self.layout(&spec.id);
+        self.await_half_started(&layout).await;
         self.settle(&spec.id);
         if let Some((running, _)) = alive(&layout) {
             let netns = self.name_of(spec)?;
@@ -276,19 +283,37 @@ impl Instances {
     }
 
     async fn start(&self, spec: &InstanceSpec, layout: &Layout) -> Result<(), InstanceError> {
-        self.observe(&spec.id, InstancePhase::Starting, spec.boot, Timestamp::now());
-        let started = self.try_start(spec, layout).await;
-        let outcome = started.and_then(|()| {
-            alive(layout).ok_or_else(|| "its supervisor ended at once".to_owned())
-        });
+        self.observe(
+            &spec.id,
+            InstancePhase::Starting,
+            spec.boot,
+            Timestamp::now(),
+        );
+        let mut started = self.try_start(spec, layout).await;
+        if started.is_err() {
+            // A supervisor that an earlier Lath was just starting may have been first.
+            self.await_half_started(layout).await;
+            if alive(layout).is_some_and(|(running, _)| running.boot == spec.boot) {
+                started = Ok(());
+            }
+        }
+        let outcome = started
+            .and_then(|()| alive(layout).ok_or_else(|| "its supervisor ended at once".to_owned()));
         match outcome {
             Ok((running, pidfd)) => {
-                self.observe(&spec.id, InstancePhase::Running, running.boot, running.since);
+                self.observe(
+                    &spec.id,
+                    InstancePhase::Running,
+                    running.boot,
+                    running.since,
+                );
                 self.watch_over(spec.id.clone(), running, pidfd);
                 Ok(())
             }
             Err(reason) => {
-                let phase = InstancePhase::Failed { reason: reason.clone() };
+                let phase = InstancePhase::Failed {
+                    reason: reason.clone(),
+                };
                 self.observe(&spec.id, phase, spec.boot, Timestamp::now());
                 let id = spec.id.clone();
                 Err(InstanceError::NotStarted { id, reason })
@@ -303,7 +328,10 @@ impl Instances {
         let inner = Arc::clone(&self.0);
         let spawned = tokio::task::spawn_blocking(move || {
             for folder in [at.data(), at.run()] {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+                fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(folder)?;
             }
             let lifeline = inner.lifeline.as_ref().map(|(reader, _)| reader);
             launcher::spawn(&launcher, &at, &plan, &netns, lifeline)
@@ -311,20 +339,26 @@ impl Instances {
         let spawned = spawned.await.map_err(io::Error::other).flatten();
         let (mut child, status) = spawned.map_err(|error| error.to_string())?;
         let answer = tokio::time::timeout(START_TIMEOUT, read_line(status)).await;
-        match answer {
-            Ok(Ok(line)) if line == "ok" => Ok(()),
-            Ok(Ok(line)) if line.is_empty() => Err(supervisor_log(layout)),
-            Ok(Ok(reason)) => Err(reason),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => {
-                // Its death kills the instance's first process.
-                let _ = child.kill();
-                Err(format!("it was not ready after {} s", START_TIMEOUT.as_secs()))
-            }
-        }
-        .inspect_err(|_| {
-            std::thread::spawn(move || child.wait());
-        })
+        let reason = match answer {
+            Ok(Ok(line)) if line == "ok" => return Ok(()),
+            Ok(Ok(line)) if line.is_empty() => supervisor_log(layout),
+            Ok(Ok(reason)) => reason,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("it was not ready after {} s", START_TIMEOUT.as_secs()),
+        };
+        let cgroup = self.cgroup_of(&spec.id);
+        let cleaned = tokio::task::spawn_blocking(move || {
+            // Its death kills the instance's first process, if there is one.
+            let _ = child.kill();
+            let _ = child.wait();
+            cgroup.as_deref().map(cgroup::kill_and_remove)
+        });
+        let _ = cleaned.await;
+        Err(reason)
+    }
+
+    fn cgroup_of(&self, id: &InstanceId) -> Option<PathBuf> {
+        self.0.cgroups.as_ref().map(|root| root.join(id.as_str()))
     }
 
     fn plan(&self, spec: &InstanceSpec) -> BootPlan {
@@ -345,7 +379,7 @@ impl Instances {
             stop_grace: config.stop_grace,
             lifeline: config.lifeline,
             rootless: self.0.rootless,
-            cgroup: self.0.cgroups.as_ref().map(|root| root.join(spec.id.as_str())),
+            cgroup: self.cgroup_of(&spec.id),
         }
     }
 
@@ -370,7 +404,9 @@ impl Instances {
         let layout = self.layout(id);
         let name = format!("{id}-{:016x}", rand::random::<u64>());
         let trash = layout::trash(&self.0.config.data_dir).join(name);
+        let cgroup = self.cgroup_of(id);
         let removed = tokio::task::spawn_blocking(move || {
+            cgroup.as_deref().map(cgroup::kill_and_remove);
             // Renamed first: what is half deleted is never taken for an instance.
             ignore_missing(fs::rename(layout.data(), &trash))?;
             ignore_missing(fs::remove_dir_all(&trash))?;
@@ -378,14 +414,21 @@ impl Instances {
         });
         let removed = removed.await.map_err(io::Error::other).flatten();
         removed.map_err(|source| io_error(id, "deleting its files", source))?;
-        self.0.observed.send_if_modified(|all| all.remove(id).is_some());
+        self.0
+            .observed
+            .send_if_modified(|all| all.remove(id).is_some());
         drop(guard);
-        self.0.turns.lock().expect("never poisoned: no panic under it").remove(id);
+        self.0
+            .turns
+            .lock()
+            .expect("never poisoned: no panic under it")
+            .remove(id);
         Ok(())
     }
 
     async fn end(&self, id: &InstanceId) -> Result<(), InstanceError> {
         let layout = self.layout(id);
+        self.await_half_started(&layout).await;
         self.settle(id);
         let Some((running, supervisor)) = alive(&layout) else {
             self.mark_stopped(id, &layout);
@@ -404,8 +447,8 @@ impl Instances {
             }
         }
         reap(running.supervisor.pid);
-        if let Some(path) = &running.cgroup {
-            cgroup::kill_and_remove(path);
+        if let Some(path) = running.cgroup {
+            let _ = tokio::task::spawn_blocking(move || cgroup::kill_and_remove(&path)).await;
         }
         self.settle(id);
         self.mark_stopped(id, &layout);
@@ -485,7 +528,11 @@ impl Instances {
     }
 
     fn turn(&self, id: &InstanceId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.0.turns.lock().expect("never poisoned: no panic under it");
+        let mut turns = self
+            .0
+            .turns
+            .lock()
+            .expect("never poisoned: no panic under it");
         Arc::clone(turns.entry(id.clone()).or_default())
     }
 }
@@ -529,11 +576,16 @@ fn is_locked(path: &Path) -> bool {
 }
 
 async fn ended_within(pidfd: &OwnedFd, limit: Duration) -> bool {
-    tokio::time::timeout(limit, readable(pidfd)).await.unwrap_or(false)
+    tokio::time::timeout(limit, readable(pidfd))
+        .await
+        .unwrap_or(false)
 }
 
 /// A pidfd becomes readable when its process ends.
-#[expect(unsafe_code, reason = "tokio cannot know that a type keeps its descriptor open")]
+#[expect(
+    unsafe_code,
+    reason = "tokio cannot know that a type keeps its descriptor open"
+)]
 async fn readable(pidfd: &OwnedFd) -> bool {
     let Ok(copy) = pidfd.as_fd().try_clone_to_owned() else {
         return false;

@@ -132,11 +132,7 @@ pub(crate) fn spawn(
 struct Handed(Vec<(OwnedFd, RawFd)>);
 
 impl Handed {
-    fn new(
-        netns: &impl AsFd,
-        status: &OwnedFd,
-        lifeline: Option<&OwnedFd>,
-    ) -> io::Result<Self> {
+    fn new(netns: &impl AsFd, status: &OwnedFd, lifeline: Option<&OwnedFd>) -> io::Result<Self> {
         let mut files = vec![(above(netns)?, NETNS), (above(status)?, STATUS)];
         if let Some(lifeline) = lifeline {
             files.push((above(lifeline)?, LIFELINE));
@@ -144,7 +140,10 @@ impl Handed {
         Ok(Self(files))
     }
 
-    #[expect(unsafe_code, reason = "std cannot hand over descriptors at given numbers")]
+    #[expect(
+        unsafe_code,
+        reason = "std cannot hand over descriptors at given numbers"
+    )]
     fn hand_to(self, command: &mut Command) {
         // SAFETY: dup2 is async-signal-safe, and nothing is allocated between fork and exec.
         unsafe {

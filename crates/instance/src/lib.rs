@@ -3,7 +3,15 @@
 //! [`Instances`] starts, stops and removes them and finds them again after a restart of Lath. An
 //! instance is what AWS's would be to the programs in it: root, a writable root file system, a console,
 //! user data run once as cloud-init runs it, a metadata service ([`metadata`]). It is no virtual
-//! machine: it shares the host's kernel, and [`confine`](self) keeps its root from the host.
+//! machine: it shares the host's kernel. Namespaces, a capability bounding set, a system call filter and
+//! a root built from an allow-list keep its root from the host; no debugger works in it (`ptrace` is
+//! refused), and it cannot mount.
+//!
+//! Two processes of Lath's binary stand behind an instance: a supervisor on the host's side, which keeps
+//! the console and the record and holds a lock, and process 1 inside. As root they outlive Lath and are
+//! found again by that record. Rootless (in a user namespace) they end with Lath, because a new Lath
+//! would have no power over the old one's namespaces: it boots the instance again, from its kept files
+//! and without running user data again, as after a failure of the host.
 //!
 //! Networks are not made here: an instance gets its network namespace, wired, from the fabric.
 //!

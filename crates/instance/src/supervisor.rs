@@ -75,11 +75,7 @@ struct Supervisor<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    fn start(
-        plan: &'a BootPlan,
-        netns: OwnedFd,
-        lifeline: Option<OwnedFd>,
-    ) -> io::Result<Self> {
+    fn start(plan: &'a BootPlan, netns: OwnedFd, lifeline: Option<OwnedFd>) -> io::Result<Self> {
         let layout = Layout::new(&plan.data_dir, &plan.run_dir, &plan.id);
         let lock = lock(&layout.lock())?;
         let _ = fs::remove_file(layout.ended());
@@ -88,7 +84,10 @@ impl<'a> Supervisor<'a> {
         nix::unistd::chdir("/")?;
         let signals = signals_to_read(&[Signal::SIGTERM, Signal::SIGCHLD])?;
         let console = ConsoleWriter::open(&layout.console())?;
-        let cgroup = plan.cgroup.as_deref().map(|path| Cgroup::make(path, &plan.limits));
+        let cgroup = plan
+            .cgroup
+            .as_deref()
+            .map(|path| Cgroup::make(path, &plan.limits));
         let cgroup = cgroup.transpose()?;
         if let Some(cgroup) = &cgroup {
             cgroup.join_as_supervisor()?;
@@ -155,7 +154,9 @@ impl<'a> Supervisor<'a> {
         let timeout = match self.ending {
             None => PollTimeout::NONE,
             Some((_, deadline)) => {
-                let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+                let left = deadline
+                    .saturating_duration_since(Instant::now())
+                    .as_millis();
                 PollTimeout::try_from(left.min(1000) + 1).unwrap_or(PollTimeout::MAX)
             }
         };
@@ -207,7 +208,11 @@ impl<'a> Supervisor<'a> {
     }
 
     fn enforce(&self) {
-        if self.ending.as_ref().is_some_and(|(_, deadline)| Instant::now() >= *deadline) {
+        if self
+            .ending
+            .as_ref()
+            .is_some_and(|(_, deadline)| Instant::now() >= *deadline)
+        {
             let _ = kill(self.init, Signal::SIGKILL);
         }
     }
@@ -250,7 +255,10 @@ fn lock(path: &Path) -> io::Result<Flock<File>> {
         .open(path)?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
         if error == Errno::EWOULDBLOCK {
-            io::Error::new(io::ErrorKind::ResourceBusy, "another supervisor runs this instance")
+            io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another supervisor runs this instance",
+            )
         } else {
             error.into()
         }

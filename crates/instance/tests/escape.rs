@@ -75,24 +75,45 @@ fn the_host_is_out_of_reach() {
         ("Lath's files", format!("ls {base}")),
         ("mount", "mount -t tmpfs x /mnt".into()),
         ("remount", "mount -o remount,rw /proc/sys".into()),
-        ("kernel setting", "echo x > /proc/sys/kernel/hostname".into()),
-        ("core pattern", "echo x > /proc/sys/kernel/core_pattern".into()),
+        (
+            "kernel setting",
+            "echo x > /proc/sys/kernel/hostname".into(),
+        ),
+        (
+            "core pattern",
+            "echo x > /proc/sys/kernel/core_pattern".into(),
+        ),
         ("sysrq", "echo b > /proc/sysrq-trigger".into()),
-        ("sysfs", "echo x > /sys/kernel/uevent_helper || touch /sys/x".into()),
+        (
+            "sysfs",
+            "echo x > /sys/kernel/uevent_helper || touch /sys/x".into(),
+        ),
         ("kernel memory", "test -s /proc/kcore".into()),
-        ("node for a disk", "mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk".into()),
-        ("disk", "ls /dev/vda /dev/sda /dev/nvme0n1 /dev/mem /dev/kmsg 2>/dev/null | grep .".into()),
+        (
+            "node for a disk",
+            "mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk".into(),
+        ),
+        (
+            "disk",
+            "ls /dev/vda /dev/sda /dev/nvme0n1 /dev/mem /dev/kmsg 2>/dev/null | grep .".into(),
+        ),
         ("own binary", "cat /proc/1/exe > /dev/null".into()),
         ("first process's root", "ls /proc/1/root/".into()),
         ("first process's files", "readlink /proc/1/fd/* ".into()),
         ("module", "modprobe dummy || insmod /tmp/x.ko".into()),
         ("clock", "date -s '2001-01-01'".into()),
         ("control groups", "mkdir /sys/fs/cgroup/x".into()),
-        ("killing the first process", "kill -9 1; sleep 0.2; kill -0 1 && exit 9".into()),
+        (
+            "killing the first process",
+            "kill -9 1; sleep 0.2; kill -0 1 && exit 9".into(),
+        ),
         ("passwords", "grep -v ':\\*:' /etc/shadow".into()),
         ("host keys", "ls /etc/ssh/ssh_host_*_key".into()),
         ("homes", "ls -A /home | grep .".into()),
-        ("root's home", "ls -A /root | grep -v '^.ssh$' | grep .".into()),
+        (
+            "root's home",
+            "ls -A /root | grep -v '^.ssh$' | grep .".into(),
+        ),
         ("/tmp", "ls -A /tmp | grep .".into()),
     ] {
         fails(what, &line);
@@ -122,8 +143,14 @@ fn links_left_in_the_root_lead_nowhere_at_the_next_boot() {
     instance.boot = 2;
     lab.run(&instance);
     lab.await_console(&instance.id, "boot 2\n");
-    let (status, out, err) = lab.shell(&instance.id, "test -L /var || ls /var/lib; cat /etc/resolv.conf");
+    let (status, out, err) = lab.shell(
+        &instance.id,
+        "test -L /var || ls /var/lib; cat /etc/resolv.conf",
+    );
     assert_eq!(status, 0, "{out}{err}");
-    let reached: Vec<_> = std::fs::read_dir(outside.path()).unwrap().flatten().collect();
+    let reached: Vec<_> = std::fs::read_dir(outside.path())
+        .unwrap()
+        .flatten()
+        .collect();
     assert!(reached.is_empty(), "{reached:?}");
 }

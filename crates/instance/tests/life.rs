@@ -1,5 +1,7 @@
 //! Instances from start to removal, for real.
 
+#![allow(clippy::unwrap_used, reason = "a failed preparation fails the test")]
+
 mod lab;
 
 use std::io::{Read, Write};
@@ -23,7 +25,12 @@ fn user_data_runs_and_what_it_started_lives_on() {
     );
     lab.run(&instance);
     let console = lab.await_console(&instance.id, "late");
-    for text in ["to-stdout", "DIRECT", "first boot 1", "cloud-init: finished"] {
+    for text in [
+        "to-stdout",
+        "DIRECT",
+        "first boot 1",
+        "cloud-init: finished",
+    ] {
         assert!(console.contains(text), "{text}: {console}");
     }
     let page = eventually("page from the instance", || {
@@ -60,17 +67,32 @@ fn it_looks_like_a_machine_of_its_own() {
     check("grep ^hosts: /etc/nsswitch.conf", "hosts: files dns");
     check("cat /root/.ssh/authorized_keys", "ssh-ed25519 AAAAC3 test");
     check("cat /proc/1/comm", "lath-instance-l");
-    check("ls /dev | sort | tr '\\n' ' '", "console fd full null ptmx pts random shm stderr stdin stdout tty urandom zero");
+    check(
+        "ls /dev | sort | tr '\\n' ' '",
+        "console fd full null ptmx pts random shm stderr stdin stdout tty urandom zero",
+    );
     check("echo x > /dev/null; head -c 4 /dev/zero | wc -c", "4");
     check("test -c /dev/console && echo yes", "yes");
-    check("touch /usr/bin/mine /etc/mine /opt/mine /tmp/mine /root/mine /dev/shm/mine && echo yes", "yes");
-    check("rm /usr/bin/head && ! test -e /usr/bin/head && echo gone", "gone");
+    check(
+        "touch /usr/bin/mine /etc/mine /opt/mine /tmp/mine /root/mine /dev/shm/mine && echo yes",
+        "yes",
+    );
+    check(
+        "rm /usr/bin/head && ! test -e /usr/bin/head && echo gone",
+        "gone",
+    );
     for path in ["/usr/bin/mine", "/etc/mine", "/opt/mine", "/root/mine"] {
         assert!(!Path::new(path).exists(), "{path} reached the host");
     }
-    assert!(Path::new("/usr/bin/head").exists(), "a deletion reached the host");
+    assert!(
+        Path::new("/usr/bin/head").exists(),
+        "a deletion reached the host"
+    );
     // A process with an unmistakable argument, seen in its own instance only.
-    let (_, seen, _) = lab.shell(&one.id, "sleep 98765 & ls /proc | grep -c '^[0-9]'; kill $!");
+    let (_, seen, _) = lab.shell(
+        &one.id,
+        "sleep 98765 & ls /proc | grep -c '^[0-9]'; kill $!",
+    );
     assert!(seen.trim().parse::<u32>().unwrap() < 12, "{seen}");
     let (_, other, _) = lab.shell(&two.id, "test -e /root/mine; echo $?");
     assert_eq!(other.trim(), "1", "instances share files");
@@ -91,12 +113,17 @@ fn stop_keeps_files_and_start_does_not_run_user_data_again() {
     lab.await_console(&instance.id, "cloud-init: finished");
     // The same desire again changes nothing.
     lab.run(&instance);
-    lab.wait(lab.instances.ensure_stopped(&instance.id)).unwrap();
-    lab.wait(lab.instances.ensure_stopped(&instance.id)).unwrap();
+    lab.wait(lab.instances.ensure_stopped(&instance.id))
+        .unwrap();
+    lab.wait(lab.instances.ensure_stopped(&instance.id))
+        .unwrap();
     let stopped = lab.instances.status(&instance.id).unwrap();
     assert_eq!((stopped.state, stopped.boot), (InstancePhase::Stopped, 1));
     assert!(lab.console(&instance.id).contains("finished"));
-    assert_eq!(lab.shell(&instance.id, "true").0, lath_instance::CANNOT_ENTER);
+    assert_eq!(
+        lab.shell(&instance.id, "true").0,
+        lath_instance::CANNOT_ENTER
+    );
     instance.boot = 2;
     lab.run(&instance);
     lab.await_console(&instance.id, "boot 2\n");
@@ -159,19 +186,25 @@ fn removal_leaves_nothing() {
 
 #[test]
 fn a_restarted_lath_finds_what_lives() {
-    if !possible() {
+    if !possible() || skipped_rootless() {
         return;
     }
     let lab = Lab::new();
     let instance = spec("#!/bin/sh\necho once\n");
     lab.run(&instance);
     lab.await_console(&instance.id, "finished");
-    let (_, before, _) = lab.shell(&instance.id, "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1");
+    let (_, before, _) = lab.shell(
+        &instance.id,
+        "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1",
+    );
     let lab = lab.reopened();
     let found = lab.instances.status(&instance.id).unwrap();
     assert_eq!((found.state, found.boot), (InstancePhase::Running, 1));
     lab.run(&instance);
-    let (_, after, _) = lab.shell(&instance.id, "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1");
+    let (_, after, _) = lab.shell(
+        &instance.id,
+        "cat /proc/sys/kernel/random/boot_id; stat -c %Y /proc/1",
+    );
     assert_eq!(before, after);
     assert_eq!(lab.console(&instance.id).matches("first boot").count(), 1);
     lab.wait(lab.instances.ensure_absent(&instance.id)).unwrap();
@@ -203,7 +236,10 @@ fn a_killed_supervisor_takes_its_instance_along_and_is_noticed() {
     assert_eq!(failed[&instance.id].boot, 1);
     // The same boot is not started again; the next one is.
     let again = lab.wait(lab.instances.ensure_running(&instance));
-    assert!(matches!(again, Err(InstanceError::Died { .. })), "{again:?}");
+    assert!(
+        matches!(again, Err(InstanceError::Died { .. })),
+        "{again:?}"
+    );
     instance.boot = 2;
     lab.run(&instance);
 }
@@ -217,7 +253,9 @@ fn what_cannot_start_says_why_and_can_be_tried_again() {
     let mut instance = spec("");
     let image = lab.path().join("image");
     instance.root = lath_feed::RootSource::Directory(image.clone());
-    let refused = lab.wait(lab.instances.ensure_running(&instance)).unwrap_err();
+    let refused = lab
+        .wait(lab.instances.ensure_running(&instance))
+        .unwrap_err();
     assert!(refused.to_string().contains("image directory"), "{refused}");
     let state = lab.instances.status(&instance.id).unwrap().state;
     assert!(matches!(state, InstancePhase::Failed { .. }), "{state:?}");
@@ -241,10 +279,18 @@ fn cloud_config_is_obeyed_as_far_as_it_is_understood() {
     );
     lab.run(&instance);
     let console = lab.await_console(&instance.id, "finished");
-    for text in ["EARLY", "packages is not supported", "hi", "runcmd failed: exit status 3"] {
+    for text in [
+        "EARLY",
+        "packages is not supported",
+        "hi",
+        "runcmd failed: exit status 3",
+    ] {
         assert!(console.contains(text), "{text}: {console}");
     }
-    let (_, out, _) = lab.shell(&instance.id, "hostname; cat /etc/hostname; stat -c %a /etc/made");
+    let (_, out, _) = lab.shell(
+        &instance.id,
+        "hostname; cat /etc/hostname; stat -c %a /etc/made",
+    );
     assert_eq!(out, "web-1\nweb-1\n640\n");
 }
 
@@ -261,6 +307,49 @@ fn a_chatty_console_stays_bounded() {
     assert!(console.contains("199999\n200000\nLAST\n"));
 }
 
+#[test]
+fn a_command_gets_a_terminal_of_the_instance() {
+    use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+    if !possible() {
+        return;
+    }
+    let lab = Lab::new();
+    let instance = spec("");
+    lab.run(&instance);
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).unwrap();
+    unlockpt(&master).unwrap();
+    let slave = ioctl_tiocgptpeer(&master, flags).unwrap();
+    let request = lath_instance::ExecRequest {
+        argv: ["sh", "-c", "tty; read word; echo got-$word; exit 5"]
+            .map(str::to_owned)
+            .to_vec(),
+        ..Default::default()
+    };
+    let mut command = lab.instances.exec_command(&instance.id, &request).unwrap();
+    let mut child = command
+        .stdin(slave.try_clone().unwrap())
+        .stdout(slave.try_clone().unwrap())
+        .stderr(slave)
+        .spawn()
+        .unwrap();
+    drop(command);
+    let mut terminal = std::fs::File::from(master);
+    let mut said = String::new();
+    let mut typed = false;
+    let mut bytes = [0; 4096];
+    // Ends with an error when the last holder of the other side is gone.
+    while let Ok(length @ 1..) = terminal.read(&mut bytes) {
+        said.push_str(&String::from_utf8_lossy(&bytes[..length]));
+        if said.contains("/dev/pts/") && !typed {
+            typed = true;
+            terminal.write_all(b"hello\r").unwrap();
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(5), "{said}");
+    assert!(said.contains("got-hello"), "{said}");
+}
+
 /// Not a test by itself: the Lath that the next one kills.
 #[test]
 #[ignore = "run by the next test in a process of its own"]
@@ -273,15 +362,25 @@ fn a_lath_that_waits_to_be_killed() {
         let instances = lath_instance::Instances::open(lab::config(Path::new(&base)));
         let instances = instances.await.unwrap();
         let instance = spec("#!/bin/sh\nsleep 4714 &\necho up\n");
+        std::fs::write(Path::new(&base).join("begun"), "").unwrap();
         instances.ensure_running(&instance).await.unwrap();
         std::fs::write(Path::new(&base).join("id"), instance.id.as_str()).unwrap();
         std::future::pending::<()>().await;
     });
 }
 
+/// Rootless instances end with their Lath.
+fn skipped_rootless() -> bool {
+    let rootless = lath_instance::is_rootless();
+    if rootless {
+        eprintln!("SKIPPED: rootless instances end with Lath");
+    }
+    rootless
+}
+
 #[test]
 fn instances_survive_the_death_of_lath() {
-    if !possible() {
+    if !possible() || skipped_rootless() {
         return;
     }
     let lab = Lab::new();
@@ -305,4 +404,102 @@ fn instances_survive_the_death_of_lath() {
     assert!(status == 0 && out.contains("sleep 4714"), "{out}");
     lab.wait(lab.instances.ensure_absent(&id)).unwrap();
     assert_eq!(processes_with(id.as_str()), Vec::<String>::new());
+}
+
+/// Run by the next test where it means something.
+#[test]
+fn a_rootless_instance_ends_with_lath_and_boots_again() {
+    if !possible() || !lath_instance::is_rootless() {
+        return;
+    }
+    let lab = Lab::new();
+    let instance = spec("#!/bin/sh\necho ONCE\n");
+    lab.run(&instance);
+    lab.await_console(&instance.id, "finished");
+    let lab = lab.reopened();
+    eventually("end of the instance", || {
+        match processes_with(instance.id.as_str()) {
+            none if none.is_empty() => Ok(()),
+            some => Err(some),
+        }
+    });
+    let lab = lab.reopened();
+    let state = lab.instances.status(&instance.id).unwrap().state;
+    assert_eq!(state, InstancePhase::Stopped);
+    lab.run(&instance);
+    let console = eventually("second boot", || {
+        let console = lab.console(&instance.id);
+        if console.matches("cloud-init: finished").count() == 2 {
+            Ok(console)
+        } else {
+            Err(console)
+        }
+    });
+    assert_eq!(console.matches("ONCE").count(), 1, "{console}");
+}
+
+#[test]
+fn all_of_it_works_in_a_user_namespace() {
+    if !possible() || lath_instance::is_rootless() {
+        return;
+    }
+    let unshare = |program: &std::ffi::OsStr| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-Urm"]).arg(program);
+        command
+    };
+    if !unshare("true".as_ref())
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        eprintln!("SKIPPED: this kernel or container allows no user namespaces");
+        return;
+    }
+    let me = std::env::current_exe().unwrap();
+    let tests = unshare(me.as_os_str())
+        .args(["--exact", "--test-threads=2"])
+        .args([
+            "user_data_runs_and_what_it_started_lives_on",
+            "removal_leaves_nothing",
+        ])
+        .args(["it_looks_like_a_machine_of_its_own"])
+        .args(["a_rootless_instance_ends_with_lath_and_boots_again"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&tests.stdout);
+    assert!(
+        tests.status.success() && said.contains("4 passed"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_lath_killed_while_it_starts_an_instance_leaves_one_or_none() {
+    if !possible() {
+        return;
+    }
+    for delay_ms in [0, 2, 5, 10, 15, 20, 30, 45, 70, 100] {
+        let lab = Lab::new();
+        let mut lath = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "a_lath_that_waits_to_be_killed"])
+            .env("LATH_TEST_BASE", lab.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually("start of the other process", || {
+            std::fs::read(lab.path().join("begun"))
+        });
+        std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+        lath.kill().unwrap();
+        lath.wait().unwrap();
+        let lab = lab.reopened();
+        let base = lab.path().display().to_string();
+        for id in lab.instances.list().unwrap() {
+            lab.wait(lab.instances.ensure_absent(&id)).unwrap();
+        }
+        eventually("end of all its processes", || match processes_with(&base) {
+            none if none.is_empty() => Ok(()),
+            some => Err(some),
+        });
+    }
 }

@@ -1,5 +1,7 @@
 //! The metadata service on real sockets: VPCs come and go.
 
+#![allow(clippy::unwrap_used, reason = "a failed preparation fails the test")]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -68,20 +70,31 @@ async fn listeners_follow_the_vpcs() {
     let vpc = VpcId::random();
     publish.send(snapshot(&vpc)).unwrap();
     let failed = bound.wait_for(|bound| bound.get(&vpc).is_some_and(Result::is_err));
-    tokio::time::timeout(DEADLINE, failed).await.unwrap().unwrap();
+    tokio::time::timeout(DEADLINE, failed)
+        .await
+        .unwrap()
+        .unwrap();
     network.0.store(true, Ordering::SeqCst);
     let ready = bound.wait_for(|bound| bound.get(&vpc).is_some_and(Result::is_ok));
-    tokio::time::timeout(DEADLINE, ready).await.unwrap().unwrap();
+    tokio::time::timeout(DEADLINE, ready)
+        .await
+        .unwrap()
+        .unwrap();
 
     let answer = tokio::task::spawn_blocking(move || {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(at)?;
-        stream.write_all(b"GET /latest/meta-data/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+        stream.write_all(
+            b"GET /latest/meta-data/ HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        )?;
         let mut text = String::new();
         stream.read_to_string(&mut text).map(|_| text)
     });
     let answer = answer.await.unwrap().unwrap();
-    assert!(answer.starts_with("HTTP/1.1 404"), "strangers get nothing: {answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 404"),
+        "strangers get nothing: {answer}"
+    );
 
     publish.send(Arc::new(Snapshot::default())).unwrap();
     let gone = bound.wait_for(BTreeMap::is_empty);

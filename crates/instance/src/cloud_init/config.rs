@@ -74,22 +74,29 @@ impl CloudConfig {
             "packages" | "package_update" | "package_upgrade" => self.refused.push(format!(
                 "{key} is not supported: install with runcmd, or use an image that has the packages"
             )),
-            _ => self.refused.push(format!("{key} is not supported; it is ignored")),
+            _ => self
+                .refused
+                .push(format!("{key} is not supported; it is ignored")),
         }
     }
 
     fn commands(&mut self, key: &str, value: &Yaml) -> Vec<Command> {
         let Yaml::Array(items) = value else {
-            self.refused.push(format!("{key} is not a list; it is ignored"));
+            self.refused
+                .push(format!("{key} is not a list; it is ignored"));
             return Vec::new();
         };
         let mut commands = Vec::new();
         for item in items {
-            let words = item.as_vec().map(|words| words.iter().map(scalar).collect());
+            let words = item
+                .as_vec()
+                .map(|words| words.iter().map(scalar).collect());
             match (scalar(item), words) {
                 (Some(line), _) => commands.push(Command::Shell(line)),
                 (_, Some(Some(words))) => commands.push(Command::Words(words)),
-                _ => self.refused.push(format!("an entry of {key} is no command; it is ignored")),
+                _ => self
+                    .refused
+                    .push(format!("an entry of {key} is no command; it is ignored")),
             }
         }
         commands
@@ -136,7 +143,9 @@ fn write_file(item: &Yaml) -> Result<WriteFile, String> {
 fn permissions(value: &Yaml) -> Option<u32> {
     let text = scalar(value)?;
     let digits = text.trim_start_matches("0o");
-    u32::from_str_radix(digits, 8).ok().map(|mode| mode & 0o7777)
+    u32::from_str_radix(digits, 8)
+        .ok()
+        .map(|mode| mode & 0o7777)
 }
 
 fn decode(content: String, encoding: &str) -> Result<Vec<u8>, String> {
@@ -198,7 +207,10 @@ write_files:
         };
         assert_eq!((x.content.as_slice(), x.permissions), (&b"hi"[..], 0o600));
         assert_eq!(x.owner, "nobody:nogroup");
-        assert_eq!((y.content.as_slice(), y.append), (&b"two\nlines\n"[..], true));
+        assert_eq!(
+            (y.content.as_slice(), y.append),
+            (&b"two\nlines\n"[..], true)
+        );
         assert_eq!(config.refused.len(), 3, "{:?}", config.refused);
         assert!(config.refused[0].starts_with("packages"));
     }

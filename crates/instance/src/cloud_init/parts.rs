@@ -53,22 +53,29 @@ impl Splitter {
     }
 
     fn take_plain(&mut self, bytes: &[u8], declared: Option<&str>) {
-        let first = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let first = bytes
+            .split(|&byte| byte == b'\n')
+            .next()
+            .unwrap_or_default();
         let first = String::from_utf8_lossy(first).trim_end().to_owned();
         let declared = declared.unwrap_or_default();
         if first.starts_with("#!") {
             self.parts.push(Part::Script(bytes.to_owned()));
-        } else if first.starts_with("#cloud-config") && !first.starts_with("#cloud-config-") {
-            self.config(bytes);
-        } else if declared == "text/cloud-config" {
+        } else if first == "#cloud-config" || declared == "text/cloud-config" {
             self.config(bytes);
         } else if declared == "text/x-shellscript" {
             self.problem("a script must begin with #!; it is ignored");
         } else if bytes.iter().all(u8::is_ascii_whitespace) {
             // Nothing to do.
         } else if first.starts_with('#') || !declared.is_empty() {
-            let kind = if first.starts_with('#') { &first } else { declared };
-            self.problem(&format!("user data of the kind {kind:?} is not supported; it is ignored"));
+            let kind = if first.starts_with('#') {
+                &first
+            } else {
+                declared
+            };
+            self.problem(&format!(
+                "user data of the kind {kind:?} is not supported; it is ignored"
+            ));
         } else {
             // As cloud-init: plain data for programs to read from the metadata service.
             self.problem("user data is neither a script nor #cloud-config; nothing is run");
@@ -109,11 +116,17 @@ impl Splitter {
         if kind.starts_with("multipart/") {
             return self.take(piece.as_bytes(), None, depth + 1);
         }
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_lowercase();
+        let kind = kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_lowercase();
         let encoding = header(head, "content-transfer-encoding").unwrap_or_default();
         match decode(body, &encoding.to_lowercase()) {
             Ok(bytes) => {
-                let declared = Some(kind.as_str()).filter(|kind| !kind.is_empty() && *kind != "text/plain");
+                let declared =
+                    Some(kind.as_str()).filter(|kind| !kind.is_empty() && *kind != "text/plain");
                 self.take(&bytes, declared, depth + 1);
             }
             Err(reason) => self.problem(&format!("a part of user data is unreadable: {reason}")),
@@ -200,8 +213,18 @@ mod tests {
         for (name, given, want, problems) in [
             ("nothing", "", vec![], 0),
             ("blank", "\n \n", vec![], 0),
-            ("script", "#!/bin/sh\ntrue\n", vec![script("#!/bin/sh\ntrue\n")], 0),
-            ("config", "#cloud-config\na: 1\n", vec![config("#cloud-config\na: 1\n")], 0),
+            (
+                "script",
+                "#!/bin/sh\ntrue\n",
+                vec![script("#!/bin/sh\ntrue\n")],
+                0,
+            ),
+            (
+                "config",
+                "#cloud-config\na: 1\n",
+                vec![config("#cloud-config\na: 1\n")],
+                0,
+            ),
             ("include", "#include\nhttp://x\n", vec![], 1),
             ("archive", "#cloud-config-archive\n", vec![], 1),
             ("data", "KEY=value\n", vec![], 1),
@@ -220,7 +243,10 @@ mod tests {
             --==X==\nContent-Type: text/x-include-url\n\nhttp://x\n--==X==--\nafter\n";
         for given in [given.to_owned(), given.replace('\n', "\r\n")] {
             let (parts, problems) = split(given.as_bytes());
-            let want = [script("#!/bin/sh\necho a"), Part::Config("#cloud-config\n".into())];
+            let want = [
+                script("#!/bin/sh\necho a"),
+                Part::Config("#cloud-config\n".into()),
+            ];
             assert_eq!(parts, want);
             assert_eq!(problems.len(), 1, "{problems:?}");
         }

@@ -30,7 +30,10 @@ pub(super) fn run(
     }
     run_folder(&Path::new(CLOUD).join("scripts/per-boot"), output);
     output.say("finished");
-    let _ = fs::write(Path::new(CLOUD).join("instance/boot-finished"), "finished\n");
+    let _ = fs::write(
+        Path::new(CLOUD).join("instance/boot-finished"),
+        "finished\n",
+    );
 }
 
 fn first_time(plan: &BootPlan, output: &Output, configs: &[CloudConfig], scripts: &[Vec<u8>]) {
@@ -38,7 +41,10 @@ fn first_time(plan: &BootPlan, output: &Output, configs: &[CloudConfig], scripts
     let _ = fs::create_dir_all(instance.join("scripts"));
     let _ = std::os::unix::fs::symlink(&instance, Path::new(CLOUD).join("instance"));
     for config in configs {
-        config.refused.iter().for_each(|refused| output.say(refused));
+        config
+            .refused
+            .iter()
+            .for_each(|refused| output.say(refused));
         for file in &config.write_files {
             if let Err(error) = write_file(file) {
                 output.say(&format!("write_files: {}: {error}", file.path));
@@ -112,7 +118,11 @@ fn run_process(name: &str, process: &mut Process, output: &Output) {
             .stderr(output.stdio()?)
             .current_dir("/")
             .env_clear()
-            .envs([("PATH", DEFAULT_PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")])
+            .envs([
+                ("PATH", DEFAULT_PATH),
+                ("HOME", "/root"),
+                ("LANG", "C.UTF-8"),
+            ])
             .status()
     })();
     match status {

@@ -84,7 +84,9 @@ fn token(tokens: &Tokens, instance: &Instance, asked: &Asked<'_>) -> Response<Ve
     };
     let token = tokens.make(&instance.id, asked.now, ttl);
     let mut response = plain(token.into_bytes(), "text/plain");
-    response.headers_mut().insert(TOKEN_TTL, HeaderValue::from(ttl));
+    response
+        .headers_mut()
+        .insert(TOKEN_TTL, HeaderValue::from(ttl));
     response
 }
 
@@ -138,7 +140,9 @@ fn plain(body: Vec<u8>, content_type: &'static str) -> Response<Vec<u8>> {
 
 fn not_allowed(allowed: &'static str) -> Response<Vec<u8>> {
     let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 

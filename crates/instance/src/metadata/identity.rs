@@ -56,7 +56,9 @@ pub(super) fn zone_id(region: &str, zone: &str) -> String {
     let mut parts = region.split('-');
     let area = parts.next().unwrap_or_default();
     let short: String = parts.map(direction).collect();
-    let letter = zone.strip_prefix(region).and_then(|rest| rest.bytes().next());
+    let letter = zone
+        .strip_prefix(region)
+        .and_then(|rest| rest.bytes().next());
     let number = letter.map_or(1, |letter| letter.saturating_sub(b'a').saturating_add(1));
     format!("{area}{short}-az{number}")
 }

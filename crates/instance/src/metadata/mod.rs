@@ -112,7 +112,8 @@ impl MetadataService {
     /// Listeners as the newest snapshot wants them; whether all are there.
     async fn reconcile(&mut self) -> bool {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-        self.listeners.retain(|vpc, _| snapshot.vpcs.contains_key(vpc));
+        self.listeners
+            .retain(|vpc, _| snapshot.vpcs.contains_key(vpc));
         let mut bound = Bound::new();
         for vpc in snapshot.vpcs.keys() {
             let outcome = self.ensure_listener(vpc).await;
@@ -141,7 +142,8 @@ impl MetadataService {
             tokens: Arc::clone(&self.tokens),
         };
         let stop = CancellationToken::new();
-        self.listeners.insert(vpc.clone(), stop.clone().drop_guard());
+        self.listeners
+            .insert(vpc.clone(), stop.clone().drop_guard());
         tokio::spawn(async move { stop.run_until_cancelled(door.serve(&stop)).await });
         Ok(())
     }
@@ -189,7 +191,8 @@ impl Door {
                 headers: request.headers(),
             };
             let snapshot = Arc::clone(&snapshots.borrow());
-            let response = answer(&snapshot, &tokens, &asked).map(|body| Full::new(Bytes::from(body)));
+            let response =
+                answer(&snapshot, &tokens, &asked).map(|body| Full::new(Bytes::from(body)));
             std::future::ready(Ok::<_, std::convert::Infallible>(response))
         });
         let connection = hyper::server::conn::http1::Builder::new()

@@ -81,13 +81,27 @@ mod tests {
         forged[3] ^= 1;
         for (name, tokens, token, who, now, good) in [
             ("fresh", &tokens, token.as_bytes(), &mine, 2_000, true),
-            ("last moment", &tokens, token.as_bytes(), &mine, 60_999, true),
+            (
+                "last moment",
+                &tokens,
+                token.as_bytes(),
+                &mine,
+                60_999,
+                true,
+            ),
             ("late", &tokens, token.as_bytes(), &mine, 61_000, false),
             ("another's", &tokens, token.as_bytes(), &other, 2_000, false),
             ("forged", &tokens, &forged, &mine, 2_000, false),
             ("short", &tokens, b"AAAA", &mine, 2_000, false),
             ("no base64", &tokens, b"\xff", &mine, 2_000, false),
-            ("another process", &Tokens::new(), token.as_bytes(), &mine, 2_000, false),
+            (
+                "another process",
+                &Tokens::new(),
+                token.as_bytes(),
+                &mine,
+                2_000,
+                false,
+            ),
         ] {
             assert_eq!(tokens.is_good(token, who, at(now)), good, "{name}");
         }

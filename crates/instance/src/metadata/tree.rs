@@ -116,7 +116,10 @@ pub(super) fn root_of(snapshot: &Snapshot, vpc: &Vpc, instance: &Instance) -> No
     let mut entries = vec![
         folder(
             "dynamic",
-            vec![folder("instance-identity", vec![text("document", document)])],
+            vec![folder(
+                "instance-identity",
+                vec![text("document", document)],
+            )],
         ),
         folder("meta-data", view.meta_data()),
     ];
@@ -162,7 +165,10 @@ impl<'a> View<'a> {
     }
 
     fn primary_address(&self) -> Option<std::net::Ipv4Addr> {
-        self.primary()?.addresses.first().map(|address| address.private)
+        self.primary()?
+            .addresses
+            .first()
+            .map(|address| address.private)
     }
 
     fn meta_data(&self) -> Vec<Entry> {
@@ -196,7 +202,10 @@ impl<'a> View<'a> {
         let zone = &self.instance.metadata.availability_zone;
         vec![
             text("availability-zone", zone),
-            text("availability-zone-id", identity::zone_id(&self.snapshot.region, zone)),
+            text(
+                "availability-zone-id",
+                identity::zone_id(&self.snapshot.region, zone),
+            ),
             text("region", &self.snapshot.region),
         ]
     }
@@ -210,7 +219,10 @@ impl<'a> View<'a> {
             .collect();
         let mut entries = vec![
             text("mac", &primary.mac),
-            folder("network", vec![folder("interfaces", vec![folder("macs", macs)])]),
+            folder(
+                "network",
+                vec![folder("interfaces", vec![folder("macs", macs)])],
+            ),
             text("security-groups", self.group_names(primary)),
         ];
         if let Some(address) = primary.addresses.first() {
@@ -225,7 +237,9 @@ impl<'a> View<'a> {
 
     fn public_hostname(&self, public: std::net::Ipv4Addr) -> Option<Entry> {
         let name = identity::public_hostname(&self.snapshot.region, public);
-        self.vpc.dns_hostnames.then(|| text("public-hostname", name))
+        self.vpc
+            .dns_hostnames
+            .then(|| text("public-hostname", name))
     }
 
     fn interface(&self, index: u32, interface: &Interface) -> Vec<Entry> {
@@ -249,7 +263,10 @@ impl<'a> View<'a> {
             text("security-groups", self.group_names(interface)),
             text("subnet-id", interface.subnet.as_str()),
             text("vpc-id", self.vpc.id.as_str()),
-            text("vpc-ipv4-cidr-block", blocks.first().cloned().unwrap_or_default()),
+            text(
+                "vpc-ipv4-cidr-block",
+                blocks.first().cloned().unwrap_or_default(),
+            ),
             text("vpc-ipv4-cidr-blocks", lines(blocks)),
         ];
         if let Some(subnet) = self.vpc.subnets.get(&interface.subnet) {

@@ -43,12 +43,14 @@ fn ensure_child(parent: BorrowedFd<'_>, name: &Path) -> io::Result<OwnedFd> {
             Err(error) => return Err(error.into()),
         }
     }
-    Err(io::Error::other("a directory keeps changing into something else"))
+    Err(io::Error::other(
+        "a directory keeps changing into something else",
+    ))
 }
 
 /// An empty file to mount over, made where there is nothing.
 pub(crate) fn ensure_file(base: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
-    let parent = ensure_directory(base, path.parent().unwrap_or(Path::new("")))?;
+    let parent = ensure_directory(base, path.parent().unwrap_or_else(|| Path::new("")))?;
     let name = path
         .file_name()
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -61,7 +63,7 @@ pub(crate) fn ensure_file(base: BorrowedFd<'_>, path: &Path) -> io::Result<Owned
 
 /// Makes a symbolic link where there is nothing.
 pub(crate) fn ensure_symlink(base: BorrowedFd<'_>, path: &Path, to: &Path) -> io::Result<()> {
-    let parent = ensure_directory(base, path.parent().unwrap_or(Path::new("")))?;
+    let parent = ensure_directory(base, path.parent().unwrap_or_else(|| Path::new("")))?;
     let Some(name) = path.file_name() else {
         return Ok(());
     };

@@ -21,24 +21,48 @@ const LINKS: &[(&str, &str)] = &[
 pub(super) fn make(root: &OwnedFd) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     let covered = ensure_directory(root.as_fd(), Path::new("dev"))?;
-    mount(Some("dev"), &path_of(&covered), Some("tmpfs"), flags, Some("mode=755,size=1m"))?;
+    mount(
+        Some("dev"),
+        &path_of(&covered),
+        Some("tmpfs"),
+        flags,
+        Some("mode=755,size=1m"),
+    )?;
     // Opened again: the fd above is of the directory under the mount.
     let dev = ensure_directory(root.as_fd(), Path::new("dev"))?;
     for name in NODES {
         // Bound, not made: in a user namespace nodes cannot be made.
         let target = ensure_file(dev.as_fd(), Path::new(name))?;
         let source = Path::new("/dev").join(name);
-        mount(Some(&source), &path_of(&target), NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+        mount(
+            Some(&source),
+            &path_of(&target),
+            NO_DATA,
+            MsFlags::MS_BIND,
+            NO_DATA,
+        )?;
     }
     for (name, to) in LINKS {
         ensure_symlink(dev.as_fd(), Path::new(name), Path::new(to))?;
     }
     let pts = ensure_directory(dev.as_fd(), Path::new("pts"))?;
     let options = Some("newinstance,ptmxmode=0666,mode=620");
-    mount(Some("devpts"), &path_of(&pts), Some("devpts"), flags, options)?;
+    mount(
+        Some("devpts"),
+        &path_of(&pts),
+        Some("devpts"),
+        flags,
+        options,
+    )?;
     let shm = ensure_directory(dev.as_fd(), Path::new("shm"))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("shm"), &path_of(&shm), Some("tmpfs"), flags, Some("mode=1777"))?;
+    mount(
+        Some("shm"),
+        &path_of(&shm),
+        Some("tmpfs"),
+        flags,
+        Some("mode=1777"),
+    )?;
     ensure_file(dev.as_fd(), Path::new("console"))?;
     Ok(())
 }

@@ -30,6 +30,15 @@ const MASKED_FILES: &[&str] = &[
 ];
 const MASKED_DIRECTORIES: &[&str] = &["acpi", "asound", "scsi", "driver"];
 
+/// Serial numbers of the host, its firmware and its tracing.
+const MASKED_IN_SYS: &[&str] = &[
+    "devices/virtual/dmi",
+    "firmware",
+    "kernel/debug",
+    "kernel/security",
+    "kernel/tracing",
+];
+
 const CAREFUL: MsFlags = MsFlags::MS_NOSUID
     .union(MsFlags::MS_NODEV)
     .union(MsFlags::MS_NOEXEC);
@@ -37,13 +46,25 @@ const CAREFUL: MsFlags = MsFlags::MS_NOSUID
 pub(super) fn mount_all(root: &OwnedFd, rootless: bool, report: &mut Report) -> io::Result<()> {
     // The old /proc stays in reach until the root is left, for paths of open descriptors.
     let proc = ensure_directory(root.as_fd(), Path::new("proc"))?;
-    mount(Some("proc"), &path_of(&proc), Some("proc"), CAREFUL, NO_DATA)
-        .map_err(|error| explain("/proc", error))?;
+    mount(
+        Some("proc"),
+        &path_of(&proc),
+        Some("proc"),
+        CAREFUL,
+        NO_DATA,
+    )
+    .map_err(|error| explain("/proc", error))?;
     guard_proc(&ensure_directory(root.as_fd(), Path::new("proc"))?)?;
     mount_sys(root, rootless, report)?;
     let run = ensure_directory(root.as_fd(), Path::new("run"))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("run"), &path_of(&run), Some("tmpfs"), flags, Some("mode=755"))?;
+    mount(
+        Some("run"),
+        &path_of(&run),
+        Some("tmpfs"),
+        flags,
+        Some("mode=755"),
+    )?;
     let run = ensure_directory(root.as_fd(), Path::new("run"))?;
     drop(ensure_directory(run.as_fd(), Path::new("lock"))?);
     Ok(())
@@ -88,7 +109,13 @@ fn mask(base: &Path) -> io::Result<()> {
         let path = base.join(name);
         if path.exists() {
             let flags = CAREFUL | MsFlags::MS_RDONLY;
-            mount(Some("none"), &path, Some("tmpfs"), flags, Some("size=0,mode=555"))?;
+            mount(
+                Some("none"),
+                &path,
+                Some("tmpfs"),
+                flags,
+                Some("size=0,mode=555"),
+            )?;
         }
     }
     Ok(())
@@ -105,10 +132,16 @@ fn mount_sys(root: &OwnedFd, rootless: bool, report: &mut Report) -> io::Result<
         return Ok(());
     }
     let sys = ensure_directory(root.as_fd(), Path::new("sys"))?;
-    for name in ["firmware", "kernel/security", "kernel/debug", "kernel/tracing"] {
+    for name in MASKED_IN_SYS {
         let path = path_of(&sys).join(name);
         if path.exists() {
-            mount(Some("none"), &path, Some("tmpfs"), flags, Some("size=0,mode=555"))?;
+            mount(
+                Some("none"),
+                &path,
+                Some("tmpfs"),
+                flags,
+                Some("size=0,mode=555"),
+            )?;
         }
     }
     Ok(())

@@ -60,7 +60,13 @@ pub(crate) struct Report {
 pub(crate) fn enter(plan: &BootPlan) -> io::Result<Report> {
     let layout = Layout::new(&plan.data_dir, &plan.run_dir, &plan.id);
     let mut report = Report::default();
-    mount(NO_DATA, "/", NO_DATA, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NO_DATA)?;
+    mount(
+        NO_DATA,
+        "/",
+        NO_DATA,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        NO_DATA,
+    )?;
     fs::create_dir_all(layout.root())?;
     match &plan.root {
         RootSource::Host => host_root(plan, &layout, &mut report)?,
@@ -134,7 +140,13 @@ fn read_only_instead(
     let target = beneath::path_of(target);
     if host == Path::new("/etc") {
         skeleton::copy_public(host, &layer.upper)?;
-        mount(Some(&layer.upper), &target, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+        mount(
+            Some(&layer.upper),
+            &target,
+            NO_DATA,
+            MsFlags::MS_BIND,
+            NO_DATA,
+        )?;
     } else {
         mount(Some(host), &target, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
         let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
@@ -211,7 +223,10 @@ struct Layer {
 
 impl Layer {
     fn new(layout: &Layout, lower: &Path, rootless: bool) -> io::Result<Self> {
-        let name: String = lower.to_string_lossy().replace('%', "%25").replace('/', "%2F");
+        let name: String = lower
+            .to_string_lossy()
+            .replace('%', "%25")
+            .replace('/', "%2F");
         let folder = layout.layers().join(name);
         let layer = Self {
             lower: lower.to_owned(),
@@ -235,14 +250,23 @@ impl Layer {
             options.push_str(",userxattr");
         }
         let flags = MsFlags::MS_NODEV;
-        Ok(mount(Some("overlay"), target, Some("overlay"), flags, Some(options.as_str()))?)
+        Ok(mount(
+            Some("overlay"),
+            target,
+            Some("overlay"),
+            flags,
+            Some(options.as_str()),
+        )?)
     }
 }
 
 /// As overlay's option parser wants paths.
 fn escape(path: &Path) -> io::Result<String> {
     let text = path.to_str().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidInput, format!("{path:?} is not UTF-8"))
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{path:?} is not UTF-8"),
+        )
     })?;
     Ok(text
         .replace('\\', "\\\\")

@@ -90,7 +90,8 @@ impl Veil<'_> {
     }
 
     fn hide(&self, path: &Path, lower: &Metadata) -> io::Result<()> {
-        let Some(parent) = self.upper_directory(path.parent().unwrap_or(Path::new("")))? else {
+        let Some(parent) = self.upper_directory(path.parent().unwrap_or_else(|| Path::new("")))?
+        else {
             return Ok(());
         };
         let name = path.file_name().expect("entries have names");
@@ -152,4 +153,116 @@ impl Veil<'_> {
 fn copy_mode(from: &Metadata, to: &Path) -> io::Result<()> {
     let _ = chown(to, Some(from.uid()), Some(from.gid()));
     fs::set_permissions(to, from.permissions())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Sides {
+        base: tempfile::TempDir,
+    }
+
+    impl Sides {
+        fn new() -> Self {
+            let base = tempfile::tempdir().unwrap();
+            fs::create_dir(base.path().join("upper")).unwrap();
+            let sides = Self { base };
+            for (path, mode) in [
+                ("passwd", 0o644),
+                ("shadow", 0o640),
+                ("ssh/config", 0o644),
+                ("ssh/host_key", 0o600),
+                ("private/key", 0o644),
+                ("data/of/lath", 0o644),
+                ("data/other", 0o644),
+            ] {
+                let path = sides.lower().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(&path, "x").unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            }
+            let private = fs::Permissions::from_mode(0o750);
+            fs::set_permissions(sides.lower().join("private"), private).unwrap();
+            sides
+        }
+
+        fn lower(&self) -> PathBuf {
+            self.base.path().join("lower")
+        }
+
+        fn upper(&self) -> PathBuf {
+            self.base.path().join("upper")
+        }
+
+        fn draw(&self) {
+            let (lower, upper) = (self.lower(), self.upper());
+            let veil = Veil {
+                lower: &lower,
+                upper: &upper,
+                rootless: false,
+                depth: 8,
+                hidden: &[lower.join("data/of")],
+            };
+            veil.draw().unwrap();
+        }
+
+        /// `hidden`, `opaque`, or what is there, `-` for nothing.
+        fn in_upper(&self, path: &str) -> &'static str {
+            let path = self.upper().join(path);
+            let mut value = [0; 1];
+            match fs::symlink_metadata(&path) {
+                Err(_) => "-",
+                Ok(it) if it.file_type().is_char_device() && it.rdev() == 0 => "hidden",
+                Ok(it) if it.is_dir() => {
+                    let name = "trusted.overlay.opaque";
+                    let opaque = rustix::fs::lgetxattr(&path, name, &mut value[..]).is_ok();
+                    if opaque { "opaque" } else { "folder" }
+                }
+                Ok(it) if it.is_symlink() => "link",
+                Ok(_) => "file",
+            }
+        }
+    }
+
+    #[test]
+    fn what_not_everybody_may_read_is_hidden() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: whiteouts need root");
+            return;
+        }
+        let sides = Sides::new();
+        // Drawn at each start: the second time finds the first one's work.
+        for _ in 0..2 {
+            sides.draw();
+            for (path, want) in [
+                ("passwd", "-"),
+                ("shadow", "hidden"),
+                ("ssh", "folder"),
+                ("ssh/config", "-"),
+                ("ssh/host_key", "hidden"),
+                ("private", "opaque"),
+                ("data/of", "opaque"),
+                ("data/other", "-"),
+            ] {
+                assert_eq!(sides.in_upper(path), want, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_instance_made_is_left_alone_and_not_followed() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: whiteouts need root");
+            return;
+        }
+        let sides = Sides::new();
+        let outside = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), sides.upper().join("ssh")).unwrap();
+        fs::write(sides.upper().join("shadow"), "own").unwrap();
+        sides.draw();
+        assert_eq!(sides.in_upper("ssh"), "link");
+        assert_eq!(sides.in_upper("shadow"), "file");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
 }

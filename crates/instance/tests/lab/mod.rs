@@ -1,5 +1,8 @@
 //! A place for instances that a test made and that goes with it.
 
+#![allow(clippy::unwrap_used, reason = "a failed preparation fails the test")]
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;

@@ -58,7 +58,10 @@ fn world() -> World {
     let mut one = an_instance(&full, &vpc);
     one.user_data = b"#!/bin/sh\n\xff".to_vec();
     one.metadata.key = Some(("my key".into(), "ssh-ed25519 AAAA my".into()));
-    one.metadata.tags = Some(BTreeMap::from([("Name".into(), "n".into()), ("a/b".into(), "x".into())]));
+    one.metadata.tags = Some(BTreeMap::from([
+        ("Name".into(), "n".into()),
+        ("a/b".into(), "x".into()),
+    ]));
     let snapshot = Snapshot {
         region: "us-east-1".into(),
         account: "123456789012".into(),
@@ -118,13 +121,18 @@ impl World {
         let mut instance = (*self.snapshot.instances[&self.instance]).clone();
         change(&mut instance);
         let changed = Arc::new(instance);
-        self.snapshot.instances.insert(self.instance.clone(), changed);
+        self.snapshot
+            .instances
+            .insert(self.instance.clone(), changed);
     }
 
     fn ask(&self, from: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let response = self.response(from, method, path, headers);
         let status = response.status().as_u16();
-        (status, String::from_utf8_lossy(response.body()).into_owned())
+        (
+            status,
+            String::from_utf8_lossy(response.body()).into_owned(),
+        )
     }
 
     fn response(
@@ -161,7 +169,10 @@ fn the_tree_reads_as_on_aws() {
     let in_mac = |name: &str| format!("{mac}/{name}");
     for (path, want) in [
         ("/latest".to_owned(), "dynamic/\nmeta-data/\nuser-data"),
-        ("/latest/meta-data/instance-id/".into(), world.instance.as_str()),
+        (
+            "/latest/meta-data/instance-id/".into(),
+            world.instance.as_str(),
+        ),
         ("/2021-07-15/meta-data/local-ipv4".into(), FULL),
         ("/latest/meta-data/public-ipv4".into(), "203.0.113.9"),
         (
@@ -173,14 +184,23 @@ fn the_tree_reads_as_on_aws() {
             "/latest/meta-data/placement".into(),
             "availability-zone\navailability-zone-id\nregion",
         ),
-        ("/latest/meta-data/placement/availability-zone-id".into(), "use1-az1"),
+        (
+            "/latest/meta-data/placement/availability-zone-id".into(),
+            "use1-az1",
+        ),
         ("/latest/meta-data/public-keys/".into(), "0=my key"),
         ("/latest/meta-data/public-keys/0".into(), "openssh-key"),
-        ("/latest/meta-data/public-keys/0/openssh-key".into(), "ssh-ed25519 AAAA my"),
+        (
+            "/latest/meta-data/public-keys/0/openssh-key".into(),
+            "ssh-ed25519 AAAA my",
+        ),
         ("/latest/meta-data/security-groups".into(), "web"),
         ("/latest/meta-data/tags/instance/a%2Fb".into(), ""),
         ("/latest/meta-data/tags/instance/Name".into(), "n"),
-        ("/latest/meta-data/network/interfaces/macs".into(), "02:00:0a:00:01:0a/"),
+        (
+            "/latest/meta-data/network/interfaces/macs".into(),
+            "02:00:0a:00:01:0a/",
+        ),
         (in_mac("subnet-ipv4-cidr-block"), "10.0.1.0/24"),
         (in_mac("vpc-ipv4-cidr-blocks"), "10.0.0.0/16"),
         (in_mac("ipv4-associations/203.0.113.9"), FULL),
@@ -188,7 +208,10 @@ fn the_tree_reads_as_on_aws() {
     ] {
         let (status, body) = world.ask(FULL, "GET", &path, &[]);
         if want.is_empty() {
-            assert_eq!(status, 404, "{path}: keys with slashes are not served, as on AWS");
+            assert_eq!(
+                status, 404,
+                "{path}: keys with slashes are not served, as on AWS"
+            );
         } else {
             assert_eq!((status, body.as_str()), (200, want), "{path}");
         }
@@ -198,7 +221,12 @@ fn the_tree_reads_as_on_aws() {
 #[test]
 fn the_identity_document_is_json() {
     let world = world();
-    let (_, body) = world.ask(FULL, "GET", "/latest/dynamic/instance-identity/document", &[]);
+    let (_, body) = world.ask(
+        FULL,
+        "GET",
+        "/latest/dynamic/instance-identity/document",
+        &[],
+    );
     let document: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!(document["instanceId"], world.instance.as_str());
     assert_eq!(document["pendingTime"], "1970-01-01T00:00:00Z");
@@ -219,8 +247,18 @@ fn who_asks_decides_and_what_is_not_there_is_not_found() {
         ("stranger", "10.0.1.99", "/latest/meta-data/", 404),
         ("no user data", "10.0.1.11", "/latest/user-data", 404),
         ("no key", "10.0.1.11", "/latest/meta-data/public-keys/", 404),
-        ("no role", FULL, "/latest/meta-data/iam/security-credentials/", 404),
-        ("no signature", FULL, "/latest/dynamic/instance-identity/pkcs7", 404),
+        (
+            "no role",
+            FULL,
+            "/latest/meta-data/iam/security-credentials/",
+            404,
+        ),
+        (
+            "no signature",
+            FULL,
+            "/latest/dynamic/instance-identity/pkcs7",
+            404,
+        ),
         ("below a leaf", FULL, "/latest/meta-data/instance-id/x", 404),
         ("unknown version", FULL, "/1999-01-01/meta-data", 404),
         ("half an escape", FULL, "/latest/%", 404),
@@ -228,7 +266,10 @@ fn who_asks_decides_and_what_is_not_there_is_not_found() {
     ] {
         let (status, body) = world.ask(from, "GET", path, &[]);
         assert_eq!(status, want, "{name}");
-        assert!(status == 200 || body.contains("<h1>404 - Not Found</h1>"), "{name}");
+        assert!(
+            status == 200 || body.contains("<h1>404 - Not Found</h1>"),
+            "{name}"
+        );
     }
 }
 
@@ -244,12 +285,42 @@ fn tokens_are_given_and_demanded() {
     let forwarded = ("X-Forwarded-For", "1.2.3.4");
     let too_long = (TTL.0, "21601");
     for (name, method, path, headers, want) in [
-        ("with it", "GET", "/latest/meta-data/", vec![(key, token.as_str())], 200),
-        ("head", "HEAD", "/latest/meta-data/", vec![(key, token.as_str())], 200),
+        (
+            "with it",
+            "GET",
+            "/latest/meta-data/",
+            vec![(key, token.as_str())],
+            200,
+        ),
+        (
+            "head",
+            "HEAD",
+            "/latest/meta-data/",
+            vec![(key, token.as_str())],
+            200,
+        ),
         ("without", "GET", "/latest/meta-data/", vec![], 401),
-        ("wrong", "GET", "/latest/meta-data/", vec![(key, "AAAA")], 401),
-        ("another's", "GET", "/latest/meta-data/", vec![(key, others.as_str())], 401),
-        ("post", "POST", "/latest/meta-data/", vec![(key, token.as_str())], 405),
+        (
+            "wrong",
+            "GET",
+            "/latest/meta-data/",
+            vec![(key, "AAAA")],
+            401,
+        ),
+        (
+            "another's",
+            "GET",
+            "/latest/meta-data/",
+            vec![(key, others.as_str())],
+            401,
+        ),
+        (
+            "post",
+            "POST",
+            "/latest/meta-data/",
+            vec![(key, token.as_str())],
+            405,
+        ),
         ("token by get", "GET", path, vec![TTL], 405),
         ("forwarded", "PUT", path, vec![TTL, forwarded], 403),
         ("no time", "PUT", path, vec![], 400),
