@@ -16,7 +16,7 @@ fn model() -> Option<Value> {
     if output.is_none() {
         eprintln!("SKIPPED: python3 with botocore is not there");
     }
-    Some(serde_json::from_slice(&output?.stdout).unwrap())
+    Some(serde_json::from_slice(&output?.stdout).expect("the script prints JSON"))
 }
 
 #[test]

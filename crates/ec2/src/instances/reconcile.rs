@@ -68,6 +68,7 @@ fn next(instance: &Instance, observed: &Observed, now: Timestamp) -> Option<Step
     let phase = seen
         .filter(|seen| seen.boot == instance.boot)
         .map(|seen| &seen.state);
+    let obeyed = observed.applied_version > instance.state_after;
     match (instance.state, phase) {
         (InstanceState::Pending, Some(InstancePhase::Running)) => Some(Step::Running),
         (InstanceState::Pending, Some(InstancePhase::Failed { reason })) => {
@@ -77,20 +78,23 @@ fn next(instance: &Instance, observed: &Observed, now: Timestamp) -> Option<Step
             Some(ended(instance, reason))
         }
         (InstanceState::Stopping, Some(InstancePhase::Stopped)) => Some(Step::Stopped),
-        // What failed before the node knew that it should stop may not be the end of it yet.
-        (InstanceState::Stopping, Some(InstancePhase::Failed { .. })) => {
-            (observed.applied_version > instance.state_after).then_some(Step::Stopped)
+        // One that ended by itself, that the node never started, or that it stopped before it knew of the
+        // last boot: what it was before the node knew that it should stop may not be the end of it yet.
+        (InstanceState::Stopping, _) => {
+            let is_down = seen.is_none_or(|seen| is_down(&seen.state));
+            (is_down && obeyed).then_some(Step::Stopped)
         }
-        (InstanceState::ShuttingDown, _) => {
-            let obeyed = observed.applied_version > instance.state_after;
-            (seen.is_none() && obeyed).then_some(Step::Terminated)
-        }
+        (InstanceState::ShuttingDown, _) => (seen.is_none() && obeyed).then_some(Step::Terminated),
         (InstanceState::Terminated, _) => {
             let since = now.since(instance.terminated_at.unwrap_or(now));
             (since >= VISIBLE).then_some(Step::Forgotten)
         }
         _ => None,
     }
+}
+
+fn is_down(phase: &InstancePhase) -> bool {
+    matches!(phase, InstancePhase::Stopped | InstancePhase::Failed { .. })
 }
 
 /// A launch that fails ends the instance; a later start that fails leaves it stopped, with its files.

@@ -323,6 +323,23 @@ async fn an_observation_of_an_earlier_boot_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_stop_right_after_a_reboot_comes_to_its_end() {
+    let mut lab = Lab::new().await;
+    let shown = lab.run(lab.request()).await;
+    let id = shown.instance_id.as_str();
+    lab.node_says(id, Some(InstancePhase::Running)).await;
+    lab.call(RebootInstances::of(id)).await.unwrap();
+    lab.call(StopInstances::of(id)).await.unwrap();
+    // The node never saw the second boot.
+    let seen = lab.seen.instances.get_mut(&id.parse().unwrap()).unwrap();
+    seen.state = InstancePhase::Stopped;
+    lab.seen.applied_version = lab.app.cell.db.view().revision();
+    lab.observe.send_replace(Arc::new(lab.seen.clone()));
+    super::reconcile(Arc::clone(&lab.app)).await.unwrap();
+    assert_eq!(lab.state(id), "stopped");
+}
+
+#[tokio::test]
 async fn a_repeated_token_launches_once_and_a_changed_request_is_refused() {
     let lab = Lab::new().await;
     let request = |kind: &str| RunInstances {
