@@ -169,17 +169,6 @@ pub(crate) fn put(tx: &mut Tx, resource: &str, tags: BTreeMap<String, String>) {
     }
 }
 
-/// [`specified`] and [`put`]; a convenience for those that create one resource.
-pub(crate) fn put_specified(
-    tx: &mut Tx,
-    resource: &str,
-    specifications: &[TagSpecification],
-    resource_type: &str,
-) -> Result<(), ApiError> {
-    put(tx, resource, specified(specifications, resource_type)?);
-    Ok(())
-}
-
 fn create(app: &Ec2, tx: &mut Tx, op: CreateTags) -> Result<Nothing, ApiError> {
     if op.tags.is_empty() {
         return Err(missing("Tag"));

@@ -198,12 +198,21 @@ fn by_ip(view: &View, text: &str) -> Result<Arc<Address>, ApiError> {
         .map_err(|_| invalid_parameter("publicIp", text, "Invalid IPv4 address."))?;
     view.list::<Address>()
         .find(|address| address.ip == ip)
-        .ok_or_else(|| client("InvalidAddress.NotFound", format!("Address '{ip}' not found.")))
+        .ok_or_else(|| {
+            client(
+                "InvalidAddress.NotFound",
+                format!("Address '{ip}' not found."),
+            )
+        })
 }
 
 fn release(app: &Ec2, tx: &mut Tx, op: ReleaseAddress) -> Result<Nothing, ApiError> {
     check_border_group(app, op.network_border_group.as_deref())?;
-    let address = named(tx.view(), op.allocation_id.as_deref(), op.public_ip.as_deref())?;
+    let address = named(
+        tx.view(),
+        op.allocation_id.as_deref(),
+        op.public_ip.as_deref(),
+    )?;
     if address.association.is_some() {
         return Err(client(
             "InvalidIPAddress.InUse",
@@ -223,7 +232,11 @@ fn associate(
     tx: &mut Tx,
     op: AssociateAddress,
 ) -> Result<AssociateAddressResult, ApiError> {
-    let address = named(tx.view(), op.allocation_id.as_deref(), op.public_ip.as_deref())?;
+    let address = named(
+        tx.view(),
+        op.allocation_id.as_deref(),
+        op.public_ip.as_deref(),
+    )?;
     let interface = wanted_interface(tx.view(), &op)?;
     let index = wanted_index(&interface, op.private_ip_address.as_deref())?;
     let attached_gateway = tx
@@ -241,8 +254,8 @@ fn associate(
     // By allocation, moving an address must be allowed; by public IP it always is.
     let moves = op.allow_reassociation.unwrap_or(op.public_ip.is_some());
     if let Some(old) = &address.association {
-        let same = old.interface == interface.id
-            && old.private == interface.addresses[index].private;
+        let same =
+            old.interface == interface.id && old.private == interface.addresses[index].private;
         if same {
             return Ok(AssociateAddressResult {
                 association_id: old.id.to_string(),
@@ -394,8 +407,7 @@ fn by_association(view: &View, id: &str) -> Result<Arc<Address>, ApiError> {
 
 fn item(app: &Ec2, view: &View, address: &Address) -> ElasticAddressItem {
     let association = address.association.as_ref();
-    let interface =
-        association.and_then(|it| view.get::<NetworkInterface>(it.interface.as_str()));
+    let interface = association.and_then(|it| view.get::<NetworkInterface>(it.interface.as_str()));
     let attachment = interface.as_ref().and_then(|it| it.attachment.as_ref());
     ElasticAddressItem {
         allocation_id: address.id.to_string(),

@@ -132,9 +132,7 @@ impl Listed for AclItem {
         }),
         ("entry.cidr", |it| entries(it, |it| it.cidr_block.clone())),
         ("entry.egress", |it| entries(it, |it| it.egress.to_string())),
-        ("entry.protocol", |it| {
-            entries(it, |it| it.protocol.clone())
-        }),
+        ("entry.protocol", |it| entries(it, |it| it.protocol.clone())),
         ("entry.rule-action", |it| {
             entries(it, |it| it.rule_action.clone())
         }),

@@ -164,7 +164,10 @@ pub(crate) struct DeleteNetworkInterface {
 pub(crate) struct DescribeNetworkInterfaces {
     pub(crate) next_token: Option<String>,
     pub(crate) max_results: Option<i32>,
-    #[expect(dead_code, reason = "no interface is managed by AWS: there is nothing to include")]
+    #[expect(
+        dead_code,
+        reason = "no interface is managed by AWS: there is nothing to include"
+    )]
     pub(crate) include_managed_resources: Option<bool>,
     pub(crate) dry_run: Option<bool>,
     #[serde(rename = "NetworkInterfaceId", default)]
@@ -205,7 +208,10 @@ pub(crate) struct AttachNetworkInterfaceResult {
 pub(crate) struct DetachNetworkInterface {
     pub(crate) dry_run: Option<bool>,
     pub(crate) attachment_id: String,
-    #[expect(dead_code, reason = "detaching never waits for the instance: it is always forced")]
+    #[expect(
+        dead_code,
+        reason = "detaching never waits for the instance: it is always forced"
+    )]
     pub(crate) force: Option<bool>,
 }
 

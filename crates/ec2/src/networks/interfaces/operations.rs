@@ -60,13 +60,8 @@ fn create(
         public: Some(false),
         description: op.description.clone().unwrap_or_default(),
     };
-    let fingerprint = idempotency::fingerprint(&(
-        &op.subnet_id,
-        &op.groups,
-        &op.description,
-        &wanted,
-        &tags,
-    ));
+    let fingerprint =
+        idempotency::fingerprint(&(&op.subnet_id, &op.groups, &op.description, &wanted, &tags));
     let interface = super::create_primary(tx, &app.cell, new)?;
     let token = op.client_token.as_deref();
     let id = interface.id.as_str();
@@ -107,14 +102,21 @@ fn wanted_addresses(op: &CreateNetworkInterface) -> Result<WantedAddresses, ApiE
         ..WantedAddresses::default()
     };
     let primary = op.private_ip_address.as_deref();
-    wanted.primary = primary.map(|text| ip("privateIpAddress", text)).transpose()?;
+    wanted.primary = primary
+        .map(|text| ip("privateIpAddress", text))
+        .transpose()?;
     for given in &op.private_ip_addresses {
         let text = given.private_ip_address.as_deref();
-        let address = ip("privateIpAddress", text.ok_or_else(|| missing("PrivateIpAddress"))?)?;
+        let address = ip(
+            "privateIpAddress",
+            text.ok_or_else(|| missing("PrivateIpAddress"))?,
+        )?;
         if given.primary != Some(true) {
             wanted.secondary.push(address);
         } else if wanted.primary.replace(address).is_some() {
-            return Err(combination("Only one primary private IP address can be specified."));
+            return Err(combination(
+                "Only one primary private IP address can be specified.",
+            ));
         }
     }
     Ok(wanted)
@@ -322,7 +324,11 @@ fn modify(
         op.attachment.is_some(),
     ];
     match given.into_iter().filter(|given| *given).count() {
-        0 => return Err(missing("Description, SourceDestCheck, SecurityGroupId or Attachment")),
+        0 => {
+            return Err(missing(
+                "Description, SourceDestCheck, SecurityGroupId or Attachment",
+            ));
+        }
         1 => {}
         _ => {
             return Err(combination(
@@ -407,7 +413,11 @@ fn assign(
         .collect::<Result<Vec<_>, _>>()?;
     let more = count(op.secondary_private_ip_address_count)?;
     match (given.is_empty(), more == 0) {
-        (true, true) => return Err(missing("PrivateIpAddress or SecondaryPrivateIpAddressCount")),
+        (true, true) => {
+            return Err(missing(
+                "PrivateIpAddress or SecondaryPrivateIpAddressCount",
+            ));
+        }
         (false, false) => {
             return Err(combination(
                 "The parameters privateIpAddresses and secondaryPrivateIpAddressCount cannot be used together.",
@@ -455,22 +465,23 @@ fn take_from_others(
 
 /// Removes addresses; elastic ones that were mapped to them become free.
 fn remove_addresses(tx: &mut Tx, interface: &NetworkInterface, gone: &[Ipv4Addr]) {
-    for address in interface.addresses.iter().filter(|it| gone.contains(&it.private)) {
+    for address in interface
+        .addresses
+        .iter()
+        .filter(|it| gone.contains(&it.private))
+    {
         let elastic = address.public.as_ref().and_then(|it| it.elastic.as_ref());
         if let Some((allocation, _)) = elastic {
             tx.update::<Address>(allocation.as_str(), |it| it.association = None);
         }
     }
     tx.update::<NetworkInterface>(interface.id.as_str(), |it| {
-        it.addresses.retain(|address| !gone.contains(&address.private));
+        it.addresses
+            .retain(|address| !gone.contains(&address.private));
     });
 }
 
-fn unassign(
-    _app: &Ec2,
-    tx: &mut Tx,
-    op: UnassignPrivateIpAddresses,
-) -> Result<Nothing, ApiError> {
+fn unassign(_app: &Ec2, tx: &mut Tx, op: UnassignPrivateIpAddresses) -> Result<Nothing, ApiError> {
     refuse!(op; ipv4_prefixes);
     let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
     if op.private_ip_addresses.is_empty() {

@@ -43,7 +43,9 @@ pub(super) fn item(cell: &Cell, view: &View, interface: &NetworkInterface) -> In
         mac_address: interface.mac.clone(),
         private_ip_address: interface.primary_ip().to_string(),
         private_dns_name: names::private(cell, interface.primary_ip()),
-        public_dns_name: association.as_ref().and_then(|it| it.public_dns_name.clone()),
+        public_dns_name: association
+            .as_ref()
+            .and_then(|it| it.public_dns_name.clone()),
         source_dest_check: interface.source_dest_check,
         groups: groups(view, interface),
         attachment: attachment(interface),
@@ -54,7 +56,10 @@ pub(super) fn item(cell: &Cell, view: &View, interface: &NetworkInterface) -> In
 }
 
 pub(super) fn groups(view: &View, interface: &NetworkInterface) -> Vec<GroupItem> {
-    let name = |id: &str| view.get::<SecurityGroup>(id).map(|group| group.name.clone());
+    let name = |id: &str| {
+        view.get::<SecurityGroup>(id)
+            .map(|group| group.name.clone())
+    };
     interface
         .groups
         .iter()
@@ -123,21 +128,31 @@ fn groups_by(it: &InterfaceItem, text: fn(&GroupItem) -> String) -> Vec<String> 
 impl Listed for InterfaceItem {
     const ID: IdKind = ids::NETWORK_INTERFACE;
     const FIELDS: &'static [Field<Self>] = &[
-        ("network-interface-id", |it| vec![it.network_interface_id.clone()]),
+        ("network-interface-id", |it| {
+            vec![it.network_interface_id.clone()]
+        }),
         ("subnet-id", |it| vec![it.subnet_id.clone()]),
         ("vpc-id", |it| vec![it.vpc_id.clone()]),
         ("availability-zone", |it| vec![it.availability_zone.clone()]),
-        ("availability-zone-id", |it| vec![it.availability_zone_id.clone()]),
+        ("availability-zone-id", |it| {
+            vec![it.availability_zone_id.clone()]
+        }),
         ("description", |it| vec![it.description.clone()]),
         ("owner-id", |it| vec![it.owner_id.clone()]),
         ("requester-id", |_| vec![]),
-        ("requester-managed", |it| vec![it.requester_managed.to_string()]),
+        ("requester-managed", |it| {
+            vec![it.requester_managed.to_string()]
+        }),
         ("interface-type", |it| vec![it.interface_type.clone()]),
         ("status", |it| vec![it.status.clone()]),
         ("mac-address", |it| vec![it.mac_address.clone()]),
-        ("private-ip-address", |it| vec![it.private_ip_address.clone()]),
+        ("private-ip-address", |it| {
+            vec![it.private_ip_address.clone()]
+        }),
         ("private-dns-name", |it| vec![it.private_dns_name.clone()]),
-        ("source-dest-check", |it| vec![it.source_dest_check.to_string()]),
+        ("source-dest-check", |it| {
+            vec![it.source_dest_check.to_string()]
+        }),
         ("group-id", |it| groups_by(it, |it| it.group_id.clone())),
         ("group-name", |it| groups_by(it, |it| it.group_name.clone())),
         ("ipv6-addresses.ipv6-address", |_| vec![]),
@@ -186,7 +201,9 @@ impl Listed for InterfaceItem {
         ("attachment.instance-owner-id", |it| {
             attached(it, |it| it.instance_owner_id.clone())
         }),
-        ("attachment.status", |it| attached(it, |it| it.status.clone())),
+        ("attachment.status", |it| {
+            attached(it, |it| it.status.clone())
+        }),
     ];
     fn id(&self) -> &str {
         &self.network_interface_id

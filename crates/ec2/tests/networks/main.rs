@@ -1,0 +1,11 @@
+//! The operations on networks, called as clients call them.
+
+mod addresses;
+mod api;
+mod feed;
+mod groups;
+mod interfaces;
+mod lists;
+mod routes;
+mod tags;
+mod vpcs;
