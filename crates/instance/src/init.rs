@@ -23,6 +23,7 @@ use crate::{cgroup, cloud_init, confine, etc, root};
 
 /// Runs as process 1 of the instance; the answer is its exit status.
 pub(crate) fn run(plan: &BootPlan, netns: File, channel: Channel) -> i32 {
+    let _ = rustix::thread::set_name(c"init");
     // In the instance's namespaces nothing but the supervisor's death must leave it running.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let prepared = match prepare(plan, &netns, &channel) {

@@ -66,7 +66,7 @@ fn it_looks_like_a_machine_of_its_own() {
     check("grep -c '^nameserver 10.0.0.2$' /etc/resolv.conf", "1");
     check("grep ^hosts: /etc/nsswitch.conf", "hosts: files dns");
     check("cat /root/.ssh/authorized_keys", "ssh-ed25519 AAAAC3 test");
-    check("cat /proc/1/comm", "lath-instance-l");
+    check("cat /proc/1/comm", "init");
     check(
         "ls /dev | sort | tr '\\n' ' '",
         "console fd full null ptmx pts random shm stderr stdin stdout tty urandom zero",
@@ -501,5 +501,23 @@ fn a_lath_killed_while_it_starts_an_instance_leaves_one_or_none() {
             none if none.is_empty() => Ok(()),
             some => Err(some),
         });
+    }
+}
+
+/// Figures, not promises: `cargo test --release ... -- --ignored --nocapture how_long`.
+#[test]
+#[ignore = "a measurement"]
+fn how_long_a_start_takes() {
+    if !possible() {
+        return;
+    }
+    let lab = Lab::new();
+    for _ in 0..5 {
+        let instance = spec("#!/bin/sh\n");
+        let start = std::time::Instant::now();
+        lab.run(&instance);
+        let started = start.elapsed();
+        lab.wait(lab.instances.ensure_absent(&instance.id)).unwrap();
+        eprintln!("start {started:?}, removal {:?}", start.elapsed() - started);
     }
 }

@@ -122,9 +122,13 @@ impl Drop for Lab {
     }
 }
 
+/// `LATH_TEST_LAUNCHER` names a copy of the launcher where the build directory is out of reach, as for
+/// a run by an ordinary user.
 pub(crate) fn config(base: &std::path::Path) -> InstancesConfig {
+    let built = env!("CARGO_BIN_EXE_lath-instance-launcher");
+    let launcher = std::env::var_os("LATH_TEST_LAUNCHER").unwrap_or_else(|| built.into());
     InstancesConfig {
-        launcher: PathBuf::from(env!("CARGO_BIN_EXE_lath-instance-launcher")),
+        launcher: PathBuf::from(launcher),
         ..InstancesConfig::new(base.join("data"), base.join("run"))
     }
 }
