@@ -1,4 +1,5 @@
 //! The engine against real servers that come, go and flap.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

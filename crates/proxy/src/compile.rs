@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use http::{HeaderValue, StatusCode};
-use lath_feed::{Listener, Service, ServiceNetwork, Snapshot, TargetGroup, TargetHealth};
+use lath_feed::{
+    AccessLogDestination, Listener, Service, ServiceNetwork, Snapshot, TargetGroup, TargetHealth,
+};
 use lath_health::HealthView;
 use lath_model::id::{ServiceId, TargetGroupId};
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, WeightedTargetGroup};
@@ -103,19 +105,19 @@ fn compile_network(
                     .cloned()
             })
             .unwrap_or_else(|| Arc::new(compile_entry(service, network, slot, groups, threads)));
-        for name in [
-            Some(&service.domain_name),
-            service.custom_domain_name.as_ref(),
-        ] {
-            if let Some(name) = name {
-                let name = name.trim_end_matches('.').to_ascii_lowercase();
-                hosts.insert(name.into_bytes().into_boxed_slice(), Arc::clone(&entry));
-            }
+        for name in service
+            .custom_domain_name
+            .iter()
+            .chain([&service.domain_name])
+        {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            hosts.insert(name.into_bytes().into_boxed_slice(), Arc::clone(&entry));
         }
         entries.push(entry);
     }
     NetworkState {
         source: Arc::clone(network),
+        destinations: destinations(&network.access_logs),
         hosts,
         entries,
     }
@@ -158,12 +160,6 @@ fn compile_entry(
     groups: &HashMap<TargetGroupId, Arc<GroupSlot>>,
     threads: usize,
 ) -> Entry {
-    let mut destinations: Vec<String> = Vec::new();
-    for log in network.access_logs.iter().chain(&service.access_logs) {
-        if !destinations.contains(&log.destination_arn) {
-            destinations.push(log.destination_arn.clone());
-        }
-    }
     let make = Make {
         service,
         network,
@@ -172,10 +168,9 @@ fn compile_entry(
     };
     Entry {
         source: Arc::clone(service),
-        network_arn: network.arn.as_str().into(),
         slot: Arc::clone(slot),
         denied_by: DeniedBy::first(&network.auth, &service.auth),
-        destinations,
+        destinations: destinations(network.access_logs.iter().chain(&service.access_logs)),
         idle_timeout: service.idle_timeout,
         listeners: service
             .listeners
@@ -184,6 +179,16 @@ fn compile_entry(
             .map(|listener| make.listener(listener))
             .collect(),
     }
+}
+
+fn destinations<'a>(logs: impl IntoIterator<Item = &'a AccessLogDestination>) -> Vec<String> {
+    let mut destinations: Vec<String> = Vec::new();
+    for log in logs {
+        if !destinations.contains(&log.destination_arn) {
+            destinations.push(log.destination_arn.clone());
+        }
+    }
+    destinations
 }
 
 struct Make<'a> {

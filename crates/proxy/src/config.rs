@@ -35,9 +35,9 @@ pub struct ProxyConfig {
     pub flush: Duration,
     /// How long a listener that cannot be bound counts as *not yet* before it counts as failed.
     pub bind_grace: Duration,
-    /// Whether a target that refuses connections is left out until a probe succeeds or a second has
-    /// passed. AWS has no such thing.
-    pub passive_ejection: bool,
+    /// How long a target that cannot be connected is left out while others can; zero: not at all, as AWS
+    /// does.
+    pub ejection: Duration,
 }
 
 impl Default for ProxyConfig {
@@ -57,7 +57,7 @@ impl Default for ProxyConfig {
             tick: Duration::from_millis(100),
             flush: Duration::from_secs(1),
             bind_grace: Duration::from_secs(15),
-            passive_ejection: false,
+            ejection: Duration::ZERO,
         }
     }
 }

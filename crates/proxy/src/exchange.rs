@@ -49,6 +49,7 @@ fn route(
     request: &Request<Incoming>,
     flight: &mut Flight,
 ) -> Result<Route, Refusal> {
+    flight.entered(vpc, request);
     head::check(request)?;
     let host = head::host(request)?;
     let entry = find_service(vpc, host).ok_or_else(Refusal::no_such_service)?;
@@ -58,7 +59,7 @@ fn route(
         .iter()
         .position(|listener| listener.port == port);
     let listener = listener.ok_or_else(Refusal::no_such_service)?;
-    flight.found(vpc, entry, request, host);
+    flight.found(entry, request);
     authorise(entry, request, flight)?;
     let chosen = &entry.listeners[listener];
     let rule = chosen.router.choose(&Seen(request));

@@ -83,7 +83,6 @@ pub(crate) struct Flight {
     meter: Rc<Meter>,
     _watched: Registered<Meter>,
     started: Instant,
-    wall: Timestamp,
     entry: Option<Arc<Entry>>,
     vpc: Option<Arc<VpcState>>,
     group: Option<Arc<GroupSlot>>,
@@ -139,7 +138,6 @@ impl Flight {
             core: Rc::clone(core),
             connection: Rc::clone(connection),
             started,
-            wall: Timestamp::now(),
             entry: None,
             vpc: None,
             group: None,
@@ -170,23 +168,35 @@ impl Flight {
         self.http2
     }
 
-    /// The service was found: from here on the request counts for it.
-    pub(crate) fn found<B>(
-        &mut self,
-        vpc: &Arc<VpcState>,
-        entry: &Arc<Entry>,
-        request: &Request<B>,
-        host: &[u8],
-    ) {
+    /// The client's VPC is known: from here on its service network may want a record.
+    pub(crate) fn entered<B>(&mut self, vpc: &Arc<VpcState>, request: &Request<B>) {
+        if vpc
+            .network
+            .as_ref()
+            .is_some_and(|network| !network.destinations.is_empty())
+        {
+            self.listen(request);
+        }
         self.vpc = Some(Arc::clone(vpc));
+    }
+
+    /// The service was found: from here on the request counts for it.
+    pub(crate) fn found<B>(&mut self, entry: &Arc<Entry>, request: &Request<B>) {
         self.meter.limit.set(entry.idle_timeout);
         self.connection.idle_timeout.set(entry.idle_timeout);
         if !entry.destinations.is_empty() {
-            self.meter.timed.set(true);
-            self.said = Some(Box::new(Said::of(request, host)));
-            self.meter.received(head_size(request));
+            self.listen(request);
         }
         self.entry = Some(Arc::clone(entry));
+    }
+
+    /// Somebody reads access logs: notes what they say of the request.
+    fn listen<B>(&mut self, request: &Request<B>) {
+        if self.said.is_none() {
+            self.meter.timed.set(true);
+            self.meter.received(head_size(request));
+            self.said = Some(Box::new(Said::of(request)));
+        }
     }
 
     pub(crate) fn decided(&mut self, listener: &ListenerId, rule: &RuleId) {
@@ -282,17 +292,22 @@ impl Flight {
     }
 
     fn log(&mut self, taken: Duration) {
-        let (Some(said), Some(entry), Some(vpc)) = (self.said.take(), &self.entry, &self.vpc)
-        else {
+        let (Some(said), Some(vpc)) = (self.said.take(), &self.vpc) else {
             return;
         };
+        let Some(network) = &vpc.network else {
+            return;
+        };
+        let entry = self.entry.as_deref();
         let to_target = self.meter.complete.get().filter(|_| self.target.is_some());
         self.core.sink.access_log(AccessLog {
-            destinations: entry.destinations.clone(),
-            start_time: self.wall,
+            destinations: entry
+                .map_or(&network.destinations, |entry| &entry.destinations)
+                .clone(),
+            start_time: start_of(taken),
             request_id: text(&self.request_id),
-            service_network_arn: Some(entry.network_arn.to_string()),
-            service_arn: Some(entry.source.arn.clone()),
+            service_network_arn: Some(network.source.arn.clone()),
+            service_arn: entry.map(|entry| entry.source.arn.clone()),
             listener: self.listener.take(),
             target_group_arn: self.group.as_ref().map(|group| group.arn.clone()),
             source_vpc: vpc.id.clone(),
@@ -339,14 +354,21 @@ impl Drop for Flight {
 }
 
 impl Said {
-    fn of<B>(request: &Request<B>, host: &[u8]) -> Self {
+    fn of<B>(request: &Request<B>) -> Self {
+        let host = crate::head::host(request).ok();
         Self {
-            host: Some(String::from_utf8_lossy(host).into_owned()),
+            host: host.map(|host| String::from_utf8_lossy(host).into_owned()),
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
             user_agent: request.headers().get(header::USER_AGENT).map(text),
         }
     }
+}
+
+/// When what took this long began.
+fn start_of(taken: Duration) -> Timestamp {
+    let now = Timestamp::now().as_millis();
+    Timestamp::from_millis(now.saturating_sub(i64::try_from(taken.as_millis()).unwrap_or(0)))
 }
 
 /// A client's id is kept, cut at 512 bytes.

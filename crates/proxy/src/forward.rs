@@ -109,7 +109,8 @@ async fn deliver(
     }
 }
 
-/// The next routable target in turn that did not refuse to be connected.
+/// The next routable target in turn that did not refuse to be connected; one that is left out only when
+/// there is no other.
 fn pick<'a>(
     core: &Core,
     group: &GroupSlot,
@@ -117,11 +118,17 @@ fn pick<'a>(
     refusing: &[u64],
 ) -> Option<&'a Arc<TargetSlot>> {
     let count = members.routable.len();
-    (0..count).find_map(|_| {
+    let mut ejected = None;
+    for _ in 0..count {
         let turn = group.turns.next(core.index) % count as u64;
         let target = &members.routable[usize::try_from(turn).unwrap_or(0)];
-        (!refusing.contains(&target.serial)).then_some(target)
-    })
+        match () {
+            () if refusing.contains(&target.serial) => {}
+            () if target.is_ejected() => ejected = Some(target),
+            () => return Some(target),
+        }
+    }
+    ejected
 }
 
 async fn open(core: &Rc<Core>, group: &Arc<GroupSlot>, target: &Arc<TargetSlot>) -> Option<Lease> {
@@ -132,6 +139,7 @@ async fn open(core: &Rc<Core>, group: &Arc<GroupSlot>, target: &Arc<TargetSlot>)
         Ok(lease) => Some(lease),
         Err(error) => {
             tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");
+            target.eject(core.config.ejection);
             None
         }
     }

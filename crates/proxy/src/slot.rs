@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use lath_feed::TargetKey;
@@ -49,6 +50,8 @@ pub(crate) struct TargetSlot {
     pub(crate) serial: u64,
     pub(crate) address: SocketAddr,
     in_flight: Turns,
+    /// Until when it is left out, in milliseconds of the wall clock.
+    ejected_until: AtomicU64,
     /// Set when the target is gone or draining: its idle connections are closed.
     pub(crate) retired: std::sync::atomic::AtomicBool,
 }
@@ -60,6 +63,7 @@ impl TargetSlot {
             serial: SERIAL.fetch_add(1, Relaxed),
             address,
             in_flight: Turns::new(threads),
+            ejected_until: AtomicU64::new(0),
             retired: false.into(),
         }
     }
@@ -72,9 +76,34 @@ impl TargetSlot {
         self.in_flight.add(thread, u64::MAX);
     }
 
+    /// Leaves the target out for a while.
+    pub(crate) fn eject(&self, span: Duration) {
+        if !span.is_zero() {
+            self.ejected_until
+                .store(now().saturating_add(millis(span)), Relaxed);
+        }
+    }
+
+    pub(crate) fn is_ejected(&self) -> bool {
+        let until = self.ejected_until.load(Relaxed);
+        until != 0 && now() < until
+    }
+
     pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight.sum()
     }
+}
+
+fn now() -> u64 {
+    millis(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default(),
+    )
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A number for each thread, written by that thread only.

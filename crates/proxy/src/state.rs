@@ -38,6 +38,8 @@ pub(crate) struct VpcState {
 #[derive(Debug)]
 pub(crate) struct NetworkState {
     pub(crate) source: Arc<ServiceNetwork>,
+    /// Where its access logs go.
+    pub(crate) destinations: Vec<String>,
     pub(crate) hosts: HashMap<Box<[u8]>, Arc<Entry>>,
     pub(crate) entries: Vec<Arc<Entry>>,
 }
@@ -46,7 +48,6 @@ pub(crate) struct NetworkState {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) source: Arc<Service>,
-    pub(crate) network_arn: Arc<str>,
     pub(crate) slot: Arc<ServiceSlot>,
     /// Whose auth policy denies everything, in the order of evaluation.
     pub(crate) denied_by: Option<DeniedBy>,

@@ -37,7 +37,7 @@ pub(crate) struct Pools(RefCell<HashMap<u64, Pool>>);
 
 struct Pool {
     target: Arc<TargetSlot>,
-    idle: Vec<Box<Link>>,
+    idle: Vec<Link>,
     shared: Option<http2::SendRequest<RequestBody>>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Lease {
 }
 
 enum Kind {
-    Http1(Box<Link>),
+    Http1(Link),
     Http2(http2::SendRequest<RequestBody>),
 }
 
@@ -358,14 +358,14 @@ async fn handshake(
             .max_buf_size(128 * 1024)
             .handshake(io)
             .await?;
-        return Ok(Kind::Http1(Box::new(Link {
+        return Ok(Kind::Http1(Link {
             sender,
             connection: Box::pin(connection),
             finished: false,
             born: now,
             idle_since: now,
             _open: open,
-        })));
+        }));
     }
     let open = Open::new(group, core.index, Count::Http2Connections);
     let (sender, connection) = http2::Builder::new(LocalExecutor).handshake(io).await?;

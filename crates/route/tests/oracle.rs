@@ -1,4 +1,5 @@
 //! The compiled router against a slow and obvious one.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use lath_model::lattice::{HeaderKind, HeaderMatch, Match, PathKind, PathMatch};
 use lath_route::{Head, PlainHead, Router, Weighted};

@@ -1,4 +1,5 @@
 //! The proxy with real sockets on loopback: scripted targets, clients that send exact bytes.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod flow;
 mod lab;

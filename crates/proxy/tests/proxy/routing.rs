@@ -266,3 +266,29 @@ async fn iam_auth_without_a_policy_denies_network_first() {
     );
     assert_eq!(target.count(), 0);
 }
+
+#[tokio::test]
+async fn a_target_that_cannot_be_connected_is_left_out_where_that_is_asked_for() {
+    let target = Target::named("up").await;
+    let (world, group) = World::forwarding(&[target.at, nobody()]);
+    let ejection = std::time::Duration::from_secs(3600);
+    let lab = Lab::start(
+        lath_proxy::ProxyConfig {
+            ejection,
+            ..config()
+        },
+        &world,
+    )
+    .await;
+    let mut client = Client::connect(world.at).await;
+    for _ in 0..10 {
+        assert_eq!(client.get(HOST, "/").await.unwrap().body, "up");
+    }
+    let errors =
+        format!("lath_target_group_connection_errors_total{{target_group=\"{group}\"}} 1\n");
+    assert!(
+        lab.handle.prometheus().contains(&errors),
+        "{}",
+        lab.handle.prometheus()
+    );
+}

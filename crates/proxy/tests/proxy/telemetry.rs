@@ -79,7 +79,7 @@ async fn every_request_leaves_one_record_with_all_fields() {
     lab.tell(&mut world).await;
     get(world.at, HOST, "/").await;
     get(world.at, "unknown", "/").await;
-    eventually("two records", || lab.sink.logs.lock().unwrap().len() == 2).await;
+    eventually("three records", || lab.sink.logs.lock().unwrap().len() == 3).await;
     let logs = lab.sink.logs.lock().unwrap().clone();
     assert_eq!(
         (logs[0].response_code, logs[0].failure_reason),
@@ -89,6 +89,8 @@ async fn every_request_leaves_one_record_with_all_fields() {
         (logs[1].response_code, logs[1].failure_reason),
         (403, Some("ClientAccessDenied"))
     );
+    assert_eq!((logs[2].response_code, &logs[2].service_arn), (404, &None));
+    assert_eq!(logs[2].destinations, ["arn:network"]);
     assert_eq!(
         (logs[1].auth_denied_by, logs[1].target),
         (Some("Service"), None)
