@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use lath_model::id::{NetworkInterfaceId, VpcId};
+use lath_model::id::{InstanceId, NetworkInterfaceId, VpcId};
 
 use crate::kernel::Kernel;
-use crate::operation::{Operation, diff, is_made_here};
-use crate::plan::{HostPlan, LinkKind, Namespace, Place, VpcPlan};
+use crate::nft;
+use crate::operation::{Operation, diff};
+use crate::plan::{HostPlan, Link, LinkKind, Namespace, Place, RouteTo, VpcPlan};
 
 /// What came of an apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,45 +37,99 @@ impl ApplyReport {
     }
 }
 
-/// Makes the host what the plan says, as far as it goes, and says how far it went.
+/// What an earlier apply made true: those parts of its plan that are complete.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The host's own part.
+    pub host: Option<Namespace>,
+    /// VPCs.
+    pub vpcs: BTreeMap<VpcId, VpcPlan>,
+}
+
+impl Known {
+    /// What is known after an apply of `plan` with this outcome.
+    pub fn after(plan: HostPlan, report: &ApplyReport) -> Self {
+        let host = report.host.is_none().then_some(plan.host);
+        let complete = |id: &VpcId, vpc: &VpcPlan| {
+            let links = |i| report.interfaces.get(i).is_some_and(Result::is_ok);
+            report.vpcs.get(id).is_some_and(Result::is_ok) && vpc.interfaces.keys().all(links)
+        };
+        let vpcs = plan
+            .vpcs
+            .into_iter()
+            .filter(|(id, vpc)| complete(id, vpc))
+            .collect();
+        Self { host, vpcs }
+    }
+}
+
+/// Makes the host what the plan says, as far as it goes, and says how far it went. Everything is compared
+/// with what the kernel says.
 pub fn apply(kernel: &mut dyn Kernel, plan: &HostPlan) -> ApplyReport {
+    apply_changes(kernel, plan, &Known::default())
+}
+
+/// As [`apply`], but VPCs and instances that are as `known` are taken to be so still.
+pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) -> ApplyReport {
     let mut run = Run {
         kernel,
+        known,
         report: ApplyReport::default(),
+        unguarded: None,
     };
-    // The host's guard stands before there is a link to guard against.
-    run.host(plan, |operation| {
-        matches!(operation, Operation::Firewall(..))
-    });
+    let changed = |id: &VpcId, vpc: &VpcPlan| known.vpcs.get(id) != Some(vpc);
+    let host =
+        known.host.as_ref() != Some(&plan.host) || plan.vpcs.iter().any(|(i, v)| changed(i, v));
+    if host {
+        run.guard_host(plan);
+    }
     run.remove_strangers(plan);
     for (id, vpc) in &plan.vpcs {
         run.vpc(id, vpc);
     }
-    run.host(plan, |_| true);
+    if host {
+        run.settle_host(plan);
+    }
     run.report
 }
 
 struct Run<'a> {
     kernel: &'a mut dyn Kernel,
+    known: &'a Known,
     report: ApplyReport,
+    /// Why the host's guard does not stand: no VPC may have a way to the host then.
+    unguarded: Option<String>,
 }
 
 impl Run<'_> {
-    fn host(&mut self, plan: &HostPlan, which: fn(&Operation) -> bool) {
+    /// The host's guard stands before there is a link to guard against, and as long as there is one.
+    fn guard_host(&mut self, plan: &HostPlan) {
         if !self.kernel.reaches_host() {
             return;
         }
-        let outcome = self.observe(&Place::Host, &plan.host).map(|actual| {
-            let operations = diff(&actual, &plan.host)
-                .into_iter()
-                .filter(which)
-                .collect();
-            self.perform(&Place::Host, operations)
+        let outcome = self.kernel.observe(&Place::Host, &plan.host).map(|actual| {
+            let table = nft::widened(actual.table.as_ref(), plan.host.table.as_ref());
+            let guarded = Namespace {
+                table,
+                ..actual.clone()
+            };
+            self.perform(&Place::Host, diff(&actual, &guarded))
         });
-        self.report.host = match outcome {
-            Err(e) => Some(e.to_string()),
-            Ok(failed) => failed.first(),
-        };
+        self.unguarded = reason(outcome);
+        self.report.host.clone_from(&self.unguarded);
+    }
+
+    fn settle_host(&mut self, plan: &HostPlan) {
+        if !self.kernel.reaches_host() || self.unguarded.is_some() {
+            return;
+        }
+        let outcome = self.kernel.observe(&Place::Host, &plan.host).map(|actual| {
+            let operations = diff(&actual, &plan.host).into_iter();
+            let (links, rest): (Vec<_>, Vec<_>) =
+                operations.partition(|operation| matches!(operation, Operation::DeleteLink(_)));
+            self.perform(&Place::Host, links.into_iter().chain(rest).collect())
+        });
+        self.report.host = reason(outcome);
     }
 
     /// Namespaces that the plan does not know go first: their addresses may be wanted elsewhere.
@@ -106,17 +161,9 @@ impl Run<'_> {
         }
     }
 
-    /// Links go by name first: a process may keep the namespace alive for a while yet, and it must be
-    /// alone there.
+    /// A process may keep an instance's namespace alive for a while yet; its link goes with the router's
+    /// end of it.
     fn remove(&mut self, name: &str) -> io::Result<()> {
-        let place = Place::Named(name.to_owned());
-        if let Ok(actual) = self.kernel.observe(&place, &Namespace::default()) {
-            let links = actual.links.keys().filter(|link| *link != "lo");
-            for link in links {
-                self.kernel
-                    .perform(&place, &Operation::DeleteLink(link.clone()))?;
-            }
-        }
         self.kernel.delete_namespace(name)?;
         self.report.done.push(format!("delete {name}"));
         Ok(())
@@ -127,7 +174,21 @@ impl Run<'_> {
             self.report.refused.insert(id.clone(), vpc.refused.clone());
         }
         let mut broken = BTreeMap::new();
-        let outcome = self.try_vpc(id, vpc, &mut broken);
+        let outcome = match self.unguarded.clone() {
+            Some(reason) if vpc.router != without_uplink(&vpc.router) => {
+                let router = without_uplink(&vpc.router);
+                let vpc = VpcPlan {
+                    router,
+                    ..vpc.clone()
+                };
+                let outcome = self.try_vpc(id, &vpc, &mut broken);
+                outcome.and_then(|()| {
+                    let words = format!("no internet gateway: {reason}");
+                    Err(io::Error::other(words))
+                })
+            }
+            _ => self.try_vpc(id, vpc, &mut broken),
+        };
         let outcome = outcome.map_err(|e| e.to_string());
         for (interface, link) in &vpc.interfaces {
             let of_link = broken.remove(link).map_or(Ok(()), Err);
@@ -146,47 +207,71 @@ impl Run<'_> {
         vpc: &VpcPlan,
         broken: &mut BTreeMap<String, String>,
     ) -> io::Result<()> {
+        let known = self.known.vpcs.get(id);
+        if known == Some(vpc) {
+            return Ok(());
+        }
+        let as_known = |i: &InstanceId, wanted: &Namespace| {
+            known.is_some_and(|known| known.instances.get(i) == Some(wanted))
+        };
+        let fresh: BTreeMap<&InstanceId, &Namespace> = vpc
+            .instances
+            .iter()
+            .filter(|(i, wanted)| !as_known(i, wanted))
+            .collect();
         let there = self.kernel.namespaces()?;
         let names = std::iter::once(id.as_str()).chain(vpc.instances.keys().map(|i| i.as_str()));
         for name in names.filter(|name| !there.contains(*name)) {
             self.kernel.create_namespace(name)?;
             self.report.done.push(format!("create {name}"));
         }
-        self.cut_halves(id, vpc)?;
+        self.cut_halves(id, vpc, &fresh)?;
         let router = Place::Named(id.as_str().to_owned());
-        let actual = self.observe(&router, &vpc.router)?;
+        let actual = self.kernel.observe(&router, &vpc.router)?;
         let failed = self.perform(&router, diff(&actual, &vpc.router));
         if let Some(reason) = failed.whole {
             return Err(io::Error::other(reason));
         }
         broken.extend(failed.links);
-        self.instances(vpc, broken);
+        self.instances(vpc, &fresh, broken);
         Ok(())
     }
 
     /// A veth whose far end is not where the plan wants it is removed, to be made again.
-    fn cut_halves(&mut self, id: &VpcId, vpc: &VpcPlan) -> io::Result<()> {
+    fn cut_halves(
+        &mut self,
+        id: &VpcId,
+        vpc: &VpcPlan,
+        fresh: &BTreeMap<&InstanceId, &Namespace>,
+    ) -> io::Result<()> {
         let router = Place::Named(id.as_str().to_owned());
-        let actual = self.kernel.observe(&router, &vpc.router)?;
+        let actual = self.kernel.observe(&router, &links_of(&vpc.router))?;
+        let suspect = |place: &Place| match place {
+            Place::Host => true,
+            Place::Named(name) => fresh.keys().any(|id| id.as_str() == name),
+        };
         for (name, link) in vpc
             .router
             .links
             .iter()
-            .filter(|(_, link)| is_made_here(link))
+            .filter(|(name, _)| actual.links.contains_key(*name))
         {
             let LinkKind::Veth { peer_place, peer } = &link.kind else {
                 continue;
             };
+            if !suspect(peer_place) {
+                continue;
+            }
             let far = Namespace {
                 links: [(peer.clone(), link.clone())].into(),
                 ..Namespace::default()
             };
-            let whole = self
+            if !self
                 .kernel
                 .observe(peer_place, &far)?
                 .links
-                .contains_key(peer);
-            if actual.links.contains_key(name) && !whole {
+                .contains_key(peer)
+            {
                 self.kernel
                     .perform(&router, &Operation::DeleteLink(name.clone()))?;
                 self.report.done.push(format!("{id}: delete link {name}"));
@@ -195,28 +280,27 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn instances(&mut self, vpc: &VpcPlan, broken: &mut BTreeMap<String, String>) {
-        for (id, wanted) in &vpc.instances {
+    fn instances(
+        &mut self,
+        vpc: &VpcPlan,
+        fresh: &BTreeMap<&InstanceId, &Namespace>,
+        broken: &mut BTreeMap<String, String>,
+    ) {
+        for (id, wanted) in fresh {
             let place = Place::Named(id.as_str().to_owned());
-            let failed = self.observe(&place, wanted).map(|actual| {
+            let failed = self.kernel.observe(&place, wanted).map(|actual| {
                 let operations = diff(&actual, wanted);
                 self.perform(&place, operations)
             });
-            let reason = match failed {
-                Err(e) => Some(e.to_string()),
-                Ok(failed) => failed.first(),
+            let Some(reason) = reason(failed) else {
+                continue;
             };
-            let Some(reason) = reason else { continue };
             for (name, link) in &vpc.router.links {
                 if matches!(&link.kind, LinkKind::Veth { peer_place, .. } if *peer_place == place) {
                     broken.entry(name.clone()).or_insert_with(|| reason.clone());
                 }
             }
         }
-    }
-
-    fn observe(&mut self, place: &Place, wanted: &Namespace) -> io::Result<Namespace> {
-        self.kernel.observe(place, wanted)
     }
 
     /// After a failure about one link the others go on; after any other the rest is left undone.
@@ -247,6 +331,41 @@ impl Run<'_> {
     }
 }
 
+fn reason(outcome: io::Result<Failed>) -> Option<String> {
+    match outcome {
+        Err(e) => Some(e.to_string()),
+        Ok(failed) => failed.first(),
+    }
+}
+
+/// A router without its way to the host, and without what hangs on it.
+fn without_uplink(router: &Namespace) -> Namespace {
+    let mut router = router.clone();
+    let to_host = |link: &Link| {
+        matches!(
+            &link.kind,
+            LinkKind::Veth {
+                peer_place: Place::Host,
+                ..
+            }
+        )
+    };
+    let gone: BTreeSet<String> = router
+        .links
+        .iter()
+        .filter(|(_, l)| to_host(l))
+        .map(|(name, _)| name.clone())
+        .collect();
+    router.links.retain(|name, _| !gone.contains(name));
+    router
+        .addresses
+        .retain(|address| !gone.contains(&address.dev));
+    router
+        .routes
+        .retain(|_, to| !matches!(to, RouteTo::Dev { dev, .. } if gone.contains(dev)));
+    router
+}
+
 #[derive(Debug, Default)]
 struct Failed {
     whole: Option<String>,
@@ -256,6 +375,14 @@ struct Failed {
 impl Failed {
     fn first(self) -> Option<String> {
         self.whole.or_else(|| self.links.into_values().next())
+    }
+}
+
+/// Only the links: cheap to observe.
+fn links_of(namespace: &Namespace) -> Namespace {
+    Namespace {
+        links: namespace.links.clone(),
+        ..Namespace::default()
     }
 }
 

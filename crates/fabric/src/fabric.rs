@@ -3,11 +3,12 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use lath_model::id::{InstanceId, VpcId};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::apply::{ApplyReport, apply};
+use crate::apply::{ApplyReport, Known, apply_changes};
 use crate::kernel::{LinuxKernel, Remembered};
 use crate::netns::{Namespaces, Netns};
 use crate::network::FabricNetwork;
@@ -52,7 +53,7 @@ pub struct Fabric {
 }
 
 enum Request {
-    Apply(Box<HostPlan>, oneshot::Sender<ApplyReport>),
+    Apply(Box<HostPlan>, bool, oneshot::Sender<ApplyReport>),
     RemoveDirectory(oneshot::Sender<io::Result<()>>),
 }
 
@@ -90,11 +91,20 @@ impl Fabric {
         })
     }
 
-    /// Makes the host what the plan says. Repeating it does nothing; cancelling the future does not
-    /// stop it.
+    /// Makes the host what the plan says. What this fabric made true within the last [`AUDIT`] is taken
+    /// to be so still; all else is compared with the kernel. Cancelling the future does not stop it.
     pub async fn apply(&self, plan: &HostPlan) -> ApplyReport {
+        self.request(plan, false).await
+    }
+
+    /// As [`Fabric::apply`], but everything is compared with the kernel.
+    pub async fn audit(&self, plan: &HostPlan) -> ApplyReport {
+        self.request(plan, true).await
+    }
+
+    async fn request(&self, plan: &HostPlan, audit: bool) -> ApplyReport {
         let (answer, report) = oneshot::channel();
-        let request = Request::Apply(Box::new(plan.clone()), answer);
+        let request = Request::Apply(Box::new(plan.clone()), audit, answer);
         let failed = || ApplyReport {
             host: Some(STOPPED.into()),
             ..ApplyReport::default()
@@ -110,7 +120,7 @@ impl Fabric {
     /// # Errors
     /// What could not be removed, and why.
     pub async fn remove_all(&self) -> io::Result<()> {
-        let report = self.apply(&HostPlan::default()).await;
+        let report = self.audit(&HostPlan::default()).await;
         if !report.is_complete() {
             return Err(io::Error::other(format!(
                 "{:?} {:?}",
@@ -172,20 +182,54 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// How long a thing that was made true is taken to be so: others may change the kernel's state, and the
+/// next apply after this time finds it.
+pub const AUDIT: Duration = Duration::from_secs(20);
+
+/// The thread's own state.
+struct Worker {
+    kernel: LinuxKernel,
+    known: Known,
+    audited: Option<Instant>,
+}
+
+impl Worker {
+    fn apply(&mut self, plan: HostPlan, audit: bool) -> ApplyReport {
+        if audit || self.audited.is_none_or(|at| at.elapsed() >= AUDIT) {
+            self.known = Known::default();
+            self.audited = Some(Instant::now());
+        }
+        let mut report = apply_changes(&mut self.kernel, &plan, &self.known);
+        self.kernel.rest();
+        if let Err(e) = self.kernel.restore(&plan.host) {
+            report
+                .host
+                .get_or_insert_with(|| format!("sysctls cannot be given back: {e}"));
+        }
+        self.known = Known::after(plan, &report);
+        report
+    }
+}
+
 /// The thread ends when the last handle is dropped.
 fn start(
-    mut kernel: LinuxKernel,
+    kernel: LinuxKernel,
     namespaces: Namespaces,
 ) -> io::Result<mpsc::UnboundedSender<Request>> {
     let (sender, mut requests) = mpsc::unbounded_channel();
+    let mut worker = Worker {
+        kernel,
+        known: Known::default(),
+        audited: None,
+    };
     std::thread::Builder::new()
         .name("lath-fabric".into())
         .spawn(move || {
             while let Some(request) = requests.blocking_recv() {
                 // A caller that went away has no use for the answer.
                 match request {
-                    Request::Apply(plan, answer) => {
-                        drop(answer.send(apply_and_restore(&mut kernel, &plan)))
+                    Request::Apply(plan, audit, answer) => {
+                        drop(answer.send(worker.apply(*plan, audit)))
                     }
                     Request::RemoveDirectory(answer) => {
                         drop(answer.send(namespaces.remove_directory()))
@@ -194,16 +238,6 @@ fn start(
             }
         })?;
     Ok(sender)
-}
-
-fn apply_and_restore(kernel: &mut LinuxKernel, plan: &HostPlan) -> ApplyReport {
-    let mut report = apply(kernel, plan);
-    if let Err(e) = kernel.restore(&plan.host) {
-        report
-            .host
-            .get_or_insert_with(|| format!("sysctls cannot be given back: {e}"));
-    }
-    report
 }
 
 /// The usual run directory below a data directory.

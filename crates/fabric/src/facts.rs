@@ -13,6 +13,8 @@ pub struct HostFacts {
     pub owner: String,
     /// How VPCs reach the outside.
     pub uplink: Uplink,
+    /// Whether the host forwards for others too: then what comes from outside is their business.
+    pub forwards: bool,
     /// The highest group id that exists here: 0 in a user namespace that maps one id.
     pub last_group: u32,
 }
@@ -43,9 +45,17 @@ impl HostFacts {
         Self {
             owner: owner.to_owned(),
             uplink,
+            forwards: host
+                .map_or_else(forwards, |host| host.run(forwards))
+                .unwrap_or(true),
             last_group: last_group(),
         }
     }
+}
+
+/// The setting for all links, which the fabric leaves alone.
+fn forwards() -> io::Result<bool> {
+    Ok(std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward")?.trim() == "1")
 }
 
 /// From lines of `FIRST-INSIDE FIRST-OUTSIDE COUNT`, as far as ids from 0 on exist.

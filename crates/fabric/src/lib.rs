@@ -39,8 +39,8 @@ mod rootless;
 mod rtnetlink;
 pub mod translate;
 
-pub use apply::{ApplyReport, apply};
-pub use fabric::{Fabric, FabricConfig, OpenError, run_dir};
+pub use apply::{ApplyReport, Known, apply, apply_changes};
+pub use fabric::{AUDIT, Fabric, FabricConfig, OpenError, run_dir};
 pub use facts::{HostFacts, Uplink};
 pub use netns::Netns;
 pub use network::FabricNetwork;

@@ -83,6 +83,11 @@ impl Message {
         self
     }
 
+    /// In bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn pad(&mut self) {
         while !self.bytes.len().is_multiple_of(ALIGN) {
             self.bytes.push(0);
@@ -143,6 +148,7 @@ pub(crate) fn be32_of(data: &[u8]) -> Option<u32> {
 pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
+    buffer: Vec<u8>,
 }
 
 impl Netlink {
@@ -179,6 +185,7 @@ impl Netlink {
         let netlink = Self {
             socket,
             sequence: 0,
+            buffer: vec![0; RECEIVE],
         };
         let _text_of_errors_is_optional = netlink.option(libc::NETLINK_EXT_ACK, 1);
         Ok(netlink)
@@ -235,16 +242,15 @@ impl Netlink {
     }
 
     /// All answers are queued when `send` returns, so reading stops when none is left.
-    fn read_acknowledgements(&self) -> io::Result<()> {
-        let mut buffer = vec![0; RECEIVE];
+    fn read_acknowledgements(&mut self) -> io::Result<()> {
         let mut outcome = None;
         loop {
-            let length = match self.receive(&mut buffer, libc::MSG_DONTWAIT) {
+            let length = match self.receive(libc::MSG_DONTWAIT) {
                 Ok(length) => length,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) => return Err(e),
             };
-            for received in messages(&buffer[..length]) {
+            for received in messages(&self.buffer[..length]) {
                 if i32::from(received.kind) == libc::NLMSG_ERROR {
                     let result = error_of(&received.payload);
                     // The first error tells most: the later ones are its echoes.
@@ -264,11 +270,10 @@ impl Netlink {
         let flags = u16::from_ne_bytes([bytes[6], bytes[7]]) | libc::NLM_F_DUMP as u16;
         bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
         self.send(&bytes)?;
-        let mut buffer = vec![0; RECEIVE];
         let mut all = Vec::new();
         loop {
-            let length = self.receive(&mut buffer, 0)?;
-            for received in messages(&buffer[..length]) {
+            let length = self.receive(0)?;
+            for received in messages(&self.buffer[..length]) {
                 match i32::from(received.kind) {
                     libc::NLMSG_DONE => {
                         return match received.payload.get(0..4).and_then(u32_of) {
@@ -288,10 +293,10 @@ impl Netlink {
         }
     }
 
-    fn receive(&self, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
+    fn receive(&mut self, flags: i32) -> io::Result<usize> {
         let flags = nix::sys::socket::MsgFlags::from_bits_truncate(flags);
         loop {
-            match nix::sys::socket::recv(self.socket.as_raw_fd(), buffer, flags) {
+            match nix::sys::socket::recv(self.socket.as_raw_fd(), &mut self.buffer, flags) {
                 Ok(length) => return Ok(length),
                 Err(nix::Error::EINTR) => {}
                 Err(e) => return Err(e.into()),

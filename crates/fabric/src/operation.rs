@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::nft::{self, Change};
-use crate::plan::{Address, Link, LinkKind, Namespace, RouteKey, RouteTo, Rule};
+use crate::plan::{Address, Link, Namespace, RouteKey, RouteTo, Rule};
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,11 +132,6 @@ fn link_change(name: &str, actual: Option<&Link>, wanted: &Link) -> Option<Opera
         && (wanted.alias.is_none() || wanted.alias == actual.alias)
         && wanted.up == actual.up;
     (!alike).then(|| Operation::SetLink(name.to_owned(), wanted.clone()))
-}
-
-/// Whether a link is made from this namespace.
-pub(crate) fn is_made_here(link: &Link) -> bool {
-    matches!(link.kind, LinkKind::Veth { .. })
 }
 
 impl fmt::Display for Operation {

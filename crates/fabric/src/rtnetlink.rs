@@ -246,7 +246,7 @@ fn route(
     let to = Ipv4Net::new(to, header[1]).ok()?;
     let table = attribute(body, RTA_TABLE)
         .and_then(u32_of)
-        .unwrap_or(u32::from(header[4]));
+        .unwrap_or_else(|| u32::from(header[4]));
     let target = match header[7] {
         BLACKHOLE => RouteTo::Blackhole,
         UNREACHABLE => RouteTo::Unreachable,

@@ -1,5 +1,7 @@
 //! Adoption, repair, removal, and what a failure leaves standing.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
 mod lab;
 
 use std::os::fd::AsRawFd;
@@ -42,11 +44,7 @@ fn a_successor_adopts_what_a_killed_fabric_left() {
     lab.instance(10).serve("10.0.1.10:80");
     std::mem::forget(lab.fabric.take());
     lab.open();
-    assert_eq!(
-        lab.apply(&draft()).done,
-        Vec::<String>::new(),
-        "all was adopted"
-    );
+    assert_eq!(lab.audit(&draft()), Vec::<String>::new(), "all was adopted");
     assert_eq!(lab.instance(11).reach("10.0.1.10:80"), "10.0.1.11");
     // What should not be there any more goes.
     std::mem::forget(lab.fabric.take());
@@ -107,7 +105,7 @@ fn what_another_broke_is_repaired() {
         lab.instance(11).outcome("10.0.1.10:80"),
         "reached as 10.0.1.11"
     );
-    let done = lab.apply(&draft()).done;
+    let done = lab.audit(&draft());
     assert!(
         done.iter()
             .any(|d| d.ends_with("set sysctl ipv4/ip_forward = 1")),

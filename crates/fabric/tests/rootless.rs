@@ -1,6 +1,8 @@
 //! The same fabric as an ordinary user. A process with threads cannot enter a user namespace, so this
 //! test has no harness; as root it starts itself again as `nobody`.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
 mod lab;
 
 use std::os::unix::fs::PermissionsExt;
@@ -100,7 +102,7 @@ async fn an_ordinary_user_has_vpcs() {
     lath_net::listen(&network, &lath_net::Place::Host, host)
         .await
         .unwrap();
-    assert_eq!(fabric.apply(&plan).await.done, Vec::<String>::new());
+    assert_eq!(fabric.audit(&plan).await.done, Vec::<String>::new());
     fabric.remove_all().await.unwrap();
     assert_eq!(std::fs::read_dir(&run_dir).unwrap().count(), 0);
 }

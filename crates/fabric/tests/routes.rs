@@ -1,5 +1,7 @@
 //! Route tables, forwarding instances and source checks, with real packets.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
 mod lab;
 
 use lab::{Draft, Lab, SILENCE, id, is_root};

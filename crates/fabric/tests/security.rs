@@ -1,5 +1,7 @@
 //! Security groups and the router's own services, with real packets.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
 mod lab;
 
 use lab::{Draft, Lab, SILENCE, echoes, id, is_root, read_line};

@@ -20,6 +20,9 @@ pub(crate) struct LinuxKernel {
     owner: String,
     table: String,
     remembered: Remembered,
+    /// Where the thread is, with a socket there. Given up after each apply: a socket keeps its namespace
+    /// alive.
+    session: Option<(Place, Netlink)>,
 }
 
 impl LinuxKernel {
@@ -35,7 +38,13 @@ impl LinuxKernel {
             owner,
             table,
             remembered,
+            session: None,
         }
+    }
+
+    /// Gives up what would keep namespaces alive.
+    pub(crate) fn rest(&mut self) {
+        self.session = None;
     }
 
     /// Gives the host's sysctls that `plan` does not want their former values back.
@@ -44,6 +53,7 @@ impl LinuxKernel {
         if gone.is_empty() {
             return Ok(());
         }
+        self.session = None;
         self.enter(&Place::Host)?;
         for (path, value) in gone {
             match write_sysctl(&path, &value) {
@@ -56,8 +66,17 @@ impl LinuxKernel {
         Ok(())
     }
 
-    fn enter(&self, place: &Place) -> io::Result<()> {
-        self.namespaces.get(place)?.enter()
+    /// Moves the thread to a place and takes out a socket there; it is put back for the next operation.
+    fn enter(&mut self, place: &Place) -> io::Result<Netlink> {
+        if let Some((_, netlink)) = self.session.take_if(|(at, _)| at == place) {
+            return Ok(netlink);
+        }
+        self.namespaces.get(place)?.enter()?;
+        Netlink::route()
+    }
+
+    fn stay(&mut self, place: &Place, netlink: Netlink) {
+        self.session = Some((place.clone(), netlink));
     }
 
     fn table_in(&self, place: &Place) -> &str {
@@ -109,12 +128,12 @@ impl Kernel for LinuxKernel {
     }
 
     fn delete_namespace(&mut self, name: &str) -> io::Result<()> {
+        self.session = None;
         self.namespaces.delete(name)
     }
 
     fn observe(&mut self, place: &Place, wanted: &Namespace) -> io::Result<Namespace> {
-        self.enter(place)?;
-        let mut netlink = Netlink::route()?;
+        let mut netlink = self.enter(place)?;
         let names = rt::links(&mut netlink)?;
         let mut found = Namespace {
             addresses: rt::addresses(&mut netlink, &names)?,
@@ -140,12 +159,26 @@ impl Kernel for LinuxKernel {
         if wanted.table.is_some() || *place == Place::Host {
             found.table = nft::read(&mut Netlink::netfilter()?, self.table_in(place))?;
         }
+        self.stay(place, netlink);
         Ok(found)
     }
 
     fn perform(&mut self, place: &Place, operation: &Operation) -> io::Result<()> {
-        self.enter(place)?;
-        let mut netlink = Netlink::route()?;
+        let mut netlink = self.enter(place)?;
+        let outcome = self.obey(place, &mut netlink, operation);
+        self.stay(place, netlink);
+        outcome
+    }
+}
+
+impl LinuxKernel {
+    /// On a thread that is in the place.
+    fn obey(
+        &mut self,
+        place: &Place,
+        netlink: &mut Netlink,
+        operation: &Operation,
+    ) -> io::Result<()> {
         match operation {
             Operation::SetSysctl(path, value) => {
                 if *place == Place::Host {
@@ -153,20 +186,18 @@ impl Kernel for LinuxKernel {
                 }
                 write_sysctl(path, value)
             }
-            Operation::Firewall(table, changes) => {
-                Netlink::netfilter()?.transact(nft::batch(table, changes))
-            }
-            Operation::AddLink(name, link) => self.add_link(&mut netlink, name, link),
-            Operation::SetLink(name, link) => set_link(&mut netlink, name, link),
+            Operation::Firewall(table, changes) => change_firewall(table, changes),
+            Operation::AddLink(name, link) => self.add_link(netlink, name, link),
+            Operation::SetLink(name, link) => set_link(netlink, name, link),
             Operation::DeleteLink(name) => match index_of(name) {
-                Ok(index) => absent_is_fine(rt::delete_link(&mut netlink, index)),
+                Ok(index) => absent_is_fine(rt::delete_link(netlink, index)),
                 Err(e) => absent_is_fine(Err(e)),
             },
             Operation::AddAddress(address) => {
-                rt::add_address(&mut netlink, index_of(&address.dev)?, address.net)
+                rt::add_address(netlink, index_of(&address.dev)?, address.net)
             }
             Operation::DeleteAddress(address) => match index_of(&address.dev) {
-                Ok(index) => absent_is_fine(rt::delete_address(&mut netlink, index, address.net)),
+                Ok(index) => absent_is_fine(rt::delete_address(netlink, index, address.net)),
                 Err(e) => absent_is_fine(Err(e)),
             },
             Operation::SetRoute(key, to) => {
@@ -174,12 +205,25 @@ impl Kernel for LinuxKernel {
                     RouteTo::Dev { dev, .. } => Some(index_of(dev)?),
                     _ => None,
                 };
-                rt::set_route(&mut netlink, key, to, index)
+                rt::set_route(netlink, key, to, index)
             }
-            Operation::DeleteRoute(key) => absent_is_fine(rt::delete_route(&mut netlink, key)),
-            Operation::AddRule(rule) => rt::add_rule(&mut netlink, rule),
-            Operation::DeleteRule(rule) => absent_is_fine(rt::delete_rule(&mut netlink, rule)),
+            Operation::DeleteRoute(key) => absent_is_fine(rt::delete_route(netlink, key)),
+            Operation::AddRule(rule) => rt::add_rule(netlink, rule),
+            Operation::DeleteRule(rule) => absent_is_fine(rt::delete_rule(netlink, rule)),
         }
+    }
+}
+
+/// What a socket takes at once without privilege over the host, on a host that changed nothing.
+const SMALL_SEND: usize = 64 * 1024;
+
+fn change_firewall(table: &str, changes: &[nft::Change]) -> io::Result<()> {
+    let mut netlink = Netlink::netfilter()?;
+    match netlink.transact(nft::batch(table, changes)) {
+        Err(e) if code(&e) == Some(libc::EMSGSIZE) => nft::batches(table, changes, SMALL_SEND)
+            .into_iter()
+            .try_for_each(|batch| netlink.transact(batch)),
+        other => other,
     }
 }
 

@@ -47,6 +47,26 @@ pub fn changes(actual: Option<&Table>, wanted: Option<&Table>) -> Vec<Change> {
     }
 }
 
+/// The wanted table with the elements that are there already: what protects what is still there goes on
+/// doing so.
+pub fn widened(actual: Option<&Table>, wanted: Option<&Table>) -> Option<Table> {
+    let Some(mut wide) = wanted.cloned() else {
+        return actual.cloned();
+    };
+    for (name, set) in &mut wide.sets {
+        let known = actual
+            .and_then(|table| table.sets.get(name))
+            .filter(|k| k.same_kind(set));
+        let more = known.filter(|k| k.key != KeyType::Ranges);
+        for (key, value) in more.into_iter().flat_map(|k| &k.elements) {
+            set.elements
+                .entry(key.clone())
+                .or_insert_with(|| value.clone());
+        }
+    }
+    Some(wide)
+}
+
 /// A set or base chain of the same name is of another kind: these cannot be changed, only made anew.
 fn declared_otherwise(actual: &Table, wanted: &Table) -> bool {
     let sets = wanted.sets.iter().any(|(name, set)| {

@@ -58,11 +58,35 @@ pub(super) fn request(kind: u16, flags: u16) -> Message {
 
 /// The changes as one transaction: all or nothing.
 pub(crate) fn batch(table: &str, changes: &[Change]) -> Vec<Message> {
-    let mut body: Vec<Message> = changes
+    enclose(bodies(table, changes).collect())
+}
+
+/// The changes as transactions of about `limit` bytes each, for sockets that take no more at once. The
+/// order of changes lets each be done on its own: hooks drop before there is anything to guard.
+pub(crate) fn batches(table: &str, changes: &[Change], limit: usize) -> Vec<Vec<Message>> {
+    let mut all = vec![Vec::new()];
+    let mut size = 0;
+    for message in bodies(table, changes) {
+        size += message.len();
+        if size > limit && all.last().is_some_and(|batch| !batch.is_empty()) {
+            size = message.len();
+            all.push(Vec::new());
+        }
+        if let Some(batch) = all.last_mut() {
+            batch.push(message);
+        }
+    }
+    all.into_iter().map(enclose).collect()
+}
+
+fn bodies<'a>(table: &'a str, changes: &'a [Change]) -> impl Iterator<Item = Message> + 'a {
+    changes
         .iter()
         .enumerate()
-        .flat_map(|(index, change)| messages(table, index, change))
-        .collect();
+        .flat_map(move |(index, change)| messages(table, index, change))
+}
+
+fn enclose(mut body: Vec<Message>) -> Vec<Message> {
     if let Some(last) = body.pop() {
         body.push(last.acknowledged());
     }

@@ -12,8 +12,8 @@ mod set;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use change::{Change, changes};
-pub(crate) use encode::batch;
+pub use change::{Change, changes, widened};
+pub(crate) use encode::{batch, batches};
 pub(crate) use kernel::read;
 pub use rule::{CtState, Part, Rule, Verdict};
 pub use set::{Element, Key, KeyType, Set, Value, ValueType, disjoint};

@@ -8,10 +8,12 @@
 //! Maps by interface lead to the chain of its groups; a change of members, addresses or interfaces is
 //! thus a change of elements, and only a change of rules rewrites a chain.
 
+use std::net::Ipv4Addr;
+
 use lath_net::LATTICE_SOURCE;
 
 use super::security::Way;
-use super::{VpcView, WAN, host_net};
+use super::{UPLINK_HOST, VpcView, WAN, host_net};
 use crate::TABLE;
 use crate::nft::{
     Chain, ChainKind, CtState, Hook, Key, KeyType, Part, Rule, Set, Table, Value, ValueType,
@@ -35,6 +37,7 @@ const PUBLIC_IN: &str = "to_private";
 const PUBLIC_OUT: &str = "to_public";
 const MAPPED: &str = "mapped";
 const SERVICES: &str = "services";
+const BLOCKS: &str = "blocks";
 const LATTICE: &str = "lattice";
 
 const ICMP: u8 = 1;
@@ -58,6 +61,8 @@ impl VpcView<'_> {
             .into_iter()
             .for_each(|a| services.insert(Key::Address(a)));
         table.sets.insert(SERVICES.into(), services);
+        let blocks = Set::of_blocks(self.vpc.cidrs.iter().copied());
+        table.sets.insert(BLOCKS.into(), blocks);
         let lattice = self.lattice_guard(&mut table);
         for (name, chain) in base_chains(lattice) {
             table.chains.insert(name.to_owned(), chain);
@@ -168,12 +173,19 @@ fn base_chains(lattice: Chain) -> Vec<(&'static str, Chain)> {
     ]
 }
 
+/// Link-local sources are the router's and the host's own: nobody else is let pass as Lattice. What comes
+/// from outside cannot have come from inside.
 fn guard() -> Vec<Rule> {
+    let wan = || Part::Iif(WAN.into());
+    let link_local = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
     vec![
         Rule::new([Part::IifSourceIn(OWN_SOURCES.into()), accept()]),
-        Rule::new([Part::Iif(WAN.into()), accept()]),
-        Rule::new([Part::IifIn(FORWARDERS.into()), accept()]),
         Rule::new([Part::Iif("lo".into()), accept()]),
+        Rule::new([wan(), Part::Source(host_net(UPLINK_HOST)), accept()]),
+        Rule::new([Part::Source(link_local), drop_it()]),
+        Rule::new([wan(), Part::SourceIn(BLOCKS.into()), drop_it()]),
+        Rule::new([wan(), accept()]),
+        Rule::new([Part::IifIn(FORWARDERS.into()), accept()]),
     ]
 }
 

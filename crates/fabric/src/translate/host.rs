@@ -77,9 +77,10 @@ fn table(facts: &HostFacts, uplinks: Set, public: Set, devices: &[String]) -> Ta
     table
         .chains
         .insert("input".into(), filter(Hook::Input, input()));
-    table
-        .chains
-        .insert("forward".into(), filter(Hook::Forward, forward()));
+    table.chains.insert(
+        "forward".into(),
+        filter(Hook::Forward, forward(facts.forwards)),
+    );
     let masquerade = Rule::new([
         Part::SourceIn(PUBLIC.into()),
         Part::OifNotIn(UPLINKS.into()),
@@ -113,26 +114,23 @@ fn input() -> Vec<Rule> {
     ]
 }
 
-/// Only mapped addresses leave, only towards the outside or another VPC's public address; and from the
-/// outside nothing is forwarded but to uplinks.
-fn forward() -> Vec<Rule> {
-    let established = Part::Ct(CtState::EstablishedRelated);
-    vec![
-        Rule::new([Part::IifIn(UPLINKS.into()), established, accept()]),
-        Rule::new([
-            Part::IifIn(UPLINKS.into()),
-            Part::SourceNotIn(PUBLIC.into()),
+/// Only mapped addresses leave, only towards the outside or another VPC's public address. A host that
+/// forwards for nobody else lets nothing through from the outside but to uplinks.
+fn forward(for_others: bool) -> Vec<Rule> {
+    let uplinks = || Part::IifIn(UPLINKS.into());
+    let mut rules = vec![
+        Rule::new([uplinks(), Part::Ct(CtState::EstablishedRelated), accept()]),
+        Rule::new([uplinks(), Part::SourceNotIn(PUBLIC.into()), drop_it()]),
+        Rule::new([uplinks(), Part::OifIn(UPLINKS.into()), accept()]),
+        Rule::new([uplinks(), Part::OifNotIn(OUTSIDE.into()), drop_it()]),
+    ];
+    if !for_others {
+        let outside = Part::IifIn(OUTSIDE.into());
+        rules.push(Rule::new([
+            outside,
+            Part::OifNotIn(UPLINKS.into()),
             drop_it(),
-        ]),
-        Rule::new([
-            Part::IifIn(UPLINKS.into()),
-            Part::OifIn(UPLINKS.into()),
-            accept(),
-        ]),
-        Rule::new([
-            Part::IifIn(UPLINKS.into()),
-            Part::OifNotIn(OUTSIDE.into()),
-            drop_it(),
-        ]),
-    ]
+        ]));
+    }
+    rules
 }

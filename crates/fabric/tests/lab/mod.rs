@@ -317,6 +317,7 @@ impl Lab {
             uplink: Uplink::Host {
                 devices: self.devices.clone(),
             },
+            forwards: false,
             last_group: 0,
         }
     }
@@ -330,6 +331,14 @@ impl Lab {
         let report = self.runtime.block_on(self.fabric().apply(&plan));
         assert!(report.is_complete(), "{report:#?}");
         report
+    }
+
+    /// Applies and compares everything with the kernel; what had to be done.
+    pub(crate) fn audit(&self, draft: &Draft) -> Vec<String> {
+        let plan = plan(&draft.snapshot, &self.facts());
+        let report = self.runtime.block_on(self.fabric().audit(&plan));
+        assert!(report.is_complete(), "{report:#?}");
+        report.done
     }
 
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {

@@ -1,0 +1,243 @@
+//! What becomes of plans on a kernel in memory, as text.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+mod lab;
+
+use lab::{Draft, id};
+use lath_fabric::kernel::FakeKernel;
+use lath_fabric::{ApplyReport, HostFacts, Uplink, apply, plan};
+
+const ALL: &str = "all - 0.0.0.0/0";
+
+fn facts() -> HostFacts {
+    HostFacts {
+        owner: "me".into(),
+        uplink: Uplink::Host {
+            devices: vec!["eth0".into()],
+        },
+        forwards: false,
+        last_group: 1000,
+    }
+}
+
+fn make(kernel: &mut FakeKernel, draft: &Draft) -> ApplyReport {
+    kernel.log.clear();
+    apply(kernel, &plan(&draft.snapshot, &facts()))
+}
+
+/// One instance with a public address, in a group that lets its members and a list in.
+fn one() -> Draft {
+    let mut draft = Draft::default();
+    draft.vpc(1, "10.0.0.0/16", "10.0.1.0/24").gateway(1);
+    draft.list(1, &["192.0.2.0/24", "192.0.3.0/24", "::/0"]);
+    let ingress = [
+        "tcp 80-90 10.0.0.0/8",
+        "all - sg:1",
+        "udp 53 pl:1",
+        "tcp 22 ::/0",
+    ];
+    draft.group(1, 1, &ingress, &[ALL]);
+    draft
+        .instance(1, 1, 1, "10.0.1.10", &[1])
+        .public(1, 1, "198.51.100.1");
+    draft
+}
+
+/// What a file in `tests/expected` says. `LATH_BLESS=1` writes it anew, to be reviewed as a diff.
+fn expected(file: &str, got: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/expected")
+        .join(file);
+    if std::env::var_os("LATH_BLESS").is_some() {
+        std::fs::write(&path, got).unwrap();
+    }
+    std::fs::read_to_string(&path).unwrap()
+}
+
+/// The lines of one namespace, without sysctls.
+fn section(kernel: &FakeKernel, name: &str) -> String {
+    let lines = kernel.places[name].to_string();
+    lines
+        .lines()
+        .filter(|line| !line.starts_with("sysctl"))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+#[test]
+fn a_vpc_becomes_a_router_and_instances() {
+    let mut kernel = FakeKernel::new();
+    let report = make(&mut kernel, &one());
+    assert!(report.is_complete(), "{report:#?}");
+    for (name, file) in [
+        ("host", "host.txt"),
+        ("vpc-00000000000000001", "router.txt"),
+        ("i-00000000000000001", "instance.txt"),
+    ] {
+        let got = section(&kernel, name);
+        assert_eq!(got, expected(file, &got), "{name}");
+    }
+    make(&mut kernel, &one());
+    assert_eq!(
+        kernel.log,
+        Vec::<String>::new(),
+        "a second time there is nothing to do"
+    );
+}
+
+/// What is done when a draft that is applied changes.
+#[test]
+fn a_change_is_no_more_than_it_must_be() {
+    type Case = (&'static str, fn(&mut Draft), &'static str);
+    let cases: &[Case] = &[
+        ("nothing", |_| {}, ""),
+        (
+            "a second address",
+            |draft| {
+                draft.edit_interface(1, 1, |i| {
+                    let private = "10.0.1.11".parse().unwrap();
+                    i.addresses.push(lath_feed::InterfaceAddress {
+                        private,
+                        public: None,
+                    });
+                });
+            },
+            "vpc: firewall lath: add to own_sources { e00000000000001 . 10.0.1.11 }; add to sg_00000000000000001 { 10.0.1.11 }\n\
+             vpc: set route 10.0.1.11/32 dev e00000000000001\n\
+             i: add address 10.0.1.11/24 dev eth0\n",
+        ),
+        (
+            "a rule",
+            |draft| {
+                draft.group(1, 1, &["icmp - 0.0.0.0/0"], &[ALL]);
+            },
+            "vpc: firewall lath: flush chain i_fdfa7e4539f82c45; flush set pl_00000000000000001; \
+             flush set sg_00000000000000001; add rule i_fdfa7e4539f82c45 meta l4proto 1 accept; \
+             add rule i_fdfa7e4539f82c45 drop; delete set pl_00000000000000001; delete set sg_00000000000000001\n",
+        ),
+        (
+            "a route",
+            |draft| {
+                draft.route(1, 1, "172.16.0.0/12", lath_feed::RouteTarget::Blackhole);
+            },
+            "vpc: set route 172.16.0.0/12 table 243213281 blackhole\n",
+        ),
+        (
+            "a public address goes",
+            |draft| {
+                draft.edit_interface(1, 1, |i| i.addresses[0].public = None);
+            },
+            "vpc: firewall lath: delete from mapped { 10.0.1.10 }; \
+             delete from to_private { 198.51.100.1 : 10.0.1.10 }; delete from to_public { 10.0.1.10 : 198.51.100.1 }\n\
+             host: firewall lath_me: delete from public { 198.51.100.1 }\n\
+             host: delete route 198.51.100.1/32\n",
+        ),
+        (
+            "the instance goes",
+            |draft| {
+                draft.snapshot.instances.clear();
+                draft.edit(1, |vpc| vpc.interfaces.clear());
+            },
+            "@instance-goes.txt",
+        ),
+        (
+            "the VPC goes",
+            |draft| *draft = Draft::default(),
+            "delete i\n\
+             delete vpc\n\
+             host: firewall lath_me: delete table\n",
+        ),
+    ];
+    for (name, change, want) in cases {
+        let mut kernel = FakeKernel::new();
+        let mut draft = one();
+        make(&mut kernel, &draft);
+        change(&mut draft);
+        let report = make(&mut kernel, &draft);
+        assert!(report.is_complete(), "{name}: {report:#?}");
+        let log: String = kernel
+            .log
+            .iter()
+            .map(|line| format!("{}\n", brief(line)))
+            .collect();
+        assert_eq!(
+            log,
+            want.replace(
+                "delete from sg_00000000000000001;",
+                "flush set sg_00000000000000001;"
+            ),
+            "{name}"
+        );
+        assert!(
+            make(&mut kernel, &draft).done.is_empty(),
+            "{name}: and then nothing"
+        );
+    }
+}
+
+fn brief(line: &str) -> String {
+    line.replace("vpc-00000000000000001", "vpc")
+        .replace("i-00000000000000001", "i")
+}
+
+#[test]
+fn a_failure_stays_where_it_is() {
+    for (name, refused, vpcs, interfaces) in [
+        (
+            "a link",
+            "add link e00000000000001",
+            [true, true],
+            [false, true],
+        ),
+        (
+            "an address of it",
+            "10.0.1.1/32 dev e00000000000001",
+            [true, true],
+            [false, true],
+        ),
+        (
+            "an instance's device",
+            "mac 02:00:00:00:00:01",
+            [true, true],
+            [false, true],
+        ),
+        ("the uplink", "peer lt", [false, false], [true, true]),
+        (
+            "a firewall",
+            "e00000000000002",
+            [true, false],
+            [true, false],
+        ),
+    ] {
+        let mut draft = one();
+        draft
+            .vpc(2, "10.0.0.0/16", "10.0.1.0/24")
+            .gateway(2)
+            .group(2, 2, &[ALL], &[ALL]);
+        draft.instance(2, 2, 2, "10.0.1.10", &[2]);
+        let mut kernel = FakeKernel::new();
+        kernel.refuses.push(refused.into());
+        let report = make(&mut kernel, &draft);
+        for index in [0, 1] {
+            let vpc = &report.vpcs[&id::<lath_model::id::VpcId>("vpc", index + 1)];
+            assert_eq!(
+                vpc.is_ok(),
+                vpcs[index as usize],
+                "{name}: VPC {}: {vpc:?}",
+                index + 1
+            );
+            let interface: lath_model::id::NetworkInterfaceId = id("eni", index + 1);
+            let interface = &report.interfaces[&interface];
+            assert_eq!(
+                interface.is_ok(),
+                interfaces[index as usize],
+                "{name}: {}: {interface:?}",
+                index + 1
+            );
+        }
+        kernel.refuses.clear();
+        let report = make(&mut kernel, &draft);
+        assert!(report.is_complete(), "{name}: {report:#?}");
+    }
+}
