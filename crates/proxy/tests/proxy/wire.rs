@@ -485,7 +485,13 @@ async fn versions_are_converted_as_the_table_says() {
             .header("content-type", kind)
             .body(Full::default())
             .unwrap();
-        let status = client.send_request(request).await.unwrap().status();
+        let response = client.send_request(request).await.unwrap();
+        let status = response.status();
+        if version != Http1 && status == 200 {
+            let body = response.into_body().collect().await.unwrap();
+            assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
+            assert_eq!(body.to_bytes(), "2");
+        }
         assert_eq!(status, from_http2, "HTTP/2 {method} {kind} to {version:?}");
     }
     drop(group);
@@ -500,8 +506,15 @@ async fn http2_echo() -> std::net::SocketAddr {
             let service = hyper::service::service_fn(
                 |request: http::Request<hyper::body::Incoming>| async move {
                     assert_eq!(request.uri().authority().unwrap(), HOST);
-                    Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(
-                        Bytes::from_static(b"2"),
+                    let mut trailers = http::HeaderMap::new();
+                    trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+                    let frames = [
+                        Frame::data(Bytes::from_static(b"2")),
+                        Frame::trailers(trailers),
+                    ];
+                    let frames = Vec::from(frames.map(Ok::<_, std::convert::Infallible>));
+                    Ok::<_, std::convert::Infallible>(http::Response::new(StreamBody::new(
+                        futures_stream(frames),
                     )))
                 },
             );
@@ -585,4 +598,32 @@ async fn idle_and_old_connections_are_ended() {
     }
     let _ = said_close;
     assert!(target.count() > 0);
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_off_is_not_completed_for_the_target() {
+    let target = Target::named("x").await;
+    let (world, _) = World::forwarding(&[target.at]);
+    let _lab = Lab::start(config(), &world).await;
+    for head in [
+        "Content-Length: 10\r\n\r\nhalf",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        let mut stream = TcpStream::connect(world.at).await.unwrap();
+        let text = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\n{head}");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let before = target
+            .connections
+            .load(std::sync::atomic::Ordering::Relaxed);
+        eventually("the target is connected", || {
+            target
+                .connections
+                .load(std::sync::atomic::Ordering::Relaxed)
+                >= before.max(1)
+        })
+        .await;
+        drop(stream);
+    }
+    assert_eq!(get(world.at, HOST, "/").await.status, 200);
+    assert_eq!(target.count(), 1, "only the whole request counts");
 }
