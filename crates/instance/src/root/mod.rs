@@ -9,6 +9,7 @@
 mod beneath;
 mod devices;
 mod kernel;
+mod layer;
 mod skeleton;
 mod veil;
 
@@ -21,6 +22,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::boot::{BootPlan, RootSource};
 use crate::layout::Layout;
+use layer::Layer;
 use veil::Veil;
 
 /// What of the host is shown, and how many levels are searched for secrets.
@@ -110,9 +112,16 @@ fn host_root(plan: &BootPlan, layout: &Layout, report: &mut Report) -> io::Resul
     let root = beneath::open_base(&layout.root())?;
     skeleton::make(&root)?;
     let hidden = [plan.data_dir.clone(), plan.run_dir.clone()];
+    let overlay = layer::try_overlay(layout, plan.rootless);
+    if let Err(error) = &overlay {
+        report.notes.push(format!(
+            "/etc is a copy and the host's other directories are read-only: no overlay ({error})"
+        ));
+    }
     for (path, depth) in shown_directories(&root)? {
         let host = Path::new("/").join(&path);
-        let target = beneath::ensure_directory(root.as_fd(), &path)?;
+        let directory = beneath::ensure_directory(root.as_fd(), &path)?;
+        let target = beneath::path_of(&directory);
         let layer = Layer::new(layout, &host, plan.rootless)?;
         let veil = Veil {
             lower: &host,
@@ -121,42 +130,42 @@ fn host_root(plan: &BootPlan, layout: &Layout, report: &mut Report) -> io::Resul
             depth,
             hidden: &hidden,
         };
-        veil.draw()?;
-        if let Err(error) = layer.mount_at(&beneath::path_of(&target)) {
-            read_only_instead(&host, &target, &layer, error, report)?;
+        if overlay.is_ok() {
+            veil.draw()?;
+            layer.mount_at(&target)?;
+        } else {
+            read_only_instead(&veil, &target)?;
         }
     }
     Ok(())
 }
 
-/// Without overlays `/etc` is a copy of its public files, and the rest is the host's, read-only.
-fn read_only_instead(
-    host: &Path,
-    target: &OwnedFd,
-    layer: &Layer,
-    error: io::Error,
-    report: &mut Report,
-) -> io::Result<()> {
-    let target = beneath::path_of(target);
-    if host == Path::new("/etc") {
-        skeleton::copy_public(host, &layer.upper)?;
-        mount(
-            Some(&layer.upper),
-            &target,
-            NO_DATA,
-            MsFlags::MS_BIND,
-            NO_DATA,
-        )?;
-    } else {
-        mount(Some(host), &target, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
-        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
-        mount(NO_DATA, &target, NO_DATA, flags, NO_DATA)?;
+/// Without overlays `/etc` is a copy of its public files, and the rest is the host's, read-only, with its
+/// secrets covered.
+fn read_only_instead(veil: &Veil<'_>, target: &Path) -> io::Result<()> {
+    let bind = MsFlags::MS_BIND;
+    if veil.lower == Path::new("/etc") {
+        skeleton::copy_public(veil.lower, veil.upper)?;
+        return Ok(mount(Some(veil.upper), target, NO_DATA, bind, NO_DATA)?);
     }
-    report.notes.push(format!(
-        "{} is not copy-on-write here (no overlay: {error})",
-        host.display()
-    ));
-    Ok(())
+    mount(Some(veil.lower), target, NO_DATA, bind, NO_DATA)?;
+    for (path, is_directory) in veil.secrets() {
+        let secret = target.join(path);
+        if is_directory {
+            let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
+            mount(
+                Some("none"),
+                &secret,
+                Some("tmpfs"),
+                flags,
+                Some("size=0,mode=555"),
+            )?;
+        } else {
+            mount(Some("/dev/null"), &secret, NO_DATA, bind, NO_DATA)?;
+        }
+    }
+    let flags = bind | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
+    Ok(mount(NO_DATA, target, NO_DATA, flags, NO_DATA)?)
 }
 
 /// The directories of the host to show, parents first; links among them are made in passing.
@@ -210,68 +219,6 @@ fn unescape_octal(text: &str) -> PathBuf {
         at += if code.is_some() { 4 } else { 1 };
     }
     PathBuf::from(std::ffi::OsString::from_vec(plain))
-}
-
-/// One overlay of an instance.
-#[derive(Debug)]
-struct Layer {
-    lower: PathBuf,
-    upper: PathBuf,
-    work: PathBuf,
-    rootless: bool,
-}
-
-impl Layer {
-    fn new(layout: &Layout, lower: &Path, rootless: bool) -> io::Result<Self> {
-        let name: String = lower
-            .to_string_lossy()
-            .replace('%', "%25")
-            .replace('/', "%2F");
-        let folder = layout.layers().join(name);
-        let layer = Self {
-            lower: lower.to_owned(),
-            upper: folder.join("upper"),
-            work: folder.join("work"),
-            rootless,
-        };
-        fs::create_dir_all(&layer.upper)?;
-        fs::create_dir_all(&layer.work)?;
-        Ok(layer)
-    }
-
-    fn mount_at(&self, target: &Path) -> io::Result<()> {
-        let mut options = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            escape(&self.lower)?,
-            escape(&self.upper)?,
-            escape(&self.work)?
-        );
-        if self.rootless {
-            options.push_str(",userxattr");
-        }
-        let flags = MsFlags::MS_NODEV;
-        Ok(mount(
-            Some("overlay"),
-            target,
-            Some("overlay"),
-            flags,
-            Some(options.as_str()),
-        )?)
-    }
-}
-
-/// As overlay's option parser wants paths.
-fn escape(path: &Path) -> io::Result<String> {
-    let text = path.to_str().ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("{path:?} is not UTF-8"),
-        )
-    })?;
-    Ok(text
-        .replace('\\', "\\\\")
-        .replace(',', "\\,")
-        .replace(':', "\\:"))
 }
 
 /// Makes the directory `/` for the whole mount namespace and lets go of the old one.

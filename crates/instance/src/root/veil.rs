@@ -31,45 +31,59 @@ pub(crate) struct Veil<'a> {
     pub(crate) hidden: &'a [PathBuf],
 }
 
+/// How far a search has come.
+struct Search {
+    budget: usize,
+    found: Vec<(PathBuf, bool)>,
+}
+
 impl Veil<'_> {
     /// Lays whiteouts into the upper layer.
     pub(crate) fn draw(&self) -> io::Result<()> {
-        let mut budget = ENTRIES;
         copy_mode(&fs::metadata(self.lower)?, self.upper)?;
-        self.draw_in(Path::new(""), self.depth, &mut budget)
+        for (path, _) in self.secrets() {
+            let metadata = fs::symlink_metadata(self.lower.join(&path));
+            // One that has just been deleted needs no hiding.
+            if let Ok(metadata) = metadata {
+                self.hide(&path, &metadata)?;
+            }
+        }
+        Ok(())
     }
 
-    fn draw_in(&self, inside: &Path, depth: usize, budget: &mut usize) -> io::Result<()> {
+    /// What is to be hidden, by its path below `lower`, and whether it is a directory.
+    pub(crate) fn secrets(&self) -> Vec<(PathBuf, bool)> {
+        let mut search = Search {
+            budget: ENTRIES,
+            found: Vec::new(),
+        };
+        self.search_in(Path::new(""), self.depth, &mut search);
+        search.found
+    }
+
+    fn search_in(&self, inside: &Path, depth: usize, search: &mut Search) {
         let Ok(entries) = fs::read_dir(self.lower.join(inside)) else {
-            return Ok(());
+            return;
         };
         for entry in entries.flatten() {
             let path = inside.join(entry.file_name());
-            let Ok(metadata) = entry.metadata() else {
-                continue;
-            };
-            *budget = budget.saturating_sub(1);
-            self.consider(&path, &metadata, depth, budget)?;
+            if let Ok(metadata) = entry.metadata() {
+                search.budget = search.budget.saturating_sub(1);
+                self.consider(path, &metadata, depth, search);
+            }
         }
-        Ok(())
     }
 
-    fn consider(
-        &self,
-        path: &Path,
-        metadata: &Metadata,
-        depth: usize,
-        budget: &mut usize,
-    ) -> io::Result<()> {
-        let host_path = self.lower.join(path);
-        if *budget == 0 || self.is_secret(&host_path, metadata) {
-            return self.hide(path, metadata);
+    fn consider(&self, path: PathBuf, metadata: &Metadata, depth: usize, search: &mut Search) {
+        let host_path = self.lower.join(&path);
+        if search.budget == 0 || self.is_secret(&host_path, metadata) {
+            search.found.push((path, metadata.is_dir()));
+            return;
         }
         let leads_to_hidden = || self.hidden.iter().any(|it| it.starts_with(&host_path));
         if metadata.is_dir() && (depth > 1 || leads_to_hidden()) {
-            return self.draw_in(path, depth.saturating_sub(1).max(1), budget);
+            self.search_in(&path, depth.saturating_sub(1).max(1), search);
         }
-        Ok(())
     }
 
     fn is_secret(&self, host_path: &Path, metadata: &Metadata) -> bool {
@@ -102,13 +116,7 @@ impl Veil<'_> {
         if fs::symlink_metadata(&upper).is_ok() {
             return Ok(());
         }
-        Ok(mknodat(
-            rustix::fs::CWD,
-            &upper,
-            FileType::CharacterDevice,
-            Mode::empty(),
-            0,
-        )?)
+        whiteout(&upper)
     }
 
     fn hide_directory(&self, upper: &Path, lower: &Metadata) -> io::Result<()> {
@@ -120,12 +128,7 @@ impl Veil<'_> {
                 copy_mode(lower, upper)?;
             }
         }
-        let name = if self.rootless {
-            "user.overlay.opaque"
-        } else {
-            "trusted.overlay.opaque"
-        };
-        Ok(lsetxattr(upper, name, b"y", XattrFlags::empty())?)
+        make_opaque(upper, self.rootless)
     }
 
     /// The upper counterpart of a lower directory, made like it; `None` when the instance put something
@@ -147,6 +150,26 @@ impl Veil<'_> {
         }
         Ok(Some(upper))
     }
+}
+
+fn whiteout(path: &Path) -> io::Result<()> {
+    let kind = FileType::CharacterDevice;
+    Ok(mknodat(rustix::fs::CWD, path, kind, Mode::empty(), 0)?)
+}
+
+fn make_opaque(directory: &Path, rootless: bool) -> io::Result<()> {
+    let name = if rootless {
+        "user.overlay.opaque"
+    } else {
+        "trusted.overlay.opaque"
+    };
+    Ok(lsetxattr(directory, name, b"y", XattrFlags::empty())?)
+}
+
+/// Whether the marks that hide things can be made in this directory.
+pub(super) fn try_marks(upper: &Path, rootless: bool) -> io::Result<()> {
+    whiteout(&upper.join("whiteout"))?;
+    make_opaque(upper, rootless)
 }
 
 /// Owner and permissions as on the host. In a user namespace owners may have no name there.
