@@ -545,3 +545,43 @@ async fn operations_of_later_work_are_unknown() {
         got.is(404, "UnknownOperationException");
     }
 }
+
+#[tokio::test]
+async fn hostile_bodies_are_refused_and_never_panic() {
+    let world = World::new().await;
+    let service = world.active_service("web").await;
+    let at = format!("/services/{service}/listeners");
+    let wide =
+        json!({ "forward": { "targetGroups": vec![json!({ "targetGroupIdentifier": TG }); 500] } });
+    for (path, body) in [
+        ("/services".to_owned(), json!([])),
+        ("/services".to_owned(), json!({ "name": 7 })),
+        (
+            "/services".to_owned(),
+            json!({ "name": "x".repeat(100_000) }),
+        ),
+        ("/services".to_owned(), json!({ "name": "é\u{0}\n" })),
+        ("/services".to_owned(), json!({ "name": "abc", "tags": [] })),
+        (
+            at.clone(),
+            json!({ "name": "abc", "protocol": "HTTP", "defaultAction": wide }),
+        ),
+        (
+            at.clone(),
+            json!({ "name": "abc", "protocol": "HTTP", "port": i64::MAX, "defaultAction": {} }),
+        ),
+        (
+            at.clone(),
+            json!({ "name": "abc", "protocol": "HTTP", "port": -1, "defaultAction": "x" }),
+        ),
+        ("/services/%00/listeners".to_owned(), json!({})),
+        (
+            "/services/arn%3Aaws%3A%3A%3A%3A/listeners".to_owned(),
+            json!({}),
+        ),
+        ("/targetgroups/%F0%28/registertargets".to_owned(), json!({})),
+    ] {
+        let got = world.post(&path, body).await;
+        assert!(got.status.is_client_error(), "{path}: {got:?}");
+    }
+}
