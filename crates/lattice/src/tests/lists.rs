@@ -103,7 +103,7 @@ async fn a_subscription_is_read_moved_and_deleted() {
         ids(&world
             .get(&format!("{at}?resourceIdentifier={service}"))
             .await),
-        [id.clone()]
+        [id.as_str()]
     );
     let moved = json!({ "destinationArn": format!("{LOG_GROUP}:*") });
     let moved = world.patch(&format!("{at}/{id}"), moved).await;
