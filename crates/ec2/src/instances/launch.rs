@@ -12,6 +12,7 @@ use lath_wire::ApiError;
 use sha2::{Digest, Sha256};
 
 use super::attributes::metadata_options;
+use super::credits::UNLIMITED;
 use super::network::Network;
 use super::request::{BlockDevice, EbsDevice, RunInstances};
 use super::shown::{ROOT_DEVICE, Reservation, Showing};
@@ -299,17 +300,24 @@ fn instance_type(op: &RunInstances) -> Result<&'static InstanceType, ApiError> {
             host_architecture()
         )));
     }
-    if let Some(credits) = &op.credit_specification
-        && (!known.is_burstable()
-            || !matches!(credits.cpu_credits.as_str(), "standard" | "unlimited"))
-    {
-        return Err(invalid_parameter(
-            "CreditSpecification",
-            &credits.cpu_credits,
-            "Burstable types take standard or unlimited.",
-        ));
+    if let Some(credits) = &op.credit_specification {
+        check_credits(known, &credits.cpu_credits)?;
     }
     Ok(known)
+}
+
+fn check_credits(known: &InstanceType, credits: &str) -> Result<(), ApiError> {
+    match credits {
+        UNLIMITED if known.is_burstable() => Ok(()),
+        "standard" if known.is_burstable() => Err(unsupported(
+            "Instances are never throttled: their CPU credits are unlimited.",
+        )),
+        other => Err(invalid_parameter(
+            "CreditSpecification.CpuCredits",
+            other.chars().take(64).collect::<String>(),
+            "Burstable types take standard or unlimited, other types neither.",
+        )),
+    }
 }
 
 fn key(view: &View, op: &RunInstances) -> Result<Option<(String, String)>, ApiError> {

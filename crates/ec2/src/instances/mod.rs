@@ -2,6 +2,7 @@
 
 mod attributes;
 mod console;
+mod credits;
 mod describe;
 mod feed;
 mod launch;
@@ -52,6 +53,7 @@ pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
         power::register,
         console::register,
         attributes::register,
+        credits::register,
         type_catalogue::register,
         volumes::register,
     ]

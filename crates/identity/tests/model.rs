@@ -1,0 +1,37 @@
+//! Every registered operation against the published models of STS and Secrets Manager.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::process::Command;
+use std::sync::Arc;
+
+use lath_identity::{Identity, RootKey, secretsmanager_service, sts_service};
+use lath_wire::model::compare;
+use serde_json::Value;
+
+/// The models, or nothing where botocore is not installed.
+fn models() -> Option<Value> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/model/dump.py");
+    let output = Command::new("python3")
+        .args([script, "sts", "secretsmanager"])
+        .output();
+    let output = output.ok().filter(|output| output.status.success());
+    if output.is_none() {
+        eprintln!("SKIPPED: python3 with botocore is not there");
+    }
+    Some(serde_json::from_slice(&output?.stdout).unwrap())
+}
+
+#[test]
+fn every_operation_is_as_the_models_say() {
+    let Some(models) = models() else { return };
+    let identity = Arc::new(Identity::new(RootKey::random().unwrap(), "123456789012"));
+    for service in [sts_service(&identity), secretsmanager_service(&identity)] {
+        let wrong: Vec<String> = compare(&service, &models)
+            .into_iter()
+            .filter(|difference| !difference.lax)
+            .map(|difference| difference.to_string())
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+}
