@@ -16,6 +16,7 @@ use crate::nft::{
 use crate::plan::{self, RouteKey, RouteTo, RuleMatch};
 use crate::rootless;
 use crate::rtnetlink;
+use crate::translate::METADATA;
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +100,12 @@ const PROBES: &[Probe] = &[
         needed: true,
         run: routing,
         fix: "use a kernel with CONFIG_IP_MULTIPLE_TABLES",
+    },
+    Probe {
+        what: "addresses with an origin",
+        needed: true,
+        run: origins,
+        fix: "use Linux 5.18 or newer: an older one cannot tell Lath's addresses from others",
     },
     Probe {
         what: "TUN devices",
@@ -223,6 +230,20 @@ fn translation() -> io::Result<()> {
 fn clamping() -> io::Result<()> {
     let parts = vec![Part::Protocol(6), Part::Syn, Part::ClampSegment(1460)];
     table_of(ChainKind::Filter, Hook::Forward, parts, None)
+}
+
+fn origins() -> io::Result<()> {
+    Netns::new()?.run(|| {
+        let mut netlink = Netlink::route()?;
+        let names = rtnetlink::links(&mut netlink)?;
+        rtnetlink::add_address(&mut netlink, 1, Ipv4Net::new_assert(METADATA, 32))?;
+        match rtnetlink::addresses(&mut netlink, &names)?.is_empty() {
+            false => Ok(()),
+            true => Err(io::Error::other(
+                "the address is read back without its origin",
+            )),
+        }
+    })
 }
 
 fn routing() -> io::Result<()> {

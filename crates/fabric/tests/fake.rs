@@ -236,3 +236,35 @@ fn a_failure_stays_where_it_is() {
         assert!(report.is_complete(), "{name}: {report:#?}");
     }
 }
+
+/// An apply that ends after any number of changes, as by a kill, is completed by the next one; and one that
+/// removes everything leaves nothing.
+#[test]
+fn wherever_it_was_interrupted_the_next_apply_completes_it() {
+    let mut whole = FakeKernel::new();
+    make(&mut whole, &one());
+    let steps = whole.log.len();
+    for done in 0..steps {
+        let mut kernel = FakeKernel {
+            budget: Some(done),
+            ..FakeKernel::new()
+        };
+        make(&mut kernel, &one());
+        kernel.budget = None;
+        let report = make(&mut kernel, &one());
+        assert!(report.is_complete(), "after {done}: {report:#?}");
+        assert_eq!(kernel.to_string(), whole.to_string(), "after {done}");
+    }
+    for done in 0..20 {
+        let mut kernel = whole.clone();
+        kernel.budget = Some(done);
+        make(&mut kernel, &Draft::default());
+        kernel.budget = None;
+        assert!(
+            make(&mut kernel, &Draft::default()).is_complete(),
+            "removal after {done}"
+        );
+        assert_eq!(section(&kernel, "host"), "", "removal after {done}");
+        assert_eq!(kernel.places.len(), 1, "removal after {done}");
+    }
+}

@@ -19,6 +19,8 @@ pub struct FakeKernel {
     pub log: Vec<String>,
     /// Operations whose text contains one of these fail.
     pub refuses: Vec<String>,
+    /// How many more changes succeed; `None`: all.
+    pub budget: Option<usize>,
 }
 
 impl FakeKernel {
@@ -35,6 +37,17 @@ impl FakeKernel {
         self.places
             .get_mut(&place.to_string())
             .ok_or_else(|| not_found(&place.to_string()))
+    }
+
+    fn spend(&mut self) -> io::Result<()> {
+        match &mut self.budget {
+            Some(0) => Err(io::Error::from_raw_os_error(libc::EIO)),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     fn add_link(&mut self, place: &Place, name: &str, link: &Link) -> io::Result<()> {
@@ -93,6 +106,7 @@ impl Kernel for FakeKernel {
     }
 
     fn create_namespace(&mut self, name: &str) -> io::Result<()> {
+        self.spend()?;
         self.log.push(format!("create {name}"));
         let mut namespace = Namespace::with_loopback();
         namespace.links.values_mut().for_each(|lo| lo.up = false);
@@ -101,6 +115,7 @@ impl Kernel for FakeKernel {
     }
 
     fn delete_namespace(&mut self, name: &str) -> io::Result<()> {
+        self.spend()?;
         self.log.push(format!("delete {name}"));
         let links: Vec<String> = self
             .places
@@ -127,6 +142,7 @@ impl Kernel for FakeKernel {
         if self.refuses.iter().any(|refused| text.contains(refused)) {
             return Err(io::Error::from_raw_os_error(libc::EPERM));
         }
+        self.spend()?;
         self.log.push(format!("{place}: {text}"));
         match operation {
             Operation::AddLink(name, link) => return self.add_link(place, name, link),

@@ -184,8 +184,31 @@ fn new_set(table: &str, index: usize, name: &str, set: &Set) -> Message {
             message.be32(7, length);
         }
     }
+    if let Some(orders) = byte_orders(set) {
+        message.attr(13, &orders);
+    }
     message.be32(10, u32::try_from(index + 1).unwrap_or(u32::MAX));
     message
+}
+
+/// What `nft` keeps with a set so as to print it: whether keys (0) and values (1) are in the host's byte
+/// order (1) or the network's (2). The kernel does not look at it.
+fn byte_orders(set: &Set) -> Option<Vec<u8>> {
+    let key: u32 = match set.key {
+        KeyType::Address | KeyType::Ranges => 2,
+        KeyType::Link => 1,
+        KeyType::LinkAddress => return None,
+    };
+    let mut bytes = vec![0, 4];
+    bytes.extend_from_slice(&key.to_ne_bytes());
+    let value: u32 = match set.value {
+        Some(ValueType::Mark) => 1,
+        Some(ValueType::Address) => 2,
+        Some(ValueType::Jump) | None => return Some(bytes),
+    };
+    bytes.extend_from_slice(&[1, 4]);
+    bytes.extend_from_slice(&value.to_ne_bytes());
+    Some(bytes)
 }
 
 fn elements(kind: u16, flags: u16, table: &str, set: &str, all: &[Element]) -> Vec<Message> {

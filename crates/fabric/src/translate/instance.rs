@@ -44,6 +44,9 @@ impl VpcView<'_> {
                 instance.address(&device, net);
             }
         }
+        // The device is made from the router's side, before this namespace has defaults of its own.
+        instance.sysctl(format!("ipv4/conf/{device}/rp_filter"), 0);
+        instance.sysctl(format!("ipv6/conf/{device}/disable_ipv6"), 1);
         self.device_routes(instance, attached, &device);
     }
 
