@@ -251,8 +251,8 @@ fn associate(
             ),
         ));
     }
-    // By allocation, moving an address must be allowed; by public IP it always is.
-    let moves = op.allow_reassociation.unwrap_or(op.public_ip.is_some());
+    // In a VPC an address moves unless the caller forbids it.
+    let moves = op.allow_reassociation.unwrap_or(true);
     if let Some(old) = &address.association {
         let same =
             old.interface == interface.id && old.private == interface.addresses[index].private;

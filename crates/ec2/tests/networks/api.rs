@@ -34,9 +34,9 @@ impl Api {
                 "application/x-www-form-urlencoded; charset=utf-8",
             )
             .body(Bytes::from(format!("{form}&Version=2016-11-15")))
-            .unwrap();
+            .expect("method, path and header are well formed");
         let answer = self.service.respond(&request, &caller()).await;
-        let body = String::from_utf8(answer.body().to_vec()).unwrap();
+        let body = String::from_utf8(answer.body().to_vec()).expect("XML is UTF-8");
         (answer.status().as_u16(), body)
     }
 

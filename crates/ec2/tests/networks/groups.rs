@@ -49,10 +49,9 @@ async fn rules_are_made_as_the_cli_makes_them_and_shown_both_ways() {
         "Action=DescribeSecurityGroupRules&Filter.1.Name=group-id&Filter.1.Value.1={group}"
     );
     assert_eq!(api.all("securityGroupRuleId", &flat).await.len(), 5);
-    let by_port = format!(
-        "Action=DescribeSecurityGroups&Filter.1.Name=ip-permission.from-port&Filter.1.Value.1=22"
-    );
-    assert_eq!(api.get("groupId", &by_port).await, group);
+    let by_port =
+        "Action=DescribeSecurityGroups&Filter.1.Name=ip-permission.from-port&Filter.1.Value.1=22";
+    assert_eq!(api.get("groupId", by_port).await, group);
 }
 
 #[tokio::test]

@@ -227,3 +227,32 @@ async fn an_associated_vpc_shows_lattices_routes() {
     assert!(body.contains("<destinationCidrBlock>169.254.171.0/24</destinationCidrBlock>"));
     assert!(body.contains("<gatewayId>VpcLattice</gatewayId>"));
 }
+
+#[tokio::test]
+async fn a_route_to_an_instance_leads_to_its_interface_while_it_lives() {
+    let api = Api::new();
+    let vpc = api.vpc("10.0.0.0/16").await;
+    let subnet = api.subnet(&vpc, "10.0.1.0/24").await;
+    let table = api.main_table(&vpc).await;
+    let image = api
+        .get("imageId", "Action=DescribeImages&Owner.1=amazon")
+        .await;
+    let run = format!(
+        "Action=RunInstances&ImageId={image}&InstanceType=t3.micro&MinCount=1&MaxCount=1&SubnetId={subnet}"
+    );
+    let instance = api.get("instanceId", &run).await;
+    api.ok(&format!(
+        "Action=CreateRoute&RouteTableId={table}&DestinationCidrBlock=10.9.0.0/16&InstanceId={instance}"
+    ))
+    .await;
+    let describe = format!("Action=DescribeRouteTables&RouteTableId.1={table}");
+    assert_eq!(api.get("instanceId", &describe).await, instance);
+    let states = api.all("state", &describe).await;
+    assert!(!states.contains(&"blackhole".to_owned()), "{states:?}");
+    api.ok(&format!(
+        "Action=TerminateInstances&InstanceId.1={instance}"
+    ))
+    .await;
+    let states = api.all("state", &describe).await;
+    assert!(states.contains(&"blackhole".to_owned()), "{states:?}");
+}

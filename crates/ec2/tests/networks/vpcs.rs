@@ -303,7 +303,7 @@ pub(crate) async fn put(api: &Api, claim: Claim) {
         tx.put(claim);
         Ok::<_, lath_wire::ApiError>(())
     });
-    write.await.unwrap();
+    write.await.expect("the store is in memory");
 }
 
 pub(crate) async fn forget(api: &Api, claim: &Claim) {
@@ -312,7 +312,7 @@ pub(crate) async fn forget(api: &Api, claim: &Claim) {
         tx.delete::<Claim>(&id);
         Ok::<_, lath_wire::ApiError>(())
     });
-    write.await.unwrap();
+    write.await.expect("the store is in memory");
 }
 
 #[tokio::test]

@@ -22,8 +22,8 @@ use crate::messages::{Done, Nothing};
 use crate::networks::prefix_lists;
 use crate::operation::operations;
 use crate::records::{
-    Destination, InternetGateway, NetworkInterface, Route, RouteTable, Subnet, TableAssociation,
-    Target, Vpc,
+    Destination, Instance, InstanceState, InternetGateway, NetworkInterface, Route, RouteTable,
+    Subnet, TableAssociation, Target, Vpc,
 };
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
@@ -64,8 +64,20 @@ pub(crate) fn is_alive(view: &View, table: &RouteTable, target: &Target) -> bool
             .is_some_and(|gateway| gateway.vpc.as_ref() == Some(&table.vpc)),
         Target::Interface(id) => view
             .get::<NetworkInterface>(id.as_str())
-            .is_some_and(|interface| interface.attachment.is_some()),
+            .is_some_and(|interface| has_running_instance(view, &interface)),
     }
+}
+
+fn has_running_instance(view: &View, interface: &NetworkInterface) -> bool {
+    let attachment = interface.attachment.as_ref();
+    attachment
+        .and_then(|it| view.get::<Instance>(it.instance.as_str()))
+        .is_some_and(|instance| {
+            matches!(
+                instance.state,
+                InstanceState::Pending | InstanceState::Running
+            )
+        })
 }
 
 fn create(
