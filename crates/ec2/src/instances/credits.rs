@@ -86,3 +86,13 @@ fn describe(
         next_token: page.next_token,
     })
 }
+
+#[cfg(test)]
+impl DescribeInstanceCreditSpecifications {
+    pub(super) fn of(id: &str) -> Self {
+        Self {
+            ids: vec![id.to_owned()],
+            ..Self::default()
+        }
+    }
+}

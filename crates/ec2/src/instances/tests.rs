@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::attributes::*;
 use super::console::GetConsoleOutput;
+use super::credits::DescribeInstanceCreditSpecifications;
 use super::describe::{DescribeInstances, describe};
 use super::power::*;
 use super::request::*;
@@ -608,6 +609,11 @@ async fn instances_that_do_not_exist_are_not_found() {
         );
         assert_eq!(lab.refusal(DescribeInstanceStatus::of(id)).await, want);
         assert_eq!(lab.refusal(GetConsoleOutput::of(id)).await, want);
+        assert_eq!(
+            lab.refusal(DescribeInstanceCreditSpecifications::of(id))
+                .await,
+            want
+        );
         assert_eq!(
             lab.refusal(DescribeInstanceAttribute::of(id, "userData"))
                 .await,
