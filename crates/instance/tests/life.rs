@@ -504,6 +504,44 @@ fn a_lath_killed_while_it_starts_an_instance_leaves_one_or_none() {
     }
 }
 
+/// Makes the directory for temporary files one in which no upper layer can be, then runs the rest.
+const ON_AN_OVERLAY: &str = "set -e; cd $1; mkdir low up work all; \
+    mount -t overlay x -o lowerdir=low,upperdir=up,workdir=work all; \
+    shift; export TMPDIR=$PWD/all; exec \"$@\"";
+
+#[test]
+fn without_overlays_instances_run_on_a_read_only_copy() {
+    if !possible() || lath_instance::is_rootless() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let me = std::env::current_exe().unwrap();
+    let tests = std::process::Command::new("unshare")
+        .args([
+            "-m",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            ON_AN_OVERLAY,
+            "sh",
+        ])
+        .arg(directory.path())
+        .arg(me)
+        .args(["--exact", "user_data_runs_and_what_it_started_lives_on"])
+        .args(["removal_leaves_nothing"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&tests.stdout);
+    let complained = String::from_utf8_lossy(&tests.stderr);
+    if complained.contains("mount:") {
+        eprintln!("SKIPPED: an overlay could not be mounted: {complained}");
+        return;
+    }
+    let passed = tests.status.success() && said.contains("2 passed");
+    assert!(passed, "{said}{complained}");
+}
+
 /// Figures, not promises: `cargo test --release ... -- --ignored --nocapture how_long`.
 #[test]
 #[ignore = "a measurement"]

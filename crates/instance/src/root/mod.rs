@@ -134,7 +134,7 @@ fn host_root(plan: &BootPlan, layout: &Layout, report: &mut Report) -> io::Resul
             veil.draw()?;
             layer.mount_at(&target)?;
         } else {
-            read_only_instead(&veil, &target)?;
+            read_only_instead(&veil, &root, &path)?;
         }
     }
     Ok(())
@@ -142,30 +142,50 @@ fn host_root(plan: &BootPlan, layout: &Layout, report: &mut Report) -> io::Resul
 
 /// Without overlays `/etc` is a copy of its public files, and the rest is the host's, read-only, with its
 /// secrets covered.
-fn read_only_instead(veil: &Veil<'_>, target: &Path) -> io::Result<()> {
+fn read_only_instead(veil: &Veil<'_>, root: &OwnedFd, path: &Path) -> io::Result<()> {
     let bind = MsFlags::MS_BIND;
-    if veil.lower == Path::new("/etc") {
+    let is_etc = veil.lower == Path::new("/etc");
+    let source = if is_etc { veil.upper } else { veil.lower };
+    if is_etc {
         skeleton::copy_public(veil.lower, veil.upper)?;
-        return Ok(mount(Some(veil.upper), target, NO_DATA, bind, NO_DATA)?);
     }
-    mount(Some(veil.lower), target, NO_DATA, bind, NO_DATA)?;
-    for (path, is_directory) in veil.secrets() {
+    let covered = beneath::ensure_directory(root.as_fd(), path)?;
+    mount(
+        Some(source),
+        &beneath::path_of(&covered),
+        NO_DATA,
+        bind,
+        NO_DATA,
+    )?;
+    if is_etc {
+        return Ok(());
+    }
+    // Opened again: the fd above is of the directory under the mount.
+    let mounted = beneath::ensure_directory(root.as_fd(), path)?;
+    let target = beneath::path_of(&mounted);
+    cover(&veil.secrets(), &target)?;
+    let flags = bind | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
+    Ok(mount(NO_DATA, &target, NO_DATA, flags, NO_DATA)?)
+}
+
+fn cover(secrets: &[(PathBuf, bool)], target: &Path) -> io::Result<()> {
+    for (path, is_directory) in secrets {
         let secret = target.join(path);
-        if is_directory {
+        if *is_directory {
             let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
-            mount(
-                Some("none"),
-                &secret,
-                Some("tmpfs"),
-                flags,
-                Some("size=0,mode=555"),
-            )?;
+            let data = Some("size=0,mode=555");
+            mount(Some("none"), &secret, Some("tmpfs"), flags, data)?;
         } else {
-            mount(Some("/dev/null"), &secret, NO_DATA, bind, NO_DATA)?;
+            mount(
+                Some("/dev/null"),
+                &secret,
+                NO_DATA,
+                MsFlags::MS_BIND,
+                NO_DATA,
+            )?;
         }
     }
-    let flags = bind | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
-    Ok(mount(NO_DATA, target, NO_DATA, flags, NO_DATA)?)
+    Ok(())
 }
 
 /// The directories of the host to show, parents first; links among them are made in passing.
