@@ -241,3 +241,33 @@ fn the_host_gets_its_settings_back() {
     lab.block_on(lab.fabric().remove_all()).unwrap();
     assert_eq!(forwarding(&lab), "0");
 }
+
+#[test]
+fn nobody_outside_passes_for_an_insider() {
+    if !is_root() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let world = World::beyond(&lab);
+    lab.devices = vec!["out0".into()];
+    lab.apply(&draft());
+    let server = lab.instance(10).run(|| {
+        let socket = std::net::UdpSocket::bind("10.0.1.10:53").unwrap();
+        socket.set_read_timeout(Some(lab::SILENCE)).unwrap();
+        socket
+    });
+    for (from, want) in [
+        ("192.0.2.2", "192.0.2.2"),
+        ("10.0.1.11", ""),
+        ("169.254.171.9", ""),
+        ("169.254.169.254", ""),
+    ] {
+        world
+            .site()
+            .run(move || lab::spoof(from, "198.51.100.10:53"));
+        let heard = server
+            .recv_from(&mut [0; 16])
+            .map(|(_, peer)| peer.ip().to_string());
+        assert_eq!(heard.unwrap_or_default(), want, "{from}");
+    }
+}

@@ -122,7 +122,8 @@ fn a_source_that_is_not_its_own_is_dropped() {
         socket
     });
     let heard = |from: &'static str| {
-        lab.instance(1).run(move || spoof(from, "10.0.2.10:53"));
+        lab.instance(1)
+            .run(move || lab::spoof(from, "10.0.2.10:53"));
         let mut buffer = [0; 16];
         server
             .recv_from(&mut buffer)
@@ -136,19 +137,6 @@ fn a_source_that_is_not_its_own_is_dropped() {
     draft.edit_interface(1, 1, |i| i.source_dest_check = false);
     lab.apply(&draft);
     assert_eq!(heard("8.8.8.8"), "8.8.8.8", "the check is off");
-}
-
-/// Sends a datagram from an address that is not the instance's.
-fn spoof(from: &str, to: &str) {
-    use nix::sys::socket::{setsockopt, sockopt::IpTransparent};
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
-    setsockopt(&socket, IpTransparent, &true).unwrap();
-    let from: std::net::SocketAddr = format!("{from}:1234").parse().unwrap();
-    let to: std::net::SocketAddr = to.parse().unwrap();
-    socket.set_reuse_address(true).unwrap();
-    socket.bind(&from.into()).unwrap();
-    socket.send_to(b"?", &to.into()).unwrap();
 }
 
 #[test]

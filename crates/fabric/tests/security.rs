@@ -242,3 +242,23 @@ fn lattice_meets_the_target_groups() {
         assert_eq!(got.is_ok(), want, "{name}: {got:?}");
     }
 }
+
+#[test]
+fn echo_requests_need_an_icmp_rule() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    for (name, ingress, want) in [
+        ("all", &[ALL][..], true),
+        ("icmp", &["icmp - 0.0.0.0/0"], true),
+        ("udp", &["udp - 0.0.0.0/0"], false),
+    ] {
+        lab.apply(&draft(ingress, &[ALL]));
+        assert_eq!(lab.instance(11).ping("10.0.1.10"), want, "{name}");
+        assert!(
+            !lab.instance(11).ping("10.0.1.12"),
+            "{name}: that one lets nothing in"
+        );
+    }
+}

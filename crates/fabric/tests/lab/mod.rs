@@ -492,3 +492,30 @@ pub(crate) fn echoes(stream: &mut TcpStream) -> bool {
 pub(crate) fn address(text: &str) -> IpAddr {
     text.parse::<Ipv4Addr>().unwrap().into()
 }
+
+/// Sends a datagram from an address that is not the instance's.
+pub(crate) fn spoof(from: &str, to: &str) {
+    use nix::sys::socket::{setsockopt, sockopt::IpTransparent};
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+    setsockopt(&socket, IpTransparent, &true).unwrap();
+    let from: std::net::SocketAddr = format!("{from}:1234").parse().unwrap();
+    let to: std::net::SocketAddr = to.parse().unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&from.into()).unwrap();
+    socket.send_to(b"?", &to.into()).unwrap();
+}
+
+impl Site {
+    /// Whether an ICMP echo request is answered.
+    pub(crate) fn ping(&self, to: &str) -> bool {
+        use socket2::{Domain, Protocol, Socket, Type};
+        const ECHO: [u8; 8] = [8, 0, 0, 0, 0, 1, 0, 1];
+        let to: SocketAddr = format!("{to}:0").parse().unwrap();
+        let socket =
+            self.run(|| Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4)).unwrap());
+        let socket = UdpSocket::from(socket);
+        socket.set_read_timeout(Some(SILENCE)).unwrap();
+        socket.send_to(&ECHO, to).is_ok() && socket.recv(&mut [0; 64]).is_ok()
+    }
+}
