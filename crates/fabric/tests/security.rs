@@ -262,3 +262,43 @@ fn echo_requests_need_an_icmp_rule() {
         );
     }
 }
+
+#[test]
+fn a_list_may_change_and_be_large() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let many = |last: &str| {
+        let mut blocks: Vec<String> = (0..3000)
+            .map(|n| format!("172.{}.{}.0/25", 16 + n / 256, n % 256))
+            .collect();
+        blocks.push(last.into());
+        blocks
+    };
+    let rules: Vec<String> = (0..1000)
+        .map(|n| format!("tcp {} 192.0.2.{}/32", 1 + n, n % 256))
+        .collect();
+    let mut ingress: Vec<&str> = rules.iter().map(String::as_str).collect();
+    ingress.push("tcp 80 pl:1");
+    for (name, blocks, want) in [
+        ("without it", many("10.0.2.0/24"), "silence"),
+        ("with it", many("10.0.1.11/32"), "reached as 10.0.1.11"),
+        ("all", many("0.0.0.0/0"), "reached as 10.0.1.11"),
+        (
+            "few",
+            vec!["10.0.1.8/30".into(), "10.0.0.0/16".into()],
+            "reached as 10.0.1.11",
+        ),
+        ("none", vec![], "silence"),
+    ] {
+        let mut draft = draft(&ingress, &[ALL]);
+        draft.list(1, &blocks.iter().map(String::as_str).collect::<Vec<_>>());
+        lab.apply(&draft);
+        if name == "without it" {
+            lab.instance(10).serve("10.0.1.10:80");
+        }
+        assert_eq!(lab.instance(11).outcome("10.0.1.10:80"), want, "{name}");
+        assert_eq!(lab.audit(&draft), Vec::<String>::new(), "{name}");
+    }
+}
