@@ -2,7 +2,44 @@
 //!
 //! Bytes become a [`Doc`] by one small parser per format; one serde deserializer over it yields the typed
 //! request; replies go back through one serializer into a `Doc`, which a writer per format prints.
-//! An API is a list of [`Operation`]s registered on a [`Service`]; see `docs/decisions/`.
+//! An API is a list of [`Operation`]s registered on a [`Service`]; see `docs/decisions/`. [`http::FrontDoor`]
+//! verifies signatures and serves such lists; [`model`] holds them to the published models.
+//!
+//! What is not here: streaming bodies, event streams, HTTP header and payload bindings of REST operations.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use lath_wire::{ApiError, Caller, Handle, Operation, Protocol, Route, Service, ServiceInfo};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Deserialize)]
+//! #[serde(rename_all = "camelCase")]
+//! struct GetService { service_identifier: String }
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Found { id: String }
+//!
+//! impl Operation for GetService {
+//!     const NAME: &'static str = "GetService";
+//!     const ROUTE: Option<Route> = Some(Route::get("/services/{serviceIdentifier}", 200));
+//!     type Output = Found;
+//! }
+//!
+//! struct App;
+//!
+//! impl Handle<GetService> for App {
+//!     async fn handle(&self, _: &Caller, op: GetService) -> Result<Found, ApiError> {
+//!         Ok(Found { id: op.service_identifier })
+//!     }
+//! }
+//!
+//! let service = Service::new(ServiceInfo {
+//!     signing_name: "vpc-lattice", model: "vpc-lattice", version: "2022-11-30", xmlns: "",
+//!     target_prefix: "", protocols: &[Protocol::RestJson],
+//! })
+//! .on::<GetService>(&Arc::new(App));
+//! assert_eq!(service.operations().collect::<Vec<_>>(), ["GetService"]);
+//! ```
 
 mod bound;
 mod decode;

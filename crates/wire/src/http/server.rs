@@ -16,6 +16,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::FrontDoor;
@@ -33,13 +34,15 @@ impl FrontDoor {
     ) -> io::Result<()> {
         let places = Arc::new(Semaphore::new(self.limits.connections));
         let drain = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
         loop {
             let Some((stream, peer, place)) = next(&listener, &places, &stop).await else {
                 break;
             };
             let door = Arc::clone(&self);
             let watcher = drain.watcher();
-            tokio::spawn(async move {
+            while connections.try_join_next().is_some() {}
+            connections.spawn(async move {
                 door.connection(stream, peer, watcher).await;
                 drop(place);
             });
@@ -49,8 +52,9 @@ impl FrontDoor {
             .await
             .is_err()
         {
-            tracing::warn!("calls still in flight at the end of the drain were cut off");
+            tracing::warn!("calls still in flight at the end of the drain are cut off");
         }
+        connections.shutdown().await;
         Ok(())
     }
 

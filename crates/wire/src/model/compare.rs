@@ -151,7 +151,8 @@ impl Comparison<'_> {
 
     fn shape(&mut self, ours: &Shape, theirs: ModelShape<'_>, way: Way) {
         match (ours, theirs.kind()) {
-            (Shape::Any | Shape::Recursive(_), _) => {}
+            (Shape::Recursive(_), _) => {}
+            (Shape::Any, _) => self.report_lax("its form is not known"),
             (Shape::Boolean, "boolean")
             | (Shape::Integer, "integer" | "long")
             | (Shape::Float, "double" | "float")
