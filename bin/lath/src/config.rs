@@ -30,18 +30,42 @@ pub(crate) struct Config {
 
 /// What each key means, for `--print-config`.
 const MEANINGS: [(&str, &str); 12] = [
-    ("data_dir", "State, keys, logs, instance file systems. Made with mode 0700."),
-    ("listen", "Where the AWS APIs listen. Loopback, unless you put TLS in front of it."),
-    ("admin_listen", "Where Prometheus reads /metrics. Loopback only."),
+    (
+        "data_dir",
+        "State, keys, logs, instance file systems. Made with mode 0700.",
+    ),
+    (
+        "listen",
+        "Where the AWS APIs listen. Loopback, unless you put TLS in front of it.",
+    ),
+    (
+        "admin_listen",
+        "Where Prometheus reads /metrics. Loopback only.",
+    ),
     ("region", "The region served."),
     ("account", "The account id: twelve digits."),
-    ("extended", "Lift AWS's limits and allow what AWS cannot do."),
-    ("keep", "On exit, leave instances and networks as they are; the next start adopts them."),
+    (
+        "extended",
+        "Lift AWS's limits and allow what AWS cannot do.",
+    ),
+    (
+        "keep",
+        "On exit, leave instances and networks as they are; the next start adopts them.",
+    ),
     ("proxy_threads", "Proxy threads; 0 is one per core."),
-    ("drain_seconds", "How long a clean stop waits for requests in flight."),
-    ("log_bytes", "Bytes of log events kept; beyond it the oldest are dropped."),
+    (
+        "drain_seconds",
+        "How long a clean stop waits for requests in flight.",
+    ),
+    (
+        "log_bytes",
+        "Bytes of log events kept; beyond it the oldest are dropped.",
+    ),
     ("log_json", "Print log lines as JSON."),
-    ("images", "Further machine images: a name, and a directory that holds a root file system."),
+    (
+        "images",
+        "Further machine images: a name, and a directory that holds a root file system.",
+    ),
 ];
 
 impl Default for Config {
@@ -131,9 +155,14 @@ impl Config {
         let region = &self.region;
         let parts: Vec<&str> = region.split('-').collect();
         let plausible = parts.len() >= 3
-            && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && region
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && parts.last().is_some_and(|last| last.parse::<u8>().is_ok());
-        ensure!(plausible, "region {region:?} does not look like one: us-east-1, eu-central-1, ...");
+        ensure!(
+            plausible,
+            "region {region:?} does not look like one: us-east-1, eu-central-1, ..."
+        );
         ensure!(
             self.admin_listen.ip().is_loopback(),
             "admin_listen {} is not a loopback address: metrics are served without TLS",
@@ -158,10 +187,15 @@ impl Config {
         let table = toml::Table::try_from(self)?;
         let mut text = String::from("# lath.toml: what `lath serve` would use.\n");
         for (key, meaning) in MEANINGS {
-            let Some(value) = table.get(key) else { continue };
+            let Some(value) = table.get(key) else {
+                continue;
+            };
             match value {
                 toml::Value::Table(table) if table.is_empty() => {
-                    write!(text, "\n# {meaning}\n# [{key}]\n# \"my-image\" = \"/srv/images/my-image\"\n")?;
+                    write!(
+                        text,
+                        "\n# {meaning}\n# [{key}]\n# \"my-image\" = \"/srv/images/my-image\"\n"
+                    )?;
                 }
                 toml::Value::Table(table) => {
                     write!(text, "\n# {meaning}\n[{key}]\n{}", toml::to_string(table)?)?;
@@ -180,15 +214,27 @@ mod tests {
     #[test]
     fn what_is_printed_reads_back() {
         let mut config = Config::default();
-        assert_eq!(toml::from_str::<Config>(&config.print().unwrap()).unwrap(), config);
-        config.images.insert("debian 12".into(), "/srv/debian".into());
-        assert_eq!(toml::from_str::<Config>(&config.print().unwrap()).unwrap(), config);
+        assert_eq!(
+            toml::from_str::<Config>(&config.print().unwrap()).unwrap(),
+            config
+        );
+        config
+            .images
+            .insert("debian 12".into(), "/srv/debian".into());
+        assert_eq!(
+            toml::from_str::<Config>(&config.print().unwrap()).unwrap(),
+            config
+        );
     }
 
     #[test]
     fn every_key_has_a_meaning() {
         let keys = toml::Table::try_from(Config::default()).unwrap();
-        assert!(keys.keys().all(|key| MEANINGS.iter().any(|(known, _)| known == key)), "{keys:?}");
+        assert!(
+            keys.keys()
+                .all(|key| MEANINGS.iter().any(|(known, _)| known == key)),
+            "{keys:?}"
+        );
     }
 
     #[test]

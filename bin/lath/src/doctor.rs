@@ -23,7 +23,11 @@ pub(crate) fn main(flags: &cli::Doctor) -> anyhow::Result<ExitCode> {
         Output::Json => println!("{}", serde_json::to_string_pretty(&findings)?),
         Output::Text => {
             for finding in &findings {
-                println!("{}  {}", if finding.ok { "ok  " } else { "LACK" }, finding.what);
+                println!(
+                    "{}  {}",
+                    if finding.ok { "ok  " } else { "LACK" },
+                    finding.what
+                );
                 if let Some(fix) = finding.how_to_fix.as_deref().filter(|_| !finding.ok) {
                     println!("      {fix}");
                 }
@@ -31,16 +35,33 @@ pub(crate) fn main(flags: &cli::Doctor) -> anyhow::Result<ExitCode> {
             println!("\n{} looked at, {lacking} lacking", findings.len());
         }
     }
-    Ok(if lacking == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if lacking == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn look() -> Vec<Finding> {
     let mut findings = vec![tool("bash"), tool("curl"), tool("python3")];
-    findings.extend(lath_fabric::doctor::probe().into_iter().map(|finding| Finding {
-        what: finding.what.into(),
-        ok: finding.ok,
-        how_to_fix: Some(finding.how_to_fix),
-    }));
+    findings.extend(
+        lath_fabric::doctor::probe()
+            .into_iter()
+            .map(|finding| Finding {
+                what: finding.what.into(),
+                ok: finding.ok,
+                how_to_fix: Some(finding.how_to_fix),
+            }),
+    );
+    findings.extend(
+        lath_instance::doctor::probe()
+            .into_iter()
+            .map(|finding| Finding {
+                what: finding.what,
+                ok: finding.ok,
+                how_to_fix: finding.how_to_fix,
+            }),
+    );
     findings
 }
 

@@ -28,7 +28,10 @@ fn variables(running: &Running, key: &RootKey) -> [(&'static str, String); 5] {
     [
         ("AWS_ENDPOINT_URL", running.endpoint.clone()),
         ("AWS_ACCESS_KEY_ID", key.access_key_id.clone()),
-        ("AWS_SECRET_ACCESS_KEY", key.secret_access_key.reveal().to_owned()),
+        (
+            "AWS_SECRET_ACCESS_KEY",
+            key.secret_access_key.reveal().to_owned(),
+        ),
         ("AWS_REGION", running.region.clone()),
         // Version 1 of the aws CLI reads only this one.
         ("AWS_DEFAULT_REGION", running.region.clone()),
@@ -38,10 +41,14 @@ fn variables(running: &Running, key: &RootKey) -> [(&'static str, String); 5] {
 #[expect(clippy::print_stdout, reason = "it is what the command is for")]
 fn print(variables: &[(&str, String)], output: Output) {
     match output {
-        Output::Text => variables.iter().for_each(|(name, value)| println!("export {name}='{value}'")),
+        Output::Text => variables
+            .iter()
+            .for_each(|(name, value)| println!("export {name}='{value}'")),
         Output::Json => {
-            let map: serde_json::Map<_, _> =
-                variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+            let map: serde_json::Map<_, _> = variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone().into()))
+                .collect();
             println!("{}", serde_json::Value::Object(map));
         }
     }
@@ -62,14 +69,28 @@ fn write_profile(name: &str, running: &Running, key: &RootKey) -> anyhow::Result
         bail!("{name:?} is not a profile name: letters, digits, '-', '_' and '.'");
     }
     let config = aws_file("AWS_CONFIG_FILE", "config")?;
-    let section = if name == "default" { name.to_owned() } else { format!("profile {name}") };
-    let settings = [("region", &running.region), ("endpoint_url", &running.endpoint)];
+    let section = if name == "default" {
+        name.to_owned()
+    } else {
+        format!("profile {name}")
+    };
+    let settings = [
+        ("region", &running.region),
+        ("endpoint_url", &running.endpoint),
+    ];
     replace_section(&config, &section, &settings)?;
     let credentials = aws_file("AWS_SHARED_CREDENTIALS_FILE", "credentials")?;
     let secret = key.secret_access_key.reveal().to_owned();
-    let settings = [("aws_access_key_id", &key.access_key_id), ("aws_secret_access_key", &secret)];
+    let settings = [
+        ("aws_access_key_id", &key.access_key_id),
+        ("aws_secret_access_key", &secret),
+    ];
     replace_section(&credentials, name, &settings)?;
-    println!("profile {name} written to {} and {}", config.display(), credentials.display());
+    println!(
+        "profile {name} written to {} and {}",
+        config.display(),
+        credentials.display()
+    );
     println!("try: aws --profile {name} sts get-caller-identity");
     Ok(())
 }
@@ -88,7 +109,12 @@ fn replace_section(path: &Path, section: &str, settings: &[(&str, &String)]) -> 
         }
         let beside = path.with_extension("lath-new");
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
         std::io::Write::write_all(&mut file, after.as_bytes())?;
         std::fs::rename(&beside, path)
     };
@@ -126,11 +152,22 @@ mod tests {
     #[test]
     fn only_its_own_section_changes() {
         let before = "[default]\nregion = eu-west-1\n\n[profile lath]\nregion = old\nextra = x\n[profile other]\na = b\n";
-        let after = with_section(before, "profile lath", &[("region", &"us-east-1".to_owned())]);
+        let after = with_section(
+            before,
+            "profile lath",
+            &[("region", &"us-east-1".to_owned())],
+        );
         assert_eq!(
             after,
             "[default]\nregion = eu-west-1\n\n[profile other]\na = b\n\n[profile lath]\nregion = us-east-1\n"
         );
-        assert_eq!(with_section(&after, "profile lath", &[("region", &"us-east-1".to_owned())]), after);
+        assert_eq!(
+            with_section(
+                &after,
+                "profile lath",
+                &[("region", &"us-east-1".to_owned())]
+            ),
+            after
+        );
     }
 }

@@ -16,7 +16,10 @@ pub(crate) fn main(flags: &Exec) -> anyhow::Result<ExitCode> {
         Ok(id) => id,
         Err(_) => by_name(&data_dir, &flags.instance)?,
     };
-    let request = ExecRequest { argv: flags.command.clone(), ..ExecRequest::default() };
+    let request = ExecRequest {
+        argv: flags.command.clone(),
+        ..ExecRequest::default()
+    };
     let code = lath_instance::exec_in_instance(&running::run_dir(&data_dir), &id, &request);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
@@ -24,14 +27,21 @@ pub(crate) fn main(flags: &Exec) -> anyhow::Result<ExitCode> {
 /// The one instance with this Name tag.
 fn by_name(data_dir: &std::path::Path, name: &str) -> anyhow::Result<InstanceId> {
     let status = status::fetch(data_dir)?;
-    let named: Vec<_> =
-        status.instances.into_iter().filter(|i| i.name.as_deref() == Some(name)).collect();
+    let named: Vec<_> = status
+        .instances
+        .into_iter()
+        .filter(|i| i.name.as_deref() == Some(name))
+        .collect();
     match named.as_slice() {
         [one] => Ok(one.id.parse()?),
         [] => bail!("no instance has the id or the Name tag {name:?}; `lath status` lists them"),
         several => {
             let ids: Vec<&str> = several.iter().map(|i| i.id.as_str()).collect();
-            bail!("{} instances are named {name:?}: {}", several.len(), ids.join(", "))
+            bail!(
+                "{} instances are named {name:?}: {}",
+                several.len(),
+                ids.join(", ")
+            )
         }
     }
 }

@@ -22,7 +22,10 @@ fn main() -> ExitCode {
     // An instance's launcher is this binary again. It enters namespaces, which a process with threads may
     // not: before anything else.
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == lath_instance::LAUNCHER_ARGUMENT) {
+    if arguments
+        .next()
+        .is_some_and(|first| first == lath_instance::LAUNCHER_ARGUMENT)
+    {
         return lath_instance::instance_init_main(arguments);
     }
     match run(Cli::parse().command) {

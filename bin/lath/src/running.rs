@@ -37,7 +37,12 @@ impl Running {
         let (path, beside) = (file(data_dir), data_dir.join(".serve.json"));
         let write = || -> std::io::Result<()> {
             let mut options = std::fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            let mut file = options
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&beside)?;
             file.write_all(&serde_json::to_vec_pretty(self)?)?;
             std::fs::rename(&beside, &path)
         };

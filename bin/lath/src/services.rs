@@ -59,3 +59,68 @@ impl Apps {
         lath_lattice::reconcilers(&self.lattice, stop, tasks);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use lath_identity::RootKey;
+    use lath_observe::Limits;
+
+    /// The services, and the published models that `tests/model/dump.py` wrote to the file `LATH_MODELS`.
+    fn services_and_models() -> Option<(Vec<Service>, serde_json::Value)> {
+        let Some(path) = std::env::var_os("LATH_MODELS") else {
+            eprintln!(
+                "SKIPPED: LATH_MODELS names no dump of the published models; ./x test makes one"
+            );
+            return None;
+        };
+        let models = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let cell = Cell::for_test().0;
+        let observe = Observe::open(cell.clone(), directory.path(), Limits::default()).unwrap();
+        let identity = Arc::new(Identity::new(
+            RootKey::random().unwrap(),
+            cell.account.clone(),
+        ));
+        Some((Apps::new(&cell, observe, identity).services(), models))
+    }
+
+    #[test]
+    fn every_operation_is_as_its_model_says() {
+        let Some((services, models)) = services_and_models() else {
+            return;
+        };
+        let differences: Vec<String> = services
+            .iter()
+            .flat_map(|service| {
+                // What is left out or laxer than the model stands in the compatibility table.
+                lath_wire::model::compare(service, &models)
+                    .into_iter()
+                    .filter(|difference| !difference.lax)
+                    .map(|difference| format!("{}: {difference}", service.info().model))
+            })
+            .collect();
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+    }
+
+    #[test]
+    fn the_compatibility_table_is_fresh() {
+        let Some((services, models)) = services_and_models() else {
+            return;
+        };
+        let mut table = String::from(
+            "# Compatibility\n\nEvery operation of every service served, from the registry and the published models. What is *not\nyet* there answers with the protocol's error for an unknown operation. Written by `cargo xtask compat`.\n\n",
+        );
+        table.push_str(&lath_wire::model::compat_table(&services, &models));
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compatibility.md");
+        if std::env::var_os("LATH_WRITE_DOCS").is_some() {
+            std::fs::write(path, &table).unwrap();
+        }
+        let stored = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            stored == table,
+            "docs/compatibility.md is stale: run `cargo xtask compat`"
+        );
+    }
+}

@@ -112,7 +112,10 @@ pub(crate) fn fetch(data_dir: &Path) -> anyhow::Result<Status> {
         Ok(answer)
     };
     let answer = read().with_context(|| {
-        format!("no `lath serve` answers at {} (--data-dir?)", socket.display())
+        format!(
+            "no `lath serve` answers at {} (--data-dir?)",
+            socket.display()
+        )
     })?;
     serde_json::from_slice(&answer).context("the server answered something else than a status")
 }
@@ -139,29 +142,107 @@ fn print(status: &Status) -> Result<String, std::fmt::Error> {
         status.version, status.endpoint, status.region, status.mode, status.account, status.pid
     )?;
     if status.applied_revision < status.revision {
-        writeln!(text, "The network follows: {} of {}", status.applied_revision, status.revision)?;
+        writeln!(
+            text,
+            "The network follows: {} of {}",
+            status.applied_revision, status.revision
+        )?;
     }
     if status.access_logs_dropped > 0 {
-        writeln!(text, "Access log records dropped: {}", status.access_logs_dropped)?;
+        writeln!(
+            text,
+            "Access log records dropped: {}",
+            status.access_logs_dropped
+        )?;
     }
-    table(&mut text, ["VPC", "NAME", "CIDR", "SUBNETS", "INTERFACES", "SERVICE NETWORK", "STATE"], status.vpcs.iter().map(|v| {
-        [v.id.clone(), dash(&v.name).into(), v.cidrs.join(","), v.subnets.to_string(), v.interfaces.to_string(), dash(&v.service_network).into(), v.state.clone()]
-    }))?;
-    table(&mut text, ["INSTANCE", "NAME", "VPC", "PRIVATE", "PUBLIC", "STATE"], status.instances.iter().map(|i| {
-        [i.id.clone(), dash(&i.name).into(), i.vpc.clone(), dash(&i.private_address).into(), dash(&i.public_address).into(), i.state.clone()]
-    }))?;
-    table(&mut text, ["SERVICE NETWORK", "NAME", "VPCS", "SERVICES"], status.service_networks.iter().map(|n| {
-        [n.id.clone(), n.name.clone(), n.vpcs.to_string(), n.services.to_string()]
-    }))?;
-    table(&mut text, ["SERVICE", "NAME", "ADDRESS", "LISTENERS", "REQUESTS", "5XX", "STATE"], status.services.iter().map(|s| {
-        [s.id.clone(), s.name.clone(), s.address.clone(), s.listeners.join(","), s.requests.to_string(), s.errors_5xx.to_string(), s.state.clone()]
-    }))?;
+    table(
+        &mut text,
+        [
+            "VPC",
+            "NAME",
+            "CIDR",
+            "SUBNETS",
+            "INTERFACES",
+            "SERVICE NETWORK",
+            "STATE",
+        ],
+        status.vpcs.iter().map(|v| {
+            [
+                v.id.clone(),
+                dash(&v.name).into(),
+                v.cidrs.join(","),
+                v.subnets.to_string(),
+                v.interfaces.to_string(),
+                dash(&v.service_network).into(),
+                v.state.clone(),
+            ]
+        }),
+    )?;
+    table(
+        &mut text,
+        ["INSTANCE", "NAME", "VPC", "PRIVATE", "PUBLIC", "STATE"],
+        status.instances.iter().map(|i| {
+            [
+                i.id.clone(),
+                dash(&i.name).into(),
+                i.vpc.clone(),
+                dash(&i.private_address).into(),
+                dash(&i.public_address).into(),
+                i.state.clone(),
+            ]
+        }),
+    )?;
+    table(
+        &mut text,
+        ["SERVICE NETWORK", "NAME", "VPCS", "SERVICES"],
+        status.service_networks.iter().map(|n| {
+            [
+                n.id.clone(),
+                n.name.clone(),
+                n.vpcs.to_string(),
+                n.services.to_string(),
+            ]
+        }),
+    )?;
+    table(
+        &mut text,
+        [
+            "SERVICE",
+            "NAME",
+            "ADDRESS",
+            "LISTENERS",
+            "REQUESTS",
+            "5XX",
+            "STATE",
+        ],
+        status.services.iter().map(|s| {
+            [
+                s.id.clone(),
+                s.name.clone(),
+                s.address.clone(),
+                s.listeners.join(","),
+                s.requests.to_string(),
+                s.errors_5xx.to_string(),
+                s.state.clone(),
+            ]
+        }),
+    )?;
     let targets = status.target_groups.iter().flat_map(|group| {
         group.targets.iter().map(move |t| {
-            [group.id.clone(), group.name.clone(), format!("{}:{}", t.id, t.port), t.health.clone(), dash(&t.reason).into()]
+            [
+                group.id.clone(),
+                group.name.clone(),
+                format!("{}:{}", t.id, t.port),
+                t.health.clone(),
+                dash(&t.reason).into(),
+            ]
         })
     });
-    table(&mut text, ["TARGET GROUP", "NAME", "TARGET", "HEALTH", "REASON"], targets)?;
+    table(
+        &mut text,
+        ["TARGET GROUP", "NAME", "TARGET", "HEALTH", "REASON"],
+        targets,
+    )?;
     Ok(text)
 }
 
@@ -176,11 +257,20 @@ fn table<const N: usize>(
     if lines.len() == 1 {
         return Ok(());
     }
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        lines
+            .iter()
+            .map(|line| line[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: [usize; N] = std::array::from_fn(width);
     writeln!(text)?;
     for line in &lines {
-        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = line
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
         writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     Ok(())
@@ -193,7 +283,12 @@ mod tests {
     #[test]
     fn a_table_is_as_wide_as_its_cells() {
         let mut text = String::new();
-        table(&mut text, ["A", "LONG"], [["xyz".into(), "1".into()]].into_iter()).unwrap();
+        table(
+            &mut text,
+            ["A", "LONG"],
+            [["xyz".into(), "1".into()]].into_iter(),
+        )
+        .unwrap();
         assert_eq!(text, "\nA    LONG\nxyz  1\n");
         let mut none = String::new();
         table(&mut none, ["A"], std::iter::empty()).unwrap();

@@ -5,7 +5,9 @@ use tracing_subscriber::EnvFilter;
 /// Sets up the log. `LATH_LOG` filters it, in the form `info,lath_proxy=debug`.
 pub(crate) fn init(json: bool) {
     let filter = EnvFilter::try_from_env("LATH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if json {
         builder.json().init();
     } else {

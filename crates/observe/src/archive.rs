@@ -3,6 +3,7 @@
 //! One redb file. Keys are big-endian so that ranges are time ranges. Every commit is atomic and, unless
 //! the caller asks for a relaxed one, on disk when it returns.
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -91,6 +92,9 @@ impl Archive {
         let path = directory.join("archive.redb");
         let open = |path: &Path| -> Result<Database, Box<dyn std::error::Error + Send + Sync>> {
             std::fs::create_dir_all(directory)?;
+            // Made before redb opens it: log events are for their owner only.
+            let mut options = std::fs::OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
             Ok(Database::builder()
                 .set_cache_size(limits.cache_bytes)
                 .create(path)?)

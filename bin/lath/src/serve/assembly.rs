@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::running::{self, Running};
 use crate::services::{Apps, CONTRIBUTIONS, kinds};
 
-/// How often the archive of logs and metrics is swept.
+/// How often what has expired is swept: logs, metrics, idempotency tokens.
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// Everything that runs.
@@ -61,14 +61,21 @@ impl Assembly {
         let cell = Cell {
             region: config.region.clone(),
             account: config.account.clone(),
-            mode: if config.extended { Mode::Extended } else { Mode::Strict },
+            mode: if config.extended {
+                Mode::Extended
+            } else {
+                Mode::Strict
+            },
             db,
             observed,
             node: host.queries(),
         };
         offer_directories(&cell, image_directories(&config)).await?;
 
-        let limits = Limits { log_bytes: config.log_bytes, ..Limits::default() };
+        let limits = Limits {
+            log_bytes: config.log_bytes,
+            ..Limits::default()
+        };
         let observe = Observe::open(cell.clone(), &config.data_dir, limits)?;
         let (delivery, writer) = Delivery::new(Arc::clone(&observe));
         let archive_stop = CancellationToken::new();
@@ -91,7 +98,13 @@ impl Assembly {
             let observe = Arc::clone(&swept);
             async move { lath_observe::sweep(&observe).await }
         };
-        control.spawn(run_periodically(control_stop.clone(), sweep));
+        control.spawn(run_periodically(control_stop.clone(), "the archive", sweep));
+        let db = cell.db.clone();
+        let sweep = move || {
+            let db = db.clone();
+            async move { Ok(lath_control::sweep_tokens(&db).await.map(drop)?) }
+        };
+        control.spawn(run_periodically(control_stop.clone(), "used tokens", sweep));
 
         let running = Running {
             pid: std::process::id(),
@@ -118,7 +131,9 @@ impl Assembly {
         doors.spawn(named("the metrics port", serve_metrics));
         let door = Arc::new(front_door(&cell, identity, &apps));
         let stop = door_stop.clone();
-        doors.spawn(named("the API port", async move { drop(door.serve(api, stop).await) }));
+        doors.spawn(named("the API port", async move {
+            drop(door.serve(api, stop).await)
+        }));
         running.write(&config.data_dir)?;
         tracing::info!(
             endpoint = %running.endpoint,
@@ -128,7 +143,16 @@ impl Assembly {
             "Lath serves; `eval \"$(lath env)\"` points the aws CLI at it"
         );
         let node = Some(node);
-        Ok(Self { config, node, door_stop, doors, control_stop, control, archive_stop, archive })
+        Ok(Self {
+            config,
+            node,
+            door_stop,
+            doors,
+            control_stop,
+            control,
+            archive_stop,
+            archive,
+        })
     }
 
     /// Returns the name of a part that ended though nobody stopped it.
@@ -160,8 +184,11 @@ impl Assembly {
 async fn open_state(data_dir: &Path) -> anyhow::Result<Db> {
     let path = data_dir.to_owned();
     let store = tokio::task::spawn_blocking(move || lath_store::open_dir(&path)).await?;
-    let store = store.with_context(|| format!("cannot open the state in {}", data_dir.display()))?;
-    Db::open(store, kinds()).await.context("cannot read the state")
+    let store =
+        store.with_context(|| format!("cannot open the state in {}", data_dir.display()))?;
+    Db::open(store, kinds())
+        .await
+        .context("cannot read the state")
 }
 
 async fn listen(at: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
@@ -172,12 +199,19 @@ async fn listen(at: std::net::SocketAddr, key: &str) -> anyhow::Result<TcpListen
 
 fn node_config(config: &Config, run_dir: &Path) -> NodeConfig {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = if config.proxy_threads == 0 { cores } else { config.proxy_threads };
+    let threads = if config.proxy_threads == 0 {
+        cores
+    } else {
+        config.proxy_threads
+    };
     NodeConfig {
         data_dir: config.data_dir.clone(),
         run_dir: run_dir.to_owned(),
         owner: owner(&config.data_dir),
-        proxy: ProxyConfig { threads, ..ProxyConfig::default() },
+        proxy: ProxyConfig {
+            threads,
+            ..ProxyConfig::default()
+        },
         upstreams: Upstreams::host(),
     }
 }
@@ -203,7 +237,9 @@ fn image_directories(config: &Config) -> Vec<ImageDirectory> {
 fn front_door(cell: &Cell, identity: Arc<Identity>, apps: &Apps) -> FrontDoor {
     FrontDoor::new(identity)
         .with_region(cell.region.clone(), apps.services())
-        .with_internal("/_lath/", |request| Box::pin(async move { report::internal(&request) }))
+        .with_internal("/_lath/", |request| {
+            Box::pin(async move { report::internal(&request) })
+        })
 }
 
 async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
@@ -219,14 +255,14 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
 }
 
 /// Unlike a reconciler, the sweep is not woken by changes: nothing waits for it.
-async fn run_periodically<F, Fut>(stop: CancellationToken, pass: F)
+async fn run_periodically<F, Fut>(stop: CancellationToken, what: &'static str, pass: F)
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<(), lath_wire::ApiError>>,
 {
     loop {
         if let Err(error) = pass().await {
-            tracing::error!(%error, cause = ?error.cause, "the archive could not be swept");
+            tracing::error!(%error, cause = ?error.cause, what, "what has expired could not be removed");
         }
         tokio::select! {
             () = stop.cancelled() => return,

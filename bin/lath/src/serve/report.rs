@@ -35,7 +35,13 @@ impl Reporter {
         data_plane: impl Fn() -> String + Send + Sync + 'static,
     ) -> Self {
         let data_plane = Box::new(data_plane);
-        Self(Arc::new(Inner { cell, snapshots, delivery, running, data_plane }))
+        Self(Arc::new(Inner {
+            cell,
+            snapshots,
+            delivery,
+            running,
+            data_plane,
+        }))
     }
 
     /// Prometheus text (version 0.0.4).
@@ -43,15 +49,40 @@ impl Reporter {
         let mut text = (self.0.data_plane)();
         let snapshot = self.0.snapshots.borrow().clone();
         let observed = self.0.cell.observed.borrow().clone();
-        let running = observed.instances.values().filter(|i| i.state == InstancePhase::Running);
+        let running = observed
+            .instances
+            .values()
+            .filter(|i| i.state == InstancePhase::Running);
         for (name, kind, help, value) in [
-            ("lath_state_revision", "gauge", "The newest revision of the state.", snapshot.version),
-            ("lath_network_revision", "gauge", "The revision that the network follows.", observed.applied_version),
+            (
+                "lath_state_revision",
+                "gauge",
+                "The newest revision of the state.",
+                snapshot.version,
+            ),
+            (
+                "lath_network_revision",
+                "gauge",
+                "The revision that the network follows.",
+                observed.applied_version,
+            ),
             ("lath_vpcs", "gauge", "VPCs.", snapshot.vpcs.len() as u64),
-            ("lath_instances_running", "gauge", "Instances whose first process runs.", running.count() as u64),
-            ("lath_access_logs_dropped_total", "counter", "Access log records that could not be stored.", self.0.delivery.dropped()),
+            (
+                "lath_instances_running",
+                "gauge",
+                "Instances whose first process runs.",
+                running.count() as u64,
+            ),
+            (
+                "lath_access_logs_dropped_total",
+                "counter",
+                "Access log records that could not be stored.",
+                self.0.delivery.dropped(),
+            ),
         ] {
-            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
+            text.push_str(&format!(
+                "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
+            ));
         }
         text
     }
@@ -104,7 +135,10 @@ fn vpcs(snapshot: &Snapshot, observed: &Observed, view: &View) -> Vec<Vpc> {
         cidrs: vpc.cidrs.iter().map(ToString::to_string).collect(),
         subnets: vpc.subnets.len(),
         interfaces: vpc.interfaces.len(),
-        service_network: vpc.lattice.as_ref().map(|lattice| lattice.service_network.to_string()),
+        service_network: vpc
+            .lattice
+            .as_ref()
+            .map(|lattice| lattice.service_network.to_string()),
         state: condition(observed.vpcs.get(&vpc.id)),
     };
     snapshot.vpcs.values().map(one).collect()
@@ -119,7 +153,11 @@ fn instances(snapshot: &Snapshot, observed: &Observed, view: &View) -> Vec<Insta
                 .find(|interface| interface.attachment == Some((instance.id.clone(), 0)))
                 .and_then(|interface| interface.addresses.first())
         });
-        let state = match observed.instances.get(&instance.id).map(|known| &known.state) {
+        let state = match observed
+            .instances
+            .get(&instance.id)
+            .map(|known| &known.state)
+        {
             None => "pending".into(),
             Some(InstancePhase::Failed { reason }) => format!("failed: {reason}"),
             Some(phase) => format!("{phase:?}").to_lowercase(),
@@ -129,7 +167,9 @@ fn instances(snapshot: &Snapshot, observed: &Observed, view: &View) -> Vec<Insta
             name: name_of(view, instance.id.as_str()),
             vpc: instance.vpc.to_string(),
             private_address: primary.map(|address| address.private.to_string()),
-            public_address: primary.and_then(|address| address.public).map(|public| public.to_string()),
+            public_address: primary
+                .and_then(|address| address.public)
+                .map(|public| public.to_string()),
             state,
         }
     };
@@ -143,7 +183,11 @@ fn service_networks(snapshot: &Snapshot) -> Vec<ServiceNetwork> {
         vpcs: snapshot
             .vpcs
             .values()
-            .filter(|vpc| vpc.lattice.as_ref().is_some_and(|l| l.service_network == network.id))
+            .filter(|vpc| {
+                vpc.lattice
+                    .as_ref()
+                    .is_some_and(|l| l.service_network == network.id)
+            })
             .count(),
         services: network.services.len(),
     };
@@ -154,7 +198,8 @@ fn services(snapshot: &Snapshot, observed: &Observed, metrics: &str) -> Vec<Serv
     let counts = request_counts(metrics);
     let one = |service: &Arc<lath_feed::Service>| {
         let (requests, errors_5xx) = counts.get(service.id.as_str()).copied().unwrap_or_default();
-        let listener = |l: &lath_feed::Listener| format!("{:?}:{}", l.protocol, l.port).to_lowercase();
+        let listener =
+            |l: &lath_feed::Listener| format!("{:?}:{}", l.protocol, l.port).to_lowercase();
         Service {
             id: service.id.to_string(),
             name: service.name.clone(),
@@ -173,10 +218,18 @@ fn services(snapshot: &Snapshot, observed: &Observed, metrics: &str) -> Vec<Serv
 fn request_counts(metrics: &str) -> BTreeMap<&str, (u64, u64)> {
     let mut counts = BTreeMap::<&str, (u64, u64)>::new();
     for line in metrics.lines() {
-        let Some((name, rest)) = line.split_once('{') else { continue };
-        let Some((labels, value)) = rest.rsplit_once("} ") else { continue };
-        let service = labels.split(',').find_map(|label| label.strip_prefix("service=\""));
-        let (Some(service), Ok(value)) = (service, value.parse::<u64>()) else { continue };
+        let Some((name, rest)) = line.split_once('{') else {
+            continue;
+        };
+        let Some((labels, value)) = rest.rsplit_once("} ") else {
+            continue;
+        };
+        let service = labels
+            .split(',')
+            .find_map(|label| label.strip_prefix("service=\""));
+        let (Some(service), Ok(value)) = (service, value.parse::<u64>()) else {
+            continue;
+        };
         let entry = counts.entry(service.trim_end_matches('"')).or_default();
         match name {
             "lath_service_requests_total" => entry.0 += value,
@@ -195,7 +248,9 @@ fn target_groups(snapshot: &Snapshot, observed: &Observed) -> Vec<TargetGroup> {
             Target {
                 id: key.id.clone(),
                 port: key.port,
-                health: seen.map_or("pending".into(), |s| format!("{:?}", s.health).to_lowercase()),
+                health: seen.map_or("pending".into(), |s| {
+                    format!("{:?}", s.health).to_lowercase()
+                }),
                 reason: seen.and_then(|seen| seen.reason.clone()),
             }
         };
@@ -212,7 +267,11 @@ fn target_groups(snapshot: &Snapshot, observed: &Observed) -> Vec<TargetGroup> {
 /// What is answered below `/_lath/`, unsigned: only whether the server lives.
 pub(super) fn internal(request: &Request<Bytes>) -> Response<Bytes> {
     let health = request.uri().path() == "/_lath/health";
-    let (status, text) = if health { (StatusCode::OK, "ok\n") } else { (StatusCode::NOT_FOUND, "not found\n") };
+    let (status, text) = if health {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::NOT_FOUND, "not found\n")
+    };
     let mut response = Response::new(Bytes::from_static(text.as_bytes()));
     *response.status_mut() = status;
     response
