@@ -22,6 +22,7 @@ const SOURCE_VPC: HeaderName = HeaderName::from_static("x-amzn-source-vpc");
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// What rules see of a request.
 pub(crate) struct Seen<'a, B>(pub(crate) &'a Request<B>);
@@ -165,22 +166,27 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
-/// RFC 9110 section 7.6.1: what belongs to one connection, and what `Connection` names.
+/// RFC 9110 section 7.6.1: what belongs to one connection, and what `Connection` names. One look over the
+/// names finds out that there is nothing to remove, as mostly.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
         for name in nominated(headers) {
             headers.remove(name);
         }
-        headers.remove(header::CONNECTION);
     }
-    for name in [
-        header::TRANSFER_ENCODING,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        header::UPGRADE,
-        header::TE,
-        HeaderName::from_static("http2-settings"),
-    ] {
+    remove_those(headers, |name| {
+        *name == header::CONNECTION
+            || *name == header::TRANSFER_ENCODING
+            || *name == header::UPGRADE
+            || *name == header::TE
+            || *name == KEEP_ALIVE
+            || *name == PROXY_CONNECTION
+            || *name == HTTP2_SETTINGS
+    });
+}
+
+fn remove_those(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    while let Some(name) = headers.keys().find(|name| unwanted(name)).cloned() {
         headers.remove(name);
     }
 }
@@ -198,14 +204,7 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// Only Lattice says who called: what clients send in its name is removed.
 fn remove_reserved(headers: &mut HeaderMap) {
-    let reserved: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-amzn-lattice-"))
-        .cloned()
-        .collect();
-    for name in reserved {
-        headers.remove(name);
-    }
+    remove_those(headers, |name| name.as_str().starts_with("x-amzn-lattice-"));
 }
 
 fn append_forwarded_for(headers: &mut HeaderMap, client: &HeaderValue) {
