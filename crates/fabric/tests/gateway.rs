@@ -40,6 +40,16 @@ impl World {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let outcome = runtime.block_on(self.fabric.remove_all());
+        assert!(outcome.is_ok() || std::thread::panicking(), "{outcome:?}");
+    }
+}
+
 fn world(alias: &str) -> HostPlan {
     let link = |kind| Link {
         kind,
@@ -65,6 +75,9 @@ fn world(alias: &str) -> HostPlan {
     };
     router.links.insert("in0".into(), link(kind));
     router.address("in0", net("192.0.2.2/32"));
+    // A server with a private address, such as a host's own network may hold.
+    host.route(MAIN, net("10.99.0.1/32"), RouteTo::dev("out0"));
+    router.address("in0", net("10.99.0.1/32"));
     router.route(MAIN, net("192.0.2.1/32"), RouteTo::dev("in0"));
     // The world knows how to reach the host, and what it gave the host.
     router.route(
@@ -108,6 +121,7 @@ fn public_addresses_go_out_and_come_in() {
     let mut draft = draft();
     lab.apply(&draft);
     world.site().serve("192.0.2.2:80");
+    world.site().serve("10.99.0.1:80");
     lab.host_site().serve("0.0.0.0:7777");
     lab.instance(10).serve("10.0.1.10:80");
     lab.instance(20).serve("10.0.1.10:80");
@@ -154,6 +168,13 @@ fn public_addresses_go_out_and_come_in() {
             "198.51.100.10:80",
             "reached as 198.51.100.10",
         ),
+        (
+            "a private address beyond the gateway is nobody's",
+            &lab.instance(10),
+            "10.99.0.1:80",
+            "silence",
+        ),
+        ("though the host itself reaches it", &host, "10.99.0.1:80", "reached as 192.0.2.1"),
         (
             "not the host's end",
             &lab.instance(10),
