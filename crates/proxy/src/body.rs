@@ -24,7 +24,7 @@ pub(crate) enum Body {
 pub(crate) struct Relay {
     incoming: Incoming,
     lease: Option<Lease>,
-    flight: Flight,
+    flight: Box<Flight>,
 }
 
 /// The target's body broke off; the client's connection must end so that it notices.
@@ -38,7 +38,7 @@ impl Body {
     }
 
     /// A target's body. One that is empty ends here and now.
-    pub(crate) fn relay(incoming: Incoming, lease: Lease, flight: Flight) -> Self {
+    pub(crate) fn relay(incoming: Incoming, lease: Lease, flight: Box<Flight>) -> Self {
         let mut relay = Box::new(Relay {
             incoming,
             lease: Some(lease),

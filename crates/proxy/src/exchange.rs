@@ -165,7 +165,7 @@ fn is_grpc(request: &Request<Incoming>) -> bool {
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-fn refuse(refusal: Refusal, mut flight: Flight) -> Response<Body> {
+fn refuse(refusal: Refusal, mut flight: Box<Flight>) -> Response<Body> {
     flight.refused(refusal.status, refusal.failure);
     let mut response = refusal.response(flight.is_http2());
     response

@@ -114,7 +114,7 @@ impl Flight {
         core: &Rc<Core>,
         connection: &Rc<Connection>,
         request: &Request<B>,
-    ) -> Self {
+    ) -> Box<Self> {
         let started = Instant::now();
         core.clock.set(started);
         connection.enter();
@@ -132,7 +132,7 @@ impl Flight {
             timed: Cell::new(false),
             waker: RefCell::new(None),
         });
-        Self {
+        Box::new(Self {
             _watched: core.exchanges.insert(Rc::clone(&meter)),
             meter,
             core: Rc::clone(core),
@@ -153,7 +153,7 @@ impl Flight {
             sent: 0,
             first_byte: None,
             done: false,
-        }
+        })
     }
 
     pub(crate) fn meter(&self) -> &Rc<Meter> {

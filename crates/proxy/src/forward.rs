@@ -19,7 +19,7 @@ use crate::state::VpcState;
 use crate::upstream::{Cause, Lease, NotSent};
 
 /// A refusal and the flight that ends with it.
-type Refused = (Refusal, Flight);
+type Refused = (Refusal, Box<Flight>);
 
 /// Forwards the request to a target of the chosen group.
 ///
@@ -31,7 +31,7 @@ pub(crate) async fn forward(
     vpc: &VpcState,
     route: Route,
     request: Request<Incoming>,
-    mut flight: Flight,
+    mut flight: Box<Flight>,
 ) -> Result<Response<Body>, Refused> {
     let choice = route.choice();
     let Some((choice, group)) = choice.and_then(|c| c.group.as_ref().map(|group| (c, group)))
@@ -135,7 +135,8 @@ async fn open(core: &Rc<Core>, group: &Arc<GroupSlot>, target: &Arc<TargetSlot>)
     if let Some(lease) = core.pools.take(core, target) {
         return Some(lease);
     }
-    match Lease::connect(core, group, target).await {
+    // Boxed, because it is rare and large: every exchange would carry its room along.
+    match Box::pin(Lease::connect(core, group, target)).await {
         Ok(lease) => Some(lease),
         Err(error) => {
             tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");
@@ -189,7 +190,7 @@ fn give_up(cause: Cause, flight: &Flight) -> Refusal {
     }
 }
 
-fn answer(response: Response<Incoming>, lease: Lease, mut flight: Flight) -> Response<Body> {
+fn answer(response: Response<Incoming>, lease: Lease, mut flight: Box<Flight>) -> Response<Body> {
     let (mut head, incoming) = response.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         // Nobody asked for it: Upgrade is not forwarded.

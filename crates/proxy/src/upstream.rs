@@ -191,7 +191,7 @@ impl Lease {
     ) -> Result<Response<Incoming>, NotSent> {
         match &mut self.kind {
             Kind::Http1(link) => link.send(request, meter).await,
-            Kind::Http2(sender) => send_shared(sender, request, meter).await,
+            Kind::Http2(sender) => Box::pin(send_shared(sender, request, meter)).await,
         }
     }
 
