@@ -77,7 +77,7 @@ fn world(alias: &str) -> HostPlan {
     router.address("in0", net("192.0.2.2/32"));
     // A server with a private address, such as a host's own network may hold.
     host.route(MAIN, net("10.99.0.1/32"), RouteTo::dev("out0"));
-    router.address("in0", net("10.99.0.1/32"));
+    router.address("lo", net("10.99.0.1/32"));
     router.route(MAIN, net("192.0.2.1/32"), RouteTo::dev("in0"));
     // The world knows how to reach the host, and what it gave the host.
     router.route(
@@ -174,7 +174,12 @@ fn public_addresses_go_out_and_come_in() {
             "10.99.0.1:80",
             "silence",
         ),
-        ("though the host itself reaches it", &host, "10.99.0.1:80", "reached as 192.0.2.1"),
+        (
+            "though the host itself reaches it",
+            &host,
+            "10.99.0.1:80",
+            "reached as 192.0.2.1",
+        ),
         (
             "not the host's end",
             &lab.instance(10),

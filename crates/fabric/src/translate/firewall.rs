@@ -39,6 +39,21 @@ const MAPPED: &str = "mapped";
 const SERVICES: &str = "services";
 const BLOCKS: &str = "blocks";
 const LATTICE: &str = "lattice";
+const NOT_PUBLIC: &str = "not_public";
+
+/// Where an internet gateway leads nobody, whatever the host's network may hold there: addresses that are
+/// not the internet's (RFC 6890), but for the benchmark range, of which Lath's public addresses are.
+const NOT_PUBLIC_BLOCKS: [(Ipv4Addr, u8); 9] = [
+    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(100, 64, 0, 0), 10),
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(224, 0, 0, 0), 4),
+    (Ipv4Addr::new(240, 0, 0, 0), 4),
+];
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -63,6 +78,11 @@ impl VpcView<'_> {
         table.sets.insert(SERVICES.into(), services);
         let blocks = Set::of_blocks(self.vpc.cidrs.iter().copied());
         table.sets.insert(BLOCKS.into(), blocks);
+        let nowhere =
+            NOT_PUBLIC_BLOCKS.map(|(net, length)| ipnet::Ipv4Net::new_assert(net, length));
+        table
+            .sets
+            .insert(NOT_PUBLIC.into(), Set::of_blocks(nowhere));
         let lattice = self.lattice_guard(&mut table);
         for (name, chain) in base_chains(lattice) {
             table.chains.insert(name.to_owned(), chain);
@@ -222,6 +242,11 @@ fn forward() -> Vec<Rule> {
         Rule::new([
             Part::Oif(WAN.into()),
             Part::SourceNotIn(MAPPED.into()),
+            drop_it(),
+        ]),
+        Rule::new([
+            Part::Oif(WAN.into()),
+            Part::DestinationIn(NOT_PUBLIC.into()),
             drop_it(),
         ]),
         Rule::new([Part::IifVerdict(SENDERS.into())]),
