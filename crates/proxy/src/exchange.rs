@@ -27,9 +27,9 @@ pub(crate) async fn exchange(
     match route(&core, &connection, &vpc, &request, &mut flight) {
         Ok(route) => match forward(&core, &connection, &vpc, route, request, flight).await {
             Ok(response) => response,
-            Err((refusal, flight)) => refuse(refusal, flight),
+            Err((refusal, mut flight)) => refuse(refusal, &mut flight),
         },
-        Err(refusal) => refuse(refusal, flight),
+        Err(refusal) => refuse(refusal, &mut flight),
     }
 }
 
@@ -165,7 +165,7 @@ fn is_grpc(request: &Request<Incoming>) -> bool {
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-fn refuse(refusal: Refusal, mut flight: Box<Flight>) -> Response<Body> {
+fn refuse(refusal: Refusal, flight: &mut Flight) -> Response<Body> {
     flight.refused(refusal.status, refusal.failure);
     let mut response = refusal.response(flight.is_http2());
     response
