@@ -157,9 +157,10 @@ async fn weights_give_an_exact_smooth_sequence() {
 async fn weights_of_zero_and_groups_without_targets_answer_503() {
     let mut world = World::new();
     let empty = world.group(&[]);
+    let lab = Lab::start(config(), &world).await;
     for weight in [0, 1] {
         world.default_action(Action::Forward(vec![share(&empty, weight)]));
-        let _lab = Lab::start(config(), &world).await;
+        lab.tell(&mut world).await;
         assert_eq!(
             get(world.at, HOST, "/").await.status,
             503,
