@@ -107,7 +107,7 @@ def failure(mesh):
     show_call(mesh)
 
     say("It is restored")
-    mesh.in_backend("cd /srv/pod && nohup python3 -m http.server 9090 >/var/log/pod.log 2>&1 &")
+    mesh.in_backend("cd /srv/pod; nohup python3 -m http.server 9090 >/var/log/pod.log 2>&1 </dev/null &")
     with timed("restored process -> first good answer"):
         wait_for("a good answer", lambda: mesh.call()[0] == 200)
     with timed("and -> target HEALTHY (threshold 2)"):

@@ -133,7 +133,9 @@ fn wanted(
         .collect();
     match instances.list() {
         Ok(there) => {
-            let strange = there.into_iter().filter(|id| !snapshot.instances.contains_key(id));
+            let strange = there
+                .into_iter()
+                .filter(|id| !snapshot.instances.contains_key(id));
             work.extend(strange.map(Work::Remove));
         }
         Err(error) => tracing::warn!(%error, "the instances on this host cannot be listed"),
@@ -149,7 +151,9 @@ fn start(
     instance: &Instance,
     everything: bool,
 ) -> Option<Work> {
-    let known = instances.status(&instance.id).filter(|known| known.boot == instance.boot);
+    let known = instances
+        .status(&instance.id)
+        .filter(|known| known.boot == instance.boot);
     match known.map(|known| known.state) {
         // Its network may have been made anew: that is looked for now and then.
         Some(InstancePhase::Running) if !everything => return None,
@@ -162,9 +166,19 @@ fn start(
     }
     let netns = Arc::new(fabric.instance_netns(&instance.id).ok()?);
     let vpc = snapshot.vpcs.get(&instance.vpc)?;
-    let resolver = vpc.cidrs.first().map(|cidr| IpAddr::V4((u32::from(cidr.network()) + 2).into()));
-    let domain = instance.hostname.split_once('.').map(|(_, domain)| domain.to_owned());
-    let key = instance.metadata.key.as_ref().map(|(_, public)| public.clone());
+    let resolver = vpc
+        .cidrs
+        .first()
+        .map(|cidr| IpAddr::V4((u32::from(cidr.network()) + 2).into()));
+    let domain = instance
+        .hostname
+        .split_once('.')
+        .map(|(_, domain)| domain.to_owned());
+    let key = instance
+        .metadata
+        .key
+        .as_ref()
+        .map(|(_, public)| public.clone());
     Some(Work::Run(Box::new(InstanceSpec {
         id: instance.id.clone(),
         netns,
@@ -182,11 +196,19 @@ fn start(
 
 /// Whether each interface of the instance was made by an apply that knew of it.
 fn network_is_ready(snapshot: &Snapshot, network: &NetworkObserved, instance: &Instance) -> bool {
-    let Some(vpc) = snapshot.vpcs.get(&instance.vpc) else { return false };
-    let is_its = |attachment: &Option<(InstanceId, u32)>| {
-        attachment.as_ref().is_some_and(|(owner, _)| *owner == instance.id)
+    let Some(vpc) = snapshot.vpcs.get(&instance.vpc) else {
+        return false;
     };
-    let mut its = vpc.interfaces.values().filter(|interface| is_its(&interface.attachment)).peekable();
+    let is_its = |attachment: &Option<(InstanceId, u32)>| {
+        attachment
+            .as_ref()
+            .is_some_and(|(owner, _)| *owner == instance.id)
+    };
+    let mut its = vpc
+        .interfaces
+        .values()
+        .filter(|interface| is_its(&interface.attachment))
+        .peekable();
     its.peek().is_some()
         && its.all(|interface| matches!(network.report.interfaces.get(&interface.id), Some(Ok(()))))
 }

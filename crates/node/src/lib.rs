@@ -55,7 +55,10 @@ pub struct Queries(Instances);
 impl NodeQueries for Queries {
     async fn console_output(&self, instance: &InstanceId) -> Option<ConsoleOutput> {
         let (instances, id) = (self.0.clone(), instance.clone());
-        tokio::task::spawn_blocking(move || instances.console(&id)).await.ok().flatten()
+        tokio::task::spawn_blocking(move || instances.console(&id))
+            .await
+            .ok()
+            .flatten()
     }
 }
 
@@ -81,7 +84,11 @@ impl Host {
         let instances = Instances::open(InstancesConfig::new(&config.data_dir, &config.run_dir))
             .await
             .context("instances cannot be managed")?;
-        Ok(Self { config, fabric, instances })
+        Ok(Self {
+            config,
+            fabric,
+            instances,
+        })
     }
 
     /// What answers control's questions.
@@ -112,14 +119,24 @@ impl Node {
         observed: watch::Sender<Arc<Observed>>,
         sink: Arc<dyn Sink>,
     ) -> anyhow::Result<Self> {
-        let Host { config, fabric, instances } = host;
+        let Host {
+            config,
+            fabric,
+            instances,
+        } = host;
         let fabric = Arc::new(fabric);
         let network: Arc<dyn Network> = Arc::new(fabric.network());
         let source = Some(IpAddr::V4(lath_net::LATTICE_SOURCE));
-        let health_config = HealthConfig { lattice_source: source, ..HealthConfig::default() };
+        let health_config = HealthConfig {
+            lattice_source: source,
+            ..HealthConfig::default()
+        };
         let health = HealthEngine::start(Arc::clone(&network), snapshots.clone(), health_config)
             .context("the health engine cannot be started")?;
-        let proxy_config = ProxyConfig { lattice_source: source, ..config.proxy };
+        let proxy_config = ProxyConfig {
+            lattice_source: source,
+            ..config.proxy
+        };
         let drain = proxy_config.target_drain;
         let proxy = Proxy::start(
             proxy_config,
@@ -164,7 +181,14 @@ impl Node {
         tasks.spawn(metadata.run(stop.clone()));
         tasks.spawn(observed::run(parts, observed, stop.clone()));
         let (proxy, health) = (Arc::new(proxy), Arc::new(health));
-        Ok(Self { fabric, instances, proxy, health, stop, tasks })
+        Ok(Self {
+            fabric,
+            instances,
+            proxy,
+            health,
+            stop,
+            tasks,
+        })
     }
 
     /// A reader of the data plane's counters as Prometheus text.
@@ -187,6 +211,9 @@ impl Node {
             return Ok(());
         }
         instances::stop_all(&self.instances).await?;
-        self.fabric.remove_all().await.context("the network could not be removed")
+        self.fabric
+            .remove_all()
+            .await
+            .context("the network could not be removed")
     }
 }

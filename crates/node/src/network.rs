@@ -34,7 +34,10 @@ pub(crate) async fn run(
         let report = fabric.apply(&lath_fabric::plan(&snapshot, &facts)).await;
         tell(&report, &mut said);
         let pause = if report.is_complete() { PERIOD } else { RETRY };
-        say.send_replace(NetworkObserved { version: snapshot.version, report: Arc::new(report) });
+        say.send_replace(NetworkObserved {
+            version: snapshot.version,
+            report: Arc::new(report),
+        });
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
@@ -49,14 +52,38 @@ fn tell(report: &ApplyReport, said: &mut String) {
         tracing::debug!(operations = report.done.len(), done = ?report.done, "the network was changed");
     }
     let failed = |(id, outcome): (&dyn std::fmt::Display, &Result<(), String>)| {
-        outcome.as_ref().err().map(|reason| format!("{id}: {reason}"))
+        outcome
+            .as_ref()
+            .err()
+            .map(|reason| format!("{id}: {reason}"))
     };
-    let vpcs = report.vpcs.iter().map(|(id, outcome)| failed((id, outcome)));
-    let interfaces = report.interfaces.iter().map(|(id, outcome)| failed((id, outcome)));
+    let vpcs = report
+        .vpcs
+        .iter()
+        .map(|(id, outcome)| failed((id, outcome)));
+    let interfaces = report
+        .interfaces
+        .iter()
+        .map(|(id, outcome)| failed((id, outcome)));
     let mut broken: Vec<String> = vpcs.chain(interfaces).flatten().collect();
-    broken.extend(report.host.iter().map(|reason| format!("the host: {reason}")));
-    broken.extend(report.leftovers.iter().map(|(name, reason)| format!("removing {name}: {reason}")));
-    broken.extend(report.refused.iter().map(|(id, reasons)| format!("{id}: {}", reasons.join("; "))));
+    broken.extend(
+        report
+            .host
+            .iter()
+            .map(|reason| format!("the host: {reason}")),
+    );
+    broken.extend(
+        report
+            .leftovers
+            .iter()
+            .map(|(name, reason)| format!("removing {name}: {reason}")),
+    );
+    broken.extend(
+        report
+            .refused
+            .iter()
+            .map(|(id, reasons)| format!("{id}: {}", reasons.join("; "))),
+    );
     let text = broken.join(" | ");
     if text != *said && !text.is_empty() {
         tracing::warn!(reasons = %text, "parts of the network do not work");

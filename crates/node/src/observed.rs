@@ -100,14 +100,20 @@ fn vpcs(
 ) -> BTreeMap<VpcId, Condition> {
     let mut conditions = BTreeMap::new();
     for (id, outcome) in &network.report.vpcs {
-        let resolver = snapshot.vpcs.get(id).filter(|vpc: &&Arc<Vpc>| vpc.dns_support).map(|_| resolvers);
+        let resolver = snapshot
+            .vpcs
+            .get(id)
+            .filter(|vpc: &&Arc<Vpc>| vpc.dns_support)
+            .map(|_| resolvers);
         let mut parts = vec![Some(outcome.clone())];
         parts.extend(resolver.map(|bound| bound.get(id).cloned()));
         parts.push(metadata.get(id).cloned());
         // A part that has said nothing yet: the VPC is still being made.
         if let Some(parts) = parts.into_iter().collect::<Option<Vec<_>>>() {
             let condition = match parts.into_iter().collect::<Result<Vec<()>, String>>() {
-                Ok(_) => Condition::Ready { version: network.version },
+                Ok(_) => Condition::Ready {
+                    version: network.version,
+                },
                 Err(reason) => Condition::Failed { reason },
             };
             conditions.insert(id.clone(), condition);

@@ -94,7 +94,13 @@ impl Archive {
             std::fs::create_dir_all(directory)?;
             // Made before redb opens it: log events are for their owner only.
             let mut options = std::fs::OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+            options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(path)?;
             Ok(Database::builder()
                 .set_cache_size(limits.cache_bytes)
                 .create(path)?)

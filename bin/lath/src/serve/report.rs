@@ -248,9 +248,10 @@ fn target_groups(snapshot: &Snapshot, observed: &Observed) -> Vec<TargetGroup> {
             Target {
                 id: key.id.clone(),
                 port: key.port,
-                health: seen.map_or("pending".into(), |s| {
-                    format!("{:?}", s.health).to_lowercase()
-                }),
+                health: seen.map_or_else(
+                    || "pending".into(),
+                    |seen| format!("{:?}", seen.health).to_lowercase(),
+                ),
                 reason: seen.and_then(|seen| seen.reason.clone()),
             }
         };

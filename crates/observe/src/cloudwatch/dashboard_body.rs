@@ -202,9 +202,9 @@ fn check_metric_properties(properties: &Map<String, Value>, at: &str, findings: 
         );
     }
     if let Some(stat) = properties.get("stat")
-        && !stat
+        && stat
             .as_str()
-            .is_some_and(|stat| stat.parse::<crate::metrics::Statistic>().is_ok())
+            .is_none_or(|stat| stat.parse::<crate::metrics::Statistic>().is_err())
     {
         findings.error(
             format!("{at}/stat"),

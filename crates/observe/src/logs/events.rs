@@ -284,8 +284,8 @@ impl Archive {
             freed >= excess
         });
         let minute = cut
-            .or(by_time.last_key_value().as_ref().map(|pair| *pair))
-            .map_or(0, |(at, _)| *at);
+            .map_or_else(|| by_time.keys().last(), |(at, _)| Some(at))
+            .map_or(0, |at| *at);
         Ok(i64::try_from((minute + 1) * 60_000).unwrap_or(i64::MAX))
     }
 }

@@ -90,7 +90,7 @@ fn page(
         at: op.end_time.map_or(u64::MAX, millis),
         sequence: 0,
     };
-    let forward = token.map_or(op.start_from_head.unwrap_or(false), |token| token.forward);
+    let forward = token.map_or_else(|| op.start_from_head == Some(true), |token| token.forward);
     match token {
         Some(Token {
             forward: true,

@@ -157,7 +157,7 @@ fn percentile(values: &[(f64, f64)], share: f64) -> Option<f64> {
             seen += count;
             seen >= wanted
         })
-        .or(values.last())
+        .or_else(|| values.last())
         .map(|(value, _)| *value)
 }
 

@@ -6,8 +6,8 @@ use super::{MAX_DEPTH, PatternError, Scan};
 /// `{ $.a.b[0] = 1 && ... }`.
 #[derive(Debug)]
 pub(super) enum Selector {
-    All(Vec<Selector>),
-    Any(Vec<Selector>),
+    All(Vec<Self>),
+    Any(Vec<Self>),
     Field(Vec<Step>, Test),
 }
 
