@@ -231,10 +231,13 @@ fn request_counts(metrics: &str) -> BTreeMap<&str, (u64, u64)> {
             continue;
         };
         let entry = counts.entry(service.trim_end_matches('"')).or_default();
-        match name {
-            "lath_service_requests_total" => entry.0 += value,
-            "lath_service_responses_total" if labels.contains("code=\"5xx\"") => entry.1 += value,
-            _ => {}
+        if name == "lath_service_requests_total" {
+            entry.0 += value;
+            entry.1 += if labels.contains("code=\"5xx\"") {
+                value
+            } else {
+                0
+            };
         }
     }
     counts
@@ -276,4 +279,15 @@ pub(super) fn internal(request: &Request<Bytes>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from_static(text.as_bytes()));
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_service() {
+        let metrics = "# HELP lath_service_requests_total x\nlath_service_requests_total{service=\"svc-1\",code=\"2xx\"} 7\nlath_service_requests_total{service=\"svc-1\",code=\"5xx\"} 2\nlath_target_group_requests_total{target_group=\"tg-1\",code=\"5xx\"} 9\n";
+        assert_eq!(request_counts(metrics), BTreeMap::from([("svc-1", (9, 2))]));
+    }
 }
