@@ -14,7 +14,12 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities,
 };
 
-/// What root in an instance keeps: files, users, its own network (its namespace is its own).
+/// What root in an instance keeps: files, users, every port and raw packets.
+///
+/// Not `CAP_NET_ADMIN`: it counts for every network namespace of the same user namespace, and a link's
+/// peer gives the instance a number by which rtnetlink lets it change the peer's namespace too, that is
+/// the VPC's router, and by the router's uplink the host's. Not `CAP_NET_BROADCAST`: it hears what
+/// changes there. The fabric sets up an instance's links, addresses and routes from outside.
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
@@ -25,8 +30,6 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SETPCAP)
     .union(CapabilitySet::SETFCAP)
     .union(CapabilitySet::NET_BIND_SERVICE)
-    .union(CapabilitySet::NET_BROADCAST)
-    .union(CapabilitySet::NET_ADMIN)
     .union(CapabilitySet::NET_RAW)
     .union(CapabilitySet::IPC_LOCK)
     .union(CapabilitySet::IPC_OWNER)

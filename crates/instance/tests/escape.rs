@@ -2,7 +2,10 @@
 
 mod lab;
 
-use lab::{Lab, possible, spec};
+use std::os::fd::AsRawFd;
+use std::process::Command;
+
+use lab::{Lab, network, possible, spec};
 
 /// Python gets at system calls that no shell command makes.
 const SYSTEM_CALLS: &str = r#"
@@ -52,6 +55,59 @@ fn system_calls_that_lead_out_are_refused() {
         };
         assert_eq!(answer, want, "{name}");
     }
+}
+
+/// Asks rtnetlink for the links of the network namespaces that this one has numbers for, and for the news
+/// of all of them.
+const OTHER_NETWORKS: &str = r#"
+import os, socket, struct
+def socket_of_route():
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+def links(attributes):
+    route = socket_of_route()
+    body = struct.pack('BBHiII', 0, 0, 0, 0, 0, 0) + attributes
+    route.send(struct.pack('IHHII', 16 + len(body), 18, 0x301, 1, 0) + body)
+    answer = route.recv(65536)
+    kind = struct.unpack_from('H', answer, 4)[0]
+    # An error, or the end of a list that holds nothing.
+    return os.strerror(-struct.unpack_from('i', answer, 16)[0]) if kind in (2, 3) else 'WORKED'
+print('own', links(b''))
+# The first look has given the link's peer the number 0.
+print('peer', links(struct.pack('HHi', 8, 46, 0)))
+try:
+    socket_of_route().setsockopt(270, 8, 1)
+    print('news WORKED')
+except OSError as error:
+    print('news', error.strerror)
+"#;
+
+#[test]
+fn the_network_behind_its_link_is_out_of_reach() {
+    if !possible() {
+        return;
+    }
+    let lab = Lab::new();
+    let (instance, router) = (spec(""), network());
+    let at = format!(
+        "/proc/{}/fd/{}",
+        std::process::id(),
+        instance.netns.as_raw_fd()
+    );
+    let linked = lab::within(&router, move || {
+        let veth = [
+            "link", "add", "i0", "type", "veth", "peer", "name", "eth0", "netns",
+        ];
+        Command::new("ip").args(veth).arg(at).status()
+    });
+    assert!(linked.unwrap().success());
+    lab.run(&instance);
+    let line = format!("python3 - <<'END'\n{OTHER_NETWORKS}\nEND");
+    let (status, out, err) = lab.shell(&instance.id, &line);
+    assert_eq!(status, 0, "{out}{err}");
+    assert_eq!(
+        out,
+        "own WORKED\npeer Permission denied\nnews Operation not permitted\n"
+    );
 }
 
 #[test]
