@@ -21,6 +21,10 @@ RECIPE = ROOT / "conformance" / "recipes" / "ip-targets.sh"
 PATIENCE = float(os.environ.get("LATH_TEST_PATIENCE", "120"))
 
 
+class Dead(Exception):
+    """Lath itself is not there: waiting is of no use."""
+
+
 def wait_for(what, check, patience=None, pause=0.1):
     """Repeats check() until it gives something true, and gives that; fails with the last thing seen."""
     end = time.monotonic() + (patience or PATIENCE)
@@ -31,6 +35,8 @@ def wait_for(what, check, patience=None, pause=0.1):
             if got:
                 return got
             seen = got
+        except Dead:
+            raise
         except Exception as error:  # the thing waited for may not be there at all yet
             seen = error
         time.sleep(pause)
@@ -46,7 +52,7 @@ def free_port():
 def binary():
     path = os.environ.get("LATH_BIN")
     if not path:
-        raise SystemExit("LATH_BIN is not set: run this through ./x")
+        raise Dead("LATH_BIN is not set: run this through ./x")
     return path
 
 
@@ -79,7 +85,7 @@ class Lath:
 
     def answers(self):
         if self.process.poll() is not None:
-            raise SystemExit(f"lath serve ended with {self.process.returncode}:\n{self.tail()}")
+            raise Dead(f"lath serve ended with {self.process.returncode}:\n{self.tail()}")
         with urllib.request.urlopen(f"{self.endpoint}/_lath/health", timeout=5) as reply:
             return reply.status == 200
 
