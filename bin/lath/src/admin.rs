@@ -42,6 +42,12 @@ pub(crate) fn listen(run_dir: &Path) -> anyhow::Result<UnixListener> {
     open().with_context(|| format!("cannot listen at {}", path.display()))
 }
 
+/// Removes the status socket of a server that has closed it.
+pub(crate) fn forget(run_dir: &Path) {
+    // Whoever finds it nevertheless is refused, and the next start replaces it.
+    let _ = std::fs::remove_file(socket(run_dir));
+}
+
 /// Tells everyone who connects the status, until `stop`.
 pub(crate) async fn tell_status(
     listener: UnixListener,

@@ -11,6 +11,8 @@ use crate::cli::{self, Output};
 struct Finding {
     what: String,
     ok: bool,
+    /// Whether Lath cannot do without; otherwise something lesser does not work.
+    needed: bool,
     how_to_fix: Option<String>,
 }
 
@@ -18,21 +20,20 @@ struct Finding {
 #[expect(clippy::print_stdout, reason = "it is what the command is for")]
 pub(crate) fn main(flags: &cli::Doctor) -> anyhow::Result<ExitCode> {
     let findings = look();
-    let lacking = findings.iter().filter(|finding| !finding.ok).count();
+    let (lacking, weaker) = (count(&findings, true), count(&findings, false));
     match flags.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&findings)?),
         Output::Text => {
             for finding in &findings {
-                println!(
-                    "{}  {}",
-                    if finding.ok { "ok  " } else { "LACK" },
-                    finding.what
-                );
+                println!("{}  {}", finding.verdict(), finding.what);
                 if let Some(fix) = finding.how_to_fix.as_deref().filter(|_| !finding.ok) {
                     println!("      {fix}");
                 }
             }
-            println!("\n{} looked at, {lacking} lacking", findings.len());
+            println!(
+                "\n{} looked at: {lacking} lacking, {weaker} weaker",
+                findings.len()
+            );
         }
     }
     Ok(if lacking == 0 {
@@ -42,14 +43,45 @@ pub(crate) fn main(flags: &cli::Doctor) -> anyhow::Result<ExitCode> {
     })
 }
 
+impl Finding {
+    fn verdict(&self) -> &'static str {
+        match (self.ok, self.needed) {
+            (true, _) => "ok  ",
+            (false, true) => "LACK",
+            (false, false) => "weak",
+        }
+    }
+}
+
+fn count(findings: &[Finding], needed: bool) -> usize {
+    findings
+        .iter()
+        .filter(|finding| !finding.ok && finding.needed == needed)
+        .count()
+}
+
+/// As an ordinary user everything is tried where `lath serve` would be: in a user namespace.
 fn look() -> Vec<Finding> {
-    let mut findings = vec![tool("bash"), tool("curl"), tool("python3")];
+    let mut findings = vec![];
+    if let Err(error) = lath_fabric::enter_user_namespace() {
+        let error = anyhow::Error::from(error);
+        findings.push(Finding {
+            what: "a user namespace, in which Lath is root though you are not".into(),
+            ok: false,
+            needed: true,
+            how_to_fix: Some(format!("{error:#}; or run as root")),
+        });
+        // Without it every other trial fails for the same reason.
+        return findings;
+    }
+    findings.extend(["bash", "curl", "python3"].map(tool));
     findings.extend(
         lath_fabric::doctor::probe()
             .into_iter()
             .map(|finding| Finding {
                 what: finding.what.into(),
                 ok: finding.ok,
+                needed: finding.needed,
                 how_to_fix: Some(finding.how_to_fix),
             }),
     );
@@ -59,6 +91,7 @@ fn look() -> Vec<Finding> {
             .map(|finding| Finding {
                 what: finding.what,
                 ok: finding.ok,
+                needed: finding.needed,
                 how_to_fix: finding.how_to_fix,
             }),
     );
@@ -74,6 +107,7 @@ fn tool(name: &str) -> Finding {
     Finding {
         what: format!("{name}, which user data of instances usually needs"),
         ok: found,
+        needed: false,
         how_to_fix: Some(format!("apt-get install {name}")),
     }
 }

@@ -37,7 +37,12 @@ fn print_config(flags: &Serve) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut assembly = assembly::Assembly::start(config).await?;
+    // What a start that was broken off has made is adopted or removed by the next one.
+    let mut assembly = tokio::select! {
+        started = assembly::Assembly::start(config) => started?,
+        _ = terminate.recv() => anyhow::bail!("stopped by SIGTERM while starting"),
+        _ = interrupt.recv() => anyhow::bail!("stopped by SIGINT while starting"),
+    };
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),

@@ -19,6 +19,8 @@ pub struct Finding {
     pub what: String,
     /// Whether it is there.
     pub ok: bool,
+    /// Whether instances need it; without the others they are weaker, as `how_to_fix` says.
+    pub needed: bool,
     /// What to do about it, and what happens without.
     pub how_to_fix: Option<String>,
 }
@@ -31,7 +33,7 @@ pub fn probe() -> Vec<Finding> {
             in_namespaces(|| Ok(())),
             "run as root, or as an ordinary user where the kernel allows user namespaces",
         ),
-        finding(
+        optional(
             "overlay file systems, for instances' copies of the root file system",
             in_namespaces(try_overlay),
             "load the module (`modprobe overlay`); the data directory must be on ext4, xfs, btrfs or \
@@ -50,7 +52,7 @@ pub fn probe() -> Vec<Finding> {
                 .map_err(Into::into),
             "use Linux 5.8 or newer",
         ),
-        finding(
+        optional(
             "control groups (v2) with memory and pids, for limits of instances",
             has_controllers(),
             "mount cgroup2 on /sys/fs/cgroup with the controllers memory and pids (boot with \
@@ -68,7 +70,16 @@ fn finding(what: &str, outcome: io::Result<()>, fix: &str) -> Finding {
     Finding {
         what: what.to_owned(),
         ok: outcome.is_ok(),
+        needed: true,
         how_to_fix,
+    }
+}
+
+fn optional(what: &str, outcome: io::Result<()>, fix: &str) -> Finding {
+    let needed = false;
+    Finding {
+        needed,
+        ..finding(what, outcome, fix)
     }
 }
 

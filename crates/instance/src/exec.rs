@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid, Uid};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
@@ -68,6 +68,13 @@ fn enter_and_run(run_dir: &Path, id: &InstanceId, request: &ExecRequest) -> io::
     let layout = Layout::new(Path::new("/"), run_dir, id);
     let not_running =
         || io::Error::new(io::ErrorKind::NotFound, "the instance is not running here");
+    // A record that may not be read is another thing than none.
+    if let Err(error) = File::open(layout.running())
+        && error.kind() == io::ErrorKind::PermissionDenied
+    {
+        let text = "only root and the user who runs `lath serve` may enter its instances";
+        return Err(io::Error::new(error.kind(), text));
+    }
     let running: Running = load(&layout.running()).ok_or_else(not_running)?;
     let init = running.init.open().ok_or_else(not_running)?;
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
@@ -99,6 +106,9 @@ fn enter(init: &OwnedFd, pid: i32) -> io::Result<()> {
     let user_space = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/user")).ok();
     if user_space(&pid.to_string()) != user_space("self") {
         move_into_thread_name_spaces(init.as_fd(), ThreadNameSpaceType::USER)?;
+        // The host's root is nobody there: it becomes the owner, who is root there.
+        nix::unistd::setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0))?;
+        nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0))?;
     }
     let spaces = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME

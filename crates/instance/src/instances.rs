@@ -26,6 +26,9 @@ use crate::{cgroup, console, launcher};
 
 /// How long a boot may take until its first process runs.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pauses between attempts at a start: what the host lacks for a moment (processes, memory, space) must not
+/// end an instance.
+const PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1200)];
 /// How long a supervisor may take beyond the grace it gives.
 const STOP_SLACK: Duration = Duration::from_secs(4);
 
@@ -289,14 +292,7 @@ impl Instances {
             spec.boot,
             Timestamp::now(),
         );
-        let mut started = self.try_start(spec, layout).await;
-        if started.is_err() {
-            // A supervisor that an earlier Lath was just starting may have been first.
-            self.await_half_started(layout).await;
-            if alive(layout).is_some_and(|(running, _)| running.boot == spec.boot) {
-                started = Ok(());
-            }
-        }
+        let started = self.try_start_repeatedly(spec, layout).await;
         let outcome = started
             .and_then(|()| alive(layout).ok_or_else(|| "its supervisor ended at once".to_owned()));
         match outcome {
@@ -319,6 +315,33 @@ impl Instances {
                 Err(InstanceError::NotStarted { id, reason })
             }
         }
+    }
+
+    async fn try_start_repeatedly(
+        &self,
+        spec: &InstanceSpec,
+        layout: &Layout,
+    ) -> Result<(), String> {
+        for pause in PAUSES {
+            let Err(reason) = self.try_start_or_find(spec, layout).await else {
+                return Ok(());
+            };
+            tracing::warn!(instance.id = %spec.id, reason, "an instance did not start: once more");
+            tokio::time::sleep(pause).await;
+        }
+        self.try_start_or_find(spec, layout).await
+    }
+
+    /// A supervisor that an earlier Lath was just starting may be first.
+    async fn try_start_or_find(&self, spec: &InstanceSpec, layout: &Layout) -> Result<(), String> {
+        let started = self.try_start(spec, layout).await;
+        if started.is_err() {
+            self.await_half_started(layout).await;
+            if alive(layout).is_some_and(|(running, _)| running.boot == spec.boot) {
+                return Ok(());
+            }
+        }
+        started
     }
 
     async fn try_start(&self, spec: &InstanceSpec, layout: &Layout) -> Result<(), String> {

@@ -113,8 +113,22 @@ impl<'a> Supervisor<'a> {
         Ok(supervisor)
     }
 
-    /// Writes the record first: from here on the instance is there.
+    /// Writes the record first: from here on the instance is there. Unless it cannot be let go: then
+    /// nothing says that it was there, and the next attempt runs its user data.
     fn let_go(&self, channel: &Channel, netns: NamespaceName) -> io::Result<()> {
+        let (running, mark) = (self.layout.running(), self.layout.booted_mark());
+        let first = !mark.exists();
+        let outcome = self.record_and_let_go(channel, netns);
+        if outcome.is_err() {
+            let _ = fs::remove_file(running);
+            if first {
+                let _ = fs::remove_file(mark);
+            }
+        }
+        outcome
+    }
+
+    fn record_and_let_go(&self, channel: &Channel, netns: NamespaceName) -> io::Result<()> {
         let record = Running {
             boot: self.plan.boot,
             since: Timestamp::now(),

@@ -218,15 +218,25 @@ fn stop(instances: &Instances, instance: &Instance) -> Option<Work> {
     (state != InstancePhase::Stopped).then(|| Work::Stop(instance.id.clone()))
 }
 
-/// Ends the processes of every instance; files stay.
+/// Ends the processes of every instance; files stay. Goes on after a failure and tells the last one.
 pub(crate) async fn stop_all(instances: &Instances) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     for id in instances.list()? {
         let instances = instances.clone();
         tasks.spawn(async move { instances.ensure_stopped(&id).await });
     }
-    while let Some(ended) = tasks.join_next().await {
-        ended??;
+    if !tasks.is_empty() {
+        tracing::info!(instances = tasks.len(), "instances are being stopped");
     }
-    Ok(())
+    let mut outcome = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended.map_err(anyhow::Error::from).and_then(|it| Ok(it?)) {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "an instance cannot be stopped"
+            );
+            outcome = Err(error);
+        }
+    }
+    outcome
 }

@@ -203,6 +203,10 @@ impl Node {
     /// # Errors
     /// What could not be removed, and why.
     pub async fn shutdown(mut self, drain: Duration, keep: bool) -> anyhow::Result<()> {
+        tracing::info!(
+            longest_s = drain.as_secs(),
+            "requests in flight are being finished"
+        );
         self.proxy.shutdown(drain).await;
         self.health.shutdown().await;
         self.stop.cancel();
@@ -210,10 +214,9 @@ impl Node {
         if keep {
             return Ok(());
         }
-        instances::stop_all(&self.instances).await?;
-        self.fabric
-            .remove_all()
-            .await
-            .context("the network could not be removed")
+        // The network goes even when an instance does not: it is found and ended by the next start.
+        let stopped = instances::stop_all(&self.instances).await;
+        let removed = self.fabric.remove_all().await;
+        stopped.and(removed.context("the network could not be removed"))
     }
 }

@@ -168,6 +168,7 @@ impl Assembly {
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         self.door_stop.cancel();
         while self.doors.join_next().await.is_some() {}
+        admin::forget(&running::run_dir(&self.config.data_dir));
         self.control_stop.cancel();
         while self.control.join_next().await.is_some() {}
         let mut outcome = Ok(());
@@ -177,6 +178,7 @@ impl Assembly {
         }
         self.archive_stop.cancel();
         while self.archive.join_next().await.is_some() {}
+        tracing::info!("stopped");
         outcome
     }
 }
