@@ -72,6 +72,7 @@ impl Service {
         let headers = request.headers();
         Envelope {
             protocol,
+            model: self.info().model,
             xmlns: self.info().xmlns,
             times: self.times(protocol),
             wants_json: contains(headers, "accept", "application/json"),

@@ -11,6 +11,8 @@ use crate::{ApiError, Doc, Fault, Protocol};
 #[derive(Debug, Clone)]
 pub(crate) struct Envelope {
     pub(crate) protocol: Protocol,
+    /// The model's name, of which RPC v2 CBOR makes absolute shape ids.
+    pub(crate) model: &'static str,
     pub(crate) xmlns: &'static str,
     pub(crate) times: TimeFormat,
     /// A query request whose sender wants JSON back.
@@ -208,8 +210,15 @@ impl Envelope {
     }
 
     fn typed_failure(&self, error: &ApiError, name: &str) -> Response<Bytes> {
+        // RPC v2 CBOR wants an absolute shape id
+        // (<https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>).
+        let shape = if self.protocol == Protocol::RpcV2Cbor {
+            format!("com.amazonaws.{}#{name}", self.model)
+        } else {
+            name.to_owned()
+        };
         let mut members = vec![
-            member("__type", text(name)),
+            member("__type", text(&shape)),
             member("message", text(&error.message)),
         ];
         members.extend(

@@ -351,6 +351,9 @@ async fn cbor_is_spoken() {
         "ResourceNotFound;Sender"
     );
     let doc = cbor::read(refused.body()).unwrap();
-    assert_eq!(doc.get("__type"), Some(&text("DashboardNotFoundError")));
+    assert_eq!(
+        doc.get("__type"),
+        Some(&text("com.amazonaws.cloudwatch#DashboardNotFoundError"))
+    );
     assert_eq!(doc.get("message"), Some(&text("no such thing")));
 }

@@ -302,6 +302,7 @@ fn anonymous(request: &Request<Bytes>, request_id: &str) -> Envelope {
     };
     Envelope {
         protocol,
+        model: "",
         xmlns: "",
         times: TimeFormat::EpochSeconds,
         wants_json: false,
