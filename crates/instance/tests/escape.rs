@@ -165,6 +165,14 @@ fn the_host_is_out_of_reach() {
         ),
         ("passwords", "grep -v ':\\*:' /etc/shadow".into()),
         ("host keys", "ls /etc/ssh/ssh_host_*_key".into()),
+        // The inodes are the host's.
+        ("mode of a device", "chmod 640 /dev/full".into()),
+        ("mode of a mask", "chmod 640 /proc/kallsyms".into()),
+        ("mode of a kernel file", "chmod 640 /proc/misc".into()),
+        (
+            "kernel debugging",
+            "test -w /proc/dynamic_debug/control && echo '' > /proc/dynamic_debug/control".into(),
+        ),
         ("homes", "ls -A /home | grep .".into()),
         (
             "root's home",

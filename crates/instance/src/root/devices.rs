@@ -6,8 +6,8 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 
-use super::NO_DATA;
 use super::beneath::{ensure_directory, ensure_file, ensure_symlink, path_of};
+use super::show;
 
 const NODES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 const LINKS: &[(&str, &str)] = &[
@@ -32,21 +32,15 @@ pub(super) fn make(root: &OwnedFd) -> io::Result<()> {
     let dev = ensure_directory(root.as_fd(), Path::new("dev"))?;
     for name in NODES {
         // Bound, not made: in a user namespace nodes cannot be made.
-        let target = ensure_file(dev.as_fd(), Path::new(name))?;
-        let source = Path::new("/dev").join(name);
-        mount(
-            Some(&source),
-            &path_of(&target),
-            NO_DATA,
-            MsFlags::MS_BIND,
-            NO_DATA,
-        )?;
+        ensure_file(dev.as_fd(), Path::new(name))?;
+        show(&Path::new("/dev").join(name), &path_of(&dev).join(name))?;
     }
     for (name, to) in LINKS {
         ensure_symlink(dev.as_fd(), Path::new(name), Path::new(to))?;
     }
     let pts = ensure_directory(dev.as_fd(), Path::new("pts"))?;
-    let options = Some("newinstance,ptmxmode=0666,mode=620");
+    // The host has 4096 for all.
+    let options = Some("newinstance,ptmxmode=0666,mode=620,max=256");
     mount(
         Some("devpts"),
         &path_of(&pts),

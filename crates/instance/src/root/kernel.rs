@@ -1,16 +1,15 @@
 //! `/proc`, `/sys` and `/run`: the kernel as an instance may see it.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 
 use super::beneath::{ensure_directory, path_of};
-use super::{NO_DATA, Report};
+use super::{NO_DATA, Report, show};
 
-/// Readable, but not to be changed: these settings are the host's.
-const READ_ONLY: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
 /// Not even readable: they tell of the host.
 const MASKED_FILES: &[&str] = &[
     "kcore",
@@ -54,7 +53,10 @@ pub(super) fn mount_all(root: &OwnedFd, rootless: bool, report: &mut Report) -> 
         NO_DATA,
     )
     .map_err(|error| explain("/proc", error))?;
-    guard_proc(&ensure_directory(root.as_fd(), Path::new("proc"))?)?;
+    guard_proc(
+        &ensure_directory(root.as_fd(), Path::new("proc"))?,
+        rootless,
+    )?;
     mount_sys(root, rootless, report)?;
     let run = ensure_directory(root.as_fd(), Path::new("run"))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
@@ -75,25 +77,36 @@ fn explain(what: &str, error: nix::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot mount {what}: {error}"))
 }
 
-fn guard_proc(proc: &OwnedFd) -> io::Result<()> {
-    let base = path_of(proc);
-    for name in READ_ONLY {
-        let path = base.join(name);
-        if path.exists() {
-            mount(Some(&path), &path, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+/// What does not belong to a process is the host's: readable, but neither it nor its mode or owner, which
+/// every mount of `/proc` shares, are to be changed. In a user namespace files are guarded by their owner.
+fn belongs_to_host(base: &Path, rootless: bool) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(base)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let name = entry.file_name();
+        let is_process = name.to_string_lossy().parse::<u32>().is_ok();
+        if !is_process && (kind.is_dir() || (kind.is_file() && !rootless)) {
+            paths.push(entry.path());
         }
+    }
+    Ok(paths)
+}
+
+fn guard_proc(proc: &OwnedFd, rootless: bool) -> io::Result<()> {
+    let base = path_of(proc);
+    let read_only = belongs_to_host(&base, rootless)?;
+    for path in &read_only {
+        mount(Some(path), path, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
     }
     // Its own network's settings are its own: a writable window in the read-only /proc/sys.
     let net = base.join("sys/net");
     if net.exists() {
         mount(Some(&net), &net, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
     }
-    for name in READ_ONLY {
-        let path = base.join(name);
-        if path.exists() {
-            let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | CAREFUL;
-            mount(NO_DATA, &path, NO_DATA, flags, NO_DATA)?;
-        }
+    for path in &read_only {
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | CAREFUL;
+        mount(NO_DATA, path, NO_DATA, flags, NO_DATA)?;
     }
     mask(&base)
 }
@@ -102,7 +115,7 @@ fn mask(base: &Path) -> io::Result<()> {
     for name in MASKED_FILES {
         let path = base.join(name);
         if path.exists() {
-            mount(Some("/dev/null"), &path, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+            show(Path::new("/dev/null"), &path)?;
         }
     }
     for name in MASKED_DIRECTORIES {

@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use rustix::fs::StatVfsMountFlags;
 
 use crate::boot::{BootPlan, RootSource};
 use crate::layout::Layout;
@@ -168,6 +169,25 @@ fn read_only_instead(veil: &Veil<'_>, root: &OwnedFd, path: &Path) -> io::Result
     Ok(mount(NO_DATA, &target, NO_DATA, flags, NO_DATA)?)
 }
 
+/// Shows a file of the host at `target`, which nobody else can change, so that it can be read, and written
+/// if it is a device, but its mode, owner and times, which are the host's too, cannot be changed.
+fn show(source: &Path, target: &Path) -> io::Result<()> {
+    mount(Some(source), target, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+    let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    // In a user namespace what the host's mount forbids must stay forbidden.
+    let there = rustix::fs::statvfs(target)?.f_flag;
+    for (is, keep) in [
+        (StatVfsMountFlags::NOSUID, MsFlags::MS_NOSUID),
+        (StatVfsMountFlags::NODEV, MsFlags::MS_NODEV),
+        (StatVfsMountFlags::NOEXEC, MsFlags::MS_NOEXEC),
+    ] {
+        if there.contains(is) {
+            flags |= keep;
+        }
+    }
+    Ok(mount(NO_DATA, target, NO_DATA, flags, NO_DATA)?)
+}
+
 fn cover(secrets: &[(PathBuf, bool)], target: &Path) -> io::Result<()> {
     for (path, is_directory) in secrets {
         let secret = target.join(path);
@@ -176,13 +196,7 @@ fn cover(secrets: &[(PathBuf, bool)], target: &Path) -> io::Result<()> {
             let data = Some("size=0,mode=555");
             mount(Some("none"), &secret, Some("tmpfs"), flags, data)?;
         } else {
-            mount(
-                Some("/dev/null"),
-                &secret,
-                NO_DATA,
-                MsFlags::MS_BIND,
-                NO_DATA,
-            )?;
+            show(Path::new("/dev/null"), &secret)?;
         }
     }
     Ok(())
