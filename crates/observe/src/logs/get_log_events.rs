@@ -3,7 +3,7 @@ use std::sync::Arc;
 use lath_wire::{ApiError, Caller, Handle};
 
 use super::api::{EventsGot, GetLogEvents, OutputLogEvent};
-use super::events::{Place, StoredEvent};
+use super::events::{Place, StoredEvent, Stream};
 use super::groups::check_limit;
 use super::{check_stream_name, find_group, invalid, no_stream};
 use crate::Observe;
@@ -64,10 +64,10 @@ impl Handle<GetLogEvents> for Observe {
         };
         let archive = Arc::clone(&self.archive);
         let read = tokio::task::spawn_blocking(move || {
-            if archive.stream(group.uid, &op.log_stream_name)?.is_none() {
+            let Some(stream) = archive.stream(group.uid, &op.log_stream_name)? else {
                 return Ok(None);
-            }
-            page(&archive, group.uid, &op, token, limit).map(Some)
+            };
+            page(&archive, group.uid, &op, &stream, token, limit).map(Some)
         });
         read.await
             .map_err(ApiError::internal)??
@@ -79,6 +79,7 @@ fn page(
     archive: &Archive,
     group: u64,
     op: &GetLogEvents,
+    stream: &Stream,
     token: Option<Token>,
     limit: usize,
 ) -> Result<EventsGot, ArchiveError> {
@@ -104,7 +105,8 @@ fn page(
     }
     let mut found: Vec<(Place, StoredEvent)> = Vec::new();
     let mut bytes = 0;
-    archive.walk(group, (low, high), forward, |place, event| {
+    let span = held_by(stream, (low, high));
+    archive.walk(group, span, forward, |place, event| {
         if event.stream == op.log_stream_name {
             bytes += event.message.len() + 26;
             found.push((place, event));
@@ -115,6 +117,18 @@ fn page(
         found.reverse();
     }
     Ok(reply(found, token, (low, high), forward))
+}
+
+/// The part of a span in which a stream has events: others of its group may have many elsewhere.
+fn held_by(stream: &Stream, (low, high): (Place, Place)) -> (Place, Place) {
+    let (Some(first), Some(last)) = (stream.first_event, stream.last_event) else {
+        return (low, low);
+    };
+    let at = |at| Place { at, sequence: 0 };
+    (
+        low.max(at(millis(first))),
+        high.min(at(millis(last).saturating_add(1))),
+    )
 }
 
 /// The tokens always lead on from the page's ends. An empty page answers the token it was asked with, which
