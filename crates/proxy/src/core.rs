@@ -1,7 +1,7 @@
 //! One thread of the proxy: its listeners, connections and pools. Nothing here is shared with others but
 //! the compiled state and the cells of counters.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::HeaderValue;
 use lath_feed::telemetry::Sink;
 use lath_model::id::VpcId;
@@ -23,6 +24,7 @@ use crate::connection::{Connection, Listening, serve};
 use crate::counters::{Cells, Counters};
 use crate::flight::Meter;
 use crate::registry::Registry;
+use crate::spare::Buffers;
 use crate::state::State;
 use crate::upstream::Pools;
 
@@ -58,6 +60,9 @@ pub(crate) struct Core {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) totals: Totals,
     pub(crate) pools: Pools,
+    pub(crate) spares: Buffers,
+    /// Request ids that were not given yet, one after another.
+    ids: RefCell<Bytes>,
     pub(crate) exchanges: Registry<Meter>,
     pub(crate) connections: Registry<Connection>,
     /// As exact as the last tick or request.
@@ -95,6 +100,8 @@ impl Core {
             sink: shared.sink,
             totals: Totals(shared.totals, index),
             pools: Pools::default(),
+            spares: Buffers::default(),
+            ids: RefCell::default(),
             exchanges: Registry::default(),
             connections: Registry::default(),
             clock: Rc::new(Cell::new(Instant::now())),
@@ -102,10 +109,12 @@ impl Core {
     }
 
     pub(crate) fn new_request_id(&self) -> HeaderValue {
-        let id = uuid::Builder::from_random_bytes(rand::rng().random()).into_uuid();
-        let mut text = uuid::Uuid::encode_buffer();
-        HeaderValue::from_str(id.hyphenated().encode_lower(&mut text))
-            .unwrap_or(HeaderValue::from_static("-"))
+        let mut ids = self.ids.borrow_mut();
+        if ids.is_empty() {
+            *ids = request_ids();
+        }
+        let id = ids.split_to(ID_LENGTH);
+        HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("-"))
     }
 
     fn tick(&self, now: Instant) {
@@ -114,6 +123,20 @@ impl Core {
         self.connections
             .each(|connection| connection.check(now, &self.config));
     }
+}
+
+/// The length of a UUID's text.
+const ID_LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
+
+/// Some request ids in one piece of memory: each one is a part of it that costs nothing to copy.
+fn request_ids() -> Bytes {
+    let random: [[u8; 16]; 64] = rand::rng().random();
+    let mut ids = vec![0; random.len() * ID_LENGTH];
+    for (text, random) in ids.chunks_exact_mut(ID_LENGTH).zip(random) {
+        let id = uuid::Builder::from_random_bytes(random).into_uuid();
+        id.hyphenated().encode_lower(text);
+    }
+    ids.into()
 }
 
 /// The thread's body: obeys commands until told to end.

@@ -12,7 +12,7 @@ use crate::connection::Connection;
 use crate::core::Core;
 use crate::flight::Flight;
 use crate::forward::forward;
-use crate::head::{self, Seen};
+use crate::head::{self, Seen, Survey};
 use crate::refusal::Refusal;
 use crate::state::{Choice, Entry, ListenerState, Outcome, VpcState};
 
@@ -22,7 +22,8 @@ pub(crate) async fn exchange(
     connection: Rc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let mut flight = Flight::begin(&core, &connection, &request);
+    let survey = Survey::of(request.headers());
+    let mut flight = Flight::begin(&core, &connection, &request, &survey);
     let vpc = connection.vpc(&core);
     match route(&core, &connection, &vpc, &request, &mut flight) {
         Ok(route) => match forward(&core, &connection, &vpc, route, request, flight).await {
@@ -50,8 +51,8 @@ fn route(
     flight: &mut Flight,
 ) -> Result<Route, Refusal> {
     flight.entered(vpc, request);
-    head::check(request)?;
-    let host = head::host(request)?;
+    head::check(request, &flight.survey)?;
+    let host = head::host(request, &flight.survey)?;
     let entry = find_service(vpc, host).ok_or_else(Refusal::no_such_service)?;
     let port = connection.port();
     let listener = entry

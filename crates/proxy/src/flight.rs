@@ -15,6 +15,7 @@ use lath_model::id::{ListenerId, RuleId};
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::counters::Count;
+use crate::head::Survey;
 use crate::refusal::Failure;
 use crate::registry::Registered;
 use crate::slot::{GroupSlot, TargetSlot};
@@ -93,6 +94,7 @@ pub(crate) struct Flight {
     /// Present only when somebody reads access logs.
     said: Option<Box<Said>>,
     http2: bool,
+    pub(crate) survey: Survey,
     request_id: HeaderValue,
     status: u16,
     failure: Option<Failure>,
@@ -114,6 +116,7 @@ impl Flight {
         core: &Rc<Core>,
         connection: &Rc<Connection>,
         request: &Request<B>,
+        survey: &Survey,
     ) -> Box<Self> {
         let started = Instant::now();
         core.clock.set(started);
@@ -124,7 +127,7 @@ impl Flight {
             started,
             touched: Cell::new(started),
             clock: Rc::clone(&core.clock),
-            received: Cell::new(0),
+            received: Cell::new(survey.head_size(request)),
             complete: Cell::new(None),
             limit: Cell::new(Duration::from_secs(60)),
             expired: Cell::new(false),
@@ -147,7 +150,8 @@ impl Flight {
             denied_by: None,
             said: None,
             http2: request.version() == Version::HTTP_2,
-            request_id: request_id(request.headers(), core),
+            survey: *survey,
+            request_id: request_id(request.headers(), survey, core),
             status: 400,
             failure: None,
             sent: 0,
@@ -194,8 +198,7 @@ impl Flight {
     fn listen<B>(&mut self, request: &Request<B>) {
         if self.said.is_none() {
             self.meter.timed.set(true);
-            self.meter.received(head_size(request));
-            self.said = Some(Box::new(Said::of(request)));
+            self.said = Some(Box::new(Said::of(request, &self.survey)));
         }
     }
 
@@ -254,11 +257,9 @@ impl Flight {
         self.meter.touch();
     }
 
-    /// The size of the head towards the client, when somebody wants to know.
+    /// The head is on its way to the client.
     pub(crate) fn sent_head(&mut self, headers: &HeaderMap) {
-        if self.said.is_some() {
-            self.sent += 17 + headers_size(headers);
-        }
+        self.sent += 17 + headers_size(headers);
     }
 
     /// The request is over: counts it and hands over its access log record, once.
@@ -354,8 +355,8 @@ impl Drop for Flight {
 }
 
 impl Said {
-    fn of<B>(request: &Request<B>) -> Self {
-        let host = crate::head::host(request).ok();
+    fn of<B>(request: &Request<B>, survey: &Survey) -> Self {
+        let host = crate::head::host(request, survey).ok();
         Self {
             host: host.map(|host| String::from_utf8_lossy(host).into_owned()),
             method: request.method().to_string(),
@@ -372,7 +373,10 @@ fn start_of(taken: Duration) -> Timestamp {
 }
 
 /// A client's id is kept, cut at 512 bytes.
-fn request_id(headers: &HeaderMap, core: &Core) -> HeaderValue {
+fn request_id(headers: &HeaderMap, survey: &Survey, core: &Core) -> HeaderValue {
+    if !survey.request_id {
+        return core.new_request_id();
+    }
     match headers.get("x-amzn-requestid") {
         Some(id) if id.len() <= 512 => id.clone(),
         Some(id) => {
@@ -382,18 +386,8 @@ fn request_id(headers: &HeaderMap, core: &Core) -> HeaderValue {
     }
 }
 
-/// The size of a request's head as HTTP/1.1 would write it.
-fn head_size<B>(request: &Request<B>) -> u64 {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or(1, |path| path.as_str().len());
-    let line = request.method().as_str().len() + target + " HTTP/1.1\r\n".len() + 1;
-    line as u64 + headers_size(request.headers())
-}
-
 /// The size of headers as HTTP/1.1 would write them, with the empty line.
-pub(crate) fn headers_size(headers: &HeaderMap) -> u64 {
+fn headers_size(headers: &HeaderMap) -> u64 {
     let lines: usize = headers
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)

@@ -15,6 +15,7 @@ use crate::flight::Flight;
 use crate::head::{self, Provenance};
 use crate::refusal::{Failure, Refusal};
 use crate::slot::{GroupSlot, Members, TargetSlot};
+use crate::spare::Spare;
 use crate::state::VpcState;
 use crate::upstream::{Cause, Lease, NotSent};
 
@@ -52,6 +53,7 @@ pub(crate) async fn forward(
         &mut parts,
         &provenance,
         group.version != ProtocolVersion::Http1,
+        &flight.survey,
     );
     let body = RequestBody::new(body, Rc::clone(flight.meter()));
     let request = Request::from_parts(parts, body);
@@ -91,9 +93,14 @@ async fn deliver(
             continue;
         };
         flight.meter().touch();
-        let spare = spare(&request, &lease);
+        let spare = spare(core, &request, &lease);
         match lease.send(request, flight.meter()).await {
-            Ok(response) => return Ok((lease, response)),
+            Ok(response) => {
+                if let Some(spare) = spare {
+                    spare.give_back(core);
+                }
+                return Ok((lease, response));
+            }
             Err(NotSent {
                 cause,
                 request: recovered,
@@ -148,31 +155,23 @@ async fn open(core: &Rc<Core>, group: &Arc<GroupSlot>, target: &Arc<TargetSlot>)
 
 /// What is needed to send a request anew when an idle connection turns out to be closed: a copy of a head
 /// that has no body and whose method is safe (RFC 9110 section 9.2.2).
-fn spare(request: &Request<RequestBody>, lease: &Lease) -> Option<Request<()>> {
+fn spare(core: &Core, request: &Request<RequestBody>, lease: &Lease) -> Option<Spare> {
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
-    if !lease.reused || !safe || !request.body().is_end_stream() {
-        return None;
-    }
-    let mut copy = Request::new(());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+    (lease.reused && safe && request.body().is_end_stream()).then(|| Spare::of(core, request))
 }
 
 /// The request as it may be sent once more; `None` when the target may have acted on it.
 fn retriable(
     cause: Cause,
     recovered: Option<Request<RequestBody>>,
-    spare: Option<Request<()>>,
+    spare: Option<Spare>,
     flight: &Flight,
 ) -> Option<Request<RequestBody>> {
     if let Some(request) = recovered {
         return Some(request);
     }
     let spare = spare.filter(|_| cause == Cause::Closed)?;
-    Some(spare.map(|()| RequestBody::empty(Rc::clone(flight.meter()))))
+    Some(spare.request(RequestBody::empty(Rc::clone(flight.meter()))))
 }
 
 fn give_up(cause: Cause, flight: &Flight) -> Refusal {

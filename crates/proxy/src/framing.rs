@@ -158,6 +158,12 @@ impl Guard {
     }
 
     fn step_line(&mut self, bytes: &[u8]) -> Result<usize, Offence> {
+        if self.state == State::Head && self.line.length == 0 {
+            let taken = self.whole_lines(bytes)?;
+            if taken > 0 {
+                return Ok(taken);
+            }
+        }
         let end = memchr::memchr(b'\n', bytes);
         let taken = end.map_or(bytes.len(), |end| end + 1);
         self.line.push(&bytes[..taken])?;
@@ -166,6 +172,30 @@ impl Guard {
             self.state = self.line_complete()?;
             self.line.length = 0;
             self.line.last = 0;
+        }
+        Ok(taken)
+    }
+
+    /// Takes in the lines of the head that are here from beginning to end, as nearly always all are, without
+    /// copying them. Anything odd is left for the way that sees pieces.
+    fn whole_lines(&mut self, bytes: &[u8]) -> Result<usize, Offence> {
+        let mut taken = 0;
+        while let Some(length) = memchr::memchr3(b'\r', b'\n', 0, &bytes[taken..]) {
+            let end = taken + length;
+            if !bytes[end..].starts_with(b"\r\n") || (length == 0 && self.head.lines == 0) {
+                break;
+            }
+            self.head.length += length + 2;
+            if self.head.length > MAX_HEAD {
+                return Err(Offence::HeadTooLong);
+            }
+            let line = &bytes[taken..end];
+            taken = end + 2;
+            if line.is_empty() {
+                self.state = self.head_complete();
+                break;
+            }
+            self.head.line(&line[..length.min(KEPT)], length > KEPT)?;
         }
         Ok(taken)
     }

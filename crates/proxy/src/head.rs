@@ -4,7 +4,6 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Uri, Version};
 use lath_route::Head;
 
-use crate::flight::headers_size;
 use crate::refusal::Refusal;
 
 /// AWS's limit on all headers together.
@@ -20,9 +19,8 @@ const LATTICE_TARGET: HeaderName = HeaderName::from_static("x-amzn-lattice-targe
 const SOURCE_VPC: HeaderName = HeaderName::from_static("x-amzn-source-vpc");
 /// Also set on every response.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// Only Lattice says who called: what clients send in its name is removed.
+const RESERVED: &str = "x-amzn-lattice-";
 
 /// What rules see of a request.
 pub(crate) struct Seen<'a, B>(pub(crate) &'a Request<B>);
@@ -45,21 +43,78 @@ impl<B> Head for Seen<'_, B> {
     }
 }
 
+/// What one look over a request's headers finds out, so that nearly all later looks can be left out: each
+/// look-up by name hashes the name.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Survey {
+    /// As HTTP/1.1 would write the headers, with the empty line, in bytes.
+    headers_size: u64,
+    hosts: usize,
+    cookies: usize,
+    /// Some header belongs to this connection only.
+    hop_by_hop: bool,
+    /// Some header says what only Lattice may say.
+    reserved: bool,
+    transfer_encoding: bool,
+    expect: bool,
+    forwarded_for: bool,
+    pub(crate) request_id: bool,
+}
+
+impl Survey {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut seen = Self {
+            headers_size: 2,
+            ..Self::default()
+        };
+        for (name, value) in headers {
+            let name = name.as_str();
+            seen.headers_size += (name.len() + value.len() + 4) as u64;
+            match name {
+                "host" => seen.hosts += 1,
+                "cookie" => seen.cookies += 1,
+                "expect" => seen.expect = true,
+                "x-forwarded-for" => seen.forwarded_for = true,
+                "x-amzn-requestid" => seen.request_id = true,
+                "transfer-encoding" => {
+                    seen.transfer_encoding = true;
+                    seen.hop_by_hop = true;
+                }
+                _ if is_hop_by_hop(name) => seen.hop_by_hop = true,
+                _ if name.starts_with(RESERVED) => seen.reserved = true,
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    /// The size of the request's head as HTTP/1.1 would write it, in bytes.
+    pub(crate) fn head_size<B>(&self, request: &Request<B>) -> u64 {
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or(1, |path| path.as_str().len());
+        let line = request.method().as_str().len() + target + " HTTP/1.1\r\n".len() + 1;
+        line as u64 + self.headers_size
+    }
+}
+
 /// Refuses what is malformed, ambiguous or beyond a limit.
 ///
 /// # Errors
 /// The refusal, always a 400.
-pub(crate) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+pub(crate) fn check<B>(request: &Request<B>, survey: &Survey) -> Result<(), Refusal> {
     let headers = request.headers();
     if request.method() == Method::CONNECT {
         return Err(Refusal::bad_request("CONNECT is not supported\n"));
     }
-    if headers.len() > MAX_HEADERS || headers_size(headers) > MAX_HEADER_BYTES {
+    if headers.len() > MAX_HEADERS || survey.headers_size > MAX_HEADER_BYTES {
         return Err(Refusal::bad_request(
             "The request has too many or too large headers\n",
         ));
     }
-    if let Some(coding) = headers.get(header::TRANSFER_ENCODING)
+    if survey.transfer_encoding
+        && let Some(coding) = headers.get(header::TRANSFER_ENCODING)
         && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
     {
         return Err(Refusal::bad_request(
@@ -74,12 +129,12 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// Host is absent, repeated, or contradicts the request's target.
-pub(crate) fn host<B>(request: &Request<B>) -> Result<&[u8], Refusal> {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let (header, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
-        return Err(Refusal::bad_request("Host is repeated\n"));
-    }
+pub(crate) fn host<'a, B>(request: &'a Request<B>, survey: &Survey) -> Result<&'a [u8], Refusal> {
+    let header = match survey.hosts {
+        0 => None,
+        1 => request.headers().get(header::HOST),
+        _ => return Err(Refusal::bad_request("Host is repeated\n")),
+    };
     let header = header.map(HeaderValue::as_bytes);
     let authority = request
         .uri()
@@ -128,11 +183,21 @@ pub(crate) fn towards_target(
     head: &mut http::request::Parts,
     from: &Provenance<'_>,
     to_http2: bool,
+    survey: &Survey,
 ) {
-    let trailers = to_http2 && wants_trailers(&head.headers);
-    remove_hop_by_hop(&mut head.headers);
-    remove_reserved(&mut head.headers);
-    head.headers.remove(header::EXPECT);
+    // TE is one of those that belong to the connection.
+    let trailers = to_http2 && survey.hop_by_hop && wants_trailers(&head.headers);
+    if survey.hop_by_hop {
+        remove_hop_by_hop(&mut head.headers);
+    }
+    if survey.reserved {
+        remove_those(&mut head.headers, |name| {
+            name.as_str().starts_with(RESERVED)
+        });
+    }
+    if survey.expect {
+        head.headers.remove(header::EXPECT);
+    }
     if to_http2 {
         if trailers {
             head.headers
@@ -140,9 +205,13 @@ pub(crate) fn towards_target(
         }
         name_authority(head);
     } else {
-        name_host(head);
+        name_host(head, survey.cookies);
     }
-    append_forwarded_for(&mut head.headers, from.client);
+    if survey.forwarded_for {
+        append_forwarded_for(&mut head.headers, from.client);
+    } else {
+        head.headers.insert(FORWARDED_FOR, from.client.clone());
+    }
     let headers = &mut head.headers;
     headers.insert(FORWARDED_PORT, from.port.clone());
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
@@ -154,7 +223,9 @@ pub(crate) fn towards_target(
 
 /// Turns the target's response head into the client's.
 pub(crate) fn towards_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
-    remove_hop_by_hop(headers);
+    if headers.keys().any(|name| is_hop_by_hop(name.as_str())) {
+        remove_hop_by_hop(headers);
+    }
     headers.insert(REQUEST_ID, request_id.clone());
 }
 
@@ -166,23 +237,28 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
-/// RFC 9110 section 7.6.1: what belongs to one connection, and what `Connection` names. One look over the
-/// names finds out that there is nothing to remove, as mostly.
+/// RFC 9110 section 7.6.1: what belongs to one connection.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "transfer-encoding"
+            | "upgrade"
+            | "te"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+    )
+}
+
+/// Removes those and what `Connection` names.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
         for name in nominated(headers) {
             headers.remove(name);
         }
     }
-    remove_those(headers, |name| {
-        *name == header::CONNECTION
-            || *name == header::TRANSFER_ENCODING
-            || *name == header::UPGRADE
-            || *name == header::TE
-            || *name == KEEP_ALIVE
-            || *name == PROXY_CONNECTION
-            || *name == HTTP2_SETTINGS
-    });
+    remove_those(headers, |name| is_hop_by_hop(name.as_str()));
 }
 
 fn remove_those(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
@@ -202,11 +278,6 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Only Lattice says who called: what clients send in its name is removed.
-fn remove_reserved(headers: &mut HeaderMap) {
-    remove_those(headers, |name| name.as_str().starts_with("x-amzn-lattice-"));
-}
-
 fn append_forwarded_for(headers: &mut HeaderMap, client: &HeaderValue) {
     if !headers.contains_key(FORWARDED_FOR) {
         headers.insert(FORWARDED_FOR, client.clone());
@@ -223,7 +294,7 @@ fn append_forwarded_for(headers: &mut HeaderMap, client: &HeaderValue) {
 }
 
 /// HTTP/1.1 wants the origin form, one Host and one Cookie.
-fn name_host(head: &mut http::request::Parts) {
+fn name_host(head: &mut http::request::Parts, cookies: usize) {
     if let Some(authority) = head.uri.authority() {
         if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
             head.headers.insert(header::HOST, host);
@@ -232,7 +303,7 @@ fn name_host(head: &mut http::request::Parts) {
             head.uri = Uri::from(path.clone());
         }
     }
-    if head.version == Version::HTTP_2 {
+    if head.version == Version::HTTP_2 && cookies > 1 {
         join_cookies(&mut head.headers);
     }
     head.version = Version::HTTP_11;

@@ -24,6 +24,7 @@ mod observed;
 mod refusal;
 mod registry;
 mod slot;
+mod spare;
 mod state;
 mod supervisor;
 mod upstream;

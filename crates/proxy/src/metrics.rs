@@ -373,13 +373,13 @@ fn connections(text: &mut String, groups: &[(String, Reading)]) {
             Count::BytesReceived,
             "lath_target_group_received_bytes_total",
             "counter",
-            "Bytes of bodies from clients.",
+            "Bytes from clients, heads included.",
         ),
         (
             Count::BytesSent,
             "lath_target_group_sent_bytes_total",
             "counter",
-            "Bytes of bodies to clients.",
+            "Bytes to clients, heads included.",
         ),
     ] {
         family(text, name, kind, help);

@@ -6,11 +6,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -33,7 +34,30 @@ type Io = TokioIo<TcpStream>;
 
 /// The idle connections of one thread, by target.
 #[derive(Default)]
-pub(crate) struct Pools(RefCell<HashMap<u64, Pool>>);
+pub(crate) struct Pools(RefCell<HashMap<u64, Pool, Serials>>);
+
+/// Hashes targets' serial numbers, which nobody outside chooses.
+type Serials = BuildHasherDefault<SerialHasher>;
+
+#[derive(Default)]
+struct SerialHasher(u64);
+
+impl Hasher for SerialHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, serial: u64) {
+        // Spreads neighbours over the high bits, which the table looks at too.
+        self.0 = serial.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+    }
+}
 
 struct Pool {
     target: Arc<TargetSlot>,
@@ -46,9 +70,25 @@ struct Link {
     sender: http1::SendRequest<RequestBody>,
     connection: Pin<Box<http1::Connection<Io, RequestBody>>>,
     finished: bool,
+    /// Whether something may have happened to the connection since it was looked at last.
+    stirred: Arc<Stirred>,
     born: Instant,
     idle_since: Instant,
     _open: Open,
+}
+
+/// Woken when an idle connection can be read, or ends.
+#[derive(Debug, Default)]
+struct Stirred(AtomicBool);
+
+impl Wake for Stirred {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 /// Counts an open connection for as long as it lives.
@@ -107,7 +147,7 @@ impl Pools {
             pool.shared = None;
         }
         while let Some(mut link) = pool.idle.pop() {
-            if link.is_open() {
+            if link.is_undisturbed() || link.is_open() {
                 return Some(lease(Kind::Http1(link)));
             }
         }
@@ -244,10 +284,15 @@ impl Lease {
 impl Link {
     /// Lets the connection see what happened to it meanwhile.
     fn is_open(&mut self) -> bool {
-        if !self.finished && self.connection.as_mut().poll(&mut quiet()).is_ready() {
-            self.finished = true;
-        }
+        self.stirred.0.store(false, Relaxed);
+        let waker = Waker::from(Arc::clone(&self.stirred));
+        self.drive(&mut Context::from_waker(&waker));
         !self.finished && !self.sender.is_closed()
+    }
+
+    /// Whether nothing happened to the connection since [`Self::is_open`] looked at it.
+    fn is_undisturbed(&self) -> bool {
+        !self.stirred.0.load(Relaxed)
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) {
@@ -362,6 +407,7 @@ async fn handshake(
             sender,
             connection: Box::pin(connection),
             finished: false,
+            stirred: Arc::default(),
             born: now,
             idle_since: now,
             _open: open,
