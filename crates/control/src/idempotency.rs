@@ -1,3 +1,4 @@
+use std::fmt::Debug;
 use std::time::Duration;
 
 use lath_model::Timestamp;
@@ -73,6 +74,16 @@ pub fn claim_token(
     }
 }
 
+/// A hash of a request's parameters, for [`claim_token`]: FNV-1a of how they are printed. Tokens outlive
+/// the process, so it does not change from one build to the next unless the parameters themselves do.
+pub fn fingerprint(parameters: &impl Debug) -> u64 {
+    format!("{parameters:?}")
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+}
+
 /// Forgets the tokens that protect nothing any more, a few hundred in each transaction so that no other
 /// write waits for long; how many there were. To be called every few minutes.
 ///
@@ -130,6 +141,14 @@ mod tests {
         assert_eq!(claim(&db, "t", 2, "vpc-2").await, TokenUse::Mismatch);
         assert_eq!(sweep_tokens(&db).await.unwrap(), 0);
         assert_eq!(claim(&db, "t", 1, "vpc-2").await, repeat);
+    }
+
+    #[test]
+    fn fingerprints_are_the_same_in_every_build() {
+        assert_eq!(fingerprint(&("a", Some(1))), fingerprint(&("a", Some(1))));
+        assert_ne!(fingerprint(&("a", Some(1))), fingerprint(&("a", Some(2))));
+        // The published value of FNV-1a for `1`.
+        assert_eq!(fingerprint(&1), 0xaf63_ac4c_8601_9afc);
     }
 
     #[tokio::test]

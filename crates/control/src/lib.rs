@@ -10,7 +10,7 @@ mod reconciler;
 
 pub use cell::{Cell, Mode};
 pub use claim::{Claim, claims_on};
-pub use idempotency::{TokenUse, claim_token, sweep_tokens};
+pub use idempotency::{TokenUse, claim_token, fingerprint, sweep_tokens};
 pub use page::{BadToken, Page, paginate};
 pub use publisher::{Contribute, compile, publish};
 pub use reconciler::run_reconciler;

@@ -1,20 +1,12 @@
 //! `ClientToken`: a repeated create answers as the first one did
 //! (<https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html>).
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
+pub(crate) use lath_control::fingerprint;
 use lath_control::{TokenUse, claim_token};
 use lath_store::Tx;
 use lath_wire::ApiError;
 
 use crate::errors::{client, invalid_value};
-
-/// A hash of what a token stands for.
-pub(crate) fn fingerprint(parameters: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    parameters.hash(&mut hasher);
-    hasher.finish()
-}
 
 /// Claims the token, if there is one, for a new resource. Never answers [`TokenUse::Mismatch`].
 ///

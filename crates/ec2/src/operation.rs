@@ -104,7 +104,7 @@ pub(crate) use {change, operations, read, refuse};
 
 /// Whether a member asks for something.
 pub(crate) trait Asks {
-    /// Absent members, `false` and empty lists ask for nothing.
+    /// Absent members, `false`, empty texts and empty lists ask for nothing.
     fn asks(&self) -> bool;
 }
 
@@ -116,7 +116,7 @@ impl Asks for bool {
 
 impl Asks for String {
     fn asks(&self) -> bool {
-        true
+        !self.is_empty()
     }
 }
 

@@ -219,7 +219,8 @@ fn describe(_app: &Ec2, view: &View, op: &DescribeTags) -> Result<DescribeTagsRe
     let filters = Filters::new(&op.filters, FIELDS)?;
     let size = page_size(op.max_results, 5..=1000)?;
     let all = view.list::<ResourceTags>().flat_map(|record| {
-        let resource_type = resource_type(view, &record.resource).unwrap_or("unknown");
+        // Tags go with their resource: it is there, and need not be looked for.
+        let resource_type = type_name(&record.resource).unwrap_or("unknown");
         shown(&record.tags)
             .into_iter()
             .map(|tag| TagDescription {
@@ -246,29 +247,44 @@ fn own_tag(item: &TagDescription) -> [Tag; 1] {
     }]
 }
 
-/// The type of an existing resource, as `ResourceType` names it.
-fn resource_type(view: &View, id: &str) -> Option<&'static str> {
+/// The type of what has such an id, as `ResourceType` names it.
+fn type_name(id: &str) -> Option<&'static str> {
     let (prefix, _) = id.rsplit_once('-')?;
-    let (name, exists) = match prefix {
-        "vpc" => ("vpc", view.get::<Vpc>(id).is_some()),
-        "subnet" => ("subnet", view.get::<Subnet>(id).is_some()),
-        "rtb" => ("route-table", view.get::<RouteTable>(id).is_some()),
-        "igw" => (
-            "internet-gateway",
-            view.get::<InternetGateway>(id).is_some(),
-        ),
-        "sg" => ("security-group", view.get::<SecurityGroup>(id).is_some()),
-        "sgr" => ("security-group-rule", has_rule(view, id)),
-        "pl" => ("prefix-list", view.get::<ManagedPrefixList>(id).is_some()),
-        "eni" => (
-            "network-interface",
-            view.get::<NetworkInterface>(id).is_some(),
-        ),
-        "eipalloc" => ("elastic-ip", view.get::<Address>(id).is_some()),
-        "acl" => ("network-acl", has_acl(view, id)),
-        _ => return crate::instances::resource_type(view, id),
-    };
-    exists.then_some(name)
+    Some(match prefix {
+        "vpc" => "vpc",
+        "subnet" => "subnet",
+        "rtb" => "route-table",
+        "igw" => "internet-gateway",
+        "sg" => "security-group",
+        "sgr" => "security-group-rule",
+        "pl" => "prefix-list",
+        "eni" => "network-interface",
+        "eipalloc" => "elastic-ip",
+        "acl" => "network-acl",
+        "i" => "instance",
+        "key" => "key-pair",
+        "ami" => "image",
+        "vol" => "volume",
+        _ => return None,
+    })
+}
+
+/// Whether there is such a resource.
+fn exists(view: &View, id: &str) -> bool {
+    match type_name(id) {
+        Some("vpc") => view.get::<Vpc>(id).is_some(),
+        Some("subnet") => view.get::<Subnet>(id).is_some(),
+        Some("route-table") => view.get::<RouteTable>(id).is_some(),
+        Some("internet-gateway") => view.get::<InternetGateway>(id).is_some(),
+        Some("security-group") => view.get::<SecurityGroup>(id).is_some(),
+        Some("security-group-rule") => has_rule(view, id),
+        Some("prefix-list") => view.get::<ManagedPrefixList>(id).is_some(),
+        Some("network-interface") => view.get::<NetworkInterface>(id).is_some(),
+        Some("elastic-ip") => view.get::<Address>(id).is_some(),
+        Some("network-acl") => has_acl(view, id),
+        Some(_) => crate::instances::exists(view, id),
+        None => false,
+    }
 }
 
 fn has_rule(view: &View, id: &str) -> bool {
@@ -291,7 +307,7 @@ fn check_resources(app: &Ec2, view: &View, resources: &[String]) -> Result<(), A
     }
     resources
         .iter()
-        .find(|id| resource_type(view, id).is_none())
+        .find(|id| !exists(view, id))
         .map_or(Ok(()), |id| Err(unknown_resource(app, view, id)))
 }
 

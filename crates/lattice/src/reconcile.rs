@@ -20,7 +20,7 @@ use crate::record::{
     Failure, Listener, Service, ServiceAssociation, Target, TargetGroup, VpcAssociation,
 };
 use crate::shape::{Status, VpcAssociationStatus};
-use crate::{Lattice, action, vpc_association};
+use crate::{Lattice, action, target_group, vpc_association};
 
 /// How often to look when nothing woke us: drain times end without an event.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -357,7 +357,7 @@ fn settle_group(tx: &mut Tx, it: &TargetGroup, verdict: Verdict, now: Timestamp)
         return;
     }
     let Some((status, failure)) = next(verdict) else {
-        tx.delete::<TargetGroup>(it.id.as_str());
+        target_group::remove(tx, it);
         return;
     };
     tx.update::<TargetGroup>(it.id.as_str(), |record| {

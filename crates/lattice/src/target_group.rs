@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lath_control::Cell;
+use lath_control::{Cell, Claim};
 use lath_model::Timestamp;
 use lath_model::id::{ServiceId, TargetGroupId};
 use lath_model::lattice::{ProtocolVersion, TargetProtocol};
-use lath_store::{Tx, View};
+use lath_store::{Record as _, Tx, View};
 use lath_wire::{ApiError, Caller, Handle};
 
 use crate::ident::{Kind, resolve};
@@ -100,6 +100,20 @@ fn summary(cell: &Cell, group: &TargetGroup, users: &BTreeSet<ServiceId>) -> Tar
     }
 }
 
+/// What keeps EC2 from deleting the VPC under a group.
+fn claim(group: &TargetGroup) -> Claim {
+    Claim {
+        resource: group.vpc.to_string(),
+        holder: group.id.to_string(),
+    }
+}
+
+/// Deletes a group with its claim.
+pub(crate) fn remove(tx: &mut Tx, group: &TargetGroup) {
+    tx.delete::<Claim>(&claim(group).id());
+    tx.delete::<TargetGroup>(group.id.as_str());
+}
+
 /// A new group out of a request that passed validation.
 fn planned(view: &View, id: TargetGroupId, op: CreateTargetGroup) -> Result<TargetGroup, ApiError> {
     let given = op.config.unwrap_or_default();
@@ -148,6 +162,7 @@ fn create(
         let id = twin.id.as_str();
         return Err(fault::name_taken(KIND, id, &group.name, &caller.account));
     }
+    tx.put(claim(&group));
     let group = tx.put(group);
     quota::TARGET_GROUPS.check(cell, tx.list::<TargetGroup>().count())?;
     Ok(output(cell, &group))

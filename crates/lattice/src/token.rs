@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use lath_control::{TokenUse, claim_token};
+use lath_control::{TokenUse, claim_token, fingerprint};
 use lath_store::Tx;
 use lath_wire::ApiError;
 
@@ -23,8 +23,7 @@ pub(crate) fn claim(
     new_id: &str,
 ) -> Result<Option<String>, ApiError> {
     let Some(token) = token else { return Ok(None) };
-    let fingerprint = fingerprint(&format!("{parameters:?}"));
-    match claim_token(tx, operation, token, fingerprint, new_id) {
+    match claim_token(tx, operation, token, fingerprint(parameters), new_id) {
         TokenUse::New => Ok(None),
         TokenUse::Repeat(id) => Ok(Some(id)),
         TokenUse::Mismatch => Err(fault::conflict(
@@ -33,11 +32,4 @@ pub(crate) fn claim(
             "The client token was used by an earlier request with different parameters",
         )),
     }
-}
-
-/// FNV-1a: stable across builds, since tokens are stored.
-fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lath_control::{Mode, TokenUse, claim_token};
+use lath_control::{Mode, TokenUse, claim_token, fingerprint};
 use lath_model::Timestamp;
 use lath_model::id::{InstanceId, ReservationId, VolumeId};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
-use sha2::{Digest, Sha256};
 
 use super::attributes::metadata_options;
 use super::credits::UNLIMITED;
@@ -76,7 +75,18 @@ fn claim(tx: &mut Tx, op: &RunInstances, new: &ReservationId) -> Result<Option<S
             "The client token has up to 64 ASCII characters.",
         ));
     }
-    match claim_token(tx, "ec2.RunInstances", token, fingerprint(op), new.as_str()) {
+    let plain = RunInstances {
+        client_token: None,
+        dry_run: None,
+        ..op.clone()
+    };
+    match claim_token(
+        tx,
+        "ec2.RunInstances",
+        token,
+        fingerprint(&plain),
+        new.as_str(),
+    ) {
         TokenUse::New => Ok(None),
         TokenUse::Repeat(reservation) => Ok(Some(reservation)),
         TokenUse::Mismatch => Err(client(
@@ -86,20 +96,6 @@ fn claim(tx: &mut Tx, op: &RunInstances, new: &ReservationId) -> Result<Option<S
             ),
         )),
     }
-}
-
-/// A number that is the same for the same request, whatever its token.
-fn fingerprint(op: &RunInstances) -> u64 {
-    let plain = RunInstances {
-        client_token: None,
-        dry_run: None,
-        ..op.clone()
-    };
-    let digest = Sha256::digest(format!("{plain:?}"));
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
 }
 
 fn refuse_unsupported(op: &RunInstances) -> Result<(), ApiError> {
@@ -146,7 +142,7 @@ fn refuse_placement(op: &RunInstances) -> Result<(), ApiError> {
     if placement
         .tenancy
         .as_deref()
-        .is_some_and(|it| it != "default")
+        .is_some_and(|it| !matches!(it, "" | "default"))
     {
         return Err(unsupported("Only the default tenancy is supported."));
     }

@@ -61,17 +61,15 @@ pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
     .fold(service, |service, part| part(service, app))
 }
 
-/// The type of an existing resource, as `ResourceType` names it, among those of this module.
-pub(crate) fn resource_type(view: &View, id: &str) -> Option<&'static str> {
-    let (prefix, _) = id.rsplit_once('-')?;
-    let (name, exists) = match prefix {
-        "i" => ("instance", view.get::<Instance>(id).is_some()),
-        "key" => ("key-pair", view.get::<KeyPair>(id).is_some()),
-        "ami" => ("image", crate::images::is_own(view, id)),
-        "vol" => ("volume", volumes::owner(view, id).is_some()),
-        _ => return None,
-    };
-    exists.then_some(name)
+/// Whether there is such an instance, key pair, image or volume.
+pub(crate) fn exists(view: &View, id: &str) -> bool {
+    match id.rsplit_once('-').map(|(prefix, _)| prefix) {
+        Some("i") => view.get::<Instance>(id).is_some(),
+        Some("key") => view.get::<KeyPair>(id).is_some(),
+        Some("ami") => crate::images::is_own(view, id),
+        Some("vol") => volumes::owner(view, id).is_some(),
+        _ => false,
+    }
 }
 
 /// The instances of a request, each once, in the order of their ids.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lath_control::Cell;
 use lath_model::Timestamp;
-use lath_model::id::{AttachmentId, InstanceId, SecurityGroupId};
+use lath_model::id::{AttachmentId, InstanceId, NetworkInterfaceId, SecurityGroupId};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -160,7 +160,7 @@ impl Network {
     ) -> Result<NetworkInterface, ApiError> {
         let mut interface = match &self.existing {
             Some(existing) => NetworkInterface::clone(existing),
-            None => create_primary(tx, cell, self.new_interface())?,
+            None => create_primary(tx, cell, NetworkInterfaceId::random(), self.new_interface())?,
         };
         interface.attachment = Some(Attachment {
             id: AttachmentId::random(),
@@ -226,7 +226,9 @@ fn subnet(view: &View, op: &RunInstances, wanted: Option<&str>) -> Result<Arc<Su
     let zone = op
         .placement
         .as_ref()
-        .and_then(|it| it.availability_zone.as_deref());
+        .and_then(|it| it.availability_zone.as_deref())
+        // Some clients send what they were not told as empty text, and AWS takes that for absent.
+        .filter(|zone| !zone.is_empty());
     let Some(id) = wanted else {
         return default_subnet(view, zone);
     };

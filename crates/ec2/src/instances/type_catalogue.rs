@@ -74,6 +74,7 @@ items! {
         instance_storage_supported: bool,
         ebs_info: Ebs,
         network_info: Network,
+        placement_group_info: PlacementGroups,
         hibernation_supported: bool,
         burstable_performance_supported: bool,
         dedicated_hosts_supported: bool,
@@ -103,6 +104,7 @@ items! {
         ena_support: String,
         efa_supported: bool,
     }
+    PlacementGroups { supported_strategies: Vec<String>, }
     Offering { instance_type: String, location_type: String, location: String, }
 }
 
@@ -248,6 +250,9 @@ fn shown(known: &'static InstanceType) -> TypeItem {
             nvme_support: "unsupported".into(),
         },
         network_info: network(known),
+        placement_group_info: PlacementGroups {
+            supported_strategies: Vec::new(),
+        },
         hibernation_supported: false,
         burstable_performance_supported: known.is_burstable(),
         dedicated_hosts_supported: false,

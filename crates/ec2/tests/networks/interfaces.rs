@@ -23,6 +23,18 @@ async fn interfaces_have_addresses_of_their_subnet() {
     let interface = api
         .get("networkInterfaceId", "Action=DescribeNetworkInterfaces")
         .await;
+    let named = format!("{create}&PrivateIpAddress=10.0.1.12&ClientToken=again");
+    let first = api.get("networkInterfaceId", &named).await;
+    assert_eq!(api.get("networkInterfaceId", &named).await, first);
+    api.refuses(&[(
+        &format!("{create}&ClientToken=again"),
+        "IdempotentParameterMismatch",
+    )])
+    .await;
+    api.ok(&format!(
+        "Action=DeleteNetworkInterface&NetworkInterfaceId={first}"
+    ))
+    .await;
     let assign = format!(
         "Action=AssignPrivateIpAddresses&NetworkInterfaceId={interface}&PrivateIpAddress.1=10.0.1.9"
     );

@@ -77,6 +77,26 @@ async fn a_vpc_association_lives_with_its_vpc_and_holds_it() {
     world.delete(&network).await.is(204, "");
 }
 
+#[tokio::test]
+async fn a_target_group_holds_its_vpc_until_nothing_of_it_is_left() {
+    let world = World::new().await;
+    let body = json!({ "name": "web", "type": "IP", "config": {
+        "port": 80, "protocol": "HTTP", "vpcIdentifier": VPC_A
+    } });
+    let path = format!(
+        "/targetgroups/{}",
+        world.post("/targetgroups", body).await.id()
+    );
+    assert_eq!(held(&world, VPC_A), 1);
+    world.settle().await;
+    assert_eq!(world.get(&path).await.text("status"), "ACTIVE");
+    world.delete(&path).await.is(200, "");
+    assert_eq!(held(&world, VPC_A), 1);
+    world.settle().await;
+    world.get(&path).await.is(404, "ResourceNotFoundException");
+    assert_eq!(held(&world, VPC_A), 0);
+}
+
 fn held(world: &World, resource: &str) -> usize {
     lath_control::claims_on(&world.cell.db.view(), resource).len()
 }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use lath_control::Cell;
-use lath_model::id::{SecurityGroupId, SubnetId};
+use lath_model::id::{NetworkInterfaceId, SecurityGroupId, SubnetId};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -35,7 +35,7 @@ pub struct NewInterface {
     pub description: String,
 }
 
-/// Makes the primary interface of a new instance and writes it. It is not attached yet: set
+/// Makes an interface with its primary address, under this id, and writes it. It is not attached yet: set
 /// [`NetworkInterface::attachment`] and put it back in the same transaction.
 ///
 /// # Errors
@@ -44,6 +44,7 @@ pub struct NewInterface {
 pub fn create_primary(
     tx: &mut Tx,
     cell: &Cell,
+    id: NetworkInterfaceId,
     new: NewInterface,
 ) -> Result<NetworkInterface, ApiError> {
     let subnet = tx.get::<Subnet>(new.subnet.as_str()).ok_or_else(|| {
@@ -60,7 +61,7 @@ pub fn create_primary(
         None
     };
     let interface = NetworkInterface {
-        id: lath_model::id::NetworkInterfaceId::random(),
+        id,
         vpc: subnet.vpc.clone(),
         subnet: subnet.id.clone(),
         availability_zone: subnet.availability_zone.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lath_control::{Mode, TokenUse};
 use lath_model::Timestamp;
-use lath_model::id::{AttachmentId, SecurityGroupId};
+use lath_model::id::{AttachmentId, NetworkInterfaceId, SecurityGroupId};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -60,20 +60,27 @@ fn create(
         public: Some(false),
         description: op.description.clone().unwrap_or_default(),
     };
+    // The token comes first: for a repeated request the address that it wants is taken, by itself.
     let fingerprint =
         idempotency::fingerprint(&(&op.subnet_id, &op.groups, &op.description, &wanted, &tags));
-    let interface = super::create_primary(tx, &app.cell, new)?;
+    let id = NetworkInterfaceId::random();
     let token = op.client_token.as_deref();
-    let id = interface.id.as_str();
-    let used = idempotency::claim(tx, "CreateNetworkInterface", token, fingerprint, id)?;
-    let interface = if let TokenUse::Repeat(known) = used {
-        tx.delete::<NetworkInterface>(interface.id.as_str());
-        ids::find::<NetworkInterface>(tx.view(), &known)?
+    let used = idempotency::claim(
+        tx,
+        "CreateNetworkInterface",
+        token,
+        fingerprint,
+        id.as_str(),
+    )?;
+    let id = if let TokenUse::Repeat(known) = used {
+        known
     } else {
+        let interface = super::create_primary(tx, &app.cell, id, new)?;
         tags::put(tx, interface.id.as_str(), tags);
         add_addresses(tx, &interface, &wanted.secondary, wanted.count)?;
-        ids::find::<NetworkInterface>(tx.view(), interface.id.as_str())?
+        interface.id.to_string()
     };
+    let interface = ids::find::<NetworkInterface>(tx.view(), &id)?;
     Ok(CreateNetworkInterfaceResult {
         network_interface: shown::item(&app.cell, tx.view(), &interface),
         client_token: op.client_token,
@@ -89,7 +96,7 @@ fn check_type(kind: Option<&str>) -> Result<(), ApiError> {
     }
 }
 
-#[derive(Debug, Default, Hash)]
+#[derive(Debug, Default)]
 struct WantedAddresses {
     primary: Option<Ipv4Addr>,
     secondary: Vec<Ipv4Addr>,

@@ -79,7 +79,7 @@ pub(crate) struct CreateManagedPrefixList {
     pub(crate) client_token: Option<String>,
 }
 
-#[derive(Debug, Clone, Default, Hash, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct EntryInput {
     pub(crate) cidr: String,
