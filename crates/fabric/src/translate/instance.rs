@@ -21,6 +21,10 @@ impl VpcView<'_> {
         sysctls(&mut instance, self.facts.last_group);
         for attached in self.attached.iter().filter(|a| a.instance == id) {
             self.device(&mut instance, attached);
+            if !attached.interface.source_dest_check {
+                // Its own root has no power over it. The router still judges what comes out.
+                instance.sysctl("ipv4/ip_forward", 1);
+            }
         }
         instance
     }
