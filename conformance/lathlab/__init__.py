@@ -18,7 +18,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "conformance" / "recipes" / "ip-targets.sh"
 # Machines are noisy: a wait fails only when the thing will never happen.
-PATIENCE = float(os.environ.get("LATH_TEST_PATIENCE", "120"))
+PATIENCE = float(os.environ.get("LATH_TEST_PATIENCE", "60"))
 
 
 class Dead(Exception):
