@@ -1,0 +1,89 @@
+"""`lath serve` as an ordinary user, where the kernel allows it: VPCs, an instance and a request through Lattice."""
+
+import json
+import os
+import pathlib
+import pwd
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+import lathlab
+from lathlab import Lath, wait_for
+from lathlab.lab import Lab, fixed
+
+NOBODY = 65534
+
+
+def user():
+    """An ordinary user's id to run as, when this is root."""
+    return NOBODY if os.geteuid() == 0 else os.geteuid()
+
+
+class Rootless(Lath):
+    """The same, with every command as the ordinary user."""
+
+    def __init__(self):
+        super().__init__(directory=tempfile.mkdtemp(prefix="lath-rootless-"))
+        self.program = self.directory / "lath"
+        shutil.copy2(lathlab.binary(), self.program)
+        self.program.chmod(0o755)
+        self.directory.chmod(0o700)
+        if os.geteuid() == 0:
+            for path in (self.directory, self.program):
+                os.chown(path, NOBODY, pwd.getpwuid(NOBODY).pw_gid)
+        self.home = {"HOME": str(self.directory), "PATH": os.environ["PATH"]}
+
+    def as_user(self, *words):
+        if os.geteuid() != 0:
+            return list(map(str, words))
+        gid = pwd.getpwuid(NOBODY).pw_gid
+        return ["setpriv", f"--reuid={NOBODY}", f"--regid={gid}", "--clear-groups", *map(str, words)]
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(self.as_user(
+                self.program, "serve", "--data-dir", self.data, "--listen", f"127.0.0.1:{self.port}",
+                "--admin-listen", f"127.0.0.1:{self.admin_port}"), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env=self.home, cwd="/")
+        wait_for("lath serve to answer", self.answers)
+        return self
+
+    def cli(self, *args, check=True):
+        run = subprocess.run(self.as_user(self.program, *args), capture_output=True, text=True, timeout=60, env=self.home, cwd="/")
+        if check and run.returncode != 0:
+            raise AssertionError(f"lath {' '.join(args)}: {run.returncode}\n{run.stdout}{run.stderr}")
+        return run.stdout if check else run
+
+
+def allowed():
+    run = subprocess.run(["setpriv", f"--reuid={user()}", "--clear-groups", "unshare", "-Urn", "true"] if os.geteuid() == 0
+                         else ["unshare", "-Urn", "true"], capture_output=True, text=True)
+    return run.returncode == 0, run.stderr.strip()
+
+
+def test_an_ordinary_user_has_vpcs_instances_and_lattice():
+    fine, why = allowed()
+    if not fine:
+        pytest.skip(f"SKIPPED: this kernel lets no ordinary user make user namespaces: {why}")
+    with Rootless() as lath:
+        assert pathlib.Path(f"/proc/{lath.process.pid}").stat().st_uid in (user(), 0)
+        with Lab(lath) as lab:
+            vpc, subnet, group = lab.vpc("10.80.0.0/16", "10.80.1.0/24")
+            caller, _ = lab.instance(subnet, group, script="echo hello >/dev/console")
+            wait_for("user data", lambda: "hello" in lab.console(caller))
+            server, address = lab.echo(subnet, group, 8001)
+            service, domain = lab.service(lab.network(vpc))
+            target = lab.targets(vpc, (address, 8001))
+            # The default group lets in its own members only; the proxy is none of them.
+            prefix = lab.ec2.describe_managed_prefix_lists(Filters=[
+                {"Name": "prefix-list-name", "Values": ["com.amazonaws.us-east-1.vpc-lattice"]}])["PrefixLists"][0]["PrefixListId"]
+            lab.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[
+                {"IpProtocol": "tcp", "FromPort": 8001, "ToPort": 8001, "PrefixListIds": [{"PrefixListId": prefix}]}])
+            listener = lab.listener(service, fixed(404))
+            lab.eventually(caller, f"http://{domain}/", status=404)
+            lab.lattice.update_listener(serviceIdentifier=service, listenerIdentifier=listener, defaultAction={
+                "forward": {"targetGroups": [{"targetGroupIdentifier": target, "weight": 1}]}})
+            assert json.loads(lab.eventually(caller, f"http://{domain}/"))["name"] == "port-8001"
+        assert lath.stop() == 0, lath.tail()
