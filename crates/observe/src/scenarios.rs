@@ -135,6 +135,24 @@ async fn metrics_that_were_put_are_read_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_period_longer_than_the_span_begins_where_the_span_does() {
+    let lab = Lab::new();
+    let start = now() / 3_600_000 * 3_600_000 - 1_800_000;
+    let data = json!([{"MetricName": "M", "Value": 3.0, "Timestamp": start + 60_000}]);
+    lab.call::<cw::PutMetricData>(json!({"Namespace": "N", "MetricData": data}))
+        .await
+        .unwrap();
+    let mut question = sum_of("M");
+    question["StartTime"] = start.into();
+    question["EndTime"] = (start + 600_000).into();
+    let reply = lab
+        .call::<cw::GetMetricStatistics>(question)
+        .await
+        .unwrap();
+    assert_eq!(total(&reply, "Sum"), 3.0, "{reply}");
+}
+
+#[tokio::test]
 async fn metric_data_comes_in_pages_in_either_direction() {
     let lab = Lab::new();
     for minutes in 0..5 {

@@ -45,7 +45,9 @@ impl Archive {
     }
 
     /// The series of a metric joined into periods that begin at multiples of `period` seconds after
-    /// `start` (inclusive) and before `end` (exclusive). Periods without observations are absent.
+    /// `start` (inclusive) and before `end` (exclusive). Periods without observations are absent. They are
+    /// joined from the longest stored ones that begin at `start` too: a longer one that began before it
+    /// would be missed whole.
     pub(crate) fn periods(
         &self,
         ids: &[SeriesId],
@@ -56,7 +58,7 @@ impl Archive {
         let stored = PERIODS
             .into_iter()
             .rev()
-            .find(|p| period.is_multiple_of(*p))
+            .find(|p| period.is_multiple_of(*p) && start.is_multiple_of(*p))
             .unwrap_or(1);
         let tx = self.read()?;
         let table = tx.open_table(BUCKETS)?;
