@@ -3,6 +3,8 @@
 //! A socket remembers the network namespace it was made in, so one process serves all VPCs. Whoever
 //! needs a socket asks a [`Network`] for it and then binds, listens or connects on its own runtime.
 
+mod namespace;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lath_model::id::VpcId;
 use socket2::{Domain, Protocol, Socket, Type};
+
+pub use namespace::namespace;
 
 /// The address, on every VPC router, that requests and health probes to targets come from. It is in the
 /// `com.amazonaws.REGION.vpc-lattice` prefix list, so that targets' security groups can let it in; no

@@ -271,6 +271,7 @@ fn services(
             let slot = previous.services.get(id).cloned().unwrap_or_else(|| {
                 Arc::new(ServiceSlot {
                     id: id.clone(),
+                    denial_told: false.into(),
                     counters: Counters::new(threads),
                 })
             });
@@ -332,7 +333,7 @@ fn members(group: &TargetGroup, health: &HealthView, before: &Members, threads: 
             .get(key)
             .filter(|slot| slot.address == address)
             .cloned()
-            .unwrap_or_else(|| Arc::new(TargetSlot::new(address, threads)));
+            .unwrap_or_else(|| Arc::new(TargetSlot::new(address, group.vpc.clone(), threads)));
         let draining = target.draining_since.is_some();
         slot.retired.store(draining, Relaxed);
         members.known.insert(key.clone(), Arc::clone(&slot));

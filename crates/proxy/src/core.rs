@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Listen(ListenerKey, std::net::TcpListener),
     /// Accept no more; requests in flight are finished.
     Close(ListenerKey),
+    /// The VPC's network was made anew: use no old connection into it.
+    Forget(VpcId),
     /// Accept no more anywhere, finish what is in flight within the time, then say so and end.
     Shutdown(Duration, oneshot::Sender<()>),
 }
@@ -160,6 +162,7 @@ pub(crate) async fn run(
                     listening.close();
                 }
             }
+            Command::Forget(vpc) => core.pools.forget(&vpc),
             Command::Shutdown(deadline, done) => {
                 listeners.values().for_each(|listening| listening.close());
                 drain(&core, deadline).await;

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -126,6 +127,14 @@ fn authorise(
         return Ok(());
     };
     flight.denied(by);
+    if !entry.slot.denial_told.swap(true, Relaxed) {
+        tracing::warn!(
+            service.id = %entry.slot.id,
+            by = by.kind(),
+            "requests to the service are denied: its auth type is AWS_IAM, and auth policies are not \
+             evaluated here, so that none allows anybody; with auth type NONE it answers"
+        );
+    }
     let action = "vpc-lattice-svcs:Invoke";
     Err(Refusal::denied(format!(
         "AccessDeniedException: User: anonymous is not authorized to perform: {action} on resource: \

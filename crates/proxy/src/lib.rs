@@ -20,6 +20,7 @@ mod forward;
 mod framing;
 mod head;
 mod metrics;
+mod namespaces;
 mod observed;
 mod refusal;
 mod registry;
@@ -49,6 +50,7 @@ pub use observed::{ProxyObserved, observed_targets};
 
 use crate::core::Shared;
 use crate::counters::Counters;
+use crate::namespaces::Namespaces;
 use crate::state::State;
 use crate::supervisor::{Stop, Supervisor};
 
@@ -109,6 +111,7 @@ impl Proxy {
             health,
             observed: say,
             bound: BTreeSet::new(),
+            namespaces: Namespaces::default(),
             failed: BTreeMap::new(),
         };
         threads.push(thread("lath-proxy".to_owned(), move || {

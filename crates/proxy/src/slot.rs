@@ -17,6 +17,8 @@ use crate::counters::Counters;
 #[derive(Debug)]
 pub(crate) struct ServiceSlot {
     pub(crate) id: ServiceId,
+    /// Whether the log says already that requests are denied.
+    pub(crate) denial_told: std::sync::atomic::AtomicBool,
     pub(crate) counters: Counters,
 }
 
@@ -49,6 +51,8 @@ pub(crate) struct TargetSlot {
     /// Never given twice: pools are found by it.
     pub(crate) serial: u64,
     pub(crate) address: SocketAddr,
+    /// Where it is reached.
+    pub(crate) vpc: VpcId,
     in_flight: Turns,
     /// Until when it is left out, in milliseconds of the wall clock.
     ejected_until: AtomicU64,
@@ -57,11 +61,12 @@ pub(crate) struct TargetSlot {
 }
 
 impl TargetSlot {
-    pub(crate) fn new(address: SocketAddr, threads: usize) -> Self {
+    pub(crate) fn new(address: SocketAddr, vpc: VpcId, threads: usize) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         Self {
             serial: SERIAL.fetch_add(1, Relaxed),
             address,
+            vpc,
             in_flight: Turns::new(threads),
             ejected_until: AtomicU64::new(0),
             retired: false.into(),

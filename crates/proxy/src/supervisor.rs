@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::compile::compile;
 use crate::core::{Command, ListenerKey, Shared};
 use crate::metrics::Reporter;
+use crate::namespaces::Namespaces;
 use crate::observed::ProxyObserved;
 
 /// How soon a listener that could not be bound is tried again.
@@ -30,6 +31,7 @@ pub(crate) struct Supervisor {
     pub(crate) health: HealthReceiver,
     pub(crate) observed: watch::Sender<ProxyObserved>,
     pub(crate) bound: BTreeSet<ListenerKey>,
+    pub(crate) namespaces: Namespaces,
     pub(crate) failed: BTreeMap<ListenerKey, Unbound>,
 }
 
@@ -80,13 +82,36 @@ impl Supervisor {
             self.shared.state.store(Arc::new(state));
             *obeyed = Some((Arc::clone(snapshot), health));
         }
-        self.bind(&wanted(snapshot)).await;
+        let wanted = wanted(snapshot);
+        self.leave_old_networks(snapshot, &wanted).await;
+        self.bind(&wanted).await;
         let now = self.observe(snapshot);
         self.observed.send_if_modified(|known| {
             let differs = *known != now;
             *known = now;
             differs
         });
+    }
+
+    /// Closes what is in a network that its VPC has no more, so that it is opened in the new one.
+    async fn leave_old_networks(&mut self, snapshot: &Snapshot, wanted: &BTreeSet<ListenerKey>) {
+        let groups = snapshot.target_groups.values().map(|group| &group.vpc);
+        let vpcs = wanted.iter().map(|key| &key.0).chain(groups).collect();
+        let changed = self.namespaces.changed(&self.shared.network, &vpcs).await;
+        for vpc in changed {
+            tracing::info!(vpc.id = %vpc, "the VPC's network was made anew; sockets move into it");
+            self.tell(|| Command::Forget(vpc.clone()));
+            let old: Vec<ListenerKey> = self
+                .bound
+                .iter()
+                .filter(|key| key.0 == vpc)
+                .cloned()
+                .collect();
+            for key in old {
+                self.tell(|| Command::Close(key.clone()));
+                self.bound.remove(&key);
+            }
+        }
     }
 
     async fn bind(&mut self, wanted: &BTreeSet<ListenerKey>) {
@@ -122,11 +147,13 @@ impl Supervisor {
     }
 
     /// One socket for each thread: the kernel spreads connections over them.
-    async fn open(&self, key: &ListenerKey) -> std::io::Result<()> {
+    async fn open(&mut self, key: &ListenerKey) -> std::io::Result<()> {
         let place = Place::Vpc(key.0.clone());
         let mut sockets = Vec::new();
         for _ in &self.cores {
-            sockets.push(lath_net::listen(&self.shared.network, &place, key.1).await?);
+            let socket = lath_net::listen(&self.shared.network, &place, key.1).await?;
+            self.namespaces.note(&key.0, &socket);
+            sockets.push(socket);
         }
         for (core, socket) in self.cores.iter().zip(sockets) {
             let _ = core.send(Command::Listen(key.clone(), socket));

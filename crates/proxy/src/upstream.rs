@@ -20,6 +20,7 @@ use http_body::Frame;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
+use lath_model::id::VpcId;
 use lath_model::lattice::ProtocolVersion;
 use lath_net::Place;
 use tokio::net::TcpStream;
@@ -161,6 +162,13 @@ impl Pools {
             idle: Vec::new(),
             shared: None,
         }));
+    }
+
+    /// Drops the connections into a VPC whose network was made anew: nothing answers on them any more.
+    pub(crate) fn forget(&self, vpc: &VpcId) {
+        self.0
+            .borrow_mut()
+            .retain(|_, pool| pool.target.vpc != *vpc);
     }
 
     /// Closes what is idle for too long or leads to a target that is gone.
