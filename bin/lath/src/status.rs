@@ -2,7 +2,7 @@
 //! open.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -120,14 +120,17 @@ pub(crate) fn fetch(data_dir: &Path) -> anyhow::Result<Status> {
     serde_json::from_slice(&answer).context("the server answered something else than a status")
 }
 
-#[expect(clippy::print_stdout, reason = "it is what the command is for")]
 pub(crate) fn main(flags: &cli::Status) -> anyhow::Result<()> {
     let status = fetch(&config::data_dir(&flags.place))?;
-    match flags.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
-        Output::Text => print!("{}", print(&status)?),
+    let text = match flags.output {
+        Output::Json => serde_json::to_string_pretty(&status)? + "\n",
+        Output::Text => print(&status)?,
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // `lath status | head`: whoever read has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
     }
-    Ok(())
 }
 
 fn dash(text: &Option<String>) -> &str {
