@@ -6,6 +6,7 @@
 //! snapshot they have.
 
 mod instances;
+mod leaving;
 mod network;
 mod observed;
 
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::leaving::Leaving;
 use crate::network::NetworkObserved;
 
 /// What a node needs to know of its host.
@@ -138,6 +140,7 @@ impl Node {
             ..config.proxy
         };
         let drain = proxy_config.target_drain;
+        let leaving = Leaving::new(proxy_config.listener_drain);
         let proxy = Proxy::start(
             proxy_config,
             Arc::clone(&network),
@@ -166,6 +169,7 @@ impl Node {
         tasks.spawn(network::run(
             Arc::clone(&fabric),
             facts,
+            leaving,
             snapshots.clone(),
             say_network,
             stop.clone(),
@@ -217,6 +221,7 @@ impl Node {
         // The network goes even when an instance does not: it is found and ended by the next start.
         let stopped = instances::stop_all(&self.instances).await;
         let removed = self.fabric.remove_all().await;
-        stopped.and(removed.context("the network could not be removed"))
+        stopped?;
+        removed.context("the network could not be removed")
     }
 }

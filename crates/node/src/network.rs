@@ -1,12 +1,14 @@
 //! Keeps the host's network as the newest snapshot wants it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lath_fabric::{ApplyReport, Fabric, HostFacts};
 use lath_feed::SnapshotReceiver;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::leaving::Leaving;
 
 /// What came of the newest apply.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +26,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) async fn run(
     fabric: Arc<Fabric>,
     facts: HostFacts,
+    mut leaving: Leaving,
     mut snapshots: SnapshotReceiver,
     say: watch::Sender<NetworkObserved>,
     stop: CancellationToken,
@@ -31,16 +34,19 @@ pub(crate) async fn run(
     let mut said = String::new();
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let report = fabric.apply(&lath_fabric::plan(&snapshot, &facts)).await;
+        let mut plan = lath_fabric::plan(&snapshot, &facts);
+        let gone = leaving.keep(&mut plan, Instant::now());
+        let report = fabric.apply(&plan).await;
         tell(&report, &mut said);
         let pause = if report.is_complete() { PERIOD } else { RETRY };
+        let gone = gone.map_or(pause, |end| end.saturating_duration_since(Instant::now()));
         say.send_replace(NetworkObserved {
             version: snapshot.version,
             report: Arc::new(report),
         });
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(pause.min(gone)) => {}
             changed = snapshots.changed() => if changed.is_err() { return },
         }
     }
