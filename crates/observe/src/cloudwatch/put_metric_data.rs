@@ -192,9 +192,20 @@ fn check_values(member: &str, datum: &MetricDatum, unit: &str) -> Result<Bucket,
             }
             for (index, value) in values.iter().enumerate() {
                 let count = number(counts.get(index).copied().unwrap_or(1.0))?;
+                if count < 0.0 {
+                    return Err(invalid_value(format!(
+                        "{member}.Counts: {count} is less than 0."
+                    )));
+                }
                 if count > 0.0 {
                     bucket.add(number(*value)?, count);
                 }
+            }
+            // A period without an observation has no extremes, and cannot be kept.
+            if bucket.count <= 0.0 {
+                return Err(invalid_value(format!(
+                    "{member}.Counts: at least one of them must be greater than 0."
+                )));
             }
         }
         (None, None, []) => {
@@ -214,4 +225,36 @@ fn check_values(member: &str, datum: &MetricDatum, unit: &str) -> Result<Bucket,
         }
     }
     Ok(bucket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_observation_occurs_at_least_once() {
+        for (counts, want) in [
+            (vec![], Ok((2.0, 3.0))),
+            (vec![3.0, 1.0], Ok((4.0, 5.0))),
+            (vec![0.0, 1.0], Ok((1.0, 2.0))),
+            (vec![0.0, 0.0], Err("InvalidParameterValueException")),
+            (vec![1.0, -1.0], Err("InvalidParameterValueException")),
+        ] {
+            let datum = MetricDatum {
+                metric_name: "M".into(),
+                dimensions: Vec::new(),
+                timestamp: None,
+                value: None,
+                statistic_values: None,
+                values: vec![1.0, 2.0],
+                counts: counts.clone(),
+                unit: None,
+                storage_resolution: None,
+            };
+            let bucket = check_values("MetricData.member.1", &datum, "None");
+            let got = bucket.map(|bucket| (bucket.count, bucket.sum));
+            let got = got.map_err(|error| error.code.to_string());
+            assert_eq!(got, want.map_err(str::to_owned), "{counts:?}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::messages::*;
-use super::permissions::{self, Flat, Wanted, shown_traffic};
+use super::permissions::{self, Wanted, shown_traffic};
 use super::{group_of, rules};
 use crate::Ec2;
 use crate::errors::{client, combination, limit, missing};
@@ -26,18 +26,11 @@ const AWS_LIST_WEIGHT: usize = 10;
 pub(super) fn authorize_ingress(
     app: &Ec2,
     tx: &mut Tx,
-    op: AuthorizeSecurityGroupIngress,
+    mut op: AuthorizeSecurityGroupIngress,
 ) -> Result<AuthorizeResult, ApiError> {
     let group = group_of(tx.view(), op.group_id.as_deref(), op.group_name.as_deref())?;
-    let flat = Flat {
-        ip_protocol: op.ip_protocol,
-        from_port: op.from_port,
-        to_port: op.to_port,
-        cidr_ip: op.cidr_ip,
-        source_group_name: op.source_security_group_name,
-        source_group_owner: op.source_security_group_owner_id,
-    };
-    let wanted = permissions::wanted(&app.cell, tx.view(), &group, op.ip_permissions, flat)?;
+    let rules = op.take_rules();
+    let wanted = permissions::wanted(&app.cell, tx.view(), &group, rules)?;
     let tags = &op.tag_specifications;
     authorize(app, tx, &group, Direction::Ingress, wanted, tags)
 }
@@ -45,18 +38,11 @@ pub(super) fn authorize_ingress(
 pub(super) fn authorize_egress(
     app: &Ec2,
     tx: &mut Tx,
-    op: AuthorizeSecurityGroupEgress,
+    mut op: AuthorizeSecurityGroupEgress,
 ) -> Result<AuthorizeResult, ApiError> {
     let group = ids::find::<SecurityGroup>(tx.view(), &op.group_id)?;
-    let flat = Flat {
-        ip_protocol: op.ip_protocol,
-        from_port: op.from_port,
-        to_port: op.to_port,
-        cidr_ip: op.cidr_ip,
-        source_group_name: op.source_security_group_name,
-        source_group_owner: op.source_security_group_owner_id,
-    };
-    let wanted = permissions::wanted(&app.cell, tx.view(), &group, op.ip_permissions, flat)?;
+    let rules = op.take_rules();
+    let wanted = permissions::wanted(&app.cell, tx.view(), &group, rules)?;
     let tags = &op.tag_specifications;
     authorize(app, tx, &group, Direction::Egress, wanted, tags)
 }
@@ -165,18 +151,11 @@ fn weight(cell: &Cell, view: &View, source: &RuleSource, ipv6: bool) -> usize {
 pub(super) fn revoke_ingress(
     app: &Ec2,
     tx: &mut Tx,
-    op: RevokeSecurityGroupIngress,
+    mut op: RevokeSecurityGroupIngress,
 ) -> Result<RevokeResult, ApiError> {
     let group = group_of(tx.view(), op.group_id.as_deref(), op.group_name.as_deref())?;
-    let flat = Flat {
-        ip_protocol: op.ip_protocol,
-        from_port: op.from_port,
-        to_port: op.to_port,
-        cidr_ip: op.cidr_ip,
-        source_group_name: op.source_security_group_name,
-        source_group_owner: op.source_security_group_owner_id,
-    };
-    let wanted = permissions::wanted(&app.cell, tx.view(), &group, op.ip_permissions, flat)?;
+    let rules = op.take_rules();
+    let wanted = permissions::wanted(&app.cell, tx.view(), &group, rules)?;
     let ids = op.security_group_rule_ids;
     revoke(tx, &group, Direction::Ingress, wanted, ids)
 }
@@ -184,18 +163,11 @@ pub(super) fn revoke_ingress(
 pub(super) fn revoke_egress(
     app: &Ec2,
     tx: &mut Tx,
-    op: RevokeSecurityGroupEgress,
+    mut op: RevokeSecurityGroupEgress,
 ) -> Result<RevokeResult, ApiError> {
     let group = ids::find::<SecurityGroup>(tx.view(), &op.group_id)?;
-    let flat = Flat {
-        ip_protocol: op.ip_protocol,
-        from_port: op.from_port,
-        to_port: op.to_port,
-        cidr_ip: op.cidr_ip,
-        source_group_name: op.source_security_group_name,
-        source_group_owner: op.source_security_group_owner_id,
-    };
-    let wanted = permissions::wanted(&app.cell, tx.view(), &group, op.ip_permissions, flat)?;
+    let rules = op.take_rules();
+    let wanted = permissions::wanted(&app.cell, tx.view(), &group, rules)?;
     let ids = op.security_group_rule_ids;
     revoke(tx, &group, Direction::Egress, wanted, ids)
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::permissions::Flat;
 use crate::filter::Filter;
 use crate::tags::{Tag, TagSpecification};
 
@@ -172,39 +173,64 @@ pub(crate) struct PrefixListInput {
     pub(crate) prefix_list_id: Option<String>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct AuthorizeSecurityGroupIngress {
-    pub(crate) cidr_ip: Option<String>,
-    pub(crate) from_port: Option<i32>,
-    pub(crate) group_id: Option<String>,
-    pub(crate) group_name: Option<String>,
-    #[serde(default)]
-    pub(crate) ip_permissions: Vec<PermissionInput>,
-    pub(crate) ip_protocol: Option<String>,
-    pub(crate) source_security_group_name: Option<String>,
-    pub(crate) source_security_group_owner_id: Option<String>,
-    pub(crate) to_port: Option<i32>,
-    #[serde(rename = "TagSpecification", default)]
-    pub(crate) tag_specifications: Vec<TagSpecification>,
-    pub(crate) dry_run: Option<bool>,
+/// The requests that add or remove rules: each names them in either of two forms.
+macro_rules! rule_requests {
+    ($($name:ident { $($(#[$attr:meta])* $member:ident: $type:ty,)* })*) => {$(
+        #[derive(Debug, Clone, Default, Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        pub(crate) struct $name {
+            pub(crate) dry_run: Option<bool>,
+            cidr_ip: Option<String>,
+            from_port: Option<i32>,
+            to_port: Option<i32>,
+            ip_protocol: Option<String>,
+            source_security_group_name: Option<String>,
+            source_security_group_owner_id: Option<String>,
+            #[serde(default)]
+            ip_permissions: Vec<PermissionInput>,
+            $($(#[$attr])* pub(crate) $member: $type,)*
+        }
+
+        impl $name {
+            /// Takes the rules out of the request: of the newer form, and of the older one.
+            pub(super) fn take_rules(&mut self) -> (Vec<PermissionInput>, Flat) {
+                let flat = Flat {
+                    ip_protocol: self.ip_protocol.take(),
+                    from_port: self.from_port.take(),
+                    to_port: self.to_port.take(),
+                    cidr_ip: self.cidr_ip.take(),
+                    source_group_name: self.source_security_group_name.take(),
+                    source_group_owner: self.source_security_group_owner_id.take(),
+                };
+                (std::mem::take(&mut self.ip_permissions), flat)
+            }
+        }
+    )*};
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct AuthorizeSecurityGroupEgress {
-    #[serde(rename = "TagSpecification", default)]
-    pub(crate) tag_specifications: Vec<TagSpecification>,
-    pub(crate) dry_run: Option<bool>,
-    pub(crate) group_id: String,
-    pub(crate) source_security_group_name: Option<String>,
-    pub(crate) source_security_group_owner_id: Option<String>,
-    pub(crate) ip_protocol: Option<String>,
-    pub(crate) from_port: Option<i32>,
-    pub(crate) to_port: Option<i32>,
-    pub(crate) cidr_ip: Option<String>,
-    #[serde(default)]
-    pub(crate) ip_permissions: Vec<PermissionInput>,
+rule_requests! {
+    AuthorizeSecurityGroupIngress {
+        group_id: Option<String>,
+        group_name: Option<String>,
+        #[serde(rename = "TagSpecification", default)]
+        tag_specifications: Vec<TagSpecification>,
+    }
+    AuthorizeSecurityGroupEgress {
+        group_id: String,
+        #[serde(rename = "TagSpecification", default)]
+        tag_specifications: Vec<TagSpecification>,
+    }
+    RevokeSecurityGroupIngress {
+        group_id: Option<String>,
+        group_name: Option<String>,
+        #[serde(rename = "SecurityGroupRuleId", default)]
+        security_group_rule_ids: Vec<String>,
+    }
+    RevokeSecurityGroupEgress {
+        group_id: String,
+        #[serde(rename = "SecurityGroupRuleId", default)]
+        security_group_rule_ids: Vec<String>,
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -241,41 +267,6 @@ pub(crate) struct RuleItem {
 pub(crate) struct ReferencedGroup {
     pub(crate) group_id: String,
     pub(crate) user_id: String,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct RevokeSecurityGroupIngress {
-    pub(crate) cidr_ip: Option<String>,
-    pub(crate) from_port: Option<i32>,
-    pub(crate) group_id: Option<String>,
-    pub(crate) group_name: Option<String>,
-    #[serde(default)]
-    pub(crate) ip_permissions: Vec<PermissionInput>,
-    pub(crate) ip_protocol: Option<String>,
-    pub(crate) source_security_group_name: Option<String>,
-    pub(crate) source_security_group_owner_id: Option<String>,
-    pub(crate) to_port: Option<i32>,
-    #[serde(rename = "SecurityGroupRuleId", default)]
-    pub(crate) security_group_rule_ids: Vec<String>,
-    pub(crate) dry_run: Option<bool>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct RevokeSecurityGroupEgress {
-    #[serde(rename = "SecurityGroupRuleId", default)]
-    pub(crate) security_group_rule_ids: Vec<String>,
-    pub(crate) dry_run: Option<bool>,
-    pub(crate) group_id: String,
-    pub(crate) source_security_group_name: Option<String>,
-    pub(crate) source_security_group_owner_id: Option<String>,
-    pub(crate) ip_protocol: Option<String>,
-    pub(crate) from_port: Option<i32>,
-    pub(crate) to_port: Option<i32>,
-    pub(crate) cidr_ip: Option<String>,
-    #[serde(default)]
-    pub(crate) ip_permissions: Vec<PermissionInput>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -96,8 +96,7 @@ pub(super) fn wanted(
     cell: &Cell,
     view: &View,
     group: &SecurityGroup,
-    permissions: Vec<PermissionInput>,
-    flat: Flat,
+    (permissions, flat): (Vec<PermissionInput>, Flat),
 ) -> Result<Vec<Wanted>, ApiError> {
     let permissions = match (permissions.is_empty(), flat.is_given()) {
         (false, true) => {

@@ -218,14 +218,8 @@ pub(super) fn describe_ingress(
     op: UpdateSecurityGroupRuleDescriptionsIngress,
 ) -> Result<Done, ApiError> {
     let group = group_of(tx.view(), op.group_id.as_deref(), op.group_name.as_deref())?;
-    let wanted = permissions::wanted(
-        &app.cell,
-        tx.view(),
-        &group,
-        op.ip_permissions,
-        Flat::default(),
-    )?;
-    set_descriptions(tx, &group, Direction::Ingress, wanted, &op.descriptions)
+    let rules = (op.ip_permissions, &op.descriptions[..]);
+    set_descriptions(app, tx, &group, Direction::Ingress, rules)
 }
 
 pub(super) fn describe_egress(
@@ -234,23 +228,19 @@ pub(super) fn describe_egress(
     op: UpdateSecurityGroupRuleDescriptionsEgress,
 ) -> Result<Done, ApiError> {
     let group = group_of(tx.view(), op.group_id.as_deref(), op.group_name.as_deref())?;
-    let wanted = permissions::wanted(
-        &app.cell,
-        tx.view(),
-        &group,
-        op.ip_permissions,
-        Flat::default(),
-    )?;
-    set_descriptions(tx, &group, Direction::Egress, wanted, &op.descriptions)
+    let rules = (op.ip_permissions, &op.descriptions[..]);
+    set_descriptions(app, tx, &group, Direction::Egress, rules)
 }
 
 fn set_descriptions(
+    app: &Ec2,
     tx: &mut Tx,
     group: &SecurityGroup,
     direction: Direction,
-    wanted: Vec<Wanted>,
-    descriptions: &[RuleDescription],
+    (permissions, descriptions): (Vec<PermissionInput>, &[RuleDescription]),
 ) -> Result<Done, ApiError> {
+    let rules = (permissions, Flat::default());
+    let wanted = permissions::wanted(&app.cell, tx.view(), group, rules)?;
     if wanted.is_empty() == descriptions.is_empty() {
         return Err(combination(
             "Exactly one of ipPermissions and securityGroupRuleDescriptions must be given",
