@@ -1,7 +1,6 @@
 //! Client connections: HTTP/1.1 and HTTP/2 on the same port, told apart by their first bytes.
 
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -204,14 +203,7 @@ async fn speak(core: &Rc<Core>, connection: &Rc<Connection>, stream: TcpStream) 
         return;
     };
     let (for_exchange, its_connection) = (Rc::clone(core), Rc::clone(connection));
-    let service = service_fn(move |request| {
-        let answering = exchange(
-            Rc::clone(&for_exchange),
-            Rc::clone(&its_connection),
-            request,
-        );
-        async { Ok::<_, Infallible>(answering.await) }
-    });
+    let service = service_fn(move |request| exchange(&for_exchange, &its_connection, request));
     let ended = if first.starts_with(PREFACE) {
         core.totals.add(Count::Http2Connections, 1);
         let io = ClientIo::http2(stream, first);

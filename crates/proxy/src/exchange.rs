@@ -1,5 +1,6 @@
 //! One exchange, as a list: this is the data plane.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,26 +13,41 @@ use crate::body::Body;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::flight::Flight;
-use crate::forward::forward;
+use crate::forward::{Outbound, Refused, forward};
 use crate::head::{self, Seen, Survey};
 use crate::refusal::Refusal;
 use crate::state::{Choice, Entry, ListenerState, Outcome, VpcState};
 
 /// Answers one request. What is counted and logged of it is in its [`Flight`], whatever happens.
-pub(crate) async fn exchange(
-    core: Rc<Core>,
-    connection: Rc<Connection>,
+///
+/// Everything up to the target is done before the future is made, and what the future carries is boxed: it is
+/// moved several times before it is polled.
+pub(crate) fn exchange(
+    core: &Rc<Core>,
+    connection: &Rc<Connection>,
     request: Request<Incoming>,
-) -> Response<Body> {
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+    let decided = decide(core, connection, request);
+    async move {
+        let answered = match decided {
+            Ok(outbound) => forward(outbound).await,
+            Err(refused) => Err(refused),
+        };
+        Ok(answered.unwrap_or_else(|(refusal, mut flight)| refuse(refusal, &mut flight)))
+    }
+}
+
+fn decide(
+    core: &Rc<Core>,
+    connection: &Rc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Outbound, Refused> {
     let survey = Survey::of(request.headers());
-    let mut flight = Flight::begin(&core, &connection, &request, &survey);
-    let vpc = connection.vpc(&core);
-    match route(&core, &connection, &vpc, &request, &mut flight) {
-        Ok(route) => match forward(&core, &connection, &vpc, route, request, flight).await {
-            Ok(response) => response,
-            Err((refusal, mut flight)) => refuse(refusal, &mut flight),
-        },
-        Err(refusal) => refuse(refusal, &mut flight),
+    let mut flight = Flight::begin(core, connection, &request, &survey);
+    let vpc = connection.vpc(core);
+    match route(core, connection, &vpc, &request, &mut flight) {
+        Ok(route) => Outbound::new(connection, &vpc, &route, request, flight),
+        Err(refusal) => Err((refusal, flight)),
     }
 }
 

@@ -160,6 +160,10 @@ impl Flight {
         })
     }
 
+    pub(crate) fn core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
     pub(crate) fn meter(&self) -> &Rc<Meter> {
         &self.meter
     }

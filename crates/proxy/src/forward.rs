@@ -20,44 +20,65 @@ use crate::state::VpcState;
 use crate::upstream::{Cause, Lease, NotSent};
 
 /// A refusal and the flight that ends with it.
-type Refused = (Refusal, Box<Flight>);
+pub(crate) type Refused = (Refusal, Box<Flight>);
+
+/// A request as the target gets to see it.
+pub(crate) struct Outbound {
+    request: Box<Request<RequestBody>>,
+    group: Arc<GroupSlot>,
+    flight: Box<Flight>,
+}
+
+impl Outbound {
+    /// The request, made ready for the chosen group.
+    ///
+    /// # Errors
+    /// The group is gone.
+    pub(crate) fn new(
+        connection: &Connection,
+        vpc: &VpcState,
+        route: &Route,
+        request: Request<Incoming>,
+        mut flight: Box<Flight>,
+    ) -> Result<Self, Refused> {
+        let choice = route.choice();
+        let Some((choice, group)) = choice.and_then(|c| c.group.as_ref().map(|group| (c, group)))
+        else {
+            return Err((Refusal::no_target(), flight));
+        };
+        flight.grouped(group);
+        let (mut parts, body) = request.into_parts();
+        let provenance = Provenance {
+            client: &connection.client_header,
+            port: &route.listener().port_header,
+            network: &vpc.network_header,
+            vpc: &vpc.vpc_header,
+            target: &choice.header,
+            request_id: flight.request_id(),
+        };
+        let to_http2 = group.version != ProtocolVersion::Http1;
+        head::towards_target(&mut parts, &provenance, to_http2, &flight.survey);
+        let body = RequestBody::new(body, Rc::clone(flight.meter()));
+        Ok(Self {
+            request: Box::new(Request::from_parts(parts, body)),
+            group: Arc::clone(group),
+            flight,
+        })
+    }
+}
 
 /// Forwards the request to a target of the chosen group.
 ///
 /// # Errors
 /// What is answered instead.
-pub(crate) async fn forward(
-    core: &Rc<Core>,
-    connection: &Connection,
-    vpc: &VpcState,
-    route: Route,
-    request: Request<Incoming>,
-    mut flight: Box<Flight>,
-) -> Result<Response<Body>, Refused> {
-    let choice = route.choice();
-    let Some((choice, group)) = choice.and_then(|c| c.group.as_ref().map(|group| (c, group)))
-    else {
-        return Err((Refusal::no_target(), flight));
-    };
-    flight.grouped(group);
-    let (mut parts, body) = request.into_parts();
-    let provenance = Provenance {
-        client: &connection.client_header,
-        port: &route.listener().port_header,
-        network: &vpc.network_header,
-        vpc: &vpc.vpc_header,
-        target: &choice.header,
-        request_id: flight.request_id(),
-    };
-    head::towards_target(
-        &mut parts,
-        &provenance,
-        group.version != ProtocolVersion::Http1,
-        &flight.survey,
-    );
-    let body = RequestBody::new(body, Rc::clone(flight.meter()));
-    let request = Request::from_parts(parts, body);
-    match deliver(core, group, request, &mut flight).await {
+pub(crate) async fn forward(outbound: Outbound) -> Result<Response<Body>, Refused> {
+    let Outbound {
+        request,
+        group,
+        mut flight,
+    } = outbound;
+    let core = Rc::clone(flight.core());
+    match deliver(&core, &group, request, &mut flight).await {
         Ok((lease, response)) => Ok(answer(response, lease, flight)),
         Err(refusal) => Err((refusal, flight)),
     }
@@ -68,7 +89,7 @@ pub(crate) async fn forward(
 async fn deliver(
     core: &Rc<Core>,
     group: &Arc<GroupSlot>,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     flight: &mut Flight,
 ) -> Result<(Lease, Response<Incoming>), Refusal> {
     let mut refusing = Vec::new();
@@ -163,15 +184,16 @@ fn spare(core: &Core, request: &Request<RequestBody>, lease: &Lease) -> Option<S
 /// The request as it may be sent once more; `None` when the target may have acted on it.
 fn retriable(
     cause: Cause,
-    recovered: Option<Request<RequestBody>>,
+    recovered: Option<Box<Request<RequestBody>>>,
     spare: Option<Spare>,
     flight: &Flight,
-) -> Option<Request<RequestBody>> {
+) -> Option<Box<Request<RequestBody>>> {
     if let Some(request) = recovered {
         return Some(request);
     }
     let spare = spare.filter(|_| cause == Cause::Closed)?;
-    Some(spare.request(RequestBody::empty(Rc::clone(flight.meter()))))
+    let body = RequestBody::empty(Rc::clone(flight.meter()));
+    Some(Box::new(spare.request(body)))
 }
 
 fn give_up(cause: Cause, flight: &Flight) -> Refusal {

@@ -115,7 +115,7 @@ enum Kind {
 /// Why no response came.
 pub(crate) struct NotSent {
     /// The request, when no byte of it was written.
-    pub(crate) request: Option<Request<RequestBody>>,
+    pub(crate) request: Option<Box<Request<RequestBody>>>,
     pub(crate) cause: Cause,
 }
 
@@ -234,7 +234,7 @@ impl Lease {
     /// The target hung up, was silent, or does not speak HTTP.
     pub(crate) async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
         meter: &Meter,
     ) -> Result<Response<Incoming>, NotSent> {
         match &mut self.kind {
@@ -311,13 +311,13 @@ impl Link {
 
     async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
         meter: &Meter,
     ) -> Result<Response<Incoming>, NotSent> {
         // Only the connection's own poll makes the reply ready, so the reply needs no waker, and tokio's
         // cooperative budget must not hold it back.
         let mut reply = pin!(tokio::task::unconstrained(
-            self.sender.try_send_request(request)
+            self.sender.try_send_request(*request)
         ));
         std::future::poll_fn(|cx| {
             if !self.finished && self.connection.as_mut().poll(cx).is_ready() {
@@ -328,7 +328,7 @@ impl Link {
                 Poll::Ready(Err(mut error)) => {
                     let cause = cause(error.error());
                     return Poll::Ready(Err(NotSent {
-                        request: error.take_message(),
+                        request: error.take_message().map(Box::new),
                         cause,
                     }));
                 }
@@ -379,16 +379,16 @@ fn waiting<T>(meter: &Meter, finished: bool, cx: &Context<'_>) -> Poll<Result<T,
 
 async fn send_shared(
     sender: &mut http2::SendRequest<RequestBody>,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     meter: &Meter,
 ) -> Result<Response<Incoming>, NotSent> {
-    let mut reply = pin!(sender.try_send_request(request));
+    let mut reply = pin!(sender.try_send_request(*request));
     std::future::poll_fn(|cx| match reply.as_mut().poll(cx) {
         Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
         Poll::Ready(Err(mut error)) => {
             let cause = cause(error.error());
             Poll::Ready(Err(NotSent {
-                request: error.take_message(),
+                request: error.take_message().map(Box::new),
                 cause,
             }))
         }
