@@ -28,6 +28,9 @@ pub(crate) struct Config {
     pub(crate) images: BTreeMap<String, PathBuf>,
 }
 
+/// Each has descriptors of its own; nobody has more cores.
+const MAX_PROXY_THREADS: usize = 1024;
+
 /// What each key means, for `--print-config`.
 const MEANINGS: [(&str, &str); 12] = [
     (
@@ -164,6 +167,11 @@ impl Config {
             "region {region:?} does not look like one: us-east-1, eu-central-1, ..."
         );
         ensure!(
+            self.proxy_threads <= MAX_PROXY_THREADS,
+            "proxy_threads {} is more than {MAX_PROXY_THREADS}",
+            self.proxy_threads
+        );
+        ensure!(
             self.admin_listen.ip().is_loopback(),
             "admin_listen {} is not a loopback address: metrics are served without TLS",
             self.admin_listen
@@ -243,6 +251,7 @@ mod tests {
             ("an unknown key", "lissen = \"127.0.0.1:1\""),
             ("an account that is too short", "account = \"123\""),
             ("a region that is none", "region = \"Frankfurt\""),
+            ("threads without end", "proxy_threads = 100000"),
             ("metrics for everyone", "admin_listen = \"0.0.0.0:1\""),
         ] {
             let read = toml::from_str::<Config>(text).map_err(anyhow::Error::from);

@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use serde::Serialize;
 
 use crate::cli::{self, Output};
+use crate::output;
 
 /// One thing looked at.
 #[derive(Debug, Serialize)]
@@ -17,25 +18,18 @@ struct Finding {
 }
 
 /// Fails when something is lacking that Lath cannot do without.
-#[expect(clippy::print_stdout, reason = "it is what the command is for")]
 pub(crate) fn main(flags: &cli::Doctor) -> anyhow::Result<ExitCode> {
     let findings = look();
     let (lacking, weaker) = (count(&findings, true), count(&findings, false));
-    match flags.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&findings)?),
+    let text = match flags.output {
+        Output::Json => serde_json::to_string_pretty(&findings)? + "\n",
         Output::Text => {
-            for finding in &findings {
-                println!("{}  {}", finding.verdict(), finding.what);
-                if let Some(fix) = finding.how_to_fix.as_deref().filter(|_| !finding.ok) {
-                    println!("      {fix}");
-                }
-            }
-            println!(
-                "\n{} looked at: {lacking} lacking, {weaker} weaker",
-                findings.len()
-            );
+            let lines: String = findings.iter().map(Finding::text).collect();
+            let count = findings.len();
+            format!("{lines}\n{count} looked at: {lacking} lacking, {weaker} weaker\n")
         }
-    }
+    };
+    output::print(&text)?;
     Ok(if lacking == 0 {
         ExitCode::SUCCESS
     } else {
@@ -44,6 +38,12 @@ pub(crate) fn main(flags: &cli::Doctor) -> anyhow::Result<ExitCode> {
 }
 
 impl Finding {
+    fn text(&self) -> String {
+        let fix = self.how_to_fix.as_deref().filter(|_| !self.ok);
+        let fix = fix.map_or(String::new(), |fix| format!("      {fix}\n"));
+        format!("{}  {}\n{fix}", self.verdict(), self.what)
+    }
+
     fn verdict(&self) -> &'static str {
         match (self.ok, self.needed) {
             (true, _) => "ok  ",

@@ -9,6 +9,7 @@ use lath_identity::RootKey;
 
 use crate::cli::{Env, Output};
 use crate::config;
+use crate::output;
 use crate::running::Running;
 
 pub(crate) fn main(flags: &Env) -> anyhow::Result<()> {
@@ -17,10 +18,7 @@ pub(crate) fn main(flags: &Env) -> anyhow::Result<()> {
     let key = RootKey::load_or_create(&data_dir)?;
     match &flags.profile {
         Some(name) => write_profile(name, &running, &key),
-        None => {
-            print(&variables(&running, &key), flags.output);
-            Ok(())
-        }
+        None => output::print(&text(&variables(&running, &key), flags.output)),
     }
 }
 
@@ -38,18 +36,18 @@ fn variables(running: &Running, key: &RootKey) -> [(&'static str, String); 5] {
     ]
 }
 
-#[expect(clippy::print_stdout, reason = "it is what the command is for")]
-fn print(variables: &[(&str, String)], output: Output) {
+fn text(variables: &[(&str, String)], output: Output) -> String {
     match output {
         Output::Text => variables
             .iter()
-            .for_each(|(name, value)| println!("export {name}='{value}'")),
+            .map(|(name, value)| format!("export {name}='{value}'\n"))
+            .collect(),
         Output::Json => {
             let map: serde_json::Map<_, _> = variables
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), value.clone().into()))
                 .collect();
-            println!("{}", serde_json::Value::Object(map));
+            format!("{}\n", serde_json::Value::Object(map))
         }
     }
 }
@@ -62,7 +60,6 @@ fn aws_file(variable: &str, name: &str) -> anyhow::Result<PathBuf> {
     Ok(Path::new(&home).join(".aws").join(name))
 }
 
-#[expect(clippy::print_stdout, reason = "it is what the command is for")]
 fn write_profile(name: &str, running: &Running, key: &RootKey) -> anyhow::Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || !name.chars().all(plain) {
@@ -86,13 +83,11 @@ fn write_profile(name: &str, running: &Running, key: &RootKey) -> anyhow::Result
         ("aws_secret_access_key", &secret),
     ];
     replace_section(&credentials, name, &settings)?;
-    println!(
-        "profile {name} written to {} and {}",
+    output::print(&format!(
+        "profile {name} written to {} and {}\ntry: aws --profile {name} sts get-caller-identity\n",
         config.display(),
         credentials.display()
-    );
-    println!("try: aws --profile {name} sts get-caller-identity");
-    Ok(())
+    ))
 }
 
 /// Replaces one section of an INI file, or adds it; every other line stays as it is.

@@ -6,6 +6,7 @@ mod config;
 mod doctor;
 mod env;
 mod exec;
+mod output;
 mod running;
 mod serve;
 mod services;
@@ -45,19 +46,20 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Exec(flags) => return exec::main(&flags),
         Command::Status(flags) => status::main(&flags)?,
         Command::Doctor(flags) => return doctor::main(&flags),
-        Command::Version(flags) => print_version(flags.output),
+        Command::Version(flags) => print_version(flags.output)?,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "lath", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "lath", &mut script);
+            output::print(&String::from_utf8_lossy(&script))?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stdout, reason = "it is what the command is for")]
-fn print_version(output: Output) {
+fn print_version(as_what: Output) -> anyhow::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
-    match output {
-        Output::Text => println!("lath {version}"),
-        Output::Json => println!("{}", serde_json::json!({ "version": version })),
-    }
+    output::print(&match as_what {
+        Output::Text => format!("lath {version}\n"),
+        Output::Json => format!("{}\n", serde_json::json!({ "version": version })),
+    })
 }

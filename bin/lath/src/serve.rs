@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Serve;
 use crate::config::Config;
+use crate::output;
 use crate::telemetry;
 
 pub(crate) fn main(flags: &Serve) -> anyhow::Result<()> {
@@ -28,10 +29,8 @@ pub(crate) fn main(flags: &Serve) -> anyhow::Result<()> {
     runtime.block_on(serve(config))
 }
 
-#[expect(clippy::print_stdout, reason = "it is what the flag is for")]
 fn print_config(flags: &Serve) -> anyhow::Result<()> {
-    print!("{}", Config::load(flags)?.print()?);
-    Ok(())
+    output::print(&Config::load(flags)?.print()?)
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 //! open.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{self, Output};
-use crate::{config, running};
+use crate::{config, output, running};
 
 /// The largest answer that is read.
 const MAX_ANSWER: u64 = 256 << 20;
@@ -126,11 +126,7 @@ pub(crate) fn main(flags: &cli::Status) -> anyhow::Result<()> {
         Output::Json => serde_json::to_string_pretty(&status)? + "\n",
         Output::Text => print(&status)?,
     };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // `lath status | head`: whoever read has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
+    output::print(&text)
 }
 
 fn dash(text: &Option<String>) -> &str {

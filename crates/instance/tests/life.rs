@@ -542,6 +542,33 @@ fn without_overlays_instances_run_on_a_read_only_copy() {
     assert!(passed, "{said}{complained}");
 }
 
+/// As when the host is out of processes or space for a moment.
+#[test]
+fn a_start_that_fails_is_tried_again_and_runs_its_user_data() {
+    use std::os::unix::fs::PermissionsExt;
+    if !possible() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let usual = lab::config(directory.path());
+    let (script, failed) = (
+        directory.path().join("launcher"),
+        directory.path().join("failed"),
+    );
+    let text = format!(
+        "#!/bin/sh\nif [ -e {failed} ]; then exec {launcher} \"$@\"; fi\n: > {failed}\necho no room >&2\nexit 1\n",
+        failed = failed.display(),
+        launcher = usual.launcher.display(),
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let lab = Lab::with(directory, |config| config.launcher = script);
+    let instance = spec("#!/bin/sh\necho user data ran\n");
+    lab.run(&instance);
+    lab.await_console(&instance.id, "user data ran");
+    assert!(failed.exists(), "the first attempt failed");
+}
+
 /// Figures, not promises: `cargo test --release ... -- --ignored --nocapture how_long`.
 #[test]
 #[ignore = "a measurement"]

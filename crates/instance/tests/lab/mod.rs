@@ -43,12 +43,21 @@ impl Lab {
     }
 
     fn in_directory(directory: tempfile::TempDir) -> Self {
+        Self::with(directory, |_| {})
+    }
+
+    pub(crate) fn with(
+        directory: tempfile::TempDir,
+        change: impl FnOnce(&mut InstancesConfig),
+    ) -> Self {
+        let mut config = config(directory.path());
+        change(&mut config);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
-        let instances = runtime.block_on(Instances::open(config(directory.path())));
+        let instances = runtime.block_on(Instances::open(config));
         Self {
             directory: Some(directory),
             instances: instances.unwrap(),
