@@ -11,7 +11,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
+use crate::netlink::Netlink;
 use crate::plan::Place;
+use crate::rtnetlink;
 
 /// A handle on a network namespace: while one exists, so does the namespace.
 #[derive(Debug, Clone)]
@@ -163,6 +165,9 @@ impl Namespaces {
         let path = self.directory.join(name);
         let netns = on_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
+            // Before anybody can find it: in a namespace without any address the kernel lets a socket be
+            // bound to every one (it takes them all for broadcast) and then forgets it as a source.
+            rtnetlink::raise_loopback(&mut Netlink::route()?)?;
             File::create(&path)?;
             let source = Some("/proc/thread-self/ns/net");
             mount(source, &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
@@ -202,4 +207,37 @@ impl Namespaces {
 /// Whether a namespace is mounted on the file.
 fn is_namespace(path: &Path) -> bool {
     nix::sys::statfs::statfs(path).is_ok_and(|s| s.filesystem_type().0 == libc::NSFS_MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::FabricNetwork;
+    use lath_net::Network as _;
+
+    #[test]
+    fn a_new_namespace_lets_no_socket_have_an_address_it_has_not() {
+        if !nix::unistd::geteuid().is_root() {
+            println!("SKIPPED: needs root");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let namespaces = Namespaces::open(directory.path(), Netns::current().unwrap()).unwrap();
+        let (vpc, at) = (
+            lath_model::id::VpcId::random(),
+            "10.7.0.2:53".parse().unwrap(),
+        );
+        namespaces.create(vpc.as_str()).unwrap();
+        let network = FabricNetwork::start(namespaces.clone(), false).unwrap();
+        let place = lath_net::Place::Vpc(vpc.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let socket = runtime
+            .block_on(network.socket(&place, socket2::Domain::IPV4, lath_net::Kind::Udp))
+            .unwrap();
+        let bound = socket.bind(&std::net::SocketAddr::into(at));
+        namespaces.delete(vpc.as_str()).unwrap();
+        assert_eq!(bound.unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+    }
 }

@@ -132,6 +132,11 @@ pub(crate) fn set_link(netlink: &mut Netlink, index: u32, wanted: &Link) -> io::
     netlink.request(message)
 }
 
+/// Sets the loopback link up, which gives it 127.0.0.1. It is the first link of every namespace.
+pub(crate) fn raise_loopback(netlink: &mut Netlink) -> io::Result<()> {
+    netlink.request(Message::new(libc::RTM_SETLINK, 0, &link_header(1, UP, UP)))
+}
+
 /// Removes a link.
 pub(crate) fn delete_link(netlink: &mut Netlink, index: u32) -> io::Result<()> {
     netlink.request(Message::new(
