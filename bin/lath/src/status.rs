@@ -213,6 +213,7 @@ fn print(status: &Status) -> Result<String, std::fmt::Error> {
             "REQUESTS",
             "5XX",
             "STATE",
+            "DOMAIN NAME",
         ],
         status.services.iter().map(|s| {
             [
@@ -223,6 +224,7 @@ fn print(status: &Status) -> Result<String, std::fmt::Error> {
                 s.requests.to_string(),
                 s.errors_5xx.to_string(),
                 s.state.clone(),
+                s.domain_name.clone(),
             ]
         }),
     )?;

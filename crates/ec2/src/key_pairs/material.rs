@@ -37,15 +37,15 @@ impl KeyFailure {
 /// The text is not a public key of a kind that EC2 takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Key is not in valid OpenSSH public key format")]
-pub(super) struct NotAKey;
+pub(crate) struct NotAKey;
 
 /// The public half of a key, as EC2 keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PublicHalf {
-    pub(super) kind: KeyKind,
-    pub(super) fingerprint: String,
+pub(crate) struct PublicHalf {
+    pub(crate) kind: KeyKind,
+    pub(crate) fingerprint: String,
     /// On one line, with the key's name as its comment.
-    pub(super) openssh: String,
+    pub(crate) openssh: String,
 }
 
 /// A new key: its public half and its PEM. Takes a core for a good part of a second (RSA).
@@ -83,12 +83,13 @@ fn generate_ed25519(name: &str) -> Result<(PublicHalf, String), KeyFailure> {
         fingerprint: ssh_fingerprint(key.public_key()),
         openssh,
     };
-    Ok((half, pem.trim_end().to_owned()))
+    // OpenSSH 9 refuses a file in its own format whose last line has no end.
+    Ok((half, format!("{}\n", pem.trim_end())))
 }
 
 /// Reads a public key in one of the three forms that EC2 takes: OpenSSH, DER in base64 (PEM or bare), and
 /// RFC 4716.
-pub(super) fn import(bytes: &[u8], name: &str) -> Result<PublicHalf, NotAKey> {
+pub(crate) fn import(bytes: &[u8], name: &str) -> Result<PublicHalf, NotAKey> {
     if bytes.len() > MAX_PUBLIC {
         return Err(NotAKey);
     }

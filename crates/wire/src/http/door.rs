@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{Request, Response};
 use lath_sigv4::{Claim, Credentials, Payload, SigError, Verified};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::body;
@@ -69,7 +70,13 @@ pub struct FrontDoor {
     regions: BTreeMap<String, Vec<Service>>,
     internal: Option<(&'static str, Internal)>,
     pub(super) limits: Limits,
+    large_bodies: Semaphore,
 }
+
+/// Bodies of at most so many bytes are read at once, as many as there are connections.
+const SMALL_BODY: u64 = 64 << 10;
+/// So many larger ones are read at the same time; others wait for their turn.
+const LARGE_BODIES: usize = 16;
 
 /// Services without regions: any region in the scope will do.
 const GLOBAL: &[&str] = &["iam", "sts", "route53"];
@@ -83,6 +90,7 @@ impl FrontDoor {
             regions: BTreeMap::new(),
             internal: None,
             limits: Limits::default(),
+            large_bodies: Semaphore::new(LARGE_BODIES),
         }
     }
 
@@ -128,7 +136,19 @@ impl FrontDoor {
     {
         let (mut parts, stream) = request.into_parts();
         name_host(&mut parts);
-        let body = body::collect(stream, self.limits.body);
+        let body = async {
+            // Bodies come before signatures can be checked: strangers share a bounded amount of memory.
+            let large = stream
+                .size_hint()
+                .upper()
+                .is_none_or(|most| most > SMALL_BODY);
+            let _place = if large {
+                self.large_bodies.acquire().await.ok()
+            } else {
+                None
+            };
+            body::collect(stream, self.limits.body).await
+        };
         let body = match tokio::time::timeout(self.limits.body_timeout, body).await {
             Ok(Ok(body)) => body,
             Ok(Err(error)) => return self.refuse(parts, &refusal::body(&error)),
