@@ -33,6 +33,8 @@ mod console;
 pub mod doctor;
 mod etc;
 mod exec;
+#[doc(hidden)]
+pub mod fuzzing;
 mod init;
 mod instances;
 mod launcher;

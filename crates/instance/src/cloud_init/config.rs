@@ -44,10 +44,13 @@ pub(super) struct WriteFile {
 
 /// Unpacked content of one file, in bytes.
 const LONGEST_FILE: u64 = 8 * 1024 * 1024;
+/// That of all files of a document together, in bytes.
+const ALL_FILES: usize = 64 * 1024 * 1024;
 
 impl CloudConfig {
     /// Reads a document.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
+        super::extent::check(text)?;
         let documents = YamlLoader::load_from_str(text).map_err(|error| error.to_string())?;
         let mut config = Self::default();
         match documents.first() {
@@ -103,9 +106,17 @@ impl CloudConfig {
     }
 
     fn take_files(&mut self, value: &Yaml) {
+        let mut bytes = 0;
         for item in value.as_vec().into_iter().flatten() {
             match write_file(item) {
-                Ok(file) => self.write_files.push(file),
+                Ok(file) => {
+                    bytes += file.content.len();
+                    if bytes > ALL_FILES {
+                        let reason = format!("the files have more than {ALL_FILES} bytes");
+                        return self.refused.push(format!("write_files: {reason}"));
+                    }
+                    self.write_files.push(file);
+                }
                 Err(reason) => self.refused.push(format!("write_files: {reason}")),
             }
         }
@@ -159,9 +170,12 @@ fn decode(content: String, encoding: &str) -> Result<Vec<u8>, String> {
         "gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64" => {
             let mut plain = Vec::new();
             flate2::read::MultiGzDecoder::new(unbase64(&content)?.as_slice())
-                .take(LONGEST_FILE)
+                .take(LONGEST_FILE + 1)
                 .read_to_end(&mut plain)
                 .map_err(|error| error.to_string())?;
+            if plain.len() as u64 > LONGEST_FILE {
+                return Err(format!("it unpacks to more than {LONGEST_FILE} bytes"));
+            }
             Ok(plain)
         }
         other => Err(format!("the encoding {other:?} is not supported")),
@@ -213,6 +227,19 @@ write_files:
         );
         assert_eq!(config.refused.len(), 3, "{:?}", config.refused);
         assert!(config.refused[0].starts_with("packages"));
+    }
+
+    #[test]
+    fn one_bomb_in_many_files_is_refused() {
+        use std::io::Write as _;
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packer.write_all(&vec![b'x'; 8 << 20]).unwrap();
+        let content = STANDARD.encode(packer.finish().unwrap());
+        let file = format!("&f {{path: /x, encoding: gz+b64, content: {content}}}");
+        let more = ", *f".repeat(20);
+        let config = CloudConfig::parse(&format!("write_files: [{file}{more}]\n")).unwrap();
+        assert_eq!(config.write_files.len(), 8);
+        assert_eq!(config.refused.len(), 1, "{:?}", config.refused);
     }
 
     #[test]

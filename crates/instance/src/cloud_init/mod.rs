@@ -2,6 +2,7 @@
 //! confined, so whatever user data makes of these parsers stays there.
 
 mod config;
+mod extent;
 mod output;
 mod parts;
 mod steps;
@@ -59,4 +60,25 @@ pub(crate) fn run(plan: &BootPlan, first_boot: bool) -> i32 {
     }
     steps::run(plan, &output, &configs, &scripts, first_boot);
     0
+}
+
+/// For [`crate::fuzzing`].
+pub(crate) fn extent(user_data: &[u8]) -> crate::fuzzing::Extent {
+    let (parts, problems) = parts::split(user_data);
+    let mut extent = crate::fuzzing::Extent {
+        parts: parts.len(),
+        bytes: 0,
+        problems: problems.len(),
+    };
+    for part in parts {
+        match part {
+            Part::Script(bytes) => extent.bytes += bytes.len(),
+            Part::Config(text) => {
+                extent.bytes += text.len();
+                let files = CloudConfig::parse(&text).unwrap_or_default().write_files;
+                extent.bytes += files.iter().map(|file| file.content.len()).sum::<usize>();
+            }
+        }
+    }
+    extent
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Unpacked user data may be this long, in bytes (packed it is 16 KiB at most).
+/// All that user data unpacks to, in bytes (packed it is 16 KiB at most).
 const LONGEST: u64 = 8 * 1024 * 1024;
 /// Parts of one message; multiparts inside multiparts.
 const MOST_PARTS: usize = 64;
@@ -22,15 +22,21 @@ pub(super) enum Part {
 
 /// The parts, and what is wrong or not supported, in words.
 pub(super) fn split(user_data: &[u8]) -> (Vec<Part>, Vec<String>) {
-    let mut splitter = Splitter::default();
+    let mut splitter = Splitter {
+        parts: Vec::new(),
+        problems: Vec::new(),
+        room: LONGEST,
+    };
     splitter.take(user_data, None, 0);
     (splitter.parts, splitter.problems)
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Splitter {
     parts: Vec<Part>,
     problems: Vec<String>,
+    /// How many bytes may still be unpacked: archives in archives share it.
+    room: u64,
 }
 
 impl Splitter {
@@ -40,7 +46,7 @@ impl Splitter {
             return;
         }
         if bytes.starts_with(&[0x1f, 0x8b]) {
-            match gunzip(bytes) {
+            match self.gunzip(bytes) {
                 Ok(plain) => self.take(&plain, declared, depth + 1),
                 Err(reason) => self.problem(&format!("gzip'd user data is unreadable: {reason}")),
             }
@@ -133,23 +139,23 @@ impl Splitter {
         }
     }
 
+    fn gunzip(&mut self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        let mut plain = Vec::new();
+        let unpacked = flate2::read::MultiGzDecoder::new(bytes)
+            .take(self.room + 1)
+            .read_to_end(&mut plain);
+        let left = self.room.checked_sub(plain.len() as u64);
+        self.room = left.unwrap_or(0);
+        unpacked.map_err(|error| error.to_string())?;
+        left.map(|_| plain)
+            .ok_or_else(|| format!("it unpacks to more than {LONGEST} bytes"))
+    }
+
     fn problem(&mut self, text: &str) {
         if self.problems.len() < MOST_PARTS {
             self.problems.push(text.to_owned());
         }
     }
-}
-
-fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let mut plain = Vec::new();
-    flate2::read::MultiGzDecoder::new(bytes)
-        .take(LONGEST + 1)
-        .read_to_end(&mut plain)
-        .map_err(|error| error.to_string())?;
-    if plain.len() as u64 > LONGEST {
-        return Err(format!("it unpacks to more than {LONGEST} bytes"));
-    }
-    Ok(plain)
 }
 
 fn is_multipart(bytes: &[u8]) -> bool {
@@ -263,6 +269,21 @@ mod tests {
         let (parts, problems) = split(&pack(&vec![b'#'; 9 << 20]));
         assert!(parts.is_empty());
         assert!(problems[0].contains("unpacks to more"), "{problems:?}");
+    }
+
+    #[test]
+    fn many_small_bombs_are_one_bomb() {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packer.write_all(&vec![b'#'; 3 << 20]).unwrap();
+        let piece = format!(
+            "--X\nContent-Transfer-Encoding: base64\n\n{}\n",
+            STANDARD.encode(packer.finish().unwrap())
+        );
+        let head = "Content-Type: multipart/mixed; boundary=X\n\n";
+        let (parts, problems) = split(format!("{head}{}--X--\n", piece.repeat(4)).as_bytes());
+        assert!(parts.is_empty());
+        let refused = problems.iter().filter(|it| it.contains("unpacks to more"));
+        assert_eq!(refused.count(), 2, "{problems:?}");
     }
 
     #[test]

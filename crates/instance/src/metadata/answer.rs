@@ -119,8 +119,8 @@ fn percent_decode(path: &str) -> Option<String> {
     let mut at = 0;
     while at < bytes.len() {
         if bytes[at] == b'%' {
-            let digits = std::str::from_utf8(bytes.get(at + 1..at + 3)?).ok()?;
-            plain.push(u8::from_str_radix(digits, 16).ok()?);
+            let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
+            plain.push(u8::try_from(digit(at + 1)? * 16 + digit(at + 2)?).ok()?);
             at += 3;
         } else {
             plain.push(bytes[at]);

@@ -206,3 +206,21 @@ impl Door {
         }
     }
 }
+
+/// For [`crate::fuzzing`].
+pub(crate) fn answer_once(
+    snapshot: &lath_feed::Snapshot,
+    vpc: &VpcId,
+    peer: IpAddr,
+    (method, path, headers): (&hyper::http::Method, &str, &hyper::http::HeaderMap),
+) -> hyper::http::Response<Vec<u8>> {
+    let asked = Asked {
+        vpc,
+        peer,
+        now: Timestamp::from_millis(0),
+        method,
+        path,
+        headers,
+    };
+    answer(snapshot, &Tokens::new(), &asked)
+}
