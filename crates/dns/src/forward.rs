@@ -161,23 +161,27 @@ impl Out {
         self.key.0
     }
 
-    /// Whether these bytes answer it: the same number and the same question. Some servers leave the
-    /// question out of a refusal.
     fn is_answered_by(&self, reply: &[u8]) -> bool {
-        let Some((head, rest)) = reply.split_first_chunk::<12>() else {
-            return false;
-        };
-        let ours = head[..2] == self.id().to_be_bytes() && head[2] & 0x80 != 0;
-        let same = match [head[4], head[5]] {
-            [0, 0] => !is_good(reply),
-            [0, 1] => {
-                let mut decoder = BinDecoder::new(rest);
-                Question::read(&mut decoder).is_ok_and(|question| question == self.key.1)
-            }
-            _ => false,
-        };
-        ours && same
+        answers(reply, self.key.0, &self.key.1)
     }
+}
+
+/// Whether these bytes answer the question: the same number and the same question. Some servers leave
+/// the question out of a refusal.
+pub(crate) fn answers(reply: &[u8], id: u16, question: &Question) -> bool {
+    let Some((head, rest)) = reply.split_first_chunk::<12>() else {
+        return false;
+    };
+    let ours = head[..2] == id.to_be_bytes() && head[2] & 0x80 != 0;
+    let same = match [head[4], head[5]] {
+        [0, 0] => !is_good(reply),
+        [0, 1] => {
+            let mut decoder = BinDecoder::new(rest);
+            Question::read(&mut decoder).is_ok_and(|found| found == *question)
+        }
+        _ => false,
+    };
+    ours && same
 }
 
 /// TC: there is more by TCP.

@@ -11,6 +11,8 @@
 mod answer;
 mod dns;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod listener;
 mod query;
 mod reply;

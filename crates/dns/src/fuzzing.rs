@@ -1,0 +1,23 @@
+//! Doors for the targets in `fuzz/`, and for nobody else.
+
+use crate::{Answer, Query, Undecodable};
+
+/// Whether an upstream's bytes answer `query`, asked under the number `id`.
+pub fn is_answer(reply: &[u8], id: u16, query: &Query) -> bool {
+    crate::forward::answers(reply, id, &crate::reply::question(query))
+}
+
+/// What the client gets of an upstream's reply when it takes `limit` bytes.
+pub fn relayed(query: &Query, reply: Vec<u8>, limit: usize) -> Vec<u8> {
+    crate::reply::forwarded(query, reply, limit)
+}
+
+/// The reply to a question, in at most `limit` bytes; `None` when it must be forwarded.
+pub fn reply(query: &Query, answer: Answer, limit: usize) -> Option<Vec<u8>> {
+    crate::reply::local(query, answer, limit)
+}
+
+/// The reply to bytes that are no question, where one is due.
+pub fn refusal(reason: &Undecodable) -> Option<Vec<u8>> {
+    crate::reply::refusal(reason)
+}
