@@ -37,6 +37,8 @@ mod db;
 mod dir;
 mod embedded;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod load;
 mod memory;

@@ -97,7 +97,7 @@ pub(crate) fn encode_erased<R: Record>(
     Ok(stored)
 }
 
-fn decode<R: Record>(id: &str, stored: &[u8]) -> Result<R, String> {
+pub(crate) fn decode<R: Record>(id: &str, stored: &[u8]) -> Result<R, String> {
     let (format, json) = split(stored).ok_or("it has no format tag")?;
     let record = match format {
         newer if newer > R::FORMAT => {
