@@ -15,6 +15,8 @@ mod condition;
 mod constraint;
 mod contribute;
 mod fault;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health_check;
 mod ident;
 mod listener;
