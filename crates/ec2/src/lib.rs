@@ -9,6 +9,8 @@ mod account_attributes;
 pub mod errors;
 pub mod feed;
 mod filter;
+#[doc(hidden)]
+pub mod fuzzing;
 mod idempotency;
 mod ids;
 pub mod images;

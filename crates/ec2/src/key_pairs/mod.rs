@@ -1,6 +1,6 @@
 //! Key pairs.
 
-mod material;
+pub(crate) mod material;
 
 use std::collections::BTreeMap;
 

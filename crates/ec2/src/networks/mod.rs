@@ -10,7 +10,7 @@ mod reconcile;
 pub(crate) mod route_tables;
 mod security_groups;
 mod subnets;
-mod vpcs;
+pub(crate) mod vpcs;
 
 use std::sync::Arc;
 
