@@ -18,6 +18,8 @@ mod exchange;
 mod flight;
 mod forward;
 mod framing;
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod metrics;
 mod namespaces;
