@@ -8,6 +8,8 @@
 mod archive;
 mod cloudwatch;
 mod delivery;
+#[doc(hidden)]
+pub mod fuzzing;
 mod logs;
 mod metrics;
 pub mod records;

@@ -8,9 +8,9 @@ use super::api::DashboardValidationMessage;
 
 /// Everything found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Findings {
-    pub(super) errors: Vec<DashboardValidationMessage>,
-    pub(super) warnings: Vec<DashboardValidationMessage>,
+pub(crate) struct Findings {
+    pub(crate) errors: Vec<DashboardValidationMessage>,
+    pub(crate) warnings: Vec<DashboardValidationMessage>,
 }
 
 const MAX_WIDGETS: usize = 500;
@@ -37,7 +37,7 @@ impl Findings {
 }
 
 /// Checks a body. serde_json itself refuses nesting deeper than 128.
-pub(super) fn check(body: &str) -> Findings {
+pub(crate) fn check(body: &str) -> Findings {
     let mut findings = Findings::default();
     match serde_json::from_str(body) {
         Ok(Value::Object(body)) => check_body(&body, &mut findings),

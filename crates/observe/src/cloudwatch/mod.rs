@@ -1,7 +1,7 @@
 //! CloudWatch: metrics and dashboards.
 
 pub(crate) mod api;
-mod dashboard_body;
+pub(crate) mod dashboard_body;
 mod dashboards;
 mod get_metric_data;
 mod get_metric_statistics;

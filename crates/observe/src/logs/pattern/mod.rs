@@ -242,11 +242,21 @@ mod tests {
             ("[..., status=404, bytes]", space, true),
             ("[ip, ..., bytes=1534]", space, true),
             ("[ip, id]", space, false),
+            ("[a, b=x]", "] [x", false),
+            ("[a, b=x]", "] [x]", true),
+            ("[a, b, c]", "\"x y\" [z \"", true),
         ] {
             let parsed: FilterPattern =
                 pattern.parse().unwrap_or_else(|e| panic!("{pattern}: {e}"));
             assert_eq!(parsed.matches(message), want, "{pattern} on {message}");
         }
+    }
+
+    /// Looking for an end from each of them would take minutes.
+    #[test]
+    fn marks_that_never_end_are_words() {
+        let pattern: FilterPattern = "[..., last]".parse().unwrap();
+        assert!(pattern.matches(&"[ \" ".repeat(500_001)));
     }
 
     #[test]

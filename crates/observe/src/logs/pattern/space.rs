@@ -103,10 +103,13 @@ impl Fields {
 fn words(message: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = message.trim_start();
+    // No mark is looked for beyond its last one: a message of opening brackets would take for ever.
+    let last = [']', '"'].map(|mark| message.rfind(mark).unwrap_or(0));
     while !rest.is_empty() {
+        let at = message.len() - rest.len();
         let close = match rest.as_bytes()[0] {
-            b'[' => Some(']'),
-            b'"' => Some('"'),
+            b'[' if at < last[0] => Some(']'),
+            b'"' if at < last[1] => Some('"'),
             _ => None,
         };
         let end = close.and_then(|close| rest[1..].find(close));
