@@ -5,10 +5,17 @@ use lath_wire::Route;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|path: &str| {
-    let route = Route::get("/services/{serviceIdentifier}/listeners/{listenerIdentifier}", 200);
+    let route = Route::get(
+        "/services/{serviceIdentifier}/listeners/{listenerIdentifier}",
+        200,
+    );
     if let Some(labels) = route.labels("GET", path) {
         assert_eq!(labels.len(), 2);
-        assert!(labels.values().all(|label| !label.is_empty() && label.len() <= path.len()));
+        assert!(
+            labels
+                .values()
+                .all(|label| !label.is_empty() && label.len() <= path.len())
+        );
     }
     assert!(route.labels("POST", path).is_none());
 });

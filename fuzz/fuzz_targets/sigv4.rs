@@ -37,5 +37,8 @@ fuzz_target!(|text: &str| {
         body: Payload::Bytes(b""),
     };
     let now = UNIX_EPOCH + Duration::from_secs(1_440_938_160);
-    assert!(verify(&request, &Keys, now).is_err(), "a signature was guessed");
+    assert!(
+        verify(&request, &Keys, now).is_err(),
+        "a signature was guessed"
+    );
 });

@@ -1,0 +1,18 @@
+//! Imported public keys: OpenSSH, PEM and RFC 4716. What is taken is one line, and is taken again.
+#![no_main]
+
+use lath_ec2::fuzzing::public_key;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Some((fingerprint, openssh)) = public_key(bytes, "name") {
+        assert!(
+            !openssh.contains(['\n', '\r']) && openssh.ends_with(" name"),
+            "{openssh:?}"
+        );
+        assert_eq!(
+            public_key(openssh.as_bytes(), "name"),
+            Some((fingerprint, openssh))
+        );
+    }
+});
