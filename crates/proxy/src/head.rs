@@ -108,6 +108,10 @@ pub(crate) fn check<B>(request: &Request<B>, survey: &Survey) -> Result<(), Refu
     if request.method() == Method::CONNECT {
         return Err(Refusal::bad_request("CONNECT is not supported\n"));
     }
+    // An authority alone is a target for CONNECT only (RFC 9112 section 3.2.3).
+    if request.uri().path_and_query().is_none() {
+        return Err(Refusal::bad_request("The request's target has no path\n"));
+    }
     if headers.len() > MAX_HEADERS || survey.headers_size > MAX_HEADER_BYTES {
         return Err(Refusal::bad_request(
             "The request has too many or too large headers\n",

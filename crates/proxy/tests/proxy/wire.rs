@@ -161,6 +161,10 @@ async fn ambiguous_and_oversized_requests_are_refused_and_the_connection_ends() 
             format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}\r\n\r\n"),
         ),
         (
+            "authority alone",
+            format!("GET {HOST} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"),
+        ),
+        (
             "coding in 1.0",
             format!(
                 "POST / HTTP/1.0\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
