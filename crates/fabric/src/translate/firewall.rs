@@ -283,9 +283,6 @@ fn output() -> Vec<Rule> {
     rules.extend([
         known()[1].clone(),
         Rule::new([Part::Oif("lo".into()), accept()]),
-        // The resolver and the metadata service only answer. Seen: a reply by UDP that tracking took for
-        // new though it knew the question, and a VPC without names.
-        Rule::new([Part::SourceIn(SERVICES.into()), accept()]),
         Rule::new([
             Part::Source(host_net(LATTICE_SOURCE)),
             Part::OifVerdict(RECEIVERS.into()),
