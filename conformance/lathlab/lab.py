@@ -36,7 +36,8 @@ class Echo(http.server.BaseHTTPRequestHandler):
         else: out = json.dumps({"name": name, "method": self.command, "path": self.path, "peer": self.client_address[0],
             "headers": [[k.lower(), v] for k, v in self.headers.items()], "length": len(body)}).encode()
         self.send_response(status)
-        self.send_header("content-length", str(len(out)))
+        if status in (204, 304): out = b""  # they have no body; what followed the head would be the next answer
+        else: self.send_header("content-length", str(len(out)))
         self.end_headers()
         if self.command != "HEAD": self.wfile.write(out)
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_HEAD = answer
