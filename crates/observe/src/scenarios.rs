@@ -145,10 +145,7 @@ async fn a_period_longer_than_the_span_begins_where_the_span_does() {
     let mut question = sum_of("M");
     question["StartTime"] = start.into();
     question["EndTime"] = (start + 600_000).into();
-    let reply = lab
-        .call::<cw::GetMetricStatistics>(question)
-        .await
-        .unwrap();
+    let reply = lab.call::<cw::GetMetricStatistics>(question).await.unwrap();
     assert_eq!(total(&reply, "Sum"), 3.0, "{reply}");
 }
 
