@@ -48,6 +48,8 @@ fn world() -> (Snapshot, VpcId) {
         internet_gateway: None,
         interfaces: BTreeMap::new(),
         lattice: None,
+        nat_gateways: Default::default(),
+        endpoints: Default::default(),
     };
     let snapshot = Snapshot {
         region: "us-east-1".into(),

@@ -82,6 +82,8 @@ fn world() -> (Snapshot, VpcId) {
             .map(|it| (it.id.clone(), it))
             .collect(),
         lattice: None,
+        nat_gateways: Default::default(),
+        endpoints: Default::default(),
     };
     let instances = both.map(|(host, id)| (id.clone(), Arc::new(instance(host, id, vpc.clone()))));
     let snapshot = Snapshot {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use lath_feed::{NoNode, NodeQueries, Observed, ObservedReceiver};
+use lath_feed::{NoNode, NodeQueries, Observed, ObservedReceiver, Topology};
 use lath_model::arn::Arn;
 use lath_store::Db;
 
@@ -23,6 +23,8 @@ pub struct Cell {
     pub account: String,
     /// Whether AWS's limits hold.
     pub mode: Mode,
+    /// Where the other regions are.
+    pub topology: Arc<Topology>,
     /// The state.
     pub db: Db,
     /// What nodes say is so.
@@ -39,6 +41,7 @@ impl Cell {
             region: "us-east-1".into(),
             account: "123456789012".into(),
             mode: Mode::Strict,
+            topology: Arc::new(Topology::single("us-east-1")),
             db: Db::in_memory(),
             observed,
             node: Arc::new(NoNode),

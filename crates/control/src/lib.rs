@@ -3,6 +3,7 @@
 
 mod cell;
 mod claim;
+mod exchange;
 mod idempotency;
 mod page;
 mod publisher;
@@ -10,6 +11,7 @@ mod reconciler;
 
 pub use cell::{Cell, Mode};
 pub use claim::{Claim, claims_on};
+pub use exchange::{Section, exchange};
 pub use idempotency::{TokenUse, claim_token, fingerprint, sweep_tokens};
 pub use page::{BadToken, Page, paginate};
 pub use publisher::{Contribute, compile, publish};

@@ -37,6 +37,7 @@ pub fn compile(
         version: view.revision(),
         region: cell.region.clone(),
         account: cell.account.clone(),
+        topology: Arc::clone(&cell.topology),
         ..Snapshot::default()
     };
     for contribute in contributions {

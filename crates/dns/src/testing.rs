@@ -72,6 +72,8 @@ fn vpc(id: &str, cidrs: &[&str], addresses: &[([u8; 4], Option<[u8; 4]>)]) -> Vp
         internet_gateway: None,
         interfaces: BTreeMap::from([(interface.id.clone(), interface)]),
         lattice: None,
+        nat_gateways: Default::default(),
+        endpoints: Default::default(),
     }
 }
 

@@ -87,7 +87,7 @@ impl Network for Namespaces {
         kind: Kind,
     ) -> io::Result<socket2::Socket> {
         match place {
-            Place::Host => new_socket(domain, kind),
+            Place::Host | Place::Underlay => new_socket(domain, kind),
             Place::Vpc(vpc) => self.of(vpc.as_str()).run(|| new_socket(domain, kind)),
         }
     }

@@ -51,6 +51,8 @@ fn empty_vpc(vpc: &records::Vpc) -> Vpc {
         internet_gateway: None,
         interfaces: BTreeMap::new(),
         lattice: None,
+        nat_gateways: Default::default(),
+        endpoints: Default::default(),
     }
 }
 

@@ -62,8 +62,10 @@ impl Network for FabricNetwork {
     ) -> io::Result<Socket> {
         let place = match place {
             // The process itself never leaves the host's network.
-            lath_net::Place::Host if !self.elsewhere => return lath_net::new_socket(domain, kind),
-            lath_net::Place::Host => Place::Host,
+            lath_net::Place::Host => return lath_net::new_socket(domain, kind),
+            // Where there is an underlay it is what the fabric takes for the host's network.
+            lath_net::Place::Underlay if self.elsewhere => Place::Host,
+            lath_net::Place::Underlay => return Err(io::ErrorKind::NotFound.into()),
             lath_net::Place::Vpc(id) => Place::Named(id.as_str().to_owned()),
         };
         let stopped = || io::Error::other("the socket thread has stopped");

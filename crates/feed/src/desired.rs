@@ -11,8 +11,10 @@ use lath_model::id::*;
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, Rule, TargetProtocol};
 use serde::{Deserialize, Serialize};
 
+use crate::{HostedZone, NatGateway, Route53HealthCheck, Topology, TransitGateway, VpcEndpoint};
+
 /// All that a node must do. Self-contained: nothing else is needed to obey it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Grows with every change, never goes back: the store's revision.
     pub version: u64,
@@ -34,6 +36,40 @@ pub struct Snapshot {
     pub services: BTreeMap<ServiceId, Arc<Service>>,
     /// Lattice target groups.
     pub target_groups: BTreeMap<TargetGroupId, Arc<TargetGroup>>,
+    /// Transit Gateways.
+    pub transit_gateways: BTreeMap<TransitGatewayId, Arc<TransitGateway>>,
+    /// Hosted zones of Route 53: every public one, and the private ones.
+    pub hosted_zones: BTreeMap<HostedZoneId, Arc<HostedZone>>,
+    /// Health checks of Route 53.
+    pub health_checks: BTreeMap<HealthCheckId, Arc<Route53HealthCheck>>,
+    /// Further public names and their addresses, such as other regions' VPC endpoints: lower case, without
+    /// the trailing dot.
+    pub names: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    /// Where the regions are.
+    pub topology: Arc<Topology>,
+}
+
+impl Default for Snapshot {
+    /// Nothing, in a region without a name.
+    fn default() -> Self {
+        Self {
+            version: 0,
+            region: String::new(),
+            account: String::new(),
+            vpcs: BTreeMap::new(),
+            prefix_lists: BTreeMap::new(),
+            security_groups: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            service_networks: BTreeMap::new(),
+            services: BTreeMap::new(),
+            target_groups: BTreeMap::new(),
+            transit_gateways: BTreeMap::new(),
+            hosted_zones: BTreeMap::new(),
+            health_checks: BTreeMap::new(),
+            names: BTreeMap::new(),
+            topology: Arc::new(Topology::single("")),
+        }
+    }
 }
 
 impl Snapshot {
@@ -56,6 +92,12 @@ impl Snapshot {
         share(&mut self.service_networks, &previous.service_networks);
         share(&mut self.services, &previous.services);
         share(&mut self.target_groups, &previous.target_groups);
+        share(&mut self.transit_gateways, &previous.transit_gateways);
+        share(&mut self.hosted_zones, &previous.hosted_zones);
+        share(&mut self.health_checks, &previous.health_checks);
+        if self.topology == previous.topology {
+            self.topology = Arc::clone(&previous.topology);
+        }
     }
 }
 
@@ -82,6 +124,12 @@ pub struct Vpc {
     pub interfaces: BTreeMap<NetworkInterfaceId, Interface>,
     /// The Lattice service network association.
     pub lattice: Option<LatticeAssociation>,
+    /// Its NAT gateways.
+    #[serde(default)]
+    pub nat_gateways: BTreeMap<NatGatewayId, NatGateway>,
+    /// Its endpoints of type ServiceNetwork.
+    #[serde(default)]
+    pub endpoints: BTreeMap<VpcEndpointId, VpcEndpoint>,
 }
 
 /// A subnet.
@@ -124,6 +172,11 @@ pub enum RouteTarget {
     InternetGateway(InternetGatewayId),
     /// An interface that forwards (its source/destination check is off).
     Interface(NetworkInterfaceId),
+    /// A NAT gateway of the same VPC.
+    NatGateway(NatGatewayId),
+    /// A Transit Gateway that the VPC is attached to. It takes packets only from availability zones in
+    /// which the attachment has a subnet.
+    TransitGateway(TransitGatewayId),
     /// The target is gone: packets are dropped.
     Blackhole,
 }
@@ -388,6 +441,10 @@ pub struct TargetGroup {
     pub name: String,
     /// The VPC its targets are in.
     pub vpc: VpcId,
+    /// The region its targets are in, when it is not this one: they are reached through that region's
+    /// gateway ([`Topology::gateway`]).
+    #[serde(default)]
+    pub region: Option<String>,
     /// How targets are spoken to.
     pub protocol: TargetProtocol,
     /// The HTTP version; `None` for TCP.

@@ -10,8 +10,12 @@
 //! questions that control asks a node go through [`NodeQueries`].
 
 mod desired;
+mod mesh;
 mod observed;
+mod route53;
 pub mod telemetry;
+mod topology;
+mod transit;
 
 use std::sync::Arc;
 
@@ -19,7 +23,11 @@ use async_trait::async_trait;
 use lath_model::id::InstanceId;
 
 pub use desired::*;
+pub use mesh::{Carrier, Mesh, PeerState, Values};
 pub use observed::*;
+pub use route53::*;
+pub use topology::*;
+pub use transit::*;
 
 /// Where nodes read the newest snapshot.
 pub type SnapshotReceiver = tokio::sync::watch::Receiver<Arc<Snapshot>>;

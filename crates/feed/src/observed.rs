@@ -6,7 +6,7 @@ use lath_model::Timestamp;
 use lath_model::id::*;
 use serde::{Deserialize, Serialize};
 
-use crate::TargetKey;
+use crate::{CheckObserved, TargetKey};
 
 /// What is so. Absence means: not known yet, or not there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -22,8 +22,31 @@ pub struct Observed {
     pub vpc_associations: BTreeMap<ServiceNetworkVpcAssociationId, Condition>,
     /// Services: ready when every listener is bound in every associated VPC.
     pub services: BTreeMap<ServiceId, Condition>,
+    /// Transit Gateways: ready when the router and every route of it is made.
+    pub transit_gateways: BTreeMap<TransitGatewayId, Condition>,
+    /// Attachments: ready when packets can pass; a peering, when the other side answered lately.
+    pub transit_attachments: BTreeMap<TransitGatewayAttachmentId, Condition>,
+    /// NAT gateways.
+    pub nat_gateways: BTreeMap<NatGatewayId, Condition>,
+    /// VPC endpoints: ready when every listener of every service is bound at their addresses.
+    pub vpc_endpoints: BTreeMap<VpcEndpointId, Condition>,
+    /// Health checks of Route 53.
+    pub health_checks: BTreeMap<HealthCheckId, CheckObserved>,
+    /// The newest snapshot version whose zones the DNS servers answer from.
+    pub dns_version: u64,
+    /// The other regions (and the witness): whether this node reaches theirs.
+    pub regions: BTreeMap<String, RegionObserved>,
     /// Target health, by group and target.
     pub targets: BTreeMap<TargetGroupId, BTreeMap<TargetKey, TargetObserved>>,
+}
+
+/// Another region as this one's node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionObserved {
+    /// Whether its node answers on the encrypted link.
+    pub connected: bool,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// Whether a thing works.

@@ -141,5 +141,6 @@ fn group(targets: u64, port: u16) -> TargetGroup {
         }),
         in_use: true,
         targets: (0..targets).map(target).collect(),
+        region: None,
     }
 }

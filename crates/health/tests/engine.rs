@@ -123,6 +123,7 @@ impl Lab {
             health_check,
             in_use: true,
             targets: BTreeMap::new(),
+            region: None,
         };
         let (snapshots, receiver) = watch::channel(Arc::default());
         let config = HealthConfig {

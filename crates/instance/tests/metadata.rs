@@ -51,6 +51,8 @@ fn snapshot(vpc: &VpcId) -> Arc<Snapshot> {
         internet_gateway: None,
         interfaces: BTreeMap::new(),
         lattice: None,
+        nat_gateways: Default::default(),
+        endpoints: Default::default(),
     };
     Arc::new(Snapshot {
         vpcs: BTreeMap::from([(vpc.clone(), Arc::new(network))]),

@@ -173,6 +173,7 @@ fn target_groups(cell: &Cell, view: &View) -> BTreeMap<TargetGroupId, Arc<feed::
                 health_check: feed_check(&record.health_check),
                 in_use: users.contains_key(&id),
                 targets: targets.remove(&id).unwrap_or_default(),
+                region: None,
             };
             (id, Arc::new(group))
         })

@@ -150,6 +150,113 @@ ids! {
     ServiceNetworkServiceAssociationId = "snsa";
     /// A Lattice access log subscription.
     AccessLogSubscriptionId = "als";
+    /// A Transit Gateway.
+    TransitGatewayId = "tgw";
+    /// What joins a Transit Gateway to a VPC or to another gateway.
+    TransitGatewayAttachmentId = "tgw-attach";
+    /// A route table of a Transit Gateway.
+    TransitGatewayRouteTableId = "tgw-rtb";
+    /// A NAT gateway.
+    NatGatewayId = "nat";
+    /// A VPC endpoint.
+    VpcEndpointId = "vpce";
+}
+
+macro_rules! text_ids {
+    ($($(#[$doc:meta])* $name:ident = $form:literal, $fits:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(std::sync::Arc<str>);
+
+        impl $name {
+            /// The whole id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let fits: fn(&str) -> bool = $fits;
+                if fits(text) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(InvalidId { prefix: $form, text: text.chars().take(64).collect() })
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0.to_string()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+text_ids! {
+    /// A hosted zone of Route 53: `Z` and 1 to 31 upper-case letters and digits, without `/hostedzone/`.
+    HostedZoneId = "Z", |text| {
+        (2..=32).contains(&text.len())
+            && text.starts_with('Z')
+            && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
+    };
+    /// A health check of Route 53: a UUID in lower case, as AWS makes them.
+    HealthCheckId = "uuid", |text| {
+        text.len() == 36
+            && text
+                .bytes()
+                .all(|b| b == b'-' || b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+}
+
+impl HostedZoneId {
+    /// A new random id: `Z` and 20 characters.
+    pub fn random() -> Self {
+        const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+        let mut rng = rand::rng();
+        let tail = (0..20).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())]));
+        Self(std::iter::once('Z').chain(tail).collect::<String>().into())
+    }
+}
+
+impl HealthCheckId {
+    /// A new random id: a version 4 UUID.
+    pub fn random() -> Self {
+        let mut b: [u8; 16] = rand::rng().random();
+        b[6] = (b[6] & 0x0f) | 0x40;
+        b[8] = (b[8] & 0x3f) | 0x80;
+        let hex: String = b.iter().map(|byte| format!("{byte:02x}")).collect();
+        let parts = [
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..],
+        ];
+        Self(parts.join("-").into())
+    }
 }
 
 #[cfg(test)]
@@ -160,6 +267,14 @@ mod tests {
     fn random_ids_parse_back() {
         let id = VpcId::random();
         assert_eq!(id.as_str().parse::<VpcId>().unwrap(), id);
+    }
+
+    #[test]
+    fn random_names_of_route_53_parse_back() {
+        let zone = HostedZoneId::random();
+        assert_eq!(zone.as_str().parse::<HostedZoneId>().unwrap(), zone);
+        let check = HealthCheckId::random();
+        assert_eq!(check.as_str().parse::<HealthCheckId>().unwrap(), check);
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub enum Place {
     Host,
     /// A VPC's router: it reaches every address of the VPC.
     Vpc(VpcId),
+    /// The cell's own end of the WAN and of the encrypted links to other regions. `NotFound` where there is
+    /// only one region.
+    Underlay,
 }
 
 /// TCP or UDP.

@@ -87,6 +87,7 @@ impl Parts {
             services: proxy.services,
             vpcs,
             instances,
+            ..Observed::default()
         }
     }
 }

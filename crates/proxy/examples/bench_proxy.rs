@@ -96,6 +96,8 @@ fn vpc(id: &VpcId, network: &ServiceNetworkId) -> Vpc {
             service_network: network.clone(),
             security_groups: BTreeSet::new(),
         }),
+        nat_gateways: Default::default(),
+        endpoints: Default::default(),
     }
 }
 
@@ -157,5 +159,6 @@ fn target_group() -> TargetGroup {
                 draining_since: None,
             },
         )]),
+        region: None,
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use lath_control::{Cell, Mode, compile, publish};
 use lath_dns::Upstreams;
 use lath_ec2::images::{ImageDirectory, offer_directories};
-use lath_feed::{Observed, Snapshot};
+use lath_feed::{Observed, Snapshot, Topology};
 use lath_identity::{Identity, RootKey};
 use lath_node::{Host, Node, NodeConfig};
 use lath_observe::{Delivery, Limits, Observe};
@@ -66,6 +66,7 @@ impl Assembly {
             } else {
                 Mode::Strict
             },
+            topology: Arc::new(Topology::single(&config.region)),
             db,
             observed,
             node: host.queries(),

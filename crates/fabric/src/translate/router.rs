@@ -169,7 +169,9 @@ impl VpcView<'_> {
     fn target(&self, route: &Route) -> RouteTo {
         match &route.target {
             RouteTarget::Local => RouteTo::Throw,
-            RouteTarget::Blackhole => RouteTo::Blackhole,
+            RouteTarget::Blackhole
+            | RouteTarget::NatGateway(_)
+            | RouteTarget::TransitGateway(_) => RouteTo::Blackhole,
             RouteTarget::InternetGateway(id) => {
                 if self.vpc.internet_gateway.as_ref() == Some(id) && self.has_gateway() {
                     RouteTo::via(WAN, UPLINK_HOST)

@@ -89,6 +89,8 @@ impl Draft {
             internet_gateway: None,
             interfaces: [].into(),
             lattice: None,
+            nat_gateways: Default::default(),
+            endpoints: Default::default(),
         };
         self.snapshot.vpcs.insert(vpc.id.clone(), Arc::new(vpc));
         self.subnet(number, number, subnet, number)

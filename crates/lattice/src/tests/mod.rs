@@ -342,6 +342,8 @@ fn feed_vpc(vpc: &Vpc) -> lath_feed::Vpc {
         internet_gateway: None,
         interfaces: Default::default(),
         lattice: None,
+        nat_gateways: Default::default(),
+        endpoints: Default::default(),
     }
 }
 

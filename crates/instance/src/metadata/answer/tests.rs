@@ -47,6 +47,8 @@ fn world() -> World {
         internet_gateway: None,
         interfaces: interfaces.map(|it| (it.id.clone(), it)).into(),
         lattice: None,
+        nat_gateways: Default::default(),
+        endpoints: Default::default(),
     };
     let security_group = SecurityGroup {
         id: group.clone(),

@@ -152,6 +152,7 @@ impl World {
             health_check: None,
             in_use: true,
             targets: BTreeMap::new(),
+            region: None,
         };
         self.snapshot
             .target_groups
@@ -219,6 +220,8 @@ fn a_vpc(id: &VpcId, network: &ServiceNetworkId) -> Vpc {
             service_network: network.clone(),
             security_groups: BTreeSet::new(),
         }),
+        nat_gateways: Default::default(),
+        endpoints: Default::default(),
     }
 }
 

@@ -1,0 +1,69 @@
+//! The newest values that cells tell one another, by topic. Levels, not events: what was missed while a
+//! link was down does not matter, the newest value arrives when it is up again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lath_model::Timestamp;
+use tokio::sync::watch;
+
+/// The values of one teller.
+pub type Values = BTreeMap<String, Bytes>;
+
+/// A cell's end of the exchange. What carries it is not known here.
+#[derive(Debug, Clone)]
+pub struct Mesh {
+    tell: Arc<watch::Sender<Values>>,
+    peers: watch::Receiver<Arc<BTreeMap<String, PeerState>>>,
+}
+
+/// Another region (or the witness) as it is seen from here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerState {
+    /// Whether it answers: false after a few missed heartbeats.
+    pub connected: bool,
+    /// Since when it does, or does not.
+    pub since: Timestamp,
+    /// What it told last, kept while it does not answer.
+    pub values: Values,
+}
+
+/// The other end of a [`Mesh`]: what carries values.
+#[derive(Debug)]
+pub struct Carrier {
+    /// What is to be told to every peer, whole.
+    pub told: watch::Receiver<Values>,
+    /// What peers told.
+    pub peers: watch::Sender<Arc<BTreeMap<String, PeerState>>>,
+}
+
+impl Mesh {
+    /// A mesh and what must carry it.
+    pub fn new() -> (Self, Carrier) {
+        let (tell, told) = watch::channel(Values::new());
+        let (say, peers) = watch::channel(Arc::default());
+        let mesh = Self {
+            tell: Arc::new(tell),
+            peers,
+        };
+        (mesh, Carrier { told, peers: say })
+    }
+
+    /// Tells every peer the newest value of a topic (at most 16 MiB), now and when it connects again. The
+    /// same value again is nothing new.
+    pub fn tell(&self, topic: &str, value: Bytes) {
+        self.tell.send_if_modified(|values| {
+            let differs = values.get(topic) != Some(&value);
+            if differs {
+                values.insert(topic.to_owned(), value);
+            }
+            differs
+        });
+    }
+
+    /// What the peers told, and whether they answer.
+    pub fn peers(&self) -> watch::Receiver<Arc<BTreeMap<String, PeerState>>> {
+        self.peers.clone()
+    }
+}

@@ -1,0 +1,130 @@
+//! Desired state of what joins networks: Transit Gateways, NAT gateways, VPC endpoints.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use ipnet::Ipv4Net;
+use lath_model::id::*;
+use serde::{Deserialize, Serialize};
+
+/// A Transit Gateway: a router between VPCs and other gateways.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransitGateway {
+    /// Its id.
+    pub id: TransitGatewayId,
+    /// What is attached to it.
+    pub attachments: BTreeMap<TransitGatewayAttachmentId, TransitAttachment>,
+    /// Its route tables.
+    pub route_tables: BTreeMap<TransitGatewayRouteTableId, TransitRouteTable>,
+}
+
+/// An attachment to a Transit Gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransitAttachment {
+    /// Its id.
+    pub id: TransitGatewayAttachmentId,
+    /// What is at its other end.
+    pub to: TransitPeer,
+    /// The table in which packets that come from it are looked up. None: they are dropped.
+    pub route_table: Option<TransitGatewayRouteTableId>,
+}
+
+/// The other end of an attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransitPeer {
+    /// A VPC of this region.
+    Vpc {
+        /// The VPC.
+        vpc: VpcId,
+        /// One per availability zone: only these zones reach the gateway.
+        subnets: BTreeSet<SubnetId>,
+    },
+    /// Another gateway of this region, by the attachment at its side.
+    Local {
+        /// The other gateway.
+        gateway: TransitGatewayId,
+        /// Its attachment.
+        attachment: TransitGatewayAttachmentId,
+    },
+    /// A gateway of another region, through a WireGuard tunnel of its own.
+    Tunnel(PeeringTunnel),
+}
+
+/// A tunnel between two gateways, from this side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeeringTunnel {
+    /// The other side's region.
+    pub region: String,
+    /// The other side's gateway.
+    pub gateway: TransitGatewayId,
+    /// This side's key.
+    pub private_key: PrivateKey,
+    /// This side's UDP port on its underlay address.
+    pub port: u16,
+    /// The other side's public key.
+    pub peer_public_key: [u8; 32],
+    /// Where the other side listens.
+    pub peer: SocketAddrV4,
+}
+
+/// An X25519 private key. It does not print.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivateKey(pub [u8; 32]);
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKey(..)")
+    }
+}
+
+/// A route table of a Transit Gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransitRouteTable {
+    /// Its id.
+    pub id: TransitGatewayRouteTableId,
+    /// Its effective routes: for each destination the one that won (static before propagated). The
+    /// longest prefix decides; what no route fits is dropped.
+    pub routes: BTreeMap<Ipv4Net, TransitTarget>,
+}
+
+/// Where a route of a Transit Gateway leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransitTarget {
+    /// Out through an attachment.
+    Attachment(TransitGatewayAttachmentId),
+    /// Dropped.
+    Blackhole,
+}
+
+/// A NAT gateway: sources of its VPC leave with its own address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatGateway {
+    /// Its id.
+    pub id: NatGatewayId,
+    /// The subnet it is in: its packets use that subnet's route table.
+    pub subnet: SubnetId,
+    /// Its interface, which is also among the VPC's interfaces.
+    pub interface: NetworkInterfaceId,
+    /// Its address in the subnet.
+    pub private: Ipv4Addr,
+    /// Its elastic address; `None` for a private NAT gateway.
+    pub public: Option<Ipv4Addr>,
+}
+
+/// A VPC endpoint of type ServiceNetwork: a service network's services at addresses of the VPC, which
+/// other networks reach by routing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VpcEndpoint {
+    /// Its id.
+    pub id: VpcEndpointId,
+    /// Whose services it offers; each is chosen by its name in `Host`.
+    pub service_network: ServiceNetworkId,
+    /// Its interface and address in each subnet. The interfaces are also among the VPC's.
+    pub addresses: BTreeMap<SubnetId, (NetworkInterfaceId, Ipv4Addr)>,
+    /// The groups that guard it.
+    pub security_groups: BTreeSet<SecurityGroupId>,
+    /// The name of each service's association with the endpoint: public, answered everywhere with
+    /// `addresses`.
+    pub names: BTreeMap<ServiceId, String>,
+}
