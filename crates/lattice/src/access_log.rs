@@ -30,7 +30,7 @@ pub(crate) fn arn(cell: &Cell, id: &AccessLogSubscriptionId) -> String {
 }
 
 impl LogSource {
-    fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         match self {
             Self::ServiceNetwork(id) => id.to_string(),
             Self::Service(id) => id.to_string(),

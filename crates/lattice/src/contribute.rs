@@ -16,7 +16,7 @@ use crate::record::{
     ServiceNetwork, Target, TargetGroup, VpcAssociation, key,
 };
 use crate::shape::{AuthType, Status, VpcAssociationStatus};
-use crate::{access_log, action, listener, matcher, network, service, target_group, vpc};
+use crate::{access_log, action, auth_policy, listener, matcher, network, service, target_group, vpc};
 
 /// How long a connection may be idle: AWS's default, which nothing here can change.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -44,10 +44,12 @@ fn is_served(status: Status) -> bool {
     matches!(status, Status::CreateInProgress | Status::Active)
 }
 
-fn auth(auth_type: AuthType) -> Auth {
+fn auth(view: &View, auth_type: AuthType, id: &str) -> Auth {
     match auth_type {
         AuthType::None => Auth::None,
-        AuthType::AwsIam => Auth::AwsIam { policy: None },
+        AuthType::AwsIam => Auth::AwsIam {
+            policy: auth_policy::document(view, id),
+        },
     }
 }
 
@@ -86,7 +88,7 @@ fn service_networks(
                 id: id.clone(),
                 arn: network::arn(cell, &id),
                 name: record.name.clone(),
-                auth: auth(record.auth_type),
+                auth: auth(view, record.auth_type, id.as_str()),
                 services: services.remove(&id).unwrap_or_default(),
                 access_logs: logs.remove(&source).unwrap_or_default(),
             };
@@ -112,7 +114,7 @@ fn feed_service(
         domain_name: service::domain_name(cell, record),
         custom_domain_name: record.custom_domain_name.clone(),
         address: record.address,
-        auth: auth(record.auth_type),
+        auth: auth(view, record.auth_type, record.id.as_str()),
         idle_timeout: IDLE_TIMEOUT,
         listeners,
         access_logs: logs

@@ -11,6 +11,7 @@
 
 mod access_log;
 mod action;
+mod auth_policy;
 mod condition;
 mod constraint;
 mod contribute;
@@ -22,9 +23,11 @@ mod ident;
 mod listener;
 mod matcher;
 mod network;
+mod policy_document;
 mod quota;
 mod reconcile;
 mod record;
+mod resource_policy;
 mod rule;
 mod rule_batch;
 mod service;
@@ -70,6 +73,7 @@ pub fn service(app: &Arc<Lattice>) -> Service {
     let service = services(service, app);
     let service = target_groups(service, app);
     let service = associations(service, app);
+    let service = policies(service, app);
     logs_and_tags(service, app)
 }
 
@@ -126,6 +130,16 @@ fn associations(service: Service, app: &Arc<Lattice>) -> Service {
         .on::<shape::UpdateServiceNetworkVpcAssociation>(app)
         .on::<shape::DeleteServiceNetworkVpcAssociation>(app)
         .on::<shape::ListServiceNetworkVpcEndpointAssociations>(app)
+}
+
+fn policies(service: Service, app: &Arc<Lattice>) -> Service {
+    service
+        .on::<shape::PutAuthPolicy>(app)
+        .on::<shape::GetAuthPolicy>(app)
+        .on::<shape::DeleteAuthPolicy>(app)
+        .on::<shape::PutResourcePolicy>(app)
+        .on::<shape::GetResourcePolicy>(app)
+        .on::<shape::DeleteResourcePolicy>(app)
 }
 
 fn logs_and_tags(service: Service, app: &Arc<Lattice>) -> Service {

@@ -11,7 +11,7 @@ use lath_wire::{ApiError, Caller, Handle};
 use crate::ident::{Kind, resolve};
 use crate::record::{AccessLogSubscription, LogSource, ServiceNetwork, VpcAssociation};
 use crate::shape::*;
-use crate::{Lattice, fault, page, quota, service_association, token};
+use crate::{Lattice, auth_policy, fault, page, quota, service_association, token};
 
 /// The network that an identifier names.
 ///
@@ -197,6 +197,7 @@ impl Handle<DeleteServiceNetwork> for Lattice {
                 let network = find(cell, tx.view(), &op.service_network_identifier)?;
                 refuse_while_associated(tx.view(), &network.id)?;
                 unsubscribe(tx, &LogSource::ServiceNetwork(network.id.clone()));
+                auth_policy::remove(tx, network.id.as_str());
                 tx.delete::<ServiceNetwork>(network.id.as_str());
                 Ok(Empty {})
             })

@@ -186,6 +186,26 @@ pub(crate) struct AccessLogSubscription {
     pub(crate) updated_at: Timestamp,
 }
 
+/// Who may call a network's services or a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AuthPolicy {
+    /// The network's or service's id.
+    pub(crate) resource: String,
+    /// The document as given.
+    pub(crate) policy: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+}
+
+/// With whom a network or service is shared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ResourcePolicy {
+    /// The network's or service's id.
+    pub(crate) resource: String,
+    /// The document as given.
+    pub(crate) policy: String,
+}
+
 /// Whose requests are logged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum LogSource {
@@ -222,6 +242,8 @@ records! {
     VpcAssociation "lattice.vpc-association" |this| this.id.to_string();
     ServiceAssociation "lattice.service-association" |this| this.id.to_string();
     AccessLogSubscription "lattice.access-log-subscription" |this| this.id.to_string();
+    AuthPolicy "lattice.auth-policy" |this| this.resource.clone();
+    ResourcePolicy "lattice.resource-policy" |this| this.resource.clone();
 }
 
 /// The key of a listener in its service or of a rule in its listener: parents list their children by

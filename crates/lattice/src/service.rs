@@ -12,7 +12,7 @@ use lath_wire::{ApiError, Caller, Handle};
 use crate::ident::{Kind, resolve};
 use crate::record::{LogSource, Service};
 use crate::shape::*;
-use crate::{Lattice, fault, listener, network, page, quota, service_association, token};
+use crate::{Lattice, auth_policy, fault, listener, network, page, quota, service_association, token};
 
 /// The label that stands before every region's `vpc-lattice-svcs` domain.
 const DOMAIN_LABEL: &str = "7d67968";
@@ -242,6 +242,7 @@ fn delete(cell: &Cell, tx: &mut Tx, op: &DeleteService) -> Result<Arc<Service>, 
         ));
     }
     listener::delete_all(tx, id);
+    auth_policy::remove(tx, id.as_str());
     network::unsubscribe(tx, &LogSource::Service(id.clone()));
     let status_after = tx.view().revision();
     Ok(tx.put(Service {

@@ -5,6 +5,7 @@ mod association;
 mod health_check;
 mod listener;
 mod network;
+mod policy;
 mod rule;
 mod service;
 mod tag;
@@ -17,6 +18,7 @@ pub(crate) use health_check::*;
 use lath_wire::{Operation, Problems, Route};
 pub(crate) use listener::*;
 pub(crate) use network::*;
+pub(crate) use policy::*;
 pub(crate) use rule::*;
 use serde::{Deserialize, Serialize};
 pub(crate) use service::*;
@@ -95,6 +97,13 @@ operations! {
     ListAccessLogSubscriptions: get "/accesslogsubscriptions" 200 -> ListAccessLogSubscriptionsOutput;
     UpdateAccessLogSubscription: patch "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 200 -> UpdateAccessLogSubscriptionOutput;
     DeleteAccessLogSubscription: delete "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 204 -> Empty;
+
+    PutAuthPolicy: put "/authpolicy/{resourceIdentifier}" 200 -> PutAuthPolicyOutput;
+    GetAuthPolicy: get "/authpolicy/{resourceIdentifier}" 200 -> GetAuthPolicyOutput;
+    DeleteAuthPolicy: delete "/authpolicy/{resourceIdentifier}" 204 -> Empty;
+    PutResourcePolicy: put "/resourcepolicy/{resourceArn}" 200 -> Empty;
+    GetResourcePolicy: get "/resourcepolicy/{resourceArn}" 200 -> GetResourcePolicyOutput;
+    DeleteResourcePolicy: delete "/resourcepolicy/{resourceArn}" 204 -> Empty;
 
     ListTagsForResource: get "/tags/{resourceArn}" 200 -> ListTagsForResourceOutput;
     TagResource: post "/tags/{resourceArn}" 200 -> Empty;

@@ -1,0 +1,120 @@
+//! Auth policies of service networks and services: who may call.
+
+use std::sync::Arc;
+
+use lath_control::{Cell, Mode};
+use lath_model::Timestamp;
+use lath_store::{Tx, View};
+use lath_wire::{ApiError, Caller, Handle};
+
+use crate::ident::{Identifier, Kind};
+use crate::record::{AuthPolicy, LogSource};
+use crate::shape::*;
+use crate::{Lattice, fault, network, policy_document, service};
+
+/// AWS's quota on a policy's length, in characters.
+const LONGEST: usize = 10_240;
+
+/// The network or service that an identifier names, and its auth type.
+fn holder(cell: &Cell, view: &View, text: &str) -> Result<(LogSource, AuthType), ApiError> {
+    if Identifier::parse(Kind::ServiceNetwork, text).is_some() {
+        let network = network::find(cell, view, text)?;
+        let id = network.id.clone();
+        return Ok((LogSource::ServiceNetwork(id), network.auth_type));
+    }
+    let service = service::find(cell, view, text)?;
+    let id = service.id.clone();
+    Ok((LogSource::Service(id), service.auth_type))
+}
+
+/// A policy is evaluated only where the auth type asks for it.
+fn state(auth_type: AuthType) -> AuthPolicyState {
+    match auth_type {
+        AuthType::AwsIam => AuthPolicyState::Active,
+        AuthType::None => AuthPolicyState::Inactive,
+    }
+}
+
+/// The policy document of a network or service.
+pub(crate) fn document(view: &View, id: &str) -> Option<String> {
+    view.get::<AuthPolicy>(id)
+        .map(|policy| policy.policy.clone())
+}
+
+/// Deletes the policies of what is being deleted.
+pub(crate) fn remove(tx: &mut Tx, id: &str) {
+    tx.delete::<AuthPolicy>(id);
+    tx.delete::<crate::record::ResourcePolicy>(id);
+}
+
+fn put(cell: &Cell, tx: &mut Tx, op: PutAuthPolicy) -> Result<PutAuthPolicyOutput, ApiError> {
+    let (holder, auth_type) = holder(cell, tx.view(), &op.resource_identifier)?;
+    let length = op.policy.chars().count();
+    if cell.mode == Mode::Strict && length > LONGEST {
+        let message = format!("The policy has {length} characters; {LONGEST} are allowed");
+        return Err(fault::invalid("policy", message));
+    }
+    policy_document::check_auth(&op.policy)?;
+    let (id, now) = (holder.id(), Timestamp::now());
+    let created_at = tx
+        .get::<AuthPolicy>(&id)
+        .map_or(now, |known| known.created_at);
+    let policy = tx.put(AuthPolicy {
+        resource: id,
+        policy: op.policy,
+        created_at,
+        updated_at: now,
+    });
+    Ok(PutAuthPolicyOutput {
+        policy: Some(policy.policy.clone()),
+        state: Some(state(auth_type)),
+    })
+}
+
+impl Handle<PutAuthPolicy> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: PutAuthPolicy,
+    ) -> Result<PutAuthPolicyOutput, ApiError> {
+        let cell = &self.cell;
+        cell.db.write(|tx| put(cell, tx, op)).await
+    }
+}
+
+fn find(view: &View, id: &str) -> Result<Arc<AuthPolicy>, ApiError> {
+    view.get(id)
+        .ok_or_else(|| fault::missing("AUTH_POLICY", "Auth policy of", id))
+}
+
+impl Handle<GetAuthPolicy> for Lattice {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: GetAuthPolicy,
+    ) -> Result<GetAuthPolicyOutput, ApiError> {
+        let (cell, view) = (&self.cell, self.cell.db.view());
+        let (holder, auth_type) = holder(cell, &view, &op.resource_identifier)?;
+        let policy = find(&view, &holder.id())?;
+        Ok(GetAuthPolicyOutput {
+            policy: Some(policy.policy.clone()),
+            state: Some(state(auth_type)),
+            created_at: Some(policy.created_at),
+            last_updated_at: Some(policy.updated_at),
+        })
+    }
+}
+
+impl Handle<DeleteAuthPolicy> for Lattice {
+    async fn handle(&self, _caller: &Caller, op: DeleteAuthPolicy) -> Result<Empty, ApiError> {
+        let cell = &self.cell;
+        cell.db
+            .write(|tx| {
+                let (holder, _) = holder(cell, tx.view(), &op.resource_identifier)?;
+                let policy = find(tx.view(), &holder.id())?;
+                tx.delete::<AuthPolicy>(&policy.resource);
+                Ok(Empty {})
+            })
+            .await
+    }
+}
