@@ -1,0 +1,111 @@
+//! What a drill must meet.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Bounds for the worst repetition. What is not set is not judged.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Objectives {
+    /// From the fault until the system knew.
+    pub detection: Option<Duration>,
+    /// From the fault until requests succeed again, in time and without exception.
+    pub recovery: Option<Duration>,
+    /// Requests that failed, of one repetition.
+    pub failed: Option<u64>,
+    /// Requests that were answered late, of one repetition.
+    pub late: Option<u64>,
+}
+
+/// The text is no objective.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no objective: detection=DURATION, recovery=DURATION, failed=COUNT or late=COUNT, such as recovery=500ms"
+)]
+pub struct InvalidObjective(pub String);
+
+/// The text is no duration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no duration: a number and ms, s or m, such as 500ms")]
+pub struct InvalidDuration(pub String);
+
+/// A duration such as `500ms`, `2s`, `1.5s` or `3m`; at most a day.
+///
+/// # Errors
+/// When the text is none.
+pub fn duration(text: &str) -> Result<Duration, InvalidDuration> {
+    let wrong = || InvalidDuration(text.chars().take(32).collect());
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err(wrong()),
+    };
+    let seconds = number.parse::<f64>().map_err(|_| wrong())? * scale;
+    if (0.0..=86_400.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(wrong())
+    }
+}
+
+impl Objectives {
+    /// Adds one, such as `recovery=2s`.
+    ///
+    /// # Errors
+    /// When the text is none.
+    pub fn set(&mut self, text: &str) -> Result<(), InvalidObjective> {
+        let wrong = || InvalidObjective(text.chars().take(64).collect());
+        let (name, value) = text.split_once('=').ok_or_else(wrong)?;
+        match name {
+            "detection" => self.detection = Some(duration(value).map_err(|_| wrong())?),
+            "recovery" => self.recovery = Some(duration(value).map_err(|_| wrong())?),
+            "failed" => self.failed = Some(value.parse().map_err(|_| wrong())?),
+            "late" => self.late = Some(value.parse().map_err(|_| wrong())?),
+            _ => return Err(wrong()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_or_refused() {
+        for (given, want) in [
+            ("500ms", Some(500)),
+            ("2s", Some(2000)),
+            ("1.5s", Some(1500)),
+            ("2m", Some(120_000)),
+            ("0s", Some(0)),
+            ("-1s", None),
+            ("NaNs", None),
+            ("infs", None),
+            ("s", None),
+            ("5", None),
+            ("5h", None),
+        ] {
+            let got = duration(given).ok().map(|d| d.as_millis());
+            assert_eq!(got, want, "{given}");
+        }
+    }
+
+    #[test]
+    fn objectives_are_read_or_refused() {
+        let mut objectives = Objectives::default();
+        for text in ["recovery=1s", "failed=0", "detection=200ms", "late=3"] {
+            objectives.set(text).unwrap();
+        }
+        assert_eq!(objectives.recovery, Some(Duration::from_secs(1)));
+        assert_eq!(objectives.failed, Some(0));
+        for text in ["", "recovery", "recovery=", "failed=-1", "colour=red"] {
+            assert!(objectives.set(text).is_err(), "{text}");
+        }
+    }
+}

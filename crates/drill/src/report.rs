@@ -1,0 +1,147 @@
+//! What a drill found, for people and programs.
+
+use std::fmt::Write as _;
+
+use lath_model::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::Scenario;
+use crate::analysis::{Judge, Repetition, Seen, Spread, Verdict, figures, spread, verdict};
+use crate::objective::Objectives;
+
+/// The whole of a drill. Members are added, never changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// When it ended.
+    pub at: Timestamp,
+    /// What was broken.
+    pub scenario: Scenario,
+    /// The region, or the instance, that was hit.
+    pub victim: String,
+    /// What was asked meanwhile, and how often per second.
+    pub target: String,
+    /// Requests per second.
+    pub rate: u32,
+    /// How samples were judged.
+    pub judge: Judge,
+    /// What was wanted.
+    pub objectives: Objectives,
+    /// Whether it was met.
+    pub verdict: Verdict,
+    /// From the fault until the system knew, over the repetitions where it did, in nanoseconds.
+    pub detection_ns: Option<Spread>,
+    /// From the fault until requests went well again, over the repetitions where they did.
+    pub recovery_ns: Option<Spread>,
+    /// The figures of each repetition.
+    pub repetitions: Vec<Repetition>,
+    /// What they were computed from.
+    pub seen: Vec<Seen>,
+}
+
+/// What a report says of the drill itself.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// What was broken.
+    pub scenario: Scenario,
+    /// The region, or the instance, that was hit.
+    pub victim: String,
+    /// What was asked.
+    pub target: String,
+    /// Requests per second.
+    pub rate: u32,
+}
+
+impl Report {
+    /// Computes the figures.
+    pub fn new(subject: Subject, judge: Judge, objectives: Objectives, seen: Vec<Seen>) -> Self {
+        let repetitions: Vec<Repetition> = seen.iter().map(|s| figures(s, &judge)).collect();
+        Self {
+            at: Timestamp::now(),
+            scenario: subject.scenario,
+            victim: subject.victim,
+            target: subject.target,
+            rate: subject.rate,
+            judge,
+            verdict: verdict(&repetitions, &objectives),
+            objectives,
+            detection_ns: spread(repetitions.iter().filter_map(|r| r.detection_ns)),
+            recovery_ns: spread(repetitions.iter().filter_map(|r| r.recovery_ns)),
+            repetitions,
+            seen,
+        }
+    }
+
+    /// For a terminal.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        self.print(&mut text).expect("a String takes every write");
+        text
+    }
+
+    fn print(&self, text: &mut String) -> std::fmt::Result {
+        let times = self.repetitions.len();
+        writeln!(
+            text,
+            "{} of {}, {times} times, under {} requests/s to {}",
+            self.scenario, self.victim, self.rate, self.target
+        )?;
+        for (name, spread, of) in [
+            (
+                "detection",
+                self.detection_ns,
+                self.count(|r| r.detection_ns),
+            ),
+            ("recovery", self.recovery_ns, self.count(|r| r.recovery_ns)),
+        ] {
+            match spread {
+                Some(s) => writeln!(
+                    text,
+                    "  {name:<10} p50 {} · p99 {} · max {}   ({of} of {times})",
+                    millis(s.p50),
+                    millis(s.p99),
+                    millis(s.max)
+                )?,
+                None => writeln!(text, "  {name:<10} never   (0 of {times})")?,
+            }
+        }
+        let sum = |of: fn(&Repetition) -> u64| self.repetitions.iter().map(of).sum::<u64>();
+        let worst = |of: fn(&Repetition) -> u64| self.repetitions.iter().map(of).max().unwrap_or(0);
+        writeln!(
+            text,
+            "  requests   {} under faults; failed {} (worst {}), late {} (worst {}), bad after the fault {}",
+            sum(|r| r.during),
+            sum(|r| r.failed),
+            worst(|r| r.failed),
+            sum(|r| r.late),
+            worst(|r| r.late),
+            sum(|r| r.bad_after)
+        )?;
+        writeln!(
+            text,
+            "verdict: {}",
+            if self.verdict.passed {
+                "PASSED"
+            } else {
+                "MISSED"
+            }
+        )?;
+        for missed in &self.verdict.missed {
+            writeln!(text, "  {missed}")?;
+        }
+        Ok(())
+    }
+
+    fn count(&self, of: fn(&Repetition) -> Option<u64>) -> usize {
+        self.repetitions.iter().filter(|r| of(r).is_some()).count()
+    }
+}
+
+/// Nanoseconds as people read them.
+pub(crate) fn millis(ns: u64) -> String {
+    let ms = ns as f64 / 1e6;
+    match ms {
+        ms if ms >= 10_000.0 => format!("{:.1} s", ms / 1e3),
+        ms if ms >= 100.0 => format!("{ms:.0} ms"),
+        ms => format!("{ms:.1} ms"),
+    }
+}
