@@ -85,6 +85,7 @@ impl Parts {
             vpc_associations: associations(&snapshot, &vpcs, &proxy),
             targets: observed_targets(&snapshot, &health, &proxy, self.drain, now),
             services: proxy.services,
+            vpc_endpoints: proxy.vpc_endpoints,
             vpcs,
             instances,
             ..Observed::default()

@@ -1,7 +1,7 @@
 //! From a snapshot and the health view to the compiled state. Runs off the hot path; what did not change
 //! is taken over from the previous state.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,7 +11,7 @@ use lath_feed::{
     AccessLogDestination, Listener, Service, ServiceNetwork, Snapshot, TargetGroup, TargetHealth,
 };
 use lath_health::HealthView;
-use lath_model::id::{ServiceId, TargetGroupId};
+use lath_model::id::{ServiceId, ServiceNetworkId, TargetGroupId, VpcEndpointId};
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, WeightedTargetGroup};
 use lath_route::{Router, Weighted};
 
@@ -37,7 +37,7 @@ pub(crate) fn compile(
             (network.id.clone(), Arc::new(compiled))
         })
         .collect();
-    let vpcs = snapshot
+    let vpcs: HashMap<_, _> = snapshot
         .vpcs
         .values()
         .map(|vpc| {
@@ -51,12 +51,51 @@ pub(crate) fn compile(
             )
         })
         .collect();
+    let endpoints = endpoints(snapshot, &networks);
     State {
         generation: previous.generation + 1,
         vpcs,
+        endpoints,
         groups,
         services,
     }
+}
+
+/// The VPCs as seen through their endpoints: the endpoint's network, whose services have further names there.
+fn endpoints(
+    snapshot: &Snapshot,
+    networks: &HashMap<ServiceNetworkId, Arc<NetworkState>>,
+) -> HashMap<VpcEndpointId, Arc<VpcState>> {
+    let of = |vpc: &Arc<lath_feed::Vpc>| {
+        let vpc = Arc::clone(vpc);
+        let endpoints: Vec<_> = vpc.endpoints.values().cloned().collect();
+        endpoints.into_iter().map(move |endpoint| {
+            let network = networks.get(&endpoint.service_network);
+            let network = network.map(|network| Arc::new(network.named(&endpoint.names)));
+            let state = compile_vpc(snapshot, &vpc, network);
+            (endpoint.id, Arc::new(state))
+        })
+    };
+    snapshot.vpcs.values().flat_map(of).collect()
+}
+
+impl NetworkState {
+    /// The same network, where services have these names too.
+    fn named(&self, names: &BTreeMap<ServiceId, String>) -> Self {
+        let mut named = self.clone();
+        for entry in &self.entries {
+            if let Some(name) = names.get(&entry.source.id) {
+                named.hosts.insert(host_key(name), Arc::clone(entry));
+            }
+        }
+        named
+    }
+}
+
+/// A name as look-ups by host want it.
+fn host_key(name: &str) -> Box<[u8]> {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name.into_bytes().into_boxed_slice()
 }
 
 fn compile_vpc(
@@ -88,6 +127,7 @@ fn compile_network(
     let before = previous
         .vpcs
         .values()
+        .chain(previous.endpoints.values())
         .filter_map(|vpc| vpc.network.as_ref())
         .find(|known| Arc::ptr_eq(&known.source, network));
     let mut hosts = HashMap::new();
@@ -110,8 +150,7 @@ fn compile_network(
             .iter()
             .chain([&service.domain_name])
         {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
-            hosts.insert(name.into_bytes().into_boxed_slice(), Arc::clone(&entry));
+            hosts.insert(host_key(name), Arc::clone(&entry));
         }
         entries.push(entry);
     }

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::ProxyConfig;
 use crate::client_io::ClientIo;
-use crate::core::{Core, ListenerKey, LocalExecutor};
+use crate::core::{Core, Entrance, ListenerKey, LocalExecutor};
 use crate::counters::Count;
 use crate::exchange::exchange;
 use crate::state::VpcState;
@@ -68,8 +68,12 @@ impl Listening {
         match &*view {
             Some((generation, vpc)) if *generation == state.generation => Arc::clone(vpc),
             _ => {
-                let found = state.vpcs.get(&self.key.0).cloned();
-                let vpc = found.unwrap_or_else(|| Arc::new(VpcState::without_network(&self.key.0)));
+                let found = match &self.key.entrance {
+                    Entrance::Association => state.vpcs.get(&self.key.vpc),
+                    Entrance::Endpoint(id) => state.endpoints.get(id),
+                };
+                let nothing = || Arc::new(VpcState::without_network(&self.key.vpc));
+                let vpc = found.cloned().unwrap_or_else(nothing);
                 *view = Some((state.generation, Arc::clone(&vpc)));
                 vpc
             }
@@ -124,7 +128,7 @@ impl Connection {
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.listening.key.1.port()
+        self.listening.key.at.port()
     }
 
     pub(crate) fn enter(&self) {

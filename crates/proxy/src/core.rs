@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::HeaderValue;
 use lath_feed::telemetry::Sink;
-use lath_model::id::VpcId;
+use lath_model::id::{VpcEndpointId, VpcId};
 use lath_net::Network;
 use rand::Rng;
 use tokio::sync::{mpsc, oneshot};
@@ -28,8 +28,23 @@ use crate::spare::Buffers;
 use crate::state::State;
 use crate::upstream::Pools;
 
-/// A listening socket's name: the VPC it is in, and where.
-pub(crate) type ListenerKey = (VpcId, SocketAddr);
+/// A listening socket's name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ListenerKey {
+    /// In whose network it is, and so where requests come from.
+    pub(crate) vpc: VpcId,
+    pub(crate) at: SocketAddr,
+    pub(crate) entrance: Entrance,
+}
+
+/// What makes a service network reachable at a listening socket.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Entrance {
+    /// The VPC's association with the network.
+    Association,
+    /// An endpoint in the VPC.
+    Endpoint(VpcEndpointId),
+}
 
 /// What the supervisor tells a thread.
 pub(crate) enum Command {
@@ -181,7 +196,7 @@ fn listen(
     let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(listener.addr = %key.1, %error, "a listening socket cannot be used");
+            tracing::error!(listener.addr = %key.at, %error, "a listening socket cannot be used");
             return None;
         }
     };

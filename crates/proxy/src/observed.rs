@@ -6,7 +6,9 @@ use std::time::Duration;
 use lath_feed::{Condition, Snapshot, TargetHealth, TargetKey, TargetObserved};
 use lath_health::HealthView;
 use lath_model::Timestamp;
-use lath_model::id::{ServiceId, ServiceNetworkVpcAssociationId, TargetGroupId};
+use lath_model::id::{
+    ServiceId, ServiceNetworkVpcAssociationId, TargetGroupId, VpcEndpointId,
+};
 
 /// What works, as of a snapshot version. Absence means: not known yet.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,6 +17,8 @@ pub struct ProxyObserved {
     pub version: u64,
     /// Service networks in VPCs: ready when every listener of every service is bound there.
     pub vpc_associations: BTreeMap<ServiceNetworkVpcAssociationId, Condition>,
+    /// Endpoints: ready when every listener of every service of their network is bound at every address.
+    pub vpc_endpoints: BTreeMap<VpcEndpointId, Condition>,
     /// Services: ready when every listener is bound in every associated VPC.
     pub services: BTreeMap<ServiceId, Condition>,
     /// Requests in flight to draining targets.

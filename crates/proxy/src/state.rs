@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 use lath_feed::{Auth, Service, ServiceNetwork};
-use lath_model::id::{ListenerId, RuleId, TargetGroupId, VpcId};
+use lath_model::id::{ListenerId, RuleId, TargetGroupId, VpcEndpointId, VpcId};
 use lath_route::{Router, Weighted};
 
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
@@ -17,6 +17,8 @@ pub(crate) struct State {
     /// Grows with each replacement.
     pub(crate) generation: u64,
     pub(crate) vpcs: HashMap<VpcId, Arc<VpcState>>,
+    /// The VPCs as requests see them that come through an endpoint.
+    pub(crate) endpoints: HashMap<VpcEndpointId, Arc<VpcState>>,
     pub(crate) groups: HashMap<TargetGroupId, Arc<GroupSlot>>,
     pub(crate) services: HashMap<lath_model::id::ServiceId, Arc<ServiceSlot>>,
 }
@@ -30,12 +32,12 @@ pub(crate) struct VpcState {
     pub(crate) network_header: HeaderValue,
     /// `x-amzn-source-vpc`.
     pub(crate) vpc_header: HeaderValue,
-    /// The service network it is associated with.
+    /// The service network that is reached from it.
     pub(crate) network: Option<Arc<NetworkState>>,
 }
 
 /// A service network: which services it has, by host name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct NetworkState {
     pub(crate) source: Arc<ServiceNetwork>,
     /// Where its access logs go.

@@ -1,19 +1,19 @@
 //! Turns snapshots and health into the compiled state and listening sockets, again and again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lath_feed::{Condition, Service, Snapshot, SnapshotReceiver, Vpc};
+use lath_feed::{Condition, Listener, Service, Snapshot, SnapshotReceiver, Vpc, VpcEndpoint};
 use lath_health::HealthReceiver;
-use lath_model::id::VpcId;
+use lath_model::id::{ServiceNetworkId, VpcId};
 use lath_model::lattice::ListenerProtocol;
 use lath_net::Place;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::compile::compile;
-use crate::core::{Command, ListenerKey, Shared};
+use crate::core::{Command, Entrance, ListenerKey, Shared};
 use crate::metrics::Reporter;
 use crate::namespaces::Namespaces;
 use crate::observed::ProxyObserved;
@@ -95,8 +95,10 @@ impl Supervisor {
 
     /// Closes what is in a network that its VPC has no more, so that it is opened in the new one.
     async fn leave_old_networks(&mut self, snapshot: &Snapshot, wanted: &BTreeSet<ListenerKey>) {
-        let groups = snapshot.target_groups.values().map(|group| &group.vpc);
-        let vpcs = wanted.iter().map(|key| &key.0).chain(groups).collect();
+        let groups = snapshot.target_groups.values();
+        let here = groups.filter(|group| group.region.is_none());
+        let groups = here.map(|group| &group.vpc);
+        let vpcs = wanted.iter().map(|key| &key.vpc).chain(groups).collect();
         let changed = self.namespaces.changed(&self.shared.network, &vpcs).await;
         for vpc in changed {
             tracing::info!(vpc.id = %vpc, "the VPC's network was made anew; sockets move into it");
@@ -104,7 +106,7 @@ impl Supervisor {
             let old: Vec<ListenerKey> = self
                 .bound
                 .iter()
-                .filter(|key| key.0 == vpc)
+                .filter(|key| key.vpc == vpc)
                 .cloned()
                 .collect();
             for key in old {
@@ -133,8 +135,8 @@ impl Supervisor {
                 Err(error) => {
                     let reason = format!(
                         "port {} cannot be opened on {}: {error}",
-                        key.1.port(),
-                        key.1.ip()
+                        key.at.port(),
+                        key.at.ip()
                     );
                     let since = self
                         .failed
@@ -148,11 +150,11 @@ impl Supervisor {
 
     /// One socket for each thread: the kernel spreads connections over them.
     async fn open(&mut self, key: &ListenerKey) -> std::io::Result<()> {
-        let place = Place::Vpc(key.0.clone());
+        let place = Place::Vpc(key.vpc.clone());
         let mut sockets = Vec::new();
         for _ in &self.cores {
-            let socket = lath_net::listen(&self.shared.network, &place, key.1).await?;
-            self.namespaces.note(&key.0, &socket);
+            let socket = lath_net::listen(&self.shared.network, &place, key.at).await?;
+            self.namespaces.note(&key.vpc, &socket);
             sockets.push(socket);
         }
         for (core, socket) in self.cores.iter().zip(sockets) {
@@ -196,6 +198,17 @@ impl Supervisor {
                     .insert(association.id.clone(), condition);
             }
         }
+        for vpc in snapshot.vpcs.values() {
+            for endpoint in vpc.endpoints.values() {
+                let keys = endpoint_keys(snapshot, &vpc.id, endpoint);
+                let conditions = keys.iter().map(|key| self.bound(snapshot, key)).collect();
+                if let Some(condition) = all(conditions, snapshot.version) {
+                    observed
+                        .vpc_endpoints
+                        .insert(endpoint.id.clone(), condition);
+                }
+            }
+        }
         for (id, conditions) in by_service {
             if let Some(condition) = all(conditions, snapshot.version) {
                 observed.services.insert(id, condition);
@@ -229,21 +242,24 @@ impl Supervisor {
                 );
                 return Some(Condition::Failed { reason });
             }
-            let at = SocketAddr::new(IpAddr::V4(service.address), listener.port);
-            let key = (vpc.clone(), at);
-            if self.bound.contains(&key) {
-                return Some(Condition::Ready {
-                    version: snapshot.version,
-                });
-            }
-            self.failed
-                .get(&key)
-                .filter(|unbound| unbound.since.elapsed() >= self.shared.config.bind_grace)
-                .map(|unbound| Condition::Failed {
-                    reason: unbound.reason.clone(),
-                })
+            self.bound(snapshot, &service_key(vpc, service, listener))
         });
         all(conditions.collect(), snapshot.version)
+    }
+
+    /// Whether a listening socket is open; `None` while that may still come.
+    fn bound(&self, snapshot: &Snapshot, key: &ListenerKey) -> Option<Condition> {
+        if self.bound.contains(key) {
+            return Some(Condition::Ready {
+                version: snapshot.version,
+            });
+        }
+        self.failed
+            .get(key)
+            .filter(|unbound| unbound.since.elapsed() >= self.shared.config.bind_grace)
+            .map(|unbound| Condition::Failed {
+                reason: unbound.reason.clone(),
+            })
     }
 
     async fn stop(&self, stop: Option<Stop>) {
@@ -276,13 +292,56 @@ fn all(conditions: Vec<Option<Condition>>, version: u64) -> Option<Condition> {
     }
 }
 
-fn services_in<'a>(snapshot: &'a Snapshot, vpc: &'a Vpc) -> impl Iterator<Item = &'a Arc<Service>> {
-    vpc.lattice
-        .as_ref()
-        .and_then(|association| snapshot.service_networks.get(&association.service_network))
+fn services_of<'a>(
+    snapshot: &'a Snapshot,
+    network: Option<&ServiceNetworkId>,
+) -> impl Iterator<Item = &'a Arc<Service>> {
+    network
+        .and_then(|id| snapshot.service_networks.get(id))
         .into_iter()
         .flat_map(|network| &network.services)
         .filter_map(|id| snapshot.services.get(id))
+}
+
+fn services_in<'a>(snapshot: &'a Snapshot, vpc: &'a Vpc) -> impl Iterator<Item = &'a Arc<Service>> {
+    let network = vpc.lattice.as_ref().map(|known| &known.service_network);
+    services_of(snapshot, network)
+}
+
+fn http_listeners(service: &Service) -> impl Iterator<Item = &Listener> {
+    let listeners = service.listeners.values();
+    listeners.filter(|listener| listener.protocol == ListenerProtocol::Http)
+}
+
+/// Where a service's listener is reached in an associated VPC.
+fn service_key(vpc: &VpcId, service: &Service, listener: &Listener) -> ListenerKey {
+    ListenerKey {
+        vpc: vpc.clone(),
+        at: SocketAddr::new(IpAddr::V4(service.address), listener.port),
+        entrance: Entrance::Association,
+    }
+}
+
+/// Every socket of an endpoint: at each of its addresses, each port of its network's services.
+fn endpoint_keys(
+    snapshot: &Snapshot,
+    vpc: &VpcId,
+    endpoint: &VpcEndpoint,
+) -> BTreeSet<ListenerKey> {
+    let services = services_of(snapshot, Some(&endpoint.service_network));
+    let ports: BTreeSet<u16> = services
+        .flat_map(|service| http_listeners(service))
+        .map(|listener| listener.port)
+        .collect();
+    let at = |address: Ipv4Addr| {
+        ports.iter().map(move |port| ListenerKey {
+            vpc: vpc.clone(),
+            at: SocketAddr::new(IpAddr::V4(address), *port),
+            entrance: Entrance::Endpoint(endpoint.id.clone()),
+        })
+    };
+    let addresses = endpoint.addresses.values().map(|(_, address)| *address);
+    addresses.flat_map(at).collect()
 }
 
 /// Every place where a service must be reached.
@@ -290,12 +349,11 @@ fn wanted(snapshot: &Snapshot) -> BTreeSet<ListenerKey> {
     let mut wanted = BTreeSet::new();
     for vpc in snapshot.vpcs.values() {
         for service in services_in(snapshot, vpc) {
-            for listener in service.listeners.values() {
-                if listener.protocol == ListenerProtocol::Http {
-                    let at = SocketAddr::new(IpAddr::V4(service.address), listener.port);
-                    wanted.insert((vpc.id.clone(), at));
-                }
-            }
+            let listeners = http_listeners(service);
+            wanted.extend(listeners.map(|listener| service_key(&vpc.id, service, listener)));
+        }
+        for endpoint in vpc.endpoints.values() {
+            wanted.extend(endpoint_keys(snapshot, &vpc.id, endpoint));
         }
     }
     wanted
