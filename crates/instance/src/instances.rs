@@ -416,6 +416,23 @@ impl Instances {
         self.end(id).await
     }
 
+    /// Ends the instance's processes at once and without a word to them, as a loss of power does. It counts
+    /// as stopped, so that the same boot number starts it again.
+    ///
+    /// # Errors
+    /// As [`Self::ensure_stopped`].
+    pub async fn ensure_killed(&self, id: &InstanceId) -> Result<(), InstanceError> {
+        let turn = self.turn(id);
+        let _turn = turn.lock().await;
+        if let Some((running, supervisor)) = alive(&self.layout(id)) {
+            kill(&running);
+            // `end` waits longer, and says so when they do not go.
+            let _ = ended_within(&supervisor, STOP_SLACK).await;
+            reap(running.supervisor.pid);
+        }
+        self.end(id).await
+    }
+
     /// Ends the instance's processes and deletes its files.
     ///
     /// # Errors
@@ -462,9 +479,7 @@ impl Instances {
         let grace = self.0.config.stop_grace + STOP_SLACK;
         if !ended_within(&supervisor, grace).await {
             tracing::warn!(instance.id = %id, "its supervisor does not end: it is killed");
-            for process in [running.init.open(), running.supervisor.open()] {
-                process.map(|pidfd| pidfd_send_signal(&pidfd, Signal::KILL));
-            }
+            kill(&running);
             if !ended_within(&supervisor, STOP_SLACK).await {
                 return Err(InstanceError::DoesNotEnd { id: id.clone() });
             }
@@ -570,6 +585,39 @@ fn alive(layout: &Layout) -> Option<(Running, OwnedFd)> {
     let running: Running = load(&layout.running())?;
     let supervisor = running.supervisor.open()?;
     Some((running, supervisor))
+}
+
+/// Kills every instance whose files are in these directories (see [`InstancesConfig`]), as a loss of power
+/// does, while no [`Instances`] looks after them: the next one finds them stopped and may start them again.
+/// Gives their number.
+///
+/// # Errors
+/// When the directory of instances cannot be read.
+pub fn kill_all(data_dir: &Path, run_dir: &Path) -> io::Result<usize> {
+    let mut killed = 0;
+    for entry in fs::read_dir(layout::instances(run_dir))?.flatten() {
+        let name = entry.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.parse::<InstanceId>().ok()) else {
+            continue;
+        };
+        let layout = Layout::new(data_dir, run_dir, &id);
+        let Some((running, _)) = alive(&layout) else {
+            continue;
+        };
+        // First the record: whoever sees the instance gone finds why.
+        let (reason, boot, at) = (EndReason::Stopped, running.boot, Timestamp::now());
+        save(&layout.ended(), &Ended { boot, at, reason })?;
+        kill(&running);
+        killed += 1;
+    }
+    Ok(killed)
+}
+
+/// The first process first: the supervisor would otherwise have a moment to say something.
+fn kill(running: &Running) {
+    for process in [running.init.open(), running.supervisor.open()] {
+        process.map(|pidfd| pidfd_send_signal(&pidfd, Signal::KILL));
+    }
 }
 
 /// The supervisor is gone without a word: it was killed, or the host rebooted.

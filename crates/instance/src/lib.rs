@@ -48,5 +48,5 @@ mod supervisor;
 pub use boot::{InstanceSpec, Limits, RootSource};
 pub use console::CONSOLE_BYTES;
 pub use exec::{CANNOT_ENTER, ExecRequest};
-pub use instances::{InstanceError, Instances, InstancesConfig, is_rootless};
+pub use instances::{InstanceError, Instances, InstancesConfig, is_rootless, kill_all};
 pub use launcher::{LAUNCHER_ARGUMENT, exec_in_instance, instance_init_main};

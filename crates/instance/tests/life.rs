@@ -212,6 +212,34 @@ fn a_restarted_lath_finds_what_lives() {
 }
 
 #[test]
+fn power_that_is_lost_and_comes_back_boots_the_same_instance_again() {
+    if !possible() || skipped_rootless() {
+        return;
+    }
+    let mut lab = Lab::new();
+    let instance = spec("#!/bin/sh\ntrap 'echo SIGTERM >/dev/console' TERM\nsleep 4719 &\necho up\n");
+    lab.run(&instance);
+    lab.await_console(&instance.id, "up");
+    for others_look_after_it in [true, false] {
+        if others_look_after_it {
+            lab.wait(lab.instances.ensure_killed(&instance.id)).unwrap();
+            lab.wait(lab.instances.ensure_killed(&instance.id)).unwrap();
+        } else {
+            let (data, run) = (lab.path().join("data"), lab.path().join("run"));
+            assert_eq!(lath_instance::kill_all(&data, &run).unwrap(), 1);
+            lab = lab.reopened();
+        }
+        let known = lab.instances.status(&instance.id).unwrap();
+        assert_eq!((known.state, known.boot), (InstancePhase::Stopped, 1));
+        assert_eq!(processes_with("sleep 4719"), Vec::<String>::new());
+        lab.run(&instance);
+        let known = lab.instances.status(&instance.id).unwrap();
+        assert_eq!((known.state, known.boot), (InstancePhase::Running, 1));
+    }
+    assert!(!lab.console(&instance.id).contains("SIGTERM"));
+}
+
+#[test]
 fn a_killed_supervisor_takes_its_instance_along_and_is_noticed() {
     if !possible() {
         return;
