@@ -19,6 +19,8 @@ pub struct ApplyReport {
     pub vpcs: BTreeMap<VpcId, Result<(), String>>,
     /// For each attached interface of the plan: why it does not work, if so.
     pub interfaces: BTreeMap<NetworkInterfaceId, Result<(), String>>,
+    /// For each further namespace of the plan: why it does not work, if so.
+    pub spaces: BTreeMap<String, Result<(), String>>,
     /// What was asked for and this host cannot give, such as an internet gateway without privilege.
     pub refused: BTreeMap<VpcId, Vec<String>>,
     /// Namespaces that should be gone and are not, with the reason.
@@ -34,6 +36,7 @@ impl ApplyReport {
             && self.leftovers.is_empty()
             && self.vpcs.values().all(Result::is_ok)
             && self.interfaces.values().all(Result::is_ok)
+            && self.spaces.values().all(Result::is_ok)
     }
 }
 
@@ -44,6 +47,8 @@ pub struct Known {
     pub host: Option<Namespace>,
     /// VPCs.
     pub vpcs: BTreeMap<VpcId, VpcPlan>,
+    /// Further namespaces.
+    pub spaces: BTreeMap<String, Namespace>,
 }
 
 impl Known {
@@ -59,7 +64,10 @@ impl Known {
             .into_iter()
             .filter(|(id, vpc)| complete(id, vpc))
             .collect();
-        Self { host, vpcs }
+        let made = |name: &String| report.spaces.get(name).is_some_and(Result::is_ok);
+        let mut spaces = plan.spaces;
+        spaces.retain(|name, _| made(name));
+        Self { host, vpcs, spaces }
     }
 }
 
@@ -78,14 +86,19 @@ pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) ->
         unguarded: None,
     };
     let changed = |id: &VpcId, vpc: &VpcPlan| known.vpcs.get(id) != Some(vpc);
-    let host =
-        known.host.as_ref() != Some(&plan.host) || plan.vpcs.iter().any(|(i, v)| changed(i, v));
+    // A veth of a space may have its other end in what has changed.
+    let joined = known.spaces != plan.spaces || plan.vpcs.iter().any(|(i, v)| changed(i, v));
+    let host = joined || known.host.as_ref() != Some(&plan.host);
     if host {
         run.guard_host(plan);
     }
     run.remove_strangers(plan);
+    run.create_spaces(plan);
     for (id, vpc) in &plan.vpcs {
         run.vpc(id, vpc);
+    }
+    for (name, space) in &plan.spaces {
+        run.space(name, space, joined);
     }
     if host {
         run.settle_host(plan);
@@ -143,6 +156,7 @@ impl Run<'_> {
                     .map(|i| i.as_str())
                     .chain(std::iter::once(id.as_str()))
             })
+            .chain(plan.spaces.keys().map(String::as_str))
             .collect();
         let there = match self.kernel.namespaces() {
             Ok(there) => there,
@@ -167,6 +181,35 @@ impl Run<'_> {
         self.kernel.delete_namespace(name)?;
         self.report.done.push(format!("delete {name}"));
         Ok(())
+    }
+
+    /// All namespaces are there before the first veth leads to one of them.
+    fn create_spaces(&mut self, plan: &HostPlan) {
+        let there = self.kernel.namespaces().unwrap_or_default();
+        for name in plan.spaces.keys().filter(|name| !there.contains(*name)) {
+            // What is not made now is missed, and told, when it is filled.
+            if self.kernel.create_namespace(name).is_ok() {
+                self.report.done.push(format!("create {name}"));
+            }
+        }
+    }
+
+    fn space(&mut self, name: &str, wanted: &Namespace, joined: bool) {
+        let outcome = match self.known.spaces.get(name) {
+            Some(known) if !joined && known == wanted => Ok(Failed::default()),
+            _ => self.try_space(name, wanted),
+        };
+        let outcome = reason(outcome).map_or(Ok(()), Err);
+        self.report.spaces.insert(name.to_owned(), outcome);
+    }
+
+    fn try_space(&mut self, name: &str, wanted: &Namespace) -> io::Result<Failed> {
+        let reduced = self.unguarded.as_ref().map(|_| without_uplink(wanted));
+        let wanted = reduced.as_ref().unwrap_or(wanted);
+        self.cut_halves(name, wanted, &|_| true)?;
+        let place = Place::Named(name.to_owned());
+        let actual = self.kernel.observe(&place, wanted)?;
+        Ok(self.perform(&place, diff(&actual, wanted)))
     }
 
     fn vpc(&mut self, id: &VpcId, vpc: &VpcPlan) {
@@ -225,7 +268,14 @@ impl Run<'_> {
             self.kernel.create_namespace(name)?;
             self.report.done.push(format!("create {name}"));
         }
-        self.cut_halves(id, vpc, &fresh)?;
+        let suspect = |place: &Place| match place {
+            Place::Host => true,
+            Place::Named(name) => {
+                fresh.keys().any(|id| id.as_str() == name)
+                    || !vpc.instances.keys().any(|id| id.as_str() == name)
+            }
+        };
+        self.cut_halves(id.as_str(), &vpc.router, &suspect)?;
         let router = Place::Named(id.as_str().to_owned());
         let actual = self.kernel.observe(&router, &vpc.router)?;
         let failed = self.perform(&router, diff(&actual, &vpc.router));
@@ -240,18 +290,13 @@ impl Run<'_> {
     /// A veth whose far end is not where the plan wants it is removed, to be made again.
     fn cut_halves(
         &mut self,
-        id: &VpcId,
-        vpc: &VpcPlan,
-        fresh: &BTreeMap<&InstanceId, &Namespace>,
+        id: &str,
+        wanted: &Namespace,
+        suspect: &dyn Fn(&Place) -> bool,
     ) -> io::Result<()> {
-        let router = Place::Named(id.as_str().to_owned());
-        let actual = self.kernel.observe(&router, &links_of(&vpc.router))?;
-        let suspect = |place: &Place| match place {
-            Place::Host => true,
-            Place::Named(name) => fresh.keys().any(|id| id.as_str() == name),
-        };
-        for (name, link) in vpc
-            .router
+        let router = Place::Named(id.to_owned());
+        let actual = self.kernel.observe(&router, &links_of(wanted))?;
+        for (name, link) in wanted
             .links
             .iter()
             .filter(|(name, _)| actual.links.contains_key(*name))

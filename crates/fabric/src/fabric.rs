@@ -150,6 +150,14 @@ impl Fabric {
             .to_fd()
     }
 
+    /// The network namespace of that name: of a transit gateway by its id, or of the WAN's parts.
+    ///
+    /// # Errors
+    /// `NotFound` until an `apply` has made it.
+    pub fn netns(&self, name: &str) -> io::Result<OwnedFd> {
+        self.namespaces.get(&Place::Named(name.to_owned()))?.to_fd()
+    }
+
     /// The network namespace of a VPC's router.
     ///
     /// # Errors

@@ -15,6 +15,9 @@ pub struct HostFacts {
     pub uplink: Uplink,
     /// Whether the host forwards for others too: then what comes from outside is their business.
     pub forwards: bool,
+    /// Whether what leaves by the uplink gets the host's own address. Not in an underlay: behind it the
+    /// WAN does that.
+    pub masquerades: bool,
     /// The highest group id that exists here: 0 in a user namespace that maps one id.
     pub last_group: u32,
 }
@@ -35,7 +38,8 @@ pub enum Uplink {
 }
 
 impl HostFacts {
-    /// Looks at the host's namespace (`None`: the calling thread's).
+    /// Looks at the host's namespace: `None` is the calling thread's, and the host's indeed; another one
+    /// is taken for an underlay, which is its region's alone.
     pub fn probe(owner: &str, host: Option<&Netns>) -> Self {
         let uplink = match host.map_or_else(default_devices, |host| host.run(default_devices)) {
             Ok(devices) if may_be_changed(host) => Uplink::Host { devices },
@@ -45,9 +49,8 @@ impl HostFacts {
         Self {
             owner: owner.to_owned(),
             uplink,
-            forwards: host
-                .map_or_else(forwards, |host| host.run(forwards))
-                .unwrap_or(true),
+            forwards: host.is_none() && forwards().unwrap_or(true),
+            masquerades: host.is_none(),
             last_group: last_group(),
         }
     }

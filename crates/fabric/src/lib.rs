@@ -38,6 +38,7 @@ pub mod plan;
 mod rootless;
 mod rtnetlink;
 pub mod translate;
+pub mod wan;
 
 pub use apply::{ApplyReport, Known, apply, apply_changes};
 pub use fabric::{AUDIT, Fabric, FabricConfig, OpenError, run_dir};

@@ -39,7 +39,11 @@ impl Netns {
         })
     }
 
-    fn open(path: &Path) -> io::Result<Self> {
+    /// The namespace that is pinned at a path, or shown there by `/proc`.
+    ///
+    /// # Errors
+    /// When there is no such file. Whether it is a namespace is seen when it is entered.
+    pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self(Arc::new(File::open(path)?.into())))
     }
 

@@ -19,6 +19,9 @@ pub struct HostPlan {
     pub host: Namespace,
     /// Each VPC with its instances.
     pub vpcs: BTreeMap<VpcId, VpcPlan>,
+    /// Further namespaces by name, such as transit gateways and the WAN's: pinned as VPCs' are. They are
+    /// made in the order of their names, after the VPCs: of two that share a veth the first one makes it.
+    pub spaces: BTreeMap<String, Namespace>,
 }
 
 /// One VPC: a router and the instances joined to it.
@@ -49,6 +52,8 @@ pub struct Namespace {
     pub rules: BTreeSet<Rule>,
     /// The nf_tables table.
     pub table: Option<Table>,
+    /// Others have objects here too: only what is on this owner's links is its own, as on the host.
+    pub shared: bool,
 }
 
 /// A link.
@@ -220,6 +225,9 @@ impl fmt::Display for HostPlan {
             for words in &vpc.refused {
                 writeln!(f, "refused: {words}")?;
             }
+        }
+        for (name, space) in &self.spaces {
+            section(f, name, space)?;
         }
         Ok(())
     }

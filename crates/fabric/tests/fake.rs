@@ -4,7 +4,7 @@
 
 mod lab;
 
-use lab::{Draft, id};
+use lab::{Draft, expected, id, section};
 use lath_fabric::kernel::FakeKernel;
 use lath_fabric::{ApplyReport, HostFacts, Uplink, apply, plan};
 
@@ -17,6 +17,7 @@ fn facts() -> HostFacts {
             devices: vec!["eth0".into()],
         },
         forwards: false,
+        masquerades: true,
         last_group: 1000,
     }
 }
@@ -42,27 +43,6 @@ fn one() -> Draft {
         .instance(1, 1, 1, "10.0.1.10", &[1])
         .public(1, 1, "198.51.100.1");
     draft
-}
-
-/// What a file in `tests/expected` says. `LATH_BLESS=1` writes it anew, to be reviewed as a diff.
-fn expected(file: &str, got: &str) -> String {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/expected")
-        .join(file);
-    if std::env::var_os("LATH_BLESS").is_some() {
-        std::fs::write(&path, got).unwrap();
-    }
-    std::fs::read_to_string(&path).unwrap()
-}
-
-/// The lines of one namespace, without sysctls.
-fn section(kernel: &FakeKernel, name: &str) -> String {
-    let lines = kernel.places[name].to_string();
-    lines
-        .lines()
-        .filter(|line| !line.starts_with("sysctl"))
-        .map(|line| format!("{line}\n"))
-        .collect()
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn sockets_are_where_they_were_asked_for() {
         inode(lab.fabric().router_netns(&id("vpc", 1)).unwrap())
     );
     let host = lab
-        .block_on(network.socket(&Place::Host, Domain::IPV4, Kind::Udp))
+        .block_on(network.socket(&Place::Underlay, Domain::IPV4, Kind::Udp))
         .unwrap();
     assert_eq!(inode(namespace_of(&host)), inode(lab.host.to_fd().unwrap()));
     drop(socket);

@@ -152,7 +152,7 @@ impl Kernel for LinuxKernel {
                 wanted.links.contains_key(name) || rt::is_ours(link, &self.owner)
             })
             .collect();
-        if *place == Place::Host {
+        if *place == Place::Host || wanted.shared {
             only_on_our_links(&mut found);
         }
         // Instances have no table; asking would load the module into every one of them.

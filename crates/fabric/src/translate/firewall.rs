@@ -43,7 +43,7 @@ const NOT_PUBLIC: &str = "not_public";
 
 /// Where an internet gateway leads nobody, whatever the host's network may hold there: addresses that are
 /// not the internet's (RFC 6890), but for the benchmark range, of which Lath's public addresses are.
-const NOT_PUBLIC_BLOCKS: [(Ipv4Addr, u8); 9] = [
+pub(crate) const NOT_PUBLIC_BLOCKS: [(Ipv4Addr, u8); 9] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),

@@ -63,7 +63,7 @@ fn add_uplink(host: &mut Namespace, facts: &HostFacts, link: &str, vpc: &str) {
     host.sysctl(format!("ipv6/conf/{link}/disable_ipv6"), 1);
 }
 
-fn table(facts: &HostFacts, uplinks: Set, public: Set, devices: &[String]) -> Table {
+pub(crate) fn table(facts: &HostFacts, uplinks: Set, public: Set, devices: &[String]) -> Table {
     let mut table = Table::new(host_table(&facts.owner));
     let mut outside = Set::new(KeyType::Link);
     devices
@@ -81,6 +81,9 @@ fn table(facts: &HostFacts, uplinks: Set, public: Set, devices: &[String]) -> Ta
         "forward".into(),
         filter(Hook::Forward, forward(facts.forwards)),
     );
+    if !facts.masquerades {
+        return table;
+    }
     let masquerade = Rule::new([
         Part::SourceIn(PUBLIC.into()),
         Part::OifNotIn(UPLINKS.into()),

@@ -14,8 +14,8 @@
 //! | other of 169.254.171.0/24 | Lattice services |
 //! | 169.254.100.1, 169.254.100.2 | the host's and the router's end of every uplink |
 
-mod firewall;
-mod host;
+pub(crate) mod firewall;
+pub(crate) mod host;
 mod instance;
 mod router;
 mod security;

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part of the laboratory")]
 
+pub(crate) mod world;
+
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -275,6 +277,7 @@ pub(crate) struct Lab {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) owner: String,
     pub(crate) devices: Vec<String>,
+    underlay: bool,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -282,6 +285,17 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Lab {
     pub(crate) fn new() -> Self {
+        Self::of(Netns::new().unwrap(), false)
+    }
+
+    /// A laboratory in a region's underlay.
+    pub(crate) fn over(underlay: Netns) -> Self {
+        let mut lab = Self::of(underlay, true);
+        lab.devices = vec![lath_fabric::wan::LINK.into()];
+        lab
+    }
+
+    fn of(host: Netns, underlay: bool) -> Self {
         let owner = format!(
             "t{}-{}",
             std::process::id(),
@@ -293,10 +307,11 @@ impl Lab {
             .unwrap();
         let mut lab = Self {
             fabric: None,
-            host: Netns::new().unwrap(),
+            host,
             directory: tempfile::tempdir().unwrap(),
             owner,
             devices: Vec::new(),
+            underlay,
             runtime,
         };
         lab.open();
@@ -320,6 +335,7 @@ impl Lab {
                 devices: self.devices.clone(),
             },
             forwards: false,
+            masquerades: !self.underlay,
             last_group: 0,
         }
     }
@@ -520,4 +536,34 @@ impl Site {
         socket.set_read_timeout(Some(SILENCE)).unwrap();
         socket.send_to(&ECHO, to).is_ok() && socket.recv(&mut [0; 64]).is_ok()
     }
+}
+
+/// What a file in `tests/expected` says. `LATH_BLESS=1` writes it anew, to be reviewed as a diff.
+pub(crate) fn expected(file: &str, got: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/expected")
+        .join(file);
+    if std::env::var_os("LATH_BLESS").is_some() {
+        std::fs::write(&path, got).unwrap();
+    }
+    std::fs::read_to_string(&path).unwrap()
+}
+
+/// The lines of one namespace, without sysctls.
+pub(crate) fn section(kernel: &lath_fabric::kernel::FakeKernel, name: &str) -> String {
+    let lines = kernel.places[name].to_string();
+    lines
+        .lines()
+        .filter(|line| !line.starts_with("sysctl"))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+/// Sets a link of the calling thread's namespace up or down.
+pub(crate) fn set_link(name: &str, up: bool) {
+    let state = if up { "up" } else { "down" };
+    let status = std::process::Command::new("ip")
+        .args(["link", "set", name, state])
+        .status();
+    assert!(status.unwrap().success());
 }
