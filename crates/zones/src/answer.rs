@@ -1,0 +1,492 @@
+//! From a question to an answer: names, wildcards, delegations, CNAMEs, aliases, health.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use crate::choose::{Few, Random};
+use crate::name::suffixes;
+use crate::zone::{Alias, Group, Node, Set, SetAnswer, Zone};
+use crate::zones::Zones;
+use crate::{Client, HealthView, Kind, Name, Scope, Value};
+
+/// How many CNAMEs of one zone are followed, and how deep aliases may lead.
+const DEPTH: usize = 16;
+
+/// How many record sets one question may look at: bounds trees of aliases.
+const EFFORT: u32 = 4096;
+
+/// How many records one answer may have.
+const RECORDS: usize = 1000;
+
+/// What aliases to services may be kept for, in seconds.
+const SERVICE_TTL: u32 = 60;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The name.
+    pub name: Name,
+    /// The type; [`Kind::ANY`] is answered as RFC 8482 says.
+    pub kind: Kind,
+}
+
+/// The answer's code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rcode {
+    /// There is such a name.
+    NoError,
+    /// There is not.
+    NxDomain,
+    /// Aliases lead round in a circle.
+    ServFail,
+}
+
+/// One record of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its owner.
+    pub name: Name,
+    /// Its type.
+    pub kind: Kind,
+    /// In seconds.
+    pub ttl: u32,
+    /// Its value.
+    pub value: Arc<Value>,
+}
+
+/// What a zone answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The code.
+    pub rcode: Rcode,
+    /// AA: false for a referral to a delegated zone.
+    pub authoritative: bool,
+    /// CNAMEs first, in the order in which they are followed.
+    pub records: Vec<Record>,
+    /// The zone's NS, or its SOA where there is no such name or type, or a delegation's NS.
+    pub authority: Vec<Record>,
+    /// Addresses of names in the other sections that the same zone knows.
+    pub additional: Vec<Record>,
+    /// Where a CNAME leads out of the zone; somebody else knows the rest.
+    pub next: Option<Name>,
+    /// How many bits of the client's prefix the answer depends on (RFC 7871, SCOPE PREFIX-LENGTH).
+    pub scope_prefix: u8,
+    /// Why, step by step; empty unless it was asked for.
+    pub explanation: Vec<String>,
+}
+
+impl Zones {
+    /// Answers a question from the zones of `scope`; `None` when none of them is about the name.
+    pub fn answer(
+        &self,
+        question: &Question,
+        scope: Scope<'_>,
+        health: &dyn HealthView,
+        client: &Client,
+        random: &mut Random,
+    ) -> Option<Answer> {
+        Walk::new(self, scope, health, client, random, false).answer(question)
+    }
+
+    /// As [`Zones::answer`], and says why.
+    pub fn explain(
+        &self,
+        question: &Question,
+        scope: Scope<'_>,
+        health: &dyn HealthView,
+        client: &Client,
+        random: &mut Random,
+    ) -> Option<Answer> {
+        Walk::new(self, scope, health, client, random, true).answer(question)
+    }
+}
+
+/// One question on its way.
+struct Walk<'a> {
+    zones: &'a Zones,
+    scope: Scope<'a>,
+    health: &'a dyn HealthView,
+    client: &'a Client,
+    random: &'a mut Random,
+    effort: Cell<u32>,
+    steps: Option<RefCell<Vec<String>>>,
+    scope_prefix: u8,
+    /// Aliases that are being followed lead too deep.
+    lost: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        zones: &'a Zones,
+        scope: Scope<'a>,
+        health: &'a dyn HealthView,
+        client: &'a Client,
+        random: &'a mut Random,
+        explain: bool,
+    ) -> Self {
+        Self {
+            zones,
+            scope,
+            health,
+            client,
+            random,
+            effort: Cell::new(EFFORT),
+            steps: explain.then(RefCell::default),
+            scope_prefix: 0,
+            lost: false,
+        }
+    }
+
+    fn say(&self, step: impl FnOnce() -> String) {
+        if let Some(steps) = &self.steps {
+            steps.borrow_mut().push(step());
+        }
+    }
+
+    fn answer(mut self, question: &Question) -> Option<Answer> {
+        let zones = self.zones;
+        let zone = zones.zone_of(question.name.as_wire(), self.scope)?;
+        self.say(|| format!("zone {} ({})", zone.name, zone.source.id));
+        let mut answer = Answer {
+            rcode: Rcode::NoError,
+            authoritative: true,
+            records: Vec::new(),
+            authority: Vec::new(),
+            additional: Vec::new(),
+            next: None,
+            scope_prefix: 0,
+            explanation: Vec::new(),
+        };
+        self.chase(zone, question, &mut answer);
+        if self.lost {
+            answer.rcode = Rcode::ServFail;
+            answer.records.clear();
+        }
+        answer.scope_prefix = self.scope_prefix;
+        answer.explanation = self.steps.map(RefCell::into_inner).unwrap_or_default();
+        Some(answer)
+    }
+
+    /// Follows CNAMEs inside the zone until there is an answer, or none.
+    fn chase(&mut self, zone: &'a Zone, question: &Question, answer: &mut Answer) {
+        let mut name = question.name.clone();
+        for _ in 0..DEPTH {
+            if let Some(cut) = cut_above(zone, &name, question.kind) {
+                return self.refer(zone, cut, answer);
+            }
+            let Some(node) = zone.find(name.as_wire()) else {
+                self.say(|| format!("{name}: there is no such name"));
+                answer.rcode = Rcode::NxDomain;
+                return negative(zone, answer);
+            };
+            let Some(target) = self.at(zone, node, &name, question.kind, answer) else {
+                return self.finish(zone, question.kind, answer);
+            };
+            let home = self.zones.zone_of(target.as_wire(), self.scope);
+            if !home.is_some_and(|home| std::ptr::eq(home, zone)) {
+                self.say(|| format!("{target} is not in the zone"));
+                answer.next = Some(target);
+                return self.finish(zone, question.kind, answer);
+            }
+            name = target;
+        }
+        self.lost = true;
+    }
+
+    /// Adds what a node answers; the name at which the search goes on, if it does.
+    fn at(
+        &mut self,
+        zone: &'a Zone,
+        node: &'a Node,
+        name: &Name,
+        kind: Kind,
+        answer: &mut Answer,
+    ) -> Option<Name> {
+        if kind == Kind::ANY {
+            answer.records.push(Record {
+                name: name.clone(),
+                kind: Kind::HINFO,
+                ttl: 3600,
+                value: Arc::new(Value::hinfo_of_any()),
+            });
+            return None;
+        }
+        if let Some(group) = node.group(kind) {
+            self.gather(zone, group, name, 0, &mut answer.records);
+            return None;
+        }
+        let before = answer.records.len();
+        let group = node.group(Kind::CNAME)?;
+        self.gather(zone, group, name, 0, &mut answer.records);
+        answer.records.get(before)?.value.target.clone()
+    }
+
+    fn finish(&self, zone: &'a Zone, kind: Kind, answer: &mut Answer) {
+        let complete = answer
+            .records
+            .iter()
+            .any(|record| record.kind == kind || kind == Kind::ANY);
+        if !complete && answer.next.is_none() {
+            self.say(|| format!("no record of type {kind}"));
+            return negative(zone, answer);
+        }
+        if zone.source.vpcs.is_some() {
+            return; // a private zone's servers are nowhere
+        }
+        let apex = zone.node(zone.name.as_wire());
+        if let Some(group) = apex.and_then(|node| node.group(Kind::NS))
+            && !(kind == Kind::NS && answer.records.iter().any(|r| r.name == zone.name))
+        {
+            push_values(group, &zone.name, &mut answer.authority);
+        }
+        let known = answer.records.iter().chain(&answer.authority);
+        answer.additional = glue(zone, known);
+    }
+
+    fn refer(&self, zone: &'a Zone, cut: (Name, &'a Group), answer: &mut Answer) {
+        self.say(|| format!("{} is delegated", cut.0));
+        answer.authoritative = !answer.records.is_empty();
+        push_values(cut.1, &cut.0, &mut answer.authority);
+        answer.additional = glue(zone, answer.authority.iter());
+    }
+
+    /// Adds what a group answers, with `owner` as the records' name.
+    fn gather(
+        &mut self,
+        zone: &'a Zone,
+        group: &'a Group,
+        owner: &Name,
+        depth: usize,
+        records: &mut Vec<Record>,
+    ) {
+        if depth > DEPTH || !self.spend(group) {
+            self.lost = true;
+            return;
+        }
+        let chosen = self.choose(zone, group, depth);
+        let before = records.len();
+        for (at, set) in group.sets.iter().enumerate() {
+            if chosen.contains(at) {
+                self.gather_set(zone, group.kind, set, owner, depth, records);
+            }
+        }
+        if let Some(new) = records.get_mut(before..) {
+            self.random.shuffle(new);
+        }
+    }
+
+    fn gather_set(
+        &mut self,
+        zone: &'a Zone,
+        kind: Kind,
+        set: &'a Set,
+        owner: &Name,
+        depth: usize,
+        records: &mut Vec<Record>,
+    ) {
+        match &set.answer {
+            SetAnswer::Values { ttl, values } => {
+                let room = RECORDS.saturating_sub(records.len());
+                records.extend(values.iter().take(room).map(|value| Record {
+                    name: owner.clone(),
+                    kind,
+                    ttl: *ttl,
+                    value: Arc::clone(value),
+                }));
+            }
+            SetAnswer::Alias(alias) => {
+                self.say(|| format!("alias to {}", alias.name));
+                match self.target(zone, alias, kind) {
+                    Target::Group(zone, group) => {
+                        self.gather(zone, group, owner, depth + 1, records);
+                    }
+                    Target::External => self.gather_external(alias, kind, owner, records),
+                    Target::Nothing => self.say(|| format!("{}: nothing there", alias.name)),
+                }
+            }
+        }
+    }
+
+    fn gather_external(&self, alias: &Alias, kind: Kind, owner: &Name, records: &mut Vec<Record>) {
+        let external = self.zones.external(&alias.name).filter(|_| kind == Kind::A);
+        let addresses = external.map_or(&[][..], |external| &external.addresses);
+        records.extend(addresses.iter().map(|value| Record {
+            name: owner.clone(),
+            kind,
+            ttl: SERVICE_TTL,
+            value: Arc::clone(value),
+        }));
+    }
+
+    /// What an alias of this type leads to. The same zone without an id is found as well: control names it.
+    fn target(&self, zone: &'a Zone, alias: &Alias, kind: Kind) -> Target<'a> {
+        let zones = self.zones;
+        let hosted = alias.zone.as_ref().and_then(|id| match id {
+            id if *id == zone.source.id => Some(zone),
+            id => zones.by_id(id),
+        });
+        match hosted {
+            Some(hosted) if alias.name.is_within(&hosted.name) => hosted
+                .find(alias.name.as_wire())
+                .and_then(|node| node.group(kind))
+                .map_or(Target::Nothing, |group| Target::Group(hosted, group)),
+            _ if zones.external(&alias.name).is_some() => Target::External,
+            _ => Target::Nothing,
+        }
+    }
+
+    /// Prefer, drop what is unhealthy, fail open.
+    fn choose(&mut self, zone: &'a Zone, group: &'a Group, depth: usize) -> Few {
+        if group.depends_on_client() {
+            self.scope_prefix = self.client.prefix.prefix_len();
+        }
+        let candidates = group.candidates(self.client);
+        let healthy = match group.unconditional {
+            true => candidates,
+            false => self.healthy(zone, group, candidates, depth),
+        };
+        let among = if healthy.is_empty() {
+            self.say(|| "nothing is healthy: all count as healthy".into());
+            candidates
+        } else {
+            healthy
+        };
+        let chosen = group.pick(among, self.client, self.random);
+        for (at, set) in group.sets.iter().enumerate() {
+            if chosen.contains(at) {
+                let label = set.label.as_deref().unwrap_or("-");
+                self.say(|| format!("{} set {label} by {:?}", group.kind, set.routing));
+            }
+        }
+        chosen
+    }
+
+    fn healthy(&self, zone: &'a Zone, group: &'a Group, among: Few, depth: usize) -> Few {
+        let mut few = Few::none();
+        for (at, set) in group.sets.iter().enumerate() {
+            if among.contains(at) && self.is_healthy(zone, group.kind, set, depth) {
+                few.insert(at);
+            } else if among.contains(at) {
+                let label = set.label.as_deref().unwrap_or("-");
+                self.say(|| format!("{} set {label} is not healthy", group.kind));
+            }
+        }
+        few
+    }
+
+    /// `H(r)`: the record's own check, and for an alias that evaluates its target the target's health. Where
+    /// that leads too deep or too wide it is taken for healthy, as anything without a check is.
+    fn is_healthy(&self, zone: &'a Zone, kind: Kind, set: &Set, depth: usize) -> bool {
+        let own = set
+            .health_check
+            .as_ref()
+            .is_none_or(|id| self.health.check(id));
+        let SetAnswer::Alias(alias) = &set.answer else {
+            return own;
+        };
+        if !own || !alias.evaluate || depth > DEPTH {
+            return own;
+        }
+        match self.target(zone, alias, kind) {
+            Target::Group(zone, group) => {
+                !self.spend(group) || self.group_is_healthy(zone, group, depth + 1)
+            }
+            Target::External => self.external_is_healthy(&alias.name),
+            Target::Nothing => true,
+        }
+    }
+
+    fn group_is_healthy(&self, zone: &'a Zone, group: &'a Group, depth: usize) -> bool {
+        group.unconditional
+            || !self
+                .healthy(zone, group, group.candidates(self.client), depth)
+                .is_empty()
+    }
+
+    fn external_is_healthy(&self, name: &Name) -> bool {
+        self.zones.external(name).is_none_or(|external| {
+            external
+                .target_groups
+                .iter()
+                .all(|group| self.health.target_group(group))
+        })
+    }
+
+    fn spend(&self, group: &Group) -> bool {
+        let cost = u32::try_from(group.sets.len()).unwrap_or(EFFORT).max(1);
+        let left = self.effort.get().checked_sub(cost);
+        self.effort.set(left.unwrap_or(0));
+        left.is_some()
+    }
+}
+
+enum Target<'a> {
+    Group(&'a Zone, &'a Group),
+    External,
+    Nothing,
+}
+
+/// The delegation at or above a name, the highest first. The DS of a delegation is its parent's.
+fn cut_above<'a>(zone: &'a Zone, name: &Name, kind: Kind) -> Option<(Name, &'a Group)> {
+    if !zone.has_cuts {
+        return None;
+    }
+    let below_apex = suffixes(name.as_wire()).take_while(|suffix| *suffix != zone.name.as_wire());
+    let cut = below_apex
+        .filter(|suffix| kind != Kind::DS || *suffix != name.as_wire())
+        .filter_map(|suffix| Some((suffix, zone.node(suffix)?.group(Kind::NS)?)))
+        .last();
+    cut.map(|(suffix, group)| (Name::from_lower_wire(suffix), group))
+}
+
+fn negative(zone: &Zone, answer: &mut Answer) {
+    let apex = zone.node(zone.name.as_wire());
+    if let Some(group) = apex.and_then(|node| node.group(Kind::SOA)) {
+        push_values(group, &zone.name, &mut answer.authority);
+        for record in &mut answer.authority {
+            record.ttl = zone.negative_ttl;
+        }
+    }
+}
+
+/// A group's plain values, without choosing.
+fn push_values(group: &Group, owner: &Name, records: &mut Vec<Record>) {
+    for set in &group.sets {
+        if let SetAnswer::Values { ttl, values } = &set.answer {
+            records.extend(values.iter().take(RECORDS).map(|value| Record {
+                name: owner.clone(),
+                kind: group.kind,
+                ttl: *ttl,
+                value: Arc::clone(value),
+            }));
+        }
+    }
+}
+
+/// Addresses in the zone of what NS, MX and SRV records lead to.
+fn glue<'r>(zone: &Zone, records: impl Iterator<Item = &'r Record>) -> Vec<Record> {
+    let mut glue = Vec::new();
+    let mut seen: Vec<&Name> = Vec::new();
+    for record in records.filter(|record| matches!(record.kind, Kind::NS | Kind::MX | Kind::SRV)) {
+        let Some(target) = record.value.target.as_ref() else {
+            continue;
+        };
+        let Some(node) = zone.node(target.as_wire()) else {
+            continue;
+        };
+        if seen.contains(&target) {
+            continue;
+        }
+        seen.push(target);
+        for group in [Kind::A, Kind::AAAA]
+            .into_iter()
+            .filter_map(|kind| node.group(kind))
+        {
+            let room = RECORDS.saturating_sub(glue.len());
+            let before = glue.len();
+            push_values(group, target, &mut glue);
+            glue.truncate(before + room);
+        }
+    }
+    glue
+}

@@ -1,0 +1,166 @@
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv4Net};
+use lath_feed::{Snapshot, Topology};
+use lath_model::id::{HostedZoneId, VpcId};
+
+use crate::external::{External, externals};
+use crate::name::suffixes;
+use crate::zone::Zone;
+use crate::{Client, Name};
+
+/// Which zones a question may be answered from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// Public ones. Of several with one name, the one with the smallest id: there is one server address for
+    /// all delegation sets.
+    Public,
+    /// Private ones that this VPC (with its region) sees.
+    Vpc(&'a (String, VpcId)),
+    /// This one.
+    Zone(&'a HostedZoneId),
+}
+
+/// Every hosted zone, compiled, with what else answers depend on.
+#[derive(Debug)]
+pub struct Zones {
+    version: u64,
+    by_id: HashMap<HostedZoneId, Arc<Zone>>,
+    by_name: HashMap<Name, Vec<Arc<Zone>>>,
+    externals: HashMap<Name, External>,
+    places: Places,
+}
+
+/// Which addresses are of which region.
+#[derive(Debug)]
+struct Places {
+    here: String,
+    blocks: Vec<(Ipv4Net, String)>,
+}
+
+impl Zones {
+    /// Compiles the zones of a snapshot.
+    pub fn new(snapshot: &Snapshot) -> Self {
+        Self::compile(snapshot, None)
+    }
+
+    /// Compiles the zones of a snapshot, those that `self` has already excepted.
+    #[must_use]
+    pub fn renewed(&self, snapshot: &Snapshot) -> Self {
+        Self::compile(snapshot, Some(self))
+    }
+
+    fn compile(snapshot: &Snapshot, before: Option<&Self>) -> Self {
+        let mut by_id = HashMap::new();
+        let mut by_name: HashMap<Name, Vec<Arc<Zone>>> = HashMap::new();
+        for (id, source) in &snapshot.hosted_zones {
+            let known = before
+                .and_then(|before| before.by_id.get(id))
+                .filter(|zone| Arc::ptr_eq(&zone.source, source))
+                .cloned();
+            let Some(zone) = known.or_else(|| Zone::new(source).map(Arc::new)) else {
+                continue;
+            };
+            let namesakes = by_name.entry(zone.name.clone()).or_default();
+            namesakes.push(Arc::clone(&zone));
+            by_id.insert(id.clone(), zone);
+        }
+        Self {
+            version: snapshot.version,
+            by_id,
+            by_name,
+            externals: externals(snapshot),
+            places: Places::new(&snapshot.topology, &snapshot.region),
+        }
+    }
+
+    /// The snapshot's version.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// A client by its address or prefix. Nothing is known of the internet: an address of no region's pool is
+    /// nearest to the region that answers.
+    pub fn client(&self, prefix: IpNet) -> Client {
+        Client::near(prefix, self.places.region_of(prefix.addr()))
+    }
+
+    /// The name of the most specific zone that answers for a name; its labels are counted without the root.
+    pub fn zone_name(&self, name: &Name, scope: Scope<'_>) -> Option<Name> {
+        self.zone_of(name.as_wire(), scope)
+            .map(|zone| zone.name.clone())
+    }
+
+    /// The addresses of a Lattice service's or VPC endpoint's name.
+    pub fn external_addresses(&self, name: &Name) -> Option<Vec<std::net::Ipv4Addr>> {
+        let external = self.externals.get(name)?;
+        let address = |value: &Arc<crate::Value>| {
+            <[u8; 4]>::try_from(&*value.wire)
+                .ok()
+                .map(std::net::Ipv4Addr::from)
+        };
+        Some(external.addresses.iter().filter_map(address).collect())
+    }
+
+    pub(crate) fn external(&self, name: &Name) -> Option<&External> {
+        self.externals.get(name)
+    }
+
+    pub(crate) fn by_id(&self, id: &HostedZoneId) -> Option<&Zone> {
+        self.by_id.get(id).map(|zone| &**zone)
+    }
+
+    /// The most specific zone of the scope that a name is in.
+    pub(crate) fn zone_of(&self, name: &[u8], scope: Scope<'_>) -> Option<&Zone> {
+        if let Scope::Zone(id) = scope {
+            let zone = self.by_id(id)?;
+            let within = suffixes(name).any(|suffix| suffix == zone.name.as_wire());
+            return within.then_some(zone);
+        }
+        suffixes(name).find_map(|suffix| {
+            let namesakes = self.by_name.get(suffix)?;
+            namesakes
+                .iter()
+                .find(|zone| scope.sees(zone))
+                .map(|zone| &**zone)
+        })
+    }
+}
+
+impl Scope<'_> {
+    fn sees(&self, zone: &Zone) -> bool {
+        match (self, &zone.source.vpcs) {
+            (Self::Public, vpcs) => vpcs.is_none(),
+            (Self::Vpc(vpc), Some(vpcs)) => vpcs.contains(*vpc),
+            (Self::Vpc(_), None) => false,
+            (Self::Zone(id), _) => zone.source.id == **id,
+        }
+    }
+}
+
+impl Places {
+    fn new(topology: &Topology, here: &str) -> Self {
+        let blocks = topology.regions.iter().flat_map(|(name, place)| {
+            let host = |address| Ipv4Net::from(address);
+            [place.public_pool, host(place.underlay), host(place.link)]
+                .map(|block| (block, name.clone()))
+        });
+        Self {
+            here: here.to_owned(),
+            blocks: blocks.collect(),
+        }
+    }
+
+    fn region_of(&self, address: IpAddr) -> &str {
+        let IpAddr::V4(address) = address else {
+            return &self.here;
+        };
+        self.blocks
+            .iter()
+            .filter(|(block, _)| block.contains(&address) && !address.is_loopback())
+            .max_by_key(|(block, _)| block.prefix_len())
+            .map_or(&self.here, |(_, region)| region)
+    }
+}
