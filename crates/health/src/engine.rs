@@ -1,7 +1,7 @@
 //! Probes every target of every group in use, each at its own pace, on one thread.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,9 +16,13 @@ use rand::Rng;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::dial::{Dial, Reach, Regions};
 use crate::probe::{Probe, ProbeError};
 use crate::state::{Machine, Thresholds};
 use crate::view::{GroupHealth, HealthReceiver, HealthView, TargetState};
+
+/// After a link came up again, a target's next probe starts within this time.
+const SOON: Duration = Duration::from_millis(100);
 
 /// How the engine works.
 #[derive(Debug, Clone)]
@@ -30,6 +34,8 @@ pub struct HealthConfig {
     pub max_running: usize,
     /// A new target's first probe starts within this time (and within its interval).
     pub first_within: Duration,
+    /// The other regions; `None` where there are none.
+    pub regions: Option<Regions>,
 }
 
 impl Default for HealthConfig {
@@ -38,6 +44,7 @@ impl Default for HealthConfig {
             lattice_source: None,
             max_running: 1024,
             first_within: Duration::from_secs(1),
+            regions: None,
         }
     }
 }
@@ -128,7 +135,10 @@ impl HealthEngine {
 type Key = (TargetGroupId, TargetKey);
 
 struct Engine {
-    network: Arc<dyn Network>,
+    dial: Dial,
+    regions: Option<Regions>,
+    /// The regions that do not answer.
+    lost: BTreeSet<String>,
     snapshots: SnapshotReceiver,
     config: HealthConfig,
     say: watch::Sender<Arc<HealthView>>,
@@ -157,8 +167,10 @@ struct Tracked {
     machine: Machine,
     address: Option<SocketAddr>,
     state: TargetState,
-    /// The entry in `due` that counts, and when it is.
+    /// The entry in `due` that counts, and when it is; 0 while it is not probed.
     turn: u64,
+    /// The newest probe whose result was taken in: results of earlier ones say nothing any more.
+    counted: u64,
     next: Instant,
 }
 
@@ -175,8 +187,17 @@ impl Engine {
         config: HealthConfig,
         say: watch::Sender<Arc<HealthView>>,
     ) -> Self {
-        Self {
+        let mut config = config;
+        let regions = config.regions.take();
+        let dial = Dial {
             network,
+            source: config.lattice_source,
+            gateways: regions.as_ref().map(|known| Arc::clone(&known.gateways)),
+        };
+        Self {
+            dial,
+            regions,
+            lost: BTreeSet::new(),
             snapshots,
             config,
             say,
@@ -193,6 +214,7 @@ impl Engine {
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         loop {
             self.obey();
+            self.look_at_links();
             self.start_due();
             self.publish();
             let next = self.due.peek().map(|Reverse((at, ..))| *at);
@@ -204,6 +226,7 @@ impl Engine {
                         return;
                     }
                 }
+                () = Regions::changed(self.regions.as_mut()) => {}
                 Some(finished) = self.finished.1.recv() => self.take_in(finished),
                 () = sleep_until(next), if may_start && next.is_some() => {}
             }
@@ -230,6 +253,58 @@ impl Engine {
                 self.obey_group(group);
             }
         }
+    }
+
+    /// Targets of a region that does not answer are unhealthy at once; when it answers again, the next probe
+    /// decides.
+    fn look_at_links(&mut self) {
+        let lost = Regions::lost(self.regions.as_mut(), &self.snapshot);
+        if lost == self.lost {
+            return;
+        }
+        for region in lost.difference(&self.lost) {
+            tracing::warn!(%region, "the link to the region is down: its targets are left out");
+        }
+        let before = std::mem::replace(&mut self.lost, lost);
+        let ids: Vec<TargetGroupId> = self
+            .groups
+            .iter()
+            .filter(|(_, known)| {
+                let region = known.group.region.as_ref();
+                region.is_some_and(|it| self.lost.contains(it) != before.contains(it))
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in ids {
+            self.relink(&id);
+        }
+        self.changed = true;
+    }
+
+    fn relink(&mut self, id: &TargetGroupId) {
+        let Some(mut known) = self.groups.remove(id) else {
+            return;
+        };
+        let is_lost = self.is_lost(&known.group);
+        for (key, tracked) in &mut known.targets {
+            if tracked.turn == 0 {
+                continue;
+            }
+            tracked.machine = Machine::default();
+            if is_lost {
+                tracked.lose(&known.group);
+            } else {
+                let soon = Instant::now() + jittered(SOON);
+                self.schedule(tracked, (id.clone(), key.clone()), soon);
+            }
+        }
+        known.show();
+        self.groups.insert(id.clone(), known);
+    }
+
+    fn is_lost(&self, group: &TargetGroup) -> bool {
+        let region = group.region.as_ref();
+        region.is_some_and(|region| self.lost.contains(region))
     }
 
     fn obey_group(&mut self, group: &Arc<TargetGroup>) {
@@ -276,6 +351,7 @@ impl Engine {
             address,
             state: TargetState::new(rest),
             turn: 0,
+            counted: 0,
             next: now,
         });
         tracked.address = address;
@@ -287,7 +363,11 @@ impl Engine {
             tracked.rest(rest);
             return tracked;
         };
-        tracked.state.become_(tracked.machine.health(), None);
+        if self.is_lost(group) {
+            tracked.lose(group);
+        } else {
+            tracked.state.become_(tracked.machine.health(), None);
+        }
         let within = if tracked.turn == 0 {
             self.config.first_within
         } else {
@@ -303,6 +383,7 @@ impl Engine {
     fn schedule(&mut self, tracked: &mut Tracked, key: Key, at: Instant) {
         self.turns += 1;
         tracked.turn = self.turns;
+        tracked.counted = self.turns;
         tracked.next = at;
         self.due.push(Reverse((at, self.turns, key)));
     }
@@ -339,9 +420,8 @@ impl Engine {
             return;
         };
         let probe = Probe {
-            network: Arc::clone(&self.network),
-            source: self.config.lattice_source,
-            vpc: known.group.vpc.clone(),
+            dial: self.dial.clone(),
+            reach: Reach::of(&known.group),
             at: address,
             check: Arc::clone(check),
         };
@@ -355,16 +435,22 @@ impl Engine {
 
     fn take_in(&mut self, finished: Finished) {
         self.running -= 1;
+        let lost = &self.lost;
         let Some(known) = self.groups.get_mut(&finished.key.0) else {
             return;
         };
         let Some(tracked) = known.targets.get_mut(&finished.key.1) else {
             return;
         };
-        // A result that comes after its successor started, or after probing ended, says nothing any more.
-        let (Some(check), true) = (&known.check, tracked.turn == finished.turn) else {
+        // What comes after its successor's result, or after probing ended, says nothing any more; nor does
+        // a probe that slipped through a link that is being given up.
+        let timely = tracked.turn != 0 && finished.turn > tracked.counted;
+        let region = known.group.region.as_ref();
+        let is_lost = region.is_some_and(|region| lost.contains(region));
+        let (Some(check), true) = (&known.check, timely && !is_lost) else {
             return;
         };
+        tracked.counted = finished.turn;
         let thresholds = Thresholds {
             healthy: check.healthy_threshold,
             unhealthy: check.unhealthy_threshold,
@@ -418,6 +504,14 @@ impl Known {
 }
 
 impl Tracked {
+    /// The link to its region is down.
+    fn lose(&mut self, group: &TargetGroup) {
+        let region = group.region.as_deref().unwrap_or_default();
+        let detail = format!("the link to region {region} is down");
+        self.machine = Machine::default();
+        self.state.become_(TargetHealth::Unhealthy, Some(detail));
+    }
+
     /// Not probed: the machine begins anew when probing does.
     fn rest(&mut self, health: TargetHealth) {
         self.machine = Machine::default();

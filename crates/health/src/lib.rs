@@ -2,7 +2,8 @@
 //!
 //! [`Machine`] is the pure part: results in, health out. [`HealthEngine`] probes every target of every
 //! group in use from the target's VPC, thousands of them on one thread, and shows the result as a level
-//! in [`HealthView`]. Passive signals are not used: AWS has none.
+//! in [`HealthView`]. Targets of other regions are probed end to end through their region's gateway ([`Dial`]); when
+//! the link to a region is down, all of them are unhealthy at once. Passive signals are the proxy's.
 //!
 //! ```
 //! use lath_feed::TargetHealth;
@@ -14,12 +15,14 @@
 //! ```
 
 mod answer;
+mod dial;
 mod engine;
 mod probe;
 mod state;
 mod view;
 
 pub use answer::{StatusLine, status_of};
+pub use dial::{Dial, Gateways, PeersReceiver, Reach, Regions};
 pub use engine::{HealthConfig, HealthEngine, HealthHandle};
 pub use probe::{ProbeError, raise_file_limit};
 pub use state::{Machine, Thresholds};

@@ -2,20 +2,19 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http_body_util::Empty;
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use lath_feed::HealthCheck;
-use lath_model::id::VpcId;
 use lath_model::lattice::{ProtocolVersion, TargetProtocol};
-use lath_net::{Network, Place};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::answer::{MAX_HEAD, StatusLine, status_of};
+use crate::dial::{Dial, Reach};
 
 const USER_AGENT: &str = "vpc-lattice-health-checker/1.0";
 
@@ -46,9 +45,8 @@ pub enum ProbeError {
 
 /// All that one probe needs.
 pub(crate) struct Probe {
-    pub(crate) network: Arc<dyn Network>,
-    pub(crate) source: Option<IpAddr>,
-    pub(crate) vpc: VpcId,
+    pub(crate) dial: Dial,
+    pub(crate) reach: Reach,
     pub(crate) at: SocketAddr,
     pub(crate) check: Arc<HealthCheck>,
 }
@@ -89,16 +87,9 @@ impl Probe {
     }
 
     async fn connect(&self) -> Result<TcpStream, ProbeError> {
-        let place = Place::Vpc(self.vpc.clone());
-        lath_net::connect(
-            &self.network,
-            &place,
-            self.source,
-            self.at,
-            self.check.timeout,
-        )
-        .await
-        .map_err(|error| ProbeError::Connect {
+        let timeout = self.check.timeout;
+        let connecting = self.dial.connect(&self.reach, self.at, timeout);
+        connecting.await.map_err(|error| ProbeError::Connect {
             at: self.at,
             reason: error.to_string(),
         })

@@ -1,7 +1,7 @@
 //! From a snapshot and the health view to the compiled state. Runs off the hot path; what did not change
 //! is taken over from the previous state.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode};
 use lath_feed::{
     AccessLogDestination, Listener, Service, ServiceNetwork, Snapshot, TargetGroup, TargetHealth,
 };
-use lath_health::HealthView;
+use lath_health::{HealthView, Reach};
 use lath_model::id::{ServiceId, ServiceNetworkId, TargetGroupId, VpcEndpointId};
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, WeightedTargetGroup};
 use lath_route::{Router, Weighted};
@@ -24,9 +24,10 @@ pub(crate) fn compile(
     snapshot: &Snapshot,
     health: &HealthView,
     previous: &State,
+    lost: &BTreeSet<String>,
     threads: usize,
 ) -> State {
-    let groups = groups(snapshot, health, previous, threads);
+    let groups = groups(snapshot, health, previous, lost, threads);
     let services = services(snapshot, previous, threads);
     let networks: HashMap<_, _> = snapshot
         .service_networks
@@ -289,6 +290,7 @@ impl Make<'_> {
         Choice {
             id: weighted.target_group.clone(),
             group,
+            weight: weighted.weight,
             header,
         }
     }
@@ -323,6 +325,7 @@ fn groups(
     snapshot: &Snapshot,
     health: &HealthView,
     previous: &State,
+    lost: &BTreeSet<String>,
     threads: usize,
 ) -> HashMap<TargetGroupId, Arc<GroupSlot>> {
     for (id, slot) in &previous.groups {
@@ -339,7 +342,9 @@ fn groups(
                 .get(&group.id)
                 .cloned()
                 .unwrap_or_else(|| Arc::new(new_group(group, threads)));
-            let members = members(group, health, &slot.members.load(), threads);
+            let region = group.region.as_ref();
+            let is_lost = region.is_some_and(|region| lost.contains(region));
+            let members = members(group, health, &slot.members.load(), is_lost, threads);
             slot.replace_members(members);
             (group.id.clone(), slot)
         })
@@ -350,7 +355,7 @@ fn new_group(group: &TargetGroup, threads: usize) -> GroupSlot {
     GroupSlot {
         id: group.id.clone(),
         arn: group.arn.clone(),
-        vpc: group.vpc.clone(),
+        reach: Reach::of(group),
         version: group.protocol_version.unwrap_or(ProtocolVersion::Http1),
         counters: Counters::new(threads),
         turns: Turns::new(threads),
@@ -359,8 +364,14 @@ fn new_group(group: &TargetGroup, threads: usize) -> GroupSlot {
 }
 
 /// Which targets a group has and which of them get new requests: the healthy and the unchecked ones; when
-/// there is none of them, all (AWS fails open).
-fn members(group: &TargetGroup, health: &HealthView, before: &Members, threads: usize) -> Members {
+/// there is none of them, all (AWS fails open). Those of a region that is lost get none.
+fn members(
+    group: &TargetGroup,
+    health: &HealthView,
+    before: &Members,
+    is_lost: bool,
+    threads: usize,
+) -> Members {
     let mut members = Members::default();
     let mut others = Vec::new();
     for (key, target) in &group.targets {
@@ -372,15 +383,14 @@ fn members(group: &TargetGroup, health: &HealthView, before: &Members, threads: 
             .get(key)
             .filter(|slot| slot.address == address)
             .cloned()
-            .unwrap_or_else(|| Arc::new(TargetSlot::new(address, group.vpc.clone(), threads)));
+            .unwrap_or_else(|| Arc::new(TargetSlot::new(address, Reach::of(group), threads)));
         let draining = target.draining_since.is_some();
         slot.retired.store(draining, Relaxed);
+        slot.lost.store(is_lost, Relaxed);
         members.known.insert(key.clone(), Arc::clone(&slot));
-        if draining {
-            members.draining.push(key.clone());
-            continue;
-        }
         match health.health(group, key) {
+            _ if draining => members.draining.push(key.clone()),
+            _ if is_lost => {}
             // A group that a rule began to use this moment is unused only in the view's past.
             TargetHealth::Healthy | TargetHealth::Unavailable => members.routable.push(slot),
             TargetHealth::Unused if group.health_check.is_none() => members.routable.push(slot),
@@ -391,7 +401,8 @@ fn members(group: &TargetGroup, health: &HealthView, before: &Members, threads: 
             | TargetHealth::Drained => others.push(slot),
         }
     }
-    if members.routable.is_empty() {
+    members.healthy = !members.routable.is_empty();
+    if !members.healthy {
         members.routable = others;
     }
     members

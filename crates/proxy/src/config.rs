@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use lath_health::Regions;
+
 /// How the proxy works. The defaults are AWS's limits.
 #[derive(Debug, Clone)]
 pub struct ProxyConfig {
@@ -38,6 +40,31 @@ pub struct ProxyConfig {
     /// How long a target that cannot be connected is left out while others can; zero: not at all, as AWS
     /// does.
     pub ejection: Duration,
+    /// How long one attempt to connect a target of another region may take.
+    pub remote_connect_timeout: Duration,
+    /// How long a target's host may leave bytes unacknowledged before it counts as gone
+    /// (`TCP_USER_TIMEOUT`); a slow program does not matter, its kernel acknowledges. `None`: as long as the
+    /// kernel likes.
+    pub unacknowledged: Option<Duration>,
+    /// Whether a rule's groups without a healthy target are passed over for its other groups; those of weight
+    /// zero are the reserve. AWS does neither.
+    pub failover: bool,
+    /// The other regions; `None` where there are none.
+    pub regions: Option<Regions>,
+}
+
+impl ProxyConfig {
+    /// What AWS does not do: dead targets, groups and regions are left within a fraction of a second.
+    pub fn extended() -> Self {
+        Self {
+            connect_timeout: Duration::from_millis(300),
+            remote_connect_timeout: Duration::from_millis(400),
+            ejection: Duration::from_secs(1),
+            unacknowledged: Some(Duration::from_millis(500)),
+            failover: true,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for ProxyConfig {
@@ -58,6 +85,10 @@ impl Default for ProxyConfig {
             flush: Duration::from_secs(1),
             bind_grace: Duration::from_secs(15),
             ejection: Duration::ZERO,
+            remote_connect_timeout: Duration::from_millis(500),
+            unacknowledged: None,
+            failover: false,
+            regions: None,
         }
     }
 }

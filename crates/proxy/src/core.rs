@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use lath_feed::telemetry::Sink;
 use lath_model::id::{VpcEndpointId, VpcId};
+use lath_health::Dial;
 use lath_net::Network;
 use rand::Rng;
 use tokio::sync::{mpsc, oneshot};
@@ -54,6 +55,9 @@ pub(crate) enum Command {
     Close(ListenerKey),
     /// The VPC's network was made anew: use no old connection into it.
     Forget(VpcId),
+    /// Links to other regions went up or down: let go of connections to those that are lost, and of requests
+    /// that wait there.
+    Relinked,
     /// Accept no more anywhere, finish what is in flight within the time, then say so and end.
     Shutdown(Duration, oneshot::Sender<()>),
 }
@@ -62,7 +66,10 @@ pub(crate) enum Command {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<ProxyConfig>,
+    /// Listening sockets.
     pub(crate) network: Arc<dyn Network>,
+    /// Connections to targets.
+    pub(crate) dial: Dial,
     pub(crate) state: Arc<ArcSwap<State>>,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) totals: Arc<Counters>,
@@ -72,7 +79,7 @@ pub(crate) struct Shared {
 pub(crate) struct Core {
     pub(crate) index: usize,
     pub(crate) config: Arc<ProxyConfig>,
-    pub(crate) network: Arc<dyn Network>,
+    pub(crate) dial: Dial,
     pub(crate) state: Arc<ArcSwap<State>>,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) totals: Totals,
@@ -112,7 +119,7 @@ impl Core {
         Self {
             index,
             config: shared.config,
-            network: shared.network,
+            dial: shared.dial,
             state: shared.state,
             sink: shared.sink,
             totals: Totals(shared.totals, index),
@@ -178,6 +185,11 @@ pub(crate) async fn run(
                 }
             }
             Command::Forget(vpc) => core.pools.forget(&vpc),
+            Command::Relinked => {
+                let now = Instant::now();
+                core.tick(now);
+                core.pools.sweep(&core, now);
+            }
             Command::Shutdown(deadline, done) => {
                 listeners.values().for_each(|listening| listening.close());
                 drain(&core, deadline).await;

@@ -16,7 +16,7 @@ use crate::flight::Flight;
 use crate::forward::{Outbound, Refused, forward};
 use crate::head::{self, Seen, Survey};
 use crate::refusal::Refusal;
-use crate::state::{Choice, Entry, ListenerState, Outcome, VpcState};
+use crate::state::{Choice, Entry, ListenerState, Outcome, VpcState, stand_in};
 
 /// Answers one request. What is counted and logged of it is in its [`Flight`], whatever happens.
 ///
@@ -46,7 +46,7 @@ fn decide(
     let mut flight = Flight::begin(core, connection, &request, &survey);
     let vpc = connection.vpc(core);
     match route(core, connection, &vpc, &request, &mut flight) {
-        Ok(route) => Outbound::new(connection, &vpc, &route, request, flight),
+        Ok(route) => Outbound::new(connection, &vpc, route, request, flight),
         Err(refusal) => Err((refusal, flight)),
     }
 }
@@ -58,6 +58,8 @@ pub(crate) struct Route {
     listener: usize,
     rule: Option<usize>,
     choice: usize,
+    /// The choices that turned out not to work.
+    passed: Vec<usize>,
 }
 
 fn route(
@@ -91,13 +93,18 @@ fn route(
             choices,
         } => {
             let weighted = weighted.as_ref().ok_or_else(Refusal::no_target)?;
-            let choice = weighted.pick(turns.next(core.index));
+            let turn = turns.next(core.index);
+            let mut choice = weighted.pick(turn);
+            if core.config.failover && !choices[choice].is_able() {
+                choice = stand_in(choices, &[choice], turn).unwrap_or(choice);
+            }
             check_conversion(request, &choices[choice])?;
             Ok(Route {
                 entry: Arc::clone(entry),
                 listener,
                 rule,
                 choice,
+                passed: Vec::new(),
             })
         }
     }
@@ -115,10 +122,28 @@ impl Route {
     }
 
     pub(crate) fn choice(&self) -> Option<&Choice> {
+        self.choices().get(self.choice)
+    }
+
+    fn choices(&self) -> &[Choice] {
         match &self.listener().outcome(self.rule).1 {
-            Outcome::Forward { choices, .. } => choices.get(self.choice),
-            Outcome::Fixed(_) => None,
+            Outcome::Forward { choices, .. } => choices,
+            Outcome::Fixed(_) => &[],
         }
+    }
+
+    /// Turns to another group of the rule, one that is spoken to in the same version of HTTP; `None` when
+    /// there is none with a target that is said to work.
+    pub(crate) fn turn_away(&mut self, turn: u64) -> Option<&Choice> {
+        let version = |choice: &Choice| choice.group.as_ref().map(|group| group.version);
+        let now = version(self.choice()?);
+        self.passed.push(self.choice);
+        let mut passed = self.passed.clone();
+        let others = self.choices().iter().enumerate();
+        let unlike = others.filter(|(_, choice)| version(choice) != now);
+        passed.extend(unlike.map(|(index, _)| index));
+        self.choice = stand_in(self.choices(), &passed, turn)?;
+        self.choice()
     }
 }
 

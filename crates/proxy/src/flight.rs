@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,9 @@ pub(crate) struct Meter {
     /// How long the target may be silent.
     pub(crate) limit: Cell<Duration>,
     pub(crate) expired: Cell<bool>,
+    /// The link to the target's region went down.
+    pub(crate) lost: Cell<bool>,
+    target: RefCell<Option<Arc<TargetSlot>>>,
     pub(crate) client_failed: Cell<bool>,
     timed: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -70,9 +74,18 @@ impl Meter {
         let silent = now.saturating_duration_since(self.touched.get());
         if silent > self.limit.get() && !self.expired.get() {
             self.expired.set(true);
-            if let Some(waker) = self.waker.borrow_mut().take() {
-                waker.wake();
-            }
+            self.wake();
+        }
+        let target = self.target.borrow();
+        let lost = target.as_ref().is_some_and(|it| it.lost.load(Relaxed));
+        if lost && !self.lost.replace(lost) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
         }
     }
 }
@@ -131,6 +144,8 @@ impl Flight {
             complete: Cell::new(None),
             limit: Cell::new(Duration::from_secs(60)),
             expired: Cell::new(false),
+            lost: Cell::new(false),
+            target: RefCell::new(None),
             client_failed: Cell::new(false),
             timed: Cell::new(false),
             waker: RefCell::new(None),
@@ -217,7 +232,13 @@ impl Flight {
         self.denied_by = Some(by);
     }
 
+    /// A group was chosen, perhaps instead of an earlier one, which the request no longer counts for.
     pub(crate) fn grouped(&mut self, group: &Arc<GroupSlot>) {
+        if let Some(before) = self.group.take() {
+            let cells = before.counters.of(self.core.index);
+            cells.subtract(Count::ActiveRequests, 1);
+            cells.subtract(Count::Requests, 1);
+        }
         let cells = group.counters.of(self.core.index);
         cells.add(Count::Requests, 1);
         cells.add(Count::ActiveRequests, 1);
@@ -228,6 +249,8 @@ impl Flight {
     pub(crate) fn picked(&mut self, target: &Arc<TargetSlot>) {
         self.leave_target();
         target.enter(self.core.index);
+        self.meter.lost.set(false);
+        self.meter.target.replace(Some(Arc::clone(target)));
         self.target = Some(Arc::clone(target));
     }
 
@@ -317,7 +340,7 @@ impl Flight {
             target_group_arn: self.group.as_ref().map(|group| group.arn.clone()),
             source_vpc: vpc.id.clone(),
             source_vpc_arn: vpc.arn.clone(),
-            destination_vpc: self.group.as_ref().map(|group| group.vpc.clone()),
+            destination_vpc: self.group.as_ref().map(|group| group.reach.vpc.clone()),
             source: self.connection.remote,
             target: self.target_address(),
             host: said.host,

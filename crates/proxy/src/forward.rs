@@ -24,7 +24,9 @@ pub(crate) type Refused = (Refusal, Box<Flight>);
 
 /// A request as the target gets to see it.
 pub(crate) struct Outbound {
-    request: Box<Request<RequestBody>>,
+    /// `None` only while it is on its way.
+    request: Option<Box<Request<RequestBody>>>,
+    route: Route,
     group: Arc<GroupSlot>,
     flight: Box<Flight>,
 }
@@ -37,7 +39,7 @@ impl Outbound {
     pub(crate) fn new(
         connection: &Connection,
         vpc: &VpcState,
-        route: &Route,
+        route: Route,
         request: Request<Incoming>,
         mut flight: Box<Flight>,
     ) -> Result<Self, Refused> {
@@ -59,9 +61,11 @@ impl Outbound {
         let to_http2 = group.version != ProtocolVersion::Http1;
         head::towards_target(&mut parts, &provenance, to_http2, &flight.survey);
         let body = RequestBody::new(body, Rc::clone(flight.meter()));
+        let group = Arc::clone(group);
         Ok(Self {
-            request: Box::new(Request::from_parts(parts, body)),
-            group: Arc::clone(group),
+            request: Some(Box::new(Request::from_parts(parts, body))),
+            route,
+            group,
             flight,
         })
     }
@@ -71,16 +75,11 @@ impl Outbound {
 ///
 /// # Errors
 /// What is answered instead.
-pub(crate) async fn forward(outbound: Outbound) -> Result<Response<Body>, Refused> {
-    let Outbound {
-        request,
-        group,
-        mut flight,
-    } = outbound;
-    let core = Rc::clone(flight.core());
-    match deliver(&core, &group, request, &mut flight).await {
-        Ok((lease, response)) => Ok(answer(response, lease, flight)),
-        Err(refusal) => Err((refusal, flight)),
+pub(crate) async fn forward(mut outbound: Outbound) -> Result<Response<Body>, Refused> {
+    let core = Rc::clone(outbound.flight.core());
+    match deliver(&core, &mut outbound).await {
+        Ok((lease, response)) => Ok(answer(response, lease, outbound.flight)),
+        Err(refusal) => Err((refusal, outbound.flight)),
     }
 }
 
@@ -88,23 +87,13 @@ pub(crate) async fn forward(outbound: Outbound) -> Result<Response<Body>, Refuse
 /// it was written.
 async fn deliver(
     core: &Rc<Core>,
-    group: &Arc<GroupSlot>,
-    mut request: Box<Request<RequestBody>>,
-    flight: &mut Flight,
+    outbound: &mut Outbound,
 ) -> Result<(Lease, Response<Incoming>), Refusal> {
     let mut refusing = Vec::new();
     let mut again = 1;
     loop {
-        // Looked up each time, so that a target that began to drain meanwhile is not picked.
-        let target = pick(core, group, &group.members.load(), &refusing).cloned();
-        let Some(target) = target else {
-            let none = refusing.is_empty();
-            return Err(if none {
-                Refusal::no_target()
-            } else {
-                Refusal::not_connected()
-            });
-        };
+        let target = outbound.target(core, &refusing)?;
+        let Outbound { group, flight, .. } = outbound;
         flight.picked(&target);
         let Some(mut lease) = open(core, group, &target).await else {
             refusing.push(target.serial);
@@ -114,27 +103,84 @@ async fn deliver(
             continue;
         };
         flight.meter().touch();
+        let request = outbound.request.take().ok_or_else(Refusal::no_target)?;
         let spare = spare(core, &request, &lease);
         match lease.send(request, flight.meter()).await {
             Ok(response) => {
                 if let Some(spare) = spare {
                     spare.give_back(core);
                 }
+                target.proved();
                 return Ok((lease, response));
             }
             Err(NotSent {
                 cause,
                 request: recovered,
             }) => {
+                if cause == Cause::Unreachable {
+                    target.eject(core.config.ejection);
+                }
                 let Some(next) = retriable(cause, recovered, spare, flight).filter(|_| again > 0)
                 else {
                     return Err(give_up(cause, flight));
                 };
                 again -= 1;
-                request = next;
+                outbound.request = Some(next);
             }
         }
     }
+}
+
+impl Outbound {
+    /// The next target to try: of the chosen group, or, with failover, of another group when that one has no
+    /// other that is said to work.
+    ///
+    /// # Errors
+    /// There is none.
+    fn target(&mut self, core: &Core, refusing: &[u64]) -> Result<Arc<TargetSlot>, Refusal> {
+        // Looked up each time, so that a target that began to drain meanwhile is not picked.
+        let members = self.group.members.load_full();
+        let found = pick(core, &self.group, &members, refusing);
+        if let Some((target, Standing::Sound)) = found {
+            return Ok(Arc::clone(target));
+        }
+        if core.config.failover && self.turn_away(core) {
+            let members = self.group.members.load_full();
+            if let Some((target, _)) = pick(core, &self.group, &members, refusing) {
+                return Ok(Arc::clone(target));
+            }
+        }
+        let target = found.map(|(target, _)| Arc::clone(target));
+        target.ok_or_else(|| match refusing {
+            [] => Refusal::no_target(),
+            _ => Refusal::not_connected(),
+        })
+    }
+
+    /// Whether there was another group to turn to.
+    fn turn_away(&mut self, core: &Core) -> bool {
+        let turn = self.group.turns.next(core.index);
+        let Some(choice) = self.route.turn_away(turn) else {
+            return false;
+        };
+        let (Some(group), Some(request)) = (&choice.group, &mut self.request) else {
+            return false;
+        };
+        let headers = request.headers_mut();
+        headers.insert(head::LATTICE_TARGET, choice.header.clone());
+        self.group = Arc::clone(group);
+        self.flight.grouped(group);
+        true
+    }
+}
+
+/// What speaks for a target that was picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Nothing speaks against it.
+    Sound,
+    /// It is left out at present, but there is no other in its group.
+    Ejected,
 }
 
 /// The next routable target in turn that did not refuse to be connected; one that is left out only when
@@ -144,7 +190,7 @@ fn pick<'a>(
     group: &GroupSlot,
     members: &'a Members,
     refusing: &[u64],
-) -> Option<&'a Arc<TargetSlot>> {
+) -> Option<(&'a Arc<TargetSlot>, Standing)> {
     let count = members.routable.len();
     let mut ejected = None;
     for _ in 0..count {
@@ -152,8 +198,8 @@ fn pick<'a>(
         let target = &members.routable[usize::try_from(turn).unwrap_or(0)];
         match () {
             () if refusing.contains(&target.serial) => {}
-            () if target.is_ejected() => ejected = Some(target),
-            () => return Some(target),
+            () if target.is_ejected() => ejected = Some((target, Standing::Ejected)),
+            () => return Some((target, Standing::Sound)),
         }
     }
     ejected
@@ -169,16 +215,24 @@ async fn open(core: &Rc<Core>, group: &Arc<GroupSlot>, target: &Arc<TargetSlot>)
         Err(error) => {
             tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");
             target.eject(core.config.ejection);
+            let silent = error.kind() == std::io::ErrorKind::TimedOut;
+            if silent && target.reach.region.is_some() {
+                // More likely the region than the target: the next attempt must not wait as long again.
+                for other in &group.members.load().routable {
+                    other.eject(core.config.ejection);
+                }
+            }
             None
         }
     }
 }
 
-/// What is needed to send a request anew when an idle connection turns out to be closed: a copy of a head
+/// What is needed to send a request anew when a connection turns out to be closed or cut: a copy of a head
 /// that has no body and whose method is safe (RFC 9110 section 9.2.2).
 fn spare(core: &Core, request: &Request<RequestBody>, lease: &Lease) -> Option<Spare> {
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
-    (lease.reused && safe && request.body().is_end_stream()).then(|| Spare::of(core, request))
+    let may_fail = lease.reused || core.config.unacknowledged.is_some();
+    (may_fail && safe && request.body().is_end_stream()).then(|| Spare::of(core, request))
 }
 
 /// The request as it may be sent once more; `None` when the target may have acted on it.
@@ -191,7 +245,7 @@ fn retriable(
     if let Some(request) = recovered {
         return Some(request);
     }
-    let spare = spare.filter(|_| cause == Cause::Closed)?;
+    let spare = spare.filter(|_| matches!(cause, Cause::Closed | Cause::Unreachable))?;
     let body = RequestBody::empty(Rc::clone(flight.meter()));
     Some(Box::new(spare.request(body)))
 }
@@ -205,7 +259,7 @@ fn give_up(cause: Cause, flight: &Flight) -> Refusal {
         };
     }
     match cause {
-        Cause::Timeout => Refusal::timeout(),
+        Cause::Timeout | Cause::Unreachable => Refusal::timeout(),
         Cause::Protocol => Refusal::bad_gateway(Failure::TargetProtocolError),
         Cause::Closed => Refusal::bad_gateway(Failure::TargetConnectionClosed),
     }

@@ -15,7 +15,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const LATTICE_NETWORK: HeaderName = HeaderName::from_static("x-amzn-lattice-network");
-const LATTICE_TARGET: HeaderName = HeaderName::from_static("x-amzn-lattice-target");
+/// Which service, network and group a request goes to.
+pub(crate) const LATTICE_TARGET: HeaderName = HeaderName::from_static("x-amzn-lattice-target");
 const SOURCE_VPC: HeaderName = HeaderName::from_static("x-amzn-source-vpc");
 /// Also set on every response.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");

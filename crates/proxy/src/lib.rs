@@ -41,7 +41,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use lath_feed::SnapshotReceiver;
 use lath_feed::telemetry::Sink;
-use lath_health::HealthReceiver;
+use lath_health::{Dial, HealthReceiver};
 use lath_net::Network;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -85,11 +85,18 @@ impl Proxy {
             threads: config.threads.max(1),
             ..config
         };
+        let regions = config.regions.clone();
+        let dial = Dial {
+            network: Arc::clone(&network),
+            source: config.lattice_source,
+            gateways: regions.as_ref().map(|known| Arc::clone(&known.gateways)),
+        };
         let totals = Arc::new(Counters::new(config.threads));
         let state = Arc::new(ArcSwap::from_pointee(State::default()));
         let shared = Shared {
             config: Arc::new(config),
             network,
+            dial,
             state: Arc::clone(&state),
             sink,
             totals: Arc::clone(&totals),
@@ -115,6 +122,8 @@ impl Proxy {
             bound: BTreeSet::new(),
             namespaces: Namespaces::default(),
             failed: BTreeMap::new(),
+            regions,
+            lost: BTreeSet::new(),
         };
         threads.push(thread("lath-proxy".to_owned(), move || {
             supervisor.run(stopped)

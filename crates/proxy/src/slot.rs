@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use lath_feed::TargetKey;
-use lath_model::id::{ServiceId, TargetGroupId, VpcId};
+use lath_health::Reach;
+use lath_model::id::{ServiceId, TargetGroupId};
 use lath_model::lattice::ProtocolVersion;
 
 use crate::counters::Counters;
@@ -27,7 +28,7 @@ pub(crate) struct ServiceSlot {
 pub(crate) struct GroupSlot {
     pub(crate) id: TargetGroupId,
     pub(crate) arn: String,
-    pub(crate) vpc: VpcId,
+    pub(crate) reach: Reach,
     pub(crate) version: ProtocolVersion,
     pub(crate) counters: Counters,
     pub(crate) turns: Turns,
@@ -43,6 +44,9 @@ pub(crate) struct Members {
     pub(crate) known: BTreeMap<TargetKey, Arc<TargetSlot>>,
     /// Those that finish what is in flight.
     pub(crate) draining: Vec<TargetKey>,
+    /// Whether some of the routable ones are said to work, so that the group is better than one that fails
+    /// open.
+    pub(crate) healthy: bool,
 }
 
 /// A target at one address.
@@ -52,21 +56,34 @@ pub(crate) struct TargetSlot {
     pub(crate) serial: u64,
     pub(crate) address: SocketAddr,
     /// Where it is reached.
-    pub(crate) vpc: VpcId,
+    pub(crate) reach: Reach,
     in_flight: Turns,
+    /// How often it was left out since it answered last.
+    failures: AtomicU32,
+    /// Set while the link to its region is down: nothing on its way there arrives.
+    pub(crate) lost: AtomicBool,
     /// Until when it is left out, in milliseconds of the wall clock.
     ejected_until: AtomicU64,
     /// Set when the target is gone or draining: its idle connections are closed.
-    pub(crate) retired: std::sync::atomic::AtomicBool,
+    pub(crate) retired: AtomicBool,
+}
+
+impl Members {
+    /// Whether a new request has a fair chance here.
+    pub(crate) fn is_able(&self) -> bool {
+        self.healthy && self.routable.iter().any(|target| !target.is_ejected())
+    }
 }
 
 impl TargetSlot {
-    pub(crate) fn new(address: SocketAddr, vpc: VpcId, threads: usize) -> Self {
+    pub(crate) fn new(address: SocketAddr, reach: Reach, threads: usize) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         Self {
             serial: SERIAL.fetch_add(1, Relaxed),
             address,
-            vpc,
+            reach,
+            failures: AtomicU32::new(0),
+            lost: false.into(),
             in_flight: Turns::new(threads),
             ejected_until: AtomicU64::new(0),
             retired: false.into(),
@@ -81,12 +98,27 @@ impl TargetSlot {
         self.in_flight.add(thread, u64::MAX);
     }
 
-    /// Leaves the target out for a while.
+    /// Leaves the target out for a while, for twice as long each time that it did not answer in between, up
+    /// to eight times the span. One that is left out already is left to that.
     pub(crate) fn eject(&self, span: Duration) {
-        if !span.is_zero() {
-            self.ejected_until
-                .store(now().saturating_add(millis(span)), Relaxed);
+        if !span.is_zero() && !self.is_ejected() {
+            let failures = self.failures.fetch_add(1, Relaxed).min(3);
+            let until = now().saturating_add(millis(span) << failures);
+            self.ejected_until.store(until, Relaxed);
         }
+    }
+
+    /// It answered.
+    pub(crate) fn proved(&self) {
+        if self.failures.load(Relaxed) != 0 {
+            self.failures.store(0, Relaxed);
+            self.ejected_until.store(0, Relaxed);
+        }
+    }
+
+    /// Whether connections to it are of no use any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.retired.load(Relaxed) || self.lost.load(Relaxed)
     }
 
     pub(crate) fn is_ejected(&self) -> bool {

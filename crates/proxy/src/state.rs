@@ -96,8 +96,40 @@ pub(crate) struct Choice {
     pub(crate) id: TargetGroupId,
     /// `None` when the snapshot has no such group.
     pub(crate) group: Option<Arc<GroupSlot>>,
+    pub(crate) weight: u32,
     /// `x-amzn-lattice-target`.
     pub(crate) header: HeaderValue,
+}
+
+impl Choice {
+    /// Whether its group has a target that is said to work.
+    pub(crate) fn is_able(&self) -> bool {
+        self.group
+            .as_ref()
+            .is_some_and(|group| group.members.load().is_able())
+    }
+}
+
+/// Which of the able choices takes this turn, by weight; when only choices of weight zero are able, the first
+/// of them. `passed` are left out.
+pub(crate) fn stand_in(choices: &[Choice], passed: &[usize], turn: u64) -> Option<usize> {
+    let able = choices.iter().enumerate();
+    let able: Vec<(usize, u64)> = able
+        .filter(|(index, choice)| !passed.contains(index) && choice.is_able())
+        .map(|(index, choice)| (index, u64::from(choice.weight)))
+        .collect();
+    let total: u64 = able.iter().map(|(_, weight)| weight).sum();
+    if total == 0 {
+        return able.first().map(|(index, _)| *index);
+    }
+    let mut left = turn % total;
+    for (index, weight) in able {
+        if left < weight {
+            return Some(index);
+        }
+        left -= weight;
+    }
+    None
 }
 
 impl DeniedBy {

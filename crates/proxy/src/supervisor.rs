@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lath_feed::{Condition, Listener, Service, Snapshot, SnapshotReceiver, Vpc, VpcEndpoint};
-use lath_health::HealthReceiver;
+use lath_health::{HealthReceiver, Regions};
 use lath_model::id::{ServiceNetworkId, VpcId};
 use lath_model::lattice::ListenerProtocol;
 use lath_net::Place;
@@ -33,6 +33,9 @@ pub(crate) struct Supervisor {
     pub(crate) bound: BTreeSet<ListenerKey>,
     pub(crate) namespaces: Namespaces,
     pub(crate) failed: BTreeMap<ListenerKey, Unbound>,
+    /// The other regions, and those of them that do not answer.
+    pub(crate) regions: Option<Regions>,
+    pub(crate) lost: BTreeSet<String>,
 }
 
 /// A listener that cannot be bound.
@@ -55,6 +58,7 @@ impl Supervisor {
                 asked = stop.recv() => break asked,
                 Ok(()) = self.snapshots.changed() => {}
                 Ok(()) = self.health.changed() => {}
+                () = Regions::changed(self.regions.as_mut()) => {}
                 () = tokio::time::sleep(RETRY), if self.is_restless() => {}
                 _ = flush.tick() => reporter.report(&snapshot.region),
             }
@@ -73,13 +77,24 @@ impl Supervisor {
         obeyed: &mut Option<(Arc<Snapshot>, Arc<lath_health::HealthView>)>,
     ) {
         let health = Arc::clone(&self.health.borrow_and_update());
+        let lost = Regions::lost(self.regions.as_mut(), snapshot);
+        let relinked = std::mem::replace(&mut self.lost, lost) != self.lost;
         let known = obeyed
             .as_ref()
             .is_some_and(|(s, h)| Arc::ptr_eq(s, snapshot) && Arc::ptr_eq(h, &health));
-        if !known {
+        if !known || relinked {
             let threads = self.shared.config.threads;
-            let state = compile(snapshot, &health, &self.shared.state.load(), threads);
+            let state = compile(
+                snapshot,
+                &health,
+                &self.shared.state.load(),
+                &self.lost,
+                threads,
+            );
             self.shared.state.store(Arc::new(state));
+            if relinked {
+                self.tell(|| Command::Relinked);
+            }
             *obeyed = Some((Arc::clone(snapshot), health));
         }
         let wanted = wanted(snapshot);

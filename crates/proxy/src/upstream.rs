@@ -6,13 +6,14 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::Future;
+use std::io;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -22,7 +23,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use lath_model::id::VpcId;
 use lath_model::lattice::ProtocolVersion;
-use lath_net::Place;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use crate::body::{RequestBody, quiet};
@@ -128,6 +129,8 @@ pub(crate) enum Cause {
     Protocol,
     /// It was silent for too long.
     Timeout,
+    /// Its host or the link to its region is gone.
+    Unreachable,
 }
 
 impl Pools {
@@ -168,18 +171,18 @@ impl Pools {
     pub(crate) fn forget(&self, vpc: &VpcId) {
         self.0
             .borrow_mut()
-            .retain(|_, pool| pool.target.vpc != *vpc);
+            .retain(|_, pool| pool.target.reach.vpc != *vpc);
     }
 
     /// Closes what is idle for too long or leads to a target that is gone.
     pub(crate) fn sweep(&self, core: &Core, now: Instant) {
         self.0.borrow_mut().retain(|_, pool| {
-            let retired = pool.target.retired.load(Relaxed);
+            let gone = pool.target.is_gone();
             pool.idle.retain_mut(|link| {
                 let idle = now.saturating_duration_since(link.idle_since);
-                !retired && idle < core.config.pool_idle && link.is_open()
+                !gone && idle < core.config.pool_idle && link.is_open()
             });
-            if retired
+            if gone
                 || pool
                     .shared
                     .as_ref()
@@ -201,25 +204,29 @@ impl Lease {
         core: &Rc<Core>,
         group: &Arc<GroupSlot>,
         target: &Arc<TargetSlot>,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         let cells = group.counters.of(core.index);
         cells.add(Count::Connections, 1);
-        let stream = lath_net::connect(
-            &core.network,
-            &Place::Vpc(group.vpc.clone()),
-            core.config.lattice_source,
-            target.address,
-            core.config.connect_timeout,
-        )
-        .await
-        .inspect_err(|error| {
-            let timed_out = error.kind() == std::io::ErrorKind::TimedOut;
+        let connecting = async {
+            let timeout = match target.reach.region {
+                None => core.config.connect_timeout,
+                Some(_) => core.config.remote_connect_timeout,
+            };
+            let dialing = core.dial.connect(&target.reach, target.address, timeout);
+            let stream = dialing.await?;
+            if let Some(span) = core.config.unacknowledged {
+                watch_silence(&stream, span)?;
+            }
+            Ok(stream)
+        };
+        let stream = connecting.await.inspect_err(|error: &io::Error| {
+            let timed_out = error.kind() == io::ErrorKind::TimedOut;
             cells.add(Count::ConnectionErrors, 1);
             cells.add(Count::ConnectionTimeouts, u64::from(timed_out));
         })?;
         let kind = handshake(core, group, target, stream)
             .await
-            .map_err(std::io::Error::other)?;
+            .map_err(io::Error::other)?;
         Ok(Self {
             core: Rc::clone(core),
             target: Arc::clone(target),
@@ -262,6 +269,7 @@ impl Lease {
                 Poll::Ready(frame)
             }
             Poll::Pending if meter.expired.get() => Poll::Ready(Some(Err(Cause::Timeout))),
+            Poll::Pending if meter.lost.get() => Poll::Ready(Some(Err(Cause::Unreachable))),
             Poll::Pending => {
                 meter.wait(cx);
                 Poll::Pending
@@ -277,7 +285,7 @@ impl Lease {
         let now = self.core.clock.get();
         let old =
             now.saturating_duration_since(link.born) > self.core.config.max_connection_lifetime;
-        if old || self.target.retired.load(Relaxed) || !link.is_open() || !link.sender.is_ready() {
+        if old || self.target.is_gone() || !link.is_open() || !link.sender.is_ready() {
             return;
         }
         link.idle_since = now;
@@ -369,6 +377,7 @@ fn waiting<T>(meter: &Meter, finished: bool, cx: &Context<'_>) -> Poll<Result<T,
     };
     match () {
         () if meter.expired.get() => failed(Cause::Timeout),
+        () if meter.lost.get() => failed(Cause::Unreachable),
         () if finished => failed(Cause::Closed),
         () => {
             meter.wait(cx);
@@ -435,11 +444,33 @@ async fn handshake(
 }
 
 fn cause(error: &hyper::Error) -> Cause {
-    if error.is_parse() {
-        Cause::Protocol
-    } else {
-        Cause::Closed
+    match () {
+        () if error.is_parse() => Cause::Protocol,
+        () if is_timed_out(error) => Cause::Unreachable,
+        () => Cause::Closed,
     }
+}
+
+/// Whether the kernel gave the connection up because the other host does not answer.
+fn is_timed_out(error: &hyper::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return error.kind() == io::ErrorKind::TimedOut;
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// A host that acknowledges nothing for this long ends the connection; keep-alive probes, after a second of
+/// silence, find out where there is nothing to acknowledge.
+fn watch_silence(stream: &TcpStream, span: Duration) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_user_timeout(Some(span))?;
+    let second = Duration::from_secs(1);
+    let keepalive = TcpKeepalive::new().with_time(second).with_interval(second);
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 impl Open {
