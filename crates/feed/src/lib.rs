@@ -5,7 +5,7 @@
 //! versions reads the newest and loses nothing. Items stand behind [`Arc`], and the publisher keeps an
 //! item's `Arc` when it did not change, so that a node finds what changed by comparing pointers first.
 //!
-//! In one process the channel is a `tokio::sync::watch`; between machines it is a stream of the same
+//! In one process the channel is a `tokio::sync::watch`; between processes it is a [`stream`] of the same
 //! values. What flows continuously (access logs, counters) goes through [`telemetry::Sink`], and the few
 //! questions that control asks a node go through [`NodeQueries`].
 
@@ -13,6 +13,7 @@ mod desired;
 mod mesh;
 mod observed;
 mod route53;
+pub mod stream;
 pub mod telemetry;
 mod topology;
 mod transit;
@@ -44,7 +45,7 @@ pub trait NodeQueries: Send + Sync + 'static {
 }
 
 /// What an instance wrote to `/dev/console`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ConsoleOutput {
     /// The newest bytes, at most 64 KiB.
     pub bytes: Vec<u8>,

@@ -1,7 +1,11 @@
 //! What flows from nodes without end: access logs and metric samples.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use lath_model::Timestamp;
 use lath_model::id::*;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Takes what nodes measure. Must not block: a full sink drops the oldest and counts what it dropped.
 pub trait Sink: Send + Sync + 'static {
@@ -23,7 +27,7 @@ impl Sink for Discard {
 /// One request through a Lattice listener, with what AWS's `VpcLatticeAccessLogs` record needs
 /// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/monitoring-access-logs.html>). The subscriber
 /// prints it; what is `None` prints as `-`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AccessLog {
     /// The destinations' log group ARNs (service network's and service's), without a trailing `:*`.
     pub destinations: Vec<String>,
@@ -58,13 +62,16 @@ pub struct AccessLog {
     /// The user agent header.
     pub user_agent: Option<String>,
     /// `HTTP/1.1` or `HTTP/2`, towards the client.
-    pub protocol: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub protocol: Word,
     /// `Service` or `Network`: whose auth policy denied the request.
-    pub auth_denied_by: Option<&'static str>,
+    #[serde(deserialize_with = "optional_word")]
+    pub auth_denied_by: Option<Word>,
     /// Status sent to the client.
     pub response_code: u16,
     /// AWS's failure reason, such as `TargetConnectionError`.
-    pub failure_reason: Option<&'static str>,
+    #[serde(deserialize_with = "optional_word")]
+    pub failure_reason: Option<Word>,
     /// Head and body, from the client.
     pub bytes_received: u64,
     /// Head and body, to the client.
@@ -80,7 +87,7 @@ pub struct AccessLog {
 }
 
 /// A statistic set of one metric, as CloudWatch's PutMetricData knows it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricSample {
     /// Such as `AWS/VpcLattice`.
     pub namespace: String,
@@ -89,7 +96,8 @@ pub struct MetricSample {
     /// Names and values, sorted by name.
     pub dimensions: Vec<(String, String)>,
     /// Such as `Count`, `Milliseconds`, `Bytes`.
-    pub unit: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub unit: Word,
     /// When.
     pub at: Timestamp,
     /// How many observations.
@@ -102,4 +110,42 @@ pub struct MetricSample {
     pub max: f64,
     /// Values and how often they occurred (for percentiles); may be bucketed, at most 150.
     pub values: Vec<(f64, f64)>,
+}
+
+/// One of the few words that the code knows.
+pub type Word = &'static str;
+
+/// More different words than the code knows.
+const MOST_WORDS: usize = 256;
+/// Longer than any of them.
+const LONGEST_WORD: usize = 64;
+
+/// Words that came from another process. They are kept for ever, so there is a bound to them.
+static WORDS: Mutex<BTreeSet<Word>> = Mutex::new(BTreeSet::new());
+
+fn known_word(text: String) -> Option<Word> {
+    let mut words = WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = words.get(text.as_str()) {
+        return Some(known);
+    }
+    if words.len() >= MOST_WORDS || text.len() > LONGEST_WORD {
+        return None;
+    }
+    let word = Box::leak(text.into_boxed_str());
+    words.insert(word);
+    Some(word)
+}
+
+fn word<'de, D: Deserializer<'de>>(from: D) -> Result<Word, D::Error> {
+    known_word(String::deserialize(from)?).ok_or_else(too_many)
+}
+
+fn optional_word<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Word>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    text.map(|text| known_word(text).ok_or_else(too_many))
+        .transpose()
+}
+
+fn too_many<E: serde::de::Error>() -> E {
+    E::custom("a word that no node says")
 }

@@ -2,7 +2,11 @@
 
 mod body;
 mod door;
+mod known;
 mod refusal;
+mod relay;
 mod server;
 
 pub use door::{FrontDoor, KeyOwner, Limits, Peer};
+pub use known::KNOWN_SERVICES;
+pub use relay::{Relay, Way};

@@ -6,6 +6,56 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http::HeaderMap;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::sync::Semaphore;
+
+use super::{Limits, refusal};
+use crate::ApiError;
+
+/// Bodies of at most so many bytes are read at once, as many as there are connections.
+const SMALL_BODY: u64 = 64 << 10;
+/// So many larger ones are read at the same time; others wait for their turn.
+const LARGE_BODIES: usize = 16;
+
+/// Takes bodies in. They come before signatures can be checked: strangers share a bounded amount of memory.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    large: Semaphore,
+}
+
+impl Intake {
+    pub(crate) fn new() -> Self {
+        Self {
+            large: Semaphore::new(LARGE_BODIES),
+        }
+    }
+
+    /// A whole body, within the limits of size and time.
+    pub(crate) async fn take<B>(&self, body: B, limits: &Limits) -> Result<Bytes, ApiError>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let taken = async {
+            let large = body
+                .size_hint()
+                .upper()
+                .is_none_or(|most| most > SMALL_BODY);
+            let _place = if large {
+                self.large.acquire().await.ok()
+            } else {
+                None
+            };
+            collect(body, limits.body).await
+        };
+        match tokio::time::timeout(limits.body_timeout, taken).await {
+            Ok(taken) => taken.map_err(|error| refusal::body(&error)),
+            Err(_) => {
+                let text = "The request's body did not arrive in time.";
+                Err(ApiError::new("RequestTimeoutException", 408, text))
+            }
+        }
+    }
+}
 
 /// Why a body could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +71,7 @@ pub(crate) enum BodyError {
 }
 
 /// Reads a body to its end.
-pub(crate) async fn collect<B>(body: B, most: usize) -> Result<Bytes, BodyError>
+async fn collect<B>(body: B, most: usize) -> Result<Bytes, BodyError>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

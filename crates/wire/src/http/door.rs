@@ -10,10 +10,9 @@ use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{Request, Response};
 use lath_sigv4::{Claim, Credentials, Payload, SigError, Verified};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::body;
+use super::body::{self, Intake};
 use super::refusal;
 use crate::envelope::Envelope;
 use crate::moment::TimeFormat;
@@ -68,15 +67,11 @@ pub struct FrontDoor {
     credentials: Arc<dyn Credentials<Owner = KeyOwner>>,
     home: Option<String>,
     regions: BTreeMap<String, Vec<Service>>,
+    elsewhere: Vec<String>,
     internal: Option<(&'static str, Internal)>,
     pub(super) limits: Limits,
-    large_bodies: Semaphore,
+    intake: Intake,
 }
-
-/// Bodies of at most so many bytes are read at once, as many as there are connections.
-const SMALL_BODY: u64 = 64 << 10;
-/// So many larger ones are read at the same time; others wait for their turn.
-const LARGE_BODIES: usize = 16;
 
 /// Services without regions: any region in the scope will do.
 const GLOBAL: &[&str] = &["iam", "sts", "route53"];
@@ -88,9 +83,10 @@ impl FrontDoor {
             credentials,
             home: None,
             regions: BTreeMap::new(),
+            elsewhere: Vec::new(),
             internal: None,
             limits: Limits::default(),
-            large_bodies: Semaphore::new(LARGE_BODIES),
+            intake: Intake::new(),
         }
     }
 
@@ -100,6 +96,13 @@ impl FrontDoor {
         let name = name.into();
         self.home.get_or_insert_with(|| name.clone());
         self.regions.insert(name, services);
+        self
+    }
+
+    /// Names the regions that other doors of the same installation serve, for refusals.
+    #[must_use]
+    pub fn with_regions_elsewhere(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.elsewhere.extend(names);
         self
     }
 
@@ -136,26 +139,9 @@ impl FrontDoor {
     {
         let (mut parts, stream) = request.into_parts();
         name_host(&mut parts);
-        let body = async {
-            // Bodies come before signatures can be checked: strangers share a bounded amount of memory.
-            let large = stream
-                .size_hint()
-                .upper()
-                .is_none_or(|most| most > SMALL_BODY);
-            let _place = if large {
-                self.large_bodies.acquire().await.ok()
-            } else {
-                None
-            };
-            body::collect(stream, self.limits.body).await
-        };
-        let body = match tokio::time::timeout(self.limits.body_timeout, body).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(error)) => return self.refuse(parts, &refusal::body(&error)),
-            Err(_) => {
-                let text = "The request's body did not arrive in time.";
-                return self.refuse(parts, &ApiError::new("RequestTimeoutException", 408, text));
-            }
+        let body = match self.intake.take(stream, &self.limits).await {
+            Ok(body) => body,
+            Err(error) => return self.refuse(parts, &error),
         };
         if let Some((prefix, respond)) = &self.internal
             && parts.uri.path().starts_with(prefix)
@@ -205,7 +191,9 @@ impl FrontDoor {
         let global = GLOBAL.contains(&name.as_str());
         let home = self.home.as_ref().filter(|_| global);
         let Some(services) = self.regions.get(home.unwrap_or(region)) else {
-            let known: Vec<&str> = self.regions.keys().map(String::as_str).collect();
+            let known = self.regions.keys().chain(&self.elsewhere);
+            let mut known: Vec<&str> = known.map(String::as_str).collect();
+            known.sort_unstable();
             return Err(format!(
                 "Credential should be scoped to a valid region. Lath serves {} here, not '{}'.",
                 known.join(", "),
@@ -245,7 +233,7 @@ impl FrontDoor {
 }
 
 /// HTTP/2 has the host in `:authority`.
-fn name_host(parts: &mut Parts) {
+pub(super) fn name_host(parts: &mut Parts) {
     if parts.headers.contains_key(http::header::HOST) {
         return;
     }
@@ -258,7 +246,7 @@ fn name_host(parts: &mut Parts) {
     }
 }
 
-fn signed_parts(request: &Request<Bytes>) -> lath_sigv4::Request<'_> {
+pub(super) fn signed_parts(request: &Request<Bytes>) -> lath_sigv4::Request<'_> {
     lath_sigv4::Request {
         method: request.method().as_str(),
         path: request.uri().path(),
@@ -308,7 +296,7 @@ fn seems_meant(service: &Service, request: &Request<Bytes>) -> bool {
 }
 
 /// The envelope where not even a service can be guessed.
-fn anonymous(request: &Request<Bytes>, request_id: &str) -> Envelope {
+pub(super) fn anonymous(request: &Request<Bytes>, request_id: &str) -> Envelope {
     let json = request
         .headers()
         .get(http::header::CONTENT_TYPE)

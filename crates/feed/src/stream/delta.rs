@@ -1,0 +1,111 @@
+//! What changed between two snapshots, item by item. That an item is the same is seen by its `Arc`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use lath_model::id::*;
+use serde::{Deserialize, Serialize};
+
+use crate::*;
+
+/// What changed of one map.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Change<K: Ord, V> {
+    put: BTreeMap<K, Arc<V>>,
+    gone: BTreeSet<K>,
+}
+
+impl<K: Ord + Clone, V> Change<K, V> {
+    fn between(old: &BTreeMap<K, Arc<V>>, new: &BTreeMap<K, Arc<V>>) -> Self {
+        let same = |key: &K, item: &Arc<V>| old.get(key).is_some_and(|it| Arc::ptr_eq(it, item));
+        let put = new
+            .iter()
+            .filter(|(key, item)| !same(key, item))
+            .map(|(key, item)| (key.clone(), Arc::clone(item)))
+            .collect();
+        let gone = old.keys().filter(|key| !new.contains_key(key));
+        Self {
+            put,
+            gone: gone.cloned().collect(),
+        }
+    }
+
+    fn apply(self, map: &mut BTreeMap<K, Arc<V>>) {
+        map.retain(|key, _| !self.gone.contains(key));
+        map.extend(self.put);
+    }
+}
+
+/// A list of the snapshot's maps. A new member of [`Snapshot`] does not compile until it stands here.
+macro_rules! delta {
+    ($($map:ident: $key:ty => $item:ty),* $(,)?) => {
+        /// The way from one snapshot to the next.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        pub(crate) struct Delta {
+            /// Whether it starts from nothing, and not from what was sent before.
+            whole: bool,
+            version: u64,
+            region: String,
+            account: String,
+            $($map: Change<$key, $item>,)*
+            names: Option<BTreeMap<String, BTreeSet<Ipv4Addr>>>,
+            topology: Option<Arc<Topology>>,
+        }
+
+        impl Delta {
+            /// From `old`, or from nothing.
+            pub(crate) fn between(old: Option<&Snapshot>, new: &Snapshot) -> Self {
+                let whole = old.is_none();
+                let nothing = Snapshot::default();
+                let old = old.unwrap_or(&nothing);
+                let Snapshot { version, region, account, $($map,)* names, topology } = new;
+                Self {
+                    whole,
+                    version: *version,
+                    region: region.clone(),
+                    account: account.clone(),
+                    $($map: Change::between(&old.$map, $map),)*
+                    names: (whole || old.names != *names).then(|| names.clone()),
+                    topology: (whole || !Arc::ptr_eq(&old.topology, topology))
+                        .then(|| Arc::clone(topology)),
+                }
+            }
+
+            /// The snapshot after `known`. Items that are equal keep their `Arc`s.
+            pub(crate) fn apply(self, known: &Snapshot) -> Snapshot {
+                let mut next = if self.whole { Snapshot::default() } else { known.clone() };
+                next.version = self.version;
+                next.region = self.region;
+                next.account = self.account;
+                $(self.$map.apply(&mut next.$map);)*
+                if let Some(names) = self.names {
+                    next.names = names;
+                }
+                if let Some(topology) = self.topology {
+                    next.topology = topology;
+                }
+                next.share_with(known);
+                next
+            }
+
+            /// Whether a node that has nothing yet can obey it.
+            pub(crate) fn is_whole(&self) -> bool {
+                self.whole
+            }
+        }
+    };
+}
+
+delta! {
+    vpcs: VpcId => Vpc,
+    prefix_lists: PrefixListId => PrefixList,
+    security_groups: SecurityGroupId => SecurityGroup,
+    instances: InstanceId => Instance,
+    service_networks: ServiceNetworkId => ServiceNetwork,
+    services: ServiceId => Service,
+    target_groups: TargetGroupId => TargetGroup,
+    transit_gateways: TransitGatewayId => TransitGateway,
+    hosted_zones: HostedZoneId => HostedZone,
+    health_checks: HealthCheckId => Route53HealthCheck,
+}

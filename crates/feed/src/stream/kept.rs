@@ -1,0 +1,93 @@
+//! A node's last snapshot on disk, so that it can start while control is away.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::frame;
+use crate::{Snapshot, SnapshotReceiver};
+
+/// Changes that come together are written together.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// The file. It holds what snapshots hold, user data and private keys included: mode 0600.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    path: PathBuf,
+}
+
+impl Kept {
+    /// The file at `path`, which need not exist.
+    pub fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
+    /// The snapshot, when there is a readable one of this region. Whatever else is in the file is of no use.
+    pub fn load(&self, region: &str) -> Option<Snapshot> {
+        let bytes = fs::read(&self.path).ok()?;
+        let (head, body) = bytes.split_first_chunk()?;
+        let whole = frame::body_length(*head).ok()? == body.len();
+        let snapshot: Snapshot = frame::decode(body).ok().filter(|_| whole)?;
+        (snapshot.region == region).then_some(snapshot)
+    }
+
+    /// Writes the snapshot: complete, or not at all.
+    ///
+    /// # Errors
+    /// When it cannot be written, such as on a full disk.
+    pub fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
+        let bytes = frame::encode(snapshot)?;
+        let beside = self.path.with_extension("new");
+        let mut file = new_file(&beside)?;
+        file.write_all(&bytes)?;
+        file.sync_data()?;
+        fs::rename(&beside, &self.path)
+    }
+
+    /// Removes the file: after a clean stop there is nothing to start from.
+    pub fn forget(&self) {
+        // Whoever finds it nevertheless starts from it until control tells better.
+        let _ = fs::remove_file(&self.path);
+    }
+
+    /// Writes every snapshot but those that newer ones overtake, until `stop`.
+    pub async fn keep(self, mut snapshots: SnapshotReceiver, stop: CancellationToken) {
+        let mut saved = None;
+        loop {
+            let newest = Arc::clone(&snapshots.borrow_and_update());
+            if newest.version > 0 && saved != Some(newest.version) {
+                saved = Some(newest.version);
+                self.save_apart(newest).await;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = snapshots.changed() => if changed.is_err() { return },
+            }
+            tokio::time::sleep(SETTLE).await;
+        }
+    }
+
+    async fn save_apart(&self, snapshot: Arc<Snapshot>) {
+        let this = self.clone();
+        let saved = tokio::task::spawn_blocking(move || this.save(&snapshot)).await;
+        if let Ok(Err(error)) = saved {
+            tracing::error!(%error, path = %self.path.display(), "the snapshot cannot be kept");
+        }
+    }
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+}

@@ -1,0 +1,53 @@
+//! What the two ends say to one another.
+
+use std::sync::Arc;
+
+use lath_model::id::InstanceId;
+use serde::{Deserialize, Serialize};
+
+use super::Delta;
+use crate::telemetry::{AccessLog, MetricSample};
+use crate::{ConsoleOutput, Observed};
+
+/// From control to the node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Down {
+    Snapshot(Box<Delta>),
+    Ask { number: u64, question: Question },
+}
+
+/// From the node to control.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Up {
+    /// First of all: whose node it is.
+    Hello {
+        region: String,
+    },
+    Observed(Arc<Observed>),
+    Telemetry(Vec<Event>),
+    Answer {
+        number: u64,
+        answer: Answer,
+    },
+}
+
+/// What control asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Question {
+    Console(InstanceId),
+    Metrics,
+}
+
+/// What the node answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    Console(Option<ConsoleOutput>),
+    Metrics(String),
+}
+
+/// What a node measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Event {
+    AccessLog(Box<AccessLog>),
+    Metric(Box<MetricSample>),
+}

@@ -1,0 +1,212 @@
+//! The node's end: follows control's snapshots, and tells what is so.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::frame;
+use super::message::{Answer, Question};
+use super::{Down, Kept, Outbox, Up};
+use crate::{NodeQueries, ObservedReceiver, Snapshot};
+
+/// Between two tries to reach control.
+const RETRY: Duration = Duration::from_millis(50);
+/// How long a starting node waits for control before it starts from what it kept: usually both start at the
+/// same time, and what control says is newer.
+const GRACE: Duration = Duration::from_secs(3);
+/// Answers on their way.
+const ANSWERS: usize = 64;
+
+/// Where the newest snapshot is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// There is none: nothing may be obeyed.
+    Nothing,
+    /// What was kept on disk. It may lack what control ordered last: nothing that it does not name may be
+    /// destroyed for good.
+    Disk,
+    /// Control.
+    Control,
+}
+
+/// Follows control, wherever it comes and goes.
+pub struct Follower {
+    /// Where control listens.
+    pub socket: PathBuf,
+    /// Whose node this is.
+    pub region: String,
+    /// The last snapshot of a predecessor.
+    pub kept: Kept,
+    /// Gets the snapshots. What it holds before there is a source must not be obeyed.
+    pub snapshots: watch::Sender<Arc<Snapshot>>,
+    /// Says where the newest snapshot is from.
+    pub source: watch::Sender<Source>,
+    /// What to tell.
+    pub observed: ObservedReceiver,
+    /// What was measured.
+    pub outbox: Arc<Outbox>,
+    /// Who answers control's questions about instances.
+    pub queries: Arc<dyn NodeQueries>,
+    /// The data plane's counters, once it runs.
+    pub metrics: watch::Receiver<Option<Metrics>>,
+}
+
+/// A reader of counters as Prometheus text.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Follower")
+            .field("socket", &self.socket)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Follower {
+    /// Follows until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let began = Instant::now();
+        let mut said = false;
+        loop {
+            let connection = async {
+                let stream = UnixStream::connect(&self.socket).await?;
+                said = false;
+                self.connection(stream).await
+            };
+            let ended = tokio::select! {
+                () = stop.cancelled() => return,
+                ended = connection => ended,
+                () = self.start_from_disk(began) => continue,
+            };
+            // Once for each time that control goes away.
+            if let Err(error) = ended
+                && !std::mem::replace(&mut said, true)
+            {
+                tracing::info!(region = self.region, %error, "control is away: going on with what it said last");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(RETRY) => {}
+                () = self.start_from_disk(began) => {}
+            }
+        }
+    }
+
+    /// Ends once, when control has not come in time and there is something to start from.
+    async fn start_from_disk(&self, began: Instant) {
+        let mut source = self.source.subscribe();
+        if *source.borrow_and_update() == Source::Nothing {
+            tokio::time::sleep_until(began + GRACE).await;
+            if *source.borrow_and_update() == Source::Nothing
+                && let Some(snapshot) = self.kept.load(&self.region)
+            {
+                tracing::warn!(
+                    region = self.region,
+                    version = snapshot.version,
+                    "control does not come: starting from the last snapshot"
+                );
+                self.snapshots.send_replace(Arc::new(snapshot));
+                self.source.send_replace(Source::Disk);
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn connection(&self, stream: UnixStream) -> io::Result<()> {
+        let (reader, mut writer) = stream.into_split();
+        let region = self.region.clone();
+        frame::write(&mut writer, &Up::Hello { region }).await?;
+        let (answers, queue) = mpsc::channel(ANSWERS);
+        tokio::select! {
+            ended = self.hear(reader, answers) => ended,
+            ended = self.tell(writer, queue) => ended,
+        }
+    }
+
+    async fn hear(&self, mut reader: OwnedReadHalf, answers: mpsc::Sender<Up>) -> io::Result<()> {
+        let mut first = true;
+        loop {
+            match frame::read::<Down>(&mut reader).await? {
+                Down::Snapshot(delta) => {
+                    if std::mem::take(&mut first) && !delta.is_whole() {
+                        let text = "the first snapshot of a connection is not whole";
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+                    }
+                    let known = Arc::clone(&self.snapshots.borrow());
+                    self.snapshots.send_replace(Arc::new(delta.apply(&known)));
+                    self.source.send_if_modified(|source| {
+                        std::mem::replace(source, Source::Control) != Source::Control
+                    });
+                }
+                Down::Ask { number, question } => {
+                    let (answers, answer) = (answers.clone(), self.answer(question));
+                    tokio::spawn(async move {
+                        let answer = answer.await;
+                        // Without a connection nobody waits for it.
+                        drop(answers.send(Up::Answer { number, answer }).await);
+                    });
+                }
+            }
+        }
+    }
+
+    fn answer(&self, question: Question) -> BoxFuture<'static, Answer> {
+        match question {
+            Question::Console(instance) => {
+                let queries = Arc::clone(&self.queries);
+                Box::pin(async move { Answer::Console(queries.console_output(&instance).await) })
+            }
+            Question::Metrics => {
+                let metrics = self.metrics.borrow().clone();
+                let dropped = self.outbox.dropped();
+                Box::pin(async move {
+                    let text = metrics.map(|metrics| metrics()).unwrap_or_default();
+                    Answer::Metrics(format!(
+                        "{text}# HELP lath_telemetry_dropped_total Access log records and samples dropped while control was away.\n# TYPE lath_telemetry_dropped_total counter\nlath_telemetry_dropped_total {dropped}\n"
+                    ))
+                })
+            }
+        }
+    }
+
+    async fn tell(
+        &self,
+        mut writer: OwnedWriteHalf,
+        mut answers: mpsc::Receiver<Up>,
+    ) -> io::Result<()> {
+        let mut observed = self.observed.clone();
+        observed.mark_changed();
+        let mut observing = true;
+        loop {
+            let message = tokio::select! {
+                changed = observed.changed(), if observing => {
+                    if changed.is_err() {
+                        // The node is being taken apart; what it measured last still goes.
+                        observing = false;
+                        continue;
+                    }
+                    Up::Observed(Arc::clone(&observed.borrow_and_update()))
+                }
+                Some(answer) = answers.recv() => answer,
+                events = self.outbox.next() => Up::Telemetry(events),
+            };
+            let written = frame::write(&mut writer, &message).await;
+            if written.is_err()
+                && let Up::Telemetry(events) = message
+            {
+                self.outbox.put_back(events);
+            }
+            written?;
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Telemetry on its way to control: kept while control is away, within bounds.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::message::Event;
+use crate::telemetry::{AccessLog, MetricSample, Sink};
+
+/// Events kept while control is away; beyond it the oldest are dropped and counted.
+const KEPT: usize = 100_000;
+/// Events in one frame.
+const BATCH: usize = 2_000;
+
+/// A sink whose content is sent to control.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    queue: Mutex<Queue>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<Event>,
+    dropped: u64,
+}
+
+impl Outbox {
+    /// Events dropped since the start because control was away for too long.
+    pub fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, event: Event) {
+        let mut queue = self.lock();
+        if queue.events.len() >= KEPT {
+            queue.events.pop_front();
+            queue.dropped += 1;
+        }
+        queue.events.push_back(event);
+        drop(queue);
+        self.filled.notify_one();
+    }
+
+    /// The oldest events, once there are any.
+    pub(crate) async fn next(&self) -> Vec<Event> {
+        loop {
+            let filled = self.filled.notified();
+            let mut queue = self.lock();
+            let count = queue.events.len().min(BATCH);
+            if count > 0 {
+                return queue.events.drain(..count).collect();
+            }
+            drop(queue);
+            filled.await;
+        }
+    }
+
+    /// Puts back what could not be sent; newer events may have taken its place.
+    pub(crate) fn put_back(&self, events: Vec<Event>) {
+        let mut queue = self.lock();
+        for event in events.into_iter().rev() {
+            if queue.events.len() >= KEPT {
+                queue.dropped += 1;
+            } else {
+                queue.events.push_front(event);
+            }
+        }
+    }
+}
+
+impl Sink for Outbox {
+    fn access_log(&self, record: AccessLog) {
+        self.push(Event::AccessLog(Box::new(record)));
+    }
+
+    fn metric(&self, sample: MetricSample) {
+        self.push(Event::Metric(Box::new(sample)));
+    }
+}

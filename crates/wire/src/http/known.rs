@@ -1,0 +1,76 @@
+//! How services are worded by who does not serve them: a relay answers for a region that is dead.
+
+use crate::{Protocol, ServiceInfo};
+
+const fn info(
+    signing_name: &'static str,
+    version: &'static str,
+    xmlns: &'static str,
+    target_prefix: &'static str,
+    protocols: &'static [Protocol],
+) -> ServiceInfo {
+    ServiceInfo {
+        signing_name,
+        model: signing_name,
+        version,
+        xmlns,
+        target_prefix,
+        protocols,
+    }
+}
+
+/// The services that a region may serve, as they identify themselves.
+pub const KNOWN_SERVICES: &[ServiceInfo] = &[
+    info(
+        "ec2",
+        "2016-11-15",
+        "http://ec2.amazonaws.com/doc/2016-11-15/",
+        "",
+        &[Protocol::Ec2Query],
+    ),
+    info("vpc-lattice", "2022-11-30", "", "", &[Protocol::RestJson]),
+    info(
+        "iam",
+        "2010-05-08",
+        "https://iam.amazonaws.com/doc/2010-05-08/",
+        "",
+        &[Protocol::Query],
+    ),
+    info(
+        "sts",
+        "2011-06-15",
+        "https://sts.amazonaws.com/doc/2011-06-15/",
+        "",
+        &[Protocol::Query],
+    ),
+    info(
+        "route53",
+        "2013-04-01",
+        "https://route53.amazonaws.com/doc/2013-04-01/",
+        "",
+        &[Protocol::RestXml],
+    ),
+    info("eks", "2017-11-01", "", "", &[Protocol::RestJson]),
+    info(
+        "secretsmanager",
+        "2017-10-17",
+        "",
+        "secretsmanager",
+        &[Protocol::Json11],
+    ),
+    info(
+        "logs",
+        "2014-03-28",
+        "",
+        "Logs_20140328",
+        &[Protocol::Json11],
+    ),
+    ServiceInfo {
+        signing_name: "monitoring",
+        model: "cloudwatch",
+        version: "2010-08-01",
+        xmlns: "http://monitoring.amazonaws.com/doc/2010-08-01/",
+        target_prefix: "GraniteServiceVersion20100801",
+        protocols: &[Protocol::Query, Protocol::Json10, Protocol::RpcV2Cbor],
+    },
+];

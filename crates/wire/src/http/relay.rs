@@ -1,0 +1,367 @@
+//! The front door of several regions: reads where a request is meant to go, hands it over as it is, and
+//! speaks for a region that does not answer. It proves nothing: the region's own door checks signatures.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use lath_sigv4::Claim;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::body::Intake;
+use super::door::{Limits, Peer, anonymous, name_host, signed_parts};
+use super::known::KNOWN_SERVICES;
+use super::server::{self, Answer, SOURCE};
+use crate::{ApiError, Service};
+
+/// Services that live in the home region, whatever region their requests are signed for.
+const GLOBAL: &[&str] = &["iam", "route53"];
+/// STS answers in every region, and for scopes of none.
+const STS: &str = "sts";
+/// How long a region that is being started again is waited for: nothing was sent yet.
+const PATIENCE: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(20);
+/// For a connection to another machine.
+const CONNECT: Duration = Duration::from_secs(5);
+/// For a region's answer.
+const ANSWER: Duration = Duration::from_secs(120);
+/// The largest answer, in bytes.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// How a region is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// A socket of this machine that serves [`super::FrontDoor::serve_relayed`].
+    Socket(PathBuf),
+    /// Another machine's front door, as `host:port`, over plain HTTP.
+    Http(String),
+}
+
+/// One region.
+#[derive(Debug)]
+struct Line {
+    way: Way,
+    /// Whether it should answer, or will in a moment.
+    expected: watch::Receiver<bool>,
+}
+
+type Internal = Arc<dyn Fn(Request<Bytes>) -> BoxFuture<'static, Response<Bytes>> + Send + Sync>;
+
+/// Sends each request to the region in its credential scope.
+pub struct Relay {
+    home: String,
+    lines: BTreeMap<String, Line>,
+    services: Vec<Service>,
+    internal: Option<(&'static str, Internal)>,
+    limits: Limits,
+    intake: Intake,
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay")
+            .field("home", &self.home)
+            .field("lines", &self.lines)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a region gave no answer.
+#[derive(Debug)]
+enum Silence {
+    /// Nothing was sent to it.
+    Unreached(io::Error),
+    /// It may have done what was asked.
+    Broken(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Where a request goes.
+#[derive(Debug, PartialEq, Eq)]
+enum Destination<'a> {
+    /// To this region and no other; whether because its service is global.
+    Region(&'a str, bool),
+    /// To any region that answers: it will be refused.
+    Any,
+}
+
+impl Relay {
+    /// A relay that knows no region yet. Global services are answered by `home`.
+    pub fn new(home: impl Into<String>) -> Self {
+        Self {
+            home: home.into(),
+            lines: BTreeMap::new(),
+            services: KNOWN_SERVICES.iter().copied().map(Service::new).collect(),
+            internal: None,
+            limits: Limits::default(),
+            intake: Intake::new(),
+        }
+    }
+
+    /// Adds a region. While `expected` holds, a region that cannot be reached is tried again for a moment.
+    #[must_use]
+    pub fn with_region(
+        mut self,
+        name: impl Into<String>,
+        way: Way,
+        expected: watch::Receiver<bool>,
+    ) -> Self {
+        self.lines.insert(name.into(), Line { way, expected });
+        self
+    }
+
+    /// Hands requests whose path begins with `prefix` to `respond`, as [`super::FrontDoor::with_internal`].
+    #[must_use]
+    pub fn with_internal<F>(mut self, prefix: &'static str, respond: F) -> Self
+    where
+        F: Fn(Request<Bytes>) -> BoxFuture<'static, Response<Bytes>> + Send + Sync + 'static,
+    {
+        self.internal = Some((prefix, Arc::new(respond)));
+        self
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Serves HTTP/1.1 and HTTP/2 (prior knowledge) until `stop`, then lets calls in flight finish.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
+        server::serve(self, listener, stop).await;
+    }
+
+    async fn relayed(&self, request: &Request<Bytes>, peer: SocketAddr) -> Response<Bytes> {
+        let claim = Claim::read(&signed_parts(request)).ok();
+        match self.destination(claim.as_ref()) {
+            Destination::Region(region, global) => {
+                match self.ask(region, request, peer, PATIENCE).await {
+                    Ok(response) => response,
+                    Err(silence) => self.speak_for(region, global, claim, request, &silence),
+                }
+            }
+            Destination::Any => self.refused_by_any(claim, request, peer).await,
+        }
+    }
+
+    fn destination(&self, claim: Option<&Claim>) -> Destination<'_> {
+        let Some(scope) = claim.map(|claim| &claim.scope) else {
+            return Destination::Any;
+        };
+        let known = self.lines.get_key_value(&scope.region);
+        if GLOBAL.contains(&scope.service.as_str()) {
+            return Destination::Region(&self.home, true);
+        }
+        match known {
+            Some((region, _)) => Destination::Region(region, false),
+            None if scope.service == STS => Destination::Region(&self.home, true),
+            None => Destination::Any,
+        }
+    }
+
+    /// Every region would refuse it, with the same words: the home, or another one where that is dead.
+    async fn refused_by_any(
+        &self,
+        claim: Option<Claim>,
+        request: &Request<Bytes>,
+        peer: SocketAddr,
+    ) -> Response<Bytes> {
+        let local = |(_, line): &(&String, &Line)| matches!(line.way, Way::Socket(_));
+        let others = self.lines.iter().filter(local).map(|(name, _)| name);
+        let others = others.filter(|name| **name != self.home);
+        for region in std::iter::once(&self.home).chain(others) {
+            if let Ok(response) = self.ask(region, request, peer, Duration::ZERO).await {
+                return response;
+            }
+        }
+        let silence = Silence::Unreached(io::ErrorKind::NotConnected.into());
+        self.speak_for(&self.home, true, claim, request, &silence)
+    }
+
+    async fn ask(
+        &self,
+        region: &str,
+        request: &Request<Bytes>,
+        peer: SocketAddr,
+        patience: Duration,
+    ) -> Result<Response<Bytes>, Silence> {
+        let unreached = || Silence::Unreached(io::ErrorKind::NotFound.into());
+        let line = self.lines.get(region).ok_or_else(unreached)?;
+        let handed = handed(request, peer, &line.way);
+        match &line.way {
+            Way::Socket(path) => {
+                let connect = || UnixStream::connect(path);
+                let stream = line.persist(patience, connect).await;
+                exchange(stream.map_err(Silence::Unreached)?, handed).await
+            }
+            Way::Http(authority) => {
+                let connect = tokio::time::timeout(CONNECT, TcpStream::connect(authority));
+                let stream = connect.await.unwrap_or_else(|late| Err(late.into()));
+                exchange(stream.map_err(Silence::Unreached)?, handed).await
+            }
+        }
+    }
+
+    /// Says in the service's own protocol that its region does not answer.
+    fn speak_for(
+        &self,
+        region: &str,
+        global: bool,
+        claim: Option<Claim>,
+        request: &Request<Bytes>,
+        silence: &Silence,
+    ) -> Response<Bytes> {
+        tracing::debug!(region, ?silence, "a region does not answer");
+        let request_id = Uuid::new_v4().to_string();
+        let named = claim.map(|claim| claim.scope.service);
+        let meant = named.and_then(|named| {
+            let mut services = self.services.iter();
+            services.find(|service| service.info().signing_name == named)
+        });
+        let envelope = match meant {
+            Some(service) => service.envelope(request, &request_id),
+            None => anonymous(request, &request_id),
+        };
+        let text = if global {
+            format!(
+                "The home region {region} does not answer, and this service is changed there only. DNS answers and policy decisions go on in every region."
+            )
+        } else {
+            format!("The region {region} does not answer.")
+        };
+        let mut error = ApiError::new("ServiceUnavailable", 503, text);
+        error.headers.push(("retry-after", "1".to_owned()));
+        envelope.failure(&error)
+    }
+}
+
+impl Line {
+    /// Connects, again and again while the region is expected to be there.
+    async fn persist<S>(
+        &self,
+        patience: Duration,
+        connect: impl AsyncFn() -> io::Result<S>,
+    ) -> io::Result<S> {
+        let end = Instant::now() + patience;
+        loop {
+            let outcome = connect().await;
+            if outcome.is_ok() || !*self.expected.borrow() || Instant::now() >= end {
+                return outcome;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+impl Answer for Relay {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Bytes> {
+        let (mut parts, stream) = request.into_parts();
+        name_host(&mut parts);
+        let body = match self.intake.take(stream, &self.limits).await {
+            Ok(body) => body,
+            Err(error) => {
+                let request = Request::from_parts(parts, Bytes::new());
+                return self.refuse(&request, &error);
+            }
+        };
+        if let Some((prefix, respond)) = &self.internal
+            && parts.uri.path().starts_with(prefix)
+        {
+            parts.extensions.insert(Peer(peer));
+            return respond(Request::from_parts(parts, body)).await;
+        }
+        self.relayed(&Request::from_parts(parts, body), peer).await
+    }
+}
+
+impl Relay {
+    /// What no region is asked about: worded as the service that is claimed.
+    fn refuse(&self, request: &Request<Bytes>, error: &ApiError) -> Response<Bytes> {
+        let request_id = Uuid::new_v4().to_string();
+        let claim = Claim::read(&signed_parts(request)).ok();
+        let meant = claim.and_then(|claim| {
+            let mut services = self.services.iter();
+            services.find(|service| service.info().signing_name == claim.scope.service)
+        });
+        match meant {
+            Some(service) => service.envelope(request, &request_id).failure(error),
+            None => anonymous(request, &request_id).failure(error),
+        }
+    }
+}
+
+/// The request as it came: the signature covers its target, most headers, and the body as sent.
+fn handed(request: &Request<Bytes>, peer: SocketAddr, way: &Way) -> Request<Full<Bytes>> {
+    let mut copy = Request::new(Full::new(request.body().clone()));
+    *copy.method_mut() = request.method().clone();
+    let target = request.uri().path_and_query().cloned();
+    *copy.uri_mut() = target.map_or_else(|| Uri::from_static("/"), Uri::from);
+    let mut headers = request.headers().clone();
+    // The body is whole now.
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        headers.remove(CONTENT_LENGTH);
+    }
+    headers.remove(SOURCE);
+    if let (Way::Socket(_), Ok(source)) = (way, HeaderValue::from_str(&peer.ip().to_string())) {
+        headers.insert(SOURCE, source);
+    }
+    *copy.headers_mut() = headers;
+    copy
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Bytes>, Silence> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    let connection = tokio::spawn(connection);
+    let answered = async {
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = body.map_err(Silence::Broken)?.to_bytes();
+        Ok(answer(parts.status, &parts.headers, body))
+    };
+    let outcome = tokio::time::timeout(ANSWER, answered).await;
+    connection.abort();
+    outcome.unwrap_or_else(|late| Err(broken(late)))
+}
+
+fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Silence {
+    Silence::Broken(Box::new(error))
+}
+
+/// Headers that are about one connection.
+const HOP: [HeaderName; 3] = [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH];
+
+fn answer(status: http::StatusCode, headers: &HeaderMap, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers.clone();
+    for name in HOP {
+        response.headers_mut().remove(name);
+    }
+    response
+}
