@@ -1,0 +1,111 @@
+use std::fmt;
+
+use crate::operator::{Comparison, comparison};
+use crate::{Facts, Pattern};
+
+/// One operator, one key, and the values it is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// As written, such as `ForAllValues:StringLikeIfExists`.
+    operator: String,
+    /// As written.
+    key: String,
+    /// In lower case.
+    lower: String,
+    comparison: Comparison,
+    negated: bool,
+    if_exists: bool,
+    set: Option<Set>,
+    values: Vec<Pattern>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Set {
+    All,
+    Any,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {:?}", self.operator, self.key, self.values)
+    }
+}
+
+impl Condition {
+    /// The operator as written.
+    pub fn operator(&self) -> &str {
+        &self.operator
+    }
+
+    /// The key as written.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// # Errors
+    /// What AWS says of an operator or value that does not exist.
+    pub(crate) fn new(operator: &str, key: &str, values: Vec<Pattern>) -> Result<Self, String> {
+        let (set, rest) = match operator.split_once(':') {
+            Some(("ForAllValues", rest)) => (Some(Set::All), rest),
+            Some(("ForAnyValue", rest)) => (Some(Set::Any), rest),
+            _ => (None, operator),
+        };
+        let (name, if_exists) = match rest.strip_suffix("IfExists") {
+            Some(name) => (name, true),
+            None => (rest, false),
+        };
+        let (comparison, negated) =
+            comparison(name).ok_or_else(|| format!("Invalid Condition type : {operator}."))?;
+        if comparison == Comparison::Null && (if_exists || set.is_some()) {
+            return Err(format!("Invalid Condition type : {operator}."));
+        }
+        if let Some(bad) = values.iter().find(|v| !comparison.accepts(v.as_str())) {
+            return Err(format!(
+                "Invalid value in condition {operator} for {key}: {}",
+                bad.as_str()
+            ));
+        }
+        Ok(Self {
+            operator: operator.to_owned(),
+            key: key.to_owned(),
+            lower: key.to_ascii_lowercase(),
+            comparison,
+            negated,
+            if_exists,
+            set,
+            values,
+        })
+    }
+
+    /// Whether it holds. Without its key, a negated operator holds and any other does not, unless it ends
+    /// in `IfExists`; `ForAllValues` holds of no values, `ForAnyValue` does not.
+    pub fn holds(&self, facts: &dyn Facts) -> bool {
+        let given = facts.values(&self.lower);
+        if self.comparison == Comparison::Null {
+            let absent = given.is_none_or(|values| values.is_empty());
+            return self
+                .values
+                .iter()
+                .filter_map(|value| value.literal(facts))
+                .any(|value| value.eq_ignore_ascii_case("true") == absent);
+        }
+        let Some(given) = given else {
+            return self.if_exists
+                || match self.set {
+                    Some(Set::All) => true,
+                    Some(Set::Any) => false,
+                    None => self.negated,
+                };
+        };
+        let among = |given: &String| {
+            self.values
+                .iter()
+                .any(|wanted| self.comparison.holds(given, wanted, facts))
+        };
+        match self.set {
+            Some(Set::All) => given.iter().all(|value| among(value) != self.negated),
+            Some(Set::Any) => given.iter().any(|value| among(value) != self.negated),
+            None => given.iter().any(among) != self.negated,
+        }
+    }
+}

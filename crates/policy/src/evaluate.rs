@@ -1,0 +1,266 @@
+use std::fmt;
+
+use crate::{Condition, Effect, Match, Policy, Request};
+
+/// What a policy is to the one who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Attached to the user, its groups, or the role.
+    Identity,
+    /// The most that identity policies can give.
+    Boundary,
+    /// The most that a session can have.
+    Session,
+    /// Attached to what is asked for: a role's trust policy, an auth policy.
+    Resource,
+}
+
+/// A policy and what it is attached as.
+#[derive(Debug, Clone, Copy)]
+pub struct Attached<'a> {
+    /// For explanations.
+    pub name: &'a str,
+    /// What it is.
+    pub kind: Kind,
+    /// The document.
+    pub policy: &'a Policy,
+}
+
+/// How policies of different kinds add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// One account owns both: an identity policy or a resource policy is enough.
+    SameAccount,
+    /// Both must allow.
+    CrossAccount,
+    /// The resource's policy must allow: by itself where it names who asks, with an identity policy
+    /// where it names their account (roles' trust policies).
+    Trust,
+}
+
+/// Yes or no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Yes.
+    Allow,
+    /// A statement says no.
+    ExplicitDeny,
+    /// Nothing says yes.
+    ImplicitDeny,
+}
+
+/// Which policies were short of an allow, for messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortfall {
+    /// `no identity-based policy allows`.
+    Identity,
+    /// `no permissions boundary allows`.
+    Boundary,
+    /// `no session policy allows`.
+    Session,
+    /// `no resource-based policy allows`.
+    Resource,
+    /// A deny in a policy of this kind.
+    Explicit(Kind),
+}
+
+/// The answer, and how it came about.
+#[derive(Debug, Clone)]
+pub struct Decision<'a> {
+    /// Yes or no.
+    pub outcome: Outcome,
+    /// What was missing or in the way; `None` when allowed.
+    pub shortfall: Option<Shortfall>,
+    /// Every statement of every policy, in order.
+    pub considered: Vec<Considered<'a>>,
+}
+
+/// What became of one statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Considered<'a> {
+    /// The policy's name.
+    pub policy: &'a str,
+    /// What the policy is.
+    pub kind: Kind,
+    /// From 0.
+    pub index: usize,
+    /// Its `Sid`; may be empty.
+    pub sid: &'a str,
+    /// What it would say.
+    pub effect: Effect,
+    /// Whether it applies, or why not.
+    pub verdict: Verdict<'a>,
+}
+
+/// Whether a statement applies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Verdict<'a> {
+    /// It does; so closely it names who asks.
+    Applies(Match),
+    /// It is about other principals.
+    Principal,
+    /// It is about other actions.
+    Action,
+    /// It is about other resources.
+    Resource,
+    /// This condition does not hold.
+    Condition(&'a Condition),
+}
+
+impl fmt::Display for Considered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { policy, index, .. } = self;
+        write!(f, "{policy}, statement {}", index + 1)?;
+        if !self.sid.is_empty() {
+            write!(f, " ({})", self.sid)?;
+        }
+        match (self.verdict, self.effect) {
+            (Verdict::Applies(_), Effect::Allow) => f.write_str(": allows"),
+            (Verdict::Applies(_), Effect::Deny) => f.write_str(": denies"),
+            (Verdict::Principal, _) => f.write_str(": is about other principals"),
+            (Verdict::Action, _) => f.write_str(": is about other actions"),
+            (Verdict::Resource, _) => f.write_str(": is about other resources"),
+            (Verdict::Condition(condition), _) => write!(f, ": {condition} does not hold"),
+        }
+    }
+}
+
+impl Decision<'_> {
+    /// Whether it is a yes.
+    pub fn is_allow(&self) -> bool {
+        self.outcome == Outcome::Allow
+    }
+
+    /// The end of AWS's message, such as `because no identity-based policy allows the ec2:RunInstances
+    /// action`.
+    pub fn because(&self, action: &str) -> String {
+        let missing = match self.shortfall {
+            None => return String::new(),
+            Some(Shortfall::Explicit(kind)) => {
+                return format!("with an explicit deny in {}", denier(kind));
+            }
+            Some(Shortfall::Identity) => "identity-based policy",
+            Some(Shortfall::Boundary) => "permissions boundary",
+            Some(Shortfall::Session) => "session policy",
+            Some(Shortfall::Resource) => "resource-based policy",
+        };
+        format!("because no {missing} allows the {action} action")
+    }
+
+    /// One line for each statement.
+    pub fn explanation(&self) -> Vec<String> {
+        self.considered.iter().map(ToString::to_string).collect()
+    }
+}
+
+fn denier(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Identity => "an identity-based policy",
+        Kind::Boundary => "a permissions boundary",
+        Kind::Session => "a session policy",
+        Kind::Resource => "a resource-based policy",
+    }
+}
+
+/// Decides a request by all policies that bear on it. Boundaries and session policies limit only where
+/// there are any; several of one kind count as one that says all they say.
+pub fn evaluate<'a>(request: &Request<'_>, policies: &[Attached<'a>], rule: Rule) -> Decision<'a> {
+    let considered: Vec<Considered<'a>> = policies
+        .iter()
+        .flat_map(|attached| consider(request, *attached))
+        .collect();
+    let shortfall = shortfall(policies, &considered, rule);
+    let outcome = match shortfall {
+        None => Outcome::Allow,
+        Some(Shortfall::Explicit(_)) => Outcome::ExplicitDeny,
+        Some(_) => Outcome::ImplicitDeny,
+    };
+    Decision {
+        outcome,
+        shortfall,
+        considered,
+    }
+}
+
+fn consider<'a>(request: &Request<'_>, attached: Attached<'a>) -> Vec<Considered<'a>> {
+    let statements = attached.policy.statements.iter().enumerate();
+    let considered = statements.map(|(index, statement)| Considered {
+        policy: attached.name,
+        kind: attached.kind,
+        index,
+        sid: &statement.sid,
+        effect: statement.effect,
+        verdict: verdict(statement, request),
+    });
+    considered.collect()
+}
+
+fn verdict<'a>(statement: &'a crate::Statement, request: &Request<'_>) -> Verdict<'a> {
+    let named = statement.names(request);
+    if named == Match::No {
+        return Verdict::Principal;
+    }
+    if !statement.covers_action(request) {
+        return Verdict::Action;
+    }
+    if !statement.covers_resource(request) {
+        return Verdict::Resource;
+    }
+    match statement.failing(request) {
+        Some(condition) => Verdict::Condition(condition),
+        None => Verdict::Applies(named),
+    }
+}
+
+/// What is short of an allow, by the order in which AWS reports it.
+fn shortfall(
+    policies: &[Attached<'_>],
+    considered: &[Considered<'_>],
+    rule: Rule,
+) -> Option<Shortfall> {
+    let denied = considered
+        .iter()
+        .find(|it| it.effect == Effect::Deny && matches!(it.verdict, Verdict::Applies(_)));
+    if let Some(denied) = denied {
+        return Some(Shortfall::Explicit(denied.kind));
+    }
+    let allowed = |kind| closest_allow(considered, kind);
+    let limits = [Kind::Boundary, Kind::Session].map(|kind| {
+        let there = policies.iter().any(|attached| attached.kind == kind);
+        !there || allowed(kind) > Match::No
+    });
+    let resource = allowed(Kind::Resource);
+    let of_identity = match (allowed(Kind::Identity) > Match::No, limits) {
+        (false, _) => Some(Shortfall::Identity),
+        (true, limits) => unlimited(limits),
+    };
+    match (rule, resource) {
+        (Rule::SameAccount | Rule::Trust, Match::Exact) => None,
+        (Rule::SameAccount | Rule::Trust, Match::Role) => unlimited(limits),
+        (Rule::Trust | Rule::CrossAccount, Match::No) => Some(Shortfall::Resource),
+        (Rule::SameAccount, Match::Account | Match::No)
+        | (Rule::Trust, Match::Account)
+        | (Rule::CrossAccount, _) => of_identity,
+    }
+}
+
+/// The limit that does not allow.
+fn unlimited([boundary, session]: [bool; 2]) -> Option<Shortfall> {
+    match (boundary, session) {
+        (false, _) => Some(Shortfall::Boundary),
+        (true, false) => Some(Shortfall::Session),
+        (true, true) => None,
+    }
+}
+
+fn closest_allow(considered: &[Considered<'_>], kind: Kind) -> Match {
+    considered
+        .iter()
+        .filter(|it| it.kind == kind && it.effect == Effect::Allow)
+        .filter_map(|it| match it.verdict {
+            Verdict::Applies(named) => Some(named),
+            _ => None,
+        })
+        .max()
+        .unwrap_or(Match::No)
+}

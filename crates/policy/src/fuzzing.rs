@@ -1,0 +1,35 @@
+//! Doors for the targets in `fuzz/`, and for nobody else.
+
+use crate::{
+    Attached, Context, Grammar, Kind, Outcome, Policy, Principal, Request, Rule, evaluate,
+};
+
+/// Reads a document in every grammar and asks it about one request; a deny of its own must never come out
+/// as an allow.
+pub fn read_and_ask(document: &str, action: &str, resource: &str) {
+    for grammar in [Grammar::Identity, Grammar::Resource, Grammar::Trust] {
+        let Ok(policy) = Policy::parse(document, grammar) else {
+            continue;
+        };
+        let facts = Context::default()
+            .with("aws:SourceIp", "10.0.0.1")
+            .with("aws:username", resource);
+        let request = Request {
+            principal: &Principal::user("123456789012", "arn:aws:iam::123456789012:user/ann"),
+            action,
+            resource,
+            facts: &facts,
+        };
+        let attached = Attached {
+            name: "fuzz",
+            kind: Kind::Identity,
+            policy: &policy,
+        };
+        let decision = evaluate(&request, &[attached], Rule::SameAccount);
+        let denied = decision
+            .explanation()
+            .iter()
+            .any(|line| line.ends_with(": denies"));
+        assert!(!denied || decision.outcome == Outcome::ExplicitDeny);
+    }
+}

@@ -1,0 +1,247 @@
+//! VPC Lattice's data plane: what a request to a service may, by its network's and the service's auth
+//! policies and the caller's own
+//! (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/auth-policies.html>). All that apply must allow.
+
+use crate::{Attached, Decision, Facts, Kind, Outcome, Policy, Principal, Request, Rule, evaluate};
+
+/// The action of a request over HTTP.
+pub const INVOKE: &str = "vpc-lattice-svcs:Invoke";
+/// The action of a TLS connection that is passed through.
+pub const CONNECT: &str = "vpc-lattice-svcs:Connect";
+
+/// One request, as a proxy sees it. Nothing is copied until a policy asks for it.
+#[derive(Clone, Copy)]
+pub struct Invocation<'a> {
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// [`INVOKE`] or [`CONNECT`].
+    pub action: &'a str,
+    /// The service's ARN.
+    pub service_arn: &'a str,
+    /// The ARN of the network by which the request came.
+    pub network_arn: &'a str,
+    /// The listener's port.
+    pub port: u16,
+    /// The caller's VPC.
+    pub source_vpc: Option<&'a str>,
+    /// Whose that VPC is.
+    pub source_vpc_account: Option<&'a str>,
+    /// Where the request came from, as text.
+    pub source_ip: Option<&'a str>,
+    /// The HTTP method.
+    pub method: &'a str,
+    /// The path, without the query; begins with a slash.
+    pub path: &'a str,
+    /// The values of a header; the name is in lower case. Empty when it is not there.
+    pub header: &'a dyn Fn(&str) -> Vec<String>,
+    /// The raw query, without the question mark.
+    pub query: &'a str,
+    /// What else is known, such as `aws:PrincipalTag/team`, `aws:PrincipalOrgID`, `aws:CurrentTime`.
+    pub more: &'a dyn Facts,
+}
+
+const OWN: &str = "vpc-lattice-svcs:";
+
+impl Facts for Invocation<'_> {
+    fn values(&self, key: &str) -> Option<Vec<String>> {
+        let one = |text: &str| Some(vec![text.to_owned()]);
+        let Some(own) = key.strip_prefix(OWN) else {
+            return match key {
+                "aws:sourceip" => one(self.source_ip?),
+                "aws:principaltype" => one(self.principal.kind()),
+                "aws:principalarn" => self.principal.account().map(|_| vec![arn(self.principal)]),
+                "aws:principalaccount" => one(self.principal.account()?),
+                _ => self.more.values(key),
+            };
+        };
+        if let Some(name) = own.strip_prefix("requestheader/") {
+            return Some((self.header)(name)).filter(|values| !values.is_empty());
+        }
+        if let Some(name) = own.strip_prefix("requestquerystring/") {
+            return self.query_values(name);
+        }
+        match own {
+            "port" => Some(vec![self.port.to_string()]),
+            "requestmethod" => one(self.method),
+            "requestpath" => one(self.path),
+            "servicenetworkarn" => one(self.network_arn),
+            "servicearn" => one(self.service_arn),
+            "sourcevpc" => one(self.source_vpc?),
+            "sourcevpcowneraccount" => one(self.source_vpc_account?),
+            _ => None,
+        }
+    }
+}
+
+/// `aws:PrincipalArn` is the role's, not the session's.
+fn arn(principal: &Principal) -> String {
+    match principal {
+        Principal::Session { role, .. } => role.clone(),
+        other => other.arn(),
+    }
+}
+
+impl Invocation<'_> {
+    fn query_values(&self, name: &str) -> Option<Vec<String>> {
+        let values: Vec<String> = self
+            .query
+            .split('&')
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .filter(|(key, _)| decoded(key).eq_ignore_ascii_case(name))
+            .map(|(_, value)| decoded(value))
+            .collect();
+        (!values.is_empty()).then_some(values)
+    }
+
+    /// What the action is asked of.
+    pub fn resource(&self) -> String {
+        if self.action == CONNECT {
+            return self.service_arn.to_owned();
+        }
+        format!("{}{}", self.service_arn, self.path)
+    }
+}
+
+/// `%41` and `+` as browsers mean them; what is no such code stays as it is.
+fn decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let code = bytes
+            .get(at + 1..at + 3)
+            .filter(|_| bytes[at] == b'%')
+            .filter(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match code {
+            Some(byte) => (out.push(byte), at += 3).1,
+            None => {
+                out.push(if bytes[at] == b'+' { b' ' } else { bytes[at] });
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// A network's or service's switch and document.
+#[derive(Debug, Clone, Copy)]
+pub enum Auth<'a> {
+    /// `authType` is `NONE`: a policy that is there is not asked.
+    None,
+    /// `authType` is `AWS_IAM`; without a policy nobody may.
+    AwsIam(Option<&'a Policy>),
+}
+
+/// Who refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// The service network's policy.
+    Network,
+    /// The service's policy.
+    Service,
+    /// The caller's own policies.
+    Identity,
+}
+
+/// A refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// By which policy.
+    pub level: Level,
+    /// Whether a statement says no, or none says yes.
+    pub explicit: bool,
+}
+
+impl Refusal {
+    /// The body of the 403.
+    pub fn body(&self, invocation: &Invocation<'_>) -> String {
+        let level = match self.level {
+            Level::Network => "network-based",
+            Level::Service => "service-based",
+            Level::Identity => "identity-based",
+        };
+        let action = invocation.action;
+        let because = if self.explicit {
+            let article = if self.level == Level::Identity {
+                "an"
+            } else {
+                "a"
+            };
+            format!("with an explicit deny in {article} {level} policy")
+        } else {
+            format!("because no {level} policy allows the {action} action")
+        };
+        format!(
+            "AccessDeniedException: User: {} is not authorized to perform: {action} on resource: {} {because}",
+            invocation.principal.arn(),
+            invocation.resource()
+        )
+    }
+}
+
+/// Whether a request may go on. `identity` are the caller's own policies (identity, boundary, session);
+/// they are asked when either side is `AWS_IAM` and the caller is not anonymous. An account's root needs
+/// none.
+///
+/// # Errors
+/// Who refuses.
+pub fn authorize(
+    invocation: &Invocation<'_>,
+    network: Auth<'_>,
+    service: Auth<'_>,
+    identity: &[Attached<'_>],
+) -> Result<(), Refusal> {
+    if matches!((network, service), (Auth::None, Auth::None)) {
+        return Ok(());
+    }
+    let resource = invocation.resource();
+    let request = Request {
+        principal: invocation.principal,
+        action: invocation.action,
+        resource: &resource,
+        facts: invocation,
+    };
+    let own = match invocation.principal {
+        Principal::Anonymous | Principal::Root { .. } => Outcome::Allow,
+        _ => evaluate(&request, identity, Rule::SameAccount).outcome,
+    };
+    let levels = [
+        (Level::Network, of_resource(&request, network)),
+        (Level::Service, of_resource(&request, service)),
+        (Level::Identity, own),
+    ];
+    for (outcome, explicit) in [
+        (Outcome::ExplicitDeny, true),
+        (Outcome::ImplicitDeny, false),
+    ] {
+        if let Some((level, _)) = levels.iter().find(|(_, found)| *found == outcome) {
+            return Err(Refusal {
+                level: *level,
+                explicit,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn of_resource(request: &Request<'_>, auth: Auth<'_>) -> Outcome {
+    match auth {
+        Auth::None => Outcome::Allow,
+        Auth::AwsIam(None) => Outcome::ImplicitDeny,
+        Auth::AwsIam(Some(policy)) => explain(request, policy).outcome,
+    }
+}
+
+/// What one auth policy says of a request. That it names only the caller's account is enough here: the
+/// caller's own policies are asked besides.
+pub fn explain<'a>(request: &Request<'_>, policy: &'a Policy) -> Decision<'a> {
+    let attached = Attached {
+        name: "auth policy",
+        // Judged as what it is, but any match counts.
+        kind: Kind::Identity,
+        policy,
+    };
+    evaluate(request, &[attached], Rule::SameAccount)
+}

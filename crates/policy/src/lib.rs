@@ -1,0 +1,44 @@
+//! Policy documents of IAM's language: parse, evaluate, explain. Pure: no HTTP, no store, no clock; what
+//! is true of a request comes in as [`Facts`].
+//!
+//! Not here: where documents are kept, who a request's principal is, and organisations' policies.
+//!
+//! ```
+//! use lath_policy::{Attached, Context, Grammar, Kind, Outcome, Policy, Principal, Request, Rule, evaluate};
+//! let text = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ec2:Describe*","Resource":"*"}}"#;
+//! let policy = Policy::parse(text, Grammar::Identity).unwrap();
+//! let request = Request {
+//!     principal: &Principal::user("123456789012", "arn:aws:iam::123456789012:user/ann"),
+//!     action: "ec2:DescribeVpcs",
+//!     resource: "*",
+//!     facts: &Context::default(),
+//! };
+//! let attached = [Attached { name: "look", kind: Kind::Identity, policy: &policy }];
+//! assert_eq!(evaluate(&request, &attached, Rule::SameAccount).outcome, Outcome::Allow);
+//! ```
+//!
+//! The language: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>, the
+//! logic: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html>.
+
+mod condition;
+mod document;
+mod evaluate;
+#[doc(hidden)]
+pub mod fuzzing;
+mod json;
+pub mod lattice;
+mod operator;
+mod parse;
+mod pattern;
+mod principal;
+mod request;
+
+pub use condition::Condition;
+pub use document::{Effect, Policy, Scope, Statement};
+pub use evaluate::{
+    Attached, Considered, Decision, Kind, Outcome, Rule, Shortfall, Verdict, evaluate,
+};
+pub use parse::{Grammar, MAX_DOCUMENT, MAX_STATEMENTS, Malformed};
+pub use pattern::Pattern;
+pub use principal::{Match, Principal, PrincipalSet};
+pub use request::{Context, Facts, Request};

@@ -1,0 +1,161 @@
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principal {
+    /// Nobody that proved anything.
+    Anonymous,
+    /// An account's root user.
+    Root {
+        /// Twelve digits.
+        account: String,
+    },
+    /// A user.
+    User {
+        /// Twelve digits.
+        account: String,
+        /// `arn:aws:iam::ACCOUNT:user/PATH/NAME`.
+        arn: String,
+    },
+    /// A session of a role.
+    Session {
+        /// Twelve digits.
+        account: String,
+        /// `arn:aws:iam::ACCOUNT:role/PATH/NAME`.
+        role: String,
+        /// `arn:aws:sts::ACCOUNT:assumed-role/NAME/SESSION`.
+        arn: String,
+    },
+    /// A service, such as `ec2.amazonaws.com`.
+    Service(String),
+    /// An identity provider: its ARN or its name.
+    Federated(String),
+}
+
+impl Principal {
+    /// An account's root user.
+    pub fn root(account: impl Into<String>) -> Self {
+        Self::Root {
+            account: account.into(),
+        }
+    }
+
+    /// A user.
+    pub fn user(account: impl Into<String>, arn: impl Into<String>) -> Self {
+        Self::User {
+            account: account.into(),
+            arn: arn.into(),
+        }
+    }
+
+    /// A session of a role.
+    pub fn session(
+        account: impl Into<String>,
+        role: impl Into<String>,
+        arn: impl Into<String>,
+    ) -> Self {
+        Self::Session {
+            account: account.into(),
+            role: role.into(),
+            arn: arn.into(),
+        }
+    }
+
+    /// The account, where it is of one.
+    pub fn account(&self) -> Option<&str> {
+        match self {
+            Self::Root { account } | Self::User { account, .. } | Self::Session { account, .. } => {
+                Some(account)
+            }
+            Self::Anonymous | Self::Service(_) | Self::Federated(_) => None,
+        }
+    }
+
+    /// The ARN (or name) that messages show.
+    pub fn arn(&self) -> String {
+        match self {
+            Self::Anonymous => "anonymous".into(),
+            Self::Root { account } => format!("arn:aws:iam::{account}:root"),
+            Self::User { arn, .. } | Self::Session { arn, .. } => arn.clone(),
+            Self::Service(name) | Self::Federated(name) => name.clone(),
+        }
+    }
+
+    /// The value of `aws:PrincipalType`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Anonymous => "Anonymous",
+            Self::Root { .. } => "Account",
+            Self::User { .. } => "User",
+            Self::Session { .. } => "AssumedRole",
+            Self::Service(_) => "Service",
+            Self::Federated(_) => "FederatedUser",
+        }
+    }
+}
+
+/// How closely a statement's principals name the one who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Match {
+    /// Not at all.
+    No,
+    /// By its account: the account decides further, by its own identity policies.
+    Account,
+    /// By the role that it is a session of: boundaries and session policies still limit it.
+    Role,
+    /// By itself, or everybody is meant.
+    Exact,
+}
+
+/// The value of `Principal` or `NotPrincipal`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PrincipalSet {
+    pub(crate) everybody: bool,
+    /// Account ids, ARNs, unique ids.
+    pub(crate) aws: Vec<String>,
+    pub(crate) services: Vec<String>,
+    pub(crate) federated: Vec<String>,
+}
+
+impl PrincipalSet {
+    /// How closely `who` is named.
+    pub fn names(&self, who: &Principal) -> Match {
+        if self.everybody {
+            return Match::Exact;
+        }
+        let exact = |hit: bool| if hit { Match::Exact } else { Match::No };
+        match who {
+            Principal::Anonymous => Match::No,
+            Principal::Service(name) => exact(self.services.contains(name)),
+            Principal::Federated(name) => exact(self.federated.contains(name)),
+            Principal::Root { account } => exact(self.has_account(account)),
+            Principal::User { account, arn } => self.closest(account, arn, None),
+            Principal::Session { account, role, arn } => self.closest(account, arn, Some(role)),
+        }
+    }
+
+    /// The ARNs, account ids and unique ids of `AWS`.
+    pub fn aws(&self) -> &[String] {
+        &self.aws
+    }
+
+    fn closest(&self, account: &str, arn: &str, role: Option<&String>) -> Match {
+        if self.aws.iter().any(|named| named == arn) {
+            Match::Exact
+        } else if role.is_some_and(|role| self.aws.contains(role)) {
+            Match::Role
+        } else if self.has_account(account) {
+            Match::Account
+        } else {
+            Match::No
+        }
+    }
+
+    fn has_account(&self, account: &str) -> bool {
+        self.aws.iter().any(|named| {
+            named == account
+                || named
+                    .strip_prefix("arn:aws:iam::")
+                    .and_then(|rest| rest.strip_suffix(":root"))
+                    == Some(account)
+        })
+    }
+}
