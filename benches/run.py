@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Measures Lath from outside; run it with ./x bench.
 
-  ./x bench [convergence] [startup] [proxy]     (default: all three)
+  ./x bench [convergence] [startup] [proxy] [transit] [dns]     (default: all)
 
 convergence  time from the API's answer to the first request that shows its effect, for a new rule and a new
              target; a client inside a VPC asks without pause meanwhile
 startup      from process start to the first API answer, with an empty state and with 100 VPCs; idle memory
 proxy        requests per second and CPU per request beside nginx and HAProxy (benches/proxy/README.md)
+transit      throughput and CPU per gigabyte through Transit Gateways, plain and peered, beside a bare veth
+dns          answers per second and CPU per answer beside NSD and Knot
 
 Prints medians; nothing here is a test.
 """
@@ -220,7 +222,9 @@ def proxy():
 
 
 def main():
-    parts = {"convergence": convergence, "startup": startup, "proxy": proxy}
+    from names import names
+    from transit import transit
+    parts = {"convergence": convergence, "startup": startup, "proxy": proxy, "transit": transit, "dns": names}
     chosen = sys.argv[1:] or list(parts)
     for name in chosen:
         if name not in parts:
