@@ -1,0 +1,1 @@
+//! Cells that speak with one another.

@@ -1,0 +1,184 @@
+//! The other end: WireGuard's protocol state, and when it was heard of.
+//!
+//! WireGuard itself is silent without traffic and takes 15 seconds to doubt a peer. Here each end sends an
+//! empty packet when it has sent nothing for a while, doubts the other when it has heard nothing for a few
+//! times as long, and then begins a handshake every second: whichever end comes back first is answered.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use boringtun::noise::{Tunn, TunnResult};
+use boringtun::x25519::{PublicKey, StaticSecret};
+use lath_feed::PrivateKey;
+use lath_model::Timestamp;
+
+use crate::batch::Batch;
+
+/// Between two attempts at a handshake.
+const AGAIN: Duration = Duration::from_secs(1);
+/// When a session gets new keys. One of the two ends is earlier, so that they do not do it twice.
+const REKEY: [Duration; 2] = [Duration::from_secs(110), Duration::from_secs(120)];
+/// A handshake message, or what sealing adds (32) to a packet.
+const HANDSHAKE: usize = 148;
+const SEAL: usize = 32;
+/// First byte of messages that prove that the other end has its keys and our answer: a handshake's
+/// response, data. A handshake's first message may be an old one played again.
+const PROOFS: [u8; 2] = [2, 4];
+
+pub(crate) struct Peer {
+    tunn: Tunn,
+    address: IpAddr,
+    keepalive: Duration,
+    rekey: Duration,
+    heard: Option<Instant>,
+    sent: Instant,
+    tried: Option<Instant>,
+    pub(crate) handshake: Option<Timestamp>,
+    pub(crate) received: u64,
+    pub(crate) sealed: u64,
+}
+
+/// What came of a datagram.
+pub(crate) enum Opened {
+    /// A packet of this length lies in the buffer.
+    Packet(usize),
+    /// Nothing for the device.
+    Nothing,
+}
+
+impl Peer {
+    pub(crate) fn new(
+        private: &PrivateKey,
+        public: [u8; 32],
+        address: IpAddr,
+        keepalive: Duration,
+    ) -> Self {
+        let private = StaticSecret::from(private.0);
+        let is_earlier = PublicKey::from(&private).as_bytes() < &public;
+        // WireGuard numbers sessions by 24 bits of ours and 8 of its own.
+        let number = rand::random::<u32>() >> 8;
+        let tunn = Tunn::new(private, PublicKey::from(public), None, None, number, None);
+        Self {
+            tunn,
+            address,
+            keepalive,
+            rekey: REKEY[usize::from(!is_earlier)],
+            heard: None,
+            sent: Instant::now(),
+            tried: None,
+            handshake: None,
+            received: 0,
+            sealed: 0,
+        }
+    }
+
+    /// Whether the other end was heard of lately.
+    pub(crate) fn is_connected(&self, now: Instant) -> bool {
+        let patience = self.keepalive * 3 + self.keepalive / 2;
+        self.heard
+            .is_some_and(|heard| now.saturating_duration_since(heard) < patience)
+    }
+
+    /// Seals a packet. False: there is no room, send first.
+    pub(crate) fn seal(&mut self, packet: &[u8], batch: &mut Batch, now: Instant) -> bool {
+        let Some(room) = batch.room((packet.len() + SEAL).max(HANDSHAKE)) else {
+            return false;
+        };
+        if let TunnResult::WriteToNetwork(datagram) = self.tunn.encapsulate(packet, room) {
+            let length = datagram.len();
+            batch.added(length);
+            self.sent = now;
+            self.sealed += length as u64;
+        }
+        true
+    }
+
+    /// Opens a datagram into `packet`, which is at least as long; answers go into `batch`.
+    pub(crate) fn open(
+        &mut self,
+        datagram: &[u8],
+        packet: &mut [u8],
+        batch: &mut Batch,
+        now: Instant,
+    ) -> Opened {
+        let proves = datagram.first().is_some_and(|kind| PROOFS.contains(kind));
+        let (length, answer) = match self.tunn.decapsulate(Some(self.address), datagram, packet) {
+            TunnResult::Err(_) => return Opened::Nothing,
+            TunnResult::WriteToTunnelV4(opened, _) | TunnResult::WriteToTunnelV6(opened, _) => {
+                (Some(opened.len()), None)
+            }
+            TunnResult::WriteToNetwork(answer) => (None, Some(answer.len())),
+            TunnResult::Done => (None, None),
+        };
+        if proves {
+            self.heard = Some(now);
+            self.received += datagram.len() as u64;
+        }
+        if let Some(answer) = answer {
+            self.put(packet.get(..answer).unwrap_or_default(), batch, now);
+            self.send_what_waited(packet, batch, now);
+        }
+        length.map_or(Opened::Nothing, Opened::Packet)
+    }
+
+    /// Packets that came before there was a session.
+    fn send_what_waited(&mut self, scratch: &mut [u8], batch: &mut Batch, now: Instant) {
+        // As many as the protocol state keeps.
+        for _ in 0..256 {
+            let TunnResult::WriteToNetwork(datagram) = self.tunn.decapsulate(None, &[], scratch)
+            else {
+                return;
+            };
+            let length = datagram.len();
+            self.put(scratch.get(..length).unwrap_or_default(), batch, now);
+        }
+    }
+
+    fn put(&mut self, datagram: &[u8], batch: &mut Batch, now: Instant) {
+        if let Some(room) = batch.room(datagram.len()) {
+            room[..datagram.len()].copy_from_slice(datagram);
+            batch.added(datagram.len());
+            self.sent = now;
+            self.sealed += datagram.len() as u64;
+        }
+    }
+
+    /// What time demands: several times a second.
+    pub(crate) fn tick(&mut self, batch: &mut Batch, now: Instant) {
+        let mut scratch = [0; 2 * HANDSHAKE];
+        if let TunnResult::WriteToNetwork(datagram) = self.tunn.update_timers(&mut scratch) {
+            let length = datagram.len();
+            self.put(&scratch[..length], batch, now);
+        }
+        let age = self.tunn.time_since_last_handshake();
+        self.note_handshake(age);
+        let is_stale = age.is_none_or(|age| age > self.rekey) || !self.is_connected(now);
+        if is_stale && self.tried.is_none_or(|tried| now - tried >= AGAIN) {
+            self.tried = Some(now);
+            self.begin_handshake(batch, now);
+        } else if age.is_some() && now - self.sent >= self.keepalive {
+            self.seal(&[], batch, now);
+        }
+    }
+
+    fn begin_handshake(&mut self, batch: &mut Batch, now: Instant) {
+        let mut scratch = [0; HANDSHAKE];
+        let begun = self.tunn.format_handshake_initiation(&mut scratch, true);
+        if let TunnResult::WriteToNetwork(datagram) = begun {
+            let length = datagram.len();
+            self.put(&scratch[..length], batch, now);
+        }
+    }
+
+    /// The age is exact to the tick only: a moment that differs by less is the same one.
+    fn note_handshake(&mut self, age: Option<Duration>) {
+        let Some(age) = age.and_then(|age| i64::try_from(age.as_millis()).ok()) else {
+            return;
+        };
+        let at = Timestamp::from_millis(Timestamp::now().as_millis() - age);
+        let is_new = |known: Timestamp| at.since(known) > Duration::from_secs(1);
+        if self.handshake.is_none_or(is_new) {
+            self.handshake = Some(at);
+        }
+    }
+}
