@@ -3,9 +3,11 @@ Gateways where wanted. The demo, the drills' tests and benchmarks share it; it g
 """
 
 import json
+import pathlib
+import subprocess
 import textwrap
 
-from . import wait_for
+from . import binary, wait_for
 from .lab import AMI_NAME, ECHO, unique
 
 OPEN = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
@@ -201,3 +203,18 @@ class World:
             serviceNetworkServiceAssociationIdentifier=its["id"])["status"] == "ACTIVE")
         name = lattice.get_service(serviceIdentifier=service["id"])["dnsEntry"]["domainName"]
         return {"name": name, "network": network, "id": service["id"]}
+
+
+RECIPES = pathlib.Path(__file__).resolve().parents[1] / "recipes"
+
+
+def script(lath, name, *phases, directory, patience=1500, **settings):
+    """Runs phases of a script of conformance/recipes as a user would; gives its output."""
+    env = lath.env() | {"STATE_DIR": str(directory), "POLL": "1", "WAIT_TIMEOUT": "300",
+                        "EXEC": f"{binary()} exec --data-dir {lath.data}"} | settings
+    # The recipe names the regions of its calls itself, and its two regions where it must.
+    run = subprocess.run([str(RECIPES / name), *phases], env=env, capture_output=True, text=True, timeout=patience)
+    if run.returncode != 0:
+        words = f"{name} {' '.join(phases)}"
+        raise AssertionError(f"{words}: {run.returncode}\n{run.stdout}\n{run.stderr}\n{lath.tail()}")
+    return run.stdout

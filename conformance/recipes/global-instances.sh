@@ -8,7 +8,7 @@
 # two instances per region that answer like the recipe's pods, a client, and the VPC Lattice service that the
 # recipe's controller would make. `teardown` removes what `apps` made. Steps 12 and 13 send the recipe's calls.
 #
-# Settings (environment), beside the recipe's: EXEC, how a command is run in an instance (EXEC INSTANCE COMMAND...);
+# Settings (environment), beside the recipe's: EXEC, how a command is run in an instance (EXEC INSTANCE -- COMMAND...);
 # AMI_NAME; HEALTH_INTERVAL and HEALTH_THRESHOLD (30 and 3, as in the recipe).
 set -euo pipefail
 
@@ -56,7 +56,7 @@ del() { # COMMAND...: gone already is success, in use is tried again
     done
 }
 expect() { if [[ $3 =~ ^($2)$ ]]; then ok "$1: $3"; else die "$1: wanted '$2', got '$3'"; fi; } # WHAT WANT GOT
-within() { local id=$1; shift; $EXEC "$id" "$@"; } # INSTANCE COMMAND...
+within() { local id=$1; shift; $EXEC "$id" -- "$@"; } # INSTANCE COMMAND...
 call() { # SIDE CURL-ARGUMENTS...: curl in that side's client
     local side=$1; shift
     within "$(v "$side" CLIENT_ID)" curl -sS --fail --max-time 20 --retry 5 --retry-connrefused "$@"
