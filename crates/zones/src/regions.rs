@@ -40,7 +40,7 @@ const ROWS: [Row; 38] = [
     ("ap-southeast-2", -33.87, 151.21, "OC", "AU", None),
     ("ap-southeast-3", -6.21, 106.85, "AS", "ID", None),
     ("ap-southeast-4", -37.81, 144.96, "OC", "AU", None),
-    ("ap-southeast-5", 3.14, 101.69, "AS", "MY", None),
+    ("ap-southeast-5", 3.15, 101.69, "AS", "MY", None),
     ("ap-southeast-6", -36.85, 174.76, "OC", "NZ", None),
     ("ap-southeast-7", 13.76, 100.50, "AS", "TH", None),
     ("ca-central-1", 45.50, -73.57, "NA", "CA", None),
