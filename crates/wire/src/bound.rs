@@ -32,6 +32,13 @@ pub(crate) struct Input {
     pub(crate) shaping: Shaping,
 }
 
+/// A call's output.
+pub(crate) struct Output {
+    pub(crate) doc: Doc,
+    /// What of it travels as headers.
+    pub(crate) headers: Vec<(&'static str, String)>,
+}
+
 /// Why a call did not give an output.
 pub(crate) enum Refusal {
     /// The input does not fit the operation.
@@ -46,7 +53,11 @@ pub(crate) enum Refusal {
 
 /// A handler without its types.
 pub(crate) trait Call: Send + Sync {
-    fn call<'a>(&'a self, caller: &'a Caller, input: Input) -> BoxFuture<'a, Result<Doc, Refusal>>;
+    fn call<'a>(
+        &'a self,
+        caller: &'a Caller,
+        input: Input,
+    ) -> BoxFuture<'a, Result<Output, Refusal>>;
 }
 
 pub(crate) struct Bound<Op, App> {
@@ -64,7 +75,11 @@ impl<Op, App> Bound<Op, App> {
 }
 
 impl<Op: Operation, App: Handle<Op>> Call for Bound<Op, App> {
-    fn call<'a>(&'a self, caller: &'a Caller, input: Input) -> BoxFuture<'a, Result<Doc, Refusal>> {
+    fn call<'a>(
+        &'a self,
+        caller: &'a Caller,
+        input: Input,
+    ) -> BoxFuture<'a, Result<Output, Refusal>> {
         async move {
             let shaping = input.shaping;
             let operation: Op = checked(input)?;
@@ -73,7 +88,10 @@ impl<Op: Operation, App: Handle<Op>> Call for Bound<Op, App> {
                 .handle(caller, operation)
                 .await
                 .map_err(Refusal::Api)?;
-            encode(&output, shaping).map_err(|error| Refusal::Api(ApiError::internal(error)))
+            let doc = encode(&output, shaping)
+                .map_err(|error| Refusal::Api(ApiError::internal(error)))?;
+            let headers = Op::headers(&output);
+            Ok(Output { doc, headers })
         }
         .boxed()
     }

@@ -37,13 +37,13 @@ impl Service {
             refuse_unknown: envelope.protocol == Protocol::Ec2Query,
             shaping: shaping(envelope),
         };
-        let doc = operation
+        let output = operation
             .call
             .call(caller, input)
             .await
             .map_err(|refusal| self.errors.error(refusal))?;
         let status = operation.route.map_or(200, |route| route.status);
-        Ok(envelope.success(operation.name, status, doc))
+        Ok(envelope.success(operation.name, status, output))
     }
 
     fn log(&self, caller: &Caller, error: &ApiError) {

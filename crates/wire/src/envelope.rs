@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
+use crate::bound::Output;
 use crate::format::{cbor, json, xml};
 use crate::moment::TimeFormat;
 use crate::{ApiError, Doc, Fault, Protocol};
@@ -24,7 +25,8 @@ pub(crate) struct Envelope {
 
 impl Envelope {
     /// The answer to a call that went well. `status` is that of the REST route, or 200.
-    pub(crate) fn success(&self, operation: &str, status: u16, doc: Doc) -> Response<Bytes> {
+    pub(crate) fn success(&self, operation: &str, status: u16, output: Output) -> Response<Bytes> {
+        let Output { doc, headers } = output;
         let body = match self.protocol {
             Protocol::Ec2Query => self.ec2_success(operation, doc),
             Protocol::Query if self.wants_json => self.query_json_success(operation, doc),
@@ -40,7 +42,11 @@ impl Envelope {
             Protocol::RpcV2Cbor => cbor::write(&doc),
         };
         let body = if status == 204 { Vec::new() } else { body };
-        self.response(status, body)
+        let mut response = self.response(status, body);
+        for (name, value) in &headers {
+            put(&mut response, name, value);
+        }
+        response
     }
 
     /// The answer to a call that failed.

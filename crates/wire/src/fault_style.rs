@@ -28,6 +28,12 @@ impl ErrorStyle {
     pub fn of(info: &ServiceInfo) -> Self {
         match info.model {
             "cloudwatch" => return Self::Parameter,
+            "route53" => {
+                return Self::Constraint {
+                    code: "InvalidInput",
+                    wrong_type: "MalformedInput",
+                };
+            }
             "logs" => {
                 return Self::Constraint {
                     code: "InvalidParameterException",

@@ -5,7 +5,8 @@
 //! An API is a list of [`Operation`]s registered on a [`Service`]; see `docs/decisions/`. [`http::FrontDoor`]
 //! verifies signatures and serves such lists; [`model`] holds them to the published models.
 //!
-//! What is not here: streaming bodies, event streams, HTTP header and payload bindings of REST operations.
+//! What is not here: streaming bodies, event streams, payload bindings of REST operations, and header bindings
+//! of requests (replies have [`Operation::headers`]).
 //!
 //! ```
 //! use std::sync::Arc;

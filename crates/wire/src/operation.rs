@@ -21,6 +21,11 @@ pub trait Operation: DeserializeOwned + Send + 'static {
 
     /// The second pass after decoding: lengths, ranges and patterns. Reports every problem.
     fn validate(&self, _problems: &mut Problems) {}
+
+    /// The output's members that travel as headers, such as `Location`.
+    fn headers(_output: &Self::Output) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 }
 
 /// Where a REST operation lives.
