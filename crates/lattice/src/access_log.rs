@@ -11,6 +11,7 @@ use lath_wire::{ApiError, Caller, Handle};
 
 use crate::ident::{Identifier, Kind, resolve};
 use crate::record::{AccessLogSubscription, LogSource, Service};
+use crate::region::{NetworkSide, ServiceSide};
 use crate::shape::*;
 use crate::{Lattice, fault, network, page, service, token};
 
@@ -49,14 +50,23 @@ impl LogSource {
     }
 }
 
-/// The network or service that an identifier names.
-fn source(cell: &Cell, view: &View, text: &str) -> Result<LogSource, ApiError> {
+/// The network or service that an identifier names, with its ARN when it is another region's.
+fn source(cell: &Cell, view: &View, text: &str) -> Result<(LogSource, Option<String>), ApiError> {
     if Identifier::parse(Kind::ServiceNetwork, text).is_some() {
-        let network = network::find(cell, view, text)?;
-        return Ok(LogSource::ServiceNetwork(network.id.clone()));
+        let network = NetworkSide::find(cell, view, text)?;
+        let foreign = network.foreign();
+        return Ok((LogSource::ServiceNetwork(network.id), foreign));
     }
-    let service = service::find(cell, view, text)?;
-    Ok(LogSource::Service(service.id.clone()))
+    let service = ServiceSide::find(cell, view, text)?;
+    let foreign = service.foreign();
+    Ok((LogSource::Service(service.id), foreign))
+}
+
+impl AccessLogSubscription {
+    fn source_arn(&self, cell: &Cell) -> String {
+        let foreign = self.foreign_source.clone();
+        foreign.unwrap_or_else(|| self.source.arn(cell))
+    }
 }
 
 /// A service on its way out has lost its subscriptions already: a new one would be left behind.
@@ -100,7 +110,7 @@ fn created(cell: &Cell, subscription: &AccessLogSubscription) -> CreateAccessLog
         id: subscription.id.to_string(),
         arn: arn(cell, &subscription.id),
         resource_id: subscription.source.id(),
-        resource_arn: subscription.source.arn(cell),
+        resource_arn: subscription.source_arn(cell),
         service_network_log_type: subscription.source.log_type(),
         destination_arn: subscription.destination_arn.clone(),
     }
@@ -111,7 +121,7 @@ fn detail(cell: &Cell, subscription: &AccessLogSubscription) -> AccessLogSubscri
         id: subscription.id.to_string(),
         arn: arn(cell, &subscription.id),
         resource_id: subscription.source.id(),
-        resource_arn: subscription.source.arn(cell),
+        resource_arn: subscription.source_arn(cell),
         destination_arn: subscription.destination_arn.clone(),
         service_network_log_type: subscription.source.log_type(),
         created_at: subscription.created_at,
@@ -125,7 +135,7 @@ fn create(
     mut op: CreateAccessLogSubscription,
 ) -> Result<CreateAccessLogSubscriptionOutput, ApiError> {
     let client_token = op.client_token.take();
-    let source = source(cell, tx.view(), &op.resource_identifier)?;
+    let (source, foreign_source) = source(cell, tx.view(), &op.resource_identifier)?;
     refuse_while_deleting(tx.view(), &source)?;
     let id = AccessLogSubscriptionId::random();
     let name = "CreateAccessLogSubscription";
@@ -149,6 +159,7 @@ fn create(
     let subscription = tx.put(AccessLogSubscription {
         id,
         source,
+        foreign_source,
         destination_arn: op.destination_arn,
         tags: op.tags,
         created_at: now,
@@ -189,9 +200,9 @@ impl Handle<ListAccessLogSubscriptions> for Lattice {
         let (cell, view) = (&self.cell, self.cell.db.view());
         // The list knows no ResourceNotFound: what is not there has no subscriptions.
         let source = source(cell, &view, &op.resource_identifier).ok();
-        let wanted = view
-            .list::<AccessLogSubscription>()
-            .filter(|subscription| Some(&subscription.source) == source.as_ref());
+        let wanted = view.list::<AccessLogSubscription>().filter(|subscription| {
+            Some(&subscription.source) == source.as_ref().map(|(source, _)| source)
+        });
         let token = op.next_token.as_deref();
         let page = page(wanted, |s| s.id.to_string(), op.max_results, token)?;
         Ok(ListAccessLogSubscriptionsOutput {
@@ -224,7 +235,7 @@ impl Handle<UpdateAccessLogSubscription> for Lattice {
             id: subscription.id.to_string(),
             arn: arn(cell, &subscription.id),
             resource_id: subscription.source.id(),
-            resource_arn: subscription.source.arn(cell),
+            resource_arn: subscription.source_arn(cell),
             destination_arn: subscription.destination_arn.clone(),
         })
     }

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lath_control::Cell;
+use lath_control::{Cell, Mode};
 use lath_model::id::{ServiceId, TargetGroupId};
 use lath_model::lattice::{self, Action, ProtocolVersion};
 use lath_store::View;
 use lath_wire::ApiError;
 
 use crate::ident::Kind;
-use crate::record::{Listener, Rule, TargetGroup};
+use crate::record::{Listener, Rule};
+use crate::region::GroupSide;
 use crate::shape::{FixedResponseAction, ForwardAction, RuleAction, Status, WeightedTargetGroup};
-use crate::{fault, quota, target_group};
+use crate::{fault, quota, region};
 
 /// An action of one of the service's HTTP listeners, with every group looked up. `member` is where it
 /// stands in the request.
@@ -45,8 +46,8 @@ fn weigh(
     group: &WeightedTargetGroup,
     default: u32,
 ) -> Result<lattice::WeightedTargetGroup, ApiError> {
-    let record = target_group::find(cell, view, &group.target_group_identifier)?;
-    usable(view, service, &record)?;
+    let record = GroupSide::find(cell, view, &group.target_group_identifier)?;
+    usable(cell, view, service, &record)?;
     let weight = group.weight.and_then(|weight| u32::try_from(weight).ok());
     Ok(lattice::WeightedTargetGroup {
         target_group: record.id.clone(),
@@ -54,16 +55,26 @@ fn weigh(
     })
 }
 
-fn usable(view: &View, service: &ServiceId, group: &TargetGroup) -> Result<(), ApiError> {
+/// In extended mode a group may serve any number of services, so that each region's service can fall back on
+/// the other region's group.
+fn usable(
+    cell: &Cell,
+    view: &View,
+    service: &ServiceId,
+    group: &GroupSide,
+) -> Result<(), ApiError> {
     let id = &group.id;
     if group.status != Status::Active {
         let status = group.status.as_str();
         return Err(fault::wrong_status(Kind::TargetGroup, id.as_str(), status));
     }
-    if group.protocol_version != ProtocolVersion::Http1 {
+    if group.version != ProtocolVersion::Http1 {
         return Err(fault::refused(format!(
             "Target group {id} does not speak HTTP1: only HTTPS listeners can forward to HTTP2 and GRPC target groups"
         )));
+    }
+    if cell.mode == Mode::Extended {
+        return Ok(());
     }
     let other = users(view, id).into_iter().find(|user| user != service);
     other.map_or(Ok(()), |other| {
@@ -76,7 +87,7 @@ fn usable(view: &View, service: &ServiceId, group: &TargetGroup) -> Result<(), A
 }
 
 /// An action as the wire shows it.
-pub(crate) fn show(action: &Action) -> RuleAction {
+pub(crate) fn show(view: &View, action: &Action) -> RuleAction {
     match action {
         Action::FixedResponse(status) => RuleAction {
             forward: None,
@@ -86,16 +97,16 @@ pub(crate) fn show(action: &Action) -> RuleAction {
         },
         Action::Forward(groups) => RuleAction {
             forward: Some(ForwardAction {
-                target_groups: groups.iter().map(show_group).collect(),
+                target_groups: groups.iter().map(|group| show_group(view, group)).collect(),
             }),
             fixed_response: None,
         },
     }
 }
 
-fn show_group(group: &lattice::WeightedTargetGroup) -> WeightedTargetGroup {
+fn show_group(view: &View, group: &lattice::WeightedTargetGroup) -> WeightedTargetGroup {
     WeightedTargetGroup {
-        target_group_identifier: group.target_group.to_string(),
+        target_group_identifier: region::group_identifier(view, &group.target_group),
         weight: Some(i64::from(group.weight)),
     }
 }
@@ -109,21 +120,31 @@ fn groups(action: &Action) -> impl Iterator<Item = &TargetGroupId> {
     groups.iter().map(|group| &group.target_group)
 }
 
-/// The services with a rule that forwards to the group.
+/// The services, of whatever region, with a rule that forwards to the group.
 pub(crate) fn users(view: &View, group: &TargetGroupId) -> BTreeSet<ServiceId> {
-    view.list::<Rule>()
+    let here = view
+        .list::<Rule>()
         .filter(|rule| groups(&rule.action).any(|used| used == group))
-        .map(|rule| rule.service.clone())
-        .collect()
+        .map(|rule| rule.service.clone());
+    let elsewhere = region::services(view)
+        .filter(|service| region::groups_of(service).any(|used| used == group))
+        .map(|service| service.id);
+    here.chain(elsewhere).collect()
 }
 
-/// Every group that a rule forwards to, and the services of those rules.
+/// Every group that a rule forwards to, and the services of those rules, of whatever region.
 pub(crate) fn all_users(view: &View) -> BTreeMap<TargetGroupId, BTreeSet<ServiceId>> {
     let mut users: BTreeMap<TargetGroupId, BTreeSet<ServiceId>> = BTreeMap::new();
     for rule in view.list::<Rule>() {
         for group in groups(&rule.action) {
             let services = users.entry(group.clone()).or_default();
             services.insert(rule.service.clone());
+        }
+    }
+    for service in region::services(view) {
+        for group in region::groups_of(&service) {
+            let services = users.entry(group.clone()).or_default();
+            services.insert(service.id.clone());
         }
     }
     users

@@ -142,6 +142,12 @@ impl Identifier {
             .is_none_or(|(region, account)| *region == cell.region && *account == cell.account)
     }
 
+    /// Region and account of an ARN.
+    pub(crate) fn place(&self) -> Option<(&str, &str)> {
+        let (region, account) = self.place.as_ref()?;
+        Some((region, account))
+    }
+
     /// The resource's own id.
     pub(crate) fn id(&self) -> &str {
         self.ids.last().expect("an identifier has an id")

@@ -24,9 +24,11 @@ mod listener;
 mod matcher;
 mod network;
 mod policy_document;
+mod probing;
 mod quota;
 mod reconcile;
 mod record;
+mod region;
 mod resource_policy;
 mod rule;
 mod rule_batch;
@@ -48,6 +50,7 @@ use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 pub use contribute::contribute;
 pub use reconcile::reconcilers;
 pub use record::kinds;
+pub use region::section;
 
 /// The service of one region.
 #[derive(Clone)]

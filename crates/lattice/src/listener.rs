@@ -61,7 +61,7 @@ fn default_rule(view: &View, listener: &Listener) -> Option<Arc<Rule>> {
 }
 
 fn default_action(view: &View, listener: &Listener) -> Option<RuleAction> {
-    default_rule(view, listener).map(|rule| action::show(&rule.action))
+    default_rule(view, listener).map(|rule| action::show(view, &rule.action))
 }
 
 fn output(cell: &Cell, view: &View, listener: &Listener) -> ListenerOutput {

@@ -11,7 +11,7 @@ use lath_wire::{ApiError, Caller, Handle};
 use crate::ident::{Kind, resolve};
 use crate::record::{AccessLogSubscription, LogSource, ServiceNetwork, VpcAssociation};
 use crate::shape::*;
-use crate::{Lattice, auth_policy, fault, page, quota, service_association, token};
+use crate::{Lattice, auth_policy, fault, page, quota, region, service_association, token};
 
 /// The network that an identifier names.
 ///
@@ -28,13 +28,14 @@ pub(crate) fn arn(cell: &Cell, id: &ServiceNetworkId) -> String {
     cell.arn("vpc-lattice", format!("servicenetwork/{id}"))
 }
 
-/// How many VPCs are associated, the ones on their way in or out included.
+/// How many VPCs are associated, of whatever region, the ones on their way in or out included.
 fn vpcs(view: &View, id: &ServiceNetworkId) -> i64 {
-    let count = view
+    let here = view
         .list::<VpcAssociation>()
-        .filter(|association| association.network == *id)
-        .count();
-    i64::try_from(count).unwrap_or(i64::MAX)
+        .filter(|association| association.network == *id);
+    let elsewhere =
+        region::vpc_associations(view).filter(|(_, association)| association.network == *id);
+    i64::try_from(here.count() + elsewhere.count()).unwrap_or(i64::MAX)
 }
 
 fn services(view: &View, id: &ServiceNetworkId) -> i64 {

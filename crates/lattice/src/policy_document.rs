@@ -1,9 +1,13 @@
 //! Policy documents as callers give them.
 
+use lath_policy::{Grammar, Policy};
 use lath_wire::ApiError;
 use serde_json::Value;
 
 use crate::fault;
+
+/// The only service whose actions an auth policy may name.
+const FAMILY: &str = "vpc-lattice-svcs:";
 
 /// Refuses what is not an auth policy.
 ///
@@ -14,7 +18,14 @@ pub(crate) fn check_auth(text: &str) -> Result<(), ApiError> {
         let message = "The auth policy must not contain newlines or blank lines";
         return Err(fault::invalid("policy", message));
     }
-    read(text).map(drop)
+    check_resource(text)?;
+    match stranger(text) {
+        None => Ok(()),
+        Some(action) => {
+            let message = format!("Invalid policy: the action {action} is not of {FAMILY}* or *");
+            Err(fault::invalid("policy", message))
+        }
+    }
 }
 
 /// Refuses what is not a resource policy.
@@ -22,14 +33,73 @@ pub(crate) fn check_auth(text: &str) -> Result<(), ApiError> {
 /// # Errors
 /// `ValidationException`.
 pub(crate) fn check_resource(text: &str) -> Result<(), ApiError> {
-    read(text).map(drop)
+    Policy::parse(text, Grammar::Resource)
+        .map(drop)
+        .map_err(|error| fault::invalid("policy", format!("Invalid policy: {error}")))
 }
 
-fn read(text: &str) -> Result<Value, ApiError> {
-    let invalid = |reason: String| fault::invalid("policy", format!("Invalid policy: {reason}"));
-    let value: Value = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
-    if value.get("Statement").is_none() {
-        return Err(invalid("Statement is missing".to_owned()));
+/// An action of another service.
+fn stranger(text: &str) -> Option<String> {
+    let document: Value = serde_json::from_str(text).ok()?;
+    let actions = members(&document["Statement"])
+        .into_iter()
+        .flat_map(|statement| [&statement["Action"], &statement["NotAction"]])
+        .flat_map(members)
+        .filter_map(Value::as_str);
+    let own = |action: &str| {
+        let family = action.get(..FAMILY.len());
+        action == "*" || family.is_some_and(|family| family.eq_ignore_ascii_case(FAMILY))
+    };
+    actions
+        .filter(|action| !own(action))
+        .map(str::to_owned)
+        .next()
+}
+
+/// The items of a list, or the one that stands alone.
+fn members(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(items) => items.iter().collect(),
+        Value::Null => Vec::new(),
+        one => vec![one],
     }
-    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auth_policies_name_actions_of_their_family_only() {
+        let with = |action: &str| {
+            format!(
+                r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":"*","Action":{action},"Resource":"*"}}]}}"#
+            )
+        };
+        for (name, text, good) in [
+            ("one", with(r#""vpc-lattice-svcs:Invoke""#), true),
+            (
+                "case does not count",
+                with(r#""VPC-Lattice-Svcs:Invoke""#),
+                true,
+            ),
+            ("all", with(r#""*""#), true),
+            ("a list", with(r#"["vpc-lattice-svcs:*"]"#), true),
+            (
+                "another's",
+                with(r#"["vpc-lattice-svcs:*","s3:GetObject"]"#),
+                false,
+            ),
+            ("a newline", format!("{}\n", with(r#""*""#)), false),
+            (
+                "no principal",
+                with(r#""*""#).replace(r#""Principal":"*","#, ""),
+                false,
+            ),
+            ("no JSON", "{".to_owned(), false),
+            ("nothing", String::new(), false),
+        ] {
+            assert_eq!(check_auth(&text).is_ok(), good, "{name}");
+        }
+    }
 }

@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use crate::record::{
     Failure, Listener, Service, ServiceAssociation, Target, TargetGroup, VpcAssociation,
 };
+use crate::region::Told;
 use crate::shape::{Status, VpcAssociationStatus};
-use crate::{Lattice, action, target_group, vpc_association};
+use crate::{Lattice, action, region, target_group, vpc_association};
 
 /// How often to look when nothing woke us: drain times end without an event.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -167,7 +168,7 @@ fn judge_all(view: &View, observed: &Observed, now: Timestamp) -> Vec<(Subject, 
         (Subject::ServiceAssociation(it), verdict)
     });
     let vpc_associations = view.list::<VpcAssociation>().map(|it| {
-        let verdict = association(observed, &it);
+        let verdict = association(view, observed, &it);
         (Subject::VpcAssociation(it), verdict)
     });
     let draining = view
@@ -202,6 +203,9 @@ fn gone(is: bool) -> Verdict {
 }
 
 fn has_listeners(view: &View, service: &ServiceId) -> bool {
+    if let Some(service) = region::find_service(view, service) {
+        return !service.listeners.is_empty();
+    }
     view.range::<Listener>(&format!("{service}/"))
         .next()
         .is_some()
@@ -237,6 +241,9 @@ fn group(view: &View, observed: &Observed, record: &TargetGroup) -> Verdict {
 fn service_association(view: &View, observed: &Observed, record: &ServiceAssociation) -> Verdict {
     let (condition, after) = (observed.services.get(&record.service), record.status_after);
     match record.status {
+        Status::CreateInProgress | Status::Active if is_orphaned(view, record) => {
+            withdrawn("service network or service")
+        }
         Status::CreateInProgress => {
             let mut vpcs = view.list::<VpcAssociation>();
             let idle = !has_listeners(view, &record.service)
@@ -251,8 +258,28 @@ fn service_association(view: &View, observed: &Observed, record: &ServiceAssocia
     }
 }
 
-fn association(observed: &Observed, record: &VpcAssociation) -> Verdict {
-    use VpcAssociationStatus::{CreateInProgress, DeleteInProgress, UpdateInProgress};
+/// Whether another region deleted its side of an association.
+fn is_orphaned(view: &View, record: &ServiceAssociation) -> bool {
+    let network = |told: &Told| told.networks.iter().any(|it| it.id == record.network);
+    let service = |told: &Told| told.services.iter().any(|it| it.id == record.service);
+    region::is_withdrawn(view, record.foreign_network.as_deref(), network)
+        || region::is_withdrawn(view, record.foreign_service.as_deref(), service)
+}
+
+fn withdrawn(what: &str) -> Verdict {
+    Verdict::Failed(Failure {
+        code: "ResourceNotFoundException".to_owned(),
+        message: format!("The other region's {what} was deleted"),
+    })
+}
+
+fn association(view: &View, observed: &Observed, record: &VpcAssociation) -> Verdict {
+    use VpcAssociationStatus::{Active, CreateInProgress, DeleteInProgress, UpdateInProgress};
+    let network = |told: &Told| told.networks.iter().any(|it| it.id == record.network);
+    let in_use = matches!(record.status, CreateInProgress | Active | UpdateInProgress);
+    if in_use && region::is_withdrawn(view, record.foreign_network.as_deref(), network) {
+        return withdrawn("service network");
+    }
     let condition = observed.vpc_associations.get(&record.id);
     let after = record.status_after;
     match record.status {

@@ -144,6 +144,9 @@ pub(crate) struct Target {
 pub(crate) struct VpcAssociation {
     pub(crate) id: ServiceNetworkVpcAssociationId,
     pub(crate) network: ServiceNetworkId,
+    /// The network's ARN, when it is another region's.
+    #[serde(default)]
+    pub(crate) foreign_network: Option<String>,
     pub(crate) vpc: VpcId,
     pub(crate) security_groups: Vec<SecurityGroupId>,
     pub(crate) private_dns_enabled: Option<bool>,
@@ -163,7 +166,13 @@ pub(crate) struct VpcAssociation {
 pub(crate) struct ServiceAssociation {
     pub(crate) id: ServiceNetworkServiceAssociationId,
     pub(crate) network: ServiceNetworkId,
+    /// The network's ARN, when it is another region's.
+    #[serde(default)]
+    pub(crate) foreign_network: Option<String>,
     pub(crate) service: ServiceId,
+    /// The service's ARN, when it is another region's.
+    #[serde(default)]
+    pub(crate) foreign_service: Option<String>,
     pub(crate) status: Status,
     pub(crate) failure: Option<Failure>,
     /// The state's revision before the one in which `status` began.
@@ -179,11 +188,22 @@ pub(crate) struct ServiceAssociation {
 pub(crate) struct AccessLogSubscription {
     pub(crate) id: AccessLogSubscriptionId,
     pub(crate) source: LogSource,
+    /// The source's ARN, when it is another region's: what passes through it in this region is logged.
+    #[serde(default)]
+    pub(crate) foreign_source: Option<String>,
     /// As given, with or without a trailing `:*`.
     pub(crate) destination_arn: String,
     pub(crate) tags: Tags,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
+}
+
+/// Where a service of another region is reached in this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ForeignAddress {
+    pub(crate) service: ServiceId,
+    /// In 169.254.171.0/24, as for this region's own services.
+    pub(crate) address: Ipv4Addr,
 }
 
 /// Who may call a network's services or a service.
@@ -227,7 +247,7 @@ macro_rules! records {
 
         /// The record kinds that this crate keeps.
         pub fn kinds(kinds: lath_store::Kinds) -> lath_store::Kinds {
-            kinds$(.with::<$record>())*
+            kinds.with::<crate::region::Region>()$(.with::<$record>())*
         }
     };
 }
@@ -242,6 +262,7 @@ records! {
     VpcAssociation "lattice.vpc-association" |this| this.id.to_string();
     ServiceAssociation "lattice.service-association" |this| this.id.to_string();
     AccessLogSubscription "lattice.access-log-subscription" |this| this.id.to_string();
+    ForeignAddress "lattice.foreign-address" |this| this.service.to_string();
     AuthPolicy "lattice.auth-policy" |this| this.resource.clone();
     ResourcePolicy "lattice.resource-policy" |this| this.resource.clone();
 }

@@ -58,11 +58,7 @@ impl Handle<DeleteResourcePolicy> for Lattice {
                 let resource = holder(cell, tx.view(), &op.resource_arn)?;
                 if !tx.delete::<ResourcePolicy>(&resource) {
                     let arn = &op.resource_arn;
-                    return Err(fault::missing(
-                        "RESOURCE_POLICY",
-                        "Resource policy of",
-                        arn,
-                    ));
+                    return Err(fault::missing("RESOURCE_POLICY", "Resource policy of", arn));
                 }
                 Ok(Empty {})
             })

@@ -58,18 +58,18 @@ fn priority_of(cell: &Cell, given: i64) -> Result<u32, ApiError> {
         .ok_or_else(|| fault::invalid("priority", format!("Priorities are from 1 to {most}")))
 }
 
-fn created(cell: &Cell, rule: &Rule) -> CreateRuleOutput {
+fn created(cell: &Cell, view: &View, rule: &Rule) -> CreateRuleOutput {
     CreateRuleOutput {
         arn: Some(arn_of(cell, rule)),
         id: Some(rule.id.to_string()),
         name: Some(rule.name.clone()),
         conditions: condition::show(rule),
         priority: rule.priority.map(i64::from),
-        action: Some(action::show(&rule.action)),
+        action: Some(action::show(view, &rule.action)),
     }
 }
 
-pub(crate) fn output(cell: &Cell, rule: &Rule) -> RuleOutput {
+pub(crate) fn output(cell: &Cell, view: &View, rule: &Rule) -> RuleOutput {
     RuleOutput {
         arn: Some(arn_of(cell, rule)),
         id: Some(rule.id.to_string()),
@@ -77,7 +77,7 @@ pub(crate) fn output(cell: &Cell, rule: &Rule) -> RuleOutput {
         is_default: Some(rule.priority.is_none()),
         conditions: condition::show(rule),
         priority: rule.priority.map(i64::from),
-        action: Some(action::show(&rule.action)),
+        action: Some(action::show(view, &rule.action)),
     }
 }
 
@@ -110,7 +110,8 @@ fn create(
     let id = RuleId::random();
     let token = client_token.as_deref();
     if let Some(id) = token::claim(tx, "CreateRule", token, &op, KIND, id.as_str())? {
-        return Ok(created(cell, &*find_in(cell, tx.view(), &listener, &id)?));
+        let known = find_in(cell, tx.view(), &listener, &id)?;
+        return Ok(created(cell, tx.view(), &known));
     }
     let prefix = format!("{}/", listener.id);
     let priority = priority_of(cell, op.priority)?;
@@ -133,7 +134,7 @@ fn create(
     let count = rules_of(tx.view(), &prefix).count().saturating_sub(1);
     quota::RULES_PER_LISTENER.check(cell, count)?;
     action::check_quota(cell, tx.view(), &service.id)?;
-    Ok(created(cell, &rule))
+    Ok(created(cell, tx.view(), &rule))
 }
 
 /// Names and priorities are unique in a listener.
@@ -233,7 +234,7 @@ fn update(cell: &Cell, tx: &mut Tx, op: UpdateRule) -> Result<RuleOutput, ApiErr
     }
     let rule = tx.put(rule);
     action::check_quota(cell, tx.view(), &rule.service)?;
-    Ok(output(cell, &rule))
+    Ok(output(cell, tx.view(), &rule))
 }
 
 impl Handle<CreateRule> for Lattice {
@@ -255,7 +256,7 @@ impl Handle<GetRule> for Lattice {
             is_default: Some(rule.priority.is_none()),
             conditions: condition::show(&rule),
             priority: rule.priority.map(i64::from),
-            action: Some(action::show(&rule.action)),
+            action: Some(action::show(&view, &rule.action)),
             created_at: Some(rule.created_at),
             last_updated_at: Some(rule.updated_at),
         })

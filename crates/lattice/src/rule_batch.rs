@@ -38,7 +38,12 @@ fn update_batch(
     let rules: Vec<_> = good.into_iter().map(|rule| tx.put(rule)).collect();
     action::check_quota(cell, tx.view(), &service.id)?;
     Ok(BatchUpdateRuleOutput {
-        successful: Some(rules.iter().map(|rule| output(cell, rule)).collect()),
+        successful: Some(
+            rules
+                .iter()
+                .map(|rule| output(cell, tx.view(), rule))
+                .collect(),
+        ),
         unsuccessful: Some(failed),
     })
 }

@@ -10,9 +10,11 @@ use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller, Handle};
 
 use crate::ident::{Kind, resolve};
-use crate::record::{LogSource, Service};
+use crate::record::{ForeignAddress, LogSource, Service};
 use crate::shape::*;
-use crate::{Lattice, auth_policy, fault, listener, network, page, quota, service_association, token};
+use crate::{
+    Lattice, auth_policy, fault, listener, network, page, quota, service_association, token,
+};
 
 /// The label that stands before every region's `vpc-lattice-svcs` domain.
 const DOMAIN_LABEL: &str = "7d67968";
@@ -62,18 +64,25 @@ pub(crate) fn domain_name(cell: &Cell, service: &Service) -> String {
 }
 
 pub(crate) fn dns_entry(cell: &Cell, service: &Service) -> DnsEntry {
+    entry(&domain_name(cell, service))
+}
+
+/// A generated name, with the zone that it is in.
+pub(crate) fn entry(domain_name: &str) -> DnsEntry {
     DnsEntry {
-        domain_name: Some(domain_name(cell, service)),
+        domain_name: Some(domain_name.to_owned()),
         hosted_zone_id: Some(HOSTED_ZONE.to_owned()),
     }
 }
 
 /// The address in 169.254.171.0/24 that the fewest services have. `.0` and `.255` are no hosts and `.1` is
 /// where the proxy's own connections come from. Services that share an address are told apart by host.
-fn free_address(view: &View) -> Ipv4Addr {
+pub(crate) fn free_address(view: &View) -> Ipv4Addr {
     let mut used = [0_usize; 256];
-    for service in view.list::<Service>() {
-        used[usize::from(service.address.octets()[3])] += 1;
+    let own = view.list::<Service>().map(|service| service.address);
+    let foreign = view.list::<ForeignAddress>().map(|known| known.address);
+    for address in own.chain(foreign) {
+        used[usize::from(address.octets()[3])] += 1;
     }
     let last = (2..=254_u8)
         .min_by_key(|last| used[usize::from(*last)])

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use lath_control::Cell;
 use lath_model::Timestamp;
+use lath_model::arn::Arn;
 use lath_model::id::{ServiceId, ServiceNetworkId, ServiceNetworkServiceAssociationId};
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller, Handle};
 
 use crate::ident::{Identifier, Kind, resolve};
-use crate::record::{Service, ServiceAssociation, ServiceNetwork};
+use crate::record::ServiceAssociation;
+use crate::region::{NetworkSide, ServiceSide};
 use crate::shape::*;
-use crate::{Lattice, fault, network, page, quota, service, token};
+use crate::{Lattice, fault, page, quota, region, service, token};
 
 const KIND: Kind = Kind::ServiceAssociation;
 
@@ -28,69 +30,103 @@ pub(crate) fn arn(cell: &Cell, id: &ServiceNetworkServiceAssociationId) -> Strin
     )
 }
 
-/// A network's associations, in whatever state.
+/// An association as its region keeps it; `None` is this region.
+type Placed = (Option<String>, Arc<ServiceAssociation>);
+
+/// Every association, in whatever state and of whatever region.
+fn all(view: &View) -> impl Iterator<Item = Placed> + '_ {
+    let here = view.list::<ServiceAssociation>().map(|it| (None, it));
+    let elsewhere = region::service_associations(view);
+    here.chain(elsewhere.map(|(region, it)| (Some(region), Arc::new(it))))
+}
+
+/// A network's associations, in whatever state and of whatever region.
 pub(crate) fn of_network<'a>(
     view: &'a View,
     id: &'a ServiceNetworkId,
 ) -> impl Iterator<Item = Arc<ServiceAssociation>> + 'a {
-    view.list::<ServiceAssociation>()
+    all(view)
+        .map(|(_, association)| association)
         .filter(move |association| association.network == *id)
 }
 
-/// A service's associations, in whatever state.
+/// A service's associations, in whatever state and of whatever region.
 pub(crate) fn of_service<'a>(
     view: &'a View,
     id: &'a ServiceId,
 ) -> impl Iterator<Item = Arc<ServiceAssociation>> + 'a {
-    view.list::<ServiceAssociation>()
+    all(view)
+        .map(|(_, association)| association)
         .filter(move |association| association.service == *id)
 }
 
-/// An association with its two sides, which outlive it.
+/// What an ARN of another region's becomes when it is this region's, and the other way round.
+fn foreign_to(
+    cell: &Cell,
+    at: Option<&String>,
+    arn: Option<&String>,
+    own: String,
+) -> Option<String> {
+    let arn = match (at, arn) {
+        (None, arn) => arn.cloned()?,
+        (Some(_), Some(arn)) => arn.clone(),
+        (Some(region), None) => Arn::new("vpc-lattice", region, &cell.account, own).to_string(),
+    };
+    (region::region_of(&arn).as_deref() != Some(cell.region.as_str())).then_some(arn)
+}
+
+/// An association with its two sides.
 struct Whole {
     association: Arc<ServiceAssociation>,
-    network: Arc<ServiceNetwork>,
-    service: Arc<Service>,
+    arn: String,
+    network: NetworkSide,
+    service: ServiceSide,
 }
 
 impl Whole {
-    fn of(view: &View, association: Arc<ServiceAssociation>) -> Result<Self, ApiError> {
-        let id = association.id.as_str();
-        let network = view.get(association.network.as_str());
-        let service = view.get(association.service.as_str());
-        let (Some(network), Some(service)) = (network, service) else {
-            return Err(fault::not_found(KIND, id));
-        };
-        Ok(Self {
+    fn of(cell: &Cell, view: &View, (at, association): Placed) -> Self {
+        let it = &association;
+        let network = format!("servicenetwork/{}", it.network);
+        let network = foreign_to(cell, at.as_ref(), it.foreign_network.as_ref(), network);
+        let service = format!("service/{}", it.service);
+        let service = foreign_to(cell, at.as_ref(), it.foreign_service.as_ref(), service);
+        let own = format!("servicenetworkserviceassociation/{}", it.id);
+        let region = at.as_deref().unwrap_or(&cell.region);
+        Self {
+            arn: Arn::new("vpc-lattice", region, &cell.account, own).to_string(),
+            network: NetworkSide::of(cell, view, &it.network, network.as_deref()),
+            service: ServiceSide::of(cell, view, &it.service, service.as_deref()),
             association,
-            network,
-            service,
-        })
+        }
     }
 
-    fn detail(&self, cell: &Cell) -> GetServiceAssociationOutput {
+    fn dns_entry(&self) -> Option<DnsEntry> {
+        self.service.domain_name.as_deref().map(service::entry)
+    }
+
+    fn detail(&self) -> GetServiceAssociationOutput {
         let failure = self.association.failure.as_ref();
         GetServiceAssociationOutput {
             id: Some(self.association.id.to_string()),
             status: Some(self.association.status),
-            arn: Some(arn(cell, &self.association.id)),
+            arn: Some(self.arn.clone()),
             created_by: Some(self.association.created_by.clone()),
             created_at: Some(self.association.created_at),
             service_id: Some(self.service.id.to_string()),
-            service_name: Some(self.service.name.clone()),
-            service_arn: Some(service::arn(cell, &self.service.id)),
+            service_name: self.service.name.clone(),
+            service_arn: Some(self.service.arn.clone()),
             service_network_id: Some(self.network.id.to_string()),
-            service_network_name: Some(self.network.name.clone()),
-            service_network_arn: Some(network::arn(cell, &self.network.id)),
-            dns_entry: Some(service::dns_entry(cell, &self.service)),
+            service_network_name: self.network.name.clone(),
+            service_network_arn: Some(self.network.arn.clone()),
+            dns_entry: self.dns_entry(),
             custom_domain_name: self.service.custom_domain_name.clone(),
             failure_message: failure.map(|failure| failure.message.clone()),
             failure_code: failure.map(|failure| failure.code.clone()),
         }
     }
 
-    fn summary(&self, cell: &Cell) -> ServiceAssociationSummary {
-        let detail = self.detail(cell);
+    fn summary(&self) -> ServiceAssociationSummary {
+        let detail = self.detail();
         ServiceAssociationSummary {
             id: detail.id,
             status: detail.status,
@@ -107,49 +143,60 @@ impl Whole {
             custom_domain_name: detail.custom_domain_name,
         }
     }
-}
 
-fn created(
-    cell: &Cell,
-    view: &View,
-    association: &ServiceAssociation,
-) -> CreateServiceAssociationOutput {
-    let service = view.get::<Service>(association.service.as_str());
-    CreateServiceAssociationOutput {
-        id: Some(association.id.to_string()),
-        status: Some(association.status),
-        arn: Some(arn(cell, &association.id)),
-        created_by: Some(association.created_by.clone()),
-        custom_domain_name: service.as_ref().and_then(|s| s.custom_domain_name.clone()),
-        dns_entry: service.map(|service| service::dns_entry(cell, &service)),
+    fn created(&self) -> CreateServiceAssociationOutput {
+        CreateServiceAssociationOutput {
+            id: Some(self.association.id.to_string()),
+            status: Some(self.association.status),
+            arn: Some(self.arn.clone()),
+            created_by: Some(self.association.created_by.clone()),
+            custom_domain_name: self.service.custom_domain_name.clone(),
+            dns_entry: self.dns_entry(),
+        }
     }
 }
 
 /// A pair is associated once, also while that is being undone; a custom name occurs once in a network.
-fn refuse_twin(view: &View, network: &ServiceNetwork, service: &Service) -> Result<(), ApiError> {
-    for known in of_network(view, &network.id) {
-        if known.service == service.id {
+fn refuse_twin(
+    cell: &Cell,
+    view: &View,
+    network: &NetworkSide,
+    service: &ServiceSide,
+) -> Result<(), ApiError> {
+    for known in all(view).filter(|(_, known)| known.network == network.id) {
+        let known = Whole::of(cell, view, known);
+        let id = known.association.id.as_str();
+        if known.service.id == service.id {
             return Err(fault::conflict(
                 KIND,
-                known.id.as_str(),
+                id,
                 format!(
                     "Service {} is already associated with service network {}",
                     service.id, network.id
                 ),
             ));
         }
-        let other = view.get::<Service>(known.service.as_str());
         let name = service.custom_domain_name.as_ref();
-        if name.is_some() && other.is_some_and(|other| other.custom_domain_name.as_ref() == name) {
+        if name.is_some() && known.service.custom_domain_name.as_ref() == name {
             return Err(fault::conflict(
                 KIND,
-                known.id.as_str(),
+                id,
                 format!(
                     "A service with the same custom domain name is already associated with service network {}",
                     network.id
                 ),
             ));
         }
+    }
+    Ok(())
+}
+
+/// One side at least is of this region: the association belongs to it.
+fn refuse_strangers(network: &NetworkSide, service: &ServiceSide) -> Result<(), ApiError> {
+    if network.is_foreign && service.is_foreign {
+        return Err(fault::refused(
+            "Neither the service network nor the service is of this region",
+        ));
     }
     Ok(())
 }
@@ -161,21 +208,27 @@ fn create(
     mut op: CreateServiceNetworkServiceAssociation,
 ) -> Result<CreateServiceAssociationOutput, ApiError> {
     let client_token = op.client_token.take();
-    let network = network::find(cell, tx.view(), &op.service_network_identifier)?;
-    let service = service::find(cell, tx.view(), &op.service_identifier)?;
+    let network = NetworkSide::find(cell, tx.view(), &op.service_network_identifier)?;
+    let service = ServiceSide::find(cell, tx.view(), &op.service_identifier)?;
+    refuse_strangers(&network, &service)?;
     let id = ServiceNetworkServiceAssociationId::random();
     let name = "CreateServiceNetworkServiceAssociation";
     let known = token::claim(tx, name, client_token.as_deref(), &op, KIND, id.as_str())?;
     if let Some(id) = known {
-        return Ok(created(cell, tx.view(), &*find(cell, tx.view(), &id)?));
+        let known = find(cell, tx.view(), &id)?;
+        return Ok(Whole::of(cell, tx.view(), (None, known)).created());
     }
-    service::find_active(cell, tx.view(), service.id.as_str())?;
-    refuse_twin(tx.view(), &network, &service)?;
+    if !service.is_foreign {
+        service::find_active(cell, tx.view(), service.id.as_str())?;
+    }
+    refuse_twin(cell, tx.view(), &network, &service)?;
     let now = Timestamp::now();
     let association = ServiceAssociation {
         id,
         network: network.id.clone(),
+        foreign_network: network.foreign(),
         service: service.id.clone(),
+        foreign_service: service.foreign(),
         status: Status::CreateInProgress,
         failure: None,
         status_after: tx.view().revision(),
@@ -187,7 +240,7 @@ fn create(
     let association = tx.put(association);
     let count = of_network(tx.view(), &network.id).count();
     quota::SERVICES_PER_NETWORK.check(cell, count)?;
-    Ok(created(cell, tx.view(), &association))
+    Ok(Whole::of(cell, tx.view(), (None, association)).created())
 }
 
 impl Handle<CreateServiceNetworkServiceAssociation> for Lattice {
@@ -209,18 +262,16 @@ impl Handle<GetServiceNetworkServiceAssociation> for Lattice {
     ) -> Result<GetServiceAssociationOutput, ApiError> {
         let (cell, view) = (&self.cell, self.cell.db.view());
         let text = &op.service_network_service_association_identifier;
-        Ok(Whole::of(&view, find(cell, &view, text)?)?.detail(cell))
+        let association = find(cell, &view, text)?;
+        Ok(Whole::of(cell, &view, (None, association)).detail())
     }
 }
 
 /// The id that a filter asks for; what is not of this cell matches nothing.
 pub(crate) fn filter(cell: &Cell, kind: Kind, text: Option<&str>) -> Option<String> {
-    let ident = Identifier::parse(kind, text?)?;
-    Some(if ident.is_of(cell) {
-        ident.id().to_owned()
-    } else {
-        String::new()
-    })
+    let text = text?;
+    Identifier::parse(kind, text)?;
+    Some(region::named(cell, kind, text).map_or_else(|_| String::new(), |named| named.id))
 }
 
 impl Handle<ListServiceNetworkServiceAssociations> for Lattice {
@@ -233,23 +284,37 @@ impl Handle<ListServiceNetworkServiceAssociations> for Lattice {
         let network = op.service_network_identifier.as_deref();
         let network = filter(cell, Kind::ServiceNetwork, network);
         let service = filter(cell, Kind::Service, op.service_identifier.as_deref());
-        let wanted = view.list::<ServiceAssociation>().filter(|association| {
-            network
-                .as_deref()
-                .is_none_or(|id| association.network.as_str() == id)
+        let wanted = all(&view).filter(|(at, association)| {
+            let sides = [&association.foreign_network, &association.foreign_service];
+            let concerns = |side: &Option<String>| region::is_here(cell, side.as_deref());
+            (at.is_none() || sides.into_iter().any(concerns))
+                && network
+                    .as_deref()
+                    .is_none_or(|id| association.network.as_str() == id)
                 && service
                     .as_deref()
                     .is_none_or(|id| association.service.as_str() == id)
         });
         let token = op.next_token.as_deref();
-        let page = page(wanted, |a| a.id.to_string(), op.max_results, token)?;
-        let whole = page.items.into_iter().map(|a| Whole::of(&view, a));
-        let items: Result<Vec<_>, ApiError> = whole.map(|w| Ok(w?.summary(cell))).collect();
+        let page = page(
+            in_order(wanted),
+            |(_, it)| it.id.to_string(),
+            op.max_results,
+            token,
+        )?;
+        let whole = page.items.into_iter().map(|it| Whole::of(cell, &view, it));
         Ok(ListServiceAssociationsOutput {
-            items: items?,
+            items: whole.map(|whole| whole.summary()).collect(),
             next_token: page.next_token,
         })
     }
+}
+
+/// By id, as pages want it.
+fn in_order(associations: impl Iterator<Item = Placed>) -> Vec<Placed> {
+    let mut associations: Vec<Placed> = associations.collect();
+    associations.sort_by(|(_, one), (_, other)| one.id.cmp(&other.id));
+    associations
 }
 
 fn delete(cell: &Cell, tx: &mut Tx, text: &str) -> Result<Arc<ServiceAssociation>, ApiError> {

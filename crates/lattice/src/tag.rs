@@ -7,7 +7,7 @@ use lath_wire::{ApiError, Caller, Handle};
 use crate::ident::{Identifier, Kind};
 use crate::record::*;
 use crate::shape::*;
-use crate::{Lattice, constraint, fault};
+use crate::{Lattice, constraint, fault, probing};
 
 /// What holds tags.
 trait Tagged: Record + Clone {
@@ -115,6 +115,7 @@ impl Handle<TagResource> for Lattice {
         let cell = &self.cell;
         cell.db
             .write(|tx| {
+                probing::check(cell, &op.tags)?;
                 change(cell, tx, &op.resource_arn, |tags| tags.extend(op.tags))?;
                 Ok(Empty {})
             })

@@ -13,7 +13,7 @@ use lath_wire::{ApiError, Caller, Handle};
 use crate::ident::{Kind, resolve};
 use crate::record::{Target, TargetGroup};
 use crate::shape::*;
-use crate::{Lattice, action, fault, health_check, page, quota, service, token, vpc};
+use crate::{Lattice, action, fault, health_check, page, probing, quota, region, token, vpc};
 
 /// The target group that an identifier names, in whatever state.
 ///
@@ -78,11 +78,17 @@ fn output(cell: &Cell, group: &TargetGroup) -> TargetGroupOutput {
     }
 }
 
-fn service_arns(cell: &Cell, services: &BTreeSet<ServiceId>) -> Vec<String> {
-    services.iter().map(|id| service::arn(cell, id)).collect()
+fn service_arns(cell: &Cell, view: &View, services: &BTreeSet<ServiceId>) -> Vec<String> {
+    let arn = |id| region::service_arn(cell, view, id);
+    services.iter().map(arn).collect()
 }
 
-fn summary(cell: &Cell, group: &TargetGroup, users: &BTreeSet<ServiceId>) -> TargetGroupSummary {
+fn summary(
+    cell: &Cell,
+    view: &View,
+    group: &TargetGroup,
+    users: &BTreeSet<ServiceId>,
+) -> TargetGroupSummary {
     TargetGroupSummary {
         id: Some(group.id.to_string()),
         arn: Some(arn(cell, &group.id)),
@@ -95,7 +101,7 @@ fn summary(cell: &Cell, group: &TargetGroup, users: &BTreeSet<ServiceId>) -> Tar
         vpc_identifier: Some(group.vpc.to_string()),
         last_updated_at: Some(group.updated_at),
         status: Some(group.status),
-        service_arns: Some(service_arns(cell, users)),
+        service_arns: Some(service_arns(cell, view, users)),
         lambda_event_structure_version: None,
     }
 }
@@ -154,6 +160,7 @@ fn create(
     if let Some(id) = token::claim(tx, "CreateTargetGroup", token, &op, KIND, id.as_str())? {
         return Ok(output(cell, &*find(cell, tx.view(), &id)?));
     }
+    probing::check(cell, &op.tags)?;
     let group = planned(tx.view(), id, op)?;
     let twin = tx
         .list::<TargetGroup>()
@@ -197,7 +204,7 @@ impl Handle<GetTargetGroup> for Lattice {
             created_at: Some(group.created_at),
             last_updated_at: Some(group.updated_at),
             status: Some(group.status),
-            service_arns: Some(service_arns(cell, &action::users(&view, &group.id))),
+            service_arns: Some(service_arns(cell, &view, &action::users(&view, &group.id))),
             failure_message: failure.map(|failure| failure.message.clone()),
             failure_code: failure.map(|failure| failure.code.clone()),
         })
@@ -220,7 +227,7 @@ impl Handle<ListTargetGroups> for Lattice {
         let page = page(wanted, |group| group.id.to_string(), op.max_results, token)?;
         let (users, nobody) = (action::all_users(&view), BTreeSet::new());
         let show = |group: &Arc<TargetGroup>| {
-            summary(cell, group, users.get(&group.id).unwrap_or(&nobody))
+            summary(cell, &view, group, users.get(&group.id).unwrap_or(&nobody))
         };
         Ok(ListTargetGroupsOutput {
             items: Some(page.items.iter().map(show).collect()),
@@ -275,7 +282,7 @@ fn delete(cell: &Cell, tx: &mut Tx, op: &DeleteTargetGroup) -> Result<Arc<Target
 
 fn refuse_while_used(cell: &Cell, view: &View, id: &TargetGroupId) -> Result<(), ApiError> {
     if let Some(user) = action::users(view, id).first() {
-        let user = service::arn(cell, user);
+        let user = region::service_arn(cell, view, user);
         let message = format!("Target group {id} is in use by {user}");
         return Err(fault::conflict(Kind::TargetGroup, id.as_str(), message));
     }

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use lath_control::{Cell, Claim};
 use lath_model::Timestamp;
+use lath_model::arn::Arn;
 use lath_model::id::{SecurityGroupId, ServiceNetworkVpcAssociationId};
 use lath_store::{Record, Tx, View};
 use lath_wire::{ApiError, Caller, Handle};
 
 use crate::ident::{Kind, resolve};
-use crate::record::{ServiceNetwork, VpcAssociation};
+use crate::record::VpcAssociation;
+use crate::region::NetworkSide;
 use crate::service_association::filter;
 use crate::shape::*;
-use crate::{Lattice, fault, network, page, quota, token, vpc};
+use crate::{Lattice, fault, network, page, quota, region, token, vpc};
 
 const KIND: Kind = Kind::VpcAssociation;
 
@@ -71,18 +73,38 @@ fn created(cell: &Cell, association: &VpcAssociation) -> CreateVpcAssociationOut
     }
 }
 
-fn detail(cell: &Cell, view: &View, association: &VpcAssociation) -> GetVpcAssociationOutput {
-    let network = view.get::<ServiceNetwork>(association.network.as_str());
+/// The association's network, seen from the region `at` that keeps the association.
+fn network_of(cell: &Cell, view: &View, at: Option<&str>, it: &VpcAssociation) -> NetworkSide {
+    let own = |region: &str| {
+        let resource = format!("servicenetwork/{}", it.network);
+        Arn::new("vpc-lattice", region, &cell.account, resource).to_string()
+    };
+    let arn = it.foreign_network.clone().or_else(|| at.map(own));
+    let here = |arn: &String| region::region_of(arn).as_deref() == Some(cell.region.as_str());
+    let foreign = arn.filter(|arn| !here(arn));
+    NetworkSide::of(cell, view, &it.network, foreign.as_deref())
+}
+
+fn detail(
+    cell: &Cell,
+    view: &View,
+    at: Option<&str>,
+    association: &VpcAssociation,
+) -> GetVpcAssociationOutput {
+    let network = network_of(cell, view, at, association);
+    let region = at.unwrap_or(&cell.region);
+    let own = format!("servicenetworkvpcassociation/{}", association.id);
+    let arn = Arn::new("vpc-lattice", region, &cell.account, own).to_string();
     let failure = association.failure.as_ref();
     GetVpcAssociationOutput {
         id: Some(association.id.to_string()),
         status: Some(association.status),
-        arn: Some(arn(cell, &association.id)),
+        arn: Some(arn),
         created_by: Some(association.created_by.clone()),
         created_at: Some(association.created_at),
         service_network_id: Some(association.network.to_string()),
-        service_network_name: network.map(|network| network.name.clone()),
-        service_network_arn: Some(network::arn(cell, &association.network)),
+        service_network_name: network.name,
+        service_network_arn: Some(network.arn),
         vpc_id: Some(association.vpc.to_string()),
         security_group_ids: Some(texts(&association.security_groups)),
         private_dns_enabled: association.private_dns_enabled,
@@ -93,8 +115,13 @@ fn detail(cell: &Cell, view: &View, association: &VpcAssociation) -> GetVpcAssoc
     }
 }
 
-fn summary(cell: &Cell, view: &View, association: &VpcAssociation) -> VpcAssociationSummary {
-    let detail = detail(cell, view, association);
+fn summary(
+    cell: &Cell,
+    view: &View,
+    at: Option<&str>,
+    association: &VpcAssociation,
+) -> VpcAssociationSummary {
+    let detail = detail(cell, view, at, association);
     VpcAssociationSummary {
         id: detail.id,
         arn: detail.arn,
@@ -118,7 +145,7 @@ fn create(
     mut op: CreateServiceNetworkVpcAssociation,
 ) -> Result<CreateVpcAssociationOutput, ApiError> {
     let client_token = op.client_token.take();
-    let network = network::find(cell, tx.view(), &op.service_network_identifier)?;
+    let network = NetworkSide::find(cell, tx.view(), &op.service_network_identifier)?;
     let vpc = vpc::existing(tx.view(), &op.vpc_identifier)?;
     let security_groups = vpc::security_groups(tx.view(), &vpc.id, &op.security_group_ids)?;
     let id = ServiceNetworkVpcAssociationId::random();
@@ -138,6 +165,7 @@ fn create(
     let association = VpcAssociation {
         id,
         network: network.id.clone(),
+        foreign_network: network.foreign(),
         vpc: vpc.id.clone(),
         security_groups,
         private_dns_enabled: op.private_dns_enabled,
@@ -177,7 +205,7 @@ impl Handle<GetServiceNetworkVpcAssociation> for Lattice {
         let (cell, view) = (&self.cell, self.cell.db.view());
         let text = &op.service_network_vpc_association_identifier;
         let association = find(cell, &view, text)?;
-        Ok(detail(cell, &view, &association))
+        Ok(detail(cell, &view, None, &association))
     }
 }
 
@@ -191,15 +219,23 @@ impl Handle<ListServiceNetworkVpcAssociations> for Lattice {
         let network = op.service_network_identifier.as_deref();
         let network = filter(cell, Kind::ServiceNetwork, network);
         let vpc = op.vpc_identifier.as_deref();
-        let wanted = view.list::<VpcAssociation>().filter(|association| {
+        let here = view.list::<VpcAssociation>().map(|it| (None, it));
+        let elsewhere = region::vpc_associations(&view)
+            .filter(|(_, it)| region::is_here(cell, it.foreign_network.as_deref()))
+            .map(|(region, it)| (Some(region), Arc::new(it)));
+        let mut wanted: Vec<(Option<String>, Arc<VpcAssociation>)> =
+            here.chain(elsewhere).collect();
+        wanted.sort_by(|(_, one), (_, other)| one.id.cmp(&other.id));
+        wanted.retain(|(_, association)| {
             network
                 .as_deref()
                 .is_none_or(|id| association.network.as_str() == id)
                 && vpc.is_none_or(|id| association.vpc.as_str() == id)
         });
         let token = op.next_token.as_deref();
-        let page = page(wanted, |a| a.id.to_string(), op.max_results, token)?;
-        let items = page.items.iter().map(|a| summary(cell, &view, a));
+        let page = page(wanted, |(_, it)| it.id.to_string(), op.max_results, token)?;
+        let items = page.items.iter();
+        let items = items.map(|(at, it)| summary(cell, &view, at.as_deref(), it));
         Ok(ListVpcAssociationsOutput {
             items: items.collect(),
             next_token: page.next_token,

@@ -15,6 +15,7 @@ use lath_model::id::{ServiceId, ServiceNetworkId, TargetGroupId, VpcEndpointId};
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, WeightedTargetGroup};
 use lath_route::{Router, Weighted};
 
+use crate::auth::Gate;
 use crate::counters::Counters;
 use crate::slot::{GroupSlot, Members, ServiceSlot, TargetSlot, Turns};
 use crate::state::*;
@@ -112,6 +113,7 @@ fn compile_vpc(
         id: vpc.id.clone(),
         network_header: header(format!("SourceVpcArn={arn}")),
         vpc_header: header(vpc.id.to_string()),
+        owner: vpc.owner.clone(),
         arn,
         network,
     }
@@ -131,6 +133,7 @@ fn compile_network(
         .chain(previous.endpoints.values())
         .filter_map(|vpc| vpc.network.as_ref())
         .find(|known| Arc::ptr_eq(&known.source, network));
+    let gate = Gate::of(&network.auth, &network.arn);
     let mut hosts = HashMap::new();
     let mut entries = Vec::new();
     for id in &network.services {
@@ -145,7 +148,11 @@ fn compile_network(
                     .find(|entry| entry.still_holds(service, groups))
                     .cloned()
             })
-            .unwrap_or_else(|| Arc::new(compile_entry(service, network, slot, groups, threads)));
+            .unwrap_or_else(|| {
+                Arc::new(compile_entry(
+                    service, network, &gate, slot, groups, threads,
+                ))
+            });
         for name in service
             .custom_domain_name
             .iter()
@@ -196,6 +203,7 @@ impl Entry {
 fn compile_entry(
     service: &Arc<Service>,
     network: &ServiceNetwork,
+    gate: &Gate,
     slot: &Arc<ServiceSlot>,
     groups: &HashMap<TargetGroupId, Arc<GroupSlot>>,
     threads: usize,
@@ -209,7 +217,8 @@ fn compile_entry(
     Entry {
         source: Arc::clone(service),
         slot: Arc::clone(slot),
-        denied_by: DeniedBy::first(&network.auth, &service.auth),
+        network_gate: gate.clone(),
+        service_gate: Gate::of(&service.auth, &service.arn),
         destinations: destinations(network.access_logs.iter().chain(&service.access_logs)),
         idle_timeout: service.idle_timeout,
         listeners: service
@@ -312,7 +321,6 @@ fn services(
             let slot = previous.services.get(id).cloned().unwrap_or_else(|| {
                 Arc::new(ServiceSlot {
                     id: id.clone(),
-                    denial_told: false.into(),
                     counters: Counters::new(threads),
                 })
             });

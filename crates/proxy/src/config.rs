@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use lath_health::Regions;
 
+use crate::Callers;
+
 /// How the proxy works. The defaults are AWS's limits.
 #[derive(Debug, Clone)]
 pub struct ProxyConfig {
@@ -51,6 +53,9 @@ pub struct ProxyConfig {
     pub failover: bool,
     /// The other regions; `None` where there are none.
     pub regions: Option<Regions>,
+    /// The keys that requests may be signed with, where auth policies are asked; `None`: signed requests are
+    /// refused there.
+    pub callers: Option<Callers>,
 }
 
 impl ProxyConfig {
@@ -89,6 +94,7 @@ impl Default for ProxyConfig {
             unacknowledged: None,
             failover: false,
             regions: None,
+            callers: None,
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use lath_model::lattice::ProtocolVersion;
 
+use crate::auth::Call;
 use crate::body::Body;
 use crate::connection::Connection;
 use crate::core::Core;
@@ -80,7 +80,7 @@ fn route(
         .position(|listener| listener.port == port);
     let listener = listener.ok_or_else(Refusal::no_such_service)?;
     flight.found(entry, request);
-    authorise(entry, request, flight)?;
+    authorise(core, connection, vpc, entry, request, flight)?;
     let chosen = &entry.listeners[listener];
     let rule = chosen.router.choose(&Seen(request));
     let (id, outcome) = chosen.outcome(rule);
@@ -158,32 +158,37 @@ fn find_service<'a>(vpc: &'a VpcState, host: &[u8]) -> Option<&'a Arc<Entry>> {
     hosts.get(&*lower)
 }
 
-/// Network first, then service, as AWS reports it.
+/// The network's auth policy and the service's.
 fn authorise(
+    core: &Core,
+    connection: &Connection,
+    vpc: &VpcState,
     entry: &Entry,
     request: &Request<Incoming>,
     flight: &mut Flight,
 ) -> Result<(), Refusal> {
-    let Some(by) = entry.denied_by else {
-        return Ok(());
+    let network = vpc.network.as_ref();
+    let call = Call {
+        callers: core.config.callers.as_ref(),
+        network_arn: network.map_or("", |network| &network.source.arn),
+        vpc,
+        entry,
+        port: connection.port(),
+        client: &connection.client_header,
+        request,
     };
-    flight.denied(by);
-    if !entry.slot.denial_told.swap(true, Relaxed) {
-        tracing::warn!(
-            service.id = %entry.slot.id,
-            by = by.kind(),
-            "requests to the service are denied: its auth type is AWS_IAM, and auth policies are not \
-             evaluated here, so that none allows anybody; with auth type NONE it answers"
-        );
+    match call.authorize() {
+        Ok(identity) => {
+            flight.identity = identity;
+            Ok(())
+        }
+        Err((refusal, level)) => {
+            if let Some(level) = level {
+                flight.denied(level);
+            }
+            Err(refusal)
+        }
     }
-    let action = "vpc-lattice-svcs:Invoke";
-    Err(Refusal::denied(format!(
-        "AccessDeniedException: User: anonymous is not authorized to perform: {action} on resource: \
-         {}{} because no {} policy allows the {action} action",
-        entry.source.arn,
-        request.uri().path(),
-        by.kind(),
-    )))
 }
 
 /// Which versions of HTTP can be carried to which groups

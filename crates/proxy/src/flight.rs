@@ -12,7 +12,9 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use lath_feed::telemetry::AccessLog;
 use lath_model::Timestamp;
 use lath_model::id::{ListenerId, RuleId};
+use lath_policy::lattice::Level;
 
+use crate::auth;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::counters::Count;
@@ -20,7 +22,7 @@ use crate::head::Survey;
 use crate::refusal::Failure;
 use crate::registry::Registered;
 use crate::slot::{GroupSlot, TargetSlot};
-use crate::state::{DeniedBy, Entry, VpcState};
+use crate::state::{Entry, VpcState};
 
 /// What both directions of an exchange tell of their progress.
 #[derive(Debug)]
@@ -103,7 +105,9 @@ pub(crate) struct Flight {
     target: Option<Arc<TargetSlot>>,
     listener: Option<ListenerId>,
     rule: Option<RuleId>,
-    denied_by: Option<DeniedBy>,
+    denied_by: Option<Level>,
+    /// Who called, for the target, when that was proved.
+    pub(crate) identity: Option<HeaderValue>,
     /// Present only when somebody reads access logs.
     said: Option<Box<Said>>,
     http2: bool,
@@ -163,6 +167,7 @@ impl Flight {
             listener: None,
             rule: None,
             denied_by: None,
+            identity: None,
             said: None,
             http2: request.version() == Version::HTTP_2,
             survey: *survey,
@@ -228,7 +233,7 @@ impl Flight {
         }
     }
 
-    pub(crate) fn denied(&mut self, by: DeniedBy) {
+    pub(crate) fn denied(&mut self, by: Level) {
         self.denied_by = Some(by);
     }
 
@@ -348,7 +353,7 @@ impl Flight {
             path: said.path,
             user_agent: said.user_agent,
             protocol: if self.http2 { "HTTP/2" } else { "HTTP/1.1" },
-            auth_denied_by: self.denied_by.map(DeniedBy::name),
+            auth_denied_by: self.denied_by.map(auth::denier),
             response_code: self.status,
             failure_reason: self.failure.map(Failure::name),
             bytes_received: self.meter.received.get(),

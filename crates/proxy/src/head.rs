@@ -17,6 +17,8 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const LATTICE_NETWORK: HeaderName = HeaderName::from_static("x-amzn-lattice-network");
 /// Which service, network and group a request goes to.
 pub(crate) const LATTICE_TARGET: HeaderName = HeaderName::from_static("x-amzn-lattice-target");
+/// Who called, when that was proved.
+pub(crate) const LATTICE_IDENTITY: HeaderName = HeaderName::from_static("x-amzn-lattice-identity");
 const SOURCE_VPC: HeaderName = HeaderName::from_static("x-amzn-source-vpc");
 /// Also set on every response.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");

@@ -7,6 +7,7 @@
 //! Not here: health checks (`lath-health`), names (`lath-dns`), the security groups of associations (the
 //! fabric drops what they do not allow before it arrives).
 
+mod auth;
 mod body;
 mod client_io;
 mod compile;
@@ -46,6 +47,7 @@ use lath_net::Network;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use auth::{Caller, Callers};
 pub use config::ProxyConfig;
 pub use framing::{Guard, Offence};
 pub use observed::{ProxyObserved, observed_targets};

@@ -6,9 +6,7 @@ use std::time::Duration;
 use lath_feed::{Condition, Snapshot, TargetHealth, TargetKey, TargetObserved};
 use lath_health::HealthView;
 use lath_model::Timestamp;
-use lath_model::id::{
-    ServiceId, ServiceNetworkVpcAssociationId, TargetGroupId, VpcEndpointId,
-};
+use lath_model::id::{ServiceId, ServiceNetworkVpcAssociationId, TargetGroupId, VpcEndpointId};
 
 /// What works, as of a snapshot version. Absence means: not known yet.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -18,8 +18,6 @@ use crate::counters::Counters;
 #[derive(Debug)]
 pub(crate) struct ServiceSlot {
     pub(crate) id: ServiceId,
-    /// Whether the log says already that requests are denied.
-    pub(crate) denial_told: std::sync::atomic::AtomicBool,
     pub(crate) counters: Counters,
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
-use lath_feed::{Auth, Service, ServiceNetwork};
+use lath_feed::{Service, ServiceNetwork};
 use lath_model::id::{ListenerId, RuleId, TargetGroupId, VpcEndpointId, VpcId};
 use lath_route::{Router, Weighted};
 
+use crate::auth::Gate;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
 
 /// Everything at one moment. Replaced as a whole, shared where nothing changed.
@@ -28,6 +29,8 @@ pub(crate) struct State {
 pub(crate) struct VpcState {
     pub(crate) id: VpcId,
     pub(crate) arn: String,
+    /// Whose account it is in.
+    pub(crate) owner: String,
     /// `x-amzn-lattice-network`.
     pub(crate) network_header: HeaderValue,
     /// `x-amzn-source-vpc`.
@@ -51,19 +54,13 @@ pub(crate) struct NetworkState {
 pub(crate) struct Entry {
     pub(crate) source: Arc<Service>,
     pub(crate) slot: Arc<ServiceSlot>,
-    /// Whose auth policy denies everything, in the order of evaluation.
-    pub(crate) denied_by: Option<DeniedBy>,
+    /// Who may call through the network, and who the service; asked in this order.
+    pub(crate) network_gate: Gate,
+    pub(crate) service_gate: Gate,
     /// Where access logs go: the network's destinations and the service's.
     pub(crate) destinations: Vec<String>,
     pub(crate) idle_timeout: Duration,
     pub(crate) listeners: Vec<ListenerState>,
-}
-
-/// Whose policy denies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DeniedBy {
-    Network,
-    Service,
 }
 
 /// A listener's rules.
@@ -132,40 +129,13 @@ pub(crate) fn stand_in(choices: &[Choice], passed: &[usize], turn: u64) -> Optio
     None
 }
 
-impl DeniedBy {
-    /// As the access log says it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Network => "Network",
-            Self::Service => "Service",
-        }
-    }
-
-    /// As the denial's body says it.
-    pub(crate) fn kind(self) -> &'static str {
-        match self {
-            Self::Network => "network-based",
-            Self::Service => "service-based",
-        }
-    }
-
-    /// The network is asked before the service. Policies are not evaluated here yet, so a document allows
-    /// nobody, as none does.
-    pub(crate) fn first(network: &Auth, service: &Auth) -> Option<Self> {
-        match (network, service) {
-            (Auth::AwsIam { .. }, _) => Some(Self::Network),
-            (_, Auth::AwsIam { .. }) => Some(Self::Service),
-            (Auth::None, Auth::None) => None,
-        }
-    }
-}
-
 impl VpcState {
     /// A VPC that the snapshot does not know any more: nothing is found in it.
     pub(crate) fn without_network(id: &VpcId) -> Self {
         Self {
             id: id.clone(),
             arn: String::new(),
+            owner: String::new(),
             network_header: HeaderValue::from_static(""),
             vpc_header: HeaderValue::from_static(""),
             network: None,

@@ -535,8 +535,6 @@ async fn every_failing_member_is_told() {
 async fn operations_of_later_work_are_unknown() {
     let world = World::new().await;
     for (method, path) in [
-        ("GET", "/authpolicy/svc-0123456789abcdef0"),
-        ("PUT", "/authpolicy/svc-0123456789abcdef0"),
         ("GET", "/resourcegateways"),
         ("GET", "/resourceconfigurations"),
         ("GET", "/domainverifications"),
