@@ -1,0 +1,199 @@
+//! What is said between two meshes: frames of a length (four bytes, big endian, of all that follows), a
+//! kind and a body.
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+
+/// The largest value.
+pub(crate) const LARGEST_VALUE: usize = 16 << 20;
+/// The longest topic.
+pub(crate) const LONGEST_TOPIC: usize = 1024;
+/// Kind, topic and its length.
+const LARGEST: usize = LARGEST_VALUE + LONGEST_TOPIC + 3;
+/// What both ends say first; another version would say something else.
+const GREETING: &[u8] = b"lath mesh 1";
+
+const HELLO: u8 = 1;
+const BEAT: u8 = 2;
+const VALUE: u8 = 3;
+
+/// One frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Frame {
+    /// The first one: who speaks.
+    Hello(String),
+    /// Still here.
+    Beat,
+    /// The newest value of a topic.
+    Value(String, Bytes),
+}
+
+/// The bytes are no frames.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum Malformed {
+    #[error("a frame of {0} bytes is too large")]
+    TooLarge(usize),
+    #[error("an empty frame, or one of unknown kind")]
+    Unknown,
+    #[error("the other end speaks another version")]
+    Version,
+    #[error("a topic that is none")]
+    Topic,
+}
+
+impl Frame {
+    /// Takes the first frame off the front; `None` while it is not whole.
+    pub(crate) fn take(bytes: &mut BytesMut) -> Result<Option<Self>, Malformed> {
+        let Some(length) = bytes.first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        if length > LARGEST {
+            return Err(Malformed::TooLarge(length));
+        }
+        if bytes.len() - 4 < length {
+            // Room for all of it at once, but no more than a little beyond what is there: a length alone
+            // costs nothing to say.
+            bytes.reserve((length + 4 - bytes.len()).min(256 * 1024));
+            return Ok(None);
+        }
+        bytes.advance(4);
+        Self::read(bytes.split_to(length).freeze()).map(Some)
+    }
+
+    fn read(mut body: Bytes) -> Result<Self, Malformed> {
+        if body.is_empty() {
+            return Err(Malformed::Unknown);
+        }
+        match body.get_u8() {
+            HELLO => {
+                let name = body.strip_prefix(GREETING).ok_or(Malformed::Version)?;
+                Ok(Self::Hello(topic(name)?))
+            }
+            BEAT if body.is_empty() => Ok(Self::Beat),
+            VALUE => {
+                let length = body.try_get_u16().map_err(|_| Malformed::Topic)?;
+                let length = usize::from(length);
+                if length > body.len() {
+                    return Err(Malformed::Topic);
+                }
+                let name = topic(&body.split_to(length))?;
+                if body.len() > LARGEST_VALUE {
+                    return Err(Malformed::TooLarge(body.len()));
+                }
+                Ok(Self::Value(name, body))
+            }
+            _ => Err(Malformed::Unknown),
+        }
+    }
+
+    /// The head of a frame: all but a value's bytes, which follow it.
+    pub(crate) fn head(&self) -> BytesMut {
+        let mut body = BytesMut::new();
+        let mut follows = 0;
+        match self {
+            Self::Hello(name) => {
+                body.put_u8(HELLO);
+                body.put_slice(GREETING);
+                body.put_slice(name.as_bytes());
+            }
+            Self::Beat => body.put_u8(BEAT),
+            Self::Value(topic, value) => {
+                body.put_u8(VALUE);
+                body.put_u16(u16::try_from(topic.len()).unwrap_or(u16::MAX));
+                body.put_slice(topic.as_bytes());
+                follows = value.len();
+            }
+        }
+        let mut head = BytesMut::with_capacity(body.len() + 4);
+        head.put_u32(u32::try_from(body.len() + follows).unwrap_or(u32::MAX));
+        head.put_slice(&body);
+        head
+    }
+}
+
+/// Whether a value can be told: within the limits that the other end keeps.
+pub(crate) fn can_be_told(topic: &str, value: &Bytes) -> bool {
+    (1..=LONGEST_TOPIC).contains(&topic.len()) && value.len() <= LARGEST_VALUE
+}
+
+fn topic(bytes: &[u8]) -> Result<String, Malformed> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if (1..=LONGEST_TOPIC).contains(&text.len()) => Ok(text.to_owned()),
+        _ => Err(Malformed::Topic),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(frame: &Frame) -> BytesMut {
+        let mut bytes = frame.head();
+        if let Frame::Value(_, value) = frame {
+            bytes.put_slice(value);
+        }
+        bytes
+    }
+
+    #[test]
+    fn frames_arrive_however_they_are_cut() {
+        let frames = [
+            Frame::Hello("us-east-1".into()),
+            Frame::Beat,
+            Frame::Value("a".into(), Bytes::new()),
+            Frame::Value("section/iam".into(), Bytes::from(vec![7; 100_000])),
+            Frame::Beat,
+        ];
+        let all: Vec<u8> = frames
+            .iter()
+            .flat_map(|frame| whole(frame).to_vec())
+            .collect();
+        for cut in [1, 3, 1000, all.len()] {
+            let (mut buffer, mut got) = (BytesMut::new(), Vec::new());
+            for piece in all.chunks(cut) {
+                buffer.put_slice(piece);
+                while let Some(frame) = Frame::take(&mut buffer).unwrap() {
+                    got.push(frame);
+                }
+            }
+            assert_eq!(got, frames, "cut into {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused() {
+        for (name, bytes, want) in [
+            (
+                "too large",
+                b"\xff\0\0\0".to_vec(),
+                Malformed::TooLarge(0xff00_0000),
+            ),
+            ("empty", vec![0; 4], Malformed::Unknown),
+            ("unknown kind", vec![0, 0, 0, 1, 9], Malformed::Unknown),
+            (
+                "a beat with a body",
+                vec![0, 0, 0, 2, BEAT, 0],
+                Malformed::Unknown,
+            ),
+            (
+                "another version",
+                b"\0\0\0\x0c\x01lath mesh 2".to_vec(),
+                Malformed::Version,
+            ),
+            (
+                "topic longer than its frame",
+                vec![0, 0, 0, 4, VALUE, 0, 9, 65],
+                Malformed::Topic,
+            ),
+            ("no topic", vec![0, 0, 0, 3, VALUE, 0, 0], Malformed::Topic),
+            (
+                "topic that is no text",
+                vec![0, 0, 0, 4, VALUE, 0, 1, 0xff],
+                Malformed::Topic,
+            ),
+        ] {
+            let mut bytes = BytesMut::from(&bytes[..]);
+            assert_eq!(Frame::take(&mut bytes), Err(want), "{name}");
+        }
+    }
+}
