@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use lath_model::id::{InstanceId, NetworkInterfaceId, VpcId};
+use lath_model::id::{
+    InstanceId, NatGatewayId, NetworkInterfaceId, TransitGatewayAttachmentId, TransitGatewayId,
+    VpcId,
+};
 
 use crate::kernel::Kernel;
 use crate::nft;
@@ -19,6 +22,13 @@ pub struct ApplyReport {
     pub vpcs: BTreeMap<VpcId, Result<(), String>>,
     /// For each attached interface of the plan: why it does not work, if so.
     pub interfaces: BTreeMap<NetworkInterfaceId, Result<(), String>>,
+    /// For each transit gateway: why its router does not work, if so.
+    pub transit_gateways: BTreeMap<TransitGatewayId, Result<(), String>>,
+    /// For each attachment of them: why its link does not work, if so. A tunnel's link works when it is
+    /// there, whoever is at its other end.
+    pub transit_attachments: BTreeMap<TransitGatewayAttachmentId, Result<(), String>>,
+    /// For each NAT gateway: why it does not work, if so.
+    pub nat_gateways: BTreeMap<NatGatewayId, Result<(), String>>,
     /// For each further namespace of the plan: why it does not work, if so.
     pub spaces: BTreeMap<String, Result<(), String>>,
     /// What was asked for and this host cannot give, such as an internet gateway without privilege.
@@ -37,6 +47,7 @@ impl ApplyReport {
             && self.vpcs.values().all(Result::is_ok)
             && self.interfaces.values().all(Result::is_ok)
             && self.spaces.values().all(Result::is_ok)
+            && self.transit_attachments.values().all(Result::is_ok)
     }
 }
 
@@ -55,9 +66,22 @@ impl Known {
     /// What is known after an apply of `plan` with this outcome.
     pub fn after(plan: HostPlan, report: &ApplyReport) -> Self {
         let host = report.host.is_none().then_some(plan.host);
+        let lame = |id| {
+            report
+                .transit_attachments
+                .get(id)
+                .is_some_and(Result::is_err)
+        };
+        let joints = plan.transit.values().flatten();
+        let suspect: BTreeSet<&String> = joints
+            .filter(|(id, _)| lame(*id))
+            .flat_map(|(_, joint)| joint.iter().flatten().map(|(place, _)| place))
+            .collect();
         let complete = |id: &VpcId, vpc: &VpcPlan| {
             let links = |i| report.interfaces.get(i).is_some_and(Result::is_ok);
-            report.vpcs.get(id).is_some_and(Result::is_ok) && vpc.interfaces.keys().all(links)
+            let whole = !suspect.iter().any(|place| *place == id.as_str());
+            let made = report.vpcs.get(id).is_some_and(Result::is_ok);
+            whole && made && vpc.interfaces.keys().all(links)
         };
         let vpcs = plan
             .vpcs
@@ -66,7 +90,7 @@ impl Known {
             .collect();
         let made = |name: &String| report.spaces.get(name).is_some_and(Result::is_ok);
         let mut spaces = plan.spaces;
-        spaces.retain(|name, _| made(name));
+        spaces.retain(|name, _| made(name) && !suspect.contains(name));
         Self { host, vpcs, spaces }
     }
 }
@@ -84,6 +108,12 @@ pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) ->
         known,
         report: ApplyReport::default(),
         unguarded: None,
+        broken: BTreeMap::new(),
+        joints: plan
+            .transit
+            .values()
+            .flat_map(|joints| joints.values().flatten().flatten())
+            .collect(),
     };
     let changed = |id: &VpcId, vpc: &VpcPlan| known.vpcs.get(id) != Some(vpc);
     // A veth of a space may have its other end in what has changed.
@@ -100,6 +130,7 @@ pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) ->
     for (name, space) in &plan.spaces {
         run.space(name, space, joined);
     }
+    run.tell_joints(plan);
     if host {
         run.settle_host(plan);
     }
@@ -112,6 +143,10 @@ struct Run<'a> {
     report: ApplyReport,
     /// Why the host's guard does not stand: no VPC may have a way to the host then.
     unguarded: Option<String>,
+    /// Links of transit gateways' attachments that do not work, by namespace.
+    broken: BTreeMap<(String, String), String>,
+    /// Those links.
+    joints: BTreeSet<&'a (String, String)>,
 }
 
 impl Run<'_> {
@@ -195,12 +230,49 @@ impl Run<'_> {
     }
 
     fn space(&mut self, name: &str, wanted: &Namespace, joined: bool) {
-        let outcome = match self.known.spaces.get(name) {
-            Some(known) if !joined && known == wanted => Ok(Failed::default()),
+        // What others make may go at any time.
+        let guests = wanted.links.values().any(|l| l.kind == LinkKind::Guest);
+        let mut outcome = match self.known.spaces.get(name) {
+            Some(known) if !joined && !guests && known == wanted => Ok(Failed::default()),
             _ => self.try_space(name, wanted),
         };
+        if let Ok(failed) = &mut outcome {
+            self.set_joints_aside(name, &mut failed.links);
+        }
         let outcome = reason(outcome).map_or(Ok(()), Err);
         self.report.spaces.insert(name.to_owned(), outcome);
+    }
+
+    /// What is wrong with an attachment's link is told of the attachment, and of nothing else.
+    fn set_joints_aside(&mut self, place: &str, broken: &mut BTreeMap<String, String>) {
+        let joints = &self.joints;
+        let aside = broken.extract_if(.., |link, _| {
+            joints.contains(&(place.to_owned(), link.clone()))
+        });
+        for (link, reason) in aside {
+            self.broken.insert((place.to_owned(), link), reason);
+        }
+    }
+
+    fn tell_joints(&mut self, plan: &HostPlan) {
+        for (id, joints) in &plan.transit {
+            let made = self.report.spaces.get(id.as_str()).cloned();
+            let made = made.unwrap_or(Ok(()));
+            for (attachment, joint) in joints {
+                let outcome = joint.clone().and_then(|ends| self.whole(&ends));
+                let outcome = made.clone().and(outcome);
+                self.report
+                    .transit_attachments
+                    .insert(attachment.clone(), outcome);
+            }
+            self.report.transit_gateways.insert(id.clone(), made);
+        }
+    }
+
+    /// Whether a link works at every end.
+    fn whole(&self, ends: &[(String, String)]) -> Result<(), String> {
+        let mut reasons = ends.iter().filter_map(|end| self.broken.get(end));
+        reasons.next().map_or(Ok(()), |reason| Err(reason.clone()))
     }
 
     fn try_space(&mut self, name: &str, wanted: &Namespace) -> io::Result<Failed> {
@@ -238,6 +310,11 @@ impl Run<'_> {
             self.report
                 .interfaces
                 .insert(interface.clone(), outcome.clone().and(of_link));
+        }
+        self.set_joints_aside(id.as_str(), &mut broken);
+        for (nat, planned) in &vpc.nat_gateways {
+            let made = outcome.clone().and(planned.clone());
+            self.report.nat_gateways.insert(nat.clone(), made);
         }
         // What is left is about the router's own links.
         let own = broken.into_values().next().map_or(Ok(()), Err);

@@ -251,6 +251,7 @@ fn routing() -> io::Result<()> {
     Netns::new()?.run(|| {
         let mut netlink = Netlink::route()?;
         let key = RouteKey {
+            metric: 0,
             table: TABLE,
             to: Ipv4Net::default(),
         };

@@ -8,7 +8,10 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use lath_model::id::{InstanceId, NetworkInterfaceId, VpcId};
+use lath_model::id::{
+    InstanceId, NatGatewayId, NetworkInterfaceId, TransitGatewayAttachmentId, TransitGatewayId,
+    VpcId,
+};
 
 use crate::nft::Table;
 
@@ -22,7 +25,12 @@ pub struct HostPlan {
     /// Further namespaces by name, such as transit gateways and the WAN's: pinned as VPCs' are. They are
     /// made in the order of their names, after the VPCs: of two that share a veth the first one makes it.
     pub spaces: BTreeMap<String, Namespace>,
+    /// Which of the spaces are transit gateways, and what joins each to its attachments.
+    pub transit: BTreeMap<TransitGatewayId, BTreeMap<TransitGatewayAttachmentId, Joint>>,
 }
+
+/// The ends of the link of a transit gateway's attachment, each as namespace and link; or why there is none.
+pub type Joint = Result<Vec<(String, String)>, String>;
 
 /// One VPC: a router and the instances joined to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +41,8 @@ pub struct VpcPlan {
     pub instances: BTreeMap<InstanceId, Namespace>,
     /// The router's link of each attached interface.
     pub interfaces: BTreeMap<NetworkInterfaceId, String>,
+    /// Its NAT gateways, and why one does not work, if so.
+    pub nat_gateways: BTreeMap<NatGatewayId, Result<(), String>>,
     /// What was asked for and cannot be given here, in words for the user.
     pub refused: Vec<String>,
 }
@@ -85,6 +95,8 @@ pub enum LinkKind {
     },
     /// The peer of a veth that is made in another namespace.
     Peer,
+    /// A link that others make and remove; it is only brought into its state.
+    Guest,
     /// Read back from the kernel.
     Observed,
 }
@@ -114,6 +126,8 @@ pub struct RouteKey {
     pub table: u32,
     /// Where packets are bound.
     pub to: Ipv4Net,
+    /// Of routes to one destination the one with the lowest metric is used.
+    pub metric: u32,
 }
 
 /// Where a route leads.
@@ -138,6 +152,9 @@ pub enum RouteTo {
 
 /// The number of the main routing table.
 pub const MAIN: u32 = 254;
+/// The metric of what takes packets when the link of the route before it is gone: the kernel removes a
+/// route with its link, and a shorter prefix must not take over.
+pub const FALLBACK: u32 = 1000;
 
 /// A policy rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,6 +172,8 @@ pub struct Rule {
 pub enum RuleMatch {
     /// Those with this mark.
     Mark(u32),
+    /// Those with this mark that are made here, such as errors about packets that had it.
+    Own(u32),
     /// Those from this address.
     From(Ipv4Addr),
 }
@@ -190,7 +209,22 @@ impl Namespace {
 
     /// Adds a route; the first one to a destination stays.
     pub fn route(&mut self, table: u32, to: Ipv4Net, target: RouteTo) {
-        self.routes.entry(RouteKey { table, to }).or_insert(target);
+        let key = RouteKey {
+            table,
+            to,
+            metric: 0,
+        };
+        self.routes.entry(key).or_insert(target);
+    }
+
+    /// Says what becomes of packets to a destination when its route's link is gone.
+    pub fn fallback(&mut self, table: u32, to: Ipv4Net, target: RouteTo) {
+        let key = RouteKey {
+            table,
+            to,
+            metric: FALLBACK,
+        };
+        self.routes.entry(key).or_insert(target);
     }
 }
 
@@ -267,6 +301,7 @@ impl fmt::Display for Link {
             LinkKind::Loopback => write!(f, "loopback")?,
             LinkKind::Veth { peer_place, peer } => write!(f, "veth peer {peer} in {peer_place}")?,
             LinkKind::Peer => write!(f, "peer")?,
+            LinkKind::Guest => write!(f, "guest")?,
             LinkKind::Observed => write!(f, "observed")?,
         }
         if let Some(mac) = &self.mac {
@@ -300,11 +335,13 @@ impl fmt::Display for Address {
 impl fmt::Display for RouteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.to)?;
-        if self.table == MAIN {
-            Ok(())
-        } else {
-            write!(f, " table {}", self.table)
+        if self.table != MAIN {
+            write!(f, " table {}", self.table)?;
         }
+        if self.metric > 0 {
+            write!(f, " metric {}", self.metric)?;
+        }
+        Ok(())
     }
 }
 
@@ -329,6 +366,7 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.when {
             RuleMatch::Mark(mark) => write!(f, "{}: mark {mark}", self.priority)?,
+            RuleMatch::Own(mark) => write!(f, "{}: iif lo mark {mark}", self.priority)?,
             RuleMatch::From(from) => write!(f, "{}: from {from}", self.priority)?,
         }
         write!(f, " lookup {}", self.table)

@@ -31,6 +31,7 @@ const NO_PREFIX_ROUTE: u32 = 0x200;
 const RTA_TABLE: u16 = 15;
 const ON_LINK: u32 = 4;
 const FRA_SRC: u16 = 2;
+const FRA_IIFNAME: u16 = 3;
 const FRA_PRIORITY: u16 = 6;
 const FRA_MARK: u16 = 10;
 const FRA_TABLE: u16 = 15;
@@ -266,7 +267,10 @@ fn route(
         },
         _ => return None,
     };
-    Some((RouteKey { table, to }, target))
+    let metric = attribute(body, libc::RTA_PRIORITY)
+        .and_then(u32_of)
+        .unwrap_or(0);
+    Some((RouteKey { table, to, metric }, target))
 }
 
 /// Adds a route, or replaces the one to the same destination. `index` is that of the target's link.
@@ -311,6 +315,9 @@ fn put_route_key(message: &mut Message, key: &RouteKey) {
         message.attr(libc::RTA_DST, &key.to.network().octets());
     }
     message.u32(RTA_TABLE, key.table);
+    if key.metric > 0 {
+        message.u32(libc::RTA_PRIORITY, key.metric);
+    }
 }
 
 /// Our policy rules.
@@ -328,7 +335,13 @@ fn rule(received: &Received) -> Option<Rule> {
     }
     let when = match attribute(body, FRA_SRC) {
         Some(source) => RuleMatch::From(ipv4(source)?),
-        None => RuleMatch::Mark(attribute(body, FRA_MARK).and_then(u32_of)?),
+        None => {
+            let mark = attribute(body, FRA_MARK).and_then(u32_of)?;
+            match attribute(body, FRA_IIFNAME) {
+                Some(_) => RuleMatch::Own(mark),
+                None => RuleMatch::Mark(mark),
+            }
+        }
     };
     Some(Rule {
         priority: attribute(body, FRA_PRIORITY).and_then(u32_of)?,
@@ -347,6 +360,10 @@ fn rule_message(kind: u16, flags: u16, rule: &Rule) -> Message {
     let mut message = Message::new(kind, flags, &header);
     match rule.when {
         RuleMatch::Mark(mark) => message.u32(FRA_MARK, mark).u32(FRA_MASK, u32::MAX),
+        RuleMatch::Own(mark) => message
+            .text(FRA_IIFNAME, "lo")
+            .u32(FRA_MARK, mark)
+            .u32(FRA_MASK, u32::MAX),
         RuleMatch::From(source) => message.attr(FRA_SRC, &source.octets()),
     };
     message

@@ -158,6 +158,7 @@ pub(super) fn key_type(key: KeyType) -> (u32, u32) {
         KeyType::Address | KeyType::Ranges => (TYPE_ADDRESS, 4),
         KeyType::Link => (TYPE_LINK, 16),
         KeyType::LinkAddress => (TYPE_LINK_ADDRESS, 20),
+        KeyType::Mark => (TYPE_MARK, 4),
     }
 }
 
@@ -196,7 +197,7 @@ fn new_set(table: &str, index: usize, name: &str, set: &Set) -> Message {
 fn byte_orders(set: &Set) -> Option<Vec<u8>> {
     let key: u32 = match set.key {
         KeyType::Address | KeyType::Ranges => 2,
-        KeyType::Link => 1,
+        KeyType::Link | KeyType::Mark => 1,
         KeyType::LinkAddress => return None,
     };
     let mut bytes = vec![0, 4];
@@ -275,6 +276,7 @@ fn key_bytes(key: &Key) -> Vec<u8> {
     match key {
         Key::Address(address) | Key::Range(address, _) => address.octets().to_vec(),
         Key::Link(name) => link_bytes(name).to_vec(),
+        Key::Mark(mark) => mark.to_ne_bytes().to_vec(),
         Key::LinkAddress(name, address) => {
             let mut bytes = link_bytes(name).to_vec();
             bytes.extend_from_slice(&address.octets());
@@ -319,7 +321,9 @@ const META_IIFNAME: u32 = 6;
 const META_OIFNAME: u32 = 7;
 const META_L4PROTO: u32 = 16;
 const CT_STATE: u32 = 0;
+const CT_DIRECTION: u32 = 1;
 const CT_STATUS: u32 = 2;
+const CT_MARK: u32 = 3;
 const NETWORK: u32 = 1;
 const TRANSPORT: u32 = 2;
 const SOURCE: (u32, u32, u32) = (NETWORK, 12, 4);
@@ -362,9 +366,37 @@ fn put_part(list: &mut Message, part: &Part) {
         }
         Part::IifVerdict(map) => meta_verdict(list, META_IIFNAME, map),
         Part::OifVerdict(map) => meta_verdict(list, META_OIFNAME, map),
+        Part::DestinationVerdict(map) => {
+            payload(list, DESTINATION, REGISTER_1);
+            lookup(list, map, Some(VERDICT_REGISTER), false);
+        }
+        Part::MarkVerdict(map) => meta_verdict(list, META_MARK, map),
+        Part::MarkIn(set) => meta_in(list, META_MARK, set, false),
+        Part::MarkNotIn(set) => meta_in(list, META_MARK, set, true),
+        Part::Mark(mark) => {
+            immediate(list, &mark.to_ne_bytes());
+            set_mark(list);
+        }
+        Part::ConnectionMark(mark) => {
+            immediate(list, &mark.to_ne_bytes());
+            expression(list, "ct", |m| {
+                m.be32(2, CT_MARK).be32(4, REGISTER_1);
+            });
+        }
+        Part::AnswerMark => answer_mark(list),
         Part::MarkFromIif(map) => mark_from_iif(list, map),
-        Part::DestinationNat(map) => translate(list, DESTINATION, map, 1),
-        Part::SourceNat(map) => translate(list, SOURCE, map, 0),
+        Part::DestinationNat(map) => {
+            payload(list, DESTINATION, REGISTER_1);
+            translate(list, map, 1);
+        }
+        Part::SourceNat(map) => {
+            payload(list, SOURCE, REGISTER_1);
+            translate(list, map, 0);
+        }
+        Part::SourceNatByMark(map) => {
+            meta(list, META_MARK, REGISTER_1);
+            translate(list, map, 0);
+        }
         Part::Masquerade => expression(list, "masq", |_| {}),
         Part::ClampSegment(size) => clamp(list, *size),
         Part::Verdict(verdict) => decide(list, verdict),
@@ -487,13 +519,40 @@ fn meta_verdict(list: &mut Message, key: u32, map: &str) {
 fn mark_from_iif(list: &mut Message, map: &str) {
     meta(list, META_IIFNAME, REGISTER_1);
     lookup(list, map, Some(REGISTER_1), false);
+    set_mark(list);
+}
+
+fn set_mark(list: &mut Message) {
     expression(list, "meta", |m| {
         m.be32(2, META_MARK).be32(3, REGISTER_1);
     });
 }
 
-fn translate(list: &mut Message, field: (u32, u32, u32), map: &str, kind: u32) {
-    payload(list, field, REGISTER_1);
+fn answer_mark(list: &mut Message) {
+    const REPLY: u8 = 1;
+    let of_connection = |list: &mut Message, key| {
+        expression(list, "ct", |m| {
+            m.be32(1, REGISTER_1).be32(2, key);
+        });
+    };
+    of_connection(list, CT_DIRECTION);
+    compare(list, EQUAL, &[REPLY]);
+    of_connection(list, CT_MARK);
+    compare(list, NOT_EQUAL, &[0; 4]);
+    set_mark(list);
+}
+
+fn immediate(list: &mut Message, data: &[u8]) {
+    expression(list, "immediate", |m| {
+        m.be32(1, REGISTER_1);
+        m.nest(2, |value| {
+            value.attr(1, data);
+        });
+    });
+}
+
+/// What is in the register becomes the address that the map has for it.
+fn translate(list: &mut Message, map: &str, kind: u32) {
     lookup(list, map, Some(REGISTER_1), false);
     expression(list, "nat", |m| {
         m.be32(1, kind)
@@ -505,12 +564,7 @@ fn translate(list: &mut Message, field: (u32, u32, u32), map: &str, kind: u32) {
 fn clamp(list: &mut Message, size: u16) {
     const MAXIMUM_SEGMENT: u8 = 2;
     const TCP_OPTION: u32 = 1;
-    expression(list, "immediate", |m| {
-        m.be32(1, REGISTER_1);
-        m.nest(2, |value| {
-            value.attr(1, &size.to_be_bytes());
-        });
-    });
+    immediate(list, &size.to_be_bytes());
     expression(list, "exthdr", |m| {
         m.be32(7, REGISTER_1).attr(2, &[MAXIMUM_SEGMENT]);
         m.be32(3, 2).be32(4, 2).be32(6, TCP_OPTION);

@@ -147,6 +147,7 @@ fn declared(body: &[u8]) -> Option<Set> {
         TYPE_ADDRESS => KeyType::Address,
         TYPE_LINK => KeyType::Link,
         TYPE_LINK_ADDRESS => KeyType::LinkAddress,
+        TYPE_MARK => KeyType::Mark,
         _ => return None,
     };
     if flags & SET_MAP == 0 {
@@ -167,6 +168,7 @@ fn element(set: &Set, body: &[u8]) -> Option<(Element, bool)> {
     let key = match set.key {
         KeyType::Address | KeyType::Ranges => Key::Address(address(bytes)?),
         KeyType::Link => Key::Link(text(bytes)),
+        KeyType::Mark => Key::Mark(u32::from_ne_bytes(bytes.try_into().ok()?)),
         KeyType::LinkAddress => {
             Key::LinkAddress(text(bytes.get(..16)?), address(bytes.get(16..)?)?)
         }

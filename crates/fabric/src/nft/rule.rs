@@ -56,12 +56,28 @@ pub enum Part {
     IifVerdict(String),
     /// Does what the map says for the link it goes out by.
     OifVerdict(String),
+    /// Does what the map says for its destination.
+    DestinationVerdict(String),
+    /// Does what the map says for its mark.
+    MarkVerdict(String),
+    /// Its mark is in this set.
+    MarkIn(String),
+    /// Its mark is not in this set.
+    MarkNotIn(String),
+    /// Sets its mark.
+    Mark(u32),
+    /// Sets its connection's mark.
+    ConnectionMark(u32),
+    /// Gives an answer the mark of its connection, if that has one.
+    AnswerMark,
     /// Sets the mark that the map gives for the link it came in by.
     MarkFromIif(String),
     /// Translates the destination as the map says.
     DestinationNat(String),
     /// Translates the source as the map says.
     SourceNat(String),
+    /// Translates the source as the map says for its mark.
+    SourceNatByMark(String),
     /// Translates the source to the outgoing link's address.
     Masquerade,
     /// Lowers a TCP maximum segment size to this.
@@ -174,9 +190,19 @@ impl fmt::Display for Part {
             Self::DestinationTranslated(false) => write!(f, "ct status ! dnat"),
             Self::IifVerdict(map) => write!(f, "iifname vmap @{map}"),
             Self::OifVerdict(map) => write!(f, "oifname vmap @{map}"),
+            Self::DestinationVerdict(map) => write!(f, "ip daddr vmap @{map}"),
+            Self::MarkVerdict(map) => write!(f, "meta mark vmap @{map}"),
+            Self::MarkIn(set) => write!(f, "meta mark @{set}"),
+            Self::MarkNotIn(set) => write!(f, "meta mark != @{set}"),
+            Self::Mark(mark) => write!(f, "meta mark set {mark}"),
+            Self::ConnectionMark(mark) => write!(f, "ct mark set {mark}"),
+            Self::AnswerMark => {
+                write!(f, "ct direction reply ct mark != 0 meta mark set ct mark")
+            }
             Self::MarkFromIif(map) => write!(f, "meta mark set iifname map @{map}"),
             Self::DestinationNat(map) => write!(f, "dnat to ip daddr map @{map}"),
             Self::SourceNat(map) => write!(f, "snat to ip saddr map @{map}"),
+            Self::SourceNatByMark(map) => write!(f, "snat to meta mark map @{map}"),
             Self::Masquerade => write!(f, "masquerade"),
             Self::ClampSegment(size) => write!(f, "tcp option maxseg size set {size}"),
             Self::Verdict(verdict) => write!(f, "{verdict}"),

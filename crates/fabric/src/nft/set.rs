@@ -31,6 +31,8 @@ pub enum KeyType {
     Link,
     /// A link's name and an IPv4 address.
     LinkAddress,
+    /// Packet marks.
+    Mark,
 }
 
 /// What a map's values are.
@@ -55,6 +57,8 @@ pub enum Key {
     Link(String),
     /// A link's name and an IPv4 address.
     LinkAddress(String, Ipv4Addr),
+    /// A packet mark.
+    Mark(u32),
 }
 
 /// A value.
@@ -136,6 +140,7 @@ impl fmt::Display for Set {
             KeyType::Ranges => "ranges",
             KeyType::Link => "link",
             KeyType::LinkAddress => "link . address",
+            KeyType::Mark => "mark",
         })?;
         f.write_str(match self.value {
             None => "",
@@ -153,6 +158,7 @@ impl fmt::Display for Key {
             Self::Range(first, last) => write!(f, "{first}-{last}"),
             Self::Link(name) => f.write_str(name),
             Self::LinkAddress(name, address) => write!(f, "{name} . {address}"),
+            Self::Mark(mark) => write!(f, "{mark}"),
         }
     }
 }

@@ -12,7 +12,11 @@ use std::net::Ipv4Addr;
 
 use lath_net::LATTICE_SOURCE;
 
+use super::endpoint::ENDPOINTS;
+use super::nat::{NAT_PRIVATE, NAT_PUBLIC, translations};
 use super::security::Way;
+use super::tables::KernelTables;
+use super::transit::GATEWAY_END;
 use super::{UPLINK_HOST, VpcView, WAN, host_net};
 use crate::TABLE;
 use crate::nft::{
@@ -39,6 +43,8 @@ const MAPPED: &str = "mapped";
 const SERVICES: &str = "services";
 const BLOCKS: &str = "blocks";
 const LATTICE: &str = "lattice";
+/// The router's links to transit gateways.
+pub(super) const TRANSIT: &str = "transit";
 const NOT_PUBLIC: &str = "not_public";
 
 /// Where an internet gateway leads nobody, whatever the host's network may hold there: addresses that are
@@ -67,9 +73,9 @@ fn drop_it() -> Part {
 }
 
 impl VpcView<'_> {
-    pub(super) fn firewall(&self) -> Table {
+    pub(super) fn firewall(&self, tables: &KernelTables<'_>) -> Table {
         let mut table = Table::new(TABLE);
-        self.interface_maps(&mut table);
+        self.interface_maps(&mut table, tables);
         self.public_maps(&mut table);
         let mut services = Set::new(KeyType::Address);
         self.service_points()
@@ -84,14 +90,32 @@ impl VpcView<'_> {
             .sets
             .insert(NOT_PUBLIC.into(), Set::of_blocks(nowhere));
         let lattice = self.lattice_guard(&mut table);
-        for (name, chain) in base_chains(lattice) {
+        let ways = self.ways(&mut table, tables);
+        for (name, chain) in base_chains(lattice, ways) {
             table.chains.insert(name.to_owned(), chain);
         }
         table
     }
 
-    fn interface_maps(&self, table: &mut Table) {
-        let numbers = self.table_numbers();
+    /// What a VPC without transit gateways, NAT gateways and endpoints does not need.
+    fn ways(&self, table: &mut Table, tables: &KernelTables<'_>) -> Ways {
+        let mut transit = Set::new(KeyType::Link);
+        self.transit()
+            .for_each(|joint| transit.insert(Key::Link(joint.link)));
+        let transit_too = !transit.elements.is_empty();
+        let nat = self.nat_marks(table, tables);
+        // A translation names the set.
+        if transit_too || !nat.is_empty() {
+            table.sets.insert(TRANSIT.into(), transit);
+        }
+        Ways {
+            transit: transit_too,
+            nat,
+            endpoints: self.endpoint_guards(table),
+        }
+    }
+
+    fn interface_maps(&self, table: &mut Table, tables: &KernelTables<'_>) {
         let mut own = Set::new(KeyType::LinkAddress);
         let mut forwarders = Set::new(KeyType::Link);
         let mut marks = Set::map(KeyType::Link, ValueType::Mark);
@@ -105,13 +129,20 @@ impl VpcView<'_> {
             if !interface.source_dest_check {
                 forwarders.insert(link.clone());
             }
-            if let Some(number) = numbers.get(&attached.subnet.route_table) {
-                marks.elements.insert(link.clone(), Value::Mark(*number));
+            if let Some(known) = tables.get(&self.subnet_key(attached.subnet)) {
+                let mark = Value::Mark(known.number);
+                marks.elements.insert(link.clone(), mark);
             }
             let out = self.guard(table, Way::Out, &interface.security_groups);
             senders.elements.insert(link.clone(), Value::Jump(out));
             let into = self.guard(table, Way::In, &interface.security_groups);
             receivers.elements.insert(link, Value::Jump(into));
+        }
+        for joint in self.transit() {
+            if let Some(known) = tables.get(joint.attachment.id.as_str()) {
+                let mark = Value::Mark(known.number);
+                marks.elements.insert(Key::Link(joint.link), mark);
+            }
         }
         let sets = [(OWN_SOURCES, own), (FORWARDERS, forwarders), (MARKS, marks)];
         table
@@ -162,31 +193,44 @@ impl VpcView<'_> {
     }
 }
 
-fn base_chains(lattice: Chain) -> Vec<(&'static str, Chain)> {
+/// Which ways there are besides the internet gateway's.
+struct Ways {
+    transit: bool,
+    /// What marks packets for NAT gateways; none without them.
+    nat: Vec<Rule>,
+    endpoints: bool,
+}
+
+fn base_chains(lattice: Chain, ways: Ways) -> Vec<(&'static str, Chain)> {
     let filter =
         |hook, priority, rules| Chain::base(ChainKind::Filter, hook, priority, false, rules);
     let passing =
         |hook, priority, rules| Chain::base(ChainKind::Filter, hook, priority, true, rules);
     let nat = |hook, priority, rules| Chain::base(ChainKind::Nat, hook, priority, true, rules);
-    let mark = vec![Rule::new([Part::MarkFromIif(MARKS.into())])];
+    let mut mark = vec![Rule::new([Part::MarkFromIif(MARKS.into())])];
+    let mut public_out = Vec::new();
+    if !ways.nat.is_empty() {
+        public_out.extend(translations(WAN));
+    }
+    mark.extend(ways.nat.iter().cloned());
     let public_in = vec![Rule::new([
         Part::Iif(WAN.into()),
         Part::DestinationNat(PUBLIC_IN.into()),
     ])];
-    let public_out = vec![Rule::new([
+    public_out.push(Rule::new([
         Part::Oif(WAN.into()),
         Part::SourceNat(PUBLIC_OUT.into()),
-    ])];
+    ]));
     vec![
-        ("guard", filter(Hook::Prerouting, RAW, guard())),
+        ("guard", filter(Hook::Prerouting, RAW, guard(&ways))),
         ("mark", passing(Hook::Prerouting, MANGLE, mark)),
         (
             "public_in",
             nat(Hook::Prerouting, DESTINATION_NAT, public_in),
         ),
         ("segments", passing(Hook::Forward, MANGLE, segments())),
-        ("forward", filter(Hook::Forward, FILTER, forward())),
-        ("input", filter(Hook::Input, FILTER, input())),
+        ("forward", filter(Hook::Forward, FILTER, forward(&ways))),
+        ("input", filter(Hook::Input, FILTER, input(&ways))),
         ("output", filter(Hook::Output, FILTER, output())),
         ("public_out", nat(Hook::Postrouting, SOURCE_NAT, public_out)),
         (LATTICE, lattice),
@@ -195,17 +239,37 @@ fn base_chains(lattice: Chain) -> Vec<(&'static str, Chain)> {
 
 /// Link-local sources are the router's and the host's own: nobody else is let pass as Lattice. What comes
 /// from outside cannot have come from inside.
-fn guard() -> Vec<Rule> {
+fn guard(ways: &Ways) -> Vec<Rule> {
     let wan = || Part::Iif(WAN.into());
     let link_local = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16);
-    vec![
+    let mut rules = vec![
         Rule::new([Part::IifSourceIn(OWN_SOURCES.into()), accept()]),
         Rule::new([Part::Iif("lo".into()), accept()]),
         Rule::new([wan(), Part::Source(host_net(UPLINK_HOST)), accept()]),
+    ];
+    if ways.transit {
+        rules.extend(transit_guard(link_local));
+    }
+    rules.extend([
         Rule::new([Part::Source(link_local), drop_it()]),
         Rule::new([wan(), Part::SourceIn(BLOCKS.into()), drop_it()]),
         Rule::new([wan(), accept()]),
         Rule::new([Part::IifIn(FORWARDERS.into()), accept()]),
+    ]);
+    rules
+}
+
+/// From a transit gateway come other networks' packets, and the gateway's own errors. Link-local addresses
+/// stay in their VPC.
+fn transit_guard(link_local: ipnet::Ipv4Net) -> Vec<Rule> {
+    let transit = || Part::IifIn(TRANSIT.into());
+    let gateway = Part::Source(host_net(GATEWAY_END));
+    vec![
+        Rule::new([transit(), gateway, Part::Protocol(ICMP), accept()]),
+        Rule::new([transit(), Part::Source(link_local), drop_it()]),
+        Rule::new([transit(), Part::Destination(link_local), drop_it()]),
+        Rule::new([transit(), Part::SourceIn(BLOCKS.into()), drop_it()]),
+        Rule::new([transit(), accept()]),
     ]
 }
 
@@ -229,8 +293,25 @@ fn known() -> [Rule; 2] {
     ]
 }
 
-fn forward() -> Vec<Rule> {
+fn forward(ways: &Ways) -> Vec<Rule> {
+    let wan = || Part::Oif(WAN.into());
     let mut rules = known().to_vec();
+    // To the outside, only what has a public address, or a NAT gateway's.
+    let mut private = vec![wan(), Part::SourceNotIn(MAPPED.into()), drop_it()];
+    if !ways.nat.is_empty() {
+        private.insert(1, Part::MarkNotIn(NAT_PUBLIC.into()));
+        rules.push(Rule::new([
+            wan(),
+            Part::MarkIn(NAT_PRIVATE.into()),
+            Part::MarkNotIn(NAT_PUBLIC.into()),
+            drop_it(),
+        ]));
+    }
+    if ways.transit {
+        // A VPC is no way from one gateway to another.
+        let (from, to) = (Part::IifIn(TRANSIT.into()), Part::OifIn(TRANSIT.into()));
+        rules.push(Rule::new([from, to, drop_it()]));
+    }
     rules.extend([
         // From outside, only what was bound for a public address.
         Rule::new([
@@ -238,12 +319,7 @@ fn forward() -> Vec<Rule> {
             Part::DestinationTranslated(false),
             drop_it(),
         ]),
-        // To the outside, only what has a public address.
-        Rule::new([
-            Part::Oif(WAN.into()),
-            Part::SourceNotIn(MAPPED.into()),
-            drop_it(),
-        ]),
+        Rule::new(private),
         Rule::new([
             Part::Oif(WAN.into()),
             Part::DestinationIn(NOT_PUBLIC.into()),
@@ -251,25 +327,42 @@ fn forward() -> Vec<Rule> {
         ]),
         Rule::new([Part::IifVerdict(SENDERS.into())]),
         Rule::new([Part::OifVerdict(RECEIVERS.into())]),
-        Rule::new([Part::Oif(WAN.into()), accept()]),
+        Rule::new([wan(), accept()]),
     ]);
+    if ways.transit {
+        rules.push(Rule::new([Part::OifIn(TRANSIT.into()), accept()]));
+    }
     rules
 }
 
-fn input() -> Vec<Rule> {
+fn input(ways: &Ways) -> Vec<Rule> {
     let range = ipnet::Ipv4Net::new_assert(LATTICE_SOURCE, 24).trunc();
     let mut rules = known().to_vec();
     rules.extend([
         Rule::new([Part::Iif("lo".into()), accept()]),
         Rule::new([Part::Iif(WAN.into()), drop_it()]),
+    ]);
+    if ways.transit {
+        // Endpoints are all that other networks reach here.
+        let transit = || Part::IifIn(TRANSIT.into());
+        if ways.endpoints {
+            let endpoint = Part::DestinationVerdict(ENDPOINTS.into());
+            rules.push(Rule::new([transit(), endpoint]));
+        }
+        rules.push(Rule::new([transit(), drop_it()]));
+    }
+    rules.extend([
         // AWS does not filter the resolver and the metadata service.
         Rule::new([Part::DestinationIn(SERVICES.into()), accept()]),
         Rule::new([Part::IifVerdict(SENDERS.into())]),
-        Rule::new([
-            Part::Destination(range),
-            Part::Verdict(Verdict::Jump(LATTICE.into())),
-        ]),
     ]);
+    if ways.endpoints {
+        rules.push(Rule::new([Part::DestinationVerdict(ENDPOINTS.into())]));
+    }
+    rules.extend([Rule::new([
+        Part::Destination(range),
+        Part::Verdict(Verdict::Jump(LATTICE.into())),
+    ])]);
     rules
 }
 

@@ -31,7 +31,7 @@ pub(super) fn plan(snapshot: &Snapshot, facts: &HostFacts) -> Namespace {
         }
         let link = uplink_name(facts, vpc);
         add_uplink(&mut host, facts, &link, vpc.id.as_str());
-        for (_, address) in view.mapped() {
+        for address in view.public_addresses() {
             host.route(MAIN, host_net(address), RouteTo::via(&link, UPLINK_ROUTER));
             public.insert(Key::Address(address));
         }

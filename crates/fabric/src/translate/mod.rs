@@ -12,15 +12,22 @@
 //! | 169.254.169.254 | metadata service, on the router's `lo` |
 //! | 169.254.171.1 ([`lath_net::LATTICE_SOURCE`]) | where requests and probes to targets come from |
 //! | other of 169.254.171.0/24 | Lattice services |
+//! | 169.254.102.1, 169.254.102.2 | a transit gateway's and the router's end of an attachment |
 //! | 169.254.100.1, 169.254.100.2 | the host's and the router's end of every uplink |
 
+mod endpoint;
 pub(crate) mod firewall;
 pub(crate) mod host;
 mod instance;
+mod nat;
 mod router;
 mod security;
+mod tables;
+mod transit;
 
 use std::net::Ipv4Addr;
+
+pub use transit::{TRANSIT_MTU, tunnel_link};
 
 use ipnet::Ipv4Net;
 use lath_feed::{Interface, Snapshot, Vpc};
@@ -53,6 +60,7 @@ pub fn plan(snapshot: &Snapshot, facts: &HostFacts) -> HostPlan {
         let view = VpcView::new(snapshot, facts, vpc);
         plan.vpcs.insert(id.clone(), view.plan());
     }
+    transit::plan(&mut plan, snapshot, facts);
     plan.host = host::plan(snapshot, facts);
     plan
 }
@@ -109,6 +117,10 @@ impl<'a> VpcView<'a> {
             plan.interfaces
                 .insert(attached.interface.id.clone(), attached.link.clone());
         }
+        for nat in self.vpc.nat_gateways.values() {
+            plan.nat_gateways
+                .insert(nat.id.clone(), self.nat_outcome(nat));
+        }
         if let (Some(gateway), Uplink::None(reason)) =
             (&self.vpc.internet_gateway, &self.facts.uplink)
         {
@@ -137,6 +149,13 @@ impl<'a> VpcView<'a> {
                 .iter()
                 .filter_map(|x| Some((x.private, x.public?)))
         })
+    }
+
+    /// Every address by which the internet knows the VPC: interfaces' and NAT gateways'.
+    pub(crate) fn public_addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let nats = self.nat_gateways().filter(|_| self.has_gateway());
+        let nats = nats.filter_map(|(nat, _)| nat.public);
+        self.mapped().map(|(_, public)| public).chain(nats)
     }
 }
 

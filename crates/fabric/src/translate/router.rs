@@ -1,11 +1,11 @@
 //! A VPC's router: addresses, routes and route tables.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
-use lath_feed::{Route, RouteTable, RouteTarget};
-use lath_model::id::RouteTableId;
+use lath_feed::{Route, RouteTarget};
 
+use super::tables::KernelTable;
 use super::{
     GATEWAY_MTU, METADATA, RESOLVER, UPLINK_HOST, UPLINK_ROUTER, VPC_MTU, VpcView, WAN, host_net,
     nth, uplink_name,
@@ -14,9 +14,7 @@ use crate::name;
 use crate::plan::{Link, LinkKind, MAIN, Namespace, Place, RouteTo, Rule, RuleMatch};
 
 /// Rules stand before the main table's, which is 32766.
-const RULE_PRIORITY: u32 = 1000;
-/// Kernel tables below this number have other uses.
-const FIRST_TABLE: u32 = 0x1_0000;
+pub(super) const RULE_PRIORITY: u32 = 1000;
 
 impl VpcView<'_> {
     pub(super) fn router(&self) -> Namespace {
@@ -28,12 +26,13 @@ impl VpcView<'_> {
         if self.has_gateway() {
             self.uplink(&mut router);
         }
-        for (id, number) in &self.table_numbers() {
-            if let Some(table) = self.vpc.route_tables.get(id) {
-                self.route_table(&mut router, table, *number);
-            }
+        let tables = self.kernel_tables();
+        for table in tables.values().filter(|table| table.routes.is_some()) {
+            self.route_table(&mut router, table);
         }
-        router.table = Some(self.firewall());
+        self.transit_links(&mut router, &tables);
+        self.endpoint_addresses(&mut router, &tables);
+        router.table = Some(self.firewall(&tables));
         router
     }
 
@@ -127,38 +126,22 @@ impl VpcView<'_> {
         router.route(MAIN, host_net(UPLINK_HOST), RouteTo::dev(WAN));
     }
 
-    /// The kernel's table, and mark, of each route table that a subnet uses. Numbers come from ids, so
-    /// that a new table does not renumber the others.
-    pub(super) fn table_numbers(&self) -> BTreeMap<RouteTableId, u32> {
-        let used: BTreeSet<&RouteTableId> = self
-            .vpc
-            .subnets
-            .values()
-            .map(|subnet| &subnet.route_table)
-            .collect();
-        let mut taken = BTreeSet::new();
-        let mut numbers = BTreeMap::new();
-        for id in used {
-            let mut number = FIRST_TABLE + (name::digest(id.as_str()) as u32 & 0x0fff_ffff);
-            while !taken.insert(number) {
-                number += 1;
-            }
-            numbers.insert(id.clone(), number);
-        }
-        numbers
-    }
-
     /// One table, asked by the mark of the subnets that use it. What it does not know goes on to the main
     /// table, which knows the VPC and nothing else.
-    fn route_table(&self, router: &mut Namespace, table: &RouteTable, number: u32) {
+    fn route_table(&self, router: &mut Namespace, table: &KernelTable<'_>) {
+        let number = table.number;
         let rule = Rule {
             priority: RULE_PRIORITY,
             when: RuleMatch::Mark(number),
             table: number,
         };
         router.rules.insert(rule);
-        for route in &table.routes {
-            router.route(number, route.destination.trunc(), self.target(route));
+        for route in table.routes.map_or(&[][..], |table| &table.routes) {
+            let to = route.destination.trunc();
+            router.route(number, to, self.target(route, table));
+            if matches!(route.target, RouteTarget::TransitGateway(_)) {
+                router.fallback(number, to, RouteTo::Unreachable);
+            }
         }
         // A VPC's own blocks are local whether a table says so or not.
         for cidr in &self.vpc.cidrs {
@@ -166,12 +149,13 @@ impl VpcView<'_> {
         }
     }
 
-    fn target(&self, route: &Route) -> RouteTo {
+    fn target(&self, route: &Route, table: &KernelTable<'_>) -> RouteTo {
         match &route.target {
             RouteTarget::Local => RouteTo::Throw,
-            RouteTarget::Blackhole
-            | RouteTarget::NatGateway(_)
-            | RouteTarget::TransitGateway(_) => RouteTo::Blackhole,
+            // What goes to a NAT gateway uses the table of the gateway.
+            RouteTarget::Blackhole | RouteTarget::NatGateway(_) => RouteTo::Blackhole,
+            RouteTarget::TransitGateway(id) if table.unserved.contains(id) => RouteTo::Unreachable,
+            RouteTarget::TransitGateway(id) => self.through_transit(id),
             RouteTarget::InternetGateway(id) => {
                 if self.vpc.internet_gateway.as_ref() == Some(id) && self.has_gateway() {
                     RouteTo::via(WAN, UPLINK_HOST)

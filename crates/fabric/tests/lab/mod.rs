@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part of the laboratory")]
 
+pub(crate) mod transit;
 pub(crate) mod world;
 
 use std::io::{self, Read, Write};
