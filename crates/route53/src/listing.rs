@@ -1,0 +1,72 @@
+//! ListResourceRecordSets: in the order of reversed names, then types, then set identifiers.
+
+use lath_control::Cell;
+use lath_store::View;
+use lath_wire::ApiError;
+
+use crate::shape::*;
+use crate::{fault, name, page, zone};
+
+/// Record sets on a page.
+const PAGE: usize = 300;
+
+/// Where a set is in the list.
+type Place = (String, &'static str, String);
+
+fn place(set: &ResourceRecordSet) -> Place {
+    let identifier = set.set_identifier.clone().unwrap_or_default();
+    (name::sort_key(&set.name), set.kind.as_str(), identifier)
+}
+
+/// Where the page begins.
+fn start(op: &ListResourceRecordSets) -> Result<Option<Place>, ApiError> {
+    let Some(text) = &op.name else {
+        return if op.kind.is_some() || op.identifier.is_some() {
+            Err(fault::invalid(
+                "A StartRecordName is required when a StartRecordType or StartRecordIdentifier is given.",
+            ))
+        } else {
+            Ok(None)
+        };
+    };
+    if op.identifier.is_some() && op.kind.is_none() {
+        return Err(fault::invalid(
+            "A StartRecordType is required when a StartRecordIdentifier is given.",
+        ));
+    }
+    let name = name::canonical(text).map_err(|_| {
+        let shown: String = text.chars().take(256).collect();
+        fault::invalid(format!(
+            "The StartRecordName {shown} is not a valid domain name."
+        ))
+    })?;
+    let kind = op.kind.map_or("", RrType::as_str);
+    let identifier = op.identifier.clone().unwrap_or_default();
+    Ok(Some((name::sort_key(&name), kind, identifier)))
+}
+
+pub(crate) fn list(
+    _: &Cell,
+    view: &View,
+    op: ListResourceRecordSets,
+) -> Result<ListResourceRecordSetsResponse, ApiError> {
+    let zone = zone::find(view, &op.id)?;
+    let from = start(&op)?;
+    let size = page::size(op.max_items.as_deref(), PAGE)?;
+    let mut rest = zone::sets(view, &zone.id)
+        .skip_while(|stored| from.as_ref().is_some_and(|from| place(&stored.set) < *from));
+    let sets = rest
+        .by_ref()
+        .take(size)
+        .map(|stored| stored.set.clone())
+        .collect();
+    let next = rest.next().map(|stored| stored.set.clone());
+    Ok(ListResourceRecordSetsResponse {
+        sets,
+        is_truncated: next.is_some(),
+        next_name: next.as_ref().map(|set| set.name.clone()),
+        next_type: next.as_ref().map(|set| set.kind),
+        next_identifier: next.and_then(|set| set.set_identifier),
+        max_items: page::shown(op.max_items.as_deref(), PAGE),
+    })
+}

@@ -1,0 +1,47 @@
+//! Reusable delegation sets.
+
+use super::{DelegationSet, Located, operations, structures};
+
+structures! {
+    CreateReusableDelegationSetResponse {
+        "DelegationSet" set: DelegationSet,
+    }
+    GetReusableDelegationSetResponse {
+        "DelegationSet" set: DelegationSet,
+    }
+    ListReusableDelegationSetsResponse {
+        "DelegationSets" sets: Vec<DelegationSet>,
+        "Marker" marker: String,
+        "IsTruncated" is_truncated: bool,
+        "NextMarker" next_marker: Option<String>,
+        "MaxItems" max_items: String,
+    }
+    DeleteReusableDelegationSetResponse {}
+}
+
+impl Located for CreateReusableDelegationSetResponse {
+    fn location(&self) -> Option<String> {
+        let id = self.set.id.as_ref()?;
+        Some(id.trim_start_matches('/').to_owned())
+    }
+}
+impl Located for GetReusableDelegationSetResponse {}
+impl Located for ListReusableDelegationSetsResponse {}
+impl Located for DeleteReusableDelegationSetResponse {}
+
+operations! {
+    CreateReusableDelegationSet post "delegationset" 201 -> CreateReusableDelegationSetResponse {
+        "CallerReference" caller_reference: String,
+        "HostedZoneId" zone_id: Option<String>,
+    }
+    GetReusableDelegationSet get "delegationset/{Id}" 200 -> GetReusableDelegationSetResponse {
+        "Id" id: String,
+    }
+    ListReusableDelegationSets get "delegationset" 200 -> ListReusableDelegationSetsResponse {
+        "marker" marker: Option<String>,
+        "maxitems" max_items: Option<String>,
+    }
+    DeleteReusableDelegationSet delete "delegationset/{Id}" 200 -> DeleteReusableDelegationSetResponse {
+        "Id" id: String,
+    }
+}

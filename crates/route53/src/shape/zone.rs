@@ -1,0 +1,189 @@
+//! Hosted zones and the VPCs that see private ones.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ChangeInfo, Located, operations, structures, values};
+
+values! {
+    /// The zones that a list is narrowed to.
+    HostedZoneType {
+        Private = "PrivateHostedZone",
+    }
+}
+
+/// A name server, which lists call so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NameServer(pub(crate) String);
+
+structures! {
+    #[derive(Eq)]
+    #[serde(rename = "VPC")]
+    Vpc {
+        "VPCRegion" region: Option<String>,
+        "VPCId" id: Option<String>,
+    }
+    #[derive(Eq, Default)]
+    HostedZoneConfig {
+        "Comment" comment: Option<String>,
+        "PrivateZone" private_zone: Option<bool>,
+    }
+    #[derive(Eq)]
+    HostedZone {
+        "Id" id: String,
+        "Name" name: String,
+        "CallerReference" caller_reference: String,
+        "Config" config: Option<HostedZoneConfig>,
+        "ResourceRecordSetCount" count: Option<i64>,
+    }
+    #[derive(Eq)]
+    DelegationSet {
+        "Id" id: Option<String>,
+        "CallerReference" caller_reference: Option<String>,
+        "NameServers" name_servers: Vec<NameServer>,
+    }
+    HostedZoneOwner {
+        "OwningAccount" account: Option<String>,
+    }
+    HostedZoneSummary {
+        "HostedZoneId" id: String,
+        "Name" name: String,
+        "Owner" owner: HostedZoneOwner,
+    }
+
+    CreateHostedZoneResponse {
+        "HostedZone" zone: HostedZone,
+        "ChangeInfo" change: ChangeInfo,
+        "DelegationSet" delegation_set: DelegationSet,
+        "VPC" vpc: Option<Vpc>,
+    }
+    GetHostedZoneResponse {
+        "HostedZone" zone: HostedZone,
+        "DelegationSet" delegation_set: Option<DelegationSet>,
+        "VPCs" vpcs: Option<Vec<Vpc>>,
+    }
+    ListHostedZonesResponse {
+        "HostedZones" zones: Vec<HostedZone>,
+        "Marker" marker: Option<String>,
+        "IsTruncated" is_truncated: bool,
+        "NextMarker" next_marker: Option<String>,
+        "MaxItems" max_items: String,
+    }
+    ListHostedZonesByNameResponse {
+        "HostedZones" zones: Vec<HostedZone>,
+        "DNSName" dns_name: Option<String>,
+        "HostedZoneId" zone_id: Option<String>,
+        "IsTruncated" is_truncated: bool,
+        "NextDNSName" next_dns_name: Option<String>,
+        "NextHostedZoneId" next_zone_id: Option<String>,
+        "MaxItems" max_items: String,
+    }
+    ListHostedZonesByVPCResponse {
+        "HostedZoneSummaries" summaries: Vec<HostedZoneSummary>,
+        "MaxItems" max_items: String,
+        "NextToken" next_token: Option<String>,
+    }
+    DeleteHostedZoneResponse {
+        "ChangeInfo" change: ChangeInfo,
+    }
+    UpdateHostedZoneCommentResponse {
+        "HostedZone" zone: HostedZone,
+    }
+    GetHostedZoneCountResponse {
+        "HostedZoneCount" count: i64,
+    }
+    AssociateVPCWithHostedZoneResponse {
+        "ChangeInfo" change: ChangeInfo,
+    }
+    DisassociateVPCFromHostedZoneResponse {
+        "ChangeInfo" change: ChangeInfo,
+    }
+    CreateVPCAssociationAuthorizationResponse {
+        "HostedZoneId" zone_id: String,
+        "VPC" vpc: Vpc,
+    }
+    DeleteVPCAssociationAuthorizationResponse {}
+    ListVPCAssociationAuthorizationsResponse {
+        "HostedZoneId" zone_id: String,
+        "NextToken" next_token: Option<String>,
+        "VPCs" vpcs: Vec<Vpc>,
+    }
+}
+
+impl Located for CreateHostedZoneResponse {
+    fn location(&self) -> Option<String> {
+        Some(self.zone.id.trim_start_matches('/').to_owned())
+    }
+}
+impl Located for GetHostedZoneResponse {}
+impl Located for ListHostedZonesResponse {}
+impl Located for ListHostedZonesByNameResponse {}
+impl Located for ListHostedZonesByVPCResponse {}
+impl Located for DeleteHostedZoneResponse {}
+impl Located for UpdateHostedZoneCommentResponse {}
+impl Located for GetHostedZoneCountResponse {}
+impl Located for AssociateVPCWithHostedZoneResponse {}
+impl Located for DisassociateVPCFromHostedZoneResponse {}
+impl Located for CreateVPCAssociationAuthorizationResponse {}
+impl Located for DeleteVPCAssociationAuthorizationResponse {}
+impl Located for ListVPCAssociationAuthorizationsResponse {}
+
+operations! {
+    CreateHostedZone post "hostedzone" 201 -> CreateHostedZoneResponse {
+        "Name" name: String,
+        "VPC" vpc: Option<Vpc>,
+        "CallerReference" caller_reference: String,
+        "HostedZoneConfig" config: Option<HostedZoneConfig>,
+        "DelegationSetId" delegation_set_id: Option<String>,
+    }
+    GetHostedZone get "hostedzone/{Id}" 200 -> GetHostedZoneResponse {
+        "Id" id: String,
+    }
+    ListHostedZones get "hostedzone" 200 -> ListHostedZonesResponse {
+        "marker" marker: Option<String>,
+        "maxitems" max_items: Option<String>,
+        "delegationsetid" delegation_set_id: Option<String>,
+        "hostedzonetype" zone_type: Option<HostedZoneType>,
+    }
+    ListHostedZonesByName get "hostedzonesbyname" 200 -> ListHostedZonesByNameResponse {
+        "dnsname" dns_name: Option<String>,
+        "hostedzoneid" zone_id: Option<String>,
+        "maxitems" max_items: Option<String>,
+    }
+    ListHostedZonesByVPC get "hostedzonesbyvpc" 200 -> ListHostedZonesByVPCResponse {
+        "vpcid" vpc_id: String,
+        "vpcregion" vpc_region: String,
+        "maxitems" max_items: Option<String>,
+        "nexttoken" next_token: Option<String>,
+    }
+    DeleteHostedZone delete "hostedzone/{Id}" 200 -> DeleteHostedZoneResponse {
+        "Id" id: String,
+    }
+    UpdateHostedZoneComment post "hostedzone/{Id}" 200 -> UpdateHostedZoneCommentResponse {
+        "Id" id: String,
+        "Comment" comment: Option<String>,
+    }
+    GetHostedZoneCount get "hostedzonecount" 200 -> GetHostedZoneCountResponse {}
+    AssociateVPCWithHostedZone post "hostedzone/{Id}/associatevpc" 200 -> AssociateVPCWithHostedZoneResponse {
+        "Id" id: String,
+        "VPC" vpc: Vpc,
+        "Comment" comment: Option<String>,
+    }
+    DisassociateVPCFromHostedZone post "hostedzone/{Id}/disassociatevpc" 200 -> DisassociateVPCFromHostedZoneResponse {
+        "Id" id: String,
+        "VPC" vpc: Vpc,
+        "Comment" comment: Option<String>,
+    }
+    CreateVPCAssociationAuthorization post "hostedzone/{Id}/authorizevpcassociation" 200 -> CreateVPCAssociationAuthorizationResponse {
+        "Id" id: String,
+        "VPC" vpc: Vpc,
+    }
+    DeleteVPCAssociationAuthorization post "hostedzone/{Id}/deauthorizevpcassociation" 200 -> DeleteVPCAssociationAuthorizationResponse {
+        "Id" id: String,
+        "VPC" vpc: Vpc,
+    }
+    ListVPCAssociationAuthorizations get "hostedzone/{Id}/authorizevpcassociation" 200 -> ListVPCAssociationAuthorizationsResponse {
+        "Id" id: String,
+        "nexttoken" next_token: Option<String>,
+        "maxresults" max_results: Option<String>,
+    }
+}
