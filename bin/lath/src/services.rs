@@ -7,19 +7,25 @@ use lath_ec2::Ec2;
 use lath_identity::Identity;
 use lath_lattice::Lattice;
 use lath_observe::Observe;
+use lath_route53::Route53;
 use lath_store::Kinds;
 use lath_wire::Service;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// What each part adds to the feed. Lattice fills what EC2 has laid.
-pub(crate) const CONTRIBUTIONS: [Contribute; 2] = [lath_ec2::contribute, lath_lattice::contribute];
+pub(crate) const CONTRIBUTIONS: [Contribute; 3] = [
+    lath_ec2::contribute,
+    lath_lattice::contribute,
+    lath_route53::contribute,
+];
 
 /// Every record kind of the database.
 pub(crate) fn kinds() -> Kinds {
     let kinds = lath_control::kinds(Kinds::default());
     let kinds = lath_ec2::kinds(kinds);
     let kinds = lath_lattice::kinds(kinds);
+    let kinds = lath_route53::kinds(kinds);
     lath_observe::kinds(kinds)
 }
 
@@ -29,6 +35,7 @@ pub(crate) struct Apps {
     lattice: Arc<Lattice>,
     observe: Arc<Observe>,
     identity: Arc<Identity>,
+    route53: Arc<Route53>,
 }
 
 impl Apps {
@@ -38,6 +45,7 @@ impl Apps {
             lattice: Arc::new(Lattice { cell: cell.clone() }),
             observe,
             identity,
+            route53: Arc::new(Route53::new(cell.clone(), &CONTRIBUTIONS)),
         }
     }
 
@@ -48,6 +56,7 @@ impl Apps {
             lath_lattice::service(&self.lattice),
             lath_identity::sts_service(&self.identity),
             lath_identity::secretsmanager_service(&self.identity),
+            lath_route53::service(&self.route53),
         ];
         services.extend(lath_observe::services(&self.observe));
         services
@@ -57,6 +66,7 @@ impl Apps {
     pub(crate) fn spawn_reconcilers(&self, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
         lath_ec2::spawn_reconcilers(&self.ec2, stop, tasks);
         lath_lattice::reconcilers(&self.lattice, stop, tasks);
+        lath_route53::reconcilers(&self.route53, stop, tasks);
     }
 }
 
