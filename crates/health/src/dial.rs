@@ -17,13 +17,14 @@ use tokio::sync::watch;
 /// Connects targets of other regions, each through its region's gateway.
 #[async_trait]
 pub trait Gateways: fmt::Debug + Send + Sync + 'static {
-    /// A stream to `to` in the VPC of that region.
+    /// A stream to `to` in the VPC of that region. Sockets come from `network`, which knows the underlay.
     ///
     /// # Errors
     /// `TimedOut` after `timeout`, which covers everything; else why the gateway or the target could not be
     /// connected.
     async fn connect(
         &self,
+        network: &Arc<dyn Network>,
         region: &str,
         vpc: &VpcId,
         to: SocketAddr,
@@ -47,8 +48,7 @@ impl Regions {
     /// Of the regions that groups of the snapshot are in, those that do not answer.
     pub fn lost(known: Option<&mut Self>, snapshot: &Snapshot) -> BTreeSet<String> {
         let groups = snapshot.target_groups.values();
-        let mut named: BTreeSet<String> =
-            groups.filter_map(|group| group.region.clone()).collect();
+        let mut named: BTreeSet<String> = groups.filter_map(|group| group.region.clone()).collect();
         if let Some(regions) = known {
             let peers = regions.peers.borrow_and_update();
             named.retain(|region| peers.get(region).is_none_or(|peer| !peer.connected));
@@ -117,7 +117,9 @@ impl Dial {
             let text = format!("there is no way to region {region}");
             return Err(io::Error::new(io::ErrorKind::NotFound, text));
         };
-        gateways.connect(region, &reach.vpc, to, timeout).await
+        let network = &self.network;
+        let connecting = gateways.connect(network, region, &reach.vpc, to, timeout);
+        connecting.await
     }
 }
 

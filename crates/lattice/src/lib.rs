@@ -50,7 +50,7 @@ use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 pub use contribute::contribute;
 pub use reconcile::reconcilers;
 pub use record::kinds;
-pub use region::section;
+pub use region::SECTION;
 
 /// The service of one region.
 #[derive(Clone)]

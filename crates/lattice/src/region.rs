@@ -56,13 +56,11 @@ impl Record for Region {
 }
 
 /// What regions tell one another of Lattice. Nothing in strict mode, or where there is only one region.
-pub fn section() -> Section {
-    Section {
-        name: "lattice",
-        export,
-        import,
-    }
-}
+pub const SECTION: Section = Section {
+    name: "lattice",
+    export,
+    import,
+};
 
 fn is_spoken(cell: &Cell) -> bool {
     cell.mode == Mode::Extended && cell.topology.regions.len() > 1

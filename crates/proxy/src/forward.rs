@@ -218,7 +218,8 @@ async fn open(core: &Rc<Core>, group: &Arc<GroupSlot>, target: &Arc<TargetSlot>)
         Err(error) => {
             tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");
             target.eject(core.config.ejection);
-            let silent = error.kind() == std::io::ErrorKind::TimedOut;
+            // A gateway that answers says what it knows of the target; silence has no words.
+            let silent = error.kind() == std::io::ErrorKind::TimedOut && error.get_ref().is_none();
             if silent && target.reach.region.is_some() {
                 // More likely the region than the target: the next attempt must not wait as long again.
                 for other in &group.members.load().routable {
