@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lath_fabric::{ApplyReport, Fabric, HostFacts};
+use lath_fabric::plan::LinkKind;
+use lath_fabric::{ApplyReport, Fabric, HostFacts, HostPlan};
 use lath_feed::SnapshotReceiver;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +39,8 @@ pub(crate) async fn run(
         let gone = leaving.keep(&mut plan, Instant::now());
         let report = fabric.apply(&plan).await;
         tell(&report, &mut said);
-        let pause = if report.is_complete() { PERIOD } else { RETRY };
+        let settled = report.is_complete() && !has_guests(&plan);
+        let pause = if settled { PERIOD } else { RETRY };
         let gone = gone.map_or(pause, |end| end.saturating_duration_since(Instant::now()));
         say.send_replace(NetworkObserved {
             version: snapshot.version,
@@ -50,6 +52,12 @@ pub(crate) async fn run(
             changed = snapshots.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// Whether there are links that others make and remove, such as tunnels': they come and go at any time.
+fn has_guests(plan: &HostPlan) -> bool {
+    let mut links = plan.spaces.values().flat_map(|space| space.links.values());
+    links.any(|link| link.kind == LinkKind::Guest)
 }
 
 /// Logs what was done, and what does not work once as long as it stays the same.
@@ -71,7 +79,16 @@ fn tell(report: &ApplyReport, said: &mut String) {
         .interfaces
         .iter()
         .map(|(id, outcome)| failed((id, outcome)));
-    let mut broken: Vec<String> = vpcs.chain(interfaces).flatten().collect();
+    let spaces = report
+        .spaces
+        .iter()
+        .map(|(name, outcome)| failed((name, outcome)));
+    let attachments = report
+        .transit_attachments
+        .iter()
+        .map(|(id, outcome)| failed((id, outcome)));
+    let networks = vpcs.chain(interfaces).chain(spaces).chain(attachments);
+    let mut broken: Vec<String> = networks.flatten().collect();
     broken.extend(
         report
             .host

@@ -1,13 +1,17 @@
 //! Puts together what the parts of a node say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_feed::{Condition, InstanceObserved, Observed, Snapshot, SnapshotReceiver, Vpc};
+use lath_feed::{
+    Condition, InstanceObserved, Observed, Snapshot, SnapshotReceiver, TransitPeer, Vpc,
+};
 use lath_health::HealthReceiver;
 use lath_model::Timestamp;
-use lath_model::id::{InstanceId, ServiceNetworkVpcAssociationId, VpcId};
+use lath_model::id::{
+    InstanceId, ServiceNetworkVpcAssociationId, TransitGatewayAttachmentId, VpcId,
+};
 use lath_proxy::{ProxyObserved, observed_targets};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -85,6 +89,9 @@ impl Parts {
             vpc_associations: associations(&snapshot, &vpcs, &proxy),
             targets: observed_targets(&snapshot, &health, &proxy, self.drain, now),
             services: proxy.services,
+            transit_gateways: conditions(&network, &network.report.transit_gateways),
+            transit_attachments: attachments(&snapshot, &network),
+            nat_gateways: conditions(&network, &network.report.nat_gateways),
             vpc_endpoints: proxy.vpc_endpoints,
             vpcs,
             instances,
@@ -121,6 +128,40 @@ fn vpcs(
             conditions.insert(id.clone(), condition);
         }
     }
+    conditions
+}
+
+/// What the fabric says of its own.
+fn conditions<K: Clone + Ord>(
+    network: &NetworkObserved,
+    outcomes: &BTreeMap<K, Result<(), String>>,
+) -> BTreeMap<K, Condition> {
+    let version = network.version;
+    let condition = |outcome: &Result<(), String>| match outcome {
+        Ok(()) => Condition::Ready { version },
+        Err(reason) => Condition::Failed {
+            reason: reason.clone(),
+        },
+    };
+    outcomes
+        .iter()
+        .map(|(id, outcome)| (id.clone(), condition(outcome)))
+        .collect()
+}
+
+/// Attachments whose packets the fabric carries; whoever carries the others' speaks of those.
+fn attachments(
+    snapshot: &Snapshot,
+    network: &NetworkObserved,
+) -> BTreeMap<TransitGatewayAttachmentId, Condition> {
+    let gateways = snapshot.transit_gateways.values();
+    let tunnels: BTreeSet<&TransitGatewayAttachmentId> = gateways
+        .flat_map(|gateway| gateway.attachments.values())
+        .filter(|attachment| matches!(attachment.to, TransitPeer::Tunnel(_)))
+        .map(|attachment| &attachment.id)
+        .collect();
+    let mut conditions = conditions(network, &network.report.transit_attachments);
+    conditions.retain(|id, _| !tunnels.contains(id));
     conditions
 }
 
