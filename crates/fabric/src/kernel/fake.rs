@@ -209,6 +209,11 @@ fn change_table(table: &mut Table, change: &Change) {
                     .for_each(|(key, _)| drop(set.elements.remove(key)));
             }
         }
+        Change::AddTimed(name, new) => {
+            if let Some(set) = table.sets.get_mut(&name) {
+                new.into_iter().for_each(|(key, _)| set.insert(key));
+            }
+        }
         Change::AddElements(name, new) => {
             if let Some(set) = table.sets.get_mut(&name) {
                 set.elements.extend(new);

@@ -1,8 +1,9 @@
 //! What turns the actual table into the wanted one: one list, one transaction.
 
 use std::fmt;
+use std::time::Duration;
 
-use super::{Base, Element, KeyType, Rule, Set, Table};
+use super::{Base, Element, Key, KeyType, Rule, Set, Table};
 
 /// One step of a transaction, in a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Change {
     DeleteElements(String, Vec<Element>),
     /// Adds elements.
     AddElements(String, Vec<Element>),
+    /// Adds elements that the kernel removes after these times.
+    AddTimed(String, Vec<(Key, Duration)>),
     /// Appends a rule to a chain.
     AddRule(String, Rule),
 }
@@ -201,6 +204,13 @@ impl fmt::Display for Change {
                 write!(f, "delete from {name} {}", listed(elements))
             }
             Self::AddElements(name, elements) => write!(f, "add to {name} {}", listed(elements)),
+            Self::AddTimed(name, elements) => {
+                let words: Vec<String> = elements
+                    .iter()
+                    .map(|(key, time)| format!("{key} timeout {}ms", time.as_millis()))
+                    .collect();
+                write!(f, "add to {name} {{ {} }}", words.join(", "))
+            }
             Self::AddRule(chain, rule) => write!(f, "add rule {chain} {rule}"),
         }
     }
@@ -218,7 +228,7 @@ fn listed(elements: &[Element]) -> String {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use super::super::{Chain, Key, Part, Value, Verdict};
+    use super::super::{Chain, Part, Value, Verdict};
     use super::*;
 
     fn table(members: &[u8], ranges: &[&str], rules: &[&str]) -> Table {

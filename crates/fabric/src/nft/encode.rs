@@ -1,6 +1,7 @@
 //! From data to nf_tables' netlink messages. Numbers are from `linux/netfilter/nf_tables.h`.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use super::{
     Base, ChainKind, Change, CtState, Element, Hook, Key, KeyType, Part, Rule, Set, Value,
@@ -36,6 +37,7 @@ const APPEND: u16 = libc::NLM_F_APPEND as u16;
 
 pub(super) const SET_INTERVAL: u32 = 4;
 pub(super) const SET_MAP: u32 = 8;
+pub(super) const SET_TIMEOUT: u32 = 16;
 pub(super) const INTERVAL_END: u32 = 1;
 pub(super) const JUMP: i32 = -3;
 
@@ -43,6 +45,7 @@ pub(super) const TYPE_ADDRESS: u32 = 7;
 pub(super) const TYPE_MARK: u32 = 19;
 pub(super) const TYPE_LINK: u32 = 41;
 pub(super) const TYPE_LINK_ADDRESS: u32 = (41 << 6) | 7;
+pub(super) const TYPE_LINKS: u32 = (41 << 6) | 41;
 pub(super) const TYPE_VERDICT: u32 = 0xffff_ff00;
 
 /// `nfgenmsg`: family, version, resource id in network order.
@@ -108,6 +111,7 @@ fn messages(table: &str, index: usize, change: &Change) -> Vec<Message> {
         Change::FlushSet(name) => vec![named(DELETE_ELEMENT, 0, table, Some((2, name)))],
         Change::DeleteElements(set, all) => elements(DELETE_ELEMENT, 0, table, set, all),
         Change::AddElements(set, all) => elements(NEW_ELEMENT, CREATE, table, set, all),
+        Change::AddTimed(set, all) => vec![timed(table, set, all)],
         Change::AddRule(chain, rule) => vec![new_rule(table, chain, rule)],
     }
 }
@@ -159,6 +163,7 @@ pub(super) fn key_type(key: KeyType) -> (u32, u32) {
         KeyType::Link => (TYPE_LINK, 16),
         KeyType::LinkAddress => (TYPE_LINK_ADDRESS, 20),
         KeyType::Mark => (TYPE_MARK, 4),
+        KeyType::Links => (TYPE_LINKS, 32),
     }
 }
 
@@ -171,6 +176,9 @@ fn new_set(table: &str, index: usize, name: &str, set: &Set) -> Message {
     }
     if set.value.is_some() {
         flags |= SET_MAP;
+    }
+    if set.timed {
+        flags |= SET_TIMEOUT;
     }
     message.be32(3, flags).be32(4, kind).be32(5, length);
     if let Some(value) = set.value {
@@ -198,7 +206,7 @@ fn byte_orders(set: &Set) -> Option<Vec<u8>> {
     let key: u32 = match set.key {
         KeyType::Address | KeyType::Ranges => 2,
         KeyType::Link | KeyType::Mark => 1,
-        KeyType::LinkAddress => return None,
+        KeyType::LinkAddress | KeyType::Links => return None,
     };
     let mut bytes = vec![0, 4];
     bytes.extend_from_slice(&key.to_ne_bytes());
@@ -222,6 +230,22 @@ fn elements(kind: u16, flags: u16, table: &str, set: &str, all: &[Element]) -> V
             message
         })
         .collect()
+}
+
+fn timed(table: &str, set: &str, all: &[(Key, Duration)]) -> Message {
+    let mut message = named(NEW_ELEMENT, CREATE, table, Some((2, set)));
+    message.nest(3, |list| {
+        for (key, time) in all {
+            let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+            list.nest(1, |element| {
+                element.nest(1, |data| {
+                    data.attr(1, &key_bytes(key));
+                });
+                element.attr(4, &time.to_be_bytes());
+            });
+        }
+    });
+    message
 }
 
 fn put_element(list: &mut Message, (key, value): &Element) {
@@ -277,6 +301,7 @@ fn key_bytes(key: &Key) -> Vec<u8> {
         Key::Address(address) | Key::Range(address, _) => address.octets().to_vec(),
         Key::Link(name) => link_bytes(name).to_vec(),
         Key::Mark(mark) => mark.to_ne_bytes().to_vec(),
+        Key::Links(one, other) => [link_bytes(one), link_bytes(other)].concat(),
         Key::LinkAddress(name, address) => {
             let mut bytes = link_bytes(name).to_vec();
             bytes.extend_from_slice(&address.octets());
@@ -344,6 +369,11 @@ fn put_part(list: &mut Message, part: &Part) {
         Part::IifSourceIn(set) => {
             meta(list, META_IIFNAME, REGISTER_1);
             payload(list, SOURCE, REGISTER_2);
+            lookup(list, set, None, false);
+        }
+        Part::LinksIn(set) => {
+            meta(list, META_IIFNAME, REGISTER_1);
+            meta(list, META_OIFNAME, REGISTER_2);
             lookup(list, set, None, false);
         }
         Part::Source(net) => address_is(list, SOURCE, *net),

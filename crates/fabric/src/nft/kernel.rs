@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use super::encode::{
-    INTERVAL_END, SET_INTERVAL, SET_MAP, TYPE_ADDRESS, TYPE_LINK, TYPE_LINK_ADDRESS, TYPE_MARK,
-    TYPE_VERDICT, request,
+    INTERVAL_END, SET_INTERVAL, SET_MAP, SET_TIMEOUT, TYPE_ADDRESS, TYPE_LINK, TYPE_LINK_ADDRESS,
+    TYPE_LINKS, TYPE_MARK, TYPE_VERDICT, request,
 };
 use super::{
     Base, Chain, ChainKind, Element, Hook, Key, KeyType, Rule, Set, Table, Value, ValueType,
@@ -140,6 +141,36 @@ fn sets(netlink: &mut Netlink, table: &str) -> io::Result<BTreeMap<String, Set>>
     Ok(sets)
 }
 
+/// How long each element of a table's sets has still to go, by set.
+pub(crate) fn remaining(
+    netlink: &mut Netlink,
+    table: &str,
+) -> io::Result<BTreeMap<String, Vec<(Key, Duration)>>> {
+    let mut all = BTreeMap::new();
+    if !tables(netlink)?.iter().any(|known| known == table) {
+        return Ok(all);
+    }
+    for body in dump(netlink, GET_SET, table, None)? {
+        let (Some(name), Some(set)) = (attribute(&body, 2).map(text), declared(&body)) else {
+            continue;
+        };
+        let mut left = Vec::new();
+        for body in dump(netlink, GET_ELEMENT, table, Some(&name))? {
+            if let Some(list) = attribute(&body, 3) {
+                left.extend(attributes(list).filter_map(|(_, e)| expiring(&set, e)));
+            }
+        }
+        all.insert(name, left);
+    }
+    Ok(all)
+}
+
+fn expiring(set: &Set, body: &[u8]) -> Option<(Key, Duration)> {
+    let ((key, _), _) = element(set, body)?;
+    let left = attribute(body, 5).and_then(|data| Some(u64::from_be_bytes(data.try_into().ok()?)));
+    Some((key, Duration::from_millis(left?)))
+}
+
 fn declared(body: &[u8]) -> Option<Set> {
     let flags = attribute(body, 3).and_then(be32_of).unwrap_or(0);
     let key = match be32_of(attribute(body, 4)?)? {
@@ -148,10 +179,15 @@ fn declared(body: &[u8]) -> Option<Set> {
         TYPE_LINK => KeyType::Link,
         TYPE_LINK_ADDRESS => KeyType::LinkAddress,
         TYPE_MARK => KeyType::Mark,
+        TYPE_LINKS => KeyType::Links,
         _ => return None,
     };
     if flags & SET_MAP == 0 {
-        return Some(Set::new(key));
+        let timed = flags & SET_TIMEOUT != 0;
+        return Some(Set {
+            timed,
+            ..Set::new(key)
+        });
     }
     let value = match be32_of(attribute(body, 6)?)? {
         TYPE_MARK => ValueType::Mark,
@@ -168,6 +204,7 @@ fn element(set: &Set, body: &[u8]) -> Option<(Element, bool)> {
     let key = match set.key {
         KeyType::Address | KeyType::Ranges => Key::Address(address(bytes)?),
         KeyType::Link => Key::Link(text(bytes)),
+        KeyType::Links => Key::Links(text(bytes.get(..16)?), text(bytes.get(16..)?)),
         KeyType::Mark => Key::Mark(u32::from_ne_bytes(bytes.try_into().ok()?)),
         KeyType::LinkAddress => {
             Key::LinkAddress(text(bytes.get(..16)?), address(bytes.get(16..)?)?)

@@ -14,7 +14,7 @@ use std::fmt;
 
 pub use change::{Change, changes, widened};
 pub(crate) use encode::{batch, batches};
-pub(crate) use kernel::read;
+pub(crate) use kernel::{read, remaining};
 pub use rule::{CtState, Part, Rule, Verdict};
 pub use set::{Element, Key, KeyType, Set, Value, ValueType, disjoint};
 

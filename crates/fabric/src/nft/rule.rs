@@ -28,6 +28,8 @@ pub enum Part {
     OifIn(String),
     /// Link and source address are together in this set.
     IifSourceIn(String),
+    /// The links it came in and goes out by are together in this set.
+    LinksIn(String),
     /// From this block.
     Source(Ipv4Net),
     /// From an address in this set.
@@ -174,6 +176,7 @@ impl fmt::Display for Part {
             Self::OifIn(set) => write!(f, "oifname @{set}"),
             Self::OifNotIn(set) => write!(f, "oifname != @{set}"),
             Self::IifSourceIn(set) => write!(f, "iifname . ip saddr @{set}"),
+            Self::LinksIn(set) => write!(f, "iifname . oifname @{set}"),
             Self::Source(net) => write!(f, "ip saddr {net}"),
             Self::SourceIn(set) => write!(f, "ip saddr @{set}"),
             Self::SourceNotIn(set) => write!(f, "ip saddr != @{set}"),

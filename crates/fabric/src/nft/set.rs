@@ -13,6 +13,8 @@ pub struct Set {
     pub key: KeyType,
     /// What a map's values are.
     pub value: Option<ValueType>,
+    /// Whether elements may have an end, at which the kernel removes them.
+    pub timed: bool,
     /// The elements.
     pub elements: BTreeMap<Key, Value>,
 }
@@ -33,6 +35,8 @@ pub enum KeyType {
     LinkAddress,
     /// Packet marks.
     Mark,
+    /// Names of two links.
+    Links,
 }
 
 /// What a map's values are.
@@ -57,6 +61,8 @@ pub enum Key {
     Link(String),
     /// A link's name and an IPv4 address.
     LinkAddress(String, Ipv4Addr),
+    /// The names of two links.
+    Links(String, String),
     /// A packet mark.
     Mark(u32),
 }
@@ -80,6 +86,7 @@ impl Set {
         Self {
             key,
             value: None,
+            timed: false,
             elements: BTreeMap::new(),
         }
     }
@@ -89,6 +96,7 @@ impl Set {
         Self {
             key,
             value: Some(value),
+            timed: false,
             elements: BTreeMap::new(),
         }
     }
@@ -109,7 +117,7 @@ impl Set {
 
     /// Whether the two are declared alike, whatever their elements.
     pub fn same_kind(&self, other: &Self) -> bool {
-        self.key == other.key && self.value == other.value
+        self.key == other.key && self.value == other.value && self.timed == other.timed
     }
 }
 
@@ -141,6 +149,7 @@ impl fmt::Display for Set {
             KeyType::Link => "link",
             KeyType::LinkAddress => "link . address",
             KeyType::Mark => "mark",
+            KeyType::Links => "link . link",
         })?;
         f.write_str(match self.value {
             None => "",
@@ -159,6 +168,7 @@ impl fmt::Display for Key {
             Self::Link(name) => f.write_str(name),
             Self::LinkAddress(name, address) => write!(f, "{name} . {address}"),
             Self::Mark(mark) => write!(f, "{mark}"),
+            Self::Links(one, other) => write!(f, "{one} . {other}"),
         }
     }
 }
