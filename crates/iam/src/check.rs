@@ -1,0 +1,159 @@
+//! Lengths and characters of names, paths, tags and documents.
+
+use lath_control::{Cell, Mode};
+use lath_policy::{Grammar, Policy};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use crate::errors::{constraint, invalid_input, limit, malformed, validation};
+use crate::records::Tags;
+
+/// A tag on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Tag {
+    /// 1 to 128 characters.
+    pub key: String,
+    /// Up to 256 characters.
+    pub value: String,
+}
+
+/// Most tags of anything.
+const MAX_TAGS: usize = 50;
+
+/// `member` as AWS calls it, such as `roleName`.
+pub(crate) fn name(member: &str, value: &str, longest: usize) -> Result<(), ApiError> {
+    if value.is_empty() {
+        let rule = "Member must have length greater than or equal to 1";
+        return Err(constraint(member, value, rule));
+    }
+    if value.chars().count() > longest {
+        let rule = format!("Member must have length less than or equal to {longest}");
+        return Err(constraint(member, value, &rule));
+    }
+    let fine = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c);
+    if value.chars().all(fine) {
+        return Ok(());
+    }
+    Err(validation(format!(
+        "The specified value for {member} is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-"
+    )))
+}
+
+/// A path, `/` when there is none.
+pub(crate) fn path(given: Option<&str>) -> Result<String, ApiError> {
+    let path = given.unwrap_or("/");
+    let printable = path.bytes().all(|byte| (0x21..0x7f).contains(&byte));
+    if path.len() <= 512 && path.starts_with('/') && path.ends_with('/') && printable {
+        return Ok(path.to_owned());
+    }
+    Err(validation(
+        "The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.",
+    ))
+}
+
+/// Free text of a role or policy.
+pub(crate) fn description(text: Option<&str>) -> Result<(), ApiError> {
+    match text {
+        Some(text) if text.chars().count() > 1000 => Err(constraint(
+            "description",
+            text,
+            "Member must have length less than or equal to 1000",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a document and holds its length without white space to a quota.
+pub(crate) fn document(
+    cell: &Cell,
+    text: &str,
+    grammar: Grammar,
+    quota: &str,
+    most: usize,
+) -> Result<(), ApiError> {
+    if text.is_empty() {
+        let rule = "Member must have length greater than or equal to 1";
+        return Err(constraint("policyDocument", text, rule));
+    }
+    let length = text.chars().filter(|c| !c.is_whitespace()).count();
+    if cell.mode == Mode::Strict && length > most {
+        return Err(limit(quota, most));
+    }
+    Policy::parse(text, grammar)
+        .map(drop)
+        .map_err(|error| malformed(error.0))
+}
+
+/// The tags of a create, or further ones of what has `old`.
+pub(crate) fn tags(old: &Tags, given: &[Tag]) -> Result<Tags, ApiError> {
+    let mut tags = old.clone();
+    for (index, tag) in given.iter().enumerate() {
+        let repeated = |other: &Tag| other.key.eq_ignore_ascii_case(&tag.key);
+        if given[..index].iter().any(repeated) {
+            return Err(invalid_input(
+                "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+            ));
+        }
+        tag_key(&tag.key, &format!("tags.{}.member.key", index + 1))?;
+        if tag.value.chars().count() > 256 {
+            let member = format!("tags.{}.member.value", index + 1);
+            let rule = "Member must have length less than or equal to 256";
+            return Err(constraint(&member, &tag.value, rule));
+        }
+        let known = tags.keys().find(|key| key.eq_ignore_ascii_case(&tag.key));
+        if let Some(known) = known.cloned() {
+            tags.remove(&known);
+        }
+        tags.insert(tag.key.clone(), tag.value.clone());
+    }
+    if tags.len() > MAX_TAGS {
+        return Err(ApiError::new(
+            "LimitExceeded",
+            409,
+            "The number of tags has reached the maximum limit.",
+        ));
+    }
+    Ok(tags)
+}
+
+/// The reserved prefix and the bounds of a key.
+pub(crate) fn tag_key(key: &str, member: &str) -> Result<(), ApiError> {
+    if key.is_empty() || key.chars().count() > 128 {
+        let rule = "Member must have length less than or equal to 128";
+        return Err(constraint(member, key, rule));
+    }
+    if key.to_ascii_lowercase().starts_with("aws:") {
+        return Err(invalid_input(
+            "System tag keys (prefixed with aws:) cannot be changed.",
+        ));
+    }
+    let fine = |c: char| c.is_alphanumeric() || " _.:/=+-@".contains(c);
+    if key.chars().all(fine) {
+        return Ok(());
+    }
+    let rule = r"Member must satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+";
+    Err(constraint(member, key, rule))
+}
+
+/// Tags as they are shown.
+pub(crate) fn shown_tags(tags: &Tags) -> Vec<Tag> {
+    let tag = |(key, value): (&String, &String)| Tag {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    tags.iter().map(tag).collect()
+}
+
+/// A document as IAM answers it: percent-encoded by RFC 3986.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}

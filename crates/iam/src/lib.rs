@@ -1,0 +1,84 @@
+//! IAM: roles, users, groups, policies, access keys and instance profiles of the account, and what they
+//! may do.
+//!
+//! Written in the home region only; [`SECTION`] carries everything, secrets included, to the other regions
+//! over the encrypted channel, where the same records answer lookups and policy decisions without the home.
+//!
+//! Not here: who signed a request (`lath-identity`), how policies are judged (`lath-policy`), federation.
+
+mod aws_policies;
+mod check;
+mod directory;
+mod errors;
+mod groups;
+mod holder;
+mod keys;
+mod last_used;
+mod operation;
+mod page;
+mod policies;
+mod profiles;
+pub mod records;
+mod roles;
+mod section;
+mod service_linked;
+mod simulate;
+mod summary;
+pub mod unique;
+mod users;
+mod versions;
+
+use std::sync::Arc;
+
+use lath_control::{Cell, Mode};
+use lath_wire::{Protocol, Service, ServiceInfo};
+
+pub use check::Tag;
+pub use directory::{Directory, Held, pass_role};
+pub use last_used::LastUsed;
+pub use records::kinds;
+pub use section::SECTION;
+
+/// The service. In regions that are not the home, it only reads.
+pub struct Iam {
+    /// The region.
+    pub cell: Cell,
+    /// When keys were last used, as this process saw it.
+    pub last_used: Arc<LastUsed>,
+}
+
+/// What identifies IAM on the wire.
+pub const INFO: ServiceInfo = ServiceInfo {
+    signing_name: "iam",
+    model: "iam",
+    version: "2010-05-08",
+    xmlns: "https://iam.amazonaws.com/doc/2010-05-08/",
+    target_prefix: "",
+    protocols: &[Protocol::Query],
+};
+
+impl Iam {
+    /// The service of a cell.
+    pub fn new(cell: Cell, last_used: Arc<LastUsed>) -> Self {
+        Self { cell, last_used }
+    }
+
+    pub(crate) fn is_strict(&self) -> bool {
+        self.cell.mode == Mode::Strict
+    }
+}
+
+/// The operations, and who handles them.
+pub fn service(app: &Arc<Iam>) -> Service {
+    let service = Service::new(INFO);
+    let service = roles::register(service, app);
+    let service = users::register(service, app);
+    let service = groups::register(service, app);
+    let service = keys::register(service, app);
+    let service = policies::register(service, app);
+    let service = versions::register(service, app);
+    let service = profiles::register(service, app);
+    let service = service_linked::register(service, app);
+    let service = simulate::register(service, app);
+    summary::register(service, app)
+}

@@ -1,0 +1,51 @@
+//! Pages: `MaxItems`, `Marker`, `IsTruncated`.
+
+use lath_control::{Page, paginate};
+use lath_wire::ApiError;
+
+use crate::errors::{constraint, validation};
+
+/// Where a list goes on, and how much of it is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cut<'a> {
+    pub(crate) marker: Option<&'a str>,
+    pub(crate) most: Option<i64>,
+}
+
+/// The cut of a request with `marker` and `max_items`.
+macro_rules! cut {
+    ($op:expr) => {
+        $crate::page::Cut {
+            marker: $op.marker.as_deref(),
+            most: $op.max_items,
+        }
+    };
+}
+pub(crate) use cut;
+
+/// A page of what is in ascending order of `key`.
+pub(crate) fn page<T>(
+    items: impl IntoIterator<Item = T>,
+    key: impl Fn(&T) -> String,
+    cut: Cut<'_>,
+) -> Result<Page<T>, ApiError> {
+    let size = match cut.most {
+        None => 100,
+        Some(most @ 1..=1000) => usize::try_from(most).unwrap_or(100),
+        Some(other) => {
+            let bound = if other < 1 {
+                "greater than or equal to 1"
+            } else {
+                "less than or equal to 1000"
+            };
+            let rule = format!("Member must have value {bound}");
+            return Err(constraint("maxItems", &other.to_string(), &rule));
+        }
+    };
+    paginate(items, key, size, cut.marker).map_err(|_| validation("Invalid Marker."))
+}
+
+/// The list of a `PathPrefix`.
+pub(crate) fn under(prefix: Option<&str>, path: &str) -> bool {
+    prefix.is_none_or(|prefix| path.starts_with(prefix))
+}

@@ -1,0 +1,337 @@
+//! Managed policies.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lath_model::Timestamp;
+use lath_policy::Grammar;
+use lath_store::{Tx, View};
+use lath_wire::{ApiError, Caller};
+use serde::{Deserialize, Serialize};
+
+use crate::check::{self, Tag, shown_tags};
+use crate::errors::{conflict, invalid_input, limit, no_such_entity};
+use crate::holder::{Holder, TagList, list_tags, tag, untag};
+use crate::operation::operations;
+use crate::page::{cut, page, under};
+use crate::records::{Group, ManagedPolicy, Policies, Role, Tags, User, Version};
+use crate::{Iam, aws_policies, unique};
+
+/// Most managed policies of an account.
+const MAX_POLICIES: usize = 1500;
+/// Most characters of a managed policy.
+pub(crate) const MAX_DOCUMENT: usize = 6144;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CreatePolicy {
+    policy_name: String,
+    path: Option<String>,
+    policy_document: String,
+    description: Option<String>,
+    #[serde(default)]
+    tags: Vec<Tag>,
+}
+
+/// A managed policy, as it is shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct PolicyDetail {
+    policy_name: Option<String>,
+    policy_id: Option<String>,
+    arn: Option<String>,
+    path: Option<String>,
+    default_version_id: Option<String>,
+    attachment_count: Option<usize>,
+    permissions_boundary_usage_count: Option<usize>,
+    is_attachable: Option<bool>,
+    description: Option<String>,
+    create_date: Option<Timestamp>,
+    update_date: Option<Timestamp>,
+    tags: Option<Vec<Tag>>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct OnePolicy {
+    policy: Option<PolicyDetail>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetPolicy {
+    policy_arn: String,
+}
+
+/// Whose policies are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) enum Owner {
+    #[default]
+    All,
+    #[serde(rename = "AWS")]
+    Aws,
+    Local,
+}
+
+/// How policies are used that are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Usage {
+    PermissionsPolicy,
+    PermissionsBoundary,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListPolicies {
+    scope: Option<Owner>,
+    only_attached: Option<bool>,
+    path_prefix: Option<String>,
+    policy_usage_filter: Option<Usage>,
+    marker: Option<String>,
+    max_items: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct PolicyList {
+    policies: Vec<PolicyDetail>,
+    is_truncated: Option<bool>,
+    marker: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DeletePolicy {
+    policy_arn: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct TagPolicy {
+    policy_arn: String,
+    tags: Vec<Tag>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UntagPolicy {
+    policy_arn: String,
+    tag_keys: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListPolicyTags {
+    policy_arn: String,
+    marker: Option<String>,
+    max_items: Option<i64>,
+}
+
+operations! {
+    change CreatePolicy -> OnePolicy = create;
+    read GetPolicy -> OnePolicy = get;
+    read ListPolicies -> PolicyList = list;
+    change DeletePolicy -> () = delete;
+    change TagPolicy -> () = add_tags;
+    change UntagPolicy -> () = remove_tags;
+    read ListPolicyTags -> TagList = tags_of;
+}
+
+/// The path inside a policy's ARN.
+pub(crate) fn path_of(arn: &str) -> &str {
+    let resource = arn.split_once(":policy").map_or("/", |(_, rest)| rest);
+    let end = resource.rfind('/').map_or(0, |at| at + 1);
+    &resource[..end]
+}
+
+/// Whether it looks like a policy's ARN.
+pub(crate) fn check_arn(arn: &str) -> Result<(), ApiError> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", "aws", "iam", "", account, resource]
+            if resource.starts_with("policy/")
+                && (account == "aws" || account.bytes().all(|b| b.is_ascii_digit())) =>
+        {
+            Ok(())
+        }
+        _ => Err(invalid_input(format!("ARN {arn} is not valid."))),
+    }
+}
+
+/// A policy by its ARN, AWS's own included.
+pub(crate) fn lookup(view: &View, arn: &str) -> Option<Arc<ManagedPolicy>> {
+    view.get::<ManagedPolicy>(arn)
+        .or_else(|| aws_policies::find(arn))
+}
+
+/// Anyone may attach AWS's own.
+pub(crate) fn check_attachable(view: &View, arn: &str) -> Result<(), ApiError> {
+    check_arn(arn)?;
+    lookup(view, arn)
+        .map(drop)
+        .ok_or_else(|| no_such_entity(format!("Policy {arn} does not exist or is not attachable.")))
+}
+
+pub(crate) fn check_boundary(view: &View, arn: &str) -> Result<(), ApiError> {
+    check_arn(arn)?;
+    lookup(view, arn).map(drop).ok_or_else(|| {
+        no_such_entity(format!(
+            "Scope ARN: {arn} does not exist or is not attachable."
+        ))
+    })
+}
+
+/// A policy by its ARN.
+pub(crate) fn found(view: &View, arn: &str) -> Result<Arc<ManagedPolicy>, ApiError> {
+    check_arn(arn)?;
+    lookup(view, arn).ok_or_else(|| no_such_entity(format!("Policy {arn} was not found.")))
+}
+
+/// A policy of the account, to be changed.
+pub(crate) fn own(view: &View, arn: &str) -> Result<ManagedPolicy, ApiError> {
+    let policy = found(view, arn)?;
+    if arn.starts_with("arn:aws:iam::aws:") {
+        let text = "Cannot modify an AWS managed policy.";
+        return Err(ApiError::new("AccessDenied", 403, text));
+    }
+    Ok(ManagedPolicy::clone(&policy))
+}
+
+/// How many holders have it attached, and as a boundary.
+fn uses(view: &View, arn: &str) -> (usize, usize) {
+    fn of<H: Holder>(view: &View, f: impl Fn(&Policies) -> bool) -> usize {
+        view.list::<H>().filter(|it| f(it.policies())).count()
+    }
+    let attached = |it: &Policies| it.attached.contains(arn);
+    let boundary = |it: &Policies| it.boundary.as_deref() == Some(arn);
+    (
+        of::<Role>(view, attached) + of::<User>(view, attached) + of::<Group>(view, attached),
+        of::<Role>(view, boundary) + of::<User>(view, boundary),
+    )
+}
+
+fn shown(view: &View, policy: &ManagedPolicy, whole: bool) -> PolicyDetail {
+    let (attachments, boundaries) = uses(view, &policy.arn);
+    PolicyDetail {
+        policy_name: Some(policy.name.clone()),
+        policy_id: Some(policy.unique_id.clone()),
+        arn: Some(policy.arn.clone()),
+        path: Some(policy.path.clone()),
+        default_version_id: Some(format!("v{}", policy.default)),
+        attachment_count: Some(attachments),
+        permissions_boundary_usage_count: Some(boundaries),
+        is_attachable: Some(true),
+        description: policy.description.clone().filter(|_| whole),
+        create_date: Some(policy.created_at),
+        update_date: Some(policy.updated_at),
+        tags: whole.then(|| shown_tags(&policy.tags)),
+    }
+}
+
+fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreatePolicy) -> Result<OnePolicy, ApiError> {
+    check::name("policyName", &op.policy_name, 128)?;
+    let path = check::path(op.path.as_deref())?;
+    check::description(op.description.as_deref())?;
+    let (cell, name) = (&app.cell, &op.policy_name);
+    check::document(
+        cell,
+        &op.policy_document,
+        Grammar::Identity,
+        "PolicySize",
+        MAX_DOCUMENT,
+    )?;
+    let taken = |it: Arc<ManagedPolicy>| it.name.eq_ignore_ascii_case(name);
+    if tx.list::<ManagedPolicy>().any(taken) {
+        let text =
+            format!("A policy called {name} already exists. Duplicate names are not allowed.");
+        return Err(ApiError::new("EntityAlreadyExists", 409, text));
+    }
+    if app.is_strict() && tx.list::<ManagedPolicy>().count() >= MAX_POLICIES {
+        return Err(limit("PoliciesPerAccount", MAX_POLICIES));
+    }
+    let now = Timestamp::now();
+    let version = Version {
+        document: op.policy_document.clone(),
+        created_at: now,
+    };
+    let policy = tx.put(ManagedPolicy {
+        arn: format!("arn:aws:iam::{}:policy{path}{name}", cell.account),
+        name: name.clone(),
+        unique_id: unique::id("ANPA"),
+        path,
+        description: op.description.clone(),
+        versions: BTreeMap::from([(1, version)]),
+        default: 1,
+        next: 2,
+        tags: check::tags(&Tags::new(), &op.tags)?,
+        created_at: now,
+        updated_at: now,
+    });
+    Ok(OnePolicy {
+        policy: Some(shown(tx.view(), &policy, true)),
+    })
+}
+
+fn get(_: &Iam, view: &View, _: &Caller, op: &GetPolicy) -> Result<OnePolicy, ApiError> {
+    let policy = found(view, &op.policy_arn)?;
+    Ok(OnePolicy {
+        policy: Some(shown(view, &policy, true)),
+    })
+}
+
+fn list(_: &Iam, view: &View, _: &Caller, op: &ListPolicies) -> Result<PolicyList, ApiError> {
+    let owner = op.scope.unwrap_or_default();
+    let mut policies: Vec<Arc<ManagedPolicy>> = Vec::new();
+    if owner != Owner::Aws {
+        policies.extend(view.list::<ManagedPolicy>());
+    }
+    if owner != Owner::Local {
+        policies.extend(aws_policies::all());
+    }
+    policies.retain(|it| under(op.path_prefix.as_deref(), &it.path));
+    if op.only_attached == Some(true) || op.policy_usage_filter.is_some() {
+        policies.retain(|it| {
+            let (attached, boundary) = uses(view, &it.arn);
+            match op.policy_usage_filter {
+                Some(Usage::PermissionsBoundary) => boundary > 0,
+                Some(Usage::PermissionsPolicy) => attached > 0,
+                None => attached + boundary > 0,
+            }
+        });
+    }
+    policies.sort_by(|a, b| a.arn.cmp(&b.arn));
+    let page = page(policies, |it| it.arn.clone(), cut!(op))?;
+    Ok(PolicyList {
+        policies: page.items.iter().map(|it| shown(view, it, false)).collect(),
+        is_truncated: Some(page.next_token.is_some()),
+        marker: page.next_token,
+    })
+}
+
+fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeletePolicy) -> Result<(), ApiError> {
+    let policy = own(tx.view(), &op.policy_arn)?;
+    if uses(tx.view(), &policy.arn) != (0, 0) {
+        return Err(conflict("Cannot delete a policy attached to entities."));
+    }
+    if policy.versions.len() > 1 {
+        return Err(conflict(
+            "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy.",
+        ));
+    }
+    tx.delete::<ManagedPolicy>(&policy.arn);
+    Ok(())
+}
+
+fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagPolicy) -> Result<(), ApiError> {
+    let policy = own(tx.view(), &op.policy_arn)?;
+    tag(tx, policy, &op.tags)
+}
+
+fn remove_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &UntagPolicy) -> Result<(), ApiError> {
+    let policy = own(tx.view(), &op.policy_arn)?;
+    untag(tx, policy, &op.tag_keys)
+}
+
+fn tags_of(_: &Iam, view: &View, _: &Caller, op: &ListPolicyTags) -> Result<TagList, ApiError> {
+    list_tags(&found(view, &op.policy_arn)?.tags, cut!(op))
+}

@@ -1,0 +1,301 @@
+//! Instance profiles.
+
+use lath_model::Timestamp;
+use lath_store::{Tx, View};
+use lath_wire::{ApiError, Caller};
+use serde::{Deserialize, Serialize};
+
+use crate::check::{self, Tag, shown_tags};
+use crate::errors::{conflict, limit, no_such_entity};
+use crate::holder::{TagList, find, list_tags, tag, untag};
+use crate::operation::operations;
+use crate::page::{cut, page, under};
+use crate::records::{InstanceProfile, Role, Tags, key};
+use crate::roles::{self, RoleDetail};
+use crate::{Iam, unique};
+
+/// Most instance profiles of an account.
+const MAX_PROFILES: usize = 1000;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CreateInstanceProfile {
+    instance_profile_name: String,
+    path: Option<String>,
+    #[serde(default)]
+    tags: Vec<Tag>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ProfileDetail {
+    path: String,
+    instance_profile_name: String,
+    instance_profile_id: String,
+    arn: String,
+    create_date: Timestamp,
+    roles: Vec<RoleDetail>,
+    tags: Option<Vec<Tag>>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct OneProfile {
+    instance_profile: ProfileDetail,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetInstanceProfile {
+    instance_profile_name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListInstanceProfiles {
+    path_prefix: Option<String>,
+    marker: Option<String>,
+    max_items: Option<i64>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListInstanceProfilesForRole {
+    role_name: String,
+    marker: Option<String>,
+    max_items: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ProfileList {
+    instance_profiles: Vec<ProfileDetail>,
+    is_truncated: Option<bool>,
+    marker: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DeleteInstanceProfile {
+    instance_profile_name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct AddRoleToInstanceProfile {
+    instance_profile_name: String,
+    role_name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct RemoveRoleFromInstanceProfile {
+    instance_profile_name: String,
+    role_name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct TagInstanceProfile {
+    instance_profile_name: String,
+    tags: Vec<Tag>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UntagInstanceProfile {
+    instance_profile_name: String,
+    tag_keys: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListInstanceProfileTags {
+    instance_profile_name: String,
+    marker: Option<String>,
+    max_items: Option<i64>,
+}
+
+operations! {
+    change CreateInstanceProfile -> OneProfile = create;
+    read GetInstanceProfile -> OneProfile = get;
+    read ListInstanceProfiles -> ProfileList = list;
+    read ListInstanceProfilesForRole -> ProfileList = list_of_role;
+    change DeleteInstanceProfile -> () = delete;
+    change AddRoleToInstanceProfile -> () = add_role;
+    change RemoveRoleFromInstanceProfile -> () = remove_role;
+    change TagInstanceProfile -> () = add_tags;
+    change UntagInstanceProfile -> () = remove_tags;
+    read ListInstanceProfileTags -> TagList = tags_of;
+}
+
+fn found(view: &View, name: &str) -> Result<InstanceProfile, ApiError> {
+    check::name("instanceProfileName", name, 128)?;
+    let profile = view.get::<InstanceProfile>(&key(name));
+    profile
+        .map(|profile| InstanceProfile::clone(&profile))
+        .ok_or_else(|| no_such_entity(format!("Instance Profile {name} cannot be found.")))
+}
+
+fn shown(app: &Iam, view: &View, profile: &InstanceProfile) -> ProfileDetail {
+    let role = profile.role.as_deref().map(key);
+    let role = role.and_then(|id| view.get::<Role>(&id));
+    ProfileDetail {
+        path: profile.path.clone(),
+        instance_profile_name: profile.name.clone(),
+        instance_profile_id: profile.unique_id.clone(),
+        arn: profile.arn(&app.cell.account),
+        create_date: profile.created_at,
+        roles: role
+            .iter()
+            .map(|role| roles::shown(app, role, false))
+            .collect(),
+        tags: Some(shown_tags(&profile.tags)),
+    }
+}
+
+fn create(
+    app: &Iam,
+    tx: &mut Tx,
+    _: &Caller,
+    op: &CreateInstanceProfile,
+) -> Result<OneProfile, ApiError> {
+    let name = &op.instance_profile_name;
+    check::name("instanceProfileName", name, 128)?;
+    let path = check::path(op.path.as_deref())?;
+    if tx.get::<InstanceProfile>(&key(name)).is_some() {
+        let text = format!("Instance Profile {name} already exists.");
+        return Err(ApiError::new("EntityAlreadyExists", 409, text));
+    }
+    if app.is_strict() && tx.list::<InstanceProfile>().count() >= MAX_PROFILES {
+        return Err(limit("InstanceProfilesPerAccount", MAX_PROFILES));
+    }
+    let profile = tx.put(InstanceProfile {
+        name: name.clone(),
+        unique_id: unique::id("AIPA"),
+        path,
+        role: None,
+        tags: check::tags(&Tags::new(), &op.tags)?,
+        created_at: Timestamp::now(),
+    });
+    Ok(OneProfile {
+        instance_profile: shown(app, tx.view(), &profile),
+    })
+}
+
+fn get(
+    app: &Iam,
+    view: &View,
+    _: &Caller,
+    op: &GetInstanceProfile,
+) -> Result<OneProfile, ApiError> {
+    let profile = found(view, &op.instance_profile_name)?;
+    Ok(OneProfile {
+        instance_profile: shown(app, view, &profile),
+    })
+}
+
+fn list(
+    app: &Iam,
+    view: &View,
+    _: &Caller,
+    op: &ListInstanceProfiles,
+) -> Result<ProfileList, ApiError> {
+    let prefix = op.path_prefix.as_deref();
+    let all = view
+        .list::<InstanceProfile>()
+        .filter(|it| under(prefix, &it.path));
+    let page = page(all, |it| key(&it.name), cut!(op))?;
+    Ok(ProfileList {
+        instance_profiles: page.items.iter().map(|it| shown(app, view, it)).collect(),
+        is_truncated: Some(page.next_token.is_some()),
+        marker: page.next_token,
+    })
+}
+
+fn list_of_role(
+    app: &Iam,
+    view: &View,
+    _: &Caller,
+    op: &ListInstanceProfilesForRole,
+) -> Result<ProfileList, ApiError> {
+    let role = find::<Role>(view, &op.role_name)?;
+    let all = view
+        .list::<InstanceProfile>()
+        .filter(|it| it.role.as_deref().map(key) == Some(key(&role.name)));
+    let page = page(all, |it| key(&it.name), cut!(op))?;
+    Ok(ProfileList {
+        instance_profiles: page.items.iter().map(|it| shown(app, view, it)).collect(),
+        is_truncated: Some(page.next_token.is_some()),
+        marker: page.next_token,
+    })
+}
+
+fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeleteInstanceProfile) -> Result<(), ApiError> {
+    let profile = found(tx.view(), &op.instance_profile_name)?;
+    if profile.role.is_some() {
+        return Err(conflict(
+            "Cannot delete entity, must remove roles from instance profile first.",
+        ));
+    }
+    tx.delete::<InstanceProfile>(&key(&profile.name));
+    Ok(())
+}
+
+fn add_role(
+    _: &Iam,
+    tx: &mut Tx,
+    _: &Caller,
+    op: &AddRoleToInstanceProfile,
+) -> Result<(), ApiError> {
+    let mut profile = found(tx.view(), &op.instance_profile_name)?;
+    let role = find::<Role>(tx.view(), &op.role_name)?;
+    if profile.role.is_some() {
+        return Err(limit("InstanceSessionsPerInstanceProfile", 1));
+    }
+    profile.role = Some(role.name.clone());
+    tx.put(profile);
+    Ok(())
+}
+
+fn remove_role(
+    _: &Iam,
+    tx: &mut Tx,
+    _: &Caller,
+    op: &RemoveRoleFromInstanceProfile,
+) -> Result<(), ApiError> {
+    let mut profile = found(tx.view(), &op.instance_profile_name)?;
+    if profile.role.as_deref().map(key) != Some(key(&op.role_name)) {
+        let name = &op.role_name;
+        return Err(no_such_entity(format!(
+            "The role with name {name} cannot be found."
+        )));
+    }
+    profile.role = None;
+    tx.put(profile);
+    Ok(())
+}
+
+fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagInstanceProfile) -> Result<(), ApiError> {
+    let profile = found(tx.view(), &op.instance_profile_name)?;
+    tag(tx, profile, &op.tags)
+}
+
+fn remove_tags(
+    _: &Iam,
+    tx: &mut Tx,
+    _: &Caller,
+    op: &UntagInstanceProfile,
+) -> Result<(), ApiError> {
+    let profile = found(tx.view(), &op.instance_profile_name)?;
+    untag(tx, profile, &op.tag_keys)
+}
+
+fn tags_of(
+    _: &Iam,
+    view: &View,
+    _: &Caller,
+    op: &ListInstanceProfileTags,
+) -> Result<TagList, ApiError> {
+    list_tags(&found(view, &op.instance_profile_name)?.tags, cut!(op))
+}

@@ -1,0 +1,439 @@
+//! Roles.
+
+use lath_model::Timestamp;
+use lath_policy::{Grammar, Policy};
+use lath_store::{Tx, View};
+use lath_wire::{ApiError, Caller};
+use serde::{Deserialize, Serialize};
+
+use crate::check::{self, Tag, encoded, shown_tags};
+use crate::errors::{conflict, constraint, exists, limit, malformed};
+use crate::holder::{
+    self, AttachedPolicies, PolicyNames, TagList, changeable, find, list_tags, policy_handlers,
+    policy_requests, set_boundary, tag, untag,
+};
+use crate::operation::operations;
+use crate::page::{cut, page, under};
+use crate::policies::check_boundary;
+use crate::records::{InstanceProfile, Policies, Role, Tags, User, key};
+use crate::{Iam, directory, unique};
+
+/// Most roles of an account.
+const MAX_ROLES: usize = 1000;
+/// Most characters of a trust policy.
+const MAX_TRUST: usize = 2048;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CreateRole {
+    path: Option<String>,
+    role_name: String,
+    assume_role_policy_document: String,
+    description: Option<String>,
+    max_session_duration: Option<i64>,
+    permissions_boundary: Option<String>,
+    #[serde(default)]
+    tags: Vec<Tag>,
+}
+
+/// A role, as it is shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct RoleDetail {
+    path: String,
+    role_name: String,
+    role_id: String,
+    arn: String,
+    create_date: Timestamp,
+    assume_role_policy_document: Option<String>,
+    description: Option<String>,
+    max_session_duration: Option<u32>,
+    permissions_boundary: Option<Boundary>,
+    tags: Option<Vec<Tag>>,
+    role_last_used: Option<RoleLastUsed>,
+}
+
+/// When a role was last used is not recorded.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct RoleLastUsed {
+    last_used_date: Option<Timestamp>,
+    region: Option<String>,
+}
+
+/// A permissions boundary, as it is shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Boundary {
+    permissions_boundary_type: Option<String>,
+    permissions_boundary_arn: Option<String>,
+}
+
+impl Boundary {
+    pub(crate) fn of(policies: &Policies) -> Option<Self> {
+        Some(Self {
+            permissions_boundary_type: Some("Policy".into()),
+            permissions_boundary_arn: Some(policies.boundary.clone()?),
+        })
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct OneRole {
+    role: RoleDetail,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetRole {
+    role_name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListRoles {
+    path_prefix: Option<String>,
+    marker: Option<String>,
+    max_items: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct RoleList {
+    roles: Vec<RoleDetail>,
+    is_truncated: Option<bool>,
+    marker: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DeleteRole {
+    role_name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UpdateRole {
+    role_name: String,
+    description: Option<String>,
+    max_session_duration: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Updated {}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UpdateRoleDescription {
+    role_name: String,
+    description: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UpdateAssumeRolePolicy {
+    role_name: String,
+    policy_document: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct PutRolePermissionsBoundary {
+    role_name: String,
+    permissions_boundary: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DeleteRolePermissionsBoundary {
+    role_name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct TagRole {
+    role_name: String,
+    tags: Vec<Tag>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct UntagRole {
+    role_name: String,
+    tag_keys: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListRoleTags {
+    role_name: String,
+    marker: Option<String>,
+    max_items: Option<i64>,
+}
+
+policy_requests!(
+    "RoleName",
+    AttachRolePolicy,
+    DetachRolePolicy,
+    ListAttachedRolePolicies,
+    PutRolePolicy,
+    GetRolePolicy,
+    RolePolicy,
+    DeleteRolePolicy,
+    ListRolePolicies
+);
+policy_handlers!(
+    Role,
+    AttachRolePolicy,
+    DetachRolePolicy,
+    ListAttachedRolePolicies,
+    PutRolePolicy,
+    GetRolePolicy,
+    RolePolicy,
+    DeleteRolePolicy,
+    ListRolePolicies
+);
+
+operations! {
+    change CreateRole -> OneRole = create;
+    read GetRole -> OneRole = get;
+    read ListRoles -> RoleList = list;
+    change DeleteRole -> () = delete;
+    change UpdateRole -> Updated = update;
+    change UpdateRoleDescription -> OneRole = describe;
+    change UpdateAssumeRolePolicy -> () = set_trust;
+    change PutRolePermissionsBoundary -> () = put_boundary;
+    change DeleteRolePermissionsBoundary -> () = delete_boundary;
+    change TagRole -> () = add_tags;
+    change UntagRole -> () = remove_tags;
+    read ListRoleTags -> TagList = tags_of;
+    change AttachRolePolicy -> () = attach;
+    change DetachRolePolicy -> () = detach;
+    read ListAttachedRolePolicies -> AttachedPolicies = list_attached;
+    change PutRolePolicy -> () = put_inline;
+    read GetRolePolicy -> RolePolicy = get_inline;
+    change DeleteRolePolicy -> () = delete_inline;
+    read ListRolePolicies -> PolicyNames = list_inline;
+}
+
+/// A role as `GetRole` shows it; lists leave out tags and boundary.
+pub(crate) fn shown(app: &Iam, role: &Role, whole: bool) -> RoleDetail {
+    let tags = whole && !role.tags.is_empty();
+    RoleDetail {
+        path: role.path.clone(),
+        role_name: role.name.clone(),
+        role_id: role.unique_id.clone(),
+        arn: role.arn(&app.cell.account),
+        create_date: role.created_at,
+        assume_role_policy_document: Some(encoded(&role.trust)),
+        description: role.description.clone(),
+        max_session_duration: Some(role.max_session),
+        permissions_boundary: Boundary::of(&role.policies).filter(|_| whole),
+        tags: tags.then(|| shown_tags(&role.tags)),
+        role_last_used: whole.then(RoleLastUsed::default),
+    }
+}
+
+fn one(app: &Iam, role: &Role) -> OneRole {
+    OneRole {
+        role: shown(app, role, true),
+    }
+}
+
+fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateRole) -> Result<OneRole, ApiError> {
+    check::name("roleName", &op.role_name, 64)?;
+    let path = check::path(op.path.as_deref())?;
+    if path.starts_with("/aws-service-role/") {
+        return Err(crate::errors::invalid_input(
+            "Cannot create a role in the path /aws-service-role/; use CreateServiceLinkedRole.",
+        ));
+    }
+    check::description(op.description.as_deref())?;
+    check_trust(app, tx.view(), &op.assume_role_policy_document)?;
+    if let Some(boundary) = &op.permissions_boundary {
+        check_boundary(tx.view(), boundary)?;
+    }
+    let role = Role {
+        name: op.role_name.clone(),
+        unique_id: unique::id("AROA"),
+        path,
+        description: op.description.clone(),
+        trust: op.assume_role_policy_document.clone(),
+        max_session: max_session(op.max_session_duration)?.unwrap_or(3600),
+        policies: Policies {
+            boundary: op.permissions_boundary.clone(),
+            ..Policies::default()
+        },
+        tags: check::tags(&Tags::new(), &op.tags)?,
+        created_at: Timestamp::now(),
+    };
+    add(app, tx, role)
+}
+
+/// Adds a role unless the name is taken or the account has its thousand.
+pub(crate) fn add(app: &Iam, tx: &mut Tx, role: Role) -> Result<OneRole, ApiError> {
+    if tx.get::<Role>(&key(&role.name)).is_some() {
+        return Err(exists("Role", &role.name));
+    }
+    if app.is_strict() && tx.list::<Role>().count() >= MAX_ROLES {
+        return Err(limit("RolesPerAccount", MAX_ROLES));
+    }
+    Ok(one(app, &tx.put(role)))
+}
+
+fn max_session(given: Option<i64>) -> Result<Option<u32>, ApiError> {
+    let Some(seconds) = given else {
+        return Ok(None);
+    };
+    let bound = match seconds {
+        3600..=43200 => return Ok(u32::try_from(seconds).ok()),
+        ..3600 => "greater than or equal to 3600",
+        _ => "less than or equal to 43200",
+    };
+    let rule = format!("Member must have value {bound}");
+    Err(constraint(
+        "maxSessionDuration",
+        &seconds.to_string(),
+        &rule,
+    ))
+}
+
+/// A trust policy is of STS's actions, and whom it names in this account must exist.
+fn check_trust(app: &Iam, view: &View, text: &str) -> Result<(), ApiError> {
+    let (cell, quota) = (&app.cell, "ACLSizePerRole");
+    check::document(cell, text, Grammar::Trust, quota, MAX_TRUST)?;
+    let policy = Policy::parse(text, Grammar::Trust).map_err(|error| malformed(error.0))?;
+    for statement in &policy.statements {
+        let Some(lath_policy::Scope::These(set) | lath_policy::Scope::AllBut(set)) =
+            &statement.principals
+        else {
+            continue;
+        };
+        if let Some(unknown) = set.aws().iter().find(|name| !exists_here(app, view, name)) {
+            return Err(malformed(format!(
+                "Invalid principal in policy: \"AWS\":\"{unknown}\""
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a named user or role of this account exists; of others nothing is known.
+fn exists_here(app: &Iam, view: &View, named: &str) -> bool {
+    let account = &app.cell.account;
+    let own = format!("arn:aws:iam::{account}:");
+    match named.strip_prefix(&own) {
+        Some(rest) if rest.starts_with("user/") => {
+            view.list::<User>().any(|user| user.arn(account) == named)
+        }
+        Some(rest) if rest.starts_with("role/") => {
+            view.list::<Role>().any(|role| role.arn(account) == named)
+        }
+        _ => true,
+    }
+}
+
+fn get(app: &Iam, view: &View, _: &Caller, op: &GetRole) -> Result<OneRole, ApiError> {
+    Ok(one(app, &*find::<Role>(view, &op.role_name)?))
+}
+
+fn list(app: &Iam, view: &View, _: &Caller, op: &ListRoles) -> Result<RoleList, ApiError> {
+    let prefix = op.path_prefix.as_deref();
+    let roles = view.list::<Role>().filter(|role| under(prefix, &role.path));
+    let page = page(roles, |role| key(&role.name), cut!(op))?;
+    Ok(RoleList {
+        roles: page
+            .items
+            .iter()
+            .map(|role| shown(app, role, false))
+            .collect(),
+        is_truncated: Some(page.next_token.is_some()),
+        marker: page.next_token,
+    })
+}
+
+fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeleteRole) -> Result<(), ApiError> {
+    let role = changeable::<Role>(tx.view(), &op.role_name)?;
+    let in_profile = |profile: std::sync::Arc<InstanceProfile>| {
+        profile.role.as_deref().map(key) == Some(key(&role.name))
+    };
+    if tx.list::<InstanceProfile>().any(in_profile) {
+        return Err(conflict(
+            "Cannot delete entity, must remove roles from instance profile first.",
+        ));
+    }
+    directory::check_bare(&role.policies)?;
+    tx.delete::<Role>(&key(&role.name));
+    Ok(())
+}
+
+fn update(_: &Iam, tx: &mut Tx, _: &Caller, op: &UpdateRole) -> Result<Updated, ApiError> {
+    check::description(op.description.as_deref())?;
+    let mut role = changeable::<Role>(tx.view(), &op.role_name)?;
+    if let Some(text) = &op.description {
+        role.description = Some(text.clone()).filter(|text| !text.is_empty());
+    }
+    if let Some(seconds) = max_session(op.max_session_duration)? {
+        role.max_session = seconds;
+    }
+    tx.put(role);
+    Ok(Updated {})
+}
+
+fn describe(
+    app: &Iam,
+    tx: &mut Tx,
+    _: &Caller,
+    op: &UpdateRoleDescription,
+) -> Result<OneRole, ApiError> {
+    check::description(Some(&op.description))?;
+    let mut role = changeable::<Role>(tx.view(), &op.role_name)?;
+    role.description = Some(op.description.clone()).filter(|text| !text.is_empty());
+    Ok(one(app, &tx.put(role)))
+}
+
+fn set_trust(
+    app: &Iam,
+    tx: &mut Tx,
+    _: &Caller,
+    op: &UpdateAssumeRolePolicy,
+) -> Result<(), ApiError> {
+    let mut role = changeable::<Role>(tx.view(), &op.role_name)?;
+    check_trust(app, tx.view(), &op.policy_document)?;
+    role.trust = op.policy_document.clone();
+    tx.put(role);
+    Ok(())
+}
+
+fn put_boundary(
+    _: &Iam,
+    tx: &mut Tx,
+    _: &Caller,
+    op: &PutRolePermissionsBoundary,
+) -> Result<(), ApiError> {
+    set_boundary::<Role>(tx, &op.role_name, Some(&op.permissions_boundary))
+}
+
+fn delete_boundary(
+    _: &Iam,
+    tx: &mut Tx,
+    _: &Caller,
+    op: &DeleteRolePermissionsBoundary,
+) -> Result<(), ApiError> {
+    set_boundary::<Role>(tx, &op.role_name, None)
+}
+
+fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagRole) -> Result<(), ApiError> {
+    let role = changeable::<Role>(tx.view(), &op.role_name)?;
+    tag(tx, role, &op.tags)
+}
+
+fn remove_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &UntagRole) -> Result<(), ApiError> {
+    let role = changeable::<Role>(tx.view(), &op.role_name)?;
+    untag(tx, role, &op.tag_keys)
+}
+
+fn tags_of(_: &Iam, view: &View, _: &Caller, op: &ListRoleTags) -> Result<TagList, ApiError> {
+    list_tags(&find::<Role>(view, &op.role_name)?.tags, cut!(op))
+}
