@@ -1,8 +1,11 @@
 //! The proxy with real sockets on loopback: scripted targets, clients that send exact bytes.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod endpoints;
 mod flow;
 mod lab;
+mod policies;
+mod regions;
 mod routing;
 mod telemetry;
 mod wire;
