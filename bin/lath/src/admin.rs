@@ -2,7 +2,7 @@
 //! Prometheus text on a loopback port.
 
 use std::convert::Infallible;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,15 @@ pub(crate) fn socket(run_dir: &Path) -> PathBuf {
     run_dir.join("admin.sock")
 }
 
+/// Makes a run directory, closed to others.
+pub(crate) fn make_dir(run_dir: &Path) -> anyhow::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(run_dir)
+        .with_context(|| format!("cannot make {}", run_dir.display()))
+}
+
 /// Opens the status socket, only for its owner.
 pub(crate) fn listen(run_dir: &Path) -> anyhow::Result<UnixListener> {
     let path = socket(run_dir);
@@ -49,9 +58,9 @@ pub(crate) fn forget(run_dir: &Path) {
 }
 
 /// Tells everyone who connects the status, until `stop`.
-pub(crate) async fn tell_status(
+pub(crate) async fn tell_status<Fut: Future<Output = String> + Send + 'static>(
     listener: UnixListener,
-    status: impl Fn() -> String + Send + Sync + 'static,
+    status: impl Fn() -> Fut + Send + Sync + 'static,
     stop: CancellationToken,
 ) {
     let (status, places) = (Arc::new(status), Arc::new(Semaphore::new(CONNECTIONS)));
@@ -72,7 +81,7 @@ pub(crate) async fn tell_status(
         let status = Arc::clone(&status);
         tokio::spawn(async move {
             let write = async {
-                stream.write_all(status().as_bytes()).await?;
+                stream.write_all(status().await.as_bytes()).await?;
                 stream.shutdown().await
             };
             // Whoever asked and went away needs no answer.
@@ -83,9 +92,9 @@ pub(crate) async fn tell_status(
 }
 
 /// Serves `/metrics` until `stop`.
-pub(crate) async fn serve_metrics(
+pub(crate) async fn serve_metrics<Fut: Future<Output = String> + Send + 'static>(
     listener: TcpListener,
-    metrics: impl Fn() -> String + Send + Sync + 'static,
+    metrics: impl Fn() -> Fut + Send + Sync + 'static,
     stop: CancellationToken,
 ) {
     let (metrics, places) = (Arc::new(metrics), Arc::new(Semaphore::new(CONNECTIONS)));
@@ -106,8 +115,8 @@ pub(crate) async fn serve_metrics(
         let metrics = Arc::clone(&metrics);
         tokio::spawn(async move {
             let answer = service_fn(move |request: Request<Incoming>| {
-                let answer = answer(&request, &*metrics);
-                async move { Ok::<_, Infallible>(answer) }
+                let metrics = Arc::clone(&metrics);
+                async move { Ok::<_, Infallible>(answer(&request, &*metrics).await) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -120,12 +129,15 @@ pub(crate) async fn serve_metrics(
     }
 }
 
-fn answer(request: &Request<Incoming>, metrics: &dyn Fn() -> String) -> Response<Full<Bytes>> {
+async fn answer<Fut: Future<Output = String>>(
+    request: &Request<Incoming>,
+    metrics: &impl Fn() -> Fut,
+) -> Response<Full<Bytes>> {
     let (status, kind, text) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => (
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
-            metrics(),
+            metrics().await,
         ),
         (&Method::GET, _) => (
             StatusCode::NOT_FOUND,

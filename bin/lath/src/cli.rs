@@ -19,6 +19,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run Lath on this machine: the AWS APIs, the networks, the proxies.
     Serve(Serve),
+    /// The control plane of one region, under `lath serve --regions`.
+    #[command(hide = true)]
+    Control(Role),
+    /// The node of one region, under `lath serve --regions`.
+    #[command(hide = true)]
+    Node(Role),
+    /// The further observer of an even number of regions, under `lath serve --regions`.
+    #[command(hide = true)]
+    Witness(Role),
     /// Print what the aws CLI and SDKs need: eval "$(lath env)".
     Env(Env),
     /// Open a process in an instance: lath exec i-... -- bash.
@@ -44,6 +53,17 @@ pub(crate) struct Place {
     pub(crate) data_dir: Option<PathBuf>,
 }
 
+/// A process that `lath serve --regions` starts.
+#[derive(Debug, Args)]
+pub(crate) struct Role {
+    /// What the supervisor wrote for it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cell: PathBuf,
+    /// The region, for whoever lists processes.
+    #[arg(long)]
+    pub(crate) region: Option<String>,
+}
+
 /// `lath serve`.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
@@ -58,9 +78,20 @@ pub(crate) struct Serve {
     /// Where Prometheus reads /metrics (loopback only).
     #[arg(long, env = "LATH_ADMIN_LISTEN", value_name = "ADDR:PORT")]
     pub(crate) admin_listen: Option<SocketAddr>,
-    /// The region served.
-    #[arg(long, env = "LATH_REGION")]
+    /// The region served, alone in one process.
+    #[arg(long, env = "LATH_REGION", conflicts_with = "regions")]
     pub(crate) region: Option<String>,
+    /// The regions served, each with processes and a network of its own: us-east-1,us-west-2.
+    #[arg(
+        long,
+        env = "LATH_REGIONS",
+        value_delimiter = ',',
+        value_name = "REGION,..."
+    )]
+    pub(crate) regions: Vec<String>,
+    /// The home of the global services (IAM, Route 53) [default: the first of the regions]. For ever.
+    #[arg(long, env = "LATH_HOME", value_name = "REGION")]
+    pub(crate) home: Option<String>,
     /// The account id: twelve digits.
     #[arg(long, env = "LATH_ACCOUNT")]
     pub(crate) account: Option<String>,

@@ -18,6 +18,9 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) region: String,
+    pub(crate) regions: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) home: Option<String>,
     pub(crate) account: String,
     pub(crate) extended: bool,
     pub(crate) keep: bool,
@@ -25,49 +28,80 @@ pub(crate) struct Config {
     pub(crate) drain_seconds: u64,
     pub(crate) log_bytes: u64,
     pub(crate) log_json: bool,
+    pub(crate) remote_regions: BTreeMap<String, String>,
     pub(crate) images: BTreeMap<String, PathBuf>,
 }
+
+/// As many as there are blocks of public addresses.
+pub(crate) const MAX_REGIONS: usize = 15;
 
 /// Each has descriptors of its own; nobody has more cores.
 const MAX_PROXY_THREADS: usize = 1024;
 
-/// What each key means, for `--print-config`.
-const MEANINGS: [(&str, &str); 12] = [
+/// What each key means, and an example where it has no value, for `--print-config`.
+const MEANINGS: [(&str, &str, Option<&str>); 15] = [
     (
         "data_dir",
         "State, keys, logs, instance file systems. Made with mode 0700.",
+        None,
     ),
     (
         "listen",
         "Where the AWS APIs listen. Loopback, unless you put TLS in front of it.",
+        None,
     ),
     (
         "admin_listen",
         "Where Prometheus reads /metrics. Loopback only.",
+        None,
     ),
-    ("region", "The region served."),
-    ("account", "The account id: twelve digits."),
+    (
+        "region",
+        "The region served, alone in one process. Not used where there are `regions`.",
+        None,
+    ),
+    (
+        "regions",
+        "The regions served, each with processes and a network of its own under a supervisor.",
+        None,
+    ),
+    (
+        "home",
+        "The home of the global services (IAM, Route 53); without it the first of the regions. For ever.",
+        Some("home = \"us-east-1\""),
+    ),
+    ("account", "The account id: twelve digits.", None),
     (
         "extended",
         "Lift AWS's limits and allow what AWS cannot do.",
+        None,
     ),
     (
         "keep",
         "On exit, leave instances and networks as they are; the next start adopts them.",
+        None,
     ),
-    ("proxy_threads", "Proxy threads; 0 is one per core."),
+    ("proxy_threads", "Proxy threads; 0 is one per core.", None),
     (
         "drain_seconds",
         "How long a clean stop waits for requests in flight.",
+        None,
     ),
     (
         "log_bytes",
         "Bytes of log events kept; beyond it the oldest are dropped.",
+        None,
     ),
-    ("log_json", "Print log lines as JSON."),
+    ("log_json", "Print log lines as JSON.", None),
+    (
+        "remote_regions",
+        "Regions that other machines serve: a name, and where their AWS APIs listen.",
+        Some("\"eu-west-1\" = \"http://192.0.2.1:4566\""),
+    ),
     (
         "images",
         "Further machine images: a name, and a directory that holds a root file system.",
+        Some("\"my-image\" = \"/srv/images/my-image\""),
     ),
 ];
 
@@ -78,6 +112,8 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 4566)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 4567)),
             region: "us-east-1".into(),
+            regions: Vec::new(),
+            home: None,
             account: "000000000000".into(),
             extended: false,
             keep: false,
@@ -85,6 +121,7 @@ impl Default for Config {
             drain_seconds: 10,
             log_bytes: 1 << 30,
             log_json: false,
+            remote_regions: BTreeMap::new(),
             images: BTreeMap::new(),
         }
     }
@@ -141,7 +178,16 @@ impl Config {
         set(&mut self.data_dir, &flags.place.data_dir);
         set(&mut self.listen, &flags.listen);
         set(&mut self.admin_listen, &flags.admin_listen);
+        if flags.region.is_some() {
+            self.regions.clear();
+        }
         set(&mut self.region, &flags.region);
+        if !flags.regions.is_empty() {
+            self.regions.clone_from(&flags.regions);
+        }
+        if flags.home.is_some() {
+            self.home.clone_from(&flags.home);
+        }
         set(&mut self.account, &flags.account);
         set(&mut self.proxy_threads, &flags.proxy_threads);
         self.extended |= flags.extended;
@@ -155,17 +201,7 @@ impl Config {
             account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()),
             "account {account:?} is not twelve digits"
         );
-        let region = &self.region;
-        let parts: Vec<&str> = region.split('-').collect();
-        let plausible = parts.len() >= 3
-            && region
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && parts.last().is_some_and(|last| last.parse::<u8>().is_ok());
-        ensure!(
-            plausible,
-            "region {region:?} does not look like one: us-east-1, eu-central-1, ..."
-        );
+        self.check_regions()?;
         ensure!(
             self.proxy_threads <= MAX_PROXY_THREADS,
             "proxy_threads {} is more than {MAX_PROXY_THREADS}",
@@ -190,20 +226,51 @@ impl Config {
         Ok(())
     }
 
+    fn check_regions(&self) -> anyhow::Result<()> {
+        check_region(&self.region)?;
+        for (place, region) in self.regions.iter().enumerate() {
+            check_region(region)?;
+            ensure!(
+                !self.regions[..place].contains(region),
+                "regions names {region} twice"
+            );
+            ensure!(
+                !self.remote_regions.contains_key(region),
+                "{region} is among both regions and remote_regions"
+            );
+        }
+        ensure!(
+            self.regions.len() <= MAX_REGIONS,
+            "{} regions are more than {MAX_REGIONS}",
+            self.regions.len()
+        );
+        if let Some(home) = &self.home {
+            ensure!(
+                self.regions.contains(home),
+                "home {home} is not among regions: {}",
+                self.regions.join(", ")
+            );
+        }
+        for (region, url) in &self.remote_regions {
+            check_region(region)?;
+            authority(url).with_context(|| format!("remote_regions: {region}"))?;
+        }
+        Ok(())
+    }
+
     /// The configuration as a TOML file with what each key means.
     pub(crate) fn print(&self) -> anyhow::Result<String> {
         let table = toml::Table::try_from(self)?;
         let mut text = String::from("# lath.toml: what `lath serve` would use.\n");
-        for (key, meaning) in MEANINGS {
+        for (key, meaning, example) in MEANINGS {
+            let example = example.unwrap_or_default();
             let Some(value) = table.get(key) else {
+                write!(text, "\n# {meaning}\n# {example}\n")?;
                 continue;
             };
             match value {
                 toml::Value::Table(table) if table.is_empty() => {
-                    write!(
-                        text,
-                        "\n# {meaning}\n# [{key}]\n# \"my-image\" = \"/srv/images/my-image\"\n"
-                    )?;
+                    write!(text, "\n# {meaning}\n# [{key}]\n# {example}\n")?;
                 }
                 toml::Value::Table(table) => {
                     write!(text, "\n# {meaning}\n[{key}]\n{}", toml::to_string(table)?)?;
@@ -213,6 +280,37 @@ impl Config {
         }
         Ok(text)
     }
+}
+
+fn check_region(region: &str) -> anyhow::Result<()> {
+    let parts: Vec<&str> = region.split('-').collect();
+    let plausible = parts.len() >= 3
+        && region.len() <= 32
+        && region
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && parts.last().is_some_and(|last| last.parse::<u8>().is_ok());
+    ensure!(
+        plausible,
+        "region {region:?} does not look like one: us-east-1, eu-central-1, ..."
+    );
+    Ok(())
+}
+
+/// `host:port` of `http://host:port`.
+pub(crate) fn authority(url: &str) -> anyhow::Result<String> {
+    let uri: http::Uri = url
+        .parse()
+        .with_context(|| format!("{url:?} is not a URL"))?;
+    let plain = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/");
+    let authority = uri
+        .authority()
+        .filter(|authority| plain && uri.query().is_none() && !authority.as_str().contains('@'));
+    let Some(authority) = authority else {
+        bail!("{url:?} is not of the form http://host:port");
+    };
+    let port = authority.port_u16().unwrap_or(80);
+    Ok(format!("{}:{port}", authority.host()))
 }
 
 #[cfg(test)]
@@ -229,6 +327,11 @@ mod tests {
         config
             .images
             .insert("debian 12".into(), "/srv/debian".into());
+        config.regions = vec!["us-east-1".into(), "us-west-2".into()];
+        config.home = Some("us-west-2".into());
+        config
+            .remote_regions
+            .insert("eu-west-1".into(), "http://192.0.2.1:4566".into());
         assert_eq!(
             toml::from_str::<Config>(&config.print().unwrap()).unwrap(),
             config
@@ -237,10 +340,14 @@ mod tests {
 
     #[test]
     fn every_key_has_a_meaning() {
-        let keys = toml::Table::try_from(Config::default()).unwrap();
+        let config = Config {
+            home: Some("us-east-1".into()),
+            ..Config::default()
+        };
+        let keys = toml::Table::try_from(config).unwrap();
         assert!(
             keys.keys()
-                .all(|key| MEANINGS.iter().any(|(known, _)| known == key)),
+                .all(|key| MEANINGS.iter().any(|(known, ..)| known == key)),
             "{keys:?}"
         );
     }
@@ -253,6 +360,28 @@ mod tests {
             ("a region that is none", "region = \"Frankfurt\""),
             ("threads without end", "proxy_threads = 100000"),
             ("metrics for everyone", "admin_listen = \"0.0.0.0:1\""),
+            ("a region twice", "regions = [\"us-east-1\", \"us-east-1\"]"),
+            ("regions that are none", "regions = [\"us-east-1\", \"..\"]"),
+            (
+                "a home elsewhere",
+                "regions = [\"us-east-1\"]\nhome = \"us-west-2\"",
+            ),
+            (
+                "a region here and there",
+                "regions = [\"us-east-1\"]\n[remote_regions]\nus-east-1 = \"http://a:1\"",
+            ),
+            (
+                "a remote region without a URL",
+                "[remote_regions]\neu-west-1 = \"192.0.2.1\"",
+            ),
+            (
+                "a remote region by TLS",
+                "[remote_regions]\neu-west-1 = \"https://192.0.2.1\"",
+            ),
+            (
+                "a remote region with a path",
+                "[remote_regions]\neu-west-1 = \"http://a/b\"",
+            ),
         ] {
             let read = toml::from_str::<Config>(text).map_err(anyhow::Error::from);
             assert!(read.and_then(|config| config.check()).is_err(), "{name}");

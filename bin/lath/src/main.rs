@@ -1,6 +1,7 @@
 //! The `lath` binary: serves everything on one machine, and is the command line to it.
 
 mod admin;
+mod cells;
 mod cli;
 mod config;
 mod doctor;
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(flags) => serve::main(&flags)?,
+        Command::Control(flags) => cells::control(&flags)?,
+        Command::Node(flags) => cells::node(&flags)?,
+        Command::Witness(flags) => cells::witness(&flags)?,
         Command::Env(flags) => env::main(&flags)?,
         Command::Exec(flags) => return exec::main(&flags),
         Command::Status(flags) => status::main(&flags)?,

@@ -16,10 +16,13 @@ pub(crate) struct Running {
     pub(crate) endpoint: String,
     /// Where metrics are.
     pub(crate) metrics: String,
-    /// Its region.
+    /// Its region; of several, the home of the global services.
     pub(crate) region: String,
     /// Its account.
     pub(crate) account: String,
+    /// Every region of this machine, where each has processes and a data directory of its own.
+    #[serde(default)]
+    pub(crate) regions: Vec<String>,
 }
 
 /// Pins, sockets and marks of what runs.
@@ -32,6 +35,15 @@ fn file(data_dir: &Path) -> PathBuf {
 }
 
 impl Running {
+    /// The data directories that hold instances.
+    pub(crate) fn data_dirs(&self, data_dir: &Path) -> Vec<PathBuf> {
+        if self.regions.is_empty() {
+            return vec![data_dir.to_owned()];
+        }
+        let of = |region: &String| data_dir.join(region);
+        self.regions.iter().map(of).collect()
+    }
+
     /// Leaves the file: complete, or not at all.
     pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
         let (path, beside) = (file(data_dir), data_dir.join(".serve.json"));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lath_control::{Cell, Contribute};
+use lath_control::{Cell, Contribute, Section};
 use lath_ec2::Ec2;
 use lath_identity::Identity;
 use lath_lattice::Lattice;
@@ -19,6 +19,9 @@ pub(crate) const CONTRIBUTIONS: [Contribute; 3] = [
     lath_lattice::contribute,
     lath_route53::contribute,
 ];
+
+/// What regions tell one another.
+pub(crate) const SECTIONS: [Section; 2] = lath_route53::SECTIONS;
 
 /// Every record kind of the database.
 pub(crate) fn kinds() -> Kinds {

@@ -1,6 +1,7 @@
 //! `lath status`: what exists, is healthy, flows. The server answers it on a socket that only its owner can
 //! open.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
@@ -35,6 +36,49 @@ pub(crate) struct Status {
     pub(crate) target_groups: Vec<TargetGroup>,
     /// Access log records that could not be stored.
     pub(crate) access_logs_dropped: u64,
+    /// The encrypted links to other regions, as this region's node sees them.
+    #[serde(default)]
+    pub(crate) links: BTreeMap<String, Link>,
+    /// Every region, where there are several: what stands above is then of all of them together.
+    #[serde(default)]
+    pub(crate) regions: Vec<Region>,
+}
+
+/// A link to another region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Link {
+    pub(crate) connected: bool,
+    pub(crate) since: String,
+}
+
+/// A region, or the witness.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Region {
+    pub(crate) name: String,
+    /// Whether the global services live here.
+    pub(crate) home: bool,
+    /// Whether its control plane answers.
+    pub(crate) answers: bool,
+    pub(crate) revision: u64,
+    pub(crate) applied_revision: u64,
+    pub(crate) processes: Vec<Process>,
+    pub(crate) links: BTreeMap<String, Link>,
+}
+
+/// A process of a region.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Process {
+    /// `control`, `node` or `witness`.
+    pub(crate) role: String,
+    /// `running`, `starting`, `held` or `stopped`.
+    pub(crate) state: String,
+    pub(crate) pid: Option<i32>,
+    /// Since when it runs.
+    pub(crate) since: Option<String>,
+    /// How often it was started again after it had died.
+    pub(crate) restarts: u64,
+    /// Whether this supervisor found it running.
+    pub(crate) adopted: bool,
 }
 
 /// A VPC.
@@ -53,6 +97,8 @@ pub(crate) struct Vpc {
 /// An instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Instance {
+    #[serde(default)]
+    pub(crate) region: String,
     pub(crate) id: String,
     pub(crate) name: Option<String>,
     pub(crate) vpc: String,
@@ -154,6 +200,7 @@ fn print(status: &Status) -> Result<String, std::fmt::Error> {
             status.access_logs_dropped
         )?;
     }
+    regions(&mut text, &status.regions)?;
     table(
         &mut text,
         [
@@ -245,6 +292,44 @@ fn print(status: &Status) -> Result<String, std::fmt::Error> {
         targets,
     )?;
     Ok(text)
+}
+
+fn regions(text: &mut String, regions: &[Region]) -> std::fmt::Result {
+    let rows = regions.iter().flat_map(|region| {
+        region.processes.iter().map(move |process| {
+            [
+                region.name.clone() + if region.home { " (home)" } else { "" },
+                process.role.clone(),
+                process.state.clone() + if process.adopted { " (adopted)" } else { "" },
+                process
+                    .pid
+                    .map_or_else(|| "-".into(), |pid| pid.to_string()),
+                dash(&process.since).into(),
+                process.restarts.to_string(),
+            ]
+        })
+    });
+    table(
+        text,
+        ["REGION", "ROLE", "STATE", "PROCESS", "SINCE", "RESTARTS"],
+        rows,
+    )?;
+    let links = regions.iter().flat_map(|region| {
+        region.links.iter().map(move |(other, link)| {
+            let state = if link.connected {
+                "connected"
+            } else {
+                "cut off"
+            };
+            [
+                region.name.clone(),
+                other.clone(),
+                state.into(),
+                link.since.clone(),
+            ]
+        })
+    });
+    table(text, ["LINK FROM", "TO", "STATE", "SINCE"], links)
 }
 
 /// A table with columns as wide as their widest cell; nothing at all without rows.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_fabric::Fabric;
+use lath_feed::stream::Source;
 use lath_feed::{Instance, InstancePhase, Power, Snapshot, SnapshotReceiver};
 use lath_instance::{InstanceError, InstanceSpec, Instances, Limits};
 use lath_model::id::InstanceId;
@@ -25,6 +26,7 @@ pub(crate) async fn run(
     fabric: Arc<Fabric>,
     mut snapshots: SnapshotReceiver,
     mut networks: watch::Receiver<NetworkObserved>,
+    source: watch::Receiver<Source>,
     stop: CancellationToken,
 ) {
     let mut observed = instances.watch();
@@ -36,7 +38,11 @@ pub(crate) async fn run(
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let network = networks.borrow_and_update().clone();
         observed.borrow_and_update();
-        for work in wanted(&instances, &fabric, &snapshot, &network, everything) {
+        // What was kept on disk may lack the newest instances: their files are not to be lost for that.
+        let strangers = *source.borrow() == Source::Control;
+        for work in wanted(
+            &instances, &fabric, &snapshot, &network, everything, strangers,
+        ) {
             changing.begin(&instances, work);
         }
         everything = false;
@@ -122,6 +128,7 @@ fn wanted(
     snapshot: &Snapshot,
     network: &NetworkObserved,
     everything: bool,
+    strangers: bool,
 ) -> Vec<Work> {
     let mut work: Vec<Work> = snapshot
         .instances
@@ -131,6 +138,9 @@ fn wanted(
             Power::Off => stop(instances, instance),
         })
         .collect();
+    if !strangers {
+        return work;
+    }
     match instances.list() {
         Ok(there) => {
             let strange = there

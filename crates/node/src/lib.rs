@@ -18,7 +18,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use lath_dns::{Dns, Upstreams};
-use lath_fabric::{Fabric, FabricConfig, HostFacts};
+use lath_fabric::{Fabric, FabricConfig, HostFacts, Netns};
+use lath_feed::stream::Source;
 use lath_feed::telemetry::Sink;
 use lath_feed::{ConsoleOutput, NodeQueries, Observed, SnapshotReceiver};
 use lath_health::{HealthConfig, HealthEngine, HealthHandle};
@@ -47,6 +48,8 @@ pub struct NodeConfig {
     pub proxy: ProxyConfig,
     /// Who is asked about names that are not Lath's.
     pub upstreams: Upstreams,
+    /// The pin of the region's underlay namespace, where it is not the host's own network.
+    pub underlay: Option<PathBuf>,
 }
 
 /// What answers control's questions: made before the control plane, which holds it.
@@ -67,6 +70,7 @@ impl NodeQueries for Queries {
 /// A node's processes, found again after a restart, before it obeys anything.
 pub struct Host {
     config: NodeConfig,
+    facts: HostFacts,
     fabric: Fabric,
     instances: Instances,
 }
@@ -77,10 +81,15 @@ impl Host {
     /// # Errors
     /// When a directory or the kernel's side cannot be used; the text says which.
     pub async fn open(config: NodeConfig) -> anyhow::Result<Self> {
+        let underlay = config.underlay.as_deref().map(Netns::open);
+        let underlay = underlay
+            .transpose()
+            .context("the region's underlay network is not there")?;
+        let facts = HostFacts::probe(&config.owner, underlay.as_ref());
         let fabric_config = FabricConfig {
             run_dir: config.run_dir.clone(),
             owner: config.owner.clone(),
-            host: None,
+            host: underlay,
         };
         let fabric = Fabric::open(fabric_config).context("the network cannot be managed")?;
         let instances = Instances::open(InstancesConfig::new(&config.data_dir, &config.run_dir))
@@ -88,9 +97,18 @@ impl Host {
             .context("instances cannot be managed")?;
         Ok(Self {
             config,
+            facts,
             fabric,
             instances,
         })
+    }
+
+    /// Ends the processes of instances and removes the network, for a node that was never started.
+    ///
+    /// # Errors
+    /// What could not be removed, and why.
+    pub async fn remove_all(&self) -> anyhow::Result<()> {
+        remove_all(&self.instances, &self.fabric).await
     }
 
     /// What answers control's questions.
@@ -111,7 +129,7 @@ pub struct Node {
 
 impl Node {
     /// Obeys `snapshots` from now on and reports to `observed`. The first snapshot must be a real one: what
-    /// it does not name is removed.
+    /// it does not name is removed, but for the files of instances while `source` is not control.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -120,23 +138,26 @@ impl Node {
         snapshots: SnapshotReceiver,
         observed: watch::Sender<Arc<Observed>>,
         sink: Arc<dyn Sink>,
+        source: watch::Receiver<Source>,
     ) -> anyhow::Result<Self> {
         let Host {
             config,
+            facts,
             fabric,
             instances,
         } = host;
         let fabric = Arc::new(fabric);
         let network: Arc<dyn Network> = Arc::new(fabric.network());
-        let source = Some(IpAddr::V4(lath_net::LATTICE_SOURCE));
+        let lattice_source = Some(IpAddr::V4(lath_net::LATTICE_SOURCE));
         let health_config = HealthConfig {
-            lattice_source: source,
+            lattice_source,
+            regions: config.proxy.regions.clone(),
             ..HealthConfig::default()
         };
         let health = HealthEngine::start(Arc::clone(&network), snapshots.clone(), health_config)
             .context("the health engine cannot be started")?;
         let proxy_config = ProxyConfig {
-            lattice_source: source,
+            lattice_source,
             ..config.proxy
         };
         let drain = proxy_config.target_drain;
@@ -151,7 +172,6 @@ impl Node {
         .context("the proxy cannot be started")?;
         let dns = Dns::new(Arc::clone(&network), snapshots.clone(), config.upstreams);
         let metadata = MetadataService::new(network, snapshots.clone());
-        let facts = HostFacts::probe(&config.owner, None);
 
         let (say_network, networks) = watch::channel(NetworkObserved::default());
         let parts = observed::Parts {
@@ -179,6 +199,7 @@ impl Node {
             Arc::clone(&fabric),
             snapshots,
             networks,
+            source,
             stop.clone(),
         ));
         tasks.spawn(dns.run(stop.clone()));
@@ -218,10 +239,14 @@ impl Node {
         if keep {
             return Ok(());
         }
-        // The network goes even when an instance does not: it is found and ended by the next start.
-        let stopped = instances::stop_all(&self.instances).await;
-        let removed = self.fabric.remove_all().await;
-        stopped?;
-        removed.context("the network could not be removed")
+        remove_all(&self.instances, &self.fabric).await
     }
+}
+
+/// The network goes even when an instance does not: it is found and ended by the next start.
+async fn remove_all(instances: &Instances, fabric: &Fabric) -> anyhow::Result<()> {
+    let stopped = instances::stop_all(instances).await;
+    let removed = fabric.remove_all().await;
+    stopped?;
+    removed.context("the network could not be removed")
 }

@@ -1,52 +1,54 @@
 //! What the server says of itself: status, metrics, liveness.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use lath_control::{Cell, Mode};
 use lath_ec2::records::ResourceTags;
-use lath_feed::{Condition, InstancePhase, Observed, Snapshot, SnapshotReceiver};
+use lath_feed::{Condition, InstancePhase, Observed, RegionObserved, Snapshot, SnapshotReceiver};
 use lath_observe::Delivery;
 use lath_store::View;
 
+use super::control::Control;
 use crate::running::Running;
-use crate::status::{Instance, Service, ServiceNetwork, Status, Target, TargetGroup, Vpc};
+use crate::status::{Instance, Link, Service, ServiceNetwork, Status, Target, TargetGroup, Vpc};
 
 /// Answers from the newest state.
 #[derive(Clone)]
-pub(super) struct Reporter(Arc<Inner>);
+pub(crate) struct Reporter(Arc<Inner>);
 
 struct Inner {
     cell: Cell,
     snapshots: SnapshotReceiver,
     delivery: Arc<Delivery>,
     running: Running,
-    data_plane: Box<dyn Fn() -> String + Send + Sync>,
+    counters: Box<dyn Fn() -> Counters + Send + Sync>,
 }
 
+/// The data plane's own counters as Prometheus text; none where the node does not answer.
+type Counters = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
+
 impl Reporter {
-    pub(super) fn new(
-        cell: Cell,
-        snapshots: SnapshotReceiver,
-        delivery: Arc<Delivery>,
-        running: Running,
-        data_plane: impl Fn() -> String + Send + Sync + 'static,
-    ) -> Self {
-        let data_plane = Box::new(data_plane);
+    pub(crate) fn new<F, Fut>(control: &Control, running: Running, counters: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Option<String>> + Send + 'static,
+    {
         Self(Arc::new(Inner {
-            cell,
-            snapshots,
-            delivery,
+            cell: control.cell.clone(),
+            snapshots: control.snapshots.clone(),
+            delivery: Arc::clone(&control.delivery),
             running,
-            data_plane,
+            counters: Box::new(move || Box::pin(counters())),
         }))
     }
 
     /// Prometheus text (version 0.0.4).
-    pub(super) fn metrics(&self) -> String {
-        let mut text = (self.0.data_plane)();
+    pub(crate) async fn metrics(self) -> String {
+        let mut text = (self.0.counters)().await.unwrap_or_default();
         let snapshot = self.0.snapshots.borrow().clone();
         let observed = self.0.cell.observed.borrow().clone();
         let running = observed
@@ -88,8 +90,9 @@ impl Reporter {
     }
 
     /// The status as JSON.
-    pub(super) fn status(&self) -> String {
+    pub(crate) async fn status(self) -> String {
         let inner = &*self.0;
+        let counters = (inner.counters)().await.unwrap_or_default();
         let snapshot = inner.snapshots.borrow().clone();
         let observed = inner.cell.observed.borrow().clone();
         let view = inner.cell.db.view();
@@ -108,9 +111,11 @@ impl Reporter {
             vpcs: vpcs(&snapshot, &observed, &view),
             instances: instances(&snapshot, &observed, &view),
             service_networks: service_networks(&snapshot),
-            services: services(&snapshot, &observed, &(inner.data_plane)()),
+            services: services(&snapshot, &observed, &counters),
             target_groups: target_groups(&snapshot, &observed),
             access_logs_dropped: inner.delivery.dropped(),
+            links: links(&observed),
+            regions: Vec::new(),
         };
         serde_json::to_string(&status).unwrap_or_else(|error| format!("\"{error}\""))
     }
@@ -163,6 +168,7 @@ fn instances(snapshot: &Snapshot, observed: &Observed, view: &View) -> Vec<Insta
             Some(phase) => format!("{phase:?}").to_lowercase(),
         };
         Instance {
+            region: snapshot.region.clone(),
             id: instance.id.to_string(),
             name: name_of(view, instance.id.as_str()),
             vpc: instance.vpc.to_string(),
@@ -174,6 +180,17 @@ fn instances(snapshot: &Snapshot, observed: &Observed, view: &View) -> Vec<Insta
         }
     };
     snapshot.instances.values().map(one).collect()
+}
+
+fn links(observed: &Observed) -> BTreeMap<String, Link> {
+    let link = |(region, seen): (&String, &RegionObserved)| {
+        let link = Link {
+            connected: seen.connected,
+            since: seen.since.to_string(),
+        };
+        (region.clone(), link)
+    };
+    observed.regions.iter().map(link).collect()
 }
 
 fn service_networks(snapshot: &Snapshot) -> Vec<ServiceNetwork> {
@@ -269,7 +286,7 @@ fn target_groups(snapshot: &Snapshot, observed: &Observed) -> Vec<TargetGroup> {
 }
 
 /// What is answered below `/_lath/`, unsigned: only whether the server lives.
-pub(super) fn internal(request: &Request<Bytes>) -> Response<Bytes> {
+pub(crate) fn internal(request: &Request<Bytes>) -> Response<Bytes> {
     let health = request.uri().path() == "/_lath/health";
     let (status, text) = if health {
         (StatusCode::OK, "ok\n")

@@ -31,6 +31,12 @@ pub(crate) enum Up {
     },
 }
 
+/// [`Up::Telemetry`] of events that must not be lost when they cannot be sent: it is written the same.
+#[derive(Debug, Serialize)]
+pub(crate) enum UpRef<'a> {
+    Telemetry(&'a [Event]),
+}
+
 /// What control asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Question {

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::frame;
-use super::message::{Answer, Question};
+use super::message::{Answer, Question, UpRef};
 use super::{Down, Kept, Outbox, Up};
-use crate::{NodeQueries, ObservedReceiver, Snapshot};
+use crate::{NodeQueries, Observed, ObservedReceiver, Snapshot};
 
 /// Between two tries to reach control.
 const RETRY: Duration = Duration::from_millis(50);
@@ -190,23 +190,23 @@ impl Follower {
         loop {
             let message = tokio::select! {
                 changed = observed.changed(), if observing => {
-                    if changed.is_err() {
-                        // The node is being taken apart; what it measured last still goes.
-                        observing = false;
+                    // The node is being taken apart; what it measured last still goes.
+                    observing = changed.is_ok();
+                    let newest = Arc::clone(&observed.borrow_and_update());
+                    // Nothing is known yet: what control heard from a predecessor is nearer the truth.
+                    if !observing || *newest == Observed::default() {
                         continue;
                     }
-                    Up::Observed(Arc::clone(&observed.borrow_and_update()))
+                    Up::Observed(newest)
                 }
                 Some(answer) = answers.recv() => answer,
-                events = self.outbox.next() => Up::Telemetry(events),
+                batch = self.outbox.next() => {
+                    frame::write(&mut writer, &UpRef::Telemetry(&batch.events)).await?;
+                    batch.sent();
+                    continue;
+                }
             };
-            let written = frame::write(&mut writer, &message).await;
-            if written.is_err()
-                && let Up::Telemetry(events) = message
-            {
-                self.outbox.put_back(events);
-            }
-            written?;
+            frame::write(&mut writer, &message).await?;
         }
     }
 }

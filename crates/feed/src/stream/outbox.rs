@@ -48,21 +48,34 @@ impl Outbox {
     }
 
     /// The oldest events, once there are any.
-    pub(crate) async fn next(&self) -> Vec<Event> {
+    pub(crate) async fn next(&self) -> Batch<'_> {
         loop {
             let filled = self.filled.notified();
-            let mut queue = self.lock();
-            let count = queue.events.len().min(BATCH);
-            if count > 0 {
-                return queue.events.drain(..count).collect();
+            if let Some(events) = self.take() {
+                return Batch {
+                    outbox: self,
+                    events,
+                };
             }
-            drop(queue);
             filled.await;
         }
     }
 
+    fn take(&self) -> Option<Vec<Event>> {
+        let mut queue = self.lock();
+        let count = queue.events.len().min(BATCH);
+        (count > 0).then(|| queue.events.drain(..count).collect())
+    }
+
+    /// Returns when everything was taken out to be sent.
+    pub async fn emptied(&self) {
+        while !self.lock().events.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
     /// Puts back what could not be sent; newer events may have taken its place.
-    pub(crate) fn put_back(&self, events: Vec<Event>) {
+    fn put_back(&self, events: Vec<Event>) {
         let mut queue = self.lock();
         for event in events.into_iter().rev() {
             if queue.events.len() >= KEPT {
@@ -81,5 +94,25 @@ impl Sink for Outbox {
 
     fn metric(&self, sample: MetricSample) {
         self.push(Event::Metric(Box::new(sample)));
+    }
+}
+
+/// Events on their way: they go back unless they were sent, whatever way sending them ended.
+pub(crate) struct Batch<'a> {
+    outbox: &'a Outbox,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Batch<'_> {
+    pub(crate) fn sent(mut self) {
+        self.events.clear();
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        if !self.events.is_empty() {
+            self.outbox.put_back(std::mem::take(&mut self.events));
+        }
     }
 }

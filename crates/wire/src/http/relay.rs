@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,11 +83,13 @@ impl fmt::Debug for Relay {
 }
 
 /// Why a region gave no answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum Silence {
     /// Nothing was sent to it.
+    #[error("it cannot be reached: {0}")]
     Unreached(io::Error),
     /// It may have done what was asked.
+    #[error("it did not answer: {0}")]
     Broken(Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -206,8 +208,7 @@ impl Relay {
         let handed = handed(request, peer, &line.way);
         match &line.way {
             Way::Socket(path) => {
-                let connect = || UnixStream::connect(path);
-                let stream = line.persist(patience, connect).await;
+                let stream = line.persist(path, patience).await;
                 exchange(stream.map_err(Silence::Unreached)?, handed).await
             }
             Way::Http(authority) => {
@@ -227,7 +228,7 @@ impl Relay {
         request: &Request<Bytes>,
         silence: &Silence,
     ) -> Response<Bytes> {
-        tracing::debug!(region, ?silence, "a region does not answer");
+        tracing::debug!(region, %silence, "a region does not answer");
         let request_id = Uuid::new_v4().to_string();
         let named = claim.map(|claim| claim.scope.service);
         let meant = named.and_then(|named| {
@@ -253,14 +254,10 @@ impl Relay {
 
 impl Line {
     /// Connects, again and again while the region is expected to be there.
-    async fn persist<S>(
-        &self,
-        patience: Duration,
-        connect: impl AsyncFn() -> io::Result<S>,
-    ) -> io::Result<S> {
+    async fn persist(&self, path: &Path, patience: Duration) -> io::Result<UnixStream> {
         let end = Instant::now() + patience;
         loop {
-            let outcome = connect().await;
+            let outcome = UnixStream::connect(path).await;
             if outcome.is_ok() || !*self.expected.borrow() || Instant::now() >= end {
                 return outcome;
             }

@@ -1,0 +1,16 @@
+//! `lath serve --regions`: every region is a cell, two processes with a data directory and a network of their
+//! own, under a supervisor that starts what dies and holds the one front door.
+
+mod front;
+mod hold;
+mod keeper;
+mod layout;
+mod process;
+mod report;
+mod roles;
+mod supervisor;
+mod wan;
+
+pub(crate) use layout::refuse_if_cells;
+pub(crate) use roles::{control, node, witness};
+pub(crate) use supervisor::{Supervisor, join_survivors, supervise};

@@ -1,0 +1,92 @@
+//! The WAN of an installation, which the supervisor makes before any region and removes after the last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lath_fabric::{Fabric, FabricConfig, HostFacts, wan};
+use lath_feed::Topology;
+use tokio_util::sync::CancellationToken;
+
+use super::layout::Layout;
+use crate::serve::owner;
+
+/// How often the kernel is compared with the plan: others may change it.
+const PERIOD: Duration = Duration::from_secs(30);
+/// How soon what was not complete is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The WAN.
+pub(crate) struct Wan {
+    fabric: Arc<Fabric>,
+    topology: Topology,
+    facts: HostFacts,
+}
+
+impl Wan {
+    /// Makes it, or takes over what is there.
+    ///
+    /// # Errors
+    /// When an underlay network cannot be made.
+    pub(crate) async fn open(layout: &Layout, topology: &Topology) -> anyhow::Result<Self> {
+        let owner = owner(layout.installation());
+        let facts = HostFacts::probe(&owner, None);
+        let config = FabricConfig {
+            run_dir: layout.own_run_dir(),
+            owner,
+            host: None,
+        };
+        let fabric = Arc::new(Fabric::open(config).context("the WAN cannot be managed")?);
+        let this = Self {
+            fabric,
+            topology: topology.clone(),
+            facts,
+        };
+        let outcome = this.apply().await;
+        for region in topology.regions.keys() {
+            let pin = wan::pin(&layout.own_run_dir(), region);
+            if let Err(error) = lath_fabric::Netns::open(&pin) {
+                let reasons = outcome.unwrap_or_default();
+                anyhow::bail!("the network of {region} cannot be made: {error} {reasons}");
+            }
+        }
+        Ok(this)
+    }
+
+    /// Why it is not complete.
+    async fn apply(&self) -> Option<String> {
+        let plan = wan::plan(&self.topology, &self.facts);
+        let report = self.fabric.apply(&plan).await;
+        (!report.is_complete()).then(|| format!("{report:?}"))
+    }
+
+    /// Keeps it as it should be, until `stop`.
+    pub(crate) async fn keep(self: Arc<Self>, stop: CancellationToken) {
+        let mut said = None;
+        loop {
+            let reasons = self.apply().await;
+            if reasons != said
+                && let Some(reasons) = &reasons
+            {
+                tracing::warn!(reasons, "parts of the WAN do not work");
+            }
+            let pause = if reasons.is_none() { PERIOD } else { RETRY };
+            said = reasons;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    pub(crate) async fn remove(&self) -> anyhow::Result<()> {
+        self.fabric
+            .remove_all()
+            .await
+            .context("the WAN could not be removed")
+    }
+}

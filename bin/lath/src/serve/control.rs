@@ -1,0 +1,218 @@
+//! The control half of a region: state, APIs, reconcilers, the publisher of the feed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lath_control::{Cell, Mode, compile, publish};
+use lath_ec2::images::{ImageDirectory, offer_directories};
+use lath_feed::{Mesh, NodeQueries, ObservedReceiver, Snapshot, SnapshotReceiver, Topology};
+use lath_identity::{Identity, RootKey};
+use lath_observe::{Delivery, Limits, Observe};
+use lath_store::Db;
+use lath_wire::http::FrontDoor;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::services::{Apps, CONTRIBUTIONS, SECTIONS, kinds};
+
+/// How often what has expired is swept: logs, metrics, idempotency tokens.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// What a region knows and who may change it. To be had once: it locks the data directory.
+pub(crate) struct State {
+    db: Db,
+    identity: Arc<Identity>,
+}
+
+impl State {
+    /// Opens the state of a region, and the keys of its installation.
+    pub(crate) async fn open(config: &Config, installation: &Path) -> anyhow::Result<Self> {
+        let db = open_db(&config.data_dir).await?;
+        let key = RootKey::load_or_create(installation)?;
+        let identity = Arc::new(Identity::new(key, config.account.clone()));
+        Ok(Self { db, identity })
+    }
+}
+
+/// What a control plane hears and asks.
+pub(crate) struct Around {
+    /// Where the regions are.
+    pub(crate) topology: Arc<Topology>,
+    /// What the node says is so.
+    pub(crate) observed: ObservedReceiver,
+    /// Questions to the node.
+    pub(crate) node: Arc<dyn NodeQueries>,
+    /// What regions tell one another, where there are several.
+    pub(crate) mesh: Option<Mesh>,
+}
+
+/// A running control plane.
+pub(crate) struct Control {
+    pub(crate) cell: Cell,
+    pub(crate) snapshots: SnapshotReceiver,
+    pub(crate) delivery: Arc<Delivery>,
+    identity: Arc<Identity>,
+    apps: Apps,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    archive_stop: CancellationToken,
+    archive: JoinSet<()>,
+}
+
+impl Control {
+    /// Starts everything but the API, which the caller serves by [`Control::door`].
+    pub(crate) async fn start(
+        config: &Config,
+        state: State,
+        around: Around,
+    ) -> anyhow::Result<Self> {
+        let State { db, identity } = state;
+        let cell = Cell {
+            region: config.region.clone(),
+            account: config.account.clone(),
+            mode: if config.extended {
+                Mode::Extended
+            } else {
+                Mode::Strict
+            },
+            topology: around.topology,
+            db,
+            observed: around.observed,
+            node: around.node,
+        };
+        offer_directories(&cell, image_directories(config)).await?;
+
+        let limits = Limits {
+            log_bytes: config.log_bytes,
+            ..Limits::default()
+        };
+        let observe = Observe::open(cell.clone(), &config.data_dir, limits)?;
+        let (delivery, writer) = Delivery::new(Arc::clone(&observe));
+        let archive_stop = CancellationToken::new();
+        let mut archive = JoinSet::new();
+        archive.spawn(writer.run(archive_stop.clone()));
+
+        let first = compile(&cell, &cell.db.view(), &CONTRIBUTIONS, &Snapshot::default());
+        let (feed, snapshots) = watch::channel(Arc::new(first));
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let publishing = publish(cell.clone(), CONTRIBUTIONS.to_vec(), feed);
+        tasks.spawn(until(stop.clone(), publishing));
+        if let Some(mesh) = around.mesh {
+            let exchange = lath_control::exchange(cell.clone(), SECTIONS.to_vec(), mesh);
+            tasks.spawn(until(stop.clone(), exchange));
+        }
+        let apps = Apps::new(&cell, Arc::clone(&observe), Arc::clone(&identity));
+        apps.spawn_reconcilers(&stop, &mut tasks);
+        spawn_sweeps(&cell, observe, &stop, &mut tasks);
+        Ok(Self {
+            cell,
+            snapshots,
+            delivery,
+            identity,
+            apps,
+            stop,
+            tasks,
+            archive_stop,
+            archive,
+        })
+    }
+
+    /// The API of this region.
+    pub(crate) fn door(&self) -> FrontDoor {
+        let identity = Arc::clone(&self.identity);
+        let others = self.cell.topology.regions.keys();
+        let others = others.filter(|name| **name != self.cell.region).cloned();
+        FrontDoor::new(identity)
+            .with_region(self.cell.region.clone(), self.apps.services())
+            .with_regions_elsewhere(others)
+    }
+
+    /// Returns the name of a part that ended though nobody stopped it.
+    pub(crate) async fn failed(&mut self) -> &'static str {
+        tokio::select! {
+            Some(_) = self.tasks.join_next() => "control",
+            Some(_) = self.archive.join_next() => "the archive's writer",
+        }
+    }
+
+    /// Publishes and reconciles nothing from now on.
+    pub(crate) async fn rest(&mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Writes what is still to be archived, and ends. To be called last: what a node counts on its way out
+    /// is archived too.
+    pub(crate) async fn stop(&mut self) {
+        self.rest().await;
+        self.archive_stop.cancel();
+        while self.archive.join_next().await.is_some() {}
+    }
+}
+
+async fn open_db(data_dir: &Path) -> anyhow::Result<Db> {
+    let path = data_dir.to_owned();
+    let store = tokio::task::spawn_blocking(move || lath_store::open_dir(&path)).await?;
+    let store =
+        store.with_context(|| format!("cannot open the state in {}", data_dir.display()))?;
+    Db::open(store, kinds())
+        .await
+        .context("cannot read the state")
+}
+
+fn image_directories(config: &Config) -> Vec<ImageDirectory> {
+    let image = |(name, path): (&String, &std::path::PathBuf)| ImageDirectory {
+        name: name.clone(),
+        description: format!("The directory {}", path.display()),
+        path: path.clone(),
+    };
+    config.images.iter().map(image).collect()
+}
+
+fn spawn_sweeps(
+    cell: &Cell,
+    observe: Arc<Observe>,
+    stop: &CancellationToken,
+    tasks: &mut JoinSet<()>,
+) {
+    let sweep = move || {
+        let observe = Arc::clone(&observe);
+        async move { lath_observe::sweep(&observe).await }
+    };
+    tasks.spawn(run_periodically(stop.clone(), "the archive", sweep));
+    let db = cell.db.clone();
+    let sweep = move || {
+        let db = db.clone();
+        async move { Ok(lath_control::sweep_tokens(&db).await.map(drop)?) }
+    };
+    tasks.spawn(run_periodically(stop.clone(), "used tokens", sweep));
+}
+
+async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = task => {}
+    }
+}
+
+/// Unlike a reconciler, the sweep is not woken by changes: nothing waits for it.
+async fn run_periodically<F, Fut>(stop: CancellationToken, what: &'static str, pass: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<(), lath_wire::ApiError>>,
+{
+    loop {
+        if let Err(error) = pass().await {
+            tracing::error!(%error, cause = ?error.cause, what, "what has expired could not be removed");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP) => {}
+        }
+    }
+}
