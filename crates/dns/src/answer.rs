@@ -41,7 +41,7 @@ pub fn answer(snapshot: &Snapshot, vpc: &VpcId, query: &Query) -> Answer {
         .map_or(Answer::Forward, |place| at(place, snapshot, query))
 }
 
-fn at(place: Place, snapshot: &Snapshot, query: &Query) -> Answer {
+pub(crate) fn at(place: Place, snapshot: &Snapshot, query: &Query) -> Answer {
     let Some(soa) = soa(&place.zone, snapshot.version) else {
         return Answer::Refused; // a region that is no label of a name
     };
@@ -51,14 +51,19 @@ fn at(place: Place, snapshot: &Snapshot, query: &Query) -> Answer {
             return Answer::Found(vec![soa]);
         }
         What::Inner => return Answer::Empty(Box::new(soa)),
-        What::Address(address) => (RecordType::A, RData::A(A(address))),
+        What::Address(address) => (RecordType::A, vec![RData::A(A(address))]),
+        What::Addresses(addresses) => {
+            let data = addresses.into_iter().map(|address| RData::A(A(address)));
+            (RecordType::A, data.collect())
+        }
         What::Host(host) => match Name::from_ascii(&host) {
-            Ok(host) => (RecordType::PTR, RData::PTR(PTR(fully(host)))),
+            Ok(host) => (RecordType::PTR, vec![RData::PTR(PTR(fully(host)))]),
             Err(_) => return Answer::Refused,
         },
     };
     if asks_for(query, kind) {
-        Answer::Found(vec![Record::from_rdata(query.name.clone(), TTL, data)])
+        let record = |data| Record::from_rdata(query.name.clone(), TTL, data);
+        Answer::Found(data.into_iter().map(record).collect())
     } else {
         Answer::Empty(Box::new(soa))
     }

@@ -4,14 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_feed::{Snapshot, SnapshotReceiver, Vpc};
+use lath_health::HealthReceiver;
 use lath_model::id::VpcId;
 use lath_net::Network;
+use lath_zones::HealthVerdicts;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Upstreams;
+use crate::authority::{self, AuthorityConfig, Served};
 use crate::forward::Forwarder;
 use crate::listener::{Listening, Resolver};
+use crate::truth::Truth;
 
 /// The resolver's link-local address, the same in every VPC
 /// (<https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html>).
@@ -21,7 +26,7 @@ const PORT: u16 = 53;
 
 /// How soon an address that could not be bound is tried again: a VPC's network appears moments after
 /// the snapshot that asks for it, and somebody waits for it.
-const RETRY: Duration = Duration::from_millis(100);
+pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
 /// How often it is checked that sockets are still in their VPC's network, when nothing else happens.
 const CHECK: Duration = Duration::from_secs(5);
@@ -30,13 +35,16 @@ const CHECK: Duration = Duration::from_secs(5);
 /// does not listen (yet). VPCs without DNS support are absent.
 pub type Bound = BTreeMap<VpcId, Result<(), String>>;
 
-/// The resolvers of all VPCs.
+/// The resolvers of all VPCs, and the authoritative server.
 pub struct Dns {
     network: Arc<dyn Network>,
     snapshots: SnapshotReceiver,
     forwarder: Arc<Forwarder>,
     addresses: Addresses,
     bound: watch::Sender<Bound>,
+    truth: Truth,
+    authority: AuthorityConfig,
+    served: watch::Sender<Served>,
 }
 
 type Addresses = Box<dyn Fn(&Vpc) -> Vec<SocketAddr> + Send + Sync>;
@@ -51,10 +59,42 @@ impl Dns {
         Self {
             forwarder: Arc::new(Forwarder::new(Arc::clone(&network), upstreams)),
             network,
+            truth: Truth::new(&snapshots),
             snapshots,
             addresses: Box::new(usual_addresses),
             bound: watch::Sender::default(),
+            authority: AuthorityConfig::default(),
+            served: watch::Sender::default(),
         }
+    }
+
+    /// Answers by the newest verdicts on health checks and by the health of targets of Lattice services.
+    /// Without it everything is healthy.
+    #[must_use]
+    pub fn with_health(
+        mut self,
+        verdicts: watch::Receiver<Arc<HealthVerdicts>>,
+        targets: HealthReceiver,
+    ) -> Self {
+        self.truth = self.truth.with_health(verdicts, targets);
+        self
+    }
+
+    /// Serves public hosted zones as well.
+    #[must_use]
+    pub fn with_authority(mut self, config: AuthorityConfig) -> Self {
+        self.authority = config;
+        self
+    }
+
+    /// The newest snapshot version whose zones everything that listens answers from; 0 at first.
+    pub fn version(&self) -> watch::Receiver<u64> {
+        self.truth.version()
+    }
+
+    /// Tells where the authoritative server listens, and wakes when that changes.
+    pub fn served(&self) -> watch::Receiver<Served> {
+        self.served.subscribe()
     }
 
     /// Listens at other addresses than base+2 and 169.254.169.253, port 53.
@@ -75,6 +115,16 @@ impl Dns {
     /// Listens where the newest snapshot wants it, until `stop`; then closes every socket. When nobody
     /// publishes snapshots any more, the last one stays in force.
     pub async fn run(mut self, stop: CancellationToken) {
+        let mut beside = JoinSet::new();
+        let truth = self.truth.clone();
+        beside.spawn(truth.follow(self.snapshots.clone(), stop.clone()));
+        beside.spawn(authority::run(
+            Arc::clone(&self.network),
+            self.authority.clone(),
+            self.truth.clone(),
+            self.served.clone(),
+            stop.clone(),
+        ));
         let mut running = BTreeMap::new();
         let mut published = true;
         loop {
@@ -90,6 +140,7 @@ impl Dns {
         for (_, listening) in running {
             listening.stop().await;
         }
+        while beside.join_next().await.is_some() {}
         self.bound.send_replace(Bound::new());
     }
 
@@ -144,6 +195,7 @@ impl Dns {
             vpc: vpc.clone(),
             snapshots: self.snapshots.clone(),
             forwarder: Arc::clone(&self.forwarder),
+            truth: self.truth.clone(),
         });
         let listening = Listening::start(&self.network, addresses, resolver).await?;
         running.insert(vpc.clone(), listening);

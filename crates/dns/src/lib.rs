@@ -1,14 +1,17 @@
-//! The resolver of a VPC: at base+2 of its primary block and at 169.254.169.253, by UDP and TCP.
+//! The resolver of a VPC (at base+2 of its primary block and at 169.254.169.253) and the authoritative server
+//! of a region, by UDP and TCP.
 //!
-//! It answers the names that Lath owns (Lattice services, instances, the reverse of their addresses)
-//! from the newest snapshot, and asks the host's resolvers for everything else. It is no recursive
-//! resolver and keeps no cache: what the snapshot says is true at once.
+//! The resolver answers private hosted zones, the names that Lath owns (Lattice services, instances, the
+//! reverse of their addresses, endpoints) and public hosted zones from the newest snapshot and the newest
+//! health, and asks the host's resolvers for everything else. It is no recursive resolver and keeps no cache:
+//! what the snapshot says is true at once. The authoritative server answers public hosted zones only.
 //!
 //! - [`decode_query`] reads foreign bytes, [`answer`] is a pure function of the snapshot;
 //! - [`Upstreams`] are the host's resolvers;
 //! - [`Dns`] listens in every VPC that wants a resolver, and says in which it does.
 
 mod answer;
+mod authority;
 mod dns;
 mod forward;
 #[doc(hidden)]
@@ -16,13 +19,16 @@ pub mod fuzzing;
 mod listener;
 mod query;
 mod reply;
+mod resolve;
 mod tcp;
 #[cfg(test)]
 mod testing;
+mod truth;
 mod upstreams;
 mod zones;
 
 pub use answer::{Answer, answer};
+pub use authority::{AuthorityConfig, Served};
 pub use dns::{Bound, Dns};
 pub use query::{Extension, Query, Undecodable, decode_query};
 pub use upstreams::Upstreams;

@@ -9,12 +9,15 @@ use hickory_proto::op::ResponseCode;
 use lath_feed::SnapshotReceiver;
 use lath_model::id::VpcId;
 use lath_net::{Network, Place};
+use lath_zones::Random;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
 use crate::forward::Forwarder;
 use crate::query::{MAX_QUERY, Query};
-use crate::{answer, decode_query, reply, tcp};
+use crate::resolve::{Resolution, resolve};
+use crate::truth::Truth;
+use crate::{decode_query, reply, tcp};
 
 /// How many questions of one VPC wait for upstreams at once, so that one VPC does not take all the
 /// room there is.
@@ -81,13 +84,14 @@ pub(crate) struct Resolver {
     pub(crate) vpc: VpcId,
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) forwarder: Arc<Forwarder>,
+    pub(crate) truth: Truth,
 }
 
 /// What to do with bytes that came in.
 enum Next {
     Reply(Vec<u8>),
     Silence,
-    Ask(Box<Query>),
+    Ask(Box<(Query, Resolution)>),
 }
 
 impl Resolver {
@@ -96,7 +100,7 @@ impl Resolver {
         match self.next(bytes, |_| limit) {
             Next::Reply(reply) => Some(reply),
             Next::Silence => None,
-            Next::Ask(query) => Some(self.ask(&query, limit).await),
+            Next::Ask(asked) => Some(self.ask(&asked.0, asked.1, limit).await),
         }
     }
 
@@ -106,16 +110,31 @@ impl Resolver {
             Err(reason) => return reply::refusal(&reason).map_or(Next::Silence, Next::Reply),
         };
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let answer = answer(&snapshot, &self.vpc, &query);
-        match reply::local(&query, answer, limit(&query)) {
-            Some(reply) => Next::Reply(reply),
-            None => Next::Ask(Box::new(query)),
+        let (zones, health) = (self.truth.zones(), self.truth.health());
+        let mut random = Random::new(rand::random());
+        let found = resolve(&snapshot, &zones, &health, &self.vpc, &query, &mut random);
+        match found.ask {
+            None => Next::Reply(reply::resolved(&query, found, limit(&query))),
+            Some(_) => Next::Ask(Box::new((query, found))),
         }
     }
 
-    async fn ask(&self, query: &Query, limit: usize) -> Vec<u8> {
-        let reply = self.forwarder.ask(query).await;
-        reply::forwarded(query, reply, limit)
+    /// Asks the host's resolvers for what is missing.
+    async fn ask(&self, query: &Query, found: Resolution, limit: usize) -> Vec<u8> {
+        match &found.ask {
+            Some(name) if !found.answers.is_empty() || *name != query.name => {
+                let further = Query {
+                    name: name.clone(),
+                    ..query.clone()
+                };
+                let rest = self.forwarder.ask(&further).await;
+                reply::joined(query, found, &rest, limit)
+            }
+            _ => {
+                let reply = self.forwarder.ask(query).await;
+                reply::forwarded(query, reply, limit)
+            }
+        }
     }
 }
 
@@ -139,14 +158,15 @@ async fn serve_udp(socket: Arc<UdpSocket>, resolver: Arc<Resolver>) {
         match resolver.next(&buffer[..length], Query::udp_limit) {
             Next::Silence => {}
             Next::Reply(reply) => send(&socket, client, &reply).await,
-            Next::Ask(query) if asking.len() >= IN_FLIGHT => {
-                let busy = reply::failure(&query, ResponseCode::ServFail);
+            Next::Ask(asked) if asking.len() >= IN_FLIGHT => {
+                let busy = reply::failure(&asked.0, ResponseCode::ServFail);
                 send(&socket, client, &busy).await;
             }
-            Next::Ask(query) => {
+            Next::Ask(asked) => {
                 let (socket, resolver) = (Arc::clone(&socket), Arc::clone(&resolver));
                 asking.spawn(async move {
-                    let reply = resolver.ask(&query, query.udp_limit()).await;
+                    let (query, found) = *asked;
+                    let reply = resolver.ask(&query, found, query.udp_limit()).await;
                     send(&socket, client, &reply).await;
                 });
             }

@@ -2,6 +2,7 @@
 
 use hickory_proto::op::{Edns, Message, OpCode, Query as Question, ResponseCode};
 
+use crate::resolve::Resolution;
 use crate::{Answer, Query, Undecodable};
 
 /// What we can take by UDP from an upstream or a client, as said in our OPT record.
@@ -21,6 +22,26 @@ pub(crate) fn local(query: &Query, answer: Answer, limit: usize) -> Option<Vec<u
         Answer::Forward => return None,
     }
     Some(fitting(&message, limit))
+}
+
+/// The reply to a question that was resolved without asking anybody.
+pub(crate) fn resolved(query: &Query, found: Resolution, limit: usize) -> Vec<u8> {
+    let mut message = begin(query, found.code);
+    message.answers = found.answers;
+    message.authorities = found.authorities;
+    fitting(&message, limit)
+}
+
+/// The reply that begins with what we know and ends with what an upstream knows.
+pub(crate) fn joined(query: &Query, found: Resolution, rest: &[u8], limit: usize) -> Vec<u8> {
+    let Ok(rest) = Message::from_vec(rest) else {
+        return failure(query, ResponseCode::ServFail);
+    };
+    let mut message = begin(query, rest.metadata.response_code);
+    message.answers = found.answers;
+    message.answers.extend(rest.answers);
+    message.authorities = rest.authorities;
+    fitting(&message, limit)
 }
 
 /// A reply without records.

@@ -18,6 +18,8 @@ pub(crate) struct Place {
 pub(crate) enum What {
     /// An address.
     Address(Ipv4Addr),
+    /// Several.
+    Addresses(Vec<Ipv4Addr>),
     /// A host's name, for reverse names.
     Host(String),
     /// Names below it, but nothing itself; or the zone itself.
@@ -32,6 +34,19 @@ pub(crate) fn locate(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place
         .or_else(|| private(snapshot, vpc, name))
         .or_else(|| public(snapshot, vpc, name))
         .or_else(|| reverse(snapshot, vpc, name))
+}
+
+/// A VPC endpoint's name, which is a zone by itself.
+pub(crate) fn of_endpoint(name: &str, addresses: Vec<Ipv4Addr>) -> Place {
+    Place {
+        zone: name.to_owned(),
+        what: What::Addresses(addresses),
+    }
+}
+
+/// Whether a zone of ours is one of those that only VPCs have. Others are public ones, in AWS.
+pub(crate) fn is_autodefined(zone: &str) -> bool {
+    matches!(zone, "ec2.internal" | "compute.internal") || zone.ends_with(".in-addr.arpa")
 }
 
 /// Generated names of Lattice services: the same answer in every VPC, as they are public names in AWS.

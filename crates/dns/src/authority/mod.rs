@@ -1,0 +1,109 @@
+//! The authoritative server: answers public hosted zones to whoever asks, by UDP and TCP.
+
+mod question;
+mod respond;
+mod tcp;
+mod udp;
+mod write;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lath_net::{Network, Place};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use respond::{Responder, respond};
+
+use crate::truth::Truth;
+
+/// Where the server listens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuthorityConfig {
+    /// By UDP and TCP, each of them.
+    pub listen: Vec<(Place, SocketAddr)>,
+    /// How many threads answer datagrams at each address; 0 is one per core, four at most.
+    pub threads: usize,
+}
+
+/// Where the server listens, with the reason where it does not (yet).
+pub type Served = BTreeMap<(Place, SocketAddr), Result<(), String>>;
+
+/// The server at one address, until this is dropped.
+struct Server {
+    _udp: udp::Threads,
+    _tcp: tokio::task::JoinSet<()>,
+}
+
+impl Server {
+    async fn start(
+        network: &Arc<dyn Network>,
+        place: &Place,
+        at: SocketAddr,
+        threads: usize,
+        truth: &Truth,
+    ) -> Result<Self, String> {
+        let tcp = lath_net::listen(network, place, at).await;
+        let tcp = tcp
+            .and_then(tokio::net::TcpListener::from_std)
+            .map_err(|error| format!("{at} (TCP): {error}"))?;
+        let udp = udp::Threads::start(network, place, at, threads, truth)
+            .await
+            .map_err(|error| format!("{at} (UDP): {error}"))?;
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(tcp::serve(tcp, truth.clone()));
+        Ok(Self {
+            _udp: udp,
+            _tcp: tasks,
+        })
+    }
+}
+
+/// Listens until `stop`; what cannot be bound is tried again and again.
+pub(crate) async fn run(
+    network: Arc<dyn Network>,
+    config: AuthorityConfig,
+    truth: Truth,
+    say: watch::Sender<Served>,
+    stop: CancellationToken,
+) {
+    let mut running: BTreeMap<(Place, SocketAddr), Server> = BTreeMap::new();
+    loop {
+        let mut served = Served::new();
+        for key in &config.listen {
+            let result = match running.contains_key(key) {
+                true => Ok(()),
+                false => Server::start(&network, &key.0, key.1, config.threads, &truth)
+                    .await
+                    .map(|server| drop(running.insert(key.clone(), server))),
+            };
+            served.insert(key.clone(), result);
+        }
+        let complete = served.values().all(Result::is_ok);
+        say.send_if_modified(|old| {
+            let differs = *old != served;
+            if differs {
+                report(&served);
+                *old = served;
+            }
+            differs
+        });
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(crate::dns::RETRY), if !complete => {}
+        }
+    }
+    say.send_replace(Served::new());
+}
+
+fn report(served: &Served) {
+    for ((place, at), result) in served {
+        match result {
+            Ok(()) => tracing::info!(?place, %at, "the authoritative server listens"),
+            Err(reason) => {
+                tracing::warn!(?place, %at, %reason, "the authoritative server does not listen");
+            }
+        }
+    }
+}

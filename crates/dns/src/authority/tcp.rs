@@ -1,0 +1,67 @@
+//! By TCP (RFC 7766).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lath_zones::Random;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{Responder, respond};
+use crate::query::MAX_QUERY;
+use crate::tcp::{read_message, write_message};
+use crate::truth::Truth;
+
+/// How many connections an address may hold open; more wait to be accepted.
+const CONNECTIONS: usize = 256;
+
+/// How long a connection may take for its next question, and for taking a reply.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// A pause after a failed accept, so that it does not spin.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections for ever.
+pub(crate) async fn serve(listener: TcpListener, truth: Truth) {
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.len() >= CONNECTIONS {
+            connections.join_next().await;
+        }
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                connections.spawn(converse(stream, from, truth.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn converse(mut stream: TcpStream, from: SocketAddr, truth: Truth) {
+    let mut reply = Vec::new();
+    while let Ok(Ok(query)) = timeout(IDLE, read_message(&mut stream, MAX_QUERY)).await {
+        if !answer(&truth, &query, from, &mut reply) {
+            return;
+        }
+        let written = timeout(IDLE, write_message(&mut stream, &reply)).await;
+        if !matches!(written, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+fn answer(truth: &Truth, query: &[u8], from: SocketAddr, reply: &mut Vec<u8>) -> bool {
+    let (zones, health) = (truth.zones(), truth.health());
+    let mut random = Random::new(rand::random());
+    let mut responder = Responder {
+        zones: &zones,
+        health: &health,
+        random: &mut random,
+    };
+    respond(&mut responder, query, from.ip(), true, reply)
+}

@@ -1,0 +1,222 @@
+//! The order in which a VPC's resolver looks for a name: private zones, Lath's own names, endpoints, public
+//! zones of Lath, and then the host's resolvers. CNAMEs lead from one to the other.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::rdata::NULL;
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use lath_feed::{Snapshot, Vpc};
+use lath_model::id::VpcId;
+use lath_zones::{Client, HealthView, Kind, Question, Random, Rcode, Scope, Zones};
+
+use crate::answer::{Answer, at};
+use crate::zones::{Place, locate, of_endpoint};
+use crate::{Query, zones};
+
+/// How many CNAMEs are followed from zone to zone.
+const HOPS: usize = 8;
+
+/// The most records of one answer.
+const RECORDS: usize = 1000;
+
+/// What a resolver found out without asking anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resolution {
+    pub(crate) code: ResponseCode,
+    /// CNAMEs that were followed, and what they led to.
+    pub(crate) answers: Vec<Record>,
+    pub(crate) authorities: Vec<Record>,
+    /// A name that the host's resolvers must be asked for.
+    pub(crate) ask: Option<Name>,
+}
+
+impl Resolution {
+    fn code(code: ResponseCode) -> Self {
+        Self {
+            code,
+            answers: Vec::new(),
+            authorities: Vec::new(),
+            ask: None,
+        }
+    }
+}
+
+/// Looks for a name as the resolver of a VPC does. A pure function of what it is given.
+pub(crate) fn resolve(
+    snapshot: &Snapshot,
+    zones: &Zones,
+    health: &dyn HealthView,
+    vpc: &VpcId,
+    query: &Query,
+    random: &mut Random,
+) -> Resolution {
+    let transfer = matches!(query.kind, RecordType::AXFR | RecordType::IXFR);
+    let class = matches!(query.class, DNSClass::IN | DNSClass::ANY);
+    let Some(network) = snapshot.vpcs.get(vpc).filter(|_| class && !transfer) else {
+        return Resolution::code(ResponseCode::Refused);
+    };
+    let here = (snapshot.region.clone(), vpc.clone());
+    let mut search = Search {
+        snapshot,
+        zones,
+        health,
+        vpc: network,
+        here: &here,
+        random,
+        found: Resolution::code(ResponseCode::NoError),
+    };
+    search.run(query)
+}
+
+struct Search<'a> {
+    snapshot: &'a Snapshot,
+    zones: &'a Zones,
+    health: &'a dyn HealthView,
+    vpc: &'a Vpc,
+    here: &'a (String, VpcId),
+    random: &'a mut Random,
+    found: Resolution,
+}
+
+/// What the search for one name came to.
+enum Next {
+    Done,
+    Follow(lath_zones::Name),
+    Ask,
+}
+
+impl Search<'_> {
+    fn run(&mut self, query: &Query) -> Resolution {
+        let mut query = query.clone();
+        for _ in 0..HOPS {
+            let Some(name) = wire(&query.name) else {
+                return Resolution::code(ResponseCode::FormErr);
+            };
+            match self.one(&name, &query) {
+                Next::Done => return self.finish(None),
+                Next::Ask => return self.finish(Some(query.name)),
+                Next::Follow(next) => match from_wire(&next) {
+                    Some(next) => query.name = next,
+                    None => break,
+                },
+            }
+            if self.found.answers.len() > RECORDS {
+                break;
+            }
+        }
+        Resolution::code(ResponseCode::ServFail)
+    }
+
+    fn finish(&mut self, ask: Option<Name>) -> Resolution {
+        let mut found = std::mem::replace(&mut self.found, Resolution::code(ResponseCode::NoError));
+        found.ask = ask;
+        found
+    }
+
+    fn one(&mut self, name: &lath_zones::Name, query: &Query) -> Next {
+        let private = Scope::Vpc(self.here);
+        let zone = self.zones.zone_name(name, private);
+        let text = name.without_dot();
+        let place = locate(self.snapshot, self.vpc, &text);
+        if let Some(zone) = &zone
+            && place.as_ref().is_none_or(|place| yields(place, zone))
+        {
+            // No fall-through: what a private zone does not have is not there.
+            return self.in_zone(name, query, private);
+        }
+        if let Some(place) = place.or_else(|| self.endpoint(name, &text)) {
+            return self.at_place(place, query);
+        }
+        self.in_zone(name, query, Scope::Public)
+    }
+
+    /// A VPC endpoint's name, of this region or another.
+    fn endpoint(&mut self, name: &lath_zones::Name, text: &str) -> Option<Place> {
+        let mut addresses = self.zones.external_addresses(name)?;
+        addresses.sort();
+        Some(of_endpoint(text, addresses))
+    }
+
+    fn at_place(&mut self, place: Place, query: &Query) -> Next {
+        match at(place, self.snapshot, query) {
+            Answer::Found(records) => self.found.answers.extend(records),
+            Answer::Empty(soa) => self.found.authorities.push(*soa),
+            Answer::NoSuchName(soa) => {
+                self.found.code = ResponseCode::NXDomain;
+                self.found.authorities.push(*soa);
+            }
+            Answer::Refused => self.found.code = ResponseCode::Refused,
+            Answer::Forward => return Next::Ask,
+        }
+        Next::Done
+    }
+
+    fn in_zone(&mut self, name: &lath_zones::Name, query: &Query, scope: Scope<'_>) -> Next {
+        let question = Question {
+            name: name.clone(),
+            kind: Kind(query.kind.into()),
+        };
+        let anywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED).into();
+        let client = Client::near(anywhere, &self.snapshot.region);
+        let answer = self
+            .zones
+            .answer(&question, scope, self.health, &client, self.random);
+        let Some(answer) = answer else {
+            return Next::Ask;
+        };
+        self.found
+            .answers
+            .extend(answer.records.iter().filter_map(record));
+        if !answer.authoritative {
+            return Next::Ask; // delegated to servers that are not ours
+        }
+        if let Some(next) = answer.next {
+            return Next::Follow(next);
+        }
+        self.found.code = match answer.rcode {
+            Rcode::NoError => ResponseCode::NoError,
+            Rcode::NxDomain => ResponseCode::NXDomain,
+            Rcode::ServFail => ResponseCode::ServFail,
+        };
+        let soa = answer.authority.iter().filter(|r| r.kind == Kind::SOA);
+        self.found.authorities.extend(soa.filter_map(record));
+        Next::Done
+    }
+}
+
+/// Whether a name of ours gives way to a private zone: to one that is at least as specific, and a public
+/// name to any.
+fn yields(place: &Place, zone: &lath_zones::Name) -> bool {
+    let labels = |name: &str| name.split('.').filter(|label| !label.is_empty()).count();
+    let is_public = !zones::is_autodefined(&place.zone);
+    is_public || labels(&zone.without_dot()) >= labels(&place.zone)
+}
+
+fn wire(name: &Name) -> Option<lath_zones::Name> {
+    let mut wire = Vec::with_capacity(64);
+    for label in name.iter() {
+        wire.push(u8::try_from(label.len()).ok()?);
+        wire.extend(label);
+    }
+    wire.push(0);
+    lath_zones::Name::from_wire(&wire)
+}
+
+fn from_wire(name: &lath_zones::Name) -> Option<Name> {
+    use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
+    Name::read(&mut BinDecoder::new(name.as_wire())).ok()
+}
+
+/// A record with its value as it is, whatever its type.
+fn record(record: &lath_zones::Record) -> Option<Record> {
+    let data = RData::Unknown {
+        code: RecordType::from(record.kind.0),
+        rdata: NULL::with(record.value.wire.to_vec()),
+    };
+    Some(Record::from_rdata(
+        from_wire(&record.name)?,
+        record.ttl,
+        data,
+    ))
+}
