@@ -4,9 +4,12 @@
 
 mod lab;
 
+use lab::transit::to_transit;
 use lab::{Draft, expected, id, section};
 use lath_fabric::kernel::FakeKernel;
 use lath_fabric::{ApplyReport, HostFacts, Uplink, apply, plan};
+use lath_feed::{RouteTarget, VpcEndpoint};
+use lath_model::id::{RouteTableId, SubnetId, TransitGatewayId};
 
 const ALL: &str = "all - 0.0.0.0/0";
 
@@ -64,6 +67,151 @@ fn a_vpc_becomes_a_router_and_instances() {
         Vec::<String>::new(),
         "a second time there is nothing to do"
     );
+}
+
+/// A VPC with everything besides, in a gateway with a peering here and one elsewhere.
+fn joined() -> Draft {
+    let mut draft = one();
+    draft.route(1, 1, "10.0.0.0/8", to_transit(1));
+    draft.subnet(1, 2, "10.0.2.0/24", 1);
+    draft.edit(1, |vpc| {
+        let mut private = vpc.route_tables[&id::<RouteTableId>("rtb", 1)].clone();
+        private.id = id("rtb", 2);
+        private
+            .routes
+            .retain(|route| route.destination.prefix_len() > 0);
+        vpc.route_tables.insert(private.id.clone(), private);
+        let subnet = vpc.subnets.get_mut(&id::<SubnetId>("subnet", 2)).unwrap();
+        subnet.route_table = id("rtb", 2);
+        subnet.availability_zone = "us-east-1b".into();
+        let address = (id("eni", 50), "10.0.2.50".parse().unwrap());
+        let endpoint = VpcEndpoint {
+            id: id("vpce", 1),
+            service_network: id("sn", 1),
+            addresses: [(id("subnet", 2), address)].into(),
+            security_groups: [id("sg", 1)].into(),
+            names: [].into(),
+        };
+        vpc.endpoints.insert(endpoint.id.clone(), endpoint);
+    });
+    draft.route(1, 2, "0.0.0.0/0", RouteTarget::NatGateway(id("nat", 5)));
+    draft.nat(1, (1, 5), "10.0.1.5", Some("198.51.100.5"));
+    draft.instance(1, 2, 2, "10.0.2.10", &[1]);
+    draft.attach(1, 1, Some(1)).peer((1, 2), (2, 3));
+    draft.transit_route(1, 1, "10.2.0.0/16", Some(101));
+    draft.transit_route(1, 1, "10.2.9.0/24", None);
+    draft.transit_route(1, 2, "10.0.0.0/16", Some(1));
+    draft
+}
+
+#[test]
+fn gateways_become_kernel_tables() {
+    let mut kernel = FakeKernel::new();
+    let report = make(&mut kernel, &joined());
+    assert!(report.is_complete(), "{report:#?}");
+    let gateway: TransitGatewayId = id("tgw", 1);
+    for (name, file) in [
+        ("vpc-00000000000000001", "router-joined.txt"),
+        (gateway.as_str(), "transit-gateway.txt"),
+        ("host", "host-joined.txt"),
+    ] {
+        let got = section(&kernel, name);
+        assert_eq!(got, expected(file, &got), "{name}");
+    }
+    make(&mut kernel, &joined());
+    assert_eq!(kernel.log, Vec::<String>::new());
+}
+
+/// What is done in a gateway when something about it changes.
+#[test]
+fn a_change_of_a_gateway_is_no_more_than_it_must_be() {
+    type Case = (&'static str, fn(&mut Draft), &'static str);
+    let cases: &[Case] = &[
+        (
+            "another table is associated",
+            |draft| {
+                draft.attach(1, 1, Some(2));
+            },
+            "tgw: firewall lath: delete from associations { a00000000000001 : TABLE }; \
+             add to associations { a00000000000001 : TABLE }\n",
+        ),
+        (
+            "no table is associated",
+            |draft| {
+                draft.attach(1, 1, None);
+            },
+            "tgw: firewall lath: delete from associations { a00000000000001 : TABLE }\n",
+        ),
+        (
+            "a route",
+            |draft| {
+                draft.transit_route(1, 1, "10.3.0.0/16", None);
+            },
+            "tgw: set route 10.3.0.0/16 table TABLE blackhole\n\
+             tgw: set route 10.3.0.0/16 table TABLE metric 1000 blackhole\n",
+        ),
+        (
+            "a black hole becomes a route",
+            |draft| {
+                draft.transit_route(1, 1, "10.2.9.0/24", Some(101));
+            },
+            "tgw: set route 10.2.9.0/24 table TABLE via 169.254.102.4 dev a00000000000065\n",
+        ),
+        (
+            "a tunnel that is not there: its link is asked for, in vain",
+            |draft| {
+                let tunnel = lath_feed::PeeringTunnel {
+                    region: "us-west-2".into(),
+                    gateway: id("tgw", 9),
+                    private_key: lath_feed::PrivateKey([1; 32]),
+                    port: 52000,
+                    peer_public_key: [2; 32],
+                    peer: "100.64.1.1:52000".parse().unwrap(),
+                };
+                let to = lath_feed::TransitPeer::Tunnel(tunnel);
+                draft.attach_to(1, 9, to, Some(1));
+                draft.transit_route(1, 1, "10.9.0.0/16", Some(9));
+            },
+            "tgw: firewall lath: add to associations { p00000000000009 : TABLE }\n\
+             tgw: add link p00000000000009 guest mtu 8500 up\n\
+             tgw: set route 10.9.0.0/16 table TABLE metric 1000 blackhole\n",
+        ),
+    ];
+    for (name, change, want) in cases {
+        let mut kernel = FakeKernel::new();
+        let mut draft = joined();
+        make(&mut kernel, &draft);
+        change(&mut draft);
+        make(&mut kernel, &draft);
+        let tables: Vec<u32> = [1, 2]
+            .map(|n| table_number(&kernel, n))
+            .into_iter()
+            .collect();
+        let log: String = kernel
+            .log
+            .iter()
+            .map(|line| format!("{}\n", without(&tables, line)))
+            .collect();
+        assert_eq!(log, *want, "{name}");
+    }
+}
+
+/// The number of a gateway's table, by the route that only it has.
+fn table_number(kernel: &FakeKernel, table: u32) -> u32 {
+    let to: ipnet::Ipv4Net = ["10.2.0.0/16", "10.0.0.0/16"][table as usize - 1]
+        .parse()
+        .unwrap();
+    let gateway: TransitGatewayId = id("tgw", 1);
+    let routes = &kernel.places[gateway.as_str()].routes;
+    routes.keys().find(|key| key.to == to).unwrap().table
+}
+
+fn without(tables: &[u32], line: &str) -> String {
+    let gateway: TransitGatewayId = id("tgw", 1);
+    let line = line.replace(gateway.as_str(), "tgw");
+    tables
+        .iter()
+        .fold(line, |line, n| line.replace(&n.to_string(), "TABLE"))
 }
 
 /// What is done when a draft that is applied changes.
@@ -221,17 +369,23 @@ fn a_failure_stays_where_it_is() {
 /// removes everything leaves nothing.
 #[test]
 fn wherever_it_was_interrupted_the_next_apply_completes_it() {
+    for draft in [one(), joined()] {
+        interrupt(&draft);
+    }
+}
+
+fn interrupt(draft: &Draft) {
     let mut whole = FakeKernel::new();
-    make(&mut whole, &one());
+    make(&mut whole, draft);
     let steps = whole.log.len();
     for done in 0..steps {
         let mut kernel = FakeKernel {
             budget: Some(done),
             ..FakeKernel::new()
         };
-        make(&mut kernel, &one());
+        make(&mut kernel, draft);
         kernel.budget = None;
-        let report = make(&mut kernel, &one());
+        let report = make(&mut kernel, draft);
         assert!(report.is_complete(), "after {done}: {report:#?}");
         assert_eq!(kernel.to_string(), whole.to_string(), "after {done}");
     }

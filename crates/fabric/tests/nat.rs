@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lab::transit::to_transit;
 use lab::world::World;
-use lab::{Draft, Lab, Site, id, is_root};
+use lab::{Draft, Lab, id, is_root};
 use lath_feed::{Auth, Listener, RouteTarget, Service, ServiceNetwork, TransitPeer, VpcEndpoint};
 use lath_model::id::{NatGatewayId, RouteTableId, SubnetId};
 use lath_model::lattice::{Action, ListenerProtocol};
@@ -72,7 +72,7 @@ fn private_subnets_reach_out_and_are_not_reached() {
             .ask_udp("10.1.2.10:0", "192.0.2.2:53")
             .is_some()
     );
-    assert!(pings(&lab.instance(10), "192.0.2.2"));
+    assert!(lab.instance(10).ping("192.0.2.2"));
     // Through the internet gateway it comes from the elastic address.
     assert_eq!(lab.instance(10).reach("198.51.100.11:80"), "198.51.100.5");
     assert_eq!(lab.instance(11).reach("192.0.2.2:80"), "192.0.2.1");
@@ -96,16 +96,6 @@ fn private_subnets_reach_out_and_are_not_reached() {
     lab.apply(&draft);
     assert_eq!(lab.instance(10).outcome("192.0.2.2:80"), "silence");
     assert_eq!(lab.instance(11).reach("192.0.2.2:80"), "192.0.2.1");
-}
-
-fn pings(site: &Site, to: &'static str) -> bool {
-    site.run(move || {
-        let ping = std::process::Command::new("ping")
-            .args(["-c", "1", "-W", "20", to])
-            .output();
-        // A machine without ping has other tests.
-        ping.map_or(true, |output| output.status.success())
-    })
 }
 
 #[test]
@@ -170,31 +160,8 @@ fn other_vpcs_leave_by_the_nat_gateway_of_one() {
         "a VPC's own addresses are not behind it"
     );
     // Large datagrams: the internet gateway's link says what fits, all the way back.
-    let mtu = lab.instance(20).run(|| {
-        let output = std::process::Command::new("ping")
-            .args([
-                "-c",
-                "3",
-                "-i",
-                "0.2",
-                "-W",
-                "5",
-                "-M",
-                "do",
-                "-s",
-                "4000",
-                "192.0.2.2",
-            ])
-            .output();
-        output.map_or_else(
-            |_| "mtu = 1500".into(),
-            |o| String::from_utf8_lossy(&o.stdout).to_lowercase(),
-        )
-    });
-    assert!(
-        mtu.contains("mtu = 1500") || mtu.contains("mtu=1500"),
-        "{mtu}"
-    );
+    assert_eq!(lab.instance(20).path_mtu("192.0.2.2:9", 4000), 1500);
+    assert!(lab.instance(20).ping("192.0.2.2"));
     assert_eq!(lab.audit(&draft), Vec::<String>::new());
 }
 

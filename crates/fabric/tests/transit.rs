@@ -5,9 +5,7 @@
 mod lab;
 
 use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use lab::transit::to_transit;
 use lab::{Draft, Lab, PATIENCE, SILENCE, Site, id, is_root};
@@ -438,57 +436,8 @@ fn segments_and_datagrams_fit() {
     let segment = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::TcpMaxSeg);
     assert!((8000..=8460).contains(&segment.unwrap()), "{segment:?}");
     // A larger datagram is refused by the first router, which says what fits.
-    let socket = lab
-        .instance(10)
-        .run(|| UdpSocket::bind("10.1.1.10:0").unwrap());
-    socket.connect("10.2.1.10:80").unwrap();
-    never_fragment(&socket);
-    let end = Instant::now() + PATIENCE;
-    let refused = loop {
-        let outcome = socket.send(&[0; 8900]);
-        let refused = outcome.is_err_and(|e| e.raw_os_error() == Some(libc::EMSGSIZE));
-        if refused || Instant::now() > end {
-            break refused;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    };
-    assert!(refused, "the error never came");
-    assert_eq!(path_mtu(&socket), 8500);
-    // What was said of the datagrams before is told first.
-    assert!((0..5).any(|_| socket.send(&[0; 8400]).is_ok()));
-}
-
-#[expect(unsafe_code, reason = "no safe wrapper for these options")]
-fn never_fragment(socket: &UdpSocket) {
-    let value = libc::IP_PMTUDISC_DO;
-    // SAFETY: the value outlives the call and its size is given.
-    let outcome = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            (&raw const value).cast(),
-            4,
-        )
-    };
-    assert_eq!(outcome, 0);
-}
-
-#[expect(unsafe_code, reason = "no safe wrapper for these options")]
-fn path_mtu(socket: &UdpSocket) -> i32 {
-    let (mut value, mut length) = (0_i32, 4);
-    // SAFETY: both outlive the call and the length is the value's.
-    let outcome = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_MTU,
-            (&raw mut value).cast(),
-            &raw mut length,
-        )
-    };
-    assert_eq!(outcome, 0);
-    value
+    assert_eq!(lab.instance(10).path_mtu("10.2.1.10:80", 8900), 8500);
+    assert!(lab.instance(10).ping("10.2.1.10"));
 }
 
 #[test]

@@ -6,11 +6,12 @@ mod lab;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use lab::world::World;
 use lab::{Draft, Lab, Site, is_root};
 use lath_fabric::kernel::FakeKernel;
-use lath_fabric::{HostFacts, Netns, Uplink, apply, wan};
+use lath_fabric::{Fault, Faults, HostFacts, Netns, Uplink, apply, wan};
 use lath_feed::{RegionPlace, Topology};
 
 const REGIONS: [&str; 3] = ["eu-west-1", "us-east-1", "us-west-2"];
@@ -130,7 +131,24 @@ fn regions_meet_by_public_addresses_and_each_can_be_cut_off() {
     for (lab, index) in world.regions.values().zip(0..) {
         assert_eq!(lab.audit(&draft(index)), Vec::<String>::new());
     }
-    // One link is cut: that region is alone, the others are not.
+    // A fault cuts a region off, and only that one.
+    let netns = Netns::open(
+        &world
+            .supervisor
+            .directory
+            .path()
+            .join("netns")
+            .join(wan::SPACE),
+    );
+    let faults = Faults::in_namespace(netns.unwrap());
+    let fault = Fault::Link(wan::link(&place(1)));
+    faults
+        .for_duration(&fault, Duration::from_millis(1500))
+        .unwrap();
+    assert_eq!(world.instance(0).outcome("198.18.32.10:80"), "silence");
+    assert_eq!(world.instance(0).reach("198.18.64.10:80"), "198.18.0.10");
+    assert_eq!(world.instance(0).reach("198.18.32.10:80"), "198.18.0.10");
+    // One link is down: that region is alone, the others are not.
     let router = Site::new(world.supervisor.fabric().netns(wan::SPACE).unwrap());
     router.run(|| lab::set_link("r1", false));
     let cut_off = world.instance(0).outcome("198.18.32.10:80");

@@ -8,7 +8,7 @@ pub(crate) mod world;
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -392,6 +392,22 @@ impl Drop for Lab {
 pub(crate) struct Site(Arc<OwnedFd>);
 
 impl Site {
+    /// The path MTU to `to`, learned by sending datagrams of this size that must not be cut.
+    pub(crate) fn path_mtu(&self, to: &str, size: usize) -> i32 {
+        let socket = self.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        socket.connect(to).unwrap();
+        never_fragment(&socket);
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let outcome = socket.send(&vec![0; size]);
+            if outcome.is_err_and(|e| e.raw_os_error() == Some(libc::EMSGSIZE)) {
+                return known_mtu(&socket);
+            }
+            assert!(Instant::now() < end, "no error came from the way to {to}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub(crate) fn new(fd: OwnedFd) -> Self {
         Self(Arc::new(fd))
     }
@@ -567,4 +583,37 @@ pub(crate) fn set_link(name: &str, up: bool) {
         .args(["link", "set", name, state])
         .status();
     assert!(status.unwrap().success());
+}
+
+#[expect(unsafe_code, reason = "no safe wrapper for these options")]
+fn never_fragment(socket: &UdpSocket) {
+    let value = libc::IP_PMTUDISC_DO;
+    // SAFETY: the value outlives the call and its size is given.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            (&raw const value).cast(),
+            4,
+        )
+    };
+    assert_eq!(outcome, 0);
+}
+
+#[expect(unsafe_code, reason = "no safe wrapper for these options")]
+fn known_mtu(socket: &UdpSocket) -> i32 {
+    let (mut value, mut length) = (0_i32, 4);
+    // SAFETY: both outlive the call and the length is the value's.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MTU,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(outcome, 0);
+    value
 }
