@@ -5,7 +5,9 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod model;
+mod policies;
 mod refusals;
+mod regions;
 
 use std::sync::Arc;
 
