@@ -248,10 +248,82 @@ SECRETS = [
     ("GetRandomPassword", {"ExcludeCharacters": "".join(map(chr, range(33, 127)))}, ("InvalidParameterException", "InvalidRequestException"), 400),
 ]
 
+NO_ZONE, NO_CHECK, NO_COLLECTION = "Z0NOSUCHZONE", "00000000-0000-0000-0000-000000000000", "11111111-1111-1111-1111-111111111111"
+ZONE_MISSING, CHECK_MISSING = ("NoSuchHostedZone", 404), ("NoSuchHealthCheck", 404)
+COLLECTION_MISSING, SET_MISSING, BAD_INPUT = ("NoSuchCidrCollectionException", 404), ("NoSuchDelegationSet", 400), ("InvalidInput", 400)
+R53_VPC = {"VPCRegion": "us-east-1", "VPCId": VPC}
+A_RECORD = {"Name": "a.errors.example.", "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.1"}]}
+
+
+def batch(action, **record):
+    return {"Changes": [{"Action": action, "ResourceRecordSet": A_RECORD | record}]}
+
+
+HTTP_CHECK = {"Type": "HTTP", "FullyQualifiedDomainName": "web.example.com"}
+ROUTE53 = [
+    ("AssociateVPCWithHostedZone", {"HostedZoneId": NO_ZONE, "VPC": R53_VPC}, *ZONE_MISSING),
+    ("AssociateVPCWithHostedZone", {"HostedZoneId": "$zone", "VPC": {"VPCRegion": "us-east-1", "VPCId": "$vpc"}}, "PublicZoneVPCAssociation", 400),
+    ("ChangeCidrCollection", {"Id": NO_COLLECTION, "Changes": [{"LocationName": "a", "Action": "PUT", "CidrList": ["10.0.0.0/8"]}]}, *COLLECTION_MISSING),
+    ("ChangeResourceRecordSets", {"HostedZoneId": NO_ZONE, "ChangeBatch": batch("CREATE")}, *ZONE_MISSING),
+    ("ChangeResourceRecordSets", {"HostedZoneId": "$zone", "ChangeBatch": batch("DELETE")}, "InvalidChangeBatch", 400),
+    ("ChangeResourceRecordSets", {"HostedZoneId": "$zone", "ChangeBatch": batch("CREATE", Name="a.example.org.")}, "InvalidChangeBatch", 400),
+    ("ChangeResourceRecordSets", {"HostedZoneId": "$zone", "ChangeBatch": batch("CREATE", HealthCheckId=NO_CHECK)}, *CHECK_MISSING),
+    ("ChangeResourceRecordSets", {"HostedZoneId": "$zone", "ChangeBatch": batch("CREATE", Weight=1)}, *BAD_INPUT),
+    ("ChangeResourceRecordSets", {"HostedZoneId": "$zone", "ChangeBatch": {"Changes": []}}, *BAD_INPUT),
+    ("ChangeResourceRecordSets", {"HostedZoneId": "$zone", "ChangeBatch": batch("MAKE")}, *BAD_INPUT),
+    ("ChangeTagsForResource", {"ResourceType": "hostedzone", "ResourceId": NO_ZONE, "AddTags": [{"Key": "a"}]}, *ZONE_MISSING),
+    ("ChangeTagsForResource", {"ResourceType": "hostedzone", "ResourceId": "$zone", "AddTags": [{"Key": "lath:request-interval-ms", "Value": "500"}]}, *BAD_INPUT),
+    ("CreateCidrCollection", {"Name": "a b", "CallerReference": "r"}, *BAD_INPUT),
+    ("CreateHealthCheck", {"CallerReference": "r", "HealthCheckConfig": {"Type": "HTTP"}}, *BAD_INPUT),
+    ("CreateHealthCheck", {"CallerReference": "r", "HealthCheckConfig": HTTP_CHECK | {"IPAddress": "10.0.0.1"}}, *BAD_INPUT),
+    ("CreateHealthCheck", {"CallerReference": "r", "HealthCheckConfig": {"Type": "CLOUDWATCH_METRIC"}}, *BAD_INPUT),
+    ("CreateHostedZone", {"Name": "a..b", "CallerReference": "r"}, "InvalidDomainName", 400),
+    ("CreateHostedZone", {"Name": "a.example", "CallerReference": "errors-zone"}, "HostedZoneAlreadyExists", 409),
+    ("CreateHostedZone", {"Name": "a.example", "CallerReference": "r", "VPC": R53_VPC}, "InvalidVPCId", 400),
+    ("CreateReusableDelegationSet", {"CallerReference": "r", "HostedZoneId": NO_ZONE}, "HostedZoneNotFound", 400),
+    ("CreateVPCAssociationAuthorization", {"HostedZoneId": NO_ZONE, "VPC": R53_VPC}, *ZONE_MISSING),
+    ("DeleteCidrCollection", {"Id": NO_COLLECTION}, *COLLECTION_MISSING),
+    ("DeleteHealthCheck", {"HealthCheckId": NO_CHECK}, *CHECK_MISSING),
+    ("DeleteHostedZone", {"Id": NO_ZONE}, *ZONE_MISSING),
+    ("DeleteReusableDelegationSet", {"Id": "N1"}, *SET_MISSING),
+    ("DeleteVPCAssociationAuthorization", {"HostedZoneId": NO_ZONE, "VPC": R53_VPC}, *ZONE_MISSING),
+    ("DisassociateVPCFromHostedZone", {"HostedZoneId": "$zone", "VPC": R53_VPC}, "VPCAssociationNotFound", 404),
+    ("GetAccountLimit", {"Type": "MAX_UNICORNS"}, *BAD_INPUT),
+    ("GetChange", {"Id": "C1"}, "NoSuchChange", 404),
+    ("GetGeoLocation", {"CountryCode": "XX"}, "NoSuchGeoLocation", 404),
+    ("GetHealthCheck", {"HealthCheckId": NO_CHECK}, *CHECK_MISSING),
+    ("GetHealthCheckLastFailureReason", {"HealthCheckId": NO_CHECK}, *CHECK_MISSING),
+    ("GetHealthCheckStatus", {"HealthCheckId": NO_CHECK}, *CHECK_MISSING),
+    ("GetHostedZone", {"Id": NO_ZONE}, *ZONE_MISSING),
+    ("GetHostedZone", {"Id": "Z" * 33}, *BAD_INPUT),
+    ("GetHostedZoneLimit", {"HostedZoneId": "$zone", "Type": "MAX_VPCS_ASSOCIATED_BY_ZONE"}, "HostedZoneNotPrivate", 400),
+    ("GetReusableDelegationSet", {"Id": "N1"}, *SET_MISSING),
+    ("GetReusableDelegationSetLimit", {"DelegationSetId": "N1", "Type": "MAX_ZONES_BY_REUSABLE_DELEGATION_SET"}, *SET_MISSING),
+    ("ListCidrBlocks", {"CollectionId": NO_COLLECTION}, *COLLECTION_MISSING),
+    ("ListCidrCollections", {"NextToken": "rubbish"}, "InvalidPaginationToken", 400),
+    ("ListCidrLocations", {"CollectionId": NO_COLLECTION}, *COLLECTION_MISSING),
+    ("ListGeoLocations", {"StartSubdivisionCode": "WA"}, *BAD_INPUT),
+    ("ListHealthChecks", {"MaxItems": "none"}, *BAD_INPUT),
+    ("ListHostedZones", {"MaxItems": "0"}, *BAD_INPUT),
+    ("ListHostedZones", {"DelegationSetId": "N1"}, *SET_MISSING),
+    ("ListHostedZonesByName", {"HostedZoneId": NO_ZONE}, *BAD_INPUT),
+    ("ListHostedZonesByVPC", {"VPCId": "vpc", "VPCRegion": "us-east-1"}, "InvalidVPCId", 400),
+    ("ListResourceRecordSets", {"HostedZoneId": NO_ZONE}, *ZONE_MISSING),
+    ("ListResourceRecordSets", {"HostedZoneId": "$zone", "StartRecordType": "A"}, *BAD_INPUT),
+    ("ListReusableDelegationSets", {"MaxItems": "-1"}, *BAD_INPUT),
+    ("ListTagsForResource", {"ResourceType": "healthcheck", "ResourceId": NO_CHECK}, *CHECK_MISSING),
+    ("ListTagsForResources", {"ResourceType": "healthcheck", "ResourceIds": [NO_CHECK]}, *CHECK_MISSING),
+    ("ListVPCAssociationAuthorizations", {"HostedZoneId": NO_ZONE}, *ZONE_MISSING),
+    ("TestDNSAnswer", {"HostedZoneId": "$zone", "RecordName": "example.org", "RecordType": "A"}, *BAD_INPUT),
+    ("UpdateHealthCheck", {"HealthCheckId": NO_CHECK}, *CHECK_MISSING),
+    ("UpdateHostedZoneComment", {"Id": NO_ZONE, "Comment": "c"}, *ZONE_MISSING),
+]
+
 # GetCallerIdentity takes nothing that could be wrong: its errors are those of signatures (test_wire.py).
 STS = []
-TABLES = {"ec2": EC2, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS}
-NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity")}
+TABLES = {"ec2": EC2, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
+NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity"), ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),
+                     ("route53", "GetHostedZoneCount")}
 
 
 def served():
@@ -289,13 +361,16 @@ def things(lath):
         lab.logs.create_log_group(logGroupName="/errors")
         lab.later(lab.logs.delete_log_group, logGroupName="/errors")
         lab.logs.create_log_stream(logGroupName="/errors", logStreamName="s")
+        route53 = lath.client("route53")
+        zone = route53.create_hosted_zone(Name="errors.example", CallerReference="errors-zone")["HostedZone"]["Id"].rsplit("/")[-1]
+        lab.later(route53.delete_hosted_zone, Id=zone)
         network = lab.network()
         service, _ = lab.service()
         listener = lab.listener(service)
         yield {
             "$vpc": vpc, "$subnet": subnet, "$default": default, "$eni": eni, "$igw": igw, "$key": "errors-key",
             "$group": lab.group(vpc), "$table": lab.main_table(vpc), "$image": lab.image(), "$log_group": "/errors",
-            "$network": network, "$service": service, "$listener": listener,
+            "$zone": zone, "$network": network, "$service": service, "$listener": listener,
             "$network_name": lab.lattice.get_service_network(serviceNetworkIdentifier=network)["name"],
             "$service_name": lab.lattice.get_service(serviceIdentifier=service)["name"],
         }
