@@ -107,7 +107,7 @@ fn wait_until_writable(socket: &UdpSocket, stop: &EventFd) {
 pub(crate) fn receive(
     socket: &UdpSocket,
     buffer: &mut [u8],
-    control: &mut Vec<u8>,
+    control: &mut [u8],
 ) -> io::Result<(usize, usize)> {
     let mut slices = [IoSliceMut::new(buffer)];
     let message = recvmsg::<()>(

@@ -14,7 +14,7 @@ fn sum(bytes: &[u8]) -> u32 {
     let words = bytes.chunks(2);
     let mut total: u32 = words
         .map(|w| u32::from(w[0]) << 8 | w.get(1).map_or(0, |low| u32::from(*low)))
-        .fold(0, |a, b| a + b);
+        .sum();
     while total > 0xffff {
         total = (total & 0xffff) + (total >> 16);
     }

@@ -114,3 +114,199 @@ fn resolve_service(
     }
     Ok(Destination { ways })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use lath_feed::{
+        Auth, HealthCheck, LatticeAssociation, Listener, Service, ServiceNetwork, Target,
+        TargetKey, Vpc,
+    };
+    use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, TargetProtocol};
+
+    const VPCS: [&str; 2] = ["vpc-00000000000000001", "vpc-00000000000000002"];
+
+    fn insert_groups(snapshot: &mut Snapshot) {
+        let check = HealthCheck {
+            protocol: TargetProtocol::Http,
+            protocol_version: ProtocolVersion::Http1,
+            port: Some(9090),
+            path: "/".into(),
+            matcher: vec![(200, 200)],
+            interval: std::time::Duration::from_secs(5),
+            timeout: std::time::Duration::from_secs(1),
+            healthy_threshold: 2,
+            unhealthy_threshold: 2,
+        };
+        for (id, region, address) in [
+            ("tg-00000000000000001", None, Some("10.0.1.10")),
+            ("tg-00000000000000002", Some("here"), Some("fd00::10")),
+            ("tg-00000000000000003", Some("elsewhere"), Some("10.0.1.11")),
+            ("tg-00000000000000004", None, None),
+        ] {
+            let key = TargetKey {
+                id: "a target".into(),
+                port: 8080,
+            };
+            let target = Target {
+                address: address.map(|text| text.parse().unwrap()),
+                draining_since: None,
+            };
+            let group = TargetGroup {
+                id: id.parse().unwrap(),
+                arn: String::new(),
+                name: String::new(),
+                vpc: VPCS[0].parse().unwrap(),
+                region: region.map(String::from),
+                protocol: TargetProtocol::Http,
+                protocol_version: None,
+                health_check: Some(check.clone()),
+                in_use: true,
+                targets: [(key, target)].into(),
+            };
+            snapshot
+                .target_groups
+                .insert(group.id.clone(), Arc::new(group));
+        }
+    }
+
+    fn insert_service(snapshot: &mut Snapshot, id: &str, name: &str, custom: Option<&str>) {
+        let listener = Listener {
+            id: "listener-00000000000000001".parse().unwrap(),
+            arn: String::new(),
+            protocol: ListenerProtocol::Http,
+            port: 80,
+            rules: Vec::new(),
+            default_rule: "rule-00000000000000001".parse().unwrap(),
+            default_action: Action::FixedResponse(404),
+        };
+        let service = Service {
+            id: id.parse().unwrap(),
+            arn: String::new(),
+            name: String::new(),
+            domain_name: name.into(),
+            custom_domain_name: custom.map(String::from),
+            address: "169.254.171.5".parse().unwrap(),
+            auth: Auth::None,
+            idle_timeout: std::time::Duration::from_secs(60),
+            listeners: [(listener.id.clone(), listener)].into(),
+            access_logs: Vec::new(),
+        };
+        snapshot
+            .services
+            .insert(service.id.clone(), Arc::new(service));
+    }
+
+    /// Two VPCs, of which the second has a service network with the first of two services.
+    fn snapshot() -> Snapshot {
+        let mut snapshot = Snapshot {
+            region: "here".into(),
+            ..Snapshot::default()
+        };
+        insert_groups(&mut snapshot);
+        insert_service(
+            &mut snapshot,
+            "svc-00000000000000001",
+            "web.on.aws",
+            Some("App.Example"),
+        );
+        insert_service(&mut snapshot, "svc-00000000000000002", "lone.on.aws", None);
+        let network = ServiceNetwork {
+            id: "sn-00000000000000001".parse().unwrap(),
+            arn: String::new(),
+            name: String::new(),
+            auth: Auth::None,
+            services: ["svc-00000000000000001".parse().unwrap()].into(),
+            access_logs: Vec::new(),
+        };
+        for (index, id) in VPCS.iter().enumerate() {
+            let lattice = LatticeAssociation {
+                id: "snva-00000000000000001".parse().unwrap(),
+                service_network: network.id.clone(),
+                security_groups: [].into(),
+            };
+            let vpc = Vpc {
+                id: id.parse().unwrap(),
+                owner: String::new(),
+                cidrs: Vec::new(),
+                dns_support: true,
+                dns_hostnames: true,
+                subnets: BTreeMap::new(),
+                route_tables: BTreeMap::new(),
+                internet_gateway: None,
+                interfaces: BTreeMap::new(),
+                lattice: (index == 1).then_some(lattice),
+                nat_gateways: BTreeMap::new(),
+                endpoints: BTreeMap::new(),
+            };
+            snapshot.vpcs.insert(vpc.id.clone(), Arc::new(vpc));
+        }
+        snapshot
+            .service_networks
+            .insert(network.id.clone(), Arc::new(network));
+        snapshot
+    }
+
+    #[test]
+    fn only_what_the_snapshot_names_is_reached() {
+        let target = |at: &str| target_authority(&VPCS[0].parse().unwrap(), at.parse().unwrap());
+        let service = Some((VPCS[1], "169.254.171.5:80"));
+        let long = format!("{}:80", "a".repeat(300));
+        for (name, authority, want) in [
+            (
+                "its own port",
+                target("10.0.1.10:8080"),
+                Some((VPCS[0], "10.0.1.10:8080")),
+            ),
+            (
+                "the check's port",
+                target("10.0.1.10:9090"),
+                Some((VPCS[0], "10.0.1.10:9090")),
+            ),
+            (
+                "IPv6",
+                target("[fd00::10]:8080"),
+                Some((VPCS[0], "[fd00::10]:8080")),
+            ),
+            ("another port", target("10.0.1.10:22"), None),
+            ("another region's target", target("10.0.1.11:8080"), None),
+            ("nobody's address", target("0.0.0.0:8080"), None),
+            (
+                "another VPC",
+                format!("10.0.1.10.{}.target.lath:8080", VPCS[1]),
+                None,
+            ),
+            (
+                "generated name",
+                service_authority("web.on.aws", 80),
+                service,
+            ),
+            ("any case, with a dot", "WEB.on.aws.:80".into(), service),
+            (
+                "custom name",
+                service_authority("app.example.", 80),
+                service,
+            ),
+            (
+                "no listener there",
+                service_authority("web.on.aws", 443),
+                None,
+            ),
+            ("in no VPC", service_authority("lone.on.aws", 80), None),
+            ("no port", "web.on.aws".into(), None),
+            ("a large port", "web.on.aws:65536".into(), None),
+            ("too long", long, None),
+            ("nothing", String::new(), None),
+        ] {
+            let got = resolve(&snapshot(), &authority).ok();
+            let want = want.map(|(vpc, at)| Destination {
+                ways: vec![(vpc.parse().unwrap(), at.parse().unwrap())],
+            });
+            assert_eq!(got, want, "{name}");
+        }
+    }
+}

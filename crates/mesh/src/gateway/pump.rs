@@ -1,6 +1,5 @@
 //! Raw bytes both ways.
 
-use std::future::Future;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -44,16 +43,14 @@ async fn one_way(
     }
 }
 
-fn idle(moved: &AtomicU64, limit: Duration) -> impl Future<Output = ()> {
-    async move {
-        let mut known = moved.load(Ordering::Relaxed);
-        loop {
-            tokio::time::sleep(limit).await;
-            let now = moved.load(Ordering::Relaxed);
-            if now == known {
-                return;
-            }
-            known = now;
+async fn idle(moved: &AtomicU64, limit: Duration) {
+    let mut known = moved.load(Ordering::Relaxed);
+    loop {
+        tokio::time::sleep(limit).await;
+        let now = moved.load(Ordering::Relaxed);
+        if now == known {
+            return;
         }
+        known = now;
     }
 }
