@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use lab::transit::to_transit;
 use lab::{Draft, Lab};
 use lath_fabric::{Fabric, FabricConfig, plan};
 
@@ -44,7 +45,13 @@ fn draft() -> Draft {
             draft.instance(vpc, vpc, id, &format!("10.0.1.{}", 10 + number), &[vpc]);
             draft.public(vpc, id, &format!("198.51.100.{id}"));
         }
+        draft.route(vpc, vpc, "172.16.0.0/12", to_transit(1 + vpc % 2));
+        draft.attach(1 + vpc % 2, vpc, Some(1));
+        draft.nat(vpc, (vpc, 50 + vpc), "10.0.1.5", Some("198.51.100.250"));
     }
+    draft.peer((1, 1), (2, 1));
+    draft.transit_route(1, 1, "172.16.0.0/16", Some(101));
+    draft.transit_route(2, 1, "172.17.0.0/16", Some(102));
     draft
 }
 

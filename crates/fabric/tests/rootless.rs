@@ -9,8 +9,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, exit};
 
+use lab::transit::to_transit;
 use lab::{Draft, Site, id};
-use lath_fabric::{Fabric, FabricConfig, HostFacts, Privilege, enter_user_namespace, plan};
+use lath_fabric::{
+    Fabric, FabricConfig, Fault, Faults, HostFacts, Netns, Privilege, enter_user_namespace, plan,
+    wan,
+};
+use lath_feed::{RegionPlace, Topology};
 
 const NOBODY: u32 = 65534;
 const REFUSED: i32 = 77;
@@ -55,6 +60,7 @@ fn ordinary_user() {
         .build()
         .unwrap();
     runtime.block_on(an_ordinary_user_has_vpcs());
+    runtime.block_on(an_ordinary_user_has_regions());
     for finding in lath_fabric::doctor::probe() {
         assert!(finding.ok || !finding.needed, "{finding:?}");
     }
@@ -105,4 +111,86 @@ async fn an_ordinary_user_has_vpcs() {
     assert_eq!(fabric.audit(&plan).await.done, Vec::<String>::new());
     fabric.remove_all().await.unwrap();
     assert_eq!(std::fs::read_dir(&run_dir).unwrap().count(), 0);
+}
+
+fn place(index: u8) -> RegionPlace {
+    RegionPlace {
+        index,
+        underlay: [100, 64, index, 1].into(),
+        link: [100, 65, index, 1].into(),
+        public_key: [index; 32],
+        public_pool: format!("198.18.{}.0/19", 32 * u32::from(index))
+            .parse()
+            .unwrap(),
+    }
+}
+
+/// Two VPCs joined by a transit gateway; the first has a public address.
+fn region(index: u32) -> Draft {
+    let all = &["all - 0.0.0.0/0"][..];
+    let mut draft = Draft::default();
+    for vpc in 1..=2 {
+        draft.vpc(
+            vpc,
+            &format!("10.{vpc}.0.0/16"),
+            &format!("10.{vpc}.1.0/24"),
+        );
+        draft.group(vpc, vpc, all, all).gateway(vpc);
+        draft.route(vpc, vpc, "10.0.0.0/8", to_transit(1));
+        draft.instance(vpc, vpc, vpc * 10, &format!("10.{vpc}.1.10"), &[vpc]);
+        draft.attach(1, vpc, Some(1));
+        draft.transit_route(1, 1, &format!("10.{vpc}.0.0/16"), Some(vpc));
+    }
+    draft.public(1, 10, &format!("198.18.{}.10", 32 * index));
+    draft
+}
+
+async fn an_ordinary_user_has_regions() {
+    let mut topology = Topology::single("r0");
+    topology.regions = [("r0".into(), place(0)), ("r1".into(), place(1))].into();
+    let directory = tempfile::tempdir().unwrap();
+    let open = |name: &str, host| {
+        let config = FabricConfig {
+            run_dir: directory.path().join(name),
+            owner: name.into(),
+            host,
+        };
+        Fabric::open(config).unwrap()
+    };
+    let supervisor = open("supervisor", None);
+    let wan = wan::plan(&topology, &HostFacts::probe("supervisor", None));
+    let report = supervisor.apply(&wan).await;
+    assert!(report.is_complete(), "{report:#?}");
+    let run_dir = directory.path().join("supervisor");
+    let mut fabrics = Vec::new();
+    for index in 0..2 {
+        let name = format!("r{index}");
+        let underlay = Netns::open(&wan::pin(&run_dir, &name)).unwrap();
+        let facts = HostFacts::probe(&name, Some(&underlay));
+        let fabric = open(&name, Some(underlay));
+        let plan = plan(&region(index).snapshot, &facts);
+        let report = fabric.apply(&plan).await;
+        assert!(
+            report.is_complete() && report.refused.is_empty(),
+            "{report:#?}"
+        );
+        assert_eq!(fabric.audit(&plan).await.done, Vec::<String>::new());
+        fabrics.push(fabric);
+    }
+    let site = |index: usize, n| Site::new(fabrics[index].instance_netns(&id("i", n)).unwrap());
+    site(1, 10).serve("10.1.1.10:80");
+    assert_eq!(site(0, 10).reach("198.18.32.10:80"), "198.18.0.10");
+    assert_eq!(site(1, 20).reach("10.1.1.10:80"), "10.2.1.10");
+    let faults = Faults::in_namespace(Netns::open(&run_dir.join("netns/wan")).unwrap());
+    let cut = Fault::Link(wan::link(&place(1)));
+    faults
+        .for_duration(&cut, std::time::Duration::from_secs(1))
+        .unwrap();
+    assert_eq!(site(0, 10).outcome("198.18.32.10:80"), "silence");
+    assert_eq!(site(0, 10).reach("198.18.32.10:80"), "198.18.0.10");
+    assert_eq!(supervisor.audit(&wan).await.done, Vec::<String>::new());
+    for fabric in &fabrics {
+        fabric.remove_all().await.unwrap();
+    }
+    supervisor.remove_all().await.unwrap();
 }
