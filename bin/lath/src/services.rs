@@ -21,7 +21,11 @@ pub(crate) const CONTRIBUTIONS: [Contribute; 3] = [
 ];
 
 /// What regions tell one another.
-pub(crate) const SECTIONS: [Section; 2] = lath_route53::SECTIONS;
+pub(crate) const SECTIONS: [Section; 3] = [
+    lath_route53::SECTIONS[0],
+    lath_route53::SECTIONS[1],
+    lath_lattice::SECTION,
+];
 
 /// Every record kind of the database.
 pub(crate) fn kinds() -> Kinds {
