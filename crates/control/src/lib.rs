@@ -5,6 +5,7 @@ mod cell;
 mod claim;
 mod exchange;
 mod idempotency;
+mod network_service;
 mod page;
 mod publisher;
 mod reconciler;
@@ -13,11 +14,15 @@ pub use cell::{Cell, Mode};
 pub use claim::{Claim, claims_on};
 pub use exchange::{Section, exchange};
 pub use idempotency::{TokenUse, claim_token, fingerprint, sweep_tokens};
+pub use network_service::{NetworkService, services_of};
 pub use page::{BadToken, Page, paginate};
 pub use publisher::{Contribute, compile, publish};
 pub use reconciler::run_reconciler;
 
 /// The record kinds that this crate keeps.
 pub fn kinds(kinds: lath_store::Kinds) -> lath_store::Kinds {
-    kinds.with::<Claim>().with::<idempotency::Token>()
+    kinds
+        .with::<Claim>()
+        .with::<idempotency::Token>()
+        .with::<NetworkService>()
 }

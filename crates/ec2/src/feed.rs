@@ -12,11 +12,10 @@ use lath_feed::{
 use lath_model::id::VpcId;
 use lath_store::View;
 
-use crate::networks::prefix_lists;
-use crate::networks::route_tables;
+use crate::networks::{nat_gateways, prefix_lists, route_tables, transit, vpc_endpoints};
 use crate::records::{self, Destination, Direction, RuleSource, Target};
 
-/// Fills VPCs, prefix lists and security groups. A VPC's Lattice association is left to Lattice.
+/// Fills VPCs, prefix lists, security groups and Transit Gateways. A VPC's Lattice association is left to Lattice.
 pub fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
     let mut vpcs: BTreeMap<VpcId, Vpc> = view
         .list::<records::Vpc>()
@@ -26,6 +25,7 @@ pub fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
     add_route_tables(cell, view, &mut vpcs);
     add_subnets(view, &mut vpcs);
     add_interfaces(view, &mut vpcs);
+    add_managed(cell, view, &mut vpcs);
     let shared = vpcs.into_iter().map(|(id, vpc)| (id, Arc::new(vpc)));
     snapshot.vpcs.extend(shared);
     snapshot.prefix_lists.extend(
@@ -33,10 +33,28 @@ pub fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
             .map(|list| (list.id.clone(), Arc::new(feed_prefix_list(&list)))),
     );
     crate::instances::contribute(cell, view, snapshot);
+    transit::contribute(cell, view, snapshot);
+    snapshot
+        .names
+        .extend(vpc_endpoints::public_names(cell, view));
     snapshot.security_groups.extend(
         view.list::<records::SecurityGroup>()
             .map(|group| (group.id.clone(), Arc::new(feed_group(&group)))),
     );
+}
+
+/// NAT gateways and endpoints.
+fn add_managed(cell: &Cell, view: &View, vpcs: &mut BTreeMap<VpcId, Vpc>) {
+    for (vpc, gateway) in nat_gateways::feed(cell, view) {
+        if let Some(vpc) = vpcs.get_mut(&vpc) {
+            vpc.nat_gateways.insert(gateway.id.clone(), gateway);
+        }
+    }
+    for (vpc, endpoint) in vpc_endpoints::feed(cell, view) {
+        if let Some(vpc) = vpcs.get_mut(&vpc) {
+            vpc.endpoints.insert(endpoint.id.clone(), endpoint);
+        }
+    }
 }
 
 fn empty_vpc(vpc: &records::Vpc) -> Vpc {
@@ -122,6 +140,8 @@ fn feed_target(view: &View, table: &records::RouteTable, target: &Target) -> Rou
     match target {
         Target::InternetGateway(id) => RouteTarget::InternetGateway(id.clone()),
         Target::Interface(id) => RouteTarget::Interface(id.clone()),
+        Target::NatGateway(id) => RouteTarget::NatGateway(id.clone()),
+        Target::TransitGateway(id) => RouteTarget::TransitGateway(id.clone()),
     }
 }
 

@@ -10,8 +10,8 @@ use lath_wire::ApiError;
 
 use crate::errors::client;
 use crate::records::{
-    Address, InternetGateway, ManagedPrefixList, NetworkInterface, RouteTable, SecurityGroup,
-    Subnet, Vpc,
+    Address, InternetGateway, ManagedPrefixList, NatGateway, NetworkInterface, RouteTable,
+    SecurityGroup, Subnet, TransitAttachment, TransitGateway, TransitRouteTable, Vpc, VpcEndpoint,
 };
 
 /// The ids of one kind of resource.
@@ -49,10 +49,15 @@ impl IdKind {
 
     /// Nothing has this id.
     pub(crate) fn not_found(&self, id: &str) -> ApiError {
-        client(
-            self.not_found,
-            format!("The {} '{id}' does not exist", self.noun),
-        )
+        let noun = self.noun;
+        let message = match self.prefix {
+            "tgw" | "tgw-attach" | "tgw-rtb" => {
+                format!("{noun} {id} was deleted or does not exist.")
+            }
+            "nat" => format!("{noun} {id} was not found"),
+            _ => format!("The {noun} '{id}' does not exist"),
+        };
+        client(self.not_found, message)
     }
 
     fn malformed(&self, text: &str) -> ApiError {
@@ -93,6 +98,11 @@ kinds! {
     ASSOCIATION = "eipassoc", "InvalidAssociationID.Malformed", "InvalidAssociationID.NotFound", "association ID";
     NETWORK_ACL = "acl", "InvalidNetworkAclId.Malformed", "InvalidNetworkAclID.NotFound", "networkAcl ID";
     DHCP_OPTIONS = "dopt", "InvalidDhcpOptionsId.Malformed", "InvalidDhcpOptionID.NotFound", "dhcpOption ID";
+    TRANSIT_GATEWAY = "tgw", "InvalidTransitGatewayID.Malformed", "InvalidTransitGatewayID.NotFound", "Transit Gateway";
+    TRANSIT_ATTACHMENT = "tgw-attach", "InvalidTransitGatewayAttachmentID.Malformed", "InvalidTransitGatewayAttachmentID.NotFound", "Transit Gateway Attachment";
+    TRANSIT_ROUTE_TABLE = "tgw-rtb", "InvalidRouteTableId.Malformed", "InvalidRouteTableID.NotFound", "Transit Gateway Route Table";
+    NAT_GATEWAY = "nat", "NatGatewayMalformed", "NatGatewayNotFound", "NatGateway";
+    VPC_ENDPOINT = "vpce", "InvalidVpcEndpointId.Malformed", "InvalidVpcEndpointId.NotFound", "Vpc Endpoint Id";
     INSTANCE = "i", "InvalidInstanceID.Malformed", "InvalidInstanceID.NotFound", "instance ID";
 }
 
@@ -117,6 +127,11 @@ named! {
     ManagedPrefixList = PREFIX_LIST;
     NetworkInterface = NETWORK_INTERFACE;
     Address = ALLOCATION;
+    TransitGateway = TRANSIT_GATEWAY;
+    TransitAttachment = TRANSIT_ATTACHMENT;
+    TransitRouteTable = TRANSIT_ROUTE_TABLE;
+    NatGateway = NAT_GATEWAY;
+    VpcEndpoint = VPC_ENDPOINT;
 }
 
 /// The record of an id that a caller gave.

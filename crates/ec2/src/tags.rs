@@ -16,8 +16,9 @@ use crate::messages::Nothing;
 use crate::networks::prefix_lists;
 use crate::operation::operations;
 use crate::records::{
-    Address, InternetGateway, ManagedPrefixList, NetworkInterface, ResourceTags, RouteTable,
-    SecurityGroup, Subnet, Vpc,
+    Address, InternetGateway, ManagedPrefixList, NatGateway, NetworkInterface, ResourceTags,
+    RouteTable, SecurityGroup, Subnet, TransitAttachment, TransitGateway, TransitRouteTable, Vpc,
+    VpcEndpoint,
 };
 use crate::select::{bad_token, page_size};
 
@@ -138,7 +139,7 @@ pub(crate) fn specified(
         let given = specification.resource_type.as_deref();
         let given = given
             .ok_or_else(|| invalid_value("Tag specification resource type must have a value"))?;
-        if given != resource_type {
+        if given != resource_type && !is_alias(given, resource_type) {
             return Err(invalid_value(format!(
                 "'{given}' is not a valid taggable resource type for this operation."
             )));
@@ -157,6 +158,15 @@ pub(crate) fn specified(
     }
     too_many(tags.len())?;
     Ok(tags)
+}
+
+/// Names that are in use for a type beside its own.
+fn is_alias(given: &str, resource_type: &str) -> bool {
+    resource_type == "transit-gateway-attachment"
+        && matches!(
+            given,
+            "transit-gateway-peering-attachment" | "transit-gateway-vpc-attachment"
+        )
 }
 
 /// Gives tags to a new resource.
@@ -261,6 +271,11 @@ fn type_name(id: &str) -> Option<&'static str> {
         "eni" => "network-interface",
         "eipalloc" => "elastic-ip",
         "acl" => "network-acl",
+        "tgw" => "transit-gateway",
+        "tgw-attach" => "transit-gateway-attachment",
+        "tgw-rtb" => "transit-gateway-route-table",
+        "nat" => "natgateway",
+        "vpce" => "vpc-endpoint",
         "i" => "instance",
         "key" => "key-pair",
         "ami" => "image",
@@ -282,6 +297,11 @@ fn exists(view: &View, id: &str) -> bool {
         Some("network-interface") => view.get::<NetworkInterface>(id).is_some(),
         Some("elastic-ip") => view.get::<Address>(id).is_some(),
         Some("network-acl") => has_acl(view, id),
+        Some("transit-gateway") => view.get::<TransitGateway>(id).is_some(),
+        Some("transit-gateway-attachment") => view.get::<TransitAttachment>(id).is_some(),
+        Some("transit-gateway-route-table") => view.get::<TransitRouteTable>(id).is_some(),
+        Some("natgateway") => view.get::<NatGateway>(id).is_some(),
+        Some("vpc-endpoint") => view.get::<VpcEndpoint>(id).is_some(),
         Some(_) => crate::instances::exists(view, id),
         None => false,
     }
@@ -326,6 +346,11 @@ fn unknown_resource(app: &Ec2, view: &View, id: &str) -> ApiError {
         ids::NETWORK_INTERFACE,
         ids::ALLOCATION,
         ids::NETWORK_ACL,
+        ids::TRANSIT_GATEWAY,
+        ids::TRANSIT_ATTACHMENT,
+        ids::TRANSIT_ROUTE_TABLE,
+        ids::NAT_GATEWAY,
+        ids::VPC_ENDPOINT,
         ids::INSTANCE,
     ]
     .iter()

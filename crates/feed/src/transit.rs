@@ -128,3 +128,13 @@ pub struct VpcEndpoint {
     /// `addresses`.
     pub names: BTreeMap<ServiceId, String>,
 }
+
+/// The public name of a service at an endpoint, as AWS forms it: unique for the endpoint and the service
+/// network's association with the service.
+pub fn endpoint_name(
+    endpoint: &VpcEndpointId,
+    association: &ServiceNetworkServiceAssociationId,
+    region: &str,
+) -> String {
+    format!("{endpoint}-{association}.7d67968.vpc-lattice-svcs.{region}.on.aws")
+}

@@ -147,7 +147,7 @@ fn start(app: &Ec2, tx: &mut Tx, op: StartInstances) -> Result<StateChanges, Api
 fn start_one(app: &Ec2, tx: &mut Tx, instance: &Instance) -> Result<(), ApiError> {
     let vcpus = types::find(&instance.instance_type).map_or(0, |known| known.vcpus);
     check_quota(app, tx.view(), vcpus)?;
-    give_public_address(tx, instance)?;
+    give_public_address(app, tx, instance)?;
     update(tx, instance, InstanceState::Pending, |it| {
         it.boot += 1;
         it.launched_at = Timestamp::now();
@@ -158,7 +158,7 @@ fn start_one(app: &Ec2, tx: &mut Tx, instance: &Instance) -> Result<(), ApiError
 }
 
 /// A new one: the one before was lost at the stop. An elastic one is still there.
-fn give_public_address(tx: &mut Tx, instance: &Instance) -> Result<(), ApiError> {
+fn give_public_address(app: &Ec2, tx: &mut Tx, instance: &Instance) -> Result<(), ApiError> {
     let Some(id) = instance
         .primary_interface
         .as_ref()
@@ -169,7 +169,7 @@ fn give_public_address(tx: &mut Tx, instance: &Instance) -> Result<(), ApiError>
     let primary = tx.get::<NetworkInterface>(id.as_str());
     let has_one = primary.is_none_or(|interface| interface.public_ip().is_some());
     if !has_one {
-        let public = auto_public(tx)?;
+        let public = auto_public(tx, &app.cell)?;
         tx.update::<NetworkInterface>(id.as_str(), |interface| {
             if let Some(first) = interface.addresses.first_mut() {
                 first.public = Some(public);

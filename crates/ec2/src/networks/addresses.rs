@@ -151,7 +151,7 @@ fn allocate(
     check_border_group(app, op.network_border_group.as_deref())?;
     let tags = tags::specified(&op.tag_specifications, "elastic-ip")?;
     let full = app.cell.mode == Mode::Strict && tx.list::<Address>().count() >= MAX_ADDRESSES;
-    let ip = public_pool::take(tx.view()).filter(|_| !full);
+    let ip = public_pool::take(&app.cell, tx.view()).filter(|_| !full);
     let ip = ip.ok_or_else(|| limit("AddressLimitExceeded", "addresses"))?;
     let address = tx.put(Address {
         id: AllocationId::random(),
@@ -239,6 +239,7 @@ fn associate(
     )?;
     let interface = wanted_interface(tx.view(), &op)?;
     let index = wanted_index(&interface, op.private_ip_address.as_deref())?;
+    refuse_managed(tx.view(), interface.id.as_str())?;
     let attached_gateway = tx
         .list::<InternetGateway>()
         .any(|gateway| gateway.vpc.as_ref() == Some(&interface.vpc));
@@ -270,6 +271,7 @@ fn associate(
                 ),
             ));
         }
+        refuse_managed(tx.view(), old.interface.as_str())?;
         unmap(tx, &address);
     }
     displace(tx, &interface, index, moves)?;
@@ -366,6 +368,24 @@ fn map(
     }
 }
 
+/// Maps a free address to an interface's primary one; answers the association's id.
+pub(crate) fn give(tx: &mut Tx, address: &Address, interface: &NetworkInterface) -> String {
+    map(tx, address, interface, 0).association_id
+}
+
+/// An address or interface that a NAT gateway uses is not the user's to change.
+fn refuse_managed(view: &View, interface: &str) -> Result<(), ApiError> {
+    let interface = view.get::<NetworkInterface>(interface);
+    if interface.is_some_and(|it| it.manager.is_some()) {
+        return Err(ApiError::new(
+            "AuthFailure",
+            401,
+            "You do not have permission to access the specified resource.",
+        ));
+    }
+    Ok(())
+}
+
 /// Takes an address off its interface.
 fn unmap(tx: &mut Tx, address: &Address) {
     if let Some(association) = &address.association {
@@ -391,6 +411,9 @@ fn disassociate(_app: &Ec2, tx: &mut Tx, op: DisassociateAddress) -> Result<Noth
         (None, Some(ip)) => by_ip(tx.view(), ip)?,
         (None, None) => return Err(missing("associationId or publicIp")),
     };
+    if let Some(association) = &address.association {
+        refuse_managed(tx.view(), association.interface.as_str())?;
+    }
     unmap(tx, &address);
     Ok(Nothing {})
 }

@@ -3,6 +3,7 @@
 mod addresses;
 pub mod interfaces;
 mod internet_gateways;
+pub(crate) mod nat_gateways;
 mod network_acls;
 pub(crate) mod prefix_lists;
 mod public_pool;
@@ -10,13 +11,15 @@ mod reconcile;
 pub(crate) mod route_tables;
 mod security_groups;
 mod subnets;
+pub mod transit;
+pub(crate) mod vpc_endpoints;
 pub(crate) mod vpcs;
 
 use std::sync::Arc;
 
 use lath_wire::Service;
 
-pub(crate) use reconcile::reconcile;
+pub use reconcile::reconcile;
 
 use crate::Ec2;
 
@@ -33,6 +36,9 @@ pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
         interfaces::register,
         addresses::register,
         network_acls::register,
+        transit::register,
+        nat_gateways::register,
+        vpc_endpoints::register,
     ];
     registers
         .into_iter()

@@ -2,11 +2,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_feed::{Condition, Observed};
+use lath_model::Timestamp;
 use lath_model::id::VpcId;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use crate::Ec2;
+use crate::networks::{nat_gateways, transit, vpc_endpoints};
 use crate::records::{Subnet, Vpc};
 
 /// Whether the VPC works, or worked before.
@@ -20,22 +22,28 @@ pub(crate) fn subnet_available(subnet: &Subnet, vpcs: &BTreeMap<VpcId, Condition
     subnet.available || vpcs.get(&subnet.vpc).is_some_and(seen)
 }
 
-/// Writes down which VPCs and subnets were seen to work.
-pub(crate) async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
+/// Writes down what was seen to work, and takes everything a step further that waits for a node or for
+/// another region.
+///
+/// # Errors
+/// That the store failed.
+pub async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
     let observed = Arc::clone(&app.cell.observed.borrow());
-    let (vpcs, subnets) = newly_available(&app.cell.db.view(), &observed);
-    if vpcs.is_empty() && subnets.is_empty() {
-        return Ok(());
-    }
+    let now = Timestamp::now();
+    // A transaction that changes nothing writes nothing and wakes nobody.
     app.cell
         .db
-        .write(move |tx: &mut Tx| {
+        .write(|tx: &mut Tx| {
+            let (vpcs, subnets) = newly_available(tx.view(), &observed);
             for id in &vpcs {
                 tx.update::<Vpc>(id, |vpc| vpc.available = true);
             }
             for id in &subnets {
                 tx.update::<Subnet>(id, |subnet| subnet.available = true);
             }
+            transit::advance(&app.cell, tx, &observed, now);
+            nat_gateways::advance(tx, &observed, now);
+            vpc_endpoints::advance(tx, &observed, now);
             Ok(())
         })
         .await

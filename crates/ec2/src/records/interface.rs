@@ -2,8 +2,8 @@ use std::net::Ipv4Addr;
 
 use lath_model::Timestamp;
 use lath_model::id::{
-    AllocationId, AssociationId, AttachmentId, InstanceId, NetworkInterfaceId, SecurityGroupId,
-    SubnetId, VpcId,
+    AllocationId, AssociationId, AttachmentId, InstanceId, NatGatewayId, NetworkInterfaceId,
+    SecurityGroupId, SubnetId, TransitGatewayAttachmentId, VpcEndpointId, VpcId,
 };
 use lath_store::Record;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,31 @@ pub struct NetworkInterface {
     pub source_dest_check: bool,
     /// The instance it is attached to.
     pub attachment: Option<Attachment>,
+    /// What else it belongs to: such an interface is not the user's to change.
+    #[serde(default)]
+    pub manager: Option<Manager>,
+}
+
+/// What an interface belongs to that is no instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Manager {
+    /// A Transit Gateway's attachment to the VPC.
+    TransitAttachment(TransitGatewayAttachmentId),
+    /// A NAT gateway.
+    NatGateway(NatGatewayId),
+    /// A VPC endpoint.
+    VpcEndpoint(VpcEndpointId),
+}
+
+impl Manager {
+    /// As `interfaceType` names it.
+    pub fn interface_type(&self) -> &'static str {
+        match self {
+            Self::TransitAttachment(_) => "transit_gateway",
+            Self::NatGateway(_) => "nat_gateway",
+            Self::VpcEndpoint(_) => "vpc_endpoint",
+        }
+    }
 }
 
 /// A private address of an interface.

@@ -7,25 +7,36 @@ mod instance;
 mod interface;
 mod internet_gateway;
 mod key_pair;
+mod nat_gateway;
+mod peer_transit;
 mod prefix_list;
 mod route_table;
 mod security_group;
 mod subnet;
 mod tags;
+mod transit;
 mod vpc;
+mod vpc_endpoint;
 
 pub use address::{Address, AddressAssociation};
 pub use image::DirectoryImage;
 pub use instance::{Instance, InstanceState, MetadataOptions, RootVolume, ShutdownBehavior};
-pub use interface::{Attachment, NetworkInterface, PrivateAddress, PublicAddress};
+pub use interface::{Attachment, Manager, NetworkInterface, PrivateAddress, PublicAddress};
 pub use internet_gateway::InternetGateway;
 pub use key_pair::{KeyKind, KeyPair};
+pub use nat_gateway::{NatAddresses, NatGateway};
+pub use peer_transit::{PeerTransit, ToldPeering, ToldTransit};
 pub use prefix_list::{ListEntry, ManagedPrefixList};
 pub use route_table::{Destination, Route, RouteTable, TableAssociation, Target};
 pub use security_group::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 pub use subnet::Subnet;
 pub use tags::ResourceTags;
+pub use transit::{
+    AttachedTo, AttachmentState, Life, LifeState, LinkState, PeeringEnd, StaticTarget, TableLink,
+    TransitAttachment, TransitGateway, TransitOptions, TransitRouteTable, TunnelEnd, VpcEnd,
+};
 pub use vpc::{CidrBlock, Vpc};
+pub use vpc_endpoint::VpcEndpoint;
 
 use lath_store::Kinds;
 
@@ -41,6 +52,12 @@ pub(crate) fn network_kinds(kinds: Kinds) -> Kinds {
         .with::<NetworkInterface>()
         .with::<Address>()
         .with::<ResourceTags>()
+        .with::<TransitGateway>()
+        .with::<TransitRouteTable>()
+        .with::<TransitAttachment>()
+        .with::<PeerTransit>()
+        .with::<NatGateway>()
+        .with::<VpcEndpoint>()
 }
 
 /// The kinds that instances are made of.

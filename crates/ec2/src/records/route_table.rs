@@ -2,8 +2,8 @@ use std::fmt;
 
 use ipnet::IpNet;
 use lath_model::id::{
-    InternetGatewayId, NetworkInterfaceId, PrefixListId, RouteTableAssociationId, RouteTableId,
-    SubnetId, VpcId,
+    InternetGatewayId, NatGatewayId, NetworkInterfaceId, PrefixListId, RouteTableAssociationId,
+    RouteTableId, SubnetId, TransitGatewayId, VpcId,
 };
 use lath_store::Record;
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,10 @@ pub enum Target {
     InternetGateway(InternetGatewayId),
     /// A network interface.
     Interface(NetworkInterfaceId),
+    /// A NAT gateway.
+    NatGateway(NatGatewayId),
+    /// A Transit Gateway that the VPC is attached to.
+    TransitGateway(TransitGatewayId),
 }
 
 impl fmt::Display for Destination {

@@ -8,4 +8,5 @@ mod interfaces;
 mod lists;
 mod routes;
 mod tags;
+mod transit;
 mod vpcs;

@@ -56,7 +56,7 @@ pub fn create_primary(
     let groups = checked_groups(tx, &subnet, new.groups)?;
     let private = private_address(tx, &subnet, new.private_ip)?;
     let public = if new.public.unwrap_or(subnet.map_public_ip_on_launch) {
-        Some(auto_public(tx)?)
+        Some(auto_public(tx, cell)?)
     } else {
         None
     };
@@ -72,6 +72,7 @@ pub fn create_primary(
         groups,
         source_dest_check: true,
         attachment: None,
+        manager: None,
     };
     tx.put(interface.clone());
     Ok(interface)
@@ -92,8 +93,8 @@ pub fn release(tx: &mut Tx, interface: &NetworkInterface) {
 ///
 /// # Errors
 /// `AddressLimitExceeded` when none is free.
-pub fn auto_public(tx: &Tx) -> Result<PublicAddress, ApiError> {
-    let ip = public_pool::take(tx.view()).ok_or_else(|| {
+pub fn auto_public(tx: &Tx, cell: &Cell) -> Result<PublicAddress, ApiError> {
+    let ip = public_pool::take(cell, tx.view()).ok_or_else(|| {
         client(
             "AddressLimitExceeded",
             "The maximum number of addresses has been reached.",

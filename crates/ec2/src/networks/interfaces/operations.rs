@@ -187,7 +187,7 @@ fn add_addresses(
 
 fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteNetworkInterface) -> Result<Nothing, ApiError> {
     let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
-    if interface.attachment.is_some() {
+    if interface.attachment.is_some() || interface.manager.is_some() {
         return Err(client(
             "InvalidParameterValue",
             format!("Network interface '{}' is currently in use.", interface.id),
@@ -231,7 +231,7 @@ fn attach(
     if op.network_card_index.is_some_and(|card| card != 0) {
         return Err(invalid_value("The instance has only the network card 0."));
     }
-    if interface.attachment.is_some() {
+    if interface.attachment.is_some() || interface.manager.is_some() {
         return Err(client(
             "InvalidNetworkInterface.InUse",
             format!("Interface: [{}] in use.", interface.id),

@@ -8,7 +8,7 @@ use crate::filter::Field;
 use crate::ids::{self, IdKind};
 use crate::instances::names;
 use crate::records::{
-    Attachment, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Vpc,
+    Attachment, Manager, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Vpc,
 };
 use crate::select::Listed;
 use crate::tags::{self, Tag};
@@ -24,7 +24,8 @@ pub(super) fn item(cell: &Cell, view: &View, interface: &NetworkInterface) -> In
         .map(|(index, it)| address(cell, interface, it, index == 0, named))
         .collect();
     let association = addresses.first().and_then(|it| it.association.clone());
-    let status = if interface.attachment.is_some() {
+    let manager = interface.manager.as_ref();
+    let status = if interface.attachment.is_some() || manager.is_some() {
         "in-use"
     } else {
         "available"
@@ -37,8 +38,8 @@ pub(super) fn item(cell: &Cell, view: &View, interface: &NetworkInterface) -> In
         availability_zone_id: zone_id(&interface.availability_zone),
         description: interface.description.clone(),
         owner_id: interface.owner.clone(),
-        requester_managed: false,
-        interface_type: "interface".into(),
+        requester_managed: manager.is_some(),
+        interface_type: manager.map_or("interface", Manager::interface_type).into(),
         status: status.into(),
         mac_address: interface.mac.clone(),
         private_ip_address: interface.primary_ip().to_string(),

@@ -77,7 +77,9 @@ pub(crate) struct RouteItem {
     pub(crate) gateway_id: Option<String>,
     pub(crate) instance_id: Option<String>,
     pub(crate) instance_owner_id: Option<String>,
+    pub(crate) nat_gateway_id: Option<String>,
     pub(crate) network_interface_id: Option<String>,
+    pub(crate) transit_gateway_id: Option<String>,
     pub(crate) origin: String,
     pub(crate) state: String,
 }

@@ -19,7 +19,7 @@ use crate::filter::Field;
 use crate::idempotency;
 use crate::ids::{self, IdKind};
 use crate::messages::{Done, Nothing};
-use crate::networks::prefix_lists;
+use crate::networks::{nat_gateways, prefix_lists, transit};
 use crate::operation::operations;
 use crate::records::{
     Destination, Instance, InstanceState, InternetGateway, NetworkInterface, Route, RouteTable,
@@ -65,6 +65,8 @@ pub(crate) fn is_alive(view: &View, table: &RouteTable, target: &Target) -> bool
         Target::Interface(id) => view
             .get::<NetworkInterface>(id.as_str())
             .is_some_and(|interface| has_running_instance(view, &interface)),
+        Target::NatGateway(id) => nat_gateways::is_alive(view, &table.vpc, id),
+        Target::TransitGateway(id) => transit::reaches(view, &table.vpc, id.as_str()),
     }
 }
 
@@ -203,6 +205,8 @@ fn route_item(view: &View, table: &RouteTable, route: &Route) -> RouteItem {
     let mut item = routed(&route.destination, "CreateRoute", alive);
     match &route.target {
         Target::InternetGateway(id) => item.gateway_id = Some(id.to_string()),
+        Target::NatGateway(id) => item.nat_gateway_id = Some(id.to_string()),
+        Target::TransitGateway(id) => item.transit_gateway_id = Some(id.to_string()),
         Target::Interface(id) => {
             let interface = view.get::<NetworkInterface>(id.as_str());
             item.network_interface_id = Some(id.to_string());
@@ -278,8 +282,12 @@ impl Listed for TableItem {
             routes_by(it, |it| Some(it.state.clone()))
         }),
         ("route.egress-only-internet-gateway-id", |_| vec![]),
-        ("route.nat-gateway-id", |_| vec![]),
-        ("route.transit-gateway-id", |_| vec![]),
+        ("route.nat-gateway-id", |it| {
+            routes_by(it, |it| it.nat_gateway_id.clone())
+        }),
+        ("route.transit-gateway-id", |it| {
+            routes_by(it, |it| it.transit_gateway_id.clone())
+        }),
         ("route.vpc-peering-connection-id", |_| vec![]),
     ];
     fn id(&self) -> &str {

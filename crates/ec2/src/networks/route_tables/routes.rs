@@ -10,7 +10,7 @@ use crate::Ec2;
 use crate::errors::{client, combination, invalid_value, limit, missing};
 use crate::ids;
 use crate::messages::{Done, Nothing};
-use crate::networks::{prefix_lists, vpcs};
+use crate::networks::{nat_gateways, prefix_lists, transit, vpcs};
 use crate::operation::refuse;
 use crate::records::{
     Destination, InternetGateway, NetworkInterface, Route, RouteTable, Subnet, Target, Vpc,
@@ -24,13 +24,7 @@ const RESERVED: ([u8; 4], u8) = ([169, 254, 168, 0], 22);
 
 /// The members of a request that name the target, and what is said when nothing has such an id. Lath
 /// has no such resources, so that the answer is the truth.
-const ABSENT: [(&str, &str, &str); 6] = [
-    ("nat-", "InvalidNatGatewayID.NotFound", "natGateway ID"),
-    (
-        "tgw-",
-        "InvalidTransitGatewayID.NotFound",
-        "transitGateway ID",
-    ),
+const ABSENT: [(&str, &str, &str); 4] = [
     (
         "pcx-",
         "InvalidVpcPeeringConnectionID.NotFound",
@@ -226,11 +220,11 @@ fn check_block(
     let whole_subnet = view
         .list::<Subnet>()
         .any(|subnet| subnet.vpc == table.vpc && subnet.cidr == cidr);
-    if whole_subnet && matches!(target, Target::Interface(_)) {
+    if whole_subnet && matches!(target, Target::Interface(_) | Target::NatGateway(_)) {
         return Ok(());
     }
     Err(invalid_value(format!(
-        "The destination CIDR block {cidr} is equal to or more specific than one of this VPC's CIDR blocks. This route can target only an interface or an instance, and must cover a whole subnet."
+        "The destination CIDR block {cidr} is equal to or more specific than one of this VPC's CIDR blocks. This route can target only an interface, an instance or a NAT gateway, and must cover a whole subnet."
     )))
 }
 
@@ -239,7 +233,9 @@ struct Targets<'a> {
     gateway: Option<&'a str>,
     instance: Option<&'a str>,
     interface: Option<&'a str>,
-    absent: [Option<&'a str>; 5],
+    nat: Option<&'a str>,
+    transit: Option<&'a str>,
+    absent: [Option<&'a str>; 3],
 }
 
 macro_rules! targets {
@@ -248,9 +244,9 @@ macro_rules! targets {
             gateway: $op.gateway_id.as_deref(),
             instance: $op.instance_id.as_deref(),
             interface: $op.network_interface_id.as_deref(),
+            nat: $op.nat_gateway_id.as_deref(),
+            transit: $op.transit_gateway_id.as_deref(),
             absent: [
-                $op.nat_gateway_id.as_deref(),
-                $op.transit_gateway_id.as_deref(),
                 $op.vpc_peering_connection_id.as_deref(),
                 $op.egress_only_internet_gateway_id.as_deref(),
                 $op.vpc_endpoint_id.as_deref(),
@@ -269,7 +265,13 @@ impl<'a> Targets<'a> {
     }
 
     fn count(&self) -> usize {
-        let known = [self.gateway, self.instance, self.interface];
+        let known = [
+            self.gateway,
+            self.instance,
+            self.interface,
+            self.nat,
+            self.transit,
+        ];
         known.iter().chain(&self.absent).flatten().count()
     }
 }
@@ -289,6 +291,12 @@ fn target(view: &View, table: &RouteTable, targets: &Targets<'_>) -> Result<Targ
     if let Some(id) = targets.instance {
         let interface = primary_interface(view, id)?;
         return self::interface(view, table, &interface);
+    }
+    if let Some(id) = targets.nat {
+        return nat_gateway(view, table, id);
+    }
+    if let Some(id) = targets.transit {
+        return transit_gateway(view, table, id);
     }
     let id = targets.absent.iter().flatten().next();
     Err(absent(id.copied().unwrap_or_default()))
@@ -337,6 +345,28 @@ fn interface(view: &View, table: &RouteTable, id: &str) -> Result<Target, ApiErr
         )));
     }
     Ok(Target::Interface(interface.id.clone()))
+}
+
+fn nat_gateway(view: &View, table: &RouteTable, id: &str) -> Result<Target, ApiError> {
+    let gateway = nat_gateways::target(view, id)?;
+    if gateway.vpc != table.vpc {
+        return Err(invalid_value(format!(
+            "route table {} and NAT gateway {id} belong to different networks",
+            table.id
+        )));
+    }
+    Ok(Target::NatGateway(gateway.id.clone()))
+}
+
+/// A gateway counts only for VPCs that are attached to it.
+fn transit_gateway(view: &View, table: &RouteTable, id: &str) -> Result<Target, ApiError> {
+    if !transit::reaches(view, &table.vpc, id) {
+        return Err(client(
+            "InvalidTransitGatewayID.NotFound",
+            format!("The transitGateway ID '{id}' does not exist."),
+        ));
+    }
+    ids::TRANSIT_GATEWAY.parse(id).map(Target::TransitGateway)
 }
 
 /// An instance as a target is its only interface.
