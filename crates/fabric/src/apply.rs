@@ -1,5 +1,7 @@
 //! Making a host what its plan says: read, diff, do; VPC by VPC, so that a broken one breaks no other.
 
+mod space;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -218,72 +220,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// All namespaces are there before the first veth leads to one of them.
-    fn create_spaces(&mut self, plan: &HostPlan) {
-        let there = self.kernel.namespaces().unwrap_or_default();
-        for name in plan.spaces.keys().filter(|name| !there.contains(*name)) {
-            // What is not made now is missed, and told, when it is filled.
-            if self.kernel.create_namespace(name).is_ok() {
-                self.report.done.push(format!("create {name}"));
-            }
-        }
-    }
-
-    fn space(&mut self, name: &str, wanted: &Namespace, joined: bool) {
-        // What others make may go at any time.
-        let guests = wanted.links.values().any(|l| l.kind == LinkKind::Guest);
-        let mut outcome = match self.known.spaces.get(name) {
-            Some(known) if !joined && !guests && known == wanted => Ok(Failed::default()),
-            _ => self.try_space(name, wanted),
-        };
-        if let Ok(failed) = &mut outcome {
-            self.set_joints_aside(name, &mut failed.links);
-        }
-        let outcome = reason(outcome).map_or(Ok(()), Err);
-        self.report.spaces.insert(name.to_owned(), outcome);
-    }
-
-    /// What is wrong with an attachment's link is told of the attachment, and of nothing else.
-    fn set_joints_aside(&mut self, place: &str, broken: &mut BTreeMap<String, String>) {
-        let joints = &self.joints;
-        let aside = broken.extract_if(.., |link, _| {
-            joints.contains(&(place.to_owned(), link.clone()))
-        });
-        for (link, reason) in aside {
-            self.broken.insert((place.to_owned(), link), reason);
-        }
-    }
-
-    fn tell_joints(&mut self, plan: &HostPlan) {
-        for (id, joints) in &plan.transit {
-            let made = self.report.spaces.get(id.as_str()).cloned();
-            let made = made.unwrap_or(Ok(()));
-            for (attachment, joint) in joints {
-                let outcome = joint.clone().and_then(|ends| self.whole(&ends));
-                let outcome = made.clone().and(outcome);
-                self.report
-                    .transit_attachments
-                    .insert(attachment.clone(), outcome);
-            }
-            self.report.transit_gateways.insert(id.clone(), made);
-        }
-    }
-
-    /// Whether a link works at every end.
-    fn whole(&self, ends: &[(String, String)]) -> Result<(), String> {
-        let mut reasons = ends.iter().filter_map(|end| self.broken.get(end));
-        reasons.next().map_or(Ok(()), |reason| Err(reason.clone()))
-    }
-
-    fn try_space(&mut self, name: &str, wanted: &Namespace) -> io::Result<Failed> {
-        let reduced = self.unguarded.as_ref().map(|_| without_uplink(wanted));
-        let wanted = reduced.as_ref().unwrap_or(wanted);
-        self.cut_halves(name, wanted, &|_| true)?;
-        let place = Place::Named(name.to_owned());
-        let actual = self.kernel.observe(&place, wanted)?;
-        Ok(self.perform(&place, diff(&actual, wanted)))
-    }
-
     fn vpc(&mut self, id: &VpcId, vpc: &VpcPlan) {
         if !vpc.refused.is_empty() {
             self.report.refused.insert(id.clone(), vpc.refused.clone());
@@ -313,7 +249,7 @@ impl Run<'_> {
         }
         self.set_joints_aside(id.as_str(), &mut broken);
         for (nat, planned) in &vpc.nat_gateways {
-            let made = outcome.clone().and(planned.clone());
+            let made = outcome.clone().and_then(|()| planned.clone());
             self.report.nat_gateways.insert(nat.clone(), made);
         }
         // What is left is about the router's own links.

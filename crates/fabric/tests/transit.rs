@@ -314,7 +314,7 @@ fn peered_gateways_pass_packets_on_and_loops_end() {
             .unwrap(),
     );
     let received = || {
-        let total = gateway.run(|| {
+        gateway.run(|| {
             let text = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
             let counts = text
                 .lines()
@@ -325,8 +325,7 @@ fn peered_gateways_pass_packets_on_and_loops_end() {
                     words[2].parse::<u64>().unwrap()
                 })
                 .sum::<u64>()
-        });
-        total
+        })
     };
     let before = received();
     let sender = lab

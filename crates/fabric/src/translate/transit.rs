@@ -17,14 +17,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use lath_feed::{Snapshot, Subnet, TransitAttachment, TransitGateway, TransitPeer, TransitTarget};
+use lath_feed::{Snapshot, TransitAttachment, TransitGateway, TransitPeer, TransitTarget};
 use lath_model::id::{
-    SubnetId, TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VpcId,
+    TransitGatewayAttachmentId, TransitGatewayId, TransitGatewayRouteTableId, VpcId,
 };
 
+use super::attachment::subnets_in;
+use super::host_net;
 use super::router::RULE_PRIORITY;
-use super::tables::{KernelTables, back};
-use super::{VpcView, host_net, nth};
 use crate::TABLE;
 use crate::facts::HostFacts;
 use crate::name;
@@ -37,7 +37,7 @@ use crate::plan::{
 
 /// A gateway's end of every VPC attachment.
 pub(super) const GATEWAY_END: Ipv4Addr = Ipv4Addr::new(169, 254, 102, 1);
-const VPC_END: Ipv4Addr = Ipv4Addr::new(169, 254, 102, 2);
+pub(super) const VPC_END: Ipv4Addr = Ipv4Addr::new(169, 254, 102, 2);
 const FIRST_END: Ipv4Addr = Ipv4Addr::new(169, 254, 102, 3);
 const SECOND_END: Ipv4Addr = Ipv4Addr::new(169, 254, 102, 4);
 /// "8500 bytes for traffic between VPCs, AWS Direct Connect, Transit Gateway Connect, and peering
@@ -62,112 +62,16 @@ pub fn tunnel_link(attachment: &TransitGatewayAttachmentId) -> String {
 }
 
 /// The link in a gateway's namespace of an attachment that is not a tunnel.
-fn gateway_link(attachment: &TransitGatewayAttachmentId) -> String {
+pub(super) fn gateway_link(attachment: &TransitGatewayAttachmentId) -> String {
     name::link("a", attachment.as_str())
 }
 
 /// The link in a VPC's router.
-fn vpc_link(attachment: &TransitGatewayAttachmentId) -> String {
+pub(super) fn vpc_link(attachment: &TransitGatewayAttachmentId) -> String {
     name::link("t", attachment.as_str())
 }
 
-/// An attachment of a VPC, from its side.
-pub(super) struct VpcJoint<'a> {
-    pub(super) gateway: &'a TransitGatewayId,
-    pub(super) attachment: &'a TransitAttachment,
-    /// The zones it takes packets from.
-    pub(super) zones: BTreeSet<&'a str>,
-    /// The subnet whose route table packets from the gateway use: that of the first zone.
-    pub(super) subnet: &'a Subnet,
-    pub(super) link: String,
-}
-
-impl<'a> VpcView<'a> {
-    /// The VPC's attachments.
-    pub(super) fn transit(&self) -> impl Iterator<Item = VpcJoint<'a>> + use<'a> {
-        let vpc = self.vpc;
-        let gateways = self.snapshot.transit_gateways.values();
-        gateways.flat_map(move |gateway| {
-            let joints = gateway.attachments.values();
-            joints.filter_map(move |attachment| {
-                let subnets = subnets_in(vpc, attachment)?;
-                let zones = subnets.iter().map(|s| &*s.availability_zone).collect();
-                let subnet = subnets
-                    .into_iter()
-                    .min_by_key(|s| (&s.availability_zone, &s.id))?;
-                Some(VpcJoint {
-                    gateway: &gateway.id,
-                    attachment,
-                    zones,
-                    subnet,
-                    link: vpc_link(&attachment.id),
-                })
-            })
-        })
-    }
-
-    pub(super) fn through_transit(&self, gateway: &TransitGatewayId) -> RouteTo {
-        let joint = self.transit().find(|joint| joint.gateway == gateway);
-        joint.map_or(RouteTo::Blackhole, |joint| joint.way())
-    }
-
-    /// The router's ends of its attachments.
-    pub(super) fn transit_links(&self, router: &mut Namespace, tables: &KernelTables<'_>) {
-        for joint in self.transit() {
-            let id = joint.attachment.id.as_str();
-            let kind = LinkKind::Veth {
-                peer_place: Place::Named(joint.gateway.as_str().to_owned()),
-                peer: gateway_link(&joint.attachment.id),
-            };
-            router
-                .links
-                .insert(joint.link.clone(), link(kind, self.facts, id));
-            router.address(&joint.link, host_net(VPC_END));
-            router.address(&joint.link, host_net(joint.source()));
-            let (Some(table), Some(back)) = (tables.get(id), tables.get(&back(id))) else {
-                continue;
-            };
-            // Errors about packets from the gateway go back to it, whatever the tables say.
-            router.rules.insert(PolicyRule {
-                priority: RULE_PRIORITY - 1,
-                when: RuleMatch::Own(table.number),
-                table: back.number,
-            });
-            router.route(back.number, Ipv4Net::default(), joint.way());
-        }
-    }
-}
-
-impl VpcJoint<'_> {
-    /// What the router's own packets to the gateway come from: link-local addresses cross no gateway.
-    fn source(&self) -> Ipv4Addr {
-        nth(self.subnet.cidr, 1)
-    }
-
-    fn way(&self) -> RouteTo {
-        RouteTo::Dev {
-            dev: self.link.clone(),
-            via: Some(GATEWAY_END),
-            source: Some(self.source()),
-        }
-    }
-}
-
-/// The subnets of an attachment to this VPC; `None` when it is to something else.
-fn subnets_in<'a>(
-    vpc: &'a lath_feed::Vpc,
-    attachment: &TransitAttachment,
-) -> Option<Vec<&'a Subnet>> {
-    match &attachment.to {
-        TransitPeer::Vpc { vpc: id, subnets } if *id == vpc.id => {
-            let known = |id: &SubnetId| vpc.subnets.get(id);
-            Some(subnets.iter().filter_map(known).collect())
-        }
-        _ => None,
-    }
-}
-
-fn link(kind: LinkKind, facts: &HostFacts, id: &str) -> Link {
+pub(super) fn link(kind: LinkKind, facts: &HostFacts, id: &str) -> Link {
     // What others made bears no mark of ours: what bears one is removed when it is not wanted.
     let alias = (kind != LinkKind::Guest).then(|| name::alias(&facts.owner, id));
     Link {
