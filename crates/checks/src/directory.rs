@@ -180,33 +180,29 @@ fn is_service(address: &IpAddr) -> bool {
     matches!(address, IpAddr::V4(address) if address.octets()[..3] == [169, 254, 171])
 }
 
-/// Services where a VPC is associated with one of their networks, and endpoints.
+/// Services in a VPC that is associated with one of their networks, or else behind an endpoint of it; and
+/// endpoints.
 fn ours(snapshot: &Snapshot) -> BTreeMap<String, (VpcId, Vec<IpAddr>)> {
     let mut ours = BTreeMap::new();
+    let mut behind = BTreeMap::new();
     for vpc in snapshot.vpcs.values() {
         for endpoint in vpc.endpoints.values() {
-            let addresses: Vec<IpAddr> = endpoint
-                .addresses
-                .values()
-                .map(|(_, address)| IpAddr::V4(*address))
-                .collect();
-            for name in endpoint.names.values() {
-                ours.insert(
-                    name.to_ascii_lowercase(),
-                    (vpc.id.clone(), addresses.clone()),
-                );
+            let addresses = endpoint.addresses.values();
+            let addresses: Vec<_> = addresses.map(|(_, address)| IpAddr::V4(*address)).collect();
+            let way = (vpc.id.clone(), addresses);
+            for (service, name) in &endpoint.names {
+                ours.insert(name.to_ascii_lowercase(), way.clone());
+                behind.insert(service.clone(), way.clone());
             }
         }
     }
     for service in services_here(snapshot) {
-        if let Some(vpc) = vpc_of(snapshot, &service.id) {
-            let names = [
-                Some(&service.domain_name),
-                service.custom_domain_name.as_ref(),
-            ];
-            for name in names.into_iter().flatten() {
-                let address = vec![IpAddr::V4(service.address)];
-                ours.insert(name.to_ascii_lowercase(), (vpc.clone(), address));
+        let direct = vpc_of(snapshot, &service.id);
+        let direct = direct.map(|vpc| (vpc.clone(), vec![IpAddr::V4(service.address)]));
+        if let Some(way) = direct.or_else(|| behind.get(&service.id).cloned()) {
+            let custom = service.custom_domain_name.as_ref();
+            for name in custom.into_iter().chain([&service.domain_name]) {
+                ours.insert(name.to_ascii_lowercase(), way.clone());
             }
         }
     }

@@ -15,7 +15,6 @@ mod directory;
 mod engine;
 #[doc(hidden)]
 pub mod fuzzing;
-mod gateway;
 mod judge;
 mod keep;
 mod metrics;

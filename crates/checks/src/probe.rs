@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_feed::{CheckProtocol, EndpointCheck};
+use lath_mesh::gateway;
 use lath_model::id::HealthCheckId;
 use lath_net::Network;
 use rand::Rng as _;
@@ -17,7 +18,6 @@ use tokio::time::timeout;
 
 use crate::content::{Progress, head};
 use crate::directory::{Directory, Route};
-use crate::gateway;
 use crate::tls::Tls;
 
 /// Shorter intervals than this shrink every timeout to the interval.
@@ -167,7 +167,7 @@ async fn connect(
             lath_net::connect(&tools.network, &place, None, at, patience.connect).await
         }
         Route::Gateway(gateway, name) => {
-            let authority = format!("{name}:{}", check.port);
+            let authority = gateway::service_authority(&name, check.port);
             gateway::connect(&tools.network, gateway, &authority, patience.connect).await
         }
         Route::Resolver(place, name) => {

@@ -116,6 +116,8 @@ fn serve(socket: &Socket, truth: &Truth, stop: &AtomicBool) {
 /// Datagrams and their replies, in buffers that are used again.
 struct Batch {
     headers: MultiHeaders<SockaddrStorage>,
+    /// Of their own: sending leaves pointers to the receivers' addresses in them.
+    sending: MultiHeaders<SockaddrStorage>,
     buffers: Vec<Vec<u8>>,
     /// Length and sender of what is in the buffers.
     received: Vec<(usize, Option<SockaddrStorage>)>,
@@ -128,6 +130,7 @@ impl Batch {
     fn new() -> Self {
         Self {
             headers: MultiHeaders::preallocate(BATCH, None),
+            sending: MultiHeaders::preallocate(BATCH, None),
             buffers: vec![vec![0; MAX_QUERY + 1]; BATCH],
             received: Vec::with_capacity(BATCH),
             replies: vec![Vec::with_capacity(MAX_QUERY); BATCH],
@@ -181,7 +184,7 @@ impl Batch {
                 .collect();
             let (fd, to) = (socket.as_raw_fd(), &self.to[sent..]);
             let flags = MsgFlags::empty();
-            match sendmmsg(fd, &mut self.headers, slices.iter(), to, [], flags) {
+            match sendmmsg(fd, &mut self.sending, slices.iter(), to, [], flags) {
                 Ok(messages) => sent += messages.count().max(1),
                 Err(Errno::EINTR) => {}
                 // One that cannot be sent (no route back, say) must not hold up those after it.
