@@ -1,6 +1,6 @@
 //! TestDNSAnswer: what a zone would answer now.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use lath_control::{Cell, compile};
@@ -125,10 +125,8 @@ fn client(cell: &Cell, op: &TestDNSAnswer) -> Result<IpNet, ApiError> {
     if let Some(text) = &op.resolver_ip {
         return Ok(parse(text)?.into());
     }
-    let here = cell.topology.here();
-    Ok(here
-        .map_or(IpAddr::from([127, 0, 0, 1]), |place| place.underlay.into())
-        .into())
+    let here = cell.topology.here().map(|place| place.underlay);
+    Ok(IpAddr::from(here.unwrap_or(Ipv4Addr::LOCALHOST)).into())
 }
 
 fn subnet(address: IpAddr, mask: Option<&str>) -> Result<IpNet, ApiError> {

@@ -137,7 +137,7 @@ fn unquoted(text: &str) -> BadValue {
     BadValue::new(problem, text)
 }
 
-fn counted<'t>(kind: RrType, text: &'t str, want: usize) -> Checked<Vec<&'t str>> {
+fn counted(kind: RrType, text: &str, want: usize) -> Checked<Vec<&str>> {
     let fields = fields(text)?;
     if fields.len() == want {
         return Ok(fields);
@@ -320,6 +320,13 @@ fn service_parameter(kind: RrType, text: &str) -> Checked<String> {
 mod tests {
     use super::*;
 
+    /// What is stored, servers can answer.
+    #[track_caller]
+    fn is_known_to_servers(kind: RrType, text: &str) {
+        let wire = lath_zones::Value::parse(kind.as_str().parse().unwrap(), text);
+        assert!(wire.is_ok(), "{kind} {text}: {wire:?}");
+    }
+
     #[test]
     fn values_are_judged_by_their_type() {
         let long = format!("\"{}\"", "a".repeat(256));
@@ -412,13 +419,24 @@ mod tests {
             (RrType::Ptr, "host.example.com", Ok("host.example.com.")),
         ] {
             match (normal(kind, text), want) {
-                (Ok(got), Ok(want)) => assert_eq!(got, want, "{kind} {text}"),
+                (Ok(got), Ok(want)) => {
+                    assert_eq!(got, want, "{kind} {text}");
+                    is_known_to_servers(kind, text);
+                }
                 (Err(got), Err(want)) => {
                     let got = got.text();
                     assert!(got.contains(want), "{kind} {text}: {got}");
                 }
                 (got, want) => panic!("{kind} {text}: {got:?}, {want:?}"),
             }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn normal_forms_are_their_own(text in "[0-9a-fA-F. \"\\\\=,!-~]{0,40}") {
+            crate::fuzzing::record_value(&text);
+            crate::fuzzing::domain_name(&text);
         }
     }
 }

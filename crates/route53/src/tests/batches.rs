@@ -32,13 +32,13 @@ async fn a_batch_is_all_or_nothing() {
 /// a reason.
 struct Case {
     name: &'static str,
-    batches: Vec<(Vec<String>, Result<(), (&'static str, &'static str)>)>,
+    batches: Vec<(Vec<String>, Want)>,
 }
 
-fn case(
-    name: &'static str,
-    batches: Vec<(Vec<String>, Result<(), (&'static str, &'static str)>)>,
-) -> Case {
+/// Nothing, or the error's code and a part of its text.
+type Want = Result<(), (&'static str, &'static str)>;
+
+fn case(name: &'static str, batches: Vec<(Vec<String>, Want)>) -> Case {
     Case { name, batches }
 }
 
@@ -46,11 +46,11 @@ fn a(action: &str, name: &str, more: &str, value: &str) -> String {
     values(action, &format!("{name}.example.com"), "A", more, &[value])
 }
 
-fn refused(text: &'static str) -> Result<(), (&'static str, &'static str)> {
+fn refused(text: &'static str) -> Want {
     Err(("InvalidChangeBatch", text))
 }
 
-fn invalid(text: &'static str) -> Result<(), (&'static str, &'static str)> {
+fn invalid(text: &'static str) -> Want {
     Err(("InvalidInput", text))
 }
 
@@ -622,4 +622,67 @@ async fn an_upsert_counts_twice() {
         .change(&zone, &batch("UPSERT", 1001))
         .await
         .succeeds();
+}
+
+#[tokio::test]
+async fn a_zone_can_be_asked_what_it_would_answer() {
+    let world = World::new();
+    let zone = world.zone("example.com").await;
+    let check = world
+        .check("<Type>HTTP</Type><FullyQualifiedDomainName>a.b</FullyQualifiedDomainName>")
+        .await;
+    let side = |id: &str, side: &str, target: &str| {
+        let more = format!("<Failover>{side}</Failover><HealthCheckId>{check}</HealthCheckId>");
+        values(
+            "CREATE",
+            "app.example.com",
+            "CNAME",
+            &set(id, &more),
+            &[target],
+        )
+    };
+    let second = set("s", "<Failover>SECONDARY</Failover>");
+    let batch = [
+        side("p", "PRIMARY", "one.example.net"),
+        values(
+            "CREATE",
+            "app.example.com",
+            "CNAME",
+            &second,
+            &["two.example.net"],
+        ),
+        values("CREATE", "a.example.com", "A", "", &["192.0.2.1"]),
+    ];
+    world.change(&zone, &batch).await.succeeds();
+    let ask = |name: &'static str, kind: &'static str| {
+        let path = format!("testdnsanswer?hostedzoneid={zone}&recordname={name}&recordtype={kind}");
+        let world = &world;
+        async move { world.get(&path).await }
+    };
+    let data = "RecordData/RecordDataEntry";
+    let healthy = ask("app.example.com", "CNAME").await;
+    assert_eq!(healthy.text(data).trim_end_matches('.'), "one.example.net");
+    world.observe(|observed| {
+        let seen = lath_feed::CheckObserved {
+            healthy: false,
+            since: lath_model::Timestamp::now(),
+            quorum: true,
+            observers: BTreeMap::new(),
+        };
+        observed.health_checks.insert(check.parse().unwrap(), seen);
+    });
+    let failed = ask("app.example.com", "CNAME").await;
+    assert_eq!(failed.text(data).trim_end_matches('.'), "two.example.net");
+    assert_eq!(ask("a.example.com", "A").await.text(data), "192.0.2.1");
+    assert_eq!(
+        ask("b.example.com", "A").await.text("ResponseCode"),
+        "NXDOMAIN"
+    );
+    assert_eq!(
+        ask("a.example.com", "TXT").await.text("ResponseCode"),
+        "NOERROR"
+    );
+    ask("example.org", "A")
+        .await
+        .fails(400, "InvalidInput", "example.org");
 }
