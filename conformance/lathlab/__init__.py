@@ -49,6 +49,18 @@ def free_port():
         return s.getsockname()[1]
 
 
+def free_dns_port(count):
+    """The first of so many ports in a row that nobody has, by UDP and TCP."""
+    for _ in range(200):
+        first = free_port()
+        with contextlib.ExitStack() as taken, contextlib.suppress(OSError, OverflowError):
+            for port in range(first, first + count):
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    taken.enter_context(socket.socket(type=kind)).bind(("127.0.0.1", port))
+            return first
+    raise AssertionError(f"no {count} free ports in a row")
+
+
 def binary():
     path = os.environ.get("LATH_BIN")
     if not path:
@@ -57,16 +69,18 @@ def binary():
 
 
 class Lath:
-    """One `lath serve` with a data directory of its own."""
+    """One `lath serve` with a data directory of its own; with regions, a supervisor and the processes of each."""
 
-    def __init__(self, *flags, directory=None):
+    def __init__(self, *flags, directory=None, regions=None):
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="lath-lab-"))
         self.data = self.directory / "data"
         self.port, self.admin_port = free_port(), free_port()
+        self.dns_port = free_dns_port(len(regions or [1]))
         self.flags = list(flags)
         self.process = None
         self.log = self.directory / "serve.log"
-        self.region = "us-east-1"
+        self.regions = list(regions or [])
+        self.region = self.regions[0] if regions else "us-east-1"
 
     @property
     def endpoint(self):
@@ -76,7 +90,8 @@ class Lath:
         command = [
             binary(), "serve", "--data-dir", str(self.data),
             "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}",
-            "--region", self.region, *self.flags,
+            "--dns-listen", f"127.0.0.1:{self.dns_port}",
+            *(["--regions", ",".join(self.regions)] if self.regions else ["--region", self.region]), *self.flags,
         ]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -143,19 +158,42 @@ class Lath:
             raise AssertionError(f"aws {' '.join(args)}: {run.returncode}\n{run.stderr}\n{self.tail()}")
         return json.loads(run.stdout) if run.stdout.strip() else None
 
-    def client(self, service, **more):
+    def client(self, service, region=None, **more):
         """A boto3 client."""
         import boto3
         from botocore.config import Config
         env = self.env()
         return boto3.client(
-            service, endpoint_url=self.endpoint, region_name=self.region,
+            service, endpoint_url=self.endpoint, region_name=region or self.region,
             aws_access_key_id=env["AWS_ACCESS_KEY_ID"], aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
             config=Config(retries={"max_attempts": 1}, **more),
         )
 
     def status(self):
         return json.loads(self.cli("status", "--data-dir", str(self.data), "--output", "json"))
+
+    def dns(self, region=None):
+        """Where a region answers for public hosted zones: (address, port)."""
+        status = self.status()
+        at = next((r["dns"] for r in status["regions"] if r["name"] == region), status["dns"])
+        address, port = at.rsplit(":", 1)
+        return address, int(port)
+
+    def processes(self):
+        """Every process of every region, by (region, role)."""
+        return {(region["name"], process["role"]): process
+                for region in self.status()["regions"] for process in region["processes"]}
+
+    def pid(self, region, role):
+        return self.processes()[region, role]["pid"]
+
+    def kill_everything(self):
+        """SIGKILL to the supervisor and to every process that it started."""
+        pids = [process["pid"] for process in self.processes().values() if process["pid"]]
+        self.kill()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def metrics(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=10) as reply:

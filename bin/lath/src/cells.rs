@@ -1,6 +1,7 @@
 //! `lath serve --regions`: every region is a cell, two processes with a data directory and a network of their
 //! own, under a supervisor that starts what dies and holds the one front door.
 
+mod faults;
 mod front;
 mod hold;
 mod keeper;

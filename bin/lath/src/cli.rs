@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Exec(Exec),
     /// Show what exists, what is healthy and what flows.
     Status(Status),
+    /// Break something on purpose while clients call, and tell what it cost.
+    Drill(Drill),
     /// Tell what this machine lacks and how to get it.
     Doctor(Doctor),
     /// Print the version.
@@ -78,6 +80,9 @@ pub(crate) struct Serve {
     /// Where Prometheus reads /metrics (loopback only).
     #[arg(long, env = "LATH_ADMIN_LISTEN", value_name = "ADDR:PORT")]
     pub(crate) admin_listen: Option<SocketAddr>,
+    /// Where public hosted zones are answered for: the first region here, each further one a port higher.
+    #[arg(long, env = "LATH_DNS_LISTEN", value_name = "ADDR:PORT")]
+    pub(crate) dns_listen: Option<SocketAddr>,
     /// The region served, alone in one process.
     #[arg(long, env = "LATH_REGION", conflicts_with = "regions")]
     pub(crate) region: Option<String>,
@@ -142,6 +147,57 @@ pub(crate) struct Exec {
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) place: Place,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+/// `lath drill`.
+#[derive(Debug, Args)]
+pub(crate) struct Drill {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// kill-target, blackhole-target, kill-region, partition-region, kill-control-plane or kill-node-process.
+    pub(crate) scenario: String,
+    /// What is hit: an instance (its id or Name tag), or a region.
+    #[arg(long, value_name = "INSTANCE|REGION")]
+    pub(crate) victim: String,
+    /// What clients ask meanwhile: http://NAME[:PORT][/PATH], or dns:NAME.
+    #[arg(long, value_name = "URL|dns:NAME")]
+    pub(crate) target: String,
+    /// The instance that clients are in (needs root) [default: this machine].
+    #[arg(long, value_name = "INSTANCE")]
+    pub(crate) from: Option<String>,
+    /// Who resolves names [default: the VPC's resolver, or 127.0.0.1:4553 without --from].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) resolver: Option<SocketAddr>,
+    /// Requests per second, whether or not answers come.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub(crate) rate: u32,
+    /// When a request counts as failed.
+    #[arg(long, default_value = "1s", value_parser = lath_drill::objective::duration)]
+    pub(crate) timeout: std::time::Duration,
+    /// When an answer counts as late.
+    #[arg(long, default_value = "500ms", value_parser = lath_drill::objective::duration)]
+    pub(crate) late: std::time::Duration,
+    /// How long everything must go well before and after the fault.
+    #[arg(long, default_value = "1s", value_parser = lath_drill::objective::duration)]
+    pub(crate) calm: std::time::Duration,
+    /// How long the fault stands (at most 10m).
+    #[arg(long, default_value = "5s", value_parser = lath_drill::objective::duration)]
+    pub(crate) fault: std::time::Duration,
+    /// How long calm is waited for.
+    #[arg(long, default_value = "2m", value_parser = lath_drill::objective::duration)]
+    pub(crate) patience: std::time::Duration,
+    /// How often it is repeated.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) repeat: u32,
+    /// What the worst repetition must meet: detection=TIME, recovery=TIME, failed=N, late=N. Repeatable.
+    #[arg(long, value_name = "NAME=BOUND")]
+    pub(crate) objective: Vec<String>,
+    /// Where drill.json and drill.html are saved.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,

@@ -17,6 +17,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
+    pub(crate) dns_listen: SocketAddr,
     pub(crate) region: String,
     pub(crate) regions: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +40,7 @@ pub(crate) const MAX_REGIONS: usize = 15;
 const MAX_PROXY_THREADS: usize = 1024;
 
 /// What each key means, and an example where it has no value, for `--print-config`.
-const MEANINGS: [(&str, &str, Option<&str>); 15] = [
+const MEANINGS: [(&str, &str, Option<&str>); 16] = [
     (
         "data_dir",
         "State, keys, logs, instance file systems. Made with mode 0700.",
@@ -53,6 +54,11 @@ const MEANINGS: [(&str, &str, Option<&str>); 15] = [
     (
         "admin_listen",
         "Where Prometheus reads /metrics. Loopback only.",
+        None,
+    ),
+    (
+        "dns_listen",
+        "Where the first region answers for public hosted zones; each further one, a port higher.",
         None,
     ),
     (
@@ -111,6 +117,7 @@ impl Default for Config {
             data_dir: default_data_dir(),
             listen: SocketAddr::from(([127, 0, 0, 1], 4566)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 4567)),
+            dns_listen: SocketAddr::from(([127, 0, 0, 1], 4553)),
             region: "us-east-1".into(),
             regions: Vec::new(),
             home: None,
@@ -181,6 +188,7 @@ impl Config {
         if flags.region.is_some() {
             self.regions.clear();
         }
+        set(&mut self.dns_listen, &flags.dns_listen);
         set(&mut self.region, &flags.region);
         if !flags.regions.is_empty() {
             self.regions.clone_from(&flags.regions);

@@ -5,6 +5,7 @@ mod cells;
 mod cli;
 mod config;
 mod doctor;
+mod drill;
 mod env;
 mod exec;
 mod output;
@@ -49,6 +50,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Env(flags) => env::main(&flags)?,
         Command::Exec(flags) => return exec::main(&flags),
         Command::Status(flags) => status::main(&flags)?,
+        Command::Drill(flags) => return drill::main(&flags),
         Command::Doctor(flags) => return doctor::main(&flags),
         Command::Version(flags) => print_version(flags.output)?,
         Command::Completions { shell } => {

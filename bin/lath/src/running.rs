@@ -20,6 +20,9 @@ pub(crate) struct Running {
     pub(crate) region: String,
     /// Its account.
     pub(crate) account: String,
+    /// Where public hosted zones are answered for.
+    #[serde(default)]
+    pub(crate) dns: String,
     /// Every region of this machine, where each has processes and a data directory of its own.
     #[serde(default)]
     pub(crate) regions: Vec<String>,

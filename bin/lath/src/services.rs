@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lath_control::{Cell, Contribute, Section};
 use lath_ec2::Ec2;
+use lath_iam::Iam;
 use lath_identity::Identity;
 use lath_lattice::Lattice;
 use lath_observe::Observe;
@@ -33,6 +34,7 @@ pub(crate) fn kinds() -> Kinds {
     let kinds = lath_ec2::kinds(kinds);
     let kinds = lath_lattice::kinds(kinds);
     let kinds = lath_route53::kinds(kinds);
+    let kinds = lath_iam::kinds(kinds);
     lath_observe::kinds(kinds)
 }
 
@@ -42,6 +44,7 @@ pub(crate) struct Apps {
     lattice: Arc<Lattice>,
     observe: Arc<Observe>,
     identity: Arc<Identity>,
+    iam: Arc<Iam>,
     route53: Arc<Route53>,
 }
 
@@ -51,6 +54,7 @@ impl Apps {
             ec2: Arc::new(Ec2 { cell: cell.clone() }),
             lattice: Arc::new(Lattice { cell: cell.clone() }),
             observe,
+            iam: Arc::new(Iam::new(cell.clone(), identity.last_used())),
             identity,
             route53: Arc::new(Route53::new(cell.clone(), &CONTRIBUTIONS)),
         }
@@ -63,6 +67,7 @@ impl Apps {
             lath_lattice::service(&self.lattice),
             lath_identity::sts_service(&self.identity),
             lath_identity::secretsmanager_service(&self.identity),
+            lath_iam::service(&self.iam),
             lath_route53::service(&self.route53),
         ];
         services.extend(lath_observe::services(&self.observe));

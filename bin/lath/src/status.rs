@@ -34,8 +34,14 @@ pub(crate) struct Status {
     pub(crate) service_networks: Vec<ServiceNetwork>,
     pub(crate) services: Vec<Service>,
     pub(crate) target_groups: Vec<TargetGroup>,
+    /// Route 53's health checks, as this region's node judges them.
+    #[serde(default)]
+    pub(crate) health_checks: Vec<HealthCheck>,
     /// Access log records that could not be stored.
     pub(crate) access_logs_dropped: u64,
+    /// Where public hosted zones are answered for; of several regions, each has its own.
+    #[serde(default)]
+    pub(crate) dns: String,
     /// The encrypted links to other regions, as this region's node sees them.
     #[serde(default)]
     pub(crate) links: BTreeMap<String, Link>,
@@ -61,6 +67,8 @@ pub(crate) struct Region {
     pub(crate) answers: bool,
     pub(crate) revision: u64,
     pub(crate) applied_revision: u64,
+    /// Where it answers for public hosted zones.
+    pub(crate) dns: String,
     pub(crate) processes: Vec<Process>,
     pub(crate) links: BTreeMap<String, Link>,
 }
@@ -79,6 +87,17 @@ pub(crate) struct Process {
     pub(crate) restarts: u64,
     /// Whether this supervisor found it running.
     pub(crate) adopted: bool,
+}
+
+/// A health check of Route 53.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HealthCheck {
+    #[serde(default)]
+    pub(crate) region: String,
+    pub(crate) id: String,
+    pub(crate) healthy: bool,
+    /// Whether a majority of observers reports.
+    pub(crate) quorum: bool,
 }
 
 /// A VPC.

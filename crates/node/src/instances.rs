@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::faults::Down;
 use crate::network::NetworkObserved;
 
 /// How often everything is looked at again although nothing changed.
@@ -27,6 +28,7 @@ pub(crate) async fn run(
     mut snapshots: SnapshotReceiver,
     mut networks: watch::Receiver<NetworkObserved>,
     source: watch::Receiver<Source>,
+    mut down: watch::Receiver<Down>,
     stop: CancellationToken,
 ) {
     let mut observed = instances.watch();
@@ -40,8 +42,9 @@ pub(crate) async fn run(
         observed.borrow_and_update();
         // What was kept on disk may lack the newest instances: their files are not to be lost for that.
         let strangers = *source.borrow() == Source::Control;
+        let killed = down.borrow_and_update().clone();
         for work in wanted(
-            &instances, &fabric, &snapshot, &network, everything, strangers,
+            &instances, &fabric, &snapshot, &network, &killed, everything, strangers,
         ) {
             changing.begin(&instances, work);
         }
@@ -52,6 +55,7 @@ pub(crate) async fn run(
             gone = snapshots.changed() => if gone.is_err() { break },
             gone = networks.changed() => if gone.is_err() { break },
             _ = observed.changed() => {}
+            Ok(()) = down.changed() => {}
             () = changing.one_ended() => {}
         }
     }
@@ -62,6 +66,7 @@ pub(crate) async fn run(
 enum Work {
     Run(Box<InstanceSpec>),
     Stop(InstanceId),
+    Kill(InstanceId),
     Remove(InstanceId),
 }
 
@@ -69,7 +74,7 @@ impl Work {
     fn id(&self) -> &InstanceId {
         match self {
             Self::Run(spec) => &spec.id,
-            Self::Stop(id) | Self::Remove(id) => id,
+            Self::Stop(id) | Self::Kill(id) | Self::Remove(id) => id,
         }
     }
 }
@@ -118,6 +123,7 @@ async fn perform(instances: &Instances, work: Work) -> Result<(), InstanceError>
             outcome => outcome,
         },
         Work::Stop(id) => instances.ensure_stopped(&id).await,
+        Work::Kill(id) => instances.ensure_killed(&id).await,
         Work::Remove(id) => instances.ensure_absent(&id).await,
     }
 }
@@ -127,6 +133,7 @@ fn wanted(
     fabric: &Fabric,
     snapshot: &Snapshot,
     network: &NetworkObserved,
+    killed: &Down,
     everything: bool,
     strangers: bool,
 ) -> Vec<Work> {
@@ -134,6 +141,9 @@ fn wanted(
         .instances
         .values()
         .filter_map(|instance| match instance.power {
+            Power::On if killed.contains(&instance.id) => {
+                stop(instances, instance).map(|_| Work::Kill(instance.id.clone()))
+            }
             Power::On => start(instances, fabric, snapshot, network, instance, everything),
             Power::Off => stop(instances, instance),
         })

@@ -5,6 +5,8 @@
 //! they say is put together in [`observed`] and sent to control. If control dies, the parts go on with the
 //! snapshot they have.
 
+mod cells;
+mod faults;
 mod instances;
 mod leaving;
 mod network;
@@ -17,7 +19,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use lath_dns::{Dns, Upstreams};
+use lath_checks::{Checks, ChecksConfig, ChecksHandle};
+use lath_dns::{AuthorityConfig, Dns, Upstreams};
 use lath_fabric::{Fabric, FabricConfig, HostFacts, Netns};
 use lath_feed::stream::Source;
 use lath_feed::telemetry::Sink;
@@ -32,6 +35,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::cells::Place;
+use crate::faults::FaultKeeper;
 use crate::leaving::Leaving;
 use crate::network::NetworkObserved;
 
@@ -48,8 +53,12 @@ pub struct NodeConfig {
     pub proxy: ProxyConfig,
     /// Who is asked about names that are not Lath's.
     pub upstreams: Upstreams,
-    /// The pin of the region's underlay namespace, where it is not the host's own network.
-    pub underlay: Option<PathBuf>,
+    /// This region among the others.
+    pub place: Place,
+    /// Where public hosted zones are served.
+    pub authority: AuthorityConfig,
+    /// Where drills ask for faults.
+    pub orders: lath_drill::order::Orders,
 }
 
 /// What answers control's questions: made before the control plane, which holds it.
@@ -81,7 +90,8 @@ impl Host {
     /// # Errors
     /// When a directory or the kernel's side cannot be used; the text says which.
     pub async fn open(config: NodeConfig) -> anyhow::Result<Self> {
-        let underlay = config.underlay.as_deref().map(Netns::open);
+        let underlay = config.place.topology.underlay.as_deref();
+        let underlay = underlay.map(Netns::open);
         let underlay = underlay
             .transpose()
             .context("the region's underlay network is not there")?;
@@ -123,6 +133,7 @@ pub struct Node {
     instances: Instances,
     proxy: Arc<ProxyHandle>,
     health: Arc<HealthHandle>,
+    checks: ChecksHandle,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -149,15 +160,35 @@ impl Node {
         let fabric = Arc::new(fabric);
         let network: Arc<dyn Network> = Arc::new(fabric.network());
         let lattice_source = Some(IpAddr::V4(lath_net::LATTICE_SOURCE));
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let topology = Arc::clone(&config.place.topology);
+        let mesh = config.place.join(&network, &stop, &mut tasks);
+        let regions = cells::regions(&topology, &mesh);
+        let tunnels = cells::serve(&topology, &network, &snapshots, &fabric, &stop, &mut tasks);
+        let checks_config = ChecksConfig {
+            state: Some(config.data_dir.join("health-checks.json")),
+            sink: Arc::clone(&sink),
+            ..ChecksConfig::default()
+        };
+        let checks = Checks::start(
+            Arc::clone(&network),
+            snapshots.clone(),
+            topology,
+            mesh.clone(),
+            checks_config,
+        )
+        .context("Route 53's health checks cannot be started")?;
         let health_config = HealthConfig {
             lattice_source,
-            regions: config.proxy.regions.clone(),
+            regions: regions.clone(),
             ..HealthConfig::default()
         };
         let health = HealthEngine::start(Arc::clone(&network), snapshots.clone(), health_config)
             .context("the health engine cannot be started")?;
         let proxy_config = ProxyConfig {
             lattice_source,
+            regions,
             ..config.proxy
         };
         let drain = proxy_config.target_drain;
@@ -170,7 +201,9 @@ impl Node {
             sink,
         )
         .context("the proxy cannot be started")?;
-        let dns = Dns::new(Arc::clone(&network), snapshots.clone(), config.upstreams);
+        let dns = Dns::new(Arc::clone(&network), snapshots.clone(), config.upstreams)
+            .with_health(checks.view(), health.view())
+            .with_authority(config.authority);
         let metadata = MetadataService::new(network, snapshots.clone());
 
         let (say_network, networks) = watch::channel(NetworkObserved::default());
@@ -182,10 +215,12 @@ impl Node {
             instances: instances.watch(),
             health: health.view(),
             proxy: proxy.observed(),
+            checks: checks.observed(),
+            dns: dns.version(),
+            tunnels: tunnels.conditions(),
+            peers: mesh.peers(),
             drain,
         };
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
         tasks.spawn(network::run(
             Arc::clone(&fabric),
             facts,
@@ -194,14 +229,20 @@ impl Node {
             say_network,
             stop.clone(),
         ));
+        let pins = config.run_dir.join("netns");
+        let (faults, down) =
+            FaultKeeper::new(config.orders, pins, instances.clone(), snapshots.clone());
+        tasks.spawn(faults.run(stop.clone()));
         tasks.spawn(instances::run(
             instances.clone(),
             Arc::clone(&fabric),
             snapshots,
             networks,
             source,
+            down,
             stop.clone(),
         ));
+        tasks.spawn(tunnels.run(stop.clone()));
         tasks.spawn(dns.run(stop.clone()));
         tasks.spawn(metadata.run(stop.clone()));
         tasks.spawn(observed::run(parts, observed, stop.clone()));
@@ -211,6 +252,7 @@ impl Node {
             instances,
             proxy,
             health,
+            checks,
             stop,
             tasks,
         })
@@ -234,6 +276,7 @@ impl Node {
         );
         self.proxy.shutdown(drain).await;
         self.health.shutdown().await;
+        self.checks.shutdown().await;
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
         if keep {

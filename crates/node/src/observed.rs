@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_checks::ObservedChecks;
 use lath_feed::{
-    Condition, InstanceObserved, Observed, Snapshot, SnapshotReceiver, TransitPeer, Vpc,
+    Condition, InstanceObserved, Observed, PeerState, RegionObserved, Snapshot, SnapshotReceiver,
+    TransitPeer, Vpc,
 };
-use lath_health::HealthReceiver;
+use lath_health::{HealthReceiver, PeersReceiver};
 use lath_model::Timestamp;
 use lath_model::id::{
     InstanceId, ServiceNetworkVpcAssociationId, TransitGatewayAttachmentId, VpcId,
@@ -29,6 +31,10 @@ pub(crate) struct Parts {
     pub(crate) instances: watch::Receiver<BTreeMap<InstanceId, InstanceObserved>>,
     pub(crate) health: HealthReceiver,
     pub(crate) proxy: watch::Receiver<ProxyObserved>,
+    pub(crate) checks: watch::Receiver<Arc<ObservedChecks>>,
+    pub(crate) dns: watch::Receiver<u64>,
+    pub(crate) tunnels: watch::Receiver<Arc<BTreeMap<TransitGatewayAttachmentId, Condition>>>,
+    pub(crate) peers: PeersReceiver,
     /// How long a deregistered target may finish requests.
     pub(crate) drain: Duration,
 }
@@ -72,6 +78,10 @@ impl Parts {
             Ok(()) = self.instances.changed() => {}
             Ok(()) = self.health.changed() => {}
             Ok(()) = self.proxy.changed() => {}
+            Ok(()) = self.checks.changed() => {}
+            Ok(()) = self.dns.changed() => {}
+            Ok(()) = self.tunnels.changed() => {}
+            Ok(()) = self.peers.changed() => {}
         }
     }
 
@@ -83,21 +93,35 @@ impl Parts {
         let instances = self.instances.borrow_and_update().clone();
         let health = Arc::clone(&self.health.borrow_and_update());
         let proxy = self.proxy.borrow_and_update().clone();
+        let tunnels = Arc::clone(&self.tunnels.borrow_and_update());
         let vpcs = vpcs(&snapshot, &network, &resolvers, &metadata);
+        let mut transit_attachments = attachments(&snapshot, &network);
+        transit_attachments.extend(tunnels.iter().map(|(id, it)| (id.clone(), it.clone())));
         Observed {
             applied_version: network.version,
             vpc_associations: associations(&snapshot, &vpcs, &proxy),
             targets: observed_targets(&snapshot, &health, &proxy, self.drain, now),
             services: proxy.services,
             transit_gateways: conditions(&network, &network.report.transit_gateways),
-            transit_attachments: attachments(&snapshot, &network),
+            transit_attachments,
+            health_checks: (**self.checks.borrow_and_update()).clone(),
+            dns_version: *self.dns.borrow_and_update(),
+            regions: regions(&self.peers.borrow_and_update()),
             nat_gateways: conditions(&network, &network.report.nat_gateways),
             vpc_endpoints: proxy.vpc_endpoints,
             vpcs,
             instances,
-            ..Observed::default()
         }
     }
+}
+
+fn regions(peers: &BTreeMap<String, PeerState>) -> BTreeMap<String, RegionObserved> {
+    let seen = |peer: &PeerState| RegionObserved {
+        connected: peer.connected,
+        since: peer.since,
+    };
+    let seen = |(region, peer): (&String, _)| (region.clone(), seen(peer));
+    peers.iter().map(seen).collect()
 }
 
 /// A VPC works when its router is made, and its resolver and metadata service answer.

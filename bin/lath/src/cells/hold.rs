@@ -1,158 +1,58 @@
-//! Holds: a drill that kills a region wants it to stay dead for a while. It leaves a file with a deadline, so
-//! that the region comes back whatever becomes of the drill, and of the supervisor.
+//! Holds: a drill that kills a region wants it to stay dead for a while. Its order says until when, so that
+//! the region comes back whatever becomes of the drill, and of the supervisor.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
-
-use lath_model::Timestamp;
-use serde::Deserialize;
+use lath_drill::Scenario;
+use lath_drill::order::Orders;
 
 use super::process::Role;
 
-/// No hold lasts longer than this after its file was written.
-const LONGEST: Duration = Duration::from_secs(600);
-
-/// What a drill writes.
-#[derive(Debug, Deserialize)]
-struct Hold {
-    until: Until,
-    what: What,
+/// Whether a process is not to be started now. Orders that are over are removed.
+pub(crate) fn holds(orders: &Orders, region: &str, role: Role) -> bool {
+    let mut standing = orders.standing().into_iter();
+    standing.any(|order| order.region == region && covers(order.scenario, role))
 }
 
-/// A moment.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Until {
-    Millis(i64),
-    Text(String),
-}
-
-/// Which processes of the region stay dead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum What {
-    Region,
-    Control,
-    Node,
-}
-
-impl What {
-    fn covers(self, role: Role) -> bool {
-        match self {
-            Self::Region => true,
-            Self::Control => role == Role::Control,
-            Self::Node => role == Role::Node,
-        }
+fn covers(scenario: Scenario, role: Role) -> bool {
+    match scenario {
+        Scenario::KillRegion => true,
+        Scenario::KillControlPlane => role == Role::Control,
+        // How long it takes to come back is what the drill measures.
+        Scenario::KillNodeProcess => false,
+        Scenario::PartitionRegion | Scenario::KillTarget | Scenario::BlackholeTarget => false,
     }
-}
-
-fn file(faults: &Path, region: &str) -> PathBuf {
-    faults.join(format!("hold-{region}.json"))
-}
-
-/// Whether a process is not to be started now. Removes what has expired or makes no sense.
-pub(crate) fn holds(faults: &Path, region: &str, role: Role) -> bool {
-    let path = file(faults, region);
-    let Ok(bytes) = fs::read(&path) else {
-        return false;
-    };
-    match serde_json::from_slice::<Hold>(&bytes)
-        .ok()
-        .map(|hold| (end(&hold, &path), hold))
-    {
-        Some((Some(end), hold)) if end > SystemTime::now() => hold.what.covers(role),
-        _ => {
-            // Whoever wrote it may have removed it.
-            let _ = fs::remove_file(&path);
-            false
-        }
-    }
-}
-
-/// When it ends: as it says, but not later than a while after it was written.
-fn end(hold: &Hold, path: &Path) -> Option<SystemTime> {
-    let millis = match &hold.until {
-        Until::Millis(millis) => *millis,
-        Until::Text(text) => Timestamp::parse_iso8601(text)?.as_millis(),
-    };
-    let said = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).ok()?);
-    let written = fs::metadata(path).and_then(|file| file.modified()).ok()?;
-    Some(said.min(written + LONGEST))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_hold_covers_what_it_names_until_it_ends() {
-        let faults = tempfile::tempdir().unwrap();
-        let path = file(faults.path(), "us-east-1");
-        let soon = Timestamp::now().plus(Duration::from_secs(60));
-        let (millis, text) = (soon.as_millis(), soon.to_string());
-        for (name, given, want, kept) in [
-            (
-                "a region",
-                format!(r#"{{"until":{millis},"what":"region"}}"#),
-                [true, true],
-                true,
-            ),
-            (
-                "a node",
-                format!(r#"{{"until":"{text}","what":"node"}}"#),
-                [false, true],
-                true,
-            ),
-            (
-                "control",
-                format!(r#"{{"until":{millis},"what":"control"}}"#),
-                [true, false],
-                true,
-            ),
-            (
-                "one that is over",
-                r#"{"until":1000,"what":"region"}"#.into(),
-                [false, false],
-                false,
-            ),
-            (
-                "one before all time",
-                r#"{"until":-1,"what":"region"}"#.into(),
-                [false, false],
-                false,
-            ),
-            (
-                "one of nothing",
-                format!(r#"{{"until":{millis},"what":"moon"}}"#),
-                [false, false],
-                false,
-            ),
-            ("no JSON", "until".into(), [false, false], false),
-        ] {
-            fs::write(&path, given).unwrap();
-            let held =
-                [Role::Control, Role::Node].map(|role| holds(faults.path(), "us-east-1", role));
-            assert_eq!(held, want, "{name}");
-            assert_eq!(path.exists(), kept, "{name}");
-        }
-    }
+    use std::time::Duration;
+
+    use lath_drill::order::{Order, ahead};
 
     #[test]
-    fn no_hold_outlasts_ten_minutes() {
-        let faults = tempfile::tempdir().unwrap();
-        let path = file(faults.path(), "us-east-1");
-        let far = Timestamp::now()
-            .plus(Duration::from_secs(86_400))
-            .as_millis();
-        fs::write(&path, format!(r#"{{"until":{far},"what":"region"}}"#)).unwrap();
-        assert!(holds(faults.path(), "us-east-1", Role::Node));
-        let long_ago = SystemTime::now() - LONGEST;
-        fs::File::open(&path)
-            .unwrap()
-            .set_modified(long_ago)
-            .unwrap();
-        assert!(!holds(faults.path(), "us-east-1", Role::Node));
-        assert!(!path.exists());
+    fn an_order_holds_what_it_names_until_it_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let orders = Orders::of(directory.path());
+        let soon = ahead(Duration::from_secs(60));
+        for (scenario, until_ms, want) in [
+            (Scenario::KillRegion, soon, [true, true]),
+            (Scenario::KillControlPlane, soon, [true, false]),
+            (Scenario::KillNodeProcess, soon, [false, false]),
+            (Scenario::PartitionRegion, soon, [false, false]),
+            (Scenario::KillRegion, 1000, [false, false]),
+        ] {
+            let order = Order {
+                name: "one".into(),
+                scenario,
+                region: "us-east-1".into(),
+                instance: None,
+                until_ms,
+            };
+            orders.give(&order).unwrap();
+            let held = [Role::Control, Role::Node].map(|role| holds(&orders, "us-east-1", role));
+            assert_eq!(held, want, "{scenario}");
+            assert!(!holds(&orders, "us-west-2", Role::Node), "{scenario}");
+        }
     }
 }

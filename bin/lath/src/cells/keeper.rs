@@ -172,7 +172,7 @@ impl Keeper {
     }
 
     fn is_held(&self) -> bool {
-        hold::holds(&self.layout.faults(), &self.name, self.role)
+        hold::holds(&self.layout.orders(), &self.name, self.role)
     }
 
     async fn complain(&self, error: &anyhow::Error, stop: &CancellationToken) {

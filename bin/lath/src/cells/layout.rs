@@ -64,9 +64,9 @@ impl Layout {
         self.cell(name).join("snapshot.cbor")
     }
 
-    /// Where drills ask that a region stay dead for a while.
-    pub(crate) fn faults(&self) -> PathBuf {
-        self.installation.join("faults")
+    /// What drills ask for.
+    pub(crate) fn orders(&self) -> lath_drill::order::Orders {
+        lath_drill::order::Orders::of(&self.installation)
     }
 
     /// The supervisor's own run directory, where the WAN is pinned too.
@@ -255,9 +255,13 @@ pub(crate) struct CellFile {
 impl CellFile {
     /// What the processes of the cell `name` are told.
     pub(crate) fn of(layout: &Layout, config: &Config, topology: &Topology, name: &str) -> Self {
+        let index = topology.place(name).map_or(0, |place| place.index);
+        let mut dns_listen = config.dns_listen;
+        dns_listen.set_port(dns_listen.port().saturating_add(index.into()));
         let own = Config {
             data_dir: layout.cell(name),
             region: name.to_owned(),
+            dns_listen,
             // Processes need not be started anew because another port is listened on.
             ..Config {
                 listen: Config::default().listen,

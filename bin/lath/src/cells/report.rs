@@ -69,6 +69,7 @@ impl Merger {
             endpoint: running.endpoint.clone(),
             region: running.region.clone(),
             account: running.account.clone(),
+            dns: running.dns.clone(),
             mode: self.0.mode.into(),
             ..Status::default()
         };
@@ -84,6 +85,7 @@ impl Merger {
             if let Some(status) = status {
                 region.revision = status.revision;
                 region.applied_revision = status.applied_revision;
+                region.dns = status.dns.clone();
                 region.links = status.links.clone();
                 add(&mut whole, status, region.home);
             }
@@ -185,6 +187,7 @@ fn add(whole: &mut Status, region: Status, home: bool) {
     }
     whole.vpcs.extend(region.vpcs);
     whole.instances.extend(region.instances);
+    whole.health_checks.extend(region.health_checks);
     whole.service_networks.extend(region.service_networks);
     whole.services.extend(region.services);
     whole.target_groups.extend(region.target_groups);

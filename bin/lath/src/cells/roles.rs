@@ -5,20 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lath_checks::Witness;
 use lath_feed::stream::{self, Follower, Kept, Outbox, RemoteNode, Source};
-use lath_feed::{Observed, Snapshot};
-use lath_node::{Host, Node};
+use lath_feed::{CONTROL_PORT, Mesh, Observed, Snapshot};
+use lath_mesh::Underlay;
+use lath_net::Network;
+use lath_node::{Host, Node, Place};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::layout::CellFile;
+use super::layout::{CellFile, link_key};
 use super::process::{Role, take_role};
 use crate::running::{self, Running};
 use crate::serve::{Around, Control, Reporter, State, internal, node_config};
 use crate::{cli, telemetry};
 
+/// Probes of the witness at the same time.
+const PROBES: usize = 1024;
 /// How long telemetry of a node that ends may take to reach control.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -109,16 +114,22 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
     let state = State::open(config, &cell.installation).await?;
     let (say_observed, observed) = watch::channel(Arc::<Observed>::default());
     let (node, asks) = RemoteNode::new();
+    let (mesh, carrier) = Mesh::new();
+    let topology = Arc::new(cell.topology.clone());
     let around = Around {
-        topology: Arc::new(cell.topology.clone()),
+        topology: Arc::clone(&topology),
         observed,
         node: Arc::new(node.clone()),
-        mesh: None,
+        mesh: Some(mesh),
     };
     let mut control = Control::start(config, state, around).await?;
 
     let (stop, feed_stop) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = JoinSet::new();
+    // The links are the node's: while it is away, so are the other regions.
+    let network = Arc::new(Underlay::of(&topology));
+    let carried = lath_mesh::carry(topology, CONTROL_PORT, network, carrier, feed_stop.clone());
+    tasks.spawn(carried);
     let feed = listen(&layout.feed_socket(&region))?;
     tasks.spawn(stream::serve(
         feed,
@@ -134,6 +145,7 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
         metrics: String::new(),
         region: region.clone(),
         account: config.account.clone(),
+        dns: config.dns_listen.to_string(),
         regions: Vec::new(),
     };
     let counters = move || {
@@ -179,7 +191,12 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
     let mut ends = Ends::new()?;
     let (layout, config) = (cell.layout(), &cell.config);
     let region = config.region.clone();
-    let host = Host::open(node_config(config, Some(&cell.topology))).await?;
+    let place = place(&cell)?;
+    let node_config = NodeConfig {
+        orders: layout.orders(),
+        ..node_config(config, place)
+    };
+    let host = Host::open(node_config).await?;
     let (say_snapshots, snapshots) = watch::channel(Arc::<Snapshot>::default());
     let (say_source, mut source) = watch::channel(Source::Nothing);
     let (say_observed, observed) = watch::channel(Arc::<Observed>::default());
@@ -240,8 +257,26 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
     outcome
 }
 
-async fn run_witness(_cell: CellFile) -> anyhow::Result<()> {
+fn place(cell: &CellFile) -> anyhow::Result<Place> {
+    Ok(Place {
+        topology: Arc::new(cell.topology.clone()),
+        link_key: Some(link_key(&cell.config.data_dir)?),
+    })
+}
+
+async fn run_witness(cell: CellFile) -> anyhow::Result<()> {
     let mut ends = Ends::new()?;
+    let network: Arc<dyn Network> = Arc::new(Underlay::of(&cell.topology));
+    let place = place(&cell)?;
+    let topology = Arc::clone(&place.topology);
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let mesh = place.join(&network, &stop, &mut tasks);
+    let witness = Witness::start(network, topology, mesh, PROBES)?;
+    tracing::info!("the witness observes");
     ends.next().await;
+    witness.shutdown().await;
+    stop.cancel();
+    while tasks.join_next().await.is_some() {}
     Ok(())
 }

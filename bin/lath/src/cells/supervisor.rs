@@ -14,6 +14,7 @@ use lath_identity::RootKey;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::faults::FaultKeeper;
 use super::front;
 use super::keeper::Keeper;
 use super::layout::{CellFile, Layout, lay_out};
@@ -125,6 +126,7 @@ pub(crate) async fn supervise(config: Config) -> anyhow::Result<Supervisor> {
         metrics: format!("http://{}/metrics", metrics.local_addr()?),
         region: topology.home.clone(),
         account: config.account.clone(),
+        dns: config.dns_listen.to_string(),
         regions: config.regions.clone(),
     };
     let relay = {
@@ -132,6 +134,7 @@ pub(crate) async fn supervise(config: Config) -> anyhow::Result<Supervisor> {
         let its = its.map(|it| (it.cell.clone(), it.state.clone()));
         front::relay(&layout, &config, &topology.home, its)?
     };
+    wan_task.spawn(FaultKeeper::new(&layout, &topology, watched.clone()).run(wan_stop.clone()));
     let merger = Merger::new(&layout, running.clone(), config.extended, watched);
     let door_stop = CancellationToken::new();
     let mut doors = JoinSet::new();

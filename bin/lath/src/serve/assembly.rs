@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lath_dns::Upstreams;
+use lath_drill::order::Orders;
+use lath_dns::{AuthorityConfig, Upstreams};
 use lath_feed::stream::Source;
 use lath_feed::{Observed, Topology};
+use lath_net::Place;
 use lath_node::{Host, Node, NodeConfig};
 use lath_proxy::ProxyConfig;
 use tokio::net::TcpListener;
@@ -43,7 +45,8 @@ impl Assembly {
         let api = listen(config.listen, "listen").await?;
         let metrics = listen(config.admin_listen, "admin_listen").await?;
 
-        let host = Host::open(node_config(&config, None)).await?;
+        let place = lath_node::Place::alone(&config.region);
+        let host = Host::open(node_config(&config, place)).await?;
         let (say_observed, observed) = watch::channel(Arc::<Observed>::default());
         let around = Around {
             topology: Arc::new(Topology::single(&config.region)),
@@ -62,6 +65,7 @@ impl Assembly {
             metrics: format!("http://{}/metrics", metrics.local_addr()?),
             region: config.region.clone(),
             account: config.account.clone(),
+            dns: config.dns_listen.to_string(),
             regions: Vec::new(),
         };
         let door_stop = CancellationToken::new();
@@ -136,24 +140,37 @@ pub(crate) async fn listen(at: std::net::SocketAddr, key: &str) -> anyhow::Resul
 }
 
 /// The node of the region whose data directory the configuration names.
-pub(crate) fn node_config(config: &Config, topology: Option<&Topology>) -> NodeConfig {
+pub(crate) fn node_config(config: &Config, place: lath_node::Place) -> NodeConfig {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = if config.proxy_threads == 0 {
         cores
     } else {
         config.proxy_threads
     };
+    let proxy = if config.extended {
+        ProxyConfig::extended()
+    } else {
+        ProxyConfig::default()
+    };
     NodeConfig {
         data_dir: config.data_dir.clone(),
         run_dir: running::run_dir(&config.data_dir),
         owner: owner(&config.data_dir),
-        proxy: ProxyConfig {
-            threads,
-            ..ProxyConfig::default()
-        },
+        proxy: ProxyConfig { threads, ..proxy },
         upstreams: Upstreams::host(),
-        underlay: topology.and_then(|topology| topology.underlay.clone()),
+        authority: authority(config, &place.topology),
+        place,
+        orders: Orders::of(&config.data_dir),
     }
+}
+
+/// Public hosted zones are served on this machine, and to the other regions.
+fn authority(config: &Config, topology: &Topology) -> AuthorityConfig {
+    let mut listen = vec![(Place::Host, config.dns_listen)];
+    if let (Some(place), true) = (topology.here(), topology.underlay.is_some()) {
+        listen.push((Place::Underlay, (place.underlay, 53).into()));
+    }
+    AuthorityConfig { listen, threads: 0 }
 }
 
 /// A name for what is ours in the host's network: two servers with two data directories never meet.

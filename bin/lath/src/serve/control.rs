@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use lath_control::{Cell, Mode, compile, publish};
 use lath_ec2::images::{ImageDirectory, offer_directories};
 use lath_feed::{Mesh, NodeQueries, ObservedReceiver, Snapshot, SnapshotReceiver, Topology};
-use lath_identity::{Identity, RootKey};
+use lath_identity::{Identity, RootKey, SealingKey};
 use lath_observe::{Delivery, Limits, Observe};
 use lath_store::Db;
 use lath_wire::http::FrontDoor;
@@ -25,7 +25,8 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// What a region knows and who may change it. To be had once: it locks the data directory.
 pub(crate) struct State {
     db: Db,
-    identity: Arc<Identity>,
+    key: RootKey,
+    seal: SealingKey,
 }
 
 impl State {
@@ -33,8 +34,8 @@ impl State {
     pub(crate) async fn open(config: &Config, installation: &Path) -> anyhow::Result<Self> {
         let db = open_db(&config.data_dir).await?;
         let key = RootKey::load_or_create(installation)?;
-        let identity = Arc::new(Identity::new(key, config.account.clone()));
-        Ok(Self { db, identity })
+        let seal = SealingKey::load_or_create(installation)?;
+        Ok(Self { db, key, seal })
     }
 }
 
@@ -70,7 +71,7 @@ impl Control {
         state: State,
         around: Around,
     ) -> anyhow::Result<Self> {
-        let State { db, identity } = state;
+        let State { db, key, seal } = state;
         let cell = Cell {
             region: config.region.clone(),
             account: config.account.clone(),
@@ -84,6 +85,8 @@ impl Control {
             observed: around.observed,
             node: around.node,
         };
+        let identity = Identity::new(key, config.account.clone()).with_iam(seal, cell.clone());
+        let identity = Arc::new(identity);
         offer_directories(&cell, image_directories(config)).await?;
 
         let limits = Limits {
@@ -127,7 +130,9 @@ impl Control {
         let identity = Arc::clone(&self.identity);
         let others = self.cell.topology.regions.keys();
         let others = others.filter(|name| **name != self.cell.region).cloned();
+        let judge = Arc::clone(&identity);
         FrontDoor::new(identity)
+            .with_judge(judge)
             .with_region(self.cell.region.clone(), self.apps.services())
             .with_regions_elsewhere(others)
     }

@@ -113,7 +113,9 @@ impl Reporter {
             service_networks: service_networks(&snapshot),
             services: services(&snapshot, &observed, &counters),
             target_groups: target_groups(&snapshot, &observed),
+            health_checks: health_checks(&snapshot, &observed),
             access_logs_dropped: inner.delivery.dropped(),
+            dns: inner.running.dns.clone(),
             links: links(&observed),
             regions: Vec::new(),
         };
@@ -180,6 +182,18 @@ fn instances(snapshot: &Snapshot, observed: &Observed, view: &View) -> Vec<Insta
         }
     };
     snapshot.instances.values().map(one).collect()
+}
+
+fn health_checks(snapshot: &Snapshot, observed: &Observed) -> Vec<status::HealthCheck> {
+    let checks = observed.health_checks.iter();
+    checks
+        .map(|(id, check)| status::HealthCheck {
+            region: snapshot.region.clone(),
+            id: id.to_string(),
+            healthy: check.healthy,
+            quorum: check.quorum,
+        })
+        .collect()
 }
 
 fn links(observed: &Observed) -> BTreeMap<String, Link> {

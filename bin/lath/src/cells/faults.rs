@@ -1,0 +1,148 @@
+//! Faults that drills order against regions: the supervisor injects them. Nothing here is needed to end one:
+//! a link's silence ends in the kernel, and processes are held by the order itself (`hold`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lath_drill::Scenario;
+use lath_drill::order::{Order, Orders};
+use lath_fabric::{Fault, Faults, Netns, wan};
+use lath_feed::Topology;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio_util::sync::CancellationToken;
+
+use super::keeper::Phase;
+use super::layout::Layout;
+use super::process::Role;
+use super::report::Watched;
+
+/// How soon an order is seen.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// Injects what drills order.
+pub(crate) struct FaultKeeper {
+    layout: Layout,
+    topology: Topology,
+    watched: Vec<Watched>,
+    orders: Orders,
+    /// Links that were cut, by the order's name.
+    cut: BTreeMap<String, Option<Fault>>,
+}
+
+impl FaultKeeper {
+    pub(crate) fn new(layout: &Layout, topology: &Topology, watched: Vec<Watched>) -> Self {
+        Self {
+            orders: layout.orders(),
+            layout: layout.clone(),
+            topology: topology.clone(),
+            watched,
+            cut: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            // Killing waits for nobody, and files are small: a thread of its own is not worth it.
+            self.look();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let standing = self.orders.standing().into_iter();
+        let standing: Vec<Order> = standing.filter(|o| !o.scenario.hits_instance()).collect();
+        let gone: Vec<String> = self.cut.keys().cloned().collect();
+        for name in gone {
+            if !standing.iter().any(|order| order.name == name)
+                && let Some(Some(fault)) = self.cut.remove(&name)
+                && let Err(error) = self.wan().and_then(|wan| wan.end(&fault))
+            {
+                tracing::warn!(order = name, %error, "a drill's fault lasts until its time is over");
+            }
+        }
+        for order in standing {
+            if !self.cut.contains_key(&order.name) {
+                self.begin(&order);
+            }
+        }
+    }
+
+    fn begin(&mut self, order: &Order) {
+        let fault = self.link(order);
+        // A predecessor may have done it: a process that was started again must not be killed twice.
+        if self.orders.outcome(&order.name).is_none() {
+            let error = self.inject(order, fault.as_ref()).err();
+            tracing::info!(
+                order = order.name,
+                scenario = %order.scenario,
+                region = order.region,
+                error,
+                "a drill's fault"
+            );
+            if let Err(error) = self.orders.say(&order.name, error) {
+                tracing::warn!(order = order.name, %error, "a drill cannot be told of its fault");
+            }
+        }
+        self.cut.insert(order.name.clone(), fault);
+    }
+
+    /// The link whose silence belongs to the fault.
+    fn link(&self, order: &Order) -> Option<Fault> {
+        let cuts = matches!(
+            order.scenario,
+            Scenario::KillRegion | Scenario::PartitionRegion
+        );
+        let place = self.topology.regions.get(&order.region);
+        place.filter(|_| cuts).map(|place| Fault::Link(wan::link(place)))
+    }
+
+    fn inject(&self, order: &Order, link: Option<&Fault>) -> Result<(), String> {
+        if !self.topology.regions.contains_key(&order.region) {
+            return Err(format!("{} is no region here", order.region));
+        }
+        if let Some(link) = link {
+            let left = order.left().ok_or("the order's time is over")?;
+            let cut = self.wan().and_then(|wan| wan.for_duration(link, left));
+            cut.map_err(|error| format!("the WAN link cannot be cut: {error}"))?;
+        }
+        match order.scenario {
+            Scenario::KillRegion => {
+                self.kill(&order.region, Role::Control);
+                self.kill(&order.region, Role::Node);
+                let (data, run) = (self.layout.cell(&order.region), self.layout.run_dir(&order.region));
+                let killed = lath_instance::kill_all(&data, &run);
+                killed.map(drop).map_err(|error| format!("its instances: {error}"))
+            }
+            Scenario::KillControlPlane => {
+                self.kill(&order.region, Role::Control);
+                Ok(())
+            }
+            Scenario::KillNodeProcess => {
+                self.kill(&order.region, Role::Node);
+                Ok(())
+            }
+            Scenario::PartitionRegion | Scenario::KillTarget | Scenario::BlackholeTarget => Ok(()),
+        }
+    }
+
+    fn kill(&self, region: &str, role: Role) {
+        let its = self.watched.iter().filter(|it| it.cell == region && it.role == role);
+        for watched in its {
+            // Its keeper holds it by a descriptor: until it is reaped the number is nobody else's.
+            let Phase::Running { pid, .. } = watched.state.borrow().phase else {
+                continue;
+            };
+            let process = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+            // One that is gone is as dead as it was to be.
+            let _ = process.map(|process| pidfd_send_signal(&process, Signal::KILL));
+        }
+    }
+
+    fn wan(&self) -> std::io::Result<Faults> {
+        let pin = self.layout.own_run_dir().join("netns").join(wan::SPACE);
+        Ok(Faults::in_namespace(Netns::open(&pin)?))
+    }
+}

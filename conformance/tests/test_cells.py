@@ -1,0 +1,384 @@
+"""Several regions on one machine: cells that die alone, a supervisor that nothing hangs on."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from botocore.exceptions import ClientError
+from lathlab import Lath, host_state, wait_for
+from lathlab.lab import Lab, allow, code_of, fixed, forward, status_of, unique
+
+pytestmark = pytest.mark.root
+
+EAST, WEST = REGIONS = ["us-east-1", "us-west-2"]
+
+
+class Region(Lab):
+    """What a test makes in one region of a Lath."""
+
+    def __init__(self, lath, region):
+        super().__init__(lath)
+        self.region = region
+        self.ec2, self.lattice = lath.client("ec2", region), lath.client("vpc-lattice", region)
+        self.logs, self.cloudwatch = lath.client("logs", region), lath.client("cloudwatch", region)
+
+
+@pytest.fixture(scope="module")
+def cells():
+    with Lath(regions=REGIONS) as lath:
+        yield lath
+        log = lath.log.read_text(errors="replace")
+        assert "panicked at" not in log, log
+
+
+@contextlib.contextmanager
+def held(lath, region, what):
+    """While this lasts the supervisor does not start those processes again."""
+    faults = lath.data / "faults"
+    faults.mkdir(exist_ok=True)
+    hold = faults / f"hold-{region}.json"
+    hold.write_text(json.dumps({"until": int((time.time() + 300) * 1000), "what": what}))
+    try:
+        yield
+    finally:
+        hold.unlink(missing_ok=True)
+        wait_for("the held processes to run again", lambda: all(
+            process["state"] == "running" for process in lath.processes().values()))
+        wait_for("every region to answer", lambda: all(region["answers"] for region in lath.status()["regions"]))
+
+
+def kill(lath, region, role):
+    """SIGKILL, and the pid that it hit; returns when the supervisor knows."""
+    pid = lath.pid(region, role)
+    os.kill(pid, signal.SIGKILL)
+    wait_for("the supervisor to see it", lambda: lath.pid(region, role) != pid)
+    return pid
+
+
+def until_back(lath, region, role, pid):
+    wait_for(f"{role} of {region} to run again", lambda: lath.pid(region, role) not in (pid, None))
+
+
+class Loop:
+    """A client in an instance that asks a URL every 20 ms on connections of its own, until it is told to stop."""
+
+    SCRIPT = (
+        "import os,sys,time,urllib.request\n"
+        "good=bad=0;errors=[]\n"
+        "while not os.path.exists('/srv/stop'):\n"
+        " try:\n"
+        "  with urllib.request.urlopen(sys.argv[1],timeout=10) as r: r.read()\n"
+        "  good+=1\n"
+        " except Exception as e: bad+=1;errors.append(repr(e)[:200])\n"
+        " open('/srv/seen','w').write(str(good+bad))\n"
+        " time.sleep(.02)\n"
+        "print(good,bad,errors[:3],flush=True)\n")
+
+    def __init__(self, lab, instance, url):
+        self.lab, self.instance = lab, instance
+        lab.run(instance, "rm", "-f", "/srv/stop", "/srv/seen", "/srv/out")
+        lab.run(instance, "/usr/bin/python3", "-c", f"open('/srv/loop.py','w').write({self.SCRIPT!r})")
+        lab.run(instance, "bash", "-c",
+                f"nohup /usr/bin/python3 /srv/loop.py {url} >/srv/out 2>&1 </dev/null &")
+        self.goes_on()
+
+    def seen(self):
+        return int(self.lab.run(self.instance, "cat", "/srv/seen", check=False).stdout or 0)
+
+    def goes_on(self, count=50):
+        seen = self.seen()
+        wait_for("further requests", lambda: self.seen() >= seen + count)
+
+    def end(self):
+        """(good, bad) requests."""
+        self.lab.run(self.instance, "touch", "/srv/stop")
+        out = wait_for("the loop's end", lambda: self.lab.run(self.instance, "cat", "/srv/out"))
+        good, bad, errors = out.strip().split(" ", 2)
+        return int(good), int(bad), errors
+
+
+@pytest.fixture(scope="module")
+def shop(cells):
+    """A client in the west and a Lattice service with one target there: (lab, client, URL)."""
+    with Region(cells, WEST) as lab:
+        vpc, subnet, _ = lab.vpc("10.20.0.0/16", "10.20.1.0/24")
+        group = lab.group(vpc, allow("tcp", 8001, cidr="0.0.0.0/0"))
+        server, address = lab.echo(subnet, group, 8001)
+        client, _ = lab.instance(subnet, group)
+        service, domain = lab.service(lab.network(vpc))
+        target = lab.targets(vpc, (address, 8001))
+        lab.listener(service, forward(target))
+        lab.eventually(client, f"http://{domain}/")
+        yield lab, client, f"http://{domain}/"
+
+
+def test_both_regions_work_by_one_port(cells):
+    made = {}
+    for region in REGIONS:
+        vpc = cells.aws("ec2", "create-vpc", "--region", region, "--cidr-block", "10.9.0.0/16")["Vpc"]["VpcId"]
+        made[region] = vpc
+    for region in REGIONS:
+        vpcs = {vpc["VpcId"] for vpc in cells.aws("ec2", "describe-vpcs", "--region", region)["Vpcs"]}
+        assert made[region] in vpcs and not vpcs & {vpc for other, vpc in made.items() if other != region}
+        assert cells.aws("sts", "get-caller-identity", "--region", region)["Arn"].endswith(":root")
+    # Different public addresses by region; the same private ones are nobody's business.
+    pools = {}
+    for region in REGIONS:
+        with Region(cells, region) as lab:
+            _, subnet, group = lab.vpc("10.10.0.0/16", "10.10.1.0/24", internet=True)
+            instance, address = lab.instance(subnet, group, public=True, address="10.10.1.10")
+            assert lab.run(instance, "hostname", "-I").split() == [address]
+            pools[region] = lab.describe(instance)["PublicIpAddress"].split(".")
+    assert [pools[EAST][:2], pools[WEST][:2]] == [["198", "18"]] * 2
+    assert (int(pools[EAST][2]) // 32, int(pools[WEST][2]) // 32) == (0, 1)
+    for region, vpc in made.items():
+        cells.aws("ec2", "delete-vpc", "--region", region, "--vpc-id", vpc)
+
+
+def test_status_env_and_metrics_know_every_region(cells):
+    status = cells.status()
+    assert (status["region"], [region["name"] for region in status["regions"]]) == (EAST, [*REGIONS, "witness"])
+    assert [region["home"] for region in status["regions"]] == [True, False, False]
+    roles = {(name, role) for name, role in cells.processes()}
+    assert roles == {(EAST, "control"), (EAST, "node"), (WEST, "control"), (WEST, "node"), ("witness", "witness")}
+    assert all(process["state"] == "running" for process in cells.processes().values())
+    wait_for("every link", lambda: all(
+        set(region["links"]) == {EAST, WEST, "witness"} - {region["name"]}
+        and all(link["connected"] for link in region["links"].values())
+        for region in cells.status()["regions"] if region["name"] in REGIONS))
+    assert cells.env()["AWS_REGION"] == EAST
+    text = cells.cli("status", "--data-dir", str(cells.data))
+    assert "us-east-1 (home)" in text and "LINK FROM" in text
+    lines = cells.metrics().splitlines()
+    for region in REGIONS:
+        assert f'lath_region_up{{region="{region}"}} 1' in lines
+        assert f'lath_process_up{{region="{region}",role="node"}} 1' in lines
+        assert any(line.startswith(f'lath_state_revision{{region="{region}"}} ') for line in lines)
+    families = [line.split()[2] for line in lines if line.startswith("# TYPE ")]
+    assert len(families) == len(set(families)), "one description for each family"
+
+
+def test_requests_for_no_region_are_refused_as_ever(cells):
+    elsewhere = cells.client("ec2", "eu-west-1")
+    with pytest.raises(ClientError) as refused:
+        elsewhere.describe_vpcs()
+    assert code_of(refused.value) == "AuthFailure" and "us-east-1, us-west-2" in str(refused.value)
+    with pytest.raises(urllib.error.HTTPError) as unsigned:
+        urllib.request.urlopen(f"{cells.endpoint}/?Action=DescribeVpcs&Version=2016-11-15", timeout=30)
+    assert unsigned.value.code == 403 and b"MissingAuthenticationToken" in unsigned.value.read()
+    # Nobody outside says where a request came from, nor sees what the supervisor asks.
+    request = urllib.request.Request(f"{cells.endpoint}/_lath/status", headers={"x-lath-source": "192.0.2.1"})
+    with pytest.raises(urllib.error.HTTPError) as internal:
+        urllib.request.urlopen(request, timeout=30)
+    assert internal.value.code == 404
+
+
+@pytest.mark.parametrize("role", ["control", "node"])
+def test_what_is_killed_in_one_region_comes_back_and_the_other_does_not_notice(cells, role):
+    with Region(cells, WEST) as lab:
+        vpc, subnet, group = lab.vpc("10.30.0.0/16", "10.30.1.0/24")
+        instance, _ = lab.instance(subnet, group)
+        before = cells.processes()
+        began = lab.run(instance, "cut", "-d ", "-f22", "/proc/1/stat")
+        stop, failures = threading.Event(), []
+
+        def ask():
+            east = cells.client("ec2", EAST)
+            while not stop.is_set():
+                try:
+                    east.describe_vpcs()
+                except Exception as error:
+                    failures.append(error)
+
+        asker = threading.Thread(target=ask)
+        asker.start()
+        pid = kill(cells, WEST, role)
+        until_back(cells, WEST, role, pid)
+        # The front door waits for a control plane that is on its way back.
+        assert vpc in {v["VpcId"] for v in lab.ec2.describe_vpcs()["Vpcs"]}
+        lab.until(instance, "running")
+        assert lab.run(instance, "cut", "-d ", "-f22", "/proc/1/stat") == began, "the same process"
+        stop.set()
+        asker.join()
+        assert failures == []
+        after = cells.processes()
+        changed = {key for key in before if before[key]["pid"] != after[key]["pid"]}
+        assert changed == {(WEST, role)}
+        assert after[WEST, role]["restarts"] == before[WEST, role]["restarts"] + 1
+
+
+def test_control_plane_death_loses_no_request_on_the_data_path(cells, shop):
+    lab, client, url = shop
+    loop = Loop(lab, client, url)
+    for _ in range(3):
+        until_back(cells, WEST, "control", kill(cells, WEST, "control"))
+        loop.goes_on()
+    with held(cells, WEST, "control"):
+        kill(cells, WEST, "control")
+        loop.goes_on(200)
+        # The node itself is killed and starts from what it kept: only the requests of that moment fail.
+        good, bad, errors = loop.end()
+        assert (bad, good > 300) == (0, True), (good, errors)
+        node = cells.pid(WEST, "node")
+        os.kill(node, signal.SIGKILL)
+        until_back(cells, WEST, "node", node)
+        lab.eventually(client, url)
+    wait_for("control to hear the node", lambda: lab.state(client) == "running")
+
+
+def test_a_stopped_or_killed_supervisor_loses_no_request_and_its_successor_takes_over(cells, shop):
+    lab, client, url = shop
+    loop = Loop(lab, client, url)
+    before = cells.processes()
+    cells.process.send_signal(signal.SIGSTOP)
+    loop.goes_on(200)
+    cells.process.send_signal(signal.SIGCONT)
+    cells.kill()
+    loop.goes_on(200)
+    cells.start()
+    loop.goes_on()
+    good, bad, errors = loop.end()
+    assert (bad, good > 400) == (0, True), (good, errors)
+    after = cells.processes()
+    assert {key: it["pid"] for key, it in after.items()} == {key: it["pid"] for key, it in before.items()}
+    assert all(process["adopted"] for process in after.values())
+    until_back(cells, WEST, "control", kill(cells, WEST, "control"))
+
+
+def test_a_dead_region_says_so_and_holds_end_by_themselves(cells):
+    west, east = cells.client("ec2", WEST), cells.client("ec2", EAST)
+    lattice = cells.client("vpc-lattice", WEST)
+    with held(cells, WEST, "region"):
+        for role in ("control", "node"):
+            kill(cells, WEST, role)
+        wait_for("the hold", lambda: {cells.processes()[WEST, role]["state"] for role in ("control", "node")} == {"held"})
+        for call in (west.describe_vpcs, lattice.list_services):
+            with pytest.raises(ClientError) as dead:
+                call()
+            assert (code_of(dead.value), status_of(dead.value)) == ("ServiceUnavailable", 503)
+            assert "us-west-2 does not answer" in str(dead.value)
+        east.describe_vpcs()
+        assert cells.client("sts", EAST).get_caller_identity()["Account"] == "000000000000"
+        assert f'lath_region_up{{region="{WEST}"}} 0' in cells.metrics().splitlines()
+    west.describe_vpcs()
+    # One that is over is deleted, and so is one that asks for too much of the future once it is old.
+    hold = cells.data / "faults" / f"hold-{EAST}.json"
+    hold.write_text(json.dumps({"until": "2020-01-01T00:00:00Z", "what": "region"}))
+    until_back(cells, EAST, "node", kill(cells, EAST, "node"))
+    assert not hold.exists()
+
+
+def test_global_services_read_and_say_who_is_dead_without_the_home(cells):
+    iam, route53 = cells.client("iam", WEST), cells.client("route53", WEST)
+    role = unique("role")
+    trust = {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}]}
+    made = iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    zone = route53.create_hosted_zone(Name="home.test", CallerReference=unique("zone"))["HostedZone"]["Id"]
+    route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": {
+        "Name": "www.home.test", "Type": "A", "TTL": 5, "ResourceRecords": [{"Value": "192.0.2.7"}]}}]})
+
+    def answer(region):
+        address, port = cells.dns(region)
+        return subprocess.run(["dig", f"@{address}", "-p", str(port), "+short", "+time=2", "+tries=1", "www.home.test"],
+                              capture_output=True, text=True).stdout.strip()
+
+    def assumed():
+        return cells.client("sts", WEST).assume_role(RoleArn=made, RoleSessionName="s")["Credentials"]
+
+    wait_for("both regions to serve the name", lambda: [answer(region) for region in REGIONS] == ["192.0.2.7"] * 2)
+    wait_for("the west to know the role", assumed)
+    with held(cells, EAST, "region"):
+        for what in ("control", "node"):
+            kill(cells, EAST, what)
+        for call in (iam.list_roles, route53.list_hosted_zones):
+            with pytest.raises(ClientError) as dead:
+                call()
+            assert (code_of(dead.value), status_of(dead.value)) == ("ServiceUnavailable", 503)
+            assert "home region us-east-1 does not answer" in str(dead.value)
+            assert "DNS answers and policy decisions go on" in str(dead.value)
+        assert answer(WEST) == "192.0.2.7"
+        assert assumed()["AccessKeyId"].startswith("ASIA")
+    wait_for("the home to be back", lambda: answer(EAST) == "192.0.2.7")
+    route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": "DELETE", "ResourceRecordSet": {
+        "Name": "www.home.test", "Type": "A", "TTL": 5, "ResourceRecords": [{"Value": "192.0.2.7"}]}}]})
+    route53.delete_hosted_zone(Id=zone)
+    iam.delete_role(RoleName=role)
+
+
+def test_kill_9_of_everything_leaks_nothing_and_a_clean_stop_leaves_nothing():
+    before = host_state()
+    with Lath(regions=REGIONS) as lath:
+        labs = [Region(lath, region) for region in REGIONS]
+        instances = []
+        for number, lab in enumerate(labs):
+            vpc, subnet, group = lab.vpc(f"10.4{number}.0.0/16", f"10.4{number}.1.0/24", internet=True)
+            instances.append(lab.instance(subnet, group)[0])
+            lab.run(instances[-1], "sh", "-c", "echo kept >/srv/kept")
+        for _ in range(2):
+            lath.kill_everything()
+            lath.start()
+            for lab, instance in zip(labs, instances):
+                wait_for("the instance to be adopted", lambda: lab.run(instance, "cat", "/srv/kept", check=False).stdout == "kept\n")
+        assert lath.stop() == 0, lath.tail()
+        assert lath.remnants() == []
+        assert host_state() - before == set()
+        lath.start()
+        for lab, instance in zip(labs, instances):
+            wait_for("the instance", lambda: lab.run(instance, "cat", "/srv/kept", check=False).stdout == "kept\n")
+            lab.clean()
+        assert lath.stop() == 0, lath.tail()
+        assert lath.remnants() == []
+    assert host_state() == before
+
+
+def test_the_home_and_places_are_for_ever_and_two_supervisors_never_meet():
+    with Lath(regions=REGIONS) as lath:
+        cells = json.loads((lath.data / "cells.json").read_text())
+        assert cells == {"home": EAST, "indices": {EAST: 0, WEST: 1}}
+        for path in lath.data.rglob("*"):
+            if path.is_file() and path.suffix in (".key", ".json", ".cbor", ".lock"):
+                assert path.stat().st_mode & 0o077 == 0, path
+        second = lath.cli("serve", "--data-dir", str(lath.data), "--listen", "127.0.0.1:0", "--admin-listen",
+                          "127.0.0.1:0", "--regions", ",".join(REGIONS), check=False)
+        assert second.returncode != 0 and "another `lath serve`" in second.stderr
+        assert lath.stop() == 0
+        for flags, text in [
+            (["--regions", ",".join(REGIONS), "--home", WEST], "the home is us-east-1 and cannot be changed"),
+            (["--regions", WEST], "lacks us-east-1"),
+            (["--region", EAST], "belongs to several regions"),
+        ]:
+            refused = lath.cli("serve", "--data-dir", str(lath.data), "--listen", "127.0.0.1:0", "--admin-listen",
+                               "127.0.0.1:0", *flags, check=False)
+            assert refused.returncode != 0 and text in refused.stderr, refused.stderr
+        lath.regions = [EAST, "eu-west-1", WEST]
+        lath.start()
+        assert json.loads((lath.data / "cells.json").read_text())["indices"] == {EAST: 0, WEST: 1, "eu-west-1": 2}
+        assert ("witness", "witness") not in lath.processes(), "three observers need no further one"
+        lath.client("ec2", "eu-west-1").describe_vpcs()
+
+
+def test_a_region_of_another_machine_is_reached_by_its_url(tmp_path):
+    with Lath() as other:
+        other.stop()
+        other.region = "eu-west-1"
+        other.start()
+        config = tmp_path / "lath.toml"
+        config.write_text(f'[remote_regions]\neu-west-1 = "{other.endpoint}"\neu-west-3 = "http://127.0.0.1:1"\n')
+        with Lath("--config", str(config), regions=REGIONS) as lath:
+            # The installations share the root key.
+            lath.stop()
+            (lath.data / "root-key.json").write_bytes((other.data / "root-key.json").read_bytes())
+            lath.start()
+            lath.client("ec2", "eu-west-1").create_vpc(CidrBlock="10.77.0.0/16")
+            assert other.client("ec2").describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.77.0.0/16"]}])["Vpcs"]
+            with pytest.raises(ClientError) as dead:
+                lath.client("ec2", "eu-west-3").describe_vpcs()
+            assert (code_of(dead.value), status_of(dead.value)) == ("ServiceUnavailable", 503)
