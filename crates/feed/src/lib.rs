@@ -10,6 +10,8 @@
 //! questions that control asks a node go through [`NodeQueries`].
 
 mod desired;
+#[doc(hidden)]
+pub mod fuzzing;
 mod mesh;
 mod observed;
 mod route53;

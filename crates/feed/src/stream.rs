@@ -7,7 +7,7 @@
 
 mod control;
 mod delta;
-mod frame;
+pub(crate) mod frame;
 mod kept;
 mod message;
 mod node;
