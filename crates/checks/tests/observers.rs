@@ -1,5 +1,10 @@
 //! Observers against real endpoints on loopback, and a mesh whose links can be cut.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
@@ -39,11 +44,14 @@ impl Network for Eyes {
     }
 }
 
+/// What one hears of the others.
+type Ears = watch::Sender<Arc<BTreeMap<String, PeerState>>>;
+
 /// Who hears whom.
 #[derive(Clone)]
 struct Wan {
     cut: Arc<watch::Sender<BTreeSet<String>>>,
-    carriers: Arc<Mutex<Vec<(String, watch::Sender<Arc<BTreeMap<String, PeerState>>>)>>>,
+    carriers: Arc<Mutex<Vec<(String, Ears)>>>,
 }
 
 impl Wan {

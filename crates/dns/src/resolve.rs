@@ -220,3 +220,273 @@ fn record(record: &lath_zones::Record) -> Option<Record> {
         data,
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+
+    use lath_feed::{HostedZone, RecordAnswer, RecordSet, Routing};
+    use lath_zones::AllHealthy;
+
+    use super::*;
+    use crate::testing::{FIRST, SECOND, snapshot};
+
+    const SERVICE: &str = "web-0123456789abcdef0.7d67968.vpc-lattice-svcs.us-east-1.on.aws";
+
+    /// Lines of `name type value`; an alias has the value `alias NAME`.
+    fn zone(id: &str, name: &str, vpcs: Option<&[&str]>, lines: &[&str]) -> HostedZone {
+        let mut records: BTreeMap<String, BTreeMap<String, Vec<RecordSet>>> = BTreeMap::new();
+        let soa = format!("{name} SOA ns. admin. 1 2 3 4 5");
+        for line in lines.iter().copied().chain([soa.as_str()]) {
+            let mut words = line.splitn(3, ' ');
+            let (owner, kind) = (words.next().unwrap(), words.next().unwrap());
+            let value = words.next().unwrap();
+            let answer = match value.strip_prefix("alias ") {
+                Some(target) => RecordAnswer::Alias {
+                    zone: "ZSERVICE".into(),
+                    name: target.into(),
+                    evaluate_target_health: true,
+                },
+                None => RecordAnswer::Values {
+                    ttl: 5,
+                    values: vec![value.into()],
+                },
+            };
+            let set = RecordSet {
+                set_identifier: None,
+                routing: Routing::Simple,
+                health_check: None,
+                answer,
+            };
+            let kinds = records.entry(owner.to_owned()).or_default();
+            kinds.entry(kind.to_owned()).or_default().push(set);
+        }
+        let vpc = |vpc: &&str| ("us-east-1".to_owned(), vpc.parse().unwrap());
+        HostedZone {
+            id: id.parse().unwrap(),
+            name: name.into(),
+            vpcs: vpcs.map(|vpcs| vpcs.iter().map(vpc).collect::<BTreeSet<_>>()),
+            name_servers: Vec::new(),
+            records,
+        }
+    }
+
+    fn world() -> Snapshot {
+        let zones = [
+            zone(
+                "ZPUBLIC",
+                "example.com.",
+                None,
+                &[
+                    "www.example.com. A 192.0.2.1",
+                    "only.example.com. A 192.0.2.2",
+                    "sub.example.com. NS ns.elsewhere.test.",
+                ],
+            ),
+            zone(
+                "ZPRIVATE",
+                "example.com.",
+                Some(&[FIRST]),
+                &[
+                    "www.example.com. A 10.0.0.80",
+                    &format!("service.example.com. A alias {SERVICE}."),
+                    &format!("named.example.com. CNAME {SERVICE}."),
+                    "away.example.com. CNAME host.elsewhere.test.",
+                    "deep.example.com. CNAME www.example.org.",
+                ],
+            ),
+            zone(
+                "ZORG",
+                "example.org.",
+                None,
+                &["www.example.org. A 192.0.2.3"],
+            ),
+            zone(
+                "ZINTERNAL",
+                "internal.",
+                Some(&[FIRST]),
+                &["x.internal. A 10.0.0.81"],
+            ),
+            zone(
+                "ZEC2",
+                "us.ec2.internal.",
+                Some(&[FIRST]),
+                &["x.us.ec2.internal. A 10.0.0.82"],
+            ),
+            zone(
+                "ZAWS",
+                "on.aws.",
+                Some(&[SECOND]),
+                &[&format!("{SERVICE}. A 10.9.9.9")],
+            ),
+        ];
+        let mut snapshot = snapshot("us-east-1");
+        snapshot.hosted_zones = zones
+            .into_iter()
+            .map(|zone| (zone.id.clone(), Arc::new(zone)))
+            .collect();
+        snapshot.names = BTreeMap::from([(
+            "a.vpce-svc.us-west-2.vpce.amazonaws.com".to_owned(),
+            BTreeSet::from([Ipv4Addr::new(10, 1, 0, 5), Ipv4Addr::new(10, 1, 1, 5)]),
+        )]);
+        snapshot
+    }
+
+    fn ask(vpc: &str, name: &str, kind: RecordType) -> String {
+        let snapshot = world();
+        let zones = Zones::new(&snapshot);
+        let query = Query {
+            id: 1,
+            name: Name::from_ascii(name).unwrap(),
+            kind,
+            class: DNSClass::IN,
+            recursion_desired: true,
+            checking_disabled: false,
+            authentic_data: false,
+            extension: None,
+        };
+        let (vpc, mut random) = (vpc.parse().unwrap(), Random::new(1));
+        let found = resolve(&snapshot, &zones, &AllHealthy, &vpc, &query, &mut random);
+        let mut words: Vec<String> = found.answers.iter().map(|r| value(&r.data)).collect();
+        words.extend(found.ask.map(|name| format!("? {name}")));
+        if words.is_empty() {
+            words.push(format!("{:?} {}", found.code, found.authorities.len()));
+        }
+        words.join(" ")
+    }
+
+    fn value(data: &RData) -> String {
+        match data {
+            RData::Unknown {
+                code: RecordType::A,
+                rdata,
+            } => {
+                let octets: [u8; 4] = rdata.anything[..].try_into().unwrap();
+                Ipv4Addr::from(octets).to_string()
+            }
+            RData::Unknown { code, .. } => code.to_string(),
+            other => other.to_string(),
+        }
+    }
+
+    #[test]
+    fn names_are_looked_for_in_the_right_order() {
+        use RecordType::{A, AXFR, TXT};
+        const ENDPOINT: &str = "a.vpce-svc.us-west-2.vpce.amazonaws.com";
+        for (name, vpc, asked, kind, want) in [
+            ("private", FIRST, "www.example.com.", A, "10.0.0.80"),
+            (
+                "private, in another case",
+                FIRST,
+                "WWW.Example.com.",
+                A,
+                "10.0.0.80",
+            ),
+            (
+                "private, another type",
+                FIRST,
+                "www.example.com.",
+                TXT,
+                "NoError 1",
+            ),
+            (
+                "no fall-through",
+                FIRST,
+                "only.example.com.",
+                A,
+                "NXDomain 1",
+            ),
+            (
+                "public elsewhere",
+                SECOND,
+                "only.example.com.",
+                A,
+                "192.0.2.2",
+            ),
+            ("public, none", SECOND, "nope.example.com.", A, "NXDomain 1"),
+            (
+                "delegated",
+                SECOND,
+                "a.sub.example.com.",
+                A,
+                "? a.sub.example.com.",
+            ),
+            (
+                "alias to a service",
+                FIRST,
+                "service.example.com.",
+                A,
+                "169.254.171.10",
+            ),
+            (
+                "CNAME to a service",
+                FIRST,
+                "named.example.com.",
+                A,
+                "CNAME 169.254.171.10",
+            ),
+            (
+                "CNAME to the world",
+                FIRST,
+                "away.example.com.",
+                A,
+                "CNAME ? host.elsewhere.test.",
+            ),
+            (
+                "CNAME to a public zone",
+                FIRST,
+                "deep.example.com.",
+                A,
+                "CNAME 192.0.2.3",
+            ),
+            (
+                "autodefined, more specific",
+                FIRST,
+                "ip-10-0-1-10.ec2.internal.",
+                A,
+                "10.0.1.10",
+            ),
+            (
+                "less specific than autodefined",
+                FIRST,
+                "x.internal.",
+                A,
+                "10.0.0.81",
+            ),
+            (
+                "more specific than autodefined",
+                FIRST,
+                "x.us.ec2.internal.",
+                A,
+                "10.0.0.82",
+            ),
+            (
+                "a private zone over a public name",
+                SECOND,
+                SERVICE,
+                A,
+                "10.9.9.9",
+            ),
+            ("the public name", FIRST, SERVICE, A, "169.254.171.10"),
+            (
+                "an endpoint elsewhere",
+                FIRST,
+                ENDPOINT,
+                A,
+                "10.1.0.5 10.1.1.5",
+            ),
+            (
+                "an endpoint, another type",
+                FIRST,
+                ENDPOINT,
+                TXT,
+                "NoError 1",
+            ),
+            ("nobody's", FIRST, "example.net.", A, "? example.net."),
+            ("a transfer", FIRST, "example.com.", AXFR, "Refused 0"),
+        ] {
+            assert_eq!(ask(vpc, asked, kind), want, "{name}");
+        }
+    }
+}

@@ -9,7 +9,7 @@
 #[path = "../src/testing.rs"]
 mod testing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::process::Command;
@@ -17,7 +17,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lath_dns::{Dns, Upstreams};
+use lath_feed::{HostedZone, RecordAnswer, RecordSet, Routing};
+use lath_model::id::HealthCheckId;
 use lath_net::{Kind, Network, Place, new_socket};
+use lath_zones::HealthVerdicts;
 use nix::sched::{CloneFlags, setns, unshare};
 use testing::{FIRST, SECOND, snapshot};
 use tokio::sync::watch;
@@ -140,6 +143,112 @@ async fn vpcs_with_equal_blocks_have_resolvers_of_their_own() {
             "no resolver in the new network"
         );
     }
+    stop.cancel();
+    running.await.unwrap();
+}
+
+/// What the C library's own resolver says to a program inside, with our resolver in its resolv.conf.
+fn getent(inside: &Namespace, name: &str) -> io::Result<String> {
+    let resolv = "mount --bind \"$1\" /etc/resolv.conf && exec getent ahostsv4 \"$2\"";
+    let conf = std::env::temp_dir().join(format!("lath-resolv-{}", std::process::id()));
+    std::fs::write(
+        &conf,
+        "nameserver 10.0.0.2\noptions timeout:30 attempts:1\n",
+    )?;
+    let run = || {
+        Command::new("unshare")
+            .args(["-m", "sh", "-c", resolv, "sh"])
+            .args([conf.as_os_str(), std::ffi::OsStr::new(name)])
+            .output()
+    };
+    let output = inside.run(run);
+    std::fs::remove_file(&conf)?;
+    let output = output?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut addresses: Vec<&str> = text
+        .lines()
+        .filter_map(|l| l.split_whitespace().next())
+        .collect();
+    addresses.dedup();
+    Ok(addresses.join(" "))
+}
+
+fn failover(name: &str, check: &HealthCheckId) -> HostedZone {
+    let set = |routing, check: Option<&HealthCheckId>, value: &str| RecordSet {
+        set_identifier: Some(value.to_owned()),
+        routing,
+        health_check: check.cloned(),
+        answer: RecordAnswer::Values {
+            ttl: 1,
+            values: vec![value.to_owned()],
+        },
+    };
+    let sets = vec![
+        set(Routing::FailoverPrimary, Some(check), "10.0.1.80"),
+        set(Routing::FailoverSecondary, Some(check), "10.0.2.80"),
+    ];
+    HostedZone {
+        id: "ZCORP".parse().unwrap(),
+        name: name.to_owned(),
+        vpcs: Some([("us-east-1".to_owned(), FIRST.parse().unwrap())].into()),
+        name_servers: Vec::new(),
+        records: BTreeMap::from([(
+            format!("api.{name}"),
+            BTreeMap::from([("A".to_owned(), sets)]),
+        )]),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_in_a_vpc_fails_over_by_its_private_zone() {
+    let (Ok(first), Ok(second)) = (Namespace::make(), Namespace::make()) else {
+        eprintln!("SKIPPED: no network namespaces here");
+        return;
+    };
+    let made = [(FIRST, Arc::new(first)), (SECOND, Arc::new(second))];
+    let network = Arc::new(Namespaces(Mutex::new(BTreeMap::from(made))));
+    let check = HealthCheckId::random();
+    let mut zone = failover("corp.test.", &check);
+    // The secondary has no check of its own: it is always healthy.
+    let kinds = zone.records.get_mut("api.corp.test.").unwrap();
+    kinds.get_mut("A").unwrap()[1].health_check = None;
+    let mut snapshot = snapshot("us-east-1");
+    snapshot.hosted_zones = BTreeMap::from([(zone.id.clone(), Arc::new(zone))]);
+    let (_feed, snapshots) = watch::channel(Arc::new(snapshot));
+    let (verdicts, seen) = watch::channel(Arc::new(HealthVerdicts::default()));
+    let (_targets, targets) = watch::channel(Arc::default());
+    let dns = Dns::new(Arc::clone(&network) as _, snapshots, Upstreams::fixed([]))
+        .with_health(seen, targets);
+    let (mut bound, mut version) = (dns.bound(), dns.version());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(dns.run(stop.clone()));
+    let patience = Duration::from_secs(60);
+    let ready = bound.wait_for(|bound| bound.len() == 2 && bound.values().all(Result::is_ok));
+    tokio::time::timeout(patience, ready)
+        .await
+        .unwrap()
+        .unwrap();
+    let compiled = version.wait_for(|version| *version == 7);
+    tokio::time::timeout(patience, compiled)
+        .await
+        .unwrap()
+        .unwrap();
+
+    for (healthy, want) in [
+        (true, "10.0.1.80"),
+        (false, "10.0.2.80"),
+        (true, "10.0.1.80"),
+    ] {
+        let checks = HashMap::from([(check.clone(), healthy)]);
+        verdicts.send_replace(Arc::new(HealthVerdicts { checks }));
+        let found = getent(&network.of(FIRST), "api.corp.test").unwrap();
+        assert_eq!(found, want, "while the primary is healthy: {healthy}");
+    }
+    assert_eq!(
+        network.of(SECOND).dig("@10.0.0.2 api.corp.test"),
+        "",
+        "not its zone"
+    );
     stop.cancel();
     running.await.unwrap();
 }

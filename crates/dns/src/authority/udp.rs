@@ -133,7 +133,7 @@ impl Batch {
             sending: MultiHeaders::preallocate(BATCH, None),
             buffers: vec![vec![0; MAX_QUERY + 1]; BATCH],
             received: Vec::with_capacity(BATCH),
-            replies: vec![Vec::with_capacity(MAX_QUERY); BATCH],
+            replies: vec![Vec::new(); BATCH],
             to: Vec::with_capacity(BATCH),
             random: Random::new(rand::random()),
         }
