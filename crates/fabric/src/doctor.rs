@@ -10,8 +10,8 @@ use crate::facts::{HostFacts, Uplink};
 use crate::netlink::Netlink;
 use crate::netns::Netns;
 use crate::nft::{
-    self, Chain, ChainKind, CtState, Hook, Key, KeyType, Part, Rule, Set, Table, Value, ValueType,
-    Verdict,
+    self, Chain, ChainKind, CtState, Hook, Key, KeyType, Part, Rule, Set, Table, Timeout, Value,
+    ValueType, Verdict,
 };
 use crate::plan::{self, RouteKey, RouteTo, RuleMatch};
 use crate::rootless;
@@ -94,6 +94,25 @@ const PROBES: &[Probe] = &[
         needed: true,
         run: clamping,
         fix: "load nft_exthdr (kernel option CONFIG_NFT_EXTHDR or CONFIG_NF_TABLES)",
+    },
+    Probe {
+        what: "marks of connections",
+        needed: true,
+        run: marks,
+        fix: "use a kernel with CONFIG_NF_CONNTRACK_MARK",
+    },
+    Probe {
+        what: "ends of idle connections by rule",
+        needed: false,
+        run: idle_ends,
+        fix: "use a kernel with CONFIG_NF_CONNTRACK_TIMEOUT: without it, idle connections through NAT \
+              gateways end by the kernel's own times",
+    },
+    Probe {
+        what: "set elements that end by themselves",
+        needed: false,
+        run: timed_elements,
+        fix: "load nf_tables (`modprobe nf_tables`): only drills need it",
     },
     Probe {
         what: "policy routing by mark",
@@ -225,6 +244,34 @@ fn translation() -> io::Result<()> {
         map(),
     )?;
     table_of(nat, Hook::Postrouting, vec![Part::Masquerade], None)
+}
+
+fn marks() -> io::Result<()> {
+    let parts = vec![Part::AnswerMark, Part::ConnectionMark(1)];
+    table_of(ChainKind::Filter, Hook::Prerouting, parts, None)
+}
+
+/// Whether rules can say when idle connections end.
+pub(crate) fn idle_ends() -> io::Result<()> {
+    let mut table = Table::new("lath_probe");
+    let mut rules = Vec::new();
+    for protocol in [6, 17] {
+        let timeout = Timeout {
+            protocol,
+            seconds: 350,
+        };
+        table.timeouts.insert(timeout);
+        rules.push(Rule::new([Part::Idle(timeout)]));
+    }
+    let chain = Chain::base(ChainKind::Filter, Hook::Prerouting, 0, true, rules);
+    table.chains.insert("c".into(), chain);
+    install(&table)
+}
+
+fn timed_elements() -> io::Result<()> {
+    let faults = crate::Faults::in_namespace(Netns::new()?);
+    let fault = crate::Fault::Link("lo".into());
+    faults.for_duration(&fault, std::time::Duration::from_secs(1))
 }
 
 fn clamping() -> io::Result<()> {

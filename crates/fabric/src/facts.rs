@@ -18,6 +18,8 @@ pub struct HostFacts {
     /// Whether what leaves by the uplink gets the host's own address. Not in an underlay: behind it the
     /// WAN does that.
     pub masquerades: bool,
+    /// Whether the kernel can be told, by rule, when idle connections end.
+    pub ends_idle: bool,
     /// The highest group id that exists here: 0 in a user namespace that maps one id.
     pub last_group: u32,
 }
@@ -51,6 +53,7 @@ impl HostFacts {
             uplink,
             forwards: host.is_none() && forwards().unwrap_or(true),
             masquerades: host.is_none(),
+            ends_idle: crate::doctor::idle_ends().is_ok(),
             last_group: last_group(),
         }
     }

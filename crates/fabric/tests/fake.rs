@@ -21,6 +21,7 @@ fn facts() -> HostFacts {
         },
         forwards: false,
         masquerades: true,
+        ends_idle: true,
         last_group: 1000,
     }
 }

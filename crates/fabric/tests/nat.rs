@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lab::transit::to_transit;
 use lab::world::World;
-use lab::{Draft, Lab, id, is_root};
+use lab::{Draft, Lab, PATIENCE, id, is_root};
 use lath_feed::{Auth, Listener, RouteTarget, Service, ServiceNetwork, TransitPeer, VpcEndpoint};
 use lath_model::id::{NatGatewayId, RouteTableId, SubnetId};
 use lath_model::lattice::{Action, ListenerProtocol};
@@ -73,6 +73,24 @@ fn private_subnets_reach_out_and_are_not_reached() {
             .is_some()
     );
     assert!(lab.instance(10).ping("192.0.2.2"));
+    // The connection that is open now ends when it is idle, and others as ever.
+    let open = lab.instance(10).connect("192.0.2.2:80", PATIENCE).unwrap();
+    let other = lab.instance(11).connect("192.0.2.2:80", PATIENCE).unwrap();
+    let ends = lab
+        .router(1)
+        .run(|| std::fs::read_to_string("/proc/thread-self/net/nf_conntrack").unwrap_or_default());
+    let left = |source: &str| {
+        let known = ends.lines().filter(|line| line.contains("ESTABLISHED"));
+        let mut known = known.filter(|line| line.contains(&format!("src={source} dst=192.0.2.2")));
+        let words = known.next()?.split_whitespace();
+        words.take(5).last()?.parse::<u32>().ok()
+    };
+    // Kernels without that file are not asked.
+    if !ends.is_empty() {
+        assert!(left("10.1.2.10").is_some_and(|left| left <= 350), "{ends}");
+        assert!(left("10.1.1.11").is_some_and(|left| left > 350), "{ends}");
+    }
+    drop((open, other));
     // Through the internet gateway it comes from the elastic address.
     assert_eq!(lab.instance(10).reach("198.51.100.11:80"), "198.51.100.5");
     assert_eq!(lab.instance(11).reach("192.0.2.2:80"), "192.0.2.1");

@@ -185,6 +185,7 @@ fn the_wan_as_text() {
         },
         forwards: false,
         masquerades: true,
+        ends_idle: true,
         last_group: 0,
     };
     for (name, uplink) in [

@@ -183,6 +183,8 @@ fn change_table(table: &mut Table, change: &Change) {
     match change.clone() {
         Change::AddTable | Change::DeleteTable => {}
         Change::AddSet(name, set) => drop(table.sets.insert(name, set)),
+        Change::AddTimeout(timeout) => drop(table.timeouts.insert(timeout)),
+        Change::DeleteTimeout(timeout) => drop(table.timeouts.remove(&timeout)),
         Change::DeleteSet(name) => drop(table.sets.remove(&name)),
         Change::AddChain(name, base) => {
             table.chains.insert(

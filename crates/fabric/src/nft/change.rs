@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Base, Element, Key, KeyType, Rule, Set, Table};
+use super::{Base, Element, Key, KeyType, Rule, Set, Table, Timeout};
 
 /// One step of a transaction, in a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,10 @@ pub enum Change {
     AddSet(String, Set),
     /// Removes a set or map.
     DeleteSet(String),
+    /// Declares a timeout.
+    AddTimeout(Timeout),
+    /// Removes a timeout.
+    DeleteTimeout(Timeout),
     /// Makes a chain, without rules.
     AddChain(String, Option<Base>),
     /// Removes a chain.
@@ -95,6 +99,8 @@ fn from_nothing(wanted: &Table) -> Vec<Change> {
 
 fn between(actual: &Table, wanted: &Table) -> Vec<Change> {
     let mut all = Vec::new();
+    let new = wanted.timeouts.difference(&actual.timeouts);
+    all.extend(new.map(|timeout| Change::AddTimeout(*timeout)));
     for (name, set) in wanted
         .sets
         .iter()
@@ -155,6 +161,8 @@ fn between(actual: &Table, wanted: &Table) -> Vec<Change> {
         .keys()
         .filter(|name| !wanted.sets.contains_key(*name));
     all.extend(gone.map(|name| Change::DeleteSet(name.clone())));
+    let gone = actual.timeouts.difference(&wanted.timeouts);
+    all.extend(gone.map(|timeout| Change::DeleteTimeout(*timeout)));
     all
 }
 
@@ -196,6 +204,8 @@ impl fmt::Display for Change {
             Self::DeleteTable => f.write_str("delete table"),
             Self::AddSet(name, set) => write!(f, "add set {name} {set}"),
             Self::DeleteSet(name) => write!(f, "delete set {name}"),
+            Self::AddTimeout(timeout) => write!(f, "add timeout {}", timeout.name()),
+            Self::DeleteTimeout(timeout) => write!(f, "delete timeout {}", timeout.name()),
             Self::AddChain(name, _) => write!(f, "add chain {name}"),
             Self::DeleteChain(name) => write!(f, "delete chain {name}"),
             Self::FlushChain(name) => write!(f, "flush chain {name}"),

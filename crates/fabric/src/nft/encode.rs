@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{
-    Base, ChainKind, Change, CtState, Element, Hook, Key, KeyType, Part, Rule, Set, Value,
+    Base, ChainKind, Change, CtState, Element, Hook, Key, KeyType, Part, Rule, Set, Timeout, Value,
     ValueType, Verdict,
 };
 use crate::netlink::Message;
@@ -24,6 +24,8 @@ const NEW_SET: u16 = 9;
 const DELETE_SET: u16 = 11;
 const NEW_ELEMENT: u16 = 12;
 const DELETE_ELEMENT: u16 = 14;
+const NEW_OBJECT: u16 = 18;
+const DELETE_OBJECT: u16 = 20;
 
 /// One attribute holds at most 64 KiB; an element takes at most 60 bytes with its chain's name.
 const ELEMENTS_PER_MESSAGE: usize = 400;
@@ -105,6 +107,8 @@ fn messages(table: &str, index: usize, change: &Change) -> Vec<Message> {
         Change::DeleteTable => vec![named(DELETE_TABLE, 0, table, None)],
         Change::AddSet(name, set) => vec![new_set(table, index, name, set)],
         Change::DeleteSet(name) => vec![named(DELETE_SET, 0, table, Some((2, name)))],
+        Change::AddTimeout(timeout) => vec![new_timeout(table, *timeout)],
+        Change::DeleteTimeout(timeout) => vec![timeout_object(DELETE_OBJECT, 0, table, *timeout)],
         Change::AddChain(name, base) => vec![new_chain(table, name, *base)],
         Change::DeleteChain(name) => vec![named(DELETE_CHAIN, 0, table, Some((3, name)))],
         Change::FlushChain(name) => vec![named(DELETE_RULE, 0, table, Some((2, name)))],
@@ -123,6 +127,30 @@ fn named(kind: u16, flags: u16, table: &str, object: Option<(u16, &str)>) -> Mes
     if let Some((attribute, name)) = object {
         message.text(attribute, name);
     }
+    message
+}
+
+pub(super) const OBJECT_TIMEOUT: u32 = 7;
+
+fn timeout_object(kind: u16, flags: u16, table: &str, timeout: Timeout) -> Message {
+    let mut message = named(kind, flags, table, Some((2, &timeout.name())));
+    message.be32(3, OBJECT_TIMEOUT);
+    message
+}
+
+fn new_timeout(table: &str, timeout: Timeout) -> Message {
+    // Of TCP only established connections; of UDP those without and with answers.
+    let states: &[u16] = if timeout.protocol == 6 { &[3] } else { &[1, 2] };
+    let mut message = timeout_object(NEW_OBJECT, CREATE, table, timeout);
+    message.nest(4, |data| {
+        data.attr(1, &u16::from(FAMILY_IPV4).to_be_bytes());
+        data.attr(2, &[timeout.protocol]);
+        data.nest(3, |policy| {
+            for state in states {
+                policy.be32(*state, timeout.seconds);
+            }
+        });
+    });
     message
 }
 
@@ -413,6 +441,7 @@ fn put_part(list: &mut Message, part: &Part) {
                 m.be32(2, CT_MARK).be32(4, REGISTER_1);
             });
         }
+        Part::Idle(timeout) => idle(list, *timeout),
         Part::AnswerMark => answer_mark(list),
         Part::MarkFromIif(map) => mark_from_iif(list, map),
         Part::DestinationNat(map) => {
@@ -555,6 +584,14 @@ fn mark_from_iif(list: &mut Message, map: &str) {
 fn set_mark(list: &mut Message) {
     expression(list, "meta", |m| {
         m.be32(2, META_MARK).be32(3, REGISTER_1);
+    });
+}
+
+fn idle(list: &mut Message, timeout: Timeout) {
+    meta(list, META_L4PROTO, REGISTER_1);
+    compare(list, EQUAL, &[timeout.protocol]);
+    expression(list, "objref", |m| {
+        m.be32(1, OBJECT_TIMEOUT).text(2, &timeout.name());
     });
 }
 

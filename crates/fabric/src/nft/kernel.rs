@@ -1,6 +1,6 @@
 //! Reading a table back from the kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use super::encode::{
     TYPE_LINKS, TYPE_MARK, TYPE_VERDICT, request,
 };
 use super::{
-    Base, Chain, ChainKind, Element, Hook, Key, KeyType, Rule, Set, Table, Value, ValueType,
+    Base, Chain, ChainKind, Element, Hook, Key, KeyType, Rule, Set, Table, Timeout, Value,
+    ValueType,
 };
 use crate::netlink::{Message, Netlink, attribute, attributes, be32_of, text};
 
@@ -19,6 +20,7 @@ const GET_CHAIN: u16 = 4;
 const GET_RULE: u16 = 7;
 const GET_SET: u16 = 10;
 const GET_ELEMENT: u16 = 13;
+const GET_OBJECT: u16 = 19;
 /// What precedes the attributes: `nfgenmsg`.
 const HEADER: usize = 4;
 
@@ -29,6 +31,7 @@ pub(crate) fn read(netlink: &mut Netlink, name: &str) -> io::Result<Option<Table
     }
     let mut table = Table::new(name);
     table.sets = sets(netlink, name)?;
+    table.timeouts = timeouts(netlink, name)?;
     table.chains = chains(netlink, name)?;
     for (chain, rule) in rules(netlink, name)? {
         if let Some(chain) = table.chains.get_mut(&chain) {
@@ -65,6 +68,14 @@ fn dump(
     // Older kernels dump every table whatever the filter says.
     Ok(bodies
         .filter(|b| attribute(b, 1).map(text).as_deref() == Some(table))
+        .collect())
+}
+
+fn timeouts(netlink: &mut Netlink, table: &str) -> io::Result<BTreeSet<Timeout>> {
+    let all = dump(netlink, GET_OBJECT, table, None)?;
+    Ok(all
+        .iter()
+        .filter_map(|b| Timeout::parse(&text(attribute(b, 2)?)))
         .collect())
 }
 

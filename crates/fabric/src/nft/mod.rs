@@ -9,7 +9,7 @@ mod kernel;
 mod rule;
 mod set;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use change::{Change, changes, widened};
@@ -27,6 +27,17 @@ pub struct Table {
     pub sets: BTreeMap<String, Set>,
     /// Chains by name.
     pub chains: BTreeMap<String, Chain>,
+    /// What rules may give connections.
+    pub timeouts: BTreeSet<Timeout>,
+}
+
+/// When an idle connection of a protocol ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timeout {
+    /// TCP (6) or UDP (17).
+    pub protocol: u8,
+    /// Without a packet.
+    pub seconds: u32,
 }
 
 /// A chain.
@@ -82,7 +93,23 @@ impl Table {
             name: name.into(),
             sets: BTreeMap::new(),
             chains: BTreeMap::new(),
+            timeouts: BTreeSet::new(),
         }
+    }
+}
+
+impl Timeout {
+    /// Its name in a table, which says all of it.
+    pub fn name(&self) -> String {
+        format!("idle_{}_{}", self.protocol, self.seconds)
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let (protocol, seconds) = name.strip_prefix("idle_")?.split_once('_')?;
+        Some(Self {
+            protocol: protocol.parse().ok()?,
+            seconds: seconds.parse().ok()?,
+        })
     }
 }
 
@@ -120,6 +147,9 @@ impl fmt::Display for Table {
             for (key, value) in &set.elements {
                 writeln!(f, "    {key}{value}")?;
             }
+        }
+        for timeout in &self.timeouts {
+            writeln!(f, "  timeout {}", timeout.name())?;
         }
         for (name, chain) in &self.chains {
             writeln!(f, "  chain {name}{chain}")?;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use ipnet::Ipv4Net;
 
+use super::Timeout;
+
 /// A rule. Two are equal when their texts are.
 #[derive(Debug, Clone)]
 pub struct Rule {
@@ -70,6 +72,8 @@ pub enum Part {
     Mark(u32),
     /// Sets its connection's mark.
     ConnectionMark(u32),
+    /// Gives a new connection of that protocol this end.
+    Idle(Timeout),
     /// Gives an answer the mark of its connection, if that has one.
     AnswerMark,
     /// Sets the mark that the map gives for the link it came in by.
@@ -199,6 +203,7 @@ impl fmt::Display for Part {
             Self::MarkNotIn(set) => write!(f, "meta mark != @{set}"),
             Self::Mark(mark) => write!(f, "meta mark set {mark}"),
             Self::ConnectionMark(mark) => write!(f, "ct mark set {mark}"),
+            Self::Idle(timeout) => write!(f, "ct timeout set {}", timeout.name()),
             Self::AnswerMark => {
                 write!(f, "ct direction reply ct mark != 0 meta mark set ct mark")
             }

@@ -12,8 +12,10 @@ use super::VpcView;
 use super::firewall::TRANSIT;
 use super::tables::{KernelTable, KernelTables};
 use crate::facts::Uplink;
-use crate::nft::{Chain, Key, KeyType, Part, Rule, Set, Table, Value, ValueType, Verdict};
+use crate::nft::{Chain, Key, KeyType, Part, Rule, Set, Table, Timeout, Value, ValueType, Verdict};
 
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 /// From a table's mark to the chain that knows its NAT gateways.
 const TRANSLATED: &str = "translated";
 /// From a gateway's mark to its elastic address.
@@ -58,10 +60,12 @@ impl<'a> VpcView<'a> {
         }
         table.sets.insert(TRANSLATED.into(), translated);
         self.nat_addresses(table, tables);
-        vec![
-            Rule::new([Part::MarkVerdict(TRANSLATED.into())]),
-            Rule::new([Part::AnswerMark]),
-        ]
+        let mut rules = vec![Rule::new([Part::MarkVerdict(TRANSLATED.into())])];
+        if self.facts.ends_idle {
+            rules.extend(idle(table));
+        }
+        rules.push(Rule::new([Part::AnswerMark]));
+        rules
     }
 
     fn nat_addresses(&self, table: &mut Table, tables: &KernelTables<'_>) {
@@ -107,6 +111,19 @@ impl<'a> VpcView<'a> {
         }
         Some(Chain::new(rules))
     }
+}
+
+/// "If a connection that's using a NAT gateway is idle for 350 seconds or more, the connection times out"
+/// (<https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-troubleshooting.html>).
+fn idle(table: &mut Table) -> [Rule; 2] {
+    [TCP, UDP].map(|protocol| {
+        let timeout = Timeout {
+            protocol,
+            seconds: 350,
+        };
+        table.timeouts.insert(timeout);
+        Rule::new([Part::MarkIn(NAT_PRIVATE.into()), Part::Idle(timeout)])
+    })
 }
 
 /// Source translations of the router, before those of public addresses.

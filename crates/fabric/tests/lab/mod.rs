@@ -337,6 +337,7 @@ impl Lab {
             },
             forwards: false,
             masquerades: !self.underlay,
+            ends_idle: true,
             last_group: 0,
         }
     }
