@@ -30,6 +30,10 @@ impl Namespace {
         std::thread::spawn(make).join().unwrap()
     }
 
+    pub(crate) fn of(file: File) -> Self {
+        Self(file)
+    }
+
     pub(crate) fn fd(&self) -> OwnedFd {
         self.0.try_clone().unwrap().into()
     }
