@@ -31,7 +31,7 @@ mod versions;
 use std::sync::Arc;
 
 use lath_control::{Cell, Mode};
-use lath_wire::{Protocol, Service, ServiceInfo};
+use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use check::Tag;
 pub use directory::{Directory, Held, pass_role};
@@ -61,6 +61,17 @@ impl Iam {
     /// The service of a cell.
     pub fn new(cell: Cell, last_used: Arc<LastUsed>) -> Self {
         Self { cell, last_used }
+    }
+
+    /// Other regions hold copies, which are replaced by what the home says next.
+    pub(crate) fn check_home(&self) -> Result<(), ApiError> {
+        let topology = &self.cell.topology;
+        if topology.is_home() {
+            return Ok(());
+        }
+        let (home, region) = (&topology.home, &topology.region);
+        let text = format!("IAM changes only in its home region, {home}; {region} has a copy.");
+        Err(ApiError::new("ServiceUnavailable", 503, text))
     }
 
     pub(crate) fn is_strict(&self) -> bool {

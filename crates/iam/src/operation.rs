@@ -30,6 +30,7 @@ macro_rules! change {
                 caller: &lath_wire::Caller,
                 op: $op,
             ) -> Result<$out, lath_wire::ApiError> {
+                self.check_home()?;
                 self.cell.db.write(|tx| $f(self, tx, caller, &op)).await
             }
         }

@@ -1,23 +1,53 @@
-use lath_sigv4::{Credential, Credentials, LookupError};
+use std::sync::Arc;
+
+use lath_control::Cell;
+use lath_iam::records::{AccessKey, Role, User};
+use lath_iam::{Directory, LastUsed};
+use lath_model::Timestamp;
+use lath_sigv4::{Credential, Credentials, LookupError, Secret};
+use lath_store::View;
 use lath_wire::Principal;
 use lath_wire::http::KeyOwner;
 
-use crate::RootKey;
+use crate::session::{Holder, Session, Sessions};
+use crate::{RootKey, SealingKey};
 
-/// The identities of an account: today its root, with one key.
-#[derive(Debug, Clone)]
+/// The identities of an account: its root, and what IAM holds of users and roles.
 pub struct Identity {
     account: String,
     key: RootKey,
+    pub(crate) seal: SealingKey,
+    pub(crate) cell: Option<Cell>,
+    pub(crate) last_used: Arc<LastUsed>,
+    pub(crate) directory: Directory,
+    pub(crate) sessions: Sessions,
 }
 
 impl Identity {
-    /// An account of twelve digits and its root key.
+    /// An account of twelve digits and its root key, without users and roles.
     pub fn new(key: RootKey, account: impl Into<String>) -> Self {
         Self {
             account: account.into(),
             key,
+            seal: SealingKey::random(),
+            cell: None,
+            last_used: Arc::default(),
+            directory: Directory::default(),
+            sessions: Sessions::default(),
         }
+    }
+
+    /// With the users and roles in a cell's state, and sessions sealed by the installation's key.
+    #[must_use]
+    pub fn with_iam(mut self, seal: SealingKey, cell: Cell) -> Self {
+        self.seal = seal;
+        self.cell = Some(cell);
+        self
+    }
+
+    /// When keys were last used, as this process saw it.
+    pub fn last_used(&self) -> Arc<LastUsed> {
+        Arc::clone(&self.last_used)
     }
 
     /// Twelve digits.
@@ -38,30 +68,104 @@ impl Identity {
             user_id: self.account.clone(),
         }
     }
+
+    pub(crate) fn view(&self) -> Arc<View> {
+        match &self.cell {
+            Some(cell) => cell.db.view(),
+            None => Arc::default(),
+        }
+    }
+
+    fn owned(&self, secret: Secret, principal: Principal) -> Credential<KeyOwner> {
+        Credential {
+            secret,
+            owner: KeyOwner {
+                account: self.account.clone(),
+                principal,
+            },
+        }
+    }
+
+    fn of_user(&self, user: &User) -> Principal {
+        Principal {
+            arn: user.arn(&self.account),
+            user_id: user.unique_id.clone(),
+        }
+    }
+
+    fn long_lived(&self, id: &str) -> Option<Credential<KeyOwner>> {
+        let view = self.view();
+        let key = view.get::<AccessKey>(id).filter(|key| key.active)?;
+        let user = self.directory.user(&view, &key.user)?;
+        Some(self.owned(Secret::new(key.secret.clone()), self.of_user(&user)))
+    }
+
+    fn temporary(&self, id: &str, token: &str) -> Result<Credential<KeyOwner>, LookupError> {
+        let session = self
+            .sessions
+            .open(&self.seal, id, token)
+            .ok_or(LookupError::BadToken)?;
+        if session.expires <= Timestamp::now() {
+            return Err(LookupError::ExpiredToken);
+        }
+        let principal = self.of_session(&session).ok_or(LookupError::UnknownKey)?;
+        Ok(self.owned(Secret::new(session.secret.clone()), principal))
+    }
+
+    /// `None` when the user or role is gone.
+    fn of_session(&self, session: &Session) -> Option<Principal> {
+        match &session.holder {
+            Holder::Root => Some(self.root()),
+            Holder::User { unique_id } => {
+                let user = self.user_by_id(&self.view(), unique_id)?;
+                Some(self.of_user(&user))
+            }
+            Holder::Role {
+                name,
+                unique_id,
+                session,
+            } => {
+                let role = self.role_by_id(&self.view(), name, unique_id)?;
+                let (account, name) = (&self.account, &role.name);
+                Some(Principal {
+                    arn: format!("arn:aws:sts::{account}:assumed-role/{name}/{session}"),
+                    user_id: format!("{unique_id}:{session}"),
+                })
+            }
+        }
+    }
+
+    pub(crate) fn user_by_id(&self, view: &View, unique_id: &str) -> Option<Arc<User>> {
+        view.list::<User>().find(|user| user.unique_id == unique_id)
+    }
+
+    pub(crate) fn role_by_id(&self, view: &View, name: &str, unique_id: &str) -> Option<Arc<Role>> {
+        let role = self.directory.role(view, name);
+        role.filter(|role| role.unique_id == unique_id)
+    }
 }
 
 impl Credentials for Identity {
     type Owner = KeyOwner;
 
-    /// The root key has no session: a token with it is somebody else's.
+    /// Only keys that begin with `ASIA` have a session: a token with another is somebody else's.
     fn lookup(
         &self,
         access_key_id: &str,
         session_token: Option<&str>,
     ) -> Result<Credential<KeyOwner>, LookupError> {
-        if access_key_id != self.key.access_key_id {
-            return Err(LookupError::UnknownKey);
+        match session_token {
+            Some(token) if access_key_id.starts_with("ASIA") => {
+                self.temporary(access_key_id, token)
+            }
+            Some(_) => Err(LookupError::BadToken),
+            None if access_key_id == self.key.access_key_id => {
+                Ok(self.owned(self.key.secret_access_key.clone(), self.root()))
+            }
+            None => self
+                .long_lived(access_key_id)
+                .ok_or(LookupError::UnknownKey),
         }
-        if session_token.is_some() {
-            return Err(LookupError::BadToken);
-        }
-        Ok(Credential {
-            secret: self.key.secret_access_key.clone(),
-            owner: KeyOwner {
-                account: self.account.clone(),
-                principal: self.root(),
-            },
-        })
     }
 }
 
@@ -81,6 +185,7 @@ mod tests {
             ("AKIAIOSFODNN7EXAMPLE", None, LookupError::UnknownKey),
             ("", None, LookupError::UnknownKey),
             (key.access_key_id.as_str(), Some("t"), LookupError::BadToken),
+            ("ASIAIOSFODNN7EXAMPLE", Some("t"), LookupError::BadToken),
         ] {
             assert_eq!(identity.lookup(id, token).unwrap_err(), want, "{id:?}");
         }

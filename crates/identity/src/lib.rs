@@ -1,8 +1,8 @@
-//! Who calls, and what identity services answer: the root access key, STS and the one operation of
-//! Secrets Manager that needs no stored secret.
+//! Who calls and whether they may: the root access key, users' keys and sessions, the judge at the front
+//! door, STS, and the one operation of Secrets Manager that needs no stored secret.
 //!
-//! Not here: signatures (`lath-sigv4`), roles, users and policies (IAM does not exist yet, so the only
-//! principal is the account's root).
+//! Not here: signatures (`lath-sigv4`), the records of users, roles and policies (`lath-iam`), the policy
+//! language (`lath-policy`).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -15,12 +15,19 @@
 //! assert_eq!(sts.info().signing_name, "sts");
 //! ```
 
+mod assume_role;
 mod credentials;
+mod judge;
 mod random_password;
+mod resources;
 mod root_key;
+mod seal;
+mod session;
 mod sts;
+mod subject;
 
 pub use credentials::Identity;
 pub use random_password::{GetRandomPassword, RandomPassword, secretsmanager_service};
 pub use root_key::{KeyError, RootKey};
+pub use seal::SealingKey;
 pub use sts::{CallerIdentity, GetCallerIdentity, sts_service};

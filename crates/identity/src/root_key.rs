@@ -72,7 +72,7 @@ impl RootKey {
             return Ok(known);
         }
         let key = Self::random()?;
-        match store(dir, &path, &key) {
+        match store(dir, &key) {
             Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
                 load(&path)?.ok_or(KeyError::Malformed { path })
             }
@@ -108,7 +108,10 @@ impl RootKey {
     }
 }
 
-fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> KeyError + 'a {
+pub(crate) fn failed<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> KeyError + 'a {
     move |source| KeyError::Io {
         action,
         path: path.to_owned(),
@@ -117,16 +120,9 @@ fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) ->
 }
 
 fn load(path: &Path) -> Result<Option<RootKey>, KeyError> {
-    let meta = match fs::metadata(path) {
-        Ok(meta) => meta,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed("read", path)(error)),
+    let Some(text) = read_private(path)? else {
+        return Ok(None);
     };
-    if !meta.is_file() || meta.len() > MAX_FILE {
-        return Err(KeyError::Malformed { path: path.into() });
-    }
-    close_to_others(path, &meta)?;
-    let text = fs::read(path).map_err(failed("read", path))?;
     serde_json::from_slice(&text)
         .ok()
         .map(|stored: Stored| RootKey {
@@ -138,43 +134,62 @@ fn load(path: &Path) -> Result<Option<RootKey>, KeyError> {
         .ok_or_else(|| KeyError::Malformed { path: path.into() })
 }
 
+/// A file with a secret, or nothing where there is no file.
+pub(crate) fn read_private(path: &Path) -> Result<Option<Vec<u8>>, KeyError> {
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", path)(error)),
+    };
+    if !meta.is_file() || meta.len() > MAX_FILE {
+        return Err(KeyError::Malformed { path: path.into() });
+    }
+    close_to_others(path, &meta)?;
+    fs::read(path).map(Some).map_err(failed("read", path))
+}
+
 /// A copy or a backup may have opened the file to others.
 fn close_to_others(path: &Path, meta: &fs::Metadata) -> Result<(), KeyError> {
     if meta.permissions().mode() & 0o077 == 0 {
         return Ok(());
     }
-    tracing::warn!(path = %path.display(), "the root key was readable by others; its mode is now 0600");
+    tracing::warn!(path = %path.display(), "a secret was readable by others; its mode is now 0600");
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed("protect", path))
 }
 
-/// Writes beside, syncs, and links into place: a link, unlike a rename, never replaces a key that another
-/// process made meanwhile.
-fn store(dir: &Path, path: &Path, key: &RootKey) -> Result<(), KeyError> {
+fn store(dir: &Path, key: &RootKey) -> Result<(), KeyError> {
+    let stored = Stored {
+        access_key_id: key.access_key_id.clone(),
+        secret_access_key: key.secret_access_key.reveal().to_owned(),
+    };
+    let text = serde_json::to_vec_pretty(&stored).expect("two strings always serialise");
+    write_private(dir, FILE, &text)
+}
+
+/// Writes beside, syncs, and links into place: a link, unlike a rename, never replaces a secret that
+/// another process made meanwhile.
+pub(crate) fn write_private(dir: &Path, name: &str, text: &[u8]) -> Result<(), KeyError> {
+    let path = dir.join(name);
     fs::create_dir_all(dir).map_err(failed("create", dir))?;
-    let beside = dir.join(format!(".{FILE}.{}", std::process::id()));
+    let beside = dir.join(format!(".{name}.{}", std::process::id()));
     // A leftover of a process that died here and had our id.
     drop(fs::remove_file(&beside));
-    let linked = write_synced(&beside, key)
-        .and_then(|()| fs::hard_link(&beside, path).map_err(failed("create", path)));
+    let linked = write_synced(&beside, text)
+        .and_then(|()| fs::hard_link(&beside, &path).map_err(failed("create", &path)));
     fs::remove_file(&beside).map_err(failed("remove", &beside))?;
     linked?;
     let handle = fs::File::open(dir).map_err(failed("open", dir))?;
     handle.sync_all().map_err(failed("sync", dir))
 }
 
-fn write_synced(path: &Path, key: &RootKey) -> Result<(), KeyError> {
-    let stored = Stored {
-        access_key_id: key.access_key_id.clone(),
-        secret_access_key: key.secret_access_key.reveal().to_owned(),
-    };
-    let text = serde_json::to_vec_pretty(&stored).expect("two strings always serialise");
+fn write_synced(path: &Path, text: &[u8]) -> Result<(), KeyError> {
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
         .map_err(failed("create", path))?;
-    file.write_all(&text).map_err(failed("write", path))?;
+    file.write_all(text).map_err(failed("write", path))?;
     file.sync_all().map_err(failed("sync", path))
 }
 
@@ -204,7 +219,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let winner = RootKey::load_or_create(dir.path()).unwrap();
         let other = RootKey::random().unwrap();
-        let lost = store(dir.path(), &dir.path().join(FILE), &other).unwrap_err();
+        let lost = store(dir.path(), &other).unwrap_err();
         assert!(
             matches!(lost, KeyError::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists)
         );

@@ -4,6 +4,8 @@ use lath_wire::{ApiError, Caller, Handle, Operation, Protocol, Service, ServiceI
 use serde::{Deserialize, Serialize};
 
 use crate::Identity;
+use crate::assume_role::{AssumeRole, GetSessionToken};
+use crate::seal::Purpose;
 
 const INFO: ServiceInfo = ServiceInfo {
     signing_name: "sts",
@@ -16,7 +18,12 @@ const INFO: ServiceInfo = ServiceInfo {
 
 /// The Security Token Service.
 pub fn sts_service(app: &Arc<Identity>) -> Service {
-    Service::new(INFO).on::<GetCallerIdentity>(app)
+    Service::new(INFO)
+        .on::<GetCallerIdentity>(app)
+        .on::<AssumeRole>(app)
+        .on::<GetSessionToken>(app)
+        .on::<GetAccessKeyInfo>(app)
+        .on::<DecodeAuthorizationMessage>(app)
 }
 
 /// Who signed this request. Needs no permission.
@@ -51,6 +58,79 @@ impl Handle<GetCallerIdentity> for Identity {
             account: Some(caller.account.clone()),
             arn: Some(caller.principal.arn.clone()),
         })
+    }
+}
+
+/// Whose account an access key is of.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetAccessKeyInfo {
+    access_key_id: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct AccessKeyInfo {
+    account: Option<String>,
+}
+
+impl Operation for GetAccessKeyInfo {
+    const NAME: &'static str = "GetAccessKeyInfo";
+    type Output = AccessKeyInfo;
+}
+
+impl Handle<GetAccessKeyInfo> for Identity {
+    /// Every key of this installation is of its account. As with AWS, that says nothing of whether the key
+    /// is there.
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: GetAccessKeyInfo,
+    ) -> Result<AccessKeyInfo, ApiError> {
+        let id = &op.access_key_id;
+        let known = id.starts_with("AKIA") || id.starts_with("ASIA");
+        let fits = (16..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
+        if !known || !fits {
+            let text = "The access key ID is not valid.";
+            return Err(ApiError::new("ValidationError", 400, text));
+        }
+        Ok(AccessKeyInfo {
+            account: Some(self.account().to_owned()),
+        })
+    }
+}
+
+/// Why EC2 refused, from what its message has at the end.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DecodeAuthorizationMessage {
+    encoded_message: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DecodedMessage {
+    decoded_message: Option<String>,
+}
+
+impl Operation for DecodeAuthorizationMessage {
+    const NAME: &'static str = "DecodeAuthorizationMessage";
+    type Output = DecodedMessage;
+}
+
+impl Handle<DecodeAuthorizationMessage> for Identity {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: DecodeAuthorizationMessage,
+    ) -> Result<DecodedMessage, ApiError> {
+        let plain = self.seal.open(Purpose::Refusal, &op.encoded_message);
+        let text = plain.and_then(|bytes| String::from_utf8(bytes).ok());
+        let decoded_message = Some(text.ok_or_else(|| {
+            let text = "Invalid authorization message";
+            ApiError::new("InvalidAuthorizationMessageException", 400, text)
+        })?);
+        Ok(DecodedMessage { decoded_message })
     }
 }
 

@@ -9,13 +9,23 @@ use crate::encode::{ItemName, Shaping};
 use crate::envelope::Envelope;
 use crate::format::{cbor, form, json, xml};
 use crate::limits::Malformed;
-use crate::{ApiError, Caller, Doc, Protocol, Service};
+use crate::{ApiError, Ask, Authorize, Caller, Doc, Protocol, Service};
 
 impl Service {
     /// Answers a request whose caller is known. The body must be whole and not compressed.
     pub async fn respond(&self, request: &Request<Bytes>, caller: &Caller) -> Response<Bytes> {
+        self.respond_if(None, request, caller).await
+    }
+
+    /// The same, if `judge` allows it.
+    pub(crate) async fn respond_if(
+        &self,
+        judge: Option<&dyn Authorize>,
+        request: &Request<Bytes>,
+        caller: &Caller,
+    ) -> Response<Bytes> {
         let envelope = self.envelope(request, &caller.request_id);
-        match self.call(request, caller, &envelope).await {
+        match self.call(judge, request, caller, &envelope).await {
             Ok(response) => response,
             Err(error) => {
                 self.log(caller, &error);
@@ -26,11 +36,22 @@ impl Service {
 
     async fn call(
         &self,
+        judge: Option<&dyn Authorize>,
         request: &Request<Bytes>,
         caller: &Caller,
         envelope: &Envelope,
     ) -> Result<Response<Bytes>, ApiError> {
         let (operation, doc) = self.read(request, envelope.protocol)?;
+        if let Some(judge) = judge {
+            let ask = Ask {
+                caller,
+                operation: operation.name,
+                input: &doc,
+            };
+            judge
+                .authorize(&ask)
+                .map_err(|denied| denied.error(envelope.protocol))?;
+        }
         let input = Input {
             doc,
             typing: typing(envelope.protocol),

@@ -42,6 +42,7 @@
 //! assert_eq!(service.operations().collect::<Vec<_>>(), ["GetService"]);
 //! ```
 
+mod authorize;
 mod bound;
 mod decode;
 mod decode_error;
@@ -62,6 +63,7 @@ mod probe;
 mod service;
 mod shape;
 
+pub use authorize::{Ask, Authorize, Denied};
 pub use decode::{Decoded, Typing, decode};
 pub use decode_error::{DecodeError, Misfit};
 pub use doc::{Blob, Doc};

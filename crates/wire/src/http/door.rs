@@ -16,7 +16,7 @@ use super::body::{self, Intake};
 use super::refusal;
 use crate::envelope::Envelope;
 use crate::moment::TimeFormat;
-use crate::{ApiError, Caller, Principal, Protocol, Service};
+use crate::{ApiError, Authorize, Caller, Principal, Protocol, Service};
 
 /// Whose an access key is.
 #[derive(Debug, Clone)]
@@ -65,6 +65,7 @@ type Internal = Arc<dyn Fn(Request<Bytes>) -> BoxFuture<'static, Response<Bytes>
 /// credential scope, never by host name.
 pub struct FrontDoor {
     credentials: Arc<dyn Credentials<Owner = KeyOwner>>,
+    judge: Option<Arc<dyn Authorize>>,
     home: Option<String>,
     regions: BTreeMap<String, Vec<Service>>,
     elsewhere: Vec<String>,
@@ -81,6 +82,7 @@ impl FrontDoor {
     pub fn new(credentials: Arc<dyn Credentials<Owner = KeyOwner>>) -> Self {
         Self {
             credentials,
+            judge: None,
             home: None,
             regions: BTreeMap::new(),
             elsewhere: Vec::new(),
@@ -88,6 +90,13 @@ impl FrontDoor {
             limits: Limits::default(),
             intake: Intake::new(),
         }
+    }
+
+    /// Asks `judge` before every handler; without one, whoever has a key may do everything.
+    #[must_use]
+    pub fn with_judge(mut self, judge: Arc<dyn Authorize>) -> Self {
+        self.judge = Some(judge);
+        self
     }
 
     /// Adds a region. The first one added also answers for the global services.
@@ -173,7 +182,11 @@ impl FrontDoor {
         // The signature covers the body as it was sent; only now may it change.
         let plain = body::expanded(request.headers(), request.body().clone(), self.limits.body);
         match plain {
-            Ok(body) => service.respond(&request.map(|_| body), &caller).await,
+            Ok(body) => {
+                let judge = self.judge.as_deref();
+                let request = request.map(|_| body);
+                service.respond_if(judge, &request, &caller).await
+            }
             Err(error) => {
                 let envelope = service.envelope(&request, &caller.request_id);
                 envelope.failure(&refusal::body(&error))

@@ -1,0 +1,485 @@
+//! `AssumeRole` and `GetSessionToken`: credentials for a while.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lath_iam::records::Role;
+use lath_iam::{Held, Tag, unique};
+use lath_model::Timestamp;
+use lath_policy::{Attached, Context, Grammar, Kind, Policy, Request, Rule, evaluate};
+use lath_store::View;
+use lath_wire::{ApiError, Caller, Handle, Operation};
+use serde::{Deserialize, Serialize};
+
+use crate::Identity;
+use crate::session::{Holder, Session};
+use crate::subject::{Subject, facts};
+
+/// Longest session of a role that was assumed by a session of a role, in seconds.
+const CHAINED: i64 = 3600;
+/// What a session's policies and tags may take, in bytes: 100 % of `PackedPolicySize`.
+const PACKED: usize = 8192;
+
+/// Credentials of a role.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct AssumeRole {
+    role_arn: String,
+    role_session_name: String,
+    #[serde(default)]
+    policy_arns: Vec<PolicyDescriptor>,
+    policy: Option<String>,
+    duration_seconds: Option<i64>,
+    #[serde(default)]
+    tags: Vec<Tag>,
+    #[serde(default)]
+    transitive_tag_keys: Vec<String>,
+    external_id: Option<String>,
+    source_identity: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct PolicyDescriptor {
+    arn: Option<String>,
+}
+
+/// They do not print.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct TemporaryCredentials {
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: String,
+    pub(crate) session_token: String,
+    pub(crate) expiration: Timestamp,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct AssumedRoleUser {
+    assumed_role_id: String,
+    arn: String,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Assumed {
+    credentials: Option<TemporaryCredentials>,
+    assumed_role_user: Option<AssumedRoleUser>,
+    packed_policy_size: Option<usize>,
+    source_identity: Option<String>,
+}
+
+impl Operation for AssumeRole {
+    const NAME: &'static str = "AssumeRole";
+    type Output = Assumed;
+}
+
+impl Handle<AssumeRole> for Identity {
+    async fn handle(&self, caller: &Caller, op: AssumeRole) -> Result<Assumed, ApiError> {
+        check(&op)?;
+        let view = self.view();
+        let subject = self
+            .subject(&view, caller)
+            .ok_or_else(|| denied(caller, "sts:AssumeRole", &op.role_arn))?;
+        if subject.is_root() {
+            return Err(access_denied("Roles may not be assumed by root accounts."));
+        }
+        let role = self.trusted(&view, caller, &subject, &op)?;
+        let session = self.session(&view, &subject, &role, &op)?;
+        let packed = packed(&session);
+        if packed > 100 {
+            return Err(ApiError::new(
+                "PackedPolicyTooLarge",
+                400,
+                format!(
+                    "Packed policy consumes {packed}% of allotted space, please use smaller policy."
+                ),
+            ));
+        }
+        let (account, name) = (self.account(), &role.name);
+        let arn = format!(
+            "arn:aws:sts::{account}:assumed-role/{name}/{}",
+            op.role_session_name
+        );
+        Ok(Assumed {
+            credentials: Some(self.credentials(&session)),
+            assumed_role_user: Some(AssumedRoleUser {
+                assumed_role_id: format!("{}:{}", role.unique_id, op.role_session_name),
+                arn,
+            }),
+            packed_policy_size: (packed > 0).then_some(packed),
+            source_identity: session.source_identity,
+        })
+    }
+}
+
+impl Identity {
+    pub(crate) fn credentials(&self, session: &Session) -> TemporaryCredentials {
+        TemporaryCredentials {
+            access_key_id: session.key.clone(),
+            secret_access_key: session.secret.clone(),
+            session_token: session.seal(&self.seal),
+            expiration: session.expires,
+        }
+    }
+
+    /// The role, if its trust policy and the caller's own policies let the caller in. A role that does not
+    /// exist is refused as one that does not trust.
+    fn trusted(
+        &self,
+        view: &View,
+        caller: &Caller,
+        subject: &Subject,
+        op: &AssumeRole,
+    ) -> Result<std::sync::Arc<Role>, ApiError> {
+        let refused = |action: &str| denied(caller, action, &op.role_arn);
+        let name = op.role_arn.rsplit('/').next().unwrap_or_default();
+        let role = self
+            .directory
+            .role(view, name)
+            .filter(|role| role.arn(self.account()) == op.role_arn)
+            .ok_or_else(|| refused("sts:AssumeRole"))?;
+        let trust = self
+            .directory
+            .parse(&role.trust, Grammar::Trust)
+            .ok_or_else(|| refused("sts:AssumeRole"))?;
+        let mut policies: Vec<Attached<'_>> = subject.policies.iter().map(Held::attached).collect();
+        policies.push(Attached {
+            name: "trust policy",
+            kind: Kind::Resource,
+            policy: &trust,
+        });
+        let facts = role_facts(subject, caller, &role, op);
+        let mut actions = vec!["sts:AssumeRole"];
+        if !op.tags.is_empty() || !op.transitive_tag_keys.is_empty() {
+            actions.push("sts:TagSession");
+        }
+        if op.source_identity.is_some() {
+            actions.push("sts:SetSourceIdentity");
+        }
+        for action in actions {
+            let request = Request {
+                principal: &subject.principal,
+                action,
+                resource: &op.role_arn,
+                facts: &facts,
+            };
+            if !evaluate(&request, &policies, Rule::Trust).is_allow() {
+                return Err(refused(action));
+            }
+        }
+        Ok(role)
+    }
+
+    fn session(
+        &self,
+        view: &View,
+        subject: &Subject,
+        role: &Role,
+        op: &AssumeRole,
+    ) -> Result<Session, ApiError> {
+        let before = subject.session.as_deref();
+        let chained = before.filter(|session| matches!(session.holder, Holder::Role { .. }));
+        let seconds = duration(op.duration_seconds, role, chained.is_some())?;
+        let (tags, transitive) = session_tags(op, chained)?;
+        let source_identity = chained
+            .and_then(|session| session.source_identity.clone())
+            .or_else(|| op.source_identity.clone());
+        if op.source_identity.is_some() && source_identity != op.source_identity {
+            return Err(access_denied(
+                "The source identity of a session cannot be changed.",
+            ));
+        }
+        let policy_arns = self.session_policy_arns(view, op)?;
+        let now = Timestamp::now();
+        Ok(Session {
+            key: unique::access_key_id("ASIA"),
+            secret: unique::secret(),
+            issued: now,
+            expires: now.plus(Duration::from_secs(seconds)),
+            holder: Holder::Role {
+                name: role.name.clone(),
+                unique_id: role.unique_id.clone(),
+                session: op.role_session_name.clone(),
+            },
+            policy: op.policy.clone(),
+            policy_arns,
+            tags,
+            transitive,
+            source_identity,
+        })
+    }
+
+    fn session_policy_arns(&self, view: &View, op: &AssumeRole) -> Result<Vec<String>, ApiError> {
+        let arns: Vec<String> = op
+            .policy_arns
+            .iter()
+            .filter_map(|it| it.arn.clone())
+            .collect();
+        if arns.len() > 10 {
+            return Err(invalid(
+                "policyArns",
+                "Member must have length less than or equal to 10",
+            ));
+        }
+        for arn in &arns {
+            if self.directory.managed(view, arn).is_none() {
+                let text = format!("The policy {arn} does not exist or is not attachable.");
+                return Err(ApiError::new("ValidationError", 400, text));
+            }
+        }
+        Ok(arns)
+    }
+}
+
+fn role_facts(subject: &Subject, caller: &Caller, role: &Role, op: &AssumeRole) -> Context {
+    let mut facts = facts(subject, caller).with("sts:RoleSessionName", &*op.role_session_name);
+    if let Some(id) = &op.external_id {
+        facts.set("sts:ExternalId", id.clone());
+    }
+    if let Some(identity) = &op.source_identity {
+        facts.set("sts:SourceIdentity", identity.clone());
+    }
+    if !op.tags.is_empty() {
+        facts.set_all("aws:TagKeys", op.tags.iter().map(|tag| tag.key.clone()));
+    }
+    for tag in &op.tags {
+        facts.set(&format!("aws:RequestTag/{}", tag.key), tag.value.clone());
+    }
+    if !op.transitive_tag_keys.is_empty() {
+        facts.set_all(
+            "sts:TransitiveTagKeys",
+            op.transitive_tag_keys.iter().cloned(),
+        );
+    }
+    for (key, value) in &role.tags {
+        facts.set(&format!("aws:ResourceTag/{key}"), value.clone());
+        facts.set(&format!("iam:ResourceTag/{key}"), value.clone());
+    }
+    facts
+}
+
+fn check(op: &AssumeRole) -> Result<(), ApiError> {
+    let parts: Vec<&str> = op.role_arn.splitn(6, ':').collect();
+    let is_arn =
+        matches!(parts[..], ["arn", _, "iam", "", _, resource] if resource.starts_with("role/"));
+    if op.role_arn.len() < 20 {
+        return Err(invalid(
+            "roleArn",
+            "Member must have length greater than or equal to 20",
+        ));
+    }
+    if !is_arn {
+        let text = format!("{} is invalid", op.role_arn);
+        return Err(ApiError::new("ValidationError", 400, text));
+    }
+    check_word("roleSessionName", &op.role_session_name, 2, 64, "+=,.@_-")?;
+    if let Some(id) = &op.external_id {
+        check_word("externalId", id, 2, 1224, "+=,.@:/_-")?;
+    }
+    if let Some(identity) = &op.source_identity {
+        check_word("sourceIdentity", identity, 2, 64, "+=,.@_-")?;
+    }
+    if let Some(text) = &op.policy {
+        Policy::parse(text, Grammar::Identity)
+            .map_err(|error| ApiError::new("MalformedPolicyDocument", 400, error.0))?;
+    }
+    Ok(())
+}
+
+fn check_word(
+    member: &str,
+    value: &str,
+    shortest: usize,
+    longest: usize,
+    more: &str,
+) -> Result<(), ApiError> {
+    let length = value.chars().count();
+    let rule = if length < shortest {
+        format!("Member must have length greater than or equal to {shortest}")
+    } else if length > longest {
+        format!("Member must have length less than or equal to {longest}")
+    } else if !value
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    {
+        "Member must satisfy regular expression pattern: [\\w+=,.@-]*".to_owned()
+    } else {
+        return Ok(());
+    };
+    let shown: String = value.chars().take(128).collect();
+    Err(ApiError::new(
+        "ValidationError",
+        400,
+        format!(
+            "1 validation error detected: Value '{shown}' at '{member}' failed to satisfy constraint: {rule}"
+        ),
+    ))
+}
+
+fn duration(asked: Option<i64>, role: &Role, chained: bool) -> Result<u64, ApiError> {
+    let seconds = asked.unwrap_or(CHAINED);
+    let refused = |text: &str| Err(ApiError::new("ValidationError", 400, text));
+    if seconds < 900 {
+        return Err(invalid(
+            "durationSeconds",
+            "Member must have value greater than or equal to 900",
+        ));
+    }
+    if seconds > 43200 {
+        return Err(invalid(
+            "durationSeconds",
+            "Member must have value less than or equal to 43200",
+        ));
+    }
+    if chained && seconds > CHAINED {
+        return refused(
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
+        );
+    }
+    if seconds > i64::from(role.max_session) {
+        return refused(
+            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+        );
+    }
+    Ok(u64::try_from(seconds).unwrap_or(3600))
+}
+
+/// The new session's tags, and which of them go on: those that were transitive before stay so.
+fn session_tags(
+    op: &AssumeRole,
+    chained: Option<&Session>,
+) -> Result<(BTreeMap<String, String>, Vec<String>), ApiError> {
+    if op.tags.len() > 50 {
+        return Err(invalid(
+            "tags",
+            "Member must have length less than or equal to 50",
+        ));
+    }
+    let mut tags = BTreeMap::new();
+    let mut transitive: Vec<String> = op.transitive_tag_keys.clone();
+    for (key, value) in chained.iter().flat_map(|session| &session.tags) {
+        if chained.is_some_and(|session| session.transitive.contains(key)) {
+            tags.insert(key.clone(), value.clone());
+            transitive.push(key.clone());
+        }
+    }
+    for tag in &op.tags {
+        if tags.contains_key(&tag.key) {
+            let text = format!(
+                "Tag key {} is already set by the session and cannot be changed.",
+                tag.key
+            );
+            return Err(ApiError::new("InvalidParameterValue", 400, text));
+        }
+        if tag.key.is_empty() || tag.key.len() > 128 || tag.value.len() > 256 {
+            return Err(invalid(
+                "tags",
+                "Member must have length less than or equal to 128",
+            ));
+        }
+        tags.insert(tag.key.clone(), tag.value.clone());
+    }
+    if let Some(unknown) = transitive.iter().find(|key| !tags.contains_key(*key)) {
+        let text = format!(
+            "The specified transitive tag key {unknown} must be included in the requested tags."
+        );
+        return Err(ApiError::new("InvalidParameterValue", 400, text));
+    }
+    transitive.sort();
+    transitive.dedup();
+    Ok((tags, transitive))
+}
+
+fn packed(session: &Session) -> usize {
+    let policy = session.policy.as_deref().map_or(0, str::len);
+    let arns: usize = session.policy_arns.iter().map(String::len).sum();
+    let tags: usize = session.tags.iter().map(|(k, v)| k.len() + v.len()).sum();
+    (policy + arns + tags).saturating_mul(100).div_ceil(PACKED)
+}
+
+fn invalid(member: &str, rule: &str) -> ApiError {
+    ApiError::new(
+        "ValidationError",
+        400,
+        format!(
+            "1 validation error detected: Value at '{member}' failed to satisfy constraint: {rule}"
+        ),
+    )
+}
+
+pub(crate) fn access_denied(text: impl Into<String>) -> ApiError {
+    ApiError::new("AccessDenied", 403, text)
+}
+
+fn denied(caller: &Caller, action: &str, resource: &str) -> ApiError {
+    let who = &caller.principal.arn;
+    access_denied(format!(
+        "User: {who} is not authorized to perform: {action} on resource: {resource}"
+    ))
+}
+
+/// Credentials of the user who asks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetSessionToken {
+    duration_seconds: Option<i64>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct SessionToken {
+    credentials: Option<TemporaryCredentials>,
+}
+
+impl Operation for GetSessionToken {
+    const NAME: &'static str = "GetSessionToken";
+    type Output = SessionToken;
+}
+
+impl Handle<GetSessionToken> for Identity {
+    async fn handle(&self, caller: &Caller, op: GetSessionToken) -> Result<SessionToken, ApiError> {
+        if caller.access_key_id.starts_with("ASIA") {
+            return Err(access_denied(
+                "Cannot call GetSessionToken with session credentials",
+            ));
+        }
+        let is_root = caller.principal == self.root();
+        let longest = if is_root { 3600 } else { 129_600 };
+        let seconds = match op.duration_seconds {
+            None => longest.min(43_200),
+            Some(..900) => {
+                let rule = "Member must have value greater than or equal to 900";
+                return Err(invalid("durationSeconds", rule));
+            }
+            Some(129_601..) => {
+                let rule = "Member must have value less than or equal to 129600";
+                return Err(invalid("durationSeconds", rule));
+            }
+            // AWS cuts a root's sessions to an hour without a word.
+            Some(seconds) => seconds.min(longest),
+        };
+        let now = Timestamp::now();
+        let session = Session {
+            key: unique::access_key_id("ASIA"),
+            secret: unique::secret(),
+            issued: now,
+            expires: now.plus(Duration::from_secs(u64::try_from(seconds).unwrap_or(3600))),
+            holder: if is_root {
+                Holder::Root
+            } else {
+                Holder::User {
+                    unique_id: caller.principal.user_id.clone(),
+                }
+            },
+            policy: None,
+            policy_arns: Vec::new(),
+            tags: BTreeMap::new(),
+            transitive: Vec::new(),
+            source_identity: None,
+        };
+        Ok(SessionToken {
+            credentials: Some(self.credentials(&session)),
+        })
+    }
+}

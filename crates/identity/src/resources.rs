@@ -1,0 +1,362 @@
+//! What a request is about, as ARNs. Where nothing is named, `*`.
+
+use lath_iam::records::{Group, InstanceProfile, Role, User};
+use lath_store::{Record, View};
+use lath_wire::{Ask, Doc};
+
+use crate::Identity;
+use crate::judge::plain;
+
+/// Most resources of one request that are looked at one by one; what names more is about everything.
+const MOST: usize = 200;
+
+/// The resources that the caller must be allowed, all of them.
+pub(crate) fn of(identity: &Identity, view: &View, ask: &Ask<'_>) -> Vec<String> {
+    let place = Place {
+        region: &ask.caller.region,
+        account: identity.account(),
+    };
+    let mut named = match ask.caller.service.as_str() {
+        "iam" => iam(view, &place, ask),
+        "ec2" => ec2(&place, ask),
+        "vpc-lattice" => lattice(&place, ask),
+        "logs" => logs(&place, ask),
+        "monitoring" => cloudwatch(&place, ask),
+        "route53" => route53(ask),
+        _ => Vec::new(),
+    };
+    named.sort();
+    named.dedup();
+    if named.is_empty() || named.len() > MOST {
+        return vec!["*".to_owned()];
+    }
+    named
+}
+
+struct Place<'a> {
+    region: &'a str,
+    account: &'a str,
+}
+
+impl Place<'_> {
+    fn arn(&self, service: &str, resource: &str) -> String {
+        let Self { region, account } = self;
+        format!("arn:aws:{service}:{region}:{account}:{resource}")
+    }
+}
+
+/// A member's text.
+pub(crate) fn text(input: &Doc, member: &str) -> Option<String> {
+    input.get(member).and_then(plain)
+}
+
+/// The items of a list in any of its forms: JSON's, and the numbered, wrapped or lone ones of forms.
+pub(crate) fn items(doc: &Doc) -> Vec<&Doc> {
+    match doc {
+        Doc::List(items) => items.iter().collect(),
+        Doc::Map(members) => {
+            let numbered = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
+            match &members[..] {
+                [(name, inner)] if name == "member" || name == "item" => items(inner),
+                all if all.iter().all(|(name, _)| numbered(name)) => {
+                    all.iter().map(|(_, item)| item).collect()
+                }
+                _ => vec![doc],
+            }
+        }
+        Doc::Null => Vec::new(),
+        other => vec![other],
+    }
+}
+
+// === IAM ===
+
+fn iam(view: &View, place: &Place<'_>, ask: &Ask<'_>) -> Vec<String> {
+    let account = place.account;
+    let path = text(ask.input, "Path").unwrap_or_else(|| "/".into());
+    let own = |kind: &str, name: &str| format!("arn:aws:iam::{account}:{kind}{path}{name}");
+    let name = |member: &str| text(ask.input, member);
+    if ask.operation.ends_with("InstanceProfile")
+        && let Some(profile) = name("InstanceProfileName")
+    {
+        let known = known(view, &profile, |it: &InstanceProfile| it.arn(account));
+        return vec![known.unwrap_or_else(|| own("instance-profile", &profile))];
+    }
+    if let Some(role) = name("RoleName") {
+        let known = known(view, &role, |it: &Role| it.arn(account));
+        return vec![known.unwrap_or_else(|| own("role", &role))];
+    }
+    if let Some(group) = name("GroupName") {
+        let known = known(view, &group, |it: &Group| it.arn(account));
+        return vec![known.unwrap_or_else(|| own("group", &group))];
+    }
+    if let Some(user) = name("UserName") {
+        let known = known(view, &user, |it: &User| it.arn(account));
+        return vec![known.unwrap_or_else(|| own("user", &user))];
+    }
+    if let Some(arn) = name("PolicyArn").or_else(|| name("PolicySourceArn")) {
+        return vec![arn];
+    }
+    if ask.operation == "CreatePolicy" {
+        return name("PolicyName")
+            .map(|policy| own("policy", &policy))
+            .into_iter()
+            .collect();
+    }
+    // What names no user is about whoever asks.
+    let of_self = ask.operation.contains("AccessKey") || ask.operation == "GetUser";
+    if of_self {
+        return vec![ask.caller.principal.arn.clone()];
+    }
+    Vec::new()
+}
+
+fn known<R: Record>(view: &View, name: &str, arn: impl Fn(&R) -> String) -> Option<String> {
+    let record = view.get::<R>(&name.to_ascii_lowercase())?;
+    Some(arn(&record))
+}
+
+// === EC2 ===
+
+/// Prefixes of ids and the kinds that ARNs have for them.
+const EC2_KINDS: &[(&str, &str)] = &[
+    ("vpc-", "vpc"),
+    ("subnet-", "subnet"),
+    ("sg-", "security-group"),
+    ("rtb-", "route-table"),
+    ("igw-", "internet-gateway"),
+    ("nat-", "natgateway"),
+    ("eni-", "network-interface"),
+    ("eipalloc-", "elastic-ip"),
+    ("i-", "instance"),
+    ("ami-", "image"),
+    ("key-", "key-pair"),
+    ("pl-", "prefix-list"),
+    ("acl-", "network-acl"),
+    ("dopt-", "dhcp-options"),
+    ("vol-", "volume"),
+    ("tgw-rtb-", "transit-gateway-route-table"),
+    ("tgw-attach-", "transit-gateway-attachment"),
+    ("tgw-", "transit-gateway"),
+];
+
+/// What creates make, beside what they name.
+const EC2_MADE: &[(&str, &[&str])] = &[
+    ("AllocateAddress", &["elastic-ip"]),
+    ("CreateDhcpOptions", &["dhcp-options"]),
+    ("CreateInternetGateway", &["internet-gateway"]),
+    ("CreateKeyPair", &["key-pair"]),
+    ("CreateManagedPrefixList", &["prefix-list"]),
+    ("CreateNatGateway", &["natgateway"]),
+    ("CreateNetworkInterface", &["network-interface"]),
+    ("CreateRouteTable", &["route-table"]),
+    ("CreateSecurityGroup", &["security-group"]),
+    ("CreateSubnet", &["subnet"]),
+    ("CreateTransitGateway", &["transit-gateway"]),
+    (
+        "CreateTransitGatewayPeeringAttachment",
+        &["transit-gateway-attachment"],
+    ),
+    (
+        "CreateTransitGatewayRouteTable",
+        &["transit-gateway-route-table"],
+    ),
+    (
+        "CreateTransitGatewayVpcAttachment",
+        &["transit-gateway-attachment"],
+    ),
+    ("CreateVpc", &["vpc"]),
+    ("ImportKeyPair", &["key-pair"]),
+    ("RunInstances", &["instance", "network-interface", "volume"]),
+];
+
+fn ec2(place: &Place<'_>, ask: &Ask<'_>) -> Vec<String> {
+    let op = ask.operation;
+    // Lists cannot be narrowed to resources.
+    if op.starts_with("Describe") {
+        return Vec::new();
+    }
+    let made = EC2_MADE.iter().find(|(name, _)| *name == op);
+    let made = made.map_or(&[][..], |(_, kinds)| kinds);
+    let mut arns: Vec<String> = made
+        .iter()
+        .map(|kind| match (*kind, text(ask.input, "KeyName")) {
+            ("key-pair", Some(name)) => place.arn("ec2", &format!("key-pair/{name}")),
+            _ => place.arn("ec2", &format!("{kind}/*")),
+        })
+        .collect();
+    // A route is its table's, whatever it leads to.
+    if op.ends_with("Route") {
+        let tables = ["RouteTableId", "TransitGatewayRouteTableId"];
+        let table = tables.iter().find_map(|member| text(ask.input, member));
+        arns.extend(table.and_then(|id| ec2_arn(place, &id)));
+        return arns;
+    }
+    let Doc::Map(members) = ask.input else {
+        return arns;
+    };
+    for (name, value) in members.iter().filter(|(name, _)| names_ids(name)) {
+        // A rule may name another group; it is not what is changed.
+        if name == "SourceSecurityGroupName" {
+            continue;
+        }
+        let ids = items(value).into_iter().filter_map(plain);
+        arns.extend(ids.filter_map(|id| ec2_arn(place, &id)));
+    }
+    if op == "RunInstances"
+        && let Some(name) = text(ask.input, "KeyName")
+    {
+        arns.push(place.arn("ec2", &format!("key-pair/{name}")));
+    }
+    if op == "DeleteKeyPair"
+        && let Some(name) = text(ask.input, "KeyName")
+    {
+        arns.push(place.arn("ec2", &format!("key-pair/{name}")));
+    }
+    arns
+}
+
+fn names_ids(member: &str) -> bool {
+    let known = ["Id", "Ids", "ResourceId", "SecurityGroup"];
+    known.iter().any(|end| member.ends_with(end))
+}
+
+fn ec2_arn(place: &Place<'_>, id: &str) -> Option<String> {
+    let kind = EC2_KINDS
+        .iter()
+        .find(|(prefix, _)| id.starts_with(prefix))?
+        .1;
+    let Place { region, account } = place;
+    match kind {
+        // Images are nobody's account's.
+        "image" => Some(format!("arn:aws:ec2:{region}::image/{id}")),
+        _ => Some(format!("arn:aws:ec2:{region}:{account}:{kind}/{id}")),
+    }
+}
+
+// === VPC Lattice ===
+
+fn lattice(place: &Place<'_>, ask: &Ask<'_>) -> Vec<String> {
+    let named = |member: &str| text(ask.input, member);
+    let arn = |resource: String| place.arn("vpc-lattice", &resource);
+    if let Some(arn) = named("resourceArn") {
+        return vec![arn];
+    }
+    let made = match ask.operation {
+        "CreateService" => Some("service/*"),
+        "CreateServiceNetwork" => Some("servicenetwork/*"),
+        "CreateTargetGroup" => Some("targetgroup/*"),
+        _ => None,
+    };
+    if let Some(made) = made {
+        return vec![arn(made.into())];
+    }
+    let kinds = [
+        ("serviceIdentifier", "service"),
+        ("serviceNetworkIdentifier", "servicenetwork"),
+        ("targetGroupIdentifier", "targetgroup"),
+        (
+            "serviceNetworkVpcAssociationIdentifier",
+            "servicenetworkvpcassociation",
+        ),
+        (
+            "serviceNetworkServiceAssociationIdentifier",
+            "servicenetworkserviceassociation",
+        ),
+        ("accessLogSubscriptionIdentifier", "accesslogsubscription"),
+    ];
+    let mut arns = Vec::new();
+    for (member, kind) in kinds {
+        let Some(id) = named(member) else { continue };
+        let holder = whole(&id, kind, place);
+        let below = [
+            ("listenerIdentifier", "listener"),
+            ("ruleIdentifier", "rule"),
+        ];
+        let below = below.iter().filter_map(|(member, kind)| {
+            let id = named(member)?;
+            let id = id.rsplit('/').next().unwrap_or_default().to_owned();
+            Some(format!("/{kind}/{id}"))
+        });
+        let below: String = if kind == "service" {
+            below.collect()
+        } else {
+            String::new()
+        };
+        arns.push(format!("{holder}{below}"));
+    }
+    if let Some(id) = named("resourceIdentifier") {
+        let kind = if id.starts_with("sn-") {
+            "servicenetwork"
+        } else {
+            "service"
+        };
+        arns.push(whole(&id, kind, place));
+    }
+    arns
+}
+
+/// An id or an ARN, as an ARN.
+fn whole(id: &str, kind: &str, place: &Place<'_>) -> String {
+    if id.starts_with("arn:") {
+        return id.to_owned();
+    }
+    place.arn("vpc-lattice", &format!("{kind}/{id}"))
+}
+
+// === the others ===
+
+fn logs(place: &Place<'_>, ask: &Ask<'_>) -> Vec<String> {
+    let group = text(ask.input, "logGroupName").or_else(|| {
+        let id = text(ask.input, "logGroupIdentifier")?;
+        Some(id.rsplit("log-group:").next().unwrap_or(&id).to_owned())
+    });
+    if let Some(arn) = text(ask.input, "resourceArn") {
+        return vec![arn];
+    }
+    let Some(group) = group else {
+        return Vec::new();
+    };
+    let resource = match text(ask.input, "logStreamName") {
+        Some(stream) => format!("log-group:{group}:log-stream:{stream}"),
+        None => format!("log-group:{group}:*"),
+    };
+    vec![place.arn("logs", &resource)]
+}
+
+fn cloudwatch(place: &Place<'_>, ask: &Ask<'_>) -> Vec<String> {
+    if ask.operation.starts_with("Describe") || ask.operation.starts_with("List") {
+        return Vec::new();
+    }
+    let account = place.account;
+    let dashboard = text(ask.input, "DashboardName")
+        .map(|name| format!("arn:aws:cloudwatch::{account}:dashboard/{name}"));
+    let alarms = ["AlarmName", "AlarmNames"]
+        .iter()
+        .filter_map(|name| ask.input.get(name));
+    let alarms = alarms.flat_map(items).filter_map(plain);
+    let alarms = alarms.map(|name| place.arn("cloudwatch", &format!("alarm:{name}")));
+    dashboard.into_iter().chain(alarms).collect()
+}
+
+fn route53(ask: &Ask<'_>) -> Vec<String> {
+    let id = text(ask.input, "Id");
+    let named = |kind: &str, id: String| {
+        let id = id.rsplit('/').next().unwrap_or_default().to_owned();
+        vec![format!("arn:aws:route53:::{kind}/{id}")]
+    };
+    let zone = text(ask.input, "HostedZoneId");
+    match (ask.operation, id, zone) {
+        ("GetChange", Some(id), _) => named("change", id),
+        (_, Some(id), _) | (_, _, Some(id)) => named("hostedzone", id),
+        _ => match (
+            text(ask.input, "HealthCheckId"),
+            text(ask.input, "ResourceType"),
+            text(ask.input, "ResourceId"),
+        ) {
+            (Some(id), ..) => named("healthcheck", id),
+            (None, Some(kind), Some(id)) => named(&kind, id),
+            _ => Vec::new(),
+        },
+    }
+}

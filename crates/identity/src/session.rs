@@ -1,0 +1,90 @@
+//! Sessions: what a token says, and which were seen.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lath_model::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::seal::{Purpose, SealingKey};
+
+/// What is sealed into a session token: all that a region needs to know, so that none has to be asked.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Session {
+    /// `ASIA...`.
+    pub(crate) key: String,
+    pub(crate) secret: String,
+    pub(crate) issued: Timestamp,
+    pub(crate) expires: Timestamp,
+    pub(crate) holder: Holder,
+    /// Inline session policy.
+    pub(crate) policy: Option<String>,
+    /// Managed session policies.
+    pub(crate) policy_arns: Vec<String>,
+    /// Session tags.
+    pub(crate) tags: BTreeMap<String, String>,
+    /// Those of the tags that a further session keeps.
+    pub(crate) transitive: Vec<String>,
+    pub(crate) source_identity: Option<String>,
+}
+
+/// Whose session it is. Unique ids make sure that a namesake made later is somebody else.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) enum Holder {
+    Root,
+    User {
+        unique_id: String,
+    },
+    Role {
+        name: String,
+        unique_id: String,
+        session: String,
+    },
+}
+
+impl Session {
+    pub(crate) fn seal(&self, key: &SealingKey) -> String {
+        let plain = serde_json::to_vec(self).expect("plain data always serialises");
+        key.seal(Purpose::Session, &plain)
+    }
+
+    fn open(key: &SealingKey, token: &str) -> Option<Self> {
+        serde_json::from_slice(&key.open(Purpose::Session, token)?).ok()
+    }
+}
+
+/// Most sessions that are remembered.
+const MOST: usize = 10_000;
+
+/// Sessions by key, with their tokens: opened once, found again by the handlers of a request.
+#[derive(Default)]
+pub(crate) struct Sessions(Mutex<HashMap<String, (String, Arc<Session>)>>);
+
+impl Sessions {
+    /// The session of a key and token; `None` when they do not belong together or are not ours.
+    pub(crate) fn open(&self, key: &SealingKey, id: &str, token: &str) -> Option<Arc<Session>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((had, session)) = known.get(id)
+            && had == token
+        {
+            return Some(Arc::clone(session));
+        }
+        let session = Session::open(key, token).filter(|session| session.key == id)?;
+        if known.len() >= MOST {
+            let now = Timestamp::now();
+            known.retain(|_, (_, session)| session.expires > now);
+            if known.len() >= MOST {
+                known.clear();
+            }
+        }
+        let session = Arc::new(session);
+        known.insert(id.to_owned(), (token.to_owned(), Arc::clone(&session)));
+        Some(session)
+    }
+
+    /// The session of a key that was just proved.
+    pub(crate) fn of(&self, id: &str) -> Option<Arc<Session>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(id).map(|(_, session)| Arc::clone(session))
+    }
+}

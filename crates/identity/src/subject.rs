@@ -1,0 +1,165 @@
+//! Who a caller is to the evaluator, and which policies bear on it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lath_iam::Held;
+use lath_policy::{Context, Grammar, Kind, Policy, Principal};
+use lath_store::View;
+use lath_wire::Caller;
+
+use crate::Identity;
+use crate::session::{Holder, Session};
+
+/// A caller, with all that decisions take.
+pub(crate) struct Subject {
+    pub(crate) principal: Principal,
+    pub(crate) policies: Vec<Held>,
+    /// The tags of the user or role, and of the session.
+    pub(crate) tags: BTreeMap<String, String>,
+    /// A user's name.
+    pub(crate) username: Option<String>,
+    pub(crate) session: Option<Arc<Session>>,
+}
+
+impl Subject {
+    pub(crate) fn is_root(&self) -> bool {
+        matches!(self.principal, Principal::Root { .. })
+    }
+}
+
+impl Identity {
+    /// `None` when who called is gone since the signature was checked.
+    pub(crate) fn subject(&self, view: &View, caller: &Caller) -> Option<Subject> {
+        if !caller.access_key_id.starts_with("ASIA") {
+            if caller.principal == self.root() {
+                return Some(self.as_root(None));
+            }
+            return self.as_user(view, &caller.principal.user_id, None);
+        }
+        let session = self.sessions.of(&caller.access_key_id)?;
+        match &session.holder {
+            Holder::Root => Some(self.as_root(Some(session))),
+            Holder::User { unique_id } => {
+                let id = unique_id.clone();
+                self.as_user(view, &id, Some(session))
+            }
+            Holder::Role {
+                name, unique_id, ..
+            } => {
+                let role = self.role_by_id(view, name, unique_id)?;
+                let mut policies = self.directory.of_role(view, &role);
+                policies.extend(self.session_policies(view, &session));
+                let mut tags = role.tags.clone();
+                tags.extend(session.tags.clone());
+                let arn = caller.principal.arn.clone();
+                let account = self.account();
+                Some(Subject {
+                    principal: Principal::session(account, role.arn(account), arn),
+                    policies,
+                    tags,
+                    username: None,
+                    session: Some(session),
+                })
+            }
+        }
+    }
+
+    fn as_root(&self, session: Option<Arc<Session>>) -> Subject {
+        Subject {
+            principal: Principal::root(self.account()),
+            policies: Vec::new(),
+            tags: BTreeMap::new(),
+            username: None,
+            session,
+        }
+    }
+
+    fn as_user(
+        &self,
+        view: &View,
+        unique_id: &str,
+        session: Option<Arc<Session>>,
+    ) -> Option<Subject> {
+        let user = self.user_by_id(view, unique_id)?;
+        Some(Subject {
+            principal: Principal::user(self.account(), user.arn(self.account())),
+            policies: self.directory.of_user(view, &user),
+            tags: user.tags.clone(),
+            username: Some(user.name.clone()),
+            session,
+        })
+    }
+
+    /// What was passed when the role was assumed. A policy that is gone since allows nothing.
+    fn session_policies(&self, view: &View, session: &Session) -> Vec<Held> {
+        let inline = session.policy.iter().map(|text| {
+            let policy = self.directory.parse(text, Grammar::Identity);
+            ("session policy".to_owned(), policy)
+        });
+        let managed = session
+            .policy_arns
+            .iter()
+            .map(|arn| (arn.clone(), self.directory.managed(view, arn)));
+        let held = inline.chain(managed).map(|(name, policy)| Held {
+            name,
+            kind: Kind::Session,
+            policy: policy.unwrap_or_else(|| {
+                Arc::new(Policy {
+                    id: None,
+                    statements: Vec::new(),
+                })
+            }),
+        });
+        held.collect()
+    }
+}
+
+/// The condition keys that every request has.
+pub(crate) fn facts(subject: &Subject, caller: &Caller) -> Context {
+    let now = lath_model::Timestamp::now();
+    let mut facts = Context::default()
+        .with("aws:CurrentTime", now.iso8601_seconds())
+        .with("aws:EpochTime", (now.as_millis() / 1000).to_string())
+        .with("aws:PrincipalAccount", caller.account.clone())
+        .with("aws:PrincipalType", subject.principal.kind())
+        .with("aws:RequestedRegion", requested_region(caller))
+        // The API is served in the clear, on the machine itself.
+        .with("aws:SecureTransport", "false")
+        .with("aws:ViaAWSService", "false")
+        .with("aws:userid", caller.principal.user_id.clone());
+    facts.set("aws:PrincipalArn", principal_arn(&subject.principal));
+    if let Some(ip) = caller.source_ip {
+        facts.set("aws:SourceIp", ip.to_canonical().to_string());
+    }
+    if let Some(name) = &subject.username {
+        facts.set("aws:username", name.clone());
+    }
+    for (key, value) in &subject.tags {
+        facts.set(&format!("aws:PrincipalTag/{key}"), value.clone());
+    }
+    if let Some(session) = &subject.session {
+        facts.set("aws:TokenIssueTime", session.issued.iso8601_seconds());
+        facts.set("aws:MultiFactorAuthPresent", "false");
+        if let Some(identity) = &session.source_identity {
+            facts.set("aws:SourceIdentity", identity.clone());
+        }
+    }
+    facts
+}
+
+/// A role's own ARN also in its sessions.
+fn principal_arn(principal: &Principal) -> String {
+    match principal {
+        Principal::Session { role, .. } => role.clone(),
+        other => other.arn(),
+    }
+}
+
+/// The global services are those of us-east-1.
+fn requested_region(caller: &Caller) -> String {
+    match caller.service.as_str() {
+        "iam" | "route53" => "us-east-1".into(),
+        _ => caller.region.clone(),
+    }
+}
