@@ -1,6 +1,20 @@
 //! Doors for the targets in `fuzz/`, and for nobody else.
 
+use lath_zones::{AllHealthy, Random, Zones};
+
+use crate::authority::{Responder, respond};
 use crate::{Answer, Query, Undecodable};
+
+/// What the authoritative server says to bytes by UDP, or by TCP; `None` when it says nothing.
+pub fn authoritative(zones: &Zones, bytes: &[u8], stream: bool) -> Option<Vec<u8>> {
+    let mut responder = Responder {
+        zones,
+        health: &AllHealthy,
+        random: &mut Random::new(1),
+    };
+    let (from, mut reply) = ([192, 0, 2, 1].into(), Vec::new());
+    respond(&mut responder, bytes, from, stream, &mut reply).then_some(reply)
+}
 
 /// Whether an upstream's bytes answer `query`, asked under the number `id`.
 pub fn is_answer(reply: &[u8], id: u16, query: &Query) -> bool {

@@ -116,7 +116,10 @@ impl Search<'_> {
 
     fn one(&mut self, name: &lath_zones::Name, query: &Query) -> Next {
         let private = Scope::Vpc(self.here);
-        let zone = self.zones.zone_name(name, private);
+        // AWS uses private zones only where both DNS attributes of the VPC are on; without support there is
+        // no resolver at all.
+        let zones = Some(self.zones).filter(|_| self.vpc.dns_hostnames);
+        let zone = zones.and_then(|zones| zones.zone_name(name, private));
         let text = name.without_dot();
         let place = locate(self.snapshot, self.vpc, &text);
         if let Some(zone) = &zone
@@ -316,9 +319,9 @@ mod tests {
             ),
             zone(
                 "ZAWS",
-                "on.aws.",
-                Some(&[SECOND]),
-                &[&format!("{SERVICE}. A 10.9.9.9")],
+                "amazonaws.com.",
+                Some(&[FIRST, SECOND]),
+                &["ec2-203-0-113-5.compute-1.amazonaws.com. A 10.9.9.9"],
             ),
         ];
         let mut snapshot = snapshot("us-east-1");
@@ -374,6 +377,7 @@ mod tests {
     fn names_are_looked_for_in_the_right_order() {
         use RecordType::{A, AXFR, TXT};
         const ENDPOINT: &str = "a.vpce-svc.us-west-2.vpce.amazonaws.com";
+        const HOST: &str = "ec2-203-0-113-5.compute-1.amazonaws.com";
         for (name, vpc, asked, kind, want) in [
             ("private", FIRST, "www.example.com.", A, "10.0.0.80"),
             (
@@ -463,22 +467,29 @@ mod tests {
             ),
             (
                 "a private zone over a public name",
-                SECOND,
-                SERVICE,
+                FIRST,
+                HOST,
                 A,
                 "10.9.9.9",
+            ),
+            (
+                "no private zone without host names",
+                SECOND,
+                HOST,
+                A,
+                "203.0.113.5",
             ),
             ("the public name", FIRST, SERVICE, A, "169.254.171.10"),
             (
                 "an endpoint elsewhere",
-                FIRST,
+                SECOND,
                 ENDPOINT,
                 A,
                 "10.1.0.5 10.1.1.5",
             ),
             (
                 "an endpoint, another type",
-                FIRST,
+                SECOND,
                 ENDPOINT,
                 TXT,
                 "NoError 1",

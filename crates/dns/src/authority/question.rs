@@ -50,11 +50,8 @@ pub(crate) struct Edns {
 /// # Errors
 /// The code to refuse it with.
 pub(crate) fn read(bytes: &[u8]) -> Result<Asked, u16> {
-    let counts: Vec<u16> = (4..12)
-        .step_by(2)
-        .filter_map(|at| word(bytes, at))
-        .collect();
-    let [1, 0, authorities, additionals] = counts[..] else {
+    let count = |at| word(bytes, at).unwrap_or(u16::MAX);
+    let [1, 0, authorities, additionals] = [4, 6, 8, 10].map(count) else {
         return Err(code::FORMERR);
     };
     if authorities > 1 || additionals > MAX_RECORDS {
