@@ -7,9 +7,9 @@ mod lab;
 use lab::transit::to_transit;
 use lab::{Draft, expected, id, section};
 use lath_fabric::kernel::FakeKernel;
-use lath_fabric::{ApplyReport, HostFacts, Uplink, apply, plan};
+use lath_fabric::{ApplyReport, HostFacts, Known, Uplink, apply, apply_changes, plan};
 use lath_feed::{RouteTarget, VpcEndpoint};
-use lath_model::id::{RouteTableId, SubnetId, TransitGatewayId};
+use lath_model::id::{RouteTableId, SubnetId, TransitGatewayAttachmentId, TransitGatewayId};
 
 const ALL: &str = "all - 0.0.0.0/0";
 
@@ -363,6 +363,39 @@ fn a_failure_stays_where_it_is() {
         kernel.refuses.clear();
         let report = make(&mut kernel, &draft);
         assert!(report.is_complete(), "{name}: {report:#?}");
+    }
+}
+
+#[test]
+fn a_broken_attachment_breaks_nothing_else() {
+    let attachment: TransitGatewayAttachmentId = id("tgw-attach", 1);
+    let peering: TransitGatewayAttachmentId = id("tgw-attach", 101);
+    for (name, refused, attached, peered) in [
+        ("the VPC's end", "add link t00000000000001", false, true),
+        ("its address", "169.254.102.2/32", false, true),
+        ("the gateway's end", "169.254.102.1/32 dev a", false, true),
+        ("a peering", "add link a00000000000065", true, false),
+        ("a route", "via 169.254.102.4", true, false),
+    ] {
+        let mut kernel = FakeKernel::new();
+        kernel.refuses.push(refused.into());
+        let report = make(&mut kernel, &joined());
+        assert!(!report.is_complete(), "{name}");
+        let works = |id| report.transit_attachments[id].is_ok();
+        assert_eq!(works(&attachment), attached, "{name}: {report:#?}");
+        assert_eq!(works(&peering), peered, "{name}: {report:#?}");
+        assert!(report.vpcs.values().all(Result::is_ok), "{name}");
+        assert!(report.interfaces.values().all(Result::is_ok), "{name}");
+        let mut gateways = report.transit_gateways.values();
+        assert!(gateways.all(Result::is_ok), "{name}");
+        kernel.refuses.clear();
+        let plan = plan(&joined().snapshot, &facts());
+        let known = Known::after(plan.clone(), &report);
+        let report = apply_changes(&mut kernel, &plan, &known);
+        assert!(report.is_complete(), "{name}: {report:#?}");
+        let mut whole = FakeKernel::new();
+        make(&mut whole, &joined());
+        assert_eq!(kernel.to_string(), whole.to_string(), "{name}");
     }
 }
 
