@@ -15,3 +15,14 @@ pub fn identifiers(text: &str) -> Vec<(String, usize)> {
         .map(|identifier| (identifier.id().to_owned(), identifier.parents().len()))
         .collect()
 }
+
+/// What another region tells, as far as it is believed, and printed again.
+pub fn told(bytes: &[u8], region: &str) -> Option<Vec<u8>> {
+    let told: crate::region::Told = serde_json::from_slice(bytes).ok()?;
+    serde_json::to_vec(&told.only_of(region)).ok()
+}
+
+/// Whether a text is an auth policy.
+pub fn auth_policy(text: &str) -> bool {
+    crate::policy_document::check_auth(text).is_ok()
+}

@@ -4,10 +4,12 @@
 //! [`contribute`] turns the state into the part of the feed that nodes obey; [`reconcilers`] takes over
 //! what nodes observe, so that a resource is `ACTIVE` when it works and gone when nothing of it is left.
 //!
-//! Not there: auth policies, resource policies, resource gateways and configurations, domain verification
-//! (the wire layer answers `UnknownOperationException`); TLS listeners, LAMBDA and ALB target groups, and
-//! log destinations other than log groups (`ValidationException`). An `authType` of `AWS_IAM` denies all
-//! requests, as AWS does while there is no policy.
+//! [`SECTION`] is what regions tell one another in extended mode.
+//!
+//! Not there: resource gateways and configurations, domain verification (the wire layer answers
+//! `UnknownOperationException`); TLS listeners, LAMBDA and ALB target groups, and log destinations other than
+//! log groups (`ValidationException`). Resource policies are kept and shown, but there is no second account to
+//! share with.
 
 mod access_log;
 mod action;
@@ -15,6 +17,7 @@ mod auth_policy;
 mod condition;
 mod constraint;
 mod contribute;
+mod endpoint;
 mod fault;
 #[doc(hidden)]
 pub mod fuzzing;

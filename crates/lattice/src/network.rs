@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lath_control::Cell;
+use lath_control::{Cell, claims_on};
 use lath_model::Timestamp;
 use lath_model::id::{ServiceNetworkId, VpcId};
 use lath_store::{Tx, View};
@@ -211,6 +211,8 @@ fn refuse_while_associated(view: &View, id: &ServiceNetworkId) -> Result<(), Api
         "VPC(s)"
     } else if services(view, id) > 0 {
         "service(s)"
+    } else if !claims_on(view, id.as_str()).is_empty() {
+        "VPC endpoint(s)"
     } else {
         return Ok(());
     };

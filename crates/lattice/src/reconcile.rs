@@ -21,7 +21,7 @@ use crate::record::{
 };
 use crate::region::Told;
 use crate::shape::{Status, VpcAssociationStatus};
-use crate::{Lattice, action, region, target_group, vpc_association};
+use crate::{Lattice, action, endpoint, region, target_group, vpc_association};
 
 /// How often to look when nothing woke us: drain times end without an event.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -408,6 +408,9 @@ fn settle_service_association(
         tx.delete::<ServiceAssociation>(it.id.as_str());
         return;
     };
+    if failure.is_some() {
+        endpoint::withdraw(tx, it);
+    }
     tx.update::<ServiceAssociation>(it.id.as_str(), |record| {
         (record.status, record.failure, record.updated_at) = (status, failure, now);
     });

@@ -20,7 +20,7 @@ use crate::ident::{Identifier, Kind, resolve};
 use crate::record::{
     ForeignAddress, Service, ServiceAssociation, ServiceNetwork, TargetGroup, VpcAssociation,
 };
-use crate::{contribute, fault, network, service, target_group};
+use crate::{contribute, endpoint, fault, network, service, target_group};
 
 /// What a region tells of itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -84,12 +84,13 @@ fn import(cell: &Cell, tx: &mut Tx, region: &str, bytes: &[u8]) -> Result<(), Ap
         told: told.only_of(region),
     });
     allot_addresses(tx);
+    endpoint::refresh(cell, tx);
     Ok(())
 }
 
 impl Told {
     /// Drops what a region cannot speak for.
-    fn only_of(mut self, region: &str) -> Self {
+    pub(crate) fn only_of(mut self, region: &str) -> Self {
         let own = |arn: &str| region_of(arn).as_deref() == Some(region);
         self.networks.retain(|it| own(&it.arn));
         self.services.retain(|it| own(&it.arn));

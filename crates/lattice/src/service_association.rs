@@ -13,7 +13,7 @@ use crate::ident::{Identifier, Kind, resolve};
 use crate::record::ServiceAssociation;
 use crate::region::{NetworkSide, ServiceSide};
 use crate::shape::*;
-use crate::{Lattice, fault, page, quota, region, service, token};
+use crate::{Lattice, endpoint, fault, page, quota, region, service, token};
 
 const KIND: Kind = Kind::ServiceAssociation;
 
@@ -238,6 +238,7 @@ fn create(
         updated_at: now,
     };
     let association = tx.put(association);
+    endpoint::offer(cell, tx, &association);
     let count = of_network(tx.view(), &network.id).count();
     quota::SERVICES_PER_NETWORK.check(cell, count)?;
     Ok(Whole::of(cell, tx.view(), (None, association)).created())
@@ -327,6 +328,7 @@ fn delete(cell: &Cell, tx: &mut Tx, text: &str) -> Result<Arc<ServiceAssociation
         }
         Status::Active | Status::CreateFailed | Status::DeleteFailed => {}
     }
+    endpoint::withdraw(tx, &association);
     let status_after = tx.view().revision();
     Ok(tx.put(ServiceAssociation {
         status: Status::DeleteInProgress,

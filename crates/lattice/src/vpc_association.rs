@@ -322,20 +322,3 @@ impl Handle<DeleteServiceNetworkVpcAssociation> for Lattice {
         })
     }
 }
-
-/// Service network endpoints are made by EC2's CreateVpcEndpoint, which is not there: the list is empty.
-impl Handle<ListServiceNetworkVpcEndpointAssociations> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: ListServiceNetworkVpcEndpointAssociations,
-    ) -> Result<ListEndpointAssociationsOutput, ApiError> {
-        let token = op.next_token.as_deref();
-        let none = std::iter::empty::<EndpointAssociation>();
-        let page = page(none, |_| String::new(), op.max_results, token)?;
-        Ok(ListEndpointAssociationsOutput {
-            items: page.items,
-            next_token: page.next_token,
-        })
-    }
-}

@@ -237,12 +237,12 @@ impl Flight {
         self.denied_by = Some(by);
     }
 
-    /// A group was chosen, perhaps instead of an earlier one, which the request no longer counts for.
+    /// A group was chosen, perhaps instead of an earlier one, where the request is no longer active: what it
+    /// comes to counts for this one.
     pub(crate) fn grouped(&mut self, group: &Arc<GroupSlot>) {
         if let Some(before) = self.group.take() {
             let cells = before.counters.of(self.core.index);
             cells.subtract(Count::ActiveRequests, 1);
-            cells.subtract(Count::Requests, 1);
         }
         let cells = group.counters.of(self.core.index);
         cells.add(Count::Requests, 1);

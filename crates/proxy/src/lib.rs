@@ -19,7 +19,6 @@ mod exchange;
 mod flight;
 mod forward;
 mod framing;
-mod gateways;
 #[doc(hidden)]
 pub mod fuzzing;
 mod head;
@@ -51,7 +50,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use auth::{Caller, Callers};
 pub use config::ProxyConfig;
 pub use framing::{Guard, Offence};
-pub use gateways::MeshGateways;
 pub use observed::{ProxyObserved, observed_targets};
 
 use crate::core::Shared;

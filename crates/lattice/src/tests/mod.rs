@@ -1,5 +1,6 @@
 //! The service as callers meet it: requests through the wire layer, a simulated node behind the feed.
 
+mod endpoints;
 mod feed;
 mod lifecycle;
 mod limits;
@@ -285,6 +286,7 @@ fn interface() -> NetworkInterface {
         groups: Vec::new(),
         source_dest_check: true,
         attachment: None,
+        manager: None,
     }
 }
 

@@ -5,11 +5,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use lath_feed::{GATEWAY_PORT, PeerState, Topology};
-use lath_health::Regions;
+use lath_health::{Gateways, Regions};
+use lath_mesh::gateway::{connect, target_authority};
 use lath_model::Timestamp;
 use lath_model::id::TargetGroupId;
+use lath_model::id::VpcId;
 use lath_model::lattice::{Action, WeightedTargetGroup};
-use lath_proxy::{MeshGateways, ProxyConfig};
+use lath_net::Network;
+use lath_proxy::ProxyConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -20,6 +23,25 @@ use crate::lab::world::HOST;
 use crate::lab::*;
 
 const WEST: &str = "us-west-2";
+
+/// The mesh's way to gateways.
+#[derive(Debug)]
+struct ByMesh(Arc<Topology>);
+
+#[async_trait::async_trait]
+impl Gateways for ByMesh {
+    async fn connect(
+        &self,
+        network: &Arc<dyn Network>,
+        region: &str,
+        vpc: &VpcId,
+        to: SocketAddr,
+        timeout: std::time::Duration,
+    ) -> std::io::Result<TcpStream> {
+        let gateway = self.0.gateway(region).unwrap();
+        connect(network, gateway, &target_authority(vpc, to), timeout).await
+    }
+}
 
 /// The other region: its gateway, and the state of the link to it.
 struct West {
@@ -68,7 +90,7 @@ impl West {
     fn config(&self) -> ProxyConfig {
         ProxyConfig {
             regions: Some(Regions {
-                gateways: Arc::new(MeshGateways(Arc::clone(&self.topology))),
+                gateways: Arc::new(ByMesh(Arc::clone(&self.topology))),
                 peers: self.peers.subscribe(),
             }),
             // Generous, for slow machines.
@@ -267,4 +289,55 @@ async fn a_silent_group_is_left_for_another_before_a_byte_is_sent() {
         groups[0]
     );
     assert!(text.contains(&tried), "{text}");
+}
+
+/// Runs a test in a network of its own, with nothing but `lo`; without privileges, not at all.
+fn alone(test: impl Future<Output = ()> + Send + 'static) {
+    let run = move || {
+        if nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_err() {
+            eprintln!("SKIPPED: a network of one's own needs privileges");
+            return;
+        }
+        command("ip", &["link", "set", "lo", "up"]);
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        runtime.block_on(test);
+    };
+    std::thread::spawn(run).join().unwrap();
+}
+
+fn command(program: &str, words: &[&str]) {
+    let status = std::process::Command::new(program).args(words).status();
+    assert!(status.unwrap().success(), "{program} {words:?}");
+}
+
+#[test]
+fn a_host_that_falls_silent_costs_no_request_on_open_connections() {
+    alone(async {
+        let name = |name: &'static str| move |_: &target::Got| ok(name);
+        let lives = Target::start_at("127.0.0.2:80".parse().unwrap(), name("lives")).await;
+        let dies = Target::start_at("127.0.0.3:80".parse().unwrap(), name("dies")).await;
+        let (world, _) = World::forwarding(&[lives.at, dies.at]);
+        let config = ProxyConfig {
+            tick: std::time::Duration::from_millis(20),
+            ..ProxyConfig::extended()
+        };
+        let _lab = Lab::start(config, &world).await;
+        let mut client = Client::connect(world.at).await;
+        for _ in 0..4 {
+            assert_eq!(client.get(HOST, "/").await.unwrap().status, 200);
+        }
+        assert!(dies.count() > 0);
+        command(
+            "nft",
+            &[
+                "add table ip t; add chain ip t c { type filter hook input priority 0; }; \
+                          add rule ip t c ip daddr 127.0.0.3 drop; add rule ip t c ip saddr 127.0.0.3 drop",
+            ],
+        );
+        for _ in 0..20 {
+            let got = client.get(HOST, "/").await.unwrap();
+            assert_eq!((got.status, got.body.as_str()), (200, "lives"));
+        }
+    });
 }
