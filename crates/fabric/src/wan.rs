@@ -151,6 +151,9 @@ fn router(facts: &HostFacts, members: &[(&str, &RegionPlace)]) -> Namespace {
         router
             .links
             .insert(dev.clone(), end(kind, MTU, facts, &underlay(region)));
+        // The underlays make these devices, before this namespace has defaults of its own.
+        router.sysctl(format!("ipv4/conf/{dev}/rp_filter"), 0);
+        router.sysctl(format!("ipv6/conf/{dev}/disable_ipv6"), 1);
         router.address(&dev, Ipv4Net::from(ROUTER));
         router.route(MAIN, Ipv4Net::from(place.underlay), RouteTo::dev(&dev));
     }

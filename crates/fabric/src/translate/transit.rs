@@ -217,6 +217,9 @@ impl<'a> GatewayView<'a> {
             let Ok(joint) = joint else { continue };
             let made = link(joint.kind.clone(), self.facts, id.as_str());
             space.links.insert(joint.dev.clone(), made);
+            // Devices that others make may be there before this namespace has defaults of its own.
+            space.sysctl(format!("ipv4/conf/{}/rp_filter", joint.dev), 0);
+            space.sysctl(format!("ipv6/conf/{}/disable_ipv6", joint.dev), 1);
             if let Some(own) = joint.own {
                 space.address(&joint.dev, host_net(own));
             }
