@@ -22,7 +22,8 @@ pub(crate) const CONTRIBUTIONS: [Contribute; 3] = [
 ];
 
 /// What regions tell one another.
-pub(crate) const SECTIONS: [Section; 3] = [
+pub(crate) const SECTIONS: [Section; 4] = [
+    lath_iam::SECTION,
     lath_route53::SECTIONS[0],
     lath_route53::SECTIONS[1],
     lath_lattice::SECTION,
