@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lath_control::{Cell, Contribute, Section};
 use lath_ec2::Ec2;
+use lath_eks::Eks;
 use lath_iam::Iam;
 use lath_identity::Identity;
 use lath_lattice::Lattice;
@@ -22,8 +23,9 @@ pub(crate) const CONTRIBUTIONS: [Contribute; 3] = [
 ];
 
 /// What regions tell one another.
-pub(crate) const SECTIONS: [Section; 4] = [
+pub(crate) const SECTIONS: [Section; 5] = [
     lath_iam::SECTION,
+    lath_ec2::SECTION,
     lath_route53::SECTIONS[0],
     lath_route53::SECTIONS[1],
     lath_lattice::SECTION,
@@ -70,6 +72,7 @@ impl Apps {
             lath_identity::secretsmanager_service(&self.identity),
             lath_iam::service(&self.iam),
             lath_route53::service(&self.route53),
+            lath_eks::service(&Arc::new(Eks)),
         ];
         services.extend(lath_observe::services(&self.observe));
         services

@@ -34,7 +34,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use feed::contribute;
-pub use networks::transit::section as transit_section;
+pub use networks::transit::SECTION;
 
 /// The service of one region.
 #[derive(Clone)]

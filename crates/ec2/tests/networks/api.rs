@@ -27,6 +27,15 @@ impl Api {
         }
     }
 
+    /// Moves it to another region.
+    pub(crate) fn place(&mut self, region: &str, topology: lath_feed::Topology) {
+        let mut cell = self.app.cell.clone();
+        cell.region = region.to_owned();
+        cell.topology = Arc::new(topology);
+        self.app = Arc::new(Ec2 { cell });
+        self.service = lath_ec2::service(&self.app);
+    }
+
     async fn call(&self, form: &str) -> (u16, String) {
         let request = Request::post("/")
             .header(

@@ -6,6 +6,8 @@ mod feed;
 mod groups;
 mod interfaces;
 mod lists;
+mod nat;
+mod peering;
 mod routes;
 mod tags;
 mod transit;

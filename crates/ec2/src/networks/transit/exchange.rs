@@ -15,13 +15,11 @@ use crate::records::{
 };
 
 /// The part of EC2's state that other regions hold a copy of.
-pub fn section() -> Section {
-    Section {
-        name: "transit",
-        export,
-        import,
-    }
-}
+pub const SECTION: Section = Section {
+    name: "transit",
+    export,
+    import,
+};
 
 fn export(cell: &Cell, view: &View) -> Option<Vec<u8>> {
     serde_json::to_vec(&told(cell, view)).ok()

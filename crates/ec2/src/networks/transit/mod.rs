@@ -20,7 +20,7 @@ use lath_store::{Tx, View};
 use lath_wire::{ApiError, Service};
 use x25519_dalek::{PublicKey, StaticSecret};
 
-pub use exchange::section;
+pub use exchange::SECTION;
 pub(crate) use feed::contribute;
 pub(crate) use life::advance;
 

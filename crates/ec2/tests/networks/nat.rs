@@ -1,0 +1,163 @@
+//! NAT gateways and endpoints of service networks.
+
+use lath_control::NetworkService;
+use lath_feed::RouteTarget;
+
+use crate::api::Api;
+use crate::vpcs::put;
+
+#[tokio::test]
+async fn a_nat_gateway_holds_its_address_until_no_node_has_it() {
+    let api = Api::new();
+    let vpc = api.vpc("10.0.0.0/16").await;
+    let subnet = api.subnet(&vpc, "10.0.1.0/24").await;
+    let gateway = api.gateway(&vpc).await;
+    let rtb = api.main_table(&vpc).await;
+    let ip = api.get("publicIp", "Action=AllocateAddress").await;
+    let allocation = api.get("allocationId", "Action=DescribeAddresses").await;
+    let create = format!(
+        "Action=CreateNatGateway&SubnetId={subnet}&AllocationId={allocation}&ClientToken=once&TagSpecification.1.ResourceType=natgateway&TagSpecification.1.Tag.1.Key=Name&TagSpecification.1.Tag.1.Value=nat"
+    );
+    let nat = api.get("natGatewayId", &create).await;
+    assert_eq!(
+        api.get("natGatewayId", &create).await,
+        nat,
+        "the same token"
+    );
+    let describe = format!("Action=DescribeNatGateways&NatGatewayId.1={nat}");
+    assert_eq!(api.get("state", &describe).await, "pending");
+    api.settle().await;
+    assert_eq!(api.get("state", &describe).await, "available");
+    assert_eq!(api.get("publicIp", &describe).await, ip);
+    let interfaces = "Action=DescribeNetworkInterfaces&Filter.1.Name=interface-type&Filter.1.Value.1=nat_gateway";
+    let interface = api.get("networkInterfaceId", interfaces).await;
+    assert_eq!(
+        api.get("networkInterfaceId", "Action=DescribeAddresses")
+            .await,
+        interface
+    );
+    let association = api.get("associationId", "Action=DescribeAddresses").await;
+
+    let route = format!(
+        "Action=CreateRoute&RouteTableId={rtb}&DestinationCidrBlock=0.0.0.0/0&NatGatewayId={nat}"
+    );
+    api.ok(&route).await;
+    let by_nat = format!(
+        "Action=DescribeRouteTables&Filter.1.Name=route.nat-gateway-id&Filter.1.Value.1={nat}"
+    );
+    assert_eq!(api.get("routeTableId", &by_nat).await, rtb);
+    let snapshot = api.snapshot();
+    let feed = &snapshot.vpcs[&vpc.parse().unwrap()];
+    let of_nat = &feed.nat_gateways[&nat.parse().unwrap()];
+    assert_eq!(of_nat.public.unwrap().to_string(), ip);
+    assert!(feed.interfaces.contains_key(&of_nat.interface));
+    let target = RouteTarget::NatGateway(nat.parse().unwrap());
+    assert_eq!(
+        feed.route_tables[&rtb.parse().unwrap()].routes[1].target,
+        target
+    );
+
+    let release = format!("Action=ReleaseAddress&AllocationId={allocation}");
+    let detach = format!("Action=DetachInternetGateway&InternetGatewayId={gateway}&VpcId={vpc}");
+    let delete_subnet = format!("Action=DeleteSubnet&SubnetId={subnet}");
+    api.refuses(&[
+        (&release, "InvalidIPAddress.InUse"),
+        (&detach, "DependencyViolation"),
+        (&delete_subnet, "DependencyViolation"),
+    ])
+    .await;
+    let taken = api
+        .error(&format!(
+            "Action=DisassociateAddress&AssociationId={association}"
+        ))
+        .await;
+    assert_eq!((taken.0.as_str(), taken.1), ("AuthFailure", 401));
+    let delete = format!("Action=DeleteNatGateway&NatGatewayId={nat}");
+    assert_eq!(api.get("natGatewayId", &delete).await, nat);
+    assert_eq!(api.get("state", &describe).await, "deleting");
+    let table = format!("Action=DescribeRouteTables&RouteTableId.1={rtb}");
+    assert!(api.ok(&table).await.contains("<state>blackhole</state>"));
+    api.settle().await;
+    assert_eq!(api.get("state", &describe).await, "deleted");
+    for form in [&release, &detach, &delete_subnet, &delete] {
+        api.ok(form).await;
+    }
+}
+
+#[tokio::test]
+async fn a_nat_gateway_that_cannot_be_made_fails_with_a_reason() {
+    let api = Api::new();
+    let vpc = api.vpc("10.0.0.0/16").await;
+    let subnet = api.subnet(&vpc, "10.0.1.0/24").await;
+    api.ok("Action=AllocateAddress").await;
+    let allocation = api.get("allocationId", "Action=DescribeAddresses").await;
+    let create = format!("Action=CreateNatGateway&SubnetId={subnet}&AllocationId={allocation}");
+    let body = api.ok(&create).await;
+    assert!(
+        body.contains("<failureCode>Gateway.NotAttached</failureCode>"),
+        "{body}"
+    );
+    assert_eq!(
+        api.get("state", "Action=DescribeNatGateways").await,
+        "failed"
+    );
+    let private = format!("Action=CreateNatGateway&SubnetId={subnet}&ConnectivityType=private");
+    api.ok(&private).await;
+    api.refuses(&[
+        (
+            &format!("Action=CreateNatGateway&SubnetId={subnet}"),
+            "MissingParameter",
+        ),
+        (
+            &format!("{private}&AllocationId={allocation}"),
+            "InvalidParameterCombination",
+        ),
+        (&format!("{private}x"), "InvalidParameterValue"),
+        (
+            "Action=CreateNatGateway&SubnetId=subnet-0123456789abcdef0",
+            "InvalidSubnetID.NotFound",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn endpoints_name_the_services_of_a_network_that_is_there() {
+    let api = Api::new();
+    let vpc = api.vpc("10.0.0.0/16").await;
+    let subnet = api.subnet(&vpc, "10.0.1.0/24").await;
+    for (rest, code) in [
+        (
+            "ServiceName=com.amazonaws.us-east-1.s3",
+            "InvalidServiceName",
+        ),
+        (
+            "VpcEndpointType=Interface&ServiceName=x",
+            "InvalidServiceName",
+        ),
+        ("VpcEndpointType=Resource", "UnsupportedOperation"),
+        ("VpcEndpointType=x", "InvalidParameterValue"),
+        ("VpcEndpointType=ServiceNetwork", "MissingParameter"),
+        (
+            "VpcEndpointType=ServiceNetwork&ServiceNetworkArn=arn:aws:vpc-lattice:us-east-1:123456789012:servicenetwork/sn-0123456789abcdef0",
+            "InvalidServiceNetworkArn.NotFound",
+        ),
+    ] {
+        let form = format!("Action=CreateVpcEndpoint&VpcId={vpc}&SubnetId.1={subnet}&{rest}");
+        api.refuses(&[(&form, code)]).await;
+    }
+    let service = NetworkService {
+        network: "sn-0123456789abcdef0".parse().unwrap(),
+        network_name: "net".into(),
+        association: "snsa-0123456789abcdef0".parse().unwrap(),
+        service: "svc-0123456789abcdef0".parse().unwrap(),
+        service_arn: "arn:aws:vpc-lattice:us-east-1:123456789012:service/svc-0123456789abcdef0"
+            .into(),
+    };
+    put(&api, service).await;
+    assert!(
+        api.ok("Action=DescribeVpcEndpointAssociations")
+            .await
+            .contains("vpcEndpointAssociationSet")
+    );
+}
