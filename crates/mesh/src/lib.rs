@@ -6,6 +6,22 @@
 //! - [`gateway`]: connections into this region's targets and services, for the other cells.
 //!
 //! Nothing is kept: a cell that comes back is told all newest values again.
+//!
+//! ```no_run
+//! # async fn example(topology: std::sync::Arc<lath_feed::Topology>, key: lath_feed::PrivateKey) {
+//! use std::sync::Arc;
+//! use lath_feed::{Mesh, NODE_PORT};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! let network: Arc<dyn lath_net::Network> = Arc::new(lath_mesh::Underlay::of(&topology));
+//! let (mesh, carrier) = Mesh::new();
+//! let stop = CancellationToken::new();
+//! let links = lath_mesh::Links::new(Arc::clone(&topology), key, Arc::clone(&network));
+//! let carried = lath_mesh::carry(topology, NODE_PORT, network, carrier, stop.clone());
+//! mesh.tell("greeting", "hello".into());
+//! tokio::join!(links.run(stop), carried);
+//! # }
+//! ```
 
 pub mod carry;
 mod frame;

@@ -187,6 +187,26 @@ async fn the_newest_values_arrive_through_cuts_and_deaths() {
     })
     .await;
 
+    // Only one of the two directions is lost: both sides see that they cannot speak.
+    let nft = |words: &str| {
+        let run = || {
+            std::process::Command::new("nft")
+                .args(words.split(' '))
+                .status()
+        };
+        assert!(cells[0].end.underlay.run(run).unwrap().success(), "{words}");
+    };
+    nft("add table ip cut");
+    nft("add chain ip cut in { type filter hook prerouting priority 0 ; }");
+    nft("add rule ip cut in udp dport 51820 drop");
+    for mesh in &meshes {
+        see(mesh, "cut one way", |peer| !peer.connected).await;
+    }
+    nft("delete table ip cut");
+    for mesh in &meshes {
+        see(mesh, "mended again", |peer| peer.connected).await;
+    }
+
     cells[1].unlink().await;
     for mesh in &meshes {
         see(mesh, "the node died", |peer| !peer.connected).await;

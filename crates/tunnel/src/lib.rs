@@ -11,6 +11,28 @@
 //! What makes it fast: the kernel hands over up to 64 KiB at once (`IFF_VNET_HDR`), which is split here,
 //! sealed in one go and sent as one buffer (`UDP_SEGMENT`); the way back is the mirror image (`UDP_GRO`,
 //! then one write per run of segments). Threads with blocking waits, one lock per batch.
+//!
+//! This crate knows no regions and keeps no keys; an installation whose cells share a machine or not is
+//! the same to it.
+//!
+//! ```no_run
+//! # fn example(key: lath_feed::PrivateKey, theirs: [u8; 32]) -> std::io::Result<()> {
+//! use lath_tunnel::{Tunnel, TunnelConfig};
+//!
+//! let tunnel = Tunnel::start(TunnelConfig {
+//!     name: "p0".into(),
+//!     netns: std::fs::File::open("/run/lath/netns/tgw-1")?.into(),
+//!     udp: std::net::UdpSocket::bind("100.64.0.1:52000")?,
+//!     private_key: key,
+//!     peer_public_key: theirs,
+//!     peer: "100.64.1.1:52000".parse().expect("an address"),
+//!     mtu: 8500,
+//!     keepalive: std::time::Duration::from_secs(1),
+//!     addresses: None,
+//! })?;
+//! let is_there = tunnel.state().borrow().connected;
+//! # drop(is_there); Ok(()) }
+//! ```
 
 mod batch;
 mod checksum;

@@ -146,8 +146,13 @@ impl Peer {
     /// What time demands: several times a second.
     pub(crate) fn tick(&mut self, batch: &mut Batch, now: Instant) {
         let mut scratch = [0; 2 * HANDSHAKE];
-        if let TunnResult::WriteToNetwork(datagram) = self.tunn.update_timers(&mut scratch) {
-            let length = datagram.len();
+        // It logs each attempt and each session that ends as a fault; a peer that is away is told by state.
+        let timers = || match self.tunn.update_timers(&mut scratch) {
+            TunnResult::WriteToNetwork(datagram) => datagram.len(),
+            _ => 0,
+        };
+        let length = tracing::dispatcher::with_default(&tracing::Dispatch::none(), timers);
+        if length > 0 {
             self.put(&scratch[..length], batch, now);
         }
         let age = self.tunn.time_since_last_handshake();
