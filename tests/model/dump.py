@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints the published models of AWS services (from the installed botocore) as one JSON document.
 
-    tests/model/dump.py ec2 vpc-lattice cloudwatch logs sts secretsmanager route53 > model.json
+    tests/model/dump.py ec2 vpc-lattice cloudwatch logs sts secretsmanager route53 iam > model.json
 
 The document holds facts for `lath_wire::model`: operations (method, path, status, input, output) and shapes
 (members with their names on the wire for requests, `in`, and replies, `out`).
