@@ -3,6 +3,7 @@
 mod batches;
 mod health;
 mod lists;
+mod model;
 mod regions;
 mod zones;
 
