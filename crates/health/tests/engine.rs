@@ -113,6 +113,15 @@ fn check() -> HealthCheck {
 
 impl Lab {
     fn start(targets: &[SocketAddr], health_check: Option<HealthCheck>) -> Self {
+        Self::in_region(None, targets, health_check)
+    }
+
+    /// The targets are in another region, which is reached this way.
+    fn in_region(
+        regions: Option<lath_health::Regions>,
+        targets: &[SocketAddr],
+        health_check: Option<HealthCheck>,
+    ) -> Self {
         let group = TargetGroup {
             id: TargetGroupId::random(),
             arn: "arn".to_owned(),
@@ -123,11 +132,12 @@ impl Lab {
             health_check,
             in_use: true,
             targets: BTreeMap::new(),
-            region: None,
+            region: regions.is_some().then(|| "us-west-2".to_owned()),
         };
         let (snapshots, receiver) = watch::channel(Arc::default());
         let config = HealthConfig {
             first_within: Duration::from_millis(20),
+            regions,
             ..HealthConfig::default()
         };
         let handle = HealthEngine::start(Arc::new(HostNetwork), receiver, config).unwrap();
@@ -246,17 +256,21 @@ async fn a_killed_server_turns_unhealthy_and_comes_back() {
 #[tokio::test]
 async fn silence_is_a_failure() {
     let server = Server::start(0).await;
-    let quick = HealthCheck {
-        timeout: Duration::from_millis(20),
-        interval: Duration::from_millis(60),
-        ..check()
-    };
-    let lab = Lab::start(&[server.at], Some(quick));
-    let detail = lab
-        .becomes(server.at, TargetHealth::Unhealthy)
-        .await
-        .unwrap();
-    assert_eq!(detail, "no answer within the timeout");
+    // Also when the next probe begins as the one before is given up.
+    for interval in [60, 20, 10] {
+        let quick = HealthCheck {
+            timeout: Duration::from_millis(20),
+            interval: Duration::from_millis(interval),
+            ..check()
+        };
+        let lab = Lab::start(&[server.at], Some(quick));
+        let detail = lab.becomes(server.at, TargetHealth::Unhealthy).await;
+        assert_eq!(
+            detail.unwrap(),
+            "no answer within the timeout",
+            "{interval}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -309,4 +323,58 @@ async fn shutdown_ends_the_thread() {
     tokio::time::timeout(PATIENCE, lab.handle.shutdown())
         .await
         .expect("the end in time");
+}
+
+/// Reaches every target of the other region from here, while it is told to.
+#[derive(Debug)]
+struct Straight;
+
+#[async_trait::async_trait]
+impl lath_health::Gateways for Straight {
+    async fn connect(
+        &self,
+        _network: &Arc<dyn lath_net::Network>,
+        _region: &str,
+        _vpc: &VpcId,
+        to: SocketAddr,
+        _timeout: Duration,
+    ) -> std::io::Result<tokio::net::TcpStream> {
+        tokio::net::TcpStream::connect(to).await
+    }
+}
+
+fn peers(connected: bool) -> Arc<BTreeMap<String, PeerState>> {
+    let state = PeerState {
+        connected,
+        since: Timestamp::now(),
+        values: BTreeMap::new(),
+    };
+    Arc::new(BTreeMap::from([("us-west-2".to_owned(), state)]))
+}
+
+#[tokio::test]
+async fn a_lost_region_is_unhealthy_at_once_and_one_probe_brings_it_back() {
+    let server = Server::start(200).await;
+    let (links, receiver) = watch::channel(peers(true));
+    let regions = lath_health::Regions {
+        gateways: Arc::new(Straight),
+        peers: receiver,
+    };
+    // Only a link that comes up hurries a probe: the next one would be in minutes.
+    let seldom = HealthCheck {
+        interval: Duration::from_secs(300),
+        ..check()
+    };
+    let lab = Lab::in_region(Some(regions), &[server.at], Some(seldom));
+    for _ in 0..3 {
+        lab.becomes(server.at, TargetHealth::Healthy).await;
+        links.send_replace(peers(false));
+        let detail = lab.becomes(server.at, TargetHealth::Unhealthy).await;
+        assert_eq!(detail.unwrap(), "the link to region us-west-2 is down");
+        links.send_replace(peers(true));
+    }
+    lab.becomes(server.at, TargetHealth::Healthy).await;
+    // A region that never answered is no better.
+    links.send_replace(Arc::default());
+    lab.becomes(server.at, TargetHealth::Unhealthy).await;
 }
