@@ -1,0 +1,401 @@
+//! IAM, STS and the judge behind one front door, asked with signed requests.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use lath_control::Cell;
+use lath_iam::Iam;
+use lath_identity::{Identity, RootKey, SealingKey, sts_service};
+use lath_sigv4::{Payload, Secret, SigningKey, sign};
+use lath_store::{Db, Memory};
+use lath_wire::http::FrontDoor;
+
+const ACCOUNT: &str = "123456789012";
+
+struct Key {
+    id: String,
+    secret: Secret,
+    token: Option<String>,
+}
+
+struct Installation {
+    door: FrontDoor,
+    root: Key,
+}
+
+impl Installation {
+    async fn new() -> Self {
+        let mut cell = Cell::for_test().0;
+        let kinds = lath_iam::kinds(lath_store::Kinds::default());
+        cell.db = Db::open(Arc::new(Memory::new()), kinds).await.unwrap();
+        let key = RootKey::random().unwrap();
+        let root = Key {
+            id: key.access_key_id.clone(),
+            secret: key.secret_access_key.clone(),
+            token: None,
+        };
+        let identity = Identity::new(key, ACCOUNT).with_iam(SealingKey::random(), cell.clone());
+        let identity = Arc::new(identity);
+        let iam = Arc::new(Iam::new(cell, identity.last_used()));
+        let services = vec![sts_service(&identity), lath_iam::service(&iam)];
+        let door = FrontDoor::new(Arc::<Identity>::clone(&identity))
+            .with_judge(identity)
+            .with_region("us-east-1", services);
+        Self { door, root }
+    }
+
+    async fn call(&self, key: &Key, service: &str, form: &[(&str, &str)]) -> (u16, String) {
+        let version = if service == "iam" {
+            "2010-05-08"
+        } else {
+            "2011-06-15"
+        };
+        let mut body = format!("Version={version}");
+        for (name, value) in form {
+            let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            body.push_str(&format!("&{name}={value}"));
+        }
+        let mut request = Request::post("http://127.0.0.1/")
+            .header("host", "127.0.0.1")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(body.clone())))
+            .unwrap();
+        let signed = lath_sigv4::Request {
+            method: "POST",
+            path: "/",
+            query: "",
+            headers: request.headers(),
+            body: Payload::Bytes(body.as_bytes()),
+        };
+        let signer = SigningKey {
+            access_key_id: &key.id,
+            secret: &key.secret,
+            session_token: key.token.as_deref(),
+            region: "us-east-1",
+            service,
+        };
+        for (name, value) in sign(&signed, &signer, SystemTime::now()) {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let peer = "10.0.0.7:1234".parse().unwrap();
+        let answer = self.door.answer(request, peer).await;
+        let text = String::from_utf8(answer.body().to_vec()).unwrap();
+        (answer.status().as_u16(), text)
+    }
+
+    async fn iam(&self, key: &Key, form: &[(&str, &str)]) -> String {
+        let (status, text) = self.call(key, "iam", form).await;
+        assert_eq!(status, 200, "{form:?}: {text}");
+        text
+    }
+
+    async fn user(&self, name: &str, policy: &str) -> Key {
+        let root = &self.root;
+        self.iam(root, &[("Action", "CreateUser"), ("UserName", name)])
+            .await;
+        self.iam(
+            root,
+            &[
+                ("Action", "PutUserPolicy"),
+                ("UserName", name),
+                ("PolicyName", "p"),
+                ("PolicyDocument", policy),
+            ],
+        )
+        .await;
+        let made = self
+            .iam(root, &[("Action", "CreateAccessKey"), ("UserName", name)])
+            .await;
+        credentials(&made)
+    }
+
+    async fn role(&self, name: &str, trust: &str) {
+        self.iam(
+            &self.root,
+            &[
+                ("Action", "CreateRole"),
+                ("RoleName", name),
+                ("AssumeRolePolicyDocument", trust),
+            ],
+        )
+        .await;
+    }
+}
+
+fn element(text: &str, name: &str) -> Option<String> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    let (value, _) = rest.split_once('<')?;
+    Some(value.to_owned())
+}
+
+fn credentials(text: &str) -> Key {
+    Key {
+        id: element(text, "AccessKeyId").unwrap(),
+        secret: Secret::new(element(text, "SecretAccessKey").unwrap()),
+        token: element(text, "SessionToken"),
+    }
+}
+
+const READ: &str = r#"{"Version":"2012-10-17","Statement":[
+    {"Effect":"Allow","Action":["iam:Get*","iam:List*"],"Resource":"*"},
+    {"Effect":"Deny","Action":"iam:ListRoles","Resource":"*"},
+    {"Effect":"Allow","Action":"iam:TagRole","Resource":"arn:aws:iam::123456789012:role/mine-*"},
+    {"Effect":"Allow","Action":"iam:CreateGroup","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}},
+    {"Effect":"Allow","Action":"iam:CreateUser","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"192.168.0.0/16"}}},
+    {"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}]}"#;
+
+const TRUST: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow",
+    "Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"sts:AssumeRole",
+    "Condition":{"StringEquals":{"sts:ExternalId":"e-1"}}}}"#;
+
+#[tokio::test]
+async fn a_user_may_what_its_policies_say_and_no_more() {
+    let lath = Installation::new().await;
+    let ann = lath.user("ann", READ).await;
+    lath.role("mine-1", TRUST).await;
+    lath.role("other", TRUST).await;
+    let tag = |role: &'static str| {
+        vec![
+            ("Action", "TagRole"),
+            ("RoleName", role),
+            ("Tags.member.1.Key", "a"),
+            ("Tags.member.1.Value", "b"),
+        ]
+    };
+    let table = [
+        (vec![("Action", "GetUser")], ""),
+        (vec![("Action", "ListUsers")], ""),
+        (
+            vec![("Action", "ListRoles")],
+            "with an explicit deny in an identity-based policy",
+        ),
+        (
+            vec![("Action", "DeleteUser"), ("UserName", "ann")],
+            "because no identity-based policy allows the iam:DeleteUser action",
+        ),
+        (tag("mine-1"), ""),
+        (
+            tag("other"),
+            "on resource: arn:aws:iam::123456789012:role/other",
+        ),
+        (vec![("Action", "CreateGroup"), ("GroupName", "g")], ""),
+        (
+            vec![("Action", "CreateUser"), ("UserName", "u")],
+            "not authorized",
+        ),
+    ];
+    for (form, refusal) in table {
+        let (status, text) = lath.call(&ann, "iam", &form).await;
+        if refusal.is_empty() {
+            assert_eq!(status, 200, "{form:?}: {text}");
+        } else {
+            assert_eq!(status, 403, "{form:?}: {text}");
+            assert!(text.contains("<Code>AccessDenied</Code>"), "{text}");
+            assert!(text.contains(refusal), "{form:?}: {text}");
+        }
+    }
+    let who = lath
+        .call(&ann, "sts", &[("Action", "GetCallerIdentity")])
+        .await
+        .1;
+    assert!(who.contains("arn:aws:iam::123456789012:user/ann"), "{who}");
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_by_whom_it_trusts_and_its_session_is_judged_as_the_role() {
+    let lath = Installation::new().await;
+    let ann = lath.user("ann", READ).await;
+    lath.role("worker", TRUST).await;
+    lath.iam(
+        &lath.root,
+        &[
+            ("Action", "AttachRolePolicy"),
+            ("RoleName", "worker"),
+            ("PolicyArn", "arn:aws:iam::aws:policy/IAMFullAccess"),
+        ],
+    )
+    .await;
+    let assume = |more: &[(&'static str, &'static str)]| {
+        let mut form = vec![
+            ("Action", "AssumeRole"),
+            ("RoleArn", "arn:aws:iam::123456789012:role/worker"),
+            ("RoleSessionName", "s1"),
+        ];
+        form.extend_from_slice(more);
+        form
+    };
+    let refusals = [
+        (&ann, assume(&[]), 403, "AccessDenied"),
+        (&ann, assume(&[("ExternalId", "e-2")]), 403, "AccessDenied"),
+        (
+            &lath.root,
+            assume(&[("ExternalId", "e-1")]),
+            403,
+            "root accounts",
+        ),
+        (
+            &ann,
+            assume(&[("ExternalId", "e-1"), ("DurationSeconds", "7200")]),
+            400,
+            "MaxSessionDuration",
+        ),
+        (
+            &ann,
+            assume(&[("ExternalId", "e-1"), ("DurationSeconds", "60")]),
+            400,
+            "ValidationError",
+        ),
+        (
+            &ann,
+            assume(&[("ExternalId", "e-1"), ("Policy", "{")]),
+            400,
+            "MalformedPolicyDocument",
+        ),
+        (
+            &ann,
+            assume(&[
+                ("ExternalId", "e-1"),
+                ("Tags.member.1.Key", "a"),
+                ("Tags.member.1.Value", "b"),
+            ]),
+            403,
+            "sts:TagSession",
+        ),
+    ];
+    for (key, form, status, text) in refusals {
+        let got = lath.call(key, "sts", &form).await;
+        assert_eq!(got.0, status, "{form:?}: {}", got.1);
+        assert!(got.1.contains(text), "{form:?}: {}", got.1);
+    }
+    let (status, text) = lath
+        .call(&ann, "sts", &assume(&[("ExternalId", "e-1")]))
+        .await;
+    assert_eq!(status, 200, "{text}");
+    let session = credentials(&text);
+    assert!(session.id.starts_with("ASIA"));
+    let who = lath
+        .call(&session, "sts", &[("Action", "GetCallerIdentity")])
+        .await
+        .1;
+    assert!(who.contains("assumed-role/worker/s1"), "{who}");
+    lath.iam(&session, &[("Action", "CreateUser"), ("UserName", "bob")])
+        .await;
+
+    let narrow = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iam:List*","Resource":"*"}}"#;
+    let form = assume(&[("ExternalId", "e-1"), ("Policy", narrow)]);
+    let limited = credentials(&lath.call(&ann, "sts", &form).await.1);
+    lath.iam(&limited, &[("Action", "ListUsers")]).await;
+    let (_, text) = lath
+        .call(
+            &limited,
+            "iam",
+            &[("Action", "DeleteUser"), ("UserName", "bob")],
+        )
+        .await;
+    assert!(text.contains("because no session policy allows"), "{text}");
+
+    for (token, want) in [
+        (None, "InvalidClientTokenId"),
+        (Some("AAAA".to_owned()), "InvalidClientTokenId"),
+        (limited.token.clone(), "InvalidClientTokenId"),
+    ] {
+        let forged = Key {
+            id: session.id.clone(),
+            secret: session.secret.clone(),
+            token,
+        };
+        let (status, text) = lath.call(&forged, "iam", &[("Action", "ListUsers")]).await;
+        assert_eq!(status, 403, "{text}");
+        assert!(text.contains(want), "{text}");
+    }
+
+    lath.iam(
+        &lath.root,
+        &[
+            ("Action", "DetachRolePolicy"),
+            ("RoleName", "worker"),
+            ("PolicyArn", "arn:aws:iam::aws:policy/IAMFullAccess"),
+        ],
+    )
+    .await;
+    lath.iam(
+        &lath.root,
+        &[("Action", "DeleteRole"), ("RoleName", "worker")],
+    )
+    .await;
+    lath.role("worker", TRUST).await;
+    let (status, text) = lath.call(&session, "iam", &[("Action", "ListUsers")]).await;
+    assert_eq!(status, 403, "a namesake is another role: {text}");
+}
+
+#[tokio::test]
+async fn what_is_in_use_is_not_deleted() {
+    let lath = Installation::new().await;
+    lath.user("ann", READ).await;
+    lath.role("worker", TRUST).await;
+    let root = &lath.root;
+    let arn = "arn:aws:iam::aws:policy/ReadOnlyAccess";
+    let attach = [
+        ("Action", "AttachRolePolicy"),
+        ("RoleName", "worker"),
+        ("PolicyArn", arn),
+    ];
+    lath.iam(root, &attach).await;
+    lath.iam(root, &attach).await;
+    let unknown = "arn:aws:iam::aws:policy/NoSuchPolicy";
+    let table: [(&[(&str, &str)], u16, &str); 7] = [
+        (
+            &[("Action", "DeleteRole"), ("RoleName", "worker")],
+            409,
+            "must detach all policies first",
+        ),
+        (
+            &[("Action", "DeleteUser"), ("UserName", "ann")],
+            409,
+            "must delete access keys first",
+        ),
+        (
+            &[("Action", "GetRole"), ("RoleName", "none")],
+            404,
+            "The role with name none cannot be found.",
+        ),
+        (
+            &[
+                ("Action", "AttachRolePolicy"),
+                ("RoleName", "worker"),
+                ("PolicyArn", unknown),
+            ],
+            404,
+            "does not exist or is not attachable",
+        ),
+        (
+            &[("Action", "CreateUser"), ("UserName", "ANN")],
+            409,
+            "EntityAlreadyExists",
+        ),
+        (
+            &[("Action", "CreateUser"), ("UserName", "a b")],
+            400,
+            "ValidationError",
+        ),
+        (
+            &[
+                ("Action", "CreateRole"),
+                ("RoleName", "r"),
+                ("AssumeRolePolicyDocument", "{}"),
+            ],
+            400,
+            "MalformedPolicyDocument",
+        ),
+    ];
+    for (form, status, text) in table {
+        let got = lath.call(root, "iam", form).await;
+        assert_eq!(got.0, status, "{form:?}: {}", got.1);
+        assert!(got.1.contains(text), "{form:?}: {}", got.1);
+    }
+}
