@@ -320,9 +320,67 @@ ROUTE53 = [
 ]
 
 # GetCallerIdentity takes nothing that could be wrong: its errors are those of signatures (test_wire.py).
-STS = []
-TABLES = {"ec2": EC2, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
-NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity"), ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),
+STS = [
+    ("AssumeRole", {"RoleArn": "arn:aws:iam::000000000000:role/none", "RoleSessionName": "s1"}, "AccessDenied", 403),
+    ("AssumeRole", {"RoleArn": "arn:aws:iam::000000000000:role/none", "RoleSessionName": "s"}, "ValidationError"),
+    ("DecodeAuthorizationMessage", {"EncodedMessage": "junk"}, "InvalidAuthorizationMessageException"),
+    ("GetAccessKeyInfo", {"AccessKeyId": "XXXXXXXXXXXXXXXXXXXX"}, "ValidationError"),
+    ("GetSessionToken", {"DurationSeconds": 1}, "ValidationError"),
+]
+
+
+def iam_table():
+    """Almost every operation of IAM names something; here, what is not there."""
+    policy = "arn:aws:iam::000000000000:policy/none"
+    document = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"a:b","Resource":"*"}}'
+    tags, keys = {"Tags": [{"Key": "a", "Value": "b"}]}, {"TagKeys": ["a"]}
+    rows = []
+
+    def absent(names, given):
+        rows.extend((name, given | more, "NoSuchEntity", 404) for name, more in names.items())
+
+    for kind in ("Role", "User", "Group"):
+        absent({f"Attach{kind}Policy": {"PolicyArn": policy}, f"Detach{kind}Policy": {"PolicyArn": policy},
+                f"ListAttached{kind}Policies": {}, f"List{kind}Policies": {}, f"Delete{kind}": {}, f"Get{kind}": {},
+                f"Put{kind}Policy": {"PolicyName": "p", "PolicyDocument": document},
+                f"Get{kind}Policy": {"PolicyName": "p"}, f"Delete{kind}Policy": {"PolicyName": "p"}},
+               {f"{kind}Name": "none"})
+        rows.append((f"Create{kind}", {f"{kind}Name": "a b", "AssumeRolePolicyDocument": "{}"} if kind == "Role"
+                     else {f"{kind}Name": "a b"}, "ValidationError"))
+        rows.append((f"List{kind}s", {"MaxItems": 0}, "ValidationError"))
+    for kind in ("Role", "User"):
+        absent({f"Tag{kind}": tags, f"Untag{kind}": keys, f"List{kind}Tags": {}, f"Delete{kind}PermissionsBoundary": {},
+                f"Put{kind}PermissionsBoundary": {"PermissionsBoundary": policy}, f"Update{kind}": {}},
+               {f"{kind}Name": "none"})
+    absent({"UpdateRoleDescription": {"Description": "d"}, "UpdateAssumeRolePolicy": {"PolicyDocument": document},
+            "ListInstanceProfilesForRole": {}, "DeleteServiceLinkedRole": {}}, {"RoleName": "none"})
+    absent({"AddUserToGroup": {}, "RemoveUserFromGroup": {}}, {"GroupName": "none", "UserName": "none"})
+    absent({"ListGroupsForUser": {}, "CreateAccessKey": {}, "ListAccessKeys": {},
+            "UpdateAccessKey": {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "Status": "Active"},
+            "DeleteAccessKey": {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE"}}, {"UserName": "none"})
+    absent({"GetAccessKeyLastUsed": {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE"}}, {})
+    absent({"GetPolicy": {}, "DeletePolicy": {}, "TagPolicy": tags, "UntagPolicy": keys, "ListPolicyTags": {},
+            "CreatePolicyVersion": {"PolicyDocument": document}, "GetPolicyVersion": {"VersionId": "v1"},
+            "ListPolicyVersions": {}, "DeletePolicyVersion": {"VersionId": "v1"}, "ListEntitiesForPolicy": {},
+            "SetDefaultPolicyVersion": {"VersionId": "v1"}}, {"PolicyArn": policy})
+    absent({"GetInstanceProfile": {}, "DeleteInstanceProfile": {}, "TagInstanceProfile": tags, "ListInstanceProfileTags": {},
+            "UntagInstanceProfile": keys, "AddRoleToInstanceProfile": {"RoleName": "none"},
+            "RemoveRoleFromInstanceProfile": {"RoleName": "none"}}, {"InstanceProfileName": "none"})
+    absent({"GetServiceLinkedRoleDeletionStatus": {"DeletionTaskId": "none"},
+            "SimulatePrincipalPolicy": {"PolicySourceArn": "arn:aws:iam::000000000000:user/none", "ActionNames": ["a:b"]}}, {})
+    return rows + [
+        ("CreatePolicy", {"PolicyName": "p", "PolicyDocument": "{}"}, "MalformedPolicyDocument"),
+        ("CreateInstanceProfile", {"InstanceProfileName": "a b"}, "ValidationError"),
+        ("CreateServiceLinkedRole", {"AWSServiceName": "moon.amazonaws.com"}, "InvalidInput"),
+        ("ListInstanceProfiles", {"MaxItems": 0}, "ValidationError"),
+        ("ListPolicies", {"Scope": "Moon"}, "ValidationError"),
+        ("SimulateCustomPolicy", {"PolicyInputList": ["{}"], "ActionNames": ["a:b"]}, "InvalidInput"),
+    ]
+
+
+IAM = iam_table()
+TABLES = {"iam": IAM, "ec2": EC2, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
+NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity"), ("iam", "GetAccountSummary"), ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),
                      ("route53", "GetHostedZoneCount")}
 
 

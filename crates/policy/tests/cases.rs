@@ -8,6 +8,11 @@ use lath_policy::{
 
 const ACCOUNT: &str = "123456789012";
 
+/// Statements, and what they are attached as.
+type Written<'a> = &'a [(Kind, &'a str)];
+/// Action and resource.
+type Asked<'a> = (&'a str, &'a str);
+
 fn ann() -> Principal {
     Principal::user(ACCOUNT, "arn:aws:iam::123456789012:user/ann")
 }
@@ -79,7 +84,7 @@ fn policies_add_up_as_aws_says() {
     let vpc1 = "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-1";
     let vpc2 = "arn:aws:ec2:us-east-1:123456789012:vpc/vpc-2";
     #[rustfmt::skip]
-    let table: &[(&str, Principal, &[(Kind, &str)], (&str, &str), Rule, Outcome)] = &[
+    let table: &[(&str, Principal, Written<'_>, Asked<'_>, Rule, Outcome)] = &[
         ("nothing", ann(), &[], ("ec2:RunInstances", "*"), SameAccount, ImplicitDeny),
         ("allow", ann(), &[(Identity, ALL)], ("ec2:DeleteVpc", vpc1), SameAccount, Allow),
         ("deny wins", ann(), &[(Identity, ALL), (Identity, DENY)], ("ec2:DeleteVpc", vpc1), SameAccount, ExplicitDeny),
@@ -121,7 +126,7 @@ fn trust_needs_the_role_to_agree() {
     let account = r#"{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::123456789012:root"},"Action":"sts:AssumeRole"}"#;
     let service = r#"{"Effect":"Allow","Principal":{"Service":"eks.amazonaws.com"},"Action":"sts:AssumeRole"}"#;
     let eks = Principal::Service("eks.amazonaws.com".into());
-    let table: &[(&str, Principal, &[(Kind, &str)], Outcome)] = &[
+    let table: &[(&str, Principal, Written<'_>, Outcome)] = &[
         ("named", ann(), &[(Resource, ann_named)], Allow),
         ("account alone", ann(), &[(Resource, account)], ImplicitDeny),
         (

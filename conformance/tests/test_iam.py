@@ -1,0 +1,93 @@
+"""Users, roles and sessions by boto3 and the aws CLI: what policies allow is done, what they do not is refused."""
+
+import json
+import os
+import subprocess
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from lathlab.lab import code_of, status_of
+
+TRUST = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "sts:AssumeRole"}}
+
+
+def statement(effect, action, resource="*", **condition):
+    made = {"Effect": effect, "Action": action, "Resource": resource}
+    return made | ({"Condition": condition} if condition else {})
+
+
+def document(*statements):
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+@pytest.fixture
+def user(lath):
+    """A user whose key is limited by a policy, and a maker of clients with it."""
+    iam = lath.client("iam")
+    iam.create_user(UserName="iam-ann")
+    key = iam.create_access_key(UserName="iam-ann")["AccessKey"]
+
+    def client(service, region="us-east-1", **credentials):
+        given = credentials or {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+        return boto3.client(service, region_name=region, endpoint_url=lath.endpoint, **given)
+
+    def may(*statements):
+        iam.put_user_policy(UserName="iam-ann", PolicyName="p", PolicyDocument=document(*statements))
+
+    yield client, may, key
+    iam.delete_access_key(UserName="iam-ann", AccessKeyId=key["AccessKeyId"])
+    for name in iam.list_user_policies(UserName="iam-ann")["PolicyNames"]:
+        iam.delete_user_policy(UserName="iam-ann", PolicyName=name)
+    iam.delete_user(UserName="iam-ann")
+
+
+def refused(call, code, status):
+    with pytest.raises(ClientError) as error:
+        call()
+    assert (code_of(error.value), status_of(error.value)) == (code, status), error.value
+
+
+def test_a_user_is_held_to_its_policy(user):
+    client, may, _ = user
+    refused(client("ec2").describe_vpcs, "UnauthorizedOperation", 403)
+    refused(client("vpc-lattice").list_services, "AccessDeniedException", 403)
+    refused(client("iam").list_users, "AccessDenied", 403)
+    may(statement("Allow", ["ec2:Describe*", "vpc-lattice:List*"]), statement("Deny", "ec2:DescribeSubnets"))
+    client("ec2").describe_vpcs()
+    client("vpc-lattice").list_services()
+    refused(client("ec2").describe_subnets, "UnauthorizedOperation", 403)
+    may(statement("Allow", "ec2:*", StringEquals={"aws:RequestedRegion": "eu-west-1"}))
+    refused(client("ec2").describe_vpcs, "UnauthorizedOperation", 403)
+    may(statement("Allow", "ec2:*", IpAddress={"aws:SourceIp": "127.0.0.0/8"}))
+    client("ec2").describe_vpcs()
+    may(statement("Allow", "ec2:*", IpAddress={"aws:SourceIp": "10.0.0.0/8"}))
+    refused(client("ec2").describe_vpcs, "UnauthorizedOperation", 403)
+
+
+def test_a_role_is_assumed_and_its_session_used_by_the_cli(lath, user):
+    client, may, _ = user
+    iam = lath.client("iam")
+    account = lath.client("sts").get_caller_identity()["Account"]
+    trust = json.dumps(TRUST).replace("000000000000", account)
+    arn = iam.create_role(RoleName="iam-worker", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    try:
+        iam.get_waiter("role_exists").wait(RoleName="iam-worker")
+        iam.put_role_policy(RoleName="iam-worker", PolicyName="p", PolicyDocument=document(statement("Allow", "ec2:Describe*")))
+        assume = lambda: client("sts").assume_role(RoleArn=arn, RoleSessionName="s1")  # noqa: E731
+        refused(assume, "AccessDenied", 403)
+        may(statement("Allow", "sts:AssumeRole", arn))
+        session = assume()["Credentials"]
+        env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {
+            "AWS_ACCESS_KEY_ID": session["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": session["SessionToken"], "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": lath.endpoint, "AWS_PAGER": ""}
+        run = lambda *args: subprocess.run(["aws", *args], env=env, capture_output=True, text=True)  # noqa: E731
+        assert run("ec2", "describe-vpcs").returncode == 0
+        assert "AccessDeniedException" in run("vpc-lattice", "list-services").stderr
+        assert "assumed-role/iam-worker/s1" in run("sts", "get-caller-identity").stdout
+        env["AWS_SESSION_TOKEN"] = "A" * 200
+        assert "AuthFailure" in run("ec2", "describe-vpcs").stderr
+    finally:
+        for name in iam.list_role_policies(RoleName="iam-worker")["PolicyNames"]:
+            iam.delete_role_policy(RoleName="iam-worker", PolicyName=name)
+        iam.delete_role(RoleName="iam-worker")
