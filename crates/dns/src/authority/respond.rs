@@ -170,3 +170,200 @@ fn echo(net: IpNet, scope: u8) -> Vec<u8> {
     option.extend(kept);
     option
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use hickory_proto::op::Message;
+    use lath_feed::{HostedZone, RecordAnswer, RecordSet, Routing, Snapshot};
+    use lath_zones::AllHealthy;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `d.a. TXT`, with a client subnet.
+    const QUERY: &[u8] =
+        b"\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01\x01d\x01a\x00\x00\x10\x00\x01\
+        \x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x0b\x00\x08\x00\x07\x00\x01\x18\x00\xc6\x12\x01";
+
+    fn zones() -> Zones {
+        let long = format!("\"{}\"", "x".repeat(200));
+        let records = [
+            ("a.", "SOA", vec!["ns.a. b.a. 1 2 3 4 5".to_owned()]),
+            ("a.", "NS", vec!["ns.a.".to_owned(), "ns.b.".to_owned()]),
+            ("ns.a.", "A", vec!["192.0.2.1".to_owned()]),
+            ("b.a.", "CNAME", vec!["ns.a.".to_owned()]),
+            ("d.a.", "TXT", vec![long; 30]),
+            ("e.a.", "NS", vec!["ns.e.a.".to_owned()]),
+            ("ns.e.a.", "A", vec!["192.0.2.2".to_owned()]),
+        ];
+        let mut all: BTreeMap<String, BTreeMap<String, Vec<RecordSet>>> = BTreeMap::new();
+        for (name, kind, values) in records {
+            let set = RecordSet {
+                set_identifier: None,
+                routing: Routing::Simple,
+                health_check: None,
+                answer: RecordAnswer::Values { ttl: 60, values },
+            };
+            let kinds = all.entry(name.to_owned()).or_default();
+            kinds.insert(kind.to_owned(), vec![set]);
+        }
+        let zone = HostedZone {
+            id: "ZA".parse().unwrap(),
+            name: "a.".into(),
+            vpcs: None,
+            name_servers: Vec::new(),
+            records: all,
+        };
+        Zones::new(&Snapshot {
+            region: "us-east-1".into(),
+            hosted_zones: BTreeMap::from([(zone.id.clone(), Arc::new(zone))]),
+            ..Snapshot::default()
+        })
+    }
+
+    fn reply(zones: &Zones, bytes: &[u8], stream: bool) -> Option<Vec<u8>> {
+        let mut responder = Responder {
+            zones,
+            health: &AllHealthy,
+            random: &mut Random::new(1),
+        };
+        let mut out = Vec::new();
+        respond(
+            &mut responder,
+            bytes,
+            [192, 0, 2, 9].into(),
+            stream,
+            &mut out,
+        )
+        .then_some(out)
+    }
+
+    fn query(name: &str, kind: u8) -> Vec<u8> {
+        let mut bytes = b"\x00\x07\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00".to_vec();
+        for label in name.split('.') {
+            bytes.push(u8::try_from(label.len()).unwrap());
+            bytes.extend(label.bytes());
+        }
+        bytes.extend([0, kind, 0, 1]);
+        bytes
+    }
+
+    #[test]
+    fn replies_are_read_by_another_parser() {
+        let zones = zones();
+        for (name, bytes, stream, code, flags, counts) in [
+            (
+                "address",
+                query("ns.a.", 1),
+                false,
+                "No Error",
+                "aa",
+                (1, 2, 1),
+            ),
+            (
+                "CNAME",
+                query("b.a.", 1),
+                false,
+                "No Error",
+                "aa",
+                (2, 2, 1),
+            ),
+            (
+                "nothing",
+                query("x.a.", 1),
+                false,
+                "Non-Existent Domain",
+                "aa",
+                (0, 1, 0),
+            ),
+            (
+                "no type",
+                query("ns.a.", 16),
+                false,
+                "No Error",
+                "aa",
+                (0, 1, 0),
+            ),
+            (
+                "referral",
+                query("x.e.a.", 1),
+                false,
+                "No Error",
+                "",
+                (0, 1, 1),
+            ),
+            (
+                "foreign",
+                query("b.", 1),
+                false,
+                "Query Refused",
+                "",
+                (0, 0, 0),
+            ),
+            (
+                "too large",
+                query("d.a.", 16),
+                false,
+                "No Error",
+                "aa tc",
+                (0, 0, 0),
+            ),
+            (
+                "large by TCP",
+                query("d.a.", 16),
+                true,
+                "No Error",
+                "aa",
+                (30, 2, 1),
+            ),
+            (
+                "1232 bytes",
+                QUERY.to_vec(),
+                false,
+                "No Error",
+                "aa tc",
+                (0, 0, 0),
+            ),
+        ] {
+            let message = Message::from_vec(&reply(&zones, &bytes, stream).unwrap()).unwrap();
+            let metadata = &message.metadata;
+            assert_eq!(metadata.response_code.to_string(), code, "{name}");
+            let found = [
+                metadata.authoritative.then_some("aa"),
+                metadata.truncation.then_some("tc"),
+            ];
+            let found: Vec<&str> = found.into_iter().flatten().collect();
+            assert_eq!(found.join(" "), flags, "{name}");
+            let found = (
+                message.answers.len(),
+                message.authorities.len(),
+                message.additionals.len(),
+            );
+            assert_eq!(found, counts, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_change_to_a_query_brings_it_down(
+            changes in prop::collection::vec((0..QUERY.len(), any::<u8>()), 0..4),
+            cut in 0..QUERY.len(),
+            stream: bool,
+        ) {
+            let mut bytes = QUERY.to_vec();
+            for (place, octet) in changes {
+                bytes[place] = octet;
+            }
+            bytes.truncate(QUERY.len() - cut / 4);
+            if let Some(reply) = reply(&zones(), &bytes, stream) {
+                prop_assert_eq!(&reply[..2], &bytes[..2]);
+                prop_assert!(reply[2] & 0x80 != 0);
+                prop_assert!(stream || reply.len() <= 4096);
+                prop_assert!(Message::from_vec(&reply).is_ok(), "{:?}", reply);
+            }
+        }
+    }
+}
