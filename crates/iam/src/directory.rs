@@ -36,11 +36,11 @@ impl Held {
 /// Reads users, roles and their policies from views, and remembers parsed documents.
 #[derive(Default)]
 pub struct Directory {
-    parsed: Mutex<HashMap<(Grammar2, String), Arc<Policy>>>,
+    parsed: Mutex<HashMap<(GrammarKey, String), Arc<Policy>>>,
 }
 
 /// [`Grammar`] as a key.
-type Grammar2 = u8;
+type GrammarKey = u8;
 
 /// Most parsed documents that are kept.
 const MOST: usize = 2000;
@@ -48,7 +48,7 @@ const MOST: usize = 2000;
 impl Directory {
     /// A document, parsed; `None` when it is none (which the API refuses).
     pub fn parse(&self, text: &str, grammar: Grammar) -> Option<Arc<Policy>> {
-        let key = (grammar as Grammar2, text.to_owned());
+        let key = (grammar as GrammarKey, text.to_owned());
         let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = parsed.get(&key) {
             return Some(Arc::clone(known));
