@@ -310,8 +310,8 @@ fn feed_check(cell: &Cell, group: &TargetGroup) -> Option<feed::HealthCheck> {
         port: check.port,
         path: check.path.clone(),
         matcher: matcher::parse(&check.matcher).unwrap_or_else(|| vec![(200, 200)]),
-        interval: often.unwrap_or(Duration::from_secs(check.interval.into())),
-        timeout: often.unwrap_or(Duration::from_secs(check.timeout.into())),
+        interval: often.unwrap_or_else(|| Duration::from_secs(check.interval.into())),
+        timeout: often.unwrap_or_else(|| Duration::from_secs(check.timeout.into())),
         healthy_threshold: check.healthy_threshold.into(),
         unhealthy_threshold: check.unhealthy_threshold.into(),
     })

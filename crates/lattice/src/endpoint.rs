@@ -56,7 +56,9 @@ pub(crate) fn refresh(cell: &Cell, tx: &mut Tx) {
         // The service is of the region that tells, unless it says otherwise.
         let own = format!("service/{}", association.service);
         let arn = lath_model::arn::Arn::new("vpc-lattice", &at, &cell.account, own);
-        association.foreign_service.get_or_insert(arn.to_string());
+        association
+            .foreign_service
+            .get_or_insert_with(|| arn.to_string());
         offer(cell, tx, &association);
     }
 }

@@ -325,20 +325,25 @@ impl ServiceSide {
             is_foreign: foreign.is_some(),
         };
         if foreign.is_some() {
-            return find_service(view, id).map_or(nothing.clone(), |it| Self {
+            let Some(it) = find_service(view, id) else {
+                return nothing;
+            };
+            return Self {
                 name: Some(it.name),
                 domain_name: Some(it.domain_name),
                 custom_domain_name: it.custom_domain_name,
                 ..nothing
-            });
+            };
         }
-        let record = view.get::<Service>(id.as_str());
-        record.map_or(nothing.clone(), |it| Self {
+        let Some(it) = view.get::<Service>(id.as_str()) else {
+            return nothing;
+        };
+        Self {
             name: Some(it.name.clone()),
             domain_name: Some(service::domain_name(cell, &it)),
             custom_domain_name: it.custom_domain_name.clone(),
             ..nothing
-        })
+        }
     }
 
     /// The ARN, when the service is another region's.
