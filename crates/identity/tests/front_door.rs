@@ -17,6 +17,9 @@ use lath_wire::http::FrontDoor;
 
 const ACCOUNT: &str = "123456789012";
 
+/// Members of a request.
+type Form<'a> = &'a [(&'a str, &'a str)];
+
 struct Key {
     id: String,
     secret: Secret,
@@ -348,7 +351,7 @@ async fn what_is_in_use_is_not_deleted() {
     lath.iam(root, &attach).await;
     lath.iam(root, &attach).await;
     let unknown = "arn:aws:iam::aws:policy/NoSuchPolicy";
-    let table: [(&[(&str, &str)], u16, &str); 7] = [
+    let table: [(Form<'_>, u16, &str); 7] = [
         (
             &[("Action", "DeleteRole"), ("RoleName", "worker")],
             409,
