@@ -271,7 +271,7 @@ fn cut(error: Error) -> String {
 fn request(id: &HealthCheckId, check: &EndpointCheck, address: Option<IpAddr>) -> String {
     let path = if check.path.starts_with('/') { "" } else { "/" };
     format!(
-        "GET {path}{} HTTP/1.1\r\nHost: {}\r\nUser-Agent: Amazon-Route53-Health-Check-Service (ref {id}; report http://amzn.to/1vsZADi)\r\nAccept: */*\r\nAccept-Encoding: *\r\nConnection: close\r\n\r\n",
+        "GET {path}{} HTTP/1.1\r\nHost: {}\r\nUser-Agent: Amazon-Route53-Health-Check-Service (ref {id}; report http://amzn.to/1vsZADi)\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\nConnection: close\r\n\r\n",
         check
             .path
             .replace(|c: char| c.is_ascii_control() || c == ' ', "%20"),
