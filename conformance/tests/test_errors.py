@@ -378,8 +378,81 @@ def iam_table():
     ]
 
 
+# Transit Gateways, NAT gateways and endpoints.
+TGW, ATTACH, TGW_RTB, NAT, VPCE = "tgw-0123456789abcdef0", "tgw-attach-0123456789abcdef0", "tgw-rtb-0123456789abcdef0", "nat-0123456789abcdef0", "vpce-0123456789abcdef0"
+NO_TGW, NO_ATTACH, NO_TABLE = "InvalidTransitGatewayID.NotFound", "InvalidTransitGatewayAttachmentID.NotFound", "InvalidRouteTableID.NotFound"
+BY_ATTACH, BY_TABLE = {"TransitGatewayAttachmentId": ATTACH}, {"TransitGatewayRouteTableId": TGW_RTB}
+PEER = {"TransitGatewayId": TGW, "PeerTransitGatewayId": TGW, "PeerAccountId": "000000000000", "PeerRegion": "us-east-1"}
+TGW_CIDR = {"DestinationCidrBlock": "10.0.0.0/8"}
+EC2 += [
+    ("AcceptTransitGatewayPeeringAttachment", BY_ATTACH, NO_ATTACH),
+    ("AcceptTransitGatewayVpcAttachment", BY_ATTACH, NO_ATTACH),
+    ("AssociateTransitGatewayRouteTable", BY_TABLE | BY_ATTACH, NO_TABLE),
+    ("CreateNatGateway", {"SubnetId": "$subnet"}, "MissingParameter"),
+    ("CreateNatGateway", {"SubnetId": SUBNET, "AllocationId": EIP}, "InvalidSubnetID.NotFound"),
+    ("CreateRoute", {"RouteTableId": "$table", "DestinationCidrBlock": "10.0.0.0/9", "NatGatewayId": NAT}, "InvalidNatGatewayID.NotFound"),
+    ("CreateRoute", {"RouteTableId": "$table", "DestinationCidrBlock": "10.0.0.0/9", "TransitGatewayId": TGW}, NO_TGW),
+    ("CreateTransitGateway", {"DryRun": True}, "DryRunOperation", 412),
+    ("CreateTransitGateway", {"Options": {"AmazonSideAsn": 1}}, "InvalidParameterValue"),
+    ("CreateTransitGatewayPeeringAttachment", PEER, NO_TGW),
+    ("CreateTransitGatewayPrefixListReference", BY_TABLE | {"PrefixListId": PL, "Blackhole": True}, NO_TABLE),
+    ("CreateTransitGatewayRoute", BY_TABLE | TGW_CIDR | {"Blackhole": True}, NO_TABLE),
+    ("CreateTransitGatewayRouteTable", {"TransitGatewayId": TGW}, NO_TGW),
+    ("CreateTransitGatewayVpcAttachment", {"TransitGatewayId": TGW, "VpcId": "$vpc", "SubnetIds": ["$subnet"]}, NO_TGW),
+    ("CreateVpcEndpoint", {"VpcId": "$vpc", "ServiceName": "com.amazonaws.us-east-1.s3"}, "InvalidServiceName"),
+    ("DeleteNatGateway", {"NatGatewayId": NAT}, "NatGatewayNotFound"),
+    ("DeleteTransitGateway", {"TransitGatewayId": TGW}, NO_TGW),
+    ("DeleteTransitGateway", {"TransitGatewayId": "None"}, "InvalidTransitGatewayID.Malformed"),
+    ("DeleteTransitGatewayPeeringAttachment", BY_ATTACH, NO_ATTACH),
+    ("DeleteTransitGatewayPrefixListReference", BY_TABLE | {"PrefixListId": PL}, NO_TABLE),
+    ("DeleteTransitGatewayRoute", BY_TABLE | TGW_CIDR, NO_TABLE),
+    ("DeleteTransitGatewayRouteTable", BY_TABLE, NO_TABLE),
+    ("DeleteTransitGatewayVpcAttachment", BY_ATTACH, NO_ATTACH),
+    ("DeleteVpcEndpoints", {}, "MissingParameter"),
+    ("DescribeNatGateways", {"NatGatewayIds": [NAT]}, "NatGatewayNotFound"),
+    ("DescribeTransitGatewayAttachments", {"TransitGatewayAttachmentIds": [ATTACH]}, NO_ATTACH),
+    ("DescribeTransitGatewayPeeringAttachments", {"TransitGatewayAttachmentIds": [ATTACH]}, NO_ATTACH),
+    ("DescribeTransitGatewayRouteTables", {"TransitGatewayRouteTableIds": [TGW_RTB]}, NO_TABLE),
+    ("DescribeTransitGatewayVpcAttachments", {"TransitGatewayAttachmentIds": [ATTACH]}, NO_ATTACH),
+    ("DescribeTransitGateways", {"TransitGatewayIds": [TGW]}, NO_TGW),
+    ("DescribeVpcEndpointAssociations", {"VpcEndpointIds": [VPCE]}, "InvalidVpcEndpointId.NotFound"),
+    ("DescribeVpcEndpoints", {"VpcEndpointIds": [VPCE]}, "InvalidVpcEndpointId.NotFound"),
+    ("DisableTransitGatewayRouteTablePropagation", BY_TABLE | BY_ATTACH, NO_TABLE),
+    ("DisassociateTransitGatewayRouteTable", BY_TABLE | BY_ATTACH, NO_TABLE),
+    ("EnableTransitGatewayRouteTablePropagation", BY_TABLE | BY_ATTACH, NO_TABLE),
+    ("ExportTransitGatewayRoutes", BY_TABLE | {"S3Bucket": "b"}, NO_TABLE),
+    ("GetTransitGatewayAttachmentPropagations", BY_ATTACH, NO_ATTACH),
+    ("GetTransitGatewayPrefixListReferences", BY_TABLE, NO_TABLE),
+    ("GetTransitGatewayRouteTableAssociations", BY_TABLE, NO_TABLE),
+    ("GetTransitGatewayRouteTablePropagations", BY_TABLE, NO_TABLE),
+    ("ModifyTransitGateway", {"TransitGatewayId": TGW}, NO_TGW),
+    ("ModifyTransitGatewayPrefixListReference", BY_TABLE | {"PrefixListId": PL, "Blackhole": True}, NO_TABLE),
+    ("ModifyTransitGatewayVpcAttachment", BY_ATTACH, NO_ATTACH),
+    ("ModifyVpcEndpoint", {"VpcEndpointId": VPCE}, "InvalidVpcEndpointId.NotFound"),
+    ("RejectTransitGatewayPeeringAttachment", BY_ATTACH, NO_ATTACH),
+    ("RejectTransitGatewayVpcAttachment", BY_ATTACH, NO_ATTACH),
+    ("ReplaceTransitGatewayRoute", BY_TABLE | TGW_CIDR | {"Blackhole": True}, NO_TABLE),
+    ("SearchTransitGatewayRoutes", BY_TABLE | {"Filters": [{"Name": "type", "Values": ["static"]}]}, NO_TABLE),
+]
+
+CLUSTER, NO_CLUSTER = {"clusterName": "none"}, ("ResourceNotFoundException", 404)
+EKS = [
+    ("DeleteAddon", CLUSTER | {"addonName": "a"}, *NO_CLUSTER),
+    ("DeleteCluster", {"name": "none"}, *NO_CLUSTER),
+    ("DeleteNodegroup", CLUSTER | {"nodegroupName": "n"}, *NO_CLUSTER),
+    ("DeletePodIdentityAssociation", CLUSTER | {"associationId": "a-1"}, *NO_CLUSTER),
+    ("DescribeAddon", CLUSTER | {"addonName": "a"}, *NO_CLUSTER),
+    ("DescribeCluster", {"name": "none"}, *NO_CLUSTER),
+    ("DescribeNodegroup", CLUSTER | {"nodegroupName": "n"}, *NO_CLUSTER),
+    ("ListAddons", CLUSTER, *NO_CLUSTER),
+    ("ListClusters", {"nextToken": "rubbish"}, "InvalidParameterException", 400),
+    ("ListNodegroups", CLUSTER, *NO_CLUSTER),
+    ("ListPodIdentityAssociations", CLUSTER, *NO_CLUSTER),
+]
+
+
 IAM = iam_table()
-TABLES = {"iam": IAM, "ec2": EC2, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
+TABLES = {"iam": IAM, "ec2": EC2, "eks": EKS, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
 NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity"), ("iam", "GetAccountSummary"), ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),
                      ("route53", "GetHostedZoneCount")}
 
