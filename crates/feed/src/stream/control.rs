@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use lath_model::id::InstanceId;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -185,16 +185,22 @@ impl End {
         self.connected.send_replace(true);
         tracing::debug!(region, "the node is connected");
         let pending = Pending::default();
+        let taken = Notify::new();
         let ended = tokio::select! {
-            ended = self.tell(writer, &pending) => ended,
-            ended = self.hear(reader, &pending) => ended,
+            ended = self.tell(writer, &pending, &taken) => ended,
+            ended = self.hear(reader, &pending, &taken) => ended,
         };
         if let Err(error) = ended {
             tracing::info!(region, %error, "the node's connection ended");
         }
     }
 
-    async fn tell(&self, mut writer: OwnedWriteHalf, pending: &Pending) -> io::Result<()> {
+    async fn tell(
+        &self,
+        mut writer: OwnedWriteHalf,
+        pending: &Pending,
+        taken: &Notify,
+    ) -> io::Result<()> {
         let mut queue = self.queue.lock().await;
         let mut snapshots = self.snapshots.clone();
         let mut told = Arc::clone(&snapshots.borrow_and_update());
@@ -212,6 +218,7 @@ impl End {
                     told = next;
                     frame::write(&mut writer, &Down::Snapshot(Box::new(delta))).await?;
                 }
+                () = taken.notified() => frame::write(&mut writer, &Down::Taken).await?,
                 Some(Ask { question, answer }) = queue.recv() => {
                     // Whoever asked may have lost patience before the node came.
                     if answer.is_closed() {
@@ -226,12 +233,21 @@ impl End {
         }
     }
 
-    async fn hear(&self, mut reader: OwnedReadHalf, pending: &Pending) -> io::Result<()> {
+    async fn hear(
+        &self,
+        mut reader: OwnedReadHalf,
+        pending: &Pending,
+        taken: &Notify,
+    ) -> io::Result<()> {
         loop {
             match frame::read::<Up>(&mut reader).await? {
                 Up::Hello { .. } => {}
                 Up::Observed(observed) => drop(self.observed.send_replace(observed)),
-                Up::Telemetry(events) => events.into_iter().for_each(|event| self.sink(event)),
+                Up::Telemetry(events) => {
+                    events.into_iter().for_each(|event| self.sink(event));
+                    // One batch at a time is on its way: no notice is lost to another.
+                    taken.notify_one();
+                }
                 Up::Answer { number, answer } => {
                     let asked = lock(pending).remove(&number);
                     // Whoever asked may have lost patience.

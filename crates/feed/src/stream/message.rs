@@ -13,7 +13,12 @@ use crate::{ConsoleOutput, Observed};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Down {
     Snapshot(Box<Delta>),
-    Ask { number: u64, question: Question },
+    Ask {
+        number: u64,
+        question: Question,
+    },
+    /// The newest [`Up::Telemetry`] was: the next one may come.
+    Taken,
 }
 
 /// From the node to control.

@@ -8,12 +8,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::frame;
 use super::message::{Answer, Question, UpRef};
+use super::outbox::Batch;
 use super::{Down, Kept, Outbox, Up};
 use crate::{NodeQueries, Observed, ObservedReceiver, Snapshot};
 
@@ -127,13 +128,19 @@ impl Follower {
         let region = self.region.clone();
         frame::write(&mut writer, &Up::Hello { region }).await?;
         let (answers, queue) = mpsc::channel(ANSWERS);
+        let taken = Notify::new();
         tokio::select! {
-            ended = self.hear(reader, answers) => ended,
-            ended = self.tell(writer, queue) => ended,
+            ended = self.hear(reader, answers, &taken) => ended,
+            ended = self.tell(writer, queue, &taken) => ended,
         }
     }
 
-    async fn hear(&self, mut reader: OwnedReadHalf, answers: mpsc::Sender<Up>) -> io::Result<()> {
+    async fn hear(
+        &self,
+        mut reader: OwnedReadHalf,
+        answers: mpsc::Sender<Up>,
+        taken: &Notify,
+    ) -> io::Result<()> {
         let mut first = true;
         loop {
             match frame::read::<Down>(&mut reader).await? {
@@ -148,6 +155,7 @@ impl Follower {
                         std::mem::replace(source, Source::Control) != Source::Control
                     });
                 }
+                Down::Taken => taken.notify_one(),
                 Down::Ask { number, question } => {
                     let (answers, answer) = (answers.clone(), self.answer(question));
                     tokio::spawn(async move {
@@ -183,10 +191,13 @@ impl Follower {
         &self,
         mut writer: OwnedWriteHalf,
         mut answers: mpsc::Receiver<Up>,
+        taken: &Notify,
     ) -> io::Result<()> {
         let mut observed = self.observed.clone();
         observed.mark_changed();
         let mut observing = true;
+        // Goes back to the outbox when the connection ends before control has it.
+        let mut sent: Option<Batch<'_>> = None;
         loop {
             let message = tokio::select! {
                 changed = observed.changed(), if observing => {
@@ -200,9 +211,13 @@ impl Follower {
                     Up::Observed(newest)
                 }
                 Some(answer) = answers.recv() => answer,
-                batch = self.outbox.next() => {
+                () = taken.notified() => {
+                    sent.take().map(Batch::taken);
+                    continue;
+                }
+                batch = self.outbox.next(), if sent.is_none() => {
+                    let batch = sent.insert(batch);
                     frame::write(&mut writer, &UpRef::Telemetry(&batch.events)).await?;
-                    batch.sent();
                     continue;
                 }
             };

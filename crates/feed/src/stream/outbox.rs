@@ -23,6 +23,8 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<Event>,
+    /// Sent, but not taken yet.
+    on_their_way: usize,
     dropped: u64,
 }
 
@@ -64,19 +66,25 @@ impl Outbox {
     fn take(&self) -> Option<Vec<Event>> {
         let mut queue = self.lock();
         let count = queue.events.len().min(BATCH);
+        queue.on_their_way = count;
         (count > 0).then(|| queue.events.drain(..count).collect())
     }
 
-    /// Returns when everything was taken out to be sent.
+    /// Returns when control has everything.
     pub async fn emptied(&self) {
-        while !self.lock().events.is_empty() {
+        let is_empty = || {
+            let queue = self.lock();
+            queue.events.is_empty() && queue.on_their_way == 0
+        };
+        while !is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
 
-    /// Puts back what could not be sent; newer events may have taken its place.
+    /// Puts back what was not taken; newer events may have taken its place.
     fn put_back(&self, events: Vec<Event>) {
         let mut queue = self.lock();
+        queue.on_their_way = 0;
         for event in events.into_iter().rev() {
             if queue.events.len() >= KEPT {
                 queue.dropped += 1;
@@ -97,22 +105,20 @@ impl Sink for Outbox {
     }
 }
 
-/// Events on their way: they go back unless they were sent, whatever way sending them ended.
+/// Events on their way: they go back unless they were taken, whatever way sending them ended.
 pub(crate) struct Batch<'a> {
     outbox: &'a Outbox,
     pub(crate) events: Vec<Event>,
 }
 
 impl Batch<'_> {
-    pub(crate) fn sent(mut self) {
+    pub(crate) fn taken(mut self) {
         self.events.clear();
     }
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        if !self.events.is_empty() {
-            self.outbox.put_back(std::mem::take(&mut self.events));
-        }
+        self.outbox.put_back(std::mem::take(&mut self.events));
     }
 }

@@ -128,7 +128,7 @@ fn an_outbox_keeps_what_was_not_sent() {
         outbox.metric(sample("third"));
         let batch = outbox.next().await;
         assert_eq!(names(&batch.events), ["first", "second", "third"]);
-        batch.sent();
+        batch.taken();
     });
     assert_eq!(outbox.dropped(), 0);
 }
