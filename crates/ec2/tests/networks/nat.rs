@@ -155,9 +155,54 @@ async fn endpoints_name_the_services_of_a_network_that_is_there() {
             .into(),
     };
     put(&api, service).await;
-    assert!(
-        api.ok("Action=DescribeVpcEndpointAssociations")
-            .await
-            .contains("vpcEndpointAssociationSet")
+    put(
+        &api,
+        Network {
+            id: "sn-0123456789abcdef0".into(),
+        },
+    )
+    .await;
+    let arn = "arn:aws:vpc-lattice:us-east-1:123456789012:servicenetwork/sn-0123456789abcdef0";
+    let create = format!(
+        "Action=CreateVpcEndpoint&VpcEndpointType=ServiceNetwork&VpcId={vpc}&ServiceNetworkArn={arn}&SubnetId.1={subnet}"
     );
+    let endpoint = api.get("vpcEndpointId", &create).await;
+    let describe = format!("Action=DescribeVpcEndpoints&VpcEndpointId.1={endpoint}");
+    assert_eq!(api.get("state", &describe).await, "pending");
+    api.settle().await;
+    assert_eq!(api.get("state", &describe).await, "available");
+    assert_eq!(api.get("groupName", &describe).await, "default");
+    let associations = format!("Action=DescribeVpcEndpointAssociations&VpcEndpointId.1={endpoint}");
+    let name = api.get("dnsName", &associations).await;
+    assert!(
+        name.starts_with(&endpoint) && name.ends_with(".us-east-1.on.aws"),
+        "{name}"
+    );
+    let snapshot = api.snapshot();
+    assert_eq!(snapshot.names[&name].len(), 1);
+    let feed = &snapshot.vpcs[&vpc.parse().unwrap()].endpoints[&endpoint.parse().unwrap()];
+    assert_eq!(feed.names.values().collect::<Vec<_>>(), [&name]);
+    let claims = lath_control::claims_on(&api.app.cell.db.view(), "sn-0123456789abcdef0");
+    assert_eq!(claims.len(), 1);
+    api.ok(&format!(
+        "Action=DeleteVpcEndpoints&VpcEndpointId.1={endpoint}"
+    ))
+    .await;
+    assert_eq!(api.get("state", &describe).await, "deleting");
+    api.settle().await;
+    api.ok(&format!("Action=DeleteSubnet&SubnetId={subnet}"))
+        .await;
+}
+
+/// As Lattice keeps it, to whoever asks only whether it is there.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Network {
+    id: String,
+}
+
+impl lath_store::Record for Network {
+    const KIND: &'static str = "lattice.service-network";
+    fn id(&self) -> String {
+        self.id.clone()
+    }
 }

@@ -298,7 +298,7 @@ async fn a_vpc_with_anything_in_it_stays() {
     api.ok(&delete).await;
 }
 
-pub(crate) async fn put(api: &Api, claim: Claim) {
+pub(crate) async fn put(api: &Api, claim: impl lath_store::Record) {
     let write = api.app.cell.db.write(|tx| {
         tx.put(claim);
         Ok::<_, lath_wire::ApiError>(())
