@@ -20,7 +20,7 @@ fn place(index: u8) -> RegionPlace {
         public_key: [index; 32],
         public_pool: format!("198.18.{}.0/19", u16::from(index) * 32)
             .parse()
-            .unwrap(),
+            .expect("a block"),
     }
 }
 
@@ -123,8 +123,8 @@ async fn request(pair: &Pair, mine: &str, theirs: &str) -> String {
 
 fn tunnel(api: &Api, gateway: &str, id: &str) -> lath_feed::PeeringTunnel {
     let snapshot = api.snapshot();
-    let gateway = &snapshot.transit_gateways[&gateway.parse().unwrap()];
-    let attachment = &gateway.attachments[&id.parse().unwrap()];
+    let gateway = &snapshot.transit_gateways[&gateway.parse().expect("an id")];
+    let attachment = &gateway.attachments[&id.parse().expect("an id")];
     match &attachment.to {
         TransitPeer::Tunnel(tunnel) => tunnel.clone(),
         other => panic!("{other:?}"),

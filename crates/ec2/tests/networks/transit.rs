@@ -14,7 +14,7 @@ impl Api {
             self.observe_everything();
             lath_ec2::networks::reconcile(Arc::clone(&self.app))
                 .await
-                .unwrap();
+                .expect("the store is in memory");
             if self.app.cell.db.view().revision() == before {
                 return;
             }
@@ -392,7 +392,7 @@ async fn attachments_move_between_tables_only_by_way_of_none() {
     api.settle().await;
     assert_eq!(
         api.all("transitGatewayRouteTableId", &of).await,
-        [new.clone()]
+        std::slice::from_ref(&new)
     );
     assert!(api.search(&old, "type", "propagated").await.is_empty());
     let delete = format!("Action=DeleteTransitGatewayRouteTable&TransitGatewayRouteTableId={new}");
