@@ -24,8 +24,8 @@ def user():
 class Rootless(Lath):
     """The same, with every command as the ordinary user."""
 
-    def __init__(self):
-        super().__init__(directory=tempfile.mkdtemp(prefix="lath-rootless-"))
+    def __init__(self, **more):
+        super().__init__(directory=tempfile.mkdtemp(prefix="lath-rootless-"), **more)
         self.program = self.directory / "lath"
         shutil.copy2(lathlab.binary(), self.program)
         self.program.chmod(0o755)
@@ -45,7 +45,8 @@ class Rootless(Lath):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.as_user(
                 self.program, "serve", "--data-dir", self.data, "--listen", f"127.0.0.1:{self.port}",
-                "--admin-listen", f"127.0.0.1:{self.admin_port}"), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                "--admin-listen", f"127.0.0.1:{self.admin_port}", "--dns-listen", f"127.0.0.1:{self.dns_port}",
+                *(["--regions", ",".join(self.regions)] if self.regions else [])), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env=self.home, cwd="/")
         wait_for("lath serve to answer", self.answers)
         return self
@@ -87,3 +88,35 @@ def test_an_ordinary_user_has_vpcs_instances_and_lattice():
                 "forward": {"targetGroups": [{"targetGroupIdentifier": target, "weight": 1}]}})
             assert json.loads(lab.eventually(caller, f"http://{domain}/"))["name"] == "port-8001"
         assert lath.stop() == 0, lath.tail()
+
+
+def test_an_ordinary_user_has_regions_and_a_killed_supervisor_is_succeeded():
+    fine, why = allowed()
+    if not fine:
+        pytest.skip(f"SKIPPED: this kernel lets no ordinary user make user namespaces: {why}")
+    regions = ["us-east-1", "us-west-2"]
+    with Rootless(regions=regions) as lath:
+        labs = []
+        for number, region in enumerate(regions):
+            lab = Lab(lath)
+            lab.ec2 = lath.client("ec2", region)
+            _, subnet, group = lab.vpc(f"10.8{number}.0.0/16", f"10.8{number}.1.0/24")
+            labs.append((lab, lab.instance(subnet, group)[0]))
+        wait_for("every link", lambda: all(
+            region["links"] and all(link["connected"] for link in region["links"].values())
+            for region in lath.status()["regions"] if region["name"] in regions))
+        before = lath.processes()
+        lath.kill()
+        lath.start()
+        after = lath.processes()
+        assert {key: it["pid"] for key, it in after.items()} == {key: it["pid"] for key, it in before.items()}
+        for lab, instance in labs:
+            assert lab.run(instance, "echo", "there") == "there\n"
+        # The successor has power over what its predecessor made: it starts a node there.
+        os.kill(after[regions[1], "node"]["pid"], 9)
+        wait_for("another node", lambda: lath.pid(regions[1], "node") not in (None, after[regions[1], "node"]["pid"]))
+        for lab, instance in labs:
+            wait_for("the instance", lambda: lab.run(instance, "echo", "there", check=False).stdout == "there\n")
+            lab.clean()
+        assert lath.stop() == 0, lath.tail()
+        assert lath.remnants() == []

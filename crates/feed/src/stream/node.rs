@@ -212,7 +212,9 @@ impl Follower {
                 }
                 Some(answer) = answers.recv() => answer,
                 () = taken.notified() => {
-                    sent.take().map(Batch::taken);
+                    if let Some(batch) = sent.take() {
+                        batch.taken();
+                    }
                     continue;
                 }
                 batch = self.outbox.next(), if sent.is_none() => {

@@ -362,3 +362,142 @@ fn answer(status: http::StatusCode, headers: &HeaderMap, body: Bytes) -> Respons
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use http::header::AUTHORIZATION;
+
+    fn relay(ways: &[(&str, Way)]) -> Relay {
+        let add = |relay: Relay, (name, way): &(&str, Way)| {
+            relay.with_region(*name, way.clone(), watch::channel(false).1)
+        };
+        ways.iter().fold(Relay::new("us-east-1"), add)
+    }
+
+    fn nowhere() -> Relay {
+        let dead = Way::Socket("/nonexistent/api.sock".into());
+        relay(&[("us-east-1", dead.clone()), ("us-west-2", dead)])
+    }
+
+    fn request(region: &str, service: &str) -> Request<Bytes> {
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260101/{region}/{service}/aws4_request, SignedHeaders=host;x-amz-date, Signature={:064}",
+            0
+        );
+        Request::post("/?a=%2F&b")
+            .header("host", "example:1")
+            .header("x-amz-date", "20260101T000000Z")
+            .header(AUTHORIZATION, authorization)
+            .header(SOURCE, "192.0.2.1")
+            .body(Bytes::from_static(b"Action=DescribeVpcs"))
+            .expect("a request")
+    }
+
+    fn claim(request: &Request<Bytes>) -> Option<Claim> {
+        Claim::read(&signed_parts(request)).ok()
+    }
+
+    #[test]
+    fn a_request_goes_where_its_scope_says() {
+        let relay = nowhere();
+        for (region, service, want) in [
+            ("us-east-1", "ec2", Destination::Region("us-east-1", false)),
+            ("us-west-2", "ec2", Destination::Region("us-west-2", false)),
+            ("us-west-2", "iam", Destination::Region("us-east-1", true)),
+            (
+                "eu-west-1",
+                "route53",
+                Destination::Region("us-east-1", true),
+            ),
+            ("us-west-2", "sts", Destination::Region("us-west-2", false)),
+            ("aws-global", "sts", Destination::Region("us-east-1", true)),
+            ("eu-west-1", "ec2", Destination::Any),
+        ] {
+            let claim = claim(&request(region, service));
+            assert_eq!(
+                relay.destination(claim.as_ref()),
+                want,
+                "{region} {service}"
+            );
+        }
+        assert_eq!(relay.destination(None), Destination::Any, "unsigned");
+    }
+
+    const PEER: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7);
+
+    #[tokio::test]
+    async fn a_dead_region_is_spoken_for_in_the_protocol_of_its_service() {
+        let relay = nowhere();
+        for (service, kind, text) in [
+            (
+                "ec2",
+                "text/xml;charset=UTF-8",
+                "<Response><Errors><Error><Code>ServiceUnavailable</Code><Message>The region us-west-2 does not answer.</Message>",
+            ),
+            (
+                "vpc-lattice",
+                "application/json",
+                "{\"message\":\"The region us-west-2 does not answer.\"",
+            ),
+            (
+                "logs",
+                "application/x-amz-json-1.1",
+                "\"__type\":\"ServiceUnavailable\"",
+            ),
+            (
+                "route53",
+                "text/xml",
+                "<Message>The home region us-east-1 does not answer",
+            ),
+            (
+                "iam",
+                "text/xml",
+                "DNS answers and policy decisions go on in every region.</Message>",
+            ),
+        ] {
+            let response = relay.relayed(&request("us-west-2", service), PEER).await;
+            assert_eq!(response.status(), 503, "{service}");
+            assert_eq!(
+                response.headers()[http::header::CONTENT_TYPE],
+                kind,
+                "{service}"
+            );
+            let body = String::from_utf8_lossy(response.body());
+            assert!(body.contains(text), "{service}: {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_handed_over_as_it_came_with_its_true_source() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("api.sock");
+        let listener = tokio::net::UnixListener::bind(&path).expect("a socket");
+        let region = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"Action=DescribeVpcs") {
+                assert_ne!(stream.read_buf(&mut seen).await.expect("bytes"), 0);
+            }
+            let answer =
+                b"HTTP/1.1 418 Teapot\r\ncontent-length: 2\r\nx-amzn-requestid: r\r\n\r\nhi";
+            stream.write_all(answer).await.expect("an answer");
+            String::from_utf8(seen).expect("text")
+        });
+        let relay = relay(&[("us-west-2", Way::Socket(path))]);
+        let response = relay.relayed(&request("us-west-2", "ec2"), PEER).await;
+        assert_eq!(
+            (response.status().as_u16(), &response.body()[..]),
+            (418, &b"hi"[..])
+        );
+        assert_eq!(response.headers()["x-amzn-requestid"], "r");
+        let seen = region.await.expect("the region's side");
+        assert!(seen.starts_with("POST /?a=%2F&b HTTP/1.1\r\n"), "{seen}");
+        assert!(seen.contains("host: example:1\r\n"), "{seen}");
+        assert!(seen.contains("x-lath-source: 127.0.0.1\r\n"), "{seen}");
+        assert!(!seen.contains("192.0.2.1"), "{seen}");
+    }
+}
