@@ -102,6 +102,10 @@ mod tests {
             return None;
         };
         let models = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        Some((services(), models))
+    }
+
+    fn services() -> Vec<Service> {
         let directory = tempfile::tempdir().unwrap();
         let cell = Cell::for_test().0;
         let observe = Observe::open(cell.clone(), directory.path(), Limits::default()).unwrap();
@@ -109,7 +113,17 @@ mod tests {
             RootKey::random().unwrap(),
             cell.account.clone(),
         ));
-        Some((Apps::new(&cell, observe, identity).services(), models))
+        Apps::new(&cell, observe, identity).services()
+    }
+
+    #[test]
+    fn whoever_speaks_for_a_dead_region_knows_every_service() {
+        for service in services() {
+            let name = service.info().signing_name;
+            let mut known = lath_wire::http::KNOWN_SERVICES.iter();
+            let known = known.find(|info| info.signing_name == name);
+            assert_eq!(known, Some(service.info()), "{name}");
+        }
     }
 
     #[test]
