@@ -187,6 +187,13 @@ class Lath:
     def pid(self, region, role):
         return self.processes()[region, role]["pid"]
 
+    def kill_process(self, region, role):
+        """SIGKILL to one process of a region; returns its pid when the supervisor has seen it."""
+        pid = self.pid(region, role)
+        os.kill(pid, signal.SIGKILL)
+        wait_for("the supervisor to see it", lambda: self.pid(region, role) != pid)
+        return pid
+
     def kill_everything(self):
         """SIGKILL to the supervisor and to every process that it started."""
         pids = [process["pid"] for process in self.processes().values() if process["pid"]]

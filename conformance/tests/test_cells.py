@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -56,14 +55,6 @@ def held(lath, region, scenario):
         wait_for("the held processes to run again", lambda: all(
             process["state"] == "running" for process in lath.processes().values()))
         wait_for("every region to answer", lambda: all(region["answers"] for region in lath.status()["regions"]))
-
-
-def kill(lath, region, role):
-    """SIGKILL, and the pid that it hit; returns when the supervisor knows."""
-    pid = lath.pid(region, role)
-    os.kill(pid, signal.SIGKILL)
-    wait_for("the supervisor to see it", lambda: lath.pid(region, role) != pid)
-    return pid
 
 
 def until_back(lath, region, role, pid):
@@ -203,7 +194,7 @@ def test_what_is_killed_in_one_region_comes_back_and_the_other_does_not_notice(c
 
         asker = threading.Thread(target=ask)
         asker.start()
-        pid = kill(cells, WEST, role)
+        pid = cells.kill_process(WEST, role)
         until_back(cells, WEST, role, pid)
         # The front door waits for a control plane that is on its way back.
         assert vpc in {v["VpcId"] for v in lab.ec2.describe_vpcs()["Vpcs"]}
@@ -222,16 +213,14 @@ def test_control_plane_death_loses_no_request_on_the_data_path(cells, shop):
     lab, client, url = shop
     loop = Loop(lab, client, url)
     for _ in range(3):
-        until_back(cells, WEST, "control", kill(cells, WEST, "control"))
+        until_back(cells, WEST, "control", cells.kill_process(WEST, "control"))
         loop.goes_on()
     with held(cells, WEST, "kill-control-plane"):
         loop.goes_on(200)
         # The node itself is killed and starts from what it kept: only the requests of that moment fail.
         good, bad, errors = loop.end()
         assert (bad, good > 300) == (0, True), (good, errors)
-        node = cells.pid(WEST, "node")
-        os.kill(node, signal.SIGKILL)
-        until_back(cells, WEST, "node", node)
+        until_back(cells, WEST, "node", cells.kill_process(WEST, "node"))
         lab.eventually(client, url)
     wait_for("control to hear the node", lambda: lab.state(client) == "running")
 
@@ -252,7 +241,7 @@ def test_a_stopped_or_killed_supervisor_loses_no_request_and_its_successor_takes
     after = cells.processes()
     assert {key: it["pid"] for key, it in after.items()} == {key: it["pid"] for key, it in before.items()}
     assert all(process["adopted"] for process in after.values())
-    until_back(cells, WEST, "control", kill(cells, WEST, "control"))
+    until_back(cells, WEST, "control", cells.kill_process(WEST, "control"))
 
 
 def test_a_dead_region_says_so(cells):
