@@ -1,5 +1,9 @@
 """Packets between regions: only while the tables say so, through an encrypted peering that outlives its processes."""
 
+import hashlib
+import os
+import signal
+
 import pytest
 from lathlab import Lath, wait_for
 from lathlab.world import World
@@ -64,7 +68,6 @@ def test_large_packets_and_transfers_fit_through_the_tunnel(joined):
     wait_for("the other region", lambda: reaches(world, client, server))
     run = world.lath.exec(client["id"], "bash", "-c",
                           f"curl -sS --max-time 60 http://{server['private']}/big/50000000 | sha256sum", check=False)
-    import hashlib
     assert run.stdout.split()[0] == hashlib.sha256(b"x" * 50_000_000).hexdigest(), run.stderr
     # 8500 is the way's MTU: what must not be broken up and is larger does not arrive, what fits does.
     ping = lambda size: world.lath.exec(
@@ -77,7 +80,7 @@ def test_large_packets_and_transfers_fit_through_the_tunnel(joined):
 def test_the_peering_comes_back_after_sigkill_of_either_sides_node(joined, victim):
     world, east, west, peering, client, server = joined
     wait_for("the other region", lambda: reaches(world, client, server))
-    world.lath.kill_process(victim, "node")
+    os.kill(world.lath.pid(victim, "node"), signal.SIGKILL)
     wait_for("the other region again", lambda: reaches(world, client, server))
     for place in east, west:
         wait_for("the peering's state", lambda place=place: place.peering_state(peering) == "available")
@@ -87,7 +90,7 @@ def test_the_peering_comes_back_after_sigkill_of_either_sides_node(joined, victi
 def test_the_peering_carries_on_without_either_sides_control_plane(joined, victim):
     world, east, west, peering, client, server = joined
     wait_for("the other region", lambda: reaches(world, client, server))
-    world.lath.kill_process(victim, "control")
+    os.kill(world.lath.pid(victim, "control"), signal.SIGKILL)
     for _ in range(5):
         assert reaches(world, client, server)
     wait_for("the API again", lambda: east.peering_state(peering) == "available")

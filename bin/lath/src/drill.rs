@@ -251,7 +251,7 @@ impl Detector for Watcher {
 fn wrong_in(status: &Status) -> BTreeSet<String> {
     let mut wrong = BTreeSet::new();
     for group in &status.target_groups {
-        let bad = group.targets.iter().filter(|t| t.health == "UNHEALTHY");
+        let bad = group.targets.iter().filter(|t| t.health == "unhealthy");
         wrong.extend(bad.map(|t| format!("target {} {} {}", group.id, t.id, t.port)));
     }
     for check in status.health_checks.iter().filter(|check| !check.healthy) {
