@@ -10,7 +10,7 @@ use lath_feed::stream::{self, Follower, Kept, Outbox, RemoteNode, Source};
 use lath_feed::{CONTROL_PORT, Mesh, Observed, Snapshot};
 use lath_mesh::Underlay;
 use lath_net::Network;
-use lath_node::{Host, Node, Place};
+use lath_node::{Host, Node, NodeConfig, Place};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
