@@ -80,7 +80,7 @@ def test_a_role_is_assumed_and_its_session_used_by_the_cli(lath, user):
         session = assume()["Credentials"]
         env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {
             "AWS_ACCESS_KEY_ID": session["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": session["SessionToken"], "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": lath.endpoint, "AWS_PAGER": ""}
+            "AWS_SESSION_TOKEN": session["SessionToken"], "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": lath.endpoint, "AWS_PAGER": ""}
         run = lambda *args: subprocess.run(["aws", *args], env=env, capture_output=True, text=True)  # noqa: E731
         assert run("ec2", "describe-vpcs").returncode == 0
         assert "AccessDeniedException" in run("vpc-lattice", "list-services").stderr

@@ -192,7 +192,7 @@ def test_incomplete_authorization_headers_are_told_what_they_lack(wire):
 
 def test_services_that_are_not_served_say_so(lath):
     for service, call, arguments in [
-        ("s3", "list_buckets", {}), ("sqs", "list_queues", {}), ("eks", "list_clusters", {}), ("dynamodb", "list_tables", {}),
+        ("s3", "list_buckets", {}), ("sqs", "list_queues", {}), ("ecs", "list_clusters", {}), ("dynamodb", "list_tables", {}),
     ]:
         code, status = refusal(getattr(lath.client(service), call), **arguments)
         assert 400 <= status < 500, (service, code, status)
