@@ -140,6 +140,8 @@ EC2 = [
 
 INVALID, MISSING, CONFLICT = ("ValidationException", 400), ("ResourceNotFoundException", 404), ("ConflictException", 409)
 HTTP_ACTION = {"defaultAction": fixed(404)}
+# A document that is right, so that only what it is put on is wrong.
+ANYONE = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}}'
 LATTICE = [
     ("BatchUpdateRule", {"serviceIdentifier": SVC, "listenerIdentifier": LISTENER, "rules": [{"ruleIdentifier": RULE, "priority": 1}]}, *MISSING),
     ("BatchUpdateRule", {"serviceIdentifier": "$service", "listenerIdentifier": "$listener", "rules": []}, *INVALID),
@@ -199,6 +201,15 @@ LATTICE = [
     ("UpdateServiceNetwork", {"serviceNetworkIdentifier": "$network", "authType": "MOON"}, *INVALID),
     ("UpdateServiceNetworkVpcAssociation", {"serviceNetworkVpcAssociationIdentifier": SNVA, "securityGroupIds": [SG]}, *MISSING),
     ("UpdateTargetGroup", {"targetGroupIdentifier": TG, "healthCheck": {"enabled": False}}, *MISSING),
+    ("DeleteAuthPolicy", {"resourceIdentifier": SVC}, *MISSING),
+    ("DeleteAuthPolicy", {"resourceIdentifier": "$network"}, *MISSING),
+    ("DeleteResourcePolicy", {"resourceArn": LATTICE_ARN}, *MISSING),
+    ("GetAuthPolicy", {"resourceIdentifier": SVC}, *MISSING),
+    ("GetAuthPolicy", {"resourceIdentifier": "$service"}, *MISSING),
+    ("GetResourcePolicy", {"resourceArn": LATTICE_ARN}, *MISSING),
+    ("PutAuthPolicy", {"resourceIdentifier": SN, "policy": ANYONE}, *MISSING),
+    ("PutAuthPolicy", {"resourceIdentifier": "$network", "policy": "{"}, *INVALID),
+    ("PutResourcePolicy", {"resourceArn": LATTICE_ARN, "policy": ANYONE}, *MISSING),
 ]
 
 NOW = 1_700_000_000
