@@ -196,9 +196,6 @@ def test_target_groups_and_targets(lab):
 
 def test_operations_of_later_times_are_refused(lab):
     for call, arguments in [
-        (lab.lattice.put_auth_policy, {"resourceIdentifier": "sn-0123456789abcdef0", "policy": "{}"}),
-        (lab.lattice.get_auth_policy, {"resourceIdentifier": "sn-0123456789abcdef0"}),
-        (lab.lattice.put_resource_policy, {"resourceArn": "arn:aws:vpc-lattice:us-east-1:000000000000:service/svc-0123456789abcdef0", "policy": "{}"}),
         (lab.lattice.list_resource_gateways, {}), (lab.lattice.list_resource_configurations, {}),
     ]:
         code, status = refusal(call, **arguments)
