@@ -333,6 +333,7 @@ teardown() {
         del at "$side" ec2 delete-security-group --group-id "$(v "$side" CLUSTER_SG)"
         ok "$side"
     done
+    rm -f "$STATE_DIR"/user-data-*.sh
 }
 
 main() {
