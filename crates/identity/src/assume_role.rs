@@ -12,8 +12,8 @@ use lath_wire::{ApiError, Caller, Handle, Operation};
 use serde::{Deserialize, Serialize};
 
 use crate::Identity;
-use crate::session::{Holder, Session};
 use crate::subject::{Subject, facts};
+use lath_session::{Holder, Session};
 
 /// Longest session of a role that was assumed by a session of a role, in seconds.
 const CHAINED: i64 = 3600;

@@ -9,8 +9,8 @@ use lath_store::View;
 use lath_wire::Principal;
 use lath_wire::http::KeyOwner;
 
-use crate::session::{Holder, Session, Sessions};
-use crate::{RootKey, SealingKey};
+use crate::RootKey;
+use lath_session::{Holder, SealingKey, Session, Sessions};
 
 /// The identities of an account: its root, and what IAM holds of users and roles.
 pub struct Identity {

@@ -4,10 +4,10 @@ use lath_policy::{Attached, Context, Decision, Request, Rule, Shortfall, evaluat
 use lath_wire::{Ask, Authorize, Denied, Doc};
 use serde_json::json;
 
-use crate::seal::Purpose;
 use crate::subject::{Subject, facts};
 use crate::{Identity, resources};
 use lath_iam::Held;
+use lath_session::Purpose;
 
 impl Authorize for Identity {
     fn authorize(&self, ask: &Ask<'_>) -> Result<(), Denied> {

@@ -22,12 +22,12 @@ mod random_password;
 mod resources;
 mod root_key;
 mod seal;
-mod session;
 mod sts;
 mod subject;
 
 pub use credentials::Identity;
+pub use lath_session::SealingKey;
 pub use random_password::{GetRandomPassword, RandomPassword, secretsmanager_service};
 pub use root_key::{KeyError, RootKey};
-pub use seal::SealingKey;
+pub use seal::sealing_key;
 pub use sts::{CallerIdentity, GetCallerIdentity, sts_service};

@@ -1,119 +1,36 @@
-//! The key of the installation that seals session tokens: every region opens what any region sealed.
+//! Where the key that seals session tokens is kept.
 
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use ring::rand::{SecureRandom, SystemRandom};
+use lath_session::SealingKey;
 
 use crate::root_key::{self, KeyError};
 
 /// The file in the installation's directory, beside the root key.
 const FILE: &str = "session-key";
-/// Base64 of 32 bytes.
-const LENGTH: usize = 44;
-const NONCE: usize = 12;
-/// Longest sealed text that is looked at, in characters.
-const LONGEST: usize = 32 << 10;
 
-/// What a sealed text is for: one kind is never taken for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// A session token.
-    Session,
-    /// The details of a refusal.
-    Refusal,
-}
-
-impl Purpose {
-    fn label(self) -> &'static [u8] {
-        match self {
-            Self::Session => b"lath session 1",
-            Self::Refusal => b"lath refusal 1",
+/// The sealing key in `dir`; at the first start, a new one. Mode 0600, and of two processes that create it
+/// at once, both get the same.
+///
+/// # Errors
+/// [`KeyError`] when the file is not readable, not writable or not a key.
+pub fn sealing_key(dir: &Path) -> Result<SealingKey, KeyError> {
+    let path = dir.join(FILE);
+    let malformed = || KeyError::Malformed { path: path.clone() };
+    if let Some(text) = root_key::read_private(&path)? {
+        return SealingKey::parse(&text).ok_or_else(malformed);
+    }
+    let key = SealingKey::random();
+    match root_key::write_private(dir, FILE, key.reveal().as_bytes()) {
+        Ok(()) => Ok(key),
+        Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+            let text = fs::read(&path).map_err(root_key::failed("read", &path))?;
+            SealingKey::parse(&text).ok_or_else(malformed)
         }
+        Err(error) => Err(error),
     }
-}
-
-/// A key for sealing (AES-256-GCM).
-#[derive(Clone)]
-pub struct SealingKey(Arc<LessSafeKey>);
-
-impl SealingKey {
-    /// The key in `dir`; at the first start, a new one. Mode 0600, and of two processes that create it at
-    /// once, both get the same.
-    ///
-    /// # Errors
-    /// [`KeyError`] when the file is not readable, not writable or not a key.
-    pub fn load_or_create(dir: &Path) -> Result<Self, KeyError> {
-        let path = dir.join(FILE);
-        if let Some(text) = root_key::read_private(&path)? {
-            return Self::parse(&text).ok_or(KeyError::Malformed { path });
-        }
-        let text = STANDARD.encode(random::<32>());
-        match root_key::write_private(dir, FILE, text.as_bytes()) {
-            Ok(()) => Self::parse(text.as_bytes()).ok_or(KeyError::Malformed { path }),
-            Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
-                let text = fs::read(&path).map_err(root_key::failed("read", &path))?;
-                Self::parse(&text).ok_or(KeyError::Malformed { path })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A key that is stored nowhere.
-    pub fn random() -> Self {
-        Self::of(&random::<32>())
-    }
-
-    fn parse(text: &[u8]) -> Option<Self> {
-        let text = text.trim_ascii();
-        let bytes = STANDARD.decode(text).ok()?;
-        let bytes: [u8; 32] = bytes.try_into().ok()?;
-        (text.len() == LENGTH).then(|| Self::of(&bytes))
-    }
-
-    fn of(bytes: &[u8; 32]) -> Self {
-        let key = UnboundKey::new(&AES_256_GCM, bytes).expect("the algorithm takes 32 bytes");
-        Self(Arc::new(LessSafeKey::new(key)))
-    }
-
-    pub(crate) fn seal(&self, purpose: Purpose, plain: &[u8]) -> String {
-        let nonce = random::<NONCE>();
-        let mut sealed = plain.to_vec();
-        let aad = Aad::from(purpose.label());
-        self.0
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
-            .expect("texts are far below the 64 GiB that the algorithm takes");
-        let mut whole = nonce.to_vec();
-        whole.append(&mut sealed);
-        STANDARD.encode(whole)
-    }
-
-    /// `None` when it was not sealed here for this purpose, or was changed.
-    pub(crate) fn open(&self, purpose: Purpose, text: &str) -> Option<Vec<u8>> {
-        if text.len() > LONGEST {
-            return None;
-        }
-        let whole = STANDARD.decode(text).ok()?;
-        let (nonce, sealed) = whole.split_at_checked(NONCE)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut sealed = sealed.to_vec();
-        let aad = Aad::from(purpose.label());
-        let plain = self.0.open_in_place(nonce, aad, &mut sealed).ok()?;
-        Some(plain.to_vec())
-    }
-}
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .expect("the machine's random source works, or nothing here is safe");
-    bytes
 }
 
 #[cfg(test)]
@@ -121,23 +38,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_sealed_opens_with_the_same_key_and_for_the_same_purpose_only() {
+    fn a_directory_has_one_key_and_junk_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        let key = SealingKey::load_or_create(dir.path()).unwrap();
-        let again = SealingKey::load_or_create(dir.path()).unwrap();
-        let sealed = key.seal(Purpose::Session, b"text");
-        let opened = again.open(Purpose::Session, &sealed);
-        assert_eq!(opened.as_deref(), Some(&b"text"[..]));
-        assert_eq!(again.open(Purpose::Refusal, &sealed), None);
-        assert_eq!(SealingKey::random().open(Purpose::Session, &sealed), None);
-        for at in [0, 5, 20, sealed.len() - 3] {
-            let mut forged = sealed.clone().into_bytes();
-            forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
-            let forged = String::from_utf8(forged).unwrap();
-            assert_eq!(key.open(Purpose::Session, &forged), None, "{at}");
-        }
-        for junk in ["", "AAAA", "!", &"A".repeat(100_000)] {
-            assert_eq!(key.open(Purpose::Session, junk), None);
-        }
+        let made = sealing_key(dir.path()).unwrap();
+        let found = sealing_key(dir.path()).unwrap();
+        assert_eq!(made.reveal(), found.reveal());
+        fs::write(dir.path().join(FILE), "junk").unwrap();
+        assert!(matches!(
+            sealing_key(dir.path()),
+            Err(KeyError::Malformed { .. })
+        ));
     }
 }

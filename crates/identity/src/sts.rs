@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Identity;
 use crate::assume_role::{AssumeRole, GetSessionToken};
-use crate::seal::Purpose;
+use lath_session::Purpose;
 
 const INFO: ServiceInfo = ServiceInfo {
     signing_name: "sts",

@@ -9,7 +9,7 @@ use lath_store::View;
 use lath_wire::Caller;
 
 use crate::Identity;
-use crate::session::{Holder, Session};
+use lath_session::{Holder, Session};
 
 /// A caller, with all that decisions take.
 pub(crate) struct Subject {

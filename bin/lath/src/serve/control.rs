@@ -34,7 +34,7 @@ impl State {
     pub(crate) async fn open(config: &Config, installation: &Path) -> anyhow::Result<Self> {
         let db = open_db(&config.data_dir).await?;
         let key = RootKey::load_or_create(installation)?;
-        let seal = SealingKey::load_or_create(installation)?;
+        let seal = lath_identity::sealing_key(installation)?;
         Ok(Self { db, key, seal })
     }
 }

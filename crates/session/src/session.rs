@@ -6,44 +6,57 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lath_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::seal::{Purpose, SealingKey};
+use crate::{Purpose, SealingKey};
 
 /// What is sealed into a session token: all that a region needs to know, so that none has to be asked.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Session {
+pub struct Session {
     /// `ASIA...`.
-    pub(crate) key: String,
-    pub(crate) secret: String,
-    pub(crate) issued: Timestamp,
-    pub(crate) expires: Timestamp,
-    pub(crate) holder: Holder,
+    pub key: String,
+    /// The secret access key.
+    pub secret: String,
+    /// When it was made.
+    pub issued: Timestamp,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// Whose it is.
+    pub holder: Holder,
     /// Inline session policy.
-    pub(crate) policy: Option<String>,
+    pub policy: Option<String>,
     /// Managed session policies.
-    pub(crate) policy_arns: Vec<String>,
+    pub policy_arns: Vec<String>,
     /// Session tags.
-    pub(crate) tags: BTreeMap<String, String>,
+    pub tags: BTreeMap<String, String>,
     /// Those of the tags that a further session keeps.
-    pub(crate) transitive: Vec<String>,
-    pub(crate) source_identity: Option<String>,
+    pub transitive: Vec<String>,
+    /// Who the caller said to be, before it took the role.
+    pub source_identity: Option<String>,
 }
 
 /// Whose session it is. Unique ids make sure that a namesake made later is somebody else.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) enum Holder {
+pub enum Holder {
+    /// The account's root.
     Root,
+    /// A user.
     User {
+        /// `AIDA...`.
         unique_id: String,
     },
+    /// A role.
     Role {
+        /// Its name.
         name: String,
+        /// `AROA...`.
         unique_id: String,
+        /// The session's name.
         session: String,
     },
 }
 
 impl Session {
-    pub(crate) fn seal(&self, key: &SealingKey) -> String {
+    /// The token.
+    pub fn seal(&self, key: &SealingKey) -> String {
         let plain = serde_json::to_vec(self).expect("plain data always serialises");
         key.seal(Purpose::Session, &plain)
     }
@@ -58,11 +71,11 @@ const MOST: usize = 10_000;
 
 /// Sessions by key, with their tokens: opened once, found again by the handlers of a request.
 #[derive(Default)]
-pub(crate) struct Sessions(Mutex<HashMap<String, (String, Arc<Session>)>>);
+pub struct Sessions(Mutex<HashMap<String, (String, Arc<Session>)>>);
 
 impl Sessions {
     /// The session of a key and token; `None` when they do not belong together or are not ours.
-    pub(crate) fn open(&self, key: &SealingKey, id: &str, token: &str) -> Option<Arc<Session>> {
+    pub fn open(&self, key: &SealingKey, id: &str, token: &str) -> Option<Arc<Session>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((had, session)) = known.get(id)
             && had == token
@@ -83,7 +96,7 @@ impl Sessions {
     }
 
     /// The session of a key that was just proved.
-    pub(crate) fn of(&self, id: &str) -> Option<Arc<Session>> {
+    pub fn of(&self, id: &str) -> Option<Arc<Session>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(id).map(|(_, session)| Arc::clone(session))
     }
