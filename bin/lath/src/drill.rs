@@ -26,8 +26,10 @@ use crate::{config, output};
 /// Repetitions at most.
 const MOST: u32 = 10_000;
 /// Where clients in a VPC ask.
-const VPC_RESOLVER: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 169, 253)), 53);
+const VPC_RESOLVER: SocketAddr = SocketAddr::new(
+    std::net::IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 169, 253)),
+    53,
+);
 /// How often the status is read.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -40,7 +42,7 @@ pub(crate) fn main(flags: &Drill) -> anyhow::Result<ExitCode> {
     for text in &flags.objective {
         objectives.set(text)?;
     }
-    let mut watcher = Watcher::start(data_dir)?;
+    let mut watcher = Watcher::start(data_dir, plan.scenario)?;
     let tell = |turn: u32, seen: &lath_drill::analysis::Seen| {
         let figures = lath_drill::analysis::figures(seen, &plan.judge);
         let time = |ns: Option<u64>| {
@@ -69,7 +71,11 @@ pub(crate) fn main(flags: &Drill) -> anyhow::Result<ExitCode> {
         Output::Json => serde_json::to_string_pretty(&report)? + "\n",
     })?;
     // Apart from 1, which says that the drill could not be run.
-    Ok(if report.verdict.passed { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    Ok(if report.verdict.passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(3)
+    })
 }
 
 fn save(flags: &Drill, report: &Report) -> anyhow::Result<String> {
@@ -80,18 +86,28 @@ fn save(flags: &Drill, report: &Report) -> anyhow::Result<String> {
         let path = folder.join(name);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make {}", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     write("drill.json", serde_json::to_string(report)?)?;
     write("drill.html", lath_drill::page::page(report))?;
-    Ok(format!("saved: {0}/drill.json, {0}/drill.html\n", folder.display()))
+    Ok(format!(
+        "saved: {0}/drill.json, {0}/drill.html\n",
+        folder.display()
+    ))
 }
 
 fn plan(flags: &Drill, data_dir: &Path, status: &Status) -> anyhow::Result<Plan> {
     let scenario: Scenario = flags.scenario.parse()?;
     let target: Target = flags.target.parse()?;
-    ensure!((1..=FASTEST).contains(&flags.rate), "--rate {} is not from 1 to {FASTEST}", flags.rate);
-    ensure!((1..=MOST).contains(&flags.repeat), "--repeat {} is not from 1 to {MOST}", flags.repeat);
+    ensure!(
+        (1..=FASTEST).contains(&flags.rate),
+        "--rate {} is not from 1 to {FASTEST}",
+        flags.rate
+    );
+    ensure!(
+        (1..=MOST).contains(&flags.repeat),
+        "--repeat {} is not from 1 to {MOST}",
+        flags.repeat
+    );
     ensure!(
         flags.fault > Duration::ZERO && flags.fault <= LONGEST,
         "--fault {:?} is not between 0 and {LONGEST:?}",
@@ -141,7 +157,11 @@ fn victim(
         let found = instance(status, &flags.victim)?;
         return Ok((region_of(status, found), Some(found.id.parse()?)));
     }
-    let known: Vec<&str> = status.regions.iter().map(|region| region.name.as_str()).collect();
+    let known: Vec<&str> = status
+        .regions
+        .iter()
+        .map(|region| region.name.as_str())
+        .collect();
     if known.is_empty() {
         bail!("{scenario} needs several processes: start Lath with `lath serve --regions ...`");
     }
@@ -172,7 +192,9 @@ fn instance<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a status::In
     match (by_id, named.as_slice()) {
         (Some(one), _) => Ok(one),
         (None, [one]) => Ok(one),
-        (None, []) => bail!("no instance has the id or the Name tag {name:?}; `lath status` lists them"),
+        (None, []) => {
+            bail!("no instance has the id or the Name tag {name:?}; `lath status` lists them")
+        }
         (None, several) => bail!("{} instances are named {name:?}: use an id", several.len()),
     }
 }
@@ -189,7 +211,9 @@ fn netns(data_dir: &Path, status: &Status, client: &str) -> anyhow::Result<PathB
         .iter()
         .map(|folder| running::run_dir(folder).join("netns").join(&found.id));
     let mut there = pins.filter(|pin| pin.exists());
-    there.next().with_context(|| format!("{} has no network now: is it running?", found.id))
+    there
+        .next()
+        .with_context(|| format!("{} has no network now: is it running?", found.id))
 }
 
 /// Reads the status again and again, and keeps what is wrong in it.
@@ -201,7 +225,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn start(data_dir: PathBuf) -> anyhow::Result<Self> {
+    fn start(data_dir: PathBuf, scenario: Scenario) -> anyhow::Result<Self> {
         let (wrong, stop): (Arc<Mutex<BTreeSet<String>>>, Arc<AtomicBool>) = Default::default();
         let (into, until) = (Arc::clone(&wrong), Arc::clone(&stop));
         let thread = std::thread::Builder::new()
@@ -210,7 +234,8 @@ impl Watcher {
                 while !until.load(Ordering::Relaxed) {
                     // A status that cannot be read says nothing of what is wrong.
                     if let Ok(status) = status::fetch(&data_dir) {
-                        *into.lock().unwrap_or_else(PoisonError::into_inner) = wrong_in(&status);
+                        *into.lock().unwrap_or_else(PoisonError::into_inner) =
+                            wrong_in(&status, scenario);
                     }
                     std::thread::sleep(POLL);
                 }
@@ -224,7 +249,10 @@ impl Watcher {
     }
 
     fn now(&self) -> BTreeSet<String> {
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.wrong
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -247,8 +275,9 @@ impl Detector for Watcher {
     }
 }
 
-/// Everything that the system says is not as it should be.
-fn wrong_in(status: &Status) -> BTreeSet<String> {
+/// Everything that the system says is not as it should be. That a region's processes are gone is known only
+/// because all regions share this machine: for a region's loss it does not count.
+fn wrong_in(status: &Status, scenario: Scenario) -> BTreeSet<String> {
     let mut wrong = BTreeSet::new();
     for group in &status.target_groups {
         let bad = group.targets.iter().filter(|t| t.health == "unhealthy");
@@ -258,17 +287,27 @@ fn wrong_in(status: &Status) -> BTreeSet<String> {
         wrong.insert(format!("health check {}", check.id));
     }
     for region in &status.regions {
-        if !region.answers && region.name != lath_feed::WITNESS {
-            wrong.insert(format!("control plane {}", region.name));
-        }
         let cut = region.links.iter().filter(|(_, link)| !link.connected);
         wrong.extend(cut.map(|(other, _)| format!("link {} {other}", region.name)));
-        for process in &region.processes {
-            // A process that was started again was missed.
-            if process.state != "running" || process.restarts > 0 {
-                wrong.insert(format!("process {} {} {}", region.name, process.role, process.restarts));
-            }
+        let lost = matches!(scenario, Scenario::KillRegion | Scenario::PartitionRegion);
+        if !lost {
+            processes(&mut wrong, region);
         }
     }
     wrong
+}
+
+fn processes(wrong: &mut BTreeSet<String>, region: &status::Region) {
+    if !region.answers && region.name != lath_feed::WITNESS {
+        wrong.insert(format!("control plane {}", region.name));
+    }
+    for process in &region.processes {
+        // A process that was started again was missed.
+        if process.state != "running" || process.restarts > 0 {
+            wrong.insert(format!(
+                "process {} {} {}",
+                region.name, process.role, process.restarts
+            ));
+        }
+    }
 }

@@ -139,7 +139,10 @@ impl FaultKeeper {
     }
 
     async fn inject(&self, order: &Order) -> Result<Injected, String> {
-        let id = order.instance.as_ref().ok_or("the order names no instance")?;
+        let id = order
+            .instance
+            .as_ref()
+            .ok_or("the order names no instance")?;
         let snapshot = Arc::clone(&self.snapshots.borrow());
         let instance = snapshot
             .instances
@@ -164,7 +167,9 @@ impl FaultKeeper {
             return;
         };
         // What cannot be ended here ends by its time.
-        let Ok(faults) = self.faults(&vpc) else { return };
+        let Ok(faults) = self.faults(&vpc) else {
+            return;
+        };
         for address in addresses {
             if let Err(error) = faults.end(&Fault::Address(address)) {
                 tracing::warn!(%address, %error, "a drill's fault lasts until its time is over");
@@ -181,9 +186,18 @@ impl FaultKeeper {
 
 /// Private and public ones: packets are looked at before and after translation.
 fn addresses(snapshot: &Snapshot, vpc: &VpcId, id: &InstanceId) -> Vec<Ipv4Addr> {
-    let interfaces = snapshot.vpcs.get(vpc).into_iter().flat_map(|vpc| vpc.interfaces.values());
+    let interfaces = snapshot
+        .vpcs
+        .get(vpc)
+        .into_iter()
+        .flat_map(|vpc| vpc.interfaces.values());
     interfaces
-        .filter(|interface| interface.attachment.as_ref().is_some_and(|(owner, _)| owner == id))
+        .filter(|interface| {
+            interface
+                .attachment
+                .as_ref()
+                .is_some_and(|(owner, _)| owner == id)
+        })
         .flat_map(|interface| interface.addresses.iter())
         .flat_map(|address| std::iter::once(address.private).chain(address.public))
         .collect()

@@ -96,7 +96,9 @@ impl FaultKeeper {
             Scenario::KillRegion | Scenario::PartitionRegion
         );
         let place = self.topology.regions.get(&order.region);
-        place.filter(|_| cuts).map(|place| Fault::Link(wan::link(place)))
+        place
+            .filter(|_| cuts)
+            .map(|place| Fault::Link(wan::link(place)))
     }
 
     fn inject(&self, order: &Order, link: Option<&Fault>) -> Result<(), String> {
@@ -112,9 +114,14 @@ impl FaultKeeper {
             Scenario::KillRegion => {
                 self.kill(&order.region, Role::Control);
                 self.kill(&order.region, Role::Node);
-                let (data, run) = (self.layout.cell(&order.region), self.layout.run_dir(&order.region));
+                let (data, run) = (
+                    self.layout.cell(&order.region),
+                    self.layout.run_dir(&order.region),
+                );
                 let killed = lath_instance::kill_all(&data, &run);
-                killed.map(drop).map_err(|error| format!("its instances: {error}"))
+                killed
+                    .map(drop)
+                    .map_err(|error| format!("its instances: {error}"))
             }
             Scenario::KillControlPlane => {
                 self.kill(&order.region, Role::Control);
@@ -129,13 +136,17 @@ impl FaultKeeper {
     }
 
     fn kill(&self, region: &str, role: Role) {
-        let its = self.watched.iter().filter(|it| it.cell == region && it.role == role);
+        let its = self
+            .watched
+            .iter()
+            .filter(|it| it.cell == region && it.role == role);
         for watched in its {
             // Its keeper holds it by a descriptor: until it is reaped the number is nobody else's.
             let Phase::Running { pid, .. } = watched.state.borrow().phase else {
                 continue;
             };
-            let process = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+            let process =
+                Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
             // One that is gone is as dead as it was to be.
             let _ = process.map(|process| pidfd_send_signal(&process, Signal::KILL));
         }
