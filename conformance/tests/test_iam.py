@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import boto3
@@ -51,6 +52,12 @@ def refused(call, code, status):
 def test_a_user_is_held_to_its_policy(user):
     client, may, _ = user
     refused(client("ec2").describe_vpcs, "UnauthorizedOperation", 403)
+    told = r"You are not authorized to perform this operation. User: arn:aws:iam::\d{12}:user/iam-ann is not authorized to perform: " \
+        r"ec2:DeleteVpc on resource: arn:aws:ec2:us-east-1:\d{12}:vpc/vpc-1 because no identity-based policy allows the " \
+        r"ec2:DeleteVpc action. Encoded authorization failure message: [\w-]+$"
+    with pytest.raises(ClientError) as error:
+        client("ec2").delete_vpc(VpcId="vpc-1")
+    assert re.match(told, error.value.response["Error"]["Message"]), error.value
     refused(client("vpc-lattice").list_services, "AccessDeniedException", 403)
     refused(client("iam").list_users, "AccessDenied", 403)
     may(statement("Allow", ["ec2:Describe*", "vpc-lattice:List*"]), statement("Deny", "ec2:DescribeSubnets"))

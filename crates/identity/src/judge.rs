@@ -16,7 +16,8 @@ impl Authorize for Identity {
             .note(&caller.access_key_id, &caller.service, &caller.region);
         let view = self.view();
         let Some(subject) = self.subject(&view, caller) else {
-            return Err(self.refused(&caller.principal.arn, ask, "*", None));
+            let asked = (&action(ask)[..], "*");
+            return Err(self.refused(&caller.principal.arn, ask, asked, None));
         };
         if subject.is_root() || needs_no_permission(ask) {
             return Ok(());
@@ -26,6 +27,10 @@ impl Authorize for Identity {
         of_request(ask, &mut facts);
         for resource in resources::of(self, &view, ask) {
             self.decide(ask, &subject, &facts, &action, &resource)?;
+        }
+        for (role, service) in resources::passed(self, &view, ask) {
+            let facts = facts.clone().with("iam:PassedToService", service);
+            self.decide(ask, &subject, &facts, "iam:PassRole", &role)?;
         }
         Ok(())
     }
@@ -52,7 +57,7 @@ impl Identity {
             return Ok(());
         }
         let who = ask.caller.principal.arn.as_str();
-        Err(self.refused(who, ask, resource, Some(&decision)))
+        Err(self.refused(who, ask, (action, resource), Some(&decision)))
     }
 
     /// A refusal in AWS's words; the details are sealed for `DecodeAuthorizationMessage`.
@@ -60,14 +65,16 @@ impl Identity {
         &self,
         who: &str,
         ask: &Ask<'_>,
-        resource: &str,
+        (action, resource): (&str, &str),
         decision: Option<&Decision<'_>>,
     ) -> Denied {
-        let action = action(ask);
-        let because = decision.map_or_else(String::new, |decision| decision.because(&action));
-        let message = format!(
-            "User: {who} is not authorized to perform: {action} on resource: {resource} {because}"
-        );
+        let because = decision.map_or_else(String::new, |decision| decision.because(action));
+        // EC2 does not say that a list is about everything.
+        let on = match (ask.caller.service.as_str(), resource) {
+            ("ec2", "*") => String::new(),
+            _ => format!("on resource: {resource} "),
+        };
+        let message = format!("User: {who} is not authorized to perform: {action} {on}{because}");
         let explicit = decision
             .is_some_and(|decision| matches!(decision.shortfall, Some(Shortfall::Explicit(_))));
         let explanation = decision.map(Decision::explanation).unwrap_or_default();

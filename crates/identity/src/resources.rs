@@ -7,9 +7,6 @@ use lath_wire::{Ask, Doc};
 use crate::Identity;
 use crate::judge::plain;
 
-/// Most resources of one request that are looked at one by one; what names more is about everything.
-const MOST: usize = 200;
-
 /// The resources that the caller must be allowed, all of them.
 pub(crate) fn of(identity: &Identity, view: &View, ask: &Ask<'_>) -> Vec<String> {
     let place = Place {
@@ -23,14 +20,32 @@ pub(crate) fn of(identity: &Identity, view: &View, ask: &Ask<'_>) -> Vec<String>
         "logs" => logs(&place, ask),
         "monitoring" => cloudwatch(&place, ask),
         "route53" => route53(ask),
+        "eks" => eks(&place, ask),
         _ => Vec::new(),
     };
     named.sort();
     named.dedup();
-    if named.is_empty() || named.len() > MOST {
+    // Each is looked at, however many there are: a denial of one must not be lost in a crowd.
+    if named.is_empty() {
         return vec!["*".to_owned()];
     }
     named
+}
+
+/// The roles that a request hands to a service, and the service: `iam:PassRole` is needed on each.
+pub(crate) fn passed(
+    identity: &Identity,
+    view: &View,
+    ask: &Ask<'_>,
+) -> Vec<(String, &'static str)> {
+    if ask.caller.service != "iam" || ask.operation != "AddRoleToInstanceProfile" {
+        return Vec::new();
+    }
+    let role = text(ask.input, "RoleName");
+    let arn = role.and_then(|name| known(view, &name, |it: &Role| it.arn(identity.account())));
+    arn.map(|arn| (arn, "ec2.amazonaws.com"))
+        .into_iter()
+        .collect()
 }
 
 struct Place<'a> {
@@ -121,6 +136,8 @@ fn known<R: Record>(view: &View, name: &str, arn: impl Fn(&R) -> String) -> Opti
 /// Prefixes of ids and the kinds that ARNs have for them.
 const EC2_KINDS: &[(&str, &str)] = &[
     ("vpc-", "vpc"),
+    ("vpce-", "vpc-endpoint"),
+    ("sgr-", "security-group-rule"),
     ("subnet-", "subnet"),
     ("sg-", "security-group"),
     ("rtb-", "route-table"),
@@ -329,14 +346,16 @@ fn cloudwatch(place: &Place<'_>, ask: &Ask<'_>) -> Vec<String> {
         return Vec::new();
     }
     let account = place.account;
-    let dashboard = text(ask.input, "DashboardName")
-        .map(|name| format!("arn:aws:cloudwatch::{account}:dashboard/{name}"));
-    let alarms = ["AlarmName", "AlarmNames"]
-        .iter()
-        .filter_map(|name| ask.input.get(name));
-    let alarms = alarms.flat_map(items).filter_map(plain);
+    let named = |members: [&str; 2]| -> Vec<String> {
+        let lists = members.into_iter().filter_map(|name| ask.input.get(name));
+        lists.flat_map(items).filter_map(plain).collect()
+    };
+    let dashboards = named(["DashboardName", "DashboardNames"]).into_iter();
+    let dashboards =
+        dashboards.map(|name| format!("arn:aws:cloudwatch::{account}:dashboard/{name}"));
+    let alarms = named(["AlarmName", "AlarmNames"]).into_iter();
     let alarms = alarms.map(|name| place.arn("cloudwatch", &format!("alarm:{name}")));
-    dashboard.into_iter().chain(alarms).collect()
+    dashboards.chain(alarms).collect()
 }
 
 fn route53(ask: &Ask<'_>) -> Vec<String> {
@@ -358,5 +377,206 @@ fn route53(ask: &Ask<'_>) -> Vec<String> {
             (None, Some(kind), Some(id)) => named(&kind, id),
             _ => Vec::new(),
         },
+    }
+}
+
+/// Clusters, and what is in them: their ids at the end are the service's own.
+fn eks(place: &Place<'_>, ask: &Ask<'_>) -> Vec<String> {
+    if let Some(arn) = text(ask.input, "resourceArn") {
+        return vec![arn];
+    }
+    let Some(cluster) = text(ask.input, "clusterName").or_else(|| text(ask.input, "name")) else {
+        return Vec::new();
+    };
+    let inside = [("nodegroupName", "nodegroup"), ("addonName", "addon")];
+    let found = inside.iter().find_map(|(member, kind)| {
+        let name = text(ask.input, member)?;
+        (!ask.operation.starts_with("Create")).then(|| format!("{kind}/{cluster}/{name}/*"))
+    });
+    let resource = found.unwrap_or_else(|| format!("cluster/{cluster}"));
+    vec![place.arn("eks", &resource)]
+}
+
+#[cfg(test)]
+mod tests {
+    use lath_wire::{Caller, Principal};
+
+    use super::*;
+    use crate::RootKey;
+
+    fn map(members: &[(&str, Doc)]) -> Doc {
+        let members = members.iter();
+        Doc::Map(
+            members
+                .map(|(name, it)| ((*name).into(), it.clone()))
+                .collect(),
+        )
+    }
+
+    fn texts(members: &[(&str, &str)]) -> Doc {
+        let members = members.iter();
+        let members = members.map(|(name, it)| ((*name).into(), Doc::Text((*it).into())));
+        Doc::Map(members.collect())
+    }
+
+    fn found(service: &str, operation: &str, input: &Doc) -> Vec<String> {
+        let identity = Identity::new(RootKey::random().unwrap(), "123456789012");
+        let caller = Caller {
+            account: "123456789012".into(),
+            region: "eu-west-1".into(),
+            service: service.into(),
+            principal: Principal {
+                arn: "arn:aws:iam::123456789012:user/ann".into(),
+                user_id: "AIDA".into(),
+            },
+            access_key_id: "AKIA".into(),
+            request_id: String::new(),
+            source_ip: None,
+        };
+        let ask = Ask {
+            caller: &caller,
+            operation,
+            input,
+        };
+        of(&identity, &identity.view(), &ask)
+    }
+
+    #[test]
+    fn requests_are_about_the_arns_that_aws_documents() {
+        let ec2 = "arn:aws:ec2:eu-west-1:123456789012:";
+        let lattice = "arn:aws:vpc-lattice:eu-west-1:123456789012:";
+        let eks = "arn:aws:eks:eu-west-1:123456789012:";
+        type Row<'a> = (
+            &'a str,
+            &'a str,
+            &'a [(&'a str, &'a str)],
+            &'a str,
+            &'a [&'a str],
+        );
+        let table: &[Row<'_>] = &[
+            ("ec2", "DescribeVpcs", &[("VpcId", "vpc-1")], "", &["*"]),
+            (
+                "ec2",
+                "DeleteVpc",
+                &[("VpcId", "vpc-1")],
+                ec2,
+                &["vpc/vpc-1"],
+            ),
+            ("ec2", "CreateVpc", &[], ec2, &["vpc/*"]),
+            (
+                "ec2",
+                "CreateSubnet",
+                &[("VpcId", "vpc-1")],
+                ec2,
+                &["subnet/*", "vpc/vpc-1"],
+            ),
+            (
+                "ec2",
+                "CreateRoute",
+                &[("RouteTableId", "rtb-1"), ("TransitGatewayId", "tgw-1")],
+                ec2,
+                &["route-table/rtb-1"],
+            ),
+            (
+                "ec2",
+                "AssociateTransitGatewayRouteTable",
+                &[
+                    ("TransitGatewayRouteTableId", "tgw-rtb-1"),
+                    ("TransitGatewayAttachmentId", "tgw-attach-1"),
+                ],
+                ec2,
+                &[
+                    "transit-gateway-attachment/tgw-attach-1",
+                    "transit-gateway-route-table/tgw-rtb-1",
+                ],
+            ),
+            (
+                "ec2",
+                "ImportKeyPair",
+                &[("KeyName", "k")],
+                ec2,
+                &["key-pair/k"],
+            ),
+            ("vpc-lattice", "ListServices", &[], "", &["*"]),
+            (
+                "vpc-lattice",
+                "CreateService",
+                &[("name", "n")],
+                lattice,
+                &["service/*"],
+            ),
+            (
+                "vpc-lattice",
+                "GetRule",
+                &[
+                    ("serviceIdentifier", "svc-1"),
+                    ("listenerIdentifier", "listener-1"),
+                    ("ruleIdentifier", "rule-1"),
+                ],
+                lattice,
+                &["service/svc-1/listener/listener-1/rule/rule-1"],
+            ),
+            (
+                "vpc-lattice",
+                "PutAuthPolicy",
+                &[("resourceIdentifier", "sn-1")],
+                lattice,
+                &["servicenetwork/sn-1"],
+            ),
+            (
+                "route53",
+                "ChangeResourceRecordSets",
+                &[("HostedZoneId", "/hostedzone/Z1")],
+                "arn:aws:route53:::",
+                &["hostedzone/Z1"],
+            ),
+            (
+                "route53",
+                "UpdateHealthCheck",
+                &[("HealthCheckId", "h-1")],
+                "arn:aws:route53:::",
+                &["healthcheck/h-1"],
+            ),
+            (
+                "route53",
+                "GetChange",
+                &[("Id", "/change/C1")],
+                "arn:aws:route53:::",
+                &["change/C1"],
+            ),
+            ("route53", "ListHostedZones", &[], "", &["*"]),
+            (
+                "eks",
+                "DescribeCluster",
+                &[("name", "c")],
+                eks,
+                &["cluster/c"],
+            ),
+            (
+                "eks",
+                "DeleteNodegroup",
+                &[("clusterName", "c"), ("nodegroupName", "n")],
+                eks,
+                &["nodegroup/c/n/*"],
+            ),
+        ];
+        for (service, operation, input, prefix, want) in table {
+            let want: Vec<String> = want.iter().map(|it| format!("{prefix}{it}")).collect();
+            assert_eq!(
+                found(service, operation, &texts(input)),
+                want,
+                "{operation}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_one_of_many_resources_is_asked_about() {
+        let ids = (0..999).map(|i| (i.to_string(), Doc::Text(format!("i-{i}"))));
+        let input = map(&[("InstanceId", Doc::Map(ids.collect()))]);
+        let found = found("ec2", "TerminateInstances", &input);
+        assert_eq!(found.len(), 999);
+        let denied = "arn:aws:ec2:eu-west-1:123456789012:instance/i-998";
+        assert!(found.iter().any(|arn| arn == denied));
     }
 }

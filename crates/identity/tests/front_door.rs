@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,8 +10,10 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use lath_control::Cell;
-use lath_iam::Iam;
+use lath_iam::{Iam, SECTION};
 use lath_identity::{Identity, RootKey, SealingKey, sts_service};
+use lath_model::Timestamp;
+use lath_session::{Holder, Session};
 use lath_sigv4::{Payload, Secret, SigningKey, sign};
 use lath_store::{Db, Memory};
 use lath_wire::http::FrontDoor;
@@ -26,14 +29,25 @@ struct Key {
     token: Option<String>,
 }
 
+/// One region, and what its door and the others' share.
 struct Installation {
     door: FrontDoor,
     root: Key,
+    cell: Cell,
+    seal: SealingKey,
 }
 
 impl Installation {
     async fn new() -> Self {
+        Self::with("us-east-1", SealingKey::random()).await
+    }
+
+    /// A region of an installation whose home is us-east-1.
+    async fn with(region: &str, seal: SealingKey) -> Self {
         let mut cell = Cell::for_test().0;
+        let mut topology = (*cell.topology).clone();
+        topology.region = region.to_owned();
+        (cell.region, cell.topology) = (region.to_owned(), Arc::new(topology));
         let kinds = lath_iam::kinds(lath_store::Kinds::default());
         cell.db = Db::open(Arc::new(Memory::new()), kinds).await.unwrap();
         let key = RootKey::random().unwrap();
@@ -42,14 +56,19 @@ impl Installation {
             secret: key.secret_access_key.clone(),
             token: None,
         };
-        let identity = Identity::new(key, ACCOUNT).with_iam(SealingKey::random(), cell.clone());
+        let identity = Identity::new(key, ACCOUNT).with_iam(seal.clone(), cell.clone());
         let identity = Arc::new(identity);
-        let iam = Arc::new(Iam::new(cell, identity.last_used()));
+        let iam = Arc::new(Iam::new(cell.clone(), identity.last_used()));
         let services = vec![sts_service(&identity), lath_iam::service(&iam)];
         let door = FrontDoor::new(Arc::<Identity>::clone(&identity))
             .with_judge(identity)
             .with_region("us-east-1", services);
-        Self { door, root }
+        Self {
+            door,
+            root,
+            cell,
+            seal,
+        }
     }
 
     async fn call(&self, key: &Key, service: &str, form: &[(&str, &str)]) -> (u16, String) {
@@ -401,4 +420,117 @@ async fn what_is_in_use_is_not_deleted() {
         assert_eq!(got.0, status, "{form:?}: {}", got.1);
         assert!(got.1.contains(text), "{form:?}: {}", got.1);
     }
+}
+
+/// Gives another region what the home tells of IAM, as the exchange does.
+async fn tell(home: &Installation, other: &Installation) {
+    let bytes = (SECTION.export)(&home.cell, &home.cell.db.view()).unwrap();
+    let import = |tx: &mut lath_store::Tx| (SECTION.import)(&other.cell, tx, "us-east-1", &bytes);
+    other.cell.db.write(import).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_region_decides_by_what_the_home_told_it() {
+    let home = Installation::new().await;
+    let other = Installation::with("eu-west-1", home.seal.clone()).await;
+    let ann = home.user("ann", READ).await;
+    home.role("worker", TRUST).await;
+    let who: Form<'_> = &[("Action", "GetCallerIdentity")];
+    assert_eq!(other.call(&ann, "sts", who).await.0, 403, "not told yet");
+    tell(&home, &other).await;
+    let (_, text) = other.call(&ann, "sts", who).await;
+    assert!(text.contains("user/ann"), "{text}");
+    let list: Form<'_> = &[("Action", "ListUsers")];
+    assert_eq!(other.call(&ann, "iam", list).await.0, 200);
+    let (status, text) = other.call(&ann, "iam", &[("Action", "ListRoles")]).await;
+    assert_eq!(status, 403, "{text}");
+    // A session that one region gave is good in the other.
+    let assume: Form<'_> = &[
+        ("Action", "AssumeRole"),
+        ("RoleArn", "arn:aws:iam::123456789012:role/worker"),
+        ("RoleSessionName", "s1"),
+        ("ExternalId", "e-1"),
+    ];
+    let session = credentials(&other.call(&ann, "sts", assume).await.1);
+    let (_, text) = home.call(&session, "sts", who).await;
+    assert!(text.contains("assumed-role/worker/s1"), "{text}");
+    // What the home deletes is gone in the other too.
+    let key = ann.id.as_str();
+    let delete: Form<'_> = &[
+        ("Action", "DeleteAccessKey"),
+        ("UserName", "ann"),
+        ("AccessKeyId", key),
+    ];
+    home.iam(&home.root, delete).await;
+    tell(&home, &other).await;
+    assert_eq!(other.call(&ann, "sts", who).await.0, 403);
+    // Only the home's word counts.
+    assert!((SECTION.export)(&other.cell, &other.cell.db.view()).is_none());
+    let import = |tx: &mut lath_store::Tx| (SECTION.import)(&other.cell, tx, "eu-west-3", b"{}");
+    other.cell.db.write(import).await.unwrap();
+    let (_, text) = other.call(&session, "sts", who).await;
+    assert!(text.contains("assumed-role/worker/s1"), "{text}");
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_time_is_over() {
+    let lath = Installation::new().await;
+    let now = Timestamp::now().as_millis();
+    for (ends, want) in [(60_000, 200), (-1, 403)] {
+        let session = Session {
+            key: format!("ASIA{:0>16}", want),
+            secret: "secret".into(),
+            issued: Timestamp::from_millis(now - 900_000),
+            expires: Timestamp::from_millis(now + ends),
+            holder: Holder::Root,
+            policy: None,
+            policy_arns: Vec::new(),
+            tags: BTreeMap::new(),
+            transitive: Vec::new(),
+            source_identity: None,
+        };
+        let key = Key {
+            id: session.key.clone(),
+            secret: Secret::new(session.secret.clone()),
+            token: Some(session.seal(&lath.seal)),
+        };
+        let form: Form<'_> = &[("Action", "GetCallerIdentity")];
+        let (status, text) = lath.call(&key, "sts", form).await;
+        assert_eq!(status, want, "{text}");
+        assert!(
+            status == 200 || text.contains("<Code>ExpiredToken</Code>"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_role_goes_into_a_profile_only_from_who_may_pass_it() {
+    let lath = Installation::new().await;
+    let may = |more: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[
+            {{"Effect":"Allow","Action":"iam:AddRoleToInstanceProfile","Resource":"*"}}{more}]}}"#
+        )
+    };
+    let pass = r#",{"Effect":"Allow","Action":"iam:PassRole","Resource":"*",
+        "Condition":{"StringEquals":{"iam:PassedToService":"ec2.amazonaws.com"}}}"#;
+    let ann = lath.user("ann", &may("")).await;
+    let bob = lath.user("bob", &may(pass)).await;
+    lath.role("worker", TRUST).await;
+    let make: Form<'_> = &[
+        ("Action", "CreateInstanceProfile"),
+        ("InstanceProfileName", "p"),
+    ];
+    lath.iam(&lath.root, make).await;
+    let add: Form<'_> = &[
+        ("Action", "AddRoleToInstanceProfile"),
+        ("InstanceProfileName", "p"),
+        ("RoleName", "worker"),
+    ];
+    let (status, text) = lath.call(&ann, "iam", add).await;
+    assert_eq!(status, 403, "{text}");
+    let want = "iam:PassRole on resource: arn:aws:iam::123456789012:role/worker";
+    assert!(text.contains(want), "{text}");
+    lath.iam(&bob, add).await;
 }

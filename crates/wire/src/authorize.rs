@@ -36,7 +36,7 @@ impl Denied {
         match protocol {
             Protocol::Ec2Query => {
                 let text = format!(
-                    "You are not authorized to perform this operation. {message} Encoded authorization failure message: {encoded}"
+                    "You are not authorized to perform this operation. {message}. Encoded authorization failure message: {encoded}"
                 );
                 ApiError::new("UnauthorizedOperation", 403, text)
             }
