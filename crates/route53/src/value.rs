@@ -114,12 +114,16 @@ fn fields(text: &str) -> Checked<Vec<&str>> {
     Ok(fields)
 }
 
-/// Where the first field ends: at a space outside of quotes.
+/// Where the first field ends: at a space outside of quotes, or where one quoted string touches the next, which is
+/// how Terraform's users write texts of more than 255 octets.
 fn field_end(text: &str) -> Checked<usize> {
     let (mut quoted, mut escaped) = (false, false);
     for (at, letter) in text.char_indices() {
         match letter {
             _ if escaped => escaped = false,
+            '"' if quoted && text.starts_with('"') && text[at + 1..].starts_with('"') => {
+                return Ok(at + 1);
+            }
             '\\' => escaped = true,
             '"' => quoted = !quoted,
             ' ' | '\t' if !quoted => return Ok(at),
@@ -349,6 +353,8 @@ mod tests {
             (RrType::Mx, "65536 a", Err("IllegalInteger")),
             (RrType::Mx, "0 .", Ok("0 .")),
             (RrType::Txt, "\"a b\" \"c\"", Ok("\"a b\" \"c\"")),
+            (RrType::Txt, "\"a b\"\"c\"", Ok("\"a b\" \"c\"")),
+            (RrType::Txt, "\"\"\"c\"", Ok("\"\" \"c\"")),
             (
                 RrType::Txt,
                 "\"a \\\" \\\\ \\351\"",

@@ -8,6 +8,7 @@ mod network_acls;
 pub(crate) mod prefix_lists;
 mod public_pool;
 mod reconcile;
+mod reverse_names;
 pub(crate) mod route_tables;
 mod security_groups;
 mod subnets;
@@ -35,6 +36,7 @@ pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
         prefix_lists::register,
         interfaces::register,
         addresses::register,
+        reverse_names::register,
         network_acls::register,
         transit::register,
         nat_gateways::register,

@@ -16,6 +16,14 @@ async fn an_elastic_address_is_mapped_moved_and_given_back() {
         .0
         .to_owned();
     let allocation = api.get("allocationId", "Action=DescribeAddresses").await;
+    let names = "Action=DescribeAddressesAttribute&Attribute=domain-name&AllocationId.1=";
+    let named = api.ok(&format!("{names}{allocation}")).await;
+    assert!(named.contains("addressSet") && !named.contains("ptrRecord"));
+    api.refuses(&[(
+        &format!("{names}eipalloc-0123456789abcdef0"),
+        "InvalidAllocationID.NotFound",
+    )])
+    .await;
     let associate = |interface: &str, rest: &str| {
         format!(
             "Action=AssociateAddress&AllocationId={allocation}&NetworkInterfaceId={interface}{rest}"

@@ -264,7 +264,7 @@ async fn static_routes_come_before_propagated_ones_and_turn_black() {
     );
     api.ok(&on_table(
         "CreateTransitGatewayRoute",
-        "DestinationCidrBlock=10.9.0.0/16&Blackhole=true",
+        "DestinationCidrBlock=10.9.0.0/16&Blackhole=true&TransitGatewayAttachmentId=",
     ))
     .await;
     assert_eq!(

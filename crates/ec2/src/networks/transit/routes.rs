@@ -128,6 +128,8 @@ pub(super) fn target(
     attachment: Option<&str>,
     blackhole: Option<bool>,
 ) -> Result<StaticTarget, ApiError> {
+    // Terraform sends an empty id with every blackhole.
+    let attachment = attachment.filter(|id| !id.is_empty());
     match (attachment, blackhole.unwrap_or(false)) {
         (Some(_), true) => Err(combination(
             "A blackhole route cannot have a Transit Gateway attachment.",

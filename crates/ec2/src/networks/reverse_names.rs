@@ -1,0 +1,84 @@
+//! DescribeAddressesAttribute: the reverse names of elastic addresses. None can be given one here, so none has
+//! one; clients such as Terraform ask for it whenever they read an address.
+//! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeAddressesAttribute.html>
+
+use lath_store::View;
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use crate::Ec2;
+use crate::errors::invalid_parameter;
+use crate::filter::Field;
+use crate::ids::{self, IdKind};
+use crate::operation::operations;
+use crate::records::Address;
+use crate::select::{Listed, Query, select};
+use crate::tags::Tag;
+
+operations! {
+    read DescribeAddressesAttribute -> DescribeAddressesAttributeResult = describe, dry_run;
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DescribeAddressesAttribute {
+    #[serde(rename = "AllocationId", default)]
+    allocation_ids: Vec<String>,
+    attribute: Option<String>,
+    next_token: Option<String>,
+    max_results: Option<i32>,
+    dry_run: Option<bool>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DescribeAddressesAttributeResult {
+    #[serde(rename = "addressSet")]
+    addresses: Vec<AddressAttribute>,
+    next_token: Option<String>,
+}
+
+/// An address that has a reverse name.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AddressAttribute {
+    public_ip: String,
+    allocation_id: String,
+    ptr_record: String,
+}
+
+/// An address by its allocation, to hold what is asked for against what exists.
+struct Known(String);
+
+impl Listed for Known {
+    const ID: IdKind = ids::ALLOCATION;
+    const FIELDS: &'static [Field<Self>] = &[];
+    fn id(&self) -> &str {
+        &self.0
+    }
+    fn tags(&self) -> &[Tag] {
+        &[]
+    }
+}
+
+fn describe(
+    _app: &Ec2,
+    view: &View,
+    op: &DescribeAddressesAttribute,
+) -> Result<DescribeAddressesAttributeResult, ApiError> {
+    if let Some(other) = op.attribute.as_deref().filter(|it| *it != "domain-name") {
+        return Err(invalid_parameter("attribute", other, "Invalid attribute."));
+    }
+    let query = Query {
+        ids: &op.allocation_ids,
+        max_results: op.max_results,
+        next_token: op.next_token.as_deref(),
+        ..Query::default()
+    };
+    let known = view.list::<Address>().map(|it| Known(it.id.to_string()));
+    let page = select(known, &query)?;
+    Ok(DescribeAddressesAttributeResult {
+        addresses: Vec::new(),
+        next_token: page.next_token,
+    })
+}
