@@ -53,6 +53,26 @@ pub fn duration(text: &str) -> Result<Duration, InvalidDuration> {
     }
 }
 
+impl std::fmt::Display for Objectives {
+    /// Such as `recovery within 2000 ms, at most 0 failed`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let time = |name: &str, bound: Option<Duration>| {
+            bound.map(|bound| format!("{name} within {} ms", bound.as_millis()))
+        };
+        let number =
+            |name: &str, bound: Option<u64>| bound.map(|most| format!("at most {most} {name}"));
+        let all = [
+            time("detection", self.detection),
+            time("recovery", self.recovery),
+            number("failed", self.failed),
+            number("late", self.late),
+        ];
+        let words: Vec<String> = all.into_iter().flatten().collect();
+        f.write_str(if words.is_empty() { "nothing" } else { "" })?;
+        f.write_str(&words.join(", "))
+    }
+}
+
 impl Objectives {
     /// Adds one, such as `recovery=2s`.
     ///
@@ -104,6 +124,10 @@ mod tests {
         }
         assert_eq!(objectives.recovery, Some(Duration::from_secs(1)));
         assert_eq!(objectives.failed, Some(0));
+        let words =
+            "detection within 200 ms, recovery within 1000 ms, at most 0 failed, at most 3 late";
+        assert_eq!(objectives.to_string(), words);
+        assert_eq!(Objectives::default().to_string(), "nothing");
         for text in ["", "recovery", "recovery=", "failed=-1", "colour=red"] {
             assert!(objectives.set(text).is_err(), "{text}");
         }

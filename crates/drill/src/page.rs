@@ -90,7 +90,11 @@ fn verdict(html: &mut String, report: &Report) -> fmt::Result {
     } else {
         ("missed", "Missed")
     };
-    write!(html, "<p class=\"{class}\">{word}</p>")?;
+    let wanted = escaped(&report.objectives.to_string());
+    write!(
+        html,
+        "<p><span class=\"{class}\">{word}</span> <span class=\"dim\">wanted: {wanted}</span></p>"
+    )?;
     for missed in &report.verdict.missed {
         write!(html, "<p>{}</p>", escaped(missed))?;
     }

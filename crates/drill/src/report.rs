@@ -116,15 +116,12 @@ impl Report {
             worst(|r| r.late),
             sum(|r| r.bad_after)
         )?;
-        writeln!(
-            text,
-            "verdict: {}",
-            if self.verdict.passed {
-                "PASSED"
-            } else {
-                "MISSED"
-            }
-        )?;
+        let word = if self.verdict.passed {
+            "PASSED"
+        } else {
+            "MISSED"
+        };
+        writeln!(text, "verdict: {word} (wanted: {})", self.objectives)?;
         for missed in &self.verdict.missed {
             writeln!(text, "  {missed}")?;
         }
