@@ -69,10 +69,14 @@ zone:
 """)
     server = shutil.which("nsd", path="/usr/sbin:/usr/bin:/sbin")
     process = subprocess.Popen([server, "-d", "-c", str(work / "nsd.conf")], stderr=subprocess.DEVNULL)
-    # The queries are answered by a child of its own.
+    # The queries are answered by a process of its own.
     answering(port, f"n0.{zone}")
-    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True).stdout
-    return process, port, [process.pid, *map(int, children.split())]
+    return process, port, [process.pid, *descendants(process.pid)]
+
+
+def descendants(pid):
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout
+    return [found for child in map(int, children.split()) for found in (child, *descendants(child))]
 
 
 def knot(work, zone):
@@ -127,11 +131,11 @@ def names():
     work = pathlib.Path(tempfile.mkdtemp(prefix="lath-bench-"))
     (work / "queries").write_text("".join(f"n{n}.{zone} A\n" for n in range(NAMES)))
     static_zone(work, zone)
-    port = free_port()
     servers = []
     try:
-        with Lath("--dns-listen", f"127.0.0.1:{port}") as lath:
+        with Lath() as lath:
             fill(lath, zone)
+            port = lath.dns()[1]
             answering(port, f"n0.{zone}")
             beside = {"NSD": nsd, "Knot": knot}
             places = {"Lath": (port, [lath.process.pid])}
