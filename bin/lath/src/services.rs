@@ -16,10 +16,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// What each part adds to the feed. Lattice fills what EC2 has laid.
-pub(crate) const CONTRIBUTIONS: [Contribute; 3] = [
+pub(crate) const CONTRIBUTIONS: [Contribute; 4] = [
     lath_ec2::contribute,
     lath_lattice::contribute,
     lath_route53::contribute,
+    // Who calls is told where something that Lattice filled in asks.
+    lath_iam::contribute,
 ];
 
 /// What regions tell one another.

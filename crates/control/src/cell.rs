@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use lath_feed::{NoNode, NodeQueries, Observed, ObservedReceiver, Topology};
+use lath_feed::{InstallationKeys, NoNode, NodeQueries, Observed, ObservedReceiver, Topology};
 use lath_model::arn::Arn;
 use lath_store::Db;
 
@@ -29,6 +29,8 @@ pub struct Cell {
     pub db: Db,
     /// What nodes say is so.
     pub observed: ObservedReceiver,
+    /// The installation's own keys, for nodes that verify signatures; `None` in tests.
+    pub keys: Option<Arc<InstallationKeys>>,
     /// Questions to the node.
     pub node: Arc<dyn NodeQueries>,
 }
@@ -44,6 +46,7 @@ impl Cell {
             topology: Arc::new(Topology::single("us-east-1")),
             db: Db::in_memory(),
             observed,
+            keys: None,
             node: Arc::new(NoNode),
         };
         (cell, sender)

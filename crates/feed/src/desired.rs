@@ -11,7 +11,9 @@ use lath_model::id::*;
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, Rule, TargetProtocol};
 use serde::{Deserialize, Serialize};
 
-use crate::{HostedZone, NatGateway, Route53HealthCheck, Topology, TransitGateway, VpcEndpoint};
+use crate::{
+    CallerBook, HostedZone, NatGateway, Route53HealthCheck, Topology, TransitGateway, VpcEndpoint,
+};
 
 /// All that a node must do. Self-contained: nothing else is needed to obey it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,9 @@ pub struct Snapshot {
     /// Further public names and their addresses, such as other regions' VPC endpoints: lower case, without
     /// the trailing dot.
     pub names: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    /// Who may sign requests to services, where a policy asks who calls.
+    #[serde(default)]
+    pub callers: Arc<CallerBook>,
     /// Where the regions are.
     pub topology: Arc<Topology>,
 }
@@ -67,6 +72,7 @@ impl Default for Snapshot {
             hosted_zones: BTreeMap::new(),
             health_checks: BTreeMap::new(),
             names: BTreeMap::new(),
+            callers: Arc::default(),
             topology: Arc::new(Topology::single("")),
         }
     }
@@ -95,6 +101,9 @@ impl Snapshot {
         share(&mut self.transit_gateways, &previous.transit_gateways);
         share(&mut self.hosted_zones, &previous.hosted_zones);
         share(&mut self.health_checks, &previous.health_checks);
+        if self.callers == previous.callers {
+            self.callers = Arc::clone(&previous.callers);
+        }
         if self.topology == previous.topology {
             self.topology = Arc::clone(&previous.topology);
         }

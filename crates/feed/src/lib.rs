@@ -9,6 +9,7 @@
 //! values. What flows continuously (access logs, counters) goes through [`telemetry::Sink`], and the few
 //! questions that control asks a node go through [`NodeQueries`].
 
+mod callers;
 mod desired;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lath_model::id::InstanceId;
 
+pub use callers::*;
 pub use desired::*;
 pub use mesh::{Carrier, Mesh, PeerState, Values};
 pub use observed::*;

@@ -1,6 +1,6 @@
 //! What flows from nodes without end: access logs and metric samples.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use lath_model::Timestamp;
@@ -67,6 +67,15 @@ pub struct AccessLog {
     /// `Service` or `Network`: whose auth policy denied the request.
     #[serde(deserialize_with = "optional_word")]
     pub auth_denied_by: Option<Word>,
+    /// Who called, where a policy asked: an ARN, `Anonymous`, or `Unknown` for a signature that proved nothing.
+    #[serde(default)]
+    pub resolved_user: Option<String>,
+    /// The principal that a signature proved, by its ARN.
+    #[serde(default)]
+    pub caller_principal: Option<String>,
+    /// That principal's tags.
+    #[serde(default)]
+    pub caller_tags: BTreeMap<String, String>,
     /// Status sent to the client.
     pub response_code: u16,
     /// AWS's failure reason, such as `TargetConnectionError`.

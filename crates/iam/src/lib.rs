@@ -8,6 +8,7 @@
 
 mod aws_policies;
 mod check;
+mod contribution;
 mod directory;
 mod errors;
 mod groups;
@@ -15,6 +16,7 @@ mod holder;
 mod keys;
 mod last_used;
 mod operation;
+mod other_credentials;
 mod page;
 mod policies;
 mod profiles;
@@ -34,6 +36,7 @@ use lath_control::{Cell, Mode};
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use check::Tag;
+pub use contribution::contribute;
 pub use directory::{Directory, Held, pass_role};
 pub use last_used::LastUsed;
 pub use records::kinds;
@@ -86,6 +89,7 @@ pub fn service(app: &Arc<Iam>) -> Service {
     let service = users::register(service, app);
     let service = groups::register(service, app);
     let service = keys::register(service, app);
+    let service = other_credentials::register(service, app);
     let service = policies::register(service, app);
     let service = versions::register(service, app);
     let service = profiles::register(service, app);

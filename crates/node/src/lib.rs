@@ -5,6 +5,7 @@
 //! they say is put together in [`observed`] and sent to control. If control dies, the parts go on with the
 //! snapshot they have.
 
+mod callers;
 mod cells;
 mod faults;
 mod instances;
@@ -30,11 +31,12 @@ use lath_instance::metadata::MetadataService;
 use lath_instance::{Instances, InstancesConfig};
 use lath_model::id::InstanceId;
 use lath_net::Network;
-use lath_proxy::{Proxy, ProxyConfig, ProxyHandle};
+use lath_proxy::{Callers, Proxy, ProxyConfig, ProxyHandle};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::callers::KnownCallers;
 pub use crate::cells::Place;
 use crate::faults::FaultKeeper;
 use crate::leaving::Leaving;
@@ -49,7 +51,7 @@ pub struct NodeConfig {
     pub run_dir: PathBuf,
     /// Marks what is this node's in the host's network: letters, digits and hyphens, at most 32.
     pub owner: String,
-    /// The proxy's settings. Its source address is set by the node.
+    /// The proxy's settings. Its source address, the regions and the callers are set by the node.
     pub proxy: ProxyConfig,
     /// Who is asked about names that are not Lath's.
     pub upstreams: Upstreams,
@@ -189,6 +191,7 @@ impl Node {
         let proxy_config = ProxyConfig {
             lattice_source,
             regions,
+            callers: Some(Callers(Arc::new(KnownCallers::new(snapshots.clone())))),
             ..config.proxy
         };
         let drain = proxy_config.target_drain;

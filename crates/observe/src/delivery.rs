@@ -168,6 +168,12 @@ fn stream_name(record: &AccessLog) -> String {
     format!("VpcLatticeAccessLogs_{}", service.unwrap_or("unknown"))
 }
 
+/// As JSON, in which AWS's records have them.
+fn tags(record: &AccessLog) -> Option<String> {
+    let tags = Some(&record.caller_tags).filter(|tags| !tags.is_empty())?;
+    serde_json::to_string(tags).ok()
+}
+
 /// AWS's record (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/monitoring-access-logs.html>); what is
 /// absent is `-`.
 fn print(record: &AccessLog) -> Value {
@@ -190,10 +196,10 @@ fn print(record: &AccessLog) -> Value {
         "tlsVersion": "-",
         "sslCipher": "-",
         "serverNameIndication": "-",
-        "resolvedUser": "Anonymous",
+        "resolvedUser": record.resolved_user.as_deref().unwrap_or("null"),
         "authDeniedReason": or_dash(record.auth_denied_by.map(str::to_owned)),
-        "callerPrincipal": "-",
-        "callerPrincipalTags": "-",
+        "callerPrincipal": or_dash(record.caller_principal.clone()),
+        "callerPrincipalTags": or_dash(tags(record)),
         "responseCode": record.response_code,
         "grpcResponseCode": "-",
         "failureReason": or_dash(record.failure_reason.map(str::to_owned)),

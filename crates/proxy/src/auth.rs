@@ -1,15 +1,17 @@
 //! Who may call: the auth policies of service networks and services, and who signed a request
 //! (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/auth-policies.html>).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, Request, header};
 use lath_feed::Auth;
+use lath_model::Timestamp;
 use lath_model::arn::Arn;
 use lath_policy::lattice::{self, INVOKE, Invocation, Level};
-use lath_policy::{Attached, Context, Grammar, Kind, Policy, Principal};
+use lath_policy::{Attached, Context, Facts, Grammar, Kind, Policy, Principal};
 use lath_sigv4::{Claim, Credentials, Payload, SigError};
 
 use crate::refusal::Refusal;
@@ -27,8 +29,85 @@ pub struct Caller {
     pub principal: Principal,
     /// Its own policies: what it is attached as, and the document.
     pub policies: Vec<(Kind, Arc<Policy>)>,
-    /// What else is known of it, such as `aws:PrincipalTag/team`.
+    /// What else is known of it, such as `aws:username`.
     pub facts: Context,
+    /// Its tags: the values of `aws:PrincipalTag/...`.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Facts for Caller {
+    /// What is so now is found out only when a policy asks.
+    fn values(&self, key: &str) -> Option<Vec<String>> {
+        let now = Timestamp::now;
+        let one = |text: String| Some(vec![text]);
+        match key {
+            "aws:currenttime" => one(now().iso8601_seconds()),
+            "aws:epochtime" => one((now().as_millis() / 1000).to_string()),
+            // Lattice's listeners are served in the clear.
+            "aws:securetransport" | "aws:viaawsservice" => one("false".to_owned()),
+            _ => match key.strip_prefix("aws:principaltag/") {
+                Some(name) => self.tag(name).map(|value| vec![value.to_owned()]),
+                None => self.facts.values(key),
+            },
+        }
+    }
+}
+
+impl Caller {
+    fn anonymous() -> Self {
+        Self {
+            principal: Principal::Anonymous,
+            policies: Vec::new(),
+            facts: Context::default(),
+            tags: BTreeMap::new(),
+        }
+    }
+
+    fn tag(&self, name: &str) -> Option<&str> {
+        let mut tags = self.tags.iter();
+        let found = tags.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+        Some(found.1)
+    }
+}
+
+/// Who sent a request, as far as anybody asked.
+#[derive(Debug, Default)]
+pub(crate) enum Sender {
+    /// No policy asks.
+    #[default]
+    Unasked,
+    /// A signature that proves nothing.
+    Unknown,
+    /// Who did not sign, or proved who it is.
+    Known(Box<Caller>),
+}
+
+impl Sender {
+    /// As access logs name it.
+    pub(crate) fn resolved(&self) -> Option<String> {
+        match self {
+            Self::Unasked => None,
+            Self::Unknown => Some("Unknown".to_owned()),
+            Self::Known(caller) if caller.principal == Principal::Anonymous => {
+                Some("Anonymous".to_owned())
+            }
+            Self::Known(caller) => Some(caller.principal.arn()),
+        }
+    }
+
+    /// Who it was proved to be.
+    pub(crate) fn proved(&self) -> Option<&Caller> {
+        match self {
+            Self::Known(caller) if caller.principal != Principal::Anonymous => Some(caller),
+            _ => None,
+        }
+    }
+
+    /// `x-amzn-lattice-identity`, for callers that proved who they are.
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        let arn = self.proved()?.principal.arn();
+        HeaderValue::try_from(format!("Principal={arn}; Type=AWS_IAM")).ok()
+    }
 }
 
 /// The keys that requests may be signed with.
@@ -99,17 +178,24 @@ pub(crate) struct Call<'a, B> {
 }
 
 impl<B> Call<'_, B> {
-    /// Whether the request may go on; the answer is what the target is told of who called. Signatures count
-    /// only where a policy is asked.
-    ///
-    /// # Errors
-    /// The 403.
-    pub(crate) fn authorize(&self) -> Result<Option<HeaderValue>, Denied> {
+    /// Who sent the request, and whether it may go on: if not, the 403. Signatures count only where a policy
+    /// is asked.
+    pub(crate) fn authorize(&self) -> (Sender, Result<(), Denied>) {
         let (network, service) = (&self.entry.network_gate, &self.entry.service_gate);
         if network.is_open() && service.is_open() {
-            return Ok(None);
+            return (Sender::Unasked, Ok(()));
         }
-        let caller = self.caller().map_err(|refusal| (refusal, None))?;
+        match self.caller() {
+            Ok(caller) => {
+                let judged = self.judge(&caller);
+                (Sender::Known(Box::new(caller)), judged)
+            }
+            Err(refusal) => (Sender::Unknown, Err((refusal, None))),
+        }
+    }
+
+    fn judge(&self, caller: &Caller) -> Result<(), Denied> {
+        let (network, service) = (&self.entry.network_gate, &self.entry.service_gate);
         let header = |name: &str| {
             let values = self.request.headers().get_all(name).iter();
             values
@@ -129,7 +215,7 @@ impl<B> Call<'_, B> {
             path: self.request.uri().path(),
             header: &header,
             query: self.request.uri().query().unwrap_or_default(),
-            more: &caller.facts,
+            more: caller,
         };
         let attached: Vec<Attached<'_>> = caller
             .policies
@@ -146,8 +232,7 @@ impl<B> Call<'_, B> {
                 tracing::debug!(service.id = %self.entry.slot.id, reason = %body, "a request is denied");
                 (Refusal::denied(body), Some(refusal.level))
             },
-        )?;
-        Ok(identity_header(&caller.principal))
+        )
     }
 
     fn caller(&self) -> Result<Caller, Refusal> {
@@ -155,11 +240,7 @@ impl<B> Call<'_, B> {
         let authorization = headers.get(header::AUTHORIZATION);
         let signed = authorization.is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"));
         if !signed {
-            return Ok(Caller {
-                principal: Principal::Anonymous,
-                policies: Vec::new(),
-                facts: Context::default(),
-            });
+            return Ok(Caller::anonymous());
         }
         self.proved().map_err(Refusal::denied)
     }
@@ -250,12 +331,4 @@ fn code(error: &SigError) -> &'static str {
         | SigError::NotYetCurrent { .. }
         | SigError::PresignExpired => "InvalidSignatureException",
     }
-}
-
-/// `x-amzn-lattice-identity`, for callers that proved who they are.
-fn identity_header(principal: &Principal) -> Option<HeaderValue> {
-    if *principal == Principal::Anonymous {
-        return None;
-    }
-    HeaderValue::try_from(format!("Principal={}; Type=AWS_IAM", principal.arn())).ok()
 }

@@ -177,18 +177,14 @@ fn authorise(
         client: &connection.client_header,
         request,
     };
-    match call.authorize() {
-        Ok(identity) => {
-            flight.identity = identity;
-            Ok(())
+    let (sender, judged) = call.authorize();
+    flight.sender = sender;
+    judged.map_err(|(refusal, level)| {
+        if let Some(level) = level {
+            flight.denied(level);
         }
-        Err((refusal, level)) => {
-            if let Some(level) = level {
-                flight.denied(level);
-            }
-            Err(refusal)
-        }
-    }
+        refusal
+    })
 }
 
 /// Which versions of HTTP can be carried to which groups

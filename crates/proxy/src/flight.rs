@@ -14,7 +14,7 @@ use lath_model::Timestamp;
 use lath_model::id::{ListenerId, RuleId};
 use lath_policy::lattice::Level;
 
-use crate::auth;
+use crate::auth::{self, Sender};
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::counters::Count;
@@ -106,8 +106,8 @@ pub(crate) struct Flight {
     listener: Option<ListenerId>,
     rule: Option<RuleId>,
     denied_by: Option<Level>,
-    /// Who called, for the target, when that was proved.
-    pub(crate) identity: Option<HeaderValue>,
+    /// Who called.
+    pub(crate) sender: Sender,
     /// Present only when somebody reads access logs.
     said: Option<Box<Said>>,
     http2: bool,
@@ -167,7 +167,7 @@ impl Flight {
             listener: None,
             rule: None,
             denied_by: None,
-            identity: None,
+            sender: Sender::Unasked,
             said: None,
             http2: request.version() == Version::HTTP_2,
             survey: *survey,
@@ -332,6 +332,7 @@ impl Flight {
             return;
         };
         let entry = self.entry.as_deref();
+        let proved = self.sender.proved();
         let to_target = self.meter.complete.get().filter(|_| self.target.is_some());
         self.core.sink.access_log(AccessLog {
             destinations: entry
@@ -354,6 +355,9 @@ impl Flight {
             user_agent: said.user_agent,
             protocol: if self.http2 { "HTTP/2" } else { "HTTP/1.1" },
             auth_denied_by: self.denied_by.map(auth::denier),
+            resolved_user: self.sender.resolved(),
+            caller_principal: proved.map(|caller| caller.principal.arn()),
+            caller_tags: proved.map(|caller| caller.tags.clone()).unwrap_or_default(),
             response_code: self.status,
             failure_reason: self.failure.map(Failure::name),
             bytes_received: self.meter.received.get(),

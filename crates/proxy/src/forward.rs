@@ -60,7 +60,7 @@ impl Outbound {
         };
         let to_http2 = group.version != ProtocolVersion::Http1;
         head::towards_target(&mut parts, &provenance, to_http2, &flight.survey);
-        if let Some(identity) = flight.identity.take() {
+        if let Some(identity) = flight.sender.header() {
             parts.headers.insert(head::LATTICE_IDENTITY, identity);
         }
         let body = RequestBody::new(body, Rc::clone(flight.meter()));

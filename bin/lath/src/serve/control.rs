@@ -7,7 +7,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use lath_control::{Cell, Mode, compile, publish};
 use lath_ec2::images::{ImageDirectory, offer_directories};
-use lath_feed::{Mesh, NodeQueries, ObservedReceiver, Snapshot, SnapshotReceiver, Topology};
+use lath_feed::{
+    Hidden, InstallationKeys, Mesh, NodeQueries, ObservedReceiver, Snapshot, SnapshotReceiver,
+    Topology,
+};
 use lath_identity::{Identity, RootKey, SealingKey};
 use lath_observe::{Delivery, Limits, Observe};
 use lath_store::Db;
@@ -83,6 +86,7 @@ impl Control {
             topology: around.topology,
             db,
             observed: around.observed,
+            keys: Some(Arc::new(installation_keys(&key, &seal))),
             node: around.node,
         };
         let identity = Identity::new(key, config.account.clone()).with_iam(seal, cell.clone());
@@ -157,6 +161,15 @@ impl Control {
         self.rest().await;
         self.archive_stop.cancel();
         while self.archive.join_next().await.is_some() {}
+    }
+}
+
+/// What nodes verify signatures with.
+fn installation_keys(root: &RootKey, seal: &SealingKey) -> InstallationKeys {
+    InstallationKeys {
+        root_id: root.access_key_id.clone(),
+        root_secret: Hidden(root.secret_access_key.reveal().to_owned()),
+        sealing: Hidden(seal.reveal().to_owned()),
     }
 }
 

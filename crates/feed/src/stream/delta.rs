@@ -50,6 +50,8 @@ macro_rules! delta {
             account: String,
             $($map: Change<$key, $item>,)*
             names: Option<BTreeMap<String, BTreeSet<Ipv4Addr>>>,
+            #[serde(default)]
+            callers: Option<Arc<CallerBook>>,
             topology: Option<Arc<Topology>>,
         }
 
@@ -59,7 +61,7 @@ macro_rules! delta {
                 let whole = old.is_none();
                 let nothing = Snapshot::default();
                 let old = old.unwrap_or(&nothing);
-                let Snapshot { version, region, account, $($map,)* names, topology } = new;
+                let Snapshot { version, region, account, $($map,)* names, callers, topology } = new;
                 Self {
                     whole,
                     version: *version,
@@ -67,6 +69,8 @@ macro_rules! delta {
                     account: account.clone(),
                     $($map: Change::between(&old.$map, $map),)*
                     names: (whole || old.names != *names).then(|| names.clone()),
+                    callers: (whole || !Arc::ptr_eq(&old.callers, callers))
+                        .then(|| Arc::clone(callers)),
                     topology: (whole || !Arc::ptr_eq(&old.topology, topology))
                         .then(|| Arc::clone(topology)),
                 }
@@ -81,6 +85,9 @@ macro_rules! delta {
                 $(self.$map.apply(&mut next.$map);)*
                 if let Some(names) = self.names {
                     next.names = names;
+                }
+                if let Some(callers) = self.callers {
+                    next.callers = callers;
                 }
                 if let Some(topology) = self.topology {
                     next.topology = topology;

@@ -254,6 +254,7 @@ impl Credentials for Keys {
                 principal: Principal::user("111122223333", ANN),
                 policies: vec![(Kind::Identity, Arc::new(own))],
                 facts: Context::default(),
+                tags: [("team".to_owned(), "shop".to_owned())].into(),
             },
         })
     }
