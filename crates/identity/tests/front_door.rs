@@ -534,3 +534,38 @@ async fn a_role_goes_into_a_profile_only_from_who_may_pass_it() {
     assert!(text.contains(want), "{text}");
     lath.iam(&bob, add).await;
 }
+
+const NARROW: &str = r#"{"Version":"2012-10-17","Statement":[
+    {"Effect":"Allow","Action":"iam:*","Resource":"arn:aws:iam::123456789012:role/mine-*"},
+    {"Effect":"Allow","Action":"iam:*","Resource":"arn:aws:iam::123456789012:policy/mine-*"}]}"#;
+
+#[tokio::test]
+async fn a_name_that_the_operation_does_not_read_opens_nothing() {
+    let lath = Installation::new().await;
+    let eve = lath.user("eve", NARROW).await;
+    lath.user("admin", READ).await;
+    lath.role("mine-1", TRUST).await;
+    let mine = "arn:aws:iam::123456789012:policy/mine-1";
+    let of_admin = ("UserName", "admin");
+    let table: [Form<'_>; 4] = [
+        &[
+            ("Action", "CreateAccessKey"),
+            of_admin,
+            ("RoleName", "mine-1"),
+        ],
+        &[
+            ("Action", "DeleteUserPolicy"),
+            of_admin,
+            ("PolicyName", "p"),
+            ("RoleName", "mine-1"),
+        ],
+        &[("Action", "ListUsers"), ("PolicyArn", mine)],
+        &[("Action", "DeleteUser"), of_admin, ("PolicyArn", mine)],
+    ];
+    for form in table {
+        let (status, text) = lath.call(&eve, "iam", form).await;
+        assert_eq!(status, 403, "{form:?}: {text}");
+    }
+    let own = [("Action", "GetRole"), ("RoleName", "mine-1")];
+    lath.iam(&eve, &own).await;
+}

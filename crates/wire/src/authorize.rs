@@ -9,7 +9,7 @@ pub struct Ask<'a> {
     pub caller: &'a Caller,
     /// The operation's name, such as `CreateVpc`.
     pub operation: &'a str,
-    /// What was sent with it; not checked yet.
+    /// What was sent with it and the operation reads; not checked yet.
     pub input: &'a Doc,
 }
 

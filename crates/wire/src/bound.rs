@@ -1,8 +1,9 @@
 //! An operation bound to its handler, its types erased.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -21,6 +22,32 @@ pub(crate) struct Registered {
     pub(crate) call: Arc<dyn Call>,
     pub(crate) input: fn() -> Shape,
     pub(crate) output: fn() -> Shape,
+    /// What its input's members are called, once asked for; `None` where it takes any.
+    pub(crate) members: OnceLock<Option<Vec<&'static str>>>,
+}
+
+impl Registered {
+    /// What the operation reads of an input. Whoever decides by an input must not be led by members that the
+    /// handler will not look at, such as the ARN of something else.
+    pub(crate) fn read_of<'a>(&self, doc: &'a Doc) -> Cow<'a, Doc> {
+        let known = self.members.get_or_init(|| names((self.input)()));
+        let (Some(known), Doc::Map(members)) = (known, doc) else {
+            return Cow::Borrowed(doc);
+        };
+        let is_read = |(name, _): &&(String, Doc)| known.contains(&name.as_str());
+        if members.iter().all(|member| is_read(&member)) {
+            return Cow::Borrowed(doc);
+        }
+        Cow::Owned(Doc::Map(members.iter().filter(is_read).cloned().collect()))
+    }
+}
+
+fn names(shape: Shape) -> Option<Vec<&'static str>> {
+    match shape {
+        Shape::Struct { members, .. } => Some(members.iter().map(|it| it.name).collect()),
+        Shape::Unit => Some(Vec::new()),
+        _ => None,
+    }
 }
 
 /// A call's input, and how its output shall look.

@@ -46,7 +46,7 @@ impl Service {
             let ask = Ask {
                 caller,
                 operation: operation.name,
-                input: &doc,
+                input: &operation.read_of(&doc),
             };
             judge
                 .authorize(&ask)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::bound::{Bound, Registered};
 use crate::fault_style::ErrorStyle;
@@ -89,6 +89,7 @@ impl Service {
             call: Arc::new(Bound::new(Arc::clone(app))),
             input: crate::describe::<Op>,
             output: crate::describe::<Op::Output>,
+            members: OnceLock::new(),
         };
         self.operations.insert(Op::NAME, registered);
         self
