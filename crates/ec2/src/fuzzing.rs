@@ -18,3 +18,17 @@ pub fn cidr(text: &str) -> Option<(Ipv4Addr, u8)> {
     let block = crate::networks::vpcs::block("cidrBlock", text).ok()?;
     Some((block.addr(), block.prefix_len()))
 }
+
+/// What another region tells of its gateways: as it would be told again, and how many of its
+/// peerings ask for something here.
+pub fn told_transit(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let told: crate::records::ToldTransit = serde_json::from_slice(bytes).ok()?;
+    let (cell, _node) = lath_control::Cell::for_test();
+    let printed = serde_json::to_vec(&told).ok()?;
+    let peer = crate::records::PeerTransit {
+        region: "us-west-2".into(),
+        told,
+    };
+    let asked = crate::networks::transit::asked(&cell, &peer);
+    Some((printed, asked))
+}

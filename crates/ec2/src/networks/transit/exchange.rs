@@ -79,6 +79,11 @@ pub(super) fn requests(
         .collect()
 }
 
+/// How many peerings another region asks for.
+pub(crate) fn asked(cell: &Cell, peer: &PeerTransit) -> usize {
+    requests(cell, peer).len()
+}
+
 /// Whether the gateway that a request is for is there.
 pub(super) fn has_gateway(view: &View, request: &ToldPeering) -> bool {
     view.get::<TransitGateway>(request.peer_gateway.as_str())

@@ -21,6 +21,7 @@ use lath_wire::{ApiError, Service};
 use x25519_dalek::{PublicKey, StaticSecret};
 
 pub use exchange::SECTION;
+pub(crate) use exchange::asked;
 pub(crate) use feed::contribute;
 pub(crate) use life::advance;
 
