@@ -338,15 +338,35 @@ async fn signatures_prove_who_calls_and_are_checked() {
         let (mut world, _) = World::forwarding(&[target.at]);
         world.service().auth = policy(json!([{
             "Effect": "Allow", "Principal": { "AWS": ANN }, "Action": "vpc-lattice-svcs:Invoke",
-            "Resource": "*"
+            "Resource": "*", "Condition": {
+                "StringEquals": { "aws:PrincipalTag/Team": "shop" },
+                "DateGreaterThan": { "aws:CurrentTime": "2020-01-01T00:00:00Z" },
+            }
         }]));
         let callers = own.map(|own| Callers(Arc::new(Keys(own))));
         let config = ProxyConfig {
             callers,
             ..config()
         };
-        let _lab = Lab::start(config, &world).await;
+        let logs = &mut world.service().access_logs;
+        logs.push(lath_feed::AccessLogDestination {
+            id: lath_model::id::AccessLogSubscriptionId::random(),
+            destination_arn: "arn:service".to_owned(),
+        });
+        let lab = Lab::start(config, &world).await;
         let got = request(world.at, HOST, "GET", "/cart", &headers).await;
+        eventually("a record", || lab.sink.logs.lock().unwrap().len() == 1).await;
+        let log = lab.sink.logs.lock().unwrap()[0].clone();
+        let proved = want.is_none_or(|text| text.contains("identity-based"));
+        let caller = proved.then(|| ANN.to_owned());
+        assert_eq!(log.caller_principal, caller, "{name}");
+        assert_eq!(log.caller_tags.contains_key("team"), proved, "{name}");
+        let resolved = match name {
+            "anonymous" => "Anonymous",
+            _ if proved => ANN,
+            _ => "Unknown",
+        };
+        assert_eq!(log.resolved_user.as_deref(), Some(resolved), "{name}");
         match want {
             None => {
                 assert_eq!(got.body, "shop", "{name}: {got:?}");
