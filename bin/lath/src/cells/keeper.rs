@@ -1,5 +1,7 @@
 //! Keeps one process of a cell alive: adopts it, starts it, starts it again.
 
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -161,6 +163,7 @@ impl Keeper {
                     Ok(process) => return Some(process),
                     Err(error) => self.complain(&error.into(), stop).await,
                 },
+                Err(_) if stop.is_cancelled() => return None,
                 Err(error) => self.complain(&error, stop).await,
             }
         }
@@ -202,7 +205,25 @@ impl Keeper {
         let status = process.end(Signal::TERM, self.drain + END).await;
         self.tell(Phase::Stopped);
         // How one that was adopted ended is not known: it says so in the log.
-        status.map_or(process.adopted, |status| status.success())
+        let well = status.map_or(process.adopted, |status| {
+            status.success() || self.had_not_begun(status)
+        });
+        if !well {
+            let how = status.map_or_else(|| "it was killed".into(), |s| s.to_string());
+            tracing::error!(
+                region = self.name,
+                role = self.role.name(),
+                how,
+                "a process did not end well"
+            );
+        }
+        well
+    }
+
+    /// Whether it died of the signal itself: it had not come to where it listens for it. A node's predecessor
+    /// may have left something even so.
+    fn had_not_begun(&self, status: ExitStatus) -> bool {
+        self.role != Role::Node && status.signal() == Some(Signal::TERM.as_raw())
     }
 
     fn tell(&self, phase: Phase) {

@@ -14,6 +14,8 @@ use crate::{Snapshot, SnapshotReceiver};
 
 /// Changes that come together are written together.
 const SETTLE: Duration = Duration::from_millis(50);
+/// Before what could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// The file. It holds what snapshots hold, user data and private keys included: mode 0600.
 #[derive(Debug, Clone)]
@@ -62,24 +64,30 @@ impl Kept {
         let mut saved = None;
         loop {
             let newest = Arc::clone(&snapshots.borrow_and_update());
-            if newest.version > 0 && saved != Some(newest.version) {
-                saved = Some(newest.version);
-                self.save_apart(newest).await;
+            let version = Some(newest.version).filter(|version| *version > 0);
+            let mut missed = false;
+            if version.is_some() && saved != version {
+                missed = !self.save_apart(newest).await;
+                saved = version.filter(|_| !missed);
             }
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = snapshots.changed() => if changed.is_err() { return },
+                // What is on disk is older than it may be: there may be room again.
+                () = tokio::time::sleep(RETRY), if missed => {}
             }
             tokio::time::sleep(SETTLE).await;
         }
     }
 
-    async fn save_apart(&self, snapshot: Arc<Snapshot>) {
+    /// Whether it was written.
+    async fn save_apart(&self, snapshot: Arc<Snapshot>) -> bool {
         let this = self.clone();
         let saved = tokio::task::spawn_blocking(move || this.save(&snapshot)).await;
-        if let Ok(Err(error)) = saved {
+        if let Ok(Err(error)) = &saved {
             tracing::error!(%error, path = %self.path.display(), "the snapshot cannot be kept");
         }
+        matches!(saved, Ok(Ok(())))
     }
 }
 
@@ -90,4 +98,37 @@ fn new_file(path: &Path) -> io::Result<File> {
         .truncate(true)
         .mode(0o600)
         .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use tokio::sync::watch;
+
+    #[tokio::test]
+    async fn a_snapshot_that_could_not_be_written_is_written_once_it_can_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let later = directory.path().join("later");
+        let kept = Kept::at(&later.join("snapshot.cbor"));
+        let snapshot = Snapshot {
+            version: 7,
+            region: "us-east-1".into(),
+            ..Snapshot::default()
+        };
+        let (_say, snapshots) = watch::channel(Arc::new(snapshot));
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(kept.clone().keep(snapshots, stop.clone()));
+        tokio::time::sleep(SETTLE * 4).await;
+        fs::create_dir(&later).unwrap();
+        let written = async {
+            while kept.load("us-east-1").is_none() {
+                tokio::time::sleep(SETTLE).await;
+            }
+        };
+        let patience = Duration::from_secs(60);
+        tokio::time::timeout(patience, written).await.unwrap();
+        stop.cancel();
+        task.await.unwrap();
+    }
 }
