@@ -597,7 +597,10 @@ pub fn kill_all(data_dir: &Path, run_dir: &Path) -> io::Result<usize> {
     let mut killed = 0;
     for entry in fs::read_dir(layout::instances(run_dir))?.flatten() {
         let name = entry.file_name();
-        let Some(id) = name.to_str().and_then(|name| name.parse::<InstanceId>().ok()) else {
+        let Some(id) = name
+            .to_str()
+            .and_then(|name| name.parse::<InstanceId>().ok())
+        else {
             continue;
         };
         let layout = Layout::new(data_dir, run_dir, &id);

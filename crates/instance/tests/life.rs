@@ -217,7 +217,8 @@ fn power_that_is_lost_and_comes_back_boots_the_same_instance_again() {
         return;
     }
     let mut lab = Lab::new();
-    let instance = spec("#!/bin/sh\ntrap 'echo SIGTERM >/dev/console' TERM\nsleep 4719 &\necho up\n");
+    let instance =
+        spec("#!/bin/sh\ntrap 'echo SIGTERM >/dev/console' TERM\nsleep 4719 &\necho up\n");
     lab.run(&instance);
     lab.await_console(&instance.id, "up");
     for others_look_after_it in [true, false] {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lath_drill::order::Orders;
 use lath_dns::{AuthorityConfig, Upstreams};
+use lath_drill::order::Orders;
 use lath_feed::stream::Source;
 use lath_feed::{Observed, Topology};
 use lath_net::Place;

@@ -14,7 +14,9 @@ use lath_store::View;
 
 use super::control::Control;
 use crate::running::Running;
-use crate::status::{self, Instance, Link, Service, ServiceNetwork, Status, Target, TargetGroup, Vpc};
+use crate::status::{
+    self, Instance, Link, Service, ServiceNetwork, Status, Target, TargetGroup, Vpc,
+};
 
 /// Answers from the newest state.
 #[derive(Clone)]
