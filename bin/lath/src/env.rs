@@ -1,7 +1,6 @@
 //! `lath env`: what the aws CLI and SDKs need to talk to this Lath.
 
 use std::fmt::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -10,6 +9,7 @@ use lath_identity::RootKey;
 use crate::cli::{Env, Output};
 use crate::config;
 use crate::output;
+use crate::private_file;
 use crate::running::Running;
 
 pub(crate) fn main(flags: &Env) -> anyhow::Result<()> {
@@ -98,22 +98,11 @@ fn replace_section(path: &Path, section: &str, settings: &[(&str, &String)]) -> 
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     let after = with_section(&before, section, settings);
-    let write = || -> std::io::Result<()> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let beside = path.with_extension("lath-new");
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
-        std::io::Write::write_all(&mut file, after.as_bytes())?;
-        std::fs::rename(&beside, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    private_file::write(path, after.as_bytes())
 }
 
 fn with_section(before: &str, section: &str, settings: &[(&str, &String)]) -> String {

@@ -9,6 +9,7 @@ mod drill;
 mod env;
 mod exec;
 mod output;
+mod private_file;
 mod running;
 mod serve;
 mod services;

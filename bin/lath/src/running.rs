@@ -1,11 +1,11 @@
 //! What a running `lath serve` says of itself, for the other commands: a file in its run directory.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+
+use crate::private_file;
 
 /// What the other commands need to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,19 +49,7 @@ impl Running {
 
     /// Leaves the file: complete, or not at all.
     pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
-        let (path, beside) = (file(data_dir), data_dir.join(".serve.json"));
-        let write = || -> std::io::Result<()> {
-            let mut options = std::fs::OpenOptions::new();
-            let mut file = options
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&beside)?;
-            file.write_all(&serde_json::to_vec_pretty(self)?)?;
-            std::fs::rename(&beside, &path)
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))
+        private_file::write(&file(data_dir), &serde_json::to_vec_pretty(self)?)
     }
 
     /// Reads what the newest server of this data directory left.

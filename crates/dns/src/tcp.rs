@@ -1,6 +1,7 @@
 //! DNS by TCP (RFC 7766): each message has its length in two bytes before it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,15 +24,27 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections for ever.
 pub(crate) async fn serve(listener: TcpListener, resolver: Arc<Resolver>) {
+    let conversation = |stream, _| converse(stream, Arc::clone(&resolver));
+    accept(listener, CONNECTIONS, conversation).await;
+}
+
+/// Accepts connections for ever, at most `most` at a time: more wait in the kernel.
+pub(crate) async fn accept<F>(
+    listener: TcpListener,
+    most: usize,
+    conversation: impl Fn(TcpStream, SocketAddr) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     loop {
-        while connections.len() >= CONNECTIONS {
+        while connections.len() >= most {
             connections.join_next().await;
         }
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
-            Ok((stream, _)) => {
-                connections.spawn(converse(stream, Arc::clone(&resolver)));
+            Ok((stream, from)) => {
+                connections.spawn(conversation(stream, from));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use lath_feed::Topology;
 use lath_net::{Kind, Network, Place, new_socket};
-use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, Socket};
 
 /// The host's network and a pinned underlay namespace; no VPCs.
@@ -41,17 +41,6 @@ impl Network for Underlay {
     }
 }
 
-/// On a thread of its own: one of the runtime's would stay there.
-fn inside(pin: &PathBuf, domain: Domain, kind: Kind) -> io::Result<Socket> {
-    let make = || {
-        setns(File::open(pin)?, CloneFlags::CLONE_NEWNET)?;
-        new_socket(domain, kind)
-    };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("lath-sockets".into())
-            .spawn_scoped(scope, make)?;
-        let panicked = |_| Err(io::Error::other("the socket thread panicked"));
-        thread.join().unwrap_or_else(panicked)
-    })
+fn inside(pin: &Path, domain: Domain, kind: Kind) -> io::Result<Socket> {
+    lath_tunnel::inside(File::open(pin)?.as_fd(), || new_socket(domain, kind))
 }

@@ -66,14 +66,17 @@ fn tell(fd: BorrowedFd<'_>, what: libc::c_ulong, value: libc::c_ulong) -> io::Re
     Errno::result(answer).map(drop).map_err(Into::into)
 }
 
-/// Runs `work` on a throwaway thread that stands in the namespace.
-pub(crate) fn inside<T: Send>(
+/// Runs `work` on a throwaway thread that stands in the namespace: one of a runtime's would stay there.
+///
+/// # Errors
+/// When the namespace cannot be entered, or what `work` said.
+pub fn inside<T: Send>(
     netns: BorrowedFd<'_>,
     work: impl FnOnce() -> io::Result<T> + Send,
 ) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
-            .name("lath-tun".into())
+            .name("lath-netns".into())
             .spawn_scoped(scope, || {
                 setns(netns, CloneFlags::CLONE_NEWNET)?;
                 work()

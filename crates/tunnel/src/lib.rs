@@ -46,7 +46,7 @@ mod tunnel;
 mod tunnels;
 mod vnet;
 
-pub use device::{device_names, remove_device};
+pub use device::{device_names, inside, remove_device};
 pub use tunnel::{Tunnel, TunnelConfig, TunnelState};
 pub use tunnels::{GatewayNetns, PEERING_MTU, Tunnels, device_name};
 

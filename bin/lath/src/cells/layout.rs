@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -13,7 +13,7 @@ use lath_feed::{PrivateKey, RegionPlace, Topology, WITNESS};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, MAX_REGIONS};
-use crate::running;
+use crate::{private_file, running};
 
 /// The witness's place on the WAN; 255 is the router's.
 const WITNESS_INDEX: u8 = 254;
@@ -161,7 +161,7 @@ pub(crate) fn lay_out(layout: &Layout, config: &Config) -> anyhow::Result<Topolo
     for region in &config.regions {
         give_index(&mut known.indices, region)?;
     }
-    write(&path, &serde_json::to_vec_pretty(&known)?)?;
+    private_file::write(&path, &serde_json::to_vec_pretty(&known)?)?;
     let mut regions = BTreeMap::new();
     for region in &config.regions {
         layout.make(region)?;
@@ -234,7 +234,7 @@ pub(crate) fn link_key(cell: &Path) -> anyhow::Result<PrivateKey> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = lath_tunnel::private_key();
-            write(&path, hex::encode(key.0).as_bytes())?;
+            private_file::write(&path, hex::encode(key.0).as_bytes())?;
             Ok(key)
         }
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
@@ -284,7 +284,7 @@ impl CellFile {
 
     pub(crate) fn write(&self, layout: &Layout) -> anyhow::Result<()> {
         let path = layout.cell_file(&self.topology.region);
-        write(&path, &serde_json::to_vec_pretty(self)?)
+        private_file::write(&path, &serde_json::to_vec_pretty(self)?)
     }
 
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
@@ -295,22 +295,4 @@ impl CellFile {
     pub(crate) fn layout(&self) -> Layout {
         Layout::new(&self.installation)
     }
-}
-
-/// Writes a file that only its owner can read: complete and durable, or not at all.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let beside = path.with_extension("new");
-    let write = || -> io::Result<()> {
-        let mut options = fs::OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_data()?;
-        fs::rename(&beside, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
 }

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use lath_zones::Random;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::{Responder, respond};
 use crate::query::MAX_QUERY;
-use crate::tcp::{read_message, write_message};
+use crate::tcp::{accept, read_message, write_message};
 use crate::truth::Truth;
 
 /// How many connections an address may hold open; more wait to be accepted.
@@ -19,27 +18,12 @@ const CONNECTIONS: usize = 256;
 /// How long a connection may take for its next question, and for taking a reply.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// A pause after a failed accept, so that it does not spin.
-const PAUSE: Duration = Duration::from_millis(50);
-
 /// Accepts connections for ever.
 pub(crate) async fn serve(listener: TcpListener, truth: Truth) {
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.len() >= CONNECTIONS {
-            connections.join_next().await;
-        }
-        while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, from)) => {
-                connections.spawn(converse(stream, from, truth.clone()));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
+    accept(listener, CONNECTIONS, |stream, from| {
+        converse(stream, from, truth.clone())
+    })
+    .await;
 }
 
 async fn converse(mut stream: TcpStream, from: SocketAddr, truth: Truth) {
