@@ -134,6 +134,7 @@ handled! {
     read zone::list => ListHostedZones;
     read zone::list_by_name => ListHostedZonesByName;
     read zone::count => GetHostedZoneCount;
+    read zone::signing => GetDNSSEC;
     read association::list_by_vpc => ListHostedZonesByVPC;
     read association::list_authorizations => ListVPCAssociationAuthorizations;
     read listing::list => ListResourceRecordSets;

@@ -277,6 +277,25 @@ pub(crate) fn count(
     Ok(GetHostedZoneCountResponse { count })
 }
 
+/// Answers are never signed.
+pub(crate) fn signing(
+    _: &Cell,
+    view: &View,
+    op: GetDNSSEC,
+) -> Result<GetDNSSECResponse, ApiError> {
+    let zone = find(view, &op.zone_id)?;
+    if zone.is_private() {
+        let text = "Operation is unsupported for private";
+        return Err(fault::fault("InvalidArgument", text));
+    }
+    Ok(GetDNSSECResponse {
+        status: SigningStatus {
+            serve_signature: "NOT_SIGNING".into(),
+        },
+        keys: Vec::new(),
+    })
+}
+
 /// Whether a record set belongs to every zone: the NS and the SOA at its apex.
 pub(crate) fn is_required(zone: &Zone, set: &ResourceRecordSet) -> bool {
     set.name == zone.name && matches!(set.kind, RrType::Ns | RrType::Soa)

@@ -91,6 +91,18 @@ structures! {
     GetHostedZoneCountResponse {
         "HostedZoneCount" count: i64,
     }
+    /// Whether a zone is signed; there are no keys, so only the state of having none.
+    SigningStatus {
+        "ServeSignature" serve_signature: String,
+    }
+    /// A key of a zone that is signed: there is none.
+    SigningKey {
+        "Name" name: Option<String>,
+    }
+    GetDNSSECResponse {
+        "Status" status: SigningStatus,
+        "KeySigningKeys" keys: Vec<SigningKey>,
+    }
     AssociateVPCWithHostedZoneResponse {
         "ChangeInfo" change: ChangeInfo,
     }
@@ -121,6 +133,7 @@ impl Located for ListHostedZonesByVPCResponse {}
 impl Located for DeleteHostedZoneResponse {}
 impl Located for UpdateHostedZoneCommentResponse {}
 impl Located for GetHostedZoneCountResponse {}
+impl Located for GetDNSSECResponse {}
 impl Located for AssociateVPCWithHostedZoneResponse {}
 impl Located for DisassociateVPCFromHostedZoneResponse {}
 impl Located for CreateVPCAssociationAuthorizationResponse {}
@@ -163,6 +176,9 @@ operations! {
         "Comment" comment: Option<String>,
     }
     GetHostedZoneCount get "hostedzonecount" 200 -> GetHostedZoneCountResponse {}
+    GetDNSSEC get "hostedzone/{HostedZoneId}/dnssec" 200 -> GetDNSSECResponse {
+        "HostedZoneId" zone_id: String,
+    }
     AssociateVPCWithHostedZone post "hostedzone/{Id}/associatevpc" 200 -> AssociateVPCWithHostedZoneResponse {
         "Id" id: String,
         "VPC" vpc: Vpc,
