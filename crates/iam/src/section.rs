@@ -62,13 +62,17 @@ fn import(cell: &Cell, tx: &mut Tx, region: &str, bytes: &[u8]) -> Result<(), Ap
     Ok(())
 }
 
-fn replace<R: Record>(tx: &mut Tx, records: Vec<R>) {
+/// Writes only what differs: one new user must not cost every region all of them again.
+fn replace<R: Record + PartialEq>(tx: &mut Tx, records: Vec<R>) {
     let old: Vec<String> = tx.list::<R>().map(|record| record.id()).collect();
     let new: std::collections::HashSet<String> = records.iter().map(Record::id).collect();
     for id in old.iter().filter(|id| !new.contains(*id)) {
         tx.delete::<R>(id);
     }
     for record in records {
-        tx.put(record);
+        let known = tx.get::<R>(&record.id());
+        if known.is_none_or(|known| *known != record) {
+            tx.put(record);
+        }
     }
 }

@@ -440,6 +440,10 @@ async fn another_region_decides_by_what_the_home_told_it() {
     tell(&home, &other).await;
     let (_, text) = other.call(&ann, "sts", who).await;
     assert!(text.contains("user/ann"), "{text}");
+    let revision = other.cell.db.view().revision();
+    tell(&home, &other).await;
+    let again = other.cell.db.view().revision();
+    assert_eq!(again, revision, "the same told twice writes nothing");
     let list: Form<'_> = &[("Action", "ListUsers")];
     assert_eq!(other.call(&ann, "iam", list).await.0, 200);
     let (status, text) = other.call(&ann, "iam", &[("Action", "ListRoles")]).await;
