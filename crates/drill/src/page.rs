@@ -124,7 +124,8 @@ fn spreads(html: &mut String, report: &Report) -> fmt::Result {
 fn repetitions(html: &mut String, all: &[Repetition]) -> fmt::Result {
     html.write_str(
         "<h2>Repetitions</h2><div class=\"scroll\"><table><tr><th></th><th>detection</th><th>recovery</th>\
-         <th>requests</th><th>failed</th><th>late</th><th>bad after</th></tr>",
+         <th>requests under it</th><th>failed from then on</th><th>late</th><th>of these after it</th>\
+         </tr>",
     )?;
     let time = |ns: Option<u64>| ns.map_or_else(|| "never".into(), millis);
     for (turn, r) in all.iter().enumerate() {

@@ -108,7 +108,7 @@ impl Report {
         let worst = |of: fn(&Repetition) -> u64| self.repetitions.iter().map(of).max().unwrap_or(0);
         writeln!(
             text,
-            "  requests   {} under faults; failed {} (worst {}), late {} (worst {}), bad after the fault {}",
+            "  requests   {} under faults; from the faults on failed {} (worst {}), late {} (worst {}), {} of these after the faults",
             sum(|r| r.during),
             sum(|r| r.failed),
             worst(|r| r.failed),
