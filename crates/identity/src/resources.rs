@@ -23,6 +23,7 @@ pub(crate) fn of(identity: &Identity, view: &View, ask: &Ask<'_>) -> Vec<String>
         "eks" => eks(&place, ask),
         _ => Vec::new(),
     };
+    named.iter_mut().for_each(settle_partition);
     named.sort();
     named.dedup();
     // Each is looked at, however many there are: a denial of one must not be lost in a crowd.
@@ -30,6 +31,16 @@ pub(crate) fn of(identity: &Identity, view: &View, ask: &Ask<'_>) -> Vec<String>
         return vec!["*".to_owned()];
     }
     named
+}
+
+/// Services look past an ARN's partition; policies must not be got round by one that is not ours.
+fn settle_partition(arn: &mut String) {
+    let rest = arn.strip_prefix("arn:").and_then(|it| it.split_once(':'));
+    if let Some((partition, rest)) = rest
+        && partition != "aws"
+    {
+        *arn = format!("arn:aws:{rest}");
+    }
 }
 
 /// The roles that a request hands to a service, and the service: `iam:PassRole` is needed on each.
@@ -498,6 +509,16 @@ mod tests {
                 &["key-pair/k"],
             ),
             ("vpc-lattice", "ListServices", &[], "", &["*"]),
+            (
+                "vpc-lattice",
+                "DeleteService",
+                &[(
+                    "serviceIdentifier",
+                    "arn:other:vpc-lattice:eu-west-1:123456789012:service/svc-1",
+                )],
+                lattice,
+                &["service/svc-1"],
+            ),
             (
                 "vpc-lattice",
                 "CreateService",
