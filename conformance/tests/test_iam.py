@@ -54,7 +54,7 @@ def test_a_user_is_held_to_its_policy(user):
     refused(client("ec2").describe_vpcs, "UnauthorizedOperation", 403)
     told = r"You are not authorized to perform this operation. User: arn:aws:iam::\d{12}:user/iam-ann is not authorized to perform: " \
         r"ec2:DeleteVpc on resource: arn:aws:ec2:us-east-1:\d{12}:vpc/vpc-1 because no identity-based policy allows the " \
-        r"ec2:DeleteVpc action. Encoded authorization failure message: [\w-]+$"
+        r"ec2:DeleteVpc action. Encoded authorization failure message: [\w+/=-]+$"
     with pytest.raises(ClientError) as error:
         client("ec2").delete_vpc(VpcId="vpc-1")
     assert re.match(told, error.value.response["Error"]["Message"]), error.value
