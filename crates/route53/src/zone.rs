@@ -278,12 +278,8 @@ pub(crate) fn count(
 }
 
 /// Answers are never signed.
-pub(crate) fn signing(
-    _: &Cell,
-    view: &View,
-    op: GetDNSSEC,
-) -> Result<GetDNSSECResponse, ApiError> {
-    let zone = find(view, &op.zone_id)?;
+pub(crate) fn signing(_: &Cell, view: &View, op: GetDNSSEC) -> Result<GetDNSSECResponse, ApiError> {
+    let zone = find(view, &op.id)?;
     if zone.is_private() {
         let text = "Operation is unsupported for private";
         return Err(fault::fault("InvalidArgument", text));

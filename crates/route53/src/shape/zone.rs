@@ -176,8 +176,8 @@ operations! {
         "Comment" comment: Option<String>,
     }
     GetHostedZoneCount get "hostedzonecount" 200 -> GetHostedZoneCountResponse {}
-    GetDNSSEC get "hostedzone/{HostedZoneId}/dnssec" 200 -> GetDNSSECResponse {
-        "HostedZoneId" zone_id: String,
+    GetDNSSEC get "hostedzone/{Id}/dnssec" 200 -> GetDNSSECResponse {
+        "Id" id: String,
     }
     AssociateVPCWithHostedZone post "hostedzone/{Id}/associatevpc" 200 -> AssociateVPCWithHostedZoneResponse {
         "Id" id: String,
