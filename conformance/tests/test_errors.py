@@ -71,6 +71,7 @@ EC2 = [
     ("DeleteVpc", {"VpcId": "$vpc"}, "DependencyViolation"),
     ("DescribeAccountAttributes", {"AttributeNames": ["unicorns"]}, "InvalidParameterValue"),
     ("DescribeAddresses", {"AllocationIds": [EIP]}, "InvalidAllocationID.NotFound"),
+    ("DescribeAddressesAttribute", {"AllocationIds": [EIP]}, "InvalidAllocationID.NotFound"),
     ("DescribeAvailabilityZones", {"ZoneNames": ["us-east-1z"]}, "InvalidParameterValue"),
     ("DescribeDhcpOptions", {"DhcpOptionsIds": ["dopt-0123456789abcdef0"]}, "InvalidDhcpOptionID.NotFound"),
     ("DescribeImages", {"ImageIds": [AMI]}, "InvalidAMIID.NotFound"),
@@ -306,6 +307,7 @@ ROUTE53 = [
     ("GetHealthCheckLastFailureReason", {"HealthCheckId": NO_CHECK}, *CHECK_MISSING),
     ("GetHealthCheckStatus", {"HealthCheckId": NO_CHECK}, *CHECK_MISSING),
     ("GetHostedZone", {"Id": NO_ZONE}, *ZONE_MISSING),
+    ("GetDNSSEC", {"HostedZoneId": NO_ZONE}, *ZONE_MISSING),
     ("GetHostedZone", {"Id": "Z" * 33}, *BAD_INPUT),
     ("GetHostedZoneLimit", {"HostedZoneId": "$zone", "Type": "MAX_VPCS_ASSOCIATED_BY_ZONE"}, "HostedZoneNotPrivate", 400),
     ("GetReusableDelegationSet", {"Id": "N1"}, *SET_MISSING),
@@ -369,6 +371,8 @@ def iam_table():
     absent({"ListGroupsForUser": {}, "CreateAccessKey": {}, "ListAccessKeys": {},
             "UpdateAccessKey": {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "Status": "Active"},
             "DeleteAccessKey": {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE"}}, {"UserName": "none"})
+    absent(dict.fromkeys(["ListSSHPublicKeys", "ListMFADevices", "ListSigningCertificates", "ListServiceSpecificCredentials",
+                          "GetLoginProfile", "DeleteLoginProfile"], {}), {"UserName": "none"})
     absent({"GetAccessKeyLastUsed": {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE"}}, {})
     absent({"GetPolicy": {}, "DeletePolicy": {}, "TagPolicy": tags, "UntagPolicy": keys, "ListPolicyTags": {},
             "CreatePolicyVersion": {"PolicyDocument": document}, "GetPolicyVersion": {"VersionId": "v1"},
@@ -464,7 +468,8 @@ EKS = [
 
 IAM = iam_table()
 TABLES = {"iam": IAM, "ec2": EC2, "eks": EKS, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
-NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity"), ("iam", "GetAccountSummary"), ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),
+NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity"), ("iam", "GetAccountSummary"), ("iam", "ListVirtualMFADevices"),
+                     ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),
                      ("route53", "GetHostedZoneCount")}
 
 

@@ -145,11 +145,12 @@ pub(crate) async fn supervise(config: Config) -> anyhow::Result<Supervisor> {
     let tell = admin::serve_metrics(metrics, move || merger.clone().metrics(), door_stop.clone());
     doors.spawn(named("the metrics port", tell));
     wait_for_regions(&layout, &config).await;
+    // Before the door opens: whoever is answered may ask `lath env` next.
+    running.write(layout.installation())?;
     doors.spawn(named(
         "the API port",
         Arc::new(relay).serve(api, door_stop.clone()),
     ));
-    running.write(layout.installation())?;
     tracing::info!(
         endpoint = %running.endpoint,
         metrics = %running.metrics,

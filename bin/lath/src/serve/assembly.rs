@@ -83,6 +83,8 @@ impl Assembly {
             door_stop.clone(),
         );
         doors.spawn(named("the metrics port", serve_metrics));
+        // Before the door opens: whoever is answered may ask `lath env` next.
+        running.write(&config.data_dir)?;
         let door = control.door().with_internal("/_lath/", |request| {
             Box::pin(async move { report::internal(&request) })
         });
@@ -90,7 +92,6 @@ impl Assembly {
         doors.spawn(named("the API port", async move {
             drop(door.serve(api, stop).await)
         }));
-        running.write(&config.data_dir)?;
         tracing::info!(
             endpoint = %running.endpoint,
             metrics = %running.metrics,
