@@ -39,10 +39,10 @@ def drill(lath, reports, name, scenario, *flags):
     """Runs a drill; shows and gives its report."""
     out = reports / name
     run = subprocess.run([binary(), "drill", scenario, "--data-dir", str(lath.data), "--out", str(out), *flags],
-                         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    print(run.stdout.rstrip() or run.stderr.rstrip(), flush=True)
+                         text=True, stdout=subprocess.PIPE)
+    print(run.stdout.rstrip(), flush=True)
     if not (out / "drill.json").exists():
-        raise SystemExit(f"the drill could not be run: {run.stderr}\n{lath.tail()}")
+        raise SystemExit(f"the drill could not be run\n{lath.tail()}")
     note(f"page: {out / 'drill.html'}")
     return json.loads((out / "drill.json").read_text()) | {"status": run.returncode}
 
