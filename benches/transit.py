@@ -8,7 +8,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 
 from lathlab import Lath, wait_for
 from lathlab.world import World
@@ -28,9 +27,10 @@ def busy():
 
 def measured(client, server, address):
     """One run: (gigabits per second, CPU seconds per gigabyte). Both are commands that run one inside."""
-    listening = subprocess.Popen([*server, "iperf3", "-s", "-1", "-p", "5201"], stdout=subprocess.DEVNULL)
+    listening = subprocess.Popen([*server, "iperf3", "-s", "-1", "-p", "5201", "--forceflush"], stdout=subprocess.PIPE, text=True)
     try:
-        time.sleep(1)
+        if not any("listening" in line for line in listening.stdout):
+            raise SystemExit("iperf3 does not listen")
         before = busy()
         run = subprocess.run([*client, "iperf3", "-J", "-c", address, "-p", "5201", "-t", str(SECONDS)],
                              capture_output=True, text=True, timeout=SECONDS + 60)

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lathlab import Lath, binary, wait_for
@@ -81,10 +81,9 @@ def test_a_silent_primary_is_replaced_and_comes_back(shop):
 
 def test_when_both_are_unhealthy_the_primary_is_answered(shop):
     all_is_well(shop)
-    west = threading.Thread(target=lambda: drill(
-        shop, "blackhole-target", "--victim", shop.servers[WEST]["id"], "--target", f"dns:{shop.dns['name']}", "--fault", "25s"))
-    west.start()
-    try:
+    with ThreadPoolExecutor() as aside:
+        west = aside.submit(drill, shop, "blackhole-target", "--victim", shop.servers[WEST]["id"],
+                            "--target", f"dns:{shop.dns['name']}", "--fault", "25s")
         route53 = shop.client("route53", EAST)
         seen = lambda n: route53.get_health_check_status(HealthCheckId=shop.dns["checks"][n])["HealthCheckObservations"]
         failing = lambda n: seen(n) and all(o["StatusReport"]["Status"].startswith("Failure") for o in seen(n))
@@ -93,8 +92,8 @@ def test_when_both_are_unhealthy_the_primary_is_answered(shop):
                        "--target", f"dns:{shop.dns['name']}", "--fault", "6s")
         # It never changed: there was nothing better.
         assert report["repetitions"][0]["recovery_ns"] is None, report["repetitions"]
-    finally:
-        west.join()
+        assert not west.done(), "the secondary was back too early for this to show anything"
+        west.result()
     all_is_well(shop)
 
 
@@ -102,13 +101,13 @@ def test_a_region_that_is_cut_off_changes_nothing_by_itself(shop):
     all_is_well(shop)
     primary = {shop.servers[EAST]["public"]}
     seen = {region: set() for region in REGIONS}
-    cut = threading.Thread(target=lambda: drill(
-        shop, "partition-region", "--victim", WEST, "--target", f"http://{shop.service_name}/", "--fault", "8s"))
-    cut.start()
-    while cut.is_alive():
-        for region in REGIONS:
-            seen[region] |= {frozenset(answers(shop, region))}
-    cut.join()
+    with ThreadPoolExecutor() as aside:
+        cut = aside.submit(drill, shop, "partition-region", "--victim", WEST,
+                           "--target", f"http://{shop.service_name}/", "--fault", "8s")
+        while not cut.done():
+            for region in REGIONS:
+                seen[region] |= {frozenset(answers(shop, region))}
+        assert cut.result()["repetitions"][0]["detection_ns"], "the links were not cut"
     # The west sees the primary fail, and has no majority; the east and the witness see it well.
     assert seen == {region: {frozenset(primary)} for region in REGIONS}
 
