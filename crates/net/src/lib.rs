@@ -3,6 +3,8 @@
 //! A socket remembers the network namespace it was made in, so one process serves all VPCs. Whoever
 //! needs a socket asks a [`Network`] for it and then binds, listens or connects on its own runtime.
 
+pub mod accept;
+pub mod descriptors;
 mod namespace;
 
 use std::io;

@@ -1,0 +1,146 @@
+//! What a connection holds.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::Instant;
+
+use super::Held;
+
+static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn now() -> u64 {
+    u64::try_from(BEGIN.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A connection, as the table sees it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Requests that are being answered.
+    busy: AtomicU32,
+    /// When it was accepted, or something was last done for it, in milliseconds since [`BEGIN`].
+    since: AtomicU64,
+    evicted: AtomicBool,
+    notify: Notify,
+}
+
+impl Entry {
+    pub(super) fn new() -> Self {
+        Self {
+            busy: AtomicU32::new(0),
+            since: AtomicU64::new(now()),
+            evicted: AtomicBool::new(false),
+            notify: Notify::new(),
+        }
+    }
+
+    /// Since when it has been idle; nothing while it is busy.
+    pub(super) fn idle_since(&self) -> Option<u64> {
+        (self.busy.load(Relaxed) == 0).then(|| self.since.load(Relaxed))
+    }
+
+    /// When something was last done for it.
+    pub(super) fn since(&self) -> u64 {
+        self.since.load(Relaxed)
+    }
+
+    pub(super) fn evict(&self) {
+        self.evicted.store(true, Relaxed);
+        self.notify.notify_waiters();
+    }
+}
+
+/// One of an [`super::Acceptor`]'s slots, until it is dropped: which must be after the connection was closed.
+#[derive(Debug)]
+pub struct Slot {
+    held: Held,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    pub(super) fn new(held: Held, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            held,
+            _permit: permit,
+        }
+    }
+
+    /// Keeps the connection from being idle until what is returned is dropped. May be called several
+    /// times, for several requests at once.
+    pub fn busy(&self) -> Busy {
+        Busy::new(Arc::clone(&self.held.entry))
+    }
+
+    /// Something was done for the connection: its time to be idle begins anew.
+    pub fn touch(&self) {
+        self.held.entry.since.store(now(), Relaxed);
+    }
+
+    /// Whether the slot was given to another connection: this one must end.
+    pub fn is_evicted(&self) -> bool {
+        self.held.entry.evicted.load(Relaxed)
+    }
+
+    /// Returns when the connection must end: its slot was given to another one, or it was idle for too
+    /// long.
+    pub async fn ended(&self) {
+        let entry = &self.held.entry;
+        let idle = self.held.shared.limits.idle;
+        loop {
+            let notified = entry.notify.notified();
+            if self.is_evicted() {
+                return;
+            }
+            let left = remaining(entry, idle);
+            if left.is_zero() {
+                return;
+            }
+            // A time-out is looked at again: it may have been busy.
+            let _ = tokio::time::timeout(left, notified).await;
+        }
+    }
+
+    pub(super) fn entry(&self) -> Arc<Entry> {
+        Arc::clone(&self.held.entry)
+    }
+}
+
+/// How much longer a connection may do nothing.
+fn remaining(entry: &Entry, idle: Duration) -> Duration {
+    match entry.idle_since() {
+        None => idle,
+        Some(since) => idle.saturating_sub(Duration::from_millis(now().saturating_sub(since))),
+    }
+}
+
+/// Keeps a connection from being idle, until it is dropped.
+#[derive(Debug)]
+pub struct Busy {
+    entry: Arc<Entry>,
+}
+
+impl Busy {
+    fn new(entry: Arc<Entry>) -> Self {
+        entry.busy.fetch_add(1, Relaxed);
+        Self { entry }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.entry.since.store(now(), Relaxed);
+        self.entry.busy.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Tells an entry of progress.
+#[derive(Debug, Clone)]
+pub(super) struct Progress(pub(super) Arc<Entry>);
+
+impl Progress {
+    pub(super) fn made(&self) {
+        self.0.since.store(now(), Relaxed);
+    }
+}

@@ -1,0 +1,192 @@
+use super::*;
+
+use tokio::io::AsyncReadExt as _;
+
+fn acceptor(total: usize, per_place: usize, per_source: usize) -> Acceptor {
+    acceptor_idle(total, per_place, per_source, Duration::from_secs(600))
+}
+
+fn acceptor_idle(total: usize, per_place: usize, per_source: usize, idle: Duration) -> Acceptor {
+    let limits = ConnectionLimits {
+        total,
+        per_place,
+        per_source,
+        idle,
+    };
+    Acceptor::new("tests", limits)
+}
+
+fn source(last: u8) -> Source {
+    Source::of(Ipv4Addr::new(10, 0, 0, last).into())
+}
+
+async fn admit(acceptor: &Acceptor, last: u8) -> Option<Slot> {
+    let admitted = acceptor.admit(&Place::Host, source(last));
+    tokio::time::timeout(Duration::from_secs(60), admitted)
+        .await
+        .expect("an answer")
+}
+
+/// Holds a connection as a server does: until it must end.
+fn hold(slot: Slot) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move { slot.ended().await })
+}
+
+#[tokio::test]
+async fn a_source_with_its_share_gives_up_its_oldest_idle_connection() {
+    let acceptor = acceptor(10, 10, 2);
+    let first = hold(admit(&acceptor, 1).await.unwrap());
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let second = hold(admit(&acceptor, 1).await.unwrap());
+    let other = hold(admit(&acceptor, 2).await.unwrap());
+    let third = admit(&acceptor, 1).await;
+    assert!(third.is_some());
+    first.await.unwrap();
+    assert!(!second.is_finished() && !other.is_finished());
+    assert_eq!(acceptor.taken(), 3);
+}
+
+#[tokio::test]
+async fn a_source_whose_share_is_busy_is_refused_and_nobody_else() {
+    let acceptor = acceptor(10, 10, 2);
+    let slots = [
+        admit(&acceptor, 1).await.unwrap(),
+        admit(&acceptor, 1).await.unwrap(),
+    ];
+    let busy = slots.each_ref().map(Slot::busy);
+    assert!(admit(&acceptor, 1).await.is_none());
+    assert!(admit(&acceptor, 2).await.is_some());
+    drop(busy);
+    let [oldest, newest] = slots;
+    oldest.touch();
+    newest.touch();
+    let mut holders = tokio::task::JoinSet::new();
+    for slot in [oldest, newest] {
+        holders.spawn(async move { slot.ended().await });
+    }
+    assert!(admit(&acceptor, 1).await.is_some());
+    holders.join_next().await.unwrap().unwrap();
+    assert!(holders.try_join_next().is_none());
+}
+
+#[tokio::test]
+async fn the_heaviest_gives_way_to_those_who_have_less() {
+    let acceptor = acceptor(4, 4, 4);
+    let heavy: Vec<_> = [
+        admit(&acceptor, 1).await.unwrap(),
+        admit(&acceptor, 1).await.unwrap(),
+        admit(&acceptor, 1).await.unwrap(),
+        admit(&acceptor, 1).await.unwrap(),
+    ]
+    .into_iter()
+    .map(|slot| {
+        let busy = slot.busy();
+        tokio::spawn(async move {
+            slot.ended().await;
+            drop(busy);
+        })
+    })
+    .collect();
+    let ended = || heavy.iter().filter(|it| it.is_finished()).count();
+    // All are busy: it loses some until it has no more than the newcomer.
+    let second = admit(&acceptor, 2).await.expect("a slot");
+    let _at_work = second.busy();
+    let third = admit(&acceptor, 2).await.expect("a slot");
+    let _at_work = third.busy();
+    assert_eq!(ended(), 2);
+    assert!(admit(&acceptor, 2).await.is_none());
+    assert!(admit(&acceptor, 1).await.is_none());
+}
+
+#[tokio::test]
+async fn a_source_never_takes_from_one_that_has_less() {
+    let acceptor = acceptor(3, 3, 3);
+    let light = hold(admit(&acceptor, 1).await.unwrap());
+    let heavy = [
+        hold(admit(&acceptor, 2).await.unwrap()),
+        hold(admit(&acceptor, 2).await.unwrap()),
+    ];
+    for _ in 0..20 {
+        let _next = hold(admit(&acceptor, 2).await.expect("a slot of its own"));
+    }
+    assert!(!light.is_finished());
+    assert!(heavy.iter().all(tokio::task::JoinHandle::is_finished));
+}
+
+#[tokio::test]
+async fn a_place_takes_no_more_than_its_share_from_other_places() {
+    let acceptor = acceptor(8, 4, 4);
+    let vpc = |n: u8| Place::Vpc(format!("vpc-0000000000000000{n}").parse().unwrap());
+    let (mine, other) = (vpc(1), vpc(2));
+    let quiet = hold(acceptor.admit(&mine, source(1)).await.unwrap());
+    for n in 0..100 {
+        let slot = acceptor.admit(&other, source(n)).await;
+        hold(slot.expect("a slot"));
+    }
+    assert!(!quiet.is_finished());
+    assert!(acceptor.taken() <= 5);
+}
+
+#[tokio::test]
+async fn what_is_idle_for_too_long_ends_and_what_is_busy_does_not() {
+    let acceptor = acceptor_idle(4, 4, 4, Duration::from_millis(50));
+    let busy_slot = admit(&acceptor, 1).await.unwrap();
+    let at_work = busy_slot.busy();
+    let busy = hold(busy_slot);
+    hold(admit(&acceptor, 1).await.unwrap()).await.unwrap();
+    assert!(!busy.is_finished());
+    drop(at_work);
+    busy.await.unwrap();
+    assert_eq!(acceptor.taken(), 0);
+}
+
+#[test]
+fn addresses_stand_for_sources() {
+    for (one, other, same) in [
+        ("10.0.0.1", "10.0.0.1", true),
+        ("10.0.0.1", "10.0.0.2", false),
+        ("127.0.0.1", "127.9.9.9", true),
+        ("10.0.0.1", "::ffff:10.0.0.1", true),
+        ("2001:db8::1", "2001:db8::ffff:1", true),
+        ("2001:db8::1", "2001:db8:0:1::1", false),
+    ] {
+        let of = |text: &str| Source::of(text.parse().unwrap());
+        assert_eq!(of(one) == of(other), same, "{one} {other}");
+    }
+}
+
+#[tokio::test]
+async fn silent_connections_do_not_keep_others_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let acceptor = acceptor(8, 8, 8);
+    let server = tokio::spawn(async move {
+        loop {
+            let (stream, _, slot) = acceptor.accept(&listener, &Place::Host).await;
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = slot.ended() => {}
+                    _ = stream.readable() => {
+                        let _ = stream.try_write(b"well");
+                    }
+                }
+            });
+        }
+    });
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(at).await.unwrap());
+    }
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, b"?")
+        .await
+        .unwrap();
+    let mut answer = [0; 4];
+    let read = stream.read_exact(&mut answer);
+    tokio::time::timeout(Duration::from_secs(60), read)
+        .await
+        .expect("an answer in time")
+        .unwrap();
+    assert_eq!(&answer, b"well");
+    server.abort();
+}
