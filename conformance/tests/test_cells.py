@@ -72,7 +72,8 @@ class Loop:
         "  with urllib.request.urlopen(sys.argv[1],timeout=10) as r: r.read()\n"
         "  good+=1\n"
         " except Exception as e: bad+=1;errors.append(repr(e)[:200])\n"
-        " open('/srv/seen','w').write(str(good+bad))\n"
+        " open('/srv/seen.new','w').write(str(good+bad))\n"
+        " os.replace('/srv/seen.new','/srv/seen')\n"  # so that a reader never finds it empty
         " time.sleep(.02)\n"
         "print(good,bad,errors[:3],flush=True)\n")
 
