@@ -1,5 +1,6 @@
-//! Doors for the targets in `fuzz/`, and for nobody else.
+//! Doors for the targets in `fuzz/`, and for nothing else.
 
+use crate::reading::Readings;
 use crate::{
     Attached, Context, Grammar, Kind, Outcome, Policy, Principal, Request, Rule, evaluate,
 };
@@ -31,5 +32,20 @@ pub fn read_and_ask(document: &str, action: &str, resource: &str) {
             .iter()
             .any(|line| line.ends_with(": denies"));
         assert!(!denied || decision.outcome == Outcome::ExplicitDeny);
+    }
+}
+
+/// What is decided of a path must be decided of the path that a target makes of it: reading it again finds nothing
+/// new, and no dot segment is left.
+pub fn read_path(path: &str) {
+    let readings = Readings::of(path);
+    for reading in readings.allowed.iter().chain(&readings.not_denied) {
+        assert!(reading.starts_with('/'), "{path}: {reading}");
+        let dots = |segment: &str| matches!(segment, "." | "..");
+        assert!(!reading.split('/').any(dots), "{path}: {reading}");
+    }
+    if let Some(loosest) = readings.allowed.last() {
+        let again = Readings::of(loosest);
+        assert!(again.allowed.is_empty(), "{path}: {loosest}: {again:?}");
     }
 }

@@ -2,6 +2,9 @@
 //! policies and the caller's own
 //! (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/auth-policies.html>). All that apply must allow.
 
+use std::cell::Cell;
+
+use crate::reading::Readings;
 use crate::{Attached, Decision, Facts, Kind, Outcome, Policy, Principal, Request, Rule, evaluate};
 
 /// The action of a request over HTTP.
@@ -185,6 +188,10 @@ impl Refusal {
 /// they are asked when either side is `AWS_IAM` and the caller is not anonymous. An account's root needs
 /// none.
 ///
+/// What a target may read in more than one way is decided in each: a path with dot segments, escapes, repeated
+/// slashes or parameters, and a header that is there more than once (RFC 9110 section 5.3 joins its values with a
+/// comma; targets take the first or the last). All readings must be allowed.
+///
 /// # Errors
 /// Who refuses.
 pub fn authorize(
@@ -196,34 +203,102 @@ pub fn authorize(
     if matches!((network, service), (Auth::None, Auth::None)) {
         return Ok(());
     }
-    let resource = invocation.resource();
-    let request = Request {
-        principal: invocation.principal,
-        action: invocation.action,
-        resource: &resource,
-        facts: invocation,
+    let gates = Gates {
+        network,
+        service,
+        identity,
     };
-    let own = match invocation.principal {
-        Principal::Anonymous | Principal::Root { .. } => Outcome::Allow,
-        _ => evaluate(&request, identity, Rule::SameAccount).outcome,
-    };
-    let levels = [
-        (Level::Network, of_resource(&request, network)),
-        (Level::Service, of_resource(&request, service)),
-        (Level::Identity, own),
-    ];
-    for (outcome, explicit) in [
-        (Outcome::ExplicitDeny, true),
-        (Outcome::ImplicitDeny, false),
-    ] {
-        if let Some((level, _)) = levels.iter().find(|(_, found)| *found == outcome) {
-            return Err(Refusal {
-                level: *level,
-                explicit,
-            });
+    gates.decide_headers(invocation)?;
+    let readings = Readings::of(invocation.path);
+    for path in &readings.allowed {
+        gates.decide_headers(&Invocation {
+            path,
+            ..*invocation
+        })?;
+    }
+    for path in &readings.not_denied {
+        let read = Invocation {
+            path,
+            ..*invocation
+        };
+        match gates.decide_headers(&read) {
+            Err(refusal) if refusal.explicit => return Err(refusal),
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// All policies that bear on a request.
+struct Gates<'a> {
+    network: Auth<'a>,
+    service: Auth<'a>,
+    identity: &'a [Attached<'a>],
+}
+
+impl Gates<'_> {
+    /// Decides by each reading of headers that are there more than once.
+    fn decide_headers(&self, invocation: &Invocation<'_>) -> Result<(), Refusal> {
+        let repeated = Cell::new(false);
+        let joined = |name: &str| {
+            let values = (invocation.header)(name);
+            if values.len() < 2 {
+                return values;
+            }
+            // HTTP/2 splits cookies (RFC 9113 section 8.2.3); they mean the same.
+            let separator = if name == "cookie" { "; " } else { "," };
+            repeated.set(repeated.get() || name != "cookie");
+            vec![values.join(separator)]
+        };
+        self.decide(&Invocation {
+            header: &joined,
+            ..*invocation
+        })?;
+        if !repeated.get() {
+            return Ok(());
+        }
+        let first = |name: &str| (invocation.header)(name).into_iter().take(1).collect();
+        let last = |name: &str| (invocation.header)(name).pop().into_iter().collect();
+        self.decide(&Invocation {
+            header: &first,
+            ..*invocation
+        })?;
+        self.decide(&Invocation {
+            header: &last,
+            ..*invocation
+        })
+    }
+
+    fn decide(&self, invocation: &Invocation<'_>) -> Result<(), Refusal> {
+        let resource = invocation.resource();
+        let request = Request {
+            principal: invocation.principal,
+            action: invocation.action,
+            resource: &resource,
+            facts: invocation,
+        };
+        let own = match invocation.principal {
+            Principal::Anonymous | Principal::Root { .. } => Outcome::Allow,
+            _ => evaluate(&request, self.identity, Rule::SameAccount).outcome,
+        };
+        let levels = [
+            (Level::Network, of_resource(&request, self.network)),
+            (Level::Service, of_resource(&request, self.service)),
+            (Level::Identity, own),
+        ];
+        for (outcome, explicit) in [
+            (Outcome::ExplicitDeny, true),
+            (Outcome::ImplicitDeny, false),
+        ] {
+            if let Some((level, _)) = levels.iter().find(|(_, found)| *found == outcome) {
+                return Err(Refusal {
+                    level: *level,
+                    explicit,
+                });
+            }
+        }
+        Ok(())
+    }
 }
 
 fn of_resource(request: &Request<'_>, auth: Auth<'_>) -> Outcome {

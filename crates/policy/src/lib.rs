@@ -31,6 +31,7 @@ mod operator;
 mod parse;
 mod pattern;
 mod principal;
+mod reading;
 mod request;
 
 pub use condition::Condition;
