@@ -1,10 +1,10 @@
-//! Claims in headers and queries: the first line is the query, the second the `Authorization` header.
+//! Claims of SigV4 and SigV4A in headers and queries: the first line is the query, the second the `Authorization` header.
 #![no_main]
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue};
-use lath_sigv4::{Credential, Credentials, LookupError, Payload, Request, Secret, verify};
+use lath_sigv4::{Credential, Credentials, LookupError, Payload, Request, Secret, verify, verify_any};
 use libfuzzer_sys::fuzz_target;
 
 struct Keys;
@@ -23,6 +23,7 @@ fuzz_target!(|text: &str| {
     let (query, authorization) = text.split_once('\n').unwrap_or((text, ""));
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("localhost"));
+    headers.insert("x-amz-region-set", HeaderValue::from_static("us-*,eu-west-1"));
     headers.insert("x-amz-date", HeaderValue::from_static("20150830T123600Z"));
     if let Ok(value) = HeaderValue::from_str(authorization)
         && !authorization.is_empty()
@@ -41,4 +42,9 @@ fuzz_target!(|text: &str| {
         verify(&request, &Keys, now).is_err(),
         "a signature was guessed"
     );
+    let proved = verify_any(&request, &Keys, now);
+    assert!(proved.is_err(), "a signature of either kind was guessed");
+    if let Ok(claim) = lath_sigv4::Claim::read(&request) {
+        claim.covers_region("us-east-1");
+    }
 });

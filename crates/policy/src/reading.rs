@@ -101,7 +101,16 @@ mod tests {
 
     #[test]
     fn plain_paths_have_one_reading() {
-        for path in ["/", "/a", "/a/b.html", "/a/", "*", "", "/~me/(1)!*", "/a..b"] {
+        for path in [
+            "/",
+            "/a",
+            "/a/b.html",
+            "/a/",
+            "*",
+            "",
+            "/~me/(1)!*",
+            "/a..b",
+        ] {
             assert_eq!(Readings::of(path), Readings::default(), "{path}");
         }
     }

@@ -13,7 +13,9 @@ fn policy(statements: &str) -> Policy {
     Policy::parse(&text, Grammar::Resource).unwrap()
 }
 
-fn allowed(policy: &Policy, path: &str, query: &str, headers: &[(&str, &str)]) -> bool {
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
+fn allowed(policy: &Policy, path: &str, query: &str, headers: Headers<'_>) -> bool {
     let header = |name: &str| {
         let named = headers.iter().filter(|(it, _)| *it == name);
         named.map(|(_, value)| (*value).to_owned()).collect()
@@ -104,7 +106,7 @@ fn a_repeated_header_passes_only_if_each_reading_does() {
     };
     let only = policy(&one("Allow"));
     let but = policy(&format!("{ALL},{}", one("Deny")));
-    let table: &[(&[(&str, &str)], bool, bool)] = &[
+    let table: &[(Headers<'_>, bool, bool)] = &[
         (&[], false, true),
         (&[("role", "a")], true, false),
         (&[("role", "b")], false, true),

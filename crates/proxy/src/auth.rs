@@ -236,9 +236,9 @@ impl<B> Call<'_, B> {
     }
 
     fn caller(&self) -> Result<Caller, Refusal> {
-        let headers = self.request.headers();
-        let authorization = headers.get(header::AUTHORIZATION);
-        let signed = authorization.is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"));
+        let uri = self.request.uri();
+        let signed = is_signature(self.request.headers().get(header::AUTHORIZATION))
+            || lath_sigv4::is_presigned(uri.query().unwrap_or_default());
         if !signed {
             return Ok(Caller::anonymous());
         }
@@ -260,13 +260,16 @@ impl<B> Call<'_, B> {
         let claim = Claim::read(&signed).map_err(refuse)?;
         self.check(&claim, &headers)?;
         let callers = self.callers.ok_or(SigError::UnknownKey).map_err(refuse)?;
-        let verified = lath_sigv4::verify(&signed, &*callers.0, SystemTime::now());
+        let verified = lath_sigv4::verify_any(&signed, &*callers.0, SystemTime::now());
         Ok(verified.map_err(refuse)?.owner)
     }
 
-    /// The headers, with the host where HTTP/2 has it elsewhere.
+    /// The headers, with the host where HTTP/2 has it elsewhere, and without an `Authorization` that is for the target.
     fn signed_headers(&self) -> HeaderMap {
         let mut headers = self.request.headers().clone();
+        if !is_signature(headers.get(header::AUTHORIZATION)) {
+            headers.remove(header::AUTHORIZATION);
+        }
         let authority = self.request.uri().authority();
         if let Some(authority) = authority.filter(|_| !headers.contains_key(header::HOST))
             && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -276,7 +279,8 @@ impl<B> Call<'_, B> {
         headers
     }
 
-    /// What Lattice asks of signatures: its own name and region, and a body that is not signed.
+    /// What Lattice asks of signatures: its own name and region, and a body that is not signed. A presigned request
+    /// has no header that says the latter; its body is `UNSIGNED-PAYLOAD` all the same.
     fn check(&self, claim: &Claim, headers: &HeaderMap) -> Result<(), String> {
         let named = |name: &str| {
             claim
@@ -284,15 +288,14 @@ impl<B> Call<'_, B> {
                 .iter()
                 .any(|it| it.eq_ignore_ascii_case(name))
         };
-        let hash = headers
-            .get(CONTENT_SHA256)
-            .filter(|_| named(CONTENT_SHA256));
-        let Some(hash) = hash else {
+        let hash = headers.get(CONTENT_SHA256);
+        let says = hash.is_some() && named(CONTENT_SHA256);
+        if !claim.presigned && !says {
             return Err(format!(
                 "IncompleteSignatureException: Missing the '{CONTENT_SHA256}' in canonical headers"
             ));
-        };
-        if hash.as_bytes() != UNSIGNED.as_bytes() {
+        }
+        if hash.is_some_and(|hash| hash.as_bytes() != UNSIGNED.as_bytes()) {
             return Err("InvalidSignatureException: Signed payloads are not supported".to_owned());
         }
         if let Some(absent) = claim
@@ -311,13 +314,17 @@ impl<B> Call<'_, B> {
             .parse::<Arn>()
             .map(|arn| arn.region)
             .unwrap_or_default();
-        if claim.scope.service != SIGNING_NAME || claim.scope.region != region {
+        if claim.scope.service != SIGNING_NAME || !claim.covers_region(&region) {
             return Err(format!(
                 "InvalidSignatureException: Credential should be scoped to region '{region}' and service '{SIGNING_NAME}'."
             ));
         }
         Ok(())
     }
+}
+
+fn is_signature(authorization: Option<&HeaderValue>) -> bool {
+    authorization.is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"))
 }
 
 fn code(error: &SigError) -> &'static str {

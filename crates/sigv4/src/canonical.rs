@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use crate::claim::incomplete;
-use crate::{ALGORITHM, Scope, SigError, key, uri};
+use crate::{Algorithm, Scope, SigError, key, uri};
 
 /// The parts of a request that a signature covers, as they were on the wire.
 #[derive(Debug, Clone, Copy)]
@@ -86,9 +86,15 @@ fn collapsed(value: &str) -> String {
 }
 
 /// Builds the string to sign.
-pub(crate) fn string_to_sign(date: &str, scope: &Scope, canonical: &str) -> String {
+pub(crate) fn string_to_sign(
+    algorithm: Algorithm,
+    date: &str,
+    scope: &Scope,
+    canonical: &str,
+) -> String {
     let hash = key::sha256_hex(canonical.as_bytes());
-    format!("{ALGORITHM}\n{date}\n{}\n{hash}", scope.text())
+    let (name, scope) = (algorithm.name(), scope.text(algorithm));
+    format!("{name}\n{date}\n{scope}\n{hash}")
 }
 
 /// S3 signs its paths as they are; all others normalize them.

@@ -3,44 +3,55 @@
 use http::HeaderMap;
 
 use crate::canonical::Request;
-use crate::{ALGORITHM, SigError, uri};
+use crate::{Algorithm, SigError, uri};
 
-/// The scope of a credential: `date/region/service/aws4_request`.
+/// The scope of a credential: `date/region/service/aws4_request`, without the region where SigV4A has a set of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// `YYYYMMDD`.
     pub date: String,
-    /// The region signed for.
+    /// The region signed for; empty with SigV4A.
     pub region: String,
     /// The signing name of the service.
     pub service: String,
 }
 
 impl Scope {
-    pub(crate) fn text(&self) -> String {
-        format!(
-            "{}/{}/{}/aws4_request",
-            self.date, self.region, self.service
-        )
+    pub(crate) fn text(&self, algorithm: Algorithm) -> String {
+        let Self {
+            date,
+            region,
+            service,
+        } = self;
+        match algorithm {
+            Algorithm::HmacSha256 => format!("{date}/{region}/{service}/aws4_request"),
+            Algorithm::EcdsaP256Sha256 => format!("{date}/{service}/aws4_request"),
+        }
     }
 }
 
 /// An unproved claim. Use it to choose the service whose error format to speak, no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
+    /// How it was signed.
+    pub algorithm: Algorithm,
     /// The access key's id.
     pub access_key_id: String,
     /// What it was signed for.
     pub scope: Scope,
+    /// SigV4A's `X-Amz-Region-Set`: names of regions, with wildcards, separated by commas.
+    pub region_set: Option<String>,
     /// The names in `SignedHeaders`, as sent.
     pub signed_headers: Vec<String>,
-    /// The signature, in hexadecimal.
+    /// The signature, in hexadecimal; SigV4A's in DER.
     pub signature: String,
     /// The session token, if one was sent.
     pub session_token: Option<String>,
     /// The text of the signature's date.
     pub date: String,
-    /// `X-Amz-Expires` of a presigned request, in seconds.
+    /// Whether the request was presigned: signed in its query.
+    pub presigned: bool,
+    /// `X-Amz-Expires` of a presigned request, in seconds, where it was given: only S3 asks for it.
     pub expires: Option<u64>,
 }
 
@@ -75,20 +86,25 @@ impl Claim {
         if text.len() > MAX_LENGTH {
             return Err(incomplete("The Authorization header is too long."));
         }
-        let rest = text.trim().strip_prefix(ALGORITHM).ok_or_else(|| {
+        let text = text.trim();
+        let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let algorithm = Algorithm::named(name).ok_or_else(|| {
             incomplete(
                 "Unsupported algorithm: the Authorization header must begin with AWS4-HMAC-SHA256.",
             )
         })?;
         let parts = header_parts(rest)?;
-        let (access_key_id, scope) = credential(parts.credential)?;
+        let (access_key_id, scope) = credential(algorithm, parts.credential)?;
         Ok(Self {
+            algorithm,
             access_key_id,
             scope,
+            region_set: header(headers, "x-amz-region-set"),
             signed_headers: parts.signed_headers.split(';').map(str::to_owned).collect(),
             signature: parts.signature.to_owned(),
             session_token: header(headers, "x-amz-security-token"),
             date: header_date(headers)?,
+            presigned: false,
             expires: None,
         })
     }
@@ -97,20 +113,23 @@ impl Claim {
         if query.len() > MAX_LENGTH {
             return Err(incomplete("The query string is too long."));
         }
-        if algorithm != ALGORITHM {
-            return Err(incomplete(
-                "Unsupported X-Amz-Algorithm; use AWS4-HMAC-SHA256.",
-            ));
-        }
+        let algorithm = Algorithm::named(algorithm)
+            .ok_or_else(|| incomplete("Unsupported X-Amz-Algorithm; use AWS4-HMAC-SHA256."))?;
         let need = |name: &str| {
             query_value(query, name).ok_or_else(|| {
                 incomplete(&format!("AWS query-string parameters must include '{name}'. Re-examine the query-string parameters."))
             })
         };
-        let (access_key_id, scope) = credential(&need("X-Amz-Credential")?)?;
+        let (access_key_id, scope) = credential(algorithm, &need("X-Amz-Credential")?)?;
+        let given = match query_value(query, "X-Amz-Expires") {
+            None if scope.service == "s3" => Some(need("X-Amz-Expires")?),
+            given => given,
+        };
         Ok(Self {
+            algorithm,
             access_key_id,
             scope,
+            region_set: query_value(query, "X-Amz-Region-Set"),
             signed_headers: need("X-Amz-SignedHeaders")?
                 .split(';')
                 .map(str::to_owned)
@@ -118,14 +137,45 @@ impl Claim {
             signature: need("X-Amz-Signature")?,
             session_token: query_value(query, "X-Amz-Security-Token"),
             date: need("X-Amz-Date")?,
-            expires: Some(expires(&need("X-Amz-Expires")?)?),
+            presigned: true,
+            expires: given.as_deref().map(expires).transpose()?,
         })
     }
 
-    /// Whether the request was presigned (signed in its query).
-    pub fn is_presigned(&self) -> bool {
-        self.expires.is_some()
+    /// Whether it was signed for this region: by its scope, or by a set that has it.
+    pub fn covers_region(&self, region: &str) -> bool {
+        match self.algorithm {
+            Algorithm::HmacSha256 => self.scope.region == region,
+            Algorithm::EcdsaP256Sha256 => {
+                let mut set = self.region_set.iter().flat_map(|set| set.split(','));
+                set.any(|pattern| matches(pattern.trim(), region))
+            }
+        }
     }
+}
+
+/// `*` stands for any characters.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// Whether a query has the parameters of a signature.
+pub fn is_presigned(query: &str) -> bool {
+    query_value(query, "X-Amz-Algorithm").is_some()
 }
 
 fn expires(text: &str) -> Result<u64, SigError> {
@@ -179,20 +229,34 @@ fn present<'a>(value: Option<&'a str>, name: &str) -> Result<&'a str, SigError> 
     })
 }
 
-fn credential(text: &str) -> Result<(String, Scope), SigError> {
+fn credential(algorithm: Algorithm, text: &str) -> Result<(String, Scope), SigError> {
     let parts: Vec<&str> = text.split('/').collect();
-    let [key, date, region, service, "aws4_request"] = parts.as_slice() else {
-        return Err(incomplete(&format!(
-            "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/aws4_request, got '{}'",
-            text.chars().take(128).collect::<String>()
-        )));
+    let (key, date, region, service) = match (algorithm, parts.as_slice()) {
+        (Algorithm::HmacSha256, [key, date, region, service, "aws4_request"]) => {
+            (key, date, *region, service)
+        }
+        (Algorithm::EcdsaP256Sha256, [key, date, service, "aws4_request"]) => {
+            (key, date, "", service)
+        }
+        _ => return Err(bad_credential(algorithm, text)),
     };
     let scope = Scope {
         date: (*date).to_owned(),
-        region: (*region).to_owned(),
+        region: region.to_owned(),
         service: (*service).to_owned(),
     };
     Ok(((*key).to_owned(), scope))
+}
+
+fn bad_credential(algorithm: Algorithm, text: &str) -> SigError {
+    let (count, example) = match algorithm {
+        Algorithm::HmacSha256 => (5, "keyid/date/region/service/aws4_request"),
+        Algorithm::EcdsaP256Sha256 => (4, "keyid/date/service/aws4_request"),
+    };
+    let shown: String = text.chars().take(128).collect();
+    incomplete(&format!(
+        "Credential must have exactly {count} slash-delimited elements, e.g. {example}, got '{shown}'"
+    ))
 }
 
 fn header_date(headers: &HeaderMap) -> Result<String, SigError> {
@@ -216,4 +280,27 @@ fn query_value(query: &str, wanted: &str) -> Option<String> {
 
 pub(crate) fn incomplete(text: &str) -> SigError {
     SigError::Incomplete(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn region_sets_have_wildcards() {
+        let table = [
+            ("*", "us-east-1", true),
+            ("us-east-1", "us-east-1", true),
+            ("us-east-1", "us-east-11", false),
+            ("us-*", "us-east-1", true),
+            ("us-*-1", "us-west-1", true),
+            ("us-*-1", "us-1", false),
+            ("eu-*", "us-east-1", false),
+            ("*-east-*", "us-gov-east-1", true),
+            ("", "us-east-1", false),
+        ];
+        for (pattern, region, want) in table {
+            assert_eq!(matches(pattern, region), want, "{pattern} {region}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
-//! AWS Signature Version 4: canonical requests, verification of header and presigned signatures,
-//! and signing. Pure functions: the clock, the body and the keys come in as arguments.
+//! AWS Signature Version 4 and its asymmetric sibling, SigV4A: canonical requests, verification of header and
+//! presigned signatures, and signing. Pure functions: the clock, the body and the keys come in as arguments.
 //!
-//! What is not here: SigV4A, chunk-signed streaming bodies, and any idea of permissions.
+//! What is not here: chunk-signed streaming bodies, and any idea of permissions.
 //!
 //! ```
 //! use lath_sigv4::{Payload, Request, Secret, SigningKey, sign};
@@ -17,6 +17,8 @@
 //! assert_eq!(added[0], ("x-amz-date", "20150830T123600Z".to_owned()));
 //! ```
 
+mod algorithm;
+mod asymmetric;
 mod canonical;
 mod claim;
 mod date;
@@ -26,16 +28,16 @@ mod signer;
 mod uri;
 mod verify;
 
+pub use algorithm::Algorithm;
 pub use canonical::{Payload, Request};
-pub use claim::{Claim, Scope};
+pub use claim::{Claim, Scope, is_presigned};
 pub use error::SigError;
 pub use key::Secret;
-pub use signer::{SigningKey, presign, sign};
+pub use signer::{SigningKey, presign, sign, sign_asymmetric};
 pub use uri::percent_decode;
-pub use verify::{Credential, Credentials, LookupError, Verified, verify};
+pub use verify::{Credential, Credentials, LookupError, Verified, verify, verify_any};
 
 #[cfg(test)]
+mod asymmetric_vectors;
+#[cfg(test)]
 mod vectors;
-
-/// The only algorithm spoken here.
-pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{ALGORITHM, Request, Scope, Secret, canonical, date, key, uri};
+use crate::{Algorithm, Request, Scope, Secret, asymmetric, canonical, date, key, uri};
 
 /// Who signs, and for what.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +36,30 @@ pub fn sign(
     by: &SigningKey<'_>,
     now: SystemTime,
 ) -> Vec<(&'static str, String)> {
+    signed(Algorithm::HmacSha256, request, by, Vec::new(), now)
+}
+
+/// Signs by SigV4A, for a set of regions such as `us-east-1` or `*`; the region of `by` does not matter. Adds
+/// `x-amz-region-set` besides.
+pub fn sign_asymmetric(
+    request: &Request<'_>,
+    by: &SigningKey<'_>,
+    region_set: &str,
+    now: SystemTime,
+) -> Vec<(&'static str, String)> {
+    let added = vec![("x-amz-region-set", region_set.to_owned())];
+    signed(Algorithm::EcdsaP256Sha256, request, by, added, now)
+}
+
+fn signed(
+    algorithm: Algorithm,
+    request: &Request<'_>,
+    by: &SigningKey<'_>,
+    mut added: Vec<(&'static str, String)>,
+    now: SystemTime,
+) -> Vec<(&'static str, String)> {
     let date = date::print(now);
-    let mut added = vec![("x-amz-date", date.clone())];
+    added.push(("x-amz-date", date.clone()));
     if let Some(token) = by.session_token {
         added.push(("x-amz-security-token", token.to_owned()));
     }
@@ -47,30 +69,32 @@ pub fn sign(
             headers.insert(*name, value);
         }
     }
+    let names = sorted_names(&headers);
+    let request = Request {
+        headers: &headers,
+        ..*request
+    };
+    let signature = signature(algorithm, &request, by, &date, &names);
+    added.push((
+        "authorization",
+        format!(
+            "{} Credential={}/{}, SignedHeaders={}, Signature={signature}",
+            algorithm.name(),
+            by.access_key_id,
+            by.scope(&date).text(algorithm),
+            names.join(";")
+        ),
+    ));
+    added
+}
+
+fn sorted_names(headers: &http::HeaderMap) -> Vec<String> {
     let mut names: Vec<String> = headers
         .keys()
         .map(|name| name.as_str().to_owned())
         .collect();
     names.sort();
-    let signature = signature(
-        &Request {
-            headers: &headers,
-            ..*request
-        },
-        by,
-        &date,
-        &names,
-    );
-    let scope = by.scope(&date).text();
-    added.push((
-        "authorization",
-        format!(
-            "{ALGORITHM} Credential={}/{scope}, SignedHeaders={}, Signature={signature}",
-            by.access_key_id,
-            names.join(";")
-        ),
-    ));
-    added
+    names
 }
 
 /// Signs the query; returns the whole query of the presigned request, without `?`.
@@ -81,15 +105,12 @@ pub fn presign(
     expires: Duration,
 ) -> String {
     let date = date::print(now);
-    let mut names: Vec<String> = request
-        .headers
-        .keys()
-        .map(|n| n.as_str().to_owned())
-        .collect();
-    names.sort();
-    let credential = format!("{}/{}", by.access_key_id, by.scope(&date).text());
+    let algorithm = Algorithm::HmacSha256;
+    let names = sorted_names(request.headers);
+    let scope = by.scope(&date).text(algorithm);
+    let credential = format!("{}/{scope}", by.access_key_id);
     let mut parts = vec![
-        ("X-Amz-Algorithm", ALGORITHM.to_owned()),
+        ("X-Amz-Algorithm", algorithm.name().to_owned()),
         ("X-Amz-Credential", credential),
         ("X-Amz-Date", date.clone()),
         ("X-Amz-Expires", expires.as_secs().to_string()),
@@ -106,19 +127,21 @@ pub fn presign(
             uri::encode(value.as_bytes(), b"")
         ));
     }
-    let signature = signature(
-        &Request {
-            query: &query,
-            ..*request
-        },
-        by,
-        &date,
-        &names,
-    );
+    let request = Request {
+        query: &query,
+        ..*request
+    };
+    let signature = signature(algorithm, &request, by, &date, &names);
     format!("{query}&X-Amz-Signature={signature}")
 }
 
-fn signature(request: &Request<'_>, by: &SigningKey<'_>, date: &str, names: &[String]) -> String {
+fn signature(
+    algorithm: Algorithm,
+    request: &Request<'_>,
+    by: &SigningKey<'_>,
+    date: &str,
+    names: &[String],
+) -> String {
     let announced = request
         .headers
         .get("x-amz-content-sha256")
@@ -127,6 +150,13 @@ fn signature(request: &Request<'_>, by: &SigningKey<'_>, date: &str, names: &[St
     let canonical = canonical::request(request, names, &hash, canonical::normalizes(by.service))
         .expect("the names were taken from the headers themselves");
     let scope = by.scope(date);
-    let text = canonical::string_to_sign(date, &scope, &canonical);
-    key::signature(by.secret, &scope, &text)
+    let text = canonical::string_to_sign(algorithm, date, &scope, &canonical);
+    match algorithm {
+        Algorithm::HmacSha256 => key::signature(by.secret, &scope, &text),
+        Algorithm::EcdsaP256Sha256 => {
+            let key = asymmetric::signing_key(by.secret, by.access_key_id)
+                .expect("one of 254 candidates is a key, as each misses with 2^-32");
+            asymmetric::signature(&key, &text)
+        }
+    }
 }

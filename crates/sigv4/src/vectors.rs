@@ -6,33 +6,33 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    Claim, Credential, Credentials, LookupError, Payload, Request, Scope, Secret, SigError,
-    SigningKey, canonical, key, presign, sign, verify,
+    Algorithm, Claim, Credential, Credentials, LookupError, Payload, Request, Scope, Secret,
+    SigError, SigningKey, canonical, key, presign, sign, verify,
 };
 
-struct Vector {
-    name: &'static str,
-    normalize: bool,
+pub(crate) struct Vector {
+    pub(crate) name: &'static str,
+    pub(crate) normalize: bool,
     method: &'static str,
     path: &'static str,
     query: &'static str,
     headers: &'static [(&'static str, &'static str)],
     body: &'static str,
-    token: &'static str,
-    token_signed: bool,
+    pub(crate) token: &'static str,
+    pub(crate) token_signed: bool,
     by_header: &'static str,
     by_query: &'static str,
 }
 
-const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
-const DATE: &str = "20150830T123600Z";
+pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+pub(crate) const DATE: &str = "20150830T123600Z";
 
-fn then() -> SystemTime {
+pub(crate) fn then() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_440_938_160)
 }
 
 impl Vector {
-    fn headers(&self, by_header: bool) -> HeaderMap {
+    pub(crate) fn headers(&self, by_header: bool) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert("host", HeaderValue::from_static("example.amazonaws.com"));
         for (name, value) in self.headers {
@@ -48,7 +48,7 @@ impl Vector {
         headers
     }
 
-    fn request<'a>(&'a self, headers: &'a HeaderMap) -> Request<'a> {
+    pub(crate) fn request<'a>(&'a self, headers: &'a HeaderMap) -> Request<'a> {
         Request {
             method: self.method,
             path: self.path,
@@ -71,7 +71,7 @@ impl Vector {
             region: "us-east-1".into(),
             service: "service".into(),
         };
-        let text = canonical::string_to_sign(DATE, &scope, &canonical);
+        let text = canonical::string_to_sign(Algorithm::HmacSha256, DATE, &scope, &canonical);
         key::signature(&Secret::new(SECRET), &scope, &text)
     }
 
@@ -86,7 +86,7 @@ impl Vector {
     }
 }
 
-struct Keys(&'static str);
+pub(crate) struct Keys(pub(crate) &'static str);
 
 impl Credentials for Keys {
     type Owner = ();
@@ -337,7 +337,7 @@ fn clocks_may_differ_by_five_minutes() {
     }
 }
 
-const VECTORS: &[Vector] = &[
+pub(crate) const VECTORS: &[Vector] = &[
     Vector {
         name: "get-header-key-duplicate",
         normalize: true,

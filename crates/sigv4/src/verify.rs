@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use crate::claim::incomplete;
-use crate::{Claim, Payload, Request, Secret, SigError, canonical, date, key};
+use crate::{
+    Algorithm, Claim, Payload, Request, Secret, SigError, asymmetric, canonical, date, key,
+};
 
 /// What a key is: its secret, and whose it is.
 #[derive(Debug, Clone)]
@@ -50,10 +52,12 @@ pub struct Verified<Owner> {
     pub owner: Owner,
 }
 
-/// Verifies a request's signature at `now`.
+/// Verifies a request's SigV4 signature at `now`.
 ///
 /// The date must lie within five minutes of `now` (fifteen for EC2 and S3, as AWS does), a presigned
-/// one within its `X-Amz-Expires`.
+/// one within its `X-Amz-Expires`, if it has one. Presigned requests to STS hold for fifteen minutes whatever they
+/// say: tokens of Kubernetes clients are such requests and rely on it
+/// (<https://github.com/kubernetes-sigs/aws-iam-authenticator>).
 ///
 /// # Errors
 /// Why the request is not believed.
@@ -63,6 +67,33 @@ pub fn verify<C: Credentials + ?Sized>(
     now: SystemTime,
 ) -> Result<Verified<C::Owner>, SigError> {
     let claim = Claim::read(request)?;
+    if claim.algorithm != Algorithm::HmacSha256 {
+        return Err(incomplete(
+            "Unsupported algorithm: this service takes AWS4-HMAC-SHA256 only.",
+        ));
+    }
+    prove(claim, request, credentials, now)
+}
+
+/// The same, for services that take SigV4A besides. Whether the region is theirs is for them to say
+/// ([`Claim::covers_region`]).
+///
+/// # Errors
+/// Why the request is not believed.
+pub fn verify_any<C: Credentials + ?Sized>(
+    request: &Request<'_>,
+    credentials: &C,
+    now: SystemTime,
+) -> Result<Verified<C::Owner>, SigError> {
+    prove(Claim::read(request)?, request, credentials, now)
+}
+
+fn prove<C: Credentials + ?Sized>(
+    claim: Claim,
+    request: &Request<'_>,
+    credentials: &C,
+    now: SystemTime,
+) -> Result<Verified<C::Owner>, SigError> {
     check_headers(&claim, request)?;
     let signed = check_scope_date(&claim)?;
     let credential = credentials
@@ -92,10 +123,18 @@ fn check_headers(claim: &Claim, request: &Request<'_>) -> Result<(), SigError> {
             "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
         ));
     }
-    let dated = claim.is_presigned() || signed("x-amz-date") || signed("date");
+    let dated = claim.presigned || signed("x-amz-date") || signed("date");
     if !dated {
         return Err(incomplete(
             "'x-amz-date' must be a 'SignedHeader' in the AWS Authorization.",
+        ));
+    }
+    if claim.algorithm == Algorithm::EcdsaP256Sha256
+        && !claim.presigned
+        && !signed("x-amz-region-set")
+    {
+        return Err(incomplete(
+            "'x-amz-region-set' must be a 'SignedHeader' in the AWS Authorization.",
         ));
     }
     if request.headers.contains_key("x-amz-target") && !signed("x-amz-target") {
@@ -125,16 +164,16 @@ fn check_scope_date(claim: &Claim) -> Result<SystemTime, SigError> {
     }
 }
 
-fn tolerance_minutes(service: &str) -> u64 {
-    if matches!(service, "ec2" | "s3") {
-        15
-    } else {
-        5
+fn tolerance_minutes(claim: &Claim) -> u64 {
+    match claim.scope.service.as_str() {
+        "ec2" | "s3" => 15,
+        "sts" if claim.presigned => 15,
+        _ => 5,
     }
 }
 
 fn check_time(claim: &Claim, signed: SystemTime, now: SystemTime) -> Result<(), SigError> {
-    let minutes = tolerance_minutes(&claim.scope.service);
+    let minutes = tolerance_minutes(claim);
     let tolerance = Duration::from_secs(minutes * 60);
     let newest = now + tolerance;
     if signed > newest {
@@ -145,7 +184,7 @@ fn check_time(claim: &Claim, signed: SystemTime, now: SystemTime) -> Result<(), 
             minutes,
         });
     }
-    match claim.expires {
+    match claim.expires.filter(|_| claim.scope.service != "sts") {
         Some(seconds) if now > signed + Duration::from_secs(seconds) => {
             Err(SigError::PresignExpired)
         }
@@ -163,21 +202,21 @@ fn check_signature(claim: &Claim, request: &Request<'_>, secret: &Secret) -> Res
     let normalize = canonical::normalizes(&claim.scope.service);
     let hash = payload_hash(request, claim)?;
     let canonical = canonical::request(request, &claim.signed_headers, &hash, normalize)?;
-    let text = canonical::string_to_sign(&claim.date, &claim.scope, &canonical);
-    if key::same(
-        &key::signature(secret, &claim.scope, &text),
-        &claim.signature,
-    ) {
-        Ok(())
-    } else {
-        Err(SigError::Mismatch)
-    }
+    let text = canonical::string_to_sign(claim.algorithm, &claim.date, &claim.scope, &canonical);
+    let signature = &claim.signature;
+    let same = match claim.algorithm {
+        Algorithm::HmacSha256 => key::same(&key::signature(secret, &claim.scope, &text), signature),
+        Algorithm::EcdsaP256Sha256 => {
+            asymmetric::verifies(secret, &claim.access_key_id, &text, signature)
+        }
+    };
+    same.then_some(()).ok_or(SigError::Mismatch)
 }
 
 /// The hash that the signer used: the announced one if it is true of the body, else the body's.
 fn payload_hash(request: &Request<'_>, claim: &Claim) -> Result<String, SigError> {
     let Some(announced) = request.headers.get("x-amz-content-sha256") else {
-        let unsigned = claim.is_presigned() && claim.scope.service == "s3";
+        let unsigned = claim.presigned && claim.scope.service == "s3";
         let body = if unsigned {
             Payload::Unsigned
         } else {

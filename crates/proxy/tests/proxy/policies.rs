@@ -1,12 +1,15 @@
 //! Who may call: auth policies over real HTTP.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use lath_feed::Auth;
 use lath_policy::{Context, Grammar, Kind, Policy, Principal};
 use lath_proxy::{Caller, Callers, ProxyConfig};
-use lath_sigv4::{Credential, Credentials, LookupError, Payload, Secret, SigningKey, sign};
+use lath_sigv4::{
+    Credential, Credentials, LookupError, Payload, Secret, SigningKey, presign, sign,
+    sign_asymmetric,
+};
 use serde_json::{Value, json};
 
 use crate::lab::world::HOST;
@@ -262,6 +265,29 @@ impl Credentials for Keys {
 
 /// The headers of a request to `/cart`, signed.
 fn signed(secret: &str, region: &str, payload: &str) -> String {
+    signed_by(payload, |request| {
+        sign(
+            request,
+            &key(&Secret::new(secret), region),
+            SystemTime::now(),
+        )
+    })
+}
+
+fn key<'a>(secret: &'a Secret, region: &'a str) -> SigningKey<'a> {
+    SigningKey {
+        access_key_id: "AKIDANN",
+        secret,
+        session_token: None,
+        region,
+        service: "vpc-lattice-svcs",
+    }
+}
+
+fn signed_by(
+    payload: &str,
+    sign: impl FnOnce(&lath_sigv4::Request<'_>) -> Vec<(&'static str, String)>,
+) -> String {
     let mut headers = http::HeaderMap::new();
     headers.insert("host", HOST.parse().unwrap());
     headers.insert("x-amz-content-sha256", payload.parse().unwrap());
@@ -272,15 +298,8 @@ fn signed(secret: &str, region: &str, payload: &str) -> String {
         headers: &headers,
         body: Payload::Hash(payload),
     };
-    let key = SigningKey {
-        access_key_id: "AKIDANN",
-        secret: &Secret::new(secret),
-        session_token: None,
-        region,
-        service: "vpc-lattice-svcs",
-    };
     let mut text = format!("X-Amz-Content-Sha256: {payload}\r\n");
-    for (name, value) in sign(&request, &key, SystemTime::now()) {
+    for (name, value) in sign(&request) {
         if name != "x-amz-content-sha256" {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -380,4 +399,134 @@ async fn signatures_prove_who_calls_and_are_checked() {
             ),
         }
     }
+}
+
+#[tokio::test]
+async fn asymmetric_and_presigned_signatures_are_believed() {
+    const ANY: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"vpc-lattice-svcs:*","Resource":"*"}}"#;
+    let target = Target::named("shop").await;
+    let (mut world, _) = World::forwarding(&[target.at]);
+    world.service().auth = policy(json!([{
+        "Effect": "Allow", "Principal": { "AWS": ANN }, "Action": "*", "Resource": "*"
+    }]));
+    let config = ProxyConfig {
+        callers: Some(Callers(Arc::new(Keys(ANY)))),
+        ..config()
+    };
+    let lab = Lab::start(config, &world).await;
+    let hers = Secret::new("hers");
+    let asymmetric = |regions: &str| {
+        signed_by("UNSIGNED-PAYLOAD", |request| {
+            sign_asymmetric(request, &key(&hers, ""), regions, SystemTime::now())
+        })
+    };
+    let mut host = http::HeaderMap::new();
+    host.insert("host", HOST.parse().unwrap());
+    let presigned = |body: Payload<'_>, ago: u64| {
+        let request = lath_sigv4::Request {
+            method: "GET",
+            path: "/cart",
+            query: "x=1",
+            headers: &host,
+            body,
+        };
+        let then = SystemTime::now() - Duration::from_secs(ago);
+        let minute = Duration::from_secs(60);
+        format!(
+            "/cart?{}",
+            presign(&request, &key(&hers, REGION), then, minute)
+        )
+    };
+    let unsigned = || presigned(Payload::Unsigned, 0);
+    let bearer = "Authorization: Bearer of-the-target\r\n";
+    let table = [
+        ("a region", "/cart".into(), asymmetric(REGION), None),
+        ("every region", "/cart".into(), asymmetric("*"), None),
+        (
+            "some regions",
+            "/cart".into(),
+            asymmetric("eu-*,us-east-*"),
+            None,
+        ),
+        (
+            "another region",
+            "/cart".into(),
+            asymmetric("eu-*"),
+            Some("scoped to region"),
+        ),
+        ("presigned", unsigned(), String::new(), None),
+        (
+            "presigned, and a token for the target",
+            unsigned(),
+            bearer.into(),
+            None,
+        ),
+        (
+            "presigned, changed",
+            unsigned() + "&y=1",
+            String::new(),
+            Some("InvalidSignature"),
+        ),
+        (
+            "presigned, late",
+            presigned(Payload::Unsigned, 61),
+            String::new(),
+            Some("expired"),
+        ),
+        (
+            "presigned with its body",
+            presigned(Payload::Bytes(b""), 0),
+            String::new(),
+            Some("InvalidSignature"),
+        ),
+        (
+            "a token for the target alone",
+            "/cart".into(),
+            bearer.into(),
+            Some("anonymous"),
+        ),
+    ];
+    for (name, target, headers, want) in table {
+        let target: String = target;
+        let got = request(world.at, HOST, "GET", &target, &headers).await;
+        match want {
+            None => assert_eq!(got.body, "shop", "{name}: {got:?}"),
+            Some(text) => assert!(
+                got.status == 403 && got.body.contains(text),
+                "{name}: {got:?}"
+            ),
+        }
+    }
+    drop(lab);
+}
+
+#[tokio::test]
+async fn a_path_that_a_target_may_read_as_another_is_refused() {
+    let target = Target::named("shop").await;
+    let (mut world, _) = World::forwarding(&[target.at]);
+    let service = world.snapshot.services[&world.service].arn.clone();
+    world.service().auth = policy(json!([{
+        "Effect": "Allow", "Principal": "*", "Action": "vpc-lattice-svcs:Invoke",
+        "Resource": format!("{service}/ok/*")
+    }]));
+    let lab = Lab::start(config(), &world).await;
+    let absolute = format!("http://{HOST}/ok/../no");
+    let table = [
+        ("/ok/1", 200),
+        ("/ok/1?x=/no", 200),
+        ("/ok/a%2Fb", 200),
+        ("/no", 403),
+        ("/ok/../no", 403),
+        ("/ok/%2e%2e/no", 403),
+        ("/ok/%252e%252e/no", 403),
+        ("/ok/..%2fno", 403),
+        ("/ok/..;/no", 403),
+        ("/ok//../../no", 403),
+        (absolute.as_str(), 403),
+    ];
+    for (path, want) in table {
+        let got = request(world.at, HOST, "GET", path, "").await;
+        assert_eq!(got.status, want, "{path}: {got:?}");
+    }
+    drop(lab);
 }

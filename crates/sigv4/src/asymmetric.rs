@@ -1,0 +1,63 @@
+//! The key pair and signatures of SigV4A: ECDSA over P-256.
+
+use hmac::{Hmac, Mac};
+use p256::ecdsa::signature::{Signer as _, Verifier as _};
+use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
+use p256::elliptic_curve::PrimeField as _;
+use p256::{FieldBytes, NonZeroScalar, Scalar};
+use sha2::Sha256;
+
+use crate::{Algorithm, Secret};
+
+/// A DER signature of two numbers of 32 bytes takes at most 72 bytes, twice as many digits.
+const MAX_SIGNATURE: usize = 144;
+
+/// The private key of an access key: NIST SP 800-108's key derivation in counter mode with HMAC-SHA256, repeated with
+/// another counter until it gives a scalar of the curve. `None` would take 254 misses, each as likely as 2^-32.
+///
+/// Arithmetic on the secret takes the same time whatever it is (RustCrypto's scalars).
+pub(crate) fn signing_key(secret: &Secret, access_key_id: &str) -> Option<SigningKey> {
+    let input = format!("AWS4A{}", secret.reveal());
+    (1..=254).find_map(|counter| {
+        let candidate = derived(input.as_bytes(), access_key_id, counter);
+        let scalar = Option::<Scalar>::from(Scalar::from_repr(candidate))? + Scalar::ONE;
+        let scalar = Option::<NonZeroScalar>::from(NonZeroScalar::new(scalar))?;
+        Some(SigningKey::from(scalar))
+    })
+}
+
+fn derived(key: &[u8], access_key_id: &str, counter: u8) -> FieldBytes {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    // i, label, separator, context, length in bits.
+    mac.update(&1_u32.to_be_bytes());
+    mac.update(Algorithm::EcdsaP256Sha256.name().as_bytes());
+    mac.update(&[0]);
+    mac.update(access_key_id.as_bytes());
+    mac.update(&[counter]);
+    mac.update(&256_u32.to_be_bytes());
+    mac.finalize().into_bytes()
+}
+
+/// Signs a string, in hexadecimal DER.
+pub(crate) fn signature(key: &SigningKey, string_to_sign: &str) -> String {
+    let signature: Signature = key.sign(string_to_sign.as_bytes());
+    hex::encode(signature.to_der())
+}
+
+/// Whether the signature is of this string, by the key pair of an access key.
+pub(crate) fn verifies(
+    secret: &Secret,
+    access_key_id: &str,
+    string_to_sign: &str,
+    signature: &str,
+) -> bool {
+    let der = Some(signature).filter(|it| it.len() <= MAX_SIGNATURE);
+    let der = der.and_then(|it| hex::decode(it).ok());
+    let signature = der.and_then(|it| Signature::from_der(&it).ok());
+    match (signature, signing_key(secret, access_key_id)) {
+        (Some(signature), Some(key)) => VerifyingKey::from(&key)
+            .verify(string_to_sign.as_bytes(), &signature)
+            .is_ok(),
+        _ => false,
+    }
+}
