@@ -2,13 +2,17 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::flight::{Flight, Meter};
+use crate::flight::Flight;
+use crate::meter::{Meter, Side};
+use crate::payload::{Payload, Upload};
 use crate::refusal::Failure;
 use crate::upstream::Lease;
 
@@ -53,16 +57,19 @@ impl Body {
 }
 
 impl http_body::Body for Body {
-    type Data = Bytes;
+    type Data = Payload;
     type Error = BrokenOff;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    ) -> Poll<Option<Result<Frame<Payload>, BrokenOff>>> {
         match self.get_mut() {
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Full(bytes) => {
+                let bytes = Payload::free(std::mem::take(bytes));
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
             Self::Relay(relay) => relay.poll(cx),
         }
     }
@@ -83,15 +90,18 @@ impl http_body::Body for Body {
 }
 
 impl Relay {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Payload>, BrokenOff>>> {
         let Some(lease) = &mut self.lease else {
             return Poll::Ready(None);
         };
+        let meter = Rc::clone(self.flight.meter());
+        ready!(meter.poll_room(Side::Client, cx));
         match ready!(lease.poll_body(&mut self.incoming, self.flight.meter(), cx)) {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    self.flight.sent(data.remaining() as u64);
+                    self.flight.sent(data.len() as u64);
                 }
+                let frame = frame.map_data(|bytes| Payload::charged(bytes, &meter));
                 if http_body::Body::is_end_stream(&self.incoming) {
                     self.end();
                 }
@@ -108,7 +118,7 @@ impl Relay {
         }
     }
 
-    fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Payload>, BrokenOff>>> {
         self.lease = None;
         self.flight.fail(failure);
         self.flight.finish();
@@ -128,6 +138,8 @@ impl Relay {
 pub(crate) struct RequestBody {
     /// `None`: a body that is known to be empty.
     incoming: Option<Incoming>,
+    /// What of it waits for the target; there is none until the first piece.
+    left: Option<Arc<AtomicUsize>>,
     meter: Rc<Meter>,
 }
 
@@ -138,6 +150,7 @@ impl RequestBody {
         }
         Self {
             incoming: Some(incoming),
+            left: None,
             meter,
         }
     }
@@ -146,19 +159,21 @@ impl RequestBody {
     pub(crate) fn empty(meter: Rc<Meter>) -> Self {
         Self {
             incoming: None,
+            left: None,
             meter,
         }
     }
 }
 
 impl http_body::Body for RequestBody {
-    type Data = Bytes;
+    type Data = Upload;
     type Error = hyper::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Upload>, hyper::Error>>> {
+        ready!(self.meter.poll_room(Side::Target, cx));
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(None);
         };
@@ -176,7 +191,7 @@ impl http_body::Body for RequestBody {
             Some(Err(_)) => self.meter.client_failed.set(true),
             None => self.meter.request_complete(),
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| self.charged(data)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -189,6 +204,15 @@ impl http_body::Body for RequestBody {
         self.incoming
             .as_ref()
             .map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
+    }
+}
+
+impl RequestBody {
+    fn charged(&mut self, bytes: Bytes) -> Upload {
+        let left = self.left.get_or_insert_default();
+        let upload = Upload::new(bytes, left);
+        self.meter.owe_target(left);
+        upload
     }
 }
 

@@ -1,5 +1,6 @@
 //! A client's socket, as hyper reads and writes it.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,13 +18,54 @@ use crate::framing::Guard;
 pub(crate) struct ClientIo {
     stream: TcpStream,
     first: Vec<u8>,
+    connection: Rc<Connection>,
     /// Of an HTTP/1.1 connection.
-    http1: Option<Http1>,
+    guard: Option<Guard>,
 }
 
-struct Http1 {
-    guard: Guard,
-    connection: Rc<Connection>,
+/// What a socket's owner sees of it while hyper has it.
+#[derive(Debug, Default)]
+pub(crate) struct Wire {
+    /// Whether nothing of a request was read that hyper has not got, and no part of one.
+    between: Cell<bool>,
+    /// Whether the last attempt to read found nothing.
+    dry: Cell<bool>,
+    /// Whether hyper has nothing to write.
+    flushed: Cell<bool>,
+    closing: Cell<bool>,
+    /// Since when the kernel has taken nothing of what is to be written.
+    blocked: Cell<Option<Instant>>,
+}
+
+impl Wire {
+    /// Before hyper is polled.
+    pub(crate) fn look(&self) {
+        self.dry.set(false);
+    }
+
+    /// After hyper was polled: whether it holds nothing but its buffers. It flushes whenever its own buffer is
+    /// empty, and reads while it waits for a request.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.between.get() && self.dry.get() && self.flushed.get() && !self.closing.get()
+    }
+
+    /// For how long nothing could be written.
+    pub(crate) fn blocked_for(&self, now: Instant) -> Duration {
+        let since = self.blocked.get();
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    fn wrote<T>(&self, connection: &Connection, polled: Poll<T>) -> Poll<T> {
+        self.flushed.set(false);
+        match polled {
+            Poll::Ready(_) => self.blocked.set(None),
+            Poll::Pending if self.blocked.get().is_none() => {
+                self.blocked.set(Some(connection.now()));
+            }
+            Poll::Pending => {}
+        }
+        polled
+    }
 }
 
 thread_local! {
@@ -31,24 +73,34 @@ thread_local! {
         std::cell::RefCell::new(vec![0; 64 * 1024].into_boxed_slice());
 }
 
+/// Lends the thread's own room.
+pub(crate) fn with_scratch<T>(look: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| look(scratch))
+}
+
 impl ClientIo {
     pub(crate) fn http1(stream: TcpStream, mut first: Vec<u8>, connection: Rc<Connection>) -> Self {
         let mut guard = Guard::default();
         guard.inspect(&mut first);
-        let http1 = Some(Http1 { guard, connection });
         Self {
             stream,
             first,
-            http1,
+            connection,
+            guard: Some(guard),
         }
     }
 
-    pub(crate) fn http2(stream: TcpStream, first: Vec<u8>) -> Self {
+    pub(crate) fn http2(stream: TcpStream, first: Vec<u8>, connection: Rc<Connection>) -> Self {
         Self {
             stream,
             first,
-            http1: None,
+            connection,
+            guard: None,
         }
+    }
+
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 }
 
@@ -63,9 +115,13 @@ impl ClientIo {
     /// Whether hyper itself refuses a head that is too long: then nothing of a target is in the bytes, and
     /// they are few enough to be written at once.
     fn is_hypers_431(&self, bytes: &[u8]) -> bool {
-        let offended =
-            |http1: &Http1| http1.guard.offence().is_some() && !http1.connection.is_active();
-        self.http1.as_ref().is_some_and(offended) && bytes.starts_with(b"HTTP/1.1 431 ")
+        self.has_offended() && !self.connection.is_active() && bytes.starts_with(b"HTTP/1.1 431 ")
+    }
+
+    fn has_offended(&self) -> bool {
+        self.guard
+            .as_ref()
+            .is_some_and(|guard| guard.offence().is_some())
     }
 }
 
@@ -80,14 +136,24 @@ impl Read for ClientIo {
             let count = this.first.len().min(cursor.remaining());
             cursor.put_slice(&this.first[..count]);
             this.first.drain(..count);
+            if this.first.is_empty() {
+                this.first = Vec::new();
+            }
             return Poll::Ready(Ok(()));
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let room = cursor.remaining().min(scratch.len());
             let mut buffer = ReadBuf::new(&mut scratch[..room]);
-            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer))?;
-            if let Some(http1) = &mut this.http1 {
-                http1.guard.inspect(buffer.filled_mut());
+            let wire = &this.connection.wire;
+            let read = Pin::new(&mut this.stream).poll_read(cx, &mut buffer);
+            wire.dry.set(read.is_pending());
+            if read.is_pending() {
+                let between = |guard: &Guard| guard.is_between_messages();
+                wire.between.set(this.guard.as_ref().is_some_and(between));
+            }
+            ready!(read)?;
+            if let Some(guard) = &mut this.guard {
+                guard.inspect(buffer.filled_mut());
             }
             cursor.put_slice(buffer.filled());
             Poll::Ready(Ok(()))
@@ -105,14 +171,17 @@ impl Write for ClientIo {
             ready!(Pin::new(&mut self.stream).poll_write(cx, BAD_REQUEST))?;
             return Poll::Ready(Ok(bytes.len()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.connection.wire.wrote(&self.connection, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.wire.flushed.set(true);
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.wire.closing.set(true);
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         self.linger(cx)
     }
@@ -130,7 +199,8 @@ impl Write for ClientIo {
             ready!(Pin::new(&mut self.stream).poll_write(cx, BAD_REQUEST))?;
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.connection.wire.wrote(&self.connection, written)
     }
 }
 
@@ -138,14 +208,10 @@ impl ClientIo {
     /// After a refusal, reads on for a moment: a socket closed with bytes unread resets the connection, and
     /// the client would never see why.
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(http1) = self
-            .http1
-            .as_ref()
-            .filter(|http1| http1.guard.offence().is_some())
-        else {
+        if !self.has_offended() {
             return Poll::Ready(Ok(()));
-        };
-        http1.connection.finish(Instant::now() + LINGER);
+        }
+        self.connection.finish(Instant::now() + LINGER);
         SCRATCH.with_borrow_mut(|scratch| {
             loop {
                 let mut buffer = ReadBuf::new(scratch);

@@ -51,6 +51,8 @@ pub struct ProxyConfig {
     /// Whether a rule's groups without a healthy target are passed over for its other groups; those of weight
     /// zero are the reserve. AWS does neither.
     pub failover: bool,
+    /// What clients may use of the process.
+    pub limits: Limits,
     /// The other regions; `None` where there are none.
     pub regions: Option<Regions>,
     /// The keys that requests may be signed with, where auth policies are asked; `None`: signed requests are
@@ -93,8 +95,45 @@ impl Default for ProxyConfig {
             remote_connect_timeout: Duration::from_millis(500),
             unacknowledged: None,
             failover: false,
+            limits: Limits::default(),
             regions: None,
             callers: None,
+        }
+    }
+}
+
+/// What clients may use of the process, so that no client takes it from the others. AWS publishes no such
+/// limits; a client that reads its answers meets none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a client may leave an answer unread before it is ended: a stream of HTTP/2 where the others
+    /// go on, else the connection.
+    pub stall: Duration,
+    /// The same while the memory of its client or of all is used up.
+    pub pressed_stall: Duration,
+    /// Bytes of bodies that one connection may have waiting; above it, one piece for each stream.
+    pub connection_buffer: usize,
+    /// Bytes of heads and bodies that one client (an address in a VPC) may have waiting. Above it nothing
+    /// more is taken from its targets, and new requests are answered with 503.
+    pub client_buffer: usize,
+    /// The same for all clients together.
+    pub total_buffer: usize,
+    /// Streams of one HTTP/2 connection.
+    pub streams: u32,
+    /// After how much idleness an HTTP/1.1 connection gives its buffers back; a tick more is possible.
+    pub park_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            stall: Duration::from_secs(30),
+            pressed_stall: Duration::from_secs(1),
+            connection_buffer: 256 * 1024,
+            client_buffer: 64 * 1024 * 1024,
+            total_buffer: 256 * 1024 * 1024,
+            streams: 128,
+            park_after: Duration::from_millis(50),
         }
     }
 }

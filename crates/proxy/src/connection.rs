@@ -6,19 +6,23 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use tokio::net::TcpStream;
 
 use crate::ProxyConfig;
-use crate::client_io::ClientIo;
-use crate::core::{Core, Entrance, ListenerKey, LocalExecutor};
+use crate::account::Account;
+use crate::client_io::{ClientIo, Wire, with_scratch};
+use crate::clients::Client;
+use crate::config::Limits;
+use crate::core::{Core, Entrance, ListenerKey};
 use crate::counters::Count;
 use crate::exchange::exchange;
+use crate::meter::Meter;
 use crate::state::VpcState;
 
 /// HTTP/2 with prior knowledge begins with this (RFC 9113 section 3.4).
@@ -104,10 +108,21 @@ pub(crate) struct Connection {
     born: Instant,
     order: Cell<Order>,
     waker: RefCell<Option<Waker>>,
+    /// `None` until the first bytes have come.
+    version: Cell<Option<Version>>,
+    pub(crate) wire: Wire,
+    /// What waits in memory for it.
+    pub(crate) account: Account,
+    /// The exchange that hyper began last, until its HTTP/2 stream is run.
+    pub(crate) begun: Cell<Option<Rc<Meter>>>,
+    /// Whether it was idle at the last tick, and so may rest.
+    tired: Cell<bool>,
+    clock: Rc<Cell<Instant>>,
+    client: Client,
 }
 
 impl Connection {
-    fn new(listening: Rc<Listening>, remote: SocketAddr) -> Self {
+    fn new(core: &Core, listening: Rc<Listening>, remote: SocketAddr, client: Client) -> Self {
         let now = Instant::now();
         Self {
             client_header: HeaderValue::from_str(&remote.ip().to_canonical().to_string())
@@ -120,7 +135,23 @@ impl Connection {
             born: now,
             order: Cell::new(Order::Serve),
             waker: RefCell::new(None),
+            version: Cell::new(None),
+            wire: Wire::default(),
+            account: Account::of_connection(&core.config.limits, client.account()),
+            begun: Cell::new(None),
+            tired: Cell::new(false),
+            clock: Rc::clone(&core.clock),
+            client,
         }
+    }
+
+    /// As exact as the last tick.
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.get()
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        self.version.get() == Some(Version::HTTP_2)
     }
 
     pub(crate) fn vpc(&self, core: &Core) -> Arc<VpcState> {
@@ -137,6 +168,7 @@ impl Connection {
 
     pub(crate) fn leave(&self, now: Instant) {
         self.active.set(self.active.get().saturating_sub(1));
+        self.tired.set(false);
         self.idle_since.set(now);
     }
 
@@ -162,6 +194,10 @@ impl Connection {
             }
             Order::Serve if self.is_idle(now) => self.finish(now + config.lifetime_grace),
             Order::Finish(by) if now >= by => self.tell(Order::Abort),
+            Order::Serve | Order::Finish(_) if self.wire.blocked_for(now) > config.limits.stall => {
+                self.give_up();
+            }
+            Order::Serve if self.is_tired(now, &config.limits) => self.wake(),
             Order::Serve | Order::Finish(_) | Order::Abort => {}
         }
     }
@@ -178,8 +214,39 @@ impl Connection {
         }
     }
 
+    /// Whether it may rest since this tick.
+    fn is_tired(&self, now: Instant, limits: &Limits) -> bool {
+        let idle = now.saturating_duration_since(self.idle_since.get());
+        let http1 = self.version.get() == Some(Version::HTTP_11);
+        let tired = http1 && self.active.get() == 0 && idle >= limits.park_after;
+        tired && !self.tired.replace(true)
+    }
+
+    /// Whether hyper is not needed until the next request comes.
+    fn may_rest(&self) -> bool {
+        let serves = self.order.get() == Order::Serve;
+        serves && self.tired.get() && self.active.get() == 0 && self.wire.is_at_rest()
+    }
+
+    /// The client takes nothing: ends the connection.
+    pub(crate) fn give_up(&self) {
+        if self.order.get() != Order::Abort {
+            self.stalled();
+            self.tell(Order::Abort);
+        }
+    }
+
+    /// The connection or a stream of it is ended because the client takes nothing.
+    pub(crate) fn stalled(&self) {
+        self.client.stalled();
+    }
+
     fn tell(&self, order: Order) {
         self.order.set(order);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
@@ -187,40 +254,102 @@ impl Connection {
 }
 
 /// Serves one connection to its end.
+///
+/// Between requests of HTTP/1.1 that are far apart, the socket waits here alone: hyper's buffers, 20 KB, are
+/// given back.
 pub(crate) async fn serve(
     core: Rc<Core>,
     listening: Rc<Listening>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     remote: SocketAddr,
 ) {
-    let connection = Rc::new(Connection::new(listening, remote));
+    let client = core.clients.enter(&listening.key.vpc, remote.ip());
+    let connection = Rc::new(Connection::new(&core, listening, remote, client));
     core.totals.add(Count::Connections, 1);
     core.totals.add(Count::ActiveConnections, 1);
     let registered = core.connections.insert(Rc::clone(&connection));
-    speak(&core, &connection, stream).await;
+    while let Some(first) = connection.rest(&core, &stream).await {
+        let version = connection.version_of(&core, &first);
+        // Boxed, so that a connection that waits is no larger than what it needs to wait.
+        let spoken = match version {
+            Version::HTTP_2 => Box::pin(speak_http2(&core, &connection, stream, first)).await,
+            _ => Box::pin(speak_http1(&core, &connection, stream, first)).await,
+        };
+        match spoken {
+            Ok(Some(rests)) => stream = rests,
+            Ok(None) => break,
+            Err(error) => {
+                core.totals.add(Count::ConnectionErrors, 1);
+                tracing::debug!(client.addr = %connection.remote, %error, "a client connection broke");
+                break;
+            }
+        }
+    }
     drop(registered);
     core.totals.subtract(Count::ActiveConnections, 1);
 }
 
-async fn speak(core: &Rc<Core>, connection: &Rc<Connection>, stream: TcpStream) {
-    let Some(first) = first_bytes(connection, &stream).await else {
-        return;
-    };
+/// The socket, when it rests between requests; nothing when the connection is over.
+type Spoken = hyper::Result<Option<TcpStream>>;
+
+async fn speak_http1(
+    core: &Rc<Core>,
+    connection: &Rc<Connection>,
+    stream: TcpStream,
+    first: Vec<u8>,
+) -> Spoken {
     let (for_exchange, its_connection) = (Rc::clone(core), Rc::clone(connection));
     let service = service_fn(move |request| exchange(&for_exchange, &its_connection, request));
-    let ended = if first.starts_with(PREFACE) {
-        core.totals.add(Count::Http2Connections, 1);
-        let io = ClientIo::http2(stream, first);
-        drive(http2_builder().serve_connection(io, service), connection).await
-    } else {
-        core.totals.add(Count::Http1Connections, 1);
-        let io = ClientIo::http1(stream, first, Rc::clone(connection));
-        drive(http1_builder().serve_connection(io, service), connection).await
-    };
-    if let Err(error) = ended {
-        core.totals.add(Count::ConnectionErrors, 1);
-        tracing::debug!(client.addr = %connection.remote, %error, "a client connection broke");
+    let io = ClientIo::http1(stream, first, Rc::clone(connection));
+    let mut serving = http1_builder().serve_connection(io, service);
+    let mut told = false;
+    let ended = obeying(connection, |cx, finish| {
+        if finish && !std::mem::replace(&mut told, true) {
+            Pin::new(&mut serving).graceful_shutdown();
+        }
+        connection.wire.look();
+        match Pin::new(&mut serving).poll(cx) {
+            Poll::Pending if connection.may_rest() => Poll::Ready(Ok(Turn::Rest)),
+            polled => polled.map_ok(|()| Turn::Over),
+        }
+    })
+    .await;
+    if !matches!(ended.transpose()?, Some(Turn::Rest)) {
+        return Ok(None);
     }
+    let parts = serving.into_parts();
+    // Nothing but empty lines, which mean nothing, can be left with hyper, see `Wire::is_at_rest`. Anything else
+    // would not begin a request.
+    let nothing = parts.read_buf.iter().all(|byte| b"\r\n".contains(byte));
+    Ok(nothing.then(|| parts.io.into_stream()))
+}
+
+/// What came of a poll of an HTTP/1.1 connection.
+enum Turn {
+    Over,
+    Rest,
+}
+
+async fn speak_http2(
+    core: &Rc<Core>,
+    connection: &Rc<Connection>,
+    stream: TcpStream,
+    first: Vec<u8>,
+) -> Spoken {
+    let (for_exchange, its_connection) = (Rc::clone(core), Rc::clone(connection));
+    let service = service_fn(move |request| exchange(&for_exchange, &its_connection, request));
+    let io = ClientIo::http2(stream, first, Rc::clone(connection));
+    let builder = http2_builder(connection, &core.config.limits);
+    let mut serving = pin!(builder.serve_connection(io, service));
+    let mut told = false;
+    let ended = obeying(connection, |cx, finish| {
+        if finish && !std::mem::replace(&mut told, true) {
+            serving.as_mut().graceful_shutdown();
+        }
+        serving.as_mut().poll(cx)
+    })
+    .await;
+    ended.transpose().map(|_over| None)
 }
 
 fn http1_builder() -> http1::Builder {
@@ -230,88 +359,101 @@ fn http1_builder() -> http1::Builder {
     builder
 }
 
-fn http2_builder() -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
-    // Somewhat more than what is allowed, so that the refusal is ours: a 400.
+fn http2_builder(connection: &Rc<Connection>, limits: &Limits) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(Streams(Rc::clone(connection)));
+    // The list is somewhat longer than what is allowed, so that the refusal is ours: a 400. The windows bound
+    // what of requests waits unread by targets.
     builder
         .max_header_list_size(96 * 1024)
-        .max_concurrent_streams(250)
-        .initial_stream_window_size(256 * 1024)
-        .initial_connection_window_size(1024 * 1024);
+        .max_concurrent_streams(limits.streams)
+        .max_send_buf_size(64 * 1024)
+        .initial_stream_window_size(64 * 1024)
+        .initial_connection_window_size(256 * 1024);
     builder
 }
 
-/// Reads until it is clear which version the client speaks. `None`: it said nothing.
-async fn first_bytes(connection: &Connection, stream: &TcpStream) -> Option<Vec<u8>> {
-    let enough = |bytes: &[u8]| {
-        !bytes.is_empty() && (bytes.len() >= PREFACE.len() || !PREFACE.starts_with(bytes))
-    };
-    let reading = async {
-        let mut first = Vec::with_capacity(4096);
-        while !enough(&first) {
-            stream.readable().await.ok()?;
-            match stream.try_read_buf(&mut first) {
-                Ok(0) => return None,
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => return None,
+/// Runs the streams of a client's HTTP/2 connection, each until it is over or its client is cut off.
+#[derive(Clone)]
+struct Streams(Rc<Connection>);
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        // hyper begins the exchange, then has its stream run.
+        let Some(meter) = self.0.begun.take() else {
+            tokio::task::spawn_local(stream);
+            return;
+        };
+        tokio::task::spawn_local(async move {
+            let mut stream = pin!(stream);
+            poll_fn(|cx| match meter.is_cut(cx) {
+                // Dropped unfinished, the stream is reset.
+                true => Poll::Ready(()),
+                false => stream.as_mut().poll(cx),
+            })
+            .await;
+        });
+    }
+}
+
+impl Connection {
+    /// Waits for a request without buffers. `None`: there is none to come.
+    async fn rest(&self, core: &Core, stream: &TcpStream) -> Option<Vec<u8>> {
+        core.totals.add(Count::RestingConnections, 1);
+        let first = self.wake_up(stream).await;
+        core.totals.subtract(Count::RestingConnections, 1);
+        first
+    }
+
+    async fn wake_up(&self, stream: &TcpStream) -> Option<Vec<u8>> {
+        let mut first = Vec::new();
+        let bytes = obeying(self, |cx, finish| {
+            if finish {
+                return Poll::Ready(None);
             }
-        }
-        Some(first)
-    };
-    let mut reading = pin!(reading);
-    let read = obeying(connection, |cx, finish| {
-        if finish {
-            Poll::Ready(None)
-        } else {
-            reading.as_mut().poll(cx)
-        }
-    });
-    read.await?
-}
+            loop {
+                match ready!(stream.poll_read_ready(cx))
+                    .and_then(|()| read_some(stream, &mut first))
+                {
+                    Ok(0) => return Poll::Ready(None),
+                    Ok(_) if self.is_enough(&first) => {
+                        return Poll::Ready(Some(std::mem::take(&mut first)));
+                    }
+                    Ok(_) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(_) => return Poll::Ready(None),
+                }
+            }
+        });
+        bytes.await?
+    }
 
-/// A connection of hyper's.
-trait Graceful: Future<Output = hyper::Result<()>> {
-    fn finish(self: Pin<&mut Self>);
-}
+    /// Whether it is clear which version the client speaks.
+    fn is_enough(&self, first: &[u8]) -> bool {
+        self.version.get().is_some() || first.len() >= PREFACE.len() || !PREFACE.starts_with(first)
+    }
 
-impl<S, B> Graceful for http1::Connection<ClientIo, S>
-where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+    /// The version that the client speaks, by its first bytes.
+    fn version_of(&self, core: &Core, first: &[u8]) -> Version {
+        if let Some(version) = self.version.get() {
+            return version;
+        }
+        let (version, count) = match first.starts_with(PREFACE) {
+            true => (Version::HTTP_2, Count::Http2Connections),
+            false => (Version::HTTP_11, Count::Http1Connections),
+        };
+        core.totals.add(count, 1);
+        self.version.set(Some(version));
+        version
     }
 }
 
-impl<S, B> Graceful for http2::Connection<ClientIo, S, LocalExecutor>
-where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    S::Future: 'static,
-    B: http_body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    LocalExecutor: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
-{
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-async fn drive(serving: impl Graceful, connection: &Connection) -> hyper::Result<()> {
-    let mut serving = pin!(serving);
-    let mut told = false;
-    let ended = obeying(connection, |cx, finish| {
-        if finish && !std::mem::replace(&mut told, true) {
-            serving.as_mut().finish();
-        }
-        serving.as_mut().poll(cx)
+/// Reads by way of the thread's own room: a connection that waits has none.
+fn read_some(stream: &TcpStream, into: &mut Vec<u8>) -> std::io::Result<usize> {
+    with_scratch(|scratch| {
+        let count = stream.try_read(scratch)?;
+        into.extend_from_slice(&scratch[..count]);
+        Ok(count)
     })
-    .await;
-    ended.unwrap_or(Ok(()))
 }
 
 /// Polls until it is ready, or until the connection is told to end: then `None`. `poll` is told whether

@@ -21,9 +21,10 @@ use rand::Rng;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ProxyConfig;
+use crate::clients::Clients;
 use crate::connection::{Connection, Listening, serve};
 use crate::counters::{Cells, Counters};
-use crate::flight::Meter;
+use crate::meter::Meter;
 use crate::registry::Registry;
 use crate::spare::Buffers;
 use crate::state::State;
@@ -89,6 +90,7 @@ pub(crate) struct Core {
     ids: RefCell<Bytes>,
     pub(crate) exchanges: Registry<Meter>,
     pub(crate) connections: Registry<Connection>,
+    pub(crate) clients: Clients,
     /// As exact as the last tick or request.
     pub(crate) clock: Rc<Cell<Instant>>,
 }
@@ -116,6 +118,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor 
 
 impl Core {
     fn new(index: usize, shared: Shared) -> Self {
+        let clients = Clients::new(shared.config.limits, shared.config.threads);
         Self {
             index,
             config: shared.config,
@@ -128,6 +131,7 @@ impl Core {
             ids: RefCell::default(),
             exchanges: Registry::default(),
             connections: Registry::default(),
+            clients,
             clock: Rc::new(Cell::new(Instant::now())),
         }
     }
@@ -143,7 +147,9 @@ impl Core {
 
     fn tick(&self, now: Instant) {
         self.clock.set(now);
-        self.exchanges.each(|meter| meter.check(now));
+        let limits = &self.config.limits;
+        self.exchanges.each(|meter| meter.check(now, limits));
+        self.clients.report(now, &self.totals);
         self.connections
             .each(|connection| connection.check(now, &self.config));
     }

@@ -22,6 +22,12 @@ pub(crate) enum Count {
     Http2Connections,
     BytesReceived,
     BytesSent,
+    /// Client connections that wait for a request and hold no buffers.
+    RestingConnections,
+    /// Client connections and streams that were ended because their answers were not read.
+    Stalled,
+    /// Bytes that wait in memory.
+    BufferedBytes,
     /// The sum of request times in microseconds.
     Micros,
 }
@@ -66,6 +72,11 @@ impl Cells {
     /// For the counts that are levels.
     pub(crate) fn subtract(&self, count: Count, by: u64) {
         bump(&self.counts[count as usize], 0_u64.wrapping_sub(by));
+    }
+
+    /// For the levels that are known as a whole.
+    pub(crate) fn set(&self, count: Count, to: u64) {
+        self.counts[count as usize].store(to, Relaxed);
     }
 
     pub(crate) fn status(&self, status: u16) {

@@ -70,6 +70,9 @@ fn route(
     flight: &mut Flight,
 ) -> Result<Route, Refusal> {
     flight.entered(vpc, request);
+    if flight.meter().is_overloaded() {
+        return Err(Refusal::overloaded());
+    }
     head::check(request, &flight.survey)?;
     let host = head::host(request, &flight.survey)?;
     let entry = find_service(vpc, host).ok_or_else(Refusal::no_such_service)?;

@@ -1,11 +1,8 @@
 //! One request on its way: what is counted and logged of it, whatever becomes of it.
 
-use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
@@ -19,85 +16,16 @@ use crate::connection::Connection;
 use crate::core::Core;
 use crate::counters::Count;
 use crate::head::Survey;
+use crate::meter::Meter;
 use crate::refusal::Failure;
-use crate::registry::Registered;
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::state::{Entry, VpcState};
-
-/// What both directions of an exchange tell of their progress.
-#[derive(Debug)]
-pub(crate) struct Meter {
-    started: Instant,
-    touched: Cell<Instant>,
-    /// The thread's clock, which is read once each tick.
-    clock: Rc<Cell<Instant>>,
-    received: Cell<u64>,
-    complete: Cell<Option<Duration>>,
-    /// How long the target may be silent.
-    pub(crate) limit: Cell<Duration>,
-    pub(crate) expired: Cell<bool>,
-    /// The link to the target's region went down.
-    pub(crate) lost: Cell<bool>,
-    target: RefCell<Option<Arc<TargetSlot>>>,
-    pub(crate) client_failed: Cell<bool>,
-    timed: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Meter {
-    pub(crate) fn touch(&self) {
-        self.touched.set(self.clock.get());
-    }
-
-    pub(crate) fn received(&self, bytes: u64) {
-        self.received.set(self.received.get() + bytes);
-    }
-
-    /// The last byte of the request is on its way to the target.
-    pub(crate) fn request_complete(&self) {
-        if self.complete.get().is_none() && self.timed.get() {
-            self.complete.set(Some(self.started.elapsed()));
-        }
-    }
-
-    /// Whom to wake when the target is silent for too long.
-    pub(crate) fn wait(&self, cx: &Context<'_>) {
-        let mut waker = self.waker.borrow_mut();
-        if !waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(cx.waker()))
-        {
-            *waker = Some(cx.waker().clone());
-        }
-    }
-
-    /// Called each tick.
-    pub(crate) fn check(&self, now: Instant) {
-        let silent = now.saturating_duration_since(self.touched.get());
-        if silent > self.limit.get() && !self.expired.get() {
-            self.expired.set(true);
-            self.wake();
-        }
-        let target = self.target.borrow();
-        let lost = target.as_ref().is_some_and(|it| it.lost.load(Relaxed));
-        if lost && !self.lost.replace(lost) {
-            self.wake();
-        }
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-}
 
 /// One request. Dropped before it was finished, the client has gone.
 pub(crate) struct Flight {
     core: Rc<Core>,
     connection: Rc<Connection>,
     meter: Rc<Meter>,
-    _watched: Registered<Meter>,
     started: Instant,
     entry: Option<Arc<Entry>>,
     vpc: Option<Arc<VpcState>>,
@@ -140,22 +68,17 @@ impl Flight {
         connection.enter();
         core.totals.add(Count::Requests, 1);
         core.totals.add(Count::ActiveRequests, 1);
-        let meter = Rc::new(Meter {
-            started,
-            touched: Cell::new(started),
-            clock: Rc::clone(&core.clock),
-            received: Cell::new(survey.head_size(request)),
-            complete: Cell::new(None),
-            limit: Cell::new(Duration::from_secs(60)),
-            expired: Cell::new(false),
-            lost: Cell::new(false),
-            target: RefCell::new(None),
-            client_failed: Cell::new(false),
-            timed: Cell::new(false),
-            waker: RefCell::new(None),
-        });
+        let http2 = request.version() == Version::HTTP_2;
+        let meter = Meter::begin(
+            connection,
+            &core.clock,
+            &core.exchanges,
+            survey.head_size(request),
+        );
+        if http2 {
+            connection.begun.set(Some(Rc::clone(&meter)));
+        }
         Box::new(Self {
-            _watched: core.exchanges.insert(Rc::clone(&meter)),
             meter,
             core: Rc::clone(core),
             connection: Rc::clone(connection),
@@ -169,7 +92,7 @@ impl Flight {
             denied_by: None,
             sender: Sender::Unasked,
             said: None,
-            http2: request.version() == Version::HTTP_2,
+            http2,
             survey: *survey,
             request_id: request_id(request.headers(), survey, core),
             status: 400,
@@ -254,8 +177,7 @@ impl Flight {
     pub(crate) fn picked(&mut self, target: &Arc<TargetSlot>) {
         self.leave_target();
         target.enter(self.core.index);
-        self.meter.lost.set(false);
-        self.meter.target.replace(Some(Arc::clone(target)));
+        self.meter.aim(target);
         self.target = Some(Arc::clone(target));
     }
 
@@ -300,6 +222,7 @@ impl Flight {
             return;
         }
         let taken = self.started.elapsed();
+        self.meter.end();
         self.core.totals.subtract(Count::ActiveRequests, 1);
         self.core.totals.status(self.status);
         self.connection.leave(self.started + taken);
@@ -317,7 +240,7 @@ impl Flight {
             cells.subtract(Count::ActiveRequests, 1);
             cells.status(self.status);
             cells.time(taken);
-            cells.add(Count::BytesReceived, self.meter.received.get());
+            cells.add(Count::BytesReceived, self.meter.bytes_received());
             cells.add(Count::BytesSent, self.sent);
         }
         self.log(taken);
@@ -333,7 +256,7 @@ impl Flight {
         };
         let entry = self.entry.as_deref();
         let proved = self.sender.proved();
-        let to_target = self.meter.complete.get().filter(|_| self.target.is_some());
+        let to_target = self.meter.completed().filter(|_| self.target.is_some());
         self.core.sink.access_log(AccessLog {
             destinations: entry
                 .map_or(&network.destinations, |entry| &entry.destinations)
@@ -360,7 +283,7 @@ impl Flight {
             caller_tags: proved.map(|caller| caller.tags.clone()).unwrap_or_default(),
             response_code: self.status,
             failure_reason: self.failure.map(Failure::name),
-            bytes_received: self.meter.received.get(),
+            bytes_received: self.meter.bytes_received(),
             bytes_sent: self.sent,
             duration_ms: millis(taken),
             request_to_target_ms: to_target.map_or(0, millis),

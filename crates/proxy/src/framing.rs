@@ -108,6 +108,14 @@ impl Guard {
         self.offence
     }
 
+    /// Whether the last message is complete and nothing of a next one has come; empty lines are nothing.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.state == State::Head
+            && self.head.lines == 0
+            && self.line.length == 0
+            && self.offence.is_none()
+    }
+
     /// Looks at bytes that came from the client, before hyper sees them. From an offence on all of them
     /// are poison.
     pub fn inspect(&mut self, bytes: &mut [u8]) {

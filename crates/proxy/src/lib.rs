@@ -7,9 +7,11 @@
 //! Not here: health checks (`lath-health`), names (`lath-dns`), the security groups of associations (the
 //! fabric drops what they do not allow before it arrives).
 
+mod account;
 mod auth;
 mod body;
 mod client_io;
+mod clients;
 mod compile;
 mod config;
 mod connection;
@@ -22,9 +24,11 @@ mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
 mod head;
+mod meter;
 mod metrics;
 mod namespaces;
 mod observed;
+mod payload;
 mod refusal;
 mod registry;
 mod slot;
@@ -48,7 +52,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use auth::{Caller, Callers};
-pub use config::ProxyConfig;
+pub use config::{Limits, ProxyConfig};
 pub use framing::{Guard, Offence};
 pub use observed::{ProxyObserved, observed_targets};
 

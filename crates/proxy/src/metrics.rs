@@ -194,70 +194,66 @@ impl Sender<'_> {
     }
 }
 
+/// What is counted of all clients together.
+const TOTALS: [(Count, &str, &str, &str); 8] = [
+    (
+        Count::Connections,
+        "lath_proxy_connections_total",
+        "counter",
+        "Client connections accepted.",
+    ),
+    (
+        Count::ActiveConnections,
+        "lath_proxy_connections_open",
+        "gauge",
+        "Client connections open.",
+    ),
+    (
+        Count::RestingConnections,
+        "lath_proxy_connections_resting",
+        "gauge",
+        "Client connections open that wait for a request and hold no buffers.",
+    ),
+    (
+        Count::ConnectionErrors,
+        "lath_proxy_connection_errors_total",
+        "counter",
+        "Client connections that broke, malformed requests included.",
+    ),
+    (
+        Count::Stalled,
+        "lath_proxy_stalled_total",
+        "counter",
+        "Client connections and streams that were ended because their answers were not read.",
+    ),
+    (
+        Count::BufferedBytes,
+        "lath_proxy_buffered_bytes",
+        "gauge",
+        "Bytes of heads and bodies that wait in memory.",
+    ),
+    (
+        Count::Requests,
+        "lath_proxy_requests_total",
+        "counter",
+        "Requests, those for unknown services included.",
+    ),
+    (
+        Count::ActiveRequests,
+        "lath_proxy_requests_in_flight",
+        "gauge",
+        "Requests in flight.",
+    ),
+];
+
 /// The counters as Prometheus text.
 pub(crate) fn prometheus(state: &State, totals: &Counters) -> String {
     let mut text = String::new();
     let total = totals.read();
-    family(
-        &mut text,
-        "lath_proxy_connections_total",
-        "counter",
-        "Client connections accepted.",
-    );
-    line(
-        &mut text,
-        "lath_proxy_connections_total",
-        "",
-        total.get(Count::Connections),
-    );
-    family(
-        &mut text,
-        "lath_proxy_connections_open",
-        "gauge",
-        "Client connections open.",
-    );
-    line(
-        &mut text,
-        "lath_proxy_connections_open",
-        "",
-        total.get(Count::ActiveConnections),
-    );
-    family(
-        &mut text,
-        "lath_proxy_connection_errors_total",
-        "counter",
-        "Client connections that broke, malformed requests included.",
-    );
-    line(
-        &mut text,
-        "lath_proxy_connection_errors_total",
-        "",
-        total.get(Count::ConnectionErrors),
-    );
-    family(
-        &mut text,
-        "lath_proxy_requests_total",
-        "counter",
-        "Requests, those for unknown services included.",
-    );
-    line(
-        &mut text,
-        "lath_proxy_requests_total",
-        "",
-        total.get(Count::Requests),
-    );
-    family(
-        &mut text,
-        "lath_proxy_requests_in_flight",
-        "gauge",
-        "Requests in flight.",
-    );
-    line(
-        &mut text,
-        "lath_proxy_requests_in_flight",
-        "",
-        total.get(Count::ActiveRequests),
-    );
+    for (count, name, kind, help) in TOTALS {
+        family(&mut text, name, kind, help);
+        line(&mut text, name, "", total.get(count));
+    }
     let services: Vec<_> = sorted_by(state.services.values(), |slot| slot.id.as_str())
         .map(|slot| (format!("service=\"{}\"", slot.id), slot.counters.read()))
         .collect();

@@ -101,6 +101,12 @@ impl Refusal {
         )
     }
 
+    /// Too much waits for the client already, or for all clients together.
+    pub(crate) fn overloaded() -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, None, "Service Unavailable\n")
+    }
+
     /// No target could be connected.
     pub(crate) fn not_connected() -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;

@@ -29,7 +29,7 @@ use tokio::net::TcpStream;
 use crate::body::{RequestBody, quiet};
 use crate::core::{Core, LocalExecutor};
 use crate::counters::Count;
-use crate::flight::Meter;
+use crate::meter::Meter;
 use crate::slot::{GroupSlot, TargetSlot};
 
 type Io = TokioIo<TcpStream>;

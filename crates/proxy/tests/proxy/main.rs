@@ -4,6 +4,7 @@
 mod endpoints;
 mod flow;
 mod lab;
+mod limits;
 mod policies;
 mod regions;
 mod routing;

@@ -241,6 +241,10 @@ impl Client {
         }
     }
 
+    pub(crate) async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
     /// `None`: the connection was closed before a whole answer came.
     pub(crate) async fn ask(&mut self, text: &str) -> Option<Answer> {
         self.stream.write_all(text.as_bytes()).await.ok()?;

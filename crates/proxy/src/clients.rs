@@ -1,0 +1,114 @@
+//! The clients of one thread: what waits for each, and what had to be done about those who take nothing.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use lath_model::id::VpcId;
+
+use crate::account::Account;
+use crate::config::Limits;
+use crate::counters::{Cells, Count};
+
+/// How often it is said at most.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// All clients with connections to this thread.
+pub(crate) struct Clients(Rc<Shared>);
+
+struct Shared {
+    limits: Limits,
+    threads: usize,
+    account: Rc<Account>,
+    known: RefCell<HashMap<Address, Rc<Known>>>,
+    stalled: Cell<u64>,
+    reported: Cell<Option<Instant>>,
+}
+
+/// An address is a client's only in its VPC.
+type Address = (VpcId, IpAddr);
+
+struct Known {
+    connections: Cell<usize>,
+    account: Rc<Account>,
+}
+
+/// A client, as one of its connections sees it.
+pub(crate) struct Client {
+    shared: Rc<Shared>,
+    address: Address,
+    known: Rc<Known>,
+}
+
+impl Clients {
+    pub(crate) fn new(limits: Limits, threads: usize) -> Self {
+        Self(Rc::new(Shared {
+            limits,
+            threads,
+            account: Account::of_thread(&limits, threads),
+            known: RefCell::default(),
+            stalled: Cell::new(0),
+            reported: Cell::new(None),
+        }))
+    }
+
+    /// A connection of the client's.
+    pub(crate) fn enter(&self, vpc: &VpcId, address: IpAddr) -> Client {
+        let shared = Rc::clone(&self.0);
+        let address = (vpc.clone(), address.to_canonical());
+        let mut clients = shared.known.borrow_mut();
+        let known = clients.entry(address.clone()).or_insert_with(|| {
+            Rc::new(Known {
+                connections: Cell::new(0),
+                account: Account::of_client(&shared.limits, shared.threads, &shared.account),
+            })
+        });
+        known.connections.set(known.connections.get() + 1);
+        let known = Rc::clone(known);
+        drop(clients);
+        Client {
+            shared,
+            address,
+            known,
+        }
+    }
+
+    /// Called each tick: says how many connections were ended, at most once a second.
+    pub(crate) fn report(&self, now: Instant, cells: &Cells) {
+        cells.set(Count::BufferedBytes, self.0.account.used() as u64);
+        let recently = |at: Instant| now.saturating_duration_since(at) < EVERY;
+        if self.0.stalled.get() == 0 || self.0.reported.get().is_some_and(recently) {
+            return;
+        }
+        self.0.reported.set(Some(now));
+        let ended = self.0.stalled.take();
+        cells.add(Count::Stalled, ended);
+        tracing::warn!(
+            ended,
+            "clients left their answers unread: connections or streams were ended"
+        );
+    }
+}
+
+impl Client {
+    pub(crate) fn account(&self) -> Rc<Account> {
+        Rc::clone(&self.known.account)
+    }
+
+    /// A connection or stream of the client's is ended because nothing is taken on it.
+    pub(crate) fn stalled(&self) {
+        self.shared.stalled.set(self.shared.stalled.get() + 1);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let left = self.known.connections.get().saturating_sub(1);
+        self.known.connections.set(left);
+        if left == 0 {
+            self.shared.known.borrow_mut().remove(&self.address);
+        }
+    }
+}
