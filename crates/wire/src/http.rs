@@ -1,5 +1,6 @@
 //! The HTTP front door: connections in, signed requests to services, answers out.
 
+mod arriving;
 mod body;
 mod door;
 mod known;

@@ -236,26 +236,49 @@ async fn internal_paths_need_no_signature() {
 }
 
 #[tokio::test]
-async fn connections_past_the_cap_wait() {
+async fn connections_past_the_cap_take_the_place_of_idle_ones() {
     let limits = Limits {
-        connections: 1,
+        connections: 4,
         ..Limits::default()
     };
     let open = open(limits).await;
-    let mut first = open.connect().await;
-    first
+    let mut served = open.connect().await;
+    served
         .write_all(&open.signed("sts", &[], IDENTITY))
         .await
         .unwrap();
-    read(&mut first, is_identity).await;
-    let mut second = open.connect().await;
-    second
-        .write_all(&open.signed("sts", &[], IDENTITY))
+    read(&mut served, is_identity).await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(open.connect().await);
+    }
+    // Half a head, and half a body, are no reason to stay either.
+    for bytes in [
+        &b"POST / HT"[..],
+        b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\na",
+    ] {
+        let mut slow = open.connect().await;
+        slow.write_all(bytes).await.unwrap();
+        silent.push(slow);
+    }
+    let mut last = open.connect().await;
+    last.write_all(&open.signed("sts", &[], IDENTITY))
         .await
         .unwrap();
-    drop(first);
-    let answer = read(&mut second, is_identity).await;
+    let answer = read(&mut last, is_identity).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    read(&mut served, |_| false).await;
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_hung_up_on() {
+    let open = open(brief()).await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for begun in [&b""[..], b"P", b"PRI * HTTP", preface] {
+        let mut stream = open.connect().await;
+        stream.write_all(begun).await.unwrap();
+        read(&mut stream, |_| false).await;
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use std::time::Duration;
 use lath_model::id::InstanceId;
 use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Place;
 use report::Report;
@@ -120,6 +120,15 @@ impl Shared {
     fn table(&self) -> std::sync::MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// What a connection that must go gives back within a moment.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.open).try_acquire_owned() {
+            return Some(permit);
+        }
+        let permit = Arc::clone(&self.open).acquire_owned();
+        tokio::time::timeout(GOING, permit).await.ok()?.ok()
+    }
 }
 
 impl Acceptor {
@@ -187,13 +196,29 @@ impl Acceptor {
             place: place.clone(),
             source,
         };
-        let permit = Arc::clone(&shared.open).acquire_owned();
-        match tokio::time::timeout(GOING, permit).await {
-            Ok(Ok(permit)) => Some(Slot::new(held, permit)),
-            Ok(Err(_)) | Err(_) => {
+        match shared.place().await {
+            Some(permit) => Some(Slot::new(held, permit)),
+            None => {
                 shared.report.refused();
                 None
             }
+        }
+    }
+
+    /// As [`Self::admit`], and tries again for as long as `patience`.
+    pub async fn admit_within(
+        &self,
+        patience: Duration,
+        place: &Place,
+        source: Source,
+    ) -> Option<Slot> {
+        let end = tokio::time::Instant::now() + patience;
+        loop {
+            let slot = self.admit(place, source.clone()).await;
+            if slot.is_some() || tokio::time::Instant::now() >= end {
+                return slot;
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

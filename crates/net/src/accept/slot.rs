@@ -22,6 +22,8 @@ pub(super) struct Entry {
     busy: AtomicU32,
     /// When it was accepted, or something was last done for it, in milliseconds since [`BEGIN`].
     since: AtomicU64,
+    /// How much longer than others it may be idle, in milliseconds.
+    grace: AtomicU64,
     evicted: AtomicBool,
     notify: Notify,
 }
@@ -31,6 +33,7 @@ impl Entry {
         Self {
             busy: AtomicU32::new(0),
             since: AtomicU64::new(now()),
+            grace: AtomicU64::new(0),
             evicted: AtomicBool::new(false),
             notify: Notify::new(),
         }
@@ -78,6 +81,13 @@ impl Slot {
         self.held.entry.since.store(now(), Relaxed);
     }
 
+    /// Lets the connection be idle for longer than others: a request is on its way, and has its own
+    /// deadline. It still gives way to newcomers.
+    pub fn set_grace(&self, grace: Duration) {
+        let millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        self.held.entry.grace.store(millis, Relaxed);
+    }
+
     /// Whether the slot was given to another connection: this one must end.
     pub fn is_evicted(&self) -> bool {
         self.held.entry.evicted.load(Relaxed)
@@ -111,7 +121,11 @@ impl Slot {
 fn remaining(entry: &Entry, idle: Duration) -> Duration {
     match entry.idle_since() {
         None => idle,
-        Some(since) => idle.saturating_sub(Duration::from_millis(now().saturating_sub(since))),
+        Some(since) => {
+            let grace = Duration::from_millis(entry.grace.load(Relaxed));
+            let gone = Duration::from_millis(now().saturating_sub(since));
+            idle.saturating_add(grace).saturating_sub(gone)
+        }
     }
 }
 

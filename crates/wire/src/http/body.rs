@@ -1,60 +1,141 @@
 //! Request bodies: whole, bounded, not compressed.
 
 use std::io::Read as _;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http::HeaderMap;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use tokio::sync::Semaphore;
+use http_body_util::BodyExt as _;
+use lath_net::Place;
+use lath_net::accept::{Acceptor, ConnectionLimits, Source};
+use tokio::time::Instant;
 
 use super::{Limits, refusal};
 use crate::ApiError;
 
-/// Bodies of at most so many bytes are read at once, as many as there are connections.
-const SMALL_BODY: u64 = 64 << 10;
-/// So many larger ones are read at the same time; others wait for their turn.
+/// The part of a body that is read at once.
+const SMALL_BODY: usize = 64 << 10;
+/// So many bodies are on their way at the same time, half of them of one source; further requests are
+/// refused. It takes many HTTP/2 streams to get there.
+const BODIES: usize = 2048;
+/// So many of those are larger, half of them of one source; others wait for their turn.
 const LARGE_BODIES: usize = 16;
+/// A large body arrives at least this fast, or it is given up: so many bytes in such a time.
+const PACE: (usize, Duration) = (64 << 10, Duration::from_secs(5));
 
 /// Takes bodies in. They come before signatures can be checked: strangers share a bounded amount of memory.
 #[derive(Debug)]
 pub(crate) struct Intake {
-    large: Semaphore,
+    all: Acceptor,
+    large: Acceptor,
 }
 
 impl Intake {
     pub(crate) fn new() -> Self {
         Self {
-            large: Semaphore::new(LARGE_BODIES),
+            all: Acceptor::new("request bodies", half_each(BODIES)),
+            large: Acceptor::new("large request bodies", half_each(LARGE_BODIES)),
         }
     }
 
-    /// A whole body, within the limits of size and time.
-    pub(crate) async fn take<B>(&self, body: B, limits: &Limits) -> Result<Bytes, ApiError>
+    /// A whole body that `peer` sends, within the limits of size and time.
+    pub(crate) async fn take<B>(
+        &self,
+        body: B,
+        peer: IpAddr,
+        limits: &Limits,
+    ) -> Result<Bytes, ApiError>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let taken = async {
-            let large = body
-                .size_hint()
-                .upper()
-                .is_none_or(|most| most > SMALL_BODY);
-            let _place = if large {
-                self.large.acquire().await.ok()
-            } else {
-                None
-            };
-            collect(body, limits.body).await
+        if body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        let source = Source::of(peer);
+        let Some(place) = self.all.admit(&Place::Host, source.clone()).await else {
+            return Err(refusal::body(&BodyError::TooMany));
         };
-        match tokio::time::timeout(limits.body_timeout, taken).await {
-            Ok(taken) => taken.map_err(|error| refusal::body(&error)),
-            Err(_) => {
-                let text = "The request's body did not arrive in time.";
-                Err(ApiError::new("RequestTimeoutException", 408, text))
+        let _busy = place.busy();
+        let taken =
+            tokio::time::timeout(limits.body_timeout, self.collect(body, source, limits.body));
+        let taken = taken.await.unwrap_or(Err(BodyError::Late));
+        taken.map_err(|error| refusal::body(&error))
+    }
+
+    /// Reads a body to its end.
+    async fn collect<B>(&self, body: B, source: Source, most: usize) -> Result<Bytes, BodyError>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        // A length that is announced is believed: the client may wait for the answer before it sends.
+        if body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
+            return Err(BodyError::TooLarge);
+        }
+        let mut body = std::pin::pin!(body);
+        let mut whole = Vec::new();
+        while whole.len() <= SMALL_BODY {
+            match next(body.as_mut()).await? {
+                Some(data) => extend(&mut whole, &data, most)?,
+                None => return Ok(whole.into()),
+            }
+        }
+        // The time for the whole body ends this.
+        let turn = self.large.admit_within(Duration::MAX, &Place::Host, source);
+        let place = turn.await.ok_or(BodyError::Late)?;
+        let _busy = place.busy();
+        let mut expected = (whole.len() + PACE.0, Instant::now() + PACE.1);
+        loop {
+            let data = tokio::time::timeout_at(expected.1, next(body.as_mut()));
+            match data.await.map_err(|_| BodyError::Late)?? {
+                Some(data) => extend(&mut whole, &data, most)?,
+                None => return Ok(whole.into()),
+            }
+            if whole.len() >= expected.0 {
+                expected = (whole.len() + PACE.0, Instant::now() + PACE.1);
             }
         }
     }
+}
+
+/// Half of them for one source.
+pub(super) fn half_each(total: usize) -> ConnectionLimits {
+    ConnectionLimits {
+        total,
+        per_place: total,
+        per_source: total / 2,
+        idle: Duration::MAX,
+    }
+}
+
+/// The next data of a body; nothing at its end.
+async fn next<B>(mut body: Pin<&mut B>) -> Result<Option<Bytes>, BodyError>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    loop {
+        match body.frame().await {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(BodyError::Broken),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+fn extend(whole: &mut Vec<u8>, data: &[u8], most: usize) -> Result<(), BodyError> {
+    if whole.len() + data.len() > most {
+        return Err(BodyError::TooLarge);
+    }
+    whole.extend_from_slice(data);
+    Ok(())
 }
 
 /// Why a body could not be had.
@@ -64,27 +145,14 @@ pub(crate) enum BodyError {
     TooLarge,
     #[error("the request's body did not arrive")]
     Broken,
+    #[error("The request's body did not arrive in time.")]
+    Late,
+    #[error("Too many requests are being sent at the same time. Try again in a moment.")]
+    TooMany,
     #[error("the request's body is not valid gzip")]
     NotGzip,
     #[error("the request's body is encoded in a way that is not accepted")]
     UnknownEncoding,
-}
-
-/// Reads a body to its end.
-async fn collect<B>(body: B, most: usize) -> Result<Bytes, BodyError>
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    // A length that is announced is believed: the client may wait for the answer before it sends.
-    if body.size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
-        return Err(BodyError::TooLarge);
-    }
-    match Limited::new(body, most).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-        Err(_) => Err(BodyError::Broken),
-    }
 }
 
 /// Undoes `Content-Encoding`.

@@ -30,11 +30,12 @@ pub struct KeyOwner {
 /// What the front door grants to strangers.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Most connections at once; further ones wait in the listener's backlog.
+    /// Most connections at once, half of them of one source, and no more than the descriptors that there
+    /// are for the API. Further ones take the slots of those that are idle.
     pub connections: usize,
     /// Largest body, as sent and once decompressed, in bytes.
     pub body: usize,
-    /// Longest wait for a request's head.
+    /// Longest wait for a request's head: from accept, or from the last answer.
     pub head_timeout: Duration,
     /// Longest wait for a request's body.
     pub body_timeout: Duration,
@@ -148,7 +149,7 @@ impl FrontDoor {
     {
         let (mut parts, stream) = request.into_parts();
         name_host(&mut parts);
-        let body = match self.intake.take(stream, &self.limits).await {
+        let body = match self.intake.take(stream, peer.ip(), &self.limits).await {
             Ok(body) => body,
             Err(error) => return self.refuse(parts, &error),
         };

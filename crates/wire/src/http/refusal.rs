@@ -76,6 +76,8 @@ pub(crate) fn body(error: &BodyError) -> ApiError {
     let (code, status) = match error {
         BodyError::TooLarge => ("RequestEntityTooLargeException", 413),
         BodyError::Broken => ("RequestAbortedException", 400),
+        BodyError::Late => ("RequestTimeoutException", 408),
+        BodyError::TooMany => ("ServiceUnavailable", 503),
         BodyError::NotGzip => ("MalformedHttpRequestException", 400),
         BodyError::UnknownEncoding => ("UnsupportedMediaTypeException", 415),
     };

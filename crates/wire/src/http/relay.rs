@@ -14,8 +14,10 @@ use futures::future::BoxFuture;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use lath_net::Place;
+use lath_net::accept::{Acceptor, Source};
+use lath_net::descriptors::Purpose;
 use lath_sigv4::Claim;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -24,7 +26,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::body::Intake;
+use super::arriving::Arriving;
+use super::body::{Intake, half_each};
 use super::door::{Limits, Peer, anonymous, name_host, signed_parts};
 use super::known::KNOWN_SERVICES;
 use super::server::{self, Answer, SOURCE};
@@ -71,6 +74,8 @@ pub struct Relay {
     internal: Option<(&'static str, Internal)>,
     limits: Limits,
     intake: Intake,
+    /// Requests that regions have not answered yet: each has a connection.
+    exchanges: Acceptor,
 }
 
 impl fmt::Debug for Relay {
@@ -88,6 +93,9 @@ enum Silence {
     /// Nothing was sent to it.
     #[error("it cannot be reached: {0}")]
     Unreached(io::Error),
+    /// Nothing was sent to it: others' requests must be answered first.
+    #[error("too many requests have not been answered yet")]
+    Busy,
     /// It may have done what was asked.
     #[error("it did not answer: {0}")]
     Broken(Box<dyn std::error::Error + Send + Sync>),
@@ -112,6 +120,7 @@ impl Relay {
             internal: None,
             limits: Limits::default(),
             intake: Intake::new(),
+            exchanges: Acceptor::new("requests to regions", half_each(Purpose::Relay.share(1024))),
         }
     }
 
@@ -205,6 +214,10 @@ impl Relay {
     ) -> Result<Response<Bytes>, Silence> {
         let unreached = || Silence::Unreached(io::ErrorKind::NotFound.into());
         let line = self.lines.get(region).ok_or_else(unreached)?;
+        let source = Source::of(peer.ip());
+        let turn = self.exchanges.admit_within(patience, &Place::Host, source);
+        let place = turn.await.ok_or(Silence::Busy)?;
+        let _at_work = place.busy();
         let handed = handed(request, peer, &line.way);
         match &line.way {
             Way::Socket(path) => {
@@ -239,7 +252,9 @@ impl Relay {
             Some(service) => service.envelope(request, &request_id),
             None => anonymous(request, &request_id),
         };
-        let text = if global {
+        let text = if matches!(silence, Silence::Busy) {
+            format!("Too many requests wait for the region {region}.")
+        } else if global {
             format!(
                 "The home region {region} does not answer, and this service is changed there only. DNS answers and policy decisions go on in every region."
             )
@@ -271,10 +286,10 @@ impl Answer for Relay {
         self.limits
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Bytes> {
+    async fn answer(&self, request: Request<Arriving>, peer: SocketAddr) -> Response<Bytes> {
         let (mut parts, stream) = request.into_parts();
         name_host(&mut parts);
-        let body = match self.intake.take(stream, &self.limits).await {
+        let body = match self.intake.take(stream, peer.ip(), &self.limits).await {
             Ok(body) => body,
             Err(error) => {
                 let request = Request::from_parts(parts, Bytes::new());

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +15,19 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use lath_net::Place;
+use lath_net::accept::{Acceptor, ConnectionLimits, Listen, Slot, Watched};
+use lath_net::descriptors::Purpose;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::arriving::Arriving;
 use super::{FrontDoor, Limits};
+
+/// Requests of one HTTP/2 connection at the same time.
+const STREAMS: u32 = 64;
 
 /// Where a relayed request came from: believed on a [`FrontDoor::serve_relayed`] socket and nowhere else.
 pub(super) const SOURCE: HeaderName = HeaderName::from_static("x-lath-source");
@@ -29,41 +35,17 @@ pub(super) const SOURCE: HeaderName = HeaderName::from_static("x-lath-source");
 /// Answers requests.
 pub(super) trait Answer: Send + Sync + 'static {
     fn limits(&self) -> Limits;
+
+    /// How many connections one source may have.
+    fn per_source(&self) -> usize {
+        self.limits().connections.div_ceil(2)
+    }
+
     fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<Arriving>,
         peer: SocketAddr,
     ) -> impl Future<Output = Response<Bytes>> + Send;
-}
-
-/// Where connections come from.
-pub(super) trait Listen: Send + 'static {
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
-}
-
-impl Listen for TcpListener {
-    type Stream = TcpStream;
-
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = Self::accept(self).await?;
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(error = %error, "TCP_NODELAY was refused");
-        }
-        Ok((stream, peer))
-    }
-}
-
-/// Who is at the other end of a Unix socket.
-const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-impl Listen for UnixListener {
-    type Stream = UnixStream;
-
-    async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let (stream, _) = Self::accept(self).await?;
-        Ok((stream, NOBODY))
-    }
 }
 
 impl Answer for FrontDoor {
@@ -71,7 +53,7 @@ impl Answer for FrontDoor {
         self.limits
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Bytes> {
+    async fn answer(&self, request: Request<Arriving>, peer: SocketAddr) -> Response<Bytes> {
         Self::answer(self, request, peer).await
     }
 }
@@ -84,7 +66,12 @@ impl Answer for Relayed {
         self.0.limits
     }
 
-    async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Bytes> {
+    /// There is only one: the relay, which has shares for those who come to it.
+    fn per_source(&self) -> usize {
+        self.limits().connections
+    }
+
+    async fn answer(&self, mut request: Request<Arriving>, peer: SocketAddr) -> Response<Bytes> {
         let source = request.headers_mut().remove(SOURCE);
         let source = source.and_then(|value| value.to_str().ok()?.parse().ok());
         let peer = source.map_or(peer, |ip| SocketAddr::new(ip, 0));
@@ -114,22 +101,24 @@ impl FrontDoor {
 }
 
 /// Serves connections until `stop`, then lets calls in flight finish.
-pub(super) async fn serve(door: Arc<impl Answer>, listener: impl Listen, stop: CancellationToken) {
+pub(super) async fn serve<L>(door: Arc<impl Answer>, listener: L, stop: CancellationToken)
+where
+    L: Listen,
+    L::Stream: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let limits = door.limits();
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let acceptor = Acceptor::new("API", connection_limits(&*door));
     let drain = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
-        let Some((stream, peer, place)) = next(&listener, &places, &stop).await else {
-            break;
+        let (stream, peer, slot) = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = acceptor.accept(&listener, &Place::Host) => accepted,
         };
         let door = Arc::clone(&door);
         let watcher = drain.watcher();
         while connections.try_join_next().is_some() {}
-        connections.spawn(async move {
-            connection(door, stream, peer, watcher).await;
-            drop(place);
-        });
+        connections.spawn(connection(door, stream, peer, slot, watcher));
     }
     drop(listener);
     if tokio::time::timeout(limits.drain, drain.shutdown())
@@ -141,10 +130,22 @@ pub(super) async fn serve(door: Arc<impl Answer>, listener: impl Listen, stop: C
     connections.shutdown().await;
 }
 
+fn connection_limits(door: &impl Answer) -> ConnectionLimits {
+    let limits = door.limits();
+    let total = Purpose::Api.share(limits.connections);
+    ConnectionLimits {
+        total,
+        per_place: total,
+        per_source: door.per_source().min(total),
+        idle: limits.head_timeout,
+    }
+}
+
 async fn connection(
     door: Arc<impl Answer>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
+    slot: Slot,
     watcher: Watcher,
 ) {
     let mut builder = Builder::new(TokioExecutor::new());
@@ -155,46 +156,26 @@ async fn connection(
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(128)
+        .max_concurrent_streams(STREAMS)
         .keep_alive_interval(Duration::from_secs(30));
+    let stream = TokioIo::new(Watched::new(stream, &slot));
+    let slot = Arc::new(slot);
+    let of_requests = Arc::clone(&slot);
     let service = service_fn(move |request: Request<Incoming>| {
+        let (parts, body) = request.into_parts();
+        let (body, work) = Arriving::new(body, &of_requests, door.limits().body_timeout);
         let door = Arc::clone(&door);
         async move {
-            let response = door.answer(request, peer).await;
+            let response = door.answer(Request::from_parts(parts, body), peer).await;
+            drop(work);
             Ok::<_, Infallible>(response.map(Full::<Bytes>::new))
         }
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection.into_owned()).await {
-        tracing::debug!(peer = %peer, error = %error, "a connection ended badly");
-    }
-}
-
-type Accepted<S> = (S, SocketAddr, OwnedSemaphorePermit);
-
-/// The next connection, once there is a place for it; nothing when stopped.
-async fn next<L: Listen>(
-    listener: &L,
-    places: &Arc<Semaphore>,
-    stop: &CancellationToken,
-) -> Option<Accepted<L::Stream>> {
-    loop {
-        let accepted = async {
-            let place = Arc::clone(places).acquire_owned().await;
-            let place = place.expect("the semaphore is never closed");
-            (listener.accept().await, place)
-        };
-        let (accepted, place) = tokio::select! {
-            () = stop.cancelled() => return None,
-            accepted = accepted => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => return Some((stream, peer, place)),
-            Err(error) => {
-                // Out of descriptors, mostly: give connections time to end.
-                tracing::warn!(error = %error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+    let connection = builder.serve_connection(stream, service);
+    tokio::select! {
+        served = watcher.watch(connection.into_owned()) => if let Err(error) = served {
+            tracing::debug!(peer = %peer, error = %error, "a connection ended badly");
+        },
+        () = slot.ended() => tracing::debug!(peer = %peer, "an idle connection was ended"),
     }
 }
