@@ -14,13 +14,17 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use lath_net::Place;
+use lath_net::accept::{Acceptor, ConnectionLimits, Watched};
+use lath_net::descriptors::Purpose;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Readers at the same time.
 const CONNECTIONS: usize = 64;
+/// How long a reader may say nothing, or take nothing.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// Where the status is told.
 pub(crate) fn socket(run_dir: &Path) -> PathBuf {
@@ -57,36 +61,47 @@ pub(crate) fn forget(run_dir: &Path) {
     let _ = std::fs::remove_file(socket(run_dir));
 }
 
+fn acceptor(name: &'static str) -> Acceptor {
+    let total = Purpose::Admin.share(CONNECTIONS);
+    Acceptor::new(
+        name,
+        ConnectionLimits {
+            total,
+            per_place: total,
+            // Both are for this machine's owner alone.
+            per_source: total,
+            idle: IDLE,
+        },
+    )
+}
+
 /// Tells everyone who connects the status, until `stop`.
 pub(crate) async fn tell_status<Fut: Future<Output = String> + Send + 'static>(
     listener: UnixListener,
     status: impl Fn() -> Fut + Send + Sync + 'static,
     stop: CancellationToken,
 ) {
-    let (status, places) = (Arc::new(status), Arc::new(Semaphore::new(CONNECTIONS)));
+    let (status, acceptor) = (Arc::new(status), acceptor("status"));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        let mut stream = tokio::select! {
+        let (mut stream, _, slot) = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
+            accepted = acceptor.accept(&listener, &Place::Host) => accepted,
         };
         let status = Arc::clone(&status);
         tokio::spawn(async move {
-            let write = async {
-                stream.write_all(status().await.as_bytes()).await?;
+            let told = async {
+                let at_work = slot.busy();
+                let text = status().await;
+                drop(at_work);
+                stream.write_all(text.as_bytes()).await?;
                 stream.shutdown().await
             };
             // Whoever asked and went away needs no answer.
-            let _ = tokio::time::timeout(Duration::from_secs(10), write).await;
-            drop(place);
+            tokio::select! {
+                _ = told => {}
+                () = slot.ended() => {}
+            }
+            drop(stream);
         });
     }
 }
@@ -97,34 +112,32 @@ pub(crate) async fn serve_metrics<Fut: Future<Output = String> + Send + 'static>
     metrics: impl Fn() -> Fut + Send + Sync + 'static,
     stop: CancellationToken,
 ) {
-    let (metrics, places) = (Arc::new(metrics), Arc::new(Semaphore::new(CONNECTIONS)));
+    let (metrics, acceptor) = (Arc::new(metrics), acceptor("metrics"));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        let stream = tokio::select! {
+        let (stream, _, slot) = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
+            accepted = acceptor.accept(&listener, &Place::Host) => accepted,
         };
         let metrics = Arc::clone(&metrics);
         tokio::spawn(async move {
-            let answer = service_fn(move |request: Request<Incoming>| {
-                let metrics = Arc::clone(&metrics);
-                async move { Ok::<_, Infallible>(answer(&request, &*metrics).await) }
+            let stream = TokioIo::new(Watched::new(stream, &slot));
+            let answer = service_fn(|request: Request<Incoming>| {
+                let (metrics, at_work) = (Arc::clone(&metrics), slot.busy());
+                async move {
+                    let response = answer(&request, &*metrics).await;
+                    drop(at_work);
+                    Ok::<_, Infallible>(response)
+                }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(10))
-                .serve_connection(TokioIo::new(stream), answer);
+                .header_read_timeout(IDLE)
+                .serve_connection(stream, answer);
             // A scraper that breaks off is its own affair.
-            let _ = connection.await;
-            drop(place);
+            tokio::select! {
+                _ = connection => {}
+                () = slot.ended() => {}
+            }
         });
     }
 }

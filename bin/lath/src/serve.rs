@@ -17,6 +17,9 @@ use crate::config::Config;
 use crate::output;
 use crate::telemetry;
 
+/// Below this many descriptors, ordinary use may meet the limit.
+const FEW_DESCRIPTORS: u64 = 4096;
+
 pub(crate) fn main(flags: &Serve) -> anyhow::Result<()> {
     if flags.print_config {
         return print_config(flags);
@@ -30,6 +33,7 @@ pub(crate) fn main(flags: &Serve) -> anyhow::Result<()> {
         }
     }
     telemetry::init(flags.log_json);
+    raise_descriptor_limit();
     let config = Config::load(flags)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -37,6 +41,20 @@ pub(crate) fn main(flags: &Serve) -> anyhow::Result<()> {
         .build()
         .context("cannot start threads")?;
     runtime.block_on(serve(config))
+}
+
+/// Connections, namespaces and stores take descriptors: as many as the owner of this machine grants.
+pub(crate) fn raise_descriptor_limit() {
+    match lath_net::descriptors::raise() {
+        Ok(limit) if limit < FEW_DESCRIPTORS => {
+            tracing::warn!(
+                limit,
+                "few open files are allowed (RLIMIT_NOFILE): Lath serves few clients at once"
+            );
+        }
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit on open files cannot be raised"),
+    }
 }
 
 fn print_config(flags: &Serve) -> anyhow::Result<()> {

@@ -75,7 +75,8 @@ impl Fabric {
             .clone()
             .map_or_else(Netns::current, Ok)
             .map_err(at_run_dir)?;
-        raise_descriptor_limit();
+        // A namespace and each socket in it take a descriptor. The lower limit serves small hosts.
+        let _ = lath_net::descriptors::raise();
         let namespaces = Namespaces::open(&config.run_dir, host).map_err(at_run_dir)?;
         let network = FabricNetwork::start(namespaces.clone(), config.host.is_some())
             .map_err(OpenError::Thread)?;
@@ -178,16 +179,6 @@ pub(crate) fn host_table(owner: &str) -> String {
 
 fn is_owner(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-}
-
-/// A namespace and each socket in it take a descriptor; the default limit of 1,024 is soon reached.
-fn raise_descriptor_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        let _the_lower_limit_serves_small_hosts = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
 }
 
 /// How long a thing that was made true is taken to be so: others may change the kernel's state, and the

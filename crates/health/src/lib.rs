@@ -24,6 +24,6 @@ mod view;
 pub use answer::{StatusLine, status_of};
 pub use dial::{Dial, Gateways, PeersReceiver, Reach, Regions};
 pub use engine::{HealthConfig, HealthEngine, HealthHandle};
-pub use probe::{ProbeError, raise_file_limit};
+pub use probe::ProbeError;
 pub use state::{Machine, Thresholds};
 pub use view::{GroupHealth, HealthReceiver, HealthView, TargetState};

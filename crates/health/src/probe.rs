@@ -1,7 +1,6 @@
 //! One probe: a GET on a fresh connection that is closed afterwards.
 
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -152,14 +151,4 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 
 fn protocol(error: impl std::fmt::Display) -> ProbeError {
     ProbeError::Protocol(error.to_string())
-}
-
-/// Raises the process's limit on open files to what is allowed, for thousands of probes at once.
-///
-/// # Errors
-/// What `setrlimit(2)` said.
-pub fn raise_file_limit() -> io::Result<u64> {
-    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
-    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, hard, hard)?;
-    Ok(hard)
 }

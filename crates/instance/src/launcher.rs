@@ -52,6 +52,7 @@ fn boot(plan: &Path) -> ExitCode {
         };
         let fds = [NETNS, STATUS, LIFELINE];
         close_others(&fds)?;
+        lath_net::descriptors::restore()?;
         let plan: BootPlan = serde_json::from_slice(&fs::read(plan)?)?;
         supervisor::run(&plan, inherited)
     })();
@@ -124,6 +125,7 @@ pub(crate) fn spawn(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
+    lath_net::descriptors::hand_down(&mut command);
     files.hand_to(&mut command);
     Ok((command.spawn()?, reader))
 }

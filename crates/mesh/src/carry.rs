@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use lath_feed::{Carrier, RegionPlace, Topology, Values};
+use lath_net::accept::{Acceptor, ConnectionLimits};
 use lath_net::{Network, Place};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -71,6 +72,14 @@ pub async fn carry(
     stop.cancelled().await;
 }
 
+/// Those that nobody has looked at yet.
+const CONNECTIONS: ConnectionLimits = ConnectionLimits {
+    total: 16,
+    per_place: 16,
+    per_source: 16,
+    idle: DIAL,
+};
+
 /// Hands connections to those who wait for them.
 async fn open(
     topology: Arc<Topology>,
@@ -79,8 +88,10 @@ async fn open(
     doors: BTreeMap<String, mpsc::Sender<TcpStream>>,
 ) {
     let listener = listen::listener(&topology, port, &network).await;
+    let acceptor = Acceptor::new("cells", CONNECTIONS);
     loop {
-        let (stream, name) = listen::accept(&listener, &topology).await;
+        // The slot is given back at once: of one cell, only the newest connection is kept.
+        let (stream, name, _) = listen::accept(&listener, &topology, &acceptor).await;
         if let Some(door) = doors.get(&name) {
             // A full one means that its newest connection is not looked at yet: this one is dialled again.
             drop(door.try_send(stream));

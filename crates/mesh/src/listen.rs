@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_feed::Topology;
-use lath_net::{Network, Place};
+use lath_net::accept::{Acceptor, Slot};
+use lath_net::{Network, Place, Throttle};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Before the address is tried again: it comes with the first link.
@@ -39,19 +40,22 @@ async fn bind(at: SocketAddr, network: &Arc<dyn Network>) -> std::io::Result<Tcp
     TcpListener::from_std(lath_net::listen(network, &Place::Underlay, at).await?)
 }
 
+static STRANGERS: Throttle = Throttle::new();
+
 /// The next connection from another cell, and which one it is. Others, which have found another way to
 /// the address, are hung up on: only a link leads answers to a link address.
-pub(crate) async fn accept(listener: &TcpListener, topology: &Topology) -> (TcpStream, String) {
+pub(crate) async fn accept(
+    listener: &TcpListener,
+    topology: &Topology,
+    acceptor: &Acceptor,
+) -> (TcpStream, String, Slot) {
     loop {
-        match listener.accept().await {
-            Ok((stream, from)) => match cell(topology, from.ip()) {
-                Some(cell) => return (stream, cell),
-                None => tracing::warn!(%from, "a stranger was hung up on"),
-            },
-            Err(error) => {
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(PAUSE).await;
-            }
+        let (stream, from, slot) = acceptor.accept(listener, &Place::Underlay).await;
+        if let Some(cell) = cell(topology, from.ip()) {
+            return (stream, cell, slot);
+        }
+        if let Some(times) = STRANGERS.due() {
+            tracing::warn!(%from, times, "a stranger was hung up on");
         }
     }
 }

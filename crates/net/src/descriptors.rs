@@ -69,6 +69,8 @@ pub enum Purpose {
     Resolver,
     /// TCP connections to the authoritative DNS server: a sixty-fourth.
     Authority,
+    /// Connections of other regions to targets in this one, both halves: a sixteenth.
+    Gateway,
     /// Connections of the proxy, to clients and targets together: three eighths.
     Proxy,
 }
@@ -83,7 +85,7 @@ impl Purpose {
         let sixty_fourths = match self {
             Self::Api | Self::Relay => 8,
             Self::Admin | Self::Authority => 1,
-            Self::Metadata | Self::Resolver => 4,
+            Self::Metadata | Self::Resolver | Self::Gateway => 4,
             Self::Proxy => 24,
         };
         (limit / 64 * sixty_fourths).max(4)
@@ -103,6 +105,7 @@ mod tests {
             Purpose::Metadata,
             Purpose::Resolver,
             Purpose::Authority,
+            Purpose::Gateway,
             Purpose::Proxy,
         ];
         for limit in [256, 1024, 20_000, 1 << 20] {

@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod descriptors;
 mod namespace;
+mod throttle;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +18,7 @@ use lath_model::id::VpcId;
 use socket2::{Domain, Protocol, Socket, Type};
 
 pub use namespace::namespace;
+pub use throttle::Throttle;
 
 /// The address, on every VPC router, that requests and health probes to targets come from. It is in the
 /// `com.amazonaws.REGION.vpc-lattice` prefix list, so that targets' security groups can let it in; no

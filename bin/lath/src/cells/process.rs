@@ -205,7 +205,9 @@ pub(crate) fn any_survivor(installation: &Path) -> Option<OwnedFd> {
 /// # Errors
 /// When it cannot be started.
 pub(crate) fn spawn(layout: &Layout, name: &str, role: Role) -> io::Result<Process> {
-    let child = Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    lath_net::descriptors::hand_down(&mut command);
+    let child = command
         .arg0("lath")
         .arg(role.name())
         .arg("--region")

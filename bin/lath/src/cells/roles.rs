@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::layout::{CellFile, link_key};
 use super::process::{Role, take_role};
 use crate::running::{self, Running};
-use crate::serve::{Around, Control, Reporter, State, internal, node_config};
+use crate::serve::{
+    Around, Control, Reporter, State, internal, node_config, raise_descriptor_limit,
+};
 use crate::{cli, telemetry};
 
 /// Probes of the witness at the same time.
@@ -35,6 +37,7 @@ where
 {
     let cell = CellFile::read(&flags.cell)?;
     telemetry::init(cell.config.log_json);
+    raise_descriptor_limit();
     let run_dir = running::run_dir(&cell.config.data_dir);
     let _until_the_end = take_role(&run_dir, role, &flags.cell)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

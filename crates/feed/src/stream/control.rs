@@ -21,8 +21,12 @@ use super::{Delta, Down, Up};
 use crate::telemetry::Sink;
 use crate::{ConsoleOutput, NodeQueries, Observed, SnapshotReceiver};
 
-/// How long an answer of the node is waited for.
+/// How long an answer of the node, or its first word, is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Connections that have not said whose they are; further ones wait.
+const GREETINGS: usize = 8;
+/// After a failure to accept.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Questions on their way; further ones are answered with nothing.
 const QUESTIONS: usize = 256;
 
@@ -126,20 +130,27 @@ pub async fn serve(
         observed,
         sink,
     });
-    let mut connections = JoinSet::new();
+    let (mut connections, mut greeting) = (JoinSet::new(), JoinSet::new());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            Some(greeted) = greeting.join_next() => {
+                // Only who says that it is the node takes the old connection's place.
+                if let Ok(Some(stream)) = greeted {
+                    connections.shutdown().await;
+                    connections.spawn(Arc::clone(&end).connection(stream));
+                }
+                continue;
+            }
+            accepted = listener.accept(), if greeting.len() < GREETINGS => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.shutdown().await;
-                connections.spawn(Arc::clone(&end).connection(stream));
+                greeting.spawn(Arc::clone(&end).greeted(stream));
             }
             Err(error) => {
                 tracing::warn!(%error, "the node's connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
@@ -167,20 +178,26 @@ impl Drop for Connected<'_> {
 }
 
 impl End {
-    async fn connection(self: Arc<Self>, stream: UnixStream) {
-        let (mut reader, writer) = stream.into_split();
+    /// The connection of who says in time that it is the region's node.
+    async fn greeted(self: Arc<Self>, mut stream: UnixStream) -> Option<UnixStream> {
         let region = self.snapshots.borrow().region.clone();
-        match frame::read::<Up>(&mut reader).await {
-            Ok(Up::Hello { region: its }) if its == region => {}
-            Ok(other) => {
+        let hello = tokio::time::timeout(PATIENCE, frame::read::<Up>(&mut stream));
+        match hello.await {
+            Ok(Ok(Up::Hello { region: its })) if its == region => return Some(stream),
+            Ok(Ok(other)) => {
                 tracing::error!(region, said = ?other, "somebody else than the region's node connected");
-                return;
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::debug!(%error, "a connection ended before it said whose it is");
-                return;
             }
+            Err(_) => tracing::warn!(region, "a connection did not say whose it is"),
         }
+        None
+    }
+
+    async fn connection(self: Arc<Self>, stream: UnixStream) {
+        let (reader, writer) = stream.into_split();
+        let region = self.snapshots.borrow().region.clone();
         let _connected = Connected(&self.connected);
         self.connected.send_replace(true);
         tracing::debug!(region, "the node is connected");

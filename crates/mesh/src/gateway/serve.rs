@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use lath_feed::{GATEWAY_PORT, SnapshotReceiver, Topology};
 use lath_model::id::VpcId;
+use lath_net::accept::{Acceptor, ConnectionLimits, Slot};
+use lath_net::descriptors::Purpose;
 use lath_net::{LATTICE_SOURCE, Network, Place};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -45,25 +46,35 @@ pub async fn serve(
 
 async fn accept(topology: Arc<Topology>, network: Arc<dyn Network>, snapshots: SnapshotReceiver) {
     let listener = listen::listener(&topology, GATEWAY_PORT, &network).await;
-    let (room, mut connections) = (Arc::new(Semaphore::new(CONNECTIONS)), JoinSet::new());
+    let (acceptor, mut connections) = (acceptor(), JoinSet::new());
     loop {
-        let (stream, cell) = listen::accept(&listener, &topology).await;
+        let (stream, cell, slot) = listen::accept(&listener, &topology, &acceptor).await;
         while connections.try_join_next().is_some() {}
-        let place = Arc::clone(&room).try_acquire_owned();
         let gateway = Gateway {
             network: Arc::clone(&network),
             snapshots: snapshots.clone(),
         };
         connections.spawn(async move {
-            let outcome = match &place {
-                Ok(_held) => gateway.converse(stream).await,
-                Err(_) => refuse(stream, (503, "too many connections")).await,
-            };
-            if let Err(error) = outcome {
-                tracing::debug!(cell, %error, "a connection through the gateway ended");
+            tokio::select! {
+                outcome = gateway.converse(stream, &slot) => if let Err(error) = outcome {
+                    tracing::debug!(cell, %error, "a connection through the gateway ended");
+                },
+                () = slot.ended() => tracing::debug!(cell, "a connection through the gateway was ended"),
             }
         });
     }
+}
+
+/// Something is left for the others, whatever one cell does.
+fn acceptor() -> Acceptor {
+    let total = Purpose::Gateway.share(2 * CONNECTIONS) / 2;
+    let limits = ConnectionLimits {
+        total,
+        per_place: total,
+        per_source: total - total / 8,
+        idle: HEAD,
+    };
+    Acceptor::new("gateway", limits)
 }
 
 struct Gateway {
@@ -72,9 +83,10 @@ struct Gateway {
 }
 
 impl Gateway {
-    async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
+    async fn converse(&self, mut stream: TcpStream, slot: &Slot) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let mut bytes = Vec::with_capacity(512);
+        slot.set_grace(HEAD);
         let asked = tokio::time::timeout(HEAD, read_head(&mut stream, &mut bytes)).await;
         let opened = match asked {
             Ok(asked) => match asked? {
@@ -83,6 +95,7 @@ impl Gateway {
             },
             Err(_) => Err((408, "the head did not arrive in time")),
         };
+        let _until_it_ends = slot.busy();
         match opened {
             Ok((inner, length)) => {
                 stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").await?;
