@@ -6,15 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
+use crate::fields;
 use crate::flight::Flight;
+use crate::interim;
 use crate::meter::{Meter, Side};
 use crate::payload::{Payload, Upload};
 use crate::refusal::Failure;
-use crate::upstream::Lease;
+use crate::seam::{Pause, Seam};
+use crate::target_io::TargetSocket;
+use crate::upstream::{Cause, Lease};
 
 /// A body towards the client.
 pub(crate) enum Body {
@@ -27,8 +32,22 @@ pub(crate) enum Body {
 /// A target's body and what must be done when it ends.
 pub(crate) struct Relay {
     incoming: Incoming,
+    /// The first frame, which was read before the head was answered.
+    first: Option<Frame<Payload>>,
+    ending: Option<Ending>,
     lease: Option<Lease>,
     flight: Box<Flight>,
+}
+
+/// How a body ends, once everything before it is written.
+struct Ending {
+    how: How,
+    pause: Pause,
+}
+
+enum How {
+    BrokenOff,
+    Trailers(HeaderMap),
 }
 
 /// The target's body broke off; the client's connection must end so that it notices.
@@ -41,18 +60,44 @@ impl Body {
         Self::Full(bytes)
     }
 
-    /// A target's body. One that is empty ends here and now.
-    pub(crate) fn relay(incoming: Incoming, lease: Lease, flight: Box<Flight>) -> Self {
+    /// A target's body, as much of it as is there already. One that is complete ends here and now.
+    ///
+    /// # Errors
+    /// It is broken from the start, so that the head can still be replaced.
+    pub(crate) async fn relay(
+        incoming: Incoming,
+        lease: Lease,
+        flight: Box<Flight>,
+    ) -> Result<Self, (Failure, Box<Flight>)> {
         let mut relay = Box::new(Relay {
             incoming,
+            first: None,
+            ending: None,
             lease: Some(lease),
             flight,
         });
-        if http_body::Body::is_end_stream(&relay.incoming) {
+        if relay.incoming.is_end_stream() {
             relay.end();
-            return Self::Full(Bytes::new());
+            return Ok(Self::Full(Bytes::new()));
         }
-        Self::Relay(relay)
+        let first = std::future::poll_fn(|cx| Poll::Ready(relay.poll_target(cx))).await;
+        match first {
+            Poll::Pending => {}
+            Poll::Ready(None) => {
+                relay.end();
+                return Ok(Self::Full(Bytes::new()));
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                if frame.is_data() && relay.incoming.is_end_stream() {
+                    relay.end();
+                }
+                relay.first = Some(frame);
+            }
+            Poll::Ready(Some(Err(cause))) => {
+                return Err((relay.failure_of(cause), relay.flight));
+            }
+        }
+        Ok(Self::Relay(relay))
     }
 }
 
@@ -77,40 +122,46 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Relay(relay) => relay.lease.is_none(),
+            Self::Relay(relay) => relay.is_over(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Relay(relay) => relay.incoming.size_hint(),
+            Self::Relay(relay) => relay.size_hint(),
         }
     }
 }
 
 impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Payload>, BrokenOff>>> {
-        let Some(lease) = &mut self.lease else {
-            return Poll::Ready(None);
+        if let Some(ending) = &mut self.ending {
+            let http1 = !self.flight.is_http2();
+            let seam = http1.then_some(&self.flight.connection().seam);
+            ready!(ending.pause.poll(seam, cx));
+            return Poll::Ready(self.ended());
+        }
+        let frame = match self.first.take() {
+            Some(frame) => Some(Ok(frame)),
+            None => ready!(self.poll_target(cx)),
         };
-        let meter = Rc::clone(self.flight.meter());
-        ready!(meter.poll_room(Side::Client, cx));
-        match ready!(lease.poll_body(&mut self.incoming, self.flight.meter(), cx)) {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    self.flight.sent(data.len() as u64);
+        match frame {
+            Some(Ok(frame)) => match frame.into_trailers() {
+                Ok(trailers) => self.end_with(trailers, cx),
+                Err(frame) => {
+                    if self.lease.is_some() && self.incoming.is_end_stream() {
+                        self.end();
+                    }
+                    Poll::Ready(Some(Ok(frame)))
                 }
-                let frame = frame.map_data(|bytes| Payload::charged(bytes, &meter));
-                if http_body::Body::is_end_stream(&self.incoming) {
-                    self.end();
-                }
-                Poll::Ready(Some(Ok(frame)))
+            },
+            Some(Err(cause)) => {
+                let failure = self.failure_of(cause);
+                self.flight.fail(failure);
+                self.flight.finish();
+                self.pause_before(How::BrokenOff, cx)
             }
-            Some(Err(_)) if self.flight.meter().expired.get() => {
-                self.fail(Failure::TargetDataTimeout)
-            }
-            Some(Err(_)) => self.fail(Failure::TargetConnectionClosed),
             None => {
                 self.end();
                 Poll::Ready(None)
@@ -118,11 +169,68 @@ impl Relay {
         }
     }
 
-    fn fail(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Payload>, BrokenOff>>> {
+    /// The next frame from the target.
+    fn poll_target(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Payload>, Cause>>> {
+        let Some(lease) = &mut self.lease else {
+            return Poll::Ready(None);
+        };
+        let meter = Rc::clone(self.flight.meter());
+        ready!(meter.poll_room(Side::Client, cx));
+        let polled = ready!(lease.poll_body(&mut self.incoming, &meter, cx));
+        if let Some(Ok(frame)) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.flight.sent(data.len() as u64);
+        }
+        let charged = |frame: Frame<Bytes>| frame.map_data(|data| Payload::charged(data, &meter));
+        Poll::Ready(polled.map(|frame| frame.map(charged)))
+    }
+
+    /// The target's connection is of no use any more.
+    fn failure_of(&mut self, cause: Cause) -> Failure {
         self.lease = None;
-        self.flight.fail(failure);
-        self.flight.finish();
-        Poll::Ready(Some(Err(BrokenOff)))
+        match cause {
+            Cause::Protocol => Failure::TargetProtocolError,
+            _ if self.flight.meter().expired.get() => Failure::TargetDataTimeout,
+            _ => Failure::TargetConnectionClosed,
+        }
+    }
+
+    /// Of trailers, what only Lath may say is left out.
+    fn end_with(
+        &mut self,
+        mut trailers: HeaderMap,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Payload>, BrokenOff>>> {
+        fields::clean_response_trailers(&mut trailers);
+        self.end();
+        match () {
+            () if trailers.is_empty() => Poll::Ready(None),
+            () if self.flight.is_http2() => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            () => self.pause_before(How::Trailers(trailers), cx),
+        }
+    }
+
+    /// hyper forgets what it has not written yet when a body fails: lets it write that first.
+    fn pause_before(
+        &mut self,
+        how: How,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Payload>, BrokenOff>>> {
+        let pause = Pause::default();
+        self.ending = Some(Ending { how, pause });
+        self.poll(cx)
+    }
+
+    fn ended(&mut self) -> Option<Result<Frame<Payload>, BrokenOff>> {
+        match self.ending.take()?.how {
+            How::BrokenOff => Some(Err(BrokenOff)),
+            How::Trailers(trailers) => {
+                let seam = &self.flight.connection().seam;
+                seam.end_with(interim::lines(&trailers));
+                None
+            }
+        }
     }
 
     /// The last byte was handed over: the connection is free for others, the request is done.
@@ -132,26 +240,45 @@ impl Relay {
         }
         self.flight.finish();
     }
+
+    fn is_over(&self) -> bool {
+        self.lease.is_none() && self.first.is_none() && self.ending.is_none()
+    }
+
+    /// Of what is left.
+    fn size_hint(&self) -> SizeHint {
+        let hint = http_body::Body::size_hint(&self.incoming);
+        let first = self.first.as_ref().and_then(Frame::data_ref);
+        let first = first.map_or(0, |first| first.remaining() as u64);
+        match hint.exact() {
+            _ if self.lease.is_none() => SizeHint::with_exact(first),
+            Some(rest) => SizeHint::with_exact(first + rest),
+            None => hint,
+        }
+    }
 }
 
 /// The client's body on its way to a target.
 pub(crate) struct RequestBody {
-    /// `None`: a body that is known to be empty.
+    /// `None`: a body that is known to be empty, or is over.
     incoming: Option<Incoming>,
     /// What of it waits for the target; there is none until the first piece.
     left: Option<Arc<AtomicUsize>>,
+    /// Trailers that are written when everything before them is.
+    trailers: Option<(HeaderMap, Pause)>,
+    /// The HTTP/1.1 connection that it goes over.
+    socket: Option<Rc<TargetSocket>>,
     meter: Rc<Meter>,
 }
 
 impl RequestBody {
     pub(crate) fn new(incoming: Incoming, meter: Rc<Meter>) -> Self {
-        if http_body::Body::is_end_stream(&incoming) {
+        if incoming.is_end_stream() {
             meter.request_complete();
         }
         Self {
             incoming: Some(incoming),
-            left: None,
-            meter,
+            ..Self::empty(meter)
         }
     }
 
@@ -160,8 +287,48 @@ impl RequestBody {
         Self {
             incoming: None,
             left: None,
+            trailers: None,
+            socket: None,
             meter,
         }
+    }
+
+    /// The connection was chosen.
+    pub(crate) fn goes_over(&mut self, socket: &Rc<TargetSocket>) {
+        self.socket = Some(Rc::clone(socket));
+    }
+
+    /// Of trailers, what only Lath may say is left out.
+    fn end_with(&mut self, mut trailers: HeaderMap) -> Option<Frame<Upload>> {
+        self.meter.request_complete();
+        fields::clean_request_trailers(&mut trailers);
+        if trailers.is_empty() {
+            self.incoming = None;
+            return None;
+        }
+        if self.socket.is_none() {
+            return Some(Frame::trailers(trailers));
+        }
+        self.trailers = Some((trailers, Pause::default()));
+        None
+    }
+
+    fn charged(&mut self, bytes: Bytes) -> Upload {
+        let left = self.left.get_or_insert_default();
+        let upload = Upload::new(bytes, left);
+        self.meter.owe_target(left);
+        upload
+    }
+
+    fn poll_trailers(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if let (Some((trailers, pause)), Some(socket)) = (&mut self.trailers, &self.socket) {
+            let seam: &Seam = &socket.seam;
+            ready!(pause.poll(Some(seam), cx));
+            seam.end_with(interim::lines(trailers));
+        }
+        self.trailers = None;
+        self.incoming = None;
+        Poll::Ready(())
     }
 }
 
@@ -174,30 +341,52 @@ impl http_body::Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Upload>, hyper::Error>>> {
         ready!(self.meter.poll_room(Side::Target, cx));
-        let Some(incoming) = &mut self.incoming else {
+        let this = &mut *self;
+        if this.trailers.is_some() {
+            return this.poll_trailers(cx).map(|()| None);
+        }
+        if this.meter.is_expecting() {
+            // Whoever lets it go polls the connection, and that polls this.
+            return Poll::Pending;
+        }
+        let Some(incoming) = &mut this.incoming else {
             return Poll::Ready(None);
         };
         let frame = ready!(Pin::new(incoming).poll_frame(cx));
-        self.meter.touch();
-        match &frame {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    self.meter.received(data.len() as u64);
+        this.meter.touch();
+        match frame {
+            Some(Ok(frame)) => match frame.into_trailers() {
+                Ok(trailers) => match this.end_with(trailers) {
+                    None if this.trailers.is_some() => self.poll_frame(cx),
+                    frame => Poll::Ready(frame.map(Ok)),
+                },
+                Err(frame) => {
+                    if let Some(data) = frame.data_ref() {
+                        this.meter.received(data.len() as u64);
+                    }
+                    if this.is_end_stream() {
+                        this.meter.request_complete();
+                    }
+                    Poll::Ready(Some(Ok(frame.map_data(|data| this.charged(data)))))
                 }
-                if self.is_end_stream() {
-                    self.meter.request_complete();
-                }
+            },
+            Some(Err(error)) => {
+                this.meter.client_failed.set(true);
+                Poll::Ready(Some(Err(error)))
             }
-            Some(Err(_)) => self.meter.client_failed.set(true),
-            None => self.meter.request_complete(),
+            None => {
+                this.meter.request_complete();
+                Poll::Ready(None)
+            }
         }
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| self.charged(data)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming
-            .as_ref()
-            .is_none_or(http_body::Body::is_end_stream)
+        self.trailers.is_none()
+            && self
+                .incoming
+                .as_ref()
+                .is_none_or(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -207,13 +396,44 @@ impl http_body::Body for RequestBody {
     }
 }
 
-impl RequestBody {
-    fn charged(&mut self, bytes: Bytes) -> Upload {
-        let left = self.left.get_or_insert_default();
-        let upload = Upload::new(bytes, left);
-        self.meter.owe_target(left);
-        upload
-    }
+/// The most of a refused request's body that is read so that the connection can go on, in bytes.
+const LEFTOVER: usize = 64 * 1024;
+/// How often a body that has nothing at the moment is asked again.
+const TURNS: usize = 3;
+
+/// Reads what has arrived already of a body that nothing wants.
+pub(crate) async fn use_up(mut body: Incoming, meter: &Meter) {
+    let (mut turns, mut left) = (TURNS, LEFTOVER);
+    std::future::poll_fn(|cx| {
+        loop {
+            match Pin::new(&mut body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let count = frame.data_ref().map_or(0, Bytes::len);
+                    meter.received(count as u64);
+                    let Some(rest) = left.checked_sub(count) else {
+                        return Poll::Ready(());
+                    };
+                    left = rest;
+                    if body.is_end_stream() {
+                        meter.request_complete();
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Ready(None) => {
+                    meter.request_complete();
+                    return Poll::Ready(());
+                }
+                Poll::Pending if turns > 0 => {
+                    // The connection that reads it is polled in between.
+                    turns -= 1;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Err(_))) | Poll::Pending => return Poll::Ready(()),
+            }
+        }
+    })
+    .await;
 }
 
 /// For polls whose progress is driven by the poll of the connection beside them.

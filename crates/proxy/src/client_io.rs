@@ -21,6 +21,8 @@ pub(crate) struct ClientIo {
     connection: Rc<Connection>,
     /// Of an HTTP/1.1 connection.
     guard: Option<Guard>,
+    /// Whether hyper was not told that the client has ended its side.
+    hidden: bool,
 }
 
 /// What a socket's owner sees of it while hyper has it.
@@ -87,6 +89,7 @@ impl ClientIo {
             first,
             connection,
             guard: Some(guard),
+            hidden: false,
         }
     }
 
@@ -96,6 +99,7 @@ impl ClientIo {
             first,
             connection,
             guard: None,
+            hidden: false,
         }
     }
 
@@ -116,6 +120,16 @@ impl ClientIo {
     /// they are few enough to be written at once.
     fn is_hypers_431(&self, bytes: &[u8]) -> bool {
         self.has_offended() && !self.connection.is_active() && bytes.starts_with(b"HTTP/1.1 431 ")
+    }
+
+    /// Whether the client has said all it has to say, but not got its answer yet: hyper would take the end of
+    /// its side for the end of the connection. A reset is not hidden.
+    fn hides_end(&mut self) -> bool {
+        let connection = &self.connection;
+        let answering = connection.is_active() || connection.seam.is_unflushed();
+        let between = |guard: &Guard| guard.is_between_messages();
+        self.hidden = answering && self.guard.as_ref().is_some_and(between);
+        self.hidden
     }
 
     fn has_offended(&self) -> bool {
@@ -152,6 +166,9 @@ impl Read for ClientIo {
                 wire.between.set(this.guard.as_ref().is_some_and(between));
             }
             ready!(read)?;
+            if buffer.filled().is_empty() && this.hides_end() {
+                return Poll::Pending;
+            }
             if let Some(guard) = &mut this.guard {
                 guard.inspect(buffer.filled_mut());
             }
@@ -171,17 +188,31 @@ impl Write for ClientIo {
             ready!(Pin::new(&mut self.stream).poll_write(cx, BAD_REQUEST))?;
             return Poll::Ready(Ok(bytes.len()));
         }
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.connection.wire.wrote(&self.connection, written)
+        let this = &mut *self;
+        let seam = &this.connection.seam;
+        let written = seam.poll_write(&mut this.stream, cx, bytes);
+        this.connection.wire.wrote(&this.connection, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.connection.wire.flushed.set(true);
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let this = &mut *self;
+        let connection = &this.connection;
+        let flushed = connection.seam.poll_flush(&mut this.stream, cx);
+        let flushed = connection.wire.wrote(connection, flushed);
+        if flushed.is_pending() {
+            return flushed;
+        }
+        connection.wire.flushed.set(true);
+        if this.hidden && !connection.is_active() {
+            this.hidden = false;
+            cx.waker().wake_by_ref();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.wire.closing.set(true);
+        ready!(self.as_mut().poll_flush(cx))?;
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         self.linger(cx)
     }
@@ -199,8 +230,10 @@ impl Write for ClientIo {
             ready!(Pin::new(&mut self.stream).poll_write(cx, BAD_REQUEST))?;
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.connection.wire.wrote(&self.connection, written)
+        let this = &mut *self;
+        let seam = &this.connection.seam;
+        let written = seam.poll_write_vectored(&mut this.stream, cx, bufs);
+        this.connection.wire.wrote(&this.connection, written)
     }
 }
 
@@ -208,7 +241,7 @@ impl ClientIo {
     /// After a refusal, reads on for a moment: a socket closed with bytes unread resets the connection, and
     /// the client would never see why.
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.has_offended() {
+        if !self.has_offended() && !self.connection.lingers.get() {
             return Poll::Ready(Ok(()));
         }
         self.connection.finish(Instant::now() + LINGER);

@@ -23,6 +23,7 @@ use crate::core::{Core, Entrance, ListenerKey};
 use crate::counters::Count;
 use crate::exchange::exchange;
 use crate::meter::Meter;
+use crate::seam::Seam;
 use crate::state::VpcState;
 
 /// HTTP/2 with prior knowledge begins with this (RFC 9113 section 3.4).
@@ -119,6 +120,10 @@ pub(crate) struct Connection {
     tired: Cell<bool>,
     clock: Rc<Cell<Instant>>,
     client: Client,
+    /// What Lath itself writes to an HTTP/1.1 client.
+    pub(crate) seam: Seam,
+    /// Whether the connection ends after an answer to a request that was not read to its end.
+    pub(crate) lingers: Cell<bool>,
 }
 
 impl Connection {
@@ -142,6 +147,8 @@ impl Connection {
             tired: Cell::new(false),
             clock: Rc::clone(&core.clock),
             client,
+            seam: Seam::default(),
+            lingers: Cell::new(false),
         }
     }
 

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use lath_model::lattice::ProtocolVersion;
 
 use crate::auth::Call;
-use crate::body::Body;
+use crate::body::{Body, use_up};
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::flight::Flight;
@@ -31,23 +31,37 @@ pub(crate) fn exchange(
     async move {
         let answered = match decided {
             Ok(outbound) => forward(outbound).await,
-            Err(refused) => Err(refused),
+            Err((refused, unread)) => {
+                if let Some(body) = unread {
+                    Box::pin(use_up(body, refused.1.meter())).await;
+                }
+                Err(refused)
+            }
         };
         Ok(answered.unwrap_or_else(|(refusal, mut flight)| refuse(refusal, &mut flight)))
     }
 }
 
+/// The request for a target, or the refusal, with the body if reading it lets the connection go on.
 fn decide(
     core: &Rc<Core>,
     connection: &Rc<Connection>,
     request: Request<Incoming>,
-) -> Result<Outbound, Refused> {
+) -> Result<Outbound, (Refused, Option<Incoming>)> {
     let survey = Survey::of(request.headers());
     let mut flight = Flight::begin(core, connection, &request, &survey);
     let vpc = connection.vpc(core);
     match route(core, connection, &vpc, &request, &mut flight) {
-        Ok(route) => Outbound::new(connection, &vpc, route, request, flight),
-        Err(refusal) => Err((refusal, flight)),
+        Ok(route) => {
+            let outbound = Outbound::new(connection, &vpc, route, request, flight);
+            outbound.map_err(|refused| (refused, None))
+        }
+        Err(refusal) => {
+            // Asking a client that waits for 100 (Continue) for its body would be a lie.
+            let wanted = flight.meter().unread.get() && !flight.survey.expect && !refusal.close;
+            let unread = (wanted && !flight.is_http2()).then(|| request.into_body());
+            Err(((refusal, flight), unread))
+        }
     }
 }
 
@@ -222,10 +236,11 @@ fn is_grpc(request: &Request<Incoming>) -> bool {
 
 fn refuse(refusal: Refusal, flight: &mut Flight) -> Response<Body> {
     flight.refused(refusal.status, refusal.failure);
-    let mut response = refusal.response(flight.is_http2());
-    response
-        .headers_mut()
-        .insert(head::REQUEST_ID, flight.request_id().clone());
+    let close = refusal.close;
+    let mut response = refusal.response();
+    let headers = response.headers_mut();
+    headers.insert(head::REQUEST_ID, flight.request_id().clone());
+    flight.close_if(close, headers);
     flight.sent(
         http_body::Body::size_hint(response.body())
             .exact()

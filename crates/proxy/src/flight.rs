@@ -15,7 +15,9 @@ use crate::auth::{self, Sender};
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::counters::Count;
+use crate::framing::Interim;
 use crate::head::Survey;
+use crate::interim;
 use crate::meter::Meter;
 use crate::refusal::Failure;
 use crate::slot::{GroupSlot, TargetSlot};
@@ -39,6 +41,8 @@ pub(crate) struct Flight {
     /// Present only when somebody reads access logs.
     said: Option<Box<Said>>,
     http2: bool,
+    /// Whether the client knows interim responses.
+    interim: bool,
     pub(crate) survey: Survey,
     request_id: HeaderValue,
     status: u16,
@@ -57,7 +61,7 @@ struct Said {
 }
 
 impl Flight {
-    pub(crate) fn begin<B>(
+    pub(crate) fn begin<B: http_body::Body>(
         core: &Rc<Core>,
         connection: &Rc<Connection>,
         request: &Request<B>,
@@ -75,6 +79,7 @@ impl Flight {
             &core.exchanges,
             survey.head_size(request),
         );
+        meter.unread.set(!request.body().is_end_stream());
         if http2 {
             connection.begun.set(Some(Rc::clone(&meter)));
         }
@@ -93,6 +98,7 @@ impl Flight {
             sender: Sender::Unasked,
             said: None,
             http2,
+            interim: request.version() == Version::HTTP_11,
             survey: *survey,
             request_id: request_id(request.headers(), survey, core),
             status: 400,
@@ -117,6 +123,41 @@ impl Flight {
 
     pub(crate) fn is_http2(&self) -> bool {
         self.http2
+    }
+
+    pub(crate) fn connection(&self) -> &Rc<Connection> {
+        &self.connection
+    }
+
+    /// Says that the connection ends with this answer, when it must: then the rest of the request's body, if
+    /// there is some, is not read, and the client's next request would get lost (RFC 9112 section 9.6).
+    pub(crate) fn close_if(&self, must: bool, headers: &mut HeaderMap) {
+        let unread = self.meter.unread.get();
+        if !self.http2 && (must || unread) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            self.connection
+                .lingers
+                .set(unread || self.connection.lingers.get());
+        }
+    }
+
+    /// Passes the target's interim responses on (RFC 9110 section 15.2). hyper says 100 (Continue) to a client
+    /// that waits for it as soon as its body is asked for. Returns whether the body may flow from now on.
+    pub(crate) fn pass_on(&self, interim: Vec<Interim>) -> bool {
+        let mut go = false;
+        for response in interim {
+            self.meter.touch();
+            let seam = &self.connection.seam;
+            match response.status {
+                100 => go |= self.meter.let_go(),
+                // The answer to an earlier request must be written before.
+                _ if self.interim && !seam.is_blocked() => {
+                    seam.write_ahead(&interim::for_client(&response));
+                }
+                _ => {}
+            }
+        }
+        go
     }
 
     /// The client's VPC is known: from here on its service network may want a record.
@@ -209,6 +250,11 @@ impl Flight {
     pub(crate) fn sent(&mut self, bytes: u64) {
         self.sent += bytes;
         self.meter.touch();
+    }
+
+    /// What was said to be on its way to the client is replaced.
+    pub(crate) fn unsend(&mut self) {
+        self.sent = 0;
     }
 
     /// The head is on its way to the client.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use lath_model::lattice::ProtocolVersion;
 
@@ -60,6 +60,9 @@ impl Outbound {
         };
         let to_http2 = group.version != ProtocolVersion::Http1;
         head::towards_target(&mut parts, &provenance, to_http2, &flight.survey);
+        if !to_http2 {
+            head::frame_body(&mut parts.headers, &body, &flight.survey);
+        }
         if let Some(identity) = flight.sender.header() {
             parts.headers.insert(head::LATTICE_IDENTITY, identity);
         }
@@ -81,7 +84,7 @@ impl Outbound {
 pub(crate) async fn forward(mut outbound: Outbound) -> Result<Response<Body>, Refused> {
     let core = Rc::clone(outbound.flight.core());
     match deliver(&core, &mut outbound).await {
-        Ok((lease, response)) => Ok(answer(response, lease, outbound.flight)),
+        Ok((lease, response)) => answer(response, lease, outbound.flight).await,
         Err(refusal) => Err((refusal, outbound.flight)),
     }
 }
@@ -98,7 +101,9 @@ async fn deliver(
         let target = outbound.target(core, &refusing)?;
         let Outbound { group, flight, .. } = outbound;
         flight.picked(&target);
-        let Some(mut lease) = open(core, group, &target).await else {
+        // What was idle failed once: another one may be as dead.
+        let fresh = again == 0;
+        let Some(mut lease) = open(core, group, &target, fresh).await else {
             refusing.push(target.serial);
             if refusing.len() >= core.config.connect_attempts {
                 return Err(Refusal::not_connected());
@@ -108,7 +113,7 @@ async fn deliver(
         flight.meter().touch();
         let request = outbound.request.take().ok_or_else(Refusal::no_target)?;
         let spare = spare(core, &request, &lease);
-        match lease.send(request, flight.meter()).await {
+        match lease.send(request, flight).await {
             Ok(response) => {
                 if let Some(spare) = spare {
                     spare.give_back(core);
@@ -123,8 +128,9 @@ async fn deliver(
                 if cause == Cause::Unreachable {
                     target.eject(core.config.ejection);
                 }
-                let Some(next) = retriable(cause, recovered, spare, flight).filter(|_| again > 0)
-                else {
+                let written = lease.is_written();
+                let next = retriable(cause, recovered, spare, written, flight);
+                let Some(next) = next.filter(|_| again > 0) else {
                     return Err(give_up(cause, flight));
                 };
                 again -= 1;
@@ -208,8 +214,15 @@ fn pick<'a>(
     ejected
 }
 
-async fn open(core: &Rc<Core>, group: &Arc<GroupSlot>, target: &Arc<TargetSlot>) -> Option<Lease> {
-    if let Some(lease) = core.pools.take(core, target) {
+/// A connection to the target: an idle one, unless it must be fresh.
+async fn open(
+    core: &Rc<Core>,
+    group: &Arc<GroupSlot>,
+    target: &Arc<TargetSlot>,
+    fresh: bool,
+) -> Option<Lease> {
+    let idle = || core.pools.take(core, target);
+    if let Some(lease) = (!fresh).then(idle).flatten() {
         return Some(lease);
     }
     // Boxed, because it is rare and large: every exchange would carry its room along.
@@ -232,24 +245,26 @@ async fn open(core: &Rc<Core>, group: &Arc<GroupSlot>, target: &Arc<TargetSlot>)
 }
 
 /// What is needed to send a request anew when a connection turns out to be closed or cut: a copy of a head
-/// that has no body and whose method is safe (RFC 9110 section 9.2.2).
+/// that has no body.
 fn spare(core: &Core, request: &Request<RequestBody>, lease: &Lease) -> Option<Spare> {
-    let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     let may_fail = lease.reused || core.config.unacknowledged.is_some();
-    (may_fail && safe && request.body().is_end_stream()).then(|| Spare::of(core, request))
+    (may_fail && request.body().is_end_stream()).then(|| Spare::of(core, request))
 }
 
-/// The request as it may be sent once more; `None` when the target may have acted on it.
+/// The request as it may be sent once more: when no byte of it was written, or its method is safe (RFC 9110
+/// section 9.2.2). `None` when the target may have acted on it.
 fn retriable(
     cause: Cause,
     recovered: Option<Box<Request<RequestBody>>>,
     spare: Option<Spare>,
+    written: bool,
     flight: &Flight,
 ) -> Option<Box<Request<RequestBody>>> {
     if let Some(request) = recovered {
         return Some(request);
     }
-    let spare = spare.filter(|_| matches!(cause, Cause::Closed | Cause::Unreachable))?;
+    let lost = matches!(cause, Cause::Closed | Cause::Unreachable);
+    let spare = spare.filter(|spare| lost && (!written || spare.is_safe()))?;
     let body = RequestBody::empty(Rc::clone(flight.meter()));
     Some(Box::new(spare.request(body)))
 }
@@ -269,23 +284,34 @@ fn give_up(cause: Cause, flight: &Flight) -> Refusal {
     }
 }
 
-fn answer(response: Response<Incoming>, lease: Lease, mut flight: Box<Flight>) -> Response<Body> {
+/// The target's answer as the client gets it.
+///
+/// # Errors
+/// It is no answer.
+async fn answer(
+    response: Response<Incoming>,
+    lease: Lease,
+    flight: Box<Flight>,
+) -> Result<Response<Body>, Refused> {
     let (mut head, incoming) = response.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         // Nobody asked for it: Upgrade is not forwarded.
-        let failure = Failure::TargetProtocolError;
-        let refusal = Refusal::bad_gateway(failure);
-        flight.refused(refusal.status, Some(failure));
-        let mut response = refusal.response(flight.is_http2());
-        response
-            .headers_mut()
-            .insert(head::REQUEST_ID, flight.request_id().clone());
-        flight.finish();
-        return response;
+        return Err((Refusal::bad_gateway(Failure::TargetProtocolError), flight));
     }
-    flight.answered(head.status);
-    head::towards_client(&mut head.headers, flight.request_id());
-    flight.sent_head(&head.headers);
+    let status = head.status;
+    let mut headers = std::mem::take(&mut head.headers);
+    head::towards_client(&mut headers, status, flight.request_id());
+    flight.close_if(false, &mut headers);
+    let mut flight = flight;
+    flight.answered(status);
+    flight.sent_head(&headers);
+    head.headers = headers;
     head.version = http::Version::default();
-    Response::from_parts(head, Body::relay(incoming, lease, flight))
+    match Body::relay(incoming, lease, flight).await {
+        Ok(body) => Ok(Response::from_parts(head, body)),
+        Err((failure, mut flight)) => {
+            flight.unsend();
+            Err((Refusal::bad_gateway(failure), flight))
+        }
+    }
 }

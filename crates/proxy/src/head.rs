@@ -1,9 +1,13 @@
-//! Request heads: what is refused at the door, and what a target gets to see.
+//! Request heads: what is refused at the door, and what a target gets to see. Response heads: what a client
+//! gets to see.
 
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Uri, Version};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use lath_route::Head;
 
+use crate::fields::{
+    imitates, imitates_request_id, is_hop_by_hop, remove_hop_by_hop, remove_those,
+};
 use crate::refusal::Refusal;
 
 /// AWS's limit on all headers together.
@@ -22,8 +26,6 @@ pub(crate) const LATTICE_IDENTITY: HeaderName = HeaderName::from_static("x-amzn-
 const SOURCE_VPC: HeaderName = HeaderName::from_static("x-amzn-source-vpc");
 /// Also set on every response.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
-/// Only Lattice says who called: what clients send in its name is removed.
-const RESERVED: &str = "x-amzn-lattice-";
 
 /// What rules see of a request.
 pub(crate) struct Seen<'a, B>(pub(crate) &'a Request<B>);
@@ -59,7 +61,10 @@ pub(crate) struct Survey {
     /// Some header says what only Lattice may say.
     reserved: bool,
     transfer_encoding: bool,
-    expect: bool,
+    content_lengths: usize,
+    /// Some value begins or ends with white space, which only HTTP/2 can carry.
+    padded: bool,
+    pub(crate) expect: bool,
     forwarded_for: bool,
     pub(crate) request_id: bool,
 }
@@ -73,9 +78,11 @@ impl Survey {
         for (name, value) in headers {
             let name = name.as_str();
             seen.headers_size += (name.len() + value.len() + 4) as u64;
+            seen.padded |= is_padded(value.as_bytes());
             match name {
                 "host" => seen.hosts += 1,
                 "cookie" => seen.cookies += 1,
+                "content-length" => seen.content_lengths += 1,
                 "expect" => seen.expect = true,
                 "x-forwarded-for" => seen.forwarded_for = true,
                 "x-amzn-requestid" => seen.request_id = true,
@@ -84,7 +91,7 @@ impl Survey {
                     seen.hop_by_hop = true;
                 }
                 _ if is_hop_by_hop(name) => seen.hop_by_hop = true,
-                _ if name.starts_with(RESERVED) => seen.reserved = true,
+                _ if imitates(name) => seen.reserved = true,
                 _ => {}
             }
         }
@@ -111,6 +118,14 @@ pub(crate) fn check<B>(request: &Request<B>, survey: &Survey) -> Result<(), Refu
     if request.method() == Method::CONNECT {
         return Err(Refusal::bad_request("CONNECT is not supported\n"));
     }
+    // It would show the client what only targets may see.
+    if request.method() == Method::TRACE {
+        return Err(Refusal::method_not_allowed());
+    }
+    check_target(request)?;
+    if request.version() == Version::HTTP_2 {
+        check_http2_fields(survey)?;
+    }
     // An authority alone is a target for CONNECT only (RFC 9112 section 3.2.3).
     if request.uri().path_and_query().is_none() {
         return Err(Refusal::bad_request("The request's target has no path\n"));
@@ -131,11 +146,44 @@ pub(crate) fn check<B>(request: &Request<B>, survey: &Survey) -> Result<(), Refu
     Ok(())
 }
 
-/// The host that the client names, without the port: `:authority` or the absolute form first, else the
-/// one Host header.
+/// RFC 9112 section 3.2.4: the asterisk is a target for OPTIONS only. The service is reached by HTTP; an HTTP/2
+/// client behind something that ended TLS for it says `https`.
+fn check_target<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let uri = request.uri();
+    if uri.path() == "*" && request.method() != Method::OPTIONS {
+        return Err(Refusal::bad_request("The request's target is not a path\n"));
+    }
+    match uri.scheme_str() {
+        None | Some("http") => Ok(()),
+        Some("https") if request.version() == Version::HTTP_2 => Ok(()),
+        Some(_) => Err(Refusal::bad_request("The scheme is not http\n")),
+    }
+}
+
+/// RFC 9113 sections 8.1.1 and 8.2.1, as far as h2 does not see to it. In HTTP/1.1 the first is the guard's to
+/// find, and the second cannot be.
+fn check_http2_fields(survey: &Survey) -> Result<(), Refusal> {
+    match () {
+        () if survey.content_lengths > 1 => {
+            Err(Refusal::bad_request("Content-Length is repeated\n"))
+        }
+        () if survey.padded => Err(Refusal::bad_request(
+            "A header's value begins or ends with white space\n",
+        )),
+        () => Ok(()),
+    }
+}
+
+fn is_padded(value: &[u8]) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_space(value.first()) || is_space(value.last())
+}
+
+/// The host that the client names, without the port: `:authority` or the absolute form first (RFC 9112 section
+/// 3.2.2), else the one Host header.
 ///
 /// # Errors
-/// Host is absent, repeated, or contradicts the request's target.
+/// Host is absent, repeated or malformed, or contradicts `:authority`.
 pub(crate) fn host<'a, B>(request: &'a Request<B>, survey: &Survey) -> Result<&'a [u8], Refusal> {
     let header = match survey.hosts {
         0 => None,
@@ -147,32 +195,60 @@ pub(crate) fn host<'a, B>(request: &'a Request<B>, survey: &Survey) -> Result<&'
         .uri()
         .authority()
         .map(|authority| authority.as_str().as_bytes());
+    let is_http2 = request.version() == Version::HTTP_2;
     let named = match (authority, header) {
-        (Some(authority), Some(header)) if !authority.eq_ignore_ascii_case(header) => {
+        // RFC 9113 section 8.3.1.
+        (Some(authority), Some(header)) if is_http2 && !authority.eq_ignore_ascii_case(header) => {
             return Err(Refusal::bad_request(
                 "Host contradicts the request's target\n",
             ));
         }
-        (Some(authority), _) => authority,
-        (None, Some(header)) => header,
-        (None, None) => return Err(Refusal::bad_request("Host is missing\n")),
+        // RFC 9112 section 3.2: a client that knows HTTP/1.1 sends one, whatever its target says.
+        (Some(_), None) if request.version() == Version::HTTP_11 => None,
+        (Some(authority), header) => {
+            let sound = header.is_none_or(|header| without_port(header).is_some());
+            Some(authority).filter(|_| sound)
+        }
+        (None, header) => header,
     };
-    Ok(without_port(named))
+    let named = named.ok_or_else(|| Refusal::bad_request("Host is missing\n"))?;
+    without_port(named).ok_or_else(|| Refusal::bad_request("Host is malformed\n"))
 }
 
-fn without_port(host: &[u8]) -> &[u8] {
-    let digits = host
-        .iter()
-        .rev()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    let name = host.len() - digits;
-    let host = if name > 0 && host[name - 1] == b':' {
-        &host[..name - 1]
-    } else {
-        host
+/// The name in `name:port`, without a final dot; `None` when it is no host (RFC 9110 section 7.2), such as a
+/// list, an empty one or one with a user's name.
+fn without_port(host: &[u8]) -> Option<&[u8]> {
+    let end = match host.first()? {
+        b'[' => memchr::memchr(b']', host)? + 1,
+        _ => memchr::memchr(b':', host).unwrap_or(host.len()),
     };
-    host.strip_suffix(b".").unwrap_or(host)
+    let (name, port) = host.split_at(end);
+    let is_port = match port {
+        [] => true,
+        [b':', digits @ ..] => is_port(digits),
+        _ => false,
+    };
+    let is_name = match name {
+        [b'[', address @ .., b']'] => address
+            .iter()
+            .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')),
+        _ => name.iter().all(|byte| is_of_name(*byte)),
+    };
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    (is_port && is_name && !name.is_empty()).then_some(name)
+}
+
+/// The number may be absent (RFC 3986 section 3.2.3).
+fn is_port(digits: &[u8]) -> bool {
+    let number = std::str::from_utf8(digits).ok();
+    digits.is_empty()
+        || (digits.iter().all(u8::is_ascii_digit)
+            && number.is_some_and(|number| number.parse::<u16>().is_ok()))
+}
+
+/// RFC 3986 section 3.2.2, without the comma, which would make a list of it.
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte)
 }
 
 /// What Lath tells the target about where a request comes from.
@@ -198,11 +274,9 @@ pub(crate) fn towards_target(
         remove_hop_by_hop(&mut head.headers);
     }
     if survey.reserved {
-        remove_those(&mut head.headers, |name| {
-            name.as_str().starts_with(RESERVED)
-        });
+        remove_those(&mut head.headers, imitates);
     }
-    if survey.expect {
+    if survey.expect && (to_http2 || head.version != Version::HTTP_11) {
         head.headers.remove(header::EXPECT);
     }
     if to_http2 {
@@ -228,12 +302,38 @@ pub(crate) fn towards_target(
     headers.insert(REQUEST_ID, from.request_id.clone());
 }
 
-/// Turns the target's response head into the client's.
-pub(crate) fn towards_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
-    if headers.keys().any(|name| is_hop_by_hop(name.as_str())) {
-        remove_hop_by_hop(headers);
+/// Sees to it that a body reaches an HTTP/1.1 target: hyper leaves one of unknown length out for methods that
+/// seldom have one.
+pub(crate) fn frame_body<B: http_body::Body>(headers: &mut HeaderMap, body: &B, survey: &Survey) {
+    let is_empty = body.is_end_stream();
+    if !is_empty && survey.content_lengths == 0 {
+        let chunked = HeaderValue::from_static("chunked");
+        headers.insert(header::TRANSFER_ENCODING, chunked);
     }
-    headers.insert(REQUEST_ID, request_id.clone());
+    if is_empty && survey.expect {
+        headers.remove(header::EXPECT);
+    }
+}
+
+/// Whether the client waits for 100 (Continue) before it sends its body.
+pub(crate) fn expects_continue(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Turns the target's response head into the client's.
+pub(crate) fn towards_client(headers: &mut HeaderMap, status: StatusCode, id: &HeaderValue) {
+    let unwanted = |name: &str| is_hop_by_hop(name) || imitates_request_id(name);
+    if headers.keys().any(|name| unwanted(name.as_str())) {
+        remove_hop_by_hop(headers);
+        remove_those(headers, imitates_request_id);
+    }
+    if status == StatusCode::NO_CONTENT {
+        // RFC 9110 section 8.6.
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    headers.insert(REQUEST_ID, id.clone());
 }
 
 fn wants_trailers(headers: &HeaderMap) -> bool {
@@ -242,47 +342,6 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
             .split(|b| *b == b',')
             .any(|t| t.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     })
-}
-
-/// RFC 9110 section 7.6.1: what belongs to one connection.
-fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "transfer-encoding"
-            | "upgrade"
-            | "te"
-            | "keep-alive"
-            | "proxy-connection"
-            | "http2-settings"
-    )
-}
-
-/// Removes those and what `Connection` names.
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        for name in nominated(headers) {
-            headers.remove(name);
-        }
-    }
-    remove_those(headers, |name| is_hop_by_hop(name.as_str()));
-}
-
-fn remove_those(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
-    while let Some(name) = headers.keys().find(|name| unwanted(name)).cloned() {
-        headers.remove(name);
-    }
-}
-
-/// The headers that `Connection` names, less those that frame or address the message.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
-        .collect()
 }
 
 fn append_forwarded_for(headers: &mut HeaderMap, client: &HeaderValue) {
@@ -340,4 +399,111 @@ fn name_authority(head: &mut http::request::Parts) {
     }
     head.uri = Uri::from_parts(parts).unwrap_or_default();
     head.version = Version::HTTP_2;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(version: Version, target: &str, hosts: &[&str]) -> Option<String> {
+        let mut request = Request::builder().uri(target).version(version);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        let request = request.body(()).unwrap();
+        let survey = Survey::of(request.headers());
+        check(&request, &survey).ok()?;
+        let host = host(&request, &survey).ok()?;
+        Some(String::from_utf8(host.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn the_host_is_the_one_that_the_rfc_means() {
+        let (http1, http2) = (Version::HTTP_11, Version::HTTP_2);
+        for (version, target, hosts, want) in [
+            (http1, "/", &["a.example"][..], Some("a.example")),
+            (http1, "/", &["a.example."], Some("a.example")),
+            (http1, "/", &["a.example:80"], Some("a.example")),
+            (http1, "/", &["a.example:"], Some("a.example")),
+            (http1, "/", &["[::1]:80"], Some("[::1]")),
+            (http1, "/", &["a_b.example"], Some("a_b.example")),
+            (http1, "/", &[], None),
+            (http1, "/", &[""], None),
+            (http1, "/", &["."], None),
+            (http1, "/", &[":80"], None),
+            (http1, "/", &["a.example", "a.example"], None),
+            (http1, "/", &["a.example, b.example"], None),
+            (http1, "/", &["a.example,b.example"], None),
+            (http1, "/", &["user@a.example"], None),
+            (http1, "/", &["user:1@a.example"], None),
+            (http1, "/", &["a.example:80:80"], None),
+            (http1, "/", &["a.example:65536"], None),
+            (http1, "/", &["a.example:+80"], None),
+            (http1, "/", &["a.example:8o"], None),
+            (http1, "/", &["a.example/x"], None),
+            (http1, "/", &["a b"], None),
+            (http1, "/", &["::1"], None),
+            (http1, "/", &["[::1"], None),
+            (http1, "/", &["[::1]x"], None),
+            (
+                http1,
+                "http://a.example/",
+                &["b.example"],
+                Some("a.example"),
+            ),
+            (
+                http1,
+                "http://a.example:81/",
+                &["b.example:82"],
+                Some("a.example"),
+            ),
+            (http1, "http://a.example/", &[], None),
+            (
+                Version::HTTP_10,
+                "http://a.example/",
+                &[],
+                Some("a.example"),
+            ),
+            (http1, "http://a.example/", &["b.example,c"], None),
+            (http1, "http://user@a.example/", &["a.example"], None),
+            (http1, "https://a.example/", &["a.example"], None),
+            (http1, "ftp://a.example/", &["a.example"], None),
+            (http1, "*", &["a.example"], None),
+            (http2, "http://a.example/", &[], Some("a.example")),
+            (http2, "https://a.example/", &[], Some("a.example")),
+            (http2, "ftp://a.example/", &[], None),
+            (
+                http2,
+                "http://a.example/",
+                &["A.example"],
+                Some("a.example"),
+            ),
+            (http2, "http://a.example/", &["b.example"], None),
+        ] {
+            let got = named(version, target, hosts);
+            assert_eq!(got.as_deref(), want, "{version:?} {target} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn http2_fields_that_http1_could_not_carry_are_refused() {
+        for (name, value, refused) in [
+            ("x-a", "b", false),
+            ("x-a", "", false),
+            ("x-a", " b", true),
+            ("x-a", "b\t", true),
+            ("content-length", "0", true),
+        ] {
+            let request = Request::builder()
+                .uri("http://a.example/")
+                .version(Version::HTTP_2)
+                .header("content-length", "0")
+                .header(name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
+                .body(())
+                .unwrap();
+            let survey = Survey::of(request.headers());
+            let got = check(&request, &survey).is_err();
+            assert_eq!(got, refused, "{name}: {value:?}");
+        }
+    }
 }

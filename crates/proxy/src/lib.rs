@@ -18,12 +18,14 @@ mod connection;
 mod core;
 mod counters;
 mod exchange;
+mod fields;
 mod flight;
 mod forward;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
 mod head;
+mod interim;
 mod meter;
 mod metrics;
 mod namespaces;
@@ -31,10 +33,12 @@ mod observed;
 mod payload;
 mod refusal;
 mod registry;
+mod seam;
 mod slot;
 mod spare;
 mod state;
 mod supervisor;
+mod target_io;
 mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +57,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use auth::{Caller, Callers};
 pub use config::{Limits, ProxyConfig};
-pub use framing::{Guard, Offence};
+pub use framing::{Guard, Interim, Offence};
 pub use observed::{ProxyObserved, observed_targets};
 
 use crate::core::Shared;

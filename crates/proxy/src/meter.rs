@@ -13,6 +13,9 @@ use crate::connection::Connection;
 use crate::registry::{Registered, Registry};
 use crate::slot::TargetSlot;
 
+/// How long a body is held back for a target that does not say 100 (Continue).
+const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What both directions of an exchange tell of their progress.
 pub(crate) struct Meter {
     connection: Rc<Connection>,
@@ -31,6 +34,10 @@ pub(crate) struct Meter {
     pub(crate) lost: Cell<bool>,
     target: RefCell<Option<Arc<TargetSlot>>>,
     pub(crate) client_failed: Cell<bool>,
+    /// Whether part of the request's body was not read yet.
+    pub(crate) unread: Cell<bool>,
+    /// Since when the request's body waits for the target's 100 (Continue).
+    expecting: Cell<Option<Instant>>,
     pub(crate) timed: Cell<bool>,
     /// Bytes of the response that wait for the client, and when it took some of them last.
     to_client: Cell<usize>,
@@ -80,6 +87,8 @@ impl Meter {
             lost: Cell::new(false),
             target: RefCell::new(None),
             client_failed: Cell::new(false),
+            unread: Cell::new(false),
+            expecting: Cell::new(None),
             timed: Cell::new(false),
             to_client: Cell::new(0),
             drained: Cell::new(started),
@@ -108,8 +117,24 @@ impl Meter {
         self.received.get()
     }
 
+    /// Holds the request's body back until the target says 100 (Continue), or is silent for too long: a
+    /// client does not wait for ever either (RFC 9110 section 10.1.1).
+    pub(crate) fn expect_continue(&self) {
+        self.expecting.set(Some(self.clock.get()));
+    }
+
+    pub(crate) fn is_expecting(&self) -> bool {
+        self.expecting.get().is_some()
+    }
+
+    /// The body may flow. Returns whether it was held back.
+    pub(crate) fn let_go(&self) -> bool {
+        self.expecting.take().is_some()
+    }
+
     /// The last byte of the request is on its way to the target.
     pub(crate) fn request_complete(&self) {
+        self.unread.set(false);
         if self.complete.get().is_none() && self.timed.get() {
             self.complete.set(Some(self.started.elapsed()));
         }
@@ -138,6 +163,11 @@ impl Meter {
         if self.to_client.get() > 0 || self.held.get() {
             self.check_client(now, limits);
         } else if silent > self.limit.get() && !self.expired.replace(true) {
+            self.wake();
+        }
+        let expecting = self.expecting.get();
+        if expecting.is_some_and(|since| now.saturating_duration_since(since) > CONTINUE_PATIENCE) {
+            self.let_go();
             self.wake();
         }
         let target = self.target.borrow();

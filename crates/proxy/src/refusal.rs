@@ -63,6 +63,15 @@ impl Refusal {
         }
     }
 
+    /// The method is not carried to targets.
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            Some(Failure::ClientProtocolError),
+            "Method Not Allowed\n",
+        )
+    }
+
     /// The request is well-formed, but cannot be carried to its target group.
     pub(crate) fn not_convertible(text: &'static str) -> Self {
         Self::new(
@@ -133,7 +142,7 @@ impl Refusal {
     }
 
     /// The answer.
-    pub(crate) fn response(self, http2: bool) -> Response<Body> {
+    pub(crate) fn response(self) -> Response<Body> {
         let length = self.body.len();
         let mut response = Response::new(Body::full(self.body));
         *response.status_mut() = self.status;
@@ -142,9 +151,6 @@ impl Refusal {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         }
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        if self.close && !http2 {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
         response
     }
 }

@@ -46,6 +46,11 @@ impl Spare {
         }
     }
 
+    /// Whether the request may be sent twice (RFC 9110 section 9.2.1).
+    pub(crate) fn is_safe(&self) -> bool {
+        [Method::GET, Method::HEAD, Method::OPTIONS].contains(&self.method)
+    }
+
     /// It was not needed.
     pub(crate) fn give_back(self, core: &Core) {
         let mut buffers = core.spares.0.borrow_mut();

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Frame;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::{http1, http2};
@@ -29,10 +29,14 @@ use tokio::net::TcpStream;
 use crate::body::{RequestBody, quiet};
 use crate::core::{Core, LocalExecutor};
 use crate::counters::Count;
+use crate::flight::Flight;
+use crate::framing::MAX_RESPONSE_HEAD;
+use crate::head;
 use crate::meter::Meter;
 use crate::slot::{GroupSlot, TargetSlot};
+use crate::target_io::{TargetIo, TargetSocket};
 
-type Io = TokioIo<TcpStream>;
+type Io = TokioIo<TargetIo>;
 
 /// The idle connections of one thread, by target.
 #[derive(Default)]
@@ -71,6 +75,7 @@ struct Pool {
 struct Link {
     sender: http1::SendRequest<RequestBody>,
     connection: Pin<Box<http1::Connection<Io, RequestBody>>>,
+    socket: Rc<TargetSocket>,
     finished: bool,
     /// Whether something may have happened to the connection since it was looked at last.
     stirred: Arc<Stirred>,
@@ -150,8 +155,9 @@ impl Pools {
             }
             pool.shared = None;
         }
+        // The one that was used last is the least likely to be closed just now.
         while let Some(mut link) = pool.idle.pop() {
-            if link.is_undisturbed() || link.is_open() {
+            if (link.is_undisturbed() || link.is_open()) && link.socket.is_quiet() {
                 return Some(lease(Kind::Http1(link)));
             }
         }
@@ -235,18 +241,26 @@ impl Lease {
         })
     }
 
-    /// Sends the request and waits for the response's head.
+    /// Sends the request and waits for the response's head. Interim responses are passed on meanwhile.
     ///
     /// # Errors
     /// The target hung up, was silent, or does not speak HTTP.
     pub(crate) async fn send(
         &mut self,
         request: Box<Request<RequestBody>>,
-        meter: &Meter,
+        flight: &Flight,
     ) -> Result<Response<Incoming>, NotSent> {
         match &mut self.kind {
-            Kind::Http1(link) => link.send(request, meter).await,
-            Kind::Http2(sender) => Box::pin(send_shared(sender, request, meter)).await,
+            Kind::Http1(link) => link.send(request, flight).await,
+            Kind::Http2(sender) => Box::pin(send_shared(sender, request, flight.meter())).await,
+        }
+    }
+
+    /// Whether the target may have seen a byte of the request.
+    pub(crate) fn is_written(&self) -> bool {
+        match &self.kind {
+            Kind::Http1(link) => link.socket.is_written(),
+            Kind::Http2(_) => true,
         }
     }
 
@@ -319,17 +333,29 @@ impl Link {
 
     async fn send(
         &mut self,
-        request: Box<Request<RequestBody>>,
-        meter: &Meter,
+        mut request: Box<Request<RequestBody>>,
+        flight: &Flight,
     ) -> Result<Response<Incoming>, NotSent> {
+        let socket = Rc::clone(&self.socket);
+        socket.begin(request.method() == Method::HEAD);
+        request.body_mut().goes_over(&socket);
+        if flight.survey.expect && head::expects_continue(request.headers()) {
+            flight.meter().expect_continue();
+        }
+        let cause = |error: &hyper::Error| match socket.offence() {
+            Some(_) => Cause::Protocol,
+            None => cause(error),
+        };
         // Only the connection's own poll makes the reply ready, so the reply needs no waker, and tokio's
         // cooperative budget must not hold it back.
         let mut reply = pin!(tokio::task::unconstrained(
             self.sender.try_send_request(*request)
         ));
         std::future::poll_fn(|cx| {
-            if !self.finished && self.connection.as_mut().poll(cx).is_ready() {
-                self.finished = true;
+            self.drive(cx);
+            while flight.pass_on(socket.take_interim()) {
+                // The body may flow now.
+                self.drive(cx);
             }
             match reply.as_mut().poll(&mut quiet()) {
                 Poll::Ready(Ok(response)) => return Poll::Ready(Ok(response)),
@@ -342,7 +368,7 @@ impl Link {
                 }
                 Poll::Pending => {}
             }
-            waiting(meter, self.finished, cx)
+            waiting(flight.meter(), self.finished, cx)
         })
         .await
     }
@@ -352,6 +378,11 @@ impl Link {
         incoming: &mut Incoming,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cause>>> {
+        let socket = Rc::clone(&self.socket);
+        let cause = |error: &hyper::Error| match socket.offence() {
+            Some(_) => Cause::Protocol,
+            None => cause(error),
+        };
         let mut incoming = Pin::new(incoming);
         for _ in 0..2 {
             if let Poll::Ready(frame) = incoming.as_mut().poll_frame(&mut quiet()) {
@@ -412,17 +443,18 @@ async fn handshake(
     target: &Arc<TargetSlot>,
     stream: TcpStream,
 ) -> hyper::Result<Kind> {
-    let io = TokioIo::new(stream);
     let now = core.clock.get();
     if group.version == ProtocolVersion::Http1 {
         let open = Open::new(group, core.index, Count::Http1Connections);
+        let socket = Rc::new(TargetSocket::new(stream));
         let (sender, connection) = http1::Builder::new()
-            .max_buf_size(128 * 1024)
-            .handshake(io)
+            .max_buf_size(MAX_RESPONSE_HEAD)
+            .handshake(TokioIo::new(TargetIo(Rc::clone(&socket))))
             .await?;
         return Ok(Kind::Http1(Link {
             sender,
             connection: Box::pin(connection),
+            socket,
             finished: false,
             stirred: Arc::default(),
             born: now,
@@ -431,6 +463,7 @@ async fn handshake(
         }));
     }
     let open = Open::new(group, core.index, Count::Http2Connections);
+    let io = TokioIo::new(stream);
     let (sender, connection) = http2::Builder::new(LocalExecutor).handshake(io).await?;
     tokio::task::spawn_local(async move {
         let _open = open;

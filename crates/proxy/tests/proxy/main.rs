@@ -3,8 +3,10 @@
 
 mod endpoints;
 mod flow;
+mod keep_alive;
 mod lab;
 mod limits;
+mod messages;
 mod policies;
 mod regions;
 mod routing;

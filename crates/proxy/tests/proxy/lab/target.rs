@@ -13,6 +13,8 @@ use tokio::task::JoinHandle;
 pub(crate) struct Got {
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
+    /// The lines after the last chunk.
+    pub(crate) trailers: Vec<String>,
 }
 
 impl Got {
@@ -145,13 +147,18 @@ async fn read_request(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Got
     };
     let head = String::from_utf8_lossy(&bytes[..end - 4]).into_owned();
     bytes.drain(..end);
-    let mut body = Vec::new();
+    let (mut body, mut trailers) = (Vec::new(), Vec::new());
     if super::header(&head, "transfer-encoding").is_some() {
         loop {
             let line = read_line(stream, bytes).await?;
             let size = usize::from_str_radix(line.split(';').next()?.trim(), 16).ok()?;
             if size == 0 {
-                while !read_line(stream, bytes).await?.is_empty() {}
+                loop {
+                    match read_line(stream, bytes).await? {
+                        line if line.is_empty() => break,
+                        line => trailers.push(line),
+                    }
+                }
                 break;
             }
             body.extend(read_exact(stream, bytes, size).await?);
@@ -160,7 +167,11 @@ async fn read_request(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Got
     } else if let Some(length) = super::header(&head, "content-length") {
         body = read_exact(stream, bytes, length.parse().ok()?).await?;
     }
-    Some(Got { head, body })
+    Some(Got {
+        head,
+        body,
+        trailers,
+    })
 }
 
 async fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {

@@ -1,0 +1,178 @@
+//! Header and trailer fields that do not pass: those of one connection, and those that only Lath may say.
+
+use http::header::{self, HeaderMap, HeaderName};
+
+/// Only Lattice says who called.
+const IDENTITY: &str = "x-amzn-lattice-";
+
+/// What else targets believe of the proxy before them, or what frames and routes a message.
+const PROTECTED: [&str; 10] = [
+    "x-amzn-source-vpc",
+    REQUEST_ID,
+    "x-forwarded-for",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "host",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "connection",
+];
+
+const REQUEST_ID: &str = "x-amzn-requestid";
+
+/// Whether a client must not say this: it is one of the identity headers, or reads like a protected one where
+/// names become variables. CGI and WSGI write `HTTP_X_AMZN_LATTICE_IDENTITY` for `X_Amzn_Lattice_Identity`
+/// too, and some servers turn every other character into `_`.
+pub(crate) fn imitates(name: &str) -> bool {
+    if !name.bytes().any(is_odd) {
+        return name.starts_with(IDENTITY);
+    }
+    let begins = name.get(..IDENTITY.len());
+    begins.is_some_and(|begin| reads_as(begin, IDENTITY))
+        || PROTECTED.iter().any(|protected| reads_as(name, protected))
+}
+
+/// Whether a target must not say this.
+pub(crate) fn imitates_request_id(name: &str) -> bool {
+    name != REQUEST_ID && reads_as(name, REQUEST_ID)
+}
+
+fn is_odd(byte: u8) -> bool {
+    byte != b'-' && !byte.is_ascii_alphanumeric()
+}
+
+/// The normal form is in small letters with `-` for everything but letters and digits.
+fn reads_as(name: &str, normal: &str) -> bool {
+    let fold = |byte: u8| match is_odd(byte) {
+        true => b'-',
+        false => byte.to_ascii_lowercase(),
+    };
+    name.len() == normal.len() && name.bytes().map(fold).eq(normal.bytes())
+}
+
+/// RFC 9110 section 7.6.1: what belongs to one connection. With `Trailer`, which Lath cannot vouch for, and
+/// the credentials for a proxy, of which Lath is the last.
+pub(crate) fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "transfer-encoding"
+            | "upgrade"
+            | "te"
+            | "trailer"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "http2-settings"
+    )
+}
+
+/// Removes those and what `Connection` names.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        for name in nominated(headers) {
+            headers.remove(name);
+        }
+    }
+    remove_those(headers, is_hop_by_hop);
+}
+
+pub(crate) fn remove_those(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+    let is_unwanted = |name: &&HeaderName| unwanted(name.as_str());
+    while let Some(name) = headers.keys().find(is_unwanted).cloned() {
+        headers.remove(name);
+    }
+}
+
+/// The headers that `Connection` names, less those that frame or address the message.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| *name != header::HOST && *name != header::CONTENT_LENGTH)
+        .collect()
+}
+
+/// RFC 9110 section 6.5.1: what frames, routes, authenticates or describes a message comes too late in its
+/// trailers.
+fn is_for_heads(name: &str) -> bool {
+    is_hop_by_hop(name)
+        || PROTECTED.contains(&name)
+        || matches!(
+            name,
+            "authorization"
+                | "cache-control"
+                | "content-encoding"
+                | "content-range"
+                | "cookie"
+                | "expect"
+                | "max-forwards"
+                | "set-cookie"
+        )
+}
+
+/// Removes what a client may not say in trailers: what it may not say in a head either, and [`is_for_heads`].
+pub(crate) fn clean_request_trailers(trailers: &mut HeaderMap) {
+    remove_those(trailers, |name| is_for_heads(name) || imitates(name));
+}
+
+/// Removes what a target may not say in trailers.
+pub(crate) fn clean_response_trailers(trailers: &mut HeaderMap) {
+    remove_those(trailers, |name| {
+        is_for_heads(name) || imitates_request_id(name)
+    });
+}
+
+/// Removes what a target may not say in an interim response.
+pub(crate) fn clean_interim(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+    remove_those(headers, |name| {
+        name == "content-length" || reads_as(name, REQUEST_ID)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_list_in_one_normal_form() {
+        for (name, head, trailer) in [
+            ("x-amzn-lattice-identity", false, false),
+            ("x-amzn-lattice-identity-tags", false, false),
+            ("x_amzn_lattice_identity", false, false),
+            ("x-amzn_lattice-network", false, false),
+            ("x.amzn.lattice.identity", false, false),
+            ("x_amzn_source_vpc", false, false),
+            ("x-amzn-source-vpc", true, false),
+            ("x_amzn_requestid", false, false),
+            ("x_forwarded_for", false, false),
+            ("x-forwarded_proto", false, false),
+            ("x-forwarded-for", true, false),
+            ("content_length", false, false),
+            ("transfer_encoding", false, false),
+            ("host", true, false),
+            ("authorization", true, false),
+            ("trailer", true, false),
+            ("x_under", true, true),
+            ("x-amzn-latticeidentity", true, true),
+            ("x-amzn-trace-id", true, true),
+            ("grpc-status", true, true),
+            ("x-sum", true, true),
+        ] {
+            assert_eq!(!imitates(name), head, "{name} in a head");
+            let mut trailers = HeaderMap::new();
+            trailers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                "1".parse().unwrap(),
+            );
+            clean_request_trailers(&mut trailers);
+            assert_eq!(!trailers.is_empty(), trailer, "{name} in trailers");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What Lath itself writes between hyper's bytes on an HTTP/1.1 connection: interim responses, which hyper's
+//! server does not send, and trailers, of which hyper sends only those that a `Trailer` header announced.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+
+/// The end of a chunked message as hyper writes it.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// The place where what Lath writes is joined to what hyper writes.
+#[derive(Debug, Default)]
+pub(crate) struct Seam {
+    /// Whether there is anything to do beside passing hyper's bytes on.
+    armed: Cell<bool>,
+    /// Goes out before hyper's next byte.
+    ahead: RefCell<Vec<u8>>,
+    /// Trailer lines for the chunked message whose end is the next thing that hyper writes.
+    trailers: RefCell<Vec<u8>>,
+    /// Whether the socket takes no more at present, so that hyper or this may hold bytes back.
+    blocked: Cell<bool>,
+    /// Whether hyper wrote something since it had all written.
+    unflushed: Cell<bool>,
+}
+
+/// Waits until hyper has written what it holds of a message.
+#[derive(Debug, Default)]
+pub(crate) struct Pause {
+    asked: bool,
+}
+
+impl Pause {
+    /// Polled from within a body. hyper writes what it has whenever a body is pending, so everything is
+    /// written when the body is polled anew and the socket was able to take it.
+    pub(crate) fn poll(&mut self, seam: Option<&Seam>, cx: &Context<'_>) -> Poll<()> {
+        if !std::mem::replace(&mut self.asked, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // Of a blocked socket hyper waits for itself, and then polls the body too.
+        match seam {
+            Some(seam) if seam.blocked.get() => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    }
+}
+
+impl Seam {
+    /// Writes this before anything else of hyper's; only where a message may begin.
+    pub(crate) fn write_ahead(&self, bytes: &[u8]) {
+        self.ahead.borrow_mut().extend_from_slice(bytes);
+        self.armed.set(true);
+    }
+
+    /// Ends the present message with these trailer lines (each with CR LF), if it is chunked. hyper must have
+    /// written everything else of it (see [`Pause`]).
+    pub(crate) fn end_with(&self, trailers: Vec<u8>) {
+        *self.trailers.borrow_mut() = trailers;
+        self.armed.set(true);
+    }
+
+    /// Whether the socket takes no more at present.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.get()
+    }
+
+    /// Whether part of what hyper wrote may not have reached the socket.
+    pub(crate) fn is_unflushed(&self) -> bool {
+        self.unflushed.get()
+    }
+
+    /// For `poll_write`.
+    pub(crate) fn poll_write<S: AsyncWrite + Unpin>(
+        &self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.unflushed.set(true);
+        if self.armed.get() {
+            ready!(self.poll_ahead(stream, cx))?;
+            let trailers = self.trailers.take();
+            if !trailers.is_empty() && bytes.starts_with(LAST_CHUNK) {
+                let (before, after) = LAST_CHUNK.split_at(b"0\r\n".len());
+                self.write_ahead(&[before, &trailers, after].concat());
+                // What is not taken now goes out before the next byte, or with the flush.
+                let _ = self.poll_ahead(stream, cx)?;
+                return Poll::Ready(Ok(LAST_CHUNK.len()));
+            }
+            self.armed.set(!self.ahead.borrow().is_empty());
+        }
+        self.noting(Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    /// For `poll_write_vectored`.
+    pub(crate) fn poll_write_vectored<S: AsyncWrite + Unpin>(
+        &self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.unflushed.set(true);
+        if self.armed.get() {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return self.poll_write(stream, cx, first.map_or(&[], |buf| buf));
+        }
+        self.noting(Pin::new(stream).poll_write_vectored(cx, bufs))
+    }
+
+    /// For `poll_flush` and before `poll_shutdown`.
+    pub(crate) fn poll_flush<S: AsyncWrite + Unpin>(
+        &self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.poll_ahead(stream, cx))?;
+        ready!(self.noting(Pin::new(stream).poll_flush(cx)))?;
+        self.unflushed.set(false);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_ahead<S: AsyncWrite + Unpin>(
+        &self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut ahead = self.ahead.borrow_mut();
+        while !ahead.is_empty() {
+            let written = self.noting(Pin::new(&mut *stream).poll_write(cx, &ahead));
+            let written = ready!(written)?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            ahead.drain(..written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn noting<T>(&self, polled: Poll<T>) -> Poll<T> {
+        self.blocked.set(polled.is_pending());
+        polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Takes a few bytes, then none until it is asked again.
+    #[derive(Default)]
+    struct Narrow {
+        taken: Vec<u8>,
+        full: bool,
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.full = !self.full;
+            if !self.full {
+                return Poll::Pending;
+            }
+            let count = bytes.len().min(3);
+            self.taken.extend_from_slice(&bytes[..count]);
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Writes as hyper does: until all is taken, then flushes.
+    fn write(seam: &Seam, socket: &mut Narrow, mut bytes: &[u8]) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while !bytes.is_empty() {
+            if let Poll::Ready(count) = seam.poll_write(socket, &mut cx, bytes) {
+                bytes = &bytes[count.unwrap()..];
+            }
+        }
+        while seam.poll_flush(socket, &mut cx).is_pending() {
+            assert!(seam.blocked.get());
+        }
+        assert!(!seam.blocked.get());
+    }
+
+    #[test]
+    fn what_is_written_between_comes_whole_and_in_order_over_a_narrow_socket() {
+        let (seam, mut socket) = (Seam::default(), Narrow::default());
+        write(&seam, &mut socket, b"HEAD;5\r\nhello\r\n");
+        seam.end_with(b"x-sum: 42\r\n".to_vec());
+        write(&seam, &mut socket, b"0\r\n\r\nNEXT;");
+        seam.write_ahead(b"HINT;");
+        write(&seam, &mut socket, b"LAST;0\r\n\r\n");
+        let text = String::from_utf8(socket.taken).unwrap();
+        assert_eq!(
+            text,
+            "HEAD;5\r\nhello\r\n0\r\nx-sum: 42\r\n\r\nNEXT;HINT;LAST;0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn trailers_of_a_message_without_chunks_are_left_out() {
+        let (seam, mut socket) = (Seam::default(), Narrow::default());
+        seam.end_with(b"x-sum: 42\r\n".to_vec());
+        write(&seam, &mut socket, b"HTTP/1.1 200 OK\r\n\r\n");
+        write(&seam, &mut socket, b"0\r\n\r\n");
+        assert_eq!(socket.taken, b"HTTP/1.1 200 OK\r\n\r\n0\r\n\r\n");
+    }
+}

@@ -1,0 +1,137 @@
+//! A target's HTTP/1.1 socket, as hyper reads and writes it, and as its owner sees it meanwhile.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::framing::{Guard, Interim, Offence};
+use crate::seam::Seam;
+
+/// The socket, which hyper's connection and its owner share.
+#[derive(Debug)]
+pub(crate) struct TargetSocket {
+    stream: RefCell<TcpStream>,
+    guard: RefCell<Guard>,
+    /// Whether a byte was written since the last request began.
+    written: Cell<bool>,
+    pub(crate) seam: Seam,
+}
+
+/// hyper's share of it.
+#[derive(Debug)]
+pub(crate) struct TargetIo(pub(crate) Rc<TargetSocket>);
+
+impl TargetSocket {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream: RefCell::new(stream),
+            guard: RefCell::new(Guard::over_responses()),
+            written: Cell::new(false),
+            seam: Seam::default(),
+        }
+    }
+
+    /// A request begins. `head`: it is a HEAD.
+    pub(crate) fn begin(&self, head: bool) {
+        self.guard.borrow_mut().expect_response(head);
+        self.written.set(false);
+    }
+
+    /// Whether a byte of the request was written.
+    pub(crate) fn is_written(&self) -> bool {
+        self.written.get()
+    }
+
+    /// What is wrong with the target's bytes.
+    pub(crate) fn offence(&self) -> Option<Offence> {
+        self.guard.borrow().offence()
+    }
+
+    /// The interim responses that came since this was asked last.
+    pub(crate) fn take_interim(&self) -> Vec<Interim> {
+        self.guard.borrow_mut().take_interim()
+    }
+
+    /// Whether the kernel has nothing from the target: no byte, no end, no error. Between requests there
+    /// must be nothing.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let stream = self.stream.borrow();
+        let seen = SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]);
+        seen.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+impl AsyncRead for TargetIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut guard = self.0.guard.borrow_mut();
+        if let Some(offence) = guard.offence() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, offence)));
+        }
+        let before = buffer.filled().len();
+        let mut stream = self.0.stream.borrow_mut();
+        ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
+        let sound = guard.advance(&buffer.filled()[before..]);
+        buffer.set_filled(before + sound);
+        match guard.offence() {
+            // What precedes the offence is delivered first; nothing would mean the end.
+            Some(offence) if sound == 0 => {
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, offence)))
+            }
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl TargetIo {
+    fn noting(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.0.written.set(true);
+        }
+        written
+    }
+}
+
+impl AsyncWrite for TargetIo {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut stream = self.0.stream.borrow_mut();
+        self.noting(self.0.seam.poll_write(&mut *stream, cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut stream = self.0.stream.borrow_mut();
+        self.noting(self.0.seam.poll_write_vectored(&mut *stream, cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.seam.poll_flush(&mut *self.0.stream.borrow_mut(), cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut stream = self.0.stream.borrow_mut();
+        ready!(self.0.seam.poll_flush(&mut *stream, cx))?;
+        Pin::new(&mut *stream).poll_shutdown(cx)
+    }
+}
