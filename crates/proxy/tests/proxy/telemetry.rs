@@ -1,5 +1,7 @@
 //! What is counted and logged.
 
+use std::time::Duration;
+
 use lath_feed::{AccessLogDestination, Auth};
 use lath_model::id::AccessLogSubscriptionId;
 use tokio::io::AsyncWriteExt;
