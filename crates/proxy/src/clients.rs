@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use lath_model::id::VpcId;
+use lath_net::accept::Source;
 
 use crate::account::Account;
 use crate::config::Limits;
@@ -28,7 +29,12 @@ struct Shared {
 }
 
 /// An address is a client's only in its VPC.
-type Address = (VpcId, IpAddr);
+type Address = (VpcId, Source);
+
+/// Each address of a VPC is one interface's; neighbours share a /64.
+pub(crate) fn source_of(address: IpAddr) -> Source {
+    Source::Address(address.to_canonical())
+}
 
 struct Known {
     connections: Cell<usize>,
@@ -57,7 +63,7 @@ impl Clients {
     /// A connection of the client's.
     pub(crate) fn enter(&self, vpc: &VpcId, address: IpAddr) -> Client {
         let shared = Rc::clone(&self.0);
-        let address = (vpc.clone(), address.to_canonical());
+        let address = (vpc.clone(), source_of(address));
         let mut clients = shared.known.borrow_mut();
         let known = clients.entry(address.clone()).or_insert_with(|| {
             Rc::new(Known {

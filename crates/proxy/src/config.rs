@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lath_health::Regions;
+use lath_net::accept::ConnectionLimits;
+use lath_net::descriptors::Purpose;
 
 use crate::Callers;
 
@@ -118,10 +120,34 @@ pub struct Limits {
     pub client_buffer: usize,
     /// The same for all clients together.
     pub total_buffer: usize,
+    /// Client connections in all, of a VPC and of a client; `None`: as many as the process may have
+    /// descriptors for, half of the proxy's for clients and half for targets.
+    pub connections: Option<ConnectionLimits>,
+    /// Connections to targets; `None` as above. Above it, idle ones are closed, and requests that find none
+    /// are answered with 503.
+    pub target_connections: Option<usize>,
     /// Streams of one HTTP/2 connection.
     pub streams: u32,
     /// After how much idleness an HTTP/1.1 connection gives its buffers back; a tick more is possible.
     pub park_after: Duration,
+}
+
+impl Limits {
+    pub(crate) fn connections(&self) -> ConnectionLimits {
+        self.connections.unwrap_or_else(|| {
+            let total = half_of_descriptors();
+            ConnectionLimits {
+                total,
+                per_place: total - total / 4,
+                per_source: total / 2,
+                idle: Duration::from_secs(60),
+            }
+        })
+    }
+}
+
+fn half_of_descriptors() -> usize {
+    Purpose::Proxy.share(usize::MAX) / 2
 }
 
 impl Default for Limits {
@@ -132,6 +158,8 @@ impl Default for Limits {
             connection_buffer: 256 * 1024,
             client_buffer: 64 * 1024 * 1024,
             total_buffer: 256 * 1024 * 1024,
+            connections: None,
+            target_connections: None,
             streams: 128,
             park_after: Duration::from_millis(50),
         }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Version};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use lath_model::id::VpcId;
+use lath_net::accept::{Busy, Slot};
 use tokio::net::TcpStream;
 
 use crate::ProxyConfig;
@@ -59,6 +61,10 @@ impl Listening {
             closed: Closed::default(),
             view: RefCell::new(None),
         }
+    }
+
+    pub(crate) fn vpc_id(&self) -> &VpcId {
+        &self.key.vpc
     }
 
     pub(crate) fn close(&self) {
@@ -124,10 +130,19 @@ pub(crate) struct Connection {
     pub(crate) seam: Seam,
     /// Whether the connection ends after an answer to a request that was not read to its end.
     pub(crate) lingers: Cell<bool>,
+    /// Keeps the slot while a request is answered.
+    busy: RefCell<Option<Busy>>,
+    slot: Slot,
 }
 
 impl Connection {
-    fn new(core: &Core, listening: Rc<Listening>, remote: SocketAddr, client: Client) -> Self {
+    fn new(
+        core: &Core,
+        listening: Rc<Listening>,
+        remote: SocketAddr,
+        client: Client,
+        slot: Slot,
+    ) -> Self {
         let now = Instant::now();
         Self {
             client_header: HeaderValue::from_str(&remote.ip().to_canonical().to_string())
@@ -149,6 +164,8 @@ impl Connection {
             client,
             seam: Seam::default(),
             lingers: Cell::new(false),
+            busy: RefCell::new(None),
+            slot,
         }
     }
 
@@ -171,11 +188,17 @@ impl Connection {
 
     pub(crate) fn enter(&self) {
         self.active.set(self.active.get() + 1);
+        self.busy
+            .borrow_mut()
+            .get_or_insert_with(|| self.slot.busy());
     }
 
     pub(crate) fn leave(&self, now: Instant) {
         self.active.set(self.active.get().saturating_sub(1));
         self.tired.set(false);
+        if self.active.get() == 0 {
+            self.busy.take();
+        }
         self.idle_since.set(now);
     }
 
@@ -267,11 +290,14 @@ impl Connection {
 pub(crate) async fn serve(
     core: Rc<Core>,
     listening: Rc<Listening>,
-    mut stream: TcpStream,
+    stream: TcpStream,
     remote: SocketAddr,
+    slot: Slot,
 ) {
     let client = core.clients.enter(&listening.key.vpc, remote.ip());
-    let connection = Rc::new(Connection::new(&core, listening, remote, client));
+    let connection = Rc::new(Connection::new(&core, listening, remote, client, slot));
+    // Closed before its slot is free.
+    let mut stream = stream;
     core.totals.add(Count::Connections, 1);
     core.totals.add(Count::ActiveConnections, 1);
     let registered = core.connections.insert(Rc::clone(&connection));
@@ -477,7 +503,11 @@ async fn obeying<T>(
                 .is_some_and(|known| known.will_wake(cx.waker()))
             {
                 *waker = Some(cx.waker().clone());
+                connection.slot.wake_when_evicted(cx.waker());
             }
+        }
+        if connection.slot.is_evicted() {
+            connection.order.set(Order::Abort);
         }
         match connection.order.get() {
             Order::Abort => Poll::Ready(None),

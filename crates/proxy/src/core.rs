@@ -16,12 +16,13 @@ use http::HeaderValue;
 use lath_feed::telemetry::Sink;
 use lath_health::Dial;
 use lath_model::id::{VpcEndpointId, VpcId};
-use lath_net::Network;
+use lath_net::accept::Acceptor;
+use lath_net::{Network, Place};
 use rand::Rng;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ProxyConfig;
-use crate::clients::Clients;
+use crate::clients::{Clients, source_of};
 use crate::connection::{Connection, Listening, serve};
 use crate::counters::{Cells, Counters};
 use crate::meter::Meter;
@@ -74,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) state: Arc<ArcSwap<State>>,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) totals: Arc<Counters>,
+    /// Gives client connections their slots.
+    pub(crate) acceptor: Acceptor,
 }
 
 /// One thread's own things.
@@ -84,6 +87,7 @@ pub(crate) struct Core {
     pub(crate) state: Arc<ArcSwap<State>>,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) totals: Totals,
+    acceptor: Acceptor,
     pub(crate) pools: Pools,
     pub(crate) spares: Buffers,
     /// Request ids that were not given yet, one after another.
@@ -126,6 +130,7 @@ impl Core {
             state: shared.state,
             sink: shared.sink,
             totals: Totals(shared.totals, index),
+            acceptor: shared.acceptor,
             pools: Pools::default(),
             spares: Buffers::default(),
             ids: RefCell::default(),
@@ -230,19 +235,11 @@ fn listen(
 }
 
 async fn accept(core: &Rc<Core>, listening: &Rc<Listening>, listener: &tokio::net::TcpListener) {
+    let place = Place::Vpc(listening.vpc_id().clone());
     loop {
-        match listener.accept().await {
-            Ok((stream, remote)) => {
-                let _ = stream.set_nodelay(true);
-                let serving = serve(Rc::clone(core), Rc::clone(listening), stream, remote);
-                tokio::task::spawn_local(serving);
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: those who finish give theirs back.
-                tracing::warn!(%error, "a connection cannot be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
+        let (stream, remote, slot) = core.acceptor.accept_from(listener, &place, source_of).await;
+        let serving = serve(Rc::clone(core), Rc::clone(listening), stream, remote, slot);
+        tokio::task::spawn_local(serving);
     }
 }
 

@@ -52,6 +52,7 @@ use lath_feed::SnapshotReceiver;
 use lath_feed::telemetry::Sink;
 use lath_health::{Dial, HealthReceiver};
 use lath_net::Network;
+use lath_net::accept::Acceptor;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -103,7 +104,9 @@ impl Proxy {
         };
         let totals = Arc::new(Counters::new(config.threads));
         let state = Arc::new(ArcSwap::from_pointee(State::default()));
+        let acceptor = Acceptor::new("clients of services", config.limits.connections());
         let shared = Shared {
+            acceptor,
             config: Arc::new(config),
             network,
             dial,

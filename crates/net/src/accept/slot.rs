@@ -1,7 +1,8 @@
 //! What a connection holds.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -26,6 +27,7 @@ pub(super) struct Entry {
     grace: AtomicU64,
     evicted: AtomicBool,
     notify: Notify,
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Entry {
@@ -36,6 +38,7 @@ impl Entry {
             grace: AtomicU64::new(0),
             evicted: AtomicBool::new(false),
             notify: Notify::new(),
+            waker: Mutex::new(None),
         }
     }
 
@@ -52,6 +55,14 @@ impl Entry {
     pub(super) fn evict(&self) {
         self.evicted.store(true, Relaxed);
         self.notify.notify_waiters();
+        let waker = self.waker().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,6 +102,12 @@ impl Slot {
     /// Whether the slot was given to another connection: this one must end.
     pub fn is_evicted(&self) -> bool {
         self.held.entry.evicted.load(Relaxed)
+    }
+
+    /// Has `waker` woken when the slot is given to another connection, instead of any other waker. It may have
+    /// been given away already: see [`Self::is_evicted`].
+    pub fn wake_when_evicted(&self, waker: &Waker) {
+        *self.held.entry.waker() = Some(waker.clone());
     }
 
     /// Returns when the connection must end: its slot was given to another one, or it was idle for too

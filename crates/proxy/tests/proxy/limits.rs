@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use lath_net::accept::ConnectionLimits;
 use lath_proxy::{Limits, ProxyConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::lab::world::HOST;
 use crate::lab::*;
@@ -139,11 +140,7 @@ async fn a_client_that_does_not_read_is_ended() {
 
 /// An HTTP/2 connection from this address, whose streams take so much unread.
 async fn http2_from(address: &str, world: &World, window: u32) -> http2::SendRequest<Empty<Bytes>> {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket
-        .bind(format!("{address}:0").parse().unwrap())
-        .unwrap();
-    let stream = socket.connect(world.at).await.unwrap();
+    let stream = connect_from(address, world.at).await;
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(window)
         .initial_connection_window_size(1 << 30)
@@ -321,4 +318,55 @@ async fn a_connection_may_have_128_streams() {
     stream.read_exact(&mut settings).await.unwrap();
     let streams = settings.chunks(6).find(|setting| setting[..2] == [0, 3]);
     assert_eq!(streams.unwrap()[2..], 128_u32.to_be_bytes());
+}
+
+#[tokio::test]
+async fn idle_connections_give_way_to_new_ones_and_no_client_shuts_out_another() {
+    let target = Target::named("x").await;
+    let (world, _) = World::forwarding(&[target.at]);
+    let connections = ConnectionLimits {
+        total: 40,
+        per_place: 40,
+        per_source: 30,
+        idle: PATIENCE,
+    };
+    let connections = Some(connections);
+    let lab = Lab::start(
+        limited(Limits {
+            connections,
+            ..resting()
+        }),
+        &world,
+    )
+    .await;
+    let mut first = Client::from("127.0.0.2", world.at).await;
+    assert_eq!(first.get(HOST, "/").await.unwrap().body, "x");
+    // Far more than there may be, silent ones and half requests, from two addresses.
+    let mut silent = Vec::new();
+    for number in 0..100 {
+        let address = ["127.0.0.3", "127.0.0.4"][number % 2];
+        let mut client = Client::from(address, world.at).await;
+        if number % 3 == 0 {
+            client.send("GET / HT").await;
+        }
+        silent.push(client);
+    }
+    eventually("the share is used", || {
+        metric(&lab, "lath_proxy_connections_total") >= 90
+    })
+    .await;
+    assert!(metric(&lab, "lath_proxy_connections_open") <= 40);
+    // Whoever has one keeps it; whoever has none gets one.
+    assert_eq!(first.get(HOST, "/").await.unwrap().body, "x");
+    let mut late = Client::from("127.0.0.5", world.at).await;
+    assert_eq!(late.get(HOST, "/").await.unwrap().body, "x");
+    // The newest of the many is served as well: an older one of its own gave way.
+    let newest = &mut silent[98];
+    let answer = newest.get(HOST, "/").await.unwrap();
+    assert_eq!(answer.body, "x", "{answer:?}");
+    drop(silent);
+    eventually("two are left", || {
+        metric(&lab, "lath_proxy_connections_open") == 2
+    })
+    .await;
 }

@@ -227,6 +227,13 @@ pub(crate) async fn request(
     send_raw(to, text.as_bytes()).await
 }
 
+pub(crate) async fn connect_from(address: &str, to: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    let from = SocketAddr::new(address.parse().unwrap(), 0);
+    socket.bind(from).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
 /// A keep-alive connection that reads answers with Content-Length.
 pub(crate) struct Client {
     stream: TcpStream,
@@ -237,6 +244,14 @@ impl Client {
     pub(crate) async fn connect(to: SocketAddr) -> Self {
         Self {
             stream: TcpStream::connect(to).await.unwrap(),
+            rest: Vec::new(),
+        }
+    }
+
+    /// From this address.
+    pub(crate) async fn from(address: &str, to: SocketAddr) -> Self {
+        Self {
+            stream: connect_from(address, to).await,
             rest: Vec::new(),
         }
     }
