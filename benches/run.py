@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Measures Lath from outside; run it with ./x bench.
 
-  ./x bench [convergence] [startup] [proxy] [transit] [dns]     (default: all)
+  ./x bench [convergence] [startup] [proxy] [memory] [transit] [dns]     (default: all)
 
 convergence  time from the API's answer to the first request that shows its effect, for a new rule and a new
              target; a client inside a VPC asks without pause meanwhile
 startup      from process start to the first API answer, with an empty state and with 100 VPCs; idle memory
 proxy        requests per second and CPU per request beside nginx and HAProxy (benches/proxy/README.md)
+memory       bytes of idle connections, and what clients that do not read cost, beside nginx and HAProxy
 transit      throughput and CPU per gigabyte through Transit Gateways, plain and peered, beside a bare veth
 dns          answers per second and CPU per answer beside NSD and Knot
 
@@ -165,7 +166,7 @@ def convergence():
         print("API answer -> first request to a new target:", spread(targets), flush=True)
 
 
-def memory(lath):
+def resident(lath):
     with open(f"/proc/{lath.process.pid}/status") as status:
         fields = dict(line.split(":", 1) for line in status)
     return int(fields["VmRSS"].split()[0]) / 1024
@@ -185,15 +186,15 @@ def startup():
         for _ in range(5):
             times.append(start())
             time.sleep(0.3)
-            resident = memory(lath)
+            held = resident(lath)
             lath.stop()
-        print(f"start -> API answers, empty: {statistics.median(times) * 1000:.0f} ms; idle memory {resident:.0f} MiB")
+        print(f"start -> API answers, empty: {statistics.median(times) * 1000:.0f} ms; idle memory {held:.0f} MiB")
         lath.start()
         ec2 = lath.client("ec2")
         for n in range(100):
             ec2.create_vpc(CidrBlock="10.0.0.0/16")
         wait_for("100 VPCs", lambda: all(v["State"] == "available" for v in ec2.describe_vpcs()["Vpcs"]))
-        held = memory(lath)
+        held = resident(lath)
         lath.stop()
         again = start()
         began = time.monotonic()
@@ -222,9 +223,10 @@ def proxy():
 
 
 def main():
+    from memory import memory
     from names import names
     from transit import transit
-    parts = {"convergence": convergence, "startup": startup, "proxy": proxy, "transit": transit, "dns": names}
+    parts = {"convergence": convergence, "startup": startup, "proxy": proxy, "memory": memory, "transit": transit, "dns": names}
     chosen = sys.argv[1:] or list(parts)
     for name in chosen:
         if name not in parts:

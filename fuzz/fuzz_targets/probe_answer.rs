@@ -1,21 +1,25 @@
-//! What a probed target answers: once there is a verdict, no further byte changes it.
+//! What a probed target answers: wherever it is cut into pieces, the verdict is one and the same.
 #![no_main]
 
-use lath_health::{StatusLine, status_of};
+use lath_health::{Answer, Flaw};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
-    let bytes = &bytes[..bytes.len().min(512)];
-    let mut before = StatusLine::Partial;
-    for length in 0..=bytes.len() {
-        let now = status_of(&bytes[..length]);
-        assert!(
-            before == StatusLine::Partial || now == before,
-            "{before:?} became {now:?}"
-        );
-        if let StatusLine::Status(status) = now {
-            assert!(status == 101 || (200..1000).contains(&status), "{status}");
+fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<u16, Flaw> {
+    let mut answer = Answer::default();
+    for piece in pieces {
+        if let Some(status) = answer.take_in(piece)? {
+            return Ok(status);
         }
-        before = now;
+    }
+    answer.close()
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let whole = read(std::iter::once(bytes));
+    for size in [1, 3, 64] {
+        assert_eq!(read(bytes.chunks(size)), whole, "in pieces of {size}");
+    }
+    if let Ok(status) = whole {
+        assert!(status == 101 || (200..1000).contains(&status), "{status}");
     }
 });

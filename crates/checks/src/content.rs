@@ -2,8 +2,7 @@
 
 use std::io::Read as _;
 
-/// The longest head (as AWS).
-pub(crate) const MAX_HEAD: usize = 16_384;
+use lath_health::{Flaw, Framing};
 
 /// Where in the body the search string must be, whole (as AWS).
 const SEARCHED: usize = 5_120;
@@ -18,8 +17,8 @@ pub(crate) enum Progress<T> {
     Partial,
     /// This is it.
     Done(T),
-    /// It is no HTTP response.
-    Malformed(&'static str),
+    /// It is no HTTP response, or a contradictory one.
+    Malformed(Flaw),
 }
 
 /// A response's head.
@@ -42,59 +41,38 @@ enum Coding {
     Other,
 }
 
-/// Reads the final head; interim ones (1xx) are passed over.
+/// Reads the final head; interim ones (1xx) are passed over. The rules are those of Lattice's checks.
 pub(crate) fn head(bytes: &[u8]) -> Progress<Head> {
-    let mut begin = 0;
-    loop {
-        match one_head(bytes.get(begin..).unwrap_or(&[])) {
-            Progress::Done(mut head) => {
-                head.length += begin;
-                if !(100..200).contains(&head.status) || head.status == 101 {
-                    return Progress::Done(head);
-                }
-                begin = head.length;
-            }
-            Progress::Partial if bytes.len() >= MAX_HEAD => {
-                return Progress::Malformed("the response's headers are longer than 16,384 bytes");
-            }
-            other => return other,
-        }
+    match lath_health::Head::parse(bytes) {
+        Ok(Some(head)) => Progress::Done(Head::of(&head)),
+        Ok(None) => Progress::Partial,
+        Err(flaw) => Progress::Malformed(flaw),
     }
 }
 
-fn one_head(bytes: &[u8]) -> Progress<Head> {
-    let mut headers = [httparse::EMPTY_HEADER; 128];
-    let mut response = httparse::Response::new(&mut headers);
-    let length = match response.parse(bytes) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Progress::Partial,
-        Err(_) => return Progress::Malformed("the response is not HTTP"),
-    };
-    let value = |name: &str| {
-        let mut found = response.headers.iter();
-        let found = found.find(|header| header.name.eq_ignore_ascii_case(name))?;
-        std::str::from_utf8(found.value).ok().map(str::trim)
-    };
-    let coding = match value("content-encoding") {
-        None | Some("" | "identity") => Coding::Plain,
-        Some(text) if text.eq_ignore_ascii_case("gzip") => Coding::Gzip,
-        Some(text) if text.eq_ignore_ascii_case("deflate") => Coding::Deflate,
-        Some(_) => Coding::Other,
-    };
-    Progress::Done(Head {
-        status: response.code.unwrap_or(0),
-        reason: response.reason.unwrap_or("").chars().take(80).collect(),
-        length,
-        chunked: value("transfer-encoding").is_some_and(|text| {
-            let last = text.rsplit(',').next().unwrap_or("");
-            last.trim().eq_ignore_ascii_case("chunked")
-        }),
-        coding,
-        content_length: value("content-length").and_then(|text| text.parse().ok()),
-    })
-}
-
 impl Head {
+    fn of(head: &lath_health::Head) -> Self {
+        let coding = match head.header("content-encoding") {
+            None | Some(b"" | b"identity") => Coding::Plain,
+            Some(name) if name.eq_ignore_ascii_case(b"gzip") => Coding::Gzip,
+            Some(name) if name.eq_ignore_ascii_case(b"deflate") => Coding::Deflate,
+            Some(_) => Coding::Other,
+        };
+        let content_length = match head.framing {
+            Framing::Empty => Some(0),
+            Framing::Length(length) => Some(usize::try_from(length).unwrap_or(usize::MAX)),
+            Framing::Chunked | Framing::Close => None,
+        };
+        Self {
+            status: head.status,
+            reason: head.reason().chars().take(80).collect(),
+            length: head.length,
+            chunked: head.framing == Framing::Chunked,
+            coding,
+            content_length,
+        }
+    }
+
     /// Whether `search` is in the first 5,120 bytes of the body, as far as `bytes` (head and body) go.
     /// `Partial` while more bytes could change the answer.
     pub(crate) fn search(&self, bytes: &[u8], search: &str, ended: bool) -> Progress<bool> {
@@ -224,12 +202,19 @@ mod tests {
         let flat = coded("deflate", &zlib(b"all is OK"));
         let bomb = coded("gzip", &gzip(&[b'.'; 10_000_000]));
         let (edge, over) = (at(5_118), at(5_119));
-        let long = [b"HTTP/1.1 200 OK\r\na: ", &[b'x'; MAX_HEAD][..]].concat();
+        let long = [
+            b"HTTP/1.1 200 OK\r\na: ",
+            &[b'x'; lath_health::MAX_HEAD][..],
+        ]
+        .concat();
         for (name, bytes, ended, want) in [
             ("nothing", &b""[..], false, "partial"),
             ("half a head", b"HTTP/1.1 200 OK\r\na: b", false, "partial"),
             ("not HTTP", b"SSH-2.0-OpenSSH\r\n", false, "malformed"),
             ("a long head", &long, false, "malformed"),
+            ("two lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 4\r\n\r\nOK", false, "malformed"),
+            ("both lengths", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nOK\r\n0\r\n\r\n", false, "malformed"),
+            ("a bare line feed", b"HTTP/1.1 200 OK\nContent-Length: 2\r\n\r\nOK", false, "malformed"),
             ("no body yet", b"HTTP/1.1 200 OK\r\n\r\n", false, "200 Partial"),
             ("found", b"HTTP/1.1 200 OK\r\n\r\nis OK", false, "200 Done(true)"),
             ("another case", b"HTTP/1.1 200 OK\r\n\r\nok", true, "200 Done(false)"),

@@ -226,7 +226,9 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         loop {
             match head(&bytes) {
                 Progress::Done(head) => return Ok(head),
-                Progress::Malformed(why) => return Err(why.to_owned()),
+                Progress::Malformed(flaw) => {
+                    return Err(format!("the response is not valid HTTP: {flaw}"));
+                }
                 Progress::Partial => {}
             }
             if stream.read_buf(&mut bytes).await.map_err(cut)? == 0 {

@@ -21,7 +21,7 @@ mod probe;
 mod state;
 mod view;
 
-pub use answer::{StatusLine, status_of};
+pub use answer::{Answer, Flaw, Framing, Head, MAX_BODY, MAX_HEAD};
 pub use dial::{Dial, Gateways, PeersReceiver, Reach, Regions};
 pub use engine::{HealthConfig, HealthEngine, HealthHandle};
 pub use probe::ProbeError;

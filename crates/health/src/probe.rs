@@ -4,7 +4,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use lath_feed::HealthCheck;
@@ -12,8 +13,11 @@ use lath_model::lattice::{ProtocolVersion, TargetProtocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::answer::{MAX_HEAD, StatusLine, status_of};
+use crate::answer::{Answer, Flaw, MAX_BODY, MAX_HEAD};
 use crate::dial::{Dial, Reach};
+
+/// How much of an answer is read at once.
+const PIECE: usize = 4096;
 
 const USER_AGENT: &str = "vpc-lattice-health-checker/1.0";
 
@@ -31,8 +35,8 @@ pub enum ProbeError {
     /// The target did not answer in time.
     #[error("no answer within the timeout")]
     Timeout,
-    /// The target hung up, or its answer is not HTTP.
-    #[error("no HTTP answer: {0}")]
+    /// The target hung up, or its answer is not HTTP, endless, cut off or contradictory.
+    #[error("no valid HTTP answer: {0}")]
     Protocol(String),
     /// The answer's status is none of those that mean healthy.
     #[error("the answer's status is {0}")]
@@ -104,18 +108,15 @@ impl Probe {
             .write_all(request.as_bytes())
             .await
             .map_err(protocol)?;
-        let mut answer = Vec::with_capacity(512);
+        let mut answer = Answer::default();
+        let mut piece = Vec::with_capacity(PIECE);
         loop {
-            match status_of(&answer) {
-                StatusLine::Status(status) => return Ok(status),
-                StatusLine::Malformed => return Err(ProbeError::Protocol("malformed".to_owned())),
-                StatusLine::Partial if answer.len() >= MAX_HEAD => {
-                    return Err(ProbeError::Protocol("the head is too long".to_owned()));
-                }
-                StatusLine::Partial => {}
+            piece.clear();
+            if stream.read_buf(&mut piece).await.map_err(protocol)? == 0 {
+                return answer.close().map_err(protocol);
             }
-            if stream.read_buf(&mut answer).await.map_err(protocol)? == 0 {
-                return Err(ProbeError::Protocol("the connection was closed".to_owned()));
+            if let Some(status) = answer.take_in(&piece).map_err(protocol)? {
+                return Ok(status);
             }
         }
     }
@@ -125,19 +126,38 @@ impl Probe {
             .header(http::header::USER_AGENT, USER_AGENT)
             .body(Empty::<bytes::Bytes>::new())
             .map_err(protocol)?;
-        let (mut sender, connection) = http2::handshake(Local, TokioIo::new(stream))
+        let (mut sender, connection) = http2::Builder::new(Local)
+            .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(protocol)?;
         let mut connection = std::pin::pin!(connection);
-        let mut reply = std::pin::pin!(sender.send_request(request));
+        let mut reply = std::pin::pin!(async {
+            let reply = sender.send_request(request).await.map_err(protocol)?;
+            let status = reply.status().as_u16();
+            read_to_end(reply.into_body()).await.map(|()| status)
+        });
         tokio::select! {
-            reply = &mut reply => reply.map(|reply| reply.status().as_u16()).map_err(protocol),
+            reply = &mut reply => reply,
             ended = &mut connection => {
                 let text = ended.map_or_else(|error| error.to_string(), |()| "closed".to_owned());
                 Err(ProbeError::Protocol(text))
             }
         }
     }
+}
+
+/// Reads an HTTP/2 body as far as its end, which the frames themselves show (RFC 9113 section 8.1).
+async fn read_to_end(mut body: Incoming) -> Result<(), ProbeError> {
+    let mut read = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(protocol)?;
+        read += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if read > MAX_BODY {
+            return Err(protocol(Flaw::BodyTooLong));
+        }
+    }
+    Ok(())
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -231,6 +231,54 @@ async fn a_probe_is_a_get_on_a_fresh_connection() {
     );
 }
 
+/// Answers every request with these bytes, over and over again if so, and closes.
+async fn scripted(answer: &'static [u8], endless: bool) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 4096]).await;
+                while stream.write_all(answer).await.is_ok() && endless {}
+            });
+        }
+    });
+    (at, task)
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_off_endless_or_contradictory_is_not_healthy() {
+    for (answer, endless, want) in [
+        (
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok"[..],
+            false,
+            "closed",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+            false,
+            "closed",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nok",
+            false,
+            "both",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\n\r\n and so on, for ever",
+            true,
+            "1 MiB",
+        ),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", true, "16,384"),
+    ] {
+        let (at, task) = scripted(answer, endless).await;
+        let lab = Lab::start(&[at], Some(check()));
+        let detail = lab.becomes(at, TargetHealth::Unhealthy).await.unwrap();
+        assert!(detail.contains(want), "{want}: {detail}");
+        task.abort();
+    }
+}
+
 #[tokio::test]
 async fn a_killed_server_turns_unhealthy_and_comes_back() {
     let server = Server::start(200).await;

@@ -1,8 +1,9 @@
 //! The real exchange path on host sockets, for benchmarks beside other proxies.
 //!
-//! `bench_proxy [--threads N] [--h1 9001] [--h2 9002] [--target 127.0.0.1:18000] [--logs]` serves HTTP/1.1
+//! `bench_proxy [--threads N] [--h1 9001] [--h2 9002] [--target 127.0.0.1:18000]` serves HTTP/1.1
 //! and HTTP/2 with prior knowledge on both ports and forwards everything to the target. Hosts that are
-//! known: `svc.local`, `127.0.0.1`.
+//! known: `svc.local`, `127.0.0.1`. `--connections N` (20000) is how many connections there may be, all of one
+//! client's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -15,7 +16,8 @@ use lath_health::HealthView;
 use lath_model::id::*;
 use lath_model::lattice::*;
 use lath_net::HostNetwork;
-use lath_proxy::{Proxy, ProxyConfig};
+use lath_net::accept::ConnectionLimits;
+use lath_proxy::{Limits, Proxy, ProxyConfig};
 use tokio::sync::watch;
 
 fn main() -> std::io::Result<()> {
@@ -23,8 +25,20 @@ fn main() -> std::io::Result<()> {
         .enable_all()
         .build()?;
     let snapshot = Arc::new(snapshot());
+    let connections = option("--connections", "20000").parse().unwrap_or(20_000);
+    let limits = Limits {
+        connections: Some(ConnectionLimits {
+            total: connections,
+            per_place: connections,
+            per_source: connections,
+            idle: Duration::from_secs(60),
+        }),
+        target_connections: Some(connections),
+        ..Limits::default()
+    };
     let config = ProxyConfig {
         threads: option("--threads", "1").parse().unwrap_or(1),
+        limits,
         ..ProxyConfig::default()
     };
     let (_snapshots, receiver) = watch::channel(snapshot);

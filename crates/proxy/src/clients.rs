@@ -25,6 +25,7 @@ struct Shared {
     account: Rc<Account>,
     known: RefCell<HashMap<Address, Rc<Known>>>,
     stalled: Cell<u64>,
+    refused: Cell<u64>,
     reported: Cell<Option<Instant>>,
 }
 
@@ -56,6 +57,7 @@ impl Clients {
             account: Account::of_thread(&limits, threads),
             known: RefCell::default(),
             stalled: Cell::new(0),
+            refused: Cell::new(0),
             reported: Cell::new(None),
         }))
     }
@@ -85,16 +87,24 @@ impl Clients {
     pub(crate) fn report(&self, now: Instant, cells: &Cells) {
         cells.set(Count::BufferedBytes, self.0.account.used() as u64);
         let recently = |at: Instant| now.saturating_duration_since(at) < EVERY;
-        if self.0.stalled.get() == 0 || self.0.reported.get().is_some_and(recently) {
+        let news = self.0.stalled.get() + self.0.refused.get();
+        if news == 0 || self.0.reported.get().is_some_and(recently) {
             return;
         }
         self.0.reported.set(Some(now));
-        let ended = self.0.stalled.take();
-        cells.add(Count::Stalled, ended);
+        let (stalled, refused) = (self.0.stalled.take(), self.0.refused.take());
+        cells.add(Count::Stalled, stalled);
         tracing::warn!(
-            ended,
-            "clients left their answers unread: connections or streams were ended"
+            stalled,
+            refused,
+            "clients left answers unread and were ended, or requests were refused: memory or connections to \
+             targets are used up"
         );
+    }
+
+    /// A request was refused, see [`crate::refusal::Refusal::overloaded`].
+    pub(crate) fn refused(&self) {
+        self.0.refused.set(self.0.refused.get() + 1);
     }
 }
 

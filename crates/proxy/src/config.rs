@@ -144,6 +144,10 @@ impl Limits {
             }
         })
     }
+
+    pub(crate) fn target_connections(&self) -> usize {
+        self.target_connections.unwrap_or_else(half_of_descriptors)
+    }
 }
 
 fn half_of_descriptors() -> usize {

@@ -19,7 +19,7 @@ use lath_model::id::{VpcEndpointId, VpcId};
 use lath_net::accept::Acceptor;
 use lath_net::{Network, Place};
 use rand::Rng;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::ProxyConfig;
 use crate::clients::{Clients, source_of};
@@ -29,7 +29,7 @@ use crate::meter::Meter;
 use crate::registry::Registry;
 use crate::spare::Buffers;
 use crate::state::State;
-use crate::upstream::Pools;
+use crate::upstream::{Pools, Room};
 
 /// A listening socket's name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,6 +95,8 @@ pub(crate) struct Core {
     pub(crate) exchanges: Registry<Meter>,
     pub(crate) connections: Registry<Connection>,
     pub(crate) clients: Clients,
+    /// Connections to targets that may still be opened.
+    rooms: Arc<Semaphore>,
     /// As exact as the last tick or request.
     pub(crate) clock: Rc<Cell<Instant>>,
 }
@@ -122,6 +124,8 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor 
 
 impl Core {
     fn new(index: usize, shared: Shared) -> Self {
+        let rooms = shared.config.limits.target_connections();
+        let rooms = rooms.div_ceil(shared.config.threads.max(1));
         let clients = Clients::new(shared.config.limits, shared.config.threads);
         Self {
             index,
@@ -137,6 +141,7 @@ impl Core {
             exchanges: Registry::default(),
             connections: Registry::default(),
             clients,
+            rooms: Arc::new(Semaphore::new(rooms)),
             clock: Rc::new(Cell::new(Instant::now())),
         }
     }
@@ -148,6 +153,19 @@ impl Core {
         }
         let id = ids.split_to(ID_LENGTH);
         HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("-"))
+    }
+
+    /// The right to open a connection to a target; an idle one is closed for it if need be.
+    pub(crate) fn room_for_target(&self) -> Option<Room> {
+        let room = || Arc::clone(&self.rooms).try_acquire_owned().ok();
+        room().or_else(|| {
+            self.pools.shed();
+            let room = room();
+            if room.is_none() {
+                self.clients.refused();
+            }
+            room
+        })
     }
 
     fn tick(&self, now: Instant) {

@@ -85,6 +85,7 @@ fn route(
 ) -> Result<Route, Refusal> {
     flight.entered(vpc, request);
     if flight.meter().is_overloaded() {
+        core.clients.refused();
         return Err(Refusal::overloaded());
     }
     head::check(request, &flight.survey)?;

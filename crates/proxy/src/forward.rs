@@ -103,7 +103,7 @@ async fn deliver(
         flight.picked(&target);
         // What was idle failed once: another one may be as dead.
         let fresh = again == 0;
-        let Some(mut lease) = open(core, group, &target, fresh).await else {
+        let Some(mut lease) = open(core, group, &target, fresh).await? else {
             refusing.push(target.serial);
             if refusing.len() >= core.config.connect_attempts {
                 return Err(Refusal::not_connected());
@@ -214,20 +214,24 @@ fn pick<'a>(
     ejected
 }
 
-/// A connection to the target: an idle one, unless it must be fresh.
+/// A connection to the target: an idle one, unless it must be fresh. `None`: it cannot be connected.
+///
+/// # Errors
+/// There may be no further connection to targets.
 async fn open(
     core: &Rc<Core>,
     group: &Arc<GroupSlot>,
     target: &Arc<TargetSlot>,
     fresh: bool,
-) -> Option<Lease> {
+) -> Result<Option<Lease>, Refusal> {
     let idle = || core.pools.take(core, target);
     if let Some(lease) = (!fresh).then(idle).flatten() {
-        return Some(lease);
+        return Ok(Some(lease));
     }
+    let room = core.room_for_target().ok_or_else(Refusal::overloaded)?;
     // Boxed, because it is rare and large: every exchange would carry its room along.
-    match Box::pin(Lease::connect(core, group, target)).await {
-        Ok(lease) => Some(lease),
+    match Box::pin(Lease::connect(core, group, target, room)).await {
+        Ok(lease) => Ok(Some(lease)),
         Err(error) => {
             tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");
             target.eject(core.config.ejection);
@@ -239,7 +243,7 @@ async fn open(
                     other.eject(core.config.ejection);
                 }
             }
-            None
+            Ok(None)
         }
     }
 }

@@ -354,6 +354,12 @@ fn connections(text: &mut String, groups: &[(String, Reading)]) {
             "Connections open to targets.",
         ),
         (
+            Count::RestingConnections,
+            "lath_target_group_connections_resting",
+            "gauge",
+            "Connections open to targets that are idle and hold no buffers.",
+        ),
+        (
             Count::ConnectionErrors,
             "lath_target_group_connection_errors_total",
             "counter",

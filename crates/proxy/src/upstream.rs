@@ -25,6 +25,7 @@ use lath_model::id::VpcId;
 use lath_model::lattice::ProtocolVersion;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::body::{RequestBody, quiet};
 use crate::core::{Core, LocalExecutor};
@@ -67,7 +68,10 @@ impl Hasher for SerialHasher {
 
 struct Pool {
     target: Arc<TargetSlot>,
+    /// The one used last is the last.
     idle: Vec<Link>,
+    /// Those that have been idle for a while.
+    cold: Vec<Cold>,
     shared: Option<http2::SendRequest<RequestBody>>,
 }
 
@@ -81,7 +85,22 @@ struct Link {
     stirred: Arc<Stirred>,
     born: Instant,
     idle_since: Instant,
-    _open: Open,
+    open: Open,
+}
+
+/// An HTTP/1.1 connection that has been idle for a while: its socket without hyper's buffers.
+struct Cold {
+    socket: Rc<TargetSocket>,
+    born: Instant,
+    idle_since: Instant,
+    open: Open,
+    _resting: Resting,
+}
+
+/// Counts a cold connection.
+struct Resting {
+    group: Arc<GroupSlot>,
+    thread: usize,
 }
 
 /// Woken when an idle connection can be read, or ends.
@@ -102,7 +121,11 @@ impl Wake for Stirred {
 struct Open {
     group: Arc<GroupSlot>,
     thread: usize,
+    _room: Room,
 }
+
+/// The right to have a connection to a target open.
+pub(crate) type Room = OwnedSemaphorePermit;
 
 /// The right to use a connection for one exchange.
 pub(crate) struct Lease {
@@ -161,7 +184,20 @@ impl Pools {
                 return Some(lease(Kind::Http1(link)));
             }
         }
+        while let Some(cold) = pool.cold.pop() {
+            if let Some(link) = cold.warm() {
+                return Some(lease(Kind::Http1(link)));
+            }
+        }
         None
+    }
+
+    /// Closes the connection that has been idle for longest to the target that has most of them; whether
+    /// there was one.
+    pub(crate) fn shed(&self) -> bool {
+        let mut pools = self.0.borrow_mut();
+        let most = pools.values_mut().max_by_key(|pool| pool.unused());
+        most.is_some_and(Pool::shed)
     }
 
     fn with(&self, target: &Arc<TargetSlot>, use_pool: impl FnOnce(&mut Pool)) {
@@ -169,6 +205,7 @@ impl Pools {
         use_pool(pools.entry(target.serial).or_insert_with(|| Pool {
             target: Arc::clone(target),
             idle: Vec::new(),
+            cold: Vec::new(),
             shared: None,
         }));
     }
@@ -184,10 +221,15 @@ impl Pools {
     pub(crate) fn sweep(&self, core: &Core, now: Instant) {
         self.0.borrow_mut().retain(|_, pool| {
             let gone = pool.target.is_gone();
-            pool.idle.retain_mut(|link| {
-                let idle = now.saturating_duration_since(link.idle_since);
-                !gone && idle < core.config.pool_idle && link.is_open()
-            });
+            let kept = |since: Instant| {
+                let idle = now.saturating_duration_since(since);
+                !gone && idle < core.config.pool_idle
+            };
+            pool.cold
+                .retain(|cold| kept(cold.idle_since) && cold.socket.is_quiet());
+            pool.idle
+                .retain_mut(|link| kept(link.idle_since) && link.is_open());
+            pool.cool(now, core.config.limits.park_after);
             if gone
                 || pool
                     .shared
@@ -196,8 +238,57 @@ impl Pools {
             {
                 pool.shared = None;
             }
-            !pool.idle.is_empty() || pool.shared.is_some()
+            pool.unused() > 0 || pool.shared.is_some()
         });
+    }
+}
+
+impl Pool {
+    fn unused(&self) -> usize {
+        self.idle.len() + self.cold.len()
+    }
+
+    fn shed(&mut self) -> bool {
+        // The cold ones were idle before the others; in both, the first for longest.
+        if !self.cold.is_empty() {
+            self.cold.remove(0);
+            return true;
+        }
+        let any = !self.idle.is_empty();
+        if any {
+            self.idle.remove(0);
+        }
+        any
+    }
+
+    /// Takes the buffers from what has been idle for so long.
+    fn cool(&mut self, now: Instant, after: Duration) {
+        let idle = |link: &Link| now.saturating_duration_since(link.idle_since) >= after;
+        let mut at = 0;
+        while at < self.idle.len() {
+            if idle(&self.idle[at]) && self.idle[at].sender.is_ready() {
+                self.cold.push(self.idle.remove(at).cool());
+            } else {
+                at += 1;
+            }
+        }
+    }
+}
+
+impl Cold {
+    /// Ready for an exchange, unless the target has closed it.
+    fn warm(self) -> Option<Link> {
+        let (sender, connection) = self.socket.is_quiet().then(|| engine(&self.socket))??;
+        Some(Link {
+            sender,
+            connection,
+            socket: self.socket,
+            finished: false,
+            stirred: Arc::default(),
+            born: self.born,
+            idle_since: self.idle_since,
+            open: self.open,
+        })
     }
 }
 
@@ -210,6 +301,7 @@ impl Lease {
         core: &Rc<Core>,
         group: &Arc<GroupSlot>,
         target: &Arc<TargetSlot>,
+        room: Room,
     ) -> io::Result<Self> {
         let cells = group.counters.of(core.index);
         cells.add(Count::Connections, 1);
@@ -230,9 +322,7 @@ impl Lease {
             cells.add(Count::ConnectionErrors, 1);
             cells.add(Count::ConnectionTimeouts, u64::from(timed_out));
         })?;
-        let kind = handshake(core, group, target, stream)
-            .await
-            .map_err(io::Error::other)?;
+        let kind = handshake(core, group, target, stream, room).await?;
         Ok(Self {
             core: Rc::clone(core),
             target: Arc::clone(target),
@@ -304,7 +394,7 @@ impl Lease {
         }
         link.idle_since = now;
         self.core.pools.with(&self.target, |pool| {
-            if pool.idle.len() < self.core.config.pool_size {
+            if pool.unused() < self.core.config.pool_size {
                 pool.idle.push(link);
             }
         });
@@ -312,6 +402,18 @@ impl Lease {
 }
 
 impl Link {
+    /// Without hyper: nothing is on its way in either direction.
+    fn cool(self) -> Cold {
+        let resting = Resting::new(&self.open.group, self.open.thread);
+        Cold {
+            socket: self.socket,
+            born: self.born,
+            idle_since: self.idle_since,
+            open: self.open,
+            _resting: resting,
+        }
+    }
+
     /// Lets the connection see what happened to it meanwhile.
     fn is_open(&mut self) -> bool {
         self.stirred.0.store(false, Relaxed);
@@ -442,29 +544,28 @@ async fn handshake(
     group: &Arc<GroupSlot>,
     target: &Arc<TargetSlot>,
     stream: TcpStream,
-) -> hyper::Result<Kind> {
+    room: Room,
+) -> io::Result<Kind> {
     let now = core.clock.get();
     if group.version == ProtocolVersion::Http1 {
-        let open = Open::new(group, core.index, Count::Http1Connections);
+        let open = Open::new(group, core.index, Count::Http1Connections, room);
         let socket = Rc::new(TargetSocket::new(stream));
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_RESPONSE_HEAD)
-            .handshake(TokioIo::new(TargetIo(Rc::clone(&socket))))
-            .await?;
+        let (sender, connection) = engine(&socket).ok_or(io::ErrorKind::Other)?;
         return Ok(Kind::Http1(Link {
             sender,
-            connection: Box::pin(connection),
+            connection,
             socket,
             finished: false,
             stirred: Arc::default(),
             born: now,
             idle_since: now,
-            _open: open,
+            open,
         }));
     }
-    let open = Open::new(group, core.index, Count::Http2Connections);
+    let open = Open::new(group, core.index, Count::Http2Connections, room);
     let io = TokioIo::new(stream);
-    let (sender, connection) = http2::Builder::new(LocalExecutor).handshake(io).await?;
+    let shaken = http2::Builder::new(LocalExecutor).handshake(io).await;
+    let (sender, connection) = shaken.map_err(io::Error::other)?;
     tokio::task::spawn_local(async move {
         let _open = open;
         if let Err(error) = connection.await {
@@ -474,6 +575,22 @@ async fn handshake(
     core.pools
         .with(target, |pool| pool.shared = Some(sender.clone()));
     Ok(Kind::Http2(sender))
+}
+
+type Engine = (
+    http1::SendRequest<RequestBody>,
+    Pin<Box<http1::Connection<Io, RequestBody>>>,
+);
+
+/// hyper over the socket. HTTP/1.1 shakes no hands, so that there is nothing to wait for.
+fn engine(socket: &Rc<TargetSocket>) -> Option<Engine> {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(MAX_RESPONSE_HEAD);
+    let io = TokioIo::new(TargetIo(Rc::clone(socket)));
+    match pin!(builder.handshake(io)).poll(&mut quiet()) {
+        Poll::Ready(Ok((sender, connection))) => Some((sender, Box::pin(connection))),
+        Poll::Ready(Err(_)) | Poll::Pending => None,
+    }
 }
 
 fn cause(error: &hyper::Error) -> Cause {
@@ -507,14 +624,31 @@ fn watch_silence(stream: &TcpStream, span: Duration) -> io::Result<()> {
 }
 
 impl Open {
-    fn new(group: &Arc<GroupSlot>, thread: usize, version: Count) -> Self {
+    fn new(group: &Arc<GroupSlot>, thread: usize, version: Count, room: Room) -> Self {
         let cells = group.counters.of(thread);
         cells.add(Count::ActiveConnections, 1);
         cells.add(version, 1);
         Self {
             group: Arc::clone(group),
             thread,
+            _room: room,
         }
+    }
+}
+
+impl Resting {
+    fn new(group: &Arc<GroupSlot>, thread: usize) -> Self {
+        let cells = group.counters.of(thread);
+        cells.add(Count::RestingConnections, 1);
+        let group = Arc::clone(group);
+        Self { group, thread }
+    }
+}
+
+impl Drop for Resting {
+    fn drop(&mut self) {
+        let cells = self.group.counters.of(self.thread);
+        cells.subtract(Count::RestingConnections, 1);
     }
 }
 

@@ -33,8 +33,8 @@ fn resting() -> Limits {
 /// A value of the proxy's own metrics.
 fn metric(lab: &Lab, name: &str) -> u64 {
     let text = lab.handle.prometheus();
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.unwrap().trim().parse().unwrap()
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 #[tokio::test]
@@ -369,4 +369,74 @@ async fn idle_connections_give_way_to_new_ones_and_no_client_shuts_out_another()
         metric(&lab, "lath_proxy_connections_open") == 2
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_to_a_target_rests_and_is_used_again() {
+    let target = Target::start(|got| ok(&format!("{} {}", got.path(), got.body.len()))).await;
+    let (world, _) = World::forwarding(&[target.at]);
+    let lab = Lab::start(limited(resting()), &world).await;
+    let mut client = Client::connect(world.at).await;
+    for round in 0..2 {
+        assert_eq!(client.get(HOST, "/a").await.unwrap().body, "/a 0");
+        let post = format!("POST /b HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 5\r\n\r\nhello");
+        assert_eq!(client.ask(&post).await.unwrap().body, "/b 5");
+        eventually("it rests", || {
+            metric(&lab, "lath_target_group_connections_resting{") == 1
+        })
+        .await;
+        assert_eq!(
+            metric(&lab, "lath_target_group_connections_open{"),
+            1,
+            "{round}"
+        );
+    }
+    assert_eq!(
+        target
+            .connections
+            .load(std::sync::atomic::Ordering::Relaxed),
+        1
+    );
+    drop(target);
+    eventually("its end is seen", || {
+        metric(&lab, "lath_target_group_connections_open{") == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections_to_targets_are_bounded_and_idle_ones_give_way() {
+    let go = std::sync::Arc::new(tokio::sync::Notify::new());
+    let held = std::sync::Arc::clone(&go);
+    let slow = move |got: &target::Got| match (got.path(), ok("x")) {
+        ("/slow", target::Deed::Answer(answer)) => target::Deed::When(held.clone(), answer),
+        (_, answer) => answer,
+    };
+    let (one, two) = (Target::start(slow).await, Target::named("x").await);
+    let (mut world, group) = World::forwarding(&[one.at]);
+    let target_connections = Some(1);
+    let lab = Lab::start(
+        limited(Limits {
+            target_connections,
+            ..resting()
+        }),
+        &world,
+    )
+    .await;
+    let mut waits = Client::connect(world.at).await;
+    waits
+        .send(&format!("GET /slow HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
+        .await;
+    eventually("it has the connection", || one.count() == 1).await;
+    assert_eq!(get(world.at, HOST, "/").await.status, 503);
+    go.notify_one();
+    assert_eq!(waits.read().await.unwrap().body, "x");
+    // In turn to two targets: each time the other one's idle connection is closed.
+    world.register(&group, two.at);
+    lab.tell(&mut world).await;
+    for _ in 0..6 {
+        assert_eq!(waits.get(HOST, "/").await.unwrap().body, "x");
+    }
+    assert_eq!(metric(&lab, "lath_target_group_connections_open{"), 1);
+    assert!(two.count() > 0 && one.count() > 1);
 }
