@@ -10,9 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lath_feed::{Snapshot, Vpc};
+use lath_feed::{
+    Instance, InstanceMetadata, Interface, InterfaceAddress, Power, RootSource, Snapshot, Vpc,
+};
 use lath_instance::metadata::MetadataService;
-use lath_model::id::VpcId;
+use lath_model::Timestamp;
+use lath_model::id::{ImageId, InstanceId, NetworkInterfaceId, ReservationId, SubnetId, VpcId};
 use lath_net::{HostNetwork, Kind, Network, Place};
 use socket2::{Domain, Socket};
 use tokio::sync::watch;
@@ -107,6 +110,111 @@ async fn listeners_follow_the_vpcs() {
         }
     };
     tokio::time::timeout(DEADLINE, closed).await.unwrap();
+    stop.cancel();
+    running.await.unwrap();
+}
+
+/// An instance at an address.
+fn add_instance(snapshot: &mut Snapshot, vpc: &VpcId, address: [u8; 4]) -> InstanceId {
+    let id = InstanceId::random();
+    let interface = Interface {
+        id: NetworkInterfaceId::random(),
+        subnet: SubnetId::random(),
+        mac: "02:00:0a:00:01:0a".into(),
+        addresses: vec![InterfaceAddress {
+            private: address.into(),
+            public: None,
+        }],
+        security_groups: Default::default(),
+        source_dest_check: true,
+        attachment: Some((id.clone(), 0)),
+    };
+    let instance = Instance {
+        id: id.clone(),
+        vpc: vpc.clone(),
+        power: Power::On,
+        boot: 1,
+        root: RootSource::Host,
+        hostname: "host".into(),
+        user_data: vec![],
+        metadata: InstanceMetadata {
+            image: ImageId::random(),
+            instance_type: "t3.medium".into(),
+            reservation: ReservationId::random(),
+            launch_index: 0,
+            launched_at: Timestamp::from_millis(0),
+            key: None,
+            availability_zone: "us-east-1a".into(),
+            tags: None,
+            tokens_required: false,
+            enabled: true,
+        },
+    };
+    let mut network = (*snapshot.vpcs[vpc]).clone();
+    network.interfaces.insert(interface.id.clone(), interface);
+    snapshot.vpcs.insert(vpc.clone(), Arc::new(network));
+    snapshot.instances.insert(id.clone(), Arc::new(instance));
+    id
+}
+
+/// A connection from an instance's address.
+async fn from(address: [u8; 4], to: SocketAddr) -> tokio::net::TcpStream {
+    let network: Arc<dyn Network> = Arc::new(HostNetwork);
+    let from = Some(address.into());
+    lath_net::connect(&network, &Place::Host, from, to, DEADLINE)
+        .await
+        .unwrap()
+}
+
+/// What the service says to a question on a connection that stays open.
+async fn ask(stream: &mut tokio::net::TcpStream, path: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let read = tokio::time::timeout(DEADLINE, stream.read(&mut answer));
+    let length = read.await.expect("an answer in time").unwrap();
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
+#[tokio::test]
+async fn an_instance_cannot_take_all_connections() {
+    use tokio::io::AsyncWriteExt as _;
+    lath_net::descriptors::raise().unwrap();
+    let vpc = VpcId::random();
+    let (greedy, modest) = ([127, 0, 0, 2], [127, 0, 0, 3]);
+    let mut world = (*snapshot(&vpc)).clone();
+    add_instance(&mut world, &vpc, greedy);
+    let id = add_instance(&mut world, &vpc, modest);
+    let (_publish, snapshots) = watch::channel(Arc::new(world));
+    let at = free_address();
+    let service = MetadataService::new(Arc::new(HostNetwork), snapshots).with_address(at);
+    let mut bound = service.bound();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(service.run(stop.clone()));
+    let ready = bound.wait_for(|bound| bound.get(&vpc).is_some_and(Result::is_ok));
+    tokio::time::timeout(DEADLINE, ready)
+        .await
+        .unwrap()
+        .unwrap();
+
+    let path = "/latest/meta-data/instance-id";
+    let mut early = from(modest, at).await;
+    assert!(ask(&mut early, path).await.ends_with(id.as_str()));
+    let mut held = Vec::new();
+    for n in 0..2000 {
+        let mut stream = from(greedy, at).await;
+        if n % 2 == 0 {
+            // It may have been hung up on already.
+            let _ = stream.write_all(b"GET /latest/meta-d").await;
+        }
+        held.push(stream);
+    }
+    assert!(ask(&mut early, path).await.ends_with(id.as_str()));
+    let mut late = from(modest, at).await;
+    assert!(ask(&mut late, path).await.ends_with(id.as_str()));
+    let mut own = from(greedy, at).await;
+    assert!(ask(&mut own, path).await.starts_with("HTTP/1.1 200"));
     stop.cancel();
     running.await.unwrap();
 }

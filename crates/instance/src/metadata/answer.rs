@@ -28,7 +28,7 @@ pub(super) struct Asked<'a> {
 
 /// What an instance gets.
 pub(super) fn answer(snapshot: &Snapshot, tokens: &Tokens, asked: &Asked<'_>) -> Response<Vec<u8>> {
-    let Some((vpc, instance)) = find(snapshot, asked) else {
+    let Some((vpc, instance)) = find(snapshot, asked.vpc, asked.peer) else {
         return refusal(StatusCode::NOT_FOUND);
     };
     if !instance.metadata.enabled {
@@ -50,11 +50,15 @@ pub(super) fn answer(snapshot: &Snapshot, tokens: &Tokens, asked: &Asked<'_>) ->
 }
 
 /// Whoever has this address in this VPC.
-fn find<'a>(snapshot: &'a Snapshot, asked: &Asked<'_>) -> Option<(&'a Vpc, &'a Instance)> {
-    let vpc = snapshot.vpcs.get(asked.vpc)?;
+pub(super) fn find<'a>(
+    snapshot: &'a Snapshot,
+    vpc: &VpcId,
+    address: IpAddr,
+) -> Option<(&'a Vpc, &'a Instance)> {
+    let vpc = snapshot.vpcs.get(vpc)?;
     let interface = vpc.interfaces.values().find(|interface| {
         let mut addresses = interface.addresses.iter();
-        addresses.any(|address| IpAddr::V4(address.private) == asked.peer)
+        addresses.any(|its| IpAddr::V4(its.private) == address)
     })?;
     let (instance, _) = interface.attachment.as_ref()?;
     Some((vpc, snapshot.instances.get(instance)?))
@@ -62,9 +66,11 @@ fn find<'a>(snapshot: &'a Snapshot, asked: &Asked<'_>) -> Option<(&'a Vpc, &'a I
 
 /// A wrong token is refused even where none is demanded.
 fn refused(tokens: &Tokens, instance: &Instance, asked: &Asked<'_>) -> Option<StatusCode> {
-    let good = match asked.headers.get(TOKEN) {
-        Some(token) => tokens.is_good(token.as_bytes(), &instance.id, asked.now),
-        None => !instance.metadata.tokens_required,
+    let mut tokens_sent = asked.headers.get_all(TOKEN).iter();
+    let good = match (tokens_sent.next(), tokens_sent.next()) {
+        (Some(token), None) => tokens.is_good(token.as_bytes(), &instance.id, asked.now),
+        (Some(_), Some(_)) => false,
+        (None, _) => !instance.metadata.tokens_required,
     };
     (!good).then_some(StatusCode::UNAUTHORIZED)
 }
@@ -77,9 +83,7 @@ fn token(tokens: &Tokens, instance: &Instance, asked: &Asked<'_>) -> Response<Ve
     if asked.headers.contains_key(FORWARDED) {
         return refusal(StatusCode::FORBIDDEN);
     }
-    let ttl = asked.headers.get(TOKEN_TTL);
-    let ttl = ttl.and_then(|ttl| ttl.to_str().ok()?.trim().parse::<u32>().ok());
-    let Some(ttl) = ttl.filter(|ttl| TTL.contains(ttl)) else {
+    let Some(ttl) = lifetime(asked.headers).filter(|ttl| TTL.contains(ttl)) else {
         return refusal(StatusCode::BAD_REQUEST);
     };
     let token = tokens.make(&instance.id, asked.now, ttl);
@@ -88,6 +92,17 @@ fn token(tokens: &Tokens, instance: &Instance, asked: &Asked<'_>) -> Response<Ve
         .headers_mut()
         .insert(TOKEN_TTL, HeaderValue::from(ttl));
     response
+}
+
+/// Seconds, in one header, as digits alone.
+fn lifetime(headers: &HeaderMap) -> Option<u32> {
+    let mut values = headers.get_all(TOKEN_TTL).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let text = value.to_str().ok()?;
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok())?
 }
 
 fn look_up(snapshot: &Snapshot, vpc: &Vpc, instance: &Instance, path: &str) -> Option<Leaf> {

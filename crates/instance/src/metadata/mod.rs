@@ -22,12 +22,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use lath_feed::SnapshotReceiver;
 use lath_model::Timestamp;
 use lath_model::id::VpcId;
+use lath_net::accept::{Acceptor, ConnectionLimits, Slot, Source, Watched};
+use lath_net::descriptors::Purpose;
 use lath_net::{Network, Place, listen};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use answer::{Asked, answer};
+use answer::{Asked, answer, find};
 use token::Tokens;
 
 /// Where the service is in every VPC.
@@ -36,10 +38,12 @@ pub const METADATA_ADDRESS: SocketAddr =
 
 /// Between attempts to listen in a VPC whose network is not there yet.
 const RETRY: Duration = Duration::from_millis(250);
-/// Of one VPC, at once. More wait in the kernel's queue.
-const CONNECTIONS: usize = 512;
-/// A client has this long to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of all VPCs, at once.
+const CONNECTIONS: usize = 8192;
+/// Of one instance, at once.
+const PER_INSTANCE: usize = 128;
+/// A client has this long to send a request's head, and to take what is answered.
+const IDLE: Duration = Duration::from_secs(10);
 /// A whole request head, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 
@@ -54,6 +58,7 @@ pub struct MetadataService {
     bound: watch::Sender<Bound>,
     listeners: BTreeMap<VpcId, DropGuard>,
     tokens: Arc<Tokens>,
+    acceptor: Acceptor,
 }
 
 impl std::fmt::Debug for MetadataService {
@@ -75,6 +80,7 @@ impl MetadataService {
             bound: watch::Sender::new(Bound::new()),
             listeners: BTreeMap::new(),
             tokens: Arc::new(Tokens::new()),
+            acceptor: acceptor(),
         }
     }
 
@@ -140,6 +146,7 @@ impl MetadataService {
             listener: TcpListener::from_std(listener)?,
             snapshots: self.snapshots.clone(),
             tokens: Arc::clone(&self.tokens),
+            acceptor: self.acceptor.clone(),
         };
         let stop = CancellationToken::new();
         self.listeners
@@ -155,32 +162,40 @@ struct Door {
     listener: TcpListener,
     snapshots: SnapshotReceiver,
     tokens: Arc<Tokens>,
+    acceptor: Acceptor,
 }
 
 impl Door {
     async fn serve(&self, stop: &CancellationToken) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let place = Place::Vpc(self.vpc.clone());
         loop {
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-                return;
-            };
-            let Ok((stream, peer)) = self.listener.accept().await else {
-                // Out of descriptors, most likely: give others time to close some.
-                tokio::time::sleep(RETRY).await;
-                continue;
-            };
-            let conversation = self.converse(stream, peer.ip());
+            let source = |address| self.source(address);
+            let accepted = self.acceptor.accept_from(&self.listener, &place, source);
+            let (stream, peer, slot) = accepted.await;
+            let conversation = self.converse(stream, peer.ip(), slot);
             let stop = stop.child_token();
             tokio::spawn(async move {
                 stop.run_until_cancelled(conversation).await;
-                drop(permit);
             });
         }
     }
 
-    fn converse(&self, stream: TcpStream, peer: IpAddr) -> impl Future<Output = ()> + use<> {
+    /// An instance has one share, however many addresses it has.
+    fn source(&self, address: IpAddr) -> Source {
+        let snapshot = self.snapshots.borrow();
+        let instance = find(&snapshot, &self.vpc, address).map(|(_, it)| it.id.clone());
+        instance.map_or_else(|| Source::of(address), Source::Instance)
+    }
+
+    fn converse(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+        slot: Slot,
+    ) -> impl Future<Output = ()> + use<> {
         let (vpc, snapshots) = (self.vpc.clone(), self.snapshots.clone());
         let tokens = Arc::clone(&self.tokens);
+        let stream = TokioIo::new(Watched::new(stream, &slot));
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let asked = Asked {
                 vpc: &vpc,
@@ -197,14 +212,30 @@ impl Door {
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(IDLE)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(stream, service);
         async move {
             // Whatever ended it early is the client's affair.
-            let _ = connection.await;
+            tokio::select! {
+                _ = connection => {}
+                () = slot.ended() => {}
+            }
         }
     }
+}
+
+/// Half of all for one VPC; answers are there at once, so that few connections serve an instance.
+fn acceptor() -> Acceptor {
+    let total = Purpose::Metadata.share(CONNECTIONS);
+    let per_place = total.div_ceil(2);
+    let limits = ConnectionLimits {
+        total,
+        per_place,
+        per_source: per_place.min(PER_INSTANCE),
+        idle: IDLE,
+    };
+    Acceptor::new("metadata", limits)
 }
 
 /// For [`crate::fuzzing`].

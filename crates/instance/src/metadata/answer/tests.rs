@@ -328,7 +328,23 @@ fn tokens_are_given_and_demanded() {
         ("no time", "PUT", path, vec![], 400),
         ("too long", "PUT", path, vec![too_long], 400),
         ("zero", "PUT", path, vec![(TTL.0, "0")], 400),
-        ("no number", "PUT", path, vec![(TTL.0, "x")], 400),
+        ("no number", "PUT", path, vec![(TTL.0, "abc")], 400),
+        ("nothing", "PUT", path, vec![(TTL.0, "")], 400),
+        ("signed", "PUT", path, vec![(TTL.0, "+60")], 400),
+        ("negative", "PUT", path, vec![(TTL.0, "-1")], 400),
+        ("fraction", "PUT", path, vec![(TTL.0, "60.5")], 400),
+        ("space", "PUT", path, vec![(TTL.0, " 60")], 400),
+        ("list", "PUT", path, vec![(TTL.0, "60, 60")], 400),
+        ("twice", "PUT", path, vec![TTL, TTL], 400),
+        ("huge", "PUT", path, vec![(TTL.0, "4294967297")], 400),
+        ("longest", "PUT", path, vec![(TTL.0, "21600")], 200),
+        (
+            "two tokens",
+            "GET",
+            "/latest/meta-data/",
+            vec![(key, token.as_str()), (key, token.as_str())],
+            401,
+        ),
     ] {
         assert_eq!(world.ask(FULL, method, path, &headers).0, want, "{name}");
     }
