@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -69,9 +70,11 @@ def binary():
 
 
 class Lath:
-    """One `lath serve` with a data directory of its own; with regions, a supervisor and the processes of each."""
+    """One `lath serve` with a data directory of its own; with regions, a supervisor and the processes of each. It may have
+    so many `descriptors` open."""
 
-    def __init__(self, *flags, directory=None, regions=None):
+    def __init__(self, *flags, directory=None, regions=None, descriptors=None):
+        self.descriptors = descriptors
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="lath-lab-"))
         self.data = self.directory / "data"
         self.port, self.admin_port = free_port(), free_port()
@@ -94,9 +97,14 @@ class Lath:
             *(["--regions", ",".join(self.regions)] if self.regions else ["--region", self.region]), *self.flags,
         ]
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                            preexec_fn=self.limit_descriptors)
         wait_for("lath serve to answer", self.answers)
         return self
+
+    def limit_descriptors(self):
+        if self.descriptors:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
 
     def answers(self):
         if self.process.poll() is not None:

@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     let reply = match decode_query(bytes) {
         Ok(query) => {
-            assert!((512..=4096).contains(&query.udp_limit()));
+            assert!((512..=1232).contains(&query.udp_limit()));
             let (snapshot, vpc) = world();
             let said = answer(&snapshot, &vpc, &query);
             let reply = fuzzing::reply(&query, said, query.udp_limit());

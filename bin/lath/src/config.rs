@@ -18,6 +18,7 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) dns_listen: SocketAddr,
+    pub(crate) dns_responses_per_second: u32,
     pub(crate) region: String,
     pub(crate) regions: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,7 +41,7 @@ pub(crate) const MAX_REGIONS: usize = 15;
 const MAX_PROXY_THREADS: usize = 1024;
 
 /// What each key means, and an example where it has no value, for `--print-config`.
-const MEANINGS: [(&str, &str, Option<&str>); 16] = [
+const MEANINGS: [(&str, &str, Option<&str>); 17] = [
     (
         "data_dir",
         "State, keys, logs, instance file systems. Made with mode 0700.",
@@ -59,6 +60,11 @@ const MEANINGS: [(&str, &str, Option<&str>); 16] = [
     (
         "dns_listen",
         "Where the first region answers for public hosted zones; each further one, a port higher.",
+        None,
+    ),
+    (
+        "dns_responses_per_second",
+        "How often public hosted zones answer a client's network (/24, /56) the same by UDP; 0 is no limit.",
         None,
     ),
     (
@@ -118,6 +124,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 4566)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 4567)),
             dns_listen: SocketAddr::from(([127, 0, 0, 1], 4553)),
+            dns_responses_per_second: 200,
             region: "us-east-1".into(),
             regions: Vec::new(),
             home: None,

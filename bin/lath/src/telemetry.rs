@@ -4,9 +4,12 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
+/// The library that reads DNS messages warns of what strangers send.
+const USUAL: &str = "info,hickory_proto=error";
+
 /// Sets up the log. `LATH_LOG` filters it, in the form `info,lath_proxy=debug`.
 pub(crate) fn init(json: bool) {
-    let filter = EnvFilter::try_from_env("LATH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("LATH_LOG").unwrap_or_else(|_| EnvFilter::new(USUAL));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

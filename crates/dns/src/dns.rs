@@ -16,6 +16,7 @@ use crate::Upstreams;
 use crate::authority::{self, AuthorityConfig, Served};
 use crate::forward::Forwarder;
 use crate::listener::{Listening, Resolver};
+use crate::shares::Shares;
 use crate::truth::Truth;
 
 /// The resolver's link-local address, the same in every VPC
@@ -40,6 +41,7 @@ pub struct Dns {
     network: Arc<dyn Network>,
     snapshots: SnapshotReceiver,
     forwarder: Arc<Forwarder>,
+    shares: Arc<Shares>,
     addresses: Addresses,
     bound: watch::Sender<Bound>,
     truth: Truth,
@@ -58,6 +60,7 @@ impl Dns {
     ) -> Self {
         Self {
             forwarder: Arc::new(Forwarder::new(Arc::clone(&network), upstreams)),
+            shares: Arc::new(Shares::new()),
             network,
             truth: Truth::new(&snapshots),
             snapshots,
@@ -196,6 +199,7 @@ impl Dns {
             snapshots: self.snapshots.clone(),
             forwarder: Arc::clone(&self.forwarder),
             truth: self.truth.clone(),
+            shares: Arc::clone(&self.shares),
         });
         let listening = Listening::start(&self.network, addresses, resolver).await?;
         running.insert(vpc.clone(), listening);

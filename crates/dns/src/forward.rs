@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use hickory_proto::op::{Query as Question, ResponseCode};
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
-use lath_net::{Kind, Network, Place};
-use tokio::sync::Semaphore;
+use lath_net::{Kind, Network, Place, Throttle};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::query::Query;
@@ -26,17 +25,15 @@ const PATIENCE: Duration = Duration::from_millis(4500);
 /// How often the whole list of upstreams is tried.
 const ROUNDS: usize = 2;
 
-/// How many questions wait for upstreams at once, over all VPCs. More are answered with a failure.
-const IN_FLIGHT: usize = 1024;
+/// The largest reply that is read by UDP: more than we offer, as some do not look.
+const LONGEST: usize = 4096;
 
-/// The largest reply by UDP; we offer 4096 bytes.
-const LARGEST_UDP: usize = 4096;
+static LOOPS: Throttle = Throttle::new();
 
 /// Asks the host's resolvers, from the host's network.
 pub(crate) struct Forwarder {
     network: Arc<dyn Network>,
     upstreams: Upstreams,
-    room: Semaphore,
     asked: Asked,
 }
 
@@ -50,18 +47,16 @@ impl Forwarder {
         Self {
             network,
             upstreams,
-            room: Semaphore::new(IN_FLIGHT),
             asked: Asked::default(),
         }
     }
 
     /// The reply of the first upstream that has one, with any number in it; a failure when none has.
     pub(crate) async fn ask(&self, query: &Query) -> Vec<u8> {
-        let Ok(_room) = self.room.try_acquire() else {
-            return failure(query, ResponseCode::ServFail);
-        };
         if self.asked.is_out(query) {
-            tracing::warn!(name = %query.name, "a resolver of the host leads back to us");
+            if let Some(times) = LOOPS.due() {
+                tracing::warn!(name = %query.name, times, "a resolver of the host leads back to us");
+            }
             return failure(query, ResponseCode::ServFail);
         }
         let mut best = None;
@@ -106,7 +101,7 @@ impl Forwarder {
         // A fresh port for each question and a peer that the kernel checks: hard to answer for others.
         socket.connect(upstream).await?;
         socket.send(bytes).await?;
-        let mut reply = vec![0; LARGEST_UDP];
+        let mut reply = vec![0; LONGEST];
         loop {
             let length = socket.recv(&mut reply).await?;
             if out.is_answered_by(&reply[..length]) {

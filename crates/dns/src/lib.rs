@@ -20,6 +20,7 @@ mod listener;
 mod query;
 mod reply;
 mod resolve;
+mod shares;
 mod tcp;
 #[cfg(test)]
 mod testing;
@@ -28,7 +29,7 @@ mod upstreams;
 mod zones;
 
 pub use answer::{Answer, answer};
-pub use authority::{AuthorityConfig, Served};
+pub use authority::{AuthorityConfig, RateLimit, Served};
 pub use dns::{Bound, Dns};
 pub use query::{Extension, Query, Undecodable, decode_query};
 pub use upstreams::Upstreams;

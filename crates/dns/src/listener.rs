@@ -1,13 +1,14 @@
 //! One VPC's resolver: its sockets, and what is said through them.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use lath_feed::SnapshotReceiver;
 use lath_model::id::VpcId;
+use lath_net::accept::Source;
 use lath_net::{Network, Place};
 use lath_zones::Random;
 use tokio::net::UdpSocket;
@@ -16,12 +17,13 @@ use tokio::task::JoinSet;
 use crate::forward::Forwarder;
 use crate::query::{MAX_QUERY, Query};
 use crate::resolve::{Resolution, resolve};
+use crate::shares::{self, Shares};
 use crate::truth::Truth;
 use crate::{decode_query, reply, tcp};
 
-/// How many questions of one VPC wait for upstreams at once, so that one VPC does not take all the
-/// room there is.
-const IN_FLIGHT: usize = 256;
+/// How many questions that came to one socket are worked on at once. The shares of VPCs and instances
+/// are smaller; this is for those that are being refused.
+const IN_FLIGHT: usize = 4096;
 
 /// A pause after a failed read, so that it does not spin.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -85,6 +87,7 @@ pub(crate) struct Resolver {
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) forwarder: Arc<Forwarder>,
     pub(crate) truth: Truth,
+    pub(crate) shares: Arc<Shares>,
 }
 
 /// What to do with bytes that came in.
@@ -96,11 +99,11 @@ enum Next {
 
 impl Resolver {
     /// The reply to bytes that came in, of at most `limit` bytes; `None` when none is due.
-    pub(crate) async fn reply(&self, bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
+    pub(crate) async fn reply(&self, bytes: &[u8], from: IpAddr, limit: usize) -> Option<Vec<u8>> {
         match self.next(bytes, |_| limit) {
             Next::Reply(reply) => Some(reply),
             Next::Silence => None,
-            Next::Ask(asked) => Some(self.ask(&asked.0, asked.1, limit).await),
+            Next::Ask(asked) => Some(self.ask(&asked.0, asked.1, from, limit).await),
         }
     }
 
@@ -119,8 +122,25 @@ impl Resolver {
         }
     }
 
-    /// Asks the host's resolvers for what is missing.
-    async fn ask(&self, query: &Query, found: Resolution, limit: usize) -> Vec<u8> {
+    /// Who asks: an instance has one share, however many addresses it has.
+    pub(crate) fn source(&self, address: IpAddr) -> Source {
+        shares::source(&self.snapshots.borrow(), &self.vpc, address)
+    }
+
+    /// Asks the host's resolvers for what is missing, if the VPC and the instance have room for it.
+    async fn ask(&self, query: &Query, found: Resolution, from: IpAddr, limit: usize) -> Vec<u8> {
+        let (place, source) = (Place::Vpc(self.vpc.clone()), self.source(from));
+        let Some(slot) = self.shares.questions.admit(&place, source).await else {
+            return reply::failure(query, ResponseCode::ServFail);
+        };
+        let _waiting = slot.busy();
+        tokio::select! {
+            reply = self.forward(query, found, limit) => reply,
+            () = slot.ended() => reply::failure(query, ResponseCode::ServFail),
+        }
+    }
+
+    async fn forward(&self, query: &Query, found: Resolution, limit: usize) -> Vec<u8> {
         match &found.ask {
             Some(name) if !found.answers.is_empty() || *name != query.name => {
                 let further = Query {
@@ -166,7 +186,9 @@ async fn serve_udp(socket: Arc<UdpSocket>, resolver: Arc<Resolver>) {
                 let (socket, resolver) = (Arc::clone(&socket), Arc::clone(&resolver));
                 asking.spawn(async move {
                     let (query, found) = *asked;
-                    let reply = resolver.ask(&query, found, query.udp_limit()).await;
+                    let reply = resolver
+                        .ask(&query, found, client.ip(), query.udp_limit())
+                        .await;
                     send(&socket, client, &reply).await;
                 });
             }

@@ -3,6 +3,8 @@
 use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 
+use crate::authority::question;
+
 /// The longest query that is read: far more than any question and its options need.
 pub(crate) const MAX_QUERY: usize = 4096;
 
@@ -12,8 +14,9 @@ const MAX_RECORDS: u16 = 4;
 /// The size that every client can take by UDP (RFC 1035, 4.2.1).
 const PLAIN_UDP: u16 = 512;
 
-/// The largest answer given by UDP, whatever the client offers: the VPC's MTU holds it unfragmented.
-const LARGEST_UDP: u16 = 4096;
+/// The largest answer given and taken by UDP, whatever the other side offers: it fits in the smallest MTU
+/// of IPv6 with room for tunnels, so that no fragment of it can be lost or forged (RFC 9715).
+pub(crate) const LARGEST_UDP: u16 = 1232;
 
 /// A question that can be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub struct Query {
 /// What a client says of itself in an OPT record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extension {
-    /// The largest answer that it takes by UDP, between 512 and 4096 bytes.
+    /// The largest answer that it takes by UDP, between 512 and 1232 bytes.
     pub udp_size: u16,
     /// DO: it wants DNSSEC records.
     pub dnssec_ok: bool,
@@ -89,6 +92,8 @@ pub fn decode_query(bytes: &[u8]) -> Result<Query, Undecodable> {
     if bytes.len() > MAX_QUERY || !header.is_modest() {
         return Err(header.refuse(ResponseCode::FormErr));
     }
+    // Records behind the question are looked at first: options that are none are no matter for the log.
+    question::read(bytes).map_err(|_| header.refuse(ResponseCode::FormErr))?;
     let message = Message::from_vec(bytes).map_err(|_| header.refuse(ResponseCode::FormErr))?;
     let [question] = &message.queries[..] else {
         return Err(header.refuse(ResponseCode::FormErr));
@@ -188,7 +193,8 @@ mod tests {
             ("plain", PLAIN.to_vec(), 512, None),
             ("edns", with_opt(1232, 0, 0), 1232, Some(false)),
             ("edns, tiny", with_opt(0, 0, 0), 512, Some(false)),
-            ("edns, huge", with_opt(65535, 0, 0x80), 4096, Some(true)),
+            ("edns, huge", with_opt(65535, 0, 0x80), 1232, Some(true)),
+            ("edns, larger", with_opt(4096, 0, 0), 1232, Some(false)),
         ] {
             let query = decode_query(&bytes).unwrap();
             assert_eq!(query.name.to_ascii(), "web.example.", "{name}");
@@ -231,6 +237,41 @@ mod tests {
             ("notify", with(|b| b[2] |= 4 << 3), Some(notimp)),
             ("update", with(|b| b[2] |= 5 << 3), Some(notimp)),
             ("an unknown opcode", with(|b| b[2] |= 15 << 3), Some(notimp)),
+            (
+                "half an option",
+                with(|bytes| {
+                    bytes[11] = 1;
+                    bytes.extend([0, 0, 41, 4, 0xd0, 0, 0, 0, 0, 0, 3, 0, 10, 0]);
+                }),
+                Some(formerr),
+            ),
+            (
+                "an option longer than its record",
+                with(|bytes| {
+                    bytes[11] = 1;
+                    bytes.extend([0, 0, 41, 4, 0xd0, 0, 0, 0, 0, 0, 5, 0, 10, 0, 9, 1]);
+                }),
+                Some(formerr),
+            ),
+            (
+                "two OPTs",
+                {
+                    let mut bytes = with_opt(512, 0, 0);
+                    bytes[11] = 2;
+                    bytes.extend([0, 0, 41, 2, 0, 0, 0, 0, 0, 0, 0]);
+                    bytes
+                },
+                Some(formerr),
+            ),
+            (
+                "an OPT among authorities",
+                {
+                    let mut bytes = with_opt(512, 0, 0);
+                    (bytes[9], bytes[11]) = (1, 0);
+                    bytes
+                },
+                Some(formerr),
+            ),
             (
                 "edns version 1",
                 with_opt(512, 1, 0),

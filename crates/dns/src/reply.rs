@@ -2,11 +2,9 @@
 
 use hickory_proto::op::{Edns, Message, OpCode, Query as Question, ResponseCode};
 
+use crate::query::LARGEST_UDP;
 use crate::resolve::Resolution;
 use crate::{Answer, Query, Undecodable};
-
-/// What we can take by UDP from an upstream or a client, as said in our OPT record.
-const OUR_UDP_SIZE: u16 = 4096;
 
 /// The reply to a question that the snapshot answers; `None` when it must be forwarded.
 pub(crate) fn local(query: &Query, answer: Answer, limit: usize) -> Option<Vec<u8>> {
@@ -115,7 +113,7 @@ fn begin(query: &Query, code: ResponseCode) -> Message {
 
 fn our_edns(dnssec_ok: bool) -> Edns {
     let mut edns = Edns::new();
-    edns.set_max_payload(OUR_UDP_SIZE).set_version(0);
+    edns.set_max_payload(LARGEST_UDP).set_version(0);
     edns.set_dnssec_ok(dnssec_ok);
     edns
 }

@@ -1,10 +1,11 @@
 //! DNS by TCP (RFC 7766): each message has its length in two bytes before it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
+use lath_net::Place;
+use lath_net::accept::{Acceptor, Slot, Source};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -12,54 +13,57 @@ use tokio::time::timeout;
 
 use crate::listener::Resolver;
 use crate::query::MAX_QUERY;
+use crate::shares::IDLE;
 
-/// How many connections a VPC may hold open; more wait to be accepted.
-const CONNECTIONS: usize = 64;
-
-/// How long a connection may take for its next question, and for taking a reply.
-const IDLE: Duration = Duration::from_secs(10);
-
-/// A pause after a failed accept (out of descriptors, mostly), so that it does not spin.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// Accepts connections for ever.
+/// Accepts the connections of a VPC for ever.
 pub(crate) async fn serve(listener: TcpListener, resolver: Arc<Resolver>) {
-    let conversation = |stream, _| converse(stream, Arc::clone(&resolver));
-    accept(listener, CONNECTIONS, conversation).await;
+    let place = Place::Vpc(resolver.vpc.clone());
+    let source = |address| resolver.source(address);
+    let conversation =
+        |stream, from: SocketAddr, slot| converse(stream, from, slot, Arc::clone(&resolver));
+    let acceptor = &resolver.shares.connections;
+    accept(listener, acceptor, &place, source, conversation).await;
 }
 
-/// Accepts connections for ever, at most `most` at a time: more wait in the kernel.
+/// Accepts connections for ever, each for as long as it has its slot.
 pub(crate) async fn accept<F>(
     listener: TcpListener,
-    most: usize,
-    conversation: impl Fn(TcpStream, SocketAddr) -> F,
+    acceptor: &Acceptor,
+    place: &Place,
+    source: impl Fn(IpAddr) -> Source,
+    conversation: impl Fn(TcpStream, SocketAddr, Arc<Slot>) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
     loop {
-        while connections.len() >= most {
-            connections.join_next().await;
-        }
         while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, from)) => {
-                connections.spawn(conversation(stream, from));
+        let (stream, from, slot) = acceptor.accept_from(&listener, place, &source).await;
+        let slot = Arc::new(slot);
+        let conversation = conversation(stream, from, Arc::clone(&slot));
+        connections.spawn(async move {
+            tokio::select! {
+                () = conversation => {}
+                () = slot.ended() => {}
             }
-            Err(error) => {
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
+        });
     }
 }
 
 /// Answers one question after the other until the client is silent, gone, or talks nonsense.
-async fn converse(mut stream: TcpStream, resolver: Arc<Resolver>) {
+async fn converse(
+    mut stream: TcpStream,
+    from: SocketAddr,
+    slot: Arc<Slot>,
+    resolver: Arc<Resolver>,
+) {
     while let Ok(Ok(query)) = timeout(IDLE, read_message(&mut stream, MAX_QUERY)).await {
-        let Some(reply) = resolver.reply(&query, usize::from(u16::MAX)).await else {
+        let at_work = slot.busy();
+        let limit = usize::from(u16::MAX);
+        let Some(reply) = resolver.reply(&query, from.ip(), limit).await else {
             return;
         };
+        drop(at_work);
         let written = timeout(IDLE, write_message(&mut stream, &reply)).await;
         if !matches!(written, Ok(Ok(()))) {
             return;

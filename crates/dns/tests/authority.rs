@@ -140,6 +140,7 @@ impl Running {
             .with_authority(AuthorityConfig {
                 listen: vec![(Place::Host, at)],
                 threads: 2,
+                rate_limit: None,
             });
         let (mut served, mut version) = (dns.served(), dns.version());
         let stop = CancellationToken::new();
@@ -287,6 +288,16 @@ async fn public_zones_are_served_as_dig_expects() {
             "NOERROR [qr aa tc]",
         ),
         (
+            "nothing but names below, any",
+            "wild.example.com ANY +notcp",
+            "NOERROR [qr aa]",
+        ),
+        (
+            "too big for 1232, of a client that takes more",
+            "big.example.com TXT +bufsize=4096 +ignore",
+            "NOERROR [qr aa tc]",
+        ),
+        (
             "near Virginia",
             "near.example.com A +subnet=198.18.1.0/24",
             "A 192.0.2.31 [qr aa]",
@@ -300,7 +311,7 @@ async fn public_zones_are_served_as_dig_expects() {
     ] {
         assert_eq!(running.short(arguments).await, want, "{name}: {arguments}");
     }
-    for arguments in ["+bufsize=4096 +ignore", "+tcp", "+bufsize=512"] {
+    for arguments in ["+bufsize=4096", "+tcp", "+bufsize=512"] {
         let found = running
             .short(&format!("big.example.com TXT {arguments}"))
             .await;

@@ -18,7 +18,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::{A, TXT};
 use hickory_proto::rr::{Name, RData, Record};
 use lath_dns::{Bound, Dns, Upstreams};
-use lath_feed::{Snapshot, Vpc};
+use lath_feed::{InterfaceAddress, Snapshot, Vpc};
 use lath_net::{HostNetwork, Kind, Network, Place};
 use testing::{FIRST, SECOND, snapshot};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -74,6 +74,19 @@ impl Running {
             stop,
             tasks,
         }
+    }
+
+    /// Gives the instance in the first VPC this address too. Other addresses of loopback are one source.
+    fn instance_at(&self, address: [u8; 4]) {
+        self.feed.send_modify(|snapshot| {
+            let vpcs = &mut Arc::make_mut(snapshot).vpcs;
+            let vpc = Arc::make_mut(vpcs.get_mut(&FIRST.parse().unwrap()).unwrap());
+            let interface = vpc.interfaces.values_mut().next().unwrap();
+            interface.addresses.push(InterfaceAddress {
+                private: address.into(),
+                public: None,
+            });
+        });
     }
 
     /// Waits until what is bound is as wanted.
@@ -397,6 +410,7 @@ async fn other_names_are_asked_of_the_host() {
 async fn silent_upstreams_hold_up_nobody_and_end_in_a_failure() {
     let upstream = Upstream::start([192, 0, 2, 1]).await;
     let running = Running::ready(host(), Upstreams::fixed([upstream.address])).await;
+    running.instance_at([127, 0, 53, 9]);
     let crowd = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     crowd
         .connect(address_of(FIRST, running.port))
@@ -408,14 +422,45 @@ async fn silent_upstreams_hold_up_nobody_and_end_in_a_failure() {
         name,
         hickory_proto::rr::RecordType::A,
     ));
-    for id in 0..300 {
+    for id in 0..6000 {
         query.metadata.id = id;
         crowd.send(&query.to_vec().unwrap()).await.unwrap();
     }
     assert!(running.dig(FIRST, WEB).await.contains("169.254.171.10"));
+    let sibling = running.dig(FIRST, "-b 127.0.53.9 a.example").await;
+    assert!(sibling.contains("192.0.2.1"), "{sibling}");
     assert!(running.dig(SECOND, "a.example").await.contains("192.0.2.1"));
     let output = running.dig(SECOND, "silent.example").await;
     assert!(output.contains("status: SERVFAIL"), "{output}");
+}
+
+#[tokio::test]
+async fn connections_of_one_client_keep_nobody_out() {
+    lath_net::descriptors::raise().unwrap();
+    let running = Running::ready(host(), nobody()).await;
+    running.instance_at([127, 0, 53, 9]);
+    let to = address_of(FIRST, running.port);
+    let network = host();
+    let from = Some([127, 0, 53, 8].into());
+    let mut held = std::collections::VecDeque::new();
+    for n in 0..10_000 {
+        let stream = lath_net::connect(&network, &Place::Host, from, to, GENEROUS).await;
+        let mut stream = stream.unwrap();
+        if n % 2 == 0 {
+            // Half a message. It may have been hung up on already.
+            let _ = stream.write_all(&[0, 40, 0]).await;
+        }
+        held.push_back(stream);
+        held.truncate(1000);
+    }
+    for (vpc, arguments) in [
+        (FIRST, "+tcp -b 127.0.53.9"),
+        (FIRST, "+tcp"),
+        (SECOND, "+tcp"),
+    ] {
+        let output = running.dig(vpc, &format!("{arguments} {WEB}")).await;
+        assert!(output.contains("169.254.171.10"), "{arguments}: {output}");
+    }
 }
 
 #[tokio::test]

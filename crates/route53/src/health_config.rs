@@ -48,6 +48,10 @@ pub(crate) fn checked(
     mut config: HealthCheckConfig,
 ) -> Result<HealthCheckConfig, ApiError> {
     use HealthCheckType as Type;
+    ensure(
+        config.measure_latency != Some(true),
+        "MeasureLatency is not part of this service: health checkers keep no graphs of latency.",
+    )?;
     config.measure_latency.get_or_insert(false);
     config.inverted.get_or_insert(false);
     config.disabled.get_or_insert(false);

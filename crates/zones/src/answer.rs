@@ -202,6 +202,10 @@ impl<'a> Walk<'a> {
         kind: Kind,
         answer: &mut Answer,
     ) -> Option<Name> {
+        // Where there is nothing but names below, nothing is left out by a minimal answer (RFC 8482).
+        if kind == Kind::ANY && node.is_empty() {
+            return None;
+        }
         if kind == Kind::ANY {
             answer.records.push(Record {
                 name: name.clone(),

@@ -337,6 +337,7 @@ fn names_are_found_as_dns_demands() {
         ("DS of a delegation", "child.example.com DS", "1 2 3 abcd"),
         ("any", "example.com ANY", "\"RFC8482\" \"\""),
         ("any, no such name", "x.a.b.example.com ANY", "nxdomain"),
+        ("any, only names below", "b.example.com ANY", "nodata"),
     ] {
         assert_eq!(outcomes(NAMES, asked, &[], "us-east-1"), want, "{name}");
     }

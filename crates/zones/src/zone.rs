@@ -144,6 +144,11 @@ impl Zone {
 }
 
 impl Node {
+    /// Whether it only has names below it (an empty non-terminal).
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.iter().all(|group| group.sets.is_empty())
+    }
+
     pub(crate) fn group(&self, kind: Kind) -> Option<&Group> {
         self.groups.iter().find(|group| group.kind == kind)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lath_dns::{AuthorityConfig, Upstreams};
+use lath_dns::{AuthorityConfig, RateLimit, Upstreams};
 use lath_drill::order::Orders;
 use lath_feed::stream::Source;
 use lath_feed::{Observed, Topology};
@@ -22,6 +22,9 @@ use super::report;
 use crate::admin;
 use crate::config::Config;
 use crate::running::{self, Running};
+
+/// One in so many answers beyond the rate leads the client to TCP: half, as other servers do.
+const SLIP: u32 = 2;
 
 /// Everything that runs.
 pub(super) struct Assembly {
@@ -171,7 +174,16 @@ fn authority(config: &Config, topology: &Topology) -> AuthorityConfig {
     if let (Some(place), true) = (topology.here(), topology.underlay.is_some()) {
         listen.push((Place::Underlay, (place.underlay, 53).into()));
     }
-    AuthorityConfig { listen, threads: 0 }
+    let rate = config.dns_responses_per_second;
+    let rate_limit = (rate > 0).then_some(RateLimit {
+        responses_per_second: rate,
+        slip: SLIP,
+    });
+    AuthorityConfig {
+        listen,
+        threads: 0,
+        rate_limit,
+    }
 }
 
 /// A name for what is ours in the host's network: two servers with two data directories never meet.

@@ -1,6 +1,7 @@
 //! The authoritative server: answers public hosted zones to whoever asks, by UDP and TCP.
 
-mod question;
+pub(crate) mod question;
+mod rate;
 mod respond;
 mod tcp;
 mod udp;
@@ -14,6 +15,7 @@ use lath_net::{Network, Place};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use rate::RateLimit;
 pub(crate) use respond::{Responder, respond};
 
 use crate::truth::Truth;
@@ -25,6 +27,9 @@ pub struct AuthorityConfig {
     pub listen: Vec<(Place, SocketAddr)>,
     /// How many threads answer datagrams at each address; 0 is one per core, four at most.
     pub threads: usize,
+    /// How much is answered by UDP to a client network; anything where there is none. Loopback is never
+    /// limited.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// Where the server listens, with the reason where it does not (yet).
@@ -41,18 +46,18 @@ impl Server {
         network: &Arc<dyn Network>,
         place: &Place,
         at: SocketAddr,
-        threads: usize,
+        config: &AuthorityConfig,
         truth: &Truth,
     ) -> Result<Self, String> {
         let tcp = lath_net::listen(network, place, at).await;
         let tcp = tcp
             .and_then(tokio::net::TcpListener::from_std)
             .map_err(|error| format!("{at} (TCP): {error}"))?;
-        let udp = udp::Threads::start(network, place, at, threads, truth)
+        let udp = udp::Threads::start(network, place, at, config, truth)
             .await
             .map_err(|error| format!("{at} (UDP): {error}"))?;
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(tcp::serve(tcp, truth.clone()));
+        tasks.spawn(tcp::serve(tcp, place.clone(), truth.clone()));
         Ok(Self {
             _udp: udp,
             _tcp: tasks,
@@ -74,7 +79,7 @@ pub(crate) async fn run(
         for key in &config.listen {
             let result = match running.contains_key(key) {
                 true => Ok(()),
-                false => Server::start(&network, &key.0, key.1, config.threads, &truth)
+                false => Server::start(&network, &key.0, key.1, &config, &truth)
                     .await
                     .map(|server| drop(running.insert(key.clone(), server))),
             };

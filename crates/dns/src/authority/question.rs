@@ -68,7 +68,14 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Asked, u16> {
         edns: None,
     };
     let mut at = asked.end;
-    for _ in 0..authorities + additionals {
+    for _ in 0..authorities {
+        at = record(bytes, at, &mut asked)?;
+    }
+    // RFC 6891, 6.1.1: an OPT is an additional record.
+    if asked.edns.is_some() {
+        return Err(code::FORMERR);
+    }
+    for _ in 0..additionals {
         at = record(bytes, at, &mut asked)?;
     }
     Ok(asked)

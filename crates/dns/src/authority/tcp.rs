@@ -1,28 +1,43 @@
 //! By TCP (RFC 7766).
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
+use lath_net::Place;
+use lath_net::accept::{Acceptor, ConnectionLimits, Source};
+use lath_net::descriptors::Purpose;
 use lath_zones::Random;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::{Responder, respond};
 use crate::query::MAX_QUERY;
+use crate::shares::IDLE;
 use crate::tcp::{accept, read_message, write_message};
 use crate::truth::Truth;
 
-/// How many connections an address may hold open; more wait to be accepted.
-const CONNECTIONS: usize = 256;
+/// How many connections an address may hold open.
+const CONNECTIONS: usize = 1024;
 
-/// How long a connection may take for its next question, and for taking a reply.
-const IDLE: Duration = Duration::from_secs(10);
+/// How many of them one client may.
+const PER_CLIENT: usize = 32;
 
 /// Accepts connections for ever.
-pub(crate) async fn serve(listener: TcpListener, truth: Truth) {
-    accept(listener, CONNECTIONS, |stream, from| {
-        converse(stream, from, truth.clone())
-    })
+pub(crate) async fn serve(listener: TcpListener, place: Place, truth: Truth) {
+    let total = Purpose::Authority.share(CONNECTIONS);
+    let limits = ConnectionLimits {
+        total,
+        per_place: total,
+        per_source: PER_CLIENT.min(total),
+        idle: IDLE,
+    };
+    let acceptor = Acceptor::new("authoritative DNS by TCP", limits);
+    accept(
+        listener,
+        &acceptor,
+        &place,
+        Source::of,
+        |stream, from, _| converse(stream, from, truth.clone()),
+    )
     .await;
 }
 

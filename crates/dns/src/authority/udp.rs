@@ -13,7 +13,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
 use socket2::{Domain, Socket};
 
-use super::{Responder, respond};
+use super::rate::{Limiter, Outcome, truncate};
+use super::{AuthorityConfig, Responder, respond};
 use crate::query::MAX_QUERY;
 use crate::truth::Truth;
 
@@ -52,15 +53,15 @@ impl Threads {
         network: &Arc<dyn Network>,
         place: &Place,
         at: SocketAddr,
-        threads: usize,
+        config: &AuthorityConfig,
         truth: &Truth,
     ) -> io::Result<Self> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let count = if threads == 0 {
-            cores().min(THREADS)
-        } else {
-            threads
+        let count = match config.threads {
+            0 => cores().min(THREADS),
+            threads => threads,
         };
+        let limiter = config.rate_limit.map(|limit| Arc::new(Limiter::new(limit)));
         let mut all = Self {
             stop: Arc::default(),
             sockets: Vec::new(),
@@ -73,10 +74,10 @@ impl Threads {
         }
         for socket in &all.sockets {
             let (socket, stop) = (Arc::clone(socket), Arc::clone(&all.stop));
-            let truth = truth.clone();
+            let (truth, limiter) = (truth.clone(), limiter.clone());
             std::thread::Builder::new()
                 .name("lath-dns-udp".to_owned())
-                .spawn(move || serve(&socket, &truth, &stop))?;
+                .spawn(move || serve(&socket, &truth, limiter.as_deref(), &stop))?;
         }
         Ok(all)
     }
@@ -95,11 +96,11 @@ async fn bind(network: &Arc<dyn Network>, place: &Place, at: SocketAddr) -> io::
     Ok(socket)
 }
 
-fn serve(socket: &Socket, truth: &Truth, stop: &AtomicBool) {
+fn serve(socket: &Socket, truth: &Truth, limiter: Option<&Limiter>, stop: &AtomicBool) {
     let mut batch = Batch::new();
     while !stop.load(Ordering::Acquire) {
         match batch.receive(socket) {
-            Ok(()) => batch.answer(truth),
+            Ok(()) => batch.answer(truth, limiter),
             Err(Errno::EAGAIN | Errno::EINTR) => continue,
             Err(error) => {
                 tracing::debug!(%error, "datagrams were not read");
@@ -155,7 +156,8 @@ impl Batch {
         Ok(())
     }
 
-    fn answer(&mut self, truth: &Truth) {
+    fn answer(&mut self, truth: &Truth, limiter: Option<&Limiter>) {
+        let limiter = limiter.map(|limiter| (limiter, limiter.now()));
         let (zones, health) = (truth.zones(), truth.health());
         let mut responder = Responder {
             zones: &zones,
@@ -169,9 +171,15 @@ impl Batch {
             };
             let bytes = bytes.get(..*length).unwrap_or(bytes);
             let reply = &mut self.replies[self.to.len()];
-            if respond(&mut responder, bytes, address, false, reply) {
-                self.to.push(*from);
+            if !respond(&mut responder, bytes, address, false, reply) {
+                continue;
             }
+            match limiter.map(|(limiter, now)| limiter.judge(address, reply, now)) {
+                None | Some(Outcome::Send) => {}
+                Some(Outcome::Slip) => truncate(reply),
+                Some(Outcome::Drop) => continue,
+            }
+            self.to.push(*from);
         }
     }
 
