@@ -1,5 +1,7 @@
 //! Operations called as the server calls them, over a real archive.
 
+mod metrics;
+
 use std::sync::Arc;
 
 use lath_control::Cell;
@@ -251,7 +253,7 @@ async fn bad_metric_calls_get_cloudwatchs_errors() {
     };
     for (input, want) in [
         (statistics(json!({"Period": 61})), &value),
-        (statistics(json!({"Statistics": []})), &missing),
+        (statistics(json!({"Statistics": []})), &combination),
         (
             statistics(json!({"ExtendedStatistics": ["p99"]})),
             &combination,
@@ -330,24 +332,29 @@ async fn dashboards_live_and_die() {
         .await
         .unwrap();
     assert_eq!(listed["DashboardEntries"][0]["Size"], body.len());
-    let invalid = (
-        "DashboardInvalidInputError".to_owned(),
-        Some("InvalidParameterInput"),
-        400,
-    );
-    for input in [
-        json!({"DashboardName": "d 1", "DashboardBody": body}),
-        json!({"DashboardName": "d", "DashboardBody": "{"}),
+    let invalid = |code: &str, query_code| (code.to_owned(), Some(query_code), 400);
+    for (input, want) in [
+        (
+            json!({"DashboardName": "d 1", "DashboardBody": body}),
+            invalid("InvalidParameterValueException", "InvalidParameterValue"),
+        ),
+        (
+            json!({"DashboardName": "d", "DashboardBody": "{"}),
+            invalid("DashboardInvalidInputError", "InvalidParameterInput"),
+        ),
     ] {
-        assert_eq!(lab.refused::<cw::PutDashboard>(input).await, invalid);
+        assert_eq!(lab.refused::<cw::PutDashboard>(input).await, want);
     }
     let missing = (
         "DashboardNotFoundError".to_owned(),
         Some("ResourceNotFound"),
         404,
     );
-    let both = json!({"DashboardNames": ["nope", "d-1"]});
-    assert_eq!(lab.refused::<cw::DeleteDashboards>(both).await, missing);
+    let gone = json!({"DashboardNames": ["d-1"]});
+    lab.call::<cw::DeleteDashboards>(gone.clone())
+        .await
+        .unwrap();
+    assert_eq!(lab.refused::<cw::DeleteDashboards>(gone).await, missing);
     assert_eq!(
         lab.refused::<cw::GetDashboard>(json!({"DashboardName": "d-1"}))
             .await,

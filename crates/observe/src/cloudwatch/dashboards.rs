@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use lath_control::{BadToken, paginate};
 use lath_model::Timestamp;
 use lath_model::arn::Arn;
@@ -34,13 +36,14 @@ fn well_named(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
+/// The service's text ends in a new line.
 fn check_name(name: &str) -> Result<(), ApiError> {
     if well_named(name) {
         return Ok(());
     }
-    Err(invalid_value(format!(
-        "The value {name} for field DashboardName contains invalid characters. It can only contain alphanumerics, dash (-) and underscore (_)."
-    )))
+    Err(invalid_value(
+        "The value for field DashboardName contains invalid characters. It can only contain alphanumerics, dash (-) and underscore (_).\n",
+    ))
 }
 
 fn not_found(name: &str) -> ApiError {
@@ -70,15 +73,7 @@ fn invalid_input(message: String, findings: &[DashboardValidationMessage]) -> Ap
 
 impl Handle<PutDashboard> for Observe {
     async fn handle(&self, _caller: &Caller, op: PutDashboard) -> Result<DashboardPut, ApiError> {
-        if !well_named(&op.dashboard_name) {
-            return Err(invalid_input(
-                format!(
-                    "The field DashboardName contains invalid characters: {}",
-                    op.dashboard_name
-                ),
-                &[],
-            ));
-        }
+        check_name(&op.dashboard_name)?;
         if let Some(tag) = op.tags.first() {
             let message = format!(
                 "Tags on dashboards are not supported ({}={}).",
@@ -170,20 +165,22 @@ impl Handle<DeleteDashboards> for Observe {
         op.dashboard_names
             .iter()
             .try_for_each(|name| check_name(name))?;
-        // As CloudWatch does: what exists is deleted, then the missing one is reported.
-        let missing = self
-            .cell
+        // All or none: a name that is not there leaves the others alone. One that is given twice is deleted once.
+        let names: BTreeSet<String> = op.dashboard_names.into_iter().collect();
+        self.cell
             .db
             .write(|tx| {
-                let missing = op
-                    .dashboard_names
+                let missing = names
                     .iter()
-                    .filter(|name| !tx.delete::<Dashboard>(name));
-                Ok::<_, ApiError>(missing.cloned().collect::<Vec<_>>())
+                    .find(|name| tx.get::<Dashboard>(name).is_none());
+                if let Some(name) = missing {
+                    return Err(not_found(name));
+                }
+                for name in &names {
+                    tx.delete::<Dashboard>(name);
+                }
+                Ok(Empty {})
             })
-            .await?;
-        missing
-            .first()
-            .map_or(Ok(Empty {}), |name| Err(not_found(name)))
+            .await
     }
 }

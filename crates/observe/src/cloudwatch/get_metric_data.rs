@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -6,9 +7,9 @@ use lath_model::Timestamp;
 use lath_wire::{ApiError, Caller, Handle};
 
 use super::api::{
-    GetMetricData, MetricData, MetricDataQuery, MetricDataResult, ScanBy, StatusCode,
+    GetMetricData, MessageData, MetricData, MetricDataQuery, MetricDataResult, ScanBy, StatusCode,
 };
-use super::get_metric_statistics::{Span, check_period, sorted};
+use super::get_metric_statistics::{Span, check_period, sorted, whole_seconds};
 use super::{error, invalid_token, invalid_value};
 use crate::Observe;
 use crate::archive::{Archive, ArchiveError};
@@ -20,6 +21,7 @@ const MAX_DATAPOINTS: i64 = 100_800;
 /// One query, checked.
 struct Query {
     id: String,
+    /// Empty until [`label`] gives it one.
     label: String,
     namespace: String,
     name: String,
@@ -27,16 +29,14 @@ struct Query {
     unit: Option<String>,
     period: u64,
     statistic: Statistic,
+    /// The statistic as it was written.
+    stat: String,
     returned: bool,
 }
 
 impl Handle<GetMetricData> for Observe {
     async fn handle(&self, caller: &Caller, op: GetMetricData) -> Result<MetricData, ApiError> {
-        if op.start_time >= op.end_time {
-            return Err(invalid(
-                "The parameter StartTime must be less than the parameter EndTime.",
-            ));
-        }
+        check_span(&op)?;
         let most = op.max_datapoints.unwrap_or(MAX_DATAPOINTS);
         let most = usize::try_from(most)
             .ok()
@@ -50,26 +50,82 @@ impl Handle<GetMetricData> for Observe {
     }
 }
 
+fn check_span(op: &GetMetricData) -> Result<(), ApiError> {
+    match whole_seconds(op.start_time).cmp(&whole_seconds(op.end_time)) {
+        Ordering::Less => Ok(()),
+        Ordering::Equal => Err(invalid(
+            "The parameter StartTime must not equal parameter EndTime.",
+        )),
+        Ordering::Greater => Err(invalid(
+            "The parameter EndTime must be greater than StartTime.",
+        )),
+    }
+}
+
 fn invalid(message: impl Into<String>) -> ApiError {
     error("ValidationError", "ValidationError", 400, message)
 }
 
 fn check(queries: &[MetricDataQuery], account: &str) -> Result<Vec<Query>, ApiError> {
-    if queries.is_empty() || queries.len() > MAX_QUERIES {
+    if queries.is_empty() {
+        return Err(invalid("The parameter MetricDataQueries is required."));
+    }
+    if queries.len() > MAX_QUERIES {
         return Err(invalid(format!(
-            "Between 1 and {MAX_QUERIES} MetricDataQueries must be given."
+            "The collection MetricDataQueries must not have a size greater than {MAX_QUERIES}."
         )));
     }
+    check_statistics(queries)?;
     let ids: BTreeSet<&str> = queries.iter().map(|query| query.id.as_str()).collect();
     if ids.len() != queries.len() {
         return Err(invalid(
             "The values for parameter id in MetricDataQueries are not unique.",
         ));
     }
-    queries
+    let mut checked: Vec<Query> = queries
         .iter()
         .map(|query| check_query(query, account))
-        .collect()
+        .collect::<Result<_, _>>()?;
+    label(&mut checked);
+    Ok(checked)
+}
+
+/// Every statistic that is none, a line each.
+fn check_statistics(queries: &[MetricDataQuery]) -> Result<(), ApiError> {
+    let bad = |(index, query): (usize, &MetricDataQuery)| {
+        let stat = &query.metric_stat.as_ref()?.stat;
+        let text = format!(
+            "The value {stat} for parameter MetricDataQueries.member.{}.MetricStat.Stat is not a valid statistic.",
+            index + 1
+        );
+        stat.parse::<Statistic>().is_err().then_some(text)
+    };
+    let bad: Vec<String> = queries.iter().enumerate().filter_map(bad).collect();
+    if bad.is_empty() {
+        Ok(())
+    } else {
+        Err(invalid(bad.join("\n")))
+    }
+}
+
+/// Labels of queries that were given none: the metric's name, and of the statistic and the period what differs among the
+/// queries of this request.
+fn label(queries: &mut [Query]) {
+    let differ = |of: fn(&Query) -> String| {
+        let all: BTreeSet<String> = queries.iter().map(of).collect();
+        all.len() > 1
+    };
+    let by_stat = differ(|query| query.stat.clone());
+    let by_period = differ(|query| query.period.to_string());
+    for query in queries.iter_mut().filter(|query| query.label.is_empty()) {
+        query.label.clone_from(&query.name);
+        if by_stat {
+            query.label.push_str(&format!(" {}", query.stat));
+        }
+        if by_period {
+            query.label.push_str(&format!(" {}", query.period));
+        }
+    }
 }
 
 fn check_query(query: &MetricDataQuery, account: &str) -> Result<Query, ApiError> {
@@ -115,13 +171,14 @@ fn check_query(query: &MetricDataQuery, account: &str) -> Result<Query, ApiError
     })?;
     Ok(Query {
         id: id.clone(),
-        label: query.label.clone().unwrap_or_else(|| name.clone()),
+        label: query.label.clone().unwrap_or_default(),
         namespace: namespace.clone(),
         name: name.clone(),
         dimensions: sorted(stat.metric.dimensions.clone()),
         unit: stat.unit.map(super::api::Unit::name),
         period: check_period(query.period.unwrap_or(stat.period))?,
         statistic,
+        stat: stat.stat.clone(),
         returned: query.return_data.unwrap_or(true),
     })
 }
@@ -133,13 +190,15 @@ fn answer(
     most: usize,
 ) -> Result<MetricData, ApiError> {
     let series = archive.series()?;
-    let mut points = Vec::new();
+    let (mut points, mut units) = (Vec::new(), vec![Vec::new(); queries.len()]);
     for (index, query) in queries
         .iter()
         .enumerate()
         .filter(|(_, query)| query.returned)
     {
-        for (at, value) in read(archive, &series, op, query)? {
+        let found = read(archive, &series, op, query)?;
+        units[index] = found.units;
+        for (at, value) in found.points {
             points.push((index, at, value));
         }
     }
@@ -155,7 +214,10 @@ fn answer(
         .iter()
         .enumerate()
         .filter(|(_, query)| query.returned);
-    let results = results.map(|(index, query)| result(index, query, &page.items, complete));
+    let results = results.map(|(index, query)| MetricDataResult {
+        messages: several_units(&units[index]),
+        ..result(index, query, &page.items, complete)
+    });
     Ok(MetricData {
         metric_data_results: results.collect(),
         next_token: page.next_token,
@@ -163,12 +225,52 @@ fn answer(
     })
 }
 
+/// What a query finds.
+struct Found {
+    /// By the seconds that their periods begin at.
+    points: Vec<(u64, f64)>,
+    /// Those of which there are data, in the service's order: only the first one's data are in the points.
+    units: Vec<String>,
+}
+
+/// The order in which CloudWatch looks for a metric's data when a query names no unit.
+const UNITS: [&str; 27] = [
+    "Megabits",
+    "Terabits",
+    "Gigabits",
+    "Count",
+    "Bytes",
+    "Gigabytes",
+    "Gigabytes/Second",
+    "Kilobytes",
+    "Kilobits/Second",
+    "Terabytes",
+    "Terabits/Second",
+    "Bytes/Second",
+    "Percent",
+    "Megabytes",
+    "Megabits/Second",
+    "Milliseconds",
+    "Microseconds",
+    "Kilobytes/Second",
+    "Gigabits/Second",
+    "Megabytes/Second",
+    "Bits",
+    "Bits/Second",
+    "Count/Second",
+    "Seconds",
+    "Kilobits",
+    "Terabytes/Second",
+    "None",
+];
+
 fn read(
     archive: &Archive,
     series: &[(SeriesId, Series)],
     op: &GetMetricData,
     query: &Query,
-) -> Result<Vec<(u64, f64)>, ArchiveError> {
+) -> Result<Found, ArchiveError> {
+    let span = Span::aligned(op.start_time, op.end_time, query.period, Timestamp::now());
     let matching = |(_, s): &&(SeriesId, Series)| {
         s.is(
             &query.namespace,
@@ -177,11 +279,31 @@ fn read(
             query.unit.as_deref(),
         )
     };
-    let ids: Vec<SeriesId> = series.iter().filter(matching).map(|(id, _)| *id).collect();
-    let span = Span::aligned(op.start_time, op.end_time, query.period, Timestamp::now());
-    let periods = span.read(archive, &ids, query.period)?;
+    let mut of_units = Vec::new();
+    for (id, series) in series.iter().filter(matching) {
+        let periods = span.read(archive, &[*id], query.period)?;
+        if !periods.is_empty() {
+            of_units.push((series.unit.clone(), periods));
+        }
+    }
+    of_units.sort_by_key(|(unit, _)| UNITS.iter().position(|known| known == unit));
     let value = |(at, bucket): (&u64, _)| Some((*at, query.statistic.of(bucket)?));
-    Ok(periods.iter().filter_map(value).collect())
+    let points = of_units
+        .first()
+        .map(|(_, periods)| periods.iter().filter_map(value).collect());
+    Ok(Found {
+        points: points.unwrap_or_default(),
+        units: of_units.into_iter().map(|(unit, _)| unit).collect(),
+    })
+}
+
+fn several_units(units: &[String]) -> Option<Vec<MessageData>> {
+    (units.len() > 1).then(|| {
+        vec![MessageData {
+            code: Some("MultipleUnits".into()),
+            value: Some(format!("Multiple units returned: '[{}]'", units.join(", "))),
+        }]
+    })
 }
 
 fn result(

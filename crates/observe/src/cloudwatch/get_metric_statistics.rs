@@ -19,19 +19,25 @@ impl Handle<GetMetricStatistics> for Observe {
         op: GetMetricStatistics,
     ) -> Result<MetricStatistics, ApiError> {
         let (statistics, period) = check(&op)?;
+        check_count(op.end_time.since(op.start_time).as_secs() / period)?;
         let span = Span::aligned(op.start_time, op.end_time, period, Timestamp::now());
-        if (span.end.saturating_sub(span.start)).div_ceil(period) > MAX_DATAPOINTS {
-            return Err(invalid_combination(format!(
-                "You have requested up to {} datapoints, which exceeds the limit of {MAX_DATAPOINTS}. You may reduce the datapoints requested by increasing Period, or decreasing the time range.",
-                (span.end - span.start).div_ceil(period)
-            )));
-        }
         let archive = Arc::clone(&self.archive);
         tokio::task::spawn_blocking(move || answer(&archive, op, &statistics, span, period))
             .await
             .map_err(ApiError::internal)?
             .map_err(Into::into)
     }
+}
+
+/// A request for 24 hours in minutes is within the limit even when the minute that it begins in is read whole: the limit
+/// is on what was asked for, before times are aligned.
+fn check_count(datapoints: u64) -> Result<(), ApiError> {
+    if datapoints <= MAX_DATAPOINTS {
+        return Ok(());
+    }
+    Err(invalid_combination(format!(
+        "You have requested up to {datapoints} datapoints, which exceeds the limit of {MAX_DATAPOINTS}. You may reduce the datapoints requested by increasing Period, or decreasing the time range."
+    )))
 }
 
 /// Seconds: from inclusive, to exclusive.
@@ -82,6 +88,11 @@ pub(super) fn sorted(dimensions: Vec<Dimension>) -> Vec<(String, String)> {
     pairs
 }
 
+/// Times are compared in seconds: what lies within one second is no span.
+pub(super) fn whole_seconds(moment: Timestamp) -> i64 {
+    moment.as_millis().div_euclid(1000)
+}
+
 /// 1, 5, 10, 20, 30 seconds or whole minutes.
 pub(super) fn check_period(period: i64) -> Result<u64, ApiError> {
     match u64::try_from(period) {
@@ -95,7 +106,7 @@ pub(super) fn check_period(period: i64) -> Result<u64, ApiError> {
 
 fn check(op: &GetMetricStatistics) -> Result<(Vec<(String, Statistic)>, u64), ApiError> {
     let period = check_period(op.period)?;
-    if op.start_time >= op.end_time {
+    if whole_seconds(op.start_time) >= whole_seconds(op.end_time) {
         return Err(invalid_value(
             "The parameter StartTime must be less than the parameter EndTime.",
         ));
@@ -118,11 +129,8 @@ fn check(op: &GetMetricStatistics) -> Result<(Vec<(String, Statistic)>, u64), Ap
             })
     });
     match (op.statistics.len(), op.extended_statistics.len()) {
-        (0, 0) => Err(super::error(
-            "MissingRequiredParameterException",
-            "MissingParameter",
-            400,
-            "At least one of the parameters Statistics and ExtendedStatistics must be specified.",
+        (0, 0) => Err(invalid_combination(
+            "Must specify either Statistics or ExtendedStatistics",
         )),
         (1..=5, 0) => Ok((simple.collect(), period)),
         (0, 1..=10) => Ok((extended.collect::<Result<_, _>>()?, period)),

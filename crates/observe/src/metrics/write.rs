@@ -37,11 +37,10 @@ pub(crate) enum WriteError {
 impl Pending {
     fn add(&mut self, datum: Datum) {
         let id = datum.series.id();
-        for period in PERIODS
-            .into_iter()
-            .filter(|period| *period >= datum.resolution)
-        {
-            let start = datum.at_seconds / period * period;
+        // A datum of standard resolution stands for its whole minute, whichever period it is read in.
+        let at = datum.at_seconds / datum.resolution * datum.resolution;
+        for period in PERIODS {
+            let start = at / period * period;
             self.buckets
                 .entry((id, period, start))
                 .or_insert_with(|| Bucket::empty(&datum.bucket.unit))
