@@ -19,6 +19,9 @@ pub struct LogGroup {
     pub retention_days: Option<u32>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// Whether it can be deleted only after its protection is taken off.
+    #[serde(default)]
+    pub deletion_protected: bool,
 }
 
 impl Record for LogGroup {

@@ -1,5 +1,6 @@
 //! Operations called as the server calls them, over a real archive.
 
+mod groups;
 mod metrics;
 
 use std::sync::Arc;

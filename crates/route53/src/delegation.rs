@@ -70,9 +70,8 @@ pub(crate) fn for_zone(
 /// # Errors
 /// `NoSuchDelegationSet`.
 pub(crate) fn find(view: &View, id: &str) -> Result<Arc<DelegationSet>, ApiError> {
-    let id = ident::bare("/delegationset/", id);
+    let id = ident::resource("/delegationset/", "delegationSetId", id)?;
     view.get(id).ok_or_else(|| {
-        let id: String = id.chars().take(64).collect();
         fault::fault(
             "NoSuchDelegationSet",
             format!("A reusable delegation set with the ID {id} does not exist."),

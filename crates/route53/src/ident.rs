@@ -11,12 +11,21 @@ use crate::fault;
 /// # Errors
 /// `NoSuchHostedZone`; `InvalidInput` when it is too long.
 pub(crate) fn zone(text: &str) -> Result<HostedZoneId, ApiError> {
-    let bare = bare("/hostedzone/", text);
-    if bare.len() > 32 {
-        let rule = "Member must have length less than or equal to 32";
-        return Err(fault::constraint("hostedZoneId", bare, rule));
-    }
+    let bare = resource("/hostedzone/", "hostedZoneId", text)?;
     bare.parse().map_err(|_| fault::no_such_zone(bare))
+}
+
+/// The bare form of an id that the model holds to 32 characters.
+///
+/// # Errors
+/// `InvalidInput` when it is longer.
+pub(crate) fn resource<'t>(prefix: &str, member: &str, text: &'t str) -> Result<&'t str, ApiError> {
+    let bare = bare(prefix, text);
+    if bare.len() <= 32 {
+        return Ok(bare);
+    }
+    let rule = "Member must have length less than or equal to 32";
+    Err(fault::constraint(member, bare, rule))
 }
 
 /// A health check's id.
@@ -36,10 +45,8 @@ pub(crate) fn check(text: &str) -> Result<HealthCheckId, ApiError> {
 /// # Errors
 /// `InvalidVPCId`.
 pub(crate) fn vpc(text: &str) -> Result<VpcId, ApiError> {
-    text.parse().map_err(|_| {
-        let text: String = text.chars().take(64).collect();
-        fault::invalid_vpc(&format!("The VPC ID {text} is not valid."))
-    })
+    text.parse()
+        .map_err(|_| fault::invalid_vpc("The VPC ID is invalid."))
 }
 
 /// An id without the prefix that answers give it.

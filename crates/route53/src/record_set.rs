@@ -104,6 +104,7 @@ pub(crate) fn canonical(
     check_cidr(view, zone, &set)?;
     check_place(zone, &set)?;
     check_values(cell, &set)?;
+    check_primary(change.action, &set)?;
     canonical_alias(&mut set)?;
     Ok(set)
 }
@@ -209,6 +210,19 @@ fn canonical_name(text: &str, zone: &Zone) -> Result<String, Wrong> {
         zone.name
     );
     Err(batch(text))
+}
+
+/// The primary has to fail for the secondary to be answered: by a health check of its own, or by its alias target's. What
+/// is deleted needs none.
+fn check_primary(action: Action, set: &ResourceRecordSet) -> Result<(), Wrong> {
+    let primary = set.failover == Some(Failover::Primary);
+    if action == Action::Delete || !primary || set.alias.is_some() || set.health_check_id.is_some()
+    {
+        return Ok(());
+    }
+    Err(batch(
+        "A non-alias primary ResourceRecordSet must have an associated health check",
+    ))
 }
 
 fn check_health(view: &View, set: &ResourceRecordSet) -> Result<(), ApiError> {
@@ -367,7 +381,8 @@ fn canonical_alias(set: &mut ResourceRecordSet) -> Result<(), Wrong> {
     let Some(alias) = &mut set.alias else {
         return Ok(());
     };
-    alias.zone_id = ident::bare("/hostedzone/", &alias.zone_id).to_owned();
+    let zone_id = ident::resource("/hostedzone/", "aliasTarget.hostedZoneId", &alias.zone_id)?;
+    alias.zone_id = zone_id.to_owned();
     alias.dns_name = name::canonical(&alias.dns_name).map_err(|error| {
         let shown: String = alias.dns_name.chars().take(256).collect();
         batch(format!(

@@ -151,19 +151,23 @@ fn counted(kind: RrType, text: &str, want: usize) -> Checked<Vec<&str>> {
 }
 
 /// The octets of a quoted string.
-fn string_octets(text: &str) -> Checked<usize> {
+fn string_octets(text: &str) -> Checked<Vec<u8>> {
     let inner = text
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'))
         .ok_or_else(|| unquoted(text))?;
-    let mut octets = 0;
-    let mut letters = inner.chars();
-    while let Some(letter) = letters.next() {
-        octets += 1;
-        match letter {
-            '\\' => escape(&mut letters).ok_or_else(|| unsupported(text))?,
-            '"' => return Err(unquoted(text)),
-            ' '..='~' => {}
+    let mut octets = Vec::with_capacity(inner.len());
+    let mut rest = inner.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match first {
+            b'\\' => {
+                let (octet, after) = escape(after).ok_or_else(|| unsupported(text))?;
+                octets.push(octet);
+                rest = after;
+            }
+            b'"' => return Err(unquoted(text)),
+            b' '..=b'~' => octets.push(*first),
             _ => return Err(unsupported(text)),
         }
     }
@@ -175,24 +179,38 @@ fn unsupported(text: &str) -> BadValue {
     BadValue::new(problem, text)
 }
 
-/// What may follow a backslash: a quote, a backslash, or three octal digits.
-fn escape(letters: &mut std::str::Chars<'_>) -> Option<()> {
-    match letters.next()? {
-        '"' | '\\' => Some(()),
-        '0'..='3' => {
-            let digits = [letters.next()?, letters.next()?];
-            digits.iter().all(|d| d.is_digit(8)).then_some(())
+/// The octet that follows a backslash, and the rest: three octal digits, or any character that is no digit and stands
+/// for itself, as in RFC 1035, 5.1 (clients write `\;`).
+fn escape(text: &[u8]) -> Option<(u8, &[u8])> {
+    match text {
+        [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', rest @ ..] => {
+            let digit = |octet: &u8| octet - b'0';
+            Some((digit(a) * 64 + digit(b) * 8 + digit(c), rest))
         }
+        [b'0'..=b'9', ..] => None,
+        [octet @ b' '..=b'~', rest @ ..] => Some((*octet, rest)),
         _ => None,
     }
 }
 
-fn string(text: &str) -> Checked {
-    if string_octets(text)? > STRING {
+/// The form in which equal strings are the same text.
+fn string(text: &str) -> Checked<String> {
+    let octets = string_octets(text)?;
+    if octets.len() > STRING {
         let problem = "CharacterStringTooLong (Value is too long)";
         return Err(BadValue::new(problem, text));
     }
-    Ok(())
+    let mut out = String::with_capacity(text.len());
+    out.push('"');
+    for octet in octets {
+        match octet {
+            b'"' | b'\\' => out.extend(['\\', char::from(octet)]),
+            b' '..=b'~' => out.push(char::from(octet)),
+            _ => out.push_str(&format!("\\{octet:03o}")),
+        }
+    }
+    out.push('"');
+    Ok(out)
 }
 
 fn strings(text: &str) -> Checked<String> {
@@ -200,7 +218,7 @@ fn strings(text: &str) -> Checked<String> {
     if fields.is_empty() {
         return Err(unquoted(text));
     }
-    fields.iter().try_for_each(|field| string(field))?;
+    let fields: Vec<String> = fields.into_iter().map(string).collect::<Checked<_>>()?;
     Ok(fields.join(" "))
 }
 
@@ -211,12 +229,8 @@ fn caa(text: &str) -> Checked<String> {
     if !matches!(tag.len(), 1..=15) || !tag.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(BadValue::new("CAARRDATAInvalidTag (Tag is not valid)", tag));
     }
-    string(fields[2])?;
-    Ok(format!(
-        "{flags} {} {}",
-        tag.to_ascii_lowercase(),
-        fields[2]
-    ))
+    let value = string(fields[2])?;
+    Ok(format!("{flags} {} {value}", tag.to_ascii_lowercase()))
 }
 
 /// Numbers, and hexadecimal digits at the end.
@@ -249,9 +263,9 @@ fn numbers_and_name(kind: RrType, text: &str, most: &[u32]) -> Checked<String> {
 fn naptr(text: &str) -> Checked<String> {
     let fields = counted(RrType::Naptr, text, 6)?;
     let (order, preference) = (number(fields[0], 65535)?, number(fields[1], 65535)?);
-    fields[2..5].iter().try_for_each(|field| string(field))?;
+    let strings = fields[2..5].iter().map(|field| string(field));
+    let strings = strings.collect::<Checked<Vec<_>>>()?.join(" ");
     let replacement = domain(fields[5])?;
-    let strings = fields[2..5].join(" ");
     Ok(format!("{order} {preference} {strings} {replacement}"))
 }
 
@@ -363,7 +377,20 @@ mod tests {
             (RrType::Txt, "\"\"", Ok("\"\"")),
             (RrType::Txt, "plain", Err("InvalidCharacterString")),
             (RrType::Txt, "\"open", Err("InvalidCharacterString")),
+            (
+                RrType::Txt,
+                "\"v=DKIM1\\; k=rsa\\;\"",
+                Ok("\"v=DKIM1; k=rsa;\""),
+            ),
+            (RrType::Txt, "\"\\a\\ \\$\\@\\101\"", Ok("\"a $@A\"")),
+            (
+                RrType::Caa,
+                "0 issue \"ca.example\\; a=b\"",
+                Ok("0 issue \"ca.example; a=b\""),
+            ),
             (RrType::Txt, "\"a\\9\"", Err("UnsupportedCharacter")),
+            (RrType::Txt, "\"a\\400\"", Err("UnsupportedCharacter")),
+            (RrType::Txt, "\"a\\18\"", Err("UnsupportedCharacter")),
             (RrType::Txt, "\"ä\"", Err("UnsupportedCharacter")),
             (RrType::Txt, "", Err("InvalidCharacterString")),
             (RrType::Txt, &long, Err("CharacterStringTooLong")),

@@ -54,15 +54,16 @@ pub(crate) fn shown(view: &View, zone: &Zone) -> HostedZone {
     }
 }
 
-fn shown_delegation(zone: &Zone) -> DelegationSet {
-    DelegationSet {
+/// A private zone's servers are the same for all, and answers do not show them.
+fn shown_delegation(zone: &Zone) -> Option<DelegationSet> {
+    (!zone.is_private()).then(|| DelegationSet {
         id: zone
             .delegation_set
             .as_ref()
             .map(|id| format!("/delegationset/{id}")),
         caller_reference: None,
         name_servers: zone.name_servers.iter().cloned().map(NameServer).collect(),
-    }
+    })
 }
 
 /// # Errors
@@ -186,8 +187,7 @@ pub(crate) fn get(
     let zone = find(view, &op.id)?;
     Ok(GetHostedZoneResponse {
         zone: shown(view, &zone),
-        // A private zone's servers are the same for all, and answers do not show them.
-        delegation_set: (!zone.is_private()).then(|| shown_delegation(&zone)),
+        delegation_set: shown_delegation(&zone),
         vpcs: zone
             .vpcs
             .as_ref()

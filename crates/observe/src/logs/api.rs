@@ -30,6 +30,10 @@ operations! {
     TagResource -> Empty;
     UntagResource -> Empty;
     ListTagsForResource -> Tags;
+    TagLogGroup -> Empty;
+    UntagLogGroup -> Empty;
+    ListTagsLogGroup -> Tags;
+    PutLogGroupDeletionProtection -> Empty;
 }
 
 /// No members.
@@ -88,9 +92,18 @@ pub(crate) struct LogGroup {
     pub(crate) retention_in_days: Option<u32>,
     pub(crate) metric_filter_count: i32,
     pub(crate) arn: String,
-    pub(crate) stored_bytes: i64,
+    /// Absent, as the next, where groups are looked for by a pattern.
+    pub(crate) stored_bytes: Option<i64>,
     pub(crate) log_group_class: LogGroupClass,
     pub(crate) log_group_arn: String,
+    pub(crate) deletion_protection_enabled: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PutLogGroupDeletionProtection {
+    pub(crate) log_group_identifier: String,
+    pub(crate) deletion_protection_enabled: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -154,7 +167,6 @@ pub(crate) struct LogStream {
     pub(crate) first_event_timestamp: Option<i64>,
     pub(crate) last_event_timestamp: Option<i64>,
     pub(crate) last_ingestion_time: Option<i64>,
-    pub(crate) upload_sequence_token: Option<String>,
     pub(crate) arn: String,
     pub(crate) stored_bytes: i64,
 }
@@ -174,6 +186,16 @@ pub(crate) struct PutLogEvents {
     pub(crate) log_events: Vec<InputLogEvent>,
     #[expect(dead_code, reason = "the service ignores sequence tokens since 2023")]
     pub(crate) sequence_token: Option<String>,
+    /// What the events are about. Groups here keep no entities: one that is given is rejected, the events are kept.
+    pub(crate) entity: Option<Entity>,
+}
+
+/// The thing that telemetry is about.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Entity {
+    pub(crate) key_attributes: Option<BTreeMap<String, String>>,
+    pub(crate) attributes: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -181,6 +203,24 @@ pub(crate) struct PutLogEvents {
 pub(crate) struct EventsPut {
     pub(crate) next_sequence_token: Option<String>,
     pub(crate) rejected_log_events_info: Option<RejectedLogEventsInfo>,
+    pub(crate) rejected_entity_info: Option<RejectedEntityInfo>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RejectedEntityInfo {
+    pub(crate) error_type: EntityRejectionErrorType,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum EntityRejectionErrorType {
+    InvalidEntity,
+    InvalidTypeValue,
+    InvalidKeyAttributes,
+    InvalidAttributes,
+    EntitySizeTooLarge,
+    UnsupportedLogGroupType,
+    MissingRequiredFields,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -292,4 +332,25 @@ pub(crate) struct ListTagsForResource {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Tags {
     pub(crate) tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TagLogGroup {
+    pub(crate) log_group_name: String,
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UntagLogGroup {
+    pub(crate) log_group_name: String,
+    /// Keys.
+    pub(crate) tags: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListTagsLogGroup {
+    pub(crate) log_group_name: String,
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use lath_wire::{ApiError, Caller, Handle};
 
 use super::api::{EventsFiltered, FilterLogEvents, FilteredLogEvent};
+use super::constraint::{check_limit, check_moment};
 use super::events::{Place, StoredEvent};
-use super::groups::check_limit;
 use super::pattern::FilterPattern;
 use super::{find_group, invalid, no_stream};
 use crate::Observe;
@@ -55,6 +55,8 @@ impl Handle<FilterLogEvents> for Observe {
         op: FilterLogEvents,
     ) -> Result<EventsFiltered, ApiError> {
         let limit = check_limit(op.limit, MAX_EVENTS)?;
+        check_moment("startTime", op.start_time)?;
+        check_moment("endTime", op.end_time)?;
         let pattern: FilterPattern = op
             .filter_pattern
             .as_deref()
@@ -73,6 +75,7 @@ impl Handle<FilterLogEvents> for Observe {
         };
         let view = self.cell.db.view();
         let group = find_group(
+            self,
             &view,
             op.log_group_name.as_deref(),
             op.log_group_identifier.as_deref(),

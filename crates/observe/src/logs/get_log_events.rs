@@ -3,9 +3,9 @@ use std::sync::Arc;
 use lath_wire::{ApiError, Caller, Handle};
 
 use super::api::{EventsGot, GetLogEvents, OutputLogEvent};
+use super::constraint::{check_limit, check_moment, check_stream_name};
 use super::events::{Place, StoredEvent, Stream};
-use super::groups::check_limit;
-use super::{check_stream_name, find_group, invalid, no_stream};
+use super::{find_group, invalid, no_stream};
 use crate::Observe;
 use crate::archive::{Archive, ArchiveError, millis};
 
@@ -48,10 +48,13 @@ impl Token {
 
 impl Handle<GetLogEvents> for Observe {
     async fn handle(&self, _caller: &Caller, op: GetLogEvents) -> Result<EventsGot, ApiError> {
-        check_stream_name(&op.log_stream_name)?;
+        check_stream_name("logStreamName", &op.log_stream_name)?;
+        check_moment("startTime", op.start_time)?;
+        check_moment("endTime", op.end_time)?;
         let limit = check_limit(op.limit, MAX_EVENTS)?;
         let view = self.cell.db.view();
         let group = find_group(
+            self,
             &view,
             op.log_group_name.as_deref(),
             op.log_group_identifier.as_deref(),

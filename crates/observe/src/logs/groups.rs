@@ -7,9 +7,10 @@ use lath_wire::{ApiError, Caller, Handle};
 
 use super::api::{
     CreateLogGroup, DeleteLogGroup, DeleteRetentionPolicy, DescribeLogGroups, Empty, LogGroupClass,
-    LogGroups, PutRetentionPolicy,
+    LogGroups, PutLogGroupDeletionProtection, PutRetentionPolicy,
 };
-use super::{api, check_group_name, exists, group_name_of, invalid, no_group};
+use super::constraint::{broken, check_group_name, check_limit};
+use super::{api, exists, find_group, invalid, named_by, no_group};
 use crate::Observe;
 use crate::records::LogGroup;
 
@@ -43,15 +44,12 @@ pub(super) fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), ApiError
 }
 
 fn check_create(op: &CreateLogGroup) -> Result<(), ApiError> {
-    check_group_name(&op.log_group_name)?;
+    check_group_name("logGroupName", &op.log_group_name)?;
     check_tags(op.tags.as_ref().unwrap_or(&BTreeMap::new()))?;
     if op.kms_key_id.is_some() {
         return Err(invalid(
             "kmsKeyId: log groups cannot be encrypted with a key here.",
         ));
-    }
-    if op.deletion_protection_enabled == Some(true) {
-        return Err(invalid("deletionProtectionEnabled is not supported here."));
     }
     match op.log_group_class {
         None | Some(LogGroupClass::Standard) => Ok(()),
@@ -74,6 +72,7 @@ impl Handle<CreateLogGroup> for Observe {
                     created_at: Timestamp::now(),
                     retention_days: None,
                     tags: op.tags.unwrap_or_default(),
+                    deletion_protected: op.deletion_protection_enabled.unwrap_or(false),
                 });
                 Ok(Empty {})
             })
@@ -83,13 +82,48 @@ impl Handle<CreateLogGroup> for Observe {
 
 impl Handle<DeleteLogGroup> for Observe {
     async fn handle(&self, _caller: &Caller, op: DeleteLogGroup) -> Result<Empty, ApiError> {
-        check_group_name(&op.log_group_name)?;
+        check_group_name("logGroupName", &op.log_group_name)?;
         // Its events go with the sweep: nobody can reach them once no group has their uid.
         self.cell
             .db
             .write(|tx| {
-                let known = tx.delete::<LogGroup>(&op.log_group_name);
-                if known { Ok(Empty {}) } else { Err(no_group()) }
+                let group = tx.get::<LogGroup>(&op.log_group_name);
+                let group = group.ok_or_else(no_group)?;
+                check_unprotected(&group)?;
+                tx.delete::<LogGroup>(&op.log_group_name);
+                Ok(Empty {})
+            })
+            .await
+    }
+}
+
+/// Neither a protected group is deleted nor a stream of it.
+pub(super) fn check_unprotected(group: &LogGroup) -> Result<(), ApiError> {
+    if !group.deletion_protected {
+        return Ok(());
+    }
+    let message = format!(
+        "The log group {} has deletion protection enabled: disable it with PutLogGroupDeletionProtection first.",
+        group.name
+    );
+    Err(ApiError::new("ValidationException", 400, message))
+}
+
+impl Handle<PutLogGroupDeletionProtection> for Observe {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        op: PutLogGroupDeletionProtection,
+    ) -> Result<Empty, ApiError> {
+        self.cell
+            .db
+            .write(|tx| {
+                let group = find_group(self, tx.view(), None, Some(&op.log_group_identifier))?;
+                tx.put(LogGroup {
+                    deletion_protected: op.deletion_protection_enabled,
+                    ..LogGroup::clone(&group)
+                });
+                Ok::<_, ApiError>(Empty {})
             })
             .await
     }
@@ -97,7 +131,7 @@ impl Handle<DeleteLogGroup> for Observe {
 
 impl Observe {
     async fn set_retention(&self, name: &str, days: Option<u32>) -> Result<Empty, ApiError> {
-        check_group_name(name)?;
+        check_group_name("logGroupName", name)?;
         self.cell
             .db
             .write(|tx| {
@@ -113,9 +147,8 @@ impl Handle<PutRetentionPolicy> for Observe {
         let days = op.retention_in_days;
         let known = days > 0 && RETENTION_DAYS.contains(&days);
         let Some(days) = u32::try_from(days).ok().filter(|_| known) else {
-            return Err(invalid(format!(
-                "1 validation error detected: Value '{days}' at 'retentionInDays' failed to satisfy constraint: Member must satisfy enum value set: [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653]"
-            )));
+            let rule = format!("satisfy enum value set: {RETENTION_DAYS:?}");
+            return Err(broken("retentionInDays", &days.to_string(), &[rule]));
         };
         self.set_retention(&op.log_group_name, Some(days)).await
     }
@@ -130,6 +163,7 @@ impl Handle<DeleteRetentionPolicy> for Observe {
 impl Handle<DescribeLogGroups> for Observe {
     async fn handle(&self, caller: &Caller, op: DescribeLogGroups) -> Result<LogGroups, ApiError> {
         let limit = check_limit(op.limit, 50)?;
+        check_filters(&op)?;
         if op.log_group_name_prefix.is_some() && op.log_group_name_pattern.is_some() {
             return Err(invalid(
                 "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
@@ -147,7 +181,9 @@ impl Handle<DescribeLogGroups> for Observe {
             });
         }
         let view = self.cell.db.view();
-        let groups = view.list::<LogGroup>().filter(|group| wanted(&op, group));
+        let groups = view
+            .list::<LogGroup>()
+            .filter(|group| wanted(self, &op, group));
         let page = paginate(
             groups,
             |group| group.name.clone(),
@@ -160,10 +196,11 @@ impl Handle<DescribeLogGroups> for Observe {
         let sizes = tokio::task::spawn_blocking(move || archive.group_sizes(&uids))
             .await
             .map_err(ApiError::internal)??;
+        let by_pattern = op.log_group_name_pattern.is_some();
         let groups = page.items.iter().zip(sizes);
         Ok(LogGroups {
             log_groups: groups
-                .map(|(group, size)| self.describe(group, size))
+                .map(|(group, size)| self.describe(group, size, by_pattern))
                 .collect(),
             next_token: page.next_token,
         })
@@ -171,7 +208,7 @@ impl Handle<DescribeLogGroups> for Observe {
 }
 
 impl Observe {
-    fn describe(&self, group: &LogGroup, stored_bytes: u64) -> api::LogGroup {
+    fn describe(&self, group: &LogGroup, stored_bytes: u64, by_pattern: bool) -> api::LogGroup {
         let arn = self.group_arn(&group.name);
         api::LogGroup {
             log_group_name: group.name.clone(),
@@ -179,24 +216,25 @@ impl Observe {
             retention_in_days: group.retention_days,
             metric_filter_count: 0,
             arn: format!("{arn}:*"),
-            stored_bytes: i64::try_from(stored_bytes).unwrap_or(i64::MAX),
+            stored_bytes: (!by_pattern).then(|| i64::try_from(stored_bytes).unwrap_or(i64::MAX)),
             log_group_class: LogGroupClass::Standard,
             log_group_arn: arn,
+            deletion_protection_enabled: (!by_pattern).then_some(group.deletion_protected),
         }
     }
 }
 
-/// 1 to `most`; absent means `most`.
-pub(super) fn check_limit(limit: Option<i64>, most: usize) -> Result<usize, ApiError> {
-    let Some(limit) = limit else { return Ok(most) };
-    usize::try_from(limit).ok().filter(|limit| (1..=most).contains(limit)).ok_or_else(|| {
-        invalid(format!(
-            "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must have value between 1 and {most}"
-        ))
-    })
+fn check_filters(op: &DescribeLogGroups) -> Result<(), ApiError> {
+    if let Some(prefix) = &op.log_group_name_prefix {
+        check_group_name("logGroupNamePrefix", prefix)?;
+    }
+    match op.log_group_name_pattern.as_deref() {
+        None | Some("") => Ok(()),
+        Some(pattern) => check_group_name("logGroupNamePattern", pattern),
+    }
 }
 
-fn wanted(op: &DescribeLogGroups, group: &LogGroup) -> bool {
+fn wanted(app: &Observe, op: &DescribeLogGroups, group: &LogGroup) -> bool {
     let pattern = op.log_group_name_pattern.as_ref();
     op.log_group_name_prefix
         .as_ref()
@@ -206,6 +244,6 @@ fn wanted(op: &DescribeLogGroups, group: &LogGroup) -> bool {
         && op.log_group_identifiers.as_ref().is_none_or(|identifiers| {
             identifiers
                 .iter()
-                .any(|identifier| group_name_of(identifier) == group.name)
+                .any(|identifier| named_by(app, identifier) == Some(group.name.as_str()))
         })
 }

@@ -1,6 +1,7 @@
 //! CloudWatch Logs: groups, streams, events, filter patterns.
 
 pub(crate) mod api;
+mod constraint;
 pub(crate) mod events;
 mod filter_log_events;
 mod get_log_events;
@@ -12,9 +13,11 @@ mod tags;
 
 use std::sync::Arc;
 
+use lath_model::arn::Arn;
 use lath_store::View;
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
+use self::constraint::{check_group_name, check_identifier};
 use crate::Observe;
 use crate::records::LogGroup;
 
@@ -43,6 +46,10 @@ pub(crate) fn service(app: &Arc<Observe>) -> Service {
         .on::<api::TagResource>(app)
         .on::<api::UntagResource>(app)
         .on::<api::ListTagsForResource>(app)
+        .on::<api::TagLogGroup>(app)
+        .on::<api::UntagLogGroup>(app)
+        .on::<api::ListTagsLogGroup>(app)
+        .on::<api::PutLogGroupDeletionProtection>(app)
 }
 
 fn invalid(message: impl Into<String>) -> ApiError {
@@ -70,44 +77,48 @@ fn exists(what: &str) -> ApiError {
     ApiError::new("ResourceAlreadyExistsException", 400, message)
 }
 
-/// 1 to 512 of `[.\-_/#A-Za-z0-9]`.
-fn check_group_name(name: &str) -> Result<(), ApiError> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_/#".contains(&b);
-    if (1..=512).contains(&name.len()) && name.bytes().all(plain) {
-        return Ok(());
-    }
-    Err(invalid(format!(
-        "1 validation error detected: Value '{name}' at 'logGroupName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\.\\-_/#A-Za-z0-9]+ and have a length between 1 and 512"
-    )))
-}
-
-/// 1 to 512 without `:` and `*`.
-fn check_stream_name(name: &str) -> Result<(), ApiError> {
-    if (1..=512).contains(&name.len()) && !name.contains([':', '*']) {
-        return Ok(());
-    }
-    Err(invalid(format!(
-        "1 validation error detected: Value '{name}' at 'logStreamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [^:*]* and have a length between 1 and 512"
-    )))
-}
-
 /// The group that a request names by name, or by identifier (a name or an ARN); exactly one.
 fn find_group(
+    app: &Observe,
     view: &View,
     name: Option<&str>,
     identifier: Option<&str>,
 ) -> Result<Arc<LogGroup>, ApiError> {
-    let name = match (name, identifier) {
-        (Some(name), None) => name,
-        (None, Some(identifier)) => group_name_of(identifier),
-        _ => {
-            return Err(invalid(
-                "Exactly one of logGroupName and logGroupIdentifier must be given.",
-            ));
+    match (name, identifier) {
+        (Some(name), None) => {
+            check_group_name("logGroupName", name)?;
+            view.get::<LogGroup>(name).ok_or_else(no_group)
         }
-    };
-    check_group_name(name)?;
-    view.get::<LogGroup>(name).ok_or_else(no_group)
+        (None, Some(identifier)) => {
+            check_identifier("logGroupIdentifier", identifier)?;
+            let name = named_by(app, identifier).ok_or_else(no_group)?;
+            view.get::<LogGroup>(name).ok_or_else(no_group)
+        }
+        (Some(_), Some(_)) => Err(ApiError::new(
+            "ValidationException",
+            400,
+            "LogGroup name and LogGroup ARN are mutually exclusive parameters.",
+        )),
+        (None, None) => Err(ApiError::new(
+            "ValidationException",
+            400,
+            "Either LogGroup name or LogGroup ARN must be specified.",
+        )),
+    }
+}
+
+/// The name in an identifier: in an ARN of a group of this region and account, or the text itself.
+fn named_by<'i>(app: &Observe, identifier: &'i str) -> Option<&'i str> {
+    if !identifier.starts_with("arn:") {
+        return Some(identifier);
+    }
+    let arn: Arn = identifier.parse().ok()?;
+    let here = arn.service == "logs"
+        && arn.region == app.cell.region
+        && arn.account == app.cell.account
+        && arn.resource.starts_with("log-group:");
+    let (_, name) = identifier.split_once(":log-group:")?;
+    here.then_some(name)
 }
 
 /// The name in `arn:aws:logs:REGION:ACCOUNT:log-group:NAME` (with or without `:*`), or the text itself.

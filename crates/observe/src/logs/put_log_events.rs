@@ -4,13 +4,17 @@ use std::time::Duration;
 use lath_model::Timestamp;
 use lath_wire::{ApiError, Caller, Handle};
 
-use super::api::{EventsPut, InputLogEvent, PutLogEvents, RejectedLogEventsInfo};
+use super::api::{
+    EntityRejectionErrorType, EventsPut, InputLogEvent, PutLogEvents, RejectedEntityInfo,
+    RejectedLogEventsInfo,
+};
+use super::constraint::{broken, check_moment, check_stream_name};
 use super::events::{Append, EVENT_OVERHEAD};
-use super::{check_stream_name, find_group, invalid, no_stream};
+use super::{find_group, invalid, no_stream};
 use crate::Observe;
 
 /// Sequence tokens are not asked for any more, but still answered.
-pub(super) const SEQUENCE_TOKEN: &str = "49600000000000000000000000000000000000000000000000000000";
+const SEQUENCE_TOKEN: &str = "49600000000000000000000000000000000000000000000000000000";
 
 const MAX_EVENTS: usize = 10_000;
 const MAX_BYTES: u64 = 1_048_576;
@@ -20,9 +24,9 @@ const OLDEST: i64 = 14 * 24 * 3600 * 1000;
 
 impl Handle<PutLogEvents> for Observe {
     async fn handle(&self, _caller: &Caller, op: PutLogEvents) -> Result<EventsPut, ApiError> {
-        check_stream_name(&op.log_stream_name)?;
+        check_stream_name("logStreamName", &op.log_stream_name)?;
         check_batch(&op.log_events)?;
-        let group = find_group(&self.cell.db.view(), Some(&op.log_group_name), None)?;
+        let group = find_group(self, &self.cell.db.view(), Some(&op.log_group_name), None)?;
         let now = Timestamp::now();
         let retention = group.retention_days.map(|days| i64::from(days) * MAX_SPAN);
         let (kept, rejected) = sort_out(op.log_events, now, retention);
@@ -44,21 +48,30 @@ impl Handle<PutLogEvents> for Observe {
         Ok(EventsPut {
             next_sequence_token: Some(SEQUENCE_TOKEN.into()),
             rejected_log_events_info: rejected,
+            rejected_entity_info: op.entity.map(|_| RejectedEntityInfo {
+                error_type: EntityRejectionErrorType::UnsupportedLogGroupType,
+            }),
         })
     }
 }
 
 fn check_batch(events: &[InputLogEvent]) -> Result<(), ApiError> {
-    if events.is_empty() || events.len() > MAX_EVENTS {
-        return Err(invalid(format!(
-            "1 validation error detected: Value at 'logEvents' failed to satisfy constraint: Member must have length between 1 and {MAX_EVENTS}"
-        )));
+    // The service's text shows the events themselves; what clients know of them is left out.
+    if events.is_empty() {
+        let rule = "have length greater than or equal to 1";
+        return Err(broken("logEvents", "[]", &[rule.to_owned()]));
     }
-    if let Some(empty) = events.iter().position(|event| event.message.is_empty()) {
-        return Err(invalid(format!(
-            "1 validation error detected: Value '' at 'logEvents.{}.member.message' failed to satisfy constraint: Member must have length greater than or equal to 1",
-            empty + 1
-        )));
+    if events.len() > MAX_EVENTS {
+        let rule = format!("have length less than or equal to {MAX_EVENTS}");
+        return Err(broken("logEvents", "[...]", &[rule]));
+    }
+    for (index, event) in events.iter().enumerate() {
+        let member = format!("logEvents.{}.member", index + 1);
+        check_moment(&format!("{member}.timestamp"), Some(event.timestamp))?;
+        if event.message.is_empty() {
+            let rule = "have length greater than or equal to 1".to_owned();
+            return Err(broken(&format!("{member}.message"), "", &[rule]));
+        }
     }
     let bytes: u64 = events
         .iter()
@@ -82,9 +95,6 @@ fn check_batch(events: &[InputLogEvent]) -> Result<(), ApiError> {
         return Err(invalid(
             "The batch of log events in a single PutLogEvents request cannot span more than 24 hours.",
         ));
-    }
-    if first < 0 {
-        return Err(invalid("A timestamp must be at least 0."));
     }
     Ok(())
 }

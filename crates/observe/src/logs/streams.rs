@@ -7,15 +7,16 @@ use lath_wire::{ApiError, Caller, Handle};
 use super::api::{
     CreateLogStream, DeleteLogStream, DescribeLogStreams, Empty, LogStream, LogStreams, OrderBy,
 };
+use super::constraint::{check_limit, check_stream_name};
 use super::events::Stream;
-use super::groups::check_limit;
-use super::{check_stream_name, exists, find_group, invalid, no_stream};
+use super::groups::check_unprotected;
+use super::{exists, find_group, invalid, no_stream};
 use crate::Observe;
 
 impl Handle<CreateLogStream> for Observe {
     async fn handle(&self, _caller: &Caller, op: CreateLogStream) -> Result<Empty, ApiError> {
-        check_stream_name(&op.log_stream_name)?;
-        let group = find_group(&self.cell.db.view(), Some(&op.log_group_name), None)?;
+        check_stream_name("logStreamName", &op.log_stream_name)?;
+        let group = find_group(self, &self.cell.db.view(), Some(&op.log_group_name), None)?;
         let archive = Arc::clone(&self.archive);
         let now = Timestamp::now().as_millis();
         let made = tokio::task::spawn_blocking(move || {
@@ -32,9 +33,10 @@ impl Handle<CreateLogStream> for Observe {
 
 impl Handle<DeleteLogStream> for Observe {
     async fn handle(&self, _caller: &Caller, op: DeleteLogStream) -> Result<Empty, ApiError> {
-        check_stream_name(&op.log_stream_name)?;
-        let group = find_group(&self.cell.db.view(), Some(&op.log_group_name), None)?;
+        check_stream_name("logStreamName", &op.log_stream_name)?;
+        let group = find_group(self, &self.cell.db.view(), Some(&op.log_group_name), None)?;
         let archive = Arc::clone(&self.archive);
+        check_unprotected(&group)?;
         let gone = tokio::task::spawn_blocking(move || {
             archive.delete_stream(group.uid, &op.log_stream_name)
         });
@@ -56,7 +58,11 @@ impl Handle<DescribeLogStreams> for Observe {
                 "Cannot order by LastEventTime with a logStreamNamePrefix.",
             ));
         }
+        if let Some(prefix) = &op.log_stream_name_prefix {
+            check_stream_name("logStreamNamePrefix", prefix)?;
+        }
         let group = find_group(
+            self,
             &self.cell.db.view(),
             op.log_group_name.as_deref(),
             op.log_group_identifier.as_deref(),
@@ -120,7 +126,6 @@ fn describe(group_arn: &str, stream: Stream) -> LogStream {
         first_event_timestamp: stream.first_event,
         last_event_timestamp: stream.last_event,
         last_ingestion_time: stream.last_ingestion,
-        upload_sequence_token: Some(super::put_log_events::SEQUENCE_TOKEN.into()),
         // The service reports 0 for streams since 2019; the group has the sum.
         stored_bytes: 0,
     }

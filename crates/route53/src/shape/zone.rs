@@ -53,7 +53,7 @@ structures! {
     CreateHostedZoneResponse {
         "HostedZone" zone: HostedZone,
         "ChangeInfo" change: ChangeInfo,
-        "DelegationSet" delegation_set: DelegationSet,
+        "DelegationSet" delegation_set: Option<DelegationSet>,
         "VPC" vpc: Option<Vpc>,
     }
     GetHostedZoneResponse {

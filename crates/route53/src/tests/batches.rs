@@ -63,13 +63,60 @@ fn weighted(action: &str, id: &str, weight: u32) -> String {
     )
 }
 
-fn failover(id: &str, side: &str) -> String {
-    a(
+fn failover(action: &str, id: &str, side: &str, more: &str) -> String {
+    let policy = format!("<Failover>{side}</Failover>{more}");
+    a(action, "f", &set(id, &policy), "192.0.2.1")
+}
+
+fn failover_cases(zone: &str, check: &str) -> Vec<Case> {
+    let check = format!("<HealthCheckId>{check}</HealthCheckId>");
+    let unchecked =
+        || refused("[A non-alias primary ResourceRecordSet must have an associated health check]");
+    let target = format!(
+        "<Failover>PRIMARY</Failover><AliasTarget><HostedZoneId>{zone}</HostedZoneId><DNSName>f.example.com</DNSName><EvaluateTargetHealth>true</EvaluateTargetHealth></AliasTarget>"
+    );
+    let text = values(
         "CREATE",
-        "f",
-        &set(id, &format!("<Failover>{side}</Failover>")),
-        "192.0.2.1",
-    )
+        "f.example.com",
+        "TXT",
+        &set("p", "<Failover>PRIMARY</Failover>"),
+        &["\"owner\""],
+    );
+    let create = |id, side, more| failover("CREATE", id, side, more);
+    vec![
+        case(
+            "a primary that is no alias has a health check",
+            vec![
+                (vec![create("p", "PRIMARY", "")], unchecked()),
+                (vec![failover("UPSERT", "p", "PRIMARY", "")], unchecked()),
+                (vec![text], unchecked()),
+                (vec![create("s", "SECONDARY", "")], Ok(())),
+                (vec![create("p", "PRIMARY", &check)], Ok(())),
+                (vec![failover("UPSERT", "p", "PRIMARY", "")], unchecked()),
+                (
+                    vec![change("CREATE", "g.example.com", "A", &set("p", &target))],
+                    Ok(()),
+                ),
+            ],
+        ),
+        case(
+            "one primary and one secondary",
+            vec![
+                (
+                    vec![create("p", "PRIMARY", &check), create("s", "SECONDARY", "")],
+                    Ok(()),
+                ),
+                (
+                    vec![create("q", "PRIMARY", &check)],
+                    refused("a PRIMARY failover set exists"),
+                ),
+                (
+                    vec![create("t", "SECONDARY", "")],
+                    refused("a SECONDARY failover set exists"),
+                ),
+            ],
+        ),
+    ]
 }
 
 fn routing_cases() -> Vec<Case> {
@@ -130,19 +177,6 @@ fn routing_cases() -> Vec<Case> {
                         weighted("CREATE", "a", 1),
                     ],
                     Ok(()),
-                ),
-            ],
-        ),
-        case(
-            "one primary and one secondary",
-            vec![
-                (
-                    vec![failover("p", "PRIMARY"), failover("s", "SECONDARY")],
-                    Ok(()),
-                ),
-                (
-                    vec![failover("q", "PRIMARY")],
-                    refused("a PRIMARY failover set exists"),
                 ),
             ],
         ),
@@ -485,6 +519,14 @@ async fn batches_are_taken_or_refused_as_aws_does() {
         let zone = world.zone("example.com").await;
         run(&world, &zone, alias_cases(&zone).swap_remove(at)).await;
     }
+    for at in 0..2 {
+        let world = World::new();
+        let zone = world.zone("example.com").await;
+        let check = world
+            .check("<Type>HTTP</Type><FullyQualifiedDomainName>a.example.net</FullyQualifiedDomainName>")
+            .await;
+        run(&world, &zone, failover_cases(&zone, &check).swap_remove(at)).await;
+    }
 }
 
 async fn run(world: &World, zone: &str, case: Case) {
@@ -685,4 +727,34 @@ async fn a_zone_can_be_asked_what_it_would_answer() {
     ask("example.org", "A")
         .await
         .fails(400, "InvalidInput", "example.org");
+}
+
+#[tokio::test]
+async fn strings_are_kept_as_written_and_equal_ones_are_the_same() {
+    let world = World::new();
+    let zone = world.zone("example.com").await;
+    let txt = |action: &str, value: &str| values(action, "t.example.com", "TXT", "", &[value]);
+    let written = "\"v=DKIM1\\; k=rsa\\;\"";
+    world
+        .change(&zone, &[txt("CREATE", written)])
+        .await
+        .succeeds();
+    let listed = world.get(&format!("hostedzone/{zone}/rrset")).await;
+    assert!(listed.raw.contains("v=DKIM1\\; k=rsa\\;"), "{listed:?}");
+    let twice = values(
+        "CREATE",
+        "u.example.com",
+        "TXT",
+        "",
+        &[written, "\"v=DKIM1; k=rsa;\""],
+    );
+    world.change(&zone, &[twice]).await.fails(
+        400,
+        "InvalidChangeBatch",
+        "Duplicate Resource Record",
+    );
+    world
+        .change(&zone, &[txt("DELETE", "\"v=DKIM1; k=rsa;\"")])
+        .await
+        .succeeds();
 }

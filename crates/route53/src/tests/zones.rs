@@ -144,7 +144,11 @@ async fn private_zones_belong_to_vpcs() {
     let zone = id.trim_start_matches("/hostedzone/");
     assert_eq!(made.text("HostedZone/Config/PrivateZone"), "true");
     assert_eq!(made.text("VPC/VPCId"), VPC_A);
-    assert!(made.raw.contains("<NameServer>ns-1536.awsdns-00.co.uk<"));
+    assert!(!made.raw.contains("DelegationSet"), "{made:?}");
+    let sets = world.get(&format!("hostedzone/{zone}/rrset")).await;
+    assert!(sets.raw.contains("<Value>ns-1536.awsdns-00.co.uk.<"));
+    let bad = world.create_zone("corp", &vpc("us-east-1", "x")).await;
+    bad.fails(400, "InvalidVPCId", "The VPC ID is invalid.");
     let twin = world.create_zone("corp", &vpc("us-east-1", VPC_A)).await;
     twin.fails(400, "ConflictingDomainExists", zone);
 
@@ -333,4 +337,32 @@ async fn delegation_sets_are_shared() {
         .get("delegationset/N1")
         .await
         .fails(400, "NoSuchDelegationSet", "N1");
+}
+
+#[tokio::test]
+async fn ids_have_at_most_32_characters() {
+    let world = World::new();
+    let (most, more) = (
+        format!("Z{}", "A".repeat(31)),
+        format!("Z{}", "A".repeat(32)),
+    );
+    let rule = "Member must have length less than or equal to 32";
+    for (path, code) in [
+        ("hostedzone", "NoSuchHostedZone"),
+        ("delegationset", "NoSuchDelegationSet"),
+    ] {
+        let status = if path == "hostedzone" { 404 } else { 400 };
+        let known = world.get(&format!("{path}/{most}")).await;
+        known.fails(status, code, &most);
+        let long = world.get(&format!("{path}/{more}")).await;
+        long.fails(400, "InvalidInput", rule);
+    }
+    let zone = world.zone("example.com").await;
+    let aliased = alias("CREATE", "a.example.com", "A", &more, "b.example.com");
+    world
+        .change(&zone, &[aliased])
+        .await
+        .fails(400, "InvalidInput", rule);
+    let change = world.get(&format!("change/{more}")).await;
+    change.fails(404, "NoSuchChange", &more);
 }
