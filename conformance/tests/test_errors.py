@@ -245,11 +245,16 @@ LOGS = [
     ("FilterLogEvents", {"logGroupName": "$log_group", "filterPattern": "{ $.x = "}, *LOGS_INVALID),
     ("GetLogEvents", STREAM, *LOGS_MISSING),
     ("ListTagsForResource", NO_GROUP_TAGS, *LOGS_MISSING),
+    ("ListTagsForResource", {"resourceArn": NO_GROUP + ":*"}, *LOGS_INVALID),
+    ("ListTagsLogGroup", GROUP, *LOGS_MISSING),
     ("PutLogEvents", STREAM | {"logEvents": [{"timestamp": NOW * 1000, "message": "x"}]}, *LOGS_MISSING),
     ("PutLogEvents", {"logGroupName": "$log_group", "logStreamName": "s", "logEvents": []}, *LOGS_INVALID),
+    ("PutLogGroupDeletionProtection", {"logGroupIdentifier": "/no/such", "deletionProtectionEnabled": True}, *LOGS_MISSING),
     ("PutRetentionPolicy", {"logGroupName": "$log_group", "retentionInDays": 2}, *LOGS_INVALID),
     ("PutRetentionPolicy", GROUP | {"retentionInDays": 3}, *LOGS_MISSING),
+    ("TagLogGroup", GROUP | {"tags": {"a": "b"}}, *LOGS_MISSING),
     ("TagResource", NO_GROUP_TAGS | {"tags": {"a": "b"}}, *LOGS_MISSING),
+    ("UntagLogGroup", GROUP | {"tags": ["a"]}, *LOGS_MISSING),
     ("UntagResource", NO_GROUP_TAGS | {"tagKeys": ["a"]}, *LOGS_MISSING),
 ]
 

@@ -94,7 +94,7 @@ def test_records_of_every_type_are_listed_as_they_were_put(route53, zone):
 
 def test_policies_and_wildcards_come_back(route53, zone):
     id, name = zone
-    sets = [{"Weight": 0}, {"Region": "us-east-1"}, {"Failover": "PRIMARY"}, {"GeoLocation": {"CountryCode": "US", "SubdivisionCode": "WA"}},
+    sets = [{"Weight": 0}, {"Region": "us-east-1"}, {"Failover": "SECONDARY"}, {"GeoLocation": {"CountryCode": "US", "SubdivisionCode": "WA"}},
             {"MultiValueAnswer": True}, {"GeoProximityLocation": {"Coordinates": {"Latitude": "49.22", "Longitude": "-74.01"}, "Bias": -5}}]
     for n, policy in enumerate(sets):
         change(route53, id, record("CREATE", f"p{n}.{name}", SetIdentifier="one", **policy))
