@@ -52,11 +52,12 @@ async fn a_group_is_named_by_name_or_arn_but_not_by_both() {
         let got = lab.call::<logs::DescribeLogStreams>(input.clone()).await;
         if let Ok(reply) = &got {
             let stream = reply["logStreams"][0].as_object().unwrap();
-            let members: Vec<_> = stream
+            let mut members: Vec<_> = stream
                 .iter()
                 .filter(|(_, value)| !value.is_null())
                 .map(|(name, _)| name.as_str())
                 .collect();
+            members.sort_unstable();
             assert_eq!(
                 members,
                 ["arn", "creationTime", "logStreamName", "storedBytes"]
