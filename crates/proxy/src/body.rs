@@ -1,5 +1,6 @@
 //! Bodies on their way: nothing is gathered, each frame is passed on when the other side takes it.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,8 +33,8 @@ pub(crate) enum Body {
 /// A target's body and what must be done when it ends.
 pub(crate) struct Relay {
     incoming: Incoming,
-    /// The first frame, which was read before the head was answered.
-    first: Option<Frame<Payload>>,
+    /// The first frames, which were read before the head was answered.
+    first: VecDeque<Frame<Payload>>,
     ending: Option<Ending>,
     lease: Option<Lease>,
     flight: Box<Flight>,
@@ -50,6 +51,9 @@ enum How {
     Trailers(HeaderMap),
 }
 
+/// As many frames are looked at before the head is answered, if they are there.
+const LOOK_AHEAD: usize = 2;
+
 /// The target's body broke off; the client's connection must end so that it notices.
 #[derive(Debug, thiserror::Error)]
 #[error("the target's response broke off")]
@@ -60,7 +64,7 @@ impl Body {
         Self::Full(bytes)
     }
 
-    /// A target's body, as much of it as is there already. One that is complete ends here and now.
+    /// A target's body, begun with what is there already, and whether it is known to break off.
     ///
     /// # Errors
     /// It is broken from the start, so that the head can still be replaced.
@@ -68,36 +72,27 @@ impl Body {
         incoming: Incoming,
         lease: Lease,
         flight: Box<Flight>,
-    ) -> Result<Self, (Failure, Box<Flight>)> {
+    ) -> Result<(Self, bool), (Failure, Box<Flight>)> {
         let mut relay = Box::new(Relay {
             incoming,
-            first: None,
+            first: VecDeque::new(),
             ending: None,
             lease: Some(lease),
             flight,
         });
         if relay.incoming.is_end_stream() {
             relay.end();
-            return Ok(Self::Full(Bytes::new()));
+            return Ok((Self::Full(Bytes::new()), false));
         }
-        let first = std::future::poll_fn(|cx| Poll::Ready(relay.poll_target(cx))).await;
-        match first {
-            Poll::Pending => {}
-            Poll::Ready(None) => {
-                relay.end();
-                return Ok(Self::Full(Bytes::new()));
+        match std::future::poll_fn(|cx| Poll::Ready(relay.look_ahead(cx))).await {
+            Some(failure) if relay.first.is_empty() => Err((failure, relay.flight)),
+            Some(failure) => {
+                relay.break_off(failure);
+                Ok((Self::Relay(relay), true))
             }
-            Poll::Ready(Some(Ok(frame))) => {
-                if frame.is_data() && relay.incoming.is_end_stream() {
-                    relay.end();
-                }
-                relay.first = Some(frame);
-            }
-            Poll::Ready(Some(Err(cause))) => {
-                return Err((relay.failure_of(cause), relay.flight));
-            }
+            None if relay.is_over() => Ok((Self::Full(Bytes::new()), false)),
+            None => Ok((Self::Relay(relay), false)),
         }
-        Ok(Self::Relay(relay))
     }
 }
 
@@ -136,35 +131,65 @@ impl http_body::Body for Body {
 
 impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Payload>, BrokenOff>>> {
+        if let Some(frame) = self.first.pop_front() {
+            return self.pass(frame, cx);
+        }
         if let Some(ending) = &mut self.ending {
             let http1 = !self.flight.is_http2();
             let seam = http1.then_some(&self.flight.connection().seam);
             ready!(ending.pause.poll(seam, cx));
             return Poll::Ready(self.ended());
         }
-        let frame = match self.first.take() {
-            Some(frame) => Some(Ok(frame)),
-            None => ready!(self.poll_target(cx)),
-        };
-        match frame {
-            Some(Ok(frame)) => match frame.into_trailers() {
-                Ok(trailers) => self.end_with(trailers, cx),
-                Err(frame) => {
-                    if self.lease.is_some() && self.incoming.is_end_stream() {
-                        self.end();
-                    }
-                    Poll::Ready(Some(Ok(frame)))
-                }
-            },
+        match ready!(self.poll_target(cx)) {
+            Some(Ok(frame)) => self.pass(frame, cx),
             Some(Err(cause)) => {
                 let failure = self.failure_of(cause);
-                self.flight.fail(failure);
-                self.flight.finish();
-                self.pause_before(How::BrokenOff, cx)
+                self.break_off(failure);
+                self.poll(cx)
             }
             None => {
                 self.end();
                 Poll::Ready(None)
+            }
+        }
+    }
+
+    /// Takes the first frames that are there already; returns why the body broke off, if it did.
+    fn look_ahead(&mut self, cx: &mut Context<'_>) -> Option<Failure> {
+        while self.first.len() < LOOK_AHEAD {
+            match self.poll_target(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Ok(frame))) => {
+                    let last = frame.is_trailers() || self.incoming.is_end_stream();
+                    self.first.push_back(frame);
+                    if last {
+                        break;
+                    }
+                }
+                Poll::Ready(Some(Err(cause))) => return Some(self.failure_of(cause)),
+                Poll::Ready(None) => {
+                    self.end();
+                    break;
+                }
+            }
+        }
+        None
+    }
+
+    /// Hands a frame over.
+    fn pass(
+        &mut self,
+        frame: Frame<Payload>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Payload>, BrokenOff>>> {
+        match frame.into_trailers() {
+            Ok(trailers) => self.end_with(trailers, cx),
+            Err(frame) => {
+                let last = self.first.is_empty() && self.ending.is_none();
+                if last && self.lease.is_some() && self.incoming.is_end_stream() {
+                    self.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
             }
         }
     }
@@ -207,19 +232,23 @@ impl Relay {
         match () {
             () if trailers.is_empty() => Poll::Ready(None),
             () if self.flight.is_http2() => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-            () => self.pause_before(How::Trailers(trailers), cx),
+            () => {
+                self.pause_before(How::Trailers(trailers));
+                self.poll(cx)
+            }
         }
     }
 
     /// hyper forgets what it has not written yet when a body fails: lets it write that first.
-    fn pause_before(
-        &mut self,
-        how: How,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Payload>, BrokenOff>>> {
+    fn pause_before(&mut self, how: How) {
         let pause = Pause::default();
         self.ending = Some(Ending { how, pause });
-        self.poll(cx)
+    }
+
+    fn break_off(&mut self, failure: Failure) {
+        self.flight.fail(failure);
+        self.flight.finish();
+        self.pause_before(How::BrokenOff);
     }
 
     fn ended(&mut self) -> Option<Result<Frame<Payload>, BrokenOff>> {
@@ -242,16 +271,16 @@ impl Relay {
     }
 
     fn is_over(&self) -> bool {
-        self.lease.is_none() && self.first.is_none() && self.ending.is_none()
+        self.lease.is_none() && self.first.is_empty() && self.ending.is_none()
     }
 
     /// Of what is left.
     fn size_hint(&self) -> SizeHint {
         let hint = http_body::Body::size_hint(&self.incoming);
-        let first = self.first.as_ref().and_then(Frame::data_ref);
-        let first = first.map_or(0, |first| first.remaining() as u64);
+        let first = self.first.iter().filter_map(Frame::data_ref);
+        let first: u64 = first.map(|data| data.remaining() as u64).sum();
         match hint.exact() {
-            _ if self.lease.is_none() => SizeHint::with_exact(first),
+            _ if self.lease.is_none() && self.ending.is_none() => SizeHint::with_exact(first),
             Some(rest) => SizeHint::with_exact(first + rest),
             None => hint,
         }
@@ -346,7 +375,7 @@ impl http_body::Body for RequestBody {
             return this.poll_trailers(cx).map(|()| None);
         }
         if this.meter.is_expecting() {
-            // Whoever lets it go polls the connection, and that polls this.
+            // What lets it go polls the connection, and that polls this.
             return Poll::Pending;
         }
         let Some(incoming) = &mut this.incoming else {

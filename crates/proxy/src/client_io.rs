@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::connection::Connection;
 use crate::framing::Guard;
+use crate::http2::Http2Guard;
 
 /// A socket whose first bytes were read already.
 pub(crate) struct ClientIo {
@@ -21,6 +22,8 @@ pub(crate) struct ClientIo {
     connection: Rc<Connection>,
     /// Of an HTTP/1.1 connection.
     guard: Option<Guard>,
+    /// Of an HTTP/2 connection.
+    http2: Option<Box<Http2Guard>>,
     /// Whether hyper was not told that the client has ended its side.
     hidden: bool,
 }
@@ -89,16 +92,20 @@ impl ClientIo {
             first,
             connection,
             guard: Some(guard),
+            http2: None,
             hidden: false,
         }
     }
 
-    pub(crate) fn http2(stream: TcpStream, first: Vec<u8>, connection: Rc<Connection>) -> Self {
+    pub(crate) fn http2(stream: TcpStream, came: &[u8], connection: Rc<Connection>) -> Self {
+        let (mut guard, mut first) = (Box::<Http2Guard>::default(), Vec::new());
+        guard.follow(came, &mut first);
         Self {
             stream,
             first,
             connection,
             guard: None,
+            http2: Some(guard),
             hidden: false,
         }
     }
@@ -132,6 +139,34 @@ impl ClientIo {
         self.hidden
     }
 
+    /// Gives hyper what is there for it already.
+    fn hand_over(&mut self, cursor: &mut ReadBufCursor<'_>) {
+        let count = self.first.len().min(cursor.remaining());
+        cursor.put_slice(&self.first[..count]);
+        self.first.drain(..count);
+        if self.first.is_empty() {
+            self.first = Vec::new();
+        }
+    }
+
+    /// Reads until there is something that hyper may have, or the client has ended its side.
+    fn read_http2(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<()>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let room = room.min(scratch.len());
+            while self.first.is_empty() {
+                let mut buffer = ReadBuf::new(&mut scratch[..room]);
+                ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+                match &mut self.http2 {
+                    Some(guard) if !buffer.filled().is_empty() => {
+                        guard.follow(buffer.filled(), &mut self.first);
+                    }
+                    _ => break,
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
     fn has_offended(&self) -> bool {
         self.guard
             .as_ref()
@@ -147,12 +182,12 @@ impl Read for ClientIo {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.first.is_empty() {
-            let count = this.first.len().min(cursor.remaining());
-            cursor.put_slice(&this.first[..count]);
-            this.first.drain(..count);
-            if this.first.is_empty() {
-                this.first = Vec::new();
-            }
+            this.hand_over(&mut cursor);
+            return Poll::Ready(Ok(()));
+        }
+        if this.http2.is_some() {
+            ready!(this.read_http2(cx, cursor.remaining()))?;
+            this.hand_over(&mut cursor);
             return Poll::Ready(Ok(()));
         }
         SCRATCH.with_borrow_mut(|scratch| {

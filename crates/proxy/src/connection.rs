@@ -24,12 +24,10 @@ use crate::config::Limits;
 use crate::core::{Core, Entrance, ListenerKey};
 use crate::counters::Count;
 use crate::exchange::exchange;
+use crate::http2::PREFACE;
 use crate::meter::Meter;
 use crate::seam::Seam;
 use crate::state::VpcState;
-
-/// HTTP/2 with prior knowledge begins with this (RFC 9113 section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A listener, as one thread sees it.
 pub(crate) struct Listening {
@@ -371,7 +369,7 @@ async fn speak_http2(
 ) -> Spoken {
     let (for_exchange, its_connection) = (Rc::clone(core), Rc::clone(connection));
     let service = service_fn(move |request| exchange(&for_exchange, &its_connection, request));
-    let io = ClientIo::http2(stream, first, Rc::clone(connection));
+    let io = ClientIo::http2(stream, &first, Rc::clone(connection));
     let builder = http2_builder(connection, &core.config.limits);
     let mut serving = pin!(builder.serve_connection(io, service));
     let mut told = false;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use lath_model::lattice::ProtocolVersion;
 
@@ -311,8 +311,15 @@ async fn answer(
     flight.sent_head(&headers);
     head.headers = headers;
     head.version = http::Version::default();
+    let http2 = flight.is_http2();
     match Body::relay(incoming, lease, flight).await {
-        Ok(body) => Ok(Response::from_parts(head, body)),
+        Ok((body, breaks)) => {
+            if breaks && !http2 {
+                let close = HeaderValue::from_static("close");
+                head.headers.insert(header::CONNECTION, close);
+            }
+            Ok(Response::from_parts(head, body))
+        }
         Err((failure, mut flight)) => {
             flight.unsend();
             Err((Refusal::bad_gateway(failure), flight))

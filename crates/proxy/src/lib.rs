@@ -25,6 +25,7 @@ mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
 mod head;
+mod http2;
 mod interim;
 mod meter;
 mod metrics;
@@ -59,6 +60,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use auth::{Caller, Callers};
 pub use config::{Limits, ProxyConfig};
 pub use framing::{Guard, Interim, Offence};
+pub use http2::Http2Guard;
 pub use observed::{ProxyObserved, observed_targets};
 
 use crate::core::Shared;

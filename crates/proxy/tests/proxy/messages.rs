@@ -450,3 +450,89 @@ async fn the_edges_of_requests_are_decided() {
         (200, Some("1.1 inner"))
     );
 }
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// GET / of the service, and a field that is to be remembered.
+fn header_block(name: &str, value: &str) -> Vec<u8> {
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let (authority, name, value) = (text(HOST), text(name), text(value));
+    [
+        &[0x82, 0x86, 0x84, 0x01],
+        &authority[..],
+        &[0x40],
+        &name,
+        &value,
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn a_malformed_field_ends_its_stream_and_not_the_connection() {
+    let target = Target::named("x").await;
+    let (world, _) = World::forwarding(&[target.at]);
+    let _lab = Lab::start(config(), &world).await;
+    let end = 0x5;
+    for (name, value) in [
+        ("X-Upper", "1"),
+        ("x a", "1"),
+        ("x-a", "a\r\nb"),
+        ("x-a", " 1"),
+        ("x-a", "1 "),
+        (":bogus", "1"),
+        ("connection", "close"),
+    ] {
+        let mut stream = TcpStream::connect(world.at).await.unwrap();
+        let mut bytes = [
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            &frame(4, 0, 0, b"")[..],
+        ]
+        .concat();
+        bytes.extend(frame(1, end, 1, &header_block(name, value)));
+        bytes.extend(frame(1, end, 3, &header_block("x-good", "1")));
+        // What the third request says is remembered by the fourth.
+        bytes.extend(frame(
+            1,
+            end,
+            5,
+            &[&header_block("x-good", "2")[..], &[0xbe]].concat(),
+        ));
+        // Trailers with a pseudo-header.
+        bytes.extend(frame(1, 0x4, 7, &header_block("x-good", "3")));
+        bytes.extend(frame(1, end, 7, &[0x84]));
+        stream.write_all(&bytes).await.unwrap();
+        let (mut reset, mut answered) = (Vec::new(), Vec::new());
+        while answered.len() < 2 || reset.len() < 2 {
+            let mut head = [0; 9];
+            let read = tokio::time::timeout(PATIENCE, stream.read_exact(&mut head))
+                .await
+                .unwrap();
+            read.unwrap_or_else(|error| {
+                panic!("{name}: {error}, answered {answered:?}, reset {reset:?}")
+            });
+            let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+            let mut payload = vec![0; length];
+            stream.read_exact(&mut payload).await.unwrap();
+            assert_ne!(head[3], 7, "{name}: GOAWAY {payload:?}");
+            match head[3] {
+                1 => answered.push(head[8]),
+                3 => reset.push((head[8], payload[3])),
+                _ => {}
+            }
+        }
+        answered.sort_unstable();
+        reset.sort_unstable();
+        assert_eq!(answered, [3, 5], "{name}");
+        assert_eq!(reset, [(1, 1), (7, 1)], "{name}: PROTOCOL_ERROR");
+    }
+    let seen = target.seen.lock().unwrap().clone();
+    let twice = seen
+        .iter()
+        .filter(|got| got.head.matches("x-good: 2").count() == 2);
+    assert_eq!(twice.count(), 7, "what was remembered");
+    assert!(seen.iter().all(|got| !got.head.contains("upper")));
+}

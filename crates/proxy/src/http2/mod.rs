@@ -1,0 +1,499 @@
+//! The guard in front of hyper for HTTP/2: a malformed field costs its stream, not the connection.
+//!
+//! RFC 9113 section 8.1.1 calls a request with a malformed field a stream error. The h2 crate ends the whole
+//! connection when a field has a name or value that it cannot hold, and looks away where trailers have
+//! pseudo-headers or values have spaces around them. So the guard reads each header block beside h2. A block that
+//! is malformed it replaces by one that h2 knows to be malformed and answers with RST_STREAM (PROTOCOL_ERROR).
+//! What the replaced block defined for later ones h2 then does not know: from there on the guard writes every
+//! block anew, in the form that defines and needs nothing.
+//!
+//! Whatever else is wrong with the connection is left to h2: the guard lets all bytes pass from there on.
+
+mod hpack;
+mod huffman;
+
+use http::{HeaderName, HeaderValue, Method};
+
+use hpack::{Field, Table};
+
+/// RFC 9113 section 3.4, as every connection begins.
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The longest payload of a frame that hyper allows (SETTINGS_MAX_FRAME_SIZE).
+const MAX_FRAME: usize = 16 * 1024;
+/// The most frames' bytes of one block that are held back, and the longest list of fields; beyond, h2 ends the
+/// connection.
+const MAX_BLOCK: usize = 512 * 1024;
+const FRAME_HEAD: usize = 9;
+
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+
+/// Follows what a client sends on one HTTP/2 connection.
+#[derive(Debug)]
+pub struct Http2Guard {
+    state: State,
+    /// The head of a frame, as far as it was read.
+    head: Vec<u8>,
+    /// The header block that is being read.
+    block: Block,
+    table: Table,
+    /// The highest stream so far: headers on another one are trailers.
+    highest: u32,
+    /// Whether h2 does not know what earlier blocks defined.
+    rewrites: bool,
+    /// The number of malformed blocks.
+    malformed: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In the preface, of which this much is left.
+    Preface(usize),
+    FrameHead,
+    /// In a payload that is none of the guard's business, of which this much is left.
+    Pass(usize),
+    /// In the payload of HEADERS or CONTINUATION, of which this much is left.
+    Gather(usize),
+    /// All that follows is left to h2.
+    Blind,
+}
+
+/// A header block, possibly in several frames.
+#[derive(Debug, Default)]
+struct Block {
+    stream: u32,
+    flags: u8,
+    /// Its frames as they came.
+    frames: Vec<u8>,
+    /// Where the present frame's payload begins in them.
+    payload: usize,
+    fragments: Vec<u8>,
+}
+
+/// The frame is malformed in a way that ends the connection.
+struct Broken;
+
+impl Default for Http2Guard {
+    fn default() -> Self {
+        Self {
+            state: State::Preface(PREFACE.len()),
+            head: Vec::new(),
+            block: Block::default(),
+            table: Table::default(),
+            highest: 0,
+            rewrites: false,
+            malformed: 0,
+        }
+    }
+}
+
+impl Http2Guard {
+    /// How many blocks were malformed.
+    pub fn malformed(&self) -> usize {
+        self.malformed
+    }
+
+    /// Takes what came from the client, and adds what h2 may read to `out`. A header block is held back until
+    /// it is complete.
+    pub fn follow(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
+        while !bytes.is_empty() {
+            let taken = self.step(bytes, out);
+            bytes = &bytes[taken..];
+        }
+    }
+
+    fn step(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> usize {
+        match self.state {
+            State::Blind => {
+                out.extend_from_slice(bytes);
+                bytes.len()
+            }
+            State::Preface(left) | State::Pass(left) => {
+                let count = left.min(bytes.len());
+                out.extend_from_slice(&bytes[..count]);
+                self.state = match (self.state, left - count) {
+                    (_, 0) => State::FrameHead,
+                    (State::Preface(_), left) => State::Preface(left),
+                    (_, left) => State::Pass(left),
+                };
+                count
+            }
+            State::FrameHead => {
+                let count = (FRAME_HEAD - self.head.len()).min(bytes.len());
+                self.head.extend_from_slice(&bytes[..count]);
+                if self.head.len() == FRAME_HEAD {
+                    self.frame_begins(out);
+                }
+                count
+            }
+            State::Gather(left) => {
+                let count = left.min(bytes.len());
+                self.block.frames.extend_from_slice(&bytes[..count]);
+                self.state = State::Gather(left - count);
+                if left == count {
+                    self.frame_ends(out);
+                }
+                count
+            }
+        }
+    }
+
+    fn frame_begins(&mut self, out: &mut Vec<u8>) {
+        let head = std::mem::take(&mut self.head);
+        let &[a, b, c, kind, flags, ref stream @ ..] = &head[..] else {
+            return;
+        };
+        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        let stream = stream
+            .iter()
+            .fold(0, |id, octet| id << 8 | u32::from(*octet))
+            & 0x7fff_ffff;
+        let is_open = !self.block.frames.is_empty();
+        let sound = match kind {
+            HEADERS => !is_open && stream != 0,
+            CONTINUATION => is_open && stream == self.block.stream,
+            _ => !is_open,
+        };
+        if !sound || length > MAX_FRAME || self.block.frames.len() > MAX_BLOCK {
+            self.block.frames.extend_from_slice(&head);
+            return self.go_blind(out);
+        }
+        if kind == HEADERS || kind == CONTINUATION {
+            self.block.begin(kind, stream, flags, &head);
+            self.state = State::Gather(length);
+            if length == 0 {
+                self.frame_ends(out);
+            }
+        } else {
+            out.extend_from_slice(&head);
+            self.state = match length {
+                0 => State::FrameHead,
+                length => State::Pass(length),
+            };
+        }
+    }
+
+    fn frame_ends(&mut self, out: &mut Vec<u8>) {
+        self.state = State::FrameHead;
+        let judged = match self.block.frame_ends() {
+            Ok(false) => return,
+            Ok(true) => self.judge(),
+            Err(broken) => Err(broken),
+        };
+        match judged {
+            Err(Broken) => return self.go_blind(out),
+            Ok(None) => out.extend_from_slice(&self.block.frames),
+            Ok(Some(written)) => self.block.write(&written, out),
+        }
+        self.block = Block::default();
+    }
+
+    /// What h2 gets instead of the block, if it must not get it as it came.
+    fn judge(&mut self) -> Result<Option<Vec<u8>>, Broken> {
+        let mut judge = Judge {
+            trailers: self.block.stream <= self.highest,
+            ..Judge::default()
+        };
+        let (mut size, mut written) = (0, Vec::new());
+        let rewrites = self.rewrites;
+        let read = self.table.read(&self.block.fragments, |field| {
+            size += field.size();
+            judge.see(&field);
+            if rewrites {
+                hpack::write(&field, &mut written);
+            }
+            size <= MAX_BLOCK
+        });
+        if read.is_err() || size > MAX_BLOCK {
+            return Err(Broken);
+        }
+        self.highest = self.highest.max(self.block.stream);
+        if judge.malformed {
+            self.malformed += 1;
+            self.rewrites = true;
+            written.clear();
+            hpack::write(&poison(), &mut written);
+        }
+        Ok(self.rewrites.then_some(written))
+    }
+
+    fn go_blind(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.block.frames);
+        self.block = Block::default();
+        self.state = State::Blind;
+    }
+}
+
+/// What h2 knows to be malformed: HTTP/2 has no such field.
+fn poison() -> Field {
+    Field {
+        name: b"connection"[..].into(),
+        value: b"malformed"[..].into(),
+    }
+}
+
+impl Block {
+    fn begin(&mut self, kind: u8, stream: u32, flags: u8, head: &[u8]) {
+        if kind == HEADERS {
+            self.stream = stream;
+            self.flags = flags;
+        } else {
+            self.flags = (self.flags & !(PADDED | PRIORITY)) | (flags & END_HEADERS);
+        }
+        self.frames.extend_from_slice(head);
+        self.payload = self.frames.len();
+    }
+
+    /// A frame is complete; returns whether the block is.
+    fn frame_ends(&mut self) -> Result<bool, Broken> {
+        let mut fragment = &self.frames[self.payload..];
+        if self.flags & PADDED != 0 {
+            let (padding, rest) = fragment.split_first().ok_or(Broken)?;
+            let end = rest
+                .len()
+                .checked_sub(usize::from(*padding))
+                .ok_or(Broken)?;
+            fragment = &rest[..end];
+        }
+        if self.flags & PRIORITY != 0 {
+            fragment = fragment.get(5..).ok_or(Broken)?;
+        }
+        self.fragments.extend_from_slice(fragment);
+        Ok(self.flags & END_HEADERS != 0)
+    }
+
+    /// Writes other fragments in frames of the same block.
+    fn write(&self, fragments: &[u8], out: &mut Vec<u8>) {
+        let mut pieces = fragments.chunks(MAX_FRAME).peekable();
+        let (mut kind, mut flags) = (HEADERS, self.flags & END_STREAM);
+        loop {
+            let piece = pieces.next().unwrap_or_default();
+            if pieces.peek().is_none() {
+                flags |= END_HEADERS;
+            }
+            let length = u32::try_from(piece.len()).unwrap_or(0);
+            out.extend_from_slice(&length.to_be_bytes()[1..]);
+            out.extend_from_slice(&[kind, flags]);
+            out.extend_from_slice(&self.stream.to_be_bytes());
+            out.extend_from_slice(piece);
+            if flags & END_HEADERS != 0 {
+                return;
+            }
+            (kind, flags) = (CONTINUATION, 0);
+        }
+    }
+}
+
+/// Looks at the fields of one block.
+#[derive(Debug, Default)]
+struct Judge {
+    trailers: bool,
+    has_length: bool,
+    malformed: bool,
+}
+
+impl Judge {
+    fn see(&mut self, field: &Field) {
+        let sound = match field.name.first() {
+            Some(b':') => !self.trailers && is_pseudo(&field.name, &field.value),
+            _ => is_field(&field.name, &field.value),
+        };
+        let is_length = *field.name == *b"content-length";
+        self.malformed |= !sound || (is_length && self.has_length);
+        self.has_length |= is_length;
+    }
+}
+
+/// RFC 9113 section 8.3.1, as far as the block can be handed on: h2 sees to what is absent or repeated.
+fn is_pseudo(name: &[u8], value: &[u8]) -> bool {
+    match name {
+        b":method" => Method::from_bytes(value).is_ok(),
+        b":scheme" | b":authority" | b":path" => std::str::from_utf8(value).is_ok(),
+        _ => false,
+    }
+}
+
+/// RFC 9113 section 8.2.1.
+fn is_field(name: &[u8], value: &[u8]) -> bool {
+    let is_space = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
+    HeaderName::from_lowercase(name).is_ok()
+        && HeaderValue::from_bytes(value).is_ok()
+        && !is_space(value.first())
+        && !is_space(value.last())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+        [&head, payload].concat()
+    }
+
+    /// `name: value` with incremental indexing.
+    fn indexed(name: &[u8], value: &[u8]) -> Vec<u8> {
+        let length = |octets: &[u8]| vec![u8::try_from(octets.len()).unwrap()];
+        [
+            vec![0x40],
+            length(name),
+            name.to_vec(),
+            length(value),
+            value.to_vec(),
+        ]
+        .concat()
+    }
+
+    /// GET http://a/ and these fields.
+    fn request(more: &[u8]) -> Vec<u8> {
+        [&[0x82, 0x86, 0x84, 0x01, 1, b'a'], more].concat()
+    }
+
+    fn followed(bytes: &[u8], cut: usize) -> (Vec<u8>, usize) {
+        let (mut guard, mut out) = (Http2Guard::default(), Vec::new());
+        for piece in bytes.chunks(cut.max(1)) {
+            guard.follow(piece, &mut out);
+        }
+        (out, guard.malformed())
+    }
+
+    #[test]
+    fn malformed_fields_are_found_and_only_they() {
+        for (name, value, malformed) in [
+            (&b"x-a"[..], &b"1"[..], false),
+            (b"x-a", b"", false),
+            (b"x-a", b"caf\xe9", false),
+            (b"x_under", b"1 2", false),
+            (b"content-length", b"0", false),
+            (b"X-A", b"1", true),
+            (b"x a", b"1", true),
+            (b"", b"1", true),
+            (b"x\x80", b"1", true),
+            (b"x:a", b"1", true),
+            (b"x-a", b" 1", true),
+            (b"x-a", b"1\t", true),
+            (b"x-a", b"a\r\nb", true),
+            (b"x-a", b"a\0b", true),
+            (b":status", b"200", true),
+            (b":bogus", b"1", true),
+            (b":path", b"\xff", true),
+            (b":method", b"G T", true),
+        ] {
+            let block = request(&indexed(name, value));
+            let bytes = [PREFACE, &frame(HEADERS, 5, 1, &block)].concat();
+            for cut in [1, 7, bytes.len()] {
+                let (out, count) = followed(&bytes, cut);
+                assert_eq!(count, usize::from(malformed), "{name:?}: {value:?}");
+                assert_eq!(out != bytes, malformed, "{name:?}: {value:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_not_repeated_and_trailers_have_no_pseudo_headers() {
+        let twice = [
+            indexed(b"content-length", b"0"),
+            indexed(b"content-length", b"0"),
+        ]
+        .concat();
+        let (_, count) = followed(
+            &[PREFACE, &frame(HEADERS, 5, 1, &request(&twice))].concat(),
+            99,
+        );
+        assert_eq!(count, 1);
+        for (trailer, malformed) in [(indexed(b"x-sum", b"1"), 0), (vec![0x84], 1)] {
+            let head = frame(HEADERS, END_HEADERS, 1, &request(&[]));
+            let bytes = [
+                PREFACE,
+                &head,
+                &frame(0, 0, 1, b"data"),
+                &frame(HEADERS, 5, 1, &trailer),
+            ];
+            assert_eq!(followed(&bytes.concat(), 99).1, malformed);
+        }
+    }
+
+    #[test]
+    fn after_a_malformed_block_later_ones_need_nothing_of_it() {
+        let first = request(&indexed(b"X-Bad", b"1"));
+        let second = request(&indexed(b"x-good", b"2"));
+        // The newest entry of the table, then the one before.
+        let third = request(&[0xbe, 0xbf]);
+        let bytes = [
+            PREFACE,
+            &frame(4, 0, 0, b""),
+            &frame(HEADERS, 5, 1, &first),
+            &frame(HEADERS, 5, 3, &second),
+            &frame(HEADERS, 5, 5, &third),
+        ]
+        .concat();
+        let (out, malformed) = followed(&bytes, 5);
+        assert_eq!(malformed, 2, "the third names the malformed field again");
+        let mut fresh = Vec::new();
+        for (name, value) in [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":path", "/"),
+            (":authority", "a"),
+            ("x-good", "2"),
+        ] {
+            let (name, value) = (name.as_bytes().into(), value.as_bytes().into());
+            hpack::write(&Field { name, value }, &mut fresh);
+        }
+        let mut poisoned = Vec::new();
+        hpack::write(&poison(), &mut poisoned);
+        let want = [
+            PREFACE,
+            &frame(4, 0, 0, b""),
+            &frame(HEADERS, 5, 1, &poisoned),
+            &frame(HEADERS, 5, 3, &fresh),
+            &frame(HEADERS, 5, 5, &poisoned),
+        ];
+        assert_eq!(out, want.concat());
+    }
+
+    #[test]
+    fn blocks_in_pieces_with_padding_and_priority_are_read() {
+        let block = request(&indexed(b"X-Bad", b"1"));
+        let (start, end) = block.split_at(4);
+        let padded = [&[2][..], &[0, 0, 0, 0, 16], start, &[0, 0]].concat();
+        let bytes = [
+            PREFACE,
+            &frame(HEADERS, END_STREAM | PADDED | PRIORITY, 1, &padded),
+            &frame(CONTINUATION, 0, 1, &end[..3]),
+            &frame(CONTINUATION, END_HEADERS, 1, &end[3..]),
+        ]
+        .concat();
+        for cut in [1, 8, bytes.len()] {
+            let (out, malformed) = followed(&bytes, cut);
+            assert_eq!(malformed, 1);
+            assert_eq!(
+                out[PREFACE.len() + 3..PREFACE.len() + 5],
+                [HEADERS, END_STREAM | END_HEADERS]
+            );
+        }
+    }
+
+    #[test]
+    fn what_breaks_the_connection_is_left_to_h2() {
+        let unfinished = frame(HEADERS, 0, 1, &request(&[]));
+        for bad in [
+            [&unfinished[..], &frame(0, 0, 1, b"x")].concat(),
+            [&unfinished[..], &frame(CONTINUATION, 4, 3, b"")].concat(),
+            frame(CONTINUATION, 4, 1, b"\x82"),
+            frame(HEADERS, 5, 1, &[0xff, 0xff, 0xff, 0xff, 0xff]),
+            frame(HEADERS, 5 | PADDED, 1, &[9, 0x82]),
+            frame(0, 0, 1, &vec![0; MAX_FRAME + 1]),
+        ] {
+            let bytes = [PREFACE, &bad, b"whatever follows"].concat();
+            for cut in [1, 10, bytes.len()] {
+                assert_eq!(followed(&bytes, cut), (bytes.clone(), 0));
+            }
+        }
+    }
+}
