@@ -44,7 +44,11 @@ pub(crate) fn name(member: &str, value: &str, longest: usize) -> Result<(), ApiE
 pub(crate) fn path(given: Option<&str>) -> Result<String, ApiError> {
     let path = given.unwrap_or("/");
     let printable = path.bytes().all(|byte| (0x21..0x7f).contains(&byte));
-    if path.len() <= 512 && path.starts_with('/') && path.ends_with('/') && printable {
+    if path.len() > 512 {
+        return Err(constraint("path", path, &at_most(512)));
+    }
+    // `//` has nothing between its slashes.
+    if path.starts_with('/') && path.ends_with('/') && path != "//" && printable {
         return Ok(path.to_owned());
     }
     Err(validation(
@@ -87,6 +91,10 @@ pub(crate) fn document(
 
 /// The tags of a create, or further ones of what has `old`.
 pub(crate) fn tags(old: &Tags, given: &[Tag]) -> Result<Tags, ApiError> {
+    if given.len() > MAX_TAGS {
+        let keys = listed(given.iter().map(|tag| &tag.key));
+        return Err(constraint("tags", &keys, &at_most(MAX_TAGS)));
+    }
     let mut tags = old.clone();
     for (index, tag) in given.iter().enumerate() {
         let repeated = |other: &Tag| other.key.eq_ignore_ascii_case(&tag.key);
@@ -115,6 +123,24 @@ pub(crate) fn tags(old: &Tags, given: &[Tag]) -> Result<Tags, ApiError> {
         ));
     }
     Ok(tags)
+}
+
+/// The keys to remove of a request.
+pub(crate) fn tag_keys(keys: &[String]) -> Result<(), ApiError> {
+    if keys.len() > MAX_TAGS {
+        return Err(constraint("tagKeys", &listed(keys), &at_most(MAX_TAGS)));
+    }
+    keys.iter().try_for_each(|key| tag_key(key, "tagKeys"))
+}
+
+/// A list as AWS's messages show it.
+fn listed<'a>(items: impl IntoIterator<Item = &'a String>) -> String {
+    let items: Vec<&str> = items.into_iter().map(String::as_str).collect();
+    format!("[{}]", items.join(", "))
+}
+
+fn at_most(count: usize) -> String {
+    format!("Member must have length less than or equal to {count}")
 }
 
 /// The reserved prefix and the bounds of a key.

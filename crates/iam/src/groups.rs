@@ -93,6 +93,14 @@ pub(crate) struct DeleteGroup {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
+pub(crate) struct UpdateGroup {
+    group_name: String,
+    new_path: Option<String>,
+    new_group_name: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub(crate) struct AddUserToGroup {
     group_name: String,
     user_name: String,
@@ -133,6 +141,7 @@ operations! {
     read GetGroup -> Members = get;
     read ListGroups -> GroupList = list;
     read ListGroupsForUser -> GroupList = list_of_user;
+    change UpdateGroup -> () = update;
     change DeleteGroup -> () = delete;
     change AddUserToGroup -> () = add_user;
     change RemoveUserFromGroup -> () = remove_user;
@@ -217,6 +226,39 @@ fn list_of_user(
         is_truncated: Some(page.next_token.is_some()),
         marker: page.next_token,
     })
+}
+
+/// A group keeps its id, users and policies under a new name.
+fn update(_: &Iam, tx: &mut Tx, _: &Caller, op: &UpdateGroup) -> Result<(), ApiError> {
+    let mut group = changeable::<Group>(tx.view(), &op.group_name)?;
+    if let Some(path) = &op.new_path {
+        group.path = check::path(Some(path))?;
+    }
+    if let Some(name) = &op.new_group_name {
+        check::name("newGroupName", name, 128)?;
+        let (old, new) = (key(&group.name), key(name));
+        if old != new && tx.get::<Group>(&new).is_some() {
+            return Err(exists("Group", name));
+        }
+        move_users(tx, &old, &new);
+        tx.delete::<Group>(&old);
+        group.name = name.clone();
+    }
+    tx.put(group);
+    Ok(())
+}
+
+fn move_users(tx: &mut Tx, old: &str, new: &str) {
+    let members: Vec<_> = tx
+        .list::<User>()
+        .filter(|user| user.groups.contains(old))
+        .collect();
+    for member in members {
+        let mut user = User::clone(&member);
+        user.groups.remove(old);
+        user.groups.insert(new.to_owned());
+        tx.put(user);
+    }
 }
 
 fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeleteGroup) -> Result<(), ApiError> {

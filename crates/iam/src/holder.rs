@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Iam;
 use crate::check::{self, Tag};
-use crate::errors::{constraint, limit, no_such_entity, protected};
+use crate::errors::{limit, no_such_entity, protected};
 use crate::page::{Cut, page, under};
 use crate::policies;
 use crate::records::{Group, Policies, Role, Tags, User, key};
@@ -288,12 +288,8 @@ pub(crate) fn untag<T: Tagged>(
     mut record: T,
     keys: &[String],
 ) -> Result<(), ApiError> {
-    if keys.len() > 50 {
-        let rule = "Member must have length less than or equal to 50";
-        return Err(constraint("tagKeys", &format!("{} keys", keys.len()), rule));
-    }
+    check::tag_keys(keys)?;
     for key in keys {
-        check::tag_key(key, "tagKeys")?;
         record
             .tags_mut()
             .retain(|known, _| !known.eq_ignore_ascii_case(key));

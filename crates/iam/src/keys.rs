@@ -148,7 +148,34 @@ fn create(
     Ok(OneKey { access_key })
 }
 
-fn list(_: &Iam, view: &View, caller: &Caller, op: &ListAccessKeys) -> Result<KeyList, ApiError> {
+/// Whether a request is about the account's root: it calls, and names no user.
+fn of_root(app: &Iam, caller: &Caller, user: Option<&str>) -> bool {
+    user.is_none() && caller.principal.user_id == app.cell.account
+}
+
+/// The root's key, with which it calls, is the installation's own: it is neither put away nor replaced by the API.
+fn refused_to_root(caller: &Caller, id: &str) -> ApiError {
+    if caller.access_key_id == id {
+        let text = "The root's access key is the installation's own; it is kept in the data directory and cannot be changed by the API.";
+        return ApiError::new("UnmodifiableEntity", 400, text);
+    }
+    no_such_entity(format!("The Access Key with id {id} cannot be found."))
+}
+
+fn list(app: &Iam, view: &View, caller: &Caller, op: &ListAccessKeys) -> Result<KeyList, ApiError> {
+    if of_root(app, caller, op.user_name.as_deref()) {
+        let key = AccessKeyMetadata {
+            user_name: None,
+            access_key_id: Some(caller.access_key_id.clone()),
+            status: Some(status(true)),
+            create_date: None,
+        };
+        return Ok(KeyList {
+            access_key_metadata: vec![key],
+            is_truncated: Some(false),
+            marker: None,
+        });
+    }
     let user = find::<User>(view, named(caller, op.user_name.as_deref())?)?;
     let keys = view
         .list::<records::AccessKey>()
@@ -169,6 +196,7 @@ fn list(_: &Iam, view: &View, caller: &Caller, op: &ListAccessKeys) -> Result<Ke
 
 /// A user's key, by the user's name or whoever calls.
 fn of_user(
+    app: &Iam,
     view: &View,
     caller: &Caller,
     user: Option<&str>,
@@ -178,6 +206,9 @@ fn of_user(
         let rule = "Member must have length greater than or equal to 16";
         return Err(constraint("accessKeyId", id, rule));
     }
+    if of_root(app, caller, user) {
+        return Err(refused_to_root(caller, id));
+    }
     let user = find::<User>(view, named(caller, user)?)?;
     view.get::<records::AccessKey>(id)
         .filter(|it| key(&it.user) == key(&user.name))
@@ -185,8 +216,9 @@ fn of_user(
         .ok_or_else(|| no_such_entity(format!("The Access Key with id {id} cannot be found.")))
 }
 
-fn update(_: &Iam, tx: &mut Tx, caller: &Caller, op: &UpdateAccessKey) -> Result<(), ApiError> {
+fn update(app: &Iam, tx: &mut Tx, caller: &Caller, op: &UpdateAccessKey) -> Result<(), ApiError> {
     let mut found = of_user(
+        app,
         tx.view(),
         caller,
         op.user_name.as_deref(),
@@ -204,8 +236,9 @@ fn update(_: &Iam, tx: &mut Tx, caller: &Caller, op: &UpdateAccessKey) -> Result
     Ok(())
 }
 
-fn delete(_: &Iam, tx: &mut Tx, caller: &Caller, op: &DeleteAccessKey) -> Result<(), ApiError> {
+fn delete(app: &Iam, tx: &mut Tx, caller: &Caller, op: &DeleteAccessKey) -> Result<(), ApiError> {
     let found = of_user(
+        app,
         tx.view(),
         caller,
         op.user_name.as_deref(),

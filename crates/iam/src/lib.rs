@@ -26,6 +26,7 @@ mod section;
 mod service_linked;
 mod simulate;
 mod summary;
+mod trust;
 pub mod unique;
 mod users;
 mod versions;
@@ -41,6 +42,7 @@ pub use directory::{Directory, Held, pass_role};
 pub use last_used::LastUsed;
 pub use records::kinds;
 pub use section::SECTION;
+pub use trust::trust_in_force;
 
 /// The service. In regions that are not the home, it only reads.
 pub struct Iam {

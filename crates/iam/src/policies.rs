@@ -10,7 +10,7 @@ use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
 use crate::check::{self, Tag, shown_tags};
-use crate::errors::{conflict, invalid_input, limit, no_such_entity};
+use crate::errors::{conflict, constraint, invalid_input, limit, no_such_entity};
 use crate::holder::{Holder, TagList, list_tags, tag, untag};
 use crate::operation::operations;
 use crate::page::{cut, page, under};
@@ -146,6 +146,16 @@ pub(crate) fn path_of(arn: &str) -> &str {
 
 /// Whether it looks like a policy's ARN.
 pub(crate) fn check_arn(arn: &str) -> Result<(), ApiError> {
+    let length = arn.chars().count();
+    let rule = match length {
+        ..20 => "greater than or equal to 20",
+        2049.. => "less than or equal to 2048",
+        _ => "",
+    };
+    if !rule.is_empty() {
+        let rule = format!("Member must have length {rule}");
+        return Err(constraint("policyArn", arn, &rule));
+    }
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     match parts[..] {
         ["arn", "aws", "iam", "", account, resource]
@@ -236,7 +246,7 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreatePolicy) -> Result<OnePo
     check::document(
         cell,
         &op.policy_document,
-        Grammar::Identity,
+        Grammar::Managed,
         "PolicySize",
         MAX_DOCUMENT,
     )?;
@@ -267,8 +277,12 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreatePolicy) -> Result<OnePo
         created_at: now,
         updated_at: now,
     });
+    // The reply to a create has no description, and tags only where some were given.
+    let mut detail = shown(tx.view(), &policy, true);
+    detail.description = None;
+    detail.tags = detail.tags.filter(|tags| !tags.is_empty());
     Ok(OnePolicy {
-        policy: Some(shown(tx.view(), &policy, true)),
+        policy: Some(detail),
     })
 }
 

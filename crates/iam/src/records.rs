@@ -31,8 +31,11 @@ pub struct Role {
     pub path: String,
     /// Free text.
     pub description: Option<String>,
-    /// Who may assume it.
+    /// Who may assume it, as it was written: [`crate::trust_in_force`] is what counts.
     pub trust: String,
+    /// The unique ids of the users and roles that it names, by what named them when it was saved.
+    #[serde(default)]
+    pub trusted: BTreeMap<String, String>,
     /// Longest session, in seconds: 3600 to 43200.
     pub max_session: u32,
     /// What it may do.

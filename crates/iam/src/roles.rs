@@ -1,27 +1,24 @@
 //! Roles.
 
 use lath_model::Timestamp;
-use lath_policy::{Grammar, Policy};
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
 use crate::check::{self, Tag, encoded, shown_tags};
-use crate::errors::{conflict, constraint, exists, limit, malformed};
+use crate::errors::{conflict, constraint, exists, limit, protected};
 use crate::holder::{
-    self, AttachedPolicies, PolicyNames, TagList, changeable, find, list_tags, policy_handlers,
-    policy_requests, set_boundary, tag, untag,
+    self, AttachedPolicies, Holder as _, PolicyNames, TagList, changeable, find, list_tags,
+    policy_handlers, policy_requests, set_boundary, tag, untag,
 };
 use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::policies::check_boundary;
-use crate::records::{InstanceProfile, Policies, Role, Tags, User, key};
-use crate::{Iam, directory, unique};
+use crate::records::{InstanceProfile, Policies, Role, Tags, key};
+use crate::{Iam, directory, trust, unique};
 
 /// Most roles of an account.
 const MAX_ROLES: usize = 1000;
-/// Most characters of a trust policy.
-const MAX_TRUST: usize = 2048;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -220,13 +217,15 @@ operations! {
 /// A role as `GetRole` shows it; lists leave out tags and boundary.
 pub(crate) fn shown(app: &Iam, role: &Role, whole: bool) -> RoleDetail {
     let tags = whole && !role.tags.is_empty();
+    let view = app.cell.db.view();
+    let trust = trust::trust_in_force(&view, &app.cell.account, role);
     RoleDetail {
         path: role.path.clone(),
         role_name: role.name.clone(),
         role_id: role.unique_id.clone(),
         arn: role.arn(&app.cell.account),
         create_date: role.created_at,
-        assume_role_policy_document: Some(encoded(&role.trust)),
+        assume_role_policy_document: Some(encoded(&trust)),
         description: role.description.clone(),
         max_session_duration: Some(role.max_session),
         permissions_boundary: Boundary::of(&role.policies).filter(|_| whole),
@@ -250,7 +249,7 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateRole) -> Result<OneRole
         ));
     }
     check::description(op.description.as_deref())?;
-    check_trust(app, tx.view(), &op.assume_role_policy_document)?;
+    let trusted = trust::check(app, tx.view(), &op.assume_role_policy_document)?;
     if let Some(boundary) = &op.permissions_boundary {
         check_boundary(tx.view(), boundary)?;
     }
@@ -260,6 +259,7 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateRole) -> Result<OneRole
         path,
         description: op.description.clone(),
         trust: op.assume_role_policy_document.clone(),
+        trusted,
         max_session: max_session(op.max_session_duration)?.unwrap_or(3600),
         policies: Policies {
             boundary: op.permissions_boundary.clone(),
@@ -279,7 +279,15 @@ pub(crate) fn add(app: &Iam, tx: &mut Tx, role: Role) -> Result<OneRole, ApiErro
     if app.is_strict() && tx.list::<Role>().count() >= MAX_ROLES {
         return Err(limit("RolesPerAccount", MAX_ROLES));
     }
-    Ok(one(app, &tx.put(role)))
+    let role = tx.put(role);
+    // The reply to a create says less than `GetRole`.
+    let detail = RoleDetail {
+        description: None,
+        max_session_duration: None,
+        role_last_used: None,
+        ..shown(app, &role, true)
+    };
+    Ok(OneRole { role: detail })
 }
 
 fn max_session(given: Option<i64>) -> Result<Option<u32>, ApiError> {
@@ -297,41 +305,6 @@ fn max_session(given: Option<i64>) -> Result<Option<u32>, ApiError> {
         &seconds.to_string(),
         &rule,
     ))
-}
-
-/// A trust policy is of STS's actions, and whom it names in this account must exist.
-fn check_trust(app: &Iam, view: &View, text: &str) -> Result<(), ApiError> {
-    let (cell, quota) = (&app.cell, "ACLSizePerRole");
-    check::document(cell, text, Grammar::Trust, quota, MAX_TRUST)?;
-    let policy = Policy::parse(text, Grammar::Trust).map_err(|error| malformed(error.0))?;
-    for statement in &policy.statements {
-        let Some(lath_policy::Scope::These(set) | lath_policy::Scope::AllBut(set)) =
-            &statement.principals
-        else {
-            continue;
-        };
-        if let Some(unknown) = set.aws().iter().find(|name| !exists_here(app, view, name)) {
-            return Err(malformed(format!(
-                "Invalid principal in policy: \"AWS\":\"{unknown}\""
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Whether a named user or role of this account exists; of others nothing is known.
-fn exists_here(app: &Iam, view: &View, named: &str) -> bool {
-    let account = &app.cell.account;
-    let own = format!("arn:aws:iam::{account}:");
-    match named.strip_prefix(&own) {
-        Some(rest) if rest.starts_with("user/") => {
-            view.list::<User>().any(|user| user.arn(account) == named)
-        }
-        Some(rest) if rest.starts_with("role/") => {
-            view.list::<Role>().any(|role| role.arn(account) == named)
-        }
-        _ => true,
-    }
 }
 
 fn get(app: &Iam, view: &View, _: &Caller, op: &GetRole) -> Result<OneRole, ApiError> {
@@ -368,9 +341,20 @@ fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeleteRole) -> Result<(), ApiEr
     Ok(())
 }
 
+/// A role to change, AWS's own included: their descriptions and tags may change.
+fn any_role(view: &View, name: &str) -> Result<Role, ApiError> {
+    let found = find::<Role>(view, name)?;
+    Ok(Role::clone(&found))
+}
+
+/// Of AWS's own roles, the description alone.
 fn update(_: &Iam, tx: &mut Tx, _: &Caller, op: &UpdateRole) -> Result<Updated, ApiError> {
     check::description(op.description.as_deref())?;
-    let mut role = changeable::<Role>(tx.view(), &op.role_name)?;
+    let mut role = any_role(tx.view(), &op.role_name)?;
+    let is_protected = role.check_changeable().is_err();
+    if is_protected && op.max_session_duration.is_some() {
+        return Err(protected(&role.name));
+    }
     if let Some(text) = &op.description {
         role.description = Some(text.clone()).filter(|text| !text.is_empty());
     }
@@ -388,7 +372,7 @@ fn describe(
     op: &UpdateRoleDescription,
 ) -> Result<OneRole, ApiError> {
     check::description(Some(&op.description))?;
-    let mut role = changeable::<Role>(tx.view(), &op.role_name)?;
+    let mut role = any_role(tx.view(), &op.role_name)?;
     role.description = Some(op.description.clone()).filter(|text| !text.is_empty());
     Ok(one(app, &tx.put(role)))
 }
@@ -400,7 +384,7 @@ fn set_trust(
     op: &UpdateAssumeRolePolicy,
 ) -> Result<(), ApiError> {
     let mut role = changeable::<Role>(tx.view(), &op.role_name)?;
-    check_trust(app, tx.view(), &op.policy_document)?;
+    role.trusted = trust::check(app, tx.view(), &op.policy_document)?;
     role.trust = op.policy_document.clone();
     tx.put(role);
     Ok(())
@@ -425,12 +409,12 @@ fn delete_boundary(
 }
 
 fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagRole) -> Result<(), ApiError> {
-    let role = changeable::<Role>(tx.view(), &op.role_name)?;
+    let role = any_role(tx.view(), &op.role_name)?;
     tag(tx, role, &op.tags)
 }
 
 fn remove_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &UntagRole) -> Result<(), ApiError> {
-    let role = changeable::<Role>(tx.view(), &op.role_name)?;
+    let role = any_role(tx.view(), &op.role_name)?;
     untag(tx, role, &op.tag_keys)
 }
 

@@ -107,9 +107,9 @@ fn create(
     let trust = serde_json::json!({
         "Version": "2012-10-17",
         "Statement": [{
-            "Action": ["sts:AssumeRole"],
             "Effect": "Allow",
-            "Principal": {"Service": [service]},
+            "Principal": {"Service": service},
+            "Action": "sts:AssumeRole",
         }],
     });
     let attached = format!("arn:aws:iam::aws:policy/aws-service-role/{policy}");
@@ -119,6 +119,7 @@ fn create(
         path: format!("/aws-service-role/{service}/"),
         description: op.description.clone(),
         trust: trust.to_string(),
+        trusted: std::collections::BTreeMap::new(),
         max_session: 3600,
         policies: Policies {
             attached: std::collections::BTreeSet::from([attached]),

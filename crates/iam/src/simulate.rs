@@ -1,8 +1,8 @@
 //! What a principal or a set of policies would be allowed.
 
 use lath_policy::{
-    Attached, Context, Decision, Effect, Facts, Grammar, Kind, Outcome, Policy, Principal, Request,
-    Rule, Verdict, evaluate,
+    Attached, Context, Decision, Effect, Facts, Grammar, Kind, Outcome, Policy, Position,
+    Principal, Request, Rule, Verdict, evaluate,
 };
 use lath_store::View;
 use lath_wire::{ApiError, Caller};
@@ -93,6 +93,25 @@ pub(crate) struct BoundaryDetail {
 pub(crate) struct Statement {
     source_policy_id: Option<String>,
     source_policy_type: Option<String>,
+    start_position: Option<Place>,
+    end_position: Option<Place>,
+}
+
+/// A place in a document, from 1.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Place {
+    line: Option<u32>,
+    column: Option<u32>,
+}
+
+impl Place {
+    fn of(position: Position) -> Self {
+        Self {
+            line: Some(position.line),
+            column: Some(position.column),
+        }
+    }
 }
 
 operations! {
@@ -310,6 +329,8 @@ fn matched(decision: &Decision<'_>) -> Vec<Statement> {
         .map(|it| Statement {
             source_policy_id: Some(it.policy.to_owned()),
             source_policy_type: Some(kind(it.kind).to_owned()),
+            start_position: Some(Place::of(it.span.start)),
+            end_position: Some(Place::of(it.span.end)),
         })
         .collect()
 }

@@ -176,7 +176,7 @@ fn create(
     check::document(
         &app.cell,
         text,
-        Grammar::Identity,
+        Grammar::Managed,
         "PolicySize",
         MAX_DOCUMENT,
     )?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lath_iam::records::Role;
-use lath_iam::{Held, Tag, unique};
+use lath_iam::{Held, Tag, trust_in_force, unique};
 use lath_model::Timestamp;
 use lath_policy::{Attached, Context, Grammar, Kind, Policy, Request, Rule, evaluate};
 use lath_store::View;
@@ -141,7 +141,7 @@ impl Identity {
             .ok_or_else(|| refused("sts:AssumeRole"))?;
         let trust = self
             .directory
-            .parse(&role.trust, Grammar::Trust)
+            .parse(&trust_in_force(view, self.account(), &role), Grammar::Trust)
             .ok_or_else(|| refused("sts:AssumeRole"))?;
         let mut policies: Vec<Attached<'_>> = subject.policies.iter().map(Held::attached).collect();
         policies.push(Attached {
@@ -345,7 +345,8 @@ fn duration(asked: Option<i64>, role: &Role, chained: bool) -> Result<u64, ApiEr
     Ok(u64::try_from(seconds).unwrap_or(3600))
 }
 
-/// The new session's tags, and which of them go on: those that were transitive before stay so.
+/// The new session's tags, and which of them go on: those that were transitive before stay so. Keys have no case
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html>).
 fn session_tags(
     op: &AssumeRole,
     chained: Option<&Session>,
@@ -356,39 +357,73 @@ fn session_tags(
             "Member must have length less than or equal to 50",
         ));
     }
-    let mut tags = BTreeMap::new();
-    let mut transitive: Vec<String> = op.transitive_tag_keys.clone();
-    for (key, value) in chained.iter().flat_map(|session| &session.tags) {
-        if chained.is_some_and(|session| session.transitive.contains(key)) {
-            tags.insert(key.clone(), value.clone());
-            transitive.push(key.clone());
-        }
-    }
+    let inherited = chained.map(inherited).unwrap_or_default();
+    let mut tags = inherited.clone();
     for tag in &op.tags {
-        if tags.contains_key(&tag.key) {
-            let text = format!(
-                "Tag key {} is already set by the session and cannot be changed.",
-                tag.key
-            );
-            return Err(ApiError::new("InvalidParameterValue", 400, text));
+        check_tag(tag)?;
+        if has_key(&inherited, &tag.key) {
+            return Err(refused_tags(
+                "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.",
+            ));
         }
-        if tag.key.is_empty() || tag.key.len() > 128 || tag.value.len() > 256 {
-            return Err(invalid(
-                "tags",
-                "Member must have length less than or equal to 128",
+        if has_key(&tags, &tag.key) {
+            return Err(refused_tags(
+                "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
             ));
         }
         tags.insert(tag.key.clone(), tag.value.clone());
     }
-    if let Some(unknown) = transitive.iter().find(|key| !tags.contains_key(*key)) {
-        let text = format!(
-            "The specified transitive tag key {unknown} must be included in the requested tags."
-        );
-        return Err(ApiError::new("InvalidParameterValue", 400, text));
+    let mut transitive: Vec<String> = inherited.into_keys().collect();
+    for named in &op.transitive_tag_keys {
+        let known = tags.keys().find(|key| key.eq_ignore_ascii_case(named));
+        let known = known.ok_or_else(|| {
+            refused_tags("The specified transitive tag key must be included in the requested tags.")
+        })?;
+        transitive.push(known.clone());
     }
     transitive.sort();
     transitive.dedup();
     Ok((tags, transitive))
+}
+
+/// The transitive tags of the session that calls.
+fn inherited(session: &Session) -> BTreeMap<String, String> {
+    let goes_on = |key: &str| {
+        let mut keys = session.transitive.iter();
+        keys.any(|it| it.eq_ignore_ascii_case(key))
+    };
+    let tags = session.tags.iter().filter(|(key, _)| goes_on(key));
+    tags.map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+fn has_key(tags: &BTreeMap<String, String>, key: &str) -> bool {
+    tags.keys().any(|it| it.eq_ignore_ascii_case(key))
+}
+
+fn check_tag(tag: &Tag) -> Result<(), ApiError> {
+    let fits = |text: &str, shortest, longest| {
+        let fine = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
+        (shortest..=longest).contains(&text.chars().count()) && text.chars().all(fine)
+    };
+    if !fits(&tag.key, 1, 128) {
+        let rule = "Member must have length between 1 and 128 and satisfy regular expression pattern: [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+";
+        return Err(invalid("tags.member.key", rule));
+    }
+    if !fits(&tag.value, 0, 256) {
+        let rule = "Member must have length less than or equal to 256 and satisfy regular expression pattern: [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*";
+        return Err(invalid("tags.member.value", rule));
+    }
+    if tag.key.to_ascii_lowercase().starts_with("aws:") {
+        return Err(refused_tags(
+            "System tag keys (prefixed with aws:) cannot be used as session tags.",
+        ));
+    }
+    Ok(())
+}
+
+fn refused_tags(text: &str) -> ApiError {
+    ApiError::new("InvalidParameterValue", 400, text)
 }
 
 fn packed(session: &Session) -> usize {

@@ -1,13 +1,13 @@
 //! Decides requests at the front door, by the policies of who calls.
 
 use lath_policy::{Attached, Context, Decision, Request, Rule, Shortfall, evaluate};
-use lath_wire::{Ask, Authorize, Denied, Doc};
+use lath_wire::{Ask, Authorize, Denied, Doc, Unauthorized};
 use serde_json::json;
 
 use crate::subject::{Subject, facts};
 use crate::{Identity, resources};
 use lath_iam::Held;
-use lath_session::Purpose;
+use lath_session::{Holder, Purpose};
 
 impl Authorize for Identity {
     fn authorize(&self, ask: &Ask<'_>) -> Result<(), Denied> {
@@ -19,6 +19,9 @@ impl Authorize for Identity {
             let asked = (&action(ask)[..], "*");
             return Err(self.refused(&caller.principal.arn, ask, asked, None));
         };
+        if let Some(refusal) = self.beyond_session_token(&subject, ask) {
+            return Err(refusal);
+        }
         if subject.is_root() || needs_no_permission(ask) {
             return Ok(());
         }
@@ -37,6 +40,26 @@ impl Authorize for Identity {
 }
 
 impl Identity {
+    /// What the credentials of `GetSessionToken` cannot do whatever policies say: IAM wants a second factor with them,
+    /// which Lath does not have, and STS takes two operations
+    /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html>).
+    fn beyond_session_token(&self, subject: &Subject, ask: &Ask<'_>) -> Option<Denied> {
+        let holder = &subject.session.as_ref()?.holder;
+        if matches!(holder, Holder::Role { .. }) {
+            return None;
+        }
+        match (ask.caller.service.as_str(), ask.operation) {
+            ("iam", _) => Some(Denied::Credentials),
+            // The handler of the third says why it refuses.
+            ("sts", "AssumeRole" | "GetCallerIdentity" | "GetSessionToken") => None,
+            ("sts", operation) => Some(Denied::ByPolicy(Unauthorized {
+                message: format!("Cannot call {operation} with session credentials"),
+                encoded: self.seal.seal(Purpose::Refusal, br#"{"allowed":false}"#),
+            })),
+            _ => None,
+        }
+    }
+
     fn decide(
         &self,
         ask: &Ask<'_>,
@@ -92,7 +115,7 @@ impl Identity {
         });
         let plain = details.to_string();
         let shown = plain.as_bytes();
-        Denied {
+        Denied::ByPolicy(Unauthorized {
             message: message.trim_end().to_owned(),
             // A principal with thousands of statements gets the decision without them.
             encoded: if shown.len() <= 8 << 10 {
@@ -100,7 +123,7 @@ impl Identity {
             } else {
                 self.seal.seal(Purpose::Refusal, br#"{"allowed":false}"#)
             },
-        }
+        })
     }
 }
 

@@ -102,6 +102,27 @@ fn iam(view: &View, place: &Place<'_>, ask: &Ask<'_>) -> Vec<String> {
     let path = text(ask.input, "Path").unwrap_or_else(|| "/".into());
     let own = |kind: &str, name: &str| format!("arn:aws:iam::{account}:{kind}{path}{name}");
     let name = |member: &str| text(ask.input, member);
+    match ask.operation {
+        "UpdateUser" => {
+            let named = name("UserName").unwrap_or_default();
+            let before = known(view, &named, |it: &User| it.arn(account));
+            return moved(
+                before.unwrap_or_else(|| own("user", &named)),
+                name("NewPath"),
+                name("NewUserName"),
+            );
+        }
+        "UpdateGroup" => {
+            let named = name("GroupName").unwrap_or_default();
+            let before = known(view, &named, |it: &Group| it.arn(account));
+            return moved(
+                before.unwrap_or_else(|| own("group", &named)),
+                name("NewPath"),
+                name("NewGroupName"),
+            );
+        }
+        _ => {}
+    }
     if ask.operation.ends_with("InstanceProfile")
         && let Some(profile) = name("InstanceProfileName")
     {
@@ -135,6 +156,20 @@ fn iam(view: &View, place: &Place<'_>, ask: &Ask<'_>) -> Vec<String> {
         return vec![ask.caller.principal.arn.clone()];
     }
     Vec::new()
+}
+
+/// What is renamed or moved, before and after: the caller needs the permission on both
+/// (<https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateUser.html>).
+fn moved(before: String, path: Option<String>, name: Option<String>) -> Vec<String> {
+    let (kind, old) = before.split_once('/').unwrap_or((&before, ""));
+    let (old_path, old_name) = match old.rsplit_once('/') {
+        Some((path, name)) => (format!("/{path}/"), name),
+        None => ("/".to_owned(), old),
+    };
+    let path = path.unwrap_or(old_path);
+    let name = name.unwrap_or_else(|| old_name.to_owned());
+    let after = format!("{kind}{path}{name}");
+    vec![before, after]
 }
 
 fn known<R: Record>(view: &View, name: &str, arn: impl Fn(&R) -> String) -> Option<String> {

@@ -50,7 +50,10 @@ impl Identity {
                 let role = self.role_by_id(view, name, unique_id)?;
                 let mut policies = self.directory.of_role(view, &role);
                 policies.extend(self.session_policies(view, &session));
+                // Keys have no case: a session's tag takes the place of the role's.
+                let given = |key: &str| session.tags.keys().any(|it| it.eq_ignore_ascii_case(key));
                 let mut tags = role.tags.clone();
+                tags.retain(|key, _| !given(key));
                 tags.extend(session.tags.clone());
                 let arn = caller.principal.arn.clone();
                 let account = self.account();

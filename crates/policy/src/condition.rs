@@ -19,6 +19,17 @@ pub struct Condition {
     values: Vec<Pattern>,
 }
 
+/// Why a condition is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BadCondition {
+    /// There is no such operator.
+    Operator,
+    /// It is compared with a date that is none.
+    Date,
+    /// It is compared with this, which is not of the operator's kind.
+    Value(String),
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Set {
     All,
@@ -43,8 +54,12 @@ impl Condition {
     }
 
     /// # Errors
-    /// What AWS says of an operator or value that does not exist.
-    pub(crate) fn new(operator: &str, key: &str, values: Vec<Pattern>) -> Result<Self, String> {
+    /// That there is no such operator, or a value is none of its kind.
+    pub(crate) fn new(
+        operator: &str,
+        key: &str,
+        values: Vec<Pattern>,
+    ) -> Result<Self, BadCondition> {
         let (set, rest) = match operator.split_once(':') {
             Some(("ForAllValues", rest)) => (Some(Set::All), rest),
             Some(("ForAnyValue", rest)) => (Some(Set::Any), rest),
@@ -54,16 +69,15 @@ impl Condition {
             Some(name) => (name, true),
             None => (rest, false),
         };
-        let (comparison, negated) =
-            comparison(name).ok_or_else(|| format!("Invalid Condition type : {operator}."))?;
+        let (comparison, negated) = comparison(name).ok_or(BadCondition::Operator)?;
         if comparison == Comparison::Null && (if_exists || set.is_some()) {
-            return Err(format!("Invalid Condition type : {operator}."));
+            return Err(BadCondition::Operator);
         }
         if let Some(bad) = values.iter().find(|v| !comparison.accepts(v.as_str())) {
-            return Err(format!(
-                "Invalid value in condition {operator} for {key}: {}",
-                bad.as_str()
-            ));
+            return Err(match comparison {
+                Comparison::Date(_) => BadCondition::Date,
+                _ => BadCondition::Value(bad.as_str().to_owned()),
+            });
         }
         Ok(Self {
             operator: operator.to_owned(),

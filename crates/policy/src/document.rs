@@ -1,5 +1,5 @@
 use crate::condition::Condition;
-use crate::{Match, Pattern, PrincipalSet, Request};
+use crate::{Match, Pattern, PrincipalSet, Request, Span};
 
 /// A parsed policy document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Statement {
     pub resources: Option<Scope<Vec<Pattern>>>,
     /// All of these must hold.
     pub conditions: Vec<Condition>,
+    /// Where it is in the document.
+    pub span: Span,
 }
 
 impl Statement {

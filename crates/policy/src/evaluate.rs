@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Condition, Effect, Match, Policy, Request};
+use crate::{Condition, Effect, Match, Policy, Request, Span};
 
 /// What a policy is to the one who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,8 @@ pub struct Considered<'a> {
     pub index: usize,
     /// Its `Sid`; may be empty.
     pub sid: &'a str,
+    /// Where it is in its document.
+    pub span: Span,
     /// What it would say.
     pub effect: Effect,
     /// Whether it applies, or why not.
@@ -189,6 +191,7 @@ fn consider<'a>(request: &Request<'_>, attached: Attached<'a>) -> Vec<Considered
         kind: attached.kind,
         index,
         sid: &statement.sid,
+        span: statement.span,
         effect: statement.effect,
         verdict: verdict(statement, request),
     });

@@ -23,6 +23,7 @@
 mod condition;
 mod document;
 mod evaluate;
+mod format;
 #[doc(hidden)]
 pub mod fuzzing;
 mod json;
@@ -30,6 +31,7 @@ pub mod lattice;
 mod operator;
 mod parse;
 mod pattern;
+mod position;
 mod principal;
 mod reading;
 mod request;
@@ -41,5 +43,6 @@ pub use evaluate::{
 };
 pub use parse::{Grammar, MAX_DOCUMENT, MAX_STATEMENTS, Malformed};
 pub use pattern::Pattern;
+pub use position::{Position, Span};
 pub use principal::{Match, Principal, PrincipalSet};
 pub use request::{Context, Facts, Request};

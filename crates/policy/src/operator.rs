@@ -123,7 +123,7 @@ impl Comparison {
         }
         match self {
             Self::Number(_) => number(wanted).is_some(),
-            Self::Date(_) => date(wanted).is_some(),
+            Self::Date(_) => is_date(wanted),
             Self::Bool | Self::Null => {
                 wanted.eq_ignore_ascii_case("true") || wanted.eq_ignore_ascii_case("false")
             }
@@ -172,6 +172,58 @@ fn date(text: &str) -> Option<i128> {
     };
     let zoned = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
     Some(zoned.timestamp().as_nanosecond())
+}
+
+/// Whether AWS takes it for a date: seconds since the epoch, or ISO 8601 with whatever parts, such as `01T` or
+/// `2016-12-13t2:00:00.5+23`. What cannot be read as a moment compares with none.
+fn is_date(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    if !text.contains(['t', '-']) {
+        return text.parse::<i64>().is_ok_and(|seconds| seconds >= 0);
+    }
+    let (day, time) = text.split_once('t').unwrap_or((&text, ""));
+    let within = |part: &str, range: std::ops::RangeInclusive<i64>| {
+        part.parse()
+            .is_ok_and(|number: i64| range.contains(&number))
+    };
+    let (sign, day) = day.strip_prefix('-').map_or(("", day), |day| ("-", day));
+    let mut parts = day.split('-');
+    let year = format!("{sign}{}", parts.next().unwrap_or_default());
+    within(&year, -292_275_054..=292_278_993)
+        && parts.next().is_none_or(|month| within(month, 1..=12))
+        && parts.next().is_none_or(|day| within(day, 1..=31))
+        && parts.next().is_none()
+        && is_time(time)
+}
+
+/// Hours, minutes, and seconds with a fraction and a zone.
+fn is_time(text: &str) -> bool {
+    let within = |part: &str, most: u64| part.parse().is_ok_and(|number: u64| number <= most);
+    let mut parts = text.splitn(3, ':');
+    let hours = parts.next().unwrap_or_default();
+    let minutes = parts.next();
+    let Some(rest) = parts.next() else {
+        return (hours.is_empty() || within(hours, 23)) && minutes.is_none_or(|it| within(it, 59));
+    };
+    let (clock, zone) = match rest.find(['z', '+', '-']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let (seconds, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    let two = |part: &str, most| part.len() == 2 && within(part, most);
+    let zone_fits = match zone.split_at_checked(1) {
+        None => true,
+        Some(("z", rest)) => rest.is_empty(),
+        Some((_, offset)) => {
+            let (hours, minutes) = offset.split_once(':').unwrap_or((offset, "00"));
+            two(hours, 23) && two(minutes, 59)
+        }
+    };
+    within(hours, 23)
+        && minutes.is_some_and(|it| within(it, 59))
+        && within(seconds, 59)
+        && within(fraction, 999_999_999)
+        && zone_fits
 }
 
 fn block(text: &str) -> Option<IpNet> {

@@ -1,7 +1,9 @@
 use std::collections::HashSet;
 
-use crate::condition::Condition;
+use crate::condition::{BadCondition, Condition};
+use crate::format::{action_fault, is_partition, resource_fault};
 use crate::json::Json;
+use crate::position::{Span, spans};
 use crate::{Effect, Pattern, Policy, PrincipalSet, Scope, Statement};
 
 /// Longest document that is read, in bytes: above any quota of AWS's, which callers hold to themselves.
@@ -16,6 +18,8 @@ const MAX_VALUES: usize = 5000;
 pub enum Grammar {
     /// Attached to a user, group, role or session: no principals.
     Identity,
+    /// The same, of a managed policy: version 2012-10-17.
+    Managed,
     /// Attached to a resource: principals and resources.
     Resource,
     /// A role's: principals, no resources, actions of STS.
@@ -26,6 +30,43 @@ pub enum Grammar {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub String);
+
+impl Grammar {
+    /// Whether documents are attached to whom they are about.
+    pub(crate) fn is_identity(self) -> bool {
+        matches!(self, Self::Identity | Self::Managed)
+    }
+}
+
+/// What AWS looks for after the syntax, in this order: of several faults it reports the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    Version,
+    /// What an older parser of AWS's does not take.
+    Legacy,
+    Sid,
+    Principal,
+    NoActions,
+    NoResources,
+    Resource,
+    Action,
+}
+
+/// The fault to report.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Option<(Rank, String)>);
+
+impl Faults {
+    pub(crate) fn add(&mut self, rank: Rank, text: impl Into<String>) {
+        if self.0.as_ref().is_none_or(|(known, _)| rank < *known) {
+            self.0 = Some((rank, text.into()));
+        }
+    }
+
+    fn note<T>(&mut self, rank: Rank, outcome: Result<T, String>) -> Option<T> {
+        outcome.map_err(|text| self.add(rank, text)).ok()
+    }
+}
 
 type Members = Vec<(String, Json)>;
 
@@ -39,20 +80,31 @@ impl Policy {
             return Err(syntax());
         }
         let Ok(Json::Map(members)) = Json::read(text) else {
-            return Err(malformed("This policy contains invalid Json"));
+            return Err(no_json(grammar));
         };
         let mut document = Document::default();
         for (name, value) in members {
             match (name.as_str(), value) {
-                ("Version", Json::String(version)) => document.version(&version)?,
+                ("Version", Json::String(version)) => document.version(&version, grammar)?,
                 ("Id", Json::String(id)) => document.id = Some(id),
                 ("Statement", Json::Map(statement)) => document.statements.push(statement),
                 ("Statement", Json::List(list)) => document.add_all(list)?,
                 _ => return Err(syntax()),
             }
         }
-        document.finish(grammar)
+        let mut policy = document.finish(grammar)?;
+        for (statement, span) in policy.statements.iter_mut().zip(spans(text)) {
+            statement.span = span;
+        }
+        Ok(policy)
     }
+}
+
+fn no_json(grammar: Grammar) -> Malformed {
+    if grammar.is_identity() {
+        return syntax();
+    }
+    malformed("This policy contains invalid Json")
 }
 
 #[derive(Default)]
@@ -64,10 +116,13 @@ struct Document {
 }
 
 impl Document {
-    fn version(&mut self, version: &str) -> Result<(), Malformed> {
+    fn version(&mut self, version: &str, grammar: Grammar) -> Result<(), Malformed> {
         self.variables = version == "2012-10-17";
         if self.variables || version == "2008-10-17" {
             return Ok(());
+        }
+        if grammar.is_identity() {
+            return Err(syntax());
         }
         Err(malformed("The policy must contain a valid version string"))
     }
@@ -86,21 +141,28 @@ impl Document {
         if self.statements.is_empty() || self.statements.len() > MAX_STATEMENTS {
             return Err(syntax());
         }
+        let mut faults = Faults::default();
+        if grammar == Grammar::Managed && !self.variables {
+            let text = "Policy document must be version 2012-10-17 or greater.";
+            faults.add(Rank::Version, text);
+        }
         let mut statements = Vec::with_capacity(self.statements.len());
         let mut sids = HashSet::new();
         for members in self.statements {
-            let statement = statement(members, grammar, self.variables)?;
-            if !statement.sid.is_empty() && !sids.insert(statement.sid.clone()) {
-                return Err(malformed(
-                    "Statement IDs (SID) in a single policy must be unique.",
-                ));
+            let draft = draft(members, grammar, self.variables, &mut faults)?;
+            if !draft.sid.is_empty() && !sids.insert(draft.sid.clone()) {
+                let text = "Statement IDs (SID) in a single policy must be unique.";
+                faults.add(Rank::Sid, text);
             }
-            statements.push(statement);
+            statements.extend(draft.finish(grammar, &mut faults));
         }
-        Ok(Policy {
-            id: self.id,
-            statements,
-        })
+        match faults.0 {
+            Some((_, text)) => Err(Malformed(text)),
+            None => Ok(Policy {
+                id: self.id,
+                statements,
+            }),
+        }
     }
 }
 
@@ -116,94 +178,155 @@ struct Draft {
     values: usize,
 }
 
-fn statement(members: Members, grammar: Grammar, variables: bool) -> Result<Statement, Malformed> {
+fn draft(
+    members: Members,
+    grammar: Grammar,
+    variables: bool,
+    faults: &mut Faults,
+) -> Result<Draft, Malformed> {
     let mut draft = Draft::default();
+    let mut reader = Reader {
+        grammar,
+        variables,
+        faults,
+        draft: &mut draft,
+    };
     for (name, value) in members {
-        draft.take(&name, value, grammar, variables)?;
+        reader.take(&name, value)?;
     }
-    draft.finish(grammar)
+    Ok(draft)
 }
 
-impl Draft {
-    fn take(
-        &mut self,
-        name: &str,
-        value: Json,
-        grammar: Grammar,
-        variables: bool,
-    ) -> Result<(), Malformed> {
+/// Puts members into a draft. What is no syntax comes back as an error at once, other faults are noted.
+struct Reader<'a> {
+    grammar: Grammar,
+    variables: bool,
+    faults: &'a mut Faults,
+    draft: &'a mut Draft,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, name: &str, value: Json) -> Result<(), Malformed> {
         match name {
-            "Sid" => self.sid = sid(value, grammar)?,
-            "Effect" => self.effect = Some(effect(value)?),
-            "Principal" => only_once(&mut self.principals, Scope::These(principals(value)?))?,
-            "NotPrincipal" => only_once(&mut self.principals, Scope::AllBut(principals(value)?))?,
+            "Sid" => self.draft.sid = self.sid(value)?,
+            "Effect" => self.draft.effect = Some(self.effect(value)?),
+            "Principal" => {
+                let set = self.principals(value)?;
+                only_once(&mut self.draft.principals, Scope::These(set))?;
+            }
+            "NotPrincipal" => {
+                let set = self.principals(value)?;
+                only_once(&mut self.draft.principals, Scope::AllBut(set))?;
+            }
             "Action" => {
-                let actions = self.actions(value, grammar)?;
-                only_once(&mut self.actions, Scope::These(actions))?;
+                let actions = self.actions(value)?;
+                only_once(&mut self.draft.actions, Scope::These(actions))?;
             }
             "NotAction" => {
-                let actions = self.actions(value, grammar)?;
-                only_once(&mut self.actions, Scope::AllBut(actions))?;
+                let actions = self.actions(value)?;
+                only_once(&mut self.draft.actions, Scope::AllBut(actions))?;
             }
             "Resource" => {
-                let resources = self.resources(value, variables, grammar)?;
-                only_once(&mut self.resources, Scope::These(resources))?;
+                let resources = self.resources(value)?;
+                only_once(&mut self.draft.resources, Scope::These(resources))?;
             }
             "NotResource" => {
-                let resources = self.resources(value, variables, grammar)?;
-                only_once(&mut self.resources, Scope::AllBut(resources))?;
+                let resources = self.resources(value)?;
+                only_once(&mut self.draft.resources, Scope::AllBut(resources))?;
             }
-            "Condition" => self.conditions(value, variables)?,
+            "Condition" => self.conditions(value)?,
             _ => return Err(syntax()),
         }
         Ok(())
     }
 
     fn counted(&mut self, values: Vec<String>) -> Result<Vec<String>, Malformed> {
-        self.values += values.len();
-        if self.values > MAX_VALUES {
+        self.draft.values += values.len();
+        if self.draft.values > MAX_VALUES {
             return Err(syntax());
         }
         Ok(values)
     }
 
-    fn actions(&mut self, value: Json, grammar: Grammar) -> Result<Vec<Pattern>, Malformed> {
-        let actions = self.counted(texts(value)?)?;
-        if actions.is_empty() {
-            return Err(malformed("Policy statement must contain actions."));
+    fn sid(&mut self, value: Json) -> Result<String, Malformed> {
+        let Json::String(sid) = value else {
+            return Err(syntax());
+        };
+        // Resource policies of most services take any text.
+        let plain = sid.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if self.grammar != Grammar::Resource && !plain {
+            let text = "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*";
+            self.faults.add(Rank::Sid, text);
         }
-        actions
-            .iter()
-            .map(|action| {
-                check_action(action, grammar)?;
-                Pattern::new(action, false).map_err(Malformed)
-            })
-            .collect()
+        Ok(sid)
     }
 
-    fn resources(
-        &mut self,
-        value: Json,
-        variables: bool,
-        grammar: Grammar,
-    ) -> Result<Vec<Pattern>, Malformed> {
-        if grammar == Grammar::Trust {
+    fn effect(&mut self, value: Json) -> Result<Effect, Malformed> {
+        let Json::String(text) = value else {
+            return Err(syntax());
+        };
+        match text.as_str() {
+            "Allow" => return Ok(Effect::Allow),
+            "Deny" => return Ok(Effect::Deny),
+            _ => {}
+        }
+        let almost = ["allow", "deny"]
+            .iter()
+            .any(|it| text.eq_ignore_ascii_case(it));
+        if !self.grammar.is_identity() {
+            return Err(malformed(format!("Invalid effect: {text}")));
+        }
+        if !almost {
+            return Err(syntax());
+        }
+        self.faults.add(Rank::Legacy, LEGACY);
+        Ok(Effect::Deny)
+    }
+
+    fn principals(&mut self, value: Json) -> Result<PrincipalSet, Malformed> {
+        if self.grammar.is_identity() {
+            let text = "Policy document should not specify a principal.";
+            self.faults.add(Rank::Principal, text);
+        }
+        principals(value, self.faults)
+    }
+
+    fn actions(&mut self, value: Json) -> Result<Vec<Pattern>, Malformed> {
+        let actions = self.counted(texts(value)?)?;
+        if actions.is_empty() {
+            self.faults.add(Rank::NoActions, NO_ACTIONS);
+        }
+        let mut patterns = Vec::with_capacity(actions.len());
+        for action in actions {
+            if let Some(text) = action_fault(&action, self.grammar) {
+                self.faults.add(Rank::Action, text);
+            }
+            let pattern = Pattern::new(&action, false);
+            patterns.extend(self.faults.note(Rank::Action, pattern));
+        }
+        Ok(patterns)
+    }
+
+    fn resources(&mut self, value: Json) -> Result<Vec<Pattern>, Malformed> {
+        if self.grammar == Grammar::Trust {
             return Err(malformed("Has prohibited field Resource"));
         }
         let resources = self.counted(texts(value)?)?;
         if resources.is_empty() {
-            return Err(malformed("Policy statement must contain resources."));
+            self.faults.add(Rank::NoResources, NO_RESOURCES);
         }
-        resources
-            .iter()
-            .map(|resource| {
-                check_resource(resource, grammar)?;
-                Pattern::new(resource, variables).map_err(Malformed)
-            })
-            .collect()
+        let mut patterns = Vec::with_capacity(resources.len());
+        for resource in resources {
+            if let Some((rank, text)) = resource_fault(&resource, self.grammar) {
+                self.faults.add(rank, text);
+            }
+            let pattern = Pattern::new(&resource, self.variables);
+            patterns.extend(self.faults.note(Rank::Resource, pattern));
+        }
+        Ok(patterns)
     }
 
-    fn conditions(&mut self, value: Json, variables: bool) -> Result<(), Malformed> {
+    fn conditions(&mut self, value: Json) -> Result<(), Malformed> {
         let Json::Map(operators) = value else {
             return Err(syntax());
         };
@@ -212,51 +335,68 @@ impl Draft {
                 return Err(syntax());
             };
             for (key, values) in keys {
-                let texts = self.counted(texts(values)?)?;
-                let patterns: Result<Vec<Pattern>, String> = texts
-                    .iter()
-                    .map(|text| Pattern::new(text, variables))
-                    .collect();
-                if !key.contains(':') {
-                    return Err(vendor());
-                }
-                let condition =
-                    patterns.and_then(|patterns| Condition::new(&operator, &key, patterns));
-                self.conditions.push(condition.map_err(Malformed)?);
+                let values = self.counted(texts(values)?)?;
+                self.condition(&operator, &key, &values)?;
             }
         }
         Ok(())
     }
 
-    fn finish(self, grammar: Grammar) -> Result<Statement, Malformed> {
-        let effect = self
-            .effect
-            .ok_or_else(|| malformed("Missing required field Effect"))?;
-        let actions = self
-            .actions
-            .ok_or_else(|| malformed("Policy statement must contain actions."))?;
-        match (grammar, &self.principals) {
-            (Grammar::Identity, Some(_)) => {
-                return Err(malformed("Policy document should not specify a principal."));
+    fn condition(&mut self, operator: &str, key: &str, values: &[String]) -> Result<(), Malformed> {
+        let patterns = values
+            .iter()
+            .map(|text| Pattern::new(text, self.variables))
+            .collect::<Result<Vec<Pattern>, String>>();
+        let Some(patterns) = self.faults.note(Rank::Action, patterns) else {
+            return Ok(());
+        };
+        match Condition::new(operator, key, patterns) {
+            Ok(condition) => self.draft.conditions.push(condition),
+            Err(BadCondition::Operator) if self.grammar.is_identity() => return Err(syntax()),
+            Err(BadCondition::Operator) => {
+                return Err(malformed(format!("Invalid Condition type : {operator}.")));
             }
-            (Grammar::Resource | Grammar::Trust, None) => {
-                return Err(malformed("Missing required field Principal"));
+            Err(BadCondition::Date) => self.faults.add(Rank::Legacy, LEGACY),
+            Err(BadCondition::Value(value)) => {
+                let text = format!("Invalid value in condition {operator} for {key}: {value}");
+                self.faults.add(Rank::Action, text);
             }
-            (Grammar::Trust, Some(Scope::AllBut(_))) if effect == Effect::Allow => {
-                return Err(malformed("Allow with NotPrincipal is not allowed."));
-            }
-            _ => {}
         }
-        if grammar != Grammar::Trust && self.resources.is_none() {
-            return Err(malformed("Policy statement must contain resources."));
+        Ok(())
+    }
+}
+
+impl Draft {
+    /// `None` with a fault.
+    fn finish(self, grammar: Grammar, faults: &mut Faults) -> Option<Statement> {
+        if self.actions.is_none() {
+            faults.add(Rank::NoActions, NO_ACTIONS);
         }
-        Ok(Statement {
+        if self.resources.is_none() && grammar != Grammar::Trust {
+            faults.add(Rank::NoResources, NO_RESOURCES);
+        }
+        if self.principals.is_none() && !grammar.is_identity() {
+            faults.add(Rank::Principal, "Missing required field Principal");
+        }
+        if self.effect.is_none() && grammar.is_identity() {
+            // Syntax, and so before all others.
+            *faults = Faults(Some((Rank::Version, syntax().0)));
+        }
+        if self.effect.is_none() {
+            faults.add(Rank::Legacy, "Missing required field Effect");
+        }
+        let spares = matches!(self.principals, Some(Scope::AllBut(_)));
+        if grammar == Grammar::Trust && spares && self.effect == Some(Effect::Allow) {
+            faults.add(Rank::Principal, "Allow with NotPrincipal is not allowed.");
+        }
+        Some(Statement {
             sid: self.sid,
-            effect,
+            effect: self.effect?,
             principals: self.principals,
-            actions,
+            actions: self.actions?,
             resources: self.resources,
             conditions: self.conditions,
+            span: Span::default(),
         })
     }
 }
@@ -266,28 +406,6 @@ fn only_once<T>(place: &mut Option<T>, value: T) -> Result<(), Malformed> {
     match place.replace(value) {
         None => Ok(()),
         Some(_) => Err(syntax()),
-    }
-}
-
-fn sid(value: Json, grammar: Grammar) -> Result<String, Malformed> {
-    let Json::String(sid) = value else {
-        return Err(syntax());
-    };
-    // Resource policies of most services take any text.
-    if grammar == Grammar::Resource || sid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Ok(sid);
-    }
-    Err(malformed(
-        "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*",
-    ))
-}
-
-fn effect(value: Json) -> Result<Effect, Malformed> {
-    match value {
-        Json::String(text) if text == "Allow" => Ok(Effect::Allow),
-        Json::String(text) if text == "Deny" => Ok(Effect::Deny),
-        Json::String(text) => Err(malformed(format!("Invalid effect: {text}"))),
-        _ => Err(syntax()),
     }
 }
 
@@ -303,7 +421,7 @@ fn texts(value: Json) -> Result<Vec<String>, Malformed> {
     }
 }
 
-fn principals(value: Json) -> Result<PrincipalSet, Malformed> {
+fn principals(value: Json, faults: &mut Faults) -> Result<PrincipalSet, Malformed> {
     let mut set = PrincipalSet::default();
     let kinds = match value {
         Json::String(text) if text == "*" => {
@@ -311,38 +429,31 @@ fn principals(value: Json) -> Result<PrincipalSet, Malformed> {
             return Ok(set);
         }
         Json::String(text) => {
-            return Err(malformed(format!(
-                "Invalid principal in policy: \"{text}\""
-            )));
+            let text = format!("Invalid principal in policy: \"{text}\"");
+            faults.add(Rank::Principal, text);
+            return Ok(set);
         }
         Json::Map(kinds) if !kinds.is_empty() => kinds,
         _ => return Err(syntax()),
     };
     for (kind, names) in kinds {
         for name in texts(names)? {
-            add_principal(&mut set, &kind, name)?;
+            let added = add_principal(&mut set, &kind, name);
+            faults.note(Rank::Principal, added);
         }
     }
     Ok(set)
 }
 
-fn add_principal(set: &mut PrincipalSet, kind: &str, name: String) -> Result<(), Malformed> {
-    let refused = || {
-        malformed(format!(
-            "Invalid principal in policy: \"{kind}\":\"{name}\""
-        ))
-    };
+fn add_principal(set: &mut PrincipalSet, kind: &str, name: String) -> Result<(), String> {
+    let refused = || format!("Invalid principal in policy: \"{kind}\":\"{name}\"");
     match kind {
         "AWS" if name == "*" => set.everybody = true,
         "AWS" if is_aws_principal(&name) => set.aws.push(name),
         "Service" if is_service(&name) => set.services.push(name),
         "Federated" if !name.is_empty() => set.federated.push(name),
         "AWS" | "Service" | "Federated" => return Err(refused()),
-        _ => {
-            return Err(malformed(format!(
-                "Invalid principal type in policy: {kind}"
-            )));
-        }
+        _ => return Err(format!("Invalid principal type in policy: {kind}")),
     }
     Ok(())
 }
@@ -358,18 +469,18 @@ fn is_aws_principal(name: &str) -> bool {
     }
     let parts: Vec<&str> = name.splitn(6, ':').collect();
     match parts[..] {
-        ["arn", "aws", "iam", "", account, resource] => {
+        ["arn", partition, "iam", "", account, resource] => {
             let known = resource == "root"
                 || ["user/", "role/"]
                     .iter()
                     .any(|kind| resource.strip_prefix(kind).is_some_and(|n| !n.is_empty()));
-            is_account(account) && known && !resource.contains('*')
+            is_partition(partition) && is_account(account) && known && !resource.contains('*')
         }
-        ["arn", "aws", "sts", "", account, resource] => {
+        ["arn", partition, "sts", "", account, resource] => {
             let known = ["assumed-role/", "federated-user/"]
                 .iter()
                 .any(|kind| resource.starts_with(kind));
-            is_account(account) && known && !resource.contains('*')
+            is_partition(partition) && is_account(account) && known && !resource.contains('*')
         }
         [unique] => {
             let prefix = unique.get(..4).unwrap_or_default();
@@ -383,46 +494,8 @@ fn is_service(name: &str) -> bool {
     let known = name
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
-    known && (name.ends_with(".amazonaws.com") || name.ends_with(".aws.internal"))
-}
-
-fn check_action(action: &str, grammar: Grammar) -> Result<(), Malformed> {
-    if action == "*" {
-        return match grammar {
-            Grammar::Trust => Err(only_sts()),
-            Grammar::Identity | Grammar::Resource => Ok(()),
-        };
-    }
-    let Some((service, name)) = action.split_once(':') else {
-        return Err(vendor());
-    };
-    let letters = |text: &str, more: &[u8]| {
-        let byte = |b: u8| b.is_ascii_alphanumeric() || more.contains(&b);
-        !text.is_empty() && text.bytes().all(byte)
-    };
-    if !letters(service, b"-*?") {
-        return Err(malformed(format!("Vendor {service} is not valid")));
-    }
-    if !letters(name, b"*?-_") {
-        return Err(malformed(format!("Invalid action: {action}")));
-    }
-    if grammar == Grammar::Trust && !service.eq_ignore_ascii_case("sts") {
-        return Err(only_sts());
-    }
-    Ok(())
-}
-
-fn check_resource(resource: &str, grammar: Grammar) -> Result<(), Malformed> {
-    // Of resource policies, Lattice's take patterns such as `*/rates`.
-    let free = resource.starts_with('*') && (grammar == Grammar::Resource || resource == "*");
-    let parts = resource.splitn(6, ':').count();
-    let arn = resource.starts_with("arn:") && (parts == 6 || resource.contains('*'));
-    if free || arn || resource.starts_with("${") {
-        return Ok(());
-    }
-    Err(malformed(format!(
-        "Resource {resource} must be in ARN format or \"*\"."
-    )))
+    let suffixes = [".amazonaws.com", ".amazonaws.com.cn", ".aws.internal"];
+    known && suffixes.iter().any(|suffix| name.ends_with(suffix))
 }
 
 fn malformed(text: impl Into<String>) -> Malformed {
@@ -433,10 +506,6 @@ fn syntax() -> Malformed {
     malformed("Syntax errors in policy.")
 }
 
-fn vendor() -> Malformed {
-    malformed("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.")
-}
-
-fn only_sts() -> Malformed {
-    malformed("AssumeRole policy may only specify STS AssumeRole actions.")
-}
+const NO_ACTIONS: &str = "Policy statement must contain actions.";
+const NO_RESOURCES: &str = "Policy statement must contain resources.";
+pub(crate) const LEGACY: &str = "The policy failed legacy parsing";

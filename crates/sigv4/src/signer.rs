@@ -97,12 +97,13 @@ fn sorted_names(headers: &http::HeaderMap) -> Vec<String> {
     names
 }
 
-/// Signs the query; returns the whole query of the presigned request, without `?`.
+/// Signs the query; returns the whole query of the presigned request, without `?`. Services but S3 take one without an
+/// expiry.
 pub fn presign(
     request: &Request<'_>,
     by: &SigningKey<'_>,
     now: SystemTime,
-    expires: Duration,
+    expires: Option<Duration>,
 ) -> String {
     let date = date::print(now);
     let algorithm = Algorithm::HmacSha256;
@@ -113,9 +114,11 @@ pub fn presign(
         ("X-Amz-Algorithm", algorithm.name().to_owned()),
         ("X-Amz-Credential", credential),
         ("X-Amz-Date", date.clone()),
-        ("X-Amz-Expires", expires.as_secs().to_string()),
         ("X-Amz-SignedHeaders", names.join(";")),
     ];
+    if let Some(expires) = expires {
+        parts.push(("X-Amz-Expires", expires.as_secs().to_string()));
+    }
     if let Some(token) = by.session_token {
         parts.push(("X-Amz-Security-Token", token.to_owned()));
     }

@@ -147,7 +147,7 @@ fn query_signatures_are_made_and_believed() {
         let headers = vector.headers(false);
         let hour = Duration::from_secs(3600);
         let request = vector.request(&headers);
-        let query = presign(&request, &vector.signing_key(&secret), then(), hour);
+        let query = presign(&request, &vector.signing_key(&secret), then(), Some(hour));
         if !vector.token.is_empty() && !vector.token_signed {
             // Not part of the signature, and so not to be told apart from an addition by a stranger.
             continue;

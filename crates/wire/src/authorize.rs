@@ -1,5 +1,8 @@
 //! Whether a caller may do what it asks.
 
+use lath_sigv4::SigError;
+
+use crate::http::refusal;
 use crate::{ApiError, Caller, Doc, Protocol};
 
 /// A request whose caller is known and whose operation exists, before its handler sees it.
@@ -15,7 +18,16 @@ pub struct Ask<'a> {
 
 /// A refusal, with what AWS tells the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Denied {
+pub enum Denied {
+    /// Its policies do not let it.
+    ByPolicy(Unauthorized),
+    /// Its credentials are of a kind that this service does not take.
+    Credentials,
+}
+
+/// What the policies of a caller do not let it do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unauthorized {
     /// `User: ARN is not authorized to perform: ...`.
     pub message: String,
     /// What `DecodeAuthorizationMessage` makes readable; EC2 adds it to the message.
@@ -32,7 +44,9 @@ pub trait Authorize: Send + Sync {
 impl Denied {
     /// The error that AWS answers in this protocol.
     pub(crate) fn error(self, protocol: Protocol) -> ApiError {
-        let Self { message, encoded } = self;
+        let Self::ByPolicy(Unauthorized { message, encoded }) = self else {
+            return refusal::signature(protocol, &SigError::BadToken);
+        };
         match protocol {
             Protocol::Ec2Query => {
                 let text = format!(

@@ -240,7 +240,7 @@ fn is_envelope(name: &str) -> bool {
     matches!(name, "Action" | "Version") || is_signature(name)
 }
 
-fn invalid_action(action: &str) -> ApiError {
+pub(crate) fn invalid_action(action: &str) -> ApiError {
     let shown: String = action.chars().take(128).collect();
     let text = format!("The action {shown} is not valid for this web service.");
     ApiError::new("InvalidAction", 400, text)

@@ -56,6 +56,7 @@ impl Envelope {
         let mut response = match self.protocol {
             Protocol::Ec2Query => self.ec2_failure(error, code),
             Protocol::Query if self.wants_json => self.query_json_failure(error, code),
+            Protocol::RestXml if self.model.starts_with("s3") => self.s3_failure(error, code),
             Protocol::Query | Protocol::RestXml => self.query_failure(error, code),
             Protocol::RestJson => self.rest_json_failure(error, name),
             Protocol::Json10 | Protocol::Json11 | Protocol::RpcV2Cbor => {
@@ -189,6 +190,17 @@ impl Envelope {
             member("Error", Doc::Map(members)),
             member("RequestId", text(&self.request_id)),
         ])
+    }
+
+    /// S3's errors have no wrapper (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
+    fn s3_failure(&self, error: &ApiError, code: &str) -> Response<Bytes> {
+        let members = vec![
+            member("Code", text(code)),
+            member("Message", text(&error.message)),
+            member("RequestId", text(&self.request_id)),
+        ];
+        let body = self.xml("Error", &Doc::Map(members));
+        self.response(error.status, body)
     }
 
     fn query_failure(&self, error: &ApiError, code: &str) -> Response<Bytes> {

@@ -86,7 +86,7 @@ impl ErrorStyle {
             Self::Ec2 => ec2(&member, error),
             Self::Parameter => parameter(&member, error),
             Self::FieldList => field_list(member, error),
-            Self::Constraint { code, wrong_type } => match constraint(&member, error) {
+            Self::Constraint { code, wrong_type } => match constraint(&bean(&member), error) {
                 Some(text) => ApiError::new(code, 400, detected(&[text])),
                 None => ApiError::new(wrong_type, 400, error.to_string()),
             },
@@ -158,6 +158,16 @@ fn field_list(member: String, error: &DecodeError) -> ApiError {
     };
     let problems = vec![Problem { member, message }];
     validation("fieldValidationFailed", sentence(&problems), problems)
+}
+
+/// A member as these messages name it: AWS's validators know `PolicyArn` as `policyArn`.
+fn bean(member: &str) -> String {
+    let lowered = member.split('.').map(|part| {
+        let mut letters = part.chars();
+        let first = letters.next().map(|letter| letter.to_ascii_lowercase());
+        first.into_iter().chain(letters).collect::<String>()
+    });
+    lowered.collect::<Vec<_>>().join(".")
 }
 
 fn constraint(member: &str, error: &DecodeError) -> Option<String> {

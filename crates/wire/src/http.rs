@@ -4,9 +4,10 @@ mod arriving;
 mod body;
 mod door;
 mod known;
-mod refusal;
+pub(crate) mod refusal;
 mod relay;
 mod server;
+mod unserved;
 
 pub use door::{FrontDoor, KeyOwner, Limits, Peer};
 pub use known::KNOWN_SERVICES;

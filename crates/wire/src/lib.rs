@@ -63,7 +63,7 @@ mod probe;
 mod service;
 mod shape;
 
-pub use authorize::{Ask, Authorize, Denied};
+pub use authorize::{Ask, Authorize, Denied, Unauthorized};
 pub use decode::{Decoded, Typing, decode};
 pub use decode_error::{DecodeError, Misfit};
 pub use doc::{Blob, Doc};

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use lath_sigv4::{Payload, Secret, SigningKey, sign};
+use lath_sigv4::{Payload, Secret, SigningKey, presign, sign};
 use lath_wire::http::{FrontDoor, Limits, Peer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -159,6 +159,192 @@ async fn expect_continue_is_honoured() {
     stream.write_all(body).await.unwrap();
     let answer = read(&mut stream, is_identity).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+}
+
+/// Services, and operations that AWS takes unsigned, which are not here: named by the code of their protocol.
+#[tokio::test]
+async fn what_is_not_served_says_so() {
+    let open = open(Limits::default()).await;
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let json10 = ("content-type", "application/x-amz-json-1.0");
+    let json11 = ("content-type", "application/x-amz-json-1.1");
+    let streamed = (
+        "x-amz-content-sha256",
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+    );
+    let target = |name| ("x-amz-target", name);
+    type Headers<'a> = &'a [(&'static str, &'a str)];
+    let signed: &[(&str, Headers<'_>, &str, u16, &str)] = &[
+        (
+            "elasticloadbalancing",
+            &[form],
+            "Action=DescribeLoadBalancers&Version=2015-12-01",
+            400,
+            "<Code>InvalidAction</Code><Message>Lath does not have the service 'elasticloadbalancing' (asked for DescribeLoadBalancers).",
+        ),
+        (
+            "autoscaling",
+            &[form],
+            "Action=DescribeAutoScalingGroups&Version=2011-01-01",
+            400,
+            "<Code>InvalidAction</Code>",
+        ),
+        (
+            "s3",
+            &[],
+            "",
+            501,
+            "<Error><Code>NotImplemented</Code><Message>Lath does not have the service 's3'.",
+        ),
+        (
+            "s3",
+            &[streamed],
+            "0;chunk-signature=0",
+            501,
+            "<Code>NotImplemented</Code>",
+        ),
+        (
+            "cloudfront",
+            &[],
+            "",
+            501,
+            "<ErrorResponse><Error><Type>Receiver</Type><Code>NotImplemented</Code>",
+        ),
+        (
+            "dynamodb",
+            &[json10, target("DynamoDB_20120810.ListTables")],
+            "{}",
+            400,
+            r#""__type":"UnknownOperationException""#,
+        ),
+        (
+            "kms",
+            &[json11, target("TrentService.ListKeys")],
+            "{}",
+            400,
+            r#""__type":"UnknownOperationException""#,
+        ),
+        (
+            "ssm",
+            &[json11, target("AmazonSSM.GetParameter")],
+            "{}",
+            400,
+            "(asked for GetParameter)",
+        ),
+        (
+            "lambda",
+            &[("content-type", "application/json")],
+            "{}",
+            404,
+            "x-amzn-errortype: UnknownOperationException",
+        ),
+        (
+            "a-new-one",
+            &[("smithy-protocol", "rpc-v2-cbor")],
+            "",
+            404,
+            "UnknownOperationException",
+        ),
+    ];
+    for (service, headers, body, status, want) in signed {
+        let bytes = open.signed(service, headers, body.as_bytes());
+        expect(&open, &bytes, *status, want).await;
+    }
+    let unsigned = |host: &str, more: &str, body: &str| {
+        let length = body.len();
+        format!("POST / HTTP/1.1\r\nhost: {host}\r\n{more}content-length: {length}\r\n\r\n{body}")
+    };
+    let ask = |action: &str| format!("Action={action}&Version=2011-06-15");
+    let cognito = "x-amz-target: AWSCognitoIdentityProviderService.InitiateAuth\r\n";
+    let table = [
+        (
+            unsigned("x", "", &ask("AssumeRoleWithWebIdentity")),
+            400,
+            "<Code>InvalidAction</Code>",
+        ),
+        (
+            unsigned("x", "", &ask("AssumeRoleWithSAML")),
+            400,
+            "<Code>InvalidAction</Code>",
+        ),
+        (
+            unsigned("x", "", &ask("GetCallerIdentity")),
+            403,
+            "<Code>MissingAuthenticationToken</Code>",
+        ),
+        (
+            unsigned("bucket.s3.us-west-2.amazonaws.com", "", ""),
+            501,
+            "<Code>NotImplemented</Code>",
+        ),
+        (
+            unsigned("x", cognito, "{}"),
+            400,
+            "UnknownOperationException",
+        ),
+        (
+            unsigned("x", "", ""),
+            403,
+            "<Code>MissingAuthenticationToken</Code>",
+        ),
+    ];
+    for (bytes, status, want) in table {
+        expect(&open, bytes.as_bytes(), status, want).await;
+    }
+}
+
+async fn expect(open: &Open, bytes: &[u8], status: u16, want: &str) {
+    let mut stream = open.connect().await;
+    stream.write_all(bytes).await.unwrap();
+    let answer = read(&mut stream, |text| text.contains(want)).await;
+    let line = format!("HTTP/1.1 {status} ");
+    assert!(answer.starts_with(&line), "{want}: {answer}");
+}
+
+/// Verifiers of Kubernetes tokens ask so (<https://github.com/kubernetes-sigs/aws-iam-authenticator>).
+#[tokio::test]
+async fn presigned_requests_to_sts_hold_for_fifteen_minutes_with_any_expiry_or_none() {
+    let open = open(Limits::default()).await;
+    let host = open.address.to_string();
+    let presigned = |ago: u64, expiry: Option<u64>| {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", host.parse().unwrap());
+        let request = lath_sigv4::Request {
+            method: "GET",
+            path: "/",
+            query: "Action=GetCallerIdentity&Version=2011-06-15",
+            headers: &headers,
+            body: Payload::Bytes(b""),
+        };
+        let secret = Secret::new(support::SECRET);
+        let key = SigningKey {
+            access_key_id: support::KEY,
+            secret: &secret,
+            session_token: None,
+            region: "us-west-2",
+            service: "sts",
+        };
+        let then = SystemTime::now() - Duration::from_secs(ago);
+        let expiry = expiry.map(Duration::from_secs);
+        let query = presign(&request, &key, then, expiry);
+        format!("GET /?{query} HTTP/1.1\r\nhost: {host}\r\n\r\n")
+    };
+    for (ago, expiry, status) in [
+        (0, Some(60), 200),
+        (800, Some(60), 200),
+        (0, None, 200),
+        (800, None, 200),
+        (1000, Some(60), 403),
+        (1000, Some(3600), 403),
+        (1000, None, 403),
+    ] {
+        let want = if status == 200 {
+            "</GetCallerIdentityResponse>"
+        } else {
+            "<Code>SignatureDoesNotMatch</Code>"
+        };
+        expect(&open, presigned(ago, expiry).as_bytes(), status, want).await;
+    }
 }
 
 fn gzipped(plain: &[u8]) -> Vec<u8> {

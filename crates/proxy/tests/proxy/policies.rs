@@ -431,7 +431,7 @@ async fn asymmetric_and_presigned_signatures_are_believed() {
             body,
         };
         let then = SystemTime::now() - Duration::from_secs(ago);
-        let minute = Duration::from_secs(60);
+        let minute = Some(Duration::from_secs(60));
         format!(
             "/cart?{}",
             presign(&request, &key(&hers, REGION), then, minute)

@@ -13,7 +13,8 @@ use lath_sigv4::{Claim, Credentials, Payload, SigError, Verified};
 use uuid::Uuid;
 
 use super::body::{self, Intake};
-use super::refusal;
+use super::{refusal, unserved};
+use crate::dispatch::invalid_action;
 use crate::envelope::Envelope;
 use crate::moment::TimeFormat;
 use crate::{ApiError, Authorize, Caller, Principal, Protocol, Service};
@@ -165,6 +166,9 @@ impl FrontDoor {
 
     async fn answer_signed(&self, request: Request<Bytes>, peer: SocketAddr) -> Response<Bytes> {
         let request_id = Uuid::new_v4().to_string();
+        if let Some(response) = self.unserved(&request, &request_id) {
+            return response;
+        }
         let verified = match self.verified(&request) {
             Ok(verified) => verified,
             Err(error) => {
@@ -193,6 +197,38 @@ impl FrontDoor {
                 envelope.failure(&refusal::body(&error))
             }
         }
+    }
+
+    /// The answer where the service, or an operation that AWS takes unsigned, is not here.
+    fn unserved(&self, request: &Request<Bytes>, request_id: &str) -> Option<Response<Bytes>> {
+        let absent = match Claim::read(&signed_parts(request)) {
+            Ok(claim) => Some(claim.scope.service).filter(|name| self.named(name).is_none()),
+            Err(SigError::Missing) => {
+                let meant = self.meant(request);
+                let action = meant.and_then(|it| unserved::unsigned_action(it, request));
+                if let (Some(service), Some(action)) = (meant, action) {
+                    let envelope = service.envelope(request, request_id);
+                    return Some(envelope.failure(&invalid_action(&action)));
+                }
+                let absent = meant.is_none().then(|| unserved::unsigned(request));
+                absent.flatten().map(str::to_owned)
+            }
+            Err(_) => None,
+        }?;
+        let envelope = unserved::envelope(&absent, request, request_id);
+        Some(envelope.failure(&unserved::error(&absent, &envelope, request)))
+    }
+
+    /// The service of a signing name, of any region.
+    fn named(&self, name: &str) -> Option<&Service> {
+        let mut services = self.regions.values().flatten();
+        services.find(|service| service.info().signing_name == name)
+    }
+
+    /// The service that an unsigned request seems meant for.
+    fn meant(&self, request: &Request<Bytes>) -> Option<&Service> {
+        let mut services = self.regions.values().flatten();
+        services.find(|service| seems_meant(service, request))
     }
 
     fn verified(&self, request: &Request<Bytes>) -> Result<Verified<KeyOwner>, SigError> {
@@ -227,12 +263,9 @@ impl FrontDoor {
 
     /// How to word a refusal of a request that has no proved service: as the service it seems meant for.
     fn guess(&self, request: &Request<Bytes>, request_id: &str) -> Envelope {
-        let services = || self.regions.values().flatten();
         let claim = Claim::read(&signed_parts(request)).ok();
-        let claimed = claim.and_then(|claim| {
-            services().find(|service| service.info().signing_name == claim.scope.service)
-        });
-        let meant = claimed.or_else(|| services().find(|service| seems_meant(service, request)));
+        let claimed = claim.and_then(|claim| self.named(&claim.scope.service));
+        let meant = claimed.or_else(|| self.meant(request));
         match meant {
             Some(service) => service.envelope(request, request_id),
             None => anonymous(request, request_id),
@@ -315,8 +348,18 @@ pub(super) fn anonymous(request: &Request<Bytes>, request_id: &str) -> Envelope 
         .headers()
         .get(http::header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().windows(4).any(|part| part == b"json"));
-    let protocol = if request.headers().contains_key("x-amz-target") {
-        Protocol::Json11
+    let is = |name: &str, wanted: &[u8]| {
+        let value = request.headers().get(name);
+        value.is_some_and(|value| value.as_bytes().ends_with(wanted))
+    };
+    let protocol = if is("smithy-protocol", b"rpc-v2-cbor") {
+        Protocol::RpcV2Cbor
+    } else if request.headers().contains_key("x-amz-target") {
+        if is("content-type", b"json-1.0") {
+            Protocol::Json10
+        } else {
+            Protocol::Json11
+        }
     } else if json || request.uri().path() != "/" {
         Protocol::RestJson
     } else {

@@ -1,0 +1,164 @@
+//! One region's door, IAM and STS, asked with signed requests.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use lath_control::Cell;
+use lath_iam::Iam;
+use lath_identity::{Identity, RootKey, SealingKey, sts_service};
+use lath_sigv4::{Payload, Secret, SigningKey, sign};
+use lath_store::{Db, Memory};
+use lath_wire::http::FrontDoor;
+
+pub(crate) const ACCOUNT: &str = "123456789012";
+
+/// Members of a request.
+pub(crate) type Form<'a> = &'a [(&'a str, &'a str)];
+
+pub(crate) struct Key {
+    pub(crate) id: String,
+    pub(crate) secret: Secret,
+    pub(crate) token: Option<String>,
+}
+
+/// One region, and what its door and the others' share.
+pub(crate) struct Installation {
+    pub(crate) door: FrontDoor,
+    pub(crate) root: Key,
+    pub(crate) cell: Cell,
+    pub(crate) seal: SealingKey,
+}
+
+impl Installation {
+    pub(crate) async fn new() -> Self {
+        Self::with("us-east-1", SealingKey::random()).await
+    }
+
+    /// A region of an installation whose home is us-east-1.
+    pub(crate) async fn with(region: &str, seal: SealingKey) -> Self {
+        let mut cell = Cell::for_test().0;
+        let mut topology = (*cell.topology).clone();
+        topology.region = region.to_owned();
+        (cell.region, cell.topology) = (region.to_owned(), Arc::new(topology));
+        let kinds = lath_iam::kinds(lath_store::Kinds::default());
+        cell.db = Db::open(Arc::new(Memory::new()), kinds).await.unwrap();
+        let key = RootKey::random().unwrap();
+        let root = Key {
+            id: key.access_key_id.clone(),
+            secret: key.secret_access_key.clone(),
+            token: None,
+        };
+        let identity = Identity::new(key, ACCOUNT).with_iam(seal.clone(), cell.clone());
+        let identity = Arc::new(identity);
+        let iam = Arc::new(Iam::new(cell.clone(), identity.last_used()));
+        let services = vec![sts_service(&identity), lath_iam::service(&iam)];
+        let door = FrontDoor::new(Arc::<Identity>::clone(&identity))
+            .with_judge(identity)
+            .with_region("us-east-1", services);
+        Self {
+            door,
+            root,
+            cell,
+            seal,
+        }
+    }
+
+    pub(crate) async fn call(
+        &self,
+        key: &Key,
+        service: &str,
+        form: &[(&str, &str)],
+    ) -> (u16, String) {
+        let version = if service == "iam" {
+            "2010-05-08"
+        } else {
+            "2011-06-15"
+        };
+        let mut body = format!("Version={version}");
+        for (name, value) in form {
+            let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            body.push_str(&format!("&{name}={value}"));
+        }
+        let mut request = Request::post("http://127.0.0.1/")
+            .header("host", "127.0.0.1")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(body.clone())))
+            .unwrap();
+        let signed = lath_sigv4::Request {
+            method: "POST",
+            path: "/",
+            query: "",
+            headers: request.headers(),
+            body: Payload::Bytes(body.as_bytes()),
+        };
+        let signer = SigningKey {
+            access_key_id: &key.id,
+            secret: &key.secret,
+            session_token: key.token.as_deref(),
+            region: "us-east-1",
+            service,
+        };
+        for (name, value) in sign(&signed, &signer, SystemTime::now()) {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let peer = "10.0.0.7:1234".parse().unwrap();
+        let answer = self.door.answer(request, peer).await;
+        let text = String::from_utf8(answer.body().to_vec()).unwrap();
+        (answer.status().as_u16(), text)
+    }
+
+    pub(crate) async fn iam(&self, key: &Key, form: &[(&str, &str)]) -> String {
+        let (status, text) = self.call(key, "iam", form).await;
+        assert_eq!(status, 200, "{form:?}: {text}");
+        text
+    }
+
+    pub(crate) async fn user(&self, name: &str, policy: &str) -> Key {
+        let root = &self.root;
+        self.iam(root, &[("Action", "CreateUser"), ("UserName", name)])
+            .await;
+        self.iam(
+            root,
+            &[
+                ("Action", "PutUserPolicy"),
+                ("UserName", name),
+                ("PolicyName", "p"),
+                ("PolicyDocument", policy),
+            ],
+        )
+        .await;
+        let made = self
+            .iam(root, &[("Action", "CreateAccessKey"), ("UserName", name)])
+            .await;
+        credentials(&made)
+    }
+
+    pub(crate) async fn role(&self, name: &str, trust: &str) {
+        self.iam(
+            &self.root,
+            &[
+                ("Action", "CreateRole"),
+                ("RoleName", name),
+                ("AssumeRolePolicyDocument", trust),
+            ],
+        )
+        .await;
+    }
+}
+
+pub(crate) fn element(text: &str, name: &str) -> Option<String> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    let (value, _) = rest.split_once('<')?;
+    Some(value.to_owned())
+}
+
+pub(crate) fn credentials(text: &str) -> Key {
+    Key {
+        id: element(text, "AccessKeyId").unwrap(),
+        secret: Secret::new(element(text, "SecretAccessKey").unwrap()),
+        token: element(text, "SessionToken"),
+    }
+}
