@@ -38,6 +38,7 @@ pub(crate) fn source_of(address: IpAddr) -> Source {
 }
 
 struct Known {
+    address: Address,
     connections: Cell<usize>,
     account: Rc<Account>,
 }
@@ -45,7 +46,6 @@ struct Known {
 /// A client, as one of its connections sees it.
 pub(crate) struct Client {
     shared: Rc<Shared>,
-    address: Address,
     known: Rc<Known>,
 }
 
@@ -69,6 +69,7 @@ impl Clients {
         let mut clients = shared.known.borrow_mut();
         let known = clients.entry(address.clone()).or_insert_with(|| {
             Rc::new(Known {
+                address,
                 connections: Cell::new(0),
                 account: Account::of_client(&shared.limits, shared.threads, &shared.account),
             })
@@ -76,11 +77,7 @@ impl Clients {
         known.connections.set(known.connections.get() + 1);
         let known = Rc::clone(known);
         drop(clients);
-        Client {
-            shared,
-            address,
-            known,
-        }
+        Client { shared, known }
     }
 
     /// Called each tick: says how many connections were ended, at most once a second.
@@ -124,7 +121,7 @@ impl Drop for Client {
         let left = self.known.connections.get().saturating_sub(1);
         self.known.connections.set(left);
         if left == 0 {
-            self.shared.known.borrow_mut().remove(&self.address);
+            self.shared.known.borrow_mut().remove(&self.known.address);
         }
     }
 }

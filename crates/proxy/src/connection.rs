@@ -285,16 +285,21 @@ impl Connection {
 ///
 /// Between requests of HTTP/1.1 that are far apart, the socket waits here alone: hyper's buffers, 20 KB, are
 /// given back.
-pub(crate) async fn serve(
+pub(crate) fn serve(
     core: Rc<Core>,
     listening: Rc<Listening>,
     stream: TcpStream,
     remote: SocketAddr,
     slot: Slot,
-) {
+) -> impl Future<Output = ()> {
     let client = core.clients.enter(&listening.key.vpc, remote.ip());
+    // Made here, so that the future carries no more than it needs to wait.
     let connection = Rc::new(Connection::new(&core, listening, remote, client, slot));
-    // Closed before its slot is free.
+    serve_connection(core, connection, stream)
+}
+
+async fn serve_connection(core: Rc<Core>, connection: Rc<Connection>, stream: TcpStream) {
+    // Declared last: closed before its slot is free.
     let mut stream = stream;
     core.totals.add(Count::Connections, 1);
     core.totals.add(Count::ActiveConnections, 1);

@@ -564,7 +564,12 @@ async fn handshake(
     }
     let open = Open::new(group, core.index, Count::Http2Connections, room);
     let io = TokioIo::new(stream);
-    let shaken = http2::Builder::new(LocalExecutor).handshake(io).await;
+    // All clients share the connection: one of them that does not read must not use its window up.
+    let shaken = http2::Builder::new(LocalExecutor)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(256 * STREAM_WINDOW)
+        .handshake(io)
+        .await;
     let (sender, connection) = shaken.map_err(io::Error::other)?;
     tokio::task::spawn_local(async move {
         let _open = open;
@@ -576,6 +581,9 @@ async fn handshake(
         .with(target, |pool| pool.shared = Some(sender.clone()));
     Ok(Kind::Http2(sender))
 }
+
+/// What a target may send on one HTTP/2 stream before its client has taken any of it, in bytes.
+const STREAM_WINDOW: u32 = 128 * 1024;
 
 type Engine = (
     http1::SendRequest<RequestBody>,

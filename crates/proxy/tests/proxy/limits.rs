@@ -440,3 +440,51 @@ async fn connections_to_targets_are_bounded_and_idle_ones_give_way() {
     assert_eq!(metric(&lab, "lath_target_group_connections_open{"), 1);
     assert!(two.count() > 0 && one.count() > 1);
 }
+
+/// An HTTP/2 target with the answers of [`big_or_small`].
+async fn http2_target() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = hyper::service::service_fn(
+                |request: http::Request<hyper::body::Incoming>| async move {
+                    let body = match request.uri().path() {
+                        "/big" => Bytes::from(vec![b'x'; 4 << 20]),
+                        _ => Bytes::from_static(b"small"),
+                    };
+                    let body = http_body_util::Full::new(body);
+                    Ok::<_, std::convert::Infallible>(http::Response::new(body))
+                },
+            );
+            tokio::spawn(
+                hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service),
+            );
+        }
+    });
+    at
+}
+
+#[tokio::test]
+async fn unread_streams_leave_an_http2_target_to_other_clients() {
+    let (mut world, group) = World::forwarding(&[http2_target().await]);
+    let version = lath_model::lattice::ProtocolVersion::Http2;
+    world.target_group(&group).protocol_version = Some(version);
+    let stall = Duration::from_secs(3600);
+    let _lab = Lab::start(limited(Limits { stall, ..resting() }), &world).await;
+    let mut deaf = http2_from("127.0.0.2", &world, 65_535).await;
+    let mut unread = Vec::new();
+    for _ in 0..16 {
+        unread.push(deaf.send_request(http2_get("/big")).await.unwrap());
+    }
+    // As much as the target may send on these is on its way or here.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut other = http2_from("127.0.0.3", &world, 65_535).await;
+    let answer = tokio::time::timeout(PATIENCE, other.send_request(http2_get("/small")));
+    let body = answer.await.unwrap().unwrap().into_body();
+    let body = tokio::time::timeout(PATIENCE, body.collect())
+        .await
+        .unwrap();
+    assert_eq!(body.unwrap().to_bytes(), "small");
+}
