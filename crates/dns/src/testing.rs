@@ -84,6 +84,7 @@ fn instance() -> Instance {
         power: Power::On,
         boot: 1,
         root: RootSource::Host,
+        capacity: Default::default(),
         hostname: format!("{INSTANCE}.ec2.internal"),
         user_data: Vec::new(),
         metadata: InstanceMetadata {
@@ -96,6 +97,7 @@ fn instance() -> Instance {
             availability_zone: "us-east-1a".into(),
             tags: None,
             tokens_required: true,
+            hop_limit: 1,
             enabled: true,
         },
     }

@@ -306,6 +306,9 @@ pub struct Instance {
     pub boot: u64,
     /// What its root file system is a copy of.
     pub root: RootSource,
+    /// How much of the host it may use.
+    #[serde(default)]
+    pub capacity: Capacity,
     /// Its host name, such as `ip-10-0-1-10.ec2.internal`.
     pub hostname: String,
     /// User data as given (decoded from base64).
@@ -332,6 +335,21 @@ pub enum RootSource {
     Directory(std::path::PathBuf),
 }
 
+/// How much of the host an instance may use, as its type says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Memory, in bytes; `None`: unlimited.
+    pub memory_bytes: Option<u64>,
+    /// Processors; `None`: all.
+    pub vcpus: Option<u32>,
+}
+
+/// What AWS sets where a launch says nothing
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceMetadataOptionsRequest.html>).
+fn one_hop() -> u8 {
+    1
+}
+
 /// What the metadata service tells an instance, beyond what its interfaces say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceMetadata {
@@ -353,6 +371,9 @@ pub struct InstanceMetadata {
     pub tags: Option<BTreeMap<String, String>>,
     /// Whether a session token is demanded (IMDSv2 only).
     pub tokens_required: bool,
+    /// How many hops the answer to a request for a token may take: 1 to 64.
+    #[serde(default = "one_hop")]
+    pub hop_limit: u8,
     /// Whether the service answers at all.
     pub enabled: bool,
 }

@@ -11,6 +11,8 @@ pub use lath_feed::RootSource;
 use lath_model::id::InstanceId;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Groups;
+
 /// An instance as it should run.
 #[derive(Debug, Clone)]
 pub struct InstanceSpec {
@@ -38,13 +40,16 @@ pub struct InstanceSpec {
     pub limits: Limits,
 }
 
-/// What an instance may use. Applied where cgroup v2 has the controllers; see [`crate::doctor`].
+/// What an instance may use. Enforced by control groups where the host has the controllers, else as far as
+/// resource limits of processes go; see [`crate::doctor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Memory, in bytes.
     pub memory_bytes: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u32>,
+    /// As much time as this many processors have.
+    pub vcpus: Option<u32>,
 }
 
 impl Default for Limits {
@@ -53,6 +58,7 @@ impl Default for Limits {
             memory_bytes: None,
             // Enough for a Kubernetes node; far too few to starve the host.
             pids: Some(16_384),
+            vcpus: None,
         }
     }
 }
@@ -78,8 +84,8 @@ pub(crate) struct BootPlan {
     pub(crate) lifeline: bool,
     /// Whether mounts belong to a user namespace (rootless).
     pub(crate) rootless: bool,
-    /// The folder of this instance under the cgroup v2 root, where there is one.
-    pub(crate) cgroup: Option<PathBuf>,
+    /// This instance's control groups.
+    pub(crate) groups: Groups,
 }
 
 mod base64_bytes {

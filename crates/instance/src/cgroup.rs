@@ -1,107 +1,330 @@
-//! A control group per instance, where the host has cgroup v2.
+//! Control groups: one per instance in each hierarchy that has a controller for a limit.
 //!
-//! Layout: `<lath>/<instance>/{supervisor,processes}`, beside Lath's own group and not below it, so that
-//! a service manager that ends Lath's group leaves instances alone.
+//! A host has the unified hierarchy (v2), or one per controller (v1), or both with the controllers shared out
+//! among them. Each limit uses what there is, the unified one first. Groups are beside Lath's own and not
+//! below it, so that a service manager that ends Lath's group leaves instances alone:
+//! `lath-OWNER/INSTANCE`, and in the unified hierarchy below that `supervisor` and `processes`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::statfs;
+use rustix::fs::{Access, access};
+use serde::{Deserialize, Serialize};
 
 use crate::boot::Limits;
 
-const CGROUP2_MAGIC: i64 = 0x6367_7270;
 const SUPERVISOR: &str = "supervisor";
 const PROCESSES: &str = "processes";
 
-/// One instance's group.
-#[derive(Debug)]
-pub(crate) struct Cgroup {
-    path: PathBuf,
+/// What limits instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Controller {
+    Memory,
+    Pids,
+    Cpu,
 }
 
-/// The mount of the unified hierarchy, if this process may make groups in it.
-pub(crate) fn usable_root() -> Option<PathBuf> {
-    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-        .iter()
-        .map(PathBuf::from)
-        .find(|path| {
-            is_cgroup2(path) && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
-        })
+impl Controller {
+    pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Pids, Self::Cpu];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::Cpu => "cpu",
+        }
+    }
 }
 
-fn is_cgroup2(path: &Path) -> bool {
-    statfs(path).is_ok_and(|stat| stat.f_type == CGROUP2_MAGIC)
+/// The folders of a host's hierarchies, of the groups of one owner, or of one instance's groups.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Groups {
+    /// In the unified hierarchy.
+    pub(crate) unified: Option<PathBuf>,
+    /// The controllers that the unified hierarchy has.
+    pub(crate) controllers: Vec<Controller>,
+    /// In the hierarchies of other controllers.
+    pub(crate) separate: BTreeMap<Controller, PathBuf>,
 }
 
-/// The controllers that groups of instances can use.
-pub(crate) fn controllers(root: &Path) -> Vec<String> {
-    fs::read_to_string(root.join("cgroup.controllers"))
-        .map(|text| text.split_whitespace().map(str::to_owned).collect())
-        .unwrap_or_default()
-}
+impl Groups {
+    /// The hierarchies in which this process may make groups.
+    pub(crate) fn of_host() -> Self {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mut groups = Self::mounted(&mounts);
+        let usable = |path: &PathBuf| access(path, Access::WRITE_OK).is_ok();
+        groups.unified = groups.unified.filter(usable);
+        groups.separate.retain(|_, path| usable(path));
+        groups.controllers = groups
+            .unified
+            .as_deref()
+            .map(controllers)
+            .unwrap_or_default();
+        let unified = groups.controllers.clone();
+        groups.separate.retain(|it, _| !unified.contains(it));
+        groups
+    }
 
-impl Cgroup {
-    /// Makes the group and sets what limits the kernel offers.
-    pub(crate) fn make(path: &Path, limits: &Limits) -> io::Result<Self> {
-        make_folder(&path.join(SUPERVISOR))?;
-        make_folder(&path.join(PROCESSES))?;
-        if let Some(parent) = path.parent() {
-            for above in [parent.parent(), Some(parent)].into_iter().flatten() {
-                // Each by itself: one that is missing must not keep the other away.
-                let _ = fs::write(above.join("cgroup.subtree_control"), "+pids");
-                let _ = fs::write(above.join("cgroup.subtree_control"), "+memory");
+    /// The hierarchies that are mounted.
+    fn mounted(mountinfo: &str) -> Self {
+        let mut groups = Self::default();
+        for line in mountinfo.lines() {
+            let Some((place, kind)) = line.split_once(" - ") else {
+                continue;
+            };
+            let Some(path) = place.split(' ').nth(4).map(PathBuf::from) else {
+                continue;
+            };
+            let words: Vec<&str> = kind.split(' ').collect();
+            match words.as_slice() {
+                ["cgroup2", ..] => drop(groups.unified.get_or_insert(path)),
+                ["cgroup", _, options] => {
+                    let has = |it: &Controller| options.split(',').any(|word| word == it.name());
+                    for controller in Controller::ALL.into_iter().filter(has) {
+                        groups
+                            .separate
+                            .entry(controller)
+                            .or_insert_with(|| path.clone());
+                    }
+                }
+                _ => {}
             }
         }
-        let limit =
-            |value: Option<u64>| value.map_or_else(|| "max".to_owned(), |it| it.to_string());
-        let _ = fs::write(path.join("pids.max"), limit(limits.pids.map(u64::from)));
-        let _ = fs::write(path.join("memory.max"), limit(limits.memory_bytes));
-        Ok(Self {
-            path: path.to_owned(),
+        groups
+    }
+
+    /// A folder below each.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        let join = |path: &PathBuf| path.join(name);
+        Self {
+            unified: self.unified.as_ref().map(join),
+            controllers: self.controllers.clone(),
+            separate: self
+                .separate
+                .iter()
+                .map(|(it, path)| (*it, join(path)))
+                .collect(),
+        }
+    }
+
+    /// Where a limit is enforced, in words; `None` where nothing does.
+    pub(crate) fn place_of(&self, controller: Controller) -> Option<String> {
+        if self.controllers.contains(&controller) {
+            let path = self.unified.as_ref()?;
+            return Some(format!("cgroup v2 in {}", path.display()));
+        }
+        let path = self.separate.get(&controller)?;
+        Some(format!("cgroup v1 in {}", path.display()))
+    }
+
+    /// Whether a limit is enforced by a group.
+    pub(crate) fn limits(&self, controller: Controller) -> bool {
+        self.place_of(controller).is_some()
+    }
+
+    /// Makes an instance's groups and sets the limits.
+    ///
+    /// # Errors
+    /// When a group cannot be made, or one of its limits not be set.
+    pub(crate) fn make(&self, limits: &Limits) -> io::Result<()> {
+        if let Some(path) = &self.unified {
+            make_folder(&path.join(SUPERVISOR))?;
+            make_folder(&path.join(PROCESSES))?;
+            self.delegate(path);
+        }
+        for path in self.separate.values() {
+            make_folder(path)?;
+        }
+        for (controller, path) in self.limiting() {
+            let version = if self.controllers.contains(&controller) {
+                2
+            } else {
+                1
+            };
+            set(path, version, controller, limits).map_err(|error| {
+                let words = format!("{} of {}: {error}", controller.name(), path.display());
+                io::Error::new(error.kind(), words)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn limiting(&self) -> impl Iterator<Item = (Controller, &Path)> {
+        Controller::ALL.into_iter().filter_map(|it| {
+            if self.controllers.contains(&it) {
+                return Some((it, self.unified.as_deref()?));
+            }
+            Some((it, self.separate.get(&it)?.as_path()))
         })
     }
 
+    /// Lets the group of all instances and those in it have the controllers.
+    fn delegate(&self, path: &Path) {
+        let above = path.ancestors().skip(1).take(2).collect::<Vec<_>>();
+        for folder in above.into_iter().rev() {
+            for controller in &self.controllers {
+                // Each by itself: one that is missing must not keep the other away.
+                let word = format!("+{}", controller.name());
+                let _ = fs::write(folder.join("cgroup.subtree_control"), word);
+            }
+        }
+    }
+
+    /// For the supervisor: it is in no limited group, so that what fills one cannot end it.
     pub(crate) fn join_as_supervisor(&self) -> io::Result<()> {
-        join(&self.path.join(SUPERVISOR))
+        match &self.unified {
+            Some(path) => join(&path.join(SUPERVISOR)),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts the calling process among the instance's processes.
+    pub(crate) fn join(&self) -> io::Result<()> {
+        if let Some(path) = &self.unified {
+            join(&path.join(PROCESSES))?;
+        }
+        self.separate.values().try_for_each(|path| join(path))
     }
 
     /// For the supervisor, as its last act.
     pub(crate) fn leave_and_remove(&self) {
-        if let Some(root) = usable_root() {
+        if self.unified.is_some()
+            && let Some(root) = Self::of_host().unified
+        {
             let _ = join(&root);
         }
-        remove(&self.path);
+        self.remove();
     }
-}
 
-/// Puts the calling process among the instance's processes.
-pub(crate) fn join_instance(path: &Path) -> io::Result<()> {
-    join(&path.join(PROCESSES))
-}
+    /// Kills what is left in an instance's groups and removes them; quiet when there are none. May wait for a
+    /// second.
+    pub(crate) fn kill_and_remove(&self) {
+        let unified = self.unified.as_ref();
+        let swept = unified.is_some_and(|path| fs::write(path.join("cgroup.kill"), "1").is_ok());
+        if !swept {
+            kill_all(&self.folders());
+        }
+        self.remove();
+    }
 
-/// Kills what is left in a group and removes it; quiet when there is none. May wait for a second.
-pub(crate) fn kill_and_remove(path: &Path) {
-    let _ = fs::write(path.join("cgroup.kill"), "1");
-    remove(path);
+    /// Removes the groups of instances that are not in `living`.
+    pub(crate) fn sweep(&self, living: &[String]) {
+        let mut names = Vec::new();
+        for folder in self.unified.iter().chain(self.separate.values()) {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                names.extend(entry.file_name().into_string().ok().filter(|_| is_folder));
+            }
+        }
+        names.sort();
+        names.dedup();
+        for name in names.iter().filter(|name| !living.contains(name)) {
+            tracing::info!(name, "a control group without an instance is removed");
+            self.below(name).kill_and_remove();
+        }
+    }
+
+    /// Innermost first.
+    fn folders(&self) -> Vec<PathBuf> {
+        let unified = self
+            .unified
+            .iter()
+            .flat_map(|path| [path.join(SUPERVISOR), path.join(PROCESSES), path.clone()]);
+        unified.chain(self.separate.values().cloned()).collect()
+    }
+
+    fn remove(&self) {
+        let start = Instant::now();
+        for folder in self.folders() {
+            while fs::remove_dir(&folder)
+                .is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+                && start.elapsed() < BUSY
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // The folder of all instances goes with the last one.
+            if !folder.ends_with(SUPERVISOR) && !folder.ends_with(PROCESSES) {
+                let _ = folder.parent().map(fs::remove_dir);
+            }
+        }
+    }
 }
 
 /// A group is busy for a moment after its last process was waited for.
 const BUSY: Duration = Duration::from_secs(1);
+/// Of a limit on processor time, in microseconds: what both versions use by default.
+const CPU_PERIOD: u64 = 100_000;
 
-fn remove(path: &Path) {
-    let start = Instant::now();
-    for folder in [path.join(SUPERVISOR), path.join(PROCESSES), path.to_owned()] {
-        while fs::remove_dir(&folder).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
-            && start.elapsed() < BUSY
-        {
-            std::thread::sleep(Duration::from_millis(5));
+fn set(path: &Path, version: u8, controller: Controller, limits: &Limits) -> io::Result<()> {
+    let write = |file: &str, value: String| fs::write(path.join(file), value);
+    let (memory, pids) = (limits.memory_bytes, limits.pids.map(u64::from));
+    let quota = limits.vcpus.map(|count| u64::from(count) * CPU_PERIOD);
+    let or =
+        |value: Option<u64>, none: &str| value.map_or_else(|| none.to_owned(), |it| it.to_string());
+    match (controller, version) {
+        (Controller::Pids, _) => write("pids.max", or(pids, "max")),
+        (Controller::Memory, 2) => {
+            // EC2's instances have no swap. A kernel without it has no such file.
+            let _ = write("memory.swap.max", "0".into());
+            write("memory.max", or(memory, "max"))
         }
+        (Controller::Memory, _) => {
+            write("memory.limit_in_bytes", or(memory, "-1"))?;
+            let _ = write("memory.memsw.limit_in_bytes", or(memory, "-1"));
+            Ok(())
+        }
+        (Controller::Cpu, 2) => write("cpu.max", format!("{} {CPU_PERIOD}", or(quota, "max"))),
+        (Controller::Cpu, _) => match write("cpu.cfs_period_us", CPU_PERIOD.to_string()) {
+            // A kernel without bandwidth control limits no processor time.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            _ => write("cpu.cfs_quota_us", or(quota, "-1")),
+        },
     }
-    // The folder of all instances goes with the last one.
-    let _ = path.parent().map(fs::remove_dir);
+}
+
+/// The controllers that groups below a unified hierarchy's root can use: a container's root may have some
+/// that it cannot pass on.
+fn controllers(root: &Path) -> Vec<Controller> {
+    let read = |file: &str| fs::read_to_string(root.join(file)).unwrap_or_default();
+    let has = |list: &str, it: Controller| list.split_whitespace().any(|word| word == it.name());
+    let offered = read("cgroup.controllers");
+    let usable = |it: &Controller| {
+        let control = "cgroup.subtree_control";
+        has(&offered, *it)
+            && (has(&read(control), *it)
+                || fs::write(root.join(control), format!("+{}", it.name())).is_ok())
+    };
+    Controller::ALL.into_iter().filter(usable).collect()
+}
+
+/// Until nobody is left, as far as that goes: what forks while it is killed is met again.
+fn kill_all(folders: &[PathBuf]) {
+    use nix::sys::signal::{Signal, kill};
+    let start = Instant::now();
+    loop {
+        let lists = folders
+            .iter()
+            .filter_map(|folder| fs::read_to_string(folder.join("cgroup.procs")).ok());
+        let pids: Vec<i32> = lists
+            .flat_map(|list| {
+                list.lines()
+                    .filter_map(|it| it.parse().ok())
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        if pids.is_empty() || start.elapsed() > BUSY {
+            return;
+        }
+        for pid in pids {
+            let _ = kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Another instance's end may remove the parent between the steps: then once more.
@@ -118,4 +341,54 @@ fn make_folder(path: &Path) -> io::Result<()> {
 fn join(path: &Path) -> io::Result<()> {
     // "0" is the writer itself.
     fs::write(path.join("cgroup.procs"), "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_host_is_read() {
+        let v1 = "30 20 0:26 / /c/memory rw,relatime - cgroup memory rw,memory\n\
+                  31 20 0:27 / /c/cpu rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
+                  32 20 0:28 / /c/systemd rw - cgroup systemd rw,xattr,name=systemd\n";
+        let v2 = "33 20 0:29 / /c/unified rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
+        for (name, text, unified, separate) in [
+            ("none", "1 1 0:1 / / rw - ext4 /dev/vda rw\n", None, vec![]),
+            ("v2", v2, Some("/c/unified"), vec![]),
+            ("v1", v1, None, vec!["/c/memory", "/c/cpu"]),
+            (
+                "both",
+                &format!("{v1}{v2}"),
+                Some("/c/unified"),
+                vec!["/c/memory", "/c/cpu"],
+            ),
+        ] {
+            let groups = Groups::mounted(text);
+            assert_eq!(groups.unified, unified.map(PathBuf::from), "{name}");
+            let got: Vec<_> = groups
+                .separate
+                .values()
+                .map(|it| it.to_str().unwrap())
+                .collect();
+            assert_eq!(got, separate, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_limit_uses_the_unified_hierarchy_first() {
+        let groups = Groups {
+            unified: Some("/u".into()),
+            controllers: vec![Controller::Pids],
+            separate: BTreeMap::from([(Controller::Memory, "/m".into())]),
+        };
+        let groups = groups.below("lath-1");
+        for (controller, want) in [
+            (Controller::Pids, Some("cgroup v2 in /u/lath-1")),
+            (Controller::Memory, Some("cgroup v1 in /m/lath-1")),
+            (Controller::Cpu, None),
+        ] {
+            assert_eq!(groups.place_of(controller).as_deref(), want);
+        }
+    }
 }

@@ -34,7 +34,6 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::IPC_LOCK)
     .union(CapabilitySet::IPC_OWNER)
     .union(CapabilitySet::SYS_CHROOT)
-    .union(CapabilitySet::SYS_NICE)
     .union(CapabilitySet::LEASE)
     .union(CapabilitySet::AUDIT_WRITE);
 

@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{FileType, Mode, mknodat};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use crate::cgroup;
+use crate::cgroup::{Controller, Groups};
 use crate::instances::is_rootless;
 
 /// One thing looked at.
@@ -52,14 +51,37 @@ pub fn probe() -> Vec<Finding> {
                 .map_err(Into::into),
             "use Linux 5.8 or newer",
         ),
-        optional(
-            "control groups (v2) with memory and pids, for limits of instances",
-            has_controllers(),
-            "mount cgroup2 on /sys/fs/cgroup with the controllers memory and pids (boot with \
-             systemd.unified_cgroup_hierarchy=1), and as an ordinary user have them delegated. Without \
-             them instances run unlimited",
-        ),
     ]
+    .into_iter()
+    .chain(limits(&Groups::of_host()))
+    .collect()
+}
+
+/// One for each limit, with what enforces it.
+fn limits(groups: &Groups) -> impl Iterator<Item = Finding> {
+    let without = |it: &Controller| match it {
+        Controller::Memory => {
+            "each process of an instance by itself is held to the instance's memory"
+        }
+        Controller::Pids => "instances run any number of processes",
+        Controller::Cpu => "instances use all processors of the host",
+    };
+    let one = move |it: Controller| {
+        let place = groups.place_of(it);
+        let by = place.as_deref().unwrap_or("control groups");
+        let missing = place
+            .is_none()
+            .then(|| io::Error::other("no such controller"));
+        let fix = format!(
+            "mount cgroup2 on /sys/fs/cgroup, or a cgroup v1 hierarchy, with the controller {}, and as an \
+             ordinary user have it delegated. Without it {}",
+            it.name(),
+            without(&it)
+        );
+        let what = format!("limits of instances: {} by {by}", it.name());
+        optional(&what, missing.map_or(Ok(()), Err), &fix)
+    };
+    Controller::ALL.map(one).into_iter()
 }
 
 fn finding(what: &str, outcome: io::Result<()>, fix: &str) -> Finding {
@@ -153,21 +175,6 @@ fn has_seccomp() -> io::Result<()> {
     } else {
         Err(io::Error::other("filters cannot answer with an error"))
     }
-}
-
-fn has_controllers() -> io::Result<()> {
-    let root = cgroup::usable_root()
-        .ok_or_else(|| io::Error::other("no cgroup2 that this process may write to"))?;
-    let there = cgroup::controllers(Path::new(&root));
-    for wanted in ["memory", "pids"] {
-        if !there.iter().any(|name| name == wanted) {
-            return Err(io::Error::other(format!(
-                "{} lacks {wanted}",
-                root.display()
-            )));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A process in a running instance: `lath exec INSTANCE -- CMD`.
 //!
 //! Done by a process of its own with one thread, which enters the instance's namespaces by the record in
-//! the run directory, forks into its pid namespace, confines the child and passes on its exit status.
+//! the data directory, forks into its pid namespace, confines the child and passes on its exit status.
 //! When standard input and output are terminals the command gets a terminal of the instance's own.
 
 use std::fs::{self, File};
@@ -27,7 +27,7 @@ use crate::instances::is_rootless;
 use crate::layout::Layout;
 use crate::process::{become_standard, close_others, fork_child, signals_to_read, unblock_signals};
 use crate::record::{Running, load};
-use crate::{cgroup, confine};
+use crate::{confine, limits};
 
 /// Where programs are searched for in an instance.
 pub(crate) const DEFAULT_PATH: &str =
@@ -38,6 +38,15 @@ const CANNOT_RUN: i32 = 126;
 const NOT_FOUND: i32 = 127;
 /// The instance could not be entered.
 pub const CANNOT_ENTER: i32 = 125;
+
+/// What is read as it comes, and told to the command.
+const PASSED_ON: [Signal; 5] = [
+    Signal::SIGCHLD,
+    Signal::SIGWINCH,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGINT,
+];
 
 /// What to run in an instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,8 +63,8 @@ pub struct ExecRequest {
 /// 128 and the signal's number for a command that a signal ended, or [`CANNOT_ENTER`].
 ///
 /// Must be called before any thread is started: a process with threads cannot enter a mount namespace.
-pub(crate) fn exec_main(run_dir: &Path, id: &InstanceId, request: &ExecRequest) -> i32 {
-    match enter_and_run(run_dir, id, request) {
+pub(crate) fn exec_main(data_dir: &Path, id: &InstanceId, request: &ExecRequest) -> i32 {
+    match enter_and_run(data_dir, id, request) {
         Ok(status) => status,
         Err(error) => {
             crate::init::println_console(&format!("lath: {id}: {error}"));
@@ -64,8 +73,8 @@ pub(crate) fn exec_main(run_dir: &Path, id: &InstanceId, request: &ExecRequest) 
     }
 }
 
-fn enter_and_run(run_dir: &Path, id: &InstanceId, request: &ExecRequest) -> io::Result<i32> {
-    let layout = Layout::new(Path::new("/"), run_dir, id);
+fn enter_and_run(data_dir: &Path, id: &InstanceId, request: &ExecRequest) -> io::Result<i32> {
+    let layout = Layout::new(data_dir, Path::new("/"), id);
     let not_running =
         || io::Error::new(io::ErrorKind::NotFound, "the instance is not running here");
     // A record that may not be read is another thing than none.
@@ -78,27 +87,96 @@ fn enter_and_run(run_dir: &Path, id: &InstanceId, request: &ExecRequest) -> io::
     let running: Running = load(&layout.running()).ok_or_else(not_running)?;
     let init = running.init.open().ok_or_else(not_running)?;
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-    if let Some(path) = &running.cgroup {
-        cgroup::join_instance(path)?;
-    }
+    running.groups.join()?;
+    limits::apply(&running.groups, &running.limits);
     // Here and not later: the instance's /proc does not show this process.
     close_others(&[init.as_raw_fd()])?;
     enter(&init, running.init.pid)?;
     drop(init);
-    let signals = signals_to_read(&[
-        Signal::SIGCHLD,
-        Signal::SIGWINCH,
-        Signal::SIGTERM,
-        Signal::SIGHUP,
-        Signal::SIGINT,
-    ])?;
+    let signals = signals_to_read(&PASSED_ON)?;
     if terminal {
         run_on_terminal(request, &signals)
     } else {
-        let child = fork_child(|| run_inside(request, None))?;
-        wait_for(child, &signals, None)
+        run_watched(request, &signals)
     }
 }
+
+/// Without a terminal nothing would tell the command that its caller is gone: a process in between holds one
+/// end of a pipe, whose other end closes with the caller, however that ends.
+fn run_watched(request: &ExecRequest, signals: &SignalFd) -> io::Result<i32> {
+    let (lifeline, _held) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    let child = fork_child(|| {
+        watch_over(request, &lifeline).unwrap_or_else(|error| {
+            crate::init::println_console(&format!("lath: {error}"));
+            CANNOT_RUN
+        })
+    })?;
+    drop(lifeline);
+    wait_for(child, signals, None)
+}
+
+/// Confined as the command is: it is a process of the instance too. It closes its copy of the other end.
+fn watch_over(request: &ExecRequest, lifeline: &OwnedFd) -> io::Result<i32> {
+    let signals = signals_to_read(&PASSED_ON)?;
+    close_others(&[lifeline.as_raw_fd(), signals.as_fd().as_raw_fd()])?;
+    drop_groups()?;
+    confine::confine()?;
+    let child = fork_child(|| run_confined(request))?;
+    let held = Lifeline {
+        child,
+        end: lifeline,
+    };
+    loop {
+        if held.is_lost(&signals)? {
+            held.end_command();
+            return Ok(128 + Signal::SIGHUP as i32);
+        }
+        while let Some(signal) = signals.read_signal()? {
+            pass_on(signal.ssi_signo, child, None);
+        }
+        if let Some(status) = ended(child)? {
+            return Ok(status);
+        }
+    }
+}
+
+/// What ends with the caller of `lath exec`.
+struct Lifeline<'a> {
+    child: Pid,
+    end: &'a OwnedFd,
+}
+
+impl Lifeline<'_> {
+    /// Waits for a signal or the caller's end.
+    fn is_lost(&self, signals: &SignalFd) -> io::Result<bool> {
+        let mut waiting = [
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.end.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut waiting, PollTimeout::NONE) {
+            Ok(_) => Ok(waiting[1].revents().is_some_and(|it| !it.is_empty())),
+            Err(Errno::EINTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The command and all of its process group, as a closed terminal does; those that ignore it are killed.
+    fn end_command(&self) {
+        let group = Pid::from_raw(-self.child.as_raw());
+        let _ = kill(group, Signal::SIGHUP);
+        let _ = kill(group, Signal::SIGCONT);
+        for _ in 0..LAST_LOOKS {
+            if ended(self.child).is_ok_and(|status| status.is_some()) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let _ = kill(group, Signal::SIGKILL);
+    }
+}
+
+/// How often a command that was told to end is looked at before it is killed: for a second.
+const LAST_LOOKS: usize = 100;
 
 /// All namespaces at once, and with them the instance's root. A rootless Lath's instances are in a user
 /// namespace; its owner, calling from outside, joins that first.
@@ -125,8 +203,36 @@ fn enter(init: &OwnedFd, pid: i32) -> io::Result<()> {
     Ok(())
 }
 
-fn run_inside(request: &ExecRequest, terminal: Option<OwnedFd>) -> i32 {
-    match become_command(request, terminal) {
+fn run_on(request: &ExecRequest, terminal: &OwnedFd) -> i32 {
+    let ready = || {
+        nix::unistd::setsid()?;
+        rustix::process::ioctl_tiocsctty(terminal)?;
+        for number in 0..3 {
+            become_standard(terminal, number)?;
+        }
+        close_others(&[])?;
+        drop_groups()?;
+        confine::confine()
+    };
+    become_command(request, ready)
+}
+
+/// In a process that is confined already.
+fn run_confined(request: &ExecRequest) -> i32 {
+    let ready = || {
+        nix::unistd::setsid()?;
+        close_others(&[])
+    };
+    become_command(request, ready)
+}
+
+fn become_command(request: &ExecRequest, ready: impl FnOnce() -> io::Result<()>) -> i32 {
+    let become_it = || -> io::Result<std::convert::Infallible> {
+        ready()?;
+        unblock_signals()?;
+        Err(command(request).exec())
+    };
+    match become_it() {
         Ok(never) => match never {},
         Err(error) => {
             let program = request.argv.first().map_or("the shell", String::as_str);
@@ -140,26 +246,12 @@ fn run_inside(request: &ExecRequest, terminal: Option<OwnedFd>) -> i32 {
     }
 }
 
-fn become_command(
-    request: &ExecRequest,
-    terminal: Option<OwnedFd>,
-) -> io::Result<std::convert::Infallible> {
-    nix::unistd::setsid()?;
-    if let Some(slave) = terminal {
-        rustix::process::ioctl_tiocsctty(&slave)?;
-        for number in 0..3 {
-            become_standard(&slave, number)?;
-        }
-    }
-    close_others(&[])?;
+fn drop_groups() -> io::Result<()> {
     match nix::unistd::setgroups(&[]) {
         // User namespaces of ordinary users forbid it.
-        Err(Errno::EPERM) if is_rootless() => {}
-        outcome => outcome?,
+        Err(Errno::EPERM) if is_rootless() => Ok(()),
+        outcome => Ok(outcome?),
     }
-    confine::confine()?;
-    unblock_signals()?;
-    Err(command(request).exec())
 }
 
 fn command(request: &ExecRequest) -> Command {
@@ -224,7 +316,7 @@ fn run_on_terminal(request: &ExecRequest, signals: &SignalFd) -> io::Result<i32>
     let _raw = RawTerminal::set()?;
     let child = fork_child(|| {
         let copy = slave.try_clone();
-        copy.map_or(CANNOT_RUN, |slave| run_inside(request, Some(slave)))
+        copy.map_or(CANNOT_RUN, |slave| run_on(request, &slave))
     })?;
     drop(slave);
     wait_for(child, signals, Some(&master))
@@ -281,16 +373,23 @@ fn wait_for(child: Pid, signals: &SignalFd, master: Option<&OwnedFd>) -> io::Res
         while let Some(signal) = signals.read_signal()? {
             pass_on(signal.ssi_signo, child, master);
         }
-        let status = match waitpid(child, Some(WaitPidFlag::WNOHANG))? {
-            WaitStatus::Exited(_, code) => code,
-            WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
-            _ => continue,
+        let Some(status) = ended(child)? else {
+            continue;
         };
         if let Some(streams) = &streams {
             streams.finish();
         }
         return Ok(status);
     }
+}
+
+/// The exit status of a child that has ended, as shells give it.
+fn ended(child: Pid) -> io::Result<Option<i32>> {
+    Ok(match waitpid(child, Some(WaitPidFlag::WNOHANG))? {
+        WaitStatus::Exited(_, code) => Some(code),
+        WaitStatus::Signaled(_, signal, _) => Some(128 + signal as i32),
+        _ => None,
+    })
 }
 
 fn pass_on(signal: u32, child: Pid, master: Option<&OwnedFd>) {

@@ -19,7 +19,7 @@ use crate::boot::BootPlan;
 use crate::channel::{Channel, Message};
 use crate::layout::Layout;
 use crate::process::{become_standard, fork_child, signals_to_read, unblock_signals};
-use crate::{cgroup, cloud_init, confine, etc, root};
+use crate::{cloud_init, confine, etc, limits, root};
 
 /// Runs as process 1 of the instance; the answer is its exit status.
 pub(crate) fn run(plan: &BootPlan, netns: File, channel: Channel) -> i32 {
@@ -56,9 +56,10 @@ struct Prepared {
 fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<Prepared> {
     setns(netns, CloneFlags::CLONE_NEWNET)
         .map_err(|error| context("entering the network namespace")(error.into()))?;
-    if let Some(path) = &plan.cgroup {
-        cgroup::join_instance(path).map_err(context("joining the control group"))?;
-    }
+    plan.groups
+        .join()
+        .map_err(context("joining the control groups"))?;
+    let _ = fs::write("/proc/self/oom_score_adj", "0");
     let spaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
     unshare(spaces).map_err(|error| context("making namespaces")(error.into()))?;
     // Kernels without control groups have no namespace for them.
@@ -76,6 +77,7 @@ fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<Prepa
     let master = console().map_err(context("making the console"))?;
     let signals = signals_to_read(&[Signal::SIGTERM, Signal::SIGCHLD])?;
     no_core_files();
+    limits::apply(&plan.groups, &plan.limits);
     confine::confine().map_err(context("confining"))?;
     cloud_init::announce(plan, first_boot, &report.notes);
     channel.send(&Message::Ready, Some(&master))?;

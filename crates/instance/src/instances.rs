@@ -19,10 +19,11 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::sync::watch;
 
 use crate::boot::{BootPlan, InstanceSpec};
+use crate::cgroup::Groups;
 use crate::exec::ExecRequest;
 use crate::layout::{self, Layout};
 use crate::record::{EndReason, Ended, NamespaceName, Running, load, save};
-use crate::{cgroup, console, launcher};
+use crate::{console, launcher};
 
 /// How long a boot may take until its first process runs.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -124,7 +125,8 @@ pub struct Instances(Arc<Inner>);
 struct Inner {
     config: InstancesConfig,
     rootless: bool,
-    cgroups: Option<PathBuf>,
+    /// Of all its instances.
+    groups: Groups,
     /// Both ends of the life line: the writing end closes when this process ends.
     lifeline: Option<(OwnedFd, OwnedFd)>,
     turns: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
@@ -162,13 +164,14 @@ impl Instances {
         };
         let instances = Self(Arc::new(Inner {
             rootless: is_rootless(),
-            cgroups: cgroup::usable_root().map(|root| root.join("lath")),
+            groups: Groups::of_host().below(&owner(&config.data_dir)),
             lifeline,
             turns: Mutex::default(),
             observed: watch::Sender::new(BTreeMap::new()),
             config,
         }));
         instances.adopt().await?;
+        instances.sweep_groups().await;
         let trash = layout::trash(&instances.0.config.data_dir);
         let _ = tokio::task::spawn_blocking(move || empty(&trash)).await;
         Ok(instances)
@@ -213,6 +216,16 @@ impl Instances {
         Ok(ids)
     }
 
+    /// The network namespaces of instances that live, as their processes show them.
+    pub fn networks(&self) -> BTreeMap<InstanceId, OwnedFd> {
+        let ids = self.on_disk().unwrap_or_default().into_iter();
+        let living = ids.filter_map(|id| {
+            let (running, _) = alive(&self.layout(&id))?;
+            Some((id, network(&running)?))
+        });
+        living.collect()
+    }
+
     /// Every instance that has files or processes here.
     ///
     /// # Errors
@@ -243,7 +256,7 @@ impl Instances {
     /// When the request cannot be passed on.
     pub fn exec_command(&self, id: &InstanceId, request: &ExecRequest) -> io::Result<Command> {
         let config = &self.0.config;
-        launcher::exec_command(&config.launcher, &config.run_dir, id, request)
+        launcher::exec_command(&config.launcher, &config.data_dir, id, request)
     }
 
     /// Makes the instance run with `spec.boot`: starts it, or restarts it when it runs with another
@@ -369,19 +382,28 @@ impl Instances {
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it was not ready after {} s", START_TIMEOUT.as_secs()),
         };
-        let cgroup = self.cgroup_of(&spec.id);
+        let groups = self.groups_of(&spec.id);
         let cleaned = tokio::task::spawn_blocking(move || {
             // Its death kills the instance's first process, if there is one.
             let _ = child.kill();
             let _ = child.wait();
-            cgroup.as_deref().map(cgroup::kill_and_remove)
+            groups.kill_and_remove();
         });
         let _ = cleaned.await;
         Err(reason)
     }
 
-    fn cgroup_of(&self, id: &InstanceId) -> Option<PathBuf> {
-        self.0.cgroups.as_ref().map(|root| root.join(id.as_str()))
+    fn groups_of(&self, id: &InstanceId) -> Groups {
+        self.0.groups.below(id.as_str())
+    }
+
+    /// What was left by instances whose records are lost with their files.
+    async fn sweep_groups(&self) {
+        let groups = self.0.groups.clone();
+        let known = self.on_disk().unwrap_or_default();
+        let living = known.iter().filter(|id| alive(&self.layout(id)).is_some());
+        let living: Vec<String> = living.map(|id| id.as_str().to_owned()).collect();
+        let _ = tokio::task::spawn_blocking(move || groups.sweep(&living)).await;
     }
 
     fn plan(&self, spec: &InstanceSpec) -> BootPlan {
@@ -402,7 +424,7 @@ impl Instances {
             stop_grace: config.stop_grace,
             lifeline: config.lifeline,
             rootless: self.0.rootless,
-            cgroup: self.cgroup_of(&spec.id),
+            groups: self.groups_of(&spec.id),
         }
     }
 
@@ -444,9 +466,9 @@ impl Instances {
         let layout = self.layout(id);
         let name = format!("{id}-{:016x}", rand::random::<u64>());
         let trash = layout::trash(&self.0.config.data_dir).join(name);
-        let cgroup = self.cgroup_of(id);
+        let groups = self.groups_of(id);
         let removed = tokio::task::spawn_blocking(move || {
-            cgroup.as_deref().map(cgroup::kill_and_remove);
+            groups.kill_and_remove();
             // Renamed first: what is half deleted is never taken for an instance.
             ignore_missing(fs::rename(layout.data(), &trash))?;
             ignore_missing(fs::remove_dir_all(&trash))?;
@@ -485,9 +507,8 @@ impl Instances {
             }
         }
         reap(running.supervisor.pid);
-        if let Some(path) = running.cgroup {
-            let _ = tokio::task::spawn_blocking(move || cgroup::kill_and_remove(&path)).await;
-        }
+        let groups = running.groups;
+        let _ = tokio::task::spawn_blocking(move || groups.kill_and_remove()).await;
         self.settle(id);
         self.mark_stopped(id, &layout);
         Ok(())
@@ -516,7 +537,12 @@ impl Instances {
             return;
         }
         if let Some(running) = load::<Running>(&layout.running()) {
-            bury(&layout, &running);
+            if running.supervisor.open().is_some_and(|it| goes_on(&it)) {
+                tracing::warn!(instance.id = %id, "its files are a copy of those of an instance that lives");
+                let _ = fs::remove_file(layout.running());
+            } else {
+                bury(&layout, &running);
+            }
         }
         if let Some(ended) = load::<Ended>(&layout.ended()) {
             let phase = match ended.reason {
@@ -575,27 +601,59 @@ impl Instances {
     }
 }
 
+/// The name of a data directory's control groups: two Laths never meet in one.
+fn owner(data_dir: &Path) -> String {
+    let path = data_dir.canonicalize();
+    let path = path.unwrap_or_else(|_| data_dir.to_owned());
+    // FNV-1a: the same in every version.
+    let bytes = path.as_os_str().as_encoded_bytes().iter();
+    let digest = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("lath-{digest:016x}")
+}
+
 fn io_error(id: &InstanceId, doing: &'static str, source: io::Error) -> InstanceError {
     let id = id.clone();
     InstanceError::Io { id, doing, source }
 }
 
-/// The running instance and its supervisor, if the record is true.
+/// The running instance and its supervisor, if the record is true: the process is the recorded one, and it
+/// runs on these very files, which it holds locked.
 fn alive(layout: &Layout) -> Option<(Running, OwnedFd)> {
     let running: Running = load(&layout.running())?;
     let supervisor = running.supervisor.open()?;
-    Some((running, supervisor))
+    is_locked(&layout.lock()).then_some((running, supervisor))
 }
 
-/// Kills every instance whose files are in these directories (see [`InstancesConfig`]), as a loss of power
+/// Whether a process that has let go of its lock is not just ending. May wait for a second.
+fn goes_on(pidfd: &OwnedFd) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut one = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut one, PollTimeout::from(1000_u16)).is_ok_and(|ready| ready == 0)
+}
+
+/// The network namespace of a living instance, by its first process.
+fn network(running: &Running) -> Option<OwnedFd> {
+    let init = running.init.open()?;
+    let netns = fs::File::open(format!("/proc/{}/ns/net", running.init.pid)).ok()?;
+    // The path is of that process if it is still there after the path was opened.
+    let known = NamespaceName::of(&netns).ok()? == running.netns;
+    (known && running.init.open().is_some()).then(|| {
+        drop(init);
+        netns.into()
+    })
+}
+
+/// Kills every instance whose files are in this data directory (see [`InstancesConfig`]), as a loss of power
 /// does, while no [`Instances`] looks after them: the next one finds them stopped and may start them again.
 /// Gives their number.
 ///
 /// # Errors
 /// When the directory of instances cannot be read.
-pub fn kill_all(data_dir: &Path, run_dir: &Path) -> io::Result<usize> {
+pub fn kill_all(data_dir: &Path) -> io::Result<usize> {
     let mut killed = 0;
-    for entry in fs::read_dir(layout::instances(run_dir))?.flatten() {
+    for entry in fs::read_dir(layout::instances(data_dir))?.flatten() {
         let name = entry.file_name();
         let Some(id) = name
             .to_str()
@@ -603,7 +661,7 @@ pub fn kill_all(data_dir: &Path, run_dir: &Path) -> io::Result<usize> {
         else {
             continue;
         };
-        let layout = Layout::new(data_dir, run_dir, &id);
+        let layout = Layout::new(data_dir, Path::new("/"), &id);
         let Some((running, _)) = alive(&layout) else {
             continue;
         };
@@ -628,9 +686,7 @@ fn bury(layout: &Layout, running: &Running) {
     if let Some(init) = running.init.open() {
         let _ = pidfd_send_signal(&init, Signal::KILL);
     }
-    if let Some(path) = &running.cgroup {
-        cgroup::kill_and_remove(path);
-    }
+    running.groups.kill_and_remove();
     let here = crate::record::ProcessName::of(std::process::id().cast_signed());
     let same_kernel = here.is_ok_and(|here| here.kernel_boot == running.supervisor.kernel_boot);
     if same_kernel && !layout.ended().exists() {

@@ -35,7 +35,7 @@ pub fn instance_init_main(arguments: impl IntoIterator<Item = OsString>) -> Exit
     let texts: Option<Vec<&str>> = arguments.iter().map(|it| it.to_str()).collect();
     match texts.as_deref() {
         Some(["boot", plan]) => boot(Path::new(plan)),
-        Some(["exec", run_dir, id, request]) => exec(Path::new(run_dir), id, request),
+        Some(["exec", data_dir, id, request]) => exec(Path::new(data_dir), id, request),
         _ => {
             crate::init::println_console("this is called by Lath itself, not by hand");
             ExitCode::FAILURE
@@ -65,11 +65,11 @@ fn boot(plan: &Path) -> ExitCode {
     }
 }
 
-fn exec(run_dir: &Path, id: &str, request: &str) -> ExitCode {
+fn exec(data_dir: &Path, id: &str, request: &str) -> ExitCode {
     let (Ok(id), Ok(request)) = (id.parse(), serde_json::from_str(request)) else {
         return ExitCode::from(125);
     };
-    let status = exec_main(run_dir, &id, &request);
+    let status = exec_main(data_dir, &id, &request);
     ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
 }
 
@@ -77,7 +77,7 @@ fn exec(run_dir: &Path, id: &str, request: &str) -> ExitCode {
 /// status is the request's.
 pub(crate) fn exec_command(
     launcher: &Path,
-    run_dir: &Path,
+    data_dir: &Path,
     id: &InstanceId,
     request: &ExecRequest,
 ) -> io::Result<Command> {
@@ -85,7 +85,7 @@ pub(crate) fn exec_command(
     let mut command = Command::new(launcher);
     command
         .args([LAUNCHER_ARGUMENT, "exec"])
-        .arg(run_dir)
+        .arg(data_dir)
         .arg(id.as_str())
         .arg(request);
     Ok(command)
@@ -94,9 +94,9 @@ pub(crate) fn exec_command(
 /// Becomes `request` in a running instance: for `lath exec`, which may be any process that is root (or
 /// in the same user namespace). The calling process is replaced, so this returns only when that failed,
 /// with the exit status to end with.
-pub fn exec_in_instance(run_dir: &Path, id: &InstanceId, request: &ExecRequest) -> i32 {
+pub fn exec_in_instance(data_dir: &Path, id: &InstanceId, request: &ExecRequest) -> i32 {
     let me = PathBuf::from("/proc/self/exe");
-    let error = match exec_command(&me, run_dir, id, request) {
+    let error = match exec_command(&me, data_dir, id, request) {
         Ok(mut command) => command.exec(),
         Err(error) => error,
     };

@@ -1,8 +1,8 @@
 //! Where an instance's files are.
 //!
-//! Under the data directory (kept while the instance exists): its root file system, its console, and
-//! the mark that its user data ran. Under the run directory (kept while it runs; on a tmpfs, so that a
-//! reboot of the host forgets it): what it was started with, and which processes it is.
+//! Under the data directory (kept while the instance exists): its root file system, its console, the mark
+//! that its user data ran, which processes it is or how they ended, and the lock of the one supervisor that
+//! may run on these files. Under the run directory, which may be lost at any time: what it was started with.
 
 use std::path::{Path, PathBuf};
 
@@ -58,19 +58,20 @@ impl Layout {
         self.run.join("plan.json")
     }
 
-    /// Locked by the supervisor as long as it lives.
+    /// Locked by the supervisor as long as it lives: no second one runs on the same files, whatever becomes
+    /// of records; and a copy of the files is not locked.
     pub(crate) fn lock(&self) -> PathBuf {
-        self.run.join("lock")
+        self.data.join("lock")
     }
 
     /// Which processes the running instance is ([`crate::record::Running`]).
     pub(crate) fn running(&self) -> PathBuf {
-        self.run.join("running.json")
+        self.data.join("running.json")
     }
 
     /// How the last boot ended ([`crate::record::Ended`]).
     pub(crate) fn ended(&self) -> PathBuf {
-        self.run.join("ended.json")
+        self.data.join("ended.json")
     }
 }
 

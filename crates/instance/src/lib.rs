@@ -39,6 +39,7 @@ mod init;
 mod instances;
 mod launcher;
 mod layout;
+mod limits;
 pub mod metadata;
 mod process;
 mod record;

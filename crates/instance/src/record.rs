@@ -15,6 +15,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::boot::Limits;
+use crate::cgroup::Groups;
+
 /// A process, named for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessName {
@@ -93,7 +96,8 @@ pub(crate) struct Running {
     pub(crate) supervisor: ProcessName,
     pub(crate) init: ProcessName,
     pub(crate) netns: NamespaceName,
-    pub(crate) cgroup: Option<std::path::PathBuf>,
+    pub(crate) groups: Groups,
+    pub(crate) limits: Limits,
 }
 
 /// How a boot ended.

@@ -21,7 +21,6 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 
 use crate::boot::BootPlan;
-use crate::cgroup::Cgroup;
 use crate::channel::{Channel, Message};
 use crate::console::ConsoleWriter;
 use crate::layout::Layout;
@@ -68,7 +67,6 @@ struct Supervisor<'a> {
     console: ConsoleWriter,
     master: OwnedFd,
     lifeline: Option<OwnedFd>,
-    cgroup: Option<Cgroup>,
     /// Why it is being ended, and when it is killed.
     ending: Option<(EndReason, Instant)>,
     _lock: Flock<File>,
@@ -84,14 +82,9 @@ impl<'a> Supervisor<'a> {
         nix::unistd::chdir("/")?;
         let signals = signals_to_read(&[Signal::SIGTERM, Signal::SIGCHLD])?;
         let console = ConsoleWriter::open(&layout.console())?;
-        let cgroup = plan
-            .cgroup
-            .as_deref()
-            .map(|path| Cgroup::make(path, &plan.limits));
-        let cgroup = cgroup.transpose()?;
-        if let Some(cgroup) = &cgroup {
-            cgroup.join_as_supervisor()?;
-        }
+        plan.groups.make(&plan.limits)?;
+        plan.groups.join_as_supervisor()?;
+        spare_from_memory_shortage();
         let netns = File::from(netns);
         let netns_name = NamespaceName::of(&netns)?;
         let (ours, theirs) = Channel::pair()?;
@@ -105,7 +98,6 @@ impl<'a> Supervisor<'a> {
             console,
             master,
             lifeline,
-            cgroup,
             ending: None,
             _lock: lock,
         };
@@ -135,7 +127,8 @@ impl<'a> Supervisor<'a> {
             supervisor: ProcessName::of(Pid::this().as_raw())?,
             init: ProcessName::of(self.init.as_raw())?,
             netns,
-            cgroup: self.plan.cgroup.clone(),
+            groups: self.plan.groups.clone(),
+            limits: self.plan.limits,
         };
         save(&self.layout.running(), &record)?;
         // Made before user data runs: a crash in the middle of it does not run it twice.
@@ -254,11 +247,18 @@ impl<'a> Supervisor<'a> {
         };
         save(&self.layout.ended(), &record)?;
         let _ = fs::remove_file(self.layout.running());
-        if let Some(cgroup) = &self.cgroup {
-            cgroup.leave_and_remove();
-        }
+        self.plan.groups.leave_and_remove();
         Ok(())
     }
+}
+
+/// What the supervisor's oom_score_adj is, and its children's before they let go of it.
+const SPARED: &str = "-900";
+
+/// A host that lacks memory has others to end: an instance without its supervisor is gone.
+fn spare_from_memory_shortage() {
+    // An ordinary user may not.
+    let _ = fs::write("/proc/self/oom_score_adj", SPARED);
 }
 
 fn lock(path: &Path) -> io::Result<Flock<File>> {

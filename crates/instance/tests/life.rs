@@ -226,8 +226,8 @@ fn power_that_is_lost_and_comes_back_boots_the_same_instance_again() {
             lab.wait(lab.instances.ensure_killed(&instance.id)).unwrap();
             lab.wait(lab.instances.ensure_killed(&instance.id)).unwrap();
         } else {
-            let (data, run) = (lab.path().join("data"), lab.path().join("run"));
-            assert_eq!(lath_instance::kill_all(&data, &run).unwrap(), 1);
+            let data = lab.path().join("data");
+            assert_eq!(lath_instance::kill_all(&data).unwrap(), 1);
             lab = lab.reopened();
         }
         let known = lab.instances.status(&instance.id).unwrap();
@@ -249,11 +249,7 @@ fn a_killed_supervisor_takes_its_instance_along_and_is_noticed() {
     let mut instance = spec("#!/bin/sh\nsleep 4713 &\necho up\n");
     lab.run(&instance);
     lab.await_console(&instance.id, "up");
-    let record = lab.path().join("run/instances").join(instance.id.as_str());
-    let record = std::fs::read_to_string(record.join("running.json")).unwrap();
-    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
-    let pid = i32::try_from(record["supervisor"]["pid"].as_i64().unwrap()).unwrap();
-    let pid = nix::unistd::Pid::from_raw(pid);
+    let pid = lab.process(&instance.id, "supervisor");
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     let mut changes = lab.instances.watch();
     let failed = lab.wait(async {

@@ -135,6 +135,7 @@ fn add_instance(snapshot: &mut Snapshot, vpc: &VpcId, address: [u8; 4]) -> Insta
         power: Power::On,
         boot: 1,
         root: RootSource::Host,
+        capacity: Default::default(),
         hostname: "host".into(),
         user_data: vec![],
         metadata: InstanceMetadata {
@@ -147,6 +148,7 @@ fn add_instance(snapshot: &mut Snapshot, vpc: &VpcId, address: [u8; 4]) -> Insta
             availability_zone: "us-east-1a".into(),
             tags: None,
             tokens_required: false,
+            hop_limit: 1,
             enabled: true,
         },
     };
@@ -215,6 +217,85 @@ async fn an_instance_cannot_take_all_connections() {
     assert!(ask(&mut late, path).await.ends_with(id.as_str()));
     let mut own = from(greedy, at).await;
     assert!(ask(&mut own, path).await.starts_with("HTTP/1.1 200"));
+    stop.cancel();
+    running.await.unwrap();
+}
+
+/// One instance, which has the loopback address.
+fn inhabited(vpc: &VpcId, hop_limit: u8) -> Arc<Snapshot> {
+    let mut all = (*snapshot(vpc)).clone();
+    let id = add_instance(&mut all, vpc, [127, 0, 0, 1]);
+    let instance = Arc::make_mut(all.instances.get_mut(&id).unwrap());
+    instance.metadata.hop_limit = hop_limit;
+    Arc::new(all)
+}
+
+/// Hears every packet of the loopback link.
+fn ear() -> Socket {
+    let every = (libc::ETH_P_ALL as u16).to_be();
+    let kind = socket2::Type::from(libc::SOCK_DGRAM);
+    let socket = Socket::new(
+        Domain::from(libc::AF_PACKET),
+        kind,
+        Some(socket2::Protocol::from(i32::from(every))),
+    );
+    let socket = socket.unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    socket
+}
+
+/// The time to live of the first packet with data that comes from a port.
+fn time_to_live(ear: &Socket, port: u16) -> u8 {
+    use std::io::Read;
+    let mut packet = [0; 65_536];
+    loop {
+        let length = (&*ear).read(&mut packet).unwrap();
+        let (head, tcp) = packet[..length].split_at(20.min(length));
+        let is_from = tcp.get(..2) == Some(&port.to_be_bytes()[..]);
+        let data = tcp
+            .get(12)
+            .is_some_and(|it| tcp.len() > usize::from(it >> 4) * 4);
+        if head.first() == Some(&0x45) && head[9] == 6 && is_from && data {
+            return head[8];
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_takes_no_more_hops_than_the_instance_allows() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: hearing packets needs root");
+        return;
+    }
+    let network = Arc::new(Late(AtomicBool::new(true)));
+    let vpc = VpcId::random();
+    let (publish, snapshots) = watch::channel(inhabited(&vpc, 1));
+    let at = free_address();
+    let service = MetadataService::new(network, snapshots).with_address(at);
+    let mut bound = service.bound();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(service.run(stop.clone()));
+    let ready = bound.wait_for(|bound| bound.get(&vpc).is_some_and(Result::is_ok));
+    tokio::time::timeout(DEADLINE, ready)
+        .await
+        .unwrap()
+        .unwrap();
+    for (limit, request, want) in [
+        (1, "PUT /latest/api/token", 1),
+        (3, "PUT /latest/api/token", 3),
+        (1, "GET /latest/meta-data/", 64),
+    ] {
+        publish.send(inhabited(&vpc, limit)).unwrap();
+        let heard = tokio::task::spawn_blocking(move || {
+            use std::io::Write;
+            let ear = ear();
+            let mut stream = std::net::TcpStream::connect(at).unwrap();
+            let headers = "host: x\r\nx-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n";
+            write!(stream, "{request} HTTP/1.1\r\n{headers}").unwrap();
+            time_to_live(&ear, at.port())
+        });
+        assert_eq!(heard.await.unwrap(), want, "{request}, limit {limit}");
+    }
     stop.cancel();
     running.await.unwrap();
 }

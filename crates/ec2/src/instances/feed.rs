@@ -5,10 +5,11 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lath_control::Cell;
-use lath_feed::{InstanceMetadata, Power, Snapshot};
+use lath_feed::{Capacity, InstanceMetadata, Power, Snapshot};
 use lath_store::View;
 
 use super::shown::names;
+use super::types;
 use crate::records::{Instance, InstanceState};
 use crate::tags;
 
@@ -30,11 +31,22 @@ fn feed_instance(cell: &Cell, view: &View, it: &Instance) -> lath_feed::Instance
         power: power(it.state),
         boot: it.boot,
         root: it.root.clone(),
+        capacity: capacity(&it.instance_type),
         hostname: it
             .private_ip
             .map_or_else(|| it.id.to_string(), |ip| names::private(cell, ip)),
         user_data: user_data(it),
         metadata: metadata(view, it),
+    }
+}
+
+/// A type that is not offered any more limits nothing.
+fn capacity(instance_type: &str) -> Capacity {
+    let known = types::find(instance_type);
+    let mebibytes = known.and_then(|it| u64::try_from(it.memory_mib).ok());
+    Capacity {
+        memory_bytes: mebibytes.map(|count| count << 20),
+        vcpus: known.and_then(|it| u32::try_from(it.vcpus).ok()),
     }
 }
 
@@ -70,6 +82,7 @@ fn metadata(view: &View, it: &Instance) -> InstanceMetadata {
         availability_zone: it.availability_zone.clone(),
         tags: it.metadata.tags.then(tags),
         tokens_required: it.metadata.tokens_required,
+        hop_limit: u8::try_from(it.metadata.hop_limit).unwrap_or(1).max(1),
         enabled: it.metadata.enabled,
     }
 }

@@ -11,6 +11,7 @@ use lath_model::id::VpcId;
 use super::token::{TTL, Tokens};
 use super::tree::{Leaf, Node, VERSIONS, root_of};
 
+const TOKEN_PATH: &str = "/latest/api/token";
 const TOKEN: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");
 const TOKEN_TTL: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -34,7 +35,7 @@ pub(super) fn answer(snapshot: &Snapshot, tokens: &Tokens, asked: &Asked<'_>) ->
     if !instance.metadata.enabled {
         return refusal(StatusCode::FORBIDDEN);
     }
-    if asked.path == "/latest/api/token" {
+    if asked.path == TOKEN_PATH {
         return token(tokens, instance, asked);
     }
     if let Some(status) = refused(tokens, instance, asked) {
@@ -47,6 +48,13 @@ pub(super) fn answer(snapshot: &Snapshot, tokens: &Tokens, asked: &Asked<'_>) ->
         || refusal(StatusCode::NOT_FOUND),
         |leaf| plain(leaf.bytes, leaf.content_type),
     )
+}
+
+/// How many hops the answer may take, where its instance limits that: a token's only.
+pub(super) fn hop_limit(snapshot: &Snapshot, asked: &Asked<'_>) -> Option<u8> {
+    let is_token = asked.path == TOKEN_PATH && asked.method == Method::PUT;
+    let (_, instance) = find(snapshot, asked.vpc, asked.peer).filter(|_| is_token)?;
+    Some(instance.metadata.hop_limit)
 }
 
 /// Whoever has this address in this VPC.

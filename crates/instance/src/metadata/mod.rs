@@ -2,7 +2,8 @@
 //!
 //! Follows the snapshot: a listener for each VPC, made as soon as the VPC's network is there. Who asks
 //! is known by the source address, which the fabric does not let an instance choose. Version 2 (session
-//! tokens) and, where an instance does not demand tokens, version 1:
+//! tokens, whose answers take no more hops than the instance allows) and, where an instance does not demand
+//! tokens, version 1:
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-v2-how-it-works.html>.
 
 mod answer;
@@ -11,7 +12,9 @@ mod token;
 mod tree;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,11 +28,12 @@ use lath_model::id::VpcId;
 use lath_net::accept::{Acceptor, ConnectionLimits, Slot, Source, Watched};
 use lath_net::descriptors::Purpose;
 use lath_net::{Network, Place, listen};
+use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use answer::{Asked, answer, find};
+use answer::{Asked, answer, find, hop_limit};
 use token::Tokens;
 
 /// Where the service is in every VPC.
@@ -38,6 +42,8 @@ pub const METADATA_ADDRESS: SocketAddr =
 
 /// Between attempts to listen in a VPC whose network is not there yet.
 const RETRY: Duration = Duration::from_millis(250);
+/// How many hops answers other than tokens may take: Linux\'s usual number.
+const ANY_HOPS: u32 = 64;
 /// Of all VPCs, at once.
 const CONNECTIONS: usize = 8192;
 /// Of one instance, at once.
@@ -194,6 +200,7 @@ impl Door {
         slot: Slot,
     ) -> impl Future<Output = ()> + use<> {
         let (vpc, snapshots) = (self.vpc.clone(), self.snapshots.clone());
+        let socket = stream.as_fd().try_clone_to_owned().map(Socket::from);
         let tokens = Arc::clone(&self.tokens);
         let stream = TokioIo::new(Watched::new(stream, &slot));
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
@@ -206,9 +213,15 @@ impl Door {
                 headers: request.headers(),
             };
             let snapshot = Arc::clone(&snapshots.borrow());
+            let hops = hop_limit(&snapshot, &asked).map_or(ANY_HOPS, u32::from);
+            let limited = socket
+                .as_ref()
+                .map_err(|error| io::Error::from(error.kind()))
+                .and_then(|it| it.set_ttl_v4(hops));
             let response =
                 answer(&snapshot, &tokens, &asked).map(|body| Full::new(Bytes::from(body)));
-            std::future::ready(Ok::<_, std::convert::Infallible>(response))
+            // Without the limit the connection ends, and nothing is said that may go too far.
+            std::future::ready(limited.map(|()| response))
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())

@@ -8,6 +8,7 @@ use nix::mount::{MsFlags, mount};
 
 use super::beneath::{ensure_directory, ensure_file, ensure_symlink, path_of};
 use super::show;
+use crate::limits::InMemory;
 
 const NODES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
 const LINKS: &[(&str, &str)] = &[
@@ -18,7 +19,7 @@ const LINKS: &[(&str, &str)] = &[
     ("ptmx", "pts/ptmx"),
 ];
 
-pub(super) fn make(root: &OwnedFd) -> io::Result<()> {
+pub(super) fn make(root: &OwnedFd, sizes: InMemory) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     let covered = ensure_directory(root.as_fd(), Path::new("dev"))?;
     mount(
@@ -55,7 +56,7 @@ pub(super) fn make(root: &OwnedFd) -> io::Result<()> {
         &path_of(&shm),
         Some("tmpfs"),
         flags,
-        Some("mode=1777"),
+        Some(InMemory::options("1777", sizes.shm).as_str()),
     )?;
     ensure_file(dev.as_fd(), Path::new("console"))?;
     Ok(())

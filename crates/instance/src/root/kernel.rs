@@ -9,6 +9,7 @@ use nix::mount::{MsFlags, mount};
 
 use super::beneath::{ensure_directory, path_of};
 use super::{NO_DATA, Report, show};
+use crate::limits::InMemory;
 
 /// Not even readable: they tell of the host.
 const MASKED_FILES: &[&str] = &[
@@ -42,7 +43,12 @@ const CAREFUL: MsFlags = MsFlags::MS_NOSUID
     .union(MsFlags::MS_NODEV)
     .union(MsFlags::MS_NOEXEC);
 
-pub(super) fn mount_all(root: &OwnedFd, rootless: bool, report: &mut Report) -> io::Result<()> {
+pub(super) fn mount_all(
+    root: &OwnedFd,
+    rootless: bool,
+    sizes: InMemory,
+    report: &mut Report,
+) -> io::Result<()> {
     // The old /proc stays in reach until the root is left, for paths of open descriptors.
     let proc = ensure_directory(root.as_fd(), Path::new("proc"))?;
     mount(
@@ -65,7 +71,7 @@ pub(super) fn mount_all(root: &OwnedFd, rootless: bool, report: &mut Report) -> 
         &path_of(&run),
         Some("tmpfs"),
         flags,
-        Some("mode=755"),
+        Some(InMemory::options("755", sizes.run).as_str()),
     )?;
     let run = ensure_directory(root.as_fd(), Path::new("run"))?;
     drop(ensure_directory(run.as_fd(), Path::new("lock"))?);

@@ -23,6 +23,7 @@ use rustix::fs::StatVfsMountFlags;
 
 use crate::boot::{BootPlan, RootSource};
 use crate::layout::Layout;
+use crate::limits::InMemory;
 use layer::Layer;
 use veil::Veil;
 
@@ -76,8 +77,9 @@ pub(crate) fn enter(plan: &BootPlan) -> io::Result<Report> {
         RootSource::Directory(image) => image_root(plan, &layout, image)?,
     }
     let root = beneath::open_base(&layout.root())?;
-    devices::make(&root)?;
-    kernel::mount_all(&root, plan.rootless, &mut report)?;
+    let sizes = InMemory::of(&plan.limits);
+    devices::make(&root, sizes)?;
+    kernel::mount_all(&root, plan.rootless, sizes, &mut report)?;
     become_root(&root)?;
     Ok(report)
 }

@@ -76,6 +76,15 @@ impl Lab {
         self.directory.as_ref().unwrap().path().to_owned()
     }
 
+    /// A process of a running instance, by its name in the record.
+    pub(crate) fn process(&self, id: &InstanceId, name: &str) -> nix::unistd::Pid {
+        let record = self.path().join("data/instances").join(id.as_str());
+        let record = std::fs::read_to_string(record.join("running.json")).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        let pid = i32::try_from(record[name]["pid"].as_i64().unwrap()).unwrap();
+        nix::unistd::Pid::from_raw(pid)
+    }
+
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }

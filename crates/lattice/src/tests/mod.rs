@@ -298,6 +298,7 @@ fn instance() -> Instance {
         launch_index: 0,
         image: lath_model::id::ImageId::random(),
         root: RootSource::Host,
+        capacity: Default::default(),
         root_volume: RootVolume {
             id: lath_model::id::VolumeId::random(),
             size: 8,
@@ -325,6 +326,7 @@ fn instance() -> Instance {
         metadata: MetadataOptions {
             enabled: true,
             tokens_required: false,
+            hop_limit: 1,
             hop_limit: 1,
             tags: false,
         },

@@ -101,6 +101,7 @@ fn an_instance(id: &InstanceId, vpc: &VpcId) -> Instance {
         power: Power::On,
         boot: 1,
         root: RootSource::Host,
+        capacity: Default::default(),
         hostname: "ip-10-0-1-10.ec2.internal".into(),
         user_data: vec![],
         metadata: InstanceMetadata {
@@ -113,6 +114,7 @@ fn an_instance(id: &InstanceId, vpc: &VpcId) -> Instance {
             availability_zone: "us-east-1a".into(),
             tags: None,
             tokens_required: false,
+            hop_limit: 1,
             enabled: true,
         },
     }
