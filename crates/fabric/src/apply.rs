@@ -65,6 +65,21 @@ pub struct Known {
 }
 
 impl Known {
+    /// A place may be other than it was made. Of a VPC that is its router or the instance alone.
+    pub fn doubt(&mut self, place: &Place) {
+        let Place::Named(name) = place else {
+            self.host = None;
+            return;
+        };
+        self.spaces.remove(name);
+        for (id, vpc) in &mut self.vpcs {
+            if id.as_str() == name {
+                vpc.router = Namespace::default();
+            }
+            vpc.instances.retain(|id, _| id.as_str() != name);
+        }
+    }
+
     /// What is known after an apply of `plan` with this outcome.
     pub fn after(plan: HostPlan, report: &ApplyReport) -> Self {
         let host = report.host.is_none().then_some(plan.host);

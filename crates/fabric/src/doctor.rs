@@ -13,7 +13,7 @@ use crate::nft::{
     self, Chain, ChainKind, CtState, Hook, Key, KeyType, Part, Rule, Set, Table, Timeout, Value,
     ValueType, Verdict,
 };
-use crate::plan::{self, RouteKey, RouteTo, RuleMatch};
+use crate::plan::{self, RouteKey, RouteTo, RuleAction, RuleMatch};
 use crate::rootless;
 use crate::rtnetlink;
 use crate::translate::METADATA;
@@ -113,6 +113,13 @@ const PROBES: &[Probe] = &[
         needed: false,
         run: timed_elements,
         fix: "load nf_tables (`modprobe nf_tables`): only drills need it",
+    },
+    Probe {
+        what: "nf_tables tables that nobody else can remove",
+        needed: false,
+        run: owned_tables,
+        fix: "use Linux 6.9 or newer: on an older one `nft flush ruleset` removes firewalls of VPCs, which \
+              Lath makes anew at once; until then nothing is forwarded",
     },
     Probe {
         what: "policy routing by mark",
@@ -293,6 +300,19 @@ fn origins() -> io::Result<()> {
     })
 }
 
+/// Tables that stay when their owner ends, and belong to it until then.
+pub(crate) fn owned_tables() -> io::Result<()> {
+    Netns::new()?.run(|| {
+        let mut netlink = Netlink::netfilter()?;
+        let made = nft::Change::AddTable { owned: true };
+        netlink.transact(nft::batch("probe", &[made]))?;
+        match nft::holder(&mut Netlink::netfilter()?, "probe")? {
+            Some(nft::Holder::Port(_)) => Ok(()),
+            _ => Err(io::Error::other("the table has no owner")),
+        }
+    })
+}
+
 fn routing() -> io::Result<()> {
     const TABLE: u32 = 0x1_0000;
     Netns::new()?.run(|| {
@@ -306,7 +326,7 @@ fn routing() -> io::Result<()> {
         let rule = plan::Rule {
             priority: 1000,
             when: RuleMatch::Mark(TABLE),
-            table: TABLE,
+            action: RuleAction::Table(TABLE),
         };
         rtnetlink::add_rule(&mut netlink, &rule)?;
         match rtnetlink::rules(&mut netlink)?.contains(&rule) {

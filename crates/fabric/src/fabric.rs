@@ -1,18 +1,21 @@
 //! The fabric of one host: a thread that owns the kernel's side, and handles to it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lath_model::id::{InstanceId, VpcId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::apply::{ApplyReport, Known, apply_changes};
 use crate::kernel::{LinuxKernel, Remembered};
 use crate::netns::{Namespaces, Netns};
 use crate::network::FabricNetwork;
 use crate::plan::{HostPlan, Place};
+use crate::watch::Watch;
 
 /// Where a fabric keeps its pins, and in whose name it acts.
 #[derive(Debug, Clone)]
@@ -49,11 +52,16 @@ pub enum OpenError {
 pub struct Fabric {
     namespaces: Namespaces,
     network: FabricNetwork,
-    requests: mpsc::UnboundedSender<Request>,
+    /// `None` once it is being dropped.
+    requests: Option<mpsc::UnboundedSender<Request>>,
+    worker: Option<JoinHandle<()>>,
+    repairs: watch::Receiver<u64>,
 }
 
 enum Request {
     Apply(Box<HostPlan>, bool, oneshot::Sender<ApplyReport>),
+    /// Others have changed something.
+    Restore,
     RemoveDirectory(oneshot::Sender<io::Result<()>>),
 }
 
@@ -63,6 +71,18 @@ impl Fabric {
     /// # Errors
     /// When the run directory cannot hold pins or a thread cannot be started.
     pub fn open(config: FabricConfig) -> Result<Self, OpenError> {
+        Self::adopt(config, &BTreeMap::new())
+    }
+
+    /// As [`Fabric::open`]; and what is known of namespaces by the processes in them, by the names that plans
+    /// give them, counts before what is pinned.
+    ///
+    /// # Errors
+    /// As [`Fabric::open`].
+    pub fn adopt(
+        config: FabricConfig,
+        inhabited: &BTreeMap<String, Netns>,
+    ) -> Result<Self, OpenError> {
         if !is_owner(&config.owner) {
             return Err(OpenError::Owner(config.owner));
         }
@@ -77,19 +97,42 @@ impl Fabric {
             .map_err(at_run_dir)?;
         // A namespace and each socket in it take a descriptor. The lower limit serves small hosts.
         let _ = lath_net::descriptors::raise();
-        let namespaces = Namespaces::open(&config.run_dir, host).map_err(at_run_dir)?;
+        let namespaces = Namespaces::open(&config.run_dir, host, inhabited).map_err(at_run_dir)?;
         let network = FabricNetwork::start(namespaces.clone(), config.host.is_some())
             .map_err(OpenError::Thread)?;
         let former = config.run_dir.join("host-sysctls");
         let former = Remembered::open(former).map_err(at_run_dir)?;
         let table = host_table(&config.owner);
-        let kernel = LinuxKernel::new(namespaces.clone(), config.owner.clone(), table, former);
-        let requests = start(kernel, namespaces.clone()).map_err(OpenError::Thread)?;
+        let (sender, requests) = mpsc::unbounded_channel();
+        let weak = sender.downgrade();
+        let watch = Watch::start(move || {
+            // Without a fabric there is nothing to restore.
+            let _ = weak.upgrade().map(|sender| sender.send(Request::Restore));
+        });
+        let watch = watch.map_err(OpenError::Thread)?;
+        let (owner, names) = (config.owner.clone(), namespaces.clone());
+        let kernel = LinuxKernel::new(names, owner, table, former, watch);
+        let (told, repairs) = watch::channel(0);
+        let worker = Worker::new(kernel, namespaces.clone(), told);
+        let worker = worker.start(requests).map_err(OpenError::Thread)?;
         Ok(Self {
             namespaces,
             network,
-            requests,
+            requests: Some(sender),
+            worker: Some(worker),
+            repairs,
         })
+    }
+
+    /// Changes each time that the fabric found something disturbed by others, and restored it as far as it
+    /// could, or that the host's own addresses or default routes changed: apply again to learn what is so.
+    pub fn repairs(&self) -> watch::Receiver<u64> {
+        self.repairs.clone()
+    }
+
+    fn send(&self, request: Request) -> bool {
+        let sender = self.requests.as_ref();
+        sender.is_some_and(|sender| sender.send(request).is_ok())
     }
 
     /// Makes the host what the plan says. What this fabric made true within the last [`AUDIT`] is taken
@@ -110,7 +153,7 @@ impl Fabric {
             host: Some(STOPPED.into()),
             ..ApplyReport::default()
         };
-        if self.requests.send(request).is_err() {
+        if !self.send(request) {
             return failed();
         }
         report.await.unwrap_or_else(|_| failed())
@@ -130,9 +173,9 @@ impl Fabric {
         }
         let (answer, outcome) = oneshot::channel();
         let stopped = || io::Error::other(STOPPED);
-        self.requests
-            .send(Request::RemoveDirectory(answer))
-            .map_err(|_| stopped())?;
+        if !self.send(Request::RemoveDirectory(answer)) {
+            return Err(stopped());
+        }
         outcome.await.map_err(|_| stopped())?
     }
 
@@ -185,19 +228,115 @@ fn is_owner(text: &str) -> bool {
 /// next apply after this time finds it.
 pub const AUDIT: Duration = Duration::from_secs(20);
 
+impl Drop for Fabric {
+    /// The thread gives up its hold on the firewalls when it ends: a successor may begin after that.
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if let Some(worker) = self.worker.take() {
+            let _a_panic_was_told_already = worker.join();
+        }
+    }
+}
+
 /// The thread's own state.
 struct Worker {
     kernel: LinuxKernel,
+    namespaces: Namespaces,
+    /// What the newest apply was asked for.
+    plan: Option<HostPlan>,
     known: Known,
     audited: Option<Instant>,
+    repairs: watch::Sender<u64>,
 }
 
 impl Worker {
+    fn new(kernel: LinuxKernel, namespaces: Namespaces, repairs: watch::Sender<u64>) -> Self {
+        Self {
+            kernel,
+            namespaces,
+            plan: None,
+            known: Known::default(),
+            audited: None,
+            repairs,
+        }
+    }
+
+    /// The thread ends when the last handle is dropped.
+    fn start(
+        mut self,
+        mut requests: mpsc::UnboundedReceiver<Request>,
+    ) -> io::Result<JoinHandle<()>> {
+        std::thread::Builder::new()
+            .name("lath-fabric".into())
+            .spawn(move || {
+                if let Err(error) = self.kernel.listen() {
+                    tracing::warn!(%error, "changes of the network by others are found late");
+                }
+                while let Some(request) = requests.blocking_recv() {
+                    self.obey(request);
+                }
+            })
+    }
+
+    /// A caller that went away has no use for the answer.
+    fn obey(&mut self, request: Request) {
+        match request {
+            Request::Apply(plan, audit, answer) => drop(answer.send(self.apply(*plan, audit))),
+            Request::Restore => self.restore(),
+            Request::RemoveDirectory(answer) => {
+                drop(answer.send(self.namespaces.remove_directory()))
+            }
+        }
+    }
+
     fn apply(&mut self, plan: HostPlan, audit: bool) -> ApplyReport {
         if audit || self.audited.is_none_or(|at| at.elapsed() >= AUDIT) {
             self.known = Known::default();
             self.audited = Some(Instant::now());
         }
+        self.plan = Some(plan.clone());
+        self.notice();
+        self.make(plan)
+    }
+
+    /// What others have changed is not known any more. Whether there was anything.
+    fn notice(&mut self) -> bool {
+        let disturbed = self.kernel.disturbed();
+        if disturbed.pins {
+            self.pin_again();
+        }
+        if disturbed.outside {
+            self.repairs.send_modify(|count| *count += 1);
+        }
+        for place in &disturbed.places {
+            self.known.doubt(place);
+        }
+        !disturbed.places.is_empty()
+    }
+
+    fn pin_again(&mut self) {
+        match self.namespaces.pin_again() {
+            Ok(names) if names.is_empty() => {}
+            Ok(names) => tracing::warn!(?names, "pins were removed by others: made again"),
+            Err(error) => tracing::warn!(%error, "pins were removed by others, and cannot be made"),
+        }
+    }
+
+    fn restore(&mut self) {
+        if !self.notice() {
+            return;
+        }
+        let Some(plan) = self.plan.clone() else {
+            return;
+        };
+        let report = self.make(plan);
+        if !report.done.is_empty() || !report.is_complete() {
+            tracing::debug!(done = ?report.done, "the network was changed by others, and restored");
+            self.repairs.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn make(&mut self, plan: HostPlan) -> ApplyReport {
         let mut report = apply_changes(&mut self.kernel, &plan, &self.known);
         self.kernel.rest();
         if let Err(e) = self.kernel.restore(&plan.host) {
@@ -208,35 +347,6 @@ impl Worker {
         self.known = Known::after(plan, &report);
         report
     }
-}
-
-/// The thread ends when the last handle is dropped.
-fn start(
-    kernel: LinuxKernel,
-    namespaces: Namespaces,
-) -> io::Result<mpsc::UnboundedSender<Request>> {
-    let (sender, mut requests) = mpsc::unbounded_channel();
-    let mut worker = Worker {
-        kernel,
-        known: Known::default(),
-        audited: None,
-    };
-    std::thread::Builder::new()
-        .name("lath-fabric".into())
-        .spawn(move || {
-            while let Some(request) = requests.blocking_recv() {
-                // A caller that went away has no use for the answer.
-                match request {
-                    Request::Apply(plan, audit, answer) => {
-                        drop(answer.send(worker.apply(*plan, audit)))
-                    }
-                    Request::RemoveDirectory(answer) => {
-                        drop(answer.send(namespaces.remove_directory()))
-                    }
-                }
-            }
-        })?;
-    Ok(sender)
 }
 
 /// The usual run directory below a data directory.

@@ -1,6 +1,8 @@
 //! What a plan must know of the host it is for.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::Ipv4Addr;
 
 use crate::netlink::Netlink;
 use crate::netns::Netns;
@@ -13,6 +15,8 @@ pub struct HostFacts {
     pub owner: String,
     /// How VPCs reach the outside.
     pub uplink: Uplink,
+    /// The host's own addresses: no internet gateway leads to them.
+    pub addresses: BTreeSet<Ipv4Addr>,
     /// Whether the host forwards for others too: then what comes from outside is their business.
     pub forwards: bool,
     /// Whether what leaves by the uplink gets the host's own address. Not in an underlay: behind it the
@@ -43,18 +47,31 @@ impl HostFacts {
     /// Looks at the host's namespace: `None` is the calling thread's, and the host's indeed; another one
     /// is taken for an underlay, which is its region's alone.
     pub fn probe(owner: &str, host: Option<&Netns>) -> Self {
-        let uplink = match host.map_or_else(default_devices, |host| host.run(default_devices)) {
-            Ok(devices) if may_be_changed(host) => Uplink::Host { devices },
-            Ok(_) => Uplink::None("running rootless".into()),
-            Err(e) => Uplink::None(format!("the host's routes cannot be read: {e}")),
-        };
+        let (uplink, addresses) = outside(host);
         Self {
             owner: owner.to_owned(),
             uplink,
+            addresses,
             forwards: host.is_none() && forwards().unwrap_or(true),
             masquerades: host.is_none(),
             ends_idle: crate::doctor::idle_ends().is_ok(),
             last_group: last_group(),
+        }
+    }
+
+    /// Looks again at what changes while a host runs: its addresses, and the links of its default routes.
+    pub fn refresh(&mut self, host: Option<&Netns>) {
+        (self.uplink, self.addresses) = outside(host);
+    }
+}
+
+fn outside(host: Option<&Netns>) -> (Uplink, BTreeSet<Ipv4Addr>) {
+    match host.map_or_else(look_outside, |host| host.run(look_outside)) {
+        Ok((devices, addresses)) if may_be_changed(host) => (Uplink::Host { devices }, addresses),
+        Ok(_) => (Uplink::None("running rootless".into()), BTreeSet::new()),
+        Err(e) => {
+            let words = format!("the host's routes cannot be read: {e}");
+            (Uplink::None(words), BTreeSet::new())
         }
     }
 }
@@ -79,10 +96,11 @@ fn last_group() -> u32 {
     counts.max().unwrap_or(0)
 }
 
-fn default_devices() -> io::Result<Vec<String>> {
+fn look_outside() -> io::Result<(Vec<String>, BTreeSet<Ipv4Addr>)> {
     let mut netlink = Netlink::route()?;
     let names = rtnetlink::links(&mut netlink)?;
-    rtnetlink::default_devices(&mut netlink, &names)
+    let devices = rtnetlink::default_devices(&mut netlink, &names)?;
+    Ok((devices, rtnetlink::all_addresses(&mut netlink)?))
 }
 
 /// A veth's end can be put only into a namespace that may be entered.

@@ -213,6 +213,8 @@ fn table() -> Table {
     let between = vec![rule(Part::LinksIn(PAIRS.into()))];
     let chain = |hook, priority, rules| Chain::base(ChainKind::Filter, hook, priority, true, rules);
     let mut table = Table::new(TABLE);
+    // Every drill changes it, and the next one too.
+    table.owned = false;
     table.sets.extend([
         (LINKS.to_owned(), timed(KeyType::Link)),
         (ADDRESSES.to_owned(), timed(KeyType::Address)),

@@ -35,11 +35,13 @@ mod netns;
 mod network;
 pub mod nft;
 pub mod operation;
+mod pins;
 pub mod plan;
 mod rootless;
 mod rtnetlink;
 pub mod translate;
 pub mod wan;
+mod watch;
 
 pub use apply::{ApplyReport, Known, apply, apply_changes};
 pub use fabric::{AUDIT, Fabric, FabricConfig, OpenError, run_dir};

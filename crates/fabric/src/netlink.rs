@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
+use nix::sys::socket::NetlinkAddr;
 use socket2::{Domain, Protocol, Socket, Type};
 
 const HEADER: usize = 16;
@@ -106,6 +107,8 @@ impl Message {
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
     pub(crate) kind: u16,
+    /// The socket that asked for it, or for the change that it tells of; 0: the kernel by itself.
+    pub(crate) port: u32,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -185,7 +188,7 @@ impl Netlink {
         let netlink = Self {
             socket,
             sequence: 0,
-            buffer: vec![0; RECEIVE],
+            buffer: Vec::new(),
         };
         let _text_of_errors_is_optional = netlink.option(libc::NETLINK_EXT_ACK, 1);
         Ok(netlink)
@@ -293,15 +296,89 @@ impl Netlink {
         }
     }
 
+    /// The number by which the kernel knows this socket, once it has sent something.
+    pub(crate) fn port(&self) -> io::Result<u32> {
+        let name = nix::sys::socket::getsockname::<NetlinkAddr>(self.socket.as_raw_fd())?;
+        Ok(name.pid())
+    }
+
+    /// Gives back the memory that the next receive takes again.
+    pub(crate) fn rest(&mut self) {
+        self.buffer = Vec::new();
+    }
+
     fn receive(&mut self, flags: i32) -> io::Result<usize> {
+        self.buffer.resize(RECEIVE, 0);
         let flags = nix::sys::socket::MsgFlags::from_bits_truncate(flags);
+        receive(&self.socket, &mut self.buffer, flags)
+    }
+}
+
+fn receive(
+    socket: &Socket,
+    buffer: &mut [u8],
+    flags: nix::sys::socket::MsgFlags,
+) -> io::Result<usize> {
+    loop {
+        match nix::sys::socket::recv(socket.as_raw_fd(), buffer, flags) {
+            Ok(length) => return Ok(length),
+            Err(nix::Error::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// Hears what changes in one namespace.
+#[derive(Debug)]
+pub(crate) struct Notifications {
+    socket: Socket,
+}
+
+impl Notifications {
+    /// Links, IPv4 addresses, routes and rules in the calling thread's namespace.
+    pub(crate) fn of_routes() -> io::Result<Self> {
+        const GROUPS: [i32; 4] = [1, 5, 7, 8];
+        Self::of(libc::NETLINK_ROUTE, &GROUPS)
+    }
+
+    /// Tables of nf_tables in the calling thread's namespace.
+    pub(crate) fn of_tables() -> io::Result<Self> {
+        const GROUP: i32 = 7;
+        Self::of(libc::NETLINK_NETFILTER, &[GROUP])
+    }
+
+    fn of(protocol: i32, groups: &[i32]) -> io::Result<Self> {
+        let netlink = Netlink::open(protocol)?;
+        // What the kernel says by itself it does not say to sockets without a number.
+        nix::sys::socket::bind(netlink.socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        for group in groups {
+            netlink.option(libc::NETLINK_ADD_MEMBERSHIP, *group)?;
+        }
+        Ok(Self {
+            socket: netlink.socket,
+        })
+    }
+
+    /// What has been heard since, without waiting. `None`: so much that some of it is lost.
+    pub(crate) fn take(&self, buffer: &mut [u8]) -> Option<Vec<Received>> {
+        let mut all = Vec::new();
         loop {
-            match nix::sys::socket::recv(self.socket.as_raw_fd(), &mut self.buffer, flags) {
-                Ok(length) => return Ok(length),
-                Err(nix::Error::EINTR) => {}
-                Err(e) => return Err(e.into()),
+            match receive(
+                &self.socket,
+                buffer,
+                nix::sys::socket::MsgFlags::MSG_DONTWAIT,
+            ) {
+                Ok(length) => all.extend(messages(&buffer[..length])),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Some(all),
+                Err(_) => return None,
             }
         }
+    }
+}
+
+impl std::os::fd::AsFd for Notifications {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -309,9 +386,14 @@ fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Received> {
     std::iter::from_fn(move || {
         let length = u32::from_ne_bytes(bytes.get(0..4)?.try_into().ok()?) as usize;
         let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
+        let port = u32::from_ne_bytes(bytes.get(12..16)?.try_into().ok()?);
         let payload = bytes.get(HEADER..length)?.to_vec();
         bytes = bytes.get(length.next_multiple_of(ALIGN)..).unwrap_or(&[]);
-        Some(Received { kind, payload })
+        Some(Received {
+            kind,
+            port,
+            payload,
+        })
     })
 }
 

@@ -1,17 +1,17 @@
-//! Network namespaces: made on throwaway threads, kept as descriptors, pinned by bind mounts so that a
-//! successor finds them after a crash.
+//! Network namespaces: made on throwaway threads, kept as descriptors, pinned so that a successor finds them
+//! after a crash.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::netlink::Netlink;
+use crate::pins::Pins;
 use crate::plan::Place;
 use crate::rtnetlink;
 
@@ -72,12 +72,36 @@ impl Netns {
         self.run(|| Ok(())).is_ok()
     }
 
+    /// The namespace that is pinned under `name` in a directory of pins, such as `run_dir/netns`: in this
+    /// mount namespace or, where it is not, in that of any living process.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing is pinned there.
+    pub fn pinned(directory: &Path, name: &str) -> io::Result<Self> {
+        crate::pins::pinned(directory, name)
+    }
+
+    /// Whether the two are handles on the same namespace.
+    pub fn is(&self, other: &Self) -> bool {
+        let name = |netns: &Self| {
+            let status = nix::sys::stat::fstat(netns).ok()?;
+            Some((status.st_dev, status.st_ino))
+        };
+        name(self).is_some() && name(self) == name(other)
+    }
+
     /// A descriptor of its own, close-on-exec.
     ///
     /// # Errors
     /// When the process has no descriptor left.
     pub fn to_fd(&self) -> io::Result<OwnedFd> {
         self.0.try_clone()
+    }
+}
+
+impl From<OwnedFd> for Netns {
+    fn from(fd: OwnedFd) -> Self {
+        Self(Arc::new(fd))
     }
 }
 
@@ -101,33 +125,32 @@ fn on_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result
 /// The namespaces of one owner. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Namespaces {
-    directory: PathBuf,
+    pins: Pins,
     /// `None`: the process may not return there once a thread has left (rootless).
     host: Option<Netns>,
     known: Arc<RwLock<BTreeMap<String, Netns>>>,
 }
 
 impl Namespaces {
-    /// Finds what a predecessor pinned under `run_dir/netns`.
-    pub(crate) fn open(run_dir: &Path, host: Netns) -> io::Result<Self> {
-        let directory = run_dir.join("netns");
-        fs::create_dir_all(&directory)?;
-        let mut known = BTreeMap::new();
-        for entry in fs::read_dir(&directory)? {
-            let path = entry?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-                continue;
-            };
-            if is_namespace(&path) {
-                known.insert(name.to_owned(), Netns::open(&path)?);
-            } else {
-                // Killed between making the file and mounting on it, or the machine was restarted.
-                fs::remove_file(&path)?;
+    /// Finds what a predecessor pinned under `run_dir/netns`. What `inhabited` names, because processes live
+    /// in it, counts before a pin and is pinned.
+    pub(crate) fn open(
+        run_dir: &Path,
+        host: Netns,
+        inhabited: &BTreeMap<String, Netns>,
+    ) -> io::Result<Self> {
+        let pins = Pins::open(run_dir.join("netns"))?;
+        let mut known = pins.find()?;
+        for (name, netns) in inhabited {
+            if known.get(name).is_none_or(|pinned| !pinned.is(netns)) {
+                tracing::info!(name, "a network namespace was found by the processes in it");
+                pins.pin(name, netns)?;
+                known.insert(name.clone(), netns.clone());
             }
         }
         let host = host.may_be_entered().then_some(host);
         Ok(Self {
-            directory,
+            pins,
             host,
             known: Arc::new(RwLock::new(known)),
         })
@@ -138,12 +161,7 @@ impl Namespaces {
     }
 
     pub(crate) fn names(&self) -> BTreeSet<String> {
-        self.known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .keys()
-            .cloned()
-            .collect()
+        self.read().keys().cloned().collect()
     }
 
     pub(crate) fn get(&self, place: &Place) -> io::Result<Netns> {
@@ -153,8 +171,7 @@ impl Namespaces {
                 io::Error::new(io::ErrorKind::PermissionDenied, words)
             });
         };
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(name).cloned().ok_or_else(|| {
+        self.read().get(name).cloned().ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,
                 format!("there is no network {name} here"),
@@ -166,17 +183,14 @@ impl Namespaces {
         if self.get(&Place::Named(name.to_owned())).is_ok() {
             return Ok(());
         }
-        let path = self.directory.join(name);
         let netns = on_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
             // Before anybody can find it: in a namespace without any address the kernel lets a socket be
             // bound to every one (it takes them all for broadcast) and then forgets it as a source.
             rtnetlink::raise_loopback(&mut Netlink::route()?)?;
-            File::create(&path)?;
-            let source = Some("/proc/thread-self/ns/net");
-            mount(source, &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
             Netns::current()
         })?;
+        self.pins.pin(name, &netns)?;
         self.known
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -184,33 +198,33 @@ impl Namespaces {
         Ok(())
     }
 
+    /// Pins again what others have unpinned; the names of those.
+    pub(crate) fn pin_again(&self) -> io::Result<Vec<String>> {
+        let known = self.read().clone();
+        let mut lost = known;
+        lost.retain(|name, _| !self.pins.has(name));
+        for (name, netns) in &lost {
+            self.pins.pin(name, netns)?;
+        }
+        Ok(lost.into_keys().collect())
+    }
+
     pub(crate) fn delete(&self, name: &str) -> io::Result<()> {
         self.known
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(name);
-        let path = self.directory.join(name);
-        while is_namespace(&path) {
-            umount2(&path, MntFlags::MNT_DETACH)?;
-        }
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        }
+        self.pins.remove(name)
     }
 
     /// Removes the directory of pins, which must be empty.
     pub(crate) fn remove_directory(&self) -> io::Result<()> {
-        match fs::remove_dir(&self.directory) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        }
+        self.pins.remove_directory()
     }
-}
 
-/// Whether a namespace is mounted on the file.
-fn is_namespace(path: &Path) -> bool {
-    nix::sys::statfs::statfs(path).is_ok_and(|s| s.filesystem_type().0 == libc::NSFS_MAGIC)
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Netns>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -226,7 +240,12 @@ mod tests {
             return;
         }
         let directory = tempfile::tempdir().unwrap();
-        let namespaces = Namespaces::open(directory.path(), Netns::current().unwrap()).unwrap();
+        let namespaces = Namespaces::open(
+            directory.path(),
+            Netns::current().unwrap(),
+            &BTreeMap::new(),
+        )
+        .unwrap();
         let (vpc, at) = (
             lath_model::id::VpcId::random(),
             "10.7.0.2:53".parse().unwrap(),

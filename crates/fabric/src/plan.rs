@@ -156,6 +156,11 @@ pub const MAIN: u32 = 254;
 /// route with its link, and a shorter prefix must not take over.
 pub const FALLBACK: u32 = 1000;
 
+/// Rules of this priority and the next ones stand behind all others of ours, and before the main table's (32766).
+const LAST_PRIORITY: u32 = 32_000;
+/// The mark of what may be forwarded and has no route table of its own.
+pub const MARKED: u32 = 1;
+
 /// A policy rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
@@ -163,8 +168,17 @@ pub struct Rule {
     pub priority: u32,
     /// What selects packets.
     pub when: RuleMatch,
-    /// The table that is asked.
-    pub table: u32,
+    /// What becomes of them.
+    pub action: RuleAction,
+}
+
+/// What becomes of the packets that a rule selects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RuleAction {
+    /// This table is asked; where it has no route, the next rule.
+    Table(u32),
+    /// They are dropped.
+    Blackhole,
 }
 
 /// What selects packets for a rule.
@@ -174,6 +188,12 @@ pub enum RuleMatch {
     Mark(u32),
     /// Those with this mark that are made here, such as errors about packets that had it.
     Own(u32),
+    /// Those that are made here.
+    Local,
+    /// Those without a mark.
+    Unmarked,
+    /// All.
+    All,
     /// Those from this address.
     From(Ipv4Addr),
 }
@@ -205,6 +225,24 @@ impl Namespace {
             dev: dev.to_owned(),
             net,
         });
+    }
+
+    /// Forwards nothing that the table did not mark: when the table is gone, so is the way through. What is
+    /// bound for this namespace itself is not asked, nor what is made here.
+    pub fn forward_marked_only(&mut self) {
+        let rules = [
+            (RuleMatch::Local, RuleAction::Table(MAIN)),
+            (RuleMatch::Unmarked, RuleAction::Blackhole),
+            // The kernel's own rule for that table may be flushed, and does not come back.
+            (RuleMatch::All, RuleAction::Table(MAIN)),
+        ];
+        let rules = (LAST_PRIORITY..).zip(rules);
+        self.rules
+            .extend(rules.map(|(priority, (when, action))| Rule {
+                priority,
+                when,
+                action,
+            }));
     }
 
     /// Adds a route; the first one to a destination stays.
@@ -367,8 +405,14 @@ impl fmt::Display for Rule {
         match self.when {
             RuleMatch::Mark(mark) => write!(f, "{}: mark {mark}", self.priority)?,
             RuleMatch::Own(mark) => write!(f, "{}: iif lo mark {mark}", self.priority)?,
+            RuleMatch::Local => write!(f, "{}: iif lo", self.priority)?,
+            RuleMatch::Unmarked => write!(f, "{}: mark 0", self.priority)?,
+            RuleMatch::All => write!(f, "{}: all", self.priority)?,
             RuleMatch::From(from) => write!(f, "{}: from {from}", self.priority)?,
         }
-        write!(f, " lookup {}", self.table)
+        match self.action {
+            RuleAction::Table(table) => write!(f, " lookup {table}"),
+            RuleAction::Blackhole => f.write_str(" blackhole"),
+        }
     }
 }

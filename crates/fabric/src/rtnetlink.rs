@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 
 use crate::name;
 use crate::netlink::{Message, Netlink, Received, attribute, text, u32_of};
-use crate::plan::{Address, Link, LinkKind, RouteKey, RouteTo, Rule, RuleMatch};
+use crate::plan::{Address, Link, LinkKind, RouteKey, RouteTo, Rule, RuleAction, RuleMatch};
 
 /// Lath's number as the origin of routes, rules and addresses (`ip route` prints it as `proto 76`).
 pub(crate) const PROTOCOL: u8 = 76;
@@ -38,6 +38,7 @@ const FRA_TABLE: u16 = 15;
 const FRA_MASK: u16 = 16;
 const FRA_PROTOCOL: u16 = 21;
 const TO_TABLE: u8 = 1;
+const DROP: u8 = 6;
 
 /// `ifinfomsg`.
 fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
@@ -157,6 +158,16 @@ pub(crate) fn addresses(
         .dump(message)?
         .iter()
         .filter_map(|r| address(r, names))
+        .collect())
+}
+
+/// All addresses, whoever made them.
+pub(crate) fn all_addresses(netlink: &mut Netlink) -> io::Result<BTreeSet<Ipv4Addr>> {
+    let message = Message::new(libc::RTM_GETADDR, 0, &[INET, 0, 0, 0, 0, 0, 0, 0]);
+    let all = netlink.dump(message)?;
+    let bodies = all.iter().filter_map(|r| r.payload.get(8..));
+    Ok(bodies
+        .filter_map(|body| attribute(body, libc::IFA_LOCAL).and_then(ipv4))
         .collect())
 }
 
@@ -333,20 +344,27 @@ fn rule(received: &Received) -> Option<Rule> {
     if attribute(body, FRA_PROTOCOL) != Some(&[PROTOCOL]) {
         return None;
     }
-    let when = match attribute(body, FRA_SRC) {
-        Some(source) => RuleMatch::From(ipv4(source)?),
-        None => {
-            let mark = attribute(body, FRA_MARK).and_then(u32_of)?;
-            match attribute(body, FRA_IIFNAME) {
-                Some(_) => RuleMatch::Own(mark),
-                None => RuleMatch::Mark(mark),
-            }
-        }
+    let mark = attribute(body, FRA_MARK).and_then(u32_of);
+    let masked = attribute(body, FRA_MASK).is_some();
+    let local = attribute(body, FRA_IIFNAME).is_some();
+    let when = match (attribute(body, FRA_SRC), mark) {
+        (Some(source), _) => RuleMatch::From(ipv4(source)?),
+        (None, Some(mark)) if local => RuleMatch::Own(mark),
+        (None, Some(mark)) => RuleMatch::Mark(mark),
+        (None, None) if local => RuleMatch::Local,
+        // The kernel does not say a mark of 0, only its mask.
+        (None, None) if masked => RuleMatch::Unmarked,
+        (None, None) => RuleMatch::All,
+    };
+    let action = match *received.payload.get(7)? {
+        TO_TABLE => RuleAction::Table(attribute(body, FRA_TABLE).and_then(u32_of)?),
+        DROP => RuleAction::Blackhole,
+        _ => return None,
     };
     Some(Rule {
         priority: attribute(body, FRA_PRIORITY).and_then(u32_of)?,
         when,
-        table: attribute(body, FRA_TABLE).and_then(u32_of)?,
+        action,
     })
 }
 
@@ -356,7 +374,11 @@ fn rule_message(kind: u16, flags: u16, rule: &Rule) -> Message {
     } else {
         0
     };
-    let header = [INET, 0, source_length, 0, 0, 0, 0, TO_TABLE, 0, 0, 0, 0];
+    let action = match rule.action {
+        RuleAction::Table(_) => TO_TABLE,
+        RuleAction::Blackhole => DROP,
+    };
+    let header = [INET, 0, source_length, 0, 0, 0, 0, action, 0, 0, 0, 0];
     let mut message = Message::new(kind, flags, &header);
     match rule.when {
         RuleMatch::Mark(mark) => message.u32(FRA_MARK, mark).u32(FRA_MASK, u32::MAX),
@@ -364,11 +386,15 @@ fn rule_message(kind: u16, flags: u16, rule: &Rule) -> Message {
             .text(FRA_IIFNAME, "lo")
             .u32(FRA_MARK, mark)
             .u32(FRA_MASK, u32::MAX),
+        RuleMatch::Local => message.text(FRA_IIFNAME, "lo"),
+        RuleMatch::Unmarked => message.u32(FRA_MARK, 0).u32(FRA_MASK, u32::MAX),
+        RuleMatch::All => &mut message,
         RuleMatch::From(source) => message.attr(FRA_SRC, &source.octets()),
     };
-    message
-        .u32(FRA_PRIORITY, rule.priority)
-        .u32(FRA_TABLE, rule.table);
+    message.u32(FRA_PRIORITY, rule.priority);
+    if let RuleAction::Table(table) = rule.action {
+        message.u32(FRA_TABLE, table);
+    }
     message.attr(FRA_PROTOCOL, &[PROTOCOL]);
     message
 }
@@ -381,6 +407,41 @@ pub(crate) fn add_rule(netlink: &mut Netlink, rule: &Rule) -> io::Result<()> {
 /// Removes a policy rule.
 pub(crate) fn delete_rule(netlink: &mut Netlink, rule: &Rule) -> io::Result<()> {
     netlink.request(rule_message(libc::RTM_DELRULE, 0, rule))
+}
+
+/// Whom a change in the host's namespace concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Concern {
+    /// It may be about what is ours.
+    Owner,
+    /// An address of the host or one of its default routes.
+    Host,
+    /// Neither.
+    Others,
+}
+
+/// Whom a notification concerns.
+pub(crate) fn concern(received: &Received, owner: &str) -> Concern {
+    let payload = &received.payload;
+    let of_ours = |header: usize, kind: u16| {
+        let body = payload.get(header..).unwrap_or_default();
+        attribute(body, kind) == Some(&[PROTOCOL])
+    };
+    match received.kind {
+        libc::RTM_NEWLINK | libc::RTM_DELLINK => match link(received) {
+            Some((_, (_, link))) if !is_ours(&link, owner) => Concern::Others,
+            _ => Concern::Owner,
+        },
+        libc::RTM_NEWADDR | libc::RTM_DELADDR if of_ours(8, IFA_PROTO) => Concern::Owner,
+        libc::RTM_NEWADDR | libc::RTM_DELADDR => Concern::Host,
+        libc::RTM_NEWROUTE | libc::RTM_DELROUTE => match payload.get(..6) {
+            Some([_, _, _, _, _, PROTOCOL]) => Concern::Owner,
+            Some([_, 0, ..]) => Concern::Host,
+            _ => Concern::Others,
+        },
+        libc::RTM_NEWRULE | libc::RTM_DELRULE if of_ours(12, FRA_PROTOCOL) => Concern::Owner,
+        _ => Concern::Others,
+    }
 }
 
 /// Whether a link is this owner's.

@@ -37,8 +37,8 @@ use crate::TABLE;
 use crate::facts::{HostFacts, Uplink};
 use crate::name;
 use crate::nft::{Chain, ChainKind, CtState, Hook, Key, KeyType, Part, Rule, Set, Table, Verdict};
-use crate::plan::{HostPlan, Link, LinkKind, MAIN, Namespace, Place, RouteTo};
-use crate::translate::firewall::NOT_PUBLIC_BLOCKS;
+use crate::plan::{HostPlan, Link, LinkKind, MAIN, MARKED, Namespace, Place, RouteTo};
+use crate::translate::firewall::not_public;
 use crate::translate::{GATEWAY_MTU, host};
 
 /// The router's namespace.
@@ -52,6 +52,8 @@ pub const ROUTER: Ipv4Addr = Ipv4Addr::new(100, 64, 255, 1);
 /// What a link carries: an encrypted tunnel fits around a VPC's largest packet.
 pub const MTU: u32 = 9216;
 
+/// How the names of uplinks begin in the host's network.
+const HOST_LINK: &str = "lw";
 const HOST_END: Ipv4Addr = Ipv4Addr::new(169, 254, 101, 1);
 const ROUTER_END: Ipv4Addr = Ipv4Addr::new(169, 254, 101, 2);
 
@@ -61,6 +63,7 @@ const REGIONS: &str = "regions";
 const NOT_PUBLIC: &str = "not_public";
 
 const RAW: i32 = -300;
+const MANGLE: i32 = -150;
 const FILTER: i32 = 0;
 const SOURCE_NAT: i32 = 100;
 
@@ -77,6 +80,21 @@ pub fn pin(run_dir: &Path, region: &str) -> PathBuf {
 /// The router's end of a region's link: cut in [`SPACE`] it cuts the region off.
 pub fn link(place: &RegionPlace) -> String {
     format!("r{}", place.index)
+}
+
+/// The uplink of another owner's WAN in the calling thread's network namespace, which has room for one: its
+/// link, and its owner.
+///
+/// # Errors
+/// What the kernel said.
+pub fn foreign_uplink(owner: &str) -> std::io::Result<Option<(String, String)>> {
+    let links = crate::rtnetlink::links(&mut crate::netlink::Netlink::route()?)?;
+    let found = links.into_values().find_map(|(name, link)| {
+        let alias = link.alias?;
+        let other = alias.strip_prefix("lath:")?.strip_suffix(":wan")?;
+        (name.starts_with(HOST_LINK) && other != owner).then(|| (name.clone(), other.to_owned()))
+    });
+    Ok(found)
 }
 
 /// The WAN between all regions of a topology, and the witness. Where the host can be changed, it has a way
@@ -167,7 +185,8 @@ fn router(facts: &HostFacts, members: &[(&str, &RegionPlace)]) -> Namespace {
         add_uplink(&mut router, facts);
     }
     router.route(MAIN, Ipv4Net::default(), RouteTo::Unreachable);
-    router.table = Some(table(members));
+    router.table = Some(table(facts, members));
+    router.forward_marked_only();
     router
 }
 
@@ -202,7 +221,7 @@ fn add_uplink(router: &mut Namespace, facts: &HostFacts) {
 
 /// The host's end of the uplink, with a digest of the owner as VPCs' uplinks have.
 fn host_link(facts: &HostFacts) -> String {
-    format!("lw{:08x}", name::digest(&facts.owner) as u32)
+    format!("{HOST_LINK}{:08x}", name::digest(&facts.owner) as u32)
 }
 
 fn host_side(facts: &HostFacts, members: &[(&str, &RegionPlace)], devices: &[String]) -> Namespace {
@@ -232,15 +251,14 @@ fn regions(members: &[(&str, &RegionPlace)]) -> Set {
     Set::of_blocks(own.chain(pools(members).map(|(_, pool)| pool)))
 }
 
-fn table(members: &[(&str, &RegionPlace)]) -> Table {
+fn table(facts: &HostFacts, members: &[(&str, &RegionPlace)]) -> Table {
     let mut table = Table::new(TABLE);
     let underlays = members.iter().map(|(_, place)| place.underlay.into());
-    let nowhere = NOT_PUBLIC_BLOCKS.map(|(net, length)| Ipv4Net::new_assert(net, length));
     let sets = [
         (POOLS, Set::of_blocks(pools(members).map(|(_, pool)| pool))),
         (UNDERLAYS, Set::of_blocks(underlays)),
         (REGIONS, regions(members)),
-        (NOT_PUBLIC, Set::of_blocks(nowhere)),
+        (NOT_PUBLIC, Set::of_blocks(not_public(facts))),
     ];
     table
         .sets
@@ -258,8 +276,14 @@ fn table(members: &[(&str, &RegionPlace)]) -> Table {
         true,
         disguise,
     );
+    let mark = vec![Rule::new([Part::Mark(MARKED)])];
     let chains = [
         ("guard", filter(Hook::Prerouting, RAW, guard(members))),
+        // Routes lead only marked packets through.
+        (
+            "mark",
+            Chain::base(ChainKind::Filter, Hook::Prerouting, MANGLE, true, mark),
+        ),
         ("input", filter(Hook::Input, FILTER, input())),
         ("forward", filter(Hook::Forward, FILTER, forward())),
         // Regions need know nothing of the networks that the host is in.

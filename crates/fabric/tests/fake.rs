@@ -19,6 +19,7 @@ fn facts() -> HostFacts {
         uplink: Uplink::Host {
             devices: vec!["eth0".into()],
         },
+        addresses: Default::default(),
         forwards: false,
         masquerades: true,
         ends_idle: true,

@@ -42,12 +42,12 @@ fn a_successor_adopts_what_a_killed_fabric_left() {
     let mut lab = Lab::new();
     lab.apply(&draft());
     lab.instance(10).serve("10.0.1.10:80");
-    std::mem::forget(lab.fabric.take());
+    drop(lab.fabric.take());
     lab.open();
     assert_eq!(lab.audit(&draft()), Vec::<String>::new(), "all was adopted");
     assert_eq!(lab.instance(11).reach("10.0.1.10:80"), "10.0.1.11");
     // What should not be there any more goes.
-    std::mem::forget(lab.fabric.take());
+    drop(lab.fabric.take());
     lab.open();
     let mut less = draft();
     less.snapshot

@@ -571,7 +571,7 @@ fn a_successor_adopts_transit_gateways_and_removal_leaves_nothing() {
     lab.apply(&draft);
     serve(&lab);
     let open = lab.instance(10).connect("10.2.1.10:80", PATIENCE).unwrap();
-    std::mem::forget(lab.fabric.take());
+    drop(lab.fabric.take());
     lab.open();
     assert_eq!(lab.audit(&draft), Vec::<String>::new(), "all was adopted");
     drop(open);

@@ -158,7 +158,7 @@ fn regions_meet_by_public_addresses_and_each_can_be_cut_off() {
     assert_eq!(world.instance(0).reach("198.18.32.10:80"), "198.18.0.10");
     // A successor of the supervisor adopts all.
     let mut world = world;
-    std::mem::forget(world.supervisor.fabric.take());
+    drop(world.supervisor.fabric.take());
     world.supervisor.open();
     assert_eq!(world.audit(), Vec::<String>::new());
 }
@@ -183,6 +183,7 @@ fn the_wan_as_text() {
         uplink: Uplink::Host {
             devices: vec!["eth0".into()],
         },
+        addresses: Default::default(),
         forwards: false,
         masquerades: true,
         ends_idle: true,

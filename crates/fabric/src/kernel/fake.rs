@@ -171,7 +171,12 @@ impl Kernel for FakeKernel {
 fn transact(mut table: Option<Table>, name: &str, changes: &[Change]) -> Option<Table> {
     for change in changes {
         match change {
-            Change::AddTable => table = Some(Table::new(name)),
+            Change::AddTable { owned } => {
+                table = Some(Table {
+                    owned: *owned,
+                    ..Table::new(name)
+                })
+            }
             Change::DeleteTable => table = None,
             other => change_table(table.as_mut()?, other),
         }
@@ -181,7 +186,7 @@ fn transact(mut table: Option<Table>, name: &str, changes: &[Change]) -> Option<
 
 fn change_table(table: &mut Table, change: &Change) {
     match change.clone() {
-        Change::AddTable | Change::DeleteTable => {}
+        Change::AddTable { .. } | Change::DeleteTable => {}
         Change::AddSet(name, set) => drop(table.sets.insert(name, set)),
         Change::AddTimeout(timeout) => drop(table.timeouts.insert(timeout)),
         Change::DeleteTimeout(timeout) => drop(table.timeouts.remove(&timeout)),

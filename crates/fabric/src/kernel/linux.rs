@@ -1,6 +1,7 @@
 //! The kernel that this process runs on.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -11,8 +12,9 @@ use crate::netlink::{Netlink, code};
 use crate::netns::Namespaces;
 use crate::nft;
 use crate::operation::Operation;
-use crate::plan::{Link, LinkKind, Namespace, Place, RouteTo};
+use crate::plan::{Link, LinkKind, Namespace, Place, RouteKey, RouteTo};
 use crate::rtnetlink as rt;
+use crate::watch::{Disturbed, Watch};
 
 /// Works on the thread that calls it, which it moves between namespaces: keep it on a thread of its own.
 pub(crate) struct LinuxKernel {
@@ -23,6 +25,11 @@ pub(crate) struct LinuxKernel {
     /// Where the thread is, with a socket there. Given up after each apply: a socket keeps its namespace
     /// alive.
     session: Option<(Place, Netlink)>,
+    /// Whether the kernel knows tables that only one socket can change.
+    owns: bool,
+    /// The sockets that own tables, for as long as those are to be.
+    owners: BTreeMap<Place, Netlink>,
+    watch: Watch,
 }
 
 impl LinuxKernel {
@@ -32,6 +39,7 @@ impl LinuxKernel {
         owner: String,
         table: String,
         remembered: Remembered,
+        watch: Watch,
     ) -> Self {
         Self {
             namespaces,
@@ -39,12 +47,33 @@ impl LinuxKernel {
             table,
             remembered,
             session: None,
+            owns: crate::doctor::owned_tables().is_ok(),
+            owners: BTreeMap::new(),
+            watch,
         }
     }
 
-    /// Gives up what would keep namespaces alive.
+    /// Gives up what would keep namespaces alive, and what is not needed until the next work.
     pub(crate) fn rest(&mut self) {
         self.session = None;
+        self.owners.values_mut().for_each(Netlink::rest);
+    }
+
+    /// Hears from now on what others change in what there is.
+    pub(crate) fn listen(&mut self) -> io::Result<()> {
+        self.session = None;
+        if self.namespaces.reaches_host() {
+            self.watch_over(&Place::Host)?;
+        }
+        for name in self.namespaces.names() {
+            self.watch_over(&Place::Named(name))?;
+        }
+        Ok(())
+    }
+
+    fn watch_over(&mut self, place: &Place) -> io::Result<()> {
+        self.namespaces.get(place)?.enter()?;
+        self.watch.add(place, &self.owner, self.table_in(place))
     }
 
     /// Gives the host's sysctls that `plan` does not want their former values back.
@@ -76,7 +105,19 @@ impl LinuxKernel {
     }
 
     fn stay(&mut self, place: &Place, netlink: Netlink) {
+        self.know(&netlink);
         self.session = Some((place.clone(), netlink));
+    }
+
+    fn know(&self, netlink: &Netlink) {
+        if let Ok(port) = netlink.port() {
+            self.watch.is_mine(port);
+        }
+    }
+
+    /// What others have disturbed since the last time.
+    pub(crate) fn disturbed(&self) -> Disturbed {
+        self.watch.take()
     }
 
     fn table_in(&self, place: &Place) -> &str {
@@ -124,11 +165,16 @@ impl Kernel for LinuxKernel {
     }
 
     fn create_namespace(&mut self, name: &str) -> io::Result<()> {
-        self.namespaces.create(name)
+        self.session = None;
+        self.namespaces.create(name)?;
+        self.watch_over(&Place::Named(name.to_owned()))
     }
 
     fn delete_namespace(&mut self, name: &str) -> io::Result<()> {
+        let place = Place::Named(name.to_owned());
         self.session = None;
+        self.owners.remove(&place);
+        self.watch.remove(&place);
         self.namespaces.delete(name)
     }
 
@@ -157,7 +203,7 @@ impl Kernel for LinuxKernel {
         }
         // Instances have no table; asking would load the module into every one of them.
         if wanted.table.is_some() || *place == Place::Host {
-            found.table = nft::read(&mut Netlink::netfilter()?, self.table_in(place))?;
+            found.table = self.table(place, wanted.table.as_ref())?;
         }
         self.stay(place, netlink);
         Ok(found)
@@ -186,7 +232,7 @@ impl LinuxKernel {
                 }
                 write_sysctl(path, value)
             }
-            Operation::Firewall(table, changes) => change_firewall(table, changes),
+            Operation::Firewall(table, changes) => self.change_firewall(place, table, changes),
             Operation::AddLink(name, link) => self.add_link(netlink, name, link),
             Operation::SetLink(name, link) => set_link(netlink, name, link),
             Operation::DeleteLink(name) => match index_of(name) {
@@ -205,6 +251,9 @@ impl LinuxKernel {
                     RouteTo::Dev { dev, .. } => Some(index_of(dev)?),
                     _ => None,
                 };
+                if *place == Place::Host {
+                    self.spare_others(netlink, key)?;
+                }
                 rt::set_route(netlink, key, to, index)
             }
             Operation::DeleteRoute(key) => absent_is_fine(rt::delete_route(netlink, key)),
@@ -217,13 +266,112 @@ impl LinuxKernel {
 /// What a socket takes at once without privilege over the host, on a host that changed nothing.
 const SMALL_SEND: usize = 64 * 1024;
 
-fn change_firewall(table: &str, changes: &[nft::Change]) -> io::Result<()> {
-    let mut netlink = Netlink::netfilter()?;
+fn change(netlink: &mut Netlink, table: &str, changes: &[nft::Change]) -> io::Result<()> {
     match netlink.transact(nft::batch(table, changes)) {
         Err(e) if code(&e) == Some(libc::EMSGSIZE) => nft::batches(table, changes, SMALL_SEND)
             .into_iter()
             .try_for_each(|batch| netlink.transact(batch)),
         other => other,
+    }
+}
+
+/// As the kernel can do it that knows no owned tables.
+fn without_owner(changes: &[nft::Change]) -> Vec<nft::Change> {
+    let plain = |change: &nft::Change| match change {
+        nft::Change::AddTable { .. } => nft::Change::AddTable { owned: false },
+        other => other.clone(),
+    };
+    changes.iter().map(plain).collect()
+}
+
+impl LinuxKernel {
+    /// In the host's network a route of another Lath is not ours to replace.
+    fn spare_others(&self, netlink: &mut Netlink, key: &RouteKey) -> io::Result<()> {
+        let names = rt::links(netlink)?;
+        let taken = rt::routes(netlink, &names)?.remove(key);
+        let Some(RouteTo::Dev { dev, .. }) = taken else {
+            return Ok(());
+        };
+        let link = names.values().find(|(name, _)| *name == dev);
+        if link.is_none_or(|(_, link)| rt::is_ours(link, &self.owner)) {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            format!(
+                "{} leads to another Lath on this host by its link {dev}",
+                key.to
+            ),
+        ))
+    }
+}
+
+/// Tables, on a thread that is in the place.
+impl LinuxKernel {
+    fn change_firewall(
+        &mut self,
+        place: &Place,
+        table: &str,
+        changes: &[nft::Change],
+    ) -> io::Result<()> {
+        if !self.owns {
+            return change(&mut Netlink::netfilter()?, table, &without_owner(changes));
+        }
+        let netlink = match self.owners.entry(place.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(Netlink::netfilter()?),
+        };
+        let outcome = change(netlink, table, changes);
+        if let Ok(port) = netlink.port() {
+            self.watch.is_mine(port);
+        }
+        if matches!(changes.last(), Some(nft::Change::DeleteTable)) {
+            self.owners.remove(place);
+        }
+        outcome
+    }
+
+    /// The table as it is, with its ownership taken over from a predecessor that has ended.
+    fn table(
+        &mut self,
+        place: &Place,
+        wanted: Option<&nft::Table>,
+    ) -> io::Result<Option<nft::Table>> {
+        let name = self.table_in(place).to_owned();
+        let mut netlink = Netlink::netfilter()?;
+        if self.owns {
+            self.take_over(place, &name, &mut netlink)?;
+        }
+        let mut found = nft::read(&mut netlink, &name)?;
+        if let (false, Some(found)) = (self.owns, &mut found) {
+            found.owned = wanted.is_none_or(|wanted| wanted.owned);
+        }
+        Ok(found)
+    }
+
+    fn take_over(&mut self, place: &Place, name: &str, netlink: &mut Netlink) -> io::Result<()> {
+        match nft::holder(netlink, name)? {
+            Some(nft::Holder::Nobody) => {
+                let mut owner = Netlink::netfilter()?;
+                owner.transact(nft::taken_over(name))?;
+                self.know(&owner);
+                self.owners.insert(place.clone(), owner);
+                Ok(())
+            }
+            Some(nft::Holder::Port(port)) if !self.holds(place, port) => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!(
+                    "the table {name} belongs to another process (netlink port {port}): is another \
+                     Lath with this data directory running?"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn holds(&self, place: &Place, port: u32) -> bool {
+        let owner = self.owners.get(place);
+        owner.is_some_and(|owner| owner.port().is_ok_and(|own| own == port))
     }
 }
 

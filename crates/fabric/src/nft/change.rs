@@ -8,8 +8,11 @@ use super::{Base, Element, Key, KeyType, Rule, Set, Table, Timeout};
 /// One step of a transaction, in a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Makes the table.
-    AddTable,
+    /// Makes the table, `owned` as [`Table::owned`] says.
+    AddTable {
+        /// Whether other processes are kept from changing it.
+        owned: bool,
+    },
     /// Removes the table with all that is in it.
     DeleteTable,
     /// Declares a set or map, without elements.
@@ -74,7 +77,8 @@ pub fn widened(actual: Option<&Table>, wanted: Option<&Table>) -> Option<Table> 
     Some(wide)
 }
 
-/// A set or base chain of the same name is of another kind: these cannot be changed, only made anew.
+/// A set or base chain of the same name is of another kind, or the table was not made as one that is owned:
+/// these cannot be changed, only made anew.
 fn declared_otherwise(actual: &Table, wanted: &Table) -> bool {
     let sets = wanted.sets.iter().any(|(name, set)| {
         actual
@@ -88,11 +92,12 @@ fn declared_otherwise(actual: &Table, wanted: &Table) -> bool {
             .get(name)
             .is_some_and(|known| known.base != chain.base)
     });
-    sets || chains
+    sets || chains || actual.owned != wanted.owned
 }
 
 fn from_nothing(wanted: &Table) -> Vec<Change> {
-    let mut all = vec![Change::AddTable];
+    let owned = wanted.owned;
+    let mut all = vec![Change::AddTable { owned }];
     all.extend(between(&Table::new(&wanted.name), wanted));
     all
 }
@@ -200,7 +205,7 @@ fn additions(name: &str, actual: Option<&Set>, wanted: &Set) -> Option<Change> {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AddTable => f.write_str("add table"),
+            Self::AddTable { .. } => f.write_str("add table"),
             Self::DeleteTable => f.write_str("delete table"),
             Self::AddSet(name, set) => write!(f, "add set {name} {set}"),
             Self::DeleteSet(name) => write!(f, "delete set {name}"),
@@ -310,6 +315,20 @@ mod tests {
         set.elements.insert(Key::Link("e1".into()), Value::None);
         wanted.sets.insert("sg_a".into(), set);
         let all = changes(Some(&actual), Some(&wanted));
-        assert_eq!(all[..2], [Change::DeleteTable, Change::AddTable]);
+        assert_eq!(
+            all[..2],
+            [Change::DeleteTable, Change::AddTable { owned: true }]
+        );
+    }
+
+    #[test]
+    fn a_table_that_others_could_change_is_made_anew() {
+        let mut actual = table(&[1], &[], &[]);
+        actual.owned = false;
+        let all = changes(Some(&actual), Some(&table(&[1], &[], &[])));
+        assert_eq!(
+            all[..2],
+            [Change::DeleteTable, Change::AddTable { owned: true }]
+        );
     }
 }

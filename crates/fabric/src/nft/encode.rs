@@ -103,7 +103,8 @@ fn enclose(mut body: Vec<Message>) -> Vec<Message> {
 
 fn messages(table: &str, index: usize, change: &Change) -> Vec<Message> {
     match change {
-        Change::AddTable => vec![named(NEW_TABLE, CREATE, table, None)],
+        Change::AddTable { owned: false } => vec![named(NEW_TABLE, CREATE, table, None)],
+        Change::AddTable { owned: true } => vec![new_owned_table(CREATE, table)],
         Change::DeleteTable => vec![named(DELETE_TABLE, 0, table, None)],
         Change::AddSet(name, set) => vec![new_set(table, index, name, set)],
         Change::DeleteSet(name) => vec![named(DELETE_SET, 0, table, Some((2, name)))],
@@ -128,6 +129,21 @@ fn named(kind: u16, flags: u16, table: &str, object: Option<(u16, &str)>) -> Mes
         message.text(attribute, name);
     }
     message
+}
+
+/// Of the socket that sends it, and nobody's when that socket is closed.
+pub(super) const TABLE_OWNER: u32 = 2;
+pub(super) const TABLE_PERSIST: u32 = 4;
+
+fn new_owned_table(flags: u16, table: &str) -> Message {
+    let mut message = named(NEW_TABLE, flags, table, None);
+    message.be32(2, TABLE_OWNER | TABLE_PERSIST);
+    message
+}
+
+/// A transaction that makes a table, which has lost its owner, the sending socket's.
+pub(crate) fn taken_over(table: &str) -> Vec<Message> {
+    enclose(vec![new_owned_table(0, table)])
 }
 
 pub(super) const OBJECT_TIMEOUT: u32 = 7;

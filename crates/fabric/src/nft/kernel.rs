@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::encode::{
-    INTERVAL_END, SET_INTERVAL, SET_MAP, SET_TIMEOUT, TYPE_ADDRESS, TYPE_LINK, TYPE_LINK_ADDRESS,
-    TYPE_LINKS, TYPE_MARK, TYPE_VERDICT, request,
+    INTERVAL_END, SET_INTERVAL, SET_MAP, SET_TIMEOUT, TABLE_OWNER, TABLE_PERSIST, TYPE_ADDRESS,
+    TYPE_LINK, TYPE_LINK_ADDRESS, TYPE_LINKS, TYPE_MARK, TYPE_VERDICT, request,
 };
 use super::{
     Base, Chain, ChainKind, Element, Hook, Key, KeyType, Rule, Set, Table, Timeout, Value,
@@ -26,10 +26,11 @@ const HEADER: usize = 4;
 
 /// The table of this name as it is; `None` when there is none.
 pub(crate) fn read(netlink: &mut Netlink, name: &str) -> io::Result<Option<Table>> {
-    if !tables(netlink)?.iter().any(|table| table == name) {
+    let Some(holder) = holder(netlink, name)? else {
         return Ok(None);
-    }
+    };
     let mut table = Table::new(name);
+    table.owned = matches!(holder, Holder::Port(_));
     table.sets = sets(netlink, name)?;
     table.timeouts = timeouts(netlink, name)?;
     table.chains = chains(netlink, name)?;
@@ -41,12 +42,35 @@ pub(crate) fn read(netlink: &mut Netlink, name: &str) -> io::Result<Option<Table
     Ok(Some(table))
 }
 
-fn tables(netlink: &mut Netlink) -> io::Result<Vec<String>> {
+/// Who may change a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// Anybody with privilege over the network.
+    Anybody,
+    /// Anybody, as its owner has ended; and anybody may take it over.
+    Nobody,
+    /// The netlink socket with this port.
+    Port(u32),
+}
+
+/// Who may change the table of this name; `None` when there is none.
+pub(crate) fn holder(netlink: &mut Netlink, name: &str) -> io::Result<Option<Holder>> {
     let all = netlink.dump(request(GET_TABLE, 0))?;
-    Ok(all
-        .iter()
-        .filter_map(|m| attribute(m.payload.get(HEADER..)?, 1).map(text))
-        .collect())
+    let bodies = all.iter().filter_map(|m| m.payload.get(HEADER..));
+    let mut named = bodies.filter(|body| attribute(body, 1).map(text).as_deref() == Some(name));
+    Ok(named.next().map(|body| {
+        let flags = attribute(body, 2).and_then(be32_of).unwrap_or(0);
+        match attribute(body, 7).and_then(be32_of) {
+            Some(port) if flags & TABLE_OWNER != 0 => Holder::Port(port),
+            _ if flags & TABLE_PERSIST != 0 => Holder::Nobody,
+            _ => Holder::Anybody,
+        }
+    }))
+}
+
+/// The table that a notification is about. Every kind of object names it first.
+pub(crate) fn table_of(payload: &[u8]) -> Option<String> {
+    attribute(payload.get(HEADER..)?, 1).map(text)
 }
 
 /// A dump of what is in one table.
@@ -158,7 +182,7 @@ pub(crate) fn remaining(
     table: &str,
 ) -> io::Result<BTreeMap<String, Vec<(Key, Duration)>>> {
     let mut all = BTreeMap::new();
-    if !tables(netlink)?.iter().any(|known| known == table) {
+    if holder(netlink, table)?.is_none() {
         return Ok(all);
     }
     for body in dump(netlink, GET_SET, table, None)? {

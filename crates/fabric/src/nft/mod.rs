@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use change::{Change, changes, widened};
-pub(crate) use encode::{batch, batches};
-pub(crate) use kernel::{read, remaining};
+pub(crate) use encode::{batch, batches, taken_over};
+pub(crate) use kernel::{Holder, holder, read, remaining, table_of};
 pub use rule::{CtState, Part, Rule, Verdict};
 pub use set::{Element, Key, KeyType, Set, Value, ValueType, disjoint};
 
@@ -29,6 +29,10 @@ pub struct Table {
     pub chains: BTreeMap<String, Chain>,
     /// What rules may give connections.
     pub timeouts: BTreeSet<Timeout>,
+    /// Whether only the process that made it can change or remove it: `nft flush ruleset` passes it by. It
+    /// stays when that process ends, and its successor takes it over. Where the kernel knows no such tables
+    /// (before 6.9) a wanted one counts as owned.
+    pub owned: bool,
 }
 
 /// When an idle connection of a protocol ends.
@@ -87,13 +91,14 @@ pub enum Hook {
 }
 
 impl Table {
-    /// An empty table.
+    /// An empty table that nobody else can change.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             sets: BTreeMap::new(),
             chains: BTreeMap::new(),
             timeouts: BTreeSet::new(),
+            owned: true,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::router::RULE_PRIORITY;
 use super::tables::{KernelTables, back};
 use super::transit::{GATEWAY_END, VPC_END, gateway_link, link, vpc_link};
 use super::{VpcView, host_net, nth};
-use crate::plan::{LinkKind, Namespace, Place, RouteTo, Rule as PolicyRule, RuleMatch};
+use crate::plan::{LinkKind, Namespace, Place, RouteTo, Rule as PolicyRule, RuleAction, RuleMatch};
 
 /// An attachment of a VPC, from its side.
 pub(super) struct VpcJoint<'a> {
@@ -73,7 +73,7 @@ impl<'a> VpcView<'a> {
             router.rules.insert(PolicyRule {
                 priority: RULE_PRIORITY - 1,
                 when: RuleMatch::Own(table.number),
-                table: back.number,
+                action: RuleAction::Table(back.number),
             });
             router.route(back.number, Ipv4Net::default(), joint.way());
         }

@@ -10,7 +10,7 @@ use super::security::Way;
 use super::tables::KernelTables;
 use super::{VpcView, host_net};
 use crate::nft::{Chain, Key, KeyType, Part, Rule, Set, Table, Value, ValueType, Verdict};
-use crate::plan::{Namespace, Rule as PolicyRule, RuleMatch};
+use crate::plan::{Namespace, Rule as PolicyRule, RuleAction, RuleMatch};
 
 /// From an endpoint's address to its chain.
 pub(super) const ENDPOINTS: &str = "endpoints";
@@ -29,7 +29,7 @@ impl VpcView<'_> {
                 router.rules.insert(PolicyRule {
                     priority: RULE_PRIORITY,
                     when: RuleMatch::From(*address),
-                    table: table.number,
+                    action: RuleAction::Table(table.number),
                 });
             }
         }

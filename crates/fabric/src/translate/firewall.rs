@@ -1,7 +1,7 @@
 //! A router's nf_tables table. A packet's way through it:
 //!
 //! 1. `guard`: its source is its interface's own (or the interface forwards: its check is off).
-//! 2. `mark`: its route table, by its interface's subnet. `public_in`: a public address becomes private.
+//! 2. `mark`: its route table, by its interface's subnet; without a mark it is not forwarded. `public_in`: a public address becomes private.
 //! 3. `forward`, `input` or `output`: answers pass; then the sender's groups, then the receiver's.
 //! 4. `public_out`: a private address becomes its public one.
 //!
@@ -9,6 +9,8 @@
 //! thus a change of elements, and only a change of rules rewrites a chain.
 
 use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
 
 use lath_net::LATTICE_SOURCE;
 
@@ -19,10 +21,12 @@ use super::tables::KernelTables;
 use super::transit::GATEWAY_END;
 use super::{UPLINK_HOST, VpcView, WAN, host_net};
 use crate::TABLE;
+use crate::facts::HostFacts;
 use crate::nft::{
     Chain, ChainKind, CtState, Hook, Key, KeyType, Part, Rule, Set, Table, Value, ValueType,
     Verdict,
 };
+use crate::plan::MARKED;
 
 const RAW: i32 = -300;
 const MANGLE: i32 = -150;
@@ -61,6 +65,13 @@ pub(crate) const NOT_PUBLIC_BLOCKS: [(Ipv4Addr, u8); 9] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
+/// Those blocks, and the host's own addresses: its guard may be gone for a moment, a router's is another.
+pub(crate) fn not_public(facts: &HostFacts) -> impl Iterator<Item = Ipv4Net> {
+    let blocks = NOT_PUBLIC_BLOCKS.map(|(net, length)| Ipv4Net::new_assert(net, length));
+    let own = facts.addresses.iter().copied().map(Ipv4Net::from);
+    blocks.into_iter().chain(own)
+}
+
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 
@@ -84,11 +95,8 @@ impl VpcView<'_> {
         table.sets.insert(SERVICES.into(), services);
         let blocks = Set::of_blocks(self.vpc.cidrs.iter().copied());
         table.sets.insert(BLOCKS.into(), blocks);
-        let nowhere =
-            NOT_PUBLIC_BLOCKS.map(|(net, length)| ipnet::Ipv4Net::new_assert(net, length));
-        table
-            .sets
-            .insert(NOT_PUBLIC.into(), Set::of_blocks(nowhere));
+        let nowhere = Set::of_blocks(not_public(self.facts));
+        table.sets.insert(NOT_PUBLIC.into(), nowhere);
         let lattice = self.lattice_guard(&mut table);
         let ways = self.ways(&mut table, tables);
         for (name, chain) in base_chains(lattice, ways) {
@@ -207,7 +215,11 @@ fn base_chains(lattice: Chain, ways: Ways) -> Vec<(&'static str, Chain)> {
     let passing =
         |hook, priority, rules| Chain::base(ChainKind::Filter, hook, priority, true, rules);
     let nat = |hook, priority, rules| Chain::base(ChainKind::Nat, hook, priority, true, rules);
-    let mut mark = vec![Rule::new([Part::MarkFromIif(MARKS.into())])];
+    // What has no table of its own is marked too: routes lead only marked packets through.
+    let mut mark = vec![
+        Rule::new([Part::Mark(MARKED)]),
+        Rule::new([Part::MarkFromIif(MARKS.into())]),
+    ];
     let mut public_out = Vec::new();
     if !ways.nat.is_empty() {
         public_out.extend(translations(WAN));

@@ -4,7 +4,7 @@ use lath_model::id::InstanceId;
 
 use super::{Attached, VPC_MTU, VpcView, host_net, nth};
 use crate::name;
-use crate::plan::{Link, LinkKind, MAIN, Namespace, RouteTo, Rule, RuleMatch};
+use crate::plan::{Link, LinkKind, MAIN, Namespace, RouteTo, Rule, RuleAction, RuleMatch};
 
 /// Each further device has a table of its own, so that answers leave by the address they came to.
 const DEVICE_TABLES: u32 = 10_000;
@@ -81,7 +81,7 @@ impl VpcView<'_> {
             instance.rules.insert(Rule {
                 priority: RULE_PRIORITY,
                 when,
-                table,
+                action: RuleAction::Table(table),
             });
         }
     }

@@ -11,7 +11,7 @@ use super::{
     nth, uplink_name,
 };
 use crate::name;
-use crate::plan::{Link, LinkKind, MAIN, Namespace, Place, RouteTo, Rule, RuleMatch};
+use crate::plan::{Link, LinkKind, MAIN, Namespace, Place, RouteTo, Rule, RuleAction, RuleMatch};
 
 /// Rules stand before the main table's, which is 32766.
 pub(super) const RULE_PRIORITY: u32 = 1000;
@@ -33,6 +33,7 @@ impl VpcView<'_> {
         self.transit_links(&mut router, &tables);
         self.endpoint_addresses(&mut router, &tables);
         router.table = Some(self.firewall(&tables));
+        router.forward_marked_only();
         router
     }
 
@@ -77,8 +78,6 @@ impl VpcView<'_> {
             router
                 .links
                 .insert(link.to_owned(), self.interface_link(attached));
-            // Proxied answers would otherwise wait up to 0.8 s.
-            router.sysctl(format!("ipv4/neigh/{link}/proxy_delay"), 0);
             router.address(link, host_net(nth(attached.subnet.cidr, 1)));
             for address in &attached.interface.addresses {
                 router.route(MAIN, host_net(address.private), RouteTo::dev(link));
@@ -133,7 +132,7 @@ impl VpcView<'_> {
         let rule = Rule {
             priority: RULE_PRIORITY,
             when: RuleMatch::Mark(number),
-            table: number,
+            action: RuleAction::Table(number),
         };
         router.rules.insert(rule);
         for route in table.routes.map_or(&[][..], |table| &table.routes) {
@@ -185,7 +184,6 @@ fn sysctls(router: &mut Namespace) {
         router.sysctl(format!("ipv4/conf/{scope}/send_redirects"), 0);
         router.sysctl(format!("ipv4/conf/{scope}/accept_redirects"), 0);
         router.sysctl(format!("ipv4/conf/{scope}/rp_filter"), 0);
-        router.sysctl(format!("ipv4/conf/{scope}/proxy_arp"), 1);
         // An instance must not learn service addresses as neighbours.
         router.sysctl(format!("ipv4/conf/{scope}/arp_announce"), 2);
         router.sysctl(format!("ipv6/conf/{scope}/disable_ipv6"), 1);

@@ -32,7 +32,7 @@ use crate::nft::{
     Chain, ChainKind, Hook, Key, KeyType, Part, Rule, Set, Table, Value, ValueType, Verdict,
 };
 use crate::plan::{
-    HostPlan, Link, LinkKind, Namespace, Place, RouteTo, Rule as PolicyRule, RuleMatch,
+    HostPlan, Link, LinkKind, Namespace, Place, RouteTo, Rule as PolicyRule, RuleAction, RuleMatch,
 };
 
 /// A gateway's end of every VPC attachment.
@@ -255,7 +255,7 @@ impl<'a> GatewayView<'a> {
         space.rules.insert(PolicyRule {
             priority: RULE_PRIORITY,
             when: RuleMatch::Mark(number),
-            table: number,
+            action: RuleAction::Table(number),
         });
         let table = self.gateway.route_tables.get(id);
         for (to, target) in table.into_iter().flat_map(|table| &table.routes) {

@@ -249,6 +249,7 @@ impl Draft {
             power: Power::On,
             boot: 1,
             root: RootSource::Host,
+            capacity: Default::default(),
             hostname: format!("ip-{number}"),
             user_data: Vec::new(),
             metadata: InstanceMetadata {
@@ -261,6 +262,7 @@ impl Draft {
                 availability_zone: "us-east-1a".into(),
                 tags: None,
                 tokens_required: false,
+                hop_limit: 1,
                 enabled: true,
             },
         };
@@ -321,12 +323,16 @@ impl Lab {
 
     /// Opens the fabric; what was open before is forgotten, as after a kill.
     pub(crate) fn open(&mut self) {
+        self.adopt(&Default::default());
+    }
+
+    pub(crate) fn adopt(&mut self, inhabited: &std::collections::BTreeMap<String, Netns>) {
         let config = FabricConfig {
             run_dir: self.directory.path().to_owned(),
             owner: self.owner.clone(),
             host: Some(self.host.clone()),
         };
-        self.fabric = Some(Fabric::open(config).unwrap());
+        self.fabric = Some(Fabric::adopt(config, inhabited).unwrap());
     }
 
     pub(crate) fn facts(&self) -> HostFacts {
@@ -335,6 +341,7 @@ impl Lab {
             uplink: Uplink::Host {
                 devices: self.devices.clone(),
             },
+            addresses: Default::default(),
             forwards: false,
             masquerades: !self.underlay,
             ends_idle: true,
@@ -390,6 +397,7 @@ impl Drop for Lab {
 }
 
 /// A network namespace to send from and to listen in.
+#[derive(Clone)]
 pub(crate) struct Site(Arc<OwnedFd>);
 
 impl Site {
