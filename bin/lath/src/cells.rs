@@ -9,6 +9,7 @@ mod layout;
 mod process;
 mod report;
 mod roles;
+mod sole;
 mod supervisor;
 mod wan;
 

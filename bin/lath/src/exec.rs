@@ -20,16 +20,15 @@ pub(crate) fn main(flags: &Exec) -> anyhow::Result<ExitCode> {
         argv: flags.command.clone(),
         ..ExecRequest::default()
     };
-    let run_dir = run_dir(&data_dir, &id);
-    let code = lath_instance::exec_in_instance(&run_dir, &id, &request);
+    let data_dir = data_dir_of(&data_dir, &id);
+    let code = lath_instance::exec_in_instance(&data_dir, &id, &request);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
 
-/// Where the region that has the instance keeps what runs. One that nobody has is looked for in the first.
-fn run_dir(data_dir: &std::path::Path, id: &InstanceId) -> std::path::PathBuf {
+/// Where the region that has the instance keeps its files. One that no region has is looked for in the first.
+fn data_dir_of(data_dir: &std::path::Path, id: &InstanceId) -> std::path::PathBuf {
     let regions = running::Running::read(data_dir).map(|running| running.data_dirs(data_dir));
-    let regions = regions.unwrap_or_else(|_| vec![data_dir.to_owned()]);
-    let mut places: Vec<_> = regions.iter().map(|it| running::run_dir(it)).collect();
+    let mut places = regions.unwrap_or_else(|_| vec![data_dir.to_owned()]);
     let has = |place: &std::path::PathBuf| place.join("instances").join(id.as_str()).exists();
     let at = places.iter().position(has).unwrap_or(0);
     places.swap_remove(at)

@@ -178,7 +178,7 @@ impl FaultKeeper {
     }
 
     fn faults(&self, vpc: &VpcId) -> Result<Faults, String> {
-        let netns = Netns::open(&self.pins.join(vpc.as_str()));
+        let netns = Netns::pinned(&self.pins, vpc.as_str());
         let netns = netns.map_err(|error| format!("the router of {vpc}: {error}"))?;
         Ok(Faults::in_namespace(netns))
     }

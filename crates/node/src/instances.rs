@@ -210,12 +210,20 @@ fn start(
         user_data: instance.user_data.clone(),
         boot: instance.boot,
         ssh_keys: key.into_iter().collect(),
-        limits: Limits::default(),
+        limits: Limits {
+            memory_bytes: instance.capacity.memory_bytes,
+            vcpus: instance.capacity.vcpus,
+            ..Limits::default()
+        },
     })))
 }
 
 /// Whether each interface of the instance was made by an apply that knew of it.
-fn network_is_ready(snapshot: &Snapshot, network: &NetworkObserved, instance: &Instance) -> bool {
+pub(crate) fn network_is_ready(
+    snapshot: &Snapshot,
+    network: &NetworkObserved,
+    instance: &Instance,
+) -> bool {
     let Some(vpc) = snapshot.vpcs.get(&instance.vpc) else {
         return false;
     };

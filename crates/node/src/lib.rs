@@ -82,6 +82,7 @@ impl NodeQueries for Queries {
 pub struct Host {
     config: NodeConfig,
     facts: HostFacts,
+    underlay: Option<Netns>,
     fabric: Fabric,
     instances: Instances,
 }
@@ -101,15 +102,19 @@ impl Host {
         let fabric_config = FabricConfig {
             run_dir: config.run_dir.clone(),
             owner: config.owner.clone(),
-            host: underlay,
+            host: underlay.clone(),
         };
-        let fabric = Fabric::open(fabric_config).context("the network cannot be managed")?;
         let instances = Instances::open(InstancesConfig::new(&config.data_dir, &config.run_dir))
             .await
             .context("instances cannot be managed")?;
+        let living = instances.networks().into_iter();
+        let living = living.map(|(id, netns)| (id.as_str().to_owned(), Netns::from(netns)));
+        let fabric = Fabric::adopt(fabric_config, &living.collect())
+            .context("the network cannot be managed")?;
         Ok(Self {
             config,
             facts,
+            underlay,
             fabric,
             instances,
         })
@@ -156,6 +161,7 @@ impl Node {
         let Host {
             config,
             facts,
+            underlay,
             fabric,
             instances,
         } = host;
@@ -226,7 +232,7 @@ impl Node {
         };
         tasks.spawn(network::run(
             Arc::clone(&fabric),
-            facts,
+            network::Outside { facts, underlay },
             leaving,
             snapshots.clone(),
             say_network,

@@ -1,10 +1,11 @@
 //! Keeps the host's network as the newest snapshot wants it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lath_fabric::plan::LinkKind;
-use lath_fabric::{ApplyReport, Fabric, HostFacts, HostPlan};
+use lath_fabric::{ApplyReport, Fabric, HostFacts, HostPlan, Netns};
 use lath_feed::SnapshotReceiver;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,26 +20,43 @@ pub(crate) struct NetworkObserved {
     pub(crate) report: Arc<ApplyReport>,
 }
 
-/// How often the kernel is compared with the plan although nothing changed: others may change it.
+/// How often the kernel is compared with the plan although nothing changed: others may change it unheard.
 const PERIOD: Duration = Duration::from_secs(30);
 /// How soon an apply that was not complete is repeated.
 const RETRY: Duration = Duration::from_secs(1);
+/// What does not work for less than this is still being made: one end of a link waits for the other.
+const SETTLING: Duration = Duration::from_secs(3);
+
+/// The host's network, or the underlay that stands for it.
+pub(crate) struct Outside {
+    pub(crate) facts: HostFacts,
+    pub(crate) underlay: Option<Netns>,
+}
+
+impl Outside {
+    fn look(&mut self) -> &HostFacts {
+        self.facts.refresh(self.underlay.as_ref());
+        &self.facts
+    }
+}
 
 pub(crate) async fn run(
     fabric: Arc<Fabric>,
-    facts: HostFacts,
+    mut outside: Outside,
     mut leaving: Leaving,
     mut snapshots: SnapshotReceiver,
     say: watch::Sender<NetworkObserved>,
     stop: CancellationToken,
 ) {
-    let mut said = String::new();
+    let mut trouble = Trouble::default();
+    let mut repairs = fabric.repairs();
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let mut plan = lath_fabric::plan(&snapshot, &facts);
+        repairs.borrow_and_update();
+        let mut plan = lath_fabric::plan(&snapshot, outside.look());
         let gone = leaving.keep(&mut plan, Instant::now());
         let report = fabric.apply(&plan).await;
-        tell(&report, &mut said);
+        trouble.tell(&report, Instant::now());
         let settled = report.is_complete() && !has_guests(&plan);
         let pause = if settled { PERIOD } else { RETRY };
         let gone = gone.map_or(pause, |end| end.saturating_duration_since(Instant::now()));
@@ -49,6 +67,8 @@ pub(crate) async fn run(
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause.min(gone)) => {}
+            // Others have disturbed the network: what is so now is to be told.
+            Ok(()) = repairs.changed() => {}
             changed = snapshots.changed() => if changed.is_err() { return },
         }
     }
@@ -60,56 +80,104 @@ fn has_guests(plan: &HostPlan) -> bool {
     links.any(|link| link.kind == LinkKind::Guest)
 }
 
-/// Logs what was done, and what does not work once as long as it stays the same.
-fn tell(report: &ApplyReport, said: &mut String) {
-    if !report.done.is_empty() {
-        tracing::debug!(operations = report.done.len(), done = ?report.done, "the network was changed");
+/// What does not work: told once it has lasted, and again when it is over.
+#[derive(Debug, Default)]
+struct Trouble {
+    reasons: BTreeSet<String>,
+    since: Option<Instant>,
+    told: BTreeSet<String>,
+}
+
+/// What the log is to say.
+#[derive(Debug, PartialEq, Eq)]
+enum Word {
+    Nothing,
+    Broken,
+    Over,
+}
+
+impl Trouble {
+    fn tell(&mut self, report: &ApplyReport, now: Instant) {
+        if !report.done.is_empty() {
+            tracing::debug!(operations = report.done.len(), done = ?report.done, "the network was changed");
+        }
+        match self.word(broken(report), now) {
+            Word::Nothing => {}
+            Word::Broken => {
+                let text = Vec::from_iter(self.reasons.iter().map(String::as_str)).join(" | ");
+                tracing::warn!(reasons = %text, "parts of the network do not work");
+            }
+            Word::Over => tracing::info!("all parts of the network work again"),
+        }
     }
-    let failed = |(id, outcome): (&dyn std::fmt::Display, &Result<(), String>)| {
-        outcome
-            .as_ref()
-            .err()
-            .map(|reason| format!("{id}: {reason}"))
-    };
-    let vpcs = report
-        .vpcs
-        .iter()
-        .map(|(id, outcome)| failed((id, outcome)));
-    let interfaces = report
-        .interfaces
-        .iter()
-        .map(|(id, outcome)| failed((id, outcome)));
-    let spaces = report
-        .spaces
-        .iter()
-        .map(|(name, outcome)| failed((name, outcome)));
-    let attachments = report
-        .transit_attachments
-        .iter()
-        .map(|(id, outcome)| failed((id, outcome)));
-    let networks = vpcs.chain(interfaces).chain(spaces).chain(attachments);
-    let mut broken: Vec<String> = networks.flatten().collect();
-    broken.extend(
-        report
-            .host
-            .iter()
-            .map(|reason| format!("the host: {reason}")),
-    );
-    broken.extend(
-        report
-            .leftovers
-            .iter()
-            .map(|(name, reason)| format!("removing {name}: {reason}")),
-    );
-    broken.extend(
-        report
-            .refused
-            .iter()
-            .map(|(id, reasons)| format!("{id}: {}", reasons.join("; "))),
-    );
-    let text = broken.join(" | ");
-    if text != *said && !text.is_empty() {
-        tracing::warn!(reasons = %text, "parts of the network do not work");
+
+    fn word(&mut self, reasons: BTreeSet<String>, now: Instant) -> Word {
+        self.reasons = reasons;
+        if self.reasons.is_empty() {
+            self.since = None;
+            let told = std::mem::take(&mut self.told);
+            return if told.is_empty() {
+                Word::Nothing
+            } else {
+                Word::Over
+            };
+        }
+        let since = *self.since.get_or_insert(now);
+        if self.reasons == self.told || now.saturating_duration_since(since) < SETTLING {
+            return Word::Nothing;
+        }
+        self.told = self.reasons.clone();
+        Word::Broken
     }
-    *said = text;
+}
+
+/// What does not work, and why.
+fn broken(report: &ApplyReport) -> BTreeSet<String> {
+    fn failed<'a, K: std::fmt::Display + 'a>(
+        all: &'a BTreeMap<K, Result<(), String>>,
+    ) -> impl Iterator<Item = String> + 'a {
+        let failed = all
+            .iter()
+            .filter_map(|(id, it)| Some((id, it.as_ref().err()?)));
+        failed.map(|(id, reason)| format!("{id}: {reason}"))
+    }
+    let host = report.host.iter().map(|it| format!("the host: {it}"));
+    let left = report.leftovers.iter();
+    let left = left.map(|(name, reason)| format!("removing {name}: {reason}"));
+    let refused = report.refused.iter();
+    let refused = refused.map(|(id, reasons)| format!("{id}: {}", reasons.join("; ")));
+    failed(&report.vpcs)
+        .chain(failed(&report.interfaces))
+        .chain(failed(&report.spaces))
+        .chain(failed(&report.transit_attachments))
+        .chain(host)
+        .chain(left)
+        .chain(refused)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_is_told_when_it_lasts_and_when_it_is_over() {
+        let start = Instant::now();
+        let mut trouble = Trouble::default();
+        for (name, seconds, reasons, want) in [
+            ("all is well", 0, "", Word::Nothing),
+            ("one end waits for the other", 1, "a", Word::Nothing),
+            ("it was there in time", 2, "", Word::Nothing),
+            ("another", 3, "b", Word::Nothing),
+            ("it lasts", 6, "b", Word::Broken),
+            ("it is told once", 20, "b", Word::Nothing),
+            ("more of it", 21, "b c", Word::Broken),
+            ("it is over", 30, "", Word::Over),
+            ("and stays so", 31, "", Word::Nothing),
+        ] {
+            let reasons = reasons.split_whitespace().map(str::to_owned).collect();
+            let now = start + Duration::from_secs(seconds);
+            assert_eq!(trouble.word(reasons, now), want, "{name}");
+        }
+    }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use lath_checks::ObservedChecks;
 use lath_feed::{
-    Condition, InstanceObserved, Observed, PeerState, RegionObserved, Snapshot, SnapshotReceiver,
-    TransitPeer, Vpc,
+    Condition, InstanceObserved, InstancePhase, Observed, PeerState, RegionObserved, Snapshot,
+    SnapshotReceiver, TransitPeer, Vpc,
 };
 use lath_health::{HealthReceiver, PeersReceiver};
 use lath_model::Timestamp;
@@ -18,6 +18,7 @@ use lath_proxy::{ProxyObserved, observed_targets};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::instances::network_is_ready;
 use crate::network::NetworkObserved;
 
 type Bound = BTreeMap<VpcId, Result<(), String>>;
@@ -91,6 +92,7 @@ impl Parts {
         let resolvers = self.resolvers.borrow_and_update().clone();
         let metadata = self.metadata.borrow_and_update().clone();
         let instances = self.instances.borrow_and_update().clone();
+        let instances = connected(instances, &snapshot, &network);
         let health = Arc::clone(&self.health.borrow_and_update());
         let proxy = self.proxy.borrow_and_update().clone();
         let tunnels = Arc::clone(&self.tunnels.borrow_and_update());
@@ -113,6 +115,22 @@ impl Parts {
             instances,
         }
     }
+}
+
+/// One whose links and addresses are not there is not running yet, whatever its processes do.
+fn connected(
+    mut instances: BTreeMap<InstanceId, InstanceObserved>,
+    snapshot: &Snapshot,
+    network: &NetworkObserved,
+) -> BTreeMap<InstanceId, InstanceObserved> {
+    for (id, observed) in &mut instances {
+        let known = snapshot.instances.get(id);
+        let cut_off = known.is_some_and(|it| !network_is_ready(snapshot, network, it));
+        if cut_off && observed.state == InstancePhase::Running {
+            observed.state = InstancePhase::Starting;
+        }
+    }
+    instances
 }
 
 fn regions(peers: &BTreeMap<String, PeerState>) -> BTreeMap<String, RegionObserved> {

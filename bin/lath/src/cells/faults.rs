@@ -114,11 +114,7 @@ impl FaultKeeper {
             Scenario::KillRegion => {
                 self.kill(&order.region, Role::Control);
                 self.kill(&order.region, Role::Node);
-                let (data, run) = (
-                    self.layout.cell(&order.region),
-                    self.layout.run_dir(&order.region),
-                );
-                let killed = lath_instance::kill_all(&data, &run);
+                let killed = lath_instance::kill_all(&self.layout.cell(&order.region));
                 killed
                     .map(drop)
                     .map_err(|error| format!("its instances: {error}"))
@@ -153,7 +149,7 @@ impl FaultKeeper {
     }
 
     fn wan(&self) -> std::io::Result<Faults> {
-        let pin = self.layout.own_run_dir().join("netns").join(wan::SPACE);
-        Ok(Faults::in_namespace(Netns::open(&pin)?))
+        let pins = self.layout.own_run_dir().join("netns");
+        Ok(Faults::in_namespace(Netns::pinned(&pins, wan::SPACE)?))
     }
 }

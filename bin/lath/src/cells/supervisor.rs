@@ -20,11 +20,12 @@ use super::keeper::Keeper;
 use super::layout::{CellFile, Layout, lay_out};
 use super::process::{self, Role};
 use super::report::{Merger, Watched};
+use super::sole;
 use super::wan::Wan;
 use crate::admin;
 use crate::config::Config;
 use crate::running::Running;
-use crate::serve::listen;
+use crate::serve::{listen, owner};
 
 /// How long regions are waited for before the front door is opened without those that do not answer.
 const START: Duration = Duration::from_secs(60);
@@ -93,6 +94,7 @@ pub(crate) async fn supervise(config: Config) -> anyhow::Result<Supervisor> {
     let topology = lay_out(&layout, &config)?;
     // One for the installation, there before anybody needs it.
     RootKey::load_or_create(layout.installation())?;
+    sole::mark(layout.installation(), &owner(layout.installation()))?;
     let wan = Arc::new(Wan::open(&layout, &topology).await?);
     let wan_stop = CancellationToken::new();
     let mut wan_task = JoinSet::new();
@@ -175,7 +177,8 @@ pub(crate) async fn supervise(config: Config) -> anyhow::Result<Supervisor> {
 }
 
 fn lock(layout: &Layout) -> anyhow::Result<File> {
-    let path = layout.own_run_dir().join("supervisor.lock");
+    // Not in the run directory, which may be lost while its holder lives.
+    let path = layout.installation().join("supervisor.lock");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
     let file = options

@@ -20,7 +20,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Wan {
     fabric: Arc<Fabric>,
     topology: Topology,
-    facts: HostFacts,
+    owner: String,
 }
 
 impl Wan {
@@ -30,17 +30,16 @@ impl Wan {
     /// When an underlay network cannot be made.
     pub(crate) async fn open(layout: &Layout, topology: &Topology) -> anyhow::Result<Self> {
         let owner = owner(layout.installation());
-        let facts = HostFacts::probe(&owner, None);
         let config = FabricConfig {
             run_dir: layout.own_run_dir(),
-            owner,
+            owner: owner.clone(),
             host: None,
         };
         let fabric = Arc::new(Fabric::open(config).context("the WAN cannot be managed")?);
         let this = Self {
             fabric,
             topology: topology.clone(),
-            facts,
+            owner,
         };
         let outcome = this.apply().await;
         for region in topology.regions.keys() {
@@ -55,7 +54,8 @@ impl Wan {
 
     /// Why it is not complete.
     async fn apply(&self) -> Option<String> {
-        let plan = wan::plan(&self.topology, &self.facts);
+        // The host's addresses and default routes may be others than last time.
+        let plan = wan::plan(&self.topology, &HostFacts::probe(&self.owner, None));
         let report = self.fabric.apply(&plan).await;
         (!report.is_complete()).then(|| format!("{report:?}"))
     }
@@ -63,18 +63,25 @@ impl Wan {
     /// Keeps it as it should be, until `stop`.
     pub(crate) async fn keep(self: Arc<Self>, stop: CancellationToken) {
         let mut said = None;
+        let mut repairs = self.fabric.repairs();
         loop {
+            repairs.borrow_and_update();
             let reasons = self.apply().await;
             if reasons != said
                 && let Some(reasons) = &reasons
             {
                 tracing::warn!(reasons, "parts of the WAN do not work");
             }
+            if reasons.is_none() && said.is_some() {
+                tracing::info!("all parts of the WAN work again");
+            }
             let pause = if reasons.is_none() { PERIOD } else { RETRY };
             said = reasons;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
+                // Others have disturbed it.
+                Ok(()) = repairs.changed() => {}
             }
         }
     }
