@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use crate::load::{Loaded, load};
 use crate::pipeline::Pipeline;
-use crate::{Kinds, Memory, Store, StoreError, Tx, View};
+use crate::{Condition, Kinds, Memory, Store, StoreError, Tx, View};
 
 /// The database: typed records over a [`Store`]. A copy is another handle to the same database.
 ///
@@ -50,6 +50,11 @@ impl Db {
     /// Wakes when the revision grows.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.pipeline.changes()
+    }
+
+    /// Whether the store reads and writes.
+    pub fn condition(&self) -> watch::Receiver<Condition> {
+        self.pipeline.condition()
     }
 
     /// Runs `f` on the newest state. When it answers `Ok`, its changes become durable and visible, all or

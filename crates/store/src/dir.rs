@@ -1,15 +1,19 @@
-use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Embedded, Store, StoreError};
+use crate::{Embedded, Opening, Store, StoreError};
 
 /// How often, and how long apart, a locked state is tried again: a killed process needs a moment to
 /// let go of it, and whoever restarts it should not have to wait and retry.
 const TRIES: u32 = 40;
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+
+/// The file of the state in a data directory.
+pub fn state_file(directory: &Path) -> PathBuf {
+    directory.join("state.redb")
+}
 
 /// Opens the state in a data directory, creating both when they are absent. The directory becomes
 /// 0700: it holds secrets. Blocks, for two seconds at most when another process has the state open.
@@ -18,12 +22,16 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 /// [`StoreError::InUse`] when another process has it open and keeps it; otherwise what the file system
 /// or the engine said.
 pub fn open_dir(path: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    open_dir_with(path, &Opening::default())
+}
+
+/// As [`open_dir`], and as `opening` says.
+///
+/// # Errors
+/// As [`open_dir`]; [`StoreError::Foreign`] when the state is another's.
+pub fn open_dir_with(path: &Path, opening: &Opening) -> Result<Arc<dyn Store>, StoreError> {
     make_private(path).map_err(|error| StoreError::io(path, error))?;
-    let store = open_patiently(&path.join("state.redb"))?;
-    // A new file's name must survive a power cut as well as its content does.
-    let sync = File::open(path).and_then(|directory| directory.sync_all());
-    sync.map_err(|error| StoreError::io(path, error))?;
-    Ok(Arc::new(store))
+    Ok(Arc::new(open_patiently(&state_file(path), opening)?))
 }
 
 fn make_private(path: &Path) -> std::io::Result<()> {
@@ -39,14 +47,14 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn open_patiently(file: &Path) -> Result<Embedded, StoreError> {
+fn open_patiently(file: &Path, opening: &Opening) -> Result<Embedded, StoreError> {
     for _ in 1..TRIES {
-        match Embedded::open(file) {
+        match Embedded::open(file, opening) {
             Err(StoreError::InUse(_)) => std::thread::sleep(BETWEEN_TRIES),
             opened => return opened,
         }
     }
-    Embedded::open(file)
+    Embedded::open(file, opening)
 }
 
 #[cfg(test)]

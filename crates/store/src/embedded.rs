@@ -1,37 +1,46 @@
 //! The store on a local disk: one redb file, one writer thread.
 //!
 //! Transactions queue up while one is being made durable; the writer takes all that wait and makes them
-//! durable with one fsync (group commit). Nobody is answered before.
+//! durable together (group commit). Nobody is answered before.
+//!
+//! A write that fails closes the file in the engine's eyes for ever; it is opened again here, and writing
+//! goes on when it can. See [`Condition`].
 
-use std::path::Path;
-use std::sync::Arc;
+mod commit;
+pub(crate) mod file;
+pub(crate) mod format;
+pub(crate) mod mark;
+mod reserve;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
-use tokio::sync::{mpsc, oneshot};
+use redb::{Database, ReadableDatabase as _};
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{mpsc, oneshot, watch};
 
+use self::commit::{Failure, Plan, Room};
+use self::format::{ENTRIES, META, Sums, split};
+use self::mark::Mark;
+use self::reserve::Reserve;
 use crate::history::History;
 use crate::store::check;
-use crate::{Compare, Entry, Event, Listing, Op, Outcome, Store, StoreError, Watch};
-
-/// Values are the revision that wrote them (eight bytes, big endian) and the bytes given.
-const ENTRIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("entries");
-
-/// `revision`, and the `format` of this file.
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-
-/// The format of the file: how tables and values are laid out.
-const FORMAT: u64 = 1;
-
-/// Pages that redb keeps in memory; the whole state is in the view anyway.
-const CACHE_BYTES: usize = 16 << 20;
+use crate::{
+    Compare, Condition, Entry, Identity, Listing, Op, Outcome, Store, StoreError, Watch, contain,
+};
 
 /// How many transactions wait before callers are held back.
 const QUEUE: usize = 1024;
 
-/// How many transactions one fsync covers at most: bounds what is lost by one failure.
+/// How many transactions one commit covers at most: bounds what is lost by one failure.
 const GROUP: usize = 1024;
+
+/// While the store is not well: how often the queue is looked at, and how often it is tried to mend it.
+const LOOK: Duration = Duration::from_millis(10);
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A store in a file.
 ///
@@ -44,33 +53,69 @@ pub struct Embedded {
 }
 
 struct Shared {
-    database: Database,
+    path: PathBuf,
+    /// `None` from a write that failed to the next that may succeed.
+    database: RwLock<Option<Database>>,
     history: History,
+    condition: watch::Sender<Condition>,
+    reserve: Reserve,
 }
 
+/// A transaction that waits.
+type Transaction = (Vec<Compare>, Vec<Op>);
+
 struct Pending {
-    compares: Vec<Compare>,
-    ops: Vec<Op>,
+    transaction: Transaction,
     answer: oneshot::Sender<Result<Outcome, StoreError>>,
+}
+
+/// How a file is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Opening {
+    /// Whose state it must be. A file that does not say is given it.
+    pub identity: Option<Identity>,
+    /// Whether what [`crate::inspect`] found mendable is mended.
+    pub mend: bool,
 }
 
 impl Embedded {
     /// Opens or creates the file (mode 0600). Blocks while it is repaired after a crash.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] when another process has it open; otherwise what the engine said.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = open_database(path)?;
-        let revision = prepare(&database)?;
+    /// [`StoreError::InUse`] when another process has it open, [`StoreError::Damaged`] when it is empty or
+    /// older than what was acknowledged, [`StoreError::Foreign`] when it is another's; otherwise what the
+    /// engine said.
+    pub fn open(path: &Path, opening: &Opening) -> Result<Self, StoreError> {
+        if !path.exists() {
+            file::create(path, opening.identity.as_ref())?;
+        }
+        let (database, sums) = file::open(path, opening.mend)?;
+        claim(&database, path, opening.identity.as_ref())?;
+        let mark = Mark::beside(path);
+        let contradiction = mark::contradiction(&mark, sums);
+        if let Some(reason) = contradiction.map_err(|error| StoreError::io(mark.path(), error))? {
+            return Err(StoreError::damaged(path, &reason));
+        }
         let shared = Arc::new(Shared {
-            database,
-            history: History::after(revision),
+            path: path.to_owned(),
+            database: RwLock::new(Some(database)),
+            history: History::after(sums.revision),
+            condition: watch::Sender::new(Condition::Well),
+            reserve: Reserve::beside(path),
         });
+        if let Err(error) = shared.reserve.fill() {
+            shared.say_full(&error.to_string());
+        }
         let (queue, pending) = mpsc::channel(QUEUE);
-        let for_writer = Arc::clone(&shared);
+        let for_writer = Writer {
+            shared: Arc::clone(&shared),
+            mark,
+            marked: None,
+            tried: Instant::now(),
+        };
         let writer = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || write_until_closed(&for_writer, pending))
+            .spawn(move || for_writer.run(pending, sums))
             .map_err(|error| StoreError::io(path, error))?;
         Ok(Self {
             shared,
@@ -82,13 +127,35 @@ impl Embedded {
     /// Runs a read on a thread that may wait for the disk.
     async fn read<T: Send + 'static>(
         &self,
-        f: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
+        f: impl FnOnce(&redb::ReadTransaction) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
-        let read = move || f(&shared.database.begin_read()?);
+        let read = move || shared.read(f);
         let done = tokio::task::spawn_blocking(read).await;
         done.map_err(|_| StoreError::Closed)?
-            .map_err(StoreError::engine)
+    }
+}
+
+/// Refuses another's state, and signs one that nobody has signed.
+fn claim(database: &Database, path: &Path, identity: Option<&Identity>) -> Result<(), StoreError> {
+    let Some(identity) = identity else {
+        return Ok(());
+    };
+    match file::identity(database).map_err(StoreError::engine)? {
+        Some(found) if found == *identity => Ok(()),
+        Some(found) => Err(StoreError::Foreign {
+            path: path.to_owned(),
+            found,
+            wanted: identity.clone(),
+        }),
+        None => {
+            let note = || -> Result<(), redb::Error> {
+                let write = file::begin(database)?;
+                file::note(&write, identity)?;
+                Ok(write.commit()?)
+            };
+            note().map_err(StoreError::engine)
+        }
     }
 }
 
@@ -100,6 +167,7 @@ impl Drop for Embedded {
             // A panic there has been reported by the thread itself.
             let _ = writer.join();
         }
+        self.shared.close();
     }
 }
 
@@ -108,8 +176,9 @@ impl Store for Embedded {
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         let key = key.to_owned();
         self.read(move |read| {
-            let stored = read.open_table(ENTRIES)?.get(key.as_str())?;
-            Ok(stored.map(|stored| entry(&key, stored.value())))
+            let table = read.open_table(ENTRIES).map_err(StoreError::engine)?;
+            let stored = table.get(key.as_str()).map_err(StoreError::engine)?;
+            stored.map(|stored| entry(&key, stored.value())).transpose()
         })
         .await
     }
@@ -123,9 +192,9 @@ impl Store for Embedded {
     async fn txn(&self, compares: Vec<Compare>, ops: Vec<Op>) -> Result<Outcome, StoreError> {
         check(&ops)?;
         let (answer, answered) = oneshot::channel();
+        let transaction = (compares, ops);
         let pending = Pending {
-            compares,
-            ops,
+            transaction,
             answer,
         };
         let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
@@ -136,60 +205,10 @@ impl Store for Embedded {
     async fn watch(&self, from: u64) -> Result<Watch, StoreError> {
         self.shared.history.watch(from)
     }
-}
 
-// === opening ===
-
-fn open_database(path: &Path) -> Result<Database, StoreError> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| StoreError::io(path, error))?;
-    Database::builder()
-        .set_cache_size(CACHE_BYTES)
-        .create_file(file)
-        .map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
-            error => StoreError::engine(error),
-        })
-}
-
-/// Makes the tables of a new file, checks the format of an old one; the revision it is at.
-fn prepare(database: &Database) -> Result<u64, StoreError> {
-    let (format, revision) = make_tables(database).map_err(StoreError::engine)?;
-    if format == FORMAT {
-        return Ok(revision);
+    fn condition(&self) -> watch::Receiver<Condition> {
+        self.shared.condition.subscribe()
     }
-    Err(StoreError::Corrupt {
-        key: "format".into(),
-        reason: format!("the file has format {format}, this version reads format {FORMAT}"),
-    })
-}
-
-fn make_tables(database: &Database) -> Result<(u64, u64), redb::Error> {
-    let write = database.begin_write()?;
-    let found = {
-        write.open_table(ENTRIES)?;
-        let mut meta = write.open_table(META)?;
-        let format = meta.get("format")?.map(|format| format.value());
-        if format.is_none() {
-            meta.insert("format", FORMAT)?;
-        }
-        (format.unwrap_or(FORMAT), revision_in(&meta)?)
-    };
-    write.commit()?;
-    Ok(found)
-}
-
-fn revision_in(
-    meta: &impl redb::ReadableTable<&'static str, u64>,
-) -> Result<u64, redb::StorageError> {
-    Ok(meta.get("revision")?.map_or(0, |revision| revision.value()))
 }
 
 // === reading ===
@@ -199,155 +218,258 @@ fn list(
     prefix: &str,
     limit: usize,
     from: &str,
-) -> Result<Listing, redb::Error> {
-    let revision = revision_in(&read.open_table(META)?)?;
-    let mut entries = Vec::new();
-    for item in read.open_table(ENTRIES)?.range(prefix.max(from)..)? {
-        let (key, stored) = item?;
+) -> Result<Listing, StoreError> {
+    let meta = read.open_table(META).map_err(StoreError::engine)?;
+    let sums = Sums::read(&meta).map_err(StoreError::engine)?;
+    let mut listing = Listing {
+        entries: Vec::new(),
+        more: false,
+        revision: sums.unwrap_or_default().revision,
+    };
+    let table = read.open_table(ENTRIES).map_err(StoreError::engine)?;
+    let range = table.range(prefix.max(from)..);
+    for item in range.map_err(StoreError::engine)? {
+        let (key, stored) = item.map_err(StoreError::engine)?;
         if !key.value().starts_with(prefix) {
             break;
         }
-        if entries.len() == limit {
-            return Ok(Listing {
-                entries,
-                more: true,
-                revision,
-            });
+        if listing.entries.len() == limit {
+            listing.more = true;
+            break;
         }
-        entries.push(entry(key.value(), stored.value()));
+        listing.entries.push(entry(key.value(), stored.value())?);
     }
-    Ok(Listing {
-        entries,
-        more: false,
-        revision,
-    })
+    Ok(listing)
 }
 
-fn entry(key: &str, stored: &[u8]) -> Entry {
-    let (mod_revision, value) = split(stored);
-    Entry {
+fn entry(key: &str, stored: &[u8]) -> Result<Entry, StoreError> {
+    let (mod_revision, value) = split(key, stored).map_err(|reason| StoreError::Corrupt {
+        key: key.to_owned(),
+        reason: reason.into(),
+    })?;
+    Ok(Entry {
         key: key.to_owned(),
         value: value.into(),
         mod_revision,
+    })
+}
+
+impl Shared {
+    fn read<T>(
+        &self,
+        f: impl FnOnce(&redb::ReadTransaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or_else(|| self.away())?;
+        let read = contain(|| f(&database.begin_read().map_err(StoreError::engine)?));
+        read.unwrap_or_else(|panic| Err(StoreError::damaged(&self.path, &panic)))
     }
-}
 
-/// A stored value's revision and bytes. Every value was written by [`join`]; a short one is read as
-/// empty rather than trusted.
-fn split(stored: &[u8]) -> (u64, &[u8]) {
-    stored
-        .split_first_chunk::<8>()
-        .map_or((0, &[]), |(revision, value)| {
-            (u64::from_be_bytes(*revision), value)
-        })
-}
+    fn away(&self) -> StoreError {
+        let reason = self.condition.borrow().trouble().unwrap_or_default();
+        StoreError::engine(std::io::Error::other(reason))
+    }
 
-fn join(revision: u64, value: &[u8]) -> Vec<u8> {
-    [&revision.to_be_bytes(), value].concat()
+    /// Closes the file. An engine that panics about it is left as it is.
+    fn close(&self) {
+        let mut database = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(database) = database.take()
+            && let Err(panic) = contain(move || drop(database))
+        {
+            tracing::error!(panic, path = %self.path.display(), "the state was not closed well");
+        }
+    }
+
+    /// Opens the file anew after a failure; what it holds now.
+    fn reopen(&self) -> Result<Sums, StoreError> {
+        self.close();
+        let (opened, sums) = file::open(&self.path, false)?;
+        let mut database = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *database = Some(opened);
+        Ok(sums)
+    }
+
+    fn say_full(&self, cause: &str) {
+        let reason = format!("{}: {cause}", self.path.display());
+        let path = self.path.clone();
+        self.say(Condition::Full { path, reason });
+    }
+
+    fn say_failing(&self, cause: &str) {
+        let reason = format!("{}: {cause}", self.path.display());
+        self.say(Condition::Failing { reason });
+    }
+
+    fn say(&self, condition: Condition) {
+        let changed = self.condition.send_if_modified(|now| {
+            // Another text for the same is not worth another line in the log.
+            let changed = std::mem::discriminant(now) != std::mem::discriminant(&condition);
+            now.clone_from(&condition);
+            changed
+        });
+        match condition.trouble() {
+            Some(trouble) if changed => tracing::error!(trouble, "the state is in trouble"),
+            None if changed => tracing::info!("the state is written again"),
+            _ => {}
+        }
+    }
 }
 
 // === writing ===
 
-fn write_until_closed(shared: &Shared, mut queue: mpsc::Receiver<Pending>) {
-    while let Some(first) = queue.blocking_recv() {
-        let mut group = vec![first];
-        while group.len() < GROUP
-            && let Ok(next) = queue.try_recv()
-        {
-            group.push(next);
-        }
-        write_group(shared, group);
-    }
+/// The writer thread's own.
+struct Writer {
+    shared: Arc<Shared>,
+    mark: Mark,
+    marked: Option<std::fs::File>,
+    /// When the store was last tried to be mended.
+    tried: Instant,
 }
 
-fn write_group(shared: &Shared, group: Vec<Pending>) {
-    let (transactions, answers): (Vec<_>, Vec<_>) = group
-        .into_iter()
-        .map(|pending| ((pending.compares, pending.ops), pending.answer))
-        .unzip();
-    let outcomes = commit(shared, transactions).map_err(StoreError::engine);
-    if let Err(error) = &outcomes {
-        tracing::error!(cause = ?error, "the state could not be written");
+impl Writer {
+    fn run(mut self, mut queue: mpsc::Receiver<Pending>, sums: Sums) {
+        self.mark(sums);
+        while let Some(first) = self.first(&mut queue) {
+            let mut group = vec![first];
+            while group.len() < GROUP
+                && let Ok(next) = queue.try_recv()
+            {
+                group.push(next);
+            }
+            self.write_group(group);
+        }
     }
-    for (place, answer) in answers.into_iter().enumerate() {
-        // Whoever asked may have gone away.
-        let _ = answer.send(
-            outcomes
+
+    /// The next transaction. Meanwhile a store that is not well is tried to be mended.
+    fn first(&mut self, queue: &mut mpsc::Receiver<Pending>) -> Option<Pending> {
+        while !self.shared.condition.borrow().is_well() {
+            match queue.try_recv() {
+                Ok(pending) => return Some(pending),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => std::thread::sleep(LOOK),
+            }
+            self.mend_now_and_then();
+        }
+        queue.blocking_recv()
+    }
+
+    fn mend_now_and_then(&mut self) {
+        if self.tried.elapsed() < RETRY {
+            return;
+        }
+        self.tried = Instant::now();
+        if let Err(error) = self.shared.reserve.fill() {
+            self.shared.say_full(&error.to_string());
+        } else {
+            // Whether it can be written is known when it was.
+            let probed = self.commit(&[], Room::Plenty);
+            match probed {
+                Ok(_) => self.shared.say(Condition::Well),
+                Err(failure) => self.say(&failure),
+            }
+        }
+    }
+
+    fn write_group(&mut self, group: Vec<Pending>) {
+        let (transactions, answers): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .map(|pending| (pending.transaction, pending.answer))
+            .unzip();
+        let outcomes = self.write(&transactions);
+        for (place, answer) in answers.into_iter().enumerate() {
+            let outcome = match &outcomes {
+                Ok(outcomes) => outcomes[place].clone(),
+                Err(error) => Err(error.clone()),
+            };
+            // Whoever asked may have gone away.
+            let _ = answer.send(outcome);
+        }
+    }
+
+    /// Makes them durable together. On a disk that turns out to be full: those that add nothing.
+    fn write(
+        &mut self,
+        transactions: &[Transaction],
+    ) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
+        let full = matches!(&*self.shared.condition.borrow(), Condition::Full { .. });
+        let room = if full { Room::Reserved } else { Room::Plenty };
+        let failure = match self.commit(transactions, room) {
+            Ok(plan) => return Ok(plan.outcomes),
+            Err(failure) => failure,
+        };
+        self.say(&failure);
+        if failure.is_full() && !full {
+            self.shared.reserve.release();
+            let again = self.commit(transactions, Room::Reserved);
+            return again.map(|plan| plan.outcomes).map_err(|failure| {
+                self.say(&failure);
+                failure.into_error(&self.shared.path)
+            });
+        }
+        Err(failure.into_error(&self.shared.path))
+    }
+
+    fn say(&self, failure: &Failure) {
+        if failure.is_full() {
+            self.shared.say_full(&failure.text());
+        } else {
+            self.shared.say_failing(&failure.text());
+        }
+    }
+
+    /// One durable transaction of the engine. After a failure the file is opened again, and what became
+    /// durable nevertheless is a success.
+    fn commit(&mut self, transactions: &[Transaction], room: Room) -> Result<Plan, Failure> {
+        if self.is_closed() {
+            self.shared.reopen().map_err(Failure::reopening)?;
+        }
+        let (plan, failure) = self.shared.commit(transactions, room);
+        let Some(failure) = failure else {
+            return Ok(self.done(plan));
+        };
+        match self.shared.reopen() {
+            Ok(found) if plan.changes() && found == plan.sums => Ok(self.done(plan)),
+            Ok(_) => Err(failure),
+            Err(error) => {
+                tracing::error!(%error, cause = ?error, "the state cannot be opened again yet");
+                Err(failure)
+            }
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        let database = self.shared.database.read();
+        database.unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    fn done(&mut self, mut plan: Plan) -> Plan {
+        if plan.changes() {
+            self.mark(plan.sums);
+        }
+        for (revision, events) in plan.history.drain(..) {
+            self.shared.history.push(revision, events);
+        }
+        plan
+    }
+
+    fn mark(&mut self, sums: Sums) {
+        let write = || {
+            if self.marked.is_none() {
+                self.marked = Some(self.mark.open()?);
+            }
+            self.marked
                 .as_ref()
-                .map(|all| all[place])
-                .map_err(Clone::clone),
-        );
-    }
-}
-
-/// Applies the transactions in order and makes them durable together. On an error none of them is.
-fn commit(
-    shared: &Shared,
-    transactions: Vec<(Vec<Compare>, Vec<Op>)>,
-) -> Result<Vec<Outcome>, redb::Error> {
-    let write = shared.database.begin_write()?;
-    let mut outcomes = Vec::with_capacity(transactions.len());
-    let mut history = Vec::new();
-    {
-        let mut entries = write.open_table(ENTRIES)?;
-        let mut meta = write.open_table(META)?;
-        let mut revision = revision_in(&meta)?;
-        for (compares, ops) in transactions {
-            if !hold(&entries, &compares)? {
-                outcomes.push(Outcome::Conflict);
-                continue;
-            }
-            let events = apply(&mut entries, revision + 1, ops)?;
-            if !events.is_empty() {
-                revision += 1;
-                history.push((revision, events));
-            }
-            outcomes.push(Outcome::Committed { revision });
-        }
-        meta.insert("revision", revision)?;
-    }
-    if history.is_empty() {
-        write.abort()?;
-    } else {
-        write.commit()?;
-    }
-    for (revision, events) in history {
-        shared.history.push(revision, events);
-    }
-    Ok(outcomes)
-}
-
-type Entries<'txn> = Table<'txn, &'static str, &'static [u8]>;
-
-fn hold(entries: &Entries<'_>, compares: &[Compare]) -> Result<bool, redb::StorageError> {
-    for compare in compares {
-        let stored = entries.get(compare.key.as_str())?;
-        let mod_revision = stored.map_or(0, |stored| split(stored.value()).0);
-        if mod_revision != compare.mod_revision {
-            return Ok(false);
+                .map_or(Ok(()), |file| mark::write(file, sums))
+        };
+        if let Err(error) = { write }() {
+            // An older mark proves less, and nothing wrong.
+            tracing::warn!(%error, path = %self.mark.path().display(), "the high-water mark is not written");
         }
     }
-    Ok(true)
-}
-
-fn apply(
-    entries: &mut Entries<'_>,
-    revision: u64,
-    ops: Vec<Op>,
-) -> Result<Vec<Event>, redb::StorageError> {
-    let mut events = Vec::with_capacity(ops.len());
-    for op in ops {
-        match op {
-            Op::Put(key, value) => {
-                entries.insert(key.as_str(), join(revision, &value).as_slice())?;
-                events.push(Event::Put(key, value));
-            }
-            Op::Delete(key) => {
-                if entries.remove(key.as_str())?.is_some() {
-                    events.push(Event::Delete(key));
-                }
-            }
-        }
-    }
-    Ok(events)
 }

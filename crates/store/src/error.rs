@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::Identity;
+
 /// The state cannot be read or written. Cheap to clone: one failed commit fails many writers.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -19,6 +21,27 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file as a whole cannot be used.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The state is of another installation or region.
+    #[error("{path} is the state of {found}, and this is {wanted}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: Identity,
+        /// Whose it should be.
+        wanted: Identity,
+    },
+    /// The disk is full: what adds records is refused, what changes or deletes them is not.
+    #[error("the disk of {0} is full: new resources are refused until there is room, deletes work")]
+    Full(PathBuf),
     /// A record cannot be stored, or could not be read back: a programming error.
     #[error("a record of the kind {kind:?} cannot be stored: {reason}")]
     Unstorable {
@@ -60,7 +83,7 @@ pub enum StoreError {
         #[source]
         source: Arc<std::io::Error>,
     },
-    /// The storage engine failed. No later write will succeed until the state is opened again.
+    /// The storage engine failed. Later writes are tried again.
     #[error("the storage engine failed")]
     Engine(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
@@ -68,6 +91,13 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn engine(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Engine(Arc::new(cause))
+    }
+
+    pub(crate) fn damaged(path: &std::path::Path, reason: &str) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        }
     }
 
     pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {

@@ -33,6 +33,8 @@
 //! ```
 
 mod api_error;
+mod condition;
+mod contain;
 mod db;
 mod dir;
 mod embedded;
@@ -40,6 +42,8 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod history;
+mod identity;
+mod inspect;
 mod load;
 mod memory;
 mod pipeline;
@@ -47,10 +51,14 @@ mod record;
 mod store;
 mod view;
 
+pub use condition::Condition;
+pub use contain::{contain, is_contained};
 pub use db::Db;
-pub use dir::open_dir;
-pub use embedded::Embedded;
+pub use dir::{open_dir, open_dir_with, state_file};
+pub use embedded::{Embedded, Opening};
 pub use error::StoreError;
+pub use identity::Identity;
+pub use inspect::{DamagedRecord, Quarantined, Report, inspect, quarantine};
 pub use memory::Memory;
 pub use record::{Kinds, Record};
 pub use store::{

@@ -16,6 +16,11 @@ pub(crate) fn key(kind: &str, id: &str) -> String {
     format!("{RECORDS}{kind}/{id}")
 }
 
+/// The kind and the id in a record's key.
+pub(crate) fn parts(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix(RECORDS)?.split_once('/')
+}
+
 /// What a store held when it was read.
 pub(crate) struct Loaded {
     pub(crate) view: View,
@@ -50,10 +55,8 @@ fn revision(mark: &Entry) -> Result<u64, StoreError> {
 }
 
 fn add(view: &mut View, kinds: &Kinds, entry: &Entry) -> Result<(), StoreError> {
-    let path = entry.key.strip_prefix(RECORDS);
-    let (kind, id) = path
-        .and_then(|path| path.split_once('/'))
-        .ok_or_else(|| corrupt(entry, "its key names no kind and id".into()))?;
+    let (kind, id) =
+        parts(&entry.key).ok_or_else(|| corrupt(entry, "its key names no kind and id".into()))?;
     let kind = kinds
         .get(kind)
         .ok_or_else(|| StoreError::UnknownKind(kind.to_owned()))?;

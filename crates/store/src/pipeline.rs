@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::load::{Loaded, REVISION, key};
 use crate::view::Changed;
-use crate::{Compare, Kinds, Op, Outcome, Store, StoreError, Tx, View};
+use crate::{Compare, Condition, Kinds, Op, Outcome, Store, StoreError, Tx, View};
 
 /// How many writes may be staged and not yet durable. Later ones wait.
 const STAGED: usize = 4096;
@@ -29,6 +29,7 @@ pub(crate) struct Pipeline {
     published: ArcSwap<View>,
     revision: watch::Sender<u64>,
     head: Mutex<Head>,
+    condition: watch::Receiver<Condition>,
     places: Arc<Semaphore>,
 }
 
@@ -56,6 +57,7 @@ pub(crate) type Durable = oneshot::Receiver<Result<(), StoreError>>;
 impl Pipeline {
     pub(crate) fn new(store: Arc<dyn Store>, kinds: Option<Kinds>, loaded: Loaded) -> Self {
         Self {
+            condition: store.condition(),
             store,
             kinds,
             revision: watch::Sender::new(loaded.view.revision),
@@ -77,6 +79,10 @@ impl Pipeline {
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
+    }
+
+    pub(crate) fn condition(&self) -> watch::Receiver<Condition> {
+        self.condition.clone()
     }
 
     /// Waits for a place among the staged writes.
@@ -122,6 +128,7 @@ impl Pipeline {
         for (kind, id, value) in &changed.values {
             self.check(kind, id, value.as_deref())?;
         }
+        self.check_room(&changed, head)?;
         Ok(changed)
     }
 
@@ -143,6 +150,20 @@ impl Pipeline {
             kind,
             reason: reason.into(),
         })
+    }
+
+    /// On a full disk what adds records is refused here: queued, it would take the deletes behind it along.
+    fn check_room(&self, changed: &Changed, head: &View) -> Result<(), StoreError> {
+        let Condition::Full { path, .. } = &*self.condition.borrow() else {
+            return Ok(());
+        };
+        let adds = |(kind, id, value): &(&str, String, Option<Vec<u8>>)| {
+            value.is_some() && !head.contains(kind, id)
+        };
+        if changed.values.iter().any(adds) {
+            return Err(StoreError::Full(path.clone()));
+        }
+        Ok(())
     }
 
     fn head(&self) -> MutexGuard<'_, Head> {

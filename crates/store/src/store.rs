@@ -6,7 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::StoreError;
+use tokio::sync::watch;
+
+use crate::{Condition, StoreError};
 
 /// The longest key, in bytes.
 pub const MAX_KEY: usize = 4096;
@@ -50,6 +52,11 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Compacted`] when `from` is older than what is kept.
     async fn watch(&self, from: u64) -> Result<Watch, StoreError>;
+
+    /// Whether it reads and writes. A store without a disk always does.
+    fn condition(&self) -> watch::Receiver<Condition> {
+        watch::channel(Condition::Well).1
+    }
 }
 
 /// What [`Store::watch`] answers.

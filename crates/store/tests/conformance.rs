@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use lath_store::{
-    Changes, Compare, Embedded, Event, MAX_KEY, MAX_VALUE, Memory, Op, Outcome, Store, StoreError,
+    Changes, Compare, Embedded, Event, MAX_KEY, MAX_VALUE, Memory, Op, Opening, Outcome, Store,
+    StoreError,
 };
 
 async fn conforms(fresh: impl Fn() -> Arc<dyn Store>) {
@@ -202,7 +203,7 @@ async fn the_embedded_store_conforms() {
     let fresh = || -> Arc<dyn Store> {
         made.set(made.get() + 1);
         let file = directory.path().join(format!("{}.redb", made.get()));
-        Arc::new(Embedded::open(&file).unwrap())
+        Arc::new(Embedded::open(&file, &Opening::default()).unwrap())
     };
     conforms(fresh).await;
 }
@@ -211,11 +212,11 @@ async fn the_embedded_store_conforms() {
 async fn the_embedded_store_goes_on_where_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("state.redb");
-    let store = Embedded::open(&file).unwrap();
+    let store = Embedded::open(&file, &Opening::default()).unwrap();
     txn(&store, vec![put("a", "1"), put("b", "1")]).await;
     txn(&store, vec![delete("a")]).await;
     drop(store);
-    let store = Embedded::open(&file).unwrap();
+    let store = Embedded::open(&file, &Opening::default()).unwrap();
     assert_eq!(get(&store, "a").await, None);
     assert_eq!(get(&store, "b").await, Some(("1".into(), 1)));
     assert_eq!(txn(&store, vec![put("b", "2")]).await, 3);

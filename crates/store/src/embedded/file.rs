@@ -1,0 +1,211 @@
+//! Making and opening the file.
+
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableError,
+    WriteTransaction,
+};
+
+use super::format::{ENTRIES, FORMAT, IDENTITY, META, Sums, join, split_first_format};
+use crate::{Identity, StoreError, contain};
+
+/// Pages that the engine keeps in memory; the whole state is in the view anyway.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// Makes the file (mode 0600) unless there is one: complete, or not at all.
+pub(crate) fn create(path: &Path, identity: Option<&Identity>) -> Result<(), StoreError> {
+    let beside = path.with_extension("redb-new");
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(StoreError::io(&beside, error));
+        }
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    let file = options.open(&beside);
+    let file = file.map_err(|error| StoreError::io(&beside, error))?;
+    let database = Database::builder().create_file(file);
+    let database = database.map_err(StoreError::engine)?;
+    lay_out(&database, identity).map_err(StoreError::engine)?;
+    drop(database);
+    // A link, unlike a rename, never replaces a state that another process made meanwhile.
+    let linked = std::fs::hard_link(&beside, path);
+    let removed = std::fs::remove_file(&beside);
+    match linked {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        linked => linked.map_err(|error| StoreError::io(path, error))?,
+    }
+    removed.map_err(|error| StoreError::io(&beside, error))?;
+    // A new file's name must survive a power cut as well as its content does.
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| StoreError::io(directory, error))
+}
+
+fn lay_out(database: &Database, identity: Option<&Identity>) -> Result<(), redb::Error> {
+    let write = begin(database)?;
+    write.open_table(ENTRIES)?;
+    {
+        let mut meta = write.open_table(META)?;
+        meta.insert("format", FORMAT)?;
+        Sums::default().write(&mut meta)?;
+    }
+    if let Some(identity) = identity {
+        note(&write, identity)?;
+    }
+    write.commit()?;
+    Ok(())
+}
+
+/// A transaction that is durable when it is committed, and whose root need not be doubted after a crash.
+pub(crate) fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
+    let mut write = database.begin_write()?;
+    // Two phases: a crash never makes the engine doubt the newest root and fall back to the one before
+    // it. So a record whose page is damaged can be read, and named, after a crash too.
+    write.set_quick_repair(true);
+    Ok(write)
+}
+
+/// Opens the file for good, rewriting it where it is of an older format. With `mend`, structures of the
+/// engine that hold no records are made anew where they are damaged.
+pub(crate) fn open(path: &Path, mend: bool) -> Result<(Database, Sums), StoreError> {
+    let length = std::fs::metadata(path).map_err(|error| StoreError::io(path, error))?;
+    if length.len() == 0 {
+        return Err(StoreError::damaged(path, "it is empty"));
+    }
+    let opened = contain(|| {
+        let mut database = builder().open(path).map_err(|error| opening(path, error))?;
+        if mend {
+            database.check_integrity().map_err(StoreError::engine)?;
+        }
+        let sums = upgrade(&database, path)?;
+        Ok((database, sums))
+    });
+    opened.unwrap_or_else(|panic| Err(StoreError::damaged(path, &panic)))
+}
+
+/// Opens what a backend holds; nothing is upgraded.
+pub(crate) fn open_backend(backend: impl StorageBackend) -> Result<Database, redb::DatabaseError> {
+    builder().create_with_backend(backend)
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+fn opening(path: &Path, error: redb::DatabaseError) -> StoreError {
+    match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.to_owned()),
+        error => StoreError::engine(error),
+    }
+}
+
+fn upgrade(database: &Database, path: &Path) -> Result<Sums, StoreError> {
+    match format(database).map_err(StoreError::engine)? {
+        Some(FORMAT) => {}
+        Some(1) => rewrite_first_format(database, path)?,
+        Some(other) => return Err(StoreError::damaged(path, &unknown(other))),
+        None => {
+            return Err(StoreError::damaged(
+                path,
+                "it does not say which format it has",
+            ));
+        }
+    }
+    let sums = read_sums(database).map_err(StoreError::engine)?;
+    sums.map_err(|reason| StoreError::damaged(path, reason))
+}
+
+pub(crate) fn unknown(format: u64) -> String {
+    format!("it has format {format}, this version of Lath reads up to format {FORMAT}")
+}
+
+/// The format that a file says it has.
+pub(crate) fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
+    let read = database.begin_read()?;
+    match read.open_table(META) {
+        Ok(meta) => Ok(meta.get("format")?.map(|format| format.value())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(crate) fn read_sums(database: &Database) -> Result<Result<Sums, &'static str>, redb::Error> {
+    let read = database.begin_read()?;
+    Ok(Sums::read(&read.open_table(META)?)?)
+}
+
+/// Gives every entry its checksum, in one transaction.
+fn rewrite_first_format(database: &Database, path: &Path) -> Result<(), StoreError> {
+    let entries = first_format_entries(database).map_err(StoreError::engine)?;
+    let rewrite = || -> Result<(), redb::Error> {
+        let write = begin(database)?;
+        {
+            let mut table = write.open_table(ENTRIES)?;
+            let mut meta = write.open_table(META)?;
+            let revision = meta.get("revision")?.map_or(0, |value| value.value());
+            let mut sums = Sums {
+                revision,
+                ..Sums::default()
+            };
+            for (key, revision, value) in &entries {
+                let stored = join(key, *revision, value);
+                sums.add(&stored);
+                table.insert(key.as_str(), stored.as_slice())?;
+            }
+            meta.insert("format", FORMAT)?;
+            sums.write(&mut meta)?;
+        }
+        write.commit()?;
+        Ok(())
+    };
+    rewrite().map_err(StoreError::engine)?;
+    tracing::info!(path = %path.display(), records = entries.len(), "the state's records have checksums now");
+    Ok(())
+}
+
+type Entries = Vec<(String, u64, Vec<u8>)>;
+
+fn first_format_entries(database: &Database) -> Result<Entries, redb::Error> {
+    let read = database.begin_read()?;
+    let mut entries = Vec::new();
+    for item in read.open_table(ENTRIES)?.iter()? {
+        let (key, stored) = item?;
+        // A value that is cut off is kept: it is refused by who reads the record.
+        let (revision, value) = split_first_format(stored.value()).unwrap_or_default();
+        entries.push((key.value().to_owned(), revision, value.to_vec()));
+    }
+    Ok(entries)
+}
+
+/// Whose state this is, as far as the file says.
+pub(crate) fn identity(database: &Database) -> Result<Option<Identity>, redb::Error> {
+    let read = database.begin_read()?;
+    let table = match read.open_table(IDENTITY) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let text = |name| Ok::<_, redb::Error>(table.get(name)?.map(|text| text.value().to_owned()));
+    let (installation, region) = (text("installation")?, text("region")?);
+    Ok(installation
+        .zip(region)
+        .map(|(installation, region)| Identity {
+            installation,
+            region,
+        }))
+}
+
+/// Notes whose state this is.
+pub(crate) fn note(write: &WriteTransaction, identity: &Identity) -> Result<(), redb::Error> {
+    let mut table = write.open_table(IDENTITY)?;
+    table.insert("installation", identity.installation.as_str())?;
+    table.insert("region", identity.region.as_str())?;
+    Ok(())
+}

@@ -1,0 +1,22 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Whose state a file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// A name that no other installation has.
+    pub installation: String,
+    /// The region.
+    pub region: String,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            installation,
+            region,
+        } = self;
+        write!(f, "{region} of the installation {installation}")
+    }
+}

@@ -1,0 +1,163 @@
+//! A disk that is full, and is not any more.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use lath_store::{Condition, Db, Kinds, Record, StoreError, open_dir};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Crate {
+    id: String,
+    content: String,
+}
+
+impl Record for Crate {
+    const KIND: &'static str = "house.box";
+    fn id(&self) -> String {
+        self.id.clone()
+    }
+}
+
+async fn open(directory: &Path) -> Db {
+    let kinds = Kinds::default().with::<Crate>();
+    Db::open(open_dir(directory).unwrap(), kinds).await.unwrap()
+}
+
+async fn put(db: &Db, id: &str, length: usize) -> Result<(), StoreError> {
+    let (id, content) = (id.to_owned(), "x".repeat(length));
+    db.write(|tx| {
+        tx.put(Crate { id, content });
+        Ok(())
+    })
+    .await
+}
+
+async fn delete(db: &Db, id: &str) -> Result<(), StoreError> {
+    db.write(|tx| {
+        tx.delete::<Crate>(id);
+        Ok(())
+    })
+    .await
+}
+
+fn ids(db: &Db) -> BTreeSet<String> {
+    db.view().list::<Crate>().map(|it| it.id.clone()).collect()
+}
+
+async fn until(db: &Db, what: &str, holds: impl Fn(&Condition) -> bool) {
+    let end = Instant::now() + Duration::from_secs(120);
+    while !holds(&db.condition().borrow()) {
+        assert!(
+            Instant::now() < end,
+            "waited in vain for {what}: {:?}",
+            db.condition().borrow()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Gives a thread a small file system that only it and its threads see.
+fn on_a_small_disk(work: impl FnOnce(&Path) + Send + 'static) {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: needs root (a tmpfs in a mount namespace)");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_owned();
+    let thread = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let none = None::<&str>;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        mount(
+            Some("lath-test"),
+            &path,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("size=16m"),
+        )
+        .unwrap();
+        work(&path);
+    });
+    thread.join().unwrap();
+}
+
+/// Writes until the disk refuses; what was acknowledged.
+async fn fill(db: &Db, prefix: &str) -> BTreeSet<String> {
+    let mut acknowledged = BTreeSet::new();
+    for number in 0..2000 {
+        let id = format!("{prefix}-{number:04}");
+        match put(db, &id, 20_000).await {
+            Ok(()) => assert!(acknowledged.insert(id)),
+            Err(StoreError::Full(_)) => return acknowledged,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    panic!("the disk is larger than it was made");
+}
+
+#[test]
+fn a_full_disk_refuses_what_adds_and_is_well_again_when_there_is_room() {
+    on_a_small_disk(|path| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(work(path));
+    });
+}
+
+async fn work(path: &Path) {
+    let (data, ballast) = (path.join("data"), path.join("ballast"));
+    std::fs::write(&ballast, vec![1; 4 << 20]).unwrap();
+    let db = open(&data).await;
+    let mut want = fill(&db, "a").await;
+    assert!(want.len() > 20, "{}", want.len());
+    assert!(matches!(&*db.condition().borrow(), Condition::Full { .. }));
+    assert_eq!(ids(&db), want);
+    // Whatever was free is taken by others.
+    let _ = std::fs::write(path.join("greedy"), vec![1; 16 << 20]);
+
+    // Deletes and changes go on, and free nothing for what is new.
+    let gone: Vec<String> = want.iter().take(10).cloned().collect();
+    for id in &gone {
+        delete(&db, id).await.unwrap();
+        want.remove(id);
+    }
+    let kept = want.first().unwrap().clone();
+    put(&db, &kept, 10).await.unwrap();
+    assert!(matches!(
+        put(&db, "new", 10).await,
+        Err(StoreError::Full(_))
+    ));
+    assert_eq!(ids(&db), want);
+
+    // A start on a full disk finds everything.
+    drop(db);
+    let db = open(&data).await;
+    assert_eq!(ids(&db), want);
+    until(&db, "the full disk to be seen", |it| {
+        matches!(it, Condition::Full { .. })
+    })
+    .await;
+    delete(&db, &kept).await.unwrap();
+    want.remove(&kept);
+
+    // Room comes back: writing goes on by itself.
+    std::fs::remove_file(path.join("greedy")).unwrap();
+    std::fs::remove_file(&ballast).unwrap();
+    until(&db, "the store to be well", Condition::is_well).await;
+    put(&db, "new", 20_000).await.unwrap();
+    want.insert("new".into());
+    want.extend(fill(&db, "b").await);
+    assert_eq!(ids(&db), want);
+    drop(db);
+    assert_eq!(ids(&open(&data).await), want);
+}
