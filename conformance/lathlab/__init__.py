@@ -89,15 +89,17 @@ class Lath:
     def endpoint(self):
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self):
-        command = [
+    def command(self):
+        return [
             binary(), "serve", "--data-dir", str(self.data),
             "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}",
             "--dns-listen", f"127.0.0.1:{self.dns_port}",
             *(["--regions", ",".join(self.regions)] if self.regions else ["--region", self.region]), *self.flags,
         ]
+
+    def start(self):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             preexec_fn=self.limit_descriptors)
         wait_for("lath serve to answer", self.answers)
         return self

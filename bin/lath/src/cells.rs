@@ -13,6 +13,6 @@ mod sole;
 mod supervisor;
 mod wan;
 
-pub(crate) use layout::refuse_if_cells;
+pub(crate) use layout::{check_files, refuse_if_cells, regions_in, was_served};
 pub(crate) use roles::{control, node, witness};
 pub(crate) use supervisor::{Supervisor, join_survivors, supervise};

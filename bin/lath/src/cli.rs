@@ -36,8 +36,15 @@ pub(crate) enum Command {
     Status(Status),
     /// Break something on purpose while clients call, and tell what it cost.
     Drill(Drill),
-    /// Tell what this machine lacks and how to get it.
+    /// Tell what this machine lacks and how to get it; with --data-dir, what a data directory holds and
+    /// whether it is whole.
     Doctor(Doctor),
+    /// Look a state over, for who must survive that.
+    #[command(hide = true)]
+    InspectState(Inspect),
+    /// Look an archive over, for who must survive that.
+    #[command(hide = true)]
+    InspectArchive(Inspect),
     /// Print the version.
     Version(Version),
     /// Print a completion script: lath completions bash > /etc/bash_completion.d/lath.
@@ -66,7 +73,17 @@ pub(crate) struct Role {
     pub(crate) region: Option<String>,
 }
 
+/// `lath inspect-state`, `lath inspect-archive`.
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The file.
+    pub(crate) file: PathBuf,
+}
+
 /// `lath serve`.
+///
+/// Exit codes: 0 after a clean stop, 1 after a failure, 2 for a wrong command line, 3 when the state in the data
+/// directory is missing, damaged or another installation's (nothing is touched then).
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -109,6 +126,10 @@ pub(crate) struct Serve {
     /// Proxy threads [default: one per core].
     #[arg(long, env = "LATH_PROXY_THREADS", value_name = "N")]
     pub(crate) proxy_threads: Option<usize>,
+    /// Where the state of these regions is missing or damaged: end what still runs, move what is left aside
+    /// (into DATA_DIR/set-aside-TIME) and begin with an empty state. A whole state is kept.
+    #[arg(long, value_delimiter = ',', value_name = "REGION,...")]
+    pub(crate) start_anew: Vec<String>,
     /// Print the configuration that would be used, with what each key means, and exit.
     #[arg(long)]
     pub(crate) print_config: bool,
@@ -206,6 +227,14 @@ pub(crate) struct Drill {
 /// `lath doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
+    /// Look this data directory over instead of the machine: what is there, whole or damaged, and how much
+    /// space is free. Nothing is changed, and a running Lath is not disturbed.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Take damaged records out of the states in the data directory; their bytes and the files as they were
+    /// are kept in a directory beside. Lath must not run.
+    #[arg(long, requires = "data_dir")]
+    pub(crate) quarantine: bool,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,

@@ -1,4 +1,6 @@
-//! `lath doctor`: what this machine lacks, and how to get it.
+//! `lath doctor`: what this machine lacks, and how to get it; or what a data directory holds.
+
+mod data;
 
 use std::process::{Command, ExitCode};
 
@@ -19,6 +21,9 @@ struct Finding {
 
 /// Fails when something is lacking that Lath cannot do without.
 pub(crate) fn main(flags: &cli::Doctor) -> anyhow::Result<ExitCode> {
+    if let Some(directory) = &flags.data_dir {
+        return data::main(directory, flags);
+    }
     let findings = look();
     let (lacking, weaker) = (count(&findings, true), count(&findings, false));
     let text = match flags.output {

@@ -8,7 +8,9 @@ mod doctor;
 mod drill;
 mod env;
 mod exec;
+mod installation;
 mod output;
+mod panics;
 mod private_file;
 mod running;
 mod serve;
@@ -32,14 +34,22 @@ fn main() -> ExitCode {
     {
         return lath_instance::instance_init_main(arguments);
     }
+    panics::abort_unless_contained();
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
             // The whole chain once: each cause says only what the one before does not.
             eprintln!("lath: {error:#}");
-            ExitCode::FAILURE
+            exit_code(&error)
         }
     }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<installation::Refused>() {
+        return ExitCode::from(installation::REFUSED);
+    }
+    ExitCode::FAILURE
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -53,6 +63,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(flags) => status::main(&flags)?,
         Command::Drill(flags) => return drill::main(&flags),
         Command::Doctor(flags) => return doctor::main(&flags),
+        Command::InspectState(flags) => return installation::inspect_state_main(&flags),
+        Command::InspectArchive(flags) => return installation::inspect_archive_main(&flags),
         Command::Version(flags) => print_version(flags.output)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();

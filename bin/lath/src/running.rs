@@ -37,6 +37,28 @@ fn file(data_dir: &Path) -> PathBuf {
     data_dir.join("serve.json")
 }
 
+/// Removes files (sockets, locks, records) of a run directory that ended processes have left, and its empty
+/// directories. Pins are mounts, and whoever made them removes them.
+///
+/// # Errors
+/// When something cannot be removed.
+pub(crate) fn sweep(run_dir: &Path, goes: impl Fn(&Path) -> bool) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(run_dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            // One that is not empty is still needed: by a namespace, or by an instance that is kept.
+            let _ = std::fs::remove_dir(&path);
+        } else if goes(&path) {
+            std::fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 impl Running {
     /// The data directories that hold instances.
     pub(crate) fn data_dirs(&self, data_dir: &Path) -> Vec<PathBuf> {
@@ -61,6 +83,11 @@ impl Running {
                 path.display()
             )
         })?;
-        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
+        serde_json::from_slice(&text).with_context(|| {
+            format!(
+                "{} is damaged: start `lath serve`, which writes it anew",
+                path.display()
+            )
+        })
     }
 }

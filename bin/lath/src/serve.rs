@@ -5,7 +5,8 @@ mod control;
 mod report;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use assembly::{listen, node_config, owner};
 pub(crate) use control::{Around, Control, State};
@@ -35,12 +36,30 @@ pub(crate) fn main(flags: &Serve) -> anyhow::Result<()> {
     telemetry::init(flags.log_json);
     raise_descriptor_limit();
     let config = Config::load(flags)?;
+    check_anew(&config, &flags.start_anew)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("lath-control")
         .build()
         .context("cannot start threads")?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, &flags.start_anew))
+}
+
+/// `--start-anew` must name regions that are served here.
+fn check_anew(config: &Config, anew: &[String]) -> anyhow::Result<()> {
+    let alone = std::slice::from_ref(&config.region);
+    let served = match &config.regions[..] {
+        [] => alone,
+        regions => regions,
+    };
+    for region in anew {
+        anyhow::ensure!(
+            served.contains(region),
+            "--start-anew names {region}, which is not served: {}",
+            served.join(", ")
+        );
+    }
+    Ok(())
 }
 
 /// Connections, namespaces and stores take descriptors: as many as the owner of this machine grants.
@@ -68,14 +87,21 @@ enum Running {
 }
 
 impl Running {
-    async fn start(config: Config) -> anyhow::Result<Self> {
+    /// Once `stop` is cancelled nothing is waited for.
+    async fn start(
+        config: Config,
+        anew: &[String],
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
         if config.regions.is_empty() {
             cells::refuse_if_cells(&config)?;
+            let anew = !anew.is_empty();
             return Ok(Self::Alone(Box::new(
-                assembly::Assembly::start(config).await?,
+                assembly::Assembly::start(config, anew).await?,
             )));
         }
-        Ok(Self::Cells(Box::new(cells::supervise(config).await?)))
+        let supervisor = cells::supervise(config, anew, stop).await?;
+        Ok(Self::Cells(Box::new(supervisor)))
     }
 
     async fn failed(&mut self) -> &'static str {
@@ -93,24 +119,43 @@ impl Running {
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, anew: &[String]) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // What a start that was broken off has made is adopted or removed by the next one.
-    let mut running = tokio::select! {
-        started = Running::start(config) => started?,
-        _ = terminate.recv() => anyhow::bail!("stopped by SIGTERM while starting"),
-        _ = interrupt.recv() => anyhow::bail!("stopped by SIGINT while starting"),
+    let stop = CancellationToken::new();
+    let mut start = std::pin::pin!(Running::start(config, anew, stop.clone()));
+    let (mut running, stopped) = tokio::select! {
+        started = &mut start => (started?, false),
+        signal = either(&mut terminate, &mut interrupt) => {
+            tracing::info!("{signal} while starting: stopping");
+            stop.cancel();
+            // A start that is broken off would leave what it made: it comes to its end, and is then undone.
+            tokio::select! {
+                started = &mut start => (started?, true),
+                signal = either(&mut terminate, &mut interrupt) => {
+                    anyhow::bail!("stopped at once by a second signal ({signal}); the next start adopts or removes what is left")
+                }
+            }
+        }
     };
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-        failed = running.failed() => tracing::error!(part = failed, "a part ended: stopping"),
+    if !stopped {
+        tokio::select! {
+            signal = either(&mut terminate, &mut interrupt) => tracing::info!("{signal}: stopping"),
+            failed = running.failed() => tracing::error!(part = failed, "a part ended: stopping"),
+        }
     }
     // A second signal ends at once; what is left is adopted or removed by the next start.
     tokio::select! {
         stopped = running.stop() => stopped,
-        _ = terminate.recv() => anyhow::bail!("stopped at once by a second signal"),
-        _ = interrupt.recv() => anyhow::bail!("stopped at once by a second signal"),
+        signal = either(&mut terminate, &mut interrupt) => {
+            anyhow::bail!("stopped at once by a second signal ({signal})")
+        }
+    }
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
     }
 }

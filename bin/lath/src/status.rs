@@ -48,6 +48,10 @@ pub(crate) struct Status {
     /// Every region, where there are several: what stands above is then of all of them together.
     #[serde(default)]
     pub(crate) regions: Vec<Region>,
+    /// What does not work as it should, in words: a full disk, an archive that was damaged, a region whose
+    /// state is refused.
+    #[serde(default)]
+    pub(crate) trouble: Vec<String>,
 }
 
 /// A link to another region.
@@ -78,7 +82,7 @@ pub(crate) struct Region {
 pub(crate) struct Process {
     /// `control`, `node` or `witness`.
     pub(crate) role: String,
-    /// `running`, `starting`, `held` or `stopped`.
+    /// `running`, `starting`, `held`, `refused` or `stopped`.
     pub(crate) state: String,
     pub(crate) pid: Option<i32>,
     /// Since when it runs.
@@ -205,6 +209,9 @@ fn print(status: &Status) -> Result<String, std::fmt::Error> {
         "Lath {} at {}: {} ({}), account {}, process {}",
         status.version, status.endpoint, status.region, status.mode, status.account, status.pid
     )?;
+    for trouble in &status.trouble {
+        writeln!(text, "DEGRADED: {trouble}")?;
+    }
     if status.applied_revision < status.revision {
         writeln!(
             text,

@@ -132,16 +132,32 @@ impl Orders {
     }
 
     fn order(&self, path: &Path) -> Option<Order> {
-        let order: Order = serde_json::from_slice(&read(path)?).ok()?;
-        if path.file_stem()?.to_str()? != order.name || !is_name(&order.name) {
+        let name = path.file_stem()?.to_str().filter(|name| is_name(name))?;
+        let parsed = serde_json::from_slice::<Order>(&read(path)?);
+        let order = parsed.ok().filter(|order| order.name == name);
+        let Some(order) = order else {
+            self.refuse(name, path);
             return None;
-        }
+        };
         if order.left().is_none() {
             // Whoever does not manage leaves it to the next look.
             let _ = self.withdraw(&order.name);
             return None;
         }
         Some(order)
+    }
+
+    /// Says once, as its outcome, that a file is no order.
+    fn refuse(&self, name: &str, path: &Path) {
+        if self.outcome(name).is_some() {
+            return;
+        }
+        let text = format!(
+            "{} is damaged: it is not an order for a fault; remove it",
+            path.display()
+        );
+        // Where it cannot be said, it is tried again at the next look.
+        let _ = self.say(name, Some(text));
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -227,5 +243,7 @@ mod tests {
         let text = serde_json::to_vec(&order("other", u64::MAX)).unwrap();
         std::fs::write(orders.directory().join("c.json"), text).unwrap();
         assert_eq!(orders.standing().len(), 1);
+        let said = orders.outcome("a").and_then(|done| done.error).unwrap();
+        assert!(said.contains("a.json is damaged"), "{said}");
     }
 }

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 const FILE: &str = "root-key.json";
 /// A key file is some 150 bytes; more is not one of ours.
 const MAX_FILE: u64 = 64 * 1024;
+/// What the file should hold, and what to do about one that does not.
+const WHAT: &str = "the root access key (JSON with AccessKeyId and SecretAccessKey). Put it back from a backup, or remove it: a new one is made, and clients must be given that (`lath env`)";
 /// RFC 4648's base32 alphabet, of which AWS makes key ids.
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -49,10 +51,12 @@ pub enum KeyError {
         source: io::Error,
     },
     /// The file holds something else.
-    #[error("{path} does not hold an access key; remove it to get a new one")]
+    #[error("{path} is damaged: it does not hold {what}")]
     Malformed {
         /// The file.
         path: PathBuf,
+        /// What it should hold, and what to do about it.
+        what: &'static str,
     },
     /// The system gives no random bytes.
     #[error("the system's random source failed")]
@@ -74,10 +78,19 @@ impl RootKey {
         let key = Self::random()?;
         match store(dir, &key) {
             Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
-                load(&path)?.ok_or(KeyError::Malformed { path })
+                load(&path)?.ok_or(KeyError::Malformed { path, what: WHAT })
             }
             stored => stored.map(|()| key),
         }
+    }
+
+    /// Reads the key in a file, and changes nothing.
+    ///
+    /// # Errors
+    /// [`KeyError`] when there is none, or it is not readable or not a key.
+    pub fn read(path: &Path) -> Result<Self, KeyError> {
+        let text = fs::read(path).map_err(failed("read", path))?;
+        parse(path, &text)
     }
 
     /// A new random key that is stored nowhere.
@@ -120,29 +133,38 @@ pub(crate) fn failed<'a>(
 }
 
 fn load(path: &Path) -> Result<Option<RootKey>, KeyError> {
-    let Some(text) = read_private(path)? else {
+    let Some(text) = read_private(path, WHAT)? else {
         return Ok(None);
     };
-    serde_json::from_slice(&text)
+    parse(path, &text).map(Some)
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<RootKey, KeyError> {
+    serde_json::from_slice(text)
         .ok()
         .map(|stored: Stored| RootKey {
             access_key_id: stored.access_key_id,
             secret_access_key: Secret::new(stored.secret_access_key),
         })
         .filter(RootKey::is_well_formed)
-        .map(Some)
-        .ok_or_else(|| KeyError::Malformed { path: path.into() })
+        .ok_or_else(|| KeyError::Malformed {
+            path: path.into(),
+            what: WHAT,
+        })
 }
 
-/// A file with a secret, or nothing where there is no file.
-pub(crate) fn read_private(path: &Path) -> Result<Option<Vec<u8>>, KeyError> {
+/// A file with a secret, or nothing where there is no file. `what` it should hold is for the error.
+pub(crate) fn read_private(path: &Path, what: &'static str) -> Result<Option<Vec<u8>>, KeyError> {
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed("read", path)(error)),
     };
     if !meta.is_file() || meta.len() > MAX_FILE {
-        return Err(KeyError::Malformed { path: path.into() });
+        return Err(KeyError::Malformed {
+            path: path.into(),
+            what,
+        });
     }
     close_to_others(path, &meta)?;
     fs::read(path).map(Some).map_err(failed("read", path))

@@ -11,6 +11,9 @@ use crate::root_key::{self, KeyError};
 /// The file in the installation's directory, beside the root key.
 const FILE: &str = "session-key";
 
+/// What the file should hold, and what to do about one that does not.
+const WHAT: &str = "the key that seals session tokens. Put it back from a backup, or remove it: a new one is made, and every temporary credential (AssumeRole) stops working";
+
 /// The sealing key in `dir`; at the first start, a new one. Mode 0600, and of two processes that create it
 /// at once, both get the same.
 ///
@@ -18,8 +21,11 @@ const FILE: &str = "session-key";
 /// [`KeyError`] when the file is not readable, not writable or not a key.
 pub fn sealing_key(dir: &Path) -> Result<SealingKey, KeyError> {
     let path = dir.join(FILE);
-    let malformed = || KeyError::Malformed { path: path.clone() };
-    if let Some(text) = root_key::read_private(&path)? {
+    let malformed = || KeyError::Malformed {
+        path: path.clone(),
+        what: WHAT,
+    };
+    if let Some(text) = root_key::read_private(&path, WHAT)? {
         return SealingKey::parse(&text).ok_or_else(malformed);
     }
     let key = SealingKey::random();
@@ -44,9 +50,13 @@ mod tests {
         let found = sealing_key(dir.path()).unwrap();
         assert_eq!(made.reveal(), found.reveal());
         fs::write(dir.path().join(FILE), "junk").unwrap();
-        assert!(matches!(
-            sealing_key(dir.path()),
-            Err(KeyError::Malformed { .. })
-        ));
+        let error = sealing_key(dir.path()).unwrap_err();
+        assert!(matches!(error, KeyError::Malformed { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("session-key is damaged"), "{text}");
+        assert!(
+            text.contains("remove it") && !text.contains("access key"),
+            "{text}"
+        );
     }
 }

@@ -3,11 +3,16 @@
 //! One redb file. Keys are big-endian so that ranges are time ranges. Every commit is atomic and, unless
 //! the caller asks for a relaxed one, on disk when it returns.
 
-use std::os::unix::fs::OpenOptionsExt as _;
+mod file;
+mod inspect;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redb::{Database, Durability, ReadableDatabase, TableDefinition, WriteTransaction};
+use redb::{Durability, ReadableDatabase as _, TableDefinition, WriteTransaction};
+
+use self::file::ArchiveFile;
+pub use self::inspect::{ArchiveReport, inspect};
 
 pub(crate) type Rows = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -58,6 +63,9 @@ pub enum ArchiveError {
     /// A transaction failed.
     #[error("the archive of logs and metrics failed")]
     Transaction(#[source] Box<redb::Error>),
+    /// The engine found the file damaged; a new one was begun.
+    #[error("the archive of logs and metrics was damaged and is begun anew: {0}")]
+    Damaged(String),
     /// A stored value does not decode.
     #[error("the archive holds a value that cannot be read")]
     Corrupt(#[source] serde_json::Error),
@@ -69,60 +77,75 @@ impl<E: Into<redb::Error>> From<E> for ArchiveError {
     }
 }
 
+impl ArchiveError {
+    /// Whether there is no room on the disk.
+    pub(crate) fn is_full(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let kind = match self {
+            Self::Transaction(error) => match &**error {
+                redb::Error::Io(error) => error.kind(),
+                _ => return false,
+            },
+            Self::Open { source, .. } => match source.downcast_ref::<std::io::Error>() {
+                Some(error) => error.kind(),
+                None => return false,
+            },
+            Self::Damaged(_) | Self::Corrupt(_) => return false,
+        };
+        matches!(kind, StorageFull | QuotaExceeded)
+    }
+}
+
 impl From<ArchiveError> for lath_wire::ApiError {
     fn from(error: ArchiveError) -> Self {
+        if error.is_full() {
+            let text = "The disk of the archive of logs and metrics is full.";
+            return Self::new("ServiceUnavailable", 503, text);
+        }
         Self::internal(error)
     }
 }
 
 /// The bulk store.
 pub struct Archive {
-    db: Database,
+    file: ArchiveFile,
     pub(crate) limits: Limits,
     sequence: AtomicU64,
     pub(crate) pending: std::sync::Mutex<crate::metrics::Pending>,
 }
 
 impl Archive {
-    /// Opens or makes the archive in `directory`.
+    /// Opens or makes the archive in `directory`. A damaged one is moved aside and a new one begun; on a
+    /// full disk it is opened when there is room.
     ///
     /// # Errors
-    /// [`ArchiveError::Open`] names the file.
+    /// [`ArchiveError::Open`] names the file that another process has open.
     pub fn open(directory: &Path, limits: Limits) -> Result<Self, ArchiveError> {
+        std::fs::create_dir_all(directory).map_err(|error| ArchiveError::Open {
+            path: directory.to_owned(),
+            source: error.into(),
+        })?;
         let path = directory.join("archive.redb");
-        let open = |path: &Path| -> Result<Database, Box<dyn std::error::Error + Send + Sync>> {
-            std::fs::create_dir_all(directory)?;
-            // Made before redb opens it: log events are for their owner only.
-            let mut options = std::fs::OpenOptions::new();
-            options
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(path)?;
-            Ok(Database::builder()
-                .set_cache_size(limits.cache_bytes)
-                .create(path)?)
-        };
-        let db = open(&path).map_err(|source| ArchiveError::Open { path, source })?;
         let archive = Self {
-            db,
+            file: ArchiveFile::new(path, limits.cache_bytes),
             limits,
             sequence: AtomicU64::new(0),
             pending: std::sync::Mutex::default(),
         };
-        archive.write(Durability::Immediate, |tx| {
-            for rows in [EVENTS, STREAMS, BUCKETS, SERIES] {
-                tx.open_table(rows)?;
+        match archive.read(|_| Ok(())) {
+            Err(ArchiveError::Open { path, source })
+                if source.downcast_ref::<redb::DatabaseError>().is_some() =>
+            {
+                Err(ArchiveError::Open { path, source })
             }
-            let counters = tx.open_table(COUNTERS)?;
-            use redb::ReadableTable as _;
-            let next = counters.get("sequence")?.map_or(0, |value| value.value());
-            archive.sequence.store(next, Ordering::SeqCst);
-            Ok(())
-        })?;
-        Ok(archive)
+            // Whatever else is wrong is said by its condition, and tried again at every use.
+            _ => Ok(archive),
+        }
+    }
+
+    /// What is wrong with it, in words for the user.
+    pub fn trouble(&self) -> Vec<String> {
+        self.file.trouble()
     }
 
     /// Runs one atomic transaction.
@@ -131,16 +154,23 @@ impl Archive {
         durability: Durability,
         body: impl FnOnce(&WriteTransaction) -> Result<T, ArchiveError>,
     ) -> Result<T, ArchiveError> {
-        let mut tx = self.db.begin_write()?;
-        tx.set_durability(durability)?;
-        let answer = body(&tx)?;
-        tx.commit()?;
+        let answer = self.file.with(|db| {
+            let mut tx = db.begin_write()?;
+            tx.set_durability(durability)?;
+            let answer = body(&tx)?;
+            tx.commit()?;
+            Ok(answer)
+        })?;
+        self.file.wrote();
         Ok(answer)
     }
 
-    /// A consistent view for reading.
-    pub(crate) fn read(&self) -> Result<redb::ReadTransaction, ArchiveError> {
-        Ok(self.db.begin_read()?)
+    /// Reads a consistent view.
+    pub(crate) fn read<T>(
+        &self,
+        body: impl FnOnce(&redb::ReadTransaction) -> Result<T, ArchiveError>,
+    ) -> Result<T, ArchiveError> {
+        self.file.with(|db| body(&db.begin_read()?))
     }
 
     /// Numbers that no other event has; the counter is stored in the transaction that uses them.
@@ -149,8 +179,13 @@ impl Archive {
         tx: &WriteTransaction,
         count: u64,
     ) -> Result<u64, ArchiveError> {
-        let first = self.sequence.fetch_add(count, Ordering::SeqCst);
-        tx.open_table(COUNTERS)?.insert("sequence", first + count)?;
+        use redb::ReadableTable as _;
+        let mut counters = tx.open_table(COUNTERS)?;
+        let stored = counters.get("sequence")?.map_or(0, |value| value.value());
+        // The file may have been begun anew meanwhile; tokens of readers must not meet old numbers again.
+        let first = self.sequence.load(Ordering::SeqCst).max(stored);
+        counters.insert("sequence", first + count)?;
+        self.sequence.store(first + count, Ordering::SeqCst);
         Ok(first)
     }
 }

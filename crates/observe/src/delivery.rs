@@ -47,7 +47,8 @@ impl Delivery {
         (Arc::clone(&delivery), Writer { delivery, queue })
     }
 
-    /// Access log records dropped since start because the queue was full or their group is gone.
+    /// Access log records dropped since start because the queue was full, their group is gone, or the
+    /// archive could not be written.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -117,17 +118,20 @@ impl Writer {
         let archive = Arc::clone(&self.delivery.observe.archive);
         let flushed = tokio::task::spawn_blocking(move || archive.flush()).await;
         if let Ok(Err(error)) = flushed {
-            tracing::error!(%error, "metrics could not be written");
+            tracing::debug!(%error, "metrics could not be written yet");
         }
     }
 
     async fn write(&self, records: Vec<AccessLog>) {
         let appends = self.appends(records);
+        let events: usize = appends.iter().map(|append| append.events.len()).sum();
         let archive = Arc::clone(&self.delivery.observe.archive);
         let now = Timestamp::now().as_millis();
         let written = tokio::task::spawn_blocking(move || archive.append(&appends, now)).await;
         if let Ok(Err(error)) = written {
-            tracing::error!(%error, "access logs could not be written");
+            tracing::debug!(%error, events, "access logs could not be written");
+            let events = u64::try_from(events).unwrap_or(u64::MAX);
+            self.delivery.dropped.fetch_add(events, Ordering::Relaxed);
         }
     }
 

@@ -24,7 +24,7 @@ use lath_control::Cell;
 use lath_store::Kinds;
 use lath_wire::Service;
 
-pub use archive::{Archive, ArchiveError, Limits};
+pub use archive::{Archive, ArchiveError, ArchiveReport, Limits, inspect};
 pub use delivery::{Delivery, Writer};
 pub use logs::pattern::{FilterPattern, PatternError};
 
@@ -42,6 +42,11 @@ impl Observe {
     pub fn open(cell: Cell, directory: &Path, limits: Limits) -> Result<Arc<Self>, ArchiveError> {
         let archive = Arc::new(Archive::open(directory, limits)?);
         Ok(Arc::new(Self { cell, archive }))
+    }
+
+    /// What is wrong with the archive, in words for the user.
+    pub fn trouble(&self) -> Vec<String> {
+        self.archive.trouble()
     }
 }
 

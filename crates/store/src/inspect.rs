@@ -81,7 +81,7 @@ pub fn inspect(path: &Path, kinds: &Kinds) -> Report {
 }
 
 fn look(path: &Path, kinds: &Kinds, report: &mut Report) -> Result<(), StoreError> {
-    let mut database = open(path)?;
+    let mut database = open_unchanged(path)?;
     report.format = file::format(&database).map_err(StoreError::engine)?;
     match report.format {
         Some(1 | FORMAT) => {}
@@ -117,7 +117,12 @@ fn look(path: &Path, kinds: &Kinds, report: &mut Report) -> Result<(), StoreErro
     Ok(())
 }
 
-fn open(path: &Path) -> Result<Database, StoreError> {
+/// Opens a file of the engine such that nothing is written to it: what the engine changes, it changes in
+/// memory. Whose format the content has is not looked at.
+///
+/// # Errors
+/// [`StoreError::InUse`] when another process has it open, [`StoreError::Damaged`] when it cannot be opened.
+pub fn open_unchanged(path: &Path) -> Result<Database, StoreError> {
     let overlay = Overlay::over(path).map_err(|error| StoreError::io(path, error))?;
     if overlay.is_empty() {
         return Err(StoreError::damaged(path, "it is empty"));

@@ -58,7 +58,7 @@ pub use dir::{open_dir, open_dir_with, state_file};
 pub use embedded::{Embedded, Opening};
 pub use error::StoreError;
 pub use identity::Identity;
-pub use inspect::{DamagedRecord, Quarantined, Report, inspect, quarantine};
+pub use inspect::{DamagedRecord, Quarantined, Report, inspect, open_unchanged, quarantine};
 pub use memory::Memory;
 pub use record::{Kinds, Record};
 pub use store::{

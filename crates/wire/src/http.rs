@@ -11,4 +11,4 @@ mod unserved;
 
 pub use door::{FrontDoor, KeyOwner, Limits, Peer};
 pub use known::KNOWN_SERVICES;
-pub use relay::{Relay, Way};
+pub use relay::{Outlook, Relay, Way};

@@ -1,6 +1,6 @@
 //! The front door of all regions, and what it asks their control planes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,17 +9,20 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
-use lath_wire::http::{Relay, Way};
+use lath_wire::http::{Outlook, Relay, Way};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use super::keeper::State;
+use super::keeper::{Phase, State};
 use super::layout::Layout;
 use crate::config::{self, Config};
 use crate::serve::internal;
 
 /// How long a control plane may take to report.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long one may take to say whether it is well.
+const GLANCE: Duration = Duration::from_secs(1);
 /// The largest report, in bytes.
 const MAX_REPORT: usize = 256 << 20;
 
@@ -33,33 +36,72 @@ pub(crate) fn relay(
     home: &str,
     controls: impl Iterator<Item = (String, watch::Receiver<State>)>,
 ) -> anyhow::Result<Relay> {
-    let mut relay = Relay::new(home).with_internal("/_lath/", |request| {
-        Box::pin(async move { internal(&request) })
+    let controls: Vec<_> = controls.collect();
+    let asked: Vec<_> = controls
+        .iter()
+        .map(|(region, state)| (region.clone(), layout.api_socket(region), state.clone()))
+        .collect();
+    let mut relay = Relay::new(home).with_internal("/_lath/", move |request| {
+        let asked = asked.clone();
+        Box::pin(async move { internal(&request, &trouble(asked).await) })
     });
     for (region, state) in controls {
         let way = Way::Socket(layout.api_socket(&region));
-        relay = relay.with_region(region, way, expectation(state));
+        relay = relay.with_region(region, way, outlook(state));
     }
     for (region, url) in &config.remote_regions {
         let way = Way::Http(config::authority(url)?);
-        relay = relay.with_region(region.clone(), way, watch::channel(false).1);
+        relay = relay.with_region(region.clone(), way, watch::channel(Outlook::default()).1);
     }
     Ok(relay)
 }
 
-/// Whether a process runs or will in a moment, as long as it is kept.
-fn expectation(mut state: watch::Receiver<State>) -> watch::Receiver<bool> {
-    let say = watch::Sender::new(true);
-    let expected = say.subscribe();
+/// What is known of a region's process, as long as it is kept.
+fn outlook(mut state: watch::Receiver<State>) -> watch::Receiver<Outlook> {
+    let say = watch::Sender::new(Outlook {
+        expected: true,
+        reason: None,
+    });
+    let outlook = say.subscribe();
     tokio::spawn(async move {
         loop {
-            say.send_replace(state.borrow_and_update().phase.is_expected());
+            let phase = state.borrow_and_update().phase.clone();
+            say.send_replace(Outlook {
+                expected: phase.is_expected(),
+                reason: match phase {
+                    Phase::Refused(reason) => Some(reason.summary),
+                    _ => None,
+                },
+            });
             if state.changed().await.is_err() {
                 return;
             }
         }
     });
-    expected
+    outlook
+}
+
+/// What the regions cannot do, each by its own word; of one that says nothing, that.
+async fn trouble(regions: Vec<(String, PathBuf, watch::Receiver<State>)>) -> Vec<String> {
+    let mut asked = JoinSet::new();
+    for (region, socket, state) in regions {
+        asked.spawn(async move {
+            if let Phase::Refused(reason) = &state.borrow().phase {
+                return vec![format!("{region}: {}", reason.summary)];
+            }
+            let answer = tokio::time::timeout(GLANCE, ask(&socket, "/_lath/health")).await;
+            let Ok(Ok(text)) = answer else {
+                return vec![format!("{region}: its control plane does not answer")];
+            };
+            let text = String::from_utf8_lossy(&text).into_owned();
+            // The first line is the verdict.
+            let lines = text.lines().skip(1);
+            lines.map(|line| format!("{region}: {line}")).collect()
+        });
+    }
+    let mut trouble: Vec<String> = asked.join_all().await.into_iter().flatten().collect();
+    trouble.sort();
+    trouble
 }
 
 /// What a region's control plane says at an internal path; none where it does not answer.

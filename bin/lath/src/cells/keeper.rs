@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::hold;
-use super::layout::Layout;
+use super::layout::{Layout, Reason};
 use super::process::{self, Found, Process, Role};
 
 /// Who lived shorter than this died of something that a restart may not mend.
@@ -21,6 +21,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often it is looked whether a hold is over.
 const HELD: Duration = Duration::from_millis(100);
+/// How soon a region that does not start is tried again although its state is as it was.
+const REFUSED: Duration = Duration::from_secs(60);
 /// What a process may take for a clean end beyond its drain.
 const END: Duration = Duration::from_secs(120);
 
@@ -43,6 +45,8 @@ pub(crate) enum Phase {
     },
     /// A drill wants it dead.
     Held,
+    /// It says why it does not start. It is tried again when the state changes.
+    Refused(Reason),
     Stopped,
 }
 
@@ -90,26 +94,24 @@ impl Keeper {
                 self.tell(Phase::Stopped);
                 return true;
             };
-            let (pid, since, adopted) = (process.pid, process.since, process.adopted);
-            self.tell(Phase::Running {
-                pid,
-                since,
-                adopted,
-            });
             let began = Instant::now();
             let status = tokio::select! {
                 () = stop.cancelled() => return self.end(process).await,
-                status = process.ended() => status,
+                status = self.watch(&mut process) => status,
             };
+            self.say.send_modify(|state| state.restarts += 1);
+            if let Some(reason) = self.refusal() {
+                self.refused(reason, &stop).await;
+                continue;
+            }
             let how = status.map_or_else(|| "it was another's child".into(), |s| s.to_string());
             tracing::warn!(
                 region = self.name,
                 role = self.role.name(),
-                pid,
+                pid = process.pid,
                 how,
                 "a process died: it is started again"
             );
-            self.say.send_modify(|state| state.restarts += 1);
             self.tell(Phase::Starting);
             pause = if began.elapsed() >= SHORT {
                 Duration::ZERO
@@ -125,6 +127,64 @@ impl Keeper {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Says that the process runs, and waits for its end. One that was refused must have been accepted first.
+    async fn watch(&self, process: &mut Process) -> Option<ExitStatus> {
+        let accepted = async {
+            while self.is_refused() && self.refusal().is_some() {
+                tokio::time::sleep(HELD).await;
+            }
+        };
+        tokio::select! {
+            status = process.ended() => return status,
+            () = accepted => {}
+        }
+        let (pid, since, adopted) = (process.pid, process.since, process.adopted);
+        self.say.send_modify(|state| {
+            state.phase = Phase::Running {
+                pid,
+                since,
+                adopted,
+            };
+        });
+        process.ended().await
+    }
+
+    /// Why the process did not start, when it said so.
+    fn refusal(&self) -> Option<Reason> {
+        let control = self.role == Role::Control;
+        control.then(|| self.layout.refusal(&self.name).read())?
+    }
+
+    fn is_refused(&self) -> bool {
+        matches!(self.say.borrow().phase, Phase::Refused(_))
+    }
+
+    /// Waits until what it was refused for may be mended.
+    async fn refused(&self, reason: Reason, stop: &CancellationToken) {
+        let phase = Phase::Refused(reason.clone());
+        if self.say.borrow().phase != phase {
+            tracing::error!(
+                region = self.name,
+                reason = reason.text,
+                "a region does not start"
+            );
+        }
+        self.say.send_modify(|state| state.phase = phase);
+        let state = lath_store::state_file(&self.layout.cell(&self.name));
+        let look = || {
+            std::fs::metadata(&state)
+                .and_then(|file| Ok((file.modified()?, file.len())))
+                .ok()
+        };
+        let (seen, until) = (look(), Instant::now() + REFUSED);
+        while look() == seen && Instant::now() < until {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(HELD) => {}
             }
         }
     }
@@ -226,7 +286,11 @@ impl Keeper {
         self.role != Role::Node && status.signal() == Some(Signal::TERM.as_raw())
     }
 
+    /// A region that was refused is no longer so when it runs, not when it is started.
     fn tell(&self, phase: Phase) {
+        if phase == Phase::Starting && self.is_refused() {
+            return;
+        }
         self.say.send_modify(|state| state.phase = phase);
     }
 }

@@ -1,6 +1,6 @@
 //! Where cells keep their things, what is remembered of them for ever, and what each process is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
@@ -13,6 +13,7 @@ use lath_feed::{PrivateKey, RegionPlace, Topology, WITNESS};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, MAX_REGIONS};
+use crate::installation::{Refused, evidence};
 use crate::{private_file, running};
 
 /// The witness's place on the WAN; 255 is the router's.
@@ -64,6 +65,40 @@ impl Layout {
         self.cell(name).join("snapshot.cbor")
     }
 
+    /// Why a region's control plane does not start.
+    pub(crate) fn refusal(&self, name: &str) -> Refusal {
+        Refusal(self.run_dir(name).join("control.refused"))
+    }
+
+    /// Whether a region answered before, as far as is remembered.
+    ///
+    /// # Errors
+    /// When what is remembered cannot be read.
+    pub(crate) fn was_served(&self, region: &str) -> anyhow::Result<bool> {
+        let known = read(&self.remembered())?;
+        Ok(known.is_some_and(|known| known.served.contains(region)))
+    }
+
+    /// Remembers for ever that regions have a state, or that they have none again.
+    ///
+    /// # Errors
+    /// When what is remembered cannot be read or written.
+    pub(crate) fn remember(&self, region: &str, served: bool) -> anyhow::Result<()> {
+        let path = self.remembered();
+        let Some(mut known) = read(&path)? else {
+            return Ok(());
+        };
+        let changed = if served {
+            known.served.insert(region.to_owned())
+        } else {
+            known.served.remove(region)
+        };
+        if changed {
+            private_file::write(&path, &serde_json::to_vec_pretty(&known)?)?;
+        }
+        Ok(())
+    }
+
     /// What drills ask for.
     pub(crate) fn orders(&self) -> lath_drill::order::Orders {
         lath_drill::order::Orders::of(&self.installation)
@@ -96,12 +131,92 @@ impl Layout {
     }
 }
 
+/// The regions of an installation, those not served at the moment included; none where one region is served
+/// alone.
+pub(crate) fn regions_in(installation: &Path) -> Vec<String> {
+    let layout = Layout::new(installation);
+    let known = read(&layout.remembered()).ok().flatten();
+    let known = known.or_else(|| recalled(&layout));
+    known.map_or_else(Vec::new, |known| known.indices.into_keys().collect())
+}
+
+/// Whether the installation around a region's directory remembers that the region answered.
+pub(crate) fn was_served(cell: &Path, region: &str) -> bool {
+    let installation = cell.parent().unwrap_or(cell);
+    Layout::new(installation)
+        .was_served(region)
+        .unwrap_or(false)
+}
+
+/// The small files of an installation of several regions, and what is wrong with each.
+pub(crate) fn check_files(installation: &Path) -> Vec<(PathBuf, anyhow::Result<()>)> {
+    let layout = Layout::new(installation);
+    let regions = regions_in(installation);
+    if regions.is_empty() {
+        return Vec::new();
+    }
+    let remembered = layout.remembered();
+    let check = read(&remembered).and_then(|known| known.map(drop).context("it is missing"));
+    let mut files = vec![(remembered, check)];
+    for name in regions.iter().map(String::as_str).chain([WITNESS]) {
+        let (cell, kept) = (layout.cell_file(name), layout.kept(name));
+        let key = layout.cell(name).join("link.key");
+        if cell.exists() {
+            let check = CellFile::read(&cell).map(drop);
+            files.push((cell, check));
+        }
+        if key.exists() {
+            files.push((key, link_key(&layout.cell(name)).map(drop)));
+        }
+        if kept.exists() {
+            let look = lath_feed::stream::Kept::at(&kept).look(name);
+            let check = look.map(drop).map_err(|reason| {
+                anyhow::anyhow!("it is damaged ({reason}): it is not used, and written anew")
+            });
+            files.push((kept, check));
+        }
+    }
+    files
+}
+
 /// What an installation remembers of its regions for ever.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Remembered {
     home: String,
     /// Regions that are not served at the moment keep theirs.
     indices: BTreeMap<String, u8>,
+    /// Regions that answered: they have a state, and are not to be started without it.
+    #[serde(default)]
+    served: BTreeSet<String>,
+}
+
+/// Why a control plane does not start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reason {
+    /// For clients of the region: no paths, no ids.
+    pub(crate) summary: String,
+    /// For who runs Lath.
+    pub(crate) text: String,
+}
+
+/// A file in which a control plane says why it does not start.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal(PathBuf);
+
+impl Refusal {
+    /// What it said last.
+    pub(crate) fn read(&self) -> Option<Reason> {
+        serde_json::from_slice(&fs::read(&self.0).ok()?).ok()
+    }
+
+    pub(crate) fn say(&self, reason: &Reason) -> anyhow::Result<()> {
+        private_file::write(&self.0, &serde_json::to_vec(reason)?)
+    }
+
+    pub(crate) fn withdraw(&self) {
+        // One that stays is overwritten or withdrawn by the next start.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// One region alone cannot be served from a data directory that cells use.
@@ -121,11 +236,56 @@ pub(crate) fn refuse_if_cells(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Regions that were served have places; given anew they would be others.
+fn refuse_if_forgotten(layout: &Layout) -> anyhow::Result<()> {
+    ensure!(
+        !layout.installation.join("state.redb").exists(),
+        "{} belongs to one region alone: name another --data-dir",
+        layout.installation.display()
+    );
+    let shown = evidence(&layout.installation)?;
+    if shown.is_empty() && recalled(layout).is_none() {
+        return Ok(());
+    }
+    let path = layout.remembered();
+    let text = format!(
+        "{} is missing, and regions were served from here. Nothing was touched. Put it back from a backup{}",
+        path.display(),
+        proposal(layout)
+    );
+    Err(Refused::new("the list of regions is missing", text).into())
+}
+
+/// The remembered as the regions' own files have it.
+fn recalled(layout: &Layout) -> Option<Remembered> {
+    let cells = fs::read_dir(&layout.installation).ok()?.flatten();
+    let mut files = cells.filter_map(|cell| CellFile::read(&cell.path().join("cell.json")).ok());
+    let topology = files.next()?.topology;
+    let index = |(region, place): (&String, &RegionPlace)| (region.clone(), place.index);
+    Some(Remembered {
+        home: topology.home,
+        indices: topology.regions.iter().map(index).collect(),
+        served: topology.regions.keys().cloned().collect(),
+    })
+}
+
+fn proposal(layout: &Layout) -> String {
+    let text = recalled(layout).and_then(|known| serde_json::to_string(&known).ok());
+    text.map_or_else(String::new, |text| {
+        format!(", or write what the regions' own files say: {text}")
+    })
+}
+
 fn read(path: &Path) -> anyhow::Result<Option<Remembered>> {
     match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .with_context(|| format!("{} is damaged", path.display())),
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
+            let layout = Layout::new(path.parent().unwrap_or(path));
+            format!(
+                "{} is damaged: put it back from a backup{}",
+                path.display(),
+                proposal(&layout)
+            )
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
@@ -138,11 +298,9 @@ fn read(path: &Path) -> anyhow::Result<Option<Remembered>> {
 pub(crate) fn lay_out(layout: &Layout, config: &Config) -> anyhow::Result<Topology> {
     let path = layout.remembered();
     let known = read(&path)?;
-    ensure!(
-        known.is_some() || !layout.installation.join("state.redb").exists(),
-        "{} belongs to one region alone: name another --data-dir",
-        layout.installation.display()
-    );
+    if known.is_none() {
+        refuse_if_forgotten(layout)?;
+    }
     let mut known = known.unwrap_or_default();
     let first = config.regions.first().context("no region is named")?;
     let home = match (&config.home, known.home.as_str()) {
@@ -230,7 +388,12 @@ pub(crate) fn link_key(cell: &Path) -> anyhow::Result<PrivateKey> {
             let key = bytes
                 .and_then(|bytes| bytes.try_into().ok())
                 .map(PrivateKey);
-            key.with_context(|| format!("{} does not hold a key", path.display()))
+            key.with_context(|| {
+                format!(
+                    "{} is damaged: it does not hold the key of the region's encrypted links (64 hexadecimal digits). Put it back from a backup, or remove it: a new one is made, which the other regions learn at their next start",
+                    path.display()
+                )
+            })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = lath_tunnel::private_key();

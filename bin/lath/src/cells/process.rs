@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lath_model::Timestamp;
+use nix::sys::signal::{SigSet, Signal as Asking};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
@@ -207,7 +208,7 @@ pub(crate) fn any_survivor(installation: &Path) -> Option<OwnedFd> {
 pub(crate) fn spawn(layout: &Layout, name: &str, role: Role) -> io::Result<Process> {
     let mut command = Command::new("/proc/self/exe");
     lath_net::descriptors::hand_down(&mut command);
-    let child = command
+    let child = hold_signals(&mut command)
         .arg0("lath")
         .arg(role.name())
         .arg("--region")
@@ -229,6 +230,29 @@ pub(crate) fn spawn(layout: &Layout, name: &str, role: Role) -> io::Result<Proce
         pidfd: watch(pidfd)?,
         child: Some(child),
     })
+}
+
+/// The signals that ask a process with a role to end.
+fn asking() -> SigSet {
+    [Asking::SIGTERM, Asking::SIGINT, Asking::SIGUSR2]
+        .into_iter()
+        .collect()
+}
+
+/// A signal that comes before the new process listens for it waits there, instead of ending it in the middle
+/// of whatever it begins with. [`let_signals_through`] ends that.
+#[expect(
+    unsafe_code,
+    reason = "the standard library runs it between fork and exec"
+)]
+fn hold_signals(command: &mut Command) -> &mut Command {
+    // SAFETY: changing the calling thread's signal mask is async-signal-safe, and nothing is allocated.
+    unsafe { command.pre_exec(|| Ok(asking().thread_block()?)) }
+}
+
+/// To be called by a process with a role as soon as it listens for signals, on its first thread.
+pub(crate) fn let_signals_through() -> io::Result<()> {
+    Ok(asking().thread_unblock()?)
 }
 
 #[expect(

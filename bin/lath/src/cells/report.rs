@@ -82,7 +82,11 @@ impl Merger {
                 name,
                 ..Region::default()
             };
-            if let Some(status) = status {
+            whole.trouble.extend(self.refusal(&region.name));
+            if let Some(mut status) = status {
+                let trouble = std::mem::take(&mut status.trouble).into_iter();
+                let trouble = trouble.map(|text| format!("{}: {text}", region.name));
+                whole.trouble.extend(trouble);
                 region.revision = status.revision;
                 region.applied_revision = status.applied_revision;
                 region.dns = status.dns.clone();
@@ -101,6 +105,15 @@ impl Merger {
             });
         }
         serde_json::to_string(&whole).unwrap_or_else(|error| format!("\"{error}\""))
+    }
+
+    /// Why a region's control plane does not start.
+    fn refusal(&self, region: &str) -> Option<String> {
+        let mut its = self.0.processes.iter().filter(|it| it.cell == region);
+        its.find_map(|it| match &it.state.borrow().phase {
+            Phase::Refused(reason) => Some(format!("{region}: {}", reason.text)),
+            _ => None,
+        })
     }
 
     fn processes(&self, cell: &str) -> Vec<Process> {
@@ -163,6 +176,7 @@ fn process(watched: &Watched) -> Process {
     process.state = match &state.phase {
         Phase::Starting => "starting",
         Phase::Held => "held",
+        Phase::Refused(_) => "refused",
         Phase::Stopped => "stopped",
         Phase::Running {
             pid,

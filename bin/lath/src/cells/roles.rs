@@ -16,8 +16,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::layout::{CellFile, link_key};
-use super::process::{Role, take_role};
+use super::layout::{CellFile, Reason, link_key};
+use super::process::{Role, let_signals_through, take_role};
+use crate::installation::{Refused, Seat};
 use crate::running::{self, Running};
 use crate::serve::{
     Around, Control, Reporter, State, internal, node_config, raise_descriptor_limit,
@@ -94,11 +95,13 @@ enum End {
 
 impl Ends {
     fn new() -> anyhow::Result<Self> {
-        Ok(Self {
+        let ends = Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             leave: signal(SignalKind::user_defined2())?,
-        })
+        };
+        let_signals_through()?;
+        Ok(ends)
     }
 
     async fn next(&mut self) -> End {
@@ -114,7 +117,7 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
     let mut ends = Ends::new()?;
     let (layout, config) = (cell.layout(), &cell.config);
     let region = config.region.clone();
-    let state = State::open(config, &cell.installation).await?;
+    let state = open_state(&cell).await?;
     let (say_observed, observed) = watch::channel(Arc::<Observed>::default());
     let (node, asks) = RemoteNode::new();
     let (mesh, carrier) = Mesh::new();
@@ -156,13 +159,14 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
         async move { node.metrics().await }
     };
     let reporter = Reporter::new(&control, running, counters);
+    let trouble = control.trouble();
     let door = control.door().with_internal("/_lath/", move |request| {
-        let reporter = reporter.clone();
+        let (reporter, trouble) = (reporter.clone(), trouble.now());
         Box::pin(async move {
             match request.uri().path() {
                 "/_lath/status" => http::Response::new(reporter.status().await.into()),
                 "/_lath/metrics" => http::Response::new(reporter.metrics().await.into()),
-                _ => internal(&request),
+                _ => internal(&request, &trouble),
             }
         })
     });
@@ -184,6 +188,34 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
     while tasks.join_next().await.is_some() {}
     control.stop().await;
     Ok(())
+}
+
+/// The state of the region. Why it is refused is left for the supervisor, which speaks for the region.
+async fn open_state(cell: &CellFile) -> anyhow::Result<State> {
+    let layout = cell.layout();
+    let region = &cell.config.region;
+    let seat = Seat {
+        installation: &cell.installation,
+        data_dir: &cell.config.data_dir,
+        region,
+        was_served: layout.was_served(region)?,
+        anew: false,
+    };
+    let opened = State::open(seat).await;
+    let refusal = layout.refusal(region);
+    match &opened {
+        Ok(_) => refusal.withdraw(),
+        Err(error) => {
+            let refused = error.downcast_ref::<Refused>();
+            refusal.say(&Reason {
+                summary: refused
+                    .map_or("it cannot be started", |it| it.summary)
+                    .into(),
+                text: format!("{error:#}"),
+            })?;
+        }
+    }
+    opened
 }
 
 fn listen(path: &Path) -> anyhow::Result<tokio::net::UnixListener> {

@@ -21,6 +21,7 @@ use super::control::{Around, Control, State};
 use super::report;
 use crate::admin;
 use crate::config::Config;
+use crate::installation::{self, Anew, Seat};
 use crate::running::{self, Running};
 
 /// One in so many answers beyond the rate leads the client to TCP: half, as other servers do.
@@ -40,15 +41,44 @@ pub(super) struct Assembly {
 
 impl Assembly {
     /// Starts every part; the APIs answer when this returns.
-    pub(super) async fn start(config: Config) -> anyhow::Result<Self> {
+    ///
+    /// With `anew`, a state that is missing or damaged is put aside first.
+    pub(super) async fn start(config: Config, anew: bool) -> anyhow::Result<Self> {
         let began = std::time::Instant::now();
         let run_dir = running::run_dir(&config.data_dir);
-        let state = State::open(&config, &config.data_dir).await?;
         // Ports first: who cannot have them must not touch anything.
         let api = listen(config.listen, "listen").await?;
         let metrics = listen(config.admin_listen, "admin_listen").await?;
+        let mut seat = Seat {
+            installation: &config.data_dir,
+            data_dir: &config.data_dir,
+            region: &config.region,
+            was_served: false,
+            anew: false,
+        };
+        if anew {
+            seat.anew = matches!(
+                installation::set_aside_state(seat).await?,
+                Anew::SetAside(_)
+            );
+        }
+        let state = State::open(seat).await?;
 
         let place = lath_node::Place::alone(&config.region);
+        admin::make_dir(&run_dir)?;
+        let status = admin::listen(&run_dir)?;
+        let running = Running {
+            pid: std::process::id(),
+            endpoint: format!("http://{}", api.local_addr()?),
+            metrics: format!("http://{}/metrics", metrics.local_addr()?),
+            region: config.region.clone(),
+            account: config.account.clone(),
+            dns: config.dns_listen.to_string(),
+            regions: Vec::new(),
+        };
+        // Before the door opens: whoever is answered may ask `lath env` next. And before anything is made
+        // that would be left behind if this failed.
+        running.write(&config.data_dir)?;
         let host = Host::open(node_config(&config, place)).await?;
         let (say_observed, observed) = watch::channel(Arc::<Observed>::default());
         let around = Around {
@@ -62,21 +92,11 @@ impl Assembly {
         let sink = Arc::clone(&control.delivery);
         let node = Node::start(host, control.snapshots.clone(), say_observed, sink, source)?;
 
-        let running = Running {
-            pid: std::process::id(),
-            endpoint: format!("http://{}", api.local_addr()?),
-            metrics: format!("http://{}/metrics", metrics.local_addr()?),
-            region: config.region.clone(),
-            account: config.account.clone(),
-            dns: config.dns_listen.to_string(),
-            regions: Vec::new(),
-        };
         let door_stop = CancellationToken::new();
         let mut doors = JoinSet::new();
         let counters = node.metrics();
         let counters = move || std::future::ready(Some(counters()));
         let reporter = report::Reporter::new(&control, running.clone(), counters);
-        let status = admin::listen(&run_dir)?;
         let told = reporter.clone();
         let tell = admin::tell_status(status, move || told.clone().status(), door_stop.clone());
         doors.spawn(named("the status socket", tell));
@@ -86,10 +106,10 @@ impl Assembly {
             door_stop.clone(),
         );
         doors.spawn(named("the metrics port", serve_metrics));
-        // Before the door opens: whoever is answered may ask `lath env` next.
-        running.write(&config.data_dir)?;
-        let door = control.door().with_internal("/_lath/", |request| {
-            Box::pin(async move { report::internal(&request) })
+        let trouble = control.trouble();
+        let door = control.door().with_internal("/_lath/", move |request| {
+            let trouble = trouble.now();
+            Box::pin(async move { report::internal(&request, &trouble) })
         });
         let (door, stop) = (Arc::new(door), door_stop.clone());
         doors.spawn(named("the API port", async move {
@@ -124,7 +144,8 @@ impl Assembly {
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         self.door_stop.cancel();
         while self.doors.join_next().await.is_some() {}
-        admin::forget(&running::run_dir(&self.config.data_dir));
+        let run_dir = running::run_dir(&self.config.data_dir);
+        admin::forget(&run_dir);
         self.control.rest().await;
         let mut outcome = Ok(());
         if let Some(node) = self.node.take() {
@@ -132,6 +153,8 @@ impl Assembly {
             outcome = node.shutdown(drain, self.config.keep).await;
         }
         self.control.stop().await;
+        running::sweep(&run_dir, |_| true)
+            .with_context(|| format!("cannot clean {}", run_dir.display()))?;
         tracing::info!("stopped");
         outcome
     }

@@ -1,6 +1,5 @@
 //! The control half of a region: state, APIs, reconcilers, the publisher of the feed.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +12,14 @@ use lath_feed::{
 };
 use lath_identity::{Identity, RootKey, SealingKey};
 use lath_observe::{Delivery, Limits, Observe};
-use lath_store::Db;
+use lath_store::{Condition, Db};
 use lath_wire::http::FrontDoor;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::installation::{self, Seat};
 use crate::services::{Apps, CONTRIBUTIONS, SECTIONS, kinds};
 
 /// How often what has expired is swept: logs, metrics, idempotency tokens.
@@ -34,10 +34,16 @@ pub(crate) struct State {
 
 impl State {
     /// Opens the state of a region, and the keys of its installation.
-    pub(crate) async fn open(config: &Config, installation: &Path) -> anyhow::Result<Self> {
-        let db = open_db(&config.data_dir).await?;
-        let key = RootKey::load_or_create(installation)?;
-        let seal = lath_identity::sealing_key(installation)?;
+    ///
+    /// # Errors
+    /// [`installation::Refused`] when the state is missing, damaged or another's.
+    pub(crate) async fn open(seat: Seat<'_>) -> anyhow::Result<Self> {
+        let store = installation::open_state(seat).await?;
+        let db = Db::open(store, kinds())
+            .await
+            .with_context(|| format!("cannot read the state in {}", seat.data_dir.display()))?;
+        let key = RootKey::load_or_create(seat.installation)?;
+        let seal = lath_identity::sealing_key(seat.installation)?;
         Ok(Self { db, key, seal })
     }
 }
@@ -60,6 +66,7 @@ pub(crate) struct Control {
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) delivery: Arc<Delivery>,
     identity: Arc<Identity>,
+    observe: Arc<Observe>,
     apps: Apps,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -115,12 +122,13 @@ impl Control {
         }
         let apps = Apps::new(&cell, Arc::clone(&observe), Arc::clone(&identity));
         apps.spawn_reconcilers(&stop, &mut tasks);
-        spawn_sweeps(&cell, observe, &stop, &mut tasks);
+        spawn_sweeps(&cell, Arc::clone(&observe), &stop, &mut tasks);
         Ok(Self {
             cell,
             snapshots,
             delivery,
             identity,
+            observe,
             apps,
             stop,
             tasks,
@@ -139,6 +147,14 @@ impl Control {
             .with_judge(judge)
             .with_region(self.cell.region.clone(), self.apps.services())
             .with_regions_elsewhere(others)
+    }
+
+    /// A reader of what is wrong with state and archive, in words for the user.
+    pub(crate) fn trouble(&self) -> Trouble {
+        Trouble {
+            state: self.cell.db.condition(),
+            observe: Arc::clone(&self.observe),
+        }
     }
 
     /// Returns the name of a part that ended though nobody stopped it.
@@ -164,6 +180,22 @@ impl Control {
     }
 }
 
+/// Reads what is wrong with state and archive.
+#[derive(Clone)]
+pub(crate) struct Trouble {
+    state: watch::Receiver<Condition>,
+    observe: Arc<Observe>,
+}
+
+impl Trouble {
+    /// Nothing, when all is well.
+    pub(crate) fn now(&self) -> Vec<String> {
+        let state = self.state.borrow().trouble();
+        let state = state.map(|trouble| format!("the state: {trouble}"));
+        state.into_iter().chain(self.observe.trouble()).collect()
+    }
+}
+
 /// What nodes verify signatures with.
 fn installation_keys(root: &RootKey, seal: &SealingKey) -> InstallationKeys {
     InstallationKeys {
@@ -171,16 +203,6 @@ fn installation_keys(root: &RootKey, seal: &SealingKey) -> InstallationKeys {
         root_secret: Hidden(root.secret_access_key.reveal().to_owned()),
         sealing: Hidden(seal.reveal().to_owned()),
     }
-}
-
-async fn open_db(data_dir: &Path) -> anyhow::Result<Db> {
-    let path = data_dir.to_owned();
-    let store = tokio::task::spawn_blocking(move || lath_store::open_dir(&path)).await?;
-    let store =
-        store.with_context(|| format!("cannot open the state in {}", data_dir.display()))?;
-    Db::open(store, kinds())
-        .await
-        .context("cannot read the state")
 }
 
 fn image_directories(config: &Config) -> Vec<ImageDirectory> {

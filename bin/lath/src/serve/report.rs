@@ -12,7 +12,7 @@ use lath_feed::{Condition, InstancePhase, Observed, RegionObserved, Snapshot, Sn
 use lath_observe::Delivery;
 use lath_store::View;
 
-use super::control::Control;
+use super::control::{Control, Trouble};
 use crate::running::Running;
 use crate::status::{
     self, Instance, Link, Service, ServiceNetwork, Status, Target, TargetGroup, Vpc,
@@ -27,6 +27,7 @@ struct Inner {
     snapshots: SnapshotReceiver,
     delivery: Arc<Delivery>,
     running: Running,
+    trouble: Trouble,
     counters: Box<dyn Fn() -> Counters + Send + Sync>,
 }
 
@@ -44,6 +45,7 @@ impl Reporter {
             snapshots: control.snapshots.clone(),
             delivery: Arc::clone(&control.delivery),
             running,
+            trouble: control.trouble(),
             counters: Box::new(move || Box::pin(counters())),
         }))
     }
@@ -76,6 +78,12 @@ impl Reporter {
                 "gauge",
                 "Instances whose first process runs.",
                 running.count() as u64,
+            ),
+            (
+                "lath_degraded",
+                "gauge",
+                "How many things are wrong with state and archive; the status says which.",
+                self.0.trouble.now().len() as u64,
             ),
             (
                 "lath_access_logs_dropped_total",
@@ -120,6 +128,7 @@ impl Reporter {
             dns: inner.running.dns.clone(),
             links: links(&observed),
             regions: Vec::new(),
+            trouble: inner.trouble.now(),
         };
         serde_json::to_string(&status).unwrap_or_else(|error| format!("\"{error}\""))
     }
@@ -301,15 +310,21 @@ fn target_groups(snapshot: &Snapshot, observed: &Observed) -> Vec<TargetGroup> {
     snapshot.target_groups.values().map(one).collect()
 }
 
-/// What is answered below `/_lath/`, unsigned: only whether the server lives.
-pub(crate) fn internal(request: &Request<Bytes>) -> Response<Bytes> {
+/// What is answered below `/_lath/`, unsigned: whether the server lives, and what it cannot do. Degraded is
+/// alive: the status stays 200, so that nobody restarts a server because its disk is full.
+pub(crate) fn internal(request: &Request<Bytes>, trouble: &[String]) -> Response<Bytes> {
     let health = request.uri().path() == "/_lath/health";
-    let (status, text) = if health {
-        (StatusCode::OK, "ok\n")
+    let (status, text) = if !health {
+        (StatusCode::NOT_FOUND, "not found\n".into())
+    } else if trouble.is_empty() {
+        (StatusCode::OK, "ok\n".into())
     } else {
-        (StatusCode::NOT_FOUND, "not found\n")
+        (
+            StatusCode::OK,
+            format!("degraded\n{}\n", trouble.join("\n")),
+        )
     };
-    let mut response = Response::new(Bytes::from_static(text.as_bytes()));
+    let mut response = Response::new(Bytes::from(text));
     *response.status_mut() = status;
     response
 }

@@ -31,13 +31,35 @@ impl Kept {
         }
     }
 
-    /// The snapshot, when there is a readable one of this region. Whatever else is in the file is of no use.
+    /// The snapshot, when there is a readable one of this region. Whatever else is in the file is of no use:
+    /// the log says so, and control tells better.
     pub fn load(&self, region: &str) -> Option<Snapshot> {
-        let bytes = fs::read(&self.path).ok()?;
-        let (head, body) = bytes.split_first_chunk()?;
-        let whole = frame::body_length(*head).ok()? == body.len();
-        let snapshot: Snapshot = frame::decode(body).ok().filter(|_| whole)?;
-        (snapshot.region == region).then_some(snapshot)
+        self.look(region).unwrap_or_else(|reason| {
+            let path = self.path.display();
+            tracing::warn!(%path, reason, "the kept snapshot cannot be used: control is waited for, which writes it anew");
+            None
+        })
+    }
+
+    /// The snapshot; nothing where there is no file.
+    ///
+    /// # Errors
+    /// Why the file cannot be used.
+    pub fn look(&self, region: &str) -> Result<Option<Snapshot>, String> {
+        let bytes = match fs::read(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|error| error.to_string())?,
+        };
+        let (head, body) = bytes.split_first_chunk().ok_or("it is cut off")?;
+        let length = frame::body_length(*head).map_err(|error| error.to_string())?;
+        if length != body.len() {
+            return Err("it is cut off".into());
+        }
+        let snapshot: Snapshot = frame::decode(body).map_err(|error| error.to_string())?;
+        if snapshot.region != region {
+            return Err(format!("it is of the region {}", snapshot.region));
+        }
+        Ok(Some(snapshot))
     }
 
     /// Writes the snapshot: complete, or not at all.

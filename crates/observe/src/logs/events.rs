@@ -95,25 +95,27 @@ impl Archive {
 
     /// One stream.
     pub(crate) fn stream(&self, group: u64, name: &str) -> Result<Option<Stream>, ArchiveError> {
-        let tx = self.read()?;
-        let table = tx.open_table(STREAMS)?;
-        let row = table.get(stream_key(group, name).as_slice())?;
-        row.map(|json| decode(json.value())).transpose()
+        self.read(|tx| {
+            let table = tx.open_table(STREAMS)?;
+            let row = table.get(stream_key(group, name).as_slice())?;
+            row.map(|json| decode(json.value())).transpose()
+        })
     }
 
     /// The streams of a group by ascending name.
     pub(crate) fn streams(&self, group: u64) -> Result<Vec<Stream>, ArchiveError> {
-        let tx = self.read()?;
-        let table = tx.open_table(STREAMS)?;
-        let mut streams = Vec::new();
-        for row in table.range(key(&[group]).as_slice()..)? {
-            let (at, json) = row?;
-            if key_part(at.value(), 0) != group {
-                break;
+        self.read(|tx| {
+            let table = tx.open_table(STREAMS)?;
+            let mut streams = Vec::new();
+            for row in table.range(key(&[group]).as_slice()..)? {
+                let (at, json) = row?;
+                if key_part(at.value(), 0) != group {
+                    break;
+                }
+                streams.push(decode(json.value())?);
             }
-            streams.push(decode(json.value())?);
-        }
-        Ok(streams)
+            Ok(streams)
+        })
     }
 
     /// Bytes stored in each group.
@@ -180,50 +182,52 @@ impl Archive {
         if from >= to {
             return Ok(());
         }
-        let tx = self.read()?;
-        let table = tx.open_table(EVENTS)?;
-        let (low, high) = (
-            key(&[group, from.at, from.sequence]),
-            key(&[group, to.at, to.sequence]),
-        );
-        let mut rows = table.range(low.as_slice()..high.as_slice())?;
-        while let Some(row) = if forward {
-            rows.next()
-        } else {
-            rows.next_back()
-        } {
-            let (at, json) = row?;
-            let place = Place {
-                at: key_part(at.value(), 1),
-                sequence: key_part(at.value(), 2),
-            };
-            if !visit(place, decode(json.value())?) {
-                break;
+        self.read(|tx| {
+            let table = tx.open_table(EVENTS)?;
+            let (low, high) = (
+                key(&[group, from.at, from.sequence]),
+                key(&[group, to.at, to.sequence]),
+            );
+            let mut rows = table.range(low.as_slice()..high.as_slice())?;
+            while let Some(row) = if forward {
+                rows.next()
+            } else {
+                rows.next_back()
+            } {
+                let (at, json) = row?;
+                let place = Place {
+                    at: key_part(at.value(), 1),
+                    sequence: key_part(at.value(), 2),
+                };
+                if !visit(place, decode(json.value())?) {
+                    break;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Groups that the archive holds anything of.
     pub(crate) fn groups_held(&self) -> Result<Vec<u64>, ArchiveError> {
-        let tx = self.read()?;
-        let mut held = Vec::new();
-        for rows in [STREAMS, EVENTS] {
-            let table = tx.open_table(rows)?;
-            let mut from = Some(0u64);
-            while let Some(low) = from {
-                let low = key(&[low]);
-                let Some(row) = table.range(low.as_slice()..)?.next() else {
-                    break;
-                };
-                let group = key_part(row?.0.value(), 0);
-                held.push(group);
-                from = group.checked_add(1);
+        self.read(|tx| {
+            let mut held = Vec::new();
+            for rows in [STREAMS, EVENTS] {
+                let table = tx.open_table(rows)?;
+                let mut from = Some(0u64);
+                while let Some(low) = from {
+                    let low = key(&[low]);
+                    let Some(row) = table.range(low.as_slice()..)?.next() else {
+                        break;
+                    };
+                    let group = key_part(row?.0.value(), 0);
+                    held.push(group);
+                    from = group.checked_add(1);
+                }
             }
-        }
-        held.sort_unstable();
-        held.dedup();
-        Ok(held)
+            held.sort_unstable();
+            held.dedup();
+            Ok(held)
+        })
     }
 
     /// Removes all that a group holds.
@@ -245,11 +249,10 @@ impl Archive {
 
     /// Removes the oldest events of all groups while more than the bound is held.
     pub(crate) fn enforce_bound(&self) -> Result<(), ArchiveError> {
-        let held = {
-            let tx = self.read()?;
+        let held = self.read(|tx| {
             let counters = tx.open_table(COUNTERS)?;
-            counters.get("bytes")?.map_or(0, |value| value.value())
-        };
+            Ok(counters.get("bytes")?.map_or(0, |value| value.value()))
+        })?;
         if held <= self.limits.log_bytes {
             return Ok(());
         }
@@ -269,24 +272,25 @@ impl Archive {
 
     /// The moment before which the oldest `excess` bytes of events lie.
     fn age_that_frees(&self, excess: u64) -> Result<i64, ArchiveError> {
-        let tx = self.read()?;
-        let table = tx.open_table(EVENTS)?;
-        let mut by_time = std::collections::BTreeMap::<u64, u64>::new();
-        for row in table.range::<&[u8]>(..)? {
-            let (at, json) = row?;
-            // By the minute, so that the map stays small.
-            *by_time.entry(key_part(at.value(), 1) / 60_000).or_default() +=
-                json.value().len() as u64;
-        }
-        let mut freed = 0;
-        let cut = by_time.iter().find(|(_, bytes)| {
-            freed += **bytes;
-            freed >= excess
-        });
-        let minute = cut
-            .map_or_else(|| by_time.keys().last(), |(at, _)| Some(at))
-            .map_or(0, |at| *at);
-        Ok(i64::try_from((minute + 1) * 60_000).unwrap_or(i64::MAX))
+        self.read(|tx| {
+            let table = tx.open_table(EVENTS)?;
+            let mut by_time = std::collections::BTreeMap::<u64, u64>::new();
+            for row in table.range::<&[u8]>(..)? {
+                let (at, json) = row?;
+                // By the minute, so that the map stays small.
+                *by_time.entry(key_part(at.value(), 1) / 60_000).or_default() +=
+                    json.value().len() as u64;
+            }
+            let mut freed = 0;
+            let cut = by_time.iter().find(|(_, bytes)| {
+                freed += **bytes;
+                freed >= excess
+            });
+            let minute = cut
+                .map_or_else(|| by_time.keys().last(), |(at, _)| Some(at))
+                .map_or(0, |at| *at);
+            Ok(i64::try_from((minute + 1) * 60_000).unwrap_or(i64::MAX))
+        })
     }
 }
 

@@ -33,15 +33,16 @@ impl Archive {
     /// Every series, pending ones included.
     pub(crate) fn series(&self) -> Result<Vec<(SeriesId, Series)>, ArchiveError> {
         self.flush()?;
-        let tx = self.read()?;
-        let table = tx.open_table(SERIES)?;
-        let mut all = Vec::new();
-        for row in table.range::<&[u8]>(..)? {
-            let (id, json) = row?;
-            let series = serde_json::from_slice(json.value()).map_err(ArchiveError::Corrupt)?;
-            all.push((key_part(id.value(), 0), series));
-        }
-        Ok(all)
+        self.read(|tx| {
+            let table = tx.open_table(SERIES)?;
+            let mut all = Vec::new();
+            for row in table.range::<&[u8]>(..)? {
+                let (id, json) = row?;
+                let series = serde_json::from_slice(json.value()).map_err(ArchiveError::Corrupt)?;
+                all.push((key_part(id.value(), 0), series));
+            }
+            Ok(all)
+        })
     }
 
     /// The series of a metric joined into periods that begin at multiples of `period` seconds after
@@ -60,26 +61,27 @@ impl Archive {
             .rev()
             .find(|p| period.is_multiple_of(*p) && start.is_multiple_of(*p))
             .unwrap_or(1);
-        let tx = self.read()?;
-        let table = tx.open_table(BUCKETS)?;
-        let mut periods: BTreeMap<u64, Bucket> = BTreeMap::new();
-        for id in ids {
-            let (from, to) = (
-                key(&[*id, stored, start]),
-                key(&[*id, stored, end.max(start)]),
-            );
-            for row in table.range(from.as_slice()..to.as_slice())? {
-                let (row_key, json) = row?;
-                let bucket: Bucket =
-                    serde_json::from_slice(json.value()).map_err(ArchiveError::Corrupt)?;
-                let offset = key_part(row_key.value(), 2) - start;
-                let begins = start + offset / period * period;
-                match periods.get_mut(&begins) {
-                    Some(known) => known.merge(&bucket),
-                    None => drop(periods.insert(begins, bucket)),
+        self.read(|tx| {
+            let table = tx.open_table(BUCKETS)?;
+            let mut periods: BTreeMap<u64, Bucket> = BTreeMap::new();
+            for id in ids {
+                let (from, to) = (
+                    key(&[*id, stored, start]),
+                    key(&[*id, stored, end.max(start)]),
+                );
+                for row in table.range(from.as_slice()..to.as_slice())? {
+                    let (row_key, json) = row?;
+                    let bucket: Bucket =
+                        serde_json::from_slice(json.value()).map_err(ArchiveError::Corrupt)?;
+                    let offset = key_part(row_key.value(), 2) - start;
+                    let begins = start + offset / period * period;
+                    match periods.get_mut(&begins) {
+                        Some(known) => known.merge(&bucket),
+                        None => drop(periods.insert(begins, bucket)),
+                    }
                 }
             }
-        }
-        Ok(periods)
+            Ok(periods)
+        })
     }
 }

@@ -34,7 +34,24 @@ pub(crate) enum WriteError {
     Archive(#[from] ArchiveError),
 }
 
+/// Unflushed data is bounded: the flusher runs every second.
+const MOST_PENDING: usize = 400_000;
+
 impl Pending {
+    /// Takes back what could not be written.
+    fn put_back(&mut self, batch: Self) {
+        for (place, bucket) in batch.buckets {
+            if let Some(known) = self.buckets.get_mut(&place) {
+                known.merge(&bucket);
+            } else if self.buckets.len() < MOST_PENDING {
+                self.buckets.insert(place, bucket);
+            }
+        }
+        for (id, series) in batch.series {
+            self.series.entry(id).or_insert(series);
+        }
+    }
+
     fn add(&mut self, datum: Datum) {
         let id = datum.series.id();
         // A datum of standard resolution stands for its whole minute, whichever period it is read in.
@@ -56,8 +73,7 @@ impl Archive {
     /// Takes data in memory; [`Archive::flush`] puts them on disk. For what no caller waits for.
     pub(crate) fn add_pending(&self, datum: Datum) {
         let mut pending = self.lock_pending();
-        // Unflushed data is bounded: the flusher runs every second.
-        if pending.buckets.len() < 400_000 {
+        if pending.buckets.len() < MOST_PENDING {
             pending.add(datum);
         }
     }
@@ -88,7 +104,7 @@ impl Archive {
             return Ok(());
         }
         let limit = self.limits.series;
-        self.write(Durability::Immediate, |tx| {
+        let written = self.write(Durability::Immediate, |tx| {
             let beyond = series_beyond(tx, &batch, limit)?;
             if !beyond.is_empty() {
                 tracing::error!(
@@ -100,7 +116,12 @@ impl Archive {
                 batch.buckets.retain(|(id, ..), _| !beyond.contains(id));
             }
             store(tx, &batch)
-        })
+        });
+        if written.is_err() {
+            // It is tried again with what comes; a disk may have room by then.
+            self.lock_pending().put_back(batch);
+        }
+        written
     }
 
     fn lock_pending(&self) -> std::sync::MutexGuard<'_, Pending> {

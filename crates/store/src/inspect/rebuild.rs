@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DamagedRecord, entries, inspect, open};
+use super::{DamagedRecord, entries, inspect, open_unchanged};
 use crate::embedded::file;
 use crate::embedded::format::{ENTRIES, META, Sums, join, split, split_first_format};
 use crate::embedded::mark::{self, Mark, Marked};
@@ -43,7 +43,7 @@ pub fn quarantine(path: &Path, kinds: &Kinds, aside: &Path) -> Result<Quarantine
     let first = report.format == Some(1);
     let damaged: BTreeSet<&str> = report.damaged.iter().map(|it| it.key.as_str()).collect();
     let (mut whole, mut broken) = (Vec::new(), Vec::new());
-    let database = open(path)?;
+    let database = open_unchanged(path)?;
     entries(&database, |key, stored| {
         if damaged.contains(key) {
             broken.push(stored.to_vec());

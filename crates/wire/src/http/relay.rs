@@ -60,8 +60,16 @@ pub enum Way {
 #[derive(Debug)]
 struct Line {
     way: Way,
-    /// Whether it should answer, or will in a moment.
-    expected: watch::Receiver<bool>,
+    outlook: watch::Receiver<Outlook>,
+}
+
+/// What is known of a region that does not answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// Whether it should answer, or will in a moment: it is tried again then.
+    pub expected: bool,
+    /// Why it does not, for the text of the refusal: `its state is damaged`.
+    pub reason: Option<String>,
 }
 
 type Internal = Arc<dyn Fn(Request<Bytes>) -> BoxFuture<'static, Response<Bytes>> + Send + Sync>;
@@ -124,15 +132,15 @@ impl Relay {
         }
     }
 
-    /// Adds a region. While `expected` holds, a region that cannot be reached is tried again for a moment.
+    /// Adds a region, and what is known of it while it does not answer.
     #[must_use]
     pub fn with_region(
         mut self,
         name: impl Into<String>,
         way: Way,
-        expected: watch::Receiver<bool>,
+        outlook: watch::Receiver<Outlook>,
     ) -> Self {
-        self.lines.insert(name.into(), Line { way, expected });
+        self.lines.insert(name.into(), Line { way, outlook });
         self
     }
 
@@ -252,14 +260,17 @@ impl Relay {
             Some(service) => service.envelope(request, &request_id),
             None => anonymous(request, &request_id),
         };
+        let line = self.lines.get(region);
+        let reason = line.and_then(|line| line.outlook.borrow().reason.clone());
+        let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
         let text = if matches!(silence, Silence::Busy) {
             format!("Too many requests wait for the region {region}.")
         } else if global {
             format!(
-                "The home region {region} does not answer, and this service is changed there only. DNS answers and policy decisions go on in every region."
+                "The home region {region} does not answer{reason}, and this service is changed there only. DNS answers and policy decisions go on in every region."
             )
         } else {
-            format!("The region {region} does not answer.")
+            format!("The region {region} does not answer{reason}.")
         };
         let mut error = ApiError::new("ServiceUnavailable", 503, text);
         error.headers.push(("retry-after", "1".to_owned()));
@@ -273,7 +284,7 @@ impl Line {
         let end = Instant::now() + patience;
         loop {
             let outcome = UnixStream::connect(path).await;
-            if outcome.is_ok() || !*self.expected.borrow() || Instant::now() >= end {
+            if outcome.is_ok() || !self.outlook.borrow().expected || Instant::now() >= end {
                 return outcome;
             }
             tokio::time::sleep(RETRY).await;
@@ -386,7 +397,7 @@ mod tests {
 
     fn relay(ways: &[(&str, Way)]) -> Relay {
         let add = |relay: Relay, (name, way): &(&str, Way)| {
-            relay.with_region(*name, way.clone(), watch::channel(false).1)
+            relay.with_region(*name, way.clone(), watch::channel(Outlook::default()).1)
         };
         ways.iter().fold(Relay::new("us-east-1"), add)
     }
