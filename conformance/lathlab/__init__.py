@@ -97,10 +97,14 @@ class Lath:
             *(["--regions", ",".join(self.regions)] if self.regions else ["--region", self.region]), *self.flags,
         ]
 
-    def start(self):
+    def begin(self):
+        """Starts it and does not wait."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             preexec_fn=self.limit_descriptors)
+
+    def start(self):
+        self.begin()
         wait_for("lath serve to answer", self.answers)
         return self
 
@@ -176,7 +180,7 @@ class Lath:
         return boto3.client(
             service, endpoint_url=self.endpoint, region_name=region or self.region,
             aws_access_key_id=env["AWS_ACCESS_KEY_ID"], aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-            config=Config(retries={"max_attempts": 1}, **more),
+            config=Config(**({"retries": {"max_attempts": 1}} | more)),
         )
 
     def status(self):

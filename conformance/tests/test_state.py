@@ -1,16 +1,14 @@
 """The data directory: absent is not empty, damage is named, a full disk passes, a start that is stopped leaves nothing."""
 
-import contextlib
 import json
 import os
 import pathlib
 import signal
-import subprocess
 import time
 
 import pytest
 from botocore.exceptions import ClientError
-from lathlab import PATIENCE, Dead, Lath, binary, free_port, host_state, wait_for
+from lathlab import PATIENCE, Dead, Lath, host_state, wait_for
 from lathlab.lab import Lab, code_of, status_of, unique
 
 pytestmark = pytest.mark.root
@@ -237,8 +235,7 @@ def test_sigterm_at_any_moment_of_a_start_leaves_nothing(regions, tmp_path):
     for milliseconds in (0, 5, 10, 20, 40, 70, 110, 180, 300, 500):
         lath = Lath(directory=tmp_path / str(milliseconds), regions=regions)
         lath.directory.mkdir()
-        with open(lath.log, "ab") as log:
-            lath.process = subprocess.Popen(lath.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        lath.begin()
         time.sleep(milliseconds / 1000)
         lath.process.send_signal(signal.SIGTERM)
         code = lath.process.wait(timeout=PATIENCE)

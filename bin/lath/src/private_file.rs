@@ -7,9 +7,22 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-/// Writes the file: complete and durable, or not at all.
+/// Writes the file: complete and durable, or not at all. One that holds just that is left as it is.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    if fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
     replace(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// As [`write`], for what every start writes anew: on a full disk over the file that is there, which takes no
+/// room. A server that could not start there could not be asked to delete anything.
+pub(crate) fn write_anyway(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let written = match replace(path, bytes) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => fs::write(path, bytes),
+        written => written,
+    };
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -21,7 +34,28 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_data());
+    if let Err(error) = written {
+        // Half of a file takes room that others need.
+        let _ = fs::remove_file(&beside);
+        return Err(error);
+    }
     fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_is_left_beside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.json");
+        for bytes in [b"one".as_slice(), b"one", b"other"] {
+            write(&path, bytes).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+            write_anyway(&path, bytes).unwrap();
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
 }

@@ -71,7 +71,7 @@ impl Running {
 
     /// Leaves the file: complete, or not at all.
     pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
-        private_file::write(&file(data_dir), &serde_json::to_vec_pretty(self)?)
+        private_file::write_anyway(&file(data_dir), &serde_json::to_vec_pretty(self)?)
     }
 
     /// Reads what the newest server of this data directory left.

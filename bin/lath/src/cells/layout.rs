@@ -225,7 +225,7 @@ impl Refusal {
 /// When cells use it.
 pub(crate) fn refuse_if_cells(config: &Config) -> anyhow::Result<()> {
     let layout = Layout::new(&config.data_dir);
-    if let Some(known) = read(&layout.remembered())? {
+    if let Some(known) = read_or_refuse(&layout.remembered())? {
         let regions: Vec<&str> = known.indices.keys().map(String::as_str).collect();
         bail!(
             "{} belongs to several regions: start them with --regions {}, or name another --data-dir",
@@ -234,6 +234,14 @@ pub(crate) fn refuse_if_cells(config: &Config) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+fn read_or_refuse(path: &Path) -> anyhow::Result<Option<Remembered>> {
+    let refused = |error: anyhow::Error| {
+        let text = format!("{error:#}. Nothing was touched");
+        Refused::new("the list of regions cannot be read", text).into()
+    };
+    read(path).map_err(refused)
 }
 
 /// Regions that were served have places; given anew they would be others.
@@ -297,7 +305,7 @@ fn read(path: &Path) -> anyhow::Result<Option<Remembered>> {
 /// When the home would change, or a file cannot be read or written; the text says which.
 pub(crate) fn lay_out(layout: &Layout, config: &Config) -> anyhow::Result<Topology> {
     let path = layout.remembered();
-    let known = read(&path)?;
+    let known = read_or_refuse(&path)?;
     if known.is_none() {
         refuse_if_forgotten(layout)?;
     }
@@ -447,7 +455,7 @@ impl CellFile {
 
     pub(crate) fn write(&self, layout: &Layout) -> anyhow::Result<()> {
         let path = layout.cell_file(&self.topology.region);
-        private_file::write(&path, &serde_json::to_vec_pretty(self)?)
+        private_file::write_anyway(&path, &serde_json::to_vec_pretty(self)?)
     }
 
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {

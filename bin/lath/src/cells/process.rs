@@ -82,7 +82,7 @@ pub(crate) fn take_role(run_dir: &Path, role: Role, cell: &Path) -> anyhow::Resu
         fingerprint: fingerprint(Path::new("/proc/self/exe"), cell)?,
         since: Timestamp::now(),
     };
-    crate::private_file::write(&record_path(run_dir, role), &serde_json::to_vec(&record)?)?;
+    crate::private_file::write_anyway(&record_path(run_dir, role), &serde_json::to_vec(&record)?)?;
     Ok(lock)
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn write(file: &File, sums: Sums) -> io::Result<()> {
     file.write_all_at(&encode(sums), 0)
 }
 
-fn encode(sums: Sums) -> [u8; LENGTH] {
+pub(crate) fn encode(sums: Sums) -> [u8; LENGTH] {
     let numbers = [sums.revision, sums.entries, sums.digest];
     let mut bytes = [0; LENGTH];
     bytes[..24].copy_from_slice(&numbers.map(u64::to_be_bytes).concat());
@@ -73,7 +73,7 @@ fn encode(sums: Sums) -> [u8; LENGTH] {
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<Sums> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Sums> {
     let bytes: &[u8; LENGTH] = bytes.try_into().ok()?;
     let number = |at: usize| Some(u64::from_be_bytes(*bytes[at..].first_chunk::<8>()?));
     let sums = Sums {
