@@ -9,6 +9,7 @@ mod evidence;
 mod identity;
 
 use std::fmt;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +76,7 @@ pub(crate) struct Seat<'a> {
 pub(crate) async fn open_state(seat: Seat<'_>) -> anyhow::Result<Arc<dyn Store>> {
     let file = state_file(seat.data_dir);
     let report = look(seat, &file).await?;
+    make_private(seat.data_dir)?;
     let known = report.as_ref().and_then(|report| report.identity.as_ref());
     let installation = identity::load_or_create(
         seat.installation,
@@ -94,6 +96,16 @@ pub(crate) async fn open_state(seat: Seat<'_>) -> anyhow::Result<Arc<dyn Store>>
     let opened =
         tokio::task::spawn_blocking(move || lath_store::open_dir_with(&directory, &opening));
     opened.await?.map_err(|error| refusal(&file, error))
+}
+
+/// A directory that holds secrets.
+fn make_private(directory: &Path) -> anyhow::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .with_context(|| format!("cannot make {}", directory.display()))
 }
 
 /// What is in the file; nothing at a first start.
