@@ -4,11 +4,12 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import time
 
 import pytest
 from botocore.exceptions import ClientError
-from lathlab import PATIENCE, Dead, Lath, host_state, wait_for
+from lathlab import PATIENCE, Dead, Lath, binary, host_state, wait_for
 from lathlab.lab import Lab, code_of, status_of, unique
 
 pytestmark = pytest.mark.root
@@ -243,3 +244,77 @@ def test_sigterm_at_any_moment_of_a_start_leaves_nothing(regions, tmp_path):
         wait_for(f"nothing to be left after {milliseconds} ms", lambda: left_behind(lath) == [], patience=20)
         assert "panicked" not in lath.tail()
     assert host_state() == before
+
+
+class SmallDisk(Lath):
+    """A Lath whose data directory is a tmpfs in a mount namespace of its own."""
+
+    def __enter__(self):
+        self.data.mkdir()
+        script = 'mount -t tmpfs -o size=48m,mode=700 lath-test "$0" && touch "$0/mounted" && exec sleep infinity'
+        self.holder = subprocess.Popen(["unshare", "-m", "sh", "-c", script, str(self.data)])
+        wait_for("the small disk", lambda: self.inside("test", "-e", str(self.data / "mounted")) == 0)
+        return super().__enter__()
+
+    def __exit__(self, *_):
+        try:
+            self.stop()
+        finally:
+            self.holder.kill()
+            self.holder.wait()
+            super().__exit__()
+
+    def enter(self):
+        return ["nsenter", "-t", str(self.holder.pid), "-m"]
+
+    def inside(self, *command):
+        return subprocess.run([*self.enter(), *command], capture_output=True).returncode
+
+    def command(self):
+        return [*self.enter(), *super().command()]
+
+    def cli(self, *args, check=True):
+        run = subprocess.run([*self.enter(), binary(), *args], capture_output=True, text=True, timeout=PATIENCE)
+        assert not check or run.returncode == 0, run.stdout + run.stderr
+        return run.stdout if check else run
+
+
+def test_a_full_disk_refuses_what_is_new_and_passes():
+    with SmallDisk() as lath:
+        lattice, ec2 = lath.client("vpc-lattice"), lath.client("ec2")
+        there = {lattice.create_service_network(name=unique("net"))["id"] for _ in range(5)}
+        vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+        # Others take all room there is, again and again.
+        ballast = ("sh", "-c", 'n=0; while [ $n -lt 40 ]; do cat /dev/zero >>"$0/ballast" 2>/dev/null; n=$((n+1)); done', str(lath.data))
+        lath.inside(*ballast)
+
+        def refused_for_lack_of_room():
+            try:
+                there.add(lattice.create_service_network(name=unique("net"))["id"])
+            except ClientError as error:
+                assert (code_of(error), status_of(error)) == ("ServiceUnavailable", 503), error
+                assert "disk" in str(error) and "is full" in str(error), error
+                return True
+            lath.inside(*ballast)
+
+        wait_for("the disk to be full", refused_for_lack_of_room, pause=0)
+        assert health(lath).startswith("degraded\n") and "the disk is full" in health(lath)
+        assert "the disk is full" in " ".join(lath.status()["trouble"])
+        # Deletes and changes go on.
+        gone = there.pop()
+        lattice.delete_service_network(serviceNetworkIdentifier=gone)
+        lattice.update_service_network(serviceNetworkIdentifier=min(there), authType="NONE")
+        found = {n["id"] for n in lattice.list_service_networks(maxResults=100)["items"]}
+        assert found == there
+        # Killed and started while the disk is full: everything is there, and deletes go on.
+        lath.kill()
+        lath.start()
+        found = {n["id"] for n in lattice.list_service_networks(maxResults=100)["items"]}
+        assert found == there
+        ec2.delete_vpc(VpcId=vpc)
+        wait_for("the VPC to be gone", lambda: vpc not in {v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"]})
+        lath.inside("rm", str(lath.data / "ballast"))
+        wait_for("all to be well", lambda: health(lath) == "ok\n")
+        there.add(lattice.create_service_network(name=unique("net"))["id"])
+        found = {n["id"] for n in lattice.list_service_networks(maxResults=100)["items"]}
+        assert found == there and lath.status()["trouble"] == []

@@ -133,10 +133,10 @@ fn stage(
 ) -> Result<Plan, redb::Error> {
     let mut entries = write.open_table(ENTRIES)?;
     let mut meta = write.open_table(META)?;
-    let mut plan = Plan::default();
-    plan.sums = match Sums::read(&meta)? {
-        Ok(sums) => sums,
-        Err(reason) => return Err(redb::Error::Corrupted(reason.into())),
+    let sums = Sums::read(&meta)?;
+    let mut plan = Plan {
+        sums: sums.map_err(|reason| redb::Error::Corrupted(reason.into()))?,
+        ..Plan::default()
     };
     for (compares, ops) in transactions {
         let outcome = if !hold(&entries, compares)? {

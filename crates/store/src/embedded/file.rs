@@ -41,7 +41,7 @@ pub(crate) fn create(path: &Path, identity: Option<&Identity>) -> Result<(), Sto
     }
     removed.map_err(|error| StoreError::io(&beside, error))?;
     // A new file's name must survive a power cut as well as its content does.
-    let directory = path.parent().unwrap_or(Path::new("/"));
+    let directory = path.parent().unwrap_or_else(|| Path::new("/"));
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(|error| StoreError::io(directory, error))
 }

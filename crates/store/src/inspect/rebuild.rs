@@ -138,7 +138,7 @@ fn fill(
 /// A crash leaves the old file or the new one.
 fn exchange(path: &Path, fresh: &Path, sums: Sums) -> std::io::Result<()> {
     fs::rename(fresh, path)?;
-    let directory = path.parent().unwrap_or(Path::new("/"));
+    let directory = path.parent().unwrap_or_else(|| Path::new("/"));
     File::open(directory)?.sync_all()?;
     mark::write(&Mark::beside(path).open()?, sums)
 }
