@@ -136,7 +136,14 @@ impl ArchiveFile {
 
     fn open_file(&self) -> Result<Database, Failed> {
         let opened = contain(|| open(&self.path, self.cache_bytes));
-        opened.unwrap_or_else(|panic| Err(Failed::Damaged(panic)))
+        let (database, mended) = opened.unwrap_or_else(|panic| Err(Failed::Damaged(panic)))?;
+        if mended {
+            self.say_replaced(format!(
+                "the archive of logs and metrics {} was damaged and is mended: what was written last may be missing",
+                self.path.display()
+            ));
+        }
+        Ok(database)
     }
 
     /// Closes a file on which something failed.
@@ -175,6 +182,10 @@ impl ArchiveFile {
                 self.path.display()
             ),
         };
+        self.say_replaced(text);
+    }
+
+    fn say_replaced(&self, text: String) {
         tracing::error!("{text}");
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.replaced.push(text);
@@ -226,7 +237,8 @@ impl From<redb::Error> for Failed {
     }
 }
 
-fn open(path: &Path, cache_bytes: usize) -> Result<Database, Failed> {
+/// The file, and whether the engine mended it.
+fn open(path: &Path, cache_bytes: usize) -> Result<(Database, bool), Failed> {
     // Made before the engine opens it: log events are for their owner only.
     let mut options = std::fs::OpenOptions::new();
     options
@@ -240,12 +252,9 @@ fn open(path: &Path, cache_bytes: usize) -> Result<Database, Failed> {
     let mut database = Database::builder()
         .set_cache_size(cache_bytes)
         .create_file(file)?;
-    if (1..=CHECKED).contains(&length) {
-        // What it mends holds no logs or metrics.
-        database.check_integrity()?;
-    }
+    let mended = (1..=CHECKED).contains(&length) && !database.check_integrity()?;
     make_tables(&database)?;
-    Ok(database)
+    Ok((database, mended))
 }
 
 fn make_tables(database: &Database) -> Result<(), redb::Error> {
@@ -263,5 +272,125 @@ fn make_tables(database: &Database) -> Result<(), redb::Error> {
 fn drop_quietly(database: Option<Database>) {
     if let Err(panic) = contain(move || drop(database)) {
         tracing::warn!(panic, "the archive was not closed well");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::archive::{Archive, Limits};
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+
+    fn open_in(directory: &Path) -> Archive {
+        Archive::open(directory, Limits::default()).unwrap()
+    }
+
+    fn put(archive: &Archive, number: u64, length: usize) -> Result<(), ArchiveError> {
+        archive.write(Durability::Immediate, |tx| {
+            let (key, value) = (number.to_be_bytes(), vec![7; length]);
+            tx.open_table(EVENTS)?
+                .insert(key.as_slice(), value.as_slice())?;
+            Ok(())
+        })
+    }
+
+    fn count(archive: &Archive) -> u64 {
+        use redb::ReadableTableMetadata as _;
+        archive
+            .read(|tx| Ok(tx.open_table(EVENTS)?.len()?))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_damaged_archive_is_moved_aside_and_a_new_one_begun() {
+        for what in ["a byte", "junk", "cut off"] {
+            let directory = tempfile::tempdir().unwrap();
+            let archive = open_in(directory.path());
+            for number in 0..200 {
+                put(&archive, number, 300).unwrap();
+            }
+            drop(archive);
+            let path = directory.path().join("archive.redb");
+            let mut bytes = std::fs::read(&path).unwrap();
+            match what {
+                // Every page that holds events has this run.
+                "a byte" => {
+                    let at = bytes.windows(64).position(|it| it == [7; 64]).unwrap();
+                    let pages = (at / 4096..bytes.len() / 4096).map(|page| page * 4096);
+                    pages.for_each(|page| bytes[page + 2000] ^= 1);
+                }
+                "junk" => bytes.fill(3),
+                _ => bytes.truncate(5000),
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            let archive = open_in(directory.path());
+            let trouble = archive.trouble();
+            assert!(trouble[0].contains("was damaged"), "{what}: {trouble:?}");
+            assert_eq!(count(&archive), 0, "{what}");
+            put(&archive, 1, 10).unwrap();
+            assert_eq!(count(&archive), 1, "{what}");
+            let aside = std::fs::read_dir(directory.path()).unwrap().flatten();
+            let aside: Vec<_> = aside
+                .filter(|it| it.file_name() != "archive.redb")
+                .collect();
+            assert_eq!(std::fs::read(aside[0].path()).unwrap(), bytes, "{what}");
+        }
+    }
+
+    #[test]
+    fn one_that_another_has_open_is_not_taken_for_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = open_in(directory.path());
+        put(&archive, 1, 10).unwrap();
+        assert!(Archive::open(directory.path(), Limits::default()).is_err());
+        assert_eq!(count(&archive), 1);
+        drop(archive);
+        assert_eq!(count(&open_in(directory.path())), 1);
+    }
+
+    #[test]
+    fn a_panic_on_a_page_does_not_leave_the_archive() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = open_in(directory.path());
+        put(&archive, 1, 10).unwrap();
+        let read = archive.read(|_| -> Result<(), _> { panic!("on purpose") });
+        assert!(matches!(read, Err(ArchiveError::Damaged(_))));
+        assert_eq!(count(&archive), 0, "it is begun anew");
+    }
+
+    #[test]
+    fn a_full_disk_is_not_for_ever() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root (a tmpfs in a mount namespace)");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_owned();
+        let work = move || {
+            unshare(CloneFlags::CLONE_NEWNS).unwrap();
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+            let (tmpfs, size) = (Some("tmpfs"), Some("size=8m"));
+            mount(Some("lath-test"), &path, tmpfs, MsFlags::empty(), size).unwrap();
+            let archive = open_in(&path);
+            std::fs::write(path.join("ballast"), vec![1; 2 << 20]).unwrap();
+            let mut written = 0;
+            let refused = loop {
+                match put(&archive, written, 50_000) {
+                    Ok(()) => written += 1,
+                    Err(error) => break error,
+                }
+            };
+            assert!(refused.is_full(), "{refused:?}");
+            assert!(!archive.trouble().is_empty());
+            assert_eq!(count(&archive), written, "nothing acknowledged is lost");
+            std::fs::remove_file(path.join("ballast")).unwrap();
+            put(&archive, written, 50_000).unwrap();
+            assert_eq!(count(&archive), written + 1);
+            assert_eq!(archive.trouble(), Vec::<String>::new());
+        };
+        std::thread::spawn(work).join().unwrap();
     }
 }
