@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -23,6 +23,18 @@ pub(crate) fn write_anyway(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         written => written,
     };
     written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A copy or a backup may have opened a secret to others.
+pub(crate) fn close_to_others(path: &Path) -> anyhow::Result<()> {
+    let close = || {
+        if fs::metadata(path)?.permissions().mode() & 0o077 == 0 {
+            return Ok(());
+        }
+        tracing::warn!(path = %path.display(), "a secret was readable by others; its mode is now 0600");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+    };
+    close().with_context(|| format!("cannot close {} to others", path.display()))
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -57,5 +69,9 @@ mod tests {
             write_anyway(&path, bytes).unwrap();
         }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        close_to_others(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

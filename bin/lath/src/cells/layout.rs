@@ -384,6 +384,16 @@ fn public_key(layout: &Layout, name: &str) -> anyhow::Result<[u8; 32]> {
     Ok(lath_tunnel::public_key(&key))
 }
 
+/// As [`link_key`], and closes the file to others.
+///
+/// # Errors
+/// As [`link_key`].
+pub(crate) fn open_link_key(cell: &Path) -> anyhow::Result<PrivateKey> {
+    let key = link_key(cell)?;
+    private_file::close_to_others(&cell.join("link.key"))?;
+    Ok(key)
+}
+
 /// The private key of a cell for the encrypted links; a new one at its first start.
 ///
 /// # Errors

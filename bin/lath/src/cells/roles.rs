@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::layout::{CellFile, Reason, link_key};
+use super::layout::{CellFile, Reason, open_link_key};
 use super::process::{Role, let_signals_through, take_role};
 use crate::installation::{Refused, Seat};
 use crate::running::{self, Running};
@@ -295,7 +295,7 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
 fn place(cell: &CellFile) -> anyhow::Result<Place> {
     Ok(Place {
         topology: Arc::new(cell.topology.clone()),
-        link_key: Some(link_key(&cell.config.data_dir)?),
+        link_key: Some(open_link_key(&cell.config.data_dir)?),
     })
 }
 
