@@ -165,7 +165,7 @@ class Scene:
         return self.lab.run(instance, "sh", "-c", "cut -d' ' -f22 /proc/1/stat; cat /srv/kept")
 
     def supervisor_of(self, instance):
-        running, = self.lath.data.rglob(f"run/instances/{instance}/running.json")
+        running, = self.lath.data.rglob(f"instances/{instance}/running.json")
         return json.loads(running.read_text())["supervisor"]["pid"]
 
     def kill_victim(self):

@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use lath_store::state_file;
 
 use super::{Seat, aside, evidence, inspect_state};
-use crate::running;
 
 /// What belongs to a state, in the order in which it moves. The mark is last: as long as something is left,
 /// it shows.
@@ -61,7 +60,7 @@ pub(crate) async fn set_aside_state(seat: Seat<'_>) -> anyhow::Result<Anew> {
         );
         return Ok(Anew::NotNeeded);
     }
-    let killed = lath_instance::kill_all(seat.data_dir, &running::run_dir(seat.data_dir));
+    let killed = lath_instance::kill_all(seat.data_dir);
     let killed = match killed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         killed => killed.context("instances that still run cannot be ended")?,
