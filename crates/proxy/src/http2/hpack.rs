@@ -1,6 +1,7 @@
 //! Header blocks of HTTP/2 as a client wrote them (RFC 7541).
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::rc::Rc;
 
 use super::huffman;
@@ -78,10 +79,28 @@ const STATIC: [(&str, &str); 61] = [
 ];
 
 /// A field as it was written, whatever that is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Field {
-    pub(super) name: Rc<[u8]>,
-    pub(super) value: Rc<[u8]>,
+    pub(super) name: Octets,
+    pub(super) value: Octets,
+}
+
+/// A name or value: the static table's, or one that a block brought.
+#[derive(Debug, Clone)]
+pub(super) enum Octets {
+    Known(&'static [u8]),
+    Read(Rc<[u8]>),
+}
+
+impl Deref for Octets {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Known(octets) => octets,
+            Self::Read(octets) => octets,
+        }
+    }
 }
 
 impl Field {
@@ -160,8 +179,8 @@ impl Table {
         let index = index.checked_sub(1).ok_or(Garbled)?;
         match STATIC.get(index) {
             Some((name, value)) => Ok(Field {
-                name: name.as_bytes().into(),
-                value: value.as_bytes().into(),
+                name: Octets::Known(name.as_bytes()),
+                value: Octets::Known(value.as_bytes()),
             }),
             None => {
                 let entry = self.entries.get(index - STATIC.len());
@@ -219,17 +238,17 @@ fn integer(block: &mut &[u8], prefix: u32) -> Result<usize, Garbled> {
 }
 
 /// RFC 7541 section 5.2.
-fn string(block: &mut &[u8]) -> Result<Rc<[u8]>, Garbled> {
+fn string(block: &mut &[u8]) -> Result<Octets, Garbled> {
     let coded = block.first().ok_or(Garbled)? & 0x80 != 0;
     let length = integer(block, 7)?;
     let (octets, rest) = block.split_at_checked(length).ok_or(Garbled)?;
     *block = rest;
     if !coded {
-        return Ok(octets.into());
+        return Ok(Octets::Read(octets.into()));
     }
     let mut text = Vec::with_capacity(length * 8 / 5);
     huffman::decode(octets, &mut text).ok_or(Garbled)?;
-    Ok(text.into())
+    Ok(Octets::Read(text.into()))
 }
 
 /// Writes a field so that nothing is remembered of it (RFC 7541 section 6.2.2).
@@ -313,8 +332,8 @@ mod tests {
             ("X y", "\r\n"),
         ] {
             let field = Field {
-                name: name.as_bytes().into(),
-                value: value.as_bytes().into(),
+                name: Octets::Read(name.as_bytes().into()),
+                value: Octets::Read(value.as_bytes().into()),
             };
             let mut block = Vec::new();
             write(&field, &mut block);

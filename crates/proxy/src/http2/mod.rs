@@ -12,9 +12,9 @@
 mod hpack;
 mod huffman;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::Method;
 
-use hpack::{Field, Table};
+use hpack::{Field, Octets, Table};
 
 /// RFC 9113 section 3.4, as every connection begins.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -231,8 +231,8 @@ impl Http2Guard {
 /// What h2 knows to be malformed: HTTP/2 has no such field.
 fn poison() -> Field {
     Field {
-        name: b"connection"[..].into(),
-        value: b"malformed"[..].into(),
+        name: Octets::Known(b"connection"),
+        value: Octets::Known(b"malformed"),
     }
 }
 
@@ -317,13 +317,25 @@ fn is_pseudo(name: &[u8], value: &[u8]) -> bool {
     }
 }
 
-/// RFC 9113 section 8.2.1.
+/// RFC 9113 section 8.2.1, and what h2's types can hold; without making them, since this is done for every field.
 fn is_field(name: &[u8], value: &[u8]) -> bool {
     let is_space = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
-    HeaderName::from_lowercase(name).is_ok()
-        && HeaderValue::from_bytes(value).is_ok()
+    is_name(name)
+        && value.iter().all(|octet| is_of_value(*octet))
         && !is_space(value.first())
         && !is_space(value.last())
+}
+
+/// A token in small letters.
+fn is_name(name: &[u8]) -> bool {
+    let is_of_name = |octet: &u8| {
+        octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(octet)
+    };
+    (1..1 << 16).contains(&name.len()) && name.iter().all(is_of_name)
+}
+
+fn is_of_value(octet: u8) -> bool {
+    octet == b'\t' || (octet >= b' ' && octet != 0x7f)
 }
 
 #[cfg(test)]
@@ -360,6 +372,26 @@ mod tests {
             guard.follow(piece, &mut out);
         }
         (out, guard.malformed())
+    }
+
+    #[test]
+    fn names_and_values_are_those_that_h2_can_hold() {
+        for octet in 0..=u8::MAX {
+            let text = [b'a', octet, b'a'];
+            let name = http::HeaderName::from_lowercase(&text);
+            // The http crate also takes the quotation mark, which is of no token (RFC 9110 section 5.6.2).
+            assert_eq!(is_name(&text), name.is_ok() && octet != b'"', "{octet}");
+            let value = http::HeaderValue::from_bytes(&text);
+            assert_eq!(is_field(b"a", &text), value.is_ok(), "{octet}");
+        }
+        for length in [0, 1, (1 << 16) - 1, 1 << 16] {
+            let name = vec![b'a'; length];
+            assert_eq!(
+                is_name(&name),
+                http::HeaderName::from_lowercase(&name).is_ok(),
+                "{length}"
+            );
+        }
     }
 
     #[test]
@@ -442,7 +474,10 @@ mod tests {
             (":authority", "a"),
             ("x-good", "2"),
         ] {
-            let (name, value) = (name.as_bytes().into(), value.as_bytes().into());
+            let (name, value) = (
+                Octets::Known(name.as_bytes()),
+                Octets::Known(value.as_bytes()),
+            );
             hpack::write(&Field { name, value }, &mut fresh);
         }
         let mut poisoned = Vec::new();
