@@ -22,6 +22,9 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(reply[..2], bytes[..2]);
         assert!(reply[2] & 0x80 != 0, "a reply must not be taken for a question");
         Message::from_vec(&reply).expect("a reply can be read");
+        let slipped = fuzzing::slipped(reply.clone());
+        let slipped_message = Message::from_vec(&slipped).expect("a slipped reply can be read");
+        assert!(slipped_message.metadata.truncation && slipped.len() <= bytes.len());
         if let Ok(query) = decode_query(bytes) {
             assert!(stream || reply.len() <= query.udp_limit());
         }

@@ -16,6 +16,12 @@ pub fn authoritative(zones: &Zones, bytes: &[u8], stream: bool) -> Option<Vec<u8
     respond(&mut responder, bytes, from, stream, &mut reply).then_some(reply)
 }
 
+/// The reply that a client beyond its rate gets in place of this one.
+pub fn slipped(mut reply: Vec<u8>) -> Vec<u8> {
+    crate::authority::truncate(&mut reply);
+    reply
+}
+
 /// Whether an upstream's bytes answer `query`, asked under the number `id`.
 pub fn is_answer(reply: &[u8], id: u16, query: &Query) -> bool {
     crate::forward::answers(reply, id, &crate::reply::question(query))

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use rate::RateLimit;
+pub(crate) use rate::truncate;
 pub(crate) use respond::{Responder, respond};
 
 use crate::truth::Truth;

@@ -13,8 +13,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
 use socket2::{Domain, Socket};
 
-use super::rate::{Limiter, Outcome, truncate};
-use super::{AuthorityConfig, Responder, respond};
+use super::rate::{Limiter, Outcome};
+use super::{AuthorityConfig, Responder, respond, truncate};
 use crate::query::MAX_QUERY;
 use crate::truth::Truth;
 

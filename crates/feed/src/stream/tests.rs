@@ -444,3 +444,25 @@ async fn control_hears_nobody_else_and_asks_nobody_absent() {
     }
     assert_eq!(**control.observed.borrow(), Observed::default());
 }
+
+#[tokio::test]
+async fn silence_and_strangers_do_not_take_the_nodes_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("feed.sock");
+    let mut node = NodeEnd::start(directory.path());
+    let mut control = ControlEnd::start(&socket, snapshot(1, &[]));
+    node.obeys(1).await;
+    let mut strangers = Vec::new();
+    for said in [&b""[..], &[0, 0], &[0xff; 64]] {
+        let mut stream = tokio::net::UnixStream::connect(&socket).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, said)
+            .await
+            .unwrap();
+        strangers.push(stream);
+    }
+    control.publish.send_replace(Arc::new(snapshot(2, &[])));
+    node.obeys(2).await;
+    node.observe.send_replace(applied(2));
+    heard(&mut control, 2).await;
+    assert!(control.node.is_connected());
+}
