@@ -105,6 +105,7 @@ fn instance(host: u8, id: InstanceId, vpc: VpcId) -> Instance {
         boot: 1,
         root: RootSource::Host,
         hostname: format!("ip-10-0-1-{host}.ec2.internal"),
+        resource_name: None,
         user_data: format!("data of {host}").into_bytes(),
         metadata: InstanceMetadata {
             image: ImageId::random(),
@@ -117,6 +118,7 @@ fn instance(host: u8, id: InstanceId, vpc: VpcId) -> Instance {
             tags: Some(BTreeMap::from([("a/b".into(), "x".into())])),
             tokens_required: host == 11,
             enabled: true,
+            profile: None,
         },
     }
 }

@@ -1,6 +1,8 @@
-//! Development tasks that need the workspace: `cargo xtask compat`, `cargo xtask deps`.
+//! Development tasks that need the workspace: `cargo xtask compat`, `cargo xtask deps`,
+//! `cargo xtask instance-types`.
 
 mod deps;
+mod instance_types;
 
 use std::process::Command;
 
@@ -10,8 +12,9 @@ fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("compat") => compat(),
         Some("deps") => deps::check(),
+        Some("instance-types") => instance_types::write(),
         _ => bail!(
-            "cargo xtask compat   writes docs/compatibility.md from the registry\n       cargo xtask deps     checks which crates import which"
+            "cargo xtask compat   writes docs/compatibility.md from the registry\n       cargo xtask deps     checks which crates import which\n       cargo xtask instance-types   writes the table of EC2's instance types from published facts"
         ),
     }
 }

@@ -146,13 +146,25 @@ mod tests {
         assert!(differences.is_empty(), "{}", differences.join("\n"));
     }
 
+    /// A refused member is one of the model: the name in the error is the caller's.
+    #[test]
+    fn refused_members_are_called_as_in_the_model() {
+        let Some((services, models)) = services_and_models() else {
+            return;
+        };
+        for service in &services {
+            let strange = lath_wire::model::unknown_refusals(service, &models);
+            assert!(strange.is_empty(), "{strange:?}");
+        }
+    }
+
     #[test]
     fn the_compatibility_table_is_fresh() {
         let Some((services, models)) = services_and_models() else {
             return;
         };
         let mut table = String::from(
-            "# Compatibility\n\nEvery operation of every service served, from the registry and the published models. What is *not\nyet* there answers with the protocol's error for an unknown operation. Written by `cargo xtask compat`.\n\n",
+            "# Compatibility\n\nEvery operation of every service served, from the registry and the published models. What is *not\nyet* there answers with the protocol's error for an unknown operation. A member that is not known is an error in EC2,\nand passed over elsewhere, as AWS does; what is *refused when set* answers with an error that names it. Written by `cargo xtask compat`.\n\n",
         );
         table.push_str(&lath_wire::model::compat_table(&services, &models));
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compatibility.md");

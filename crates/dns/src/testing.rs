@@ -85,7 +85,8 @@ fn instance() -> Instance {
         boot: 1,
         root: RootSource::Host,
         capacity: Default::default(),
-        hostname: format!("{INSTANCE}.ec2.internal"),
+        hostname: "ip-10-0-1-10.ec2.internal".into(),
+        resource_name: Some(format!("{INSTANCE}.ec2.internal")),
         user_data: Vec::new(),
         metadata: InstanceMetadata {
             image: "ami-00000000000000001".parse().unwrap(),
@@ -99,6 +100,7 @@ fn instance() -> Instance {
             tokens_required: true,
             hop_limit: 1,
             enabled: true,
+            profile: None,
         },
     }
 }

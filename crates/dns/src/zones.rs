@@ -114,12 +114,14 @@ fn private_host(vpc: &Vpc, label: &str) -> Option<Ipv4Addr> {
         .then_some(address)
 }
 
-/// An instance whose host name is no `ip-` name (resource names such as `i-....ec2.internal`).
+/// An instance by the name made of its id, such as `i-....ec2.internal`, where that name has an A record.
 fn named_instance(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Ipv4Addr> {
-    let instance = snapshot
-        .instances
-        .values()
-        .find(|instance| instance.vpc == vpc.id && instance.hostname.eq_ignore_ascii_case(name))?;
+    let is_named = |instance: &lath_feed::Instance| {
+        let known = instance.resource_name.as_deref();
+        instance.vpc == vpc.id && known.is_some_and(|known| known.eq_ignore_ascii_case(name))
+    };
+    let mut instances = snapshot.instances.values();
+    let instance = instances.find(|instance| is_named(instance))?;
     let is_first = |attachment: &(_, u32)| attachment.0 == instance.id && attachment.1 == 0;
     vpc.interfaces
         .values()

@@ -39,7 +39,7 @@ pub fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
         .extend(vpc_endpoints::public_names(cell, view));
     snapshot.security_groups.extend(
         view.list::<records::SecurityGroup>()
-            .map(|group| (group.id.clone(), Arc::new(feed_group(&group)))),
+            .map(|group| (group.id.clone(), Arc::new(feed_group(view, &group)))),
     );
 }
 
@@ -199,21 +199,25 @@ fn feed_prefix_list(list: &records::ManagedPrefixList) -> PrefixList {
     }
 }
 
-fn feed_group(group: &records::SecurityGroup) -> SecurityGroup {
+fn feed_group(view: &View, group: &records::SecurityGroup) -> SecurityGroup {
     SecurityGroup {
         id: group.id.clone(),
         name: group.name.clone(),
         vpc: group.vpc.clone(),
-        ingress: feed_rules(group, Direction::Ingress),
-        egress: feed_rules(group, Direction::Egress),
+        ingress: feed_rules(view, group, Direction::Ingress),
+        egress: feed_rules(view, group, Direction::Egress),
     }
 }
 
-fn feed_rules(group: &records::SecurityGroup, direction: Direction) -> Vec<SecurityRule> {
+fn feed_rules(
+    view: &View,
+    group: &records::SecurityGroup,
+    direction: Direction,
+) -> Vec<SecurityRule> {
     group
         .rules
         .iter()
-        .filter(|rule| rule.direction == direction)
+        .filter(|rule| rule.direction == direction && is_in_reach(view, group, &rule.source))
         .map(|rule| SecurityRule {
             traffic: rule.traffic,
             peer: match &rule.source {
@@ -223,4 +227,13 @@ fn feed_rules(group: &records::SecurityGroup, direction: Direction) -> Vec<Secur
             },
         })
         .collect()
+}
+
+/// Whether a rule counts: one that names a group of another VPC does while a Transit Gateway joins the two.
+fn is_in_reach(view: &View, group: &records::SecurityGroup, source: &RuleSource) -> bool {
+    let RuleSource::Group(id) = source else {
+        return true;
+    };
+    let other = view.get::<records::SecurityGroup>(id.as_str());
+    other.is_none_or(|it| it.vpc == group.vpc || transit::joins(view, &it.vpc, &group.vpc))
 }

@@ -22,6 +22,45 @@ pub(crate) struct Filter {
 /// A filter's name, and what an item has under it: it matches when any of these does.
 pub(crate) type Field<T> = (&'static str, fn(&T) -> Vec<String>);
 
+/// What a member of an item is to a filter.
+pub(crate) trait Values {
+    /// None, one or several texts.
+    fn values(&self) -> Vec<String>;
+}
+
+macro_rules! plain_values {
+    ($($kind:ty),*) => {$(
+        impl Values for $kind {
+            fn values(&self) -> Vec<String> {
+                vec![self.to_string()]
+            }
+        }
+    )*};
+}
+
+plain_values!(String, bool, i32, i64, f64, lath_model::Timestamp);
+
+impl<V: Values> Values for Option<V> {
+    fn values(&self) -> Vec<String> {
+        self.iter().flat_map(Values::values).collect()
+    }
+}
+
+impl<V: Values> Values for Vec<V> {
+    fn values(&self) -> Vec<String> {
+        self.iter().flat_map(Values::values).collect()
+    }
+}
+
+/// `"name" => |it| it.member,` for each filter: a list of [`Field`]s.
+macro_rules! fields {
+    ($($name:literal => |$it:ident| $member:expr),* $(,)?) => {
+        &[$(($name, |$it| $crate::filter::Values::values(&$member))),*]
+    };
+}
+
+pub(crate) use fields;
+
 /// A checked list of filters.
 pub(crate) struct Filters<'a, T: 'static>(Vec<Condition<'a, T>>);
 

@@ -49,6 +49,10 @@ pub(crate) struct Image {
     /// Whether its instances demand session tokens of the metadata service by default.
     pub(crate) imds_v2: bool,
     pub(crate) root: RootSource,
+    /// The snapshot that its root volume is said to be made from.
+    pub(crate) snapshot: String,
+    /// What types its instances may have: `x86_64` or `arm64`.
+    pub(crate) architecture: &'static str,
 }
 
 /// A directory with a root file system, which instances get a copy of.
@@ -106,43 +110,82 @@ pub(crate) fn all(cell: &Cell, view: &View) -> Vec<Image> {
             volume_type: "gp3",
             imds_v2: false,
             root: RootSource::Directory(image.path.clone()),
+            snapshot: snapshot_of(&image.id),
+            architecture: host_architecture(),
         })
         .collect();
     host_images(cell).into_iter().chain(directories).collect()
 }
 
-/// The host under the names of Amazon Linux 2023 and 2. The dates are those of these entries.
-fn host_images(cell: &Cell) -> [Image; 2] {
-    let architecture = host_architecture();
-    let image = |name: String, description: &str, day: &str, volume_type, imds_v2| Image {
-        id: stable_id(&cell.region, &name),
+/// The host under the names of Amazon Linux 2023 and 2, for types of its own architecture and for those of
+/// the other: types are labels, and programs are always this machine's. The dates are those of these
+/// entries; the host's own architecture has the newer ones.
+fn host_images(cell: &Cell) -> Vec<Image> {
+    let other = match host_architecture() {
+        "arm64" => "x86_64",
+        _ => "arm64",
+    };
+    let own = host_architecture();
+    vec![
+        al2023(cell, own, "2025-11-05"),
+        amzn2(cell, own, "2025-11-03"),
+        al2023(cell, other, "2025-11-04"),
+        amzn2(cell, other, "2025-11-02"),
+    ]
+}
+
+fn al2023(cell: &Cell, architecture: &'static str, day: &str) -> Image {
+    Image {
+        volume_type: "gp3",
+        imds_v2: true,
+        ..host_image(
+            cell,
+            format!("al2023-ami-2023.9.20251105.0-kernel-6.1-{architecture}"),
+            "Stands for Amazon Linux 2023",
+            architecture,
+            day,
+        )
+    }
+}
+
+fn amzn2(cell: &Cell, architecture: &'static str, day: &str) -> Image {
+    host_image(
+        cell,
+        format!("amzn2-ami-hvm-2.0.20251103.0-{architecture}-gp2"),
+        "Stands for Amazon Linux 2",
+        architecture,
+        day,
+    )
+}
+
+fn host_image(
+    cell: &Cell,
+    name: String,
+    stands_for: &str,
+    architecture: &'static str,
+    day: &str,
+) -> Image {
+    let machine = host_architecture();
+    let id = if architecture == machine {
+        stable_id(&cell.region, &name)
+    } else {
+        last_id(&cell.region, &name)
+    };
+    Image {
+        snapshot: snapshot_of(&id),
+        id,
         name,
         description: format!(
-            "{description}. In Lath, the root file system is a copy of the host's."
+            "{stands_for}. In Lath, the root file system is a copy of the host's, whose programs are {machine}."
         ),
         owner: AMAZON.into(),
         owner_alias: Some("amazon"),
-        created_at: Timestamp::parse_iso8601(day).unwrap_or_default(),
-        volume_type,
-        imds_v2,
+        created_at: Timestamp::parse_iso8601(&format!("{day}T00:00:00Z")).unwrap_or_default(),
+        volume_type: "gp2",
+        imds_v2: false,
         root: RootSource::Host,
-    };
-    [
-        image(
-            format!("al2023-ami-2023.9.20251105.0-kernel-6.1-{architecture}"),
-            "Stands for Amazon Linux 2023",
-            "2025-11-05T00:00:00Z",
-            "gp3",
-            true,
-        ),
-        image(
-            format!("amzn2-ami-hvm-2.0.20251103.0-{architecture}-gp2"),
-            "Stands for Amazon Linux 2",
-            "2025-11-03T00:00:00Z",
-            "gp2",
-            false,
-        ),
-    ]
+        architecture,
+    }
 }
 
 /// The same in every run, and another one in each region.
@@ -151,6 +194,19 @@ fn stable_id(region: &str, name: &str) -> ImageId {
     format!("ami-0{}", hex::encode(&digest[..8]))
         .parse()
         .expect("0 and 16 hexadecimal digits follow the prefix")
+}
+
+/// As [`stable_id`], and behind other ids in lists: who takes the first image gets one of this machine's.
+fn last_id(region: &str, name: &str) -> ImageId {
+    let digest = Sha256::digest(format!("{region}/{name}"));
+    format!("ami-0ff{}", hex::encode(&digest[..7]))
+        .parse()
+        .expect("0ff and 14 hexadecimal digits follow the prefix")
+}
+
+/// As long as the image is there, and the same.
+fn snapshot_of(image: &ImageId) -> String {
+    image.as_str().replacen("ami-", "snap-", 1)
 }
 
 /// The image of this id.
@@ -238,6 +294,7 @@ pub(crate) struct ImageDevice {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ImageVolume {
     delete_on_termination: bool,
+    snapshot_id: String,
     volume_size: i32,
     volume_type: String,
     encrypted: bool,
@@ -260,7 +317,9 @@ impl Listed for ImageItem {
         ("block-device-mapping.encrypted", |it| {
             devices(it, |ebs| ebs.encrypted.to_string())
         }),
-        ("block-device-mapping.snapshot-id", |_| Vec::new()),
+        ("block-device-mapping.snapshot-id", |it| {
+            devices(it, |ebs| ebs.snapshot_id.clone())
+        }),
         ("block-device-mapping.volume-size", |it| {
             devices(it, |ebs| ebs.volume_size.to_string())
         }),
@@ -385,6 +444,7 @@ fn shown(view: &View, image: &Image) -> ImageItem {
             device_name: ROOT_DEVICE.into(),
             ebs: ImageVolume {
                 delete_on_termination: true,
+                snapshot_id: image.snapshot.clone(),
                 volume_size: ROOT_SIZE,
                 volume_type: image.volume_type.into(),
                 encrypted: false,
@@ -406,14 +466,14 @@ fn shown(view: &View, image: &Image) -> ImageItem {
         image_owner_id: image.owner.clone(),
         creation_date: image.created_at.iso8601_millis(),
         is_public: image.owner_alias.is_some(),
-        architecture: host_architecture().into(),
+        architecture: image.architecture.into(),
         image_type: "machine".into(),
     }
 }
 
-/// Whether the account may tag the image: only its own.
-pub(crate) fn is_own(view: &View, id: &str) -> bool {
-    view.get::<DirectoryImage>(id).is_some()
+/// Whether there is such an image, of whomever: tags are the account's own, also of public images.
+pub(crate) fn exists(cell: &Cell, view: &View, id: &str) -> bool {
+    all(cell, view).iter().any(|image| image.id.as_str() == id)
 }
 
 #[cfg(test)]

@@ -78,6 +78,14 @@ pub fn spawn_reconcilers(app: &Arc<Ec2>, stop: &CancellationToken, tasks: &mut J
         stop.clone(),
         move || networks::reconcile(Arc::clone(&networks)),
     ));
+    let profiles = Arc::clone(app);
+    tasks.spawn(run_reconciler(
+        app.cell.clone(),
+        "ec2.instance-profiles",
+        PERIOD,
+        stop.clone(),
+        move || instances::reconcile_profiles(Arc::clone(&profiles)),
+    ));
     let instances = Arc::clone(app);
     tasks.spawn(run_reconciler(
         app.cell.clone(),

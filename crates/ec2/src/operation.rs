@@ -42,13 +42,24 @@ fn rehearsed(dry: Option<bool>) -> Result<(), ApiError> {
 }
 
 /// `change Op -> Output = function, dry_run;` or `read ...`, one line per operation. The function takes
-/// the service, the transaction or view, and the request. Makes `register`.
+/// the service, the transaction or view, and the request. `=> refusing ["Place." Structure]` names the
+/// structures of the request that refuse members, for the compatibility table. Makes `register`.
 macro_rules! operations {
-    ($($kind:ident $op:ident -> $out:ty = $f:path $(, $dry:ident)?;)*) => {
+    ($(
+        $kind:ident $op:ident -> $out:ty = $f:path $(, $dry:ident)?
+        $(=> refusing [$($place:literal $of:ty),*])?;
+    )*) => {
         $(
             impl lath_wire::Operation for $op {
                 const NAME: &'static str = stringify!($op);
                 type Output = $out;
+
+                fn refused() -> Vec<String> {
+                    Vec::<Vec<String>>::from([
+                        $($($crate::operation::names_at::<$of>($place)),*)?
+                    ])
+                    .concat()
+                }
             }
             $crate::operation::$kind!($op -> $out = $f $(, $dry)?);
         )*
@@ -93,14 +104,68 @@ macro_rules! read {
     };
 }
 
-/// Refuses members of a request that AWS knows and Lath cannot honour, when they are set.
-macro_rules! refuse {
-    ($op:expr; $($member:ident),* $(,)?) => {
-        $($crate::operation::refuse_member(stringify!($member), &$op.$member)?;)*
-    };
+/// `Structure { member, other as "Name" }`: what AWS knows of a request's structure and Lath cannot honour.
+/// Makes [`Refuses`]; a name stands where the wire's is not the member's.
+macro_rules! refused {
+    ($($structure:ident { $($member:ident $(as $name:literal)?),* $(,)? })*) => {$(
+        impl $crate::operation::Refuses for $structure {
+            fn names() -> Vec<String> {
+                vec![$($crate::operation::wire_name(
+                    stringify!($member),
+                    None::<&str>$(.or(Some($name)))?,
+                )),*]
+            }
+
+            fn refuse(&self) -> Result<(), lath_wire::ApiError> {
+                use $crate::operation::Asks as _;
+                let asked = [$(self.$member.asks()),*];
+                $crate::operation::refuse_first(&Self::names(), &asked)
+            }
+        }
+    )*};
 }
 
-pub(crate) use {change, operations, read, refuse};
+pub(crate) use {change, operations, read, refused};
+
+/// A structure of a request with members that AWS knows and Lath refuses when they are set.
+pub(crate) trait Refuses {
+    /// What the wire calls them.
+    fn names() -> Vec<String>;
+    /// Refuses the first that is set.
+    ///
+    /// # Errors
+    /// `UnsupportedOperation`.
+    fn refuse(&self) -> Result<(), ApiError>;
+}
+
+/// See `operations!`.
+pub(crate) fn names_at<T: Refuses>(place: &str) -> Vec<String> {
+    let names = T::names().into_iter();
+    names.map(|name| format!("{place}{name}")).collect()
+}
+
+/// The given name, or the member's own: `ipv6_pool` is `Ipv6Pool`.
+pub(crate) fn wire_name(member: &str, given: Option<&str>) -> String {
+    if let Some(given) = given {
+        return given.to_owned();
+    }
+    let words = member.split('_').map(|word| {
+        let (first, rest) = word.split_at(word.len().min(1));
+        first.to_ascii_uppercase() + rest
+    });
+    words.collect()
+}
+
+/// See `refused!`.
+pub(crate) fn refuse_first(names: &[String], asked: &[bool]) -> Result<(), ApiError> {
+    let mut set = names.iter().zip(asked).filter(|(_, asked)| **asked);
+    match set.next() {
+        None => Ok(()),
+        Some((name, _)) => Err(crate::errors::unsupported(format!(
+            "The parameter {name} is not supported."
+        ))),
+    }
+}
 
 /// Whether a member asks for something.
 pub(crate) trait Asks {
@@ -136,21 +201,4 @@ impl<T: Asks> Asks for Option<T> {
     fn asks(&self) -> bool {
         self.as_ref().is_some_and(Asks::asks)
     }
-}
-
-/// See `refuse!`.
-pub(crate) fn refuse_member(member: &str, value: &impl Asks) -> Result<(), ApiError> {
-    if !value.asks() {
-        return Ok(());
-    }
-    let name: String = member
-        .split('_')
-        .map(|word| {
-            let (first, rest) = word.split_at(word.len().min(1));
-            first.to_ascii_uppercase() + rest
-        })
-        .collect();
-    Err(crate::errors::unsupported(format!(
-        "The parameter {name} is not supported."
-    )))
 }

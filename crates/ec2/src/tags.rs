@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use lath_control::paginate;
+use lath_control::{Cell, paginate};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -279,13 +279,14 @@ fn type_name(id: &str) -> Option<&'static str> {
         "i" => "instance",
         "key" => "key-pair",
         "ami" => "image",
+        "dopt" => "dhcp-options",
         "vol" => "volume",
         _ => return None,
     })
 }
 
 /// Whether there is such a resource.
-fn exists(view: &View, id: &str) -> bool {
+fn exists(cell: &Cell, view: &View, id: &str) -> bool {
     match type_name(id) {
         Some("vpc") => view.get::<Vpc>(id).is_some(),
         Some("subnet") => view.get::<Subnet>(id).is_some(),
@@ -302,7 +303,8 @@ fn exists(view: &View, id: &str) -> bool {
         Some("transit-gateway-route-table") => view.get::<TransitRouteTable>(id).is_some(),
         Some("natgateway") => view.get::<NatGateway>(id).is_some(),
         Some("vpc-endpoint") => view.get::<VpcEndpoint>(id).is_some(),
-        Some(_) => crate::instances::exists(view, id),
+        Some("dhcp-options") => crate::networks::vpcs::options_id(cell).as_str() == id,
+        Some(_) => crate::instances::exists(cell, view, id),
         None => false,
     }
 }
@@ -327,7 +329,7 @@ fn check_resources(app: &Ec2, view: &View, resources: &[String]) -> Result<(), A
     }
     resources
         .iter()
-        .find(|id| !exists(view, id))
+        .find(|id| !exists(&app.cell, view, id))
         .map_or(Ok(()), |id| Err(unknown_resource(app, view, id)))
 }
 
@@ -351,7 +353,9 @@ fn unknown_resource(app: &Ec2, view: &View, id: &str) -> ApiError {
         ids::TRANSIT_ROUTE_TABLE,
         ids::NAT_GATEWAY,
         ids::VPC_ENDPOINT,
+        ids::DHCP_OPTIONS,
         ids::INSTANCE,
+        crate::images::IMAGE,
     ]
     .iter()
     .find(|kind| ids::is_id(kind.prefix, id))

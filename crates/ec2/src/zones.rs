@@ -165,7 +165,7 @@ fn all(cell: &Cell) -> Vec<ZoneItem> {
         region_name: cell.region.clone(),
         zone_id: zone_id(&zone_name),
         zone_name,
-        group_name: cell.region.clone(),
+        group_name: format!("{}-zg-1", cell.region),
         network_border_group: cell.region.clone(),
         zone_type: "availability-zone".into(),
         zone_state: "available".into(),

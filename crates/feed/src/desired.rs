@@ -12,7 +12,8 @@ use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, Rule, Targe
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CallerBook, HostedZone, NatGateway, Route53HealthCheck, Topology, TransitGateway, VpcEndpoint,
+    CallerBook, Hidden, HostedZone, NatGateway, Route53HealthCheck, Topology, TransitGateway,
+    VpcEndpoint,
 };
 
 /// All that a node must do. Self-contained: nothing else is needed to obey it.
@@ -311,6 +312,9 @@ pub struct Instance {
     pub capacity: Capacity,
     /// Its host name, such as `ip-10-0-1-10.ec2.internal`.
     pub hostname: String,
+    /// The name made of its id, such as `i-0123456789abcdef0.ec2.internal`, where the VPC's resolver answers it.
+    #[serde(default)]
+    pub resource_name: Option<String>,
     /// User data as given (decoded from base64).
     pub user_data: Vec<u8>,
     /// What the metadata service tells it.
@@ -376,6 +380,37 @@ pub struct InstanceMetadata {
     pub hop_limit: u8,
     /// Whether the service answers at all.
     pub enabled: bool,
+    /// Its instance profile.
+    #[serde(default)]
+    pub profile: Option<InstanceProfile>,
+}
+
+/// An instance profile, as the metadata service shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceProfile {
+    /// Its ARN.
+    pub arn: String,
+    /// `AIPA...`.
+    pub id: String,
+    /// When its role or that role's keys last changed.
+    pub updated: Timestamp,
+    /// Its role's name; `None` when it has none.
+    pub role: Option<String>,
+    /// Keys of the role; `None` when it has no role, or EC2 may not assume it.
+    pub keys: Option<TemporaryKeys>,
+}
+
+/// Keys of a role's session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemporaryKeys {
+    /// `ASIA...`.
+    pub id: String,
+    /// The secret access key.
+    pub secret: Hidden,
+    /// The session token.
+    pub token: Hidden,
+    /// When they end.
+    pub expires: Timestamp,
 }
 
 /// A Lattice service network.

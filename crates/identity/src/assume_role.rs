@@ -207,6 +207,7 @@ impl Identity {
             tags,
             transitive,
             source_identity,
+            instance: None,
         })
     }
 
@@ -512,6 +513,7 @@ impl Handle<GetSessionToken> for Identity {
             tags: BTreeMap::new(),
             transitive: Vec::new(),
             source_identity: None,
+            instance: None,
         };
         Ok(SessionToken {
             credentials: Some(self.credentials(&session)),

@@ -49,14 +49,28 @@ pub(crate) fn passed(
     view: &View,
     ask: &Ask<'_>,
 ) -> Vec<(String, &'static str)> {
-    if ask.caller.service != "iam" || ask.operation != "AddRoleToInstanceProfile" {
-        return Vec::new();
-    }
-    let role = text(ask.input, "RoleName");
+    let role = match (ask.caller.service.as_str(), ask.operation) {
+        ("iam", "AddRoleToInstanceProfile") => text(ask.input, "RoleName"),
+        (
+            "ec2",
+            "RunInstances" | "AssociateIamInstanceProfile" | "ReplaceIamInstanceProfileAssociation",
+        ) => role_of_profile(view, ask.input),
+        _ => None,
+    };
     let arn = role.and_then(|name| known(view, &name, |it: &Role| it.arn(identity.account())));
     arn.map(|arn| (arn, "ec2.amazonaws.com"))
         .into_iter()
         .collect()
+}
+
+/// The role of the instance profile that a request names by its name or its ARN.
+fn role_of_profile(view: &View, input: &Doc) -> Option<String> {
+    let profile = input.get("IamInstanceProfile")?;
+    let by_arn = text(profile, "Arn").and_then(|arn| Some(arn.rsplit_once('/')?.1.to_owned()));
+    let name = text(profile, "Name").or(by_arn)?;
+    view.get::<InstanceProfile>(&name.to_ascii_lowercase())?
+        .role
+        .clone()
 }
 
 struct Place<'a> {

@@ -9,7 +9,7 @@ use lath_store::View;
 use lath_wire::Caller;
 
 use crate::Identity;
-use lath_session::{Holder, Session};
+use lath_session::{Holder, Session, SourceInstance};
 
 /// A caller, with all that decisions take.
 pub(crate) struct Subject {
@@ -146,6 +146,9 @@ pub(crate) fn facts(subject: &Subject, caller: &Caller) -> Context {
         facts.set("aws:MultiFactorAuthPresent", "false");
         if let Some(identity) = &session.source_identity {
             facts.set("aws:SourceIdentity", identity.clone());
+        }
+        for (key, value) in session.instance.iter().flat_map(SourceInstance::facts) {
+            facts.set(key, value);
         }
     }
     facts

@@ -8,7 +8,7 @@ use lath_feed::{CallerBook, KnownCaller, SnapshotReceiver};
 use lath_model::Timestamp;
 use lath_policy::{Context, Grammar, Kind, Policy, Principal};
 use lath_proxy::Caller;
-use lath_session::{Holder, SealingKey, Session, Sessions};
+use lath_session::{Holder, SealingKey, Session, Sessions, SourceInstance};
 use lath_sigv4::{Credential, Credentials, LookupError, Secret};
 
 /// Most callers that are kept read.
@@ -161,6 +161,9 @@ impl OpenBook {
         if let Some(identity) = &session.source_identity {
             caller.facts.set("aws:SourceIdentity", identity.clone());
         }
+        for (key, value) in session.instance.iter().flat_map(SourceInstance::facts) {
+            caller.facts.set(key, value);
+        }
         Some(caller)
     }
 
@@ -284,6 +287,7 @@ mod tests {
             tags: [("Team".to_owned(), "cart".to_owned())].into(),
             transitive: Vec::new(),
             source_identity: None,
+            instance: None,
         };
         session.seal(seal)
     }

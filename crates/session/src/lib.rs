@@ -16,4 +16,4 @@ mod seal;
 mod session;
 
 pub use seal::{Purpose, SealingKey};
-pub use session::{Holder, Session, Sessions};
+pub use session::{Holder, Session, Sessions, SourceInstance};

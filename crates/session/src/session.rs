@@ -31,6 +31,34 @@ pub struct Session {
     pub transitive: Vec<String>,
     /// Who the caller said to be, before it took the role.
     pub source_identity: Option<String>,
+    /// The instance that EC2 took the role for.
+    #[serde(default)]
+    pub instance: Option<SourceInstance>,
+}
+
+/// The instance that a session's keys were handed to.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SourceInstance {
+    /// Its ARN.
+    pub arn: String,
+    /// The VPC it is in.
+    pub vpc: String,
+    /// Its primary private address.
+    pub private_ip: Option<String>,
+}
+
+impl SourceInstance {
+    /// What conditions of policies may ask about it: keys and values
+    /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>).
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut facts = vec![
+            ("ec2:SourceInstanceARN", self.arn.clone()),
+            ("aws:Ec2InstanceSourceVpc", self.vpc.clone()),
+        ];
+        let ip = self.private_ip.clone();
+        facts.extend(ip.map(|ip| ("aws:Ec2InstanceSourcePrivateIPv4", ip)));
+        facts
+    }
 }
 
 /// Whose session it is. Unique ids make sure that a namesake made later is somebody else.

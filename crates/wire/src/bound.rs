@@ -22,6 +22,7 @@ pub(crate) struct Registered {
     pub(crate) call: Arc<dyn Call>,
     pub(crate) input: fn() -> Shape,
     pub(crate) output: fn() -> Shape,
+    pub(crate) refused: fn() -> Vec<String>,
     /// What its input's members are called, once asked for; `None` where it takes any.
     pub(crate) members: OnceLock<Option<Vec<&'static str>>>,
 }

@@ -8,4 +8,4 @@ mod oracle;
 mod table;
 
 pub use compare::{Difference, compare};
-pub use table::compat_table;
+pub use table::{compat_table, unknown_refusals};

@@ -22,6 +22,13 @@ pub trait Operation: DeserializeOwned + Send + 'static {
     /// The second pass after decoding: lengths, ranges and patterns. Reports every problem.
     fn validate(&self, _problems: &mut Problems) {}
 
+    /// Members of the input that are read and refused when they are set, as paths of the model's names such as
+    /// `NetworkInterface.Ipv6AddressCount`; where only some values are refused, with them: `type: LAMBDA, ALB`.
+    /// The compatibility table lists them.
+    fn refused() -> Vec<String> {
+        Vec::new()
+    }
+
     /// The output's members that travel as headers, such as `Location`.
     fn headers(_output: &Self::Output) -> Vec<(&'static str, String)> {
         Vec::new()

@@ -89,6 +89,7 @@ impl Service {
             call: Arc::new(Bound::new(Arc::clone(app))),
             input: crate::describe::<Op>,
             output: crate::describe::<Op::Output>,
+            refused: Op::refused,
             members: OnceLock::new(),
         };
         self.operations.insert(Op::NAME, registered);

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::launch::{on_shutdown, user_data};
 use super::network::check_number;
+use super::options::not_optimized;
 use super::request::{MetadataOptionsInput, Structure};
 use super::shown::{
     BlockDeviceItem, GroupIdentifier, MetadataOptionsItem, ProductCode, ROOT_DEVICE, Showing,
@@ -17,7 +18,7 @@ use crate::errors::{client, combination, invalid_parameter, invalid_value, missi
 use crate::ids;
 use crate::messages::{BooleanInput, BooleanValue, Nothing, TextInput, TextValue};
 use crate::networks::interfaces::checked_groups;
-use crate::operation::{operations, refuse};
+use crate::operation::{Refuses, operations, refused};
 use crate::records::{Instance, InstanceState, MetadataOptions, NetworkInterface, Subnet};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -117,7 +118,7 @@ pub(crate) struct ModifyInstanceMetadataOptionsResult {
 
 operations! {
     read DescribeInstanceAttribute -> InstanceAttribute = describe, dry_run;
-    change ModifyInstanceAttribute -> Nothing = modify, dry_run;
+    change ModifyInstanceAttribute -> Nothing = modify, dry_run => refusing ["" ModifyInstanceAttribute];
     change ResetInstanceAttribute -> Nothing = reset, dry_run;
     change ModifyInstanceMetadataOptions -> ModifyInstanceMetadataOptionsResult = modify_metadata, dry_run;
 }
@@ -145,7 +146,7 @@ fn describe(
             shown.disable_api_termination = boolean(it.termination_protected);
         }
         "disableApiStop" => shown.disable_api_stop = boolean(it.stop_protected),
-        "ebsOptimized" => shown.ebs_optimized = boolean(false),
+        "ebsOptimized" => shown.ebs_optimized = boolean(it.options.ebs_optimized),
         "enaSupport" => shown.ena_support = boolean(true),
         "enclaveOptions" => shown.enclave_options = Some(item.enclave_options),
         "groupSet" => shown.group_set = Some(item.group_set),
@@ -174,7 +175,7 @@ fn unknown_attribute(name: &str) -> ApiError {
 }
 
 fn modify(_app: &Ec2, tx: &mut Tx, op: ModifyInstanceAttribute) -> Result<Nothing, ApiError> {
-    refuse! { op; block_devices, kernel, ramdisk, ebs_optimized, sriov_net_support }
+    op.refuse()?;
     if op.ena_support.and_then(|it| it.value) == Some(false) {
         return Err(unsupported(
             "Instances always have the elastic network adapter.",
@@ -192,7 +193,7 @@ fn modify(_app: &Ec2, tx: &mut Tx, op: ModifyInstanceAttribute) -> Result<Nothin
     }
 }
 
-fn wrong_state(instance: &Instance) -> ApiError {
+pub(super) fn wrong_state(instance: &Instance) -> ApiError {
     client(
         "IncorrectInstanceState",
         format!(
@@ -212,6 +213,7 @@ enum Change {
     UserData(String),
     OnShutdown(String),
     Groups(Vec<String>),
+    EbsOptimized(bool),
     /// What it is anyway.
     Same,
 }
@@ -235,6 +237,7 @@ fn changes(op: ModifyInstanceAttribute) -> Result<Vec<Change>, ApiError> {
         boolean(op.disable_api_stop).map(Change::StopProtection),
         boolean(op.disable_api_termination).map(Change::TerminationProtection),
         boolean(op.ena_support).map(|_| Change::Same),
+        boolean(op.ebs_optimized).map(Change::EbsOptimized),
         text(op.instance_type).map(Change::Type),
         text(op.instance_initiated_shutdown_behavior).map(Change::OnShutdown),
         user_data.map(|blob| Change::UserData(encode(blob))),
@@ -261,8 +264,9 @@ fn named_change(name: &str, value: Option<String>) -> Result<Change, ApiError> {
         "userData" => Change::UserData(value),
         "instanceInitiatedShutdownBehavior" => Change::OnShutdown(value),
         "groupSet" => Change::Groups(vec![value]),
-        "kernel" | "ramdisk" | "ebsOptimized" | "sriovNetSupport" | "blockDeviceMapping"
-        | "enaSupport" | "enclaveOptions" | "rootDeviceName" | "productCodes" => {
+        "ebsOptimized" => Change::EbsOptimized(boolean()?),
+        "kernel" | "ramdisk" | "sriovNetSupport" | "blockDeviceMapping" | "enaSupport"
+        | "enclaveOptions" | "rootDeviceName" | "productCodes" => {
             return Err(unsupported(format!(
                 "The attribute {name} cannot be changed."
             )));
@@ -286,7 +290,12 @@ fn apply(tx: &mut Tx, instance: &Instance, change: &Change) -> Result<(), ApiErr
         }
         Change::Type(name) => {
             let name = new_type(instance, name)?;
-            update(&|it| it.instance_type = name.to_owned());
+            // What was chosen of the old type's cores and credits is not the new one's.
+            update(&|it| {
+                name.clone_into(&mut it.instance_type);
+                it.options.cpu = None;
+                it.options.cpu_credits = None;
+            });
         }
         Change::UserData(text) => {
             must_be_stopped(instance, "userData")?;
@@ -297,6 +306,14 @@ fn apply(tx: &mut Tx, instance: &Instance, change: &Change) -> Result<(), ApiErr
             update_primary(tx, instance, |it| it.source_dest_check = *on)?;
         }
         Change::Groups(groups) => set_groups(tx, instance, groups)?,
+        Change::EbsOptimized(on) => {
+            must_be_stopped(instance, "ebsOptimized")?;
+            let typed = types::find(&instance.instance_type);
+            if *on && typed.is_none_or(|it| it.ebs_optimized == "unsupported") {
+                return Err(not_optimized(&instance.instance_type));
+            }
+            update(&|it| it.options.ebs_optimized = *on);
+        }
     }
     Ok(())
 }
@@ -317,7 +334,7 @@ fn must_be_stopped(instance: &Instance, attribute: &str) -> Result<(), ApiError>
 fn new_type(instance: &Instance, name: &str) -> Result<&'static str, ApiError> {
     must_be_stopped(instance, "instanceType")?;
     types::find(name)
-        .filter(|known| known.architecture == instance.architecture)
+        .filter(|known| known.runs(&instance.architecture) && known.is_offered())
         .map(|known| known.name)
         .ok_or_else(|| {
             let shown: String = name.chars().take(64).collect();
@@ -457,6 +474,10 @@ pub(super) fn metadata_options(
             "disabled",
         )?,
     })
+}
+
+refused! {
+    ModifyInstanceAttribute { block_devices as "BlockDeviceMapping", kernel, ramdisk, sriov_net_support }
 }
 
 #[cfg(test)]

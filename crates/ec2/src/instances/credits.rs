@@ -1,21 +1,20 @@
-//! DescribeInstanceCreditSpecifications. Nothing throttles an instance, so every burstable one is
-//! `unlimited`.
+//! The CPU credit options of burstable instances. Nothing throttles an instance, whichever it has.
 
-use lath_store::View;
+use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
+use super::attributes::wrong_state;
+use super::options::checked_credits;
 use super::types;
 use crate::Ec2;
+use crate::errors::{client, missing};
 use crate::filter::{Field, Filter};
-use crate::ids::{INSTANCE, IdKind};
+use crate::ids::{self, INSTANCE, IdKind};
 use crate::operation::operations;
 use crate::records::Instance;
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
-
-/// The one credit option there is.
-pub(super) const UNLIMITED: &str = "unlimited";
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -43,7 +42,53 @@ pub(crate) struct CreditItem {
     cpu_credits: String,
 }
 
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ModifyInstanceCreditSpecification {
+    dry_run: Option<bool>,
+    /// Doing it twice is the same as doing it once.
+    #[serde(rename = "ClientToken")]
+    _client_token: Option<String>,
+    #[serde(rename = "InstanceCreditSpecification", default)]
+    wanted: Vec<CreditInput>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CreditInput {
+    instance_id: String,
+    cpu_credits: String,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ModifiedCredits {
+    successful_instance_credit_specification_set: Vec<Modified>,
+    unsuccessful_instance_credit_specification_set: Vec<NotModified>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Modified {
+    instance_id: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NotModified {
+    instance_id: String,
+    error: Refusal,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Refusal {
+    code: String,
+    message: String,
+}
+
 operations! {
+    change ModifyInstanceCreditSpecification -> ModifiedCredits = modify, dry_run;
     read DescribeInstanceCreditSpecifications -> CreditSpecifications = describe, dry_run;
 }
 
@@ -58,22 +103,90 @@ impl Listed for CreditItem {
     }
 }
 
+/// Each instance for itself: what is wrong with one does not stop the others.
+fn modify(
+    _app: &Ec2,
+    tx: &mut Tx,
+    op: ModifyInstanceCreditSpecification,
+) -> Result<ModifiedCredits, ApiError> {
+    if op.wanted.is_empty() {
+        return Err(missing("InstanceCreditSpecification"));
+    }
+    let mut answer = ModifiedCredits::default();
+    for wanted in op.wanted {
+        let instance_id = wanted.instance_id.clone();
+        match modify_one(tx, &wanted) {
+            Ok(()) => answer
+                .successful_instance_credit_specification_set
+                .push(Modified { instance_id }),
+            Err(error) => answer
+                .unsuccessful_instance_credit_specification_set
+                .push(NotModified {
+                    instance_id,
+                    error: Refusal {
+                        code: error.code.to_string(),
+                        message: error.message.clone(),
+                    },
+                }),
+        }
+    }
+    Ok(answer)
+}
+
+fn modify_one(tx: &mut Tx, wanted: &CreditInput) -> Result<(), ApiError> {
+    let instance = ids::find::<Instance>(tx.view(), &wanted.instance_id)?;
+    if instance.state.is_ending() {
+        return Err(wrong_state(&instance));
+    }
+    let typed = types::find(&instance.instance_type);
+    let typed = typed.filter(|typed| typed.burstable).ok_or_else(|| {
+        client(
+            "InstanceCreditSpecification.NotSupported",
+            format!(
+                "The instance type {} does not support creditSpecification.",
+                instance.instance_type
+            ),
+        )
+    })?;
+    let credits = checked_credits(typed, &wanted.cpu_credits)?;
+    tx.update::<Instance>(instance.id.as_str(), |it| {
+        it.options.cpu_credits = Some(credits);
+    });
+    Ok(())
+}
+
+fn check_burstable(view: &View, ids: &[String]) -> Result<(), ApiError> {
+    let named = ids.iter().filter_map(|id| view.get::<Instance>(id));
+    let mut other = named.filter(|it| credits(it).is_none());
+    other.next().map_or(Ok(()), |it| {
+        Err(client(
+            "InvalidInstanceID.NotSupported",
+            format!(
+                "The instance '{}' is not a burstable performance instance.",
+                it.id
+            ),
+        ))
+    })
+}
+
+/// `None` for types that earn no credits.
+fn credits(it: &Instance) -> Option<String> {
+    let own = types::find(&it.instance_type)?.default_credits()?;
+    Some(it.options.cpu_credits.clone().unwrap_or_else(|| own.into()))
+}
+
 fn describe(
     _app: &Ec2,
     view: &View,
     op: &DescribeInstanceCreditSpecifications,
 ) -> Result<CreditSpecifications, ApiError> {
-    let named = |it: &Instance| op.ids.iter().any(|id| id == it.id.as_str());
-    let burstable = |it: &Instance| {
-        types::find(&it.instance_type).is_some_and(types::InstanceType::is_burstable)
-    };
-    let items = view
-        .list::<Instance>()
-        .filter(|it| burstable(it) || named(it))
-        .map(|it| CreditItem {
+    let items = view.list::<Instance>().filter_map(|it| {
+        Some(CreditItem {
             instance_id: it.id.to_string(),
-            cpu_credits: UNLIMITED.into(),
-        });
+            cpu_credits: credits(&it)?,
+        })
+    });
+    check_burstable(view, &op.ids)?;
     let query = Query {
         ids: &op.ids,
         filters: &op.filters,

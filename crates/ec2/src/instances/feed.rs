@@ -5,12 +5,13 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lath_control::Cell;
-use lath_feed::{Capacity, InstanceMetadata, Power, Snapshot};
+use lath_feed::{Capacity, InstanceMetadata, InstanceProfile, Power, Snapshot};
 use lath_store::View;
 
+use super::profiles;
 use super::shown::names;
 use super::types;
-use crate::records::{Instance, InstanceState};
+use crate::records::{Instance, InstanceState, ProfileAssociation};
 use crate::tags;
 
 /// Fills the instances that should exist: those that are ending are absent, which ends them.
@@ -34,7 +35,8 @@ fn feed_instance(cell: &Cell, view: &View, it: &Instance) -> lath_feed::Instance
         capacity: capacity(&it.instance_type),
         hostname: it
             .private_ip
-            .map_or_else(|| it.id.to_string(), |ip| names::private(cell, ip)),
+            .map_or_else(|| it.id.to_string(), |ip| names::host(cell, it, ip)),
+        resource_name: it.names.a_record.then(|| names::resource(cell, &it.id)),
         user_data: user_data(it),
         metadata: metadata(view, it),
     }
@@ -84,5 +86,16 @@ fn metadata(view: &View, it: &Instance) -> InstanceMetadata {
         tokens_required: it.metadata.tokens_required,
         hop_limit: u8::try_from(it.metadata.hop_limit).unwrap_or(1).max(1),
         enabled: it.metadata.enabled,
+        profile: profiles::of(view, it).map(|association| profile(&association)),
+    }
+}
+
+fn profile(it: &ProfileAssociation) -> InstanceProfile {
+    InstanceProfile {
+        arn: it.profile_arn.clone(),
+        id: it.profile_id.clone(),
+        updated: it.updated,
+        role: it.role.clone(),
+        keys: it.session.as_ref().map(|session| session.keys.clone()),
     }
 }

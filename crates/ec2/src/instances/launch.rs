@@ -1,27 +1,34 @@
 //! RunInstances.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lath_control::{Mode, TokenUse, claim_token, fingerprint};
+use lath_iam::records::InstanceProfile;
 use lath_model::Timestamp;
 use lath_model::id::{InstanceId, ReservationId, VolumeId};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::attributes::metadata_options;
-use super::credits::UNLIMITED;
 use super::network::Network;
-use super::request::{BlockDevice, EbsDevice, RunInstances};
-use super::shown::{ROOT_DEVICE, Reservation, Showing};
-use super::types::{self, InstanceType, host_architecture};
+use super::request::{
+    CpuOptions, EbsDevice, InterfaceSpecification, Placement, PrivateDnsNameOptions, RunInstances,
+};
+use super::shown::{Reservation, Showing};
+use super::types::{self, InstanceType};
+use super::{disks, options, profiles};
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
 use crate::images::{self, Image};
 use crate::key_pairs;
-use crate::operation::{operations, refuse};
-use crate::records::{Instance, InstanceState, MetadataOptions, RootVolume, ShutdownBehavior};
+use crate::operation::{Refuses, operations, refused};
+use crate::records::{
+    Instance, InstanceOptions, InstanceState, MetadataOptions, PrivateDnsNames, ShutdownBehavior,
+    Volume,
+};
 use crate::tags::{self, TagSpecification};
 
 /// User data before base64, in bytes.
@@ -32,7 +39,7 @@ const VCPU_QUOTA: i32 = 32;
 const MAX_COUNT: i32 = 1000;
 
 operations! {
-    change RunInstances -> Reservation = run, dry_run;
+    change RunInstances -> Reservation = run, dry_run => refusing ["NetworkInterface." InterfaceSpecification, "CpuOptions." CpuOptions, "PrivateDnsNameOptions." PrivateDnsNameOptions, "BlockDeviceMapping.Ebs." EbsDevice, "" RunInstances, "Placement." Placement];
 }
 
 fn run(app: &Ec2, tx: &mut Tx, op: RunInstances) -> Result<Reservation, ApiError> {
@@ -99,24 +106,7 @@ fn claim(tx: &mut Tx, op: &RunInstances, new: &ReservationId) -> Result<Option<S
 }
 
 fn refuse_unsupported(op: &RunInstances) -> Result<(), ApiError> {
-    refuse! {
-        op;
-        ipv6_address_count, ipv6_addresses, kernel_id, ramdisk_id, monitoring, elastic_gpus,
-        accelerators, launch_template, instance_market_options, cpu_options,
-        capacity_reservation_specification, hibernation_options, licenses, enclave_options,
-        private_dns_name_options, maintenance_options, enable_primary_ipv6,
-        network_performance_options, operator, secondary_interfaces, additional_info, ebs_optimized,
-    }
-    if let Some(profile) = &op.iam_instance_profile {
-        let by_arn = profile.arn.as_deref().map(|arn| ("arn", arn));
-        let by_name = profile.name.as_deref().map(|name| ("name", name));
-        let (member, value) = by_arn.or(by_name).unwrap_or(("name", ""));
-        return Err(invalid_parameter(
-            &format!("iamInstanceProfile.{member}"),
-            value,
-            &format!("Invalid IAM Instance Profile {member}"),
-        ));
-    }
+    op.refuse()?;
     refuse_placement(op)
 }
 
@@ -124,11 +114,7 @@ fn refuse_placement(op: &RunInstances) -> Result<(), ApiError> {
     let Some(placement) = &op.placement else {
         return Ok(());
     };
-    refuse! {
-        placement;
-        affinity, availability_zone_id, group_id, host_id, host_resource_group_arn,
-        partition_number, spread_domain,
-    }
+    placement.refuse()?;
     if placement
         .group_name
         .as_deref()
@@ -156,7 +142,11 @@ struct Launch<'a> {
     typed: &'static InstanceType,
     key: Option<(String, String)>,
     network: Network,
-    root: RootVolume,
+    /// The root volume first.
+    volumes: Vec<Volume>,
+    options: InstanceOptions,
+    names: PrivateDnsNames,
+    profile: Option<Arc<InstanceProfile>>,
     metadata: MetadataOptions,
     on_shutdown: ShutdownBehavior,
     user_data: Option<String>,
@@ -169,7 +159,7 @@ impl<'a> Launch<'a> {
         check_counts(op)?;
         let image_id = op.image_id.as_deref().ok_or_else(|| missing("ImageId"))?;
         let image = images::find(&app.cell, view, image_id)?;
-        let typed = instance_type(op)?;
+        let typed = instance_type(op, &image)?;
         let defaults = MetadataOptions {
             enabled: true,
             tokens_required: image.imds_v2,
@@ -177,13 +167,23 @@ impl<'a> Launch<'a> {
             tags: false,
         };
         let network = Network::new(view, op)?;
+        let options = options::at_launch(op, typed)?;
+        let cpu = options.cpu;
+        let vcpus = cpu.map_or(typed.vcpus, |(cores, threads)| cores * threads);
         Ok(Self {
             key: key(view, op)?,
-            root: root_volume(op, &image)?,
+            volumes: disks::volumes(op, &image, typed)?,
+            options,
+            names: options::names_at_launch(op.private_dns_name_options.as_ref(), &network.subnet)?,
+            profile: op
+                .iam_instance_profile
+                .as_ref()
+                .map(|given| profiles::named(app, view, given))
+                .transpose()?,
             metadata: metadata_options(defaults, &op.metadata_options.clone().unwrap_or_default())?,
             on_shutdown: on_shutdown(op.instance_initiated_shutdown_behavior.as_deref())?,
             user_data: op.user_data.as_deref().map(user_data).transpose()?,
-            count: count(app, view, op, &network, typed)?,
+            count: count(app, view, op, &network, vcpus)?,
             tags: LaunchTags::new(&op.tags)?,
             op,
             image,
@@ -211,20 +211,22 @@ impl<'a> Launch<'a> {
         let interface = self
             .network
             .connect(tx, &app.cell, &id, &self.tags.interface)?;
-        let root_volume = RootVolume {
-            id: VolumeId::random(),
-            ..self.root.clone()
-        };
+        let mut volumes = self.volumes.clone();
+        for volume in &mut volumes {
+            volume.id = VolumeId::random();
+            tags::put(tx, volume.id.as_str(), self.tags.volume.clone());
+        }
+        let root_volume = volumes.remove(0);
         tags::put(tx, id.as_str(), self.tags.instance.clone());
-        tags::put(tx, root_volume.id.as_str(), self.tags.volume.clone());
-        tx.put(Instance {
+        let instance = tx.put(Instance {
             owner: app.cell.account.clone(),
             reservation: reservation.clone(),
             launch_index,
             image: self.image.id.clone(),
             root: self.image.root.clone(),
             root_volume,
-            architecture: host_architecture().into(),
+            volumes,
+            architecture: self.image.architecture.into(),
             instance_type: self.typed.name.into(),
             key: self.key.clone(),
             vpc: self.network.subnet.vpc.clone(),
@@ -246,8 +248,13 @@ impl<'a> Launch<'a> {
             on_shutdown: self.on_shutdown,
             termination_protected: self.op.disable_api_termination == Some(true),
             stop_protected: self.op.disable_api_stop == Some(true),
+            names: self.names,
+            options: self.options.clone(),
             id,
         });
+        if let Some(profile) = &self.profile {
+            profiles::associate(app, tx, &instance, profile);
+        }
         Ok(())
     }
 }
@@ -271,7 +278,7 @@ fn check_counts(op: &RunInstances) -> Result<(), ApiError> {
     let address = op
         .network_interfaces
         .iter()
-        .any(|it| it.private_ip_address.is_some());
+        .any(|it| it.private_ip_address.is_some() || !it.private_ip_addresses.is_empty());
     if op.max_count > 1 && (op.private_ip_address.is_some() || address) {
         return Err(combination(
             "Private IP addresses may not be specified for more than one instance.",
@@ -280,8 +287,8 @@ fn check_counts(op: &RunInstances) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Without a type AWS takes m1.small, which no newer image runs on.
-fn instance_type(op: &RunInstances) -> Result<&'static InstanceType, ApiError> {
+/// Without a type AWS takes m1.small.
+fn instance_type(op: &RunInstances, image: &Image) -> Result<&'static InstanceType, ApiError> {
     let name = op.instance_type.as_deref().unwrap_or("m1.small");
     let Some(known) = types::find(name) else {
         let shown: String = name.chars().take(64).collect();
@@ -289,31 +296,22 @@ fn instance_type(op: &RunInstances) -> Result<&'static InstanceType, ApiError> {
             "Invalid value '{shown}' for InstanceType."
         )));
     };
-    if known.architecture != host_architecture() {
+    if !known.is_offered() {
+        return Err(client(
+            "Unsupported",
+            format!(
+                "The requested configuration is currently not supported. Lath has no hardware for the instance type {name}: see DescribeInstanceTypeOfferings."
+            ),
+        ));
+    }
+    if !known.runs(image.architecture) {
         return Err(invalid_value(format!(
-            "The architecture '{}' of the specified instance type does not match the architecture '{}' of the specified AMI. Specify an instance type and an AMI that have matching architectures, and try again.",
-            known.architecture,
-            host_architecture()
+            "The architecture '{}' of the specified instance type does not match the architecture '{}' of the specified AMI. Specify an instance type and an AMI that have matching architectures, and try again. You can use 'describe-instance-types' or 'describe-images' to discover the architecture of the instance type or AMI.",
+            known.architectures.join(","),
+            image.architecture,
         )));
     }
-    if let Some(credits) = &op.credit_specification {
-        check_credits(known, &credits.cpu_credits)?;
-    }
     Ok(known)
-}
-
-fn check_credits(known: &InstanceType, credits: &str) -> Result<(), ApiError> {
-    match credits {
-        UNLIMITED if known.is_burstable() => Ok(()),
-        "standard" if known.is_burstable() => Err(unsupported(
-            "Instances are never throttled: their CPU credits are unlimited.",
-        )),
-        other => Err(invalid_parameter(
-            "CreditSpecification.CpuCredits",
-            other.chars().take(64).collect::<String>(),
-            "Burstable types take standard or unlimited, other types neither.",
-        )),
-    }
 }
 
 fn key(view: &View, op: &RunInstances) -> Result<Option<(String, String)>, ApiError> {
@@ -322,51 +320,6 @@ fn key(view: &View, op: &RunInstances) -> Result<Option<(String, String)>, ApiEr
     };
     let pair = key_pairs::by_name(view, name).ok_or_else(|| key_pairs::not_found(name))?;
     Ok(Some((pair.name.clone(), pair.public_key.clone())))
-}
-
-/// The one disk. It is thin, and goes with the instance.
-fn root_volume(op: &RunInstances, image: &Image) -> Result<RootVolume, ApiError> {
-    let mut volume = RootVolume {
-        id: VolumeId::random(),
-        size: images::ROOT_SIZE,
-        kind: image.volume_type.into(),
-        created_at: Timestamp::now(),
-    };
-    for device in &op.block_devices {
-        let ebs = root_device(device)?;
-        if let Some(size) = ebs.volume_size {
-            if !(images::ROOT_SIZE..=65_536).contains(&size) {
-                return Err(client(
-                    "InvalidBlockDeviceMapping",
-                    format!(
-                        "Volume of size {size}GB is smaller than snapshot, expect size >= {}GB",
-                        images::ROOT_SIZE
-                    ),
-                ));
-            }
-            volume.size = size;
-        }
-        volume.kind = ebs.volume_type.clone().unwrap_or(volume.kind);
-    }
-    Ok(volume)
-}
-
-fn root_device(device: &BlockDevice) -> Result<EbsDevice, ApiError> {
-    refuse! { device; no_device, virtual_name }
-    if device.device_name.as_deref() != Some(ROOT_DEVICE) {
-        return Err(unsupported(format!(
-            "Instances have one disk: only {ROOT_DEVICE} may be mapped."
-        )));
-    }
-    let ebs = device.ebs.clone().unwrap_or_default();
-    refuse! { ebs; iops, snapshot_id, kms_key_id, throughput, encrypted }
-    if ebs.delete_on_termination == Some(false) {
-        return Err(unsupported("The root volume goes with its instance."));
-    }
-    match ebs.volume_type.as_deref() {
-        None | Some("gp2" | "gp3" | "standard") => Ok(ebs),
-        Some(other) => Err(invalid_parameter("volumeType", other, "Use gp2 or gp3.")),
-    }
 }
 
 pub(super) fn on_shutdown(given: Option<&str>) -> Result<ShutdownBehavior, ApiError> {
@@ -404,7 +357,7 @@ fn count(
     view: &View,
     op: &RunInstances,
     network: &Network,
-    typed: &InstanceType,
+    vcpus: i32,
 ) -> Result<usize, ApiError> {
     let wanted = usize::try_from(op.max_count).unwrap_or(0);
     let least = usize::try_from(op.min_count).unwrap_or(0);
@@ -422,7 +375,7 @@ fn count(
         return Ok(placed);
     }
     let free = VCPU_QUOTA - vcpus_in_use(view);
-    let allowed = usize::try_from(free / typed.vcpus).unwrap_or(0);
+    let allowed = usize::try_from(free / vcpus.max(1)).unwrap_or(0);
     if allowed < least {
         return Err(client(
             "VcpuLimitExceeded",
@@ -439,8 +392,8 @@ pub(super) fn vcpus_in_use(view: &View) -> i32 {
     use InstanceState::{Pending, Running};
     view.list::<Instance>()
         .filter(|instance| matches!(instance.state, Pending | Running))
-        .filter_map(|instance| types::find(&instance.instance_type))
-        .map(|known| known.vcpus)
+        .map(|instance| options::cores_and_threads(&instance))
+        .map(|(cores, threads)| cores * threads)
         .sum()
 }
 
@@ -482,4 +435,9 @@ impl LaunchTags {
             volume: of("volume")?,
         })
     }
+}
+
+refused! {
+    RunInstances { ipv6_address_count, ipv6_addresses as "Ipv6Address", kernel_id, ramdisk_id, elastic_gpus as "ElasticGpuSpecification", accelerators as "ElasticInferenceAccelerator", launch_template, instance_market_options, capacity_reservation_specification as "CapacityReservationSpecification.CapacityReservationTarget", hibernation_options, licenses as "LicenseSpecification", enclave_options, enable_primary_ipv6, network_performance_options, operator, secondary_interfaces as "SecondaryInterface", additional_info }
+    Placement { affinity, availability_zone_id, group_id, host_id, host_resource_group_arn, partition_number, spread_domain }
 }

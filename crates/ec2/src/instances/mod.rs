@@ -4,10 +4,13 @@ mod attributes;
 mod console;
 mod credits;
 mod describe;
+mod disks;
 mod feed;
 mod launch;
 mod network;
+pub(crate) mod options;
 mod power;
+mod profiles;
 mod reconcile;
 mod request;
 mod shown;
@@ -21,17 +24,20 @@ mod volumes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use lath_control::Cell;
 use lath_store::View;
 use lath_wire::{ApiError, Service};
 
 use crate::Ec2;
-use crate::errors::{client, invalid_value, missing};
+use crate::errors::{client, combination, invalid_value};
 use crate::ids::{self, IdKind, Named};
 use crate::records::{Instance, KeyPair};
 
 pub(crate) use feed::contribute;
+pub(crate) use options::changed_names;
+pub(crate) use profiles::reconcile as reconcile_profiles;
 pub(crate) use reconcile::reconcile;
-pub(crate) use shown::{ROOT_DEVICE, names};
+pub(crate) use shown::{PrivateDnsNameOptionsItem, ROOT_DEVICE, names};
 
 /// How many instances one request may name.
 const MAX_IDS: usize = 1000;
@@ -54,6 +60,8 @@ pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
         console::register,
         attributes::register,
         credits::register,
+        options::register,
+        profiles::register,
         type_catalogue::register,
         volumes::register,
     ]
@@ -62,11 +70,11 @@ pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
 }
 
 /// Whether there is such an instance, key pair, image or volume.
-pub(crate) fn exists(view: &View, id: &str) -> bool {
+pub(crate) fn exists(cell: &Cell, view: &View, id: &str) -> bool {
     match id.rsplit_once('-').map(|(prefix, _)| prefix) {
         Some("i") => view.get::<Instance>(id).is_some(),
         Some("key") => view.get::<KeyPair>(id).is_some(),
-        Some("ami") => crate::images::is_own(view, id),
+        Some("ami") => crate::images::exists(cell, view, id),
         Some("vol") => volumes::owner(view, id).is_some(),
         _ => false,
     }
@@ -75,10 +83,10 @@ pub(crate) fn exists(view: &View, id: &str) -> bool {
 /// The instances of a request, each once, in the order of their ids.
 ///
 /// # Errors
-/// `MissingParameter`, `InvalidInstanceID.Malformed`, `InvalidInstanceID.NotFound`.
+/// `InvalidParameterCombination` for none, `InvalidInstanceID.Malformed`, `InvalidInstanceID.NotFound`.
 fn named(view: &View, wanted: &[String]) -> Result<Vec<Arc<Instance>>, ApiError> {
     if wanted.is_empty() {
-        return Err(missing("InstanceId"));
+        return Err(combination("No instances specified"));
     }
     if wanted.len() > MAX_IDS {
         return Err(invalid_value(format!(

@@ -11,24 +11,29 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::request::{InterfaceSpecification, RunInstances};
-use crate::errors::{client, combination, invalid_parameter, invalid_value, unsupported};
+use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
 use crate::ids;
-use crate::networks::interfaces::{NewInterface, create_primary, free_addresses};
-use crate::operation::refuse;
+use crate::networks::interfaces::{NewInterface, add_addresses, create_primary, free_addresses};
+use crate::operation::{Refuses, refused};
 use crate::records::{Attachment, NetworkInterface, SecurityGroup, Subnet, Vpc};
 use crate::tags;
 
-/// What the instances of a launch are connected to.
+/// What the instances of a launch are connected to: the primary interface, and the others.
 #[derive(Debug, Clone)]
 pub(super) struct Network {
     pub(super) subnet: Arc<Subnet>,
+    /// Its place at the instance.
+    device_index: u32,
     /// An interface that exists; it is attached instead of a new one.
     existing: Option<Arc<NetworkInterface>>,
     groups: Vec<SecurityGroupId>,
     private_ip: Option<Ipv4Addr>,
+    /// Further private addresses, and how many more.
+    secondary: (Vec<Ipv4Addr>, usize),
     public: Option<bool>,
     description: String,
     delete_on_termination: bool,
+    others: Vec<Self>,
 }
 
 impl Network {
@@ -36,15 +41,39 @@ impl Network {
     pub(super) fn new(view: &View, op: &RunInstances) -> Result<Self, ApiError> {
         match op.network_interfaces.as_slice() {
             [] => Self::of_instance(view, op),
-            [one] => {
+            several => {
                 refuse_both_forms(op)?;
-                refuse_unsupported(one)?;
-                Self::of_specification(view, op, one)
+                Self::of_specifications(view, op, several)
             }
-            _ => Err(unsupported(
-                "More than one network interface at launch is not supported; attach the others later.",
-            )),
         }
+    }
+
+    fn of_specifications(
+        view: &View,
+        op: &RunInstances,
+        given: &[InterfaceSpecification],
+    ) -> Result<Self, ApiError> {
+        let public = |it: &InterfaceSpecification| it.associate_public_ip_address == Some(true);
+        if given.len() > 1 && given.iter().any(public) {
+            return Err(combination(
+                "The associatePublicIPAddress parameter cannot be specified when launching with multiple network interfaces.",
+            ));
+        }
+        let mut all = Vec::new();
+        for one in given {
+            refuse_unsupported(one)?;
+            all.push(Self::of_specification(view, op, one)?);
+        }
+        all.sort_by_key(|network| network.device_index);
+        let mut first = all.remove(0);
+        if first.device_index != 0 {
+            return Err(invalid_value(
+                "The network interface with device index 0 is missing.",
+            ));
+        }
+        check_others(&first, &all)?;
+        first.others = all;
+        Ok(first)
     }
 
     fn of_instance(view: &View, op: &RunInstances) -> Result<Self, ApiError> {
@@ -61,11 +90,14 @@ impl Network {
         Ok(Self {
             private_ip: address(op.private_ip_address.as_deref())?,
             subnet,
+            device_index: 0,
             existing: None,
             groups,
+            secondary: Default::default(),
             public: None,
             description: String::new(),
             delete_on_termination: true,
+            others: Vec::new(),
         })
     }
 
@@ -74,30 +106,26 @@ impl Network {
         op: &RunInstances,
         given: &InterfaceSpecification,
     ) -> Result<Self, ApiError> {
-        match given.device_index {
-            Some(0) => {}
-            None if given.network_interface_id.is_none() => {
-                return Err(invalid_value(
-                    "Each network interface requires a device index.",
-                ));
-            }
-            None => {}
-            Some(_) => {
-                return Err(invalid_value(
-                    "The network interface with device index 0 is missing.",
-                ));
-            }
-        }
+        let device_index = device_index(given)?;
         if given.network_interface_id.is_some() {
-            return Self::of_existing(view, op, given);
+            return Self::of_existing(view, op, given, device_index);
         }
         let subnet = subnet(view, op, given.subnet_id.as_deref())?;
+        let (private_ip, secondary) = specified_addresses(given)?;
+        // Only an instance's first interface gets a public address by itself.
+        let public = match device_index {
+            0 => given.associate_public_ip_address,
+            _ => Some(false),
+        };
         Ok(Self {
             groups: groups(view, &subnet, &given.groups)?,
-            private_ip: specified_address(given)?,
+            private_ip,
             subnet,
+            device_index,
             existing: None,
-            public: given.associate_public_ip_address,
+            secondary,
+            others: Vec::new(),
+            public,
             description: given.description.clone().unwrap_or_default(),
             delete_on_termination: given.delete_on_termination.unwrap_or(true),
         })
@@ -107,12 +135,15 @@ impl Network {
         view: &View,
         op: &RunInstances,
         given: &InterfaceSpecification,
+        device_index: u32,
     ) -> Result<Self, ApiError> {
         let id = given.network_interface_id.as_deref().unwrap_or_default();
         let interface = ids::find::<NetworkInterface>(view, id)?;
         if given.subnet_id.is_some()
             || given.associate_public_ip_address.is_some()
             || given.private_ip_address.is_some()
+            || !given.private_ip_addresses.is_empty()
+            || given.secondary_private_ip_address_count.is_some()
             || !given.groups.is_empty()
             || op.max_count > 1
         {
@@ -128,8 +159,11 @@ impl Network {
         }
         Ok(Self {
             subnet: ids::find::<Subnet>(view, interface.subnet.as_str())?,
+            device_index,
             groups: interface.groups.clone(),
             private_ip: None,
+            secondary: Default::default(),
+            others: Vec::new(),
             public: None,
             description: interface.description.clone(),
             delete_on_termination: given.delete_on_termination.unwrap_or(false),
@@ -142,16 +176,38 @@ impl Network {
         self.existing.is_none() && self.public.unwrap_or(self.subnet.map_public_ip_on_launch)
     }
 
-    /// How many of `wanted` instances the subnet has addresses for.
+    /// How many of `wanted` instances the subnets have addresses for.
     pub(super) fn room(&self, view: &View, wanted: usize) -> usize {
-        if self.existing.is_some() {
-            return wanted;
+        let mut needed: BTreeMap<&str, (&Subnet, usize)> = BTreeMap::new();
+        let made = std::iter::once(self)
+            .chain(&self.others)
+            .filter(|network| network.existing.is_none());
+        for network in made {
+            let (given, more) = &network.secondary;
+            let of_subnet = needed.entry(network.subnet.id.as_str());
+            of_subnet.or_insert((&network.subnet, 0)).1 += 1 + given.len() + more;
         }
-        wanted.min(free_addresses(view, &self.subnet))
+        let rooms = needed
+            .values()
+            .map(|(subnet, each)| free_addresses(view, subnet) / each);
+        rooms.fold(wanted, usize::min)
     }
 
-    /// Makes or takes the interface, and attaches it.
+    /// Makes or takes the interfaces, and attaches them; answers the primary one.
     pub(super) fn connect(
+        &self,
+        tx: &mut Tx,
+        cell: &Cell,
+        instance: &InstanceId,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<NetworkInterface, ApiError> {
+        for other in &self.others {
+            other.connect_one(tx, cell, instance, tags)?;
+        }
+        self.connect_one(tx, cell, instance, tags)
+    }
+
+    fn connect_one(
         &self,
         tx: &mut Tx,
         cell: &Cell,
@@ -165,12 +221,14 @@ impl Network {
         interface.attachment = Some(Attachment {
             id: AttachmentId::random(),
             instance: instance.clone(),
-            device_index: 0,
+            device_index: self.device_index,
             delete_on_termination: self.delete_on_termination,
             attached_at: Timestamp::now(),
         });
         tags::put(tx, interface.id.as_str(), tags.clone());
         tx.put(interface.clone());
+        let (given, more) = &self.secondary;
+        add_addresses(tx, &interface, given, *more)?;
         Ok(interface)
     }
 
@@ -199,13 +257,7 @@ fn refuse_both_forms(op: &RunInstances) -> Result<(), ApiError> {
 }
 
 fn refuse_unsupported(given: &InterfaceSpecification) -> Result<(), ApiError> {
-    refuse! {
-        given;
-        ipv6_address_count, ipv6_addresses, secondary_private_ip_address_count,
-        associate_carrier_ip_address, ipv4_prefixes, ipv4_prefix_count, ipv6_prefixes,
-        ipv6_prefix_count, primary_ipv6, ena_srd_specification,
-        connection_tracking_specification, ena_queue_count,
-    }
+    given.refuse()?;
     if given
         .interface_type
         .as_deref()
@@ -323,17 +375,73 @@ fn groups_by_name(
     wanted.iter().map(find).collect()
 }
 
-/// The primary address is in either of two members.
-fn specified_address(given: &InterfaceSpecification) -> Result<Option<Ipv4Addr>, ApiError> {
-    match given.private_ip_addresses.as_slice() {
-        [] => address(given.private_ip_address.as_deref()),
-        [one] if given.private_ip_address.is_none() && one.primary != Some(false) => {
-            address(one.private_ip_address.as_deref())
-        }
-        _ => Err(unsupported(
-            "Secondary private addresses at launch are not supported; assign them later.",
+/// Every specification has an index; one that only names an interface is the first.
+fn device_index(given: &InterfaceSpecification) -> Result<u32, ApiError> {
+    match given.device_index {
+        Some(index) => u32::try_from(index)
+            .map_err(|_| invalid_parameter("deviceIndex", index, "It is out of range.")),
+        None if given.network_interface_id.is_some() => Ok(0),
+        None => Err(invalid_value(
+            "Each network interface requires a device index.",
         )),
     }
+}
+
+fn check_others(first: &Network, others: &[Network]) -> Result<(), ApiError> {
+    let mut indices: Vec<u32> = others.iter().map(|it| it.device_index).collect();
+    indices.dedup();
+    if indices.len() < others.len() || indices.contains(&0) {
+        return Err(invalid_value(
+            "Each network interface requires a unique device index.",
+        ));
+    }
+    let is_near = |it: &Network| {
+        it.subnet.vpc == first.subnet.vpc
+            && it.subnet.availability_zone == first.subnet.availability_zone
+    };
+    if !others.iter().all(is_near) {
+        return Err(invalid_value(
+            "All network interfaces of an instance must be in the same VPC and Availability Zone.",
+        ));
+    }
+    Ok(())
+}
+
+type Addresses = (Option<Ipv4Addr>, (Vec<Ipv4Addr>, usize));
+
+/// The primary address, which is in either of two members, and the others.
+fn specified_addresses(given: &InterfaceSpecification) -> Result<Addresses, ApiError> {
+    let mut primary = address(given.private_ip_address.as_deref())?;
+    let mut secondary = Vec::new();
+    for (index, one) in given.private_ip_addresses.iter().enumerate() {
+        let private = address(one.private_ip_address.as_deref())?;
+        let private = private.ok_or_else(|| missing("PrivateIpAddress"))?;
+        // A lone one is the primary one unless it says otherwise.
+        let lone = index == 0 && given.private_ip_addresses.len() == 1;
+        if one.primary == Some(true) || (lone && primary.is_none() && one.primary.is_none()) {
+            if primary.replace(private).is_some() {
+                return Err(combination(
+                    "Only one primary private IP address can be specified.",
+                ));
+            }
+        } else {
+            secondary.push(private);
+        }
+    }
+    let count = given.secondary_private_ip_address_count.unwrap_or(0);
+    let count = usize::try_from(count).map_err(|_| {
+        invalid_parameter(
+            "secondaryPrivateIpAddressCount",
+            count,
+            "It is out of range.",
+        )
+    })?;
+    if count > 0 && !secondary.is_empty() {
+        return Err(combination(
+            "The parameters privateIpAddresses and secondaryPrivateIpAddressCount cannot be used together.",
+        ));
+    }
+    Ok((primary, (secondary, count)))
 }
 
 fn address(text: Option<&str>) -> Result<Option<Ipv4Addr>, ApiError> {
@@ -344,4 +452,8 @@ fn address(text: Option<&str>) -> Result<Option<Ipv4Addr>, ApiError> {
         })
     };
     text.map(parse).transpose()
+}
+
+refused! {
+    InterfaceSpecification { ipv6_address_count, ipv6_addresses, associate_carrier_ip_address, ipv4_prefixes as "Ipv4Prefix", ipv4_prefix_count, ipv6_prefixes as "Ipv6Prefix", ipv6_prefix_count, primary_ipv6, ena_srd_specification, connection_tracking_specification, ena_queue_count }
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::launch::check_quota;
 use super::named;
+use super::options::cores_and_threads;
 use super::shown::StateItem;
-use super::types;
 use crate::Ec2;
 use crate::errors::client;
 use crate::messages::Nothing;
@@ -21,7 +21,10 @@ use crate::records::{Instance, InstanceState, NetworkInterface};
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct StartInstances {
-    #[serde(rename = "InstanceId")]
+    /// For AWS's own use.
+    #[serde(rename = "AdditionalInfo")]
+    _additional_info: Option<String>,
+    #[serde(rename = "InstanceId", default)]
     ids: Vec<String>,
     dry_run: Option<bool>,
 }
@@ -30,7 +33,7 @@ pub(crate) struct StartInstances {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct StopInstances {
-    #[serde(rename = "InstanceId")]
+    #[serde(rename = "InstanceId", default)]
     ids: Vec<String>,
     hibernate: Option<bool>,
     #[serde(rename = "SkipOsShutdown")]
@@ -43,7 +46,7 @@ pub(crate) struct StopInstances {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct RebootInstances {
-    #[serde(rename = "InstanceId")]
+    #[serde(rename = "InstanceId", default)]
     ids: Vec<String>,
     dry_run: Option<bool>,
 }
@@ -52,7 +55,7 @@ pub(crate) struct RebootInstances {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TerminateInstances {
-    #[serde(rename = "InstanceId")]
+    #[serde(rename = "InstanceId", default)]
     ids: Vec<String>,
     #[serde(rename = "Force")]
     _force: Option<bool>,
@@ -145,8 +148,8 @@ fn start(app: &Ec2, tx: &mut Tx, op: StartInstances) -> Result<StateChanges, Api
 }
 
 fn start_one(app: &Ec2, tx: &mut Tx, instance: &Instance) -> Result<(), ApiError> {
-    let vcpus = types::find(&instance.instance_type).map_or(0, |known| known.vcpus);
-    check_quota(app, tx.view(), vcpus)?;
+    let (cores, threads) = cores_and_threads(instance);
+    check_quota(app, tx.view(), cores * threads)?;
     give_public_address(app, tx, instance)?;
     update(tx, instance, InstanceState::Pending, |it| {
         it.boot += 1;

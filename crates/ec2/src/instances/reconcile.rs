@@ -144,7 +144,9 @@ fn take(tx: &mut Tx, instance: &Instance, step: Step) {
         Step::Terminated => terminated(tx, instance),
         Step::Forgotten => {
             tags::forget(tx, instance.id.as_str());
-            tags::forget(tx, instance.root_volume.id.as_str());
+            for volume in std::iter::once(&instance.root_volume).chain(&instance.volumes) {
+                tags::forget(tx, volume.id.as_str());
+            }
             tx.delete::<Instance>(instance.id.as_str());
         }
     }

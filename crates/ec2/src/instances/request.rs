@@ -38,7 +38,7 @@ pub(crate) struct RunInstances {
     pub(crate) launch_template: Option<Structure>,
     pub(crate) instance_market_options: Option<Structure>,
     pub(crate) credit_specification: Option<CreditSpecification>,
-    pub(crate) cpu_options: Option<Structure>,
+    pub(crate) cpu_options: Option<CpuOptions>,
     pub(crate) capacity_reservation_specification: Option<CapacityReservation>,
     pub(crate) hibernation_options: Option<Configured>,
     #[serde(rename = "LicenseSpecification", default)]
@@ -102,18 +102,24 @@ pub(crate) struct EbsDevice {
     pub(crate) kms_key_id: Option<String>,
     pub(crate) throughput: Option<i32>,
     pub(crate) encrypted: Option<bool>,
+    pub(crate) outpost_arn: Option<String>,
+    pub(crate) volume_initialization_rate: Option<i32>,
+    pub(crate) ebs_card_index: Option<i32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CpuOptions {
+    pub(crate) core_count: Option<i32>,
+    pub(crate) threads_per_core: Option<i32>,
+    pub(crate) amd_sev_snp: Option<String>,
+    pub(crate) nested_virtualization: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Monitoring {
     pub(crate) enabled: bool,
-}
-
-impl Asks for Monitoring {
-    fn asks(&self) -> bool {
-        self.enabled
-    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -196,29 +202,10 @@ pub(crate) struct PrivateDnsNameOptions {
     pub(crate) enable_resource_name_dns_aaaa_record: Option<bool>,
 }
 
-/// Names are made of addresses; asking for just that asks for nothing.
-impl Asks for PrivateDnsNameOptions {
-    fn asks(&self) -> bool {
-        self.hostname_type
-            .as_deref()
-            .is_some_and(|it| it != "ip-name")
-            || self.enable_resource_name_dns_a_record == Some(true)
-            || self.enable_resource_name_dns_aaaa_record == Some(true)
-    }
-}
-
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct MaintenanceOptions {
     pub(crate) auto_recovery: Option<String>,
-}
-
-impl Asks for MaintenanceOptions {
-    fn asks(&self) -> bool {
-        self.auto_recovery
-            .as_deref()
-            .is_some_and(|it| it != "default")
-    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

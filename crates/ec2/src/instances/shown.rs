@@ -9,8 +9,11 @@ use lath_model::id::InstanceId;
 use lath_store::View;
 use serde::{Deserialize, Serialize};
 
+use super::options::cores_and_threads;
+use super::profiles::ProfileItem;
 use crate::records::{
-    Instance, InstanceState, MetadataOptions, NetworkInterface, PrivateAddress, SecurityGroup,
+    Instance, InstanceState, MetadataOptions, NetworkInterface, PrivateAddress, PrivateDnsNames,
+    ProfileAssociation, SecurityGroup, Volume,
 };
 use crate::tags::{self, Tag};
 
@@ -74,6 +77,7 @@ pub(crate) struct InstanceItem {
     pub(crate) tag_set: Vec<Tag>,
     pub(crate) hypervisor: String,
     pub(crate) network_interface_set: Vec<InterfaceItem>,
+    pub(crate) iam_instance_profile: Option<ProfileItem>,
     pub(crate) ebs_optimized: bool,
     pub(crate) ena_support: bool,
     pub(crate) cpu_options: CpuOptionsItem,
@@ -195,6 +199,21 @@ items! {
     }
 }
 
+impl From<PrivateDnsNames> for PrivateDnsNameOptionsItem {
+    fn from(names: PrivateDnsNames) -> Self {
+        let hostname_type = if names.resource_name {
+            "resource-name"
+        } else {
+            "ip-name"
+        };
+        Self {
+            hostname_type: hostname_type.into(),
+            enable_resource_name_dns_a_record: names.a_record,
+            enable_resource_name_dns_aaaa_record: false,
+        }
+    }
+}
+
 /// How the metadata service answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -240,6 +259,7 @@ pub(crate) struct Showing<'a> {
     cell: &'a Cell,
     view: &'a View,
     interfaces: HashMap<InstanceId, Vec<Arc<NetworkInterface>>>,
+    profiles: HashMap<InstanceId, ProfileItem>,
 }
 
 impl<'a> Showing<'a> {
@@ -254,10 +274,13 @@ impl<'a> Showing<'a> {
         for of_instance in interfaces.values_mut() {
             of_instance.sort_by_key(|it| it.attachment.as_ref().map(|to| to.device_index));
         }
+        let associations = view.list::<ProfileAssociation>();
+        let profiles = associations.map(|it| (it.instance.clone(), ProfileItem::from(&*it)));
         Self {
             cell,
             view,
             interfaces,
+            profiles: profiles.collect(),
         }
     }
 }
@@ -288,14 +311,14 @@ impl Showing<'_> {
         let interfaces = attached.map_or(&[][..], Vec::as_slice);
         let primary = interfaces.first();
         let public = primary.and_then(|interface| interface.public_ip());
-        let typed = super::types::find(&it.instance_type);
+        let (cores, threads) = cores_and_threads(it);
         InstanceItem {
             instance_id: it.id.to_string(),
             image_id: it.image.to_string(),
             instance_state: it.state.into(),
             private_dns_name: it
                 .private_ip
-                .map(|ip| names::private(self.cell, ip))
+                .map(|ip| names::host(self.cell, it, ip))
                 .unwrap_or_default(),
             dns_name: public
                 .filter(|_| self.has_public_names(it))
@@ -309,7 +332,7 @@ impl Showing<'_> {
             launch_time: it.launched_at,
             placement: placement(it),
             monitoring: MonitoringItem {
-                state: "disabled".into(),
+                state: on_off(it.options.monitoring),
             },
             subnet_id: in_vpc.then(|| it.subnet.to_string()),
             vpc_id: in_vpc.then(|| it.vpc.to_string()),
@@ -333,14 +356,20 @@ impl Showing<'_> {
                 .iter()
                 .map(|interface| self.interface(it, interface))
                 .collect(),
-            ebs_optimized: false,
+            iam_instance_profile: self.profiles.get(&it.id).filter(|_| in_vpc).cloned(),
+            ebs_optimized: it.options.ebs_optimized,
             ena_support: true,
             cpu_options: CpuOptionsItem {
-                core_count: typed.map_or(1, |known| known.cores),
-                threads_per_core: typed.map_or(1, |known| known.vcpus / known.cores),
+                core_count: cores,
+                threads_per_core: threads,
             },
             capacity_reservation_specification: CapacityReservationItem {
-                capacity_reservation_preference: "open".into(),
+                capacity_reservation_preference: if it.options.no_reservations {
+                    "none"
+                } else {
+                    "open"
+                }
+                .into(),
             },
             hibernation_options: HibernationItem { configured: false },
             metadata_options: (&it.metadata).into(),
@@ -349,13 +378,14 @@ impl Showing<'_> {
             platform_details: "Linux/UNIX".into(),
             usage_operation: "RunInstances".into(),
             usage_operation_update_time: it.root_volume.created_at,
-            private_dns_name_options: PrivateDnsNameOptionsItem {
-                hostname_type: "ip-name".into(),
-                enable_resource_name_dns_a_record: false,
-                enable_resource_name_dns_aaaa_record: false,
-            },
+            private_dns_name_options: it.names.into(),
             maintenance_options: MaintenanceItem {
-                auto_recovery: "default".into(),
+                auto_recovery: if it.options.no_recovery {
+                    "disabled"
+                } else {
+                    "default"
+                }
+                .into(),
                 reboot_migration: "default".into(),
             },
             current_instance_boot_mode: "legacy-bios".into(),
@@ -447,20 +477,18 @@ fn placement(it: &Instance) -> PlacementItem {
     }
 }
 
-/// The root disk goes with the instance.
+/// Volumes go with the instance.
 pub(crate) fn block_devices(it: &Instance) -> Vec<BlockDeviceItem> {
-    if it.state == InstanceState::Terminated {
-        return Vec::new();
-    }
-    vec![BlockDeviceItem {
-        device_name: ROOT_DEVICE.into(),
+    let shown = |volume: &Volume| BlockDeviceItem {
+        device_name: volume.device.clone(),
         ebs: EbsItem {
-            volume_id: it.root_volume.id.to_string(),
+            volume_id: volume.id.to_string(),
             status: "attached".into(),
-            attach_time: it.root_volume.created_at,
+            attach_time: volume.created_at,
             delete_on_termination: true,
         },
-    }]
+    };
+    it.all_volumes().map(shown).collect()
 }
 
 fn attachment(interface: &NetworkInterface) -> AttachmentItem {
@@ -482,9 +510,28 @@ pub(crate) mod names {
     use std::net::Ipv4Addr;
 
     use lath_control::Cell;
+    use lath_model::id::InstanceId;
+
+    use crate::records::Instance;
 
     fn dashed(ip: Ipv4Addr) -> String {
         ip.to_string().replace('.', "-")
+    }
+
+    /// An instance's host name: of its id or its address, as it was launched.
+    pub(crate) fn host(cell: &Cell, instance: &Instance, ip: Ipv4Addr) -> String {
+        if instance.names.resource_name {
+            return resource(cell, &instance.id);
+        }
+        private(cell, ip)
+    }
+
+    /// Such as `i-0123456789abcdef0.ec2.internal`.
+    pub(crate) fn resource(cell: &Cell, id: &InstanceId) -> String {
+        match cell.region.as_str() {
+            "us-east-1" => format!("{id}.ec2.internal"),
+            region => format!("{id}.{region}.compute.internal"),
+        }
     }
 
     /// Such as `ip-10-0-1-4.ec2.internal`.

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lath_control::Cell;
-use lath_feed::{InstanceObserved, InstancePhase, Observed, Power, Snapshot};
+use lath_feed::{InstanceObserved, InstancePhase, Observed, Power, RootSource, Snapshot};
 use lath_model::Timestamp;
-use lath_model::id::{DhcpOptionsId, NetworkAclId, SecurityGroupId, SubnetId, VpcId};
+use lath_model::id::{
+    DhcpOptionsId, ImageId, InstanceId, NetworkAclId, ReservationId, SecurityGroupId, SubnetId,
+    VolumeId, VpcId,
+};
 use lath_wire::{ApiError, Caller, Handle, Operation, Principal};
 use tokio::sync::watch;
 
@@ -88,6 +91,7 @@ impl Lab {
                 acl_association: "aclassoc-0".into(),
                 created_after: 0,
                 available: true,
+                names: PrivateDnsNames::default(),
             });
             tx.put(group(&self.group, &vpc));
             tx.put(group(&self.foreign_group, &VpcId::random()));
@@ -194,6 +198,59 @@ impl Lab {
     }
 }
 
+/// For tests of parts: a running instance.
+pub(super) fn an_instance() -> Instance {
+    Instance {
+        id: InstanceId::random(),
+        owner: "123456789012".into(),
+        reservation: ReservationId::random(),
+        launch_index: 0,
+        image: ImageId::random(),
+        root: RootSource::Host,
+        root_volume: Volume {
+            id: VolumeId::random(),
+            device: "/dev/xvda".into(),
+            size: 8,
+            kind: "gp3".into(),
+            iops: None,
+            throughput: None,
+            encrypted: false,
+            snapshot: None,
+            created_at: Timestamp::now(),
+        },
+        volumes: Vec::new(),
+        architecture: "x86_64".into(),
+        instance_type: "t3.medium".into(),
+        key: None,
+        vpc: VpcId::random(),
+        subnet: SubnetId::random(),
+        availability_zone: "us-east-1a".into(),
+        primary_interface: None,
+        private_ip: Some([10, 0, 1, 10].into()),
+        wants_public_ip: false,
+        user_data: None,
+        state: InstanceState::Running,
+        state_after: 0,
+        boot: 1,
+        state_reason: None,
+        transition_reason: String::new(),
+        launched_at: Timestamp::now(),
+        terminated_at: None,
+        client_token: None,
+        metadata: MetadataOptions {
+            enabled: true,
+            tokens_required: false,
+            hop_limit: 1,
+            tags: false,
+        },
+        on_shutdown: ShutdownBehavior::Stop,
+        termination_protected: false,
+        stop_protected: false,
+        names: PrivateDnsNames::default(),
+        options: InstanceOptions::default(),
+    }
+}
+
 fn public_interface(lab: &Lab) -> RunInstances {
     RunInstances {
         subnet_id: None,
@@ -205,6 +262,14 @@ fn public_interface(lab: &Lab) -> RunInstances {
             ..InterfaceSpecification::default()
         }],
         ..lab.request()
+    }
+}
+
+fn disk(device: &str, ebs: EbsDevice) -> BlockDevice {
+    BlockDevice {
+        device_name: Some(device.to_owned()),
+        ebs: Some(ebs),
+        ..BlockDevice::default()
     }
 }
 
@@ -439,8 +504,23 @@ async fn bad_launches_are_refused() {
             "InvalidParameterValue 400",
         ),
         (
-            "no type",
-            run!(instance_type: None),
+            "type without its hardware",
+            run!(instance_type: text("p4d.24xlarge")),
+            "Unsupported 400",
+        ),
+        (
+            "optimised type that is none",
+            run!(instance_type: text("t2.micro"), ebs_optimized: Some(true)),
+            "InvalidParameterCombination 400",
+        ),
+        (
+            "credits of a type without any",
+            run!(instance_type: text("m6i.large"), credit_specification: Some(CreditSpecification { cpu_credits: "standard".into() })),
+            "InvalidParameterCombination 400",
+        ),
+        (
+            "cores that the type has not",
+            run!(cpu_options: Some(op!(CpuOptions { core_count: Some(3) }))),
             "InvalidParameterValue 400",
         ),
         (
@@ -559,9 +639,34 @@ async fn bad_launches_are_refused() {
             "InvalidParameterValue 400",
         ),
         (
-            "second disk",
+            "disk without size",
             run!(block_devices: vec![op!(BlockDevice { device_name: text("/dev/sdf") })]),
+            "MissingParameter 400",
+        ),
+        (
+            "iops of gp2",
+            run!(block_devices: vec![disk("/dev/sdf", op!(EbsDevice { volume_size: Some(10), volume_type: text("gp2"), iops: Some(100) }))]),
+            "InvalidParameterCombination 400",
+        ),
+        (
+            "few iops",
+            run!(block_devices: vec![disk("/dev/xvda", op!(EbsDevice { volume_type: text("gp3"), iops: Some(100) }))]),
+            "InvalidParameterValue 400",
+        ),
+        (
+            "io2 without iops",
+            run!(block_devices: vec![disk("/dev/sdf", op!(EbsDevice { volume_size: Some(10), volume_type: text("io2") }))]),
+            "MissingParameter 400",
+        ),
+        (
+            "key of a disk",
+            run!(block_devices: vec![disk("/dev/xvda", op!(EbsDevice { kms_key_id: text("k") }))]),
             "UnsupportedOperation 400",
+        ),
+        (
+            "snapshot",
+            run!(block_devices: vec![disk("/dev/sdf", op!(EbsDevice { snapshot_id: text("snap-1") }))]),
+            "InvalidSnapshot.NotFound 400",
         ),
         (
             "zone of another subnet",
@@ -630,8 +735,11 @@ async fn instances_that_do_not_exist_are_not_found() {
             want
         );
     }
-    let refused = lab.refusal(TerminateInstances::default()).await;
-    assert_eq!(refused, "MissingParameter 400");
+    let none = "InvalidParameterCombination 400";
+    assert_eq!(lab.refusal(TerminateInstances::default()).await, none);
+    assert_eq!(lab.refusal(StopInstances::default()).await, none);
+    assert_eq!(lab.refusal(StartInstances::default()).await, none);
+    assert_eq!(lab.refusal(RebootInstances::default()).await, none);
 }
 
 #[tokio::test]
@@ -832,4 +940,172 @@ async fn an_instance_without_a_node_has_an_empty_console() {
         .unwrap();
     let json = serde_json::to_value(&console).unwrap();
     assert_eq!(json["output"], serde_json::Value::Null);
+}
+
+/// What Terraform sends for an instance with every usual setting.
+#[tokio::test]
+async fn settings_are_shown_as_they_were_chosen() {
+    let lab = Lab::new().await;
+    let text = |text: &str| Some(text.to_owned());
+    let shown = lab
+        .run(RunInstances {
+            instance_type: text("t3.large"),
+            monitoring: Some(Monitoring { enabled: true }),
+            ebs_optimized: Some(true),
+            credit_specification: Some(CreditSpecification {
+                cpu_credits: "standard".into(),
+            }),
+            cpu_options: Some(op!(CpuOptions {
+                threads_per_core: Some(1)
+            })),
+            maintenance_options: Some(MaintenanceOptions {
+                auto_recovery: text("disabled"),
+            }),
+            private_dns_name_options: Some(op!(PrivateDnsNameOptions {
+                hostname_type: text("resource-name"),
+                enable_resource_name_dns_a_record: Some(true)
+            })),
+            block_devices: vec![
+                disk(
+                    "/dev/xvda",
+                    op!(EbsDevice {
+                        encrypted: Some(true),
+                        iops: Some(4000),
+                        volume_size: Some(20)
+                    }),
+                ),
+                disk(
+                    "/dev/sdf",
+                    op!(EbsDevice {
+                        volume_size: Some(100),
+                        volume_type: text("gp2")
+                    }),
+                ),
+                op!(BlockDevice {
+                    device_name: text("/dev/sdg"),
+                    virtual_name: text("ephemeral0")
+                }),
+            ],
+            ..lab.request()
+        })
+        .await;
+    let id = shown.instance_id.as_str();
+    let name = format!("{id}.ec2.internal");
+    let json = serde_json::to_value(lab.shown(id)).unwrap();
+    for (path, want) in [
+        ("/monitoring/state", "enabled".into()),
+        ("/ebsOptimized", true.into()),
+        ("/cpuOptions/coreCount", 1.into()),
+        ("/cpuOptions/threadsPerCore", 1.into()),
+        ("/maintenanceOptions/autoRecovery", "disabled".into()),
+        ("/privateDnsName", serde_json::Value::from(name.clone())),
+        (
+            "/privateDnsNameOptions/hostnameType",
+            "resource-name".into(),
+        ),
+        (
+            "/privateDnsNameOptions/enableResourceNameDnsARecord",
+            true.into(),
+        ),
+        ("/blockDeviceMapping/1/deviceName", "/dev/sdf".into()),
+        ("/blockDeviceMapping/2", serde_json::Value::Null),
+    ] {
+        let found = json.pointer(path).cloned().unwrap_or_default();
+        assert_eq!(found, want, "{path}");
+    }
+    let fed = Arc::clone(&lab.feed().instances[&id.parse().unwrap()]);
+    assert_eq!(fed.hostname, name);
+    assert_eq!(fed.resource_name, Some(name));
+    let volumes = lab.call(DescribeVolumes::default()).await.unwrap();
+    let volumes = serde_json::to_value(volumes).unwrap();
+    let mut seen: Vec<_> = volumes["volumeSet"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| {
+            (
+                it["size"].as_i64(),
+                it["iops"].as_i64(),
+                it["encrypted"].as_bool(),
+            )
+        })
+        .collect();
+    seen.sort_unstable();
+    let want = [
+        (Some(20), Some(4000), Some(true)),
+        (Some(100), Some(300), Some(false)),
+    ];
+    assert_eq!(seen, want);
+    let credits = lab.call(DescribeInstanceCreditSpecifications::of(id)).await;
+    let credits = serde_json::to_value(credits.unwrap()).unwrap();
+    let credits = &credits["instanceCreditSpecificationSet"][0]["cpuCredits"];
+    assert_eq!(credits, "standard");
+}
+
+#[tokio::test]
+async fn types_of_the_other_architecture_run_images_that_are_named_so() {
+    let lab = Lab::new().await;
+    let view = lab.app.cell.db.view();
+    let other = match super::types::host_architecture() {
+        "arm64" => ("x86_64", "m6i.large"),
+        _ => ("arm64", "t4g.micro"),
+    };
+    let all = images::all(&lab.app.cell, &view);
+    let image = all.iter().find(|it| it.architecture == other.0).unwrap();
+    let shown = lab
+        .run(RunInstances {
+            image_id: Some(image.id.to_string()),
+            instance_type: Some(other.1.into()),
+            ..lab.request()
+        })
+        .await;
+    assert_eq!(shown.architecture, other.0);
+}
+
+#[tokio::test]
+async fn several_interfaces_and_addresses_are_there_from_the_start() {
+    let lab = Lab::new().await;
+    let interface = |index: i32| InterfaceSpecification {
+        device_index: Some(index),
+        subnet_id: Some(lab.subnet.to_string()),
+        ..InterfaceSpecification::default()
+    };
+    let request = |interfaces: Vec<InterfaceSpecification>| RunInstances {
+        subnet_id: None,
+        network_interfaces: interfaces,
+        ..lab.request()
+    };
+    let first = InterfaceSpecification {
+        secondary_private_ip_address_count: Some(2),
+        ..interface(0)
+    };
+    let shown = lab.run(request(vec![interface(1), first.clone()])).await;
+    let seen: Vec<_> = shown
+        .network_interface_set
+        .iter()
+        .map(|it| {
+            let addresses = it.private_ip_addresses_set.len();
+            (it.attachment.device_index, addresses)
+        })
+        .collect();
+    assert_eq!(seen, [(0, 3), (1, 1)]);
+    let public = InterfaceSpecification {
+        associate_public_ip_address: Some(true),
+        ..interface(1)
+    };
+    for (name, interfaces, want) in [
+        (
+            "twice",
+            vec![interface(0), interface(0)],
+            "InvalidParameterValue 400",
+        ),
+        ("no first", vec![interface(1)], "InvalidParameterValue 400"),
+        (
+            "public",
+            vec![interface(0), public],
+            "InvalidParameterCombination 400",
+        ),
+    ] {
+        assert_eq!(lab.refusal(request(interfaces)).await, want, "{name}");
+    }
 }

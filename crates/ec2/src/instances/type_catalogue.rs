@@ -5,10 +5,10 @@ use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use super::types::{self, InstanceType};
+use super::types::{self, Gpu, InstanceType, NetworkCard};
 use crate::Ec2;
 use crate::errors::{client, invalid_parameter};
-use crate::filter::{Field, Filter, Filters};
+use crate::filter::{Field, Filter, Filters, fields};
 use crate::operation::operations;
 use crate::select::{bad_token, page_size};
 
@@ -66,7 +66,7 @@ items! {
         supported_root_device_types: Vec<String>,
         supported_virtualization_types: Vec<String>,
         bare_metal: bool,
-        hypervisor: String,
+        hypervisor: Option<String>,
         processor_info: Processor,
         #[serde(rename = "vCpuInfo")]
         vcpu_info: Vcpus,
@@ -74,15 +74,19 @@ items! {
         instance_storage_supported: bool,
         ebs_info: Ebs,
         network_info: Network,
+        gpu_info: Option<Gpus>,
         placement_group_info: PlacementGroups,
         hibernation_supported: bool,
         burstable_performance_supported: bool,
         dedicated_hosts_supported: bool,
         auto_recovery_supported: bool,
+        supported_boot_modes: Vec<String>,
+        nitro_enclaves_support: String,
+        nitro_tpm_support: String,
     }
     Processor {
         supported_architectures: Vec<String>,
-        sustained_clock_speed_in_ghz: f64,
+        sustained_clock_speed_in_ghz: Option<f64>,
         manufacturer: String,
     }
     Vcpus {
@@ -90,20 +94,55 @@ items! {
         vcpus: i32,
         default_cores: i32,
         default_threads_per_core: i32,
+        valid_cores: Vec<i32>,
+        valid_threads_per_core: Vec<i32>,
     }
     Memory { #[serde(rename = "sizeInMiB")] size: i64, }
-    Ebs { ebs_optimized_support: String, encryption_support: String, nvme_support: String, }
+    Ebs {
+        ebs_optimized_support: String,
+        encryption_support: String,
+        ebs_optimized_info: Option<EbsOptimized>,
+        nvme_support: String,
+        maximum_ebs_attachments: i32,
+    }
+    EbsOptimized {
+        baseline_bandwidth_in_mbps: i32,
+        #[serde(rename = "baselineThroughputInMBps")]
+        baseline_throughput: f64,
+        baseline_iops: i32,
+        maximum_bandwidth_in_mbps: i32,
+        #[serde(rename = "maximumThroughputInMBps")]
+        maximum_throughput: f64,
+        maximum_iops: i32,
+    }
     Network {
         network_performance: String,
         maximum_network_interfaces: i32,
         maximum_network_cards: i32,
         default_network_card_index: i32,
+        network_cards: Vec<Card>,
         ipv4_addresses_per_interface: i32,
         ipv6_addresses_per_interface: i32,
         ipv6_supported: bool,
         ena_support: String,
         efa_supported: bool,
+        encryption_in_transit_supported: bool,
+        ena_srd_supported: bool,
     }
+    Card {
+        network_card_index: i32,
+        network_performance: String,
+        maximum_network_interfaces: i32,
+        baseline_bandwidth_in_gbps: f64,
+        peak_bandwidth_in_gbps: f64,
+    }
+    Gpus {
+        gpus: Vec<GpuItem>,
+        #[serde(rename = "totalGpuMemoryInMiB")]
+        total_memory: i32,
+    }
+    GpuItem { name: String, manufacturer: String, count: i32, memory_info: GpuMemory, }
+    GpuMemory { #[serde(rename = "sizeInMiB")] size: i32, }
     PlacementGroups { supported_strategies: Vec<String>, }
     Offering { instance_type: String, location_type: String, location: String, }
 }
@@ -113,74 +152,73 @@ operations! {
     read DescribeInstanceTypeOfferings -> DescribeInstanceTypeOfferingsResult = describe_offerings, dry_run;
 }
 
-const TYPE_FIELDS: &[Field<TypeItem>] = &[
-    ("auto-recovery-supported", |it| {
-        vec![it.auto_recovery_supported.to_string()]
-    }),
-    ("bare-metal", |it| vec![it.bare_metal.to_string()]),
-    ("burstable-performance-supported", |it| {
-        vec![it.burstable_performance_supported.to_string()]
-    }),
-    ("current-generation", |it| {
-        vec![it.current_generation.to_string()]
-    }),
-    ("dedicated-hosts-supported", |it| {
-        vec![it.dedicated_hosts_supported.to_string()]
-    }),
-    ("free-tier-eligible", |it| {
-        vec![it.free_tier_eligible.to_string()]
-    }),
-    ("hibernation-supported", |it| {
-        vec![it.hibernation_supported.to_string()]
-    }),
-    ("hypervisor", |it| vec![it.hypervisor.clone()]),
-    ("instance-storage-supported", |it| {
-        vec![it.instance_storage_supported.to_string()]
-    }),
-    ("instance-type", |it| vec![it.instance_type.clone()]),
-    ("memory-info.size-in-mib", |it| {
-        vec![it.memory_info.size.to_string()]
-    }),
-    ("network-info.ena-support", |it| {
-        vec![it.network_info.ena_support.clone()]
-    }),
-    ("network-info.ipv4-addresses-per-interface", |it| {
-        vec![it.network_info.ipv4_addresses_per_interface.to_string()]
-    }),
-    ("network-info.ipv6-supported", |it| {
-        vec![it.network_info.ipv6_supported.to_string()]
-    }),
-    ("network-info.maximum-network-interfaces", |it| {
-        vec![it.network_info.maximum_network_interfaces.to_string()]
-    }),
-    ("network-info.network-performance", |it| {
-        vec![it.network_info.network_performance.clone()]
-    }),
-    ("processor-info.supported-architecture", |it| {
-        it.processor_info.supported_architectures.clone()
-    }),
-    ("processor-info.sustained-clock-speed-in-ghz", |it| {
-        vec![it.processor_info.sustained_clock_speed_in_ghz.to_string()]
-    }),
-    ("supported-root-device-type", |it| {
-        it.supported_root_device_types.clone()
-    }),
-    ("supported-usage-class", |it| {
-        it.supported_usage_classes.clone()
-    }),
-    ("supported-virtualization-type", |it| {
-        it.supported_virtualization_types.clone()
-    }),
-    ("vcpu-info.default-cores", |it| {
-        vec![it.vcpu_info.default_cores.to_string()]
-    }),
-    ("vcpu-info.default-threads-per-core", |it| {
-        vec![it.vcpu_info.default_threads_per_core.to_string()]
-    }),
-    ("vcpu-info.default-vcpus", |it| {
-        vec![it.vcpu_info.vcpus.to_string()]
-    }),
-];
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstanceTypes.html>
+const TYPE_FIELDS: &[Field<TypeItem>] = fields! {
+    "auto-recovery-supported" => |it| it.auto_recovery_supported,
+    "bare-metal" => |it| it.bare_metal,
+    "burstable-performance-supported" => |it| it.burstable_performance_supported,
+    "current-generation" => |it| it.current_generation,
+    "dedicated-hosts-supported" => |it| it.dedicated_hosts_supported,
+    "ebs-info.ebs-optimized-info.baseline-bandwidth-in-mbps" =>
+        |it| optimized(it, |ebs| ebs.baseline_bandwidth_in_mbps),
+    "ebs-info.ebs-optimized-info.baseline-iops" => |it| optimized(it, |ebs| ebs.baseline_iops),
+    "ebs-info.ebs-optimized-info.baseline-throughput-in-mbps" =>
+        |it| optimized(it, |ebs| ebs.baseline_throughput),
+    "ebs-info.ebs-optimized-info.maximum-bandwidth-in-mbps" =>
+        |it| optimized(it, |ebs| ebs.maximum_bandwidth_in_mbps),
+    "ebs-info.ebs-optimized-info.maximum-iops" => |it| optimized(it, |ebs| ebs.maximum_iops),
+    "ebs-info.ebs-optimized-info.maximum-throughput-in-mbps" =>
+        |it| optimized(it, |ebs| ebs.maximum_throughput),
+    "ebs-info.ebs-optimized-support" => |it| it.ebs_info.ebs_optimized_support,
+    "ebs-info.encryption-support" => |it| it.ebs_info.encryption_support,
+    "ebs-info.nvme-support" => |it| it.ebs_info.nvme_support,
+    "free-tier-eligible" => |it| it.free_tier_eligible,
+    "hibernation-supported" => |it| it.hibernation_supported,
+    "hypervisor" => |it| it.hypervisor,
+    "instance-storage-info.disk.count" => |_it| Vec::<String>::new(),
+    "instance-storage-info.disk.size-in-gb" => |_it| Vec::<String>::new(),
+    "instance-storage-info.disk.type" => |_it| Vec::<String>::new(),
+    "instance-storage-info.encryption-support" => |_it| Vec::<String>::new(),
+    "instance-storage-info.nvme-support" => |_it| Vec::<String>::new(),
+    "instance-storage-info.total-size-in-gb" => |_it| Vec::<String>::new(),
+    "instance-storage-supported" => |it| it.instance_storage_supported,
+    "instance-type" => |it| it.instance_type,
+    "memory-info.size-in-mib" => |it| it.memory_info.size,
+    "network-info.bandwidth-weightings" => |_it| Vec::<String>::new(),
+    "network-info.efa-info.maximum-efa-interfaces" => |_it| Vec::<String>::new(),
+    "network-info.efa-supported" => |it| it.network_info.efa_supported,
+    "network-info.ena-support" => |it| it.network_info.ena_support,
+    "network-info.encryption-in-transit-supported" =>
+        |it| it.network_info.encryption_in_transit_supported,
+    "network-info.flexible-ena-queues-support" => |_it| "unsupported".to_owned(),
+    "network-info.ipv4-addresses-per-interface" => |it| it.network_info.ipv4_addresses_per_interface,
+    "network-info.ipv6-addresses-per-interface" => |it| it.network_info.ipv6_addresses_per_interface,
+    "network-info.ipv6-supported" => |it| it.network_info.ipv6_supported,
+    "network-info.maximum-network-cards" => |it| it.network_info.maximum_network_cards,
+    "network-info.maximum-network-interfaces" => |it| it.network_info.maximum_network_interfaces,
+    "network-info.network-performance" => |it| it.network_info.network_performance,
+    "nitro-enclaves-support" => |it| it.nitro_enclaves_support,
+    "nitro-tpm-support" => |it| it.nitro_tpm_support,
+    "nitro-tpm-info.supported-versions" => |_it| Vec::<String>::new(),
+    "processor-info.supported-architecture" => |it| it.processor_info.supported_architectures,
+    "processor-info.supported-features" => |_it| Vec::<String>::new(),
+    "processor-info.sustained-clock-speed-in-ghz" =>
+        |it| it.processor_info.sustained_clock_speed_in_ghz,
+    "reboot-migration-support" => |_it| "unsupported".to_owned(),
+    "supported-boot-mode" => |it| it.supported_boot_modes,
+    "supported-root-device-type" => |it| it.supported_root_device_types,
+    "supported-usage-class" => |it| it.supported_usage_classes,
+    "supported-virtualization-type" => |it| it.supported_virtualization_types,
+    "vcpu-info.default-cores" => |it| it.vcpu_info.default_cores,
+    "vcpu-info.default-threads-per-core" => |it| it.vcpu_info.default_threads_per_core,
+    "vcpu-info.default-vcpus" => |it| it.vcpu_info.vcpus,
+    "vcpu-info.valid-cores" => |it| it.vcpu_info.valid_cores,
+    "vcpu-info.valid-threads-per-core" => |it| it.vcpu_info.valid_threads_per_core,
+};
+
+fn optimized<V>(it: &TypeItem, of: fn(&EbsOptimized) -> V) -> Option<V> {
+    it.ebs_info.ebs_optimized_info.as_ref().map(of)
+}
 
 fn describe_types(
     _app: &Ec2,
@@ -189,11 +227,10 @@ fn describe_types(
 ) -> Result<DescribeInstanceTypesResult, ApiError> {
     let filters = Filters::new(&op.filters, TYPE_FIELDS)?;
     let size = page_size(op.max_results, 5..=100)?;
-    let is_offered = |name: &&String| types::offered().any(|known| known.name == **name);
     let absent: Vec<&str> = op
         .names
         .iter()
-        .filter(|name| !is_offered(name))
+        .filter(|name| types::find(name).is_none())
         .map(String::as_str)
         .collect();
     if !absent.is_empty() {
@@ -203,7 +240,7 @@ fn describe_types(
             format!("The following supplied instance types do not exist: [{shown}]"),
         ));
     }
-    let wanted = types::offered()
+    let wanted = types::all()
         .filter(|known| op.names.is_empty() || op.names.iter().any(|name| name == known.name))
         .map(shown)
         .filter(|item| filters.matches(item, &[]));
@@ -215,69 +252,116 @@ fn describe_types(
     })
 }
 
+fn texts(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
+}
+
+/// Sizes and hardware are AWS's; what Lath does not have, no type has (instance stores, hibernation,
+/// dedicated hosts, enclaves).
 fn shown(known: &'static InstanceType) -> TypeItem {
     TypeItem {
         instance_type: known.name.into(),
-        current_generation: !known.name.starts_with("t2."),
+        current_generation: known.current,
         free_tier_eligible: false,
-        supported_usage_classes: vec!["on-demand".into()],
-        supported_root_device_types: vec!["ebs".into()],
-        supported_virtualization_types: vec!["hvm".into()],
-        bare_metal: false,
-        hypervisor: if known.name.starts_with("t2.") {
-            "xen"
-        } else {
-            "nitro"
-        }
-        .into(),
+        supported_usage_classes: texts(&["on-demand"]),
+        supported_root_device_types: texts(&["ebs"]),
+        supported_virtualization_types: texts(&["hvm"]),
+        bare_metal: known.bare_metal,
+        hypervisor: known.hypervisor.map(str::to_owned),
         processor_info: Processor {
-            supported_architectures: vec![known.architecture.into()],
+            supported_architectures: texts(&known.architectures),
             sustained_clock_speed_in_ghz: known.clock,
-            manufacturer: known.manufacturer().into(),
+            manufacturer: known.manufacturer.into(),
         },
         vcpu_info: Vcpus {
             vcpus: known.vcpus,
             default_cores: known.cores,
-            default_threads_per_core: known.vcpus / known.cores,
+            default_threads_per_core: known.threads(),
+            valid_cores: known.valid_cores.clone(),
+            valid_threads_per_core: known.valid_threads.clone(),
         },
         memory_info: Memory {
             size: known.memory_mib,
         },
         instance_storage_supported: false,
-        ebs_info: Ebs {
-            ebs_optimized_support: "unsupported".into(),
-            encryption_support: "unsupported".into(),
-            nvme_support: "unsupported".into(),
-        },
+        ebs_info: ebs(known),
         network_info: network(known),
+        gpu_info: known.gpu.as_ref().map(gpus),
         placement_group_info: PlacementGroups {
             supported_strategies: Vec::new(),
         },
         hibernation_supported: false,
-        burstable_performance_supported: known.is_burstable(),
+        burstable_performance_supported: known.burstable,
         dedicated_hosts_supported: false,
         auto_recovery_supported: false,
+        supported_boot_modes: texts(&known.boot_modes),
+        nitro_enclaves_support: "unsupported".into(),
+        nitro_tpm_support: "unsupported".into(),
+    }
+}
+
+fn ebs(known: &InstanceType) -> Ebs {
+    let optimized = known.ebs_bandwidth.zip(known.ebs_iops);
+    let megabytes = |megabits: i32| f64::from(megabits) / 8.0;
+    Ebs {
+        ebs_optimized_support: known.ebs_optimized.into(),
+        encryption_support: "supported".into(),
+        ebs_optimized_info: optimized.map(|(bandwidth, iops)| EbsOptimized {
+            baseline_bandwidth_in_mbps: bandwidth.0,
+            baseline_throughput: megabytes(bandwidth.0),
+            baseline_iops: iops.0,
+            maximum_bandwidth_in_mbps: bandwidth.1,
+            maximum_throughput: megabytes(bandwidth.1),
+            maximum_iops: iops.1,
+        }),
+        nvme_support: known.ebs_nvme.into(),
+        maximum_ebs_attachments: known.ebs_attachments,
     }
 }
 
 fn network(known: &InstanceType) -> Network {
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    let card = |(index, card): (usize, &NetworkCard)| Card {
+        network_card_index: count(index),
+        network_performance: card.performance.into(),
+        maximum_network_interfaces: card.interfaces,
+        baseline_bandwidth_in_gbps: card.baseline,
+        peak_bandwidth_in_gbps: card.peak,
+    };
     Network {
         network_performance: known.network.into(),
-        maximum_network_interfaces: known.interfaces,
-        maximum_network_cards: 1,
+        maximum_network_interfaces: known.interfaces(),
+        maximum_network_cards: count(known.cards.len()),
         default_network_card_index: 0,
-        ipv4_addresses_per_interface: known.addresses,
-        ipv6_addresses_per_interface: 0,
-        ipv6_supported: false,
-        ena_support: "supported".into(),
+        network_cards: known.cards.iter().enumerate().map(card).collect(),
+        ipv4_addresses_per_interface: known.ipv4_addresses,
+        ipv6_addresses_per_interface: known.ipv6_addresses,
+        ipv6_supported: known.ipv6_addresses > 0,
+        ena_support: known.ena.into(),
         efa_supported: false,
+        encryption_in_transit_supported: false,
+        ena_srd_supported: false,
     }
 }
 
-const OFFERING_FIELDS: &[Field<Offering>] = &[
-    ("instance-type", |it| vec![it.instance_type.clone()]),
-    ("location", |it| vec![it.location.clone()]),
-];
+fn gpus(known: &Gpu) -> Gpus {
+    Gpus {
+        gpus: vec![GpuItem {
+            name: known.name.into(),
+            manufacturer: known.manufacturer.into(),
+            count: known.count,
+            memory_info: GpuMemory {
+                size: known.memory_mib,
+            },
+        }],
+        total_memory: known.count.saturating_mul(known.memory_mib),
+    }
+}
+
+const OFFERING_FIELDS: &[Field<Offering>] = fields! {
+    "instance-type" => |it| it.instance_type,
+    "location" => |it| it.location,
+};
 
 fn describe_offerings(
     app: &Ec2,
@@ -288,7 +372,8 @@ fn describe_offerings(
     let size = page_size(op.max_results, 5..=1000)?;
     let location_type = op.location_type.as_deref().unwrap_or("region");
     let locations = locations(app, location_type)?;
-    let offerings = types::offered().flat_map(|known| {
+    let offered = types::all().filter(|known| known.is_offered());
+    let offerings = offered.flat_map(|known| {
         locations.iter().map(|location| Offering {
             instance_type: known.name.into(),
             location_type: location_type.into(),

@@ -1,39 +1,106 @@
-//! The instance types that Lath offers: sizes as AWS publishes them
-//! (<https://aws.amazon.com/ec2/instance-types/>). They are labels: an instance may use the whole host,
-//! whatever its type says.
+//! The instance types of EC2, as AWS publishes them (<https://aws.amazon.com/ec2/instance-types/>).
+//!
+//! A type is a label: an instance may use the whole host, whatever its type says. The table `types.tsv` is
+//! written by `cargo xtask instance-types`, which says where its facts come from.
+
+use std::sync::LazyLock;
 
 /// An instance type.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct InstanceType {
     /// Such as `t3.medium`.
     pub(crate) name: &'static str,
-    /// `x86_64` or `arm64`.
-    pub(crate) architecture: &'static str,
+    /// Such as `x86_64`; old types also have `i386`.
+    pub(crate) architectures: Vec<&'static str>,
+    /// Such as `Intel`.
+    pub(crate) manufacturer: &'static str,
+    /// In GHz, where it is known.
+    pub(crate) clock: Option<f64>,
     pub(crate) vcpus: i32,
     pub(crate) cores: i32,
+    /// What `CpuOptions` may choose; empty where it may not.
+    pub(crate) valid_cores: Vec<i32>,
+    pub(crate) valid_threads: Vec<i32>,
     pub(crate) memory_mib: i64,
-    /// In GHz.
-    pub(crate) clock: f64,
+    /// Such as `Up to 10 Gigabit`.
     pub(crate) network: &'static str,
-    /// How many interfaces, and how many addresses each.
+    pub(crate) cards: Vec<NetworkCard>,
+    /// How many addresses an interface may have.
+    pub(crate) ipv4_addresses: i32,
+    pub(crate) ipv6_addresses: i32,
+    /// `required`, `supported` or `unsupported`.
+    pub(crate) ena: &'static str,
+    /// `nitro` or `xen`; bare metal has none.
+    pub(crate) hypervisor: Option<&'static str>,
+    /// `default`, `supported` or `unsupported`.
+    pub(crate) ebs_optimized: &'static str,
+    /// `required`, `supported` or `unsupported`.
+    pub(crate) ebs_nvme: &'static str,
+    /// Baseline and maximum, in Mbit/s.
+    pub(crate) ebs_bandwidth: Option<(i32, i32)>,
+    /// Baseline and maximum.
+    pub(crate) ebs_iops: Option<(i32, i32)>,
+    /// How many volumes it may have.
+    pub(crate) ebs_attachments: i32,
+    pub(crate) boot_modes: Vec<&'static str>,
+    pub(crate) gpu: Option<Gpu>,
+    pub(crate) bare_metal: bool,
+    /// Whether it earns CPU credits.
+    pub(crate) burstable: bool,
+    pub(crate) current: bool,
+    /// Whether it has GPUs, FPGAs or accelerators for inference, training or media.
+    pub(crate) accelerated: bool,
+}
+
+/// One of a type's network cards.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NetworkCard {
     pub(crate) interfaces: i32,
-    pub(crate) addresses: i32,
+    pub(crate) performance: &'static str,
+    /// In Gbit/s.
+    pub(crate) baseline: f64,
+    pub(crate) peak: f64,
+}
+
+/// The GPUs of a type, which are alike.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Gpu {
+    pub(crate) count: i32,
+    pub(crate) manufacturer: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) memory_mib: i32,
 }
 
 impl InstanceType {
-    /// Whether it earns CPU credits.
-    pub(crate) fn is_burstable(&self) -> bool {
-        self.name.starts_with('t')
+    /// How many interfaces it may have.
+    pub(crate) fn interfaces(&self) -> i32 {
+        self.cards.iter().map(|card| card.interfaces).sum()
     }
 
-    /// Such as `Intel`.
-    pub(crate) fn manufacturer(&self) -> &'static str {
-        let family = self.name.split('.').next().unwrap_or_default();
-        match family {
-            _ if self.architecture == "arm64" => "AWS",
-            "t3a" | "m5a" => "AMD",
-            _ => "Intel",
-        }
+    /// Hardware threads of a core.
+    pub(crate) fn threads(&self) -> i32 {
+        self.vcpus / self.cores.max(1)
+    }
+
+    /// Whether images of this architecture run on it.
+    pub(crate) fn runs(&self, architecture: &str) -> bool {
+        self.architectures.contains(&architecture)
+    }
+
+    /// Whether instances of it can be launched here: what its name promises beyond sizes (accelerators,
+    /// Apple's computers) a process of this host does not get.
+    pub(crate) fn is_offered(&self) -> bool {
+        !self.accelerated && (self.runs("x86_64") || self.runs("arm64"))
+    }
+
+    /// The CPU credit option of instances that asked for none.
+    pub(crate) fn default_credits(&self) -> Option<&'static str> {
+        let earns = if self.name.starts_with("t2.") {
+            "standard"
+        } else {
+            "unlimited"
+        };
+        self.burstable.then_some(earns)
     }
 }
 
@@ -47,82 +114,116 @@ pub(crate) fn host_architecture() -> &'static str {
 
 /// The type of this name.
 pub(crate) fn find(name: &str) -> Option<&'static InstanceType> {
-    CATALOGUE.iter().find(|known| known.name == name)
+    let at = CATALOGUE.binary_search_by(|known| known.name.cmp(name));
+    at.ok().map(|at| &CATALOGUE[at])
 }
 
-/// The types that this host can run, by name.
-pub(crate) fn offered() -> impl Iterator<Item = &'static InstanceType> {
-    let host = host_architecture();
-    CATALOGUE
-        .iter()
-        .filter(move |known| known.architecture == host)
+/// Every type, by name.
+pub(crate) fn all() -> impl Iterator<Item = &'static InstanceType> {
+    CATALOGUE.iter()
 }
 
-macro_rules! catalogue {
-    ($($arch:literal $threads:literal $clock:literal {
-        $($name:literal $vcpus:literal $mib:literal $network:literal $enis:literal $ips:literal;)*
-    })*) => {
-        const CATALOGUE: &[InstanceType] = &[$($(InstanceType {
-            name: $name,
-            architecture: $arch,
-            vcpus: $vcpus,
-            cores: $vcpus / $threads,
-            memory_mib: $mib,
-            clock: $clock,
-            network: $network,
-            interfaces: $enis,
-            addresses: $ips,
-        },)*)*];
-    };
+const TABLE: &str = include_str!("types.tsv");
+
+/// The table below its two lines of heading.
+static CATALOGUE: LazyLock<Vec<InstanceType>> = LazyLock::new(|| {
+    let mut types: Vec<InstanceType> = TABLE.lines().skip(2).filter_map(row).collect();
+    types.sort_by_key(|known| known.name);
+    types
+});
+
+fn row(line: &'static str) -> Option<InstanceType> {
+    let mut cells = line.split('\t');
+    let mut next = || cells.next();
+    Some(InstanceType {
+        name: next()?,
+        architectures: words(next()?),
+        manufacturer: next()?,
+        clock: next()?.parse().ok(),
+        vcpus: next()?.parse().ok()?,
+        cores: next()?.parse().ok()?,
+        valid_cores: runs(next()?)?,
+        valid_threads: runs(next()?)?,
+        memory_mib: next()?.parse().ok()?,
+        network: next()?,
+        cards: cards(next()?)?,
+        ipv4_addresses: next()?.parse().ok()?,
+        ipv6_addresses: next()?.parse().ok()?,
+        ena: next()?,
+        hypervisor: Some(next()?).filter(|name| !name.is_empty()),
+        ebs_optimized: next()?,
+        ebs_nvme: next()?,
+        ebs_bandwidth: pair(next()?),
+        ebs_iops: pair(next()?),
+        ebs_attachments: next()?.parse().ok()?,
+        boot_modes: words(next()?),
+        gpu: gpu(next()?),
+        ..flagged(&words(next()?))
+    })
 }
 
-catalogue! {
-    "x86_64" 2 3.4 {
-        "c5.2xlarge" 8 16384 "Up to 10 Gigabit" 4 15;
-        "c5.4xlarge" 16 32768 "Up to 10 Gigabit" 8 30;
-        "c5.large" 2 4096 "Up to 10 Gigabit" 3 10;
-        "c5.xlarge" 4 8192 "Up to 10 Gigabit" 4 15;
+/// A type with nothing but its flags.
+fn flagged(words: &[&str]) -> InstanceType {
+    let has = |word| words.contains(&word);
+    InstanceType {
+        bare_metal: has("metal"),
+        burstable: has("burstable"),
+        current: has("current"),
+        accelerated: has("accelerated"),
+        ..InstanceType::default()
     }
-    "x86_64" 2 3.1 {
-        "m5.2xlarge" 8 32768 "Up to 10 Gigabit" 4 15;
-        "m5.4xlarge" 16 65536 "Up to 10 Gigabit" 8 30;
-        "m5.large" 2 8192 "Up to 10 Gigabit" 3 10;
-        "m5.xlarge" 4 16384 "Up to 10 Gigabit" 4 15;
-        "r5.large" 2 16384 "Up to 10 Gigabit" 3 10;
-        "r5.xlarge" 4 32768 "Up to 10 Gigabit" 4 15;
+}
+
+fn words(cell: &'static str) -> Vec<&'static str> {
+    cell.split(',').filter(|word| !word.is_empty()).collect()
+}
+
+/// Numbers, and `first-last/step`.
+fn runs(cell: &str) -> Option<Vec<i32>> {
+    let mut numbers = Vec::new();
+    for part in cell.split(',').filter(|part| !part.is_empty()) {
+        let Some((first, rest)) = part.split_once('-') else {
+            numbers.push(part.parse().ok()?);
+            continue;
+        };
+        let (last, step) = rest.split_once('/')?;
+        let range = first.parse::<i32>().ok()?..=last.parse().ok()?;
+        numbers.extend(range.step_by(step.parse().ok()?));
     }
-    "x86_64" 1 2.5 {
-        "t2.medium" 2 4096 "Low to Moderate" 3 6;
+    Some(numbers)
+}
+
+fn pair(cell: &str) -> Option<(i32, i32)> {
+    let (baseline, maximum) = cell.split_once('/')?;
+    Some((baseline.parse().ok()?, maximum.parse().ok()?))
+}
+
+/// `count x interfaces:performance:baseline:peak`, several with semicolons between.
+fn cards(cell: &'static str) -> Option<Vec<NetworkCard>> {
+    let mut cards = Vec::new();
+    for part in cell.split(';') {
+        let (count, card) = part.split_once('x')?;
+        let mut parts = card.split(':');
+        let card = NetworkCard {
+            interfaces: parts.next()?.parse().ok()?,
+            performance: parts.next()?,
+            baseline: parts.next()?.parse().ok()?,
+            peak: parts.next()?.parse().ok()?,
+        };
+        cards.extend(std::iter::repeat_n(card, count.parse().ok()?));
     }
-    "x86_64" 1 3.3 {
-        "t2.micro" 1 1024 "Low to Moderate" 2 2;
-        "t2.small" 1 2048 "Low to Moderate" 3 4;
-    }
-    "x86_64" 2 2.5 {
-        "t3.2xlarge" 8 32768 "Up to 5 Gigabit" 4 15;
-        "t3.large" 2 8192 "Up to 5 Gigabit" 3 12;
-        "t3.medium" 2 4096 "Up to 5 Gigabit" 3 6;
-        "t3.micro" 2 1024 "Up to 5 Gigabit" 2 2;
-        "t3.nano" 2 512 "Up to 5 Gigabit" 2 2;
-        "t3.small" 2 2048 "Up to 5 Gigabit" 3 4;
-        "t3.xlarge" 4 16384 "Up to 5 Gigabit" 4 15;
-    }
-    "x86_64" 2 2.2 {
-        "t3a.large" 2 8192 "Up to 5 Gigabit" 3 12;
-        "t3a.medium" 2 4096 "Up to 5 Gigabit" 3 6;
-        "t3a.micro" 2 1024 "Up to 5 Gigabit" 2 2;
-        "t3a.small" 2 2048 "Up to 5 Gigabit" 2 4;
-    }
-    "arm64" 1 2.5 {
-        "c6g.large" 2 4096 "Up to 10 Gigabit" 3 10;
-        "c6g.xlarge" 4 8192 "Up to 10 Gigabit" 4 15;
-        "m6g.large" 2 8192 "Up to 10 Gigabit" 3 10;
-        "m6g.xlarge" 4 16384 "Up to 10 Gigabit" 4 15;
-        "t4g.large" 2 8192 "Up to 5 Gigabit" 3 12;
-        "t4g.medium" 2 4096 "Up to 5 Gigabit" 3 6;
-        "t4g.micro" 2 1024 "Up to 5 Gigabit" 2 2;
-        "t4g.small" 2 2048 "Up to 5 Gigabit" 3 4;
-    }
+    Some(cards)
+}
+
+/// `count:manufacturer:name:MiB each`.
+fn gpu(cell: &'static str) -> Option<Gpu> {
+    let mut parts = cell.split(':');
+    Some(Gpu {
+        count: parts.next()?.parse().ok()?,
+        manufacturer: parts.next()?,
+        name: parts.next()?,
+        memory_mib: parts.next()?.parse().ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -130,15 +231,62 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_catalogue_is_sane() {
-        for known in CATALOGUE {
-            assert!(
-                known.cores >= 1 && known.vcpus % known.cores == 0,
-                "{known:?}"
-            );
+    fn every_row_of_the_table_is_read() {
+        assert_eq!(CATALOGUE.len(), TABLE.lines().count() - 2);
+        for known in all() {
+            assert_eq!(known.cores * known.threads(), known.vcpus, "{known:?}");
             assert_eq!(find(known.name), Some(known), "twice: {known:?}");
+            let fits = |choices: &[i32], default| choices.is_empty() || choices.contains(&default);
+            assert!(fits(&known.valid_cores, known.cores), "{known:?}");
+            assert!(fits(&known.valid_threads, known.threads()), "{known:?}");
+            assert!(!known.cards.is_empty() && !known.architectures.is_empty());
         }
-        assert_eq!(find("t3.medium").map(|it| it.memory_mib), Some(4096));
         assert_eq!(find("z9.huge"), None);
+    }
+
+    /// Sizes that AWS's pages give.
+    #[test]
+    fn sizes_are_those_that_aws_publishes() {
+        let size = |name: &str| {
+            let it = find(name).unwrap();
+            let mib = it.memory_mib;
+            (it.vcpus, it.cores, mib, it.interfaces(), it.ipv4_addresses)
+        };
+        for (name, want) in [
+            ("m1.small", (1, 1, 1740, 2, 4)),
+            ("t3.medium", (2, 1, 4096, 3, 6)),
+            ("t4g.micro", (2, 2, 1024, 2, 2)),
+            ("m6i.large", (2, 1, 8192, 3, 10)),
+            ("c5a.4xlarge", (16, 8, 32768, 8, 30)),
+            ("m5.metal", (96, 48, 393_216, 15, 50)),
+            ("p4d.24xlarge", (96, 48, 1_179_648, 60, 50)),
+        ] {
+            assert_eq!(size(name), want, "{name}");
+        }
+        let c5a = find("c5a.4xlarge").unwrap();
+        assert_eq!(c5a.valid_cores, [1, 2, 3, 4, 8]);
+        assert_eq!(c5a.ebs_bandwidth, Some((1580, 3170)));
+        let metal = find("m5.metal").unwrap();
+        assert!(metal.bare_metal && metal.hypervisor.is_none());
+        let p4d = find("p4d.24xlarge").unwrap();
+        assert_eq!(p4d.cards.len(), 4);
+        assert_eq!(
+            p4d.gpu.as_ref().map(|it| (it.count, it.name)),
+            Some((8, "A100"))
+        );
+    }
+
+    #[test]
+    fn what_needs_other_hardware_is_not_offered() {
+        for (name, want) in [
+            ("m6i.large", true),
+            ("t4g.micro", true),
+            ("i3.large", true),
+            ("p4d.24xlarge", false),
+            ("inf2.xlarge", false),
+            ("mac1.metal", false),
+        ] {
+            assert_eq!(find(name).unwrap().is_offered(), want, "{name}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! DescribeVolumes: the root disks of instances. There are no others.
+//! DescribeVolumes: the volumes of instances. There are no others.
 
 use std::sync::Arc;
 
@@ -7,12 +7,11 @@ use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use super::shown::ROOT_DEVICE;
 use crate::Ec2;
 use crate::filter::{Field, Filter};
 use crate::ids::IdKind;
 use crate::operation::operations;
-use crate::records::{Instance, InstanceState};
+use crate::records::{Instance, Volume};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
 
@@ -60,6 +59,8 @@ pub(crate) struct VolumeItem {
     create_time: Timestamp,
     attachment_set: Vec<VolumeAttachment>,
     encrypted: bool,
+    iops: Option<i32>,
+    throughput: Option<i32>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -128,7 +129,11 @@ fn describe(
     view: &View,
     op: &DescribeVolumes,
 ) -> Result<DescribeVolumesResult, ApiError> {
-    let volumes = with_volumes(view).map(|instance| shown(view, &instance));
+    let instances: Vec<_> = view.list::<Instance>().collect();
+    let volumes = instances.iter().flat_map(|instance| {
+        let of = |volume| shown(view, instance, volume);
+        instance.all_volumes().map(of)
+    });
     let query = Query {
         ids: &op.ids,
         filters: &op.filters,
@@ -142,19 +147,16 @@ fn describe(
     })
 }
 
-/// A volume goes with its instance.
-fn with_volumes(view: &View) -> impl Iterator<Item = Arc<Instance>> + '_ {
-    view.list::<Instance>()
-        .filter(|instance| instance.state != InstanceState::Terminated)
-}
-
 /// The instance that a volume belongs to.
 pub(super) fn owner(view: &View, volume: &str) -> Option<Arc<Instance>> {
-    with_volumes(view).find(|instance| instance.root_volume.id.as_str() == volume)
+    let has = |instance: &Instance| {
+        let mut volumes = instance.all_volumes();
+        volumes.any(|it| it.id.as_str() == volume)
+    };
+    view.list::<Instance>().find(|instance| has(instance))
 }
 
-fn shown(view: &View, it: &Instance) -> VolumeItem {
-    let volume = &it.root_volume;
+fn shown(view: &View, it: &Instance, volume: &Volume) -> VolumeItem {
     VolumeItem {
         availability_zone_id: crate::zones::zone_id(&it.availability_zone),
         tag_set: tags::of(view, volume.id.as_str()),
@@ -162,7 +164,7 @@ fn shown(view: &View, it: &Instance) -> VolumeItem {
         multi_attach_enabled: false,
         volume_id: volume.id.to_string(),
         size: volume.size,
-        snapshot_id: String::new(),
+        snapshot_id: volume.snapshot.clone().unwrap_or_default(),
         availability_zone: it.availability_zone.clone(),
         status: "in-use".into(),
         create_time: volume.created_at,
@@ -170,11 +172,13 @@ fn shown(view: &View, it: &Instance) -> VolumeItem {
             delete_on_termination: true,
             volume_id: volume.id.to_string(),
             instance_id: it.id.to_string(),
-            device: ROOT_DEVICE.into(),
+            device: volume.device.clone(),
             status: "attached".into(),
             attach_time: volume.created_at,
         }],
-        encrypted: false,
+        encrypted: volume.encrypted,
+        iops: volume.iops,
+        throughput: volume.throughput,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::filter::{Field, Filter};
 use crate::ids::{self, IdKind};
 use crate::messages::Nothing;
 use crate::networks::public_pool;
-use crate::operation::{operations, refuse};
+use crate::operation::{Refuses, operations, refused};
 use crate::records::{
     Address, AddressAssociation, InternetGateway, NetworkInterface, PublicAddress,
 };
@@ -29,7 +29,7 @@ use crate::tags::{self, Tag, TagSpecification};
 const MAX_ADDRESSES: usize = 5;
 
 operations! {
-    change AllocateAddress -> AllocateAddressResult = allocate, dry_run;
+    change AllocateAddress -> AllocateAddressResult = allocate, dry_run => refusing ["" AllocateAddress];
     change ReleaseAddress -> Nothing = release, dry_run;
     change AssociateAddress -> AssociateAddressResult = associate, dry_run;
     change DisassociateAddress -> Nothing = disassociate, dry_run;
@@ -136,7 +136,7 @@ fn allocate(
     tx: &mut Tx,
     op: AllocateAddress,
 ) -> Result<AllocateAddressResult, ApiError> {
-    refuse!(op; address, customer_owned_ipv4_pool, ipam_pool_id);
+    op.refuse()?;
     match op.domain.as_deref() {
         None | Some("vpc") => {}
         Some("standard") => return Err(unsupported("The domain 'standard' is not supported.")),
@@ -501,4 +501,8 @@ fn describe(
     Ok(DescribeAddressesResult {
         addresses: page.items,
     })
+}
+
+refused! {
+    AllocateAddress { address, customer_owned_ipv4_pool, ipam_pool_id }
 }

@@ -19,7 +19,7 @@ use crate::idempotency;
 use crate::ids::{self, IdKind, Named};
 use crate::networks::addresses;
 use crate::networks::interfaces::{self, NewInterface};
-use crate::operation::{operations, refuse};
+use crate::operation::{Refuses, operations, refused};
 use crate::records::{
     Address, InternetGateway, Life, LifeState, Manager, NatAddresses, NatGateway, NetworkInterface,
     Subnet,
@@ -33,7 +33,7 @@ const MAX_PER_ZONE: usize = 5;
 const LINGERS: Duration = Duration::from_secs(3600);
 
 operations! {
-    change CreateNatGateway -> CreateNatGatewayResult = create, dry_run;
+    change CreateNatGateway -> CreateNatGatewayResult = create, dry_run => refusing ["" CreateNatGateway];
     change DeleteNatGateway -> DeleteNatGatewayResult = delete, dry_run;
     read DescribeNatGateways -> DescribeNatGatewaysResult = describe, dry_run;
 }
@@ -133,8 +133,7 @@ fn create(
     tx: &mut Tx,
     op: CreateNatGateway,
 ) -> Result<CreateNatGatewayResult, ApiError> {
-    refuse!(op; secondary_allocation_ids, secondary_private_ip_addresses,
-        secondary_private_ip_address_count, vpc_id);
+    op.refuse()?;
     if op
         .availability_mode
         .as_deref()
@@ -457,4 +456,8 @@ fn describe(
         nat_gateways: page.items,
         next_token: page.next_token,
     })
+}
+
+refused! {
+    CreateNatGateway { secondary_allocation_ids as "SecondaryAllocationId", secondary_private_ip_addresses as "SecondaryPrivateIpAddress", secondary_private_ip_address_count, vpc_id }
 }

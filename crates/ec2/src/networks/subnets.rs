@@ -13,16 +13,16 @@ use serde::{Deserialize, Serialize};
 use crate::Ec2;
 use crate::errors::{
     client, combination, has_dependencies, invalid_parameter, invalid_value, limit, missing,
-    unsupported,
 };
 use crate::filter::{Field, Filter};
 use crate::ids::{self, IdKind};
+use crate::instances::{PrivateDnsNameOptionsItem, changed_names};
 use crate::messages::{BooleanInput, Nothing};
 use crate::networks::interfaces;
 use crate::networks::reconcile::subnet_available;
 use crate::networks::vpcs;
-use crate::operation::{operations, refuse};
-use crate::records::{NetworkInterface, RouteTable, Subnet, Vpc};
+use crate::operation::{Refuses, operations, refused};
+use crate::records::{NetworkInterface, PrivateDnsNames, RouteTable, Subnet, Vpc};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 use crate::zones::zone_id;
@@ -31,10 +31,10 @@ use crate::zones::zone_id;
 const MAX_SUBNETS: usize = 200;
 
 operations! {
-    change CreateSubnet -> CreateSubnetResult = create, dry_run;
+    change CreateSubnet -> CreateSubnetResult = create, dry_run => refusing ["" CreateSubnet];
     change DeleteSubnet -> Nothing = delete, dry_run;
     read DescribeSubnets -> DescribeSubnetsResult = describe, dry_run;
-    change ModifySubnetAttribute -> Nothing = modify;
+    change ModifySubnetAttribute -> Nothing = modify => refusing ["" ModifySubnetAttribute];
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -78,20 +78,20 @@ pub(crate) struct SubnetItem {
     map_public_ip_on_launch: bool,
     map_customer_owned_ip_on_launch: bool,
     assign_ipv6_address_on_creation: bool,
+    ipv6_cidr_block_association_set: Vec<SubnetIpv6Block>,
     enable_dns64: bool,
     ipv6_native: bool,
-    private_dns_name_options_on_launch: PrivateDnsNameOptions,
+    private_dns_name_options_on_launch: PrivateDnsNameOptionsItem,
     #[serde(rename = "tagSet")]
     tags: Vec<Tag>,
 }
 
+/// An IPv6 block of a subnet: there is none.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct PrivateDnsNameOptions {
-    hostname_type: String,
-    enable_resource_name_dns_a_record: bool,
-    #[serde(rename = "enableResourceNameDnsAAAARecord")]
-    enable_resource_name_dns_aaaa_record: bool,
+pub(crate) struct SubnetIpv6Block {
+    association_id: String,
+    ipv6_cidr_block: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -139,8 +139,7 @@ pub(crate) struct ModifySubnetAttribute {
 }
 
 fn create(app: &Ec2, tx: &mut Tx, op: CreateSubnet) -> Result<CreateSubnetResult, ApiError> {
-    refuse!(op; ipv6_cidr_block, outpost_arn, ipv6_native, ipv4_ipam_pool_id,
-        ipv4_netmask_length, ipv6_ipam_pool_id, ipv6_netmask_length);
+    op.refuse()?;
     let vpc = ids::find::<Vpc>(tx.view(), &op.vpc_id)?;
     let cidr = checked_cidr(app, tx.view(), &vpc, op.cidr_block.as_deref())?;
     let tags = tags::specified(&op.tag_specifications, "subnet")?;
@@ -155,6 +154,7 @@ fn create(app: &Ec2, tx: &mut Tx, op: CreateSubnet) -> Result<CreateSubnetResult
         acl_association: format!("aclassoc-{}", random_suffix()),
         created_after: tx.view().revision(),
         available: false,
+        names: PrivateDnsNames::default(),
     };
     tags::put(tx, subnet.id.as_str(), tags);
     let subnet = tx.put(subnet);
@@ -266,25 +266,13 @@ fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteSubnet) -> Result<Nothing, ApiError
 /// One attribute per call, as AWS demands.
 fn modify(_app: &Ec2, tx: &mut Tx, op: ModifySubnetAttribute) -> Result<Nothing, ApiError> {
     let subnet = ids::find::<Subnet>(tx.view(), &op.subnet_id)?;
-    refuse!(op; assign_ipv6_address_on_creation, map_customer_owned_ip_on_launch,
-        customer_owned_ipv4_pool, enable_dns64, enable_resource_name_dns_a_record_on_launch,
-        enable_resource_name_dns_aaaa_record_on_launch, enable_lni_at_device_index,
-        disable_lni_at_device_index);
-    match op.private_dns_hostname_type_on_launch.as_deref() {
-        None | Some("ip-name") => {}
-        Some("resource-name") => {
-            return Err(unsupported(
-                "The host name type 'resource-name' is not supported.",
-            ));
-        }
-        Some(other) => {
-            return Err(invalid_parameter(
-                "privateDnsHostnameTypeOnLaunch",
-                other,
-                "Unknown host name type.",
-            ));
-        }
-    }
+    op.refuse()?;
+    let a_record = op.enable_resource_name_dns_a_record_on_launch;
+    let names = changed_names(
+        subnet.names,
+        op.private_dns_hostname_type_on_launch.as_deref(),
+        a_record.and_then(|input| input.value),
+    )?;
     match given_attributes(&op) {
         0 => return Err(missing("MapPublicIpOnLaunch")),
         1 => {}
@@ -302,6 +290,7 @@ fn modify(_app: &Ec2, tx: &mut Tx, op: ModifySubnetAttribute) -> Result<Nothing,
             subnet.map_public_ip_on_launch = value;
         });
     }
+    tx.update::<Subnet>(subnet.id.as_str(), |subnet| subnet.names = names);
     Ok(Nothing {})
 }
 
@@ -349,13 +338,10 @@ fn item(
         map_public_ip_on_launch: subnet.map_public_ip_on_launch,
         map_customer_owned_ip_on_launch: false,
         assign_ipv6_address_on_creation: false,
+        ipv6_cidr_block_association_set: Vec::new(),
         enable_dns64: false,
         ipv6_native: false,
-        private_dns_name_options_on_launch: PrivateDnsNameOptions {
-            hostname_type: "ip-name".into(),
-            enable_resource_name_dns_a_record: false,
-            enable_resource_name_dns_aaaa_record: false,
-        },
+        private_dns_name_options_on_launch: subnet.names.into(),
         tags: tags::of(view, subnet.id.as_str()),
     }
 }
@@ -393,6 +379,18 @@ impl Listed for SubnetItem {
         ("private-dns-name-options-on-launch.hostname-type", |it| {
             vec![it.private_dns_name_options_on_launch.hostname_type.clone()]
         }),
+        (
+            "private-dns-name-options-on-launch.enable-resource-name-dns-a-record",
+            |it| {
+                let names = &it.private_dns_name_options_on_launch;
+                vec![names.enable_resource_name_dns_a_record.to_string()]
+            },
+        ),
+        (
+            "private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record",
+            |_| vec!["false".into()],
+        ),
+        ("customer-owned-ipv4-pool", |_| vec![]),
         ("ipv6-cidr-block-association.ipv6-cidr-block", |_| vec![]),
         ("ipv6-cidr-block-association.association-id", |_| vec![]),
         ("ipv6-cidr-block-association.state", |_| vec![]),
@@ -427,4 +425,9 @@ fn describe(
         next_token: page.next_token,
         subnets: page.items,
     })
+}
+
+refused! {
+    CreateSubnet { ipv6_cidr_block, outpost_arn, ipv6_native, ipv4_ipam_pool_id, ipv4_netmask_length, ipv6_ipam_pool_id, ipv6_netmask_length }
+    ModifySubnetAttribute { assign_ipv6_address_on_creation, map_customer_owned_ip_on_launch, customer_owned_ipv4_pool, enable_dns64, enable_resource_name_dns_aaaa_record_on_launch as "EnableResourceNameDnsAAAARecordOnLaunch", enable_lni_at_device_index, disable_lni_at_device_index }
 }

@@ -24,7 +24,10 @@ pub struct Instance {
     /// What its root file system is a copy of; kept here so that the image may go before the instance.
     pub root: RootSource,
     /// Its root disk.
-    pub root_volume: RootVolume,
+    pub root_volume: Volume,
+    /// Its other volumes.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
     /// `x86_64` or `arm64`.
     pub architecture: String,
     /// Such as `t3.medium`.
@@ -69,6 +72,39 @@ pub struct Instance {
     pub termination_protected: bool,
     /// Whether the API refuses to stop it.
     pub stop_protected: bool,
+    /// What its name is made of, and which names the VPC's resolver answers.
+    #[serde(default)]
+    pub names: PrivateDnsNames,
+    /// What was chosen for it and only shown.
+    #[serde(default)]
+    pub options: InstanceOptions,
+}
+
+/// What names instances get, and which of them the VPC's resolver answers
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-naming.html>).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivateDnsNames {
+    /// Whether host names are made of instance ids (`resource-name`) and not of addresses (`ip-name`).
+    pub resource_name: bool,
+    /// Whether the name made of the id has an A record.
+    pub a_record: bool,
+}
+
+/// Settings of an instance that a process of this host has no use for: answers show what was chosen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceOptions {
+    /// Detailed monitoring.
+    pub monitoring: bool,
+    /// Bandwidth of its own for volumes.
+    pub ebs_optimized: bool,
+    /// Cores and threads of each, where they differ from the type's.
+    pub cpu: Option<(i32, i32)>,
+    /// `standard` or `unlimited`; `None` is the type's own option.
+    pub cpu_credits: Option<String>,
+    /// Whether automatic recovery is switched off.
+    pub no_recovery: bool,
+    /// Whether it keeps out of capacity reservations.
+    pub no_reservations: bool,
 }
 
 /// The states of an instance.
@@ -117,17 +153,37 @@ impl InstanceState {
     }
 }
 
-/// An instance's root disk.
+/// A volume of an instance. It goes with the instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootVolume {
+pub struct Volume {
     /// Its id.
     pub id: VolumeId,
+    /// Where it is attached.
+    #[serde(default = "root_device")]
+    pub device: String,
     /// GiB that were asked for. The disk is thin.
     pub size: i32,
     /// Such as `gp3`.
     pub kind: String,
+    /// Operations a second that were asked for.
+    #[serde(default)]
+    pub iops: Option<i32>,
+    /// MiB a second that were asked for.
+    #[serde(default)]
+    pub throughput: Option<i32>,
+    /// Whether encryption was asked for: files are as encrypted as the host's disk.
+    #[serde(default)]
+    pub encrypted: bool,
+    /// The snapshot of the image that it was made from.
+    #[serde(default)]
+    pub snapshot: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// The device of a root volume in records that do not say it.
+fn root_device() -> String {
+    crate::instances::ROOT_DEVICE.into()
 }
 
 /// What a shutdown from within does.
@@ -163,6 +219,14 @@ pub struct MetadataOptions {
 }
 
 impl Instance {
+    /// Its volumes, the root volume first; none once it is terminated.
+    pub fn all_volumes(&self) -> impl Iterator<Item = &Volume> {
+        let lives = self.state != InstanceState::Terminated;
+        std::iter::once(&self.root_volume)
+            .chain(&self.volumes)
+            .filter(move |_| lives)
+    }
+
     /// Whether it counts against the quota and holds its key and groups.
     pub fn is_alive(&self) -> bool {
         !self.state.is_ending()

@@ -33,6 +33,9 @@ pub struct NetworkInterface {
     pub source_dest_check: bool,
     /// The instance it is attached to.
     pub attachment: Option<Attachment>,
+    /// The attachment that it had before.
+    #[serde(default)]
+    pub last_attachment: Option<Attachment>,
     /// What else it belongs to: such an interface is not the user's to change.
     #[serde(default)]
     pub manager: Option<Manager>,

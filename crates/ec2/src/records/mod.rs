@@ -10,6 +10,7 @@ mod key_pair;
 mod nat_gateway;
 mod peer_transit;
 mod prefix_list;
+mod profile_association;
 mod route_table;
 mod security_group;
 mod subnet;
@@ -20,13 +21,17 @@ mod vpc_endpoint;
 
 pub use address::{Address, AddressAssociation};
 pub use image::DirectoryImage;
-pub use instance::{Instance, InstanceState, MetadataOptions, RootVolume, ShutdownBehavior};
+pub use instance::{
+    Instance, InstanceOptions, InstanceState, MetadataOptions, PrivateDnsNames, ShutdownBehavior,
+    Volume,
+};
 pub use interface::{Attachment, Manager, NetworkInterface, PrivateAddress, PublicAddress};
 pub use internet_gateway::InternetGateway;
 pub use key_pair::{KeyKind, KeyPair};
 pub use nat_gateway::{NatAddresses, NatGateway};
 pub use peer_transit::{PeerTransit, ToldPeering, ToldTransit};
 pub use prefix_list::{ListEntry, ManagedPrefixList};
+pub use profile_association::{ProfileAssociation, RoleSession};
 pub use route_table::{Destination, Route, RouteTable, TableAssociation, Target};
 pub use security_group::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 pub use subnet::Subnet;
@@ -66,4 +71,5 @@ pub(crate) fn instance_kinds(kinds: Kinds) -> Kinds {
         .with::<Instance>()
         .with::<KeyPair>()
         .with::<DirectoryImage>()
+        .with::<ProfileAssociation>()
 }

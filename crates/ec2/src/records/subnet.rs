@@ -3,6 +3,8 @@ use lath_model::id::{SubnetId, VpcId};
 use lath_store::Record;
 use serde::{Deserialize, Serialize};
 
+use super::PrivateDnsNames;
+
 /// A subnet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
@@ -20,6 +22,9 @@ pub struct Subnet {
     pub default_for_az: bool,
     /// Whether new interfaces of instances get a public address.
     pub map_public_ip_on_launch: bool,
+    /// The names of instances launched in it, where the launch does not say otherwise.
+    #[serde(default)]
+    pub names: PrivateDnsNames,
     /// Its association with the VPC's network ACL, such as `aclassoc-...`.
     pub acl_association: String,
     /// The revision before the one that created it: a node that applied a later one knows it.

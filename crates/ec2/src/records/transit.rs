@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use lath_feed::PrivateKey;
 use lath_model::Timestamp;
 use lath_model::id::{
@@ -27,6 +27,9 @@ pub struct TransitGateway {
     pub association_default: Option<TransitGatewayRouteTableId>,
     /// The table that new attachments propagate to.
     pub propagation_default: Option<TransitGatewayRouteTableId>,
+    /// Blocks for Connect attachments, which nothing here uses.
+    #[serde(default)]
+    pub cidr_blocks: Vec<IpNet>,
     /// Where it is in its life.
     pub life: Life,
     /// When it was created.
@@ -46,6 +49,9 @@ pub struct TransitOptions {
     pub vpn_ecmp: bool,
     /// Whether public names of attached VPCs resolve to private addresses.
     pub dns: bool,
+    /// Whether rules may name groups of other attached VPCs.
+    #[serde(default)]
+    pub group_references: bool,
 }
 
 /// Where a thing is in its life, for those that are made, changed and deleted by a node.

@@ -235,7 +235,7 @@ async fn a_route_to_an_instance_leads_to_its_interface_while_it_lives() {
     let subnet = api.subnet(&vpc, "10.0.1.0/24").await;
     let table = api.main_table(&vpc).await;
     let image = api
-        .get("imageId", "Action=DescribeImages&Owner.1=amazon")
+        .get("imageId", "Action=DescribeImages&Owner.1=amazon&Filter.1.Name=name&Filter.1.Value.1=al2023-*-x86_64")
         .await;
     let run = format!(
         "Action=RunInstances&ImageId={image}&InstanceType=t3.micro&MinCount=1&MaxCount=1&SubnetId={subnet}"

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ipnet::{IpNet, Ipv4Net};
-use lath_feed::{Peer, SecurityRule, Traffic};
+use lath_feed::{Interface, Peer, SecurityRule, Traffic};
 use lath_model::id::{PrefixListId, SecurityGroupId};
 
 use super::VpcView;
@@ -106,16 +106,25 @@ impl VpcView<'_> {
     }
 
     /// A reference means the private addresses of the group's interfaces
-    /// (<https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>).
+    /// (<https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>), also of a group of another
+    /// VPC: the feed holds such a rule only while a Transit Gateway joins the two.
     fn members(&self, id: &SecurityGroupId) -> Set {
         let mut set = Set::new(KeyType::Address);
-        let members = self
-            .attached
-            .iter()
-            .filter(|a| a.interface.security_groups.contains(id));
-        let addresses = members.flat_map(|a| a.interface.addresses.iter());
+        let here = self.attached.iter().map(|a| a.interface);
+        let members = here
+            .chain(self.elsewhere(id))
+            .filter(|interface| interface.security_groups.contains(id));
+        let addresses = members.flat_map(|interface| interface.addresses.iter());
         addresses.for_each(|address| set.insert(Key::Address(address.private)));
         set
+    }
+
+    /// Interfaces of the VPC of a group that is not this one's.
+    fn elsewhere(&self, id: &SecurityGroupId) -> impl Iterator<Item = &Interface> {
+        let group = self.snapshot.security_groups.get(id);
+        let vpc = group.filter(|group| group.vpc != self.vpc.id);
+        let vpc = vpc.and_then(|group| self.snapshot.vpcs.get(&group.vpc));
+        vpc.into_iter().flat_map(|vpc| vpc.interfaces.values())
     }
 
     fn blocks(&self, id: &PrefixListId) -> Set {

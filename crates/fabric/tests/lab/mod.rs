@@ -251,6 +251,7 @@ impl Draft {
             root: RootSource::Host,
             capacity: Default::default(),
             hostname: format!("ip-{number}"),
+            resource_name: None,
             user_data: Vec::new(),
             metadata: InstanceMetadata {
                 image: id("ami", 1),
@@ -264,6 +265,7 @@ impl Draft {
                 tokens_required: false,
                 hop_limit: 1,
                 enabled: true,
+                profile: None,
             },
         };
         self.snapshot

@@ -344,6 +344,7 @@ async fn a_session_ends_when_its_time_is_over() {
             tags: BTreeMap::new(),
             transitive: Vec::new(),
             source_identity: None,
+            instance: None,
         };
         let key = Key {
             id: session.key.clone(),

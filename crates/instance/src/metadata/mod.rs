@@ -7,6 +7,7 @@
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-v2-how-it-works.html>.
 
 mod answer;
+mod credentials;
 mod identity;
 mod token;
 mod tree;

@@ -3,7 +3,7 @@
 
 use lath_feed::{Instance, Interface, SecurityGroup, Snapshot, Vpc};
 
-use super::identity;
+use super::{credentials, identity};
 
 /// The roots; all show the same.
 pub(super) const VERSIONS: &[&str] = &[
@@ -101,11 +101,11 @@ fn entry(name: impl Into<String>, node: Node) -> Entry {
     }
 }
 
-fn text(name: &str, text: impl Into<String>) -> Entry {
+pub(super) fn text(name: &str, text: impl Into<String>) -> Entry {
     entry(name, Node::Leaf(Leaf::text(text)))
 }
 
-fn folder(name: &str, entries: Vec<Entry>) -> Entry {
+pub(super) fn folder(name: &str, entries: Vec<Entry>) -> Entry {
     entry(name, Node::Folder(entries))
 }
 
@@ -192,6 +192,7 @@ impl<'a> View<'a> {
         if let Some(primary) = self.primary() {
             entries.extend(self.addresses(primary));
         }
+        entries.extend(metadata.profile.as_ref().map(credentials::folder_of));
         entries.extend(self.public_keys());
         entries.extend(self.tags());
         entries.sort_by(|a, b| a.name.cmp(&b.name));

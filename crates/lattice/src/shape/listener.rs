@@ -5,6 +5,7 @@ use lath_model::lattice::ListenerProtocol;
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
+use super::unavailable::Unavailable;
 use super::{Check, RuleAction};
 use crate::constraint;
 use crate::ident::Kind;
@@ -100,6 +101,17 @@ pub(crate) struct DeleteListener {
     pub(crate) listener_identifier: String,
 }
 
+const PROTOCOLS: Unavailable<ListenerProtocol> = Unavailable {
+    place: "protocol",
+    values: &[ListenerProtocol::Https, ListenerProtocol::TlsPassthrough],
+    why: "HTTPS and TLS_PASSTHROUGH listeners are not available: this endpoint serves HTTP listeners only",
+};
+
+/// What CreateListener refuses.
+pub(super) fn refused() -> Vec<String> {
+    vec![PROTOCOLS.shown()]
+}
+
 /// The identifiers in a listener's path.
 pub(super) fn place(p: &mut Problems, service: &str, listener: &str) {
     constraint::identifier(p, "serviceIdentifier", service, Kind::Service);
@@ -115,12 +127,7 @@ impl Check for CreateListener {
             Kind::Service,
         );
         constraint::name(p, &self.name, Kind::Listener, 63);
-        if self.protocol != ListenerProtocol::Http {
-            p.add(
-                "protocol",
-                "HTTPS and TLS_PASSTHROUGH listeners are not available: this endpoint serves HTTP listeners only",
-            );
-        }
+        PROTOCOLS.check(p, &self.protocol);
         if let Some(port) = self.port {
             constraint::range(p, "port", port, 1, 65535);
         }

@@ -11,6 +11,7 @@ mod service;
 mod tag;
 mod target;
 mod target_group;
+mod unavailable;
 
 pub(crate) use access_log::*;
 pub(crate) use association::*;
@@ -32,7 +33,9 @@ trait Check {
 }
 
 macro_rules! operations {
-    ($($op:ident: $method:ident $path:literal $status:literal -> $output:ty;)*) => {$(
+    ($(
+        $op:ident: $method:ident $path:literal $status:literal -> $output:ty $(, refusing $refused:path)?;
+    )*) => {$(
         impl Operation for $op {
             const NAME: &'static str = stringify!($op);
             const ROUTE: Option<Route> = Some(Route::$method($path, $status));
@@ -40,6 +43,10 @@ macro_rules! operations {
 
             fn validate(&self, problems: &mut Problems) {
                 self.check(problems);
+            }
+
+            fn refused() -> Vec<String> {
+                Vec::<Vec<String>>::from([$($refused())?]).concat()
             }
         }
     )*};
@@ -58,7 +65,7 @@ operations! {
     UpdateService: patch "/services/{serviceIdentifier}" 200 -> UpdateServiceOutput;
     DeleteService: delete "/services/{serviceIdentifier}" 200 -> DeleteServiceOutput;
 
-    CreateListener: post "/services/{serviceIdentifier}/listeners" 201 -> ListenerOutput;
+    CreateListener: post "/services/{serviceIdentifier}/listeners" 201 -> ListenerOutput, refusing listener::refused;
     GetListener: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> GetListenerOutput;
     ListListeners: get "/services/{serviceIdentifier}/listeners" 200 -> ListListenersOutput;
     UpdateListener: patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> ListenerOutput;
@@ -71,7 +78,7 @@ operations! {
     BatchUpdateRule: patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 200 -> BatchUpdateRuleOutput;
     DeleteRule: delete "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 204 -> Empty;
 
-    CreateTargetGroup: post "/targetgroups" 201 -> TargetGroupOutput;
+    CreateTargetGroup: post "/targetgroups" 201 -> TargetGroupOutput, refusing target_group::refused;
     GetTargetGroup: get "/targetgroups/{targetGroupIdentifier}" 200 -> GetTargetGroupOutput;
     ListTargetGroups: get "/targetgroups" 200 -> ListTargetGroupsOutput;
     UpdateTargetGroup: patch "/targetgroups/{targetGroupIdentifier}" 200 -> TargetGroupOutput;

@@ -5,6 +5,7 @@ use lath_model::lattice::{ProtocolVersion, TargetProtocol};
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
+use super::unavailable::Unavailable;
 use super::{Check, HealthCheckConfig, Status};
 use crate::constraint;
 use crate::ident::Kind;
@@ -160,13 +161,9 @@ impl TargetGroupConfig {
             Some(vpc) => constraint::vpc(p, "config.vpcIdentifier", vpc),
             None => p.add("config.vpcIdentifier", "Member must not be null"),
         }
-        match self.protocol {
+        match &self.protocol {
             None => p.add("config.protocol", "Member must not be null"),
-            Some(TargetProtocol::Http) => {}
-            Some(TargetProtocol::Https | TargetProtocol::Tcp) => p.add(
-                "config.protocol",
-                "HTTPS and TCP target groups are not available: this endpoint speaks HTTP to targets only",
-            ),
+            Some(protocol) => PROTOCOLS.check(p, protocol),
         }
         self.check_address_type(p, kind);
         if self.lambda_event_structure_version.is_some() {
@@ -181,15 +178,38 @@ impl TargetGroupConfig {
     }
 
     fn check_address_type(&self, p: &mut Problems, kind: TargetGroupType) {
-        let message = match (kind, self.ip_address_type) {
-            (_, None) | (TargetGroupType::Ip, Some(IpAddressType::Ipv4)) => return,
-            (TargetGroupType::Ip, Some(IpAddressType::Ipv6)) => {
-                "IPv6 targets are not available: VPCs have IPv4 addresses only"
-            }
-            _ => "Member is for IP target groups only",
-        };
-        p.add("config.ipAddressType", message);
+        match (kind, &self.ip_address_type) {
+            (_, None) => {}
+            (TargetGroupType::Ip, Some(wanted)) => ADDRESS_TYPES.check(p, wanted),
+            _ => p.add(
+                "config.ipAddressType",
+                "Member is for IP target groups only",
+            ),
+        }
     }
+}
+
+const TYPES: Unavailable<TargetGroupType> = Unavailable {
+    place: "type",
+    values: &[TargetGroupType::Lambda, TargetGroupType::Alb],
+    why: "LAMBDA and ALB target groups are not available: use IP or INSTANCE",
+};
+
+const PROTOCOLS: Unavailable<TargetProtocol> = Unavailable {
+    place: "config.protocol",
+    values: &[TargetProtocol::Https, TargetProtocol::Tcp],
+    why: "HTTPS and TCP target groups are not available: this endpoint speaks HTTP to targets only",
+};
+
+const ADDRESS_TYPES: Unavailable<IpAddressType> = Unavailable {
+    place: "config.ipAddressType",
+    values: &[IpAddressType::Ipv6],
+    why: "IPv6 targets are not available: VPCs have IPv4 addresses only",
+};
+
+/// What CreateTargetGroup refuses.
+pub(super) fn refused() -> Vec<String> {
+    vec![TYPES.shown(), PROTOCOLS.shown(), ADDRESS_TYPES.shown()]
 }
 
 impl Check for CreateTargetGroup {
@@ -202,10 +222,7 @@ impl Check for CreateTargetGroup {
                 Some(config) => config.check(p, self.kind),
                 None => p.add("config", "Member must not be null"),
             },
-            TargetGroupType::Lambda | TargetGroupType::Alb => p.add(
-                "type",
-                "LAMBDA and ALB target groups are not available: use IP or INSTANCE",
-            ),
+            TargetGroupType::Lambda | TargetGroupType::Alb => TYPES.check(p, &self.kind),
         }
     }
 }

@@ -17,7 +17,7 @@ use http::{Request, StatusCode};
 use lath_control::Cell;
 use lath_ec2::records::{
     CidrBlock, Instance, InstanceState, MetadataOptions, NetworkInterface, PrivateAddress,
-    RootVolume, SecurityGroup, ShutdownBehavior, Vpc,
+    SecurityGroup, ShutdownBehavior, Volume, Vpc,
 };
 use lath_feed::{Condition, Observed, RootSource, Snapshot, TargetHealth, TargetObserved};
 use lath_model::Timestamp;
@@ -286,6 +286,7 @@ fn interface() -> NetworkInterface {
         groups: Vec::new(),
         source_dest_check: true,
         attachment: None,
+        last_attachment: None,
         manager: None,
     }
 }
@@ -299,12 +300,20 @@ fn instance() -> Instance {
         image: lath_model::id::ImageId::random(),
         root: RootSource::Host,
         capacity: Default::default(),
-        root_volume: RootVolume {
+        root_volume: Volume {
             id: lath_model::id::VolumeId::random(),
+            device: "/dev/xvda".into(),
             size: 8,
             kind: "gp3".into(),
+            iops: None,
+            throughput: None,
+            encrypted: false,
+            snapshot: None,
             created_at: Timestamp::now(),
         },
+        volumes: Vec::new(),
+        names: Default::default(),
+        options: Default::default(),
         architecture: "x86_64".into(),
         instance_type: "t3.medium".into(),
         key: None,

@@ -131,9 +131,18 @@ pub(crate) struct PutMetricData {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Empty {}
 
+/// What PutMetricData refuses when it is set.
+pub(crate) const ENTITIES: &str = "EntityMetricData";
+/// What PutDashboard refuses when it is set.
+pub(crate) const DASHBOARD_TAGS: &str = "Tags";
+
 impl Operation for PutMetricData {
     const NAME: &'static str = "PutMetricData";
     type Output = Empty;
+
+    fn refused() -> Vec<String> {
+        vec![ENTITIES.to_owned()]
+    }
 }
 
 /// GetMetricStatistics.
@@ -356,6 +365,10 @@ pub(crate) struct DashboardValidationMessage {
 impl Operation for PutDashboard {
     const NAME: &'static str = "PutDashboard";
     type Output = DashboardPut;
+
+    fn refused() -> Vec<String> {
+        vec![DASHBOARD_TAGS.to_owned()]
+    }
 }
 
 /// GetDashboard.

@@ -6,8 +6,9 @@ use lath_model::arn::Arn;
 use lath_wire::{ApiError, Caller, Doc, Handle};
 
 use super::api::{
-    DashboardEntry, DashboardGot, DashboardList, DashboardPut, DashboardValidationMessage,
-    DeleteDashboards, Empty, GetDashboard, ListDashboards, PutDashboard,
+    DASHBOARD_TAGS, DashboardEntry, DashboardGot, DashboardList, DashboardPut,
+    DashboardValidationMessage, DeleteDashboards, Empty, GetDashboard, ListDashboards,
+    PutDashboard,
 };
 use super::dashboard_body::{self, Findings};
 use super::{error, invalid_token, invalid_value};
@@ -76,7 +77,7 @@ impl Handle<PutDashboard> for Observe {
         check_name(&op.dashboard_name)?;
         if let Some(tag) = op.tags.first() {
             let message = format!(
-                "Tags on dashboards are not supported ({}={}).",
+                "{DASHBOARD_TAGS} on dashboards are not supported ({}={}).",
                 tag.key, tag.value
             );
             return Err(invalid_input(message, &[]));

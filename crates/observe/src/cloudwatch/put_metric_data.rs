@@ -5,7 +5,7 @@ use std::time::Duration;
 use lath_model::Timestamp;
 use lath_wire::{ApiError, Caller, Handle};
 
-use super::api::{Dimension, Empty, MetricDatum, PutMetricData, StatisticSet};
+use super::api::{Dimension, ENTITIES, Empty, MetricDatum, PutMetricData, StatisticSet};
 use super::{error, invalid_combination, invalid_value};
 use crate::Observe;
 use crate::metrics::{Bucket, Datum, Series, WriteError};
@@ -43,9 +43,9 @@ fn refused(failure: WriteError) -> ApiError {
 
 fn check(op: PutMetricData, now: Timestamp) -> Result<Vec<Datum>, ApiError> {
     if !op.entity_metric_data.is_empty() {
-        return Err(invalid_combination(
-            "EntityMetricData is not supported: send MetricData.",
-        ));
+        return Err(invalid_combination(format!(
+            "{ENTITIES} is not supported: send MetricData."
+        )));
     }
     if op.metric_data.is_empty() {
         return Err(error(

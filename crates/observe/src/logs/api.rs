@@ -7,16 +7,23 @@ use lath_wire::Operation;
 use serde::{Deserialize, Serialize};
 
 macro_rules! operations {
-    ($($name:ident -> $output:ty;)*) => {$(
+    ($($name:ident -> $output:ty $(, refusing $refused:ident)?;)*) => {$(
         impl Operation for $name {
             const NAME: &'static str = stringify!($name);
             type Output = $output;
+
+            fn refused() -> Vec<String> {
+                Vec::<&str>::from([$($refused)?]).into_iter().map(str::to_owned).collect()
+            }
         }
     )*};
 }
 
+/// What CreateLogGroup refuses when it is set.
+pub(super) const GROUP_KEY: &str = "kmsKeyId";
+
 operations! {
-    CreateLogGroup -> Empty;
+    CreateLogGroup -> Empty, refusing GROUP_KEY;
     DeleteLogGroup -> Empty;
     DescribeLogGroups -> LogGroups;
     PutRetentionPolicy -> Empty;

@@ -6,8 +6,8 @@ use lath_model::Timestamp;
 use lath_wire::{ApiError, Caller, Handle};
 
 use super::api::{
-    CreateLogGroup, DeleteLogGroup, DeleteRetentionPolicy, DescribeLogGroups, Empty, LogGroupClass,
-    LogGroups, PutLogGroupDeletionProtection, PutRetentionPolicy,
+    CreateLogGroup, DeleteLogGroup, DeleteRetentionPolicy, DescribeLogGroups, Empty, GROUP_KEY,
+    LogGroupClass, LogGroups, PutLogGroupDeletionProtection, PutRetentionPolicy,
 };
 use super::constraint::{broken, check_group_name, check_limit};
 use super::{api, exists, find_group, invalid, named_by, no_group};
@@ -47,9 +47,9 @@ fn check_create(op: &CreateLogGroup) -> Result<(), ApiError> {
     check_group_name("logGroupName", &op.log_group_name)?;
     check_tags(op.tags.as_ref().unwrap_or(&BTreeMap::new()))?;
     if op.kms_key_id.is_some() {
-        return Err(invalid(
-            "kmsKeyId: log groups cannot be encrypted with a key here.",
-        ));
+        return Err(invalid(format!(
+            "{GROUP_KEY}: log groups cannot be encrypted with a key here."
+        )));
     }
     match op.log_group_class {
         None | Some(LogGroupClass::Standard) => Ok(()),

@@ -18,7 +18,7 @@ use crate::records::{
     Address, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Subnet,
 };
 
-pub(crate) use operations::register;
+pub(crate) use operations::{add_addresses, register};
 
 /// What a new interface should be.
 #[derive(Debug, Clone)]
@@ -72,6 +72,7 @@ pub fn create_primary(
         groups,
         source_dest_check: true,
         attachment: None,
+        last_attachment: None,
         manager: None,
     };
     tx.put(interface.clone());

@@ -14,10 +14,11 @@ use super::messages::*;
 use super::{NewInterface, private_address, release, shown};
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
+use crate::filter::Filter;
 use crate::idempotency;
 use crate::ids;
 use crate::messages::{BooleanValue, Nothing, TextValue};
-use crate::operation::{operations, refuse};
+use crate::operation::{Refuses, operations, refused};
 use crate::records::{
     Address, Attachment, Instance, InstanceState, NetworkInterface, PrivateAddress, Subnet,
 };
@@ -30,15 +31,15 @@ const MAX_GROUPS: usize = 5;
 const MAX_ADDRESSES: usize = 50;
 
 operations! {
-    change CreateNetworkInterface -> CreateNetworkInterfaceResult = create, dry_run;
+    change CreateNetworkInterface -> CreateNetworkInterfaceResult = create, dry_run => refusing ["" CreateNetworkInterface];
     change DeleteNetworkInterface -> Nothing = delete, dry_run;
     read DescribeNetworkInterfaces -> DescribeNetworkInterfacesResult = describe, dry_run;
-    change AttachNetworkInterface -> AttachNetworkInterfaceResult = attach, dry_run;
+    change AttachNetworkInterface -> AttachNetworkInterfaceResult = attach, dry_run => refusing ["" AttachNetworkInterface];
     change DetachNetworkInterface -> Nothing = detach, dry_run;
-    change ModifyNetworkInterfaceAttribute -> Nothing = modify, dry_run;
+    change ModifyNetworkInterfaceAttribute -> Nothing = modify, dry_run => refusing ["" ModifyNetworkInterfaceAttribute, "Attachment." AttachmentInput];
     read DescribeNetworkInterfaceAttribute -> DescribeNetworkInterfaceAttributeResult = attribute, dry_run;
-    change AssignPrivateIpAddresses -> AssignPrivateIpAddressesResult = assign;
-    change UnassignPrivateIpAddresses -> Nothing = unassign;
+    change AssignPrivateIpAddresses -> AssignPrivateIpAddressesResult = assign => refusing ["" AssignPrivateIpAddresses];
+    change UnassignPrivateIpAddresses -> Nothing = unassign => refusing ["" UnassignPrivateIpAddresses];
 }
 
 fn create(
@@ -46,9 +47,7 @@ fn create(
     tx: &mut Tx,
     op: CreateNetworkInterface,
 ) -> Result<CreateNetworkInterfaceResult, ApiError> {
-    refuse!(op; ipv4_prefixes, ipv4_prefix_count, ipv6_prefixes, ipv6_prefix_count,
-        enable_primary_ipv6, connection_tracking_specification, operator, ipv6_addresses,
-        ipv6_address_count);
+    op.refuse()?;
     check_type(op.interface_type.as_deref())?;
     let subnet = ids::find::<Subnet>(tx.view(), &op.subnet_id)?;
     let tags = tags::specified(&op.tag_specifications, "network-interface")?;
@@ -159,7 +158,7 @@ fn group_ids(app: &Ec2, ids: &[String]) -> Result<Vec<SecurityGroupId>, ApiError
 }
 
 /// Gives an interface these addresses and `more` free ones; answers the new ones.
-fn add_addresses(
+pub(crate) fn add_addresses(
     tx: &mut Tx,
     interface: &NetworkInterface,
     given: &[Ipv4Addr],
@@ -202,9 +201,17 @@ fn describe(
     view: &View,
     op: &DescribeNetworkInterfaces,
 ) -> Result<DescribeNetworkInterfacesResult, ApiError> {
-    let items = view
-        .list::<NetworkInterface>()
-        .map(|it| shown::item(&app.cell, view, &it));
+    let sought = sought_attachments(&op.filters);
+    let items = view.list::<NetworkInterface>().map(|it| {
+        let last = it.last_attachment.as_ref().filter(|last| {
+            it.attachment.is_none() && sought.iter().any(|id| *id == last.id.as_str())
+        });
+        let mut item = shown::item(&app.cell, view, &it);
+        item.attachment = item
+            .attachment
+            .or_else(|| last.map(|last| shown::detached(&it, last)));
+        item
+    });
     let query = Query {
         ids: &op.network_interface_ids,
         filters: &op.filters,
@@ -218,12 +225,21 @@ fn describe(
     })
 }
 
+/// The ids of attachments that filters name. Who looks for one by its id waits to see it `detached`.
+fn sought_attachments(filters: &[Filter]) -> Vec<&str> {
+    filters
+        .iter()
+        .filter(|filter| filter.name.as_deref() == Some("attachment.attachment-id"))
+        .flat_map(|filter| filter.values.iter().map(String::as_str))
+        .collect()
+}
+
 fn attach(
     _app: &Ec2,
     tx: &mut Tx,
     op: AttachNetworkInterface,
 ) -> Result<AttachNetworkInterfaceResult, ApiError> {
-    refuse!(op; ena_srd_specification, ena_queue_count);
+    op.refuse()?;
     let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
     let instance = attachable(tx.view(), &op.instance_id)?;
     let index = u32::try_from(op.device_index)
@@ -311,7 +327,9 @@ fn detach(_app: &Ec2, tx: &mut Tx, op: DetachNetworkInterface) -> Result<Nothing
             "The network interface at device index 0 cannot be detached.",
         ));
     }
-    tx.update::<NetworkInterface>(interface.id.as_str(), |it| it.attachment = None);
+    tx.update::<NetworkInterface>(interface.id.as_str(), |it| {
+        it.last_attachment = it.attachment.take();
+    });
     Ok(Nothing {})
 }
 
@@ -322,8 +340,7 @@ fn modify(
     op: ModifyNetworkInterfaceAttribute,
 ) -> Result<Nothing, ApiError> {
     let old = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
-    refuse!(op; ena_srd_specification, enable_primary_ipv6, connection_tracking_specification,
-        associate_public_ip_address, associated_subnet_ids);
+    op.refuse()?;
     let given = [
         op.description.is_some(),
         op.source_dest_check.is_some(),
@@ -365,7 +382,7 @@ fn change_attachment(
     interface: &mut NetworkInterface,
     input: &AttachmentInput,
 ) -> Result<(), ApiError> {
-    refuse!(input; default_ena_queue_count, ena_queue_count);
+    input.refuse()?;
     let id = input.attachment_id.as_deref();
     let id = id.ok_or_else(|| missing("Attachment.AttachmentId"))?;
     ids::ATTACHMENT.check(id)?;
@@ -411,7 +428,7 @@ fn assign(
     tx: &mut Tx,
     op: AssignPrivateIpAddresses,
 ) -> Result<AssignPrivateIpAddressesResult, ApiError> {
-    refuse!(op; ipv4_prefixes, ipv4_prefix_count);
+    op.refuse()?;
     let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
     let given = op
         .private_ip_addresses
@@ -489,7 +506,7 @@ fn remove_addresses(tx: &mut Tx, interface: &NetworkInterface, gone: &[Ipv4Addr]
 }
 
 fn unassign(_app: &Ec2, tx: &mut Tx, op: UnassignPrivateIpAddresses) -> Result<Nothing, ApiError> {
-    refuse!(op; ipv4_prefixes);
+    op.refuse()?;
     let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
     if op.private_ip_addresses.is_empty() {
         return Err(missing("PrivateIpAddress"));
@@ -516,4 +533,13 @@ fn unassign(_app: &Ec2, tx: &mut Tx, op: UnassignPrivateIpAddresses) -> Result<N
     }
     remove_addresses(tx, &interface, &gone);
     Ok(Nothing {})
+}
+
+refused! {
+    CreateNetworkInterface { ipv4_prefixes as "Ipv4Prefix", ipv4_prefix_count, ipv6_prefixes as "Ipv6Prefix", ipv6_prefix_count, enable_primary_ipv6, connection_tracking_specification, operator, ipv6_addresses, ipv6_address_count }
+    AttachNetworkInterface { ena_srd_specification, ena_queue_count }
+    ModifyNetworkInterfaceAttribute { ena_srd_specification, enable_primary_ipv6, connection_tracking_specification, associate_public_ip_address, associated_subnet_ids as "AssociatedSubnetId" }
+    AttachmentInput { default_ena_queue_count, ena_queue_count }
+    AssignPrivateIpAddresses { ipv4_prefixes as "Ipv4Prefix", ipv4_prefix_count }
+    UnassignPrivateIpAddresses { ipv4_prefixes as "Ipv4Prefix" }
 }

@@ -72,7 +72,17 @@ pub(super) fn groups(view: &View, interface: &NetworkInterface) -> Vec<GroupItem
 }
 
 pub(super) fn attachment(interface: &NetworkInterface) -> Option<AttachmentItem> {
-    let shown = |it: &Attachment| AttachmentItem {
+    let attachment = interface.attachment.as_ref()?;
+    Some(with_status(interface, attachment, "attached"))
+}
+
+/// An attachment that is over.
+pub(super) fn detached(interface: &NetworkInterface, last: &Attachment) -> AttachmentItem {
+    with_status(interface, last, "detached")
+}
+
+fn with_status(interface: &NetworkInterface, it: &Attachment, status: &str) -> AttachmentItem {
+    AttachmentItem {
         attachment_id: it.id.to_string(),
         attach_time: it.attached_at,
         delete_on_termination: it.delete_on_termination,
@@ -80,9 +90,8 @@ pub(super) fn attachment(interface: &NetworkInterface) -> Option<AttachmentItem>
         network_card_index: 0,
         instance_id: it.instance.to_string(),
         instance_owner_id: interface.owner.clone(),
-        status: "attached".into(),
-    };
-    interface.attachment.as_ref().map(shown)
+        status: status.into(),
+    }
 }
 
 fn address(

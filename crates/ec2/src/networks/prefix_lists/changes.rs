@@ -11,11 +11,9 @@ use lath_wire::ApiError;
 use super::messages::*;
 use super::{item, named};
 use crate::Ec2;
-use crate::errors::{
-    client, combination, dependency, invalid_parameter, invalid_value, missing, unauthorized,
-};
+use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unauthorized};
 use crate::idempotency;
-use crate::operation::refuse;
+use crate::operation::{Refuses, refused};
 use crate::records::{
     Destination, ListEntry, ManagedPrefixList, RouteTable, RuleSource, SecurityGroup,
 };
@@ -178,7 +176,7 @@ pub(super) fn modify(
     tx: &mut Tx,
     op: ModifyManagedPrefixList,
 ) -> Result<ManagedPrefixListResult, ApiError> {
-    refuse!(op; ipam_prefix_list_resolver_sync_enabled);
+    op.refuse()?;
     let old = own(app, tx.view(), &op.prefix_list_id)?;
     let mut list = ManagedPrefixList::clone(&old);
     let changes_entries = !op.add_entries.is_empty() || !op.remove_entries.is_empty();
@@ -263,10 +261,7 @@ pub(super) fn delete(
 ) -> Result<ManagedPrefixListResult, ApiError> {
     let list = own(app, tx.view(), &op.prefix_list_id)?;
     if is_used(tx.view(), &list.id) {
-        return Err(dependency(format!(
-            "The prefix list '{}' is referenced by other resources and cannot be deleted.",
-            list.id
-        )));
+        return Ok(deletion_fails(app, tx, &list));
     }
     let mut gone = ManagedPrefixList::clone(&list);
     gone.state = "delete-complete".into();
@@ -274,6 +269,17 @@ pub(super) fn delete(
     tags::forget(tx, list.id.as_str());
     tx.delete::<ManagedPrefixList>(list.id.as_str());
     Ok(answer)
+}
+
+/// As on AWS, the call succeeds and the deletion fails: the list stays, works, and says so in its state.
+fn deletion_fails(app: &Ec2, tx: &mut Tx, list: &ManagedPrefixList) -> ManagedPrefixListResult {
+    let mut shown = list.clone();
+    shown.state = "delete-in-progress".into();
+    let answer = answer(app, tx.view(), &shown);
+    tx.update::<ManagedPrefixList>(list.id.as_str(), |it| {
+        it.state = super::DELETE_FAILED.into();
+    });
+    answer
 }
 
 fn is_used(view: &View, id: &PrefixListId) -> bool {
@@ -285,4 +291,8 @@ fn is_used(view: &View, id: &PrefixListId) -> bool {
             .list::<RouteTable>()
             .any(|table| table.routes.iter().any(|it| it.destination == destination))
         || !claims_on(view, id.as_str()).is_empty()
+}
+
+refused! {
+    ModifyManagedPrefixList { ipam_prefix_list_resolver_sync_enabled }
 }

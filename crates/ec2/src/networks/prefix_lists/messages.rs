@@ -31,6 +31,7 @@ pub(crate) struct ListItem {
     pub(crate) prefix_list_id: String,
     pub(crate) address_family: String,
     pub(crate) state: String,
+    pub(crate) state_message: Option<String>,
     pub(crate) prefix_list_arn: String,
     pub(crate) prefix_list_name: String,
     pub(crate) max_entries: Option<i32>,

@@ -26,7 +26,7 @@ operations! {
     read GetManagedPrefixListEntries -> GetManagedPrefixListEntriesResult = entries, dry_run;
     read DescribePrefixLists -> DescribePrefixListsResult = describe_aws, dry_run;
     change CreateManagedPrefixList -> ManagedPrefixListResult = changes::create, dry_run;
-    change ModifyManagedPrefixList -> ManagedPrefixListResult = changes::modify, dry_run;
+    change ModifyManagedPrefixList -> ManagedPrefixListResult = changes::modify, dry_run => refusing ["" ModifyManagedPrefixList];
     change DeleteManagedPrefixList -> ManagedPrefixListResult = changes::delete, dry_run;
 }
 
@@ -82,12 +82,17 @@ pub(crate) fn aws(region: &str) -> [ManagedPrefixList; 2] {
     })
 }
 
+/// The state of a list whose deletion was asked for while something referred to it.
+const DELETE_FAILED: &str = "delete-failed";
+
 fn item(cell: &Cell, view: &View, list: &ManagedPrefixList) -> ListItem {
     let aws = list.is_aws();
     let arn = cell.arn("ec2", format!("prefix-list/{}", list.id));
     ListItem {
         prefix_list_id: list.id.to_string(),
         address_family: if list.ipv6 { "IPv6" } else { "IPv4" }.into(),
+        state_message: (list.state == DELETE_FAILED)
+            .then(|| "The prefix list is referenced by other resources.".into()),
         state: list.state.clone(),
         prefix_list_arn: if aws {
             arn.replace(&format!(":{}:", cell.account), ":aws:")

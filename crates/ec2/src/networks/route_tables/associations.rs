@@ -11,7 +11,7 @@ use crate::Ec2;
 use crate::errors::{client, invalid_value, missing};
 use crate::ids;
 use crate::messages::Nothing;
-use crate::operation::refuse;
+use crate::operation::{Refuses, refused};
 use crate::records::{RouteTable, Subnet, TableAssociation};
 
 pub(super) fn associate(
@@ -19,7 +19,7 @@ pub(super) fn associate(
     tx: &mut Tx,
     op: AssociateRouteTable,
 ) -> Result<AssociateRouteTableResult, ApiError> {
-    refuse!(op; gateway_id, public_ipv4_pool);
+    op.refuse()?;
     let table = ids::find::<RouteTable>(tx.view(), &op.route_table_id)?;
     let subnet = op
         .subnet_id
@@ -109,4 +109,8 @@ pub(super) fn replace(
         new_association_id: id.to_string(),
         association_state: AssociationState::associated(),
     })
+}
+
+refused! {
+    AssociateRouteTable { gateway_id, public_ipv4_pool }
 }

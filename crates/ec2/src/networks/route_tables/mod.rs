@@ -35,10 +35,10 @@ operations! {
     change CreateRouteTable -> CreateRouteTableResult = create, dry_run;
     change DeleteRouteTable -> Nothing = delete, dry_run;
     read DescribeRouteTables -> DescribeRouteTablesResult = describe, dry_run;
-    change CreateRoute -> Done = routes::create, dry_run;
-    change ReplaceRoute -> Nothing = routes::replace, dry_run;
-    change DeleteRoute -> Nothing = routes::delete, dry_run;
-    change AssociateRouteTable -> AssociateRouteTableResult = associations::associate, dry_run;
+    change CreateRoute -> Done = routes::create, dry_run => refusing ["" CreateRoute];
+    change ReplaceRoute -> Nothing = routes::replace, dry_run => refusing ["" ReplaceRoute];
+    change DeleteRoute -> Nothing = routes::delete, dry_run => refusing ["" DeleteRoute];
+    change AssociateRouteTable -> AssociateRouteTableResult = associations::associate, dry_run => refusing ["" AssociateRouteTable];
     change DisassociateRouteTable -> Nothing = associations::disassociate, dry_run;
     change ReplaceRouteTableAssociation -> ReplaceRouteTableAssociationResult = associations::replace, dry_run;
 }

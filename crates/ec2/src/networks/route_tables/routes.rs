@@ -11,7 +11,7 @@ use crate::errors::{client, combination, invalid_value, limit, missing};
 use crate::ids;
 use crate::messages::{Done, Nothing};
 use crate::networks::{nat_gateways, prefix_lists, transit, vpcs};
-use crate::operation::refuse;
+use crate::operation::{Refuses, refused};
 use crate::records::{
     Destination, InternetGateway, NetworkInterface, Route, RouteTable, Subnet, Target, Vpc,
 };
@@ -37,8 +37,7 @@ const ABSENT: [(&str, &str, &str); 4] = [
 
 pub(super) fn create(app: &Ec2, tx: &mut Tx, op: CreateRoute) -> Result<Done, ApiError> {
     let table = ids::find::<RouteTable>(tx.view(), &op.route_table_id)?;
-    refuse!(op; destination_ipv6_cidr_block, local_gateway_id, carrier_gateway_id,
-        core_network_arn, odb_network_arn);
+    op.refuse()?;
     let destination = destination(
         app,
         tx.view(),
@@ -71,8 +70,7 @@ fn exists(destination: &Destination) -> ApiError {
 
 pub(super) fn replace(app: &Ec2, tx: &mut Tx, op: ReplaceRoute) -> Result<Nothing, ApiError> {
     let table = ids::find::<RouteTable>(tx.view(), &op.route_table_id)?;
-    refuse!(op; destination_ipv6_cidr_block, local_gateway_id, carrier_gateway_id,
-        core_network_arn, odb_network_arn, local_target);
+    op.refuse()?;
     let destination = destination(
         app,
         tx.view(),
@@ -98,7 +96,7 @@ pub(super) fn replace(app: &Ec2, tx: &mut Tx, op: ReplaceRoute) -> Result<Nothin
 
 pub(super) fn delete(app: &Ec2, tx: &mut Tx, op: DeleteRoute) -> Result<Nothing, ApiError> {
     let table = ids::find::<RouteTable>(tx.view(), &op.route_table_id)?;
-    refuse!(op; destination_ipv6_cidr_block);
+    op.refuse()?;
     let destination = destination(
         app,
         tx.view(),
@@ -389,4 +387,10 @@ fn primary_interface(view: &View, instance: &str) -> Result<String, ApiError> {
             ),
         )),
     }
+}
+
+refused! {
+    CreateRoute { destination_ipv6_cidr_block, local_gateway_id, carrier_gateway_id, core_network_arn, odb_network_arn }
+    ReplaceRoute { destination_ipv6_cidr_block, local_gateway_id, carrier_gateway_id, core_network_arn, odb_network_arn, local_target }
+    DeleteRoute { destination_ipv6_cidr_block }
 }

@@ -12,7 +12,7 @@ use super::messages::{
 };
 use crate::errors::{client, combination, invalid_value, missing, unsupported};
 use crate::ids;
-use crate::networks::prefix_lists;
+use crate::networks::{prefix_lists, transit};
 use crate::records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 
 /// A rule that a request names.
@@ -206,22 +206,24 @@ fn group_source(
     if pair.user_id.as_ref().is_some_and(|it| *it != group.owner) {
         return Err(ids::SECURITY_GROUP.not_found(&named));
     }
-    let other_vpc = pair.vpc_id.as_ref();
     let source = source_group(view, group, &named)?;
-    if other_vpc.is_some_and(|vpc| vpc != group.vpc.as_str()) {
+    let vpc_of_source = view
+        .get::<SecurityGroup>(&named)
+        .map(|it| it.vpc.to_string());
+    if pair.vpc_id.is_some() && pair.vpc_id != vpc_of_source {
         return Err(different_networks());
     }
     Ok(source)
 }
 
-/// A group of the same VPC.
+/// A group of the same VPC, or of one that a Transit Gateway with references joins to it.
 pub(super) fn source_group(
     view: &View,
     group: &SecurityGroup,
     id: &str,
 ) -> Result<RuleSource, ApiError> {
     let other = ids::find::<SecurityGroup>(view, id)?;
-    if other.vpc != group.vpc {
+    if other.vpc != group.vpc && !transit::joins(view, &group.vpc, &other.vpc) {
         return Err(different_networks());
     }
     Ok(RuleSource::Group(other.id.clone()))
@@ -247,7 +249,11 @@ pub(super) fn traffic(
     from: Option<i32>,
     to: Option<i32>,
 ) -> Result<Traffic, ApiError> {
-    let protocol = protocol.ok_or_else(|| missing("IpProtocol"))?;
+    let protocol = protocol.ok_or_else(|| {
+        invalid_value(
+            "Invalid value 'null' for protocol. VPC security group rules must specify protocols explicitly.",
+        )
+    })?;
     match protocol.to_ascii_lowercase().as_str() {
         "-1" | "all" => Ok(Traffic::All),
         "tcp" | "6" => ports(from, to).map(|(from, to)| Traffic::Tcp(from, to)),

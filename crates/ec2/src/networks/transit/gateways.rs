@@ -1,5 +1,6 @@
 //! The gateways themselves.
 
+use ipnet::IpNet;
 use lath_control::Mode;
 use lath_model::Timestamp;
 use lath_model::id::{TransitGatewayId, TransitGatewayRouteTableId};
@@ -12,7 +13,7 @@ use crate::Ec2;
 use crate::errors::{client, invalid_value, limit, unsupported};
 use crate::filter::{Field, Filter};
 use crate::ids::{self, IdKind};
-use crate::operation::{operations, refuse};
+use crate::operation::operations;
 use crate::records::{
     Life, LifeState, TransitAttachment, TransitGateway, TransitOptions, TransitRouteTable,
 };
@@ -23,6 +24,8 @@ use crate::tags::{self, Tag, TagSpecification};
 const MAX_GATEWAYS: usize = 5;
 /// The number of a gateway that is given none.
 const DEFAULT_ASN: i64 = 64512;
+/// How many CIDR blocks a gateway may have.
+const MAX_CIDR_BLOCKS: usize = 5;
 
 operations! {
     change CreateTransitGateway -> CreateTransitGatewayResult = create, dry_run;
@@ -151,6 +154,7 @@ pub(crate) struct OptionsItem {
     vpn_ecmp_support: String,
     dns_support: String,
     security_group_referencing_support: String,
+    transit_gateway_cidr_blocks: Vec<String>,
     multicast_support: String,
 }
 
@@ -161,8 +165,8 @@ fn create(
 ) -> Result<CreateTransitGatewayResult, ApiError> {
     let tags = tags::specified(&op.tag_specifications, "transit-gateway")?;
     let options = op.options.unwrap_or_default();
-    refuse!(options; transit_gateway_cidr_blocks);
     let asn = asn(options.amazon_side_asn)?.unwrap_or(DEFAULT_ASN);
+    let cidr_blocks = blocks(&[], &options.transit_gateway_cidr_blocks, &[])?;
     let options = wanted(&options)?;
     let there = tx.list::<TransitGateway>();
     let count = there
@@ -180,6 +184,7 @@ fn create(
         options,
         association_default: None,
         propagation_default: None,
+        cidr_blocks,
         life: life.clone(),
         created_at: Timestamp::now(),
     };
@@ -219,8 +224,6 @@ fn asn(wanted: Option<i64>) -> Result<Option<i64>, ApiError> {
 }
 
 fn wanted(input: &OptionsInput) -> Result<TransitOptions, ApiError> {
-    let references = input.security_group_referencing_support.as_deref();
-    no_references(references)?;
     if switch(
         "MulticastSupport",
         input.multicast_support.as_deref(),
@@ -246,16 +249,62 @@ fn wanted(input: &OptionsInput) -> Result<TransitOptions, ApiError> {
         )?,
         vpn_ecmp: switch("VpnEcmpSupport", input.vpn_ecmp_support.as_deref(), true)?,
         dns: switch("DnsSupport", input.dns_support.as_deref(), true)?,
+        group_references: switch(
+            "SecurityGroupReferencingSupport",
+            input.security_group_referencing_support.as_deref(),
+            false,
+        )?,
     })
 }
 
-fn no_references(value: Option<&str>) -> Result<(), ApiError> {
-    if switch("SecurityGroupReferencingSupport", value, false)? {
-        return Err(unsupported(
-            "References to security groups across a Transit Gateway are not supported.",
+/// The blocks after additions and removals
+/// (<https://docs.aws.amazon.com/vpc/latest/tgw/tgw-transit-gateways.html>).
+fn blocks(now: &[IpNet], added: &[String], removed: &[String]) -> Result<Vec<IpNet>, ApiError> {
+    let mut blocks = now.to_vec();
+    for text in removed {
+        let block = cidr_block(text)?;
+        if !blocks.contains(&block) {
+            return Err(invalid_value(format!(
+                "The Transit Gateway has no CIDR block {block}."
+            )));
+        }
+        blocks.retain(|it| *it != block);
+    }
+    for text in added {
+        let block = cidr_block(text)?;
+        let overlaps = |it: &IpNet| it.contains(&block) || block.contains(it);
+        if blocks.iter().any(overlaps) {
+            return Err(invalid_value(format!(
+                "The CIDR block {block} overlaps with another one of the Transit Gateway."
+            )));
+        }
+        blocks.push(block);
+    }
+    if blocks.len() > MAX_CIDR_BLOCKS {
+        return Err(limit(
+            "TransitGatewayCidrBlocksLimitExceeded",
+            "CIDR blocks of a Transit Gateway",
         ));
     }
-    Ok(())
+    Ok(blocks)
+}
+
+/// A /24 or larger of IPv4, a /64 or larger of IPv6, and nothing link-local.
+fn cidr_block(text: &str) -> Result<IpNet, ApiError> {
+    let fits = |block: &IpNet| match block {
+        IpNet::V4(block) => block.prefix_len() <= 24 && !block.network().is_link_local(),
+        IpNet::V6(block) => block.prefix_len() <= 64,
+    };
+    text.parse::<IpNet>()
+        .ok()
+        .map(|block| block.trunc())
+        .filter(fits)
+        .ok_or_else(|| {
+            let shown: String = text.chars().take(64).collect();
+            invalid_value(format!(
+                "Value ({shown}) for parameter TransitGatewayCidrBlocks is invalid. Use an IPv4 block of /24 or larger outside 169.254.0.0/16, or an IPv6 block of /64 or larger."
+            ))
+        })
 }
 
 fn modify(
@@ -282,8 +331,11 @@ fn apply(
     gateway: &mut TransitGateway,
     change: &OptionsChange,
 ) -> Result<(), ApiError> {
-    refuse!(change; add_transit_gateway_cidr_blocks, remove_transit_gateway_cidr_blocks);
-    no_references(change.security_group_referencing_support.as_deref())?;
+    gateway.cidr_blocks = blocks(
+        &gateway.cidr_blocks,
+        &change.add_transit_gateway_cidr_blocks,
+        &change.remove_transit_gateway_cidr_blocks,
+    )?;
     if switch(
         "EncryptionSupport",
         change.encryption_support.as_deref(),
@@ -302,6 +354,11 @@ fn apply(
             &mut options.vpn_ecmp,
         ),
         ("DnsSupport", &change.dns_support, &mut options.dns),
+        (
+            "SecurityGroupReferencingSupport",
+            &change.security_group_referencing_support,
+            &mut options.group_references,
+        ),
         (
             "AutoAcceptSharedAttachments",
             &change.auto_accept_shared_attachments,
@@ -447,7 +504,12 @@ fn item(app: &Ec2, view: &View, gateway: &TransitGateway) -> GatewayItem {
             propagation_default_route_table_id: text(&gateway.propagation_default),
             vpn_ecmp_support: switched(options.vpn_ecmp),
             dns_support: switched(options.dns),
-            security_group_referencing_support: switched(false),
+            security_group_referencing_support: switched(options.group_references),
+            transit_gateway_cidr_blocks: gateway
+                .cidr_blocks
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             multicast_support: switched(false),
         },
         tags: tags::of(view, gateway.id.as_str()),
@@ -481,6 +543,9 @@ impl Listed for GatewayItem {
         }),
         ("options.default-route-table-propagation", |it| {
             vec![it.options.default_route_table_propagation.clone()]
+        }),
+        ("options.security-group-referencing-support", |it| {
+            vec![it.options.security_group_referencing_support.clone()]
         }),
         ("options.dns-support", |it| {
             vec![it.options.dns_support.clone()]

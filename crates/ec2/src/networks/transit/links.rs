@@ -11,7 +11,7 @@ use crate::Ec2;
 use crate::errors::{client, invalid_value, missing};
 use crate::filter::{Field, Filter};
 use crate::ids::{self, IdKind};
-use crate::operation::{operations, refuse};
+use crate::operation::{Refuses, operations, refused};
 use crate::records::{LinkState, TableLink, TransitAttachment};
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
@@ -20,8 +20,8 @@ operations! {
     change AssociateTransitGatewayRouteTable -> AssociateTransitGatewayRouteTableResult = associate, dry_run;
     change DisassociateTransitGatewayRouteTable -> DisassociateTransitGatewayRouteTableResult = disassociate, dry_run;
     read GetTransitGatewayRouteTableAssociations -> GetTransitGatewayRouteTableAssociationsResult = associations, dry_run;
-    change EnableTransitGatewayRouteTablePropagation -> EnableTransitGatewayRouteTablePropagationResult = enable, dry_run;
-    change DisableTransitGatewayRouteTablePropagation -> DisableTransitGatewayRouteTablePropagationResult = disable, dry_run;
+    change EnableTransitGatewayRouteTablePropagation -> EnableTransitGatewayRouteTablePropagationResult = enable, dry_run => refusing ["" EnableTransitGatewayRouteTablePropagation];
+    change DisableTransitGatewayRouteTablePropagation -> DisableTransitGatewayRouteTablePropagationResult = disable, dry_run => refusing ["" DisableTransitGatewayRouteTablePropagation];
     read GetTransitGatewayRouteTablePropagations -> GetTransitGatewayRouteTablePropagationsResult = propagations, dry_run;
     read GetTransitGatewayAttachmentPropagations -> GetTransitGatewayAttachmentPropagationsResult = propagations_of, dry_run;
 }
@@ -218,7 +218,7 @@ fn enable(
     tx: &mut Tx,
     op: EnableTransitGatewayRouteTablePropagation,
 ) -> Result<EnableTransitGatewayRouteTablePropagationResult, ApiError> {
-    refuse!(op; transit_gateway_route_table_announcement_id);
+    op.refuse()?;
     let id = op.transit_gateway_attachment_id;
     let id = id.ok_or_else(|| missing("TransitGatewayAttachmentId"))?;
     let table = available_table(tx.view(), &op.transit_gateway_route_table_id)?;
@@ -254,7 +254,7 @@ fn disable(
     tx: &mut Tx,
     op: DisableTransitGatewayRouteTablePropagation,
 ) -> Result<DisableTransitGatewayRouteTablePropagationResult, ApiError> {
-    refuse!(op; transit_gateway_route_table_announcement_id);
+    op.refuse()?;
     let id = op.transit_gateway_attachment_id;
     let id = id.ok_or_else(|| missing("TransitGatewayAttachmentId"))?;
     let table = table(tx.view(), &op.transit_gateway_route_table_id)?;
@@ -370,4 +370,9 @@ fn propagations_of(
         transit_gateway_attachment_propagations: page.items,
         next_token: page.next_token,
     })
+}
+
+refused! {
+    EnableTransitGatewayRouteTablePropagation { transit_gateway_route_table_announcement_id }
+    DisableTransitGatewayRouteTablePropagation { transit_gateway_route_table_announcement_id }
 }

@@ -195,3 +195,24 @@ pub(crate) fn reaches(view: &View, vpc: &lath_model::id::VpcId, gateway: &str) -
             && it.vpc().is_some_and(|end| end.vpc == *vpc)
     })
 }
+
+/// Whether one gateway joins two VPCs and lets rules of each name groups of the other: it is enabled on the
+/// gateway and on both attachments, and both attachments work.
+pub(crate) fn joins(
+    view: &View,
+    one: &lath_model::id::VpcId,
+    other: &lath_model::id::VpcId,
+) -> bool {
+    let ends_at = |gateway: &TransitGateway, vpc: &lath_model::id::VpcId| {
+        view.list::<TransitAttachment>().any(|it| {
+            it.gateway == gateway.id
+                && it.state.is_up()
+                && it
+                    .vpc()
+                    .is_some_and(|end| end.vpc == *vpc && end.group_references)
+        })
+    };
+    view.list::<TransitGateway>().any(|gateway| {
+        gateway.options.group_references && ends_at(&gateway, one) && ends_at(&gateway, other)
+    })
+}

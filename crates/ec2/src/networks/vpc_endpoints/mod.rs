@@ -25,7 +25,7 @@ use crate::idempotency;
 use crate::ids::{self, IdKind};
 use crate::messages::Done;
 use crate::networks::interfaces::{self, NewInterface, checked_groups};
-use crate::operation::{operations, refuse};
+use crate::operation::{Refuses, operations, refused};
 use crate::records::{
     Life, LifeState, Manager, NetworkInterface, SecurityGroup, Subnet, Vpc, VpcEndpoint,
 };
@@ -38,8 +38,8 @@ const LINGERS: Duration = Duration::from_secs(3600);
 const NETWORK_KIND: &str = "lattice.service-network";
 
 operations! {
-    change CreateVpcEndpoint -> CreateVpcEndpointResult = create, dry_run;
-    change ModifyVpcEndpoint -> Done = modify, dry_run;
+    change CreateVpcEndpoint -> CreateVpcEndpointResult = create, dry_run => refusing ["" CreateVpcEndpoint, "DnsOptions." DnsOptionsInput];
+    change ModifyVpcEndpoint -> Done = modify, dry_run => refusing ["" ModifyVpcEndpoint];
     change DeleteVpcEndpoints -> DeleteVpcEndpointsResult = delete, dry_run;
     read DescribeVpcEndpoints -> DescribeVpcEndpointsResult = describe, dry_run;
     read DescribeVpcEndpointAssociations -> DescribeVpcEndpointAssociationsResult = associations, dry_run;
@@ -114,8 +114,7 @@ fn check_type(app: &Ec2, op: &CreateVpcEndpoint) -> Result<(), ApiError> {
             return Err(invalid_parameter("vpcEndpointType", other, "Unknown type."));
         }
     }
-    refuse!(op; service_name, policy_document, route_table_ids, subnet_configurations,
-        resource_configuration_arn);
+    op.refuse()?;
     if op
         .service_region
         .as_ref()
@@ -146,8 +145,7 @@ fn check_address_type(kind: Option<&str>, dns: Option<&DnsOptionsInput>) -> Resu
         return Err(unsupported("Only the IP address type 'ipv4' is supported."));
     }
     if let Some(dns) = dns {
-        refuse!(dns; private_dns_only_for_inbound_resolver_endpoint, private_dns_preference,
-            private_dns_specified_domains);
+        dns.refuse()?;
     }
     Ok(())
 }
@@ -266,8 +264,7 @@ fn find(view: &View, id: &str) -> Result<Arc<VpcEndpoint>, ApiError> {
 
 fn modify(app: &Ec2, tx: &mut Tx, op: ModifyVpcEndpoint) -> Result<Done, ApiError> {
     let old = find(tx.view(), &op.vpc_endpoint_id)?;
-    refuse!(op; policy_document, reset_policy, add_route_table_ids, remove_route_table_ids,
-        subnet_configurations);
+    op.refuse()?;
     check_address_type(op.ip_address_type.as_deref(), op.dns_options.as_ref())?;
     refuse_private_dns(op.private_dns_enabled)?;
     if !old.life.state.lives() {
@@ -585,4 +582,10 @@ fn of_endpoint(app: &Ec2, view: &View, endpoint: &VpcEndpoint) -> Vec<Associatio
         tags: Vec::new(),
     });
     shown.collect()
+}
+
+refused! {
+    CreateVpcEndpoint { service_name, policy_document, route_table_ids as "RouteTableId", subnet_configurations as "SubnetConfiguration", resource_configuration_arn }
+    DnsOptionsInput { private_dns_only_for_inbound_resolver_endpoint, private_dns_preference, private_dns_specified_domains as "PrivateDnsSpecifiedDomain" }
+    ModifyVpcEndpoint { policy_document, reset_policy, add_route_table_ids as "AddRouteTableId", remove_route_table_ids as "RemoveRouteTableId", subnet_configurations as "SubnetConfiguration" }
 }

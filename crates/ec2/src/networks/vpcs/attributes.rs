@@ -6,7 +6,7 @@ use crate::Ec2;
 use crate::errors::{combination, invalid_parameter, missing};
 use crate::ids;
 use crate::messages::{BooleanInput, BooleanValue, Nothing};
-use crate::operation::refuse;
+use crate::operation::{Refuses, refused};
 use crate::records::Vpc;
 
 pub(super) fn describe(
@@ -34,7 +34,7 @@ pub(super) fn describe(
 /// One attribute per call, as AWS demands.
 pub(super) fn modify(_app: &Ec2, tx: &mut Tx, op: ModifyVpcAttribute) -> Result<Nothing, ApiError> {
     let vpc = ids::find::<Vpc>(tx.view(), &op.vpc_id)?;
-    refuse!(op; enable_network_address_usage_metrics);
+    op.refuse()?;
     let value = |input: Option<BooleanInput>| input.and_then(|input| input.value);
     let support = value(op.enable_dns_support);
     let hostnames = value(op.enable_dns_hostnames);
@@ -58,4 +58,8 @@ pub(super) fn modify(_app: &Ec2, tx: &mut Tx, op: ModifyVpcAttribute) -> Result<
         vpc.dns_hostnames = hostnames.unwrap_or(vpc.dns_hostnames);
     });
     Ok(Nothing {})
+}
+
+refused! {
+    ModifyVpcAttribute { enable_network_address_usage_metrics }
 }

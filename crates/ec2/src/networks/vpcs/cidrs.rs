@@ -12,7 +12,7 @@ use super::messages::{
 use crate::Ec2;
 use crate::errors::{client, dependency, invalid_parameter};
 use crate::ids;
-use crate::operation::refuse;
+use crate::operation::{Refuses, refused};
 use crate::records::{CidrBlock, Destination, RouteTable, Subnet, Vpc};
 
 /// How many blocks a VPC may have.
@@ -91,9 +91,7 @@ pub(super) fn associate(
     op: AssociateVpcCidrBlock,
 ) -> Result<VpcCidrBlockResult, ApiError> {
     let vpc = ids::find::<Vpc>(tx.view(), &op.vpc_id)?;
-    refuse!(op; ipv6_cidr_block_network_border_group, ipv6_pool, ipv6_cidr_block,
-        ipv4_ipam_pool_id, ipv4_netmask_length, ipv6_ipam_pool_id, ipv6_netmask_length,
-        amazon_provided_ipv6_cidr_block);
+    op.refuse()?;
     let cidr = parse(op.cidr_block.as_deref())?;
     check_addition(tx.view(), &vpc, cidr)?;
     let block = CidrBlock::new(cidr);
@@ -190,4 +188,8 @@ fn holder(view: &View, association: &str) -> Result<(Arc<Vpc>, usize), ApiError>
                 format!("The vpc CIDR block association ID '{association}' does not exist"),
             )
         })
+}
+
+refused! {
+    AssociateVpcCidrBlock { ipv6_cidr_block_network_border_group, ipv6_pool, ipv6_cidr_block, ipv4_ipam_pool_id, ipv4_netmask_length, ipv6_ipam_pool_id, ipv6_netmask_length, amazon_provided_ipv6_cidr_block }
 }

@@ -62,6 +62,7 @@ pub(crate) struct VpcItem {
     pub(crate) state: String,
     pub(crate) cidr_block: String,
     pub(crate) cidr_block_association_set: Vec<CidrAssociation>,
+    pub(crate) ipv6_cidr_block_association_set: Vec<Ipv6CidrAssociation>,
     pub(crate) dhcp_options_id: String,
     pub(crate) instance_tenancy: String,
     pub(crate) is_default: bool,
@@ -75,6 +76,14 @@ pub(crate) struct CidrAssociation {
     pub(crate) association_id: String,
     pub(crate) cidr_block: String,
     pub(crate) cidr_block_state: CidrState,
+}
+
+/// An IPv6 block of a VPC: there is none.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ipv6CidrAssociation {
+    association_id: String,
+    ipv6_cidr_block: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ use crate::ids::{self, IdKind};
 use crate::messages::Nothing;
 use crate::networks::reconcile::vpc_available;
 use crate::networks::security_groups;
-use crate::operation::{operations, refuse};
+use crate::operation::{Refuses, operations, refused};
 use crate::records::{
     CidrBlock, InternetGateway, NetworkInterface, RouteTable, SecurityGroup, Subnet,
     TableAssociation, Vpc,
@@ -35,20 +35,18 @@ pub(crate) use dhcp::options_id;
 const MAX_VPCS: usize = 5;
 
 operations! {
-    change CreateVpc -> CreateVpcResult = create, dry_run;
+    change CreateVpc -> CreateVpcResult = create, dry_run => refusing ["" CreateVpc];
     change DeleteVpc -> Nothing = delete, dry_run;
     read DescribeVpcs -> DescribeVpcsResult = describe, dry_run;
     read DescribeVpcAttribute -> DescribeVpcAttributeResult = attributes::describe, dry_run;
-    change ModifyVpcAttribute -> Nothing = attributes::modify;
-    change AssociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::associate;
+    change ModifyVpcAttribute -> Nothing = attributes::modify => refusing ["" ModifyVpcAttribute];
+    change AssociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::associate => refusing ["" AssociateVpcCidrBlock];
     change DisassociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::disassociate;
     read DescribeDhcpOptions -> DescribeDhcpOptionsResult = dhcp::describe, dry_run;
 }
 
 fn create(app: &Ec2, tx: &mut Tx, op: CreateVpc) -> Result<CreateVpcResult, ApiError> {
-    refuse!(op; ipv6_pool, ipv6_cidr_block, ipv4_ipam_pool_id, ipv4_netmask_length,
-        ipv6_ipam_pool_id, ipv6_netmask_length, ipv6_cidr_block_network_border_group,
-        vpc_encryption_control, amazon_provided_ipv6_cidr_block);
+    op.refuse()?;
     check_tenancy(op.instance_tenancy.as_deref())?;
     let cidr = cidrs::parse(op.cidr_block.as_deref())?;
     let tags = tags::specified(&op.tag_specifications, "vpc")?;
@@ -163,6 +161,7 @@ fn item(view: &View, observed: &Observed, vpc: &Vpc) -> VpcItem {
         state: state.into(),
         cidr_block: vpc.primary_cidr().to_string(),
         cidr_block_association_set: vpc.cidrs.iter().map(cidrs::item).collect(),
+        ipv6_cidr_block_association_set: Vec::new(),
         dhcp_options_id: vpc.dhcp_options.to_string(),
         instance_tenancy: "default".into(),
         is_default: vpc.is_default,
@@ -223,4 +222,8 @@ fn describe(app: &Ec2, view: &View, op: &DescribeVpcs) -> Result<DescribeVpcsRes
         next_token: page.next_token,
         vpcs: page.items,
     })
+}
+
+refused! {
+    CreateVpc { ipv6_pool, ipv6_cidr_block, ipv4_ipam_pool_id, ipv4_netmask_length, ipv6_ipam_pool_id, ipv6_netmask_length, ipv6_cidr_block_network_border_group, vpc_encryption_control, amazon_provided_ipv6_cidr_block }
 }

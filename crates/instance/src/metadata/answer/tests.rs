@@ -103,6 +103,7 @@ fn an_instance(id: &InstanceId, vpc: &VpcId) -> Instance {
         root: RootSource::Host,
         capacity: Default::default(),
         hostname: "ip-10-0-1-10.ec2.internal".into(),
+        resource_name: None,
         user_data: vec![],
         metadata: InstanceMetadata {
             image: ImageId::random(),
@@ -116,6 +117,7 @@ fn an_instance(id: &InstanceId, vpc: &VpcId) -> Instance {
             tokens_required: false,
             hop_limit: 1,
             enabled: true,
+            profile: None,
         },
     }
 }
@@ -368,4 +370,73 @@ fn a_disabled_service_refuses() {
     world.change(|instance| instance.metadata.enabled = false);
     assert_eq!(world.ask(FULL, "GET", "/latest/meta-data/", &[]).0, 403);
     assert_eq!(world.ask(FULL, "PUT", "/latest/api/token", &[TTL]).0, 403);
+}
+
+#[test]
+fn a_profile_shows_its_role_and_the_keys_for_it() {
+    let mut world = world();
+    let keys = lath_feed::TemporaryKeys {
+        id: "ASIAKEY".into(),
+        secret: lath_feed::Hidden("its secret".into()),
+        token: lath_feed::Hidden("its token".into()),
+        expires: Timestamp::from_millis(3_600_000),
+    };
+    let profile = lath_feed::InstanceProfile {
+        arn: "arn:aws:iam::123456789012:instance-profile/web".into(),
+        id: "AIPAWEB".into(),
+        updated: Timestamp::from_millis(0),
+        role: Some("web".into()),
+        keys: Some(keys),
+    };
+    let read = |world: &World, path: &str| {
+        let path = format!("/latest/meta-data/iam/{path}");
+        let (status, body) = world.ask(FULL, "GET", &path, &[]);
+        (
+            status,
+            serde_json::from_str(&body).unwrap_or_else(|_| body.into()),
+        )
+    };
+    let set = |world: &mut World, profile: &lath_feed::InstanceProfile| {
+        let profile = Some(profile.clone());
+        world.change(|instance| instance.metadata.profile = profile);
+    };
+    set(&mut world, &profile);
+    assert_eq!(
+        read(&world, ""),
+        (200, "info\nsecurity-credentials/".into())
+    );
+    assert_eq!(read(&world, "security-credentials/"), (200, "web".into()));
+    let (_, info): (u16, serde_json::Value) = read(&world, "info");
+    assert_eq!(info["Code"], "Success");
+    assert_eq!(info["InstanceProfileArn"], profile.arn);
+    assert_eq!(info["InstanceProfileId"], "AIPAWEB");
+    let (status, found) = read(&world, "security-credentials/web");
+    assert_eq!(status, 200);
+    for (member, want) in [
+        ("Code", "Success"),
+        ("Type", "AWS-HMAC"),
+        ("AccessKeyId", "ASIAKEY"),
+        ("SecretAccessKey", "its secret"),
+        ("Token", "its token"),
+        ("Expiration", "1970-01-01T01:00:00Z"),
+    ] {
+        assert_eq!(found[member], want, "{member}");
+    }
+    assert_eq!(read(&world, "security-credentials/other").0, 404);
+
+    let distrusting = lath_feed::InstanceProfile {
+        keys: None,
+        ..profile.clone()
+    };
+    set(&mut world, &distrusting);
+    let (_, refused) = read(&world, "security-credentials/web");
+    assert_eq!(refused["Code"], "AssumeRoleUnauthorizedAccess");
+
+    let bare = lath_feed::InstanceProfile {
+        role: None,
+        ..distrusting
+    };
+    set(&mut world, &bare);
+    assert_eq!(read(&world, "security-credentials/").0, 404);
+    assert_eq!(read(&world, "info").1["Code"], "InstanceProfileNotFound");
 }
