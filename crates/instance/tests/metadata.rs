@@ -137,6 +137,7 @@ fn add_instance(snapshot: &mut Snapshot, vpc: &VpcId, address: [u8; 4]) -> Insta
         root: RootSource::Host,
         capacity: Default::default(),
         hostname: "host".into(),
+        resource_name: None,
         user_data: vec![],
         metadata: InstanceMetadata {
             image: ImageId::random(),
@@ -150,6 +151,7 @@ fn add_instance(snapshot: &mut Snapshot, vpc: &VpcId, address: [u8; 4]) -> Insta
             tokens_required: false,
             hop_limit: 1,
             enabled: true,
+            profile: None,
         },
     };
     let mut network = (*snapshot.vpcs[vpc]).clone();
