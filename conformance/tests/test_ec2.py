@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from lathlab import wait_for
@@ -304,3 +305,37 @@ def test_the_cli_prints_tables_and_json_of_everything(lab):
                     "describe-network-interfaces", "describe-internet-gateways", "describe-regions", "describe-availability-zones"):
         assert isinstance(lab.lath.aws("ec2", command), dict), command
     assert vpc in json.dumps(lab.lath.aws("ec2", "describe-vpcs"))
+
+
+def test_an_instance_holds_the_role_of_its_profile(lab):
+    _, subnet, _ = lab.vpc("10.31.0.0/16", "10.31.1.0/24")
+    iam, name = lab.lath.client("iam"), unique("app")
+    trust = {"Version": "2012-10-17", "Statement": {
+        "Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}}
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+    iam.create_instance_profile(InstanceProfileName=name)
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+    lab.later(iam.delete_role, RoleName=name)
+    lab.later(iam.delete_instance_profile, InstanceProfileName=name)
+    lab.later(iam.remove_role_from_instance_profile, InstanceProfileName=name, RoleName=name)
+    instance, _ = lab.instance(subnet, IamInstanceProfile={"Name": name})
+    assert lab.describe(instance)["IamInstanceProfile"]["Arn"].endswith(f":instance-profile/{name}")
+
+    def keys():
+        script = ("T=$(curl -s -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token); "
+                  "curl -s -H \"X-aws-ec2-metadata-token: $T\" "
+                  f"http://169.254.169.254/latest/meta-data/iam/security-credentials/{name}")
+        return lab.run(instance, "sh", "-c", script)
+
+    found = json.loads(keys())
+    assert found["Code"] == "Success"
+    sts = boto3.client("sts", endpoint_url=lab.lath.endpoint, region_name=lab.lath.region, aws_access_key_id=found["AccessKeyId"],
+                       aws_secret_access_key=found["SecretAccessKey"], aws_session_token=found["Token"])
+    assert sts.get_caller_identity()["Arn"].endswith(f":assumed-role/{name}/{instance}")
+
+    mine = [{"Name": "instance-id", "Values": [instance]}]
+    (one,) = lab.ec2.describe_iam_instance_profile_associations(Filters=mine)["IamInstanceProfileAssociations"]
+    assert one["State"] == "associated"
+    assert refusal(lab.ec2.associate_iam_instance_profile, InstanceId=instance, IamInstanceProfile={"Name": name})[0] == "IncorrectState"
+    lab.ec2.disassociate_iam_instance_profile(AssociationId=one["AssociationId"])
+    wait_for("the credentials to go", lambda: "404" in keys())
