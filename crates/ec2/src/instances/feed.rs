@@ -8,6 +8,7 @@ use lath_control::Cell;
 use lath_feed::{Capacity, InstanceMetadata, InstanceProfile, Power, Snapshot};
 use lath_store::View;
 
+use super::options::cores_and_threads;
 use super::profiles;
 use super::shown::names;
 use super::types;
@@ -32,7 +33,7 @@ fn feed_instance(cell: &Cell, view: &View, it: &Instance) -> lath_feed::Instance
         power: power(it.state),
         boot: it.boot,
         root: it.root.clone(),
-        capacity: capacity(&it.instance_type),
+        capacity: capacity(it),
         hostname: it
             .private_ip
             .map_or_else(|| it.id.to_string(), |ip| names::host(cell, it, ip)),
@@ -42,13 +43,16 @@ fn feed_instance(cell: &Cell, view: &View, it: &Instance) -> lath_feed::Instance
     }
 }
 
-/// A type that is not offered any more limits nothing.
-fn capacity(instance_type: &str) -> Capacity {
-    let known = types::find(instance_type);
-    let mebibytes = known.and_then(|it| u64::try_from(it.memory_mib).ok());
+/// The type's memory, and as many CPUs as its cores and threads that were chosen. A type that is not known
+/// limits nothing.
+fn capacity(it: &Instance) -> Capacity {
+    let known = types::find(&it.instance_type);
+    let mebibytes = known.and_then(|known| u64::try_from(known.memory_mib).ok());
+    let (cores, threads) = cores_and_threads(it);
+    let vcpus = known.and_then(|_| u32::try_from(cores * threads).ok());
     Capacity {
         memory_bytes: mebibytes.map(|count| count << 20),
-        vcpus: known.and_then(|it| u32::try_from(it.vcpus).ok()),
+        vcpus,
     }
 }
 

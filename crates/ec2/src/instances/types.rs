@@ -1,7 +1,7 @@
 //! The instance types of EC2, as AWS publishes them (<https://aws.amazon.com/ec2/instance-types/>).
 //!
-//! A type is a label: an instance may use the whole host, whatever its type says. The table `types.tsv` is
-//! written by `cargo xtask instance-types`, which says where its facts come from.
+//! Of what a type promises, an instance gets its memory and CPUs as limits. The table `types.tsv` is written
+//! by `cargo xtask instance-types`, which says where its facts come from.
 
 use std::sync::LazyLock;
 

@@ -299,7 +299,6 @@ fn instance() -> Instance {
         launch_index: 0,
         image: lath_model::id::ImageId::random(),
         root: RootSource::Host,
-        capacity: Default::default(),
         root_volume: Volume {
             id: lath_model::id::VolumeId::random(),
             device: "/dev/xvda".into(),
