@@ -463,6 +463,7 @@ mod tests {
                 path: "/".into(),
                 description: None,
                 trust: trust.into(),
+                trusted: Default::default(),
                 max_session: 3600,
                 policies: Policies::default(),
                 tags: Default::default(),
