@@ -191,11 +191,12 @@ def test_incomplete_authorization_headers_are_told_what_they_lack(wire):
 
 
 def test_services_that_are_not_served_say_so(lath):
-    for service, call, arguments in [
-        ("s3", "list_buckets", {}), ("sqs", "list_queues", {}), ("ecs", "list_clusters", {}), ("dynamodb", "list_tables", {}),
+    for service, call, want in [
+        ("s3", "list_buckets", ("NotImplemented", 501)), ("sqs", "list_queues", ("UnknownOperationException", 400)),
+        ("ecs", "list_clusters", ("UnknownOperationException", 400)), ("dynamodb", "list_tables", ("UnknownOperationException", 400)),
+        ("lambda", "list_functions", ("UnknownOperationException", 404)), ("elbv2", "describe_load_balancers", ("InvalidAction", 400)),
     ]:
-        code, status = refusal(getattr(lath.client(service), call), **arguments)
-        assert 400 <= status < 500, (service, code, status)
+        assert refusal(getattr(lath.client(service), call)) == want, service
 
 
 def test_gzip_bodies_are_read_and_bad_ones_refused(wire):
