@@ -32,6 +32,8 @@ async fn configurations_are_checked_and_completed() {
         (http("<RequestInterval>20</RequestInterval>"), Err("10 or 30")),
         (http("<FailureThreshold>11</FailureThreshold>"), Err("between 1 and 10")),
         (http("<Port>0</Port>"), Err("between 1 and 65535")),
+        (http("<MeasureLatency>true</MeasureLatency>"), Err("MeasureLatency")),
+        (http("<MeasureLatency>false</MeasureLatency>"), Ok("/ 80 30 3")),
         (http("<EnableSNI>true</EnableSNI>"), Err("EnableSNI")),
         (http("<IPAddress>10.1.2.3</IPAddress>"), Err("private")),
         (http("<IPAddress>169.254.171.1</IPAddress>"), Err("local")),
