@@ -70,7 +70,8 @@ async fn service_linked_roles_can_be_tagged_and_described_and_no_more() {
         document.contains("%22Service%22%3A%22vpc-lattice.amazonaws.com%22"),
         "{document}"
     );
-    let table: &[(&str, &[(&str, &str)], u16)] = &[
+    type Members<'a> = &'a [(&'a str, &'a str)];
+    let table: &[(&str, Members<'_>, u16)] = &[
         (
             "TagRole",
             &[("Tags.member.1.Key", "a"), ("Tags.member.1.Value", "b")],

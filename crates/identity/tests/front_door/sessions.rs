@@ -58,7 +58,8 @@ async fn session_tags_have_no_case() {
         ("Tags.member.1.Key", "TEAM"),
         ("Tags.member.1.Value", "cart"),
     ];
-    let table: &[(&str, &Key, &[(&str, &str)], &str)] = &[
+    type Members<'a> = &'a [(&'a str, &'a str)];
+    let table: &[(&str, &Key, Members<'_>, &str)] = &[
         (
             "twice",
             &ann,

@@ -335,7 +335,6 @@ fn instance() -> Instance {
             enabled: true,
             tokens_required: false,
             hop_limit: 1,
-            hop_limit: 1,
             tags: false,
         },
         on_shutdown: ShutdownBehavior::Stop,

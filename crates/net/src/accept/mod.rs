@@ -205,17 +205,17 @@ impl Acceptor {
         }
     }
 
-    /// As [`Self::admit`], and tries again for as long as `patience`.
+    /// As [`Self::admit`], and tries again for as long as `patience`, which may be [`Duration::MAX`].
     pub async fn admit_within(
         &self,
         patience: Duration,
         place: &Place,
         source: Source,
     ) -> Option<Slot> {
-        let end = tokio::time::Instant::now() + patience;
+        let begin = tokio::time::Instant::now();
         loop {
             let slot = self.admit(place, source.clone()).await;
-            if slot.is_some() || tokio::time::Instant::now() >= end {
+            if slot.is_some() || begin.elapsed() >= patience {
                 return slot;
             }
             tokio::time::sleep(PAUSE).await;

@@ -190,3 +190,23 @@ async fn silent_connections_do_not_keep_others_out() {
     assert_eq!(&answer, b"well");
     server.abort();
 }
+
+#[tokio::test]
+async fn who_waits_without_end_gets_the_next_slot() {
+    let acceptor = acceptor(1, 1, 1);
+    let held = admit(&acceptor, 1).await.unwrap();
+    let busy = held.busy();
+    let waits = {
+        let acceptor = acceptor.clone();
+        let wait = async move {
+            let waits = acceptor.admit_within(Duration::MAX, &Place::Host, source(2));
+            waits.await.is_some()
+        };
+        tokio::spawn(wait)
+    };
+    tokio::time::sleep(3 * PAUSE).await;
+    assert!(!waits.is_finished());
+    drop(busy);
+    drop(held);
+    assert!(waits.await.unwrap());
+}
