@@ -177,7 +177,7 @@ def cloudwatch_query():
 
 
 def others():
-    refused(client("sqs").list_queues, "InvalidSignatureException", 400)
+    refused(client("sqs").list_queues, "UnknownOperationException", 400)
     try:
         urllib.request.urlopen(os.environ["AWS_ENDPOINT_URL"] + "/services")
         raise AssertionError("an unsigned call was answered")

@@ -100,7 +100,12 @@ mod tests {
     fn everything_that_shows_a_state_moves_and_keys_stay() {
         let directory = tempfile::tempdir().unwrap();
         for name in MOVED {
-            fs::write(directory.path().join(name), name).unwrap();
+            let path = directory.path().join(name);
+            if name.starts_with("instances") {
+                fs::create_dir_all(path.join("i-0123456789abcdef0")).unwrap();
+            } else {
+                fs::write(path, name).unwrap();
+            }
         }
         fs::write(directory.path().join("root-key.json"), "key").unwrap();
         assert!(!evidence(directory.path()).unwrap().is_empty());

@@ -99,7 +99,7 @@ async fn zones_are_refused_for_their_name_or_reference() {
     let none = world
         .post("hostedzone", "CreateHostedZone", "<Name>a.com</Name>")
         .await;
-    none.fails(400, "InvalidInput", "CallerReference");
+    none.fails(400, "InvalidInput", "callerReference");
     let private = "<HostedZoneConfig><PrivateZone>true</PrivateZone></HostedZoneConfig>";
     world
         .create_zone("a.com", private)
