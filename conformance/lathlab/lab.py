@@ -397,3 +397,13 @@ def allow(protocol="-1", ports=None, cidr=None, group=None, prefix_list=None):
     if prefix_list:
         rule["PrefixListIds"] = [{"PrefixListId": prefix_list}]
     return rule
+
+
+class Region(Lab):
+    """What a test makes in one region of a Lath."""
+
+    def __init__(self, lath, region):
+        super().__init__(lath)
+        self.region = region
+        self.ec2, self.lattice = lath.client("ec2", region), lath.client("vpc-lattice", region)
+        self.logs, self.cloudwatch = lath.client("logs", region), lath.client("cloudwatch", region)

@@ -6,7 +6,8 @@ import pytest
 from lathlab import Lath, wait_for
 from lathlab.lab import Lab, allow, forward, unique
 from lathlab.signing import credentials, signed
-from test_cells import Region, held
+from lathlab.lab import Region
+from test_cells import held
 
 pytestmark = pytest.mark.root
 

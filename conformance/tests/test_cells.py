@@ -12,22 +12,12 @@ import urllib.request
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from lathlab import Lath, host_state, wait_for
-from lathlab.lab import Lab, allow, code_of, fixed, forward, status_of, unique
+from lathlab import Lath, wait_for
+from lathlab.lab import Region, allow, code_of, forward, status_of, unique
 
 pytestmark = pytest.mark.root
 
 EAST, WEST = REGIONS = ["us-east-1", "us-west-2"]
-
-
-class Region(Lab):
-    """What a test makes in one region of a Lath."""
-
-    def __init__(self, lath, region):
-        super().__init__(lath)
-        self.region = region
-        self.ec2, self.lattice = lath.client("ec2", region), lath.client("vpc-lattice", region)
-        self.logs, self.cloudwatch = lath.client("logs", region), lath.client("cloudwatch", region)
 
 
 @pytest.fixture(scope="module")
@@ -306,74 +296,3 @@ def test_global_services_read_and_say_who_is_dead_without_the_home(cells):
     iam.delete_user_policy(UserName=user, PolicyName="may")
     iam.delete_user(UserName=user)
     iam.delete_role(RoleName=role)
-
-
-def test_kill_9_of_everything_leaks_nothing_and_a_clean_stop_leaves_nothing():
-    before = host_state()
-    with Lath(regions=REGIONS) as lath:
-        labs = [Region(lath, region) for region in REGIONS]
-        instances = []
-        for number, lab in enumerate(labs):
-            vpc, subnet, group = lab.vpc(f"10.4{number}.0.0/16", f"10.4{number}.1.0/24", internet=True)
-            instances.append(lab.instance(subnet, group)[0])
-            lab.run(instances[-1], "sh", "-c", "echo kept >/srv/kept")
-        for _ in range(2):
-            lath.kill_everything()
-            lath.start()
-            for lab, instance in zip(labs, instances):
-                wait_for("the instance to be adopted", lambda: lab.run(instance, "cat", "/srv/kept", check=False).stdout == "kept\n")
-        assert lath.stop() == 0, lath.tail()
-        assert lath.remnants() == []
-        assert host_state() - before == set()
-        lath.start()
-        for lab, instance in zip(labs, instances):
-            wait_for("the instance", lambda: lab.run(instance, "cat", "/srv/kept", check=False).stdout == "kept\n")
-            lab.clean()
-        assert lath.stop() == 0, lath.tail()
-        assert lath.remnants() == []
-    assert host_state() == before
-
-
-def test_the_home_and_places_are_for_ever_and_two_supervisors_never_meet():
-    with Lath(regions=REGIONS) as lath:
-        cells = json.loads((lath.data / "cells.json").read_text())
-        assert cells == {"home": EAST, "indices": {EAST: 0, WEST: 1}}
-        for path in lath.data.rglob("*"):
-            if path.is_file() and path.suffix in (".key", ".json", ".cbor", ".lock"):
-                assert path.stat().st_mode & 0o077 == 0, path
-        second = lath.cli("serve", "--data-dir", str(lath.data), "--listen", "127.0.0.1:0", "--admin-listen",
-                          "127.0.0.1:0", "--regions", ",".join(REGIONS), check=False)
-        assert second.returncode != 0 and "another `lath serve`" in second.stderr
-        assert lath.stop() == 0
-        for flags, text in [
-            (["--regions", ",".join(REGIONS), "--home", WEST], "the home is us-east-1 and cannot be changed"),
-            (["--regions", WEST], "lacks us-east-1"),
-            (["--region", EAST], "belongs to several regions"),
-        ]:
-            refused = lath.cli("serve", "--data-dir", str(lath.data), "--listen", "127.0.0.1:0", "--admin-listen",
-                               "127.0.0.1:0", *flags, check=False)
-            assert refused.returncode != 0 and text in refused.stderr, refused.stderr
-        lath.regions = [EAST, "eu-west-1", WEST]
-        lath.start()
-        assert json.loads((lath.data / "cells.json").read_text())["indices"] == {EAST: 0, WEST: 1, "eu-west-1": 2}
-        assert ("witness", "witness") not in lath.processes(), "three observers need no further one"
-        lath.client("ec2", "eu-west-1").describe_vpcs()
-
-
-def test_a_region_of_another_machine_is_reached_by_its_url(tmp_path):
-    with Lath() as other:
-        other.stop()
-        other.region = "eu-west-1"
-        other.start()
-        config = tmp_path / "lath.toml"
-        config.write_text(f'[remote_regions]\neu-west-1 = "{other.endpoint}"\neu-west-3 = "http://127.0.0.1:1"\n')
-        with Lath("--config", str(config), regions=REGIONS) as lath:
-            # The installations share the root key.
-            lath.stop()
-            (lath.data / "root-key.json").write_bytes((other.data / "root-key.json").read_bytes())
-            lath.start()
-            lath.client("ec2", "eu-west-1").create_vpc(CidrBlock="10.77.0.0/16")
-            assert other.client("ec2").describe_vpcs(Filters=[{"Name": "cidr", "Values": ["10.77.0.0/16"]}])["Vpcs"]
-            with pytest.raises(ClientError) as dead:
-                lath.client("ec2", "eu-west-3").describe_vpcs()
-            assert (code_of(dead.value), status_of(dead.value)) == ("ServiceUnavailable", 503)

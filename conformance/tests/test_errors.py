@@ -106,6 +106,18 @@ EC2 = [
     ("DetachNetworkInterface", {"AttachmentId": "eni-attach-0123456789abcdef0"}, "InvalidAttachmentID.NotFound"),
     ("DisassociateAddress", {"AssociationId": "eipassoc-0123456789abcdef0"}, "InvalidAssociationID.NotFound"),
     ("DisassociateRouteTable", {"AssociationId": "rtbassoc-0123456789abcdef0"}, "InvalidAssociationID.NotFound"),
+    ("AssociateIamInstanceProfile", {"InstanceId": I, "IamInstanceProfile": {"Name": "none"}}, "InvalidInstanceID.NotFound"),
+    ("DescribeIamInstanceProfileAssociations", {"AssociationIds": ["iip-assoc-0123456789abcdef0"]}, "InvalidAssociationID.NotFound"),
+    ("DisassociateIamInstanceProfile", {"AssociationId": "iip-assoc-0123456789abcdef0"}, "InvalidAssociationID.NotFound"),
+    ("ReplaceIamInstanceProfileAssociation", {"AssociationId": "iip-assoc-0123456789abcdef0", "IamInstanceProfile": {"Name": "none"}},
+     "InvalidAssociationID.NotFound"),
+    ("ModifyInstanceCapacityReservationAttributes",
+     {"InstanceId": I, "CapacityReservationSpecification": {"CapacityReservationPreference": "none"}}, "InvalidInstanceID.NotFound"),
+    ("ModifyInstanceCreditSpecification", {"InstanceCreditSpecifications": []}, ("MissingParameter", "InvalidParameterValue")),
+    ("ModifyInstanceMaintenanceOptions", {"InstanceId": I, "AutoRecovery": "default"}, "InvalidInstanceID.NotFound"),
+    ("ModifyPrivateDnsNameOptions", {"InstanceId": I, "EnableResourceNameDnsARecord": True}, "InvalidInstanceID.NotFound"),
+    ("MonitorInstances", {"InstanceIds": [I]}, "InvalidInstanceID.NotFound"),
+    ("UnmonitorInstances", {"InstanceIds": [I]}, "InvalidInstanceID.NotFound"),
     ("DisassociateVpcCidrBlock", {"AssociationId": "vpc-cidr-assoc-0123456789abcdef0"}, "InvalidVpcCidrBlockAssociationID.NotFound"),
     ("GetConsoleOutput", {"InstanceId": I}, "InvalidInstanceID.NotFound"),
     ("GetManagedPrefixListEntries", {"PrefixListId": PL}, "InvalidPrefixListID.NotFound"),
@@ -372,6 +384,7 @@ def iam_table():
                {f"{kind}Name": "none"})
     absent({"UpdateRoleDescription": {"Description": "d"}, "UpdateAssumeRolePolicy": {"PolicyDocument": document},
             "ListInstanceProfilesForRole": {}, "DeleteServiceLinkedRole": {}}, {"RoleName": "none"})
+    absent({"UpdateGroup": {"NewPath": "/new/"}}, {"GroupName": "none"})
     absent({"AddUserToGroup": {}, "RemoveUserFromGroup": {}}, {"GroupName": "none", "UserName": "none"})
     absent({"ListGroupsForUser": {}, "CreateAccessKey": {}, "ListAccessKeys": {},
             "UpdateAccessKey": {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "Status": "Active"},

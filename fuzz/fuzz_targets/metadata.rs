@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use lath_feed::{
-    Instance, InstanceMetadata, Interface, InterfaceAddress, Power, RootSource, Snapshot, Vpc,
+    Capacity, Instance, InstanceMetadata, Interface, InterfaceAddress, Power, RootSource, Snapshot, Vpc,
 };
 use lath_instance::fuzzing::metadata;
 use lath_model::Timestamp;
@@ -103,6 +103,7 @@ fn instance(host: u8, id: InstanceId, vpc: VpcId) -> Instance {
         vpc,
         power: Power::On,
         boot: 1,
+        capacity: Capacity::default(),
         root: RootSource::Host,
         hostname: format!("ip-10-0-1-{host}.ec2.internal"),
         resource_name: None,
@@ -118,6 +119,7 @@ fn instance(host: u8, id: InstanceId, vpc: VpcId) -> Instance {
             tags: Some(BTreeMap::from([("a/b".into(), "x".into())])),
             tokens_required: host == 11,
             enabled: true,
+            hop_limit: 1,
             profile: None,
         },
     }

@@ -10,7 +10,7 @@ use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
 use crate::check::{self, Tag, shown_tags};
-use crate::errors::{conflict, constraint, invalid_input, limit, no_such_entity};
+use crate::errors::{conflict, constraint, invalid_input, limit, no_such_entity, validation};
 use crate::holder::{Holder, TagList, list_tags, tag, untag};
 use crate::operation::operations;
 use crate::page::{cut, page, under};
@@ -164,7 +164,9 @@ pub(crate) fn check_arn(arn: &str) -> Result<(), ApiError> {
         {
             Ok(())
         }
-        _ => Err(invalid_input(format!("ARN {arn} is not valid."))),
+        ["arn", _, _, _, _, _] => Err(invalid_input(format!("ARN {arn} is not valid."))),
+        // The two spaces are AWS's.
+        _ => Err(validation("Invalid ARN:  Could not be parsed!")),
     }
 }
 

@@ -22,8 +22,9 @@ pub(crate) struct CreateSecurityGroup {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CreateSecurityGroupResult {
     pub(crate) group_id: String,
+    /// Absent where the group was made without tags.
     #[serde(rename = "tagSet")]
-    pub(crate) tags: Vec<Tag>,
+    pub(crate) tags: Option<Vec<Tag>>,
     pub(crate) security_group_arn: String,
 }
 

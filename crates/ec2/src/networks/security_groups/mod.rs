@@ -125,7 +125,7 @@ fn create(
     tags::put(tx, group.id.as_str(), tags);
     Ok(CreateSecurityGroupResult {
         group_id: group.id.to_string(),
-        tags: tags::of(tx.view(), group.id.as_str()),
+        tags: Some(tags::of(tx.view(), group.id.as_str())).filter(|tags| !tags.is_empty()),
         security_group_arn: arn(app, &group),
     })
 }
