@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
@@ -54,6 +55,12 @@ enum How {
 /// As many frames are looked at before the head is answered, if they are there.
 const LOOK_AHEAD: usize = 2;
 
+/// A body that is announced and has no more bytes left than this is waited for before its head is answered.
+const SHORT: u64 = 16 << 10;
+
+/// As many pieces of a short body are waited for.
+const SHORT_PIECES: usize = 64;
+
 /// The target's body broke off; the client's connection must end so that it notices.
 #[derive(Debug, thiserror::Error)]
 #[error("the target's response broke off")]
@@ -64,7 +71,8 @@ impl Body {
         Self::Full(bytes)
     }
 
-    /// A target's body, begun with what is there already, and whether it is known to break off.
+    /// A target's body, begun with what is there already, and whether it is known to break off. The rest of a short
+    /// body is waited for, for `short_wait` at most.
     ///
     /// # Errors
     /// It is broken from the start, so that the head can still be replaced.
@@ -72,6 +80,7 @@ impl Body {
         incoming: Incoming,
         lease: Lease,
         flight: Box<Flight>,
+        short_wait: Duration,
     ) -> Result<(Self, bool), (Failure, Box<Flight>)> {
         let mut relay = Box::new(Relay {
             incoming,
@@ -84,7 +93,12 @@ impl Body {
             relay.end();
             return Ok((Self::Full(Bytes::new()), false));
         }
-        match std::future::poll_fn(|cx| Poll::Ready(relay.look_ahead(cx))).await {
+        let mut seen = std::future::poll_fn(|cx| Poll::Ready(relay.look_ahead(cx))).await;
+        if seen.is_none() && relay.is_short() {
+            let rest = std::future::poll_fn(|cx| relay.poll_short(cx));
+            seen = tokio::time::timeout(short_wait, rest).await.ok().flatten();
+        }
+        match seen {
             Some(failure) if relay.first.is_empty() => Err((failure, relay.flight)),
             Some(failure) => {
                 relay.break_off(failure);
@@ -174,6 +188,25 @@ impl Relay {
             }
         }
         None
+    }
+
+    /// Whether little is left of a body that is announced and on its way.
+    fn is_short(&self) -> bool {
+        let left = http_body::Body::size_hint(&self.incoming).exact();
+        let more = left.is_some_and(|left| (1..=SHORT).contains(&left));
+        more && self.lease.is_some() && self.first.len() < SHORT_PIECES
+    }
+
+    /// Ready when nothing is left of a short body, or it broke off.
+    fn poll_short(&mut self, cx: &mut Context<'_>) -> Poll<Option<Failure>> {
+        while self.is_short() {
+            match ready!(self.poll_target(cx)) {
+                Some(Ok(frame)) => self.first.push_back(frame),
+                Some(Err(cause)) => return Poll::Ready(Some(self.failure_of(cause))),
+                None => self.end(),
+            }
+        }
+        Poll::Ready(None)
     }
 
     /// Hands a frame over.

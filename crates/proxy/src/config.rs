@@ -25,6 +25,9 @@ pub struct ProxyConfig {
     pub connect_attempts: usize,
     /// A client connection older than this takes no new requests.
     pub max_connection_lifetime: Duration,
+    /// How long the head of an answer may wait for the rest of a body of at most 16 KiB. Targets that break off
+    /// such a body mostly do so at once, and the head can still say that the connection ends (RFC 9112 9.6).
+    pub short_body_wait: Duration,
     /// What requests in flight get after the lifetime has ended.
     pub lifetime_grace: Duration,
     /// What requests in flight on a removed listener get.
@@ -85,6 +88,7 @@ impl Default for ProxyConfig {
             connect_timeout: Duration::from_secs(5),
             connect_attempts: 3,
             max_connection_lifetime: Duration::from_secs(600),
+            short_body_wait: Duration::from_millis(20),
             lifetime_grace: Duration::from_secs(5),
             listener_drain: Duration::from_secs(60),
             target_drain: Duration::from_secs(300),

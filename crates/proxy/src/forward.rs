@@ -84,7 +84,7 @@ impl Outbound {
 pub(crate) async fn forward(mut outbound: Outbound) -> Result<Response<Body>, Refused> {
     let core = Rc::clone(outbound.flight.core());
     match deliver(&core, &mut outbound).await {
-        Ok((lease, response)) => answer(response, lease, outbound.flight).await,
+        Ok((lease, response)) => answer(&core, response, lease, outbound.flight).await,
         Err(refusal) => Err((refusal, outbound.flight)),
     }
 }
@@ -293,6 +293,7 @@ fn give_up(cause: Cause, flight: &Flight) -> Refusal {
 /// # Errors
 /// It is no answer.
 async fn answer(
+    core: &Core,
     response: Response<Incoming>,
     lease: Lease,
     flight: Box<Flight>,
@@ -312,7 +313,7 @@ async fn answer(
     head.headers = headers;
     head.version = http::Version::default();
     let http2 = flight.is_http2();
-    match Body::relay(incoming, lease, flight).await {
+    match Body::relay(incoming, lease, flight, core.config.short_body_wait).await {
         Ok((body, breaks)) => {
             if breaks && !http2 {
                 let close = HeaderValue::from_static("close");

@@ -194,8 +194,8 @@ async fn bad_input_is_refused_in_aws_words() {
                 &[],
             ),
             400,
-            "InvalidInput",
-            "ARN longpolicynamebutnoarn is not valid.",
+            "ValidationError",
+            "Invalid ARN:  Could not be parsed!",
         ),
         (
             with(

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use lath_proxy::ProxyConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -134,6 +135,38 @@ async fn an_answer_that_is_cut_is_seen_as_cut_after_its_head() {
             assert!(response.into_body().collect().await.is_err(), "{name}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_head_of_a_short_answer_that_is_cut_says_that_the_connection_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let target = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello";
+        stream.write_all(answer).await.unwrap();
+        // Later than the proxy read the beginning.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    });
+    let (world, _) = World::forwarding(&[at]);
+    let patient = ProxyConfig {
+        short_body_wait: Duration::from_secs(600),
+        ..config()
+    };
+    let _lab = Lab::start(patient, &world).await;
+    let mut client = TcpStream::connect(world.at).await.unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut got = String::new();
+    client.read_to_string(&mut got).await.unwrap();
+    target.await.unwrap();
+    assert!(got.starts_with("HTTP/1.1 200 OK\r\n"), "{got}");
+    assert!(
+        got.to_lowercase().contains("connection: close\r\n"),
+        "{got}"
+    );
+    assert!(got.ends_with("hello"), "{got}");
 }
 
 #[tokio::test]
