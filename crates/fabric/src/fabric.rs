@@ -125,7 +125,7 @@ impl Fabric {
     }
 
     /// Changes each time that the fabric found something disturbed by others, and restored it as far as it
-    /// could, or that the host's own addresses or default routes changed: apply again to learn what is so.
+    /// could, or that the host's own addresses or default routes changed: apply again to learn what the kernel has.
     pub fn repairs(&self) -> watch::Receiver<u64> {
         self.repairs.clone()
     }

@@ -156,7 +156,7 @@ pub const MAIN: u32 = 254;
 /// route with its link, and a shorter prefix must not take over.
 pub const FALLBACK: u32 = 1000;
 
-/// Rules of this priority and the next ones stand behind all others of ours, and before the main table's (32766).
+/// Rules of this priority and the next ones stand behind all others of Lath's, and before the main table's (32766).
 const LAST_PRIORITY: u32 = 32_000;
 /// The mark of what may be forwarded and has no route table of its own.
 pub const MARKED: u32 = 1;

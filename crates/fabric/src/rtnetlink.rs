@@ -161,7 +161,7 @@ pub(crate) fn addresses(
         .collect())
 }
 
-/// All addresses, whoever made them.
+/// All addresses, those that other programs made included.
 pub(crate) fn all_addresses(netlink: &mut Netlink) -> io::Result<BTreeSet<Ipv4Addr>> {
     let message = Message::new(libc::RTM_GETADDR, 0, &[INET, 0, 0, 0, 0, 0, 0, 0]);
     let all = netlink.dump(message)?;

@@ -16,7 +16,7 @@ use lath_fabric::HostFacts;
 
 const ALL: &str = "all - 0.0.0.0/0";
 
-/// 10 may speak to 11 and not to 12, whose group lets nobody in.
+/// 10 may speak to 11 and not to 12, whose group lets no packet in.
 fn draft() -> Draft {
     let mut draft = Draft::default();
     draft.vpc(1, "10.0.0.0/16", "10.0.1.0/24").gateway(1);
@@ -189,7 +189,7 @@ fn no_packet_passes_while_rules_are_flushed() {
     }
 }
 
-/// Nobody restores anything: routes alone keep the way closed, until a successor comes.
+/// Nothing restores the rules: routes alone keep the way closed, until a successor comes.
 #[test]
 fn without_rules_and_without_a_fabric_the_way_is_closed() {
     if !is_root() {

@@ -302,7 +302,7 @@ fn controllers(root: &Path) -> Vec<Controller> {
     Controller::ALL.into_iter().filter(usable).collect()
 }
 
-/// Until nobody is left, as far as that goes: what forks while it is killed is met again.
+/// Until no process is left, as far as that goes: what forks while it is killed is met again.
 fn kill_all(folders: &[PathBuf]) {
     use nix::sys::signal::{Signal, kill};
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! A restarted Lath adopts what is so, whatever became of its records; and no second copy runs on the same
+//! A restarted Lath adopts what really runs, whatever became of its records; and no second copy runs on the same
 //! files.
 
 #![allow(clippy::unwrap_used, reason = "a failed preparation fails the test")]

@@ -72,7 +72,7 @@ pub async fn carry(
     stop.cancelled().await;
 }
 
-/// Those that nobody has looked at yet.
+/// Those that were not looked at yet.
 const CONNECTIONS: ConnectionLimits = ConnectionLimits {
     total: 16,
     per_place: 16,

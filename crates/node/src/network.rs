@@ -67,7 +67,7 @@ pub(crate) async fn run(
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause.min(gone)) => {}
-            // Others have disturbed the network: what is so now is to be told.
+            // Others have disturbed the network: the node reports what there is now.
             Ok(()) = repairs.changed() => {}
             changed = snapshots.changed() => if changed.is_err() { return },
         }

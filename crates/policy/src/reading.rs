@@ -9,7 +9,7 @@
 pub(crate) struct Readings {
     /// Each of these must be allowed, as the path itself must.
     pub(crate) allowed: Vec<String>,
-    /// These must not be denied: a policy that allows one of them need not exist, as nobody writes `caf%C3%A9` in
+    /// These must not be denied: a policy that allows one of them need not exist, as people do not write `caf%C3%A9` in
     /// both ways.
     pub(crate) not_denied: Vec<String>,
 }

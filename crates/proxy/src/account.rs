@@ -1,7 +1,7 @@
 //! Who has how many bytes waiting in memory: each client connection, each client, each thread.
 //!
 //! Bytes are charged when they are taken in (a head, a piece of a body) and settled when they have left for
-//! the other side or were dropped. Whoever has used an account up takes no more in until something was
+//! the other side or were dropped. A client that has used its account up takes no more in until something was
 //! settled: that is the back pressure on targets. Clients that leave bytes unread are ended, sooner while an
 //! account is used up (see [`Limits`]).
 

@@ -53,7 +53,7 @@ pub(crate) struct Meter {
     over: Cell<bool>,
     watched: Cell<Option<Registered<Self>>>,
     waker: RefCell<Option<Waker>>,
-    /// Whoever polls the request's body: the connection to an HTTP/2 target has a task of its own.
+    /// The task that polls the request's body: the connection to an HTTP/2 target has a task of its own.
     upload_waker: RefCell<Option<Waker>>,
 }
 

@@ -1,7 +1,7 @@
 //! The store on a local disk: one redb file, one writer thread.
 //!
 //! Transactions queue up while one is being made durable; the writer takes all that wait and makes them
-//! durable together (group commit). Nobody is answered before.
+//! durable together (group commit). No caller is answered before.
 //!
 //! A write that fails closes the file in the engine's eyes for ever; it is opened again here, and writing
 //! goes on when it can. See [`Condition`].
@@ -136,7 +136,7 @@ impl Embedded {
     }
 }
 
-/// Refuses another's state, and signs one that nobody has signed.
+/// Refuses another's state, and signs one that has no signature yet.
 fn claim(database: &Database, path: &Path, identity: Option<&Identity>) -> Result<(), StoreError> {
     let Some(identity) = identity else {
         return Ok(());
@@ -387,7 +387,7 @@ impl Writer {
                 Ok(outcomes) => outcomes[place].clone(),
                 Err(error) => Err(error.clone()),
             };
-            // Whoever asked may have gone away.
+            // The caller may have gone away.
             let _ = answer.send(outcome);
         }
     }

@@ -1,6 +1,6 @@
 //! Looks a state over without changing a byte of it, and takes damaged records out of one.
 //!
-//! The engine may panic, abort or spin on a damaged file: whoever must go on calls this in a process of
+//! The engine may panic, abort or spin on a damaged file: a process that must go on calls this in a process of
 //! its own and reads the [`Report`].
 
 mod overlay;

@@ -2,7 +2,7 @@
 //! network, so that a second Lath with `--regions` is refused before it touches anything.
 //!
 //! The mark of a living Lath is an abstract socket, whose name belongs to the host's network namespace and is
-//! free again when its process ends, however that happens. Whoever connects reads who it is.
+//! free again when its process ends, however that happens. A program that connects reads which Lath it is.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;

@@ -197,7 +197,7 @@ impl Supervisor {
             () = stop.cancelled() => return Ok(()),
             () = wait_for_regions(&self.layout, controls()) => {}
         }
-        // Before the door opens: whoever is answered may ask `lath env` next.
+        // Before the door opens: a client that got an answer may ask `lath env` next.
         running.write(self.layout.installation())?;
         let serve = Arc::new(relay).serve(ports.api, self.door_stop.clone());
         self.doors.spawn(named("the API port", serve));
@@ -285,7 +285,7 @@ async fn remember_served(layout: Layout, regions: Vec<String>, stop: Cancellatio
     }
 }
 
-/// Nobody else supervises this installation as long as the file is kept. A predecessor may remove it while it
+/// No other process supervises this installation as long as the file is kept. A predecessor may remove it while it
 /// is opened here: then it is opened again.
 fn lock(layout: &Layout) -> anyhow::Result<File> {
     let path = lock_path(layout);
@@ -369,7 +369,7 @@ impl Supervisor {
     }
 
     /// Removes what the processes that ended have left in run directories: sockets, locks, records. With the
-    /// supervisor's lock in hand nobody starts new ones.
+    /// supervisor's lock in hand no other process starts new ones.
     fn sweep_run_dirs(&self) -> anyhow::Result<()> {
         let cells = self.config.regions.iter().map(String::as_str);
         for cell in cells.chain([WITNESS]) {

@@ -76,7 +76,7 @@ impl Assembly {
             dns: config.dns_listen.to_string(),
             regions: Vec::new(),
         };
-        // Before the door opens: whoever is answered may ask `lath env` next. And before anything is made
+        // Before the door opens: a client that got an answer may ask `lath env` next. And before anything is made
         // that would be left behind if this failed.
         running.write(&config.data_dir)?;
         let host = Host::open(node_config(&config, place)).await?;

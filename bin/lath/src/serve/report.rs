@@ -311,7 +311,7 @@ fn target_groups(snapshot: &Snapshot, observed: &Observed) -> Vec<TargetGroup> {
 }
 
 /// What is answered below `/_lath/`, unsigned: whether the server lives, and what it cannot do. Degraded is
-/// alive: the status stays 200, so that nobody restarts a server because its disk is full.
+/// alive: the status stays 200, so that no watchdog restarts a server because its disk is full.
 pub(crate) fn internal(request: &Request<Bytes>, trouble: &[String]) -> Response<Bytes> {
     let health = request.uri().path() == "/_lath/health";
     let (status, text) = if !health {

@@ -141,7 +141,7 @@ fn kind(reply: &[u8]) -> &[u8] {
     }
 }
 
-/// Where the question ends in a reply of ours, whose question was copied from one that could be read.
+/// Where the question ends in a reply of Lath's, whose question was copied from one that could be read.
 fn question_end(reply: &[u8]) -> usize {
     if reply.get(4..6) != Some(&[0, 1]) {
         return 12;

@@ -131,7 +131,7 @@ fn named(kind: u16, flags: u16, table: &str, object: Option<(u16, &str)>) -> Mes
     message
 }
 
-/// Of the socket that sends it, and nobody's when that socket is closed.
+/// Owned by the socket that sends it, and without an owner when that socket is closed.
 pub(super) const TABLE_OWNER: u32 = 2;
 pub(super) const TABLE_PERSIST: u32 = 4;
 

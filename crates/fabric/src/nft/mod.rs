@@ -91,7 +91,7 @@ pub enum Hook {
 }
 
 impl Table {
-    /// An empty table that nobody else can change.
+    /// An empty table that no other process can change.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),

@@ -53,7 +53,7 @@ pub struct ConnectionLimits {
 /// Who holds connections, within a [`Place`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
-    /// Whoever has this address, see [`Source::of`].
+    /// The client that has this address, see [`Source::of`].
     Address(IpAddr),
     /// An instance, whichever of its addresses it uses.
     Instance(InstanceId),

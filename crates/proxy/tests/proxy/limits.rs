@@ -356,7 +356,7 @@ async fn idle_connections_give_way_to_new_ones_and_no_client_shuts_out_another()
     })
     .await;
     assert!(metric(&lab, "lath_proxy_connections_open") <= 40);
-    // Whoever has one keeps it; whoever has none gets one.
+    // A client with a connection keeps it; a client without one gets one.
     assert_eq!(first.get(HOST, "/").await.unwrap().body, "x");
     let mut late = Client::from("127.0.0.5", world.at).await;
     assert_eq!(late.get(HOST, "/").await.unwrap().body, "x");
