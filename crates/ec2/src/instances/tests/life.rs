@@ -1,0 +1,125 @@
+//! How instances start, change and end.
+
+use super::*;
+
+#[tokio::test]
+async fn an_instance_lives_and_dies_as_its_node_says() {
+    let mut lab = Lab::new().await;
+    let shown = lab.run(public_interface(&lab)).await;
+    let id = shown.instance_id.as_str();
+    assert_eq!(shown.instance_state.name, "pending");
+    assert_eq!(shown.private_ip_address.as_deref(), Some("10.0.1.4"));
+    assert!(shown.ip_address.is_some());
+    assert_eq!(shown.private_dns_name, "ip-10-0-1-4.ec2.internal");
+    let fed = Arc::clone(&lab.feed().instances[&id.parse().unwrap()]);
+    assert_eq!((fed.power, fed.boot), (Power::On, 1));
+    assert_eq!(fed.hostname, "ip-10-0-1-4.ec2.internal");
+
+    lab.node_says(id, Some(InstancePhase::Starting)).await;
+    assert_eq!(lab.state(id), "pending");
+    lab.node_says(id, Some(InstancePhase::Running)).await;
+    assert_eq!(lab.state(id), "running");
+
+    lab.call(StopInstances::of(id)).await.unwrap();
+    assert_eq!(lab.state(id), "stopping");
+    assert_eq!(lab.feed().instances[&id.parse().unwrap()].power, Power::Off);
+    lab.node_says(id, Some(InstancePhase::Stopped)).await;
+    let stopped = lab.shown(id);
+    assert_eq!(stopped.instance_state.name, "stopped");
+    assert_eq!(stopped.ip_address, None);
+    assert_eq!(stopped.private_ip_address.as_deref(), Some("10.0.1.4"));
+
+    lab.call(StartInstances::of(id)).await.unwrap();
+    assert_eq!(lab.state(id), "pending");
+    assert!(lab.shown(id).ip_address.is_some());
+    assert_eq!(lab.feed().instances[&id.parse().unwrap()].boot, 2);
+    lab.node_says(id, Some(InstancePhase::Running)).await;
+    assert_eq!(lab.state(id), "running");
+
+    lab.call(TerminateInstances::of(id)).await.unwrap();
+    assert_eq!(lab.state(id), "shutting-down");
+    assert!(lab.feed().instances.is_empty());
+    lab.node_says(id, Some(InstancePhase::Stopping)).await;
+    assert_eq!(lab.state(id), "shutting-down");
+    lab.node_says(id, None).await;
+    let gone = lab.shown(id);
+    assert_eq!(gone.instance_state.code, 48);
+    assert_eq!((gone.private_ip_address, gone.subnet_id), (None, None));
+    assert_eq!(lab.interfaces(), 0);
+}
+
+#[tokio::test]
+async fn a_node_that_has_not_obeyed_yet_does_not_end_an_instance() {
+    let mut lab = Lab::new().await;
+    let shown = lab.run(lab.request()).await;
+    let id = shown.instance_id.as_str();
+    lab.call(TerminateInstances::of(id)).await.unwrap();
+    super::super::reconcile(Arc::clone(&lab.app)).await.unwrap();
+    assert_eq!(lab.state(id), "shutting-down");
+    lab.node_says(id, None).await;
+    assert_eq!(lab.state(id), "terminated");
+}
+
+#[tokio::test]
+async fn what_cannot_start_is_terminated_and_says_why() {
+    let mut lab = Lab::new().await;
+    let shown = lab.run(lab.request()).await;
+    let id = shown.instance_id.as_str();
+    let reason = "no space left".to_owned();
+    lab.node_says(id, Some(InstancePhase::Failed { reason }))
+        .await;
+    assert_eq!(lab.state(id), "shutting-down");
+    lab.node_says(id, None).await;
+    let reason = lab.shown(id).state_reason.unwrap();
+    assert_eq!(reason.code, "Server.InternalError");
+    assert_eq!(reason.message, "Server.InternalError: no space left");
+}
+
+#[tokio::test]
+async fn a_shutdown_from_within_stops_or_terminates_as_chosen() {
+    for (behaviour, want) in [(None, "stopping"), (Some("terminate"), "shutting-down")] {
+        let mut lab = Lab::new().await;
+        let mut request = lab.request();
+        request.instance_initiated_shutdown_behavior = behaviour.map(str::to_owned);
+        let shown = lab.run(request).await;
+        let id = shown.instance_id.as_str();
+        lab.node_says(id, Some(InstancePhase::Running)).await;
+        let reason = "ended".to_owned();
+        lab.node_says(id, Some(InstancePhase::Failed { reason }))
+            .await;
+        assert_eq!(lab.state(id), want);
+    }
+}
+
+#[tokio::test]
+async fn an_observation_of_an_earlier_boot_changes_nothing() {
+    let mut lab = Lab::new().await;
+    let shown = lab.run(lab.request()).await;
+    let id = shown.instance_id.as_str();
+    lab.node_says(id, Some(InstancePhase::Running)).await;
+    lab.call(RebootInstances::of(id)).await.unwrap();
+    let seen = lab.seen.instances.get_mut(&id.parse().unwrap()).unwrap();
+    seen.state = InstancePhase::Failed {
+        reason: "old".into(),
+    };
+    lab.observe.send_replace(Arc::new(lab.seen.clone()));
+    super::super::reconcile(Arc::clone(&lab.app)).await.unwrap();
+    assert_eq!(lab.state(id), "running");
+}
+
+#[tokio::test]
+async fn a_stop_right_after_a_reboot_comes_to_its_end() {
+    let mut lab = Lab::new().await;
+    let shown = lab.run(lab.request()).await;
+    let id = shown.instance_id.as_str();
+    lab.node_says(id, Some(InstancePhase::Running)).await;
+    lab.call(RebootInstances::of(id)).await.unwrap();
+    lab.call(StopInstances::of(id)).await.unwrap();
+    // The node never saw the second boot.
+    let seen = lab.seen.instances.get_mut(&id.parse().unwrap()).unwrap();
+    seen.state = InstancePhase::Stopped;
+    lab.seen.applied_version = lab.app.cell.db.view().revision();
+    lab.observe.send_replace(Arc::new(lab.seen.clone()));
+    super::super::reconcile(Arc::clone(&lab.app)).await.unwrap();
+    assert_eq!(lab.state(id), "stopped");
+}
