@@ -37,7 +37,7 @@ pub(crate) struct AttributeValue {
 }
 
 operations! {
-    read DescribeAccountAttributes -> DescribeAccountAttributesResult = describe, dry_run;
+    read DescribeAccountAttributes -> DescribeAccountAttributesResult = describe, dry_run => any();
 }
 
 fn describe(

@@ -301,7 +301,7 @@ pub(crate) struct ImageVolume {
 }
 
 operations! {
-    read DescribeImages -> DescribeImagesResult = describe, dry_run;
+    read DescribeImages -> DescribeImagesResult = describe, dry_run => any();
 }
 
 impl Listed for ImageItem {

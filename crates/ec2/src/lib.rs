@@ -20,6 +20,7 @@ mod messages;
 pub mod networks;
 mod operation;
 pub mod records;
+mod resource_types;
 mod select;
 mod tags;
 mod zones;
@@ -42,6 +43,8 @@ pub struct Ec2 {
     /// The region.
     pub cell: Cell,
 }
+
+lath_authz::authorized!(Ec2, |app| app.cell.db.view());
 
 /// What identifies EC2 on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {

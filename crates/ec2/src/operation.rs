@@ -41,15 +41,24 @@ fn rehearsed(dry: Option<bool>) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// `change Op -> Output = function, dry_run;` or `read ...`, one line per operation. The function takes
-/// the service, the transaction or view, and the request. `=> refusing ["Place." Structure]` names the
+/// `change Op -> Output = function, dry_run => on(&VPC, |op, _| ...);` or `read ...`, one line per operation. The
+/// function takes the service, the transaction or view, and the request. After the arrow stands what the operation
+/// needs permission for, in the methods of [`lath_authz::Access`]. `=> refusing ["Place." Structure]` names the
 /// structures of the request that refuse members, for the compatibility table. Makes `register`.
 macro_rules! operations {
     ($(
         $kind:ident $op:ident -> $out:ty = $f:path $(, $dry:ident)?
+        => $($need:ident($($of_need:tt)*)).+
         $(=> refusing [$($place:literal $of:ty),*])?;
     )*) => {
         $(
+            impl lath_authz::Authorized for $op {
+                const SERVICE: &'static str = "ec2";
+
+                fn access() -> lath_authz::Access<Self> {
+                    lath_authz::Access::new()$(.$need($($of_need)*))+
+                }
+            }
             impl lath_wire::Operation for $op {
                 const NAME: &'static str = stringify!($op);
                 type Output = $out;

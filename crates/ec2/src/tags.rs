@@ -100,9 +100,9 @@ pub(crate) struct TagDescription {
 }
 
 operations! {
-    change CreateTags -> Nothing = create, dry_run;
-    change DeleteTags -> Nothing = delete, dry_run;
-    read DescribeTags -> DescribeTagsResult = describe, dry_run;
+    change CreateTags -> Nothing = create, dry_run => any();
+    change DeleteTags -> Nothing = delete, dry_run => any();
+    read DescribeTags -> DescribeTagsResult = describe, dry_run => any();
 }
 
 /// The tags of a resource, by ascending key.

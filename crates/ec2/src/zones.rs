@@ -79,8 +79,8 @@ pub(crate) struct ZoneMessage {
 }
 
 operations! {
-    read DescribeRegions -> DescribeRegionsResult = describe_regions, dry_run;
-    read DescribeAvailabilityZones -> DescribeAvailabilityZonesResult = describe_zones, dry_run;
+    read DescribeRegions -> DescribeRegionsResult = describe_regions, dry_run => any();
+    read DescribeAvailabilityZones -> DescribeAvailabilityZonesResult = describe_zones, dry_run => any();
 }
 
 const REGION_FIELDS: &[Field<RegionItem>] = &[

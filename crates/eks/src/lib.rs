@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Eks;
 
+lath_authz::authorized!(Eks, |_app| lath_store::View::default());
+
 /// What identifies EKS on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {
     signing_name: "eks",
@@ -72,6 +74,14 @@ struct ListClustersResponse {
     clusters: Vec<String>,
 }
 
+impl lath_authz::Authorized for ListClusters {
+    const SERVICE: &'static str = "eks";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
+}
+
 impl Operation for ListClusters {
     const NAME: &'static str = "ListClusters";
     const ROUTE: Option<Route> = Some(Route::get("/clusters", 200));
@@ -118,6 +128,14 @@ macro_rules! in_a_cluster {
                     $member: $type,
                 )*
             }
+
+            impl lath_authz::Authorized for $op {
+            const SERVICE: &'static str = "eks";
+
+            fn access() -> lath_authz::Access<Self> {
+                lath_authz::Access::new().any()
+            }
+        }
 
             impl Operation for $op {
                 const NAME: &'static str = stringify!($op);

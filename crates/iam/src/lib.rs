@@ -52,6 +52,8 @@ pub struct Iam {
     pub last_used: Arc<LastUsed>,
 }
 
+lath_authz::authorized!(Iam, |app| app.cell.db.view());
+
 /// What identifies IAM on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {
     signing_name: "iam",

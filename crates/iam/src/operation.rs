@@ -1,10 +1,18 @@
 //! How operations are declared: `change` ones run in a transaction, `read` ones on a view.
 
-/// `change Op -> Output = function;` or `read ...`, one line per operation. The function takes the
-/// service, the transaction or view, the caller and the request. Makes `register`.
+/// `change Op -> Output = function => on(&USER, |op, _| ...);` or `read ...`, one line per operation. The function
+/// takes the service, the transaction or view, the caller and the request. After the arrow stands what the operation
+/// needs permission for, in the methods of [`lath_authz::Access`]. Makes `register`.
 macro_rules! operations {
-    ($($kind:ident $op:ident -> $out:ty = $f:path;)*) => {
+    ($($kind:ident $op:ident -> $out:ty = $f:path => $($need:ident($($of_need:tt)*)).+;)*) => {
         $(
+            impl lath_authz::Authorized for $op {
+                const SERVICE: &'static str = "iam";
+
+                fn access() -> lath_authz::Access<Self> {
+                    lath_authz::Access::new()$(.$need($($of_need)*))+
+                }
+            }
             impl lath_wire::Operation for $op {
                 const NAME: &'static str = stringify!($op);
                 type Output = $out;

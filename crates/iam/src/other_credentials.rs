@@ -168,13 +168,13 @@ pub(crate) struct DeleteLoginProfile {
 }
 
 operations! {
-    read ListSSHPublicKeys -> SshPublicKeys = none;
-    read ListMFADevices -> MfaDevices = none;
-    read ListSigningCertificates -> Certificates = none;
-    read ListServiceSpecificCredentials -> ServiceSpecificCredentials = none;
-    read ListVirtualMFADevices -> VirtualDevices = no_devices;
-    read GetLoginProfile -> OneLoginProfile = no_password;
-    change DeleteLoginProfile -> () = no_password_to_delete;
+    read ListSSHPublicKeys -> SshPublicKeys = none => any();
+    read ListMFADevices -> MfaDevices = none => any();
+    read ListSigningCertificates -> Certificates = none => any();
+    read ListServiceSpecificCredentials -> ServiceSpecificCredentials = none => any();
+    read ListVirtualMFADevices -> VirtualDevices = no_devices => any();
+    read GetLoginProfile -> OneLoginProfile = no_password => any();
+    change DeleteLoginProfile -> () = no_password_to_delete => any();
 }
 
 /// Nothing, for a user who exists.

@@ -128,13 +128,13 @@ pub(crate) struct ListPolicyTags {
 }
 
 operations! {
-    change CreatePolicy -> OnePolicy = create;
-    read GetPolicy -> OnePolicy = get;
-    read ListPolicies -> PolicyList = list;
-    change DeletePolicy -> () = delete;
-    change TagPolicy -> () = add_tags;
-    change UntagPolicy -> () = remove_tags;
-    read ListPolicyTags -> TagList = tags_of;
+    change CreatePolicy -> OnePolicy = create => any();
+    read GetPolicy -> OnePolicy = get => any();
+    read ListPolicies -> PolicyList = list => any();
+    change DeletePolicy -> () = delete => any();
+    change TagPolicy -> () = add_tags => any();
+    change UntagPolicy -> () = remove_tags => any();
+    read ListPolicyTags -> TagList = tags_of => any();
 }
 
 /// The path inside a policy's ARN.

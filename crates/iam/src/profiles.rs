@@ -117,16 +117,16 @@ pub(crate) struct ListInstanceProfileTags {
 }
 
 operations! {
-    change CreateInstanceProfile -> OneProfile = create;
-    read GetInstanceProfile -> OneProfile = get;
-    read ListInstanceProfiles -> ProfileList = list;
-    read ListInstanceProfilesForRole -> ProfileList = list_of_role;
-    change DeleteInstanceProfile -> () = delete;
-    change AddRoleToInstanceProfile -> () = add_role;
-    change RemoveRoleFromInstanceProfile -> () = remove_role;
-    change TagInstanceProfile -> () = add_tags;
-    change UntagInstanceProfile -> () = remove_tags;
-    read ListInstanceProfileTags -> TagList = tags_of;
+    change CreateInstanceProfile -> OneProfile = create => any();
+    read GetInstanceProfile -> OneProfile = get => any();
+    read ListInstanceProfiles -> ProfileList = list => any();
+    read ListInstanceProfilesForRole -> ProfileList = list_of_role => any();
+    change DeleteInstanceProfile -> () = delete => any();
+    change AddRoleToInstanceProfile -> () = add_role => any();
+    change RemoveRoleFromInstanceProfile -> () = remove_role => any();
+    change TagInstanceProfile -> () = add_tags => any();
+    change UntagInstanceProfile -> () = remove_tags => any();
+    read ListInstanceProfileTags -> TagList = tags_of => any();
 }
 
 fn found(view: &View, name: &str) -> Result<InstanceProfile, ApiError> {

@@ -193,25 +193,25 @@ policy_handlers!(
 );
 
 operations! {
-    change CreateRole -> OneRole = create;
-    read GetRole -> OneRole = get;
-    read ListRoles -> RoleList = list;
-    change DeleteRole -> () = delete;
-    change UpdateRole -> Updated = update;
-    change UpdateRoleDescription -> OneRole = describe;
-    change UpdateAssumeRolePolicy -> () = set_trust;
-    change PutRolePermissionsBoundary -> () = put_boundary;
-    change DeleteRolePermissionsBoundary -> () = delete_boundary;
-    change TagRole -> () = add_tags;
-    change UntagRole -> () = remove_tags;
-    read ListRoleTags -> TagList = tags_of;
-    change AttachRolePolicy -> () = attach;
-    change DetachRolePolicy -> () = detach;
-    read ListAttachedRolePolicies -> AttachedPolicies = list_attached;
-    change PutRolePolicy -> () = put_inline;
-    read GetRolePolicy -> RolePolicy = get_inline;
-    change DeleteRolePolicy -> () = delete_inline;
-    read ListRolePolicies -> PolicyNames = list_inline;
+    change CreateRole -> OneRole = create => any();
+    read GetRole -> OneRole = get => any();
+    read ListRoles -> RoleList = list => any();
+    change DeleteRole -> () = delete => any();
+    change UpdateRole -> Updated = update => any();
+    change UpdateRoleDescription -> OneRole = describe => any();
+    change UpdateAssumeRolePolicy -> () = set_trust => any();
+    change PutRolePermissionsBoundary -> () = put_boundary => any();
+    change DeleteRolePermissionsBoundary -> () = delete_boundary => any();
+    change TagRole -> () = add_tags => any();
+    change UntagRole -> () = remove_tags => any();
+    read ListRoleTags -> TagList = tags_of => any();
+    change AttachRolePolicy -> () = attach => any();
+    change DetachRolePolicy -> () = detach => any();
+    read ListAttachedRolePolicies -> AttachedPolicies = list_attached => any();
+    change PutRolePolicy -> () = put_inline => any();
+    read GetRolePolicy -> RolePolicy = get_inline => any();
+    change DeleteRolePolicy -> () = delete_inline => any();
+    read ListRolePolicies -> PolicyNames = list_inline => any();
 }
 
 /// A role as `GetRole` shows it; lists leave out tags and boundary.

@@ -75,9 +75,9 @@ pub(crate) struct DeletionStatus {
 }
 
 operations! {
-    change CreateServiceLinkedRole -> OneRole = create;
-    change DeleteServiceLinkedRole -> Deletion = delete;
-    read GetServiceLinkedRoleDeletionStatus -> DeletionStatus = status;
+    change CreateServiceLinkedRole -> OneRole = create => any();
+    change DeleteServiceLinkedRole -> Deletion = delete => any();
+    read GetServiceLinkedRoleDeletionStatus -> DeletionStatus = status => any();
 }
 
 fn create(

@@ -115,8 +115,8 @@ impl Place {
 }
 
 operations! {
-    read SimulatePrincipalPolicy -> Simulation = of_principal;
-    read SimulateCustomPolicy -> Simulation = of_policies;
+    read SimulatePrincipalPolicy -> Simulation = of_principal => any();
+    read SimulateCustomPolicy -> Simulation = of_policies => any();
 }
 
 /// What is asked of a set of policies.

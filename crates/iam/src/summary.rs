@@ -21,7 +21,7 @@ pub(crate) struct Summary {
 }
 
 operations! {
-    read GetAccountSummary -> Summary = summary;
+    read GetAccountSummary -> Summary = summary => any();
 }
 
 fn summary(_: &Iam, view: &View, _: &Caller, _: &GetAccountSummary) -> Result<Summary, ApiError> {

@@ -145,23 +145,23 @@ policy_handlers!(
 );
 
 operations! {
-    change CreateUser -> OneUser = create;
-    read GetUser -> OneUser = get;
-    read ListUsers -> UserList = list;
-    change UpdateUser -> () = update;
-    change DeleteUser -> () = delete;
-    change PutUserPermissionsBoundary -> () = put_boundary;
-    change DeleteUserPermissionsBoundary -> () = delete_boundary;
-    change TagUser -> () = add_tags;
-    change UntagUser -> () = remove_tags;
-    read ListUserTags -> TagList = tags_of;
-    change AttachUserPolicy -> () = attach;
-    change DetachUserPolicy -> () = detach;
-    read ListAttachedUserPolicies -> AttachedPolicies = list_attached;
-    change PutUserPolicy -> () = put_inline;
-    read GetUserPolicy -> UserPolicy = get_inline;
-    change DeleteUserPolicy -> () = delete_inline;
-    read ListUserPolicies -> PolicyNames = list_inline;
+    change CreateUser -> OneUser = create => any();
+    read GetUser -> OneUser = get => any();
+    read ListUsers -> UserList = list => any();
+    change UpdateUser -> () = update => any();
+    change DeleteUser -> () = delete => any();
+    change PutUserPermissionsBoundary -> () = put_boundary => any();
+    change DeleteUserPermissionsBoundary -> () = delete_boundary => any();
+    change TagUser -> () = add_tags => any();
+    change UntagUser -> () = remove_tags => any();
+    read ListUserTags -> TagList = tags_of => any();
+    change AttachUserPolicy -> () = attach => any();
+    change DetachUserPolicy -> () = detach => any();
+    read ListAttachedUserPolicies -> AttachedPolicies = list_attached => any();
+    change PutUserPolicy -> () = put_inline => any();
+    read GetUserPolicy -> UserPolicy = get_inline => any();
+    change DeleteUserPolicy -> () = delete_inline => any();
+    read ListUserPolicies -> PolicyNames = list_inline => any();
 }
 
 /// A user as `GetUser` shows it; lists leave out tags and boundary.

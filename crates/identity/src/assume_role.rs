@@ -69,6 +69,14 @@ pub(crate) struct Assumed {
     source_identity: Option<String>,
 }
 
+impl lath_authz::Authorized for AssumeRole {
+    const SERVICE: &'static str = "sts";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().free()
+    }
+}
+
 impl Operation for AssumeRole {
     const NAME: &'static str = "AssumeRole";
     type Output = Assumed;
@@ -234,7 +242,8 @@ impl Identity {
 }
 
 fn role_facts(subject: &Subject, caller: &Caller, role: &Role, op: &AssumeRole) -> Context {
-    let mut facts = facts(subject, caller).with("sts:RoleSessionName", &*op.role_session_name);
+    let mut facts =
+        facts(subject, caller, None).with("sts:RoleSessionName", &*op.role_session_name);
     if let Some(id) = &op.external_id {
         facts.set("sts:ExternalId", id.clone());
     }
@@ -466,6 +475,14 @@ pub(crate) struct GetSessionToken {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct SessionToken {
     credentials: Option<TemporaryCredentials>,
+}
+
+impl lath_authz::Authorized for GetSessionToken {
+    const SERVICE: &'static str = "sts";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().free()
+    }
 }
 
 impl Operation for GetSessionToken {

@@ -145,6 +145,8 @@ impl Identity {
     }
 }
 
+lath_authz::authorized!(Identity, |app| app.view());
+
 impl Credentials for Identity {
     type Owner = KeyOwner;
 

@@ -1,11 +1,12 @@
 //! Decides requests at the front door, by the policies of who calls.
 
+use lath_authz::reference;
 use lath_policy::{Attached, Context, Decision, Request, Rule, Shortfall, evaluate};
-use lath_wire::{Ask, Authorize, Denied, Doc, Unauthorized};
+use lath_wire::{Ask, Authorize, Denied, Permission, Unauthorized};
 use serde_json::json;
 
+use crate::Identity;
 use crate::subject::{Subject, facts};
-use crate::{Identity, resources};
 use lath_iam::Held;
 use lath_session::{Holder, Purpose};
 
@@ -16,24 +17,19 @@ impl Authorize for Identity {
             .note(&caller.access_key_id, &caller.service, &caller.region);
         let view = self.view();
         let Some(subject) = self.subject(&view, caller) else {
-            let asked = (&action(ask)[..], "*");
+            let first = ask.permissions.first();
+            let asked = first.map_or(("", "*"), |it| (&it.action, &it.resource));
             return Err(self.refused(&caller.principal.arn, ask, asked, None));
         };
         if let Some(refusal) = self.beyond_session_token(&subject, ask) {
             return Err(refusal);
         }
-        if subject.is_root() || needs_no_permission(ask) {
+        if subject.is_root() {
             return Ok(());
         }
-        let action = action(ask);
-        let mut facts = facts(&subject, caller);
-        of_request(ask, &mut facts);
-        for resource in resources::of(self, &view, ask) {
-            self.decide(ask, &subject, &facts, &action, &resource)?;
-        }
-        for (role, service) in resources::passed(self, &view, ask) {
-            let facts = facts.clone().with("iam:PassedToService", service);
-            self.decide(ask, &subject, &facts, "iam:PassRole", &role)?;
+        let global = facts(&subject, caller, ask.user_agent);
+        for permission in ask.permissions {
+            self.decide(ask, &subject, &global, permission)?;
         }
         Ok(())
     }
@@ -64,15 +60,15 @@ impl Identity {
         &self,
         ask: &Ask<'_>,
         subject: &Subject,
-        facts: &Context,
-        action: &str,
-        resource: &str,
+        global: &Context,
+        permission: &Permission,
     ) -> Result<(), Denied> {
+        let (action, resource) = (&*permission.action, &*permission.resource);
         let request = Request {
             principal: &subject.principal,
             action,
             resource,
-            facts,
+            facts: &Facts { global, permission },
         };
         let attached: Vec<Attached<'_>> = subject.policies.iter().map(Held::attached).collect();
         let decision = evaluate(&request, &attached, Rule::SameAccount);
@@ -127,85 +123,35 @@ impl Identity {
     }
 }
 
-/// AWS's name of what is asked. Only CloudWatch signs under another name than its actions have.
-pub(crate) fn action(ask: &Ask<'_>) -> String {
-    let service = match ask.caller.service.as_str() {
-        "monitoring" => "cloudwatch",
-        other => other,
-    };
-    format!("{service}:{}", ask.operation)
+/// The condition keys of one permission: AWS's global ones, and its own.
+struct Facts<'a> {
+    global: &'a Context,
+    permission: &'a Permission,
 }
 
-/// `AssumeRole` is decided by its handler, together with the role's trust policy.
-fn needs_no_permission(ask: &Ask<'_>) -> bool {
-    let free = ["GetCallerIdentity", "GetSessionToken", "AssumeRole"];
-    ask.caller.service == "sts" && free.contains(&ask.operation)
-}
-
-/// The condition keys that come from what was sent: tags, and IAM's own.
-fn of_request(ask: &Ask<'_>, facts: &mut Context) {
-    let tags = tags(ask.input);
-    if !tags.is_empty() {
-        facts.set_all("aws:TagKeys", tags.iter().map(|(key, _)| key.clone()));
-    }
-    for (key, value) in tags {
-        facts.set(&format!("aws:RequestTag/{key}"), value);
-    }
-    if ask.caller.service == "iam" {
-        for (member, key) in [
-            ("PolicyArn", "iam:PolicyARN"),
-            ("PermissionsBoundary", "iam:PermissionsBoundary"),
-            ("AWSServiceName", "iam:AWSServiceName"),
-        ] {
-            if let Some(value) = resources::text(ask.input, member) {
-                facts.set(key, value);
-            }
+impl lath_policy::Facts for Facts<'_> {
+    fn values(&self, key: &str) -> Option<Vec<String>> {
+        let own = self.permission.keys.iter();
+        let own: Vec<String> = own
+            .filter(|(name, _)| name.eq_ignore_ascii_case(key))
+            .flat_map(|(_, values)| values.iter().cloned())
+            .collect();
+        if own.is_empty() {
+            return lath_policy::Facts::values(self.global, key);
         }
+        Some(own)
     }
-    if ask.caller.service == "ec2" {
-        facts.set("ec2:Region", ask.caller.region.clone());
-        if let Some(kind) = resources::text(ask.input, "InstanceType") {
-            facts.set("ec2:InstanceType", kind);
-        }
-    }
-}
 
-/// The tags of a request, in the forms that services have: `Tags` and `Tag` lists of key and value, EC2's
-/// `TagSpecification`, and maps named `tags`.
-fn tags(input: &Doc) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for name in ["Tags", "Tag", "tags"] {
-        match input.get(name) {
-            Some(Doc::Map(members)) if name == "tags" => {
-                let text = |(key, value): &(String, Doc)| Some((key.clone(), plain(value)?));
-                found.extend(members.iter().filter_map(text));
-            }
-            Some(list) => found.extend(resources::items(list).iter().filter_map(|it| pair(it))),
-            None => {}
-        }
-    }
-    let specifications = ["TagSpecification", "TagSpecifications"];
-    for list in specifications.iter().filter_map(|name| input.get(name)) {
-        for specification in resources::items(list) {
-            for list in ["Tag", "Tags"]
-                .iter()
-                .filter_map(|name| specification.get(name))
-            {
-                found.extend(resources::items(list).iter().filter_map(|it| pair(it)));
-            }
-        }
-    }
-    found
-}
-
-fn pair(tag: &Doc) -> Option<(String, String)> {
-    let of = |upper: &str, lower: &str| tag.get(upper).or_else(|| tag.get(lower)).and_then(plain);
-    Some((of("Key", "key")?, of("Value", "value").unwrap_or_default()))
-}
-
-pub(crate) fn plain(doc: &Doc) -> Option<String> {
-    match doc {
-        Doc::String(text) | Doc::Text(text) => Some(text.clone()),
-        _ => None,
+    /// The reference gives the action this key, and the operation's statement does not fill it in.
+    fn cannot_tell(&self, key: &str) -> bool {
+        let Permission {
+            action,
+            resource_type,
+            known,
+            ..
+        } = self.permission;
+        lath_policy::Facts::values(self.global, key).is_none()
+            && !known.iter().any(|written| reference::is_key(written, key))
+            && reference::has_key(action, resource_type, key)
     }
 }

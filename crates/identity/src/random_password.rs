@@ -58,6 +58,14 @@ pub struct RandomPassword {
     pub random_password: Option<String>,
 }
 
+impl lath_authz::Authorized for GetRandomPassword {
+    const SERVICE: &'static str = "secretsmanager";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
+}
+
 impl Operation for GetRandomPassword {
     const NAME: &'static str = "GetRandomPassword";
     type Output = RandomPassword;

@@ -42,6 +42,14 @@ pub struct CallerIdentity {
     pub arn: Option<String>,
 }
 
+impl lath_authz::Authorized for GetCallerIdentity {
+    const SERVICE: &'static str = "sts";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().free()
+    }
+}
+
 impl Operation for GetCallerIdentity {
     const NAME: &'static str = "GetCallerIdentity";
     type Output = CallerIdentity;
@@ -72,6 +80,14 @@ pub(crate) struct GetAccessKeyInfo {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct AccessKeyInfo {
     account: Option<String>,
+}
+
+impl lath_authz::Authorized for GetAccessKeyInfo {
+    const SERVICE: &'static str = "sts";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
 }
 
 impl Operation for GetAccessKeyInfo {
@@ -111,6 +127,14 @@ pub(crate) struct DecodeAuthorizationMessage {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct DecodedMessage {
     decoded_message: Option<String>,
+}
+
+impl lath_authz::Authorized for DecodeAuthorizationMessage {
+    const SERVICE: &'static str = "sts";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
 }
 
 impl Operation for DecodeAuthorizationMessage {

@@ -119,7 +119,7 @@ impl Identity {
 }
 
 /// The condition keys that every request has.
-pub(crate) fn facts(subject: &Subject, caller: &Caller) -> Context {
+pub(crate) fn facts(subject: &Subject, caller: &Caller, user_agent: Option<&str>) -> Context {
     let now = lath_model::Timestamp::now();
     let mut facts = Context::default()
         .with("aws:CurrentTime", now.iso8601_seconds())
@@ -130,8 +130,14 @@ pub(crate) fn facts(subject: &Subject, caller: &Caller) -> Context {
         // The API is served in the clear, on the machine itself.
         .with("aws:SecureTransport", "false")
         .with("aws:ViaAWSService", "false")
+        .with("aws:PrincipalIsAWSService", "false")
+        // Every resource is of the installation's only account.
+        .with("aws:ResourceAccount", caller.account.clone())
         .with("aws:userid", caller.principal.user_id.clone());
     facts.set("aws:PrincipalArn", principal_arn(&subject.principal));
+    if let Some(agent) = user_agent {
+        facts.set("aws:UserAgent", agent);
+    }
     if let Some(ip) = caller.source_ip {
         facts.set("aws:SourceIp", ip.to_canonical().to_string());
     }

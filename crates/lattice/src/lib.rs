@@ -62,6 +62,8 @@ pub struct Lattice {
     pub cell: Cell,
 }
 
+lath_authz::authorized!(Lattice, |app| app.cell.db.view());
+
 /// What identifies Lattice on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {
     signing_name: "vpc-lattice",

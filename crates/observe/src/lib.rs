@@ -50,6 +50,8 @@ impl Observe {
     }
 }
 
+lath_authz::authorized!(Observe, |app| app.cell.db.view());
+
 /// The services: CloudWatch (`monitoring`) and CloudWatch Logs (`logs`).
 pub fn services(app: &Arc<Observe>) -> Vec<Service> {
     vec![cloudwatch::service(app), logs::service(app)]

@@ -91,6 +91,13 @@ impl Condition {
         })
     }
 
+    /// Whether it holds, or nothing can be said: its key is one whose values cannot be told.
+    pub(crate) fn tells(&self, facts: &dyn Facts) -> Option<bool> {
+        let unknown = facts.cannot_tell(&self.lower)
+            || self.values.iter().any(|value| value.cannot_tell(facts));
+        (!unknown).then(|| self.holds(facts))
+    }
+
     /// Whether it holds. Without its key, a negated operator holds and any other does not, unless it ends
     /// in `IfExists`; `ForAllValues` holds of no values, `ForAnyValue` does not.
     pub fn holds(&self, facts: &dyn Facts) -> bool {

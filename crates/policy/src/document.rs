@@ -88,10 +88,11 @@ impl Statement {
         }
     }
 
-    /// The first condition that does not hold.
+    /// The first condition that does not hold. One of which nothing can be said holds for a denial only.
     pub(crate) fn failing(&self, request: &Request<'_>) -> Option<&Condition> {
+        let unknown = self.effect == Effect::Deny;
         self.conditions
             .iter()
-            .find(|condition| !condition.holds(request.facts))
+            .find(|condition| !condition.tells(request.facts).unwrap_or(unknown))
     }
 }

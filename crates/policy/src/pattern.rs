@@ -86,6 +86,14 @@ impl Pattern {
         })
     }
 
+    /// Whether a variable in it has values that cannot be told.
+    pub(crate) fn cannot_tell(&self, facts: &dyn Facts) -> bool {
+        self.pieces.iter().any(|piece| match piece {
+            Piece::Variable(key, _) => facts.cannot_tell(key),
+            Piece::Token(_) => false,
+        })
+    }
+
     /// The text with variables put in and wildcards as they are; `None` when a variable has no value.
     pub(crate) fn literal(&self, facts: &dyn Facts) -> Option<String> {
         let mut text = String::new();

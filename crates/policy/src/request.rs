@@ -20,6 +20,12 @@ pub trait Facts {
     /// The values of a key, which is given in lower case, such as `aws:sourceip`; `None` when the request
     /// has no such key.
     fn values(&self, key: &str) -> Option<Vec<String>>;
+
+    /// Whether requests of this kind have the key at AWS, but its values cannot be told here. A denial that depends
+    /// on such a key applies and an allowance does not, so that neither fails open. The key is in lower case.
+    fn cannot_tell(&self, _key: &str) -> bool {
+        false
+    }
 }
 
 /// Values of condition keys in a map. Keys are compared without regard to case.

@@ -72,6 +72,8 @@ impl Route53 {
     }
 }
 
+lath_authz::authorized!(Route53, |app| app.cell.db.view());
+
 /// What identifies Route 53 on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {
     signing_name: "route53",

@@ -1,19 +1,61 @@
 //! Whether a caller may do what it asks.
 
+use std::borrow::Cow;
+
 use lath_sigv4::SigError;
 
 use crate::http::refusal;
-use crate::{ApiError, Caller, Doc, Protocol};
+use crate::{ApiError, Caller, Operation, Protocol};
 
-/// A request whose caller is known and whose operation exists, before its handler sees it.
+/// A request that was read, before its handler sees it.
 #[derive(Clone, Copy)]
 pub struct Ask<'a> {
     /// Who asks, whence, for which service and region.
     pub caller: &'a Caller,
+    /// The request's `User-Agent`.
+    pub user_agent: Option<&'a str>,
     /// The operation's name, such as `CreateVpc`.
     pub operation: &'a str,
-    /// What was sent with it and the operation reads; not checked yet.
-    pub input: &'a Doc,
+    /// What the caller must be allowed, all of it; empty where the operation needs no permission.
+    pub permissions: &'a [Permission],
+}
+
+/// One action on one resource, in the words of the Service Authorization Reference
+/// (<https://docs.aws.amazon.com/service-authorization/latest/reference/>).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permission {
+    /// Such as `ec2:RunInstances`.
+    pub action: Cow<'static, str>,
+    /// Such as `subnet`; empty where the action is about no resource.
+    pub resource_type: &'static str,
+    /// An ARN, of which the name is `*` where the resource is to be made; `*` alone where there is none.
+    pub resource: String,
+    /// The condition keys that the request and the resource's record fill in, without AWS's global ones.
+    pub keys: Vec<(String, Vec<String>)>,
+    /// The condition keys that are filled in where there is a value, as the reference writes them, such as
+    /// `aws:ResourceTag/${TagKey}`. A key that is among them and not in `keys` has no value.
+    pub known: Vec<&'static str>,
+}
+
+/// What one operation states of itself, whatever the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stated {
+    /// As in [`Permission`].
+    pub action: Cow<'static, str>,
+    /// As in [`Permission`].
+    pub resource_type: &'static str,
+    /// As in [`Permission`].
+    pub known: Vec<&'static str>,
+}
+
+/// The permissions that an operation needs. There is no default: a service cannot register an operation that does
+/// not say.
+pub trait Permissions<Op: Operation> {
+    /// What this request needs, over the request as its handler reads it.
+    fn permissions(&self, caller: &Caller, op: &Op) -> Vec<Permission>;
+
+    /// What requests of the operation can need.
+    fn stated() -> Vec<Stated>;
 }
 
 /// A refusal, with what AWS tells the caller.

@@ -1,9 +1,8 @@
 //! An operation bound to its handler, its types erased.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -12,7 +11,10 @@ use crate::decode::{Typing, decode};
 use crate::encode::{Shaping, encode};
 use crate::path::Template;
 use crate::shape::Shape;
-use crate::{ApiError, Caller, DecodeError, Doc, Handle, Operation, Problem, Problems, Route};
+use crate::{
+    ApiError, Ask, Authorize, Caller, DecodeError, Denied, Doc, Handle, Operation, Permissions,
+    Problem, Problems, Route, Stated,
+};
 
 /// An operation in the registry.
 pub(crate) struct Registered {
@@ -23,32 +25,14 @@ pub(crate) struct Registered {
     pub(crate) input: fn() -> Shape,
     pub(crate) output: fn() -> Shape,
     pub(crate) refused: fn() -> Vec<String>,
-    /// What its input's members are called, once asked for; `None` where it takes any.
-    pub(crate) members: OnceLock<Option<Vec<&'static str>>>,
+    pub(crate) stated: fn() -> Vec<Stated>,
 }
 
-impl Registered {
-    /// What the operation reads of an input. Whoever decides by an input must not be led by members that the
-    /// handler will not look at, such as the ARN of something else.
-    pub(crate) fn read_of<'a>(&self, doc: &'a Doc) -> Cow<'a, Doc> {
-        let known = self.members.get_or_init(|| names((self.input)()));
-        let (Some(known), Doc::Map(members)) = (known, doc) else {
-            return Cow::Borrowed(doc);
-        };
-        let is_read = |(name, _): &&(String, Doc)| known.contains(&name.as_str());
-        if members.iter().all(|member| is_read(&member)) {
-            return Cow::Borrowed(doc);
-        }
-        Cow::Owned(Doc::Map(members.iter().filter(is_read).cloned().collect()))
-    }
-}
-
-fn names(shape: Shape) -> Option<Vec<&'static str>> {
-    match shape {
-        Shape::Struct { members, .. } => Some(members.iter().map(|it| it.name).collect()),
-        Shape::Unit => Some(Vec::new()),
-        _ => None,
-    }
+/// Who decides on a call, and what it needs to know beside the caller.
+#[derive(Clone, Copy)]
+pub(crate) struct Judging<'a> {
+    pub(crate) judge: &'a dyn Authorize,
+    pub(crate) user_agent: Option<&'a str>,
 }
 
 /// A call's input, and how its output shall look.
@@ -75,6 +59,8 @@ pub(crate) enum Refusal {
     Unknown(String),
     /// The input fits, but breaks constraints.
     Invalid(Vec<Problem>),
+    /// The caller may not.
+    Denied(Denied),
     /// The handler's own error.
     Api(ApiError),
 }
@@ -83,6 +69,7 @@ pub(crate) enum Refusal {
 pub(crate) trait Call: Send + Sync {
     fn call<'a>(
         &'a self,
+        judging: Option<Judging<'a>>,
         caller: &'a Caller,
         input: Input,
     ) -> BoxFuture<'a, Result<Output, Refusal>>;
@@ -102,15 +89,20 @@ impl<Op, App> Bound<Op, App> {
     }
 }
 
-impl<Op: Operation, App: Handle<Op>> Call for Bound<Op, App> {
+impl<Op: Operation, App: Handle<Op> + Permissions<Op>> Call for Bound<Op, App> {
     fn call<'a>(
         &'a self,
+        judging: Option<Judging<'a>>,
         caller: &'a Caller,
         input: Input,
     ) -> BoxFuture<'a, Result<Output, Refusal>> {
         async move {
             let shaping = input.shaping;
-            let operation: Op = checked(input)?;
+            let operation: Op = decoded(input)?;
+            if let Some(judging) = judging {
+                self.allowed(judging, caller, &operation)?;
+            }
+            check(&operation)?;
             let output = self
                 .app
                 .handle(caller, operation)
@@ -125,17 +117,33 @@ impl<Op: Operation, App: Handle<Op>> Call for Bound<Op, App> {
     }
 }
 
-fn checked<Op: Operation>(input: Input) -> Result<Op, Refusal> {
+impl<Op: Operation, App: Permissions<Op>> Bound<Op, App> {
+    fn allowed(&self, judging: Judging<'_>, caller: &Caller, op: &Op) -> Result<(), Refusal> {
+        let ask = Ask {
+            caller,
+            user_agent: judging.user_agent,
+            operation: Op::NAME,
+            permissions: &self.app.permissions(caller, op),
+        };
+        judging.judge.authorize(&ask).map_err(Refusal::Denied)
+    }
+}
+
+fn decoded<Op: Operation>(input: Input) -> Result<Op, Refusal> {
     let decoded = decode::<Op>(input.doc, input.typing).map_err(Refusal::Misfit)?;
     if input.refuse_unknown
         && let Some(unknown) = decoded.ignored.into_iter().next()
     {
         return Err(Refusal::Unknown(unknown));
     }
+    Ok(decoded.value)
+}
+
+fn check<Op: Operation>(op: &Op) -> Result<(), Refusal> {
     let mut problems = Problems::default();
-    decoded.value.validate(&mut problems);
+    op.validate(&mut problems);
     if problems.is_empty() {
-        Ok(decoded.value)
+        Ok(())
     } else {
         Err(Refusal::Invalid(problems.into_vec()))
     }

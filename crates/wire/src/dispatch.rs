@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 
-use crate::bound::{Input, Registered, joined};
+use crate::bound::{Input, Judging, Registered, joined};
 use crate::decode::Typing;
 use crate::encode::{ItemName, Shaping};
 use crate::envelope::Envelope;
 use crate::format::{cbor, form, json, xml};
 use crate::limits::Malformed;
-use crate::{ApiError, Ask, Authorize, Caller, Doc, Protocol, Service};
+use crate::{ApiError, Authorize, Caller, Doc, Protocol, Service};
 
 impl Service {
     /// Answers a request whose caller is known. The body must be whole and not compressed.
@@ -42,16 +42,11 @@ impl Service {
         envelope: &Envelope,
     ) -> Result<Response<Bytes>, ApiError> {
         let (operation, doc) = self.read(request, envelope.protocol)?;
-        if let Some(judge) = judge {
-            let ask = Ask {
-                caller,
-                operation: operation.name,
-                input: &operation.read_of(&doc),
-            };
-            judge
-                .authorize(&ask)
-                .map_err(|denied| denied.error(envelope.protocol))?;
-        }
+        let user_agent = request.headers().get(http::header::USER_AGENT);
+        let judging = judge.map(|judge| Judging {
+            judge,
+            user_agent: user_agent.and_then(|value| value.to_str().ok()),
+        });
         let input = Input {
             doc,
             typing: typing(envelope.protocol),
@@ -60,9 +55,9 @@ impl Service {
         };
         let output = operation
             .call
-            .call(caller, input)
+            .call(judging, caller, input)
             .await
-            .map_err(|refusal| self.errors.error(refusal))?;
+            .map_err(|refusal| self.errors.error(refusal, envelope.protocol))?;
         let status = operation.route.map_or(200, |route| route.status);
         Ok(envelope.success(operation.name, status, output))
     }

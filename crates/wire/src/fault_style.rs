@@ -56,8 +56,9 @@ impl ErrorStyle {
         }
     }
 
-    pub(crate) fn error(self, refusal: Refusal) -> ApiError {
+    pub(crate) fn error(self, refusal: Refusal, protocol: Protocol) -> ApiError {
         match refusal {
+            Refusal::Denied(denied) => denied.error(protocol),
             Refusal::Api(error) => error,
             Refusal::Misfit(error) => self.misfit(&error),
             Refusal::Unknown(member) => ApiError::new(

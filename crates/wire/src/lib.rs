@@ -10,7 +10,9 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use lath_wire::{ApiError, Caller, Handle, Operation, Protocol, Route, Service, ServiceInfo};
+//! use lath_wire::{
+//!     ApiError, Caller, Handle, Operation, Permission, Permissions, Protocol, Route, Service, ServiceInfo, Stated,
+//! };
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Deserialize)]
@@ -31,6 +33,22 @@
 //! impl Handle<GetService> for App {
 //!     async fn handle(&self, _: &Caller, op: GetService) -> Result<Found, ApiError> {
 //!         Ok(Found { id: op.service_identifier })
+//!     }
+//! }
+//!
+//! // Every operation states what it needs permission for.
+//! impl Permissions<GetService> for App {
+//!     fn permissions(&self, _: &Caller, op: &GetService) -> Vec<Permission> {
+//!         vec![Permission {
+//!             action: "vpc-lattice:GetService".into(),
+//!             resource_type: "Service",
+//!             resource: format!("arn:aws:vpc-lattice:us-east-1:123456789012:service/{}", op.service_identifier),
+//!             keys: Vec::new(),
+//!             known: Vec::new(),
+//!         }]
+//!     }
+//!     fn stated() -> Vec<Stated> {
+//!         vec![Stated { action: "vpc-lattice:GetService".into(), resource_type: "Service", known: Vec::new() }]
 //!     }
 //! }
 //!
@@ -63,7 +81,7 @@ mod probe;
 mod service;
 mod shape;
 
-pub use authorize::{Ask, Authorize, Denied, Unauthorized};
+pub use authorize::{Ask, Authorize, Denied, Permission, Permissions, Stated, Unauthorized};
 pub use decode::{Decoded, Typing, decode};
 pub use decode_error::{DecodeError, Misfit};
 pub use doc::{Blob, Doc};

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::bound::{Bound, Registered};
 use crate::fault_style::ErrorStyle;
 use crate::moment::TimeFormat;
 use crate::path::Template;
-use crate::{Handle, Operation, Route};
+use crate::{Handle, Operation, Permissions, Route, Stated};
 
 /// A wire protocol that a service answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Service {
 
     /// Registers an operation and who handles it.
     #[must_use]
-    pub fn on<Op: Operation>(mut self, app: &Arc<impl Handle<Op>>) -> Self {
+    pub fn on<Op: Operation>(mut self, app: &Arc<impl Handle<Op> + Permissions<Op>>) -> Self {
         let registered = Registered {
             name: Op::NAME,
             route: Op::ROUTE,
@@ -90,7 +90,7 @@ impl Service {
             input: crate::describe::<Op>,
             output: crate::describe::<Op::Output>,
             refused: Op::refused,
-            members: OnceLock::new(),
+            stated: stated_by::<Op, _>(app),
         };
         self.operations.insert(Op::NAME, registered);
         self
@@ -115,6 +115,13 @@ impl Service {
     /// The names of all registered operations, in order.
     pub fn operations(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.operations.keys().copied()
+    }
+
+    /// What a registered operation states of the permissions that it needs.
+    pub fn stated(&self, operation: &str) -> Vec<Stated> {
+        self.operations
+            .get(operation)
+            .map_or_else(Vec::new, |registered| (registered.stated)())
     }
 
     /// Where a registered REST operation lives.
@@ -156,6 +163,10 @@ impl Service {
             Protocol::Json10 | Protocol::Json11 | Protocol::RpcV2Cbor => TimeFormat::EpochSeconds,
         }
     }
+}
+
+fn stated_by<Op: Operation, App: Permissions<Op>>(_app: &Arc<App>) -> fn() -> Vec<Stated> {
+    App::stated
 }
 
 /// The `timestampFormat` of the models' shapes.

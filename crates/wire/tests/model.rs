@@ -8,7 +8,10 @@ use std::process::Command;
 use std::sync::Arc;
 
 use lath_wire::model::{compare, compat_table};
-use lath_wire::{ApiError, Caller, Handle, Operation, Protocol, Route, Service, ServiceInfo};
+use lath_wire::{
+    ApiError, Caller, Handle, Operation, Permission, Permissions, Protocol, Route, Service,
+    ServiceInfo, Stated,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -61,6 +64,16 @@ impl Operation for GetService {
 }
 
 struct App;
+
+impl<Op: Operation> Permissions<Op> for App {
+    fn permissions(&self, _: &Caller, _: &Op) -> Vec<Permission> {
+        Vec::new()
+    }
+
+    fn stated() -> Vec<Stated> {
+        Vec::new()
+    }
+}
 
 impl Handle<GetService> for App {
     async fn handle(&self, _: &Caller, _: GetService) -> Result<Found, ApiError> {

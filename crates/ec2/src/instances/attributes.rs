@@ -117,10 +117,11 @@ pub(crate) struct ModifyInstanceMetadataOptionsResult {
 }
 
 operations! {
-    read DescribeInstanceAttribute -> InstanceAttribute = describe, dry_run;
-    change ModifyInstanceAttribute -> Nothing = modify, dry_run => refusing ["" ModifyInstanceAttribute];
-    change ResetInstanceAttribute -> Nothing = reset, dry_run;
-    change ModifyInstanceMetadataOptions -> ModifyInstanceMetadataOptionsResult = modify_metadata, dry_run;
+    read DescribeInstanceAttribute -> InstanceAttribute = describe, dry_run => any();
+    change ModifyInstanceAttribute -> Nothing = modify, dry_run => any()
+        => refusing ["" ModifyInstanceAttribute];
+    change ResetInstanceAttribute -> Nothing = reset, dry_run => any();
+    change ModifyInstanceMetadataOptions -> ModifyInstanceMetadataOptionsResult = modify_metadata, dry_run => any();
 }
 
 fn describe(

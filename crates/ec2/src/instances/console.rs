@@ -31,6 +31,14 @@ pub(crate) struct GetConsoleOutputResult {
     output: Option<String>,
 }
 
+impl lath_authz::Authorized for GetConsoleOutput {
+    const SERVICE: &'static str = "ec2";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
+}
+
 impl Operation for GetConsoleOutput {
     const NAME: &'static str = "GetConsoleOutput";
     type Output = GetConsoleOutputResult;

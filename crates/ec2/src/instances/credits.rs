@@ -88,8 +88,8 @@ pub(crate) struct Refusal {
 }
 
 operations! {
-    change ModifyInstanceCreditSpecification -> ModifiedCredits = modify, dry_run;
-    read DescribeInstanceCreditSpecifications -> CreditSpecifications = describe, dry_run;
+    change ModifyInstanceCreditSpecification -> ModifiedCredits = modify, dry_run => any();
+    read DescribeInstanceCreditSpecifications -> CreditSpecifications = describe, dry_run => any();
 }
 
 impl Listed for CreditItem {

@@ -41,6 +41,14 @@ pub(crate) struct DescribeInstancesResult {
     pub(crate) reservation_set: Vec<Reservation>,
 }
 
+impl lath_authz::Authorized for DescribeInstances {
+    const SERVICE: &'static str = "ec2";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
+}
+
 impl Operation for DescribeInstances {
     const NAME: &'static str = "DescribeInstances";
     type Output = DescribeInstancesResult;

@@ -39,7 +39,8 @@ const VCPU_QUOTA: i32 = 32;
 const MAX_COUNT: i32 = 1000;
 
 operations! {
-    change RunInstances -> Reservation = run, dry_run => refusing ["NetworkInterface." InterfaceSpecification, "CpuOptions." CpuOptions, "PrivateDnsNameOptions." PrivateDnsNameOptions, "BlockDeviceMapping.Ebs." EbsDevice, "" RunInstances, "Placement." Placement];
+    change RunInstances -> Reservation = run, dry_run => any()
+        => refusing ["NetworkInterface." InterfaceSpecification, "CpuOptions." CpuOptions, "PrivateDnsNameOptions." PrivateDnsNameOptions, "BlockDeviceMapping.Ebs." EbsDevice, "" RunInstances, "Placement." Placement];
 }
 
 fn run(app: &Ec2, tx: &mut Tx, op: RunInstances) -> Result<Reservation, ApiError> {

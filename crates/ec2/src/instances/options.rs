@@ -83,11 +83,13 @@ pub(crate) struct ModifyInstanceCapacityReservationAttributes {
 }
 
 operations! {
-    change MonitorInstances -> Monitorings = monitor, dry_run;
-    change UnmonitorInstances -> Monitorings = unmonitor, dry_run;
-    change ModifyPrivateDnsNameOptions -> Done = modify_names, dry_run => refusing ["" ModifyPrivateDnsNameOptions];
-    change ModifyInstanceMaintenanceOptions -> MaintenanceResult = modify_maintenance, dry_run;
-    change ModifyInstanceCapacityReservationAttributes -> Done = modify_reservation, dry_run => refusing ["" ModifyInstanceCapacityReservationAttributes];
+    change MonitorInstances -> Monitorings = monitor, dry_run => any();
+    change UnmonitorInstances -> Monitorings = unmonitor, dry_run => any();
+    change ModifyPrivateDnsNameOptions -> Done = modify_names, dry_run => any()
+        => refusing ["" ModifyPrivateDnsNameOptions];
+    change ModifyInstanceMaintenanceOptions -> MaintenanceResult = modify_maintenance, dry_run => any();
+    change ModifyInstanceCapacityReservationAttributes -> Done = modify_reservation, dry_run => any()
+        => refusing ["" ModifyInstanceCapacityReservationAttributes];
 }
 
 fn monitor(_app: &Ec2, tx: &mut Tx, op: MonitorInstances) -> Result<Monitorings, ApiError> {

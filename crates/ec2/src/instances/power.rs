@@ -79,10 +79,10 @@ pub(crate) struct StateChange {
 }
 
 operations! {
-    change StartInstances -> StateChanges = start, dry_run;
-    change StopInstances -> StateChanges = stop, dry_run;
-    change RebootInstances -> Nothing = reboot, dry_run;
-    change TerminateInstances -> StateChanges = terminate, dry_run;
+    change StartInstances -> StateChanges = start, dry_run => any();
+    change StopInstances -> StateChanges = stop, dry_run => any();
+    change RebootInstances -> Nothing = reboot, dry_run => any();
+    change TerminateInstances -> StateChanges = terminate, dry_run => any();
 }
 
 /// Changes the instances one by one; the transaction makes it all or none.

@@ -77,6 +77,14 @@ pub(crate) struct StatusDetail {
     status: String,
 }
 
+impl lath_authz::Authorized for DescribeInstanceStatus {
+    const SERVICE: &'static str = "ec2";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
+}
+
 impl Operation for DescribeInstanceStatus {
     const NAME: &'static str = "DescribeInstanceStatus";
     type Output = DescribeInstanceStatusResult;

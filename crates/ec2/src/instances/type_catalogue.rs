@@ -148,8 +148,8 @@ items! {
 }
 
 operations! {
-    read DescribeInstanceTypes -> DescribeInstanceTypesResult = describe_types, dry_run;
-    read DescribeInstanceTypeOfferings -> DescribeInstanceTypeOfferingsResult = describe_offerings, dry_run;
+    read DescribeInstanceTypes -> DescribeInstanceTypesResult = describe_types, dry_run => any();
+    read DescribeInstanceTypeOfferings -> DescribeInstanceTypeOfferingsResult = describe_offerings, dry_run => any();
 }
 
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstanceTypes.html>

@@ -75,7 +75,7 @@ pub(crate) struct VolumeAttachment {
 }
 
 operations! {
-    read DescribeVolumes -> DescribeVolumesResult = describe, dry_run;
+    read DescribeVolumes -> DescribeVolumesResult = describe, dry_run => any();
 }
 
 fn attached(it: &VolumeItem, of: fn(&VolumeAttachment) -> String) -> Vec<String> {

@@ -119,9 +119,9 @@ pub(crate) struct DeleteKeyPairResult {
 }
 
 operations! {
-    change ImportKeyPair -> ImportKeyPairResult = import, dry_run;
-    read DescribeKeyPairs -> DescribeKeyPairsResult = describe, dry_run;
-    change DeleteKeyPair -> DeleteKeyPairResult = delete, dry_run;
+    change ImportKeyPair -> ImportKeyPairResult = import, dry_run => any();
+    read DescribeKeyPairs -> DescribeKeyPairsResult = describe, dry_run => any();
+    change DeleteKeyPair -> DeleteKeyPairResult = delete, dry_run => any();
 }
 
 /// Registers every operation on key pairs.
@@ -130,6 +130,14 @@ pub(crate) fn register_all(
     app: &std::sync::Arc<Ec2>,
 ) -> lath_wire::Service {
     register(service.on::<CreateKeyPair>(app), app)
+}
+
+impl lath_authz::Authorized for CreateKeyPair {
+    const SERVICE: &'static str = "ec2";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
 }
 
 impl Operation for CreateKeyPair {

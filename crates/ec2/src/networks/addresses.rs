@@ -29,11 +29,12 @@ use crate::tags::{self, Tag, TagSpecification};
 const MAX_ADDRESSES: usize = 5;
 
 operations! {
-    change AllocateAddress -> AllocateAddressResult = allocate, dry_run => refusing ["" AllocateAddress];
-    change ReleaseAddress -> Nothing = release, dry_run;
-    change AssociateAddress -> AssociateAddressResult = associate, dry_run;
-    change DisassociateAddress -> Nothing = disassociate, dry_run;
-    read DescribeAddresses -> DescribeAddressesResult = describe, dry_run;
+    change AllocateAddress -> AllocateAddressResult = allocate, dry_run => any()
+        => refusing ["" AllocateAddress];
+    change ReleaseAddress -> Nothing = release, dry_run => any();
+    change AssociateAddress -> AssociateAddressResult = associate, dry_run => any();
+    change DisassociateAddress -> Nothing = disassociate, dry_run => any();
+    read DescribeAddresses -> DescribeAddressesResult = describe, dry_run => any();
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -20,11 +20,11 @@ use crate::tags::{self, Tag, TagSpecification};
 const MAX_GATEWAYS: usize = 5;
 
 operations! {
-    change CreateInternetGateway -> CreateInternetGatewayResult = create, dry_run;
-    change DeleteInternetGateway -> Nothing = delete, dry_run;
-    read DescribeInternetGateways -> DescribeInternetGatewaysResult = describe, dry_run;
-    change AttachInternetGateway -> Nothing = attach, dry_run;
-    change DetachInternetGateway -> Nothing = detach, dry_run;
+    change CreateInternetGateway -> CreateInternetGatewayResult = create, dry_run => any();
+    change DeleteInternetGateway -> Nothing = delete, dry_run => any();
+    read DescribeInternetGateways -> DescribeInternetGatewaysResult = describe, dry_run => any();
+    change AttachInternetGateway -> Nothing = attach, dry_run => any();
+    change DetachInternetGateway -> Nothing = detach, dry_run => any();
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

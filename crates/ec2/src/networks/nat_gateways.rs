@@ -33,9 +33,10 @@ const MAX_PER_ZONE: usize = 5;
 const LINGERS: Duration = Duration::from_secs(3600);
 
 operations! {
-    change CreateNatGateway -> CreateNatGatewayResult = create, dry_run => refusing ["" CreateNatGateway];
-    change DeleteNatGateway -> DeleteNatGatewayResult = delete, dry_run;
-    read DescribeNatGateways -> DescribeNatGatewaysResult = describe, dry_run;
+    change CreateNatGateway -> CreateNatGatewayResult = create, dry_run => any()
+        => refusing ["" CreateNatGateway];
+    change DeleteNatGateway -> DeleteNatGatewayResult = delete, dry_run => any();
+    read DescribeNatGateways -> DescribeNatGatewaysResult = describe, dry_run => any();
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -14,7 +14,7 @@ use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
 
 operations! {
-    read DescribeNetworkAcls -> DescribeNetworkAclsResult = describe, dry_run;
+    read DescribeNetworkAcls -> DescribeNetworkAclsResult = describe, dry_run => any();
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

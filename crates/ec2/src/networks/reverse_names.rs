@@ -16,7 +16,7 @@ use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
 
 operations! {
-    read DescribeAddressesAttribute -> DescribeAddressesAttributeResult = describe, dry_run;
+    read DescribeAddressesAttribute -> DescribeAddressesAttributeResult = describe, dry_run => any();
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

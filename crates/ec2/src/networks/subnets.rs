@@ -31,10 +31,12 @@ use crate::zones::zone_id;
 const MAX_SUBNETS: usize = 200;
 
 operations! {
-    change CreateSubnet -> CreateSubnetResult = create, dry_run => refusing ["" CreateSubnet];
-    change DeleteSubnet -> Nothing = delete, dry_run;
-    read DescribeSubnets -> DescribeSubnetsResult = describe, dry_run;
-    change ModifySubnetAttribute -> Nothing = modify => refusing ["" ModifySubnetAttribute];
+    change CreateSubnet -> CreateSubnetResult = create, dry_run => any()
+        => refusing ["" CreateSubnet];
+    change DeleteSubnet -> Nothing = delete, dry_run => any();
+    read DescribeSubnets -> DescribeSubnetsResult = describe, dry_run => any();
+    change ModifySubnetAttribute -> Nothing = modify => any()
+        => refusing ["" ModifySubnetAttribute];
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -34,8 +34,17 @@ trait Check {
 
 macro_rules! operations {
     ($(
-        $op:ident: $method:ident $path:literal $status:literal -> $output:ty $(, refusing $refused:path)?;
+        $op:ident: $method:ident $path:literal $status:literal -> $output:ty
+            => $($need:ident($($of_need:tt)*)).+ $(, refusing $refused:path)?;
     )*) => {$(
+        impl lath_authz::Authorized for $op {
+            const SERVICE: &'static str = "vpc-lattice";
+
+            fn access() -> lath_authz::Access<Self> {
+                lath_authz::Access::new()$(.$need($($of_need)*))+
+            }
+        }
+
         impl Operation for $op {
             const NAME: &'static str = stringify!($op);
             const ROUTE: Option<Route> = Some(Route::$method($path, $status));
@@ -53,68 +62,68 @@ macro_rules! operations {
 }
 
 operations! {
-    CreateServiceNetwork: post "/servicenetworks" 201 -> CreateServiceNetworkOutput;
-    GetServiceNetwork: get "/servicenetworks/{serviceNetworkIdentifier}" 200 -> GetServiceNetworkOutput;
-    ListServiceNetworks: get "/servicenetworks" 200 -> ListServiceNetworksOutput;
-    UpdateServiceNetwork: patch "/servicenetworks/{serviceNetworkIdentifier}" 200 -> UpdateServiceNetworkOutput;
-    DeleteServiceNetwork: delete "/servicenetworks/{serviceNetworkIdentifier}" 204 -> Empty;
+    CreateServiceNetwork: post "/servicenetworks" 201 -> CreateServiceNetworkOutput => any();
+    GetServiceNetwork: get "/servicenetworks/{serviceNetworkIdentifier}" 200 -> GetServiceNetworkOutput => any();
+    ListServiceNetworks: get "/servicenetworks" 200 -> ListServiceNetworksOutput => any();
+    UpdateServiceNetwork: patch "/servicenetworks/{serviceNetworkIdentifier}" 200 -> UpdateServiceNetworkOutput => any();
+    DeleteServiceNetwork: delete "/servicenetworks/{serviceNetworkIdentifier}" 204 -> Empty => any();
 
-    CreateService: post "/services" 201 -> CreateServiceOutput;
-    GetService: get "/services/{serviceIdentifier}" 200 -> GetServiceOutput;
-    ListServices: get "/services" 200 -> ListServicesOutput;
-    UpdateService: patch "/services/{serviceIdentifier}" 200 -> UpdateServiceOutput;
-    DeleteService: delete "/services/{serviceIdentifier}" 200 -> DeleteServiceOutput;
+    CreateService: post "/services" 201 -> CreateServiceOutput => any();
+    GetService: get "/services/{serviceIdentifier}" 200 -> GetServiceOutput => any();
+    ListServices: get "/services" 200 -> ListServicesOutput => any();
+    UpdateService: patch "/services/{serviceIdentifier}" 200 -> UpdateServiceOutput => any();
+    DeleteService: delete "/services/{serviceIdentifier}" 200 -> DeleteServiceOutput => any();
 
-    CreateListener: post "/services/{serviceIdentifier}/listeners" 201 -> ListenerOutput, refusing listener::refused;
-    GetListener: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> GetListenerOutput;
-    ListListeners: get "/services/{serviceIdentifier}/listeners" 200 -> ListListenersOutput;
-    UpdateListener: patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> ListenerOutput;
-    DeleteListener: delete "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 204 -> Empty;
+    CreateListener: post "/services/{serviceIdentifier}/listeners" 201 -> ListenerOutput => any(), refusing listener::refused;
+    GetListener: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> GetListenerOutput => any();
+    ListListeners: get "/services/{serviceIdentifier}/listeners" 200 -> ListListenersOutput => any();
+    UpdateListener: patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> ListenerOutput => any();
+    DeleteListener: delete "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 204 -> Empty => any();
 
-    CreateRule: post "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 201 -> CreateRuleOutput;
-    GetRule: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 200 -> GetRuleOutput;
-    ListRules: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 200 -> ListRulesOutput;
-    UpdateRule: patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 200 -> RuleOutput;
-    BatchUpdateRule: patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 200 -> BatchUpdateRuleOutput;
-    DeleteRule: delete "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 204 -> Empty;
+    CreateRule: post "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 201 -> CreateRuleOutput => any();
+    GetRule: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 200 -> GetRuleOutput => any();
+    ListRules: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 200 -> ListRulesOutput => any();
+    UpdateRule: patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 200 -> RuleOutput => any();
+    BatchUpdateRule: patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 200 -> BatchUpdateRuleOutput => any();
+    DeleteRule: delete "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 204 -> Empty => any();
 
-    CreateTargetGroup: post "/targetgroups" 201 -> TargetGroupOutput, refusing target_group::refused;
-    GetTargetGroup: get "/targetgroups/{targetGroupIdentifier}" 200 -> GetTargetGroupOutput;
-    ListTargetGroups: get "/targetgroups" 200 -> ListTargetGroupsOutput;
-    UpdateTargetGroup: patch "/targetgroups/{targetGroupIdentifier}" 200 -> TargetGroupOutput;
-    DeleteTargetGroup: delete "/targetgroups/{targetGroupIdentifier}" 200 -> DeleteTargetGroupOutput;
-    RegisterTargets: post "/targetgroups/{targetGroupIdentifier}/registertargets" 200 -> TargetsOutput;
-    DeregisterTargets: post "/targetgroups/{targetGroupIdentifier}/deregistertargets" 200 -> TargetsOutput;
-    ListTargets: post "/targetgroups/{targetGroupIdentifier}/listtargets" 200 -> ListTargetsOutput;
+    CreateTargetGroup: post "/targetgroups" 201 -> TargetGroupOutput => any(), refusing target_group::refused;
+    GetTargetGroup: get "/targetgroups/{targetGroupIdentifier}" 200 -> GetTargetGroupOutput => any();
+    ListTargetGroups: get "/targetgroups" 200 -> ListTargetGroupsOutput => any();
+    UpdateTargetGroup: patch "/targetgroups/{targetGroupIdentifier}" 200 -> TargetGroupOutput => any();
+    DeleteTargetGroup: delete "/targetgroups/{targetGroupIdentifier}" 200 -> DeleteTargetGroupOutput => any();
+    RegisterTargets: post "/targetgroups/{targetGroupIdentifier}/registertargets" 200 -> TargetsOutput => any();
+    DeregisterTargets: post "/targetgroups/{targetGroupIdentifier}/deregistertargets" 200 -> TargetsOutput => any();
+    ListTargets: post "/targetgroups/{targetGroupIdentifier}/listtargets" 200 -> ListTargetsOutput => any();
 
-    CreateServiceNetworkServiceAssociation: post "/servicenetworkserviceassociations" 200 -> CreateServiceAssociationOutput;
-    GetServiceNetworkServiceAssociation: get "/servicenetworkserviceassociations/{serviceNetworkServiceAssociationIdentifier}" 200 -> GetServiceAssociationOutput;
-    ListServiceNetworkServiceAssociations: get "/servicenetworkserviceassociations" 200 -> ListServiceAssociationsOutput;
-    DeleteServiceNetworkServiceAssociation: delete "/servicenetworkserviceassociations/{serviceNetworkServiceAssociationIdentifier}" 200 -> DeleteServiceAssociationOutput;
+    CreateServiceNetworkServiceAssociation: post "/servicenetworkserviceassociations" 200 -> CreateServiceAssociationOutput => any();
+    GetServiceNetworkServiceAssociation: get "/servicenetworkserviceassociations/{serviceNetworkServiceAssociationIdentifier}" 200 -> GetServiceAssociationOutput => any();
+    ListServiceNetworkServiceAssociations: get "/servicenetworkserviceassociations" 200 -> ListServiceAssociationsOutput => any();
+    DeleteServiceNetworkServiceAssociation: delete "/servicenetworkserviceassociations/{serviceNetworkServiceAssociationIdentifier}" 200 -> DeleteServiceAssociationOutput => any();
 
-    CreateServiceNetworkVpcAssociation: post "/servicenetworkvpcassociations" 200 -> CreateVpcAssociationOutput;
-    GetServiceNetworkVpcAssociation: get "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> GetVpcAssociationOutput;
-    ListServiceNetworkVpcAssociations: get "/servicenetworkvpcassociations" 200 -> ListVpcAssociationsOutput;
-    UpdateServiceNetworkVpcAssociation: patch "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> UpdateVpcAssociationOutput;
-    DeleteServiceNetworkVpcAssociation: delete "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> DeleteVpcAssociationOutput;
-    ListServiceNetworkVpcEndpointAssociations: get "/servicenetworkvpcendpointassociations" 200 -> ListEndpointAssociationsOutput;
+    CreateServiceNetworkVpcAssociation: post "/servicenetworkvpcassociations" 200 -> CreateVpcAssociationOutput => any();
+    GetServiceNetworkVpcAssociation: get "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> GetVpcAssociationOutput => any();
+    ListServiceNetworkVpcAssociations: get "/servicenetworkvpcassociations" 200 -> ListVpcAssociationsOutput => any();
+    UpdateServiceNetworkVpcAssociation: patch "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> UpdateVpcAssociationOutput => any();
+    DeleteServiceNetworkVpcAssociation: delete "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> DeleteVpcAssociationOutput => any();
+    ListServiceNetworkVpcEndpointAssociations: get "/servicenetworkvpcendpointassociations" 200 -> ListEndpointAssociationsOutput => any();
 
-    CreateAccessLogSubscription: post "/accesslogsubscriptions" 201 -> CreateAccessLogSubscriptionOutput;
-    GetAccessLogSubscription: get "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 200 -> AccessLogSubscriptionDetail;
-    ListAccessLogSubscriptions: get "/accesslogsubscriptions" 200 -> ListAccessLogSubscriptionsOutput;
-    UpdateAccessLogSubscription: patch "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 200 -> UpdateAccessLogSubscriptionOutput;
-    DeleteAccessLogSubscription: delete "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 204 -> Empty;
+    CreateAccessLogSubscription: post "/accesslogsubscriptions" 201 -> CreateAccessLogSubscriptionOutput => any();
+    GetAccessLogSubscription: get "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 200 -> AccessLogSubscriptionDetail => any();
+    ListAccessLogSubscriptions: get "/accesslogsubscriptions" 200 -> ListAccessLogSubscriptionsOutput => any();
+    UpdateAccessLogSubscription: patch "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 200 -> UpdateAccessLogSubscriptionOutput => any();
+    DeleteAccessLogSubscription: delete "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 204 -> Empty => any();
 
-    PutAuthPolicy: put "/authpolicy/{resourceIdentifier}" 200 -> PutAuthPolicyOutput;
-    GetAuthPolicy: get "/authpolicy/{resourceIdentifier}" 200 -> GetAuthPolicyOutput;
-    DeleteAuthPolicy: delete "/authpolicy/{resourceIdentifier}" 204 -> Empty;
-    PutResourcePolicy: put "/resourcepolicy/{resourceArn}" 200 -> Empty;
-    GetResourcePolicy: get "/resourcepolicy/{resourceArn}" 200 -> GetResourcePolicyOutput;
-    DeleteResourcePolicy: delete "/resourcepolicy/{resourceArn}" 204 -> Empty;
+    PutAuthPolicy: put "/authpolicy/{resourceIdentifier}" 200 -> PutAuthPolicyOutput => any();
+    GetAuthPolicy: get "/authpolicy/{resourceIdentifier}" 200 -> GetAuthPolicyOutput => any();
+    DeleteAuthPolicy: delete "/authpolicy/{resourceIdentifier}" 204 -> Empty => any();
+    PutResourcePolicy: put "/resourcepolicy/{resourceArn}" 200 -> Empty => any();
+    GetResourcePolicy: get "/resourcepolicy/{resourceArn}" 200 -> GetResourcePolicyOutput => any();
+    DeleteResourcePolicy: delete "/resourcepolicy/{resourceArn}" 204 -> Empty => any();
 
-    ListTagsForResource: get "/tags/{resourceArn}" 200 -> ListTagsForResourceOutput;
-    TagResource: post "/tags/{resourceArn}" 200 -> Empty;
-    UntagResource: delete "/tags/{resourceArn}" 200 -> Empty;
+    ListTagsForResource: get "/tags/{resourceArn}" 200 -> ListTagsForResourceOutput => any();
+    TagResource: post "/tags/{resourceArn}" 200 -> Empty => any();
+    UntagResource: delete "/tags/{resourceArn}" 200 -> Empty => any();
 }
 
 /// An output without members.

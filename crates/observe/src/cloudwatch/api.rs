@@ -136,6 +136,14 @@ pub(crate) const ENTITIES: &str = "EntityMetricData";
 /// What PutDashboard refuses when it is set.
 pub(crate) const DASHBOARD_TAGS: &str = "Tags";
 
+impl lath_authz::Authorized for PutMetricData {
+    const SERVICE: &'static str = "cloudwatch";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
+}
+
 impl Operation for PutMetricData {
     const NAME: &'static str = "PutMetricData";
     type Output = Empty;
@@ -190,6 +198,14 @@ pub(crate) struct Datapoint {
     pub(crate) maximum: Option<f64>,
     pub(crate) unit: Option<String>,
     pub(crate) extended_statistics: Option<BTreeMap<String, f64>>,
+}
+
+impl lath_authz::Authorized for GetMetricStatistics {
+    const SERVICE: &'static str = "cloudwatch";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
 }
 
 impl Operation for GetMetricStatistics {
@@ -292,6 +308,14 @@ pub(crate) struct MessageData {
     pub(crate) value: Option<String>,
 }
 
+impl lath_authz::Authorized for GetMetricData {
+    const SERVICE: &'static str = "cloudwatch";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
+}
+
 impl Operation for GetMetricData {
     const NAME: &'static str = "GetMetricData";
     type Output = MetricData;
@@ -323,6 +347,14 @@ pub(crate) struct Metrics {
     pub(crate) metrics: Vec<Metric>,
     pub(crate) next_token: Option<String>,
     pub(crate) owning_accounts: Option<Vec<String>>,
+}
+
+impl lath_authz::Authorized for ListMetrics {
+    const SERVICE: &'static str = "cloudwatch";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
 }
 
 impl Operation for ListMetrics {
@@ -362,6 +394,14 @@ pub(crate) struct DashboardValidationMessage {
     pub(crate) message: String,
 }
 
+impl lath_authz::Authorized for PutDashboard {
+    const SERVICE: &'static str = "cloudwatch";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
+}
+
 impl Operation for PutDashboard {
     const NAME: &'static str = "PutDashboard";
     type Output = DashboardPut;
@@ -384,6 +424,14 @@ pub(crate) struct DashboardGot {
     pub(crate) dashboard_arn: String,
     pub(crate) dashboard_body: String,
     pub(crate) dashboard_name: String,
+}
+
+impl lath_authz::Authorized for GetDashboard {
+    const SERVICE: &'static str = "cloudwatch";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
 }
 
 impl Operation for GetDashboard {
@@ -415,6 +463,14 @@ pub(crate) struct DashboardEntry {
     pub(crate) size: i64,
 }
 
+impl lath_authz::Authorized for ListDashboards {
+    const SERVICE: &'static str = "cloudwatch";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
+}
+
 impl Operation for ListDashboards {
     const NAME: &'static str = "ListDashboards";
     type Output = DashboardList;
@@ -425,6 +481,14 @@ impl Operation for ListDashboards {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct DeleteDashboards {
     pub(crate) dashboard_names: Vec<String>,
+}
+
+impl lath_authz::Authorized for DeleteDashboards {
+    const SERVICE: &'static str = "cloudwatch";
+
+    fn access() -> lath_authz::Access<Self> {
+        lath_authz::Access::new().any()
+    }
 }
 
 impl Operation for DeleteDashboards {

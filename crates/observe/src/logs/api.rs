@@ -7,7 +7,15 @@ use lath_wire::Operation;
 use serde::{Deserialize, Serialize};
 
 macro_rules! operations {
-    ($($name:ident -> $output:ty $(, refusing $refused:ident)?;)*) => {$(
+    ($($name:ident -> $output:ty => $($need:ident($($of_need:tt)*)).+ $(, refusing $refused:ident)?;)*) => {$(
+        impl lath_authz::Authorized for $name {
+            const SERVICE: &'static str = "logs";
+
+            fn access() -> lath_authz::Access<Self> {
+                lath_authz::Access::new()$(.$need($($of_need)*))+
+            }
+        }
+
         impl Operation for $name {
             const NAME: &'static str = stringify!($name);
             type Output = $output;
@@ -23,24 +31,24 @@ macro_rules! operations {
 pub(super) const GROUP_KEY: &str = "kmsKeyId";
 
 operations! {
-    CreateLogGroup -> Empty, refusing GROUP_KEY;
-    DeleteLogGroup -> Empty;
-    DescribeLogGroups -> LogGroups;
-    PutRetentionPolicy -> Empty;
-    DeleteRetentionPolicy -> Empty;
-    CreateLogStream -> Empty;
-    DeleteLogStream -> Empty;
-    DescribeLogStreams -> LogStreams;
-    PutLogEvents -> EventsPut;
-    GetLogEvents -> EventsGot;
-    FilterLogEvents -> EventsFiltered;
-    TagResource -> Empty;
-    UntagResource -> Empty;
-    ListTagsForResource -> Tags;
-    TagLogGroup -> Empty;
-    UntagLogGroup -> Empty;
-    ListTagsLogGroup -> Tags;
-    PutLogGroupDeletionProtection -> Empty;
+    CreateLogGroup -> Empty => any(), refusing GROUP_KEY;
+    DeleteLogGroup -> Empty => any();
+    DescribeLogGroups -> LogGroups => any();
+    PutRetentionPolicy -> Empty => any();
+    DeleteRetentionPolicy -> Empty => any();
+    CreateLogStream -> Empty => any();
+    DeleteLogStream -> Empty => any();
+    DescribeLogStreams -> LogStreams => any();
+    PutLogEvents -> EventsPut => any();
+    GetLogEvents -> EventsGot => any();
+    FilterLogEvents -> EventsFiltered => any();
+    TagResource -> Empty => any();
+    UntagResource -> Empty => any();
+    ListTagsForResource -> Tags => any();
+    TagLogGroup -> Empty => any();
+    UntagLogGroup -> Empty => any();
+    ListTagsLogGroup -> Tags => any();
+    PutLogGroupDeletionProtection -> Empty => any();
 }
 
 /// No members.

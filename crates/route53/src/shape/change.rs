@@ -48,11 +48,11 @@ impl Located for ChangeResourceRecordSetsResponse {}
 impl Located for GetChangeResponse {}
 
 operations! {
-    ChangeResourceRecordSets post "hostedzone/{Id}/rrset/" 200 -> ChangeResourceRecordSetsResponse {
+    ChangeResourceRecordSets post "hostedzone/{Id}/rrset/" 200 -> ChangeResourceRecordSetsResponse => any() {
         "Id" id: String,
         "ChangeBatch" batch: ChangeBatch,
     }
-    GetChange get "change/{Id}" 200 -> GetChangeResponse {
+    GetChange get "change/{Id}" 200 -> GetChangeResponse => any() {
         "Id" id: String,
     }
 }

@@ -78,29 +78,29 @@ impl Located for ListCidrCollectionsResponse {}
 impl Located for ListCidrLocationsResponse {}
 
 operations! {
-    CreateCidrCollection post "cidrcollection" 201 -> CreateCidrCollectionResponse {
+    CreateCidrCollection post "cidrcollection" 201 -> CreateCidrCollectionResponse => any() {
         "Name" name: String,
         "CallerReference" caller_reference: String,
     }
-    DeleteCidrCollection delete "cidrcollection/{CidrCollectionId}" 200 -> DeleteCidrCollectionResponse {
+    DeleteCidrCollection delete "cidrcollection/{CidrCollectionId}" 200 -> DeleteCidrCollectionResponse => any() {
         "CidrCollectionId" id: String,
     }
-    ChangeCidrCollection post "cidrcollection/{CidrCollectionId}" 200 -> ChangeCidrCollectionResponse {
+    ChangeCidrCollection post "cidrcollection/{CidrCollectionId}" 200 -> ChangeCidrCollectionResponse => any() {
         "CidrCollectionId" id: String,
         "CollectionVersion" version: Option<i64>,
         "Changes" changes: Vec<CidrCollectionChange>,
     }
-    ListCidrBlocks get "cidrcollection/{CidrCollectionId}/cidrblocks" 200 -> ListCidrBlocksResponse {
+    ListCidrBlocks get "cidrcollection/{CidrCollectionId}/cidrblocks" 200 -> ListCidrBlocksResponse => any() {
         "CidrCollectionId" id: String,
         "location" location: Option<String>,
         "nexttoken" next_token: Option<String>,
         "maxresults" max_results: Option<String>,
     }
-    ListCidrCollections get "cidrcollection" 200 -> ListCidrCollectionsResponse {
+    ListCidrCollections get "cidrcollection" 200 -> ListCidrCollectionsResponse => any() {
         "nexttoken" next_token: Option<String>,
         "maxresults" max_results: Option<String>,
     }
-    ListCidrLocations get "cidrcollection/{CidrCollectionId}" 200 -> ListCidrLocationsResponse {
+    ListCidrLocations get "cidrcollection/{CidrCollectionId}" 200 -> ListCidrLocationsResponse => any() {
         "CidrCollectionId" id: String,
         "nexttoken" next_token: Option<String>,
         "maxresults" max_results: Option<String>,

@@ -30,18 +30,18 @@ impl Located for ListReusableDelegationSetsResponse {}
 impl Located for DeleteReusableDelegationSetResponse {}
 
 operations! {
-    CreateReusableDelegationSet post "delegationset" 201 -> CreateReusableDelegationSetResponse {
+    CreateReusableDelegationSet post "delegationset" 201 -> CreateReusableDelegationSetResponse => any() {
         "CallerReference" caller_reference: String,
         "HostedZoneId" zone_id: Option<String>,
     }
-    GetReusableDelegationSet get "delegationset/{Id}" 200 -> GetReusableDelegationSetResponse {
+    GetReusableDelegationSet get "delegationset/{Id}" 200 -> GetReusableDelegationSetResponse => any() {
         "Id" id: String,
     }
-    ListReusableDelegationSets get "delegationset" 200 -> ListReusableDelegationSetsResponse {
+    ListReusableDelegationSets get "delegationset" 200 -> ListReusableDelegationSetsResponse => any() {
         "marker" marker: Option<String>,
         "maxitems" max_items: Option<String>,
     }
-    DeleteReusableDelegationSet delete "delegationset/{Id}" 200 -> DeleteReusableDelegationSetResponse {
+    DeleteReusableDelegationSet delete "delegationset/{Id}" 200 -> DeleteReusableDelegationSetResponse => any() {
         "Id" id: String,
     }
 }

@@ -29,12 +29,12 @@ impl Located for GetGeoLocationResponse {}
 impl Located for ListGeoLocationsResponse {}
 
 operations! {
-    GetGeoLocation get "geolocation" 200 -> GetGeoLocationResponse {
+    GetGeoLocation get "geolocation" 200 -> GetGeoLocationResponse => any() {
         "continentcode" continent: Option<String>,
         "countrycode" country: Option<String>,
         "subdivisioncode" subdivision: Option<String>,
     }
-    ListGeoLocations get "geolocations" 200 -> ListGeoLocationsResponse {
+    ListGeoLocations get "geolocations" 200 -> ListGeoLocationsResponse => any() {
         "startcontinentcode" continent: Option<String>,
         "startcountrycode" country: Option<String>,
         "startsubdivisioncode" subdivision: Option<String>,

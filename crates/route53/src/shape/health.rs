@@ -124,18 +124,18 @@ impl Located for GetHealthCheckCountResponse {}
 impl Located for GetCheckerIpRangesResponse {}
 
 operations! {
-    CreateHealthCheck post "healthcheck" 201 -> CreateHealthCheckResponse {
+    CreateHealthCheck post "healthcheck" 201 -> CreateHealthCheckResponse => any() {
         "CallerReference" caller_reference: String,
         "HealthCheckConfig" config: HealthCheckConfig,
     }
-    GetHealthCheck get "healthcheck/{HealthCheckId}" 200 -> GetHealthCheckResponse {
+    GetHealthCheck get "healthcheck/{HealthCheckId}" 200 -> GetHealthCheckResponse => any() {
         "HealthCheckId" id: String,
     }
-    ListHealthChecks get "healthcheck" 200 -> ListHealthChecksResponse {
+    ListHealthChecks get "healthcheck" 200 -> ListHealthChecksResponse => any() {
         "marker" marker: Option<String>,
         "maxitems" max_items: Option<String>,
     }
-    UpdateHealthCheck post "healthcheck/{HealthCheckId}" 200 -> UpdateHealthCheckResponse {
+    UpdateHealthCheck post "healthcheck/{HealthCheckId}" 200 -> UpdateHealthCheckResponse => any() {
         "HealthCheckId" id: String,
         "HealthCheckVersion" version: Option<i64>,
         "IPAddress" address: Option<String>,
@@ -154,15 +154,15 @@ operations! {
         "InsufficientDataHealthStatus" insufficient_data: Option<String>,
         "ResetElements" reset: Option<Vec<ResettableElementName>>,
     }
-    DeleteHealthCheck delete "healthcheck/{HealthCheckId}" 200 -> DeleteHealthCheckResponse {
+    DeleteHealthCheck delete "healthcheck/{HealthCheckId}" 200 -> DeleteHealthCheckResponse => any() {
         "HealthCheckId" id: String,
     }
-    GetHealthCheckStatus get "healthcheck/{HealthCheckId}/status" 200 -> GetHealthCheckStatusResponse {
+    GetHealthCheckStatus get "healthcheck/{HealthCheckId}/status" 200 -> GetHealthCheckStatusResponse => any() {
         "HealthCheckId" id: String,
     }
-    GetHealthCheckLastFailureReason get "healthcheck/{HealthCheckId}/lastfailurereason" 200 -> GetHealthCheckLastFailureReasonResponse {
+    GetHealthCheckLastFailureReason get "healthcheck/{HealthCheckId}/lastfailurereason" 200 -> GetHealthCheckLastFailureReasonResponse => any() {
         "HealthCheckId" id: String,
     }
-    GetHealthCheckCount get "healthcheckcount" 200 -> GetHealthCheckCountResponse {}
-    GetCheckerIpRanges get "checkeripranges" 200 -> GetCheckerIpRangesResponse {}
+    GetHealthCheckCount get "healthcheckcount" 200 -> GetHealthCheckCountResponse => any() {}
+    GetCheckerIpRanges get "checkeripranges" 200 -> GetCheckerIpRangesResponse => any() {}
 }

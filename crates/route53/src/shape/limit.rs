@@ -54,14 +54,14 @@ impl Located for GetHostedZoneLimitResponse {}
 impl Located for GetReusableDelegationSetLimitResponse {}
 
 operations! {
-    GetAccountLimit get "accountlimit/{Type}" 200 -> GetAccountLimitResponse {
+    GetAccountLimit get "accountlimit/{Type}" 200 -> GetAccountLimitResponse => any() {
         "Type" kind: AccountLimitType,
     }
-    GetHostedZoneLimit get "hostedzonelimit/{Id}/{Type}" 200 -> GetHostedZoneLimitResponse {
+    GetHostedZoneLimit get "hostedzonelimit/{Id}/{Type}" 200 -> GetHostedZoneLimitResponse => any() {
         "Id" id: String,
         "Type" kind: HostedZoneLimitType,
     }
-    GetReusableDelegationSetLimit get "reusabledelegationsetlimit/{Id}/{Type}" 200 -> GetReusableDelegationSetLimitResponse {
+    GetReusableDelegationSetLimit get "reusabledelegationsetlimit/{Id}/{Type}" 200 -> GetReusableDelegationSetLimitResponse => any() {
         "Id" id: String,
         "Type" kind: DelegationSetLimitType,
     }

@@ -33,10 +33,18 @@ macro_rules! structures {
 
 /// Operations: method, path, status, input and output.
 macro_rules! operations {
-    ($($name:ident $method:ident $path:literal $status:literal -> $output:ty { $($wire:literal $field:ident: $ty:ty,)* })*) => {$(
+    ($($name:ident $method:ident $path:literal $status:literal -> $output:ty => $($need:ident($($of_need:tt)*)).+ { $($wire:literal $field:ident: $ty:ty,)* })*) => {$(
         #[derive(Debug, Clone, serde::Deserialize)]
         pub(crate) struct $name {
             $(#[serde(rename = $wire)] pub(crate) $field: $ty,)*
+        }
+
+        impl lath_authz::Authorized for $name {
+            const SERVICE: &'static str = "route53";
+
+            fn access() -> lath_authz::Access<Self> {
+                lath_authz::Access::new()$(.$need($($of_need)*))+
+            }
         }
 
         impl lath_wire::Operation for $name {

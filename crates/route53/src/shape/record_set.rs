@@ -111,14 +111,14 @@ impl Located for ListResourceRecordSetsResponse {}
 impl Located for TestDNSAnswerResponse {}
 
 operations! {
-    ListResourceRecordSets get "hostedzone/{Id}/rrset" 200 -> ListResourceRecordSetsResponse {
+    ListResourceRecordSets get "hostedzone/{Id}/rrset" 200 -> ListResourceRecordSetsResponse => any() {
         "Id" id: String,
         "name" name: Option<String>,
         "type" kind: Option<RrType>,
         "identifier" identifier: Option<String>,
         "maxitems" max_items: Option<String>,
     }
-    TestDNSAnswer get "testdnsanswer" 200 -> TestDNSAnswerResponse {
+    TestDNSAnswer get "testdnsanswer" 200 -> TestDNSAnswerResponse => any() {
         "hostedzoneid" zone_id: String,
         "recordname" name: String,
         "recordtype" kind: RrType,

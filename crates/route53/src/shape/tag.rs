@@ -41,17 +41,17 @@ impl Located for ListTagsForResourceResponse {}
 impl Located for ListTagsForResourcesResponse {}
 
 operations! {
-    ChangeTagsForResource post "tags/{ResourceType}/{ResourceId}" 200 -> ChangeTagsForResourceResponse {
+    ChangeTagsForResource post "tags/{ResourceType}/{ResourceId}" 200 -> ChangeTagsForResourceResponse => any() {
         "ResourceType" resource_type: TagResourceType,
         "ResourceId" resource_id: String,
         "AddTags" add: Option<Vec<Tag>>,
         "RemoveTagKeys" remove: Option<Vec<Key>>,
     }
-    ListTagsForResource get "tags/{ResourceType}/{ResourceId}" 200 -> ListTagsForResourceResponse {
+    ListTagsForResource get "tags/{ResourceType}/{ResourceId}" 200 -> ListTagsForResourceResponse => any() {
         "ResourceType" resource_type: TagResourceType,
         "ResourceId" resource_id: String,
     }
-    ListTagsForResources post "tags/{ResourceType}" 200 -> ListTagsForResourcesResponse {
+    ListTagsForResources post "tags/{ResourceType}" 200 -> ListTagsForResourcesResponse => any() {
         "ResourceType" resource_type: TagResourceType,
         "ResourceIds" resource_ids: Vec<String>,
     }

@@ -141,63 +141,63 @@ impl Located for DeleteVPCAssociationAuthorizationResponse {}
 impl Located for ListVPCAssociationAuthorizationsResponse {}
 
 operations! {
-    CreateHostedZone post "hostedzone" 201 -> CreateHostedZoneResponse {
+    CreateHostedZone post "hostedzone" 201 -> CreateHostedZoneResponse => any() {
         "Name" name: String,
         "VPC" vpc: Option<Vpc>,
         "CallerReference" caller_reference: String,
         "HostedZoneConfig" config: Option<HostedZoneConfig>,
         "DelegationSetId" delegation_set_id: Option<String>,
     }
-    GetHostedZone get "hostedzone/{Id}" 200 -> GetHostedZoneResponse {
+    GetHostedZone get "hostedzone/{Id}" 200 -> GetHostedZoneResponse => any() {
         "Id" id: String,
     }
-    ListHostedZones get "hostedzone" 200 -> ListHostedZonesResponse {
+    ListHostedZones get "hostedzone" 200 -> ListHostedZonesResponse => any() {
         "marker" marker: Option<String>,
         "maxitems" max_items: Option<String>,
         "delegationsetid" delegation_set_id: Option<String>,
         "hostedzonetype" zone_type: Option<HostedZoneType>,
     }
-    ListHostedZonesByName get "hostedzonesbyname" 200 -> ListHostedZonesByNameResponse {
+    ListHostedZonesByName get "hostedzonesbyname" 200 -> ListHostedZonesByNameResponse => any() {
         "dnsname" dns_name: Option<String>,
         "hostedzoneid" zone_id: Option<String>,
         "maxitems" max_items: Option<String>,
     }
-    ListHostedZonesByVPC get "hostedzonesbyvpc" 200 -> ListHostedZonesByVPCResponse {
+    ListHostedZonesByVPC get "hostedzonesbyvpc" 200 -> ListHostedZonesByVPCResponse => any() {
         "vpcid" vpc_id: String,
         "vpcregion" vpc_region: String,
         "maxitems" max_items: Option<String>,
         "nexttoken" next_token: Option<String>,
     }
-    DeleteHostedZone delete "hostedzone/{Id}" 200 -> DeleteHostedZoneResponse {
+    DeleteHostedZone delete "hostedzone/{Id}" 200 -> DeleteHostedZoneResponse => any() {
         "Id" id: String,
     }
-    UpdateHostedZoneComment post "hostedzone/{Id}" 200 -> UpdateHostedZoneCommentResponse {
+    UpdateHostedZoneComment post "hostedzone/{Id}" 200 -> UpdateHostedZoneCommentResponse => any() {
         "Id" id: String,
         "Comment" comment: Option<String>,
     }
-    GetHostedZoneCount get "hostedzonecount" 200 -> GetHostedZoneCountResponse {}
-    GetDNSSEC get "hostedzone/{Id}/dnssec" 200 -> GetDNSSECResponse {
+    GetHostedZoneCount get "hostedzonecount" 200 -> GetHostedZoneCountResponse => any() {}
+    GetDNSSEC get "hostedzone/{Id}/dnssec" 200 -> GetDNSSECResponse => any() {
         "Id" id: String,
     }
-    AssociateVPCWithHostedZone post "hostedzone/{Id}/associatevpc" 200 -> AssociateVPCWithHostedZoneResponse {
-        "Id" id: String,
-        "VPC" vpc: Vpc,
-        "Comment" comment: Option<String>,
-    }
-    DisassociateVPCFromHostedZone post "hostedzone/{Id}/disassociatevpc" 200 -> DisassociateVPCFromHostedZoneResponse {
+    AssociateVPCWithHostedZone post "hostedzone/{Id}/associatevpc" 200 -> AssociateVPCWithHostedZoneResponse => any() {
         "Id" id: String,
         "VPC" vpc: Vpc,
         "Comment" comment: Option<String>,
     }
-    CreateVPCAssociationAuthorization post "hostedzone/{Id}/authorizevpcassociation" 200 -> CreateVPCAssociationAuthorizationResponse {
+    DisassociateVPCFromHostedZone post "hostedzone/{Id}/disassociatevpc" 200 -> DisassociateVPCFromHostedZoneResponse => any() {
+        "Id" id: String,
+        "VPC" vpc: Vpc,
+        "Comment" comment: Option<String>,
+    }
+    CreateVPCAssociationAuthorization post "hostedzone/{Id}/authorizevpcassociation" 200 -> CreateVPCAssociationAuthorizationResponse => any() {
         "Id" id: String,
         "VPC" vpc: Vpc,
     }
-    DeleteVPCAssociationAuthorization post "hostedzone/{Id}/deauthorizevpcassociation" 200 -> DeleteVPCAssociationAuthorizationResponse {
+    DeleteVPCAssociationAuthorization post "hostedzone/{Id}/deauthorizevpcassociation" 200 -> DeleteVPCAssociationAuthorizationResponse => any() {
         "Id" id: String,
         "VPC" vpc: Vpc,
     }
-    ListVPCAssociationAuthorizations get "hostedzone/{Id}/authorizevpcassociation" 200 -> ListVPCAssociationAuthorizationsResponse {
+    ListVPCAssociationAuthorizations get "hostedzone/{Id}/authorizevpcassociation" 200 -> ListVPCAssociationAuthorizationsResponse => any() {
         "Id" id: String,
         "nexttoken" next_token: Option<String>,
         "maxresults" max_results: Option<String>,

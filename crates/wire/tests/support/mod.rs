@@ -13,8 +13,8 @@ use lath_model::Timestamp;
 use lath_sigv4::{Credential, Credentials, LookupError, Secret};
 use lath_wire::http::KeyOwner;
 use lath_wire::{
-    ApiError, Blob, Caller, Doc, Handle, Operation, Principal, Problems, Protocol, Route, Service,
-    ServiceInfo,
+    ApiError, Blob, Caller, Doc, Handle, Operation, Permission, Permissions, Principal, Problems,
+    Protocol, Route, Service, ServiceInfo, Stated,
 };
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,16 @@ impl Credentials for Keys {
 }
 
 pub struct Toy;
+
+impl<Op: Operation> Permissions<Op> for Toy {
+    fn permissions(&self, _: &Caller, _: &Op) -> Vec<Permission> {
+        Vec::new()
+    }
+
+    fn stated() -> Vec<Stated> {
+        Vec::new()
+    }
+}
 
 // === ec2 ===
 

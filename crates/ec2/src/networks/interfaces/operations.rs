@@ -31,15 +31,20 @@ const MAX_GROUPS: usize = 5;
 const MAX_ADDRESSES: usize = 50;
 
 operations! {
-    change CreateNetworkInterface -> CreateNetworkInterfaceResult = create, dry_run => refusing ["" CreateNetworkInterface];
-    change DeleteNetworkInterface -> Nothing = delete, dry_run;
-    read DescribeNetworkInterfaces -> DescribeNetworkInterfacesResult = describe, dry_run;
-    change AttachNetworkInterface -> AttachNetworkInterfaceResult = attach, dry_run => refusing ["" AttachNetworkInterface];
-    change DetachNetworkInterface -> Nothing = detach, dry_run;
-    change ModifyNetworkInterfaceAttribute -> Nothing = modify, dry_run => refusing ["" ModifyNetworkInterfaceAttribute, "Attachment." AttachmentInput];
-    read DescribeNetworkInterfaceAttribute -> DescribeNetworkInterfaceAttributeResult = attribute, dry_run;
-    change AssignPrivateIpAddresses -> AssignPrivateIpAddressesResult = assign => refusing ["" AssignPrivateIpAddresses];
-    change UnassignPrivateIpAddresses -> Nothing = unassign => refusing ["" UnassignPrivateIpAddresses];
+    change CreateNetworkInterface -> CreateNetworkInterfaceResult = create, dry_run => any()
+        => refusing ["" CreateNetworkInterface];
+    change DeleteNetworkInterface -> Nothing = delete, dry_run => any();
+    read DescribeNetworkInterfaces -> DescribeNetworkInterfacesResult = describe, dry_run => any();
+    change AttachNetworkInterface -> AttachNetworkInterfaceResult = attach, dry_run => any()
+        => refusing ["" AttachNetworkInterface];
+    change DetachNetworkInterface -> Nothing = detach, dry_run => any();
+    change ModifyNetworkInterfaceAttribute -> Nothing = modify, dry_run => any()
+        => refusing ["" ModifyNetworkInterfaceAttribute, "Attachment." AttachmentInput];
+    read DescribeNetworkInterfaceAttribute -> DescribeNetworkInterfaceAttributeResult = attribute, dry_run => any();
+    change AssignPrivateIpAddresses -> AssignPrivateIpAddressesResult = assign => any()
+        => refusing ["" AssignPrivateIpAddresses];
+    change UnassignPrivateIpAddresses -> Nothing = unassign => any()
+        => refusing ["" UnassignPrivateIpAddresses];
 }
 
 fn create(

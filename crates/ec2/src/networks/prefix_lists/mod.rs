@@ -22,12 +22,13 @@ use crate::select::{Listed, Query, bad_token, page_size, select};
 use crate::tags::{self, Tag};
 
 operations! {
-    read DescribeManagedPrefixLists -> DescribeManagedPrefixListsResult = describe, dry_run;
-    read GetManagedPrefixListEntries -> GetManagedPrefixListEntriesResult = entries, dry_run;
-    read DescribePrefixLists -> DescribePrefixListsResult = describe_aws, dry_run;
-    change CreateManagedPrefixList -> ManagedPrefixListResult = changes::create, dry_run;
-    change ModifyManagedPrefixList -> ManagedPrefixListResult = changes::modify, dry_run => refusing ["" ModifyManagedPrefixList];
-    change DeleteManagedPrefixList -> ManagedPrefixListResult = changes::delete, dry_run;
+    read DescribeManagedPrefixLists -> DescribeManagedPrefixListsResult = describe, dry_run => any();
+    read GetManagedPrefixListEntries -> GetManagedPrefixListEntriesResult = entries, dry_run => any();
+    read DescribePrefixLists -> DescribePrefixListsResult = describe_aws, dry_run => any();
+    change CreateManagedPrefixList -> ManagedPrefixListResult = changes::create, dry_run => any();
+    change ModifyManagedPrefixList -> ManagedPrefixListResult = changes::modify, dry_run => any()
+        => refusing ["" ModifyManagedPrefixList];
+    change DeleteManagedPrefixList -> ManagedPrefixListResult = changes::delete, dry_run => any();
 }
 
 /// AWS's lists and their blocks. Lattice answers on these link-local blocks in every associated VPC

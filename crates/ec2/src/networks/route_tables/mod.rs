@@ -32,15 +32,19 @@ use crate::tags::{self, Tag};
 const MAX_TABLES: usize = 200;
 
 operations! {
-    change CreateRouteTable -> CreateRouteTableResult = create, dry_run;
-    change DeleteRouteTable -> Nothing = delete, dry_run;
-    read DescribeRouteTables -> DescribeRouteTablesResult = describe, dry_run;
-    change CreateRoute -> Done = routes::create, dry_run => refusing ["" CreateRoute];
-    change ReplaceRoute -> Nothing = routes::replace, dry_run => refusing ["" ReplaceRoute];
-    change DeleteRoute -> Nothing = routes::delete, dry_run => refusing ["" DeleteRoute];
-    change AssociateRouteTable -> AssociateRouteTableResult = associations::associate, dry_run => refusing ["" AssociateRouteTable];
-    change DisassociateRouteTable -> Nothing = associations::disassociate, dry_run;
-    change ReplaceRouteTableAssociation -> ReplaceRouteTableAssociationResult = associations::replace, dry_run;
+    change CreateRouteTable -> CreateRouteTableResult = create, dry_run => any();
+    change DeleteRouteTable -> Nothing = delete, dry_run => any();
+    read DescribeRouteTables -> DescribeRouteTablesResult = describe, dry_run => any();
+    change CreateRoute -> Done = routes::create, dry_run => any()
+        => refusing ["" CreateRoute];
+    change ReplaceRoute -> Nothing = routes::replace, dry_run => any()
+        => refusing ["" ReplaceRoute];
+    change DeleteRoute -> Nothing = routes::delete, dry_run => any()
+        => refusing ["" DeleteRoute];
+    change AssociateRouteTable -> AssociateRouteTableResult = associations::associate, dry_run => any()
+        => refusing ["" AssociateRouteTable];
+    change DisassociateRouteTable -> Nothing = associations::disassociate, dry_run => any();
+    change ReplaceRouteTableAssociation -> ReplaceRouteTableAssociationResult = associations::replace, dry_run => any();
 }
 
 /// The VPC's main table.

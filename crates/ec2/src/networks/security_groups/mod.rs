@@ -32,17 +32,17 @@ use crate::tags::{self, Tag};
 const MAX_GROUPS: usize = 2500;
 
 operations! {
-    change CreateSecurityGroup -> CreateSecurityGroupResult = create, dry_run;
-    change DeleteSecurityGroup -> DeleteSecurityGroupResult = delete, dry_run;
-    read DescribeSecurityGroups -> DescribeSecurityGroupsResult = describe, dry_run;
-    change AuthorizeSecurityGroupIngress -> AuthorizeResult = changes::authorize_ingress, dry_run;
-    change AuthorizeSecurityGroupEgress -> AuthorizeResult = changes::authorize_egress, dry_run;
-    change RevokeSecurityGroupIngress -> RevokeResult = changes::revoke_ingress, dry_run;
-    change RevokeSecurityGroupEgress -> RevokeResult = changes::revoke_egress, dry_run;
-    read DescribeSecurityGroupRules -> DescribeSecurityGroupRulesResult = rules::describe, dry_run;
-    change ModifySecurityGroupRules -> Done = rules::modify, dry_run;
-    change UpdateSecurityGroupRuleDescriptionsIngress -> Done = rules::describe_ingress, dry_run;
-    change UpdateSecurityGroupRuleDescriptionsEgress -> Done = rules::describe_egress, dry_run;
+    change CreateSecurityGroup -> CreateSecurityGroupResult = create, dry_run => any();
+    change DeleteSecurityGroup -> DeleteSecurityGroupResult = delete, dry_run => any();
+    read DescribeSecurityGroups -> DescribeSecurityGroupsResult = describe, dry_run => any();
+    change AuthorizeSecurityGroupIngress -> AuthorizeResult = changes::authorize_ingress, dry_run => any();
+    change AuthorizeSecurityGroupEgress -> AuthorizeResult = changes::authorize_egress, dry_run => any();
+    change RevokeSecurityGroupIngress -> RevokeResult = changes::revoke_ingress, dry_run => any();
+    change RevokeSecurityGroupEgress -> RevokeResult = changes::revoke_egress, dry_run => any();
+    read DescribeSecurityGroupRules -> DescribeSecurityGroupRulesResult = rules::describe, dry_run => any();
+    change ModifySecurityGroupRules -> Done = rules::modify, dry_run => any();
+    change UpdateSecurityGroupRuleDescriptionsIngress -> Done = rules::describe_ingress, dry_run => any();
+    change UpdateSecurityGroupRuleDescriptionsEgress -> Done = rules::describe_egress, dry_run => any();
 }
 
 /// What names and descriptions may be made of.

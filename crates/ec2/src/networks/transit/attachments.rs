@@ -15,7 +15,7 @@ use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
 
 operations! {
-    read DescribeTransitGatewayAttachments -> DescribeTransitGatewayAttachmentsResult = describe, dry_run;
+    read DescribeTransitGatewayAttachments -> DescribeTransitGatewayAttachmentsResult = describe, dry_run => any();
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -28,10 +28,10 @@ const DEFAULT_ASN: i64 = 64512;
 const MAX_CIDR_BLOCKS: usize = 5;
 
 operations! {
-    change CreateTransitGateway -> CreateTransitGatewayResult = create, dry_run;
-    change ModifyTransitGateway -> ModifyTransitGatewayResult = modify, dry_run;
-    change DeleteTransitGateway -> DeleteTransitGatewayResult = delete, dry_run;
-    read DescribeTransitGateways -> DescribeTransitGatewaysResult = describe, dry_run;
+    change CreateTransitGateway -> CreateTransitGatewayResult = create, dry_run => any();
+    change ModifyTransitGateway -> ModifyTransitGatewayResult = modify, dry_run => any();
+    change DeleteTransitGateway -> DeleteTransitGatewayResult = delete, dry_run => any();
+    read DescribeTransitGateways -> DescribeTransitGatewaysResult = describe, dry_run => any();
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -17,13 +17,15 @@ use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
 
 operations! {
-    change AssociateTransitGatewayRouteTable -> AssociateTransitGatewayRouteTableResult = associate, dry_run;
-    change DisassociateTransitGatewayRouteTable -> DisassociateTransitGatewayRouteTableResult = disassociate, dry_run;
-    read GetTransitGatewayRouteTableAssociations -> GetTransitGatewayRouteTableAssociationsResult = associations, dry_run;
-    change EnableTransitGatewayRouteTablePropagation -> EnableTransitGatewayRouteTablePropagationResult = enable, dry_run => refusing ["" EnableTransitGatewayRouteTablePropagation];
-    change DisableTransitGatewayRouteTablePropagation -> DisableTransitGatewayRouteTablePropagationResult = disable, dry_run => refusing ["" DisableTransitGatewayRouteTablePropagation];
-    read GetTransitGatewayRouteTablePropagations -> GetTransitGatewayRouteTablePropagationsResult = propagations, dry_run;
-    read GetTransitGatewayAttachmentPropagations -> GetTransitGatewayAttachmentPropagationsResult = propagations_of, dry_run;
+    change AssociateTransitGatewayRouteTable -> AssociateTransitGatewayRouteTableResult = associate, dry_run => any();
+    change DisassociateTransitGatewayRouteTable -> DisassociateTransitGatewayRouteTableResult = disassociate, dry_run => any();
+    read GetTransitGatewayRouteTableAssociations -> GetTransitGatewayRouteTableAssociationsResult = associations, dry_run => any();
+    change EnableTransitGatewayRouteTablePropagation -> EnableTransitGatewayRouteTablePropagationResult = enable, dry_run => any()
+        => refusing ["" EnableTransitGatewayRouteTablePropagation];
+    change DisableTransitGatewayRouteTablePropagation -> DisableTransitGatewayRouteTablePropagationResult = disable, dry_run => any()
+        => refusing ["" DisableTransitGatewayRouteTablePropagation];
+    read GetTransitGatewayRouteTablePropagations -> GetTransitGatewayRouteTablePropagationsResult = propagations, dry_run => any();
+    read GetTransitGatewayAttachmentPropagations -> GetTransitGatewayAttachmentPropagationsResult = propagations_of, dry_run => any();
 }
 
 macro_rules! pairs {

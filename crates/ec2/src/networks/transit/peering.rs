@@ -27,11 +27,11 @@ use crate::tags::{self, Tag, TagSpecification};
 const FIRST_PORT: u16 = 52_000;
 
 operations! {
-    change CreateTransitGatewayPeeringAttachment -> CreateTransitGatewayPeeringAttachmentResult = create, dry_run;
-    change AcceptTransitGatewayPeeringAttachment -> AcceptTransitGatewayPeeringAttachmentResult = accept, dry_run;
-    change RejectTransitGatewayPeeringAttachment -> RejectTransitGatewayPeeringAttachmentResult = reject, dry_run;
-    change DeleteTransitGatewayPeeringAttachment -> DeleteTransitGatewayPeeringAttachmentResult = delete, dry_run;
-    read DescribeTransitGatewayPeeringAttachments -> DescribeTransitGatewayPeeringAttachmentsResult = describe, dry_run;
+    change CreateTransitGatewayPeeringAttachment -> CreateTransitGatewayPeeringAttachmentResult = create, dry_run => any();
+    change AcceptTransitGatewayPeeringAttachment -> AcceptTransitGatewayPeeringAttachmentResult = accept, dry_run => any();
+    change RejectTransitGatewayPeeringAttachment -> RejectTransitGatewayPeeringAttachmentResult = reject, dry_run => any();
+    change DeleteTransitGatewayPeeringAttachment -> DeleteTransitGatewayPeeringAttachmentResult = delete, dry_run => any();
+    read DescribeTransitGatewayPeeringAttachments -> DescribeTransitGatewayPeeringAttachmentsResult = describe, dry_run => any();
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

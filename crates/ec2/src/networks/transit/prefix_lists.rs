@@ -18,10 +18,10 @@ use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
 
 operations! {
-    change CreateTransitGatewayPrefixListReference -> CreateTransitGatewayPrefixListReferenceResult = create, dry_run;
-    change ModifyTransitGatewayPrefixListReference -> ModifyTransitGatewayPrefixListReferenceResult = modify, dry_run;
-    change DeleteTransitGatewayPrefixListReference -> DeleteTransitGatewayPrefixListReferenceResult = delete, dry_run;
-    read GetTransitGatewayPrefixListReferences -> GetTransitGatewayPrefixListReferencesResult = list, dry_run;
+    change CreateTransitGatewayPrefixListReference -> CreateTransitGatewayPrefixListReferenceResult = create, dry_run => any();
+    change ModifyTransitGatewayPrefixListReference -> ModifyTransitGatewayPrefixListReferenceResult = modify, dry_run => any();
+    change DeleteTransitGatewayPrefixListReference -> DeleteTransitGatewayPrefixListReferenceResult = delete, dry_run => any();
+    read GetTransitGatewayPrefixListReferences -> GetTransitGatewayPrefixListReferencesResult = list, dry_run => any();
 }
 
 macro_rules! requests {

@@ -18,9 +18,9 @@ use crate::records::{StaticTarget, TransitAttachment, TransitRouteTable};
 const MAX_ROUTES: usize = 10_000;
 
 operations! {
-    change CreateTransitGatewayRoute -> CreateTransitGatewayRouteResult = create, dry_run;
-    change ReplaceTransitGatewayRoute -> ReplaceTransitGatewayRouteResult = replace, dry_run;
-    change DeleteTransitGatewayRoute -> DeleteTransitGatewayRouteResult = delete, dry_run;
+    change CreateTransitGatewayRoute -> CreateTransitGatewayRouteResult = create, dry_run => any();
+    change ReplaceTransitGatewayRoute -> ReplaceTransitGatewayRouteResult = replace, dry_run => any();
+    change DeleteTransitGatewayRoute -> DeleteTransitGatewayRouteResult = delete, dry_run => any();
 }
 
 macro_rules! route_requests {

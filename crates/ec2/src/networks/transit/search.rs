@@ -16,8 +16,8 @@ use crate::operation::operations;
 use crate::select::{bad_token, page_size};
 
 operations! {
-    read SearchTransitGatewayRoutes -> SearchTransitGatewayRoutesResult = search, dry_run;
-    read ExportTransitGatewayRoutes -> ExportTransitGatewayRoutesResult = export, dry_run;
+    read SearchTransitGatewayRoutes -> SearchTransitGatewayRoutesResult = search, dry_run => any();
+    read ExportTransitGatewayRoutes -> ExportTransitGatewayRoutesResult = export, dry_run => any();
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

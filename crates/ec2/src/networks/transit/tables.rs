@@ -23,9 +23,9 @@ use crate::tags::{self, Tag, TagSpecification};
 const MAX_TABLES: usize = 20;
 
 operations! {
-    change CreateTransitGatewayRouteTable -> CreateTransitGatewayRouteTableResult = create, dry_run;
-    change DeleteTransitGatewayRouteTable -> DeleteTransitGatewayRouteTableResult = delete, dry_run;
-    read DescribeTransitGatewayRouteTables -> DescribeTransitGatewayRouteTablesResult = describe, dry_run;
+    change CreateTransitGatewayRouteTable -> CreateTransitGatewayRouteTableResult = create, dry_run => any();
+    change DeleteTransitGatewayRouteTable -> DeleteTransitGatewayRouteTableResult = delete, dry_run => any();
+    read DescribeTransitGatewayRouteTables -> DescribeTransitGatewayRouteTablesResult = describe, dry_run => any();
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

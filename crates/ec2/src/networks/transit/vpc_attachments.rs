@@ -27,12 +27,12 @@ use crate::tags::{self, Tag, TagSpecification};
 const MAX_PER_VPC: usize = 5;
 
 operations! {
-    change CreateTransitGatewayVpcAttachment -> CreateTransitGatewayVpcAttachmentResult = create, dry_run;
-    change ModifyTransitGatewayVpcAttachment -> ModifyTransitGatewayVpcAttachmentResult = modify, dry_run;
-    change DeleteTransitGatewayVpcAttachment -> DeleteTransitGatewayVpcAttachmentResult = delete, dry_run;
-    change AcceptTransitGatewayVpcAttachment -> AcceptTransitGatewayVpcAttachmentResult = accept, dry_run;
-    change RejectTransitGatewayVpcAttachment -> RejectTransitGatewayVpcAttachmentResult = reject, dry_run;
-    read DescribeTransitGatewayVpcAttachments -> DescribeTransitGatewayVpcAttachmentsResult = describe, dry_run;
+    change CreateTransitGatewayVpcAttachment -> CreateTransitGatewayVpcAttachmentResult = create, dry_run => any();
+    change ModifyTransitGatewayVpcAttachment -> ModifyTransitGatewayVpcAttachmentResult = modify, dry_run => any();
+    change DeleteTransitGatewayVpcAttachment -> DeleteTransitGatewayVpcAttachmentResult = delete, dry_run => any();
+    change AcceptTransitGatewayVpcAttachment -> AcceptTransitGatewayVpcAttachmentResult = accept, dry_run => any();
+    change RejectTransitGatewayVpcAttachment -> RejectTransitGatewayVpcAttachmentResult = reject, dry_run => any();
+    read DescribeTransitGatewayVpcAttachments -> DescribeTransitGatewayVpcAttachmentsResult = describe, dry_run => any();
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -38,11 +38,13 @@ const LINGERS: Duration = Duration::from_secs(3600);
 const NETWORK_KIND: &str = "lattice.service-network";
 
 operations! {
-    change CreateVpcEndpoint -> CreateVpcEndpointResult = create, dry_run => refusing ["" CreateVpcEndpoint, "DnsOptions." DnsOptionsInput];
-    change ModifyVpcEndpoint -> Done = modify, dry_run => refusing ["" ModifyVpcEndpoint];
-    change DeleteVpcEndpoints -> DeleteVpcEndpointsResult = delete, dry_run;
-    read DescribeVpcEndpoints -> DescribeVpcEndpointsResult = describe, dry_run;
-    read DescribeVpcEndpointAssociations -> DescribeVpcEndpointAssociationsResult = associations, dry_run;
+    change CreateVpcEndpoint -> CreateVpcEndpointResult = create, dry_run => any()
+        => refusing ["" CreateVpcEndpoint, "DnsOptions." DnsOptionsInput];
+    change ModifyVpcEndpoint -> Done = modify, dry_run => any()
+        => refusing ["" ModifyVpcEndpoint];
+    change DeleteVpcEndpoints -> DeleteVpcEndpointsResult = delete, dry_run => any();
+    read DescribeVpcEndpoints -> DescribeVpcEndpointsResult = describe, dry_run => any();
+    read DescribeVpcEndpointAssociations -> DescribeVpcEndpointAssociationsResult = associations, dry_run => any();
 }
 
 fn create(

@@ -35,14 +35,17 @@ pub(crate) use dhcp::options_id;
 const MAX_VPCS: usize = 5;
 
 operations! {
-    change CreateVpc -> CreateVpcResult = create, dry_run => refusing ["" CreateVpc];
-    change DeleteVpc -> Nothing = delete, dry_run;
-    read DescribeVpcs -> DescribeVpcsResult = describe, dry_run;
-    read DescribeVpcAttribute -> DescribeVpcAttributeResult = attributes::describe, dry_run;
-    change ModifyVpcAttribute -> Nothing = attributes::modify => refusing ["" ModifyVpcAttribute];
-    change AssociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::associate => refusing ["" AssociateVpcCidrBlock];
-    change DisassociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::disassociate;
-    read DescribeDhcpOptions -> DescribeDhcpOptionsResult = dhcp::describe, dry_run;
+    change CreateVpc -> CreateVpcResult = create, dry_run => any()
+        => refusing ["" CreateVpc];
+    change DeleteVpc -> Nothing = delete, dry_run => any();
+    read DescribeVpcs -> DescribeVpcsResult = describe, dry_run => any();
+    read DescribeVpcAttribute -> DescribeVpcAttributeResult = attributes::describe, dry_run => any();
+    change ModifyVpcAttribute -> Nothing = attributes::modify => any()
+        => refusing ["" ModifyVpcAttribute];
+    change AssociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::associate => any()
+        => refusing ["" AssociateVpcCidrBlock];
+    change DisassociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::disassociate => any();
+    read DescribeDhcpOptions -> DescribeDhcpOptionsResult = dhcp::describe, dry_run => any();
 }
 
 fn create(app: &Ec2, tx: &mut Tx, op: CreateVpc) -> Result<CreateVpcResult, ApiError> {

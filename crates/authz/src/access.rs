@@ -1,0 +1,310 @@
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use lath_store::View;
+use lath_wire::{Caller, Operation, Permission, Stated};
+
+use crate::{REQUEST_TAG, ResourceType, Scope, TAG_KEYS, Values};
+
+/// An operation that states what it needs permission for.
+pub trait Authorized: Operation {
+    /// The prefix of its action, such as `ec2`.
+    const SERVICE: &'static str;
+
+    /// What it needs.
+    fn access() -> Access<Self>;
+}
+
+type Read<Op, T> = Box<dyn Fn(&Op, &Scope<'_>) -> T>;
+
+/// The needs of an operation. Each of the methods `on`, `makes`, `also` and `any` adds one; `with`, `tagged` and
+/// `untagged` say of the need before them which condition keys the request fills in.
+pub struct Access<Op> {
+    needs: Vec<Need<Op>>,
+    free: bool,
+    operation: PhantomData<fn(Op)>,
+}
+
+struct Need<Op> {
+    /// `None`: the operation's own.
+    action: Option<&'static str>,
+    /// `None`: no resource, `*`.
+    resource_type: Option<&'static ResourceType>,
+    names: Read<Op, Vec<String>>,
+    keys: Vec<Key<Op>>,
+}
+
+struct Key<Op> {
+    known: &'static [&'static str],
+    read: Read<Op, Vec<(String, Vec<String>)>>,
+}
+
+impl<Op> std::fmt::Debug for Access<Op> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let types = self.needs.iter().map(|need| need.resource_type);
+        f.debug_list().entries(types).finish()
+    }
+}
+
+impl<Op> Default for Access<Op> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<Op> Access<Op> {
+    /// Nothing yet. An operation that states nothing more needs its action on `*`.
+    pub fn new() -> Self {
+        Self {
+            needs: Vec::new(),
+            free: false,
+            operation: PhantomData,
+        }
+    }
+
+    /// The operation needs no permission, or its handler decides.
+    #[must_use]
+    pub fn free(mut self) -> Self {
+        self.free = true;
+        self
+    }
+
+    /// The action without a resource, as lists need it. Only policies about `*` give it.
+    #[must_use]
+    pub fn any(self) -> Self {
+        self.push(None, None, |_, _| "*")
+    }
+
+    /// The resources that the request names; none, one or many. The texts are those of the request, as
+    /// [`ResourceType::arn`] takes them.
+    #[must_use]
+    pub fn on<V: Values>(
+        self,
+        resource_type: &'static ResourceType,
+        names: impl Fn(&Op, &Scope<'_>) -> V + 'static,
+    ) -> Self {
+        self.push(None, Some(resource_type), names)
+    }
+
+    /// A resource that the request makes and that has no name yet.
+    #[must_use]
+    pub fn makes(self, resource_type: &'static ResourceType) -> Self {
+        self.push(None, Some(resource_type), |_, _| "*")
+    }
+
+    /// Another action that the request needs on the resources that it names, such as `iam:PassRole`.
+    #[must_use]
+    pub fn also<V: Values>(
+        self,
+        action: &'static str,
+        resource_type: &'static ResourceType,
+        names: impl Fn(&Op, &Scope<'_>) -> V + 'static,
+    ) -> Self {
+        self.push(Some(action), Some(resource_type), names)
+    }
+
+    /// Another action without a resource, when `needed` says that the request asks for it.
+    #[must_use]
+    pub fn also_any(
+        self,
+        action: &'static str,
+        needed: impl Fn(&Op, &Scope<'_>) -> bool + 'static,
+    ) -> Self {
+        self.push(Some(action), None, move |op, at| {
+            needed(op, at).then_some("*")
+        })
+    }
+
+    /// A condition key of the need before, with the request's values.
+    #[must_use]
+    pub fn with<V: Values>(
+        self,
+        key: &'static str,
+        values: impl Fn(&Op, &Scope<'_>) -> V + 'static,
+    ) -> Self {
+        let known: &'static [&'static str] = Box::leak(Box::new([key]));
+        self.key(known, move |op, at| {
+            let values = values(op, at).texts();
+            let given = (!values.is_empty()).then(|| (key.to_owned(), values));
+            given.into_iter().collect()
+        })
+    }
+
+    /// Several condition keys of the need before at once. Pairs of the same key are one key with several values.
+    #[must_use]
+    pub fn with_all(
+        self,
+        known: &'static [&'static str],
+        read: impl Fn(&Op, &Scope<'_>) -> Vec<(String, Vec<String>)> + 'static,
+    ) -> Self {
+        self.key(known, read)
+    }
+
+    /// The tags that the request gives: `aws:RequestTag/...` and `aws:TagKeys` of the need before.
+    #[must_use]
+    pub fn tagged(self, tags: impl Fn(&Op, &Scope<'_>) -> Vec<(String, String)> + 'static) -> Self {
+        self.key(&[REQUEST_TAG, TAG_KEYS], move |op, at| {
+            let tags = tags(op, at);
+            let keys: Vec<String> = tags.iter().map(|(key, _)| key.clone()).collect();
+            let tags = tags
+                .into_iter()
+                .map(|(key, value)| (format!("aws:RequestTag/{key}"), vec![value]));
+            let keys = (!keys.is_empty()).then(|| (TAG_KEYS.to_owned(), keys));
+            tags.chain(keys).collect()
+        })
+    }
+
+    /// The keys of tags that the request takes away: `aws:TagKeys` of the need before.
+    #[must_use]
+    pub fn untagged<V: Values>(self, keys: impl Fn(&Op, &Scope<'_>) -> V + 'static) -> Self {
+        self.with(TAG_KEYS, keys)
+    }
+
+    fn push<V: Values>(
+        mut self,
+        action: Option<&'static str>,
+        resource_type: Option<&'static ResourceType>,
+        names: impl Fn(&Op, &Scope<'_>) -> V + 'static,
+    ) -> Self {
+        self.needs.push(Need {
+            action,
+            resource_type,
+            names: Box::new(move |op, at| names(op, at).texts()),
+            keys: Vec::new(),
+        });
+        self
+    }
+
+    fn key(
+        mut self,
+        known: &'static [&'static str],
+        read: impl Fn(&Op, &Scope<'_>) -> Vec<(String, Vec<String>)> + 'static,
+    ) -> Self {
+        let need = self.needs.last_mut();
+        let need = need.expect("a condition key is stated after the need that it belongs to");
+        need.keys.push(Key {
+            known,
+            read: Box::new(read),
+        });
+        self
+    }
+}
+
+impl<Op> Need<Op> {
+    fn known(&self, service: &str) -> Vec<&'static str> {
+        let of_service = of_service(service).iter();
+        let of_type = self.resource_type.map_or(&[][..], |it| it.keys);
+        let of_request = self.keys.iter().flat_map(|key| key.known);
+        let known = of_type.iter().chain(of_request).chain(of_service);
+        let mut known: Vec<&'static str> = known.copied().collect();
+        known.sort_unstable();
+        known.dedup();
+        known
+    }
+
+    fn permissions(&self, action: &Cow<'static, str>, op: &Op, at: &Scope<'_>) -> Vec<Permission> {
+        let mut names = (self.names)(op, at);
+        names.sort();
+        names.dedup();
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let service = service_of(action);
+        let mut of_request: Vec<_> = self
+            .keys
+            .iter()
+            .flat_map(|key| (key.read)(op, at))
+            .collect();
+        let of_service = of_service(service).iter();
+        of_request.extend(of_service.map(|key| ((*key).to_owned(), vec![at.region().to_owned()])));
+        let known = self.known(service);
+        let of_name = |name: String| {
+            let mut keys = of_request.clone();
+            let resource = match self.resource_type {
+                None => name,
+                Some(it) => {
+                    keys.extend((it.facts)(at, &name));
+                    (it.arn)(at, &name)
+                }
+            };
+            Permission {
+                action: action.clone(),
+                resource_type: self.resource_type.map_or("", |it| it.name),
+                resource,
+                keys,
+                known: known.clone(),
+            }
+        };
+        names.into_iter().map(of_name).collect()
+    }
+}
+
+/// The keys that every action of a service has: the region, as EC2 calls it.
+fn of_service(service: &str) -> &'static [&'static str] {
+    match service {
+        "ec2" => &["ec2:Region"],
+        _ => &[],
+    }
+}
+
+fn service_of(action: &str) -> &str {
+    action
+        .split_once(':')
+        .map_or(action, |(service, _)| service)
+}
+
+fn own_action<Op: Authorized>() -> Cow<'static, str> {
+    Cow::Owned(format!("{}:{}", Op::SERVICE, Op::NAME))
+}
+
+/// What a request needs, all of it. A request that names nothing needs its action on `*`: its handler says what is
+/// missing, to those who may know.
+pub fn permissions<Op: Authorized>(view: &View, caller: &Caller, op: &Op) -> Vec<Permission> {
+    let at = Scope { view, caller };
+    let access = Op::access();
+    if access.free {
+        return Vec::new();
+    }
+    let own = own_action::<Op>();
+    let mut found = Vec::new();
+    let mut has_own = false;
+    for need in &access.needs {
+        let action = need.action.map_or_else(|| own.clone(), Cow::Borrowed);
+        let permissions = need.permissions(&action, op, &at);
+        has_own |= need.action.is_none() && !permissions.is_empty();
+        found.extend(permissions);
+    }
+    if !has_own {
+        found.push(Permission {
+            action: own,
+            resource_type: "",
+            resource: "*".to_owned(),
+            keys: Vec::new(),
+            known: Vec::new(),
+        });
+    }
+    found
+}
+
+/// What requests of an operation can need; empty where it needs no permission.
+pub fn stated<Op: Authorized>() -> Vec<Stated> {
+    let access = Op::access();
+    if access.free {
+        return Vec::new();
+    }
+    let own = own_action::<Op>();
+    let of_need = |need: &Need<Op>| Stated {
+        action: need.action.map_or_else(|| own.clone(), Cow::Borrowed),
+        resource_type: need.resource_type.map_or("", |it| it.name),
+        known: need.known(service_of(need.action.unwrap_or(&own))),
+    };
+    let mut found: Vec<Stated> = access.needs.iter().map(of_need).collect();
+    if !found.iter().any(|it| it.action == own) {
+        found.push(Stated {
+            action: own,
+            resource_type: "",
+            known: Vec::new(),
+        });
+    }
+    found
+}

@@ -1,0 +1,63 @@
+use std::fmt;
+
+use lath_store::View;
+use lath_wire::Caller;
+
+/// A resource type of the Service Authorization Reference.
+pub struct ResourceType {
+    /// As the reference writes it, such as `subnet` or `ServiceNetwork`.
+    pub name: &'static str,
+    /// The ARN of the resource that a request names: by its id, its name, or in whatever form the service takes, an
+    /// ARN included. Of a name that no record has, the ARN that it would have. `*` gives the ARN of what is to be made.
+    pub arn: fn(&Scope<'_>, &str) -> String,
+    /// The condition keys that `facts` fills in, as the reference writes them; those of tags with `${TagKey}`.
+    pub keys: &'static [&'static str],
+    /// What the record of a named resource says of its keys.
+    pub facts: fn(&Scope<'_>, &str) -> Vec<(String, Vec<String>)>,
+}
+
+impl fmt::Debug for ResourceType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Where a request is judged.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// The region's records.
+    pub view: &'a View,
+    /// Who asks, in which region.
+    pub caller: &'a Caller,
+}
+
+impl fmt::Debug for Scope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope")
+            .field("caller", self.caller)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Scope<'_> {
+    /// The request's region.
+    pub fn region(&self) -> &str {
+        &self.caller.region
+    }
+
+    /// The account whose resources these are: twelve digits.
+    pub fn account(&self) -> &str {
+        &self.caller.account
+    }
+
+    /// The ARN of a resource of the account in the request's region.
+    pub fn arn(&self, service: &str, resource: &str) -> String {
+        let (region, account) = (self.region(), self.account());
+        lath_model::arn::Arn::new(service, region, account, resource).to_string()
+    }
+
+    /// The ARN of a resource of the account that is in no region.
+    pub fn global_arn(&self, service: &str, resource: &str) -> String {
+        lath_model::arn::Arn::new(service, "", self.account(), resource).to_string()
+    }
+}

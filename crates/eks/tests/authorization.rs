@@ -1,0 +1,14 @@
+//! What the operations state of permissions, beside AWS's Service Authorization Reference. What differs stands in
+//! `authorization.txt` with the reason.
+
+use std::sync::Arc;
+
+use lath_eks::Eks;
+
+#[test]
+fn operations_need_what_the_reference_says() {
+    let services = [lath_eks::service(&Arc::new(Eks))];
+    let differences: Vec<String> = services.iter().flat_map(lath_authz::compare).collect();
+    let list = include_str!("authorization.txt");
+    lath_authz::judged(&differences, list).unwrap_or_else(|told| panic!("{told}"));
+}

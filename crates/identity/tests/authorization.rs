@@ -1,0 +1,21 @@
+//! What the operations state of permissions, beside AWS's Service Authorization Reference. What differs stands in
+//! `authorization.txt` with the reason.
+
+use std::sync::Arc;
+
+use lath_identity::{Identity, RootKey};
+
+#[test]
+fn operations_need_what_the_reference_says() {
+    let services = {
+        let key = RootKey::random().unwrap();
+        let identity = Arc::new(Identity::new(key, "123456789012"));
+        [
+            lath_identity::sts_service(&identity),
+            lath_identity::secretsmanager_service(&identity),
+        ]
+    };
+    let differences: Vec<String> = services.iter().flat_map(lath_authz::compare).collect();
+    let list = include_str!("authorization.txt");
+    lath_authz::judged(&differences, list).unwrap_or_else(|told| panic!("{told}"));
+}
