@@ -17,8 +17,12 @@ pub trait Authorized: Operation {
 
 type Read<Op, T> = Box<dyn Fn(&Op, &Scope<'_>) -> T>;
 
+/// Condition keys and their values.
+pub type Facts = Vec<(String, Vec<String>)>;
+
 /// The needs of an operation. Each of the methods `on`, `makes`, `also` and `any` adds one; `with`, `tagged` and
-/// `untagged` say of the need before them which condition keys the request fills in.
+/// `untagged` say of the need before them which condition keys the request fills in. `on_each` and `also_each` are
+/// for requests that say of each of several resources something else.
 pub struct Access<Op> {
     needs: Vec<Need<Op>>,
     free: bool,
@@ -30,13 +34,14 @@ struct Need<Op> {
     action: Option<&'static str>,
     /// `None`: no resource, `*`.
     resource_type: Option<&'static ResourceType>,
-    names: Read<Op, Vec<String>>,
+    /// With the keys that the request fills in for this one alone.
+    names: Read<Op, Vec<(String, Facts)>>,
     keys: Vec<Key<Op>>,
 }
 
 struct Key<Op> {
     known: &'static [&'static str],
-    read: Read<Op, Vec<(String, Vec<String>)>>,
+    read: Read<Op, Facts>,
 }
 
 impl<Op> std::fmt::Debug for Access<Op> {
@@ -115,6 +120,38 @@ impl<Op> Access<Op> {
         })
     }
 
+    /// As `on` and, for what is to be made, `makes` (its name is `*`): each with the condition keys that the request
+    /// fills in for it alone, which are among `known`.
+    #[must_use]
+    pub fn on_each(
+        self,
+        resource_type: &'static ResourceType,
+        known: &'static [&'static str],
+        each: impl Fn(&Op, &Scope<'_>) -> Vec<(String, Facts)> + 'static,
+    ) -> Self {
+        self.need(None, Some(resource_type), Box::new(each))
+            .key(known, |_, _| Vec::new())
+    }
+
+    /// As `on_each`, of another action.
+    #[must_use]
+    pub fn also_each(
+        self,
+        action: &'static str,
+        resource_type: &'static ResourceType,
+        known: &'static [&'static str],
+        each: impl Fn(&Op, &Scope<'_>) -> Vec<(String, Facts)> + 'static,
+    ) -> Self {
+        self.need(Some(action), Some(resource_type), Box::new(each))
+            .key(known, |_, _| Vec::new())
+    }
+
+    /// What a function adds, for needs that are too many for a line.
+    #[must_use]
+    pub fn by(self, needs: fn(Self) -> Self) -> Self {
+        needs(self)
+    }
+
     /// A condition key of the need before, with the request's values.
     #[must_use]
     pub fn with<V: Values>(
@@ -135,7 +172,7 @@ impl<Op> Access<Op> {
     pub fn with_all(
         self,
         known: &'static [&'static str],
-        read: impl Fn(&Op, &Scope<'_>) -> Vec<(String, Vec<String>)> + 'static,
+        read: impl Fn(&Op, &Scope<'_>) -> Facts + 'static,
     ) -> Self {
         self.key(known, read)
     }
@@ -161,15 +198,29 @@ impl<Op> Access<Op> {
     }
 
     fn push<V: Values>(
-        mut self,
+        self,
         action: Option<&'static str>,
         resource_type: Option<&'static ResourceType>,
         names: impl Fn(&Op, &Scope<'_>) -> V + 'static,
     ) -> Self {
+        let bare = |name: String| (name, Vec::new());
+        let names = move |op: &Op, at: &Scope<'_>| {
+            let names = names(op, at).texts();
+            names.into_iter().map(bare).collect()
+        };
+        self.need(action, resource_type, Box::new(names))
+    }
+
+    fn need(
+        mut self,
+        action: Option<&'static str>,
+        resource_type: Option<&'static ResourceType>,
+        names: Read<Op, Vec<(String, Facts)>>,
+    ) -> Self {
         self.needs.push(Need {
             action,
             resource_type,
-            names: Box::new(move |op, at| names(op, at).texts()),
+            names,
             keys: Vec::new(),
         });
         self
@@ -178,7 +229,7 @@ impl<Op> Access<Op> {
     fn key(
         mut self,
         known: &'static [&'static str],
-        read: impl Fn(&Op, &Scope<'_>) -> Vec<(String, Vec<String>)> + 'static,
+        read: impl Fn(&Op, &Scope<'_>) -> Facts + 'static,
     ) -> Self {
         let need = self.needs.last_mut();
         let need = need.expect("a condition key is stated after the need that it belongs to");
@@ -218,8 +269,9 @@ impl<Op> Need<Op> {
         let of_service = of_service(service).iter();
         of_request.extend(of_service.map(|key| ((*key).to_owned(), vec![at.region().to_owned()])));
         let known = self.known(service);
-        let of_name = |name: String| {
+        let of_name = |(name, own): (String, Facts)| {
             let mut keys = of_request.clone();
+            keys.extend(own);
             let resource = match self.resource_type {
                 None => name,
                 Some(it) => {

@@ -39,7 +39,7 @@ pub mod reference;
 mod resource_type;
 mod values;
 
-pub use access::{Access, Authorized, permissions, stated};
+pub use access::{Access, Authorized, Facts, permissions, stated};
 pub use compare::{compare, judged};
 pub use resource_type::{ResourceType, Scope};
 pub use values::Values;
