@@ -160,6 +160,27 @@ pub(crate) fn specified(
     Ok(tags)
 }
 
+/// The tags that specifications give to this type, checked or not: what policies judge.
+pub(crate) fn requested(
+    specifications: &[TagSpecification],
+    resource_type: &str,
+) -> Vec<(String, String)> {
+    let of_type = specifications.iter().filter(|it| {
+        let given = it.resource_type.as_deref().unwrap_or_default();
+        given == resource_type || is_alias(given, resource_type)
+    });
+    of_type.flat_map(|it| pairs(&it.tags)).collect()
+}
+
+/// Keys and values, checked or not.
+pub(crate) fn pairs(tags: &[TagInput]) -> Vec<(String, String)> {
+    let pair = |tag: &TagInput| {
+        let value = tag.value.clone().unwrap_or_default();
+        (tag.key.clone().unwrap_or_default(), value)
+    };
+    tags.iter().map(pair).collect()
+}
+
 /// Names that are in use for a type beside its own.
 fn is_alias(given: &str, resource_type: &str) -> bool {
     resource_type == "transit-gateway-attachment"

@@ -86,20 +86,23 @@ pub(crate) fn aws(region: &str) -> [ManagedPrefixList; 2] {
 /// The state of a list whose deletion was asked for while something referred to it.
 const DELETE_FAILED: &str = "delete-failed";
 
+/// The ARN of a list of this id; AWS's own are in no account.
+pub(crate) fn arn(region: &str, account: &str, id: &str) -> String {
+    let is_aws = aws(region).iter().any(|list| list.id.as_str() == id);
+    let account = if is_aws { "aws" } else { account };
+    let resource = format!("prefix-list/{id}");
+    lath_model::arn::Arn::new("ec2", region, account, resource).to_string()
+}
+
 fn item(cell: &Cell, view: &View, list: &ManagedPrefixList) -> ListItem {
     let aws = list.is_aws();
-    let arn = cell.arn("ec2", format!("prefix-list/{}", list.id));
     ListItem {
         prefix_list_id: list.id.to_string(),
         address_family: if list.ipv6 { "IPv6" } else { "IPv4" }.into(),
         state_message: (list.state == DELETE_FAILED)
             .then(|| "The prefix list is referenced by other resources.".into()),
         state: list.state.clone(),
-        prefix_list_arn: if aws {
-            arn.replace(&format!(":{}:", cell.account), ":aws:")
-        } else {
-            arn
-        },
+        prefix_list_arn: arn(&cell.region, &cell.account, list.id.as_str()),
         prefix_list_name: list.name.clone(),
         max_entries: list.max_entries.and_then(|max| i32::try_from(max).ok()),
         version: (!aws).then_some(list.version),
