@@ -40,7 +40,7 @@ struct Need<Op> {
 }
 
 struct Key<Op> {
-    known: &'static [&'static str],
+    known: Vec<&'static str>,
     read: Read<Op, Facts>,
 }
 
@@ -159,8 +159,7 @@ impl<Op> Access<Op> {
         key: &'static str,
         values: impl Fn(&Op, &Scope<'_>) -> V + 'static,
     ) -> Self {
-        let known: &'static [&'static str] = Box::leak(Box::new([key]));
-        self.key(known, move |op, at| {
+        self.key(&[key], move |op, at| {
             let values = values(op, at).texts();
             let given = (!values.is_empty()).then(|| (key.to_owned(), values));
             given.into_iter().collect()
@@ -228,13 +227,13 @@ impl<Op> Access<Op> {
 
     fn key(
         mut self,
-        known: &'static [&'static str],
+        known: &[&'static str],
         read: impl Fn(&Op, &Scope<'_>) -> Facts + 'static,
     ) -> Self {
         let need = self.needs.last_mut();
         let need = need.expect("a condition key is stated after the need that it belongs to");
         need.keys.push(Key {
-            known,
+            known: known.to_vec(),
             read: Box::new(read),
         });
         self
@@ -245,7 +244,7 @@ impl<Op> Need<Op> {
     fn known(&self, service: &str) -> Vec<&'static str> {
         let of_service = of_service(service).iter();
         let of_type = self.resource_type.map_or(&[][..], |it| it.keys);
-        let of_request = self.keys.iter().flat_map(|key| key.known);
+        let of_request = self.keys.iter().flat_map(|key| &key.known);
         let known = of_type.iter().chain(of_request).chain(of_service);
         let mut known: Vec<&'static str> = known.copied().collect();
         known.sort_unstable();

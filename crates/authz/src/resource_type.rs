@@ -60,4 +60,16 @@ impl Scope<'_> {
     pub fn global_arn(&self, service: &str, resource: &str) -> String {
         lath_model::arn::Arn::new(service, "", self.account(), resource).to_string()
     }
+
+    /// An ARN with the partition that every resource here has, whatever partition a request gives it: services look
+    /// past it, and a policy must not be got round by it. What is no ARN stays as it is.
+    pub fn settled(&self, arn: &str) -> String {
+        let rest = arn.strip_prefix("arn:").and_then(|it| it.split_once(':'));
+        let own = self.global_arn("", "");
+        let own = own.strip_prefix("arn:").and_then(|it| it.split_once(':'));
+        match (rest, own) {
+            (Some((_, rest)), Some((partition, _))) => format!("arn:{partition}:{rest}"),
+            _ => arn.to_owned(),
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::holder::{
 use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::records::{Group, Policies, User, key};
+use crate::resource_types::{GROUP, POLICY_ARN, USER, at_path, moved};
 use crate::users::UserDetail;
 use crate::{Iam, directory, unique, users};
 
@@ -137,21 +138,27 @@ policy_handlers!(
 );
 
 operations! {
-    change CreateGroup -> OneGroup = create => any();
-    read GetGroup -> Members = get => any();
+    change CreateGroup -> OneGroup = create =>
+        on(&GROUP, |op, at| at_path(at, "group", op.path.as_deref(), &op.group_name));
+    read GetGroup -> Members = get => on(&GROUP, |op, _| op.group_name.clone());
     read ListGroups -> GroupList = list => any();
-    read ListGroupsForUser -> GroupList = list_of_user => any();
-    change UpdateGroup -> () = update => any();
-    change DeleteGroup -> () = delete => any();
-    change AddUserToGroup -> () = add_user => any();
-    change RemoveUserFromGroup -> () = remove_user => any();
-    change AttachGroupPolicy -> () = attach => any();
-    change DetachGroupPolicy -> () = detach => any();
-    read ListAttachedGroupPolicies -> AttachedPolicies = list_attached => any();
-    change PutGroupPolicy -> () = put_inline => any();
-    read GetGroupPolicy -> GroupPolicy = get_inline => any();
-    change DeleteGroupPolicy -> () = delete_inline => any();
-    read ListGroupPolicies -> PolicyNames = list_inline => any();
+    read ListGroupsForUser -> GroupList = list_of_user => on(&USER, |op, _| op.user_name.clone());
+    change UpdateGroup -> () = update => on_each(&GROUP, &[], |op, at| {
+            let (path, name) = (op.new_path.as_deref(), op.new_group_name.as_deref());
+            moved::<Group>(at, &op.group_name, path, name)
+        });
+    change DeleteGroup -> () = delete => on(&GROUP, |op, _| op.group_name.clone());
+    change AddUserToGroup -> () = add_user => on(&GROUP, |op, _| op.group_name.clone());
+    change RemoveUserFromGroup -> () = remove_user => on(&GROUP, |op, _| op.group_name.clone());
+    change AttachGroupPolicy -> () = attach => on(&GROUP, |op, _| op.name.clone())
+        .with(POLICY_ARN, |op, at| at.settled(&op.policy_arn));
+    change DetachGroupPolicy -> () = detach => on(&GROUP, |op, _| op.name.clone())
+        .with(POLICY_ARN, |op, at| at.settled(&op.policy_arn));
+    read ListAttachedGroupPolicies -> AttachedPolicies = list_attached => on(&GROUP, |op, _| op.name.clone());
+    change PutGroupPolicy -> () = put_inline => on(&GROUP, |op, _| op.name.clone());
+    read GetGroupPolicy -> GroupPolicy = get_inline => on(&GROUP, |op, _| op.name.clone());
+    change DeleteGroupPolicy -> () = delete_inline => on(&GROUP, |op, _| op.name.clone());
+    read ListGroupPolicies -> PolicyNames = list_inline => on(&GROUP, |op, _| op.name.clone());
 }
 
 fn shown(app: &Iam, group: &Group) -> GroupDetail {

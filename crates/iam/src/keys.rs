@@ -10,6 +10,7 @@ use crate::holder::find;
 use crate::operation::operations;
 use crate::page::{cut, page};
 use crate::records::{self, User, key};
+use crate::resource_types::{USER, about};
 use crate::users::named;
 use crate::{Iam, unique};
 
@@ -109,11 +110,14 @@ pub(crate) struct KeyUse {
 }
 
 operations! {
-    change CreateAccessKey -> OneKey = create => any();
-    read ListAccessKeys -> KeyList = list => any();
-    change UpdateAccessKey -> () = update => any();
-    change DeleteAccessKey -> () = delete => any();
-    read GetAccessKeyLastUsed -> KeyUse = last_used => any();
+    change CreateAccessKey -> OneKey = create => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
+    read ListAccessKeys -> KeyList = list => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
+    change UpdateAccessKey -> () = update => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
+    change DeleteAccessKey -> () = delete => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
+    read GetAccessKeyLastUsed -> KeyUse = last_used => on(&USER, |op, at| {
+            let key = at.view.get::<records::AccessKey>(&op.access_key_id);
+            key.map(|it| it.user.clone())
+        });
 }
 
 fn status(active: bool) -> String {

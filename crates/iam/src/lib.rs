@@ -21,6 +21,7 @@ mod page;
 mod policies;
 mod profiles;
 pub mod records;
+pub mod resource_types;
 mod roles;
 mod section;
 mod service_linked;

@@ -12,6 +12,7 @@ use crate::errors::no_such_entity;
 use crate::holder::find;
 use crate::operation::operations;
 use crate::records::User;
+use crate::resource_types::{USER, about};
 
 /// `List... -> Output, member: Item { fields }`: a list of a user's credentials of a kind that cannot be made.
 macro_rules! empty_lists {
@@ -168,13 +169,20 @@ pub(crate) struct DeleteLoginProfile {
 }
 
 operations! {
-    read ListSSHPublicKeys -> SshPublicKeys = none => any();
-    read ListMFADevices -> MfaDevices = none => any();
-    read ListSigningCertificates -> Certificates = none => any();
-    read ListServiceSpecificCredentials -> ServiceSpecificCredentials = none => any();
+    read ListSSHPublicKeys -> SshPublicKeys = none => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
+    read ListMFADevices -> MfaDevices = none => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
+    read ListSigningCertificates -> Certificates = none =>
+        on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
+    read ListServiceSpecificCredentials -> ServiceSpecificCredentials = none =>
+        on(&USER, |op, at| match op.all_users {
+            Some(true) => Some("*".to_owned()),
+            _ => about(at.caller, op.user_name.as_deref()),
+        });
     read ListVirtualMFADevices -> VirtualDevices = no_devices => any();
-    read GetLoginProfile -> OneLoginProfile = no_password => any();
-    change DeleteLoginProfile -> () = no_password_to_delete => any();
+    read GetLoginProfile -> OneLoginProfile = no_password =>
+        on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
+    change DeleteLoginProfile -> () = no_password_to_delete =>
+        on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
 }
 
 /// Nothing, for a user who exists.

@@ -15,6 +15,7 @@ use crate::holder::{Holder, TagList, list_tags, tag, untag};
 use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::records::{Group, ManagedPolicy, Policies, Role, Tags, User, Version};
+use crate::resource_types::{POLICY, at_path, pairs};
 use crate::{Iam, aws_policies, unique};
 
 /// Most managed policies of an account.
@@ -128,13 +129,22 @@ pub(crate) struct ListPolicyTags {
 }
 
 operations! {
-    change CreatePolicy -> OnePolicy = create => any();
-    read GetPolicy -> OnePolicy = get => any();
+    change CreatePolicy -> OnePolicy = create =>
+        on(&POLICY, |op, at| at_path(at, "policy", op.path.as_deref(), &op.policy_name))
+        .tagged(|op, _| pairs(&op.tags))
+        .also("iam:TagPolicy", &POLICY, |op, at| {
+            let given = !op.tags.is_empty();
+            given.then(|| at_path(at, "policy", op.path.as_deref(), &op.policy_name))
+        })
+        .tagged(|op, _| pairs(&op.tags));
+    read GetPolicy -> OnePolicy = get => on(&POLICY, |op, _| op.policy_arn.clone());
     read ListPolicies -> PolicyList = list => any();
-    change DeletePolicy -> () = delete => any();
-    change TagPolicy -> () = add_tags => any();
-    change UntagPolicy -> () = remove_tags => any();
-    read ListPolicyTags -> TagList = tags_of => any();
+    change DeletePolicy -> () = delete => on(&POLICY, |op, _| op.policy_arn.clone());
+    change TagPolicy -> () = add_tags => on(&POLICY, |op, _| op.policy_arn.clone())
+        .tagged(|op, _| pairs(&op.tags));
+    change UntagPolicy -> () = remove_tags => on(&POLICY, |op, _| op.policy_arn.clone())
+        .untagged(|op, _| op.tag_keys.clone());
+    read ListPolicyTags -> TagList = tags_of => on(&POLICY, |op, _| op.policy_arn.clone());
 }
 
 /// The path inside a policy's ARN.

@@ -11,6 +11,7 @@ use crate::holder::{TagList, find, list_tags, tag, untag};
 use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::records::{InstanceProfile, Role, Tags, key};
+use crate::resource_types::{INSTANCE_PROFILE, ROLE, at_path, pairs};
 use crate::roles::{self, RoleDetail};
 use crate::{Iam, unique};
 
@@ -117,16 +118,30 @@ pub(crate) struct ListInstanceProfileTags {
 }
 
 operations! {
-    change CreateInstanceProfile -> OneProfile = create => any();
-    read GetInstanceProfile -> OneProfile = get => any();
+    change CreateInstanceProfile -> OneProfile = create =>
+        on(&INSTANCE_PROFILE, |op, at| at_path(at, "instance-profile", op.path.as_deref(), &op.instance_profile_name))
+        .tagged(|op, _| pairs(&op.tags))
+        .also("iam:TagInstanceProfile", &INSTANCE_PROFILE, |op, at| {
+            let given = !op.tags.is_empty();
+            given.then(|| at_path(at, "instance-profile", op.path.as_deref(), &op.instance_profile_name))
+        })
+        .tagged(|op, _| pairs(&op.tags));
+    read GetInstanceProfile -> OneProfile = get => on(&INSTANCE_PROFILE, |op, _| op.instance_profile_name.clone());
     read ListInstanceProfiles -> ProfileList = list => any();
-    read ListInstanceProfilesForRole -> ProfileList = list_of_role => any();
-    change DeleteInstanceProfile -> () = delete => any();
-    change AddRoleToInstanceProfile -> () = add_role => any();
-    change RemoveRoleFromInstanceProfile -> () = remove_role => any();
-    change TagInstanceProfile -> () = add_tags => any();
-    change UntagInstanceProfile -> () = remove_tags => any();
-    read ListInstanceProfileTags -> TagList = tags_of => any();
+    read ListInstanceProfilesForRole -> ProfileList = list_of_role => on(&ROLE, |op, _| op.role_name.clone());
+    change DeleteInstanceProfile -> () = delete => on(&INSTANCE_PROFILE, |op, _| op.instance_profile_name.clone());
+    change AddRoleToInstanceProfile -> () = add_role =>
+        on(&INSTANCE_PROFILE, |op, _| op.instance_profile_name.clone())
+        .also("iam:PassRole", &ROLE, |op, _| op.role_name.clone())
+        .with("iam:PassedToService", |_, _| "ec2.amazonaws.com");
+    change RemoveRoleFromInstanceProfile -> () = remove_role =>
+        on(&INSTANCE_PROFILE, |op, _| op.instance_profile_name.clone());
+    change TagInstanceProfile -> () = add_tags => on(&INSTANCE_PROFILE, |op, _| op.instance_profile_name.clone())
+        .tagged(|op, _| pairs(&op.tags));
+    change UntagInstanceProfile -> () = remove_tags => on(&INSTANCE_PROFILE, |op, _| op.instance_profile_name.clone())
+        .untagged(|op, _| op.tag_keys.clone());
+    read ListInstanceProfileTags -> TagList = tags_of =>
+        on(&INSTANCE_PROFILE, |op, _| op.instance_profile_name.clone());
 }
 
 fn found(view: &View, name: &str) -> Result<InstanceProfile, ApiError> {

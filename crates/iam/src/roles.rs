@@ -15,6 +15,7 @@ use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::policies::check_boundary;
 use crate::records::{InstanceProfile, Policies, Role, Tags, key};
+use crate::resource_types::{BOUNDARY, POLICY_ARN, ROLE, at_path, boundary, pairs};
 use crate::{Iam, directory, trust, unique};
 
 /// Most roles of an account.
@@ -193,25 +194,48 @@ policy_handlers!(
 );
 
 operations! {
-    change CreateRole -> OneRole = create => any();
-    read GetRole -> OneRole = get => any();
+    change CreateRole -> OneRole = create =>
+        on(&ROLE, |op, at| at_path(at, "role", op.path.as_deref(), &op.role_name))
+        .tagged(|op, _| pairs(&op.tags))
+        .with(BOUNDARY, |op, at| op.permissions_boundary.as_deref().map(|arn| at.settled(arn)))
+        .also("iam:TagRole", &ROLE, |op, at| {
+            let given = !op.tags.is_empty();
+            given.then(|| at_path(at, "role", op.path.as_deref(), &op.role_name))
+        })
+        .tagged(|op, _| pairs(&op.tags));
+    read GetRole -> OneRole = get => on(&ROLE, |op, _| op.role_name.clone())
+        .with(BOUNDARY, |op, at| boundary::<Role>(at, &op.role_name));
     read ListRoles -> RoleList = list => any();
-    change DeleteRole -> () = delete => any();
-    change UpdateRole -> Updated = update => any();
-    change UpdateRoleDescription -> OneRole = describe => any();
-    change UpdateAssumeRolePolicy -> () = set_trust => any();
-    change PutRolePermissionsBoundary -> () = put_boundary => any();
-    change DeleteRolePermissionsBoundary -> () = delete_boundary => any();
-    change TagRole -> () = add_tags => any();
-    change UntagRole -> () = remove_tags => any();
-    read ListRoleTags -> TagList = tags_of => any();
-    change AttachRolePolicy -> () = attach => any();
-    change DetachRolePolicy -> () = detach => any();
-    read ListAttachedRolePolicies -> AttachedPolicies = list_attached => any();
-    change PutRolePolicy -> () = put_inline => any();
-    read GetRolePolicy -> RolePolicy = get_inline => any();
-    change DeleteRolePolicy -> () = delete_inline => any();
-    read ListRolePolicies -> PolicyNames = list_inline => any();
+    change DeleteRole -> () = delete => on(&ROLE, |op, _| op.role_name.clone())
+        .with(BOUNDARY, |op, at| boundary::<Role>(at, &op.role_name));
+    change UpdateRole -> Updated = update => on(&ROLE, |op, _| op.role_name.clone())
+        .with(BOUNDARY, |op, at| boundary::<Role>(at, &op.role_name));
+    change UpdateRoleDescription -> OneRole = describe => on(&ROLE, |op, _| op.role_name.clone())
+        .with(BOUNDARY, |op, at| boundary::<Role>(at, &op.role_name));
+    change UpdateAssumeRolePolicy -> () = set_trust => on(&ROLE, |op, _| op.role_name.clone())
+        .with(BOUNDARY, |op, at| boundary::<Role>(at, &op.role_name));
+    change PutRolePermissionsBoundary -> () = put_boundary => on(&ROLE, |op, _| op.role_name.clone())
+        .with(BOUNDARY, |op, at| at.settled(&op.permissions_boundary));
+    change DeleteRolePermissionsBoundary -> () = delete_boundary => on(&ROLE, |op, _| op.role_name.clone())
+        .with(BOUNDARY, |op, at| boundary::<Role>(at, &op.role_name));
+    change TagRole -> () = add_tags => on(&ROLE, |op, _| op.role_name.clone())
+        .tagged(|op, _| pairs(&op.tags));
+    change UntagRole -> () = remove_tags => on(&ROLE, |op, _| op.role_name.clone())
+        .untagged(|op, _| op.tag_keys.clone());
+    read ListRoleTags -> TagList = tags_of => on(&ROLE, |op, _| op.role_name.clone());
+    change AttachRolePolicy -> () = attach => on(&ROLE, |op, _| op.name.clone())
+        .with(POLICY_ARN, |op, at| at.settled(&op.policy_arn))
+        .with(BOUNDARY, |op, at| boundary::<Role>(at, &op.name));
+    change DetachRolePolicy -> () = detach => on(&ROLE, |op, _| op.name.clone())
+        .with(POLICY_ARN, |op, at| at.settled(&op.policy_arn))
+        .with(BOUNDARY, |op, at| boundary::<Role>(at, &op.name));
+    read ListAttachedRolePolicies -> AttachedPolicies = list_attached => on(&ROLE, |op, _| op.name.clone());
+    change PutRolePolicy -> () = put_inline => on(&ROLE, |op, _| op.name.clone())
+        .with(BOUNDARY, |op, at| boundary::<Role>(at, &op.name));
+    read GetRolePolicy -> RolePolicy = get_inline => on(&ROLE, |op, _| op.name.clone());
+    change DeleteRolePolicy -> () = delete_inline => on(&ROLE, |op, _| op.name.clone())
+        .with(BOUNDARY, |op, at| boundary::<Role>(at, &op.name));
+    read ListRolePolicies -> PolicyNames = list_inline => on(&ROLE, |op, _| op.name.clone());
 }
 
 /// A role as `GetRole` shows it; lists leave out tags and boundary.

@@ -9,6 +9,7 @@ use crate::check;
 use crate::errors::{invalid_input, no_such_entity};
 use crate::operation::operations;
 use crate::records::{Policies, Role, Tags, key};
+use crate::resource_types::{ROLE, at_path};
 use crate::roles::{OneRole, add};
 use crate::{Iam, unique};
 
@@ -75,9 +76,25 @@ pub(crate) struct DeletionStatus {
 }
 
 operations! {
-    change CreateServiceLinkedRole -> OneRole = create => any();
-    change DeleteServiceLinkedRole -> Deletion = delete => any();
-    read GetServiceLinkedRoleDeletionStatus -> DeletionStatus = status => any();
+    change CreateServiceLinkedRole -> OneRole = create => on(&ROLE, |op, at| role_arn(at, &op.service))
+        .with("iam:AWSServiceName", |op, _| op.service.clone());
+    change DeleteServiceLinkedRole -> Deletion = delete => on(&ROLE, |op, _| op.role_name.clone());
+    read GetServiceLinkedRoleDeletionStatus -> DeletionStatus = status =>
+        on(&ROLE, |op, at| role_of_task(at, &op.deletion_task_id));
+}
+
+/// The role that `CreateServiceLinkedRole` makes for a service; of one that has none, any.
+fn role_arn(at: &lath_authz::Scope<'_>, service: &str) -> String {
+    let template = TEMPLATES.iter().find(|(name, ..)| *name == service);
+    let name = template.map_or("*", |(_, name, _)| name);
+    let path = format!("/aws-service-role/{service}/");
+    at_path(at, "role", Some(&path), name)
+}
+
+/// The role whose deletion a task's id names.
+fn role_of_task(at: &lath_authz::Scope<'_>, id: &str) -> Option<String> {
+    let (role, _) = id.strip_prefix("task/")?.rsplit_once('/')?;
+    Some(at.global_arn("iam", &format!("role/{role}")))
 }
 
 fn create(

@@ -14,6 +14,7 @@ use crate::errors::{invalid_input, no_such_entity};
 use crate::operation::operations;
 use crate::page::{cut, page};
 use crate::records::{Group, Policies, Role, User};
+use crate::resource_types::{GROUP, ROLE, USER, of_kind};
 
 /// Most combinations of actions and resources of one request.
 const MOST: usize = 2000;
@@ -115,7 +116,10 @@ impl Place {
 }
 
 operations! {
-    read SimulatePrincipalPolicy -> Simulation = of_principal => any();
+    read SimulatePrincipalPolicy -> Simulation = of_principal =>
+        on(&USER, |op, at| of_kind(at, "user", &op.policy_source_arn))
+        .on(&GROUP, |op, at| of_kind(at, "group", &op.policy_source_arn))
+        .on(&ROLE, |op, at| of_kind(at, "role", &op.policy_source_arn));
     read SimulateCustomPolicy -> Simulation = of_policies => any();
 }
 

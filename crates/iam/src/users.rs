@@ -15,6 +15,7 @@ use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::policies::check_boundary;
 use crate::records::{AccessKey, Policies, Tags, User, key};
+use crate::resource_types::{BOUNDARY, POLICY_ARN, USER, about, at_path, boundary, moved, pairs};
 use crate::roles::Boundary;
 use crate::{Iam, directory, unique};
 
@@ -145,23 +146,44 @@ policy_handlers!(
 );
 
 operations! {
-    change CreateUser -> OneUser = create => any();
-    read GetUser -> OneUser = get => any();
+    change CreateUser -> OneUser = create =>
+        on(&USER, |op, at| at_path(at, "user", op.path.as_deref(), &op.user_name))
+        .tagged(|op, _| pairs(&op.tags))
+        .with(BOUNDARY, |op, at| op.permissions_boundary.as_deref().map(|arn| at.settled(arn)))
+        .also("iam:TagUser", &USER, |op, at| {
+            let given = !op.tags.is_empty();
+            given.then(|| at_path(at, "user", op.path.as_deref(), &op.user_name))
+        })
+        .tagged(|op, _| pairs(&op.tags));
+    read GetUser -> OneUser = get => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
     read ListUsers -> UserList = list => any();
-    change UpdateUser -> () = update => any();
-    change DeleteUser -> () = delete => any();
-    change PutUserPermissionsBoundary -> () = put_boundary => any();
-    change DeleteUserPermissionsBoundary -> () = delete_boundary => any();
-    change TagUser -> () = add_tags => any();
-    change UntagUser -> () = remove_tags => any();
-    read ListUserTags -> TagList = tags_of => any();
-    change AttachUserPolicy -> () = attach => any();
-    change DetachUserPolicy -> () = detach => any();
-    read ListAttachedUserPolicies -> AttachedPolicies = list_attached => any();
-    change PutUserPolicy -> () = put_inline => any();
-    read GetUserPolicy -> UserPolicy = get_inline => any();
-    change DeleteUserPolicy -> () = delete_inline => any();
-    read ListUserPolicies -> PolicyNames = list_inline => any();
+    change UpdateUser -> () = update => on_each(&USER, &[], |op, at| {
+            let (path, name) = (op.new_path.as_deref(), op.new_user_name.as_deref());
+            moved::<User>(at, &op.user_name, path, name)
+        });
+    change DeleteUser -> () = delete => on(&USER, |op, _| op.user_name.clone());
+    change PutUserPermissionsBoundary -> () = put_boundary => on(&USER, |op, _| op.user_name.clone())
+        .with(BOUNDARY, |op, at| at.settled(&op.permissions_boundary));
+    change DeleteUserPermissionsBoundary -> () = delete_boundary => on(&USER, |op, _| op.user_name.clone())
+        .with(BOUNDARY, |op, at| boundary::<User>(at, &op.user_name));
+    change TagUser -> () = add_tags => on(&USER, |op, _| op.user_name.clone())
+        .tagged(|op, _| pairs(&op.tags));
+    change UntagUser -> () = remove_tags => on(&USER, |op, _| op.user_name.clone())
+        .untagged(|op, _| op.tag_keys.clone());
+    read ListUserTags -> TagList = tags_of => on(&USER, |op, _| op.user_name.clone());
+    change AttachUserPolicy -> () = attach => on(&USER, |op, _| op.name.clone())
+        .with(POLICY_ARN, |op, at| at.settled(&op.policy_arn))
+        .with(BOUNDARY, |op, at| boundary::<User>(at, &op.name));
+    change DetachUserPolicy -> () = detach => on(&USER, |op, _| op.name.clone())
+        .with(POLICY_ARN, |op, at| at.settled(&op.policy_arn))
+        .with(BOUNDARY, |op, at| boundary::<User>(at, &op.name));
+    read ListAttachedUserPolicies -> AttachedPolicies = list_attached => on(&USER, |op, _| op.name.clone());
+    change PutUserPolicy -> () = put_inline => on(&USER, |op, _| op.name.clone())
+        .with(BOUNDARY, |op, at| boundary::<User>(at, &op.name));
+    read GetUserPolicy -> UserPolicy = get_inline => on(&USER, |op, _| op.name.clone());
+    change DeleteUserPolicy -> () = delete_inline => on(&USER, |op, _| op.name.clone())
+        .with(BOUNDARY, |op, at| boundary::<User>(at, &op.name));
+    read ListUserPolicies -> PolicyNames = list_inline => on(&USER, |op, _| op.name.clone());
 }
 
 /// A user as `GetUser` shows it; lists leave out tags and boundary.

@@ -13,6 +13,7 @@ use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::policies::{MAX_DOCUMENT, Usage, found, own};
 use crate::records::{Group, ManagedPolicy, Policies, Role, User, Version};
+use crate::resource_types::POLICY;
 
 /// Most versions of a policy.
 const MAX_VERSIONS: usize = 5;
@@ -131,12 +132,12 @@ pub(crate) struct Entities {
 }
 
 operations! {
-    change CreatePolicyVersion -> OneVersion = create => any();
-    read GetPolicyVersion -> OneVersion = get => any();
-    read ListPolicyVersions -> VersionList = list => any();
-    change DeletePolicyVersion -> () = delete => any();
-    change SetDefaultPolicyVersion -> () = set_default => any();
-    read ListEntitiesForPolicy -> Entities = entities => any();
+    change CreatePolicyVersion -> OneVersion = create => on(&POLICY, |op, _| op.policy_arn.clone());
+    read GetPolicyVersion -> OneVersion = get => on(&POLICY, |op, _| op.policy_arn.clone());
+    read ListPolicyVersions -> VersionList = list => on(&POLICY, |op, _| op.policy_arn.clone());
+    change DeletePolicyVersion -> () = delete => on(&POLICY, |op, _| op.policy_arn.clone());
+    change SetDefaultPolicyVersion -> () = set_default => on(&POLICY, |op, _| op.policy_arn.clone());
+    read ListEntitiesForPolicy -> Entities = entities => on(&POLICY, |op, _| op.policy_arn.clone());
 }
 
 fn shown(policy: &ManagedPolicy, number: u32, version: &Version, whole: bool) -> PolicyVersion {
