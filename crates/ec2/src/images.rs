@@ -41,10 +41,10 @@ pub(crate) struct Image {
     pub(crate) id: ImageId,
     name: String,
     description: String,
-    owner: String,
+    pub(crate) owner: String,
     /// `None` for images of the account.
-    owner_alias: Option<&'static str>,
-    created_at: Timestamp,
+    pub(crate) owner_alias: Option<&'static str>,
+    pub(crate) created_at: Timestamp,
     pub(crate) volume_type: &'static str,
     /// Whether its instances demand session tokens of the metadata service by default.
     pub(crate) imds_v2: bool,
@@ -98,13 +98,18 @@ pub async fn offer_directories(
 
 /// Every image of the region.
 pub(crate) fn all(cell: &Cell, view: &View) -> Vec<Image> {
+    of_region(&cell.account, &cell.region, view)
+}
+
+/// As [`all`], where there is no cell at hand.
+pub(crate) fn of_region(account: &str, region: &str, view: &View) -> Vec<Image> {
     let directories: Vec<Image> = view
         .list::<DirectoryImage>()
         .map(|image| Image {
             id: image.id.clone(),
             name: image.name.clone(),
             description: image.description.clone(),
-            owner: cell.account.clone(),
+            owner: account.to_owned(),
             owner_alias: None,
             created_at: image.created_at,
             volume_type: "gp3",
@@ -114,32 +119,32 @@ pub(crate) fn all(cell: &Cell, view: &View) -> Vec<Image> {
             architecture: host_architecture(),
         })
         .collect();
-    host_images(cell).into_iter().chain(directories).collect()
+    host_images(region).into_iter().chain(directories).collect()
 }
 
 /// The host under the names of Amazon Linux 2023 and 2, for types of its own architecture and for those of
 /// the other: types are labels, and programs are always this machine's. The dates are those of these
 /// entries; the host's own architecture has the newer ones.
-fn host_images(cell: &Cell) -> Vec<Image> {
+fn host_images(region: &str) -> Vec<Image> {
     let other = match host_architecture() {
         "arm64" => "x86_64",
         _ => "arm64",
     };
     let own = host_architecture();
     vec![
-        al2023(cell, own, "2025-11-05"),
-        amzn2(cell, own, "2025-11-03"),
-        al2023(cell, other, "2025-11-04"),
-        amzn2(cell, other, "2025-11-02"),
+        al2023(region, own, "2025-11-05"),
+        amzn2(region, own, "2025-11-03"),
+        al2023(region, other, "2025-11-04"),
+        amzn2(region, other, "2025-11-02"),
     ]
 }
 
-fn al2023(cell: &Cell, architecture: &'static str, day: &str) -> Image {
+fn al2023(region: &str, architecture: &'static str, day: &str) -> Image {
     Image {
         volume_type: "gp3",
         imds_v2: true,
         ..host_image(
-            cell,
+            region,
             format!("al2023-ami-2023.9.20251105.0-kernel-6.1-{architecture}"),
             "Stands for Amazon Linux 2023",
             architecture,
@@ -148,9 +153,9 @@ fn al2023(cell: &Cell, architecture: &'static str, day: &str) -> Image {
     }
 }
 
-fn amzn2(cell: &Cell, architecture: &'static str, day: &str) -> Image {
+fn amzn2(region: &str, architecture: &'static str, day: &str) -> Image {
     host_image(
-        cell,
+        region,
         format!("amzn2-ami-hvm-2.0.20251103.0-{architecture}-gp2"),
         "Stands for Amazon Linux 2",
         architecture,
@@ -159,7 +164,7 @@ fn amzn2(cell: &Cell, architecture: &'static str, day: &str) -> Image {
 }
 
 fn host_image(
-    cell: &Cell,
+    region: &str,
     name: String,
     stands_for: &str,
     architecture: &'static str,
@@ -167,9 +172,9 @@ fn host_image(
 ) -> Image {
     let machine = host_architecture();
     let id = if architecture == machine {
-        stable_id(&cell.region, &name)
+        stable_id(region, &name)
     } else {
-        last_id(&cell.region, &name)
+        last_id(region, &name)
     };
     Image {
         snapshot: snapshot_of(&id),

@@ -56,7 +56,7 @@ macro_rules! operations {
                 const SERVICE: &'static str = "ec2";
 
                 fn access() -> lath_authz::Access<Self> {
-                    lath_authz::Access::new()$(.$need($($of_need)*))+
+                    lath_authz::Access::<Self>::new()$(.$need($($of_need)*))+
                 }
             }
             impl lath_wire::Operation for $op {

@@ -1,6 +1,7 @@
 //! EC2's resource types, as its Service Authorization Reference names them
 //! (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html>).
 
+mod compute;
 mod made;
 mod networks;
 mod transit;
@@ -9,6 +10,7 @@ use lath_authz::Scope;
 
 use crate::tags;
 
+pub(crate) use compute::*;
 pub(crate) use made::{ATTRIBUTES, Making, attributes};
 pub(crate) use networks::*;
 pub(crate) use transit::*;

@@ -1,6 +1,8 @@
 //! Tags of every kind of resource
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html>).
 
+mod tagging;
+
 use std::collections::BTreeMap;
 
 use lath_control::{Cell, paginate};
@@ -100,8 +102,8 @@ pub(crate) struct TagDescription {
 }
 
 operations! {
-    change CreateTags -> Nothing = create, dry_run => any();
-    change DeleteTags -> Nothing = delete, dry_run => any();
+    change CreateTags -> Nothing = create, dry_run => by(tagging::create);
+    change DeleteTags -> Nothing = delete, dry_run => by(tagging::delete);
     read DescribeTags -> DescribeTagsResult = describe, dry_run => any();
 }
 

@@ -20,6 +20,7 @@ use crate::messages::{BooleanInput, BooleanValue, Nothing, TextInput, TextValue}
 use crate::networks::interfaces::checked_groups;
 use crate::operation::{Refuses, operations, refused};
 use crate::records::{Instance, InstanceState, MetadataOptions, NetworkInterface, Subnet};
+use crate::resource_types::{ATTRIBUTES, Facts, INSTANCE, SECURITY_GROUP, attributes};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -117,11 +118,70 @@ pub(crate) struct ModifyInstanceMetadataOptionsResult {
 }
 
 operations! {
-    read DescribeInstanceAttribute -> InstanceAttribute = describe, dry_run => any();
-    change ModifyInstanceAttribute -> Nothing = modify, dry_run => any()
+    read DescribeInstanceAttribute -> InstanceAttribute = describe, dry_run
+        => on(&INSTANCE, |op, _| op.instance_id.clone());
+    change ModifyInstanceAttribute -> Nothing = modify, dry_run
+        => on(&INSTANCE, |op, _| op.instance_id.clone())
+            .with_all(ATTRIBUTES, |op, _| op.set())
+            .on(&SECURITY_GROUP, |op, _| op.wanted_groups())
         => refusing ["" ModifyInstanceAttribute];
-    change ResetInstanceAttribute -> Nothing = reset, dry_run => any();
-    change ModifyInstanceMetadataOptions -> ModifyInstanceMetadataOptionsResult = modify_metadata, dry_run => any();
+    change ResetInstanceAttribute -> Nothing = reset, dry_run => on(&INSTANCE, |op, _| op.instance_id.clone());
+    change ModifyInstanceMetadataOptions -> ModifyInstanceMetadataOptionsResult = modify_metadata, dry_run
+        => on(&INSTANCE, |op, _| op.instance_id.clone()).with_all(ATTRIBUTES, |op, _| op.set());
+}
+
+impl ModifyInstanceAttribute {
+    /// What it sets, under the names of the members; `Attribute` names one of them with a small first letter.
+    fn set(&self) -> Facts {
+        let boolean = |given: Option<BooleanInput>| given?.value.map(|it| it.to_string());
+        let text = |given: &Option<TextInput>| given.as_ref()?.value.clone();
+        let name = self.attribute.as_deref().unwrap_or_default();
+        let (first, rest) = name.split_at_checked(1).unwrap_or_default();
+        let name = first.to_ascii_uppercase() + rest;
+        let named = self.attribute.as_ref().map(|_| self.value.clone());
+        let user_data = self.user_data.as_ref().and_then(|it| it.value.as_ref());
+        attributes(&[
+            (&name, named.map(Option::unwrap_or_default)),
+            ("SourceDestCheck", boolean(self.source_dest_check)),
+            ("DisableApiStop", boolean(self.disable_api_stop)),
+            (
+                "DisableApiTermination",
+                boolean(self.disable_api_termination),
+            ),
+            ("EnaSupport", boolean(self.ena_support)),
+            ("EbsOptimized", boolean(self.ebs_optimized)),
+            ("InstanceType", text(&self.instance_type)),
+            (
+                "InstanceInitiatedShutdownBehavior",
+                text(&self.instance_initiated_shutdown_behavior),
+            ),
+            ("UserData", user_data.map(base64)),
+        ])
+    }
+
+    fn wanted_groups(&self) -> Vec<String> {
+        let is_groups = self.attribute.as_deref() == Some("groupSet");
+        let named = self.value.clone().filter(|_| is_groups);
+        self.groups.iter().cloned().chain(named).collect()
+    }
+}
+
+impl ModifyInstanceMetadataOptions {
+    fn set(&self) -> Facts {
+        let hops = self.http_put_response_hop_limit;
+        attributes(&[
+            ("HttpTokens", self.http_tokens.clone()),
+            ("HttpPutResponseHopLimit", hops.map(|it| it.to_string())),
+            ("HttpEndpoint", self.http_endpoint.clone()),
+            ("HttpProtocolIpv6", self.http_protocol_ipv6.clone()),
+            ("InstanceMetadataTags", self.instance_metadata_tags.clone()),
+        ])
+    }
+}
+
+fn base64(blob: &Blob) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(&blob.0)
 }
 
 fn describe(
@@ -220,8 +280,6 @@ enum Change {
 }
 
 fn changes(op: ModifyInstanceAttribute) -> Result<Vec<Change>, ApiError> {
-    use base64::Engine as _;
-    let encode = |blob: Blob| base64::engine::general_purpose::STANDARD.encode(blob.0);
     let named = op
         .attribute
         .as_deref()
@@ -241,7 +299,7 @@ fn changes(op: ModifyInstanceAttribute) -> Result<Vec<Change>, ApiError> {
         boolean(op.ebs_optimized).map(Change::EbsOptimized),
         text(op.instance_type).map(Change::Type),
         text(op.instance_initiated_shutdown_behavior).map(Change::OnShutdown),
-        user_data.map(|blob| Change::UserData(encode(blob))),
+        user_data.map(|blob| Change::UserData(base64(&blob))),
     ]
     .into_iter()
     .flatten()

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::Ec2;
 use crate::ids;
 use crate::records::Instance;
+use crate::resource_types::INSTANCE;
 
 /// The console of an instance. `Latest` or not, the newest output is given: the node has it at hand.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -35,7 +36,7 @@ impl lath_authz::Authorized for GetConsoleOutput {
     const SERVICE: &'static str = "ec2";
 
     fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
+        lath_authz::Access::<Self>::new().on(&INSTANCE, |op, _| op.instance_id.clone())
     }
 }
 

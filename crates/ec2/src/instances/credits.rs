@@ -10,9 +10,10 @@ use super::types;
 use crate::Ec2;
 use crate::errors::{client, missing};
 use crate::filter::{Field, Filter};
-use crate::ids::{self, INSTANCE, IdKind};
+use crate::ids::{self, IdKind};
 use crate::operation::operations;
 use crate::records::Instance;
+use crate::resource_types::{ATTRIBUTES, INSTANCE};
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
 
@@ -88,12 +89,14 @@ pub(crate) struct Refusal {
 }
 
 operations! {
-    change ModifyInstanceCreditSpecification -> ModifiedCredits = modify, dry_run => any();
+    change ModifyInstanceCreditSpecification -> ModifiedCredits = modify, dry_run
+        => on(&INSTANCE, |op, _| op.wanted.iter().map(|it| it.instance_id.clone()).collect::<Vec<_>>())
+            .with_all(ATTRIBUTES, |_, _| Vec::new());
     read DescribeInstanceCreditSpecifications -> CreditSpecifications = describe, dry_run => any();
 }
 
 impl Listed for CreditItem {
-    const ID: IdKind = INSTANCE;
+    const ID: IdKind = ids::INSTANCE;
     const FIELDS: &'static [Field<Self>] = &[("instance-id", |it| vec![it.instance_id.clone()])];
     fn id(&self) -> &str {
         &self.instance_id

@@ -13,6 +13,7 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::attributes::metadata_options;
+use super::launch_access::needs;
 use super::network::Network;
 use super::request::{
     CpuOptions, EbsDevice, InterfaceSpecification, Placement, PrivateDnsNameOptions, RunInstances,
@@ -39,7 +40,7 @@ const VCPU_QUOTA: i32 = 32;
 const MAX_COUNT: i32 = 1000;
 
 operations! {
-    change RunInstances -> Reservation = run, dry_run => any()
+    change RunInstances -> Reservation = run, dry_run => by(needs)
         => refusing ["NetworkInterface." InterfaceSpecification, "CpuOptions." CpuOptions, "PrivateDnsNameOptions." PrivateDnsNameOptions, "BlockDeviceMapping.Ebs." EbsDevice, "" RunInstances, "Placement." Placement];
 }
 
@@ -161,12 +162,6 @@ impl<'a> Launch<'a> {
         let image_id = op.image_id.as_deref().ok_or_else(|| missing("ImageId"))?;
         let image = images::find(&app.cell, view, image_id)?;
         let typed = instance_type(op, &image)?;
-        let defaults = MetadataOptions {
-            enabled: true,
-            tokens_required: image.imds_v2,
-            hop_limit: if image.imds_v2 { 2 } else { 1 },
-            tags: false,
-        };
         let network = Network::new(view, op)?;
         let options = options::at_launch(op, typed)?;
         let cpu = options.cpu;
@@ -179,9 +174,9 @@ impl<'a> Launch<'a> {
             profile: op
                 .iam_instance_profile
                 .as_ref()
-                .map(|given| profiles::named(app, view, given))
+                .map(|given| profiles::named(&app.cell.account, view, given))
                 .transpose()?,
-            metadata: metadata_options(defaults, &op.metadata_options.clone().unwrap_or_default())?,
+            metadata: metadata_at_launch(op, &image)?,
             on_shutdown: on_shutdown(op.instance_initiated_shutdown_behavior.as_deref())?,
             user_data: op.user_data.as_deref().map(user_data).transpose()?,
             count: count(app, view, op, &network, vcpus)?,
@@ -289,8 +284,29 @@ fn check_counts(op: &RunInstances) -> Result<(), ApiError> {
 }
 
 /// Without a type AWS takes m1.small.
-fn instance_type(op: &RunInstances, image: &Image) -> Result<&'static InstanceType, ApiError> {
-    let name = op.instance_type.as_deref().unwrap_or("m1.small");
+pub(super) fn default_type(op: &RunInstances) -> &str {
+    op.instance_type.as_deref().unwrap_or("m1.small")
+}
+
+/// How the metadata service answers, where the request or the image says.
+pub(super) fn metadata_at_launch(
+    op: &RunInstances,
+    image: &Image,
+) -> Result<MetadataOptions, ApiError> {
+    let defaults = MetadataOptions {
+        enabled: true,
+        tokens_required: image.imds_v2,
+        hop_limit: if image.imds_v2 { 2 } else { 1 },
+        tags: false,
+    };
+    metadata_options(defaults, &op.metadata_options.clone().unwrap_or_default())
+}
+
+pub(super) fn instance_type(
+    op: &RunInstances,
+    image: &Image,
+) -> Result<&'static InstanceType, ApiError> {
+    let name = default_type(op);
     let Some(known) = types::find(name) else {
         let shown: String = name.chars().take(64).collect();
         return Err(invalid_value(format!(

@@ -7,6 +7,7 @@ mod describe;
 mod disks;
 mod feed;
 mod launch;
+mod launch_access;
 mod network;
 pub(crate) mod options;
 mod power;
@@ -35,9 +36,10 @@ use crate::records::{Instance, KeyPair};
 
 pub(crate) use feed::contribute;
 pub(crate) use options::changed_names;
-pub(crate) use profiles::reconcile as reconcile_profiles;
+pub(crate) use profiles::{of as profile_of, reconcile as reconcile_profiles};
 pub(crate) use reconcile::reconcile;
-pub(crate) use shown::{PrivateDnsNameOptionsItem, ROOT_DEVICE, names};
+pub(crate) use shown::{MetadataOptionsItem, PrivateDnsNameOptionsItem, ROOT_DEVICE, names};
+pub(crate) use volumes::owner;
 
 /// How many instances one request may name.
 const MAX_IDS: usize = 1000;

@@ -25,8 +25,9 @@ pub(super) struct Network {
     /// Its place at the instance.
     device_index: u32,
     /// An interface that exists; it is attached instead of a new one.
-    existing: Option<Arc<NetworkInterface>>,
-    groups: Vec<SecurityGroupId>,
+    pub(super) existing: Option<Arc<NetworkInterface>>,
+    /// None: the VPC's default group.
+    pub(super) groups: Vec<SecurityGroupId>,
     private_ip: Option<Ipv4Addr>,
     /// Further private addresses, and how many more.
     secondary: (Vec<Ipv4Addr>, usize),
@@ -171,6 +172,11 @@ impl Network {
         })
     }
 
+    /// The primary interface and the others.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.others)
+    }
+
     /// Whether the instances get a public address at each start.
     pub(super) fn wants_public(&self) -> bool {
         self.existing.is_none() && self.public.unwrap_or(self.subnet.map_public_ip_on_launch)
@@ -179,9 +185,7 @@ impl Network {
     /// How many of `wanted` instances the subnets have addresses for.
     pub(super) fn room(&self, view: &View, wanted: usize) -> usize {
         let mut needed: BTreeMap<&str, (&Subnet, usize)> = BTreeMap::new();
-        let made = std::iter::once(self)
-            .chain(&self.others)
-            .filter(|network| network.existing.is_none());
+        let made = self.all().filter(|network| network.existing.is_none());
         for network in made {
             let (given, more) = &network.secondary;
             let of_subnet = needed.entry(network.subnet.id.as_str());

@@ -16,6 +16,7 @@ use crate::ids;
 use crate::messages::Done;
 use crate::operation::{Refuses, operations, refused};
 use crate::records::{Instance, InstanceOptions, InstanceState, PrivateDnsNames, Subnet};
+use crate::resource_types::{ATTRIBUTES, Facts, INSTANCE, attributes};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -83,13 +84,47 @@ pub(crate) struct ModifyInstanceCapacityReservationAttributes {
 }
 
 operations! {
-    change MonitorInstances -> Monitorings = monitor, dry_run => any();
-    change UnmonitorInstances -> Monitorings = unmonitor, dry_run => any();
-    change ModifyPrivateDnsNameOptions -> Done = modify_names, dry_run => any()
+    change MonitorInstances -> Monitorings = monitor, dry_run => on(&INSTANCE, |op, _| op.ids.clone());
+    change UnmonitorInstances -> Monitorings = unmonitor, dry_run => on(&INSTANCE, |op, _| op.ids.clone());
+    change ModifyPrivateDnsNameOptions -> Done = modify_names, dry_run
+        => on(&INSTANCE, |op, _| op.instance_id.clone())
+            .with_all(ATTRIBUTES, |op, _| op.set())
+            .with("ec2:NewInstanceProfile", |_, _| None::<String>)
         => refusing ["" ModifyPrivateDnsNameOptions];
-    change ModifyInstanceMaintenanceOptions -> MaintenanceResult = modify_maintenance, dry_run => any();
-    change ModifyInstanceCapacityReservationAttributes -> Done = modify_reservation, dry_run => any()
+    change ModifyInstanceMaintenanceOptions -> MaintenanceResult = modify_maintenance, dry_run
+        => on(&INSTANCE, |op, _| op.instance_id.clone()).with_all(ATTRIBUTES, |op, _| op.set());
+    change ModifyInstanceCapacityReservationAttributes -> Done = modify_reservation, dry_run
+        => on(&INSTANCE, |op, _| op.instance_id.clone()).with_all(ATTRIBUTES, |_, _| Vec::new())
         => refusing ["" ModifyInstanceCapacityReservationAttributes];
+}
+
+impl ModifyPrivateDnsNameOptions {
+    fn set(&self) -> Facts {
+        let text = |value: Option<bool>| value.map(|it| it.to_string());
+        attributes(&[
+            (
+                "PrivateDnsHostnameType",
+                self.private_dns_hostname_type.clone(),
+            ),
+            (
+                "EnableResourceNameDnsARecord",
+                text(self.enable_resource_name_dns_a_record),
+            ),
+            (
+                "EnableResourceNameDnsAAAARecord",
+                text(self.enable_resource_name_dns_aaaa_record),
+            ),
+        ])
+    }
+}
+
+impl ModifyInstanceMaintenanceOptions {
+    fn set(&self) -> Facts {
+        attributes(&[
+            ("AutoRecovery", self.auto_recovery.clone()),
+            ("RebootMigration", self.reboot_migration.clone()),
+        ])
+    }
 }
 
 fn monitor(_app: &Ec2, tx: &mut Tx, op: MonitorInstances) -> Result<Monitorings, ApiError> {

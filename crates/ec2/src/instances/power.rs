@@ -17,6 +17,7 @@ use crate::messages::Nothing;
 use crate::networks::interfaces::auto_public;
 use crate::operation::operations;
 use crate::records::{Instance, InstanceState, NetworkInterface};
+use crate::resource_types::INSTANCE;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -79,10 +80,10 @@ pub(crate) struct StateChange {
 }
 
 operations! {
-    change StartInstances -> StateChanges = start, dry_run => any();
-    change StopInstances -> StateChanges = stop, dry_run => any();
-    change RebootInstances -> Nothing = reboot, dry_run => any();
-    change TerminateInstances -> StateChanges = terminate, dry_run => any();
+    change StartInstances -> StateChanges = start, dry_run => on(&INSTANCE, |op, _| op.ids.clone());
+    change StopInstances -> StateChanges = stop, dry_run => on(&INSTANCE, |op, _| op.ids.clone());
+    change RebootInstances -> Nothing = reboot, dry_run => on(&INSTANCE, |op, _| op.ids.clone());
+    change TerminateInstances -> StateChanges = terminate, dry_run => on(&INSTANCE, |op, _| op.ids.clone());
 }
 
 /// Changes the instances one by one; the transaction makes it all or none.

@@ -7,9 +7,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_authz::Scope;
 use lath_control::Cell;
 use lath_feed::{Hidden, TemporaryKeys};
 use lath_iam::records::{InstanceProfile as Profile, Role};
+use lath_iam::resource_types::ROLE;
 use lath_iam::unique;
 use lath_model::Timestamp;
 use lath_model::id::random_suffix;
@@ -26,6 +28,7 @@ use crate::filter::{Field, Filter, fields};
 use crate::ids::{self, IdKind};
 use crate::operation::operations;
 use crate::records::{Instance, InstanceState, ProfileAssociation, RoleSession};
+use crate::resource_types::{INSTANCE, arn};
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
 
@@ -108,10 +111,41 @@ pub(crate) struct Associations {
 }
 
 operations! {
-    change AssociateIamInstanceProfile -> OneAssociation = associate_profile => any();
-    change DisassociateIamInstanceProfile -> OneAssociation = disassociate => any();
-    change ReplaceIamInstanceProfileAssociation -> OneAssociation = replace => any();
+    change AssociateIamInstanceProfile -> OneAssociation = associate_profile
+        => on(&INSTANCE, |op, _| op.instance_id.clone())
+            .with("ec2:NewInstanceProfile", |op, at| new_profile(at, &op.iam_instance_profile))
+            .also("iam:PassRole", &ROLE, |op, at| passed_role(at, &op.iam_instance_profile))
+            .with("iam:PassedToService", |_, _| "ec2.amazonaws.com")
+            .with("iam:AssociatedResourceArn", |op, at| arn(at, "instance", &op.instance_id));
+    change DisassociateIamInstanceProfile -> OneAssociation = disassociate
+        => on(&INSTANCE, |op, at| associated(at, &op.association_id));
+    change ReplaceIamInstanceProfileAssociation -> OneAssociation = replace
+        => on(&INSTANCE, |op, at| associated(at, &op.association_id))
+            .with("ec2:NewInstanceProfile", |op, at| new_profile(at, &op.iam_instance_profile))
+            .also("iam:PassRole", &ROLE, |op, at| passed_role(at, &op.iam_instance_profile))
+            .with("iam:PassedToService", |_, _| "ec2.amazonaws.com")
+            .with("iam:AssociatedResourceArn", |op, at| {
+                associated(at, &op.association_id).map(|id| arn(at, "instance", id))
+            });
     read DescribeIamInstanceProfileAssociations -> Associations = describe => any();
+}
+
+/// The instance that an association is about.
+fn associated(at: &Scope<'_>, association: &str) -> Option<String> {
+    let found = at.view.get::<ProfileAssociation>(association)?;
+    Some(found.instance.to_string())
+}
+
+/// The ARN of the profile that an instance is to get.
+fn new_profile(at: &Scope<'_>, given: &InstanceProfile) -> Option<String> {
+    let found = named(at.account(), at.view, given).ok();
+    let found = found.map(|it| it.arn(at.account()));
+    found.or_else(|| given.arn.clone())
+}
+
+/// The name of the role that comes with a profile.
+pub(super) fn passed_role(at: &Scope<'_>, given: &InstanceProfile) -> Option<String> {
+    named(at.account(), at.view, given).ok()?.role.clone()
 }
 
 fn item(it: &ProfileAssociation, state: &str) -> AssociationItem {
@@ -144,11 +178,10 @@ impl From<&ProfileAssociation> for ProfileItem {
 /// # Errors
 /// `InvalidParameterValue` when there is none, or it has no role; `InvalidParameterCombination` for both.
 pub(super) fn named(
-    app: &Ec2,
+    account: &str,
     view: &View,
     given: &InstanceProfile,
 ) -> Result<Arc<Profile>, ApiError> {
-    let account = &app.cell.account;
     let (member, value, found) = match (given.arn.as_deref(), given.name.as_deref()) {
         (Some(_), Some(_)) => {
             return Err(combination(
@@ -203,7 +236,7 @@ pub(super) fn associate(
 }
 
 /// The association of an instance.
-pub(super) fn of(view: &View, instance: &Instance) -> Option<Arc<ProfileAssociation>> {
+pub(crate) fn of(view: &View, instance: &Instance) -> Option<Arc<ProfileAssociation>> {
     view.list::<ProfileAssociation>()
         .find(|it| it.instance == instance.id)
 }
@@ -214,7 +247,7 @@ fn associate_profile(
     op: AssociateIamInstanceProfile,
 ) -> Result<OneAssociation, ApiError> {
     let instance = changeable(tx.view(), &op.instance_id)?;
-    let profile = named(app, tx.view(), &op.iam_instance_profile)?;
+    let profile = named(&app.cell.account, tx.view(), &op.iam_instance_profile)?;
     if of(tx.view(), &instance).is_some() {
         return Err(client(
             "IncorrectState",
@@ -252,7 +285,7 @@ fn replace(
     op: ReplaceIamInstanceProfileAssociation,
 ) -> Result<OneAssociation, ApiError> {
     let old = ids::find::<ProfileAssociation>(tx.view(), &op.association_id)?;
-    let profile = named(app, tx.view(), &op.iam_instance_profile)?;
+    let profile = named(&app.cell.account, tx.view(), &op.iam_instance_profile)?;
     let instance = changeable(tx.view(), old.instance.as_str())?;
     tx.delete::<ProfileAssociation>(&old.id);
     Ok(one(&associate(app, tx, &instance, &profile), "associating"))

@@ -148,7 +148,7 @@ fn describe(
 }
 
 /// The instance that a volume belongs to.
-pub(super) fn owner(view: &View, volume: &str) -> Option<Arc<Instance>> {
+pub(crate) fn owner(view: &View, volume: &str) -> Option<Arc<Instance>> {
     let has = |instance: &Instance| {
         let mut volumes = instance.all_volumes();
         volumes.any(|it| it.id.as_str() == volume)

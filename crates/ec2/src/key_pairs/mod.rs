@@ -17,6 +17,7 @@ use crate::filter::{Field, Filter};
 use crate::ids::IdKind;
 use crate::operation::operations;
 use crate::records::{KeyKind, KeyPair};
+use crate::resource_types::KEY_PAIR;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 use material::PublicHalf;
@@ -24,7 +25,7 @@ use material::PublicHalf;
 /// How many key pairs a region may have.
 const QUOTA: usize = 5000;
 
-const KEY_PAIR: IdKind = IdKind {
+const KEY_PAIR_ID: IdKind = IdKind {
     prefix: "key",
     malformed: "InvalidKeyPairID.Malformed",
     not_found: "InvalidKeyPair.NotFound",
@@ -119,9 +120,45 @@ pub(crate) struct DeleteKeyPairResult {
 }
 
 operations! {
-    change ImportKeyPair -> ImportKeyPairResult = import, dry_run => any();
+    change ImportKeyPair -> ImportKeyPairResult = import, dry_run
+        => on(&KEY_PAIR, |op, _| op.key_name.clone())
+            .with("ec2:KeyPairType", |op, _| op.kind())
+            .tagged(|op, _| tags::requested(&op.tags, "key-pair"))
+            .also("ec2:CreateTags", &KEY_PAIR, |op, _| tagged(&op.tags, &op.key_name))
+            .with("ec2:KeyPairType", |op, _| op.kind())
+            .with("ec2:CreateAction", |_, _| "ImportKeyPair")
+            .tagged(|op, _| tags::requested(&op.tags, "key-pair"));
     read DescribeKeyPairs -> DescribeKeyPairsResult = describe, dry_run => any();
-    change DeleteKeyPair -> DeleteKeyPairResult = delete, dry_run => any();
+    change DeleteKeyPair -> DeleteKeyPairResult = delete, dry_run
+        => on(&KEY_PAIR, |op, at| match &op.key_pair_id {
+            Some(id) => Some(name_of(at.view, id)),
+            None => op.key_name.clone(),
+        });
+}
+
+impl CreateKeyPair {
+    fn kind(&self) -> &str {
+        self.key_type.as_deref().unwrap_or("rsa")
+    }
+}
+
+impl ImportKeyPair {
+    fn kind(&self) -> Option<&'static str> {
+        let half = material::import(&self.public_key_material.0, &self.key_name);
+        Some(half.ok()?.kind.name())
+    }
+}
+
+/// The new key pair, when it gets tags.
+fn tagged(tags: &[TagSpecification], name: &str) -> Option<String> {
+    let given = !tags::requested(tags, "key-pair").is_empty();
+    given.then(|| name.to_owned())
+}
+
+/// The name of the key pair of this id, which is what policies know it by; the id where there is none.
+pub(crate) fn name_of(view: &View, id: &str) -> String {
+    let pair = view.get::<KeyPair>(id);
+    pair.map_or_else(|| id.to_owned(), |pair| pair.name.clone())
 }
 
 /// Registers every operation on key pairs.
@@ -136,7 +173,16 @@ impl lath_authz::Authorized for CreateKeyPair {
     const SERVICE: &'static str = "ec2";
 
     fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
+        lath_authz::Access::<Self>::new()
+            .on(&KEY_PAIR, |op, _| op.key_name.clone())
+            .with("ec2:KeyPairType", |op, _| op.kind().to_owned())
+            .tagged(|op, _| tags::requested(&op.tags, "key-pair"))
+            .also("ec2:CreateTags", &KEY_PAIR, |op, _| {
+                tagged(&op.tags, &op.key_name)
+            })
+            .with("ec2:KeyPairType", |op, _| op.kind().to_owned())
+            .with("ec2:CreateAction", |_, _| "CreateKeyPair")
+            .tagged(|op, _| tags::requested(&op.tags, "key-pair"))
     }
 }
 
@@ -256,7 +302,7 @@ pub(crate) fn not_found(name: &str) -> ApiError {
 }
 
 impl Listed for KeyPairItem {
-    const ID: IdKind = KEY_PAIR;
+    const ID: IdKind = KEY_PAIR_ID;
     const FIELDS: &'static [Field<Self>] = &[
         ("key-pair-id", |it| vec![it.key_pair_id.clone()]),
         ("fingerprint", |it| vec![it.key_fingerprint.clone()]),
@@ -309,7 +355,7 @@ fn shown(view: &View, pair: &KeyPair, with_key: bool) -> KeyPairItem {
 fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteKeyPair) -> Result<DeleteKeyPairResult, ApiError> {
     let found = match (&op.key_pair_id, &op.key_name) {
         (Some(id), _) => {
-            KEY_PAIR.check(id)?;
+            KEY_PAIR_ID.check(id)?;
             tx.get::<KeyPair>(id)
         }
         (None, Some(name)) => by_name(tx.view(), name),

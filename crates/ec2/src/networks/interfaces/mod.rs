@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use lath_control::Cell;
-use lath_model::id::{NetworkInterfaceId, SecurityGroupId, SubnetId};
+use lath_model::id::{NetworkInterfaceId, SecurityGroupId, SubnetId, VpcId};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -201,6 +201,14 @@ fn mac_of(ip: Ipv4Addr) -> String {
     format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
+/// What interfaces of a VPC get that are given no group.
+pub(crate) fn default_groups(view: &View, vpc: &VpcId) -> Vec<SecurityGroupId> {
+    view.list::<SecurityGroup>()
+        .filter(|group| group.vpc == *vpc && group.is_default())
+        .map(|group| group.id.clone())
+        .collect()
+}
+
 /// The groups, all of the subnet's VPC; its default group when none is named.
 pub(crate) fn checked_groups(
     tx: &Tx,
@@ -208,11 +216,7 @@ pub(crate) fn checked_groups(
     groups: Vec<SecurityGroupId>,
 ) -> Result<Vec<SecurityGroupId>, ApiError> {
     if groups.is_empty() {
-        return Ok(tx
-            .list::<SecurityGroup>()
-            .filter(|group| group.vpc == subnet.vpc && group.is_default())
-            .map(|group| group.id.clone())
-            .collect());
+        return Ok(default_groups(tx.view(), &subnet.vpc));
     }
     for id in &groups {
         let known = tx.get::<SecurityGroup>(id.as_str());

@@ -17,6 +17,9 @@ use crate::operation::operations;
 use crate::records::{
     Life, LifeState, TransitAttachment, TransitGateway, TransitOptions, TransitRouteTable,
 };
+use crate::resource_types::{
+    ATTRIBUTES, Making as _, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE, attributes,
+};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 
@@ -28,9 +31,14 @@ const DEFAULT_ASN: i64 = 64512;
 const MAX_CIDR_BLOCKS: usize = 5;
 
 operations! {
-    change CreateTransitGateway -> CreateTransitGatewayResult = create, dry_run => any();
-    change ModifyTransitGateway -> ModifyTransitGatewayResult = modify, dry_run => any();
-    change DeleteTransitGateway -> DeleteTransitGatewayResult = delete, dry_run => any();
+    change CreateTransitGateway -> CreateTransitGatewayResult = create, dry_run
+        => creates(&TRANSIT_GATEWAY, |op| &op.tag_specifications);
+    change ModifyTransitGateway -> ModifyTransitGatewayResult = modify, dry_run
+        => on(&TRANSIT_GATEWAY, |op, _| op.transit_gateway_id.clone())
+            .with_all(ATTRIBUTES, |op, _| attributes(&[("Description", op.description.clone())]))
+            .on(&TRANSIT_ROUTE_TABLE, |op, _| op.tables());
+    change DeleteTransitGateway -> DeleteTransitGatewayResult = delete, dry_run
+        => on(&TRANSIT_GATEWAY, |op, _| op.transit_gateway_id.clone());
     read DescribeTransitGateways -> DescribeTransitGatewaysResult = describe, dry_run => any();
 }
 
@@ -66,6 +74,19 @@ pub(crate) struct ModifyTransitGateway {
     description: Option<String>,
     options: Option<OptionsChange>,
     dry_run: Option<bool>,
+}
+
+impl ModifyTransitGateway {
+    /// The tables that are to be its defaults.
+    fn tables(&self) -> Vec<String> {
+        let given = self.options.iter().flat_map(|it| {
+            [
+                &it.association_default_route_table_id,
+                &it.propagation_default_route_table_id,
+            ]
+        });
+        given.flatten().cloned().collect()
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

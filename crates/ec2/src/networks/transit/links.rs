@@ -13,16 +13,25 @@ use crate::filter::{Field, Filter};
 use crate::ids::{self, IdKind};
 use crate::operation::{Refuses, operations, refused};
 use crate::records::{LinkState, TableLink, TransitAttachment};
+use crate::resource_types::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
 
 operations! {
-    change AssociateTransitGatewayRouteTable -> AssociateTransitGatewayRouteTableResult = associate, dry_run => any();
-    change DisassociateTransitGatewayRouteTable -> DisassociateTransitGatewayRouteTableResult = disassociate, dry_run => any();
+    change AssociateTransitGatewayRouteTable -> AssociateTransitGatewayRouteTableResult = associate, dry_run
+        => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone())
+            .on(&TRANSIT_ATTACHMENT, |op, _| op.transit_gateway_attachment_id.clone());
+    change DisassociateTransitGatewayRouteTable -> DisassociateTransitGatewayRouteTableResult = disassociate, dry_run
+        => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone())
+            .on(&TRANSIT_ATTACHMENT, |op, _| op.transit_gateway_attachment_id.clone());
     read GetTransitGatewayRouteTableAssociations -> GetTransitGatewayRouteTableAssociationsResult = associations, dry_run => any();
-    change EnableTransitGatewayRouteTablePropagation -> EnableTransitGatewayRouteTablePropagationResult = enable, dry_run => any()
+    change EnableTransitGatewayRouteTablePropagation -> EnableTransitGatewayRouteTablePropagationResult = enable, dry_run
+        => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone())
+            .on(&TRANSIT_ATTACHMENT, |op, _| op.transit_gateway_attachment_id.clone())
         => refusing ["" EnableTransitGatewayRouteTablePropagation];
-    change DisableTransitGatewayRouteTablePropagation -> DisableTransitGatewayRouteTablePropagationResult = disable, dry_run => any()
+    change DisableTransitGatewayRouteTablePropagation -> DisableTransitGatewayRouteTablePropagationResult = disable, dry_run
+        => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone())
+            .on(&TRANSIT_ATTACHMENT, |op, _| op.transit_gateway_attachment_id.clone())
         => refusing ["" DisableTransitGatewayRouteTablePropagation];
     read GetTransitGatewayRouteTablePropagations -> GetTransitGatewayRouteTablePropagationsResult = propagations, dry_run => any();
     read GetTransitGatewayAttachmentPropagations -> GetTransitGatewayAttachmentPropagationsResult = propagations_of, dry_run => any();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use lath_authz::Scope;
 use lath_control::Cell;
 use lath_feed::{Condition, Observed, PrivateKey};
 use lath_model::Timestamp;
@@ -20,6 +21,7 @@ use crate::operation::operations;
 use crate::records::{
     AttachedTo, AttachmentState, PeeringEnd, TransitAttachment, TransitGateway, TunnelEnd,
 };
+use crate::resource_types::{Making as _, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 
@@ -27,10 +29,15 @@ use crate::tags::{self, Tag, TagSpecification};
 const FIRST_PORT: u16 = 52_000;
 
 operations! {
-    change CreateTransitGatewayPeeringAttachment -> CreateTransitGatewayPeeringAttachmentResult = create, dry_run => any();
-    change AcceptTransitGatewayPeeringAttachment -> AcceptTransitGatewayPeeringAttachmentResult = accept, dry_run => any();
-    change RejectTransitGatewayPeeringAttachment -> RejectTransitGatewayPeeringAttachmentResult = reject, dry_run => any();
-    change DeleteTransitGatewayPeeringAttachment -> DeleteTransitGatewayPeeringAttachmentResult = delete, dry_run => any();
+    change CreateTransitGatewayPeeringAttachment -> CreateTransitGatewayPeeringAttachmentResult = create, dry_run
+        => on(&TRANSIT_GATEWAY, |op, at| op.gateways(at))
+            .creates(&TRANSIT_ATTACHMENT, |op| &op.tag_specifications);
+    change AcceptTransitGatewayPeeringAttachment -> AcceptTransitGatewayPeeringAttachmentResult = accept, dry_run
+        => on(&TRANSIT_ATTACHMENT, |op, at| both_sides(at, &op.transit_gateway_attachment_id));
+    change RejectTransitGatewayPeeringAttachment -> RejectTransitGatewayPeeringAttachmentResult = reject, dry_run
+        => on(&TRANSIT_ATTACHMENT, |op, at| both_sides(at, &op.transit_gateway_attachment_id));
+    change DeleteTransitGatewayPeeringAttachment -> DeleteTransitGatewayPeeringAttachmentResult = delete, dry_run
+        => on(&TRANSIT_ATTACHMENT, |op, at| both_sides(at, &op.transit_gateway_attachment_id));
     read DescribeTransitGatewayPeeringAttachments -> DescribeTransitGatewayPeeringAttachmentsResult = describe, dry_run => any();
 }
 
@@ -51,6 +58,26 @@ pub(crate) struct CreateTransitGatewayPeeringAttachment {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct OptionsInput {
     dynamic_routing: Option<String>,
+}
+
+impl CreateTransitGatewayPeeringAttachment {
+    /// Both gateways, when both are of this region and account.
+    fn gateways(&self, at: &Scope<'_>) -> Vec<String> {
+        let is_here = self.peer_region == at.region() && self.peer_account_id == at.account();
+        let peer = is_here.then(|| self.peer_transit_gateway_id.clone());
+        let own = std::iter::once(self.transit_gateway_id.clone());
+        own.chain(peer).collect()
+    }
+}
+
+/// An attachment and, within a region, the one of the other gateway: each is the other's end, and what is done to one
+/// is done to both.
+fn both_sides(at: &Scope<'_>, id: &str) -> Vec<String> {
+    let attachment = at.view.get::<TransitAttachment>(id);
+    let end = attachment.as_ref().and_then(|it| it.peering());
+    let other = end.filter(|end| end.tunnel.is_none());
+    let other = other.map(|end| end.attachment.to_string());
+    std::iter::once(id.to_owned()).chain(other).collect()
 }
 
 macro_rules! one_attachment {

@@ -4,7 +4,7 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use super::routes::target;
+use super::routes::{named_attachment, target};
 use super::search::no_reference;
 use super::{available_table, table};
 use crate::Ec2;
@@ -14,13 +14,26 @@ use crate::ids::{self, IdKind};
 use crate::networks::prefix_lists;
 use crate::operation::operations;
 use crate::records::{StaticTarget, TransitAttachment, TransitRouteTable};
+use crate::resource_types::{
+    ATTRIBUTES, Facts, PREFIX_LIST, TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE, attributes,
+};
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
 
 operations! {
-    change CreateTransitGatewayPrefixListReference -> CreateTransitGatewayPrefixListReferenceResult = create, dry_run => any();
-    change ModifyTransitGatewayPrefixListReference -> ModifyTransitGatewayPrefixListReferenceResult = modify, dry_run => any();
-    change DeleteTransitGatewayPrefixListReference -> DeleteTransitGatewayPrefixListReferenceResult = delete, dry_run => any();
+    change CreateTransitGatewayPrefixListReference -> CreateTransitGatewayPrefixListReferenceResult = create, dry_run
+        => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone())
+            .on(&PREFIX_LIST, |op, _| op.prefix_list_id.clone())
+            .on(&TRANSIT_ATTACHMENT, |op, _| named_attachment(op.transit_gateway_attachment_id.as_ref()));
+    change ModifyTransitGatewayPrefixListReference -> ModifyTransitGatewayPrefixListReferenceResult = modify, dry_run
+        => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone())
+            .with_all(ATTRIBUTES, |op, _| op.set())
+            .on(&PREFIX_LIST, |op, _| op.prefix_list_id.clone())
+            .with_all(ATTRIBUTES, |op, _| op.set())
+            .on(&TRANSIT_ATTACHMENT, |op, _| named_attachment(op.transit_gateway_attachment_id.as_ref()));
+    change DeleteTransitGatewayPrefixListReference -> DeleteTransitGatewayPrefixListReferenceResult = delete, dry_run
+        => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone())
+            .on(&PREFIX_LIST, |op, _| op.prefix_list_id.clone());
     read GetTransitGatewayPrefixListReferences -> GetTransitGatewayPrefixListReferencesResult = list, dry_run => any();
 }
 
@@ -41,6 +54,16 @@ macro_rules! requests {
 }
 
 requests! { CreateTransitGatewayPrefixListReference ModifyTransitGatewayPrefixListReference }
+
+impl ModifyTransitGatewayPrefixListReference {
+    fn set(&self) -> Facts {
+        let attachment = named_attachment(self.transit_gateway_attachment_id.as_ref());
+        attributes(&[
+            ("TransitGatewayAttachmentId", attachment),
+            ("Blackhole", self.blackhole.map(|it| it.to_string())),
+        ])
+    }
+}
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -141,7 +164,7 @@ fn create(
     ids::PREFIX_LIST.check(&op.prefix_list_id)?;
     let list = prefix_lists::find(&app.cell, tx.view(), &op.prefix_list_id)
         .ok_or_else(|| ids::PREFIX_LIST.not_found(&op.prefix_list_id))?;
-    let attachment = op.transit_gateway_attachment_id.as_deref();
+    let attachment = op.transit_gateway_attachment_id.as_ref();
     let target = target(tx.view(), &table, attachment, op.blackhole)?;
     if table.references.contains_key(&list.id) {
         return Err(client(
@@ -168,7 +191,7 @@ fn modify(
     if !table.references.contains_key(&id) {
         return Err(no_reference(&op.prefix_list_id, table.id.as_str()));
     }
-    let attachment = op.transit_gateway_attachment_id.as_deref();
+    let attachment = op.transit_gateway_attachment_id.as_ref();
     let target = target(tx.view(), &table, attachment, op.blackhole)?;
     let shown = item(app, tx.view(), &table, &op.prefix_list_id, &target);
     tx.update::<TransitRouteTable>(table.id.as_str(), |it| {

@@ -13,14 +13,20 @@ use crate::errors::{client, combination, invalid_value, limit, missing};
 use crate::networks::vpcs;
 use crate::operation::operations;
 use crate::records::{StaticTarget, TransitAttachment, TransitRouteTable};
+use crate::resource_types::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
 
 /// How many static routes all tables of a gateway may have.
 const MAX_ROUTES: usize = 10_000;
 
 operations! {
-    change CreateTransitGatewayRoute -> CreateTransitGatewayRouteResult = create, dry_run => any();
-    change ReplaceTransitGatewayRoute -> ReplaceTransitGatewayRouteResult = replace, dry_run => any();
-    change DeleteTransitGatewayRoute -> DeleteTransitGatewayRouteResult = delete, dry_run => any();
+    change CreateTransitGatewayRoute -> CreateTransitGatewayRouteResult = create, dry_run
+        => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone())
+            .on(&TRANSIT_ATTACHMENT, |op, _| named_attachment(op.transit_gateway_attachment_id.as_ref()));
+    change ReplaceTransitGatewayRoute -> ReplaceTransitGatewayRouteResult = replace, dry_run
+        => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone())
+            .on(&TRANSIT_ATTACHMENT, |op, _| named_attachment(op.transit_gateway_attachment_id.as_ref()));
+    change DeleteTransitGatewayRoute -> DeleteTransitGatewayRouteResult = delete, dry_run
+        => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone());
 }
 
 macro_rules! route_requests {
@@ -121,21 +127,25 @@ pub(super) fn item(view: &View, cidr: Ipv4Net, route: &EffectiveRoute) -> RouteI
     }
 }
 
+/// The attachment that a request names. Terraform sends an empty id with every blackhole.
+pub(super) fn named_attachment(given: Option<&String>) -> Option<String> {
+    given.filter(|id| !id.is_empty()).cloned()
+}
+
 /// The target that a request means: an attachment of the table's gateway, or none at all.
 pub(super) fn target(
     view: &View,
     table: &TransitRouteTable,
-    attachment: Option<&str>,
+    attachment: Option<&String>,
     blackhole: Option<bool>,
 ) -> Result<StaticTarget, ApiError> {
-    // Terraform sends an empty id with every blackhole.
-    let attachment = attachment.filter(|id| !id.is_empty());
+    let attachment = named_attachment(attachment);
     match (attachment, blackhole.unwrap_or(false)) {
         (Some(_), true) => Err(combination(
             "A blackhole route cannot have a Transit Gateway attachment.",
         )),
         (None, true) => Ok(StaticTarget::Blackhole),
-        (Some(id), false) => usable_attachment(view, table, id)
+        (Some(id), false) => usable_attachment(view, table, &id)
             .map(|attachment| StaticTarget::Attachment(attachment.id.clone())),
         (None, false) => Err(missing("TransitGatewayAttachmentId or Blackhole")),
     }
@@ -183,7 +193,7 @@ fn create(
     let id = &op.transit_gateway_route_table_id;
     let table = available_table(tx.view(), id)?;
     let cidr = destination(&op.destination_cidr_block)?;
-    let attachment = op.transit_gateway_attachment_id.as_deref();
+    let attachment = op.transit_gateway_attachment_id.as_ref();
     let target = target(tx.view(), &table, attachment, op.blackhole)?;
     if table.routes.contains_key(&cidr) {
         return Err(client(
@@ -219,7 +229,7 @@ fn replace(
     if !table.routes.contains_key(&cidr) {
         return Err(not_found(cidr, &table));
     }
-    let attachment = op.transit_gateway_attachment_id.as_deref();
+    let attachment = op.transit_gateway_attachment_id.as_ref();
     let target = target(tx.view(), &table, attachment, op.blackhole)?;
     tx.update::<TransitRouteTable>(id, |it| {
         it.routes.insert(cidr, target);

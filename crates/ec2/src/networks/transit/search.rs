@@ -13,10 +13,12 @@ use crate::errors::{client, invalid_value, missing, unsupported};
 use crate::filter::{Field, Filter, Filters};
 use crate::networks::vpcs;
 use crate::operation::operations;
+use crate::resource_types::TRANSIT_ROUTE_TABLE;
 use crate::select::{bad_token, page_size};
 
 operations! {
-    read SearchTransitGatewayRoutes -> SearchTransitGatewayRoutesResult = search, dry_run => any();
+    read SearchTransitGatewayRoutes -> SearchTransitGatewayRoutesResult = search, dry_run
+        => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone());
     read ExportTransitGatewayRoutes -> ExportTransitGatewayRoutesResult = export, dry_run => any();
 }
 

@@ -16,6 +16,7 @@ use crate::operation::operations;
 use crate::records::{
     Life, LifeState, TableLink, TransitAttachment, TransitGateway, TransitRouteTable,
 };
+use crate::resource_types::{Making as _, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 
@@ -23,8 +24,11 @@ use crate::tags::{self, Tag, TagSpecification};
 const MAX_TABLES: usize = 20;
 
 operations! {
-    change CreateTransitGatewayRouteTable -> CreateTransitGatewayRouteTableResult = create, dry_run => any();
-    change DeleteTransitGatewayRouteTable -> DeleteTransitGatewayRouteTableResult = delete, dry_run => any();
+    change CreateTransitGatewayRouteTable -> CreateTransitGatewayRouteTableResult = create, dry_run
+        => on(&TRANSIT_GATEWAY, |op, _| op.transit_gateway_id.clone())
+            .creates(&TRANSIT_ROUTE_TABLE, |op| &op.tag_specifications);
+    change DeleteTransitGatewayRouteTable -> DeleteTransitGatewayRouteTableResult = delete, dry_run
+        => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone());
     read DescribeTransitGatewayRouteTables -> DescribeTransitGatewayRouteTablesResult = describe, dry_run => any();
 }
 

@@ -20,6 +20,9 @@ use crate::operation::operations;
 use crate::records::{
     AttachedTo, AttachmentState, Manager, NetworkInterface, Subnet, TransitAttachment, Vpc, VpcEnd,
 };
+use crate::resource_types::{
+    ATTRIBUTES, Making as _, SUBNET, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, VPC,
+};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 
@@ -27,11 +30,21 @@ use crate::tags::{self, Tag, TagSpecification};
 const MAX_PER_VPC: usize = 5;
 
 operations! {
-    change CreateTransitGatewayVpcAttachment -> CreateTransitGatewayVpcAttachmentResult = create, dry_run => any();
-    change ModifyTransitGatewayVpcAttachment -> ModifyTransitGatewayVpcAttachmentResult = modify, dry_run => any();
-    change DeleteTransitGatewayVpcAttachment -> DeleteTransitGatewayVpcAttachmentResult = delete, dry_run => any();
-    change AcceptTransitGatewayVpcAttachment -> AcceptTransitGatewayVpcAttachmentResult = accept, dry_run => any();
-    change RejectTransitGatewayVpcAttachment -> RejectTransitGatewayVpcAttachmentResult = reject, dry_run => any();
+    change CreateTransitGatewayVpcAttachment -> CreateTransitGatewayVpcAttachmentResult = create, dry_run
+        => on(&TRANSIT_GATEWAY, |op, _| op.transit_gateway_id.clone())
+            .on(&VPC, |op, _| op.vpc_id.clone())
+            .on(&SUBNET, |op, _| op.subnet_ids.clone())
+            .creates(&TRANSIT_ATTACHMENT, |op| &op.tag_specifications);
+    change ModifyTransitGatewayVpcAttachment -> ModifyTransitGatewayVpcAttachmentResult = modify, dry_run
+        => on(&TRANSIT_ATTACHMENT, |op, _| op.transit_gateway_attachment_id.clone())
+            .with_all(ATTRIBUTES, |_, _| Vec::new())
+            .on(&SUBNET, |op, _| [op.add_subnet_ids.clone(), op.remove_subnet_ids.clone()].concat());
+    change DeleteTransitGatewayVpcAttachment -> DeleteTransitGatewayVpcAttachmentResult = delete, dry_run
+        => on(&TRANSIT_ATTACHMENT, |op, _| op.transit_gateway_attachment_id.clone());
+    change AcceptTransitGatewayVpcAttachment -> AcceptTransitGatewayVpcAttachmentResult = accept, dry_run
+        => on(&TRANSIT_ATTACHMENT, |op, _| op.transit_gateway_attachment_id.clone());
+    change RejectTransitGatewayVpcAttachment -> RejectTransitGatewayVpcAttachmentResult = reject, dry_run
+        => on(&TRANSIT_ATTACHMENT, |op, _| op.transit_gateway_attachment_id.clone());
     read DescribeTransitGatewayVpcAttachments -> DescribeTransitGatewayVpcAttachmentsResult = describe, dry_run => any();
 }
 

@@ -1,0 +1,211 @@
+//! What RunInstances needs permission for: everything that a launch uses or makes, named or taken by default
+//! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html#iam-example-runinstances>).
+
+use lath_authz::{Access, Scope};
+use lath_iam::records::InstanceProfile;
+use lath_iam::resource_types::ROLE;
+
+use super::launch::{default_type, instance_type, metadata_at_launch};
+use super::network::Network;
+use super::request::RunInstances;
+use super::{disks, profiles};
+use crate::images::{self, Image};
+use crate::networks::interfaces::default_groups;
+use crate::resource_types::{
+    Facts, IMAGE, INSTANCE, InstanceFacts, KEY_PAIR, NETWORK_INTERFACE, SECURITY_GROUP, SNAPSHOT,
+    SUBNET, VOLUME, arn, fact, facts_of_volume,
+};
+use crate::tags;
+
+/// What a request says of an interface that it makes, beside what it says of every resource.
+const OF_INTERFACE: &[&str] = &["ec2:AssociatePublicIpAddress"];
+
+/// The needs of a launch.
+pub(super) fn needs(access: Access<RunInstances>) -> Access<RunInstances> {
+    let instance = |access: Access<RunInstances>| {
+        access
+            .with_all(INSTANCE.keys, |op, at| instance(op, at))
+            .tagged(|op, _| tags::requested(&op.tags, "instance"))
+    };
+    access
+        .on(&IMAGE, |op, _| op.image_id.clone())
+        .by(outside_templates)
+        .on(&KEY_PAIR, |op, _| {
+            op.key_name.clone().filter(|name| !name.is_empty())
+        })
+        .by(outside_templates)
+        .on(&SUBNET, subnets)
+        .by(outside_templates)
+        .on(&SECURITY_GROUP, groups)
+        .by(outside_templates)
+        .on(&SNAPSHOT, |op, _| snapshots(op))
+        .by(outside_templates)
+        .on_each(&NETWORK_INTERFACE, OF_INTERFACE, interfaces)
+        .tagged(|op, _| tags::requested(&op.tags, "network-interface"))
+        .by(outside_templates)
+        .on_each(&VOLUME, &[], volumes)
+        .tagged(|op, _| tags::requested(&op.tags, "volume"))
+        .by(outside_templates)
+        .makes(&INSTANCE)
+        .by(instance)
+        .by(outside_templates)
+        .by(tags_at_launch)
+        .also("iam:PassRole", &ROLE, |op, at| {
+            profile(op, at)?.role.clone()
+        })
+        .with("iam:PassedToService", |_, _| "ec2.amazonaws.com")
+        .with("iam:AssociatedResourceArn", |_, at| {
+            arn(at, "instance", "*")
+        })
+}
+
+/// Tags at launch need `ec2:CreateTags` on what gets them.
+fn tags_at_launch(access: Access<RunInstances>) -> Access<RunInstances> {
+    let when = |kind: &'static str, made: fn(&RunInstances, &Scope<'_>) -> Vec<(String, Facts)>| {
+        move |op: &RunInstances, at: &Scope<'_>| {
+            if tags::requested(&op.tags, kind).is_empty() {
+                Vec::new()
+            } else {
+                made(op, at)
+            }
+        }
+    };
+    let create = "ec2:CreateTags";
+    access
+        .also_each(
+            create,
+            &INSTANCE,
+            &[],
+            when("instance", |op, at| vec![("*".into(), instance(op, at))]),
+        )
+        .tagged(|op, _| tags::requested(&op.tags, "instance"))
+        .by(at_launch)
+        .also_each(
+            create,
+            &NETWORK_INTERFACE,
+            OF_INTERFACE,
+            when("network-interface", interfaces),
+        )
+        .tagged(|op, _| tags::requested(&op.tags, "network-interface"))
+        .by(at_launch)
+        .also_each(create, &VOLUME, &[], when("volume", volumes))
+        .tagged(|op, _| tags::requested(&op.tags, "volume"))
+        .by(at_launch)
+}
+
+fn at_launch(access: Access<RunInstances>) -> Access<RunInstances> {
+    access.with("ec2:CreateAction", |_, _| "RunInstances")
+}
+
+/// There are no launch templates, so that everything comes from the request itself.
+fn outside_templates(access: Access<RunInstances>) -> Access<RunInstances> {
+    access
+        .with("ec2:IsLaunchTemplateResource", |_, _| false)
+        .with("ec2:LaunchTemplate", |_, _| None::<String>)
+}
+
+/// What the launch will use, as its handler finds it. A request that names something twice, or what is not there, is
+/// refused by the handler; its permissions are then about what it names.
+fn network(op: &RunInstances, at: &Scope<'_>) -> Option<Network> {
+    Network::new(at.view, op).ok()
+}
+
+fn subnets(op: &RunInstances, at: &Scope<'_>) -> Vec<String> {
+    let of_interfaces = op.network_interfaces.iter();
+    let named = of_interfaces.filter_map(|it| it.subnet_id.clone());
+    let mut subnets: Vec<String> = named.chain(op.subnet_id.clone()).collect();
+    if let Some(network) = network(op, at) {
+        subnets.extend(network.all().map(|it| it.subnet.id.to_string()));
+    }
+    subnets
+}
+
+fn groups(op: &RunInstances, at: &Scope<'_>) -> Vec<String> {
+    let of_interfaces = op.network_interfaces.iter();
+    let named = of_interfaces.flat_map(|it| it.groups.clone());
+    let mut groups: Vec<String> = named.chain(op.group_ids.clone()).collect();
+    let network = network(op, at);
+    for one in network.iter().flat_map(Network::all) {
+        let used = match one.groups.as_slice() {
+            [] => default_groups(at.view, &one.subnet.vpc),
+            some => some.to_vec(),
+        };
+        groups.extend(used.iter().map(ToString::to_string));
+    }
+    groups
+}
+
+fn snapshots(op: &RunInstances) -> Vec<String> {
+    let devices = op.block_devices.iter();
+    let named = devices.filter_map(|it| it.ebs.as_ref()?.snapshot_id.clone());
+    named.collect()
+}
+
+fn interfaces(op: &RunInstances, at: &Scope<'_>) -> Vec<(String, Facts)> {
+    let Some(network) = network(op, at) else {
+        let named = op.network_interfaces.iter();
+        let named = named.filter_map(|it| it.network_interface_id.clone());
+        let made = std::iter::once("*".to_owned());
+        return named.chain(made).map(|id| (id, Vec::new())).collect();
+    };
+    let of_one = |one: &Network| {
+        let public = one.wants_public().to_string();
+        let public = fact("ec2:AssociatePublicIpAddress", public);
+        if let Some(existing) = &one.existing {
+            return (existing.id.to_string(), vec![public]);
+        }
+        let facts = vec![
+            public,
+            fact("ec2:AvailabilityZone", &one.subnet.availability_zone),
+            fact("ec2:Subnet", arn(at, "subnet", &one.subnet.id)),
+            fact("ec2:Vpc", arn(at, "vpc", &one.subnet.vpc)),
+        ];
+        ("*".to_owned(), facts)
+    };
+    network.all().map(of_one).collect()
+}
+
+fn image(op: &RunInstances, at: &Scope<'_>) -> Option<Image> {
+    let id = op.image_id.as_deref()?;
+    let all = images::of_region(at.account(), at.region(), at.view);
+    all.into_iter().find(|image| image.id.as_str() == id)
+}
+
+fn volumes(op: &RunInstances, at: &Scope<'_>) -> Vec<(String, Facts)> {
+    let made = || {
+        let image = image(op, at)?;
+        let typed = instance_type(op, &image).ok()?;
+        let zone = network(op, at)?.subnet.availability_zone.clone();
+        let volumes = disks::volumes(op, &image, typed).ok()?;
+        let of_one = |it| ("*".to_owned(), facts_of_volume(at, &zone, it));
+        Some(volumes.iter().map(of_one).collect())
+    };
+    made().unwrap_or_else(|| vec![("*".to_owned(), Vec::new())])
+}
+
+fn profile(op: &RunInstances, at: &Scope<'_>) -> Option<std::sync::Arc<InstanceProfile>> {
+    let given = op.iam_instance_profile.as_ref()?;
+    profiles::named(at.account(), at.view, given).ok()
+}
+
+fn instance(op: &RunInstances, at: &Scope<'_>) -> Facts {
+    let placement = op.placement.as_ref();
+    let tenancy = placement.and_then(|it| it.tenancy.as_deref());
+    let network = network(op, at);
+    let recovery = op.maintenance_options.as_ref();
+    let metadata = image(op, at).and_then(|image| metadata_at_launch(op, &image).ok());
+    let profile = profile(op, at).map(|it| it.arn(at.account()));
+    let made = InstanceFacts {
+        instance_type: default_type(op),
+        zone: network
+            .as_ref()
+            .map(|it| it.subnet.availability_zone.as_str())
+            .or_else(|| placement?.availability_zone.as_deref()),
+        ebs_optimized: op.ebs_optimized == Some(true),
+        no_recovery: recovery.and_then(|it| it.auto_recovery.as_deref()) == Some("disabled"),
+        tenancy: tenancy.filter(|it| !it.is_empty()).unwrap_or("default"),
+        metadata: metadata.as_ref(),
+        profile: profile.as_deref(),
+    };
+    made.facts()
+}

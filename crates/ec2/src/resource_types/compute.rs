@@ -1,0 +1,221 @@
+//! What instances are made of.
+
+use lath_authz::{RESOURCE_TAG, ResourceType, Scope};
+use lath_model::arn::Arn;
+
+use super::{Facts, fact, of_tags, own_id, resource_types};
+use crate::images::{self, Image};
+use crate::instances::{self, MetadataOptionsItem};
+use crate::key_pairs;
+use crate::records::{Instance, MetadataOptions, Volume};
+use crate::zones::zone_id;
+
+resource_types! {
+    /// An instance. None is of a marketplace product, in a placement group or managed by an AWS service, and no type
+    /// has AMD's SEV-SNP switched on.
+    INSTANCE = "instance", [
+        "ec2:InstanceID", "ec2:InstanceType", "ec2:InstanceProfile", "ec2:AvailabilityZone", "ec2:AvailabilityZoneId",
+        "ec2:EbsOptimized", "ec2:InstanceAutoRecovery", "ec2:InstanceBandwidthWeighting", "ec2:InstanceMarketType",
+        "ec2:InstanceMetadataTags", "ec2:MetadataHttpEndpoint", "ec2:MetadataHttpPutResponseHopLimit",
+        "ec2:MetadataHttpTokens", "ec2:RootDeviceType", "ec2:Tenancy", "ec2:CpuOptionsAmdSevSnp",
+        "ec2:ManagedResourceOperator", "ec2:PlacementGroup", "ec2:ProductCode",
+    ] => of_instance;
+
+    /// A volume of an instance. None is managed by an AWS service or filled at a rate that was asked for.
+    VOLUME = "volume", [
+        "ec2:VolumeID", "ec2:AvailabilityZone", "ec2:AvailabilityZoneId", "ec2:Encrypted", "ec2:ParentSnapshot",
+        "ec2:VolumeIops", "ec2:VolumeSize", "ec2:VolumeThroughput", "ec2:VolumeType", "ec2:ManagedResourceOperator",
+        "ec2:ParentVolume", "ec2:VolumeInitializationRate",
+    ] => |at, id| {
+        let mut facts = own_id("ec2:VolumeID", id);
+        if let Some(instance) = instances::owner(at.view, id) {
+            let mut volumes = instance.all_volumes();
+            let volume = volumes.find(|it| it.id.as_str() == id);
+            facts.extend(volume.into_iter().flat_map(|it| {
+                facts_of_volume(at, &instance.availability_zone, it)
+            }));
+        }
+        facts
+    };
+}
+
+/// A machine image: in the ARNs of images is no account.
+pub(crate) const IMAGE: ResourceType = ResourceType {
+    name: "image",
+    arn: |at, id| of_region(at, "image", id),
+    keys: &[
+        RESOURCE_TAG,
+        "ec2:ResourceTag/${TagKey}",
+        "ec2:ImageID",
+        "ec2:ImageType",
+        "ec2:Owner",
+        "ec2:Public",
+        "ec2:RootDeviceType",
+    ],
+    facts: of_image,
+};
+
+/// The snapshot that an image is said to be made of. The volume that it was taken of is not there.
+pub(crate) const SNAPSHOT: ResourceType = ResourceType {
+    name: "snapshot",
+    arn: |at, id| of_region(at, "snapshot", id),
+    keys: &[
+        RESOURCE_TAG,
+        "ec2:ResourceTag/${TagKey}",
+        "ec2:SnapshotID",
+        "ec2:Owner",
+        "ec2:SnapshotTime",
+        "ec2:VolumeSize",
+        "ec2:ParentVolume",
+    ],
+    facts: |at, id| {
+        let mut facts = own_id("ec2:SnapshotID", id);
+        if let Some(image) = image(at, |image| image.snapshot == id) {
+            facts.push(fact("ec2:Owner", owner(&image)));
+            facts.push(fact("ec2:SnapshotTime", image.created_at.iso8601_seconds()));
+            facts.push(fact("ec2:VolumeSize", images::ROOT_SIZE.to_string()));
+        }
+        facts
+    },
+};
+
+/// A key pair, by its name. Requests that name its id are turned into its name by [`crate::key_pairs::name_of`].
+pub(crate) const KEY_PAIR: ResourceType = ResourceType {
+    name: "key-pair",
+    arn: |at, name| super::arn(at, "key-pair", name),
+    keys: &[
+        RESOURCE_TAG,
+        "ec2:ResourceTag/${TagKey}",
+        "ec2:KeyPairName",
+        "ec2:KeyPairType",
+    ],
+    facts: |at, name| {
+        let mut facts = own_id("ec2:KeyPairName", name);
+        if let Some(pair) = key_pairs::by_name(at.view, name) {
+            facts.push(fact("ec2:KeyPairType", pair.kind.name()));
+            facts.extend(of_tags(at, pair.id.as_str()));
+        }
+        facts
+    },
+};
+
+/// The ARN of what belongs to a region and to no account.
+pub(crate) fn of_region(at: &Scope<'_>, kind: &str, id: &str) -> String {
+    Arn::new("ec2", at.region(), "", format!("{kind}/{id}")).to_string()
+}
+
+/// What an instance has, whether it is there or to be made.
+#[derive(Debug)]
+pub(crate) struct InstanceFacts<'a> {
+    pub(crate) instance_type: &'a str,
+    pub(crate) zone: Option<&'a str>,
+    pub(crate) ebs_optimized: bool,
+    /// Whether automatic recovery is switched off.
+    pub(crate) no_recovery: bool,
+    pub(crate) tenancy: &'a str,
+    pub(crate) metadata: Option<&'a MetadataOptions>,
+    /// The ARN of its profile.
+    pub(crate) profile: Option<&'a str>,
+}
+
+impl InstanceFacts<'_> {
+    /// The keys that say it.
+    pub(crate) fn facts(&self) -> Facts {
+        let recovery = if self.no_recovery {
+            "disabled"
+        } else {
+            "default"
+        };
+        let mut facts = vec![
+            fact("ec2:InstanceType", self.instance_type),
+            fact("ec2:EbsOptimized", self.ebs_optimized.to_string()),
+            fact("ec2:InstanceAutoRecovery", recovery),
+            fact("ec2:InstanceBandwidthWeighting", "default"),
+            fact("ec2:InstanceMarketType", "on-demand"),
+            fact("ec2:RootDeviceType", "ebs"),
+            fact("ec2:Tenancy", self.tenancy),
+        ];
+        facts.extend(self.zone.into_iter().flat_map(facts_of_zone));
+        facts.extend(self.metadata.into_iter().flat_map(facts_of_metadata));
+        facts.extend(self.profile.map(|arn| fact("ec2:InstanceProfile", arn)));
+        facts
+    }
+}
+
+/// A zone's name and id.
+pub(crate) fn facts_of_zone(zone: &str) -> Facts {
+    vec![
+        fact("ec2:AvailabilityZone", zone),
+        fact("ec2:AvailabilityZoneId", zone_id(zone)),
+    ]
+}
+
+fn facts_of_metadata(options: &MetadataOptions) -> Facts {
+    let shown = MetadataOptionsItem::from(options);
+    let hops = shown.http_put_response_hop_limit.to_string();
+    vec![
+        fact("ec2:MetadataHttpEndpoint", shown.http_endpoint),
+        fact("ec2:MetadataHttpTokens", shown.http_tokens),
+        fact("ec2:MetadataHttpPutResponseHopLimit", hops),
+        fact("ec2:InstanceMetadataTags", shown.instance_metadata_tags),
+    ]
+}
+
+/// What a volume has, whether it is there or to be made.
+pub(crate) fn facts_of_volume(at: &Scope<'_>, zone: &str, volume: &Volume) -> Facts {
+    let snapshot = volume.snapshot.as_deref();
+    let numbers = [
+        ("ec2:VolumeIops", volume.iops),
+        ("ec2:VolumeThroughput", volume.throughput),
+        ("ec2:VolumeSize", Some(volume.size)),
+    ];
+    let numbers = numbers.into_iter();
+    let numbers = numbers.filter_map(|(key, number)| Some(fact(key, number?.to_string())));
+    let mut facts = facts_of_zone(zone);
+    facts.push(fact("ec2:VolumeType", &volume.kind));
+    facts.push(fact("ec2:Encrypted", volume.encrypted.to_string()));
+    facts.extend(snapshot.map(|id| fact("ec2:ParentSnapshot", of_region(at, "snapshot", id))));
+    facts.extend(numbers);
+    facts
+}
+
+fn of_instance(at: &Scope<'_>, id: &str) -> Facts {
+    let mut facts = own_id("ec2:InstanceID", id);
+    let Some(instance) = at.view.get::<Instance>(id) else {
+        return facts;
+    };
+    let profile = instances::profile_of(at.view, &instance);
+    let of_record = InstanceFacts {
+        instance_type: &instance.instance_type,
+        zone: Some(&instance.availability_zone),
+        ebs_optimized: instance.options.ebs_optimized,
+        no_recovery: instance.options.no_recovery,
+        tenancy: "default",
+        metadata: Some(&instance.metadata),
+        profile: profile.as_ref().map(|it| it.profile_arn.as_str()),
+    };
+    facts.extend(of_record.facts());
+    facts
+}
+
+fn of_image(at: &Scope<'_>, id: &str) -> Facts {
+    let mut facts = own_id("ec2:ImageID", id);
+    facts.extend(of_tags(at, id));
+    if let Some(image) = image(at, |image| image.id.as_str() == id) {
+        facts.push(fact("ec2:ImageType", "machine"));
+        facts.push(fact("ec2:Owner", owner(&image)));
+        facts.push(fact("ec2:Public", image.owner_alias.is_some().to_string()));
+        facts.push(fact("ec2:RootDeviceType", "ebs"));
+    }
+    facts
+}
+
+fn image(at: &Scope<'_>, is_it: impl Fn(&Image) -> bool) -> Option<Image> {
+    let all = images::of_region(at.account(), at.region(), at.view);
+    all.into_iter().find(is_it)
+}
+
+/// `amazon`, or an account.
+fn owner(image: &Image) -> &str {
+    image.owner_alias.unwrap_or(&image.owner)
+}
