@@ -77,6 +77,7 @@ impl Apps {
             lath_eks::service(&Arc::new(Eks)),
         ];
         services.extend(lath_observe::services(&self.observe));
+        self.iam.learn(&services);
         services
     }
 

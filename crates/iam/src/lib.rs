@@ -26,6 +26,7 @@ mod roles;
 mod section;
 mod service_linked;
 mod simulate;
+mod stated;
 mod summary;
 mod trust;
 pub mod unique;
@@ -51,6 +52,7 @@ pub struct Iam {
     pub cell: Cell,
     /// When keys were last used, as this process saw it.
     pub last_used: Arc<LastUsed>,
+    statements: stated::Statements,
 }
 
 lath_authz::authorized!(Iam, |app| app.cell.db.view());
@@ -68,7 +70,17 @@ pub const INFO: ServiceInfo = ServiceInfo {
 impl Iam {
     /// The service of a cell.
     pub fn new(cell: Cell, last_used: Arc<LastUsed>) -> Self {
-        Self { cell, last_used }
+        Self {
+            cell,
+            last_used,
+            statements: stated::Statements::default(),
+        }
+    }
+
+    /// Tells the simulator what the operations of these services need permission for: it then shows the condition
+    /// keys that Lath cannot fill in, and decides by them as the front door does.
+    pub fn learn(&self, services: &[Service]) {
+        self.statements.learn(services);
     }
 
     /// Other regions hold copies, which are replaced by what the home says next.

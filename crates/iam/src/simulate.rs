@@ -15,6 +15,7 @@ use crate::operation::operations;
 use crate::page::{cut, page};
 use crate::records::{Group, Policies, Role, User};
 use crate::resource_types::{GROUP, ROLE, USER, of_kind};
+use crate::stated::Statements;
 
 /// Most combinations of actions and resources of one request.
 const MOST: usize = 2000;
@@ -125,6 +126,7 @@ operations! {
 
 /// What is asked of a set of policies.
 struct Questions<'a> {
+    statements: &'a Statements,
     principal: Principal,
     actions: &'a [String],
     resources: &'a [String],
@@ -144,6 +146,7 @@ fn of_policies(
     )?);
     held.extend(resource_policy(op.resource_policy.as_deref())?);
     let questions = Questions {
+        statements: &app.statements,
         principal: principal(app, op.caller_arn.as_deref()),
         actions: &op.action_names,
         resources: &op.resource_arns,
@@ -171,6 +174,7 @@ fn of_principal(
     }
     held.extend(resource_policy(op.resource_policy.as_deref())?);
     let questions = Questions {
+        statements: &app.statements,
         principal: principal(app, Some(op.caller_arn.as_deref().unwrap_or(source))),
         actions: &op.action_names,
         resources: &op.resource_arns,
@@ -261,10 +265,10 @@ fn answers(questions: &Questions<'_>, held: &[Held]) -> Result<Vec<EvaluationRes
     if questions.actions.len().saturating_mul(resources.len()) > MOST {
         return Err(invalid_input("Too many actions and resources to simulate."));
     }
-    let mut facts = Context::default();
+    let mut given = Context::default();
     for entry in questions.entries {
         let name = entry.context_key_name.as_deref().unwrap_or_default();
-        facts.set_all(name, entry.context_key_values.iter().cloned());
+        given.set_all(name, entry.context_key_values.iter().cloned());
     }
     let mut results = Vec::new();
     for action in questions.actions {
@@ -273,6 +277,11 @@ fn answers(questions: &Questions<'_>, held: &[Held]) -> Result<Vec<EvaluationRes
                 "Invalid Input Action names: [{action}]"
             )));
         }
+        let facts = Simulated {
+            given: &given,
+            statements: questions.statements,
+            action,
+        };
         for resource in resources {
             let request = Request {
                 principal: &questions.principal,
@@ -284,6 +293,24 @@ fn answers(questions: &Questions<'_>, held: &[Held]) -> Result<Vec<EvaluationRes
         }
     }
     Ok(results)
+}
+
+/// The condition keys of a simulated request: those that are given. One that Lath cannot fill in, and that is not given,
+/// decides as it does at the front door.
+struct Simulated<'a> {
+    given: &'a Context,
+    statements: &'a Statements,
+    action: &'a str,
+}
+
+impl Facts for Simulated<'_> {
+    fn values(&self, key: &str) -> Option<Vec<String>> {
+        self.given.values(key)
+    }
+
+    fn cannot_tell(&self, key: &str) -> bool {
+        self.given.values(key).is_none() && self.statements.cannot_tell(self.action, key)
+    }
 }
 
 fn answer(request: &Request<'_>, held: &[Held]) -> EvaluationResult {
@@ -339,14 +366,14 @@ fn matched(decision: &Decision<'_>) -> Vec<Statement> {
         .collect()
 }
 
-/// Keys that a condition asked for and the request does not have.
+/// Keys that a condition asked for and the request does not have. A denial by a key that cannot be told is among them.
 fn missing(decision: &Decision<'_>, facts: &dyn Facts) -> Vec<String> {
     let mut keys: Vec<String> = decision
         .considered
         .iter()
         .filter_map(|it| match it.verdict {
             Verdict::Condition(condition) => Some(condition.key().to_owned()),
-            _ => None,
+            _ => it.untold.map(|condition| condition.key().to_owned()),
         })
         .filter(|key| facts.values(&key.to_ascii_lowercase()).is_none())
         .collect();

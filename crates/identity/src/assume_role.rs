@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use lath_authz::{Access, Authorized, Scope};
 use lath_iam::records::Role;
-use lath_iam::{Held, Tag, trust_in_force, unique};
+use lath_iam::resource_types::ROLE;
+use lath_iam::{Tag, unique};
 use lath_model::Timestamp;
-use lath_policy::{Attached, Context, Grammar, Kind, Policy, Request, Rule, evaluate};
+use lath_policy::{Grammar, Policy};
 use lath_store::View;
 use lath_wire::{ApiError, Caller, Handle, Operation};
 use serde::{Deserialize, Serialize};
 
 use crate::Identity;
-use crate::subject::{Subject, facts};
+use crate::subject::Subject;
 use lath_session::{Holder, Session};
 
 /// Longest session of a role that was assumed by a session of a role, in seconds.
@@ -69,12 +71,55 @@ pub(crate) struct Assumed {
     source_identity: Option<String>,
 }
 
-impl lath_authz::Authorized for AssumeRole {
+impl Authorized for AssumeRole {
     const SERVICE: &'static str = "sts";
 
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().free()
+    fn access() -> Access<Self> {
+        let named = |op: &Self, _: &Scope<'_>| op.role_arn.clone();
+        Access::new()
+            .on(&ROLE, named)
+            .by(asked)
+            .also("sts:TagSession", &ROLE, move |op, at| {
+                let tagged = !op.tags.is_empty() || !op.transitive_tag_keys.is_empty();
+                tagged.then(|| named(op, at))
+            })
+            .by(asked)
+            .also("sts:SetSourceIdentity", &ROLE, move |op, at| {
+                op.source_identity.is_some().then(|| named(op, at))
+            })
+            .by(asked)
     }
+}
+
+/// The condition keys of requests from web and SAML identity providers, which Lath does not have: they have no value.
+const FEDERATED: &[&str] = &[
+    "accounts.google.com:aud",
+    "accounts.google.com:sub",
+    "cognito-identity.amazonaws.com:amr",
+    "cognito-identity.amazonaws.com:aud",
+    "cognito-identity.amazonaws.com:sub",
+    "graph.facebook.com:app_id",
+    "graph.facebook.com:id",
+    "saml:aud",
+    "saml:namequalifier",
+    "saml:sub",
+    "saml:sub_type",
+    "www.amazon.com:app_id",
+    "www.amazon.com:user_id",
+];
+
+/// The condition keys of each of the actions.
+fn asked(access: Access<AssumeRole>) -> Access<AssumeRole> {
+    let pair = |tag: &Tag| (tag.key.clone(), tag.value.clone());
+    access
+        .tagged(move |op, _| op.tags.iter().map(pair).collect())
+        .with("sts:RoleSessionName", |op, _| op.role_session_name.clone())
+        .with("sts:ExternalId", |op, _| op.external_id.clone())
+        .with("sts:SourceIdentity", |op, _| op.source_identity.clone())
+        .with("sts:TransitiveTagKeys", |op, _| {
+            op.transitive_tag_keys.clone()
+        })
+        .with_all(FEDERATED, |_, _| Vec::new())
 }
 
 impl Operation for AssumeRole {
@@ -92,7 +137,11 @@ impl Handle<AssumeRole> for Identity {
         if subject.is_root() {
             return Err(access_denied("Roles may not be assumed by root accounts."));
         }
-        let role = self.trusted(&view, caller, &subject, &op)?;
+        // The judge let the caller in, if there is such a role. One that does not exist is refused as one that does not
+        // trust.
+        let role = self
+            .role_by_arn(&view, &op.role_arn)
+            .ok_or_else(|| denied(caller, "sts:AssumeRole", &op.role_arn))?;
         let session = self.session(&view, &subject, &role, &op)?;
         let packed = packed(&session);
         if packed > 100 {
@@ -129,54 +178,6 @@ impl Identity {
             session_token: session.seal(&self.seal),
             expiration: session.expires,
         }
-    }
-
-    /// The role, if its trust policy and the caller's own policies let the caller in. A role that does not
-    /// exist is refused as one that does not trust.
-    fn trusted(
-        &self,
-        view: &View,
-        caller: &Caller,
-        subject: &Subject,
-        op: &AssumeRole,
-    ) -> Result<std::sync::Arc<Role>, ApiError> {
-        let refused = |action: &str| denied(caller, action, &op.role_arn);
-        let name = op.role_arn.rsplit('/').next().unwrap_or_default();
-        let role = self
-            .directory
-            .role(view, name)
-            .filter(|role| role.arn(self.account()) == op.role_arn)
-            .ok_or_else(|| refused("sts:AssumeRole"))?;
-        let trust = self
-            .directory
-            .parse(&trust_in_force(view, self.account(), &role), Grammar::Trust)
-            .ok_or_else(|| refused("sts:AssumeRole"))?;
-        let mut policies: Vec<Attached<'_>> = subject.policies.iter().map(Held::attached).collect();
-        policies.push(Attached {
-            name: "trust policy",
-            kind: Kind::Resource,
-            policy: &trust,
-        });
-        let facts = role_facts(subject, caller, &role, op);
-        let mut actions = vec!["sts:AssumeRole"];
-        if !op.tags.is_empty() || !op.transitive_tag_keys.is_empty() {
-            actions.push("sts:TagSession");
-        }
-        if op.source_identity.is_some() {
-            actions.push("sts:SetSourceIdentity");
-        }
-        for action in actions {
-            let request = Request {
-                principal: &subject.principal,
-                action,
-                resource: &op.role_arn,
-                facts: &facts,
-            };
-            if !evaluate(&request, &policies, Rule::Trust).is_allow() {
-                return Err(refused(action));
-            }
-        }
-        Ok(role)
     }
 
     fn session(
@@ -239,34 +240,6 @@ impl Identity {
         }
         Ok(arns)
     }
-}
-
-fn role_facts(subject: &Subject, caller: &Caller, role: &Role, op: &AssumeRole) -> Context {
-    let mut facts =
-        facts(subject, caller, None).with("sts:RoleSessionName", &*op.role_session_name);
-    if let Some(id) = &op.external_id {
-        facts.set("sts:ExternalId", id.clone());
-    }
-    if let Some(identity) = &op.source_identity {
-        facts.set("sts:SourceIdentity", identity.clone());
-    }
-    if !op.tags.is_empty() {
-        facts.set_all("aws:TagKeys", op.tags.iter().map(|tag| tag.key.clone()));
-    }
-    for tag in &op.tags {
-        facts.set(&format!("aws:RequestTag/{}", tag.key), tag.value.clone());
-    }
-    if !op.transitive_tag_keys.is_empty() {
-        facts.set_all(
-            "sts:TransitiveTagKeys",
-            op.transitive_tag_keys.iter().cloned(),
-        );
-    }
-    for (key, value) in &role.tags {
-        facts.set(&format!("aws:ResourceTag/{key}"), value.clone());
-        facts.set(&format!("iam:ResourceTag/{key}"), value.clone());
-    }
-    facts
 }
 
 fn check(op: &AssumeRole) -> Result<(), ApiError> {

@@ -1,14 +1,18 @@
 //! Decides requests at the front door, by the policies of who calls.
 
+use std::sync::Arc;
+
 use lath_authz::reference;
-use lath_policy::{Attached, Context, Decision, Request, Rule, Shortfall, evaluate};
+use lath_iam::records::Role;
+use lath_iam::{Held, trust_in_force};
+use lath_policy::{Attached, Context, Grammar, Kind, Request, Rule, evaluate};
+use lath_session::{Holder, Purpose};
+use lath_store::View;
 use lath_wire::{Ask, Authorize, Denied, Permission, Unauthorized};
-use serde_json::json;
 
 use crate::Identity;
+use crate::refusal::{Asked, details};
 use crate::subject::{Subject, facts};
-use lath_iam::Held;
-use lath_session::{Holder, Purpose};
 
 impl Authorize for Identity {
     fn authorize(&self, ask: &Ask<'_>) -> Result<(), Denied> {
@@ -17,9 +21,13 @@ impl Authorize for Identity {
             .note(&caller.access_key_id, &caller.service, &caller.region);
         let view = self.view();
         let Some(subject) = self.subject(&view, caller) else {
-            let first = ask.permissions.first();
-            let asked = first.map_or(("", "*"), |it| (&it.action, &it.resource));
-            return Err(self.refused(&caller.principal.arn, ask, asked, None));
+            let gone = Asked {
+                action: ask.operation,
+                resource: "*",
+                ..Asked::default()
+            };
+            let asked = ask.permissions.first().map_or(gone, Asked::of);
+            return Err(self.refused(ask, &asked));
         };
         if let Some(refusal) = self.beyond_session_token(&subject, ask) {
             return Err(refusal);
@@ -27,12 +35,53 @@ impl Authorize for Identity {
         if subject.is_root() {
             return Ok(());
         }
-        let global = facts(&subject, caller, ask.user_agent);
+        let judgement = Judgement {
+            subject: &subject,
+            attached: subject.policies.iter().map(Held::attached).collect(),
+            global: facts(&subject, caller, ask.user_agent),
+        };
         for permission in ask.permissions {
-            self.decide(ask, &subject, &global, permission)?;
+            if is_assumption(permission) {
+                self.decide_trust(&view, ask, &judgement, permission)?;
+            } else {
+                self.decide(ask, &judgement, permission)?;
+            }
         }
         Ok(())
     }
+}
+
+/// What all permissions of one request are decided by.
+struct Judgement<'a> {
+    subject: &'a Subject,
+    attached: Vec<Attached<'a>>,
+    global: Context,
+}
+
+impl<'a> Judgement<'a> {
+    fn request<'b>(&'b self, permission: &'b Permission, facts: &'b Facts<'_>) -> Request<'b>
+    where
+        'a: 'b,
+    {
+        Request {
+            principal: &self.subject.principal,
+            action: &permission.action,
+            resource: &permission.resource,
+            facts,
+        }
+    }
+
+    fn facts<'b>(&'b self, permission: &'b Permission) -> Facts<'b> {
+        Facts {
+            global: &self.global,
+            permission,
+        }
+    }
+}
+
+/// Whether a role's trust policy has a say.
+fn is_assumption(permission: &Permission) -> bool {
+    permission.resource_type == "role" && permission.action.starts_with("sts:")
 }
 
 impl Identity {
@@ -59,66 +108,80 @@ impl Identity {
     fn decide(
         &self,
         ask: &Ask<'_>,
-        subject: &Subject,
-        global: &Context,
+        judgement: &Judgement<'_>,
         permission: &Permission,
     ) -> Result<(), Denied> {
-        let (action, resource) = (&*permission.action, &*permission.resource);
-        let request = Request {
-            principal: &subject.principal,
-            action,
-            resource,
-            facts: &Facts { global, permission },
-        };
-        let attached: Vec<Attached<'_>> = subject.policies.iter().map(Held::attached).collect();
-        let decision = evaluate(&request, &attached, Rule::SameAccount);
+        let facts = judgement.facts(permission);
+        let request = judgement.request(permission, &facts);
+        let decision = evaluate(&request, &judgement.attached, Rule::SameAccount);
         if decision.is_allow() {
             return Ok(());
         }
-        let who = ask.caller.principal.arn.as_str();
-        Err(self.refused(who, ask, (action, resource), Some(&decision)))
+        let asked = Asked {
+            decision: Some(&decision),
+            attached: &judgement.attached,
+            username: judgement.subject.username.as_deref(),
+            ..Asked::of(permission)
+        };
+        Err(self.refused(ask, &asked))
+    }
+
+    /// A role's trust policy must let the caller in, by itself or with the caller's own policies. Of a role that does
+    /// not exist the handler says so, after it has looked at the rest of the request.
+    fn decide_trust(
+        &self,
+        view: &View,
+        ask: &Ask<'_>,
+        judgement: &Judgement<'_>,
+        permission: &Permission,
+    ) -> Result<(), Denied> {
+        let Some(role) = self.role_by_arn(view, &permission.resource) else {
+            return Ok(());
+        };
+        let refused = || self.refused(ask, &Asked::of(permission));
+        let text = trust_in_force(view, self.account(), &role);
+        let trust = self.directory.parse(&text, Grammar::Trust);
+        let trust = trust.ok_or_else(refused)?;
+        let mut attached = judgement.attached.clone();
+        attached.push(Attached {
+            name: "trust policy",
+            kind: Kind::Resource,
+            policy: &trust,
+        });
+        let facts = judgement.facts(permission);
+        let request = judgement.request(permission, &facts);
+        if evaluate(&request, &attached, Rule::Trust).is_allow() {
+            return Ok(());
+        }
+        // AWS does not say why: the trust policy is of the role, not of who asks.
+        Err(refused())
+    }
+
+    /// The role of an ARN.
+    pub(crate) fn role_by_arn(&self, view: &View, arn: &str) -> Option<Arc<Role>> {
+        let name = arn.rsplit('/').next().unwrap_or_default();
+        let role = self.directory.role(view, name);
+        role.filter(|role| role.arn(self.account()) == arn)
     }
 
     /// A refusal in AWS's words; the details are sealed for `DecodeAuthorizationMessage`.
-    fn refused(
-        &self,
-        who: &str,
-        ask: &Ask<'_>,
-        (action, resource): (&str, &str),
-        decision: Option<&Decision<'_>>,
-    ) -> Denied {
-        let because = decision.map_or_else(String::new, |decision| decision.because(action));
+    fn refused(&self, ask: &Ask<'_>, asked: &Asked<'_>) -> Denied {
+        let Asked {
+            action, resource, ..
+        } = asked;
+        let who = &ask.caller.principal.arn;
+        let because = asked.decision.map(|it| it.because(action));
+        let because = because.unwrap_or_default();
         // EC2 does not say that a list is about everything.
-        let on = match (ask.caller.service.as_str(), resource) {
+        let on = match (ask.caller.service.as_str(), *resource) {
             ("ec2", "*") => String::new(),
             _ => format!("on resource: {resource} "),
         };
         let message = format!("User: {who} is not authorized to perform: {action} {on}{because}");
-        let explicit = decision
-            .is_some_and(|decision| matches!(decision.shortfall, Some(Shortfall::Explicit(_))));
-        let explanation = decision.map(Decision::explanation).unwrap_or_default();
-        let details = json!({
-            "allowed": false,
-            "explicitDeny": explicit,
-            "matchedStatements": {"items": explanation},
-            "failures": {"items": []},
-            "context": {
-                "principal": {"id": ask.caller.principal.user_id, "arn": who},
-                "action": action,
-                "resource": resource,
-                "conditions": {"items": []},
-            },
-        });
-        let plain = details.to_string();
-        let shown = plain.as_bytes();
+        let details = details(&ask.caller.principal, asked);
         Denied::ByPolicy(Unauthorized {
             message: message.trim_end().to_owned(),
-            // A principal with thousands of statements gets the decision without them.
-            encoded: if shown.len() <= 8 << 10 {
-                self.seal.seal(Purpose::Refusal, shown)
-            } else {
-                self.seal.seal(Purpose::Refusal, br#"{"allowed":false}"#)
-            },
+            encoded: self.seal.seal(Purpose::Refusal, details.as_bytes()),
         })
     }
 }

@@ -19,6 +19,7 @@ mod assume_role;
 mod credentials;
 mod judge;
 mod random_password;
+mod refusal;
 mod root_key;
 mod seal;
 mod sts;

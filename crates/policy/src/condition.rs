@@ -53,6 +53,11 @@ impl Condition {
         &self.key
     }
 
+    /// The values as written.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(Pattern::as_str)
+    }
+
     /// # Errors
     /// That there is no such operator, or a value is none of its kind.
     pub(crate) fn new(

@@ -75,16 +75,20 @@ impl Statement {
         }
     }
 
+    /// A pattern with a variable of which nothing can be said covers the resource for a denial only.
     pub(crate) fn covers_resource(&self, request: &Request<'_>) -> bool {
-        let among = |patterns: &[Pattern]| {
-            patterns
-                .iter()
-                .any(|pattern| pattern.matches(request.resource, request.facts))
+        let (resource, facts) = (request.resource, request.facts);
+        let denies = self.effect == Effect::Deny;
+        let among = |patterns: &[Pattern], unknown: bool| {
+            patterns.iter().any(|it| match it.cannot_tell(facts) {
+                true => unknown,
+                false => it.matches(resource, facts),
+            })
         };
         match &self.resources {
             None => true,
-            Some(Scope::These(patterns)) => among(patterns),
-            Some(Scope::AllBut(patterns)) => !among(patterns),
+            Some(Scope::These(patterns)) => among(patterns, denies),
+            Some(Scope::AllBut(patterns)) => !among(patterns, !denies),
         }
     }
 
@@ -94,5 +98,12 @@ impl Statement {
         self.conditions
             .iter()
             .find(|condition| !condition.tells(request.facts).unwrap_or(unknown))
+    }
+
+    /// The first condition of which nothing can be said.
+    pub(crate) fn untold(&self, request: &Request<'_>) -> Option<&Condition> {
+        self.conditions
+            .iter()
+            .find(|condition| condition.tells(request.facts).is_none())
     }
 }

@@ -92,6 +92,8 @@ pub struct Considered<'a> {
     pub effect: Effect,
     /// Whether it applies, or why not.
     pub verdict: Verdict<'a>,
+    /// The condition that decided because nothing can be said of it: a denial applies by it, an allowance does not.
+    pub untold: Option<&'a Condition>,
 }
 
 /// Whether a statement applies.
@@ -115,6 +117,14 @@ impl fmt::Display for Considered<'_> {
         write!(f, "{policy}, statement {}", index + 1)?;
         if !self.sid.is_empty() {
             write!(f, " ({})", self.sid)?;
+        }
+        if let Some(condition) = self.untold {
+            let (key, effect) = (condition.key(), self.effect);
+            let outcome = match effect {
+                Effect::Allow => "does not allow",
+                Effect::Deny => "denies",
+            };
+            return write!(f, ": {outcome}, as the value of {key} cannot be told");
         }
         match (self.verdict, self.effect) {
             (Verdict::Applies(_), Effect::Allow) => f.write_str(": allows"),
@@ -186,14 +196,18 @@ pub fn evaluate<'a>(request: &Request<'_>, policies: &[Attached<'a>], rule: Rule
 
 fn consider<'a>(request: &Request<'_>, attached: Attached<'a>) -> Vec<Considered<'a>> {
     let statements = attached.policy.statements.iter().enumerate();
-    let considered = statements.map(|(index, statement)| Considered {
-        policy: attached.name,
-        kind: attached.kind,
-        index,
-        sid: &statement.sid,
-        span: statement.span,
-        effect: statement.effect,
-        verdict: verdict(statement, request),
+    let considered = statements.map(|(index, statement)| {
+        let verdict = verdict(statement, request);
+        Considered {
+            policy: attached.name,
+            kind: attached.kind,
+            index,
+            sid: &statement.sid,
+            span: statement.span,
+            effect: statement.effect,
+            untold: untold(statement, verdict, request),
+            verdict,
+        }
     });
     considered.collect()
 }
@@ -212,6 +226,20 @@ fn verdict<'a>(statement: &'a crate::Statement, request: &Request<'_>) -> Verdic
     match statement.failing(request) {
         Some(condition) => Verdict::Condition(condition),
         None => Verdict::Applies(named),
+    }
+}
+
+fn untold<'a>(
+    statement: &'a crate::Statement,
+    verdict: Verdict<'a>,
+    request: &Request<'_>,
+) -> Option<&'a Condition> {
+    match verdict {
+        Verdict::Applies(_) => statement.untold(request),
+        Verdict::Condition(condition) => {
+            Some(condition).filter(|it| it.tells(request.facts).is_none())
+        }
+        Verdict::Principal | Verdict::Action | Verdict::Resource => None,
     }
 }
 

@@ -55,6 +55,7 @@ impl Installation {
         let identity = Arc::new(identity);
         let iam = Arc::new(Iam::new(cell.clone(), identity.last_used()));
         let services = vec![sts_service(&identity), lath_iam::service(&iam)];
+        iam.learn(&services);
         let door = FrontDoor::new(Arc::<Identity>::clone(&identity))
             .with_judge(identity)
             .with_region("us-east-1", services);

@@ -1,0 +1,39 @@
+//! What the operations of all services state of permissions, for the simulator: which condition keys a real request
+//! would have that Lath cannot fill in.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use lath_authz::reference;
+use lath_wire::{Service, Stated};
+
+/// Statements by action in lower case. Empty until the services are registered: then every key can be told.
+#[derive(Debug, Default)]
+pub(crate) struct Statements(OnceLock<HashMap<String, Vec<Stated>>>);
+
+impl Statements {
+    /// Takes the statements of these services, the first time.
+    pub(crate) fn learn(&self, services: &[Service]) {
+        self.0.get_or_init(|| {
+            let mut by_action: HashMap<String, Vec<Stated>> = HashMap::new();
+            for service in services {
+                for stated in service.operations().flat_map(|it| service.stated(it)) {
+                    let action = stated.action.to_ascii_lowercase();
+                    by_action.entry(action).or_default().push(stated);
+                }
+            }
+            by_action
+        });
+    }
+
+    /// Whether a request for the action has a key, which is in lower case, whose value cannot be told.
+    pub(crate) fn cannot_tell(&self, action: &str, key: &str) -> bool {
+        let by_action = self.0.get();
+        let stated = by_action.and_then(|it| it.get(&action.to_ascii_lowercase()));
+        let untold = |it: &Stated| {
+            reference::has_key(&it.action, it.resource_type, key)
+                && !it.known.iter().any(|known| reference::is_key(known, key))
+        };
+        stated.is_some_and(|all| all.iter().any(untold))
+    }
+}
