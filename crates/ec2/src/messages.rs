@@ -27,6 +27,13 @@ pub(crate) struct BooleanInput {
     pub(crate) value: Option<bool>,
 }
 
+impl BooleanInput {
+    /// The value, in the words of policies.
+    pub(crate) fn text(input: Option<Self>) -> Option<String> {
+        Some(input?.value?.to_string())
+    }
+}
+
 impl Asks for BooleanInput {
     fn asks(&self) -> bool {
         self.value == Some(true)

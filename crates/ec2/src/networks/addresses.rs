@@ -17,11 +17,12 @@ use crate::errors::{
 use crate::filter::{Field, Filter};
 use crate::ids::{self, IdKind};
 use crate::messages::Nothing;
-use crate::networks::public_pool;
+use crate::networks::{interfaces, public_pool};
 use crate::operation::{Refuses, operations, refused};
 use crate::records::{
     Address, AddressAssociation, InternetGateway, NetworkInterface, PublicAddress,
 };
+use crate::resource_types::{ELASTIC_IP, INSTANCE, Making as _, NETWORK_INTERFACE};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 
@@ -29,11 +30,21 @@ use crate::tags::{self, Tag, TagSpecification};
 const MAX_ADDRESSES: usize = 5;
 
 operations! {
-    change AllocateAddress -> AllocateAddressResult = allocate, dry_run => any()
+    change AllocateAddress -> AllocateAddressResult = allocate, dry_run
+        => creates(&ELASTIC_IP, |op| &op.tag_specifications)
         => refusing ["" AllocateAddress];
-    change ReleaseAddress -> Nothing = release, dry_run => any();
-    change AssociateAddress -> AssociateAddressResult = associate, dry_run => any();
-    change DisassociateAddress -> Nothing = disassociate, dry_run => any();
+    change ReleaseAddress -> Nothing = release, dry_run
+        => on(&ELASTIC_IP, |op, at| judged(at.view, op.allocation_id.as_ref(), op.public_ip.as_ref()));
+    change AssociateAddress -> AssociateAddressResult = associate, dry_run
+        => on(&ELASTIC_IP, |op, at| judged(at.view, op.allocation_id.as_ref(), op.public_ip.as_ref()))
+            .on(&NETWORK_INTERFACE, |op, at| op.interfaces(at.view))
+            .on(&INSTANCE, |op, at| op.instances(at.view));
+    change DisassociateAddress -> Nothing = disassociate, dry_run
+        => on(&ELASTIC_IP, |op, at| op.address(at.view).map(|it| it.id.to_string()))
+            .on(&NETWORK_INTERFACE, |op, at| {
+                let address = op.address(at.view)?;
+                Some(address.association.as_ref()?.interface.to_string())
+            });
     read DescribeAddresses -> DescribeAddressesResult = describe, dry_run => any();
 }
 
@@ -190,6 +201,39 @@ fn named(view: &View, id: Option<&str>, ip: Option<&str>) -> Result<Arc<Address>
         (Some(id), None) => ids::find::<Address>(view, id),
         (None, Some(ip)) => by_ip(view, ip),
         (None, None) => Err(missing("allocationId or publicIp")),
+    }
+}
+
+/// The id of the address that a request means, as `named` finds it.
+fn judged(view: &View, id: Option<&String>, ip: Option<&String>) -> Option<String> {
+    let by_ip = || Some(by_ip(view, ip?).ok()?.id.to_string());
+    id.cloned().or_else(by_ip)
+}
+
+impl AssociateAddress {
+    /// The interface that gets the address: the one that is named, or the instance's primary one.
+    fn interfaces(&self, view: &View) -> Vec<String> {
+        let instance = self.instance_id.iter();
+        let primary = instance.filter_map(|id| Some(primary_of(view, id).ok()?.id.to_string()));
+        primary.chain(self.network_interface_id.clone()).collect()
+    }
+
+    /// The instance that is named, or that has the interface.
+    fn instances(&self, view: &View) -> Vec<String> {
+        let interface = self.network_interface_id.as_ref();
+        let interface = interface.and_then(|id| view.get::<NetworkInterface>(id));
+        let owner = interfaces::instance_of(interface.as_deref());
+        owner.into_iter().chain(self.instance_id.clone()).collect()
+    }
+}
+
+impl DisassociateAddress {
+    fn address(&self, view: &View) -> Option<Arc<Address>> {
+        match (&self.association_id, &self.public_ip) {
+            (Some(id), _) => by_association(view, id).ok(),
+            (None, Some(ip)) => by_ip(view, ip).ok(),
+            (None, None) => None,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::ids::{self, IdKind};
 use crate::messages::Nothing;
 use crate::operation::operations;
 use crate::records::{InternetGateway, NetworkInterface, Vpc};
+use crate::resource_types::{INTERNET_GATEWAY, Making as _, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 
@@ -20,11 +21,17 @@ use crate::tags::{self, Tag, TagSpecification};
 const MAX_GATEWAYS: usize = 5;
 
 operations! {
-    change CreateInternetGateway -> CreateInternetGatewayResult = create, dry_run => any();
-    change DeleteInternetGateway -> Nothing = delete, dry_run => any();
+    change CreateInternetGateway -> CreateInternetGatewayResult = create, dry_run
+        => creates(&INTERNET_GATEWAY, |op| &op.tag_specifications);
+    change DeleteInternetGateway -> Nothing = delete, dry_run
+        => on(&INTERNET_GATEWAY, |op, _| op.internet_gateway_id.clone());
     read DescribeInternetGateways -> DescribeInternetGatewaysResult = describe, dry_run => any();
-    change AttachInternetGateway -> Nothing = attach, dry_run => any();
-    change DetachInternetGateway -> Nothing = detach, dry_run => any();
+    change AttachInternetGateway -> Nothing = attach, dry_run
+        => on(&INTERNET_GATEWAY, |op, _| op.internet_gateway_id.clone())
+            .on(&VPC, |op, _| op.vpc_id.clone());
+    change DetachInternetGateway -> Nothing = detach, dry_run
+        => on(&INTERNET_GATEWAY, |op, _| op.internet_gateway_id.clone())
+            .on(&VPC, |op, _| op.vpc_id.clone());
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -24,6 +24,7 @@ use crate::records::{
     Address, InternetGateway, Life, LifeState, Manager, NatAddresses, NatGateway, NetworkInterface,
     Subnet,
 };
+use crate::resource_types::{ELASTIC_IP, Making as _, NAT_GATEWAY, SUBNET, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 
@@ -33,9 +34,17 @@ const MAX_PER_ZONE: usize = 5;
 const LINGERS: Duration = Duration::from_secs(3600);
 
 operations! {
-    change CreateNatGateway -> CreateNatGatewayResult = create, dry_run => any()
+    change CreateNatGateway -> CreateNatGatewayResult = create, dry_run
+        => on(&SUBNET, |op, _| op.subnet_id.clone())
+            .on(&VPC, |op, _| op.vpc_id.clone())
+            .on(&ELASTIC_IP, |op, _| {
+                let secondary = op.secondary_allocation_ids.clone();
+                [op.allocation_id.iter().cloned().collect(), secondary].concat()
+            })
+            .creates(&NAT_GATEWAY, |op| &op.tag_specifications)
         => refusing ["" CreateNatGateway];
-    change DeleteNatGateway -> DeleteNatGatewayResult = delete, dry_run => any();
+    change DeleteNatGateway -> DeleteNatGatewayResult = delete, dry_run
+        => on(&NAT_GATEWAY, |op, _| op.nat_gateway_id.clone());
     read DescribeNatGateways -> DescribeNatGatewaysResult = describe, dry_run => any();
 }
 

@@ -23,6 +23,7 @@ use crate::networks::reconcile::subnet_available;
 use crate::networks::vpcs;
 use crate::operation::{Refuses, operations, refused};
 use crate::records::{NetworkInterface, PrivateDnsNames, RouteTable, Subnet, Vpc};
+use crate::resource_types::{ATTRIBUTES, Facts, Making as _, SUBNET, VPC, attributes};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 use crate::zones::zone_id;
@@ -31,11 +32,16 @@ use crate::zones::zone_id;
 const MAX_SUBNETS: usize = 200;
 
 operations! {
-    change CreateSubnet -> CreateSubnetResult = create, dry_run => any()
+    change CreateSubnet -> CreateSubnetResult = create, dry_run
+        => on(&VPC, |op, _| op.vpc_id.clone())
+            .creates(&SUBNET, |op| &op.tag_specifications)
         => refusing ["" CreateSubnet];
-    change DeleteSubnet -> Nothing = delete, dry_run => any();
+    change DeleteSubnet -> Nothing = delete, dry_run
+        => on(&SUBNET, |op, _| op.subnet_id.clone());
     read DescribeSubnets -> DescribeSubnetsResult = describe, dry_run => any();
-    change ModifySubnetAttribute -> Nothing = modify => any()
+    change ModifySubnetAttribute -> Nothing = modify
+        => on(&SUBNET, |op, _| op.subnet_id.clone())
+            .with_all(ATTRIBUTES, |op, _| op.set())
         => refusing ["" ModifySubnetAttribute];
 }
 
@@ -138,6 +144,53 @@ pub(crate) struct ModifySubnetAttribute {
     enable_resource_name_dns_aaaa_record_on_launch: Option<BooleanInput>,
     enable_lni_at_device_index: Option<i32>,
     disable_lni_at_device_index: Option<BooleanInput>,
+}
+
+impl ModifySubnetAttribute {
+    /// The attributes that it sets.
+    fn set(&self) -> Facts {
+        let a_record = self.enable_resource_name_dns_a_record_on_launch;
+        let aaaa_record = self.enable_resource_name_dns_aaaa_record_on_launch;
+        attributes(&[
+            (
+                "AssignIpv6AddressOnCreation",
+                BooleanInput::text(self.assign_ipv6_address_on_creation),
+            ),
+            (
+                "MapPublicIpOnLaunch",
+                BooleanInput::text(self.map_public_ip_on_launch),
+            ),
+            (
+                "MapCustomerOwnedIpOnLaunch",
+                BooleanInput::text(self.map_customer_owned_ip_on_launch),
+            ),
+            (
+                "CustomerOwnedIpv4Pool",
+                self.customer_owned_ipv4_pool.clone(),
+            ),
+            ("EnableDns64", BooleanInput::text(self.enable_dns64)),
+            (
+                "PrivateDnsHostnameTypeOnLaunch",
+                self.private_dns_hostname_type_on_launch.clone(),
+            ),
+            (
+                "EnableResourceNameDnsARecordOnLaunch",
+                BooleanInput::text(a_record),
+            ),
+            (
+                "EnableResourceNameDnsAAAARecordOnLaunch",
+                BooleanInput::text(aaaa_record),
+            ),
+            (
+                "EnableLniAtDeviceIndex",
+                self.enable_lni_at_device_index.map(|it| it.to_string()),
+            ),
+            (
+                "DisableLniAtDeviceIndex",
+                BooleanInput::text(self.disable_lni_at_device_index),
+            ),
+        ])
+    }
 }
 
 fn create(app: &Ec2, tx: &mut Tx, op: CreateSubnet) -> Result<CreateSubnetResult, ApiError> {

@@ -10,7 +10,11 @@ use crate::zones::zone_id;
 resource_types! {
     /// A virtual private cloud. No block comes from an IP address manager.
     VPC = "vpc", ["ec2:VpcID", "ec2:Tenancy", "ec2:Ipv4IpamPoolId", "ec2:Ipv6IpamPoolId"] => |_, id| {
-        vec![fact("ec2:VpcID", id), fact("ec2:Tenancy", "default")]
+        let mut facts = own_id("ec2:VpcID", id);
+        if id != "*" {
+            facts.push(fact("ec2:Tenancy", "default"));
+        }
+        facts
     };
 
     /// A subnet. No block comes from an IP address manager.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::filter::Filter;
 use crate::messages::{BooleanInput, BooleanValue, TextInput, TextValue};
 use crate::operation::Asks;
+use crate::resource_types::{Facts, attributes};
 use crate::tags::{Tag, TagSpecification};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -231,6 +232,26 @@ pub(crate) struct ModifyNetworkInterfaceAttribute {
     #[serde(rename = "SecurityGroupId", default)]
     pub(crate) groups: Vec<String>,
     pub(crate) attachment: Option<AttachmentInput>,
+}
+
+impl ModifyNetworkInterfaceAttribute {
+    /// The attributes that it sets and that policies can judge: those of one value.
+    pub(super) fn set(&self) -> Facts {
+        let description = self.description.as_ref().and_then(|it| it.value.clone());
+        let public = self.associate_public_ip_address;
+        attributes(&[
+            ("Description", description),
+            (
+                "SourceDestCheck",
+                BooleanInput::text(self.source_dest_check),
+            ),
+            (
+                "EnablePrimaryIpv6",
+                self.enable_primary_ipv6.map(|it| it.to_string()),
+            ),
+            ("AssociatePublicIpAddress", public.map(|it| it.to_string())),
+        ])
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -2,6 +2,7 @@
 
 mod messages;
 mod operations;
+mod private_addresses;
 mod shown;
 
 use std::collections::{HashMap, HashSet};
@@ -18,7 +19,8 @@ use crate::records::{
     Address, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Subnet,
 };
 
-pub(crate) use operations::{add_addresses, register};
+pub(crate) use operations::{instance_of, register};
+pub(crate) use private_addresses::add_addresses;
 
 /// What a new interface should be.
 #[derive(Debug, Clone)]
@@ -102,6 +104,20 @@ pub fn auto_public(tx: &Tx, cell: &Cell) -> Result<PublicAddress, ApiError> {
         )
     })?;
     Ok(PublicAddress { ip, elastic: None })
+}
+
+/// The groups of a new interface in a subnet, as [`checked_groups`] finds them.
+pub(crate) fn groups_of_new(view: &View, subnet: &str, given: &[String]) -> Vec<String> {
+    if !given.is_empty() {
+        return given.to_vec();
+    }
+    let subnet = view.get::<Subnet>(subnet);
+    let groups = subnet.map(|it| default_groups(view, &it.vpc));
+    groups
+        .into_iter()
+        .flatten()
+        .map(|id| id.to_string())
+        .collect()
 }
 
 /// How many addresses a subnet has for interfaces: all but five.

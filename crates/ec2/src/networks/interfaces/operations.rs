@@ -11,7 +11,8 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::messages::*;
-use super::{NewInterface, private_address, release, shown};
+use super::private_addresses::{self, add_addresses, count, ip};
+use super::{NewInterface, release, shown};
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
 use crate::filter::Filter;
@@ -19,31 +20,48 @@ use crate::idempotency;
 use crate::ids;
 use crate::messages::{BooleanValue, Nothing, TextValue};
 use crate::operation::{Refuses, operations, refused};
-use crate::records::{
-    Address, Attachment, Instance, InstanceState, NetworkInterface, PrivateAddress, Subnet,
+use crate::records::{Attachment, Instance, InstanceState, NetworkInterface, Subnet};
+use crate::resource_types::{
+    ATTRIBUTES, INSTANCE, Making as _, NETWORK_INTERFACE, SECURITY_GROUP, SUBNET,
 };
 use crate::select::{Query, select};
 use crate::tags;
 
 /// How many groups may guard an interface.
 const MAX_GROUPS: usize = 5;
-/// How many private addresses an interface may have.
-const MAX_ADDRESSES: usize = 50;
 
 operations! {
-    change CreateNetworkInterface -> CreateNetworkInterfaceResult = create, dry_run => any()
+    change CreateNetworkInterface -> CreateNetworkInterfaceResult = create, dry_run
+        => on(&SUBNET, |op, _| op.subnet_id.clone())
+            .on(&SECURITY_GROUP, |op, at| super::groups_of_new(at.view, &op.subnet_id, &op.groups))
+            .creates(&NETWORK_INTERFACE, |op| &op.tag_specifications)
         => refusing ["" CreateNetworkInterface];
-    change DeleteNetworkInterface -> Nothing = delete, dry_run => any();
+    change DeleteNetworkInterface -> Nothing = delete, dry_run
+        => on(&NETWORK_INTERFACE, |op, _| op.network_interface_id.clone());
     read DescribeNetworkInterfaces -> DescribeNetworkInterfacesResult = describe, dry_run => any();
-    change AttachNetworkInterface -> AttachNetworkInterfaceResult = attach, dry_run => any()
+    change AttachNetworkInterface -> AttachNetworkInterfaceResult = attach, dry_run
+        => on(&NETWORK_INTERFACE, |op, _| op.network_interface_id.clone())
+            .on(&INSTANCE, |op, _| op.instance_id.clone())
         => refusing ["" AttachNetworkInterface];
-    change DetachNetworkInterface -> Nothing = detach, dry_run => any();
-    change ModifyNetworkInterfaceAttribute -> Nothing = modify, dry_run => any()
+    change DetachNetworkInterface -> Nothing = detach, dry_run
+        => on(&NETWORK_INTERFACE, |op, at| attached(at.view, &op.attachment_id).map(|it| it.id.to_string()))
+            .on(&INSTANCE, |op, at| instance_of(attached(at.view, &op.attachment_id).as_deref()));
+    change ModifyNetworkInterfaceAttribute -> Nothing = modify, dry_run
+        => on(&NETWORK_INTERFACE, |op, _| op.network_interface_id.clone())
+            .with_all(ATTRIBUTES, |op, _| op.set())
+            .on(&SECURITY_GROUP, |op, _| op.groups.clone())
+            .on(&SUBNET, |op, _| op.associated_subnet_ids.clone())
+            .on(&INSTANCE, |op, at| {
+                let id = op.attachment.as_ref().map(|_| op.network_interface_id.as_str())?;
+                instance_of(at.view.get::<NetworkInterface>(id).as_deref())
+            })
         => refusing ["" ModifyNetworkInterfaceAttribute, "Attachment." AttachmentInput];
     read DescribeNetworkInterfaceAttribute -> DescribeNetworkInterfaceAttributeResult = attribute, dry_run => any();
-    change AssignPrivateIpAddresses -> AssignPrivateIpAddressesResult = assign => any()
+    change AssignPrivateIpAddresses -> AssignPrivateIpAddressesResult = private_addresses::assign
+        => on(&NETWORK_INTERFACE, |op, at| private_addresses::changed_by(at.view, op))
         => refusing ["" AssignPrivateIpAddresses];
-    change UnassignPrivateIpAddresses -> Nothing = unassign => any()
+    change UnassignPrivateIpAddresses -> Nothing = private_addresses::unassign
+        => on(&NETWORK_INTERFACE, |op, _| op.network_interface_id.clone())
         => refusing ["" UnassignPrivateIpAddresses];
 }
 
@@ -133,25 +151,6 @@ fn wanted_addresses(op: &CreateNetworkInterface) -> Result<WantedAddresses, ApiE
     Ok(wanted)
 }
 
-fn count(wanted: Option<i32>) -> Result<usize, ApiError> {
-    let wanted = wanted.unwrap_or(0);
-    usize::try_from(wanted)
-        .ok()
-        .filter(|count| *count < MAX_ADDRESSES)
-        .ok_or_else(|| {
-            invalid_parameter(
-                "secondaryPrivateIpAddressCount",
-                wanted,
-                "It is out of range.",
-            )
-        })
-}
-
-fn ip(parameter: &str, text: &str) -> Result<Ipv4Addr, ApiError> {
-    text.parse()
-        .map_err(|_| invalid_parameter(parameter, text, "Invalid IPv4 address."))
-}
-
 fn group_ids(app: &Ec2, ids: &[String]) -> Result<Vec<SecurityGroupId>, ApiError> {
     if app.cell.mode == Mode::Strict && ids.len() > MAX_GROUPS {
         return Err(client(
@@ -160,33 +159,6 @@ fn group_ids(app: &Ec2, ids: &[String]) -> Result<Vec<SecurityGroupId>, ApiError
         ));
     }
     ids.iter().map(|id| ids::SECURITY_GROUP.parse(id)).collect()
-}
-
-/// Gives an interface these addresses and `more` free ones; answers the new ones.
-pub(crate) fn add_addresses(
-    tx: &mut Tx,
-    interface: &NetworkInterface,
-    given: &[Ipv4Addr],
-    more: usize,
-) -> Result<Vec<Ipv4Addr>, ApiError> {
-    if interface.addresses.len() + given.len() + more > MAX_ADDRESSES {
-        return Err(client(
-            "PrivateIpAddressLimitExceeded",
-            "Number of private addresses will exceed limit.",
-        ));
-    }
-    let subnet = ids::find::<Subnet>(tx.view(), interface.subnet.as_str())?;
-    let wanted = given.iter().copied().map(Some);
-    let mut added = Vec::new();
-    for wanted in wanted.chain(std::iter::repeat_n(None, more)) {
-        let private = private_address(tx, &subnet, wanted)?;
-        tx.update::<NetworkInterface>(interface.id.as_str(), |it| {
-            let public = None;
-            it.addresses.push(PrivateAddress { private, public });
-        });
-        added.push(private);
-    }
-    Ok(added)
 }
 
 fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteNetworkInterface) -> Result<Nothing, ApiError> {
@@ -318,12 +290,22 @@ fn check_place(
     Ok(())
 }
 
+/// The interface that has this attachment.
+fn attached(view: &View, attachment: &str) -> Option<Arc<NetworkInterface>> {
+    let is_it = |it: &Attachment| it.id.as_str() == attachment;
+    view.list::<NetworkInterface>()
+        .find(|interface| interface.attachment.as_ref().is_some_and(is_it))
+}
+
+/// The instance that an interface is attached to.
+pub(crate) fn instance_of(interface: Option<&NetworkInterface>) -> Option<String> {
+    let attachment = interface?.attachment.as_ref()?;
+    Some(attachment.instance.to_string())
+}
+
 fn detach(_app: &Ec2, tx: &mut Tx, op: DetachNetworkInterface) -> Result<Nothing, ApiError> {
     ids::ATTACHMENT.check(&op.attachment_id)?;
-    let is_it = |it: &Attachment| it.id.as_str() == op.attachment_id;
-    let interface = tx
-        .list::<NetworkInterface>()
-        .find(|interface| interface.attachment.as_ref().is_some_and(is_it))
+    let interface = attached(tx.view(), &op.attachment_id)
         .ok_or_else(|| ids::ATTACHMENT.not_found(&op.attachment_id))?;
     let primary = |it: &Attachment| it.device_index == 0;
     if interface.attachment.as_ref().is_some_and(primary) {
@@ -428,123 +410,9 @@ fn attribute(
     Ok(answer)
 }
 
-fn assign(
-    _app: &Ec2,
-    tx: &mut Tx,
-    op: AssignPrivateIpAddresses,
-) -> Result<AssignPrivateIpAddressesResult, ApiError> {
-    op.refuse()?;
-    let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
-    let given = op
-        .private_ip_addresses
-        .iter()
-        .map(|text| ip("privateIpAddress", text))
-        .collect::<Result<Vec<_>, _>>()?;
-    let more = count(op.secondary_private_ip_address_count)?;
-    match (given.is_empty(), more == 0) {
-        (true, true) => {
-            return Err(missing(
-                "PrivateIpAddress or SecondaryPrivateIpAddressCount",
-            ));
-        }
-        (false, false) => {
-            return Err(combination(
-                "The parameters privateIpAddresses and secondaryPrivateIpAddressCount cannot be used together.",
-            ));
-        }
-        _ => {}
-    }
-    if op.allow_reassignment == Some(true) {
-        take_from_others(tx, &interface, &given)?;
-    }
-    let assigned = add_addresses(tx, &interface, &given, more)?;
-    Ok(AssignPrivateIpAddressesResult {
-        network_interface_id: interface.id.to_string(),
-        assigned: assigned
-            .into_iter()
-            .map(|ip| AssignedAddress {
-                private_ip_address: ip.to_string(),
-            })
-            .collect(),
-    })
-}
-
-/// Takes secondary addresses away from the subnet's other interfaces.
-fn take_from_others(
-    tx: &mut Tx,
-    interface: &NetworkInterface,
-    wanted: &[Ipv4Addr],
-) -> Result<(), ApiError> {
-    let others: Vec<_> = tx
-        .list::<NetworkInterface>()
-        .filter(|it| it.subnet == interface.subnet)
-        .collect();
-    for other in others {
-        let secondary = |it: &PrivateAddress| it.private != other.primary_ip();
-        let taken: Vec<_> = other
-            .addresses
-            .iter()
-            .filter(|it| wanted.contains(&it.private) && secondary(it))
-            .map(|it| it.private)
-            .collect();
-        remove_addresses(tx, &other, &taken);
-    }
-    Ok(())
-}
-
-/// Removes addresses; elastic ones that were mapped to them become free.
-fn remove_addresses(tx: &mut Tx, interface: &NetworkInterface, gone: &[Ipv4Addr]) {
-    for address in interface
-        .addresses
-        .iter()
-        .filter(|it| gone.contains(&it.private))
-    {
-        let elastic = address.public.as_ref().and_then(|it| it.elastic.as_ref());
-        if let Some((allocation, _)) = elastic {
-            tx.update::<Address>(allocation.as_str(), |it| it.association = None);
-        }
-    }
-    tx.update::<NetworkInterface>(interface.id.as_str(), |it| {
-        it.addresses
-            .retain(|address| !gone.contains(&address.private));
-    });
-}
-
-fn unassign(_app: &Ec2, tx: &mut Tx, op: UnassignPrivateIpAddresses) -> Result<Nothing, ApiError> {
-    op.refuse()?;
-    let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
-    if op.private_ip_addresses.is_empty() {
-        return Err(missing("PrivateIpAddress"));
-    }
-    let mut gone = Vec::new();
-    for text in &op.private_ip_addresses {
-        let address = ip("privateIpAddress", text)?;
-        let mut known = interface.addresses.iter();
-        let position = known.position(|it| it.private == address);
-        match position {
-            Some(0) => {
-                return Err(invalid_value(
-                    "The primary IP address of an interface cannot be unassigned.",
-                ));
-            }
-            Some(_) => gone.push(address),
-            None => {
-                return Err(invalid_value(format!(
-                    "Some of the specified addresses are not assigned to interface {}: {address}",
-                    interface.id
-                )));
-            }
-        }
-    }
-    remove_addresses(tx, &interface, &gone);
-    Ok(Nothing {})
-}
-
 refused! {
     CreateNetworkInterface { ipv4_prefixes as "Ipv4Prefix", ipv4_prefix_count, ipv6_prefixes as "Ipv6Prefix", ipv6_prefix_count, enable_primary_ipv6, connection_tracking_specification, operator, ipv6_addresses, ipv6_address_count }
     AttachNetworkInterface { ena_srd_specification, ena_queue_count }
     ModifyNetworkInterfaceAttribute { ena_srd_specification, enable_primary_ipv6, connection_tracking_specification, associate_public_ip_address, associated_subnet_ids as "AssociatedSubnetId" }
     AttachmentInput { default_ena_queue_count, ena_queue_count }
-    AssignPrivateIpAddresses { ipv4_prefixes as "Ipv4Prefix", ipv4_prefix_count }
-    UnassignPrivateIpAddresses { ipv4_prefixes as "Ipv4Prefix" }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
+use crate::resource_types::{Facts, attributes};
 use crate::tags::{Tag, TagSpecification};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -100,6 +101,25 @@ pub(crate) struct ModifyManagedPrefixList {
     pub(crate) remove_entries: Vec<EntryRemoval>,
     pub(crate) max_entries: Option<i32>,
     pub(crate) ipam_prefix_list_resolver_sync_enabled: Option<bool>,
+}
+
+impl ModifyManagedPrefixList {
+    /// The attributes that it sets.
+    pub(super) fn set(&self) -> Facts {
+        let sync = self.ipam_prefix_list_resolver_sync_enabled;
+        attributes(&[
+            (
+                "CurrentVersion",
+                self.current_version.map(|it| it.to_string()),
+            ),
+            ("PrefixListName", self.prefix_list_name.clone()),
+            ("MaxEntries", self.max_entries.map(|it| it.to_string())),
+            (
+                "IpamPrefixListResolverSyncEnabled",
+                sync.map(|it| it.to_string()),
+            ),
+        ])
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

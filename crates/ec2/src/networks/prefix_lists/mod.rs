@@ -18,17 +18,23 @@ use crate::filter::Field;
 use crate::ids::{self, IdKind};
 use crate::operation::operations;
 use crate::records::{ListEntry, ManagedPrefixList};
+use crate::resource_types::{ATTRIBUTES, Making as _, PREFIX_LIST};
 use crate::select::{Listed, Query, bad_token, page_size, select};
 use crate::tags::{self, Tag};
 
 operations! {
     read DescribeManagedPrefixLists -> DescribeManagedPrefixListsResult = describe, dry_run => any();
-    read GetManagedPrefixListEntries -> GetManagedPrefixListEntriesResult = entries, dry_run => any();
+    read GetManagedPrefixListEntries -> GetManagedPrefixListEntriesResult = entries, dry_run
+        => on(&PREFIX_LIST, |op, _| op.prefix_list_id.clone());
     read DescribePrefixLists -> DescribePrefixListsResult = describe_aws, dry_run => any();
-    change CreateManagedPrefixList -> ManagedPrefixListResult = changes::create, dry_run => any();
-    change ModifyManagedPrefixList -> ManagedPrefixListResult = changes::modify, dry_run => any()
+    change CreateManagedPrefixList -> ManagedPrefixListResult = changes::create, dry_run
+        => creates(&PREFIX_LIST, |op| &op.tag_specifications);
+    change ModifyManagedPrefixList -> ManagedPrefixListResult = changes::modify, dry_run
+        => on(&PREFIX_LIST, |op, _| op.prefix_list_id.clone())
+            .with_all(ATTRIBUTES, |op, _| op.set())
         => refusing ["" ModifyManagedPrefixList];
-    change DeleteManagedPrefixList -> ManagedPrefixListResult = changes::delete, dry_run => any();
+    change DeleteManagedPrefixList -> ManagedPrefixListResult = changes::delete, dry_run
+        => on(&PREFIX_LIST, |op, _| op.prefix_list_id.clone());
 }
 
 /// AWS's lists and their blocks. Lattice answers on these link-local blocks in every associated VPC

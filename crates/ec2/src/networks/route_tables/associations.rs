@@ -73,6 +73,18 @@ fn find(view: &View, id: &str) -> Result<(Arc<RouteTable>, TableAssociation), Ap
         .ok_or_else(|| ids::ROUTE_TABLE_ASSOCIATION.not_found(id))
 }
 
+/// The table that has this association.
+pub(super) fn table_of(view: &View, association: &str) -> Option<String> {
+    let (table, _) = find(view, association).ok()?;
+    Some(table.id.to_string())
+}
+
+/// The subnet that has this association; none of that of a main table.
+pub(super) fn subnet_of(view: &View, association: &str) -> Option<String> {
+    let (_, association) = find(view, association).ok()?;
+    Some(association.subnet?.to_string())
+}
+
 pub(super) fn disassociate(
     _app: &Ec2,
     tx: &mut Tx,

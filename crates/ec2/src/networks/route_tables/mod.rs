@@ -25,6 +25,7 @@ use crate::records::{
     Destination, Instance, InstanceState, InternetGateway, NetworkInterface, Route, RouteTable,
     Subnet, TableAssociation, Target, Vpc,
 };
+use crate::resource_types::{INTERNET_GATEWAY, Making as _, ROUTE_TABLE, SUBNET, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
 
@@ -32,19 +33,33 @@ use crate::tags::{self, Tag};
 const MAX_TABLES: usize = 200;
 
 operations! {
-    change CreateRouteTable -> CreateRouteTableResult = create, dry_run => any();
-    change DeleteRouteTable -> Nothing = delete, dry_run => any();
+    change CreateRouteTable -> CreateRouteTableResult = create, dry_run
+        => on(&VPC, |op, _| op.vpc_id.clone())
+            .creates(&ROUTE_TABLE, |op| &op.tag_specifications);
+    change DeleteRouteTable -> Nothing = delete, dry_run
+        => on(&ROUTE_TABLE, |op, _| op.route_table_id.clone());
     read DescribeRouteTables -> DescribeRouteTablesResult = describe, dry_run => any();
-    change CreateRoute -> Done = routes::create, dry_run => any()
+    change CreateRoute -> Done = routes::create, dry_run
+        => on(&ROUTE_TABLE, |op, _| op.route_table_id.clone())
         => refusing ["" CreateRoute];
-    change ReplaceRoute -> Nothing = routes::replace, dry_run => any()
+    change ReplaceRoute -> Nothing = routes::replace, dry_run
+        => on(&ROUTE_TABLE, |op, _| op.route_table_id.clone())
         => refusing ["" ReplaceRoute];
-    change DeleteRoute -> Nothing = routes::delete, dry_run => any()
+    change DeleteRoute -> Nothing = routes::delete, dry_run
+        => on(&ROUTE_TABLE, |op, _| op.route_table_id.clone())
         => refusing ["" DeleteRoute];
-    change AssociateRouteTable -> AssociateRouteTableResult = associations::associate, dry_run => any()
+    change AssociateRouteTable -> AssociateRouteTableResult = associations::associate, dry_run
+        => on(&ROUTE_TABLE, |op, _| op.route_table_id.clone())
+            .on(&SUBNET, |op, _| op.subnet_id.clone())
+            .on(&INTERNET_GATEWAY, |op, _| op.gateway_id.clone().filter(|id| id.starts_with("igw-")))
         => refusing ["" AssociateRouteTable];
-    change DisassociateRouteTable -> Nothing = associations::disassociate, dry_run => any();
-    change ReplaceRouteTableAssociation -> ReplaceRouteTableAssociationResult = associations::replace, dry_run => any();
+    change DisassociateRouteTable -> Nothing = associations::disassociate, dry_run
+        => on(&ROUTE_TABLE, |op, at| associations::table_of(at.view, &op.association_id))
+            .on(&SUBNET, |op, at| associations::subnet_of(at.view, &op.association_id));
+    change ReplaceRouteTableAssociation -> ReplaceRouteTableAssociationResult = associations::replace, dry_run
+        => on(&ROUTE_TABLE, |op, _| op.route_table_id.clone())
+            .on(&ROUTE_TABLE, |op, at| associations::table_of(at.view, &op.association_id))
+            .on(&SUBNET, |op, at| associations::subnet_of(at.view, &op.association_id));
 }
 
 /// The VPC's main table.

@@ -326,6 +326,23 @@ pub(crate) struct ModifySecurityGroupRules {
     pub(crate) dry_run: Option<bool>,
 }
 
+impl ModifySecurityGroupRules {
+    /// The ids of the rules.
+    pub(super) fn rules(&self) -> Vec<String> {
+        let updates = self.security_group_rules.iter();
+        updates
+            .map(|it| it.security_group_rule_id.clone())
+            .collect()
+    }
+
+    /// The ids of the lists that rules are to name.
+    pub(super) fn prefix_lists(&self) -> Vec<String> {
+        let updates = self.security_group_rules.iter();
+        let rules = updates.filter_map(|it| it.security_group_rule.as_ref());
+        rules.filter_map(|it| it.prefix_list_id.clone()).collect()
+    }
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct RuleUpdate {

@@ -9,6 +9,7 @@ mod rules;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use lath_authz::Scope;
 use lath_control::{Mode, claims_on};
 use lath_feed::Traffic;
 use lath_model::id::{SecurityGroupId, SecurityGroupRuleId};
@@ -25,24 +26,44 @@ use crate::operation::operations;
 use crate::records::{
     Direction, NetworkInterface, RuleSource, SecurityGroup, SecurityGroupRule, Vpc,
 };
+use crate::resource_types::{Making as _, PREFIX_LIST, SECURITY_GROUP, SECURITY_GROUP_RULE, VPC};
 use crate::select::{Listed, Query, select};
-use crate::tags::{self, Tag};
+use crate::tags::{self, Tag, TagSpecification};
 
 /// How many groups a region may have.
 const MAX_GROUPS: usize = 2500;
 
 operations! {
-    change CreateSecurityGroup -> CreateSecurityGroupResult = create, dry_run => any();
-    change DeleteSecurityGroup -> DeleteSecurityGroupResult = delete, dry_run => any();
+    change CreateSecurityGroup -> CreateSecurityGroupResult = create, dry_run
+        => on(&VPC, |op, at| {
+            let given = op.vpc_id.clone();
+            given.or_else(|| Some(vpc_of(at.view, None).ok()?.id.to_string()))
+        })
+            .creates(&SECURITY_GROUP, |op| &op.tag_specifications);
+    change DeleteSecurityGroup -> DeleteSecurityGroupResult = delete, dry_run
+        => on(&SECURITY_GROUP, |op, at| judged(at, op.group_id.as_ref(), op.group_name.as_ref()));
     read DescribeSecurityGroups -> DescribeSecurityGroupsResult = describe, dry_run => any();
-    change AuthorizeSecurityGroupIngress -> AuthorizeResult = changes::authorize_ingress, dry_run => any();
-    change AuthorizeSecurityGroupEgress -> AuthorizeResult = changes::authorize_egress, dry_run => any();
-    change RevokeSecurityGroupIngress -> RevokeResult = changes::revoke_ingress, dry_run => any();
-    change RevokeSecurityGroupEgress -> RevokeResult = changes::revoke_egress, dry_run => any();
+    change AuthorizeSecurityGroupIngress -> AuthorizeResult = changes::authorize_ingress, dry_run
+        => on(&SECURITY_GROUP, |op, at| judged(at, op.group_id.as_ref(), op.group_name.as_ref()))
+            .on(&SECURITY_GROUP_RULE, |op, _| tagged_rules(&op.tag_specifications))
+            .with_tags_of(&SECURITY_GROUP_RULE, |op| &op.tag_specifications);
+    change AuthorizeSecurityGroupEgress -> AuthorizeResult = changes::authorize_egress, dry_run
+        => on(&SECURITY_GROUP, |op, _| op.group_id.clone())
+            .on(&SECURITY_GROUP_RULE, |op, _| tagged_rules(&op.tag_specifications))
+            .with_tags_of(&SECURITY_GROUP_RULE, |op| &op.tag_specifications);
+    change RevokeSecurityGroupIngress -> RevokeResult = changes::revoke_ingress, dry_run
+        => on(&SECURITY_GROUP, |op, at| judged(at, op.group_id.as_ref(), op.group_name.as_ref()));
+    change RevokeSecurityGroupEgress -> RevokeResult = changes::revoke_egress, dry_run
+        => on(&SECURITY_GROUP, |op, _| op.group_id.clone());
     read DescribeSecurityGroupRules -> DescribeSecurityGroupRulesResult = rules::describe, dry_run => any();
-    change ModifySecurityGroupRules -> Done = rules::modify, dry_run => any();
-    change UpdateSecurityGroupRuleDescriptionsIngress -> Done = rules::describe_ingress, dry_run => any();
-    change UpdateSecurityGroupRuleDescriptionsEgress -> Done = rules::describe_egress, dry_run => any();
+    change ModifySecurityGroupRules -> Done = rules::modify, dry_run
+        => on(&SECURITY_GROUP, |op, _| op.group_id.clone())
+            .on(&SECURITY_GROUP_RULE, |op, _| op.rules())
+            .on(&PREFIX_LIST, |op, _| op.prefix_lists());
+    change UpdateSecurityGroupRuleDescriptionsIngress -> Done = rules::describe_ingress, dry_run
+        => on(&SECURITY_GROUP, |op, at| judged(at, op.group_id.as_ref(), op.group_name.as_ref()));
+    change UpdateSecurityGroupRuleDescriptionsEgress -> Done = rules::describe_egress, dry_run
+        => on(&SECURITY_GROUP, |op, at| judged(at, op.group_id.as_ref(), op.group_name.as_ref()));
 }
 
 /// What names and descriptions may be made of.
@@ -189,6 +210,18 @@ fn group_of(
         (None, Some(name)) => in_default_vpc(view, name),
         (None, None) => Err(missing("groupName or groupId")),
     }
+}
+
+/// The id of the group that a request means, as `group_of` finds it.
+fn judged(at: &Scope<'_>, id: Option<&String>, name: Option<&String>) -> Option<String> {
+    let by_name = || Some(in_default_vpc(at.view, name?).ok()?.id.to_string());
+    id.cloned().or_else(by_name)
+}
+
+/// Rules that are to be made with tags.
+fn tagged_rules(specifications: &[TagSpecification]) -> Option<&'static str> {
+    let tags = tags::requested(specifications, "security-group-rule");
+    (!tags.is_empty()).then_some("*")
 }
 
 fn in_default_vpc(view: &View, name: &str) -> Result<Arc<SecurityGroup>, ApiError> {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
 use crate::operation::Asks;
+use crate::resource_types::{Facts, attributes, fact};
 use crate::tags::{Tag, TagSpecification};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -32,6 +33,30 @@ pub(crate) struct CreateVpcEndpoint {
     pub(crate) service_network_arn: Option<String>,
     pub(crate) resource_configuration_arn: Option<String>,
     pub(crate) service_region: Option<String>,
+}
+
+/// The keys that [`CreateVpcEndpoint::private_dns`] fills in.
+pub(super) const PRIVATE_DNS: &[&str] = &[
+    "ec2:VpcePrivateDnsPreference",
+    "ec2:VpcePrivateDnsSpecifiedDomains",
+];
+
+impl CreateVpcEndpoint {
+    /// What it says of private names, as policies judge it.
+    pub(super) fn private_dns(&self) -> Facts {
+        let options = self.dns_options.as_ref();
+        let preference = options.and_then(|it| it.private_dns_preference.clone());
+        let preference = preference.map(|it| fact("ec2:VpcePrivateDnsPreference", it));
+        let domains = options.map(|it| it.private_dns_specified_domains.clone());
+        let domains = domains.filter(|it| !it.is_empty());
+        let domains = domains.map(|it| ("ec2:VpcePrivateDnsSpecifiedDomains".to_owned(), it));
+        preference.into_iter().chain(domains).collect()
+    }
+
+    /// One of its subnets: all are of one VPC.
+    pub(super) fn subnet(&self) -> &str {
+        self.subnet_ids.first().map_or("", String::as_str)
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -124,6 +149,21 @@ pub(crate) struct ModifyVpcEndpoint {
     pub(crate) private_dns_enabled: Option<bool>,
     #[serde(rename = "SubnetConfiguration", default)]
     pub(crate) subnet_configurations: Vec<SubnetConfigurationInput>,
+}
+
+impl ModifyVpcEndpoint {
+    /// The attributes that it sets.
+    pub(super) fn set(&self) -> Facts {
+        attributes(&[
+            ("ResetPolicy", self.reset_policy.map(|it| it.to_string())),
+            ("PolicyDocument", self.policy_document.clone()),
+            ("IpAddressType", self.ip_address_type.clone()),
+            (
+                "PrivateDnsEnabled",
+                self.private_dns_enabled.map(|it| it.to_string()),
+            ),
+        ])
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

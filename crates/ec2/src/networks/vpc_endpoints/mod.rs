@@ -1,6 +1,7 @@
 //! VPC endpoints of type ServiceNetwork: a Lattice service network at addresses of the VPC
 //! (<https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-service-networks.html>).
 
+mod checks;
 mod messages;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,9 +18,10 @@ use lath_model::id::{
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
+use self::checks::{check_address_type, check_type, refuse_private_dns};
 use self::messages::*;
 use crate::Ec2;
-use crate::errors::{client, invalid_parameter, invalid_value, missing, unsupported};
+use crate::errors::{client, invalid_value, missing};
 use crate::filter::Field;
 use crate::idempotency;
 use crate::ids::{self, IdKind};
@@ -28,6 +30,9 @@ use crate::networks::interfaces::{self, NewInterface, checked_groups};
 use crate::operation::{Refuses, operations, refused};
 use crate::records::{
     Life, LifeState, Manager, NetworkInterface, SecurityGroup, Subnet, Vpc, VpcEndpoint,
+};
+use crate::resource_types::{
+    ATTRIBUTES, Making as _, ROUTE_TABLE, SECURITY_GROUP, SUBNET, VPC, VPC_ENDPOINT,
 };
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
@@ -38,11 +43,30 @@ const LINGERS: Duration = Duration::from_secs(3600);
 const NETWORK_KIND: &str = "lattice.service-network";
 
 operations! {
-    change CreateVpcEndpoint -> CreateVpcEndpointResult = create, dry_run => any()
+    change CreateVpcEndpoint -> CreateVpcEndpointResult = create, dry_run
+        => on(&VPC, |op, _| op.vpc_id.clone())
+            .on(&SUBNET, |op, _| op.subnet_ids.clone())
+            .on(&SECURITY_GROUP, |op, at| interfaces::groups_of_new(at.view, op.subnet(), &op.security_group_ids))
+            .on(&ROUTE_TABLE, |op, _| op.route_table_ids.clone())
+            .makes(&VPC_ENDPOINT)
+            .with("ec2:VpceServiceName", |op, _| op.service_name.clone())
+            .with_all(PRIVATE_DNS, |op, _| op.private_dns())
+            .with_tags_of(&VPC_ENDPOINT, |op| &op.tag_specifications)
+            .also_any("vpc-lattice:CreateServiceNetworkVpcEndpointAssociation", |op, _| {
+                op.service_network_arn.is_some()
+            })
         => refusing ["" CreateVpcEndpoint, "DnsOptions." DnsOptionsInput];
-    change ModifyVpcEndpoint -> Done = modify, dry_run => any()
+    change ModifyVpcEndpoint -> Done = modify, dry_run
+        => on(&VPC_ENDPOINT, |op, _| op.vpc_endpoint_id.clone())
+            .with_all(ATTRIBUTES, |op, _| op.set())
+            .on(&SUBNET, |op, _| [&op.add_subnet_ids[..], &op.remove_subnet_ids].concat())
+            .on(&SECURITY_GROUP, |op, _| {
+                [&op.add_security_group_ids[..], &op.remove_security_group_ids].concat()
+            })
+            .on(&ROUTE_TABLE, |op, _| [&op.add_route_table_ids[..], &op.remove_route_table_ids].concat())
         => refusing ["" ModifyVpcEndpoint];
-    change DeleteVpcEndpoints -> DeleteVpcEndpointsResult = delete, dry_run => any();
+    change DeleteVpcEndpoints -> DeleteVpcEndpointsResult = delete, dry_run
+        => on(&VPC_ENDPOINT, |op, _| op.vpc_endpoint_ids.clone());
     read DescribeVpcEndpoints -> DescribeVpcEndpointsResult = describe, dry_run => any();
     read DescribeVpcEndpointAssociations -> DescribeVpcEndpointAssociationsResult = associations, dry_run => any();
 }
@@ -90,66 +114,6 @@ fn create(
         vpc_endpoint: item(app, tx.view(), &endpoint),
         client_token: op.client_token,
     })
-}
-
-/// Only service networks have endpoints: AWS's own services have no other place here than the front door.
-fn check_type(app: &Ec2, op: &CreateVpcEndpoint) -> Result<(), ApiError> {
-    match op.vpc_endpoint_type.as_deref().unwrap_or("Gateway") {
-        "ServiceNetwork" => {}
-        "Gateway" | "Interface" | "GatewayLoadBalancer" => {
-            let name = op
-                .service_name
-                .as_deref()
-                .ok_or_else(|| missing("ServiceName"))?;
-            let name: String = name.chars().take(256).collect();
-            return Err(client(
-                "InvalidServiceName",
-                format!("The Vpc Endpoint Service '{name}' does not exist"),
-            ));
-        }
-        "Resource" => {
-            return Err(unsupported(
-                "VPC endpoints of type Resource are not supported.",
-            ));
-        }
-        other => {
-            return Err(invalid_parameter("vpcEndpointType", other, "Unknown type."));
-        }
-    }
-    op.refuse()?;
-    if op
-        .service_region
-        .as_ref()
-        .is_some_and(|it| *it != app.cell.region)
-    {
-        return Err(unsupported(
-            "Endpoints of other regions' services are not supported.",
-        ));
-    }
-    check_address_type(op.ip_address_type.as_deref(), op.dns_options.as_ref())?;
-    refuse_private_dns(op.private_dns_enabled)
-}
-
-fn refuse_private_dns(wanted: Option<bool>) -> Result<(), ApiError> {
-    if wanted == Some(true) {
-        return Err(unsupported(
-            "Private DNS names of service network endpoints are not supported.",
-        ));
-    }
-    Ok(())
-}
-
-fn check_address_type(kind: Option<&str>, dns: Option<&DnsOptionsInput>) -> Result<(), ApiError> {
-    let record = dns.and_then(|it| it.dns_record_ip_type.as_deref());
-    if kind.is_some_and(|it| it != "ipv4")
-        || record.is_some_and(|it| !matches!(it, "ipv4" | "service-defined"))
-    {
-        return Err(unsupported("Only the IP address type 'ipv4' is supported."));
-    }
-    if let Some(dns) = dns {
-        dns.refuse()?;
-    }
-    Ok(())
 }
 
 /// The service network of an ARN: of this account and region, and there.

@@ -8,6 +8,7 @@ use crate::ids;
 use crate::messages::{BooleanInput, BooleanValue, Nothing};
 use crate::operation::{Refuses, refused};
 use crate::records::Vpc;
+use crate::resource_types::{Facts, attributes};
 
 pub(super) fn describe(
     _app: &Ec2,
@@ -29,6 +30,25 @@ pub(super) fn describe(
         other => return Err(invalid_parameter("attribute", other, "Unknown attribute.")),
     }
     Ok(answer)
+}
+
+/// The attributes that a request sets, as policies judge them.
+pub(super) fn set(op: &ModifyVpcAttribute) -> Facts {
+    let metrics = op.enable_network_address_usage_metrics;
+    attributes(&[
+        (
+            "EnableDnsHostnames",
+            BooleanInput::text(op.enable_dns_hostnames),
+        ),
+        (
+            "EnableDnsSupport",
+            BooleanInput::text(op.enable_dns_support),
+        ),
+        (
+            "EnableNetworkAddressUsageMetrics",
+            BooleanInput::text(metrics),
+        ),
+    ])
 }
 
 /// One attribute per call, as AWS demands.

@@ -173,6 +173,12 @@ pub(super) fn disassociate(
     })
 }
 
+/// The VPC that has this association.
+pub(super) fn vpc_of(view: &View, association: &str) -> Option<String> {
+    let (vpc, _) = holder(view, association).ok()?;
+    Some(vpc.id.to_string())
+}
+
 fn holder(view: &View, association: &str) -> Result<(Arc<Vpc>, usize), ApiError> {
     view.list::<Vpc>()
         .find_map(|vpc| {

@@ -25,6 +25,7 @@ use crate::records::{
     CidrBlock, InternetGateway, NetworkInterface, RouteTable, SecurityGroup, Subnet,
     TableAssociation, Vpc,
 };
+use crate::resource_types::{ATTRIBUTES, Making as _, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
 
@@ -35,16 +36,23 @@ pub(crate) use dhcp::options_id;
 const MAX_VPCS: usize = 5;
 
 operations! {
-    change CreateVpc -> CreateVpcResult = create, dry_run => any()
+    change CreateVpc -> CreateVpcResult = create, dry_run
+        => creates(&VPC, |op| &op.tag_specifications)
         => refusing ["" CreateVpc];
-    change DeleteVpc -> Nothing = delete, dry_run => any();
+    change DeleteVpc -> Nothing = delete, dry_run
+        => on(&VPC, |op, _| op.vpc_id.clone());
     read DescribeVpcs -> DescribeVpcsResult = describe, dry_run => any();
-    read DescribeVpcAttribute -> DescribeVpcAttributeResult = attributes::describe, dry_run => any();
-    change ModifyVpcAttribute -> Nothing = attributes::modify => any()
+    read DescribeVpcAttribute -> DescribeVpcAttributeResult = attributes::describe, dry_run
+        => on(&VPC, |op, _| op.vpc_id.clone());
+    change ModifyVpcAttribute -> Nothing = attributes::modify
+        => on(&VPC, |op, _| op.vpc_id.clone())
+            .with_all(ATTRIBUTES, |op, _| attributes::set(op))
         => refusing ["" ModifyVpcAttribute];
-    change AssociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::associate => any()
+    change AssociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::associate
+        => on(&VPC, |op, _| op.vpc_id.clone())
         => refusing ["" AssociateVpcCidrBlock];
-    change DisassociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::disassociate => any();
+    change DisassociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::disassociate
+        => on(&VPC, |op, at| cidrs::vpc_of(at.view, &op.association_id));
     read DescribeDhcpOptions -> DescribeDhcpOptionsResult = dhcp::describe, dry_run => any();
 }
 
