@@ -280,32 +280,35 @@ fn own_tag(item: &TagDescription) -> [Tag; 1] {
     }]
 }
 
-/// The type of what has such an id, as `ResourceType` names it.
+/// What ids begin with, and the type of what has them, as `ResourceType` names it.
+const TYPES: [(&str, &str); 20] = [
+    ("vpc", "vpc"),
+    ("subnet", "subnet"),
+    ("rtb", "route-table"),
+    ("igw", "internet-gateway"),
+    ("sg", "security-group"),
+    ("sgr", "security-group-rule"),
+    ("pl", "prefix-list"),
+    ("eni", "network-interface"),
+    ("eipalloc", "elastic-ip"),
+    ("acl", "network-acl"),
+    ("tgw", "transit-gateway"),
+    ("tgw-attach", "transit-gateway-attachment"),
+    ("tgw-rtb", "transit-gateway-route-table"),
+    ("nat", "natgateway"),
+    ("vpce", "vpc-endpoint"),
+    ("i", "instance"),
+    ("key", "key-pair"),
+    ("ami", "image"),
+    ("dopt", "dhcp-options"),
+    ("vol", "volume"),
+];
+
+/// The type of what has such an id.
 fn type_name(id: &str) -> Option<&'static str> {
     let (prefix, _) = id.rsplit_once('-')?;
-    Some(match prefix {
-        "vpc" => "vpc",
-        "subnet" => "subnet",
-        "rtb" => "route-table",
-        "igw" => "internet-gateway",
-        "sg" => "security-group",
-        "sgr" => "security-group-rule",
-        "pl" => "prefix-list",
-        "eni" => "network-interface",
-        "eipalloc" => "elastic-ip",
-        "acl" => "network-acl",
-        "tgw" => "transit-gateway",
-        "tgw-attach" => "transit-gateway-attachment",
-        "tgw-rtb" => "transit-gateway-route-table",
-        "nat" => "natgateway",
-        "vpce" => "vpc-endpoint",
-        "i" => "instance",
-        "key" => "key-pair",
-        "ami" => "image",
-        "dopt" => "dhcp-options",
-        "vol" => "volume",
-        _ => return None,
-    })
+    let found = TYPES.iter().find(|(of_type, _)| *of_type == prefix);
+    found.map(|(_, name)| *name)
 }
 
 /// Whether there is such a resource.

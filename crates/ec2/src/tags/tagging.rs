@@ -11,8 +11,8 @@ use crate::resource_types::{
     SUBNET, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE, VOLUME, VPC, VPC_ENDPOINT,
 };
 
-/// Every type of [`type_name`].
-pub(super) const TAGGABLE: [&ResourceType; 20] = [
+/// Every type that has tags.
+const TAGGABLE: [&ResourceType; 20] = [
     &DHCP_OPTIONS,
     &ELASTIC_IP,
     &IMAGE,
@@ -82,5 +82,20 @@ fn name(at: &Scope<'_>, id: &str) -> String {
     match type_name(id) {
         Some("key-pair") => key_pairs::name_of(at.view, id),
         _ => id.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::TYPES;
+    use super::*;
+
+    #[test]
+    fn every_kind_that_has_tags_is_stated() {
+        let mut stated = TAGGABLE.map(|it| it.name);
+        let mut tagged = TYPES.map(|(_, name)| name);
+        stated.sort_unstable();
+        tagged.sort_unstable();
+        assert_eq!(stated, tagged);
     }
 }

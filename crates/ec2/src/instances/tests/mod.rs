@@ -41,6 +41,21 @@ struct Lab {
     foreign_group: SecurityGroupId,
 }
 
+fn caller() -> Caller {
+    Caller {
+        account: "123456789012".into(),
+        region: "us-east-1".into(),
+        service: "ec2".into(),
+        principal: Principal {
+            arn: "arn:aws:iam::123456789012:root".into(),
+            user_id: "123456789012".into(),
+        },
+        access_key_id: "AKIA".into(),
+        request_id: "r".into(),
+        source_ip: None,
+    }
+}
+
 impl Lab {
     async fn new() -> Self {
         let (cell, observe) = Cell::for_test();
@@ -121,19 +136,7 @@ impl Lab {
     where
         Ec2: Handle<Op>,
     {
-        let caller = Caller {
-            account: "123456789012".into(),
-            region: "us-east-1".into(),
-            service: "ec2".into(),
-            principal: Principal {
-                arn: "arn:aws:iam::123456789012:root".into(),
-                user_id: "123456789012".into(),
-            },
-            access_key_id: "AKIA".into(),
-            request_id: "r".into(),
-            source_ip: None,
-        };
-        self.app.handle(&caller, op).await
+        self.app.handle(&caller(), op).await
     }
 
     async fn run(&self, op: RunInstances) -> InstanceItem {
@@ -285,5 +288,6 @@ macro_rules! op {
 
 mod launches;
 mod life;
+mod permissions;
 mod refusals;
 mod settings;

@@ -12,6 +12,8 @@ mod prefix_lists;
 mod routes;
 mod search;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod vpc_attachments;
 
 use std::sync::Arc;

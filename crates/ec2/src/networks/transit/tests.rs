@@ -1,0 +1,126 @@
+//! What requests about Transit Gateways need permission for.
+
+use lath_authz::Authorized;
+use lath_control::Cell;
+use lath_model::id::{TransitGatewayAttachmentId, TransitGatewayId};
+use lath_wire::{Caller, Principal};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::gateways::ModifyTransitGateway;
+use super::peering::{
+    AcceptTransitGatewayPeeringAttachment, CreateTransitGatewayPeeringAttachment,
+    DeleteTransitGatewayPeeringAttachment, RejectTransitGatewayPeeringAttachment, attachment,
+};
+use super::routes::CreateTransitGatewayRoute;
+use super::vpc_attachments::ModifyTransitGatewayVpcAttachment;
+use crate::Ec2;
+use crate::records::{AttachmentState, PeeringEnd};
+
+fn asked<Op: Authorized + DeserializeOwned>(app: &Ec2, request: &Value) -> Vec<String> {
+    let op: Op = serde_json::from_value(request.clone()).unwrap();
+    let caller = Caller {
+        account: "123456789012".into(),
+        region: "us-east-1".into(),
+        service: "ec2".into(),
+        principal: Principal {
+            arn: "arn:aws:iam::123456789012:user/ann".into(),
+            user_id: "AIDA".into(),
+        },
+        access_key_id: "AKIA".into(),
+        request_id: "r".into(),
+        source_ip: None,
+    };
+    let permissions = lath_authz::permissions(&app.cell.db.view(), &caller, &op);
+    let name = |arn: &str| arn.rsplit_once(':').map(|(_, name)| name.to_owned());
+    let mut names: Vec<_> = permissions.iter().map(|it| name(&it.resource)).collect();
+    names.sort();
+    names.into_iter().flatten().collect()
+}
+
+fn app() -> Ec2 {
+    Ec2 {
+        cell: Cell::for_test().0,
+    }
+}
+
+#[tokio::test]
+async fn a_peering_within_a_region_is_of_both_its_sides() {
+    let app = app();
+    let (ours, theirs) = (
+        TransitGatewayAttachmentId::random(),
+        TransitGatewayAttachmentId::random(),
+    );
+    let end = PeeringEnd {
+        requester: true,
+        gateway: TransitGatewayId::random(),
+        region: "us-east-1".into(),
+        owner: "123456789012".into(),
+        attachment: theirs.clone(),
+        tunnel: None,
+        ready: false,
+        dynamic_routing: None,
+        failure: None,
+    };
+    let waiting = AttachmentState::PendingAcceptance;
+    let written = app.change(None, |tx| {
+        let gateway = TransitGatewayId::random();
+        let record = attachment(&app.cell, tx.view(), ours.clone(), gateway, end, waiting);
+        tx.put(record);
+        Ok(())
+    });
+    written.await.unwrap();
+    let request = json!({"TransitGatewayAttachmentId": ours.as_str()});
+    let mut want = [&ours, &theirs].map(|id| format!("transit-gateway-attachment/{id}"));
+    want.sort();
+    for found in [
+        asked::<AcceptTransitGatewayPeeringAttachment>(&app, &request),
+        asked::<RejectTransitGatewayPeeringAttachment>(&app, &request),
+        asked::<DeleteTransitGatewayPeeringAttachment>(&app, &request),
+    ] {
+        assert_eq!(found, want);
+    }
+}
+
+#[test]
+fn requests_are_about_all_that_they_name() {
+    let app = app();
+    let peer = |region: &str| {
+        json!({"TransitGatewayId": "tgw-1", "PeerTransitGatewayId": "tgw-2",
+            "PeerAccountId": "123456789012", "PeerRegion": region})
+    };
+    let peering = |region| asked::<CreateTransitGatewayPeeringAttachment>(&app, &peer(region));
+    let made = "transit-gateway-attachment/*";
+    let (own, other) = ("transit-gateway/tgw-1", "transit-gateway/tgw-2");
+    assert_eq!(peering("us-east-1"), [made, own, other]);
+    assert_eq!(peering("eu-west-1"), [made, own]);
+
+    let options = json!({"AssociationDefaultRouteTableId": "tgw-rtb-1",
+        "PropagationDefaultRouteTableId": "tgw-rtb-2"});
+    let modify = json!({"TransitGatewayId": "tgw-1", "Options": options});
+    let tables = ["tgw-rtb-1", "tgw-rtb-2"].map(|id| format!("transit-gateway-route-table/{id}"));
+    let want = [&tables[0], &tables[1], own];
+    assert_eq!(asked::<ModifyTransitGateway>(&app, &modify), want);
+
+    let route = |attachment: &str| {
+        json!({"DestinationCidrBlock": "10.0.0.0/8", "TransitGatewayRouteTableId": "tgw-rtb-1",
+            "TransitGatewayAttachmentId": attachment})
+    };
+    let created = |attachment| asked::<CreateTransitGatewayRoute>(&app, &route(attachment));
+    assert_eq!(
+        created("tgw-attach-1"),
+        ["transit-gateway-attachment/tgw-attach-1", &tables[0]]
+    );
+    assert_eq!(created(""), [tables[0].as_str()]);
+
+    let change = json!({"TransitGatewayAttachmentId": "tgw-attach-1",
+        "AddSubnetIds": ["subnet-1"], "RemoveSubnetIds": ["subnet-2"]});
+    assert_eq!(
+        asked::<ModifyTransitGatewayVpcAttachment>(&app, &change),
+        [
+            "subnet/subnet-1",
+            "subnet/subnet-2",
+            "transit-gateway-attachment/tgw-attach-1"
+        ]
+    );
+}
