@@ -11,6 +11,9 @@ pub trait Authorized: Operation {
     /// The prefix of its action, such as `ec2`.
     const SERVICE: &'static str;
 
+    /// The name of its action, which is its own but for a few operations that have another's.
+    const ACTION: &'static str = Self::NAME;
+
     /// What it needs.
     fn access() -> Access<Self>;
 }
@@ -305,7 +308,7 @@ fn service_of(action: &str) -> &str {
 }
 
 fn own_action<Op: Authorized>() -> Cow<'static, str> {
-    Cow::Owned(format!("{}:{}", Op::SERVICE, Op::NAME))
+    Cow::Owned(format!("{}:{}", Op::SERVICE, Op::ACTION))
 }
 
 /// What a request needs, all of it. A request that names nothing needs its action on `*`: its handler says what is

@@ -19,8 +19,14 @@ pub fn compare(service: &Service) -> Vec<String> {
         "monitoring" => "cloudwatch",
         other => other,
     };
-    let of_operation =
-        |operation: &str| of_action(&format!("{prefix}:{operation}"), &service.stated(operation));
+    let of_operation = |operation: &str| {
+        let stated = service.stated(operation);
+        let own = format!("{prefix}:{operation}");
+        // An operation that has another's action states it first.
+        let first = stated.first().map_or(&*own, |it| &it.action);
+        let has_own = stated.is_empty() || stated.iter().any(|it| it.action == own);
+        of_action(if has_own { &own } else { first }, &stated)
+    };
     service.operations().flat_map(of_operation).collect()
 }
 

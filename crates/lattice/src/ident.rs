@@ -56,6 +56,15 @@ impl Kind {
         self.steps().last().expect("every kind has a step").1
     }
 
+    /// The resource part of an ARN with these ids, outermost first.
+    pub(crate) fn resource(self, ids: &[String]) -> String {
+        let steps = self.steps().iter().zip(ids);
+        let steps: Vec<String> = steps
+            .map(|((step, _), id)| format!("{step}/{id}"))
+            .collect();
+        steps.join("/")
+    }
+
     /// The `resourceType` of errors.
     pub(crate) const fn type_name(self) -> &'static str {
         match self {
@@ -151,6 +160,11 @@ impl Identifier {
     /// The resource's own id.
     pub(crate) fn id(&self) -> &str {
         self.ids.last().expect("an identifier has an id")
+    }
+
+    /// The ids in the ARN's order; a bare id stands alone.
+    pub(crate) fn ids(&self) -> &[String] {
+        &self.ids
     }
 
     /// The ids of the parents, outermost first; empty for a bare id.

@@ -33,6 +33,7 @@ mod reconcile;
 mod record;
 mod region;
 mod resource_policy;
+mod resource_types;
 mod rule;
 mod rule_batch;
 mod service;

@@ -36,15 +36,19 @@ fn place(cell: &Cell, arn: &str) -> Result<(Kind, String), ApiError> {
     if !ident.is_of(cell) {
         return Err(fault::not_found(kind, ident.id()));
     }
-    let place = match ident.parents().last() {
+    Ok((kind, record_key(&ident)))
+}
+
+/// The key of the record that an identifier names.
+pub(crate) fn record_key(ident: &Identifier) -> String {
+    match ident.parents().last() {
         Some(parent) => key(parent, ident.id()),
         None => ident.id().to_owned(),
-    };
-    Ok((kind, place))
+    }
 }
 
 /// The tags of a record; `None` when it is not there.
-fn read(view: &View, kind: Kind, key: &str) -> Option<Tags> {
+pub(crate) fn read(view: &View, kind: Kind, key: &str) -> Option<Tags> {
     fn of<R: Tagged>(view: &View, key: &str) -> Option<Tags> {
         let mut copy = R::clone(&*view.get::<R>(key)?);
         Some(std::mem::take(copy.tags()))

@@ -140,6 +140,18 @@ pub(crate) enum PrivateDnsPreference {
     SpecifiedDomainsOnly,
 }
 
+impl PrivateDnsPreference {
+    /// As the wire prints it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::VerifiedDomainsOnly => "VERIFIED_DOMAINS_ONLY",
+            Self::AllDomains => "ALL_DOMAINS",
+            Self::VerifiedDomainsAndSpecifiedDomains => "VERIFIED_DOMAINS_AND_SPECIFIED_DOMAINS",
+            Self::SpecifiedDomainsOnly => "SPECIFIED_DOMAINS_ONLY",
+        }
+    }
+}
+
 /// Which custom domains of resource configurations get private zones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -12,7 +12,7 @@ macro_rules! operations {
             const SERVICE: &'static str = "logs";
 
             fn access() -> lath_authz::Access<Self> {
-                lath_authz::Access::new()$(.$need($($of_need)*))+
+                lath_authz::Access::<Self>::new()$(.$need($($of_need)*))+
             }
         }
 

@@ -43,7 +43,7 @@ macro_rules! operations {
             const SERVICE: &'static str = "route53";
 
             fn access() -> lath_authz::Access<Self> {
-                lath_authz::Access::new()$(.$need($($of_need)*))+
+                lath_authz::Access::<Self>::new()$(.$need($($of_need)*))+
             }
         }
 

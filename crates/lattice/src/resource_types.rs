@@ -1,0 +1,311 @@
+//! Lattice's resources and condition keys as policies name them
+//! (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonvpclattice.html>).
+
+use lath_authz::{Access, RESOURCE_TAG, ResourceType, Scope};
+use lath_model::arn::Arn;
+use lath_model::lattice::ListenerProtocol;
+use lath_store::View;
+use lath_wire::Operation;
+
+use crate::ident::{Identifier, Kind};
+use crate::record::{ServiceAssociation, Tags, VpcAssociation};
+use crate::shape::{
+    AuthType, BatchUpdateRule, CreateServiceNetworkServiceAssociation,
+    CreateServiceNetworkVpcAssociation, RuleAction,
+};
+use crate::tag;
+
+/// Whether callers are authenticated: as the resource has it after the request.
+pub(crate) const AUTH_TYPE: &str = "vpc-lattice:AuthType";
+/// The name of the operation that makes what is tagged.
+pub(crate) const CREATE_ACTION: &str = "vpc-lattice:CreateAction";
+/// A listener's protocol.
+pub(crate) const PROTOCOL: &str = "vpc-lattice:Protocol";
+/// The ids of the security groups that a request gives to an association.
+pub(crate) const SECURITY_GROUPS: &str = "vpc-lattice:SecurityGroupIds";
+/// The service of an association.
+pub(crate) const SERVICE_ARN: &str = "vpc-lattice:ServiceArn";
+/// The network of an association.
+pub(crate) const NETWORK_ARN: &str = "vpc-lattice:ServiceNetworkArn";
+/// The groups that a request forwards to.
+pub(crate) const TARGET_GROUPS: &str = "vpc-lattice:TargetGroupArns";
+/// The id of the VPC of an association or target group.
+pub(crate) const VPC: &str = "vpc-lattice:VpcId";
+const PRIVATE_DNS: &str = "vpc-lattice:PrivateDnsPreference";
+const PRIVATE_DOMAINS: &str = "vpc-lattice:PrivateDnsSpecifiedDomains";
+
+type Keys = Vec<(String, Vec<String>)>;
+
+macro_rules! types {
+    ($($name:ident $kind:ident [$($key:expr),*] $facts:expr;)*) => {$(
+        pub(crate) const $name: ResourceType = ResourceType {
+            name: Kind::$kind.label(),
+            arn: |at, name| arn(at, Kind::$kind, name),
+            keys: &[RESOURCE_TAG $(, $key)*],
+            facts: |at, name| {
+                let Some(key) = record_key(at, Kind::$kind, name) else {
+                    return Vec::new();
+                };
+                let of_type: fn(&Scope<'_>, &str) -> Keys = $facts;
+                [tags(at.view, Kind::$kind, &key), of_type(at, &key)].concat()
+            },
+        };
+    )*};
+}
+
+types! {
+    SERVICE_NETWORK ServiceNetwork [] |_, _| Vec::new();
+    SERVICE Service [] |_, _| Vec::new();
+    LISTENER Listener [] |_, _| Vec::new();
+    RULE Rule [] |_, _| Vec::new();
+    TARGET_GROUP TargetGroup [] |_, _| Vec::new();
+    VPC_ASSOCIATION VpcAssociation [NETWORK_ARN, VPC] of_vpc_association;
+    SERVICE_ASSOCIATION ServiceAssociation [NETWORK_ARN, SERVICE_ARN] of_service_association;
+    ACCESS_LOG_SUBSCRIPTION AccessLogSubscription [] |_, _| Vec::new();
+}
+
+/// The ARN that a request's id or ARN means. What is neither is no resource's, and its handler refuses it.
+fn arn(at: &Scope<'_>, kind: Kind, name: &str) -> String {
+    let Some(ident) = Identifier::parse(kind, name) else {
+        if name.starts_with("arn:") {
+            return name.to_owned();
+        }
+        return at.arn("vpc-lattice", &kind.resource(&[name.to_owned()]));
+    };
+    let (region, account) = ident.place().unwrap_or((at.region(), at.account()));
+    Arn::new("vpc-lattice", region, account, kind.resource(ident.ids())).to_string()
+}
+
+/// The ARN of a listener, which requests name beside its service; `*` for one that is to be made.
+pub(crate) fn listener_arn(at: &Scope<'_>, service: &str, listener: &str) -> String {
+    let service = arn(at, Kind::Service, service);
+    format!("{service}/listener/{}", own_id(listener))
+}
+
+/// The ARN of a rule, which requests name beside its service and listener; `*` for one that is to be made.
+pub(crate) fn rule_arn(at: &Scope<'_>, service: &str, listener: &str, rule: &str) -> String {
+    let listener = listener_arn(at, service, listener);
+    format!("{listener}/rule/{}", own_id(rule))
+}
+
+/// The id at the end of an ARN, or the id.
+fn own_id(identifier: &str) -> &str {
+    identifier.rsplit('/').next().unwrap_or(identifier)
+}
+
+/// A network that a request names, if it names one.
+pub(crate) fn network_of(text: &str) -> Option<String> {
+    Identifier::parse(Kind::ServiceNetwork, text).map(|_| text.to_owned())
+}
+
+/// A service that a request names where it could name a network.
+pub(crate) fn service_of(text: &str) -> Option<String> {
+    network_of(text).is_none().then(|| text.to_owned())
+}
+
+/// The key of the record of a resource of this region.
+fn record_key(at: &Scope<'_>, kind: Kind, name: &str) -> Option<String> {
+    let ident = Identifier::parse(kind, name)?;
+    let here = (at.region(), at.account());
+    let is_here = ident.place().is_none_or(|place| place == here);
+    is_here.then(|| tag::record_key(&ident))
+}
+
+fn tags(view: &View, kind: Kind, key: &str) -> Keys {
+    let tags = tag::read(view, kind, key).unwrap_or_default();
+    let tags = tags.into_iter();
+    tags.map(|(key, value)| (format!("aws:ResourceTag/{key}"), vec![value]))
+        .collect()
+}
+
+fn one(key: &str, value: impl Into<String>) -> (String, Vec<String>) {
+    (key.to_owned(), vec![value.into()])
+}
+
+fn of_vpc_association(at: &Scope<'_>, id: &str) -> Keys {
+    let Some(it) = at.view.get::<VpcAssociation>(id) else {
+        return Vec::new();
+    };
+    let network = it.foreign_network.clone();
+    let network = network.unwrap_or_else(|| it.network.to_string());
+    vec![
+        one(VPC, it.vpc.to_string()),
+        one(NETWORK_ARN, arn(at, Kind::ServiceNetwork, &network)),
+    ]
+}
+
+fn of_service_association(at: &Scope<'_>, id: &str) -> Keys {
+    let Some(it) = at.view.get::<ServiceAssociation>(id) else {
+        return Vec::new();
+    };
+    let network = it.foreign_network.clone();
+    let network = network.unwrap_or_else(|| it.network.to_string());
+    let service = it.foreign_service.clone();
+    let service = service.unwrap_or_else(|| it.service.to_string());
+    vec![
+        one(NETWORK_ARN, arn(at, Kind::ServiceNetwork, &network)),
+        one(SERVICE_ARN, arn(at, Kind::Service, &service)),
+    ]
+}
+
+// === what requests say ===
+
+/// The ARNs of the groups that an action forwards to.
+pub(crate) fn groups(at: &Scope<'_>, action: &RuleAction) -> Vec<String> {
+    let groups = action.forward.iter().flat_map(|it| &it.target_groups);
+    groups
+        .map(|it| arn(at, Kind::TargetGroup, &it.target_group_identifier))
+        .collect()
+}
+
+/// The rules that a request changes at once.
+pub(crate) fn rules_of(at: &Scope<'_>, op: &BatchUpdateRule) -> Vec<String> {
+    let (service, listener) = (&op.service_identifier, &op.listener_identifier);
+    let rules = op.rules.iter();
+    rules
+        .map(|it| rule_arn(at, service, listener, &it.rule_identifier))
+        .collect()
+}
+
+/// The groups that any of the changed rules is to forward to.
+pub(crate) fn groups_of(at: &Scope<'_>, op: &BatchUpdateRule) -> Vec<String> {
+    let actions = op.rules.iter().filter_map(|it| it.action.as_ref());
+    actions.flat_map(|action| groups(at, action)).collect()
+}
+
+/// A protocol as the wire prints it.
+pub(crate) const fn protocol_name(protocol: ListenerProtocol) -> &'static str {
+    match protocol {
+        ListenerProtocol::Http => "HTTP",
+        ListenerProtocol::Https => "HTTPS",
+        ListenerProtocol::TlsPassthrough => "TLS_PASSTHROUGH",
+    }
+}
+
+/// The ARN of a network.
+pub(crate) fn network_arn(at: &Scope<'_>, identifier: &str) -> String {
+    arn(at, Kind::ServiceNetwork, identifier)
+}
+
+/// The ARN of a service.
+pub(crate) fn service_arn(at: &Scope<'_>, identifier: &str) -> String {
+    arn(at, Kind::Service, identifier)
+}
+
+/// The auth type that a service has after an update.
+pub(crate) fn auth_type_after(
+    at: &Scope<'_>,
+    identifier: &str,
+    given: Option<AuthType>,
+) -> Option<&'static str> {
+    let kept = || {
+        let key = record_key(at, Kind::Service, identifier)?;
+        let service = at.view.get::<crate::record::Service>(&key)?;
+        Some(service.auth_type)
+    };
+    given.or_else(kept).map(AuthType::as_str)
+}
+
+/// The keys of a new association with a service.
+pub(crate) const NEW_SERVICE_ASSOCIATION: &[&str] = &[SERVICE_ARN, NETWORK_ARN];
+
+/// The values of [`NEW_SERVICE_ASSOCIATION`].
+pub(crate) fn new_service_association(
+    op: &CreateServiceNetworkServiceAssociation,
+    at: &Scope<'_>,
+) -> Keys {
+    vec![
+        one(SERVICE_ARN, service_arn(at, &op.service_identifier)),
+        one(NETWORK_ARN, network_arn(at, &op.service_network_identifier)),
+    ]
+}
+
+/// The keys of a new association with a VPC.
+pub(crate) const NEW_VPC_ASSOCIATION: &[&str] = &[
+    NETWORK_ARN,
+    VPC,
+    SECURITY_GROUPS,
+    PRIVATE_DNS,
+    PRIVATE_DOMAINS,
+];
+
+/// The values of [`NEW_VPC_ASSOCIATION`].
+pub(crate) fn new_vpc_association(op: &CreateServiceNetworkVpcAssociation, at: &Scope<'_>) -> Keys {
+    let dns = op.dns_options.as_ref();
+    let preference = dns.and_then(|it| it.private_dns_preference);
+    let preference = preference.map(|it| it.as_str().to_owned());
+    let domains = dns.and_then(|it| it.private_dns_specified_domains.clone());
+    let keys = vec![
+        one(NETWORK_ARN, network_arn(at, &op.service_network_identifier)),
+        one(VPC, &op.vpc_identifier),
+        (SECURITY_GROUPS.to_owned(), op.security_group_ids.clone()),
+        (PRIVATE_DNS.to_owned(), preference.into_iter().collect()),
+        (PRIVATE_DOMAINS.to_owned(), domains.unwrap_or_default()),
+    ];
+    let given = keys.into_iter().filter(|(_, values)| !values.is_empty());
+    given.collect()
+}
+
+/// A request's tags.
+pub(crate) fn pairs(tags: &Tags) -> Vec<(String, String)> {
+    let tags = tags.iter();
+    tags.map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// What Lattice's operations state beside what all do.
+pub(crate) trait Needs<Op>: Sized {
+    /// The need before is one of making something: its tags, and the operation's name as the key that has it.
+    fn with_tags(self, tags: fn(&Op) -> &Tags) -> Self;
+
+    /// Tagging what is made, where the request gives tags; `name` as of the resource type.
+    fn tagging(
+        self,
+        resource_type: &'static ResourceType,
+        name: fn(&Op, &Scope<'_>) -> String,
+        tags: fn(&Op) -> &Tags,
+    ) -> Self;
+
+    /// The resource of whatever kind that an ARN names; `keys` adds to the need of each kind.
+    fn on_arn(self, arn: fn(&Op) -> &str, keys: fn(Self) -> Self) -> Self;
+}
+
+impl<Op: Operation> Needs<Op> for Access<Op> {
+    fn with_tags(self, tags: fn(&Op) -> &Tags) -> Self {
+        self.tagged(move |op, _| pairs(tags(op)))
+            .with(CREATE_ACTION, |_, _| Op::NAME)
+    }
+
+    fn tagging(
+        self,
+        resource_type: &'static ResourceType,
+        name: fn(&Op, &Scope<'_>) -> String,
+        tags: fn(&Op) -> &Tags,
+    ) -> Self {
+        let named = move |op: &Op, at: &Scope<'_>| (!tags(op).is_empty()).then(|| name(op, at));
+        self.also("vpc-lattice:TagResource", resource_type, named)
+            .with_tags(tags)
+    }
+
+    fn on_arn(self, arn: fn(&Op) -> &str, keys: fn(Self) -> Self) -> Self {
+        let kinds: [(Kind, &'static ResourceType); 8] = [
+            (Kind::ServiceNetwork, &SERVICE_NETWORK),
+            (Kind::Service, &SERVICE),
+            (Kind::Listener, &LISTENER),
+            (Kind::Rule, &RULE),
+            (Kind::TargetGroup, &TARGET_GROUP),
+            (Kind::VpcAssociation, &VPC_ASSOCIATION),
+            (Kind::ServiceAssociation, &SERVICE_ASSOCIATION),
+            (Kind::AccessLogSubscription, &ACCESS_LOG_SUBSCRIPTION),
+        ];
+        kinds.into_iter().fold(self, |access, (kind, of_kind)| {
+            let named = move |op: &Op, _: &Scope<'_>| {
+                let text = arn(op);
+                Identifier::parse_arn(text)
+                    .filter(|(found, _)| *found == kind)
+                    .map(|_| text.to_owned())
+            };
+            keys(access.on(of_kind, named))
+        })
+    }
+}
