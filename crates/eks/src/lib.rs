@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use lath_authz::ResourceType;
 use lath_wire::{
     ApiError, Caller, Handle, Operation, Problems, Protocol, Route, Service, ServiceInfo,
 };
@@ -114,15 +115,38 @@ impl Handle<ListClusters> for Eks {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Never {}
 
-/// Operations on a cluster, or on what is in one: `Operation method path { members }`.
+macro_rules! types {
+    ($($name:ident $text:literal $end:literal;)*) => {$(
+        /// By the names of the cluster and of what is in it. The ids at the end of ARNs are the service's own.
+        const $name: ResourceType = ResourceType {
+            name: $text,
+            arn: |at, name| at.arn("eks", &format!(concat!($text, "/{}", $end), name)),
+            keys: &[],
+            facts: |_, _| Vec::new(),
+        };
+    )*};
+}
+
+types! {
+    CLUSTER "cluster" "";
+    NODEGROUP "nodegroup" "/*";
+    ADDON "addon" "/*";
+    POD_IDENTITY_ASSOCIATION "podidentityassociation" "";
+}
+
+/// Operations on a cluster, or on what is in one:
+/// `Operation method path on TYPE { cluster / what is in it, other members }`.
 macro_rules! in_a_cluster {
-    ($($op:ident $method:ident $path:literal { $cluster:ident $wire:literal $(, $member:ident: $type:ty)* })*) => {
+    ($($op:ident $method:ident $path:literal on $of_type:ident {
+        $cluster:ident $wire:literal $(/ $own:ident)? $(, $member:ident: $type:ty)*
+    })*) => {
         $(
             #[derive(Debug, Clone, Default, Deserialize)]
             #[serde(rename_all = "camelCase")]
             struct $op {
                 #[serde(rename = $wire)]
                 $cluster: String,
+                $($own: String,)?
                 $(
                     #[expect(dead_code, reason = "there is no cluster to look in")]
                     $member: $type,
@@ -130,12 +154,14 @@ macro_rules! in_a_cluster {
             }
 
             impl lath_authz::Authorized for $op {
-            const SERVICE: &'static str = "eks";
+                const SERVICE: &'static str = "eks";
 
-            fn access() -> lath_authz::Access<Self> {
-                lath_authz::Access::new().any()
+                fn access() -> lath_authz::Access<Self> {
+                    lath_authz::Access::<Self>::new().on(&$of_type, |op, _| {
+                        [op.$cluster.as_str() $(, op.$own.as_str())?].join("/")
+                    })
+                }
             }
-        }
 
             impl Operation for $op {
                 const NAME: &'static str = stringify!($op);
@@ -153,32 +179,32 @@ macro_rules! in_a_cluster {
 }
 
 in_a_cluster! {
-    DescribeCluster get "/clusters/{name}" { name "name" }
-    DeleteCluster delete "/clusters/{name}" { name "name" }
-    ListNodegroups get "/clusters/{name}/node-groups" {
+    DescribeCluster get "/clusters/{name}" on CLUSTER { name "name" }
+    DeleteCluster delete "/clusters/{name}" on CLUSTER { name "name" }
+    ListNodegroups get "/clusters/{name}/node-groups" on CLUSTER {
         cluster_name "name", max_results: Option<i32>, next_token: Option<String>
     }
-    DescribeNodegroup get "/clusters/{name}/node-groups/{nodegroupName}" {
-        cluster_name "name", nodegroup_name: String
+    DescribeNodegroup get "/clusters/{name}/node-groups/{nodegroupName}" on NODEGROUP {
+        cluster_name "name" / nodegroup_name
     }
-    DeleteNodegroup delete "/clusters/{name}/node-groups/{nodegroupName}" {
-        cluster_name "name", nodegroup_name: String
+    DeleteNodegroup delete "/clusters/{name}/node-groups/{nodegroupName}" on NODEGROUP {
+        cluster_name "name" / nodegroup_name
     }
-    ListAddons get "/clusters/{name}/addons" {
+    ListAddons get "/clusters/{name}/addons" on CLUSTER {
         cluster_name "name", max_results: Option<i32>, next_token: Option<String>
     }
-    DescribeAddon get "/clusters/{name}/addons/{addonName}" {
-        cluster_name "name", addon_name: String
+    DescribeAddon get "/clusters/{name}/addons/{addonName}" on ADDON {
+        cluster_name "name" / addon_name
     }
-    DeleteAddon delete "/clusters/{name}/addons/{addonName}" {
-        cluster_name "name", addon_name: String, preserve: Option<bool>
+    DeleteAddon delete "/clusters/{name}/addons/{addonName}" on ADDON {
+        cluster_name "name" / addon_name, preserve: Option<bool>
     }
-    ListPodIdentityAssociations get "/clusters/{name}/pod-identity-associations" {
+    ListPodIdentityAssociations get "/clusters/{name}/pod-identity-associations" on CLUSTER {
         cluster_name "name", namespace: Option<String>, service_account: Option<String>,
         max_results: Option<i32>, next_token: Option<String>
     }
-    DeletePodIdentityAssociation delete "/clusters/{name}/pod-identity-associations/{associationId}" {
-        cluster_name "name", association_id: String
+    DeletePodIdentityAssociation delete "/clusters/{name}/pod-identity-associations/{associationId}" on POD_IDENTITY_ASSOCIATION {
+        cluster_name "name" / association_id
     }
 }
 

@@ -1,7 +1,7 @@
 //! Lattice's resources and condition keys as policies name them
 //! (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonvpclattice.html>).
 
-use lath_authz::{Access, RESOURCE_TAG, ResourceType, Scope};
+use lath_authz::{Access, Facts, RESOURCE_TAG, ResourceType, Scope};
 use lath_model::arn::Arn;
 use lath_model::lattice::ListenerProtocol;
 use lath_store::View;
@@ -34,8 +34,6 @@ pub(crate) const VPC: &str = "vpc-lattice:VpcId";
 const PRIVATE_DNS: &str = "vpc-lattice:PrivateDnsPreference";
 const PRIVATE_DOMAINS: &str = "vpc-lattice:PrivateDnsSpecifiedDomains";
 
-type Keys = Vec<(String, Vec<String>)>;
-
 macro_rules! types {
     ($($name:ident $kind:ident [$($key:expr),*] $facts:expr;)*) => {$(
         pub(crate) const $name: ResourceType = ResourceType {
@@ -46,7 +44,7 @@ macro_rules! types {
                 let Some(key) = record_key(at, Kind::$kind, name) else {
                     return Vec::new();
                 };
-                let of_type: fn(&Scope<'_>, &str) -> Keys = $facts;
+                let of_type: fn(&Scope<'_>, &str) -> Facts = $facts;
                 [tags(at.view, Kind::$kind, &key), of_type(at, &key)].concat()
             },
         };
@@ -111,7 +109,7 @@ fn record_key(at: &Scope<'_>, kind: Kind, name: &str) -> Option<String> {
     is_here.then(|| tag::record_key(&ident))
 }
 
-fn tags(view: &View, kind: Kind, key: &str) -> Keys {
+fn tags(view: &View, kind: Kind, key: &str) -> Facts {
     let tags = tag::read(view, kind, key).unwrap_or_default();
     let tags = tags.into_iter();
     tags.map(|(key, value)| (format!("aws:ResourceTag/{key}"), vec![value]))
@@ -122,7 +120,7 @@ fn one(key: &str, value: impl Into<String>) -> (String, Vec<String>) {
     (key.to_owned(), vec![value.into()])
 }
 
-fn of_vpc_association(at: &Scope<'_>, id: &str) -> Keys {
+fn of_vpc_association(at: &Scope<'_>, id: &str) -> Facts {
     let Some(it) = at.view.get::<VpcAssociation>(id) else {
         return Vec::new();
     };
@@ -134,7 +132,7 @@ fn of_vpc_association(at: &Scope<'_>, id: &str) -> Keys {
     ]
 }
 
-fn of_service_association(at: &Scope<'_>, id: &str) -> Keys {
+fn of_service_association(at: &Scope<'_>, id: &str) -> Facts {
     let Some(it) = at.view.get::<ServiceAssociation>(id) else {
         return Vec::new();
     };
@@ -158,19 +156,17 @@ pub(crate) fn groups(at: &Scope<'_>, action: &RuleAction) -> Vec<String> {
         .collect()
 }
 
-/// The rules that a request changes at once.
-pub(crate) fn rules_of(at: &Scope<'_>, op: &BatchUpdateRule) -> Vec<String> {
+/// The rules that a request changes at once, each with the groups that it is to forward to.
+pub(crate) fn rules_of(op: &BatchUpdateRule, at: &Scope<'_>) -> Vec<(String, Facts)> {
     let (service, listener) = (&op.service_identifier, &op.listener_identifier);
-    let rules = op.rules.iter();
-    rules
-        .map(|it| rule_arn(at, service, listener, &it.rule_identifier))
-        .collect()
-}
-
-/// The groups that any of the changed rules is to forward to.
-pub(crate) fn groups_of(at: &Scope<'_>, op: &BatchUpdateRule) -> Vec<String> {
-    let actions = op.rules.iter().filter_map(|it| it.action.as_ref());
-    actions.flat_map(|action| groups(at, action)).collect()
+    let rules = op.rules.iter().map(|it| {
+        let groups = it.action.as_ref().map(|action| groups(at, action));
+        let groups = groups.filter(|groups| !groups.is_empty());
+        let keys = groups.map(|groups| (TARGET_GROUPS.to_owned(), groups));
+        let rule = rule_arn(at, service, listener, &it.rule_identifier);
+        (rule, keys.into_iter().collect())
+    });
+    rules.collect()
 }
 
 /// A protocol as the wire prints it.
@@ -213,7 +209,7 @@ pub(crate) const NEW_SERVICE_ASSOCIATION: &[&str] = &[SERVICE_ARN, NETWORK_ARN];
 pub(crate) fn new_service_association(
     op: &CreateServiceNetworkServiceAssociation,
     at: &Scope<'_>,
-) -> Keys {
+) -> Facts {
     vec![
         one(SERVICE_ARN, service_arn(at, &op.service_identifier)),
         one(NETWORK_ARN, network_arn(at, &op.service_network_identifier)),
@@ -230,7 +226,10 @@ pub(crate) const NEW_VPC_ASSOCIATION: &[&str] = &[
 ];
 
 /// The values of [`NEW_VPC_ASSOCIATION`].
-pub(crate) fn new_vpc_association(op: &CreateServiceNetworkVpcAssociation, at: &Scope<'_>) -> Keys {
+pub(crate) fn new_vpc_association(
+    op: &CreateServiceNetworkVpcAssociation,
+    at: &Scope<'_>,
+) -> Facts {
     let dns = op.dns_options.as_ref();
     let preference = dns.and_then(|it| it.private_dns_preference);
     let preference = preference.map(|it| it.as_str().to_owned());

@@ -36,6 +36,7 @@ mod name;
 mod page;
 mod record;
 mod record_set;
+mod resource_types;
 mod section;
 mod shape;
 mod tag;

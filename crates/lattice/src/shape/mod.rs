@@ -121,8 +121,7 @@ operations! {
             .with(TARGET_GROUPS, |op, at| op.action.as_ref().map(|action| groups(at, action)));
     // AWS knows no action of this name: it wants that of one rule for each.
     BatchUpdateRule as "UpdateRule": patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 200 -> BatchUpdateRuleOutput
-        => on(&RULE, |op, at| rules_of(at, op))
-            .with(TARGET_GROUPS, |op, at| groups_of(at, op));
+        => on_each(&RULE, &[TARGET_GROUPS], rules_of);
     DeleteRule: delete "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 204 -> Empty
         => on(&RULE, |op, at| rule_arn(at, &op.service_identifier, &op.listener_identifier, &op.rule_identifier));
 
@@ -184,6 +183,7 @@ operations! {
     UpdateServiceNetworkVpcAssociation: patch "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> UpdateVpcAssociationOutput
         => on(&VPC_ASSOCIATION, |op, _| op.service_network_vpc_association_identifier.clone())
             .with(SECURITY_GROUPS, |op, _| op.security_group_ids.clone())
+            .untagged(|_, _| Vec::<String>::new())
             .also_any("ec2:DescribeVpcs", |_, _| true)
             .also_any("ec2:DescribeSecurityGroups", |_, _| true);
     DeleteServiceNetworkVpcAssociation: delete "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> DeleteVpcAssociationOutput

@@ -136,11 +136,21 @@ pub(crate) const ENTITIES: &str = "EntityMetricData";
 /// What PutDashboard refuses when it is set.
 pub(crate) const DASHBOARD_TAGS: &str = "Tags";
 
+/// A dashboard. It is in no region.
+const DASHBOARD: lath_authz::ResourceType = lath_authz::ResourceType {
+    name: "dashboard",
+    arn: |at, name| at.global_arn("cloudwatch", &format!("dashboard/{name}")),
+    keys: &[],
+    facts: |_, _| Vec::new(),
+};
+
 impl lath_authz::Authorized for PutMetricData {
     const SERVICE: &'static str = "cloudwatch";
 
     fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
+        lath_authz::Access::<Self>::new()
+            .any()
+            .with("cloudwatch:namespace", |op, _| op.namespace.clone())
     }
 }
 
@@ -398,7 +408,7 @@ impl lath_authz::Authorized for PutDashboard {
     const SERVICE: &'static str = "cloudwatch";
 
     fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
+        lath_authz::Access::<Self>::new().on(&DASHBOARD, |op, _| op.dashboard_name.clone())
     }
 }
 
@@ -430,7 +440,7 @@ impl lath_authz::Authorized for GetDashboard {
     const SERVICE: &'static str = "cloudwatch";
 
     fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
+        lath_authz::Access::<Self>::new().on(&DASHBOARD, |op, _| op.dashboard_name.clone())
     }
 }
 
@@ -487,7 +497,7 @@ impl lath_authz::Authorized for DeleteDashboards {
     const SERVICE: &'static str = "cloudwatch";
 
     fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
+        lath_authz::Access::<Self>::new().on(&DASHBOARD, |op, _| op.dashboard_names.clone())
     }
 }
 

@@ -8,6 +8,7 @@ mod get_log_events;
 mod groups;
 pub(crate) mod pattern;
 mod put_log_events;
+mod resource_types;
 mod streams;
 mod tags;
 
@@ -109,13 +110,18 @@ fn find_group(
 
 /// The name in an identifier: in an ARN of a group of this region and account, or the text itself.
 fn named_by<'i>(app: &Observe, identifier: &'i str) -> Option<&'i str> {
+    named_in(&app.cell.region, &app.cell.account, identifier)
+}
+
+/// As [`named_by`].
+fn named_in<'i>(region: &str, account: &str, identifier: &'i str) -> Option<&'i str> {
     if !identifier.starts_with("arn:") {
         return Some(identifier);
     }
     let arn: Arn = identifier.parse().ok()?;
     let here = arn.service == "logs"
-        && arn.region == app.cell.region
-        && arn.account == app.cell.account
+        && arn.region == region
+        && arn.account == account
         && arn.resource.starts_with("log-group:");
     let (_, name) = identifier.split_once(":log-group:")?;
     here.then_some(name)

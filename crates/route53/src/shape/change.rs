@@ -3,6 +3,7 @@
 use lath_model::Timestamp;
 
 use super::{Located, ResourceRecordSet, operations, structures, values};
+use crate::resource_types::{BATCH, CHANGE, ZONE, batch};
 
 values! {
     /// Whether every server answers from a change.
@@ -48,11 +49,16 @@ impl Located for ChangeResourceRecordSetsResponse {}
 impl Located for GetChangeResponse {}
 
 operations! {
-    ChangeResourceRecordSets post "hostedzone/{Id}/rrset/" 200 -> ChangeResourceRecordSetsResponse => any() {
+    ChangeResourceRecordSets post "hostedzone/{Id}/rrset/" 200 -> ChangeResourceRecordSetsResponse
+        => on(&ZONE, |op, _| op.id.clone())
+            .with_all(BATCH, batch)
+    {
         "Id" id: String,
         "ChangeBatch" batch: ChangeBatch,
     }
-    GetChange get "change/{Id}" 200 -> GetChangeResponse => any() {
+    GetChange get "change/{Id}" 200 -> GetChangeResponse
+        => on(&CHANGE, |op, _| op.id.clone())
+    {
         "Id" id: String,
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Located, operations, structures, values};
+use crate::resource_types::COLLECTION;
 
 values! {
     /// What a change does to a location's blocks.
@@ -82,15 +83,21 @@ operations! {
         "Name" name: String,
         "CallerReference" caller_reference: String,
     }
-    DeleteCidrCollection delete "cidrcollection/{CidrCollectionId}" 200 -> DeleteCidrCollectionResponse => any() {
+    DeleteCidrCollection delete "cidrcollection/{CidrCollectionId}" 200 -> DeleteCidrCollectionResponse
+        => on(&COLLECTION, |op, _| op.id.clone())
+    {
         "CidrCollectionId" id: String,
     }
-    ChangeCidrCollection post "cidrcollection/{CidrCollectionId}" 200 -> ChangeCidrCollectionResponse => any() {
+    ChangeCidrCollection post "cidrcollection/{CidrCollectionId}" 200 -> ChangeCidrCollectionResponse
+        => on(&COLLECTION, |op, _| op.id.clone())
+    {
         "CidrCollectionId" id: String,
         "CollectionVersion" version: Option<i64>,
         "Changes" changes: Vec<CidrCollectionChange>,
     }
-    ListCidrBlocks get "cidrcollection/{CidrCollectionId}/cidrblocks" 200 -> ListCidrBlocksResponse => any() {
+    ListCidrBlocks get "cidrcollection/{CidrCollectionId}/cidrblocks" 200 -> ListCidrBlocksResponse
+        => on(&COLLECTION, |op, _| op.id.clone())
+    {
         "CidrCollectionId" id: String,
         "location" location: Option<String>,
         "nexttoken" next_token: Option<String>,
@@ -100,7 +107,9 @@ operations! {
         "nexttoken" next_token: Option<String>,
         "maxresults" max_results: Option<String>,
     }
-    ListCidrLocations get "cidrcollection/{CidrCollectionId}" 200 -> ListCidrLocationsResponse => any() {
+    ListCidrLocations get "cidrcollection/{CidrCollectionId}" 200 -> ListCidrLocationsResponse
+        => on(&COLLECTION, |op, _| op.id.clone())
+    {
         "CidrCollectionId" id: String,
         "nexttoken" next_token: Option<String>,
         "maxresults" max_results: Option<String>,

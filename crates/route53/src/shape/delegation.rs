@@ -1,6 +1,7 @@
 //! Reusable delegation sets.
 
 use super::{DelegationSet, Located, operations, structures};
+use crate::resource_types::DELEGATION_SET;
 
 structures! {
     CreateReusableDelegationSetResponse {
@@ -34,14 +35,18 @@ operations! {
         "CallerReference" caller_reference: String,
         "HostedZoneId" zone_id: Option<String>,
     }
-    GetReusableDelegationSet get "delegationset/{Id}" 200 -> GetReusableDelegationSetResponse => any() {
+    GetReusableDelegationSet get "delegationset/{Id}" 200 -> GetReusableDelegationSetResponse
+        => on(&DELEGATION_SET, |op, _| op.id.clone())
+    {
         "Id" id: String,
     }
     ListReusableDelegationSets get "delegationset" 200 -> ListReusableDelegationSetsResponse => any() {
         "marker" marker: Option<String>,
         "maxitems" max_items: Option<String>,
     }
-    DeleteReusableDelegationSet delete "delegationset/{Id}" 200 -> DeleteReusableDelegationSetResponse => any() {
+    DeleteReusableDelegationSet delete "delegationset/{Id}" 200 -> DeleteReusableDelegationSetResponse
+        => on(&DELEGATION_SET, |op, _| op.id.clone())
+    {
         "Id" id: String,
     }
 }

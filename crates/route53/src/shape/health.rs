@@ -4,6 +4,7 @@ use lath_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Located, operations, structures, values};
+use crate::resource_types::CHECK;
 
 values! {
     /// What a check looks at.
@@ -128,14 +129,18 @@ operations! {
         "CallerReference" caller_reference: String,
         "HealthCheckConfig" config: HealthCheckConfig,
     }
-    GetHealthCheck get "healthcheck/{HealthCheckId}" 200 -> GetHealthCheckResponse => any() {
+    GetHealthCheck get "healthcheck/{HealthCheckId}" 200 -> GetHealthCheckResponse
+        => on(&CHECK, |op, _| op.id.clone())
+    {
         "HealthCheckId" id: String,
     }
     ListHealthChecks get "healthcheck" 200 -> ListHealthChecksResponse => any() {
         "marker" marker: Option<String>,
         "maxitems" max_items: Option<String>,
     }
-    UpdateHealthCheck post "healthcheck/{HealthCheckId}" 200 -> UpdateHealthCheckResponse => any() {
+    UpdateHealthCheck post "healthcheck/{HealthCheckId}" 200 -> UpdateHealthCheckResponse
+        => on(&CHECK, |op, _| op.id.clone())
+    {
         "HealthCheckId" id: String,
         "HealthCheckVersion" version: Option<i64>,
         "IPAddress" address: Option<String>,
@@ -154,13 +159,19 @@ operations! {
         "InsufficientDataHealthStatus" insufficient_data: Option<String>,
         "ResetElements" reset: Option<Vec<ResettableElementName>>,
     }
-    DeleteHealthCheck delete "healthcheck/{HealthCheckId}" 200 -> DeleteHealthCheckResponse => any() {
+    DeleteHealthCheck delete "healthcheck/{HealthCheckId}" 200 -> DeleteHealthCheckResponse
+        => on(&CHECK, |op, _| op.id.clone())
+    {
         "HealthCheckId" id: String,
     }
-    GetHealthCheckStatus get "healthcheck/{HealthCheckId}/status" 200 -> GetHealthCheckStatusResponse => any() {
+    GetHealthCheckStatus get "healthcheck/{HealthCheckId}/status" 200 -> GetHealthCheckStatusResponse
+        => on(&CHECK, |op, _| op.id.clone())
+    {
         "HealthCheckId" id: String,
     }
-    GetHealthCheckLastFailureReason get "healthcheck/{HealthCheckId}/lastfailurereason" 200 -> GetHealthCheckLastFailureReasonResponse => any() {
+    GetHealthCheckLastFailureReason get "healthcheck/{HealthCheckId}/lastfailurereason" 200 -> GetHealthCheckLastFailureReasonResponse
+        => on(&CHECK, |op, _| op.id.clone())
+    {
         "HealthCheckId" id: String,
     }
     GetHealthCheckCount get "healthcheckcount" 200 -> GetHealthCheckCountResponse => any() {}

@@ -1,6 +1,7 @@
 //! Limits.
 
 use super::{Located, operations, structures, values};
+use crate::resource_types::{DELEGATION_SET, ZONE};
 
 values! {
     /// A limit of an account.
@@ -57,11 +58,15 @@ operations! {
     GetAccountLimit get "accountlimit/{Type}" 200 -> GetAccountLimitResponse => any() {
         "Type" kind: AccountLimitType,
     }
-    GetHostedZoneLimit get "hostedzonelimit/{Id}/{Type}" 200 -> GetHostedZoneLimitResponse => any() {
+    GetHostedZoneLimit get "hostedzonelimit/{Id}/{Type}" 200 -> GetHostedZoneLimitResponse
+        => on(&ZONE, |op, _| op.id.clone())
+    {
         "Id" id: String,
         "Type" kind: HostedZoneLimitType,
     }
-    GetReusableDelegationSetLimit get "reusabledelegationsetlimit/{Id}/{Type}" 200 -> GetReusableDelegationSetLimitResponse => any() {
+    GetReusableDelegationSetLimit get "reusabledelegationsetlimit/{Id}/{Type}" 200 -> GetReusableDelegationSetLimitResponse
+        => on(&DELEGATION_SET, |op, _| op.id.clone())
+    {
         "Id" id: String,
         "Type" kind: DelegationSetLimitType,
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Located, operations, structures, values};
+use crate::resource_types::ZONE;
 
 values! {
     /// A record's type. In the order in which lists of a name show them.
@@ -111,7 +112,9 @@ impl Located for ListResourceRecordSetsResponse {}
 impl Located for TestDNSAnswerResponse {}
 
 operations! {
-    ListResourceRecordSets get "hostedzone/{Id}/rrset" 200 -> ListResourceRecordSetsResponse => any() {
+    ListResourceRecordSets get "hostedzone/{Id}/rrset" 200 -> ListResourceRecordSetsResponse
+        => on(&ZONE, |op, _| op.id.clone())
+    {
         "Id" id: String,
         "name" name: Option<String>,
         "type" kind: Option<RrType>,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Located, operations, structures, values};
+use crate::resource_types::{CHECK, ZONE, of_kind};
 
 values! {
     /// What has tags.
@@ -41,17 +42,26 @@ impl Located for ListTagsForResourceResponse {}
 impl Located for ListTagsForResourcesResponse {}
 
 operations! {
-    ChangeTagsForResource post "tags/{ResourceType}/{ResourceId}" 200 -> ChangeTagsForResourceResponse => any() {
+    ChangeTagsForResource post "tags/{ResourceType}/{ResourceId}" 200 -> ChangeTagsForResourceResponse
+        => on(&ZONE, |op, _| of_kind(TagResourceType::HostedZone, op.resource_type, &op.resource_id))
+            .on(&CHECK, |op, _| of_kind(TagResourceType::HealthCheck, op.resource_type, &op.resource_id))
+    {
         "ResourceType" resource_type: TagResourceType,
         "ResourceId" resource_id: String,
         "AddTags" add: Option<Vec<Tag>>,
         "RemoveTagKeys" remove: Option<Vec<Key>>,
     }
-    ListTagsForResource get "tags/{ResourceType}/{ResourceId}" 200 -> ListTagsForResourceResponse => any() {
+    ListTagsForResource get "tags/{ResourceType}/{ResourceId}" 200 -> ListTagsForResourceResponse
+        => on(&ZONE, |op, _| of_kind(TagResourceType::HostedZone, op.resource_type, &op.resource_id))
+            .on(&CHECK, |op, _| of_kind(TagResourceType::HealthCheck, op.resource_type, &op.resource_id))
+    {
         "ResourceType" resource_type: TagResourceType,
         "ResourceId" resource_id: String,
     }
-    ListTagsForResources post "tags/{ResourceType}" 200 -> ListTagsForResourcesResponse => any() {
+    ListTagsForResources post "tags/{ResourceType}" 200 -> ListTagsForResourcesResponse
+        => on(&ZONE, |op, _| op.resource_ids.iter().map(|id| of_kind(TagResourceType::HostedZone, op.resource_type, id)).collect::<Vec<_>>())
+            .on(&CHECK, |op, _| op.resource_ids.iter().map(|id| of_kind(TagResourceType::HealthCheck, op.resource_type, id)).collect::<Vec<_>>())
+    {
         "ResourceType" resource_type: TagResourceType,
         "ResourceIds" resource_ids: Vec<String>,
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ChangeInfo, Located, operations, structures, values};
+use crate::resource_types::{VPCS, ZONE, of_vpc, vpc};
 
 values! {
     /// The zones that a list is narrowed to.
@@ -141,14 +142,20 @@ impl Located for DeleteVPCAssociationAuthorizationResponse {}
 impl Located for ListVPCAssociationAuthorizationsResponse {}
 
 operations! {
-    CreateHostedZone post "hostedzone" 201 -> CreateHostedZoneResponse => any() {
+    CreateHostedZone post "hostedzone" 201 -> CreateHostedZoneResponse
+        => any()
+            .with(VPCS, |op, _| op.vpc.as_ref().and_then(vpc))
+            .also_any("ec2:DescribeVpcs", |op, _| op.vpc.is_some())
+    {
         "Name" name: String,
         "VPC" vpc: Option<Vpc>,
         "CallerReference" caller_reference: String,
         "HostedZoneConfig" config: Option<HostedZoneConfig>,
         "DelegationSetId" delegation_set_id: Option<String>,
     }
-    GetHostedZone get "hostedzone/{Id}" 200 -> GetHostedZoneResponse => any() {
+    GetHostedZone get "hostedzone/{Id}" 200 -> GetHostedZoneResponse
+        => on(&ZONE, |op, _| op.id.clone())
+    {
         "Id" id: String,
     }
     ListHostedZones get "hostedzone" 200 -> ListHostedZonesResponse => any() {
@@ -162,42 +169,68 @@ operations! {
         "hostedzoneid" zone_id: Option<String>,
         "maxitems" max_items: Option<String>,
     }
-    ListHostedZonesByVPC get "hostedzonesbyvpc" 200 -> ListHostedZonesByVPCResponse => any() {
+    ListHostedZonesByVPC get "hostedzonesbyvpc" 200 -> ListHostedZonesByVPCResponse
+        => any()
+            .with(VPCS, |op, _| of_vpc(&op.vpc_id, &op.vpc_region))
+            .also_any("ec2:DescribeVpcs", |_, _| true)
+    {
         "vpcid" vpc_id: String,
         "vpcregion" vpc_region: String,
         "maxitems" max_items: Option<String>,
         "nexttoken" next_token: Option<String>,
     }
-    DeleteHostedZone delete "hostedzone/{Id}" 200 -> DeleteHostedZoneResponse => any() {
+    DeleteHostedZone delete "hostedzone/{Id}" 200 -> DeleteHostedZoneResponse
+        => on(&ZONE, |op, _| op.id.clone())
+    {
         "Id" id: String,
     }
-    UpdateHostedZoneComment post "hostedzone/{Id}" 200 -> UpdateHostedZoneCommentResponse => any() {
+    UpdateHostedZoneComment post "hostedzone/{Id}" 200 -> UpdateHostedZoneCommentResponse
+        => on(&ZONE, |op, _| op.id.clone())
+    {
         "Id" id: String,
         "Comment" comment: Option<String>,
     }
     GetHostedZoneCount get "hostedzonecount" 200 -> GetHostedZoneCountResponse => any() {}
-    GetDNSSEC get "hostedzone/{Id}/dnssec" 200 -> GetDNSSECResponse => any() {
+    GetDNSSEC get "hostedzone/{Id}/dnssec" 200 -> GetDNSSECResponse
+        => on(&ZONE, |op, _| op.id.clone())
+    {
         "Id" id: String,
     }
-    AssociateVPCWithHostedZone post "hostedzone/{Id}/associatevpc" 200 -> AssociateVPCWithHostedZoneResponse => any() {
+    AssociateVPCWithHostedZone post "hostedzone/{Id}/associatevpc" 200 -> AssociateVPCWithHostedZoneResponse
+        => on(&ZONE, |op, _| op.id.clone())
+            .with(VPCS, |op, _| vpc(&op.vpc))
+            .also_any("ec2:DescribeVpcs", |_, _| true)
+    {
         "Id" id: String,
         "VPC" vpc: Vpc,
         "Comment" comment: Option<String>,
     }
-    DisassociateVPCFromHostedZone post "hostedzone/{Id}/disassociatevpc" 200 -> DisassociateVPCFromHostedZoneResponse => any() {
+    DisassociateVPCFromHostedZone post "hostedzone/{Id}/disassociatevpc" 200 -> DisassociateVPCFromHostedZoneResponse
+        => on(&ZONE, |op, _| op.id.clone())
+            .with(VPCS, |op, _| vpc(&op.vpc))
+            .also_any("ec2:DescribeVpcs", |_, _| true)
+    {
         "Id" id: String,
         "VPC" vpc: Vpc,
         "Comment" comment: Option<String>,
     }
-    CreateVPCAssociationAuthorization post "hostedzone/{Id}/authorizevpcassociation" 200 -> CreateVPCAssociationAuthorizationResponse => any() {
+    CreateVPCAssociationAuthorization post "hostedzone/{Id}/authorizevpcassociation" 200 -> CreateVPCAssociationAuthorizationResponse
+        => on(&ZONE, |op, _| op.id.clone())
+            .with(VPCS, |op, _| vpc(&op.vpc))
+    {
         "Id" id: String,
         "VPC" vpc: Vpc,
     }
-    DeleteVPCAssociationAuthorization post "hostedzone/{Id}/deauthorizevpcassociation" 200 -> DeleteVPCAssociationAuthorizationResponse => any() {
+    DeleteVPCAssociationAuthorization post "hostedzone/{Id}/deauthorizevpcassociation" 200 -> DeleteVPCAssociationAuthorizationResponse
+        => on(&ZONE, |op, _| op.id.clone())
+            .with(VPCS, |op, _| vpc(&op.vpc))
+    {
         "Id" id: String,
         "VPC" vpc: Vpc,
     }
-    ListVPCAssociationAuthorizations get "hostedzone/{Id}/authorizevpcassociation" 200 -> ListVPCAssociationAuthorizationsResponse => any() {
+    ListVPCAssociationAuthorizations get "hostedzone/{Id}/authorizevpcassociation" 200 -> ListVPCAssociationAuthorizationsResponse
+        => on(&ZONE, |op, _| op.id.clone())
+    {
         "Id" id: String,
         "nexttoken" next_token: Option<String>,
         "maxresults" max_results: Option<String>,
