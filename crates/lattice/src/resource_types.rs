@@ -66,7 +66,7 @@ types! {
 fn arn(at: &Scope<'_>, kind: Kind, name: &str) -> String {
     let Some(ident) = Identifier::parse(kind, name) else {
         if name.starts_with("arn:") {
-            return name.to_owned();
+            return at.settled(name);
         }
         return at.arn("vpc-lattice", &kind.resource(&[name.to_owned()]));
     };

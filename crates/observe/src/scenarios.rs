@@ -2,6 +2,7 @@
 
 mod groups;
 mod metrics;
+mod permissions;
 
 use std::sync::Arc;
 

@@ -4,6 +4,7 @@ mod batches;
 mod health;
 mod lists;
 mod model;
+mod permissions;
 mod regions;
 mod zones;
 

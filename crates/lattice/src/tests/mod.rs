@@ -1,5 +1,6 @@
 //! The service as callers meet it: requests through the wire layer, a simulated node behind the feed.
 
+mod authorization;
 mod endpoints;
 mod feed;
 mod lifecycle;

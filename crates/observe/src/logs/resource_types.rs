@@ -58,7 +58,7 @@ fn name<'t>(at: &Scope<'_>, group: &'t str) -> &'t str {
 
 fn arn(at: &Scope<'_>, group: &str) -> String {
     match name(at, group) {
-        elsewhere if elsewhere.starts_with("arn:") => elsewhere.to_owned(),
+        elsewhere if elsewhere.starts_with("arn:") => at.settled(elsewhere),
         name => at.arn("logs", &format!("log-group:{name}")),
     }
 }
