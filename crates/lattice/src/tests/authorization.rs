@@ -59,11 +59,9 @@ async fn a_rule_is_named_with_its_service_and_listener_and_each_of_many_has_its_
     let listener = world.listener(&service, "http", 80, forward(&group)).await;
     let listener = listener.id();
     let of_listener = format!("service/{service}/listener/{listener}");
-    let rules = world.get(&format!("/services/{service}/listeners/{listener}/rules"));
-    let rule = rules.await.body["items"][0]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let rules = format!("/services/{service}/listeners/{listener}/rules");
+    let rules = world.get(&rules).await;
+    let rule = rules.body["items"][0]["id"].as_str().unwrap().to_owned();
     tag(&world, &format!("{ARN}{of_listener}/rule/{rule}")).await;
     let at = json!({ "serviceIdentifier": service, "listenerIdentifier": listener });
     let with = |key: &str, value: Value| {
