@@ -1,6 +1,9 @@
 //! Elastic addresses
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/elastic-ip-addresses-eip.html>).
 
+#[cfg(test)]
+mod tests;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -36,7 +39,7 @@ operations! {
     change ReleaseAddress -> Nothing = release, dry_run
         => on(&ELASTIC_IP, |op, at| judged(at.view, op.allocation_id.as_ref(), op.public_ip.as_ref()));
     change AssociateAddress -> AssociateAddressResult = associate, dry_run
-        => on(&ELASTIC_IP, |op, at| judged(at.view, op.allocation_id.as_ref(), op.public_ip.as_ref()))
+        => on(&ELASTIC_IP, |op, at| op.addresses(at.view))
             .on(&NETWORK_INTERFACE, |op, at| op.interfaces(at.view))
             .on(&INSTANCE, |op, at| op.instances(at.view));
     change DisassociateAddress -> Nothing = disassociate, dry_run
@@ -211,11 +214,38 @@ fn judged(view: &View, id: Option<&String>, ip: Option<&String>) -> Option<Strin
 }
 
 impl AssociateAddress {
-    /// The interface that gets the address: the one that is named, or the instance's primary one.
+    /// In a VPC an address moves unless the caller forbids it.
+    fn moves(&self) -> bool {
+        self.allow_reassociation.unwrap_or(true)
+    }
+
+    fn address(&self, view: &View) -> Result<Arc<Address>, ApiError> {
+        let (id, ip) = (self.allocation_id.as_deref(), self.public_ip.as_deref());
+        named(view, id, ip)
+    }
+
+    /// The address, and the one whose place it takes.
+    fn addresses(&self, view: &View) -> Vec<String> {
+        let target = wanted_interface(view, self).ok().filter(|_| self.moves());
+        let displaced = target.and_then(|interface| {
+            let index = wanted_index(&interface, self.private_ip_address.as_deref());
+            let public = interface.addresses[index.ok()?].public.as_ref()?;
+            Some(public.elastic.as_ref()?.0.to_string())
+        });
+        let (id, ip) = (self.allocation_id.as_ref(), self.public_ip.as_ref());
+        let named = judged(view, id, ip).into_iter();
+        named.chain(displaced).collect()
+    }
+
+    /// The interface that gets the address - the one that is named, or the instance's primary one - and the one that
+    /// loses it.
     fn interfaces(&self, view: &View) -> Vec<String> {
         let instance = self.instance_id.iter();
         let primary = instance.filter_map(|id| Some(primary_of(view, id).ok()?.id.to_string()));
-        primary.chain(self.network_interface_id.clone()).collect()
+        let address = self.address(view).ok().filter(|_| self.moves());
+        let loser = address.and_then(|it| Some(it.association.as_ref()?.interface.to_string()));
+        let named = self.network_interface_id.clone();
+        primary.chain(named).chain(loser).collect()
     }
 
     /// The instance that is named, or that has the interface.
@@ -277,11 +307,7 @@ fn associate(
     tx: &mut Tx,
     op: AssociateAddress,
 ) -> Result<AssociateAddressResult, ApiError> {
-    let address = named(
-        tx.view(),
-        op.allocation_id.as_deref(),
-        op.public_ip.as_deref(),
-    )?;
+    let address = op.address(tx.view())?;
     let interface = wanted_interface(tx.view(), &op)?;
     let index = wanted_index(&interface, op.private_ip_address.as_deref())?;
     refuse_managed(tx.view(), interface.id.as_str())?;
@@ -297,8 +323,7 @@ fn associate(
             ),
         ));
     }
-    // In a VPC an address moves unless the caller forbids it.
-    let moves = op.allow_reassociation.unwrap_or(true);
+    let moves = op.moves();
     if let Some(old) = &address.association {
         let same =
             old.interface == interface.id && old.private == interface.addresses[index].private;

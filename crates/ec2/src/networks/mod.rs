@@ -12,6 +12,8 @@ mod reverse_names;
 pub(crate) mod route_tables;
 mod security_groups;
 mod subnets;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod transit;
 pub(crate) mod vpc_endpoints;
 pub(crate) mod vpcs;

@@ -68,7 +68,12 @@ resource_types! {
     /// A VPC endpoint. Each is for a service network of its own region, and no AWS service owns one.
     VPC_ENDPOINT = "vpc-endpoint", [
         "ec2:VpceServiceName", "ec2:VpceServiceOwner", "ec2:VpceMultiRegion", "ec2:VpceServiceRegion",
-    ] => |at, _| vec![fact("ec2:VpceServiceRegion", at.region())];
+    ] => |at, _| {
+        vec![
+            fact("ec2:VpceServiceRegion", at.region()),
+            fact("ec2:VpceMultiRegion", "false"),
+        ]
+    };
 }
 
 /// A managed prefix list: of the account, or one of AWS's.

@@ -4,6 +4,8 @@ mod messages;
 mod operations;
 mod private_addresses;
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;

@@ -3,6 +3,8 @@
 mod associations;
 mod messages;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -5,6 +5,8 @@ mod changes;
 mod messages;
 mod permissions;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -4,6 +4,8 @@ mod attributes;
 mod cidrs;
 mod dhcp;
 mod messages;
+#[cfg(test)]
+mod tests;
 
 use lath_control::{Mode, claims_on};
 use lath_feed::Observed;
