@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use lath_store::View;
 use lath_wire::{Caller, Operation, Permission, Stated};
 
-use crate::{REQUEST_TAG, ResourceType, Scope, TAG_KEYS, Values};
+use crate::{Facts, REQUEST_TAG, ResourceType, Scope, TAG_KEYS, Values};
 
 /// An operation that states what it needs permission for.
 pub trait Authorized: Operation {
@@ -19,9 +19,6 @@ pub trait Authorized: Operation {
 }
 
 type Read<Op, T> = Box<dyn Fn(&Op, &Scope<'_>) -> T>;
-
-/// Condition keys and their values.
-pub type Facts = Vec<(String, Vec<String>)>;
 
 /// The needs of an operation. Each of the methods `on`, `makes`, `also` and `any` adds one; `with`, `tagged` and
 /// `untagged` say of the need before them which condition keys the request fills in. `on_each` and `also_each` are
@@ -255,14 +252,14 @@ impl<Op> Need<Op> {
         known
     }
 
-    fn permissions(&self, action: &Cow<'static, str>, op: &Op, at: &Scope<'_>) -> Vec<Permission> {
+    fn permissions(&self, action: Cow<'static, str>, op: &Op, at: &Scope<'_>) -> Vec<Permission> {
         let mut names = (self.names)(op, at);
         names.sort();
         names.dedup();
         if names.is_empty() {
             return Vec::new();
         }
-        let service = service_of(action);
+        let service = service_of(&action);
         let mut of_request: Vec<_> = self
             .keys
             .iter()
@@ -324,7 +321,7 @@ pub fn permissions<Op: Authorized>(view: &View, caller: &Caller, op: &Op) -> Vec
     let mut has_own = false;
     for need in &access.needs {
         let action = need.action.map_or_else(|| own.clone(), Cow::Borrowed);
-        let permissions = need.permissions(&action, op, &at);
+        let permissions = need.permissions(action, op, &at);
         has_own |= need.action.is_none() && !permissions.is_empty();
         found.extend(permissions);
     }

@@ -39,9 +39,9 @@ pub mod reference;
 mod resource_type;
 mod values;
 
-pub use access::{Access, Authorized, Facts, permissions, stated};
+pub use access::{Access, Authorized, permissions, stated};
 pub use compare::{compare, judged};
-pub use resource_type::{ResourceType, Scope};
+pub use resource_type::{Facts, ResourceType, Scope};
 pub use values::Values;
 
 /// Lets a service judge its operations by what they state: `authorized!(Ec2, |app| app.cell.db.view())`.

@@ -3,6 +3,9 @@ use std::fmt;
 use lath_store::View;
 use lath_wire::Caller;
 
+/// Condition keys and their values.
+pub type Facts = Vec<(String, Vec<String>)>;
+
 /// A resource type of the Service Authorization Reference.
 pub struct ResourceType {
     /// As the reference writes it, such as `subnet` or `ServiceNetwork`.
@@ -13,7 +16,7 @@ pub struct ResourceType {
     /// The condition keys that `facts` fills in, as the reference writes them; those of tags with `${TagKey}`.
     pub keys: &'static [&'static str],
     /// What the record of a named resource says of its keys.
-    pub facts: fn(&Scope<'_>, &str) -> Vec<(String, Vec<String>)>,
+    pub facts: fn(&Scope<'_>, &str) -> Facts,
 }
 
 impl fmt::Debug for ResourceType {

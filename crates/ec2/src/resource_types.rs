@@ -11,12 +11,10 @@ use lath_authz::Scope;
 use crate::tags;
 
 pub(crate) use compute::*;
+pub(crate) use lath_authz::Facts;
 pub(crate) use made::{ATTRIBUTES, Making, attributes};
 pub(crate) use networks::*;
 pub(crate) use transit::*;
-
-/// Condition keys and their values.
-pub(crate) type Facts = Vec<(String, Vec<String>)>;
 
 /// `NAME = "type", ["ec2:Key", ...] => |at, id| facts`: a resource type with an ARN of the usual form
 /// (`arn:aws:ec2:REGION:ACCOUNT:type/id`), the keys of its tags, and those keys that its record says. A key that stands

@@ -22,9 +22,9 @@ const OF_INTERFACE: &[&str] = &["ec2:AssociatePublicIpAddress"];
 
 /// The needs of a launch.
 pub(super) fn needs(access: Access<RunInstances>) -> Access<RunInstances> {
-    let instance = |access: Access<RunInstances>| {
+    let of_instance = |access: Access<RunInstances>| {
         access
-            .with_all(INSTANCE.keys, |op, at| instance(op, at))
+            .with_all(INSTANCE.keys, instance)
             .tagged(|op, _| tags::requested(&op.tags, "instance"))
     };
     access
@@ -47,7 +47,7 @@ pub(super) fn needs(access: Access<RunInstances>) -> Access<RunInstances> {
         .tagged(|op, _| tags::requested(&op.tags, "volume"))
         .by(outside_templates)
         .makes(&INSTANCE)
-        .by(instance)
+        .by(of_instance)
         .by(outside_templates)
         .by(tags_at_launch)
         .also("iam:PassRole", &ROLE, |op, at| {
