@@ -70,8 +70,25 @@ impl Pattern {
 
     /// Whether `value` matches, wildcards and variables taken into account.
     pub fn matches(&self, value: &str, facts: &dyn Facts) -> bool {
-        self.tokens(facts)
-            .is_some_and(|tokens| glob(&tokens, value))
+        self.may_match(value, |a, b| a == b)
+            && self
+                .tokens(facts)
+                .is_some_and(|tokens| glob(&tokens, value))
+    }
+
+    /// Whether the value begins as the pattern does, up to its first wildcard or variable: most do not, and cost no
+    /// more than this.
+    fn may_match(&self, value: &str, same: fn(char, char) -> bool) -> bool {
+        let mut value = value.chars();
+        for piece in &self.pieces {
+            let Piece::Token(Token::Char(wanted)) = piece else {
+                return true;
+            };
+            if !value.next().is_some_and(|given| same(given, *wanted)) {
+                return false;
+            }
+        }
+        value.next().is_none()
     }
 
     /// The same without regard to the case of letters.
@@ -80,10 +97,11 @@ impl Pattern {
             Token::Char(c) => Token::Char(c.to_ascii_lowercase()),
             other => other,
         };
-        self.tokens(facts).is_some_and(|tokens| {
-            let tokens: Vec<Token> = tokens.into_iter().map(lower).collect();
-            glob(&tokens, &value.to_ascii_lowercase())
-        })
+        self.may_match(value, |a, b| a.eq_ignore_ascii_case(&b))
+            && self.tokens(facts).is_some_and(|tokens| {
+                let tokens: Vec<Token> = tokens.into_iter().map(lower).collect();
+                glob(&tokens, &value.to_ascii_lowercase())
+            })
     }
 
     /// Whether a variable in it has values that cannot be told.

@@ -85,6 +85,7 @@ impl Installation {
         }
         let mut request = Request::post("http://127.0.0.1/")
             .header("host", "127.0.0.1")
+            .header("user-agent", "tester/1")
             .header("content-type", "application/x-www-form-urlencoded")
             .body(Full::new(Bytes::from(body.clone())))
             .unwrap();

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod answers;
+mod conditions;
+mod denials;
 mod installation;
+mod many;
 mod sessions;
 
 use std::collections::BTreeMap;
