@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use lath_store::View;
-use lath_wire::{Caller, Operation, Permission, Stated};
+use lath_wire::{Caller, Operation, Permission, Stated, TooMuch};
 
 use crate::{Facts, REQUEST_TAG, ResourceType, Scope, TAG_KEYS, Values};
 
@@ -252,12 +252,19 @@ impl<Op> Need<Op> {
         known
     }
 
-    fn permissions(&self, action: Cow<'static, str>, op: &Op, at: &Scope<'_>) -> Vec<Permission> {
+    /// Takes what it makes off the budget, before it makes it.
+    fn permissions(
+        &self,
+        action: Cow<'static, str>,
+        op: &Op,
+        at: &Scope<'_>,
+        budget: &mut usize,
+    ) -> Result<Vec<Permission>, TooMuch> {
         let mut names = (self.names)(op, at);
         names.sort();
         names.dedup();
         if names.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let service = service_of(&action);
         let mut of_request: Vec<_> = self
@@ -267,6 +274,9 @@ impl<Op> Need<Op> {
             .collect();
         let of_service = of_service(service).iter();
         of_request.extend(of_service.map(|key| ((*key).to_owned(), vec![at.region().to_owned()])));
+        let values: usize = of_request.iter().map(|(_, values)| 1 + values.len()).sum();
+        let size = names.len().saturating_mul(OF_A_RESOURCE + values);
+        *budget = budget.checked_sub(size).ok_or(TooMuch)?;
         let known = self.known(service);
         let of_name = |(name, own): (String, Facts)| {
             let mut keys = of_request.clone();
@@ -286,7 +296,7 @@ impl<Op> Need<Op> {
                 known: known.clone(),
             }
         };
-        names.into_iter().map(of_name).collect()
+        Ok(names.into_iter().map(of_name).collect())
     }
 }
 
@@ -308,20 +318,47 @@ fn own_action<Op: Authorized>() -> Cow<'static, str> {
     Cow::Owned(format!("{}:{}", Op::SERVICE, Op::ACTION))
 }
 
+/// What one resource costs of the budget, beside the values of condition keys that the request gives it.
+const OF_A_RESOURCE: usize = 100;
+/// What one request may cost: 10,000 resources, or a thousand with 900 values each. A thousand resources with fifty tags,
+/// the most that EC2 takes, are a quarter of it.
+const BUDGET: usize = 1_000_000;
+
 /// What a request needs, all of it. A request that names nothing needs its action on `*`: its handler says what is
 /// missing, to those who may know.
+///
+/// # Errors
+/// That it is about more than is judged at once.
+pub fn bounded_permissions<Op: Authorized>(
+    view: &View,
+    caller: &Caller,
+    op: &Op,
+) -> Result<Vec<Permission>, TooMuch> {
+    within(BUDGET, view, caller, op)
+}
+
+/// As [`bounded_permissions`], of a request of any size.
 pub fn permissions<Op: Authorized>(view: &View, caller: &Caller, op: &Op) -> Vec<Permission> {
+    within(usize::MAX, view, caller, op).unwrap_or_default()
+}
+
+fn within<Op: Authorized>(
+    mut budget: usize,
+    view: &View,
+    caller: &Caller,
+    op: &Op,
+) -> Result<Vec<Permission>, TooMuch> {
     let at = Scope { view, caller };
     let access = Op::access();
     if access.free {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let own = own_action::<Op>();
     let mut found = Vec::new();
     let mut has_own = false;
     for need in &access.needs {
         let action = need.action.map_or_else(|| own.clone(), Cow::Borrowed);
-        let permissions = need.permissions(action, op, &at);
+        let permissions = need.permissions(action, op, &at, &mut budget)?;
         has_own |= need.action.is_none() && !permissions.is_empty();
         found.extend(permissions);
     }
@@ -334,7 +371,7 @@ pub fn permissions<Op: Authorized>(view: &View, caller: &Caller, op: &Op) -> Vec
             known: Vec::new(),
         });
     }
-    found
+    Ok(found)
 }
 
 /// What requests of an operation can need; empty where it needs no permission.
@@ -358,4 +395,74 @@ pub fn stated<Op: Authorized>() -> Vec<Stated> {
         });
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Tag {
+        ids: Vec<String>,
+        tags: Vec<(String, String)>,
+    }
+
+    impl<'de> serde::Deserialize<'de> for Tag {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            Err(serde::de::Error::custom("made by tests only"))
+        }
+    }
+
+    impl Operation for Tag {
+        const NAME: &'static str = "CreateTags";
+        type Output = ();
+    }
+
+    const VPC: ResourceType = ResourceType {
+        name: "vpc",
+        arn: |at, id| at.arn("ec2", &format!("vpc/{id}")),
+        keys: &[],
+        facts: |_, _| Vec::new(),
+    };
+
+    impl Authorized for Tag {
+        const SERVICE: &'static str = "ec2";
+        fn access() -> Access<Self> {
+            Access::<Self>::new()
+                .on(&VPC, |op, _| op.ids.clone())
+                .tagged(|op, _| op.tags.clone())
+        }
+    }
+
+    #[test]
+    fn a_request_is_judged_up_to_a_size() {
+        let view = View::default();
+        let caller = Caller {
+            account: "123456789012".into(),
+            region: "us-east-1".into(),
+            service: "ec2".into(),
+            principal: lath_wire::Principal {
+                arn: String::new(),
+                user_id: String::new(),
+            },
+            access_key_id: String::new(),
+            request_id: String::new(),
+            source_ip: None,
+        };
+        for (ids, tags, want) in [
+            (0, 0, Ok(1)),
+            (1000, 50, Ok(1000)),
+            (1, 50_000, Ok(1)),
+            (9_000, 0, Ok(9_000)),
+            (20_000, 0, Err(TooMuch)),
+            (1000, 5_000, Err(TooMuch)),
+            (100_000, 100_000, Err(TooMuch)),
+        ] {
+            let op = Tag {
+                ids: (0..ids).map(|id| format!("vpc-{id}")).collect(),
+                tags: (0..tags).map(|key| (key.to_string(), "x".into())).collect(),
+            };
+            let found = bounded_permissions(&view, &caller, &op);
+            assert_eq!(found.map(|it| it.len()), want, "{ids} {tags}");
+        }
+    }
 }

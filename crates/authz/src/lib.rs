@@ -26,7 +26,7 @@
 //! impl Authorized for DeleteSubnet {
 //!     const SERVICE: &'static str = "ec2";
 //!     fn access() -> Access<Self> {
-//!         Access::new().on(&SUBNET, |op, _| op.subnet_id.clone())
+//!         Access::<Self>::new().on(&SUBNET, |op, _| op.subnet_id.clone())
 //!     }
 //! }
 //!
@@ -39,7 +39,7 @@ pub mod reference;
 mod resource_type;
 mod values;
 
-pub use access::{Access, Authorized, permissions, stated};
+pub use access::{Access, Authorized, bounded_permissions, permissions, stated};
 pub use compare::{compare, judged};
 pub use resource_type::{Facts, ResourceType, Scope};
 pub use values::Values;
@@ -49,9 +49,13 @@ pub use values::Values;
 macro_rules! authorized {
     ($service:ty, |$app:ident| $view:expr) => {
         impl<Op: $crate::Authorized> $crate::Permissions<Op> for $service {
-            fn permissions(&self, caller: &$crate::Caller, op: &Op) -> Vec<$crate::Permission> {
+            fn permissions(
+                &self,
+                caller: &$crate::Caller,
+                op: &Op,
+            ) -> Result<Vec<$crate::Permission>, $crate::TooMuch> {
                 let $app = self;
-                $crate::permissions(&$view, caller, op)
+                $crate::bounded_permissions(&$view, caller, op)
             }
 
             fn stated() -> Vec<$crate::Stated> {
@@ -62,7 +66,7 @@ macro_rules! authorized {
 }
 
 #[doc(hidden)]
-pub use lath_wire::{Caller, Permission, Permissions, Stated};
+pub use lath_wire::{Caller, Permission, Permissions, Stated, TooMuch};
 
 /// The condition key of a resource's tags, as the reference writes it.
 pub const RESOURCE_TAG: &str = "aws:ResourceTag/${TagKey}";

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::Facts;
@@ -7,6 +8,8 @@ use crate::Facts;
 pub struct Pattern {
     text: String,
     pieces: Vec<Piece>,
+    /// The tokens of one without variables.
+    fixed: Option<Vec<Token>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +60,13 @@ impl Pattern {
             rest = &rest[first.len_utf8()..];
         }
         pieces.dedup_by(|a, b| *a == Piece::Token(Token::Any) && *b == Piece::Token(Token::Any));
+        let fixed = pieces.iter().map(|piece| match piece {
+            Piece::Token(token) => Some(*token),
+            Piece::Variable(..) => None,
+        });
         Ok(Self {
             text: text.to_owned(),
+            fixed: fixed.collect(),
             pieces,
         })
     }
@@ -70,38 +78,17 @@ impl Pattern {
 
     /// Whether `value` matches, wildcards and variables taken into account.
     pub fn matches(&self, value: &str, facts: &dyn Facts) -> bool {
-        self.may_match(value, |a, b| a == b)
-            && self
-                .tokens(facts)
-                .is_some_and(|tokens| glob(&tokens, value))
-    }
-
-    /// Whether the value begins as the pattern does, up to its first wildcard or variable: most do not, and cost no
-    /// more than this.
-    fn may_match(&self, value: &str, same: fn(char, char) -> bool) -> bool {
-        let mut value = value.chars();
-        for piece in &self.pieces {
-            let Piece::Token(Token::Char(wanted)) = piece else {
-                return true;
-            };
-            if !value.next().is_some_and(|given| same(given, *wanted)) {
-                return false;
-            }
-        }
-        value.next().is_none()
+        self.tokens(facts)
+            .is_some_and(|tokens| glob(&tokens, value))
     }
 
     /// The same without regard to the case of letters.
     pub(crate) fn matches_any_case(&self, value: &str, facts: &dyn Facts) -> bool {
-        let lower = |token: Token| match token {
-            Token::Char(c) => Token::Char(c.to_ascii_lowercase()),
-            other => other,
-        };
-        self.may_match(value, |a, b| a.eq_ignore_ascii_case(&b))
-            && self.tokens(facts).is_some_and(|tokens| {
-                let tokens: Vec<Token> = tokens.into_iter().map(lower).collect();
-                glob(&tokens, &value.to_ascii_lowercase())
+        self.tokens(facts).is_some_and(|tokens| {
+            glob_by(&tokens, value, |wanted, given| {
+                wanted.eq_ignore_ascii_case(&given)
             })
+        })
     }
 
     /// Whether a variable in it has values that cannot be told.
@@ -127,7 +114,10 @@ impl Pattern {
     }
 
     /// `None` when a variable has no value: then nothing matches.
-    pub(crate) fn tokens(&self, facts: &dyn Facts) -> Option<Vec<Token>> {
+    pub(crate) fn tokens(&self, facts: &dyn Facts) -> Option<Cow<'_, [Token]>> {
+        if let Some(fixed) = &self.fixed {
+            return Some(Cow::Borrowed(fixed));
+        }
         let mut tokens = Vec::with_capacity(self.pieces.len());
         for piece in &self.pieces {
             match piece {
@@ -137,7 +127,7 @@ impl Pattern {
                 }
             }
         }
-        Some(tokens)
+        Some(Cow::Owned(tokens))
     }
 }
 
@@ -181,24 +171,33 @@ fn bad_variable(inner: &str) -> String {
     format!("Invalid variable in policy: ${{{inner}}}")
 }
 
-/// Whether the whole text matches. Linear where there is one `*`; at worst tokens times characters.
+/// Whether the whole text matches.
 pub(crate) fn glob(tokens: &[Token], text: &str) -> bool {
-    let text: Vec<char> = text.chars().collect();
+    glob_by(tokens, text, |wanted, given| wanted == given)
+}
+
+/// Linear where there is one `*`; at worst tokens times characters. Allocates nothing: a request may be compared with
+/// thousands of patterns.
+fn glob_by(tokens: &[Token], text: &str, same: fn(char, char) -> bool) -> bool {
+    let first = |at: usize| text.get(at..).and_then(|rest| rest.chars().next());
     let (mut t, mut c) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
-    while c < text.len() {
+    while let Some(given) = first(c) {
+        let next = c + given.len_utf8();
         match tokens.get(t) {
+            Some(Token::Any) if t + 1 == tokens.len() => return true,
             Some(Token::Any) => {
                 retry = Some((t, c));
                 t += 1;
             }
-            Some(Token::One) => (t, c) = (t + 1, c + 1),
-            Some(Token::Char(wanted)) if *wanted == text[c] => (t, c) = (t + 1, c + 1),
+            Some(Token::One) => (t, c) = (t + 1, next),
+            Some(Token::Char(wanted)) if same(*wanted, given) => (t, c) = (t + 1, next),
             _ => match retry {
                 None => return false,
                 Some((any, from)) => {
-                    retry = Some((any, from + 1));
-                    (t, c) = (any + 1, from + 1);
+                    let from = from + first(from).map_or(1, char::len_utf8);
+                    retry = Some((any, from));
+                    (t, c) = (any + 1, from);
                 }
             },
         }

@@ -52,10 +52,25 @@ pub struct Stated {
 /// not say.
 pub trait Permissions<Op: Operation> {
     /// What this request needs, over the request as its handler reads it.
-    fn permissions(&self, caller: &Caller, op: &Op) -> Vec<Permission>;
+    ///
+    /// # Errors
+    /// That the request is about more than is judged at once.
+    fn permissions(&self, caller: &Caller, op: &Op) -> Result<Vec<Permission>, TooMuch>;
 
     /// What requests of the operation can need.
     fn stated() -> Vec<Stated>;
+}
+
+/// A request names so many resources and values that to judge each would hold others up. It is judged before its handler
+/// counts what it names, so that this is refused here; it is far more than any service takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMuch;
+
+impl From<TooMuch> for ApiError {
+    fn from(_: TooMuch) -> Self {
+        let text = "The request names more resources and values than one request may.";
+        Self::new("RequestEntityTooLarge", 413, text)
+    }
 }
 
 /// A refusal, with what AWS tells the caller.

@@ -119,11 +119,13 @@ impl<Op: Operation, App: Handle<Op> + Permissions<Op>> Call for Bound<Op, App> {
 
 impl<Op: Operation, App: Permissions<Op>> Bound<Op, App> {
     fn allowed(&self, judging: Judging<'_>, caller: &Caller, op: &Op) -> Result<(), Refusal> {
+        let permissions = self.app.permissions(caller, op);
+        let permissions = permissions.map_err(|error| Refusal::Api(error.into()))?;
         let ask = Ask {
             caller,
             user_agent: judging.user_agent,
             operation: Op::NAME,
-            permissions: &self.app.permissions(caller, op),
+            permissions: &permissions,
         };
         judging.judge.authorize(&ask).map_err(Refusal::Denied)
     }

@@ -11,7 +11,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use lath_wire::{
-//!     ApiError, Caller, Handle, Operation, Permission, Permissions, Protocol, Route, Service, ServiceInfo, Stated,
+//!     ApiError, Caller, Handle, Operation, Permission, Permissions, Protocol, Route, Service, ServiceInfo, Stated, TooMuch,
 //! };
 //! use serde::{Deserialize, Serialize};
 //!
@@ -38,14 +38,14 @@
 //!
 //! // Every operation states what it needs permission for.
 //! impl Permissions<GetService> for App {
-//!     fn permissions(&self, _: &Caller, op: &GetService) -> Vec<Permission> {
-//!         vec![Permission {
+//!     fn permissions(&self, _: &Caller, op: &GetService) -> Result<Vec<Permission>, TooMuch> {
+//!         Ok(vec![Permission {
 //!             action: "vpc-lattice:GetService".into(),
 //!             resource_type: "Service",
 //!             resource: format!("arn:aws:vpc-lattice:us-east-1:123456789012:service/{}", op.service_identifier),
 //!             keys: Vec::new(),
 //!             known: Vec::new(),
-//!         }]
+//!         }])
 //!     }
 //!     fn stated() -> Vec<Stated> {
 //!         vec![Stated { action: "vpc-lattice:GetService".into(), resource_type: "Service", known: Vec::new() }]
@@ -81,7 +81,9 @@ mod probe;
 mod service;
 mod shape;
 
-pub use authorize::{Ask, Authorize, Denied, Permission, Permissions, Stated, Unauthorized};
+pub use authorize::{
+    Ask, Authorize, Denied, Permission, Permissions, Stated, TooMuch, Unauthorized,
+};
 pub use decode::{Decoded, Typing, decode};
 pub use decode_error::{DecodeError, Misfit};
 pub use doc::{Blob, Doc};

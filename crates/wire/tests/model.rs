@@ -10,7 +10,7 @@ use std::sync::Arc;
 use lath_wire::model::{compare, compat_table};
 use lath_wire::{
     ApiError, Caller, Handle, Operation, Permission, Permissions, Protocol, Route, Service,
-    ServiceInfo, Stated,
+    ServiceInfo, Stated, TooMuch,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,8 +66,8 @@ impl Operation for GetService {
 struct App;
 
 impl<Op: Operation> Permissions<Op> for App {
-    fn permissions(&self, _: &Caller, _: &Op) -> Vec<Permission> {
-        Vec::new()
+    fn permissions(&self, _: &Caller, _: &Op) -> Result<Vec<Permission>, TooMuch> {
+        Ok(Vec::new())
     }
 
     fn stated() -> Vec<Stated> {

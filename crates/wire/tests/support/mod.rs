@@ -14,7 +14,7 @@ use lath_sigv4::{Credential, Credentials, LookupError, Secret};
 use lath_wire::http::KeyOwner;
 use lath_wire::{
     ApiError, Blob, Caller, Doc, Handle, Operation, Permission, Permissions, Principal, Problems,
-    Protocol, Route, Service, ServiceInfo, Stated,
+    Protocol, Route, Service, ServiceInfo, Stated, TooMuch,
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,8 +50,8 @@ impl Credentials for Keys {
 pub struct Toy;
 
 impl<Op: Operation> Permissions<Op> for Toy {
-    fn permissions(&self, _: &Caller, _: &Op) -> Vec<Permission> {
-        Vec::new()
+    fn permissions(&self, _: &Caller, _: &Op) -> Result<Vec<Permission>, TooMuch> {
+        Ok(Vec::new())
     }
 
     fn stated() -> Vec<Stated> {
