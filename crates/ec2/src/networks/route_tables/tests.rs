@@ -13,7 +13,7 @@ async fn an_association_is_judged_as_its_table_and_subnet() {
         world.resources::<DisassociateRouteTable>(request)
     };
     assert_eq!(disassociate(ASSOCIATION), [table.clone(), subnet.clone()]);
-    assert_eq!(disassociate(MAIN_ASSOCIATION), [main.clone()]);
+    assert_eq!(disassociate(MAIN_ASSOCIATION), [main.as_str()]);
     assert_eq!(disassociate("rtbassoc-0000000c"), ["*"]);
     let request = json!({"AssociationId": ASSOCIATION, "RouteTableId": MAIN_TABLE});
     let both = world.resources::<ReplaceRouteTableAssociation>(request);
