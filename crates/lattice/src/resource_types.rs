@@ -70,7 +70,7 @@ fn arn(at: &Scope<'_>, kind: Kind, name: &str) -> String {
         }
         return at.arn("vpc-lattice", &kind.resource(&[name.to_owned()]));
     };
-    let (region, account) = ident.place().unwrap_or((at.region(), at.account()));
+    let (region, account) = ident.place().unwrap_or_else(|| (at.region(), at.account()));
     Arn::new("vpc-lattice", region, account, kind.resource(ident.ids())).to_string()
 }
 
