@@ -11,6 +11,7 @@ mod launch_access;
 mod network;
 pub(crate) mod options;
 mod power;
+mod profile_access;
 mod profiles;
 mod reconcile;
 mod request;

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_authz::Scope;
 use lath_control::Cell;
 use lath_feed::{Hidden, TemporaryKeys};
 use lath_iam::records::{InstanceProfile as Profile, Role};
@@ -21,6 +20,7 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
+use super::profile_access::{associated, new_profile, passed_role};
 use super::request::InstanceProfile;
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
@@ -128,24 +128,6 @@ operations! {
                 associated(at, &op.association_id).map(|id| arn(at, "instance", id))
             });
     read DescribeIamInstanceProfileAssociations -> Associations = describe => any();
-}
-
-/// The instance that an association is about.
-fn associated(at: &Scope<'_>, association: &str) -> Option<String> {
-    let found = at.view.get::<ProfileAssociation>(association)?;
-    Some(found.instance.to_string())
-}
-
-/// The ARN of the profile that an instance is to get.
-fn new_profile(at: &Scope<'_>, given: &InstanceProfile) -> Option<String> {
-    let found = named(at.account(), at.view, given).ok();
-    let found = found.map(|it| it.arn(at.account()));
-    found.or_else(|| given.arn.clone())
-}
-
-/// The name of the role that comes with a profile.
-pub(super) fn passed_role(at: &Scope<'_>, given: &InstanceProfile) -> Option<String> {
-    named(at.account(), at.view, given).ok()?.role.clone()
 }
 
 fn item(it: &ProfileAssociation, state: &str) -> AssociationItem {

@@ -1,6 +1,7 @@
 //! Transit Gateways (<https://docs.aws.amazon.com/vpc/latest/tgw/how-transit-gateways-work.html>).
 
 mod attachments;
+mod cidr_blocks;
 pub(crate) mod effective;
 mod exchange;
 mod feed;
