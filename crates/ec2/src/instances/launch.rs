@@ -167,6 +167,7 @@ impl<'a> Launch<'a> {
             tags: false,
         };
         let network = Network::new(view, op)?;
+        network.check_limits(typed)?;
         let options = options::at_launch(op, typed)?;
         let cpu = options.cpu;
         let vcpus = cpu.map_or(typed.vcpus, |(cores, threads)| cores * threads);
@@ -248,6 +249,7 @@ impl<'a> Launch<'a> {
             on_shutdown: self.on_shutdown,
             termination_protected: self.op.disable_api_termination == Some(true),
             stop_protected: self.op.disable_api_stop == Some(true),
+            skips_shutdown: false,
             names: self.names,
             options: self.options.clone(),
             id,

@@ -10,6 +10,7 @@ use lath_model::id::{AttachmentId, NetworkInterfaceId, SecurityGroupId};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
+use super::limits::{self, MAX_ADDRESSES};
 use super::messages::*;
 use super::{NewInterface, private_address, release, shown};
 use crate::Ec2;
@@ -27,8 +28,6 @@ use crate::tags;
 
 /// How many groups may guard an interface.
 const MAX_GROUPS: usize = 5;
-/// How many private addresses an interface may have.
-const MAX_ADDRESSES: usize = 50;
 
 operations! {
     change CreateNetworkInterface -> CreateNetworkInterfaceResult = create, dry_run => refusing ["" CreateNetworkInterface];
@@ -164,12 +163,8 @@ pub(crate) fn add_addresses(
     given: &[Ipv4Addr],
     more: usize,
 ) -> Result<Vec<Ipv4Addr>, ApiError> {
-    if interface.addresses.len() + given.len() + more > MAX_ADDRESSES {
-        return Err(client(
-            "PrivateIpAddressLimitExceeded",
-            "Number of private addresses will exceed limit.",
-        ));
-    }
+    let wanted = interface.addresses.len() + given.len() + more;
+    limits::check_growth(tx.view(), interface, wanted)?;
     let subnet = ids::find::<Subnet>(tx.view(), interface.subnet.as_str())?;
     let wanted = given.iter().copied().map(Some);
     let mut added = Vec::new();
@@ -254,6 +249,7 @@ fn attach(
         ));
     }
     check_place(tx.view(), &interface, &instance, index)?;
+    limits::check_attachment(tx.view(), &instance, &interface)?;
     let attachment = Attachment {
         id: AttachmentId::random(),
         instance: instance.id.clone(),

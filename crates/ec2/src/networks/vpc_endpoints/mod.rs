@@ -2,6 +2,7 @@
 //! (<https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-service-networks.html>).
 
 mod messages;
+mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -100,6 +101,11 @@ fn check_type(app: &Ec2, op: &CreateVpcEndpoint) -> Result<(), ApiError> {
                 .as_deref()
                 .ok_or_else(|| missing("ServiceName"))?;
             let name: String = name.chars().take(256).collect();
+            if services::is_of_aws(&app.cell.region, &name) {
+                return Err(unsupported(format!(
+                    "VPC endpoints of the service '{name}' are not supported."
+                )));
+            }
             return Err(client(
                 "InvalidServiceName",
                 format!("The Vpc Endpoint Service '{name}' does not exist"),
