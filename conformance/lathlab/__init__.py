@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import resource
 import shutil
 import signal
@@ -45,9 +46,14 @@ def wait_for(what, check, patience=None, pause=0.1):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that the kernel gives to nobody by itself: a client that asks for the port of a server that was killed would
+    otherwise be given that very port now and then, connect to itself, and hold it."""
+    lowest_given = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(200):
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", random.randrange(lowest_given // 3, lowest_given)))
+            return s.getsockname()[1]
+    raise AssertionError("no free port")
 
 
 def free_dns_port(count):

@@ -339,3 +339,57 @@ def test_an_instance_holds_the_role_of_its_profile(lab):
     assert refusal(lab.ec2.associate_iam_instance_profile, InstanceId=instance, IamInstanceProfile={"Name": name})[0] == "IncorrectState"
     lab.ec2.disassociate_iam_instance_profile(AssociationId=one["AssociationId"])
     wait_for("the credentials to go", lambda: "404" in keys())
+
+
+# Says that it was asked to end.
+LAST_WORDS = ("setsid sh -c 'trap \"echo bye >/srv/bye; exit 0\" TERM; echo up >/srv/up; while :; do sleep 0.1; done' "
+              ">/dev/null 2>&1 &")
+
+
+def test_a_stop_asks_processes_to_end_unless_it_skips_the_shutdown(lab):
+    _, subnet, _ = lab.vpc("10.32.0.0/16", "10.32.1.0/24")
+
+    def has(instance, path):
+        return lab.run(instance, "test", "-e", path, check=False).returncode == 0
+
+    asked, cut = (lab.instance(subnet, script=LAST_WORDS)[0] for _ in range(2))
+    for instance, more in (asked, {"Force": True}), (cut, {"SkipOsShutdown": True}):
+        wait_for("the process", lambda: has(instance, "/srv/up"))
+        lab.ec2.stop_instances(InstanceIds=[instance], **more)
+        lab.until(instance, "stopped")
+        lab.ec2.start_instances(InstanceIds=[instance])
+        lab.until(instance, "running")
+        assert has(instance, "/srv/up"), "its files stay"
+    assert has(asked, "/srv/bye") and not has(cut, "/srv/bye")
+    # The next stop is an ordinary one again; a termination may skip the shutdown as well.
+    lab.ec2.terminate_instances(InstanceIds=[cut], SkipOsShutdown=True)
+    lab.until(cut, "terminated")
+
+
+def test_a_type_bounds_the_interfaces_and_addresses_of_its_instances(lab):
+    _, subnet, group = lab.vpc("10.33.0.0/16", "10.33.1.0/24")
+    ec2 = lab.ec2
+    instance, _ = lab.instance(subnet)  # a t3.micro: two interfaces of two addresses
+
+    def interface(**more):
+        made = ec2.create_network_interface(SubnetId=subnet, Groups=[group], **more)["NetworkInterface"]["NetworkInterfaceId"]
+        lab.later(ec2.delete_network_interface, NetworkInterfaceId=made)
+        return made
+
+    def attach(interface, index):
+        return ec2.attach_network_interface(NetworkInterfaceId=interface, InstanceId=instance, DeviceIndex=index)["AttachmentId"]
+
+    crowded, second, third = interface(SecondaryPrivateIpAddressCount=2), interface(), interface()
+    assert refusal(ec2.attach_network_interface, NetworkInterfaceId=crowded, InstanceId=instance, DeviceIndex=1) == (
+        "PrivateIpAddressLimitExceeded", 400)
+    attachment = attach(second, 1)
+    with pytest.raises(ClientError) as error:
+        attach(third, 2)
+    assert error.value.response["Error"] == {
+        "Code": "AttachmentLimitExceeded", "Message": "Interface count 3 exceeds the limit for t3.micro"}
+    ec2.assign_private_ip_addresses(NetworkInterfaceId=second, SecondaryPrivateIpAddressCount=1)
+    assert refusal(ec2.assign_private_ip_addresses, NetworkInterfaceId=second, SecondaryPrivateIpAddressCount=1) == (
+        "PrivateIpAddressLimitExceeded", 400)
+    # Detached, it is bounded by no type.
+    ec2.detach_network_interface(AttachmentId=attachment)
+    ec2.assign_private_ip_addresses(NetworkInterfaceId=second, SecondaryPrivateIpAddressCount=5)

@@ -227,10 +227,14 @@ LATTICE = [
 
 NOW = 1_700_000_000
 STATISTICS = {"Namespace": "N", "MetricName": "m", "StartTime": NOW, "EndTime": NOW + 600, "Period": 60, "Statistics": ["Sum"]}
+METRIC_QUERY = {"Id": "m", "MetricStat": {"Metric": {"Namespace": "N", "MetricName": "m"}, "Period": 60, "Stat": "Sum"}}
+METRIC_DATA = {"StartTime": NOW, "EndTime": NOW + 600, "MetricDataQueries": [METRIC_QUERY]}
 CLOUDWATCH = [
     ("DeleteDashboards", {"DashboardNames": ["no-such-dashboard"]}, "ResourceNotFound", 404),
     ("GetDashboard", {"DashboardName": "no-such-dashboard"}, "ResourceNotFound", 404),
     ("GetMetricData", {"StartTime": NOW, "EndTime": NOW - 1, "MetricDataQueries": []}, ("ValidationError", "MissingParameter", "InvalidParameterValue"), 400),
+    ("GetMetricData", METRIC_DATA | {"LabelOptions": {"Timezone": "Berlin"}}, "ValidationError", 400),
+    ("GetMetricData", METRIC_DATA | {"MetricDataQueries": [METRIC_QUERY | {"Label": "at ${LAST_TIME}"}]}, "ValidationError", 400),
     ("GetMetricStatistics", STATISTICS | {"EndTime": NOW - 1}, ("InvalidParameterValue", "InvalidParameterCombination"), 400),
     ("GetMetricStatistics", STATISTICS | {"Period": 7}, "InvalidParameterValue", 400),
     ("ListDashboards", {"NextToken": "rubbish"}, ("InvalidParameterValue", "InvalidNextToken"), 400),
@@ -432,7 +436,8 @@ EC2 += [
     ("CreateTransitGatewayRoute", BY_TABLE | TGW_CIDR | {"Blackhole": True}, NO_TABLE),
     ("CreateTransitGatewayRouteTable", {"TransitGatewayId": TGW}, NO_TGW),
     ("CreateTransitGatewayVpcAttachment", {"TransitGatewayId": TGW, "VpcId": "$vpc", "SubnetIds": ["$subnet"]}, NO_TGW),
-    ("CreateVpcEndpoint", {"VpcId": "$vpc", "ServiceName": "com.amazonaws.us-east-1.s3"}, "InvalidServiceName"),
+    ("CreateVpcEndpoint", {"VpcId": "$vpc", "ServiceName": "com.amazonaws.us-east-1.unicorn"}, "InvalidServiceName"),
+    ("CreateVpcEndpoint", {"VpcId": "$vpc", "ServiceName": "com.amazonaws.us-east-1.s3"}, "UnsupportedOperation"),
     ("DeleteNatGateway", {"NatGatewayId": NAT}, "NatGatewayNotFound"),
     ("DeleteTransitGateway", {"TransitGatewayId": TGW}, NO_TGW),
     ("DeleteTransitGateway", {"TransitGatewayId": "None"}, "InvalidTransitGatewayID.Malformed"),

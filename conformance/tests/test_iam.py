@@ -98,3 +98,54 @@ def test_a_role_is_assumed_and_its_session_used_by_the_cli(lath, user):
         for name in iam.list_role_policies(RoleName="iam-worker")["PolicyNames"]:
             iam.delete_role_policy(RoleName="iam-worker", PolicyName=name)
         iam.delete_role(RoleName="iam-worker")
+
+
+def passing(ec2, image, subnet, profile):
+    """Every call that hands a role to EC2, and how each ends once it is allowed: none changes anything."""
+    return [
+        (lambda: ec2.run_instances(
+            ImageId=image, InstanceType="t3.micro", MinCount=1, MaxCount=1, SubnetId=subnet,
+            IamInstanceProfile=profile, DryRun=True), "DryRunOperation", 412),
+        (lambda: ec2.associate_iam_instance_profile(
+            InstanceId="i-0123456789abcdef0", IamInstanceProfile=profile), "InvalidInstanceID.NotFound", 400),
+        (lambda: ec2.replace_iam_instance_profile_association(
+            AssociationId="iip-assoc-0123456789abcdef0", IamInstanceProfile=profile), "InvalidAssociationID.NotFound", 400),
+    ]
+
+
+def test_only_who_may_pass_a_role_gives_it_to_an_instance(lath, lab, user):
+    client, may, _ = user
+    iam, ec2 = lath.client("iam"), client("ec2")
+    _, subnet, _ = lab.vpc()
+    trust = json.dumps(TRUST).replace('{"AWS": "000000000000"}', '{"Service": "ec2.amazonaws.com"}')
+    role = iam.create_role(RoleName="iam-passed", Path="/app/", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    lab.later(iam.delete_role, RoleName="iam-passed")
+    made = iam.create_instance_profile(InstanceProfileName="iam-carrier", Path="/app/")["InstanceProfile"]
+    lab.later(iam.delete_instance_profile, InstanceProfileName="iam-carrier")
+    iam.add_role_to_instance_profile(InstanceProfileName="iam-carrier", RoleName="iam-passed")
+    lab.later(iam.remove_role_from_instance_profile, InstanceProfileName="iam-carrier", RoleName="iam-passed")
+    everything, other = statement("Allow", "ec2:*"), role.replace("iam-passed", "iam-kept")
+    allowed = statement("Allow", "iam:PassRole", role)
+    to = lambda service: {"StringEquals": {"iam:PassedToService": service}}  # noqa: E731
+    for name, policy, passes in [
+        ("nothing said", [everything], False),
+        ("another role", [everything, statement("Allow", "iam:PassRole", other)], False),
+        ("the role", [everything, allowed], True),
+        ("every role of a path", [everything, statement("Allow", "iam:PassRole", role.replace("iam-passed", "*"))], True),
+        ("to EC2", [everything, statement("Allow", "iam:PassRole", role, **to("ec2.amazonaws.com"))], True),
+        ("to another service", [everything, statement("Allow", "iam:PassRole", role, **to("lambda.amazonaws.com"))], False),
+        ("denied to EC2", [everything, allowed, statement("Deny", "iam:PassRole", **to("ec2.amazonaws.com"))], False),
+        ("denied to others", [everything, allowed, statement("Deny", "iam:PassRole", **to("lambda.amazonaws.com"))], True),
+        ("only the role", [allowed], False),
+    ]:
+        may(*policy)
+        for profile in {"Name": "iam-carrier"}, {"Arn": made["Arn"]}:
+            for call, code, status in passing(ec2, lab.image(), subnet, profile):
+                with pytest.raises(ClientError) as error:
+                    call()
+                want = (code, status) if passes else ("UnauthorizedOperation", 403)
+                assert (code_of(error.value), status_of(error.value)) == want, (name, profile, error.value)
+    may(everything)
+    with pytest.raises(ClientError) as error:
+        passing(ec2, lab.image(), subnet, {"Name": "iam-carrier"})[0][0]()
+    assert f"is not authorized to perform: iam:PassRole on resource: {role} " in error.value.response["Error"]["Message"]

@@ -64,6 +64,35 @@ def test_the_home_and_places_are_for_ever_and_two_supervisors_never_meet():
         lath.client("ec2", "eu-west-1").describe_vpcs()
 
 
+def test_a_second_lath_of_several_regions_on_a_host_is_refused_before_it_touches_anything(tmp_path):
+    def start(data, *regions):
+        return Lath.cli(None, "serve", "--data-dir", str(tmp_path / data), "--listen", "127.0.0.1:0", "--admin-listen",
+                        "127.0.0.1:0", "--regions", ",".join(regions), check=False)
+
+    def refused(words, data="other"):
+        before = host_state()
+        second = start(data, "eu-west-1", "eu-west-2")
+        assert second.returncode == 1, second.stderr
+        for word in words:
+            assert word in second.stderr, second.stderr
+        assert host_state() == before
+        assert not list((tmp_path / data).rglob("state.redb")), "it began a state"
+
+    with Lath(regions=REGIONS) as lath:
+        said = f"process {lath.process.pid}, data directory {lath.data}"
+        refused(["another Lath with --regions runs on this host", said, "A host has one WAN", "network namespace of its own"])
+        # One region alone has no WAN.
+        with Lath() as alone:
+            alone.client("ec2").describe_vpcs()
+        # The regions live on without their supervisor, and so does their WAN.
+        lath.kill()
+        refused(["the WAN of another Lath", "which was killed", "start `lath serve` with its data directory"])
+        lath.start()
+        assert lath.stop() == 0
+        with Lath(regions=["eu-west-1", "eu-west-2"]) as other:
+            other.client("ec2", "eu-west-2").describe_vpcs()
+
+
 def test_a_region_of_another_machine_is_reached_by_its_url(tmp_path):
     other = Lath()
     other.region = "eu-west-1"

@@ -86,3 +86,30 @@ def test_gateways_of_one_region_peer_by_either_id(lab):
     lab.later(lab.ec2.delete_transit_gateway_peering_attachment, TransitGatewayAttachmentId=id)
     lab.ec2.accept_transit_gateway_peering_attachment(TransitGatewayAttachmentId=id)
     available(lab, "peering", Filters=[{"Name": "transit-gateway-id", "Values": [one, two]}])
+
+
+def test_the_blocks_of_a_gateway_are_checked_kept_and_changed(lab):
+    """They are for Connect attachments, which Lath does not have: routes and packets do not see them, as on AWS."""
+    tgw, table = gateway(lab, Options={"TransitGatewayCidrBlocks": ["10.99.0.0/24", "2001:db8::/64"]})
+
+    def blocks():
+        shown = lab.ec2.describe_transit_gateways(TransitGatewayIds=[tgw])["TransitGateways"][0]["Options"]
+        return shown.get("TransitGatewayCidrBlocks", [])
+
+    def change(**options):
+        return refusal(lab.ec2.modify_transit_gateway, TransitGatewayId=tgw, Options=options)
+
+    assert blocks() == ["10.99.0.0/24", "2001:db8::/64"]
+    assert found(lab, table, "type", "static") == [] and found(lab, table, "type", "propagated") == []
+    lab.ec2.modify_transit_gateway(TransitGatewayId=tgw, Options={
+        "AddTransitGatewayCidrBlocks": ["10.100.0.0/24"], "RemoveTransitGatewayCidrBlocks": ["2001:db8::/64"]})
+    assert blocks() == ["10.99.0.0/24", "10.100.0.0/24"]
+    for name, options in [
+        ("too small", {"AddTransitGatewayCidrBlocks": ["10.101.0.0/25"]}),
+        ("link-local", {"AddTransitGatewayCidrBlocks": ["169.254.0.0/24"]}),
+        ("no block", {"AddTransitGatewayCidrBlocks": ["ten"]}),
+        ("over another", {"AddTransitGatewayCidrBlocks": ["10.99.0.0/16"]}),
+        ("not there", {"RemoveTransitGatewayCidrBlocks": ["10.98.0.0/24"]}),
+    ]:
+        assert change(**options) == ("InvalidParameterValue", 400), name
+    assert blocks() == ["10.99.0.0/24", "10.100.0.0/24"]

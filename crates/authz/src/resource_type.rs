@@ -1,5 +1,7 @@
 use std::fmt;
 
+use lath_model::arn::Arn;
+use lath_model::partition::Partition;
 use lath_store::View;
 use lath_wire::Caller;
 
@@ -53,26 +55,29 @@ impl Scope<'_> {
         &self.caller.account
     }
 
+    /// The partition of the request's region.
+    pub fn partition(&self) -> Partition {
+        Partition::of_region(self.region())
+    }
+
     /// The ARN of a resource of the account in the request's region.
     pub fn arn(&self, service: &str, resource: &str) -> String {
         let (region, account) = (self.region(), self.account());
-        lath_model::arn::Arn::new(service, region, account, resource).to_string()
+        Arn::new(self.partition(), service, region, account, resource).to_string()
     }
 
     /// The ARN of a resource of the account that is in no region.
     pub fn global_arn(&self, service: &str, resource: &str) -> String {
-        lath_model::arn::Arn::new(service, "", self.account(), resource).to_string()
+        Arn::new(self.partition(), service, "", self.account(), resource).to_string()
     }
 
     /// An ARN with the partition that every resource here has, whatever partition a request gives it: services look
     /// past it, and a policy must not be got round by it. What is no ARN stays as it is.
     pub fn settled(&self, arn: &str) -> String {
         let rest = arn.strip_prefix("arn:").and_then(|it| it.split_once(':'));
-        let own = self.global_arn("", "");
-        let own = own.strip_prefix("arn:").and_then(|it| it.split_once(':'));
-        match (rest, own) {
-            (Some((_, rest)), Some((partition, _))) => format!("arn:{partition}:{rest}"),
-            _ => arn.to_owned(),
+        match rest {
+            Some((_, rest)) => format!("arn:{}:{rest}", self.partition()),
+            None => arn.to_owned(),
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use lath_feed::{InstallationKeys, NoNode, NodeQueries, Observed, ObservedReceiver, Topology};
+use lath_model::Partition;
 use lath_model::arn::Arn;
 use lath_store::Db;
 
@@ -52,9 +53,24 @@ impl Cell {
         (cell, sender)
     }
 
+    /// The partition that this region, and with it the whole installation, is in.
+    pub fn partition(&self) -> Partition {
+        Partition::of_region(&self.region)
+    }
+
     /// The ARN of a resource of this account and region.
     pub fn arn(&self, service: &str, resource: impl Into<String>) -> String {
-        Arn::new(service, &self.region, &self.account, resource).to_string()
+        self.arn_in(&self.region, service, resource)
+    }
+
+    /// The ARN of a resource of this account in a region of this partition.
+    pub fn arn_in(&self, region: &str, service: &str, resource: impl Into<String>) -> String {
+        Arn::new(self.partition(), service, region, &self.account, resource).to_string()
+    }
+
+    /// The ARN of a resource of this account that is in no region, such as IAM's.
+    pub fn global_arn(&self, service: &str, resource: impl Into<String>) -> String {
+        Arn::global(self.partition(), service, &self.account, resource).to_string()
     }
 
     /// The region's availability zones: `a`, `b` and `c`.

@@ -94,6 +94,10 @@ mod tests {
     use crate::testing::{FIRST, SECOND, snapshot};
 
     fn ask(region: &str, vpc: &str, name: &str, kind: RecordType) -> String {
+        ask_in(&snapshot(region), vpc, name, kind)
+    }
+
+    fn ask_in(snapshot: &Snapshot, vpc: &str, name: &str, kind: RecordType) -> String {
         let query = Query {
             id: 1,
             name: Name::from_ascii(name).unwrap(),
@@ -104,7 +108,7 @@ mod tests {
             authentic_data: false,
             extension: None,
         };
-        match answer(&snapshot(region), &vpc.parse().unwrap(), &query) {
+        match answer(snapshot, &vpc.parse().unwrap(), &query) {
             Answer::Found(records) => {
                 let data: Vec<_> = records.iter().map(|found| found.data.to_string()).collect();
                 data.join(" ")
@@ -397,5 +401,18 @@ mod tests {
         ] {
             assert_eq!(ask("eu-west-1", FIRST, asked, kind), want, "{name}");
         }
+    }
+
+    #[test]
+    fn public_names_are_private_where_a_gateway_joins_the_vpcs() {
+        const NAME: &str = "ec2-203-0-113-5.compute-1.amazonaws.com.";
+        let mut snapshot = snapshot("us-east-1");
+        let (first, second) = (FIRST.parse().unwrap(), SECOND.parse().unwrap());
+        assert_eq!(
+            ask_in(&snapshot, SECOND, NAME, RecordType::A),
+            "203.0.113.5"
+        );
+        snapshot.private_names.insert(second, [first].into());
+        assert_eq!(ask_in(&snapshot, SECOND, NAME, RecordType::A), "10.0.1.10");
     }
 }

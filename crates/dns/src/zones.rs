@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use lath_feed::{Snapshot, Vpc};
+use lath_model::id::VpcId;
 
 /// A name in one of our zones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,8 +130,8 @@ fn named_instance(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Ipv4Addr
         .and_then(|interface| Some(interface.addresses.first()?.private))
 }
 
-/// Public names of instances: inside their VPC they lead to the private address, elsewhere to the public
-/// one. Those of addresses that are not Lath's are real names of real hosts, and not ours.
+/// Public names of instances: inside their VPC, and in those that a Transit Gateway with DNS support joins to it, they
+/// lead to the private address, elsewhere to the public one. Those of addresses that are not Lath's are real names of real hosts, and not ours.
 fn public(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
     let zone = public_zone(&snapshot.region);
     let label = name.strip_suffix(zone.as_str())?.strip_suffix('.')?;
@@ -138,12 +139,17 @@ fn public(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
     let (owner, private) = owner_of_public(snapshot, address)?;
     let what = if !owner.dns_hostnames {
         What::Missing
-    } else if owner.id == vpc.id {
+    } else if owner.id == vpc.id || is_private_here(snapshot, vpc, &owner.id) {
         What::Address(private)
     } else {
         What::Address(address)
     };
     Some(Place { zone, what })
+}
+
+fn is_private_here(snapshot: &Snapshot, here: &Vpc, owner: &VpcId) -> bool {
+    let others = snapshot.private_names.get(&here.id);
+    others.is_some_and(|others| others.contains(owner))
 }
 
 /// The reverse of addresses. Private and link-local ranges are never asked for outside.

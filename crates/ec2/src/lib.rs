@@ -20,6 +20,7 @@ mod messages;
 pub mod networks;
 mod operation;
 pub mod records;
+mod region_names;
 mod resource_types;
 mod select;
 mod tags;

@@ -11,7 +11,7 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::errors::{client, invalid_value, missing, unauthorized};
+use crate::errors::{client, invalid_value, limit, missing, unauthorized};
 use crate::filter::{Field, Filter, Filters};
 use crate::ids;
 use crate::messages::Nothing;
@@ -425,10 +425,7 @@ fn check_key(key: &str) -> Result<(), ApiError> {
 
 fn too_many(count: usize) -> Result<(), ApiError> {
     if count > MAX_TAGS {
-        return Err(client(
-            "TagLimitExceeded",
-            format!("The maximum number of Tags for a resource is {MAX_TAGS}."),
-        ));
+        return Err(limit("TagLimitExceeded", "Tags for a resource"));
     }
     Ok(())
 }

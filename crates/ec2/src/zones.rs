@@ -9,6 +9,7 @@ use crate::Ec2;
 use crate::errors::invalid_value;
 use crate::filter::{Field, Filter, Filters};
 use crate::operation::operations;
+use crate::region_names::long_name;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -67,6 +68,7 @@ pub(crate) struct ZoneItem {
     zone_name: String,
     zone_id: String,
     group_name: String,
+    group_long_name: Option<String>,
     network_border_group: String,
     zone_type: String,
     zone_state: String,
@@ -114,6 +116,9 @@ fn describe_regions(
 
 const ZONE_FIELDS: &[Field<ZoneItem>] = &[
     ("group-name", |it| vec![it.group_name.clone()]),
+    ("group-long-name", |it| {
+        it.group_long_name.iter().cloned().collect()
+    }),
     ("message", |_| Vec::new()),
     ("opt-in-status", |it| vec![it.opt_in_status.clone()]),
     ("parent-zone-id", |_| Vec::new()),
@@ -166,6 +171,7 @@ fn all(cell: &Cell) -> Vec<ZoneItem> {
         zone_id: zone_id(&zone_name),
         zone_name,
         group_name: format!("{}-zg-1", cell.region),
+        group_long_name: long_name(&cell.region).map(|name| format!("{name} 1")),
         network_border_group: cell.region.clone(),
         zone_type: "availability-zone".into(),
         zone_state: "available".into(),

@@ -33,6 +33,12 @@ pub struct Snapshot {
     pub security_groups: BTreeMap<SecurityGroupId, Arc<SecurityGroup>>,
     /// Instances that should exist, running or stopped. One that is absent should not exist.
     pub instances: BTreeMap<InstanceId, Arc<Instance>>,
+    /// Instances that end at once when they end, without a word to their processes.
+    #[serde(default)]
+    pub cut: BTreeSet<InstanceId>,
+    /// By VPC, the others whose public names lead to private addresses in it.
+    #[serde(default)]
+    pub private_names: BTreeMap<VpcId, BTreeSet<VpcId>>,
     /// Lattice service networks.
     pub service_networks: BTreeMap<ServiceNetworkId, Arc<ServiceNetwork>>,
     /// Lattice services.
@@ -66,6 +72,8 @@ impl Default for Snapshot {
             prefix_lists: BTreeMap::new(),
             security_groups: BTreeMap::new(),
             instances: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            private_names: BTreeMap::new(),
             service_networks: BTreeMap::new(),
             services: BTreeMap::new(),
             target_groups: BTreeMap::new(),

@@ -89,13 +89,12 @@ pub(crate) fn document(
         .map_err(|error| malformed(error.0))
 }
 
-/// The tags of a create, or further ones of what has `old`.
-pub(crate) fn tags(old: &Tags, given: &[Tag]) -> Result<Tags, ApiError> {
+/// Holds the tags of a request to the service's model, which comes before everything that is stored.
+pub(crate) fn given_tags(given: &[Tag]) -> Result<(), ApiError> {
     if given.len() > MAX_TAGS {
         let keys = listed(given.iter().map(|tag| &tag.key));
         return Err(constraint("tags", &keys, &at_most(MAX_TAGS)));
     }
-    let mut tags = old.clone();
     for (index, tag) in given.iter().enumerate() {
         let repeated = |other: &Tag| other.key.eq_ignore_ascii_case(&tag.key);
         if given[..index].iter().any(repeated) {
@@ -106,9 +105,22 @@ pub(crate) fn tags(old: &Tags, given: &[Tag]) -> Result<Tags, ApiError> {
         tag_key(&tag.key, &format!("tags.{}.member.key", index + 1))?;
         if tag.value.chars().count() > 256 {
             let member = format!("tags.{}.member.value", index + 1);
-            let rule = "Member must have length less than or equal to 256";
-            return Err(constraint(&member, &tag.value, rule));
+            return Err(constraint(&member, &tag.value, &at_most(256)));
         }
+    }
+    Ok(())
+}
+
+/// The tags of a create.
+pub(crate) fn new_tags(given: &[Tag]) -> Result<Tags, ApiError> {
+    tags(&Tags::new(), given)
+}
+
+/// Further tags of what has `old`.
+pub(crate) fn tags(old: &Tags, given: &[Tag]) -> Result<Tags, ApiError> {
+    given_tags(given)?;
+    let mut tags = old.clone();
+    for tag in given {
         let known = tags.keys().find(|key| key.eq_ignore_ascii_case(&tag.key));
         if let Some(known) = known.cloned() {
             tags.remove(&known);

@@ -283,19 +283,13 @@ pub(crate) fn tag<T: Tagged>(tx: &mut Tx, mut record: T, tags: &[Tag]) -> Result
 }
 
 /// Keys that are not there are as good as removed.
-pub(crate) fn untag<T: Tagged>(
-    tx: &mut Tx,
-    mut record: T,
-    keys: &[String],
-) -> Result<(), ApiError> {
-    check::tag_keys(keys)?;
+pub(crate) fn untag<T: Tagged>(tx: &mut Tx, mut record: T, keys: &[String]) {
     for key in keys {
         record
             .tags_mut()
             .retain(|known, _| !known.eq_ignore_ascii_case(key));
     }
     tx.put(record);
-    Ok(())
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

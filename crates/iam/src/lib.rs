@@ -44,7 +44,7 @@ pub use directory::{Directory, Held, pass_role};
 pub use last_used::LastUsed;
 pub use records::kinds;
 pub use section::SECTION;
-pub use trust::trust_in_force;
+pub use trust::{pin_trust_policies, trust_in_force};
 
 /// The service. In regions that are not the home, it only reads.
 pub struct Iam {

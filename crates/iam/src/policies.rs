@@ -14,7 +14,7 @@ use crate::errors::{conflict, constraint, invalid_input, limit, no_such_entity, 
 use crate::holder::{Holder, TagList, list_tags, tag, untag};
 use crate::operation::operations;
 use crate::page::{cut, page, under};
-use crate::records::{Group, ManagedPolicy, Policies, Role, Tags, User, Version};
+use crate::records::{Group, ManagedPolicy, Policies, Role, User, Version};
 use crate::resource_types::{POLICY, at_path, pairs};
 use crate::{Iam, aws_policies, unique};
 
@@ -253,6 +253,7 @@ fn shown(view: &View, policy: &ManagedPolicy, whole: bool) -> PolicyDetail {
 fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreatePolicy) -> Result<OnePolicy, ApiError> {
     check::name("policyName", &op.policy_name, 128)?;
     let path = check::path(op.path.as_deref())?;
+    let tags = check::new_tags(&op.tags)?;
     check::description(op.description.as_deref())?;
     let (cell, name) = (&app.cell, &op.policy_name);
     check::document(
@@ -285,7 +286,7 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreatePolicy) -> Result<OnePo
         versions: BTreeMap::from([(1, version)]),
         default: 1,
         next: 2,
-        tags: check::tags(&Tags::new(), &op.tags)?,
+        tags,
         created_at: now,
         updated_at: now,
     });
@@ -349,13 +350,16 @@ fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeletePolicy) -> Result<(), Api
 }
 
 fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagPolicy) -> Result<(), ApiError> {
+    check::given_tags(&op.tags)?;
     let policy = own(tx.view(), &op.policy_arn)?;
     tag(tx, policy, &op.tags)
 }
 
 fn remove_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &UntagPolicy) -> Result<(), ApiError> {
+    check::tag_keys(&op.tag_keys)?;
     let policy = own(tx.view(), &op.policy_arn)?;
-    untag(tx, policy, &op.tag_keys)
+    untag(tx, policy, &op.tag_keys);
+    Ok(())
 }
 
 fn tags_of(_: &Iam, view: &View, _: &Caller, op: &ListPolicyTags) -> Result<TagList, ApiError> {

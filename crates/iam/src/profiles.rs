@@ -10,7 +10,7 @@ use crate::errors::{conflict, limit, no_such_entity};
 use crate::holder::{TagList, find, list_tags, tag, untag};
 use crate::operation::operations;
 use crate::page::{cut, page, under};
-use crate::records::{InstanceProfile, Role, Tags, key};
+use crate::records::{InstanceProfile, Role, key};
 use crate::resource_types::{INSTANCE_PROFILE, ROLE, at_path, pairs};
 use crate::roles::{self, RoleDetail};
 use crate::{Iam, unique};
@@ -178,6 +178,7 @@ fn create(
     let name = &op.instance_profile_name;
     check::name("instanceProfileName", name, 128)?;
     let path = check::path(op.path.as_deref())?;
+    let tags = check::new_tags(&op.tags)?;
     if tx.get::<InstanceProfile>(&key(name)).is_some() {
         let text = format!("Instance Profile {name} already exists.");
         return Err(ApiError::new("EntityAlreadyExists", 409, text));
@@ -190,7 +191,7 @@ fn create(
         unique_id: unique::id("AIPA"),
         path,
         role: None,
-        tags: check::tags(&Tags::new(), &op.tags)?,
+        tags,
         created_at: Timestamp::now(),
     });
     Ok(OneProfile {
@@ -292,6 +293,7 @@ fn remove_role(
 }
 
 fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagInstanceProfile) -> Result<(), ApiError> {
+    check::given_tags(&op.tags)?;
     let profile = found(tx.view(), &op.instance_profile_name)?;
     tag(tx, profile, &op.tags)
 }
@@ -302,8 +304,10 @@ fn remove_tags(
     _: &Caller,
     op: &UntagInstanceProfile,
 ) -> Result<(), ApiError> {
+    check::tag_keys(&op.tag_keys)?;
     let profile = found(tx.view(), &op.instance_profile_name)?;
-    untag(tx, profile, &op.tag_keys)
+    untag(tx, profile, &op.tag_keys);
+    Ok(())
 }
 
 fn tags_of(

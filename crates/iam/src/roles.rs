@@ -14,7 +14,7 @@ use crate::holder::{
 use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::policies::check_boundary;
-use crate::records::{InstanceProfile, Policies, Role, Tags, key};
+use crate::records::{InstanceProfile, Policies, Role, key};
 use crate::resource_types::{BOUNDARY, POLICY_ARN, ROLE, at_path, boundary, pairs};
 use crate::{Iam, directory, trust, unique};
 
@@ -267,6 +267,7 @@ fn one(app: &Iam, role: &Role) -> OneRole {
 fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateRole) -> Result<OneRole, ApiError> {
     check::name("roleName", &op.role_name, 64)?;
     let path = check::path(op.path.as_deref())?;
+    let tags = check::new_tags(&op.tags)?;
     if path.starts_with("/aws-service-role/") {
         return Err(crate::errors::invalid_input(
             "Cannot create a role in the path /aws-service-role/; use CreateServiceLinkedRole.",
@@ -289,7 +290,7 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateRole) -> Result<OneRole
             boundary: op.permissions_boundary.clone(),
             ..Policies::default()
         },
-        tags: check::tags(&Tags::new(), &op.tags)?,
+        tags,
         created_at: Timestamp::now(),
     };
     add(app, tx, role)
@@ -433,13 +434,16 @@ fn delete_boundary(
 }
 
 fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagRole) -> Result<(), ApiError> {
+    check::given_tags(&op.tags)?;
     let role = any_role(tx.view(), &op.role_name)?;
     tag(tx, role, &op.tags)
 }
 
 fn remove_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &UntagRole) -> Result<(), ApiError> {
+    check::tag_keys(&op.tag_keys)?;
     let role = any_role(tx.view(), &op.role_name)?;
-    untag(tx, role, &op.tag_keys)
+    untag(tx, role, &op.tag_keys);
+    Ok(())
 }
 
 fn tags_of(_: &Iam, view: &View, _: &Caller, op: &ListRoleTags) -> Result<TagList, ApiError> {

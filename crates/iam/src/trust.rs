@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use lath_control::Cell;
 use lath_policy::{Grammar, Policy, Scope};
 use lath_store::View;
 use lath_wire::ApiError;
@@ -14,6 +15,7 @@ use crate::Iam;
 use crate::check;
 use crate::errors::malformed;
 use crate::records::{Role, User, key};
+use crate::unique;
 
 /// Most characters of a trust policy.
 const MOST: usize = 2048;
@@ -27,22 +29,74 @@ pub(crate) fn check(app: &Iam, view: &View, text: &str) -> Result<Named, ApiErro
     check::document(cell, text, Grammar::Trust, quota, MOST)?;
     let policy = Policy::parse(text, Grammar::Trust).map_err(|error| malformed(error.0))?;
     let mut named = Named::new();
-    for statement in &policy.statements {
-        let Some(Scope::These(set) | Scope::AllBut(set)) = &statement.principals else {
-            continue;
-        };
-        for name in set.aws() {
-            match holder(view, &cell.account, name) {
-                Holder::Elsewhere => {}
-                Holder::Here(id) => drop(named.insert(name.clone(), id)),
-                Holder::Nobody => {
-                    let text = format!("Invalid principal in policy: \"AWS\":\"{name}\"");
-                    return Err(malformed(text));
-                }
+    for name in names(&policy) {
+        match holder(view, &cell.account, name) {
+            Holder::Elsewhere => {}
+            Holder::Here(id) => drop(named.insert(name.clone(), id)),
+            Holder::Nobody => {
+                let text = format!("Invalid principal in policy: \"AWS\":\"{name}\"");
+                return Err(malformed(text));
             }
         }
     }
     Ok(named)
+}
+
+/// Whom a policy names in the principal `AWS`.
+fn names(policy: &Policy) -> impl Iterator<Item = &String> {
+    let sets = policy
+        .statements
+        .iter()
+        .filter_map(|it| match &it.principals {
+            Some(Scope::These(set) | Scope::AllBut(set)) => Some(set),
+            _ => None,
+        });
+    sets.flat_map(|set| set.aws())
+}
+
+/// Holds whom the trust policies of older versions name to the unique ids of those who have the names now, as
+/// saving does. A name that nobody has gets an id that nobody gets. Answers how many roles changed.
+///
+/// # Errors
+/// Those of the store.
+pub async fn pin_trust_policies(cell: &Cell) -> Result<usize, ApiError> {
+    if !cell.topology.is_home() || unpinned(cell, &cell.db.view()).is_empty() {
+        return Ok(0);
+    }
+    cell.db
+        .write(|tx| {
+            let roles = unpinned(cell, tx.view());
+            let count = roles.len();
+            roles.into_iter().for_each(|role| drop(tx.put(role)));
+            Ok(count)
+        })
+        .await
+}
+
+/// The roles whose policies name users or roles that are not held to their ids, with all of them held.
+fn unpinned(cell: &Cell, view: &View) -> Vec<Role> {
+    let pinned = |role: std::sync::Arc<Role>| {
+        let policy = Policy::parse(&role.trust, Grammar::Trust).ok()?;
+        let new: Named = names(&policy)
+            .filter(|name| !role.trusted.contains_key(*name))
+            .filter_map(|name| Some((name.clone(), id_for(view, &cell.account, name)?)))
+            .collect();
+        let mut role = Role::clone(&role);
+        role.trusted.extend(new.clone());
+        (!new.is_empty()).then_some(role)
+    };
+    view.list::<Role>().filter_map(pinned).collect()
+}
+
+/// Unique ids name themselves, and who is of another account has none here.
+fn id_for(view: &View, account: &str, name: &str) -> Option<String> {
+    match holder(view, account, name) {
+        Holder::Elsewhere => None,
+        Holder::Here(id) => Some(id),
+        Holder::Nobody if !name.contains(':') => None,
+        Holder::Nobody if name.contains(":user/") => Some(unique::id("AIDA")),
+        Holder::Nobody => Some(unique::id("AROA")),
+    }
 }
 
 /// Who a principal is.
@@ -149,5 +203,87 @@ fn items(value: &mut Value) -> Vec<&mut Value> {
     match value {
         Value::Array(items) => items.iter_mut().collect(),
         one => vec![one],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::Policies;
+    use lath_model::Timestamp;
+
+    fn role(name: &str, trusts: &[&str]) -> Role {
+        let statement = serde_json::json!({
+            "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": trusts}
+        });
+        let document = serde_json::json!({"Version": "2012-10-17", "Statement": [statement]});
+        Role {
+            name: name.into(),
+            unique_id: unique::id("AROA"),
+            path: "/".into(),
+            description: None,
+            trust: document.to_string(),
+            trusted: Named::new(),
+            max_session: 3600,
+            policies: Policies::default(),
+            tags: Default::default(),
+            created_at: Timestamp::now(),
+        }
+    }
+
+    fn user(name: &str) -> User {
+        User {
+            name: name.into(),
+            unique_id: unique::id("AIDA"),
+            path: "/".into(),
+            policies: Policies::default(),
+            groups: Default::default(),
+            tags: Default::default(),
+            created_at: Timestamp::now(),
+        }
+    }
+
+    #[tokio::test]
+    async fn policies_of_older_versions_are_held_to_ids_once() {
+        let (cell, _observe) = Cell::for_test();
+        let account = &cell.account;
+        let arn = |resource: &str| format!("arn:aws:iam::{account}:{resource}");
+        let (ann, gone, other) = (arn("user/ann"), arn("user/gone"), arn("role/other"));
+        let foreign = "arn:aws:iam::999999999999:user/eve".to_owned();
+        let ann_now = user("ann");
+        let wanted = role("wanted", &[&ann, &gone, &other, &foreign, account]);
+        let written = cell.db.write(|tx| {
+            tx.put(ann_now.clone());
+            tx.put(role("other", &[account]));
+            tx.put(wanted);
+            Ok::<_, ApiError>(())
+        });
+        written.await.unwrap();
+        assert_eq!(pin_trust_policies(&cell).await.unwrap(), 1);
+        assert_eq!(pin_trust_policies(&cell).await.unwrap(), 0, "once");
+        let view = cell.db.view();
+        let held = view.get::<Role>("wanted").unwrap();
+        let names: Vec<_> = held.trusted.keys().collect();
+        assert_eq!(names, [&other, &ann, &gone]);
+        assert_eq!(held.trusted[&ann], ann_now.unique_id);
+        assert_eq!(
+            trust_in_force(&view, account, &held)
+                .matches("AIDA")
+                .count(),
+            1,
+            "who is gone is an id"
+        );
+
+        // Made anew under their names, ann and the one who was gone are others.
+        let written = cell.db.write(|tx| {
+            tx.put(user("ann"));
+            tx.put(user("gone"));
+            Ok::<_, ApiError>(())
+        });
+        written.await.unwrap();
+        let view = cell.db.view();
+        let said = trust_in_force(&view, account, &held).into_owned();
+        assert!(!said.contains(&ann) && !said.contains(&gone), "{said}");
+        assert!(said.contains(&other) && said.contains(&foreign), "{said}");
     }
 }

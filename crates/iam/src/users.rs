@@ -14,7 +14,7 @@ use crate::holder::{
 use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::policies::check_boundary;
-use crate::records::{AccessKey, Policies, Tags, User, key};
+use crate::records::{AccessKey, Policies, User, key};
 use crate::resource_types::{BOUNDARY, POLICY_ARN, USER, about, at_path, boundary, moved, pairs};
 use crate::roles::Boundary;
 use crate::{Iam, directory, unique};
@@ -214,6 +214,7 @@ pub(crate) fn named<'a>(caller: &'a Caller, given: Option<&'a str>) -> Result<&'
 fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateUser) -> Result<OneUser, ApiError> {
     check::name("userName", &op.user_name, 64)?;
     let path = check::path(op.path.as_deref())?;
+    let tags = check::new_tags(&op.tags)?;
     if let Some(boundary) = &op.permissions_boundary {
         check_boundary(tx.view(), boundary)?;
     }
@@ -232,7 +233,7 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateUser) -> Result<OneUser
             ..Policies::default()
         },
         groups: std::collections::BTreeSet::new(),
-        tags: check::tags(&Tags::new(), &op.tags)?,
+        tags,
         created_at: Timestamp::now(),
     });
     Ok(OneUser {
@@ -345,13 +346,16 @@ fn delete_boundary(
 }
 
 fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagUser) -> Result<(), ApiError> {
+    check::given_tags(&op.tags)?;
     let user = changeable::<User>(tx.view(), &op.user_name)?;
     tag(tx, user, &op.tags)
 }
 
 fn remove_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &UntagUser) -> Result<(), ApiError> {
+    check::tag_keys(&op.tag_keys)?;
     let user = changeable::<User>(tx.view(), &op.user_name)?;
-    untag(tx, user, &op.tag_keys)
+    untag(tx, user, &op.tag_keys);
+    Ok(())
 }
 
 fn tags_of(_: &Iam, view: &View, _: &Caller, op: &ListUserTags) -> Result<TagList, ApiError> {

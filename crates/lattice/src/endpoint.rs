@@ -55,10 +55,9 @@ pub(crate) fn refresh(cell: &Cell, tx: &mut Tx) {
     for (at, mut association) in told {
         // The service is of the region that tells, unless it says otherwise.
         let own = format!("service/{}", association.service);
-        let arn = lath_model::arn::Arn::new("vpc-lattice", &at, &cell.account, own);
         association
             .foreign_service
-            .get_or_insert_with(|| arn.to_string());
+            .get_or_insert_with(|| cell.arn_in(&at, "vpc-lattice", own));
         offer(cell, tx, &association);
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use lath_control::Cell;
 use lath_model::Timestamp;
-use lath_model::arn::Arn;
 use lath_model::id::{ServiceId, ServiceNetworkId, ServiceNetworkServiceAssociationId};
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller, Handle};
@@ -70,7 +69,7 @@ fn foreign_to(
     let arn = match (at, arn) {
         (None, arn) => arn.cloned()?,
         (Some(_), Some(arn)) => arn.clone(),
-        (Some(region), None) => Arn::new("vpc-lattice", region, &cell.account, own).to_string(),
+        (Some(region), None) => cell.arn_in(region, "vpc-lattice", own),
     };
     (region::region_of(&arn).as_deref() != Some(cell.region.as_str())).then_some(arn)
 }
@@ -93,7 +92,7 @@ impl Whole {
         let own = format!("servicenetworkserviceassociation/{}", it.id);
         let region = at.as_deref().unwrap_or(&cell.region);
         Self {
-            arn: Arn::new("vpc-lattice", region, &cell.account, own).to_string(),
+            arn: cell.arn_in(region, "vpc-lattice", own),
             network: NetworkSide::of(cell, view, &it.network, network.as_deref()),
             service: ServiceSide::of(cell, view, &it.service, service.as_deref()),
             association,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use lath_control::{Cell, Claim};
 use lath_model::Timestamp;
-use lath_model::arn::Arn;
 use lath_model::id::{SecurityGroupId, ServiceNetworkVpcAssociationId};
 use lath_store::{Record, Tx, View};
 use lath_wire::{ApiError, Caller, Handle};
@@ -77,7 +76,7 @@ fn created(cell: &Cell, association: &VpcAssociation) -> CreateVpcAssociationOut
 fn network_of(cell: &Cell, view: &View, at: Option<&str>, it: &VpcAssociation) -> NetworkSide {
     let own = |region: &str| {
         let resource = format!("servicenetwork/{}", it.network);
-        Arn::new("vpc-lattice", region, &cell.account, resource).to_string()
+        cell.arn_in(region, "vpc-lattice", resource)
     };
     let arn = it.foreign_network.clone().or_else(|| at.map(own));
     let here = |arn: &String| region::region_of(arn).as_deref() == Some(cell.region.as_str());
@@ -94,7 +93,7 @@ fn detail(
     let network = network_of(cell, view, at, association);
     let region = at.unwrap_or(&cell.region);
     let own = format!("servicenetworkvpcassociation/{}", association.id);
-    let arn = Arn::new("vpc-lattice", region, &cell.account, own).to_string();
+    let arn = cell.arn_in(region, "vpc-lattice", own);
     let failure = association.failure.as_ref();
     GetVpcAssociationOutput {
         id: Some(association.id.to_string()),

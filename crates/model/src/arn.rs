@@ -3,10 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::partition::Partition;
+
 /// A parsed ARN. The resource part keeps its inner `/` and `:`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Arn {
-    /// `aws` in Lath, always.
+    /// Such as `aws` or `aws-cn`: see [`Partition`].
     pub partition: String,
     /// The service namespace, such as `vpc-lattice`.
     pub service: String,
@@ -24,15 +26,31 @@ pub struct Arn {
 pub struct InvalidArn;
 
 impl Arn {
-    /// An ARN in the partition `aws`.
-    pub fn new(service: &str, region: &str, account: &str, resource: impl Into<String>) -> Self {
+    /// The ARN of a resource in a region.
+    pub fn new(
+        partition: Partition,
+        service: &str,
+        region: &str,
+        account: &str,
+        resource: impl Into<String>,
+    ) -> Self {
         Self {
-            partition: "aws".into(),
+            partition: partition.name().into(),
             service: service.into(),
             region: region.into(),
             account: account.into(),
             resource: resource.into(),
         }
+    }
+
+    /// The ARN of a resource that is in no region, such as IAM's.
+    pub fn global(
+        partition: Partition,
+        service: &str,
+        account: &str,
+        resource: impl Into<String>,
+    ) -> Self {
+        Self::new(partition, service, "", account, resource)
     }
 }
 
@@ -78,5 +96,18 @@ mod tests {
         assert_eq!(arn.resource, "log-group:/aws/x:*");
         assert_eq!(arn.to_string(), text);
         assert!("arn:aws:logs".parse::<Arn>().is_err());
+    }
+
+    #[test]
+    fn an_arn_names_its_partition() {
+        let (cn, gov) = (Partition::China, Partition::UsGov);
+        let vpc = Arn::new(cn, "ec2", "cn-north-1", "123456789012", "vpc/vpc-1");
+        let want = "arn:aws-cn:ec2:cn-north-1:123456789012:vpc/vpc-1";
+        assert_eq!(vpc.to_string(), want);
+        let user = Arn::global(gov, "iam", "123456789012", "user/ann");
+        assert_eq!(
+            user.to_string(),
+            "arn:aws-us-gov:iam::123456789012:user/ann"
+        );
     }
 }

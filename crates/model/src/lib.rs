@@ -1,4 +1,4 @@
-//! Values that are valid once built: resource ids, ARNs, timestamps, and the plain data that rule
+//! Values that are valid once built: resource ids, ARNs, partitions, timestamps, and the plain data that rule
 //! matching and the feed share.
 //!
 //! This crate knows no runtime, clock, socket or file. Parse at the door with [`std::str::FromStr`];
@@ -14,6 +14,8 @@
 pub mod arn;
 pub mod id;
 pub mod lattice;
+pub mod partition;
 mod timestamp;
 
+pub use partition::Partition;
 pub use timestamp::Timestamp;

@@ -142,10 +142,10 @@ fn wanted(
         .values()
         .filter_map(|instance| match instance.power {
             Power::On if killed.contains(&instance.id) => {
-                stop(instances, instance).map(|_| Work::Kill(instance.id.clone()))
+                runs(instances, &instance.id).then(|| Work::Kill(instance.id.clone()))
             }
             Power::On => start(instances, fabric, snapshot, network, instance, everything),
-            Power::Off => stop(instances, instance),
+            Power::Off => stop(instances, snapshot, instance),
         })
         .collect();
     if !strangers {
@@ -156,7 +156,14 @@ fn wanted(
             let strange = there
                 .into_iter()
                 .filter(|id| !snapshot.instances.contains_key(id));
-            work.extend(strange.map(Work::Remove));
+            work.extend(strange.map(|id| {
+                // What is killed has stopped, and goes the next time.
+                if snapshot.cut.contains(&id) && runs(instances, &id) {
+                    Work::Kill(id)
+                } else {
+                    Work::Remove(id)
+                }
+            }));
         }
         Err(error) => tracing::warn!(%error, "the instances on this host cannot be listed"),
     }
@@ -241,9 +248,21 @@ pub(crate) fn network_is_ready(
         && its.all(|interface| matches!(network.report.interfaces.get(&interface.id), Some(Ok(()))))
 }
 
-fn stop(instances: &Instances, instance: &Instance) -> Option<Work> {
-    let state = instances.status(&instance.id)?.state;
-    (state != InstancePhase::Stopped).then(|| Work::Stop(instance.id.clone()))
+fn stop(instances: &Instances, snapshot: &Snapshot, instance: &Instance) -> Option<Work> {
+    let id = instance.id.clone();
+    runs(instances, &id).then(|| {
+        if snapshot.cut.contains(&id) {
+            Work::Kill(id)
+        } else {
+            Work::Stop(id)
+        }
+    })
+}
+
+/// Whether there is anything of it to end.
+fn runs(instances: &Instances, id: &InstanceId) -> bool {
+    let known = instances.status(id);
+    known.is_some_and(|it| it.state != InstancePhase::Stopped)
 }
 
 /// Ends the processes of every instance; files stay. Goes on after a failure and tells the last one.

@@ -20,9 +20,12 @@ pub(crate) struct Account {
     limit: usize,
     used: Cell<usize>,
     above: Option<Rc<Self>>,
-    /// Exchanges that want to take something in.
-    waiting: RefCell<Vec<Rc<Meter>>>,
+    /// Exchanges that want to take something in. Boxed, because there are seldom any.
+    waiting: RefCell<Option<Box<Waiting>>>,
 }
+
+#[derive(Default)]
+struct Waiting(Vec<Rc<Meter>>);
 
 impl Account {
     /// A thread's share of what the process may hold.
@@ -60,7 +63,7 @@ impl Account {
 
     pub(crate) fn settle(&self, bytes: usize) {
         self.used.set(self.used.get().saturating_sub(bytes));
-        if !self.is_used_up() && !self.waiting.borrow().is_empty() {
+        if !self.is_used_up() && self.waiting.borrow().is_some() {
             self.wake();
         }
         if let Some(above) = &self.above {
@@ -69,8 +72,9 @@ impl Account {
     }
 
     fn wake(&self) {
-        let waiting = self.waiting.take();
-        waiting.iter().for_each(|meter| meter.go_on());
+        if let Some(waiting) = self.waiting.take() {
+            waiting.0.iter().for_each(|meter| meter.go_on());
+        }
     }
 
     pub(crate) fn used(&self) -> usize {
@@ -93,7 +97,8 @@ impl Account {
 
     /// Wakes the exchange when something was settled.
     pub(crate) fn wait(&self, meter: Rc<Meter>) {
-        self.waiting.borrow_mut().push(meter);
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.get_or_insert_default().0.push(meter);
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::connection::Connection;
 use crate::framing::Guard;
-use crate::http2::Http2Guard;
+use crate::http2::{Http2Guard, Out};
 
 /// A socket whose first bytes were read already.
 pub(crate) struct ClientIo {
@@ -150,20 +150,27 @@ impl ClientIo {
     }
 
     /// Reads until there is something that hyper may have, or the client has ended its side.
-    fn read_http2(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<()>> {
+    fn read_http2(
+        &mut self,
+        cx: &mut Context<'_>,
+        cursor: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let room = room.min(scratch.len());
-            while self.first.is_empty() {
+            let before = cursor.remaining();
+            let room = before.min(scratch.len());
+            loop {
                 let mut buffer = ReadBuf::new(&mut scratch[..room]);
                 ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-                match &mut self.http2 {
-                    Some(guard) if !buffer.filled().is_empty() => {
-                        guard.follow(buffer.filled(), &mut self.first);
-                    }
-                    _ => break,
+                let Some(guard) = self.http2.as_mut().filter(|_| !buffer.filled().is_empty())
+                else {
+                    return Poll::Ready(Ok(()));
+                };
+                let rest = &mut self.first;
+                guard.pass(buffer.filled(), &mut Handed { cursor, rest });
+                if cursor.remaining() < before {
+                    return Poll::Ready(Ok(()));
                 }
             }
-            Poll::Ready(Ok(()))
         })
     }
 
@@ -171,6 +178,24 @@ impl ClientIo {
         self.guard
             .as_ref()
             .is_some_and(|guard| guard.offence().is_some())
+    }
+}
+
+/// What hyper may have, and what it has no room for yet.
+struct Handed<'a, 'b> {
+    cursor: &'a mut ReadBufCursor<'b>,
+    rest: &'a mut Vec<u8>,
+}
+
+impl Out for Handed<'_, '_> {
+    fn put(&mut self, bytes: &[u8]) {
+        let room = match self.rest.is_empty() {
+            true => self.cursor.remaining().min(bytes.len()),
+            false => 0,
+        };
+        let (now, later) = bytes.split_at(room);
+        self.cursor.put_slice(now);
+        self.rest.extend_from_slice(later);
     }
 }
 
@@ -186,9 +211,7 @@ impl Read for ClientIo {
             return Poll::Ready(Ok(()));
         }
         if this.http2.is_some() {
-            ready!(this.read_http2(cx, cursor.remaining()))?;
-            this.hand_over(&mut cursor);
-            return Poll::Ready(Ok(()));
+            return this.read_http2(cx, &mut cursor);
         }
         SCRATCH.with_borrow_mut(|scratch| {
             let room = cursor.remaining().min(scratch.len());

@@ -13,7 +13,7 @@ use http::{HeaderValue, Version};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use lath_model::id::VpcId;
-use lath_net::accept::{Busy, Slot};
+use lath_net::accept::Slot;
 use tokio::net::TcpStream;
 
 use crate::ProxyConfig;
@@ -106,7 +106,8 @@ pub(crate) struct Connection {
     pub(crate) remote: SocketAddr,
     /// `x-forwarded-for`.
     pub(crate) client_header: HeaderValue,
-    pub(crate) idle_timeout: Cell<Duration>,
+    /// How long it may be idle, in milliseconds.
+    patience: Cell<u32>,
     listening: Rc<Listening>,
     active: Cell<u32>,
     idle_since: Cell<Instant>,
@@ -128,8 +129,6 @@ pub(crate) struct Connection {
     pub(crate) seam: Seam,
     /// Whether the connection ends after an answer to a request that was not read to its end.
     pub(crate) lingers: Cell<bool>,
-    /// Keeps the slot while a request is answered.
-    busy: RefCell<Option<Busy>>,
     slot: Slot,
 }
 
@@ -146,7 +145,7 @@ impl Connection {
             client_header: HeaderValue::from_str(&remote.ip().to_canonical().to_string())
                 .unwrap_or(HeaderValue::from_static("unknown")),
             remote,
-            idle_timeout: Cell::new(Duration::from_secs(60)),
+            patience: Cell::new(60_000),
             listening,
             active: Cell::new(0),
             idle_since: Cell::new(now),
@@ -162,7 +161,6 @@ impl Connection {
             client,
             seam: Seam::default(),
             lingers: Cell::new(false),
-            busy: RefCell::new(None),
             slot,
         }
     }
@@ -186,16 +184,14 @@ impl Connection {
 
     pub(crate) fn enter(&self) {
         self.active.set(self.active.get() + 1);
-        self.busy
-            .borrow_mut()
-            .get_or_insert_with(|| self.slot.busy());
+        self.slot.work();
     }
 
     pub(crate) fn leave(&self, now: Instant) {
         self.active.set(self.active.get().saturating_sub(1));
         self.tired.set(false);
         if self.active.get() == 0 {
-            self.busy.take();
+            self.slot.rest(now);
         }
         self.idle_since.set(now);
     }
@@ -232,7 +228,12 @@ impl Connection {
 
     fn is_idle(&self, now: Instant) -> bool {
         let idle = now.saturating_duration_since(self.idle_since.get());
-        self.active.get() == 0 && idle > self.idle_timeout.get()
+        self.active.get() == 0 && idle > Duration::from_millis(self.patience.get().into())
+    }
+
+    pub(crate) fn set_idle_timeout(&self, to: Duration) {
+        let millis = u32::try_from(to.as_millis());
+        self.patience.set(millis.unwrap_or(u32::MAX));
     }
 
     /// Takes no new requests; what is in flight has until then.
@@ -295,34 +296,42 @@ pub(crate) fn serve(
     let client = core.clients.enter(&listening.key.vpc, remote.ip());
     // Made here, so that the future carries no more than it needs to wait.
     let connection = Rc::new(Connection::new(&core, listening, remote, client, slot));
-    serve_connection(core, connection, stream)
+    let mut stream = Some(stream);
+    async move {
+        core.totals.add(Count::Connections, 1);
+        core.totals.add(Count::ActiveConnections, 1);
+        let registered = core.connections.insert(Rc::clone(&connection));
+        while let Some(resting) = &stream
+            && let Some(first) = connection.rest(&core, resting).await
+            && let Some(awake) = stream.take()
+        {
+            // Boxed, so that a connection that waits is no larger than what it needs to wait.
+            stream = Box::pin(speak(&core, &connection, awake, first)).await;
+        }
+        drop(registered);
+        core.totals.subtract(Count::ActiveConnections, 1);
+        // Closed before its slot is free.
+        drop(stream);
+        drop(connection);
+    }
 }
 
-async fn serve_connection(core: Rc<Core>, connection: Rc<Connection>, stream: TcpStream) {
-    // Declared last: closed before its slot is free.
-    let mut stream = stream;
-    core.totals.add(Count::Connections, 1);
-    core.totals.add(Count::ActiveConnections, 1);
-    let registered = core.connections.insert(Rc::clone(&connection));
-    while let Some(first) = connection.rest(&core, &stream).await {
-        let version = connection.version_of(&core, &first);
-        // Boxed, so that a connection that waits is no larger than what it needs to wait.
-        let spoken = match version {
-            Version::HTTP_2 => Box::pin(speak_http2(&core, &connection, stream, first)).await,
-            _ => Box::pin(speak_http1(&core, &connection, stream, first)).await,
-        };
-        match spoken {
-            Ok(Some(rests)) => stream = rests,
-            Ok(None) => break,
-            Err(error) => {
-                core.totals.add(Count::ConnectionErrors, 1);
-                tracing::debug!(client.addr = %connection.remote, %error, "a client connection broke");
-                break;
-            }
-        }
-    }
-    drop(registered);
-    core.totals.subtract(Count::ActiveConnections, 1);
+/// Answers requests; returns the socket when it rests, nothing when the connection is over.
+async fn speak(
+    core: &Rc<Core>,
+    connection: &Rc<Connection>,
+    stream: TcpStream,
+    first: Vec<u8>,
+) -> Option<TcpStream> {
+    let spoken = match connection.version_of(core, &first) {
+        Version::HTTP_2 => Box::pin(speak_http2(core, connection, stream, first)).await,
+        _ => Box::pin(speak_http1(core, connection, stream, first)).await,
+    };
+    spoken.unwrap_or_else(|error| {
+        core.totals.add(Count::ConnectionErrors, 1);
+        tracing::debug!(client.addr = %connection.remote, %error, "a client connection broke");
+        None
+    })
 }
 
 /// The socket, when it rests between requests; nothing when the connection is over.
@@ -419,15 +428,13 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
             tokio::task::spawn_local(stream);
             return;
         };
-        tokio::task::spawn_local(async move {
-            let mut stream = pin!(stream);
-            poll_fn(|cx| match meter.is_cut(cx) {
-                // Dropped unfinished, the stream is reset.
-                true => Poll::Ready(()),
-                false => stream.as_mut().poll(cx),
-            })
-            .await;
-        });
+        // Boxed, because a task is moved several times before it runs.
+        let mut stream = Box::pin(stream);
+        tokio::task::spawn_local(poll_fn(move |cx| match meter.is_cut(cx) {
+            // Dropped unfinished, the stream is reset.
+            true => Poll::Ready(()),
+            false => stream.as_mut().poll(cx),
+        }));
     }
 }
 

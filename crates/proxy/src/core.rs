@@ -152,7 +152,10 @@ impl Core {
             *ids = request_ids();
         }
         let id = ids.split_to(ID_LENGTH);
-        HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("-"))
+        let mut id = HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("-"));
+        // No other request has it: HTTP/2 must not put it into its table in the place of what comes again.
+        id.set_sensitive(true);
+        id
     }
 
     /// The right to open a connection to a target; an idle one is closed for it if need be.

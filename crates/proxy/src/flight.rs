@@ -175,7 +175,7 @@ impl Flight {
     /// The service was found: from here on the request counts for it.
     pub(crate) fn found<B>(&mut self, entry: &Arc<Entry>, request: &Request<B>) {
         self.meter.limit.set(entry.idle_timeout);
-        self.connection.idle_timeout.set(entry.idle_timeout);
+        self.connection.set_idle_timeout(entry.idle_timeout);
         if !entry.destinations.is_empty() {
             self.listen(request);
         }

@@ -15,7 +15,7 @@ use crate::flight::Flight;
 use crate::head::{self, Provenance};
 use crate::refusal::{Failure, Refusal};
 use crate::slot::{GroupSlot, Members, TargetSlot};
-use crate::spare::Spare;
+use crate::spare::{Spare, is_safe};
 use crate::state::VpcState;
 use crate::upstream::{Cause, Lease, NotSent};
 
@@ -99,11 +99,14 @@ async fn deliver(
     let mut again = 1;
     loop {
         let target = outbound.target(core, &refusing)?;
+        // What was idle failed once: another one may be as dead.
+        let wanted = match again {
+            0 => Wanted::Fresh,
+            _ => outbound.wanted(),
+        };
         let Outbound { group, flight, .. } = outbound;
         flight.picked(&target);
-        // What was idle failed once: another one may be as dead.
-        let fresh = again == 0;
-        let Some(mut lease) = open(core, group, &target, fresh).await? else {
+        let Some(mut lease) = open(core, group, &target, wanted).await? else {
             refusing.push(target.serial);
             if refusing.len() >= core.config.connect_attempts {
                 return Err(Refusal::not_connected());
@@ -140,7 +143,27 @@ async fn deliver(
     }
 }
 
+/// Which connection will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// An idle one: the request can be sent once more.
+    Idle,
+    /// An idle one that the kernel says is open.
+    Sure,
+    Fresh,
+}
+
 impl Outbound {
+    fn wanted(&self) -> Wanted {
+        let again = |request: &Request<RequestBody>| {
+            request.body().is_end_stream() && is_safe(request.method())
+        };
+        match self.request.as_deref().is_some_and(again) {
+            true => Wanted::Idle,
+            false => Wanted::Sure,
+        }
+    }
+
     /// The next target to try: of the chosen group, or, with failover, of another group when that one has no
     /// other that is said to work.
     ///
@@ -214,7 +237,7 @@ fn pick<'a>(
     ejected
 }
 
-/// A connection to the target: an idle one, unless it must be fresh. `None`: it cannot be connected.
+/// A connection to the target. `None`: it cannot be connected.
 ///
 /// # Errors
 /// There may be no further connection to targets.
@@ -222,10 +245,10 @@ async fn open(
     core: &Rc<Core>,
     group: &Arc<GroupSlot>,
     target: &Arc<TargetSlot>,
-    fresh: bool,
+    wanted: Wanted,
 ) -> Result<Option<Lease>, Refusal> {
-    let idle = || core.pools.take(core, target);
-    if let Some(lease) = (!fresh).then(idle).flatten() {
+    let idle = || core.pools.take(core, target, wanted == Wanted::Sure);
+    if let Some(lease) = (wanted != Wanted::Fresh).then(idle).flatten() {
         return Ok(Some(lease));
     }
     let room = core.room_for_target().ok_or_else(Refusal::overloaded)?;

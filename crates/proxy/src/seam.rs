@@ -16,14 +16,21 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 pub(crate) struct Seam {
     /// Whether there is anything to do beside passing hyper's bytes on.
     armed: Cell<bool>,
-    /// Goes out before hyper's next byte.
-    ahead: RefCell<Vec<u8>>,
-    /// Trailer lines for the chunked message whose end is the next thing that hyper writes.
-    trailers: RefCell<Vec<u8>>,
+    /// What there is. Boxed, because an idle connection has none of it.
+    own: RefCell<Option<Box<Own>>>,
     /// Whether the socket takes no more at present, so that hyper or this may hold bytes back.
     blocked: Cell<bool>,
     /// Whether hyper wrote something since it had all written.
     unflushed: Cell<bool>,
+}
+
+/// What Lath itself writes.
+#[derive(Debug, Default)]
+struct Own {
+    /// Goes out before hyper's next byte.
+    ahead: Vec<u8>,
+    /// Trailer lines for the chunked message whose end is the next thing that hyper writes.
+    trailers: Vec<u8>,
 }
 
 /// Waits until hyper has written what it holds of a message.
@@ -51,14 +58,15 @@ impl Pause {
 impl Seam {
     /// Writes this before anything else of hyper's; only where a message may begin.
     pub(crate) fn write_ahead(&self, bytes: &[u8]) {
-        self.ahead.borrow_mut().extend_from_slice(bytes);
+        let mut own = self.own.borrow_mut();
+        own.get_or_insert_default().ahead.extend_from_slice(bytes);
         self.armed.set(true);
     }
 
     /// Ends the present message with these trailer lines (each with CR LF), if it is chunked. hyper must have
     /// written everything else of it (see [`Pause`]).
     pub(crate) fn end_with(&self, trailers: Vec<u8>) {
-        *self.trailers.borrow_mut() = trailers;
+        self.own.borrow_mut().get_or_insert_default().trailers = trailers;
         self.armed.set(true);
     }
 
@@ -82,7 +90,8 @@ impl Seam {
         self.unflushed.set(true);
         if self.armed.get() {
             ready!(self.poll_ahead(stream, cx))?;
-            let trailers = self.trailers.take();
+            let own = self.own.take();
+            let trailers = own.map(|own| own.trailers).unwrap_or_default();
             if !trailers.is_empty() && bytes.starts_with(LAST_CHUNK) {
                 let (before, after) = LAST_CHUNK.split_at(b"0\r\n".len());
                 self.write_ahead(&[before, &trailers, after].concat());
@@ -90,7 +99,7 @@ impl Seam {
                 let _ = self.poll_ahead(stream, cx)?;
                 return Poll::Ready(Ok(LAST_CHUNK.len()));
             }
-            self.armed.set(!self.ahead.borrow().is_empty());
+            self.armed.set(false);
         }
         self.noting(Pin::new(stream).poll_write(cx, bytes))
     }
@@ -127,15 +136,19 @@ impl Seam {
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut ahead = self.ahead.borrow_mut();
-        while !ahead.is_empty() {
-            let written = self.noting(Pin::new(&mut *stream).poll_write(cx, &ahead));
+        let mut own = self.own.borrow_mut();
+        let Some(own) = own.as_mut() else {
+            return Poll::Ready(Ok(()));
+        };
+        while !own.ahead.is_empty() {
+            let written = self.noting(Pin::new(&mut *stream).poll_write(cx, &own.ahead));
             let written = ready!(written)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            ahead.drain(..written);
+            own.ahead.drain(..written);
         }
+        own.ahead = Vec::new();
         Poll::Ready(Ok(()))
     }
 

@@ -46,9 +46,9 @@ impl Spare {
         }
     }
 
-    /// Whether the request may be sent twice (RFC 9110 section 9.2.1).
+    /// Whether the request may be sent twice.
     pub(crate) fn is_safe(&self) -> bool {
-        [Method::GET, Method::HEAD, Method::OPTIONS].contains(&self.method)
+        is_safe(&self.method)
     }
 
     /// It was not needed.
@@ -77,6 +77,11 @@ impl Spare {
         }
         request
     }
+}
+
+/// Whether a request by this method may be sent twice (RFC 9110 section 9.2.1).
+pub(crate) fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 fn next<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {

@@ -59,6 +59,11 @@ impl TargetSocket {
         self.guard.borrow_mut().take_interim()
     }
 
+    /// Ready when the thread was told of something from the target; else `cx` is woken when it is.
+    pub(crate) fn poll_stirred(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.borrow().poll_read_ready(cx)
+    }
+
     /// Whether the kernel has nothing from the target: no byte, no end, no error. Between requests there
     /// must be nothing.
     pub(crate) fn is_quiet(&self) -> bool {

@@ -69,7 +69,8 @@ impl Hasher for SerialHasher {
 struct Pool {
     target: Arc<TargetSlot>,
     /// The one used last is the last.
-    idle: Vec<Link>,
+    #[expect(clippy::vec_box, reason = "each exchange moves one out and in again")]
+    idle: Vec<Box<Link>>,
     /// Those that have been idle for a while.
     cold: Vec<Cold>,
     shared: Option<http2::SendRequest<RequestBody>>,
@@ -137,7 +138,8 @@ pub(crate) struct Lease {
 }
 
 enum Kind {
-    Http1(Link),
+    /// Boxed: a lease is moved several times in each exchange.
+    Http1(Box<Link>),
     Http2(http2::SendRequest<RequestBody>),
 }
 
@@ -162,8 +164,14 @@ pub(crate) enum Cause {
 }
 
 impl Pools {
-    /// A connection that is open as far as one can know.
-    pub(crate) fn take(&self, core: &Rc<Core>, target: &Arc<TargetSlot>) -> Option<Lease> {
+    /// A connection on which nothing has happened as far as the thread was told. `sure`: the kernel is asked too,
+    /// which costs a system call, but knows of a close since then.
+    pub(crate) fn take(
+        &self,
+        core: &Rc<Core>,
+        target: &Arc<TargetSlot>,
+        sure: bool,
+    ) -> Option<Lease> {
         let mut pools = self.0.borrow_mut();
         let pool = pools.get_mut(&target.serial)?;
         let lease = |kind| Lease {
@@ -180,13 +188,14 @@ impl Pools {
         }
         // The one that was used last is the least likely to be closed just now.
         while let Some(mut link) = pool.idle.pop() {
-            if (link.is_undisturbed() || link.is_open()) && link.socket.is_quiet() {
+            let open = link.is_undisturbed() || link.is_open();
+            if open && (!sure || link.socket.is_quiet()) {
                 return Some(lease(Kind::Http1(link)));
             }
         }
         while let Some(cold) = pool.cold.pop() {
             if let Some(link) = cold.warm() {
-                return Some(lease(Kind::Http1(link)));
+                return Some(lease(Kind::Http1(Box::new(link))));
             }
         }
         None
@@ -389,7 +398,7 @@ impl Lease {
         let now = self.core.clock.get();
         let old =
             now.saturating_duration_since(link.born) > self.core.config.max_connection_lifetime;
-        if old || self.target.is_gone() || !link.is_open() || !link.sender.is_ready() {
+        if old || self.target.is_gone() || !link.rests() {
             return;
         }
         link.idle_since = now;
@@ -411,6 +420,24 @@ impl Link {
             idle_since: self.idle_since,
             open: self.open,
             _resting: resting,
+        }
+    }
+
+    /// Whether it can carry another exchange, now that one is over. From here on it is noted whether something
+    /// happens to it.
+    fn rests(&mut self) -> bool {
+        if self.socket.offence().is_some() {
+            return false;
+        }
+        // Mostly hyper has seen the end of the exchange already, and the socket alone is to be watched.
+        if self.finished || !self.sender.is_ready() {
+            return self.is_open() && self.sender.is_ready();
+        }
+        self.stirred.0.store(false, Relaxed);
+        let waker = Waker::from(Arc::clone(&self.stirred));
+        match self.socket.poll_stirred(&mut Context::from_waker(&waker)) {
+            Poll::Pending => true,
+            Poll::Ready(_) => self.is_open() && self.sender.is_ready(),
         }
     }
 
@@ -551,7 +578,7 @@ async fn handshake(
         let open = Open::new(group, core.index, Count::Http1Connections, room);
         let socket = Rc::new(TargetSocket::new(stream));
         let (sender, connection) = engine(&socket).ok_or(io::ErrorKind::Other)?;
-        return Ok(Kind::Http1(Link {
+        return Ok(Kind::Http1(Box::new(Link {
             sender,
             connection,
             socket,
@@ -560,7 +587,7 @@ async fn handshake(
             born: now,
             idle_since: now,
             open,
-        }));
+        })));
     }
     let open = Open::new(group, core.index, Count::Http2Connections, room);
     let io = TokioIo::new(stream);

@@ -27,7 +27,7 @@ fn find(view: &View, id: &str) -> Result<Arc<Collection>, ApiError> {
 }
 
 fn arn(cell: &Cell, id: &str) -> String {
-    format!("arn:aws:route53::{}:cidrcollection/{id}", cell.account)
+    cell.global_arn("route53", format!("cidrcollection/{id}"))
 }
 
 fn check_word(member: &str, text: &str, most: usize) -> Result<(), ApiError> {

@@ -20,7 +20,7 @@ macro_rules! types {
     ($($name:ident $text:literal |$id:ident| $bare:expr;)*) => {$(
         pub(crate) const $name: ResourceType = ResourceType {
             name: $text,
-            arn: |_, $id| format!(concat!("arn:aws:route53:::", $text, "/{}"), $bare),
+            arn: |at, $id| format!(concat!("arn:{}:route53:::", $text, "/{}"), at.partition(), $bare),
             keys: &[],
             facts: |_, _| Vec::new(),
         };

@@ -122,12 +122,42 @@ fn check_extension(
     Ok(())
 }
 
+fn most(cell: &Cell) -> usize {
+    if limit::holds(cell) {
+        TAGS
+    } else {
+        EXTENDED_TAGS
+    }
+}
+
+/// Holds a list to the model's length, which comes before everything that is stored.
+fn at_most<'a>(
+    most: usize,
+    member: &str,
+    keys: impl ExactSizeIterator<Item = &'a str>,
+) -> Result<(), ApiError> {
+    if keys.len() <= most {
+        return Ok(());
+    }
+    let shown = format!("[{}]", keys.collect::<Vec<_>>().join(", "));
+    let rule = format!("Member must have length less than or equal to {most}");
+    Err(fault::constraint(member, &shown, &rule))
+}
+
 pub(crate) fn change(
     cell: &Cell,
     tx: &mut Tx,
     op: ChangeTagsForResource,
 ) -> Result<ChangeTagsForResourceResponse, ApiError> {
     let (add, remove) = (op.add.unwrap_or_default(), op.remove.unwrap_or_default());
+    let most = most(cell);
+    let added = add.iter().map(|tag| tag.key.as_deref().unwrap_or_default());
+    at_most(most, "addTags", added)?;
+    at_most(
+        most,
+        "removeTagKeys",
+        remove.iter().map(|key| key.0.as_str()),
+    )?;
     if add.is_empty() && remove.is_empty() {
         return Err(fault::invalid(
             "At least one of AddTags and RemoveTagKeys has to be specified.",
@@ -141,11 +171,6 @@ pub(crate) fn change(
         let (key, value) = checked(cell, op.resource_type, tag)?;
         new.insert(key, value);
     }
-    let most = if limit::holds(cell) {
-        TAGS
-    } else {
-        EXTENDED_TAGS
-    };
     if new.len() > most {
         let text = format!("A resource can have at most {most} tags.");
         return Err(fault::invalid(text));

@@ -99,6 +99,7 @@ impl Control {
         let identity = Identity::new(key, config.account.clone()).with_iam(seal, cell.clone());
         let identity = Arc::new(identity);
         offer_directories(&cell, image_directories(config)).await?;
+        pin_trust_policies(&cell).await;
 
         let limits = Limits {
             log_bytes: config.log_bytes,
@@ -237,6 +238,21 @@ async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = task => {}
+    }
+}
+
+/// Brings the trust policies of older versions up to date. A store that takes no writes at the moment is no reason
+/// not to start: the next start finds them again.
+async fn pin_trust_policies(cell: &Cell) {
+    match lath_iam::pin_trust_policies(cell).await {
+        Ok(0) => {}
+        Ok(roles) => tracing::info!(
+            roles,
+            "trust policies hold whom they name to unique ids now"
+        ),
+        Err(error) => {
+            tracing::warn!(%error, "trust policies of older versions still go by names");
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
 use crate::ids;
 use crate::messages::{BooleanInput, BooleanValue, Nothing, TextInput, TextValue};
-use crate::networks::interfaces::checked_groups;
+use crate::networks::interfaces::{checked_groups, limits};
 use crate::operation::{Refuses, operations, refused};
 use crate::records::{Instance, InstanceState, MetadataOptions, NetworkInterface, Subnet};
 use crate::resource_types::{ATTRIBUTES, Facts, INSTANCE, SECURITY_GROUP, attributes};
@@ -348,9 +348,9 @@ fn apply(tx: &mut Tx, instance: &Instance, change: &Change) -> Result<(), ApiErr
             update(&|it| it.on_shutdown = behaviour);
         }
         Change::Type(name) => {
-            let name = new_type(instance, name)?;
+            let name = new_type(tx.view(), instance, name)?;
             // What was chosen of the old type's cores and credits is not the new one's.
-            update(&|it| {
+            tx.update::<Instance>(id, |it| {
                 name.clone_into(&mut it.instance_type);
                 it.options.cpu = None;
                 it.options.cpu_credits = None;
@@ -390,15 +390,16 @@ fn must_be_stopped(instance: &Instance, attribute: &str) -> Result<(), ApiError>
     ))
 }
 
-fn new_type(instance: &Instance, name: &str) -> Result<&'static str, ApiError> {
+fn new_type(view: &View, instance: &Instance, name: &str) -> Result<&'static str, ApiError> {
     must_be_stopped(instance, "instanceType")?;
-    types::find(name)
+    let known = types::find(name)
         .filter(|known| known.runs(&instance.architecture) && known.is_offered())
-        .map(|known| known.name)
         .ok_or_else(|| {
             let shown: String = name.chars().take(64).collect();
             invalid_value(format!("Invalid value '{shown}' for InstanceType."))
-        })
+        })?;
+    limits::check_type(view, &instance.id, known)?;
+    Ok(known.name)
 }
 
 fn primary(view: &View, instance: &Instance) -> Result<std::sync::Arc<NetworkInterface>, ApiError> {

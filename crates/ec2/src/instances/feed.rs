@@ -24,6 +24,8 @@ pub(crate) fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
         let feed = feed_instance(cell, view, &instance);
         (instance.id.clone(), Arc::new(feed))
     }));
+    let cut = view.list::<Instance>().filter(|it| it.skips_shutdown);
+    snapshot.cut.extend(cut.map(|it| it.id.clone()));
 }
 
 fn feed_instance(cell: &Cell, view: &View, it: &Instance) -> lath_feed::Instance {

@@ -163,6 +163,7 @@ impl<'a> Launch<'a> {
         let image = images::find(&app.cell, view, image_id)?;
         let typed = instance_type(op, &image)?;
         let network = Network::new(view, op)?;
+        network.check_limits(typed)?;
         let options = options::at_launch(op, typed)?;
         let cpu = options.cpu;
         let vcpus = cpu.map_or(typed.vcpus, |(cores, threads)| cores * threads);
@@ -244,6 +245,7 @@ impl<'a> Launch<'a> {
             on_shutdown: self.on_shutdown,
             termination_protected: self.op.disable_api_termination == Some(true),
             stop_protected: self.op.disable_api_stop == Some(true),
+            skips_shutdown: false,
             names: self.names,
             options: self.options.clone(),
             id,

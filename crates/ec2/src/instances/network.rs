@@ -11,9 +11,12 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::request::{InterfaceSpecification, RunInstances};
+use super::types::InstanceType;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
 use crate::ids;
-use crate::networks::interfaces::{NewInterface, add_addresses, create_primary, free_addresses};
+use crate::networks::interfaces::{
+    NewInterface, add_addresses, create_primary, free_addresses, limits,
+};
 use crate::operation::{Refuses, refused};
 use crate::records::{Attachment, NetworkInterface, SecurityGroup, Subnet, Vpc};
 use crate::tags;
@@ -175,6 +178,19 @@ impl Network {
     /// The primary interface and the others.
     pub(super) fn all(&self) -> impl Iterator<Item = &Self> {
         std::iter::once(self).chain(&self.others)
+    }
+
+    /// Whether a type takes these interfaces with their addresses.
+    pub(super) fn check_limits(&self, typed: &InstanceType) -> Result<(), ApiError> {
+        limits::check_interfaces(typed, 1 + self.others.len())?;
+        std::iter::once(self)
+            .chain(&self.others)
+            .try_for_each(|it| {
+                let (given, more) = &it.secondary;
+                let existing = it.existing.as_ref();
+                let addresses = existing.map_or(1 + given.len() + more, |it| it.addresses.len());
+                limits::check_addresses(typed, addresses)
+            })
     }
 
     /// Whether the instances get a public address at each start.

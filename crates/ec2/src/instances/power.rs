@@ -30,7 +30,8 @@ pub(crate) struct StartInstances {
     dry_run: Option<bool>,
 }
 
-/// `Force` and `SkipOsShutdown` shorten the wait for processes that a stop ends anyway.
+/// What `Force` promises holds for every stop: processes that do not end in time are killed
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StopInstances.html>).
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct StopInstances {
@@ -38,7 +39,7 @@ pub(crate) struct StopInstances {
     ids: Vec<String>,
     hibernate: Option<bool>,
     #[serde(rename = "SkipOsShutdown")]
-    _skip_shutdown: Option<bool>,
+    skip_shutdown: Option<bool>,
     dry_run: Option<bool>,
     #[serde(rename = "Force")]
     _force: Option<bool>,
@@ -52,7 +53,7 @@ pub(crate) struct RebootInstances {
     dry_run: Option<bool>,
 }
 
-/// See [`StopInstances`] for `Force` and `SkipOsShutdown`.
+/// See [`StopInstances`] for `Force`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TerminateInstances {
@@ -61,7 +62,7 @@ pub(crate) struct TerminateInstances {
     #[serde(rename = "Force")]
     _force: Option<bool>,
     #[serde(rename = "SkipOsShutdown")]
-    _skip_shutdown: Option<bool>,
+    skip_shutdown: Option<bool>,
     dry_run: Option<bool>,
 }
 
@@ -157,6 +158,7 @@ fn start_one(app: &Ec2, tx: &mut Tx, instance: &Instance) -> Result<(), ApiError
         it.launched_at = Timestamp::now();
         it.state_reason = None;
         it.transition_reason = String::new();
+        it.skips_shutdown = false;
     });
     Ok(())
 }
@@ -200,7 +202,7 @@ fn stop(_app: &Ec2, tx: &mut Tx, op: StopInstances) -> Result<StateChanges, ApiE
                 Err(protected(instance, "stopped", "disableApiStop"))
             }
             InstanceState::Running => {
-                update(tx, instance, InstanceState::Stopping, by_user);
+                end(tx, instance, InstanceState::Stopping, op.skip_shutdown);
                 Ok(())
             }
             InstanceState::Pending | InstanceState::ShuttingDown | InstanceState::Terminated => {
@@ -208,6 +210,13 @@ fn stop(_app: &Ec2, tx: &mut Tx, op: StopInstances) -> Result<StateChanges, ApiE
             }
         }
     })
+}
+
+fn end(tx: &mut Tx, instance: &Instance, state: InstanceState, skip_shutdown: Option<bool>) {
+    update(tx, instance, state, |it| {
+        it.skips_shutdown = skip_shutdown == Some(true);
+        by_user(it);
+    });
 }
 
 fn by_user(instance: &mut Instance) {
@@ -242,7 +251,7 @@ fn terminate(_app: &Ec2, tx: &mut Tx, op: TerminateInstances) -> Result<StateCha
         if instance.termination_protected {
             return Err(protected(instance, "terminated", "disableApiTermination"));
         }
-        update(tx, instance, InstanceState::ShuttingDown, by_user);
+        end(tx, instance, InstanceState::ShuttingDown, op.skip_shutdown);
         Ok(())
     })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lath_feed::{InstanceObserved, InstancePhase};
 use lath_model::Timestamp;
 use lath_store::View;
 use lath_wire::{ApiError, Caller, Handle, Operation, Service};
@@ -152,7 +153,7 @@ fn reachability(summary: &StatusSummary) -> Vec<String> {
 }
 
 fn describe(
-    _app: &Ec2,
+    app: &Ec2,
     view: &View,
     op: &DescribeInstanceStatus,
 ) -> Result<DescribeInstanceStatusResult, ApiError> {
@@ -162,7 +163,10 @@ fn describe(
         ));
     }
     let all = op.include_all_instances == Some(true);
-    let statuses = view.list::<Instance>().map(|it| shown(view, &it));
+    let observed = Arc::clone(&app.cell.observed.borrow());
+    let statuses = view
+        .list::<Instance>()
+        .map(|it| shown(view, &it, observed.instances.get(&it.id)));
     // Ids are resolved among all instances, so that one that is not running is not "not found".
     let query = Query {
         ids: &op.ids,
@@ -186,25 +190,31 @@ fn describe(
     })
 }
 
-/// A running instance has its first process and its network: both checks pass. The others have nothing
-/// to check.
-fn shown(view: &View, it: &Instance) -> InstanceStatus {
+fn shown(view: &View, it: &Instance, seen: Option<&InstanceObserved>) -> InstanceStatus {
+    let seen = seen.filter(|seen| seen.boot == it.boot);
+    let summary = summary(it.state, seen.map(|seen| &seen.state));
     InstanceStatus {
         availability_zone: it.availability_zone.clone(),
         availability_zone_id: crate::zones::zone_id(&it.availability_zone),
         events_set: Vec::new(),
         instance_id: it.id.to_string(),
         instance_state: it.state.into(),
-        instance_status: summary(it.state),
-        system_status: summary(it.state),
+        instance_status: summary.clone(),
+        system_status: summary,
         tags: tags::of(view, it.id.as_str()),
     }
 }
 
-fn summary(state: InstanceState) -> StatusSummary {
-    let (status, check) = match state {
-        InstanceState::Running => ("ok", Some("passed")),
-        InstanceState::Pending => ("initializing", Some("initializing")),
+/// A running instance passes both checks while its node sees its first process and its network, and fails both when
+/// one of them is lost: a failed check of the system is one of the instance's causes
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html>). The others
+/// have nothing to check.
+fn summary(state: InstanceState, seen: Option<&InstancePhase>) -> StatusSummary {
+    let (status, check) = match (state, seen) {
+        (InstanceState::Running, Some(InstancePhase::Running)) => ("ok", Some("passed")),
+        (InstanceState::Running, Some(_)) => ("impaired", Some("failed")),
+        (InstanceState::Running, None) => ("insufficient-data", Some("insufficient-data")),
+        (InstanceState::Pending, _) => ("initializing", Some("initializing")),
         _ => ("not-applicable", None),
     };
     let detail = check.map(|check| StatusDetail {
@@ -223,6 +233,48 @@ impl DescribeInstanceStatus {
         Self {
             ids: vec![id.to_owned()],
             ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_fail_while_the_node_sees_no_process_or_network() {
+        use InstanceState::{Pending, Running, Stopped};
+        let lost = InstancePhase::Failed { reason: "r".into() };
+        for (state, seen, status, check) in [
+            (Running, Some(&InstancePhase::Running), "ok", Some("passed")),
+            (
+                Running,
+                Some(&InstancePhase::Starting),
+                "impaired",
+                Some("failed"),
+            ),
+            (Running, Some(&lost), "impaired", Some("failed")),
+            (
+                Running,
+                None,
+                "insufficient-data",
+                Some("insufficient-data"),
+            ),
+            (
+                Pending,
+                Some(&InstancePhase::Starting),
+                "initializing",
+                Some("initializing"),
+            ),
+            (Stopped, None, "not-applicable", None),
+        ] {
+            let shown = summary(state, seen);
+            let checks: Vec<_> = shown.details.iter().map(|it| it.status.as_str()).collect();
+            assert_eq!(
+                (shown.status.as_str(), checks),
+                (status, Vec::from_iter(check)),
+                "{state:?} {seen:?}"
+            );
         }
     }
 }

@@ -72,6 +72,9 @@ pub struct Instance {
     pub termination_protected: bool,
     /// Whether the API refuses to stop it.
     pub stop_protected: bool,
+    /// Whether it ends without its processes being asked to, when it ends.
+    #[serde(default)]
+    pub skips_shutdown: bool,
     /// What its name is made of, and which names the VPC's resolver answers.
     #[serde(default)]
     pub names: PrivateDnsNames,

@@ -129,6 +129,10 @@ async fn endpoints_name_the_services_of_a_network_that_is_there() {
     for (rest, code) in [
         (
             "ServiceName=com.amazonaws.us-east-1.s3",
+            "UnsupportedOperation",
+        ),
+        (
+            "ServiceName=com.amazonaws.us-west-2.s3",
             "InvalidServiceName",
         ),
         (

@@ -51,6 +51,10 @@ macro_rules! delta {
             $($map: Change<$key, $item>,)*
             names: Option<BTreeMap<String, BTreeSet<Ipv4Addr>>>,
             #[serde(default)]
+            cut: Option<BTreeSet<InstanceId>>,
+            #[serde(default)]
+            private_names: Option<BTreeMap<VpcId, BTreeSet<VpcId>>>,
+            #[serde(default)]
             callers: Option<Arc<CallerBook>>,
             topology: Option<Arc<Topology>>,
         }
@@ -61,7 +65,9 @@ macro_rules! delta {
                 let whole = old.is_none();
                 let nothing = Snapshot::default();
                 let old = old.unwrap_or(&nothing);
-                let Snapshot { version, region, account, $($map,)* names, callers, topology } = new;
+                let Snapshot {
+                    version, region, account, $($map,)* names, cut, private_names, callers, topology
+                } = new;
                 Self {
                     whole,
                     version: *version,
@@ -69,6 +75,9 @@ macro_rules! delta {
                     account: account.clone(),
                     $($map: Change::between(&old.$map, $map),)*
                     names: (whole || old.names != *names).then(|| names.clone()),
+                    cut: (whole || old.cut != *cut).then(|| cut.clone()),
+                    private_names: (whole || old.private_names != *private_names)
+                        .then(|| private_names.clone()),
                     callers: (whole || !Arc::ptr_eq(&old.callers, callers))
                         .then(|| Arc::clone(callers)),
                     topology: (whole || !Arc::ptr_eq(&old.topology, topology))
@@ -85,6 +94,12 @@ macro_rules! delta {
                 $(self.$map.apply(&mut next.$map);)*
                 if let Some(names) = self.names {
                     next.names = names;
+                }
+                if let Some(cut) = self.cut {
+                    next.cut = cut;
+                }
+                if let Some(private_names) = self.private_names {
+                    next.private_names = private_names;
                 }
                 if let Some(callers) = self.callers {
                     next.callers = callers;

@@ -341,6 +341,7 @@ fn instance() -> Instance {
         on_shutdown: ShutdownBehavior::Stop,
         termination_protected: false,
         stop_protected: false,
+        skips_shutdown: false,
     }
 }
 

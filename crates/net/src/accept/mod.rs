@@ -31,8 +31,21 @@ use table::{Table, Verdict};
 pub use slot::{Busy, Slot};
 pub use stream::Watched;
 
-/// How long a connection that must go may take to do so, before a newcomer is refused.
-const GOING: Duration = Duration::from_secs(1);
+/// How long a connection that must go may take to do so before a newcomer is refused, once there are many such
+/// ([`going`]). Others wait meanwhile, so it is no more than their task needs to run.
+const GOING: Duration = Duration::from_millis(20);
+
+/// How many connections may be on their way out beside a full table: a newcomer need not wait for the one that it
+/// takes the place of.
+fn going(total: usize) -> usize {
+    (total / 32).clamp(4, 256)
+}
+
+fn most_open(total: usize) -> usize {
+    total
+        .saturating_add(going(total))
+        .min(Semaphore::MAX_PERMITS)
+}
 
 /// After a failure to accept for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -111,7 +124,7 @@ pub struct Acceptor {
 struct Shared {
     limits: ConnectionLimits,
     table: Mutex<Table>,
-    /// Slots in truth: one that was taken away counts until its connection is closed.
+    /// Slots in truth, some more than the table has: one that was taken away counts until its connection is closed.
     open: Arc<Semaphore>,
     report: Report,
 }
@@ -138,7 +151,7 @@ impl Acceptor {
             shared: Arc::new(Shared {
                 limits,
                 table: Mutex::new(Table::new(limits)),
-                open: Arc::new(Semaphore::new(limits.total.min(Semaphore::MAX_PERMITS))),
+                open: Arc::new(Semaphore::new(most_open(limits.total))),
                 report: Report::new(name),
             }),
         }

@@ -1,11 +1,12 @@
 //! What a connection holds.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::Held;
@@ -13,7 +14,13 @@ use super::Held;
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 fn now() -> u64 {
-    u64::try_from(BEGIN.elapsed().as_millis()).unwrap_or(u64::MAX)
+    millis(Instant::now())
+}
+
+/// Since [`BEGIN`].
+fn millis(at: Instant) -> u64 {
+    let since = at.saturating_duration_since(*BEGIN);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A connection, as the table sees it.
@@ -26,7 +33,7 @@ pub(super) struct Entry {
     /// How much longer than others it may be idle, in milliseconds.
     grace: AtomicU64,
     evicted: AtomicBool,
-    notify: Notify,
+    /// Woken when it is evicted.
     waker: Mutex<Option<Waker>>,
 }
 
@@ -37,7 +44,6 @@ impl Entry {
             since: AtomicU64::new(now()),
             grace: AtomicU64::new(0),
             evicted: AtomicBool::new(false),
-            notify: Notify::new(),
             waker: Mutex::new(None),
         }
     }
@@ -54,7 +60,6 @@ impl Entry {
 
     pub(super) fn evict(&self) {
         self.evicted.store(true, Relaxed);
-        self.notify.notify_waiters();
         let waker = self.waker().take();
         if let Some(waker) = waker {
             waker.wake();
@@ -87,6 +92,19 @@ impl Slot {
         Busy::new(Arc::clone(&self.held.entry))
     }
 
+    /// As [`Self::busy`], for one who has many requests one after another and counts those at once: from now on the
+    /// connection is not idle, until [`Self::rest`].
+    pub fn work(&self) {
+        self.held.entry.busy.store(1, Relaxed);
+    }
+
+    /// Nothing is done for the connection since then, which ends [`Self::work`].
+    pub fn rest(&self, since: std::time::Instant) {
+        let entry = &self.held.entry;
+        entry.since.store(millis(since.into()), Relaxed);
+        entry.busy.store(0, Relaxed);
+    }
+
     /// Something was done for the connection: its time to be idle begins anew.
     pub fn touch(&self) {
         self.held.entry.since.store(now(), Relaxed);
@@ -111,21 +129,26 @@ impl Slot {
     }
 
     /// Returns when the connection must end: its slot was given to another one, or it was idle for too
-    /// long.
+    /// long. One task at a time waits for it, instead of [`Self::wake_when_evicted`].
     pub async fn ended(&self) {
         let entry = &self.held.entry;
         let idle = self.held.shared.limits.idle;
         loop {
-            let notified = entry.notify.notified();
-            if self.is_evicted() {
-                return;
-            }
             let left = remaining(entry, idle);
             if left.is_zero() {
                 return;
             }
             // A time-out is looked at again: it may have been busy.
-            let _ = tokio::time::timeout(left, notified).await;
+            let evicted = poll_fn(|cx| {
+                self.wake_when_evicted(cx.waker());
+                match self.is_evicted() {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                }
+            });
+            if tokio::time::timeout(left, evicted).await.is_ok() {
+                return;
+            }
         }
     }
 

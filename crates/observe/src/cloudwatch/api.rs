@@ -277,10 +277,6 @@ pub(crate) struct GetMetricData {
     pub(crate) next_token: Option<String>,
     pub(crate) scan_by: Option<ScanBy>,
     pub(crate) max_datapoints: Option<i64>,
-    #[expect(
-        dead_code,
-        reason = "it formats dynamic labels, which Lath gives as they are"
-    )]
     pub(crate) label_options: Option<LabelOptions>,
 }
 

@@ -2,7 +2,6 @@ use std::collections::BTreeSet;
 
 use lath_control::{BadToken, paginate};
 use lath_model::Timestamp;
-use lath_model::arn::Arn;
 use lath_wire::{ApiError, Caller, Doc, Handle};
 
 use super::api::{
@@ -20,13 +19,8 @@ const PAGE: usize = 1000;
 
 impl Observe {
     fn dashboard_arn(&self, name: &str) -> String {
-        Arn::new(
-            "cloudwatch",
-            "",
-            &self.cell.account,
-            format!("dashboard/{name}"),
-        )
-        .to_string()
+        let resource = format!("dashboard/{name}");
+        self.cell.global_arn("cloudwatch", resource)
     }
 }
 

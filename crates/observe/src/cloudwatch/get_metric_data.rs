@@ -9,6 +9,7 @@ use lath_wire::{ApiError, Caller, Handle};
 use super::api::{
     GetMetricData, MessageData, MetricData, MetricDataQuery, MetricDataResult, ScanBy, StatusCode,
 };
+use super::dynamic_label::{Named, fill};
 use super::get_metric_statistics::{Span, check_period, sorted, whole_seconds};
 use super::{error, invalid_token, invalid_value};
 use crate::Observe;
@@ -42,7 +43,8 @@ impl Handle<GetMetricData> for Observe {
             .ok()
             .filter(|most| (1..=100_800).contains(most))
             .ok_or_else(|| invalid("MaxDatapoints must be between 1 and 100800."))?;
-        let queries = check(&op.metric_data_queries, &caller.account)?;
+        check_zone(&op)?;
+        let queries = check(&op.metric_data_queries, caller)?;
         let archive = Arc::clone(&self.archive);
         tokio::task::spawn_blocking(move || answer(&archive, &op, &queries, most))
             .await
@@ -66,7 +68,7 @@ fn invalid(message: impl Into<String>) -> ApiError {
     error("ValidationError", "ValidationError", 400, message)
 }
 
-fn check(queries: &[MetricDataQuery], account: &str) -> Result<Vec<Query>, ApiError> {
+fn check(queries: &[MetricDataQuery], caller: &Caller) -> Result<Vec<Query>, ApiError> {
     if queries.is_empty() {
         return Err(invalid("The parameter MetricDataQueries is required."));
     }
@@ -84,9 +86,9 @@ fn check(queries: &[MetricDataQuery], account: &str) -> Result<Vec<Query>, ApiEr
     }
     let mut checked: Vec<Query> = queries
         .iter()
-        .map(|query| check_query(query, account))
+        .map(|query| check_query(query, &caller.account))
         .collect::<Result<_, _>>()?;
-    label(&mut checked);
+    label(&mut checked, caller)?;
     Ok(checked)
 }
 
@@ -108,23 +110,69 @@ fn check_statistics(queries: &[MetricDataQuery]) -> Result<(), ApiError> {
     }
 }
 
+/// A time zone is an offset such as `+0130`. It is for dynamic labels that show times, which are refused: any good one
+/// will do.
+fn check_zone(op: &GetMetricData) -> Result<(), ApiError> {
+    let options = op.label_options.as_ref();
+    let Some(zone) = options.and_then(|it| it.timezone.as_deref()) else {
+        return Ok(());
+    };
+    let digits = zone.strip_prefix(['+', '-']).unwrap_or_default();
+    let number = |text: Option<&str>| text.and_then(|it| it.parse::<u8>().ok());
+    let (hours, minutes) = (number(digits.get(..2)), number(digits.get(2..)));
+    let is_offset = digits.len() == 4
+        && digits.bytes().all(|it| it.is_ascii_digit())
+        && hours.is_some_and(|it| it < 24)
+        && minutes.is_some_and(|it| it < 60);
+    if is_offset {
+        return Ok(());
+    }
+    let shown: String = zone.chars().take(64).collect();
+    Err(invalid(format!(
+        "The value {shown} for parameter LabelOptions.Timezone is invalid: it is an offset from UTC such as +0130."
+    )))
+}
+
 /// Labels of queries that were given none: the metric's name, and of the statistic and the period what differs among the
-/// queries of this request.
-fn label(queries: &mut [Query]) {
+/// queries of this request. Those that were given one may name it.
+fn label(queries: &mut [Query], caller: &Caller) -> Result<(), ApiError> {
     let differ = |of: fn(&Query) -> String| {
         let all: BTreeSet<String> = queries.iter().map(of).collect();
         all.len() > 1
     };
     let by_stat = differ(|query| query.stat.clone());
     let by_period = differ(|query| query.period.to_string());
-    for query in queries.iter_mut().filter(|query| query.label.is_empty()) {
-        query.label.clone_from(&query.name);
+    for query in queries {
+        let mut default = query.name.clone();
         if by_stat {
-            query.label.push_str(&format!(" {}", query.stat));
+            default.push_str(&format!(" {}", query.stat));
         }
         if by_period {
-            query.label.push_str(&format!(" {}", query.period));
+            default.push_str(&format!(" {}", query.period));
         }
+        query.label = match query.label.as_str() {
+            "" => default,
+            given => fill(given, &named(query, &default, caller)).map_err(|value| {
+                invalid(format!(
+                    "Query {}: the dynamic label {value} is not supported.",
+                    query.id
+                ))
+            })?,
+        };
+    }
+    Ok(())
+}
+
+fn named<'a>(query: &'a Query, default: &'a str, caller: &'a Caller) -> Named<'a> {
+    Named {
+        default,
+        account: &caller.account,
+        region: &caller.region,
+        namespace: &query.namespace,
+        metric: &query.name,
+        statistic: &query.stat,
+        period: query.period,
+        dimensions: &query.dimensions,
     }
 }
 

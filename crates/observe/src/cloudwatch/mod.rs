@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod dashboard_body;
 mod dashboards;
+mod dynamic_label;
 mod get_metric_data;
 mod get_metric_statistics;
 mod list_metrics;

@@ -30,16 +30,22 @@ impl Observe {
 }
 
 pub(super) fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    if tags.len() > MAX_TAGS {
+        let shown = tags.iter().map(|(key, value)| format!("{key}={value}"));
+        let shown = format!("{{{}}}", shown.collect::<Vec<_>>().join(", "));
+        let rule = format!("have length less than or equal to {MAX_TAGS}");
+        return Err(broken("tags", &shown, &[rule]));
+    }
     let fits = |(key, value): (&String, &String)| {
         (1..=128).contains(&key.chars().count())
             && value.chars().count() <= 256
             && !key.starts_with("aws:")
     };
-    if tags.len() <= MAX_TAGS && tags.iter().all(fits) {
+    if tags.iter().all(fits) {
         return Ok(());
     }
     Err(invalid(
-        "At most 50 tags; a key has 1 to 128 characters and does not begin with aws:, a value at most 256.",
+        "A tag's key has 1 to 128 characters and does not begin with aws:, a value at most 256.",
     ))
 }
 

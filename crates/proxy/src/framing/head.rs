@@ -26,6 +26,14 @@ impl Head {
         matches!(self.status, 100 | 102..=199)
     }
 
+    /// Counts a header line that says nothing of framing, as most do; whether it is one.
+    pub(super) fn passes_over(&mut self, line: &[u8]) -> bool {
+        let framing = matches!(line[0], b'c' | b'C' | b't' | b'T' | b' ' | b'\t');
+        let passes = !framing && (1..=MAX_HEADERS).contains(&self.lines);
+        self.lines += usize::from(passes);
+        passes
+    }
+
     pub(super) fn line(
         &mut self,
         line: &[u8],
@@ -105,10 +113,9 @@ fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Result<Option<&'a [u8]>, Offence
     let Some((start, rest)) = line.split_at_checked(name.len()) else {
         return Ok(None);
     };
-    if !start.eq_ignore_ascii_case(name) {
-        return Ok(None);
-    }
+    // Most lines are told apart by the octet that would follow the name.
     match rest.first() {
+        Some(b':' | b' ' | b'\t') if !start.eq_ignore_ascii_case(name) => Ok(None),
         Some(b':') => Ok(Some(trim(&rest[1..]))),
         Some(b' ' | b'\t') => Err(Offence::Whitespace),
         _ => Ok(None),

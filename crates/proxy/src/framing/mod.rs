@@ -291,8 +291,10 @@ impl Guard {
                 self.state = self.head_complete()?;
                 break;
             }
-            let kept = &line[..length.min(KEPT)];
-            self.head.line(kept, length > KEPT, of_response)?;
+            if !self.head.passes_over(line) {
+                let kept = &line[..length.min(KEPT)];
+                self.head.line(kept, length > KEPT, of_response)?;
+            }
         }
         Ok(taken)
     }

@@ -1,8 +1,6 @@
 //! Header blocks of HTTP/2 as a client wrote them (RFC 7541).
 
 use std::collections::VecDeque;
-use std::ops::Deref;
-use std::rc::Rc;
 
 use super::huffman;
 
@@ -79,31 +77,15 @@ const STATIC: [(&str, &str); 61] = [
 ];
 
 /// A field as it was written, whatever that is.
-#[derive(Debug, Clone)]
-pub(super) struct Field {
-    pub(super) name: Octets,
-    pub(super) value: Octets,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) value: &'a [u8],
+    /// What `is_sound` said of it when it was read first.
+    pub(super) sound: bool,
 }
 
-/// A name or value: the static table's, or one that a block brought.
-#[derive(Debug, Clone)]
-pub(super) enum Octets {
-    Known(&'static [u8]),
-    Read(Rc<[u8]>),
-}
-
-impl Deref for Octets {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Known(octets) => octets,
-            Self::Read(octets) => octets,
-        }
-    }
-}
-
-impl Field {
+impl Field<'_> {
     pub(super) fn size(&self) -> usize {
         self.name.len() + self.value.len() + ENTRY
     }
@@ -116,9 +98,34 @@ pub(super) struct Garbled;
 /// What earlier blocks of a connection defined.
 #[derive(Debug)]
 pub(super) struct Table {
-    entries: VecDeque<Field>,
+    entries: VecDeque<Entry>,
     size: usize,
     limit: usize,
+}
+
+/// A field that later blocks may name by its index.
+#[derive(Debug)]
+struct Entry {
+    /// The name, then the value.
+    octets: Box<[u8]>,
+    name: usize,
+    sound: bool,
+}
+
+impl Entry {
+    fn new(field: &Field<'_>) -> Self {
+        Self {
+            octets: [field.name, field.value].concat().into(),
+            name: field.name.len(),
+            sound: field.sound,
+        }
+    }
+
+    fn field(&self) -> Field<'_> {
+        let (name, value) = self.octets.split_at(self.name);
+        let sound = self.sound;
+        Field { name, value, sound }
+    }
 }
 
 impl Default for Table {
@@ -132,66 +139,83 @@ impl Default for Table {
 }
 
 impl Table {
-    /// Reads a block, field by field, until `take` says that it is enough.
+    /// Reads a block, field by field, until `take` says that it is enough. `is_sound` is asked once for each field
+    /// that a block spells out, and told whether the name is that of a field which is sound.
     ///
     /// # Errors
     /// The block is garbled.
     pub(super) fn read(
         &mut self,
         mut block: &[u8],
-        mut take: impl FnMut(Field) -> bool,
+        is_sound: impl Fn(&[u8], &[u8], bool) -> bool,
+        mut take: impl FnMut(Field<'_>) -> bool,
     ) -> Result<(), Garbled> {
+        let (mut names, mut values) = (Vec::new(), Vec::new());
         while let Some(first) = block.first().copied() {
-            let field = match first {
+            let prefix = match first {
                 0x80.. => {
                     let index = integer(&mut block, 7)?;
-                    self.get(index)?
+                    let field = self.get(index, &is_sound)?;
+                    if !take(field) {
+                        break;
+                    }
+                    continue;
                 }
-                0x40.. => {
-                    let field = self.literal(&mut block, 6)?;
-                    self.add(field.clone());
-                    field
-                }
+                0x40.. => 6,
                 0x20.. => {
                     let limit = integer(&mut block, 5)?;
                     self.resize(limit)?;
                     continue;
                 }
-                _ => self.literal(&mut block, 4)?,
+                _ => 4,
             };
-            if !take(field) {
+            let (name, known) = match integer(&mut block, prefix)? {
+                0 => (string(&mut block, &mut names)?, false),
+                index => self.name(index)?,
+            };
+            let value = string(&mut block, &mut values)?;
+            let sound = is_sound(name, value, known);
+            let field = Field { name, value, sound };
+            let entry = (prefix == 6).then(|| Entry::new(&field));
+            let goes_on = take(field);
+            if let Some(entry) = entry {
+                self.add(entry);
+            }
+            if !goes_on {
                 break;
             }
         }
         Ok(())
     }
 
-    fn literal(&self, block: &mut &[u8], prefix: u32) -> Result<Field, Garbled> {
-        let name = match integer(block, prefix)? {
-            0 => string(block)?,
-            index => self.get(index)?.name,
-        };
-        let value = string(block)?;
-        Ok(Field { name, value })
-    }
-
-    fn get(&self, index: usize) -> Result<Field, Garbled> {
+    fn get(
+        &self,
+        index: usize,
+        is_sound: impl Fn(&[u8], &[u8], bool) -> bool,
+    ) -> Result<Field<'_>, Garbled> {
         let index = index.checked_sub(1).ok_or(Garbled)?;
         match STATIC.get(index) {
-            Some((name, value)) => Ok(Field {
-                name: Octets::Known(name.as_bytes()),
-                value: Octets::Known(value.as_bytes()),
-            }),
+            Some((name, value)) => {
+                let (name, value) = (name.as_bytes(), value.as_bytes());
+                let sound = is_sound(name, value, true);
+                Ok(Field { name, value, sound })
+            }
             None => {
                 let entry = self.entries.get(index - STATIC.len());
-                entry.cloned().ok_or(Garbled)
+                entry.map(Entry::field).ok_or(Garbled)
             }
         }
     }
 
-    fn add(&mut self, field: Field) {
-        self.size += field.size();
-        self.entries.push_front(field);
+    /// A field's name, and whether the field is sound.
+    fn name(&self, index: usize) -> Result<(&[u8], bool), Garbled> {
+        let field = self.get(index, |_, _, _| true)?;
+        Ok((field.name, field.sound))
+    }
+
+    fn add(&mut self, entry: Entry) {
+        self.size += entry.field().size();
+        self.entries.push_front(entry);
         self.evict();
     }
 
@@ -208,7 +232,7 @@ impl Table {
         while self.size > self.limit
             && let Some(oldest) = self.entries.pop_back()
         {
-            self.size -= oldest.size();
+            self.size -= oldest.field().size();
         }
     }
 }
@@ -237,24 +261,24 @@ fn integer(block: &mut &[u8], prefix: u32) -> Result<usize, Garbled> {
     Ok(number)
 }
 
-/// RFC 7541 section 5.2.
-fn string(block: &mut &[u8]) -> Result<Octets, Garbled> {
+/// RFC 7541 section 5.2. A coded string is decoded into `room`.
+fn string<'r, 'b: 'r>(block: &mut &'b [u8], room: &'r mut Vec<u8>) -> Result<&'r [u8], Garbled> {
     let coded = block.first().ok_or(Garbled)? & 0x80 != 0;
     let length = integer(block, 7)?;
     let (octets, rest) = block.split_at_checked(length).ok_or(Garbled)?;
     *block = rest;
     if !coded {
-        return Ok(Octets::Read(octets.into()));
+        return Ok(octets);
     }
-    let mut text = Vec::with_capacity(length * 8 / 5);
-    huffman::decode(octets, &mut text).ok_or(Garbled)?;
-    Ok(Octets::Read(text.into()))
+    room.clear();
+    huffman::decode(octets, room).ok_or(Garbled)?;
+    Ok(room)
 }
 
 /// Writes a field so that nothing is remembered of it (RFC 7541 section 6.2.2).
-pub(super) fn write(field: &Field, into: &mut Vec<u8>) {
+pub(super) fn write(field: &Field<'_>, into: &mut Vec<u8>) {
     into.push(0);
-    for octets in [&field.name, &field.value] {
+    for octets in [field.name, field.value] {
         write_integer(octets.len(), into);
         into.extend_from_slice(octets);
     }
@@ -287,8 +311,9 @@ mod tests {
     fn read(table: &mut Table, block: &[u8]) -> Result<Vec<(String, String)>, Garbled> {
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         let mut fields = Vec::new();
-        table.read(block, |field| {
-            fields.push((text(&field.name), text(&field.value)));
+        let any = |_: &[u8], _: &[u8], _| true;
+        table.read(block, any, |field| {
+            fields.push((text(field.name), text(field.value)));
             true
         })?;
         Ok(fields)
@@ -332,8 +357,9 @@ mod tests {
             ("X y", "\r\n"),
         ] {
             let field = Field {
-                name: Octets::Read(name.as_bytes().into()),
-                value: Octets::Read(value.as_bytes().into()),
+                name: name.as_bytes(),
+                value: value.as_bytes(),
+                sound: true,
             };
             let mut block = Vec::new();
             write(&field, &mut block);

@@ -81,30 +81,79 @@ const fn rows() -> [Row; LENGTHS.len()] {
     rows
 }
 
+/// What an octet's worth of bits begins with: the symbol and the length of its code, which is 0 where the code is
+/// longer than that.
+const SHORT: [(u8, u8); 256] = short();
+
+const fn short() -> [(u8, u8); 256] {
+    let mut table = [(0, 0); 256];
+    let (mut at, mut row) = (0, 0);
+    while at < 256 {
+        let window = (at as u64) << 24;
+        while window >= ROWS[row].end {
+            row += 1;
+        }
+        let Row {
+            bits, first, place, ..
+        } = ROWS[row];
+        if bits <= 8 {
+            let place = place + ((window - first) >> (32 - bits)) as usize;
+            table[at] = (SYMBOLS[place], bits as u8);
+        }
+        at += 1;
+    }
+    table
+}
+
 /// Decodes a string; `None` when it is none: EOS occurs, or what fills the last octet is no beginning of EOS
 /// shorter than an octet.
 pub(super) fn decode(coded: &[u8], into: &mut Vec<u8>) -> Option<()> {
-    // Bits that were read and not used, in the highest bits of 32, with ones behind them.
+    into.reserve(coded.len() * 8 / 5);
+    // Bits that were read and not used, in the highest bits, with zeros behind them.
     let (mut window, mut held) = (0_u64, 0_u32);
-    let mut rest = coded.iter();
+    let mut rest = coded;
+    while let Some((four, after)) = rest.split_first_chunk() {
+        window |= u64::from(u32::from_be_bytes(*four)) << (32 - held);
+        held += 32;
+        rest = after;
+        while held > 32 {
+            let (symbol, bits) = first(window)?;
+            into.push(symbol?);
+            window <<= bits;
+            held -= bits;
+        }
+    }
+    let mut rest = rest.iter();
     loop {
-        while held <= 24 {
+        while held <= 56 {
             let Some(octet) = rest.next() else { break };
-            window |= u64::from(*octet) << (24 - held);
+            window |= u64::from(*octet) << (56 - held);
             held += 8;
         }
-        let padded = window | (u64::from(u32::MAX) >> held);
-        let row = ROWS.iter().find(|row| padded < row.end)?;
-        if row.bits > held {
-            break;
+        let ones = u64::MAX.checked_shr(held).unwrap_or(0);
+        let (symbol, bits) = first(window | ones)?;
+        if bits > held {
+            return (held < 8 && window | ones == u64::MAX).then_some(());
         }
-        let place = row.place + usize::try_from((padded - row.first) >> (32 - row.bits)).ok()?;
-        into.push(*SYMBOLS.get(place)?);
-        window = (window << row.bits) & u64::from(u32::MAX);
-        held -= row.bits;
+        into.push(symbol?);
+        window <<= bits;
+        held -= bits;
     }
-    let ones = u64::from(u32::MAX) >> held;
-    (held < 8 && window | ones == u64::from(u32::MAX)).then_some(())
+}
+
+/// The symbol that these bits begin with, unless it is EOS, and the length of its code.
+fn first(window: u64) -> Option<(Option<u8>, u32)> {
+    match SHORT[usize::from(window.to_be_bytes()[0])] {
+        (_, 0) => long(window >> 32),
+        (symbol, bits) => Some((Some(symbol), u32::from(bits))),
+    }
+}
+
+/// As [`first`], of 32 bits.
+fn long(padded: u64) -> Option<(Option<u8>, u32)> {
+    let row = ROWS.iter().find(|row| padded < row.end)?;
+    let place = row.place + usize::try_from((padded - row.first) >> (32 - row.bits)).ok()?;
+    Some((SYMBOLS.get(place).copied(), row.bits))
 }
 
 #[cfg(test)]
@@ -147,6 +196,32 @@ mod tests {
             ("ffffffff", None),
         ] {
             assert_eq!(text(coded).as_deref(), want, "{coded}");
+        }
+    }
+    fn encoded(text: &[u8]) -> Vec<u8> {
+        let mut bits = String::new();
+        for octet in text {
+            let place = SYMBOLS.iter().position(|symbol| symbol == octet).unwrap();
+            let row = ROWS.iter().rfind(|row| row.place <= place).unwrap();
+            let code = (row.first >> (32 - row.bits)) + (place - row.place) as u64;
+            bits += &format!("{code:0width$b}", width = row.bits as usize);
+        }
+        while !bits.len().is_multiple_of(8) {
+            bits.push('1');
+        }
+        let octet = |at: usize| u8::from_str_radix(&bits[at..at + 8], 2).unwrap();
+        (0..bits.len()).step_by(8).map(octet).collect()
+    }
+
+    #[test]
+    fn every_octet_is_decoded_wherever_it_stands() {
+        for octet in 0..=u8::MAX {
+            for before in 0..10 {
+                let text = [&b"a~0\x16Z/e{9-"[..before], &[octet], b"x\xffy"].concat();
+                let mut decoded = Vec::new();
+                assert_eq!(decode(&encoded(&text), &mut decoded), Some(()), "{text:?}");
+                assert_eq!(decoded, text);
+            }
         }
     }
 }

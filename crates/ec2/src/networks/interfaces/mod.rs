@@ -1,5 +1,6 @@
 //! Network interfaces: what instances and others need of them.
 
+pub(crate) mod limits;
 mod messages;
 mod operations;
 mod private_addresses;

@@ -10,6 +10,7 @@ use lath_model::id::{AttachmentId, NetworkInterfaceId, SecurityGroupId};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
+use super::limits;
 use super::messages::*;
 use super::private_addresses::{self, add_addresses, count, ip};
 use super::{NewInterface, release, shown};
@@ -231,6 +232,7 @@ fn attach(
         ));
     }
     check_place(tx.view(), &interface, &instance, index)?;
+    limits::check_attachment(tx.view(), &instance, &interface)?;
     let attachment = Attachment {
         id: AttachmentId::random(),
         instance: instance.id.clone(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
+use super::limits::{self, MAX_ADDRESSES};
 use super::messages::*;
 use super::private_address;
 use crate::Ec2;
@@ -14,9 +15,6 @@ use crate::ids;
 use crate::messages::Nothing;
 use crate::operation::{Refuses, refused};
 use crate::records::{Address, NetworkInterface, PrivateAddress, Subnet};
-
-/// How many private addresses an interface may have.
-const MAX_ADDRESSES: usize = 50;
 
 pub(super) fn count(wanted: Option<i32>) -> Result<usize, ApiError> {
     let wanted = wanted.unwrap_or(0);
@@ -44,12 +42,8 @@ pub(crate) fn add_addresses(
     given: &[Ipv4Addr],
     more: usize,
 ) -> Result<Vec<Ipv4Addr>, ApiError> {
-    if interface.addresses.len() + given.len() + more > MAX_ADDRESSES {
-        return Err(client(
-            "PrivateIpAddressLimitExceeded",
-            "Number of private addresses will exceed limit.",
-        ));
-    }
+    let wanted = interface.addresses.len() + given.len() + more;
+    limits::check_growth(tx.view(), interface, wanted)?;
     let subnet = ids::find::<Subnet>(tx.view(), interface.subnet.as_str())?;
     let wanted = given.iter().copied().map(Some);
     let mut added = Vec::new();

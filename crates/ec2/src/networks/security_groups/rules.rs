@@ -1,6 +1,7 @@
 //! Rules one by one.
 
 use ipnet::IpNet;
+use lath_feed::Traffic;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -9,7 +10,7 @@ use super::group_of;
 use super::messages::*;
 use super::permissions::{self, Flat, Wanted, description_of, shown_traffic};
 use crate::Ec2;
-use crate::errors::{client, combination, missing};
+use crate::errors::{client, combination, invalid_value, missing};
 use crate::filter::Field;
 use crate::ids::{self, IdKind};
 use crate::messages::Done;
@@ -132,8 +133,10 @@ pub(super) fn modify(
         ids::SECURITY_GROUP_RULE.check(id)?;
         let input = update.security_group_rule.as_ref();
         let input = input.ok_or_else(|| missing("SecurityGroupRule"))?;
-        let wanted = wanted(app, tx.view(), &group, input)?;
-        replace(&mut changed, id, wanted)?;
+        check_sources(input)?;
+        let position = changed.rules.iter().position(|it| it.id.as_str() == id);
+        let index = position.ok_or_else(|| ids::SECURITY_GROUP_RULE.not_found(id))?;
+        replace(&mut changed, index, wanted(app, tx.view(), &group, input)?)?;
     }
     check_quota(&app.cell, tx.view(), &changed, Direction::Ingress)?;
     check_quota(&app.cell, tx.view(), &changed, Direction::Egress)?;
@@ -147,48 +150,70 @@ fn wanted(
     group: &SecurityGroup,
     input: &RuleInput,
 ) -> Result<Wanted, ApiError> {
-    let mut sources = Vec::new();
-    if let Some(text) = &input.cidr_ipv4 {
-        sources.push(RuleSource::Cidr(permissions::cidr(
-            Some(text),
-            "CidrIpv4",
-            false,
-        )?));
-    }
-    if let Some(text) = &input.cidr_ipv6 {
-        sources.push(RuleSource::Cidr(permissions::cidr(
-            Some(text),
-            "CidrIpv6",
-            true,
-        )?));
-    }
-    if let Some(id) = &input.prefix_list_id {
-        sources.push(permissions::prefix_list(&app.cell, view, id)?);
-    }
-    if let Some(id) = &input.referenced_group_id {
-        sources.push(permissions::source_group(view, group, id)?);
-    }
-    let source = match sources.len() {
-        0 => return Err(missing("CidrIpv4")),
-        1 => sources.remove(0),
-        _ => return Err(combination("A rule has exactly one source or destination.")),
-    };
-    let protocol = input.ip_protocol.as_deref();
     Ok(Wanted {
-        traffic: permissions::traffic(protocol, input.from_port, input.to_port)?,
-        source,
+        traffic: traffic(input)?,
+        source: source(app, view, group, input)?,
         description: description_of(input.description.as_ref())?,
     })
 }
 
-fn replace(group: &mut SecurityGroup, id: &str, wanted: Wanted) -> Result<(), ApiError> {
-    let position = group.rules.iter().position(|rule| rule.id.as_str() == id);
-    let index = position.ok_or_else(|| ids::SECURITY_GROUP_RULE.not_found(id))?;
+/// How many sources or destinations a rule names: AWS looks at that before the rule that it changes.
+fn check_sources(input: &RuleInput) -> Result<(), ApiError> {
+    let given = [
+        &input.cidr_ipv4,
+        &input.cidr_ipv6,
+        &input.prefix_list_id,
+        &input.referenced_group_id,
+    ];
+    let kinds = "cidrIp, cidrIpv6, prefixListId, or referencedGroupId";
+    match given.iter().filter(|it| it.is_some()).count() {
+        0 => Err(client(
+            "MissingParameter",
+            format!("The request must contain exactly one of: {kinds}"),
+        )),
+        1 => Ok(()),
+        _ => Err(combination(format!("Only one of {kinds} can be specified"))),
+    }
+}
+
+fn source(
+    app: &Ec2,
+    view: &View,
+    group: &SecurityGroup,
+    input: &RuleInput,
+) -> Result<RuleSource, ApiError> {
+    let cidr = |text: &String, member, ipv6| {
+        permissions::cidr(Some(text), member, ipv6).map(RuleSource::Cidr)
+    };
+    if let Some(text) = &input.cidr_ipv4 {
+        cidr(text, "CidrIpv4", false)
+    } else if let Some(text) = &input.cidr_ipv6 {
+        cidr(text, "CidrIpv6", true)
+    } else if let Some(id) = &input.prefix_list_id {
+        permissions::prefix_list(&app.cell, view, id)
+    } else {
+        let id = input.referenced_group_id.as_deref().unwrap_or_default();
+        permissions::source_group(view, group, id)
+    }
+}
+
+/// As for a new rule, but for the words about ports that are not there.
+fn traffic(input: &RuleInput) -> Result<Traffic, ApiError> {
+    let protocol = input.ip_protocol.as_deref();
+    let has_ports =
+        protocol.is_some_and(|it| matches!(&*it.to_ascii_lowercase(), "tcp" | "udp" | "6" | "17"));
+    if has_ports && (input.from_port.is_none() || input.to_port.is_none()) {
+        return Err(invalid_value(
+            "Invalid value for portRange. Must specify both from and to ports with TCP/UDP.",
+        ));
+    }
+    permissions::traffic(protocol, input.from_port, input.to_port)
+}
+
+fn replace(group: &mut SecurityGroup, index: usize, wanted: Wanted) -> Result<(), ApiError> {
     let old = &group.rules[index];
     if kind(&old.source) != kind(&wanted.source) {
-        return Err(combination(
-            "The kind of source or destination of a rule cannot be changed.",
-        ));
+        return Err(other_kind(old, &wanted.source));
     }
     let clashes = |other: &SecurityGroupRule| {
         other.id != old.id && other.direction == old.direction && wanted.is(other)
@@ -201,6 +226,26 @@ fn replace(group: &mut SecurityGroup, id: &str, wanted: Wanted) -> Result<(), Ap
     rule.source = wanted.source;
     rule.description = wanted.description;
     Ok(())
+}
+
+/// A rule keeps its kind of source or destination.
+fn other_kind(old: &SecurityGroupRule, wanted: &RuleSource) -> ApiError {
+    let member = match wanted {
+        RuleSource::Cidr(IpNet::V4(_)) => "CidrIpv4",
+        RuleSource::Cidr(IpNet::V6(_)) => "CidrIpv6",
+        RuleSource::Group(_) => "ReferencedGroupId",
+        RuleSource::PrefixList(_) => "PrefixListId",
+    };
+    let existing = match old.source {
+        RuleSource::Cidr(IpNet::V4(_)) => "IPv4 CIDR",
+        RuleSource::Cidr(IpNet::V6(_)) => "IPv6 CIDR",
+        RuleSource::Group(_) => "referenced group id",
+        RuleSource::PrefixList(_) => "prefix list id",
+    };
+    invalid_value(format!(
+        "Invalid rule type for security group rule '{}'. You may not specify {member} for an existing {existing} rule.",
+        old.id
+    ))
 }
 
 fn kind(source: &RuleSource) -> u8 {

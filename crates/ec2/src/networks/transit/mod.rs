@@ -17,8 +17,10 @@ mod tables;
 mod tests;
 mod vpc_attachments;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use lath_model::id::VpcId;
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Service};
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -191,7 +193,7 @@ fn public_key(private: &lath_feed::PrivateKey) -> [u8; 32] {
 }
 
 /// Whether a VPC has an attachment to a gateway that packets may take.
-pub(crate) fn reaches(view: &View, vpc: &lath_model::id::VpcId, gateway: &str) -> bool {
+pub(crate) fn reaches(view: &View, vpc: &VpcId, gateway: &str) -> bool {
     view.list::<TransitAttachment>().any(|it| {
         it.gateway.as_str() == gateway
             && it.state.is_up()
@@ -199,14 +201,28 @@ pub(crate) fn reaches(view: &View, vpc: &lath_model::id::VpcId, gateway: &str) -
     })
 }
 
+/// By VPC, the others whose public names resolve to private addresses in it: those that a gateway joins to it where the
+/// gateway and both attachments support DNS.
+pub(crate) fn private_names(view: &View) -> BTreeMap<VpcId, BTreeSet<VpcId>> {
+    let mut names: BTreeMap<VpcId, BTreeSet<VpcId>> = BTreeMap::new();
+    for gateway in view.list::<TransitGateway>().filter(|it| it.options.dns) {
+        let joined: Vec<VpcId> = view
+            .list::<TransitAttachment>()
+            .filter(|it| it.gateway == gateway.id && it.state.is_up())
+            .filter_map(|it| it.vpc().filter(|end| end.dns).map(|end| end.vpc.clone()))
+            .collect();
+        for vpc in &joined {
+            let others = joined.iter().filter(|other| *other != vpc).cloned();
+            names.entry(vpc.clone()).or_default().extend(others);
+        }
+    }
+    names
+}
+
 /// Whether one gateway joins two VPCs and lets rules of each name groups of the other: it is enabled on the
 /// gateway and on both attachments, and both attachments work.
-pub(crate) fn joins(
-    view: &View,
-    one: &lath_model::id::VpcId,
-    other: &lath_model::id::VpcId,
-) -> bool {
-    let ends_at = |gateway: &TransitGateway, vpc: &lath_model::id::VpcId| {
+pub(crate) fn joins(view: &View, one: &VpcId, other: &VpcId) -> bool {
+    let ends_at = |gateway: &TransitGateway, vpc: &VpcId| {
         view.list::<TransitAttachment>().any(|it| {
             it.gateway == gateway.id
                 && it.state.is_up()

@@ -3,6 +3,7 @@
 use lath_wire::ApiError;
 
 use super::messages::*;
+use super::services;
 use crate::Ec2;
 use crate::errors::{client, invalid_parameter, missing, unsupported};
 use crate::operation::Refuses as _;
@@ -17,6 +18,11 @@ pub(super) fn check_type(app: &Ec2, op: &CreateVpcEndpoint) -> Result<(), ApiErr
                 .as_deref()
                 .ok_or_else(|| missing("ServiceName"))?;
             let name: String = name.chars().take(256).collect();
+            if services::is_of_aws(&app.cell.region, &name) {
+                return Err(unsupported(format!(
+                    "VPC endpoints of the service '{name}' are not supported."
+                )));
+            }
             return Err(client(
                 "InvalidServiceName",
                 format!("The Vpc Endpoint Service '{name}' does not exist"),

@@ -3,6 +3,7 @@
 
 mod checks;
 mod messages;
+mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;

@@ -107,7 +107,7 @@ fn check_addition(view: &View, vpc: &Vpc, cidr: Ipv4Net) -> Result<(), ApiError>
         return Err(client(
             "CidrLimitExceeded",
             format!(
-                "This network '{}' has met its maximum number of allowed CIDRs: {MAX_BLOCKS}",
+                "This network {} has met its maximum number of allowed CIDRs: {MAX_BLOCKS}",
                 vpc.id
             ),
         ));
