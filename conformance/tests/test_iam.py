@@ -72,6 +72,33 @@ def test_a_user_is_held_to_its_policy(user):
     refused(client("ec2").describe_vpcs, "UnauthorizedOperation", 403)
 
 
+def test_a_denial_by_a_tag_is_decoded_with_the_keys_of_the_request(lath, user):
+    client, may, _ = user
+    ec2 = lath.client("ec2")
+    tags = [{"Key": "env", "Value": "prod"}]
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16", TagSpecifications=[{"ResourceType": "vpc", "Tags": tags}])["Vpc"]["VpcId"]
+    try:
+        deny = statement("Deny", "ec2:*", StringEquals={"aws:ResourceTag/env": "prod"}) | {"Sid": "Keep"}
+        may(statement("Allow", "*"), deny)
+        with pytest.raises(ClientError) as error:
+            client("ec2").delete_vpc(VpcId=vpc)
+        message = error.value.response["Error"]["Message"]
+        assert "with an explicit deny in an identity-based policy" in message, message
+        encoded = message.rsplit(": ", 1)[1]
+        told = json.loads(client("sts").decode_authorization_message(EncodedMessage=encoded)["DecodedMessage"])
+        assert told["explicitDeny"] and not told["allowed"]
+        assert [it["statementId"] for it in told["matchedStatements"]["items"]] == ["Keep"]
+        keys = {it["key"]: [value["value"] for value in it["values"]["items"]] for it in told["context"]["conditions"]["items"]}
+        wanted = {"aws:ResourceTag/env": ["prod"], "ec2:VpcID": [vpc], "ec2:Region": ["us-east-1"], "aws:Type": ["vpc"]}
+        assert wanted.items() <= keys.items(), keys
+        assert told["context"]["principal"]["name"] == "iam-ann"
+        ec2.delete_tags(Resources=[vpc], Tags=[{"Key": "env"}])
+        client("ec2").delete_vpc(VpcId=vpc)
+    except BaseException:
+        ec2.delete_vpc(VpcId=vpc)
+        raise
+
+
 def test_a_role_is_assumed_and_its_session_used_by_the_cli(lath, user):
     client, may, _ = user
     iam = lath.client("iam")
@@ -149,3 +176,13 @@ def test_only_who_may_pass_a_role_gives_it_to_an_instance(lath, lab, user):
     with pytest.raises(ClientError) as error:
         passing(ec2, lab.image(), subnet, {"Name": "iam-carrier"})[0][0]()
     assert f"is not authorized to perform: iam:PassRole on resource: {role} " in error.value.response["Error"]["Message"]
+
+
+def test_the_simulator_shows_a_key_that_lath_cannot_fill_in(lath):
+    like = {"ArnLike": {"iam:AssociatedResourceArn": "arn:aws:ec2:*:*:instance/i-1"}}
+    policy = document(statement("Allow", "*"), statement("Deny", "iam:PassRole", **like))
+    simulate = lath.client("iam").simulate_custom_policy
+    result = simulate(PolicyInputList=[policy], ActionNames=["iam:PassRole"])["EvaluationResults"][0]
+    assert result["EvalDecision"] == "explicitDeny"
+    assert result["MissingContextValues"] == ["iam:AssociatedResourceArn"]
+    assert result["MatchedStatements"], result
