@@ -101,7 +101,8 @@ pub(crate) const KEY_PAIR: ResourceType = ResourceType {
 
 /// The ARN of what belongs to a region and to no account.
 pub(crate) fn of_region(at: &Scope<'_>, kind: &str, id: &str) -> String {
-    Arn::new("ec2", at.region(), "", format!("{kind}/{id}")).to_string()
+    let resource = format!("{kind}/{id}");
+    Arn::new(at.partition(), "ec2", at.region(), "", resource).to_string()
 }
 
 /// What an instance has, whether it is there or to be made.

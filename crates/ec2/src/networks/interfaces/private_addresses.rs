@@ -10,7 +10,7 @@ use super::limits::{self, MAX_ADDRESSES};
 use super::messages::*;
 use super::private_address;
 use crate::Ec2;
-use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
+use crate::errors::{combination, invalid_parameter, invalid_value, missing};
 use crate::ids;
 use crate::messages::Nothing;
 use crate::operation::{Refuses, refused};

@@ -97,7 +97,8 @@ pub(crate) fn arn(region: &str, account: &str, id: &str) -> String {
     let is_aws = aws(region).iter().any(|list| list.id.as_str() == id);
     let account = if is_aws { "aws" } else { account };
     let resource = format!("prefix-list/{id}");
-    lath_model::arn::Arn::new("ec2", region, account, resource).to_string()
+    let partition = lath_model::Partition::of_region(region);
+    lath_model::arn::Arn::new(partition, "ec2", region, account, resource).to_string()
 }
 
 fn item(cell: &Cell, view: &View, list: &ManagedPrefixList) -> ListItem {
