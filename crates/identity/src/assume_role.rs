@@ -76,7 +76,7 @@ impl Operation for AssumeRole {
 
 impl Handle<AssumeRole> for Identity {
     async fn handle(&self, caller: &Caller, op: AssumeRole) -> Result<Assumed, ApiError> {
-        check(&op)?;
+        check(&op, self.owner().partition.name())?;
         let view = self.view();
         let subject = self
             .subject(&view, caller)
@@ -96,11 +96,8 @@ impl Handle<AssumeRole> for Identity {
                 ),
             ));
         }
-        let (account, name) = (self.account(), &role.name);
-        let arn = format!(
-            "arn:aws:sts::{account}:assumed-role/{name}/{}",
-            op.role_session_name
-        );
+        let resource = format!("assumed-role/{}/{}", role.name, op.role_session_name);
+        let arn = self.owner().arn("sts", resource);
         Ok(Assumed {
             credentials: Some(self.credentials(&session)),
             assumed_role_user: Some(AssumedRoleUser {
@@ -137,11 +134,11 @@ impl Identity {
         let role = self
             .directory
             .role(view, name)
-            .filter(|role| role.arn(self.account()) == op.role_arn)
+            .filter(|role| role.arn(self.owner()) == op.role_arn)
             .ok_or_else(|| refused("sts:AssumeRole"))?;
         let trust = self
             .directory
-            .parse(&trust_in_force(view, self.account(), &role), Grammar::Trust)
+            .parse(&trust_in_force(view, self.owner(), &role), Grammar::Trust)
             .ok_or_else(|| refused("sts:AssumeRole"))?;
         let mut policies: Vec<Attached<'_>> = subject.policies.iter().map(Held::attached).collect();
         policies.push(Attached {
@@ -260,7 +257,7 @@ fn role_facts(subject: &Subject, caller: &Caller, role: &Role, op: &AssumeRole) 
     facts
 }
 
-fn check(op: &AssumeRole) -> Result<(), ApiError> {
+fn check(op: &AssumeRole, partition: &str) -> Result<(), ApiError> {
     let parts: Vec<&str> = op.role_arn.splitn(6, ':').collect();
     let is_arn =
         matches!(parts[..], ["arn", _, "iam", "", _, resource] if resource.starts_with("role/"));
@@ -283,6 +280,7 @@ fn check(op: &AssumeRole) -> Result<(), ApiError> {
     }
     if let Some(text) = &op.policy {
         Policy::parse(text, Grammar::Identity)
+            .and_then(|policy| policy.check_partition(partition))
             .map_err(|error| ApiError::new("MalformedPolicyDocument", 400, error.0))?;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! What a request is about, as ARNs. Where nothing is named, `*`.
 
 use lath_iam::records::{Group, InstanceProfile, Role, User};
+use lath_model::Owner;
 use lath_store::{Record, View};
 use lath_wire::{Ask, Doc};
 
@@ -12,6 +13,7 @@ pub(crate) fn of(identity: &Identity, view: &View, ask: &Ask<'_>) -> Vec<String>
     let place = Place {
         region: &ask.caller.region,
         account: identity.account(),
+        owner: identity.owner(),
     };
     let mut named = match ask.caller.service.as_str() {
         "iam" => iam(view, &place, ask),
@@ -23,7 +25,10 @@ pub(crate) fn of(identity: &Identity, view: &View, ask: &Ask<'_>) -> Vec<String>
         "eks" => eks(&place, ask),
         _ => Vec::new(),
     };
-    named.iter_mut().for_each(settle_partition);
+    let partition = identity.owner().partition.name();
+    named
+        .iter_mut()
+        .for_each(|arn| settle_partition(arn, partition));
     named.sort();
     named.dedup();
     // Each is looked at, however many there are: a denial of one must not be lost in a crowd.
@@ -34,12 +39,12 @@ pub(crate) fn of(identity: &Identity, view: &View, ask: &Ask<'_>) -> Vec<String>
 }
 
 /// Services look past an ARN's partition; policies must not be got round by one that is not ours.
-fn settle_partition(arn: &mut String) {
+fn settle_partition(arn: &mut String, ours: &str) {
     let rest = arn.strip_prefix("arn:").and_then(|it| it.split_once(':'));
     if let Some((partition, rest)) = rest
-        && partition != "aws"
+        && partition != ours
     {
-        *arn = format!("arn:aws:{rest}");
+        *arn = format!("arn:{ours}:{rest}");
     }
 }
 
@@ -57,10 +62,13 @@ pub(crate) fn passed(
         ) => role_of_profile(view, ask.input),
         _ => None,
     };
-    let arn = role.and_then(|name| known(view, &name, |it: &Role| it.arn(identity.account())));
-    arn.map(|arn| (arn, "ec2.amazonaws.com"))
-        .into_iter()
-        .collect()
+    let arn = role.and_then(|name| known(view, &name, |it: &Role| it.arn(identity.owner())));
+    // In China EC2 and IAM name EC2 differently: policies there list both.
+    let service = match ask.caller.service.as_str() {
+        "ec2" => identity.owner().partition.ec2_principal(),
+        _ => "ec2.amazonaws.com",
+    };
+    arn.map(|arn| (arn, service)).into_iter().collect()
 }
 
 /// The role of the instance profile that a request names by its name or its ARN.
@@ -76,11 +84,14 @@ fn role_of_profile(view: &View, input: &Doc) -> Option<String> {
 struct Place<'a> {
     region: &'a str,
     account: &'a str,
+    owner: Owner<'a>,
 }
 
 impl Place<'_> {
     fn arn(&self, service: &str, resource: &str) -> String {
-        let Self { region, account } = self;
+        let Self {
+            region, account, ..
+        } = self;
         format!("arn:aws:{service}:{region}:{account}:{resource}")
     }
 }
@@ -119,7 +130,7 @@ fn iam(view: &View, place: &Place<'_>, ask: &Ask<'_>) -> Vec<String> {
     match ask.operation {
         "UpdateUser" => {
             let named = name("UserName").unwrap_or_default();
-            let before = known(view, &named, |it: &User| it.arn(account));
+            let before = known(view, &named, |it: &User| it.arn(place.owner));
             return moved(
                 before.unwrap_or_else(|| own("user", &named)),
                 name("NewPath"),
@@ -128,7 +139,7 @@ fn iam(view: &View, place: &Place<'_>, ask: &Ask<'_>) -> Vec<String> {
         }
         "UpdateGroup" => {
             let named = name("GroupName").unwrap_or_default();
-            let before = known(view, &named, |it: &Group| it.arn(account));
+            let before = known(view, &named, |it: &Group| it.arn(place.owner));
             return moved(
                 before.unwrap_or_else(|| own("group", &named)),
                 name("NewPath"),
@@ -140,19 +151,19 @@ fn iam(view: &View, place: &Place<'_>, ask: &Ask<'_>) -> Vec<String> {
     if ask.operation.ends_with("InstanceProfile")
         && let Some(profile) = name("InstanceProfileName")
     {
-        let known = known(view, &profile, |it: &InstanceProfile| it.arn(account));
+        let known = known(view, &profile, |it: &InstanceProfile| it.arn(place.owner));
         return vec![known.unwrap_or_else(|| own("instance-profile", &profile))];
     }
     if let Some(role) = name("RoleName") {
-        let known = known(view, &role, |it: &Role| it.arn(account));
+        let known = known(view, &role, |it: &Role| it.arn(place.owner));
         return vec![known.unwrap_or_else(|| own("role", &role))];
     }
     if let Some(group) = name("GroupName") {
-        let known = known(view, &group, |it: &Group| it.arn(account));
+        let known = known(view, &group, |it: &Group| it.arn(place.owner));
         return vec![known.unwrap_or_else(|| own("group", &group))];
     }
     if let Some(user) = name("UserName") {
-        let known = known(view, &user, |it: &User| it.arn(account));
+        let known = known(view, &user, |it: &User| it.arn(place.owner));
         return vec![known.unwrap_or_else(|| own("user", &user))];
     }
     if let Some(arn) = name("PolicyArn").or_else(|| name("PolicySourceArn")) {
@@ -303,7 +314,9 @@ fn ec2_arn(place: &Place<'_>, id: &str) -> Option<String> {
         .iter()
         .find(|(prefix, _)| id.starts_with(prefix))?
         .1;
-    let Place { region, account } = place;
+    let Place {
+        region, account, ..
+    } = place;
     match kind {
         // Images are nobody's account's.
         "image" => Some(format!("arn:aws:ec2:{region}::image/{id}")),

@@ -148,7 +148,7 @@ pub(super) fn named(
     view: &View,
     given: &InstanceProfile,
 ) -> Result<Arc<Profile>, ApiError> {
-    let account = &app.cell.account;
+    let owner = app.cell.owner();
     let (member, value, found) = match (given.arn.as_deref(), given.name.as_deref()) {
         (Some(_), Some(_)) => {
             return Err(combination(
@@ -156,7 +156,7 @@ pub(super) fn named(
             ));
         }
         (Some(arn), None) => {
-            let found = view.list::<Profile>().find(|it| it.arn(account) == arn);
+            let found = view.list::<Profile>().find(|it| it.arn(owner) == arn);
             ("arn", arn, found)
         }
         (None, Some(name)) => ("name", name, view.get(&name.to_ascii_lowercase())),
@@ -173,7 +173,7 @@ pub(super) fn named(
     if profile.role.is_none() {
         return Err(invalid_value(format!(
             "IAM Instance Profile \"{}\" has no associated IAM Roles",
-            profile.arn(account)
+            profile.arn(owner)
         )));
     }
     Ok(profile)
@@ -191,7 +191,7 @@ pub(super) fn associate(
         id: format!("{}-{}", ASSOCIATION.prefix, random_suffix()),
         instance: instance.id.clone(),
         profile: profile.name.clone(),
-        profile_arn: profile.arn(&app.cell.account),
+        profile_arn: profile.arn(app.cell.owner()),
         profile_id: profile.unique_id.clone(),
         since: now,
         updated: now,
@@ -410,9 +410,9 @@ fn trusts_ec2(cell: &Cell, role: &Role) -> bool {
     };
     let facts = Context::default().with("aws:SourceAccount", cell.account.clone());
     let request = Request {
-        principal: &Principal::Service("ec2.amazonaws.com".into()),
+        principal: &Principal::Service(cell.partition().ec2_principal().into()),
         action: "sts:AssumeRole",
-        resource: &role.arn(&cell.account),
+        resource: &role.arn(cell.owner()),
         facts: &facts,
     };
     let policies = [Attached {

@@ -114,6 +114,7 @@ fn named_by<'i>(app: &Observe, identifier: &'i str) -> Option<&'i str> {
     }
     let arn: Arn = identifier.parse().ok()?;
     let here = arn.service == "logs"
+        && arn.partition == app.cell.partition().name()
         && arn.region == app.cell.region
         && arn.account == app.cell.account
         && arn.resource.starts_with("log-group:");
@@ -121,7 +122,7 @@ fn named_by<'i>(app: &Observe, identifier: &'i str) -> Option<&'i str> {
     here.then_some(name)
 }
 
-/// The name in `arn:aws:logs:REGION:ACCOUNT:log-group:NAME` (with or without `:*`), or the text itself.
+/// The name in `arn:PARTITION:logs:REGION:ACCOUNT:log-group:NAME` (with or without `:*`), or the text itself.
 pub(crate) fn group_name_of(identifier: &str) -> &str {
     let tail = identifier
         .split_once(":log-group:")
