@@ -38,20 +38,18 @@ fn is_foreign(arn: &str, ours: &str) -> bool {
 }
 
 fn check_principals(set: &PrincipalSet, partition: &str) -> Result<(), Malformed> {
+    let foreign = |name: &&String| is_foreign(name, partition);
     // China has names of its own for some services, and takes the common ones as well.
-    let service = |name: &str| name.ends_with(".amazonaws.com.cn") && partition != "aws-cn";
-    let arn = |name: &str| is_foreign(name, partition);
-    let kinds: [(&str, &[String], &dyn Fn(&str) -> bool); 3] = [
-        ("AWS", &set.aws, &arn),
-        ("Service", &set.services, &service),
-        ("Federated", &set.federated, &arn),
+    let chinese = |name: &&String| name.ends_with(".amazonaws.com.cn") && partition != "aws-cn";
+    let found = [
+        ("AWS", set.aws.iter().find(foreign)),
+        ("Service", set.services.iter().find(chinese)),
+        ("Federated", set.federated.iter().find(foreign)),
     ];
-    for (kind, names, is_foreign) in kinds {
-        if let Some(name) = names.iter().find(|name| is_foreign(name)) {
-            return Err(Malformed(invalid_principal(kind, name)));
-        }
+    match found.iter().find_map(|(kind, name)| Some((kind, (*name)?))) {
+        Some((kind, name)) => Err(Malformed(invalid_principal(kind, name))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]
