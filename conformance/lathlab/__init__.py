@@ -79,7 +79,7 @@ class Lath:
     """One `lath serve` with a data directory of its own; with regions, a supervisor and the processes of each. It may have
     so many `descriptors` open."""
 
-    def __init__(self, *flags, directory=None, regions=None, descriptors=None):
+    def __init__(self, *flags, directory=None, region="us-east-1", regions=None, descriptors=None):
         self.descriptors = descriptors
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="lath-lab-"))
         self.data = self.directory / "data"
@@ -89,7 +89,7 @@ class Lath:
         self.process = None
         self.log = self.directory / "serve.log"
         self.regions = list(regions or [])
-        self.region = self.regions[0] if regions else "us-east-1"
+        self.region = self.regions[0] if regions else region
 
     @property
     def endpoint(self):

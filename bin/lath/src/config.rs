@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
+use lath_model::Partition;
 use serde::{Deserialize, Serialize};
 
 use crate::cli;
@@ -266,9 +267,24 @@ impl Config {
                 self.regions.join(", ")
             );
         }
+        self.check_partition()?;
         for (region, url) in &self.remote_regions {
             check_region(region)?;
             authority(url).with_context(|| format!("remote_regions: {region}"))?;
+        }
+        Ok(())
+    }
+
+    /// Accounts, IAM and Route 53 are a partition's: regions of two have nothing in common.
+    fn check_partition(&self) -> anyhow::Result<()> {
+        let mut all = self.regions.iter().chain(self.remote_regions.keys());
+        let first = self.regions.first().unwrap_or(&self.region);
+        let ours = Partition::of_region(first);
+        if let Some(other) = all.find(|region| Partition::of_region(region) != ours) {
+            bail!(
+                "{first} is in the partition {ours} and {other} in {}: no account is in both, so run one Lath for each",
+                Partition::of_region(other)
+            );
         }
         Ok(())
     }
@@ -377,6 +393,14 @@ mod tests {
             ("metrics for everyone", "admin_listen = \"0.0.0.0:1\""),
             ("a region twice", "regions = [\"us-east-1\", \"us-east-1\"]"),
             ("regions that are none", "regions = [\"us-east-1\", \"..\"]"),
+            (
+                "two partitions",
+                "regions = [\"us-east-1\", \"cn-north-1\"]",
+            ),
+            (
+                "a remote region of another partition",
+                "region = \"us-gov-west-1\"\n[remote_regions]\nus-east-1 = \"http://a:1\"",
+            ),
             (
                 "a home elsewhere",
                 "regions = [\"us-east-1\"]\nhome = \"us-west-2\"",

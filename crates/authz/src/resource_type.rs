@@ -1,6 +1,6 @@
 use std::fmt;
 
-use lath_model::arn::Arn;
+use lath_model::arn::{Arn, Owner};
 use lath_model::partition::Partition;
 use lath_store::View;
 use lath_wire::Caller;
@@ -58,6 +58,14 @@ impl Scope<'_> {
     /// The partition of the request's region.
     pub fn partition(&self) -> Partition {
         Partition::of_region(self.region())
+    }
+
+    /// The account whose resources these are, in its partition.
+    pub fn owner(&self) -> Owner<'_> {
+        Owner {
+            partition: self.partition(),
+            account: self.account(),
+        }
     }
 
     /// The ARN of a resource of the account in the request's region.

@@ -1,8 +1,7 @@
 use std::sync::Arc;
 
 use lath_feed::{InstallationKeys, NoNode, NodeQueries, Observed, ObservedReceiver, Topology};
-use lath_model::Partition;
-use lath_model::arn::Arn;
+use lath_model::{Owner, Partition};
 use lath_store::Db;
 
 /// Whether AWS's limits hold.
@@ -58,6 +57,14 @@ impl Cell {
         Partition::of_region(&self.region)
     }
 
+    /// The account in its partition.
+    pub fn owner(&self) -> Owner<'_> {
+        Owner {
+            partition: self.partition(),
+            account: &self.account,
+        }
+    }
+
     /// The ARN of a resource of this account and region.
     pub fn arn(&self, service: &str, resource: impl Into<String>) -> String {
         self.arn_in(&self.region, service, resource)
@@ -65,12 +72,12 @@ impl Cell {
 
     /// The ARN of a resource of this account in a region of this partition.
     pub fn arn_in(&self, region: &str, service: &str, resource: impl Into<String>) -> String {
-        Arn::new(self.partition(), service, region, &self.account, resource).to_string()
+        self.owner().arn_in(region, service, resource)
     }
 
     /// The ARN of a resource of this account that is in no region, such as IAM's.
     pub fn global_arn(&self, service: &str, resource: impl Into<String>) -> String {
-        Arn::global(self.partition(), service, &self.account, resource).to_string()
+        self.owner().arn(service, resource)
     }
 
     /// The region's availability zones: `a`, `b` and `c`.

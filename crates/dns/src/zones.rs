@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use lath_feed::{Snapshot, Vpc};
+use lath_model::Partition;
 use lath_model::id::VpcId;
 
 /// A name in one of our zones.
@@ -133,7 +134,7 @@ fn named_instance(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Ipv4Addr
 /// Public names of instances: inside their VPC, and in those that a Transit Gateway with DNS support joins to it, they
 /// lead to the private address, elsewhere to the public one. Those of addresses that are not Lath's are real names of real hosts, and not ours.
 fn public(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
-    let zone = public_zone(&snapshot.region);
+    let zone = Partition::public_hosts(&snapshot.region);
     let label = name.strip_suffix(zone.as_str())?.strip_suffix('.')?;
     let address = dashed(label.strip_prefix("ec2-")?)?;
     let (owner, private) = owner_of_public(snapshot, address)?;
@@ -178,7 +179,7 @@ fn host_at(snapshot: &Snapshot, vpc: &Vpc, address: Ipv4Addr) -> Option<What> {
         return Some(What::Host(format!("ip-{}.{zone}", with_dashes(address))));
     }
     if owner_of_public(snapshot, address).is_some_and(|(owner, _)| owner.dns_hostnames) {
-        let zone = public_zone(&snapshot.region);
+        let zone = Partition::public_hosts(&snapshot.region);
         return Some(What::Host(format!("ec2-{}.{zone}", with_dashes(address))));
     }
     let ours = is_private(address) || vpc.cidrs.iter().any(|cidr| cidr.contains(&address));
@@ -190,14 +191,6 @@ fn private_zone(region: &str) -> String {
     match region {
         "us-east-1" => "ec2.internal".to_owned(),
         region => format!("{region}.compute.internal"),
-    }
-}
-
-/// `compute-1.amazonaws.com` in us-east-1, `REGION.compute.amazonaws.com` elsewhere.
-fn public_zone(region: &str) -> String {
-    match region {
-        "us-east-1" => "compute-1.amazonaws.com".to_owned(),
-        region => format!("{region}.compute.amazonaws.com"),
     }
 }
 

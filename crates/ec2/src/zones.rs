@@ -104,7 +104,7 @@ fn describe_regions(
     let item = RegionItem {
         opt_in_status: "opt-in-not-required".into(),
         region_name: region.clone(),
-        region_endpoint: format!("ec2.{region}.amazonaws.com"),
+        region_endpoint: format!("ec2.{region}.{}", app.cell.partition().dns_suffix()),
     };
     Ok(DescribeRegionsResult {
         region_info: [item]

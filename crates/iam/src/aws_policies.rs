@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use lath_model::Timestamp;
+use lath_model::{Partition, Timestamp};
 
 use crate::records::{ManagedPolicy, Tags, Version};
 
@@ -691,10 +691,16 @@ const WHOLE: &[(&str, &str, &str)] = &[
     ),
 ];
 
-static BY_ARN: OnceLock<BTreeMap<String, Arc<ManagedPolicy>>> = OnceLock::new();
+/// Policies by their ARNs.
+type ByArn = BTreeMap<String, Arc<ManagedPolicy>>;
 
-fn by_arn() -> &'static BTreeMap<String, Arc<ManagedPolicy>> {
-    BY_ARN.get_or_init(|| {
+/// By partition, in the order of [`Partition::ALL`].
+static BY_ARN: [OnceLock<ByArn>; Partition::ALL.len()] =
+    [const { OnceLock::new() }; Partition::ALL.len()];
+
+fn by_arn(partition: Partition) -> &'static ByArn {
+    let made = |path: &str, name: &str, document: String| made(partition, path, name, document);
+    BY_ARN[partition as usize].get_or_init(|| {
         let simple = ENTRIES.iter().map(|(path, name, actions)| {
             let statement = serde_json::json!({
                 "Effect": "Allow",
@@ -714,15 +720,16 @@ fn by_arn() -> &'static BTreeMap<String, Arc<ManagedPolicy>> {
     })
 }
 
-fn made(path: &str, name: &str, document: String) -> ManagedPolicy {
+/// Documents are written for the partition `aws`.
+fn made(partition: Partition, path: &str, name: &str, document: String) -> ManagedPolicy {
     // 2015-02-06, about when most of them came to be.
     let created_at = Timestamp::from_millis(1_423_248_060_000);
     let version = Version {
-        document,
+        document: document.replace("arn:aws:", &format!("arn:{partition}:")),
         created_at,
     };
     ManagedPolicy {
-        arn: format!("arn:aws:iam::aws:policy{path}{name}"),
+        arn: format!("arn:{partition}:iam::aws:policy{path}{name}"),
         name: name.to_owned(),
         unique_id: unique_id(name),
         path: path.to_owned(),
@@ -756,12 +763,13 @@ fn unique_id(name: &str) -> String {
 
 /// One of AWS's own.
 pub(crate) fn find(arn: &str) -> Option<Arc<ManagedPolicy>> {
-    by_arn().get(arn).cloned()
+    let partition = arn.split(':').nth(1)?.parse().ok()?;
+    by_arn(partition).get(arn).cloned()
 }
 
-/// All of them, by ARN.
-pub(crate) fn all() -> impl Iterator<Item = Arc<ManagedPolicy>> {
-    by_arn().values().cloned()
+/// All of a partition's, by ARN.
+pub(crate) fn all(partition: Partition) -> impl Iterator<Item = Arc<ManagedPolicy>> {
+    by_arn(partition).values().cloned()
 }
 
 #[cfg(test)]
@@ -770,11 +778,14 @@ mod tests {
 
     #[test]
     fn every_document_is_one_of_iam_and_none_is_there_twice() {
-        for policy in all() {
-            let text = policy.document().unwrap();
-            let parsed = lath_policy::Policy::parse(text, lath_policy::Grammar::Identity);
-            assert!(parsed.is_ok(), "{}: {parsed:?}", policy.name);
+        for partition in Partition::ALL {
+            for policy in all(partition) {
+                let text = policy.document().unwrap();
+                let parsed = lath_policy::Policy::parse(text, lath_policy::Grammar::Identity);
+                let parsed = parsed.map(|it| it.check_partition(partition.name()));
+                assert!(matches!(parsed, Ok(Ok(()))), "{}: {parsed:?}", policy.arn);
+            }
+            assert_eq!(by_arn(partition).len(), ENTRIES.len() + WHOLE.len());
         }
-        assert_eq!(by_arn().len(), ENTRIES.len() + WHOLE.len());
     }
 }

@@ -84,8 +84,9 @@ pub(crate) fn document(
     if cell.mode == Mode::Strict && length > most {
         return Err(limit(quota, most));
     }
+    let partition = cell.partition().name();
     Policy::parse(text, grammar)
-        .map(drop)
+        .and_then(|policy| policy.check_partition(partition))
         .map_err(|error| malformed(error.0))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lath_control::Cell;
 use lath_feed::{Auth, CallerBook, Hidden, KnownCaller, Snapshot, UserKey};
+use lath_model::{Owner, Partition};
 use lath_store::View;
 
 use crate::aws_policies;
@@ -26,10 +27,10 @@ fn asks(snapshot: &Snapshot) -> bool {
 }
 
 fn book(cell: &Cell, view: &View) -> CallerBook {
-    let account = &cell.account;
-    let user = |it: Arc<User>| (it.unique_id.clone(), known_user(view, &it, account));
+    let owner = cell.owner();
+    let user = |it: Arc<User>| (it.unique_id.clone(), known_user(view, &it, owner));
     let role = |it: Arc<Role>| {
-        let known = known(&it.name, it.arn(account), &it.tags, &it.policies);
+        let known = known(&it.name, it.arn(owner), &it.tags, &it.policies);
         (it.unique_id.clone(), known)
     };
     CallerBook {
@@ -37,7 +38,7 @@ fn book(cell: &Cell, view: &View) -> CallerBook {
         keys: keys(view),
         users: view.list::<User>().map(user).collect(),
         roles: view.list::<Role>().map(role).collect(),
-        managed: managed(view),
+        managed: managed(view, owner.partition),
     }
 }
 
@@ -62,8 +63,8 @@ fn known(name: &str, arn: String, tags: &Tags, policies: &Policies) -> KnownCall
     }
 }
 
-fn known_user(view: &View, user: &User, account: &str) -> KnownCaller {
-    let mut known = known(&user.name, user.arn(account), &user.tags, &user.policies);
+fn known_user(view: &View, user: &User, owner: Owner<'_>) -> KnownCaller {
+    let mut known = known(&user.name, user.arn(owner), &user.tags, &user.policies);
     for group in user.groups.iter().filter_map(|id| view.get::<Group>(id)) {
         known
             .attached
@@ -74,8 +75,10 @@ fn known_user(view: &View, user: &User, account: &str) -> KnownCaller {
 }
 
 /// Any may be held, and named by sessions.
-fn managed(view: &View) -> BTreeMap<String, String> {
-    let all = view.list::<ManagedPolicy>().chain(aws_policies::all());
+fn managed(view: &View, partition: Partition) -> BTreeMap<String, String> {
+    let all = view
+        .list::<ManagedPolicy>()
+        .chain(aws_policies::all(partition));
     let document = |it: Arc<ManagedPolicy>| Some((it.arn.clone(), it.document()?.to_owned()));
     all.filter_map(document).collect()
 }

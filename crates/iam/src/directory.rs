@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lath_model::Owner;
 use lath_policy::{Attached, Grammar, Kind, Policy};
 use lath_store::View;
 use lath_wire::ApiError;
@@ -147,7 +148,7 @@ pub(crate) fn check_bare(policies: &Policies) -> Result<(), ApiError> {
 ///
 /// # Errors
 /// `ValidationError` when there is no such role.
-pub fn pass_role(view: &View, account: &str, arn: &str) -> Result<Arc<Role>, ApiError> {
-    let found = view.list::<Role>().find(|role| role.arn(account) == arn);
+pub fn pass_role(view: &View, owner: Owner<'_>, arn: &str) -> Result<Arc<Role>, ApiError> {
+    let found = view.list::<Role>().find(|role| role.arn(owner) == arn);
     found.ok_or_else(|| validation(format!("Role {arn} is invalid or cannot be assumed")))
 }

@@ -166,7 +166,7 @@ fn shown(app: &Iam, group: &Group) -> GroupDetail {
         path: group.path.clone(),
         group_name: group.name.clone(),
         group_id: group.unique_id.clone(),
-        arn: group.arn(&app.cell.account),
+        arn: group.arn(app.cell.owner()),
         create_date: group.created_at,
     }
 }

@@ -88,9 +88,14 @@ pub(crate) fn changeable<H: Holder>(view: &View, name: &str) -> Result<H, ApiErr
 }
 
 /// Attaching twice is as good as once.
-pub(crate) fn attach<H: Holder>(tx: &mut Tx, name: &str, arn: &str) -> Result<(), ApiError> {
+pub(crate) fn attach<H: Holder>(
+    app: &Iam,
+    tx: &mut Tx,
+    name: &str,
+    arn: &str,
+) -> Result<(), ApiError> {
     let mut holder = changeable::<H>(tx.view(), name)?;
-    policies::check_attachable(tx.view(), arn)?;
+    policies::check_attachable(app.cell.partition(), tx.view(), arn)?;
     let attached = &mut holder.policies_mut().attached;
     attached.insert(arn.to_owned());
     if attached.len() > MAX_ATTACHED {
@@ -100,9 +105,14 @@ pub(crate) fn attach<H: Holder>(tx: &mut Tx, name: &str, arn: &str) -> Result<()
     Ok(())
 }
 
-pub(crate) fn detach<H: Holder>(tx: &mut Tx, name: &str, arn: &str) -> Result<(), ApiError> {
+pub(crate) fn detach<H: Holder>(
+    app: &Iam,
+    tx: &mut Tx,
+    name: &str,
+    arn: &str,
+) -> Result<(), ApiError> {
     let mut holder = changeable::<H>(tx.view(), name)?;
-    policies::check_arn(arn)?;
+    policies::check_arn(app.cell.partition(), arn)?;
     if !holder.policies_mut().attached.remove(arn) {
         return Err(no_such_entity(format!("Policy {arn} was not found.")));
     }
@@ -236,13 +246,14 @@ pub(crate) fn list_inline<H: Holder>(
 }
 
 pub(crate) fn set_boundary<H: Holder>(
+    app: &Iam,
     tx: &mut Tx,
     name: &str,
     boundary: Option<&str>,
 ) -> Result<(), ApiError> {
     let mut holder = changeable::<H>(tx.view(), name)?;
     if let Some(arn) = boundary {
-        policies::check_boundary(tx.view(), arn)?;
+        policies::check_boundary(app.cell.partition(), tx.view(), arn)?;
     } else if holder.policies().boundary.is_none() {
         let noun = H::NOUN;
         return Err(no_such_entity(format!(
@@ -381,11 +392,11 @@ macro_rules! policy_requests {
 macro_rules! policy_handlers {
     ($holder:ty, $attach:ident, $detach:ident, $list_attached:ident, $put:ident, $get:ident,
      $got:ident, $delete:ident, $list:ident) => {
-        fn attach(_: &Iam, tx: &mut Tx, _: &Caller, op: &$attach) -> Result<(), ApiError> {
-            holder::attach::<$holder>(tx, &op.name, &op.policy_arn)
+        fn attach(app: &Iam, tx: &mut Tx, _: &Caller, op: &$attach) -> Result<(), ApiError> {
+            holder::attach::<$holder>(app, tx, &op.name, &op.policy_arn)
         }
-        fn detach(_: &Iam, tx: &mut Tx, _: &Caller, op: &$detach) -> Result<(), ApiError> {
-            holder::detach::<$holder>(tx, &op.name, &op.policy_arn)
+        fn detach(app: &Iam, tx: &mut Tx, _: &Caller, op: &$detach) -> Result<(), ApiError> {
+            holder::detach::<$holder>(app, tx, &op.name, &op.policy_arn)
         }
         fn list_attached(
             _: &Iam,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lath_model::Timestamp;
+use lath_model::{Partition, Timestamp};
 use lath_policy::Grammar;
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller};
@@ -154,8 +154,8 @@ pub(crate) fn path_of(arn: &str) -> &str {
     &resource[..end]
 }
 
-/// Whether it looks like a policy's ARN.
-pub(crate) fn check_arn(arn: &str) -> Result<(), ApiError> {
+/// Whether it looks like the ARN of a policy in this partition.
+pub(crate) fn check_arn(partition: Partition, arn: &str) -> Result<(), ApiError> {
     let length = arn.chars().count();
     let rule = match length {
         ..20 => "greater than or equal to 20",
@@ -168,7 +168,10 @@ pub(crate) fn check_arn(arn: &str) -> Result<(), ApiError> {
     }
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     match parts[..] {
-        ["arn", "aws", "iam", "", account, resource]
+        ["arn", other, _, _, _, _] if other != partition.name() => {
+            Err(validation("Invalid ARN partition"))
+        }
+        ["arn", _, "iam", "", account, resource]
             if resource.starts_with("policy/")
                 && (account == "aws" || account.bytes().all(|b| b.is_ascii_digit())) =>
         {
@@ -187,15 +190,19 @@ pub(crate) fn lookup(view: &View, arn: &str) -> Option<Arc<ManagedPolicy>> {
 }
 
 /// Anyone may attach AWS's own.
-pub(crate) fn check_attachable(view: &View, arn: &str) -> Result<(), ApiError> {
-    check_arn(arn)?;
+pub(crate) fn check_attachable(
+    partition: Partition,
+    view: &View,
+    arn: &str,
+) -> Result<(), ApiError> {
+    check_arn(partition, arn)?;
     lookup(view, arn)
         .map(drop)
         .ok_or_else(|| no_such_entity(format!("Policy {arn} does not exist or is not attachable.")))
 }
 
-pub(crate) fn check_boundary(view: &View, arn: &str) -> Result<(), ApiError> {
-    check_arn(arn)?;
+pub(crate) fn check_boundary(partition: Partition, view: &View, arn: &str) -> Result<(), ApiError> {
+    check_arn(partition, arn)?;
     lookup(view, arn).map(drop).ok_or_else(|| {
         no_such_entity(format!(
             "Scope ARN: {arn} does not exist or is not attachable."
@@ -204,15 +211,19 @@ pub(crate) fn check_boundary(view: &View, arn: &str) -> Result<(), ApiError> {
 }
 
 /// A policy by its ARN.
-pub(crate) fn found(view: &View, arn: &str) -> Result<Arc<ManagedPolicy>, ApiError> {
-    check_arn(arn)?;
+pub(crate) fn found(
+    partition: Partition,
+    view: &View,
+    arn: &str,
+) -> Result<Arc<ManagedPolicy>, ApiError> {
+    check_arn(partition, arn)?;
     lookup(view, arn).ok_or_else(|| no_such_entity(format!("Policy {arn} was not found.")))
 }
 
 /// A policy of the account, to be changed.
-pub(crate) fn own(view: &View, arn: &str) -> Result<ManagedPolicy, ApiError> {
-    let policy = found(view, arn)?;
-    if arn.starts_with("arn:aws:iam::aws:") {
+pub(crate) fn own(partition: Partition, view: &View, arn: &str) -> Result<ManagedPolicy, ApiError> {
+    let policy = found(partition, view, arn)?;
+    if arn.split(':').nth(4) == Some("aws") {
         let text = "Cannot modify an AWS managed policy.";
         return Err(ApiError::new("AccessDenied", 403, text));
     }
@@ -278,7 +289,7 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreatePolicy) -> Result<OnePo
         created_at: now,
     };
     let policy = tx.put(ManagedPolicy {
-        arn: format!("arn:aws:iam::{}:policy{path}{name}", cell.account),
+        arn: cell.global_arn("iam", format!("policy{path}{name}")),
         name: name.clone(),
         unique_id: unique::id("ANPA"),
         path,
@@ -299,21 +310,21 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreatePolicy) -> Result<OnePo
     })
 }
 
-fn get(_: &Iam, view: &View, _: &Caller, op: &GetPolicy) -> Result<OnePolicy, ApiError> {
-    let policy = found(view, &op.policy_arn)?;
+fn get(app: &Iam, view: &View, _: &Caller, op: &GetPolicy) -> Result<OnePolicy, ApiError> {
+    let policy = found(app.cell.partition(), view, &op.policy_arn)?;
     Ok(OnePolicy {
         policy: Some(shown(view, &policy, true)),
     })
 }
 
-fn list(_: &Iam, view: &View, _: &Caller, op: &ListPolicies) -> Result<PolicyList, ApiError> {
+fn list(app: &Iam, view: &View, _: &Caller, op: &ListPolicies) -> Result<PolicyList, ApiError> {
     let owner = op.scope.unwrap_or_default();
     let mut policies: Vec<Arc<ManagedPolicy>> = Vec::new();
     if owner != Owner::Aws {
         policies.extend(view.list::<ManagedPolicy>());
     }
     if owner != Owner::Local {
-        policies.extend(aws_policies::all());
+        policies.extend(aws_policies::all(app.cell.partition()));
     }
     policies.retain(|it| under(op.path_prefix.as_deref(), &it.path));
     if op.only_attached == Some(true) || op.policy_usage_filter.is_some() {
@@ -335,8 +346,8 @@ fn list(_: &Iam, view: &View, _: &Caller, op: &ListPolicies) -> Result<PolicyLis
     })
 }
 
-fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeletePolicy) -> Result<(), ApiError> {
-    let policy = own(tx.view(), &op.policy_arn)?;
+fn delete(app: &Iam, tx: &mut Tx, _: &Caller, op: &DeletePolicy) -> Result<(), ApiError> {
+    let policy = own(app.cell.partition(), tx.view(), &op.policy_arn)?;
     if uses(tx.view(), &policy.arn) != (0, 0) {
         return Err(conflict("Cannot delete a policy attached to entities."));
     }
@@ -349,19 +360,22 @@ fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeletePolicy) -> Result<(), Api
     Ok(())
 }
 
-fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagPolicy) -> Result<(), ApiError> {
+fn add_tags(app: &Iam, tx: &mut Tx, _: &Caller, op: &TagPolicy) -> Result<(), ApiError> {
     check::given_tags(&op.tags)?;
-    let policy = own(tx.view(), &op.policy_arn)?;
+    let policy = own(app.cell.partition(), tx.view(), &op.policy_arn)?;
     tag(tx, policy, &op.tags)
 }
 
-fn remove_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &UntagPolicy) -> Result<(), ApiError> {
+fn remove_tags(app: &Iam, tx: &mut Tx, _: &Caller, op: &UntagPolicy) -> Result<(), ApiError> {
     check::tag_keys(&op.tag_keys)?;
-    let policy = own(tx.view(), &op.policy_arn)?;
+    let policy = own(app.cell.partition(), tx.view(), &op.policy_arn)?;
     untag(tx, policy, &op.tag_keys);
     Ok(())
 }
 
-fn tags_of(_: &Iam, view: &View, _: &Caller, op: &ListPolicyTags) -> Result<TagList, ApiError> {
-    list_tags(&found(view, &op.policy_arn)?.tags, cut!(op))
+fn tags_of(app: &Iam, view: &View, _: &Caller, op: &ListPolicyTags) -> Result<TagList, ApiError> {
+    list_tags(
+        &found(app.cell.partition(), view, &op.policy_arn)?.tags,
+        cut!(op),
+    )
 }

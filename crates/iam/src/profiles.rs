@@ -159,7 +159,7 @@ fn shown(app: &Iam, view: &View, profile: &InstanceProfile) -> ProfileDetail {
         path: profile.path.clone(),
         instance_profile_name: profile.name.clone(),
         instance_profile_id: profile.unique_id.clone(),
-        arn: profile.arn(&app.cell.account),
+        arn: profile.arn(app.cell.owner()),
         create_date: profile.created_at,
         roles: role
             .iter()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lath_model::Timestamp;
+use lath_model::{Owner, Timestamp};
 use lath_store::{Kinds, Record};
 use serde::{Deserialize, Serialize};
 
@@ -197,31 +197,31 @@ pub fn kinds(kinds: Kinds) -> Kinds {
 }
 
 impl Role {
-    /// `arn:aws:iam::ACCOUNT:role/PATH/NAME`.
-    pub fn arn(&self, account: &str) -> String {
-        format!("arn:aws:iam::{account}:role{}{}", self.path, self.name)
+    /// `arn:PARTITION:iam::ACCOUNT:role/PATH/NAME`.
+    pub fn arn(&self, owner: Owner<'_>) -> String {
+        owner.arn("iam", format!("role{}{}", self.path, self.name))
     }
 }
 
 impl User {
-    /// `arn:aws:iam::ACCOUNT:user/PATH/NAME`.
-    pub fn arn(&self, account: &str) -> String {
-        format!("arn:aws:iam::{account}:user{}{}", self.path, self.name)
+    /// `arn:PARTITION:iam::ACCOUNT:user/PATH/NAME`.
+    pub fn arn(&self, owner: Owner<'_>) -> String {
+        owner.arn("iam", format!("user{}{}", self.path, self.name))
     }
 }
 
 impl Group {
-    /// `arn:aws:iam::ACCOUNT:group/PATH/NAME`.
-    pub fn arn(&self, account: &str) -> String {
-        format!("arn:aws:iam::{account}:group{}{}", self.path, self.name)
+    /// `arn:PARTITION:iam::ACCOUNT:group/PATH/NAME`.
+    pub fn arn(&self, owner: Owner<'_>) -> String {
+        owner.arn("iam", format!("group{}{}", self.path, self.name))
     }
 }
 
 impl InstanceProfile {
-    /// `arn:aws:iam::ACCOUNT:instance-profile/PATH/NAME`.
-    pub fn arn(&self, account: &str) -> String {
+    /// `arn:PARTITION:iam::ACCOUNT:instance-profile/PATH/NAME`.
+    pub fn arn(&self, owner: Owner<'_>) -> String {
         let Self { path, name, .. } = self;
-        format!("arn:aws:iam::{account}:instance-profile{path}{name}")
+        owner.arn("iam", format!("instance-profile{path}{name}"))
     }
 }
 

@@ -242,12 +242,12 @@ operations! {
 pub(crate) fn shown(app: &Iam, role: &Role, whole: bool) -> RoleDetail {
     let tags = whole && !role.tags.is_empty();
     let view = app.cell.db.view();
-    let trust = trust::trust_in_force(&view, &app.cell.account, role);
+    let trust = trust::trust_in_force(&view, app.cell.owner(), role);
     RoleDetail {
         path: role.path.clone(),
         role_name: role.name.clone(),
         role_id: role.unique_id.clone(),
-        arn: role.arn(&app.cell.account),
+        arn: role.arn(app.cell.owner()),
         create_date: role.created_at,
         assume_role_policy_document: Some(encoded(&trust)),
         description: role.description.clone(),
@@ -276,7 +276,7 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateRole) -> Result<OneRole
     check::description(op.description.as_deref())?;
     let trusted = trust::check(app, tx.view(), &op.assume_role_policy_document)?;
     if let Some(boundary) = &op.permissions_boundary {
-        check_boundary(tx.view(), boundary)?;
+        check_boundary(app.cell.partition(), tx.view(), boundary)?;
     }
     let role = Role {
         name: op.role_name.clone(),
@@ -416,21 +416,21 @@ fn set_trust(
 }
 
 fn put_boundary(
-    _: &Iam,
+    app: &Iam,
     tx: &mut Tx,
     _: &Caller,
     op: &PutRolePermissionsBoundary,
 ) -> Result<(), ApiError> {
-    set_boundary::<Role>(tx, &op.role_name, Some(&op.permissions_boundary))
+    set_boundary::<Role>(app, tx, &op.role_name, Some(&op.permissions_boundary))
 }
 
 fn delete_boundary(
-    _: &Iam,
+    app: &Iam,
     tx: &mut Tx,
     _: &Caller,
     op: &DeleteRolePermissionsBoundary,
 ) -> Result<(), ApiError> {
-    set_boundary::<Role>(tx, &op.role_name, None)
+    set_boundary::<Role>(app, tx, &op.role_name, None)
 }
 
 fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagRole) -> Result<(), ApiError> {

@@ -129,7 +129,10 @@ fn create(
             "Action": "sts:AssumeRole",
         }],
     });
-    let attached = format!("arn:aws:iam::aws:policy/aws-service-role/{policy}");
+    let attached = format!(
+        "arn:{}:iam::aws:policy/aws-service-role/{policy}",
+        app.cell.partition()
+    );
     let role = Role {
         name: (*name).to_owned(),
         unique_id: unique::id("AROA"),

@@ -225,7 +225,7 @@ fn resource_policy(text: Option<&str>) -> Result<Option<Held>, ApiError> {
 /// Whoever an ARN names; without one, somebody.
 fn principal(app: &Iam, arn: Option<&str>) -> Principal {
     let account = &app.cell.account;
-    let nobody = format!("arn:aws:iam::{account}:user/simulated");
+    let nobody = app.cell.global_arn("iam", "user/simulated");
     let arn = arn.map_or(nobody, str::to_owned);
     if arn.contains(":role/") {
         return Principal::session(account, arn.clone(), arn);
@@ -235,18 +235,18 @@ fn principal(app: &Iam, arn: Option<&str>) -> Principal {
 
 fn policies_of(app: &Iam, view: &View, arn: &str) -> Result<Vec<Held>, ApiError> {
     let directory = Directory::default();
-    let account = &app.cell.account;
-    if let Some(user) = view.list::<User>().find(|it| it.arn(account) == arn) {
+    let owner = app.cell.owner();
+    if let Some(user) = view.list::<User>().find(|it| it.arn(owner) == arn) {
         return Ok(directory.of_user(view, &user));
     }
-    if let Some(role) = view.list::<Role>().find(|it| it.arn(account) == arn) {
+    if let Some(role) = view.list::<Role>().find(|it| it.arn(owner) == arn) {
         return Ok(directory.of_role(view, &role));
     }
-    if let Some(group) = view.list::<Group>().find(|it| it.arn(account) == arn) {
+    if let Some(group) = view.list::<Group>().find(|it| it.arn(owner) == arn) {
         let policies: &Policies = &group.policies;
         return Ok(directory.held(view, policies));
     }
-    if !arn.starts_with("arn:aws:iam::") {
+    if !arn.starts_with(&format!("arn:{}:iam::", owner.partition)) {
         return Err(invalid_input(format!(
             "Invalid Entity Arn: {arn} does not clearly define entity type and name."
         )));

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use lath_control::Cell;
+use lath_model::Owner;
 use lath_policy::{Grammar, Policy, Scope};
 use lath_store::View;
 use lath_wire::ApiError;
@@ -30,7 +31,7 @@ pub(crate) fn check(app: &Iam, view: &View, text: &str) -> Result<Named, ApiErro
     let policy = Policy::parse(text, Grammar::Trust).map_err(|error| malformed(error.0))?;
     let mut named = Named::new();
     for name in names(&policy) {
-        match holder(view, &cell.account, name) {
+        match holder(view, cell.owner(), name) {
             Holder::Elsewhere => {}
             Holder::Here(id) => drop(named.insert(name.clone(), id)),
             Holder::Nobody => {
@@ -79,7 +80,7 @@ fn unpinned(cell: &Cell, view: &View) -> Vec<Role> {
         let policy = Policy::parse(&role.trust, Grammar::Trust).ok()?;
         let new: Named = names(&policy)
             .filter(|name| !role.trusted.contains_key(*name))
-            .filter_map(|name| Some((name.clone(), id_for(view, &cell.account, name)?)))
+            .filter_map(|name| Some((name.clone(), id_for(view, cell.owner(), name)?)))
             .collect();
         let mut role = Role::clone(&role);
         role.trusted.extend(new.clone());
@@ -89,8 +90,8 @@ fn unpinned(cell: &Cell, view: &View) -> Vec<Role> {
 }
 
 /// Unique ids name themselves, and who is of another account has none here.
-fn id_for(view: &View, account: &str, name: &str) -> Option<String> {
-    match holder(view, account, name) {
+fn id_for(view: &View, owner: Owner<'_>, name: &str) -> Option<String> {
+    match holder(view, owner, name) {
         Holder::Elsewhere => None,
         Holder::Here(id) => Some(id),
         Holder::Nobody if !name.contains(':') => None,
@@ -109,16 +110,16 @@ enum Holder {
     Nobody,
 }
 
-fn holder(view: &View, account: &str, name: &str) -> Holder {
+fn holder(view: &View, owner: Owner<'_>, name: &str) -> Holder {
     let found = |id: Option<String>| id.map_or(Holder::Nobody, Holder::Here);
     if name.starts_with("AIDA") || name.starts_with("AROA") {
-        return found(arn_of(view, account, name).map(|_| name.to_owned()));
+        return found(arn_of(view, owner, name).map(|_| name.to_owned()));
     }
     let parts: Vec<&str> = name.splitn(6, ':').collect();
-    let [_, _, service, _, owner, resource] = parts[..] else {
+    let [_, _, service, _, account, resource] = parts[..] else {
         return Holder::Elsewhere;
     };
-    if owner != account {
+    if account != owner.account {
         return Holder::Elsewhere;
     }
     match (service, resource.split_once('/')) {
@@ -126,7 +127,7 @@ fn holder(view: &View, account: &str, name: &str) -> Holder {
             let mut users = view.list::<User>();
             found(
                 users
-                    .find(|it| it.arn(account) == name)
+                    .find(|it| it.arn(owner) == name)
                     .map(|it| it.unique_id.clone()),
             )
         }
@@ -134,7 +135,7 @@ fn holder(view: &View, account: &str, name: &str) -> Holder {
             let mut roles = view.list::<Role>();
             found(
                 roles
-                    .find(|it| it.arn(account) == name)
+                    .find(|it| it.arn(owner) == name)
                     .map(|it| it.unique_id.clone()),
             )
         }
@@ -147,20 +148,20 @@ fn holder(view: &View, account: &str, name: &str) -> Holder {
     }
 }
 
-fn arn_of(view: &View, account: &str, unique_id: &str) -> Option<String> {
+fn arn_of(view: &View, owner: Owner<'_>, unique_id: &str) -> Option<String> {
     let user = view.list::<User>().find(|it| it.unique_id == unique_id);
-    user.map(|it| it.arn(account)).or_else(|| {
+    user.map(|it| it.arn(owner)).or_else(|| {
         let role = view.list::<Role>().find(|it| it.unique_id == unique_id);
-        role.map(|it| it.arn(account))
+        role.map(|it| it.arn(owner))
     })
 }
 
 /// What names a user or role now: its ARN, also after it was renamed, and its unique id once it is gone.
-fn name_now(view: &View, account: &str, written: &str, unique_id: &str) -> String {
+fn name_now(view: &View, owner: Owner<'_>, written: &str, unique_id: &str) -> String {
     let gone = || unique_id.to_owned();
     let session = written.split_once(":assumed-role/");
     match session.and_then(|(start, rest)| Some((start, rest.split_once('/')?.1))) {
-        None => arn_of(view, account, unique_id).unwrap_or_else(gone),
+        None => arn_of(view, owner, unique_id).unwrap_or_else(gone),
         Some((start, session)) => {
             let mut roles = view.list::<Role>();
             let role = roles.find(|it| it.unique_id == unique_id);
@@ -172,11 +173,11 @@ fn name_now(view: &View, account: &str, written: &str, unique_id: &str) -> Strin
 }
 
 /// A role's trust policy, with principals as they are now.
-pub fn trust_in_force<'a>(view: &View, account: &str, role: &'a Role) -> Cow<'a, str> {
+pub fn trust_in_force<'a>(view: &View, owner: Owner<'_>, role: &'a Role) -> Cow<'a, str> {
     let moved: BTreeMap<&str, String> = role
         .trusted
         .iter()
-        .map(|(written, id)| (&**written, name_now(view, account, written, id)))
+        .map(|(written, id)| (&**written, name_now(view, owner, written, id)))
         .filter(|(written, now)| now != written)
         .collect();
     if moved.is_empty() {
@@ -267,7 +268,7 @@ mod tests {
         assert_eq!(names, [&other, &ann, &gone]);
         assert_eq!(held.trusted[&ann], ann_now.unique_id);
         assert_eq!(
-            trust_in_force(&view, account, &held)
+            trust_in_force(&view, cell.owner(), &held)
                 .matches("AIDA")
                 .count(),
             1,
@@ -282,7 +283,7 @@ mod tests {
         });
         written.await.unwrap();
         let view = cell.db.view();
-        let said = trust_in_force(&view, account, &held).into_owned();
+        let said = trust_in_force(&view, cell.owner(), &held).into_owned();
         assert!(!said.contains(&ann) && !said.contains(&gone), "{said}");
         assert!(said.contains(&other) && said.contains(&foreign), "{said}");
     }

@@ -193,7 +193,7 @@ pub(crate) fn shown(app: &Iam, user: &User, whole: bool) -> UserDetail {
         path: Some(user.path.clone()),
         user_name: Some(user.name.clone()),
         user_id: user.unique_id.clone(),
-        arn: user.arn(&app.cell.account),
+        arn: user.arn(app.cell.owner()),
         create_date: user.created_at,
         permissions_boundary: Boundary::of(&user.policies).filter(|_| whole),
         tags: tags.then(|| shown_tags(&user.tags)),
@@ -216,7 +216,7 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateUser) -> Result<OneUser
     let path = check::path(op.path.as_deref())?;
     let tags = check::new_tags(&op.tags)?;
     if let Some(boundary) = &op.permissions_boundary {
-        check_boundary(tx.view(), boundary)?;
+        check_boundary(app.cell.partition(), tx.view(), boundary)?;
     }
     if tx.get::<User>(&key(&op.user_name)).is_some() {
         return Err(exists("User", &op.user_name));
@@ -243,7 +243,7 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateUser) -> Result<OneUser
 
 /// Without a name, whoever calls.
 fn get(app: &Iam, view: &View, caller: &Caller, op: &GetUser) -> Result<OneUser, ApiError> {
-    let root = format!("arn:aws:iam::{}:root", app.cell.account);
+    let root = app.cell.global_arn("iam", "root");
     if op.user_name.is_none() && caller.principal.arn == root {
         let user = UserDetail {
             path: None,
@@ -328,21 +328,21 @@ fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeleteUser) -> Result<(), ApiEr
 }
 
 fn put_boundary(
-    _: &Iam,
+    app: &Iam,
     tx: &mut Tx,
     _: &Caller,
     op: &PutUserPermissionsBoundary,
 ) -> Result<(), ApiError> {
-    set_boundary::<User>(tx, &op.user_name, Some(&op.permissions_boundary))
+    set_boundary::<User>(app, tx, &op.user_name, Some(&op.permissions_boundary))
 }
 
 fn delete_boundary(
-    _: &Iam,
+    app: &Iam,
     tx: &mut Tx,
     _: &Caller,
     op: &DeleteUserPermissionsBoundary,
 ) -> Result<(), ApiError> {
-    set_boundary::<User>(tx, &op.user_name, None)
+    set_boundary::<User>(app, tx, &op.user_name, None)
 }
 
 fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagUser) -> Result<(), ApiError> {

@@ -172,7 +172,7 @@ fn create(
     _: &Caller,
     op: &CreatePolicyVersion,
 ) -> Result<OneVersion, ApiError> {
-    let mut policy = own(tx.view(), &op.policy_arn)?;
+    let mut policy = own(app.cell.partition(), tx.view(), &op.policy_arn)?;
     let text = &op.policy_document;
     check::document(
         &app.cell,
@@ -204,8 +204,8 @@ fn create(
     })
 }
 
-fn get(_: &Iam, view: &View, _: &Caller, op: &GetPolicyVersion) -> Result<OneVersion, ApiError> {
-    let policy = found(view, &op.policy_arn)?;
+fn get(app: &Iam, view: &View, _: &Caller, op: &GetPolicyVersion) -> Result<OneVersion, ApiError> {
+    let policy = found(app.cell.partition(), view, &op.policy_arn)?;
     let number = number(&policy, &op.version_id)?;
     let version = policy.versions.get(&number);
     Ok(OneVersion {
@@ -214,12 +214,12 @@ fn get(_: &Iam, view: &View, _: &Caller, op: &GetPolicyVersion) -> Result<OneVer
 }
 
 fn list(
-    _: &Iam,
+    app: &Iam,
     view: &View,
     _: &Caller,
     op: &ListPolicyVersions,
 ) -> Result<VersionList, ApiError> {
-    let policy = found(view, &op.policy_arn)?;
+    let policy = found(app.cell.partition(), view, &op.policy_arn)?;
     // The newest first, as AWS shows them.
     let versions = policy.versions.iter().rev();
     let page = page(
@@ -235,8 +235,8 @@ fn list(
     })
 }
 
-fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeletePolicyVersion) -> Result<(), ApiError> {
-    let mut policy = own(tx.view(), &op.policy_arn)?;
+fn delete(app: &Iam, tx: &mut Tx, _: &Caller, op: &DeletePolicyVersion) -> Result<(), ApiError> {
+    let mut policy = own(app.cell.partition(), tx.view(), &op.policy_arn)?;
     let number = number(&policy, &op.version_id)?;
     if number == policy.default {
         return Err(conflict("Cannot delete the default version of a policy."));
@@ -247,12 +247,12 @@ fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeletePolicyVersion) -> Result<
 }
 
 fn set_default(
-    _: &Iam,
+    app: &Iam,
     tx: &mut Tx,
     _: &Caller,
     op: &SetDefaultPolicyVersion,
 ) -> Result<(), ApiError> {
-    let mut policy = own(tx.view(), &op.policy_arn)?;
+    let mut policy = own(app.cell.partition(), tx.view(), &op.policy_arn)?;
     policy.default = number(&policy, &op.version_id)?;
     policy.updated_at = Timestamp::now();
     tx.put(policy);
@@ -267,12 +267,12 @@ enum Entity {
 }
 
 fn entities(
-    _: &Iam,
+    app: &Iam,
     view: &View,
     _: &Caller,
     op: &ListEntitiesForPolicy,
 ) -> Result<Entities, ApiError> {
-    let policy = found(view, &op.policy_arn)?;
+    let policy = found(app.cell.partition(), view, &op.policy_arn)?;
     let all = users_of(view, &policy.arn, op);
     let page = page(all, |(key, _)| key.clone(), cut!(op))?;
     let mut entities = Entities {

@@ -129,7 +129,7 @@ impl Operation for AssumeRole {
 
 impl Handle<AssumeRole> for Identity {
     async fn handle(&self, caller: &Caller, op: AssumeRole) -> Result<Assumed, ApiError> {
-        check(&op)?;
+        check(&op, self.owner().partition.name())?;
         let view = self.view();
         let subject = self
             .subject(&view, caller)
@@ -153,11 +153,8 @@ impl Handle<AssumeRole> for Identity {
                 ),
             ));
         }
-        let (account, name) = (self.account(), &role.name);
-        let arn = format!(
-            "arn:aws:sts::{account}:assumed-role/{name}/{}",
-            op.role_session_name
-        );
+        let resource = format!("assumed-role/{}/{}", role.name, op.role_session_name);
+        let arn = self.owner().arn("sts", resource);
         Ok(Assumed {
             credentials: Some(self.credentials(&session)),
             assumed_role_user: Some(AssumedRoleUser {
@@ -242,7 +239,7 @@ impl Identity {
     }
 }
 
-fn check(op: &AssumeRole) -> Result<(), ApiError> {
+fn check(op: &AssumeRole, partition: &str) -> Result<(), ApiError> {
     let parts: Vec<&str> = op.role_arn.splitn(6, ':').collect();
     let is_arn =
         matches!(parts[..], ["arn", _, "iam", "", _, resource] if resource.starts_with("role/"));
@@ -265,6 +262,7 @@ fn check(op: &AssumeRole) -> Result<(), ApiError> {
     }
     if let Some(text) = &op.policy {
         Policy::parse(text, Grammar::Identity)
+            .and_then(|policy| policy.check_partition(partition))
             .map_err(|error| ApiError::new("MalformedPolicyDocument", 400, error.0))?;
     }
     Ok(())

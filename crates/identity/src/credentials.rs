@@ -3,7 +3,7 @@ use std::sync::Arc;
 use lath_control::Cell;
 use lath_iam::records::{AccessKey, Role, User};
 use lath_iam::{Directory, LastUsed};
-use lath_model::Timestamp;
+use lath_model::{Owner, Partition, Timestamp};
 use lath_sigv4::{Credential, Credentials, LookupError, Secret};
 use lath_store::View;
 use lath_wire::Principal;
@@ -15,6 +15,7 @@ use lath_session::{Holder, SealingKey, Session, Sessions};
 /// The identities of an account: its root, and what IAM holds of users and roles.
 pub struct Identity {
     account: String,
+    partition: Partition,
     key: RootKey,
     pub(crate) seal: SealingKey,
     pub(crate) cell: Option<Cell>,
@@ -24,10 +25,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// An account of twelve digits and its root key, without users and roles.
+    /// An account of twelve digits in the partition `aws` and its root key, without users and roles.
     pub fn new(key: RootKey, account: impl Into<String>) -> Self {
         Self {
             account: account.into(),
+            partition: Partition::default(),
             key,
             seal: SealingKey::random(),
             cell: None,
@@ -37,10 +39,18 @@ impl Identity {
         }
     }
 
-    /// With the users and roles in a cell's state, and sessions sealed by the installation's key.
+    /// In another partition.
+    #[must_use]
+    pub fn in_partition(mut self, partition: Partition) -> Self {
+        self.partition = partition;
+        self
+    }
+
+    /// With the users and roles in a cell's state, in its partition, and sessions sealed by the installation's key.
     #[must_use]
     pub fn with_iam(mut self, seal: SealingKey, cell: Cell) -> Self {
         self.seal = seal;
+        self.partition = cell.partition();
         self.cell = Some(cell);
         self
     }
@@ -55,6 +65,14 @@ impl Identity {
         &self.account
     }
 
+    /// The account in its partition.
+    pub fn owner(&self) -> Owner<'_> {
+        Owner {
+            partition: self.partition,
+            account: &self.account,
+        }
+    }
+
     /// The key that the owner of the machine signs with.
     pub fn root_key(&self) -> &RootKey {
         &self.key
@@ -64,7 +82,7 @@ impl Identity {
     /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html> shows it.
     pub fn root(&self) -> Principal {
         Principal {
-            arn: format!("arn:aws:iam::{}:root", self.account),
+            arn: self.owner().arn("iam", "root"),
             user_id: self.account.clone(),
         }
     }
@@ -88,7 +106,7 @@ impl Identity {
 
     fn of_user(&self, user: &User) -> Principal {
         Principal {
-            arn: user.arn(&self.account),
+            arn: user.arn(self.owner()),
             user_id: user.unique_id.clone(),
         }
     }
@@ -126,9 +144,9 @@ impl Identity {
                 session,
             } => {
                 let role = self.role_by_id(&self.view(), name, unique_id)?;
-                let (account, name) = (&self.account, &role.name);
+                let resource = format!("assumed-role/{}/{session}", role.name);
                 Some(Principal {
-                    arn: format!("arn:aws:sts::{account}:assumed-role/{name}/{session}"),
+                    arn: self.owner().arn("sts", resource),
                     user_id: format!("{unique_id}:{session}"),
                 })
             }

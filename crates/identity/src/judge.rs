@@ -139,7 +139,7 @@ impl Identity {
             return Ok(());
         };
         let refused = || self.refused(ask, &Asked::of(permission));
-        let text = trust_in_force(view, self.account(), &role);
+        let text = trust_in_force(view, self.owner(), &role);
         let trust = self.directory.parse(&text, Grammar::Trust);
         let trust = trust.ok_or_else(refused)?;
         let mut attached = judgement.attached.clone();
@@ -161,7 +161,7 @@ impl Identity {
     pub(crate) fn role_by_arn(&self, view: &View, arn: &str) -> Option<Arc<Role>> {
         let name = arn.rsplit('/').next().unwrap_or_default();
         let role = self.directory.role(view, name);
-        role.filter(|role| role.arn(self.account()) == arn)
+        role.filter(|role| role.arn(self.owner()) == arn)
     }
 
     /// A refusal in AWS's words; the details are sealed for `DecodeAuthorizationMessage`.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_iam::Held;
+use lath_model::Partition;
 use lath_policy::{Context, Grammar, Kind, Policy, Principal};
 use lath_store::View;
 use lath_wire::Caller;
@@ -58,7 +59,7 @@ impl Identity {
                 let arn = caller.principal.arn.clone();
                 let account = self.account();
                 Some(Subject {
-                    principal: Principal::session(account, role.arn(account), arn),
+                    principal: Principal::session(account, role.arn(self.owner()), arn),
                     policies,
                     tags,
                     username: None,
@@ -70,7 +71,7 @@ impl Identity {
 
     fn as_root(&self, session: Option<Arc<Session>>) -> Subject {
         Subject {
-            principal: Principal::root(self.account()),
+            principal: Principal::root(self.account(), self.root().arn),
             policies: Vec::new(),
             tags: BTreeMap::new(),
             username: None,
@@ -86,7 +87,7 @@ impl Identity {
     ) -> Option<Subject> {
         let user = self.user_by_id(view, unique_id)?;
         Some(Subject {
-            principal: Principal::user(self.account(), user.arn(self.account())),
+            principal: Principal::user(self.account(), user.arn(self.owner())),
             policies: self.directory.of_user(view, &user),
             tags: user.tags.clone(),
             username: Some(user.name.clone()),
@@ -168,10 +169,13 @@ fn principal_arn(principal: &Principal) -> String {
     }
 }
 
-/// The global services are those of us-east-1.
+/// The global services are those of one region of the partition.
 fn requested_region(caller: &Caller) -> String {
+    let partition = Partition::of_region(&caller.region);
     match caller.service.as_str() {
-        "iam" | "route53" => "us-east-1".into(),
+        // China has two: <https://docs.amazonaws.cn/en_us/aws/latest/userguide/iam.html>.
+        "iam" if partition == Partition::China => "cn-north-1".into(),
+        "iam" | "route53" => partition.global_region().into(),
         _ => caller.region.clone(),
     }
 }

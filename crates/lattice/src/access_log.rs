@@ -88,7 +88,8 @@ fn refuse_while_deleting(view: &View, source: &LogSource) -> Result<(), ApiError
 fn check_destination(cell: &Cell, view: &View, destination: &str) -> Result<(), ApiError> {
     let foreign = || fault::denied(format!("Not authorized to deliver logs to {destination}"));
     let arn: Arn = destination.parse().map_err(|_| foreign())?;
-    if arn.region != cell.region || arn.account != cell.account {
+    let partition = cell.partition().name();
+    if arn.partition != partition || arn.region != cell.region || arn.account != cell.account {
         return Err(foreign());
     }
     let group = arn.resource.trim_start_matches("log-group:");

@@ -111,8 +111,8 @@ impl Kind {
 /// An identifier as given: an id, or an ARN with the ids of its parents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identifier {
-    /// Region and account, of an ARN.
-    place: Option<(String, String)>,
+    /// Partition, region and account, of an ARN.
+    place: Option<(String, String, String)>,
     /// The ids in the ARN's order; a bare id stands alone.
     ids: Vec<String>,
 }
@@ -129,7 +129,7 @@ impl Identifier {
         let arn: Arn = text.parse().ok()?;
         let ids = ids_of(kind, &arn.resource)?;
         (arn.service == "vpc-lattice" && !arn.region.is_empty()).then_some(Self {
-            place: Some((arn.region, arn.account)),
+            place: Some((arn.partition, arn.region, arn.account)),
             ids,
         })
     }
@@ -148,13 +148,17 @@ impl Identifier {
     pub(crate) fn is_of(&self, cell: &Cell) -> bool {
         self.place
             .as_ref()
-            .is_none_or(|(region, account)| *region == cell.region && *account == cell.account)
+            .is_none_or(|(partition, region, account)| {
+                partition == cell.partition().name()
+                    && *region == cell.region
+                    && *account == cell.account
+            })
     }
 
-    /// Region and account of an ARN.
-    pub(crate) fn place(&self) -> Option<(&str, &str)> {
-        let (region, account) = self.place.as_ref()?;
-        Some((region, account))
+    /// Partition, region and account of an ARN.
+    pub(crate) fn place(&self) -> Option<(&str, &str, &str)> {
+        let (partition, region, account) = self.place.as_ref()?;
+        Some((partition, region, account))
     }
 
     /// The resource's own id.

@@ -219,7 +219,8 @@ pub(crate) struct Named {
 pub(crate) fn named(cell: &Cell, kind: Kind, text: &str) -> Result<Named, ApiError> {
     if is_spoken(cell)
         && let Some(ident) = Identifier::parse(kind, text)
-        && let Some((region, account)) = ident.place()
+        && let Some((partition, region, account)) = ident.place()
+        && partition == cell.partition().name()
         && region != cell.region
         && account == cell.account
         && cell.topology.regions.contains_key(region)

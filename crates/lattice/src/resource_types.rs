@@ -70,8 +70,10 @@ fn arn(at: &Scope<'_>, kind: Kind, name: &str) -> String {
         }
         return at.arn("vpc-lattice", &kind.resource(&[name.to_owned()]));
     };
-    let (region, account) = ident.place().unwrap_or_else(|| (at.region(), at.account()));
-    Arn::new("vpc-lattice", region, account, kind.resource(ident.ids())).to_string()
+    // Whatever partition it gives: a policy must not be got round by one that is not ours.
+    let (_, region, account) = ident.place().unwrap_or(("", at.region(), at.account()));
+    let resource = kind.resource(ident.ids());
+    Arn::new(at.partition(), "vpc-lattice", region, account, resource).to_string()
 }
 
 /// The ARN of a listener, which requests name beside its service; `*` for one that is to be made.
@@ -104,7 +106,7 @@ pub(crate) fn service_of(text: &str) -> Option<String> {
 /// The key of the record of a resource of this region.
 fn record_key(at: &Scope<'_>, kind: Kind, name: &str) -> Option<String> {
     let ident = Identifier::parse(kind, name)?;
-    let here = (at.region(), at.account());
+    let here = (at.partition().name(), at.region(), at.account());
     let is_here = ident.place().is_none_or(|place| place == here);
     is_here.then(|| tag::record_key(&ident))
 }

@@ -42,15 +42,26 @@ impl Arn {
             resource: resource.into(),
         }
     }
+}
 
-    /// The ARN of a resource that is in no region, such as IAM's.
-    pub fn global(
-        partition: Partition,
-        service: &str,
-        account: &str,
-        resource: impl Into<String>,
-    ) -> Self {
-        Self::new(partition, service, "", account, resource)
+/// An account in its partition: numbers of accounts mean nothing without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner<'a> {
+    /// Where the account is.
+    pub partition: Partition,
+    /// Twelve digits.
+    pub account: &'a str,
+}
+
+impl Owner<'_> {
+    /// The ARN of a resource of the account in a region.
+    pub fn arn_in(self, region: &str, service: &str, resource: impl Into<String>) -> String {
+        Arn::new(self.partition, service, region, self.account, resource).to_string()
+    }
+
+    /// The ARN of a resource of the account that is in no region, such as IAM's.
+    pub fn arn(self, service: &str, resource: impl Into<String>) -> String {
+        self.arn_in("", service, resource)
     }
 }
 
@@ -104,10 +115,11 @@ mod tests {
         let vpc = Arn::new(cn, "ec2", "cn-north-1", "123456789012", "vpc/vpc-1");
         let want = "arn:aws-cn:ec2:cn-north-1:123456789012:vpc/vpc-1";
         assert_eq!(vpc.to_string(), want);
-        let user = Arn::global(gov, "iam", "123456789012", "user/ann");
-        assert_eq!(
-            user.to_string(),
-            "arn:aws-us-gov:iam::123456789012:user/ann"
-        );
+        let owner = Owner {
+            partition: gov,
+            account: "123456789012",
+        };
+        let user = owner.arn("iam", "user/ann");
+        assert_eq!(user, "arn:aws-us-gov:iam::123456789012:user/ann");
     }
 }

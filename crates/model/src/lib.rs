@@ -17,5 +17,6 @@ pub mod lattice;
 pub mod partition;
 mod timestamp;
 
+pub use arn::{Arn, Owner};
 pub use partition::Partition;
 pub use timestamp::Timestamp;

@@ -90,6 +90,25 @@ impl Partition {
         }
     }
 
+    /// What EC2 calls itself when it assumes the roles of instances. Most other services have one name in every
+    /// partition (<https://docs.amazonaws.cn/en_us/aws/latest/userguide/iam.html>).
+    pub const fn ec2_principal(self) -> &'static str {
+        match self {
+            Self::China => "ec2.amazonaws.com.cn",
+            _ => "ec2.amazonaws.com",
+        }
+    }
+
+    /// The zone of a region's public hosts: `compute-1.amazonaws.com` in us-east-1,
+    /// `REGION.compute.amazonaws.com` elsewhere
+    /// (<https://docs.aws.amazon.com/vpc/latest/userguide/vpc-dns.html>).
+    pub fn public_hosts(region: &str) -> String {
+        match region {
+            "us-east-1" => "compute-1.amazonaws.com".to_owned(),
+            region => format!("{region}.compute.{}", Self::of_region(region).dns_suffix()),
+        }
+    }
+
     /// How the names of its regions begin; `None` for the partition of all others.
     const fn prefix(self) -> Option<&'static str> {
         match self {
@@ -173,5 +192,17 @@ mod tests {
             assert_eq!(name.parse(), Ok(it));
         }
         assert!("aws-moon".parse::<Partition>().is_err());
+    }
+
+    #[test]
+    fn hosts_are_named_by_region_and_partition() {
+        for (region, want) in [
+            ("us-east-1", "compute-1.amazonaws.com"),
+            ("eu-west-1", "eu-west-1.compute.amazonaws.com"),
+            ("us-gov-west-1", "us-gov-west-1.compute.amazonaws.com"),
+            ("cn-north-1", "cn-north-1.compute.amazonaws.com.cn"),
+        ] {
+            assert_eq!(Partition::public_hosts(region), want);
+        }
     }
 }

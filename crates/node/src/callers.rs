@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lath_feed::{CallerBook, KnownCaller, SnapshotReceiver};
-use lath_model::Timestamp;
+use lath_feed::{CallerBook, KnownCaller, Snapshot, SnapshotReceiver};
+use lath_model::{Owner, Partition, Timestamp};
 use lath_policy::{Context, Grammar, Kind, Policy, Principal};
 use lath_proxy::Caller;
 use lath_session::{Holder, SealingKey, Session, Sessions, SourceInstance};
@@ -37,7 +37,7 @@ impl KnownCallers {
         {
             return Arc::clone(known);
         }
-        let opened = OpenBook::new(&newest.account, &newest.callers);
+        let opened = OpenBook::new(&newest, &newest.callers);
         Arc::clone(open.insert(Arc::new(opened)))
     }
 }
@@ -60,6 +60,7 @@ impl Credentials for KnownCallers {
 struct OpenBook {
     book: Arc<CallerBook>,
     account: String,
+    partition: Partition,
     seal: Option<SealingKey>,
     sessions: Sessions,
     /// By access key.
@@ -67,11 +68,12 @@ struct OpenBook {
 }
 
 impl OpenBook {
-    fn new(account: &str, book: &Arc<CallerBook>) -> Self {
+    fn new(snapshot: &Snapshot, book: &Arc<CallerBook>) -> Self {
         let keys = book.installation.as_ref();
         Self {
             book: Arc::clone(book),
-            account: account.to_owned(),
+            account: snapshot.account.clone(),
+            partition: Partition::of_region(&snapshot.region),
             seal: keys.and_then(|keys| SealingKey::parse(keys.sealing.0.as_bytes())),
             sessions: Sessions::default(),
             callers: Mutex::default(),
@@ -113,9 +115,16 @@ impl OpenBook {
         Some(caller)
     }
 
+    fn owner(&self) -> Owner<'_> {
+        Owner {
+            partition: self.partition,
+            account: &self.account,
+        }
+    }
+
     fn root(&self) -> Caller {
         Caller {
-            principal: Principal::root(&self.account),
+            principal: Principal::root(&self.account, self.owner().arn("iam", "root")),
             policies: Vec::new(),
             facts: Context::default().with("aws:userid", self.account.clone()),
             tags: BTreeMap::new(),
@@ -168,8 +177,9 @@ impl OpenBook {
     }
 
     fn role(&self, role: &KnownCaller, unique_id: &str, session: &str) -> Caller {
-        let (account, name) = (&self.account, &role.name);
-        let arn = format!("arn:aws:sts::{account}:assumed-role/{name}/{session}");
+        let account = &self.account;
+        let resource = format!("assumed-role/{}/{session}", role.name);
+        let arn = self.owner().arn("sts", resource);
         Caller {
             principal: Principal::session(account, &role.arn, arn),
             policies: self.policies(role),
@@ -224,7 +234,7 @@ fn read(text: Option<&String>) -> Arc<Policy> {
 mod tests {
     use super::*;
 
-    use lath_feed::{Hidden, InstallationKeys, Snapshot, UserKey};
+    use lath_feed::{Hidden, InstallationKeys, UserKey};
     use lath_policy::Facts as _;
     use tokio::sync::watch;
 

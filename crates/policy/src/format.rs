@@ -5,7 +5,16 @@ use crate::parse::{LEGACY, Rank};
 
 /// Partitions that ARNs in policies may name
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>).
-const PARTITIONS: &[&str] = &["aws", "aws-cn", "aws-us-gov"];
+const PARTITIONS: &[&str] = &[
+    "aws",
+    "aws-cn",
+    "aws-us-gov",
+    "aws-eusc",
+    "aws-iso",
+    "aws-iso-b",
+    "aws-iso-e",
+    "aws-iso-f",
+];
 
 /// What the resource part of IAM's ARNs begins with.
 const IAM_KINDS: &[&str] = &[
@@ -134,7 +143,7 @@ fn unqualified() -> String {
 }
 
 /// AWS shows the ARN that it made of the parts, with `*` for absent ones.
-fn bad_partition(parts: &[&str]) -> String {
+pub(crate) fn bad_partition(parts: &[&str]) -> String {
     let part = |at: usize| match parts.get(at) {
         None => "*",
         Some(&"") if at == 2 && parts.len() == 3 => "*",

@@ -30,6 +30,7 @@ mod json;
 pub mod lattice;
 mod operator;
 mod parse;
+mod partition;
 mod pattern;
 mod position;
 mod principal;

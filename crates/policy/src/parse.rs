@@ -446,7 +446,7 @@ fn principals(value: Json, faults: &mut Faults) -> Result<PrincipalSet, Malforme
 }
 
 fn add_principal(set: &mut PrincipalSet, kind: &str, name: String) -> Result<(), String> {
-    let refused = || format!("Invalid principal in policy: \"{kind}\":\"{name}\"");
+    let refused = || invalid_principal(kind, &name);
     match kind {
         "AWS" if name == "*" => set.everybody = true,
         "AWS" if is_aws_principal(&name) => set.aws.push(name),
@@ -456,6 +456,12 @@ fn add_principal(set: &mut PrincipalSet, kind: &str, name: String) -> Result<(),
         _ => return Err(format!("Invalid principal type in policy: {kind}")),
     }
     Ok(())
+}
+
+/// AWS writes the kind in capitals.
+pub(crate) fn invalid_principal(kind: &str, name: &str) -> String {
+    let kind = kind.to_ascii_uppercase();
+    format!("Invalid principal in policy: \"{kind}\":\"{name}\"")
 }
 
 fn is_account(text: &str) -> bool {

@@ -7,21 +7,23 @@ pub enum Principal {
     Root {
         /// Twelve digits.
         account: String,
+        /// `arn:PARTITION:iam::ACCOUNT:root`.
+        arn: String,
     },
     /// A user.
     User {
         /// Twelve digits.
         account: String,
-        /// `arn:aws:iam::ACCOUNT:user/PATH/NAME`.
+        /// `arn:PARTITION:iam::ACCOUNT:user/PATH/NAME`.
         arn: String,
     },
     /// A session of a role.
     Session {
         /// Twelve digits.
         account: String,
-        /// `arn:aws:iam::ACCOUNT:role/PATH/NAME`.
+        /// `arn:PARTITION:iam::ACCOUNT:role/PATH/NAME`.
         role: String,
-        /// `arn:aws:sts::ACCOUNT:assumed-role/NAME/SESSION`.
+        /// `arn:PARTITION:sts::ACCOUNT:assumed-role/NAME/SESSION`.
         arn: String,
     },
     /// A service, such as `ec2.amazonaws.com`.
@@ -32,9 +34,10 @@ pub enum Principal {
 
 impl Principal {
     /// An account's root user.
-    pub fn root(account: impl Into<String>) -> Self {
+    pub fn root(account: impl Into<String>, arn: impl Into<String>) -> Self {
         Self::Root {
             account: account.into(),
+            arn: arn.into(),
         }
     }
 
@@ -62,9 +65,9 @@ impl Principal {
     /// The account, where it is of one.
     pub fn account(&self) -> Option<&str> {
         match self {
-            Self::Root { account } | Self::User { account, .. } | Self::Session { account, .. } => {
-                Some(account)
-            }
+            Self::Root { account, .. }
+            | Self::User { account, .. }
+            | Self::Session { account, .. } => Some(account),
             Self::Anonymous | Self::Service(_) | Self::Federated(_) => None,
         }
     }
@@ -73,8 +76,9 @@ impl Principal {
     pub fn arn(&self) -> String {
         match self {
             Self::Anonymous => "anonymous".into(),
-            Self::Root { account } => format!("arn:aws:iam::{account}:root"),
-            Self::User { arn, .. } | Self::Session { arn, .. } => arn.clone(),
+            Self::Root { arn, .. } | Self::User { arn, .. } | Self::Session { arn, .. } => {
+                arn.clone()
+            }
             Self::Service(name) | Self::Federated(name) => name.clone(),
         }
     }
@@ -126,7 +130,7 @@ impl PrincipalSet {
             Principal::Anonymous => Match::No,
             Principal::Service(name) => exact(self.services.contains(name)),
             Principal::Federated(name) => exact(self.federated.contains(name)),
-            Principal::Root { account } => exact(self.has_account(account)),
+            Principal::Root { account, arn } => exact(self.has_account(account, arn)),
             Principal::User { account, arn } => self.closest(account, arn, None),
             Principal::Session { account, role, arn } => self.closest(account, arn, Some(role)),
         }
@@ -142,20 +146,24 @@ impl PrincipalSet {
             Match::Exact
         } else if role.is_some_and(|role| self.aws.contains(role)) {
             Match::Role
-        } else if self.has_account(account) {
+        } else if self.has_account(account, arn) {
             Match::Account
         } else {
             Match::No
         }
     }
 
-    fn has_account(&self, account: &str) -> bool {
-        self.aws.iter().any(|named| {
-            named == account
-                || named
-                    .strip_prefix("arn:aws:iam::")
-                    .and_then(|rest| rest.strip_suffix(":root"))
-                    == Some(account)
-        })
+    /// Whether the account is named, by its number or its root. The number is of any partition; the root's ARN
+    /// must be of the partition that the one who asks is in, which `arn` says.
+    fn has_account(&self, account: &str, arn: &str) -> bool {
+        let partition = arn.split(':').nth(1).unwrap_or_default();
+        let mut named = self.aws.iter();
+        named.any(|named| named == account || root(partition, named) == Some(account))
     }
+}
+
+/// The account whose root an ARN of this partition names.
+fn root<'a>(partition: &str, arn: &'a str) -> Option<&'a str> {
+    let rest = arn.strip_prefix("arn:")?.strip_prefix(partition)?;
+    rest.strip_prefix(":iam::")?.strip_suffix(":root")
 }

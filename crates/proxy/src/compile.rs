@@ -13,6 +13,7 @@ use lath_feed::{
 use lath_health::{HealthView, Reach};
 use lath_model::id::{ServiceId, ServiceNetworkId, TargetGroupId, VpcEndpointId};
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, WeightedTargetGroup};
+use lath_model::{Owner, Partition};
 use lath_route::{Router, Weighted};
 
 use crate::auth::Gate;
@@ -105,10 +106,11 @@ fn compile_vpc(
     vpc: &lath_feed::Vpc,
     network: Option<Arc<NetworkState>>,
 ) -> VpcState {
-    let arn = format!(
-        "arn:aws:ec2:{}:{}:vpc/{}",
-        snapshot.region, vpc.owner, vpc.id
-    );
+    let owner = Owner {
+        partition: Partition::of_region(&snapshot.region),
+        account: &vpc.owner,
+    };
+    let arn = owner.arn_in(&snapshot.region, "ec2", format!("vpc/{}", vpc.id));
     VpcState {
         id: vpc.id.clone(),
         network_header: header(format!("SourceVpcArn={arn}")),

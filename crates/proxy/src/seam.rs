@@ -8,6 +8,12 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
+use crate::client_io::with_scratch;
+
+/// A head and a body that are no longer than this together, in bytes, are copied into one piece: for the kernel one
+/// piece is less work than a list of two.
+const SMALL: usize = 2048;
+
 /// The end of a chunked message as hyper writes it.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
@@ -116,7 +122,17 @@ impl Seam {
             let first = bufs.iter().find(|buf| !buf.is_empty());
             return self.poll_write(stream, cx, first.map_or(&[], |buf| buf));
         }
-        self.noting(Pin::new(stream).poll_write_vectored(cx, bufs))
+        let written = match bufs {
+            [only] => Pin::new(stream).poll_write(cx, only),
+            [head, body] if head.len() + body.len() <= SMALL => with_scratch(|scratch| {
+                let all = head.len() + body.len();
+                scratch[..head.len()].copy_from_slice(head);
+                scratch[head.len()..all].copy_from_slice(body);
+                Pin::new(stream).poll_write(cx, &scratch[..all])
+            }),
+            _ => Pin::new(stream).poll_write_vectored(cx, bufs),
+        };
+        self.noting(written)
     }
 
     /// For `poll_flush` and before `poll_shutdown`.

@@ -12,7 +12,7 @@ pub(crate) const LATTICE_ZONE: &str = "Z0LATHVPCLATTICESVCS";
 
 /// AWS's own hosted zones of VPC endpoints' names
 /// (<https://docs.aws.amazon.com/general/latest/gr/vpce.html> and the endpoints' `DnsEntries`).
-const ENDPOINT_SUFFIX: &str = ".vpce.amazonaws.com.";
+const ENDPOINT_SUFFIXES: [&str; 2] = [".vpce.amazonaws.com.", ".vpce.amazonaws.com.cn."];
 
 /// What is wrong with a record set's target, if it is an alias.
 pub(crate) fn problem(view: &View, zone: &Zone, set: &ResourceRecordSet) -> Option<String> {
@@ -63,7 +63,7 @@ fn wildcards(name: &str, zone: &str) -> Vec<String> {
 /// Whether a name is one of a service's endpoints, which answer with addresses.
 fn is_service(zone_id: &str, target: &str, kind: RrType) -> bool {
     let lattice = zone_id == LATTICE_ZONE && is_lattice(target);
-    let endpoint = target.ends_with(ENDPOINT_SUFFIX);
+    let endpoint = ENDPOINT_SUFFIXES.iter().any(|it| target.ends_with(it));
     matches!(kind, RrType::A | RrType::Aaaa) && (lattice || endpoint)
 }
 

@@ -48,6 +48,7 @@ mod load;
 mod memory;
 mod pipeline;
 mod record;
+mod reword;
 mod store;
 mod view;
 
@@ -61,6 +62,7 @@ pub use identity::Identity;
 pub use inspect::{DamagedRecord, Quarantined, Report, inspect, open_unchanged, quarantine};
 pub use memory::Memory;
 pub use record::{Kinds, Record};
+pub use reword::reword;
 pub use store::{
     Changes, Compare, Entry, Event, Listing, MAX_KEY, MAX_VALUE, Op, Outcome, Store, Watch,
 };

@@ -3,7 +3,7 @@
 use crate::{Entry, Kinds, Store, StoreError, View};
 
 /// Records are stored under `record/KIND/ID`.
-const RECORDS: &str = "record/";
+pub(crate) const RECORDS: &str = "record/";
 
 /// The view's revision, written with every change. Its `mod_revision` shows whether anybody else wrote.
 pub(crate) const REVISION: &str = "meta/revision";

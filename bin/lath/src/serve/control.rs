@@ -11,8 +11,9 @@ use lath_feed::{
     Topology,
 };
 use lath_identity::{Identity, RootKey, SealingKey};
+use lath_model::Partition;
 use lath_observe::{Delivery, Limits, Observe};
-use lath_store::{Condition, Db};
+use lath_store::{Condition, Db, Store};
 use lath_wire::http::FrontDoor;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -39,6 +40,7 @@ impl State {
     /// [`installation::Refused`] when the state is missing, damaged or another's.
     pub(crate) async fn open(seat: Seat<'_>) -> anyhow::Result<Self> {
         let store = installation::open_state(seat).await?;
+        settle_partition(&*store, seat.region).await?;
         let db = Db::open(store, kinds())
             .await
             .with_context(|| format!("cannot read the state in {}", seat.data_dir.display()))?;
@@ -46,6 +48,18 @@ impl State {
         let seal = lath_identity::sealing_key(seat.installation)?;
         Ok(Self { db, key, seal })
     }
+}
+
+/// Older versions wrote ARNs of the partition `aws` in every region.
+async fn settle_partition(store: &dyn Store, region: &str) -> anyhow::Result<()> {
+    let partition = Partition::of_region(region);
+    if partition == Partition::Aws {
+        return Ok(());
+    }
+    let ours = format!("arn:{partition}:");
+    lath_store::reword(store, "partition", "arn:aws:", &ours)
+        .await
+        .with_context(|| format!("cannot make ARNs ones of {partition}"))
 }
 
 /// What a control plane hears and asks.

@@ -175,7 +175,7 @@ impl<'a> Launch<'a> {
             profile: op
                 .iam_instance_profile
                 .as_ref()
-                .map(|given| profiles::named(&app.cell.account, view, given))
+                .map(|given| profiles::named(app.cell.owner(), view, given))
                 .transpose()?,
             metadata: metadata_at_launch(op, &image)?,
             on_shutdown: on_shutdown(op.instance_initiated_shutdown_behavior.as_deref())?,

@@ -53,7 +53,9 @@ pub(super) fn needs(access: Access<RunInstances>) -> Access<RunInstances> {
         .also("iam:PassRole", &ROLE, |op, at| {
             profile(op, at)?.role.clone()
         })
-        .with("iam:PassedToService", |_, _| "ec2.amazonaws.com")
+        .with("iam:PassedToService", |_, at| {
+            at.partition().ec2_principal()
+        })
         .with("iam:AssociatedResourceArn", |_, at| {
             arn(at, "instance", "*")
         })
@@ -185,7 +187,7 @@ fn volumes(op: &RunInstances, at: &Scope<'_>) -> Vec<(String, Facts)> {
 
 fn profile(op: &RunInstances, at: &Scope<'_>) -> Option<std::sync::Arc<InstanceProfile>> {
     let given = op.iam_instance_profile.as_ref()?;
-    profiles::named(at.account(), at.view, given).ok()
+    profiles::named(at.owner(), at.view, given).ok()
 }
 
 fn instance(op: &RunInstances, at: &Scope<'_>) -> Facts {
@@ -194,7 +196,7 @@ fn instance(op: &RunInstances, at: &Scope<'_>) -> Facts {
     let network = network(op, at);
     let recovery = op.maintenance_options.as_ref();
     let metadata = image(op, at).and_then(|image| metadata_at_launch(op, &image).ok());
-    let profile = profile(op, at).map(|it| it.arn(at.account()));
+    let profile = profile(op, at).map(|it| it.arn(at.owner()));
     let made = InstanceFacts {
         instance_type: default_type(op),
         zone: network

@@ -14,12 +14,12 @@ pub(super) fn associated(at: &Scope<'_>, association: &str) -> Option<String> {
 
 /// The ARN of the profile that an instance is to get.
 pub(super) fn new_profile(at: &Scope<'_>, given: &InstanceProfile) -> Option<String> {
-    let found = named(at.account(), at.view, given).ok();
-    let found = found.map(|it| it.arn(at.account()));
+    let found = named(at.owner(), at.view, given).ok();
+    let found = found.map(|it| it.arn(at.owner()));
     found.or_else(|| given.arn.clone())
 }
 
 /// The name of the role that comes with a profile.
 pub(super) fn passed_role(at: &Scope<'_>, given: &InstanceProfile) -> Option<String> {
-    named(at.account(), at.view, given).ok()?.role.clone()
+    named(at.owner(), at.view, given).ok()?.role.clone()
 }

@@ -13,6 +13,7 @@ use lath_iam::records::{InstanceProfile as Profile, Role};
 use lath_iam::resource_types::ROLE;
 use lath_iam::unique;
 use lath_model::Timestamp;
+use lath_model::arn::Owner;
 use lath_model::id::random_suffix;
 use lath_policy::{Attached, Context, Grammar, Kind, Policy, Principal, Request, Rule, evaluate};
 use lath_session::{Holder, SealingKey, Session, SourceInstance};
@@ -115,7 +116,7 @@ operations! {
         => on(&INSTANCE, |op, _| op.instance_id.clone())
             .with("ec2:NewInstanceProfile", |op, at| new_profile(at, &op.iam_instance_profile))
             .also("iam:PassRole", &ROLE, |op, at| passed_role(at, &op.iam_instance_profile))
-            .with("iam:PassedToService", |_, _| "ec2.amazonaws.com")
+            .with("iam:PassedToService", |_, at| at.partition().ec2_principal())
             .with("iam:AssociatedResourceArn", |op, at| arn(at, "instance", &op.instance_id));
     change DisassociateIamInstanceProfile -> OneAssociation = disassociate
         => on(&INSTANCE, |op, at| associated(at, &op.association_id));
@@ -123,7 +124,7 @@ operations! {
         => on(&INSTANCE, |op, at| associated(at, &op.association_id))
             .with("ec2:NewInstanceProfile", |op, at| new_profile(at, &op.iam_instance_profile))
             .also("iam:PassRole", &ROLE, |op, at| passed_role(at, &op.iam_instance_profile))
-            .with("iam:PassedToService", |_, _| "ec2.amazonaws.com")
+            .with("iam:PassedToService", |_, at| at.partition().ec2_principal())
             .with("iam:AssociatedResourceArn", |op, at| {
                 associated(at, &op.association_id).map(|id| arn(at, "instance", id))
             });
@@ -160,7 +161,7 @@ impl From<&ProfileAssociation> for ProfileItem {
 /// # Errors
 /// `InvalidParameterValue` when there is none, or it has no role; `InvalidParameterCombination` for both.
 pub(super) fn named(
-    account: &str,
+    owner: Owner<'_>,
     view: &View,
     given: &InstanceProfile,
 ) -> Result<Arc<Profile>, ApiError> {
@@ -171,7 +172,7 @@ pub(super) fn named(
             ));
         }
         (Some(arn), None) => {
-            let found = view.list::<Profile>().find(|it| it.arn(account) == arn);
+            let found = view.list::<Profile>().find(|it| it.arn(owner) == arn);
             ("arn", arn, found)
         }
         (None, Some(name)) => ("name", name, view.get(&name.to_ascii_lowercase())),
@@ -188,7 +189,7 @@ pub(super) fn named(
     if profile.role.is_none() {
         return Err(invalid_value(format!(
             "IAM Instance Profile \"{}\" has no associated IAM Roles",
-            profile.arn(account)
+            profile.arn(owner)
         )));
     }
     Ok(profile)
@@ -206,7 +207,7 @@ pub(super) fn associate(
         id: format!("{}-{}", ASSOCIATION.prefix, random_suffix()),
         instance: instance.id.clone(),
         profile: profile.name.clone(),
-        profile_arn: profile.arn(&app.cell.account),
+        profile_arn: profile.arn(app.cell.owner()),
         profile_id: profile.unique_id.clone(),
         since: now,
         updated: now,
@@ -229,7 +230,7 @@ fn associate_profile(
     op: AssociateIamInstanceProfile,
 ) -> Result<OneAssociation, ApiError> {
     let instance = changeable(tx.view(), &op.instance_id)?;
-    let profile = named(&app.cell.account, tx.view(), &op.iam_instance_profile)?;
+    let profile = named(app.cell.owner(), tx.view(), &op.iam_instance_profile)?;
     if of(tx.view(), &instance).is_some() {
         return Err(client(
             "IncorrectState",
@@ -267,7 +268,7 @@ fn replace(
     op: ReplaceIamInstanceProfileAssociation,
 ) -> Result<OneAssociation, ApiError> {
     let old = ids::find::<ProfileAssociation>(tx.view(), &op.association_id)?;
-    let profile = named(&app.cell.account, tx.view(), &op.iam_instance_profile)?;
+    let profile = named(app.cell.owner(), tx.view(), &op.iam_instance_profile)?;
     let instance = changeable(tx.view(), old.instance.as_str())?;
     tx.delete::<ProfileAssociation>(&old.id);
     Ok(one(&associate(app, tx, &instance, &profile), "associating"))
@@ -425,9 +426,9 @@ fn trusts_ec2(cell: &Cell, role: &Role) -> bool {
     };
     let facts = Context::default().with("aws:SourceAccount", cell.account.clone());
     let request = Request {
-        principal: &Principal::Service("ec2.amazonaws.com".into()),
+        principal: &Principal::Service(cell.partition().ec2_principal().into()),
         action: "sts:AssumeRole",
-        resource: &role.arn(&cell.account),
+        resource: &role.arn(cell.owner()),
         facts: &facts,
     };
     let policies = [Attached {

@@ -510,6 +510,7 @@ pub(crate) mod names {
     use std::net::Ipv4Addr;
 
     use lath_control::Cell;
+    use lath_model::Partition;
     use lath_model::id::InstanceId;
 
     use crate::records::Instance;
@@ -544,9 +545,10 @@ pub(crate) mod names {
 
     /// Such as `ec2-198-18-1-1.compute-1.amazonaws.com`.
     pub(crate) fn public(cell: &Cell, ip: Ipv4Addr) -> String {
-        match cell.region.as_str() {
-            "us-east-1" => format!("ec2-{}.compute-1.amazonaws.com", dashed(ip)),
-            region => format!("ec2-{}.{region}.compute.amazonaws.com", dashed(ip)),
-        }
+        format!(
+            "ec2-{}.{}",
+            dashed(ip),
+            Partition::public_hosts(&cell.region)
+        )
     }
 }

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use lath_feed::{Instance, Snapshot};
+use lath_model::Partition;
 use serde_json::json;
 
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html>. It is not
@@ -41,14 +42,10 @@ fn architecture() -> &'static str {
     }
 }
 
-/// `ec2-1-2-3-4.compute-1.amazonaws.com` in us-east-1, else with the region's name.
+/// Such as `ec2-1-2-3-4.compute-1.amazonaws.com`.
 pub(super) fn public_hostname(region: &str, address: Ipv4Addr) -> String {
     let [a, b, c, d] = address.octets();
-    let zone = match region {
-        "us-east-1" => "compute-1".to_owned(),
-        other => format!("{other}.compute"),
-    };
-    format!("ec2-{a}-{b}-{c}-{d}.{zone}.amazonaws.com")
+    format!("ec2-{a}-{b}-{c}-{d}.{}", Partition::public_hosts(region))
 }
 
 /// `use1-az1` for `us-east-1a`: AWS shuffles the numbers per account, Lath does not.

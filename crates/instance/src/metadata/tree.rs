@@ -2,6 +2,7 @@
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html#instancedata-data-categories>.
 
 use lath_feed::{Instance, Interface, SecurityGroup, Snapshot, Vpc};
+use lath_model::Partition;
 
 use super::{credentials, identity};
 
@@ -184,10 +185,7 @@ impl<'a> View<'a> {
             text("local-hostname", &instance.hostname),
             folder("placement", self.placement()),
             text("reservation-id", metadata.reservation.as_str()),
-            folder(
-                "services",
-                vec![text("domain", "amazonaws.com"), text("partition", "aws")],
-            ),
+            folder("services", self.services()),
         ];
         if let Some(primary) = self.primary() {
             entries.extend(self.addresses(primary));
@@ -197,6 +195,15 @@ impl<'a> View<'a> {
         entries.extend(self.tags());
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         entries
+    }
+
+    /// The world that the region is in.
+    fn services(&self) -> Vec<Entry> {
+        let partition = Partition::of_region(&self.snapshot.region);
+        vec![
+            text("domain", partition.dns_suffix()),
+            text("partition", partition.name()),
+        ]
     }
 
     fn placement(&self) -> Vec<Entry> {

@@ -23,7 +23,7 @@ const RETENTION_DAYS: [i64; 22] = [
 const MAX_TAGS: usize = 50;
 
 impl Observe {
-    /// `arn:aws:logs:REGION:ACCOUNT:log-group:NAME`.
+    /// `arn:PARTITION:logs:REGION:ACCOUNT:log-group:NAME`.
     pub(super) fn group_arn(&self, name: &str) -> String {
         self.cell.arn("logs", format!("log-group:{name}"))
     }

@@ -15,6 +15,7 @@ mod tags;
 use std::sync::Arc;
 
 use lath_model::arn::Arn;
+use lath_model::partition::Partition;
 use lath_store::View;
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
@@ -120,6 +121,7 @@ fn named_in<'i>(region: &str, account: &str, identifier: &'i str) -> Option<&'i 
     }
     let arn: Arn = identifier.parse().ok()?;
     let here = arn.service == "logs"
+        && arn.partition == Partition::of_region(region).name()
         && arn.region == region
         && arn.account == account
         && arn.resource.starts_with("log-group:");
@@ -127,7 +129,7 @@ fn named_in<'i>(region: &str, account: &str, identifier: &'i str) -> Option<&'i 
     here.then_some(name)
 }
 
-/// The name in `arn:aws:logs:REGION:ACCOUNT:log-group:NAME` (with or without `:*`), or the text itself.
+/// The name in `arn:PARTITION:logs:REGION:ACCOUNT:log-group:NAME` (with or without `:*`), or the text itself.
 pub(crate) fn group_name_of(identifier: &str) -> &str {
     let tail = identifier
         .split_once(":log-group:")
