@@ -135,6 +135,7 @@ class Everything:
         self.arns["iam", "user"] = f"arn:aws:iam::{account}:user/of/{user}"
         self.arns["iam", "group"] = f"arn:aws:iam::{account}:group/of/{group}"
         self.values.update({("iam", "UserName"): user, ("iam", "GroupName"): group, ("iam", "PolicyArn"): self.arns["iam", "policy"]})
+        iam.create_service_linked_role(AWSServiceName="vpc-lattice.amazonaws.com")
         self.values["iam", "AccessKeyId"] = iam.create_access_key(UserName=user)["AccessKey"]["AccessKeyId"]
 
     def _lattice(self):
@@ -148,6 +149,10 @@ class Everything:
         targets = lab.targets(self.values["ec2", "VpcId"])
         group = f"/lattice/{unique('log')}"
         lab.logs.create_log_group(logGroupName=group)
+        endpoint = lab.ec2.create_vpc_endpoint(
+            VpcEndpointType="ServiceNetwork", VpcId=self.values["ec2", "VpcId"], SubnetIds=[self.values["ec2", "SubnetId"]],
+            ServiceNetworkArn=lattice.get_service_network(serviceNetworkIdentifier=network)["arn"])["VpcEndpoint"]
+        self._ec2("vpc-endpoint", endpoint["VpcEndpointId"], "VpcEndpointId")
         log = lattice.create_access_log_subscription(
             resourceIdentifier=network, destinationArn=f"arn:aws:logs:{self.region}:{self.account}:log-group:{group}:*")["id"]
         arn = f"arn:aws:vpc-lattice:{self.region}:{self.account}:"

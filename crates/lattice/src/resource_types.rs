@@ -71,7 +71,7 @@ fn arn(at: &Scope<'_>, kind: Kind, name: &str) -> String {
         return at.arn("vpc-lattice", &kind.resource(&[name.to_owned()]));
     };
     // Whatever partition it gives: a policy must not be got round by one that is not ours.
-    let (_, region, account) = ident.place().unwrap_or(("", at.region(), at.account()));
+    let (_, region, account) = ident.place().unwrap_or_else(|| ("", at.region(), at.account()));
     let resource = kind.resource(ident.ids());
     Arn::new(at.partition(), "vpc-lattice", region, account, resource).to_string()
 }
