@@ -7,6 +7,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n1)
 arch=$(dpkg --print-architecture)
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
+chmod 755 "$root"  # the archive has it as /, whose mode some tools set
 
 install -D -m 755 "$lath" "$root/usr/bin/lath"
 install -D -m 644 packaging/lath.service "$root/lib/systemd/system/lath.service"
@@ -15,7 +16,7 @@ install -D -m 644 LICENSE "$root/usr/share/doc/lath/copyright"
 install -d "$root/usr/share/bash-completion/completions" "$root/etc/lath" "$root/DEBIAN"
 "$lath" completions bash >"$root/usr/share/bash-completion/completions/lath"
 # Every key with what it means, as a comment: the defaults stay those of the binary.
-"$lath" serve --print-config | sed 's/^\([^#]\)/# \1/' >"$root/etc/lath/lath.toml"
+env -i "$lath" serve --print-config --data-dir /var/lib/lath | sed 's/^\([^#]\)/# \1/' >"$root/etc/lath/lath.toml"
 echo /etc/lath/lath.toml >"$root/DEBIAN/conffiles"
 # The C library that the binary was linked with is the oldest that it runs with.
 libc=$(dpkg-query -W -f='${Version}' libc6 | sed 's/-.*//')

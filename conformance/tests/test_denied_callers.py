@@ -211,13 +211,18 @@ class Caller:
         self.iam.put_user_policy(UserName=self.name, PolicyName="p", PolicyDocument=json.dumps(
             {"Version": "2012-10-17", "Statement": [allow, {"Effect": "Deny", **statement}]}))
 
-    def call(self, service, operation, arguments):
+    def allowed(self, **statement):
+        self.iam.put_user_policy(UserName=self.name, PolicyName="p", PolicyDocument=json.dumps(
+            {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]}))
+
+    def call(self, service, operation, arguments, region=None):
         """The code with which a request is refused, or None."""
-        if service not in self.clients:
-            self.clients[service] = boto3.client(
-                service, endpoint_url=self.lath.endpoint, region_name=self.lath.region, **self.key,
+        region = region or self.lath.region
+        if (service, region) not in self.clients:
+            self.clients[service, region] = boto3.client(
+                service, endpoint_url=self.lath.endpoint, region_name=region, **self.key,
                 config=Config(parameter_validation=False, retries={"total_max_attempts": 1}))
-        client = self.clients[service]
+        client = self.clients[service, region]
         names = {wire: method for method, wire in client.meta.method_to_api_mapping.items()}
         try:
             getattr(client, names[operation])(**arguments)
@@ -385,3 +390,32 @@ def test_a_denied_resource_is_refused(world, caller, service):
                 if code not in REFUSED:
                     failed.append(f"{action} with {arguments} is not refused by a denial of {arn}: {code}")
     assert not failed, "\n".join(failed)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("region", ["cn-north-1", "cn-northwest-1", "us-gov-west-1"])
+def test_a_signature_for_a_region_of_another_partition_is_judged_by_this_ones_arns(world, caller, region):
+    user, zone = world.arns["iam", "user"], world.arns["route53", "hostedzone"]
+    caller.denied(Action=["iam:*", "route53:*"], Resource=[user, zone])
+    for service, operation, arguments in [
+        ("iam", "CreateAccessKey", {"UserName": world.values["iam", "UserName"]}),
+        ("route53", "DeleteHostedZone", {"Id": world.values["route53", "HostedZoneId"]}),
+        # Its trust policy names a service only, and what names no role of this partition names none.
+        ("sts", "AssumeRole", {"RoleArn": world.arns["iam", "role"], "RoleSessionName": "xx"}),
+        ("sts", "AssumeRole", {"RoleArn": world.arns["iam", "role"].replace("arn:aws:", "arn:aws-cn:"), "RoleSessionName": "xx"}),
+    ]:
+        assert caller.call(service, operation, arguments, region) in REFUSED, (service, operation)
+
+
+@pytest.mark.root
+def test_a_tag_that_is_given_twice_does_not_pass_for_one_of_the_two(world, caller):
+    caller.allowed(Action="ec2:CreateTags", Resource="*", Condition={"StringEquals": {"aws:RequestTag/env": "dev"}})
+
+    def tagged(*tags):
+        return caller.call("ec2", "CreateTags", {
+            "Resources": [world.values["ec2", "VpcId"]], "Tags": [{"Key": key, "Value": value} for key, value in tags]})
+
+    assert tagged(("env", "dev")) is None
+    assert tagged(("env", "prod")) in REFUSED
+    assert tagged(("env", "dev"), ("env", "prod")) in REFUSED
+    assert tagged(("env", "dev"), ("ENV", "prod")) in REFUSED

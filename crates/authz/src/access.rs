@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
+use lath_model::Partition;
+use lath_model::arn::Owner;
 use lath_store::View;
 use lath_wire::{Caller, Operation, Permission, Stated, TooMuch};
 
@@ -331,24 +333,34 @@ const BUDGET: usize = 1_000_000;
 /// That it is about more than is judged at once.
 pub fn bounded_permissions<Op: Authorized>(
     view: &View,
+    owner: Owner<'_>,
     caller: &Caller,
     op: &Op,
 ) -> Result<Vec<Permission>, TooMuch> {
-    within(BUDGET, view, caller, op)
+    within(BUDGET, view, owner, caller, op)
 }
 
-/// As [`bounded_permissions`], of a request of any size.
+/// As [`bounded_permissions`], of a request of any size and in the partition of the caller's region: for tests.
 pub fn permissions<Op: Authorized>(view: &View, caller: &Caller, op: &Op) -> Vec<Permission> {
-    within(usize::MAX, view, caller, op).unwrap_or_default()
+    let owner = Owner {
+        partition: Partition::of_region(&caller.region),
+        account: &caller.account,
+    };
+    within(usize::MAX, view, owner, caller, op).unwrap_or_default()
 }
 
 fn within<Op: Authorized>(
     mut budget: usize,
     view: &View,
+    owner: Owner<'_>,
     caller: &Caller,
     op: &Op,
 ) -> Result<Vec<Permission>, TooMuch> {
-    let at = Scope { view, caller };
+    let at = Scope {
+        view,
+        owner,
+        caller,
+    };
     let access = Op::access();
     if access.free {
         return Ok(Vec::new());
@@ -461,7 +473,11 @@ mod tests {
                 ids: (0..ids).map(|id| format!("vpc-{id}")).collect(),
                 tags: (0..tags).map(|key| (key.to_string(), "x".into())).collect(),
             };
-            let found = bounded_permissions(&view, &caller, &op);
+            let owner = Owner {
+                partition: Partition::Aws,
+                account: &caller.account,
+            };
+            let found = bounded_permissions(&view, owner, &caller, &op);
             assert_eq!(found.map(|it| it.len()), want, "{ids} {tags}");
         }
     }

@@ -44,10 +44,11 @@ pub use compare::{compare, judged};
 pub use resource_type::{Facts, ResourceType, Scope};
 pub use values::Values;
 
-/// Lets a service judge its operations by what they state: `authorized!(Ec2, |app| app.cell.db.view())`.
+/// Lets a service judge its operations by what they state, over its records and in its owner's name:
+/// `authorized!(Ec2, |app| app.cell.db.view(), app.cell.owner())`.
 #[macro_export]
 macro_rules! authorized {
-    ($service:ty, |$app:ident| $view:expr) => {
+    ($service:ty, |$app:ident| $view:expr, $owner:expr) => {
         impl<Op: $crate::Authorized> $crate::Permissions<Op> for $service {
             fn permissions(
                 &self,
@@ -55,7 +56,7 @@ macro_rules! authorized {
                 op: &Op,
             ) -> Result<Vec<$crate::Permission>, $crate::TooMuch> {
                 let $app = self;
-                $crate::bounded_permissions(&$view, caller, op)
+                $crate::bounded_permissions(&$view, $owner, caller, op)
             }
 
             fn stated() -> Vec<$crate::Stated> {

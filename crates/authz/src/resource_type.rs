@@ -32,6 +32,9 @@ impl fmt::Debug for ResourceType {
 pub struct Scope<'a> {
     /// The region's records.
     pub view: &'a View,
+    /// Whose resources these are. Not of the caller: a signature for a global service may name any region, and so
+    /// any partition.
+    pub owner: Owner<'a>,
     /// Who asks, in which region.
     pub caller: &'a Caller,
 }
@@ -44,28 +47,25 @@ impl fmt::Debug for Scope<'_> {
     }
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
     /// The request's region.
     pub fn region(&self) -> &str {
         &self.caller.region
     }
 
     /// The account whose resources these are: twelve digits.
-    pub fn account(&self) -> &str {
-        &self.caller.account
+    pub fn account(&self) -> &'a str {
+        self.owner.account
     }
 
-    /// The partition of the request's region.
+    /// The installation's partition.
     pub fn partition(&self) -> Partition {
-        Partition::of_region(self.region())
+        self.owner.partition
     }
 
     /// The account whose resources these are, in its partition.
-    pub fn owner(&self) -> Owner<'_> {
-        Owner {
-            partition: self.partition(),
-            account: self.account(),
-        }
+    pub fn owner(&self) -> Owner<'a> {
+        self.owner
     }
 
     /// The ARN of a resource of the account in the request's region.

@@ -45,7 +45,7 @@ pub struct Ec2 {
     pub cell: Cell,
 }
 
-lath_authz::authorized!(Ec2, |app| app.cell.db.view());
+lath_authz::authorized!(Ec2, |app| app.cell.db.view(), app.cell.owner());
 
 /// What identifies EC2 on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {

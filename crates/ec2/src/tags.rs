@@ -3,7 +3,7 @@
 
 mod tagging;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lath_control::{Cell, paginate};
 use lath_store::{Tx, View};
@@ -207,6 +207,10 @@ fn create(app: &Ec2, tx: &mut Tx, op: CreateTags) -> Result<Nothing, ApiError> {
         return Err(missing("Tag"));
     }
     let new: Vec<_> = op.tags.iter().map(checked).collect::<Result<_, _>>()?;
+    let keys: BTreeSet<&str> = new.iter().map(|(key, _)| key.as_str()).collect();
+    if keys.len() < new.len() {
+        return Err(invalid_value("Duplicate tag keys are not allowed."));
+    }
     check_resources(app, tx.view(), &op.resources)?;
     for resource in &op.resources {
         let mut tags = tx

@@ -7,6 +7,9 @@
 use std::sync::Arc;
 
 use lath_authz::ResourceType;
+use lath_model::Partition;
+use lath_model::arn::Owner;
+use lath_store::View;
 use lath_wire::{
     ApiError, Caller, Handle, Operation, Problems, Protocol, Route, Service, ServiceInfo,
 };
@@ -16,7 +19,24 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Eks;
 
-lath_authz::authorized!(Eks, |_app| lath_store::View::default());
+impl<Op: lath_authz::Authorized> lath_wire::Permissions<Op> for Eks {
+    /// The front door serves a region's own signatures only, so that the caller's region tells the partition.
+    fn permissions(
+        &self,
+        caller: &Caller,
+        op: &Op,
+    ) -> Result<Vec<lath_wire::Permission>, lath_wire::TooMuch> {
+        let owner = Owner {
+            partition: Partition::of_region(&caller.region),
+            account: &caller.account,
+        };
+        lath_authz::bounded_permissions(&View::default(), owner, caller, op)
+    }
+
+    fn stated() -> Vec<lath_wire::Stated> {
+        lath_authz::stated::<Op>()
+    }
+}
 
 /// What identifies EKS on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {

@@ -55,7 +55,7 @@ pub struct Iam {
     statements: stated::Statements,
 }
 
-lath_authz::authorized!(Iam, |app| app.cell.db.view());
+lath_authz::authorized!(Iam, |app| app.cell.db.view(), app.cell.owner());
 
 /// What identifies IAM on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {

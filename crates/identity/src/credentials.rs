@@ -163,7 +163,7 @@ impl Identity {
     }
 }
 
-lath_authz::authorized!(Identity, |app| app.view());
+lath_authz::authorized!(Identity, |app| app.view(), app.owner());
 
 impl Credentials for Identity {
     type Owner = KeyOwner;

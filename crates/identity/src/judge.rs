@@ -38,7 +38,7 @@ impl Authorize for Identity {
         let judgement = Judgement {
             subject: &subject,
             attached: subject.policies.iter().map(Held::attached).collect(),
-            global: facts(&subject, caller, ask.user_agent),
+            global: facts(&subject, caller, self.owner().partition, ask.user_agent),
         };
         for permission in ask.permissions {
             if is_assumption(permission) {
@@ -126,8 +126,8 @@ impl Identity {
         Err(self.refused(ask, &asked))
     }
 
-    /// A role's trust policy must let the caller in, by itself or with the caller's own policies. Of a role that does
-    /// not exist the handler says so, after it has looked at the rest of the request.
+    /// A role's trust policy must let the caller in, by itself or with the caller's own policies. A role that does not
+    /// exist is refused as one that does not trust.
     fn decide_trust(
         &self,
         view: &View,
@@ -135,10 +135,12 @@ impl Identity {
         judgement: &Judgement<'_>,
         permission: &Permission,
     ) -> Result<(), Denied> {
-        let Some(role) = self.role_by_arn(view, &permission.resource) else {
-            return Ok(());
-        };
         let refused = || self.refused(ask, &Asked::of(permission));
+        let Some(role) = self.role_by_arn(view, &permission.resource) else {
+            // Text that is no ARN names no role: the handler says what is wrong with it.
+            let is_arn = permission.resource.starts_with("arn:");
+            return if is_arn { Err(refused()) } else { Ok(()) };
+        };
         let text = trust_in_force(view, self.owner(), &role);
         let trust = self.directory.parse(&text, Grammar::Trust);
         let trust = trust.ok_or_else(refused)?;
@@ -211,8 +213,17 @@ impl lath_policy::Facts for Facts<'_> {
             action,
             resource_type,
             known,
+            keys,
             ..
         } = self.permission;
+        // Keys of tags have no case in policies. Of `env` and `ENV` beside each other no one can say which is meant.
+        let is_of_tag = key.contains("tag/");
+        let given = keys
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(key));
+        if is_of_tag && given.count() > 1 {
+            return true;
+        }
         lath_policy::Facts::values(self.global, key).is_none()
             && !known.iter().any(|written| reference::is_key(written, key))
             && reference::has_key(action, resource_type, key)

@@ -120,14 +120,19 @@ impl Identity {
 }
 
 /// The condition keys that every request has.
-pub(crate) fn facts(subject: &Subject, caller: &Caller, user_agent: Option<&str>) -> Context {
+pub(crate) fn facts(
+    subject: &Subject,
+    caller: &Caller,
+    partition: Partition,
+    user_agent: Option<&str>,
+) -> Context {
     let now = lath_model::Timestamp::now();
     let mut facts = Context::default()
         .with("aws:CurrentTime", now.iso8601_seconds())
         .with("aws:EpochTime", (now.as_millis() / 1000).to_string())
         .with("aws:PrincipalAccount", caller.account.clone())
         .with("aws:PrincipalType", subject.principal.kind())
-        .with("aws:RequestedRegion", requested_region(caller))
+        .with("aws:RequestedRegion", requested_region(caller, partition))
         // The API is served in the clear, on the machine itself.
         .with("aws:SecureTransport", "false")
         .with("aws:ViaAWSService", "false")
@@ -169,13 +174,15 @@ fn principal_arn(principal: &Principal) -> String {
     }
 }
 
-/// The global services are those of one region of the partition.
-fn requested_region(caller: &Caller) -> String {
-    let partition = Partition::of_region(&caller.region);
+/// The global services are those of one region of the installation's partition, whatever region a signature names.
+fn requested_region(caller: &Caller, partition: Partition) -> String {
     match caller.service.as_str() {
         // China has two: <https://docs.amazonaws.cn/en_us/aws/latest/userguide/iam.html>.
         "iam" if partition == Partition::China => "cn-north-1".into(),
         "iam" | "route53" => partition.global_region().into(),
+        "sts" if Partition::of_region(&caller.region) != partition => {
+            partition.global_region().into()
+        }
         _ => caller.region.clone(),
     }
 }

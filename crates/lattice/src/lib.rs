@@ -63,7 +63,7 @@ pub struct Lattice {
     pub cell: Cell,
 }
 
-lath_authz::authorized!(Lattice, |app| app.cell.db.view());
+lath_authz::authorized!(Lattice, |app| app.cell.db.view(), app.cell.owner());
 
 /// What identifies Lattice on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {

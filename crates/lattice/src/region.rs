@@ -271,7 +271,10 @@ impl NetworkSide {
             None => view
                 .get::<ServiceNetwork>(id.as_str())
                 .map(|it| it.name.clone()),
-            Some(_) => find_network(view, id).map(|it| it.name),
+            // The id is one region's: an ARN that gives another region names nothing.
+            Some(arn) => find_network(view, id)
+                .filter(|it| it.arn == arn)
+                .map(|it| it.name),
         };
         Self {
             id: id.clone(),
@@ -325,8 +328,8 @@ impl ServiceSide {
             custom_domain_name: None,
             is_foreign: foreign.is_some(),
         };
-        if foreign.is_some() {
-            let Some(it) = find_service(view, id) else {
+        if let Some(arn) = foreign {
+            let Some(it) = find_service(view, id).filter(|it| it.arn == arn) else {
                 return nothing;
             };
             return Self {
@@ -369,9 +372,10 @@ impl GroupSide {
     pub(crate) fn find(cell: &Cell, view: &View, text: &str) -> Result<Self, ApiError> {
         let named = named(cell, Kind::TargetGroup, text)?;
         let missing = || fault::not_found(Kind::TargetGroup, &named.id);
-        if named.foreign.is_some() {
+        if let Some(arn) = &named.foreign {
             let id = named.id.parse().map_err(|_| missing())?;
-            let group = find_group(view, &id).ok_or_else(missing)?;
+            let group = find_group(view, &id).filter(|it| it.arn == *arn);
+            let group = group.ok_or_else(missing)?;
             let version = group.protocol_version;
             return Ok(Self {
                 id,

@@ -71,7 +71,9 @@ fn arn(at: &Scope<'_>, kind: Kind, name: &str) -> String {
         return at.arn("vpc-lattice", &kind.resource(&[name.to_owned()]));
     };
     // Whatever partition it gives: a policy must not be got round by one that is not ours.
-    let (_, region, account) = ident.place().unwrap_or_else(|| ("", at.region(), at.account()));
+    let (_, region, account) = ident
+        .place()
+        .unwrap_or_else(|| ("", at.region(), at.account()));
     let resource = kind.resource(ident.ids());
     Arn::new(at.partition(), "vpc-lattice", region, account, resource).to_string()
 }
@@ -106,8 +108,9 @@ pub(crate) fn service_of(text: &str) -> Option<String> {
 /// The key of the record of a resource of this region.
 fn record_key(at: &Scope<'_>, kind: Kind, name: &str) -> Option<String> {
     let ident = Identifier::parse(kind, name)?;
-    let here = (at.partition().name(), at.region(), at.account());
-    let is_here = ident.place().is_none_or(|place| place == here);
+    let is_here = ident
+        .place()
+        .is_none_or(|(_, region, account)| (region, account) == (at.region(), at.account()));
     is_here.then(|| tag::record_key(&ident))
 }
 

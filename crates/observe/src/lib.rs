@@ -50,7 +50,7 @@ impl Observe {
     }
 }
 
-lath_authz::authorized!(Observe, |app| app.cell.db.view());
+lath_authz::authorized!(Observe, |app| app.cell.db.view(), app.cell.owner());
 
 /// The services: CloudWatch (`monitoring`) and CloudWatch Logs (`logs`).
 pub fn services(app: &Arc<Observe>) -> Vec<Service> {

@@ -15,7 +15,7 @@ use crate::flight::Flight;
 use crate::head::{self, Provenance};
 use crate::refusal::{Failure, Refusal};
 use crate::slot::{GroupSlot, Members, TargetSlot};
-use crate::spare::{Spare, is_safe};
+use crate::spare::Spare;
 use crate::state::VpcState;
 use crate::upstream::{Cause, Lease, NotSent};
 
@@ -102,7 +102,7 @@ async fn deliver(
         // What was idle failed once: another one may be as dead.
         let wanted = match again {
             0 => Wanted::Fresh,
-            _ => outbound.wanted(),
+            _ => Wanted::Idle,
         };
         let Outbound { group, flight, .. } = outbound;
         flight.picked(&target);
@@ -146,24 +146,12 @@ async fn deliver(
 /// Which connection will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
-    /// An idle one: the request can be sent once more.
+    /// An idle one, if there is one.
     Idle,
-    /// An idle one that the kernel says is open.
-    Sure,
     Fresh,
 }
 
 impl Outbound {
-    fn wanted(&self) -> Wanted {
-        let again = |request: &Request<RequestBody>| {
-            request.body().is_end_stream() && is_safe(request.method())
-        };
-        match self.request.as_deref().is_some_and(again) {
-            true => Wanted::Idle,
-            false => Wanted::Sure,
-        }
-    }
-
     /// The next target to try: of the chosen group, or, with failover, of another group when that one has no
     /// other that is said to work.
     ///
@@ -247,7 +235,7 @@ async fn open(
     target: &Arc<TargetSlot>,
     wanted: Wanted,
 ) -> Result<Option<Lease>, Refusal> {
-    let idle = || core.pools.take(core, target, wanted == Wanted::Sure);
+    let idle = || core.pools.take(core, target);
     if let Some(lease) = (wanted != Wanted::Fresh).then(idle).flatten() {
         return Ok(Some(lease));
     }

@@ -164,14 +164,8 @@ pub(crate) enum Cause {
 }
 
 impl Pools {
-    /// A connection on which nothing has happened as far as the thread was told. `sure`: the kernel is asked too,
-    /// which costs a system call, but knows of a close since then.
-    pub(crate) fn take(
-        &self,
-        core: &Rc<Core>,
-        target: &Arc<TargetSlot>,
-        sure: bool,
-    ) -> Option<Lease> {
+    /// A connection on which nothing has happened, as far as the thread was told and the kernel knows by now.
+    pub(crate) fn take(&self, core: &Rc<Core>, target: &Arc<TargetSlot>) -> Option<Lease> {
         let mut pools = self.0.borrow_mut();
         let pool = pools.get_mut(&target.serial)?;
         let lease = |kind| Lease {
@@ -189,7 +183,8 @@ impl Pools {
         // The one that was used last is the least likely to be closed just now.
         while let Some(mut link) = pool.idle.pop() {
             let open = link.is_undisturbed() || link.is_open();
-            if open && (!sure || link.socket.is_quiet()) {
+            // The kernel is asked whatever the request: what a target sent unasked would else answer it.
+            if open && link.socket.is_quiet() {
                 return Some(lease(Kind::Http1(link)));
             }
         }

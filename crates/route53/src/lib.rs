@@ -73,7 +73,7 @@ impl Route53 {
     }
 }
 
-lath_authz::authorized!(Route53, |app| app.cell.db.view());
+lath_authz::authorized!(Route53, |app| app.cell.db.view(), app.cell.owner());
 
 /// What identifies Route 53 on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {

@@ -139,6 +139,7 @@ impl ModifyInstanceAttribute {
         let (first, rest) = name.split_at_checked(1).unwrap_or_default();
         let name = first.to_ascii_uppercase() + rest;
         let named = self.attribute.as_ref().map(|_| self.value.clone());
+        let groups = (!self.groups.is_empty()).then(|| self.groups.join(","));
         let user_data = self.user_data.as_ref().and_then(|it| it.value.as_ref());
         attributes(&[
             (&name, named.map(Option::unwrap_or_default)),
@@ -156,6 +157,7 @@ impl ModifyInstanceAttribute {
                 text(&self.instance_initiated_shutdown_behavior),
             ),
             ("UserData", user_data.map(base64)),
+            ("GroupSet", groups),
         ])
     }
 

@@ -13,7 +13,7 @@ use crate::filter::{Field, Filter};
 use crate::ids::{self, IdKind};
 use crate::operation::operations;
 use crate::records::Instance;
-use crate::resource_types::{ATTRIBUTES, INSTANCE};
+use crate::resource_types::INSTANCE;
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
 
@@ -90,8 +90,7 @@ pub(crate) struct Refusal {
 
 operations! {
     change ModifyInstanceCreditSpecification -> ModifiedCredits = modify, dry_run
-        => on(&INSTANCE, |op, _| op.wanted.iter().map(|it| it.instance_id.clone()).collect::<Vec<_>>())
-            .with_all(ATTRIBUTES, |_, _| Vec::new());
+        => on(&INSTANCE, |op, _| op.wanted.iter().map(|it| it.instance_id.clone()).collect::<Vec<_>>());
     read DescribeInstanceCreditSpecifications -> CreditSpecifications = describe, dry_run => any();
 }
 

@@ -425,18 +425,23 @@ fn trusts_ec2(cell: &Cell, role: &Role) -> bool {
         return false;
     };
     let facts = Context::default().with("aws:SourceAccount", cell.account.clone());
-    let request = Request {
-        principal: &Principal::Service(cell.partition().ec2_principal().into()),
-        action: "sts:AssumeRole",
-        resource: &role.arn(cell.owner()),
-        facts: &facts,
-    };
     let policies = [Attached {
         name: "trust policy",
         kind: Kind::Resource,
         policy: &trust,
     }];
-    evaluate(&request, &policies, Rule::Trust).is_allow()
+    // In China roles of older installations trust the name that EC2 has elsewhere.
+    ["ec2.amazonaws.com", cell.partition().ec2_principal()]
+        .into_iter()
+        .any(|service| {
+            let request = Request {
+                principal: &Principal::Service(service.into()),
+                action: "sts:AssumeRole",
+                resource: &role.arn(cell.owner()),
+                facts: &facts,
+            };
+            evaluate(&request, &policies, Rule::Trust).is_allow()
+        })
 }
 
 #[cfg(test)]

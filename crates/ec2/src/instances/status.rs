@@ -1,6 +1,7 @@
 //! DescribeInstanceStatus.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lath_feed::{InstanceObserved, InstancePhase};
 use lath_model::Timestamp;
@@ -192,7 +193,11 @@ fn describe(
 
 fn shown(view: &View, it: &Instance, seen: Option<&InstanceObserved>) -> InstanceStatus {
     let seen = seen.filter(|seen| seen.boot == it.boot);
-    let summary = summary(it.state, seen.map(|seen| &seen.state));
+    let since = |seen: &InstanceObserved| Timestamp::now().since(seen.since);
+    let summary = summary(
+        it.state,
+        seen.map(|seen| (&seen.state, since(seen) < START_UP)),
+    );
     InstanceStatus {
         availability_zone: it.availability_zone.clone(),
         availability_zone_id: crate::zones::zone_id(&it.availability_zone),
@@ -205,13 +210,19 @@ fn shown(view: &View, it: &Instance, seen: Option<&InstanceObserved>) -> Instanc
     }
 }
 
+/// How long an instance may start, after a reboot too, before its checks fail.
+const START_UP: Duration = Duration::from_secs(60);
+
 /// A running instance passes both checks while its node sees its first process and its network, and fails both when
-/// one of them is lost: a failed check of the system is one of the instance's causes
+/// one of them is lost for longer than a start takes: a failed check of the system is one of the instance's causes
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/monitoring-system-instance-status-check.html>). The others
 /// have nothing to check.
-fn summary(state: InstanceState, seen: Option<&InstancePhase>) -> StatusSummary {
+fn summary(state: InstanceState, seen: Option<(&InstancePhase, bool)>) -> StatusSummary {
     let (status, check) = match (state, seen) {
-        (InstanceState::Running, Some(InstancePhase::Running)) => ("ok", Some("passed")),
+        (InstanceState::Running, Some((InstancePhase::Running, _))) => ("ok", Some("passed")),
+        (InstanceState::Running, Some((InstancePhase::Starting, true))) => {
+            ("initializing", Some("initializing"))
+        }
         (InstanceState::Running, Some(_)) => ("impaired", Some("failed")),
         (InstanceState::Running, None) => ("insufficient-data", Some("insufficient-data")),
         (InstanceState::Pending, _) => ("initializing", Some("initializing")),
@@ -246,14 +257,25 @@ mod tests {
         use InstanceState::{Pending, Running, Stopped};
         let lost = InstancePhase::Failed { reason: "r".into() };
         for (state, seen, status, check) in [
-            (Running, Some(&InstancePhase::Running), "ok", Some("passed")),
             (
                 Running,
-                Some(&InstancePhase::Starting),
+                Some((&InstancePhase::Running, false)),
+                "ok",
+                Some("passed"),
+            ),
+            (
+                Running,
+                Some((&InstancePhase::Starting, true)),
+                "initializing",
+                Some("initializing"),
+            ),
+            (
+                Running,
+                Some((&InstancePhase::Starting, false)),
                 "impaired",
                 Some("failed"),
             ),
-            (Running, Some(&lost), "impaired", Some("failed")),
+            (Running, Some((&lost, true)), "impaired", Some("failed")),
             (
                 Running,
                 None,
@@ -262,7 +284,7 @@ mod tests {
             ),
             (
                 Pending,
-                Some(&InstancePhase::Starting),
+                Some((&InstancePhase::Starting, false)),
                 "initializing",
                 Some("initializing"),
             ),

@@ -248,12 +248,18 @@ impl AssociateAddress {
         primary.chain(named).chain(loser).collect()
     }
 
-    /// The instance that is named, or that has the interface.
+    /// The instance that is named, or that has the interface, and the one that loses the address.
     fn instances(&self, view: &View) -> Vec<String> {
         let interface = self.network_interface_id.as_ref();
         let interface = interface.and_then(|id| view.get::<NetworkInterface>(id));
         let owner = interfaces::instance_of(interface.as_deref());
-        owner.into_iter().chain(self.instance_id.clone()).collect()
+        let address = self.address(view).ok().filter(|_| self.moves());
+        let loser = address.and_then(|it| {
+            view.get::<NetworkInterface>(it.association.as_ref()?.interface.as_str())
+        });
+        let loser = interfaces::instance_of(loser.as_deref());
+        let named = self.instance_id.clone();
+        owner.into_iter().chain(named).chain(loser).collect()
     }
 }
 

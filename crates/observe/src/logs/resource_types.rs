@@ -50,21 +50,23 @@ pub(super) fn group(name: Option<&String>, identifier: Option<&String>) -> Optio
     name.or(identifier).cloned()
 }
 
-/// The name of a group of this region; what names none stays as it is, and its handler refuses it.
-fn name<'t>(at: &Scope<'_>, group: &'t str) -> &'t str {
-    let name = named_in(at.region(), at.account(), group).unwrap_or(group);
-    name.strip_suffix(":*").unwrap_or(name)
+/// The name of a group of this region, in whatever partition; what names none stays as it is, and its handler refuses
+/// it.
+fn name(at: &Scope<'_>, group: &str) -> String {
+    let group = at.settled(group);
+    let name = named_in(at.region(), at.account(), &group).unwrap_or(&group);
+    name.strip_suffix(":*").unwrap_or(name).to_owned()
 }
 
 fn arn(at: &Scope<'_>, group: &str) -> String {
     match name(at, group) {
-        elsewhere if elsewhere.starts_with("arn:") => at.settled(elsewhere),
+        elsewhere if elsewhere.starts_with("arn:") => elsewhere,
         name => at.arn("logs", &format!("log-group:{name}")),
     }
 }
 
 fn tags(at: &Scope<'_>, group: &str) -> Facts {
-    let Some(group) = at.view.get::<LogGroup>(name(at, group)) else {
+    let Some(group) = at.view.get::<LogGroup>(&name(at, group)) else {
         return Vec::new();
     };
     let tags = group.tags.iter();

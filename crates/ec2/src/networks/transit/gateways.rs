@@ -17,9 +17,7 @@ use crate::operation::operations;
 use crate::records::{
     Life, LifeState, TransitAttachment, TransitGateway, TransitOptions, TransitRouteTable,
 };
-use crate::resource_types::{
-    ATTRIBUTES, Making as _, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE, attributes,
-};
+use crate::resource_types::{Making as _, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 
@@ -33,7 +31,6 @@ operations! {
         => creates(&TRANSIT_GATEWAY, |op| &op.tag_specifications);
     change ModifyTransitGateway -> ModifyTransitGatewayResult = modify, dry_run
         => on(&TRANSIT_GATEWAY, |op, _| op.transit_gateway_id.clone())
-            .with_all(ATTRIBUTES, |op, _| attributes(&[("Description", op.description.clone())]))
             .on(&TRANSIT_ROUTE_TABLE, |op, _| op.tables());
     change DeleteTransitGateway -> DeleteTransitGatewayResult = delete, dry_run
         => on(&TRANSIT_GATEWAY, |op, _| op.transit_gateway_id.clone());

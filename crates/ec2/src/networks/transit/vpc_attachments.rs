@@ -20,9 +20,7 @@ use crate::operation::operations;
 use crate::records::{
     AttachedTo, AttachmentState, Manager, NetworkInterface, Subnet, TransitAttachment, Vpc, VpcEnd,
 };
-use crate::resource_types::{
-    ATTRIBUTES, Making as _, SUBNET, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, VPC,
-};
+use crate::resource_types::{Making as _, SUBNET, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 
@@ -37,7 +35,6 @@ operations! {
             .creates(&TRANSIT_ATTACHMENT, |op| &op.tag_specifications);
     change ModifyTransitGatewayVpcAttachment -> ModifyTransitGatewayVpcAttachmentResult = modify, dry_run
         => on(&TRANSIT_ATTACHMENT, |op, _| op.transit_gateway_attachment_id.clone())
-            .with_all(ATTRIBUTES, |_, _| Vec::new())
             .on(&SUBNET, |op, _| [op.add_subnet_ids.clone(), op.remove_subnet_ids.clone()].concat());
     change DeleteTransitGatewayVpcAttachment -> DeleteTransitGatewayVpcAttachmentResult = delete, dry_run
         => on(&TRANSIT_ATTACHMENT, |op, _| op.transit_gateway_attachment_id.clone());
