@@ -35,7 +35,8 @@ def test_kill_9_of_everything_leaks_nothing_and_a_clean_stop_leaves_nothing():
             lab.clean()
         assert lath.stop() == 0, lath.tail()
         assert lath.remnants() == []
-    assert host_state() == before
+    # Another Lath of this worker may meanwhile have removed what it had.
+    assert host_state() - before == set()
 
 
 def test_the_home_and_places_are_for_ever_and_two_supervisors_never_meet():

@@ -28,6 +28,7 @@ type Read<Op, T> = Box<dyn Fn(&Op, &Scope<'_>) -> T>;
 pub struct Access<Op> {
     needs: Vec<Need<Op>>,
     free: bool,
+    refused: Option<Read<Op, bool>>,
     operation: PhantomData<fn(Op)>,
 }
 
@@ -65,6 +66,7 @@ impl<Op> Access<Op> {
         Self {
             needs: Vec::new(),
             free: false,
+            refused: None,
             operation: PhantomData,
         }
     }
@@ -73,6 +75,14 @@ impl<Op> Access<Op> {
     #[must_use]
     pub fn free(mut self) -> Self {
         self.free = true;
+        self
+    }
+
+    /// Requests that the handler refuses by themselves, before it reads a record, need no permission: some services
+    /// validate first. The handler must use the same function, first of all.
+    #[must_use]
+    pub fn unless(mut self, refused: impl Fn(&Op, &Scope<'_>) -> bool + 'static) -> Self {
+        self.refused = Some(Box::new(refused));
         self
     }
 
@@ -362,7 +372,8 @@ fn within<Op: Authorized>(
         caller,
     };
     let access = Op::access();
-    if access.free {
+    let refused = access.refused.as_ref();
+    if access.free || refused.is_some_and(|refused| refused(op, &at)) {
         return Ok(Vec::new());
     }
     let own = own_action::<Op>();

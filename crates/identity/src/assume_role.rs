@@ -77,6 +77,8 @@ impl Authorized for AssumeRole {
     fn access() -> Access<Self> {
         let named = |op: &Self, _: &Scope<'_>| op.role_arn.clone();
         Access::new()
+            // STS validates first.
+            .unless(|op, at| check(op, at.partition().name()).is_err())
             .on(&ROLE, named)
             .by(asked)
             .also("sts:TagSession", &ROLE, move |op, at| {

@@ -137,9 +137,7 @@ impl Identity {
     ) -> Result<(), Denied> {
         let refused = || self.refused(ask, &Asked::of(permission));
         let Some(role) = self.role_by_arn(view, &permission.resource) else {
-            // Text that is no ARN names no role: the handler says what is wrong with it.
-            let is_arn = permission.resource.starts_with("arn:");
-            return if is_arn { Err(refused()) } else { Ok(()) };
+            return Err(refused());
         };
         let text = trust_in_force(view, self.owner(), &role);
         let trust = self.directory.parse(&text, Grammar::Trust);
