@@ -60,7 +60,11 @@ async fn an_address_that_moves_is_judged_on_what_loses_it() {
     let address = format!("elastic-ip/{ALLOCATION}");
     let loses = format!("network-interface/{INTERFACE}");
     let gains = format!("network-interface/{OTHER_INTERFACE}");
-    assert_eq!(resources(true), [address.clone(), loses, gains.clone()]);
+    let losing = format!("instance/{INSTANCE}");
+    assert_eq!(
+        resources(true),
+        [address.clone(), loses, gains.clone(), losing]
+    );
     assert_eq!(resources(false), [address, gains]);
 }
 
