@@ -76,6 +76,8 @@ def test_filters_and_tags_choose(lab):
     vpc, subnet, _ = lab.vpc("10.23.0.0/16", "10.23.1.0/24")
     other = lab.subnet(vpc, "10.23.2.0/24")
     mark = unique("mark")
+    wait_for("the subnets", lambda: all(
+        it["State"] == "available" for it in lab.ec2.describe_subnets(SubnetIds=[subnet, other])["Subnets"]))
     lab.ec2.create_tags(Resources=[subnet, other], Tags=[{"Key": "Name", "Value": f"{mark}-one"}, {"Key": mark, "Value": "*star"}])
     lab.ec2.create_tags(Resources=[other], Tags=[{"Key": "Name", "Value": f"{mark}-two"}])
     both, first, second, none = {subnet, other}, {subnet}, {other}, set()
