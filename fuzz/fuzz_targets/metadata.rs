@@ -65,7 +65,8 @@ fn world() -> (Snapshot, VpcId) {
         }],
         security_groups: BTreeSet::new(),
         source_dest_check: true,
-        attachment: Some((owner.clone(), 0)),
+        attachment: Some((owner.clone().into(), 0).into()),
+        prefixes: Vec::new(),
     };
     let networks = Vpc {
         id: vpc.clone(),

@@ -113,17 +113,17 @@ fn plan(flags: &Drill, data_dir: &Path, status: &Status) -> anyhow::Result<Plan>
         "--fault {:?} is not between 0 and {LONGEST:?}",
         flags.fault
     );
-    let (region, instance) = victim(flags, scenario, status)?;
+    let (region, victim) = victim(flags, scenario, status)?;
     let (netns, resolver) = match &flags.from {
         Some(client) => (Some(netns(data_dir, status, client)?), VPC_RESOLVER),
         None => (None, SocketAddr::from(([127, 0, 0, 1], 4553))),
     };
-    let changes = scenario.hits_instance()
+    let changes = scenario.hits_workload()
         || matches!(scenario, Scenario::KillRegion | Scenario::PartitionRegion);
     Ok(Plan {
         scenario,
         region,
-        instance,
+        victim,
         judge: Judge {
             late_ns: nanos(flags.late),
             answer_must_change: changes && matches!(target, Target::Dns { .. }),
@@ -147,13 +147,13 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The region that is hit, and the instance.
+/// The region that is hit, and the workload.
 fn victim(
     flags: &Drill,
     scenario: Scenario,
     status: &Status,
-) -> anyhow::Result<(String, Option<lath_model::id::InstanceId>)> {
-    if scenario.hits_instance() {
+) -> anyhow::Result<(String, Option<lath_model::WorkloadId>)> {
+    if scenario.hits_workload() {
         let found = instance(status, &flags.victim)?;
         return Ok((region_of(status, found), Some(found.id.parse()?)));
     }

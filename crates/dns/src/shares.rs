@@ -1,4 +1,4 @@
-//! What a VPC and an instance may take of what all share.
+//! What a VPC and a workload may take of what all share.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use lath_net::descriptors::Purpose;
 /// Connections by TCP and questions that wait for other resolvers, each over all VPCs.
 const TOTAL: usize = 4096;
 
-/// Connections of one instance by TCP: one carries any number of questions (RFC 7766, 6.2.2).
+/// Connections of one workload by TCP: one carries any number of questions (RFC 7766, 6.2.2).
 const CONNECTIONS: usize = 32;
 
-/// Questions of one instance that wait for other resolvers.
+/// Questions of one workload that wait for other resolvers.
 const QUESTIONS: usize = 128;
 
 /// How long a connection may take for its next question, and for taking a reply.
@@ -36,7 +36,7 @@ impl Shares {
     }
 }
 
-/// Half of all for one VPC, and half of that for one instance at most.
+/// Half of all for one VPC, and half of that for one workload at most.
 fn limits(total: usize, per_source: usize) -> ConnectionLimits {
     let per_place = total.div_ceil(2);
     ConnectionLimits {
@@ -47,19 +47,15 @@ fn limits(total: usize, per_source: usize) -> ConnectionLimits {
     }
 }
 
-/// The instance that has an address in a VPC, or else the address.
+/// The workload that has an address in a VPC, or else the address.
 pub(crate) fn source(snapshot: &Snapshot, vpc: &VpcId, address: IpAddr) -> Source {
-    let network = snapshot.vpcs.get(vpc);
-    let mut interfaces = network
-        .into_iter()
-        .flat_map(|network| network.interfaces.values());
-    let interface = interfaces.find(|interface| {
-        let mut addresses = interface.addresses.iter();
-        addresses.any(|its| IpAddr::V4(its.private) == address)
-    });
-    let owner = interface.and_then(|interface| interface.attachment.as_ref());
-    owner.map_or_else(
+    let interface = match address {
+        IpAddr::V4(address) => snapshot.interface_at(vpc, address),
+        IpAddr::V6(_) => None,
+    };
+    let attachment = interface.and_then(|interface| interface.attachment.as_ref());
+    attachment.map_or_else(
         || Source::of(address),
-        |(instance, _)| Source::Instance(instance.clone()),
+        |attachment| Source::Workload(attachment.workload.clone()),
     )
 }

@@ -59,7 +59,8 @@ fn vpc(id: &str, cidrs: &[&str], addresses: &[([u8; 4], Option<[u8; 4]>)]) -> Vp
             .collect(),
         security_groups: BTreeSet::new(),
         source_dest_check: true,
-        attachment: (id == FIRST).then(|| (INSTANCE.parse().unwrap(), 0)),
+        attachment: (id == FIRST).then(|| (INSTANCE.parse().unwrap(), 0).into()),
+        prefixes: Vec::new(),
     };
     Vpc {
         id: id.parse().unwrap(),

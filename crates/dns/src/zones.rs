@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use lath_feed::{Snapshot, Vpc};
-use lath_model::Partition;
 use lath_model::id::VpcId;
+use lath_model::{Partition, WorkloadId};
 
 /// A name in one of our zones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,10 +124,10 @@ fn named_instance(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Ipv4Addr
     };
     let mut instances = snapshot.instances.values();
     let instance = instances.find(|instance| is_named(instance))?;
-    let is_first = |attachment: &(_, u32)| attachment.0 == instance.id && attachment.1 == 0;
+    let workload = WorkloadId::from(instance.id.clone());
     vpc.interfaces
         .values()
-        .find(|interface| interface.attachment.as_ref().is_some_and(is_first))
+        .find(|interface| interface.device_at(&workload) == Some(0))
         .and_then(|interface| Some(interface.addresses.first()?.private))
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lath_model::id::InstanceId;
+use lath_model::WorkloadId;
 use serde::{Deserialize, Serialize};
 
 use crate::Scenario;
@@ -29,10 +29,11 @@ pub struct Order {
     pub name: String,
     /// What is broken.
     pub scenario: Scenario,
-    /// The region that is hit, or that the instance is in.
+    /// The region that is hit, or that the victim is in.
     pub region: String,
-    /// The instance that is hit.
-    pub instance: Option<InstanceId>,
+    /// The workload that is hit. Orders of earlier versions call it `instance`.
+    #[serde(alias = "instance")]
+    pub victim: Option<WorkloadId>,
     /// When the fault ends, in milliseconds since 1970.
     pub until_ms: u64,
 }
@@ -207,7 +208,7 @@ mod tests {
             name: name.into(),
             scenario: Scenario::KillRegion,
             region: "us-east-1".into(),
-            instance: None,
+            victim: None,
             until_ms,
         }
     }
@@ -245,5 +246,12 @@ mod tests {
         assert_eq!(orders.standing().len(), 1);
         let said = orders.outcome("a").and_then(|done| done.error).unwrap();
         assert!(said.contains("a.json is damaged"), "{said}");
+    }
+
+    #[test]
+    fn an_order_of_an_earlier_version_names_an_instance() {
+        let text = r#"{"name":"a","scenario":"kill-target","region":"us-east-1","instance":"i-0123456789abcdef0","until_ms":1}"#;
+        let order: Order = serde_json::from_str(text).unwrap();
+        assert_eq!(order.victim.unwrap().as_str(), "i-0123456789abcdef0");
     }
 }

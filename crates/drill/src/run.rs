@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use lath_model::id::InstanceId;
+use lath_model::WorkloadId;
 
 use crate::analysis::{Judge, Seen};
 use crate::load::{Load, Running, Sample};
@@ -15,10 +15,10 @@ use crate::{Scenario, monotonic_ns};
 pub struct Plan {
     /// What is broken.
     pub scenario: Scenario,
-    /// The region that is hit, or that the instance is in.
+    /// The region that is hit, or that the victim is in.
     pub region: String,
-    /// The instance that is hit.
-    pub instance: Option<InstanceId>,
+    /// The workload that is hit.
+    pub victim: Option<WorkloadId>,
     /// Who calls meanwhile.
     pub load: Load,
     /// How samples are judged.
@@ -143,7 +143,7 @@ impl Plan {
             name: name.clone(),
             scenario: self.scenario,
             region: self.region.clone(),
-            instance: self.instance.clone(),
+            victim: self.victim.clone(),
             until_ms: ahead(self.fault.min(LONGEST) + INJECTION),
         };
         let standing = Standing {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Scenario {
     /// Every process of an instance gets SIGKILL; the instance boots again when the fault ends.
     KillTarget,
-    /// Packets from and to an instance's addresses are dropped without a word.
+    /// Packets from and to a workload's addresses are dropped without a word.
     BlackholeTarget,
     /// A region loses its power: its WAN link goes silent, its processes and instances get SIGKILL.
     KillRegion,
@@ -49,8 +49,8 @@ impl Scenario {
         }
     }
 
-    /// Whether its victim is an instance; otherwise it is a region.
-    pub fn hits_instance(self) -> bool {
+    /// Whether its victim is a workload; otherwise it is a region.
+    pub fn hits_workload(self) -> bool {
         matches!(self, Self::KillTarget | Self::BlackholeTarget)
     }
 }

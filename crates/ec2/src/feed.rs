@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 use lath_control::Cell;
 use lath_feed::{
-    Interface, InterfaceAddress, Peer, PrefixList, Route, RouteTable, RouteTarget, SecurityGroup,
-    SecurityRule, Snapshot, Subnet, Vpc,
+    Attachment, Interface, InterfaceAddress, Peer, PrefixList, Route, RouteTable, RouteTarget,
+    SecurityGroup, SecurityRule, Snapshot, Subnet, Vpc,
 };
 use lath_model::id::VpcId;
 use lath_store::View;
@@ -185,10 +185,11 @@ fn feed_interface(interface: &records::NetworkInterface) -> Interface {
             .collect(),
         security_groups: interface.groups.iter().cloned().collect(),
         source_dest_check: interface.source_dest_check,
-        attachment: interface
-            .attachment
-            .as_ref()
-            .map(|it| (it.instance.clone(), it.device_index)),
+        attachment: interface.attachment.as_ref().map(|it| Attachment {
+            workload: it.instance.clone().into(),
+            device: it.device_index,
+        }),
+        prefixes: Vec::new(),
     }
 }
 

@@ -5,9 +5,9 @@ mod space;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use lath_model::WorkloadId;
 use lath_model::id::{
-    InstanceId, NatGatewayId, NetworkInterfaceId, TransitGatewayAttachmentId, TransitGatewayId,
-    VpcId,
+    NatGatewayId, NetworkInterfaceId, TransitGatewayAttachmentId, TransitGatewayId, VpcId,
 };
 
 use crate::kernel::Kernel;
@@ -65,7 +65,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// A place may be other than it was made. Of a VPC that is its router or the instance alone.
+    /// A place may be other than it was made. Of a VPC that is its router or the workload alone.
     pub fn doubt(&mut self, place: &Place) {
         let Place::Named(name) = place else {
             self.host = None;
@@ -76,7 +76,7 @@ impl Known {
             if id.as_str() == name {
                 vpc.router = Namespace::default();
             }
-            vpc.instances.retain(|id, _| id.as_str() != name);
+            vpc.workloads.retain(|id, _| id.as_str() != name);
         }
     }
 
@@ -119,7 +119,7 @@ pub fn apply(kernel: &mut dyn Kernel, plan: &HostPlan) -> ApplyReport {
     apply_changes(kernel, plan, &Known::default())
 }
 
-/// As [`apply`], but VPCs and instances that are as `known` are taken to be so still.
+/// As [`apply`], but VPCs and workloads that are as `known` are taken to be so still.
 pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) -> ApplyReport {
     let mut run = Run {
         kernel,
@@ -204,9 +204,9 @@ impl Run<'_> {
             .vpcs
             .iter()
             .flat_map(|(id, vpc)| {
-                vpc.instances
+                vpc.workloads
                     .keys()
-                    .map(|i| i.as_str())
+                    .map(WorkloadId::as_str)
                     .chain(std::iter::once(id.as_str()))
             })
             .chain(plan.spaces.keys().map(String::as_str))
@@ -228,7 +228,7 @@ impl Run<'_> {
         }
     }
 
-    /// A process may keep an instance's namespace alive for a while yet; its link goes with the router's
+    /// A process may keep a workload's namespace alive for a while yet; its link goes with the router's
     /// end of it.
     fn remove(&mut self, name: &str) -> io::Result<()> {
         self.kernel.delete_namespace(name)?;
@@ -283,16 +283,20 @@ impl Run<'_> {
         if known == Some(vpc) {
             return Ok(());
         }
-        let as_known = |i: &InstanceId, wanted: &Namespace| {
-            known.is_some_and(|known| known.instances.get(i) == Some(wanted))
+        let as_known = |i: &WorkloadId, wanted: &Namespace| {
+            known.is_some_and(|known| known.workloads.get(i) == Some(wanted))
         };
-        let fresh: BTreeMap<&InstanceId, &Namespace> = vpc
-            .instances
+        let fresh: BTreeMap<&WorkloadId, &Namespace> = vpc
+            .workloads
             .iter()
             .filter(|(i, wanted)| !as_known(i, wanted))
             .collect();
         let there = self.kernel.namespaces()?;
-        let names = std::iter::once(id.as_str()).chain(vpc.instances.keys().map(|i| i.as_str()));
+        let made_here = vpc
+            .workloads
+            .iter()
+            .filter(|(_, wanted)| !wanted.handed_over);
+        let names = std::iter::once(id.as_str()).chain(made_here.map(|(id, _)| id.as_str()));
         for name in names.filter(|name| !there.contains(*name)) {
             self.kernel.create_namespace(name)?;
             self.report.done.push(format!("create {name}"));
@@ -301,7 +305,7 @@ impl Run<'_> {
             Place::Host => true,
             Place::Named(name) => {
                 fresh.keys().any(|id| id.as_str() == name)
-                    || !vpc.instances.keys().any(|id| id.as_str() == name)
+                    || !vpc.workloads.keys().any(|id| id.as_str() == name)
             }
         };
         self.cut_halves(id.as_str(), &vpc.router, &suspect)?;
@@ -312,7 +316,7 @@ impl Run<'_> {
             return Err(io::Error::other(reason));
         }
         broken.extend(failed.links);
-        self.instances(vpc, &fresh, broken);
+        self.workloads(vpc, &fresh, broken);
         Ok(())
     }
 
@@ -355,10 +359,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn instances(
+    fn workloads(
         &mut self,
         vpc: &VpcPlan,
-        fresh: &BTreeMap<&InstanceId, &Namespace>,
+        fresh: &BTreeMap<&WorkloadId, &Namespace>,
         broken: &mut BTreeMap<String, String>,
     ) {
         for (id, wanted) in fresh {

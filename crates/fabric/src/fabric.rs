@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lath_model::id::{InstanceId, VpcId};
+use lath_model::WorkloadId;
+use lath_model::id::VpcId;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::apply::{ApplyReport, Known, apply_changes};
@@ -60,6 +61,7 @@ pub struct Fabric {
 
 enum Request {
     Apply(Box<HostPlan>, bool, oneshot::Sender<ApplyReport>),
+    HandOver(String, Netns, oneshot::Sender<io::Result<()>>),
     /// Others have changed something.
     Restore,
     RemoveDirectory(oneshot::Sender<io::Result<()>>),
@@ -184,11 +186,29 @@ impl Fabric {
         self.network.clone()
     }
 
-    /// The network namespace of an instance, for whoever starts its processes.
+    /// Takes the network namespace that a workload's runtime made, where the plan says that it is handed over
+    /// ([`Namespace::handed_over`]). The next `apply` wires it; the runtime hands it over again when it makes another
+    /// one, and after a plan that did not name the workload. The same one again changes nothing.
     ///
     /// # Errors
-    /// `NotFound` until an `apply` has made it.
-    pub fn instance_netns(&self, id: &InstanceId) -> io::Result<OwnedFd> {
+    /// When it cannot be pinned, or this process may not enter it.
+    ///
+    /// [`Namespace::handed_over`]: crate::plan::Namespace::handed_over
+    pub async fn hand_over(&self, id: &WorkloadId, netns: OwnedFd) -> io::Result<()> {
+        let (answer, outcome) = oneshot::channel();
+        let stopped = || io::Error::other(STOPPED);
+        let name = id.as_str().to_owned();
+        if !self.send(Request::HandOver(name, netns.into(), answer)) {
+            return Err(stopped());
+        }
+        outcome.await.map_err(|_| stopped())?
+    }
+
+    /// The network namespace of a workload, for whoever starts its processes.
+    ///
+    /// # Errors
+    /// `NotFound` until an `apply` has made it, or it was handed over.
+    pub fn workload_netns(&self, id: &WorkloadId) -> io::Result<OwnedFd> {
         self.namespaces
             .get(&Place::Named(id.as_str().to_owned()))?
             .to_fd()
@@ -282,6 +302,9 @@ impl Worker {
     fn obey(&mut self, request: Request) {
         match request {
             Request::Apply(plan, audit, answer) => drop(answer.send(self.apply(*plan, audit))),
+            Request::HandOver(name, netns, answer) => {
+                drop(answer.send(self.hand_over(&name, netns)))
+            }
             Request::Restore => self.restore(),
             Request::RemoveDirectory(answer) => {
                 drop(answer.send(self.namespaces.remove_directory()))
@@ -297,6 +320,13 @@ impl Worker {
         self.plan = Some(plan.clone());
         self.notice();
         self.make(plan)
+    }
+
+    fn hand_over(&mut self, name: &str, netns: Netns) -> io::Result<()> {
+        if self.kernel.hand_over(name, netns)? {
+            self.known.doubt(&Place::Named(name.to_owned()));
+        }
+        Ok(())
     }
 
     /// What others have changed is not known any more. Whether there was anything.

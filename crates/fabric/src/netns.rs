@@ -190,6 +190,11 @@ impl Namespaces {
             rtnetlink::raise_loopback(&mut Netlink::route()?)?;
             Netns::current()
         })?;
+        self.put(name, netns)
+    }
+
+    /// Pins a namespace under a name, in place of what is pinned there.
+    pub(crate) fn put(&self, name: &str, netns: Netns) -> io::Result<()> {
         self.pins.pin(name, &netns)?;
         self.known
             .write()

@@ -8,9 +8,9 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use lath_model::WorkloadId;
 use lath_model::id::{
-    InstanceId, NatGatewayId, NetworkInterfaceId, TransitGatewayAttachmentId, TransitGatewayId,
-    VpcId,
+    NatGatewayId, NetworkInterfaceId, TransitGatewayAttachmentId, TransitGatewayId, VpcId,
 };
 
 use crate::nft::Table;
@@ -20,7 +20,7 @@ use crate::nft::Table;
 pub struct HostPlan {
     /// What is wanted in the host's own namespace: uplinks' far ends and their guard.
     pub host: Namespace,
-    /// Each VPC with its instances.
+    /// Each VPC with its workloads.
     pub vpcs: BTreeMap<VpcId, VpcPlan>,
     /// Further namespaces by name, such as transit gateways and the WAN's: pinned as VPCs' are. They are
     /// made in the order of their names, after the VPCs: of two that share a veth the first one makes it.
@@ -32,13 +32,13 @@ pub struct HostPlan {
 /// The ends of the link of a transit gateway's attachment, each as namespace and link; or why there is none.
 pub type Joint = Result<Vec<(String, String)>, String>;
 
-/// One VPC: a router and the instances joined to it.
+/// One VPC: a router and the workloads joined to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VpcPlan {
     /// The router's namespace.
     pub router: Namespace,
-    /// The instances' namespaces.
-    pub instances: BTreeMap<InstanceId, Namespace>,
+    /// The workloads' namespaces.
+    pub workloads: BTreeMap<WorkloadId, Namespace>,
     /// The router's link of each attached interface.
     pub interfaces: BTreeMap<NetworkInterfaceId, String>,
     /// Its NAT gateways, and why one does not work, if so.
@@ -64,6 +64,9 @@ pub struct Namespace {
     pub table: Option<Table>,
     /// Others have objects here too: only what is on this owner's links is its own, as on the host.
     pub shared: bool,
+    /// It is made by others and handed over ([`crate::Fabric::hand_over`]), not made by an apply. Until then its links
+    /// do not work, and nothing else waits for it.
+    pub handed_over: bool,
 }
 
 /// A link.
@@ -106,7 +109,7 @@ pub enum LinkKind {
 pub enum Place {
     /// The namespace that the host side is in.
     Host,
-    /// One that Lath made and pinned under this name: a VPC's or an instance's id.
+    /// One that Lath made and pinned under this name: a VPC's or a workload's id.
     Named(String),
 }
 
@@ -291,8 +294,8 @@ impl fmt::Display for HostPlan {
         section(f, "host", &self.host)?;
         for (id, vpc) in &self.vpcs {
             section(f, id.as_str(), &vpc.router)?;
-            for (id, instance) in &vpc.instances {
-                section(f, id.as_str(), instance)?;
+            for (id, workload) in &vpc.workloads {
+                section(f, id.as_str(), workload)?;
             }
             for words in &vpc.refused {
                 writeln!(f, "refused: {words}")?;

@@ -55,7 +55,11 @@ fn a_successor_adopts_what_a_killed_fabric_left() {
         .remove(&id::<lath_model::id::VpcId>("vpc", 2));
     less.snapshot.instances.retain(|_, i| i.vpc == id("vpc", 1));
     lab.apply(&less);
-    assert!(lab.fabric().instance_netns(&id("i", 20)).is_err());
+    assert!(
+        lab.fabric()
+            .workload_netns(&id::<lath_model::id::InstanceId>("i", 20).into())
+            .is_err()
+    );
     assert!(lab.fabric().router_netns(&id("vpc", 2)).is_err());
     assert_eq!(lab.instance(11).reach("10.0.1.10:80"), "10.0.1.11");
 }

@@ -94,7 +94,13 @@ async fn an_ordinary_user_has_vpcs() {
         refused[0].ends_with("not available: running rootless"),
         "{refused:?}"
     );
-    let site = |number| Site::new(fabric.instance_netns(&id("i", number)).unwrap());
+    let site = |number| {
+        Site::new(
+            fabric
+                .workload_netns(&id::<lath_model::id::InstanceId>("i", number).into())
+                .unwrap(),
+        )
+    };
     site(10).serve("10.0.1.10:80");
     site(11).serve("10.0.1.11:80");
     assert_eq!(site(11).reach("10.0.1.10:80"), "10.0.1.11");
@@ -177,7 +183,13 @@ async fn an_ordinary_user_has_regions() {
         assert_eq!(fabric.audit(&plan).await.done, Vec::<String>::new());
         fabrics.push(fabric);
     }
-    let site = |index: usize, n| Site::new(fabrics[index].instance_netns(&id("i", n)).unwrap());
+    let site = |index: usize, n| {
+        Site::new(
+            fabrics[index]
+                .workload_netns(&id::<lath_model::id::InstanceId>("i", n).into())
+                .unwrap(),
+        )
+    };
     site(1, 10).serve("10.1.1.10:80");
     assert_eq!(site(0, 10).reach("198.18.32.10:80"), "198.18.0.10");
     assert_eq!(site(1, 20).reach("10.1.1.10:80"), "10.2.1.10");

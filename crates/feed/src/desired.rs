@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
-use lath_model::Timestamp;
+use ipnet::{IpNet, Ipv4AddrRange, Ipv4Net};
 use lath_model::id::*;
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, Rule, TargetProtocol};
+use lath_model::{ManagedId, Timestamp, WorkloadId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -33,6 +33,9 @@ pub struct Snapshot {
     pub security_groups: BTreeMap<SecurityGroupId, Arc<SecurityGroup>>,
     /// Instances that should exist, running or stopped. One that is absent should not exist.
     pub instances: BTreeMap<InstanceId, Arc<Instance>>,
+    /// Workloads that are no instances, such as control planes of clusters.
+    #[serde(default)]
+    pub workloads: BTreeMap<ManagedId, Arc<ManagedWorkload>>,
     /// Instances that end at once when they end, without a word to their processes.
     #[serde(default)]
     pub cut: BTreeSet<InstanceId>,
@@ -72,6 +75,7 @@ impl Default for Snapshot {
             prefix_lists: BTreeMap::new(),
             security_groups: BTreeMap::new(),
             instances: BTreeMap::new(),
+            workloads: BTreeMap::new(),
             cut: BTreeSet::new(),
             private_names: BTreeMap::new(),
             service_networks: BTreeMap::new(),
@@ -88,6 +92,42 @@ impl Default for Snapshot {
 }
 
 impl Snapshot {
+    /// The VPC of a workload, and where its network namespace comes from; `None` when it should not exist.
+    pub fn placement(&self, workload: &WorkloadId) -> Option<(&VpcId, NamespaceOrigin)> {
+        match workload {
+            WorkloadId::Instance(id) => {
+                let instance = self.instances.get(id)?;
+                // Its processes are started in a namespace that is there.
+                Some((&instance.vpc, NamespaceOrigin::Fabric))
+            }
+            WorkloadId::Managed(id) => {
+                let managed = self.workloads.get(id)?;
+                Some((&managed.vpc, managed.namespace))
+            }
+        }
+    }
+
+    /// Every workload that should exist.
+    pub fn all_workloads(&self) -> impl Iterator<Item = WorkloadId> {
+        let instances = self.instances.keys().cloned().map(WorkloadId::Instance);
+        instances.chain(self.workloads.keys().cloned().map(WorkloadId::Managed))
+    }
+
+    /// The interface that owns an address of a VPC.
+    pub fn interface_at(&self, vpc: &VpcId, address: Ipv4Addr) -> Option<&Interface> {
+        let mut interfaces = self.vpcs.get(vpc)?.interfaces.values();
+        interfaces.find(|interface| interface.owns(address))
+    }
+
+    /// The interfaces that are attached to a workload, wherever it is.
+    pub fn interfaces_of(&self, workload: &WorkloadId) -> impl Iterator<Item = &Interface> {
+        let vpc = self
+            .placement(workload)
+            .and_then(|(vpc, _)| self.vpcs.get(vpc));
+        let interfaces = vpc.into_iter().flat_map(|vpc| vpc.interfaces.values());
+        interfaces.filter(move |interface| interface.device_at(workload).is_some())
+    }
+
     /// Takes over the `Arc`s of items that are equal in `previous`, so that readers see by pointer what
     /// did not change.
     pub fn share_with(&mut self, previous: &Self) {
@@ -104,6 +144,7 @@ impl Snapshot {
         share(&mut self.prefix_lists, &previous.prefix_lists);
         share(&mut self.security_groups, &previous.security_groups);
         share(&mut self.instances, &previous.instances);
+        share(&mut self.workloads, &previous.workloads);
         share(&mut self.service_networks, &previous.service_networks);
         share(&mut self.services, &previous.services);
         share(&mut self.target_groups, &previous.target_groups);
@@ -214,8 +255,84 @@ pub struct Interface {
     pub security_groups: BTreeSet<SecurityGroupId>,
     /// Whether packets from or to other addresses are dropped.
     pub source_dest_check: bool,
-    /// The instance it is attached to, and the device index there.
-    pub attachment: Option<(InstanceId, u32)>,
+    /// What it is attached to.
+    pub attachment: Option<Attachment>,
+    /// Blocks that are routed to the interface besides its addresses, such as those from which a Kubernetes node
+    /// gives addresses to its pods. Packets from them are its own.
+    #[serde(default)]
+    pub prefixes: Vec<Ipv4Net>,
+}
+
+impl Interface {
+    /// Whether an address is the interface's own: one of its addresses, or in one of its prefixes.
+    pub fn owns(&self, address: Ipv4Addr) -> bool {
+        self.private_addresses().any(|own| own == address)
+            || self.prefixes.iter().any(|prefix| prefix.contains(&address))
+    }
+
+    /// Its private addresses, the primary one first.
+    pub fn private_addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.addresses.iter().map(|address| address.private)
+    }
+
+    /// Every address that it owns, those in its prefixes included.
+    pub fn owned_addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let prefixes = self.prefixes.iter();
+        let prefixed =
+            prefixes.flat_map(|prefix| Ipv4AddrRange::new(prefix.network(), prefix.broadcast()));
+        self.private_addresses().chain(prefixed)
+    }
+
+    /// The device index at a workload, where the interface is attached to it.
+    pub fn device_at(&self, workload: &WorkloadId) -> Option<u32> {
+        let attachment = self.attachment.as_ref();
+        let its = attachment.filter(|attachment| attachment.workload == *workload);
+        its.map(|attachment| attachment.device)
+    }
+}
+
+/// What an interface is attached to. Written as a pair, as before workloads other than instances were known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(WorkloadId, u32)", into = "(WorkloadId, u32)")]
+pub struct Attachment {
+    /// Whose interface it is.
+    pub workload: WorkloadId,
+    /// The device index there; 0 is the primary interface.
+    pub device: u32,
+}
+
+impl From<(WorkloadId, u32)> for Attachment {
+    fn from((workload, device): (WorkloadId, u32)) -> Self {
+        Self { workload, device }
+    }
+}
+
+impl From<Attachment> for (WorkloadId, u32) {
+    fn from(attachment: Attachment) -> Self {
+        (attachment.workload, attachment.device)
+    }
+}
+
+/// A workload of a VPC that is no instance: processes with a network of their own, which another service runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedWorkload {
+    /// Its id.
+    pub id: ManagedId,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// Where its network namespace comes from.
+    pub namespace: NamespaceOrigin,
+}
+
+/// Where a workload's network namespace comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NamespaceOrigin {
+    /// The fabric makes it, and the workload's processes enter it.
+    #[default]
+    Fabric,
+    /// The workload's runtime makes it, such as inside the workload's own user namespace, so that root there owns
+    /// it, and hands it to the fabric, which wires it from outside.
+    HandedOver,
 }
 
 /// A private address and the public one mapped to it.
@@ -569,4 +686,93 @@ pub struct HealthCheck {
     pub healthy_threshold: u32,
     /// Consecutive failures that make a healthy target unhealthy.
     pub unhealthy_threshold: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use lath_model::ManagedKind;
+
+    /// An interface as the version before wrote it, when only instances had interfaces.
+    #[derive(Serialize)]
+    struct Former {
+        id: NetworkInterfaceId,
+        subnet: SubnetId,
+        mac: String,
+        addresses: Vec<InterfaceAddress>,
+        security_groups: BTreeSet<SecurityGroupId>,
+        source_dest_check: bool,
+        attachment: Option<(InstanceId, u32)>,
+    }
+
+    #[test]
+    fn an_interface_of_the_version_before_is_read() {
+        let former = Former {
+            id: NetworkInterfaceId::random(),
+            subnet: SubnetId::random(),
+            mac: "02:00:0a:00:01:0a".into(),
+            addresses: Vec::new(),
+            security_groups: BTreeSet::new(),
+            source_dest_check: true,
+            attachment: Some((InstanceId::random(), 1)),
+        };
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&former, &mut bytes).unwrap();
+        let now: Interface = ciborium::from_reader(&bytes[..]).unwrap();
+        let (instance, device) = former.attachment.unwrap();
+        assert_eq!(now.device_at(&instance.into()), Some(device));
+        assert!(now.prefixes.is_empty());
+    }
+
+    #[test]
+    fn addresses_belong_to_the_interface_of_any_workload() {
+        let vpc = VpcId::random();
+        let plane = ManagedId::new(ManagedKind::ControlPlane, "prod").unwrap();
+        let interface = Interface {
+            id: NetworkInterfaceId::random(),
+            subnet: SubnetId::random(),
+            mac: "02:00:0a:00:01:0a".into(),
+            addresses: vec![InterfaceAddress {
+                private: Ipv4Addr::new(10, 0, 1, 10),
+                public: None,
+            }],
+            security_groups: BTreeSet::new(),
+            source_dest_check: true,
+            attachment: Some((plane.clone().into(), 0).into()),
+            prefixes: vec!["10.0.1.32/28".parse().unwrap()],
+        };
+        assert_eq!(interface.owned_addresses().count(), 17);
+        let network = Vpc {
+            id: vpc.clone(),
+            owner: "123456789012".into(),
+            cidrs: Vec::new(),
+            dns_support: true,
+            dns_hostnames: true,
+            subnets: BTreeMap::new(),
+            route_tables: BTreeMap::new(),
+            internet_gateway: None,
+            interfaces: BTreeMap::from([(interface.id.clone(), interface.clone())]),
+            lattice: None,
+            nat_gateways: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+        };
+        let workload = ManagedWorkload {
+            id: plane.clone(),
+            vpc: vpc.clone(),
+            namespace: NamespaceOrigin::HandedOver,
+        };
+        let mut snapshot = Snapshot::default();
+        snapshot.vpcs.insert(vpc.clone(), Arc::new(network));
+        for (last, owned) in [(10, true), (11, false), (32, true), (47, true), (48, false)] {
+            let found = snapshot.interface_at(&vpc, Ipv4Addr::new(10, 0, 1, last));
+            assert_eq!(found.is_some(), owned, "10.0.1.{last}");
+        }
+        let id = WorkloadId::from(plane.clone());
+        assert_eq!(snapshot.interfaces_of(&id).count(), 0, "it does not exist");
+        snapshot.workloads.insert(plane, Arc::new(workload));
+        assert_eq!(snapshot.interfaces_of(&id).count(), 1);
+        let placed = snapshot.placement(&id);
+        assert_eq!(placed, Some((&vpc, NamespaceOrigin::HandedOver)));
+    }
 }

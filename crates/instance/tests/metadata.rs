@@ -127,7 +127,8 @@ fn add_instance(snapshot: &mut Snapshot, vpc: &VpcId, address: [u8; 4]) -> Insta
         }],
         security_groups: Default::default(),
         source_dest_check: true,
-        attachment: Some((id.clone(), 0)),
+        attachment: Some((id.clone().into(), 0).into()),
+        prefixes: Vec::new(),
     };
     let instance = Instance {
         id: id.clone(),

@@ -16,7 +16,9 @@ pub mod id;
 pub mod lattice;
 pub mod partition;
 mod timestamp;
+mod workload;
 
 pub use arn::{Arn, Owner};
 pub use partition::Partition;
 pub use timestamp::Timestamp;
+pub use workload::{InvalidWorkload, ManagedId, ManagedKind, WorkloadId};

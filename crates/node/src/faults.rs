@@ -1,4 +1,4 @@
-//! Faults that drills order against instances: this node injects them, and ends them when the order is
+//! Faults that drills order against workloads: this node injects them, and ends them when the order is
 //! withdrawn or over.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,15 +12,16 @@ use lath_drill::order::{Order, Orders};
 use lath_fabric::{Fault, Faults, Netns};
 use lath_feed::{Snapshot, SnapshotReceiver};
 use lath_instance::Instances;
-use lath_model::id::{InstanceId, VpcId};
+use lath_model::WorkloadId;
+use lath_model::id::VpcId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How soon an order is seen.
 const LOOK: Duration = Duration::from_millis(25);
 
-/// Instances that must not run now, whatever the snapshot says.
-pub(crate) type Down = BTreeSet<InstanceId>;
+/// Workloads that must not run now, whatever the snapshot says.
+pub(crate) type Down = BTreeSet<WorkloadId>;
 
 pub(crate) struct FaultKeeper {
     orders: Orders,
@@ -47,10 +48,10 @@ impl FaultKeeper {
         instances: Instances,
         snapshots: SnapshotReceiver,
     ) -> (Self, watch::Receiver<Down>) {
-        // Orders that stood before this process began keep their instances down from the first look on.
+        // Orders that stood before this process began keep their victims down from the first look on.
         let standing = orders.standing().into_iter();
         let killed = standing.filter(|order| order.scenario == Scenario::KillTarget);
-        let down: Down = killed.filter_map(|order| order.instance).collect();
+        let down: Down = killed.filter_map(|order| order.victim).collect();
         let (say, down) = watch::channel(down);
         let keeper = Self {
             orders,
@@ -79,7 +80,7 @@ impl FaultKeeper {
             .orders
             .standing()
             .into_iter()
-            .filter(|order| order.scenario.hits_instance() && order.region == region)
+            .filter(|order| order.scenario.hits_workload() && order.region == region)
             .collect();
         let gone: Vec<String> = self
             .standing
@@ -93,7 +94,7 @@ impl FaultKeeper {
             }
         }
         let down = orders.iter().filter(|o| o.scenario == Scenario::KillTarget);
-        let down: Down = down.filter_map(|o| o.instance.clone()).collect();
+        let down: Down = down.filter_map(|o| o.victim.clone()).collect();
         self.down.send_if_modified(|known| {
             let differs = *known != down;
             *known = down;
@@ -121,17 +122,18 @@ impl FaultKeeper {
         if let Err(error) = self.orders.say(&order.name, error) {
             tracing::warn!(order = order.name, %error, "a drill cannot be told of its fault");
         }
-        tracing::info!(order = order.name, scenario = %order.scenario, instance.id = order.instance.as_ref().map(|id| id.as_str()), "a drill's fault");
+        tracing::info!(order = order.name, scenario = %order.scenario, victim = order.victim.as_ref().map(|id| id.as_str()), "a drill's fault");
         self.standing.insert(order.name, injected);
     }
 
     fn adopted(&self, order: &Order) -> Injected {
         let snapshot = self.snapshots.borrow();
-        let id = order.instance.as_ref();
-        let instance = id.and_then(|id| snapshot.instances.get(id));
-        match instance {
-            Some(it) if order.scenario == Scenario::BlackholeTarget => {
-                Injected::Silent(it.vpc.clone(), addresses(&snapshot, &it.vpc, &it.id))
+        let Some(victim) = &order.victim else {
+            return Injected::Refused;
+        };
+        match snapshot.placement(victim) {
+            Some((vpc, _)) if order.scenario == Scenario::BlackholeTarget => {
+                Injected::Silent(vpc.clone(), addresses(&snapshot, victim))
             }
             Some(_) => Injected::Down,
             None => Injected::Refused,
@@ -139,27 +141,25 @@ impl FaultKeeper {
     }
 
     async fn inject(&self, order: &Order) -> Result<Injected, String> {
-        let id = order
-            .instance
-            .as_ref()
-            .ok_or("the order names no instance")?;
+        let victim = order.victim.as_ref().ok_or("the order names no victim")?;
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let instance = snapshot
-            .instances
-            .get(id)
-            .ok_or_else(|| format!("{id} does not exist in {}", order.region))?;
+        let (vpc, _) = snapshot
+            .placement(victim)
+            .ok_or_else(|| format!("{victim} does not exist in {}", order.region))?;
         if order.scenario == Scenario::KillTarget {
-            let killed = self.instances.ensure_killed(id).await;
+            let instance = victim.instance();
+            let instance = instance.ok_or_else(|| format!("{victim} is no instance"))?;
+            let killed = self.instances.ensure_killed(instance).await;
             return killed.map(|()| Injected::Down).map_err(|e| e.to_string());
         }
-        let addresses = addresses(&snapshot, &instance.vpc, id);
+        let addresses = addresses(&snapshot, victim);
         let left = order.left().ok_or("the order's time is over")?;
-        let faults = self.faults(&instance.vpc)?;
+        let faults = self.faults(vpc)?;
         for address in &addresses {
             let silent = faults.for_duration(&Fault::Address(*address), left);
             silent.map_err(|error| format!("{address} cannot be silenced: {error}"))?;
         }
-        Ok(Injected::Silent(instance.vpc.clone(), addresses))
+        Ok(Injected::Silent(vpc.clone(), addresses))
     }
 
     fn end(&self, injected: Injected) {
@@ -185,20 +185,12 @@ impl FaultKeeper {
 }
 
 /// Private and public ones: packets are looked at before and after translation.
-fn addresses(snapshot: &Snapshot, vpc: &VpcId, id: &InstanceId) -> Vec<Ipv4Addr> {
-    let interfaces = snapshot
-        .vpcs
-        .get(vpc)
-        .into_iter()
-        .flat_map(|vpc| vpc.interfaces.values());
-    interfaces
-        .filter(|interface| {
-            interface
-                .attachment
-                .as_ref()
-                .is_some_and(|(owner, _)| owner == id)
+fn addresses(snapshot: &Snapshot, victim: &WorkloadId) -> Vec<Ipv4Addr> {
+    snapshot
+        .interfaces_of(victim)
+        .flat_map(|interface| {
+            let public = interface.addresses.iter().filter_map(|it| it.public);
+            interface.owned_addresses().chain(public)
         })
-        .flat_map(|interface| interface.addresses.iter())
-        .flat_map(|address| std::iter::once(address.private).chain(address.public))
         .collect()
 }

@@ -9,6 +9,7 @@ use lath_fabric::Fabric;
 use lath_feed::stream::Source;
 use lath_feed::{Instance, InstancePhase, Power, Snapshot, SnapshotReceiver};
 use lath_instance::{InstanceError, InstanceSpec, Instances, Limits};
+use lath_model::WorkloadId;
 use lath_model::id::InstanceId;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -141,7 +142,7 @@ fn wanted(
         .instances
         .values()
         .filter_map(|instance| match instance.power {
-            Power::On if killed.contains(&instance.id) => {
+            Power::On if killed.contains(&instance.id.clone().into()) => {
                 runs(instances, &instance.id).then(|| Work::Kill(instance.id.clone()))
             }
             Power::On => start(instances, fabric, snapshot, network, instance, everything),
@@ -191,7 +192,7 @@ fn start(
     if !network_is_ready(snapshot, network, instance) {
         return None;
     }
-    let netns = Arc::new(fabric.instance_netns(&instance.id).ok()?);
+    let netns = Arc::new(fabric.workload_netns(&instance.id.clone().into()).ok()?);
     let vpc = snapshot.vpcs.get(&instance.vpc)?;
     let resolver = vpc
         .cidrs
@@ -231,19 +232,8 @@ pub(crate) fn network_is_ready(
     network: &NetworkObserved,
     instance: &Instance,
 ) -> bool {
-    let Some(vpc) = snapshot.vpcs.get(&instance.vpc) else {
-        return false;
-    };
-    let is_its = |attachment: &Option<(InstanceId, u32)>| {
-        attachment
-            .as_ref()
-            .is_some_and(|(owner, _)| *owner == instance.id)
-    };
-    let mut its = vpc
-        .interfaces
-        .values()
-        .filter(|interface| is_its(&interface.attachment))
-        .peekable();
+    let workload = WorkloadId::from(instance.id.clone());
+    let mut its = snapshot.interfaces_of(&workload).peekable();
     its.peek().is_some()
         && its.all(|interface| matches!(network.report.interfaces.get(&interface.id), Some(Ok(()))))
 }

@@ -53,7 +53,7 @@ impl FaultKeeper {
 
     fn look(&mut self) {
         let standing = self.orders.standing().into_iter();
-        let standing: Vec<Order> = standing.filter(|o| !o.scenario.hits_instance()).collect();
+        let standing: Vec<Order> = standing.filter(|o| !o.scenario.hits_workload()).collect();
         let gone: Vec<String> = self.cut.keys().cloned().collect();
         for name in gone {
             if !standing.iter().any(|order| order.name == name)

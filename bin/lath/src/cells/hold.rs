@@ -46,7 +46,7 @@ mod tests {
                 name: "one".into(),
                 scenario,
                 region: "us-east-1".into(),
-                instance: None,
+                victim: None,
                 until_ms,
             };
             orders.give(&order).unwrap();

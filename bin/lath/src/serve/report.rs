@@ -9,6 +9,7 @@ use http::{Request, Response, StatusCode};
 use lath_control::{Cell, Mode};
 use lath_ec2::records::ResourceTags;
 use lath_feed::{Condition, InstancePhase, Observed, RegionObserved, Snapshot, SnapshotReceiver};
+use lath_model::WorkloadId;
 use lath_observe::Delivery;
 use lath_store::View;
 
@@ -165,10 +166,11 @@ fn vpcs(snapshot: &Snapshot, observed: &Observed, view: &View) -> Vec<Vpc> {
 fn instances(snapshot: &Snapshot, observed: &Observed, view: &View) -> Vec<Instance> {
     let one = |instance: &Arc<lath_feed::Instance>| {
         let vpc = snapshot.vpcs.get(&instance.vpc);
+        let workload = WorkloadId::from(instance.id.clone());
         let primary = vpc.and_then(|vpc| {
             vpc.interfaces
                 .values()
-                .find(|interface| interface.attachment == Some((instance.id.clone(), 0)))
+                .find(|interface| interface.device_at(&workload) == Some(0))
                 .and_then(|interface| interface.addresses.first())
         });
         let state = match observed

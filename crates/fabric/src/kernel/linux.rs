@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::kernel::Kernel;
 use crate::kernel::remembered::Remembered;
 use crate::netlink::{Netlink, code};
-use crate::netns::Namespaces;
+use crate::netns::{Namespaces, Netns};
 use crate::nft;
 use crate::operation::Operation;
 use crate::plan::{Link, LinkKind, Namespace, Place, RouteKey, RouteTo};
@@ -69,6 +69,30 @@ impl LinuxKernel {
             self.watch_over(&Place::Named(name))?;
         }
         Ok(())
+    }
+
+    /// Takes a namespace that others made; whether it is another one than was known by that name.
+    pub(crate) fn hand_over(&mut self, name: &str, netns: Netns) -> io::Result<bool> {
+        let place = Place::Named(name.to_owned());
+        if self
+            .namespaces
+            .get(&place)
+            .is_ok_and(|known| known.is(&netns))
+        {
+            return Ok(false);
+        }
+        if !netns.may_be_entered() {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("the network of {name} is out of reach"),
+            ));
+        }
+        self.session = None;
+        self.owners.remove(&place);
+        self.watch.remove(&place);
+        self.namespaces.put(name, netns)?;
+        self.watch_over(&place)?;
+        Ok(true)
     }
 
     fn watch_over(&mut self, place: &Place) -> io::Result<()> {

@@ -131,8 +131,8 @@ impl VpcView<'_> {
         let mut receivers = Set::map(KeyType::Link, ValueType::Jump);
         for attached in &self.attached {
             let (interface, link) = (attached.interface, Key::Link(attached.link.clone()));
-            for address in &interface.addresses {
-                own.insert(Key::LinkAddress(attached.link.clone(), address.private));
+            for address in interface.owned_addresses() {
+                own.insert(Key::LinkAddress(attached.link.clone(), address));
             }
             if !interface.source_dest_check {
                 forwarders.insert(link.clone());

@@ -1,9 +1,9 @@
 //! From a feed snapshot to a host's plan: a pure translation, VPC by VPC.
 //!
 //! # What a VPC is
-//! A router namespace. Each attached interface is a veth from it into the instance's namespace; the
+//! A router namespace. Each attached interface is a veth from it into its workload's namespace; the
 //! router has the subnet's gateway address on its end and a `/32` route to each private address. The
-//! instance has its address without an on-link route to the subnet: every packet goes through the
+//! workload has its address without an on-link route to the subnet: every packet goes through the
 //! router, where source check, route tables and security groups are.
 //!
 //! | Address | What |
@@ -19,20 +19,21 @@ mod attachment;
 mod endpoint;
 pub(crate) mod firewall;
 pub(crate) mod host;
-mod instance;
 mod nat;
 mod router;
 mod security;
 mod tables;
 mod transit;
+mod workload;
 
 use std::net::Ipv4Addr;
 
 pub use transit::{TRANSIT_MTU, tunnel_link};
 
 use ipnet::Ipv4Net;
-use lath_feed::{Interface, Snapshot, Vpc};
-use lath_model::id::{InstanceId, NetworkInterfaceId};
+use lath_feed::{Interface, NamespaceOrigin, Snapshot, Vpc};
+use lath_model::WorkloadId;
+use lath_model::id::NetworkInterfaceId;
 
 use crate::facts::{HostFacts, Uplink};
 use crate::name;
@@ -75,10 +76,10 @@ pub(crate) struct VpcView<'a> {
     pub(crate) attached: Vec<Attached<'a>>,
 }
 
-/// An interface that is attached to an instance of the snapshot.
+/// An interface that is attached to a workload of the snapshot.
 pub(crate) struct Attached<'a> {
     pub(crate) interface: &'a Interface,
-    pub(crate) instance: &'a InstanceId,
+    pub(crate) workload: &'a WorkloadId,
     pub(crate) device: u32,
     /// The router's link.
     pub(crate) link: String,
@@ -105,14 +106,10 @@ impl<'a> VpcView<'a> {
             router: self.router(),
             ..VpcPlan::default()
         };
-        let instances = self
-            .snapshot
-            .instances
-            .values()
-            .filter(|i| i.vpc == self.vpc.id);
-        for instance in instances {
-            plan.instances
-                .insert(instance.id.clone(), self.instance(&instance.id));
+        for (id, origin) in self.workloads() {
+            let mut namespace = self.workload(&id);
+            namespace.handed_over = origin == NamespaceOrigin::HandedOver;
+            plan.workloads.insert(id, namespace);
         }
         for attached in &self.attached {
             plan.interfaces
@@ -130,6 +127,14 @@ impl<'a> VpcView<'a> {
             ));
         }
         plan
+    }
+
+    /// The VPC's workloads, and where their namespaces come from.
+    fn workloads(&self) -> impl Iterator<Item = (WorkloadId, NamespaceOrigin)> {
+        self.snapshot.all_workloads().filter_map(|id| {
+            let (vpc, origin) = self.snapshot.placement(&id)?;
+            (*vpc == self.vpc.id).then_some((id, origin))
+        })
     }
 
     /// Whether the VPC has a working internet gateway.
@@ -165,17 +170,17 @@ fn attach<'a>(
     vpc: &'a Vpc,
     interface: &'a Interface,
 ) -> Option<Attached<'a>> {
-    let (instance, device) = interface.attachment.as_ref()?;
-    snapshot
-        .instances
-        .get(instance)
-        .filter(|i| i.vpc == vpc.id)?;
+    let attachment = interface.attachment.as_ref()?;
+    let (its, _) = snapshot.placement(&attachment.workload)?;
+    if *its != vpc.id {
+        return None;
+    }
     let subnet = vpc.subnets.get(&interface.subnet)?;
     let link = name::link("e", interface.id.as_str());
     Some(Attached {
         interface,
-        instance,
-        device: *device,
+        workload: &attachment.workload,
+        device: attachment.device,
         link,
         subnet,
     })

@@ -82,14 +82,19 @@ impl VpcView<'_> {
             for address in &attached.interface.addresses {
                 router.route(MAIN, host_net(address.private), RouteTo::dev(link));
             }
+            // What is behind the workload does not answer for its address: the workload is the next hop.
+            let hop = attached.interface.private_addresses().next();
+            for (prefix, hop) in attached.interface.prefixes.iter().zip(hop.iter().cycle()) {
+                router.route(MAIN, prefix.trunc(), RouteTo::via(link, *hop));
+            }
         }
     }
 
     fn interface_link(&self, attached: &super::Attached<'_>) -> Link {
         Link {
             kind: LinkKind::Veth {
-                peer_place: Place::Named(attached.instance.as_str().to_owned()),
-                peer: super::instance::device_name(attached.device),
+                peer_place: Place::Named(attached.workload.as_str().to_owned()),
+                peer: super::workload::device_name(attached.device),
             },
             mac: None,
             mtu: Some(VPC_MTU),

@@ -105,7 +105,7 @@ impl VpcView<'_> {
         }
     }
 
-    /// A reference means the private addresses of the group's interfaces
+    /// A reference means the private addresses (and prefixes) of the group's interfaces
     /// (<https://docs.aws.amazon.com/vpc/latest/userguide/security-group-rules.html>), also of a group of another
     /// VPC: the feed holds such a rule only while a Transit Gateway joins the two.
     fn members(&self, id: &SecurityGroupId) -> Set {
@@ -114,8 +114,8 @@ impl VpcView<'_> {
         let members = here
             .chain(self.elsewhere(id))
             .filter(|interface| interface.security_groups.contains(id));
-        let addresses = members.flat_map(|interface| interface.addresses.iter());
-        addresses.for_each(|address| set.insert(Key::Address(address.private)));
+        let addresses = members.flat_map(Interface::owned_addresses);
+        addresses.for_each(|address| set.insert(Key::Address(address)));
         set
     }
 

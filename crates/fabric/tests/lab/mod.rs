@@ -215,7 +215,8 @@ impl Draft {
             }],
             security_groups: groups.iter().map(|g| id("sg", *g)).collect(),
             source_dest_check: true,
-            attachment: Some((id("i", instance), device)),
+            attachment: Some((id::<InstanceId>("i", instance).into(), device).into()),
+            prefixes: Vec::new(),
         };
         self.edit(vpc, |v| {
             drop(v.interfaces.insert(interface.id.clone(), interface))
@@ -375,7 +376,11 @@ impl Lab {
     }
 
     pub(crate) fn instance(&self, number: u32) -> Site {
-        Site::new(self.fabric().instance_netns(&id("i", number)).unwrap())
+        Site::new(
+            self.fabric()
+                .workload_netns(&id::<InstanceId>("i", number).into())
+                .unwrap(),
+        )
     }
 
     pub(crate) fn router(&self, number: u32) -> Site {

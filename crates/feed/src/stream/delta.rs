@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use lath_model::ManagedId;
 use lath_model::id::*;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,16 @@ use crate::*;
 pub(crate) struct Change<K: Ord, V> {
     put: BTreeMap<K, Arc<V>>,
     gone: BTreeSet<K>,
+}
+
+impl<K: Ord, V> Default for Change<K, V> {
+    /// Nothing changed: what another version's end says of a map that it does not know.
+    fn default() -> Self {
+        Self {
+            put: BTreeMap::new(),
+            gone: BTreeSet::new(),
+        }
+    }
 }
 
 impl<K: Ord + Clone, V> Change<K, V> {
@@ -48,7 +59,7 @@ macro_rules! delta {
             version: u64,
             region: String,
             account: String,
-            $($map: Change<$key, $item>,)*
+            $(#[serde(default)] $map: Change<$key, $item>,)*
             names: Option<BTreeMap<String, BTreeSet<Ipv4Addr>>>,
             #[serde(default)]
             cut: Option<BTreeSet<InstanceId>>,
@@ -124,6 +135,7 @@ delta! {
     prefix_lists: PrefixListId => PrefixList,
     security_groups: SecurityGroupId => SecurityGroup,
     instances: InstanceId => Instance,
+    workloads: ManagedId => ManagedWorkload,
     service_networks: ServiceNetworkId => ServiceNetwork,
     services: ServiceId => Service,
     target_groups: TargetGroupId => TargetGroup,

@@ -63,13 +63,13 @@ pub(super) fn find<'a>(
     vpc: &VpcId,
     address: IpAddr,
 ) -> Option<(&'a Vpc, &'a Instance)> {
-    let vpc = snapshot.vpcs.get(vpc)?;
-    let interface = vpc.interfaces.values().find(|interface| {
-        let mut addresses = interface.addresses.iter();
-        addresses.any(|its| IpAddr::V4(its.private) == address)
-    })?;
-    let (instance, _) = interface.attachment.as_ref()?;
-    Some((vpc, snapshot.instances.get(instance)?))
+    let IpAddr::V4(address) = address else {
+        return None;
+    };
+    let interface = snapshot.interface_at(vpc, address)?;
+    // Only instances have metadata: what a database or a control plane is, its service says.
+    let instance = interface.attachment.as_ref()?.workload.instance()?;
+    Some((snapshot.vpcs.get(vpc)?, snapshot.instances.get(instance)?))
 }
 
 /// A wrong token is refused even where none is demanded.

@@ -191,7 +191,7 @@ impl Door {
     fn source(&self, address: IpAddr) -> Source {
         let snapshot = self.snapshots.borrow();
         let instance = find(&snapshot, &self.vpc, address).map(|(_, it)| it.id.clone());
-        instance.map_or_else(|| Source::of(address), Source::Instance)
+        instance.map_or_else(|| Source::of(address), |id| Source::Workload(id.into()))
     }
 
     fn converse(

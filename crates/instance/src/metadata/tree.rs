@@ -2,7 +2,7 @@
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-metadata.html#instancedata-data-categories>.
 
 use lath_feed::{Instance, Interface, SecurityGroup, Snapshot, Vpc};
-use lath_model::Partition;
+use lath_model::{Partition, WorkloadId};
 
 use super::{credentials, identity};
 
@@ -144,13 +144,11 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(snapshot: &'a Snapshot, vpc: &'a Vpc, instance: &'a Instance) -> Self {
+        let workload = WorkloadId::from(instance.id.clone());
         let mut interfaces: Vec<(u32, &Interface)> = vpc
             .interfaces
             .values()
-            .filter_map(|interface| match &interface.attachment {
-                Some((owner, index)) if *owner == instance.id => Some((*index, interface)),
-                _ => None,
-            })
+            .filter_map(|interface| Some((interface.device_at(&workload)?, interface)))
             .collect();
         interfaces.sort_by_key(|(index, _)| *index);
         Self {

@@ -18,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lath_model::id::InstanceId;
+use lath_model::WorkloadId;
 use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -68,8 +68,8 @@ pub struct ConnectionLimits {
 pub enum Source {
     /// The client that has this address, see [`Source::of`].
     Address(IpAddr),
-    /// An instance, whichever of its addresses it uses.
-    Instance(InstanceId),
+    /// A workload, whichever of its addresses it uses.
+    Workload(WorkloadId),
 }
 
 impl Source {

@@ -30,7 +30,8 @@ fn world() -> World {
         }],
         security_groups: BTreeSet::from([group.clone()]),
         source_dest_check: true,
-        attachment: Some((owner.clone(), 0)),
+        attachment: Some((owner.clone().into(), 0).into()),
+        prefixes: Vec::new(),
     };
     let interfaces = [
         interface(10, &full, Some("203.0.113.9")),

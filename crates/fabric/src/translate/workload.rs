@@ -1,6 +1,6 @@
-//! An instance's side: one namespace, a device per interface.
+//! A workload's side: one namespace, a device per interface.
 
-use lath_model::id::InstanceId;
+use lath_model::WorkloadId;
 
 use super::{Attached, VPC_MTU, VpcView, host_net, nth};
 use crate::name;
@@ -10,26 +10,27 @@ use crate::plan::{Link, LinkKind, MAIN, Namespace, RouteTo, Rule, RuleAction, Ru
 const DEVICE_TABLES: u32 = 10_000;
 const RULE_PRIORITY: u32 = 1000;
 
-/// What an instance calls its devices.
+/// What a workload calls its devices.
 pub(super) fn device_name(device: u32) -> String {
     format!("eth{device}")
 }
 
 impl VpcView<'_> {
-    pub(super) fn instance(&self, id: &InstanceId) -> Namespace {
-        let mut instance = Namespace::with_loopback();
-        sysctls(&mut instance, self.facts.last_group);
-        for attached in self.attached.iter().filter(|a| a.instance == id) {
-            self.device(&mut instance, attached);
-            if !attached.interface.source_dest_check {
+    pub(super) fn workload(&self, id: &WorkloadId) -> Namespace {
+        let mut workload = Namespace::with_loopback();
+        sysctls(&mut workload, self.facts.last_group);
+        for attached in self.attached.iter().filter(|a| a.workload == id) {
+            self.device(&mut workload, attached);
+            let interface = attached.interface;
+            if !interface.source_dest_check || !interface.prefixes.is_empty() {
                 // Its own root has no power over it. The router still judges what comes out.
-                instance.sysctl("ipv4/ip_forward", 1);
+                workload.sysctl("ipv4/ip_forward", 1);
             }
         }
-        instance
+        workload
     }
 
-    fn device(&self, instance: &mut Namespace, attached: &Attached<'_>) {
+    fn device(&self, workload: &mut Namespace, attached: &Attached<'_>) {
         let device = device_name(attached.device);
         let link = Link {
             kind: LinkKind::Peer,
@@ -41,29 +42,29 @@ impl VpcView<'_> {
             )),
             up: true,
         };
-        instance.links.insert(device.clone(), link);
+        workload.links.insert(device.clone(), link);
         for address in &attached.interface.addresses {
             let length = attached.subnet.cidr.prefix_len();
             if let Ok(net) = ipnet::Ipv4Net::new(address.private, length) {
-                instance.address(&device, net);
+                workload.address(&device, net);
             }
         }
         // The device is made from the router's side, before this namespace has defaults of its own.
-        instance.sysctl(format!("ipv4/conf/{device}/rp_filter"), 0);
-        instance.sysctl(format!("ipv6/conf/{device}/disable_ipv6"), 1);
-        self.device_routes(instance, attached, &device);
+        workload.sysctl(format!("ipv4/conf/{device}/rp_filter"), 0);
+        workload.sysctl(format!("ipv6/conf/{device}/disable_ipv6"), 1);
+        self.device_routes(workload, attached, &device);
     }
 
     /// Everything goes by the gateway, the subnet's own addresses included.
-    fn device_routes(&self, instance: &mut Namespace, attached: &Attached<'_>, device: &str) {
+    fn device_routes(&self, workload: &mut Namespace, attached: &Attached<'_>, device: &str) {
         let gateway = nth(attached.subnet.cidr, 1);
         let first = self
             .attached
             .iter()
-            .filter(|a| a.instance == attached.instance);
+            .filter(|a| a.workload == attached.workload);
         if first.map(|a| a.device).min() == Some(attached.device) {
-            instance.route(MAIN, host_net(gateway), RouteTo::dev(device));
-            instance.route(
+            workload.route(MAIN, host_net(gateway), RouteTo::dev(device));
+            workload.route(
                 MAIN,
                 ipnet::Ipv4Net::default(),
                 RouteTo::via(device, gateway),
@@ -71,14 +72,14 @@ impl VpcView<'_> {
             return;
         }
         let table = DEVICE_TABLES + attached.device;
-        instance.route(
+        workload.route(
             table,
             ipnet::Ipv4Net::default(),
             RouteTo::via(device, gateway),
         );
         for address in &attached.interface.addresses {
             let when = RuleMatch::From(address.private);
-            instance.rules.insert(Rule {
+            workload.rules.insert(Rule {
                 priority: RULE_PRIORITY,
                 when,
                 action: RuleAction::Table(table),
@@ -87,14 +88,14 @@ impl VpcView<'_> {
     }
 }
 
-fn sysctls(instance: &mut Namespace, last_group: u32) {
-    instance.sysctl("ipv4/ip_unprivileged_port_start", 0);
-    instance.sysctl("ipv4/ping_group_range", format!("0 {last_group}"));
+fn sysctls(workload: &mut Namespace, last_group: u32) {
+    workload.sysctl("ipv4/ip_unprivileged_port_start", 0);
+    workload.sysctl("ipv4/ping_group_range", format!("0 {last_group}"));
     for scope in ["all", "default"] {
-        instance.sysctl(format!("ipv4/conf/{scope}/rp_filter"), 0);
-        instance.sysctl(format!("ipv4/conf/{scope}/arp_ignore"), 1);
-        instance.sysctl(format!("ipv4/conf/{scope}/arp_announce"), 2);
+        workload.sysctl(format!("ipv4/conf/{scope}/rp_filter"), 0);
+        workload.sysctl(format!("ipv4/conf/{scope}/arp_ignore"), 1);
+        workload.sysctl(format!("ipv4/conf/{scope}/arp_announce"), 2);
     }
     // `lo` keeps ::1, which programs expect; devices made later have no IPv6.
-    instance.sysctl("ipv6/conf/default/disable_ipv6", 1);
+    workload.sysctl("ipv6/conf/default/disable_ipv6", 1);
 }
