@@ -356,7 +356,7 @@ fn an_inhabited_namespace_is_adopted_without_a_pin() {
     assert_eq!(lab.instance(10).reach("10.0.1.11:80"), "10.0.1.10");
     let inhabited = [10, 11, 12].map(|number| {
         let name = lab::id::<lath_model::id::InstanceId>("i", number);
-        let netns = lab.fabric().workload_netns(&name.into()).unwrap();
+        let netns = lab.fabric().workload_netns(&name.clone().into()).unwrap();
         (name.as_str().to_owned(), netns.into())
     });
     drop(lab.fabric.take());
