@@ -5,7 +5,7 @@
 //! settled: that is the back pressure on targets. Clients that leave bytes unread are ended, sooner while an
 //! account is used up (see [`Limits`]).
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::config::Limits;
@@ -21,7 +21,7 @@ pub(crate) struct Account {
     used: Cell<usize>,
     above: Option<Rc<Self>>,
     /// Exchanges that want to take something in. Boxed, because there are seldom any.
-    waiting: RefCell<Option<Box<Waiting>>>,
+    waiting: Cell<Option<Box<Waiting>>>,
 }
 
 #[derive(Default)]
@@ -63,7 +63,7 @@ impl Account {
 
     pub(crate) fn settle(&self, bytes: usize) {
         self.used.set(self.used.get().saturating_sub(bytes));
-        if !self.is_used_up() && self.waiting.borrow().is_some() {
+        if !self.is_used_up() {
             self.wake();
         }
         if let Some(above) = &self.above {
@@ -97,8 +97,9 @@ impl Account {
 
     /// Wakes the exchange when something was settled.
     pub(crate) fn wait(&self, meter: Rc<Meter>) {
-        let mut waiting = self.waiting.borrow_mut();
-        waiting.get_or_insert_default().0.push(meter);
+        let mut waiting = self.waiting.take().unwrap_or_default();
+        waiting.0.push(meter);
+        self.waiting.set(Some(waiting));
     }
 }
 

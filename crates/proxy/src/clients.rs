@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use lath_model::id::VpcId;
 use lath_net::accept::Source;
 
@@ -23,6 +24,8 @@ struct Shared {
     limits: Limits,
     threads: usize,
     account: Rc<Account>,
+    /// The thread's, see [`Client::now`].
+    clock: Rc<Cell<Instant>>,
     known: RefCell<HashMap<Address, Rc<Known>>>,
     stalled: Cell<u64>,
     refused: Cell<u64>,
@@ -37,24 +40,26 @@ pub(crate) fn source_of(address: IpAddr) -> Source {
     Source::Address(address.to_canonical())
 }
 
+/// What all connections of a client have in common is kept here once.
 struct Known {
-    address: Address,
+    shared: Rc<Shared>,
+    vpc: VpcId,
+    address: IpAddr,
+    header: HeaderValue,
     connections: Cell<usize>,
     account: Rc<Account>,
 }
 
 /// A client, as one of its connections sees it.
-pub(crate) struct Client {
-    shared: Rc<Shared>,
-    known: Rc<Known>,
-}
+pub(crate) struct Client(Rc<Known>);
 
 impl Clients {
-    pub(crate) fn new(limits: Limits, threads: usize) -> Self {
+    pub(crate) fn new(limits: Limits, threads: usize, clock: Rc<Cell<Instant>>) -> Self {
         Self(Rc::new(Shared {
             limits,
             threads,
             account: Account::of_thread(&limits, threads),
+            clock,
             known: RefCell::default(),
             stalled: Cell::new(0),
             refused: Cell::new(0),
@@ -64,20 +69,23 @@ impl Clients {
 
     /// A connection of the client's.
     pub(crate) fn enter(&self, vpc: &VpcId, address: IpAddr) -> Client {
-        let shared = Rc::clone(&self.0);
-        let address = (vpc.clone(), source_of(address));
+        let shared = &self.0;
         let mut clients = shared.known.borrow_mut();
-        let known = clients.entry(address.clone()).or_insert_with(|| {
+        let known = clients.entry((vpc.clone(), source_of(address)));
+        let known = known.or_insert_with(|| {
+            let address = address.to_canonical();
+            let text = HeaderValue::from_str(&address.to_string());
             Rc::new(Known {
+                shared: Rc::clone(shared),
+                vpc: vpc.clone(),
                 address,
+                header: text.unwrap_or(HeaderValue::from_static("unknown")),
                 connections: Cell::new(0),
                 account: Account::of_client(&shared.limits, shared.threads, &shared.account),
             })
         });
         known.connections.set(known.connections.get() + 1);
-        let known = Rc::clone(known);
-        drop(clients);
-        Client { shared, known }
+        Client(Rc::clone(known))
     }
 
     /// Called each tick: says how many connections were ended, at most once a second.
@@ -107,21 +115,38 @@ impl Clients {
 
 impl Client {
     pub(crate) fn account(&self) -> Rc<Account> {
-        Rc::clone(&self.known.account)
+        Rc::clone(&self.0.account)
+    }
+
+    pub(crate) fn address(&self) -> IpAddr {
+        self.0.address
+    }
+
+    /// `x-forwarded-for`.
+    pub(crate) fn header(&self) -> &HeaderValue {
+        &self.0.header
+    }
+
+    /// As exact as the thread's last tick or request.
+    pub(crate) fn now(&self) -> Instant {
+        self.0.shared.clock.get()
     }
 
     /// A connection or stream of the client's is ended because nothing is taken on it.
     pub(crate) fn stalled(&self) {
-        self.shared.stalled.set(self.shared.stalled.get() + 1);
+        let stalled = &self.0.shared.stalled;
+        stalled.set(stalled.get() + 1);
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let left = self.known.connections.get().saturating_sub(1);
-        self.known.connections.set(left);
+        let known = &self.0;
+        let left = known.connections.get().saturating_sub(1);
+        known.connections.set(left);
         if left == 0 {
-            self.shared.known.borrow_mut().remove(&self.known.address);
+            let key = (known.vpc.clone(), source_of(known.address));
+            known.shared.known.borrow_mut().remove(&key);
         }
     }
 }

@@ -23,11 +23,11 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::ProxyConfig;
 use crate::clients::{Clients, source_of};
-use crate::connection::{Connection, Listening, serve};
+use crate::connection::{Connection, Listening};
 use crate::counters::{Cells, Counters};
 use crate::meter::Meter;
 use crate::registry::Registry;
-use crate::spare::Buffers;
+use crate::serve::serve;
 use crate::state::State;
 use crate::upstream::{Pools, Room};
 
@@ -89,7 +89,6 @@ pub(crate) struct Core {
     pub(crate) totals: Totals,
     acceptor: Acceptor,
     pub(crate) pools: Pools,
-    pub(crate) spares: Buffers,
     /// Request ids that were not given yet, one after another.
     ids: RefCell<Bytes>,
     pub(crate) exchanges: Registry<Meter>,
@@ -126,7 +125,9 @@ impl Core {
     fn new(index: usize, shared: Shared) -> Self {
         let rooms = shared.config.limits.target_connections();
         let rooms = rooms.div_ceil(shared.config.threads.max(1));
-        let clients = Clients::new(shared.config.limits, shared.config.threads);
+        let clock = Rc::new(Cell::new(Instant::now()));
+        let limits = shared.config.limits;
+        let clients = Clients::new(limits, shared.config.threads, Rc::clone(&clock));
         Self {
             index,
             config: shared.config,
@@ -136,13 +137,12 @@ impl Core {
             totals: Totals(shared.totals, index),
             acceptor: shared.acceptor,
             pools: Pools::default(),
-            spares: Buffers::default(),
             ids: RefCell::default(),
             exchanges: Registry::default(),
             connections: Registry::default(),
             clients,
             rooms: Arc::new(Semaphore::new(rooms)),
-            clock: Rc::new(Cell::new(Instant::now())),
+            clock,
         }
     }
 
@@ -259,7 +259,7 @@ async fn accept(core: &Rc<Core>, listening: &Rc<Listening>, listener: &tokio::ne
     let place = Place::Vpc(listening.vpc_id().clone());
     loop {
         let (stream, remote, slot) = core.acceptor.accept_from(listener, &place, source_of).await;
-        let serving = serve(Rc::clone(core), Rc::clone(listening), stream, remote, slot);
+        let serving = serve(core, listening, stream, remote, slot);
         tokio::task::spawn_local(serving);
     }
 }

@@ -192,7 +192,7 @@ fn authorise(
         vpc,
         entry,
         port: connection.port(),
-        client: &connection.client_header,
+        client: connection.client_header(),
         request,
     };
     let (sender, judged) = call.authorize();

@@ -316,7 +316,7 @@ impl Flight {
             source_vpc: vpc.id.clone(),
             source_vpc_arn: vpc.arn.clone(),
             destination_vpc: self.group.as_ref().map(|group| group.reach.vpc.clone()),
-            source: self.connection.remote,
+            source: self.connection.remote(),
             target: self.target_address(),
             host: said.host,
             method: said.method,

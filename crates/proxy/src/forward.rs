@@ -15,7 +15,7 @@ use crate::flight::Flight;
 use crate::head::{self, Provenance};
 use crate::refusal::{Failure, Refusal};
 use crate::slot::{GroupSlot, Members, TargetSlot};
-use crate::spare::Spare;
+use crate::spare;
 use crate::state::VpcState;
 use crate::upstream::{Cause, Lease, NotSent};
 
@@ -51,7 +51,7 @@ impl Outbound {
         flight.grouped(group);
         let (mut parts, body) = request.into_parts();
         let provenance = Provenance {
-            client: &connection.client_header,
+            client: connection.client_header(),
             port: &route.listener().port_header,
             network: &vpc.network_header,
             vpc: &vpc.vpc_header,
@@ -115,18 +115,16 @@ async fn deliver(
         };
         flight.meter().touch();
         let request = outbound.request.take().ok_or_else(Refusal::no_target)?;
-        let spare = spare(core, &request, &lease);
-        match lease.send(request, flight).await {
+        let keeps = may_be_lost(core, &request, &lease);
+        match lease.send(request, keeps, flight).await {
             Ok(response) => {
-                if let Some(spare) = spare {
-                    spare.give_back(core);
-                }
                 target.proved();
                 return Ok((lease, response));
             }
             Err(NotSent {
                 cause,
                 request: recovered,
+                spare,
             }) => {
                 if cause == Cause::Unreachable {
                     target.eject(core.config.ejection);
@@ -259,11 +257,11 @@ async fn open(
     }
 }
 
-/// What is needed to send a request anew when a connection turns out to be closed or cut: a copy of a head
-/// that has no body.
-fn spare(core: &Core, request: &Request<RequestBody>, lease: &Lease) -> Option<Spare> {
+/// Whether the connection may turn out to be closed or cut, and the request, one without a body, can then be sent
+/// anew.
+fn may_be_lost(core: &Core, request: &Request<RequestBody>, lease: &Lease) -> bool {
     let may_fail = lease.reused || core.config.unacknowledged.is_some();
-    (may_fail && request.body().is_end_stream()).then(|| Spare::of(core, request))
+    may_fail && request.body().is_end_stream()
 }
 
 /// The request as it may be sent once more: when no byte of it was written, or its method is safe (RFC 9110
@@ -271,7 +269,7 @@ fn spare(core: &Core, request: &Request<RequestBody>, lease: &Lease) -> Option<S
 fn retriable(
     cause: Cause,
     recovered: Option<Box<Request<RequestBody>>>,
-    spare: Option<Spare>,
+    spare: Option<Box<Request<()>>>,
     written: bool,
     flight: &Flight,
 ) -> Option<Box<Request<RequestBody>>> {
@@ -279,9 +277,10 @@ fn retriable(
         return Some(request);
     }
     let lost = matches!(cause, Cause::Closed | Cause::Unreachable);
-    let spare = spare.filter(|spare| lost && (!written || spare.is_safe()))?;
+    let may = |spare: &Box<Request<()>>| lost && (!written || spare::is_safe(spare.method()));
+    let spare = spare.filter(may)?;
     let body = RequestBody::empty(Rc::clone(flight.meter()));
-    Some(Box::new(spare.request(body)))
+    Some(Box::new(spare.map(|()| body)))
 }
 
 fn give_up(cause: Cause, flight: &Flight) -> Refusal {

@@ -232,7 +232,7 @@ fn without_port(host: &[u8]) -> Option<&[u8]> {
         [b'[', address @ .., b']'] => address
             .iter()
             .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')),
-        _ => name.iter().all(|byte| is_of_name(*byte)),
+        _ => name.iter().all(|byte| OF_NAME[usize::from(*byte)]),
     };
     let name = name.strip_suffix(b".").unwrap_or(name);
     (is_port && is_name && !name.is_empty()).then_some(name)
@@ -246,10 +246,20 @@ fn is_port(digits: &[u8]) -> bool {
             && number.is_some_and(|number| number.parse::<u16>().is_ok()))
 }
 
-/// RFC 3986 section 3.2.2, without the comma, which would make a list of it.
-fn is_of_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte)
-}
+/// The octets of names: RFC 3986 section 3.2.2, without the comma, which would make a list of it.
+const OF_NAME: [bool; 256] = {
+    let (mut of_name, mut byte) = ([false; 256], 0_u8);
+    while byte < 128 {
+        of_name[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut others = b"-._~%!$&'()*+;=".as_slice();
+    while let [byte, rest @ ..] = others {
+        of_name[*byte as usize] = true;
+        others = rest;
+    }
+    of_name
+};
 
 /// What Lath tells the target about where a request comes from.
 pub(crate) struct Provenance<'a> {
@@ -268,6 +278,8 @@ pub(crate) fn towards_target(
     to_http2: bool,
     survey: &Survey,
 ) {
+    // Room for what is added below, made once.
+    head.headers.reserve(8);
     // TE is one of those that belong to the connection.
     let trailers = to_http2 && survey.hop_by_hop && wants_trailers(&head.headers);
     if survey.hop_by_hop {

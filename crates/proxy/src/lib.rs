@@ -35,6 +35,7 @@ mod payload;
 mod refusal;
 mod registry;
 mod seam;
+mod serve;
 mod slot;
 mod spare;
 mod state;

@@ -21,6 +21,15 @@ impl<T> Default for Registry<T> {
 }
 
 impl<T> Registry<T> {
+    /// As [`Self::insert`], for one who has the registry at hand to take it out with [`Self::remove`].
+    pub(crate) fn add(&self, thing: Rc<T>) -> usize {
+        self.0.borrow_mut().insert(thing)
+    }
+
+    pub(crate) fn remove(&self, key: usize) {
+        self.0.borrow_mut().try_remove(key);
+    }
+
     pub(crate) fn insert(&self, thing: Rc<T>) -> Registered<T> {
         let key = self.0.borrow_mut().insert(thing);
         Registered {

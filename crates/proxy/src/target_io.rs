@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 use crate::framing::{Guard, Interim, Offence};
 use crate::seam::Seam;
 
+/// Room for a head that is larger than this (in bytes) is not left to the next one.
+const LARGEST: usize = 16 * 1024;
+
 /// The socket, which hyper's connection and its owner share.
 #[derive(Debug)]
 pub(crate) struct TargetSocket {
@@ -21,6 +24,10 @@ pub(crate) struct TargetSocket {
     guard: RefCell<Guard>,
     /// Whether a byte was written since the last request began.
     written: Cell<bool>,
+    /// Whether the head that is written next is kept.
+    keeps: Cell<bool>,
+    /// The head that was kept last.
+    head: RefCell<Vec<u8>>,
     pub(crate) seam: Seam,
 }
 
@@ -34,14 +41,33 @@ impl TargetSocket {
             stream: RefCell::new(stream),
             guard: RefCell::new(Guard::over_responses()),
             written: Cell::new(false),
+            keeps: Cell::new(false),
+            head: RefCell::default(),
             seam: Seam::default(),
         }
     }
 
-    /// A request begins. `head`: it is a HEAD.
-    pub(crate) fn begin(&self, head: bool) {
-        self.guard.borrow_mut().expect_response(head);
+    /// A request begins. `is_head`: it is a HEAD. `keeps`: it may have to be sent once more, see
+    /// [`Self::take_head`].
+    pub(crate) fn begin(&self, is_head: bool, keeps: bool) {
+        self.guard.borrow_mut().expect_response(is_head);
         self.written.set(false);
+        self.keeps.set(keeps);
+    }
+
+    /// The request's head as it was written, or tried to be. Nothing of it is left here.
+    pub(crate) fn take_head(&self) -> Option<Vec<u8>> {
+        let head = self.head.take();
+        (!self.keeps.get() && !head.is_empty()).then_some(head)
+    }
+
+    fn keep(&self, head: &[u8]) {
+        if self.keeps.replace(false) {
+            let mut kept = self.head.borrow_mut();
+            kept.clear();
+            kept.shrink_to(LARGEST);
+            kept.extend_from_slice(head);
+        }
     }
 
     /// Whether a byte of the request was written.
@@ -113,6 +139,7 @@ impl AsyncWrite for TargetIo {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.0.keep(bytes);
         let mut stream = self.0.stream.borrow_mut();
         self.noting(self.0.seam.poll_write(&mut *stream, cx, bytes))
     }
@@ -122,6 +149,8 @@ impl AsyncWrite for TargetIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // hyper has the whole head in the first piece.
+        self.0.keep(bufs.first().map_or(&[], |head| head));
         let mut stream = self.0.stream.borrow_mut();
         self.noting(self.0.seam.poll_write_vectored(&mut *stream, cx, bufs))
     }

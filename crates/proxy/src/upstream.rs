@@ -35,6 +35,7 @@ use crate::framing::MAX_RESPONSE_HEAD;
 use crate::head;
 use crate::meter::Meter;
 use crate::slot::{GroupSlot, TargetSlot};
+use crate::spare;
 use crate::target_io::{TargetIo, TargetSocket};
 
 type Io = TokioIo<TargetIo>;
@@ -147,6 +148,8 @@ enum Kind {
 pub(crate) struct NotSent {
     /// The request, when no byte of it was written.
     pub(crate) request: Option<Box<Request<RequestBody>>>,
+    /// Its head, if it was kept: bytes of it may have been written.
+    pub(crate) spare: Option<Box<Request<()>>>,
     pub(crate) cause: Cause,
 }
 
@@ -335,18 +338,33 @@ impl Lease {
         })
     }
 
-    /// Sends the request and waits for the response's head. Interim responses are passed on meanwhile.
+    /// Sends the request and waits for the response's head. Interim responses are passed on meanwhile. `keeps`: its
+    /// head is kept, should it have to be sent once more.
     ///
     /// # Errors
     /// The target hung up, was silent, or does not speak HTTP.
     pub(crate) async fn send(
         &mut self,
         request: Box<Request<RequestBody>>,
+        keeps: bool,
         flight: &Flight,
     ) -> Result<Response<Incoming>, NotSent> {
         match &mut self.kind {
-            Kind::Http1(link) => link.send(request, flight).await,
-            Kind::Http2(sender) => Box::pin(send_shared(sender, request, flight.meter())).await,
+            Kind::Http1(link) => {
+                let sent = link.send(request, keeps, flight).await;
+                sent.map_err(|failed| NotSent {
+                    spare: link.socket.take_head().and_then(|head| spare::read(&head)),
+                    ..failed
+                })
+            }
+            Kind::Http2(sender) => {
+                let kept = (keeps && spare::is_safe(request.method())).then(|| head_of(&request));
+                let sent = Box::pin(send_shared(sender, request, flight.meter())).await;
+                sent.map_err(|failed| NotSent {
+                    spare: kept,
+                    ..failed
+                })
+            }
         }
     }
 
@@ -409,6 +427,7 @@ impl Link {
     /// Without hyper: nothing is on its way in either direction.
     fn cool(self) -> Cold {
         let resting = Resting::new(&self.open.group, self.open.thread);
+        self.socket.take_head();
         Cold {
             socket: self.socket,
             born: self.born,
@@ -458,10 +477,11 @@ impl Link {
     async fn send(
         &mut self,
         mut request: Box<Request<RequestBody>>,
+        keeps: bool,
         flight: &Flight,
     ) -> Result<Response<Incoming>, NotSent> {
         let socket = Rc::clone(&self.socket);
-        socket.begin(request.method() == Method::HEAD);
+        socket.begin(request.method() == Method::HEAD, keeps);
         request.body_mut().goes_over(&socket);
         if flight.survey.expect && head::expects_continue(request.headers()) {
             flight.meter().expect_continue();
@@ -487,6 +507,7 @@ impl Link {
                     let cause = cause(error.error());
                     return Poll::Ready(Err(NotSent {
                         request: error.take_message().map(Box::new),
+                        spare: None,
                         cause,
                     }));
                 }
@@ -527,6 +548,7 @@ fn waiting<T>(meter: &Meter, finished: bool, cx: &Context<'_>) -> Poll<Result<T,
     let failed = |cause| {
         Poll::Ready(Err(NotSent {
             request: None,
+            spare: None,
             cause,
         }))
     };
@@ -541,6 +563,16 @@ fn waiting<T>(meter: &Meter, finished: bool, cx: &Context<'_>) -> Poll<Result<T,
     }
 }
 
+/// A copy of the request's head.
+fn head_of(request: &Request<RequestBody>) -> Box<Request<()>> {
+    let mut head = Request::new(());
+    head.method_mut().clone_from(request.method());
+    head.uri_mut().clone_from(request.uri());
+    *head.version_mut() = request.version();
+    head.headers_mut().clone_from(request.headers());
+    Box::new(head)
+}
+
 async fn send_shared(
     sender: &mut http2::SendRequest<RequestBody>,
     request: Box<Request<RequestBody>>,
@@ -553,6 +585,7 @@ async fn send_shared(
             let cause = cause(error.error());
             Poll::Ready(Err(NotSent {
                 request: error.take_message().map(Box::new),
+                spare: None,
                 cause,
             }))
         }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use lath_model::WorkloadId;
 use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::Place;
 use report::Report;
@@ -125,7 +125,7 @@ struct Shared {
     limits: ConnectionLimits,
     table: Mutex<Table>,
     /// Slots in truth, some more than the table has: one that was taken away counts until its connection is closed.
-    open: Arc<Semaphore>,
+    open: Semaphore,
     report: Report,
 }
 
@@ -135,11 +135,11 @@ impl Shared {
     }
 
     /// What a connection that must go gives back within a moment.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = Arc::clone(&self.open).try_acquire_owned() {
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        if let Ok(permit) = self.open.try_acquire() {
             return Some(permit);
         }
-        let permit = Arc::clone(&self.open).acquire_owned();
+        let permit = self.open.acquire();
         tokio::time::timeout(GOING, permit).await.ok()?.ok()
     }
 }
@@ -151,7 +151,7 @@ impl Acceptor {
             shared: Arc::new(Shared {
                 limits,
                 table: Mutex::new(Table::new(limits)),
-                open: Arc::new(Semaphore::new(most_open(limits.total))),
+                open: Semaphore::new(most_open(limits.total)),
                 report: Report::new(name),
             }),
         }
@@ -203,14 +203,20 @@ impl Acceptor {
                 return None;
             }
         }
-        let held = Held {
+        let mut held = Held {
             shared: Arc::clone(shared),
             entry,
             place: place.clone(),
             source,
+            open: false,
         };
         match shared.place().await {
-            Some(permit) => Some(Slot::new(held, permit)),
+            Some(permit) => {
+                // Given back with the entry: a permit that owns its semaphore would be one more pointer in every slot.
+                permit.forget();
+                held.open = true;
+                Some(Slot::new(held))
+            }
             None => {
                 shared.report.refused();
                 None
@@ -287,12 +293,18 @@ struct Held {
     entry: Arc<Entry>,
     place: Place,
     source: Source,
+    /// Whether it has one of [`Shared::open`].
+    open: bool,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut table = self.shared.table();
         table.release(&self.place, &self.source, &self.entry);
+        drop(table);
+        if self.open {
+            self.shared.open.add_permits(1);
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::Held;
@@ -75,15 +74,11 @@ impl Entry {
 #[derive(Debug)]
 pub struct Slot {
     held: Held,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Slot {
-    pub(super) fn new(held: Held, permit: OwnedSemaphorePermit) -> Self {
-        Self {
-            held,
-            _permit: permit,
-        }
+    pub(super) fn new(held: Held) -> Self {
+        Self { held }
     }
 
     /// Keeps the connection from being idle until what is returned is dropped. May be called several

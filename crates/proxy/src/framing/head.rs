@@ -5,6 +5,9 @@ use super::Offence;
 /// AWS's limit on the number of headers, and hyper's.
 const MAX_HEADERS: usize = 100;
 
+const CONTENT_LENGTH: &[u8] = b"content-length";
+const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
+
 /// What is known of the head being read.
 #[derive(Debug, Default)]
 pub(super) struct Head {
@@ -28,7 +31,11 @@ impl Head {
 
     /// Counts a header line that says nothing of framing, as most do; whether it is one.
     pub(super) fn passes_over(&mut self, line: &[u8]) -> bool {
-        let framing = matches!(line[0], b'c' | b'C' | b't' | b'T' | b' ' | b'\t');
+        let framing = match line[0] {
+            b'c' | b'C' => ends_name(line.get(CONTENT_LENGTH.len())),
+            b't' | b'T' => ends_name(line.get(TRANSFER_ENCODING.len())),
+            first => matches!(first, b' ' | b'\t'),
+        };
         let passes = !framing && (1..=MAX_HEADERS).contains(&self.lines);
         self.lines += usize::from(passes);
         passes
@@ -53,12 +60,12 @@ impl Head {
         }
         match line[0] {
             b' ' | b'\t' => Err(Offence::Whitespace),
-            b'c' | b'C' => match value_of(line, b"content-length")? {
+            b'c' | b'C' => match value_of(line, CONTENT_LENGTH)? {
                 Some(_) if is_cut => Err(Offence::ContentLength),
                 Some(value) => self.content_length(value),
                 None => Ok(()),
             },
-            b't' | b'T' => match value_of(line, b"transfer-encoding")? {
+            b't' | b'T' => match value_of(line, TRANSFER_ENCODING)? {
                 Some(_) if is_cut => Err(Offence::TransferEncoding),
                 Some(value) => self.transfer_encoding(value),
                 None => Ok(()),
@@ -108,14 +115,18 @@ impl Head {
     }
 }
 
+/// Whether a name may end before this octet, which tells most lines from one of that name's length.
+fn ends_name(next: Option<&u8>) -> bool {
+    matches!(next, Some(b':' | b' ' | b'\t'))
+}
+
 /// The value of a header line if the line has this (lower-case) name.
 fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Result<Option<&'a [u8]>, Offence> {
     let Some((start, rest)) = line.split_at_checked(name.len()) else {
         return Ok(None);
     };
-    // Most lines are told apart by the octet that would follow the name.
     match rest.first() {
-        Some(b':' | b' ' | b'\t') if !start.eq_ignore_ascii_case(name) => Ok(None),
+        next if !ends_name(next) || !start.eq_ignore_ascii_case(name) => Ok(None),
         Some(b':') => Ok(Some(trim(&rest[1..]))),
         Some(b' ' | b'\t') => Err(Offence::Whitespace),
         _ => Ok(None),

@@ -5,6 +5,44 @@ use super::Offence;
 /// As much of a line as the guard must see: the longest name it looks for and its value.
 pub(super) const KEPT: usize = 64;
 
+/// Where the first CR, LF or NUL is.
+///
+/// Lines of a head are short: a search made for long texts needs as long to begin as this one to end. It looks for
+/// control characters (below 32), of which a head seldom has others.
+pub(super) fn end_of(bytes: &[u8]) -> Option<usize> {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let is_end = |byte: u8| matches!(byte, b'\r' | b'\n' | 0);
+    let mut at = 0;
+    loop {
+        at += plain(&bytes[at..]);
+        let Some(word) = bytes[at..].first_chunk() else {
+            let end = bytes[at..].iter().position(|byte| is_end(*byte));
+            return end.map(|end| at + end);
+        };
+        let word = u64::from_le_bytes(*word);
+        // An octet's high bit is set where it is below 32; a borrow spoils only octets after the first such one.
+        let control = word.wrapping_sub(EACH * 32) & !word & (EACH * 128);
+        at += control.trailing_zeros() as usize / 8;
+        if control != 0 {
+            if is_end(bytes[at]) {
+                return Some(at);
+            }
+            at += 1;
+        }
+    }
+}
+
+/// How many octets at the beginning are in blocks without control characters. Written so that the compiler compares a
+/// block at once.
+fn plain(bytes: &[u8]) -> usize {
+    let is_plain = |block: &[u8; 16]| !block.iter().fold(false, |any, byte| any | (*byte < 32));
+    let mut at = 0;
+    while bytes[at..].first_chunk().is_some_and(is_plain) {
+        at += 16;
+    }
+    at
+}
+
 /// The line being read.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -79,5 +117,22 @@ impl Line {
     /// A complete line without its ending, as far as it was kept.
     pub(super) fn content(&self) -> &[u8] {
         &self.start[..self.length.saturating_sub(self.ending).min(KEPT)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::end_of;
+
+    proptest! {
+        #[test]
+        fn the_end_is_found_wherever_it_is(
+            bytes in proptest::collection::vec(prop_oneof![0_u8..40, Just(255), Just(b'a')], 0..40),
+        ) {
+            let plain = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0));
+            prop_assert_eq!(end_of(&bytes), plain);
+        }
     }
 }

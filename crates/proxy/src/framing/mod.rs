@@ -276,7 +276,7 @@ impl Guard {
     fn whole_lines(&mut self, bytes: &[u8]) -> Result<usize, Offence> {
         let (longest, of_response) = (self.longest_head(), self.follows_responses());
         let mut taken = 0;
-        while let Some(length) = memchr::memchr3(b'\r', b'\n', 0, &bytes[taken..]) {
+        while let Some(length) = line::end_of(&bytes[taken..]) {
             let end = taken + length;
             if !bytes[end..].starts_with(b"\r\n") || (length == 0 && self.head.lines == 0) {
                 break;
