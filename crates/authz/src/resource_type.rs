@@ -9,6 +9,7 @@ use lath_wire::Caller;
 pub type Facts = Vec<(String, Vec<String>)>;
 
 /// A resource type of the Service Authorization Reference.
+#[derive(Clone, Copy)]
 pub struct ResourceType {
     /// As the reference writes it, such as `subnet` or `ServiceNetwork`.
     pub name: &'static str,

@@ -1,12 +1,12 @@
 //! DescribeAccountAttributes.
 
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
 use crate::errors::invalid_parameter;
-use crate::operation::operations;
 use crate::records::Vpc;
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -37,6 +37,7 @@ pub(crate) struct AttributeValue {
 }
 
 operations! {
+    for Ec2 as "ec2";
     read DescribeAccountAttributes -> DescribeAccountAttributesResult = describe, dry_run => any();
 }
 

@@ -10,15 +10,6 @@ pub fn client(code: &'static str, message: impl Into<String>) -> ApiError {
     ApiError::new(code, 400, message)
 }
 
-/// The request is fine, and only a rehearsal.
-pub fn dry_run() -> ApiError {
-    ApiError::new(
-        "DryRunOperation",
-        412,
-        "Request would have succeeded, but DryRun flag is set.",
-    )
-}
-
 /// A required member is absent.
 pub fn missing(parameter: &str) -> ApiError {
     client(

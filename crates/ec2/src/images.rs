@@ -7,6 +7,7 @@ use lath_control::Cell;
 use lath_feed::RootSource;
 use lath_model::Timestamp;
 use lath_model::id::ImageId;
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -15,25 +16,19 @@ use sha2::{Digest, Sha256};
 use crate::Ec2;
 use crate::errors::client;
 use crate::filter::{Field, Filter};
-use crate::ids::IdKind;
+use crate::ids::Ids as _;
 use crate::instances::ROOT_DEVICE;
 use crate::instances::types::host_architecture;
-use crate::operation::operations;
 use crate::records::DirectoryImage;
+use crate::resources::IMAGE;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
+use lath_service::IdForm;
 
 /// AWS's account for Amazon Linux, to which the alias `amazon` leads.
 const AMAZON: &str = "137112412989";
 /// What an image's root disk is said to hold, in GiB.
 pub(crate) const ROOT_SIZE: i32 = 8;
-
-pub(crate) const IMAGE: IdKind = IdKind {
-    prefix: "ami",
-    malformed: "InvalidAMIID.Malformed",
-    not_found: "InvalidAMIID.NotFound",
-    noun: "image ID",
-};
 
 /// An image.
 #[derive(Debug, Clone)]
@@ -219,7 +214,7 @@ fn snapshot_of(image: &ImageId) -> String {
 /// # Errors
 /// `InvalidAMIID.Malformed` and `InvalidAMIID.NotFound`.
 pub(crate) fn find(cell: &Cell, view: &View, id: &str) -> Result<Image, ApiError> {
-    IMAGE.check(id)?;
+    IMAGE.id.check(id)?;
     all(cell, view)
         .into_iter()
         .find(|image| image.id.as_str() == id)
@@ -228,7 +223,7 @@ pub(crate) fn find(cell: &Cell, view: &View, id: &str) -> Result<Image, ApiError
 
 fn not_found(id: &str) -> ApiError {
     client(
-        IMAGE.not_found,
+        IMAGE.id.not_found,
         format!("The image id '[{id}]' does not exist"),
     )
 }
@@ -306,11 +301,12 @@ pub(crate) struct ImageVolume {
 }
 
 operations! {
+    for Ec2 as "ec2";
     read DescribeImages -> DescribeImagesResult = describe, dry_run => any();
 }
 
 impl Listed for ImageItem {
-    const ID: IdKind = IMAGE;
+    const ID: IdForm = IMAGE.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("architecture", |it| vec![it.architecture.clone()]),
         ("block-device-mapping.delete-on-termination", |it| {
@@ -383,7 +379,7 @@ fn describe(app: &Ec2, view: &View, op: &DescribeImages) -> Result<DescribeImage
     }
     let images = all(&app.cell, view);
     for id in &op.ids {
-        IMAGE.check(id)?;
+        IMAGE.id.check(id)?;
         if images.iter().all(|image| image.id.as_str() != id) {
             return Err(not_found(id));
         }

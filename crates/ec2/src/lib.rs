@@ -18,10 +18,10 @@ mod instances;
 mod key_pairs;
 mod messages;
 pub mod networks;
-mod operation;
 pub mod records;
+mod refusals;
 mod region_names;
-mod resource_types;
+mod resources;
 mod select;
 mod tags;
 mod zones;
@@ -30,7 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_control::{Cell, run_reconciler};
-use lath_store::Kinds;
+use lath_service::App;
+use lath_store::{Db, Kinds};
 use lath_wire::{Protocol, Service, ServiceInfo};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,12 @@ pub use networks::transit::SECTION;
 pub struct Ec2 {
     /// The region.
     pub cell: Cell,
+}
+
+impl App for Ec2 {
+    fn db(&self) -> &Db {
+        &self.cell.db
+    }
 }
 
 lath_authz::authorized!(Ec2, |app| app.cell.db.view(), app.cell.owner());
@@ -66,7 +73,7 @@ pub fn service(app: &Arc<Ec2>) -> Service {
 
 /// The record kinds that this crate keeps.
 pub fn kinds(kinds: Kinds) -> Kinds {
-    records::instance_kinds(records::network_kinds(kinds))
+    records::kinds(kinds)
 }
 
 /// How often reconcilers look again when nothing woke them.

@@ -1,8 +1,7 @@
 //! Parts that many requests and answers share.
 
+use lath_service::Asks;
 use serde::{Deserialize, Serialize};
-
-use crate::operation::Asks;
 
 /// The answer of an operation that AWS's model gives none.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

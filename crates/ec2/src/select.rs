@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
 use lath_control::{Page, paginate};
+use lath_service::IdForm;
 use lath_wire::ApiError;
 
 use crate::errors::{client, invalid_value};
 use crate::filter::{Field, Filter, Filters};
-use crate::ids::IdKind;
+use crate::ids::Ids as _;
 use crate::tags::Tag;
 
 /// An item of a Describe operation's answer.
 pub(crate) trait Listed: Sized + 'static {
     /// Its ids.
-    const ID: IdKind;
+    const ID: IdForm;
     /// What it can be filtered by, besides tags.
     const FIELDS: &'static [Field<Self>];
     /// How long a page may be.

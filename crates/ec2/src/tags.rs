@@ -6,6 +6,7 @@ mod tagging;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lath_control::{Cell, paginate};
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -13,15 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::Ec2;
 use crate::errors::{client, invalid_value, limit, missing, unauthorized};
 use crate::filter::{Field, Filter, Filters};
-use crate::ids;
+use crate::ids::{self, Ids as _};
 use crate::messages::Nothing;
 use crate::networks::prefix_lists;
-use crate::operation::operations;
-use crate::records::{
-    Address, InternetGateway, ManagedPrefixList, NatGateway, NetworkInterface, ResourceTags,
-    RouteTable, SecurityGroup, Subnet, TransitAttachment, TransitGateway, TransitRouteTable, Vpc,
-    VpcEndpoint,
-};
+use crate::records::ResourceTags;
+use crate::resources::kind_of;
 use crate::select::{bad_token, page_size};
 
 /// How many tags a resource may have.
@@ -102,6 +99,7 @@ pub(crate) struct TagDescription {
 }
 
 operations! {
+    for Ec2 as "ec2";
     change CreateTags -> Nothing = create, dry_run => by(tagging::create);
     change DeleteTags -> Nothing = delete, dry_run => by(tagging::delete);
     read DescribeTags -> DescribeTagsResult = describe, dry_run => any();
@@ -257,7 +255,7 @@ fn describe(_app: &Ec2, view: &View, op: &DescribeTags) -> Result<DescribeTagsRe
     let size = page_size(op.max_results, 5..=1000)?;
     let all = view.list::<ResourceTags>().flat_map(|record| {
         // Tags go with their resource: it is there, and need not be looked for.
-        let resource_type = type_name(&record.resource).unwrap_or("unknown");
+        let resource_type = kind_of(&record.resource).map_or("unknown", |kind| kind.name);
         shown(&record.tags)
             .into_iter()
             .map(|tag| TagDescription {
@@ -284,70 +282,6 @@ fn own_tag(item: &TagDescription) -> [Tag; 1] {
     }]
 }
 
-/// What ids begin with, and the type of what has them, as `ResourceType` names it.
-const TYPES: [(&str, &str); 20] = [
-    ("vpc", "vpc"),
-    ("subnet", "subnet"),
-    ("rtb", "route-table"),
-    ("igw", "internet-gateway"),
-    ("sg", "security-group"),
-    ("sgr", "security-group-rule"),
-    ("pl", "prefix-list"),
-    ("eni", "network-interface"),
-    ("eipalloc", "elastic-ip"),
-    ("acl", "network-acl"),
-    ("tgw", "transit-gateway"),
-    ("tgw-attach", "transit-gateway-attachment"),
-    ("tgw-rtb", "transit-gateway-route-table"),
-    ("nat", "natgateway"),
-    ("vpce", "vpc-endpoint"),
-    ("i", "instance"),
-    ("key", "key-pair"),
-    ("ami", "image"),
-    ("dopt", "dhcp-options"),
-    ("vol", "volume"),
-];
-
-/// The type of what has such an id.
-fn type_name(id: &str) -> Option<&'static str> {
-    let (prefix, _) = id.rsplit_once('-')?;
-    let found = TYPES.iter().find(|(of_type, _)| *of_type == prefix);
-    found.map(|(_, name)| *name)
-}
-
-/// Whether there is such a resource.
-fn exists(cell: &Cell, view: &View, id: &str) -> bool {
-    match type_name(id) {
-        Some("vpc") => view.get::<Vpc>(id).is_some(),
-        Some("subnet") => view.get::<Subnet>(id).is_some(),
-        Some("route-table") => view.get::<RouteTable>(id).is_some(),
-        Some("internet-gateway") => view.get::<InternetGateway>(id).is_some(),
-        Some("security-group") => view.get::<SecurityGroup>(id).is_some(),
-        Some("security-group-rule") => has_rule(view, id),
-        Some("prefix-list") => view.get::<ManagedPrefixList>(id).is_some(),
-        Some("network-interface") => view.get::<NetworkInterface>(id).is_some(),
-        Some("elastic-ip") => view.get::<Address>(id).is_some(),
-        Some("network-acl") => has_acl(view, id),
-        Some("transit-gateway") => view.get::<TransitGateway>(id).is_some(),
-        Some("transit-gateway-attachment") => view.get::<TransitAttachment>(id).is_some(),
-        Some("transit-gateway-route-table") => view.get::<TransitRouteTable>(id).is_some(),
-        Some("natgateway") => view.get::<NatGateway>(id).is_some(),
-        Some("vpc-endpoint") => view.get::<VpcEndpoint>(id).is_some(),
-        Some("dhcp-options") => crate::networks::vpcs::options_id(cell).as_str() == id,
-        Some(_) => crate::instances::exists(cell, view, id),
-        None => false,
-    }
-}
-
-fn has_rule(view: &View, id: &str) -> bool {
-    view.list::<SecurityGroup>()
-        .any(|group| group.rules.iter().any(|rule| rule.id.as_str() == id))
-}
-
-fn has_acl(view: &View, id: &str) -> bool {
-    view.list::<Vpc>().any(|vpc| vpc.network_acl.as_str() == id)
-}
-
 fn check_resources(app: &Ec2, view: &View, resources: &[String]) -> Result<(), ApiError> {
     if resources.is_empty() {
         return Err(missing("ResourceIdSet"));
@@ -367,32 +301,14 @@ fn unknown_resource(app: &Ec2, view: &View, id: &str) -> ApiError {
     if prefix_lists::find(&app.cell, view, id).is_some() {
         return unauthorized();
     }
-    [
-        ids::VPC,
-        ids::SUBNET,
-        ids::ROUTE_TABLE,
-        ids::INTERNET_GATEWAY,
-        ids::SECURITY_GROUP,
-        ids::SECURITY_GROUP_RULE,
-        ids::PREFIX_LIST,
-        ids::NETWORK_INTERFACE,
-        ids::ALLOCATION,
-        ids::NETWORK_ACL,
-        ids::TRANSIT_GATEWAY,
-        ids::TRANSIT_ATTACHMENT,
-        ids::TRANSIT_ROUTE_TABLE,
-        ids::NAT_GATEWAY,
-        ids::VPC_ENDPOINT,
-        ids::DHCP_OPTIONS,
-        ids::INSTANCE,
-        crate::images::IMAGE,
-    ]
-    .iter()
-    .find(|kind| ids::is_id(kind.prefix, id))
-    .map_or_else(
-        || client("InvalidID", format!("The ID '{id}' is not valid")),
-        |kind| kind.not_found(id),
-    )
+    match kind_of(id).filter(|kind| ids::is_id(kind.id.prefix, id)) {
+        Some(kind) => kind.id.not_found(id),
+        None => client("InvalidID", format!("The ID '{id}' is not valid")),
+    }
+}
+
+fn exists(cell: &Cell, view: &View, id: &str) -> bool {
+    kind_of(id).is_some_and(|kind| (kind.exists)(cell, view, id))
 }
 
 fn checked(tag: &TagInput) -> Result<(String, String), ApiError> {

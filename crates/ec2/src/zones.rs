@@ -1,6 +1,7 @@
 //! The region and its availability zones. A cell knows its own region only.
 
 use lath_control::Cell;
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use crate::Ec2;
 use crate::errors::invalid_value;
 use crate::filter::{Field, Filter, Filters};
-use crate::operation::operations;
 use crate::region_names::long_name;
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -81,6 +81,7 @@ pub(crate) struct ZoneMessage {
 }
 
 operations! {
+    for Ec2 as "ec2";
     read DescribeRegions -> DescribeRegionsResult = describe_regions, dry_run => any();
     read DescribeAvailabilityZones -> DescribeAvailabilityZonesResult = describe_zones, dry_run => any();
 }

@@ -6,14 +6,43 @@ use lath_control::Cell;
 use lath_model::Timestamp;
 use lath_model::arn::Arn;
 use lath_model::id::AccessLogSubscriptionId;
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller, Handle};
+use lath_wire::ApiError;
 
 use crate::ident::{Identifier, Kind, resolve};
 use crate::record::{AccessLogSubscription, LogSource, Service};
 use crate::region::{NetworkSide, ServiceSide};
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Lattice, fault, network, page, service, token};
+
+operations! {
+    for Lattice as "vpc-lattice";
+    change CreateAccessLogSubscription: post "/accesslogsubscriptions" 201 -> CreateAccessLogSubscriptionOutput = create, checked
+        => makes(&ACCESS_LOG_SUBSCRIPTION)
+            .with_tags(|op| &op.tags)
+            .on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_identifier))
+            .with_tags(|op| &op.tags)
+            .on(&SERVICE, |op, _| service_of(&op.resource_identifier))
+            .with_tags(|op| &op.tags)
+            .tagging(&ACCESS_LOG_SUBSCRIPTION, |_, _| "*".into(), |op| &op.tags)
+            .also_any("logs:CreateLogDelivery", |_, _| true)
+            .also_any("logs:GetLogDelivery", |_, _| true);
+    read GetAccessLogSubscription: get "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 200 -> AccessLogSubscriptionDetail = get, checked
+        => on(&ACCESS_LOG_SUBSCRIPTION, |op, _| op.access_log_subscription_identifier.clone())
+            .also_any("logs:GetLogDelivery", |_, _| true);
+    read ListAccessLogSubscriptions: get "/accesslogsubscriptions" 200 -> ListAccessLogSubscriptionsOutput = list, checked
+        => any();
+    change UpdateAccessLogSubscription: patch "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 200 -> UpdateAccessLogSubscriptionOutput = update, checked
+        => on(&ACCESS_LOG_SUBSCRIPTION, |op, _| op.access_log_subscription_identifier.clone())
+            .also_any("logs:GetLogDelivery", |_, _| true)
+            .also_any("logs:UpdateLogDelivery", |_, _| true);
+    change DeleteAccessLogSubscription: delete "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 204 -> Empty = delete, checked
+        => on(&ACCESS_LOG_SUBSCRIPTION, |op, _| op.access_log_subscription_identifier.clone())
+            .also_any("logs:GetLogDelivery", |_, _| true)
+            .also_any("logs:DeleteLogDelivery", |_, _| true);
+}
 
 const KIND: Kind = Kind::AccessLogSubscription;
 
@@ -131,10 +160,11 @@ fn detail(cell: &Cell, subscription: &AccessLogSubscription) -> AccessLogSubscri
 }
 
 fn create(
-    cell: &Cell,
+    app: &Lattice,
     tx: &mut Tx,
     mut op: CreateAccessLogSubscription,
 ) -> Result<CreateAccessLogSubscriptionOutput, ApiError> {
+    let cell = &app.cell;
     let client_token = op.client_token.take();
     let (source, foreign_source) = source(cell, tx.view(), &op.resource_identifier)?;
     refuse_while_deleting(tx.view(), &source)?;
@@ -169,92 +199,60 @@ fn create(
     Ok(created(cell, &subscription))
 }
 
-impl Handle<CreateAccessLogSubscription> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: CreateAccessLogSubscription,
-    ) -> Result<CreateAccessLogSubscriptionOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| create(cell, tx, op)).await
-    }
+fn get(
+    app: &Lattice,
+    view: &View,
+    op: &GetAccessLogSubscription,
+) -> Result<AccessLogSubscriptionDetail, ApiError> {
+    let cell = &app.cell;
+    let subscription = find(cell, view, &op.access_log_subscription_identifier)?;
+    Ok(detail(cell, &subscription))
 }
 
-impl Handle<GetAccessLogSubscription> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: GetAccessLogSubscription,
-    ) -> Result<AccessLogSubscriptionDetail, ApiError> {
-        let (cell, view) = (&self.cell, self.cell.db.view());
-        let subscription = find(cell, &view, &op.access_log_subscription_identifier)?;
-        Ok(detail(cell, &subscription))
-    }
+fn list(
+    app: &Lattice,
+    view: &View,
+    op: &ListAccessLogSubscriptions,
+) -> Result<ListAccessLogSubscriptionsOutput, ApiError> {
+    let cell = &app.cell;
+    // The list knows no ResourceNotFound: what is not there has no subscriptions.
+    let source = source(cell, view, &op.resource_identifier).ok();
+    let wanted = view.list::<AccessLogSubscription>().filter(|subscription| {
+        Some(&subscription.source) == source.as_ref().map(|(source, _)| source)
+    });
+    let token = op.next_token.as_deref();
+    let page = page(wanted, |s| s.id.to_string(), op.max_results, token)?;
+    Ok(ListAccessLogSubscriptionsOutput {
+        items: page.items.iter().map(|s| detail(cell, s)).collect(),
+        next_token: page.next_token,
+    })
 }
 
-impl Handle<ListAccessLogSubscriptions> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: ListAccessLogSubscriptions,
-    ) -> Result<ListAccessLogSubscriptionsOutput, ApiError> {
-        let (cell, view) = (&self.cell, self.cell.db.view());
-        // The list knows no ResourceNotFound: what is not there has no subscriptions.
-        let source = source(cell, &view, &op.resource_identifier).ok();
-        let wanted = view.list::<AccessLogSubscription>().filter(|subscription| {
-            Some(&subscription.source) == source.as_ref().map(|(source, _)| source)
-        });
-        let token = op.next_token.as_deref();
-        let page = page(wanted, |s| s.id.to_string(), op.max_results, token)?;
-        Ok(ListAccessLogSubscriptionsOutput {
-            items: page.items.iter().map(|s| detail(cell, s)).collect(),
-            next_token: page.next_token,
-        })
-    }
+fn update(
+    app: &Lattice,
+    tx: &mut Tx,
+    op: UpdateAccessLogSubscription,
+) -> Result<UpdateAccessLogSubscriptionOutput, ApiError> {
+    let cell = &app.cell;
+    let known = find(cell, tx.view(), &op.access_log_subscription_identifier)?;
+    check_destination(cell, tx.view(), &op.destination_arn)?;
+    let subscription = tx.put(AccessLogSubscription {
+        destination_arn: op.destination_arn,
+        updated_at: Timestamp::now(),
+        ..AccessLogSubscription::clone(&known)
+    });
+    Ok(UpdateAccessLogSubscriptionOutput {
+        id: subscription.id.to_string(),
+        arn: arn(cell, &subscription.id),
+        resource_id: subscription.source.id(),
+        resource_arn: subscription.source_arn(cell),
+        destination_arn: subscription.destination_arn.clone(),
+    })
 }
 
-impl Handle<UpdateAccessLogSubscription> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: UpdateAccessLogSubscription,
-    ) -> Result<UpdateAccessLogSubscriptionOutput, ApiError> {
-        let cell = &self.cell;
-        let subscription = cell
-            .db
-            .write(|tx| {
-                let known = find(cell, tx.view(), &op.access_log_subscription_identifier)?;
-                check_destination(cell, tx.view(), &op.destination_arn)?;
-                Ok::<_, ApiError>(tx.put(AccessLogSubscription {
-                    destination_arn: op.destination_arn,
-                    updated_at: Timestamp::now(),
-                    ..AccessLogSubscription::clone(&known)
-                }))
-            })
-            .await?;
-        Ok(UpdateAccessLogSubscriptionOutput {
-            id: subscription.id.to_string(),
-            arn: arn(cell, &subscription.id),
-            resource_id: subscription.source.id(),
-            resource_arn: subscription.source_arn(cell),
-            destination_arn: subscription.destination_arn.clone(),
-        })
-    }
-}
-
-impl Handle<DeleteAccessLogSubscription> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: DeleteAccessLogSubscription,
-    ) -> Result<Empty, ApiError> {
-        let cell = &self.cell;
-        cell.db
-            .write(|tx| {
-                let known = find(cell, tx.view(), &op.access_log_subscription_identifier)?;
-                tx.delete::<AccessLogSubscription>(known.id.as_str());
-                Ok(Empty {})
-            })
-            .await
-    }
+fn delete(app: &Lattice, tx: &mut Tx, op: DeleteAccessLogSubscription) -> Result<Empty, ApiError> {
+    let cell = &app.cell;
+    let known = find(cell, tx.view(), &op.access_log_subscription_identifier)?;
+    tx.delete::<AccessLogSubscription>(known.id.as_str());
+    Ok(Empty {})
 }

@@ -161,5 +161,5 @@ pub(crate) fn check_quota(cell: &Cell, view: &View, service: &ServiceId) -> Resu
             used.extend(groups(&rule.action).cloned());
         }
     }
-    quota::TARGET_GROUPS_PER_SERVICE.check(cell, used.len())
+    quota::check(quota::TARGET_GROUPS_PER_SERVICE, cell, used.len())
 }

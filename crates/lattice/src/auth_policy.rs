@@ -4,13 +4,28 @@ use std::sync::Arc;
 
 use lath_control::{Cell, Mode};
 use lath_model::Timestamp;
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller, Handle};
+use lath_wire::ApiError;
 
 use crate::ident::{Identifier, Kind};
 use crate::record::{AuthPolicy, LogSource};
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Lattice, fault, network, policy_document, service};
+
+operations! {
+    for Lattice as "vpc-lattice";
+    change PutAuthPolicy: put "/authpolicy/{resourceIdentifier}" 200 -> PutAuthPolicyOutput = put, checked
+        => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_identifier))
+            .on(&SERVICE, |op, _| service_of(&op.resource_identifier));
+    read GetAuthPolicy: get "/authpolicy/{resourceIdentifier}" 200 -> GetAuthPolicyOutput = get, checked
+        => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_identifier))
+            .on(&SERVICE, |op, _| service_of(&op.resource_identifier));
+    change DeleteAuthPolicy: delete "/authpolicy/{resourceIdentifier}" 204 -> Empty = delete, checked
+        => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_identifier))
+            .on(&SERVICE, |op, _| service_of(&op.resource_identifier));
+}
 
 /// AWS's quota on a policy's length, in characters.
 const LONGEST: usize = 10_240;
@@ -47,7 +62,8 @@ pub(crate) fn remove(tx: &mut Tx, id: &str) {
     tx.delete::<crate::record::ResourcePolicy>(id);
 }
 
-fn put(cell: &Cell, tx: &mut Tx, op: PutAuthPolicy) -> Result<PutAuthPolicyOutput, ApiError> {
+fn put(app: &Lattice, tx: &mut Tx, op: PutAuthPolicy) -> Result<PutAuthPolicyOutput, ApiError> {
+    let cell = &app.cell;
     let (holder, auth_type) = holder(cell, tx.view(), &op.resource_identifier)?;
     let length = op.policy.chars().count();
     if cell.mode == Mode::Strict && length > LONGEST {
@@ -71,50 +87,27 @@ fn put(cell: &Cell, tx: &mut Tx, op: PutAuthPolicy) -> Result<PutAuthPolicyOutpu
     })
 }
 
-impl Handle<PutAuthPolicy> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: PutAuthPolicy,
-    ) -> Result<PutAuthPolicyOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| put(cell, tx, op)).await
-    }
-}
-
 fn find(view: &View, id: &str) -> Result<Arc<AuthPolicy>, ApiError> {
     view.get(id)
         .ok_or_else(|| fault::missing("AUTH_POLICY", "Auth policy of", id))
 }
 
-impl Handle<GetAuthPolicy> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: GetAuthPolicy,
-    ) -> Result<GetAuthPolicyOutput, ApiError> {
-        let (cell, view) = (&self.cell, self.cell.db.view());
-        let (holder, auth_type) = holder(cell, &view, &op.resource_identifier)?;
-        let policy = find(&view, &holder.id())?;
-        Ok(GetAuthPolicyOutput {
-            policy: Some(policy.policy.clone()),
-            state: Some(state(auth_type)),
-            created_at: Some(policy.created_at),
-            last_updated_at: Some(policy.updated_at),
-        })
-    }
+fn get(app: &Lattice, view: &View, op: &GetAuthPolicy) -> Result<GetAuthPolicyOutput, ApiError> {
+    let cell = &app.cell;
+    let (holder, auth_type) = holder(cell, view, &op.resource_identifier)?;
+    let policy = find(view, &holder.id())?;
+    Ok(GetAuthPolicyOutput {
+        policy: Some(policy.policy.clone()),
+        state: Some(state(auth_type)),
+        created_at: Some(policy.created_at),
+        last_updated_at: Some(policy.updated_at),
+    })
 }
 
-impl Handle<DeleteAuthPolicy> for Lattice {
-    async fn handle(&self, _caller: &Caller, op: DeleteAuthPolicy) -> Result<Empty, ApiError> {
-        let cell = &self.cell;
-        cell.db
-            .write(|tx| {
-                let (holder, _) = holder(cell, tx.view(), &op.resource_identifier)?;
-                let policy = find(tx.view(), &holder.id())?;
-                tx.delete::<AuthPolicy>(&policy.resource);
-                Ok(Empty {})
-            })
-            .await
-    }
+fn delete(app: &Lattice, tx: &mut Tx, op: DeleteAuthPolicy) -> Result<Empty, ApiError> {
+    let cell = &app.cell;
+    let (holder, _) = holder(cell, tx.view(), &op.resource_identifier)?;
+    let policy = find(tx.view(), &holder.id())?;
+    tx.delete::<AuthPolicy>(&policy.resource);
+    Ok(Empty {})
 }

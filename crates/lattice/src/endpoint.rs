@@ -4,14 +4,21 @@ use std::sync::Arc;
 
 use lath_control::{Cell, NetworkService};
 use lath_ec2::records::VpcEndpoint;
-use lath_store::{Record as _, Tx};
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_store::{Record as _, Tx, View};
+use lath_wire::ApiError;
 
 use crate::ident::{Identifier, Kind};
 use crate::record::{ServiceAssociation, ServiceNetwork};
 use crate::region::{self, ServiceSide};
 use crate::shape::*;
 use crate::{Lattice, page};
+
+operations! {
+    for Lattice as "vpc-lattice";
+    read ListServiceNetworkVpcEndpointAssociations: get "/servicenetworkvpcendpointassociations" 200 -> ListEndpointAssociationsOutput = list, checked
+        => any();
+}
 
 /// Tells EC2 that a network of this region has a service.
 pub(crate) fn offer(cell: &Cell, tx: &mut Tx, association: &ServiceAssociation) {
@@ -74,28 +81,25 @@ fn shown(endpoint: &VpcEndpoint) -> EndpointAssociation {
     }
 }
 
-impl Handle<ListServiceNetworkVpcEndpointAssociations> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: ListServiceNetworkVpcEndpointAssociations,
-    ) -> Result<ListEndpointAssociationsOutput, ApiError> {
-        let view = self.cell.db.view();
-        let text = &op.service_network_identifier;
-        let named = Identifier::parse(Kind::ServiceNetwork, text);
-        let named = named.filter(|ident| ident.is_of(&self.cell));
-        let wanted = view.list::<VpcEndpoint>().filter(|endpoint| {
-            let of_it = named
-                .as_ref()
-                .is_some_and(|it| endpoint.network.as_str() == it.id());
-            of_it && endpoint.life.state.lives()
-        });
-        let token = op.next_token.as_deref();
-        let key = |endpoint: &Arc<VpcEndpoint>| endpoint.id.to_string();
-        let page = page(wanted, key, op.max_results, token)?;
-        Ok(ListEndpointAssociationsOutput {
-            items: page.items.iter().map(|endpoint| shown(endpoint)).collect(),
-            next_token: page.next_token,
-        })
-    }
+fn list(
+    app: &Lattice,
+    view: &View,
+    op: &ListServiceNetworkVpcEndpointAssociations,
+) -> Result<ListEndpointAssociationsOutput, ApiError> {
+    let text = &op.service_network_identifier;
+    let named = Identifier::parse(Kind::ServiceNetwork, text);
+    let named = named.filter(|ident| ident.is_of(&app.cell));
+    let wanted = view.list::<VpcEndpoint>().filter(|endpoint| {
+        let of_it = named
+            .as_ref()
+            .is_some_and(|it| endpoint.network.as_str() == it.id());
+        of_it && endpoint.life.state.lives()
+    });
+    let token = op.next_token.as_deref();
+    let key = |endpoint: &Arc<VpcEndpoint>| endpoint.id.to_string();
+    let page = page(wanted, key, op.max_results, token)?;
+    Ok(ListEndpointAssociationsOutput {
+        items: page.items.iter().map(|endpoint| shown(endpoint)).collect(),
+        next_token: page.next_token,
+    })
 }

@@ -9,8 +9,7 @@ pub fn status_codes(text: &str) -> Option<Vec<(u16, u16)>> {
 
 /// The resource's own id, and how many parents it names, of every kind that the text may identify.
 pub fn identifiers(text: &str) -> Vec<(String, usize)> {
-    Kind::ALL
-        .into_iter()
+    Kind::all()
         .filter_map(|kind| Identifier::parse(kind, text))
         .map(|identifier| (identifier.id().to_owned(), identifier.parents().len()))
         .collect()

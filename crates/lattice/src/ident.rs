@@ -1,10 +1,20 @@
 //! What Lattice's resources are called: prefixes, ARNs, and the identifiers that callers may give.
 
+use lath_authz::ResourceType;
 use lath_control::Cell;
 use lath_model::arn::Arn;
+use lath_service::TagsOf;
 use lath_wire::ApiError;
 
 use crate::fault;
+use crate::record::{
+    AccessLogSubscription, Listener, Rule, Service, ServiceAssociation, ServiceNetwork,
+    TargetGroup, VpcAssociation,
+};
+use crate::resource_types::{
+    ACCESS_LOG_SUBSCRIPTION, LISTENER, RULE, SERVICE, SERVICE_ASSOCIATION, SERVICE_NETWORK,
+    TARGET_GROUP, VPC_ASSOCIATION,
+};
 
 /// The kinds of resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,36 +29,104 @@ pub(crate) enum Kind {
     AccessLogSubscription,
 }
 
-impl Kind {
-    /// Every kind.
-    pub(crate) const ALL: [Self; 8] = [
-        Self::ServiceNetwork,
-        Self::Service,
-        Self::Listener,
-        Self::Rule,
-        Self::TargetGroup,
-        Self::VpcAssociation,
-        Self::ServiceAssociation,
-        Self::AccessLogSubscription,
-    ];
-
+/// What is said of a kind, in one place.
+struct Row {
+    kind: Kind,
     /// The steps of the ARN's resource part: path segment and id prefix.
-    const fn steps(self) -> &'static [(&'static str, &'static str)] {
-        const RULE: &[(&str, &str)] = &[
+    steps: &'static [(&'static str, &'static str)],
+    /// The `resourceType` of errors.
+    type_name: &'static str,
+    /// What policies know of it; its name is how messages call it.
+    resource_type: &'static ResourceType,
+    tags: TagsOf,
+}
+
+/// Every kind, in the order of [`Kind`].
+const KINDS: [Row; 8] = [
+    Row {
+        kind: Kind::ServiceNetwork,
+        steps: &[("servicenetwork", "sn")],
+        type_name: "SERVICE_NETWORK",
+        resource_type: &SERVICE_NETWORK,
+        tags: TagsOf::of::<ServiceNetwork>(),
+    },
+    Row {
+        kind: Kind::Service,
+        steps: &[("service", "svc")],
+        type_name: "SERVICE",
+        resource_type: &SERVICE,
+        tags: TagsOf::of::<Service>(),
+    },
+    Row {
+        kind: Kind::Listener,
+        steps: &[("service", "svc"), ("listener", "listener")],
+        type_name: "LISTENER",
+        resource_type: &LISTENER,
+        tags: TagsOf::of::<Listener>(),
+    },
+    Row {
+        kind: Kind::Rule,
+        steps: &[
             ("service", "svc"),
             ("listener", "listener"),
             ("rule", "rule"),
-        ];
-        match self {
-            Self::ServiceNetwork => &[("servicenetwork", "sn")],
-            Self::Service => RULE.split_at(1).0,
-            Self::Listener => RULE.split_at(2).0,
-            Self::Rule => RULE,
-            Self::TargetGroup => &[("targetgroup", "tg")],
-            Self::VpcAssociation => &[("servicenetworkvpcassociation", "snva")],
-            Self::ServiceAssociation => &[("servicenetworkserviceassociation", "snsa")],
-            Self::AccessLogSubscription => &[("accesslogsubscription", "als")],
-        }
+        ],
+        type_name: "RULE",
+        resource_type: &RULE,
+        tags: TagsOf::of::<Rule>(),
+    },
+    Row {
+        kind: Kind::TargetGroup,
+        steps: &[("targetgroup", "tg")],
+        type_name: "TARGET_GROUP",
+        resource_type: &TARGET_GROUP,
+        tags: TagsOf::of::<TargetGroup>(),
+    },
+    Row {
+        kind: Kind::VpcAssociation,
+        steps: &[("servicenetworkvpcassociation", "snva")],
+        type_name: "SERVICE_NETWORK_VPC_ASSOCIATION",
+        resource_type: &VPC_ASSOCIATION,
+        tags: TagsOf::of::<VpcAssociation>(),
+    },
+    Row {
+        kind: Kind::ServiceAssociation,
+        steps: &[("servicenetworkserviceassociation", "snsa")],
+        type_name: "SERVICE_NETWORK_SERVICE_ASSOCIATION",
+        resource_type: &SERVICE_ASSOCIATION,
+        tags: TagsOf::of::<ServiceAssociation>(),
+    },
+    Row {
+        kind: Kind::AccessLogSubscription,
+        steps: &[("accesslogsubscription", "als")],
+        type_name: "ACCESS_LOG_SUBSCRIPTION",
+        resource_type: &ACCESS_LOG_SUBSCRIPTION,
+        tags: TagsOf::of::<AccessLogSubscription>(),
+    },
+];
+
+impl Kind {
+    /// Every kind.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        KINDS.iter().map(|row| row.kind)
+    }
+
+    fn row(self) -> &'static Row {
+        &KINDS[self as usize]
+    }
+
+    /// What policies know of it.
+    pub(crate) fn resource_type(self) -> &'static ResourceType {
+        self.row().resource_type
+    }
+
+    /// The tags of its records.
+    pub(crate) fn tags(self) -> TagsOf {
+        self.row().tags
+    }
+
+    fn steps(self) -> &'static [(&'static str, &'static str)] {
+        self.row().steps
     }
 
     /// The id's prefix, such as `svc`.
@@ -66,31 +144,13 @@ impl Kind {
     }
 
     /// The `resourceType` of errors.
-    pub(crate) const fn type_name(self) -> &'static str {
-        match self {
-            Self::ServiceNetwork => "SERVICE_NETWORK",
-            Self::Service => "SERVICE",
-            Self::Listener => "LISTENER",
-            Self::Rule => "RULE",
-            Self::TargetGroup => "TARGET_GROUP",
-            Self::VpcAssociation => "SERVICE_NETWORK_VPC_ASSOCIATION",
-            Self::ServiceAssociation => "SERVICE_NETWORK_SERVICE_ASSOCIATION",
-            Self::AccessLogSubscription => "ACCESS_LOG_SUBSCRIPTION",
-        }
+    pub(crate) fn type_name(self) -> &'static str {
+        self.row().type_name
     }
 
     /// How messages call it.
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::ServiceNetwork => "ServiceNetwork",
-            Self::Service => "Service",
-            Self::Listener => "Listener",
-            Self::Rule => "Rule",
-            Self::TargetGroup => "TargetGroup",
-            Self::VpcAssociation => "ServiceNetworkVpcAssociation",
-            Self::ServiceAssociation => "ServiceNetworkServiceAssociation",
-            Self::AccessLogSubscription => "AccessLogSubscription",
-        }
+    pub(crate) fn label(self) -> &'static str {
+        self.resource_type().name
     }
 
     /// The pattern of identifiers as the API's model prints it.
@@ -139,9 +199,7 @@ impl Identifier {
         if !text.starts_with("arn:") {
             return None;
         }
-        Kind::ALL
-            .into_iter()
-            .find_map(|kind| Self::parse(kind, text).map(|ident| (kind, ident)))
+        Kind::all().find_map(|kind| Self::parse(kind, text).map(|ident| (kind, ident)))
     }
 
     /// Whether it names something of this cell; bare ids always do.
@@ -224,6 +282,11 @@ pub(crate) fn resolve(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_in_the_order_of_kinds() {
+        assert!(Kind::all().all(|kind| kind.row().kind == kind));
+    }
 
     #[test]
     fn identifiers_are_ids_or_arns_of_their_kind() {

@@ -49,6 +49,8 @@ mod vpc_association;
 use std::sync::Arc;
 
 use lath_control::{Cell, Page, paginate};
+use lath_service::App;
+use lath_store::Db;
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use contribute::contribute;
@@ -61,6 +63,12 @@ pub use region::SECTION;
 pub struct Lattice {
     /// The region.
     pub cell: Cell,
+}
+
+impl App for Lattice {
+    fn db(&self) -> &Db {
+        &self.cell.db
+    }
 }
 
 lath_authz::authorized!(Lattice, |app| app.cell.db.view(), app.cell.owner());
@@ -77,90 +85,27 @@ pub const INFO: ServiceInfo = ServiceInfo {
 
 /// The operations, and who handles them.
 pub fn service(app: &Arc<Lattice>) -> Service {
-    let service = Service::new(INFO);
-    let service = networks(service, app);
-    let service = services(service, app);
-    let service = target_groups(service, app);
-    let service = associations(service, app);
-    let service = policies(service, app);
-    logs_and_tags(service, app)
-}
-
-fn networks(service: Service, app: &Arc<Lattice>) -> Service {
-    service
-        .on::<shape::CreateServiceNetwork>(app)
-        .on::<shape::GetServiceNetwork>(app)
-        .on::<shape::ListServiceNetworks>(app)
-        .on::<shape::UpdateServiceNetwork>(app)
-        .on::<shape::DeleteServiceNetwork>(app)
-}
-
-fn services(service: Service, app: &Arc<Lattice>) -> Service {
-    service
-        .on::<shape::CreateService>(app)
-        .on::<shape::GetService>(app)
-        .on::<shape::ListServices>(app)
-        .on::<shape::UpdateService>(app)
-        .on::<shape::DeleteService>(app)
-        .on::<shape::CreateListener>(app)
-        .on::<shape::GetListener>(app)
-        .on::<shape::ListListeners>(app)
-        .on::<shape::UpdateListener>(app)
-        .on::<shape::DeleteListener>(app)
-        .on::<shape::CreateRule>(app)
-        .on::<shape::GetRule>(app)
-        .on::<shape::ListRules>(app)
-        .on::<shape::UpdateRule>(app)
-        .on::<shape::BatchUpdateRule>(app)
-        .on::<shape::DeleteRule>(app)
-}
-
-fn target_groups(service: Service, app: &Arc<Lattice>) -> Service {
-    service
-        .on::<shape::CreateTargetGroup>(app)
-        .on::<shape::GetTargetGroup>(app)
-        .on::<shape::ListTargetGroups>(app)
-        .on::<shape::UpdateTargetGroup>(app)
-        .on::<shape::DeleteTargetGroup>(app)
-        .on::<shape::RegisterTargets>(app)
-        .on::<shape::DeregisterTargets>(app)
-        .on::<shape::ListTargets>(app)
-}
-
-fn associations(service: Service, app: &Arc<Lattice>) -> Service {
-    service
-        .on::<shape::CreateServiceNetworkServiceAssociation>(app)
-        .on::<shape::GetServiceNetworkServiceAssociation>(app)
-        .on::<shape::ListServiceNetworkServiceAssociations>(app)
-        .on::<shape::DeleteServiceNetworkServiceAssociation>(app)
-        .on::<shape::CreateServiceNetworkVpcAssociation>(app)
-        .on::<shape::GetServiceNetworkVpcAssociation>(app)
-        .on::<shape::ListServiceNetworkVpcAssociations>(app)
-        .on::<shape::UpdateServiceNetworkVpcAssociation>(app)
-        .on::<shape::DeleteServiceNetworkVpcAssociation>(app)
-        .on::<shape::ListServiceNetworkVpcEndpointAssociations>(app)
-}
-
-fn policies(service: Service, app: &Arc<Lattice>) -> Service {
-    service
-        .on::<shape::PutAuthPolicy>(app)
-        .on::<shape::GetAuthPolicy>(app)
-        .on::<shape::DeleteAuthPolicy>(app)
-        .on::<shape::PutResourcePolicy>(app)
-        .on::<shape::GetResourcePolicy>(app)
-        .on::<shape::DeleteResourcePolicy>(app)
-}
-
-fn logs_and_tags(service: Service, app: &Arc<Lattice>) -> Service {
-    service
-        .on::<shape::CreateAccessLogSubscription>(app)
-        .on::<shape::GetAccessLogSubscription>(app)
-        .on::<shape::ListAccessLogSubscriptions>(app)
-        .on::<shape::UpdateAccessLogSubscription>(app)
-        .on::<shape::DeleteAccessLogSubscription>(app)
-        .on::<shape::ListTagsForResource>(app)
-        .on::<shape::TagResource>(app)
-        .on::<shape::UntagResource>(app)
+    let registers = [
+        network::register,
+        service::register,
+        listener::register,
+        rule::register,
+        rule_batch::register,
+        target_group::register,
+        target::register,
+        service_association::register,
+        vpc_association::register,
+        endpoint::register,
+        auth_policy::register,
+        resource_policy::register,
+        access_log::register,
+        tag::register,
+    ];
+    registers
+        .into_iter()
+        .fold(Service::new(INFO), |service, register| {
+            register(service, app)
+        })
 }
 
 /// Items on a page when the caller does not say.

@@ -6,13 +6,35 @@ use lath_control::Cell;
 use lath_model::Timestamp;
 use lath_model::id::{ListenerId, RuleId, ServiceId};
 use lath_model::lattice::{Action, ListenerProtocol, Match};
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller, Handle};
+use lath_wire::{ApiError, Caller};
 
 use crate::ident::{Kind, resolve};
 use crate::record::{Listener, Rule, Service, key};
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Lattice, action, fault, page, quota, service, token};
+
+operations! {
+    for Lattice as "vpc-lattice";
+    change CreateListener: post "/services/{serviceIdentifier}/listeners" 201 -> ListenerOutput = create, checked, caller
+        => on(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, "*"))
+            .with(PROTOCOL, |op, _| protocol_name(op.protocol))
+            .with(TARGET_GROUPS, |op, at| groups(at, &op.default_action))
+            .with_tags(|op| &op.tags)
+            .tagging(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, "*"), |op| &op.tags)
+        => refusing ["" CreateListener];
+    read GetListener: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> GetListenerOutput = get, checked
+        => on(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, &op.listener_identifier));
+    read ListListeners: get "/services/{serviceIdentifier}/listeners" 200 -> ListListenersOutput = list, checked
+        => any();
+    change UpdateListener: patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> ListenerOutput = update, checked
+        => on(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, &op.listener_identifier))
+            .with(TARGET_GROUPS, |op, at| groups(at, &op.default_action));
+    change DeleteListener: delete "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 204 -> Empty = delete_listener, checked
+        => on(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, &op.listener_identifier));
+}
 
 /// A listener of a service, both by identifier.
 ///
@@ -97,11 +119,12 @@ fn default_port(protocol: ListenerProtocol) -> u16 {
 }
 
 fn create(
-    cell: &Cell,
-    caller: &Caller,
+    app: &Lattice,
     tx: &mut Tx,
+    caller: &Caller,
     mut op: CreateListener,
 ) -> Result<ListenerOutput, ApiError> {
+    let cell = &app.cell;
     const KIND: Kind = Kind::Listener;
     let client_token = op.client_token.take();
     let service = service::find(cell, tx.view(), &op.service_identifier)?;
@@ -129,7 +152,7 @@ fn create(
         .view()
         .range::<Listener>(&format!("{}/", service.id))
         .count();
-    quota::LISTENERS_PER_SERVICE.check(cell, count)?;
+    quota::check(quota::LISTENERS_PER_SERVICE, cell, count)?;
     action::check_quota(cell, tx.view(), &service.id)?;
     Ok(output(cell, tx.view(), &listener))
 }
@@ -192,65 +215,40 @@ fn put(
     })
 }
 
-impl Handle<CreateListener> for Lattice {
-    async fn handle(
-        &self,
-        caller: &Caller,
-        op: CreateListener,
-    ) -> Result<ListenerOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| create(cell, caller, tx, op)).await
-    }
+fn get(app: &Lattice, view: &View, op: &GetListener) -> Result<GetListenerOutput, ApiError> {
+    let cell = &app.cell;
+    let (_, listener) = find(cell, view, &op.service_identifier, &op.listener_identifier)?;
+    Ok(GetListenerOutput {
+        arn: Some(arn(cell, &listener.service, &listener.id)),
+        id: Some(listener.id.to_string()),
+        name: Some(listener.name.clone()),
+        protocol: Some(listener.protocol),
+        port: Some(i64::from(listener.port)),
+        service_arn: Some(service::arn(cell, &listener.service)),
+        service_id: Some(listener.service.to_string()),
+        default_action: default_action(view, &listener),
+        created_at: Some(listener.created_at),
+        last_updated_at: Some(listener.updated_at),
+    })
 }
 
-impl Handle<GetListener> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: GetListener,
-    ) -> Result<GetListenerOutput, ApiError> {
-        let (cell, view) = (&self.cell, self.cell.db.view());
-        let (_, listener) = find(cell, &view, &op.service_identifier, &op.listener_identifier)?;
-        Ok(GetListenerOutput {
-            arn: Some(arn(cell, &listener.service, &listener.id)),
-            id: Some(listener.id.to_string()),
-            name: Some(listener.name.clone()),
-            protocol: Some(listener.protocol),
-            port: Some(i64::from(listener.port)),
-            service_arn: Some(service::arn(cell, &listener.service)),
-            service_id: Some(listener.service.to_string()),
-            default_action: default_action(&view, &listener),
-            created_at: Some(listener.created_at),
-            last_updated_at: Some(listener.updated_at),
-        })
-    }
+fn list(app: &Lattice, view: &View, op: &ListListeners) -> Result<ListListenersOutput, ApiError> {
+    let service = service::find(&app.cell, view, &op.service_identifier)?;
+    let page = page(
+        view.range::<Listener>(&format!("{}/", service.id)),
+        |listener| listener.id.to_string(),
+        op.max_results,
+        op.next_token.as_deref(),
+    )?;
+    let items = page.items.iter();
+    Ok(ListListenersOutput {
+        items: items.map(|listener| summary(&app.cell, listener)).collect(),
+        next_token: page.next_token,
+    })
 }
 
-impl Handle<ListListeners> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: ListListeners,
-    ) -> Result<ListListenersOutput, ApiError> {
-        let view = self.cell.db.view();
-        let service = service::find(&self.cell, &view, &op.service_identifier)?;
-        let page = page(
-            view.range::<Listener>(&format!("{}/", service.id)),
-            |listener| listener.id.to_string(),
-            op.max_results,
-            op.next_token.as_deref(),
-        )?;
-        let items = page.items.iter();
-        Ok(ListListenersOutput {
-            items: items
-                .map(|listener| summary(&self.cell, listener))
-                .collect(),
-            next_token: page.next_token,
-        })
-    }
-}
-
-fn update(cell: &Cell, tx: &mut Tx, op: &UpdateListener) -> Result<ListenerOutput, ApiError> {
+fn update(app: &Lattice, tx: &mut Tx, op: UpdateListener) -> Result<ListenerOutput, ApiError> {
+    let cell = &app.cell;
     let view = tx.view();
     let (service, listener) = find(cell, view, &op.service_identifier, &op.listener_identifier)?;
     let action = action::resolve(cell, view, &service.id, &op.default_action, "defaultAction")?;
@@ -267,27 +265,10 @@ fn update(cell: &Cell, tx: &mut Tx, op: &UpdateListener) -> Result<ListenerOutpu
     Ok(output(cell, tx.view(), &listener))
 }
 
-impl Handle<UpdateListener> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: UpdateListener,
-    ) -> Result<ListenerOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| update(cell, tx, &op)).await
-    }
-}
-
-impl Handle<DeleteListener> for Lattice {
-    async fn handle(&self, _caller: &Caller, op: DeleteListener) -> Result<Empty, ApiError> {
-        let cell = &self.cell;
-        cell.db
-            .write(|tx| {
-                let (service, listener) = (&op.service_identifier, &op.listener_identifier);
-                let (_, listener) = find(cell, tx.view(), service, listener)?;
-                delete(tx, &listener);
-                Ok(Empty {})
-            })
-            .await
-    }
+fn delete_listener(app: &Lattice, tx: &mut Tx, op: DeleteListener) -> Result<Empty, ApiError> {
+    let cell = &app.cell;
+    let (service, listener) = (&op.service_identifier, &op.listener_identifier);
+    let (_, listener) = find(cell, tx.view(), service, listener)?;
+    delete(tx, &listener);
+    Ok(Empty {})
 }

@@ -5,13 +5,33 @@ use std::sync::Arc;
 use lath_control::{Cell, claims_on};
 use lath_model::Timestamp;
 use lath_model::id::{ServiceNetworkId, VpcId};
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller, Handle};
+use lath_wire::{ApiError, Caller};
 
 use crate::ident::{Kind, resolve};
 use crate::record::{AccessLogSubscription, LogSource, ServiceNetwork, VpcAssociation};
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Lattice, auth_policy, fault, page, quota, region, service_association, token};
+
+operations! {
+    for Lattice as "vpc-lattice";
+    change CreateServiceNetwork: post "/servicenetworks" 201 -> CreateServiceNetworkOutput = create, checked, caller
+        => makes(&SERVICE_NETWORK)
+            .with(AUTH_TYPE, |op, _| op.auth_type.unwrap_or_default().as_str())
+            .with_tags(|op| &op.tags)
+            .tagging(&SERVICE_NETWORK, |_, _| "*".into(), |op| &op.tags);
+    read GetServiceNetwork: get "/servicenetworks/{serviceNetworkIdentifier}" 200 -> GetServiceNetworkOutput = get, checked
+        => on(&SERVICE_NETWORK, |op, _| op.service_network_identifier.clone());
+    read ListServiceNetworks: get "/servicenetworks" 200 -> ListServiceNetworksOutput = list, checked
+        => any();
+    change UpdateServiceNetwork: patch "/servicenetworks/{serviceNetworkIdentifier}" 200 -> UpdateServiceNetworkOutput = update, checked
+        => on(&SERVICE_NETWORK, |op, _| op.service_network_identifier.clone())
+            .with(AUTH_TYPE, |op, _| op.auth_type.as_str());
+    change DeleteServiceNetwork: delete "/servicenetworks/{serviceNetworkIdentifier}" 204 -> Empty = delete, checked
+        => on(&SERVICE_NETWORK, |op, _| op.service_network_identifier.clone());
+}
 
 /// The network that an identifier names.
 ///
@@ -73,11 +93,12 @@ fn summary(cell: &Cell, view: &View, network: &ServiceNetwork) -> ServiceNetwork
 }
 
 fn create(
-    cell: &Cell,
-    caller: &Caller,
+    app: &Lattice,
     tx: &mut Tx,
+    caller: &Caller,
     mut op: CreateServiceNetwork,
 ) -> Result<CreateServiceNetworkOutput, ApiError> {
+    let cell = &app.cell;
     const KIND: Kind = Kind::ServiceNetwork;
     let client_token = op.client_token.take();
     let id = ServiceNetworkId::random();
@@ -102,108 +123,82 @@ fn create(
         created_at: now,
         updated_at: now,
     });
-    quota::SERVICE_NETWORKS.check(cell, tx.list::<ServiceNetwork>().count())?;
+    quota::check(
+        quota::SERVICE_NETWORKS,
+        cell,
+        tx.list::<ServiceNetwork>().count(),
+    )?;
     Ok(created(cell, &network))
 }
 
-impl Handle<CreateServiceNetwork> for Lattice {
-    async fn handle(
-        &self,
-        caller: &Caller,
-        op: CreateServiceNetwork,
-    ) -> Result<CreateServiceNetworkOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| create(cell, caller, tx, op)).await
-    }
+fn get(
+    app: &Lattice,
+    view: &View,
+    op: &GetServiceNetwork,
+) -> Result<GetServiceNetworkOutput, ApiError> {
+    let network = find(&app.cell, view, &op.service_network_identifier)?;
+    Ok(GetServiceNetworkOutput {
+        id: Some(network.id.to_string()),
+        name: Some(network.name.clone()),
+        created_at: Some(network.created_at),
+        last_updated_at: Some(network.updated_at),
+        arn: Some(arn(&app.cell, &network.id)),
+        auth_type: Some(network.auth_type),
+        sharing_config: sharing(&network),
+        number_of_associated_vpcs: Some(vpcs(view, &network.id)),
+        number_of_associated_services: Some(services(view, &network.id)),
+    })
 }
 
-impl Handle<GetServiceNetwork> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: GetServiceNetwork,
-    ) -> Result<GetServiceNetworkOutput, ApiError> {
-        let view = self.cell.db.view();
-        let network = find(&self.cell, &view, &op.service_network_identifier)?;
-        Ok(GetServiceNetworkOutput {
-            id: Some(network.id.to_string()),
-            name: Some(network.name.clone()),
-            created_at: Some(network.created_at),
-            last_updated_at: Some(network.updated_at),
-            arn: Some(arn(&self.cell, &network.id)),
-            auth_type: Some(network.auth_type),
-            sharing_config: sharing(&network),
-            number_of_associated_vpcs: Some(vpcs(&view, &network.id)),
-            number_of_associated_services: Some(services(&view, &network.id)),
-        })
-    }
+fn list(
+    app: &Lattice,
+    view: &View,
+    op: &ListServiceNetworks,
+) -> Result<ListServiceNetworksOutput, ApiError> {
+    let page = page(
+        view.list::<ServiceNetwork>(),
+        |network| network.id.to_string(),
+        op.max_results,
+        op.next_token.as_deref(),
+    )?;
+    Ok(ListServiceNetworksOutput {
+        items: page
+            .items
+            .iter()
+            .map(|network| summary(&app.cell, view, network))
+            .collect(),
+        next_token: page.next_token,
+    })
 }
 
-impl Handle<ListServiceNetworks> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: ListServiceNetworks,
-    ) -> Result<ListServiceNetworksOutput, ApiError> {
-        let view = self.cell.db.view();
-        let page = page(
-            view.list::<ServiceNetwork>(),
-            |network| network.id.to_string(),
-            op.max_results,
-            op.next_token.as_deref(),
-        )?;
-        Ok(ListServiceNetworksOutput {
-            items: page
-                .items
-                .iter()
-                .map(|network| summary(&self.cell, &view, network))
-                .collect(),
-            next_token: page.next_token,
-        })
-    }
+fn update(
+    app: &Lattice,
+    tx: &mut Tx,
+    op: UpdateServiceNetwork,
+) -> Result<UpdateServiceNetworkOutput, ApiError> {
+    let cell = &app.cell;
+    let network = find(cell, tx.view(), &op.service_network_identifier)?;
+    let network = tx.put(ServiceNetwork {
+        auth_type: op.auth_type,
+        updated_at: Timestamp::now(),
+        ..ServiceNetwork::clone(&network)
+    });
+    Ok(UpdateServiceNetworkOutput {
+        id: Some(network.id.to_string()),
+        name: Some(network.name.clone()),
+        arn: Some(arn(cell, &network.id)),
+        auth_type: Some(network.auth_type),
+    })
 }
 
-impl Handle<UpdateServiceNetwork> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: UpdateServiceNetwork,
-    ) -> Result<UpdateServiceNetworkOutput, ApiError> {
-        let cell = &self.cell;
-        let network = cell
-            .db
-            .write(|tx| {
-                let network = find(cell, tx.view(), &op.service_network_identifier)?;
-                Ok::<_, ApiError>(tx.put(ServiceNetwork {
-                    auth_type: op.auth_type,
-                    updated_at: Timestamp::now(),
-                    ..ServiceNetwork::clone(&network)
-                }))
-            })
-            .await?;
-        Ok(UpdateServiceNetworkOutput {
-            id: Some(network.id.to_string()),
-            name: Some(network.name.clone()),
-            arn: Some(arn(cell, &network.id)),
-            auth_type: Some(network.auth_type),
-        })
-    }
-}
-
-impl Handle<DeleteServiceNetwork> for Lattice {
-    async fn handle(&self, _caller: &Caller, op: DeleteServiceNetwork) -> Result<Empty, ApiError> {
-        let cell = &self.cell;
-        cell.db
-            .write(|tx| {
-                let network = find(cell, tx.view(), &op.service_network_identifier)?;
-                refuse_while_associated(tx.view(), &network.id)?;
-                unsubscribe(tx, &LogSource::ServiceNetwork(network.id.clone()));
-                auth_policy::remove(tx, network.id.as_str());
-                tx.delete::<ServiceNetwork>(network.id.as_str());
-                Ok(Empty {})
-            })
-            .await
-    }
+fn delete(app: &Lattice, tx: &mut Tx, op: DeleteServiceNetwork) -> Result<Empty, ApiError> {
+    let cell = &app.cell;
+    let network = find(cell, tx.view(), &op.service_network_identifier)?;
+    refuse_while_associated(tx.view(), &network.id)?;
+    unsubscribe(tx, &LogSource::ServiceNetwork(network.id.clone()));
+    auth_policy::remove(tx, network.id.as_str());
+    tx.delete::<ServiceNetwork>(network.id.as_str());
+    Ok(Empty {})
 }
 
 fn refuse_while_associated(view: &View, id: &ServiceNetworkId) -> Result<(), ApiError> {

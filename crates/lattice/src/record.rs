@@ -267,6 +267,11 @@ records! {
     ResourcePolicy "lattice.resource-policy" |this| this.resource.clone();
 }
 
+lath_service::tagged! {
+    ServiceNetwork, Service, Listener, Rule, TargetGroup, VpcAssociation, ServiceAssociation,
+    AccessLogSubscription,
+}
+
 /// The key of a listener in its service or of a rule in its listener: parents list their children by
 /// prefix.
 pub(crate) fn key(parent: impl std::fmt::Display, child: impl std::fmt::Display) -> String {

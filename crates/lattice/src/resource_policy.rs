@@ -2,13 +2,28 @@
 //! region has one account, so that there is nobody to share with.
 
 use lath_control::Cell;
-use lath_store::View;
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
 
 use crate::ident::{Identifier, Kind};
 use crate::record::ResourcePolicy;
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Lattice, fault, network, policy_document, service};
+
+operations! {
+    for Lattice as "vpc-lattice";
+    change PutResourcePolicy: put "/resourcepolicy/{resourceArn}" 200 -> Empty = put, checked
+        => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_arn))
+            .on(&SERVICE, |op, _| service_of(&op.resource_arn));
+    read GetResourcePolicy: get "/resourcepolicy/{resourceArn}" 200 -> GetResourcePolicyOutput = get, checked
+        => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_arn))
+            .on(&SERVICE, |op, _| service_of(&op.resource_arn));
+    change DeleteResourcePolicy: delete "/resourcepolicy/{resourceArn}" 204 -> Empty = delete, checked
+        => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_arn))
+            .on(&SERVICE, |op, _| service_of(&op.resource_arn));
+}
 
 fn holder(cell: &Cell, view: &View, arn: &str) -> Result<String, ApiError> {
     if Identifier::parse(Kind::ServiceNetwork, arn).is_some() {
@@ -17,51 +32,36 @@ fn holder(cell: &Cell, view: &View, arn: &str) -> Result<String, ApiError> {
     Ok(service::find(cell, view, arn)?.id.to_string())
 }
 
-impl Handle<PutResourcePolicy> for Lattice {
-    async fn handle(&self, _caller: &Caller, op: PutResourcePolicy) -> Result<Empty, ApiError> {
-        let cell = &self.cell;
-        cell.db
-            .write(|tx| {
-                let resource = holder(cell, tx.view(), &op.resource_arn)?;
-                policy_document::check_resource(&op.policy)?;
-                tx.put(ResourcePolicy {
-                    resource,
-                    policy: op.policy,
-                });
-                Ok(Empty {})
-            })
-            .await
-    }
+fn put(app: &Lattice, tx: &mut Tx, op: PutResourcePolicy) -> Result<Empty, ApiError> {
+    let cell = &app.cell;
+    let resource = holder(cell, tx.view(), &op.resource_arn)?;
+    policy_document::check_resource(&op.policy)?;
+    tx.put(ResourcePolicy {
+        resource,
+        policy: op.policy,
+    });
+    Ok(Empty {})
 }
 
-impl Handle<GetResourcePolicy> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: GetResourcePolicy,
-    ) -> Result<GetResourcePolicyOutput, ApiError> {
-        let view = self.cell.db.view();
-        let resource = holder(&self.cell, &view, &op.resource_arn)?;
-        let policy = view.get::<ResourcePolicy>(&resource);
-        let missing = || fault::missing("RESOURCE_POLICY", "Resource policy of", &op.resource_arn);
-        Ok(GetResourcePolicyOutput {
-            policy: Some(policy.ok_or_else(missing)?.policy.clone()),
-        })
-    }
+fn get(
+    app: &Lattice,
+    view: &View,
+    op: &GetResourcePolicy,
+) -> Result<GetResourcePolicyOutput, ApiError> {
+    let resource = holder(&app.cell, view, &op.resource_arn)?;
+    let policy = view.get::<ResourcePolicy>(&resource);
+    let missing = || fault::missing("RESOURCE_POLICY", "Resource policy of", &op.resource_arn);
+    Ok(GetResourcePolicyOutput {
+        policy: Some(policy.ok_or_else(missing)?.policy.clone()),
+    })
 }
 
-impl Handle<DeleteResourcePolicy> for Lattice {
-    async fn handle(&self, _caller: &Caller, op: DeleteResourcePolicy) -> Result<Empty, ApiError> {
-        let cell = &self.cell;
-        cell.db
-            .write(|tx| {
-                let resource = holder(cell, tx.view(), &op.resource_arn)?;
-                if !tx.delete::<ResourcePolicy>(&resource) {
-                    let arn = &op.resource_arn;
-                    return Err(fault::missing("RESOURCE_POLICY", "Resource policy of", arn));
-                }
-                Ok(Empty {})
-            })
-            .await
+fn delete(app: &Lattice, tx: &mut Tx, op: DeleteResourcePolicy) -> Result<Empty, ApiError> {
+    let cell = &app.cell;
+    let resource = holder(cell, tx.view(), &op.resource_arn)?;
+    if !tx.delete::<ResourcePolicy>(&resource) {
+        let arn = &op.resource_arn;
+        return Err(fault::missing("RESOURCE_POLICY", "Resource policy of", arn));
     }
+    Ok(Empty {})
 }

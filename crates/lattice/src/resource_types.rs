@@ -35,9 +35,9 @@ const PRIVATE_DNS: &str = "vpc-lattice:PrivateDnsPreference";
 const PRIVATE_DOMAINS: &str = "vpc-lattice:PrivateDnsSpecifiedDomains";
 
 macro_rules! types {
-    ($($name:ident $kind:ident [$($key:expr),*] $facts:expr;)*) => {$(
+    ($($name:ident $kind:ident $label:literal [$($key:expr),*] $facts:expr;)*) => {$(
         pub(crate) const $name: ResourceType = ResourceType {
-            name: Kind::$kind.label(),
+            name: $label,
             arn: |at, name| arn(at, Kind::$kind, name),
             keys: &[RESOURCE_TAG $(, $key)*],
             facts: |at, name| {
@@ -52,14 +52,14 @@ macro_rules! types {
 }
 
 types! {
-    SERVICE_NETWORK ServiceNetwork [] |_, _| Vec::new();
-    SERVICE Service [] |_, _| Vec::new();
-    LISTENER Listener [] |_, _| Vec::new();
-    RULE Rule [] |_, _| Vec::new();
-    TARGET_GROUP TargetGroup [] |_, _| Vec::new();
-    VPC_ASSOCIATION VpcAssociation [NETWORK_ARN, VPC] of_vpc_association;
-    SERVICE_ASSOCIATION ServiceAssociation [NETWORK_ARN, SERVICE_ARN] of_service_association;
-    ACCESS_LOG_SUBSCRIPTION AccessLogSubscription [] |_, _| Vec::new();
+    SERVICE_NETWORK ServiceNetwork "ServiceNetwork" [] |_, _| Vec::new();
+    SERVICE Service "Service" [] |_, _| Vec::new();
+    LISTENER Listener "Listener" [] |_, _| Vec::new();
+    RULE Rule "Rule" [] |_, _| Vec::new();
+    TARGET_GROUP TargetGroup "TargetGroup" [] |_, _| Vec::new();
+    VPC_ASSOCIATION VpcAssociation "ServiceNetworkVpcAssociation" [NETWORK_ARN, VPC] of_vpc_association;
+    SERVICE_ASSOCIATION ServiceAssociation "ServiceNetworkServiceAssociation" [NETWORK_ARN, SERVICE_ARN] of_service_association;
+    ACCESS_LOG_SUBSCRIPTION AccessLogSubscription "AccessLogSubscription" [] |_, _| Vec::new();
 }
 
 /// The ARN that a request's id or ARN means. What is neither is no resource's, and its handler refuses it.
@@ -115,7 +115,7 @@ fn record_key(at: &Scope<'_>, kind: Kind, name: &str) -> Option<String> {
 }
 
 fn tags(view: &View, kind: Kind, key: &str) -> Facts {
-    let tags = tag::read(view, kind, key).unwrap_or_default();
+    let tags = (kind.tags().read)(view, key).unwrap_or_default();
     let tags = tags.into_iter();
     tags.map(|(key, value)| (format!("aws:ResourceTag/{key}"), vec![value]))
         .collect()
@@ -292,24 +292,14 @@ impl<Op: Operation> Needs<Op> for Access<Op> {
     }
 
     fn on_arn(self, arn: fn(&Op) -> &str, keys: fn(Self) -> Self) -> Self {
-        let kinds: [(Kind, &'static ResourceType); 8] = [
-            (Kind::ServiceNetwork, &SERVICE_NETWORK),
-            (Kind::Service, &SERVICE),
-            (Kind::Listener, &LISTENER),
-            (Kind::Rule, &RULE),
-            (Kind::TargetGroup, &TARGET_GROUP),
-            (Kind::VpcAssociation, &VPC_ASSOCIATION),
-            (Kind::ServiceAssociation, &SERVICE_ASSOCIATION),
-            (Kind::AccessLogSubscription, &ACCESS_LOG_SUBSCRIPTION),
-        ];
-        kinds.into_iter().fold(self, |access, (kind, of_kind)| {
+        Kind::all().fold(self, |access, kind| {
             let named = move |op: &Op, _: &Scope<'_>| {
                 let text = arn(op);
                 Identifier::parse_arn(text)
                     .filter(|(found, _)| *found == kind)
                     .map(|_| text.to_owned())
             };
-            keys(access.on(of_kind, named))
+            keys(access.on(kind.resource_type(), named))
         })
     }
 }

@@ -6,13 +6,33 @@ use std::sync::Arc;
 use lath_control::{Cell, Mode};
 use lath_model::Timestamp;
 use lath_model::id::{ListenerId, RuleId, ServiceId};
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller, Handle};
+use lath_wire::{ApiError, Caller};
 
 use crate::ident::{Kind, resolve};
 use crate::record::{Listener, Rule, key};
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Lattice, action, condition, fault, listener, page, quota, token};
+
+operations! {
+    for Lattice as "vpc-lattice";
+    change CreateRule: post "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 201 -> CreateRuleOutput = create, checked, caller
+        => on(&RULE, |op, at| rule_arn(at, &op.service_identifier, &op.listener_identifier, "*"))
+            .with(TARGET_GROUPS, |op, at| groups(at, &op.action))
+            .with_tags(|op| &op.tags)
+            .tagging(&RULE, |op, at| rule_arn(at, &op.service_identifier, &op.listener_identifier, "*"), |op| &op.tags);
+    read GetRule: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 200 -> GetRuleOutput = get, checked
+        => on(&RULE, |op, at| rule_arn(at, &op.service_identifier, &op.listener_identifier, &op.rule_identifier));
+    read ListRules: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 200 -> ListRulesOutput = list, checked
+        => any();
+    change UpdateRule: patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 200 -> RuleOutput = update, checked
+        => on(&RULE, |op, at| rule_arn(at, &op.service_identifier, &op.listener_identifier, &op.rule_identifier))
+            .with(TARGET_GROUPS, |op, at| op.action.as_ref().map(|action| groups(at, action)));
+    change DeleteRule: delete "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 204 -> Empty = delete, checked
+        => on(&RULE, |op, at| rule_arn(at, &op.service_identifier, &op.listener_identifier, &op.rule_identifier));
+}
 
 /// A rule's ARN.
 pub(crate) fn arn(cell: &Cell, service: &ServiceId, listener: &ListenerId, id: &RuleId) -> String {
@@ -98,11 +118,12 @@ fn rules_of<'a>(view: &'a View, prefix: &'a str) -> impl Iterator<Item = Arc<Rul
 }
 
 fn create(
-    cell: &Cell,
-    caller: &Caller,
+    app: &Lattice,
     tx: &mut Tx,
+    caller: &Caller,
     mut op: CreateRule,
 ) -> Result<CreateRuleOutput, ApiError> {
+    let cell = &app.cell;
     const KIND: Kind = Kind::Rule;
     let client_token = op.client_token.take();
     let place = (&op.service_identifier, &op.listener_identifier);
@@ -132,7 +153,7 @@ fn create(
     });
     // The default rule does not count.
     let count = rules_of(tx.view(), &prefix).count().saturating_sub(1);
-    quota::RULES_PER_LISTENER.check(cell, count)?;
+    quota::check(quota::RULES_PER_LISTENER, cell, count)?;
     action::check_quota(cell, tx.view(), &service.id)?;
     Ok(created(cell, tx.view(), &rule))
 }
@@ -214,7 +235,8 @@ pub(crate) fn clashes(view: &View, prefix: &str, changed: &[Rule]) -> BTreeMap<R
     clashes
 }
 
-fn update(cell: &Cell, tx: &mut Tx, op: UpdateRule) -> Result<RuleOutput, ApiError> {
+fn update(app: &Lattice, tx: &mut Tx, op: UpdateRule) -> Result<RuleOutput, ApiError> {
+    let cell = &app.cell;
     let place = (&op.service_identifier, &op.listener_identifier);
     let rule = find(cell, tx.view(), place.0, place.1, &op.rule_identifier)?;
     let update = RuleUpdate {
@@ -237,70 +259,46 @@ fn update(cell: &Cell, tx: &mut Tx, op: UpdateRule) -> Result<RuleOutput, ApiErr
     Ok(output(cell, tx.view(), &rule))
 }
 
-impl Handle<CreateRule> for Lattice {
-    async fn handle(&self, caller: &Caller, op: CreateRule) -> Result<CreateRuleOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| create(cell, caller, tx, op)).await
-    }
+fn get(app: &Lattice, view: &View, op: &GetRule) -> Result<GetRuleOutput, ApiError> {
+    let cell = &app.cell;
+    let place = (&op.service_identifier, &op.listener_identifier);
+    let rule = find(cell, view, place.0, place.1, &op.rule_identifier)?;
+    Ok(GetRuleOutput {
+        arn: Some(arn_of(cell, &rule)),
+        id: Some(rule.id.to_string()),
+        name: Some(rule.name.clone()),
+        is_default: Some(rule.priority.is_none()),
+        conditions: condition::show(&rule),
+        priority: rule.priority.map(i64::from),
+        action: Some(action::show(view, &rule.action)),
+        created_at: Some(rule.created_at),
+        last_updated_at: Some(rule.updated_at),
+    })
 }
 
-impl Handle<GetRule> for Lattice {
-    async fn handle(&self, _caller: &Caller, op: GetRule) -> Result<GetRuleOutput, ApiError> {
-        let (cell, view) = (&self.cell, self.cell.db.view());
-        let place = (&op.service_identifier, &op.listener_identifier);
-        let rule = find(cell, &view, place.0, place.1, &op.rule_identifier)?;
-        Ok(GetRuleOutput {
-            arn: Some(arn_of(cell, &rule)),
-            id: Some(rule.id.to_string()),
-            name: Some(rule.name.clone()),
-            is_default: Some(rule.priority.is_none()),
-            conditions: condition::show(&rule),
-            priority: rule.priority.map(i64::from),
-            action: Some(action::show(&view, &rule.action)),
-            created_at: Some(rule.created_at),
-            last_updated_at: Some(rule.updated_at),
-        })
-    }
+fn list(app: &Lattice, view: &View, op: &ListRules) -> Result<ListRulesOutput, ApiError> {
+    let cell = &app.cell;
+    let place = (&op.service_identifier, &op.listener_identifier);
+    let (_, listener) = listener::find(cell, view, place.0, place.1)?;
+    let page = page(
+        rules_of(view, &format!("{}/", listener.id)),
+        |rule| rule.id.to_string(),
+        op.max_results,
+        op.next_token.as_deref(),
+    )?;
+    Ok(ListRulesOutput {
+        items: page.items.iter().map(|rule| summary(cell, rule)).collect(),
+        next_token: page.next_token,
+    })
 }
 
-impl Handle<ListRules> for Lattice {
-    async fn handle(&self, _caller: &Caller, op: ListRules) -> Result<ListRulesOutput, ApiError> {
-        let (cell, view) = (&self.cell, self.cell.db.view());
-        let place = (&op.service_identifier, &op.listener_identifier);
-        let (_, listener) = listener::find(cell, &view, place.0, place.1)?;
-        let page = page(
-            rules_of(&view, &format!("{}/", listener.id)),
-            |rule| rule.id.to_string(),
-            op.max_results,
-            op.next_token.as_deref(),
-        )?;
-        Ok(ListRulesOutput {
-            items: page.items.iter().map(|rule| summary(cell, rule)).collect(),
-            next_token: page.next_token,
-        })
+fn delete(app: &Lattice, tx: &mut Tx, op: DeleteRule) -> Result<Empty, ApiError> {
+    let cell = &app.cell;
+    let place = (&op.service_identifier, &op.listener_identifier);
+    let rule = find(cell, tx.view(), place.0, place.1, &op.rule_identifier)?;
+    if rule.priority.is_none() {
+        return Err(fault::refused("The default rule cannot be deleted"));
     }
-}
-
-impl Handle<UpdateRule> for Lattice {
-    async fn handle(&self, _caller: &Caller, op: UpdateRule) -> Result<RuleOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| update(cell, tx, op)).await
-    }
-}
-
-impl Handle<DeleteRule> for Lattice {
-    async fn handle(&self, _caller: &Caller, op: DeleteRule) -> Result<Empty, ApiError> {
-        let cell = &self.cell;
-        cell.db
-            .write(|tx| {
-                let place = (&op.service_identifier, &op.listener_identifier);
-                let rule = find(cell, tx.view(), place.0, place.1, &op.rule_identifier)?;
-                if rule.priority.is_none() {
-                    return Err(fault::refused("The default rule cannot be deleted"));
-                }
-                tx.delete::<Rule>(&key(&rule.listener, &rule.id));
-                Ok(Empty {})
-            })
-            .await
-    }
+    tx.delete::<Rule>(&key(&rule.listener, &rule.id));
+    Ok(Empty {})
 }

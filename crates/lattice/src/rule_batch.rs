@@ -1,13 +1,22 @@
 //! Several rules changed at once.
 
 use lath_control::Cell;
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller, Handle};
+use lath_wire::ApiError;
 
 use crate::record::{Listener, Rule};
+use crate::resource_types::*;
 use crate::rule::{changed, clashes, find_in, output, priority_taken};
 use crate::shape::{BatchUpdateRule, BatchUpdateRuleOutput, RuleUpdate, RuleUpdateFailure};
 use crate::{Lattice, action, fault, listener};
+
+operations! {
+    for Lattice as "vpc-lattice";
+    // AWS knows no action of this name: it wants that of one rule for each.
+    change BatchUpdateRule as "UpdateRule": patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 200 -> BatchUpdateRuleOutput = update_batch, checked
+        => on_each(&RULE, &[TARGET_GROUPS], rules_of);
+}
 
 fn failure(identifier: &str, error: &ApiError) -> RuleUpdateFailure {
     RuleUpdateFailure {
@@ -20,10 +29,11 @@ fn failure(identifier: &str, error: &ApiError) -> RuleUpdateFailure {
 /// Changes several rules at once: what counts is whether the rules fit together afterwards, so that two
 /// can swap their priorities. Those that cannot be changed are told, the others are changed.
 fn update_batch(
-    cell: &Cell,
+    app: &Lattice,
     tx: &mut Tx,
-    op: &BatchUpdateRule,
+    op: BatchUpdateRule,
 ) -> Result<BatchUpdateRuleOutput, ApiError> {
+    let cell = &app.cell;
     let place = (&op.service_identifier, &op.listener_identifier);
     let (service, listener) = listener::find(cell, tx.view(), place.0, place.1)?;
     let mut failed = Vec::new();
@@ -85,16 +95,5 @@ fn drop_clashing(
             failed.push(failure(rule.id.as_str(), &error));
             false
         });
-    }
-}
-
-impl Handle<BatchUpdateRule> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: BatchUpdateRule,
-    ) -> Result<BatchUpdateRuleOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| update_batch(cell, tx, &op)).await
     }
 }

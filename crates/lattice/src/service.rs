@@ -6,15 +6,35 @@ use std::sync::Arc;
 use lath_control::Cell;
 use lath_model::Timestamp;
 use lath_model::id::ServiceId;
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller, Handle};
+use lath_wire::{ApiError, Caller};
 
 use crate::ident::{Kind, resolve};
 use crate::record::{ForeignAddress, LogSource, Service};
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
     Lattice, auth_policy, fault, listener, network, page, quota, service_association, token,
 };
+
+operations! {
+    for Lattice as "vpc-lattice";
+    change CreateService: post "/services" 201 -> CreateServiceOutput = create, checked, caller
+        => makes(&SERVICE)
+            .with(AUTH_TYPE, |op, _| op.auth_type.unwrap_or_default().as_str())
+            .with_tags(|op| &op.tags)
+            .tagging(&SERVICE, |_, _| "*".into(), |op| &op.tags);
+    read GetService: get "/services/{serviceIdentifier}" 200 -> GetServiceOutput = get, checked
+        => on(&SERVICE, |op, _| op.service_identifier.clone());
+    read ListServices: get "/services" 200 -> ListServicesOutput = list, checked
+        => any();
+    change UpdateService: patch "/services/{serviceIdentifier}" 200 -> UpdateServiceOutput = update, checked
+        => on(&SERVICE, |op, _| op.service_identifier.clone())
+            .with(AUTH_TYPE, |op, at| auth_type_after(at, &op.service_identifier, op.auth_type));
+    change DeleteService: delete "/services/{serviceIdentifier}" 200 -> DeleteServiceOutput = delete_service, checked
+        => on(&SERVICE, |op, _| op.service_identifier.clone());
+}
 
 /// The label that stands before every region's `vpc-lattice-svcs` domain.
 const DOMAIN_LABEL: &str = "7d67968";
@@ -117,11 +137,12 @@ fn summary(cell: &Cell, service: &Service) -> ServiceSummary {
 }
 
 fn create(
-    cell: &Cell,
-    caller: &Caller,
+    app: &Lattice,
     tx: &mut Tx,
+    caller: &Caller,
     mut op: CreateService,
 ) -> Result<CreateServiceOutput, ApiError> {
+    let cell = &app.cell;
     const KIND: Kind = Kind::Service;
     let client_token = op.client_token.take();
     let id = ServiceId::random();
@@ -148,90 +169,59 @@ fn create(
         updated_at: now,
     };
     let service = tx.put(service);
-    quota::SERVICES.check(cell, tx.list::<Service>().count())?;
+    quota::check(quota::SERVICES, cell, tx.list::<Service>().count())?;
     Ok(created(cell, &service))
 }
 
-impl Handle<CreateService> for Lattice {
-    async fn handle(
-        &self,
-        caller: &Caller,
-        op: CreateService,
-    ) -> Result<CreateServiceOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| create(cell, caller, tx, op)).await
-    }
+fn get(app: &Lattice, view: &View, op: &GetService) -> Result<GetServiceOutput, ApiError> {
+    let service = find(&app.cell, view, &op.service_identifier)?;
+    let failure = service.failure.as_ref();
+    Ok(GetServiceOutput {
+        id: Some(service.id.to_string()),
+        name: Some(service.name.clone()),
+        arn: Some(arn(&app.cell, &service.id)),
+        created_at: Some(service.created_at),
+        last_updated_at: Some(service.updated_at),
+        dns_entry: Some(dns_entry(&app.cell, &service)),
+        custom_domain_name: service.custom_domain_name.clone(),
+        certificate_arn: None,
+        status: Some(service.status),
+        auth_type: Some(service.auth_type),
+        failure_code: failure.map(|failure| failure.code.clone()),
+        failure_message: failure.map(|failure| failure.message.clone()),
+    })
 }
 
-impl Handle<GetService> for Lattice {
-    async fn handle(&self, _caller: &Caller, op: GetService) -> Result<GetServiceOutput, ApiError> {
-        let service = find(&self.cell, &self.cell.db.view(), &op.service_identifier)?;
-        let failure = service.failure.as_ref();
-        Ok(GetServiceOutput {
-            id: Some(service.id.to_string()),
-            name: Some(service.name.clone()),
-            arn: Some(arn(&self.cell, &service.id)),
-            created_at: Some(service.created_at),
-            last_updated_at: Some(service.updated_at),
-            dns_entry: Some(dns_entry(&self.cell, &service)),
-            custom_domain_name: service.custom_domain_name.clone(),
-            certificate_arn: None,
-            status: Some(service.status),
-            auth_type: Some(service.auth_type),
-            failure_code: failure.map(|failure| failure.code.clone()),
-            failure_message: failure.map(|failure| failure.message.clone()),
-        })
-    }
+fn list(app: &Lattice, view: &View, op: &ListServices) -> Result<ListServicesOutput, ApiError> {
+    let page = page(
+        view.list::<Service>(),
+        |service| service.id.to_string(),
+        op.max_results,
+        op.next_token.as_deref(),
+    )?;
+    let items = page.items.iter();
+    Ok(ListServicesOutput {
+        items: Some(items.map(|service| summary(&app.cell, service)).collect()),
+        next_token: page.next_token,
+    })
 }
 
-impl Handle<ListServices> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: ListServices,
-    ) -> Result<ListServicesOutput, ApiError> {
-        let view = self.cell.db.view();
-        let page = page(
-            view.list::<Service>(),
-            |service| service.id.to_string(),
-            op.max_results,
-            op.next_token.as_deref(),
-        )?;
-        let items = page.items.iter();
-        Ok(ListServicesOutput {
-            items: Some(items.map(|service| summary(&self.cell, service)).collect()),
-            next_token: page.next_token,
-        })
-    }
-}
-
-impl Handle<UpdateService> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: UpdateService,
-    ) -> Result<UpdateServiceOutput, ApiError> {
-        let cell = &self.cell;
-        let service = cell
-            .db
-            .write(|tx| {
-                let service = find_active(cell, tx.view(), &op.service_identifier)?;
-                Ok::<_, ApiError>(tx.put(Service {
-                    auth_type: op.auth_type.unwrap_or(service.auth_type),
-                    updated_at: Timestamp::now(),
-                    ..Service::clone(&service)
-                }))
-            })
-            .await?;
-        Ok(UpdateServiceOutput {
-            id: Some(service.id.to_string()),
-            arn: Some(arn(cell, &service.id)),
-            name: Some(service.name.clone()),
-            custom_domain_name: service.custom_domain_name.clone(),
-            certificate_arn: None,
-            auth_type: Some(service.auth_type),
-        })
-    }
+fn update(app: &Lattice, tx: &mut Tx, op: UpdateService) -> Result<UpdateServiceOutput, ApiError> {
+    let cell = &app.cell;
+    let service = find_active(cell, tx.view(), &op.service_identifier)?;
+    let service = tx.put(Service {
+        auth_type: op.auth_type.unwrap_or(service.auth_type),
+        updated_at: Timestamp::now(),
+        ..Service::clone(&service)
+    });
+    Ok(UpdateServiceOutput {
+        id: Some(service.id.to_string()),
+        arn: Some(arn(cell, &service.id)),
+        name: Some(service.name.clone()),
+        custom_domain_name: service.custom_domain_name.clone(),
+        certificate_arn: None,
+        auth_type: Some(service.auth_type),
+    })
 }
 
 /// Takes a service out of use, with all that it owns; its record goes when no node shows it any more.
@@ -262,19 +252,17 @@ fn delete(cell: &Cell, tx: &mut Tx, op: &DeleteService) -> Result<Arc<Service>, 
     }))
 }
 
-impl Handle<DeleteService> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: DeleteService,
-    ) -> Result<DeleteServiceOutput, ApiError> {
-        let cell = &self.cell;
-        let service = cell.db.write(|tx| delete(cell, tx, &op)).await?;
-        Ok(DeleteServiceOutput {
-            id: Some(service.id.to_string()),
-            arn: Some(arn(cell, &service.id)),
-            name: Some(service.name.clone()),
-            status: Some(service.status),
-        })
-    }
+fn delete_service(
+    app: &Lattice,
+    tx: &mut Tx,
+    op: DeleteService,
+) -> Result<DeleteServiceOutput, ApiError> {
+    let cell = &app.cell;
+    let service = delete(cell, tx, &op)?;
+    Ok(DeleteServiceOutput {
+        id: Some(service.id.to_string()),
+        arn: Some(arn(cell, &service.id)),
+        name: Some(service.name.clone()),
+        status: Some(service.status),
+    })
 }

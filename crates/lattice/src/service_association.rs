@@ -5,14 +5,39 @@ use std::sync::Arc;
 use lath_control::Cell;
 use lath_model::Timestamp;
 use lath_model::id::{ServiceId, ServiceNetworkId, ServiceNetworkServiceAssociationId};
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller, Handle};
+use lath_wire::{ApiError, Caller};
 
 use crate::ident::{Identifier, Kind, resolve};
 use crate::record::ServiceAssociation;
 use crate::region::{NetworkSide, ServiceSide};
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Lattice, endpoint, fault, page, quota, region, service, token};
+
+operations! {
+    for Lattice as "vpc-lattice";
+    change CreateServiceNetworkServiceAssociation: post "/servicenetworkserviceassociations" 200 -> CreateServiceAssociationOutput = create, checked, caller
+        => makes(&SERVICE_ASSOCIATION)
+            .with_all(NEW_SERVICE_ASSOCIATION, new_service_association)
+            .with_tags(|op| &op.tags)
+            .on(&SERVICE, |op, _| op.service_identifier.clone())
+            .with_all(NEW_SERVICE_ASSOCIATION, new_service_association)
+            .with_tags(|op| &op.tags)
+            .on(&SERVICE_NETWORK, |op, _| op.service_network_identifier.clone())
+            .with_all(NEW_SERVICE_ASSOCIATION, new_service_association)
+            .with_tags(|op| &op.tags)
+            .tagging(&SERVICE_ASSOCIATION, |_, _| "*".into(), |op| &op.tags);
+    read GetServiceNetworkServiceAssociation: get "/servicenetworkserviceassociations/{serviceNetworkServiceAssociationIdentifier}" 200 -> GetServiceAssociationOutput = get, checked
+        => on(&SERVICE_ASSOCIATION, |op, _| op.service_network_service_association_identifier.clone());
+    read ListServiceNetworkServiceAssociations: get "/servicenetworkserviceassociations" 200 -> ListServiceAssociationsOutput = list, checked
+        => any()
+            .with(SERVICE_ARN, |op, at| op.service_identifier.as_ref().map(|it| service_arn(at, it)))
+            .with(NETWORK_ARN, |op, at| op.service_network_identifier.as_ref().map(|it| network_arn(at, it)));
+    change DeleteServiceNetworkServiceAssociation: delete "/servicenetworkserviceassociations/{serviceNetworkServiceAssociationIdentifier}" 200 -> DeleteServiceAssociationOutput = delete_association, checked
+        => on(&SERVICE_ASSOCIATION, |op, _| op.service_network_service_association_identifier.clone());
+}
 
 const KIND: Kind = Kind::ServiceAssociation;
 
@@ -201,11 +226,12 @@ fn refuse_strangers(network: &NetworkSide, service: &ServiceSide) -> Result<(), 
 }
 
 fn create(
-    cell: &Cell,
-    caller: &Caller,
+    app: &Lattice,
     tx: &mut Tx,
+    caller: &Caller,
     mut op: CreateServiceNetworkServiceAssociation,
 ) -> Result<CreateServiceAssociationOutput, ApiError> {
+    let cell = &app.cell;
     let client_token = op.client_token.take();
     let network = NetworkSide::find(cell, tx.view(), &op.service_network_identifier)?;
     let service = ServiceSide::find(cell, tx.view(), &op.service_identifier)?;
@@ -239,32 +265,19 @@ fn create(
     let association = tx.put(association);
     endpoint::offer(cell, tx, &association);
     let count = of_network(tx.view(), &network.id).count();
-    quota::SERVICES_PER_NETWORK.check(cell, count)?;
+    quota::check(quota::SERVICES_PER_NETWORK, cell, count)?;
     Ok(Whole::of(cell, tx.view(), (None, association)).created())
 }
 
-impl Handle<CreateServiceNetworkServiceAssociation> for Lattice {
-    async fn handle(
-        &self,
-        caller: &Caller,
-        op: CreateServiceNetworkServiceAssociation,
-    ) -> Result<CreateServiceAssociationOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| create(cell, caller, tx, op)).await
-    }
-}
-
-impl Handle<GetServiceNetworkServiceAssociation> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: GetServiceNetworkServiceAssociation,
-    ) -> Result<GetServiceAssociationOutput, ApiError> {
-        let (cell, view) = (&self.cell, self.cell.db.view());
-        let text = &op.service_network_service_association_identifier;
-        let association = find(cell, &view, text)?;
-        Ok(Whole::of(cell, &view, (None, association)).detail())
-    }
+fn get(
+    app: &Lattice,
+    view: &View,
+    op: &GetServiceNetworkServiceAssociation,
+) -> Result<GetServiceAssociationOutput, ApiError> {
+    let cell = &app.cell;
+    let text = &op.service_network_service_association_identifier;
+    let association = find(cell, view, text)?;
+    Ok(Whole::of(cell, view, (None, association)).detail())
 }
 
 /// The id that a filter asks for; what is not of this cell matches nothing.
@@ -274,40 +287,38 @@ pub(crate) fn filter(cell: &Cell, kind: Kind, text: Option<&str>) -> Option<Stri
     Some(region::named(cell, kind, text).map_or_else(|_| String::new(), |named| named.id))
 }
 
-impl Handle<ListServiceNetworkServiceAssociations> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: ListServiceNetworkServiceAssociations,
-    ) -> Result<ListServiceAssociationsOutput, ApiError> {
-        let (cell, view) = (&self.cell, self.cell.db.view());
-        let network = op.service_network_identifier.as_deref();
-        let network = filter(cell, Kind::ServiceNetwork, network);
-        let service = filter(cell, Kind::Service, op.service_identifier.as_deref());
-        let wanted = all(&view).filter(|(at, association)| {
-            let sides = [&association.foreign_network, &association.foreign_service];
-            let concerns = |side: &Option<String>| region::is_here(cell, side.as_deref());
-            (at.is_none() || sides.into_iter().any(concerns))
-                && network
-                    .as_deref()
-                    .is_none_or(|id| association.network.as_str() == id)
-                && service
-                    .as_deref()
-                    .is_none_or(|id| association.service.as_str() == id)
-        });
-        let token = op.next_token.as_deref();
-        let page = page(
-            in_order(wanted),
-            |(_, it)| it.id.to_string(),
-            op.max_results,
-            token,
-        )?;
-        let whole = page.items.into_iter().map(|it| Whole::of(cell, &view, it));
-        Ok(ListServiceAssociationsOutput {
-            items: whole.map(|whole| whole.summary()).collect(),
-            next_token: page.next_token,
-        })
-    }
+fn list(
+    app: &Lattice,
+    view: &View,
+    op: &ListServiceNetworkServiceAssociations,
+) -> Result<ListServiceAssociationsOutput, ApiError> {
+    let cell = &app.cell;
+    let network = op.service_network_identifier.as_deref();
+    let network = filter(cell, Kind::ServiceNetwork, network);
+    let service = filter(cell, Kind::Service, op.service_identifier.as_deref());
+    let wanted = all(view).filter(|(at, association)| {
+        let sides = [&association.foreign_network, &association.foreign_service];
+        let concerns = |side: &Option<String>| region::is_here(cell, side.as_deref());
+        (at.is_none() || sides.into_iter().any(concerns))
+            && network
+                .as_deref()
+                .is_none_or(|id| association.network.as_str() == id)
+            && service
+                .as_deref()
+                .is_none_or(|id| association.service.as_str() == id)
+    });
+    let token = op.next_token.as_deref();
+    let page = page(
+        in_order(wanted),
+        |(_, it)| it.id.to_string(),
+        op.max_results,
+        token,
+    )?;
+    let whole = page.items.into_iter().map(|it| Whole::of(cell, view, it));
+    Ok(ListServiceAssociationsOutput {
+        items: whole.map(|whole| whole.summary()).collect(),
+        next_token: page.next_token,
+    })
 }
 
 /// By id, as pages want it.
@@ -338,19 +349,17 @@ fn delete(cell: &Cell, tx: &mut Tx, text: &str) -> Result<Arc<ServiceAssociation
     }))
 }
 
-impl Handle<DeleteServiceNetworkServiceAssociation> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: DeleteServiceNetworkServiceAssociation,
-    ) -> Result<DeleteServiceAssociationOutput, ApiError> {
-        let cell = &self.cell;
-        let text = &op.service_network_service_association_identifier;
-        let association = cell.db.write(|tx| delete(cell, tx, text)).await?;
-        Ok(DeleteServiceAssociationOutput {
-            id: Some(association.id.to_string()),
-            status: Some(association.status),
-            arn: Some(arn(cell, &association.id)),
-        })
-    }
+fn delete_association(
+    app: &Lattice,
+    tx: &mut Tx,
+    op: DeleteServiceNetworkServiceAssociation,
+) -> Result<DeleteServiceAssociationOutput, ApiError> {
+    let cell = &app.cell;
+    let text = &op.service_network_service_association_identifier;
+    let association = delete(cell, tx, text)?;
+    Ok(DeleteServiceAssociationOutput {
+        id: Some(association.id.to_string()),
+        status: Some(association.status),
+        arn: Some(arn(cell, &association.id)),
+    })
 }

@@ -1,32 +1,24 @@
 //! Tags of every kind of resource, by ARN.
 
 use lath_control::Cell;
-use lath_store::{Record, Tx, View};
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
 
 use crate::ident::{Identifier, Kind};
 use crate::record::*;
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Lattice, constraint, fault, probing};
 
-/// What holds tags.
-trait Tagged: Record + Clone {
-    fn tags(&mut self) -> &mut Tags;
-}
-
-macro_rules! tagged {
-    ($($record:ident)*) => {$(
-        impl Tagged for $record {
-            fn tags(&mut self) -> &mut Tags {
-                &mut self.tags
-            }
-        }
-    )*};
-}
-
-tagged! {
-    ServiceNetwork Service Listener Rule TargetGroup VpcAssociation ServiceAssociation
-    AccessLogSubscription
+operations! {
+    for Lattice as "vpc-lattice";
+    read ListTagsForResource: get "/tags/{resourceArn}" 200 -> ListTagsForResourceOutput = list, checked
+        => any();
+    change TagResource: post "/tags/{resourceArn}" 200 -> Empty = tag, checked
+        => on_arn(|op| &op.resource_arn, |it| it.tagged(|op, _| pairs(&op.tags)));
+    change UntagResource: delete "/tags/{resourceArn}" 200 -> Empty = untag, checked
+        => on_arn(|op| &op.resource_arn, |it| it.untagged(|op, _| op.tag_keys.clone()));
 }
 
 /// Where a resource's record is: its kind and key.
@@ -47,40 +39,6 @@ pub(crate) fn record_key(ident: &Identifier) -> String {
     }
 }
 
-/// The tags of a record; `None` when it is not there.
-pub(crate) fn read(view: &View, kind: Kind, key: &str) -> Option<Tags> {
-    fn of<R: Tagged>(view: &View, key: &str) -> Option<Tags> {
-        let mut copy = R::clone(&*view.get::<R>(key)?);
-        Some(std::mem::take(copy.tags()))
-    }
-    match kind {
-        Kind::ServiceNetwork => of::<ServiceNetwork>(view, key),
-        Kind::Service => of::<Service>(view, key),
-        Kind::Listener => of::<Listener>(view, key),
-        Kind::Rule => of::<Rule>(view, key),
-        Kind::TargetGroup => of::<TargetGroup>(view, key),
-        Kind::VpcAssociation => of::<VpcAssociation>(view, key),
-        Kind::ServiceAssociation => of::<ServiceAssociation>(view, key),
-        Kind::AccessLogSubscription => of::<AccessLogSubscription>(view, key),
-    }
-}
-
-fn write(tx: &mut Tx, kind: Kind, key: &str, tags: Tags) {
-    fn of<R: Tagged>(tx: &mut Tx, key: &str, tags: Tags) {
-        tx.update::<R>(key, |record| *record.tags() = tags);
-    }
-    match kind {
-        Kind::ServiceNetwork => of::<ServiceNetwork>(tx, key, tags),
-        Kind::Service => of::<Service>(tx, key, tags),
-        Kind::Listener => of::<Listener>(tx, key, tags),
-        Kind::Rule => of::<Rule>(tx, key, tags),
-        Kind::TargetGroup => of::<TargetGroup>(tx, key, tags),
-        Kind::VpcAssociation => of::<VpcAssociation>(tx, key, tags),
-        Kind::ServiceAssociation => of::<ServiceAssociation>(tx, key, tags),
-        Kind::AccessLogSubscription => of::<AccessLogSubscription>(tx, key, tags),
-    }
-}
-
 fn change(
     cell: &Cell,
     tx: &mut Tx,
@@ -88,7 +46,8 @@ fn change(
     change: impl FnOnce(&mut Tags),
 ) -> Result<(), ApiError> {
     let (kind, key) = place(cell, arn)?;
-    let mut tags = read(tx.view(), kind, &key).ok_or_else(|| fault::not_found(kind, arn))?;
+    let mut tags =
+        (kind.tags().read)(tx.view(), &key).ok_or_else(|| fault::not_found(kind, arn))?;
     change(&mut tags);
     if tags.len() > constraint::MOST_TAGS {
         let most = constraint::MOST_TAGS;
@@ -97,46 +56,32 @@ fn change(
             format!("A resource can have at most {most} tags"),
         ));
     }
-    write(tx, kind, &key, tags);
+    (kind.tags().write)(tx, &key, tags);
     Ok(())
 }
 
-impl Handle<ListTagsForResource> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: ListTagsForResource,
-    ) -> Result<ListTagsForResourceOutput, ApiError> {
-        let (kind, key) = place(&self.cell, &op.resource_arn)?;
-        let tags = read(&self.cell.db.view(), kind, &key)
-            .ok_or_else(|| fault::not_found(kind, &op.resource_arn))?;
-        Ok(ListTagsForResourceOutput { tags: Some(tags) })
-    }
+fn list(
+    app: &Lattice,
+    view: &View,
+    op: &ListTagsForResource,
+) -> Result<ListTagsForResourceOutput, ApiError> {
+    let (kind, key) = place(&app.cell, &op.resource_arn)?;
+    let tags =
+        (kind.tags().read)(view, &key).ok_or_else(|| fault::not_found(kind, &op.resource_arn))?;
+    Ok(ListTagsForResourceOutput { tags: Some(tags) })
 }
 
-impl Handle<TagResource> for Lattice {
-    async fn handle(&self, _caller: &Caller, op: TagResource) -> Result<Empty, ApiError> {
-        let cell = &self.cell;
-        cell.db
-            .write(|tx| {
-                probing::check(cell, &op.tags)?;
-                change(cell, tx, &op.resource_arn, |tags| tags.extend(op.tags))?;
-                Ok(Empty {})
-            })
-            .await
-    }
+fn tag(app: &Lattice, tx: &mut Tx, op: TagResource) -> Result<Empty, ApiError> {
+    let cell = &app.cell;
+    probing::check(cell, &op.tags)?;
+    change(cell, tx, &op.resource_arn, |tags| tags.extend(op.tags))?;
+    Ok(Empty {})
 }
 
-impl Handle<UntagResource> for Lattice {
-    async fn handle(&self, _caller: &Caller, op: UntagResource) -> Result<Empty, ApiError> {
-        let cell = &self.cell;
-        cell.db
-            .write(|tx| {
-                change(cell, tx, &op.resource_arn, |tags| {
-                    tags.retain(|key, _| !op.tag_keys.contains(key));
-                })?;
-                Ok(Empty {})
-            })
-            .await
-    }
+fn untag(app: &Lattice, tx: &mut Tx, op: UntagResource) -> Result<Empty, ApiError> {
+    let cell = &app.cell;
+    change(cell, tx, &op.resource_arn, |tags| {
+        tags.retain(|key, _| !op.tag_keys.contains(key));
+    })?;
+    Ok(Empty {})
 }

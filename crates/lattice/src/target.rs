@@ -6,12 +6,24 @@ use lath_control::{Cell, Mode};
 use lath_ec2::records::Vpc;
 use lath_feed::{Observed, TargetHealth, TargetKey};
 use lath_model::Timestamp;
-use lath_store::Tx;
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
 
 use crate::record::{self, TargetGroup, target_key};
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Lattice, action, page, quota, target_group, vpc};
+
+operations! {
+    for Lattice as "vpc-lattice";
+    change RegisterTargets: post "/targetgroups/{targetGroupIdentifier}/registertargets" 200 -> TargetsOutput = register_all, checked
+        => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
+    change DeregisterTargets: post "/targetgroups/{targetGroupIdentifier}/deregistertargets" 200 -> TargetsOutput = deregister_all, checked
+        => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
+    read ListTargets: post "/targetgroups/{targetGroupIdentifier}/listtargets" 200 -> ListTargetsOutput = list, checked
+        => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
+}
 
 fn port_of(target: &Target, group: &TargetGroup) -> u16 {
     let given = target.port.and_then(|port| u16::try_from(port).ok());
@@ -60,7 +72,7 @@ fn spelled(target: &Target) -> Target {
     }
 }
 
-fn register(
+fn register_target(
     tx: &mut Tx,
     group: &TargetGroup,
     vpc: &Vpc,
@@ -87,30 +99,24 @@ fn register(
     Ok(named(target, port))
 }
 
-fn register_all(cell: &Cell, tx: &mut Tx, op: &RegisterTargets) -> Result<TargetsOutput, ApiError> {
+fn register_all(
+    app: &Lattice,
+    tx: &mut Tx,
+    op: RegisterTargets,
+) -> Result<TargetsOutput, ApiError> {
+    let cell = &app.cell;
     let group = target_group::find_active(cell, tx.view(), &op.target_group_identifier)?;
     let vpc = vpc::existing(tx.view(), group.vpc.as_str())?;
     let targets = op.targets.iter().map(spelled);
     let results = targets
-        .map(|target| register(tx, &group, &vpc, &target))
+        .map(|target| register_target(tx, &group, &vpc, &target))
         .collect();
     let count = tx
         .view()
         .range::<record::Target>(&format!("{}/", group.id))
         .count();
-    quota::TARGETS_PER_GROUP.check(cell, count)?;
+    quota::check(quota::TARGETS_PER_GROUP, cell, count)?;
     Ok(output(results))
-}
-
-impl Handle<RegisterTargets> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: RegisterTargets,
-    ) -> Result<TargetsOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| register_all(cell, tx, &op)).await
-    }
 }
 
 /// A target that drains already is left to it.
@@ -130,10 +136,11 @@ fn deregister(tx: &mut Tx, group: &TargetGroup, target: &Target) -> Result<Targe
 }
 
 fn deregister_all(
-    cell: &Cell,
+    app: &Lattice,
     tx: &mut Tx,
-    op: &DeregisterTargets,
+    op: DeregisterTargets,
 ) -> Result<TargetsOutput, ApiError> {
+    let cell = &app.cell;
     let group = target_group::find_active(cell, tx.view(), &op.target_group_identifier)?;
     let targets = op.targets.iter().map(spelled);
     Ok(output(
@@ -141,17 +148,6 @@ fn deregister_all(
             .map(|target| deregister(tx, &group, &target))
             .collect(),
     ))
-}
-
-impl Handle<DeregisterTargets> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: DeregisterTargets,
-    ) -> Result<TargetsOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| deregister_all(cell, tx, &op)).await
-    }
 }
 
 /// A target's state for callers, and its reason in our own words; `HealthCheckFailed` is AWS's.
@@ -211,29 +207,23 @@ fn wanted(filter: Option<&[Target]>, group: &TargetGroup, target: &record::Targe
     })
 }
 
-impl Handle<ListTargets> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: ListTargets,
-    ) -> Result<ListTargetsOutput, ApiError> {
-        let (cell, view) = (&self.cell, self.cell.db.view());
-        let group = target_group::find(cell, &view, &op.target_group_identifier)?;
-        let in_use = !action::users(&view, &group.id).is_empty();
-        let observed = Arc::clone(&cell.observed.borrow());
-        let filter = op.targets.as_deref();
-        let prefix = format!("{}/", group.id);
-        let page = page(
-            view.range::<record::Target>(&prefix)
-                .filter(|target| wanted(filter, &group, target)),
-            |target| target_key(&target.group, &target.id, target.port),
-            op.max_results,
-            op.next_token.as_deref(),
-        )?;
-        let show = |target: &Arc<record::Target>| summary(cell, &observed, &group, in_use, target);
-        Ok(ListTargetsOutput {
-            items: page.items.iter().map(show).collect(),
-            next_token: page.next_token,
-        })
-    }
+fn list(app: &Lattice, view: &View, op: &ListTargets) -> Result<ListTargetsOutput, ApiError> {
+    let cell = &app.cell;
+    let group = target_group::find(cell, view, &op.target_group_identifier)?;
+    let in_use = !action::users(view, &group.id).is_empty();
+    let observed = Arc::clone(&cell.observed.borrow());
+    let filter = op.targets.as_deref();
+    let prefix = format!("{}/", group.id);
+    let page = page(
+        view.range::<record::Target>(&prefix)
+            .filter(|target| wanted(filter, &group, target)),
+        |target| target_key(&target.group, &target.id, target.port),
+        op.max_results,
+        op.next_token.as_deref(),
+    )?;
+    let show = |target: &Arc<record::Target>| summary(cell, &observed, &group, in_use, target);
+    Ok(ListTargetsOutput {
+        items: page.items.iter().map(show).collect(),
+        next_token: page.next_token,
+    })
 }

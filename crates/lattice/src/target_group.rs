@@ -7,13 +7,33 @@ use lath_control::{Cell, Claim};
 use lath_model::Timestamp;
 use lath_model::id::{ServiceId, TargetGroupId};
 use lath_model::lattice::{ProtocolVersion, TargetProtocol};
+use lath_service::operations;
 use lath_store::{Record as _, Tx, View};
-use lath_wire::{ApiError, Caller, Handle};
+use lath_wire::{ApiError, Caller};
 
 use crate::ident::{Kind, resolve};
 use crate::record::{Target, TargetGroup};
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Lattice, action, fault, health_check, page, probing, quota, region, token, vpc};
+
+operations! {
+    for Lattice as "vpc-lattice";
+    change CreateTargetGroup: post "/targetgroups" 201 -> TargetGroupOutput = create, checked, caller
+        => makes(&TARGET_GROUP)
+            .with(VPC, |op, _| op.config.as_ref().and_then(|it| it.vpc_identifier.clone()))
+            .with_tags(|op| &op.tags)
+            .tagging(&TARGET_GROUP, |_, _| "*".into(), |op| &op.tags)
+        => refusing ["" CreateTargetGroup];
+    read GetTargetGroup: get "/targetgroups/{targetGroupIdentifier}" 200 -> GetTargetGroupOutput = get, checked
+        => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
+    read ListTargetGroups: get "/targetgroups" 200 -> ListTargetGroupsOutput = list, checked
+        => any();
+    change UpdateTargetGroup: patch "/targetgroups/{targetGroupIdentifier}" 200 -> TargetGroupOutput = update, checked
+        => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
+    change DeleteTargetGroup: delete "/targetgroups/{targetGroupIdentifier}" 200 -> DeleteTargetGroupOutput = delete_target_group, checked
+        => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
+}
 
 /// The target group that an identifier names, in whatever state.
 ///
@@ -148,11 +168,12 @@ fn planned(view: &View, id: TargetGroupId, op: CreateTargetGroup) -> Result<Targ
 }
 
 fn create(
-    cell: &Cell,
-    caller: &Caller,
+    app: &Lattice,
     tx: &mut Tx,
+    caller: &Caller,
     mut op: CreateTargetGroup,
 ) -> Result<TargetGroupOutput, ApiError> {
+    let cell = &app.cell;
     const KIND: Kind = Kind::TargetGroup;
     let client_token = op.client_token.take();
     let id = TargetGroupId::random();
@@ -171,72 +192,58 @@ fn create(
     }
     tx.put(claim(&group));
     let group = tx.put(group);
-    quota::TARGET_GROUPS.check(cell, tx.list::<TargetGroup>().count())?;
+    quota::check(quota::TARGET_GROUPS, cell, tx.list::<TargetGroup>().count())?;
     Ok(output(cell, &group))
 }
 
-impl Handle<CreateTargetGroup> for Lattice {
-    async fn handle(
-        &self,
-        caller: &Caller,
-        op: CreateTargetGroup,
-    ) -> Result<TargetGroupOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| create(cell, caller, tx, op)).await
-    }
+fn get(app: &Lattice, view: &View, op: &GetTargetGroup) -> Result<GetTargetGroupOutput, ApiError> {
+    let cell = &app.cell;
+    let group = find(cell, view, &op.target_group_identifier)?;
+    let failure = group.failure.as_ref();
+    Ok(GetTargetGroupOutput {
+        id: Some(group.id.to_string()),
+        arn: Some(arn(cell, &group.id)),
+        name: Some(group.name.clone()),
+        kind: Some(group.kind),
+        config: Some(config(&group)),
+        created_at: Some(group.created_at),
+        last_updated_at: Some(group.updated_at),
+        status: Some(group.status),
+        service_arns: Some(service_arns(cell, view, &action::users(view, &group.id))),
+        failure_message: failure.map(|failure| failure.message.clone()),
+        failure_code: failure.map(|failure| failure.code.clone()),
+    })
 }
 
-impl Handle<GetTargetGroup> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: GetTargetGroup,
-    ) -> Result<GetTargetGroupOutput, ApiError> {
-        let (cell, view) = (&self.cell, self.cell.db.view());
-        let group = find(cell, &view, &op.target_group_identifier)?;
-        let failure = group.failure.as_ref();
-        Ok(GetTargetGroupOutput {
-            id: Some(group.id.to_string()),
-            arn: Some(arn(cell, &group.id)),
-            name: Some(group.name.clone()),
-            kind: Some(group.kind),
-            config: Some(config(&group)),
-            created_at: Some(group.created_at),
-            last_updated_at: Some(group.updated_at),
-            status: Some(group.status),
-            service_arns: Some(service_arns(cell, &view, &action::users(&view, &group.id))),
-            failure_message: failure.map(|failure| failure.message.clone()),
-            failure_code: failure.map(|failure| failure.code.clone()),
-        })
-    }
+fn list(
+    app: &Lattice,
+    view: &View,
+    op: &ListTargetGroups,
+) -> Result<ListTargetGroupsOutput, ApiError> {
+    let cell = &app.cell;
+    let vpc = op.vpc_identifier.as_deref();
+    let wanted = view.list::<TargetGroup>().filter(|group| {
+        vpc.is_none_or(|vpc| group.vpc.as_str() == vpc)
+            && op.target_group_type.is_none_or(|kind| group.kind == kind)
+    });
+    let token = op.next_token.as_deref();
+    let page = page(wanted, |group| group.id.to_string(), op.max_results, token)?;
+    let (users, nobody) = (action::all_users(view), BTreeSet::new());
+    let show = |group: &Arc<TargetGroup>| {
+        summary(cell, view, group, users.get(&group.id).unwrap_or(&nobody))
+    };
+    Ok(ListTargetGroupsOutput {
+        items: Some(page.items.iter().map(show).collect()),
+        next_token: page.next_token,
+    })
 }
 
-impl Handle<ListTargetGroups> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: ListTargetGroups,
-    ) -> Result<ListTargetGroupsOutput, ApiError> {
-        let (cell, view) = (&self.cell, self.cell.db.view());
-        let vpc = op.vpc_identifier.as_deref();
-        let wanted = view.list::<TargetGroup>().filter(|group| {
-            vpc.is_none_or(|vpc| group.vpc.as_str() == vpc)
-                && op.target_group_type.is_none_or(|kind| group.kind == kind)
-        });
-        let token = op.next_token.as_deref();
-        let page = page(wanted, |group| group.id.to_string(), op.max_results, token)?;
-        let (users, nobody) = (action::all_users(&view), BTreeSet::new());
-        let show = |group: &Arc<TargetGroup>| {
-            summary(cell, &view, group, users.get(&group.id).unwrap_or(&nobody))
-        };
-        Ok(ListTargetGroupsOutput {
-            items: Some(page.items.iter().map(show).collect()),
-            next_token: page.next_token,
-        })
-    }
-}
-
-fn update(cell: &Cell, tx: &mut Tx, op: &UpdateTargetGroup) -> Result<TargetGroupOutput, ApiError> {
+fn update(
+    app: &Lattice,
+    tx: &mut Tx,
+    op: UpdateTargetGroup,
+) -> Result<TargetGroupOutput, ApiError> {
+    let cell = &app.cell;
     let group = find_active(cell, tx.view(), &op.target_group_identifier)?;
     let was = group.health_check.clone();
     let group = tx.put(TargetGroup {
@@ -245,17 +252,6 @@ fn update(cell: &Cell, tx: &mut Tx, op: &UpdateTargetGroup) -> Result<TargetGrou
         ..TargetGroup::clone(&group)
     });
     Ok(output(cell, &group))
-}
-
-impl Handle<UpdateTargetGroup> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: UpdateTargetGroup,
-    ) -> Result<TargetGroupOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| update(cell, tx, &op)).await
-    }
 }
 
 fn delete(cell: &Cell, tx: &mut Tx, op: &DeleteTargetGroup) -> Result<Arc<TargetGroup>, ApiError> {
@@ -297,18 +293,16 @@ fn refuse_while_used(cell: &Cell, view: &View, id: &TargetGroupId) -> Result<(),
     Err(fault::conflict(Kind::TargetGroup, id.as_str(), message))
 }
 
-impl Handle<DeleteTargetGroup> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: DeleteTargetGroup,
-    ) -> Result<DeleteTargetGroupOutput, ApiError> {
-        let cell = &self.cell;
-        let group = cell.db.write(|tx| delete(cell, tx, &op)).await?;
-        Ok(DeleteTargetGroupOutput {
-            id: Some(group.id.to_string()),
-            arn: Some(arn(cell, &group.id)),
-            status: Some(group.status),
-        })
-    }
+fn delete_target_group(
+    app: &Lattice,
+    tx: &mut Tx,
+    op: DeleteTargetGroup,
+) -> Result<DeleteTargetGroupOutput, ApiError> {
+    let cell = &app.cell;
+    let group = delete(cell, tx, &op)?;
+    Ok(DeleteTargetGroupOutput {
+        id: Some(group.id.to_string()),
+        arn: Some(arn(cell, &group.id)),
+        status: Some(group.status),
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use lath_control::{TokenUse, claim_token, fingerprint};
+use lath_control::fingerprint;
 use lath_store::Tx;
 use lath_wire::ApiError;
 
@@ -22,14 +22,9 @@ pub(crate) fn claim(
     kind: Kind,
     new_id: &str,
 ) -> Result<Option<String>, ApiError> {
-    let Some(token) = token else { return Ok(None) };
-    match claim_token(tx, operation, token, fingerprint(parameters), new_id) {
-        TokenUse::New => Ok(None),
-        TokenUse::Repeat(id) => Ok(Some(id)),
-        TokenUse::Mismatch => Err(fault::conflict(
-            kind,
-            token,
-            "The client token was used by an earlier request with different parameters",
-        )),
-    }
+    let claimed = lath_service::claim(tx, operation, token, fingerprint(parameters), new_id);
+    claimed.map_err(|lath_service::Mismatch| {
+        let text = "The client token was used by an earlier request with different parameters";
+        fault::conflict(kind, token.unwrap_or_default(), text)
+    })
 }

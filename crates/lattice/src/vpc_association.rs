@@ -5,15 +5,45 @@ use std::sync::Arc;
 use lath_control::{Cell, Claim};
 use lath_model::Timestamp;
 use lath_model::id::{SecurityGroupId, ServiceNetworkVpcAssociationId};
+use lath_service::operations;
 use lath_store::{Record, Tx, View};
-use lath_wire::{ApiError, Caller, Handle};
+use lath_wire::{ApiError, Caller};
 
 use crate::ident::{Kind, resolve};
 use crate::record::VpcAssociation;
 use crate::region::NetworkSide;
+use crate::resource_types::*;
 use crate::service_association::filter;
 use crate::shape::*;
 use crate::{Lattice, fault, network, page, quota, region, token, vpc};
+
+operations! {
+    for Lattice as "vpc-lattice";
+    change CreateServiceNetworkVpcAssociation: post "/servicenetworkvpcassociations" 200 -> CreateVpcAssociationOutput = create, checked, caller
+        => makes(&VPC_ASSOCIATION)
+            .with_all(NEW_VPC_ASSOCIATION, new_vpc_association)
+            .with_tags(|op| &op.tags)
+            .on(&SERVICE_NETWORK, |op, _| op.service_network_identifier.clone())
+            .with_all(NEW_VPC_ASSOCIATION, new_vpc_association)
+            .with_tags(|op| &op.tags)
+            .tagging(&VPC_ASSOCIATION, |_, _| "*".into(), |op| &op.tags)
+            .also_any("ec2:DescribeVpcs", |_, _| true)
+            .also_any("ec2:DescribeSecurityGroups", |op, _| !op.security_group_ids.is_empty());
+    read GetServiceNetworkVpcAssociation: get "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> GetVpcAssociationOutput = get, checked
+        => on(&VPC_ASSOCIATION, |op, _| op.service_network_vpc_association_identifier.clone());
+    read ListServiceNetworkVpcAssociations: get "/servicenetworkvpcassociations" 200 -> ListVpcAssociationsOutput = list, checked
+        => any()
+            .with(VPC, |op, _| op.vpc_identifier.clone())
+            .with(NETWORK_ARN, |op, at| op.service_network_identifier.as_ref().map(|it| network_arn(at, it)));
+    change UpdateServiceNetworkVpcAssociation: patch "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> UpdateVpcAssociationOutput = update_association, checked
+        => on(&VPC_ASSOCIATION, |op, _| op.service_network_vpc_association_identifier.clone())
+            .with(SECURITY_GROUPS, |op, _| op.security_group_ids.clone())
+            .untagged(|_, _| Vec::<String>::new())
+            .also_any("ec2:DescribeVpcs", |_, _| true)
+            .also_any("ec2:DescribeSecurityGroups", |_, _| true);
+    change DeleteServiceNetworkVpcAssociation: delete "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> DeleteVpcAssociationOutput = delete_association, checked
+        => on(&VPC_ASSOCIATION, |op, _| op.service_network_vpc_association_identifier.clone());
+}
 
 const KIND: Kind = Kind::VpcAssociation;
 
@@ -138,11 +168,12 @@ fn summary(
 }
 
 fn create(
-    cell: &Cell,
-    caller: &Caller,
+    app: &Lattice,
     tx: &mut Tx,
+    caller: &Caller,
     mut op: CreateServiceNetworkVpcAssociation,
 ) -> Result<CreateVpcAssociationOutput, ApiError> {
+    let cell = &app.cell;
     let client_token = op.client_token.take();
     let network = NetworkSide::find(cell, tx.view(), &op.service_network_identifier)?;
     let vpc = vpc::existing(tx.view(), &op.vpc_identifier)?;
@@ -180,66 +211,50 @@ fn create(
     let association = replace(tx, None, association);
     let all = tx.list::<VpcAssociation>();
     let count = all.filter(|known| known.network == network.id).count();
-    quota::VPCS_PER_NETWORK.check(cell, count)?;
+    quota::check(quota::VPCS_PER_NETWORK, cell, count)?;
     Ok(created(cell, &association))
 }
 
-impl Handle<CreateServiceNetworkVpcAssociation> for Lattice {
-    async fn handle(
-        &self,
-        caller: &Caller,
-        op: CreateServiceNetworkVpcAssociation,
-    ) -> Result<CreateVpcAssociationOutput, ApiError> {
-        let cell = &self.cell;
-        cell.db.write(|tx| create(cell, caller, tx, op)).await
-    }
+fn get(
+    app: &Lattice,
+    view: &View,
+    op: &GetServiceNetworkVpcAssociation,
+) -> Result<GetVpcAssociationOutput, ApiError> {
+    let cell = &app.cell;
+    let text = &op.service_network_vpc_association_identifier;
+    let association = find(cell, view, text)?;
+    Ok(detail(cell, view, None, &association))
 }
 
-impl Handle<GetServiceNetworkVpcAssociation> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: GetServiceNetworkVpcAssociation,
-    ) -> Result<GetVpcAssociationOutput, ApiError> {
-        let (cell, view) = (&self.cell, self.cell.db.view());
-        let text = &op.service_network_vpc_association_identifier;
-        let association = find(cell, &view, text)?;
-        Ok(detail(cell, &view, None, &association))
-    }
-}
-
-impl Handle<ListServiceNetworkVpcAssociations> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: ListServiceNetworkVpcAssociations,
-    ) -> Result<ListVpcAssociationsOutput, ApiError> {
-        let (cell, view) = (&self.cell, self.cell.db.view());
-        let network = op.service_network_identifier.as_deref();
-        let network = filter(cell, Kind::ServiceNetwork, network);
-        let vpc = op.vpc_identifier.as_deref();
-        let here = view.list::<VpcAssociation>().map(|it| (None, it));
-        let elsewhere = region::vpc_associations(&view)
-            .filter(|(_, it)| region::is_here(cell, it.foreign_network.as_deref()))
-            .map(|(region, it)| (Some(region), Arc::new(it)));
-        let mut wanted: Vec<(Option<String>, Arc<VpcAssociation>)> =
-            here.chain(elsewhere).collect();
-        wanted.sort_by(|(_, one), (_, other)| one.id.cmp(&other.id));
-        wanted.retain(|(_, association)| {
-            network
-                .as_deref()
-                .is_none_or(|id| association.network.as_str() == id)
-                && vpc.is_none_or(|id| association.vpc.as_str() == id)
-        });
-        let token = op.next_token.as_deref();
-        let page = page(wanted, |(_, it)| it.id.to_string(), op.max_results, token)?;
-        let items = page.items.iter();
-        let items = items.map(|(at, it)| summary(cell, &view, at.as_deref(), it));
-        Ok(ListVpcAssociationsOutput {
-            items: items.collect(),
-            next_token: page.next_token,
-        })
-    }
+fn list(
+    app: &Lattice,
+    view: &View,
+    op: &ListServiceNetworkVpcAssociations,
+) -> Result<ListVpcAssociationsOutput, ApiError> {
+    let cell = &app.cell;
+    let network = op.service_network_identifier.as_deref();
+    let network = filter(cell, Kind::ServiceNetwork, network);
+    let vpc = op.vpc_identifier.as_deref();
+    let here = view.list::<VpcAssociation>().map(|it| (None, it));
+    let elsewhere = region::vpc_associations(view)
+        .filter(|(_, it)| region::is_here(cell, it.foreign_network.as_deref()))
+        .map(|(region, it)| (Some(region), Arc::new(it)));
+    let mut wanted: Vec<(Option<String>, Arc<VpcAssociation>)> = here.chain(elsewhere).collect();
+    wanted.sort_by(|(_, one), (_, other)| one.id.cmp(&other.id));
+    wanted.retain(|(_, association)| {
+        network
+            .as_deref()
+            .is_none_or(|id| association.network.as_str() == id)
+            && vpc.is_none_or(|id| association.vpc.as_str() == id)
+    });
+    let token = op.next_token.as_deref();
+    let page = page(wanted, |(_, it)| it.id.to_string(), op.max_results, token)?;
+    let items = page.items.iter();
+    let items = items.map(|(at, it)| summary(cell, view, at.as_deref(), it));
+    Ok(ListVpcAssociationsOutput {
+        items: items.collect(),
+        next_token: page.next_token,
+    })
 }
 
 fn update(
@@ -266,22 +281,20 @@ fn update(
     Ok(replace(tx, Some(&association), changed))
 }
 
-impl Handle<UpdateServiceNetworkVpcAssociation> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: UpdateServiceNetworkVpcAssociation,
-    ) -> Result<UpdateVpcAssociationOutput, ApiError> {
-        let cell = &self.cell;
-        let association = cell.db.write(|tx| update(cell, tx, &op)).await?;
-        Ok(UpdateVpcAssociationOutput {
-            id: Some(association.id.to_string()),
-            arn: Some(arn(cell, &association.id)),
-            status: Some(association.status),
-            created_by: Some(association.created_by.clone()),
-            security_group_ids: Some(texts(&association.security_groups)),
-        })
-    }
+fn update_association(
+    app: &Lattice,
+    tx: &mut Tx,
+    op: UpdateServiceNetworkVpcAssociation,
+) -> Result<UpdateVpcAssociationOutput, ApiError> {
+    let cell = &app.cell;
+    let association = update(cell, tx, &op)?;
+    Ok(UpdateVpcAssociationOutput {
+        id: Some(association.id.to_string()),
+        arn: Some(arn(cell, &association.id)),
+        status: Some(association.status),
+        created_by: Some(association.created_by.clone()),
+        security_group_ids: Some(texts(&association.security_groups)),
+    })
 }
 
 fn delete(cell: &Cell, tx: &mut Tx, text: &str) -> Result<Arc<VpcAssociation>, ApiError> {
@@ -305,19 +318,17 @@ fn delete(cell: &Cell, tx: &mut Tx, text: &str) -> Result<Arc<VpcAssociation>, A
     }))
 }
 
-impl Handle<DeleteServiceNetworkVpcAssociation> for Lattice {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: DeleteServiceNetworkVpcAssociation,
-    ) -> Result<DeleteVpcAssociationOutput, ApiError> {
-        let cell = &self.cell;
-        let text = &op.service_network_vpc_association_identifier;
-        let association = cell.db.write(|tx| delete(cell, tx, text)).await?;
-        Ok(DeleteVpcAssociationOutput {
-            id: Some(association.id.to_string()),
-            status: Some(association.status),
-            arn: Some(arn(cell, &association.id)),
-        })
-    }
+fn delete_association(
+    app: &Lattice,
+    tx: &mut Tx,
+    op: DeleteServiceNetworkVpcAssociation,
+) -> Result<DeleteVpcAssociationOutput, ApiError> {
+    let cell = &app.cell;
+    let text = &op.service_network_vpc_association_identifier;
+    let association = delete(cell, tx, text)?;
+    Ok(DeleteVpcAssociationOutput {
+        id: Some(association.id.to_string()),
+        status: Some(association.status),
+        arn: Some(arn(cell, &association.id)),
+    })
 }

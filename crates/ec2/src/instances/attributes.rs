@@ -1,5 +1,6 @@
 //! Attributes of instances: one at a time, as AWS has it.
 
+use lath_service::{Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Blob};
 use serde::{Deserialize, Serialize};
@@ -15,12 +16,12 @@ use super::shown::{
 use super::types;
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
-use crate::ids;
+use crate::ids::{self, Ids as _};
 use crate::messages::{BooleanInput, BooleanValue, Nothing, TextInput, TextValue};
 use crate::networks::interfaces::{checked_groups, limits};
-use crate::operation::{Refuses, operations, refused};
 use crate::records::{Instance, InstanceState, MetadataOptions, NetworkInterface, Subnet};
-use crate::resource_types::{ATTRIBUTES, Facts, INSTANCE, SECURITY_GROUP, attributes};
+use crate::refusals::refused;
+use crate::resources::{ATTRIBUTES, Facts, INSTANCE, SECURITY_GROUP, attributes};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -118,6 +119,7 @@ pub(crate) struct ModifyInstanceMetadataOptionsResult {
 }
 
 operations! {
+    for Ec2 as "ec2";
     read DescribeInstanceAttribute -> InstanceAttribute = describe, dry_run
         => on(&INSTANCE, |op, _| op.instance_id.clone());
     change ModifyInstanceAttribute -> Nothing = modify, dry_run
@@ -425,7 +427,7 @@ fn update_primary(
 fn set_groups(tx: &mut Tx, instance: &Instance, wanted: &[String]) -> Result<(), ApiError> {
     let mut groups = Vec::new();
     for id in wanted {
-        let id = ids::SECURITY_GROUP.parse(id)?;
+        let id = SECURITY_GROUP.id.parse(id)?;
         if !groups.contains(&id) {
             groups.push(id);
         }

@@ -1,17 +1,17 @@
 //! GetConsoleOutput.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lath_model::Timestamp;
-use lath_wire::{ApiError, Caller, Handle, Operation, Service};
+use lath_service::operations;
+use lath_service::run::read;
+use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
 use crate::ids;
 use crate::records::Instance;
-use crate::resource_types::INSTANCE;
+use crate::resources::INSTANCE;
 
 /// The console of an instance. `Latest` or not, the newest output is given: the node has it at hand.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -32,42 +32,29 @@ pub(crate) struct GetConsoleOutputResult {
     output: Option<String>,
 }
 
-impl lath_authz::Authorized for GetConsoleOutput {
-    const SERVICE: &'static str = "ec2";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::<Self>::new().on(&INSTANCE, |op, _| op.instance_id.clone())
-    }
+operations! {
+    for Ec2 as "ec2";
+    asynchronous GetConsoleOutput -> GetConsoleOutputResult = get
+        => on(&INSTANCE, |op, _| op.instance_id.clone());
 }
 
-impl Operation for GetConsoleOutput {
-    const NAME: &'static str = "GetConsoleOutput";
-    type Output = GetConsoleOutputResult;
-}
-
-pub(super) fn register(service: Service, app: &Arc<Ec2>) -> Service {
-    service.on::<GetConsoleOutput>(app)
-}
-
-impl Handle<GetConsoleOutput> for Ec2 {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: GetConsoleOutput,
-    ) -> Result<GetConsoleOutputResult, ApiError> {
-        let instance = self.read(op.dry_run, |view| {
-            ids::find::<Instance>(view, &op.instance_id)
-        })?;
-        let console = self.cell.node.console_output(&instance.id).await;
-        let console = console.filter(|console| !console.bytes.is_empty());
-        Ok(GetConsoleOutputResult {
-            instance_id: instance.id.to_string(),
-            timestamp: console
-                .as_ref()
-                .map_or(instance.launched_at, |console| console.at),
-            output: console.map(|console| STANDARD.encode(console.bytes)),
-        })
-    }
+async fn get(
+    app: &Ec2,
+    _caller: &Caller,
+    op: GetConsoleOutput,
+) -> Result<GetConsoleOutputResult, ApiError> {
+    let instance = read(app, op.dry_run, |view| {
+        ids::find::<Instance>(view, &op.instance_id)
+    })?;
+    let console = app.cell.node.console_output(&instance.id).await;
+    let console = console.filter(|console| !console.bytes.is_empty());
+    Ok(GetConsoleOutputResult {
+        instance_id: instance.id.to_string(),
+        timestamp: console
+            .as_ref()
+            .map_or(instance.launched_at, |console| console.at),
+        output: console.map(|console| STANDARD.encode(console.bytes)),
+    })
 }
 
 #[cfg(test)]

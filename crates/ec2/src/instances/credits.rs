@@ -1,5 +1,6 @@
 //! The CPU credit options of burstable instances. Nothing throttles an instance, whichever it has.
 
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -10,12 +11,12 @@ use super::types;
 use crate::Ec2;
 use crate::errors::{client, missing};
 use crate::filter::{Field, Filter};
-use crate::ids::{self, IdKind};
-use crate::operation::operations;
+use crate::ids;
 use crate::records::Instance;
-use crate::resource_types::INSTANCE;
+use crate::resources::INSTANCE;
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
+use lath_service::IdForm;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -89,13 +90,14 @@ pub(crate) struct Refusal {
 }
 
 operations! {
+    for Ec2 as "ec2";
     change ModifyInstanceCreditSpecification -> ModifiedCredits = modify, dry_run
         => on(&INSTANCE, |op, _| op.wanted.iter().map(|it| it.instance_id.clone()).collect::<Vec<_>>());
     read DescribeInstanceCreditSpecifications -> CreditSpecifications = describe, dry_run => any();
 }
 
 impl Listed for CreditItem {
-    const ID: IdKind = ids::INSTANCE;
+    const ID: IdForm = INSTANCE.id;
     const FIELDS: &'static [Field<Self>] = &[("instance-id", |it| vec![it.instance_id.clone()])];
     fn id(&self) -> &str {
         &self.instance_id

@@ -1,20 +1,22 @@
 //! DescribeInstances.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use lath_service::operations;
+use lath_service::run::read;
 use lath_store::View;
-use lath_wire::{ApiError, Caller, Handle, Operation, Service};
+use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
 use super::shown::{InstanceItem, InterfaceItem, Reservation, Showing};
 use crate::Ec2;
 use crate::errors::combination;
 use crate::filter::{Field, Filter};
-use crate::ids::{INSTANCE, IdKind};
 use crate::records::Instance;
+use crate::resources::INSTANCE;
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
+use lath_service::IdForm;
 
 /// How long an answer waits for a change that is under way.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,34 +43,20 @@ pub(crate) struct DescribeInstancesResult {
     pub(crate) reservation_set: Vec<Reservation>,
 }
 
-impl lath_authz::Authorized for DescribeInstances {
-    const SERVICE: &'static str = "ec2";
+operations! {
+    for Ec2 as "ec2";
+    asynchronous DescribeInstances -> DescribeInstancesResult = answer => any();
+}
 
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
+async fn answer(
+    app: &Ec2,
+    _caller: &Caller,
+    op: DescribeInstances,
+) -> Result<DescribeInstancesResult, ApiError> {
+    if op.dry_run != Some(true) {
+        settled(app, &op.ids).await;
     }
-}
-
-impl Operation for DescribeInstances {
-    const NAME: &'static str = "DescribeInstances";
-    type Output = DescribeInstancesResult;
-}
-
-pub(super) fn register(service: Service, app: &Arc<Ec2>) -> Service {
-    service.on::<DescribeInstances>(app)
-}
-
-impl Handle<DescribeInstances> for Ec2 {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: DescribeInstances,
-    ) -> Result<DescribeInstancesResult, ApiError> {
-        if op.dry_run != Some(true) {
-            settled(self, &op.ids).await;
-        }
-        self.read(op.dry_run, |view| describe(self, view, &op))
-    }
+    read(app, op.dry_run, |view| describe(app, view, &op))
 }
 
 /// Who asks for an instance by its id mostly waits for its state, and asks again only after 15 seconds
@@ -171,7 +159,7 @@ fn some<T: ToString>(value: &Option<T>) -> Vec<String> {
 }
 
 impl Listed for Entry {
-    const ID: IdKind = INSTANCE;
+    const ID: IdForm = INSTANCE.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("affinity", |_| Vec::new()),
         ("architecture", |it| vec![it.item.architecture.clone()]),

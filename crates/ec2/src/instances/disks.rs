@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use lath_model::Timestamp;
 use lath_model::id::VolumeId;
+use lath_service::Refuses;
 use lath_wire::ApiError;
 
 use super::request::{BlockDevice, EbsDevice, RunInstances};
@@ -15,8 +16,8 @@ use super::shown::ROOT_DEVICE;
 use super::types::InstanceType;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
 use crate::images::{self, Image};
-use crate::operation::{Refuses, refused};
 use crate::records::Volume;
+use crate::refusals::refused;
 
 /// What AWS publishes of a volume type
 /// (<https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html>).

@@ -9,6 +9,7 @@ use lath_control::{Mode, TokenUse, claim_token, fingerprint};
 use lath_iam::records::InstanceProfile;
 use lath_model::Timestamp;
 use lath_model::id::{InstanceId, ReservationId, VolumeId};
+use lath_service::{Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -25,11 +26,11 @@ use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
 use crate::images::{self, Image};
 use crate::key_pairs;
-use crate::operation::{Refuses, operations, refused};
 use crate::records::{
     Instance, InstanceOptions, InstanceState, MetadataOptions, PrivateDnsNames, ShutdownBehavior,
     Volume,
 };
+use crate::refusals::refused;
 use crate::tags::{self, TagSpecification};
 
 /// User data before base64, in bytes.
@@ -40,6 +41,7 @@ const VCPU_QUOTA: i32 = 32;
 const MAX_COUNT: i32 = 1000;
 
 operations! {
+    for Ec2 as "ec2";
     change RunInstances -> Reservation = run, dry_run => by(needs)
         => refusing ["NetworkInterface." InterfaceSpecification, "CpuOptions." CpuOptions, "PrivateDnsNameOptions." PrivateDnsNameOptions, "BlockDeviceMapping.Ebs." EbsDevice, "" RunInstances, "Placement." Placement];
 }

@@ -11,7 +11,7 @@ use super::request::RunInstances;
 use super::{disks, profiles};
 use crate::images::{self, Image};
 use crate::networks::interfaces::default_groups;
-use crate::resource_types::{
+use crate::resources::{
     Facts, IMAGE, INSTANCE, InstanceFacts, KEY_PAIR, NETWORK_INTERFACE, SECURITY_GROUP, SNAPSHOT,
     SUBNET, VOLUME, arn, fact, facts_of_volume,
 };

@@ -26,14 +26,14 @@ mod volumes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lath_control::Cell;
 use lath_store::View;
 use lath_wire::{ApiError, Service};
 
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_value};
-use crate::ids::{self, IdKind, Named};
-use crate::records::{Instance, KeyPair};
+use crate::ids::Ids as _;
+use crate::records::Instance;
+use crate::resources::INSTANCE;
 
 pub(crate) use feed::contribute;
 pub(crate) use options::changed_names;
@@ -45,17 +45,13 @@ pub(crate) use volumes::owner;
 /// How many instances one request may name.
 const MAX_IDS: usize = 1000;
 
-impl Named for Instance {
-    const ID: IdKind = ids::INSTANCE;
-}
-
 /// Registers the operations on instances and what they are made of.
 pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
     [
         crate::zones::register,
         crate::account_attributes::register,
         crate::images::register,
-        crate::key_pairs::register_all,
+        crate::key_pairs::register,
         launch::register,
         describe::register,
         status::register,
@@ -72,17 +68,6 @@ pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
     .fold(service, |service, part| part(service, app))
 }
 
-/// Whether there is such an instance, key pair, image or volume.
-pub(crate) fn exists(cell: &Cell, view: &View, id: &str) -> bool {
-    match id.rsplit_once('-').map(|(prefix, _)| prefix) {
-        Some("i") => view.get::<Instance>(id).is_some(),
-        Some("key") => view.get::<KeyPair>(id).is_some(),
-        Some("ami") => crate::images::exists(cell, view, id),
-        Some("vol") => volumes::owner(view, id).is_some(),
-        _ => false,
-    }
-}
-
 /// The instances of a request, each once, in the order of their ids.
 ///
 /// # Errors
@@ -97,7 +82,7 @@ fn named(view: &View, wanted: &[String]) -> Result<Vec<Arc<Instance>>, ApiError>
         )));
     }
     for id in wanted {
-        ids::INSTANCE.check(id)?;
+        INSTANCE.id.check(id)?;
     }
     let wanted: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
     let find = |id: &&str| view.get::<Instance>(id);
@@ -108,9 +93,9 @@ fn named(view: &View, wanted: &[String]) -> Result<Vec<Arc<Instance>>, ApiError>
         .collect();
     match absent.as_slice() {
         [] => Ok(wanted.iter().filter_map(find).collect()),
-        [one] => Err(ids::INSTANCE.not_found(one)),
+        [one] => Err(INSTANCE.id.not_found(one)),
         many => Err(client(
-            ids::INSTANCE.not_found,
+            INSTANCE.id.not_found,
             format!("The instance IDs '{}' do not exist", many.join(", ")),
         )),
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lath_control::Cell;
 use lath_model::Timestamp;
 use lath_model::id::{AttachmentId, InstanceId, NetworkInterfaceId, SecurityGroupId};
+use lath_service::Refuses;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -17,8 +18,8 @@ use crate::ids;
 use crate::networks::interfaces::{
     NewInterface, add_addresses, create_primary, free_addresses, limits,
 };
-use crate::operation::{Refuses, refused};
 use crate::records::{Attachment, NetworkInterface, SecurityGroup, Subnet, Vpc};
+use crate::refusals::refused;
 use crate::tags;
 
 /// What the instances of a launch are connected to: the primary interface, and the others.

@@ -2,6 +2,7 @@
 //! bandwidth for volumes, cores and threads, CPU credits, recovery. And the names of instances, which the
 //! VPC's resolver does use.
 
+use lath_service::{Refuses, operations};
 use lath_store::Tx;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,9 @@ use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
 use crate::ids;
 use crate::messages::Done;
-use crate::operation::{Refuses, operations, refused};
 use crate::records::{Instance, InstanceOptions, InstanceState, PrivateDnsNames, Subnet};
-use crate::resource_types::{ATTRIBUTES, Facts, INSTANCE, attributes};
+use crate::refusals::refused;
+use crate::resources::{ATTRIBUTES, Facts, INSTANCE, attributes};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -84,6 +85,7 @@ pub(crate) struct ModifyInstanceCapacityReservationAttributes {
 }
 
 operations! {
+    for Ec2 as "ec2";
     change MonitorInstances -> Monitorings = monitor, dry_run => on(&INSTANCE, |op, _| op.ids.clone());
     change UnmonitorInstances -> Monitorings = unmonitor, dry_run => on(&INSTANCE, |op, _| op.ids.clone());
     change ModifyPrivateDnsNameOptions -> Done = modify_names, dry_run

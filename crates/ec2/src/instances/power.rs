@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lath_model::Timestamp;
+use lath_service::operations;
 use lath_store::Tx;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -15,9 +16,8 @@ use crate::Ec2;
 use crate::errors::client;
 use crate::messages::Nothing;
 use crate::networks::interfaces::auto_public;
-use crate::operation::operations;
 use crate::records::{Instance, InstanceState, NetworkInterface};
-use crate::resource_types::INSTANCE;
+use crate::resources::INSTANCE;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -81,6 +81,7 @@ pub(crate) struct StateChange {
 }
 
 operations! {
+    for Ec2 as "ec2";
     change StartInstances -> StateChanges = start, dry_run => on(&INSTANCE, |op, _| op.ids.clone());
     change StopInstances -> StateChanges = stop, dry_run => on(&INSTANCE, |op, _| op.ids.clone());
     change RebootInstances -> Nothing = reboot, dry_run => on(&INSTANCE, |op, _| op.ids.clone());

@@ -16,6 +16,7 @@ use lath_model::Timestamp;
 use lath_model::arn::Owner;
 use lath_model::id::random_suffix;
 use lath_policy::{Attached, Context, Grammar, Kind, Policy, Principal, Request, Rule, evaluate};
+use lath_service::operations;
 use lath_session::{Holder, SealingKey, Session, SourceInstance};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -26,28 +27,24 @@ use super::request::InstanceProfile;
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
 use crate::filter::{Field, Filter, fields};
-use crate::ids::{self, IdKind};
-use crate::operation::operations;
+use crate::ids;
 use crate::records::{Instance, InstanceState, ProfileAssociation, RoleSession};
-use crate::resource_types::{INSTANCE, arn};
+use crate::resources::{self, INSTANCE, arn};
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
+use lath_service::IdForm;
 
 /// How long a session lives.
 const LIFE: Duration = Duration::from_secs(6 * 3600);
 /// How old a session is when another replaces it.
 const RENEWAL: Duration = Duration::from_secs(3600);
 
-const ASSOCIATION: IdKind = IdKind {
-    prefix: "iip-assoc",
-    malformed: "InvalidAssociationID.Malformed",
-    not_found: "InvalidAssociationID.NotFound",
-    noun: "association ID",
-};
-
-impl ids::Named for ProfileAssociation {
-    const ID: IdKind = ASSOCIATION;
-}
+const ASSOCIATION: IdForm = resources::ids(
+    "iip-assoc",
+    "InvalidAssociationID.Malformed",
+    "InvalidAssociationID.NotFound",
+    "The association ID '{}' does not exist",
+);
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -112,6 +109,7 @@ pub(crate) struct Associations {
 }
 
 operations! {
+    for Ec2 as "ec2";
     change AssociateIamInstanceProfile -> OneAssociation = associate_profile
         => on(&INSTANCE, |op, _| op.instance_id.clone())
             .with("ec2:NewInstanceProfile", |op, at| new_profile(at, &op.iam_instance_profile))
@@ -256,7 +254,7 @@ fn disassociate(
     tx: &mut Tx,
     op: DisassociateIamInstanceProfile,
 ) -> Result<OneAssociation, ApiError> {
-    let old = ids::find::<ProfileAssociation>(tx.view(), &op.association_id)?;
+    let old = ids::find_as::<ProfileAssociation>(&ASSOCIATION, tx.view(), &op.association_id)?;
     tx.delete::<ProfileAssociation>(&old.id);
     Ok(one(&old, "disassociating"))
 }
@@ -267,7 +265,7 @@ fn replace(
     tx: &mut Tx,
     op: ReplaceIamInstanceProfileAssociation,
 ) -> Result<OneAssociation, ApiError> {
-    let old = ids::find::<ProfileAssociation>(tx.view(), &op.association_id)?;
+    let old = ids::find_as::<ProfileAssociation>(&ASSOCIATION, tx.view(), &op.association_id)?;
     let profile = named(app.cell.owner(), tx.view(), &op.iam_instance_profile)?;
     let instance = changeable(tx.view(), old.instance.as_str())?;
     tx.delete::<ProfileAssociation>(&old.id);
@@ -275,7 +273,7 @@ fn replace(
 }
 
 impl Listed for AssociationItem {
-    const ID: IdKind = ASSOCIATION;
+    const ID: IdForm = ASSOCIATION;
     const FIELDS: &'static [Field<Self>] = fields! {
         "instance-id" => |it| it.instance_id,
         "state" => |it| it.state,

@@ -1,8 +1,8 @@
 //! RunInstances as it arrives.
 
+use lath_service::Asks;
 use serde::Deserialize;
 
-use crate::operation::Asks;
 use crate::tags::TagSpecification;
 
 /// What to launch (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html>).

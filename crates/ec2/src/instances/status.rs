@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use lath_feed::{InstanceObserved, InstancePhase};
 use lath_model::Timestamp;
+use lath_service::operations;
+use lath_service::run::read;
 use lath_store::View;
-use lath_wire::{ApiError, Caller, Handle, Operation, Service};
+use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
 use super::describe::settled;
@@ -14,10 +16,11 @@ use super::shown::StateItem;
 use crate::Ec2;
 use crate::errors::combination;
 use crate::filter::{Field, Filter};
-use crate::ids::{INSTANCE, IdKind};
 use crate::records::{Instance, InstanceState};
+use crate::resources::INSTANCE;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
+use lath_service::IdForm;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -79,38 +82,24 @@ pub(crate) struct StatusDetail {
     status: String,
 }
 
-impl lath_authz::Authorized for DescribeInstanceStatus {
-    const SERVICE: &'static str = "ec2";
+operations! {
+    for Ec2 as "ec2";
+    asynchronous DescribeInstanceStatus -> DescribeInstanceStatusResult = answer => any();
+}
 
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
+async fn answer(
+    app: &Ec2,
+    _caller: &Caller,
+    op: DescribeInstanceStatus,
+) -> Result<DescribeInstanceStatusResult, ApiError> {
+    if op.dry_run != Some(true) {
+        settled(app, &op.ids).await;
     }
-}
-
-impl Operation for DescribeInstanceStatus {
-    const NAME: &'static str = "DescribeInstanceStatus";
-    type Output = DescribeInstanceStatusResult;
-}
-
-pub(super) fn register(service: Service, app: &Arc<Ec2>) -> Service {
-    service.on::<DescribeInstanceStatus>(app)
-}
-
-impl Handle<DescribeInstanceStatus> for Ec2 {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: DescribeInstanceStatus,
-    ) -> Result<DescribeInstanceStatusResult, ApiError> {
-        if op.dry_run != Some(true) {
-            settled(self, &op.ids).await;
-        }
-        self.read(op.dry_run, |view| describe(self, view, &op))
-    }
+    read(app, op.dry_run, |view| describe(app, view, &op))
 }
 
 impl Listed for InstanceStatus {
-    const ID: IdKind = INSTANCE;
+    const ID: IdForm = INSTANCE.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("availability-zone", |it| vec![it.availability_zone.clone()]),
         ("availability-zone-id", |it| {

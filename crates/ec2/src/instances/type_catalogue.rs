@@ -1,6 +1,7 @@
 //! DescribeInstanceTypes and DescribeInstanceTypeOfferings.
 
 use lath_control::paginate;
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,6 @@ use super::types::{self, Gpu, InstanceType, NetworkCard};
 use crate::Ec2;
 use crate::errors::{client, invalid_parameter};
 use crate::filter::{Field, Filter, Filters, fields};
-use crate::operation::operations;
 use crate::select::{bad_token, page_size};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -148,6 +148,7 @@ items! {
 }
 
 operations! {
+    for Ec2 as "ec2";
     read DescribeInstanceTypes -> DescribeInstanceTypesResult = describe_types, dry_run => any();
     read DescribeInstanceTypeOfferings -> DescribeInstanceTypeOfferingsResult = describe_offerings, dry_run => any();
 }

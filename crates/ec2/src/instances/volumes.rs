@@ -3,24 +3,18 @@
 use std::sync::Arc;
 
 use lath_model::Timestamp;
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
 use crate::filter::{Field, Filter};
-use crate::ids::IdKind;
-use crate::operation::operations;
 use crate::records::{Instance, Volume};
+use crate::resources::VOLUME;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
-
-const VOLUME: IdKind = IdKind {
-    prefix: "vol",
-    malformed: "InvalidParameterValue",
-    not_found: "InvalidVolume.NotFound",
-    noun: "volume",
-};
+use lath_service::IdForm;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -75,6 +69,7 @@ pub(crate) struct VolumeAttachment {
 }
 
 operations! {
+    for Ec2 as "ec2";
     read DescribeVolumes -> DescribeVolumesResult = describe, dry_run => any();
 }
 
@@ -83,7 +78,7 @@ fn attached(it: &VolumeItem, of: fn(&VolumeAttachment) -> String) -> Vec<String>
 }
 
 impl Listed for VolumeItem {
-    const ID: IdKind = VOLUME;
+    const ID: IdForm = VOLUME.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("attachment.attach-time", |it| {
             attached(it, |it| it.attach_time.to_string())

@@ -7,30 +7,25 @@ use std::collections::BTreeMap;
 use lath_control::Mode;
 use lath_model::Timestamp;
 use lath_model::id::KeyPairId;
+use lath_service::operations;
+use lath_service::run::{change, read};
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Blob, Caller, Handle, Operation};
+use lath_wire::{ApiError, Blob, Caller};
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
 use crate::errors::{client, invalid_parameter, limit, missing, unsupported};
 use crate::filter::{Field, Filter};
-use crate::ids::IdKind;
-use crate::operation::operations;
+use crate::ids::Ids as _;
 use crate::records::{KeyKind, KeyPair};
-use crate::resource_types::KEY_PAIR;
+use crate::resources::KEY_PAIR;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_service::IdForm;
 use material::PublicHalf;
 
 /// How many key pairs a region may have.
 const QUOTA: usize = 5000;
-
-const KEY_PAIR_ID: IdKind = IdKind {
-    prefix: "key",
-    malformed: "InvalidKeyPairID.Malformed",
-    not_found: "InvalidKeyPair.NotFound",
-    noun: "key ID",
-};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -120,6 +115,15 @@ pub(crate) struct DeleteKeyPairResult {
 }
 
 operations! {
+    for Ec2 as "ec2";
+    asynchronous CreateKeyPair -> CreateKeyPairResult = create
+        => on(&KEY_PAIR, |op, _| op.key_name.clone())
+            .with("ec2:KeyPairType", |op, _| op.kind().to_owned())
+            .tagged(|op, _| tags::requested(&op.tags, "key-pair"))
+            .also("ec2:CreateTags", &KEY_PAIR, |op, _| tagged(&op.tags, &op.key_name))
+            .with("ec2:KeyPairType", |op, _| op.kind().to_owned())
+            .with("ec2:CreateAction", |_, _| "CreateKeyPair")
+            .tagged(|op, _| tags::requested(&op.tags, "key-pair"));
     change ImportKeyPair -> ImportKeyPairResult = import, dry_run
         => on(&KEY_PAIR, |op, _| op.key_name.clone())
             .with("ec2:KeyPairType", |op, _| op.kind())
@@ -161,63 +165,31 @@ pub(crate) fn name_of(view: &View, id: &str) -> String {
     pair.map_or_else(|| id.to_owned(), |pair| pair.name.clone())
 }
 
-/// Registers every operation on key pairs.
-pub(crate) fn register_all(
-    service: lath_wire::Service,
-    app: &std::sync::Arc<Ec2>,
-) -> lath_wire::Service {
-    register(service.on::<CreateKeyPair>(app), app)
-}
-
-impl lath_authz::Authorized for CreateKeyPair {
-    const SERVICE: &'static str = "ec2";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::<Self>::new()
-            .on(&KEY_PAIR, |op, _| op.key_name.clone())
-            .with("ec2:KeyPairType", |op, _| op.kind().to_owned())
-            .tagged(|op, _| tags::requested(&op.tags, "key-pair"))
-            .also("ec2:CreateTags", &KEY_PAIR, |op, _| {
-                tagged(&op.tags, &op.key_name)
-            })
-            .with("ec2:KeyPairType", |op, _| op.kind().to_owned())
-            .with("ec2:CreateAction", |_, _| "CreateKeyPair")
-            .tagged(|op, _| tags::requested(&op.tags, "key-pair"))
-    }
-}
-
-impl Operation for CreateKeyPair {
-    const NAME: &'static str = "CreateKeyPair";
-    type Output = CreateKeyPairResult;
-}
-
-impl Handle<CreateKeyPair> for Ec2 {
-    /// Checks before it spends a core on the key, and again in the transaction.
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: CreateKeyPair,
-    ) -> Result<CreateKeyPairResult, ApiError> {
-        let kind = wanted_kind(&op)?;
-        let tags = tags::specified(&op.tags, "key-pair")?;
-        self.read(op.dry_run, |view| check_new(self, view, &op.key_name))?;
-        let name = op.key_name.clone();
-        let made = tokio::task::spawn_blocking(move || material::generate(kind, &name)).await;
-        let (half, pem) = made
-            .map_err(ApiError::internal)?
-            .map_err(ApiError::internal)?;
-        self.change(None, |tx| {
-            let pair = add(self, tx, &op.key_name, half, tags)?;
-            Ok(CreateKeyPairResult {
-                tag_set: tags::of(tx.view(), pair.id.as_str()),
-                key_pair_id: pair.id.to_string(),
-                key_name: pair.name,
-                key_fingerprint: pair.fingerprint,
-                key_material: pem,
-            })
+/// Checks before it spends a core on the key, and again in the transaction.
+async fn create(
+    app: &Ec2,
+    _caller: &Caller,
+    op: CreateKeyPair,
+) -> Result<CreateKeyPairResult, ApiError> {
+    let kind = wanted_kind(&op)?;
+    let tags = tags::specified(&op.tags, "key-pair")?;
+    read(app, op.dry_run, |view| check_new(app, view, &op.key_name))?;
+    let name = op.key_name.clone();
+    let made = tokio::task::spawn_blocking(move || material::generate(kind, &name)).await;
+    let (half, pem) = made
+        .map_err(ApiError::internal)?
+        .map_err(ApiError::internal)?;
+    change(app, None, |tx| {
+        let pair = add(app, tx, &op.key_name, half, tags)?;
+        Ok(CreateKeyPairResult {
+            tag_set: tags::of(tx.view(), pair.id.as_str()),
+            key_pair_id: pair.id.to_string(),
+            key_name: pair.name,
+            key_fingerprint: pair.fingerprint,
+            key_material: pem,
         })
-        .await
-    }
+    })
+    .await
 }
 
 fn wanted_kind(op: &CreateKeyPair) -> Result<KeyKind, ApiError> {
@@ -302,7 +274,7 @@ pub(crate) fn not_found(name: &str) -> ApiError {
 }
 
 impl Listed for KeyPairItem {
-    const ID: IdKind = KEY_PAIR_ID;
+    const ID: IdForm = KEY_PAIR.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("key-pair-id", |it| vec![it.key_pair_id.clone()]),
         ("fingerprint", |it| vec![it.key_fingerprint.clone()]),
@@ -355,7 +327,7 @@ fn shown(view: &View, pair: &KeyPair, with_key: bool) -> KeyPairItem {
 fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteKeyPair) -> Result<DeleteKeyPairResult, ApiError> {
     let found = match (&op.key_pair_id, &op.key_name) {
         (Some(id), _) => {
-            KEY_PAIR_ID.check(id)?;
+            KEY_PAIR.id.check(id)?;
             tx.get::<KeyPair>(id)
         }
         (None, Some(name)) => by_name(tx.view(), name),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use lath_control::Mode;
 use lath_model::id::{AllocationId, AssociationId};
+use lath_service::{Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -18,21 +19,23 @@ use crate::errors::{
     client, combination, dependency, invalid_parameter, invalid_value, limit, missing, unsupported,
 };
 use crate::filter::{Field, Filter};
-use crate::ids::{self, IdKind};
+use crate::ids::{self, Ids as _};
 use crate::messages::Nothing;
 use crate::networks::{interfaces, public_pool};
-use crate::operation::{Refuses, operations, refused};
 use crate::records::{
     Address, AddressAssociation, InternetGateway, NetworkInterface, PublicAddress,
 };
-use crate::resource_types::{ELASTIC_IP, INSTANCE, Making as _, NETWORK_INTERFACE};
+use crate::refusals::refused;
+use crate::resources::{ELASTIC_IP, INSTANCE, Making as _, NETWORK_INTERFACE};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_service::IdForm;
 
 /// How many elastic addresses a region may have.
 const MAX_ADDRESSES: usize = 5;
 
 operations! {
+    for Ec2 as "ec2";
     change AllocateAddress -> AllocateAddressResult = allocate, dry_run
         => creates(&ELASTIC_IP, |op| &op.tag_specifications)
         => refusing ["" AllocateAddress];
@@ -361,7 +364,7 @@ fn wanted_interface(view: &View, op: &AssociateAddress) -> Result<Arc<NetworkInt
         )),
         (Some(id), None) => ids::find::<NetworkInterface>(view, id),
         (None, Some(id)) => {
-            ids::INSTANCE.check(id)?;
+            INSTANCE.id.check(id)?;
             primary_of(view, id)
         }
         (None, None) => Err(missing("instanceId or networkInterfaceId")),
@@ -374,7 +377,7 @@ fn primary_of(view: &View, instance: &str) -> Result<Arc<NetworkInterface>, ApiE
             let attachment = interface.attachment.as_ref();
             attachment.is_some_and(|it| it.instance.as_str() == instance && it.device_index == 0)
         })
-        .ok_or_else(|| ids::INSTANCE.not_found(instance))
+        .ok_or_else(|| INSTANCE.id.not_found(instance))
 }
 
 fn wanted_index(interface: &NetworkInterface, private: Option<&str>) -> Result<usize, ApiError> {
@@ -528,7 +531,7 @@ fn given(text: Option<&String>) -> Vec<String> {
 }
 
 impl Listed for ElasticAddressItem {
-    const ID: IdKind = ids::ALLOCATION;
+    const ID: IdForm = ELASTIC_IP.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("allocation-id", |it| vec![it.allocation_id.clone()]),
         ("association-id", |it| given(it.association_id.as_ref())),

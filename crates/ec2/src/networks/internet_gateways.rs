@@ -2,6 +2,7 @@
 
 use lath_control::Mode;
 use lath_model::id::{InternetGatewayId, VpcId};
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -9,18 +10,19 @@ use serde::{Deserialize, Serialize};
 use crate::Ec2;
 use crate::errors::{client, dependency, has_dependencies, invalid_value, limit};
 use crate::filter::{Field, Filter};
-use crate::ids::{self, IdKind};
+use crate::ids;
 use crate::messages::Nothing;
-use crate::operation::operations;
 use crate::records::{InternetGateway, NetworkInterface, Vpc};
-use crate::resource_types::{INTERNET_GATEWAY, Making as _, VPC};
+use crate::resources::{INTERNET_GATEWAY, Making as _, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_service::IdForm;
 
 /// How many internet gateways a region may have.
 const MAX_GATEWAYS: usize = 5;
 
 operations! {
+    for Ec2 as "ec2";
     change CreateInternetGateway -> CreateInternetGatewayResult = create, dry_run
         => creates(&INTERNET_GATEWAY, |op| &op.tag_specifications);
     change DeleteInternetGateway -> Nothing = delete, dry_run
@@ -210,7 +212,7 @@ fn item(view: &View, gateway: &InternetGateway) -> GatewayItem {
 }
 
 impl Listed for GatewayItem {
-    const ID: IdKind = ids::INTERNET_GATEWAY;
+    const ID: IdForm = INTERNET_GATEWAY.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("internet-gateway-id", |it| {
             vec![it.internet_gateway_id.clone()]

@@ -8,6 +8,7 @@ use lath_control::{Cell, TokenUse};
 use lath_feed::{Condition, Observed};
 use lath_model::Timestamp;
 use lath_model::id::{NatGatewayId, NetworkInterfaceId};
+use lath_service::{Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -16,17 +17,18 @@ use crate::Ec2;
 use crate::errors::{combination, invalid_parameter, limit, missing, unsupported};
 use crate::filter::{Field, Filter};
 use crate::idempotency;
-use crate::ids::{self, IdKind, Named};
+use crate::ids;
 use crate::networks::addresses;
 use crate::networks::interfaces::{self, NewInterface};
-use crate::operation::{Refuses, operations, refused};
 use crate::records::{
     Address, InternetGateway, Life, LifeState, Manager, NatAddresses, NatGateway, NetworkInterface,
     Subnet,
 };
-use crate::resource_types::{ELASTIC_IP, Making as _, NAT_GATEWAY, SUBNET, VPC};
+use crate::refusals::refused;
+use crate::resources::{ELASTIC_IP, Making as _, NAT_GATEWAY, SUBNET, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_service::IdForm;
 
 /// How many NAT gateways an availability zone may have.
 const MAX_PER_ZONE: usize = 5;
@@ -34,6 +36,7 @@ const MAX_PER_ZONE: usize = 5;
 const LINGERS: Duration = Duration::from_secs(3600);
 
 operations! {
+    for Ec2 as "ec2";
     change CreateNatGateway -> CreateNatGatewayResult = create, dry_run
         => on(&SUBNET, |op, _| op.subnet_id.clone())
             .on(&VPC, |op, _| op.vpc_id.clone())
@@ -433,7 +436,7 @@ fn item(view: &View, gateway: &NatGateway) -> NatItem {
 }
 
 impl Listed for NatItem {
-    const ID: IdKind = NatGateway::ID;
+    const ID: IdForm = NAT_GATEWAY.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("nat-gateway-id", |it| vec![it.nat_gateway_id.clone()]),
         ("state", |it| vec![it.state.clone()]),

@@ -1,19 +1,21 @@
 //! Network ACLs. Each VPC has its default one, which allows everything, as AWS's does; there are no
 //! others (<https://docs.aws.amazon.com/vpc/latest/userguide/default-network-acl.html>).
 
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
 use crate::filter::{Field, Filter};
-use crate::ids::{self, IdKind};
-use crate::operation::operations;
 use crate::records::{Subnet, Vpc};
+use crate::resources::NETWORK_ACL;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
+use lath_service::IdForm;
 
 operations! {
+    for Ec2 as "ec2";
     read DescribeNetworkAcls -> DescribeNetworkAclsResult = describe, dry_run => any();
 }
 
@@ -115,7 +117,7 @@ fn entries(it: &AclItem, text: fn(&AclEntry) -> String) -> Vec<String> {
 }
 
 impl Listed for AclItem {
-    const ID: IdKind = ids::NETWORK_ACL;
+    const ID: IdForm = NETWORK_ACL.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("network-acl-id", |it| vec![it.network_acl_id.clone()]),
         ("vpc-id", |it| vec![it.vpc_id.clone()]),

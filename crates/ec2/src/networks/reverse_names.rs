@@ -2,6 +2,7 @@
 //! one; clients such as Terraform ask for it whenever they read an address.
 //! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeAddressesAttribute.html>
 
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -9,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::Ec2;
 use crate::errors::invalid_parameter;
 use crate::filter::Field;
-use crate::ids::{self, IdKind};
-use crate::operation::operations;
 use crate::records::Address;
+use crate::resources::ELASTIC_IP;
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
+use lath_service::IdForm;
 
 operations! {
+    for Ec2 as "ec2";
     read DescribeAddressesAttribute -> DescribeAddressesAttributeResult = describe, dry_run => any();
 }
 
@@ -51,7 +53,7 @@ pub(crate) struct AddressAttribute {
 struct Known(String);
 
 impl Listed for Known {
-    const ID: IdKind = ids::ALLOCATION;
+    const ID: IdForm = ELASTIC_IP.id;
     const FIELDS: &'static [Field<Self>] = &[];
     fn id(&self) -> &str {
         &self.0

@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 use lath_control::{Mode, claims_on};
 use lath_feed::Observed;
 use lath_model::id::{SubnetId, random_suffix};
+use lath_service::{Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -15,23 +16,25 @@ use crate::errors::{
     client, combination, has_dependencies, invalid_parameter, invalid_value, limit, missing,
 };
 use crate::filter::{Field, Filter};
-use crate::ids::{self, IdKind};
+use crate::ids;
 use crate::instances::{PrivateDnsNameOptionsItem, changed_names};
 use crate::messages::{BooleanInput, Nothing};
 use crate::networks::interfaces;
 use crate::networks::reconcile::subnet_available;
 use crate::networks::vpcs;
-use crate::operation::{Refuses, operations, refused};
 use crate::records::{NetworkInterface, PrivateDnsNames, RouteTable, Subnet, Vpc};
-use crate::resource_types::{ATTRIBUTES, Facts, Making as _, SUBNET, VPC, attributes};
+use crate::refusals::refused;
+use crate::resources::{ATTRIBUTES, Facts, Making as _, SUBNET, VPC, attributes};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 use crate::zones::zone_id;
+use lath_service::IdForm;
 
 /// How many subnets a VPC may have.
 const MAX_SUBNETS: usize = 200;
 
 operations! {
+    for Ec2 as "ec2";
     change CreateSubnet -> CreateSubnetResult = create, dry_run
         => on(&VPC, |op, _| op.vpc_id.clone())
             .creates(&SUBNET, |op| &op.tag_specifications)
@@ -402,7 +405,7 @@ fn item(
 }
 
 impl Listed for SubnetItem {
-    const ID: IdKind = ids::SUBNET;
+    const ID: IdForm = SUBNET.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("subnet-id", |it| vec![it.subnet_id.clone()]),
         ("subnet-arn", |it| vec![it.subnet_arn.clone()]),

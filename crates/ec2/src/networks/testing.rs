@@ -36,7 +36,7 @@ impl World {
         let world = Self(Ec2 {
             cell: lath_control::Cell::for_test().0,
         });
-        let written = world.0.change(None, |tx| {
+        let written = lath_service::run::change(&world.0, None, |tx| {
             put_vpc(tx);
             put_interfaces(tx);
             Ok(())

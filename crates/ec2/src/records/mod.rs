@@ -45,31 +45,16 @@ pub use vpc_endpoint::VpcEndpoint;
 
 use lath_store::Kinds;
 
-/// The kinds that networks are made of.
-pub(crate) fn network_kinds(kinds: Kinds) -> Kinds {
-    kinds
-        .with::<Vpc>()
-        .with::<Subnet>()
-        .with::<InternetGateway>()
-        .with::<RouteTable>()
-        .with::<SecurityGroup>()
-        .with::<ManagedPrefixList>()
-        .with::<NetworkInterface>()
-        .with::<Address>()
-        .with::<ResourceTags>()
-        .with::<TransitGateway>()
-        .with::<TransitRouteTable>()
-        .with::<TransitAttachment>()
-        .with::<PeerTransit>()
-        .with::<NatGateway>()
-        .with::<VpcEndpoint>()
-}
+use crate::resources::KINDS;
 
-/// The kinds that instances are made of.
-pub(crate) fn instance_kinds(kinds: Kinds) -> Kinds {
-    kinds
-        .with::<Instance>()
-        .with::<KeyPair>()
+/// Every kind of record: those of resources, and those that no caller names by an id.
+pub(crate) fn kinds(kinds: Kinds) -> Kinds {
+    let of_resources = KINDS
+        .iter()
+        .fold(kinds, |kinds, kind| (kind.records)(kinds));
+    of_resources
+        .with::<ResourceTags>()
+        .with::<PeerTransit>()
         .with::<DirectoryImage>()
         .with::<ProfileAssociation>()
 }

@@ -2,43 +2,15 @@
 
 use lath_authz::{Access, Facts, ResourceType, Scope, TAG_KEYS};
 
-use super::{CreateTags, DeleteTags, TagInput, type_name};
+use super::{CreateTags, DeleteTags, TagInput};
 use crate::key_pairs;
 use crate::records::ResourceTags;
-use crate::resource_types::{
-    DHCP_OPTIONS, ELASTIC_IP, IMAGE, INSTANCE, INTERNET_GATEWAY, KEY_PAIR, NAT_GATEWAY,
-    NETWORK_ACL, NETWORK_INTERFACE, PREFIX_LIST, ROUTE_TABLE, SECURITY_GROUP, SECURITY_GROUP_RULE,
-    SUBNET, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE, VOLUME, VPC, VPC_ENDPOINT,
-};
-
-/// Every type that has tags.
-const TAGGABLE: [&ResourceType; 20] = [
-    &DHCP_OPTIONS,
-    &ELASTIC_IP,
-    &IMAGE,
-    &INSTANCE,
-    &INTERNET_GATEWAY,
-    &KEY_PAIR,
-    &NAT_GATEWAY,
-    &NETWORK_ACL,
-    &NETWORK_INTERFACE,
-    &PREFIX_LIST,
-    &ROUTE_TABLE,
-    &SECURITY_GROUP,
-    &SECURITY_GROUP_RULE,
-    &SUBNET,
-    &TRANSIT_ATTACHMENT,
-    &TRANSIT_GATEWAY,
-    &TRANSIT_ROUTE_TABLE,
-    &VOLUME,
-    &VPC,
-    &VPC_ENDPOINT,
-];
+use crate::resources::{KINDS, kind_of};
 
 /// The needs of CreateTags. `ec2:CreateAction` is for tags of new resources: a call of CreateTags itself has none
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html>).
 pub(super) fn create(access: Access<CreateTags>) -> Access<CreateTags> {
-    TAGGABLE.iter().fold(access, |access, kind| {
+    KINDS.iter().copied().fold(access, |access, kind| {
         access
             .on(kind, |op, at| names(at, &op.resources, kind))
             .tagged(|op, _| super::pairs(&op.tags))
@@ -48,7 +20,7 @@ pub(super) fn create(access: Access<CreateTags>) -> Access<CreateTags> {
 
 /// The needs of DeleteTags. Without tags it takes all that a resource has.
 pub(super) fn delete(access: Access<DeleteTags>) -> Access<DeleteTags> {
-    TAGGABLE.iter().fold(access, |access, kind| {
+    KINDS.iter().copied().fold(access, |access, kind| {
         access
             .on_each(kind, &[TAG_KEYS], |op, at| {
                 let of_kind = op.resources.iter().filter(|id| is_of(id, kind));
@@ -74,28 +46,13 @@ fn names(at: &Scope<'_>, resources: &[String], kind: &ResourceType) -> Vec<Strin
 }
 
 fn is_of(id: &str, kind: &ResourceType) -> bool {
-    type_name(id) == Some(kind.name)
+    kind_of(id).is_some_and(|it| it.name == kind.name)
 }
 
 /// Key pairs are tagged by their ids and known to policies by their names.
 fn name(at: &Scope<'_>, id: &str) -> String {
-    match type_name(id) {
+    match kind_of(id).map(|kind| kind.name) {
         Some("key-pair") => key_pairs::name_of(at.view, id),
         _ => id.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::TYPES;
-    use super::*;
-
-    #[test]
-    fn every_kind_that_has_tags_is_stated() {
-        let mut stated = TAGGABLE.map(|it| it.name);
-        let mut tagged = TYPES.map(|(_, name)| name);
-        stated.sort_unstable();
-        tagged.sort_unstable();
-        assert_eq!(stated, tagged);
     }
 }

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use lath_model::Timestamp;
 use lath_model::arn::Arn;
+use lath_service::Checked;
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
-use super::Check;
 use crate::constraint;
 use crate::ident::{Identifier, Kind};
 
@@ -128,7 +128,7 @@ fn destination(p: &mut Problems, value: &str) {
     }
 }
 
-impl Check for CreateAccessLogSubscription {
+impl Checked for CreateAccessLogSubscription {
     fn check(&self, p: &mut Problems) {
         constraint::token(p, self.client_token.as_deref());
         resource(p, &self.resource_identifier);
@@ -143,27 +143,27 @@ impl Check for CreateAccessLogSubscription {
     }
 }
 
-impl Check for GetAccessLogSubscription {
+impl Checked for GetAccessLogSubscription {
     fn check(&self, p: &mut Problems) {
         subscription(p, &self.access_log_subscription_identifier);
     }
 }
 
-impl Check for ListAccessLogSubscriptions {
+impl Checked for ListAccessLogSubscriptions {
     fn check(&self, p: &mut Problems) {
         resource(p, &self.resource_identifier);
         constraint::page(p, self.max_results, self.next_token.as_deref());
     }
 }
 
-impl Check for UpdateAccessLogSubscription {
+impl Checked for UpdateAccessLogSubscription {
     fn check(&self, p: &mut Problems) {
         subscription(p, &self.access_log_subscription_identifier);
         destination(p, &self.destination_arn);
     }
 }
 
-impl Check for DeleteAccessLogSubscription {
+impl Checked for DeleteAccessLogSubscription {
     fn check(&self, p: &mut Problems) {
         subscription(p, &self.access_log_subscription_identifier);
     }

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
 use lath_model::Timestamp;
+use lath_service::Checked;
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
-use super::{Check, DnsEntry, Status};
+use super::{DnsEntry, Status};
 use crate::constraint;
 use crate::ident::Kind;
 
@@ -340,7 +341,7 @@ impl DnsOptions {
     }
 }
 
-impl Check for CreateServiceNetworkServiceAssociation {
+impl Checked for CreateServiceNetworkServiceAssociation {
     fn check(&self, p: &mut Problems) {
         constraint::token(p, self.client_token.as_deref());
         constraint::identifier(
@@ -354,13 +355,13 @@ impl Check for CreateServiceNetworkServiceAssociation {
     }
 }
 
-impl Check for GetServiceNetworkServiceAssociation {
+impl Checked for GetServiceNetworkServiceAssociation {
     fn check(&self, p: &mut Problems) {
         service_association(p, &self.service_network_service_association_identifier);
     }
 }
 
-impl Check for ListServiceNetworkServiceAssociations {
+impl Checked for ListServiceNetworkServiceAssociations {
     fn check(&self, p: &mut Problems) {
         constraint::page(p, self.max_results, self.next_token.as_deref());
         let by_network = self.service_network_identifier.as_deref();
@@ -375,13 +376,13 @@ impl Check for ListServiceNetworkServiceAssociations {
     }
 }
 
-impl Check for DeleteServiceNetworkServiceAssociation {
+impl Checked for DeleteServiceNetworkServiceAssociation {
     fn check(&self, p: &mut Problems) {
         service_association(p, &self.service_network_service_association_identifier);
     }
 }
 
-impl Check for CreateServiceNetworkVpcAssociation {
+impl Checked for CreateServiceNetworkVpcAssociation {
     fn check(&self, p: &mut Problems) {
         constraint::token(p, self.client_token.as_deref());
         network(p, &self.service_network_identifier);
@@ -394,13 +395,13 @@ impl Check for CreateServiceNetworkVpcAssociation {
     }
 }
 
-impl Check for GetServiceNetworkVpcAssociation {
+impl Checked for GetServiceNetworkVpcAssociation {
     fn check(&self, p: &mut Problems) {
         vpc_association(p, &self.service_network_vpc_association_identifier);
     }
 }
 
-impl Check for ListServiceNetworkVpcAssociations {
+impl Checked for ListServiceNetworkVpcAssociations {
     fn check(&self, p: &mut Problems) {
         constraint::page(p, self.max_results, self.next_token.as_deref());
         let by_network = self.service_network_identifier.as_deref();
@@ -415,20 +416,20 @@ impl Check for ListServiceNetworkVpcAssociations {
     }
 }
 
-impl Check for UpdateServiceNetworkVpcAssociation {
+impl Checked for UpdateServiceNetworkVpcAssociation {
     fn check(&self, p: &mut Problems) {
         vpc_association(p, &self.service_network_vpc_association_identifier);
         constraint::security_groups(p, &self.security_group_ids, 1);
     }
 }
 
-impl Check for DeleteServiceNetworkVpcAssociation {
+impl Checked for DeleteServiceNetworkVpcAssociation {
     fn check(&self, p: &mut Problems) {
         vpc_association(p, &self.service_network_vpc_association_identifier);
     }
 }
 
-impl Check for ListServiceNetworkVpcEndpointAssociations {
+impl Checked for ListServiceNetworkVpcEndpointAssociations {
     fn check(&self, p: &mut Problems) {
         network(p, &self.service_network_identifier);
         constraint::page(p, self.max_results, self.next_token.as_deref());

@@ -2,11 +2,12 @@ use std::collections::BTreeMap;
 
 use lath_model::Timestamp;
 use lath_model::lattice::ListenerProtocol;
+use lath_service::{Checked, Refuses};
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
+use super::RuleAction;
 use super::unavailable::Unavailable;
-use super::{Check, RuleAction};
 use crate::constraint;
 use crate::ident::Kind;
 
@@ -107,9 +108,10 @@ const PROTOCOLS: Unavailable<ListenerProtocol> = Unavailable {
     why: "HTTPS and TLS_PASSTHROUGH listeners are not available: this endpoint serves HTTP listeners only",
 };
 
-/// What CreateListener refuses.
-pub(super) fn refused() -> Vec<String> {
-    vec![PROTOCOLS.shown()]
+impl Refuses for CreateListener {
+    fn names() -> Vec<String> {
+        vec![PROTOCOLS.shown()]
+    }
 }
 
 /// The identifiers in a listener's path.
@@ -118,7 +120,7 @@ pub(super) fn place(p: &mut Problems, service: &str, listener: &str) {
     constraint::identifier(p, "listenerIdentifier", listener, Kind::Listener);
 }
 
-impl Check for CreateListener {
+impl Checked for CreateListener {
     fn check(&self, p: &mut Problems) {
         constraint::identifier(
             p,
@@ -137,13 +139,13 @@ impl Check for CreateListener {
     }
 }
 
-impl Check for GetListener {
+impl Checked for GetListener {
     fn check(&self, p: &mut Problems) {
         place(p, &self.service_identifier, &self.listener_identifier);
     }
 }
 
-impl Check for ListListeners {
+impl Checked for ListListeners {
     fn check(&self, p: &mut Problems) {
         constraint::identifier(
             p,
@@ -155,14 +157,14 @@ impl Check for ListListeners {
     }
 }
 
-impl Check for UpdateListener {
+impl Checked for UpdateListener {
     fn check(&self, p: &mut Problems) {
         place(p, &self.service_identifier, &self.listener_identifier);
         self.default_action.check_at(p, "defaultAction");
     }
 }
 
-impl Check for DeleteListener {
+impl Checked for DeleteListener {
     fn check(&self, p: &mut Problems) {
         place(p, &self.service_identifier, &self.listener_identifier);
     }

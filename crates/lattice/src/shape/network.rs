@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
 use lath_model::Timestamp;
+use lath_service::Checked;
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
-use super::{AuthType, Check};
+use super::AuthType;
 use crate::constraint;
 use crate::ident::Kind;
 
@@ -110,7 +111,7 @@ fn network(p: &mut Problems, value: &str) {
     constraint::identifier(p, "serviceNetworkIdentifier", value, Kind::ServiceNetwork);
 }
 
-impl Check for CreateServiceNetwork {
+impl Checked for CreateServiceNetwork {
     fn check(&self, p: &mut Problems) {
         constraint::token(p, self.client_token.as_deref());
         constraint::name(p, &self.name, Kind::ServiceNetwork, 63);
@@ -118,25 +119,25 @@ impl Check for CreateServiceNetwork {
     }
 }
 
-impl Check for GetServiceNetwork {
+impl Checked for GetServiceNetwork {
     fn check(&self, p: &mut Problems) {
         network(p, &self.service_network_identifier);
     }
 }
 
-impl Check for ListServiceNetworks {
+impl Checked for ListServiceNetworks {
     fn check(&self, p: &mut Problems) {
         constraint::page(p, self.max_results, self.next_token.as_deref());
     }
 }
 
-impl Check for UpdateServiceNetwork {
+impl Checked for UpdateServiceNetwork {
     fn check(&self, p: &mut Problems) {
         network(p, &self.service_network_identifier);
     }
 }
 
-impl Check for DeleteServiceNetwork {
+impl Checked for DeleteServiceNetwork {
     fn check(&self, p: &mut Problems) {
         network(p, &self.service_network_identifier);
     }

@@ -1,8 +1,8 @@
 use lath_model::Timestamp;
+use lath_service::Checked;
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
-use super::Check;
 use crate::constraint;
 use crate::ident::{Identifier, Kind};
 
@@ -92,26 +92,26 @@ fn arn(p: &mut Problems, value: &str) {
     constraint::pattern(p, "resourceArn", good, pattern);
 }
 
-impl Check for PutAuthPolicy {
+impl Checked for PutAuthPolicy {
     fn check(&self, p: &mut Problems) {
         identifier(p, &self.resource_identifier);
         constraint::length(p, "policy", &self.policy, 0, 36_864);
     }
 }
 
-impl Check for GetAuthPolicy {
+impl Checked for GetAuthPolicy {
     fn check(&self, p: &mut Problems) {
         identifier(p, &self.resource_identifier);
     }
 }
 
-impl Check for DeleteAuthPolicy {
+impl Checked for DeleteAuthPolicy {
     fn check(&self, p: &mut Problems) {
         identifier(p, &self.resource_identifier);
     }
 }
 
-impl Check for PutResourcePolicy {
+impl Checked for PutResourcePolicy {
     fn check(&self, p: &mut Problems) {
         arn(p, &self.resource_arn);
         constraint::length(p, "policy", &self.policy, 1, 10_000);
@@ -120,13 +120,13 @@ impl Check for PutResourcePolicy {
     }
 }
 
-impl Check for GetResourcePolicy {
+impl Checked for GetResourcePolicy {
     fn check(&self, p: &mut Problems) {
         arn(p, &self.resource_arn);
     }
 }
 
-impl Check for DeleteResourcePolicy {
+impl Checked for DeleteResourcePolicy {
     fn check(&self, p: &mut Problems) {
         arn(p, &self.resource_arn);
     }

@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
 use lath_model::Timestamp;
+use lath_service::Checked;
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
-use super::Check;
 use super::listener::place;
 use crate::constraint;
 use crate::ident::Kind;
@@ -369,7 +369,7 @@ fn change(
     }
 }
 
-impl Check for CreateRule {
+impl Checked for CreateRule {
     fn check(&self, p: &mut Problems) {
         place(p, &self.service_identifier, &self.listener_identifier);
         constraint::name(p, &self.name, Kind::Rule, 63);
@@ -385,21 +385,21 @@ impl Check for CreateRule {
     }
 }
 
-impl Check for GetRule {
+impl Checked for GetRule {
     fn check(&self, p: &mut Problems) {
         place(p, &self.service_identifier, &self.listener_identifier);
         rule(p, "ruleIdentifier", &self.rule_identifier);
     }
 }
 
-impl Check for ListRules {
+impl Checked for ListRules {
     fn check(&self, p: &mut Problems) {
         place(p, &self.service_identifier, &self.listener_identifier);
         constraint::page(p, self.max_results, self.next_token.as_deref());
     }
 }
 
-impl Check for UpdateRule {
+impl Checked for UpdateRule {
     fn check(&self, p: &mut Problems) {
         place(p, &self.service_identifier, &self.listener_identifier);
         rule(p, "ruleIdentifier", &self.rule_identifier);
@@ -408,7 +408,7 @@ impl Check for UpdateRule {
     }
 }
 
-impl Check for BatchUpdateRule {
+impl Checked for BatchUpdateRule {
     fn check(&self, p: &mut Problems) {
         place(p, &self.service_identifier, &self.listener_identifier);
         constraint::count(p, "rules", self.rules.len(), 1, 10);
@@ -421,7 +421,7 @@ impl Check for BatchUpdateRule {
     }
 }
 
-impl Check for DeleteRule {
+impl Checked for DeleteRule {
     fn check(&self, p: &mut Problems) {
         place(p, &self.service_identifier, &self.listener_identifier);
         rule(p, "ruleIdentifier", &self.rule_identifier);

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
 use lath_model::Timestamp;
+use lath_service::Checked;
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
-use super::{AuthType, Check, DnsEntry, Status};
+use super::{AuthType, DnsEntry, Status};
 use crate::constraint;
 use crate::ident::Kind;
 
@@ -153,7 +154,7 @@ fn is_domain(value: &str) -> bool {
     labels.len() >= 2 && labels.iter().all(good)
 }
 
-impl Check for CreateService {
+impl Checked for CreateService {
     fn check(&self, p: &mut Problems) {
         constraint::token(p, self.client_token.as_deref());
         constraint::name(p, &self.name, Kind::Service, 40);
@@ -163,26 +164,26 @@ impl Check for CreateService {
     }
 }
 
-impl Check for GetService {
+impl Checked for GetService {
     fn check(&self, p: &mut Problems) {
         service(p, &self.service_identifier);
     }
 }
 
-impl Check for ListServices {
+impl Checked for ListServices {
     fn check(&self, p: &mut Problems) {
         constraint::page(p, self.max_results, self.next_token.as_deref());
     }
 }
 
-impl Check for UpdateService {
+impl Checked for UpdateService {
     fn check(&self, p: &mut Problems) {
         service(p, &self.service_identifier);
         certificate(p, self.certificate_arn.as_deref());
     }
 }
 
-impl Check for DeleteService {
+impl Checked for DeleteService {
     fn check(&self, p: &mut Problems) {
         service(p, &self.service_identifier);
     }

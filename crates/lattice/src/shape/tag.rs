@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
 use lath_model::arn::Arn;
+use lath_service::Checked;
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
-use super::Check;
 use crate::constraint;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -42,20 +42,20 @@ fn arn(p: &mut Problems, value: &str) {
     constraint::pattern(p, "resourceArn", good, pattern);
 }
 
-impl Check for ListTagsForResource {
+impl Checked for ListTagsForResource {
     fn check(&self, p: &mut Problems) {
         arn(p, &self.resource_arn);
     }
 }
 
-impl Check for TagResource {
+impl Checked for TagResource {
     fn check(&self, p: &mut Problems) {
         arn(p, &self.resource_arn);
         constraint::tags(p, &self.tags);
     }
 }
 
-impl Check for UntagResource {
+impl Checked for UntagResource {
     fn check(&self, p: &mut Problems) {
         arn(p, &self.resource_arn);
         constraint::count(p, "tagKeys", self.tag_keys.len(), 0, 200);

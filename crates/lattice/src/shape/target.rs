@@ -1,7 +1,7 @@
+use lath_service::Checked;
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
-use super::Check;
 use super::target_group::group;
 use crate::constraint;
 
@@ -90,21 +90,21 @@ fn targets(p: &mut Problems, targets: &[Target], min: usize, max: usize) {
     }
 }
 
-impl Check for RegisterTargets {
+impl Checked for RegisterTargets {
     fn check(&self, p: &mut Problems) {
         group(p, &self.target_group_identifier);
         targets(p, &self.targets, 1, 100);
     }
 }
 
-impl Check for DeregisterTargets {
+impl Checked for DeregisterTargets {
     fn check(&self, p: &mut Problems) {
         group(p, &self.target_group_identifier);
         targets(p, &self.targets, 1, 100);
     }
 }
 
-impl Check for ListTargets {
+impl Checked for ListTargets {
     fn check(&self, p: &mut Problems) {
         group(p, &self.target_group_identifier);
         constraint::page(p, self.max_results, self.next_token.as_deref());

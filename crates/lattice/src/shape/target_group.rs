@@ -2,11 +2,12 @@ use std::collections::BTreeMap;
 
 use lath_model::Timestamp;
 use lath_model::lattice::{ProtocolVersion, TargetProtocol};
+use lath_service::{Checked, Refuses};
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
 use super::unavailable::Unavailable;
-use super::{Check, HealthCheckConfig, Status};
+use super::{HealthCheckConfig, Status};
 use crate::constraint;
 use crate::ident::Kind;
 
@@ -207,12 +208,13 @@ const ADDRESS_TYPES: Unavailable<IpAddressType> = Unavailable {
     why: "IPv6 targets are not available: VPCs have IPv4 addresses only",
 };
 
-/// What CreateTargetGroup refuses.
-pub(super) fn refused() -> Vec<String> {
-    vec![TYPES.shown(), PROTOCOLS.shown(), ADDRESS_TYPES.shown()]
+impl Refuses for CreateTargetGroup {
+    fn names() -> Vec<String> {
+        vec![TYPES.shown(), PROTOCOLS.shown(), ADDRESS_TYPES.shown()]
+    }
 }
 
-impl Check for CreateTargetGroup {
+impl Checked for CreateTargetGroup {
     fn check(&self, p: &mut Problems) {
         constraint::name(p, &self.name, Kind::TargetGroup, 128);
         constraint::token(p, self.client_token.as_deref());
@@ -227,13 +229,13 @@ impl Check for CreateTargetGroup {
     }
 }
 
-impl Check for GetTargetGroup {
+impl Checked for GetTargetGroup {
     fn check(&self, p: &mut Problems) {
         group(p, &self.target_group_identifier);
     }
 }
 
-impl Check for ListTargetGroups {
+impl Checked for ListTargetGroups {
     fn check(&self, p: &mut Problems) {
         constraint::page(p, self.max_results, self.next_token.as_deref());
         if let Some(vpc) = &self.vpc_identifier {
@@ -242,14 +244,14 @@ impl Check for ListTargetGroups {
     }
 }
 
-impl Check for UpdateTargetGroup {
+impl Checked for UpdateTargetGroup {
     fn check(&self, p: &mut Problems) {
         group(p, &self.target_group_identifier);
         self.health_check.check_at(p, "healthCheck");
     }
 }
 
-impl Check for DeleteTargetGroup {
+impl Checked for DeleteTargetGroup {
     fn check(&self, p: &mut Problems) {
         group(p, &self.target_group_identifier);
     }

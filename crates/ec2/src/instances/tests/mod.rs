@@ -82,7 +82,7 @@ impl Lab {
             description: "d".into(),
             rules: Vec::new(),
         };
-        let written = self.app.change(None, |tx| {
+        let written = lath_service::run::change(&*self.app, None, |tx| {
             tx.put(Vpc {
                 id: vpc.clone(),
                 owner: "123456789012".into(),

@@ -45,7 +45,7 @@ impl Lab {
     /// Makes the lab's VPC and subnet the default ones.
     async fn become_default(&self) {
         let subnet = self.subnet.to_string();
-        let written = self.app.change(None, |tx| {
+        let written = lath_service::run::change(&*self.app, None, |tx| {
             let subnet = tx.update::<Subnet>(&subnet, |it| it.default_for_az = true);
             let vpc = subnet.unwrap().vpc.to_string();
             tx.update::<Vpc>(&vpc, |it| it.is_default = true);
@@ -55,7 +55,7 @@ impl Lab {
     }
 
     async fn put_profile(&self) {
-        let written = self.app.change(None, |tx| {
+        let written = lath_service::run::change(&*self.app, None, |tx| {
             tx.put(Role {
                 name: "Worker".into(),
                 unique_id: "AROA1".into(),

@@ -1,12 +1,12 @@
 //! Requests and answers about network interfaces.
 
 use lath_model::Timestamp;
+use lath_service::Asks;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
 use crate::messages::{BooleanInput, BooleanValue, TextInput, TextValue};
-use crate::operation::Asks;
-use crate::resource_types::{Facts, attributes};
+use crate::resources::{Facts, attributes};
 use crate::tags::{Tag, TagSpecification};
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lath_control::{Mode, TokenUse};
 use lath_model::Timestamp;
 use lath_model::id::{AttachmentId, NetworkInterfaceId, SecurityGroupId};
+use lath_service::{Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -18,11 +19,11 @@ use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
 use crate::filter::Filter;
 use crate::idempotency;
-use crate::ids;
+use crate::ids::{self, Ids as _};
 use crate::messages::{BooleanValue, Nothing, TextValue};
-use crate::operation::{Refuses, operations, refused};
 use crate::records::{Attachment, Instance, InstanceState, NetworkInterface, Subnet};
-use crate::resource_types::{
+use crate::refusals::refused;
+use crate::resources::{
     ATTRIBUTES, INSTANCE, Making as _, NETWORK_INTERFACE, SECURITY_GROUP, SUBNET,
 };
 use crate::select::{Query, select};
@@ -32,6 +33,7 @@ use crate::tags;
 const MAX_GROUPS: usize = 5;
 
 operations! {
+    for Ec2 as "ec2";
     change CreateNetworkInterface -> CreateNetworkInterfaceResult = create, dry_run
         => on(&SUBNET, |op, _| op.subnet_id.clone())
             .on(&SECURITY_GROUP, |op, at| super::groups_of_new(at.view, &op.subnet_id, &op.groups))
@@ -159,7 +161,7 @@ fn group_ids(app: &Ec2, ids: &[String]) -> Result<Vec<SecurityGroupId>, ApiError
             "The maximum number of security groups per interface has been reached.",
         ));
     }
-    ids.iter().map(|id| ids::SECURITY_GROUP.parse(id)).collect()
+    ids.iter().map(|id| SECURITY_GROUP.id.parse(id)).collect()
 }
 
 fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteNetworkInterface) -> Result<Nothing, ApiError> {
@@ -249,10 +251,10 @@ fn attach(
 }
 
 fn attachable(view: &View, id: &str) -> Result<Arc<Instance>, ApiError> {
-    ids::INSTANCE.check(id)?;
+    INSTANCE.id.check(id)?;
     let instance = view
         .get::<Instance>(id)
-        .ok_or_else(|| ids::INSTANCE.not_found(id))?;
+        .ok_or_else(|| INSTANCE.id.not_found(id))?;
     match instance.state {
         InstanceState::Running | InstanceState::Stopped => Ok(instance),
         _ => Err(client(

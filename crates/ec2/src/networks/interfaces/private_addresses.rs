@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use lath_service::Refuses;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -13,8 +14,8 @@ use crate::Ec2;
 use crate::errors::{combination, invalid_parameter, invalid_value, missing};
 use crate::ids;
 use crate::messages::Nothing;
-use crate::operation::{Refuses, refused};
 use crate::records::{Address, NetworkInterface, PrivateAddress, Subnet};
+use crate::refusals::refused;
 
 pub(super) fn count(wanted: Option<i32>) -> Result<usize, ApiError> {
     let wanted = wanted.unwrap_or(0);

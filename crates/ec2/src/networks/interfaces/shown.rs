@@ -1,15 +1,16 @@
 //! Interfaces as answers show them.
 
 use lath_control::Cell;
+use lath_service::IdForm;
 use lath_store::View;
 
 use super::messages::*;
 use crate::filter::Field;
-use crate::ids::{self, IdKind};
 use crate::instances::names;
 use crate::records::{
     Attachment, Manager, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Vpc,
 };
+use crate::resources::NETWORK_INTERFACE;
 use crate::select::Listed;
 use crate::tags::{self, Tag};
 use crate::zones::zone_id;
@@ -136,7 +137,7 @@ fn groups_by(it: &InterfaceItem, text: fn(&GroupItem) -> String) -> Vec<String> 
 }
 
 impl Listed for InterfaceItem {
-    const ID: IdKind = ids::NETWORK_INTERFACE;
+    const ID: IdForm = NETWORK_INTERFACE.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("network-interface-id", |it| {
             vec![it.network_interface_id.clone()]

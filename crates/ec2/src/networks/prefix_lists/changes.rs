@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use lath_control::{TokenUse, claims_on};
 use lath_model::id::PrefixListId;
+use lath_service::Refuses;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -13,10 +14,10 @@ use super::{item, named};
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unauthorized};
 use crate::idempotency;
-use crate::operation::{Refuses, refused};
 use crate::records::{
     Destination, ListEntry, ManagedPrefixList, RouteTable, RuleSource, SecurityGroup,
 };
+use crate::refusals::refused;
 use crate::tags;
 
 /// How many entries a list may hold.

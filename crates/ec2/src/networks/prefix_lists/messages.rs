@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
-use crate::resource_types::{Facts, attributes};
+use crate::resources::{Facts, attributes};
 use crate::tags::{Tag, TagSpecification};
 
 #[derive(Debug, Clone, Default, Deserialize)]

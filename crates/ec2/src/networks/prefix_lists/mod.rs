@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use lath_control::{Cell, paginate};
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 
@@ -15,14 +16,15 @@ use self::messages::*;
 use crate::Ec2;
 use crate::errors::client;
 use crate::filter::Field;
-use crate::ids::{self, IdKind};
-use crate::operation::operations;
+use crate::ids::{self, Ids as _};
 use crate::records::{ListEntry, ManagedPrefixList};
-use crate::resource_types::{ATTRIBUTES, Making as _, PREFIX_LIST};
+use crate::resources::{ATTRIBUTES, Making as _, PREFIX_LIST};
 use crate::select::{Listed, Query, bad_token, page_size, select};
 use crate::tags::{self, Tag};
+use lath_service::IdForm;
 
 operations! {
+    for Ec2 as "ec2";
     read DescribeManagedPrefixLists -> DescribeManagedPrefixListsResult = describe, dry_run => any();
     read GetManagedPrefixListEntries -> GetManagedPrefixListEntriesResult = entries, dry_run
         => on(&PREFIX_LIST, |op, _| op.prefix_list_id.clone());
@@ -63,8 +65,8 @@ pub(crate) fn find(cell: &Cell, view: &View, id: &str) -> Option<Arc<ManagedPref
 
 /// The list that a caller names.
 fn named(cell: &Cell, view: &View, id: &str) -> Result<Arc<ManagedPrefixList>, ApiError> {
-    ids::PREFIX_LIST.check(id)?;
-    find(cell, view, id).ok_or_else(|| ids::PREFIX_LIST.not_found(id))
+    PREFIX_LIST.id.check(id)?;
+    find(cell, view, id).ok_or_else(|| PREFIX_LIST.id.not_found(id))
 }
 
 /// AWS's own lists.
@@ -119,7 +121,7 @@ fn item(cell: &Cell, view: &View, list: &ManagedPrefixList) -> ListItem {
 }
 
 impl Listed for ListItem {
-    const ID: IdKind = ids::PREFIX_LIST;
+    const ID: IdForm = PREFIX_LIST.id;
     const PAGE: RangeInclusive<i32> = 1..=100;
     const FIELDS: &'static [Field<Self>] = &[
         ("owner-id", |it| vec![it.owner_id.clone()]),
@@ -185,7 +187,7 @@ fn entry_item(entry: &ListEntry) -> EntryItem {
 }
 
 impl Listed for AwsListItem {
-    const ID: IdKind = ids::PREFIX_LIST;
+    const ID: IdForm = PREFIX_LIST.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("prefix-list-id", |it| vec![it.prefix_list_id.clone()]),
         ("prefix-list-name", |it| vec![it.prefix_list_name.clone()]),

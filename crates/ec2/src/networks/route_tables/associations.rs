@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use lath_model::id::{RouteTableAssociationId, SubnetId};
+use lath_service::Refuses;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::messages::*;
 use crate::Ec2;
 use crate::errors::{client, invalid_value, missing};
-use crate::ids;
+use crate::ids::{self, Ids as _};
 use crate::messages::Nothing;
-use crate::operation::{Refuses, refused};
 use crate::records::{RouteTable, Subnet, TableAssociation};
+use crate::refusals::refused;
 
 pub(super) fn associate(
     _app: &Ec2,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use lath_control::{TokenUse, claims_on};
 use lath_model::id::{RouteTableId, VpcId};
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -19,22 +20,23 @@ use crate::Ec2;
 use crate::errors::{has_dependencies, limit};
 use crate::filter::Field;
 use crate::idempotency;
-use crate::ids::{self, IdKind};
+use crate::ids;
 use crate::messages::{Done, Nothing};
 use crate::networks::{nat_gateways, prefix_lists, transit};
-use crate::operation::operations;
 use crate::records::{
     Destination, Instance, InstanceState, InternetGateway, NetworkInterface, Route, RouteTable,
     Subnet, TableAssociation, Target, Vpc,
 };
-use crate::resource_types::{INTERNET_GATEWAY, Making as _, ROUTE_TABLE, SUBNET, VPC};
+use crate::resources::{INTERNET_GATEWAY, Making as _, ROUTE_TABLE, SUBNET, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
+use lath_service::IdForm;
 
 /// How many route tables a VPC may have.
 const MAX_TABLES: usize = 200;
 
 operations! {
+    for Ec2 as "ec2";
     change CreateRouteTable -> CreateRouteTableResult = create, dry_run
         => on(&VPC, |op, _| op.vpc_id.clone())
             .creates(&ROUTE_TABLE, |op| &op.tag_specifications);
@@ -259,7 +261,7 @@ fn routes_by(it: &TableItem, text: fn(&RouteItem) -> Option<String>) -> Vec<Stri
 }
 
 impl Listed for TableItem {
-    const ID: IdKind = ids::ROUTE_TABLE;
+    const ID: IdForm = ROUTE_TABLE.id;
     const PAGE: RangeInclusive<i32> = 5..=100;
     const FIELDS: &'static [Field<Self>] = &[
         ("route-table-id", |it| vec![it.route_table_id.clone()]),

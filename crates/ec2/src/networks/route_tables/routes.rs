@@ -2,19 +2,21 @@
 
 use ipnet::{IpNet, Ipv4Net};
 use lath_control::Mode;
+use lath_service::Refuses;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::messages::{CreateRoute, DeleteRoute, ReplaceRoute};
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_value, limit, missing};
-use crate::ids;
+use crate::ids::{self, Ids as _};
 use crate::messages::{Done, Nothing};
 use crate::networks::{nat_gateways, prefix_lists, transit, vpcs};
-use crate::operation::{Refuses, refused};
 use crate::records::{
     Destination, InternetGateway, NetworkInterface, Route, RouteTable, Subnet, Target, Vpc,
 };
+use crate::refusals::refused;
+use crate::resources::{INSTANCE, PREFIX_LIST, TRANSIT_GATEWAY};
 
 /// How many routes a table may have, the local ones not counted.
 const MAX_ROUTES: usize = 50;
@@ -151,10 +153,10 @@ fn destination(
             vpcs::block("destinationCidrBlock", cidr).map(|cidr| Destination::Cidr(IpNet::V4(cidr)))
         }
         (None, Some(id)) => {
-            ids::PREFIX_LIST.check(id)?;
+            PREFIX_LIST.id.check(id)?;
             prefix_lists::find(&app.cell, view, id)
                 .map(|list| Destination::PrefixList(list.id.clone()))
-                .ok_or_else(|| ids::PREFIX_LIST.not_found(id))
+                .ok_or_else(|| PREFIX_LIST.id.not_found(id))
         }
         (None, None) => Err(client(
             "MissingParameter",
@@ -364,12 +366,12 @@ fn transit_gateway(view: &View, table: &RouteTable, id: &str) -> Result<Target, 
             format!("The transitGateway ID '{id}' does not exist."),
         ));
     }
-    ids::TRANSIT_GATEWAY.parse(id).map(Target::TransitGateway)
+    TRANSIT_GATEWAY.id.parse(id).map(Target::TransitGateway)
 }
 
 /// An instance as a target is its only interface.
 fn primary_interface(view: &View, instance: &str) -> Result<String, ApiError> {
-    ids::INSTANCE.check(instance)?;
+    INSTANCE.id.check(instance)?;
     let attached: Vec<_> = view
         .list::<NetworkInterface>()
         .filter(|interface| {
@@ -378,7 +380,7 @@ fn primary_interface(view: &View, instance: &str) -> Result<String, ApiError> {
         })
         .collect();
     match attached.as_slice() {
-        [] => Err(ids::INSTANCE.not_found(instance)),
+        [] => Err(INSTANCE.id.not_found(instance)),
         [one] => Ok(one.id.to_string()),
         _ => Err(client(
             "InvalidInstanceID",

@@ -13,9 +13,10 @@ use super::permissions::{self, Wanted, shown_traffic};
 use super::{group_of, rules};
 use crate::Ec2;
 use crate::errors::{client, combination, limit, missing};
-use crate::ids;
+use crate::ids::{self, Ids as _};
 use crate::networks::prefix_lists;
 use crate::records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule, Vpc};
+use crate::resources::SECURITY_GROUP_RULE;
 use crate::tags::{self, TagSpecification};
 
 /// How many rules a group may have per direction and address family.
@@ -226,11 +227,11 @@ fn named_rule<'a>(
     direction: Direction,
     id: &str,
 ) -> Result<&'a SecurityGroupRule, ApiError> {
-    ids::SECURITY_GROUP_RULE.check(id)?;
+    SECURITY_GROUP_RULE.id.check(id)?;
     let mut rules = group.rules.iter();
     rules
         .find(|rule| rule.direction == direction && rule.id.as_str() == id)
-        .ok_or_else(|| ids::SECURITY_GROUP_RULE.not_found(id))
+        .ok_or_else(|| SECURITY_GROUP_RULE.id.not_found(id))
 }
 
 fn is_in_default_vpc(view: &View, group: &SecurityGroup) -> bool {

@@ -15,6 +15,7 @@ use lath_authz::Scope;
 use lath_control::{Mode, claims_on};
 use lath_feed::Traffic;
 use lath_model::id::{SecurityGroupId, SecurityGroupRuleId};
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -22,20 +23,21 @@ use self::messages::*;
 use crate::Ec2;
 use crate::errors::{client, dependency, invalid_parameter, invalid_value, limit, missing};
 use crate::filter::Field;
-use crate::ids::{self, IdKind};
+use crate::ids;
 use crate::messages::Done;
-use crate::operation::operations;
 use crate::records::{
     Direction, NetworkInterface, RuleSource, SecurityGroup, SecurityGroupRule, Vpc,
 };
-use crate::resource_types::{Making as _, PREFIX_LIST, SECURITY_GROUP, SECURITY_GROUP_RULE, VPC};
+use crate::resources::{Making as _, PREFIX_LIST, SECURITY_GROUP, SECURITY_GROUP_RULE, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_service::IdForm;
 
 /// How many groups a region may have.
 const MAX_GROUPS: usize = 2500;
 
 operations! {
+    for Ec2 as "ec2";
     change CreateSecurityGroup -> CreateSecurityGroupResult = create, dry_run
         => on(&VPC, |op, at| {
             let given = op.vpc_id.clone();
@@ -347,7 +349,7 @@ macro_rules! permission_fields {
 }
 
 impl Listed for GroupItem {
-    const ID: IdKind = ids::SECURITY_GROUP;
+    const ID: IdForm = SECURITY_GROUP.id;
     const FIELDS: &'static [Field<Self>] = permission_fields! {
         "ip-permission.cidr", "egress.ip-permission.cidr": cidrs;
         "ip-permission.ipv6-cidr", "egress.ip-permission.ipv6-cidr": ipv6_cidrs;

@@ -11,9 +11,10 @@ use super::messages::{
     RangeInput,
 };
 use crate::errors::{client, combination, invalid_value, missing, unsupported};
-use crate::ids;
+use crate::ids::{self, Ids as _};
 use crate::networks::{prefix_lists, transit};
 use crate::records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
+use crate::resources::{PREFIX_LIST, SECURITY_GROUP};
 
 /// A rule that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,10 +185,10 @@ pub(super) fn cidr(text: Option<&str>, member: &str, ipv6: bool) -> Result<IpNet
 }
 
 pub(super) fn prefix_list(cell: &Cell, view: &View, id: &str) -> Result<RuleSource, ApiError> {
-    ids::PREFIX_LIST.check(id)?;
+    PREFIX_LIST.id.check(id)?;
     prefix_lists::find(cell, view, id)
         .map(|list| RuleSource::PrefixList(list.id.clone()))
-        .ok_or_else(|| ids::PREFIX_LIST.not_found(id))
+        .ok_or_else(|| PREFIX_LIST.id.not_found(id))
 }
 
 fn group_source(
@@ -204,7 +205,7 @@ fn group_source(
         (None, None) => return Err(missing("GroupId")),
     };
     if pair.user_id.as_ref().is_some_and(|it| *it != group.owner) {
-        return Err(ids::SECURITY_GROUP.not_found(&named));
+        return Err(SECURITY_GROUP.id.not_found(&named));
     }
     let source = source_group(view, group, &named)?;
     let vpc_of_source = view
@@ -240,7 +241,7 @@ fn group_by_name(view: &View, group: &SecurityGroup, name: &str) -> Result<Strin
     view.list::<SecurityGroup>()
         .find(|other| other.vpc == group.vpc && other.name == name)
         .map(|other| other.id.to_string())
-        .ok_or_else(|| ids::SECURITY_GROUP.not_found(name))
+        .ok_or_else(|| SECURITY_GROUP.id.not_found(name))
 }
 
 /// Protocol and ports (or ICMP type and code). Ports of other protocols are ignored, as AWS does.

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 use lath_feed::Traffic;
+use lath_service::IdForm;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -12,9 +13,10 @@ use super::permissions::{self, Flat, Wanted, description_of, shown_traffic};
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_value, missing};
 use crate::filter::Field;
-use crate::ids::{self, IdKind};
+use crate::ids::{self, Ids as _};
 use crate::messages::Done;
 use crate::records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
+use crate::resources::SECURITY_GROUP_RULE;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
 
@@ -80,7 +82,7 @@ pub(super) fn revoked(group: &SecurityGroup, rule: &SecurityGroupRule) -> Revoke
 }
 
 impl Listed for RuleItem {
-    const ID: IdKind = ids::SECURITY_GROUP_RULE;
+    const ID: IdForm = SECURITY_GROUP_RULE.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("group-id", |it| vec![it.group_id.clone()]),
         ("security-group-rule-id", |it| {
@@ -130,12 +132,12 @@ pub(super) fn modify(
     let mut changed = SecurityGroup::clone(&group);
     for update in &op.security_group_rules {
         let id = update.security_group_rule_id.as_str();
-        ids::SECURITY_GROUP_RULE.check(id)?;
+        SECURITY_GROUP_RULE.id.check(id)?;
         let input = update.security_group_rule.as_ref();
         let input = input.ok_or_else(|| missing("SecurityGroupRule"))?;
         check_sources(input)?;
         let position = changed.rules.iter().position(|it| it.id.as_str() == id);
-        let index = position.ok_or_else(|| ids::SECURITY_GROUP_RULE.not_found(id))?;
+        let index = position.ok_or_else(|| SECURITY_GROUP_RULE.id.not_found(id))?;
         replace(&mut changed, index, wanted(app, tx.view(), &group, input)?)?;
     }
     check_quota(&app.cell, tx.view(), &changed, Direction::Ingress)?;
@@ -306,10 +308,10 @@ fn set_descriptions(
     for it in descriptions {
         let id = it.security_group_rule_id.as_deref();
         let id = id.ok_or_else(|| missing("SecurityGroupRuleId"))?;
-        ids::SECURITY_GROUP_RULE.check(id)?;
+        SECURITY_GROUP_RULE.id.check(id)?;
         let mut rules = changed.rules.iter_mut().filter(of_direction);
         let rule = rules.find(|rule| rule.id.as_str() == id);
-        let rule = rule.ok_or_else(|| ids::SECURITY_GROUP_RULE.not_found(id))?;
+        let rule = rule.ok_or_else(|| SECURITY_GROUP_RULE.id.not_found(id))?;
         rule.description = description_of(it.description.as_ref())?;
     }
     tx.put(changed);

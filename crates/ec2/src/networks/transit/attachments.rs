@@ -1,6 +1,7 @@
 //! Attachments of every kind, in one list.
 
 use lath_model::Timestamp;
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -8,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::association_state;
 use crate::Ec2;
 use crate::filter::{Field, Filter};
-use crate::ids::{self, IdKind};
-use crate::operation::operations;
 use crate::records::TransitAttachment;
+use crate::resources::TRANSIT_ATTACHMENT;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
+use lath_service::IdForm;
 
 operations! {
+    for Ec2 as "ec2";
     read DescribeTransitGatewayAttachments -> DescribeTransitGatewayAttachmentsResult = describe, dry_run => any();
 }
 
@@ -85,7 +87,7 @@ fn association(it: &AttachmentItem, text: fn(&AssociationItem) -> &String) -> Ve
 }
 
 impl Listed for AttachmentItem {
-    const ID: IdKind = ids::TRANSIT_ATTACHMENT;
+    const ID: IdForm = TRANSIT_ATTACHMENT.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("transit-gateway-attachment-id", |it| {
             vec![it.transit_gateway_attachment_id.clone()]

@@ -3,6 +3,7 @@
 use lath_control::Mode;
 use lath_model::Timestamp;
 use lath_model::id::{TransitGatewayId, TransitGatewayRouteTableId};
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -12,14 +13,13 @@ use super::{attachments_of, gateway, incorrect, switch, switched, table};
 use crate::Ec2;
 use crate::errors::{client, invalid_value, limit, unsupported};
 use crate::filter::{Field, Filter};
-use crate::ids::{self, IdKind};
-use crate::operation::operations;
 use crate::records::{
     Life, LifeState, TransitAttachment, TransitGateway, TransitOptions, TransitRouteTable,
 };
-use crate::resource_types::{Making as _, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
+use crate::resources::{Making as _, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_service::IdForm;
 
 /// How many Transit Gateways a region may have.
 const MAX_GATEWAYS: usize = 5;
@@ -27,6 +27,7 @@ const MAX_GATEWAYS: usize = 5;
 const DEFAULT_ASN: i64 = 64512;
 
 operations! {
+    for Ec2 as "ec2";
     change CreateTransitGateway -> CreateTransitGatewayResult = create, dry_run
         => creates(&TRANSIT_GATEWAY, |op| &op.tag_specifications);
     change ModifyTransitGateway -> ModifyTransitGatewayResult = modify, dry_run
@@ -483,7 +484,7 @@ fn item(app: &Ec2, view: &View, gateway: &TransitGateway) -> GatewayItem {
 }
 
 impl Listed for GatewayItem {
-    const ID: IdKind = ids::TRANSIT_GATEWAY;
+    const ID: IdForm = TRANSIT_GATEWAY.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("transit-gateway-id", |it| {
             vec![it.transit_gateway_id.clone()]

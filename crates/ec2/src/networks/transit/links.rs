@@ -1,5 +1,6 @@
 //! What joins attachments to tables: associations and propagations.
 
+use lath_service::{Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -10,14 +11,15 @@ use super::{
 use crate::Ec2;
 use crate::errors::{client, invalid_value, missing};
 use crate::filter::{Field, Filter};
-use crate::ids::{self, IdKind};
-use crate::operation::{Refuses, operations, refused};
 use crate::records::{LinkState, TableLink, TransitAttachment};
-use crate::resource_types::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
+use crate::refusals::refused;
+use crate::resources::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
+use lath_service::IdForm;
 
 operations! {
+    for Ec2 as "ec2";
     change AssociateTransitGatewayRouteTable -> AssociateTransitGatewayRouteTableResult = associate, dry_run
         => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone())
             .on(&TRANSIT_ATTACHMENT, |op, _| op.transit_gateway_attachment_id.clone());
@@ -294,7 +296,7 @@ fn disable(
 }
 
 impl Listed for AttachedItem {
-    const ID: IdKind = ids::TRANSIT_ATTACHMENT;
+    const ID: IdForm = TRANSIT_ATTACHMENT.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("transit-gateway-attachment-id", |it| {
             vec![it.transit_gateway_attachment_id.clone()]
@@ -311,7 +313,7 @@ impl Listed for AttachedItem {
 }
 
 impl Listed for PropagatedItem {
-    const ID: IdKind = ids::TRANSIT_ROUTE_TABLE;
+    const ID: IdForm = TRANSIT_ROUTE_TABLE.id;
     const FIELDS: &'static [Field<Self>] = &[("transit-gateway-route-table-id", |it| {
         vec![it.transit_gateway_route_table_id.clone()]
     })];

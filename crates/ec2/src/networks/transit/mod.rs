@@ -32,10 +32,11 @@ pub(crate) use life::advance;
 
 use crate::Ec2;
 use crate::errors::{client, invalid_value};
-use crate::ids::{self, Named};
+use crate::ids::{self, Ids as _};
 use crate::records::{
     LifeState, LinkState, TableLink, TransitAttachment, TransitGateway, TransitRouteTable,
 };
+use crate::resources::{TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
 
 /// Registers the operations on Transit Gateways.
 pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
@@ -59,7 +60,7 @@ pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
 fn gateway(view: &View, id: &str) -> Result<Arc<TransitGateway>, ApiError> {
     let gateway = ids::find::<TransitGateway>(view, id)?;
     match gateway.life.state {
-        LifeState::Deleted | LifeState::Failed => Err(TransitGateway::ID.not_found(id)),
+        LifeState::Deleted | LifeState::Failed => Err(TRANSIT_GATEWAY.id.not_found(id)),
         _ => Ok(gateway),
     }
 }
@@ -77,7 +78,7 @@ fn available_gateway(view: &View, id: &str) -> Result<Arc<TransitGateway>, ApiEr
 fn table(view: &View, id: &str) -> Result<Arc<TransitRouteTable>, ApiError> {
     let table = ids::find::<TransitRouteTable>(view, id)?;
     match table.life.state {
-        LifeState::Deleted | LifeState::Failed => Err(TransitRouteTable::ID.not_found(id)),
+        LifeState::Deleted | LifeState::Failed => Err(TRANSIT_ROUTE_TABLE.id.not_found(id)),
         _ => Ok(table),
     }
 }
@@ -95,7 +96,7 @@ fn available_table(view: &View, id: &str) -> Result<Arc<TransitRouteTable>, ApiE
 fn attachment(view: &View, id: &str) -> Result<Arc<TransitAttachment>, ApiError> {
     let attachment = ids::find::<TransitAttachment>(view, id)?;
     if attachment.state.has_ended() {
-        return Err(TransitAttachment::ID.not_found(id));
+        return Err(TRANSIT_ATTACHMENT.id.not_found(id));
     }
     Ok(attachment)
 }

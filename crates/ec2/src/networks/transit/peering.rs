@@ -8,6 +8,7 @@ use lath_control::Cell;
 use lath_feed::{Condition, Observed, PrivateKey};
 use lath_model::Timestamp;
 use lath_model::id::{TransitGatewayAttachmentId, TransitGatewayId};
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -16,19 +17,20 @@ use super::{available_gateway, gateways, incorrect, join_defaults, switch, switc
 use crate::Ec2;
 use crate::errors::{client, invalid_parameter, invalid_value, unsupported};
 use crate::filter::{Field, Filter};
-use crate::ids::{self, IdKind, Named};
-use crate::operation::operations;
+use crate::ids::Ids as _;
 use crate::records::{
     AttachedTo, AttachmentState, PeeringEnd, TransitAttachment, TransitGateway, TunnelEnd,
 };
-use crate::resource_types::{Making as _, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY};
+use crate::resources::{Making as _, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_service::IdForm;
 
 /// The first UDP port of tunnels; each tunnel of a region has its own.
 const FIRST_PORT: u16 = 52_000;
 
 operations! {
+    for Ec2 as "ec2";
     change CreateTransitGatewayPeeringAttachment -> CreateTransitGatewayPeeringAttachmentResult = create, dry_run
         => on(&TRANSIT_GATEWAY, |op, at| op.gateways(at))
             .creates(&TRANSIT_ATTACHMENT, |op| &op.tag_specifications);
@@ -183,7 +185,7 @@ fn create(
 ) -> Result<CreateTransitGatewayPeeringAttachmentResult, ApiError> {
     let tags = tags::specified(&op.tag_specifications, "transit-gateway-attachment")?;
     let gateway = available_gateway(tx.view(), &op.transit_gateway_id)?;
-    let peer: TransitGatewayId = ids::TRANSIT_GATEWAY.parse(&op.peer_transit_gateway_id)?;
+    let peer: TransitGatewayId = TRANSIT_GATEWAY.id.parse(&op.peer_transit_gateway_id)?;
     check_peer(app, &gateway, &peer, &op)?;
     gateways::room_for_attachment(app, tx.view(), &gateway)?;
     refuse_twin(tx.view(), &gateway, &peer)?;
@@ -286,7 +288,7 @@ fn within_region(
 ) -> Result<Arc<TransitAttachment>, ApiError> {
     let peer = available_gateway(tx.view(), end.gateway.as_str())?;
     if end.owner != app.cell.account {
-        return Err(TransitGateway::ID.not_found(end.gateway.as_str()));
+        return Err(TRANSIT_GATEWAY.id.not_found(end.gateway.as_str()));
     }
     let id = TransitGatewayAttachmentId::random();
     let other = PeeringEnd {
@@ -383,7 +385,7 @@ fn accepting(view: &View, id: &str, verb: &str) -> Result<Arc<TransitAttachment>
 fn find(view: &View, id: &str) -> Result<(Arc<TransitAttachment>, PeeringEnd), ApiError> {
     let attachment = super::attachment(view, id)?;
     let end = attachment.peering().cloned();
-    let end = end.ok_or_else(|| TransitAttachment::ID.not_found(id))?;
+    let end = end.ok_or_else(|| TRANSIT_ATTACHMENT.id.not_found(id))?;
     Ok((attachment, end))
 }
 
@@ -446,7 +448,7 @@ fn delete(
 fn shown(app: &Ec2, view: &View, attachment: &TransitAttachment) -> Result<PeeringItem, ApiError> {
     let observed = app.cell.observed.borrow();
     item(&app.cell, view, &observed, attachment)
-        .ok_or_else(|| TransitAttachment::ID.not_found(attachment.id.as_str()))
+        .ok_or_else(|| TRANSIT_ATTACHMENT.id.not_found(attachment.id.as_str()))
 }
 
 fn item(
@@ -526,7 +528,7 @@ fn status(observed: &Observed, attachment: &TransitAttachment, end: &PeeringEnd)
 }
 
 impl Listed for PeeringItem {
-    const ID: IdKind = ids::TRANSIT_ATTACHMENT;
+    const ID: IdForm = TRANSIT_ATTACHMENT.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("transit-gateway-attachment-id", |it| {
             vec![it.transit_gateway_attachment_id.clone()]

@@ -1,5 +1,6 @@
 //! Prefix lists as destinations in a gateway's tables.
 
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -10,17 +11,18 @@ use super::{available_table, table};
 use crate::Ec2;
 use crate::errors::client;
 use crate::filter::{Field, Filter};
-use crate::ids::{self, IdKind};
+use crate::ids::Ids as _;
 use crate::networks::prefix_lists;
-use crate::operation::operations;
 use crate::records::{StaticTarget, TransitAttachment, TransitRouteTable};
-use crate::resource_types::{
+use crate::resources::{
     ATTRIBUTES, Facts, PREFIX_LIST, TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE, attributes,
 };
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
+use lath_service::IdForm;
 
 operations! {
+    for Ec2 as "ec2";
     change CreateTransitGatewayPrefixListReference -> CreateTransitGatewayPrefixListReferenceResult = create, dry_run
         => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone())
             .on(&PREFIX_LIST, |op, _| op.prefix_list_id.clone())
@@ -161,9 +163,9 @@ fn create(
     op: CreateTransitGatewayPrefixListReference,
 ) -> Result<CreateTransitGatewayPrefixListReferenceResult, ApiError> {
     let table = available_table(tx.view(), &op.transit_gateway_route_table_id)?;
-    ids::PREFIX_LIST.check(&op.prefix_list_id)?;
+    PREFIX_LIST.id.check(&op.prefix_list_id)?;
     let list = prefix_lists::find(&app.cell, tx.view(), &op.prefix_list_id)
-        .ok_or_else(|| ids::PREFIX_LIST.not_found(&op.prefix_list_id))?;
+        .ok_or_else(|| PREFIX_LIST.id.not_found(&op.prefix_list_id))?;
     let attachment = op.transit_gateway_attachment_id.as_ref();
     let target = target(tx.view(), &table, attachment, op.blackhole)?;
     if table.references.contains_key(&list.id) {
@@ -187,7 +189,7 @@ fn modify(
     op: ModifyTransitGatewayPrefixListReference,
 ) -> Result<ModifyTransitGatewayPrefixListReferenceResult, ApiError> {
     let table = available_table(tx.view(), &op.transit_gateway_route_table_id)?;
-    let id = ids::PREFIX_LIST.parse(&op.prefix_list_id)?;
+    let id = PREFIX_LIST.id.parse(&op.prefix_list_id)?;
     if !table.references.contains_key(&id) {
         return Err(no_reference(&op.prefix_list_id, table.id.as_str()));
     }
@@ -208,7 +210,7 @@ fn delete(
     op: DeleteTransitGatewayPrefixListReference,
 ) -> Result<DeleteTransitGatewayPrefixListReferenceResult, ApiError> {
     let table = table(tx.view(), &op.transit_gateway_route_table_id)?;
-    let id = ids::PREFIX_LIST.parse(&op.prefix_list_id)?;
+    let id = PREFIX_LIST.id.parse(&op.prefix_list_id)?;
     let Some(target) = table.references.get(&id) else {
         return Err(no_reference(&op.prefix_list_id, table.id.as_str()));
     };
@@ -231,7 +233,7 @@ fn attachments(it: &ReferenceItem, text: fn(&ReferenceAttachment) -> &String) ->
 }
 
 impl Listed for ReferenceItem {
-    const ID: IdKind = ids::PREFIX_LIST;
+    const ID: IdForm = PREFIX_LIST.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("prefix-list-id", |it| vec![it.prefix_list_id.clone()]),
         ("prefix-list-owner-id", |it| {

@@ -2,6 +2,7 @@
 
 use ipnet::Ipv4Net;
 use lath_control::Mode;
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -11,14 +12,14 @@ use super::{available_table, table, usable_attachment};
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_value, limit, missing};
 use crate::networks::vpcs;
-use crate::operation::operations;
 use crate::records::{StaticTarget, TransitAttachment, TransitRouteTable};
-use crate::resource_types::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
+use crate::resources::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
 
 /// How many static routes all tables of a gateway may have.
 const MAX_ROUTES: usize = 10_000;
 
 operations! {
+    for Ec2 as "ec2";
     change CreateTransitGatewayRoute -> CreateTransitGatewayRouteResult = create, dry_run
         => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone())
             .on(&TRANSIT_ATTACHMENT, |op, _| named_attachment(op.transit_gateway_attachment_id.as_ref()));

@@ -1,6 +1,7 @@
 //! Looking for routes of a gateway's table.
 
 use ipnet::Ipv4Net;
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -12,11 +13,11 @@ use crate::Ec2;
 use crate::errors::{client, invalid_value, missing, unsupported};
 use crate::filter::{Field, Filter, Filters};
 use crate::networks::vpcs;
-use crate::operation::operations;
-use crate::resource_types::TRANSIT_ROUTE_TABLE;
+use crate::resources::TRANSIT_ROUTE_TABLE;
 use crate::select::{bad_token, page_size};
 
 operations! {
+    for Ec2 as "ec2";
     read SearchTransitGatewayRoutes -> SearchTransitGatewayRoutesResult = search, dry_run
         => on(&TRANSIT_ROUTE_TABLE, |op, _| op.transit_gateway_route_table_id.clone());
     read ExportTransitGatewayRoutes -> ExportTransitGatewayRoutesResult = export, dry_run => any();

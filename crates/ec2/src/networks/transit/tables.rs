@@ -3,6 +3,7 @@
 use lath_control::Mode;
 use lath_model::Timestamp;
 use lath_model::id::TransitGatewayRouteTableId;
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -11,19 +12,19 @@ use super::{attachments_of, available_gateway, incorrect, table};
 use crate::Ec2;
 use crate::errors::{client, limit};
 use crate::filter::{Field, Filter};
-use crate::ids::{self, IdKind};
-use crate::operation::operations;
 use crate::records::{
     Life, LifeState, TableLink, TransitAttachment, TransitGateway, TransitRouteTable,
 };
-use crate::resource_types::{Making as _, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
+use crate::resources::{Making as _, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_service::IdForm;
 
 /// How many tables a gateway may have.
 const MAX_TABLES: usize = 20;
 
 operations! {
+    for Ec2 as "ec2";
     change CreateTransitGatewayRouteTable -> CreateTransitGatewayRouteTableResult = create, dry_run
         => on(&TRANSIT_GATEWAY, |op, _| op.transit_gateway_id.clone())
             .creates(&TRANSIT_ROUTE_TABLE, |op| &op.tag_specifications);
@@ -200,7 +201,7 @@ fn item(view: &View, table: &TransitRouteTable) -> TableItem {
 }
 
 impl Listed for TableItem {
-    const ID: IdKind = ids::TRANSIT_ROUTE_TABLE;
+    const ID: IdForm = TRANSIT_ROUTE_TABLE.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("transit-gateway-route-table-id", |it| {
             vec![it.transit_gateway_route_table_id.clone()]

@@ -63,7 +63,7 @@ async fn a_peering_within_a_region_is_of_both_its_sides() {
         failure: None,
     };
     let waiting = AttachmentState::PendingAcceptance;
-    let written = app.change(None, |tx| {
+    let written = lath_service::run::change(&app, None, |tx| {
         let gateway = TransitGatewayId::random();
         let record = attachment(&app.cell, tx.view(), ours.clone(), gateway, end, waiting);
         tx.put(record);

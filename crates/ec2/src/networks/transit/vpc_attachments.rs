@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lath_control::Mode;
 use lath_model::Timestamp;
 use lath_model::id::{NetworkInterfaceId, TransitGatewayAttachmentId};
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -14,20 +15,21 @@ use super::{available_gateway, gateways, incorrect, join_defaults, switch, switc
 use crate::Ec2;
 use crate::errors::{client, invalid_value, limit, missing, unsupported};
 use crate::filter::{Field, Filter};
-use crate::ids::{self, IdKind, Named};
+use crate::ids::{self, Ids as _};
 use crate::networks::interfaces::{self, NewInterface};
-use crate::operation::operations;
 use crate::records::{
     AttachedTo, AttachmentState, Manager, NetworkInterface, Subnet, TransitAttachment, Vpc, VpcEnd,
 };
-use crate::resource_types::{Making as _, SUBNET, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, VPC};
+use crate::resources::{Making as _, SUBNET, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_service::IdForm;
 
 /// How many gateways a VPC may be attached to.
 const MAX_PER_VPC: usize = 5;
 
 operations! {
+    for Ec2 as "ec2";
     change CreateTransitGatewayVpcAttachment -> CreateTransitGatewayVpcAttachmentResult = create, dry_run
         => on(&TRANSIT_GATEWAY, |op, _| op.transit_gateway_id.clone())
             .on(&VPC, |op, _| op.vpc_id.clone())
@@ -310,7 +312,7 @@ pub(super) fn release_interfaces<'a>(
 fn find(view: &View, id: &str) -> Result<(Arc<TransitAttachment>, VpcEnd), ApiError> {
     let attachment = super::attachment(view, id)?;
     let end = attachment.vpc().cloned();
-    let end = end.ok_or_else(|| TransitAttachment::ID.not_found(id))?;
+    let end = end.ok_or_else(|| TRANSIT_ATTACHMENT.id.not_found(id))?;
     Ok((attachment, end))
 }
 
@@ -436,7 +438,7 @@ fn reject(
 }
 
 fn required(view: &View, attachment: &TransitAttachment) -> Result<VpcAttachmentItem, ApiError> {
-    item(view, attachment).ok_or_else(|| TransitAttachment::ID.not_found(attachment.id.as_str()))
+    item(view, attachment).ok_or_else(|| TRANSIT_ATTACHMENT.id.not_found(attachment.id.as_str()))
 }
 
 fn item(view: &View, attachment: &TransitAttachment) -> Option<VpcAttachmentItem> {
@@ -460,7 +462,7 @@ fn item(view: &View, attachment: &TransitAttachment) -> Option<VpcAttachmentItem
 }
 
 impl Listed for VpcAttachmentItem {
-    const ID: IdKind = ids::TRANSIT_ATTACHMENT;
+    const ID: IdForm = TRANSIT_ATTACHMENT.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("transit-gateway-attachment-id", |it| {
             vec![it.transit_gateway_attachment_id.clone()]

@@ -1,12 +1,12 @@
 //! What requests may ask of endpoints.
 
+use lath_service::Refuses as _;
 use lath_wire::ApiError;
 
 use super::messages::*;
 use super::services;
 use crate::Ec2;
 use crate::errors::{client, invalid_parameter, missing, unsupported};
-use crate::operation::Refuses as _;
 
 /// Only service networks have endpoints: AWS's own services have no other place here than the front door.
 pub(super) fn check_type(app: &Ec2, op: &CreateVpcEndpoint) -> Result<(), ApiError> {

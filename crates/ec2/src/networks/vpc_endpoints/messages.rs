@@ -1,11 +1,11 @@
 //! Requests and answers about VPC endpoints.
 
 use lath_model::Timestamp;
+use lath_service::Asks;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
-use crate::operation::Asks;
-use crate::resource_types::{Facts, attributes, fact};
+use crate::resources::{Facts, attributes, fact};
 use crate::tags::{Tag, TagSpecification};
 
 #[derive(Debug, Clone, Default, Deserialize)]

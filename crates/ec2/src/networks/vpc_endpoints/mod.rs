@@ -16,6 +16,7 @@ use lath_model::Timestamp;
 use lath_model::id::{
     NetworkInterfaceId, SecurityGroupId, ServiceNetworkId, SubnetId, VpcEndpointId, VpcId,
 };
+use lath_service::{Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -25,18 +26,19 @@ use crate::Ec2;
 use crate::errors::{client, invalid_value, missing};
 use crate::filter::Field;
 use crate::idempotency;
-use crate::ids::{self, IdKind};
+use crate::ids::{self, Ids as _};
 use crate::messages::Done;
 use crate::networks::interfaces::{self, NewInterface, checked_groups};
-use crate::operation::{Refuses, operations, refused};
 use crate::records::{
     Life, LifeState, Manager, NetworkInterface, SecurityGroup, Subnet, Vpc, VpcEndpoint,
 };
-use crate::resource_types::{
+use crate::refusals::refused;
+use crate::resources::{
     ATTRIBUTES, Making as _, ROUTE_TABLE, SECURITY_GROUP, SUBNET, VPC, VPC_ENDPOINT,
 };
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
+use lath_service::IdForm;
 
 /// How long a deleted endpoint stays visible.
 const LINGERS: Duration = Duration::from_secs(3600);
@@ -44,6 +46,7 @@ const LINGERS: Duration = Duration::from_secs(3600);
 const NETWORK_KIND: &str = "lattice.service-network";
 
 operations! {
+    for Ec2 as "ec2";
     change CreateVpcEndpoint -> CreateVpcEndpointResult = create, dry_run
         => on(&VPC, |op, _| op.vpc_id.clone())
             .on(&SUBNET, |op, _| op.subnet_ids.clone())
@@ -138,7 +141,7 @@ fn network(app: &Ec2, view: &View, arn: Option<&str>) -> Result<ServiceNetworkId
 }
 
 fn group_ids(ids: &[String]) -> Result<Vec<SecurityGroupId>, ApiError> {
-    ids.iter().map(|id| ids::SECURITY_GROUP.parse(id)).collect()
+    ids.iter().map(|id| SECURITY_GROUP.id.parse(id)).collect()
 }
 
 /// Writes an endpoint with an interface in each subnet. It claims its network.
@@ -224,7 +227,7 @@ fn make_interface(
 fn find(view: &View, id: &str) -> Result<Arc<VpcEndpoint>, ApiError> {
     let endpoint = ids::find::<VpcEndpoint>(view, id)?;
     match endpoint.life.state {
-        LifeState::Deleted => Err(ids::VPC_ENDPOINT.not_found(id)),
+        LifeState::Deleted => Err(VPC_ENDPOINT.id.not_found(id)),
         _ => Ok(endpoint),
     }
 }
@@ -243,9 +246,9 @@ fn modify(app: &Ec2, tx: &mut Tx, op: ModifyVpcEndpoint) -> Result<Done, ApiErro
     let mut endpoint = VpcEndpoint::clone(&old);
     change_groups(tx, &mut endpoint, &op)?;
     for id in &op.remove_subnet_ids {
-        let subnet: SubnetId = ids::SUBNET.parse(id)?;
+        let subnet: SubnetId = SUBNET.id.parse(id)?;
         let interface = endpoint.subnets.remove(&subnet);
-        let interface = interface.ok_or_else(|| ids::SUBNET.not_found(id))?;
+        let interface = interface.ok_or_else(|| SUBNET.id.not_found(id))?;
         release(tx, &interface);
     }
     add_subnets(app, tx, &mut endpoint, &op.add_subnet_ids)?;
@@ -434,7 +437,7 @@ fn item(app: &Ec2, view: &View, endpoint: &VpcEndpoint) -> EndpointItem {
 }
 
 impl Listed for EndpointItem {
-    const ID: IdKind = ids::VPC_ENDPOINT;
+    const ID: IdForm = VPC_ENDPOINT.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("vpc-endpoint-id", |it| vec![it.vpc_endpoint_id.clone()]),
         ("vpc-endpoint-type", |it| vec![it.vpc_endpoint_type.clone()]),
@@ -475,7 +478,7 @@ fn describe(
 }
 
 impl Listed for AssociationItem {
-    const ID: IdKind = ids::VPC_ENDPOINT;
+    const ID: IdForm = VPC_ENDPOINT.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("vpc-endpoint-id", |it| vec![it.vpc_endpoint_id.clone()]),
         ("associated-resource-accessibility", |it| {

@@ -1,3 +1,4 @@
+use lath_service::Refuses;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -6,9 +7,9 @@ use crate::Ec2;
 use crate::errors::{combination, invalid_parameter, missing};
 use crate::ids;
 use crate::messages::{BooleanInput, BooleanValue, Nothing};
-use crate::operation::{Refuses, refused};
 use crate::records::Vpc;
-use crate::resource_types::{Facts, attributes};
+use crate::refusals::refused;
+use crate::resources::{Facts, attributes};
 
 pub(super) fn describe(
     _app: &Ec2,

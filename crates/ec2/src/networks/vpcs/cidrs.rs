@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
+use lath_service::Refuses;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -12,8 +13,8 @@ use super::messages::{
 use crate::Ec2;
 use crate::errors::{client, dependency, invalid_parameter};
 use crate::ids;
-use crate::operation::{Refuses, refused};
 use crate::records::{CidrBlock, Destination, RouteTable, Subnet, Vpc};
+use crate::refusals::refused;
 
 /// How many blocks a VPC may have.
 const MAX_BLOCKS: usize = 5;

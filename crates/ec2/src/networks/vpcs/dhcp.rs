@@ -2,6 +2,7 @@
 
 use lath_control::Cell;
 use lath_model::id::DhcpOptionsId;
+use lath_service::IdForm;
 use lath_store::View;
 use lath_wire::ApiError;
 
@@ -10,7 +11,8 @@ use super::messages::{
 };
 use crate::Ec2;
 use crate::filter::Field;
-use crate::ids::{self, IdKind};
+use crate::ids;
+use crate::resources::DHCP_OPTIONS;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
 
@@ -45,7 +47,7 @@ fn item(cell: &Cell, view: &View) -> DhcpOptionsItem {
 }
 
 impl Listed for DhcpOptionsItem {
-    const ID: IdKind = ids::DHCP_OPTIONS;
+    const ID: IdForm = DHCP_OPTIONS.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("dhcp-options-id", |it| vec![it.dhcp_options_id.clone()]),
         ("owner-id", |it| vec![it.owner_id.clone()]),

@@ -1,10 +1,10 @@
 //! Requests and answers about VPCs.
 
+use lath_service::Asks;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
 use crate::messages::{BooleanInput, BooleanValue};
-use crate::operation::Asks;
 use crate::tags::{Tag, TagSpecification};
 
 #[derive(Debug, Clone, Default, Deserialize)]

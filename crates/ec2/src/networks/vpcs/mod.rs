@@ -11,6 +11,7 @@ use lath_control::{Mode, claims_on};
 use lath_feed::Observed;
 use lath_model::Timestamp;
 use lath_model::id::{NetworkAclId, RouteTableAssociationId, RouteTableId, VpcId};
+use lath_service::{Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -18,18 +19,19 @@ use self::messages::*;
 use crate::Ec2;
 use crate::errors::{has_dependencies, invalid_parameter, limit, unsupported};
 use crate::filter::Field;
-use crate::ids::{self, IdKind};
+use crate::ids;
 use crate::messages::Nothing;
 use crate::networks::reconcile::vpc_available;
 use crate::networks::security_groups;
-use crate::operation::{Refuses, operations, refused};
 use crate::records::{
     CidrBlock, InternetGateway, NetworkInterface, RouteTable, SecurityGroup, Subnet,
     TableAssociation, Vpc,
 };
-use crate::resource_types::{ATTRIBUTES, Making as _, VPC};
+use crate::refusals::refused;
+use crate::resources::{ATTRIBUTES, Making as _, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
+use lath_service::IdForm;
 
 pub(crate) use cidrs::block;
 pub(crate) use dhcp::options_id;
@@ -38,6 +40,7 @@ pub(crate) use dhcp::options_id;
 const MAX_VPCS: usize = 5;
 
 operations! {
+    for Ec2 as "ec2";
     change CreateVpc -> CreateVpcResult = create, dry_run
         => creates(&VPC, |op| &op.tag_specifications)
         => refusing ["" CreateVpc];
@@ -183,7 +186,7 @@ fn item(view: &View, observed: &Observed, vpc: &Vpc) -> VpcItem {
 }
 
 impl Listed for VpcItem {
-    const ID: IdKind = ids::VPC;
+    const ID: IdForm = VPC.id;
     const FIELDS: &'static [Field<Self>] = &[
         ("vpc-id", |it| vec![it.vpc_id.clone()]),
         ("owner-id", |it| vec![it.owner_id.clone()]),

@@ -1,59 +1,119 @@
 //! What instances are made of.
 
 use lath_authz::{RESOURCE_TAG, ResourceType, Scope};
+use lath_control::Cell;
 use lath_model::arn::Arn;
+use lath_service::{Kind, Resource};
+use lath_store::View;
 
-use super::{Facts, fact, of_tags, own_id, resource_types};
+use super::{Facts, fact, ids, of_tags, own_id, resource_type};
 use crate::images::{self, Image};
 use crate::instances::{self, MetadataOptionsItem};
 use crate::key_pairs;
-use crate::records::{Instance, MetadataOptions, Volume};
+use crate::records::{Instance, KeyPair, MetadataOptions, Volume};
 use crate::zones::zone_id;
 
-resource_types! {
-    /// An instance. None is of a marketplace product, in a placement group or managed by an AWS service, and no type
-    /// has AMD's SEV-SNP switched on.
-    INSTANCE = "instance", [
-        "ec2:InstanceID", "ec2:InstanceType", "ec2:InstanceProfile", "ec2:AvailabilityZone", "ec2:AvailabilityZoneId",
-        "ec2:EbsOptimized", "ec2:InstanceAutoRecovery", "ec2:InstanceBandwidthWeighting", "ec2:InstanceMarketType",
-        "ec2:InstanceMetadataTags", "ec2:MetadataHttpEndpoint", "ec2:MetadataHttpPutResponseHopLimit",
-        "ec2:MetadataHttpTokens", "ec2:RootDeviceType", "ec2:Tenancy", "ec2:CpuOptionsAmdSevSnp",
-        "ec2:ManagedResourceOperator", "ec2:PlacementGroup", "ec2:ProductCode",
-    ] => of_instance;
+/// An instance. None is of a marketplace product, in a placement group or managed by an AWS service, and no type
+/// has AMD's SEV-SNP switched on.
+pub(crate) const INSTANCE: Kind = Kind::of::<Instance>(
+    ids(
+        "i",
+        "InvalidInstanceID.Malformed",
+        "InvalidInstanceID.NotFound",
+        "The instance ID '{}' does not exist",
+    ),
+    resource_type!(
+        "instance",
+        [
+            "ec2:InstanceID",
+            "ec2:InstanceType",
+            "ec2:InstanceProfile",
+            "ec2:AvailabilityZone",
+            "ec2:AvailabilityZoneId",
+            "ec2:EbsOptimized",
+            "ec2:InstanceAutoRecovery",
+            "ec2:InstanceBandwidthWeighting",
+            "ec2:InstanceMarketType",
+            "ec2:InstanceMetadataTags",
+            "ec2:MetadataHttpEndpoint",
+            "ec2:MetadataHttpPutResponseHopLimit",
+            "ec2:MetadataHttpTokens",
+            "ec2:RootDeviceType",
+            "ec2:Tenancy",
+            "ec2:CpuOptionsAmdSevSnp",
+            "ec2:ManagedResourceOperator",
+            "ec2:PlacementGroup",
+            "ec2:ProductCode",
+        ],
+        of_instance
+    ),
+);
 
-    /// A volume of an instance. None is managed by an AWS service or filled at a rate that was asked for.
-    VOLUME = "volume", [
-        "ec2:VolumeID", "ec2:AvailabilityZone", "ec2:AvailabilityZoneId", "ec2:Encrypted", "ec2:ParentSnapshot",
-        "ec2:VolumeIops", "ec2:VolumeSize", "ec2:VolumeThroughput", "ec2:VolumeType", "ec2:ManagedResourceOperator",
-        "ec2:ParentVolume", "ec2:VolumeInitializationRate",
-    ] => |at, id| {
-        let mut facts = own_id("ec2:VolumeID", id);
-        if let Some(instance) = instances::owner(at.view, id) {
-            let mut volumes = instance.all_volumes();
-            let volume = volumes.find(|it| it.id.as_str() == id);
-            facts.extend(volume.into_iter().flat_map(|it| {
-                facts_of_volume(at, &instance.availability_zone, it)
-            }));
+/// A volume of an instance. None is managed by an AWS service or filled at a rate that was asked for.
+pub(crate) const VOLUME: Kind = Kind::within(
+    ids(
+        "vol",
+        "InvalidParameterValue",
+        "InvalidVolume.NotFound",
+        "The volume '{}' does not exist",
+    ),
+    resource_type!(
+        "volume",
+        [
+            "ec2:VolumeID",
+            "ec2:AvailabilityZone",
+            "ec2:AvailabilityZoneId",
+            "ec2:Encrypted",
+            "ec2:ParentSnapshot",
+            "ec2:VolumeIops",
+            "ec2:VolumeSize",
+            "ec2:VolumeThroughput",
+            "ec2:VolumeType",
+            "ec2:ManagedResourceOperator",
+            "ec2:ParentVolume",
+            "ec2:VolumeInitializationRate",
+        ],
+        |at, id| {
+            let mut facts = own_id("ec2:VolumeID", id);
+            if let Some(instance) = instances::owner(at.view, id) {
+                let mut volumes = instance.all_volumes();
+                let volume = volumes.find(|it| it.id.as_str() == id);
+                facts.extend(
+                    volume
+                        .into_iter()
+                        .flat_map(|it| facts_of_volume(at, &instance.availability_zone, it)),
+                );
+            }
+            facts
         }
-        facts
-    };
-}
+    ),
+    has_volume,
+);
 
 /// A machine image: in the ARNs of images is no account.
-pub(crate) const IMAGE: ResourceType = ResourceType {
-    name: "image",
-    arn: |at, id| of_region(at, "image", id),
-    keys: &[
-        RESOURCE_TAG,
-        "ec2:ResourceTag/${TagKey}",
-        "ec2:ImageID",
-        "ec2:ImageType",
-        "ec2:Owner",
-        "ec2:Public",
-        "ec2:RootDeviceType",
-    ],
-    facts: of_image,
-};
+pub(crate) const IMAGE: Kind = Kind::within(
+    ids(
+        "ami",
+        "InvalidAMIID.Malformed",
+        "InvalidAMIID.NotFound",
+        "The image ID '{}' does not exist",
+    ),
+    ResourceType {
+        name: "image",
+        arn: |at, id| of_region(at, "image", id),
+        keys: &[
+            RESOURCE_TAG,
+            "ec2:ResourceTag/${TagKey}",
+            "ec2:ImageID",
+            "ec2:ImageType",
+            "ec2:Owner",
+            "ec2:Public",
+            "ec2:RootDeviceType",
+        ],
+        facts: of_image,
+    },
+    images::exists,
+);
 
 /// The snapshot that an image is said to be made of. The volume that it was taken of is not there.
 pub(crate) const SNAPSHOT: ResourceType = ResourceType {
@@ -80,24 +140,32 @@ pub(crate) const SNAPSHOT: ResourceType = ResourceType {
 };
 
 /// A key pair, by its name. Requests that name its id are turned into its name by [`crate::key_pairs::name_of`].
-pub(crate) const KEY_PAIR: ResourceType = ResourceType {
-    name: "key-pair",
-    arn: |at, name| super::arn(at, "key-pair", name),
-    keys: &[
-        RESOURCE_TAG,
-        "ec2:ResourceTag/${TagKey}",
-        "ec2:KeyPairName",
-        "ec2:KeyPairType",
-    ],
-    facts: |at, name| {
-        let mut facts = own_id("ec2:KeyPairName", name);
-        if let Some(pair) = key_pairs::by_name(at.view, name) {
-            facts.push(fact("ec2:KeyPairType", pair.kind.name()));
-            facts.extend(of_tags(at, pair.id.as_str()));
-        }
-        facts
+pub(crate) const KEY_PAIR: Kind = Kind::of::<KeyPair>(
+    ids(
+        "key",
+        "InvalidKeyPairID.Malformed",
+        "InvalidKeyPair.NotFound",
+        "The key ID '{}' does not exist",
+    ),
+    ResourceType {
+        name: "key-pair",
+        arn: |at, name| super::arn(at, "key-pair", name),
+        keys: &[
+            RESOURCE_TAG,
+            "ec2:ResourceTag/${TagKey}",
+            "ec2:KeyPairName",
+            "ec2:KeyPairType",
+        ],
+        facts: |at, name| {
+            let mut facts = own_id("ec2:KeyPairName", name);
+            if let Some(pair) = key_pairs::by_name(at.view, name) {
+                facts.push(fact("ec2:KeyPairType", pair.kind.name()));
+                facts.extend(of_tags(at, pair.id.as_str()));
+            }
+            facts
+        },
     },
-};
+);
 
 /// The ARN of what belongs to a region and to no account.
 pub(crate) fn of_region(at: &Scope<'_>, kind: &str, id: &str) -> String {
@@ -180,6 +248,10 @@ pub(crate) fn facts_of_volume(at: &Scope<'_>, zone: &str, volume: &Volume) -> Fa
     facts
 }
 
+fn has_volume(_: &Cell, view: &View, id: &str) -> bool {
+    instances::owner(view, id).is_some()
+}
+
 fn of_instance(at: &Scope<'_>, id: &str) -> Facts {
     let mut facts = own_id("ec2:InstanceID", id);
     let Some(instance) = at.view.get::<Instance>(id) else {
@@ -219,4 +291,12 @@ fn image(at: &Scope<'_>, is_it: impl Fn(&Image) -> bool) -> Option<Image> {
 /// `amazon`, or an account.
 fn owner(image: &Image) -> &str {
     image.owner_alias.unwrap_or(&image.owner)
+}
+
+impl Resource for Instance {
+    const RESOURCE: Kind = INSTANCE;
+}
+
+impl Resource for KeyPair {
+    const RESOURCE: Kind = KEY_PAIR;
 }
