@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 /// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
 /// `bin/lath` may import everything.
-const IMPORTS: [(&str, &[&str]); 29] = [
+const IMPORTS: [(&str, &[&str]); 30] = [
     // Values and pure functions: no runtime, socket or file.
     ("model", &[]),
     ("policy", &[]),
@@ -24,10 +24,12 @@ const IMPORTS: [(&str, &[&str]); 29] = [
     ("feed", &["model"]),
     // The control plane and its services.
     ("control", &["feed", "model", "store", "wire"]),
+    // What services are written with.
+    ("service", &["authz", "control", "store", "wire"]),
     (
         "iam",
         &[
-            "authz", "control", "feed", "model", "policy", "sigv4", "store", "wire",
+            "authz", "control", "feed", "model", "policy", "service", "sigv4", "store", "wire",
         ],
     ),
     (
@@ -39,13 +41,14 @@ const IMPORTS: [(&str, &[&str]); 29] = [
     (
         "ec2",
         &[
-            "authz", "control", "feed", "iam", "model", "policy", "session", "store", "wire",
+            "authz", "control", "feed", "iam", "model", "policy", "service", "session", "store",
+            "wire",
         ],
     ),
     (
         "lattice",
         &[
-            "authz", "control", "ec2", "feed", "model", "policy", "store", "wire",
+            "authz", "control", "ec2", "feed", "model", "policy", "service", "store", "wire",
         ],
     ),
     (

@@ -1,5 +1,6 @@
 //! IAM's errors.
 
+use lath_service::{Violation, detected};
 use lath_wire::ApiError;
 
 pub(crate) fn no_such_entity(text: impl Into<String>) -> ApiError {
@@ -42,8 +43,5 @@ pub(crate) fn protected(role: &str) -> ApiError {
 
 /// `1 validation error detected: Value 'x' at 'member' failed to satisfy constraint: rule`.
 pub(crate) fn constraint(member: &str, value: &str, rule: &str) -> ApiError {
-    let shown: String = value.chars().take(128).collect();
-    validation(format!(
-        "1 validation error detected: Value '{shown}' at '{member}' failed to satisfy constraint: {rule}"
-    ))
+    validation(detected(&[Violation::new(member, value, rule)]))
 }

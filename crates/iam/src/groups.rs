@@ -1,8 +1,9 @@
 //! Groups of users.
 
 use lath_model::Timestamp;
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller};
+use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::check;
@@ -10,7 +11,6 @@ use crate::errors::{conflict, exists, limit, no_such_entity};
 use crate::holder::{
     self, AttachedPolicies, PolicyNames, changeable, find, policy_handlers, policy_requests,
 };
-use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::records::{Group, Policies, User, key};
 use crate::resource_types::{GROUP, POLICY_ARN, USER, at_path, moved};
@@ -138,6 +138,7 @@ policy_handlers!(
 );
 
 operations! {
+    for Iam as "iam";
     change CreateGroup -> OneGroup = create =>
         on(&GROUP, |op, at| at_path(at, "group", op.path.as_deref(), &op.group_name));
     read GetGroup -> Members = get => on(&GROUP, |op, _| op.group_name.clone());
@@ -171,7 +172,7 @@ fn shown(app: &Iam, group: &Group) -> GroupDetail {
     }
 }
 
-fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateGroup) -> Result<OneGroup, ApiError> {
+fn create(app: &Iam, tx: &mut Tx, op: CreateGroup) -> Result<OneGroup, ApiError> {
     check::name("groupName", &op.group_name, 128)?;
     let path = check::path(op.path.as_deref())?;
     if tx.get::<Group>(&key(&op.group_name)).is_some() {
@@ -192,7 +193,7 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateGroup) -> Result<OneGro
     })
 }
 
-fn get(app: &Iam, view: &View, _: &Caller, op: &GetGroup) -> Result<Members, ApiError> {
+fn get(app: &Iam, view: &View, op: &GetGroup) -> Result<Members, ApiError> {
     let group = find::<Group>(view, &op.group_name)?;
     let id = key(&group.name);
     let members = view.list::<User>().filter(|user| user.groups.contains(&id));
@@ -206,7 +207,7 @@ fn get(app: &Iam, view: &View, _: &Caller, op: &GetGroup) -> Result<Members, Api
     })
 }
 
-fn list(app: &Iam, view: &View, _: &Caller, op: &ListGroups) -> Result<GroupList, ApiError> {
+fn list(app: &Iam, view: &View, op: &ListGroups) -> Result<GroupList, ApiError> {
     let prefix = op.path_prefix.as_deref();
     let groups = view
         .list::<Group>()
@@ -219,12 +220,7 @@ fn list(app: &Iam, view: &View, _: &Caller, op: &ListGroups) -> Result<GroupList
     })
 }
 
-fn list_of_user(
-    app: &Iam,
-    view: &View,
-    _: &Caller,
-    op: &ListGroupsForUser,
-) -> Result<GroupList, ApiError> {
+fn list_of_user(app: &Iam, view: &View, op: &ListGroupsForUser) -> Result<GroupList, ApiError> {
     let user = find::<User>(view, &op.user_name)?;
     let groups = user.groups.iter().filter_map(|id| view.get::<Group>(id));
     let page = page(groups, |group| key(&group.name), cut!(op))?;
@@ -236,7 +232,7 @@ fn list_of_user(
 }
 
 /// A group keeps its id, users and policies under a new name.
-fn update(_: &Iam, tx: &mut Tx, _: &Caller, op: &UpdateGroup) -> Result<(), ApiError> {
+fn update(_: &Iam, tx: &mut Tx, op: UpdateGroup) -> Result<(), ApiError> {
     let mut group = changeable::<Group>(tx.view(), &op.group_name)?;
     if let Some(path) = &op.new_path {
         group.path = check::path(Some(path))?;
@@ -268,7 +264,7 @@ fn move_users(tx: &mut Tx, old: &str, new: &str) {
     }
 }
 
-fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeleteGroup) -> Result<(), ApiError> {
+fn delete(_: &Iam, tx: &mut Tx, op: DeleteGroup) -> Result<(), ApiError> {
     let group = changeable::<Group>(tx.view(), &op.group_name)?;
     let id = key(&group.name);
     if tx.list::<User>().any(|user| user.groups.contains(&id)) {
@@ -281,7 +277,7 @@ fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeleteGroup) -> Result<(), ApiE
     Ok(())
 }
 
-fn add_user(app: &Iam, tx: &mut Tx, _: &Caller, op: &AddUserToGroup) -> Result<(), ApiError> {
+fn add_user(app: &Iam, tx: &mut Tx, op: AddUserToGroup) -> Result<(), ApiError> {
     let group = find::<Group>(tx.view(), &op.group_name)?;
     let mut user = changeable::<User>(tx.view(), &op.user_name)?;
     user.groups.insert(key(&group.name));
@@ -292,7 +288,7 @@ fn add_user(app: &Iam, tx: &mut Tx, _: &Caller, op: &AddUserToGroup) -> Result<(
     Ok(())
 }
 
-fn remove_user(_: &Iam, tx: &mut Tx, _: &Caller, op: &RemoveUserFromGroup) -> Result<(), ApiError> {
+fn remove_user(_: &Iam, tx: &mut Tx, op: RemoveUserFromGroup) -> Result<(), ApiError> {
     let group = find::<Group>(tx.view(), &op.group_name)?;
     let mut user = changeable::<User>(tx.view(), &op.user_name)?;
     if !user.groups.remove(&key(&group.name)) {

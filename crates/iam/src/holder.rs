@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lath_policy::Grammar;
+use lath_service::Tagged;
 use lath_store::{Record, Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -265,25 +266,11 @@ pub(crate) fn set_boundary<H: Holder>(
     Ok(())
 }
 
-/// What has tags.
-pub(crate) trait Tagged: Record + Clone {
-    fn tags_mut(&mut self) -> &mut Tags;
-}
-
-macro_rules! tagged {
-    ($($record:ty),*) => {
-        $(impl Tagged for $record {
-            fn tags_mut(&mut self) -> &mut Tags {
-                &mut self.tags
-            }
-        })*
-    };
-}
-tagged!(
+lath_service::tagged!(
     Role,
     User,
     crate::records::ManagedPolicy,
-    crate::records::InstanceProfile
+    crate::records::InstanceProfile,
 );
 
 pub(crate) fn tag<T: Tagged>(tx: &mut Tx, mut record: T, tags: &[Tag]) -> Result<(), ApiError> {
@@ -392,41 +379,35 @@ macro_rules! policy_requests {
 macro_rules! policy_handlers {
     ($holder:ty, $attach:ident, $detach:ident, $list_attached:ident, $put:ident, $get:ident,
      $got:ident, $delete:ident, $list:ident) => {
-        fn attach(app: &Iam, tx: &mut Tx, _: &Caller, op: &$attach) -> Result<(), ApiError> {
+        fn attach(app: &Iam, tx: &mut Tx, op: $attach) -> Result<(), ApiError> {
             holder::attach::<$holder>(app, tx, &op.name, &op.policy_arn)
         }
-        fn detach(app: &Iam, tx: &mut Tx, _: &Caller, op: &$detach) -> Result<(), ApiError> {
+        fn detach(app: &Iam, tx: &mut Tx, op: $detach) -> Result<(), ApiError> {
             holder::detach::<$holder>(app, tx, &op.name, &op.policy_arn)
         }
         fn list_attached(
             _: &Iam,
             view: &View,
-            _: &Caller,
             op: &$list_attached,
         ) -> Result<AttachedPolicies, ApiError> {
             let prefix = op.path_prefix.as_deref();
             holder::list_attached::<$holder>(view, &op.name, prefix, cut!(op))
         }
-        fn put_inline(app: &Iam, tx: &mut Tx, _: &Caller, op: &$put) -> Result<(), ApiError> {
+        fn put_inline(app: &Iam, tx: &mut Tx, op: $put) -> Result<(), ApiError> {
             let (policy, document) = (&op.policy_name, &op.policy_document);
             holder::put_inline::<$holder>(app, tx, &op.name, policy, document)
         }
-        fn get_inline(_: &Iam, view: &View, _: &Caller, op: &$get) -> Result<$got, ApiError> {
+        fn get_inline(_: &Iam, view: &View, op: &$get) -> Result<$got, ApiError> {
             Ok($got {
                 policy_document: holder::get_inline::<$holder>(view, &op.name, &op.policy_name)?,
                 name: op.name.clone(),
                 policy_name: op.policy_name.clone(),
             })
         }
-        fn delete_inline(_: &Iam, tx: &mut Tx, _: &Caller, op: &$delete) -> Result<(), ApiError> {
+        fn delete_inline(_: &Iam, tx: &mut Tx, op: $delete) -> Result<(), ApiError> {
             holder::delete_inline::<$holder>(tx, &op.name, &op.policy_name)
         }
-        fn list_inline(
-            _: &Iam,
-            view: &View,
-            _: &Caller,
-            op: &$list,
-        ) -> Result<PolicyNames, ApiError> {
+        fn list_inline(_: &Iam, view: &View, op: &$list) -> Result<PolicyNames, ApiError> {
             holder::list_inline::<$holder>(view, &op.name, cut!(op))
         }
     };

@@ -1,13 +1,13 @@
 //! Users' access keys.
 
 use lath_model::Timestamp;
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
 use crate::errors::{constraint, limit, no_such_entity};
 use crate::holder::find;
-use crate::operation::operations;
 use crate::page::{cut, page};
 use crate::records::{self, User, key};
 use crate::resource_types::{USER, about};
@@ -110,10 +110,11 @@ pub(crate) struct KeyUse {
 }
 
 operations! {
-    change CreateAccessKey -> OneKey = create => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
-    read ListAccessKeys -> KeyList = list => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
-    change UpdateAccessKey -> () = update => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
-    change DeleteAccessKey -> () = delete => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
+    for Iam as "iam";
+    change CreateAccessKey -> OneKey = create, caller => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
+    read ListAccessKeys -> KeyList = list, caller => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
+    change UpdateAccessKey -> () = update, caller => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
+    change DeleteAccessKey -> () = delete, caller => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
     read GetAccessKeyLastUsed -> KeyUse = last_used => on(&USER, |op, at| {
             let key = at.view.get::<records::AccessKey>(&op.access_key_id);
             key.map(|it| it.user.clone())
@@ -128,7 +129,7 @@ fn create(
     app: &Iam,
     tx: &mut Tx,
     caller: &Caller,
-    op: &CreateAccessKey,
+    op: CreateAccessKey,
 ) -> Result<OneKey, ApiError> {
     let user = find::<User>(tx.view(), named(caller, op.user_name.as_deref())?)?;
     let own = |it: &std::sync::Arc<records::AccessKey>| key(&it.user) == key(&user.name);
@@ -220,7 +221,7 @@ fn of_user(
         .ok_or_else(|| no_such_entity(format!("The Access Key with id {id} cannot be found.")))
 }
 
-fn update(app: &Iam, tx: &mut Tx, caller: &Caller, op: &UpdateAccessKey) -> Result<(), ApiError> {
+fn update(app: &Iam, tx: &mut Tx, caller: &Caller, op: UpdateAccessKey) -> Result<(), ApiError> {
     let mut found = of_user(
         app,
         tx.view(),
@@ -240,7 +241,7 @@ fn update(app: &Iam, tx: &mut Tx, caller: &Caller, op: &UpdateAccessKey) -> Resu
     Ok(())
 }
 
-fn delete(app: &Iam, tx: &mut Tx, caller: &Caller, op: &DeleteAccessKey) -> Result<(), ApiError> {
+fn delete(app: &Iam, tx: &mut Tx, caller: &Caller, op: DeleteAccessKey) -> Result<(), ApiError> {
     let found = of_user(
         app,
         tx.view(),
@@ -253,12 +254,7 @@ fn delete(app: &Iam, tx: &mut Tx, caller: &Caller, op: &DeleteAccessKey) -> Resu
 }
 
 /// What this region's front door saw since it started; other regions' and earlier uses are not told.
-fn last_used(
-    app: &Iam,
-    view: &View,
-    _: &Caller,
-    op: &GetAccessKeyLastUsed,
-) -> Result<KeyUse, ApiError> {
+fn last_used(app: &Iam, view: &View, op: &GetAccessKeyLastUsed) -> Result<KeyUse, ApiError> {
     let id = &op.access_key_id;
     let found = view.get::<records::AccessKey>(id).ok_or_else(|| {
         let text = format!("The Access Key with id {id} cannot be found.");

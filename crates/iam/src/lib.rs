@@ -15,7 +15,6 @@ mod groups;
 mod holder;
 mod keys;
 mod last_used;
-mod operation;
 mod other_credentials;
 mod page;
 mod policies;
@@ -36,6 +35,8 @@ mod versions;
 use std::sync::Arc;
 
 use lath_control::{Cell, Mode};
+use lath_service::{App, Way};
+use lath_store::Db;
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use check::Tag;
@@ -53,6 +54,23 @@ pub struct Iam {
     /// When keys were last used, as this process saw it.
     pub last_used: Arc<LastUsed>,
     statements: stated::Statements,
+}
+
+impl App for Iam {
+    fn db(&self) -> &Db {
+        &self.cell.db
+    }
+
+    /// Other regions hold copies, which are replaced by what the home says next.
+    fn admit(&self, way: Way) -> Result<(), ApiError> {
+        let topology = &self.cell.topology;
+        if way == Way::Read || topology.is_home() {
+            return Ok(());
+        }
+        let (home, region) = (&topology.home, &topology.region);
+        let text = format!("IAM changes only in its home region, {home}; {region} has a copy.");
+        Err(ApiError::new("ServiceUnavailable", 503, text))
+    }
 }
 
 lath_authz::authorized!(Iam, |app| app.cell.db.view(), app.cell.owner());
@@ -83,17 +101,6 @@ impl Iam {
         self.statements.learn(services);
     }
 
-    /// Other regions hold copies, which are replaced by what the home says next.
-    pub(crate) fn check_home(&self) -> Result<(), ApiError> {
-        let topology = &self.cell.topology;
-        if topology.is_home() {
-            return Ok(());
-        }
-        let (home, region) = (&topology.home, &topology.region);
-        let text = format!("IAM changes only in its home region, {home}; {region} has a copy.");
-        Err(ApiError::new("ServiceUnavailable", 503, text))
-    }
-
     pub(crate) fn is_strict(&self) -> bool {
         self.cell.mode == Mode::Strict
     }
@@ -101,16 +108,22 @@ impl Iam {
 
 /// The operations, and who handles them.
 pub fn service(app: &Arc<Iam>) -> Service {
-    let service = Service::new(INFO);
-    let service = roles::register(service, app);
-    let service = users::register(service, app);
-    let service = groups::register(service, app);
-    let service = keys::register(service, app);
-    let service = other_credentials::register(service, app);
-    let service = policies::register(service, app);
-    let service = versions::register(service, app);
-    let service = profiles::register(service, app);
-    let service = service_linked::register(service, app);
-    let service = simulate::register(service, app);
-    summary::register(service, app)
+    let registers = [
+        roles::register,
+        users::register,
+        groups::register,
+        keys::register,
+        other_credentials::register,
+        policies::register,
+        versions::register,
+        profiles::register,
+        service_linked::register,
+        simulate::register,
+        summary::register,
+    ];
+    registers
+        .into_iter()
+        .fold(Service::new(INFO), |service, register| {
+            register(service, app)
+        })
 }

@@ -3,14 +3,14 @@
 //! user, such as Terraform with `force_destroy`, ask for each of them first.
 
 use lath_model::Timestamp;
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller};
+use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Iam;
 use crate::errors::no_such_entity;
 use crate::holder::find;
-use crate::operation::operations;
 use crate::records::User;
 use crate::resource_types::{USER, about};
 
@@ -169,6 +169,7 @@ pub(crate) struct DeleteLoginProfile {
 }
 
 operations! {
+    for Iam as "iam";
     read ListSSHPublicKeys -> SshPublicKeys = none => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
     read ListMFADevices -> MfaDevices = none => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
     read ListSigningCertificates -> Certificates = none =>
@@ -186,19 +187,14 @@ operations! {
 }
 
 /// Nothing, for a user who exists.
-fn none<Q: OfUser>(_: &Iam, view: &View, _: &Caller, op: &Q) -> Result<Q::Output, ApiError> {
+fn none<Q: OfUser>(_: &Iam, view: &View, op: &Q) -> Result<Q::Output, ApiError> {
     if let Some(name) = op.user_name() {
         find::<User>(view, name)?;
     }
     Ok(Q::EMPTY)
 }
 
-fn no_devices(
-    _: &Iam,
-    _: &View,
-    _: &Caller,
-    _: &ListVirtualMFADevices,
-) -> Result<VirtualDevices, ApiError> {
+fn no_devices(_: &Iam, _: &View, _: &ListVirtualMFADevices) -> Result<VirtualDevices, ApiError> {
     Ok(VirtualDevices {
         items: Vec::new(),
         is_truncated: Some(false),
@@ -219,20 +215,10 @@ fn absent(view: &View, name: Option<&str>) -> ApiError {
     }
 }
 
-fn no_password(
-    _: &Iam,
-    view: &View,
-    _: &Caller,
-    op: &GetLoginProfile,
-) -> Result<OneLoginProfile, ApiError> {
+fn no_password(_: &Iam, view: &View, op: &GetLoginProfile) -> Result<OneLoginProfile, ApiError> {
     Err(absent(view, op.user_name.as_deref()))
 }
 
-fn no_password_to_delete(
-    _: &Iam,
-    tx: &mut Tx,
-    _: &Caller,
-    op: &DeleteLoginProfile,
-) -> Result<(), ApiError> {
+fn no_password_to_delete(_: &Iam, tx: &mut Tx, op: DeleteLoginProfile) -> Result<(), ApiError> {
     Err(absent(tx.view(), op.user_name.as_deref()))
 }

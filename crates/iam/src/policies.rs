@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use lath_model::{Partition, Timestamp};
 use lath_policy::Grammar;
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller};
+use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{self, Tag, shown_tags};
 use crate::errors::{conflict, constraint, invalid_input, limit, no_such_entity, validation};
 use crate::holder::{Holder, TagList, list_tags, tag, untag};
-use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::records::{Group, ManagedPolicy, Policies, Role, User, Version};
 use crate::resource_types::{POLICY, at_path, pairs};
@@ -129,6 +129,7 @@ pub(crate) struct ListPolicyTags {
 }
 
 operations! {
+    for Iam as "iam";
     change CreatePolicy -> OnePolicy = create =>
         on(&POLICY, |op, at| at_path(at, "policy", op.path.as_deref(), &op.policy_name))
         .tagged(|op, _| pairs(&op.tags))
@@ -261,7 +262,7 @@ fn shown(view: &View, policy: &ManagedPolicy, whole: bool) -> PolicyDetail {
     }
 }
 
-fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreatePolicy) -> Result<OnePolicy, ApiError> {
+fn create(app: &Iam, tx: &mut Tx, op: CreatePolicy) -> Result<OnePolicy, ApiError> {
     check::name("policyName", &op.policy_name, 128)?;
     let path = check::path(op.path.as_deref())?;
     let tags = check::new_tags(&op.tags)?;
@@ -310,14 +311,14 @@ fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreatePolicy) -> Result<OnePo
     })
 }
 
-fn get(app: &Iam, view: &View, _: &Caller, op: &GetPolicy) -> Result<OnePolicy, ApiError> {
+fn get(app: &Iam, view: &View, op: &GetPolicy) -> Result<OnePolicy, ApiError> {
     let policy = found(app.cell.partition(), view, &op.policy_arn)?;
     Ok(OnePolicy {
         policy: Some(shown(view, &policy, true)),
     })
 }
 
-fn list(app: &Iam, view: &View, _: &Caller, op: &ListPolicies) -> Result<PolicyList, ApiError> {
+fn list(app: &Iam, view: &View, op: &ListPolicies) -> Result<PolicyList, ApiError> {
     let owner = op.scope.unwrap_or_default();
     let mut policies: Vec<Arc<ManagedPolicy>> = Vec::new();
     if owner != Owner::Aws {
@@ -346,7 +347,7 @@ fn list(app: &Iam, view: &View, _: &Caller, op: &ListPolicies) -> Result<PolicyL
     })
 }
 
-fn delete(app: &Iam, tx: &mut Tx, _: &Caller, op: &DeletePolicy) -> Result<(), ApiError> {
+fn delete(app: &Iam, tx: &mut Tx, op: DeletePolicy) -> Result<(), ApiError> {
     let policy = own(app.cell.partition(), tx.view(), &op.policy_arn)?;
     if uses(tx.view(), &policy.arn) != (0, 0) {
         return Err(conflict("Cannot delete a policy attached to entities."));
@@ -360,20 +361,20 @@ fn delete(app: &Iam, tx: &mut Tx, _: &Caller, op: &DeletePolicy) -> Result<(), A
     Ok(())
 }
 
-fn add_tags(app: &Iam, tx: &mut Tx, _: &Caller, op: &TagPolicy) -> Result<(), ApiError> {
+fn add_tags(app: &Iam, tx: &mut Tx, op: TagPolicy) -> Result<(), ApiError> {
     check::given_tags(&op.tags)?;
     let policy = own(app.cell.partition(), tx.view(), &op.policy_arn)?;
     tag(tx, policy, &op.tags)
 }
 
-fn remove_tags(app: &Iam, tx: &mut Tx, _: &Caller, op: &UntagPolicy) -> Result<(), ApiError> {
+fn remove_tags(app: &Iam, tx: &mut Tx, op: UntagPolicy) -> Result<(), ApiError> {
     check::tag_keys(&op.tag_keys)?;
     let policy = own(app.cell.partition(), tx.view(), &op.policy_arn)?;
     untag(tx, policy, &op.tag_keys);
     Ok(())
 }
 
-fn tags_of(app: &Iam, view: &View, _: &Caller, op: &ListPolicyTags) -> Result<TagList, ApiError> {
+fn tags_of(app: &Iam, view: &View, op: &ListPolicyTags) -> Result<TagList, ApiError> {
     list_tags(
         &found(app.cell.partition(), view, &op.policy_arn)?.tags,
         cut!(op),

@@ -1,14 +1,14 @@
 //! Instance profiles.
 
 use lath_model::Timestamp;
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller};
+use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{self, Tag, shown_tags};
 use crate::errors::{conflict, limit, no_such_entity};
 use crate::holder::{TagList, find, list_tags, tag, untag};
-use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::records::{InstanceProfile, Role, key};
 use crate::resource_types::{INSTANCE_PROFILE, ROLE, at_path, pairs};
@@ -118,6 +118,7 @@ pub(crate) struct ListInstanceProfileTags {
 }
 
 operations! {
+    for Iam as "iam";
     change CreateInstanceProfile -> OneProfile = create =>
         on(&INSTANCE_PROFILE, |op, at| at_path(at, "instance-profile", op.path.as_deref(), &op.instance_profile_name))
         .tagged(|op, _| pairs(&op.tags))
@@ -169,12 +170,7 @@ fn shown(app: &Iam, view: &View, profile: &InstanceProfile) -> ProfileDetail {
     }
 }
 
-fn create(
-    app: &Iam,
-    tx: &mut Tx,
-    _: &Caller,
-    op: &CreateInstanceProfile,
-) -> Result<OneProfile, ApiError> {
+fn create(app: &Iam, tx: &mut Tx, op: CreateInstanceProfile) -> Result<OneProfile, ApiError> {
     let name = &op.instance_profile_name;
     check::name("instanceProfileName", name, 128)?;
     let path = check::path(op.path.as_deref())?;
@@ -199,24 +195,14 @@ fn create(
     })
 }
 
-fn get(
-    app: &Iam,
-    view: &View,
-    _: &Caller,
-    op: &GetInstanceProfile,
-) -> Result<OneProfile, ApiError> {
+fn get(app: &Iam, view: &View, op: &GetInstanceProfile) -> Result<OneProfile, ApiError> {
     let profile = found(view, &op.instance_profile_name)?;
     Ok(OneProfile {
         instance_profile: shown(app, view, &profile),
     })
 }
 
-fn list(
-    app: &Iam,
-    view: &View,
-    _: &Caller,
-    op: &ListInstanceProfiles,
-) -> Result<ProfileList, ApiError> {
+fn list(app: &Iam, view: &View, op: &ListInstanceProfiles) -> Result<ProfileList, ApiError> {
     let prefix = op.path_prefix.as_deref();
     let all = view
         .list::<InstanceProfile>()
@@ -232,7 +218,6 @@ fn list(
 fn list_of_role(
     app: &Iam,
     view: &View,
-    _: &Caller,
     op: &ListInstanceProfilesForRole,
 ) -> Result<ProfileList, ApiError> {
     let role = find::<Role>(view, &op.role_name)?;
@@ -247,7 +232,7 @@ fn list_of_role(
     })
 }
 
-fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeleteInstanceProfile) -> Result<(), ApiError> {
+fn delete(_: &Iam, tx: &mut Tx, op: DeleteInstanceProfile) -> Result<(), ApiError> {
     let profile = found(tx.view(), &op.instance_profile_name)?;
     if profile.role.is_some() {
         return Err(conflict(
@@ -258,12 +243,7 @@ fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeleteInstanceProfile) -> Resul
     Ok(())
 }
 
-fn add_role(
-    _: &Iam,
-    tx: &mut Tx,
-    _: &Caller,
-    op: &AddRoleToInstanceProfile,
-) -> Result<(), ApiError> {
+fn add_role(_: &Iam, tx: &mut Tx, op: AddRoleToInstanceProfile) -> Result<(), ApiError> {
     let mut profile = found(tx.view(), &op.instance_profile_name)?;
     let role = find::<Role>(tx.view(), &op.role_name)?;
     if profile.role.is_some() {
@@ -274,12 +254,7 @@ fn add_role(
     Ok(())
 }
 
-fn remove_role(
-    _: &Iam,
-    tx: &mut Tx,
-    _: &Caller,
-    op: &RemoveRoleFromInstanceProfile,
-) -> Result<(), ApiError> {
+fn remove_role(_: &Iam, tx: &mut Tx, op: RemoveRoleFromInstanceProfile) -> Result<(), ApiError> {
     let mut profile = found(tx.view(), &op.instance_profile_name)?;
     if profile.role.as_deref().map(key) != Some(key(&op.role_name)) {
         let name = &op.role_name;
@@ -292,29 +267,19 @@ fn remove_role(
     Ok(())
 }
 
-fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagInstanceProfile) -> Result<(), ApiError> {
+fn add_tags(_: &Iam, tx: &mut Tx, op: TagInstanceProfile) -> Result<(), ApiError> {
     check::given_tags(&op.tags)?;
     let profile = found(tx.view(), &op.instance_profile_name)?;
     tag(tx, profile, &op.tags)
 }
 
-fn remove_tags(
-    _: &Iam,
-    tx: &mut Tx,
-    _: &Caller,
-    op: &UntagInstanceProfile,
-) -> Result<(), ApiError> {
+fn remove_tags(_: &Iam, tx: &mut Tx, op: UntagInstanceProfile) -> Result<(), ApiError> {
     check::tag_keys(&op.tag_keys)?;
     let profile = found(tx.view(), &op.instance_profile_name)?;
     untag(tx, profile, &op.tag_keys);
     Ok(())
 }
 
-fn tags_of(
-    _: &Iam,
-    view: &View,
-    _: &Caller,
-    op: &ListInstanceProfileTags,
-) -> Result<TagList, ApiError> {
+fn tags_of(_: &Iam, view: &View, op: &ListInstanceProfileTags) -> Result<TagList, ApiError> {
     list_tags(&found(view, &op.instance_profile_name)?.tags, cut!(op))
 }

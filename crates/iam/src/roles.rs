@@ -1,8 +1,9 @@
 //! Roles.
 
 use lath_model::Timestamp;
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller};
+use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{self, Tag, encoded, shown_tags};
@@ -11,7 +12,6 @@ use crate::holder::{
     self, AttachedPolicies, Holder as _, PolicyNames, TagList, changeable, find, list_tags,
     policy_handlers, policy_requests, set_boundary, tag, untag,
 };
-use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::policies::check_boundary;
 use crate::records::{InstanceProfile, Policies, Role, key};
@@ -194,6 +194,7 @@ policy_handlers!(
 );
 
 operations! {
+    for Iam as "iam";
     change CreateRole -> OneRole = create =>
         on(&ROLE, |op, at| at_path(at, "role", op.path.as_deref(), &op.role_name))
         .tagged(|op, _| pairs(&op.tags))
@@ -264,7 +265,7 @@ fn one(app: &Iam, role: &Role) -> OneRole {
     }
 }
 
-fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateRole) -> Result<OneRole, ApiError> {
+fn create(app: &Iam, tx: &mut Tx, op: CreateRole) -> Result<OneRole, ApiError> {
     check::name("roleName", &op.role_name, 64)?;
     let path = check::path(op.path.as_deref())?;
     let tags = check::new_tags(&op.tags)?;
@@ -332,11 +333,11 @@ fn max_session(given: Option<i64>) -> Result<Option<u32>, ApiError> {
     ))
 }
 
-fn get(app: &Iam, view: &View, _: &Caller, op: &GetRole) -> Result<OneRole, ApiError> {
+fn get(app: &Iam, view: &View, op: &GetRole) -> Result<OneRole, ApiError> {
     Ok(one(app, &*find::<Role>(view, &op.role_name)?))
 }
 
-fn list(app: &Iam, view: &View, _: &Caller, op: &ListRoles) -> Result<RoleList, ApiError> {
+fn list(app: &Iam, view: &View, op: &ListRoles) -> Result<RoleList, ApiError> {
     let prefix = op.path_prefix.as_deref();
     let roles = view.list::<Role>().filter(|role| under(prefix, &role.path));
     let page = page(roles, |role| key(&role.name), cut!(op))?;
@@ -351,7 +352,7 @@ fn list(app: &Iam, view: &View, _: &Caller, op: &ListRoles) -> Result<RoleList, 
     })
 }
 
-fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeleteRole) -> Result<(), ApiError> {
+fn delete(_: &Iam, tx: &mut Tx, op: DeleteRole) -> Result<(), ApiError> {
     let role = changeable::<Role>(tx.view(), &op.role_name)?;
     let in_profile = |profile: std::sync::Arc<InstanceProfile>| {
         profile.role.as_deref().map(key) == Some(key(&role.name))
@@ -373,7 +374,7 @@ fn any_role(view: &View, name: &str) -> Result<Role, ApiError> {
 }
 
 /// Of AWS's own roles, the description alone.
-fn update(_: &Iam, tx: &mut Tx, _: &Caller, op: &UpdateRole) -> Result<Updated, ApiError> {
+fn update(_: &Iam, tx: &mut Tx, op: UpdateRole) -> Result<Updated, ApiError> {
     check::description(op.description.as_deref())?;
     let mut role = any_role(tx.view(), &op.role_name)?;
     let is_protected = role.check_changeable().is_err();
@@ -390,24 +391,14 @@ fn update(_: &Iam, tx: &mut Tx, _: &Caller, op: &UpdateRole) -> Result<Updated, 
     Ok(Updated {})
 }
 
-fn describe(
-    app: &Iam,
-    tx: &mut Tx,
-    _: &Caller,
-    op: &UpdateRoleDescription,
-) -> Result<OneRole, ApiError> {
+fn describe(app: &Iam, tx: &mut Tx, op: UpdateRoleDescription) -> Result<OneRole, ApiError> {
     check::description(Some(&op.description))?;
     let mut role = any_role(tx.view(), &op.role_name)?;
     role.description = Some(op.description.clone()).filter(|text| !text.is_empty());
     Ok(one(app, &tx.put(role)))
 }
 
-fn set_trust(
-    app: &Iam,
-    tx: &mut Tx,
-    _: &Caller,
-    op: &UpdateAssumeRolePolicy,
-) -> Result<(), ApiError> {
+fn set_trust(app: &Iam, tx: &mut Tx, op: UpdateAssumeRolePolicy) -> Result<(), ApiError> {
     let mut role = changeable::<Role>(tx.view(), &op.role_name)?;
     role.trusted = trust::check(app, tx.view(), &op.policy_document)?;
     role.trust = op.policy_document.clone();
@@ -415,37 +406,31 @@ fn set_trust(
     Ok(())
 }
 
-fn put_boundary(
-    app: &Iam,
-    tx: &mut Tx,
-    _: &Caller,
-    op: &PutRolePermissionsBoundary,
-) -> Result<(), ApiError> {
+fn put_boundary(app: &Iam, tx: &mut Tx, op: PutRolePermissionsBoundary) -> Result<(), ApiError> {
     set_boundary::<Role>(app, tx, &op.role_name, Some(&op.permissions_boundary))
 }
 
 fn delete_boundary(
     app: &Iam,
     tx: &mut Tx,
-    _: &Caller,
-    op: &DeleteRolePermissionsBoundary,
+    op: DeleteRolePermissionsBoundary,
 ) -> Result<(), ApiError> {
     set_boundary::<Role>(app, tx, &op.role_name, None)
 }
 
-fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagRole) -> Result<(), ApiError> {
+fn add_tags(_: &Iam, tx: &mut Tx, op: TagRole) -> Result<(), ApiError> {
     check::given_tags(&op.tags)?;
     let role = any_role(tx.view(), &op.role_name)?;
     tag(tx, role, &op.tags)
 }
 
-fn remove_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &UntagRole) -> Result<(), ApiError> {
+fn remove_tags(_: &Iam, tx: &mut Tx, op: UntagRole) -> Result<(), ApiError> {
     check::tag_keys(&op.tag_keys)?;
     let role = any_role(tx.view(), &op.role_name)?;
     untag(tx, role, &op.tag_keys);
     Ok(())
 }
 
-fn tags_of(_: &Iam, view: &View, _: &Caller, op: &ListRoleTags) -> Result<TagList, ApiError> {
+fn tags_of(_: &Iam, view: &View, op: &ListRoleTags) -> Result<TagList, ApiError> {
     list_tags(&find::<Role>(view, &op.role_name)?.tags, cut!(op))
 }

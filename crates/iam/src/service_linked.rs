@@ -1,13 +1,13 @@
 //! Roles that services make for themselves.
 
 use lath_model::Timestamp;
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller};
+use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::check;
 use crate::errors::{invalid_input, no_such_entity};
-use crate::operation::operations;
 use crate::records::{Policies, Role, Tags, key};
 use crate::resource_types::{ROLE, at_path};
 use crate::roles::{OneRole, add};
@@ -76,6 +76,7 @@ pub(crate) struct DeletionStatus {
 }
 
 operations! {
+    for Iam as "iam";
     change CreateServiceLinkedRole -> OneRole = create => on(&ROLE, |op, at| role_arn(at, &op.service))
         .with("iam:AWSServiceName", |op, _| op.service.clone());
     change DeleteServiceLinkedRole -> Deletion = delete => on(&ROLE, |op, _| op.role_name.clone());
@@ -97,12 +98,7 @@ fn role_of_task(at: &lath_authz::Scope<'_>, id: &str) -> Option<String> {
     Some(at.global_arn("iam", &format!("role/{role}")))
 }
 
-fn create(
-    app: &Iam,
-    tx: &mut Tx,
-    _: &Caller,
-    op: &CreateServiceLinkedRole,
-) -> Result<OneRole, ApiError> {
+fn create(app: &Iam, tx: &mut Tx, op: CreateServiceLinkedRole) -> Result<OneRole, ApiError> {
     check::description(op.description.as_deref())?;
     let service = &op.service;
     let template = TEMPLATES.iter().find(|(name, ..)| name == service);
@@ -152,12 +148,7 @@ fn create(
 }
 
 /// Nothing of Lath's depends on such a role, so it goes at once.
-fn delete(
-    _: &Iam,
-    tx: &mut Tx,
-    _: &Caller,
-    op: &DeleteServiceLinkedRole,
-) -> Result<Deletion, ApiError> {
+fn delete(_: &Iam, tx: &mut Tx, op: DeleteServiceLinkedRole) -> Result<Deletion, ApiError> {
     let name = &op.role_name;
     let role = tx
         .get::<Role>(&key(name))
@@ -173,7 +164,6 @@ fn delete(
 fn status(
     _: &Iam,
     _: &View,
-    _: &Caller,
     op: &GetServiceLinkedRoleDeletionStatus,
 ) -> Result<DeletionStatus, ApiError> {
     let id = &op.deletion_task_id;

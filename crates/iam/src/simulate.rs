@@ -4,14 +4,14 @@ use lath_policy::{
     Attached, Context, Decision, Effect, Facts, Grammar, Kind, Outcome, Policy, Position,
     Principal, Request, Rule, Verdict, evaluate,
 };
+use lath_service::operations;
 use lath_store::View;
-use lath_wire::{ApiError, Caller};
+use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Iam;
 use crate::directory::{Directory, Held};
 use crate::errors::{invalid_input, no_such_entity};
-use crate::operation::operations;
 use crate::page::{cut, page};
 use crate::records::{Group, Policies, Role, User};
 use crate::resource_types::{GROUP, ROLE, USER, of_kind};
@@ -117,6 +117,7 @@ impl Place {
 }
 
 operations! {
+    for Iam as "iam";
     read SimulatePrincipalPolicy -> Simulation = of_principal =>
         on(&USER, |op, at| of_kind(at, "user", &op.policy_source_arn))
         .on(&GROUP, |op, at| of_kind(at, "group", &op.policy_source_arn))
@@ -133,12 +134,7 @@ struct Questions<'a> {
     entries: &'a [ContextEntry],
 }
 
-fn of_policies(
-    app: &Iam,
-    _: &View,
-    _: &Caller,
-    op: &SimulateCustomPolicy,
-) -> Result<Simulation, ApiError> {
+fn of_policies(app: &Iam, _: &View, op: &SimulateCustomPolicy) -> Result<Simulation, ApiError> {
     let mut held = read(&op.policy_input_list, Kind::Identity)?;
     held.extend(read(
         &op.permissions_boundary_policy_input_list,
@@ -159,7 +155,6 @@ fn of_policies(
 fn of_principal(
     app: &Iam,
     view: &View,
-    _: &Caller,
     op: &SimulatePrincipalPolicy,
 ) -> Result<Simulation, ApiError> {
     let source = &op.policy_source_arn;

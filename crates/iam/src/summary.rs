@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use lath_service::operations;
 use lath_store::{Record, View};
-use lath_wire::{ApiError, Caller};
+use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Iam;
-use crate::operation::operations;
 use crate::records::{Group, InstanceProfile, ManagedPolicy, Role, User};
 
 #[derive(Debug, Clone, Deserialize)]
@@ -21,10 +21,11 @@ pub(crate) struct Summary {
 }
 
 operations! {
+    for Iam as "iam";
     read GetAccountSummary -> Summary = summary => any();
 }
 
-fn summary(_: &Iam, view: &View, _: &Caller, _: &GetAccountSummary) -> Result<Summary, ApiError> {
+fn summary(_: &Iam, view: &View, _: &GetAccountSummary) -> Result<Summary, ApiError> {
     let entries = [
         ("Roles", count::<Role>(view)),
         ("RolesQuota", 1000),

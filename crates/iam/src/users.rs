@@ -1,6 +1,7 @@
 //! Users.
 
 use lath_model::Timestamp;
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,6 @@ use crate::holder::{
     self, AttachedPolicies, PolicyNames, TagList, changeable, find, list_tags, policy_handlers,
     policy_requests, set_boundary, tag, untag,
 };
-use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::policies::check_boundary;
 use crate::records::{AccessKey, Policies, User, key};
@@ -146,6 +146,7 @@ policy_handlers!(
 );
 
 operations! {
+    for Iam as "iam";
     change CreateUser -> OneUser = create =>
         on(&USER, |op, at| at_path(at, "user", op.path.as_deref(), &op.user_name))
         .tagged(|op, _| pairs(&op.tags))
@@ -155,7 +156,7 @@ operations! {
             given.then(|| at_path(at, "user", op.path.as_deref(), &op.user_name))
         })
         .tagged(|op, _| pairs(&op.tags));
-    read GetUser -> OneUser = get => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
+    read GetUser -> OneUser = get, caller => on(&USER, |op, at| about(at.caller, op.user_name.as_deref()));
     read ListUsers -> UserList = list => any();
     change UpdateUser -> () = update => on_each(&USER, &[], |op, at| {
             let (path, name) = (op.new_path.as_deref(), op.new_user_name.as_deref());
@@ -211,7 +212,7 @@ pub(crate) fn named<'a>(caller: &'a Caller, given: Option<&'a str>) -> Result<&'
         .ok_or_else(|| validation("Must specify userName when calling with non-User credentials"))
 }
 
-fn create(app: &Iam, tx: &mut Tx, _: &Caller, op: &CreateUser) -> Result<OneUser, ApiError> {
+fn create(app: &Iam, tx: &mut Tx, op: CreateUser) -> Result<OneUser, ApiError> {
     check::name("userName", &op.user_name, 64)?;
     let path = check::path(op.path.as_deref())?;
     let tags = check::new_tags(&op.tags)?;
@@ -263,7 +264,7 @@ fn get(app: &Iam, view: &View, caller: &Caller, op: &GetUser) -> Result<OneUser,
     })
 }
 
-fn list(app: &Iam, view: &View, _: &Caller, op: &ListUsers) -> Result<UserList, ApiError> {
+fn list(app: &Iam, view: &View, op: &ListUsers) -> Result<UserList, ApiError> {
     let prefix = op.path_prefix.as_deref();
     let users = view.list::<User>().filter(|user| under(prefix, &user.path));
     let page = page(users, |user| key(&user.name), cut!(op))?;
@@ -279,7 +280,7 @@ fn list(app: &Iam, view: &View, _: &Caller, op: &ListUsers) -> Result<UserList, 
 }
 
 /// A user keeps its id, keys and policies under a new name.
-fn update(_: &Iam, tx: &mut Tx, _: &Caller, op: &UpdateUser) -> Result<(), ApiError> {
+fn update(_: &Iam, tx: &mut Tx, op: UpdateUser) -> Result<(), ApiError> {
     let mut user = changeable::<User>(tx.view(), &op.user_name)?;
     if let Some(path) = &op.new_path {
         user.path = check::path(Some(path))?;
@@ -309,7 +310,7 @@ fn rename_keys(tx: &mut Tx, old: &str, new: &str) {
     }
 }
 
-fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeleteUser) -> Result<(), ApiError> {
+fn delete(_: &Iam, tx: &mut Tx, op: DeleteUser) -> Result<(), ApiError> {
     let user = changeable::<User>(tx.view(), &op.user_name)?;
     let id = key(&user.name);
     if tx.list::<AccessKey>().any(|it| key(&it.user) == id) {
@@ -327,37 +328,31 @@ fn delete(_: &Iam, tx: &mut Tx, _: &Caller, op: &DeleteUser) -> Result<(), ApiEr
     Ok(())
 }
 
-fn put_boundary(
-    app: &Iam,
-    tx: &mut Tx,
-    _: &Caller,
-    op: &PutUserPermissionsBoundary,
-) -> Result<(), ApiError> {
+fn put_boundary(app: &Iam, tx: &mut Tx, op: PutUserPermissionsBoundary) -> Result<(), ApiError> {
     set_boundary::<User>(app, tx, &op.user_name, Some(&op.permissions_boundary))
 }
 
 fn delete_boundary(
     app: &Iam,
     tx: &mut Tx,
-    _: &Caller,
-    op: &DeleteUserPermissionsBoundary,
+    op: DeleteUserPermissionsBoundary,
 ) -> Result<(), ApiError> {
     set_boundary::<User>(app, tx, &op.user_name, None)
 }
 
-fn add_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &TagUser) -> Result<(), ApiError> {
+fn add_tags(_: &Iam, tx: &mut Tx, op: TagUser) -> Result<(), ApiError> {
     check::given_tags(&op.tags)?;
     let user = changeable::<User>(tx.view(), &op.user_name)?;
     tag(tx, user, &op.tags)
 }
 
-fn remove_tags(_: &Iam, tx: &mut Tx, _: &Caller, op: &UntagUser) -> Result<(), ApiError> {
+fn remove_tags(_: &Iam, tx: &mut Tx, op: UntagUser) -> Result<(), ApiError> {
     check::tag_keys(&op.tag_keys)?;
     let user = changeable::<User>(tx.view(), &op.user_name)?;
     untag(tx, user, &op.tag_keys);
     Ok(())
 }
 
-fn tags_of(_: &Iam, view: &View, _: &Caller, op: &ListUserTags) -> Result<TagList, ApiError> {
+fn tags_of(_: &Iam, view: &View, op: &ListUserTags) -> Result<TagList, ApiError> {
     list_tags(&find::<User>(view, &op.user_name)?.tags, cut!(op))
 }

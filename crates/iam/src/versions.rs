@@ -2,14 +2,14 @@
 
 use lath_model::Timestamp;
 use lath_policy::Grammar;
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller};
+use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Iam;
 use crate::check::{self, encoded};
 use crate::errors::{conflict, constraint, no_such_entity};
-use crate::operation::operations;
 use crate::page::{cut, page, under};
 use crate::policies::{MAX_DOCUMENT, Usage, found, own};
 use crate::records::{Group, ManagedPolicy, Policies, Role, User, Version};
@@ -132,6 +132,7 @@ pub(crate) struct Entities {
 }
 
 operations! {
+    for Iam as "iam";
     change CreatePolicyVersion -> OneVersion = create => on(&POLICY, |op, _| op.policy_arn.clone());
     read GetPolicyVersion -> OneVersion = get => on(&POLICY, |op, _| op.policy_arn.clone());
     read ListPolicyVersions -> VersionList = list => on(&POLICY, |op, _| op.policy_arn.clone());
@@ -166,12 +167,7 @@ fn number(policy: &ManagedPolicy, id: &str) -> Result<u32, ApiError> {
     )))
 }
 
-fn create(
-    app: &Iam,
-    tx: &mut Tx,
-    _: &Caller,
-    op: &CreatePolicyVersion,
-) -> Result<OneVersion, ApiError> {
+fn create(app: &Iam, tx: &mut Tx, op: CreatePolicyVersion) -> Result<OneVersion, ApiError> {
     let mut policy = own(app.cell.partition(), tx.view(), &op.policy_arn)?;
     let text = &op.policy_document;
     check::document(
@@ -204,7 +200,7 @@ fn create(
     })
 }
 
-fn get(app: &Iam, view: &View, _: &Caller, op: &GetPolicyVersion) -> Result<OneVersion, ApiError> {
+fn get(app: &Iam, view: &View, op: &GetPolicyVersion) -> Result<OneVersion, ApiError> {
     let policy = found(app.cell.partition(), view, &op.policy_arn)?;
     let number = number(&policy, &op.version_id)?;
     let version = policy.versions.get(&number);
@@ -213,12 +209,7 @@ fn get(app: &Iam, view: &View, _: &Caller, op: &GetPolicyVersion) -> Result<OneV
     })
 }
 
-fn list(
-    app: &Iam,
-    view: &View,
-    _: &Caller,
-    op: &ListPolicyVersions,
-) -> Result<VersionList, ApiError> {
+fn list(app: &Iam, view: &View, op: &ListPolicyVersions) -> Result<VersionList, ApiError> {
     let policy = found(app.cell.partition(), view, &op.policy_arn)?;
     // The newest first, as AWS shows them.
     let versions = policy.versions.iter().rev();
@@ -235,7 +226,7 @@ fn list(
     })
 }
 
-fn delete(app: &Iam, tx: &mut Tx, _: &Caller, op: &DeletePolicyVersion) -> Result<(), ApiError> {
+fn delete(app: &Iam, tx: &mut Tx, op: DeletePolicyVersion) -> Result<(), ApiError> {
     let mut policy = own(app.cell.partition(), tx.view(), &op.policy_arn)?;
     let number = number(&policy, &op.version_id)?;
     if number == policy.default {
@@ -246,12 +237,7 @@ fn delete(app: &Iam, tx: &mut Tx, _: &Caller, op: &DeletePolicyVersion) -> Resul
     Ok(())
 }
 
-fn set_default(
-    app: &Iam,
-    tx: &mut Tx,
-    _: &Caller,
-    op: &SetDefaultPolicyVersion,
-) -> Result<(), ApiError> {
+fn set_default(app: &Iam, tx: &mut Tx, op: SetDefaultPolicyVersion) -> Result<(), ApiError> {
     let mut policy = own(app.cell.partition(), tx.view(), &op.policy_arn)?;
     policy.default = number(&policy, &op.version_id)?;
     policy.updated_at = Timestamp::now();
@@ -266,12 +252,7 @@ enum Entity {
     User(PolicyUser),
 }
 
-fn entities(
-    app: &Iam,
-    view: &View,
-    _: &Caller,
-    op: &ListEntitiesForPolicy,
-) -> Result<Entities, ApiError> {
+fn entities(app: &Iam, view: &View, op: &ListEntitiesForPolicy) -> Result<Entities, ApiError> {
     let policy = found(app.cell.partition(), view, &op.policy_arn)?;
     let all = users_of(view, &policy.arn, op);
     let page = page(all, |(key, _)| key.clone(), cut!(op))?;
