@@ -3,6 +3,8 @@
 
 mod deps;
 mod instance_types;
+#[cfg(test)]
+mod specification;
 
 use std::process::Command;
 
