@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
-use lath_feed::{ObserverReport, Route53HealthCheck};
+use lath_feed::{LONGEST_VALUE, ObserverReport, Route53HealthCheck};
 use lath_model::Timestamp;
 use lath_model::id::HealthCheckId;
 use serde::de::DeserializeOwned;
@@ -16,9 +16,6 @@ pub const HEALTH_TOPIC: &str = "health";
 pub const CHECKS_TOPIC: &str = "health-checks";
 /// The names that a region's gateway reaches.
 pub const NAMES_TOPIC: &str = "lattice-names";
-
-/// The longest value that is read.
-const LONGEST: usize = 16 << 20;
 
 /// Under [`HEALTH_TOPIC`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +61,7 @@ pub(crate) fn write(value: &impl Serialize) -> Bytes {
 
 /// What a peer told. Nonsense is nothing.
 pub(crate) fn read<T: DeserializeOwned + Default>(bytes: Option<&Bytes>) -> T {
-    let Some(bytes) = bytes.filter(|bytes| bytes.len() <= LONGEST) else {
+    let Some(bytes) = bytes.filter(|bytes| bytes.len() <= LONGEST_VALUE) else {
         return T::default();
     };
     serde_json::from_slice(bytes).unwrap_or_else(|error| {

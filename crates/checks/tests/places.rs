@@ -334,7 +334,7 @@ async fn endpoints_are_reached_where_they_are() {
     let west = PeerState {
         connected: true,
         since: Timestamp::now(),
-        values: [(NAMES_TOPIC.to_owned(), names.into())].into(),
+        values: lath_feed::Values::unit(NAMES_TOPIC.to_owned(), names.into()),
     };
     carrier
         .peers

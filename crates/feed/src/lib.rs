@@ -28,7 +28,7 @@ use lath_model::id::InstanceId;
 
 pub use callers::*;
 pub use desired::*;
-pub use mesh::{Carrier, Mesh, PeerState, Values};
+pub use mesh::{Carrier, LONGEST_VALUE, Mesh, PeerState, Values, section_of};
 pub use observed::*;
 pub use route53::*;
 pub use topology::*;

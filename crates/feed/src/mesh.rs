@@ -1,15 +1,27 @@
 //! The newest values that cells tell one another, by topic. Levels, not events: what was missed while a
 //! link was down does not matter, the newest value arrives when it is up again.
+//!
+//! Topics of one section (the text before the first `/`) that change together arrive together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use imbl::OrdMap;
 use lath_model::Timestamp;
 use tokio::sync::watch;
 
-/// The values of one teller.
-pub type Values = BTreeMap<String, Bytes>;
+/// The values of one teller. A copy is a pointer, and what differs between two of them is found without looking at
+/// what does not.
+pub type Values = OrdMap<String, Bytes>;
+
+/// The longest value of a topic, in bytes. What is larger goes under several topics of a section.
+pub const LONGEST_VALUE: usize = 256 << 20;
+
+/// The section of a topic: the text before its first `/`, or all of it.
+pub fn section_of(topic: &str) -> &str {
+    topic.split_once('/').map_or(topic, |(section, _)| section)
+}
 
 /// A cell's end of the exchange. What carries it is not known here.
 #[derive(Debug, Clone)]
@@ -50,13 +62,25 @@ impl Mesh {
         (mesh, Carrier { told, peers: say })
     }
 
-    /// Tells every peer the newest value of a topic (at most 16 MiB), now and when it connects again. The
+    /// Tells every peer the newest value of a topic (at most [`LONGEST_VALUE`]), now and when it connects again. The
     /// same value again is nothing new.
     pub fn tell(&self, topic: &str, value: Bytes) {
+        self.update([(topic.to_owned(), Some(value))]);
+    }
+
+    /// Tells several topics at once; `None` is a topic that is no more. Those of one section arrive together.
+    pub fn update(&self, changes: impl IntoIterator<Item = (String, Option<Bytes>)>) {
         self.tell.send_if_modified(|values| {
-            let differs = values.get(topic) != Some(&value);
-            if differs {
-                values.insert(topic.to_owned(), value);
+            let mut differs = false;
+            for (topic, value) in changes {
+                differs |= match value {
+                    Some(value) if values.get(&topic) == Some(&value) => false,
+                    Some(value) => {
+                        values.insert(topic, value);
+                        true
+                    }
+                    None => values.remove(&topic).is_some(),
+                };
             }
             differs
         });

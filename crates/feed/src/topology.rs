@@ -13,6 +13,9 @@ pub const LINK_PORT: u16 = 51820;
 pub const CONTROL_PORT: u16 = 7001;
 /// TCP, on link addresses: where a region's node exchanges state with the others'.
 pub const NODE_PORT: u16 = 7002;
+/// How far above the port of an exchange ([`CONTROL_PORT`], [`NODE_PORT`]) its heartbeats are: they have connections
+/// of their own, so that no value delays them.
+pub const HEARTBEAT_PORTS: u16 = 10;
 /// TCP, on link addresses: where a region's node takes connections to its Lattice targets and services
 /// (HTTP `CONNECT`).
 pub const GATEWAY_PORT: u16 = 7003;

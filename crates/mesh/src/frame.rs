@@ -1,20 +1,25 @@
 //! What is said between two meshes: frames of a length (four bytes, big endian, of all that follows), a
 //! kind and a body.
+//!
+//! A value travels in parts, so that no frame is long, and with what changed beside it: the topics of a section that
+//! were told since its last commit count together from the next one on.
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
-/// The largest value.
-pub(crate) const LARGEST_VALUE: usize = 16 << 20;
+/// The most bytes of a value in one frame.
+pub(crate) const LONGEST_PART: usize = 256 << 10;
 /// The longest topic.
 pub(crate) const LONGEST_TOPIC: usize = 1024;
-/// Kind, topic and its length.
-const LARGEST: usize = LARGEST_VALUE + LONGEST_TOPIC + 3;
+/// Kind, topic and its length, the value's length, a part.
+const LARGEST: usize = 1 + 2 + LONGEST_TOPIC + 4 + LONGEST_PART;
 /// What both ends say first; another version would say something else.
-const GREETING: &[u8] = b"lath mesh 1";
+const GREETING: &[u8] = b"lath mesh 2";
 
 const HELLO: u8 = 1;
 const BEAT: u8 = 2;
-const VALUE: u8 = 3;
+const PART: u8 = 4;
+const GONE: u8 = 5;
+const COMMIT: u8 = 6;
 
 /// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +28,17 @@ pub(crate) enum Frame {
     Hello(String),
     /// Still here.
     Beat,
-    /// The newest value of a topic.
-    Value(String, Bytes),
+    /// The next bytes of the newest value of a topic. Parts of one value follow one another.
+    Part {
+        topic: String,
+        /// How long the whole value is.
+        total: u32,
+        bytes: Bytes,
+    },
+    /// A topic is no more.
+    Gone(String),
+    /// What was told of this section since its last commit is complete.
+    Commit(String),
 }
 
 /// The bytes are no frames.
@@ -38,6 +52,8 @@ pub(crate) enum Malformed {
     Version,
     #[error("a topic that is none")]
     Topic,
+    #[error("a part without its value's length")]
+    Part,
 }
 
 impl Frame {
@@ -51,9 +67,7 @@ impl Frame {
             return Err(Malformed::TooLarge(length));
         }
         if bytes.len() - 4 < length {
-            // Room for all of it at once, but no more than a little beyond what is there: a length alone
-            // costs nothing to say.
-            bytes.reserve((length + 4 - bytes.len()).min(256 * 1024));
+            bytes.reserve(length + 4 - bytes.len());
             return Ok(None);
         }
         bytes.advance(4);
@@ -70,23 +84,32 @@ impl Frame {
                 Ok(Self::Hello(topic(name)?))
             }
             BEAT if body.is_empty() => Ok(Self::Beat),
-            VALUE => {
-                let length = body.try_get_u16().map_err(|_| Malformed::Topic)?;
-                let length = usize::from(length);
-                if length > body.len() {
-                    return Err(Malformed::Topic);
-                }
-                let name = topic(&body.split_to(length))?;
-                if body.len() > LARGEST_VALUE {
-                    return Err(Malformed::TooLarge(body.len()));
-                }
-                Ok(Self::Value(name, body))
-            }
+            PART => Self::read_part(body),
+            GONE => Ok(Self::Gone(topic(&body)?)),
+            COMMIT => Ok(Self::Commit(topic(&body)?)),
             _ => Err(Malformed::Unknown),
         }
     }
 
-    /// The head of a frame: all but a value's bytes, which follow it.
+    fn read_part(mut body: Bytes) -> Result<Self, Malformed> {
+        let length = body.try_get_u16().map_err(|_| Malformed::Topic)?;
+        let length = usize::from(length);
+        if length > body.len() {
+            return Err(Malformed::Topic);
+        }
+        let topic = topic(&body.split_to(length))?;
+        let total = body.try_get_u32().map_err(|_| Malformed::Part)?;
+        if body.len() > LONGEST_PART {
+            return Err(Malformed::TooLarge(body.len()));
+        }
+        Ok(Self::Part {
+            topic,
+            total,
+            bytes: body,
+        })
+    }
+
+    /// The head of a frame: all but a part's bytes, which follow it.
     pub(crate) fn head(&self) -> BytesMut {
         let mut body = BytesMut::new();
         let mut follows = 0;
@@ -97,11 +120,24 @@ impl Frame {
                 body.put_slice(name.as_bytes());
             }
             Self::Beat => body.put_u8(BEAT),
-            Self::Value(topic, value) => {
-                body.put_u8(VALUE);
+            Self::Part {
+                topic,
+                total,
+                bytes,
+            } => {
+                body.put_u8(PART);
                 body.put_u16(u16::try_from(topic.len()).unwrap_or(u16::MAX));
                 body.put_slice(topic.as_bytes());
-                follows = value.len();
+                body.put_u32(*total);
+                follows = bytes.len();
+            }
+            Self::Gone(topic) => {
+                body.put_u8(GONE);
+                body.put_slice(topic.as_bytes());
+            }
+            Self::Commit(section) => {
+                body.put_u8(COMMIT);
+                body.put_slice(section.as_bytes());
             }
         }
         let mut head = BytesMut::with_capacity(body.len() + 4);
@@ -109,11 +145,6 @@ impl Frame {
         head.put_slice(&body);
         head
     }
-}
-
-/// Whether a value can be told: within the limits that the other end keeps.
-pub(crate) fn can_be_told(topic: &str, value: &Bytes) -> bool {
-    (1..=LONGEST_TOPIC).contains(&topic.len()) && value.len() <= LARGEST_VALUE
 }
 
 fn topic(bytes: &[u8]) -> Result<String, Malformed> {
@@ -129,10 +160,18 @@ mod tests {
 
     fn whole(frame: &Frame) -> BytesMut {
         let mut bytes = frame.head();
-        if let Frame::Value(_, value) = frame {
-            bytes.put_slice(value);
+        if let Frame::Part { bytes: part, .. } = frame {
+            bytes.put_slice(part);
         }
         bytes
+    }
+
+    fn part(topic: &str, total: u32, bytes: Vec<u8>) -> Frame {
+        Frame::Part {
+            topic: topic.into(),
+            total,
+            bytes: bytes.into(),
+        }
     }
 
     #[test]
@@ -140,8 +179,11 @@ mod tests {
         let frames = [
             Frame::Hello("us-east-1".into()),
             Frame::Beat,
-            Frame::Value("a".into(), Bytes::new()),
-            Frame::Value("section/iam".into(), Bytes::from(vec![7; 100_000])),
+            part("a", 0, Vec::new()),
+            part("section/iam", 100_001, vec![7; 100_000]),
+            part("section/iam", 100_001, vec![7; 1]),
+            Frame::Gone("section/old".into()),
+            Frame::Commit("section".into()),
             Frame::Beat,
         ];
         let all: Vec<u8> = frames
@@ -177,18 +219,24 @@ mod tests {
             ),
             (
                 "another version",
-                b"\0\0\0\x0c\x01lath mesh 2".to_vec(),
+                b"\0\0\0\x0c\x01lath mesh 1".to_vec(),
                 Malformed::Version,
             ),
             (
                 "topic longer than its frame",
-                vec![0, 0, 0, 4, VALUE, 0, 9, 65],
+                vec![0, 0, 0, 4, PART, 0, 9, 65],
                 Malformed::Topic,
             ),
-            ("no topic", vec![0, 0, 0, 3, VALUE, 0, 0], Malformed::Topic),
+            ("no topic", vec![0, 0, 0, 3, PART, 0, 0], Malformed::Topic),
+            ("nothing gone", vec![0, 0, 0, 1, GONE], Malformed::Topic),
+            (
+                "no length",
+                vec![0, 0, 0, 4, PART, 0, 1, 65],
+                Malformed::Part,
+            ),
             (
                 "topic that is no text",
-                vec![0, 0, 0, 4, VALUE, 0, 1, 0xff],
+                vec![0, 0, 0, 4, PART, 0, 1, 0xff],
                 Malformed::Topic,
             ),
         ] {

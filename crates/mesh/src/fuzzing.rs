@@ -4,17 +4,22 @@ use bytes::{BufMut as _, BytesMut};
 
 use crate::frame::Frame;
 use crate::gateway;
+use crate::values::Incoming;
 
 /// Reads frames that arrive in pieces of `cut` bytes, and writes what was read again; `None` when they are
 /// none.
 pub fn frames(bytes: &[u8], cut: usize) -> Option<Vec<u8>> {
     let (mut buffer, mut again) = (BytesMut::new(), Vec::new());
+    let mut incoming = Incoming::default();
     for piece in bytes.chunks(cut.max(1)) {
         buffer.put_slice(piece);
         while let Some(frame) = Frame::take(&mut buffer).ok()? {
             again.extend_from_slice(&frame.head());
-            if let Frame::Value(_, value) = frame {
-                again.extend_from_slice(&value);
+            if let Frame::Part { bytes, .. } = &frame {
+                again.extend_from_slice(bytes);
+            }
+            if !matches!(frame, Frame::Hello(_)) {
+                incoming.hear(frame).ok()?;
             }
         }
     }

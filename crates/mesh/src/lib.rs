@@ -2,7 +2,8 @@
 //!
 //! - [`Links`]: an encrypted link to every other cell, in the underlay namespace, with an address at each
 //!   end. Whoever reaches those addresses has the right WireGuard key.
-//! - [`carry`]: the newest value per topic, told to every peer over such links ([`lath_feed::Mesh`]).
+//! - [`carry`]: the newest value per topic, told to every peer over such links ([`lath_feed::Mesh`]), and
+//!   heartbeats, which no value delays.
 //! - [`gateway`]: connections into this region's targets and services, for the other cells.
 //!
 //! Nothing is kept: a cell that comes back is told all newest values again.
@@ -23,6 +24,7 @@
 //! # }
 //! ```
 
+mod beats;
 pub mod carry;
 mod frame;
 pub mod fuzzing;
@@ -30,7 +32,9 @@ pub mod gateway;
 mod links;
 mod listen;
 mod peers;
+mod road;
 mod underlay;
+mod values;
 
 pub use carry::carry;
 pub use links::{LINK_MTU, LinkState, Links};

@@ -166,13 +166,17 @@ async fn the_newest_values_arrive_through_cuts_and_deaths() {
     }
     let early = |peer: &PeerState| has(peer, "early", b"told before there was a link");
     see(&meshes[1], "the early value", early).await;
-    meshes[1].tell("large", Bytes::from(vec![7; 16 << 20]));
-    meshes[1].tell("too large", Bytes::from(vec![7; (16 << 20) + 1]));
+    let since = |mesh: &Mesh| mesh.peers().borrow().values().next().map(|it| it.since);
+    let before = meshes.each_ref().map(since);
+    meshes[1].tell("large", Bytes::from(vec![7; 64 << 20]));
+    meshes[1].tell("too large", Bytes::from(vec![7; LONGEST_VALUE + 1]));
     meshes[1].tell("small", Bytes::from_static(b"1"));
     see(&meshes[0], "all that fit", |peer| {
-        peer.values.contains_key("small") && peer.values["large"].len() == 16 << 20
+        peer.values.contains_key("small") && peer.values["large"].len() == 64 << 20
     })
     .await;
+    let after = meshes.each_ref().map(since);
+    assert_eq!(before, after, "no heartbeat was lost meanwhile");
 
     cells[0].end.underlay.ip("link set wan down");
     for mesh in &meshes {

@@ -81,7 +81,7 @@ impl West {
         let state = PeerState {
             connected,
             since: Timestamp::now(),
-            values: BTreeMap::new(),
+            values: lath_feed::Values::new(),
         };
         let peers = BTreeMap::from([(WEST.to_owned(), state)]);
         self.peers.send_replace(Arc::new(peers));

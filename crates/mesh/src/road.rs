@@ -1,0 +1,130 @@
+//! One connection for each pair of cells, over the link between them. The cell with the lower index dials, the
+//! other one listens.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lath_feed::{RegionPlace, Topology};
+use lath_net::accept::{Acceptor, ConnectionLimits};
+use lath_net::{Network, Place};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::listen;
+
+/// How long dialling may take.
+const DIAL: Duration = Duration::from_millis(500);
+/// Before dialling again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Those that were not looked at yet.
+const CONNECTIONS: ConnectionLimits = ConnectionLimits {
+    total: 16,
+    per_place: 16,
+    per_source: 16,
+    idle: DIAL,
+};
+
+/// What is said over a road.
+pub(crate) trait Talk: Clone + Send + Sync + 'static {
+    /// Speaks with a peer until the other end is silent or gone.
+    fn converse(&self, peer: &str, stream: TcpStream) -> impl Future<Output = ()> + Send;
+}
+
+/// Where a road leads along.
+#[derive(Clone)]
+pub(crate) struct Road {
+    pub(crate) topology: Arc<Topology>,
+    /// The same at both ends.
+    pub(crate) port: u16,
+    pub(crate) network: Arc<dyn Network>,
+}
+
+impl Road {
+    /// Keeps a connection with every peer, until it is dropped.
+    pub(crate) async fn keep(self, talk: impl Talk) {
+        let mut tasks = JoinSet::new();
+        let mut doors = BTreeMap::new();
+        let topology = Arc::clone(&self.topology);
+        for (name, place) in topology.peers() {
+            let (talk, name) = (talk.clone(), name.to_owned());
+            if topology.here().is_some_and(|here| here.index < place.index) {
+                tasks.spawn(dial(talk, name, self.way(place)));
+            } else {
+                // The newest connection counts; one more may wait.
+                let (door, streams) = mpsc::channel(1);
+                doors.insert(name.clone(), door);
+                tasks.spawn(answer(talk, name, streams));
+            }
+        }
+        if !doors.is_empty() {
+            tasks.spawn(self.open(doors));
+        }
+        std::future::pending().await
+    }
+
+    fn way(&self, to: &RegionPlace) -> Way {
+        let from = self.topology.here().map_or(to.link, |here| here.link);
+        Way {
+            from: from.into(),
+            to: SocketAddr::from((to.link, self.port)),
+            network: Arc::clone(&self.network),
+        }
+    }
+
+    /// Hands connections to those who wait for them.
+    async fn open(self, doors: BTreeMap<String, mpsc::Sender<TcpStream>>) {
+        let listener = listen::listener(&self.topology, self.port, &self.network).await;
+        let acceptor = Acceptor::new("cells", CONNECTIONS);
+        loop {
+            // The slot is given back at once: of one cell, only the newest connection is kept.
+            let (stream, name, _) = listen::accept(&listener, &self.topology, &acceptor).await;
+            if let Some(door) = doors.get(&name) {
+                // A full one means that its newest connection is not looked at yet: this one is dialled again.
+                drop(door.try_send(stream));
+            }
+        }
+    }
+}
+
+/// How a peer is dialled.
+struct Way {
+    from: IpAddr,
+    to: SocketAddr,
+    network: Arc<dyn Network>,
+}
+
+impl Way {
+    async fn dial(&self) -> io::Result<TcpStream> {
+        let place = Place::Underlay;
+        lath_net::connect(&self.network, &place, Some(self.from), self.to, DIAL).await
+    }
+}
+
+async fn dial(talk: impl Talk, peer: String, way: Way) {
+    loop {
+        if let Ok(stream) = way.dial().await {
+            talk.converse(&peer, stream).await;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn answer(talk: impl Talk, peer: String, mut streams: mpsc::Receiver<TcpStream>) {
+    let mut next = streams.recv().await;
+    while let Some(stream) = next.take() {
+        next = tokio::select! {
+            // Whoever dials anew has given the old connection up.
+            newer = streams.recv() => newer,
+            () = talk.converse(&peer, stream) => None,
+        };
+        if next.is_none() {
+            next = streams.recv().await;
+        }
+    }
+}
