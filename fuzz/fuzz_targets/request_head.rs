@@ -39,8 +39,13 @@ fuzz_target!(|bytes: &[u8]| {
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
             .collect();
         if variable.starts_with("x_amzn_lattice_")
-            || ["x_amzn_source_vpc", "x_amzn_requestid", "x_forwarded_port"]
-                .contains(&variable.as_str())
+            || [
+                "x_amzn_source_vpc",
+                "x_amzn_requestid",
+                "x_forwarded_port",
+                "x_forwarded_proto",
+            ]
+            .contains(&variable.as_str())
         {
             assert_eq!(value, SAID, "{name}");
         }
@@ -52,7 +57,12 @@ fuzz_target!(|bytes: &[u8]| {
             .as_bytes()
             .ends_with(SAID.as_bytes())
     );
-    for name in ["x-forwarded-port", "x-amzn-source-vpc", "x-amzn-requestid"] {
+    for name in [
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-amzn-source-vpc",
+        "x-amzn-requestid",
+    ] {
         assert_eq!(
             (one(name), &head.headers[name]),
             (1, &HeaderValue::from_static(SAID)),

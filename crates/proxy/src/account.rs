@@ -9,7 +9,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::config::Limits;
-use crate::meter::Meter;
 
 /// What a client may have waiting even when its thread's account is used up by others.
 const FLOOR: usize = 128 * 1024;
@@ -25,7 +24,13 @@ pub(crate) struct Account {
 }
 
 #[derive(Default)]
-struct Waiting(Vec<Rc<Meter>>);
+struct Waiting(Vec<Rc<dyn Waits>>);
+
+/// What waits for room in an account.
+pub(crate) trait Waits {
+    /// Something was settled: looks again.
+    fn go_on(&self);
+}
 
 impl Account {
     /// A thread's share of what the process may hold.
@@ -73,7 +78,7 @@ impl Account {
 
     fn wake(&self) {
         if let Some(waiting) = self.waiting.take() {
-            waiting.0.iter().for_each(|meter| meter.go_on());
+            waiting.0.iter().for_each(|waits| waits.go_on());
         }
     }
 
@@ -95,10 +100,10 @@ impl Account {
         (thread.is_used_up() && client.used() >= FLOOR).then_some(thread)
     }
 
-    /// Wakes the exchange when something was settled.
-    pub(crate) fn wait(&self, meter: Rc<Meter>) {
+    /// Tells it when something was settled.
+    pub(crate) fn wait(&self, waits: Rc<dyn Waits>) {
         let mut waiting = self.waiting.take().unwrap_or_default();
-        waiting.0.push(meter);
+        waiting.0.push(waits);
         self.waiting.set(Some(waiting));
     }
 }

@@ -1,19 +1,15 @@
 //! Who may call: the auth policies of service networks and services, and who signed a request
 //! (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/auth-policies.html>).
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, Request, header};
-use lath_feed::Auth;
-use lath_model::Timestamp;
 use lath_model::arn::Arn;
+use lath_policy::Attached;
 use lath_policy::lattice::{self, INVOKE, Invocation, Level};
-use lath_policy::{Attached, Context, Facts, Grammar, Kind, Policy, Principal};
-use lath_sigv4::{Claim, Credentials, Payload, SigError};
+use lath_sigv4::{Claim, Payload, SigError};
 
+use crate::callers::{Caller, Callers, Sender};
 use crate::refusal::Refusal;
 use crate::state::{Entry, VpcState};
 
@@ -21,147 +17,6 @@ use crate::state::{Entry, VpcState};
 const SIGNING_NAME: &str = "vpc-lattice-svcs";
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
-
-/// Who signed a request.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// Who it is.
-    pub principal: Principal,
-    /// Its own policies: what it is attached as, and the document.
-    pub policies: Vec<(Kind, Arc<Policy>)>,
-    /// What else is known of it, such as `aws:username`.
-    pub facts: Context,
-    /// Its tags: the values of `aws:PrincipalTag/...`.
-    pub tags: BTreeMap<String, String>,
-}
-
-impl Facts for Caller {
-    /// What is so now is found out only when a policy asks.
-    fn values(&self, key: &str) -> Option<Vec<String>> {
-        let now = Timestamp::now;
-        let one = |text: String| Some(vec![text]);
-        match key {
-            "aws:currenttime" => one(now().iso8601_seconds()),
-            "aws:epochtime" => one((now().as_millis() / 1000).to_string()),
-            // Lattice's listeners are served in the clear.
-            "aws:securetransport" | "aws:viaawsservice" => one("false".to_owned()),
-            _ => match key.strip_prefix("aws:principaltag/") {
-                Some(name) => self.tag(name).map(|value| vec![value.to_owned()]),
-                None => self.facts.values(key),
-            },
-        }
-    }
-}
-
-impl Caller {
-    fn anonymous() -> Self {
-        Self {
-            principal: Principal::Anonymous,
-            policies: Vec::new(),
-            facts: Context::default(),
-            tags: BTreeMap::new(),
-        }
-    }
-
-    fn tag(&self, name: &str) -> Option<&str> {
-        let mut tags = self.tags.iter();
-        let found = tags.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
-        Some(found.1)
-    }
-}
-
-/// Who sent a request, as far as anybody asked.
-#[derive(Debug, Default)]
-pub(crate) enum Sender {
-    /// No policy asks.
-    #[default]
-    Unasked,
-    /// A signature that proves nothing.
-    Unknown,
-    /// Who did not sign, or proved who it is.
-    Known(Box<Caller>),
-}
-
-impl Sender {
-    /// As access logs name it.
-    pub(crate) fn resolved(&self) -> Option<String> {
-        match self {
-            Self::Unasked => None,
-            Self::Unknown => Some("Unknown".to_owned()),
-            Self::Known(caller) if caller.principal == Principal::Anonymous => {
-                Some("Anonymous".to_owned())
-            }
-            Self::Known(caller) => Some(caller.principal.arn()),
-        }
-    }
-
-    /// Who it was proved to be.
-    pub(crate) fn proved(&self) -> Option<&Caller> {
-        match self {
-            Self::Known(caller) if caller.principal != Principal::Anonymous => Some(caller),
-            _ => None,
-        }
-    }
-
-    /// `x-amzn-lattice-identity`, for callers that proved who they are.
-    pub(crate) fn header(&self) -> Option<HeaderValue> {
-        let arn = self.proved()?.principal.arn();
-        HeaderValue::try_from(format!("Principal={arn}; Type=AWS_IAM")).ok()
-    }
-}
-
-/// The keys that requests may be signed with.
-#[derive(Clone)]
-pub struct Callers(pub Arc<dyn Credentials<Owner = Caller>>);
-
-impl fmt::Debug for Callers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Callers(..)")
-    }
-}
-
-/// A network's or service's switch, with its policy read once.
-#[derive(Debug, Clone)]
-pub(crate) enum Gate {
-    Open,
-    /// Without a policy, nobody passes.
-    Guarded(Option<Arc<Policy>>),
-}
-
-impl Gate {
-    pub(crate) fn of(auth: &Auth, arn: &str) -> Self {
-        let Auth::AwsIam { policy } = auth else {
-            return Self::Open;
-        };
-        let read = |text: &String| {
-            let policy = Policy::parse(text, Grammar::Resource).inspect_err(|error| {
-                tracing::error!(resource.arn = arn, %error, "the auth policy cannot be read, so that it allows nobody");
-            });
-            policy.ok().map(Arc::new)
-        };
-        Self::Guarded(policy.as_ref().and_then(read))
-    }
-
-    fn auth(&self) -> lattice::Auth<'_> {
-        match self {
-            Self::Open => lattice::Auth::None,
-            Self::Guarded(policy) => lattice::Auth::AwsIam(policy.as_deref()),
-        }
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        matches!(self, Self::Open)
-    }
-}
-
-/// Whose policy denied, as the access log says it.
-pub(crate) fn denier(level: Level) -> &'static str {
-    match level {
-        Level::Network => "Network",
-        Level::Service => "Service",
-        Level::Identity => "Identity",
-    }
-}
 
 /// A refused request: what is answered, and whose policy denied.
 pub(crate) type Denied = (Refusal, Option<Level>);

@@ -16,8 +16,8 @@ use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, WeightedTar
 use lath_model::{Owner, Partition};
 use lath_route::{Router, Weighted};
 
-use crate::auth::Gate;
 use crate::counters::Counters;
+use crate::gate::Gate;
 use crate::slot::{GroupSlot, Members, ServiceSlot, TargetSlot, Turns};
 use crate::state::*;
 
@@ -255,6 +255,10 @@ impl Make<'_> {
             id: listener.id.clone(),
             port: listener.port,
             port_header: header(listener.port.to_string()),
+            proto_header: HeaderValue::from_static(match listener.protocol {
+                ListenerProtocol::Http => "http",
+                ListenerProtocol::Https | ListenerProtocol::TlsPassthrough => "https",
+            }),
             router: Router::compile(
                 listener
                     .rules

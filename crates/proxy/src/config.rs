@@ -7,7 +7,7 @@ use lath_health::Regions;
 use lath_net::accept::ConnectionLimits;
 use lath_net::descriptors::Purpose;
 
-use crate::Callers;
+use crate::callers::Callers;
 
 /// How the proxy works. The defaults are AWS's limits.
 #[derive(Debug, Clone)]

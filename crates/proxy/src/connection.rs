@@ -1,86 +1,20 @@
-//! Client connections: HTTP/1.1 and HTTP/2 on the same port, told apart by their first bytes.
+//! Client connections, as everything sees them that looks after deadlines, accounts and orders.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Version};
-use lath_model::id::VpcId;
 use lath_net::accept::Slot;
 
-use crate::ProxyConfig;
 use crate::account::Account;
-use crate::client_io::Wire;
 use crate::clients::Client;
-use crate::config::Limits;
-use crate::core::{Core, Entrance, ListenerKey};
-use crate::meter::Meter;
+use crate::config::{Limits, ProxyConfig};
+use crate::listener::Listening;
 use crate::seam::Seam;
-use crate::state::VpcState;
-
-/// A listener, as one thread sees it.
-pub(crate) struct Listening {
-    key: ListenerKey,
-    pub(crate) closed: Closed,
-    /// The newest view of the VPC that this thread has seen, with its generation.
-    view: RefCell<Option<(u64, Arc<VpcState>)>>,
-}
-
-/// A flag that one task waits for.
-#[derive(Default)]
-pub(crate) struct Closed {
-    set: Cell<bool>,
-    notify: tokio::sync::Notify,
-}
-
-impl Closed {
-    pub(crate) async fn cancelled(&self) {
-        while !self.set.get() {
-            self.notify.notified().await;
-        }
-    }
-}
-
-impl Listening {
-    pub(crate) fn new(key: ListenerKey) -> Self {
-        Self {
-            key,
-            closed: Closed::default(),
-            view: RefCell::new(None),
-        }
-    }
-
-    pub(crate) fn vpc_id(&self) -> &VpcId {
-        &self.key.vpc
-    }
-
-    pub(crate) fn close(&self) {
-        self.closed.set.set(true);
-        self.closed.notify.notify_one();
-    }
-
-    /// The VPC as of now. The look-up by id is done only when the state was replaced.
-    fn vpc(&self, core: &Core) -> Arc<VpcState> {
-        let state = core.state.load();
-        let mut view = self.view.borrow_mut();
-        match &*view {
-            Some((generation, vpc)) if *generation == state.generation => Arc::clone(vpc),
-            _ => {
-                let found = match &self.key.entrance {
-                    Entrance::Association => state.vpcs.get(&self.key.vpc),
-                    Entrance::Endpoint(id) => state.endpoints.get(id),
-                };
-                let nothing = || Arc::new(VpcState::without_network(&self.key.vpc));
-                let vpc = found.cloned().unwrap_or_else(nothing);
-                *view = Some((state.generation, Arc::clone(&vpc)));
-                vpc
-            }
-        }
-    }
-}
+use crate::wire::Wire;
 
 /// What a connection is told to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +33,7 @@ pub(crate) struct Connection {
     port: u16,
     /// How long it may be idle, in milliseconds.
     patience: Cell<u32>,
-    listening: Rc<Listening>,
+    pub(crate) listening: Rc<Listening>,
     active: Cell<u32>,
     idle_since: Cell<Instant>,
     born: Instant,
@@ -110,8 +44,6 @@ pub(crate) struct Connection {
     pub(crate) wire: Wire,
     /// What waits in memory for it.
     pub(crate) account: Account,
-    /// The exchange that hyper began last, until its HTTP/2 stream is run.
-    pub(crate) begun: Cell<Option<Rc<Meter>>>,
     /// Whether it was idle at the last tick, and so may rest.
     tired: Cell<bool>,
     client: Client,
@@ -124,7 +56,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(
-        core: &Core,
+        limits: &Limits,
         listening: Rc<Listening>,
         remote: SocketAddr,
         client: Client,
@@ -142,8 +74,7 @@ impl Connection {
             waker: RefCell::new(None),
             version: Cell::new(None),
             wire: Wire::default(),
-            account: Account::of_connection(&core.config.limits, client.account()),
-            begun: Cell::new(None),
+            account: Account::of_connection(limits, client.account()),
             tired: Cell::new(false),
             client,
             seam: Seam::default(),
@@ -169,14 +100,6 @@ impl Connection {
 
     pub(crate) fn is_http2(&self) -> bool {
         self.version.get() == Some(Version::HTTP_2)
-    }
-
-    pub(crate) fn vpc(&self, core: &Core) -> Arc<VpcState> {
-        self.listening.vpc(core)
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.listening.key.at.port()
     }
 
     pub(crate) fn enter(&self) {
@@ -205,7 +128,7 @@ impl Connection {
     /// Called each tick.
     pub(crate) fn check(&self, now: Instant, config: &ProxyConfig) {
         match self.order.get() {
-            Order::Serve if self.listening.closed.set.get() => {
+            Order::Serve if self.listening.is_closed() => {
                 self.finish(now + config.listener_drain);
             }
             Order::Serve

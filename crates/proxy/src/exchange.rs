@@ -2,33 +2,42 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
-use lath_model::lattice::ProtocolVersion;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
 
-use crate::auth::Call;
-use crate::body::{Body, use_up};
 use crate::connection::Connection;
 use crate::core::Core;
+use crate::engine::Source;
 use crate::flight::Flight;
 use crate::forward::{Outbound, Refused, forward};
-use crate::head::{self, Seen, Survey};
+use crate::head::{self, Survey};
+use crate::meter::Meter;
 use crate::refusal::Refusal;
-use crate::state::{Choice, Entry, ListenerState, Outcome, VpcState, stand_in};
+use crate::relay::Body;
+use crate::routing::route;
+use crate::upload::use_up;
 
-/// Answers one request. What is counted and logged of it is in its [`Flight`], whatever happens.
+/// Answers one request, and says how it gets on. What is counted and logged of it is in its [`Flight`], whatever
+/// happens.
 ///
 /// Everything up to the target is done before the future is made, and what the future carries is boxed: it is
 /// moved several times before it is polled.
 pub(crate) fn exchange(
     core: &Rc<Core>,
     connection: &Rc<Connection>,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+    request: Request<Source>,
+) -> (
+    Rc<Meter>,
+    impl Future<Output = Result<Response<Body>, Infallible>> + use<>,
+) {
     let decided = decide(core, connection, request);
-    async move {
+    let meter = match &decided {
+        Ok(outbound) => outbound.meter(),
+        Err((refused, _)) => refused.1.meter(),
+    };
+    let meter = Rc::clone(meter);
+    let answer = async move {
         let answered = match decided {
             Ok(outbound) => forward(outbound).await,
             Err((refused, unread)) => {
@@ -39,18 +48,19 @@ pub(crate) fn exchange(
             }
         };
         Ok(answered.unwrap_or_else(|(refusal, mut flight)| refuse(refusal, &mut flight)))
-    }
+    };
+    (meter, answer)
 }
 
 /// The request for a target, or the refusal, with the body if reading it lets the connection go on.
 fn decide(
     core: &Rc<Core>,
     connection: &Rc<Connection>,
-    request: Request<Incoming>,
-) -> Result<Outbound, (Refused, Option<Incoming>)> {
+    request: Request<Source>,
+) -> Result<Outbound, (Refused, Option<Source>)> {
     let survey = Survey::of(request.headers());
     let mut flight = Flight::begin(core, connection, &request, &survey);
-    let vpc = connection.vpc(core);
+    let vpc = connection.listening.vpc(&core.state);
     match route(core, connection, &vpc, &request, &mut flight) {
         Ok(route) => {
             let outbound = Outbound::new(connection, &vpc, route, request, flight);
@@ -65,180 +75,10 @@ fn decide(
     }
 }
 
-/// Where a request goes.
-pub(crate) struct Route {
-    pub(crate) entry: Arc<Entry>,
-    /// Places in the entry: its listener, the listener's rule (`None` is the default one), the choice.
-    listener: usize,
-    rule: Option<usize>,
-    choice: usize,
-    /// The choices that turned out not to work.
-    passed: Vec<usize>,
-}
-
-fn route(
-    core: &Core,
-    connection: &Connection,
-    vpc: &Arc<VpcState>,
-    request: &Request<Incoming>,
-    flight: &mut Flight,
-) -> Result<Route, Refusal> {
-    flight.entered(vpc, request);
-    if flight.meter().is_overloaded() {
-        core.clients.refused();
-        return Err(Refusal::overloaded());
-    }
-    head::check(request, &flight.survey)?;
-    let host = head::host(request, &flight.survey)?;
-    let entry = find_service(vpc, host).ok_or_else(Refusal::no_such_service)?;
-    let port = connection.port();
-    let listener = entry
-        .listeners
-        .iter()
-        .position(|listener| listener.port == port);
-    let listener = listener.ok_or_else(Refusal::no_such_service)?;
-    flight.found(entry, request);
-    authorise(core, connection, vpc, entry, request, flight)?;
-    let chosen = &entry.listeners[listener];
-    let rule = chosen.router.choose(&Seen(request));
-    let (id, outcome) = chosen.outcome(rule);
-    flight.decided(&chosen.id, id);
-    match outcome {
-        Outcome::Fixed(status) => Err(Refusal::fixed(*status)),
-        Outcome::Forward {
-            weighted,
-            turns,
-            choices,
-        } => {
-            let weighted = weighted.as_ref().ok_or_else(Refusal::no_target)?;
-            let turn = turns.next(core.index);
-            let mut choice = weighted.pick(turn);
-            if core.config.failover && !choices[choice].is_able() {
-                choice = stand_in(choices, &[choice], turn).unwrap_or(choice);
-            }
-            check_conversion(request, &choices[choice])?;
-            Ok(Route {
-                entry: Arc::clone(entry),
-                listener,
-                rule,
-                choice,
-                passed: Vec::new(),
-            })
-        }
-    }
-}
-
-impl ListenerState {
-    fn outcome(&self, rule: Option<usize>) -> &(lath_model::id::RuleId, Outcome) {
-        rule.map_or(&self.default, |rule| &self.rules[rule])
-    }
-}
-
-impl Route {
-    pub(crate) fn listener(&self) -> &ListenerState {
-        &self.entry.listeners[self.listener]
-    }
-
-    pub(crate) fn choice(&self) -> Option<&Choice> {
-        self.choices().get(self.choice)
-    }
-
-    fn choices(&self) -> &[Choice] {
-        match &self.listener().outcome(self.rule).1 {
-            Outcome::Forward { choices, .. } => choices,
-            Outcome::Fixed(_) => &[],
-        }
-    }
-
-    /// Turns to another group of the rule, one that is spoken to in the same version of HTTP; `None` when
-    /// there is none with a target that is said to work.
-    pub(crate) fn turn_away(&mut self, turn: u64) -> Option<&Choice> {
-        let version = |choice: &Choice| choice.group.as_ref().map(|group| group.version);
-        let now = version(self.choice()?);
-        self.passed.push(self.choice);
-        let mut passed = self.passed.clone();
-        let others = self.choices().iter().enumerate();
-        let unlike = others.filter(|(_, choice)| version(choice) != now);
-        passed.extend(unlike.map(|(index, _)| index));
-        self.choice = stand_in(self.choices(), &passed, turn)?;
-        self.choice()
-    }
-}
-
-/// Among the services of the client's service network only: an address does not say who is meant.
-fn find_service<'a>(vpc: &'a VpcState, host: &[u8]) -> Option<&'a Arc<Entry>> {
-    let hosts = &vpc.network.as_ref()?.hosts;
-    // 255 is the longest name there is.
-    let mut lower = [0_u8; 255];
-    let lower = lower.get_mut(..host.len())?;
-    lower.copy_from_slice(host);
-    lower.make_ascii_lowercase();
-    hosts.get(&*lower)
-}
-
-/// The network's auth policy and the service's.
-fn authorise(
-    core: &Core,
-    connection: &Connection,
-    vpc: &VpcState,
-    entry: &Entry,
-    request: &Request<Incoming>,
-    flight: &mut Flight,
-) -> Result<(), Refusal> {
-    let network = vpc.network.as_ref();
-    let call = Call {
-        callers: core.config.callers.as_ref(),
-        network_arn: network.map_or("", |network| &network.source.arn),
-        vpc,
-        entry,
-        port: connection.port(),
-        client: connection.client_header(),
-        request,
-    };
-    let (sender, judged) = call.authorize();
-    flight.sender = sender;
-    judged.map_err(|(refusal, level)| {
-        if let Some(level) = level {
-            flight.denied(level);
-        }
-        refusal
-    })
-}
-
-/// Which versions of HTTP can be carried to which groups
-/// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/target-groups.html>).
-fn check_conversion(request: &Request<Incoming>, choice: &Choice) -> Result<(), Refusal> {
-    let version = choice
-        .group
-        .as_ref()
-        .map_or(ProtocolVersion::Http1, |group| group.version);
-    let http2 = request.version() == Version::HTTP_2;
-    match version {
-        ProtocolVersion::Http1 if http2 && is_grpc(request) => Err(Refusal::not_convertible(
-            "The target group does not take gRPC\n",
-        )),
-        ProtocolVersion::Http1 => Ok(()),
-        ProtocolVersion::Http2 | ProtocolVersion::Grpc if !http2 => Err(Refusal::not_convertible(
-            "The target group takes HTTP/2 only\n",
-        )),
-        ProtocolVersion::Grpc if request.method() != http::Method::POST => {
-            Err(Refusal::not_convertible("gRPC is sent by POST\n"))
-        }
-        ProtocolVersion::Http2 | ProtocolVersion::Grpc => Ok(()),
-    }
-}
-
-fn is_grpc(request: &Request<Incoming>) -> bool {
-    request
-        .headers()
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
-}
-
 fn refuse(refusal: Refusal, flight: &mut Flight) -> Response<Body> {
     flight.refused(refusal.status, refusal.failure);
     let close = refusal.close;
-    let mut response = refusal.response();
+    let mut response = response(refusal.status, refusal.body);
     let headers = response.headers_mut();
     headers.insert(head::REQUEST_ID, flight.request_id().clone());
     flight.close_if(close, headers);
@@ -250,5 +90,18 @@ fn refuse(refusal: Refusal, flight: &mut Flight) -> Response<Body> {
     flight.sent_head(response.headers());
     flight.finish();
     debug_assert_ne!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    response
+}
+
+/// An answer of Lath's own.
+fn response(status: StatusCode, body: Bytes) -> Response<Body> {
+    let length = body.len();
+    let mut response = Response::new(Body::full(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if length > 0 {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     response
 }

@@ -11,17 +11,20 @@ use lath_model::Timestamp;
 use lath_model::id::{ListenerId, RuleId};
 use lath_policy::lattice::Level;
 
-use crate::auth::{self, Sender};
+use crate::callers::Sender;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::counters::Count;
 use crate::framing::Interim;
-use crate::head::Survey;
+use crate::gate;
+use crate::head::{self, Survey};
 use crate::interim;
 use crate::meter::Meter;
 use crate::refusal::Failure;
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::state::{Entry, VpcState};
+use crate::upload::RequestBody;
+use crate::upstream::Exchange;
 
 /// One request. Dropped before it was finished, the client has gone.
 pub(crate) struct Flight {
@@ -73,16 +76,8 @@ impl Flight {
         core.totals.add(Count::Requests, 1);
         core.totals.add(Count::ActiveRequests, 1);
         let http2 = request.version() == Version::HTTP_2;
-        let meter = Meter::begin(
-            connection,
-            &core.clock,
-            &core.exchanges,
-            survey.head_size(request),
-        );
+        let meter = Meter::begin(connection, &core.exchanges, survey.head_size(request));
         meter.unread.set(!request.body().is_end_stream());
-        if http2 {
-            connection.begun.set(Some(Rc::clone(&meter)));
-        }
         Box::new(Self {
             meter,
             core: Rc::clone(core),
@@ -139,25 +134,6 @@ impl Flight {
                 .lingers
                 .set(unread || self.connection.lingers.get());
         }
-    }
-
-    /// Passes the target's interim responses on (RFC 9110 section 15.2). hyper says 100 (Continue) to a client
-    /// that waits for it as soon as its body is asked for. Returns whether the body may flow from now on.
-    pub(crate) fn pass_on(&self, interim: Vec<Interim>) -> bool {
-        let mut go = false;
-        for response in interim {
-            self.meter.touch();
-            let seam = &self.connection.seam;
-            match response.status {
-                100 => go |= self.meter.let_go(),
-                // The answer to an earlier request must be written before.
-                _ if self.interim && !seam.is_blocked() => {
-                    seam.write_ahead(&interim::for_client(&response));
-                }
-                _ => {}
-            }
-        }
-        go
     }
 
     /// The client's VPC is known: from here on its service network may want a record.
@@ -323,7 +299,7 @@ impl Flight {
             path: said.path,
             user_agent: said.user_agent,
             protocol: if self.http2 { "HTTP/2" } else { "HTTP/1.1" },
-            auth_denied_by: self.denied_by.map(auth::denier),
+            auth_denied_by: self.denied_by.map(gate::denier),
             resolved_user: self.sender.resolved(),
             caller_principal: proved.map(|caller| caller.principal.arn()),
             caller_tags: proved.map(|caller| caller.tags.clone()).unwrap_or_default(),
@@ -345,6 +321,38 @@ impl Flight {
     }
 }
 
+impl Exchange for Flight {
+    fn meter(&self) -> &Rc<Meter> {
+        &self.meter
+    }
+
+    /// Holds a body back for which the client waits to be asked.
+    fn goes_over_http1(&self, request: &Request<RequestBody>) {
+        if self.survey.expect && head::expects_continue(request.headers()) {
+            self.meter.expect_continue();
+        }
+    }
+
+    /// Passes the target's interim responses on (RFC 9110 section 15.2). hyper says 100 (Continue) to a client
+    /// that waits for it as soon as its body is asked for. Returns whether the body may flow from now on.
+    fn pass_on(&self, interim: Vec<Interim>) -> bool {
+        let mut go = false;
+        for response in interim {
+            self.meter.touch();
+            let seam = &self.connection.seam;
+            match response.status {
+                100 => go |= self.meter.let_go(),
+                // The answer to an earlier request must be written before.
+                _ if self.interim && !seam.is_blocked() => {
+                    seam.write_ahead(&interim::for_client(&response));
+                }
+                _ => {}
+            }
+        }
+        go
+    }
+}
+
 impl Drop for Flight {
     fn drop(&mut self) {
         if !self.done {
@@ -361,7 +369,7 @@ impl Drop for Flight {
 
 impl Said {
     fn of<B>(request: &Request<B>, survey: &Survey) -> Self {
-        let host = crate::head::host(request, survey).ok();
+        let host = head::host(request, survey).ok();
         Self {
             host: host.map(|host| String::from_utf8_lossy(host).into_owned()),
             method: request.method().to_string(),
@@ -380,14 +388,14 @@ fn start_of(taken: Duration) -> Timestamp {
 /// A client's id is kept, cut at 512 bytes.
 fn request_id(headers: &HeaderMap, survey: &Survey, core: &Core) -> HeaderValue {
     if !survey.request_id {
-        return core.new_request_id();
+        return core.ids.next();
     }
     match headers.get("x-amzn-requestid") {
         Some(id) if id.len() <= 512 => id.clone(),
         Some(id) => {
-            HeaderValue::from_bytes(&id.as_bytes()[..512]).unwrap_or_else(|_| core.new_request_id())
+            HeaderValue::from_bytes(&id.as_bytes()[..512]).unwrap_or_else(|_| core.ids.next())
         }
-        None => core.new_request_id(),
+        None => core.ids.next(),
     }
 }
 

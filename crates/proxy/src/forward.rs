@@ -4,19 +4,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 use lath_model::lattice::ProtocolVersion;
 
-use crate::body::{Body, RequestBody};
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::exchange::Route;
+use crate::engine::Source;
 use crate::flight::Flight;
 use crate::head::{self, Provenance};
+use crate::meter::Meter;
 use crate::refusal::{Failure, Refusal};
+use crate::relay::Body;
+use crate::routing::Route;
 use crate::slot::{GroupSlot, Members, TargetSlot};
 use crate::spare;
 use crate::state::VpcState;
+use crate::upload::RequestBody;
 use crate::upstream::{Cause, Lease, NotSent};
 
 /// A refusal and the flight that ends with it.
@@ -40,7 +43,7 @@ impl Outbound {
         connection: &Connection,
         vpc: &VpcState,
         route: Route,
-        request: Request<Incoming>,
+        request: Request<Source>,
         mut flight: Box<Flight>,
     ) -> Result<Self, Refused> {
         let choice = route.choice();
@@ -53,6 +56,7 @@ impl Outbound {
         let provenance = Provenance {
             client: connection.client_header(),
             port: &route.listener().port_header,
+            proto: &route.listener().proto_header,
             network: &vpc.network_header,
             vpc: &vpc.vpc_header,
             target: &choice.header,
@@ -77,6 +81,12 @@ impl Outbound {
     }
 }
 
+impl Outbound {
+    pub(crate) fn meter(&self) -> &Rc<Meter> {
+        self.flight.meter()
+    }
+}
+
 /// Forwards the request to a target of the chosen group.
 ///
 /// # Errors
@@ -94,7 +104,7 @@ pub(crate) async fn forward(mut outbound: Outbound) -> Result<Response<Body>, Re
 async fn deliver(
     core: &Rc<Core>,
     outbound: &mut Outbound,
-) -> Result<(Lease, Response<Incoming>), Refusal> {
+) -> Result<(Lease, Response<Source>), Refusal> {
     let mut refusing = Vec::new();
     let mut again = 1;
     loop {
@@ -116,7 +126,7 @@ async fn deliver(
         flight.meter().touch();
         let request = outbound.request.take().ok_or_else(Refusal::no_target)?;
         let keeps = may_be_lost(core, &request, &lease);
-        match lease.send(request, keeps, flight).await {
+        match lease.send(request, keeps, &**flight).await {
             Ok(response) => {
                 target.proved();
                 return Ok((lease, response));
@@ -233,13 +243,16 @@ async fn open(
     target: &Arc<TargetSlot>,
     wanted: Wanted,
 ) -> Result<Option<Lease>, Refusal> {
-    let idle = || core.pools.take(core, target);
+    let idle = || Lease::idle(&core.pools, target);
     if let Some(lease) = (wanted != Wanted::Fresh).then(idle).flatten() {
         return Ok(Some(lease));
     }
-    let room = core.room_for_target().ok_or_else(Refusal::overloaded)?;
+    let room = core.pools.room().ok_or_else(|| {
+        core.clients.refused();
+        Refusal::overloaded()
+    })?;
     // Boxed, because it is rare and large: every exchange would carry its room along.
-    match Box::pin(Lease::connect(core, group, target, room)).await {
+    match Box::pin(Lease::connect(&core.pools, group, target, room)).await {
         Ok(lease) => Ok(Some(lease)),
         Err(error) => {
             tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");
@@ -304,7 +317,7 @@ fn give_up(cause: Cause, flight: &Flight) -> Refusal {
 /// It is no answer.
 async fn answer(
     core: &Core,
-    response: Response<Incoming>,
+    response: Response<Source>,
     lease: Lease,
     flight: Box<Flight>,
 ) -> Result<Response<Body>, Refused> {

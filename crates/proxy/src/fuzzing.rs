@@ -16,6 +16,7 @@ pub fn to_target(request: Request<()>, to_http2: bool) -> Option<(Vec<u8>, http:
     let from = Provenance {
         client: said,
         port: said,
+        proto: said,
         network: said,
         vpc: said,
         target: said,

@@ -265,6 +265,7 @@ const OF_NAME: [bool; 256] = {
 pub(crate) struct Provenance<'a> {
     pub(crate) client: &'a HeaderValue,
     pub(crate) port: &'a HeaderValue,
+    pub(crate) proto: &'a HeaderValue,
     pub(crate) network: &'a HeaderValue,
     pub(crate) vpc: &'a HeaderValue,
     pub(crate) target: &'a HeaderValue,
@@ -307,7 +308,7 @@ pub(crate) fn towards_target(
     }
     let headers = &mut head.headers;
     headers.insert(FORWARDED_PORT, from.port.clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.insert(FORWARDED_PROTO, from.proto.clone());
     headers.insert(LATTICE_NETWORK, from.network.clone());
     headers.insert(LATTICE_TARGET, from.target.clone());
     headers.insert(SOURCE_VPC, from.vpc.clone());

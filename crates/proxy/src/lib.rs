@@ -9,14 +9,14 @@
 
 mod account;
 mod auth;
-mod body;
-mod client_io;
+mod callers;
 mod clients;
 mod compile;
 mod config;
 mod connection;
 mod core;
 mod counters;
+mod engine;
 mod exchange;
 mod fields;
 mod flight;
@@ -24,9 +24,12 @@ mod forward;
 mod framing;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gate;
 mod head;
 mod http2;
+mod ids;
 mod interim;
+mod listener;
 mod meter;
 mod metrics;
 mod namespaces;
@@ -34,14 +37,21 @@ mod observed;
 mod payload;
 mod refusal;
 mod registry;
+mod relay;
+mod routing;
+mod scratch;
 mod seam;
 mod serve;
 mod slot;
 mod spare;
 mod state;
+mod stream;
 mod supervisor;
 mod target_io;
+mod thread;
+mod upload;
 mod upstream;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -58,7 +68,7 @@ use lath_net::accept::Acceptor;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use auth::{Caller, Callers};
+pub use callers::{Caller, Callers};
 pub use config::{Limits, ProxyConfig};
 pub use framing::{Guard, Interim, Offence};
 pub use http2::Http2Guard;
@@ -123,7 +133,7 @@ impl Proxy {
             let (tell, told) = mpsc::unbounded_channel();
             let own = shared.clone();
             threads.push(thread(format!("lath-proxy-{index}"), move || {
-                core::run(index, own, told)
+                thread::run(index, own, told)
             })?);
             cores.push(tell);
         }

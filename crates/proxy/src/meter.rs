@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::account::Waits;
 use crate::config::Limits;
 use crate::connection::Connection;
 use crate::registry::{Registered, Registry};
@@ -21,8 +22,6 @@ pub(crate) struct Meter {
     connection: Rc<Connection>,
     started: Instant,
     touched: Cell<Instant>,
-    /// The thread's clock, which is read once each tick.
-    clock: Rc<Cell<Instant>>,
     /// The bytes of the request's head, which are charged until the exchange is over.
     head: usize,
     received: Cell<u64>,
@@ -67,18 +66,16 @@ pub(crate) enum Side {
 impl Meter {
     pub(crate) fn begin(
         connection: &Rc<Connection>,
-        clock: &Rc<Cell<Instant>>,
         watched: &Registry<Self>,
         head: u64,
     ) -> Rc<Self> {
-        let started = clock.get();
+        let started = connection.now();
         let charged = usize::try_from(head).unwrap_or(usize::MAX);
         connection.account.charge(charged);
         let meter = Rc::new(Self {
             connection: Rc::clone(connection),
             started,
             touched: Cell::new(started),
-            clock: Rc::clone(clock),
             head: charged,
             received: Cell::new(head),
             complete: Cell::new(None),
@@ -106,7 +103,7 @@ impl Meter {
     }
 
     pub(crate) fn touch(&self) {
-        self.touched.set(self.clock.get());
+        self.touched.set(self.connection.now());
     }
 
     pub(crate) fn received(&self, bytes: u64) {
@@ -120,7 +117,7 @@ impl Meter {
     /// Holds the request's body back until the target says 100 (Continue), or is silent for too long: a
     /// client does not wait for ever either (RFC 9110 section 10.1.1).
     pub(crate) fn expect_continue(&self) {
-        self.expecting.set(Some(self.clock.get()));
+        self.expecting.set(Some(self.connection.now()));
     }
 
     pub(crate) fn is_expecting(&self) -> bool {
@@ -230,7 +227,7 @@ impl Meter {
             Side::Target => note(&self.upload_waker, cx),
         }
         if !self.held.replace(true) {
-            full.wait(Rc::clone(self));
+            full.wait(Rc::<Self>::clone(self));
         }
         Poll::Pending
     }
@@ -242,12 +239,6 @@ impl Meter {
         }
     }
 
-    /// Something was settled: looks again.
-    pub(crate) fn go_on(&self) {
-        self.held.set(false);
-        self.wake();
-    }
-
     /// Whether the client, or all together, have so much waiting that the request cannot be taken in.
     pub(crate) fn is_overloaded(&self) -> bool {
         self.connection.account.exhausted().is_some()
@@ -255,7 +246,7 @@ impl Meter {
 
     pub(crate) fn owe_client(&self, bytes: usize) {
         if self.to_client.get() == 0 {
-            self.drained.set(self.clock.get());
+            self.drained.set(self.connection.now());
         }
         self.to_client.set(self.to_client.get() + bytes);
         self.connection.account.charge(bytes);
@@ -271,7 +262,7 @@ impl Meter {
 
     /// The client took something.
     pub(crate) fn drained(&self) {
-        self.drained.set(self.clock.get());
+        self.drained.set(self.connection.now());
     }
 
     /// A piece of the request was taken in; `left` is what waits of it and of earlier ones.
@@ -312,6 +303,13 @@ impl Meter {
         if self.over.get() && self.to_client.get() == 0 {
             self.watched.take();
         }
+    }
+}
+
+impl Waits for Meter {
+    fn go_on(&self) {
+        self.held.set(false);
+        self.wake();
     }
 }
 

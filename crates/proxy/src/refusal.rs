@@ -1,9 +1,7 @@
 //! Answers that Lath makes itself, and the failure reasons that access logs give.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
-
-use crate::body::Body;
+use http::StatusCode;
 
 /// AWS's failure reasons
 /// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/monitoring-access-logs.html>).
@@ -139,18 +137,5 @@ impl Refusal {
             Some(Failure::TargetDataTimeout),
             "Gateway Timeout\n",
         )
-    }
-
-    /// The answer.
-    pub(crate) fn response(self) -> Response<Body> {
-        let length = self.body.len();
-        let mut response = Response::new(Body::full(self.body));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        if length > 0 {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        }
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        response
     }
 }

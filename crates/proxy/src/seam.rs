@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
-use crate::client_io::with_scratch;
+use crate::scratch::with_scratch;
 
 /// A head and a body that are no longer than this together, in bytes, are copied into one piece: for the kernel one
 /// piece is less work than a list of two.

@@ -9,7 +9,7 @@ use lath_feed::{Service, ServiceNetwork};
 use lath_model::id::{ListenerId, RuleId, TargetGroupId, VpcEndpointId, VpcId};
 use lath_route::{Router, Weighted};
 
-use crate::auth::Gate;
+use crate::gate::Gate;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
 
 /// Everything at one moment. Replaced as a whole, shared where nothing changed.
@@ -68,7 +68,10 @@ pub(crate) struct Entry {
 pub(crate) struct ListenerState {
     pub(crate) id: ListenerId,
     pub(crate) port: u16,
+    /// `x-forwarded-port`.
     pub(crate) port_header: HeaderValue,
+    /// `x-forwarded-proto`.
+    pub(crate) proto_header: HeaderValue,
     pub(crate) router: Router,
     /// By the router's positions.
     pub(crate) rules: Vec<(RuleId, Outcome)>,

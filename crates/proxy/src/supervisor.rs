@@ -13,10 +13,12 @@ use lath_net::Place;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::compile::compile;
-use crate::core::{Command, Entrance, ListenerKey, Shared};
+use crate::core::Shared;
+use crate::listener::{Entrance, ListenerKey};
 use crate::metrics::Reporter;
 use crate::namespaces::Namespaces;
 use crate::observed::ProxyObserved;
+use crate::thread::Command;
 
 /// How soon a listener that could not be bound is tried again.
 const RETRY: Duration = Duration::from_millis(200);

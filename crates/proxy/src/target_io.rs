@@ -1,26 +1,24 @@
-//! A target's HTTP/1.1 socket, as hyper reads and writes it, and as its owner sees it meanwhile.
+//! A target's HTTP/1.1 stream, as the engine reads and writes it, and as its owner sees it meanwhile.
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::framing::{Guard, Interim, Offence};
 use crate::seam::Seam;
+use crate::stream::Stream;
 
 /// Room for a head that is larger than this (in bytes) is not left to the next one.
 const LARGEST: usize = 16 * 1024;
 
-/// The socket, which hyper's connection and its owner share.
+/// The stream, which the engine's connection and its owner share.
 #[derive(Debug)]
 pub(crate) struct TargetSocket {
-    stream: RefCell<TcpStream>,
+    stream: RefCell<Stream>,
     guard: RefCell<Guard>,
     /// Whether a byte was written since the last request began.
     written: Cell<bool>,
@@ -31,12 +29,12 @@ pub(crate) struct TargetSocket {
     pub(crate) seam: Seam,
 }
 
-/// hyper's share of it.
+/// The engine's share of it.
 #[derive(Debug)]
 pub(crate) struct TargetIo(pub(crate) Rc<TargetSocket>);
 
 impl TargetSocket {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
         Self {
             stream: RefCell::new(stream),
             guard: RefCell::new(Guard::over_responses()),
@@ -87,15 +85,13 @@ impl TargetSocket {
 
     /// Ready when the thread was told of something from the target; else `cx` is woken when it is.
     pub(crate) fn poll_stirred(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.borrow().poll_read_ready(cx)
+        self.stream.borrow().poll_readable(cx)
     }
 
     /// Whether the kernel has nothing from the target: no byte, no end, no error. Between requests there
     /// must be nothing.
     pub(crate) fn is_quiet(&self) -> bool {
-        let stream = self.stream.borrow();
-        let seen = SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]);
-        seen.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        self.stream.borrow().is_quiet()
     }
 }
 
@@ -149,7 +145,7 @@ impl AsyncWrite for TargetIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // hyper has the whole head in the first piece.
+        // The whole head is in the first piece.
         self.0.keep(bufs.first().map_or(&[], |head| head));
         let mut stream = self.0.stream.borrow_mut();
         self.noting(self.0.seam.poll_write_vectored(&mut *stream, cx, bufs))

@@ -7,6 +7,7 @@ mod keep_alive;
 mod lab;
 mod limits;
 mod messages;
+mod modules;
 mod policies;
 mod regions;
 mod routing;

@@ -1,6 +1,5 @@
-//! A client's socket, as hyper reads and writes it.
+//! A client's bytes, as hyper reads and writes them.
 
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::connection::Connection;
 use crate::framing::Guard;
 use crate::http2::{Http2Guard, Out};
+use crate::scratch::with_scratch;
+use crate::stream::Stream;
 
-/// A socket whose first bytes were read already.
-pub(crate) struct ClientIo {
-    stream: TcpStream,
+/// A client's stream whose first bytes were read already.
+pub(super) struct ClientIo {
+    stream: Stream,
     first: Vec<u8>,
     connection: Rc<Connection>,
     /// Of an HTTP/1.1 connection.
@@ -28,63 +28,8 @@ pub(crate) struct ClientIo {
     hidden: bool,
 }
 
-/// What a socket's owner sees of it while hyper has it.
-#[derive(Debug, Default)]
-pub(crate) struct Wire {
-    /// Whether nothing of a request was read that hyper has not got, and no part of one.
-    between: Cell<bool>,
-    /// Whether the last attempt to read found nothing.
-    dry: Cell<bool>,
-    /// Whether hyper has nothing to write.
-    flushed: Cell<bool>,
-    closing: Cell<bool>,
-    /// Since when the kernel has taken nothing of what is to be written.
-    blocked: Cell<Option<Instant>>,
-}
-
-impl Wire {
-    /// Before hyper is polled.
-    pub(crate) fn look(&self) {
-        self.dry.set(false);
-    }
-
-    /// After hyper was polled: whether it holds nothing but its buffers. It flushes whenever its own buffer is
-    /// empty, and reads while it waits for a request.
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.between.get() && self.dry.get() && self.flushed.get() && !self.closing.get()
-    }
-
-    /// For how long nothing could be written.
-    pub(crate) fn blocked_for(&self, now: Instant) -> Duration {
-        let since = self.blocked.get();
-        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
-    }
-
-    fn wrote<T>(&self, connection: &Connection, polled: Poll<T>) -> Poll<T> {
-        self.flushed.set(false);
-        match polled {
-            Poll::Ready(_) => self.blocked.set(None),
-            Poll::Pending if self.blocked.get().is_none() => {
-                self.blocked.set(Some(connection.now()));
-            }
-            Poll::Pending => {}
-        }
-        polled
-    }
-}
-
-thread_local! {
-    static SCRATCH: std::cell::RefCell<Box<[u8]>> =
-        std::cell::RefCell::new(vec![0; 64 * 1024].into_boxed_slice());
-}
-
-/// Lends the thread's own room.
-pub(crate) fn with_scratch<T>(look: impl FnOnce(&mut [u8]) -> T) -> T {
-    SCRATCH.with_borrow_mut(|scratch| look(scratch))
-}
-
 impl ClientIo {
-    pub(crate) fn http1(stream: TcpStream, mut first: Vec<u8>, connection: Rc<Connection>) -> Self {
+    pub(super) fn http1(stream: Stream, mut first: Vec<u8>, connection: Rc<Connection>) -> Self {
         let mut guard = Guard::default();
         guard.inspect(&mut first);
         Self {
@@ -97,7 +42,7 @@ impl ClientIo {
         }
     }
 
-    pub(crate) fn http2(stream: TcpStream, came: &[u8], connection: Rc<Connection>) -> Self {
+    pub(super) fn http2(stream: Stream, came: &[u8], connection: Rc<Connection>) -> Self {
         let (mut guard, mut first) = (Box::<Http2Guard>::default(), Vec::new());
         guard.follow(came, &mut first);
         Self {
@@ -110,7 +55,7 @@ impl ClientIo {
         }
     }
 
-    pub(crate) fn into_stream(self) -> TcpStream {
+    pub(super) fn into_stream(self) -> Stream {
         self.stream
     }
 }
@@ -155,7 +100,7 @@ impl ClientIo {
         cx: &mut Context<'_>,
         cursor: &mut ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        SCRATCH.with_borrow_mut(|scratch| {
+        with_scratch(|scratch| {
             let before = cursor.remaining();
             let room = before.min(scratch.len());
             loop {
@@ -213,16 +158,17 @@ impl Read for ClientIo {
         if this.http2.is_some() {
             return this.read_http2(cx, &mut cursor);
         }
-        SCRATCH.with_borrow_mut(|scratch| {
+        with_scratch(|scratch| {
             let room = cursor.remaining().min(scratch.len());
             let mut buffer = ReadBuf::new(&mut scratch[..room]);
             let wire = &this.connection.wire;
             let read = Pin::new(&mut this.stream).poll_read(cx, &mut buffer);
-            wire.dry.set(read.is_pending());
             if read.is_pending() {
                 let between = |guard: &Guard| guard.is_between_messages();
-                wire.between.set(this.guard.as_ref().is_some_and(between));
+                wire.ran_dry(this.guard.as_ref().is_some_and(between));
+                return Poll::Pending;
             }
+            wire.came();
             ready!(read)?;
             if buffer.filled().is_empty() && this.hides_end() {
                 return Poll::Pending;
@@ -247,20 +193,20 @@ impl Write for ClientIo {
             return Poll::Ready(Ok(bytes.len()));
         }
         let this = &mut *self;
-        let seam = &this.connection.seam;
-        let written = seam.poll_write(&mut this.stream, cx, bytes);
-        this.connection.wire.wrote(&this.connection, written)
+        let connection = &this.connection;
+        let written = connection.seam.poll_write(&mut this.stream, cx, bytes);
+        connection.wire.wrote(|| connection.now(), written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let connection = &this.connection;
         let flushed = connection.seam.poll_flush(&mut this.stream, cx);
-        let flushed = connection.wire.wrote(connection, flushed);
+        let flushed = connection.wire.wrote(|| connection.now(), flushed);
         if flushed.is_pending() {
             return flushed;
         }
-        connection.wire.flushed.set(true);
+        connection.wire.flushed();
         if this.hidden && !connection.is_active() {
             this.hidden = false;
             cx.waker().wake_by_ref();
@@ -269,7 +215,7 @@ impl Write for ClientIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.connection.wire.closing.set(true);
+        self.connection.wire.closes();
         ready!(self.as_mut().poll_flush(cx))?;
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         self.linger(cx)
@@ -289,9 +235,10 @@ impl Write for ClientIo {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         let this = &mut *self;
-        let seam = &this.connection.seam;
+        let connection = &this.connection;
+        let seam = &connection.seam;
         let written = seam.poll_write_vectored(&mut this.stream, cx, bufs);
-        this.connection.wire.wrote(&this.connection, written)
+        connection.wire.wrote(|| connection.now(), written)
     }
 }
 
@@ -303,7 +250,7 @@ impl ClientIo {
             return Poll::Ready(Ok(()));
         }
         self.connection.finish(Instant::now() + LINGER);
-        SCRATCH.with_borrow_mut(|scratch| {
+        with_scratch(|scratch| {
             loop {
                 let mut buffer = ReadBuf::new(scratch);
                 ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;

@@ -1,0 +1,246 @@
+//! Connections to targets.
+//!
+//! An HTTP/1.1 connection has no task: whoever uses it drives it, so that a request costs no switch between tasks.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+
+use super::nudge::Nudge;
+use super::{Error, LocalExecutor, Source};
+use crate::framing::MAX_RESPONSE_HEAD;
+use crate::stream::Stream;
+use crate::target_io::{TargetIo, TargetSocket};
+
+/// What a target may send on one HTTP/2 stream before its client has taken any of it, in bytes.
+const STREAM_WINDOW: u32 = 128 * 1024;
+
+/// A body on its way to a target.
+pub(crate) trait Outgoing:
+    Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static
+{
+}
+
+impl<B> Outgoing for B where
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static
+{
+}
+
+/// Why no response came: what went wrong, and the request when no byte of it was written.
+pub(crate) type Unsent<B> = (Error, Option<Box<Request<B>>>);
+
+/// An HTTP/1.1 connection.
+pub(crate) struct Http1<B: Outgoing> {
+    sender: http1::SendRequest<B>,
+    connection: Pin<Box<http1::Connection<TokioIo<TargetIo>, B>>>,
+    finished: bool,
+    nudge: Nudge,
+}
+
+/// How the wait for a response goes on.
+pub(crate) enum Wait<T> {
+    /// What came meanwhile lets the request go on: looks at the connection once more.
+    Again,
+    /// Nothing happened.
+    On,
+    /// It is given up, for this reason.
+    Over(T),
+}
+
+impl<B: Outgoing> Http1<B> {
+    /// Over a socket that is connected. HTTP/1.1 shakes no hands, so that there is nothing to wait for.
+    pub(crate) fn over(socket: &Rc<TargetSocket>) -> Option<Self> {
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MAX_RESPONSE_HEAD);
+        let io = TokioIo::new(TargetIo(Rc::clone(socket)));
+        match pin!(builder.handshake(io)).poll(&mut quiet()) {
+            Poll::Ready(Ok((sender, connection))) => Some(Self {
+                sender,
+                connection: Box::pin(connection),
+                finished: false,
+                nudge: Nudge::new(),
+            }),
+            Poll::Ready(Err(_)) | Poll::Pending => None,
+        }
+    }
+
+    /// Reads and writes what can be read and written; `cx` is woken when there is more of it.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        let mut cx = self.nudge.attended(cx);
+        if !self.finished && self.connection.as_mut().poll(&mut cx).is_ready() {
+            self.finished = true;
+        }
+    }
+
+    /// Leaves the connection to itself after a last look at it; whether it is open.
+    pub(crate) fn leave(&mut self) -> bool {
+        let mut cx = self.nudge.unattended();
+        if !self.finished && self.connection.as_mut().poll(&mut cx).is_ready() {
+            self.finished = true;
+        }
+        !self.finished && !self.sender.is_closed()
+    }
+
+    /// Leaves the connection to itself where the engine has nothing left to do. To be polled with: what happens to the
+    /// connection from now on is noted, see [`Self::is_stirred`].
+    pub(crate) fn unattended(&self) -> Context<'_> {
+        self.nudge.unattended()
+    }
+
+    /// Whether something may have happened to the connection since it was left.
+    pub(crate) fn is_stirred(&self) -> bool {
+        self.nudge.is_stirred()
+    }
+
+    /// Whether a request can be sent.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.finished && self.sender.is_ready()
+    }
+
+    /// Sends a request and drives the connection until its response has come. `wait` is asked after each look at the
+    /// connection that brought no response; it is told whether the connection is over.
+    ///
+    /// # Errors
+    /// What went wrong, or the reason of `wait`.
+    pub(crate) async fn send<T>(
+        &mut self,
+        request: Request<B>,
+        mut wait: impl FnMut(Ask, &mut Context<'_>) -> Wait<T>,
+    ) -> Result<Result<Response<Source>, Unsent<B>>, T> {
+        // Only the connection's own poll makes the reply ready, so the reply needs no waker, and tokio's
+        // cooperative budget must not hold it back.
+        let sender = &mut self.sender;
+        let reply = self.nudge.muted(|| sender.try_send_request(request));
+        let mut reply = pin!(tokio::task::unconstrained(reply));
+        poll_fn(|cx| {
+            self.drive(cx);
+            while let Wait::Again = wait(Ask::Driven, cx) {
+                self.drive(cx);
+            }
+            match reply.as_mut().poll(&mut quiet()) {
+                Poll::Ready(Ok(response)) => return Poll::Ready(Ok(Ok(response.map(Source)))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Ok(Err(unsent(error)))),
+                Poll::Pending => {}
+            }
+            match wait(
+                Ask::Pending {
+                    finished: self.finished,
+                },
+                cx,
+            ) {
+                Wait::Over(reason) => Poll::Ready(Err(reason)),
+                Wait::Again | Wait::On => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// The next frame of a response's body. `None` within: the connection is over without one.
+    pub(crate) fn poll_body(
+        &mut self,
+        source: &mut Source,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Option<Result<Frame<Bytes>, Error>>>> {
+        let mut source = Pin::new(source);
+        for _ in 0..2 {
+            let mut ask = || source.as_mut().poll_frame(&mut quiet());
+            if let Poll::Ready(frame) = self.nudge.muted(&mut ask) {
+                return Poll::Ready(Some(frame));
+            }
+            self.drive(cx);
+        }
+        // The connection was driven after the body was asked: ask once more.
+        match source.poll_frame(&mut quiet()) {
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+            Poll::Pending if self.finished => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// When [`Http1::send`] asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// The connection was driven.
+    Driven,
+    /// There is no response yet.
+    Pending {
+        /// Whether the connection is over.
+        finished: bool,
+    },
+}
+
+/// An HTTP/2 connection, as one of those who share it sees it. It has a task of its own.
+pub(crate) struct Http2<B>(http2::SendRequest<B>);
+
+impl<B> Clone for Http2<B> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<B: Outgoing + Unpin> Http2<B> {
+    /// Over a stream that is connected. `open` is dropped when the connection has ended.
+    ///
+    /// # Errors
+    /// The target does not speak HTTP/2, or hung up.
+    pub(crate) async fn over<T: 'static>(stream: Stream, open: T) -> io::Result<Self> {
+        // All clients share the connection: one of them that does not read must not use its window up.
+        let shaken = http2::Builder::new(LocalExecutor)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(256 * STREAM_WINDOW)
+            .handshake(TokioIo::new(stream))
+            .await;
+        let (sender, connection) = shaken.map_err(io::Error::other)?;
+        tokio::task::spawn_local(async move {
+            let _open = open;
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "an HTTP/2 connection to a target ended");
+            }
+        });
+        Ok(Self(sender))
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// As [`Http1::send`], where `wait` returns a reason to give up.
+    ///
+    /// # Errors
+    /// What went wrong, or the reason of `wait`.
+    pub(crate) async fn send<T>(
+        &mut self,
+        request: Request<B>,
+        mut wait: impl FnMut(&mut Context<'_>) -> Option<T>,
+    ) -> Result<Result<Response<Source>, Unsent<B>>, T> {
+        let mut reply = pin!(self.0.try_send_request(request));
+        poll_fn(|cx| match reply.as_mut().poll(cx) {
+            Poll::Ready(Ok(response)) => Poll::Ready(Ok(Ok(response.map(Source)))),
+            Poll::Ready(Err(error)) => Poll::Ready(Ok(Err(unsent(error)))),
+            Poll::Pending => match wait(cx) {
+                Some(reason) => Poll::Ready(Err(reason)),
+                None => Poll::Pending,
+            },
+        })
+        .await
+    }
+}
+
+fn unsent<B>(mut error: hyper::client::conn::TrySendError<Request<B>>) -> Unsent<B> {
+    let request = error.take_message().map(Box::new);
+    (error.into_error().into(), request)
+}
+
+/// For polls whose progress is driven by the poll of the connection beside them.
+fn quiet() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}

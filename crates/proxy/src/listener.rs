@@ -1,0 +1,97 @@
+//! Listening sockets: their names, and what one thread knows of each.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use lath_model::id::{VpcEndpointId, VpcId};
+
+use crate::state::{State, VpcState};
+
+/// A listening socket's name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ListenerKey {
+    /// In whose network it is, and so where requests come from.
+    pub(crate) vpc: VpcId,
+    pub(crate) at: SocketAddr,
+    pub(crate) entrance: Entrance,
+}
+
+/// What makes a service network reachable at a listening socket.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Entrance {
+    /// The VPC's association with the network.
+    Association,
+    /// An endpoint in the VPC.
+    Endpoint(VpcEndpointId),
+}
+
+/// A listener, as one thread sees it.
+pub(crate) struct Listening {
+    key: ListenerKey,
+    pub(crate) closed: Closed,
+    /// The newest view of the VPC that this thread has seen, with its generation.
+    view: RefCell<Option<(u64, Arc<VpcState>)>>,
+}
+
+/// A flag that one task waits for.
+#[derive(Default)]
+pub(crate) struct Closed {
+    set: Cell<bool>,
+    notify: tokio::sync::Notify,
+}
+
+impl Closed {
+    pub(crate) async fn cancelled(&self) {
+        while !self.set.get() {
+            self.notify.notified().await;
+        }
+    }
+}
+
+impl Listening {
+    pub(crate) fn new(key: ListenerKey) -> Self {
+        Self {
+            key,
+            closed: Closed::default(),
+            view: RefCell::new(None),
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.key.at.port()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.set.get()
+    }
+
+    pub(crate) fn vpc_id(&self) -> &VpcId {
+        &self.key.vpc
+    }
+
+    pub(crate) fn close(&self) {
+        self.closed.set.set(true);
+        self.closed.notify.notify_one();
+    }
+
+    /// The VPC as of now. The look-up by id is done only when the state was replaced.
+    pub(crate) fn vpc(&self, state: &ArcSwap<State>) -> Arc<VpcState> {
+        let state = state.load();
+        let mut view = self.view.borrow_mut();
+        match &*view {
+            Some((generation, vpc)) if *generation == state.generation => Arc::clone(vpc),
+            _ => {
+                let found = match &self.key.entrance {
+                    Entrance::Association => state.vpcs.get(&self.key.vpc),
+                    Entrance::Endpoint(id) => state.endpoints.get(id),
+                };
+                let nothing = || Arc::new(VpcState::without_network(&self.key.vpc));
+                let vpc = found.cloned().unwrap_or_else(nothing);
+                *view = Some((state.generation, Arc::clone(&vpc)));
+                vpc
+            }
+        }
+    }
+}

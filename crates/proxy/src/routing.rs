@@ -1,0 +1,189 @@
+//! Where a request goes.
+
+use std::sync::Arc;
+
+use http::{Request, Version};
+use lath_model::lattice::ProtocolVersion;
+
+use crate::auth::Call;
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::engine::Source;
+use crate::flight::Flight;
+use crate::head::{self, Seen};
+use crate::refusal::Refusal;
+use crate::state::{Choice, Entry, ListenerState, Outcome, VpcState, stand_in};
+
+/// Where a request goes.
+pub(crate) struct Route {
+    pub(crate) entry: Arc<Entry>,
+    /// Places in the entry: its listener, the listener's rule (`None` is the default one), the choice.
+    listener: usize,
+    rule: Option<usize>,
+    choice: usize,
+    /// The choices that turned out not to work.
+    passed: Vec<usize>,
+}
+
+/// Finds a request's way: its service, whether it may call it, the rule and the group.
+///
+/// # Errors
+/// The refusal.
+pub(crate) fn route(
+    core: &Core,
+    connection: &Connection,
+    vpc: &Arc<VpcState>,
+    request: &Request<Source>,
+    flight: &mut Flight,
+) -> Result<Route, Refusal> {
+    flight.entered(vpc, request);
+    if flight.meter().is_overloaded() {
+        core.clients.refused();
+        return Err(Refusal::overloaded());
+    }
+    head::check(request, &flight.survey)?;
+    let host = head::host(request, &flight.survey)?;
+    let entry = find_service(vpc, host).ok_or_else(Refusal::no_such_service)?;
+    let port = connection.listening.port();
+    let listener = entry
+        .listeners
+        .iter()
+        .position(|listener| listener.port == port);
+    let listener = listener.ok_or_else(Refusal::no_such_service)?;
+    flight.found(entry, request);
+    authorise(core, connection, vpc, entry, request, flight)?;
+    let chosen = &entry.listeners[listener];
+    let rule = chosen.router.choose(&Seen(request));
+    let (id, outcome) = chosen.outcome(rule);
+    flight.decided(&chosen.id, id);
+    match outcome {
+        Outcome::Fixed(status) => Err(Refusal::fixed(*status)),
+        Outcome::Forward {
+            weighted,
+            turns,
+            choices,
+        } => {
+            let weighted = weighted.as_ref().ok_or_else(Refusal::no_target)?;
+            let turn = turns.next(core.index);
+            let mut choice = weighted.pick(turn);
+            if core.config.failover && !choices[choice].is_able() {
+                choice = stand_in(choices, &[choice], turn).unwrap_or(choice);
+            }
+            check_conversion(request, &choices[choice])?;
+            Ok(Route {
+                entry: Arc::clone(entry),
+                listener,
+                rule,
+                choice,
+                passed: Vec::new(),
+            })
+        }
+    }
+}
+
+impl ListenerState {
+    fn outcome(&self, rule: Option<usize>) -> &(lath_model::id::RuleId, Outcome) {
+        rule.map_or(&self.default, |rule| &self.rules[rule])
+    }
+}
+
+impl Route {
+    pub(crate) fn listener(&self) -> &ListenerState {
+        &self.entry.listeners[self.listener]
+    }
+
+    pub(crate) fn choice(&self) -> Option<&Choice> {
+        self.choices().get(self.choice)
+    }
+
+    fn choices(&self) -> &[Choice] {
+        match &self.listener().outcome(self.rule).1 {
+            Outcome::Forward { choices, .. } => choices,
+            Outcome::Fixed(_) => &[],
+        }
+    }
+
+    /// Turns to another group of the rule, one that is spoken to in the same version of HTTP; `None` when
+    /// there is none with a target that is said to work.
+    pub(crate) fn turn_away(&mut self, turn: u64) -> Option<&Choice> {
+        let version = |choice: &Choice| choice.group.as_ref().map(|group| group.version);
+        let now = version(self.choice()?);
+        self.passed.push(self.choice);
+        let mut passed = self.passed.clone();
+        let others = self.choices().iter().enumerate();
+        let unlike = others.filter(|(_, choice)| version(choice) != now);
+        passed.extend(unlike.map(|(index, _)| index));
+        self.choice = stand_in(self.choices(), &passed, turn)?;
+        self.choice()
+    }
+}
+
+/// Among the services of the client's service network only: an address does not say who is meant.
+fn find_service<'a>(vpc: &'a VpcState, host: &[u8]) -> Option<&'a Arc<Entry>> {
+    let hosts = &vpc.network.as_ref()?.hosts;
+    // 255 is the longest name there is.
+    let mut lower = [0_u8; 255];
+    let lower = lower.get_mut(..host.len())?;
+    lower.copy_from_slice(host);
+    lower.make_ascii_lowercase();
+    hosts.get(&*lower)
+}
+
+/// The network's auth policy and the service's.
+fn authorise(
+    core: &Core,
+    connection: &Connection,
+    vpc: &VpcState,
+    entry: &Entry,
+    request: &Request<Source>,
+    flight: &mut Flight,
+) -> Result<(), Refusal> {
+    let network = vpc.network.as_ref();
+    let call = Call {
+        callers: core.config.callers.as_ref(),
+        network_arn: network.map_or("", |network| &network.source.arn),
+        vpc,
+        entry,
+        port: connection.listening.port(),
+        client: connection.client_header(),
+        request,
+    };
+    let (sender, judged) = call.authorize();
+    flight.sender = sender;
+    judged.map_err(|(refusal, level)| {
+        if let Some(level) = level {
+            flight.denied(level);
+        }
+        refusal
+    })
+}
+
+/// Which versions of HTTP can be carried to which groups
+/// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/target-groups.html>).
+fn check_conversion(request: &Request<Source>, choice: &Choice) -> Result<(), Refusal> {
+    let version = choice
+        .group
+        .as_ref()
+        .map_or(ProtocolVersion::Http1, |group| group.version);
+    let http2 = request.version() == Version::HTTP_2;
+    match version {
+        ProtocolVersion::Http1 if http2 && is_grpc(request) => Err(Refusal::not_convertible(
+            "The target group does not take gRPC\n",
+        )),
+        ProtocolVersion::Http1 => Ok(()),
+        ProtocolVersion::Http2 | ProtocolVersion::Grpc if !http2 => Err(Refusal::not_convertible(
+            "The target group takes HTTP/2 only\n",
+        )),
+        ProtocolVersion::Grpc if request.method() != http::Method::POST => {
+            Err(Refusal::not_convertible("gRPC is sent by POST\n"))
+        }
+        ProtocolVersion::Http2 | ProtocolVersion::Grpc => Ok(()),
+    }
+}
+
+fn is_grpc(request: &Request<Source>) -> bool {
+    request
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
