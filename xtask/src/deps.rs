@@ -35,7 +35,8 @@ const IMPORTS: [(&str, &[&str]); 30] = [
     (
         "identity",
         &[
-            "authz", "control", "iam", "model", "policy", "session", "sigv4", "store", "wire",
+            "authz", "control", "iam", "model", "policy", "service", "session", "sigv4", "store",
+            "wire",
         ],
     ),
     (
@@ -54,14 +55,16 @@ const IMPORTS: [(&str, &[&str]); 30] = [
     (
         "route53",
         &[
-            "authz", "control", "ec2", "feed", "model", "store", "wire", "zones",
+            "authz", "control", "ec2", "feed", "model", "service", "store", "wire", "zones",
         ],
     ),
     (
         "observe",
-        &["authz", "control", "feed", "model", "store", "wire"],
+        &[
+            "authz", "control", "feed", "model", "service", "store", "wire",
+        ],
     ),
-    ("eks", &["authz", "model", "store", "wire"]),
+    ("eks", &["authz", "model", "service", "store", "wire"]),
     // The data plane obeys the feed and lives without control.
     ("zones", &["feed", "model"]),
     ("health", &["feed", "model", "net"]),

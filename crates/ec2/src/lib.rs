@@ -30,8 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_control::{Cell, run_reconciler};
-use lath_service::App;
-use lath_store::{Db, Kinds};
+use lath_service::{App, Stateful};
+use lath_store::{Db, Kinds, View};
 use lath_wire::{Protocol, Service, ServiceInfo};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -47,12 +47,18 @@ pub struct Ec2 {
 }
 
 impl App for Ec2 {
+    fn view(&self) -> Arc<View> {
+        self.cell.db.view()
+    }
+}
+
+impl Stateful for Ec2 {
     fn db(&self) -> &Db {
         &self.cell.db
     }
 }
 
-lath_authz::authorized!(Ec2, |app| app.cell.db.view(), app.cell.owner());
+lath_authz::authorized!(Ec2, |app| app.view(), app.cell.owner());
 
 /// What identifies EC2 on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use lath_authz::ResourceType;
 use lath_model::Partition;
 use lath_model::arn::Owner;
+use lath_service::{App, Checked, operations};
 use lath_store::View;
-use lath_wire::{
-    ApiError, Caller, Handle, Operation, Problems, Protocol, Route, Service, ServiceInfo,
-};
+use lath_wire::{ApiError, Caller, Problems, Protocol, Service, ServiceInfo};
 use serde::{Deserialize, Serialize};
 
 /// The service of one region.
@@ -48,20 +47,41 @@ pub const INFO: ServiceInfo = ServiceInfo {
     protocols: &[Protocol::RestJson],
 };
 
+impl App for Eks {
+    fn view(&self) -> Arc<View> {
+        Arc::default()
+    }
+}
+
 /// The operations.
 pub fn service(app: &Arc<Eks>) -> Service {
-    Service::new(INFO)
-        .on::<ListClusters>(app)
-        .on::<DescribeCluster>(app)
-        .on::<DeleteCluster>(app)
-        .on::<ListNodegroups>(app)
-        .on::<DescribeNodegroup>(app)
-        .on::<DeleteNodegroup>(app)
-        .on::<ListAddons>(app)
-        .on::<DescribeAddon>(app)
-        .on::<DeleteAddon>(app)
-        .on::<ListPodIdentityAssociations>(app)
-        .on::<DeletePodIdentityAssociation>(app)
+    register(Service::new(INFO), app)
+}
+
+operations! {
+    for Eks as "eks";
+    read ListClusters: get "/clusters" 200 -> ListClustersResponse = list_clusters, checked
+        => any();
+    read DescribeCluster: get "/clusters/{name}" 200 -> Never = absent
+        => on(&CLUSTER, |op, _| op.path());
+    read DeleteCluster: delete "/clusters/{name}" 200 -> Never = absent
+        => on(&CLUSTER, |op, _| op.path());
+    read ListNodegroups: get "/clusters/{name}/node-groups" 200 -> Never = absent
+        => on(&CLUSTER, |op, _| op.path());
+    read DescribeNodegroup: get "/clusters/{name}/node-groups/{nodegroupName}" 200 -> Never = absent
+        => on(&NODEGROUP, |op, _| op.path());
+    read DeleteNodegroup: delete "/clusters/{name}/node-groups/{nodegroupName}" 200 -> Never = absent
+        => on(&NODEGROUP, |op, _| op.path());
+    read ListAddons: get "/clusters/{name}/addons" 200 -> Never = absent
+        => on(&CLUSTER, |op, _| op.path());
+    read DescribeAddon: get "/clusters/{name}/addons/{addonName}" 200 -> Never = absent
+        => on(&ADDON, |op, _| op.path());
+    read DeleteAddon: delete "/clusters/{name}/addons/{addonName}" 200 -> Never = absent
+        => on(&ADDON, |op, _| op.path());
+    read ListPodIdentityAssociations: get "/clusters/{name}/pod-identity-associations" 200 -> Never = absent
+        => on(&CLUSTER, |op, _| op.path());
+    read DeletePodIdentityAssociation: delete "/clusters/{name}/pod-identity-associations/{associationId}" 200 -> Never = absent
+        => on(&POD_IDENTITY_ASSOCIATION, |op, _| op.path());
 }
 
 fn no_cluster(name: &str) -> ApiError {
@@ -95,39 +115,21 @@ struct ListClustersResponse {
     clusters: Vec<String>,
 }
 
-impl lath_authz::Authorized for ListClusters {
-    const SERVICE: &'static str = "eks";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
-    }
-}
-
-impl Operation for ListClusters {
-    const NAME: &'static str = "ListClusters";
-    const ROUTE: Option<Route> = Some(Route::get("/clusters", 200));
-    type Output = ListClustersResponse;
-
-    fn validate(&self, problems: &mut Problems) {
+impl Checked for ListClusters {
+    fn check(&self, problems: &mut Problems) {
         check_page(self.max_results, problems);
     }
 }
 
-impl Handle<ListClusters> for Eks {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: ListClusters,
-    ) -> Result<ListClustersResponse, ApiError> {
-        match op.next_token {
-            // No list of ours had a second page.
-            Some(_) => Err(ApiError::new(
-                "InvalidParameterException",
-                400,
-                "The nextToken is not valid.",
-            )),
-            None => Ok(ListClustersResponse::default()),
-        }
+fn list_clusters(_: &Eks, _: &View, op: &ListClusters) -> Result<ListClustersResponse, ApiError> {
+    match op.next_token {
+        // No list of ours had a second page.
+        Some(_) => Err(ApiError::new(
+            "InvalidParameterException",
+            400,
+            "The nextToken is not valid.",
+        )),
+        None => Ok(ListClustersResponse::default()),
     }
 }
 
@@ -154,12 +156,22 @@ types! {
     POD_IDENTITY_ASSOCIATION "podidentityassociation" "";
 }
 
-/// Operations on a cluster, or on what is in one:
-/// `Operation method path on TYPE { cluster / what is in it, other members }`.
+/// A request on a cluster, or on what is in one.
+trait InCluster {
+    /// The cluster's name.
+    fn cluster(&self) -> &str;
+    /// The names of the cluster and of what is in it.
+    fn path(&self) -> String;
+}
+
+/// There is no cluster, and so nothing in one.
+fn absent(_: &Eks, _: &View, op: &impl InCluster) -> Result<Never, ApiError> {
+    Err(no_cluster(op.cluster()))
+}
+
+/// `Request { cluster / what is in it, other members }`.
 macro_rules! in_a_cluster {
-    ($($op:ident $method:ident $path:literal on $of_type:ident {
-        $cluster:ident $wire:literal $(/ $own:ident)? $(, $member:ident: $type:ty)*
-    })*) => {
+    ($($op:ident { $cluster:ident $wire:literal $(/ $own:ident)? $(, $member:ident: $type:ty)* })*) => {
         $(
             #[derive(Debug, Clone, Default, Deserialize)]
             #[serde(rename_all = "camelCase")]
@@ -173,25 +185,13 @@ macro_rules! in_a_cluster {
                 )*
             }
 
-            impl lath_authz::Authorized for $op {
-                const SERVICE: &'static str = "eks";
-
-                fn access() -> lath_authz::Access<Self> {
-                    lath_authz::Access::<Self>::new().on(&$of_type, |op, _| {
-                        [op.$cluster.as_str() $(, op.$own.as_str())?].join("/")
-                    })
+            impl InCluster for $op {
+                fn cluster(&self) -> &str {
+                    &self.$cluster
                 }
-            }
 
-            impl Operation for $op {
-                const NAME: &'static str = stringify!($op);
-                const ROUTE: Option<Route> = Some(Route::$method($path, 200));
-                type Output = Never;
-            }
-
-            impl Handle<$op> for Eks {
-                async fn handle(&self, _caller: &Caller, op: $op) -> Result<Never, ApiError> {
-                    Err(no_cluster(&op.$cluster))
+                fn path(&self) -> String {
+                    [self.$cluster.as_str() $(, self.$own.as_str())?].join("/")
                 }
             }
         )*
@@ -199,33 +199,19 @@ macro_rules! in_a_cluster {
 }
 
 in_a_cluster! {
-    DescribeCluster get "/clusters/{name}" on CLUSTER { name "name" }
-    DeleteCluster delete "/clusters/{name}" on CLUSTER { name "name" }
-    ListNodegroups get "/clusters/{name}/node-groups" on CLUSTER {
-        cluster_name "name", max_results: Option<i32>, next_token: Option<String>
-    }
-    DescribeNodegroup get "/clusters/{name}/node-groups/{nodegroupName}" on NODEGROUP {
-        cluster_name "name" / nodegroup_name
-    }
-    DeleteNodegroup delete "/clusters/{name}/node-groups/{nodegroupName}" on NODEGROUP {
-        cluster_name "name" / nodegroup_name
-    }
-    ListAddons get "/clusters/{name}/addons" on CLUSTER {
-        cluster_name "name", max_results: Option<i32>, next_token: Option<String>
-    }
-    DescribeAddon get "/clusters/{name}/addons/{addonName}" on ADDON {
-        cluster_name "name" / addon_name
-    }
-    DeleteAddon delete "/clusters/{name}/addons/{addonName}" on ADDON {
-        cluster_name "name" / addon_name, preserve: Option<bool>
-    }
-    ListPodIdentityAssociations get "/clusters/{name}/pod-identity-associations" on CLUSTER {
+    DescribeCluster { name "name" }
+    DeleteCluster { name "name" }
+    ListNodegroups { cluster_name "name", max_results: Option<i32>, next_token: Option<String> }
+    DescribeNodegroup { cluster_name "name" / nodegroup_name }
+    DeleteNodegroup { cluster_name "name" / nodegroup_name }
+    ListAddons { cluster_name "name", max_results: Option<i32>, next_token: Option<String> }
+    DescribeAddon { cluster_name "name" / addon_name }
+    DeleteAddon { cluster_name "name" / addon_name, preserve: Option<bool> }
+    ListPodIdentityAssociations {
         cluster_name "name", namespace: Option<String>, service_account: Option<String>,
         max_results: Option<i32>, next_token: Option<String>
     }
-    DeletePodIdentityAssociation delete "/clusters/{name}/pod-identity-associations/{associationId}" on POD_IDENTITY_ASSOCIATION {
-        cluster_name "name" / association_id
-    }
+    DeletePodIdentityAssociation { cluster_name "name" / association_id }
 }
 
 #[cfg(test)]

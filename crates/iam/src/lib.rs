@@ -35,8 +35,8 @@ mod versions;
 use std::sync::Arc;
 
 use lath_control::{Cell, Mode};
-use lath_service::{App, Way};
-use lath_store::Db;
+use lath_service::{App, Stateful, Way};
+use lath_store::{Db, View};
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use check::Tag;
@@ -57,8 +57,8 @@ pub struct Iam {
 }
 
 impl App for Iam {
-    fn db(&self) -> &Db {
-        &self.cell.db
+    fn view(&self) -> Arc<View> {
+        self.cell.db.view()
     }
 
     /// Other regions hold copies, which are replaced by what the home says next.
@@ -73,7 +73,13 @@ impl App for Iam {
     }
 }
 
-lath_authz::authorized!(Iam, |app| app.cell.db.view(), app.cell.owner());
+impl Stateful for Iam {
+    fn db(&self) -> &Db {
+        &self.cell.db
+    }
+}
+
+lath_authz::authorized!(Iam, |app| app.view(), app.cell.owner());
 
 /// What identifies IAM on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lath_authz::{Access, Authorized, Scope};
+use lath_authz::{Access, Scope};
 use lath_iam::records::Role;
 use lath_iam::resource_types::ROLE;
 use lath_iam::{Tag, unique};
 use lath_model::Timestamp;
 use lath_policy::{Grammar, Policy};
+use lath_service::{Violation, detected, operations};
 use lath_store::View;
-use lath_wire::{ApiError, Caller, Handle, Operation};
+use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
 use crate::Identity;
@@ -71,26 +72,28 @@ pub(crate) struct Assumed {
     source_identity: Option<String>,
 }
 
-impl Authorized for AssumeRole {
-    const SERVICE: &'static str = "sts";
+operations! {
+    for Identity as "sts";
+    read AssumeRole -> Assumed = assume, caller => by(needs);
+    read GetSessionToken -> SessionToken = session_token, caller => free();
+}
 
-    fn access() -> Access<Self> {
-        let named = |op: &Self, _: &Scope<'_>| op.role_arn.clone();
-        Access::new()
-            // STS validates first.
-            .unless(|op, at| check(op, at.partition().name()).is_err())
-            .on(&ROLE, named)
-            .by(asked)
-            .also("sts:TagSession", &ROLE, move |op, at| {
-                let tagged = !op.tags.is_empty() || !op.transitive_tag_keys.is_empty();
-                tagged.then(|| named(op, at))
-            })
-            .by(asked)
-            .also("sts:SetSourceIdentity", &ROLE, move |op, at| {
-                op.source_identity.is_some().then(|| named(op, at))
-            })
-            .by(asked)
-    }
+fn needs(access: Access<AssumeRole>) -> Access<AssumeRole> {
+    let named = |op: &AssumeRole, _: &Scope<'_>| op.role_arn.clone();
+    access
+        // STS validates first.
+        .unless(|op, at| check(op, at.partition().name()).is_err())
+        .on(&ROLE, named)
+        .by(asked)
+        .also("sts:TagSession", &ROLE, move |op, at| {
+            let tagged = !op.tags.is_empty() || !op.transitive_tag_keys.is_empty();
+            tagged.then(|| named(op, at))
+        })
+        .by(asked)
+        .also("sts:SetSourceIdentity", &ROLE, move |op, at| {
+            op.source_identity.is_some().then(|| named(op, at))
+        })
+        .by(asked)
 }
 
 /// The condition keys of requests from web and SAML identity providers, which Lath does not have: they have no value.
@@ -124,49 +127,46 @@ fn asked(access: Access<AssumeRole>) -> Access<AssumeRole> {
         .with_all(FEDERATED, |_, _| Vec::new())
 }
 
-impl Operation for AssumeRole {
-    const NAME: &'static str = "AssumeRole";
-    type Output = Assumed;
-}
-
-impl Handle<AssumeRole> for Identity {
-    async fn handle(&self, caller: &Caller, op: AssumeRole) -> Result<Assumed, ApiError> {
-        check(&op, self.owner().partition.name())?;
-        let view = self.view();
-        let subject = self
-            .subject(&view, caller)
-            .ok_or_else(|| denied(caller, "sts:AssumeRole", &op.role_arn))?;
-        if subject.is_root() {
-            return Err(access_denied("Roles may not be assumed by root accounts."));
-        }
-        // The judge let the caller in, if there is such a role. One that does not exist is refused as one that does not
-        // trust.
-        let role = self
-            .role_by_arn(&view, &op.role_arn)
-            .ok_or_else(|| denied(caller, "sts:AssumeRole", &op.role_arn))?;
-        let session = self.session(&view, &subject, &role, &op)?;
-        let packed = packed(&session);
-        if packed > 100 {
-            return Err(ApiError::new(
-                "PackedPolicyTooLarge",
-                400,
-                format!(
-                    "Packed policy consumes {packed}% of allotted space, please use smaller policy."
-                ),
-            ));
-        }
-        let resource = format!("assumed-role/{}/{}", role.name, op.role_session_name);
-        let arn = self.owner().arn("sts", resource);
-        Ok(Assumed {
-            credentials: Some(self.credentials(&session)),
-            assumed_role_user: Some(AssumedRoleUser {
-                assumed_role_id: format!("{}:{}", role.unique_id, op.role_session_name),
-                arn,
-            }),
-            packed_policy_size: (packed > 0).then_some(packed),
-            source_identity: session.source_identity,
-        })
+fn assume(
+    app: &Identity,
+    view: &View,
+    caller: &Caller,
+    op: &AssumeRole,
+) -> Result<Assumed, ApiError> {
+    check(op, app.owner().partition.name())?;
+    let subject = app
+        .subject(view, caller)
+        .ok_or_else(|| denied(caller, "sts:AssumeRole", &op.role_arn))?;
+    if subject.is_root() {
+        return Err(access_denied("Roles may not be assumed by root accounts."));
     }
+    // The judge let the caller in, if there is such a role. One that does not exist is refused as one that does not
+    // trust.
+    let role = app
+        .role_by_arn(view, &op.role_arn)
+        .ok_or_else(|| denied(caller, "sts:AssumeRole", &op.role_arn))?;
+    let session = app.session(view, &subject, &role, op)?;
+    let packed = packed(&session);
+    if packed > 100 {
+        return Err(ApiError::new(
+            "PackedPolicyTooLarge",
+            400,
+            format!(
+                "Packed policy consumes {packed}% of allotted space, please use smaller policy."
+            ),
+        ));
+    }
+    let resource = format!("assumed-role/{}/{}", role.name, op.role_session_name);
+    let arn = app.owner().arn("sts", resource);
+    Ok(Assumed {
+        credentials: Some(app.credentials(&session)),
+        assumed_role_user: Some(AssumedRoleUser {
+            assumed_role_id: format!("{}:{}", role.unique_id, op.role_session_name),
+            arn,
+        }),
+        packed_policy_size: (packed > 0).then_some(packed),
+        source_identity: session.source_identity,
+    })
 }
 
 impl Identity {
@@ -290,14 +290,8 @@ fn check_word(
     } else {
         return Ok(());
     };
-    let shown: String = value.chars().take(128).collect();
-    Err(ApiError::new(
-        "ValidationError",
-        400,
-        format!(
-            "1 validation error detected: Value '{shown}' at '{member}' failed to satisfy constraint: {rule}"
-        ),
-    ))
+    let text = detected(&[Violation::new(member, value, rule)]);
+    Err(ApiError::new("ValidationError", 400, text))
 }
 
 fn duration(asked: Option<i64>, role: &Role, chained: bool) -> Result<u64, ApiError> {
@@ -417,13 +411,8 @@ fn packed(session: &Session) -> usize {
 }
 
 fn invalid(member: &str, rule: &str) -> ApiError {
-    ApiError::new(
-        "ValidationError",
-        400,
-        format!(
-            "1 validation error detected: Value at '{member}' failed to satisfy constraint: {rule}"
-        ),
-    )
+    let text = detected(&[Violation::unshown(member, rule)]);
+    ApiError::new("ValidationError", 400, text)
 }
 
 pub(crate) fn access_denied(text: impl Into<String>) -> ApiError {
@@ -450,63 +439,53 @@ pub(crate) struct SessionToken {
     credentials: Option<TemporaryCredentials>,
 }
 
-impl lath_authz::Authorized for GetSessionToken {
-    const SERVICE: &'static str = "sts";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().free()
+fn session_token(
+    app: &Identity,
+    _view: &View,
+    caller: &Caller,
+    op: &GetSessionToken,
+) -> Result<SessionToken, ApiError> {
+    if caller.access_key_id.starts_with("ASIA") {
+        return Err(access_denied(
+            "Cannot call GetSessionToken with session credentials",
+        ));
     }
-}
-
-impl Operation for GetSessionToken {
-    const NAME: &'static str = "GetSessionToken";
-    type Output = SessionToken;
-}
-
-impl Handle<GetSessionToken> for Identity {
-    async fn handle(&self, caller: &Caller, op: GetSessionToken) -> Result<SessionToken, ApiError> {
-        if caller.access_key_id.starts_with("ASIA") {
-            return Err(access_denied(
-                "Cannot call GetSessionToken with session credentials",
-            ));
+    let is_root = caller.principal == app.root();
+    let longest = if is_root { 3600 } else { 129_600 };
+    let seconds = match op.duration_seconds {
+        None => longest.min(43_200),
+        Some(..900) => {
+            let rule = "Member must have value greater than or equal to 900";
+            return Err(invalid("durationSeconds", rule));
         }
-        let is_root = caller.principal == self.root();
-        let longest = if is_root { 3600 } else { 129_600 };
-        let seconds = match op.duration_seconds {
-            None => longest.min(43_200),
-            Some(..900) => {
-                let rule = "Member must have value greater than or equal to 900";
-                return Err(invalid("durationSeconds", rule));
+        Some(129_601..) => {
+            let rule = "Member must have value less than or equal to 129600";
+            return Err(invalid("durationSeconds", rule));
+        }
+        // AWS cuts a root's sessions to an hour without a word.
+        Some(seconds) => seconds.min(longest),
+    };
+    let now = Timestamp::now();
+    let session = Session {
+        key: unique::access_key_id("ASIA"),
+        secret: unique::secret(),
+        issued: now,
+        expires: now.plus(Duration::from_secs(u64::try_from(seconds).unwrap_or(3600))),
+        holder: if is_root {
+            Holder::Root
+        } else {
+            Holder::User {
+                unique_id: caller.principal.user_id.clone(),
             }
-            Some(129_601..) => {
-                let rule = "Member must have value less than or equal to 129600";
-                return Err(invalid("durationSeconds", rule));
-            }
-            // AWS cuts a root's sessions to an hour without a word.
-            Some(seconds) => seconds.min(longest),
-        };
-        let now = Timestamp::now();
-        let session = Session {
-            key: unique::access_key_id("ASIA"),
-            secret: unique::secret(),
-            issued: now,
-            expires: now.plus(Duration::from_secs(u64::try_from(seconds).unwrap_or(3600))),
-            holder: if is_root {
-                Holder::Root
-            } else {
-                Holder::User {
-                    unique_id: caller.principal.user_id.clone(),
-                }
-            },
-            policy: None,
-            policy_arns: Vec::new(),
-            tags: BTreeMap::new(),
-            transitive: Vec::new(),
-            source_identity: None,
-            instance: None,
-        };
-        Ok(SessionToken {
-            credentials: Some(self.credentials(&session)),
-        })
-    }
+        },
+        policy: None,
+        policy_arns: Vec::new(),
+        tags: BTreeMap::new(),
+        transitive: Vec::new(),
+        source_identity: None,
+        instance: None,
+    };
+    Ok(SessionToken {
+        credentials: Some(app.credentials(&session)),
+    })
 }

@@ -4,6 +4,7 @@ use lath_control::Cell;
 use lath_iam::records::{AccessKey, Role, User};
 use lath_iam::{Directory, LastUsed};
 use lath_model::{Owner, Partition, Timestamp};
+use lath_service::App;
 use lath_sigv4::{Credential, Credentials, LookupError, Secret};
 use lath_store::View;
 use lath_wire::Principal;
@@ -87,13 +88,6 @@ impl Identity {
         }
     }
 
-    pub(crate) fn view(&self) -> Arc<View> {
-        match &self.cell {
-            Some(cell) => cell.db.view(),
-            None => Arc::default(),
-        }
-    }
-
     fn owned(&self, secret: Secret, principal: Principal) -> Credential<KeyOwner> {
         Credential {
             secret,
@@ -160,6 +154,15 @@ impl Identity {
     pub(crate) fn role_by_id(&self, view: &View, name: &str, unique_id: &str) -> Option<Arc<Role>> {
         let role = self.directory.role(view, name);
         role.filter(|role| role.unique_id == unique_id)
+    }
+}
+
+impl App for Identity {
+    fn view(&self) -> Arc<View> {
+        match &self.cell {
+            Some(cell) => cell.db.view(),
+            None => Arc::default(),
+        }
     }
 }
 

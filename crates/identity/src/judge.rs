@@ -6,6 +6,7 @@ use lath_authz::reference;
 use lath_iam::records::Role;
 use lath_iam::{Held, trust_in_force};
 use lath_policy::{Attached, Context, Grammar, Kind, Request, Rule, evaluate};
+use lath_service::App as _;
 use lath_session::{Holder, Purpose};
 use lath_store::View;
 use lath_wire::{Ask, Authorize, Denied, Permission, Unauthorized};

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use lath_wire::{ApiError, Caller, Handle, Operation, Protocol, Service, ServiceInfo};
+use lath_service::{Bounds, Violation, detected, operations};
+use lath_store::View;
+use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 use rand::seq::{IndexedRandom, SliceRandom};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +19,12 @@ const INFO: ServiceInfo = ServiceInfo {
 
 /// Secrets Manager: nothing of it that stores a secret exists yet.
 pub fn secretsmanager_service(app: &Arc<Identity>) -> Service {
-    Service::new(INFO).on::<GetRandomPassword>(app)
+    register(Service::new(INFO), app)
+}
+
+operations! {
+    for Identity as "secretsmanager";
+    read GetRandomPassword -> RandomPassword = random_password => any();
 }
 
 const LOWERCASE: &str = "abcdefghijklmnopqrstuvwxyz";
@@ -58,30 +65,15 @@ pub struct RandomPassword {
     pub random_password: Option<String>,
 }
 
-impl lath_authz::Authorized for GetRandomPassword {
-    const SERVICE: &'static str = "secretsmanager";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
-    }
-}
-
-impl Operation for GetRandomPassword {
-    const NAME: &'static str = "GetRandomPassword";
-    type Output = RandomPassword;
-}
-
-impl Handle<GetRandomPassword> for Identity {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: GetRandomPassword,
-    ) -> Result<RandomPassword, ApiError> {
-        let recipe = Recipe::new(&op)?;
-        Ok(RandomPassword {
-            random_password: Some(recipe.draw()),
-        })
-    }
+fn random_password(
+    _app: &Identity,
+    _view: &View,
+    op: &GetRandomPassword,
+) -> Result<RandomPassword, ApiError> {
+    let recipe = Recipe::new(op)?;
+    Ok(RandomPassword {
+        random_password: Some(recipe.draw()),
+    })
 }
 
 /// A request that can be met.
@@ -142,23 +134,22 @@ impl Recipe {
 
 fn length(op: &GetRandomPassword) -> Result<usize, ApiError> {
     let given = op.password_length.unwrap_or(DEFAULT_LENGTH);
-    let bound = match given {
-        ..1 => "greater than or equal to 1",
-        4097.. => "less than or equal to 4096",
-        _ => return Ok(usize::try_from(given).unwrap_or(MAX_LENGTH)),
-    };
-    Err(constraint(&format!(
-        "Value '{given}' at 'passwordLength' failed to satisfy constraint: Member must have value {bound}"
-    )))
+    match Bounds::value(1, 4096).broken_by(given) {
+        Some(rule) => Err(broken(Violation::new(
+            "passwordLength",
+            given.to_string(),
+            rule,
+        ))),
+        None => Ok(usize::try_from(given).unwrap_or(MAX_LENGTH)),
+    }
 }
 
 /// The characters of each type that is not excluded as a whole.
 fn included_types(op: &GetRandomPassword) -> Result<Vec<Vec<char>>, ApiError> {
     let excluded = op.exclude_characters.as_deref().unwrap_or_default();
-    if excluded.chars().count() > MAX_LENGTH {
-        return Err(constraint(
-            "Value at 'excludeCharacters' failed to satisfy constraint: Member must have length less than or equal to 4096",
-        ));
+    let length = i64::try_from(excluded.chars().count()).unwrap_or(i64::MAX);
+    if let Some(rule) = Bounds::length(0, 4096).broken_by(length) {
+        return Err(broken(Violation::unshown("excludeCharacters", rule)));
     }
     let types = [
         (LOWERCASE, op.exclude_lowercase),
@@ -180,12 +171,8 @@ fn is_excluded(op: &GetRandomPassword, character: char) -> bool {
         .is_some_and(|excluded| excluded.contains(character))
 }
 
-fn constraint(what: &str) -> ApiError {
-    ApiError::new(
-        "ValidationException",
-        400,
-        format!("1 validation error detected: {what}"),
-    )
+fn broken(violation: Violation) -> ApiError {
+    ApiError::new("ValidationException", 400, detected(&[violation]))
 }
 
 fn impossible(why: &str) -> ApiError {

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
-use lath_wire::{ApiError, Caller, Handle, Operation, Protocol, Service, ServiceInfo};
+use lath_service::operations;
+use lath_store::View;
+use lath_wire::{ApiError, Caller, Protocol, Service, ServiceInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::Identity;
-use crate::assume_role::{AssumeRole, GetSessionToken};
+use crate::{Identity, assume_role};
 use lath_session::Purpose;
 
 const INFO: ServiceInfo = ServiceInfo {
@@ -18,12 +19,14 @@ const INFO: ServiceInfo = ServiceInfo {
 
 /// The Security Token Service.
 pub fn sts_service(app: &Arc<Identity>) -> Service {
-    Service::new(INFO)
-        .on::<GetCallerIdentity>(app)
-        .on::<AssumeRole>(app)
-        .on::<GetSessionToken>(app)
-        .on::<GetAccessKeyInfo>(app)
-        .on::<DecodeAuthorizationMessage>(app)
+    assume_role::register(register(Service::new(INFO), app), app)
+}
+
+operations! {
+    for Identity as "sts";
+    read GetCallerIdentity -> CallerIdentity = caller_identity, caller => free();
+    read GetAccessKeyInfo -> AccessKeyInfo = key_info => any();
+    read DecodeAuthorizationMessage -> DecodedMessage = decode => any();
 }
 
 /// Who signed this request. Needs no permission.
@@ -42,31 +45,17 @@ pub struct CallerIdentity {
     pub arn: Option<String>,
 }
 
-impl lath_authz::Authorized for GetCallerIdentity {
-    const SERVICE: &'static str = "sts";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().free()
-    }
-}
-
-impl Operation for GetCallerIdentity {
-    const NAME: &'static str = "GetCallerIdentity";
-    type Output = CallerIdentity;
-}
-
-impl Handle<GetCallerIdentity> for Identity {
-    async fn handle(
-        &self,
-        caller: &Caller,
-        _op: GetCallerIdentity,
-    ) -> Result<CallerIdentity, ApiError> {
-        Ok(CallerIdentity {
-            user_id: Some(caller.principal.user_id.clone()),
-            account: Some(caller.account.clone()),
-            arn: Some(caller.principal.arn.clone()),
-        })
-    }
+fn caller_identity(
+    _app: &Identity,
+    _view: &View,
+    caller: &Caller,
+    _op: &GetCallerIdentity,
+) -> Result<CallerIdentity, ApiError> {
+    Ok(CallerIdentity {
+        user_id: Some(caller.principal.user_id.clone()),
+        account: Some(caller.account.clone()),
+        arn: Some(caller.principal.arn.clone()),
+    })
 }
 
 /// Whose account an access key is of.
@@ -82,38 +71,23 @@ pub(crate) struct AccessKeyInfo {
     account: Option<String>,
 }
 
-impl lath_authz::Authorized for GetAccessKeyInfo {
-    const SERVICE: &'static str = "sts";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
+/// Every key of this installation is of its account. As with AWS, that says nothing of whether the key
+/// is there.
+fn key_info(
+    app: &Identity,
+    _view: &View,
+    op: &GetAccessKeyInfo,
+) -> Result<AccessKeyInfo, ApiError> {
+    let id = &op.access_key_id;
+    let known = id.starts_with("AKIA") || id.starts_with("ASIA");
+    let fits = (16..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !known || !fits {
+        let text = "The access key ID is not valid.";
+        return Err(ApiError::new("ValidationError", 400, text));
     }
-}
-
-impl Operation for GetAccessKeyInfo {
-    const NAME: &'static str = "GetAccessKeyInfo";
-    type Output = AccessKeyInfo;
-}
-
-impl Handle<GetAccessKeyInfo> for Identity {
-    /// Every key of this installation is of its account. As with AWS, that says nothing of whether the key
-    /// is there.
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: GetAccessKeyInfo,
-    ) -> Result<AccessKeyInfo, ApiError> {
-        let id = &op.access_key_id;
-        let known = id.starts_with("AKIA") || id.starts_with("ASIA");
-        let fits = (16..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
-        if !known || !fits {
-            let text = "The access key ID is not valid.";
-            return Err(ApiError::new("ValidationError", 400, text));
-        }
-        Ok(AccessKeyInfo {
-            account: Some(self.account().to_owned()),
-        })
-    }
+    Ok(AccessKeyInfo {
+        account: Some(app.account().to_owned()),
+    })
 }
 
 /// Why EC2 refused, from what its message has at the end.
@@ -129,33 +103,18 @@ pub(crate) struct DecodedMessage {
     decoded_message: Option<String>,
 }
 
-impl lath_authz::Authorized for DecodeAuthorizationMessage {
-    const SERVICE: &'static str = "sts";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
-    }
-}
-
-impl Operation for DecodeAuthorizationMessage {
-    const NAME: &'static str = "DecodeAuthorizationMessage";
-    type Output = DecodedMessage;
-}
-
-impl Handle<DecodeAuthorizationMessage> for Identity {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: DecodeAuthorizationMessage,
-    ) -> Result<DecodedMessage, ApiError> {
-        let plain = self.seal.open(Purpose::Refusal, &op.encoded_message);
-        let text = plain.and_then(|bytes| String::from_utf8(bytes).ok());
-        let decoded_message = Some(text.ok_or_else(|| {
-            let text = "Invalid authorization message";
-            ApiError::new("InvalidAuthorizationMessageException", 400, text)
-        })?);
-        Ok(DecodedMessage { decoded_message })
-    }
+fn decode(
+    app: &Identity,
+    _view: &View,
+    op: &DecodeAuthorizationMessage,
+) -> Result<DecodedMessage, ApiError> {
+    let plain = app.seal.open(Purpose::Refusal, &op.encoded_message);
+    let text = plain.and_then(|bytes| String::from_utf8(bytes).ok());
+    let decoded_message = Some(text.ok_or_else(|| {
+        let text = "Invalid authorization message";
+        ApiError::new("InvalidAuthorizationMessageException", 400, text)
+    })?);
+    Ok(DecodedMessage { decoded_message })
 }
 
 #[cfg(test)]
@@ -163,8 +122,8 @@ mod tests {
     use super::*;
     use crate::RootKey;
 
-    #[tokio::test]
-    async fn root_sees_itself() {
+    #[test]
+    fn root_sees_itself() {
         let identity = Identity::new(RootKey::random().unwrap(), "123456789012");
         let caller = Caller {
             account: "123456789012".into(),
@@ -175,10 +134,8 @@ mod tests {
             request_id: "r".into(),
             source_ip: None,
         };
-        let answer = identity
-            .handle(&caller, GetCallerIdentity {})
-            .await
-            .unwrap();
+        let view = View::default();
+        let answer = caller_identity(&identity, &view, &caller, &GetCallerIdentity {}).unwrap();
         assert_eq!(answer.user_id.as_deref(), Some("123456789012"));
         assert_eq!(answer.account.as_deref(), Some("123456789012"));
         let arn = answer.arn.as_deref();

@@ -49,8 +49,8 @@ mod vpc_association;
 use std::sync::Arc;
 
 use lath_control::{Cell, Page, paginate};
-use lath_service::App;
-use lath_store::Db;
+use lath_service::{App, Stateful};
+use lath_store::{Db, View};
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use contribute::contribute;
@@ -66,12 +66,18 @@ pub struct Lattice {
 }
 
 impl App for Lattice {
+    fn view(&self) -> Arc<View> {
+        self.cell.db.view()
+    }
+}
+
+impl Stateful for Lattice {
     fn db(&self) -> &Db {
         &self.cell.db
     }
 }
 
-lath_authz::authorized!(Lattice, |app| app.cell.db.view(), app.cell.owner());
+lath_authz::authorized!(Lattice, |app| app.view(), app.cell.owner());
 
 /// What identifies Lattice on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {

@@ -21,7 +21,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_store::Kinds;
+use lath_service::{App, Stateful};
+use lath_store::{Db, Kinds, View};
 use lath_wire::Service;
 
 pub use archive::{Archive, ArchiveError, ArchiveReport, Limits, inspect};
@@ -50,7 +51,19 @@ impl Observe {
     }
 }
 
-lath_authz::authorized!(Observe, |app| app.cell.db.view(), app.cell.owner());
+impl App for Observe {
+    fn view(&self) -> Arc<View> {
+        self.cell.db.view()
+    }
+}
+
+impl Stateful for Observe {
+    fn db(&self) -> &Db {
+        &self.cell.db
+    }
+}
+
+lath_authz::authorized!(Observe, |app| app.view(), app.cell.owner());
 
 /// The services: CloudWatch (`monitoring`) and CloudWatch Logs (`logs`).
 pub fn services(app: &Arc<Observe>) -> Vec<Service> {

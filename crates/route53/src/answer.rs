@@ -6,11 +6,19 @@ use ipnet::IpNet;
 use lath_control::{Cell, compile};
 use lath_feed::{Observed, Snapshot, TargetHealth};
 use lath_model::id::{HealthCheckId, TargetGroupId};
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_store::View;
+use lath_wire::ApiError;
 use lath_zones::{Answer, HealthView, Kind, Name, Question, Random, Rcode, Scope, Zones};
 
 use crate::shape::{RecordDataEntry, TestDNSAnswer, TestDNSAnswerResponse};
-use crate::{Route53, at_home, fault, name, record::Zone, zone};
+use crate::{Route53, fault, name, record::Zone, zone};
+
+operations! {
+    for Route53 as "route53";
+    read TestDNSAnswer: get "/2013-04-01/testdnsanswer" 200 -> TestDNSAnswerResponse = test
+        => any();
+}
 
 /// Health as the home's node last said.
 struct Seen<'o>(&'o Observed);
@@ -31,27 +39,18 @@ impl HealthView for Seen<'_> {
     }
 }
 
-impl Handle<TestDNSAnswer> for Route53 {
-    async fn handle(
-        &self,
-        _: &Caller,
-        op: TestDNSAnswer,
-    ) -> Result<TestDNSAnswerResponse, ApiError> {
-        let cell = &self.cell;
-        at_home(cell)?;
-        let view = cell.db.view();
-        let zone = zone::find(&view, &op.zone_id)?;
-        let empty = Snapshot::default();
-        let zones = Zones::new(&compile(cell, &view, &self.contributions, &empty));
-        answer(cell, &zone, &zones, op)
-    }
+fn test(app: &Route53, view: &View, op: &TestDNSAnswer) -> Result<TestDNSAnswerResponse, ApiError> {
+    let zone = zone::find(view, &op.zone_id)?;
+    let empty = Snapshot::default();
+    let zones = Zones::new(&compile(&app.cell, view, &app.contributions, &empty));
+    answer(&app.cell, &zone, &zones, op)
 }
 
 fn answer(
     cell: &Cell,
     zone: &Zone,
     zones: &Zones,
-    op: TestDNSAnswer,
+    op: &TestDNSAnswer,
 ) -> Result<TestDNSAnswerResponse, ApiError> {
     let canonical = name::canonical(&op.name)
         .ok()

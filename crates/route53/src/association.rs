@@ -4,12 +4,39 @@ use std::sync::Arc;
 
 use lath_control::Cell;
 use lath_model::id::{HostedZoneId, VpcId};
+use lath_service::operations;
 use lath_store::{Record as _, Tx, View};
 use lath_wire::ApiError;
 
+use crate::Route53;
 use crate::record::{Authorization, Zone};
+use crate::resource_types::{self, *};
 use crate::shape::*;
 use crate::{change, fault, ident, limit, page, zone};
+
+operations! {
+    for Route53 as "route53";
+    read ListHostedZonesByVPC: get "/2013-04-01/hostedzonesbyvpc" 200 -> ListHostedZonesByVPCResponse = list_by_vpc
+        => any()
+            .with(VPCS, |op, _| of_vpc(&op.vpc_id, &op.vpc_region))
+            .also_any("ec2:DescribeVpcs", |_, _| true);
+    change AssociateVPCWithHostedZone: post "/2013-04-01/hostedzone/{Id}/associatevpc" 200 -> AssociateVPCWithHostedZoneResponse = associate
+        => on(&ZONE, |op, _| op.id.clone())
+            .with(VPCS, |op, _| resource_types::vpc(&op.vpc))
+            .also_any("ec2:DescribeVpcs", |_, _| true);
+    change DisassociateVPCFromHostedZone: post "/2013-04-01/hostedzone/{Id}/disassociatevpc" 200 -> DisassociateVPCFromHostedZoneResponse = disassociate
+        => on(&ZONE, |op, _| op.id.clone())
+            .with(VPCS, |op, _| resource_types::vpc(&op.vpc))
+            .also_any("ec2:DescribeVpcs", |_, _| true);
+    change CreateVPCAssociationAuthorization: post "/2013-04-01/hostedzone/{Id}/authorizevpcassociation" 200 -> CreateVPCAssociationAuthorizationResponse = authorize
+        => on(&ZONE, |op, _| op.id.clone())
+            .with(VPCS, |op, _| resource_types::vpc(&op.vpc));
+    change DeleteVPCAssociationAuthorization: post "/2013-04-01/hostedzone/{Id}/deauthorizevpcassociation" 200 -> DeleteVPCAssociationAuthorizationResponse = deauthorize
+        => on(&ZONE, |op, _| op.id.clone())
+            .with(VPCS, |op, _| resource_types::vpc(&op.vpc));
+    read ListVPCAssociationAuthorizations: get "/2013-04-01/hostedzone/{Id}/authorizevpcassociation" 200 -> ListVPCAssociationAuthorizationsResponse = list_authorizations
+        => on(&ZONE, |op, _| op.id.clone());
+}
 
 /// Zones on a page of a VPC's.
 const PAGE: usize = 100;
@@ -73,10 +100,11 @@ pub(crate) fn check_conflict(
 }
 
 pub(crate) fn associate(
-    cell: &Cell,
+    app: &Route53,
     tx: &mut Tx,
     op: AssociateVPCWithHostedZone,
 ) -> Result<AssociateVPCWithHostedZoneResponse, ApiError> {
+    let cell = &app.cell;
     let zone = zone::find(tx.view(), &op.id)?;
     let vpc = vpc(cell, tx.view(), &op.vpc)?;
     let mut vpcs = zone.vpcs.clone().ok_or_else(|| {
@@ -97,7 +125,7 @@ pub(crate) fn associate(
 }
 
 pub(crate) fn disassociate(
-    _: &Cell,
+    _: &Route53,
     tx: &mut Tx,
     op: DisassociateVPCFromHostedZone,
 ) -> Result<DisassociateVPCFromHostedZoneResponse, ApiError> {
@@ -128,11 +156,12 @@ pub(crate) fn disassociate(
 }
 
 pub(crate) fn list_by_vpc(
-    cell: &Cell,
+    app: &Route53,
     view: &View,
-    op: ListHostedZonesByVPC,
+    op: &ListHostedZonesByVPC,
 ) -> Result<ListHostedZonesByVPCResponse, ApiError> {
-    let vpc = (op.vpc_region, ident::vpc(&op.vpc_id)?);
+    let cell = &app.cell;
+    let vpc = (op.vpc_region.clone(), ident::vpc(&op.vpc_id)?);
     let sees = |zone: &Arc<Zone>| zone.vpcs.as_ref().is_some_and(|vpcs| vpcs.contains(&vpc));
     let zones = view.list::<Zone>().filter(sees);
     let size = page::size(op.max_items.as_deref(), PAGE)?;
@@ -181,10 +210,11 @@ fn authorization(view: &View, id: &str, vpc: &Vpc) -> Result<Authorization, ApiE
 }
 
 pub(crate) fn authorize(
-    cell: &Cell,
+    app: &Route53,
     tx: &mut Tx,
     op: CreateVPCAssociationAuthorization,
 ) -> Result<CreateVPCAssociationAuthorizationResponse, ApiError> {
+    let cell = &app.cell;
     let authorization = tx.put(authorization(tx.view(), &op.id, &op.vpc)?);
     let count = authorizations(tx.view(), &authorization.zone).count();
     limit::AUTHORIZATIONS_PER_ZONE.check(cell, count)?;
@@ -195,7 +225,7 @@ pub(crate) fn authorize(
 }
 
 pub(crate) fn deauthorize(
-    _: &Cell,
+    _: &Route53,
     tx: &mut Tx,
     op: DeleteVPCAssociationAuthorization,
 ) -> Result<DeleteVPCAssociationAuthorizationResponse, ApiError> {
@@ -214,9 +244,9 @@ pub(crate) fn deauthorize(
 }
 
 pub(crate) fn list_authorizations(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: ListVPCAssociationAuthorizations,
+    op: &ListVPCAssociationAuthorizations,
 ) -> Result<ListVPCAssociationAuthorizationsResponse, ApiError> {
     let zone = zone::find(view, &op.id)?;
     let size = page::size(op.max_results.as_deref(), AUTHORIZATIONS)?;

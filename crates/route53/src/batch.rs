@@ -4,13 +4,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lath_control::Cell;
+use lath_service::operations;
 use lath_store::{Record as _, Tx};
 use lath_wire::ApiError;
 
+use crate::Route53;
 use crate::record::{StoredSet, Zone};
 use crate::record_set::{self, Wrong, described};
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{alias, change, fault, group, limit, zone};
+
+operations! {
+    for Route53 as "route53";
+    change ChangeResourceRecordSets: post "/2013-04-01/hostedzone/{Id}/rrset/" 200 -> ChangeResourceRecordSetsResponse = change
+        => on(&ZONE, |op, _| op.id.clone())
+            .with_all(BATCH, batch);
+}
 
 /// Most values and characters of values in one request, those of an UPSERT counted twice.
 const VALUES: usize = 1000;
@@ -20,10 +30,11 @@ const CHARACTERS: usize = 32_000;
 const CHANGES: usize = 50_000;
 
 pub(crate) fn change(
-    cell: &Cell,
+    app: &Route53,
     tx: &mut Tx,
     op: ChangeResourceRecordSets,
 ) -> Result<ChangeResourceRecordSetsResponse, ApiError> {
+    let cell = &app.cell;
     let zone = zone::find(tx.view(), &op.id)?;
     change::check_comment(op.batch.comment.as_deref())?;
     check_size(cell, &op.batch.changes)?;

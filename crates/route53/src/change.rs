@@ -2,12 +2,21 @@
 
 use lath_control::Cell;
 use lath_model::Timestamp;
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
+use crate::Route53;
 use crate::record::{Acknowledged, Change, ONLY, Serial};
+use crate::resource_types::*;
 use crate::shape::{ChangeInfo, ChangeStatus, GetChange, GetChangeResponse};
 use crate::{fault, ident};
+
+operations! {
+    for Route53 as "route53";
+    change GetChange: get "/2013-04-01/change/{Id}" 200 -> GetChangeResponse = get
+        => on(&CHANGE, |op, _| op.id.clone());
+}
 
 /// How long a change can be asked for.
 const RETENTION: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 3600);
@@ -96,7 +105,12 @@ fn is_served(cell: &Cell, view: &View, change: &Change) -> bool {
             .all(|region| elsewhere(region))
 }
 
-pub(crate) fn get(cell: &Cell, tx: &mut Tx, op: GetChange) -> Result<GetChangeResponse, ApiError> {
+pub(crate) fn get(
+    app: &Route53,
+    tx: &mut Tx,
+    op: GetChange,
+) -> Result<GetChangeResponse, ApiError> {
+    let cell = &app.cell;
     let id = ident::bare("/change/", &op.id);
     let change = tx.get::<Change>(id).ok_or_else(|| {
         let shown: String = id.chars().take(64).collect();

@@ -5,12 +5,31 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use lath_control::Cell;
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
+use crate::Route53;
 use crate::record::{Collection, StoredSet};
+use crate::resource_types::*;
 use crate::shape::{self, *};
 use crate::{change, fault, limit, page, zone};
+
+operations! {
+    for Route53 as "route53";
+    change CreateCidrCollection: post "/2013-04-01/cidrcollection" 201 -> CreateCidrCollectionResponse = create, located
+        => any();
+    change DeleteCidrCollection: delete "/2013-04-01/cidrcollection/{CidrCollectionId}" 200 -> DeleteCidrCollectionResponse = delete
+        => on(&COLLECTION, |op, _| op.id.clone());
+    change ChangeCidrCollection: post "/2013-04-01/cidrcollection/{CidrCollectionId}" 200 -> ChangeCidrCollectionResponse = change
+        => on(&COLLECTION, |op, _| op.id.clone());
+    read ListCidrBlocks: get "/2013-04-01/cidrcollection/{CidrCollectionId}/cidrblocks" 200 -> ListCidrBlocksResponse = list_blocks
+        => on(&COLLECTION, |op, _| op.id.clone());
+    read ListCidrCollections: get "/2013-04-01/cidrcollection" 200 -> ListCidrCollectionsResponse = list
+        => any();
+    read ListCidrLocations: get "/2013-04-01/cidrcollection/{CidrCollectionId}" 200 -> ListCidrLocationsResponse = list_locations
+        => on(&COLLECTION, |op, _| op.id.clone());
+}
 
 /// Items on a page.
 const PAGE: usize = 100;
@@ -45,10 +64,11 @@ fn check_word(member: &str, text: &str, most: usize) -> Result<(), ApiError> {
 }
 
 pub(crate) fn create(
-    cell: &Cell,
+    app: &Route53,
     tx: &mut Tx,
     op: CreateCidrCollection,
 ) -> Result<CreateCidrCollectionResponse, ApiError> {
+    let cell = &app.cell;
     check_word("name", &op.name, 64)?;
     zone::check_reference(&op.caller_reference, 64)?;
     let twin = tx
@@ -137,10 +157,11 @@ fn used(view: &View, id: &str) -> BTreeSet<String> {
 }
 
 pub(crate) fn change(
-    cell: &Cell,
+    app: &Route53,
     tx: &mut Tx,
     op: ChangeCidrCollection,
 ) -> Result<ChangeCidrCollectionResponse, ApiError> {
+    let cell = &app.cell;
     let mut collection = Collection::clone(&*find(tx.view(), &op.id)?);
     if !(1..=1000).contains(&op.changes.len()) {
         return Err(fault::invalid(
@@ -176,7 +197,7 @@ pub(crate) fn change(
 }
 
 pub(crate) fn delete(
-    _: &Cell,
+    _: &Route53,
     tx: &mut Tx,
     op: DeleteCidrCollection,
 ) -> Result<DeleteCidrCollectionResponse, ApiError> {
@@ -192,10 +213,11 @@ pub(crate) fn delete(
 }
 
 pub(crate) fn list(
-    cell: &Cell,
+    app: &Route53,
     view: &View,
-    op: ListCidrCollections,
+    op: &ListCidrCollections,
 ) -> Result<ListCidrCollectionsResponse, ApiError> {
+    let cell = &app.cell;
     let size = page::size(op.max_results.as_deref(), PAGE)?;
     let all = view.list::<Collection>();
     let page = page::from_token(
@@ -217,9 +239,9 @@ pub(crate) fn list(
 }
 
 pub(crate) fn list_locations(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: ListCidrLocations,
+    op: &ListCidrLocations,
 ) -> Result<ListCidrLocationsResponse, ApiError> {
     let collection = find(view, &op.id)?;
     let size = page::size(op.max_results.as_deref(), PAGE)?;
@@ -235,9 +257,9 @@ pub(crate) fn list_locations(
 }
 
 pub(crate) fn list_blocks(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: ListCidrBlocks,
+    op: &ListCidrBlocks,
 ) -> Result<ListCidrBlocksResponse, ApiError> {
     let collection = find(view, &op.id)?;
     if let Some(location) = &op.location

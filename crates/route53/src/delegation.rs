@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use lath_control::Cell;
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use rand::Rng as _;
 
+use crate::Route53;
 use crate::record::{DelegationSet, Zone};
+use crate::resource_types::*;
 use crate::shape::{
     CreateHostedZone, CreateReusableDelegationSet, CreateReusableDelegationSetResponse,
     DeleteReusableDelegationSet, DeleteReusableDelegationSetResponse, GetReusableDelegationSet,
@@ -15,6 +17,18 @@ use crate::shape::{
     ListReusableDelegationSetsResponse, NameServer,
 };
 use crate::{fault, ident, limit, name, page, shape, zone};
+
+operations! {
+    for Route53 as "route53";
+    change CreateReusableDelegationSet: post "/2013-04-01/delegationset" 201 -> CreateReusableDelegationSetResponse = create, located
+        => any();
+    read GetReusableDelegationSet: get "/2013-04-01/delegationset/{Id}" 200 -> GetReusableDelegationSetResponse = get
+        => on(&DELEGATION_SET, |op, _| op.id.clone());
+    read ListReusableDelegationSets: get "/2013-04-01/delegationset" 200 -> ListReusableDelegationSetsResponse = list
+        => any();
+    change DeleteReusableDelegationSet: delete "/2013-04-01/delegationset/{Id}" 200 -> DeleteReusableDelegationSetResponse = delete
+        => on(&DELEGATION_SET, |op, _| op.id.clone());
+}
 
 /// Sets on a page.
 const PAGE: usize = 100;
@@ -121,10 +135,11 @@ fn taken(tx: &mut Tx, id: &str, zone_id: Option<&str>) -> Result<Vec<String>, Ap
 }
 
 pub(crate) fn create(
-    cell: &Cell,
+    app: &Route53,
     tx: &mut Tx,
     op: CreateReusableDelegationSet,
 ) -> Result<CreateReusableDelegationSetResponse, ApiError> {
+    let cell = &app.cell;
     zone::check_reference(&op.caller_reference, 128)?;
     let twin = |set: &Arc<DelegationSet>| set.caller_reference == op.caller_reference;
     if tx.list::<DelegationSet>().any(|set| twin(&set)) {
@@ -146,18 +161,18 @@ pub(crate) fn create(
 }
 
 pub(crate) fn get(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: GetReusableDelegationSet,
+    op: &GetReusableDelegationSet,
 ) -> Result<GetReusableDelegationSetResponse, ApiError> {
     let set = shown(&*find(view, &op.id)?);
     Ok(GetReusableDelegationSetResponse { set })
 }
 
 pub(crate) fn list(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: ListReusableDelegationSets,
+    op: &ListReusableDelegationSets,
 ) -> Result<ListReusableDelegationSetsResponse, ApiError> {
     let size = page::size(op.max_items.as_deref(), PAGE)?;
     let marker = op
@@ -168,7 +183,7 @@ pub(crate) fn list(
     let (sets, next) = page::from_marker(all, |set| set.id.clone(), marker, size);
     Ok(ListReusableDelegationSetsResponse {
         sets: sets.iter().map(|set| shown(set)).collect(),
-        marker: op.marker.unwrap_or_default(),
+        marker: op.marker.clone().unwrap_or_default(),
         is_truncated: next.is_some(),
         next_marker: next,
         max_items: page::shown(op.max_items.as_deref(), PAGE),
@@ -176,7 +191,7 @@ pub(crate) fn list(
 }
 
 pub(crate) fn delete(
-    _: &Cell,
+    _: &Route53,
     tx: &mut Tx,
     op: DeleteReusableDelegationSet,
 ) -> Result<DeleteReusableDelegationSetResponse, ApiError> {

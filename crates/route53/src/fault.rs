@@ -1,5 +1,6 @@
 //! Route 53's errors.
 
+use lath_service::{Violation, detected};
 use lath_wire::ApiError;
 
 /// An error whose status is 400.
@@ -14,10 +15,7 @@ pub(crate) fn invalid(message: impl Into<String>) -> ApiError {
 
 /// `InvalidInput`, as the service words what breaks a constraint of its model.
 pub(crate) fn constraint(member: &str, value: &str, rule: &str) -> ApiError {
-    let shown: String = value.chars().take(128).collect();
-    invalid(format!(
-        "1 validation error detected: Value '{shown}' at '{member}' failed to satisfy constraint: {rule}"
-    ))
+    invalid(detected(&[Violation::new(member, value, rule)]))
 }
 
 /// `InvalidChangeBatch` with every message, in brackets.

@@ -69,9 +69,10 @@ pub fn change_batch(xml: &[u8]) {
 async fn apply(batch: ChangeBatch) {
     let (mut cell, _node) = Cell::for_test();
     cell.mode = Mode::Extended;
-    let written = cell.db.write(|tx| {
+    let app = crate::Route53::new(cell, &[]);
+    let written = app.cell.db.write(|tx| {
         let id = crate::zone::create(
-            &cell,
+            &app,
             tx,
             crate::shape::CreateHostedZone {
                 name: "example.com".into(),
@@ -85,10 +86,10 @@ async fn apply(batch: ChangeBatch) {
             id: id.zone.id,
             batch,
         };
-        batch::change(&cell, tx, op)
+        batch::change(&app, tx, op)
     });
     let written: Result<_, ApiError> = written.await;
     drop(written);
-    let view = cell.db.view();
+    let view = app.cell.db.view();
     crate::contribute::zones(&view);
 }

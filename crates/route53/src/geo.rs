@@ -1,13 +1,22 @@
 //! Places that geolocation records may name.
 
-use lath_control::Cell;
 use lath_feed::Location;
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 
+use crate::Route53;
 use crate::geo_table::{CONTINENTS, COUNTRIES, SUBDIVISIONS};
 use crate::shape::*;
 use crate::{fault, page};
+
+operations! {
+    for Route53 as "route53";
+    read GetGeoLocation: get "/2013-04-01/geolocation" 200 -> GetGeoLocationResponse = get
+        => any();
+    read ListGeoLocations: get "/2013-04-01/geolocations" 200 -> ListGeoLocationsResponse = list
+        => any();
+}
 
 /// Places on a page.
 const PAGE: usize = 100;
@@ -86,9 +95,9 @@ pub(crate) fn fed(location: &GeoLocation) -> Option<Location> {
 }
 
 pub(crate) fn get(
-    _: &Cell,
+    _: &Route53,
     _: &View,
-    op: GetGeoLocation,
+    op: &GetGeoLocation,
 ) -> Result<GetGeoLocationResponse, ApiError> {
     let (continent, country, part) = (&op.continent, &op.country, &op.subdivision);
     if continent.is_some() && country.is_some() || part.is_some() && country.is_none() {
@@ -132,9 +141,9 @@ fn all() -> Vec<GeoLocationDetails> {
 }
 
 pub(crate) fn list(
-    _: &Cell,
+    _: &Route53,
     _: &View,
-    op: ListGeoLocations,
+    op: &ListGeoLocations,
 ) -> Result<ListGeoLocationsResponse, ApiError> {
     let size = page::size(op.max_items.as_deref(), PAGE)?;
     let given = op.continent.is_some() || op.country.is_some();

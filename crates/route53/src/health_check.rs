@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use lath_control::Cell;
 use lath_model::Timestamp;
 use lath_model::id::HealthCheckId;
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
+use crate::Route53;
 use crate::record::{HealthCheck, HealthReference};
+use crate::resource_types::*;
 use crate::shape::{
     self, CreateHealthCheck, CreateHealthCheckResponse, DeleteHealthCheck,
     DeleteHealthCheckResponse, GetHealthCheck, GetHealthCheckCount, GetHealthCheckCountResponse,
@@ -16,6 +18,22 @@ use crate::shape::{
     ListHealthChecksResponse, ResettableElementName, UpdateHealthCheck, UpdateHealthCheckResponse,
 };
 use crate::{fault, health_config, ident, limit, page, zone};
+
+operations! {
+    for Route53 as "route53";
+    change CreateHealthCheck: post "/2013-04-01/healthcheck" 201 -> CreateHealthCheckResponse = create, located
+        => any();
+    read GetHealthCheck: get "/2013-04-01/healthcheck/{HealthCheckId}" 200 -> GetHealthCheckResponse = get
+        => on(&CHECK, |op, _| op.id.clone());
+    read ListHealthChecks: get "/2013-04-01/healthcheck" 200 -> ListHealthChecksResponse = list
+        => any();
+    change UpdateHealthCheck: post "/2013-04-01/healthcheck/{HealthCheckId}" 200 -> UpdateHealthCheckResponse = update
+        => on(&CHECK, |op, _| op.id.clone());
+    change DeleteHealthCheck: delete "/2013-04-01/healthcheck/{HealthCheckId}" 200 -> DeleteHealthCheckResponse = delete
+        => on(&CHECK, |op, _| op.id.clone());
+    read GetHealthCheckCount: get "/2013-04-01/healthcheckcount" 200 -> GetHealthCheckCountResponse = count
+        => any();
+}
 
 /// Checks on a page.
 const PAGE: usize = 100;
@@ -40,10 +58,11 @@ fn shown(check: &HealthCheck) -> shape::HealthCheck {
 }
 
 pub(crate) fn create(
-    cell: &Cell,
+    app: &Route53,
     tx: &mut Tx,
     op: CreateHealthCheck,
 ) -> Result<CreateHealthCheckResponse, ApiError> {
+    let cell = &app.cell;
     zone::check_reference(&op.caller_reference, 64)?;
     let config = health_config::checked(cell, tx.view(), op.config)?;
     if let Some(known) = tx.get::<HealthReference>(&op.caller_reference) {
@@ -78,18 +97,18 @@ pub(crate) fn create(
 }
 
 pub(crate) fn get(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: GetHealthCheck,
+    op: &GetHealthCheck,
 ) -> Result<GetHealthCheckResponse, ApiError> {
     let check = shown(&*find(view, &op.id)?);
     Ok(GetHealthCheckResponse { check })
 }
 
 pub(crate) fn list(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: ListHealthChecks,
+    op: &ListHealthChecks,
 ) -> Result<ListHealthChecksResponse, ApiError> {
     let size = page::size(op.max_items.as_deref(), PAGE)?;
     let all = view.list::<HealthCheck>();
@@ -101,7 +120,7 @@ pub(crate) fn list(
     );
     Ok(ListHealthChecksResponse {
         checks: checks.iter().map(|check| shown(check)).collect(),
-        marker: op.marker,
+        marker: op.marker.clone(),
         is_truncated: next.is_some(),
         next_marker: next,
         max_items: page::shown(op.max_items.as_deref(), PAGE),
@@ -109,9 +128,9 @@ pub(crate) fn list(
 }
 
 pub(crate) fn count(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    _: GetHealthCheckCount,
+    _: &GetHealthCheckCount,
 ) -> Result<GetHealthCheckCountResponse, ApiError> {
     let count = i64::try_from(view.list::<HealthCheck>().count()).unwrap_or(i64::MAX);
     Ok(GetHealthCheckCountResponse { count })
@@ -151,10 +170,11 @@ fn merged(known: &HealthCheckConfig, op: &UpdateHealthCheck) -> HealthCheckConfi
 }
 
 pub(crate) fn update(
-    cell: &Cell,
+    app: &Route53,
     tx: &mut Tx,
     op: UpdateHealthCheck,
 ) -> Result<UpdateHealthCheckResponse, ApiError> {
+    let cell = &app.cell;
     let known = find(tx.view(), &op.id)?;
     if op
         .version
@@ -184,7 +204,7 @@ pub(crate) fn update(
 }
 
 pub(crate) fn delete(
-    _: &Cell,
+    _: &Route53,
     tx: &mut Tx,
     op: DeleteHealthCheck,
 ) -> Result<DeleteHealthCheckResponse, ApiError> {

@@ -6,12 +6,25 @@ use std::sync::Arc;
 use lath_control::Cell;
 use lath_feed::{ObserverReport, WITNESS};
 use lath_model::Timestamp;
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 
+use crate::Route53;
 use crate::record::HealthCheck;
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{fault, health_check};
+
+operations! {
+    for Route53 as "route53";
+    read GetHealthCheckStatus: get "/2013-04-01/healthcheck/{HealthCheckId}/status" 200 -> GetHealthCheckStatusResponse = status
+        => on(&CHECK, |op, _| op.id.clone());
+    read GetHealthCheckLastFailureReason: get "/2013-04-01/healthcheck/{HealthCheckId}/lastfailurereason" 200 -> GetHealthCheckLastFailureReasonResponse = last_failure
+        => on(&CHECK, |op, _| op.id.clone());
+    read GetCheckerIpRanges: get "/2013-04-01/checkeripranges" 200 -> GetCheckerIpRangesResponse = checkers
+        => any();
+}
 
 /// # Errors
 /// `InvalidInput` for a calculated check, which nobody probes.
@@ -62,10 +75,11 @@ fn observations(
 }
 
 pub(crate) fn status(
-    cell: &Cell,
+    app: &Route53,
     view: &View,
-    op: GetHealthCheckStatus,
+    op: &GetHealthCheckStatus,
 ) -> Result<GetHealthCheckStatusResponse, ApiError> {
+    let cell = &app.cell;
     let check = probed(view, &op.id)?;
     let said = |report: &ObserverReport| Some((report.status.clone(), report.checked));
     Ok(GetHealthCheckStatusResponse {
@@ -74,10 +88,11 @@ pub(crate) fn status(
 }
 
 pub(crate) fn last_failure(
-    cell: &Cell,
+    app: &Route53,
     view: &View,
-    op: GetHealthCheckLastFailureReason,
+    op: &GetHealthCheckLastFailureReason,
 ) -> Result<GetHealthCheckLastFailureReasonResponse, ApiError> {
+    let cell = &app.cell;
     let check = probed(view, &op.id)?;
     let said = |report: &ObserverReport| report.last_failure.clone();
     Ok(GetHealthCheckLastFailureReasonResponse {
@@ -86,10 +101,11 @@ pub(crate) fn last_failure(
 }
 
 pub(crate) fn checkers(
-    cell: &Cell,
+    app: &Route53,
     _: &View,
-    _: GetCheckerIpRanges,
+    _: &GetCheckerIpRanges,
 ) -> Result<GetCheckerIpRangesResponse, ApiError> {
+    let cell = &app.cell;
     let regions = cell.topology.regions.keys().map(String::as_str);
     let ranges = regions
         .chain([WITNESS])

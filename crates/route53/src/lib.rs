@@ -48,7 +48,9 @@ mod zone;
 use std::sync::Arc;
 
 use lath_control::{Cell, Contribute};
-use lath_wire::{ApiError, Caller, Handle, Protocol, Service, ServiceInfo};
+use lath_service::{App, Stateful, Way};
+use lath_store::{Db, View};
+use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use contribute::contribute;
 pub use record::kinds;
@@ -73,7 +75,27 @@ impl Route53 {
     }
 }
 
-lath_authz::authorized!(Route53, |app| app.cell.db.view(), app.cell.owner());
+impl App for Route53 {
+    fn view(&self) -> Arc<View> {
+        self.cell.db.view()
+    }
+
+    fn admit(&self, _way: Way) -> Result<(), ApiError> {
+        let topology = &self.cell.topology;
+        if topology.is_home() {
+            return Ok(());
+        }
+        Err(fault::not_home(&topology.home))
+    }
+}
+
+impl Stateful for Route53 {
+    fn db(&self) -> &Db {
+        &self.cell.db
+    }
+}
+
+lath_authz::authorized!(Route53, |app| app.view(), app.cell.owner());
 
 /// What identifies Route 53 on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {
@@ -85,97 +107,26 @@ pub const INFO: ServiceInfo = ServiceInfo {
     protocols: &[Protocol::RestXml],
 };
 
-/// # Errors
-/// That the global services are elsewhere.
-fn at_home(cell: &Cell) -> Result<(), ApiError> {
-    if cell.topology.is_home() {
-        Ok(())
-    } else {
-        Err(fault::not_home(&cell.topology.home))
-    }
-}
-
-/// Registers operations with the functions that do them: `read` ones get the newest view, `write` ones a
-/// transaction.
-macro_rules! handled {
-    ($(read $read:path => $read_op:ident;)* --- $(write $write:path => $write_op:ident;)*) => {
-        /// The operations, and who handles them.
-        pub fn service(app: &Arc<Route53>) -> Service {
-            Service::new(INFO)
-                .on::<shape::TestDNSAnswer>(app)
-                $(.on::<shape::$read_op>(app))*
-                $(.on::<shape::$write_op>(app))*
-        }
-
-        $(impl Handle<shape::$read_op> for Route53 {
-            async fn handle(
-                &self,
-                _: &Caller,
-                op: shape::$read_op,
-            ) -> Result<<shape::$read_op as lath_wire::Operation>::Output, ApiError> {
-                at_home(&self.cell)?;
-                $read(&self.cell, &self.cell.db.view(), op)
-            }
-        })*
-
-        $(impl Handle<shape::$write_op> for Route53 {
-            async fn handle(
-                &self,
-                _: &Caller,
-                op: shape::$write_op,
-            ) -> Result<<shape::$write_op as lath_wire::Operation>::Output, ApiError> {
-                at_home(&self.cell)?;
-                let cell = &self.cell;
-                cell.db.write(|tx| $write(cell, tx, op)).await
-            }
-        })*
-    };
-}
-
-handled! {
-    read zone::get => GetHostedZone;
-    read zone::list => ListHostedZones;
-    read zone::list_by_name => ListHostedZonesByName;
-    read zone::count => GetHostedZoneCount;
-    read zone::signing => GetDNSSEC;
-    read association::list_by_vpc => ListHostedZonesByVPC;
-    read association::list_authorizations => ListVPCAssociationAuthorizations;
-    read listing::list => ListResourceRecordSets;
-    read health_check::get => GetHealthCheck;
-    read health_check::list => ListHealthChecks;
-    read health_check::count => GetHealthCheckCount;
-    read health_status::status => GetHealthCheckStatus;
-    read health_status::last_failure => GetHealthCheckLastFailureReason;
-    read health_status::checkers => GetCheckerIpRanges;
-    read tag::list => ListTagsForResource;
-    read tag::list_many => ListTagsForResources;
-    read cidr::list => ListCidrCollections;
-    read cidr::list_blocks => ListCidrBlocks;
-    read cidr::list_locations => ListCidrLocations;
-    read geo::get => GetGeoLocation;
-    read geo::list => ListGeoLocations;
-    read limit::account => GetAccountLimit;
-    read limit::zone => GetHostedZoneLimit;
-    read limit::delegation_set => GetReusableDelegationSetLimit;
-    read delegation::get => GetReusableDelegationSet;
-    read delegation::list => ListReusableDelegationSets;
-    ---
-    write zone::create => CreateHostedZone;
-    write zone::delete => DeleteHostedZone;
-    write zone::update_comment => UpdateHostedZoneComment;
-    write association::associate => AssociateVPCWithHostedZone;
-    write association::disassociate => DisassociateVPCFromHostedZone;
-    write association::authorize => CreateVPCAssociationAuthorization;
-    write association::deauthorize => DeleteVPCAssociationAuthorization;
-    write batch::change => ChangeResourceRecordSets;
-    write change::get => GetChange;
-    write health_check::create => CreateHealthCheck;
-    write health_check::update => UpdateHealthCheck;
-    write health_check::delete => DeleteHealthCheck;
-    write tag::change => ChangeTagsForResource;
-    write cidr::create => CreateCidrCollection;
-    write cidr::change => ChangeCidrCollection;
-    write cidr::delete => DeleteCidrCollection;
-    write delegation::create => CreateReusableDelegationSet;
-    write delegation::delete => DeleteReusableDelegationSet;
+/// The operations, and who handles them.
+pub fn service(app: &Arc<Route53>) -> Service {
+    let registers = [
+        answer::register,
+        association::register,
+        batch::register,
+        change::register,
+        cidr::register,
+        delegation::register,
+        geo::register,
+        health_check::register,
+        health_status::register,
+        limit::register,
+        listing::register,
+        tag::register,
+        zone::register,
+    ];
+    registers
+        .into_iter()
+        .fold(Service::new(INFO), |service, register| {
+            register(service, app)
+        })
 }

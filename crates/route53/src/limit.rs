@@ -2,12 +2,25 @@
 //! hold in strict mode only.
 
 use lath_control::{Cell, Mode};
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 
+use crate::Route53;
 use crate::record::{self, Zone};
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{delegation, fault, zone};
+
+operations! {
+    for Route53 as "route53";
+    read GetAccountLimit: get "/2013-04-01/accountlimit/{Type}" 200 -> GetAccountLimitResponse = account
+        => any();
+    read GetHostedZoneLimit: get "/2013-04-01/hostedzonelimit/{Id}/{Type}" 200 -> GetHostedZoneLimitResponse = zone
+        => on(&ZONE, |op, _| op.id.clone());
+    read GetReusableDelegationSetLimit: get "/2013-04-01/reusabledelegationsetlimit/{Id}/{Type}" 200 -> GetReusableDelegationSetLimitResponse = delegation_set
+        => on(&DELEGATION_SET, |op, _| op.id.clone());
+}
 
 /// A limit and what it is answered with.
 #[derive(Debug, Clone, Copy)]
@@ -74,9 +87,9 @@ fn number(count: usize) -> i64 {
 }
 
 pub(crate) fn account(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: GetAccountLimit,
+    op: &GetAccountLimit,
 ) -> Result<GetAccountLimitResponse, ApiError> {
     let (value, count) = match op.kind {
         AccountLimitType::HealthChecks => (
@@ -102,9 +115,9 @@ pub(crate) fn account(
 }
 
 pub(crate) fn zone(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: GetHostedZoneLimit,
+    op: &GetHostedZoneLimit,
 ) -> Result<GetHostedZoneLimitResponse, ApiError> {
     let zone = zone::find(view, &op.id)?;
     let (value, count) = match (op.kind, &zone.vpcs) {
@@ -130,9 +143,9 @@ pub(crate) fn zone(
 }
 
 pub(crate) fn delegation_set(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: GetReusableDelegationSetLimit,
+    op: &GetReusableDelegationSetLimit,
 ) -> Result<GetReusableDelegationSetLimitResponse, ApiError> {
     let set = delegation::find(view, &op.id)?;
     let limit = DelegationSetLimit {

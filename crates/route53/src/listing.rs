@@ -1,11 +1,19 @@
 //! ListResourceRecordSets: in the order of reversed names, then types, then set identifiers.
 
-use lath_control::Cell;
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 
+use crate::Route53;
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{fault, name, page, zone};
+
+operations! {
+    for Route53 as "route53";
+    read ListResourceRecordSets: get "/2013-04-01/hostedzone/{Id}/rrset" 200 -> ListResourceRecordSetsResponse = list
+        => on(&ZONE, |op, _| op.id.clone());
+}
 
 /// Record sets on a page.
 const PAGE: usize = 300;
@@ -46,9 +54,9 @@ fn start(op: &ListResourceRecordSets) -> Result<Option<Place>, ApiError> {
 }
 
 pub(crate) fn list(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: ListResourceRecordSets,
+    op: &ListResourceRecordSets,
 ) -> Result<ListResourceRecordSetsResponse, ApiError> {
     let zone = zone::find(view, &op.id)?;
     let from = start(&op)?;

@@ -3,12 +3,28 @@
 use std::time::Duration;
 
 use lath_control::Cell;
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
+use crate::Route53;
 use crate::record::{HealthCheck, Tags, Zone};
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{fault, health_check, limit, zone};
+
+operations! {
+    for Route53 as "route53";
+    change ChangeTagsForResource: post "/2013-04-01/tags/{ResourceType}/{ResourceId}" 200 -> ChangeTagsForResourceResponse = change
+        => on(&ZONE, |op, _| of_kind(TagResourceType::HostedZone, op.resource_type, &op.resource_id))
+            .on(&CHECK, |op, _| of_kind(TagResourceType::HealthCheck, op.resource_type, &op.resource_id));
+    read ListTagsForResource: get "/2013-04-01/tags/{ResourceType}/{ResourceId}" 200 -> ListTagsForResourceResponse = list
+        => on(&ZONE, |op, _| of_kind(TagResourceType::HostedZone, op.resource_type, &op.resource_id))
+            .on(&CHECK, |op, _| of_kind(TagResourceType::HealthCheck, op.resource_type, &op.resource_id));
+    read ListTagsForResources: post "/2013-04-01/tags/{ResourceType}" 200 -> ListTagsForResourcesResponse = list_many
+        => on(&ZONE, |op, _| op.resource_ids.iter().map(|id| of_kind(TagResourceType::HostedZone, op.resource_type, id)).collect::<Vec<_>>())
+            .on(&CHECK, |op, _| op.resource_ids.iter().map(|id| of_kind(TagResourceType::HealthCheck, op.resource_type, id)).collect::<Vec<_>>());
+}
 
 /// Most tags of a resource, and most resources of one request.
 const TAGS: usize = 10;
@@ -52,18 +68,18 @@ fn shown(view: &View, kind: TagResourceType, id: &str) -> Result<ResourceTagSet,
 }
 
 pub(crate) fn list(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: ListTagsForResource,
+    op: &ListTagsForResource,
 ) -> Result<ListTagsForResourceResponse, ApiError> {
     let set = shown(view, op.resource_type, &op.resource_id)?;
     Ok(ListTagsForResourceResponse { set })
 }
 
 pub(crate) fn list_many(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: ListTagsForResources,
+    op: &ListTagsForResources,
 ) -> Result<ListTagsForResourcesResponse, ApiError> {
     if !(1..=TAGS).contains(&op.resource_ids.len()) {
         return Err(fault::invalid(
@@ -145,10 +161,11 @@ fn at_most<'a>(
 }
 
 pub(crate) fn change(
-    cell: &Cell,
+    app: &Route53,
     tx: &mut Tx,
     op: ChangeTagsForResource,
 ) -> Result<ChangeTagsForResourceResponse, ApiError> {
+    let cell = &app.cell;
     let (add, remove) = (op.add.unwrap_or_default(), op.remove.unwrap_or_default());
     let most = most(cell);
     let added = add.iter().map(|tag| tag.key.as_deref().unwrap_or_default());

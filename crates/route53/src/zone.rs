@@ -6,12 +6,37 @@ use std::sync::Arc;
 use lath_control::Cell;
 use lath_model::Timestamp;
 use lath_model::id::HostedZoneId;
+use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
+use crate::Route53;
 use crate::record::{Authorization, StoredSet, Zone};
+use crate::resource_types::*;
 use crate::shape::*;
 use crate::{association, change, delegation, fault, ident, limit, name, page};
+
+operations! {
+    for Route53 as "route53";
+    change CreateHostedZone: post "/2013-04-01/hostedzone" 201 -> CreateHostedZoneResponse = create, located
+        => any()
+            .with(VPCS, |op, _| op.vpc.as_ref().and_then(vpc))
+            .also_any("ec2:DescribeVpcs", |op, _| op.vpc.is_some());
+    read GetHostedZone: get "/2013-04-01/hostedzone/{Id}" 200 -> GetHostedZoneResponse = get
+        => on(&ZONE, |op, _| op.id.clone());
+    read ListHostedZones: get "/2013-04-01/hostedzone" 200 -> ListHostedZonesResponse = list
+        => any();
+    read ListHostedZonesByName: get "/2013-04-01/hostedzonesbyname" 200 -> ListHostedZonesByNameResponse = list_by_name
+        => any();
+    change DeleteHostedZone: delete "/2013-04-01/hostedzone/{Id}" 200 -> DeleteHostedZoneResponse = delete
+        => on(&ZONE, |op, _| op.id.clone());
+    change UpdateHostedZoneComment: post "/2013-04-01/hostedzone/{Id}" 200 -> UpdateHostedZoneCommentResponse = update_comment
+        => on(&ZONE, |op, _| op.id.clone());
+    read GetHostedZoneCount: get "/2013-04-01/hostedzonecount" 200 -> GetHostedZoneCountResponse = count
+        => any();
+    read GetDNSSEC: get "/2013-04-01/hostedzone/{Id}/dnssec" 200 -> GetDNSSECResponse = signing
+        => on(&ZONE, |op, _| op.id.clone());
+}
 
 /// Zones on a page.
 const PAGE: usize = 100;
@@ -96,10 +121,11 @@ fn first_vpc(
 }
 
 pub(crate) fn create(
-    cell: &Cell,
+    app: &Route53,
     tx: &mut Tx,
     op: CreateHostedZone,
 ) -> Result<CreateHostedZoneResponse, ApiError> {
+    let cell = &app.cell;
     check_reference(&op.caller_reference, 128)?;
     let name = zone_name(&op.name)?;
     let comment = op.config.as_ref().and_then(|config| config.comment.clone());
@@ -180,9 +206,9 @@ fn furnish(tx: &mut Tx, zone: &Zone) {
 }
 
 pub(crate) fn get(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: GetHostedZone,
+    op: &GetHostedZone,
 ) -> Result<GetHostedZoneResponse, ApiError> {
     let zone = find(view, &op.id)?;
     Ok(GetHostedZoneResponse {
@@ -196,9 +222,9 @@ pub(crate) fn get(
 }
 
 pub(crate) fn list(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: ListHostedZones,
+    op: &ListHostedZones,
 ) -> Result<ListHostedZonesResponse, ApiError> {
     let set = op
         .delegation_set_id
@@ -220,7 +246,7 @@ pub(crate) fn list(
     let (zones, next) = page::from_marker(zones, |zone| zone.id.to_string(), marker, size);
     Ok(ListHostedZonesResponse {
         zones: zones.iter().map(|zone| shown(view, zone)).collect(),
-        marker: op.marker,
+        marker: op.marker.clone(),
         is_truncated: next.is_some(),
         next_marker: next,
         max_items: page::shown(op.max_items.as_deref(), PAGE),
@@ -228,9 +254,9 @@ pub(crate) fn list(
 }
 
 pub(crate) fn list_by_name(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    op: ListHostedZonesByName,
+    op: &ListHostedZonesByName,
 ) -> Result<ListHostedZonesByNameResponse, ApiError> {
     let from = match (&op.dns_name, &op.zone_id) {
         (None, Some(_)) => {
@@ -259,8 +285,8 @@ pub(crate) fn list_by_name(
     let next = rest.next();
     Ok(ListHostedZonesByNameResponse {
         zones: zones.iter().map(|zone| shown(view, zone)).collect(),
-        dns_name: op.dns_name,
-        zone_id: op.zone_id,
+        dns_name: op.dns_name.clone(),
+        zone_id: op.zone_id.clone(),
         is_truncated: next.is_some(),
         next_dns_name: next.as_ref().map(|zone| zone.name.clone()),
         next_zone_id: next.as_ref().map(|zone| zone.id.to_string()),
@@ -269,16 +295,20 @@ pub(crate) fn list_by_name(
 }
 
 pub(crate) fn count(
-    _: &Cell,
+    _: &Route53,
     view: &View,
-    _: GetHostedZoneCount,
+    _: &GetHostedZoneCount,
 ) -> Result<GetHostedZoneCountResponse, ApiError> {
     let count = i64::try_from(view.list::<Zone>().count()).unwrap_or(i64::MAX);
     Ok(GetHostedZoneCountResponse { count })
 }
 
 /// Answers are never signed.
-pub(crate) fn signing(_: &Cell, view: &View, op: GetDNSSEC) -> Result<GetDNSSECResponse, ApiError> {
+pub(crate) fn signing(
+    _: &Route53,
+    view: &View,
+    op: &GetDNSSEC,
+) -> Result<GetDNSSECResponse, ApiError> {
     let zone = find(view, &op.id)?;
     if zone.is_private() {
         let text = "Operation is unsupported for private";
@@ -298,7 +328,7 @@ pub(crate) fn is_required(zone: &Zone, set: &ResourceRecordSet) -> bool {
 }
 
 pub(crate) fn delete(
-    _: &Cell,
+    _: &Route53,
     tx: &mut Tx,
     op: DeleteHostedZone,
 ) -> Result<DeleteHostedZoneResponse, ApiError> {
@@ -323,7 +353,7 @@ pub(crate) fn delete(
 }
 
 pub(crate) fn update_comment(
-    _: &Cell,
+    _: &Route53,
     tx: &mut Tx,
     op: UpdateHostedZoneComment,
 ) -> Result<UpdateHostedZoneCommentResponse, ApiError> {

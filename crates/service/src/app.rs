@@ -16,13 +16,8 @@ pub enum Way {
 
 /// A service of one region: what its operations run on.
 pub trait App: Send + Sync + 'static {
-    /// The region's state.
-    fn db(&self) -> &Db;
-
     /// The newest state.
-    fn view(&self) -> Arc<View> {
-        self.db().view()
-    }
+    fn view(&self) -> Arc<View>;
 
     /// Whether this region does operations of this way: a service whose state lives in one region refuses them
     /// elsewhere. The default does all of them.
@@ -32,4 +27,10 @@ pub trait App: Send + Sync + 'static {
     fn admit(&self, _way: Way) -> Result<(), ApiError> {
         Ok(())
     }
+}
+
+/// A service that has state to change.
+pub trait Stateful: App {
+    /// The region's state.
+    fn db(&self) -> &Db;
 }

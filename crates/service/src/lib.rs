@@ -1,21 +1,23 @@
 //! What every service of the control plane is written with: one grammar for operations, one description of kinds of
 //! resources, and the rules that services share (tokens, quotas, broken constraints).
 //!
-//! A service is a struct that implements [`App`], and modules that declare their operations with [`operations!`]. A
+//! A service is a struct that implements [`App`] (and [`Stateful`], where operations change something), and modules that declare their operations with [`operations!`]. A
 //! declaration says everything about an operation that is not its behaviour; the function that it names is the
 //! behaviour. [`Resource`] describes the records that callers name; a service lists the [`Kind`]s of them once.
 //!
 //! ```
-//! use lath_authz::{ResourceType, Scope};
+//! use std::sync::Arc;
+//!
+//! use lath_authz::ResourceType;
 //! use lath_control::Cell;
 //! use lath_service::{App, operations};
-//! use lath_store::{Db, View};
+//! use lath_store::View;
 //! use lath_wire::ApiError;
 //!
 //! pub struct Shop { cell: Cell }
 //!
 //! impl App for Shop {
-//!     fn db(&self) -> &Db { &self.cell.db }
+//!     fn view(&self) -> Arc<View> { self.cell.db.view() }
 //! }
 //! lath_authz::authorized!(Shop, |app| app.cell.db.view(), app.cell.owner());
 //!
@@ -55,7 +57,7 @@ pub mod run;
 mod token;
 mod violation;
 
-pub use app::{App, Way};
+pub use app::{App, Stateful, Way};
 pub use quota::Quota;
 pub use refuses::{Asks, Refuses, names_at, wire_name};
 pub use resource::{IdForm, Kind, Resource, Tagged, Tags, TagsOf, kind_of};

@@ -3,7 +3,7 @@
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
-use crate::{App, Way};
+use crate::{App, Stateful, Way};
 
 /// Runs `f` on the newest state; a dry run answers `DryRunOperation`.
 ///
@@ -23,7 +23,7 @@ pub fn read<A: App, T>(
 ///
 /// # Errors
 /// That the region does not do it, those of `f` and of the store, `DryRunOperation`.
-pub async fn change<A: App, T: Send>(
+pub async fn change<A: Stateful, T: Send>(
     app: &A,
     dry: Option<bool>,
     f: impl FnOnce(&mut Tx) -> Result<T, ApiError> + Send,

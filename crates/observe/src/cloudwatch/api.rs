@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use lath_model::Timestamp;
-use lath_wire::{Operation, Problems};
+use lath_service::{Checked, Refuses};
+use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
 /// A dimension.
@@ -136,29 +137,8 @@ pub(crate) const ENTITIES: &str = "EntityMetricData";
 /// What PutDashboard refuses when it is set.
 pub(crate) const DASHBOARD_TAGS: &str = "Tags";
 
-/// A dashboard. It is in no region.
-const DASHBOARD: lath_authz::ResourceType = lath_authz::ResourceType {
-    name: "dashboard",
-    arn: |at, name| at.global_arn("cloudwatch", &format!("dashboard/{name}")),
-    keys: &[],
-    facts: |_, _| Vec::new(),
-};
-
-impl lath_authz::Authorized for PutMetricData {
-    const SERVICE: &'static str = "cloudwatch";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::<Self>::new()
-            .any()
-            .with("cloudwatch:namespace", |op, _| op.namespace.clone())
-    }
-}
-
-impl Operation for PutMetricData {
-    const NAME: &'static str = "PutMetricData";
-    type Output = Empty;
-
-    fn refused() -> Vec<String> {
+impl Refuses for PutMetricData {
+    fn names() -> Vec<String> {
         vec![ENTITIES.to_owned()]
     }
 }
@@ -208,19 +188,6 @@ pub(crate) struct Datapoint {
     pub(crate) maximum: Option<f64>,
     pub(crate) unit: Option<String>,
     pub(crate) extended_statistics: Option<BTreeMap<String, f64>>,
-}
-
-impl lath_authz::Authorized for GetMetricStatistics {
-    const SERVICE: &'static str = "cloudwatch";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
-    }
-}
-
-impl Operation for GetMetricStatistics {
-    const NAME: &'static str = "GetMetricStatistics";
-    type Output = MetricStatistics;
 }
 
 /// A metric's identity.
@@ -314,19 +281,6 @@ pub(crate) struct MessageData {
     pub(crate) value: Option<String>,
 }
 
-impl lath_authz::Authorized for GetMetricData {
-    const SERVICE: &'static str = "cloudwatch";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
-    }
-}
-
-impl Operation for GetMetricData {
-    const NAME: &'static str = "GetMetricData";
-    type Output = MetricData;
-}
-
 /// ListMetrics.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -353,19 +307,6 @@ pub(crate) struct Metrics {
     pub(crate) metrics: Vec<Metric>,
     pub(crate) next_token: Option<String>,
     pub(crate) owning_accounts: Option<Vec<String>>,
-}
-
-impl lath_authz::Authorized for ListMetrics {
-    const SERVICE: &'static str = "cloudwatch";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
-    }
-}
-
-impl Operation for ListMetrics {
-    const NAME: &'static str = "ListMetrics";
-    type Output = Metrics;
 }
 
 /// A tag.
@@ -400,19 +341,8 @@ pub(crate) struct DashboardValidationMessage {
     pub(crate) message: String,
 }
 
-impl lath_authz::Authorized for PutDashboard {
-    const SERVICE: &'static str = "cloudwatch";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::<Self>::new().on(&DASHBOARD, |op, _| op.dashboard_name.clone())
-    }
-}
-
-impl Operation for PutDashboard {
-    const NAME: &'static str = "PutDashboard";
-    type Output = DashboardPut;
-
-    fn refused() -> Vec<String> {
+impl Refuses for PutDashboard {
+    fn names() -> Vec<String> {
         vec![DASHBOARD_TAGS.to_owned()]
     }
 }
@@ -430,19 +360,6 @@ pub(crate) struct DashboardGot {
     pub(crate) dashboard_arn: String,
     pub(crate) dashboard_body: String,
     pub(crate) dashboard_name: String,
-}
-
-impl lath_authz::Authorized for GetDashboard {
-    const SERVICE: &'static str = "cloudwatch";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::<Self>::new().on(&DASHBOARD, |op, _| op.dashboard_name.clone())
-    }
-}
-
-impl Operation for GetDashboard {
-    const NAME: &'static str = "GetDashboard";
-    type Output = DashboardGot;
 }
 
 /// ListDashboards.
@@ -469,19 +386,6 @@ pub(crate) struct DashboardEntry {
     pub(crate) size: i64,
 }
 
-impl lath_authz::Authorized for ListDashboards {
-    const SERVICE: &'static str = "cloudwatch";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::new().any()
-    }
-}
-
-impl Operation for ListDashboards {
-    const NAME: &'static str = "ListDashboards";
-    type Output = DashboardList;
-}
-
 /// DeleteDashboards.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -489,19 +393,8 @@ pub(crate) struct DeleteDashboards {
     pub(crate) dashboard_names: Vec<String>,
 }
 
-impl lath_authz::Authorized for DeleteDashboards {
-    const SERVICE: &'static str = "cloudwatch";
-
-    fn access() -> lath_authz::Access<Self> {
-        lath_authz::Access::<Self>::new().on(&DASHBOARD, |op, _| op.dashboard_names.clone())
-    }
-}
-
-impl Operation for DeleteDashboards {
-    const NAME: &'static str = "DeleteDashboards";
-    type Output = Empty;
-
-    fn validate(&self, problems: &mut Problems) {
+impl Checked for DeleteDashboards {
+    fn check(&self, problems: &mut Problems) {
         if self.dashboard_names.len() > 100 {
             problems.add("DashboardNames", "at most 100 names may be given");
         }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use lath_control::{BadToken, paginate};
 use lath_model::Timestamp;
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_wire::{ApiError, Caller};
 
 use super::api::{
     GetMetricData, MessageData, MetricData, MetricDataQuery, MetricDataResult, ScanBy, StatusCode,
@@ -15,6 +16,12 @@ use super::{error, invalid_token, invalid_value};
 use crate::Observe;
 use crate::archive::{Archive, ArchiveError};
 use crate::metrics::{Series, SeriesId, Statistic};
+
+operations! {
+    for Observe as "cloudwatch";
+    asynchronous GetMetricData -> MetricData = get
+        => any();
+}
 
 const MAX_QUERIES: usize = 500;
 const MAX_DATAPOINTS: i64 = 100_800;
@@ -35,21 +42,19 @@ struct Query {
     returned: bool,
 }
 
-impl Handle<GetMetricData> for Observe {
-    async fn handle(&self, caller: &Caller, op: GetMetricData) -> Result<MetricData, ApiError> {
-        check_span(&op)?;
-        let most = op.max_datapoints.unwrap_or(MAX_DATAPOINTS);
-        let most = usize::try_from(most)
-            .ok()
-            .filter(|most| (1..=100_800).contains(most))
-            .ok_or_else(|| invalid("MaxDatapoints must be between 1 and 100800."))?;
-        check_zone(&op)?;
-        let queries = check(&op.metric_data_queries, caller)?;
-        let archive = Arc::clone(&self.archive);
-        tokio::task::spawn_blocking(move || answer(&archive, &op, &queries, most))
-            .await
-            .map_err(ApiError::internal)?
-    }
+async fn get(app: &Observe, caller: &Caller, op: GetMetricData) -> Result<MetricData, ApiError> {
+    check_span(&op)?;
+    let most = op.max_datapoints.unwrap_or(MAX_DATAPOINTS);
+    let most = usize::try_from(most)
+        .ok()
+        .filter(|most| (1..=100_800).contains(most))
+        .ok_or_else(|| invalid("MaxDatapoints must be between 1 and 100800."))?;
+    check_zone(&op)?;
+    let queries = check(&op.metric_data_queries, caller)?;
+    let archive = Arc::clone(&app.archive);
+    tokio::task::spawn_blocking(move || answer(&archive, &op, &queries, most))
+        .await
+        .map_err(ApiError::internal)?
 }
 
 fn check_span(op: &GetMetricData) -> Result<(), ApiError> {

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_model::Timestamp;
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_wire::{ApiError, Caller};
 
 use super::api::{Datapoint, Dimension, GetMetricStatistics, MetricStatistics, SimpleStatistic};
 use super::{invalid_combination, invalid_value};
@@ -10,23 +11,27 @@ use crate::Observe;
 use crate::archive::{Archive, ArchiveError};
 use crate::metrics::{Bucket, SeriesId, Statistic, periods_fit};
 
+operations! {
+    for Observe as "cloudwatch";
+    asynchronous GetMetricStatistics -> MetricStatistics = get
+        => any();
+}
+
 const MAX_DATAPOINTS: u64 = 1440;
 
-impl Handle<GetMetricStatistics> for Observe {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: GetMetricStatistics,
-    ) -> Result<MetricStatistics, ApiError> {
-        let (statistics, period) = check(&op)?;
-        check_count(op.end_time.since(op.start_time).as_secs() / period)?;
-        let span = Span::aligned(op.start_time, op.end_time, period, Timestamp::now());
-        let archive = Arc::clone(&self.archive);
-        tokio::task::spawn_blocking(move || answer(&archive, op, &statistics, span, period))
-            .await
-            .map_err(ApiError::internal)?
-            .map_err(Into::into)
-    }
+async fn get(
+    app: &Observe,
+    _caller: &Caller,
+    op: GetMetricStatistics,
+) -> Result<MetricStatistics, ApiError> {
+    let (statistics, period) = check(&op)?;
+    check_count(op.end_time.since(op.start_time).as_secs() / period)?;
+    let span = Span::aligned(op.start_time, op.end_time, period, Timestamp::now());
+    let archive = Arc::clone(&app.archive);
+    tokio::task::spawn_blocking(move || answer(&archive, op, &statistics, span, period))
+        .await
+        .map_err(ApiError::internal)?
+        .map_err(Into::into)
 }
 
 /// A request for 24 hours in minutes is within the limit even when the minute that it begins in is read whole: the limit

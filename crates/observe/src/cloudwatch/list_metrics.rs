@@ -4,51 +4,56 @@ use std::time::Duration;
 
 use lath_control::{BadToken, paginate};
 use lath_model::Timestamp;
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_wire::{ApiError, Caller};
 
 use super::api::{Dimension, ListMetrics, Metric, Metrics};
 use super::{invalid_token, invalid_value};
 use crate::Observe;
 use crate::metrics::Series;
 
+operations! {
+    for Observe as "cloudwatch";
+    asynchronous ListMetrics -> Metrics = list
+        => any();
+}
+
 const PAGE: usize = 500;
 const IDLE: Duration = Duration::from_secs(14 * 24 * 3600);
 
-impl Handle<ListMetrics> for Observe {
-    async fn handle(&self, caller: &Caller, op: ListMetrics) -> Result<Metrics, ApiError> {
-        if op.dimensions.len() > 30 {
-            return Err(invalid_value(
-                "The collection Dimensions must not have a size greater than 30.",
-            ));
-        }
-        let archive = Arc::clone(&self.archive);
-        let all = tokio::task::spawn_blocking(move || archive.series())
-            .await
-            .map_err(ApiError::internal)??;
-        let found: BTreeMap<String, Series> = all
-            .into_iter()
-            .map(|(_, series)| series)
-            .filter(|series| wanted(&op, series, Timestamp::now(), &caller.account))
-            .map(|series| (identity(&series), series))
-            .collect();
-        let page = paginate(
-            found,
-            |(key, _)| key.clone(),
-            PAGE,
-            op.next_token.as_deref(),
-        )
-        .map_err(|BadToken| invalid_token())?;
-        let owners = op.include_linked_accounts.unwrap_or(false);
-        Ok(Metrics {
-            owning_accounts: owners.then(|| vec![caller.account.clone(); page.items.len()]),
-            metrics: page
-                .items
-                .into_iter()
-                .map(|(_, series)| metric(series))
-                .collect(),
-            next_token: page.next_token,
-        })
+async fn list(app: &Observe, caller: &Caller, op: ListMetrics) -> Result<Metrics, ApiError> {
+    if op.dimensions.len() > 30 {
+        return Err(invalid_value(
+            "The collection Dimensions must not have a size greater than 30.",
+        ));
     }
+    let archive = Arc::clone(&app.archive);
+    let all = tokio::task::spawn_blocking(move || archive.series())
+        .await
+        .map_err(ApiError::internal)??;
+    let found: BTreeMap<String, Series> = all
+        .into_iter()
+        .map(|(_, series)| series)
+        .filter(|series| wanted(&op, series, Timestamp::now(), &caller.account))
+        .map(|series| (identity(&series), series))
+        .collect();
+    let page = paginate(
+        found,
+        |(key, _)| key.clone(),
+        PAGE,
+        op.next_token.as_deref(),
+    )
+    .map_err(|BadToken| invalid_token())?;
+    let owners = op.include_linked_accounts.unwrap_or(false);
+    Ok(Metrics {
+        owning_accounts: owners.then(|| vec![caller.account.clone(); page.items.len()]),
+        metrics: page
+            .items
+            .into_iter()
+            .map(|(_, series)| metric(series))
+            .collect(),
+        next_token: page.next_token,
+    })
 }
 
 /// Series that differ only in their unit are one metric.

@@ -25,15 +25,18 @@ const INFO: ServiceInfo = ServiceInfo {
 };
 
 pub(crate) fn service(app: &Arc<Observe>) -> Service {
-    Service::new(INFO)
-        .on::<api::PutMetricData>(app)
-        .on::<api::GetMetricStatistics>(app)
-        .on::<api::GetMetricData>(app)
-        .on::<api::ListMetrics>(app)
-        .on::<api::PutDashboard>(app)
-        .on::<api::GetDashboard>(app)
-        .on::<api::ListDashboards>(app)
-        .on::<api::DeleteDashboards>(app)
+    let registers = [
+        put_metric_data::register,
+        get_metric_statistics::register,
+        get_metric_data::register,
+        list_metrics::register,
+        dashboards::register,
+    ];
+    registers
+        .into_iter()
+        .fold(Service::new(INFO), |service, register| {
+            register(service, app)
+        })
 }
 
 /// CloudWatch's two names of an error: the exception of the model, and the query code that clients of the

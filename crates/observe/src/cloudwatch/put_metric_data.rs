@@ -3,12 +3,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_model::Timestamp;
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_wire::{ApiError, Caller};
 
 use super::api::{Dimension, ENTITIES, Empty, MetricDatum, PutMetricData, StatisticSet};
 use super::{error, invalid_combination, invalid_value};
 use crate::Observe;
 use crate::metrics::{Bucket, Datum, Series, WriteError};
+
+operations! {
+    for Observe as "cloudwatch";
+    asynchronous PutMetricData -> Empty = put
+        => any()
+            .with("cloudwatch:namespace", |op, _| op.namespace.clone())
+        => refusing ["" PutMetricData];
+}
 
 /// Values beyond 2^360 are refused.
 const LARGEST: f64 = 2.348_542_582_773_833_2e108;
@@ -17,16 +26,14 @@ const MAX_VALUES: usize = 150;
 const OLDEST: Duration = Duration::from_secs(14 * 24 * 3600);
 const NEWEST: Duration = Duration::from_secs(2 * 3600);
 
-impl Handle<PutMetricData> for Observe {
-    async fn handle(&self, _caller: &Caller, op: PutMetricData) -> Result<Empty, ApiError> {
-        let data = check(op, Timestamp::now())?;
-        let archive = Arc::clone(&self.archive);
-        tokio::task::spawn_blocking(move || archive.put_metrics(data))
-            .await
-            .map_err(ApiError::internal)?
-            .map_err(refused)?;
-        Ok(Empty {})
-    }
+async fn put(app: &Observe, _caller: &Caller, op: PutMetricData) -> Result<Empty, ApiError> {
+    let data = check(op, Timestamp::now())?;
+    let archive = Arc::clone(&app.archive);
+    tokio::task::spawn_blocking(move || archive.put_metrics(data))
+        .await
+        .map_err(ApiError::internal)?
+        .map_err(refused)?;
+    Ok(Empty {})
 }
 
 fn refused(failure: WriteError) -> ApiError {

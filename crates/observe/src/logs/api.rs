@@ -3,78 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use lath_wire::Operation;
+use lath_service::Refuses;
 use serde::{Deserialize, Serialize};
-
-use super::resource_types::{LOG_GROUP, LOG_STREAM, TAGGED_GROUP, group, pairs, stream};
-
-macro_rules! operations {
-    ($($name:ident -> $output:ty => $($need:ident($($of_need:tt)*)).+ $(, refusing $refused:ident)?;)*) => {$(
-        impl lath_authz::Authorized for $name {
-            const SERVICE: &'static str = "logs";
-
-            fn access() -> lath_authz::Access<Self> {
-                lath_authz::Access::<Self>::new()$(.$need($($of_need)*))+
-            }
-        }
-
-        impl Operation for $name {
-            const NAME: &'static str = stringify!($name);
-            type Output = $output;
-
-            fn refused() -> Vec<String> {
-                Vec::<&str>::from([$($refused)?]).into_iter().map(str::to_owned).collect()
-            }
-        }
-    )*};
-}
 
 /// What CreateLogGroup refuses when it is set.
 pub(super) const GROUP_KEY: &str = "kmsKeyId";
 
-operations! {
-    CreateLogGroup -> Empty
-        => on(&LOG_GROUP, |op, _| op.log_group_name.clone())
-            .tagged(|op, _| op.tags.as_ref().map(pairs).unwrap_or_default())
-            .also("logs:TagResource", &TAGGED_GROUP, |op, _| op.tags.as_ref().filter(|it| !it.is_empty()).map(|_| op.log_group_name.clone()))
-            .tagged(|op, _| op.tags.as_ref().map(pairs).unwrap_or_default()), refusing GROUP_KEY;
-    DeleteLogGroup -> Empty
-        => on(&LOG_GROUP, |op, _| op.log_group_name.clone());
-    DescribeLogGroups -> LogGroups => any();
-    PutRetentionPolicy -> Empty
-        => on(&LOG_GROUP, |op, _| op.log_group_name.clone());
-    DeleteRetentionPolicy -> Empty
-        => on(&LOG_GROUP, |op, _| op.log_group_name.clone());
-    CreateLogStream -> Empty
-        => on(&LOG_STREAM, |op, at| stream(at, &op.log_group_name, &op.log_stream_name));
-    DeleteLogStream -> Empty
-        => on(&LOG_STREAM, |op, at| stream(at, &op.log_group_name, &op.log_stream_name));
-    DescribeLogStreams -> LogStreams
-        => on(&LOG_GROUP, |op, _| group(op.log_group_name.as_ref(), op.log_group_identifier.as_ref()));
-    PutLogEvents -> EventsPut
-        => on(&LOG_STREAM, |op, at| stream(at, &op.log_group_name, &op.log_stream_name));
-    GetLogEvents -> EventsGot
-        => on(&LOG_STREAM, |op, at| group(op.log_group_name.as_ref(), op.log_group_identifier.as_ref()).map(|it| stream(at, &it, &op.log_stream_name)));
-    FilterLogEvents -> EventsFiltered
-        => on(&LOG_GROUP, |op, _| group(op.log_group_name.as_ref(), op.log_group_identifier.as_ref()));
-    TagResource -> Empty
-        => on(&TAGGED_GROUP, |op, _| op.resource_arn.clone())
-            .tagged(|op, _| pairs(&op.tags));
-    UntagResource -> Empty
-        => on(&TAGGED_GROUP, |op, _| op.resource_arn.clone())
-            .untagged(|op, _| op.tag_keys.clone());
-    ListTagsForResource -> Tags
-        => on(&TAGGED_GROUP, |op, _| op.resource_arn.clone());
-    TagLogGroup -> Empty
-        => on(&LOG_GROUP, |op, _| op.log_group_name.clone())
-            .tagged(|op, _| pairs(&op.tags));
-    UntagLogGroup -> Empty
-        => on(&LOG_GROUP, |op, _| op.log_group_name.clone())
-            .untagged(|op, _| op.tags.clone());
-    ListTagsLogGroup -> Tags
-        => on(&LOG_GROUP, |op, _| op.log_group_name.clone());
-    PutLogGroupDeletionProtection -> Empty
-        => on(&LOG_GROUP, |op, _| op.log_group_identifier.clone());
+impl Refuses for CreateLogGroup {
+    fn names() -> Vec<String> {
+        vec![GROUP_KEY.to_owned()]
+    }
 }
 
 /// No members.

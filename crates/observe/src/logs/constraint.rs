@@ -1,5 +1,6 @@
 //! What breaks a constraint of the service's model, in the service's words.
 
+use lath_service::{Violation, detected};
 use lath_wire::ApiError;
 
 use super::invalid;
@@ -9,16 +10,11 @@ const NAME: usize = 512;
 
 /// Every rule that a member's value breaks, in one error.
 pub(super) fn broken(member: &str, value: &str, rules: &[String]) -> ApiError {
-    let shown: String = value.chars().take(1024).collect();
-    let plural = if rules.len() == 1 { "" } else { "s" };
-    let said = rules.iter().map(|rule| {
-        format!("Value '{shown}' at '{member}' failed to satisfy constraint: Member must {rule}")
-    });
-    invalid(format!(
-        "{} validation error{plural} detected: {}",
-        rules.len(),
-        said.collect::<Vec<_>>().join("; ")
-    ))
+    let violations: Vec<Violation> = rules
+        .iter()
+        .map(|rule| Violation::new(member, value, format!("Member must {rule}")).showing(1024))
+        .collect();
+    invalid(detected(&violations))
 }
 
 /// # Errors

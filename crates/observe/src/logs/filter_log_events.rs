@@ -1,15 +1,23 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_wire::{ApiError, Caller};
 
 use super::api::{EventsFiltered, FilterLogEvents, FilteredLogEvent};
 use super::constraint::{check_limit, check_moment};
 use super::events::{Place, StoredEvent};
 use super::pattern::FilterPattern;
+use super::resource_types::{LOG_GROUP, group};
 use super::{find_group, invalid, no_stream};
 use crate::Observe;
 use crate::archive::{Archive, ArchiveError, millis};
+
+operations! {
+    for Observe as "logs";
+    asynchronous FilterLogEvents -> EventsFiltered = filter
+        => on(&LOG_GROUP, |op, _| group(op.log_group_name.as_ref(), op.log_group_identifier.as_ref()));
+}
 
 const MAX_EVENTS: usize = 10_000;
 const MAX_BYTES: usize = 1 << 20;
@@ -48,64 +56,62 @@ impl Streams {
     }
 }
 
-impl Handle<FilterLogEvents> for Observe {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: FilterLogEvents,
-    ) -> Result<EventsFiltered, ApiError> {
-        let limit = check_limit(op.limit, MAX_EVENTS)?;
-        check_moment("startTime", op.start_time)?;
-        check_moment("endTime", op.end_time)?;
-        let pattern: FilterPattern = op
-            .filter_pattern
-            .as_deref()
-            .unwrap_or_default()
-            .parse()
-            .map_err(|error| invalid(format!("Invalid filter pattern: {error}")))?;
-        let streams = Streams::of(&op)?;
-        let from = match &op.next_token {
-            Some(token) => {
-                parse_token(token).ok_or_else(|| invalid("The specified nextToken is invalid."))?
-            }
-            None => Place {
-                at: op.start_time.map_or(0, millis),
-                sequence: 0,
-            },
-        };
-        let view = self.cell.db.view();
-        let group = find_group(
-            self,
-            &view,
-            op.log_group_name.as_deref(),
-            op.log_group_identifier.as_deref(),
-        )?;
-        let archive = Arc::clone(&self.archive);
-        let read = tokio::task::spawn_blocking(move || {
-            if let Streams::Named(names) = &streams {
-                for name in names {
-                    if archive.stream(group.uid, name)?.is_none() {
-                        return Ok(None);
-                    }
+async fn filter(
+    app: &Observe,
+    _caller: &Caller,
+    op: FilterLogEvents,
+) -> Result<EventsFiltered, ApiError> {
+    let limit = check_limit(op.limit, MAX_EVENTS)?;
+    check_moment("startTime", op.start_time)?;
+    check_moment("endTime", op.end_time)?;
+    let pattern: FilterPattern = op
+        .filter_pattern
+        .as_deref()
+        .unwrap_or_default()
+        .parse()
+        .map_err(|error| invalid(format!("Invalid filter pattern: {error}")))?;
+    let streams = Streams::of(&op)?;
+    let from = match &op.next_token {
+        Some(token) => {
+            parse_token(token).ok_or_else(|| invalid("The specified nextToken is invalid."))?
+        }
+        None => Place {
+            at: op.start_time.map_or(0, millis),
+            sequence: 0,
+        },
+    };
+    let view = app.cell.db.view();
+    let group = find_group(
+        app,
+        &view,
+        op.log_group_name.as_deref(),
+        op.log_group_identifier.as_deref(),
+    )?;
+    let archive = Arc::clone(&app.archive);
+    let read = tokio::task::spawn_blocking(move || {
+        if let Streams::Named(names) = &streams {
+            for name in names {
+                if archive.stream(group.uid, name)?.is_none() {
+                    return Ok(None);
                 }
             }
-            // The end is inclusive here, unlike GetLogEvents'.
-            let to = op
-                .end_time
-                .map_or(u64::MAX, |end| millis(end).saturating_add(1));
-            let span = (
-                from,
-                Place {
-                    at: to,
-                    sequence: 0,
-                },
-            );
-            page(&archive, group.uid, span, &streams, &pattern, limit).map(Some)
-        });
-        read.await
-            .map_err(ApiError::internal)??
-            .ok_or_else(no_stream)
-    }
+        }
+        // The end is inclusive here, unlike GetLogEvents'.
+        let to = op
+            .end_time
+            .map_or(u64::MAX, |end| millis(end).saturating_add(1));
+        let span = (
+            from,
+            Place {
+                at: to,
+                sequence: 0,
+            },
+        );
+        page(&archive, group.uid, span, &streams, &pattern, limit).map(Some)
+    });
+    read.await
+        .map_err(ApiError::internal)??
+        .ok_or_else(no_stream)
 }
 
 fn parse_token(token: &str) -> Option<Place> {

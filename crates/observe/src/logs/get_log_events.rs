@@ -1,13 +1,21 @@
 use std::sync::Arc;
 
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_wire::{ApiError, Caller};
 
 use super::api::{EventsGot, GetLogEvents, OutputLogEvent};
 use super::constraint::{check_limit, check_moment, check_stream_name};
 use super::events::{Place, StoredEvent, Stream};
+use super::resource_types::{LOG_STREAM, group, stream};
 use super::{find_group, invalid, no_stream};
 use crate::Observe;
 use crate::archive::{Archive, ArchiveError, millis};
+
+operations! {
+    for Observe as "logs";
+    asynchronous GetLogEvents -> EventsGot = get
+        => on(&LOG_STREAM, |op, at| group(op.log_group_name.as_ref(), op.log_group_identifier.as_ref()).map(|it| stream(at, &it, &op.log_stream_name)));
+}
 
 const MAX_EVENTS: usize = 10_000;
 const MAX_BYTES: usize = 1 << 20;
@@ -46,36 +54,34 @@ impl Token {
     }
 }
 
-impl Handle<GetLogEvents> for Observe {
-    async fn handle(&self, _caller: &Caller, op: GetLogEvents) -> Result<EventsGot, ApiError> {
-        check_stream_name("logStreamName", &op.log_stream_name)?;
-        check_moment("startTime", op.start_time)?;
-        check_moment("endTime", op.end_time)?;
-        let limit = check_limit(op.limit, MAX_EVENTS)?;
-        let view = self.cell.db.view();
-        let group = find_group(
-            self,
-            &view,
-            op.log_group_name.as_deref(),
-            op.log_group_identifier.as_deref(),
-        )?;
-        let token = match &op.next_token {
-            Some(text) => Some(
-                Token::parse(text).ok_or_else(|| invalid("The specified nextToken is invalid."))?,
-            ),
-            None => None,
+async fn get(app: &Observe, _caller: &Caller, op: GetLogEvents) -> Result<EventsGot, ApiError> {
+    check_stream_name("logStreamName", &op.log_stream_name)?;
+    check_moment("startTime", op.start_time)?;
+    check_moment("endTime", op.end_time)?;
+    let limit = check_limit(op.limit, MAX_EVENTS)?;
+    let view = app.cell.db.view();
+    let group = find_group(
+        app,
+        &view,
+        op.log_group_name.as_deref(),
+        op.log_group_identifier.as_deref(),
+    )?;
+    let token = match &op.next_token {
+        Some(text) => {
+            Some(Token::parse(text).ok_or_else(|| invalid("The specified nextToken is invalid."))?)
+        }
+        None => None,
+    };
+    let archive = Arc::clone(&app.archive);
+    let read = tokio::task::spawn_blocking(move || {
+        let Some(stream) = archive.stream(group.uid, &op.log_stream_name)? else {
+            return Ok(None);
         };
-        let archive = Arc::clone(&self.archive);
-        let read = tokio::task::spawn_blocking(move || {
-            let Some(stream) = archive.stream(group.uid, &op.log_stream_name)? else {
-                return Ok(None);
-            };
-            page(&archive, group.uid, &op, &stream, token, limit).map(Some)
-        });
-        read.await
-            .map_err(ApiError::internal)??
-            .ok_or_else(no_stream)
-    }
+        page(&archive, group.uid, &op, &stream, token, limit).map(Some)
+    });
+    read.await
+        .map_err(ApiError::internal)??
+        .ok_or_else(no_stream)
 }
 
 fn page(

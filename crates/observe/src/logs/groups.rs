@@ -3,16 +3,39 @@ use std::sync::Arc;
 
 use lath_control::{BadToken, paginate};
 use lath_model::Timestamp;
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_store::Tx;
+use lath_wire::{ApiError, Caller};
 
 use super::api::{
     CreateLogGroup, DeleteLogGroup, DeleteRetentionPolicy, DescribeLogGroups, Empty, GROUP_KEY,
     LogGroupClass, LogGroups, PutLogGroupDeletionProtection, PutRetentionPolicy,
 };
 use super::constraint::{broken, check_group_name, check_limit};
+use super::resource_types::{LOG_GROUP, TAGGED_GROUP, pairs};
 use super::{api, exists, find_group, invalid, named_by, no_group};
 use crate::Observe;
 use crate::records::LogGroup;
+
+operations! {
+    for Observe as "logs";
+    change CreateLogGroup -> Empty = create
+        => on(&LOG_GROUP, |op, _| op.log_group_name.clone())
+            .tagged(|op, _| op.tags.as_ref().map(pairs).unwrap_or_default())
+            .also("logs:TagResource", &TAGGED_GROUP, |op, _| op.tags.as_ref().filter(|it| !it.is_empty()).map(|_| op.log_group_name.clone()))
+            .tagged(|op, _| op.tags.as_ref().map(pairs).unwrap_or_default())
+        => refusing ["" CreateLogGroup];
+    change DeleteLogGroup -> Empty = delete
+        => on(&LOG_GROUP, |op, _| op.log_group_name.clone());
+    change PutLogGroupDeletionProtection -> Empty = protect
+        => on(&LOG_GROUP, |op, _| op.log_group_identifier.clone());
+    change PutRetentionPolicy -> Empty = put_retention
+        => on(&LOG_GROUP, |op, _| op.log_group_name.clone());
+    change DeleteRetentionPolicy -> Empty = delete_retention
+        => on(&LOG_GROUP, |op, _| op.log_group_name.clone());
+    asynchronous DescribeLogGroups -> LogGroups = describe_groups
+        => any();
+}
 
 /// The values that PutRetentionPolicy takes.
 const RETENTION_DAYS: [i64; 22] = [
@@ -63,44 +86,30 @@ fn check_create(op: &CreateLogGroup) -> Result<(), ApiError> {
     }
 }
 
-impl Handle<CreateLogGroup> for Observe {
-    async fn handle(&self, _caller: &Caller, op: CreateLogGroup) -> Result<Empty, ApiError> {
-        check_create(&op)?;
-        self.cell
-            .db
-            .write(|tx| {
-                if tx.get::<LogGroup>(&op.log_group_name).is_some() {
-                    return Err(exists("log group"));
-                }
-                tx.put(LogGroup {
-                    name: op.log_group_name,
-                    uid: rand::random(),
-                    created_at: Timestamp::now(),
-                    retention_days: None,
-                    tags: op.tags.unwrap_or_default(),
-                    deletion_protected: op.deletion_protection_enabled.unwrap_or(false),
-                });
-                Ok(Empty {})
-            })
-            .await
+fn create(_app: &Observe, tx: &mut Tx, op: CreateLogGroup) -> Result<Empty, ApiError> {
+    check_create(&op)?;
+    if tx.get::<LogGroup>(&op.log_group_name).is_some() {
+        return Err(exists("log group"));
     }
+    tx.put(LogGroup {
+        name: op.log_group_name,
+        uid: rand::random(),
+        created_at: Timestamp::now(),
+        retention_days: None,
+        tags: op.tags.unwrap_or_default(),
+        deletion_protected: op.deletion_protection_enabled.unwrap_or(false),
+    });
+    Ok(Empty {})
 }
 
-impl Handle<DeleteLogGroup> for Observe {
-    async fn handle(&self, _caller: &Caller, op: DeleteLogGroup) -> Result<Empty, ApiError> {
-        check_group_name("logGroupName", &op.log_group_name)?;
-        // Its events go with the sweep: nobody can reach them once no group has their uid.
-        self.cell
-            .db
-            .write(|tx| {
-                let group = tx.get::<LogGroup>(&op.log_group_name);
-                let group = group.ok_or_else(no_group)?;
-                check_unprotected(&group)?;
-                tx.delete::<LogGroup>(&op.log_group_name);
-                Ok(Empty {})
-            })
-            .await
-    }
+fn delete(_app: &Observe, tx: &mut Tx, op: DeleteLogGroup) -> Result<Empty, ApiError> {
+    check_group_name("logGroupName", &op.log_group_name)?;
+    // Its events go with the sweep: nobody can reach them once no group has their uid.
+    let group = tx.get::<LogGroup>(&op.log_group_name);
+    let group = group.ok_or_else(no_group)?;
+    check_unprotected(&group)?;
+    tx.delete::<LogGroup>(&op.log_group_name);
+    Ok(Empty {})
 }
 
 /// Neither a protected group is deleted nor a stream of it.
@@ -115,102 +124,90 @@ pub(super) fn check_unprotected(group: &LogGroup) -> Result<(), ApiError> {
     Err(ApiError::new("ValidationException", 400, message))
 }
 
-impl Handle<PutLogGroupDeletionProtection> for Observe {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: PutLogGroupDeletionProtection,
-    ) -> Result<Empty, ApiError> {
-        self.cell
-            .db
-            .write(|tx| {
-                let group = find_group(self, tx.view(), None, Some(&op.log_group_identifier))?;
-                tx.put(LogGroup {
-                    deletion_protected: op.deletion_protection_enabled,
-                    ..LogGroup::clone(&group)
-                });
-                Ok::<_, ApiError>(Empty {})
-            })
-            .await
-    }
+fn protect(
+    app: &Observe,
+    tx: &mut Tx,
+    op: PutLogGroupDeletionProtection,
+) -> Result<Empty, ApiError> {
+    let group = find_group(app, tx.view(), None, Some(&op.log_group_identifier))?;
+    tx.put(LogGroup {
+        deletion_protected: op.deletion_protection_enabled,
+        ..LogGroup::clone(&group)
+    });
+    Ok(Empty {})
 }
 
-impl Observe {
-    async fn set_retention(&self, name: &str, days: Option<u32>) -> Result<Empty, ApiError> {
-        check_group_name("logGroupName", name)?;
-        self.cell
-            .db
-            .write(|tx| {
-                let known = tx.update::<LogGroup>(name, |group| group.retention_days = days);
-                known.map(|_| Empty {}).ok_or_else(no_group)
-            })
-            .await
-    }
+fn set_retention(tx: &mut Tx, name: &str, days: Option<u32>) -> Result<Empty, ApiError> {
+    check_group_name("logGroupName", name)?;
+    let known = tx.update::<LogGroup>(name, |group| group.retention_days = days);
+    known.map(|_| Empty {}).ok_or_else(no_group)
 }
 
-impl Handle<PutRetentionPolicy> for Observe {
-    async fn handle(&self, _caller: &Caller, op: PutRetentionPolicy) -> Result<Empty, ApiError> {
-        let days = op.retention_in_days;
-        let known = days > 0 && RETENTION_DAYS.contains(&days);
-        let Some(days) = u32::try_from(days).ok().filter(|_| known) else {
-            let rule = format!("satisfy enum value set: {RETENTION_DAYS:?}");
-            return Err(broken("retentionInDays", &days.to_string(), &[rule]));
-        };
-        self.set_retention(&op.log_group_name, Some(days)).await
-    }
+fn put_retention(_app: &Observe, tx: &mut Tx, op: PutRetentionPolicy) -> Result<Empty, ApiError> {
+    let days = op.retention_in_days;
+    let known = days > 0 && RETENTION_DAYS.contains(&days);
+    let Some(days) = u32::try_from(days).ok().filter(|_| known) else {
+        let rule = format!("satisfy enum value set: {RETENTION_DAYS:?}");
+        return Err(broken("retentionInDays", &days.to_string(), &[rule]));
+    };
+    set_retention(tx, &op.log_group_name, Some(days))
 }
 
-impl Handle<DeleteRetentionPolicy> for Observe {
-    async fn handle(&self, _caller: &Caller, op: DeleteRetentionPolicy) -> Result<Empty, ApiError> {
-        self.set_retention(&op.log_group_name, None).await
-    }
+fn delete_retention(
+    _app: &Observe,
+    tx: &mut Tx,
+    op: DeleteRetentionPolicy,
+) -> Result<Empty, ApiError> {
+    set_retention(tx, &op.log_group_name, None)
 }
 
-impl Handle<DescribeLogGroups> for Observe {
-    async fn handle(&self, caller: &Caller, op: DescribeLogGroups) -> Result<LogGroups, ApiError> {
-        let limit = check_limit(op.limit, 50)?;
-        check_filters(&op)?;
-        if op.log_group_name_prefix.is_some() && op.log_group_name_pattern.is_some() {
-            return Err(invalid(
-                "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
-            ));
-        }
-        let mine = |accounts: &Vec<String>| accounts.contains(&caller.account);
-        let foreign = op
-            .account_identifiers
-            .as_ref()
-            .is_some_and(|accounts| !mine(accounts));
-        if foreign && op.include_linked_accounts == Some(true) {
-            return Ok(LogGroups {
-                log_groups: Vec::new(),
-                next_token: None,
-            });
-        }
-        let view = self.cell.db.view();
-        let groups = view
-            .list::<LogGroup>()
-            .filter(|group| wanted(self, &op, group));
-        let page = paginate(
-            groups,
-            |group| group.name.clone(),
-            limit,
-            op.next_token.as_deref(),
-        )
-        .map_err(|BadToken| invalid("The specified nextToken is invalid."))?;
-        let archive = Arc::clone(&self.archive);
-        let uids: Vec<u64> = page.items.iter().map(|group| group.uid).collect();
-        let sizes = tokio::task::spawn_blocking(move || archive.group_sizes(&uids))
-            .await
-            .map_err(ApiError::internal)??;
-        let by_pattern = op.log_group_name_pattern.is_some();
-        let groups = page.items.iter().zip(sizes);
-        Ok(LogGroups {
-            log_groups: groups
-                .map(|(group, size)| self.describe(group, size, by_pattern))
-                .collect(),
-            next_token: page.next_token,
-        })
+async fn describe_groups(
+    app: &Observe,
+    caller: &Caller,
+    op: DescribeLogGroups,
+) -> Result<LogGroups, ApiError> {
+    let limit = check_limit(op.limit, 50)?;
+    check_filters(&op)?;
+    if op.log_group_name_prefix.is_some() && op.log_group_name_pattern.is_some() {
+        return Err(invalid(
+            "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
+        ));
     }
+    let mine = |accounts: &Vec<String>| accounts.contains(&caller.account);
+    let foreign = op
+        .account_identifiers
+        .as_ref()
+        .is_some_and(|accounts| !mine(accounts));
+    if foreign && op.include_linked_accounts == Some(true) {
+        return Ok(LogGroups {
+            log_groups: Vec::new(),
+            next_token: None,
+        });
+    }
+    let view = app.cell.db.view();
+    let groups = view
+        .list::<LogGroup>()
+        .filter(|group| wanted(app, &op, group));
+    let page = paginate(
+        groups,
+        |group| group.name.clone(),
+        limit,
+        op.next_token.as_deref(),
+    )
+    .map_err(|BadToken| invalid("The specified nextToken is invalid."))?;
+    let archive = Arc::clone(&app.archive);
+    let uids: Vec<u64> = page.items.iter().map(|group| group.uid).collect();
+    let sizes = tokio::task::spawn_blocking(move || archive.group_sizes(&uids))
+        .await
+        .map_err(ApiError::internal)??;
+    let by_pattern = op.log_group_name_pattern.is_some();
+    let groups = page.items.iter().zip(sizes);
+    Ok(LogGroups {
+        log_groups: groups
+            .map(|(group, size)| app.describe(group, size, by_pattern))
+            .collect(),
+        next_token: page.next_token,
+    })
 }
 
 impl Observe {

@@ -33,25 +33,19 @@ const INFO: ServiceInfo = ServiceInfo {
 };
 
 pub(crate) fn service(app: &Arc<Observe>) -> Service {
-    Service::new(INFO)
-        .on::<api::CreateLogGroup>(app)
-        .on::<api::DeleteLogGroup>(app)
-        .on::<api::DescribeLogGroups>(app)
-        .on::<api::PutRetentionPolicy>(app)
-        .on::<api::DeleteRetentionPolicy>(app)
-        .on::<api::CreateLogStream>(app)
-        .on::<api::DeleteLogStream>(app)
-        .on::<api::DescribeLogStreams>(app)
-        .on::<api::PutLogEvents>(app)
-        .on::<api::GetLogEvents>(app)
-        .on::<api::FilterLogEvents>(app)
-        .on::<api::TagResource>(app)
-        .on::<api::UntagResource>(app)
-        .on::<api::ListTagsForResource>(app)
-        .on::<api::TagLogGroup>(app)
-        .on::<api::UntagLogGroup>(app)
-        .on::<api::ListTagsLogGroup>(app)
-        .on::<api::PutLogGroupDeletionProtection>(app)
+    let registers = [
+        groups::register,
+        streams::register,
+        put_log_events::register,
+        get_log_events::register,
+        filter_log_events::register,
+        tags::register,
+    ];
+    registers
+        .into_iter()
+        .fold(Service::new(INFO), |service, register| {
+            register(service, app)
+        })
 }
 
 fn invalid(message: impl Into<String>) -> ApiError {

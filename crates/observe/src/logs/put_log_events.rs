@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_model::Timestamp;
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_wire::{ApiError, Caller};
 
 use super::api::{
     EntityRejectionErrorType, EventsPut, InputLogEvent, PutLogEvents, RejectedEntityInfo,
@@ -10,8 +11,15 @@ use super::api::{
 };
 use super::constraint::{broken, check_moment, check_stream_name};
 use super::events::{Append, EVENT_OVERHEAD};
+use super::resource_types::{LOG_STREAM, stream};
 use super::{find_group, invalid, no_stream};
 use crate::Observe;
+
+operations! {
+    for Observe as "logs";
+    asynchronous PutLogEvents -> EventsPut = put
+        => on(&LOG_STREAM, |op, at| stream(at, &op.log_group_name, &op.log_stream_name));
+}
 
 /// Sequence tokens are not asked for any more, but still answered.
 const SEQUENCE_TOKEN: &str = "49600000000000000000000000000000000000000000000000000000";
@@ -22,37 +30,34 @@ const MAX_SPAN: i64 = 24 * 3600 * 1000;
 const NEWEST: Duration = Duration::from_secs(2 * 3600);
 const OLDEST: i64 = 14 * 24 * 3600 * 1000;
 
-impl Handle<PutLogEvents> for Observe {
-    async fn handle(&self, _caller: &Caller, op: PutLogEvents) -> Result<EventsPut, ApiError> {
-        check_stream_name("logStreamName", &op.log_stream_name)?;
-        check_batch(&op.log_events)?;
-        let group = find_group(self, &self.cell.db.view(), Some(&op.log_group_name), None)?;
-        let now = Timestamp::now();
-        let retention = group.retention_days.map(|days| i64::from(days) * MAX_SPAN);
-        let (kept, rejected) = sort_out(op.log_events, now, retention);
-        let append = Append {
-            group: group.uid,
-            stream: op.log_stream_name,
-            events: kept
-                .into_iter()
-                .map(|event| (event.timestamp, event.message))
-                .collect(),
-            make_stream: false,
-        };
-        let archive = Arc::clone(&self.archive);
-        let stored =
-            tokio::task::spawn_blocking(move || archive.append(&[append], now.as_millis()));
-        if stored.await.map_err(ApiError::internal)?? != [true] {
-            return Err(no_stream());
-        }
-        Ok(EventsPut {
-            next_sequence_token: Some(SEQUENCE_TOKEN.into()),
-            rejected_log_events_info: rejected,
-            rejected_entity_info: op.entity.map(|_| RejectedEntityInfo {
-                error_type: EntityRejectionErrorType::UnsupportedLogGroupType,
-            }),
-        })
+async fn put(app: &Observe, _caller: &Caller, op: PutLogEvents) -> Result<EventsPut, ApiError> {
+    check_stream_name("logStreamName", &op.log_stream_name)?;
+    check_batch(&op.log_events)?;
+    let group = find_group(app, &app.cell.db.view(), Some(&op.log_group_name), None)?;
+    let now = Timestamp::now();
+    let retention = group.retention_days.map(|days| i64::from(days) * MAX_SPAN);
+    let (kept, rejected) = sort_out(op.log_events, now, retention);
+    let append = Append {
+        group: group.uid,
+        stream: op.log_stream_name,
+        events: kept
+            .into_iter()
+            .map(|event| (event.timestamp, event.message))
+            .collect(),
+        make_stream: false,
+    };
+    let archive = Arc::clone(&app.archive);
+    let stored = tokio::task::spawn_blocking(move || archive.append(&[append], now.as_millis()));
+    if stored.await.map_err(ApiError::internal)?? != [true] {
+        return Err(no_stream());
     }
+    Ok(EventsPut {
+        next_sequence_token: Some(SEQUENCE_TOKEN.into()),
+        rejected_log_events_info: rejected,
+        rejected_entity_info: op.entity.map(|_| RejectedEntityInfo {
+            error_type: EntityRejectionErrorType::UnsupportedLogGroupType,
+        }),
+    })
 }
 
 fn check_batch(events: &[InputLogEvent]) -> Result<(), ApiError> {

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use lath_control::{BadToken, paginate};
 use lath_model::Timestamp;
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_wire::{ApiError, Caller};
 
 use super::api::{
     CreateLogStream, DeleteLogStream, DescribeLogStreams, Empty, LogStream, LogStreams, OrderBy,
@@ -10,99 +11,103 @@ use super::api::{
 use super::constraint::{check_limit, check_stream_name};
 use super::events::Stream;
 use super::groups::check_unprotected;
+use super::resource_types::{LOG_GROUP, LOG_STREAM, group, stream};
 use super::{exists, find_group, invalid, no_stream};
 use crate::Observe;
 
-impl Handle<CreateLogStream> for Observe {
-    async fn handle(&self, _caller: &Caller, op: CreateLogStream) -> Result<Empty, ApiError> {
-        check_stream_name("logStreamName", &op.log_stream_name)?;
-        let group = find_group(self, &self.cell.db.view(), Some(&op.log_group_name), None)?;
-        let archive = Arc::clone(&self.archive);
-        let now = Timestamp::now().as_millis();
-        let made = tokio::task::spawn_blocking(move || {
-            archive.create_stream(group.uid, &op.log_stream_name, now)
-        });
-        let made = made.await.map_err(ApiError::internal)??;
-        if made {
-            Ok(Empty {})
-        } else {
-            Err(exists("log stream"))
-        }
+operations! {
+    for Observe as "logs";
+    asynchronous CreateLogStream -> Empty = create
+        => on(&LOG_STREAM, |op, at| stream(at, &op.log_group_name, &op.log_stream_name));
+    asynchronous DeleteLogStream -> Empty = delete
+        => on(&LOG_STREAM, |op, at| stream(at, &op.log_group_name, &op.log_stream_name));
+    asynchronous DescribeLogStreams -> LogStreams = describe_streams
+        => on(&LOG_GROUP, |op, _| group(op.log_group_name.as_ref(), op.log_group_identifier.as_ref()));
+}
+
+async fn create(app: &Observe, _caller: &Caller, op: CreateLogStream) -> Result<Empty, ApiError> {
+    check_stream_name("logStreamName", &op.log_stream_name)?;
+    let group = find_group(app, &app.cell.db.view(), Some(&op.log_group_name), None)?;
+    let archive = Arc::clone(&app.archive);
+    let now = Timestamp::now().as_millis();
+    let made = tokio::task::spawn_blocking(move || {
+        archive.create_stream(group.uid, &op.log_stream_name, now)
+    });
+    let made = made.await.map_err(ApiError::internal)??;
+    if made {
+        Ok(Empty {})
+    } else {
+        Err(exists("log stream"))
     }
 }
 
-impl Handle<DeleteLogStream> for Observe {
-    async fn handle(&self, _caller: &Caller, op: DeleteLogStream) -> Result<Empty, ApiError> {
-        check_stream_name("logStreamName", &op.log_stream_name)?;
-        let group = find_group(self, &self.cell.db.view(), Some(&op.log_group_name), None)?;
-        let archive = Arc::clone(&self.archive);
-        check_unprotected(&group)?;
-        let gone = tokio::task::spawn_blocking(move || {
-            archive.delete_stream(group.uid, &op.log_stream_name)
-        });
-        let gone = gone.await.map_err(ApiError::internal)??;
-        if gone { Ok(Empty {}) } else { Err(no_stream()) }
-    }
+async fn delete(app: &Observe, _caller: &Caller, op: DeleteLogStream) -> Result<Empty, ApiError> {
+    check_stream_name("logStreamName", &op.log_stream_name)?;
+    let group = find_group(app, &app.cell.db.view(), Some(&op.log_group_name), None)?;
+    let archive = Arc::clone(&app.archive);
+    check_unprotected(&group)?;
+    let gone =
+        tokio::task::spawn_blocking(move || archive.delete_stream(group.uid, &op.log_stream_name));
+    let gone = gone.await.map_err(ApiError::internal)??;
+    if gone { Ok(Empty {}) } else { Err(no_stream()) }
 }
 
-impl Handle<DescribeLogStreams> for Observe {
-    async fn handle(
-        &self,
-        _caller: &Caller,
-        op: DescribeLogStreams,
-    ) -> Result<LogStreams, ApiError> {
-        let limit = check_limit(op.limit, 50)?;
-        let order = op.order_by.unwrap_or_default();
-        if order == OrderBy::LastEventTime && op.log_stream_name_prefix.is_some() {
-            return Err(invalid(
-                "Cannot order by LastEventTime with a logStreamNamePrefix.",
-            ));
-        }
-        if let Some(prefix) = &op.log_stream_name_prefix {
-            check_stream_name("logStreamNamePrefix", prefix)?;
-        }
-        let group = find_group(
-            self,
-            &self.cell.db.view(),
-            op.log_group_name.as_deref(),
-            op.log_group_identifier.as_deref(),
-        )?;
-        let archive = Arc::clone(&self.archive);
-        let uid = group.uid;
-        let mut streams = tokio::task::spawn_blocking(move || archive.streams(uid))
-            .await
-            .map_err(ApiError::internal)??;
-        if let Some(prefix) = &op.log_stream_name_prefix {
-            streams.retain(|stream| stream.name.starts_with(prefix.as_str()));
-        }
-        let descending = op.descending.unwrap_or(false);
-        let mut keyed: Vec<(String, Stream)> = streams
+async fn describe_streams(
+    app: &Observe,
+    _caller: &Caller,
+    op: DescribeLogStreams,
+) -> Result<LogStreams, ApiError> {
+    let limit = check_limit(op.limit, 50)?;
+    let order = op.order_by.unwrap_or_default();
+    if order == OrderBy::LastEventTime && op.log_stream_name_prefix.is_some() {
+        return Err(invalid(
+            "Cannot order by LastEventTime with a logStreamNamePrefix.",
+        ));
+    }
+    if let Some(prefix) = &op.log_stream_name_prefix {
+        check_stream_name("logStreamNamePrefix", prefix)?;
+    }
+    let group = find_group(
+        app,
+        &app.cell.db.view(),
+        op.log_group_name.as_deref(),
+        op.log_group_identifier.as_deref(),
+    )?;
+    let archive = Arc::clone(&app.archive);
+    let uid = group.uid;
+    let mut streams = tokio::task::spawn_blocking(move || archive.streams(uid))
+        .await
+        .map_err(ApiError::internal)??;
+    if let Some(prefix) = &op.log_stream_name_prefix {
+        streams.retain(|stream| stream.name.starts_with(prefix.as_str()));
+    }
+    let descending = op.descending.unwrap_or(false);
+    let mut keyed: Vec<(String, Stream)> = streams
+        .into_iter()
+        .map(|stream| (place(&stream, order), stream))
+        .collect();
+    keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    if descending {
+        keyed.reverse();
+    }
+    // A page token names the last stream given; ranks keep it ascending in both directions.
+    let ranked = keyed.into_iter().enumerate();
+    let page = paginate(
+        ranked,
+        |(rank, _)| format!("{rank:08}"),
+        limit,
+        op.next_token.as_deref(),
+    )
+    .map_err(|BadToken| invalid("The specified nextToken is invalid."))?;
+    let arn = app.group_arn(&group.name);
+    Ok(LogStreams {
+        log_streams: page
+            .items
             .into_iter()
-            .map(|stream| (place(&stream, order), stream))
-            .collect();
-        keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
-        if descending {
-            keyed.reverse();
-        }
-        // A page token names the last stream given; ranks keep it ascending in both directions.
-        let ranked = keyed.into_iter().enumerate();
-        let page = paginate(
-            ranked,
-            |(rank, _)| format!("{rank:08}"),
-            limit,
-            op.next_token.as_deref(),
-        )
-        .map_err(|BadToken| invalid("The specified nextToken is invalid."))?;
-        let arn = self.group_arn(&group.name);
-        Ok(LogStreams {
-            log_streams: page
-                .items
-                .into_iter()
-                .map(|(_, (_, stream))| describe(&arn, stream))
-                .collect(),
-            next_token: page.next_token,
-        })
-    }
+            .map(|(_, (_, stream))| describe(&arn, stream))
+            .collect(),
+        next_token: page.next_token,
+    })
 }
 
 fn place(stream: &Stream, order: OrderBy) -> String {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_model::arn::Arn;
-use lath_store::View;
-use lath_wire::{ApiError, Caller, Handle};
+use lath_service::operations;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
 
 use super::api::{
     Empty, ListTagsForResource, ListTagsLogGroup, TagLogGroup, TagResource, Tags, UntagLogGroup,
@@ -13,9 +14,30 @@ use super::api::{
 };
 use super::constraint::check_arn;
 use super::groups::check_tags;
+use super::resource_types::{LOG_GROUP, TAGGED_GROUP, pairs};
 use super::{find_group, invalid, named_by};
 use crate::Observe;
 use crate::records::LogGroup;
+
+operations! {
+    for Observe as "logs";
+    change TagResource -> Empty = tag_resource
+        => on(&TAGGED_GROUP, |op, _| op.resource_arn.clone())
+            .tagged(|op, _| pairs(&op.tags));
+    change UntagResource -> Empty = untag_resource
+        => on(&TAGGED_GROUP, |op, _| op.resource_arn.clone())
+            .untagged(|op, _| op.tag_keys.clone());
+    read ListTagsForResource -> Tags = list_of_resource
+        => on(&TAGGED_GROUP, |op, _| op.resource_arn.clone());
+    change TagLogGroup -> Empty = tag_group
+        => on(&LOG_GROUP, |op, _| op.log_group_name.clone())
+            .tagged(|op, _| pairs(&op.tags));
+    change UntagLogGroup -> Empty = untag_group
+        => on(&LOG_GROUP, |op, _| op.log_group_name.clone())
+            .untagged(|op, _| op.tags.clone());
+    read ListTagsLogGroup -> Tags = list_of_group
+        => on(&LOG_GROUP, |op, _| op.log_group_name.clone());
+}
 
 const MAX_TAGS: usize = 50;
 
@@ -33,27 +55,20 @@ fn tagged(app: &Observe, view: &View, arn: &str) -> Result<Arc<LogGroup>, ApiErr
         .ok_or_else(super::no_group)
 }
 
-impl Observe {
-    /// Changes the tags of the group that `find` finds.
-    async fn retag(
-        &self,
-        find: impl FnOnce(&View) -> Result<Arc<LogGroup>, ApiError> + Send,
-        change: impl FnOnce(&mut BTreeMap<String, String>) -> Result<(), ApiError> + Send,
-    ) -> Result<Empty, ApiError> {
-        self.cell
-            .db
-            .write(|tx| {
-                let mut group = LogGroup::clone(&*find(tx.view())?);
-                change(&mut group.tags)?;
-                tx.put(group);
-                Ok(Empty {})
-            })
-            .await
-    }
+/// Changes the tags of the group that `find` finds.
+fn retag(
+    tx: &mut Tx,
+    find: impl FnOnce(&View) -> Result<Arc<LogGroup>, ApiError>,
+    change: impl FnOnce(&mut BTreeMap<String, String>) -> Result<(), ApiError>,
+) -> Result<Empty, ApiError> {
+    let mut group = LogGroup::clone(&*find(tx.view())?);
+    change(&mut group.tags)?;
+    tx.put(group);
+    Ok(Empty {})
+}
 
-    fn named(&self, view: &View, name: &str) -> Result<Arc<LogGroup>, ApiError> {
-        find_group(self, view, Some(name), None)
-    }
+fn named(app: &Observe, view: &View, name: &str) -> Result<Arc<LogGroup>, ApiError> {
+    find_group(app, view, Some(name), None)
 }
 
 fn add(
@@ -73,60 +88,52 @@ fn remove(tags: &mut BTreeMap<String, String>, keys: &[String]) {
     tags.retain(|key, _| !keys.contains(key));
 }
 
-impl Handle<TagResource> for Observe {
-    async fn handle(&self, _caller: &Caller, op: TagResource) -> Result<Empty, ApiError> {
-        check_tags(&op.tags)?;
-        let find = |view: &View| tagged(self, view, &op.resource_arn);
-        self.retag(find, |tags| add(tags, op.tags, "TooManyTagsException"))
-            .await
-    }
+fn tag_resource(app: &Observe, tx: &mut Tx, op: TagResource) -> Result<Empty, ApiError> {
+    check_tags(&op.tags)?;
+    let find = |view: &View| tagged(app, view, &op.resource_arn);
+    retag(tx, find, |tags| add(tags, op.tags, "TooManyTagsException"))
 }
 
-impl Handle<UntagResource> for Observe {
-    async fn handle(&self, _caller: &Caller, op: UntagResource) -> Result<Empty, ApiError> {
-        let find = |view: &View| tagged(self, view, &op.resource_arn);
-        let change = |tags: &mut _| {
-            remove(tags, &op.tag_keys);
-            Ok(())
-        };
-        self.retag(find, change).await
-    }
+fn untag_resource(app: &Observe, tx: &mut Tx, op: UntagResource) -> Result<Empty, ApiError> {
+    let find = |view: &View| tagged(app, view, &op.resource_arn);
+    let change = |tags: &mut _| {
+        remove(tags, &op.tag_keys);
+        Ok(())
+    };
+    retag(tx, find, change)
 }
 
-impl Handle<ListTagsForResource> for Observe {
-    async fn handle(&self, _caller: &Caller, op: ListTagsForResource) -> Result<Tags, ApiError> {
-        let group = tagged(self, &self.cell.db.view(), &op.resource_arn)?;
-        Ok(Tags {
-            tags: group.tags.clone(),
-        })
-    }
+fn list_of_resource(
+    app: &Observe,
+    view: &View,
+    op: &ListTagsForResource,
+) -> Result<Tags, ApiError> {
+    let group = tagged(app, view, &op.resource_arn)?;
+    Ok(Tags {
+        tags: group.tags.clone(),
+    })
 }
 
-impl Handle<TagLogGroup> for Observe {
-    async fn handle(&self, _caller: &Caller, op: TagLogGroup) -> Result<Empty, ApiError> {
-        check_tags(&op.tags)?;
-        let find = |view: &View| self.named(view, &op.log_group_name);
-        self.retag(find, |tags| add(tags, op.tags, "InvalidParameterException"))
-            .await
-    }
+fn tag_group(app: &Observe, tx: &mut Tx, op: TagLogGroup) -> Result<Empty, ApiError> {
+    check_tags(&op.tags)?;
+    let find = |view: &View| named(app, view, &op.log_group_name);
+    retag(tx, find, |tags| {
+        add(tags, op.tags, "InvalidParameterException")
+    })
 }
 
-impl Handle<UntagLogGroup> for Observe {
-    async fn handle(&self, _caller: &Caller, op: UntagLogGroup) -> Result<Empty, ApiError> {
-        let find = |view: &View| self.named(view, &op.log_group_name);
-        let change = |tags: &mut _| {
-            remove(tags, &op.tags);
-            Ok(())
-        };
-        self.retag(find, change).await
-    }
+fn untag_group(app: &Observe, tx: &mut Tx, op: UntagLogGroup) -> Result<Empty, ApiError> {
+    let find = |view: &View| named(app, view, &op.log_group_name);
+    let change = |tags: &mut _| {
+        remove(tags, &op.tags);
+        Ok(())
+    };
+    retag(tx, find, change)
 }
 
-impl Handle<ListTagsLogGroup> for Observe {
-    async fn handle(&self, _caller: &Caller, op: ListTagsLogGroup) -> Result<Tags, ApiError> {
-        let group = self.named(&self.cell.db.view(), &op.log_group_name)?;
-        Ok(Tags {
-            tags: group.tags.clone(),
-        })
-    }
+fn list_of_group(app: &Observe, view: &View, op: &ListTagsLogGroup) -> Result<Tags, ApiError> {
+    let group = named(app, view, &op.log_group_name)?;
+    Ok(Tags {
+        tags: group.tags.clone(),
+    })
 }

@@ -2,8 +2,7 @@
 
 use lath_model::Timestamp;
 
-use super::{Located, ResourceRecordSet, operations, structures, values};
-use crate::resource_types::{BATCH, CHANGE, ZONE, batch};
+use super::{ResourceRecordSet, requests, structures, values};
 
 values! {
     /// Whether every server answers from a change.
@@ -45,20 +44,12 @@ structures! {
     }
 }
 
-impl Located for ChangeResourceRecordSetsResponse {}
-impl Located for GetChangeResponse {}
-
-operations! {
-    ChangeResourceRecordSets post "hostedzone/{Id}/rrset/" 200 -> ChangeResourceRecordSetsResponse
-        => on(&ZONE, |op, _| op.id.clone())
-            .with_all(BATCH, batch)
-    {
+requests! {
+    ChangeResourceRecordSets {
         "Id" id: String,
         "ChangeBatch" batch: ChangeBatch,
     }
-    GetChange get "change/{Id}" 200 -> GetChangeResponse
-        => on(&CHANGE, |op, _| op.id.clone())
-    {
+    GetChange {
         "Id" id: String,
     }
 }

@@ -1,9 +1,9 @@
 //! CIDR collections.
 
+use lath_service::Located;
 use serde::{Deserialize, Serialize};
 
-use super::{Located, operations, structures, values};
-use crate::resource_types::COLLECTION;
+use super::{location, requests, structures, values};
 
 values! {
     /// What a change does to a location's blocks.
@@ -67,49 +67,38 @@ structures! {
 }
 
 impl Located for CreateCidrCollectionResponse {
-    fn location(&self) -> Option<String> {
-        let id = self.collection.as_ref()?.id.as_ref()?;
-        Some(format!("cidrcollection/{id}"))
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        let id = self.collection.as_ref().and_then(|it| it.id.as_ref());
+        id.map(|id| location(format!("cidrcollection/{id}")))
+            .into_iter()
+            .collect()
     }
 }
-impl Located for DeleteCidrCollectionResponse {}
-impl Located for ChangeCidrCollectionResponse {}
-impl Located for ListCidrBlocksResponse {}
-impl Located for ListCidrCollectionsResponse {}
-impl Located for ListCidrLocationsResponse {}
 
-operations! {
-    CreateCidrCollection post "cidrcollection" 201 -> CreateCidrCollectionResponse => any() {
+requests! {
+    CreateCidrCollection {
         "Name" name: String,
         "CallerReference" caller_reference: String,
     }
-    DeleteCidrCollection delete "cidrcollection/{CidrCollectionId}" 200 -> DeleteCidrCollectionResponse
-        => on(&COLLECTION, |op, _| op.id.clone())
-    {
+    DeleteCidrCollection {
         "CidrCollectionId" id: String,
     }
-    ChangeCidrCollection post "cidrcollection/{CidrCollectionId}" 200 -> ChangeCidrCollectionResponse
-        => on(&COLLECTION, |op, _| op.id.clone())
-    {
+    ChangeCidrCollection {
         "CidrCollectionId" id: String,
         "CollectionVersion" version: Option<i64>,
         "Changes" changes: Vec<CidrCollectionChange>,
     }
-    ListCidrBlocks get "cidrcollection/{CidrCollectionId}/cidrblocks" 200 -> ListCidrBlocksResponse
-        => on(&COLLECTION, |op, _| op.id.clone())
-    {
+    ListCidrBlocks {
         "CidrCollectionId" id: String,
         "location" location: Option<String>,
         "nexttoken" next_token: Option<String>,
         "maxresults" max_results: Option<String>,
     }
-    ListCidrCollections get "cidrcollection" 200 -> ListCidrCollectionsResponse => any() {
+    ListCidrCollections {
         "nexttoken" next_token: Option<String>,
         "maxresults" max_results: Option<String>,
     }
-    ListCidrLocations get "cidrcollection/{CidrCollectionId}" 200 -> ListCidrLocationsResponse
-        => on(&COLLECTION, |op, _| op.id.clone())
-    {
+    ListCidrLocations {
         "CidrCollectionId" id: String,
         "nexttoken" next_token: Option<String>,
         "maxresults" max_results: Option<String>,

@@ -1,7 +1,7 @@
 //! Reusable delegation sets.
 
-use super::{DelegationSet, Located, operations, structures};
-use crate::resource_types::DELEGATION_SET;
+use super::{DelegationSet, location, requests, structures};
+use lath_service::Located;
 
 structures! {
     CreateReusableDelegationSetResponse {
@@ -21,32 +21,27 @@ structures! {
 }
 
 impl Located for CreateReusableDelegationSetResponse {
-    fn location(&self) -> Option<String> {
-        let id = self.set.id.as_ref()?;
-        Some(id.trim_start_matches('/').to_owned())
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        let id = self.set.id.as_ref();
+        id.map(|id| location(id.trim_start_matches('/')))
+            .into_iter()
+            .collect()
     }
 }
-impl Located for GetReusableDelegationSetResponse {}
-impl Located for ListReusableDelegationSetsResponse {}
-impl Located for DeleteReusableDelegationSetResponse {}
 
-operations! {
-    CreateReusableDelegationSet post "delegationset" 201 -> CreateReusableDelegationSetResponse => any() {
+requests! {
+    CreateReusableDelegationSet {
         "CallerReference" caller_reference: String,
         "HostedZoneId" zone_id: Option<String>,
     }
-    GetReusableDelegationSet get "delegationset/{Id}" 200 -> GetReusableDelegationSetResponse
-        => on(&DELEGATION_SET, |op, _| op.id.clone())
-    {
+    GetReusableDelegationSet {
         "Id" id: String,
     }
-    ListReusableDelegationSets get "delegationset" 200 -> ListReusableDelegationSetsResponse => any() {
+    ListReusableDelegationSets {
         "marker" marker: Option<String>,
         "maxitems" max_items: Option<String>,
     }
-    DeleteReusableDelegationSet delete "delegationset/{Id}" 200 -> DeleteReusableDelegationSetResponse
-        => on(&DELEGATION_SET, |op, _| op.id.clone())
-    {
+    DeleteReusableDelegationSet {
         "Id" id: String,
     }
 }

@@ -1,6 +1,6 @@
 //! Places of geolocation records.
 
-use super::{Located, operations, structures};
+use super::{requests, structures};
 
 structures! {
     #[derive(Eq)]
@@ -25,16 +25,13 @@ structures! {
     }
 }
 
-impl Located for GetGeoLocationResponse {}
-impl Located for ListGeoLocationsResponse {}
-
-operations! {
-    GetGeoLocation get "geolocation" 200 -> GetGeoLocationResponse => any() {
+requests! {
+    GetGeoLocation {
         "continentcode" continent: Option<String>,
         "countrycode" country: Option<String>,
         "subdivisioncode" subdivision: Option<String>,
     }
-    ListGeoLocations get "geolocations" 200 -> ListGeoLocationsResponse => any() {
+    ListGeoLocations {
         "startcontinentcode" continent: Option<String>,
         "startcountrycode" country: Option<String>,
         "startsubdivisioncode" subdivision: Option<String>,

@@ -1,10 +1,10 @@
 //! Health checks.
 
 use lath_model::Timestamp;
+use lath_service::Located;
 use serde::{Deserialize, Serialize};
 
-use super::{Located, operations, structures, values};
-use crate::resource_types::CHECK;
+use super::{location, requests, structures, values};
 
 values! {
     /// What a check looks at.
@@ -111,36 +111,24 @@ structures! {
 }
 
 impl Located for CreateHealthCheckResponse {
-    fn location(&self) -> Option<String> {
-        Some(format!("healthcheck/{}", self.check.id))
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        vec![location(format!("healthcheck/{}", self.check.id))]
     }
 }
-impl Located for GetHealthCheckResponse {}
-impl Located for UpdateHealthCheckResponse {}
-impl Located for ListHealthChecksResponse {}
-impl Located for DeleteHealthCheckResponse {}
-impl Located for GetHealthCheckStatusResponse {}
-impl Located for GetHealthCheckLastFailureReasonResponse {}
-impl Located for GetHealthCheckCountResponse {}
-impl Located for GetCheckerIpRangesResponse {}
 
-operations! {
-    CreateHealthCheck post "healthcheck" 201 -> CreateHealthCheckResponse => any() {
+requests! {
+    CreateHealthCheck {
         "CallerReference" caller_reference: String,
         "HealthCheckConfig" config: HealthCheckConfig,
     }
-    GetHealthCheck get "healthcheck/{HealthCheckId}" 200 -> GetHealthCheckResponse
-        => on(&CHECK, |op, _| op.id.clone())
-    {
+    GetHealthCheck {
         "HealthCheckId" id: String,
     }
-    ListHealthChecks get "healthcheck" 200 -> ListHealthChecksResponse => any() {
+    ListHealthChecks {
         "marker" marker: Option<String>,
         "maxitems" max_items: Option<String>,
     }
-    UpdateHealthCheck post "healthcheck/{HealthCheckId}" 200 -> UpdateHealthCheckResponse
-        => on(&CHECK, |op, _| op.id.clone())
-    {
+    UpdateHealthCheck {
         "HealthCheckId" id: String,
         "HealthCheckVersion" version: Option<i64>,
         "IPAddress" address: Option<String>,
@@ -159,21 +147,15 @@ operations! {
         "InsufficientDataHealthStatus" insufficient_data: Option<String>,
         "ResetElements" reset: Option<Vec<ResettableElementName>>,
     }
-    DeleteHealthCheck delete "healthcheck/{HealthCheckId}" 200 -> DeleteHealthCheckResponse
-        => on(&CHECK, |op, _| op.id.clone())
-    {
+    DeleteHealthCheck {
         "HealthCheckId" id: String,
     }
-    GetHealthCheckStatus get "healthcheck/{HealthCheckId}/status" 200 -> GetHealthCheckStatusResponse
-        => on(&CHECK, |op, _| op.id.clone())
-    {
+    GetHealthCheckStatus {
         "HealthCheckId" id: String,
     }
-    GetHealthCheckLastFailureReason get "healthcheck/{HealthCheckId}/lastfailurereason" 200 -> GetHealthCheckLastFailureReasonResponse
-        => on(&CHECK, |op, _| op.id.clone())
-    {
+    GetHealthCheckLastFailureReason {
         "HealthCheckId" id: String,
     }
-    GetHealthCheckCount get "healthcheckcount" 200 -> GetHealthCheckCountResponse => any() {}
-    GetCheckerIpRanges get "checkeripranges" 200 -> GetCheckerIpRangesResponse => any() {}
+    GetHealthCheckCount {}
+    GetCheckerIpRanges {}
 }

@@ -1,7 +1,6 @@
 //! Limits.
 
-use super::{Located, operations, structures, values};
-use crate::resource_types::{DELEGATION_SET, ZONE};
+use super::{requests, structures, values};
 
 values! {
     /// A limit of an account.
@@ -50,23 +49,15 @@ structures! {
     }
 }
 
-impl Located for GetAccountLimitResponse {}
-impl Located for GetHostedZoneLimitResponse {}
-impl Located for GetReusableDelegationSetLimitResponse {}
-
-operations! {
-    GetAccountLimit get "accountlimit/{Type}" 200 -> GetAccountLimitResponse => any() {
+requests! {
+    GetAccountLimit {
         "Type" kind: AccountLimitType,
     }
-    GetHostedZoneLimit get "hostedzonelimit/{Id}/{Type}" 200 -> GetHostedZoneLimitResponse
-        => on(&ZONE, |op, _| op.id.clone())
-    {
+    GetHostedZoneLimit {
         "Id" id: String,
         "Type" kind: HostedZoneLimitType,
     }
-    GetReusableDelegationSetLimit get "reusabledelegationsetlimit/{Id}/{Type}" 200 -> GetReusableDelegationSetLimitResponse
-        => on(&DELEGATION_SET, |op, _| op.id.clone())
-    {
+    GetReusableDelegationSetLimit {
         "Id" id: String,
         "Type" kind: DelegationSetLimitType,
     }

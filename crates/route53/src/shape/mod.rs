@@ -31,34 +31,12 @@ macro_rules! structures {
     )*};
 }
 
-/// Operations: method, path, status, input and output.
-macro_rules! operations {
-    ($($name:ident $method:ident $path:literal $status:literal -> $output:ty => $($need:ident($($of_need:tt)*)).+ { $($wire:literal $field:ident: $ty:ty,)* })*) => {$(
+/// Requests, with their members' names on the wire.
+macro_rules! requests {
+    ($($name:ident { $($wire:literal $field:ident: $ty:ty,)* })*) => {$(
         #[derive(Debug, Clone, serde::Deserialize)]
         pub(crate) struct $name {
             $(#[serde(rename = $wire)] pub(crate) $field: $ty,)*
-        }
-
-        impl lath_authz::Authorized for $name {
-            const SERVICE: &'static str = "route53";
-
-            fn access() -> lath_authz::Access<Self> {
-                lath_authz::Access::<Self>::new()$(.$need($($of_need)*))+
-            }
-        }
-
-        impl lath_wire::Operation for $name {
-            const NAME: &'static str = stringify!($name);
-            const ROUTE: Option<lath_wire::Route> =
-                Some(lath_wire::Route::$method(concat!("/2013-04-01/", $path), $status));
-            type Output = $output;
-
-            fn headers(output: &Self::Output) -> Vec<(&'static str, String)> {
-                $crate::shape::Located::location(output)
-                    .map(|path| ("Location", format!("https://route53.amazonaws.com/2013-04-01/{path}")))
-                    .into_iter()
-                    .collect()
-            }
         }
     )*};
 }
@@ -89,12 +67,10 @@ macro_rules! values {
     )*};
 }
 
-pub(crate) use {operations, structures, values};
+pub(crate) use {requests, structures, values};
 
-/// What an answer says of where the new thing is: the path below the API's version.
-pub(crate) trait Located {
-    /// `None` where nothing was made.
-    fn location(&self) -> Option<String> {
-        None
-    }
+/// The header that says where the new thing is: the path below the API's version.
+pub(crate) fn location(path: impl std::fmt::Display) -> (&'static str, String) {
+    let url = format!("https://route53.amazonaws.com/2013-04-01/{path}");
+    ("Location", url)
 }

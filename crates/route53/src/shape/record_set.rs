@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Located, operations, structures, values};
-use crate::resource_types::ZONE;
+use super::{requests, structures, values};
 
 values! {
     /// A record's type. In the order in which lists of a name show them.
@@ -108,20 +107,15 @@ structures! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecordDataEntry(pub(crate) String);
 
-impl Located for ListResourceRecordSetsResponse {}
-impl Located for TestDNSAnswerResponse {}
-
-operations! {
-    ListResourceRecordSets get "hostedzone/{Id}/rrset" 200 -> ListResourceRecordSetsResponse
-        => on(&ZONE, |op, _| op.id.clone())
-    {
+requests! {
+    ListResourceRecordSets {
         "Id" id: String,
         "name" name: Option<String>,
         "type" kind: Option<RrType>,
         "identifier" identifier: Option<String>,
         "maxitems" max_items: Option<String>,
     }
-    TestDNSAnswer get "testdnsanswer" 200 -> TestDNSAnswerResponse => any() {
+    TestDNSAnswer {
         "hostedzoneid" zone_id: String,
         "recordname" name: String,
         "recordtype" kind: RrType,

@@ -1,9 +1,9 @@
 //! Hosted zones and the VPCs that see private ones.
 
+use lath_service::Located;
 use serde::{Deserialize, Serialize};
 
-use super::{ChangeInfo, Located, operations, structures, values};
-use crate::resource_types::{VPCS, ZONE, of_vpc, vpc};
+use super::{ChangeInfo, location, requests, structures, values};
 
 values! {
     /// The zones that a list is narrowed to.
@@ -123,114 +123,69 @@ structures! {
 }
 
 impl Located for CreateHostedZoneResponse {
-    fn location(&self) -> Option<String> {
-        Some(self.zone.id.trim_start_matches('/').to_owned())
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        vec![location(self.zone.id.trim_start_matches('/').to_owned())]
     }
 }
-impl Located for GetHostedZoneResponse {}
-impl Located for ListHostedZonesResponse {}
-impl Located for ListHostedZonesByNameResponse {}
-impl Located for ListHostedZonesByVPCResponse {}
-impl Located for DeleteHostedZoneResponse {}
-impl Located for UpdateHostedZoneCommentResponse {}
-impl Located for GetHostedZoneCountResponse {}
-impl Located for GetDNSSECResponse {}
-impl Located for AssociateVPCWithHostedZoneResponse {}
-impl Located for DisassociateVPCFromHostedZoneResponse {}
-impl Located for CreateVPCAssociationAuthorizationResponse {}
-impl Located for DeleteVPCAssociationAuthorizationResponse {}
-impl Located for ListVPCAssociationAuthorizationsResponse {}
 
-operations! {
-    CreateHostedZone post "hostedzone" 201 -> CreateHostedZoneResponse
-        => any()
-            .with(VPCS, |op, _| op.vpc.as_ref().and_then(vpc))
-            .also_any("ec2:DescribeVpcs", |op, _| op.vpc.is_some())
-    {
+requests! {
+    CreateHostedZone {
         "Name" name: String,
         "VPC" vpc: Option<Vpc>,
         "CallerReference" caller_reference: String,
         "HostedZoneConfig" config: Option<HostedZoneConfig>,
         "DelegationSetId" delegation_set_id: Option<String>,
     }
-    GetHostedZone get "hostedzone/{Id}" 200 -> GetHostedZoneResponse
-        => on(&ZONE, |op, _| op.id.clone())
-    {
+    GetHostedZone {
         "Id" id: String,
     }
-    ListHostedZones get "hostedzone" 200 -> ListHostedZonesResponse => any() {
+    ListHostedZones {
         "marker" marker: Option<String>,
         "maxitems" max_items: Option<String>,
         "delegationsetid" delegation_set_id: Option<String>,
         "hostedzonetype" zone_type: Option<HostedZoneType>,
     }
-    ListHostedZonesByName get "hostedzonesbyname" 200 -> ListHostedZonesByNameResponse => any() {
+    ListHostedZonesByName {
         "dnsname" dns_name: Option<String>,
         "hostedzoneid" zone_id: Option<String>,
         "maxitems" max_items: Option<String>,
     }
-    ListHostedZonesByVPC get "hostedzonesbyvpc" 200 -> ListHostedZonesByVPCResponse
-        => any()
-            .with(VPCS, |op, _| of_vpc(&op.vpc_id, &op.vpc_region))
-            .also_any("ec2:DescribeVpcs", |_, _| true)
-    {
+    ListHostedZonesByVPC {
         "vpcid" vpc_id: String,
         "vpcregion" vpc_region: String,
         "maxitems" max_items: Option<String>,
         "nexttoken" next_token: Option<String>,
     }
-    DeleteHostedZone delete "hostedzone/{Id}" 200 -> DeleteHostedZoneResponse
-        => on(&ZONE, |op, _| op.id.clone())
-    {
+    DeleteHostedZone {
         "Id" id: String,
     }
-    UpdateHostedZoneComment post "hostedzone/{Id}" 200 -> UpdateHostedZoneCommentResponse
-        => on(&ZONE, |op, _| op.id.clone())
-    {
+    UpdateHostedZoneComment {
         "Id" id: String,
         "Comment" comment: Option<String>,
     }
-    GetHostedZoneCount get "hostedzonecount" 200 -> GetHostedZoneCountResponse => any() {}
-    GetDNSSEC get "hostedzone/{Id}/dnssec" 200 -> GetDNSSECResponse
-        => on(&ZONE, |op, _| op.id.clone())
-    {
+    GetHostedZoneCount {}
+    GetDNSSEC {
         "Id" id: String,
     }
-    AssociateVPCWithHostedZone post "hostedzone/{Id}/associatevpc" 200 -> AssociateVPCWithHostedZoneResponse
-        => on(&ZONE, |op, _| op.id.clone())
-            .with(VPCS, |op, _| vpc(&op.vpc))
-            .also_any("ec2:DescribeVpcs", |_, _| true)
-    {
+    AssociateVPCWithHostedZone {
         "Id" id: String,
         "VPC" vpc: Vpc,
         "Comment" comment: Option<String>,
     }
-    DisassociateVPCFromHostedZone post "hostedzone/{Id}/disassociatevpc" 200 -> DisassociateVPCFromHostedZoneResponse
-        => on(&ZONE, |op, _| op.id.clone())
-            .with(VPCS, |op, _| vpc(&op.vpc))
-            .also_any("ec2:DescribeVpcs", |_, _| true)
-    {
+    DisassociateVPCFromHostedZone {
         "Id" id: String,
         "VPC" vpc: Vpc,
         "Comment" comment: Option<String>,
     }
-    CreateVPCAssociationAuthorization post "hostedzone/{Id}/authorizevpcassociation" 200 -> CreateVPCAssociationAuthorizationResponse
-        => on(&ZONE, |op, _| op.id.clone())
-            .with(VPCS, |op, _| vpc(&op.vpc))
-    {
+    CreateVPCAssociationAuthorization {
         "Id" id: String,
         "VPC" vpc: Vpc,
     }
-    DeleteVPCAssociationAuthorization post "hostedzone/{Id}/deauthorizevpcassociation" 200 -> DeleteVPCAssociationAuthorizationResponse
-        => on(&ZONE, |op, _| op.id.clone())
-            .with(VPCS, |op, _| vpc(&op.vpc))
-    {
+    DeleteVPCAssociationAuthorization {
         "Id" id: String,
         "VPC" vpc: Vpc,
     }
-    ListVPCAssociationAuthorizations get "hostedzone/{Id}/authorizevpcassociation" 200 -> ListVPCAssociationAuthorizationsResponse
-        => on(&ZONE, |op, _| op.id.clone())
-    {
+    ListVPCAssociationAuthorizations {
         "Id" id: String,
         "nexttoken" next_token: Option<String>,
         "maxresults" max_results: Option<String>,
