@@ -7,7 +7,7 @@ use lath_control::Cell;
 use lath_feed::RootSource;
 use lath_model::Timestamp;
 use lath_model::id::ImageId;
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,6 @@ use crate::records::DirectoryImage;
 use crate::resources::IMAGE;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
-use lath_service::IdForm;
 
 /// AWS's account for Amazon Linux, to which the alias `amazon` leads.
 const AMAZON: &str = "137112412989";

@@ -18,6 +18,7 @@ mod instances;
 mod key_pairs;
 mod messages;
 pub mod networks;
+mod parts;
 pub mod records;
 mod refusals;
 mod region_names;
@@ -72,9 +73,9 @@ pub const INFO: ServiceInfo = ServiceInfo {
 
 /// The operations, and who handles them.
 pub fn service(app: &Arc<Ec2>) -> Service {
-    let service = Service::new(INFO);
-    let service = networks::register(service, app);
-    instances::register(service, app)
+    parts::all().fold(Service::new(INFO), |service, part| {
+        (part.register)(service, app)
+    })
 }
 
 /// The record kinds that this crate keeps.

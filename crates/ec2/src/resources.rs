@@ -3,7 +3,7 @@
 //! (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html>).
 //!
 //! A kind is a constant of type [`Kind`] beside its record's [`Resource`](lath_service::Resource), here or in the file of
-//! its operations, and a line in [`KINDS`]. From that follow tags and all that is done with them, the records of the
+//! its operations, and stands in the line of that file in the list of parts ([`crate::parts`]). From that follow tags and all that is done with them, the records of the
 //! database, "does it exist", and the errors about ids.
 
 mod compute;
@@ -14,7 +14,7 @@ mod transit;
 use lath_authz::Scope;
 use lath_service::{IdForm, Kind};
 
-use crate::tags;
+use crate::{parts, tags};
 
 pub(crate) use compute::*;
 pub(crate) use lath_authz::Facts;
@@ -22,29 +22,10 @@ pub(crate) use made::{ATTRIBUTES, Making, attributes};
 pub(crate) use networks::*;
 pub(crate) use transit::*;
 
-/// Every kind of resource that has tags.
-pub(crate) static KINDS: &[&Kind] = &[
-    &DHCP_OPTIONS,
-    &ELASTIC_IP,
-    &IMAGE,
-    &INSTANCE,
-    &INTERNET_GATEWAY,
-    &KEY_PAIR,
-    &NAT_GATEWAY,
-    &NETWORK_ACL,
-    &NETWORK_INTERFACE,
-    &PREFIX_LIST,
-    &ROUTE_TABLE,
-    &SECURITY_GROUP,
-    &SECURITY_GROUP_RULE,
-    &SUBNET,
-    &TRANSIT_ATTACHMENT,
-    &TRANSIT_GATEWAY,
-    &TRANSIT_ROUTE_TABLE,
-    &VOLUME,
-    &VPC,
-    &VPC_ENDPOINT,
-];
+/// Every kind of resource.
+pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {
+    parts::all().flat_map(|part| part.kinds.iter().copied())
+}
 
 /// Ids that begin with a prefix; the codes for text that is no such id and for one that nothing has; the message of the
 /// latter. AWS's spelling of the codes follows no rule, so that each is written down.
@@ -84,7 +65,7 @@ pub(crate) use resource_type;
 
 /// The kind of what has such an id.
 pub(crate) fn kind_of(id: &str) -> Option<&'static Kind> {
-    lath_service::kind_of(KINDS, id)
+    lath_service::kind_of(kinds(), id)
 }
 
 /// The ARN of a resource of the account. `ec2:Vpc`, `ec2:Subnet` and others of the kind have such values.

@@ -24,7 +24,8 @@ pub fn random_suffix() -> String {
     format!("0{:016x}", rand::rng().random::<u64>())
 }
 
-fn well_formed(prefix: &str, text: &str) -> bool {
+#[doc(hidden)]
+pub fn well_formed(prefix: &str, text: &str) -> bool {
     text.strip_prefix(prefix)
         .and_then(|rest| rest.strip_prefix('-'))
         .is_some_and(|tail| {
@@ -35,42 +36,45 @@ fn well_formed(prefix: &str, text: &str) -> bool {
         })
 }
 
+/// Declares the ids of kinds of resources: `/// What it is. NAME = "prefix";`, with the visibility before the name. Those
+/// that several crates know stand here, others beside their records.
+#[macro_export]
 macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+    ($($(#[$doc:meta])* $visible:vis $name:ident = $prefix:literal;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(std::sync::Arc<str>);
+        $visible struct $name(std::sync::Arc<str>);
 
         impl $name {
             /// The text before the hyphen.
-            pub const PREFIX: &'static str = $prefix;
+            $visible const PREFIX: &'static str = $prefix;
 
             /// A new random id.
-            pub fn random() -> Self {
-                Self(format!("{}-{}", $prefix, random_suffix()).into())
+            $visible fn random() -> Self {
+                Self(format!("{}-{}", $prefix, $crate::id::random_suffix()).into())
             }
 
             /// The whole id as text.
-            pub fn as_str(&self) -> &str {
+            $visible fn as_str(&self) -> &str {
                 &self.0
             }
         }
 
-        impl FromStr for $name {
-            type Err = InvalidId;
-            fn from_str(text: &str) -> Result<Self, InvalidId> {
-                if well_formed($prefix, text) {
+        impl std::str::FromStr for $name {
+            type Err = $crate::id::InvalidId;
+            fn from_str(text: &str) -> Result<Self, $crate::id::InvalidId> {
+                if $crate::id::well_formed($prefix, text) {
                     Ok(Self(text.into()))
                 } else {
-                    Err(InvalidId { prefix: $prefix, text: text.chars().take(64).collect() })
+                    Err($crate::id::InvalidId { prefix: $prefix, text: text.chars().take(64).collect() })
                 }
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = InvalidId;
-            fn try_from(text: String) -> Result<Self, InvalidId> {
+            type Error = $crate::id::InvalidId;
+            fn try_from(text: String) -> Result<Self, $crate::id::InvalidId> {
                 text.parse()
             }
         }
@@ -81,14 +85,14 @@ macro_rules! ids {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
@@ -97,69 +101,69 @@ macro_rules! ids {
 
 ids! {
     /// A virtual private cloud.
-    VpcId = "vpc";
+    pub VpcId = "vpc";
     /// A subnet of a VPC.
-    SubnetId = "subnet";
+    pub SubnetId = "subnet";
     /// A VPC route table.
-    RouteTableId = "rtb";
+    pub RouteTableId = "rtb";
     /// A route table's association with a subnet, or with its VPC as the main one.
-    RouteTableAssociationId = "rtbassoc";
+    pub RouteTableAssociationId = "rtbassoc";
     /// An internet gateway.
-    InternetGatewayId = "igw";
+    pub InternetGatewayId = "igw";
     /// A security group.
-    SecurityGroupId = "sg";
+    pub SecurityGroupId = "sg";
     /// One rule of a security group.
-    SecurityGroupRuleId = "sgr";
+    pub SecurityGroupRuleId = "sgr";
     /// A managed prefix list.
-    PrefixListId = "pl";
+    pub PrefixListId = "pl";
     /// An instance.
-    InstanceId = "i";
+    pub InstanceId = "i";
     /// A reservation: what one RunInstances call launched.
-    ReservationId = "r";
+    pub ReservationId = "r";
     /// An elastic network interface.
-    NetworkInterfaceId = "eni";
+    pub NetworkInterfaceId = "eni";
     /// An interface's attachment to an instance.
-    AttachmentId = "eni-attach";
+    pub AttachmentId = "eni-attach";
     /// A machine image.
-    ImageId = "ami";
+    pub ImageId = "ami";
     /// A key pair.
-    KeyPairId = "key";
+    pub KeyPairId = "key";
     /// An elastic address.
-    AllocationId = "eipalloc";
+    pub AllocationId = "eipalloc";
     /// An elastic address's association.
-    AssociationId = "eipassoc";
+    pub AssociationId = "eipassoc";
     /// A volume.
-    VolumeId = "vol";
+    pub VolumeId = "vol";
     /// A set of DHCP options.
-    DhcpOptionsId = "dopt";
+    pub DhcpOptionsId = "dopt";
     /// A network access control list.
-    NetworkAclId = "acl";
+    pub NetworkAclId = "acl";
     /// A Lattice service network.
-    ServiceNetworkId = "sn";
+    pub ServiceNetworkId = "sn";
     /// A Lattice service.
-    ServiceId = "svc";
+    pub ServiceId = "svc";
     /// A Lattice listener.
-    ListenerId = "listener";
+    pub ListenerId = "listener";
     /// A Lattice rule.
-    RuleId = "rule";
+    pub RuleId = "rule";
     /// A Lattice target group.
-    TargetGroupId = "tg";
+    pub TargetGroupId = "tg";
     /// A service network's association with a VPC.
-    ServiceNetworkVpcAssociationId = "snva";
+    pub ServiceNetworkVpcAssociationId = "snva";
     /// A service network's association with a service.
-    ServiceNetworkServiceAssociationId = "snsa";
+    pub ServiceNetworkServiceAssociationId = "snsa";
     /// A Lattice access log subscription.
-    AccessLogSubscriptionId = "als";
+    pub AccessLogSubscriptionId = "als";
     /// A Transit Gateway.
-    TransitGatewayId = "tgw";
+    pub TransitGatewayId = "tgw";
     /// What joins a Transit Gateway to a VPC or to another gateway.
-    TransitGatewayAttachmentId = "tgw-attach";
+    pub TransitGatewayAttachmentId = "tgw-attach";
     /// A route table of a Transit Gateway.
-    TransitGatewayRouteTableId = "tgw-rtb";
+    pub TransitGatewayRouteTableId = "tgw-rtb";
     /// A NAT gateway.
-    NatGatewayId = "nat";
+    pub NatGatewayId = "nat";
     /// A VPC endpoint.
-    VpcEndpointId = "vpce";
+    pub VpcEndpointId = "vpce";
 }
 
 macro_rules! text_ids {

@@ -140,7 +140,7 @@ impl fmt::Debug for TagsOf {
 }
 
 /// The kind, among these, of what has such an id.
-pub fn kind_of<'k>(kinds: &[&'k Kind], id: &str) -> Option<&'k Kind> {
+pub fn kind_of<'k>(kinds: impl IntoIterator<Item = &'k Kind>, id: &str) -> Option<&'k Kind> {
     let (prefix, _) = id.rsplit_once('-')?;
-    kinds.iter().find(|kind| kind.id.prefix == prefix).copied()
+    kinds.into_iter().find(|kind| kind.id.prefix == prefix)
 }

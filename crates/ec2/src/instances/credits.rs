@@ -1,6 +1,6 @@
 //! The CPU credit options of burstable instances. Nothing throttles an instance, whichever it has.
 
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,6 @@ use crate::records::Instance;
 use crate::resources::INSTANCE;
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
-use lath_service::IdForm;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

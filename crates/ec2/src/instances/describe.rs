@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lath_service::operations;
 use lath_service::run::read;
+use lath_service::{IdForm, operations};
 use lath_store::View;
 use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,6 @@ use crate::records::Instance;
 use crate::resources::INSTANCE;
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
-use lath_service::IdForm;
 
 /// How long an answer waits for a change that is under way.
 const PATIENCE: Duration = Duration::from_secs(5);

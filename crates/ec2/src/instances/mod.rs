@@ -27,13 +27,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lath_store::View;
-use lath_wire::{ApiError, Service};
+use lath_wire::ApiError;
 
-use crate::Ec2;
 use crate::errors::{client, combination, invalid_value};
 use crate::ids::Ids as _;
+use crate::parts::Part;
 use crate::records::Instance;
-use crate::resources::INSTANCE;
+use crate::resources::{IMAGE, INSTANCE, KEY_PAIR, VOLUME};
 
 pub(crate) use feed::contribute;
 pub(crate) use options::changed_names;
@@ -45,28 +45,24 @@ pub(crate) use volumes::owner;
 /// How many instances one request may name.
 const MAX_IDS: usize = 1000;
 
-/// Registers the operations on instances and what they are made of.
-pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
-    [
-        crate::zones::register,
-        crate::account_attributes::register,
-        crate::images::register,
-        crate::key_pairs::register,
-        launch::register,
-        describe::register,
-        status::register,
-        power::register,
-        console::register,
-        attributes::register,
-        credits::register,
-        options::register,
-        profiles::register,
-        type_catalogue::register,
-        volumes::register,
-    ]
-    .into_iter()
-    .fold(service, |service, part| part(service, app))
-}
+/// Instances and what they are made of, as in [`crate::networks::PARTS`].
+pub(crate) static PARTS: &[Part] = &[
+    Part::new(crate::zones::register, &[]),
+    Part::new(crate::account_attributes::register, &[]),
+    Part::new(crate::images::register, &[&IMAGE]),
+    Part::new(crate::key_pairs::register, &[&KEY_PAIR]),
+    Part::new(launch::register, &[&INSTANCE]),
+    Part::new(describe::register, &[]),
+    Part::new(status::register, &[]),
+    Part::new(power::register, &[]),
+    Part::new(console::register, &[]),
+    Part::new(attributes::register, &[]),
+    Part::new(credits::register, &[]),
+    Part::new(options::register, &[]),
+    Part::new(profiles::register, &[]),
+    Part::new(type_catalogue::register, &[]),
+    Part::new(volumes::register, &[&VOLUME]),
+];
 
 /// The instances of a request, each once, in the order of their ids.
 ///

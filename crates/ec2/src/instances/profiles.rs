@@ -16,7 +16,7 @@ use lath_model::Timestamp;
 use lath_model::arn::Owner;
 use lath_model::id::random_suffix;
 use lath_policy::{Attached, Context, Grammar, Kind, Policy, Principal, Request, Rule, evaluate};
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_session::{Holder, SealingKey, Session, SourceInstance};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -32,7 +32,6 @@ use crate::records::{Instance, InstanceState, ProfileAssociation, RoleSession};
 use crate::resources::{self, INSTANCE, arn};
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
-use lath_service::IdForm;
 
 /// How long a session lives.
 const LIFE: Duration = Duration::from_secs(6 * 3600);

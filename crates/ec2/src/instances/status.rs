@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use lath_feed::{InstanceObserved, InstancePhase};
 use lath_model::Timestamp;
-use lath_service::operations;
 use lath_service::run::read;
+use lath_service::{IdForm, operations};
 use lath_store::View;
 use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,6 @@ use crate::records::{Instance, InstanceState};
 use crate::resources::INSTANCE;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
-use lath_service::IdForm;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

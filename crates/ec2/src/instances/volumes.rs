@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lath_model::Timestamp;
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,6 @@ use crate::records::{Instance, Volume};
 use crate::resources::VOLUME;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
-use lath_service::IdForm;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

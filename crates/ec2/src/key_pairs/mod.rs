@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use lath_control::Mode;
 use lath_model::Timestamp;
 use lath_model::id::KeyPairId;
-use lath_service::operations;
 use lath_service::run::{change, read};
+use lath_service::{IdForm, operations};
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Blob, Caller};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,6 @@ use crate::records::{KeyKind, KeyPair};
 use crate::resources::KEY_PAIR;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
-use lath_service::IdForm;
 use material::PublicHalf;
 
 /// How many key pairs a region may have.

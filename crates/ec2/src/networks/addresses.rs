@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use lath_control::Mode;
 use lath_model::id::{AllocationId, AssociationId};
-use lath_service::{Refuses, operations};
+use lath_service::{IdForm, Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,6 @@ use crate::refusals::refused;
 use crate::resources::{ELASTIC_IP, INSTANCE, Making as _, NETWORK_INTERFACE};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
-use lath_service::IdForm;
 
 /// How many elastic addresses a region may have.
 const MAX_ADDRESSES: usize = 5;

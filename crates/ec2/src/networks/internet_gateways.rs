@@ -2,7 +2,7 @@
 
 use lath_control::Mode;
 use lath_model::id::{InternetGatewayId, VpcId};
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,6 @@ use crate::records::{InternetGateway, NetworkInterface, Vpc};
 use crate::resources::{INTERNET_GATEWAY, Making as _, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
-use lath_service::IdForm;
 
 /// How many internet gateways a region may have.
 const MAX_GATEWAYS: usize = 5;

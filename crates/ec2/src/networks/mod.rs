@@ -1,6 +1,7 @@
 //! What networks are made of, and the operations on it.
 
 mod addresses;
+mod cidr_reservations;
 pub mod interfaces;
 mod internet_gateways;
 pub(crate) mod nat_gateways;
@@ -18,33 +19,35 @@ pub mod transit;
 pub(crate) mod vpc_endpoints;
 pub(crate) mod vpcs;
 
-use std::sync::Arc;
-
-use lath_wire::Service;
-
 pub use reconcile::reconcile;
 
-use crate::Ec2;
+use crate::parts::Part;
+use crate::resources::*;
 
-/// Registers the operations on networks.
-pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
-    let registers = [
-        crate::tags::register,
-        vpcs::register,
-        subnets::register,
-        internet_gateways::register,
-        route_tables::register,
+/// What networks are made of: a line for each module's operations and the kinds of resources that they make.
+pub(crate) static PARTS: &[Part] = &[
+    Part::new(crate::tags::register, &[]),
+    Part::new(vpcs::register, &[&VPC, &DHCP_OPTIONS]),
+    Part::new(subnets::register, &[&SUBNET]),
+    Part::new(
+        cidr_reservations::register,
+        &[&cidr_reservations::SUBNET_CIDR_RESERVATION],
+    ),
+    Part::new(internet_gateways::register, &[&INTERNET_GATEWAY]),
+    Part::new(route_tables::register, &[&ROUTE_TABLE]),
+    Part::new(
         security_groups::register,
-        prefix_lists::register,
-        interfaces::register,
-        addresses::register,
-        reverse_names::register,
-        network_acls::register,
+        &[&SECURITY_GROUP, &SECURITY_GROUP_RULE],
+    ),
+    Part::new(prefix_lists::register, &[&PREFIX_LIST]),
+    Part::new(interfaces::register, &[&NETWORK_INTERFACE]),
+    Part::new(addresses::register, &[&ELASTIC_IP]),
+    Part::new(reverse_names::register, &[]),
+    Part::new(network_acls::register, &[&NETWORK_ACL]),
+    Part::new(
         transit::register,
-        nat_gateways::register,
-        vpc_endpoints::register,
-    ];
-    registers
-        .into_iter()
-        .fold(service, |service, register| register(service, app))
-}
+        &[&TRANSIT_GATEWAY, &TRANSIT_ATTACHMENT, &TRANSIT_ROUTE_TABLE],
+    ),
+    Part::new(nat_gateways::register, &[&NAT_GATEWAY]),
+    Part::new(vpc_endpoints::register, &[&VPC_ENDPOINT]),
+];

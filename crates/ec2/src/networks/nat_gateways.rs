@@ -8,7 +8,7 @@ use lath_control::{Cell, TokenUse};
 use lath_feed::{Condition, Observed};
 use lath_model::Timestamp;
 use lath_model::id::{NatGatewayId, NetworkInterfaceId};
-use lath_service::{Refuses, operations};
+use lath_service::{IdForm, Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,6 @@ use crate::refusals::refused;
 use crate::resources::{ELASTIC_IP, Making as _, NAT_GATEWAY, SUBNET, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
-use lath_service::IdForm;
 
 /// How many NAT gateways an availability zone may have.
 const MAX_PER_ZONE: usize = 5;

@@ -1,7 +1,7 @@
 //! Network ACLs. Each VPC has its default one, which allows everything, as AWS's does; there are no
 //! others (<https://docs.aws.amazon.com/vpc/latest/userguide/default-network-acl.html>).
 
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,6 @@ use crate::records::{Subnet, Vpc};
 use crate::resources::NETWORK_ACL;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
-use lath_service::IdForm;
 
 operations! {
     for Ec2 as "ec2";

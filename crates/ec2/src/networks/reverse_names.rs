@@ -2,7 +2,7 @@
 //! one; clients such as Terraform ask for it whenever they read an address.
 //! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeAddressesAttribute.html>
 
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,6 @@ use crate::records::Address;
 use crate::resources::ELASTIC_IP;
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
-use lath_service::IdForm;
 
 operations! {
     for Ec2 as "ec2";

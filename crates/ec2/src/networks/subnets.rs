@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use lath_control::{Mode, claims_on};
 use lath_feed::Observed;
 use lath_model::id::{SubnetId, random_suffix};
-use lath_service::{Refuses, operations};
+use lath_service::{IdForm, Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -19,16 +19,15 @@ use crate::filter::{Field, Filter};
 use crate::ids;
 use crate::instances::{PrivateDnsNameOptionsItem, changed_names};
 use crate::messages::{BooleanInput, Nothing};
-use crate::networks::interfaces;
 use crate::networks::reconcile::subnet_available;
 use crate::networks::vpcs;
+use crate::networks::{cidr_reservations, interfaces};
 use crate::records::{NetworkInterface, PrivateDnsNames, RouteTable, Subnet, Vpc};
 use crate::refusals::refused;
 use crate::resources::{ATTRIBUTES, Facts, Making as _, SUBNET, VPC, attributes};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 use crate::zones::zone_id;
-use lath_service::IdForm;
 
 /// How many subnets a VPC may have.
 const MAX_SUBNETS: usize = 200;
@@ -316,6 +315,7 @@ fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteSubnet) -> Result<Nothing, ApiError
                 .retain(|it| it.subnet.as_ref() != Some(&subnet.id));
         });
     }
+    cidr_reservations::forget_all(tx, &subnet.id);
     tags::forget(tx, subnet.id.as_str());
     tx.delete::<Subnet>(subnet.id.as_str());
     Ok(Nothing {})

@@ -45,13 +45,11 @@ pub use vpc_endpoint::VpcEndpoint;
 
 use lath_store::Kinds;
 
-use crate::resources::KINDS;
+use crate::resources;
 
 /// Every kind of record: those of resources, and those that no caller names by an id.
 pub(crate) fn kinds(kinds: Kinds) -> Kinds {
-    let of_resources = KINDS
-        .iter()
-        .fold(kinds, |kinds, kind| (kind.records)(kinds));
+    let of_resources = resources::kinds().fold(kinds, |kinds, kind| (kind.records)(kinds));
     of_resources
         .with::<ResourceTags>()
         .with::<PeerTransit>()

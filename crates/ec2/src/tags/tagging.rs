@@ -5,12 +5,12 @@ use lath_authz::{Access, Facts, ResourceType, Scope, TAG_KEYS};
 use super::{CreateTags, DeleteTags, TagInput};
 use crate::key_pairs;
 use crate::records::ResourceTags;
-use crate::resources::{KINDS, kind_of};
+use crate::resources::{kind_of, kinds};
 
 /// The needs of CreateTags. `ec2:CreateAction` is for tags of new resources: a call of CreateTags itself has none
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html>).
 pub(super) fn create(access: Access<CreateTags>) -> Access<CreateTags> {
-    KINDS.iter().copied().fold(access, |access, kind| {
+    kinds().fold(access, |access, kind| {
         access
             .on(kind, |op, at| names(at, &op.resources, kind))
             .tagged(|op, _| super::pairs(&op.tags))
@@ -20,7 +20,7 @@ pub(super) fn create(access: Access<CreateTags>) -> Access<CreateTags> {
 
 /// The needs of DeleteTags. Without tags it takes all that a resource has.
 pub(super) fn delete(access: Access<DeleteTags>) -> Access<DeleteTags> {
-    KINDS.iter().copied().fold(access, |access, kind| {
+    kinds().fold(access, |access, kind| {
         access
             .on_each(kind, &[TAG_KEYS], |op, at| {
                 let of_kind = op.resources.iter().filter(|id| is_of(id, kind));

@@ -306,3 +306,31 @@ async fn the_sixty_first_rule_is_refused() {
     api.refuses(&[(&form, "RulesPerSecurityGroupLimitExceeded")])
         .await;
 }
+
+#[tokio::test]
+async fn the_groups_of_a_vpc_are_its_own() {
+    let api = Api::new();
+    let vpc = api.vpc("10.0.0.0/16").await;
+    let other = api.vpc("10.1.0.0/16").await;
+    let group = api.group(&vpc, "web").await;
+    api.group(&other, "db").await;
+    let get = format!("Action=GetSecurityGroupsForVpc&VpcId={vpc}");
+    let mut names = api.all("groupName", &get).await;
+    names.sort();
+    assert_eq!(names, ["default", "web"]);
+    let web = format!("{get}&Filter.1.Name=group-name&Filter.1.Value.1=web");
+    assert_eq!(api.get("groupId", &web).await, group);
+    assert_eq!(api.get("primaryVpcId", &web).await, vpc);
+    api.refuses(&[
+        (
+            "Action=GetSecurityGroupsForVpc&VpcId=vpc-0123456789abcdef0",
+            "InvalidVpcID.NotFound",
+        ),
+        (
+            &format!("{get}&Filter.1.Name=vpc-id&Filter.1.Value.1={vpc}"),
+            "InvalidParameterValue",
+        ),
+        (&format!("{get}&DryRun=true"), "DryRunOperation"),
+    ])
+    .await;
+}

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod api;
+mod cidr_reservations;
 mod feed;
 mod groups;
 mod interfaces;

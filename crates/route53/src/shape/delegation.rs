@@ -1,7 +1,8 @@
 //! Reusable delegation sets.
 
-use super::{DelegationSet, location, requests, structures};
 use lath_service::Located;
+
+use super::{DelegationSet, location, requests, structures};
 
 structures! {
     CreateReusableDelegationSetResponse {

@@ -17,7 +17,7 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use crate::errors::{client, invalid_value};
-use crate::networks::public_pool;
+use crate::networks::{cidr_reservations, public_pool};
 use crate::records::{
     Address, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Subnet,
 };
@@ -129,9 +129,13 @@ pub(crate) fn capacity(subnet: &Subnet) -> usize {
     total.saturating_sub(5)
 }
 
-/// How many addresses of a subnet are free.
+/// How many addresses of a subnet are free for what asks for none by name.
 pub(crate) fn free_addresses(view: &View, subnet: &Subnet) -> usize {
-    capacity(subnet).saturating_sub(taken(view, subnet).len())
+    let taken = taken(view, subnet);
+    let reserved = cidr_reservations::reserved(view, &subnet.id);
+    usable(subnet)
+        .filter(|ip| !taken.contains(ip) && !reserved.contains(*ip))
+        .count()
 }
 
 /// How many addresses are used in each subnet.
@@ -156,7 +160,7 @@ fn taken(view: &View, subnet: &Subnet) -> HashSet<Ipv4Addr> {
         .collect()
 }
 
-/// The wanted address if it is free, else the first free one. The first four and the last of a subnet
+/// The wanted address if it is free, else the first free one that is not reserved. The first four and the last of a subnet
 /// are AWS's (<https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html>).
 pub(crate) fn private_address(
     tx: &Tx,
@@ -165,8 +169,9 @@ pub(crate) fn private_address(
 ) -> Result<Ipv4Addr, ApiError> {
     let taken = taken(tx.view(), subnet);
     let Some(wanted) = wanted else {
+        let reserved = cidr_reservations::reserved(tx.view(), &subnet.id);
         return usable(subnet)
-            .find(|ip| !taken.contains(ip))
+            .find(|ip| !taken.contains(ip) && !reserved.contains(*ip))
             .ok_or_else(|| no_address(subnet));
     };
     if !usable(subnet).contains(wanted) {

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use lath_control::{Cell, paginate};
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::View;
 use lath_wire::ApiError;
 
@@ -21,7 +21,6 @@ use crate::records::{ListEntry, ManagedPrefixList};
 use crate::resources::{ATTRIBUTES, Making as _, PREFIX_LIST};
 use crate::select::{Listed, Query, bad_token, page_size, select};
 use crate::tags::{self, Tag};
-use lath_service::IdForm;
 
 operations! {
     for Ec2 as "ec2";

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use lath_control::{TokenUse, claims_on};
 use lath_model::id::{RouteTableId, VpcId};
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -30,7 +30,6 @@ use crate::records::{
 use crate::resources::{INTERNET_GATEWAY, Making as _, ROUTE_TABLE, SUBNET, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
-use lath_service::IdForm;
 
 /// How many route tables a VPC may have.
 const MAX_TABLES: usize = 200;

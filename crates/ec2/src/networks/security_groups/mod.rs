@@ -15,14 +15,15 @@ use lath_authz::Scope;
 use lath_control::{Mode, claims_on};
 use lath_feed::Traffic;
 use lath_model::id::{SecurityGroupId, SecurityGroupRuleId};
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
 
 use self::messages::*;
 use crate::Ec2;
 use crate::errors::{client, dependency, invalid_parameter, invalid_value, limit, missing};
-use crate::filter::Field;
+use crate::filter::{Field, Filter};
 use crate::ids;
 use crate::messages::Done;
 use crate::records::{
@@ -31,7 +32,6 @@ use crate::records::{
 use crate::resources::{Making as _, PREFIX_LIST, SECURITY_GROUP, SECURITY_GROUP_RULE, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
-use lath_service::IdForm;
 
 /// How many groups a region may have.
 const MAX_GROUPS: usize = 2500;
@@ -47,6 +47,7 @@ operations! {
     change DeleteSecurityGroup -> DeleteSecurityGroupResult = delete, dry_run
         => on(&SECURITY_GROUP, |op, at| judged(at, op.group_id.as_ref(), op.group_name.as_ref()));
     read DescribeSecurityGroups -> DescribeSecurityGroupsResult = describe, dry_run => any();
+    read GetSecurityGroupsForVpc -> GetSecurityGroupsForVpcResult = for_vpc, dry_run => any();
     change AuthorizeSecurityGroupIngress -> AuthorizeResult = changes::authorize_ingress, dry_run
         => on(&SECURITY_GROUP, |op, at| judged(at, op.group_id.as_ref(), op.group_name.as_ref()))
             .on(&SECURITY_GROUP_RULE, |op, _| tagged_rules(&op.tag_specifications))
@@ -388,5 +389,93 @@ fn describe(
     Ok(DescribeSecurityGroupsResult {
         next_token: page.next_token,
         security_groups: page.items,
+    })
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GetSecurityGroupsForVpc {
+    vpc_id: String,
+    next_token: Option<String>,
+    max_results: Option<i32>,
+    #[serde(rename = "Filter", default)]
+    filters: Vec<Filter>,
+    dry_run: Option<bool>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GetSecurityGroupsForVpcResult {
+    next_token: Option<String>,
+    #[serde(rename = "securityGroupForVpcSet")]
+    groups: Vec<GroupForVpc>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GroupForVpc {
+    description: String,
+    group_name: String,
+    owner_id: String,
+    group_id: String,
+    #[serde(rename = "tagSet")]
+    tags: Vec<Tag>,
+    primary_vpc_id: String,
+}
+
+impl Listed for GroupForVpc {
+    const ID: IdForm = SECURITY_GROUP.id;
+    const FIELDS: &'static [Field<Self>] = &[
+        ("group-id", |it| vec![it.group_id.clone()]),
+        ("description", |it| vec![it.description.clone()]),
+        ("group-name", |it| vec![it.group_name.clone()]),
+        ("owner-id", |it| vec![it.owner_id.clone()]),
+        ("primary-vpc-id", |it| vec![it.primary_vpc_id.clone()]),
+    ];
+    fn id(&self) -> &str {
+        &self.group_id
+    }
+    fn tags(&self) -> &[Tag] {
+        &self.tags
+    }
+}
+
+/// The groups that interfaces in a VPC may have: its own. A group cannot be associated with a second VPC here.
+fn for_vpc(
+    app: &Ec2,
+    view: &View,
+    op: &GetSecurityGroupsForVpc,
+) -> Result<GetSecurityGroupsForVpcResult, ApiError> {
+    let vpc = ids::find::<Vpc>(view, &op.vpc_id)?;
+    let own = view.list::<SecurityGroup>().filter(|it| it.vpc == vpc.id);
+    let items = own.map(|it| {
+        let GroupItem {
+            description,
+            group_name,
+            owner_id,
+            group_id,
+            tags,
+            vpc_id: primary_vpc_id,
+            ..
+        } = item(app, view, &it);
+        GroupForVpc {
+            description,
+            group_name,
+            owner_id,
+            group_id,
+            tags,
+            primary_vpc_id,
+        }
+    });
+    let query = Query {
+        ids: &[],
+        filters: &op.filters,
+        max_results: op.max_results,
+        next_token: op.next_token.as_deref(),
+    };
+    let page = select(items, &query)?;
+    Ok(GetSecurityGroupsForVpcResult {
+        next_token: page.next_token,
+        groups: page.items,
     })
 }

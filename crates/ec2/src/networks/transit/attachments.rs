@@ -1,7 +1,7 @@
 //! Attachments of every kind, in one list.
 
 use lath_model::Timestamp;
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,6 @@ use crate::records::TransitAttachment;
 use crate::resources::TRANSIT_ATTACHMENT;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
-use lath_service::IdForm;
 
 operations! {
     for Ec2 as "ec2";

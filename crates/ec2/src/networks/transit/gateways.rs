@@ -3,7 +3,7 @@
 use lath_control::Mode;
 use lath_model::Timestamp;
 use lath_model::id::{TransitGatewayId, TransitGatewayRouteTableId};
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,6 @@ use crate::records::{
 use crate::resources::{Making as _, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
-use lath_service::IdForm;
 
 /// How many Transit Gateways a region may have.
 const MAX_GATEWAYS: usize = 5;

@@ -1,6 +1,6 @@
 //! What joins attachments to tables: associations and propagations.
 
-use lath_service::{Refuses, operations};
+use lath_service::{IdForm, Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,6 @@ use crate::refusals::refused;
 use crate::resources::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
-use lath_service::IdForm;
 
 operations! {
     for Ec2 as "ec2";

@@ -8,7 +8,7 @@ use lath_control::Cell;
 use lath_feed::{Condition, Observed, PrivateKey};
 use lath_model::Timestamp;
 use lath_model::id::{TransitGatewayAttachmentId, TransitGatewayId};
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,6 @@ use crate::records::{
 use crate::resources::{Making as _, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
-use lath_service::IdForm;
 
 /// The first UDP port of tunnels; each tunnel of a region has its own.
 const FIRST_PORT: u16 = 52_000;

@@ -1,6 +1,6 @@
 //! Prefix lists as destinations in a gateway's tables.
 
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,6 @@ use crate::resources::{
 };
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
-use lath_service::IdForm;
 
 operations! {
     for Ec2 as "ec2";

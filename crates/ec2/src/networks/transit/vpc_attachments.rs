@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lath_control::Mode;
 use lath_model::Timestamp;
 use lath_model::id::{NetworkInterfaceId, TransitGatewayAttachmentId};
-use lath_service::operations;
+use lath_service::{IdForm, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,6 @@ use crate::records::{
 use crate::resources::{Making as _, SUBNET, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
-use lath_service::IdForm;
 
 /// How many gateways a VPC may be attached to.
 const MAX_PER_VPC: usize = 5;

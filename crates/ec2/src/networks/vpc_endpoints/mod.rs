@@ -16,7 +16,7 @@ use lath_model::Timestamp;
 use lath_model::id::{
     NetworkInterfaceId, SecurityGroupId, ServiceNetworkId, SubnetId, VpcEndpointId, VpcId,
 };
-use lath_service::{Refuses, operations};
+use lath_service::{IdForm, Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -38,7 +38,6 @@ use crate::resources::{
 };
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
-use lath_service::IdForm;
 
 /// How long a deleted endpoint stays visible.
 const LINGERS: Duration = Duration::from_secs(3600);

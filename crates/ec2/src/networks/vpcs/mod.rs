@@ -11,7 +11,7 @@ use lath_control::{Mode, claims_on};
 use lath_feed::Observed;
 use lath_model::Timestamp;
 use lath_model::id::{NetworkAclId, RouteTableAssociationId, RouteTableId, VpcId};
-use lath_service::{Refuses, operations};
+use lath_service::{IdForm, Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -31,7 +31,6 @@ use crate::refusals::refused;
 use crate::resources::{ATTRIBUTES, Making as _, VPC};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
-use lath_service::IdForm;
 
 pub(crate) use cidrs::block;
 pub(crate) use dhcp::options_id;
