@@ -189,7 +189,7 @@ fn feed_interface(interface: &records::NetworkInterface) -> Interface {
             workload: it.instance.clone().into(),
             device: it.device_index,
         }),
-        prefixes: Vec::new(),
+        prefixes: interface.prefixes.clone(),
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::cores_and_threads;
 use super::profiles::ProfileItem;
+use crate::networks::interfaces::PrefixItem;
 use crate::records::{
     Instance, InstanceState, MetadataOptions, NetworkInterface, PrivateAddress, PrivateDnsNames,
     ProfileAssociation, SecurityGroup, Volume,
@@ -173,6 +174,7 @@ items! {
         private_dns_name: String,
         private_ip_address: String,
         private_ip_addresses_set: Vec<PrivateAddressItem>,
+        ipv4_prefix_set: Vec<PrefixItem>,
         source_dest_check: bool,
         status: String,
         subnet_id: String,
@@ -406,6 +408,7 @@ impl Showing<'_> {
             owner_id: interface.owner.clone(),
             private_dns_name: names::private(self.cell, interface.primary_ip()),
             private_ip_address: interface.primary_ip().to_string(),
+            ipv4_prefix_set: interface.prefixes.iter().map(PrefixItem::from).collect(),
             private_ip_addresses_set: interface
                 .addresses
                 .iter()

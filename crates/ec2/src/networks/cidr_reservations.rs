@@ -76,10 +76,9 @@ operations! {
     for Ec2 as "ec2";
     change CreateSubnetCidrReservation -> CreateSubnetCidrReservationResult = create, dry_run
         => on(&SUBNET, |op, _| op.subnet_id.clone())
-            .creates(&SUBNET_CIDR_RESERVATION, |op| &op.tag_specifications);
+            .with_tags_of(&SUBNET_CIDR_RESERVATION, |op| &op.tag_specifications);
     read GetSubnetCidrReservations -> GetSubnetCidrReservationsResult = get, dry_run => any();
-    change DeleteSubnetCidrReservation -> DeleteSubnetCidrReservationResult = delete, dry_run
-        => on(&SUBNET_CIDR_RESERVATION, |op, _| op.subnet_cidr_reservation_id.clone());
+    change DeleteSubnetCidrReservation -> DeleteSubnetCidrReservationResult = delete, dry_run => any();
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -244,16 +243,29 @@ fn of_subnet<'a>(
 
 /// The blocks of a subnet from which no address is given to what does not ask for it by name.
 pub(crate) fn reserved(view: &View, subnet: &SubnetId) -> Reserved {
-    Reserved(of_subnet(view, subnet).map(|it| it.cidr).collect())
+    let blocks = of_subnet(view, subnet).map(|it| (it.cidr, it.reservation_type));
+    Reserved(blocks.collect())
 }
 
 /// See [`reserved`].
-pub(crate) struct Reserved(Vec<Ipv4Net>);
+pub(crate) struct Reserved(Vec<(Ipv4Net, ReservationType)>);
 
 impl Reserved {
     /// Whether an address is in one of them.
     pub(crate) fn contains(&self, ip: Ipv4Addr) -> bool {
-        self.0.iter().any(|cidr| cidr.contains(&ip))
+        self.0.iter().any(|(cidr, _)| cidr.contains(&ip))
+    }
+
+    /// Whether a block has addresses in common with one of them.
+    pub(crate) fn overlaps(&self, block: Ipv4Net) -> bool {
+        let overlaps = |cidr: &Ipv4Net| cidr.contains(&block) || block.contains(cidr);
+        self.0.iter().any(|(cidr, _)| overlaps(cidr))
+    }
+
+    /// Whether a block is in one of them that is for prefixes.
+    pub(crate) fn for_prefixes(&self, block: Ipv4Net) -> bool {
+        let mut all = self.0.iter();
+        all.any(|(cidr, of)| *of == ReservationType::Prefix && cidr.contains(&block))
     }
 }
 

@@ -1,5 +1,6 @@
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use lath_model::Timestamp;
 use lath_model::id::{
     AllocationId, AssociationId, AttachmentId, InstanceId, NatGatewayId, NetworkInterfaceId,
@@ -39,6 +40,9 @@ pub struct NetworkInterface {
     /// What else it belongs to: such an interface is not the user's to change.
     #[serde(default)]
     pub manager: Option<Manager>,
+    /// Blocks of its subnet that are routed to it besides its addresses: each a /28.
+    #[serde(default)]
+    pub prefixes: Vec<Ipv4Net>,
 }
 
 /// What an interface belongs to that is no instance.
@@ -105,6 +109,17 @@ impl NetworkInterface {
             .map_or(Ipv4Addr::UNSPECIFIED, |address| address.private)
     }
 
+    /// How much of the limit on its addresses it uses: a prefix counts as an address does.
+    pub fn slots(&self) -> usize {
+        self.addresses.len() + self.prefixes.len()
+    }
+
+    /// How many addresses of its subnet it has, those of its prefixes included.
+    pub fn address_count(&self) -> usize {
+        let prefixed = |prefix: &Ipv4Net| 1_usize << (32 - u32::from(prefix.prefix_len()));
+        self.addresses.len() + self.prefixes.iter().map(prefixed).sum::<usize>()
+    }
+
     /// The public address of the primary private one.
     pub fn public_ip(&self) -> Option<Ipv4Addr> {
         Some(self.addresses.first()?.public.as_ref()?.ip)
@@ -115,5 +130,20 @@ impl Record for NetworkInterface {
     const KIND: &'static str = "ec2.network-interface";
     fn id(&self) -> String {
         self.id.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_of_the_version_before_have_no_prefixes() {
+        let stored = r#"{"id":"eni-0123456789abcdef0","vpc":"vpc-0123456789abcdef0",
+            "subnet":"subnet-0123456789abcdef0","availability_zone":"us-east-1a","owner":"123456789012",
+            "description":"","mac":"02:00:0a:00:01:04","addresses":[{"private":"10.0.1.4","public":null}],
+            "groups":[],"source_dest_check":true,"attachment":null}"#;
+        let read: NetworkInterface = serde_json::from_str(stored).expect("it was stored so");
+        assert_eq!((read.slots(), read.address_count()), (1, 1));
     }
 }

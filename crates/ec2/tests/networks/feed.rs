@@ -23,6 +23,10 @@ async fn nodes_learn_all_that_the_api_was_told() {
     let group = api.group(&vpc, "web").await;
     api.ok(&format!("Action=AuthorizeSecurityGroupIngress&GroupId={group}&IpPermissions.1.IpProtocol=tcp&IpPermissions.1.FromPort=80&IpPermissions.1.ToPort=81&IpPermissions.1.Groups.1.GroupId={group}")).await;
     let interface = api.interface(&subnet).await;
+    api.ok(&format!(
+        "Action=AssignPrivateIpAddresses&NetworkInterfaceId={interface}&Ipv4Prefix.1=10.0.1.32/28"
+    ))
+    .await;
 
     let snapshot = snapshot(&api);
     let feed = &snapshot.vpcs[&vpc.parse().unwrap()];
@@ -38,6 +42,7 @@ async fn nodes_learn_all_that_the_api_was_told() {
     );
     let interface = &feed.interfaces[&interface.parse().unwrap()];
     assert_eq!(interface.addresses[0].private.to_string(), "10.0.1.4");
+    assert_eq!(interface.prefixes, ["10.0.1.32/28".parse().unwrap()]);
     assert!(interface.source_dest_check && interface.attachment.is_none());
     let rules = &snapshot.security_groups[&group.parse().unwrap()];
     assert_eq!(rules.ingress[0].traffic, Traffic::Tcp(80, 81));

@@ -139,3 +139,81 @@ async fn a_repeated_create_answers_with_the_same_interface() {
         [first]
     );
 }
+
+#[tokio::test]
+async fn prefixes_are_blocks_of_sixteen_addresses_that_nobody_else_gets() {
+    let api = Api::new();
+    let vpc = api.vpc("10.0.0.0/16").await;
+    let subnet = api.subnet(&vpc, "10.0.1.0/26").await;
+    let create = format!("Action=CreateNetworkInterface&SubnetId={subnet}");
+    let interface = api.get("networkInterfaceId", &create).await;
+    let assign = format!("Action=AssignPrivateIpAddresses&NetworkInterfaceId={interface}");
+    let count = format!("{assign}&Ipv4PrefixCount=1");
+    // The first block holds addresses that are AWS's.
+    assert_eq!(api.get("ipv4Prefix", &count).await, "10.0.1.16/28");
+    let named = format!("{assign}&Ipv4Prefix.1=10.0.1.32/28");
+    assert_eq!(api.get("ipv4Prefix", &named).await, "10.0.1.32/28");
+    let describe = "Action=DescribeNetworkInterfaces";
+    assert_eq!(
+        api.all("ipv4Prefix", describe).await,
+        ["10.0.1.16/28", "10.0.1.32/28"]
+    );
+    let free = "Action=DescribeSubnets";
+    let left = 64 - 5 - 1 - 32;
+    assert_eq!(
+        api.get("availableIpAddressCount", free).await,
+        left.to_string()
+    );
+    let prefixed = format!("{create}&Ipv4PrefixCount=1");
+    api.refuses(&[
+        // The last block ends with the subnet's broadcast address.
+        (&count, "InsufficientCidrBlocks"),
+        (&prefixed, "InsufficientCidrBlocks"),
+        (&named, "InvalidParameterValue"),
+        (
+            &format!("{assign}&Ipv4Prefix.1=10.0.1.8/29"),
+            "InvalidParameterValue",
+        ),
+        (
+            &format!("{assign}&Ipv4Prefix.1=10.0.2.0/28"),
+            "InvalidParameterValue",
+        ),
+        (
+            &format!("{named}&Ipv4PrefixCount=1"),
+            "InvalidParameterCombination",
+        ),
+        (
+            &format!("{count}&SecondaryPrivateIpAddressCount=1"),
+            "InvalidParameterCombination",
+        ),
+        (
+            &format!("{create}&PrivateIpAddress=10.0.1.20"),
+            "InvalidIPAddress.InUse",
+        ),
+    ])
+    .await;
+    let unassign =
+        format!("Action=UnassignPrivateIpAddresses&NetworkInterfaceId={interface}&Ipv4Prefix.1=");
+    api.ok(&format!("{unassign}10.0.1.16/28")).await;
+    api.refuses(&[(&format!("{unassign}10.0.1.16/28"), "InvalidParameterValue")])
+        .await;
+    assert_eq!(api.get("ipv4Prefix", &prefixed).await, "10.0.1.16/28");
+}
+
+#[tokio::test]
+async fn prefixes_come_from_the_reservations_for_them() {
+    let api = Api::new();
+    let vpc = api.vpc("10.0.0.0/16").await;
+    let subnet = api.subnet(&vpc, "10.0.1.0/24").await;
+    for (cidr, of) in [("10.0.1.16/28", "explicit"), ("10.0.1.64/28", "prefix")] {
+        api.ok(&format!(
+            "Action=CreateSubnetCidrReservation&SubnetId={subnet}&Cidr={cidr}&ReservationType={of}"
+        ))
+        .await;
+    }
+    let create = format!("Action=CreateNetworkInterface&SubnetId={subnet}&Ipv4PrefixCount=2");
+    assert_eq!(
+        api.all("ipv4Prefix", &create).await,
+        ["10.0.1.64/28", "10.0.1.32/28"]
+    );
+}

@@ -278,6 +278,10 @@ impl<'a> View<'a> {
         if let Some(subnet) = self.vpc.subnets.get(&interface.subnet) {
             entries.push(text("subnet-ipv4-cidr-block", subnet.cidr.to_string()));
         }
+        if !interface.prefixes.is_empty() {
+            let prefixes = interface.prefixes.iter().map(ToString::to_string);
+            entries.push(text("ipv4-prefix", lines(prefixes.collect())));
+        }
         if !public.is_empty() {
             entries.push(folder("ipv4-associations", associations(interface)));
             entries.push(text("public-ipv4s", lines(public)));

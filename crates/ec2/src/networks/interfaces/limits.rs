@@ -53,7 +53,7 @@ pub(crate) fn check_type(
     check_interfaces(typed, interfaces.len())?;
     interfaces
         .iter()
-        .try_for_each(|it| check_addresses(typed, it.addresses.len()))
+        .try_for_each(|it| check_addresses(typed, it.slots()))
 }
 
 /// Whether an instance takes a further interface.
@@ -66,7 +66,7 @@ pub(super) fn check_attachment(
         return Ok(());
     };
     check_interfaces(typed, of(view, &instance.id).count() + 1)?;
-    check_addresses(typed, interface.addresses.len())
+    check_addresses(typed, interface.slots())
 }
 
 /// Whether an interface takes so many private addresses.

@@ -1,5 +1,6 @@
 //! Requests and answers about network interfaces.
 
+use ipnet::Ipv4Net;
 use lath_model::Timestamp;
 use lath_service::Asks;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,28 @@ pub(crate) struct AddressInput {
     pub(crate) private_ip_address: Option<String>,
 }
 
+/// A prefix as CreateNetworkInterface takes it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Ipv4PrefixInput {
+    pub(crate) ipv4_prefix: Option<String>,
+}
+
+/// A prefix of an interface.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PrefixItem {
+    pub(crate) ipv4_prefix: String,
+}
+
+impl From<&Ipv4Net> for PrefixItem {
+    fn from(prefix: &Ipv4Net) -> Self {
+        Self {
+            ipv4_prefix: prefix.to_string(),
+        }
+    }
+}
+
 macro_rules! refused_inputs {
     ($($name:ident { $($member:ident: $type:ty),* $(,)? })*) => {
         $(
@@ -67,7 +90,6 @@ macro_rules! refused_inputs {
 }
 
 refused_inputs! {
-    Ipv4PrefixInput { ipv4_prefix: String }
     Ipv6PrefixInput { ipv6_prefix: String }
     Ipv6AddressInput { ipv6_address: String, is_primary_ipv6: bool }
     OperatorInput { principal: String }
@@ -111,6 +133,8 @@ pub(crate) struct InterfaceItem {
     pub(crate) association: Option<AssociationItem>,
     #[serde(rename = "privateIpAddressesSet")]
     pub(crate) addresses: Vec<AddressItem>,
+    #[serde(rename = "ipv4PrefixSet")]
+    pub(crate) prefixes: Vec<PrefixItem>,
     pub(crate) tag_set: Vec<Tag>,
 }
 
@@ -301,6 +325,8 @@ pub(crate) struct AssignPrivateIpAddressesResult {
     pub(crate) network_interface_id: String,
     #[serde(rename = "assignedPrivateIpAddressesSet")]
     pub(crate) assigned: Vec<AssignedAddress>,
+    #[serde(rename = "assignedIpv4PrefixSet")]
+    pub(crate) prefixes: Vec<PrefixItem>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 pub(crate) mod limits;
 mod messages;
 mod operations;
+mod prefixes;
 mod private_addresses;
 mod shown;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::records::{
     Address, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Subnet,
 };
 
+pub(crate) use messages::PrefixItem;
 pub(crate) use operations::{instance_of, register};
 pub(crate) use private_addresses::add_addresses;
 
@@ -79,6 +81,7 @@ pub fn create_primary(
         attachment: None,
         last_attachment: None,
         manager: None,
+        prefixes: Vec::new(),
     };
     tx.put(interface.clone());
     Ok(interface)
@@ -142,7 +145,7 @@ pub(crate) fn free_addresses(view: &View, subnet: &Subnet) -> usize {
 pub(crate) fn used_addresses(view: &View) -> HashMap<SubnetId, usize> {
     let mut used = HashMap::new();
     for interface in view.list::<NetworkInterface>() {
-        *used.entry(interface.subnet.clone()).or_default() += interface.addresses.len();
+        *used.entry(interface.subnet.clone()).or_default() += interface.address_count();
     }
     used
 }
@@ -151,11 +154,10 @@ fn taken(view: &View, subnet: &Subnet) -> HashSet<Ipv4Addr> {
     view.list::<NetworkInterface>()
         .filter(|interface| interface.subnet == subnet.id)
         .flat_map(|interface| {
-            interface
-                .addresses
-                .iter()
-                .map(|address| address.private)
-                .collect::<Vec<_>>()
+            let prefixes = interface.prefixes.iter().copied();
+            let prefixed = prefixes.flat_map(prefixes::addresses);
+            let addresses = interface.addresses.iter().map(|it| it.private);
+            addresses.chain(prefixed).collect::<Vec<_>>()
         })
         .collect()
 }

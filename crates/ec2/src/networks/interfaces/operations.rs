@@ -14,7 +14,7 @@ use lath_wire::ApiError;
 use super::limits;
 use super::messages::*;
 use super::private_addresses::{self, add_addresses, count, ip};
-use super::{NewInterface, release, shown};
+use super::{NewInterface, prefixes, release, shown};
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
 use crate::filter::Filter;
@@ -61,11 +61,9 @@ operations! {
         => refusing ["" ModifyNetworkInterfaceAttribute, "Attachment." AttachmentInput];
     read DescribeNetworkInterfaceAttribute -> DescribeNetworkInterfaceAttributeResult = attribute, dry_run => any();
     change AssignPrivateIpAddresses -> AssignPrivateIpAddressesResult = private_addresses::assign
-        => on(&NETWORK_INTERFACE, |op, at| private_addresses::changed_by(at.view, op))
-        => refusing ["" AssignPrivateIpAddresses];
+        => on(&NETWORK_INTERFACE, |op, at| private_addresses::changed_by(at.view, op));
     change UnassignPrivateIpAddresses -> Nothing = private_addresses::unassign
-        => on(&NETWORK_INTERFACE, |op, _| op.network_interface_id.clone())
-        => refusing ["" UnassignPrivateIpAddresses];
+        => on(&NETWORK_INTERFACE, |op, _| op.network_interface_id.clone());
 }
 
 fn create(
@@ -78,6 +76,7 @@ fn create(
     let subnet = ids::find::<Subnet>(tx.view(), &op.subnet_id)?;
     let tags = tags::specified(&op.tag_specifications, "network-interface")?;
     let wanted = wanted_addresses(&op)?;
+    let prefixes = wanted_prefixes(&op, &wanted)?;
     let new = NewInterface {
         subnet: subnet.id.clone(),
         groups: group_ids(app, &op.groups)?,
@@ -86,8 +85,11 @@ fn create(
         description: op.description.clone().unwrap_or_default(),
     };
     // The token comes first: for a repeated request the address that it wants is taken, by itself.
-    let fingerprint =
-        idempotency::fingerprint(&(&op.subnet_id, &op.groups, &op.description, &wanted, &tags));
+    let addresses = (&op.subnet_id, &op.groups, &op.description, &wanted, &tags);
+    let fingerprint = match prefixes.is_empty() {
+        true => idempotency::fingerprint(&addresses),
+        false => idempotency::fingerprint(&(addresses, &prefixes)),
+    };
     let id = NetworkInterfaceId::random();
     let token = op.client_token.as_deref();
     let used = idempotency::claim(
@@ -103,6 +105,7 @@ fn create(
         let interface = super::create_primary(tx, &app.cell, id, new)?;
         tags::put(tx, interface.id.as_str(), tags);
         add_addresses(tx, &interface, &wanted.secondary, wanted.count)?;
+        prefixes::add(tx, &interface, &prefixes)?;
         interface.id.to_string()
     };
     let interface = ids::find::<NetworkInterface>(tx.view(), &id)?;
@@ -150,6 +153,24 @@ fn wanted_addresses(op: &CreateNetworkInterface) -> Result<WantedAddresses, ApiE
                 "Only one primary private IP address can be specified.",
             ));
         }
+    }
+    Ok(wanted)
+}
+
+/// Prefixes exclude further addresses
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateNetworkInterface.html>).
+fn wanted_prefixes(
+    op: &CreateNetworkInterface,
+    addresses: &WantedAddresses,
+) -> Result<prefixes::Wanted, ApiError> {
+    let given = op.ipv4_prefixes.iter();
+    let given = given.map(|it| it.ipv4_prefix.as_deref().unwrap_or_default());
+    let wanted = prefixes::Wanted::read(given, op.ipv4_prefix_count)?;
+    let further = !addresses.secondary.is_empty() || addresses.count > 0;
+    if further && !wanted.is_empty() {
+        return Err(combination(
+            "Secondary private addresses and IPv4 prefixes cannot be requested together.",
+        ));
     }
     Ok(wanted)
 }
@@ -415,7 +436,7 @@ fn attribute(
 }
 
 refused! {
-    CreateNetworkInterface { ipv4_prefixes as "Ipv4Prefix", ipv4_prefix_count, ipv6_prefixes as "Ipv6Prefix", ipv6_prefix_count, enable_primary_ipv6, connection_tracking_specification, operator, ipv6_addresses, ipv6_address_count }
+    CreateNetworkInterface { ipv6_prefixes as "Ipv6Prefix", ipv6_prefix_count, enable_primary_ipv6, connection_tracking_specification, operator, ipv6_addresses, ipv6_address_count }
     AttachNetworkInterface { ena_srd_specification, ena_queue_count }
     ModifyNetworkInterfaceAttribute { ena_srd_specification, enable_primary_ipv6, connection_tracking_specification, associate_public_ip_address, associated_subnet_ids as "AssociatedSubnetId" }
     AttachmentInput { default_ena_queue_count, ena_queue_count }

@@ -3,19 +3,17 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use lath_service::Refuses;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::limits::{self, MAX_ADDRESSES};
 use super::messages::*;
-use super::private_address;
+use super::{prefixes, private_address};
 use crate::Ec2;
 use crate::errors::{combination, invalid_parameter, invalid_value, missing};
 use crate::ids;
 use crate::messages::Nothing;
 use crate::records::{Address, NetworkInterface, PrivateAddress, Subnet};
-use crate::refusals::refused;
 
 pub(super) fn count(wanted: Option<i32>) -> Result<usize, ApiError> {
     let wanted = wanted.unwrap_or(0);
@@ -43,7 +41,7 @@ pub(crate) fn add_addresses(
     given: &[Ipv4Addr],
     more: usize,
 ) -> Result<Vec<Ipv4Addr>, ApiError> {
-    let wanted = interface.addresses.len() + given.len() + more;
+    let wanted = interface.slots() + given.len() + more;
     limits::check_growth(tx.view(), interface, wanted)?;
     let subnet = ids::find::<Subnet>(tx.view(), interface.subnet.as_str())?;
     let wanted = given.iter().copied().map(Some);
@@ -64,31 +62,21 @@ pub(super) fn assign(
     tx: &mut Tx,
     op: AssignPrivateIpAddresses,
 ) -> Result<AssignPrivateIpAddressesResult, ApiError> {
-    op.refuse()?;
     let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
+    let texts = op.ipv4_prefixes.iter().map(String::as_str);
+    let prefixes = prefixes::Wanted::read(texts, op.ipv4_prefix_count)?;
     let given = op
         .private_ip_addresses
         .iter()
         .map(|text| ip("privateIpAddress", text))
         .collect::<Result<Vec<_>, _>>()?;
     let more = count(op.secondary_private_ip_address_count)?;
-    match (given.is_empty(), more == 0) {
-        (true, true) => {
-            return Err(missing(
-                "PrivateIpAddress or SecondaryPrivateIpAddressCount",
-            ));
-        }
-        (false, false) => {
-            return Err(combination(
-                "The parameters privateIpAddresses and secondaryPrivateIpAddressCount cannot be used together.",
-            ));
-        }
-        _ => {}
-    }
+    check_asked(!given.is_empty(), more > 0, !prefixes.is_empty())?;
     if op.allow_reassignment == Some(true) {
         take_from_others(tx, &interface, &given);
     }
     let assigned = add_addresses(tx, &interface, &given, more)?;
+    let prefixes = prefixes::add(tx, &interface, &prefixes)?;
     Ok(AssignPrivateIpAddressesResult {
         network_interface_id: interface.id.to_string(),
         assigned: assigned
@@ -97,7 +85,24 @@ pub(super) fn assign(
                 private_ip_address: ip.to_string(),
             })
             .collect(),
+        prefixes: prefixes.iter().map(PrefixItem::from).collect(),
     })
+}
+
+/// A request asks in one of three ways: by addresses, by their count, by prefixes or theirs.
+fn check_asked(addresses: bool, count: bool, prefixes: bool) -> Result<(), ApiError> {
+    match (addresses, count, prefixes) {
+        (false, false, false) => Err(missing(
+            "PrivateIpAddress or SecondaryPrivateIpAddressCount",
+        )),
+        (true, true, _) => Err(combination(
+            "The parameters privateIpAddresses and secondaryPrivateIpAddressCount cannot be used together.",
+        )),
+        (true, _, true) | (_, true, true) => Err(combination(
+            "Private addresses and IPv4 prefixes cannot be assigned by one request.",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The interfaces of the subnet that have some of these addresses as secondary ones, with what they have.
@@ -162,11 +167,16 @@ pub(super) fn unassign(
     tx: &mut Tx,
     op: UnassignPrivateIpAddresses,
 ) -> Result<Nothing, ApiError> {
-    op.refuse()?;
     let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
-    if op.private_ip_addresses.is_empty() {
+    if op.private_ip_addresses.is_empty() && op.ipv4_prefixes.is_empty() {
         return Err(missing("PrivateIpAddress"));
     }
+    let prefixes: Vec<_> = op
+        .ipv4_prefixes
+        .iter()
+        .map(|text| prefixes::prefix(text))
+        .collect::<Result<_, _>>()?;
+    prefixes::remove(tx, &interface, &prefixes)?;
     let mut gone = Vec::new();
     for text in &op.private_ip_addresses {
         let address = ip("privateIpAddress", text)?;
@@ -189,9 +199,4 @@ pub(super) fn unassign(
     }
     remove_addresses(tx, &interface, &gone);
     Ok(Nothing {})
-}
-
-refused! {
-    AssignPrivateIpAddresses { ipv4_prefixes as "Ipv4Prefix", ipv4_prefix_count }
-    UnassignPrivateIpAddresses { ipv4_prefixes as "Ipv4Prefix" }
 }

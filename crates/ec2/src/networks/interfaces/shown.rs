@@ -53,6 +53,7 @@ pub(super) fn item(cell: &Cell, view: &View, interface: &NetworkInterface) -> In
         attachment: attachment(interface),
         association,
         addresses,
+        prefixes: interface.prefixes.iter().map(PrefixItem::from).collect(),
         tag_set: tags::of(view, interface.id.as_str()),
     }
 }

@@ -47,7 +47,8 @@ operations! {
     change DeleteSecurityGroup -> DeleteSecurityGroupResult = delete, dry_run
         => on(&SECURITY_GROUP, |op, at| judged(at, op.group_id.as_ref(), op.group_name.as_ref()));
     read DescribeSecurityGroups -> DescribeSecurityGroupsResult = describe, dry_run => any();
-    read GetSecurityGroupsForVpc -> GetSecurityGroupsForVpcResult = for_vpc, dry_run => any();
+    read GetSecurityGroupsForVpc -> GetSecurityGroupsForVpcResult = for_vpc, dry_run
+        => on(&VPC, |op, _| op.vpc_id.clone());
     change AuthorizeSecurityGroupIngress -> AuthorizeResult = changes::authorize_ingress, dry_run
         => on(&SECURITY_GROUP, |op, at| judged(at, op.group_id.as_ref(), op.group_name.as_ref()))
             .on(&SECURITY_GROUP_RULE, |op, _| tagged_rules(&op.tag_specifications))

@@ -31,7 +31,10 @@ fn world() -> World {
         security_groups: BTreeSet::from([group.clone()]),
         source_dest_check: true,
         attachment: Some((owner.clone().into(), 0).into()),
-        prefixes: Vec::new(),
+        prefixes: public
+            .map(|_| "10.0.1.32/28".parse().unwrap())
+            .into_iter()
+            .collect(),
     };
     let interfaces = [
         interface(10, &full, Some("203.0.113.9")),
@@ -212,6 +215,7 @@ fn the_tree_reads_as_on_aws() {
         (in_mac("vpc-ipv4-cidr-blocks"), "10.0.0.0/16"),
         (in_mac("ipv4-associations/203.0.113.9"), FULL),
         (in_mac("device-number"), "0"),
+        (in_mac("ipv4-prefix"), "10.0.1.32/28"),
     ] {
         let (status, body) = world.ask(FULL, "GET", &path, &[]);
         if want.is_empty() {
