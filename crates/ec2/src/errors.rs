@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 
+use lath_service::Quota;
 use lath_wire::ApiError;
 
 /// An error of the caller's with status 400, which almost all of EC2's are.
@@ -58,6 +59,11 @@ pub fn limit(code: &'static str, what: &str) -> ApiError {
         code,
         format!("The maximum number of {what} has been reached."),
     )
+}
+
+/// As [`limit`], of a quota.
+pub fn over(quota: &Quota<&str>) -> ApiError {
+    limit(quota.code, quota.kind)
 }
 
 /// A thing that belongs to someone else.

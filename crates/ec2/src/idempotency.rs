@@ -2,13 +2,14 @@
 //! (<https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html>).
 
 pub(crate) use lath_control::fingerprint;
-use lath_control::{TokenUse, claim_token};
+use lath_service::Mismatch;
 use lath_store::Tx;
 use lath_wire::ApiError;
 
 use crate::errors::{client, invalid_value};
 
-/// Claims the token, if there is one, for a new resource. Never answers [`TokenUse::Mismatch`].
+/// Claims the token, if there is one, for a new resource. `Some` is the id of the resource that an earlier, equal request
+/// made.
 ///
 /// # Errors
 /// `IdempotentParameterMismatch`, `InvalidParameterValue` for a token that is too long.
@@ -18,21 +19,27 @@ pub(crate) fn claim(
     token: Option<&str>,
     fingerprint: u64,
     new_id: &str,
-) -> Result<TokenUse, ApiError> {
-    let Some(token) = token.filter(|token| !token.is_empty()) else {
-        return Ok(TokenUse::New);
-    };
-    if token.len() > 64 || !token.is_ascii() {
-        return Err(invalid_value(
-            "The client token must be at most 64 ASCII characters.",
-        ));
+) -> Result<Option<String>, ApiError> {
+    check_token(
+        token,
+        "The client token must be at most 64 ASCII characters.",
+    )?;
+    let claimed = lath_service::claim(tx, &format!("ec2.{operation}"), token, fingerprint, new_id);
+    claimed.map_err(|Mismatch| {
+        mismatch("The client token you have provided was used with different request parameters.")
+    })
+}
+
+/// # Errors
+/// `InvalidParameterValue` in these words for a token that is too long.
+pub(crate) fn check_token(token: Option<&str>, why: &'static str) -> Result<(), ApiError> {
+    match token {
+        Some(token) if token.len() > 64 || !token.is_ascii() => Err(invalid_value(why)),
+        _ => Ok(()),
     }
-    let scope = format!("ec2.{operation}");
-    match claim_token(tx, &scope, token, fingerprint, new_id) {
-        TokenUse::Mismatch => Err(client(
-            "IdempotentParameterMismatch",
-            "The client token you have provided was used with different request parameters.",
-        )),
-        other => Ok(other),
-    }
+}
+
+/// The token was used by a request with other parameters.
+pub(crate) fn mismatch(message: impl Into<String>) -> ApiError {
+    client("IdempotentParameterMismatch", message)
 }

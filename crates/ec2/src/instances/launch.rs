@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lath_control::{Mode, TokenUse, claim_token, fingerprint};
+use lath_control::Mode;
 use lath_iam::records::InstanceProfile;
 use lath_model::Timestamp;
 use lath_model::id::{InstanceId, ReservationId, VolumeId};
-use lath_service::{Refuses, operations};
+use lath_service::{Mismatch, Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -24,6 +24,7 @@ use super::types::{self, InstanceType};
 use super::{disks, options, profiles};
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
+use crate::idempotency;
 use crate::images::{self, Image};
 use crate::key_pairs;
 use crate::records::{
@@ -78,35 +79,21 @@ fn show(app: &Ec2, view: &View, reservation: &str) -> Result<Reservation, ApiErr
 
 /// The reservation that the request's token made before.
 fn claim(tx: &mut Tx, op: &RunInstances, new: &ReservationId) -> Result<Option<String>, ApiError> {
-    let Some(token) = op.client_token.as_deref().filter(|token| !token.is_empty()) else {
-        return Ok(None);
-    };
-    if token.len() > 64 || !token.is_ascii() {
-        return Err(invalid_value(
-            "The client token has up to 64 ASCII characters.",
-        ));
-    }
+    let token = op.client_token.as_deref();
+    idempotency::check_token(token, "The client token has up to 64 ASCII characters.")?;
     let plain = RunInstances {
         client_token: None,
         dry_run: None,
         ..op.clone()
     };
-    match claim_token(
-        tx,
-        "ec2.RunInstances",
-        token,
-        fingerprint(&plain),
-        new.as_str(),
-    ) {
-        TokenUse::New => Ok(None),
-        TokenUse::Repeat(reservation) => Ok(Some(reservation)),
-        TokenUse::Mismatch => Err(client(
-            "IdempotentParameterMismatch",
-            format!(
-                "Arguments on this idempotent request are inconsistent with arguments used in previous request(s). Client token: {token}"
-            ),
-        )),
-    }
+    let parameters = idempotency::fingerprint(&plain);
+    let claimed = lath_service::claim(tx, "ec2.RunInstances", token, parameters, new.as_str());
+    claimed.map_err(|Mismatch| {
+        let token = token.unwrap_or_default();
+        idempotency::mismatch(format!(
+            "Arguments on this idempotent request are inconsistent with arguments used in previous request(s). Client token: {token}"
+        ))
+    })
 }
 
 fn refuse_unsupported(op: &RunInstances) -> Result<(), ApiError> {

@@ -4,17 +4,16 @@ pub(crate) mod material;
 
 use std::collections::BTreeMap;
 
-use lath_control::Mode;
 use lath_model::Timestamp;
 use lath_model::id::KeyPairId;
 use lath_service::run::{change, read};
-use lath_service::{IdForm, operations};
+use lath_service::{IdForm, Quota, operations};
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Blob, Caller};
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::errors::{client, invalid_parameter, limit, missing, unsupported};
+use crate::errors::{client, invalid_parameter, missing, over, unsupported};
 use crate::filter::{Field, Filter};
 use crate::ids::Ids as _;
 use crate::records::{KeyKind, KeyPair};
@@ -24,7 +23,7 @@ use crate::tags::{self, Tag, TagSpecification};
 use material::PublicHalf;
 
 /// How many key pairs a region may have.
-const QUOTA: usize = 5000;
+const QUOTA: Quota<&str> = Quota::new("key pairs", "KeyPairLimitExceeded", 5000);
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -219,9 +218,7 @@ fn check_new(app: &Ec2, view: &View, name: &str) -> Result<(), ApiError> {
             "The keypair already exists",
         ));
     }
-    if app.cell.mode == Mode::Strict && view.list::<KeyPair>().count() >= QUOTA {
-        return Err(limit("KeyPairLimitExceeded", "key pairs"));
-    }
+    QUOTA.check(&app.cell, view.list::<KeyPair>().count() + 1, over)?;
     Ok(())
 }
 

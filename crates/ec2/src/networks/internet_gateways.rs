@@ -1,14 +1,13 @@
 //! Internet gateways (<https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Internet_Gateway.html>).
 
-use lath_control::Mode;
 use lath_model::id::{InternetGatewayId, VpcId};
-use lath_service::{IdForm, operations};
+use lath_service::{IdForm, Quota, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::errors::{client, dependency, has_dependencies, invalid_value, limit};
+use crate::errors::{client, dependency, has_dependencies, invalid_value, over};
 use crate::filter::{Field, Filter};
 use crate::ids;
 use crate::messages::Nothing;
@@ -18,7 +17,8 @@ use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 
 /// How many internet gateways a region may have.
-const MAX_GATEWAYS: usize = 5;
+const MAX_GATEWAYS: Quota<&str> =
+    Quota::new("internet gateways", "InternetGatewayLimitExceeded", 5);
 
 operations! {
     for Ec2 as "ec2";
@@ -116,9 +116,7 @@ fn create(
     op: CreateInternetGateway,
 ) -> Result<CreateInternetGatewayResult, ApiError> {
     let tags = tags::specified(&op.tag_specifications, "internet-gateway")?;
-    if app.cell.mode == Mode::Strict && tx.list::<InternetGateway>().count() >= MAX_GATEWAYS {
-        return Err(limit("InternetGatewayLimitExceeded", "internet gateways"));
-    }
+    MAX_GATEWAYS.check(&app.cell, tx.list::<InternetGateway>().count() + 1, over)?;
     let gateway = tx.put(InternetGateway {
         id: InternetGatewayId::random(),
         owner: app.cell.account.clone(),

@@ -4,17 +4,17 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::{Cell, TokenUse};
+use lath_control::Cell;
 use lath_feed::{Condition, Observed};
 use lath_model::Timestamp;
 use lath_model::id::{NatGatewayId, NetworkInterfaceId};
-use lath_service::{IdForm, Refuses, operations};
+use lath_service::{IdForm, Quota, Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::errors::{combination, invalid_parameter, limit, missing, unsupported};
+use crate::errors::{combination, invalid_parameter, missing, over, unsupported};
 use crate::filter::{Field, Filter};
 use crate::idempotency;
 use crate::ids;
@@ -30,7 +30,7 @@ use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 
 /// How many NAT gateways an availability zone may have.
-const MAX_PER_ZONE: usize = 5;
+const MAX_PER_ZONE: Quota<&str> = Quota::new("NAT gateways", "NatGatewayLimitExceeded", 5);
 /// How long a gateway that ended stays visible.
 const LINGERS: Duration = Duration::from_secs(3600);
 
@@ -165,7 +165,7 @@ fn create(
     let token = op.client_token.as_deref();
     let used = idempotency::claim(tx, "CreateNatGateway", token, fingerprint, id.as_str())?;
     let id = match used {
-        TokenUse::Repeat(known) => known,
+        Some(known) => known,
         _ => {
             tags::put(tx, id.as_str(), tags);
             make(app, tx, id.clone(), &op)?;
@@ -241,9 +241,7 @@ fn check_quota(app: &Ec2, view: &View, subnet: &Subnet) -> Result<(), ApiError> 
         .filter_map(|it| view.get::<Subnet>(it.subnet.as_str()))
         .filter(|it| it.availability_zone == subnet.availability_zone)
         .count();
-    if app.cell.mode == lath_control::Mode::Strict && in_zone >= MAX_PER_ZONE {
-        return Err(limit("NatGatewayLimitExceeded", "NAT gateways"));
-    }
+    MAX_PER_ZONE.check(&app.cell, in_zone + 1, over)?;
     Ok(())
 }
 

@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 
 use ipnet::Ipv4Net;
-use lath_control::{Mode, claims_on};
+use lath_control::claims_on;
 use lath_feed::Observed;
 use lath_model::id::{SubnetId, random_suffix};
-use lath_service::{IdForm, Refuses, operations};
+use lath_service::{IdForm, Quota, Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
 use crate::errors::{
-    client, combination, has_dependencies, invalid_parameter, invalid_value, limit, missing,
+    client, combination, has_dependencies, invalid_parameter, invalid_value, missing, over,
 };
 use crate::filter::{Field, Filter};
 use crate::ids;
@@ -30,7 +30,7 @@ use crate::tags::{self, Tag, TagSpecification};
 use crate::zones::zone_id;
 
 /// How many subnets a VPC may have.
-const MAX_SUBNETS: usize = 200;
+const MAX_SUBNETS: Quota<&str> = Quota::new("subnets", "SubnetLimitExceeded", 200);
 
 operations! {
     for Ec2 as "ec2";
@@ -251,9 +251,7 @@ fn checked_cidr(
             format!("The CIDR '{text}' conflicts with another subnet"),
         ));
     }
-    if app.cell.mode == Mode::Strict && others.len() >= MAX_SUBNETS {
-        return Err(limit("SubnetLimitExceeded", "subnets"));
-    }
+    MAX_SUBNETS.check(&app.cell, others.len() + 1, over)?;
     Ok(cidr)
 }
 

@@ -289,6 +289,7 @@ fn interface() -> NetworkInterface {
         attachment: None,
         last_attachment: None,
         manager: None,
+        prefixes: Vec::new(),
     }
 }
 

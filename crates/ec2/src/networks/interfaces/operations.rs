@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use lath_control::{Mode, TokenUse};
+use lath_control::Mode;
 use lath_model::Timestamp;
 use lath_model::id::{AttachmentId, NetworkInterfaceId, SecurityGroupId};
 use lath_service::{Refuses, operations};
@@ -99,7 +99,7 @@ fn create(
         fingerprint,
         id.as_str(),
     )?;
-    let id = if let TokenUse::Repeat(known) = used {
+    let id = if let Some(known) = used {
         known
     } else {
         let interface = super::create_primary(tx, &app.cell, id, new)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use lath_control::{TokenUse, claims_on};
+use lath_control::claims_on;
 use lath_model::id::PrefixListId;
 use lath_service::Refuses;
 use lath_store::{Tx, View};
@@ -51,7 +51,7 @@ pub(super) fn create(
         fingerprint,
         id.as_str(),
     )?;
-    let id = if let TokenUse::Repeat(id) = used {
+    let id = if let Some(id) = used {
         id
     } else {
         tags::put(tx, id.as_str(), tags);

@@ -9,15 +9,15 @@ mod tests;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use lath_control::{TokenUse, claims_on};
+use lath_control::claims_on;
 use lath_model::id::{RouteTableId, VpcId};
-use lath_service::{IdForm, operations};
+use lath_service::{IdForm, Quota, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use self::messages::*;
 use crate::Ec2;
-use crate::errors::{has_dependencies, limit};
+use crate::errors::{has_dependencies, over};
 use crate::filter::Field;
 use crate::idempotency;
 use crate::ids;
@@ -32,7 +32,7 @@ use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
 
 /// How many route tables a VPC may have.
-const MAX_TABLES: usize = 200;
+const MAX_TABLES: Quota<&str> = Quota::new("route tables", "RouteTableLimitExceeded", 200);
 
 operations! {
     for Ec2 as "ec2";
@@ -116,15 +116,13 @@ fn create(
     let token = op.client_token.as_deref();
     let used = idempotency::claim(tx, "CreateRouteTable", token, fingerprint, id.as_str())?;
     let id = match used {
-        TokenUse::Repeat(id) => id,
+        Some(id) => id,
         _ => {
             let tables = tx
                 .list::<RouteTable>()
                 .filter(|it| it.vpc == vpc.id)
                 .count();
-            if app.cell.mode == lath_control::Mode::Strict && tables >= MAX_TABLES {
-                return Err(limit("RouteTableLimitExceeded", "route tables"));
-            }
+            MAX_TABLES.check(&app.cell, tables + 1, over)?;
             tags::put(tx, id.as_str(), tags);
             tx.put(RouteTable {
                 id: id.clone(),

@@ -1,14 +1,13 @@
 //! Single routes.
 
 use ipnet::{IpNet, Ipv4Net};
-use lath_control::Mode;
-use lath_service::Refuses;
+use lath_service::{Quota, Refuses};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::messages::{CreateRoute, DeleteRoute, ReplaceRoute};
 use crate::Ec2;
-use crate::errors::{client, combination, invalid_value, limit, missing};
+use crate::errors::{client, combination, invalid_value, missing, over};
 use crate::ids::{self, Ids as _};
 use crate::messages::{Done, Nothing};
 use crate::networks::{nat_gateways, prefix_lists, transit, vpcs};
@@ -19,7 +18,7 @@ use crate::refusals::refused;
 use crate::resources::{INSTANCE, PREFIX_LIST, TRANSIT_GATEWAY};
 
 /// How many routes a table may have, the local ones not counted.
-const MAX_ROUTES: usize = 50;
+const MAX_ROUTES: Quota<&str> = Quota::new("routes", "RouteLimitExceeded", 50);
 
 /// Link-local services are answered here: no route may lead elsewhere.
 const RESERVED: ([u8; 4], u8) = ([169, 254, 168, 0], 22);
@@ -51,9 +50,7 @@ pub(super) fn create(app: &Ec2, tx: &mut Tx, op: CreateRoute) -> Result<Done, Ap
     if table.routes.iter().any(|it| it.destination == destination) {
         return Err(exists(&destination));
     }
-    if app.cell.mode == Mode::Strict && table.routes.len() >= MAX_ROUTES {
-        return Err(limit("RouteLimitExceeded", "routes"));
-    }
+    MAX_ROUTES.check(&app.cell, table.routes.len() + 1, over)?;
     tx.update::<RouteTable>(table.id.as_str(), |table| {
         table.routes.push(Route {
             destination,

@@ -12,17 +12,17 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use lath_authz::Scope;
-use lath_control::{Mode, claims_on};
+use lath_control::claims_on;
 use lath_feed::Traffic;
 use lath_model::id::{SecurityGroupId, SecurityGroupRuleId};
-use lath_service::{IdForm, operations};
+use lath_service::{IdForm, Quota, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use self::messages::*;
 use crate::Ec2;
-use crate::errors::{client, dependency, invalid_parameter, invalid_value, limit, missing};
+use crate::errors::{client, dependency, invalid_parameter, invalid_value, missing, over};
 use crate::filter::{Field, Filter};
 use crate::ids;
 use crate::messages::Done;
@@ -34,7 +34,7 @@ use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 
 /// How many groups a region may have.
-const MAX_GROUPS: usize = 2500;
+const MAX_GROUPS: Quota<&str> = Quota::new("security groups", "SecurityGroupLimitExceeded", 2500);
 
 operations! {
     for Ec2 as "ec2";
@@ -138,9 +138,7 @@ fn create(
             ),
         ));
     }
-    if app.cell.mode == Mode::Strict && tx.list::<SecurityGroup>().count() >= MAX_GROUPS {
-        return Err(limit("SecurityGroupLimitExceeded", "security groups"));
-    }
+    MAX_GROUPS.check(&app.cell, tx.list::<SecurityGroup>().count() + 1, over)?;
     let group = tx.put(SecurityGroup {
         id: SecurityGroupId::random(),
         vpc: vpc.id.clone(),

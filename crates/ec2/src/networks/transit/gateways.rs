@@ -3,7 +3,7 @@
 use lath_control::Mode;
 use lath_model::Timestamp;
 use lath_model::id::{TransitGatewayId, TransitGatewayRouteTableId};
-use lath_service::{IdForm, operations};
+use lath_service::{IdForm, Quota, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::cidr_blocks::blocks;
 use super::{attachments_of, gateway, incorrect, switch, switched, table};
 use crate::Ec2;
-use crate::errors::{client, invalid_value, limit, unsupported};
+use crate::errors::{client, invalid_value, limit, over, unsupported};
 use crate::filter::{Field, Filter};
 use crate::records::{
     Life, LifeState, TransitAttachment, TransitGateway, TransitOptions, TransitRouteTable,
@@ -21,7 +21,7 @@ use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
 
 /// How many Transit Gateways a region may have.
-const MAX_GATEWAYS: usize = 5;
+const MAX_GATEWAYS: Quota<&str> = Quota::new("Transit Gateways", "TransitGatewayLimitExceeded", 5);
 /// The number of a gateway that is given none.
 const DEFAULT_ASN: i64 = 64512;
 
@@ -188,9 +188,7 @@ fn create(
     let count = there
         .filter(|it| it.life.state != LifeState::Deleted)
         .count();
-    if app.cell.mode == Mode::Strict && count >= MAX_GATEWAYS {
-        return Err(limit("TransitGatewayLimitExceeded", "Transit Gateways"));
-    }
+    MAX_GATEWAYS.check(&app.cell, count + 1, over)?;
     let life = Life::begin(tx.view().revision());
     let mut gateway = TransitGateway {
         id: TransitGatewayId::random(),

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::{Cell, Claim, TokenUse, services_of};
+use lath_control::{Cell, Claim, services_of};
 use lath_feed::{Condition, Observed, endpoint_name};
 use lath_model::Timestamp;
 use lath_model::id::{
@@ -93,7 +93,7 @@ fn create(
     ));
     let token = op.client_token.as_deref();
     let used = idempotency::claim(tx, "CreateVpcEndpoint", token, fingerprint, id.as_str())?;
-    let id = if let TokenUse::Repeat(known) = used {
+    let id = if let Some(known) = used {
         known
     } else {
         let endpoint = VpcEndpoint {

@@ -7,17 +7,17 @@ mod messages;
 #[cfg(test)]
 mod tests;
 
-use lath_control::{Mode, claims_on};
+use lath_control::claims_on;
 use lath_feed::Observed;
 use lath_model::Timestamp;
 use lath_model::id::{NetworkAclId, RouteTableAssociationId, RouteTableId, VpcId};
-use lath_service::{IdForm, Refuses, operations};
+use lath_service::{IdForm, Quota, Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use self::messages::*;
 use crate::Ec2;
-use crate::errors::{has_dependencies, invalid_parameter, limit, unsupported};
+use crate::errors::{has_dependencies, invalid_parameter, over, unsupported};
 use crate::filter::Field;
 use crate::ids;
 use crate::messages::Nothing;
@@ -36,7 +36,7 @@ pub(crate) use cidrs::block;
 pub(crate) use dhcp::options_id;
 
 /// How many VPCs a region may have.
-const MAX_VPCS: usize = 5;
+const MAX_VPCS: Quota<&str> = Quota::new("VPCs", "VpcLimitExceeded", 5);
 
 operations! {
     for Ec2 as "ec2";
@@ -65,9 +65,7 @@ fn create(app: &Ec2, tx: &mut Tx, op: CreateVpc) -> Result<CreateVpcResult, ApiE
     check_tenancy(op.instance_tenancy.as_deref())?;
     let cidr = cidrs::parse(op.cidr_block.as_deref())?;
     let tags = tags::specified(&op.tag_specifications, "vpc")?;
-    if app.cell.mode == Mode::Strict && tx.list::<Vpc>().count() >= MAX_VPCS {
-        return Err(limit("VpcLimitExceeded", "VPCs"));
-    }
+    MAX_VPCS.check(&app.cell, tx.list::<Vpc>().count() + 1, over)?;
     let vpc = Vpc {
         id: VpcId::random(),
         owner: app.cell.account.clone(),
