@@ -395,7 +395,7 @@ fn peers(connected: bool) -> Arc<BTreeMap<String, PeerState>> {
     let state = PeerState {
         connected,
         since: Timestamp::now(),
-        values: BTreeMap::new(),
+        values: Default::default(),
     };
     Arc::new(BTreeMap::from([("us-west-2".to_owned(), state)]))
 }
