@@ -1,5 +1,4 @@
-//! What a running server tells its owner: its status on a socket in the run directory, its metrics as
-//! Prometheus text on a loopback port.
+//! The server's status on a Unix socket in the run directory, and its metrics as Prometheus text on a loopback port.
 
 use std::convert::Infallible;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -21,17 +20,17 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
-/// Readers at the same time.
+/// Concurrent readers.
 const CONNECTIONS: usize = 64;
-/// How long a reader may say nothing, or take nothing.
+/// How long a reader may neither send nor receive.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Where the status is told.
+/// The path of the status socket.
 pub(crate) fn socket(run_dir: &Path) -> PathBuf {
     run_dir.join("admin.sock")
 }
 
-/// Makes a run directory, closed to others.
+/// Makes a run directory with mode 0700.
 pub(crate) fn make_dir(run_dir: &Path) -> anyhow::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -40,7 +39,7 @@ pub(crate) fn make_dir(run_dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", run_dir.display()))
 }
 
-/// Opens the status socket, only for its owner.
+/// Opens the status socket, with access for its owner only.
 pub(crate) fn listen(run_dir: &Path) -> anyhow::Result<UnixListener> {
     let path = socket(run_dir);
     let open = || -> std::io::Result<UnixListener> {
@@ -55,9 +54,9 @@ pub(crate) fn listen(run_dir: &Path) -> anyhow::Result<UnixListener> {
     open().with_context(|| format!("cannot listen at {}", path.display()))
 }
 
-/// Removes the status socket of a server that has closed it.
+/// Removes the status socket file after the server has closed it.
 pub(crate) fn forget(run_dir: &Path) {
-    // Whoever finds it nevertheless is refused, and the next start replaces it.
+    // If it stays, connections to it are refused and the next start replaces it.
     let _ = std::fs::remove_file(socket(run_dir));
 }
 
@@ -68,15 +67,15 @@ fn acceptor(name: &'static str) -> Acceptor {
         ConnectionLimits {
             total,
             per_place: total,
-            // Both are for this machine's owner alone.
+            // Only this machine's owner can connect: one source may use all slots.
             per_source: total,
             idle: IDLE,
         },
     )
 }
 
-/// Tells everyone who connects the status, until `stop`.
-pub(crate) async fn tell_status<Fut: Future<Output = String> + Send + 'static>(
+/// Sends the status to each client that connects, until `stop`.
+pub(crate) async fn serve_status<Fut: Future<Output = String> + Send + 'static>(
     listener: UnixListener,
     status: impl Fn() -> Fut + Send + Sync + 'static,
     stop: CancellationToken,
@@ -96,7 +95,7 @@ pub(crate) async fn tell_status<Fut: Future<Output = String> + Send + 'static>(
                 stream.write_all(text.as_bytes()).await?;
                 stream.shutdown().await
             };
-            // Whoever asked and went away needs no answer.
+            // An error means that the reader has gone.
             tokio::select! {
                 _ = told => {}
                 () = slot.ended() => {}
@@ -133,7 +132,7 @@ pub(crate) async fn serve_metrics<Fut: Future<Output = String> + Send + 'static>
                 .timer(TokioTimer::new())
                 .header_read_timeout(IDLE)
                 .serve_connection(stream, answer);
-            // A scraper that breaks off is its own affair.
+            // An error means that the scraper has gone.
             tokio::select! {
                 _ = connection => {}
                 () = slot.ended() => {}

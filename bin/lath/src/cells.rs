@@ -1,16 +1,16 @@
-//! `lath serve --regions`: every region is a cell, two processes with a data directory and a network of their
-//! own, under a supervisor that starts what dies and holds the one front door.
+//! `lath serve --regions`: every region is a cell of two processes with their own data directory and network. A
+//! supervisor restarts processes that die and serves the one front door.
 
 mod faults;
 mod front;
-mod hold;
-mod keeper;
 mod layout;
 mod process;
+mod process_supervisor;
 mod report;
 mod roles;
 mod sole;
 mod supervisor;
+mod suppress;
 mod wan;
 
 pub(crate) use layout::{check_files, refuse_if_cells, regions_in, was_served};

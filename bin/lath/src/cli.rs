@@ -17,32 +17,31 @@ pub(crate) struct Cli {
 /// What `lath` can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run Lath on this machine: the AWS APIs, the networks, the proxies.
+    /// Run Lath on this machine: AWS APIs, networks, proxies.
     Serve(Serve),
-    /// The control plane of one region, under `lath serve --regions`.
+    /// Run the control plane of one region; `lath serve --regions` starts it.
     #[command(hide = true)]
     Control(Role),
-    /// The node of one region, under `lath serve --regions`.
+    /// Run the node of one region; `lath serve --regions` starts it.
     #[command(hide = true)]
     Node(Role),
-    /// The further observer of an even number of regions, under `lath serve --regions`.
+    /// Run the extra observer for an even number of regions; `lath serve --regions` starts it.
     #[command(hide = true)]
     Witness(Role),
-    /// Print what the aws CLI and SDKs need: eval "$(lath env)".
+    /// Print the settings for the aws CLI and SDKs: eval "$(lath env)".
     Env(Env),
-    /// Open a process in an instance: lath exec i-... -- bash.
+    /// Run a command in an instance: lath exec i-... -- bash.
     Exec(Exec),
-    /// Show what exists, what is healthy and what flows.
+    /// Show resources, health and traffic.
     Status(Status),
-    /// Break something on purpose while clients call, and tell what it cost.
+    /// Inject a fault under client load and measure its impact.
     Drill(Drill),
-    /// Tell what this machine lacks and how to get it; with --data-dir, what a data directory holds and
-    /// whether it is whole.
+    /// Check what this machine lacks and how to get it; with --data-dir, check whether a data directory is intact.
     Doctor(Doctor),
-    /// Look a state over, for who must survive that.
+    /// Inspect a state file in a process that may crash; Lath starts it.
     #[command(hide = true)]
     InspectState(Inspect),
-    /// Look an archive over, for who must survive that.
+    /// Inspect an archive in a process that may crash; Lath starts it.
     #[command(hide = true)]
     InspectArchive(Inspect),
     /// Print the version.
@@ -54,7 +53,7 @@ pub(crate) enum Command {
     },
 }
 
-/// Where a running Lath keeps its things.
+/// The data directory of a Lath installation.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Place {
     /// The data directory [default: /var/lib/lath as root, else $XDG_DATA_HOME/lath].
@@ -65,10 +64,10 @@ pub(crate) struct Place {
 /// A process that `lath serve --regions` starts.
 #[derive(Debug, Args)]
 pub(crate) struct Role {
-    /// What the supervisor wrote for it.
+    /// The configuration that the supervisor wrote for it.
     #[arg(long, value_name = "FILE")]
     pub(crate) cell: PathBuf,
-    /// The region, for whoever lists processes.
+    /// The region, only to be seen in process listings.
     #[arg(long)]
     pub(crate) region: Option<String>,
 }
@@ -83,7 +82,7 @@ pub(crate) struct Inspect {
 /// `lath serve`.
 ///
 /// Exit codes: 0 after a clean stop, 1 after a failure, 2 for a wrong command line, 3 when the state in the data
-/// directory is missing, damaged or another installation's (nothing is touched then).
+/// directory is missing, damaged or another installation's (then nothing is changed).
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -91,19 +90,19 @@ pub(crate) struct Serve {
     /// A configuration file (TOML); flags and LATH_* override it.
     #[arg(long, env = "LATH_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Where the AWS APIs listen.
+    /// The address of the AWS APIs.
     #[arg(long, env = "LATH_LISTEN", value_name = "ADDR:PORT")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Where Prometheus reads /metrics (loopback only).
+    /// The address of the Prometheus endpoint /metrics (loopback only).
     #[arg(long, env = "LATH_ADMIN_LISTEN", value_name = "ADDR:PORT")]
     pub(crate) admin_listen: Option<SocketAddr>,
-    /// Where public hosted zones are answered for: the first region here, each further one a port higher.
+    /// The address of the authoritative DNS server of the first region; each further region uses the next port.
     #[arg(long, env = "LATH_DNS_LISTEN", value_name = "ADDR:PORT")]
     pub(crate) dns_listen: Option<SocketAddr>,
-    /// The region served, alone in one process.
+    /// Serve this single region, in one process.
     #[arg(long, env = "LATH_REGION", conflicts_with = "regions")]
     pub(crate) region: Option<String>,
-    /// The regions served, each with processes and a network of its own: us-east-1,us-west-2.
+    /// Serve these regions, each with its own processes and network: us-east-1,us-west-2.
     #[arg(
         long,
         env = "LATH_REGIONS",
@@ -111,26 +110,27 @@ pub(crate) struct Serve {
         value_name = "REGION,..."
     )]
     pub(crate) regions: Vec<String>,
-    /// The home of the global services (IAM, Route 53) [default: the first of the regions]. For ever.
+    /// The home of the global services (IAM, Route 53) [default: the first region]. Cannot be changed later.
     #[arg(long, env = "LATH_HOME", value_name = "REGION")]
     pub(crate) home: Option<String>,
     /// The account id: twelve digits.
     #[arg(long, env = "LATH_ACCOUNT")]
     pub(crate) account: Option<String>,
-    /// Lift AWS's limits and allow what AWS cannot do.
+    /// Lift AWS quotas and allow features that AWS does not have.
     #[arg(long, env = "LATH_EXTENDED")]
     pub(crate) extended: bool,
-    /// On exit, leave instances and networks as they are.
+    /// On exit, leave instances and networks running.
     #[arg(long, env = "LATH_KEEP")]
     pub(crate) keep: bool,
     /// Proxy threads [default: one per core].
     #[arg(long, env = "LATH_PROXY_THREADS", value_name = "N")]
     pub(crate) proxy_threads: Option<usize>,
-    /// Where the state of these regions is missing or damaged: end what still runs, move what is left aside
-    /// (into DATA_DIR/set-aside-TIME) and begin with an empty state. A whole state is kept.
+    /// Start these regions with an empty state if theirs is missing or damaged: end their running instances and
+    /// move the old
+    /// files to DATA_DIR/set-aside-TIME. An intact state is kept.
     #[arg(long, value_delimiter = ',', value_name = "REGION,...")]
     pub(crate) start_anew: Vec<String>,
-    /// Print the configuration that would be used, with what each key means, and exit.
+    /// Print the effective configuration with an explanation of each key, and exit.
     #[arg(long)]
     pub(crate) print_config: bool,
     /// Print log lines as JSON.
@@ -143,10 +143,10 @@ pub(crate) struct Serve {
 pub(crate) struct Env {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Write a profile of this name into ~/.aws (or AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE).
+    /// Write a profile of this name to ~/.aws (or AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE).
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "lath")]
     pub(crate) profile: Option<String>,
-    /// How to print.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
 }
@@ -168,7 +168,7 @@ pub(crate) struct Exec {
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// How to print.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
 }
@@ -180,46 +180,46 @@ pub(crate) struct Drill {
     pub(crate) place: Place,
     /// kill-target, blackhole-target, kill-region, partition-region, kill-control-plane or kill-node-process.
     pub(crate) scenario: String,
-    /// What is hit: an instance (its id or Name tag), or a region.
+    /// The victim: an instance (its id or Name tag) or a region.
     #[arg(long, value_name = "INSTANCE|REGION")]
     pub(crate) victim: String,
-    /// What clients ask meanwhile: http://NAME[:PORT][/PATH], or dns:NAME.
+    /// The target of the client load: http://NAME[:PORT][/PATH] or dns:NAME.
     #[arg(long, value_name = "URL|dns:NAME")]
     pub(crate) target: String,
-    /// The instance that clients are in (needs root) [default: this machine].
+    /// Send the load from this instance (needs root) [default: this machine].
     #[arg(long, value_name = "INSTANCE")]
     pub(crate) from: Option<String>,
-    /// Who resolves names [default: the VPC's resolver, or 127.0.0.1:4553 without --from].
+    /// The DNS server that resolves names [default: the VPC's resolver, or 127.0.0.1:4553 without --from].
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) resolver: Option<SocketAddr>,
-    /// Requests per second, whether or not answers come.
+    /// Requests per second, sent whether or not responses arrive.
     #[arg(long, default_value_t = 50, value_name = "N")]
     pub(crate) rate: u32,
-    /// When a request counts as failed.
+    /// The response time after which a request counts as failed.
     #[arg(long, default_value = "1s", value_parser = lath_drill::objective::duration)]
     pub(crate) timeout: std::time::Duration,
-    /// When an answer counts as late.
+    /// The response time after which a response counts as late.
     #[arg(long, default_value = "500ms", value_parser = lath_drill::objective::duration)]
     pub(crate) late: std::time::Duration,
-    /// How long everything must go well before and after the fault.
+    /// How long every request must succeed before and after the fault.
     #[arg(long, default_value = "1s", value_parser = lath_drill::objective::duration)]
     pub(crate) calm: std::time::Duration,
-    /// How long the fault stands (at most 10m).
+    /// The duration of the fault (at most 10m).
     #[arg(long, default_value = "5s", value_parser = lath_drill::objective::duration)]
     pub(crate) fault: std::time::Duration,
-    /// How long calm is waited for.
+    /// How long to wait for that calm.
     #[arg(long, default_value = "2m", value_parser = lath_drill::objective::duration)]
     pub(crate) patience: std::time::Duration,
-    /// How often it is repeated.
+    /// The number of repetitions.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) repeat: u32,
-    /// What the worst repetition must meet: detection=TIME, recovery=TIME, failed=N, late=N. Repeatable.
+    /// An objective for the worst repetition: detection=TIME, recovery=TIME, failed=N or late=N. Repeatable.
     #[arg(long, value_name = "NAME=BOUND")]
     pub(crate) objective: Vec<String>,
-    /// Where drill.json and drill.html are saved.
+    /// Save drill.json and drill.html in this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// How to print.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
 }
@@ -227,15 +227,17 @@ pub(crate) struct Drill {
 /// `lath doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// Look this data directory over instead of the machine: what is there, whole or damaged, and how much
-    /// space is free. Nothing is changed, and a running Lath is not disturbed.
+    /// Check this data directory instead of the machine: what it contains, whether it is intact, and the free
+    /// space. Changes
+    /// nothing and does not disturb a running Lath.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Take damaged records out of the states in the data directory; their bytes and the files as they were
-    /// are kept in a directory beside. Lath must not run.
+    /// Remove damaged records from the states in the data directory. The removed bytes and copies of the
+    /// original files are
+    /// kept in a directory beside them. Lath must not be running.
     #[arg(long, requires = "data_dir")]
     pub(crate) quarantine: bool,
-    /// How to print.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
 }
@@ -243,12 +245,12 @@ pub(crate) struct Doctor {
 /// `lath version`.
 #[derive(Debug, Args)]
 pub(crate) struct Version {
-    /// How to print.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
 }
 
-/// How to print.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     /// For people.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli;
 
-/// Everything that can be set. Unknown keys are refused.
+/// All settings. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
@@ -35,66 +35,70 @@ pub(crate) struct Config {
     pub(crate) images: BTreeMap<String, PathBuf>,
 }
 
-/// As many as there are blocks of public addresses.
+/// Each region needs one of the /19 blocks of public addresses.
 pub(crate) const MAX_REGIONS: usize = 15;
 
-/// Each has descriptors of its own; nobody has more cores.
+/// Each thread has its own descriptors; no machine has more cores.
 const MAX_PROXY_THREADS: usize = 1024;
 
-/// What each key means, and an example where it has no value, for `--print-config`.
+/// The explanation of each key, with an example for keys without a value, for `--print-config`.
 const MEANINGS: [(&str, &str, Option<&str>); 17] = [
     (
         "data_dir",
-        "State, keys, logs, instance file systems. Made with mode 0700.",
+        "State, keys, logs, instance file systems. Created with mode 0700.",
         None,
     ),
     (
         "listen",
-        "Where the AWS APIs listen. Loopback, unless you put TLS in front of it.",
+        "The address of the AWS APIs. Keep it on loopback unless you put TLS in front of it.",
         None,
     ),
     (
         "admin_listen",
-        "Where Prometheus reads /metrics. Loopback only.",
+        "The address of the Prometheus endpoint /metrics. Loopback only.",
         None,
     ),
     (
         "dns_listen",
-        "Where the first region answers for public hosted zones; each further one, a port higher.",
+        "The address of the authoritative DNS server of the first region; each further region uses the next port.",
         None,
     ),
     (
         "dns_responses_per_second",
-        "How often public hosted zones answer a client's network (/24, /56) the same by UDP; 0 is no limit.",
+        "The limit of equal UDP responses per second to one client network (/24, /56); 0 is no limit.",
         None,
     ),
     (
         "region",
-        "The region served, alone in one process. Not used where there are `regions`.",
+        "The single region to serve, in one process. Ignored when `regions` is set.",
         None,
     ),
     (
         "regions",
-        "The regions served, each with processes and a network of its own under a supervisor.",
+        "The regions to serve, each with its own processes and network, under a supervisor.",
         None,
     ),
     (
         "home",
-        "The home of the global services (IAM, Route 53); without it the first of the regions. For ever.",
+        "The home of the global services (IAM, Route 53); by default the first region. Cannot be changed later.",
         Some("home = \"us-east-1\""),
     ),
     ("account", "The account id: twelve digits.", None),
     (
         "extended",
-        "Lift AWS's limits and allow what AWS cannot do.",
+        "Lift AWS quotas and allow features that AWS does not have.",
         None,
     ),
     (
         "keep",
-        "On exit, leave instances and networks as they are; the next start adopts them.",
+        "On exit, leave instances and networks running; the next start adopts them.",
         None,
     ),
-    ("proxy_threads", "Proxy threads; 0 is one per core.", None),
+    (
+        "proxy_threads",
+        "Proxy threads; 0 means one per core.",
+        None,
+    ),
     (
         "drain_seconds",
         "How long a clean stop waits for requests in flight.",
@@ -102,18 +106,18 @@ const MEANINGS: [(&str, &str, Option<&str>); 17] = [
     ),
     (
         "log_bytes",
-        "Bytes of log events kept; beyond it the oldest are dropped.",
+        "The size limit of stored log events, in bytes; beyond it the oldest are dropped.",
         None,
     ),
     ("log_json", "Print log lines as JSON.", None),
     (
         "remote_regions",
-        "Regions that other machines serve: a name, and where their AWS APIs listen.",
+        "Regions on other machines: the name, and the URL of the AWS APIs there.",
         Some("\"eu-west-1\" = \"http://192.0.2.1:4566\""),
     ),
     (
         "images",
-        "Further machine images: a name, and a directory that holds a root file system.",
+        "Additional machine images: a name, and a directory with a root file system.",
         Some("\"my-image\" = \"/srv/images/my-image\""),
     ),
 ];
@@ -144,7 +148,7 @@ impl Default for Config {
 
 /// `/var/lib/lath` as root, else `$XDG_DATA_HOME/lath`.
 pub(crate) fn default_data_dir() -> PathBuf {
-    // In a user namespace of our own we are root too, but the environment is still the user's.
+    // In its own user namespace Lath is root too, but HOME and XDG_DATA_HOME are still the user's.
     if nix::unistd::geteuid().is_root() && !lath_instance::is_rootless() {
         return "/var/lib/lath".into();
     }
@@ -154,16 +158,16 @@ pub(crate) fn default_data_dir() -> PathBuf {
         .join("lath")
 }
 
-/// The data directory that a command talks about.
+/// The data directory that a command applies to.
 pub(crate) fn data_dir(place: &cli::Place) -> PathBuf {
     place.data_dir.clone().unwrap_or_else(default_data_dir)
 }
 
 impl Config {
-    /// The configuration that the flags (and the environment, which clap reads) ask for.
+    /// Loads the configuration from the flags (clap includes the environment) and the file.
     ///
     /// # Errors
-    /// When the file cannot be read, or a value does not make sense; the text says which.
+    /// When the file cannot be read or a value is invalid.
     pub(crate) fn load(flags: &cli::Serve) -> anyhow::Result<Self> {
         let mut config = match &flags.config {
             Some(path) => Self::read(path)?,
@@ -231,7 +235,7 @@ impl Config {
         if !self.listen.ip().is_loopback() {
             tracing::warn!(
                 listen = %self.listen,
-                "the AWS APIs listen beyond loopback without TLS: requests are signed, but can be read on the way"
+                "the AWS APIs listen beyond loopback without TLS: requests are signed, but anyone on the path can read them"
             );
         }
         for (name, directory) in &self.images {
@@ -275,24 +279,24 @@ impl Config {
         Ok(())
     }
 
-    /// Accounts, IAM and Route 53 are a partition's: regions of two have nothing in common.
+    /// Accounts, IAM and Route 53 belong to one partition: all regions must be in the same one.
     fn check_partition(&self) -> anyhow::Result<()> {
         let mut all = self.regions.iter().chain(self.remote_regions.keys());
         let first = self.regions.first().unwrap_or(&self.region);
         let ours = Partition::of_region(first);
         if let Some(other) = all.find(|region| Partition::of_region(region) != ours) {
             bail!(
-                "{first} is in the partition {ours} and {other} in {}: no account is in both, so run one Lath for each",
+                "{first} is in the partition {ours} and {other} in {}: accounts do not span partitions, so run one Lath for each",
                 Partition::of_region(other)
             );
         }
         Ok(())
     }
 
-    /// The configuration as a TOML file with what each key means.
+    /// The configuration as a TOML file with an explanation of each key.
     pub(crate) fn print(&self) -> anyhow::Result<String> {
         let table = toml::Table::try_from(self)?;
-        let mut text = String::from("# lath.toml: what `lath serve` would use.\n");
+        let mut text = String::from("# lath.toml: the effective configuration of `lath serve`.\n");
         for (key, meaning, example) in MEANINGS {
             let example = example.unwrap_or_default();
             let Some(value) = table.get(key) else {
@@ -323,7 +327,7 @@ fn check_region(region: &str) -> anyhow::Result<()> {
         && parts.last().is_some_and(|last| last.parse::<u8>().is_ok());
     ensure!(
         plausible,
-        "region {region:?} does not look like one: us-east-1, eu-central-1, ..."
+        "{region:?} is not a region name such as us-east-1 or eu-central-1"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `lath doctor`: what this machine lacks, and how to get it; or what a data directory holds.
+//! `lath doctor`: checks what this machine lacks and how to get it, or whether a data directory is intact.
 
 mod data;
 
@@ -9,17 +9,17 @@ use serde::Serialize;
 use crate::cli::{self, Output};
 use crate::output;
 
-/// One thing looked at.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct Finding {
     what: String,
     ok: bool,
-    /// Whether Lath cannot do without; otherwise something lesser does not work.
+    /// Whether Lath cannot run without it; otherwise only some features do not work.
     needed: bool,
     how_to_fix: Option<String>,
 }
 
-/// Fails when something is lacking that Lath cannot do without.
+/// The exit code is a failure when something needed is missing.
 pub(crate) fn main(flags: &cli::Doctor) -> anyhow::Result<ExitCode> {
     if let Some(directory) = &flags.data_dir {
         return data::main(directory, flags);
@@ -31,7 +31,9 @@ pub(crate) fn main(flags: &cli::Doctor) -> anyhow::Result<ExitCode> {
         Output::Text => {
             let lines: String = findings.iter().map(Finding::text).collect();
             let count = findings.len();
-            format!("{lines}\n{count} looked at: {lacking} lacking, {weaker} weaker\n")
+            format!(
+                "{lines}\n{count} checks: {lacking} needed but missing, {weaker} optional and missing\n"
+            )
         }
     };
     output::print(&text)?;
@@ -52,8 +54,8 @@ impl Finding {
     fn verdict(&self) -> &'static str {
         match (self.ok, self.needed) {
             (true, _) => "ok  ",
-            (false, true) => "LACK",
-            (false, false) => "weak",
+            (false, true) => "MISS",
+            (false, false) => "opt ",
         }
     }
 }
@@ -65,18 +67,18 @@ fn count(findings: &[Finding], needed: bool) -> usize {
         .count()
 }
 
-/// As an ordinary user everything is tried where `lath serve` would be: in a user namespace.
+/// Runs all checks. Without root they run in a user namespace, as `lath serve` would.
 fn look() -> Vec<Finding> {
     let mut findings = vec![];
     if let Err(error) = lath_fabric::enter_user_namespace() {
         let error = anyhow::Error::from(error);
         findings.push(Finding {
-            what: "a user namespace, in which Lath is root though you are not".into(),
+            what: "a user namespace, in which Lath is root although you are not".into(),
             ok: false,
             needed: true,
             how_to_fix: Some(format!("{error:#}; or run as root")),
         });
-        // Without it every other trial fails for the same reason.
+        // Without it every other check fails for the same reason.
         return findings;
     }
     findings.extend(["bash", "curl", "python3"].map(tool));
@@ -103,7 +105,7 @@ fn look() -> Vec<Finding> {
     findings
 }
 
-/// Instances are copies of this host: what it lacks, they lack.
+/// Instances are copies of this host, so a tool that it lacks is missing in them too.
 fn tool(name: &str) -> Finding {
     let found = Command::new(name)
         .arg("--version")

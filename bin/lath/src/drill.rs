@@ -1,4 +1,4 @@
-//! `lath drill`: a fault on purpose, clients meanwhile, and a verdict.
+//! `lath drill`: injects a fault under client load and measures its impact.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -23,9 +23,9 @@ use crate::running::{self, Running};
 use crate::status::{self, Status};
 use crate::{config, output};
 
-/// Repetitions at most.
+/// The maximum number of repetitions.
 const MOST: u32 = 10_000;
-/// Where clients in a VPC ask.
+/// The address of every VPC's resolver.
 const VPC_RESOLVER: SocketAddr = SocketAddr::new(
     std::net::IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 169, 253)),
     53,
@@ -33,7 +33,7 @@ const VPC_RESOLVER: SocketAddr = SocketAddr::new(
 /// How often the status is read.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Runs the drill; the exit code says whether the objectives were met.
+/// Runs the drill. The exit code says whether the objectives were met.
 pub(crate) fn main(flags: &Drill) -> anyhow::Result<ExitCode> {
     let data_dir = config::data_dir(&flags.place);
     let status = status::fetch(&data_dir)?;
@@ -70,7 +70,7 @@ pub(crate) fn main(flags: &Drill) -> anyhow::Result<ExitCode> {
         Output::Text => format!("{}{saved}", report.text()),
         Output::Json => serde_json::to_string_pretty(&report)? + "\n",
     })?;
-    // Apart from 1, which says that the drill could not be run.
+    // Not 1, which means that the drill could not run.
     Ok(if report.verdict.passed {
         ExitCode::SUCCESS
     } else {
@@ -147,7 +147,7 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The region that is hit, and the workload.
+/// The victim's region, and the workload if the scenario hits one.
 fn victim(
     flags: &Drill,
     scenario: Scenario,
@@ -167,7 +167,7 @@ fn victim(
     }
     ensure!(
         known.contains(&flags.victim.as_str()),
-        "--victim {:?} is no region here: {}",
+        "--victim {:?} is not a region of this Lath: {}",
         flags.victim,
         known.join(", ")
     );
@@ -199,11 +199,11 @@ fn instance<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a status::In
     }
 }
 
-/// The pin of a client instance's network.
+/// The pinned network namespace of a client instance.
 fn netns(data_dir: &Path, status: &Status, client: &str) -> anyhow::Result<PathBuf> {
     ensure!(
         nix::unistd::geteuid().is_root(),
-        "a load from within an instance needs root: without --from it comes from this machine"
+        "--from needs root, as the load enters the instance's network; without --from it comes from this machine"
     );
     let found = instance(status, client)?;
     let folders = Running::read(data_dir)?.data_dirs(data_dir);
@@ -216,7 +216,7 @@ fn netns(data_dir: &Path, status: &Status, client: &str) -> anyhow::Result<PathB
         .with_context(|| format!("{} has no network now: is it running?", found.id))
 }
 
-/// Reads the status again and again, and keeps what is wrong in it.
+/// Polls the status and collects the problems it reports.
 struct Watcher {
     wrong: Arc<Mutex<BTreeSet<String>>>,
     baseline: BTreeSet<String>,
@@ -232,7 +232,7 @@ impl Watcher {
             .name("lath-drill-status".into())
             .spawn(move || {
                 while !until.load(Ordering::Relaxed) {
-                    // A status that cannot be read says nothing of what is wrong.
+                    // A status that cannot be read is no evidence of a fault.
                     if let Ok(status) = status::fetch(&data_dir) {
                         *into.lock().unwrap_or_else(PoisonError::into_inner) =
                             wrong_in(&status, scenario);
@@ -275,8 +275,8 @@ impl Detector for Watcher {
     }
 }
 
-/// Everything that the system says is not as it should be. That a region's processes are gone is known only
-/// because all regions share this machine: for a region's loss it does not count.
+/// The problems that a status reports. Missing processes do not count in a drill of a region's loss: the status knows
+/// about them only because all regions share this machine.
 fn wrong_in(status: &Status, scenario: Scenario) -> BTreeSet<String> {
     let mut wrong = BTreeSet::new();
     for group in &status.target_groups {
@@ -302,7 +302,7 @@ fn processes(wrong: &mut BTreeSet<String>, region: &status::Region) {
         wrong.insert(format!("control plane {}", region.name));
     }
     for process in &region.processes {
-        // A process that was started again was missed.
+        // A restart proves a death that happened between two polls.
         if process.state != "running" || process.restarts > 0 {
             wrong.insert(format!(
                 "process {} {} {}",

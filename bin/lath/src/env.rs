@@ -1,4 +1,4 @@
-//! `lath env`: what the aws CLI and SDKs need to talk to this Lath.
+//! `lath env`: the settings that the aws CLI and SDKs need for this Lath.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ fn write_profile(name: &str, running: &Running, key: &RootKey) -> anyhow::Result
     ))
 }
 
-/// Replaces one section of an INI file, or adds it; every other line stays as it is.
+/// Replaces one section of an INI file, or adds it. Keeps every other line.
 fn replace_section(path: &Path, section: &str, settings: &[(&str, &String)]) -> anyhow::Result<()> {
     let before = match std::fs::read_to_string(path) {
         Ok(text) => text,

@@ -1,4 +1,4 @@
-//! `lath exec`: a process in an instance.
+//! `lath exec`: runs a command in an instance.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use lath_model::id::InstanceId;
 use crate::cli::Exec;
 use crate::{config, running, status};
 
-/// Enters the instance from this process, which must not have threads.
+/// Enters the instance's namespaces. The process must have one thread.
 pub(crate) fn main(flags: &Exec) -> anyhow::Result<ExitCode> {
     let data_dir = config::data_dir(&flags.place);
     let id = match flags.instance.parse::<InstanceId>() {
@@ -25,7 +25,7 @@ pub(crate) fn main(flags: &Exec) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)))
 }
 
-/// Where the region that has the instance keeps its files. One that no region has is looked for in the first.
+/// The data directory of the region that has the instance; the first region's if none has it.
 fn data_dir_of(data_dir: &std::path::Path, id: &InstanceId) -> std::path::PathBuf {
     let regions = running::Running::read(data_dir).map(|running| running.data_dirs(data_dir));
     let mut places = regions.unwrap_or_else(|_| vec![data_dir.to_owned()]);

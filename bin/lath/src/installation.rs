@@ -1,7 +1,7 @@
-//! A data directory: whose it is, whether its state is there and whole, and what is done when it is not.
+//! A data directory: its identity, the check that its state exists and is intact, and the refusal to start otherwise.
 //!
-//! Absent is not empty: where anything shows that there was a state, a start without it would take every
-//! instance for a stranger and remove it. Such a start is refused, with an exit code of its own.
+//! An absent state is not an empty one: a start without the state would find every instance unknown and remove it.
+//! So when anything shows that there was a state, a start without it is refused with a separate exit code.
 
 mod anew;
 mod apart;
@@ -25,19 +25,19 @@ pub(crate) use identity::load as installation_id;
 /// The exit code when the state is missing, damaged or another's.
 pub(crate) const REFUSED: u8 = 3;
 
-/// How long a state that another process still holds is waited for: a killed one needs a moment.
+/// How often a state that another process has open is tried: a killed process needs a moment to release it.
 const TRIES: u32 = 40;
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 const DAMAGED: &str = "its state is damaged";
-/// How many damaged records a message names.
+/// The number of damaged records that a message lists.
 const NAMED: usize = 5;
 
-/// The state is missing, damaged or another's. Nothing was touched.
+/// The state is missing, damaged or another installation's. Nothing was changed.
 #[derive(Debug)]
 pub(crate) struct Refused {
-    /// For clients of the region: no paths, no ids.
+    /// For clients of the region: without paths and ids.
     pub(crate) summary: &'static str,
-    /// For who runs Lath: what is wrong, where, and what to do.
+    /// For the operator: what is wrong, where, and what to do.
     pub(crate) text: String,
 }
 
@@ -55,24 +55,24 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// A region's place in an installation.
+/// A region within an installation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seat<'a> {
     /// The directory of the installation.
     pub(crate) installation: &'a Path,
-    /// The directory of the region; of one region alone, the same.
+    /// The directory of the region; for a single region the same as `installation`.
     pub(crate) data_dir: &'a Path,
     pub(crate) region: &'a str,
-    /// Whether the installation remembers that the region was served.
+    /// Whether the list of regions says that the region has been served.
     pub(crate) was_served: bool,
-    /// Whether it was just decided that the region starts anew.
+    /// Whether its old state has just been set aside, so that it starts empty.
     pub(crate) anew: bool,
 }
 
-/// Opens the state of a region, or makes it at the region's first start.
+/// Opens a region's state. Creates it at the region's first start.
 ///
 /// # Errors
-/// [`Refused`] when it is missing though there was one, damaged, or another's.
+/// [`Refused`] when an existing state is missing, damaged, or another installation's.
 pub(crate) async fn open_state(seat: Seat<'_>) -> anyhow::Result<Arc<dyn Store>> {
     let file = state_file(seat.data_dir);
     let report = look(seat, &file).await?;
@@ -90,7 +90,7 @@ pub(crate) async fn open_state(seat: Seat<'_>) -> anyhow::Result<Arc<dyn Store>>
         mend: report.is_some_and(|report| report.mendable),
     };
     if opening.mend {
-        tracing::warn!(path = %file.display(), "damage outside of the records is mended");
+        tracing::warn!(path = %file.display(), "repairing damage outside of the records");
     }
     let directory = seat.data_dir.to_owned();
     let opened =
@@ -98,7 +98,7 @@ pub(crate) async fn open_state(seat: Seat<'_>) -> anyhow::Result<Arc<dyn Store>>
     opened.await?.map_err(|error| refusal(&file, error))
 }
 
-/// A directory that holds secrets.
+/// The directory contains secrets.
 fn make_private(directory: &Path) -> anyhow::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder
@@ -108,7 +108,7 @@ fn make_private(directory: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", directory.display()))
 }
 
-/// What is in the file; nothing at a first start.
+/// Inspects the state file; `None` at a first start.
 async fn look(seat: Seat<'_>, file: &Path) -> anyhow::Result<Option<Report>> {
     if !file.exists() {
         if seat.anew {
@@ -140,7 +140,7 @@ fn missing(file: &Path, shown: &[String], region: &str) -> Refused {
     Refused::new(
         "its state is missing",
         format!(
-            "the state {} is missing, and there was one: there is {}. Nothing was touched, and instances run on. Put the file back from a backup; or, to begin with an empty state, start with --start-anew {region}: that ends what still runs and moves what is left aside",
+            "the state {} is missing, but there was one, as these show: {}. Nothing was changed, and instances keep running. Restore the file from a backup; or, to start with an empty state, use --start-anew {region}: it ends running instances and moves the old files aside",
             file.display(),
             shown.join(", ")
         ),
@@ -152,7 +152,7 @@ fn whole(file: &Path, report: Report, seat: Seat<'_>) -> anyhow::Result<Report> 
         return Ok(report);
     }
     Err(Refused::new(DAMAGED, format!(
-        "the state {} is damaged: {}. Nothing was touched, and instances run on. `lath doctor --data-dir {}` says more. Put the file back from a backup; {}or, to begin with an empty state, start with --start-anew {}: that ends what still runs and moves what is left aside",
+        "the state {} is damaged: {}. Nothing was changed, and instances keep running. `lath doctor --data-dir {}` shows details. Restore the file from a backup; {}or, to start with an empty state, use --start-anew {}: it ends running instances and moves the old files aside",
         file.display(),
         damage(&report),
         seat.installation.display(),
@@ -167,29 +167,29 @@ fn quarantine_hint(report: &Report, installation: &Path) -> String {
         return String::new();
     }
     format!(
-        "or go on without the damaged records, which are kept aside: `lath doctor --data-dir {} --quarantine`; ",
+        "or continue without the damaged records, which are saved aside: `lath doctor --data-dir {} --quarantine`; ",
         installation.display()
     )
 }
 
-/// What is wrong, in one line.
+/// Lists the damage in one line.
 pub(crate) fn damage(report: &Report) -> String {
     let records = report.damaged.iter().take(NAMED);
     let mut lines: Vec<String> = records
         .map(|it| format!("the record {}: {}", it.key, it.reason))
         .collect();
     if report.damaged.len() > NAMED {
-        lines.push(format!("{} records more", report.damaged.len() - NAMED));
+        lines.push(format!("{} more records", report.damaged.len() - NAMED));
     }
     lines.extend(report.faults.iter().cloned());
     lines.join("; ")
 }
 
-/// Another's state, and one that went bad between the look and the opening, are refusals too.
+/// A foreign state, and one that was damaged after the inspection, are refusals too.
 fn refusal(file: &Path, error: lath_store::StoreError) -> anyhow::Error {
     match &error {
-        lath_store::StoreError::Foreign { .. } => Refused::new("its state is another's", format!(
-            "{error}. Nothing was touched. Name its own --data-dir and --region, or put the right file in its place"
+        lath_store::StoreError::Foreign { .. } => Refused::new("its state belongs to another installation", format!(
+            "{error}. Nothing was changed. Use the --data-dir and --region that it belongs to, or restore the right file"
         ))
         .into(),
         lath_store::StoreError::Damaged { .. } => Refused::new(DAMAGED, error.to_string()).into(),
@@ -198,18 +198,22 @@ fn refusal(file: &Path, error: lath_store::StoreError) -> anyhow::Error {
     }
 }
 
-/// A name for a directory of things that were put aside now.
+/// The path of a new directory for files that are set aside.
 fn aside(directory: &Path) -> PathBuf {
     let now = lath_model::Timestamp::now().as_millis();
     directory.join(format!("set-aside-{now}"))
 }
 
-/// Takes the damaged records out of a region's state.
+/// Removes the damaged records from a region's state.
 ///
 /// # Errors
-/// When Lath runs, or the state cannot be opened at all.
+/// When Lath is running, or the state cannot be opened at all.
 pub(crate) fn quarantine(data_dir: &Path) -> anyhow::Result<lath_store::Quarantined> {
     let file = state_file(data_dir);
-    lath_store::quarantine(&file, &crate::services::kinds(), &aside(data_dir))
-        .with_context(|| format!("the records of {} cannot be taken out", file.display()))
+    lath_store::quarantine(&file, &crate::services::kinds(), &aside(data_dir)).with_context(|| {
+        format!(
+            "the damaged records of {} cannot be removed",
+            file.display()
+        )
+    })
 }

@@ -1,4 +1,4 @@
-//! The `lath` binary: serves everything on one machine, and is the command line to it.
+//! The `lath` binary: the server and its command line.
 
 mod admin;
 mod cells;
@@ -25,8 +25,8 @@ use clap::{CommandFactory as _, Parser as _};
 use crate::cli::{Cli, Command, Output};
 
 fn main() -> ExitCode {
-    // An instance's launcher is this binary again. It enters namespaces, which a process with threads may
-    // not: before anything else.
+    // This binary is also the launcher of instances. It enters namespaces, which a process with threads cannot: so
+    // before anything else.
     let mut arguments = std::env::args_os().skip(1);
     if arguments
         .next()
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            // The whole chain once: each cause says only what the one before does not.
+            // Prints the whole chain: each cause adds what the error before it does not say.
             eprintln!("lath: {error:#}");
             exit_code(&error)
         }

@@ -1,4 +1,4 @@
-//! Files that only their owner may read, and that are never seen half written.
+//! Files that only their owner may read, written atomically.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-/// Writes the file: complete and durable, or not at all. One that holds just that is left as it is.
+/// Writes the file durably and completely, or not at all. Does nothing if it already has this content.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     if fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());
@@ -15,8 +15,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     replace(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// As [`write`], for what every start writes anew: on a full disk over the file that is there, which takes no
-/// room. A server that could not start there could not be asked to delete anything.
+/// Like [`write`], for files that every start writes. On a full disk it overwrites the existing file in place, which
+/// needs no space: otherwise Lath could not start, and nobody could use it to delete anything.
 pub(crate) fn write_anyway(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let written = match replace(path, bytes) {
         Err(error) if error.kind() == io::ErrorKind::StorageFull => fs::write(path, bytes),
@@ -25,7 +25,7 @@ pub(crate) fn write_anyway(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     written.with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A copy or a backup may have opened a secret to others.
+/// Sets the file's mode to 0600: a copy or a restored backup may be readable by others.
 pub(crate) fn close_to_others(path: &Path) -> anyhow::Result<()> {
     let close = || {
         if fs::metadata(path)?.permissions().mode() & 0o077 == 0 {
@@ -34,7 +34,7 @@ pub(crate) fn close_to_others(path: &Path) -> anyhow::Result<()> {
         tracing::warn!(path = %path.display(), "a secret was readable by others; its mode is now 0600");
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))
     };
-    close().with_context(|| format!("cannot close {} to others", path.display()))
+    close().with_context(|| format!("cannot set the mode of {} to 0600", path.display()))
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -48,7 +48,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .open(&beside)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_data());
     if let Err(error) = written {
-        // Half of a file takes room that others need.
+        // An incomplete temporary file wastes scarce space.
         let _ = fs::remove_file(&beside);
         return Err(error);
     }

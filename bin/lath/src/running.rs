@@ -1,4 +1,4 @@
-//! What a running `lath serve` says of itself, for the other commands: a file in its run directory.
+//! The file in which a running `lath serve` describes itself for the other commands.
 
 use std::path::{Path, PathBuf};
 
@@ -7,28 +7,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::private_file;
 
-/// What the other commands need to know.
+/// The description of a running server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Running {
-    /// Its process.
+    /// The process id.
     pub(crate) pid: u32,
-    /// Where the AWS APIs are.
+    /// The URL of the AWS APIs.
     pub(crate) endpoint: String,
-    /// Where metrics are.
+    /// The URL of the metrics.
     pub(crate) metrics: String,
-    /// Its region; of several, the home of the global services.
+    /// Its region; with several regions, the home of the global services.
     pub(crate) region: String,
     /// Its account.
     pub(crate) account: String,
-    /// Where public hosted zones are answered for.
+    /// The address of the authoritative DNS server.
     #[serde(default)]
     pub(crate) dns: String,
-    /// Every region of this machine, where each has processes and a data directory of its own.
+    /// The regions that have their own processes and data directories; empty for a single region.
     #[serde(default)]
     pub(crate) regions: Vec<String>,
 }
 
-/// Pins, sockets and marks of what runs.
+/// The directory of pins, sockets, locks and records.
 pub(crate) fn run_dir(data_dir: &Path) -> PathBuf {
     lath_fabric::run_dir(data_dir)
 }
@@ -37,11 +37,11 @@ fn file(data_dir: &Path) -> PathBuf {
     data_dir.join("serve.json")
 }
 
-/// Removes files (sockets, locks, records) of a run directory that ended processes have left, and its empty
-/// directories. Pins are mounts, and whoever made them removes them.
+/// Removes files (sockets, locks, records) that ended processes left in a run directory, and its empty directories.
+/// Pins are mounts: their makers remove them.
 ///
 /// # Errors
-/// When something cannot be removed.
+/// When a file cannot be removed.
 pub(crate) fn sweep(run_dir: &Path, goes: impl Fn(&Path) -> bool) -> std::io::Result<()> {
     let entries = match std::fs::read_dir(run_dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -50,7 +50,7 @@ pub(crate) fn sweep(run_dir: &Path, goes: impl Fn(&Path) -> bool) -> std::io::Re
     for entry in entries {
         let path = entry?.path();
         if path.is_dir() {
-            // One that is not empty is still needed: by a namespace, or by an instance that is kept.
+            // A directory that is not empty is still needed by a namespace or a running instance.
             let _ = std::fs::remove_dir(&path);
         } else if goes(&path) {
             std::fs::remove_file(&path)?;
@@ -60,7 +60,7 @@ pub(crate) fn sweep(run_dir: &Path, goes: impl Fn(&Path) -> bool) -> std::io::Re
 }
 
 impl Running {
-    /// The data directories that hold instances.
+    /// The data directories that contain instances.
     pub(crate) fn data_dirs(&self, data_dir: &Path) -> Vec<PathBuf> {
         if self.regions.is_empty() {
             return vec![data_dir.to_owned()];
@@ -69,12 +69,12 @@ impl Running {
         self.regions.iter().map(of).collect()
     }
 
-    /// Leaves the file: complete, or not at all.
+    /// Writes the file completely or not at all.
     pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
         private_file::write_anyway(&file(data_dir), &serde_json::to_vec_pretty(self)?)
     }
 
-    /// Reads what the newest server of this data directory left.
+    /// Reads the file that the last server of this data directory wrote.
     pub(crate) fn read(data_dir: &Path) -> anyhow::Result<Self> {
         let path = file(data_dir);
         let text = std::fs::read(&path).with_context(|| {
@@ -85,7 +85,7 @@ impl Running {
         })?;
         serde_json::from_slice(&text).with_context(|| {
             format!(
-                "{} is damaged: start `lath serve`, which writes it anew",
+                "{} is damaged: start `lath serve`, which rewrites it",
                 path.display()
             )
         })

@@ -1,4 +1,4 @@
-//! `lath serve`: everything on one machine. What starts, and in which order it stops, is a list here.
+//! `lath serve`: starts and stops everything on one machine.
 
 mod assembly;
 mod control;
@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use assembly::{listen, node_config, owner};
-pub(crate) use control::{Around, Control, State};
+pub(crate) use control::{Control, ControlInputs, State};
 pub(crate) use report::{Reporter, internal};
 
 use crate::cells;
@@ -18,16 +18,16 @@ use crate::config::Config;
 use crate::output;
 use crate::telemetry;
 
-/// Below this many descriptors, ordinary use may meet the limit.
+/// Below this limit ordinary use may run out of descriptors.
 const FEW_DESCRIPTORS: u64 = 4096;
 
 pub(crate) fn main(flags: &Serve) -> anyhow::Result<()> {
     if flags.print_config {
         return print_config(flags);
     }
-    // As an ordinary user, root in a user namespace of our own: before there is a second thread.
+    // An ordinary user becomes root in a new user namespace. The kernel allows that only with one thread.
     if !nix::unistd::geteuid().is_root() {
-        // Only a quiet look: what is wrong with the configuration is said once there is a log.
+        // Ignore errors in the configuration here: they are reported below, once logging is set up.
         let data_dir = Config::load(flags).map(|config| config.data_dir);
         if !data_dir.is_ok_and(|it| cells::join_survivors(&it).unwrap_or(false)) {
             lath_fabric::enter_user_namespace().context("Lath needs root, or a user namespace")?;
@@ -45,7 +45,7 @@ pub(crate) fn main(flags: &Serve) -> anyhow::Result<()> {
     runtime.block_on(serve(config, &flags.start_anew))
 }
 
-/// `--start-anew` must name regions that are served here.
+/// `--start-anew` must name served regions.
 fn check_anew(config: &Config, anew: &[String]) -> anyhow::Result<()> {
     let alone = std::slice::from_ref(&config.region);
     let served = match &config.regions[..] {
@@ -62,13 +62,13 @@ fn check_anew(config: &Config, anew: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Connections, namespaces and stores take descriptors: as many as the owner of this machine grants.
+/// Raises the soft limit of descriptors to the hard limit: connections, namespaces and stores need many.
 pub(crate) fn raise_descriptor_limit() {
     match lath_net::descriptors::raise() {
         Ok(limit) if limit < FEW_DESCRIPTORS => {
             tracing::warn!(
                 limit,
-                "few open files are allowed (RLIMIT_NOFILE): Lath serves few clients at once"
+                "the limit on open files (RLIMIT_NOFILE) is low: Lath can serve only few clients at once"
             );
         }
         Ok(limit) => tracing::debug!(limit, "open files"),
@@ -80,14 +80,14 @@ fn print_config(flags: &Serve) -> anyhow::Result<()> {
     output::print(&Config::load(flags)?.print()?)
 }
 
-/// What was started: one region alone, or several under a supervisor.
+/// A started server: one region, or several under a supervisor.
 enum Running {
     Alone(Box<assembly::Assembly>),
     Cells(Box<cells::Supervisor>),
 }
 
 impl Running {
-    /// Once `stop` is cancelled nothing is waited for.
+    /// Starts the server. When `stop` is cancelled, it stops waiting for regions.
     async fn start(
         config: Config,
         anew: &[String],
@@ -129,7 +129,7 @@ async fn serve(config: Config, anew: &[String]) -> anyhow::Result<()> {
         signal = either(&mut terminate, &mut interrupt) => {
             tracing::info!("{signal} while starting: stopping");
             stop.cancel();
-            // A start that is broken off would leave what it made: it comes to its end, and is then undone.
+            // An aborted start would leave half-made resources: let it finish, then stop everything.
             tokio::select! {
                 started = &mut start => (started?, true),
                 signal = either(&mut terminate, &mut interrupt) => {
@@ -144,7 +144,7 @@ async fn serve(config: Config, anew: &[String]) -> anyhow::Result<()> {
             failed = running.failed() => tracing::error!(part = failed, "a part ended: stopping"),
         }
     }
-    // A second signal ends at once; what is left is adopted or removed by the next start.
+    // A second signal ends the process at once; the next start adopts or removes what is left.
     tokio::select! {
         stopped = running.stop() => stopped,
         signal = either(&mut terminate, &mut interrupt) => {

@@ -1,4 +1,4 @@
-//! Every service of a region's control plane, in one list.
+//! The list of services of a region's control plane.
 
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use lath_wire::Service;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// What each part adds to the feed. Lattice fills what EC2 has laid.
+/// Each service's contribution to the feed. Lattice adds to what EC2 contributes.
 pub(crate) const CONTRIBUTIONS: [Contribute; 4] = [
     lath_ec2::contribute,
     lath_lattice::contribute,
     lath_route53::contribute,
-    // Who calls is told where something that Lattice filled in asks.
+    // After Lattice, because its auth policies decide whether nodes need the callers.
     lath_iam::contribute,
 ];
 
-/// What regions tell one another.
+/// The sections of the exchange between regions.
 pub(crate) const SECTIONS: [Section; 5] = [
     lath_iam::SECTION,
     lath_ec2::SECTION,
@@ -33,7 +33,7 @@ pub(crate) const SECTIONS: [Section; 5] = [
     lath_lattice::SECTION,
 ];
 
-/// Every record kind of the database.
+/// All record kinds of the database.
 pub(crate) fn kinds() -> Kinds {
     let kinds = lath_control::kinds(Kinds::default());
     let kinds = lath_ec2::kinds(kinds);
@@ -65,7 +65,7 @@ impl Apps {
         }
     }
 
-    /// What the front door serves.
+    /// The services for the front door.
     pub(crate) fn services(&self) -> Vec<Service> {
         let mut services = vec![
             lath_ec2::service(&self.ec2),
@@ -81,7 +81,7 @@ impl Apps {
         services
     }
 
-    /// Starts what turns observations into states.
+    /// Starts the reconcilers, which derive states from observations.
     pub(crate) fn spawn_reconcilers(&self, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
         lath_ec2::spawn_reconcilers(&self.ec2, stop, tasks);
         lath_lattice::reconcilers(&self.lattice, stop, tasks);
@@ -137,7 +137,7 @@ mod tests {
         let differences: Vec<String> = services
             .iter()
             .flat_map(|service| {
-                // What is left out or laxer than the model stands in the compatibility table.
+                // The compatibility table lists what is missing or laxer than the model.
                 lath_wire::model::compare(service, &models)
                     .into_iter()
                     .filter(|difference| !difference.lax)
@@ -147,7 +147,7 @@ mod tests {
         assert!(differences.is_empty(), "{}", differences.join("\n"));
     }
 
-    /// A refused member is one of the model: the name in the error is the caller's.
+    /// Every refused member exists in the model, so that the error uses the caller's name for it.
     #[test]
     fn refused_members_are_called_as_in_the_model() {
         let Some((services, models)) = services_and_models() else {

@@ -1,5 +1,4 @@
-//! `lath status`: what exists, is healthy, flows. The server answers it on a socket that only its owner can
-//! open.
+//! `lath status`: resources, health and traffic. The server sends it on a socket that only its owner can open.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::cli::{self, Output};
 use crate::{config, output, running};
 
-/// The largest answer that is read.
+/// The largest status that is read, in bytes.
 const MAX_ANSWER: u64 = 256 << 20;
 
-/// What `lath status --output json` prints. Members are added, never changed.
+/// The output of `lath status --output json`. New versions add members and never change existing ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub(crate) version: String,
@@ -26,7 +25,7 @@ pub(crate) struct Status {
     pub(crate) region: String,
     pub(crate) account: String,
     pub(crate) mode: String,
-    /// The newest state, and the newest state that the network follows.
+    /// The newest revision of the state; `applied_revision` is the newest that the network has applied.
     pub(crate) revision: u64,
     pub(crate) applied_revision: u64,
     pub(crate) vpcs: Vec<Vpc>,
@@ -34,22 +33,21 @@ pub(crate) struct Status {
     pub(crate) service_networks: Vec<ServiceNetwork>,
     pub(crate) services: Vec<Service>,
     pub(crate) target_groups: Vec<TargetGroup>,
-    /// Route 53's health checks, as this region's node judges them.
+    /// Route 53's health checks, with the verdict of this region's node.
     #[serde(default)]
     pub(crate) health_checks: Vec<HealthCheck>,
     /// Access log records that could not be stored.
     pub(crate) access_logs_dropped: u64,
-    /// Where public hosted zones are answered for; of several regions, each has its own.
+    /// The address of the authoritative DNS server; with several regions, see each region.
     #[serde(default)]
     pub(crate) dns: String,
     /// The encrypted links to other regions, as this region's node sees them.
     #[serde(default)]
     pub(crate) links: BTreeMap<String, Link>,
-    /// Every region, where there are several: what stands above is then of all of them together.
+    /// The regions, if there are several: the members above then cover all of them.
     #[serde(default)]
     pub(crate) regions: Vec<Region>,
-    /// What does not work as it should, in words: a full disk, an archive that was damaged, a region whose
-    /// state is refused.
+    /// Current problems, in words: a full disk, an archive that was damaged, a region whose state is refused.
     #[serde(default)]
     pub(crate) trouble: Vec<String>,
 }
@@ -71,7 +69,7 @@ pub(crate) struct Region {
     pub(crate) answers: bool,
     pub(crate) revision: u64,
     pub(crate) applied_revision: u64,
-    /// Where it answers for public hosted zones.
+    /// The address of its authoritative DNS server.
     pub(crate) dns: String,
     pub(crate) processes: Vec<Process>,
     pub(crate) links: BTreeMap<String, Link>,
@@ -82,14 +80,14 @@ pub(crate) struct Region {
 pub(crate) struct Process {
     /// `control`, `node` or `witness`.
     pub(crate) role: String,
-    /// `running`, `starting`, `held`, `refused` or `stopped`.
+    /// `running`, `starting`, `held` (a drill keeps it dead), `refused` or `stopped`.
     pub(crate) state: String,
     pub(crate) pid: Option<i32>,
-    /// Since when it runs.
+    /// The time of its start.
     pub(crate) since: Option<String>,
-    /// How often it was started again after it had died.
+    /// Restarts after unexpected deaths.
     pub(crate) restarts: u64,
-    /// Whether this supervisor found it running.
+    /// Whether the supervisor found it running instead of starting it.
     pub(crate) adopted: bool,
 }
 
@@ -100,7 +98,7 @@ pub(crate) struct HealthCheck {
     pub(crate) region: String,
     pub(crate) id: String,
     pub(crate) healthy: bool,
-    /// Whether a majority of observers reports.
+    /// Whether a majority of observers has reported.
     pub(crate) quorum: bool,
 }
 
@@ -113,7 +111,7 @@ pub(crate) struct Vpc {
     pub(crate) subnets: usize,
     pub(crate) interfaces: usize,
     pub(crate) service_network: Option<String>,
-    /// `ready`, `pending`, or why it does not work.
+    /// `ready`, `pending`, or the reason why it does not work.
     pub(crate) state: String,
 }
 
@@ -139,7 +137,7 @@ pub(crate) struct ServiceNetwork {
     pub(crate) services: usize,
 }
 
-/// A service and what flowed through it.
+/// A service and its traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Service {
     pub(crate) id: String,
@@ -170,7 +168,7 @@ pub(crate) struct Target {
     pub(crate) reason: Option<String>,
 }
 
-/// Asks the running server.
+/// Reads the status of the running server.
 pub(crate) fn fetch(data_dir: &Path) -> anyhow::Result<Status> {
     let socket = crate::admin::socket(&running::run_dir(data_dir));
     let read = || -> std::io::Result<Vec<u8>> {
@@ -186,7 +184,7 @@ pub(crate) fn fetch(data_dir: &Path) -> anyhow::Result<Status> {
             socket.display()
         )
     })?;
-    serde_json::from_slice(&answer).context("the server answered something else than a status")
+    serde_json::from_slice(&answer).context("the server's answer is not a status")
 }
 
 pub(crate) fn main(flags: &cli::Status) -> anyhow::Result<()> {
@@ -215,7 +213,7 @@ fn print(status: &Status) -> Result<String, std::fmt::Error> {
     if status.applied_revision < status.revision {
         writeln!(
             text,
-            "The network follows: {} of {}",
+            "Revision applied by the network: {} of {}",
             status.applied_revision, status.revision
         )?;
     }
@@ -358,7 +356,7 @@ fn regions(text: &mut String, regions: &[Region]) -> std::fmt::Result {
     table(text, ["LINK FROM", "TO", "STATE", "SINCE"], links)
 }
 
-/// A table with columns as wide as their widest cell; nothing at all without rows.
+/// Prints a table with columns as wide as their widest cell. Prints nothing if there are no rows.
 fn table<const N: usize>(
     text: &mut String,
     head: [&str; N],

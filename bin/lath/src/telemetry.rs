@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-/// The library that reads DNS messages warns of what strangers send.
+/// The DNS library warns about malformed messages from clients: those warnings are only noise.
 const USUAL: &str = "info,hickory_proto=error";
 
 /// Sets up the log. `LATH_LOG` filters it, in the form `info,lath_proxy=debug`.

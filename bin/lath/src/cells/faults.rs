@@ -1,5 +1,5 @@
-//! Faults that drills order against regions: the supervisor injects them. Nothing here is needed to end one:
-//! a link's silence ends in the kernel, and processes are held by the order itself (`hold`).
+//! The supervisor injects the faults that drills order against regions. A fault ends without it: the kernel
+//! restores a cut link, and only the order file keeps a killed process from being restarted (`suppress`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,25 +11,25 @@ use lath_feed::Topology;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio_util::sync::CancellationToken;
 
-use super::keeper::Phase;
 use super::layout::Layout;
 use super::process::Role;
+use super::process_supervisor::Phase;
 use super::report::Watched;
 
-/// How soon an order is seen.
-const LOOK: Duration = Duration::from_millis(25);
+/// The interval between looks at the orders.
+const POLL: Duration = Duration::from_millis(25);
 
-/// Injects what drills order.
-pub(crate) struct FaultKeeper {
+/// Injects the ordered faults.
+pub(crate) struct FaultInjector {
     layout: Layout,
     topology: Topology,
     watched: Vec<Watched>,
     orders: Orders,
-    /// Links that were cut, by the order's name.
+    /// Injected orders by name, with the link that each cut.
     cut: BTreeMap<String, Option<Fault>>,
 }
 
-impl FaultKeeper {
+impl FaultInjector {
     pub(crate) fn new(layout: &Layout, topology: &Topology, watched: Vec<Watched>) -> Self {
         Self {
             orders: layout.orders(),
@@ -42,16 +42,16 @@ impl FaultKeeper {
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
-            // Killing waits for nobody, and files are small: a thread of its own is not worth it.
-            self.look();
+            // A pass never blocks for long (signals, small files): it needs no thread of its own.
+            self.pass();
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(POLL) => {}
             }
         }
     }
 
-    fn look(&mut self) {
+    fn pass(&mut self) {
         let standing = self.orders.standing().into_iter();
         let standing: Vec<Order> = standing.filter(|o| !o.scenario.hits_workload()).collect();
         let gone: Vec<String> = self.cut.keys().cloned().collect();
@@ -60,7 +60,7 @@ impl FaultKeeper {
                 && let Some(Some(fault)) = self.cut.remove(&name)
                 && let Err(error) = self.wan().and_then(|wan| wan.end(&fault))
             {
-                tracing::warn!(order = name, %error, "a drill's fault lasts until its time is over");
+                tracing::warn!(order = name, %error, "a drill's fault could not be ended early: the kernel ends it at its deadline");
             }
         }
         for order in standing {
@@ -72,7 +72,7 @@ impl FaultKeeper {
 
     fn begin(&mut self, order: &Order) {
         let fault = self.link(order);
-        // A predecessor may have done it: a process that was started again must not be killed twice.
+        // A former supervisor may have injected it: the restarted process must not be killed again.
         if self.orders.outcome(&order.name).is_none() {
             let error = self.inject(order, fault.as_ref()).err();
             tracing::info!(
@@ -80,16 +80,16 @@ impl FaultKeeper {
                 scenario = %order.scenario,
                 region = order.region,
                 error,
-                "a drill's fault"
+                "a drill's fault was injected"
             );
             if let Err(error) = self.orders.say(&order.name, error) {
-                tracing::warn!(order = order.name, %error, "a drill cannot be told of its fault");
+                tracing::warn!(order = order.name, %error, "the outcome of a drill's fault cannot be recorded");
             }
         }
         self.cut.insert(order.name.clone(), fault);
     }
 
-    /// The link whose silence belongs to the fault.
+    /// The link that the fault cuts, if it cuts one.
     fn link(&self, order: &Order) -> Option<Fault> {
         let cuts = matches!(
             order.scenario,
@@ -103,10 +103,10 @@ impl FaultKeeper {
 
     fn inject(&self, order: &Order, link: Option<&Fault>) -> Result<(), String> {
         if !self.topology.regions.contains_key(&order.region) {
-            return Err(format!("{} is no region here", order.region));
+            return Err(format!("this installation has no region {}", order.region));
         }
         if let Some(link) = link {
-            let left = order.left().ok_or("the order's time is over")?;
+            let left = order.left().ok_or("the order has expired")?;
             let cut = self.wan().and_then(|wan| wan.for_duration(link, left));
             cut.map_err(|error| format!("the WAN link cannot be cut: {error}"))?;
         }
@@ -117,7 +117,7 @@ impl FaultKeeper {
                 let killed = lath_instance::kill_all(&self.layout.cell(&order.region));
                 killed
                     .map(drop)
-                    .map_err(|error| format!("its instances: {error}"))
+                    .map_err(|error| format!("the region's instances could not be killed: {error}"))
             }
             Scenario::KillControlPlane => {
                 self.kill(&order.region, Role::Control);
@@ -137,13 +137,13 @@ impl FaultKeeper {
             .iter()
             .filter(|it| it.cell == region && it.role == role);
         for watched in its {
-            // Its keeper holds it by a descriptor: until it is reaped the number is nobody else's.
+            // Its supervisor has not reaped it, so the kernel cannot have reused the pid.
             let Phase::Running { pid, .. } = watched.state.borrow().phase else {
                 continue;
             };
             let process =
                 Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-            // One that is gone is as dead as it was to be.
+            // A process that is already gone needs no signal.
             let _ = process.map(|process| pidfd_send_signal(&process, Signal::KILL));
         }
     }

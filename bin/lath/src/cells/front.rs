@@ -1,4 +1,4 @@
-//! The front door of all regions, and what it asks their control planes.
+//! The front door of all regions, and its queries to their control planes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::keeper::{Phase, State};
 use super::layout::Layout;
+use super::process_supervisor::{Phase, State};
 use crate::config::{self, Config};
 use crate::serve::internal;
 
-/// How long a control plane may take to report.
-const PATIENCE: Duration = Duration::from_secs(8);
-/// How long one may take to say whether it is well.
-const GLANCE: Duration = Duration::from_secs(1);
+/// The time limit of an internal request to a control plane.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(8);
+/// The time limit of a health check of a control plane.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest report, in bytes.
 const MAX_REPORT: usize = 256 << 20;
 
-/// A relay to every region. `controls` say how their control planes are.
+/// A relay to every region. `controls` are the states of their control planes.
 ///
 /// # Errors
 /// When the URL of a remote region cannot be used.
@@ -43,7 +43,7 @@ pub(crate) fn relay(
         .collect();
     let mut relay = Relay::new(home).with_internal("/_lath/", move |request| {
         let asked = asked.clone();
-        Box::pin(async move { internal(&request, &trouble(asked).await) })
+        Box::pin(async move { internal(&request, &problems(asked).await) })
     });
     for (region, state) in controls {
         let way = Way::Socket(layout.api_socket(&region));
@@ -56,17 +56,17 @@ pub(crate) fn relay(
     Ok(relay)
 }
 
-/// What is known of a region's process, as long as it is kept.
+/// Follows a process's state and translates it for the relay.
 fn outlook(mut state: watch::Receiver<State>) -> watch::Receiver<Outlook> {
-    let say = watch::Sender::new(Outlook {
+    let outlook_tx = watch::Sender::new(Outlook {
         expected: true,
         reason: None,
     });
-    let outlook = say.subscribe();
+    let outlook = outlook_tx.subscribe();
     tokio::spawn(async move {
         loop {
             let phase = state.borrow_and_update().phase.clone();
-            say.send_replace(Outlook {
+            outlook_tx.send_replace(Outlook {
                 expected: phase.is_expected(),
                 reason: match phase {
                     Phase::Refused(reason) => Some(reason.summary),
@@ -81,30 +81,33 @@ fn outlook(mut state: watch::Receiver<State>) -> watch::Receiver<Outlook> {
     outlook
 }
 
-/// What the regions cannot do, each by its own word; of one that says nothing, that.
-async fn trouble(regions: Vec<(String, PathBuf, watch::Receiver<State>)>) -> Vec<String> {
+/// The problems that each region reports; a region that does not answer is one.
+async fn problems(regions: Vec<(String, PathBuf, watch::Receiver<State>)>) -> Vec<String> {
     let mut asked = JoinSet::new();
     for (region, socket, state) in regions {
         asked.spawn(async move {
             if let Phase::Refused(reason) = &state.borrow().phase {
                 return vec![format!("{region}: {}", reason.summary)];
             }
-            let answer = tokio::time::timeout(GLANCE, ask(&socket, "/_lath/health")).await;
+            let answer = tokio::time::timeout(HEALTH_TIMEOUT, ask(&socket, "/_lath/health")).await;
             let Ok(Ok(text)) = answer else {
                 return vec![format!("{region}: its control plane does not answer")];
             };
             let text = String::from_utf8_lossy(&text).into_owned();
-            // The first line is the verdict.
+            // The first line only says ok or degraded.
             let lines = text.lines().skip(1);
             lines.map(|line| format!("{region}: {line}")).collect()
         });
     }
-    let mut trouble: Vec<String> = asked.join_all().await.into_iter().flatten().collect();
-    trouble.sort();
-    trouble
+    let mut problems: Vec<String> = asked.join_all().await.into_iter().flatten().collect();
+    problems.sort();
+    problems
 }
 
-/// What a region's control plane says at an internal path; none where it does not answer.
+/// A control plane's answer to an internal request.
+///
+/// # Errors
+/// When it does not answer in time, or with another status than 200.
 pub(crate) async fn ask(socket: &Path, path: &str) -> anyhow::Result<Bytes> {
     let answered = async {
         let stream = UnixStream::connect(socket).await?;
@@ -124,13 +127,13 @@ pub(crate) async fn ask(socket: &Path, path: &str) -> anyhow::Result<Bytes> {
         let body = body.map_err(|error| anyhow::anyhow!(error))?;
         Ok(body.to_bytes())
     };
-    tokio::time::timeout(PATIENCE, answered)
+    tokio::time::timeout(REPORT_TIMEOUT, answered)
         .await
         .context("it did not answer in time")?
 }
 
 /// Waits until a region's control plane answers.
-pub(crate) async fn answers(socket: Arc<Path>) {
+pub(crate) async fn wait_until_answering(socket: Arc<Path>) {
     while ask(&socket, "/_lath/health").await.is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -1,4 +1,5 @@
-//! Where cells keep their things, what is remembered of them for ever, and what each process is told.
+//! The files of an installation with several regions: their paths, the permanent list of regions, and the
+//! configuration of each process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +17,7 @@ use crate::config::{Config, MAX_REGIONS};
 use crate::installation::{Refused, evidence};
 use crate::{private_file, running};
 
-/// The witness's place on the WAN; 255 is the router's.
+/// The witness's number on the WAN; 255 is the router's.
 const WITNESS_INDEX: u8 = 254;
 /// The longest path of a Unix socket, with its NUL.
 const SOCKET_PATH: usize = 108;
@@ -47,7 +48,7 @@ impl Layout {
         running::run_dir(&self.cell(name))
     }
 
-    /// What the processes of a cell are told.
+    /// The configuration of a cell's processes.
     pub(crate) fn cell_file(&self, name: &str) -> PathBuf {
         self.cell(name).join("cell.json")
     }
@@ -61,30 +62,30 @@ impl Layout {
     }
 
     /// A node's last snapshot.
-    pub(crate) fn kept(&self, name: &str) -> PathBuf {
+    pub(crate) fn snapshot_file(&self, name: &str) -> PathBuf {
         self.cell(name).join("snapshot.cbor")
     }
 
-    /// Why a region's control plane does not start.
-    pub(crate) fn refusal(&self, name: &str) -> Refusal {
-        Refusal(self.run_dir(name).join("control.refused"))
+    /// The file with the reason why a region's control plane does not start.
+    pub(crate) fn refusal(&self, name: &str) -> RefusalFile {
+        RefusalFile(self.run_dir(name).join("control.refused"))
     }
 
-    /// Whether a region answered before, as far as is remembered.
+    /// Whether the list of regions says that a region has answered before.
     ///
     /// # Errors
-    /// When what is remembered cannot be read.
+    /// When the list cannot be read.
     pub(crate) fn was_served(&self, region: &str) -> anyhow::Result<bool> {
-        let known = read(&self.remembered())?;
+        let known = read(&self.regions_file())?;
         Ok(known.is_some_and(|known| known.served.contains(region)))
     }
 
-    /// Remembers for ever that regions have a state, or that they have none again.
+    /// Records in the list of regions that a region has a state, or has none any more.
     ///
     /// # Errors
-    /// When what is remembered cannot be read or written.
-    pub(crate) fn remember(&self, region: &str, served: bool) -> anyhow::Result<()> {
-        let path = self.remembered();
+    /// When the list cannot be read or written.
+    pub(crate) fn set_served(&self, region: &str, served: bool) -> anyhow::Result<()> {
+        let path = self.regions_file();
         let Some(mut known) = read(&path)? else {
             return Ok(());
         };
@@ -99,21 +100,21 @@ impl Layout {
         Ok(())
     }
 
-    /// What drills ask for.
+    /// The orders of drills.
     pub(crate) fn orders(&self) -> lath_drill::order::Orders {
         lath_drill::order::Orders::of(&self.installation)
     }
 
-    /// The supervisor's own run directory, where the WAN is pinned too.
+    /// The supervisor's own run directory; the WAN is pinned there too.
     pub(crate) fn own_run_dir(&self) -> PathBuf {
         running::run_dir(&self.installation)
     }
 
-    fn remembered(&self) -> PathBuf {
+    fn regions_file(&self) -> PathBuf {
         self.installation.join("cells.json")
     }
 
-    /// Makes the directories of a cell, closed to others.
+    /// Makes the directories of a cell with mode 0700.
     pub(crate) fn make(&self, name: &str) -> anyhow::Result<()> {
         let run_dir = self.run_dir(name);
         let make = || {
@@ -131,16 +132,16 @@ impl Layout {
     }
 }
 
-/// The regions of an installation, those not served at the moment included; none where one region is served
-/// alone.
+/// The regions of an installation, including those not served at the moment; empty for an installation of a single
+/// region.
 pub(crate) fn regions_in(installation: &Path) -> Vec<String> {
     let layout = Layout::new(installation);
-    let known = read(&layout.remembered()).ok().flatten();
-    let known = known.or_else(|| recalled(&layout));
+    let known = read(&layout.regions_file()).ok().flatten();
+    let known = known.or_else(|| recover_from_cells(&layout));
     known.map_or_else(Vec::new, |known| known.indices.into_keys().collect())
 }
 
-/// Whether the installation around a region's directory remembers that the region answered.
+/// Whether the list of regions in the parent of `cell` says that the region has answered before.
 pub(crate) fn was_served(cell: &Path, region: &str) -> bool {
     let installation = cell.parent().unwrap_or(cell);
     Layout::new(installation)
@@ -148,18 +149,18 @@ pub(crate) fn was_served(cell: &Path, region: &str) -> bool {
         .unwrap_or(false)
 }
 
-/// The small files of an installation of several regions, and what is wrong with each.
+/// The small files of an installation with several regions, and what is wrong with each.
 pub(crate) fn check_files(installation: &Path) -> Vec<(PathBuf, anyhow::Result<()>)> {
     let layout = Layout::new(installation);
     let regions = regions_in(installation);
     if regions.is_empty() {
         return Vec::new();
     }
-    let remembered = layout.remembered();
-    let check = read(&remembered).and_then(|known| known.map(drop).context("it is missing"));
-    let mut files = vec![(remembered, check)];
+    let regions_file = layout.regions_file();
+    let check = read(&regions_file).and_then(|known| known.map(drop).context("it is missing"));
+    let mut files = vec![(regions_file, check)];
     for name in regions.iter().map(String::as_str).chain([WITNESS]) {
-        let (cell, kept) = (layout.cell_file(name), layout.kept(name));
+        let (cell, snapshot) = (layout.cell_file(name), layout.snapshot_file(name));
         let key = layout.cell(name).join("link.key");
         if cell.exists() {
             let check = CellFile::read(&cell).map(drop);
@@ -168,24 +169,24 @@ pub(crate) fn check_files(installation: &Path) -> Vec<(PathBuf, anyhow::Result<(
         if key.exists() {
             files.push((key, link_key(&layout.cell(name)).map(drop)));
         }
-        if kept.exists() {
-            let look = lath_feed::stream::Kept::at(&kept).look(name);
+        if snapshot.exists() {
+            let look = lath_feed::stream::Kept::at(&snapshot).look(name);
             let check = look.map(drop).map_err(|reason| {
                 anyhow::anyhow!("it is damaged ({reason}): it is not used, and written anew")
             });
-            files.push((kept, check));
+            files.push((snapshot, check));
         }
     }
     files
 }
 
-/// What an installation remembers of its regions for ever.
+/// The permanent list of an installation's regions.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Remembered {
+struct KnownRegions {
     home: String,
-    /// Regions that are not served at the moment keep theirs.
+    /// The number of each region; regions that are not served at the moment keep theirs.
     indices: BTreeMap<String, u8>,
-    /// Regions that answered: they have a state, and are not to be started without it.
+    /// Regions that have answered: they have a state and must not start without it.
     #[serde(default)]
     served: BTreeSet<String>,
 }
@@ -193,39 +194,39 @@ struct Remembered {
 /// Why a control plane does not start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reason {
-    /// For clients of the region: no paths, no ids.
+    /// For clients of the region: without paths and ids.
     pub(crate) summary: String,
-    /// For who runs Lath.
+    /// For the operator of Lath.
     pub(crate) text: String,
 }
 
-/// A file in which a control plane says why it does not start.
+/// A file in which a control plane writes why it does not start.
 #[derive(Debug, Clone)]
-pub(crate) struct Refusal(PathBuf);
+pub(crate) struct RefusalFile(PathBuf);
 
-impl Refusal {
-    /// What it said last.
+impl RefusalFile {
+    /// The current reason, if there is one.
     pub(crate) fn read(&self) -> Option<Reason> {
         serde_json::from_slice(&fs::read(&self.0).ok()?).ok()
     }
 
-    pub(crate) fn say(&self, reason: &Reason) -> anyhow::Result<()> {
+    pub(crate) fn write(&self, reason: &Reason) -> anyhow::Result<()> {
         private_file::write(&self.0, &serde_json::to_vec(reason)?)
     }
 
-    pub(crate) fn withdraw(&self) {
-        // One that stays is overwritten or withdrawn by the next start.
+    pub(crate) fn remove(&self) {
+        // A file that cannot be removed now is overwritten or removed by the next start.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// One region alone cannot be served from a data directory that cells use.
+/// Refuses to serve a single region from a data directory of several.
 ///
 /// # Errors
-/// When cells use it.
+/// When the directory belongs to several regions.
 pub(crate) fn refuse_if_cells(config: &Config) -> anyhow::Result<()> {
     let layout = Layout::new(&config.data_dir);
-    if let Some(known) = read_or_refuse(&layout.remembered())? {
+    if let Some(known) = read_or_refuse(&layout.regions_file())? {
         let regions: Vec<&str> = known.indices.keys().map(String::as_str).collect();
         bail!(
             "{} belongs to several regions: start them with --regions {}, or name another --data-dir",
@@ -236,41 +237,41 @@ pub(crate) fn refuse_if_cells(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_or_refuse(path: &Path) -> anyhow::Result<Option<Remembered>> {
+fn read_or_refuse(path: &Path) -> anyhow::Result<Option<KnownRegions>> {
     let refused = |error: anyhow::Error| {
-        let text = format!("{error:#}. Nothing was touched");
+        let text = format!("{error:#}. Nothing was changed");
         Refused::new("the list of regions cannot be read", text).into()
     };
     read(path).map_err(refused)
 }
 
-/// Regions that were served have places; given anew they would be others.
-fn refuse_if_forgotten(layout: &Layout) -> anyhow::Result<()> {
+/// Refuses a start without the list when regions were served before: they would get other numbers.
+fn refuse_if_list_lost(layout: &Layout) -> anyhow::Result<()> {
     ensure!(
         !layout.installation.join("state.redb").exists(),
         "{} belongs to one region alone: name another --data-dir",
         layout.installation.display()
     );
     let shown = evidence(&layout.installation)?;
-    if shown.is_empty() && recalled(layout).is_none() {
+    if shown.is_empty() && recover_from_cells(layout).is_none() {
         return Ok(());
     }
-    let path = layout.remembered();
+    let path = layout.regions_file();
     let text = format!(
-        "{} is missing, and regions were served from here. Nothing was touched. Put it back from a backup{}",
+        "{} is missing, and regions were served from here. Nothing was changed. Put it back from a backup{}",
         path.display(),
         proposal(layout)
     );
     Err(Refused::new("the list of regions is missing", text).into())
 }
 
-/// The remembered as the regions' own files have it.
-fn recalled(layout: &Layout) -> Option<Remembered> {
+/// Recovers the list of regions from the regions' own files.
+fn recover_from_cells(layout: &Layout) -> Option<KnownRegions> {
     let cells = fs::read_dir(&layout.installation).ok()?.flatten();
     let mut files = cells.filter_map(|cell| CellFile::read(&cell.path().join("cell.json")).ok());
     let topology = files.next()?.topology;
     let index = |(region, place): (&String, &RegionPlace)| (region.clone(), place.index);
-    Some(Remembered {
+    Some(KnownRegions {
         home: topology.home,
         indices: topology.regions.iter().map(index).collect(),
         served: topology.regions.keys().cloned().collect(),
@@ -278,13 +279,13 @@ fn recalled(layout: &Layout) -> Option<Remembered> {
 }
 
 fn proposal(layout: &Layout) -> String {
-    let text = recalled(layout).and_then(|known| serde_json::to_string(&known).ok());
+    let text = recover_from_cells(layout).and_then(|known| serde_json::to_string(&known).ok());
     text.map_or_else(String::new, |text| {
         format!(", or write what the regions' own files say: {text}")
     })
 }
 
-fn read(path: &Path) -> anyhow::Result<Option<Remembered>> {
+fn read(path: &Path) -> anyhow::Result<Option<KnownRegions>> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
             let layout = Layout::new(path.parent().unwrap_or(path));
@@ -299,15 +300,15 @@ fn read(path: &Path) -> anyhow::Result<Option<Remembered>> {
     }
 }
 
-/// The regions as they are laid out, from the view of each of them. Remembers new ones.
+/// The topology of all regions, from the view of the home. Adds new regions to the list.
 ///
 /// # Errors
-/// When the home would change, or a file cannot be read or written; the text says which.
+/// When the home would change, or a file cannot be read or written.
 pub(crate) fn lay_out(layout: &Layout, config: &Config) -> anyhow::Result<Topology> {
-    let path = layout.remembered();
+    let path = layout.regions_file();
     let known = read_or_refuse(&path)?;
     if known.is_none() {
-        refuse_if_forgotten(layout)?;
+        refuse_if_list_lost(layout)?;
     }
     let mut known = known.unwrap_or_default();
     let first = config.regions.first().context("no region is named")?;
@@ -356,7 +357,7 @@ fn give_index(indices: &mut BTreeMap<String, u8>, region: &str) -> anyhow::Resul
     let most = u8::try_from(MAX_REGIONS).unwrap_or(u8::MAX);
     let free = (0..most).find(|index| !indices.values().any(|known| known == index));
     let index = free.with_context(|| {
-        format!("{MAX_REGIONS} regions have been served from here: there is no room for {region}")
+        format!("{MAX_REGIONS} regions have been served from this data directory: there is no number left for {region}")
     })?;
     indices.insert(region.to_owned(), index);
     Ok(())
@@ -366,7 +367,7 @@ fn place(index: u8, public_key: &[u8; 32]) -> RegionPlace {
     let public_pool = if index == WITNESS_INDEX {
         Ipv4Net::from(Ipv4Addr::UNSPECIFIED)
     } else {
-        // 198.18.0.0/15 (RFC 2544) in sixteen parts.
+        // Sixteen parts of 198.18.0.0/15 (RFC 2544).
         let base = u32::from(Ipv4Addr::new(198, 18, 0, 0)) + u32::from(index) * (1 << 13);
         Ipv4Net::new_assert(Ipv4Addr::from(base), 19)
     };
@@ -384,20 +385,20 @@ fn public_key(layout: &Layout, name: &str) -> anyhow::Result<[u8; 32]> {
     Ok(lath_tunnel::public_key(&key))
 }
 
-/// As [`link_key`], and closes the file to others.
+/// Like [`link_key`], and also sets the file's mode to 0600.
 ///
 /// # Errors
-/// As [`link_key`].
+/// Like [`link_key`].
 pub(crate) fn open_link_key(cell: &Path) -> anyhow::Result<PrivateKey> {
     let key = link_key(cell)?;
     private_file::close_to_others(&cell.join("link.key"))?;
     Ok(key)
 }
 
-/// The private key of a cell for the encrypted links; a new one at its first start.
+/// A cell's private key for the encrypted links. Made at its first start.
 ///
 /// # Errors
-/// When the file cannot be read or written, or holds something else.
+/// When the file cannot be read or written, or does not contain a key.
 pub(crate) fn link_key(cell: &Path) -> anyhow::Result<PrivateKey> {
     let path = cell.join("link.key");
     match fs::read_to_string(&path) {
@@ -422,14 +423,14 @@ pub(crate) fn link_key(cell: &Path) -> anyhow::Result<PrivateKey> {
     }
 }
 
-/// What a process of a cell is told. Processes that were told the same are the same.
+/// The configuration of a cell's processes. A process is outdated when its file has changed.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CellFile {
     /// The data directory of the whole installation.
     pub(crate) installation: PathBuf,
-    /// As [`Config`] says, of this region alone.
+    /// The configuration of this region alone.
     pub(crate) config: Config,
-    /// From the view of this region.
+    /// The topology from the view of this region.
     pub(crate) topology: Topology,
 }
 
@@ -443,7 +444,7 @@ impl CellFile {
             data_dir: layout.cell(name),
             region: name.to_owned(),
             dns_listen,
-            // Processes need not be started anew because another port is listened on.
+            // The supervisor alone listens on these: a change must not restart the cells' processes.
             ..Config {
                 listen: Config::default().listen,
                 admin_listen: Config::default().admin_listen,

@@ -1,5 +1,5 @@
-//! The processes of a cell: each role holds a lock and leaves a record while it lives, so that a supervisor
-//! finds those that outlived its predecessor, and never starts a second one.
+//! The processes of a cell. Each role holds a lock and a record while it runs, so that a new supervisor finds the
+//! processes of the former one and never starts a second.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lath_model::Timestamp;
-use nix::sys::signal::{SigSet, Signal as Asking};
+use nix::sys::signal::{SigSet, Signal as NixSignal};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
@@ -20,7 +20,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::layout::Layout;
 
-/// What a process of a cell does.
+/// The role of a process in a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     Control,
@@ -38,13 +38,13 @@ impl Role {
     }
 }
 
-/// What a process says of itself, in a file beside its lock.
+/// A process's description of itself, in a file beside its lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pid: i32,
-    /// In ticks since the machine was started: a pid that was given again has another.
+    /// Start time in ticks since boot. It distinguishes processes when the kernel reuses a pid.
     started: u64,
-    /// What it was told, and of which build it is.
+    /// Of its build and its configuration.
     fingerprint: String,
     since: Timestamp,
 }
@@ -67,14 +67,14 @@ fn open_lock(run_dir: &Path, role: Role) -> io::Result<File> {
         .open(lock_path(run_dir, role))
 }
 
-/// Makes this process the one with that role, until it ends. What is returned must be kept.
+/// Takes the role for this process until the returned lock is dropped.
 ///
 /// # Errors
 /// When another process has it.
 pub(crate) fn take_role(run_dir: &Path, role: Role, cell: &Path) -> anyhow::Result<File> {
     let lock = open_lock(run_dir, role)?;
     lock.try_lock()
-        .with_context(|| format!("there is a {} already", role.name()))?;
+        .with_context(|| format!("another {} process of this cell is running", role.name()))?;
     let pid = i32::try_from(std::process::id())?;
     let record = Record {
         pid,
@@ -86,26 +86,29 @@ pub(crate) fn take_role(run_dir: &Path, role: Role, cell: &Path) -> anyhow::Resu
     Ok(lock)
 }
 
-/// Of the executable and of what it is told.
+/// Identifies the executable and the cell file.
 fn fingerprint(executable: &Path, cell: &Path) -> anyhow::Result<String> {
-    let told = fs::read(cell).with_context(|| format!("cannot read {}", cell.display()))?;
-    let hash = told.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let contents = fs::read(cell).with_context(|| format!("cannot read {}", cell.display()))?;
+    let hash = contents
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     let build = fs::metadata(executable)?;
     Ok(format!("{:x}-{:x}-{hash:016x}", build.dev(), build.ino()))
 }
 
-/// Field 22 of `/proc/PID/stat`; the second one, a name in parentheses, may hold anything.
+/// Field 22 of `/proc/PID/stat`. Field 2 is a name in parentheses that may contain any character, so the search
+/// begins behind it.
 fn start_time(pid: i32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields = stat.rsplit_once(") ").map(|(_, fields)| fields);
     fields
         .and_then(|fields| fields.split(' ').nth(19)?.parse().ok())
-        .ok_or_else(|| io::Error::other("/proc shows no start time"))
+        .ok_or_else(|| io::Error::other("/proc/PID/stat has no start time"))
 }
 
-/// A process that is watched.
+/// A supervised process.
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) pid: i32,
@@ -113,32 +116,32 @@ pub(crate) struct Process {
     /// Whether it outlived a former supervisor.
     pub(crate) adopted: bool,
     pidfd: AsyncFd<OwnedFd>,
-    /// To be reaped, when it is a child of this process.
+    /// Set when it is a child of this process, which must reap it.
     child: Option<Child>,
 }
 
-/// Who has a role.
+/// The process that holds a role.
 pub(crate) enum Found {
-    Nobody,
-    /// Of this build, and told the same.
-    Ours(Process),
-    /// Of another build, or told otherwise.
+    None,
+    /// Of this build and configuration.
+    Current(Process),
+    /// Of another build or configuration.
     Outdated(Process),
 }
 
-/// How often somebody who holds a lock but has not said who it is yet is looked at.
-const LOOKS: u32 = 100;
-const LOOK: Duration = Duration::from_millis(50);
+/// A process may hold the lock before it has written its record: how often [`find`] looks again.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
 
-/// Looks who has a role.
+/// Finds the process that holds a role.
 ///
 /// # Errors
-/// When somebody holds the lock who cannot be found.
+/// When a process holds the lock but its record does not lead to it.
 pub(crate) async fn find(layout: &Layout, name: &str, role: Role) -> anyhow::Result<Found> {
     let run_dir = layout.run_dir(name);
-    for _ in 0..LOOKS {
+    for _ in 0..TRIES {
         match open_lock(&run_dir, role)?.try_lock() {
-            Ok(()) => return Ok(Found::Nobody),
+            Ok(()) => return Ok(Found::None),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
@@ -149,24 +152,24 @@ pub(crate) async fn find(layout: &Layout, name: &str, role: Role) -> anyhow::Res
                 && fingerprint(Path::new(&executable), &cell)
                     .is_ok_and(|its| its == record.fingerprint);
             return Ok(if same {
-                Found::Ours(process)
+                Found::Current(process)
             } else {
                 Found::Outdated(process)
             });
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(PAUSE).await;
     }
     anyhow::bail!(
-        "{} is locked by a process that does not say who it is",
+        "{} is locked by a process that has left no record of itself",
         lock_path(&run_dir, role).display()
     )
 }
 
-/// The process of which a record tells, when that very process lives.
+/// The recorded process, if that very process still runs.
 fn recorded(run_dir: &Path, role: Role) -> Option<(Record, Process)> {
     let record = read_record(run_dir, role)?;
     let pidfd = pidfd_open(Pid::from_raw(record.pid)?, PidfdFlags::NONBLOCK).ok()?;
-    // Looked at after the pidfd was opened: it is of the process that is looked at.
+    // Read after the pidfd was opened, so that both are of the same process.
     if start_time(record.pid).ok()? != record.started {
         return None;
     }
@@ -174,7 +177,7 @@ fn recorded(run_dir: &Path, role: Role) -> Option<(Record, Process)> {
         pid: record.pid,
         since: record.since,
         adopted: true,
-        pidfd: watch(pidfd).ok()?,
+        pidfd: register(pidfd).ok()?,
         child: None,
     };
     Some((record, process))
@@ -184,7 +187,7 @@ fn read_record(run_dir: &Path, role: Role) -> Option<Record> {
     serde_json::from_slice(&fs::read(record_path(run_dir, role)).ok()?).ok()
 }
 
-/// A process with a role in any cell of an installation, found without a runtime.
+/// A running process of any cell of the installation. Needs no async runtime.
 pub(crate) fn any_survivor(installation: &Path) -> Option<OwnedFd> {
     let cells = fs::read_dir(installation).ok()?;
     cells.flatten().find_map(|cell| {
@@ -201,14 +204,14 @@ pub(crate) fn any_survivor(installation: &Path) -> Option<OwnedFd> {
     })
 }
 
-/// Starts this program again in a role. It outlives this process, and is in no terminal's foreground.
+/// Starts this program in a role. It outlives this process and belongs to no terminal.
 ///
 /// # Errors
 /// When it cannot be started.
 pub(crate) fn spawn(layout: &Layout, name: &str, role: Role) -> io::Result<Process> {
     let mut command = Command::new("/proc/self/exe");
     lath_net::descriptors::hand_down(&mut command);
-    let child = hold_signals(&mut command)
+    let child = block_signals(&mut command)
         .arg0("lath")
         .arg(role.name())
         .arg("--region")
@@ -221,67 +224,68 @@ pub(crate) fn spawn(layout: &Layout, name: &str, role: Role) -> io::Result<Proce
         .spawn()?;
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     let number = Pid::from_raw(pid).ok_or_else(|| io::Error::other("a child without a pid"))?;
-    // A child is a zombie at least until it is reaped: its pid is not given again.
+    // The kernel does not reuse a child's pid before the child is reaped.
     let pidfd = pidfd_open(number, PidfdFlags::NONBLOCK)?;
     Ok(Process {
         pid,
         since: Timestamp::now(),
         adopted: false,
-        pidfd: watch(pidfd)?,
+        pidfd: register(pidfd)?,
         child: Some(child),
     })
 }
 
-/// The signals that ask a process with a role to end.
-fn asking() -> SigSet {
-    [Asking::SIGTERM, Asking::SIGINT, Asking::SIGUSR2]
+/// The signals that ask a process to end.
+fn termination_signals() -> SigSet {
+    [NixSignal::SIGTERM, NixSignal::SIGINT, NixSignal::SIGUSR2]
         .into_iter()
         .collect()
 }
 
-/// A signal that comes before the new process listens for it waits there, instead of ending it in the middle
-/// of whatever it begins with. [`let_signals_through`] ends that.
+/// Starts the process with termination signals blocked, so that an early signal stays pending instead of killing the
+/// process halfway through its start. The process calls [`unblock_signals`] once it has handlers.
 #[expect(
     unsafe_code,
     reason = "the standard library runs it between fork and exec"
 )]
-fn hold_signals(command: &mut Command) -> &mut Command {
+fn block_signals(command: &mut Command) -> &mut Command {
     // SAFETY: changing the calling thread's signal mask is async-signal-safe, and nothing is allocated.
-    unsafe { command.pre_exec(|| Ok(asking().thread_block()?)) }
+    unsafe { command.pre_exec(|| Ok(termination_signals().thread_block()?)) }
 }
 
-/// To be called by a process with a role as soon as it listens for signals, on its first thread.
-pub(crate) fn let_signals_through() -> io::Result<()> {
-    Ok(asking().thread_unblock()?)
+/// A process with a role calls this on its first thread once it handles signals.
+pub(crate) fn unblock_signals() -> io::Result<()> {
+    Ok(termination_signals().thread_unblock()?)
 }
 
 #[expect(
     unsafe_code,
     reason = "tokio cannot know that a type keeps its descriptor open"
 )]
-fn watch(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+fn register(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd keeps the same descriptor open until it is dropped, here with the AsyncFd.
     Ok(unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?)
 }
 
 impl Process {
-    /// Returns when it has ended; its exit status, where it was a child of this process.
+    /// Waits for its end. Returns the exit status if it was a child of this process.
     pub(crate) async fn ended(&mut self) -> Option<std::process::ExitStatus> {
         // The descriptor stays readable: a second call returns at once.
         if self.pidfd.readable().await.is_err() {
-            tracing::error!(pid = self.pid, "a process cannot be watched");
+            tracing::error!(pid = self.pid, "waiting for a process failed");
         }
         self.child.as_mut()?.wait().ok()
     }
 
-    /// Sends a signal; to one that has ended, nothing.
+    /// Sends a signal. Does nothing when the process has ended.
     pub(crate) fn signal(&self, signal: Signal) {
-        // What has ended needs no signal.
+        // The only expected error: the process has ended.
         let _ = pidfd_send_signal(self.pidfd.get_ref(), signal);
     }
 
-    /// Asks it to end by `signal`, and makes it when it takes longer than `patience`. Its exit status, or
-    /// none where it was killed or is not known.
+    /// Sends `signal`, and kills the process if it has not ended after `patience`. Returns the exit status;
+    /// `None` when
+    /// it had to be killed or the status is unknown.
     pub(crate) async fn end(
         &mut self,
         signal: Signal,
@@ -291,7 +295,7 @@ impl Process {
         if let Ok(status) = tokio::time::timeout(patience, self.ended()).await {
             return status;
         }
-        tracing::error!(pid = self.pid, "a process does not end: it is killed");
+        tracing::error!(pid = self.pid, "a process does not end: killing it");
         self.signal(Signal::KILL);
         self.ended().await
     }

@@ -1,4 +1,4 @@
-//! What an installation of several regions says of itself: their reports, put together.
+//! Status and metrics of an installation with several regions, merged from the regions' reports.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::front;
-use super::keeper::{Phase, State};
 use super::layout::Layout;
 use super::process::Role;
+use super::process_supervisor::{Phase, State};
 use crate::running::Running;
 use crate::status::{Process, Region, Status};
 
-/// How a process of a cell is.
+/// A supervised process and its state.
 #[derive(Debug, Clone)]
 pub(crate) struct Watched {
     pub(crate) cell: String,
@@ -23,7 +23,7 @@ pub(crate) struct Watched {
     pub(crate) state: watch::Receiver<State>,
 }
 
-/// Answers from what the regions say.
+/// Merges the regions' reports.
 #[derive(Clone)]
 pub(crate) struct Merger(Arc<Inner>);
 
@@ -50,7 +50,7 @@ impl Merger {
         }))
     }
 
-    /// What every region answers at an internal path.
+    /// Every region's answer to an internal request; `None` for a region that does not answer.
     async fn ask(&self, path: &'static str) -> BTreeMap<String, Option<Bytes>> {
         let mut asked = JoinSet::new();
         for region in self.0.running.regions.clone() {
@@ -152,7 +152,7 @@ impl Merger {
             "# HELP lath_process_up Whether a process runs.\n# TYPE lath_process_up gauge\n",
         );
         let mut restarts = String::from(
-            "# HELP lath_process_restarts_total How often a process was started again after it had died.\n# TYPE lath_process_restarts_total counter\n",
+            "# HELP lath_process_restarts_total Restarts of a process after it died.\n# TYPE lath_process_restarts_total counter\n",
         );
         for it in &self.0.processes {
             let labels = format!("region=\"{}\",role=\"{}\"", it.cell, it.role.name());
@@ -175,7 +175,7 @@ fn process(watched: &Watched) -> Process {
     };
     process.state = match &state.phase {
         Phase::Starting => "starting",
-        Phase::Held => "held",
+        Phase::Suppressed => "held",
         Phase::Refused(_) => "refused",
         Phase::Stopped => "stopped",
         Phase::Running {
@@ -193,7 +193,7 @@ fn process(watched: &Watched) -> Process {
     process
 }
 
-/// Adds a region's things to those of all.
+/// Adds a region's resources to the whole.
 fn add(whole: &mut Status, region: Status, home: bool) {
     if home {
         whole.revision = region.revision;
@@ -208,7 +208,7 @@ fn add(whole: &mut Status, region: Status, home: bool) {
     whole.access_logs_dropped += region.access_logs_dropped;
 }
 
-/// Metrics of several sources: a family's samples stand together, under one description.
+/// Metrics of several sources, grouped by family under one description, as the text format requires.
 #[derive(Default)]
 struct Families(Vec<Family>);
 
@@ -258,7 +258,7 @@ impl Families {
     }
 }
 
-/// A sample with a label more: `name{a="b"} 1` or `name 1`.
+/// Adds the label `region` to a sample such as `name{a="b"} 1` or `name 1`.
 fn labelled(sample: &str, region: &str) -> String {
     let end = sample.find(['{', ' ']).unwrap_or(sample.len());
     let (name, rest) = sample.split_at(end);

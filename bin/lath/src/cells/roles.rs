@@ -1,4 +1,4 @@
-//! What the processes of a cell do.
+//! The main functions of a cell's processes: control, node, witness.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::layout::{CellFile, Reason, open_link_key};
-use super::process::{Role, let_signals_through, take_role};
+use super::process::{Role, take_role, unblock_signals};
 use crate::installation::{Refused, Seat};
 use crate::running::{self, Running};
 use crate::serve::{
-    Around, Control, Reporter, State, internal, node_config, raise_descriptor_limit,
+    Control, ControlInputs, Reporter, State, internal, node_config, raise_descriptor_limit,
 };
 use crate::{cli, telemetry};
 
-/// Probes of the witness at the same time.
+/// Concurrent probes of the witness.
 const PROBES: usize = 1024;
-/// How long telemetry of a node that ends may take to reach control.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long a stopping node waits for control to take its last telemetry.
+const TELEMETRY_FLUSH: Duration = Duration::from_secs(2);
 
 /// Runs a role until a signal ends it.
 fn run<F, Fut>(flags: &cli::Role, role: Role, threads: &str, work: F) -> anyhow::Result<()>
@@ -48,7 +48,7 @@ where
         .context("cannot start threads")?;
     let span = tracing::info_span!("cell", region = cell.topology.region, role = role.name());
     let outcome = runtime.block_on(tracing::Instrument::instrument(work(cell), span));
-    // What still runs on other threads has nothing more to say.
+    // Tasks on other threads are not needed any more: do not wait for them.
     runtime.shutdown_background();
     outcome
 }
@@ -56,7 +56,7 @@ where
 /// `lath control`.
 ///
 /// # Errors
-/// Why it could not start, or not end well.
+/// When it cannot start or does not end cleanly.
 pub(crate) fn control(flags: &cli::Role) -> anyhow::Result<()> {
     run(flags, Role::Control, "lath-control", run_control)
 }
@@ -64,7 +64,7 @@ pub(crate) fn control(flags: &cli::Role) -> anyhow::Result<()> {
 /// `lath node`.
 ///
 /// # Errors
-/// Why it could not start, or not end well.
+/// When it cannot start or does not end cleanly.
 pub(crate) fn node(flags: &cli::Role) -> anyhow::Result<()> {
     run(flags, Role::Node, "lath-node", run_node)
 }
@@ -72,35 +72,35 @@ pub(crate) fn node(flags: &cli::Role) -> anyhow::Result<()> {
 /// `lath witness`.
 ///
 /// # Errors
-/// Why it could not start, or not end well.
+/// When it cannot start or does not end cleanly.
 pub(crate) fn witness(flags: &cli::Role) -> anyhow::Result<()> {
     run(flags, Role::Witness, "lath-witness", run_witness)
 }
 
-/// A signal that ends a process.
-struct Ends {
+/// The signals that end a process.
+struct EndSignals {
     terminate: Signal,
     interrupt: Signal,
     leave: Signal,
 }
 
-/// How a process is to end.
+/// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Remove what was made.
+    /// Removes everything it made.
     Clean,
-    /// Leave it to a successor.
+    /// Leaves everything to a successor.
     Leave,
 }
 
-impl Ends {
+impl EndSignals {
     fn new() -> anyhow::Result<Self> {
         let ends = Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             leave: signal(SignalKind::user_defined2())?,
         };
-        let_signals_through()?;
+        unblock_signals()?;
         Ok(ends)
     }
 
@@ -114,25 +114,25 @@ impl Ends {
 }
 
 async fn run_control(cell: CellFile) -> anyhow::Result<()> {
-    let mut ends = Ends::new()?;
+    let mut ends = EndSignals::new()?;
     let (layout, config) = (cell.layout(), &cell.config);
     let region = config.region.clone();
     let state = open_state(&cell).await?;
-    let (say_observed, observed) = watch::channel(Arc::<Observed>::default());
+    let (observed_tx, observed) = watch::channel(Arc::<Observed>::default());
     let (node, asks) = RemoteNode::new();
     let (mesh, carrier) = Mesh::new();
     let topology = Arc::new(cell.topology.clone());
-    let around = Around {
+    let inputs = ControlInputs {
         topology: Arc::clone(&topology),
         observed,
         node: Arc::new(node.clone()),
         mesh: Some(mesh),
     };
-    let mut control = Control::start(config, state, around).await?;
+    let mut control = Control::start(config, state, inputs).await?;
 
     let (stop, feed_stop) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = JoinSet::new();
-    // The links are the node's: while it is away, so are the other regions.
+    // The links belong to the node: while it is down, control cannot reach other regions.
     let network = Arc::new(Underlay::of(&topology));
     let carried = lath_mesh::carry(topology, CONTROL_PORT, network, carrier, feed_stop.clone());
     tasks.spawn(carried);
@@ -141,7 +141,7 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
         feed,
         asks,
         control.snapshots.clone(),
-        say_observed,
+        observed_tx,
         Arc::clone(&control.delivery) as Arc<_>,
         feed_stop.clone(),
     ));
@@ -173,7 +173,7 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
     let api = listen(&layout.api_socket(&region))?;
     let mut doors = JoinSet::new();
     doors.spawn(Arc::new(door).serve_relayed(api, stop.clone()));
-    tracing::info!("the control plane serves");
+    tracing::info!("the control plane is ready");
 
     tokio::select! {
         _ = ends.next() => {}
@@ -190,7 +190,7 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The state of the region. Why it is refused is left for the supervisor, which speaks for the region.
+/// Opens the region's state. On failure it writes the reason for the supervisor, which answers for the region.
 async fn open_state(cell: &CellFile) -> anyhow::Result<State> {
     let layout = cell.layout();
     let region = &cell.config.region;
@@ -204,10 +204,10 @@ async fn open_state(cell: &CellFile) -> anyhow::Result<State> {
     let opened = State::open(seat).await;
     let refusal = layout.refusal(region);
     match &opened {
-        Ok(_) => refusal.withdraw(),
+        Ok(_) => refusal.remove(),
         Err(error) => {
             let refused = error.downcast_ref::<Refused>();
-            refusal.say(&Reason {
+            refusal.write(&Reason {
                 summary: refused
                     .map_or("it cannot be started", |it| it.summary)
                     .into(),
@@ -223,7 +223,7 @@ fn listen(path: &Path) -> anyhow::Result<tokio::net::UnixListener> {
 }
 
 async fn run_node(cell: CellFile) -> anyhow::Result<()> {
-    let mut ends = Ends::new()?;
+    let mut ends = EndSignals::new()?;
     let (layout, config) = (cell.layout(), &cell.config);
     let region = config.region.clone();
     let place = place(&cell)?;
@@ -232,17 +232,20 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
         ..node_config(config, place)
     };
     let host = Host::open(node_config).await?;
-    let (say_snapshots, snapshots) = watch::channel(Arc::<Snapshot>::default());
-    let (say_source, mut source) = watch::channel(Source::Nothing);
-    let (say_observed, observed) = watch::channel(Arc::<Observed>::default());
-    let (say_metrics, metrics) = watch::channel(None);
-    let (outbox, kept) = (Arc::new(Outbox::default()), Kept::at(&layout.kept(&region)));
+    let (snapshots_tx, snapshots) = watch::channel(Arc::<Snapshot>::default());
+    let (source_tx, mut source) = watch::channel(Source::Nothing);
+    let (observed_tx, observed) = watch::channel(Arc::<Observed>::default());
+    let (metrics_tx, metrics) = watch::channel(None);
+    let (outbox, kept) = (
+        Arc::new(Outbox::default()),
+        Kept::at(&layout.snapshot_file(&region)),
+    );
     let follower = Follower {
         socket: layout.feed_socket(&region),
         region: region.clone(),
         kept: kept.clone(),
-        snapshots: say_snapshots,
-        source: say_source,
+        snapshots: snapshots_tx,
+        source: source_tx,
         observed,
         outbox: Arc::clone(&outbox),
         queries: host.queries(),
@@ -252,10 +255,10 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(follower.run(stop.clone()));
 
-    // Nothing is obeyed, and nothing removed, before there is something to obey.
+    // Change nothing before the first snapshot: no snapshot is not an empty one.
     let end = tokio::select! {
         found = source.wait_for(|source| *source != Source::Nothing) => {
-            found.context("control is not followed any more")?;
+            found.context("the feed follower ended")?;
             None
         }
         end = ends.next() => Some(end),
@@ -269,18 +272,18 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
             let node = Node::start(
                 host,
                 snapshots,
-                say_observed,
+                observed_tx,
                 Arc::clone(&outbox) as _,
                 source,
             )?;
             let counters: stream::Metrics = Arc::new(node.metrics());
-            say_metrics.send_replace(Some(counters));
-            tracing::info!("the node serves");
+            metrics_tx.send_replace(Some(counters));
+            tracing::info!("the node is ready");
             let end = ends.next().await;
             let drain = Duration::from_secs(config.drain_seconds);
             let outcome = node.shutdown(drain, !removes(end)).await;
-            // Control may be away: it is not waited for in vain.
-            let _ = tokio::time::timeout(LAST_WORDS, outbox.emptied()).await;
+            // Control may be down: wait only briefly.
+            let _ = tokio::time::timeout(TELEMETRY_FLUSH, outbox.emptied()).await;
             if removes(end) {
                 kept.forget();
             }
@@ -300,7 +303,7 @@ fn place(cell: &CellFile) -> anyhow::Result<Place> {
 }
 
 async fn run_witness(cell: CellFile) -> anyhow::Result<()> {
-    let mut ends = Ends::new()?;
+    let mut ends = EndSignals::new()?;
     let network: Arc<dyn Network> = Arc::new(Underlay::of(&cell.topology));
     let place = place(&cell)?;
     let topology = Arc::clone(&place.topology);
@@ -308,7 +311,7 @@ async fn run_witness(cell: CellFile) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let mesh = place.join(&network, &stop, &mut tasks);
     let witness = Witness::start(network, topology, mesh, PROBES)?;
-    tracing::info!("the witness observes");
+    tracing::info!("the witness is ready");
     ends.next().await;
     witness.shutdown().await;
     stop.cancel();

@@ -1,8 +1,8 @@
-//! The one WAN of a host: its uplink's addresses and the routes of public addresses exist once in the host's
-//! network, so that a second Lath with `--regions` is refused before it touches anything.
+//! A host has one WAN: the addresses of its uplink and the routes of public addresses exist once in the host's
+//! network. So a second Lath with `--regions` is refused before it changes anything.
 //!
-//! The mark of a living Lath is an abstract socket, whose name belongs to the host's network namespace and is
-//! free again when its process ends, however that happens. A program that connects reads which Lath it is.
+//! A running Lath holds an abstract socket. Its name belongs to the host's network namespace, and the kernel frees it
+//! when the process ends in any way. A program that connects reads which Lath holds it.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
@@ -13,15 +13,15 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 const NAME: &[u8] = b"lath-wan";
-/// How long another Lath has to say who it is.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Of what it says, in bytes.
-const LONGEST: u64 = 4096;
+/// How long another Lath has to identify itself.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest identification that is read, in bytes.
+const MAX_REPLY: u64 = 4096;
 
-/// Marks this process as the one with the WAN until it ends.
+/// Claims the WAN for this process until it ends.
 ///
 /// # Errors
-/// When another Lath has one, or has left one: who, and what to do.
+/// When another Lath has a WAN or has left one behind; the text says which Lath and what to do.
 pub(crate) fn mark(data_dir: &Path, owner: &str) -> anyhow::Result<()> {
     let at = SocketAddr::from_abstract_name(NAME)?;
     let listener = match UnixListener::bind_addr(&at) {
@@ -30,7 +30,7 @@ pub(crate) fn mark(data_dir: &Path, owner: &str) -> anyhow::Result<()> {
              this one in a network namespace of its own",
             who(&at)
         ),
-        other => other.context("the WAN of this host cannot be marked as taken")?,
+        other => other.context("the WAN of this host cannot be claimed")?,
     };
     if let Some((link, other)) = lath_fabric::wan::foreign_uplink(owner)? {
         bail!(
@@ -57,13 +57,13 @@ pub(crate) fn mark(data_dir: &Path, owner: &str) -> anyhow::Result<()> {
 fn who(at: &SocketAddr) -> String {
     let ask = || -> io::Result<String> {
         let stream = UnixStream::connect_addr(at)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         let mut text = String::new();
-        stream.take(LONGEST).read_to_string(&mut text)?;
+        stream.take(MAX_REPLY).read_to_string(&mut text)?;
         Ok(text)
     };
     match ask() {
         Ok(text) if !text.is_empty() => text,
-        _ => "it does not say which".to_owned(),
+        _ => "it does not identify itself".to_owned(),
     }
 }

@@ -1,5 +1,5 @@
-//! The supervisor: starts every cell, starts what dies again, holds the front door. Nothing on the data path
-//! goes through it: while it is stopped or dead, regions work on, and its successor takes them over.
+//! The supervisor starts every cell, restarts processes that die, and serves the front door. It is not on the data
+//! path: while it is stopped or dead, regions continue, and its successor adopts them.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd as _;
@@ -17,11 +17,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::faults::FaultKeeper;
+use super::faults::FaultInjector;
 use super::front;
-use super::keeper::{Keeper, State};
 use super::layout::{CellFile, Layout, lay_out};
 use super::process::{self, Found, Role};
+use super::process_supervisor::{ProcessSupervisor, State};
 use super::report::{Merger, Watched};
 use super::sole;
 use super::wan::Wan;
@@ -31,14 +31,14 @@ use crate::installation::{self, Anew, Seat};
 use crate::running::{self, Running};
 use crate::serve::{listen, owner};
 
-/// How long regions are waited for before the front door is opened without those that do not answer.
+/// How long a start waits for regions; then the front door opens without those that do not answer.
 const START: Duration = Duration::from_secs(60);
 
-/// An ordinary user's cells that outlived their supervisor have namespaces that only members of their user
-/// namespace have power over: joins it. Before there is a second thread.
+/// Joins the user namespace of cells that outlived their supervisor, if it ran without root: only its members may
+/// manage the cells' namespaces. Must run while the process has one thread.
 ///
 /// # Errors
-/// When there is one and it cannot be joined.
+/// When such a namespace cannot be joined.
 pub(crate) fn join_survivors(data_dir: &Path) -> anyhow::Result<bool> {
     let Some(survivor) = process::any_survivor(data_dir) else {
         return Ok(false);
@@ -56,9 +56,9 @@ pub(crate) struct Supervisor {
     wan: Arc<Wan>,
     door_stop: CancellationToken,
     doors: JoinSet<&'static str>,
-    /// Nodes before control planes, which take what nodes say last.
-    nodes: Kept,
-    controls: Kept,
+    /// Nodes stop before control planes, which receive the nodes' last telemetry.
+    nodes: ProcessGroup,
+    controls: ProcessGroup,
     wan_stop: CancellationToken,
     wan_task: JoinSet<()>,
     _only_one: File,
@@ -66,30 +66,30 @@ pub(crate) struct Supervisor {
 
 /// Processes of one kind.
 #[derive(Default)]
-struct Kept {
+struct ProcessGroup {
     stop: CancellationToken,
     tasks: JoinSet<bool>,
 }
 
-impl Kept {
-    /// Ends them all; whether each ended well.
+impl ProcessGroup {
+    /// Ends all processes. Returns whether each ended cleanly.
     async fn stop(&mut self) -> bool {
         self.stop.cancel();
-        let mut well = true;
+        let mut clean = true;
         while let Some(ended) = self.tasks.join_next().await {
-            well &= ended.unwrap_or(false);
+            clean &= ended.unwrap_or(false);
         }
-        well
+        clean
     }
 }
 
-/// Starts every region of the configuration; the APIs answer when this returns, but for those of regions that
-/// do not start, of `anew` whose state is missing or damaged begin with an empty one.
+/// Starts every region of the configuration. The APIs answer when this returns, except in regions that do not start.
+/// Regions in `anew` whose state is missing or damaged start with an empty one.
 ///
-/// When `stop` is cancelled meanwhile, no region is waited for, so that what was started can be stopped.
+/// When `stop` is cancelled meanwhile, it stops waiting for regions, so that the caller can stop them.
 ///
 /// # Errors
-/// Why it could not be started. Then nothing is left of it.
+/// When it cannot start. Everything that was started is stopped again.
 pub(crate) async fn supervise(
     config: Config,
     anew: &[String],
@@ -99,7 +99,7 @@ pub(crate) async fn supervise(
     let layout = Layout::new(&config.data_dir);
     admin::make_dir(&layout.own_run_dir())?;
     let only_one = lock(&layout)?;
-    // Ports first: who cannot have them must not touch anything.
+    // Ports first: a start that cannot have them must not change anything.
     let api = listen(config.listen, "listen").await?;
     let metrics = listen(config.admin_listen, "admin_listen").await?;
     let topology = lay_out(&layout, &config)?;
@@ -107,7 +107,7 @@ pub(crate) async fn supervise(
     for region in anew {
         start_anew(&layout, region).await?;
     }
-    // One for the installation, there before anybody needs it.
+    // All regions share one root key: make it before any of them starts.
     RootKey::load_or_create(layout.installation())?;
     let running = Running {
         pid: std::process::id(),
@@ -126,8 +126,8 @@ pub(crate) async fn supervise(
         wan,
         door_stop: CancellationToken::new(),
         doors: JoinSet::new(),
-        nodes: Kept::default(),
-        controls: Kept::default(),
+        nodes: ProcessGroup::default(),
+        controls: ProcessGroup::default(),
         wan_stop: CancellationToken::new(),
         wan_task: JoinSet::new(),
         _only_one: only_one,
@@ -138,7 +138,7 @@ pub(crate) async fn supervise(
         status,
     };
     if let Err(error) = supervisor.begin(&topology, &running, ports, &stop).await {
-        // What is left is removed; why it was not is in the log.
+        // The first error is the one to report; failures of the cleanup are logged.
         let _ = supervisor.stop().await;
         return Err(error);
     }
@@ -154,7 +154,7 @@ pub(crate) async fn supervise(
     Ok(supervisor)
 }
 
-/// What is listened on.
+/// The listening sockets.
 struct Ports {
     api: TcpListener,
     metrics: TcpListener,
@@ -171,13 +171,13 @@ impl Supervisor {
     ) -> anyhow::Result<()> {
         let wan = Arc::clone(&self.wan);
         self.wan_task.spawn(wan.keep(self.wan_stop.clone()));
-        let watched = self.keep_processes(topology)?;
+        let watched = self.supervise_processes(topology)?;
         let controls = || {
             let its = watched.iter().filter(|it| it.role == Role::Control);
             its.map(|it| (it.cell.clone(), it.state.clone()))
         };
         let relay = front::relay(&self.layout, &self.config, &topology.home, controls())?;
-        let faults = FaultKeeper::new(&self.layout, topology, watched.clone());
+        let faults = FaultInjector::new(&self.layout, topology, watched.clone());
         self.wan_task.spawn(faults.run(self.wan_stop.clone()));
         self.wan_task.spawn(remember_served(
             self.layout.clone(),
@@ -186,25 +186,27 @@ impl Supervisor {
         ));
         let extended = self.config.extended;
         let merger = Merger::new(&self.layout, running.clone(), extended, watched.clone());
-        let told = merger.clone();
+        let reporter = merger.clone();
         let door_stop = self.door_stop.clone();
-        let tell = admin::tell_status(ports.status, move || told.clone().status(), door_stop);
-        self.doors.spawn(named("the status socket", tell));
+        let serving =
+            admin::serve_status(ports.status, move || reporter.clone().status(), door_stop);
+        self.doors.spawn(named("the status socket", serving));
         let door_stop = self.door_stop.clone();
-        let tell = admin::serve_metrics(ports.metrics, move || merger.clone().metrics(), door_stop);
-        self.doors.spawn(named("the metrics port", tell));
+        let serving =
+            admin::serve_metrics(ports.metrics, move || merger.clone().metrics(), door_stop);
+        self.doors.spawn(named("the metrics port", serving));
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = wait_for_regions(&self.layout, controls()) => {}
         }
-        // Before the door opens: a client that got an answer may ask `lath env` next.
+        // Before the front door opens: a client that gets an answer may call `lath env` next.
         running.write(self.layout.installation())?;
         let serve = Arc::new(relay).serve(ports.api, self.door_stop.clone());
         self.doors.spawn(named("the API port", serve));
         Ok(())
     }
 
-    fn keep_processes(&mut self, topology: &Topology) -> anyhow::Result<Vec<Watched>> {
+    fn supervise_processes(&mut self, topology: &Topology) -> anyhow::Result<Vec<Watched>> {
         let mut watched = Vec::new();
         let drain = Duration::from_secs(self.config.drain_seconds);
         let witness = topology.witness.iter().map(|_| (WITNESS, Role::Witness));
@@ -212,25 +214,25 @@ impl Supervisor {
         let roles = regions.flat_map(|region| [(region, Role::Control), (region, Role::Node)]);
         for (cell, role) in roles.chain(witness) {
             CellFile::of(&self.layout, &self.config, topology, cell).write(&self.layout)?;
-            let keeper = Keeper::new(&self.layout, cell, role, drain);
+            let supervisor = ProcessSupervisor::new(&self.layout, cell, role, drain);
             watched.push(Watched {
                 cell: cell.to_owned(),
                 role,
-                state: keeper.state(),
+                state: supervisor.state(),
             });
             let kind = if role == Role::Control {
                 &mut self.controls
             } else {
                 &mut self.nodes
             };
-            kind.tasks.spawn(keeper.run(kind.stop.clone()));
+            kind.tasks.spawn(supervisor.run(kind.stop.clone()));
         }
         Ok(watched)
     }
 }
 
-/// Where the state of a region is missing or damaged: ends its processes, which know the old one, and puts
-/// what is left aside.
+/// If the region's state is missing or damaged: ends the region's processes, which know the old state, and moves its
+/// remains aside.
 async fn start_anew(layout: &Layout, region: &str) -> anyhow::Result<()> {
     let cell = layout.cell(region);
     let seat = Seat {
@@ -243,26 +245,26 @@ async fn start_anew(layout: &Layout, region: &str) -> anyhow::Result<()> {
     if installation::is_needed(seat).await? {
         for (role, signal) in [(Role::Control, Signal::TERM), (Role::Node, Signal::USR2)] {
             match process::find(layout, region, role).await? {
-                Found::Ours(mut process) | Found::Outdated(mut process) => {
+                Found::Current(mut process) | Found::Outdated(mut process) => {
                     process.end(signal, START).await;
                 }
-                Found::Nobody => {}
+                Found::None => {}
             }
         }
     }
     if installation::set_aside_state(seat).await? != Anew::NotNeeded {
-        layout.remember(region, false)?;
+        layout.set_served(region, false)?;
     }
     Ok(())
 }
 
-/// Notes each region that answers: from then on it has a state.
+/// Records each region that answers as served: from then on it has a state.
 async fn remember_served(layout: Layout, regions: Vec<String>, stop: CancellationToken) {
     let mut answering = JoinSet::new();
     for region in regions {
         let socket = layout.api_socket(&region).into();
         answering.spawn(async move {
-            front::answers(socket).await;
+            front::wait_until_answering(socket).await;
             region
         });
     }
@@ -274,19 +276,19 @@ async fn remember_served(layout: Layout, regions: Vec<String>, stop: Cancellatio
         let Some(Ok(region)) = answered else {
             return;
         };
-        if let Err(error) = layout.remember(&region, true) {
+        if let Err(error) = layout.set_served(&region, true) {
             let error = format!("{error:#}");
             tracing::warn!(
                 region,
                 error,
-                "it is not remembered that a region has a state"
+                "it cannot be recorded that a region has a state"
             );
         }
     }
 }
 
-/// No other process supervises this installation as long as the file is kept. A predecessor may remove it while it
-/// is opened here: then it is opened again.
+/// Locks the installation against other supervisors until the file is dropped. A stopping predecessor may remove the
+/// file between opening and locking here: then it is opened again.
 fn lock(layout: &Layout) -> anyhow::Result<File> {
     let path = lock_path(layout);
     let mut options = OpenOptions::new();
@@ -309,12 +311,11 @@ fn lock(layout: &Layout) -> anyhow::Result<File> {
 }
 
 fn lock_path(layout: &Layout) -> PathBuf {
-    // Not in the run directory, which may be lost while its holder lives.
+    // Not in the run directory, which may be deleted while a supervisor runs.
     layout.installation().join("supervisor.lock")
 }
 
-/// Waits for every region that is on its way: one that is refused or held says so, and the others need not
-/// wait for it.
+/// Waits until every region answers, except those that are refused or suppressed.
 async fn wait_for_regions(
     layout: &Layout,
     controls: impl Iterator<Item = (String, watch::Receiver<State>)>,
@@ -324,7 +325,7 @@ async fn wait_for_regions(
         let socket = layout.api_socket(&region).into();
         answers.spawn(async move {
             tokio::select! {
-                () = front::answers(socket) => {}
+                () = front::wait_until_answering(socket) => {}
                 _ = state.wait_for(|state| !state.phase.is_expected()) => {}
             }
         });
@@ -341,35 +342,35 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
 }
 
 impl Supervisor {
-    /// Returns the name of a part that ended though nobody stopped it.
+    /// Waits until a part ends unexpectedly. Returns its name.
     pub(crate) async fn failed(&mut self) -> &'static str {
         let ended = self.doors.join_next().await;
         ended.and_then(Result::ok).unwrap_or("a listener")
     }
 
-    /// Stops in reverse: nodes drain and remove what they made, unless it is to be kept.
+    /// Stops in reverse order. Nodes drain, and remove what they made unless `keep` is set.
     ///
     /// # Errors
-    /// When something did not end well: what is left is adopted or removed by the next start.
+    /// When a part did not end cleanly. The next start adopts or removes what is left.
     pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
         self.door_stop.cancel();
         while self.doors.join_next().await.is_some() {}
         admin::forget(&self.layout.own_run_dir());
-        let well = self.nodes.stop().await;
-        let well = self.controls.stop().await && well;
+        let clean = self.nodes.stop().await;
+        let clean = self.controls.stop().await && clean;
         self.wan_stop.cancel();
         while self.wan_task.join_next().await.is_some() {}
         if !self.config.keep {
             self.wan.remove().await?;
         }
-        anyhow::ensure!(well, "a process did not end well: its log says why");
+        anyhow::ensure!(clean, "a process did not end cleanly: its log says why");
         self.sweep_run_dirs()?;
         tracing::info!("stopped");
         Ok(())
     }
 
-    /// Removes what the processes that ended have left in run directories: sockets, locks, records. With the
-    /// supervisor's lock in hand no other process starts new ones.
+    /// Removes the files that ended processes left in run directories: sockets, locks, records. The supervisor's lock
+    /// guarantees that no other supervisor starts new processes.
     fn sweep_run_dirs(&self) -> anyhow::Result<()> {
         let cells = self.config.regions.iter().map(String::as_str);
         for cell in cells.chain([WITNESS]) {

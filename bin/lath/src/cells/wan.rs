@@ -1,4 +1,4 @@
-//! The WAN of an installation, which the supervisor makes before any region and removes after the last.
+//! The WAN of an installation. The supervisor makes it before the first region starts and removes it after the last.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::layout::Layout;
 use crate::serve::owner;
 
-/// How often the kernel is compared with the plan: others may change it.
+/// How often the kernel is compared with the plan, as other programs may change it.
 const PERIOD: Duration = Duration::from_secs(30);
-/// How soon what was not complete is tried again.
+/// How soon an incomplete apply is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The WAN.
@@ -24,7 +24,7 @@ pub(crate) struct Wan {
 }
 
 impl Wan {
-    /// Makes it, or takes over what is there.
+    /// Makes the WAN, or adopts an existing one.
     ///
     /// # Errors
     /// When an underlay network cannot be made.
@@ -52,44 +52,44 @@ impl Wan {
         Ok(this)
     }
 
-    /// Why it is not complete.
+    /// Applies the plan. Returns why it is incomplete, if it is.
     async fn apply(&self) -> Option<String> {
-        // The host's addresses and default routes may be others than last time.
+        // The host's addresses and default routes may have changed.
         let plan = wan::plan(&self.topology, &HostFacts::probe(&self.owner, None));
         let report = self.fabric.apply(&plan).await;
         (!report.is_complete()).then(|| format!("{report:?}"))
     }
 
-    /// Keeps it as it should be, until `stop`.
+    /// Applies the plan again and again until `stop`.
     pub(crate) async fn keep(self: Arc<Self>, stop: CancellationToken) {
-        let mut said = None;
+        let mut reported = None;
         let mut repairs = self.fabric.repairs();
         loop {
             repairs.borrow_and_update();
             let reasons = self.apply().await;
-            if reasons != said
+            if reasons != reported
                 && let Some(reasons) = &reasons
             {
                 tracing::warn!(reasons, "parts of the WAN do not work");
             }
-            if reasons.is_none() && said.is_some() {
+            if reasons.is_none() && reported.is_some() {
                 tracing::info!("all parts of the WAN work again");
             }
             let pause = if reasons.is_none() { PERIOD } else { RETRY };
-            said = reasons;
+            reported = reasons;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
-                // Others have disturbed it.
+                // Another program has changed it.
                 Ok(()) = repairs.changed() => {}
             }
         }
     }
 
-    /// Removes it.
+    /// Removes the WAN.
     ///
     /// # Errors
-    /// What could not be removed.
+    /// When a part could not be removed.
     pub(crate) async fn remove(&self) -> anyhow::Result<()> {
         self.fabric
             .remove_all()

@@ -1,4 +1,4 @@
-//! `lath doctor --data-dir`: looks a data directory over, offline or beside a running Lath. Nothing is changed.
+//! `lath doctor --data-dir`: checks a data directory, offline or beside a running Lath, and changes nothing.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,17 +17,17 @@ use crate::installation::{self, REFUSED, evidence, inspect_archive, inspect_stat
 use crate::output;
 use crate::running::Running;
 
-/// What a data directory holds.
+/// The contents of a data directory.
 #[derive(Debug, Default, Serialize)]
 struct Survey {
     directory: PathBuf,
     /// The installation's name.
     installation: Option<String>,
-    /// Bytes that may still be written there.
+    /// Free space there, in bytes.
     free_bytes: u64,
     files: Vec<FileFinding>,
     regions: Vec<RegionSurvey>,
-    /// Whether `lath serve` starts with all of it.
+    /// Whether `lath serve` would start with all of it.
     whole: bool,
 }
 
@@ -41,19 +41,19 @@ struct FileFinding {
 /// A region's directory.
 #[derive(Debug, Default, Serialize)]
 struct RegionSurvey {
-    /// Nothing, where one region alone is served.
+    /// `None` in an installation of a single region.
     region: Option<String>,
     directory: PathBuf,
     state: Option<Report>,
-    /// Why there should be a state, where there is none.
+    /// The evidence that there was a state, when it is missing.
     state_missing: Vec<String>,
     archive: Option<ArchiveReport>,
-    /// What was put aside before: states, archives, records.
+    /// States, archives and records that were set aside before.
     set_aside: Vec<PathBuf>,
     quarantined: Option<Quarantined>,
 }
 
-/// Fails (3) when something is missing or damaged.
+/// The exit code is 3 when something is missing or damaged.
 pub(super) fn main(directory: &Path, flags: &cli::Doctor) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(
         directory.is_dir(),
@@ -87,7 +87,7 @@ pub(super) fn main(directory: &Path, flags: &cli::Doctor) -> anyhow::Result<Exit
     })
 }
 
-/// Takes the damaged records out of every state that has some.
+/// Removes the damaged records from every state that has some.
 fn quarantine(directory: &Path) -> anyhow::Result<Vec<(PathBuf, Quarantined)>> {
     let mut done = Vec::new();
     for (_, place) in places(directory) {
@@ -98,7 +98,7 @@ fn quarantine(directory: &Path) -> anyhow::Result<Vec<(PathBuf, Quarantined)>> {
         let report = lath_store::inspect(&file, &crate::services::kinds());
         anyhow::ensure!(
             !report.in_use,
-            "Lath runs with {}: stop it first",
+            "Lath is running with {}: stop it first",
             place.display()
         );
         if !report.is_whole() {
@@ -113,7 +113,7 @@ fn quarantine(directory: &Path) -> anyhow::Result<Vec<(PathBuf, Quarantined)>> {
     Ok(done)
 }
 
-/// The regions of an installation with their directories; one region alone has no name here.
+/// The regions of an installation with their directories; a single region has no name here.
 fn places(directory: &Path) -> Vec<(Option<String>, PathBuf)> {
     let cells = cells::regions_in(directory);
     if cells.is_empty() {
@@ -125,7 +125,7 @@ fn places(directory: &Path) -> Vec<(Option<String>, PathBuf)> {
 
 async fn survey(directory: &Path) -> anyhow::Result<Survey> {
     let space = nix::sys::statvfs::statvfs(directory)
-        .with_context(|| format!("cannot look at the disk of {}", directory.display()))?;
+        .with_context(|| format!("cannot read the free space of {}", directory.display()))?;
     let mut survey = Survey {
         directory: directory.to_owned(),
         installation: installation::installation_id(directory).ok().flatten(),
@@ -180,7 +180,7 @@ fn set_aside(place: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The small files that a start reads.
+/// Checks the small files that a start reads.
 fn files(directory: &Path) -> Vec<FileFinding> {
     let mut found = vec![
         secret(directory.join("root-key.json"), |path| {
@@ -220,7 +220,7 @@ fn plain(path: PathBuf, check: impl Fn(&Path) -> Result<(), String>) -> FileFind
     )
 }
 
-/// A file that only its owner may read.
+/// Checks a file that only its owner may read.
 fn secret(path: PathBuf, check: impl Fn(&Path) -> Result<(), String>) -> FileFinding {
     plain(path, |path| {
         check(path)?;
@@ -230,7 +230,7 @@ fn secret(path: PathBuf, check: impl Fn(&Path) -> Result<(), String>) -> FileFin
             return Ok(());
         }
         Err(format!(
-            "others may read it (mode {mode:04o}); the next start closes it to them"
+            "others may read it (mode {mode:04o}); the next start sets it to 0600"
         ))
     })
 }
@@ -263,9 +263,9 @@ impl Survey {
             region.print(&mut text)?;
         }
         let verdict = if self.whole {
-            "whole"
+            "intact"
         } else {
-            "NOT WHOLE: `lath serve` refuses what is damaged or missing, or begins it anew where that is said"
+            "NOT INTACT: `lath serve` refuses a damaged or missing file, except those that the lines above say it replaces"
         };
         writeln!(text, "\n{verdict}")?;
         Ok(text)
@@ -277,19 +277,19 @@ impl RegionSurvey {
         writeln!(
             text,
             "\n{}",
-            self.region.as_deref().unwrap_or("the region served alone")
+            self.region.as_deref().unwrap_or("the single region")
         )?;
         match &self.state {
             None if self.state_missing.is_empty() => writeln!(text, "state         none yet")?,
             None => writeln!(
                 text,
-                "state         MISSING, and there was one: there is {}",
+                "state         MISSING, but there was one, as these show: {}",
                 self.state_missing.join(", ")
             )?,
             Some(report) if report.in_use => {
                 writeln!(
                     text,
-                    "state         in use by a running Lath: `lath status` says more"
+                    "state         in use by a running Lath: see `lath status`"
                 )?;
             }
             Some(report) => print_state(text, report)?,
@@ -306,19 +306,19 @@ impl RegionSurvey {
                 for fault in &report.faults {
                     writeln!(
                         text,
-                        "DAMAGED       the archive: {fault}; the next start moves it aside and begins a new one"
+                        "DAMAGED       the archive: {fault}; the next start moves it aside and creates a new one"
                     )?;
                 }
             }
         }
         for path in &self.set_aside {
-            writeln!(text, "put aside     {}", path.display())?;
+            writeln!(text, "set aside     {}", path.display())?;
         }
         if let Some(done) = &self.quarantined {
             let (count, lost) = (done.records.len(), done.unreachable);
             writeln!(
                 text,
-                "quarantined   {count} records, kept in {}; {lost} could not be reached",
+                "quarantined   {count} records, saved in {}; {lost} could not be reached",
                 done.directory.display()
             )?;
         }
@@ -333,7 +333,7 @@ fn print_state(text: &mut String, report: &Report) -> std::fmt::Result {
     let count: u64 = report.records.values().sum();
     writeln!(
         text,
-        "state         format {format}, revision {}, {count} whole records, {} damaged",
+        "state         format {format}, revision {}, {count} intact records, {} damaged",
         report.revision,
         report.damaged.len()
     )?;
@@ -356,7 +356,7 @@ fn print_state(text: &mut String, report: &Report) -> std::fmt::Result {
     if report.mendable {
         writeln!(
             text,
-            "mendable      damage outside of the records: the next start mends it"
+            "repairable    damage outside of the records: the next start repairs it"
         )?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Beginning with an empty state where there was one. Nothing is deleted: what is left moves aside.
+//! Starting a region with an empty state. Nothing is deleted: the old files move aside.
 
 use std::fs;
 use std::io;
@@ -10,8 +10,8 @@ use lath_store::state_file;
 
 use super::{Seat, aside, evidence, inspect_state};
 
-/// What belongs to a state, in the order in which it moves. The mark is last: as long as something is left,
-/// it shows.
+/// The files of a state, in the order in which they move. The mark is last: it proves that there was a state until
+/// everything else has moved.
 const MOVED: [&str; 9] = [
     "state.redb",
     "archive.redb",
@@ -24,46 +24,46 @@ const MOVED: [&str; 9] = [
     "state.mark",
 ];
 
-/// What `--start-anew` did to a region.
+/// The result of `--start-anew` for a region.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Anew {
-    /// Its state is whole, or it never had one: nothing was done.
+    /// Its state is intact, or it never had one: nothing was done.
     NotNeeded,
-    /// What was left is there.
+    /// The old files are in this directory.
     SetAside(PathBuf),
 }
 
 /// Whether the region's state is missing or damaged, so that `--start-anew` applies to it.
 ///
 /// # Errors
-/// When the directory cannot be read, or Lath runs there.
+/// When the directory cannot be read, or Lath is running there.
 pub(crate) async fn is_needed(seat: Seat<'_>) -> anyhow::Result<bool> {
     let file = state_file(seat.data_dir);
     if !file.exists() {
         return Ok(seat.was_served || !evidence(seat.data_dir)?.is_empty());
     }
     let report = inspect_state(&file).await?;
-    // In use, it is read and written.
+    // A state in use works: a running Lath reads and writes it.
     Ok(!report.in_use && !report.is_whole())
 }
 
-/// Ends the instances that still run and moves the state and all that hangs on it aside. Keys stay: clients
-/// have them. The network is removed by the next node, which finds it in no snapshot.
+/// Ends running instances and moves the state and the files that depend on it aside. Keys stay, because clients use
+/// them. The next node removes the networks, as no snapshot contains them.
 ///
 /// # Errors
-/// What could not be moved. What was moved before stays aside; the next try moves the rest.
+/// When a file could not be moved. Files that were moved stay aside; the next try moves the rest.
 pub(crate) async fn set_aside_state(seat: Seat<'_>) -> anyhow::Result<Anew> {
     if !is_needed(seat).await? {
         tracing::warn!(
             region = seat.region,
-            "--start-anew has nothing to do: the state is whole, and is kept"
+            "--start-anew has nothing to do: the state is intact and is kept"
         );
         return Ok(Anew::NotNeeded);
     }
     let killed = lath_instance::kill_all(seat.data_dir);
     let killed = match killed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-        killed => killed.context("instances that still run cannot be ended")?,
+        killed => killed.context("running instances cannot be ended")?,
     };
     let aside = aside(seat.data_dir);
     move_all(seat.data_dir, &aside)
@@ -72,7 +72,7 @@ pub(crate) async fn set_aside_state(seat: Seat<'_>) -> anyhow::Result<Anew> {
         region = seat.region,
         aside = %aside.display(),
         instances_ended = killed,
-        "the region starts anew: its old state is kept aside"
+        "the region starts with an empty state: the old one was moved aside"
     );
     Ok(Anew::SetAside(aside))
 }

@@ -1,5 +1,5 @@
-//! Looking at a file in a process of its own: the storage engine may panic, abort or never end on a damaged
-//! one, and who starts must be able to say so.
+//! Inspects a file in a separate process: on a damaged file the storage engine may panic, abort or never return, and
+//! the start must survive to report it.
 
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
@@ -14,10 +14,10 @@ use tokio::process::Command;
 use crate::cli;
 use crate::output;
 
-/// How long one look may take.
+/// The time limit of an inspection.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What [`lath_store::inspect`] says of a state.
+/// Runs [`lath_store::inspect`] on a state.
 ///
 /// # Errors
 /// When no process can be started.
@@ -29,7 +29,7 @@ pub(crate) async fn inspect_state(file: &Path) -> anyhow::Result<Report> {
     .await
 }
 
-/// What [`lath_observe::inspect`] says of an archive.
+/// Runs [`lath_observe::inspect`] on an archive.
 ///
 /// # Errors
 /// When no process can be started.
@@ -58,11 +58,9 @@ async fn inspect<R: DeserializeOwned>(
         .kill_on_drop(true)
         .output();
     let ended = match tokio::time::timeout(PATIENCE, child).await {
-        Ok(ended) => ended.context("no process can be started to look at the state")?,
+        Ok(ended) => ended.context("no process can be started to inspect the state")?,
         Err(_) => {
-            return Ok(of_fault(
-                "the storage engine does not come to an end".into(),
-            ));
+            return Ok(of_fault("the storage engine does not return".into()));
         }
     };
     let report = serde_json::from_slice(&ended.stdout).ok();

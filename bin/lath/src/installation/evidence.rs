@@ -4,23 +4,23 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-/// Files that are only there after a state was.
+/// Files that exist only if there was a state.
 const FILES: [(&str, &str); 8] = [
     ("state.mark", "the state's high-water mark"),
     ("state.reserve", "the space reserved for the state"),
     ("session-key", "the key of its sessions"),
     ("archive.redb", "its logs and metrics"),
     ("snapshot.cbor", "its node's last snapshot"),
-    ("health-checks.json", "its health checks' verdicts"),
-    ("serve.json", "what a server said of itself"),
+    ("health-checks.json", "the verdicts of its health checks"),
+    ("serve.json", "the record of its last server"),
     ("cells.json", "the list of its regions"),
 ];
 
-/// Directories of which each entry is an instance.
+/// Directories with one entry per instance.
 const INSTANCES: [&str; 3] = ["instances", "instances-removed", "run/instances"];
 
-/// What shows that a data directory had a state, in words. A root key alone does not: machines that share
-/// one get it before their first start.
+/// The evidence that a data directory had a state, in words. A root key alone is none: machines that share one get it
+/// before their first start.
 ///
 /// # Errors
 /// When the directory cannot be read.
@@ -29,7 +29,7 @@ pub(crate) fn evidence(data_dir: &Path) -> anyhow::Result<Vec<String>> {
     for (name, what) in FILES {
         let path = data_dir.join(name);
         let there = path.try_exists();
-        if there.with_context(|| format!("cannot look for {}", path.display()))? {
+        if there.with_context(|| format!("cannot check for {}", path.display()))? {
             shown.push(format!("{name} ({what})"));
         }
     }

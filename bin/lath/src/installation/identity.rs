@@ -1,4 +1,4 @@
-//! Who an installation is: a name that is made once, so that a state of another one is seen.
+//! The identity of an installation: an id made once, by which a start detects another installation's state.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -15,10 +15,10 @@ struct Installation {
     id: String,
 }
 
-/// The installation's name. Where there is none yet: what its state says, else a new one.
+/// The installation's id. If it has none yet, it takes the id in its state, else a new one.
 ///
 /// # Errors
-/// When the file cannot be read or written, or holds something else.
+/// When the file cannot be read or written, or does not contain an id.
 pub(super) fn load_or_create(directory: &Path, known: Option<&str>) -> anyhow::Result<String> {
     if let Some(id) = load(directory)? {
         return Ok(id);
@@ -28,7 +28,7 @@ pub(super) fn load_or_create(directory: &Path, known: Option<&str>) -> anyhow::R
         None => hex::encode(lath_tunnel::private_key().0.get(..8).unwrap_or_default()),
     };
     match store(directory, &id) {
-        // Another region was first.
+        // Another region has made it at the same time.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Ok(load(directory)?.unwrap_or(id))
         }
@@ -39,10 +39,10 @@ pub(super) fn load_or_create(directory: &Path, known: Option<&str>) -> anyhow::R
     }
 }
 
-/// The installation's name, where it has one.
+/// The installation's id, if it has one.
 ///
 /// # Errors
-/// When the file cannot be read or holds something else.
+/// When the file cannot be read or does not contain an id.
 pub(crate) fn load(directory: &Path) -> anyhow::Result<Option<String>> {
     let path = directory.join(FILE);
     let bytes = match fs::read(&path) {
@@ -54,13 +54,13 @@ pub(crate) fn load(directory: &Path) -> anyhow::Result<Option<String>> {
     read.map(|installation| Some(installation.id))
         .with_context(|| {
             format!(
-                "{} is damaged: remove it, and it is written anew from what the state says",
+                "{} is damaged: remove it, and the next start writes it from the state",
                 path.display()
             )
         })
 }
 
-/// Written beside and linked into place: complete, and never over another's.
+/// Writes a temporary file and links it into place: complete, and never over an existing id.
 fn store(directory: &Path, id: &str) -> io::Result<()> {
     let beside = directory.join(format!(".{FILE}.{}", std::process::id()));
     let _ = fs::remove_file(&beside);

@@ -1,4 +1,4 @@
-//! One region alone in one process: puts the two halves together, and takes them apart in reverse.
+//! A single region in one process: starts both planes, and stops them in reverse.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,36 +17,37 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::control::{Around, Control, State};
+use super::control::{Control, ControlInputs, State};
 use super::report;
 use crate::admin;
 use crate::config::Config;
 use crate::installation::{self, Anew, Seat};
 use crate::running::{self, Running};
 
-/// One in so many answers beyond the rate leads the client to TCP: half, as other servers do.
+/// Of the DNS answers beyond the rate limit, one in two is sent truncated, so that a real client retries by TCP.
 const SLIP: u32 = 2;
 
-/// Everything that runs.
+/// A running server of one region.
 pub(super) struct Assembly {
     config: Config,
     node: Option<Node>,
-    /// Stops the front door first, so that no call is answered by half a server.
+    /// Stops the listeners. They stop first, so that no half-stopped server answers a call.
     door_stop: CancellationToken,
     doors: JoinSet<&'static str>,
-    /// Then rests: nothing is published or reconciled while the node takes itself apart. Its archive is
-    /// the last to stop: it still gets what the node counted.
+    /// The control plane. It stops publishing and reconciling before the node stops; its archive stops last,
+    /// because it
+    /// takes the node's last telemetry.
     control: Control,
 }
 
 impl Assembly {
-    /// Starts every part; the APIs answer when this returns.
+    /// Starts every part. The APIs answer when this returns.
     ///
-    /// With `anew`, a state that is missing or damaged is put aside first.
+    /// With `anew`, sets a missing or damaged state aside first.
     pub(super) async fn start(config: Config, anew: bool) -> anyhow::Result<Self> {
         let began = std::time::Instant::now();
         let run_dir = running::run_dir(&config.data_dir);
-        // Ports first: who cannot have them must not touch anything.
+        // Ports first: a start that cannot have them must not change anything.
         let api = listen(config.listen, "listen").await?;
         let metrics = listen(config.admin_listen, "admin_listen").await?;
         let mut seat = Seat {
@@ -76,30 +77,34 @@ impl Assembly {
             dns: config.dns_listen.to_string(),
             regions: Vec::new(),
         };
-        // Before the door opens: a client that got an answer may ask `lath env` next. And before anything is made
-        // that would be left behind if this failed.
+        // Before the front door opens, because a client that gets an answer may call `lath env` next; and before
+        // anything is made that a failure here would leave behind.
         running.write(&config.data_dir)?;
         let host = Host::open(node_config(&config, place)).await?;
-        let (say_observed, observed) = watch::channel(Arc::<Observed>::default());
-        let around = Around {
+        let (observed_tx, observed) = watch::channel(Arc::<Observed>::default());
+        let inputs = ControlInputs {
             topology: Arc::new(Topology::single(&config.region)),
             observed,
             node: host.queries(),
             mesh: None,
         };
-        let control = Control::start(&config, state, around).await?;
+        let control = Control::start(&config, state, inputs).await?;
         let source = watch::channel(Source::Control).1;
         let sink = Arc::clone(&control.delivery);
-        let node = Node::start(host, control.snapshots.clone(), say_observed, sink, source)?;
+        let node = Node::start(host, control.snapshots.clone(), observed_tx, sink, source)?;
 
         let door_stop = CancellationToken::new();
         let mut doors = JoinSet::new();
         let counters = node.metrics();
         let counters = move || std::future::ready(Some(counters()));
         let reporter = report::Reporter::new(&control, running.clone(), counters);
-        let told = reporter.clone();
-        let tell = admin::tell_status(status, move || told.clone().status(), door_stop.clone());
-        doors.spawn(named("the status socket", tell));
+        let status_reporter = reporter.clone();
+        let serve_status = admin::serve_status(
+            status,
+            move || status_reporter.clone().status(),
+            door_stop.clone(),
+        );
+        doors.spawn(named("the status socket", serve_status));
         let serve_metrics = admin::serve_metrics(
             metrics,
             move || reporter.clone().metrics(),
@@ -132,7 +137,7 @@ impl Assembly {
         })
     }
 
-    /// Returns the name of a part that ended though nobody stopped it.
+    /// Waits until a part ends unexpectedly. Returns its name.
     pub(super) async fn failed(&mut self) -> &'static str {
         tokio::select! {
             Some(ended) = self.doors.join_next() => ended.unwrap_or("a listener"),
@@ -140,7 +145,7 @@ impl Assembly {
         }
     }
 
-    /// Stops in reverse: drains, then removes what was made unless it is to be kept.
+    /// Stops in reverse order: drains, then removes what it made unless `keep` is set.
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
         self.door_stop.cancel();
         while self.doors.join_next().await.is_some() {}
@@ -166,7 +171,7 @@ pub(crate) async fn listen(at: std::net::SocketAddr, key: &str) -> anyhow::Resul
         .with_context(|| format!("cannot listen on {at} ({key}); is another Lath running?"))
 }
 
-/// The node of the region whose data directory the configuration names.
+/// The configuration of the node of the configured region.
 pub(crate) fn node_config(config: &Config, place: lath_node::Place) -> NodeConfig {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = if config.proxy_threads == 0 {
@@ -191,7 +196,7 @@ pub(crate) fn node_config(config: &Config, place: lath_node::Place) -> NodeConfi
     }
 }
 
-/// Public hosted zones are served on this machine, and to the other regions.
+/// The authoritative DNS server listens on this machine and, with several regions, on the underlay.
 fn authority(config: &Config, topology: &Topology) -> AuthorityConfig {
     let mut listen = vec![(Place::Host, config.dns_listen)];
     if let (Some(place), true) = (topology.here(), topology.underlay.is_some()) {
@@ -209,7 +214,7 @@ fn authority(config: &Config, topology: &Topology) -> AuthorityConfig {
     }
 }
 
-/// A name for what is ours in the host's network: two servers with two data directories never meet.
+/// The owner's mark on kernel objects in the host's network. It differs between data directories.
 pub(crate) fn owner(data_dir: &Path) -> String {
     let mut hash: u32 = 0x811c_9dc5;
     for byte in data_dir.as_os_str().as_encoded_bytes() {

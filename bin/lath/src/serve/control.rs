@@ -1,4 +1,4 @@
-//! The control half of a region: state, APIs, reconcilers, the publisher of the feed.
+//! The control plane of a region: state, APIs, reconcilers, the publisher of the feed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +23,10 @@ use crate::config::Config;
 use crate::installation::{self, Seat};
 use crate::services::{Apps, CONTRIBUTIONS, SECTIONS, kinds};
 
-/// How often what has expired is swept: logs, metrics, idempotency tokens.
+/// How often expired logs, metrics and idempotency tokens are removed.
 const SWEEP: Duration = Duration::from_secs(60);
 
-/// What a region knows and who may change it. To be had once: it locks the data directory.
+/// A region's database and keys. Only one can exist: it locks the data directory.
 pub(crate) struct State {
     db: Db,
     key: RootKey,
@@ -34,10 +34,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Opens the state of a region, and the keys of its installation.
+    /// Opens the region's state and the installation's keys.
     ///
     /// # Errors
-    /// [`installation::Refused`] when the state is missing, damaged or another's.
+    /// [`installation::Refused`] when the state is missing, damaged or another installation's.
     pub(crate) async fn open(seat: Seat<'_>) -> anyhow::Result<Self> {
         let store = installation::open_state(seat).await?;
         settle_partition(&*store, seat.region).await?;
@@ -50,7 +50,7 @@ impl State {
     }
 }
 
-/// Older versions wrote ARNs of the partition `aws` in every region.
+/// Corrects ARNs in the state: older versions wrote the partition `aws` in every region.
 async fn settle_partition(store: &dyn Store, region: &str) -> anyhow::Result<()> {
     let partition = Partition::of_region(region);
     if partition == Partition::Aws {
@@ -59,18 +59,18 @@ async fn settle_partition(store: &dyn Store, region: &str) -> anyhow::Result<()>
     let ours = format!("arn:{partition}:");
     lath_store::reword(store, "partition", "arn:aws:", &ours)
         .await
-        .with_context(|| format!("cannot make ARNs ones of {partition}"))
+        .with_context(|| format!("cannot move ARNs to the partition {partition}"))
 }
 
-/// What a control plane hears and asks.
-pub(crate) struct Around {
-    /// Where the regions are.
+/// The inputs of a control plane.
+pub(crate) struct ControlInputs {
+    /// All regions and their addresses.
     pub(crate) topology: Arc<Topology>,
-    /// What the node says is so.
+    /// What the node observes.
     pub(crate) observed: ObservedReceiver,
-    /// Questions to the node.
+    /// Queries to the node.
     pub(crate) node: Arc<dyn NodeQueries>,
-    /// What regions tell one another, where there are several.
+    /// The exchange with other regions, if there are any.
     pub(crate) mesh: Option<Mesh>,
 }
 
@@ -89,11 +89,11 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Starts everything but the API, which the caller serves by [`Control::door`].
+    /// Starts everything but the API, which the caller serves with [`Control::door`].
     pub(crate) async fn start(
         config: &Config,
         state: State,
-        around: Around,
+        inputs: ControlInputs,
     ) -> anyhow::Result<Self> {
         let State { db, key, seal } = state;
         let cell = Cell {
@@ -104,11 +104,11 @@ impl Control {
             } else {
                 Mode::Strict
             },
-            topology: around.topology,
+            topology: inputs.topology,
             db,
-            observed: around.observed,
+            observed: inputs.observed,
             keys: Some(Arc::new(installation_keys(&key, &seal))),
-            node: around.node,
+            node: inputs.node,
         };
         let identity = Identity::new(key, config.account.clone()).with_iam(seal, cell.clone());
         let identity = Arc::new(identity);
@@ -131,7 +131,7 @@ impl Control {
         let mut tasks = JoinSet::new();
         let publishing = publish(cell.clone(), CONTRIBUTIONS.to_vec(), feed);
         tasks.spawn(until(stop.clone(), publishing));
-        if let Some(mesh) = around.mesh {
+        if let Some(mesh) = inputs.mesh {
             let exchange = lath_control::exchange(cell.clone(), SECTIONS.to_vec(), mesh);
             tasks.spawn(until(stop.clone(), exchange));
         }
@@ -164,7 +164,7 @@ impl Control {
             .with_regions_elsewhere(others)
     }
 
-    /// A reader of what is wrong with state and archive, in words for the user.
+    /// A reader of the current problems of state and archive.
     pub(crate) fn trouble(&self) -> Trouble {
         Trouble {
             state: self.cell.db.condition(),
@@ -172,7 +172,7 @@ impl Control {
         }
     }
 
-    /// Returns the name of a part that ended though nobody stopped it.
+    /// Waits until a part ends unexpectedly. Returns its name.
     pub(crate) async fn failed(&mut self) -> &'static str {
         tokio::select! {
             Some(_) = self.tasks.join_next() => "control",
@@ -180,14 +180,14 @@ impl Control {
         }
     }
 
-    /// Publishes and reconciles nothing from now on.
+    /// Stops publishing and reconciling.
     pub(crate) async fn rest(&mut self) {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// Writes what is still to be archived, and ends. To be called last: what a node counts on its way out
-    /// is archived too.
+    /// Flushes the archive and stops. Call it after the node has stopped, so that the node's last telemetry is
+    /// archived.
     pub(crate) async fn stop(&mut self) {
         self.rest().await;
         self.archive_stop.cancel();
@@ -195,7 +195,7 @@ impl Control {
     }
 }
 
-/// Reads what is wrong with state and archive.
+/// Reads the current problems of state and archive.
 #[derive(Clone)]
 pub(crate) struct Trouble {
     state: watch::Receiver<Condition>,
@@ -203,7 +203,7 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    /// Nothing, when all is well.
+    /// The problems, in words for the user; empty when there are none.
     pub(crate) fn now(&self) -> Vec<String> {
         let state = self.state.borrow().trouble();
         let state = state.map(|trouble| format!("the state: {trouble}"));
@@ -211,7 +211,7 @@ impl Trouble {
     }
 }
 
-/// What nodes verify signatures with.
+/// The keys with which nodes verify signatures.
 fn installation_keys(root: &RootKey, seal: &SealingKey) -> InstallationKeys {
     InstallationKeys {
         root_id: root.access_key_id.clone(),
@@ -255,22 +255,22 @@ async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
     }
 }
 
-/// Brings the trust policies of older versions up to date. A store that takes no writes at the moment is no reason
-/// not to start: the next start finds them again.
+/// Brings the trust policies of older versions up to date. If the store cannot be written now, the next start tries
+/// again.
 async fn pin_trust_policies(cell: &Cell) {
     match lath_iam::pin_trust_policies(cell).await {
         Ok(0) => {}
         Ok(roles) => tracing::info!(
             roles,
-            "trust policies hold whom they name to unique ids now"
+            "pinned the principals of trust policies to unique ids"
         ),
         Err(error) => {
-            tracing::warn!(%error, "trust policies of older versions still go by names");
+            tracing::warn!(%error, "trust policies of older versions still match principals by name");
         }
     }
 }
 
-/// Unlike a reconciler, the sweep is not woken by changes: nothing waits for it.
+/// Unlike a reconciler, a sweep is not woken by changes, because nothing waits for it.
 async fn run_periodically<F, Fut>(stop: CancellationToken, what: &'static str, pass: F)
 where
     F: Fn() -> Fut,
@@ -278,7 +278,7 @@ where
 {
     loop {
         if let Err(error) = pass().await {
-            tracing::error!(%error, cause = ?error.cause, what, "what has expired could not be removed");
+            tracing::error!(%error, cause = ?error.cause, what, "expired entries could not be removed");
         }
         tokio::select! {
             () = stop.cancelled() => return,

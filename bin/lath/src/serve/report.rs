@@ -1,4 +1,4 @@
-//! What the server says of itself: status, metrics, liveness.
+//! The server's own status, metrics and liveness.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use crate::status::{
     self, Instance, Link, Service, ServiceNetwork, Status, Target, TargetGroup, Vpc,
 };
 
-/// Answers from the newest state.
+/// Reports on the newest state.
 #[derive(Clone)]
 pub(crate) struct Reporter(Arc<Inner>);
 
@@ -32,7 +32,7 @@ struct Inner {
     counters: Box<dyn Fn() -> Counters + Send + Sync>,
 }
 
-/// The data plane's own counters as Prometheus text; none where the node does not answer.
+/// The data plane's counters as Prometheus text; `None` when the node does not answer.
 type Counters = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
 impl Reporter {
@@ -70,20 +70,20 @@ impl Reporter {
             (
                 "lath_network_revision",
                 "gauge",
-                "The revision that the network follows.",
+                "The revision that the network has applied.",
                 observed.applied_version,
             ),
             ("lath_vpcs", "gauge", "VPCs.", snapshot.vpcs.len() as u64),
             (
                 "lath_instances_running",
                 "gauge",
-                "Instances whose first process runs.",
+                "Instances with a running first process.",
                 running.count() as u64,
             ),
             (
                 "lath_degraded",
                 "gauge",
-                "How many things are wrong with state and archive; the status says which.",
+                "The number of problems with state and archive; the status lists them.",
                 self.0.trouble.now().len() as u64,
             ),
             (
@@ -258,7 +258,7 @@ fn services(snapshot: &Snapshot, observed: &Observed, metrics: &str) -> Vec<Serv
     snapshot.services.values().map(one).collect()
 }
 
-/// Requests and 5xx answers by service, from the data plane's own counters.
+/// Requests and 5xx responses by service, from the data plane's counters.
 fn request_counts(metrics: &str) -> BTreeMap<&str, (u64, u64)> {
     let mut counts = BTreeMap::<&str, (u64, u64)>::new();
     for line in metrics.lines() {
@@ -312,8 +312,9 @@ fn target_groups(snapshot: &Snapshot, observed: &Observed) -> Vec<TargetGroup> {
     snapshot.target_groups.values().map(one).collect()
 }
 
-/// What is answered below `/_lath/`, unsigned: whether the server lives, and what it cannot do. Degraded is
-/// alive: the status stays 200, so that no watchdog restarts a server because its disk is full.
+/// Answers unsigned requests below `/_lath/` with the health and the problems. A degraded server still answers
+/// 200, so
+/// that no watchdog restarts it because its disk is full.
 pub(crate) fn internal(request: &Request<Bytes>, trouble: &[String]) -> Response<Bytes> {
     let health = request.uri().path() == "/_lath/health";
     let (status, text) = if !health {

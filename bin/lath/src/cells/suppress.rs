@@ -1,13 +1,13 @@
-//! Holds: a drill that kills a region wants it to stay dead for a while. Its order says until when, so that
-//! the region comes back whatever becomes of the drill, and of the supervisor.
+//! A drill that kills a region wants it dead until a deadline. The deadline stands in the order's file, so that
+//! the region comes back even if the drill and the supervisor die.
 
 use lath_drill::Scenario;
 use lath_drill::order::Orders;
 
 use super::process::Role;
 
-/// Whether a process is not to be started now. Orders that are over are removed.
-pub(crate) fn holds(orders: &Orders, region: &str, role: Role) -> bool {
+/// Whether an order keeps this process from being started now. Removes expired orders.
+pub(crate) fn is_suppressed(orders: &Orders, region: &str, role: Role) -> bool {
     let mut standing = orders.standing().into_iter();
     standing.any(|order| order.region == region && covers(order.scenario, role))
 }
@@ -16,7 +16,7 @@ fn covers(scenario: Scenario, role: Role) -> bool {
     match scenario {
         Scenario::KillRegion => true,
         Scenario::KillControlPlane => role == Role::Control,
-        // How long it takes to come back is what the drill measures.
+        // The drill measures how long the restart takes.
         Scenario::KillNodeProcess => false,
         Scenario::PartitionRegion | Scenario::KillTarget | Scenario::BlackholeTarget => false,
     }
@@ -50,9 +50,13 @@ mod tests {
                 until_ms,
             };
             orders.give(&order).unwrap();
-            let held = [Role::Control, Role::Node].map(|role| holds(&orders, "us-east-1", role));
-            assert_eq!(held, want, "{scenario}");
-            assert!(!holds(&orders, "us-west-2", Role::Node), "{scenario}");
+            let suppressed =
+                [Role::Control, Role::Node].map(|role| is_suppressed(&orders, "us-east-1", role));
+            assert_eq!(suppressed, want, "{scenario}");
+            assert!(
+                !is_suppressed(&orders, "us-west-2", Role::Node),
+                "{scenario}"
+            );
         }
     }
 }

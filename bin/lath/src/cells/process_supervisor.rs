@@ -1,4 +1,4 @@
-//! Keeps one process of a cell alive: adopts it, starts it, starts it again.
+//! Keeps one process of a cell running: adopts, starts and restarts it.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -10,31 +10,31 @@ use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::hold;
 use super::layout::{Layout, Reason};
 use super::process::{self, Found, Process, Role};
+use super::suppress;
 
-/// Who lived shorter than this died of something that a restart may not mend.
+/// A process that ran shorter than this may die again at once: the next restart waits longer.
 const SHORT: Duration = Duration::from_secs(10);
-/// The pause before the second restart in a row; it doubles up to the longest.
+/// The pause before the second restart in a row; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often it is looked whether a hold is over.
-const HELD: Duration = Duration::from_millis(100);
-/// How soon a region that does not start is tried again although its state is as it was.
-const REFUSED: Duration = Duration::from_secs(60);
-/// What a process may take for a clean end beyond its drain.
+/// The interval between looks at files: drill orders, a refused region's state.
+const POLL: Duration = Duration::from_millis(100);
+/// When a refused region is tried again although its state file has not changed.
+const RETRY_REFUSED: Duration = Duration::from_secs(60);
+/// The time that a process has for a clean end, beyond its drain.
 const END: Duration = Duration::from_secs(120);
 
-/// How a process is.
+/// The state of a supervised process.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct State {
     pub(crate) phase: Phase,
-    /// How often it was started again after it had died.
+    /// Restarts after unexpected deaths.
     pub(crate) restarts: u64,
 }
 
-/// What a process does.
+/// The phase of a supervised process.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Phase {
     Starting,
@@ -43,31 +43,31 @@ pub(crate) enum Phase {
         since: Timestamp,
         adopted: bool,
     },
-    /// A drill wants it dead.
-    Held,
-    /// It says why it does not start. It is tried again when the state changes.
+    /// A drill keeps it from being started.
+    Suppressed,
+    /// It refused to start. It is tried again when the region's state file changes.
     Refused(Reason),
     Stopped,
 }
 
 impl Phase {
-    /// Whether it runs, or will in a moment.
+    /// Whether it runs or is about to.
     pub(crate) fn is_expected(&self) -> bool {
         matches!(self, Self::Starting | Self::Running { .. })
     }
 }
 
-/// Keeps one process.
-pub(crate) struct Keeper {
+/// Supervises one process.
+pub(crate) struct ProcessSupervisor {
     layout: Layout,
     name: String,
     role: Role,
     drain: Duration,
-    say: Arc<watch::Sender<State>>,
+    state_tx: Arc<watch::Sender<State>>,
 }
 
-impl Keeper {
-    /// Of the cell `name`. `drain` is what a clean stop grants to requests in flight.
+impl ProcessSupervisor {
+    /// For a process of the cell `name`. `drain` is how long a clean stop waits for requests in flight.
     pub(crate) fn new(layout: &Layout, name: &str, role: Role, drain: Duration) -> Self {
         let state = State {
             phase: Phase::Starting,
@@ -78,20 +78,20 @@ impl Keeper {
             name: name.to_owned(),
             role,
             drain,
-            say: Arc::new(watch::Sender::new(state)),
+            state_tx: Arc::new(watch::Sender::new(state)),
         }
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<State> {
-        self.say.subscribe()
+        self.state_tx.subscribe()
     }
 
-    /// Works until `stop`; then whether the process ended well.
+    /// Runs until `stop`. Returns whether the process then ended cleanly.
     pub(crate) async fn run(self, stop: CancellationToken) -> bool {
         let mut pause = Duration::ZERO;
         loop {
-            let Some(mut process) = self.have(&stop).await else {
-                self.tell(Phase::Stopped);
+            let Some(mut process) = self.find_or_start(&stop).await else {
+                self.set_phase(Phase::Stopped);
                 return true;
             };
             let began = Instant::now();
@@ -99,26 +99,29 @@ impl Keeper {
                 () = stop.cancelled() => return self.end(process).await,
                 status = self.watch(&mut process) => status,
             };
-            self.say.send_modify(|state| state.restarts += 1);
+            self.state_tx.send_modify(|state| state.restarts += 1);
             if let Some(reason) = self.refusal() {
-                self.refused(reason, &stop).await;
+                self.wait_while_refused(reason, &stop).await;
                 continue;
             }
-            let how = status.map_or_else(|| "it was another's child".into(), |s| s.to_string());
+            let how = status.map_or_else(
+                || "unknown: a former supervisor started it".into(),
+                |s| s.to_string(),
+            );
             tracing::warn!(
                 region = self.name,
                 role = self.role.name(),
                 pid = process.pid,
                 how,
-                "a process died: it is started again"
+                "a process died: restarting it"
             );
-            self.tell(Phase::Starting);
+            self.set_phase(Phase::Starting);
             pause = if began.elapsed() >= SHORT {
                 Duration::ZERO
             } else {
                 (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE)
             };
-            // The first death in a while costs no pause.
+            // The first restart after a long run is immediate.
             let pause = if pause == FIRST_PAUSE {
                 Duration::ZERO
             } else {
@@ -131,11 +134,12 @@ impl Keeper {
         }
     }
 
-    /// Says that the process runs, and waits for its end. One that was refused must have been accepted first.
+    /// Reports the process as running and waits for its end. After a refusal it counts as running only once it has
+    /// removed the refusal.
     async fn watch(&self, process: &mut Process) -> Option<ExitStatus> {
         let accepted = async {
             while self.is_refused() && self.refusal().is_some() {
-                tokio::time::sleep(HELD).await;
+                tokio::time::sleep(POLL).await;
             }
         };
         tokio::select! {
@@ -143,7 +147,7 @@ impl Keeper {
             () = accepted => {}
         }
         let (pid, since, adopted) = (process.pid, process.since, process.adopted);
-        self.say.send_modify(|state| {
+        self.state_tx.send_modify(|state| {
             state.phase = Phase::Running {
                 pid,
                 since,
@@ -153,52 +157,52 @@ impl Keeper {
         process.ended().await
     }
 
-    /// Why the process did not start, when it said so.
+    /// The reason that the process gave for not starting, if any.
     fn refusal(&self) -> Option<Reason> {
         let control = self.role == Role::Control;
         control.then(|| self.layout.refusal(&self.name).read())?
     }
 
     fn is_refused(&self) -> bool {
-        matches!(self.say.borrow().phase, Phase::Refused(_))
+        matches!(self.state_tx.borrow().phase, Phase::Refused(_))
     }
 
-    /// Waits until what it was refused for may be mended.
-    async fn refused(&self, reason: Reason, stop: &CancellationToken) {
+    /// Waits until the cause of the refusal may be repaired.
+    async fn wait_while_refused(&self, reason: Reason, stop: &CancellationToken) {
         let phase = Phase::Refused(reason.clone());
-        if self.say.borrow().phase != phase {
+        if self.state_tx.borrow().phase != phase {
             tracing::error!(
                 region = self.name,
                 reason = reason.text,
                 "a region does not start"
             );
         }
-        self.say.send_modify(|state| state.phase = phase);
+        self.state_tx.send_modify(|state| state.phase = phase);
         let state = lath_store::state_file(&self.layout.cell(&self.name));
         let look = || {
             std::fs::metadata(&state)
                 .and_then(|file| Ok((file.modified()?, file.len())))
                 .ok()
         };
-        let (seen, until) = (look(), Instant::now() + REFUSED);
+        let (seen, until) = (look(), Instant::now() + RETRY_REFUSED);
         while look() == seen && Instant::now() < until {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(HELD) => {}
+                () = tokio::time::sleep(POLL) => {}
             }
         }
     }
 
-    /// The process, found or started; nothing when stopped before.
-    async fn have(&self, stop: &CancellationToken) -> Option<Process> {
+    /// Finds the process or starts it; `None` when stopped first.
+    async fn find_or_start(&self, stop: &CancellationToken) -> Option<Process> {
         loop {
             match process::find(&self.layout, &self.name, self.role).await {
-                Ok(Found::Ours(process)) => {
+                Ok(Found::Current(process)) => {
                     tracing::info!(
                         region = self.name,
                         role = self.role.name(),
                         pid = process.pid,
-                        "a process is adopted"
+                        "adopted a running process"
                     );
                     return Some(process);
                 }
@@ -207,38 +211,38 @@ impl Keeper {
                         region = self.name,
                         role = self.role.name(),
                         pid = process.pid,
-                        "a process of another build or configuration is replaced"
+                        "replacing a process of another build or configuration"
                     );
                     self.replace(process).await;
                 }
-                Ok(Found::Nobody) if stop.is_cancelled() => return None,
-                Ok(Found::Nobody) if self.is_held() => {
-                    self.tell(Phase::Held);
+                Ok(Found::None) if stop.is_cancelled() => return None,
+                Ok(Found::None) if self.is_suppressed() => {
+                    self.set_phase(Phase::Suppressed);
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        () = tokio::time::sleep(HELD) => {}
+                        () = tokio::time::sleep(POLL) => {}
                     }
                 }
-                Ok(Found::Nobody) => match self.start() {
+                Ok(Found::None) => match self.start() {
                     Ok(process) => return Some(process),
-                    Err(error) => self.complain(&error.into(), stop).await,
+                    Err(error) => self.report_and_pause(&error.into(), stop).await,
                 },
                 Err(_) if stop.is_cancelled() => return None,
-                Err(error) => self.complain(&error, stop).await,
+                Err(error) => self.report_and_pause(&error, stop).await,
             }
         }
     }
 
     fn start(&self) -> std::io::Result<Process> {
-        self.tell(Phase::Starting);
+        self.set_phase(Phase::Starting);
         process::spawn(&self.layout, &self.name, self.role)
     }
 
-    fn is_held(&self) -> bool {
-        hold::holds(&self.layout.orders(), &self.name, self.role)
+    fn is_suppressed(&self) -> bool {
+        suppress::is_suppressed(&self.layout.orders(), &self.name, self.role)
     }
 
-    async fn complain(&self, error: &anyhow::Error, stop: &CancellationToken) {
+    async fn report_and_pause(&self, error: &anyhow::Error, stop: &CancellationToken) {
         let error = format!("{error:#}");
         tracing::error!(
             region = self.name,
@@ -252,7 +256,7 @@ impl Keeper {
         }
     }
 
-    /// A node leaves what it made to its successor.
+    /// Ends an outdated process. A node leaves its networks and instances to its successor.
     async fn replace(&self, mut process: Process) {
         let signal = match self.role {
             Role::Node => Signal::USR2,
@@ -263,34 +267,35 @@ impl Keeper {
 
     async fn end(&self, mut process: Process) -> bool {
         let status = process.end(Signal::TERM, self.drain + END).await;
-        self.tell(Phase::Stopped);
-        // How one that was adopted ended is not known: it says so in the log.
-        let well = status.map_or(process.adopted, |status| {
+        self.set_phase(Phase::Stopped);
+        // The exit status of an adopted process is unknown; its own log has it.
+        let clean = status.map_or(process.adopted, |status| {
             status.success() || self.had_not_begun(status)
         });
-        if !well {
+        if !clean {
             let how = status.map_or_else(|| "it was killed".into(), |s| s.to_string());
             tracing::error!(
                 region = self.name,
                 role = self.role.name(),
                 how,
-                "a process did not end well"
+                "a process did not end cleanly"
             );
         }
-        well
+        clean
     }
 
-    /// Whether it died of the signal itself: it had not come to where it listens for it. A node's predecessor
-    /// may have left something even so.
+    /// Whether the signal killed it before it handled signals, so that it had made nothing. Not true of a node:
+    /// it may
+    /// have adopted what its predecessor left.
     fn had_not_begun(&self, status: ExitStatus) -> bool {
         self.role != Role::Node && status.signal() == Some(Signal::TERM.as_raw())
     }
 
-    /// A region that was refused is no longer so when it runs, not when it is started.
-    fn tell(&self, phase: Phase) {
+    /// A refused process stays refused until it runs, not only until it is started.
+    fn set_phase(&self, phase: Phase) {
         if phase == Phase::Starting && self.is_refused() {
             return;
         }
-        self.say.send_modify(|state| state.phase = phase);
+        self.state_tx.send_modify(|state| state.phase = phase);
     }
 }
