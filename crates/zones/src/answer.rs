@@ -1,60 +1,60 @@
-//! From a question to an answer: names, wildcards, delegations, CNAMEs, aliases, health.
+//! Answers a question: names, wildcards, delegations, CNAMEs, aliases, health.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use crate::choose::{Few, Random};
+use crate::choose::{Random, SetMask};
 use crate::name::suffixes;
 use crate::zone::{Alias, Group, Node, Set, SetAnswer, Zone};
 use crate::zones::Zones;
 use crate::{Client, HealthView, Kind, Name, Scope, Value};
 
-/// How many CNAMEs of one zone are followed, and how deep aliases may lead.
-const DEPTH: usize = 16;
+/// The longest chain of CNAMEs in one zone, and of aliases.
+const MAX_DEPTH: usize = 16;
 
-/// How many record sets one question may look at: bounds trees of aliases.
-const EFFORT: u32 = 4096;
+/// The record sets that one question may examine, which bounds trees of aliases.
+const MAX_SETS: u32 = 4096;
 
-/// How many records one answer may have.
-const RECORDS: usize = 1000;
+/// The records of one answer at most.
+const MAX_RECORDS: usize = 1000;
 
-/// What aliases to services may be kept for, in seconds.
+/// The TTL of aliases to services, in seconds.
 const SERVICE_TTL: u32 = 60;
 
-/// What is asked.
+/// A DNS question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// The name.
     pub name: Name,
-    /// The type; [`Kind::ANY`] is answered as RFC 8482 says.
+    /// The type. [`Kind::ANY`] is answered as RFC 8482 describes.
     pub kind: Kind,
 }
 
-/// The answer's code.
+/// The response code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rcode {
-    /// There is such a name.
+    /// The name exists.
     NoError,
-    /// There is not.
+    /// The name does not exist.
     NxDomain,
-    /// Aliases lead round in a circle.
+    /// CNAMEs or aliases form a loop.
     ServFail,
 }
 
 /// One record of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its owner.
+    /// The owner name.
     pub name: Name,
-    /// Its type.
+    /// The type.
     pub kind: Kind,
-    /// In seconds.
+    /// The time to live, in seconds.
     pub ttl: u32,
-    /// Its value.
+    /// The value.
     pub value: Arc<Value>,
 }
 
-/// What a zone answers.
+/// A zone's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The code.
@@ -63,20 +63,20 @@ pub struct Answer {
     pub authoritative: bool,
     /// CNAMEs first, in the order in which they are followed.
     pub records: Vec<Record>,
-    /// The zone's NS, or its SOA where there is no such name or type, or a delegation's NS.
+    /// The zone's NS; its SOA if the name or type does not exist; or a delegation's NS.
     pub authority: Vec<Record>,
-    /// Addresses of names in the other sections that the same zone knows.
+    /// Addresses, from the same zone, of names in the other sections.
     pub additional: Vec<Record>,
-    /// Where a CNAME leads out of the zone; somebody else knows the rest.
+    /// The target of a CNAME that leads out of the zone; the caller resolves it elsewhere.
     pub next: Option<Name>,
-    /// How many bits of the client's prefix the answer depends on (RFC 7871, SCOPE PREFIX-LENGTH).
+    /// The number of bits of the client's prefix that the answer depends on (RFC 7871, SCOPE PREFIX-LENGTH).
     pub scope_prefix: u8,
-    /// Why, step by step; empty unless it was asked for.
+    /// The steps that led to the answer; empty unless an explanation was requested.
     pub explanation: Vec<String>,
 }
 
 impl Zones {
-    /// Answers a question from the zones of `scope`; `None` when none of them is about the name.
+    /// Answers a question from the zones of `scope`; `None` when no zone contains the name.
     pub fn answer(
         &self,
         question: &Question,
@@ -85,10 +85,10 @@ impl Zones {
         client: &Client,
         random: &mut Random,
     ) -> Option<Answer> {
-        Walk::new(self, scope, health, client, random, false).answer(question)
+        Lookup::new(self, scope, health, client, random, false).answer(question)
     }
 
-    /// As [`Zones::answer`], and says why.
+    /// Like [`Zones::answer`], with an explanation.
     pub fn explain(
         &self,
         question: &Question,
@@ -97,12 +97,12 @@ impl Zones {
         client: &Client,
         random: &mut Random,
     ) -> Option<Answer> {
-        Walk::new(self, scope, health, client, random, true).answer(question)
+        Lookup::new(self, scope, health, client, random, true).answer(question)
     }
 }
 
-/// One question on its way.
-struct Walk<'a> {
+/// The lookup of one question.
+struct Lookup<'a> {
     zones: &'a Zones,
     scope: Scope<'a>,
     health: &'a dyn HealthView,
@@ -111,11 +111,11 @@ struct Walk<'a> {
     effort: Cell<u32>,
     steps: Option<RefCell<Vec<String>>>,
     scope_prefix: u8,
-    /// Aliases that are being followed lead too deep.
-    lost: bool,
+    /// The chain of aliases exceeded [`MAX_DEPTH`].
+    too_deep: bool,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Lookup<'a> {
     fn new(
         zones: &'a Zones,
         scope: Scope<'a>,
@@ -130,14 +130,14 @@ impl<'a> Walk<'a> {
             health,
             client,
             random,
-            effort: Cell::new(EFFORT),
+            effort: Cell::new(MAX_SETS),
             steps: explain.then(RefCell::default),
             scope_prefix: 0,
-            lost: false,
+            too_deep: false,
         }
     }
 
-    fn say(&self, step: impl FnOnce() -> String) {
+    fn note(&self, step: impl FnOnce() -> String) {
         if let Some(steps) = &self.steps {
             steps.borrow_mut().push(step());
         }
@@ -146,7 +146,7 @@ impl<'a> Walk<'a> {
     fn answer(mut self, question: &Question) -> Option<Answer> {
         let zones = self.zones;
         let zone = zones.zone_of(question.name.as_wire(), self.scope)?;
-        self.say(|| format!("zone {} ({})", zone.name, zone.source.id));
+        self.note(|| format!("zone {} ({})", zone.name, zone.source.id));
         let mut answer = Answer {
             rcode: Rcode::NoError,
             authoritative: true,
@@ -157,8 +157,8 @@ impl<'a> Walk<'a> {
             scope_prefix: 0,
             explanation: Vec::new(),
         };
-        self.chase(zone, question, &mut answer);
-        if self.lost {
+        self.follow_cnames(zone, question, &mut answer);
+        if self.too_deep {
             answer.rcode = Rcode::ServFail;
             answer.records.clear();
         }
@@ -167,15 +167,15 @@ impl<'a> Walk<'a> {
         Some(answer)
     }
 
-    /// Follows CNAMEs inside the zone until there is an answer, or none.
-    fn chase(&mut self, zone: &'a Zone, question: &Question, answer: &mut Answer) {
+    /// Follows CNAMEs within the zone to the final answer.
+    fn follow_cnames(&mut self, zone: &'a Zone, question: &Question, answer: &mut Answer) {
         let mut name = question.name.clone();
-        for _ in 0..DEPTH {
+        for _ in 0..MAX_DEPTH {
             if let Some(cut) = cut_above(zone, &name, question.kind) {
                 return self.refer(zone, cut, answer);
             }
             let Some(node) = zone.find(name.as_wire()) else {
-                self.say(|| format!("{name}: there is no such name"));
+                self.note(|| format!("{name}: there is no such name"));
                 answer.rcode = Rcode::NxDomain;
                 return negative(zone, answer);
             };
@@ -184,16 +184,16 @@ impl<'a> Walk<'a> {
             };
             let home = self.zones.zone_of(target.as_wire(), self.scope);
             if !home.is_some_and(|home| std::ptr::eq(home, zone)) {
-                self.say(|| format!("{target} is not in the zone"));
+                self.note(|| format!("{target} is not in the zone"));
                 answer.next = Some(target);
                 return self.finish(zone, question.kind, answer);
             }
             name = target;
         }
-        self.lost = true;
+        self.too_deep = true;
     }
 
-    /// Adds what a node answers; the name at which the search goes on, if it does.
+    /// Adds a node's records. Returns the name at which the lookup continues, if it does.
     fn at(
         &mut self,
         zone: &'a Zone,
@@ -202,7 +202,7 @@ impl<'a> Walk<'a> {
         kind: Kind,
         answer: &mut Answer,
     ) -> Option<Name> {
-        // Where there is nothing but names below, nothing is left out by a minimal answer (RFC 8482).
+        // An empty non-terminal has no records, so that no minimal answer is needed (RFC 8482).
         if kind == Kind::ANY && node.is_empty() {
             return None;
         }
@@ -231,11 +231,11 @@ impl<'a> Walk<'a> {
             .iter()
             .any(|record| record.kind == kind || kind == Kind::ANY);
         if !complete && answer.next.is_none() {
-            self.say(|| format!("no record of type {kind}"));
+            self.note(|| format!("no record of type {kind}"));
             return negative(zone, answer);
         }
         if zone.source.vpcs.is_some() {
-            return; // a private zone's servers are nowhere
+            return; // the name servers of a private zone do not exist
         }
         let apex = zone.node(zone.name.as_wire());
         if let Some(group) = apex.and_then(|node| node.group(Kind::NS))
@@ -248,13 +248,13 @@ impl<'a> Walk<'a> {
     }
 
     fn refer(&self, zone: &'a Zone, cut: (Name, &'a Group), answer: &mut Answer) {
-        self.say(|| format!("{} is delegated", cut.0));
+        self.note(|| format!("{} is delegated", cut.0));
         answer.authoritative = !answer.records.is_empty();
         push_values(cut.1, &cut.0, &mut answer.authority);
         answer.additional = glue(zone, answer.authority.iter());
     }
 
-    /// Adds what a group answers, with `owner` as the records' name.
+    /// Adds a group's records under the name `owner`.
     fn gather(
         &mut self,
         zone: &'a Zone,
@@ -263,8 +263,8 @@ impl<'a> Walk<'a> {
         depth: usize,
         records: &mut Vec<Record>,
     ) {
-        if depth > DEPTH || !self.spend(group) {
-            self.lost = true;
+        if depth > MAX_DEPTH || !self.spend(group) {
+            self.too_deep = true;
             return;
         }
         let chosen = self.choose(zone, group, depth);
@@ -290,7 +290,7 @@ impl<'a> Walk<'a> {
     ) {
         match &set.answer {
             SetAnswer::Values { ttl, values } => {
-                let room = RECORDS.saturating_sub(records.len());
+                let room = MAX_RECORDS.saturating_sub(records.len());
                 records.extend(values.iter().take(room).map(|value| Record {
                     name: owner.clone(),
                     kind,
@@ -299,13 +299,13 @@ impl<'a> Walk<'a> {
                 }));
             }
             SetAnswer::Alias(alias) => {
-                self.say(|| format!("alias to {}", alias.name));
+                self.note(|| format!("alias to {}", alias.name));
                 match self.target(zone, alias, kind) {
                     Target::Group(zone, group) => {
                         self.gather(zone, group, owner, depth + 1, records);
                     }
                     Target::External => self.gather_external(alias, kind, owner, records),
-                    Target::Nothing => self.say(|| format!("{}: nothing there", alias.name)),
+                    Target::Nothing => self.note(|| format!("{}: nothing there", alias.name)),
                 }
             }
         }
@@ -322,7 +322,8 @@ impl<'a> Walk<'a> {
         }));
     }
 
-    /// What an alias of this type leads to. The same zone without an id is found as well: control names it.
+    /// The target of an alias of this type. A target in `zone` itself is found even if `zone` is not indexed, as when
+    /// control tests an answer.
     fn target(&self, zone: &'a Zone, alias: &Alias, kind: Kind) -> Target<'a> {
         let zones = self.zones;
         let hosted = alias.zone.as_ref().and_then(|id| match id {
@@ -339,8 +340,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Prefer, drop what is unhealthy, fail open.
-    fn choose(&mut self, zone: &'a Zone, group: &'a Group, depth: usize) -> Few {
+    /// Applies the routing policy and health, and fails open when nothing is healthy.
+    fn choose(&mut self, zone: &'a Zone, group: &'a Group, depth: usize) -> SetMask {
         if group.depends_on_client() {
             self.scope_prefix = self.client.prefix.prefix_len();
         }
@@ -350,7 +351,7 @@ impl<'a> Walk<'a> {
             false => self.healthy(zone, group, candidates, depth),
         };
         let among = if healthy.is_empty() {
-            self.say(|| "nothing is healthy: all count as healthy".into());
+            self.note(|| "nothing is healthy: all count as healthy".into());
             candidates
         } else {
             healthy
@@ -359,27 +360,27 @@ impl<'a> Walk<'a> {
         for (at, set) in group.sets.iter().enumerate() {
             if chosen.contains(at) {
                 let label = set.label.as_deref().unwrap_or("-");
-                self.say(|| format!("{} set {label} by {:?}", group.kind, set.routing));
+                self.note(|| format!("{} set {label} by {:?}", group.kind, set.routing));
             }
         }
         chosen
     }
 
-    fn healthy(&self, zone: &'a Zone, group: &'a Group, among: Few, depth: usize) -> Few {
-        let mut few = Few::none();
+    fn healthy(&self, zone: &'a Zone, group: &'a Group, among: SetMask, depth: usize) -> SetMask {
+        let mut mask = SetMask::none();
         for (at, set) in group.sets.iter().enumerate() {
             if among.contains(at) && self.is_healthy(zone, group.kind, set, depth) {
-                few.insert(at);
+                mask.insert(at);
             } else if among.contains(at) {
                 let label = set.label.as_deref().unwrap_or("-");
-                self.say(|| format!("{} set {label} is not healthy", group.kind));
+                self.note(|| format!("{} set {label} is not healthy", group.kind));
             }
         }
-        few
+        mask
     }
 
-    /// `H(r)`: the record's own check, and for an alias that evaluates its target the target's health. Where
-    /// that leads too deep or too wide it is taken for healthy, as anything without a check is.
+    /// The health of a set: its own check, and for an alias that evaluates its target the target's health. A
+    /// chain that exceeds the limits counts as healthy, like a set without a check.
     fn is_healthy(&self, zone: &'a Zone, kind: Kind, set: &Set, depth: usize) -> bool {
         let own = set
             .health_check
@@ -388,7 +389,7 @@ impl<'a> Walk<'a> {
         let SetAnswer::Alias(alias) = &set.answer else {
             return own;
         };
-        if !own || !alias.evaluate || depth > DEPTH {
+        if !own || !alias.evaluate || depth > MAX_DEPTH {
             return own;
         }
         match self.target(zone, alias, kind) {
@@ -417,7 +418,7 @@ impl<'a> Walk<'a> {
     }
 
     fn spend(&self, group: &Group) -> bool {
-        let cost = u32::try_from(group.sets.len()).unwrap_or(EFFORT).max(1);
+        let cost = u32::try_from(group.sets.len()).unwrap_or(MAX_SETS).max(1);
         let left = self.effort.get().checked_sub(cost);
         self.effort.set(left.unwrap_or(0));
         left.is_some()
@@ -430,7 +431,7 @@ enum Target<'a> {
     Nothing,
 }
 
-/// The delegation at or above a name, the highest first. The DS of a delegation is its parent's.
+/// The highest delegation at or above a name. A delegation's DS record belongs to the parent zone.
 fn cut_above<'a>(zone: &'a Zone, name: &Name, kind: Kind) -> Option<(Name, &'a Group)> {
     if !zone.has_cuts {
         return None;
@@ -453,11 +454,11 @@ fn negative(zone: &Zone, answer: &mut Answer) {
     }
 }
 
-/// A group's plain values, without choosing.
+/// Adds all plain values of a group, without a routing policy.
 fn push_values(group: &Group, owner: &Name, records: &mut Vec<Record>) {
     for set in &group.sets {
         if let SetAnswer::Values { ttl, values } = &set.answer {
-            records.extend(values.iter().take(RECORDS).map(|value| Record {
+            records.extend(values.iter().take(MAX_RECORDS).map(|value| Record {
                 name: owner.clone(),
                 kind: group.kind,
                 ttl: *ttl,
@@ -467,7 +468,7 @@ fn push_values(group: &Group, owner: &Name, records: &mut Vec<Record>) {
     }
 }
 
-/// Addresses in the zone of what NS, MX and SRV records lead to.
+/// The addresses, from the zone, of the targets of NS, MX and SRV records.
 fn glue<'r>(zone: &Zone, records: impl Iterator<Item = &'r Record>) -> Vec<Record> {
     let mut glue = Vec::new();
     let mut seen: Vec<&Name> = Vec::new();
@@ -486,7 +487,7 @@ fn glue<'r>(zone: &Zone, records: impl Iterator<Item = &'r Record>) -> Vec<Recor
             .into_iter()
             .filter_map(|kind| node.group(kind))
         {
-            let room = RECORDS.saturating_sub(glue.len());
+            let room = MAX_RECORDS.saturating_sub(glue.len());
             let before = glue.len();
             push_values(group, target, &mut glue);
             glue.truncate(before + room);

@@ -1,4 +1,4 @@
-//! Which record sets of a group answer: prefer, leave out what is unhealthy, and fail open.
+//! Chooses the record sets of a group that answer: routing policy, health, and fail open.
 
 use lath_feed::Routing;
 
@@ -6,18 +6,18 @@ use crate::Client;
 use crate::regions::distance;
 use crate::zone::{Group, Set};
 
-/// The most sets of a group that are looked at; AWS allows 100.
+/// The sets of a group that are examined at most; AWS allows 100.
 const MOST: usize = 448;
 
-/// How many multivalue answers are given.
+/// The values of a multivalue answer at most.
 const MULTIVALUE: usize = 8;
 
-/// Numbers that look random, for shares and order; not for secrets (SplitMix64).
+/// Pseudo-random numbers (SplitMix64) for weights and order; not for secrets.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// The same numbers for the same seed.
+    /// Equal seeds give equal numbers.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -30,13 +30,13 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Below `end`, which must not be 0.
+    /// A number below `end`, which must not be 0.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         let wide = u128::from(self.next()) * end as u128;
         (wide >> 64) as usize
     }
 
-    /// Puts items in any order.
+    /// Shuffles items.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             let other = self.below(last + 1);
@@ -45,11 +45,11 @@ impl Random {
     }
 }
 
-/// A set of small numbers, on the stack.
+/// A set of indices of record sets: a bit mask on the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Few([u64; MOST / 64]);
+pub(crate) struct SetMask([u64; MOST / 64]);
 
-impl Few {
+impl SetMask {
     pub(crate) fn none() -> Self {
         Self([0; MOST / 64])
     }
@@ -76,18 +76,18 @@ impl Few {
 }
 
 impl Group {
-    /// The sets that may answer this client at all, whatever their health.
-    pub(crate) fn candidates(&self, client: &Client) -> Few {
-        let mut few = Few::none();
+    /// The sets that may answer this client, regardless of health.
+    pub(crate) fn candidates(&self, client: &Client) -> SetMask {
+        let mut mask = SetMask::none();
         for (at, set) in self.sets.iter().enumerate().take(MOST) {
             if set.fits(client) {
-                few.insert(at);
+                mask.insert(at);
             }
         }
-        few
+        mask
     }
 
-    /// Whether what is chosen depends on where the client is.
+    /// Whether the choice depends on the client's location.
     pub(crate) fn depends_on_client(&self) -> bool {
         self.sets.iter().any(|set| {
             matches!(
@@ -100,15 +100,15 @@ impl Group {
         })
     }
 
-    /// Which of the sets in `among` answer.
-    pub(crate) fn pick(&self, among: Few, client: &Client, random: &mut Random) -> Few {
+    /// Chooses the sets that answer from `among`.
+    pub(crate) fn pick(&self, among: SetMask, client: &Client, random: &mut Random) -> SetMask {
         let Some(first) = among.iter().next() else {
             return among;
         };
         let one = |at: Option<usize>| {
-            let mut few = Few::none();
-            few.insert(at.unwrap_or(first));
-            few
+            let mut mask = SetMask::none();
+            mask.insert(at.unwrap_or(first));
+            mask
         };
         match &self.sets[first].routing {
             Routing::Simple => one(Some(first)),
@@ -129,8 +129,8 @@ impl Group {
         }
     }
 
-    /// In proportion to weights; those of weight 0 only among themselves.
-    fn weighted(&self, among: Few, random: &mut Random) -> Option<usize> {
+    /// Chooses in proportion to weights. Sets of weight 0 are chosen only if all weights are 0.
+    fn weighted(&self, among: SetMask, random: &mut Random) -> Option<usize> {
         let weight = |at: usize| match self.sets[at].routing {
             Routing::Weighted(weight) => usize::from(weight),
             _ => 0,
@@ -150,12 +150,12 @@ impl Group {
     }
 }
 
-fn multivalue(among: Few, random: &mut Random) -> Few {
+fn multivalue(among: SetMask, random: &mut Random) -> SetMask {
     let mut remaining = among.iter().count();
     if remaining <= MULTIVALUE {
         return among;
     }
-    let (mut wanted, mut chosen) = (MULTIVALUE, Few::none());
+    let (mut wanted, mut chosen) = (MULTIVALUE, SetMask::none());
     for at in among.iter() {
         if random.below(remaining) < wanted {
             chosen.insert(at);
@@ -175,7 +175,7 @@ impl Set {
         }
     }
 
-    /// The longest of the set's blocks that holds the whole prefix of the client; 0 for the default.
+    /// The length of the set's longest block that contains the client's whole prefix; 0 for the default set.
     pub(crate) fn block(&self, client: &Client) -> Option<u8> {
         let Routing::Cidr { location, blocks } = &self.routing else {
             return None;
@@ -188,7 +188,7 @@ impl Set {
         longest.or_else(|| (location == "*").then_some(0))
     }
 
-    /// The smaller, the better.
+    /// The cost of sending the client to this set; the lowest wins.
     fn cost(&self, client: &Client) -> f64 {
         match &self.routing {
             Routing::Latency(_) => self.kilometres(client),
@@ -207,7 +207,7 @@ impl Set {
         }
     }
 
-    /// Half around the globe and more where either place is not known.
+    /// The distance to the client. More than half the globe if either location is unknown.
     fn kilometres(&self, client: &Client) -> f64 {
         match (self.point, &client.region) {
             (Some(point), Some(here)) => distance(here.point(), point),
@@ -235,11 +235,11 @@ mod tests {
 
     #[test]
     fn a_few_numbers_are_kept() {
-        let mut few = Few::none();
-        assert!(few.is_empty());
+        let mut mask = SetMask::none();
+        assert!(mask.is_empty());
         for at in [0, 63, 64, MOST - 1, MOST] {
-            few.insert(at);
+            mask.insert(at);
         }
-        assert_eq!(few.iter().collect::<Vec<_>>(), [0, 63, 64, MOST - 1]);
+        assert_eq!(mask.iter().collect::<Vec<_>>(), [0, 63, 64, MOST - 1]);
     }
 }

@@ -3,18 +3,18 @@ use lath_feed::Location;
 
 use crate::regions::{Region, region};
 
-/// Who asks, as far as answers depend on it.
+/// The properties of a client on which answers depend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Client {
-    /// EDNS Client Subnet's prefix, or the address itself with all its bits.
+    /// The prefix of EDNS Client Subnet, or the client's full address.
     pub prefix: IpNet,
-    /// The region it is nearest to: a VPC's own, or the one whose public pool or underlay address it has, or
-    /// else the region that answers. Geolocation follows it too, as there is no map of the internet here.
+    /// The nearest region: that of the client's VPC; or the one with the client's address in its public pool or
+    /// underlay; else the region that answers. Geolocation uses it too, because Lath has no map of the internet.
     pub region: Option<Region>,
 }
 
 impl Client {
-    /// A client in or near a region of AWS.
+    /// A client in or near an AWS region.
     pub fn near(prefix: IpNet, region_name: &str) -> Self {
         Self {
             prefix,
@@ -22,7 +22,8 @@ impl Client {
         }
     }
 
-    /// How small an area around the client this is: 3 is a state, 0 the default; `None` elsewhere.
+    /// How specifically a location matches the client: 3 for a subdivision, down to 0 for the default; `None`
+    /// if it does not match.
     pub(crate) fn fits(&self, location: &Location) -> Option<u8> {
         let here = self.region.as_ref();
         match location {

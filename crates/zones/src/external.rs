@@ -1,4 +1,4 @@
-//! Public names that are no records: those of Lattice services and VPC endpoints.
+//! Public names that are not in a zone: those of Lattice services and VPC endpoints.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -10,15 +10,15 @@ use lath_model::lattice::Action;
 
 use crate::{Name, Value};
 
-/// What such a name answers.
+/// The target of such a name.
 #[derive(Debug)]
 pub(crate) struct External {
     pub(crate) addresses: Vec<Arc<Value>>,
-    /// A service is healthy while each of these that has targets has a healthy one.
+    /// The service is healthy while each of these groups has a healthy target or no targets at all.
     pub(crate) target_groups: Vec<TargetGroupId>,
 }
 
-/// Every such name that a snapshot knows.
+/// All such names in a snapshot.
 pub(crate) fn externals(snapshot: &Snapshot) -> HashMap<Name, External> {
     let mut all = HashMap::new();
     let mut add = |name: &str, addresses: Vec<Ipv4Addr>, target_groups: Vec<TargetGroupId>| {

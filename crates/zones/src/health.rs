@@ -2,19 +2,19 @@ use std::collections::HashMap;
 
 use lath_model::id::{HealthCheckId, TargetGroupId};
 
-/// What is known of health when a question is answered. Never waits.
+/// The health used to answer questions. Implementations do not block.
 pub trait HealthView {
-    /// Whether a check is healthy. One that is not known is.
+    /// Whether a check is healthy. An unknown check is.
     fn check(&self, check: &HealthCheckId) -> bool;
 
-    /// Whether a Lattice target group has a healthy target, or none at all.
+    /// Whether a Lattice target group has a healthy target, or no targets at all.
     fn target_group(&self, group: &TargetGroupId) -> bool {
         let _ = group;
         true
     }
 }
 
-/// Everything is healthy.
+/// A view in which everything is healthy.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AllHealthy;
 
@@ -24,10 +24,10 @@ impl HealthView for AllHealthy {
     }
 }
 
-/// The verdicts on health checks, after `inverted`, `disabled` and calculation.
+/// The status of health checks, after `inverted`, `disabled` and calculation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HealthVerdicts {
-    /// By check. One that is absent counts as healthy.
+    /// By check. An absent check counts as healthy.
     pub checks: HashMap<HealthCheckId, bool>,
 }
 

@@ -29,7 +29,7 @@ kinds! {
     NAPTR = 35, DS = 43, SSHFP = 44, TLSA = 52, SVCB = 64, HTTPS = 65, SPF = 99, ANY = 255, CAA = 257,
 }
 
-/// The text names no record type that is known here.
+/// The text is not the name of a known record type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a known record type")]
 pub struct UnknownKind;

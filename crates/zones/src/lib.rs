@@ -1,8 +1,8 @@
-//! What Route 53 answers: a pure function of zones, health and client.
+//! Route 53's answers, as a pure function of zones, health and client.
 //!
-//! [`Zones`] is an index over hosted zones with every value already in wire format; [`Zones::answer`] walks
-//! it: name, wildcard, delegation, CNAME, routing policy, health, alias. Nothing here waits, keeps a cache,
-//! or looks at a clock. The rules are those of
+//! [`Zones`] is an index over hosted zones with all values in wire format. [`Zones::answer`] resolves names,
+//! wildcards, delegations, CNAMEs, routing policies, health and aliases. This crate does no I/O, keeps no cache
+//! and reads no clock. The rules are those of
 //! <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-how-route-53-chooses-records.html>.
 //!
 //! ```

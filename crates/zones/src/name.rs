@@ -2,13 +2,13 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-/// The longest name in wire format (RFC 1035, 3.1).
+/// The longest name in wire format, in octets (RFC 1035, 3.1).
 const LONGEST: usize = 255;
 
-/// The longest label.
+/// The longest label, in octets.
 const LABEL: usize = 63;
 
-/// The text is no domain name.
+/// The text is not a domain name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a domain name: {0}")]
 pub struct InvalidName(&'static str);
@@ -18,8 +18,8 @@ pub struct InvalidName(&'static str);
 pub struct Name(Arc<[u8]>);
 
 impl Name {
-    /// Reads text with or without the trailing dot; `\ooo` is an octet in octal and `\x` the character
-    /// itself, as in Route 53's API. The empty text and `.` are the root.
+    /// Parses text with or without a trailing dot. `\ooo` is an octet in octal and `\x` the character `x`, as
+    /// in Route 53's API. The empty text and `.` are the root.
     ///
     /// # Errors
     /// Empty or long labels, names of more than 255 octets, unfinished escapes.
@@ -49,7 +49,7 @@ impl Name {
         Ok(Self(wire.into()))
     }
 
-    /// Reads an uncompressed name that fills `wire` exactly; letters become lower case.
+    /// Parses an uncompressed name that fills `wire` exactly; letters become lower case.
     pub fn from_wire(wire: &[u8]) -> Option<Self> {
         let mut at = 0;
         loop {
@@ -68,12 +68,12 @@ impl Name {
         &self.0
     }
 
-    /// Whether this is `zone` or below it.
+    /// Whether this is `zone` or a name below it.
     pub fn is_within(&self, zone: &Self) -> bool {
         suffixes(&self.0).any(|suffix| suffix == &*zone.0)
     }
 
-    /// The name with its first label replaced by `*`, or `*` put before it.
+    /// The wildcard name below `parent`: `*.PARENT`.
     pub(crate) fn wildcard_below(parent: &[u8]) -> Option<Self> {
         let wire = [b"\x01*", parent].concat();
         (wire.len() <= LONGEST).then(|| Self(wire.into()))
@@ -83,7 +83,7 @@ impl Name {
         Self(wire.into())
     }
 
-    /// In text without the trailing dot.
+    /// The name as text without the trailing dot.
     pub fn without_dot(&self) -> String {
         let mut text = self.to_string();
         text.pop();
@@ -91,7 +91,7 @@ impl Name {
     }
 }
 
-/// The name itself, its parent, and so on to the root.
+/// The name, its parent, and so on to the root.
 pub(crate) fn suffixes(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(wire);
     std::iter::from_fn(move || {
@@ -118,7 +118,7 @@ fn close_label(wire: &mut [u8], start: usize) -> Result<(), InvalidName> {
 
 type Octet<'a> = Option<(u8, bool, &'a [u8])>;
 
-/// The next octet, whether it was escaped, and what follows.
+/// The next octet, whether it was escaped, and the rest of the text.
 pub(crate) fn next_octet(text: &[u8]) -> Result<Octet<'_>, InvalidName> {
     match text {
         [] => Ok(None),
@@ -145,7 +145,7 @@ impl Borrow<[u8]> for Name {
 }
 
 impl fmt::Display for Name {
-    /// As Route 53's API shows it: with a trailing dot, and everything but `[a-z0-9-_]` in octal.
+    /// Prints the form of Route 53's API: with a trailing dot, and everything but `[a-z0-9-_]` in octal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.len() == 1 {
             return f.write_str(".");

@@ -1,4 +1,4 @@
-//! From the API's text to wire format: a value is encoded once, when a zone is compiled.
+//! Converts values from the API's text to wire format. Each value is encoded once, when its zone is compiled.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -7,37 +7,37 @@ use std::sync::Arc;
 use crate::name::next_octet;
 use crate::{Kind, Name};
 
-/// The largest RDATA.
+/// The largest RDATA, in octets.
 const LARGEST: usize = 65_535;
 
-/// The text is no value of its type.
+/// The text is not a value of its type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a value of type {kind}: {reason}")]
 pub struct InvalidValue {
     /// The type.
     pub kind: Kind,
-    /// The first characters of what was given.
+    /// The first characters of the text.
     pub text: String,
-    /// What is wrong.
+    /// The reason, for the caller to read.
     pub reason: String,
 }
 
 /// A record's value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Value {
-    /// As the API shows it.
+    /// The text as in the API.
     pub text: Arc<str>,
-    /// RDATA in wire format, without compression.
+    /// The RDATA in wire format, without compression.
     pub wire: Box<[u8]>,
-    /// The name that the value leads to: of CNAME, NS, PTR, MX and SRV.
+    /// The target name of a CNAME, NS, PTR, MX or SRV value.
     pub target: Option<Name>,
 }
 
 impl Value {
-    /// Reads a value as Route 53's API writes it.
+    /// Parses a value in the form of Route 53's API.
     ///
     /// # Errors
-    /// What is wrong with it, for the caller to read.
+    /// When the text is not a value of this type.
     pub fn parse(kind: Kind, text: &str) -> Result<Self, InvalidValue> {
         let refuse = |reason: String| InvalidValue {
             kind,
@@ -81,11 +81,11 @@ impl Value {
     }
 }
 
-/// A word: its octets, and whether it stood in quotes.
+/// A word: its octets, and whether it was quoted.
 #[derive(Debug)]
 struct Word {
     octets: Vec<u8>,
-    /// Unescaped, for names (which read escapes themselves) and numbers.
+    /// The text with its escapes, for numbers and for names, which parse escapes themselves.
     raw: String,
     quoted: bool,
 }
@@ -292,7 +292,7 @@ impl Writer {
         Ok(())
     }
 
-    /// RFC 9460, 2.1: `priority target key=value ...`; keys are written in ascending order.
+    /// RFC 9460, 2.1: `priority target key=value ...`; keys are encoded in ascending order.
     fn service_binding(&mut self) -> Done {
         self.number::<u16>("priority")?;
         self.name()?;

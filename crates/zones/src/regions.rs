@@ -1,6 +1,6 @@
-//! Where AWS's regions are: the cities or counties that AWS names, to a few kilometres.
+//! The locations of AWS's regions: the cities or counties that AWS names, to a few kilometres.
 
-/// A region of AWS on the map.
+/// An AWS region and its location.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Region {
     /// Such as `us-east-1`.
@@ -82,7 +82,7 @@ pub fn region(name: &str) -> Option<Region> {
     })
 }
 
-/// The great-circle distance of two points (latitude, longitude in degrees), in kilometres.
+/// The great-circle distance between two points (latitude, longitude in degrees), in kilometres.
 pub fn distance(from: (f64, f64), to: (f64, f64)) -> f64 {
     let (a, b) = (from.0.to_radians(), to.0.to_radians());
     let (across, along) = (b - a, (to.1 - from.1).to_radians());

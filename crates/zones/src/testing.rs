@@ -15,7 +15,7 @@ pub(crate) fn check(number: u32) -> HealthCheckId {
         .unwrap()
 }
 
-/// The named checks are down.
+/// A view in which the numbered checks are unhealthy.
 pub(crate) fn down(numbers: &[u32]) -> HealthVerdicts {
     let checks: HashMap<_, _> = numbers.iter().map(|n| (check(*n), false)).collect();
     HealthVerdicts { checks }

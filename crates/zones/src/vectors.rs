@@ -10,7 +10,7 @@ use crate::{Answer, Client, Name, Question, Random, Rcode, Scope, Zones};
 
 const ZONE: &str = "ZAAAA";
 
-/// What is answered over a hundred askings: every different set of values, each sorted, joined by `|`.
+/// The answers to a hundred equal questions: every different set of values, each sorted, joined by `|`.
 fn outcomes(lines: &str, asked: &str, dead: &[u32], near: &str) -> String {
     let zones = Zones::new(&snapshot(vec![zone(ZONE, "example.com", None, lines)]));
     let client = Client::near("192.0.2.1/32".parse().unwrap(), near);

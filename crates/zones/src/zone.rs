@@ -15,11 +15,11 @@ use crate::{Kind, Name, Value};
 pub(crate) struct Zone {
     pub(crate) source: Arc<HostedZone>,
     pub(crate) name: Name,
-    /// Every name that exists, those with only names below them included.
+    /// Every existing name, including empty non-terminals.
     nodes: HashMap<Name, Node>,
-    /// Whether any name but the apex has NS records (delegations).
+    /// Whether the zone has delegations: NS records at a name other than the apex.
     pub(crate) has_cuts: bool,
-    /// What negative answers may be kept for, in seconds (RFC 2308, 5).
+    /// The TTL of negative answers, in seconds (RFC 2308, 5).
     pub(crate) negative_ttl: u32,
 }
 
@@ -29,12 +29,12 @@ pub(crate) struct Node {
     groups: Vec<Group>,
 }
 
-/// The record sets of one name and type, which share one policy.
+/// The record sets of one name and type, which share one routing policy.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) kind: Kind,
     pub(crate) sets: Vec<Set>,
-    /// Whether no health can change what is chosen.
+    /// Whether the choice does not depend on health.
     pub(crate) unconditional: bool,
 }
 
@@ -43,31 +43,31 @@ pub(crate) struct Group {
 pub(crate) struct Set {
     pub(crate) label: Option<String>,
     pub(crate) routing: Routing,
-    /// Of a latency or geoproximity set.
+    /// The location of a latency or geoproximity set (latitude, longitude).
     pub(crate) point: Option<(f64, f64)>,
     pub(crate) health_check: Option<HealthCheckId>,
     pub(crate) answer: SetAnswer,
 }
 
-/// What a set answers.
+/// The content of a set.
 #[derive(Debug)]
 pub(crate) enum SetAnswer {
     Values { ttl: u32, values: Vec<Arc<Value>> },
     Alias(Alias),
 }
 
-/// What an alias leads to.
+/// The target of an alias.
 #[derive(Debug)]
 pub(crate) struct Alias {
-    /// The zone, where its id is one of a hosted zone; otherwise a service's.
+    /// The target's hosted zone; `None` if the alias names the zone of a service.
     pub(crate) zone: Option<HostedZoneId>,
     pub(crate) name: Name,
     pub(crate) evaluate: bool,
 }
 
 impl Zone {
-    /// Compiles a zone. Names and values that are none are left out: control refuses them, and a node must
-    /// not fall over one. `None` when the zone's own name is none.
+    /// Compiles a zone. Skips invalid names and values: control refuses them, and a node must survive them.
+    /// `None` when the zone's own name is invalid.
     pub(crate) fn new(source: &Arc<HostedZone>) -> Option<Self> {
         let name = Name::from_text(&source.name).ok()?;
         let mut zone = Self {
@@ -129,8 +129,7 @@ impl Zone {
         self.nodes.get(name)
     }
 
-    /// The node that answers for a name: its own, or the wildcard's at the closest name above that exists
-    /// (RFC 4592, 3.3.1).
+    /// The node that answers for a name: its own, or the wildcard of the closest existing ancestor (RFC 4592, 3.3.1).
     pub(crate) fn find(&self, name: &[u8]) -> Option<&Node> {
         if let Some(node) = self.nodes.get(name) {
             return Some(node);
@@ -144,7 +143,7 @@ impl Zone {
 }
 
 impl Node {
-    /// Whether it only has names below it (an empty non-terminal).
+    /// Whether it is an empty non-terminal: it has names below it but no records.
     pub(crate) fn is_empty(&self) -> bool {
         self.groups.iter().all(|group| group.sets.is_empty())
     }

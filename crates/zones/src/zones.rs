@@ -11,31 +11,31 @@ use crate::name::suffixes;
 use crate::zone::Zone;
 use crate::{Client, Name};
 
-/// Which zones a question may be answered from.
+/// The zones that may answer a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope<'a> {
-    /// Public ones. Of several with one name, the one with the smallest id: there is one server address for
-    /// all delegation sets.
+    /// Public zones. Of several zones with the same name the one with the smallest id answers, because all delegation
+    /// sets share one server address.
     Public,
-    /// Private ones that this VPC (with its region) sees.
+    /// Private zones associated with this VPC (with its region).
     Vpc(&'a (String, VpcId)),
-    /// This one.
+    /// This zone.
     Zone(&'a HostedZoneId),
 }
 
-/// Every hosted zone, compiled, with what else answers depend on.
+/// All hosted zones, compiled, with the other data that answers depend on.
 #[derive(Debug)]
 pub struct Zones {
     version: u64,
     by_id: HashMap<HostedZoneId, Arc<Zone>>,
     by_name: HashMap<Name, Vec<Arc<Zone>>>,
     externals: HashMap<Name, External>,
-    places: Places,
+    region_addresses: RegionAddresses,
 }
 
-/// Which addresses are of which region.
+/// The addresses of each region.
 #[derive(Debug)]
-struct Places {
+struct RegionAddresses {
     here: String,
     blocks: Vec<(Ipv4Net, String)>,
 }
@@ -46,7 +46,7 @@ impl Zones {
         Self::compile(snapshot, None)
     }
 
-    /// Compiles the zones of a snapshot, those that `self` has already excepted.
+    /// Compiles the zones of a snapshot. Reuses the unchanged zones of `self`.
     #[must_use]
     pub fn renewed(&self, snapshot: &Snapshot) -> Self {
         Self::compile(snapshot, Some(self))
@@ -72,7 +72,7 @@ impl Zones {
             by_id,
             by_name,
             externals: externals(snapshot),
-            places: Places::new(&snapshot.topology, &snapshot.region),
+            region_addresses: RegionAddresses::new(&snapshot.topology, &snapshot.region),
         }
     }
 
@@ -81,13 +81,13 @@ impl Zones {
         self.version
     }
 
-    /// A client by its address or prefix. Nothing is known of the internet: an address of no region's pool is
-    /// nearest to the region that answers.
+    /// A client by its address or prefix. An address in no region's pool counts as nearest to the region that
+    /// answers.
     pub fn client(&self, prefix: IpNet) -> Client {
-        Client::near(prefix, self.places.region_of(prefix.addr()))
+        Client::near(prefix, self.region_addresses.region_of(prefix.addr()))
     }
 
-    /// The name of the most specific zone that answers for a name; its labels are counted without the root.
+    /// The name of the most specific zone that contains a name.
     pub fn zone_name(&self, name: &Name, scope: Scope<'_>) -> Option<Name> {
         self.zone_of(name.as_wire(), scope)
             .map(|zone| zone.name.clone())
@@ -112,7 +112,7 @@ impl Zones {
         self.by_id.get(id).map(|zone| &**zone)
     }
 
-    /// The most specific zone of the scope that a name is in.
+    /// The most specific zone of the scope that contains a name.
     pub(crate) fn zone_of(&self, name: &[u8], scope: Scope<'_>) -> Option<&Zone> {
         if let Scope::Zone(id) = scope {
             let zone = self.by_id(id)?;
@@ -140,7 +140,7 @@ impl Scope<'_> {
     }
 }
 
-impl Places {
+impl RegionAddresses {
     fn new(topology: &Topology, here: &str) -> Self {
         let blocks = topology.regions.iter().flat_map(|(name, place)| {
             let host = |address| Ipv4Net::from(address);
