@@ -12,5 +12,5 @@ fuzz_target!(|bytes: &[u8]| {
         framed.windows(word.len()).any(|window| window == word.as_bytes())
     });
     assert!(!found || plain || framed);
-    fuzzing::told(bytes);
+    fuzzing::message(bytes);
 });

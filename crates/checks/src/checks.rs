@@ -13,34 +13,36 @@ use lath_zones::{HealthVerdicts, Zones};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
-use crate::board::{Board, News, probed};
 use crate::directory::{Directory, names};
 use crate::engine::{Engine, Finished, Thread};
 use crate::judge::combine;
-use crate::keep::Keep;
+use crate::messages::{
+    CHECKS_TOPIC, HEALTH_TOPIC, Health, NAMES_TOPIC, Names, ToProbe, read, write,
+};
 use crate::metrics;
+use crate::own_reports::{Change, OwnReports, probed};
 use crate::probe::Tools;
-use crate::quorum::{Others, Quorum, votes};
+use crate::quorum::{PeerReports, Quorum, votes};
 use crate::tls::Tls;
-use crate::told::{CHECKS_TOPIC, HEALTH_TOPIC, Health, NAMES_TOPIC, Names, ToProbe, read, write};
+use crate::verdict_file::VerdictFile;
 
-/// How soon others hear that nothing changed but the time of the newest probe.
+/// How long peers wait for a change of the probe time alone.
 const COARSE: Duration = Duration::from_secs(2);
 
-/// Between two reports of metrics.
+/// The interval between reports of metrics.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Every check as control reads it.
+/// All checks, as control reads them.
 pub type ObservedChecks = BTreeMap<HealthCheckId, CheckObserved>;
 
-/// How checks work.
+/// The configuration of [`Checks`].
 #[derive(Clone)]
 pub struct ChecksConfig {
-    /// The file in which verdicts are kept over a restart; `None`: only the others remember.
+    /// The file that keeps verdicts over a restart. `None`: only the peers remember them.
     pub state: Option<PathBuf>,
-    /// Who takes the metrics (told by the home region only).
+    /// The receiver of metrics. Only the home region reports them.
     pub sink: Arc<dyn Sink>,
-    /// How many probes may run at the same time; others wait for their turn.
+    /// Concurrent probes at most; others wait.
     pub most_running: usize,
 }
 
@@ -63,11 +65,11 @@ impl std::fmt::Debug for ChecksConfig {
     }
 }
 
-/// A node's observer and judge.
+/// A node's observer, which also computes verdicts.
 #[derive(Debug)]
 pub struct Checks;
 
-/// A running observer. Dropped, it ends at once.
+/// A running observer. Dropping it ends it at once.
 pub struct ChecksHandle {
     view: watch::Receiver<Arc<HealthVerdicts>>,
     observed: watch::Receiver<Arc<ObservedChecks>>,
@@ -75,28 +77,28 @@ pub struct ChecksHandle {
 }
 
 impl ChecksHandle {
-    /// The newest verdicts, now and later.
+    /// A receiver of the newest verdicts.
     pub fn view(&self) -> watch::Receiver<Arc<HealthVerdicts>> {
         self.view.clone()
     }
 
-    /// What control is told.
+    /// A receiver of the checks as control reads them.
     pub fn observed(&self) -> watch::Receiver<Arc<ObservedChecks>> {
         self.observed.clone()
     }
 
-    /// Ends the thread; probes that run are given up.
+    /// Ends the thread and cancels running probes.
     pub async fn shutdown(&self) {
         self.thread.shutdown().await;
     }
 }
 
 impl Checks {
-    /// Probes the endpoint checks of the newest snapshot, and judges all of its checks with the other
-    /// observers that `topology` names.
+    /// Probes the endpoint checks of the newest snapshot and decides the status of all checks together with the other
+    /// observers in `topology`.
     ///
     /// # Errors
-    /// The thread, its runtime or TLS could not be made.
+    /// When the thread, its runtime or TLS cannot be set up.
     pub fn start(
         network: Arc<dyn Network>,
         snapshots: SnapshotReceiver,
@@ -105,11 +107,11 @@ impl Checks {
         config: ChecksConfig,
     ) -> io::Result<ChecksHandle> {
         let tls = Tls::new().map_err(io::Error::other)?;
-        let (say_view, view) = watch::channel(Arc::default());
-        let (say_observed, observed) = watch::channel(Arc::default());
-        let keep = Keep(config.state.clone());
+        let (view_tx, view) = watch::channel(Arc::default());
+        let (observed_tx, observed) = watch::channel(Arc::default());
+        let verdict_file = VerdictFile(config.state.clone());
         let quorum = Quorum {
-            verdicts: keep.load(),
+            verdicts: verdict_file.load(),
         };
         let begin = move |stopped| async move {
             let node = Node::new(
@@ -118,8 +120,8 @@ impl Checks {
                 topology,
                 mesh,
                 config,
-                (say_view, say_observed),
-                (keep, quorum),
+                (view_tx, observed_tx),
+                (verdict_file, quorum),
             );
             node.run(stopped).await;
         };
@@ -138,25 +140,25 @@ struct Node {
     mesh: Mesh,
     peers: watch::Receiver<Arc<BTreeMap<String, PeerState>>>,
     config: ChecksConfig,
-    say_view: watch::Sender<Arc<HealthVerdicts>>,
-    say_observed: watch::Sender<Arc<ObservedChecks>>,
-    keep: Keep,
+    view_tx: watch::Sender<Arc<HealthVerdicts>>,
+    observed_tx: watch::Sender<Arc<ObservedChecks>>,
+    verdict_file: VerdictFile,
     snapshot: Arc<Snapshot>,
     zones: Arc<Zones>,
     engine: Engine,
     finished: mpsc::UnboundedReceiver<Finished>,
-    board: Board,
-    others: Others,
+    own_reports: OwnReports,
+    others: PeerReports,
     quorum: Quorum,
-    /// Other regions' names by region, as they told them.
+    /// The names of other regions by region, with the message they were read from.
     elsewhere: BTreeMap<String, (bytes::Bytes, Names)>,
-    /// Since when each check is as it is.
+    /// The status of each check and the time of its last change.
     since: HashMap<HealthCheckId, (bool, Timestamp)>,
-    /// When what is only coarsely told is due.
+    /// When a change of probe times alone is sent.
     flush: Option<Instant>,
 }
 
-type Says = (
+type Senders = (
     watch::Sender<Arc<HealthVerdicts>>,
     watch::Sender<Arc<ObservedChecks>>,
 );
@@ -168,10 +170,11 @@ impl Node {
         topology: Arc<Topology>,
         mesh: Mesh,
         config: ChecksConfig,
-        says: Says,
-        kept: (Keep, Quorum),
+        senders: Senders,
+        restored: (VerdictFile, Quorum),
     ) -> Self {
-        let directory = Directory::told(Arc::clone(&topology), BTreeMap::new(), BTreeMap::new());
+        let directory =
+            Directory::for_witness(Arc::clone(&topology), BTreeMap::new(), BTreeMap::new());
         let (engine, finished) = Engine::new(tools, directory, config.most_running);
         Self {
             snapshots,
@@ -179,16 +182,16 @@ impl Node {
             peers: mesh.peers(),
             mesh,
             config,
-            say_view: says.0,
-            say_observed: says.1,
-            keep: kept.0,
+            view_tx: senders.0,
+            observed_tx: senders.1,
+            verdict_file: restored.0,
             snapshot: Arc::default(),
             zones: Arc::new(Zones::new(&Snapshot::default())),
             engine,
             finished,
-            board: Board::default(),
-            others: Others::default(),
-            quorum: kept.1,
+            own_reports: OwnReports::default(),
+            others: PeerReports::default(),
+            quorum: restored.1,
             elsewhere: BTreeMap::new(),
             since: HashMap::new(),
             flush: None,
@@ -198,7 +201,7 @@ impl Node {
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         let mut minute = interval_at(Instant::now() + MINUTE, MINUTE);
         minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.hear();
+        self.receive();
         self.obey();
         let (mut published, mut carried) = (true, true);
         loop {
@@ -211,10 +214,10 @@ impl Node {
                 }
                 changed = self.peers.changed(), if carried => {
                     carried = changed.is_ok();
-                    self.hear();
+                    self.receive();
                 }
                 Some(finished) = self.finished.recv() => self.take_in(finished),
-                () = sleep_until(flush.unwrap_or_else(Instant::now)), if flush.is_some() => self.tell(),
+                () = sleep_until(flush.unwrap_or_else(Instant::now)), if flush.is_some() => self.send(),
                 _ = minute.tick() => self.report(),
             }
         }
@@ -224,39 +227,39 @@ impl Node {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
         self.zones = Arc::new(self.zones.renewed(&snapshot));
         self.snapshot = snapshot;
-        self.board.obey(&self.snapshot.health_checks);
+        self.own_reports.obey(&self.snapshot.health_checks);
         self.mesh.tell(NAMES_TOPIC, write(&names(&self.snapshot)));
-        self.find_ways();
+        self.rebuild_directory();
         self.engine.obey(&self.snapshot.health_checks);
         self.settle();
-        self.tell();
+        self.send();
     }
 
-    /// Takes in what the peers tell.
-    fn hear(&mut self) {
+    /// Reads the peers' messages.
+    fn receive(&mut self) {
         let peers = Arc::clone(&self.peers.borrow_and_update());
         self.others.obey(&peers);
         let mut changed = false;
         for (region, peer) in &*peers {
-            let told = peer.values.get(NAMES_TOPIC);
+            let value = peer.values.get(NAMES_TOPIC);
             let known = self.elsewhere.get(region).map(|(bytes, _)| bytes);
-            if told != known
-                && let Some(told) = told
+            if value != known
+                && let Some(value) = value
             {
-                let names = (told.clone(), read(Some(told)));
+                let names = (value.clone(), read(Some(value)));
                 self.elsewhere.insert(region.clone(), names);
                 changed = true;
             }
         }
         if changed {
-            self.find_ways();
+            self.rebuild_directory();
         }
         self.settle();
-        self.show();
+        self.publish_observed();
     }
 
-    /// Makes the directory anew.
-    fn find_ways(&mut self) {
+    /// Rebuilds the directory.
+    fn rebuild_directory(&mut self) {
         let elsewhere = elsewhere(
             self.elsewhere
                 .iter()
@@ -266,12 +269,12 @@ impl Node {
             Arc::clone(&self.topology),
             &self.snapshot,
             Arc::clone(&self.zones),
-            Arc::clone(&self.say_view.borrow()),
+            Arc::clone(&self.view_tx.borrow()),
             elsewhere,
         );
         if self.topology.witness.is_some() {
-            let told = to_probe(&self.snapshot, &directory);
-            self.mesh.tell(CHECKS_TOPIC, write(&told));
+            let to_probe = to_probe(&self.snapshot, &directory);
+            self.mesh.tell(CHECKS_TOPIC, write(&to_probe));
         }
         self.engine.follow(Arc::new(directory));
     }
@@ -279,7 +282,7 @@ impl Node {
     fn take_in(&mut self, finished: Finished) {
         let current = self.snapshot.health_checks.get(&finished.check.id);
         if current.is_none_or(|current| **current != *finished.check) {
-            return; // it changed or went while the probe ran
+            return; // the check changed or was deleted while the probe ran
         }
         let now = Timestamp::now();
         let Finished {
@@ -287,30 +290,30 @@ impl Node {
             threshold,
             outcome,
         } = finished;
-        match self.board.take_in(&check, threshold, outcome, now) {
-            News::Time => {
+        match self.own_reports.take_in(&check, threshold, outcome, now) {
+            Change::Time => {
                 self.flush.get_or_insert_with(|| Instant::now() + COARSE);
             }
-            News::Result => {
+            Change::Result => {
                 self.settle();
-                self.tell();
+                self.send();
             }
         }
     }
 
-    /// Judges, and publishes what changed.
+    /// Computes the verdicts and publishes changes.
     fn settle(&mut self) {
         let now = Timestamp::now();
         let checks = &self.snapshot.health_checks;
         let observers = self.topology.observers();
-        // Before the first snapshot nothing is known of what was kept.
+        // Before the first snapshot no check is known: settling would drop the restored verdicts.
         let begun = self.snapshot.version > 0 || !checks.is_empty();
         let changed = begun
             && self
                 .quorum
-                .settle(checks, &self.board, &self.others, observers, now);
+                .settle(checks, &self.own_reports, &self.others, observers, now);
         if changed {
-            self.keep.save(&self.quorum.verdicts);
+            self.verdict_file.save(&self.quorum.verdicts);
         }
         let endpoints: HashMap<_, _> = self
             .quorum
@@ -324,13 +327,13 @@ impl Node {
                 .map(|id| (id.clone(), combine(id, checks, &endpoints)))
                 .collect(),
         };
-        if **self.say_view.borrow() != view {
+        if **self.view_tx.borrow() != view {
             self.note(&view, now);
-            self.say_view.send_replace(Arc::new(view));
-            self.find_ways();
+            self.view_tx.send_replace(Arc::new(view));
+            self.rebuild_directory();
         }
         if changed {
-            self.tell();
+            self.send();
         }
     }
 
@@ -347,24 +350,24 @@ impl Node {
         }
     }
 
-    /// Tells the peers and control.
-    fn tell(&mut self) {
+    /// Sends this observer's reports to the peers and to control.
+    fn send(&mut self) {
         self.flush = None;
-        let health = told(&self.board, &self.quorum);
+        let health = health_message(&self.own_reports, &self.quorum);
         self.mesh.tell(HEALTH_TOPIC, write(&health));
-        self.show();
+        self.publish_observed();
     }
 
-    /// Tells control.
-    fn show(&self) {
-        let view = Arc::clone(&self.say_view.borrow());
+    /// Publishes the checks for control.
+    fn publish_observed(&self) {
+        let view = Arc::clone(&self.view_tx.borrow());
         let observed: ObservedChecks = self
             .snapshot
             .health_checks
             .keys()
             .filter_map(|id| Some((id.clone(), self.observed(id, *view.checks.get(id)?)?)))
             .collect();
-        self.say_observed.send_if_modified(|old| {
+        self.observed_tx.send_if_modified(|old| {
             let differs = **old != observed;
             if differs {
                 *old = Arc::new(observed);
@@ -375,13 +378,13 @@ impl Node {
 
     fn observed(&self, id: &HealthCheckId, healthy: bool) -> Option<CheckObserved> {
         let check = self.snapshot.health_checks.get(id)?;
-        let own = self.board.report(id);
+        let own = self.own_reports.report(id);
         let own = own.map(|report| (self.topology.region.clone(), report.clone()));
-        let theirs = self.others.heard().filter_map(|(region, health)| {
+        let theirs = self.others.reports().filter_map(|(region, health)| {
             let report = health.reports.get(id)?;
             Some((region.to_owned(), report.clone()))
         });
-        let votes = votes(id, check.version, &self.board, &self.others).len();
+        let votes = votes(id, check.version, &self.own_reports, &self.others).len();
         Some(CheckObserved {
             healthy,
             since: self
@@ -395,17 +398,17 @@ impl Node {
 
     fn report(&self) {
         if self.topology.is_home() {
-            let observed = Arc::clone(&self.say_observed.borrow());
+            let observed = Arc::clone(&self.observed_tx.borrow());
             metrics::report(&*self.config.sink, &observed, Timestamp::now());
         }
     }
 }
 
-/// What peers' gateways reach, by name.
+/// The names that peers' gateways reach.
 pub(crate) fn elsewhere<'a>(
-    told: impl Iterator<Item = (&'a String, &'a Names)>,
+    sent: impl Iterator<Item = (&'a String, &'a Names)>,
 ) -> BTreeMap<String, (String, String)> {
-    let entries = told.flat_map(|(region, names)| {
+    let entries = sent.flat_map(|(region, names)| {
         names
             .iter()
             .map(move |(name, authority)| (name.clone(), (region.clone(), authority.clone())))
@@ -413,11 +416,13 @@ pub(crate) fn elsewhere<'a>(
     entries.collect()
 }
 
-pub(crate) fn told(board: &Board, quorum: &Quorum) -> Health {
-    let undecided = board.iter().filter(|(_, entry)| entry.vote().is_none());
+pub(crate) fn health_message(own_reports: &OwnReports, quorum: &Quorum) -> Health {
+    let undecided = own_reports
+        .iter()
+        .filter(|(_, entry)| entry.vote().is_none());
     Health {
         undecided: undecided.map(|(id, _)| id.clone()).collect(),
-        reports: board
+        reports: own_reports
             .iter()
             .map(|(id, entry)| (id.clone(), entry.report.clone()))
             .collect(),

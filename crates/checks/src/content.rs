@@ -1,23 +1,23 @@
-//! Reading an endpoint's HTTP response: the head, and as much of the body as a search needs.
+//! Reads an endpoint's HTTP response: the head, and as much of the body as a search needs.
 
 use std::io::Read as _;
 
 use lath_health::{Flaw, Framing};
 
-/// Where in the body the search string must be, whole (as AWS).
+/// The search string must lie completely within this many bytes of the body, as in AWS.
 const SEARCHED: usize = 5_120;
 
-/// How much of a coded body is read in search of that many decoded bytes.
+/// How much of an encoded body is read to get that many decoded bytes.
 const MAX_BODY: usize = 64 << 10;
 
-/// What is known of a response so far.
+/// The result of reading a response so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Progress<T> {
     /// More must be read.
     Partial,
-    /// This is it.
+    /// The result.
     Done(T),
-    /// It is no HTTP response, or a contradictory one.
+    /// It is not an HTTP response, or it contradicts itself.
     Malformed(Flaw),
 }
 
@@ -26,7 +26,7 @@ pub(crate) enum Progress<T> {
 pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) reason: String,
-    /// Where the body begins.
+    /// The length of the head, where the body begins.
     length: usize,
     chunked: bool,
     coding: Coding,
@@ -41,7 +41,7 @@ enum Coding {
     Other,
 }
 
-/// Reads the final head; interim ones (1xx) are passed over. The rules are those of Lattice's checks.
+/// Reads the final head and skips interim ones (1xx). The rules are those of Lattice's checks.
 pub(crate) fn head(bytes: &[u8]) -> Progress<Head> {
     match lath_health::Head::parse(bytes) {
         Ok(Some(head)) => Progress::Done(Head::of(&head)),
@@ -73,8 +73,8 @@ impl Head {
         }
     }
 
-    /// Whether `search` is in the first 5,120 bytes of the body, as far as `bytes` (head and body) go.
-    /// `Partial` while more bytes could change the answer.
+    /// Whether `search` is in the first 5,120 bytes of the body. `bytes` is the response so far, head and body.
+    /// `Partial` while more bytes could change the result.
     pub(crate) fn search(&self, bytes: &[u8], search: &str, ended: bool) -> Progress<bool> {
         let raw = bytes.get(self.length..).unwrap_or(&[]);
         let (body, whole) = self.body(raw);
@@ -91,7 +91,7 @@ impl Head {
         }
     }
 
-    /// The body without framing, and whether that is all of it.
+    /// The body without framing, and whether it is complete.
     fn body<'a>(&self, raw: &'a [u8]) -> (std::borrow::Cow<'a, [u8]>, bool) {
         if self.chunked {
             let (body, whole) = dechunk(raw);
@@ -111,17 +111,17 @@ fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     wanted.is_empty() || bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
-/// As much as can be decoded of a beginning, at most what is searched.
+/// Decodes the beginning of a body, at most the part that is searched.
 fn decode(coding: Coding, body: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::new();
     let limit = SEARCHED as u64;
-    // An error in the middle ends a beginning just like its end does.
+    // A decoding error is expected: the body may be incomplete.
     let _ = match coding {
         Coding::Plain | Coding::Other => body.take(limit).read_to_end(&mut decoded),
         Coding::Gzip => flate2::read::MultiGzDecoder::new(body)
             .take(limit)
             .read_to_end(&mut decoded),
-        // RFC 9110, 8.4.1.2: zlib; some send the bare stream.
+        // RFC 9110, 8.4.1.2: `deflate` means zlib, but some servers send a raw deflate stream.
         Coding::Deflate if body.first().is_some_and(|first| first & 0x0f == 8) => {
             flate2::read::ZlibDecoder::new(body)
                 .take(limit)
@@ -134,7 +134,7 @@ fn decode(coding: Coding, body: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// The contents of chunks (RFC 9112, 7.1), and whether the last one was there. Broken framing ends it.
+/// The contents of chunks (RFC 9112, 7.1), and whether the last one was read. Stops at broken framing.
 fn dechunk(mut raw: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! How an observer gets to an endpoint.
+//! The routes from an observer to endpoints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
@@ -9,35 +9,35 @@ use lath_model::id::{ServiceId, VpcId};
 use lath_net::Place;
 use lath_zones::{Client, HealthVerdicts, Kind, Name, Question, Random, Rcode, Scope, Zones};
 
-use crate::told::Names;
+use crate::messages::Names;
 
-/// How many CNAMEs from zone to zone are followed.
+/// CNAMEs from zone to zone that are followed at most.
 const HOPS: usize = 8;
 
-/// The way to an endpoint.
+/// The route to an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// One of these addresses, from there.
+    /// Connect to one of these addresses from this network.
     Direct(Place, Vec<IpAddr>),
-    /// What another region's gateway calls it.
+    /// Connect through another region's gateway, which knows the endpoint by this authority.
     Gateway(SocketAddrV4, String),
-    /// A name that only the host's resolvers know; then from there.
+    /// Resolve the name with the host's resolvers, then connect from this network.
     Resolver(Place, String),
-    /// There is no such name.
+    /// The name does not exist.
     Nowhere,
 }
 
-/// What an observer knows of names.
+/// The names that an observer can resolve.
 #[derive(Debug)]
 pub(crate) struct Directory {
     topology: Arc<Topology>,
     zones: Arc<Zones>,
     verdicts: Arc<HealthVerdicts>,
-    /// Names of this region's services and endpoints: in the router of a VPC.
-    ours: BTreeMap<String, (VpcId, Vec<IpAddr>)>,
-    /// Further names with their addresses.
+    /// Names of this region's services and endpoints, which are reached from the router of a VPC.
+    local: BTreeMap<String, (VpcId, Vec<IpAddr>)>,
+    /// Other names with their addresses.
     addresses: BTreeMap<String, BTreeSet<Ipv4Addr>>,
-    /// Names of other regions: the region, and what its gateway calls them.
+    /// Names in other regions: the region, and the authority at its gateway.
     elsewhere: BTreeMap<String, (String, String)>,
 }
 
@@ -53,14 +53,14 @@ impl Directory {
             topology,
             zones,
             verdicts,
-            ours: ours(snapshot),
+            local: local(snapshot),
             addresses: snapshot.names.clone(),
             elsewhere,
         }
     }
 
-    /// For the witness, which is told addresses.
-    pub(crate) fn told(
+    /// A directory for the witness, which gets addresses from nodes.
+    pub(crate) fn for_witness(
         topology: Arc<Topology>,
         addresses: BTreeMap<String, BTreeSet<Ipv4Addr>>,
         elsewhere: BTreeMap<String, (String, String)>,
@@ -75,7 +75,7 @@ impl Directory {
 
     pub(crate) fn to_address(&self, address: IpAddr) -> Route {
         let own = self
-            .ours
+            .local
             .values()
             .find(|(_, all)| is_service(&address) && all.contains(&address));
         match own {
@@ -100,7 +100,7 @@ impl Directory {
     }
 
     fn known(&self, name: &str) -> Option<Route> {
-        if let Some((vpc, addresses)) = self.ours.get(name) {
+        if let Some((vpc, addresses)) = self.local.get(name) {
             return Some(Route::Direct(Place::Vpc(vpc.clone()), addresses.clone()));
         }
         if let Some((region, authority)) = self.elsewhere.get(name)
@@ -134,7 +134,7 @@ impl Directory {
             .zones
             .answer(&question, Scope::Public, view, &client, &mut random)?;
         if !answer.authoritative {
-            return None; // delegated to somebody else
+            return None; // delegated to another name server
         }
         if let Some(next) = answer.next {
             return Some(Found::Next(next));
@@ -149,7 +149,7 @@ impl Directory {
         Some(Found::Addresses(found.collect()))
     }
 
-    /// Where everything is reached that is in no VPC.
+    /// The network from which endpoints outside of VPCs are reached.
     fn outside(&self) -> Place {
         match self.topology.underlay {
             Some(_) => Place::Underlay,
@@ -157,7 +157,7 @@ impl Directory {
         }
     }
 
-    /// The addresses that the witness must be told for a name.
+    /// The addresses of a name that the witness needs from a node.
     pub(crate) fn public_addresses(&self, name: &str) -> Option<BTreeSet<Ipv4Addr>> {
         let Route::Direct(place, addresses) = self.to_name(name) else {
             return None;
@@ -175,15 +175,14 @@ enum Found {
     Next(Name),
 }
 
-/// Lattice's own addresses lead to a service only inside a VPC.
+/// Whether this is a Lattice address, which reaches a service only from a VPC.
 fn is_service(address: &IpAddr) -> bool {
     matches!(address, IpAddr::V4(address) if address.octets()[..3] == [169, 254, 171])
 }
 
-/// Services in a VPC that is associated with one of their networks, or else behind an endpoint of it; and
-/// endpoints.
-fn ours(snapshot: &Snapshot) -> BTreeMap<String, (VpcId, Vec<IpAddr>)> {
-    let mut ours = BTreeMap::new();
+/// Endpoints, and services with a VPC from which they are reached: an associated VPC, or else one with an endpoint.
+fn local(snapshot: &Snapshot) -> BTreeMap<String, (VpcId, Vec<IpAddr>)> {
+    let mut local = BTreeMap::new();
     let mut behind = BTreeMap::new();
     for vpc in snapshot.vpcs.values() {
         for endpoint in vpc.endpoints.values() {
@@ -191,7 +190,7 @@ fn ours(snapshot: &Snapshot) -> BTreeMap<String, (VpcId, Vec<IpAddr>)> {
             let addresses: Vec<_> = addresses.map(|(_, address)| IpAddr::V4(*address)).collect();
             let way = (vpc.id.clone(), addresses);
             for (service, name) in &endpoint.names {
-                ours.insert(name.to_ascii_lowercase(), way.clone());
+                local.insert(name.to_ascii_lowercase(), way.clone());
                 behind.insert(service.clone(), way.clone());
             }
         }
@@ -202,14 +201,14 @@ fn ours(snapshot: &Snapshot) -> BTreeMap<String, (VpcId, Vec<IpAddr>)> {
         if let Some(way) = direct.or_else(|| behind.get(&service.id).cloned()) {
             let custom = service.custom_domain_name.as_ref();
             for name in custom.into_iter().chain([&service.domain_name]) {
-                ours.insert(name.to_ascii_lowercase(), way.clone());
+                local.insert(name.to_ascii_lowercase(), way.clone());
             }
         }
     }
-    ours
+    local
 }
 
-/// This region's own services. Those of others may be in a snapshot as well, and are their region's to tell.
+/// This region's services. A snapshot may contain services of other regions, whose names those regions announce.
 fn services_here(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Service>> {
     snapshot.services.values().filter(|service| {
         let region = service.arn.split(':').nth(3);
@@ -226,7 +225,7 @@ fn vpc_of<'a>(snapshot: &'a Snapshot, service: &ServiceId) -> Option<&'a VpcId> 
     snapshot.vpcs.values().find(offers).map(|vpc| &vpc.id)
 }
 
-/// The names that this region's gateway reaches, and what it calls them.
+/// The names that this region's gateway reaches, with the authority of each.
 pub(crate) fn names(snapshot: &Snapshot) -> Names {
     let mut names = Names::new();
     for service in services_here(snapshot) {

@@ -1,4 +1,4 @@
-//! One task for each endpoint check, all on one thread.
+//! Runs one task per endpoint check, all on one thread.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,26 +14,26 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::board::{CheckMap, probed};
 use crate::directory::Directory;
+use crate::own_reports::{CheckMap, probed};
 use crate::probe::{Outcome, Tools, USUAL, probe};
 
-/// A new check is looked at for the first time within this time (and within its interval).
+/// A new check is probed within this time (and within its interval).
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
 
-/// A probe that is over.
+/// A finished probe.
 pub(crate) struct Finished {
     pub(crate) check: Arc<Route53HealthCheck>,
     pub(crate) threshold: u32,
     pub(crate) outcome: Outcome,
 }
 
-/// Probes what it is told to.
+/// Probes a set of checks.
 pub(crate) struct Engine {
     tools: Rc<Tools>,
-    room: Rc<Semaphore>,
+    permits: Rc<Semaphore>,
     directory: watch::Sender<Arc<Directory>>,
-    say: mpsc::UnboundedSender<Finished>,
+    finished_tx: mpsc::UnboundedSender<Finished>,
     running: BTreeMap<HealthCheckId, Running>,
 }
 
@@ -49,29 +49,29 @@ impl Drop for Running {
 }
 
 impl Engine {
-    /// An engine of at most `most` probes at once, and where their outcomes arrive.
+    /// An engine with at most `most` concurrent probes, and the receiver of their outcomes.
     pub(crate) fn new(
         tools: Tools,
         directory: Directory,
         most: usize,
     ) -> (Self, mpsc::UnboundedReceiver<Finished>) {
-        let (say, finished) = mpsc::unbounded_channel();
+        let (finished_tx, finished) = mpsc::unbounded_channel();
         let engine = Self {
             tools: Rc::new(tools),
-            room: Rc::new(Semaphore::new(most)),
+            permits: Rc::new(Semaphore::new(most)),
             directory: watch::Sender::new(Arc::new(directory)),
-            say,
+            finished_tx,
             running: BTreeMap::new(),
         };
         (engine, finished)
     }
 
-    /// The next probes find their way by this.
+    /// Sets the directory for the next probes.
     pub(crate) fn follow(&self, directory: Arc<Directory>) {
         self.directory.send_replace(directory);
     }
 
-    /// Probes these from now on, and nothing else. One that is the same as before is not disturbed.
+    /// Sets the checks to probe. Unchanged checks continue undisturbed.
     pub(crate) fn obey(&mut self, checks: &CheckMap) {
         self.running.retain(|id, running| {
             let check = checks.get(id).filter(|check| probed(check).is_some());
@@ -86,30 +86,30 @@ impl Engine {
     }
 
     fn start(&self, check: &Arc<Route53HealthCheck>) -> Running {
-        let beat = Beat {
+        let check_loop = CheckLoop {
             tools: Rc::clone(&self.tools),
-            room: Rc::clone(&self.room),
+            permits: Rc::clone(&self.permits),
             directory: self.directory.subscribe(),
-            say: self.say.clone(),
+            finished_tx: self.finished_tx.clone(),
             check: Arc::clone(check),
         };
         Running {
             check: Arc::clone(check),
-            task: tokio::task::spawn_local(beat.run()).abort_handle(),
+            task: tokio::task::spawn_local(check_loop.run()).abort_handle(),
         }
     }
 }
 
-/// One check's probes, one after the other.
-struct Beat {
+/// The sequence of one check's probes.
+struct CheckLoop {
     tools: Rc<Tools>,
-    room: Rc<Semaphore>,
+    permits: Rc<Semaphore>,
     directory: watch::Receiver<Arc<Directory>>,
-    say: mpsc::UnboundedSender<Finished>,
+    finished_tx: mpsc::UnboundedSender<Finished>,
     check: Arc<Route53HealthCheck>,
 }
 
-impl Beat {
+impl CheckLoop {
     async fn run(self) {
         let Some(endpoint) = probed(&self.check) else {
             return;
@@ -117,22 +117,22 @@ impl Beat {
         let span = FIRST_WITHIN.min(endpoint.interval);
         sleep(span.mul_f64(rand::rng().random_range(0.0..1.0))).await;
         loop {
-            let Ok(room) = self.room.acquire().await else {
+            let Ok(permit) = self.permits.acquire().await else {
                 return;
             };
             let started = Instant::now();
             let directory = Arc::clone(&self.directory.borrow());
             let outcome = probe(&self.tools, &directory, &self.check.id, endpoint).await;
-            drop(room);
+            drop(permit);
             let finished = Finished {
                 check: Arc::clone(&self.check),
                 threshold: endpoint.threshold,
                 outcome,
             };
-            if self.say.send(finished).is_err() {
+            if self.finished_tx.send(finished).is_err() {
                 return;
             }
-            // AWS counts from the response; below what AWS has, the beat does not wait for it.
+            // AWS counts the interval from the response. Intervals shorter than AWS's are counted from the start.
             if endpoint.interval < USUAL {
                 sleep_until(started + endpoint.interval).await;
             } else {
@@ -142,17 +142,17 @@ impl Beat {
     }
 }
 
-/// A thread with a runtime of its own, which ends when this is dropped.
+/// A thread with its own runtime. Dropping this ends it.
 pub(crate) struct Thread {
     stop: Mutex<Option<oneshot::Sender<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Thread {
-    /// Runs what `main` makes of the stop signal.
+    /// Runs the future that `main` makes from the stop signal.
     ///
     /// # Errors
-    /// The thread or its runtime could not be made.
+    /// When the thread or its runtime cannot be made.
     pub(crate) fn start<F>(
         name: &str,
         main: impl FnOnce(oneshot::Receiver<()>) -> F + Send + 'static,
@@ -170,7 +170,7 @@ impl Thread {
                 let local = tokio::task::LocalSet::new();
                 local.block_on(&runtime, async move { main(stopped).await });
                 drop(local);
-                // A name that the host's resolvers are still asked for holds up nothing.
+                // Do not wait for lookups that still block in the host's resolver.
                 runtime.shutdown_background();
             })?;
         Ok(Self {
@@ -179,7 +179,7 @@ impl Thread {
         })
     }
 
-    /// Ends it and waits until it is gone; probes that run are given up.
+    /// Ends the thread, waits for its end, and cancels running probes.
     pub(crate) async fn shutdown(&self) {
         fn take<T>(of: &Mutex<Option<T>>) -> Option<T> {
             of.lock().unwrap_or_else(PoisonError::into_inner).take()

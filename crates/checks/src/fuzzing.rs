@@ -1,8 +1,8 @@
-//! Doors for the targets in `fuzz/`, and for nobody else.
+//! Entry points for the targets in `fuzz/` only.
 
 use crate::content::{Progress, head};
 
-/// Reads a response as a probe does; whether it holds `search`.
+/// Reads a response as a probe does. Returns whether it contains `search`.
 pub fn response(bytes: &[u8], search: &str) -> bool {
     match head(bytes) {
         Progress::Done(head) => head.search(bytes, search, true) == Progress::Done(true),
@@ -10,10 +10,10 @@ pub fn response(bytes: &[u8], search: &str) -> bool {
     }
 }
 
-/// Reads what a peer tells.
-pub fn told(bytes: &[u8]) {
+/// Parses a peer's message.
+pub fn message(bytes: &[u8]) {
     let bytes = bytes::Bytes::copy_from_slice(bytes);
-    let _ = crate::told::read::<crate::told::Health>(Some(&bytes));
-    let _ = crate::told::read::<crate::told::ToProbe>(Some(&bytes));
-    let _ = crate::told::read::<crate::told::Names>(Some(&bytes));
+    let _ = crate::messages::read::<crate::messages::Health>(Some(&bytes));
+    let _ = crate::messages::read::<crate::messages::ToProbe>(Some(&bytes));
+    let _ = crate::messages::read::<crate::messages::Names>(Some(&bytes));
 }

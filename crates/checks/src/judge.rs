@@ -1,4 +1,4 @@
-//! From what observers say to a verdict. Pure: no clock, no socket.
+//! Computes a verdict from the observers' votes. Pure: no clock, no socket.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -6,24 +6,25 @@ use std::sync::Arc;
 use lath_feed::{Judge, Route53HealthCheck};
 use lath_model::id::HealthCheckId;
 
-/// How deep calculated checks are followed. AWS allows none of calculated ones.
+/// The nesting of calculated checks that is followed. AWS allows no nesting.
 const DEPTH: usize = 8;
 
 /// A verdict on an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judgement {
-    /// What holds from now on.
+    /// The new verdict.
     pub healthy: bool,
-    /// Whether a majority of all observers says something.
+    /// Whether a majority of all observers has voted.
     pub quorum: bool,
     /// Whether a majority of all observers agrees on `healthy`.
     pub decided: bool,
 }
 
-/// The verdict after `previous`, given what those observers say that can be heard.
+/// The verdict after `previous`, given the votes of the reachable observers.
 ///
-/// It changes only when more than half of *all* `observers` (heard or not) agree on the opposite. So one that
-/// is blind, cut off or mistaken changes nothing, and neither do two halves that lost one another.
+/// The verdict changes only when more than half of *all* `observers`, reachable or not, vote for the opposite. So one
+/// observer that is blind, cut off or mistaken changes nothing, and neither do two halves that are cut off from each
+/// other.
 ///
 /// ```
 /// use lath_checks::judge;
@@ -49,8 +50,8 @@ pub fn judge(previous: bool, said: impl IntoIterator<Item = bool>, observers: us
     }
 }
 
-/// A check's final status: calculated, disabled and inverted as AWS does. Endpoints without a verdict are
-/// healthy; so is what leads round in a circle.
+/// A check's final status, with calculation, `disabled` and `inverted` as in AWS. Endpoints without a verdict are
+/// healthy, and so are checks in a loop.
 pub fn combine(
     check: &HealthCheckId,
     checks: &BTreeMap<HealthCheckId, Arc<Route53HealthCheck>>,
@@ -135,14 +136,14 @@ mod tests {
     fn each_observer_in_turn_changes_nothing_alone_when_it_is_cut_off() {
         for previous in [true, false] {
             for cut_off in 0..3 {
-                // The one that is cut off sees the opposite of what was; it hears itself alone.
+                // The observer that is cut off sees the opposite, but has only its own vote.
                 let alone = judge(previous, [!previous], 3);
                 assert_eq!(
                     (alone.healthy, alone.quorum),
                     (previous, false),
                     "{cut_off}"
                 );
-                // The others go on with their own two opinions.
+                // The other two vote on their own.
                 for (a, b) in [(true, true), (true, false), (false, false)] {
                     let others = judge(previous, [a, b], 3);
                     let want = if a == b { a } else { previous };

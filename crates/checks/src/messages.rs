@@ -1,4 +1,4 @@
-//! What observers tell one another, as JSON under topics of the mesh.
+//! The messages between observers: JSON under topics of the mesh.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -10,62 +10,62 @@ use lath_model::id::HealthCheckId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Reports and verdicts of an observer.
+/// The topic of an observer's reports and verdicts.
 pub const HEALTH_TOPIC: &str = "health";
-/// What there is to probe, for the witness.
+/// The topic of the checks that the witness probes.
 pub const CHECKS_TOPIC: &str = "health-checks";
-/// The names that a region's gateway reaches.
+/// The topic of the names that a region's gateway reaches.
 pub const NAMES_TOPIC: &str = "lattice-names";
 
-/// Under [`HEALTH_TOPIC`].
+/// The message under [`HEALTH_TOPIC`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Health {
     pub(crate) reports: BTreeMap<HealthCheckId, ObserverReport>,
-    /// Reports that have no opinion yet: shown, but without a vote.
+    /// Checks on which the observer has no opinion yet: their reports are shown but do not vote.
     pub(crate) undecided: BTreeSet<HealthCheckId>,
     pub(crate) verdicts: BTreeMap<HealthCheckId, Verdict>,
 }
 
-/// What was decided on an endpoint, by a majority.
+/// A majority's decision on an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     pub(crate) healthy: bool,
-    /// When: of two verdicts the newer one holds.
+    /// The time of the decision: the newer of two verdicts wins.
     pub(crate) decided: Timestamp,
     /// The check's version.
     pub(crate) version: u64,
 }
 
-/// Under [`CHECKS_TOPIC`].
+/// The message under [`CHECKS_TOPIC`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct ToProbe {
     pub(crate) checks: Vec<Route53HealthCheck>,
-    /// The addresses of names that only nodes can resolve.
+    /// The addresses of names that only a node can resolve.
     pub(crate) addresses: BTreeMap<String, BTreeSet<Ipv4Addr>>,
 }
 
-/// Under [`NAMES_TOPIC`]: a name, and what the gateway calls it.
+/// The message under [`NAMES_TOPIC`]: a name, and its authority at the gateway.
 pub(crate) type Names = BTreeMap<String, String>;
 
 pub(crate) fn write(value: &impl Serialize) -> Bytes {
     match serde_json::to_vec(value) {
         Ok(bytes) => bytes.into(),
         Err(error) => {
-            tracing::error!(%error, "a report cannot be written");
+            tracing::error!(%error, "a message cannot be serialised");
             Bytes::new()
         }
     }
 }
 
-/// What a peer told. Nonsense is nothing.
+/// Parses a peer's message. A malformed message counts as an empty one.
 pub(crate) fn read<T: DeserializeOwned + Default>(bytes: Option<&Bytes>) -> T {
     let Some(bytes) = bytes.filter(|bytes| bytes.len() <= LONGEST_VALUE) else {
         return T::default();
     };
     serde_json::from_slice(bytes).unwrap_or_else(|error| {
-        tracing::warn!(%error, "what a peer told cannot be read");
+        tracing::warn!(%error, "a peer's message is malformed");
         T::default()
     })
 }

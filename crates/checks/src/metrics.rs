@@ -1,4 +1,4 @@
-//! The metrics that AWS publishes of health checks, once a minute.
+//! The metrics that AWS publishes about health checks, once a minute.
 
 use lath_feed::CheckObserved;
 use lath_feed::telemetry::{MetricSample, Sink};
@@ -7,7 +7,8 @@ use lath_model::id::HealthCheckId;
 
 use crate::checks::ObservedChecks;
 
-/// Tells every check's status. <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/monitoring-health-checks.html>
+/// Reports every check's status.
+/// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/monitoring-health-checks.html>
 pub(crate) fn report(sink: &dyn Sink, observed: &ObservedChecks, at: Timestamp) {
     for (id, check) in observed {
         let status = f64::from(u8::from(check.healthy));

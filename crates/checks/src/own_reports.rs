@@ -1,4 +1,4 @@
-//! What this observer itself found.
+//! The results of this observer's own probes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::probe::Outcome;
 /// Checks by id.
 pub(crate) type CheckMap = BTreeMap<HealthCheckId, Arc<Route53HealthCheck>>;
 
-/// The endpoint of a check that is probed.
+/// The endpoint of a check, if this check is probed.
 pub(crate) fn probed(check: &Route53HealthCheck) -> Option<&EndpointCheck> {
     match &check.judge {
         Judge::Endpoint(endpoint) if !check.disabled => Some(endpoint),
@@ -23,7 +23,7 @@ pub(crate) fn probed(check: &Route53HealthCheck) -> Option<&EndpointCheck> {
 
 /// Reports by check.
 #[derive(Debug, Default)]
-pub(crate) struct Board {
+pub(crate) struct OwnReports {
     entries: BTreeMap<HealthCheckId, Entry>,
 }
 
@@ -33,17 +33,17 @@ pub(crate) struct Entry {
     pub(crate) report: ObserverReport,
 }
 
-/// How much is new.
+/// What a probe's outcome changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum News {
-    /// Only when it was checked.
+pub(crate) enum Change {
+    /// Only the time of the check.
     Time,
-    /// What the newest probe said, or what the observer thinks.
+    /// The status of the newest probe, or the observer's opinion.
     Result,
 }
 
 impl Entry {
-    /// What this observer votes; nothing before it has made up its mind.
+    /// This observer's vote; `None` while it has no opinion.
     pub(crate) fn vote(&self) -> Option<bool> {
         match self.machine.health() {
             TargetHealth::Initial => None,
@@ -52,8 +52,8 @@ impl Entry {
     }
 }
 
-impl Board {
-    /// Forgets what is not probed any more, or was about another version.
+impl OwnReports {
+    /// Drops reports of checks that are not probed any more or have another version.
     pub(crate) fn obey(&mut self, checks: &CheckMap) {
         self.entries.retain(|id, entry| {
             let check = checks.get(id).filter(|check| probed(check).is_some());
@@ -73,14 +73,14 @@ impl Board {
         self.entries.get(id).map(|entry| &entry.report)
     }
 
-    /// Takes in a probe's outcome.
+    /// Records a probe's outcome.
     pub(crate) fn take_in(
         &mut self,
         check: &Route53HealthCheck,
         threshold: u32,
         outcome: Outcome,
         now: Timestamp,
-    ) -> News {
+    ) -> Change {
         let mut machine = Machine::default();
         let mut last_failure = None;
         let mut before = None;
@@ -115,7 +115,7 @@ impl Board {
             vote == entry.vote() && report.status == entry.report.status
         });
         self.entries.insert(check.id.clone(), entry);
-        if same { News::Time } else { News::Result }
+        if same { Change::Time } else { Change::Result }
     }
 }
 
@@ -143,7 +143,7 @@ mod tests {
             ("up after three", 3, "---+++", "  uuuh"),
             ("threshold of one", 1, "-+-", "uhu"),
         ] {
-            let mut board = Board::default();
+            let mut own_reports = OwnReports::default();
             let found: String = results
                 .chars()
                 .map(|result| {
@@ -152,8 +152,8 @@ mod tests {
                         status: result.to_string(),
                         address: None,
                     };
-                    board.take_in(&check, threshold, outcome, Timestamp::from_millis(1));
-                    match board.vote(&check.id) {
+                    own_reports.take_in(&check, threshold, outcome, Timestamp::from_millis(1));
+                    match own_reports.vote(&check.id) {
                         None => ' ',
                         Some(true) => 'h',
                         Some(false) => 'u',

@@ -1,5 +1,5 @@
-//! One probe: connect, shake hands, ask, look (section "How Route 53 determines whether an endpoint is
-//! healthy" of the developer guide).
+//! One probe: connect, TLS handshake, request, check of the response (section "How Route 53 determines whether an
+//! endpoint is healthy" of the developer guide).
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -20,32 +20,32 @@ use crate::content::{Progress, head};
 use crate::directory::{Directory, Route};
 use crate::tls::Tls;
 
-/// Shorter intervals than this shrink every timeout to the interval.
+/// With a shorter interval, every timeout shrinks to the interval.
 pub(crate) const USUAL: Duration = Duration::from_secs(4);
 
-/// What one probe found.
+/// The outcome of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) success: bool,
-    /// As GetHealthCheckStatus shows it.
+    /// The status text, as in GetHealthCheckStatus.
     pub(crate) status: String,
     pub(crate) address: Option<IpAddr>,
 }
 
-/// What every probe needs.
+/// Resources shared by all probes.
 pub(crate) struct Tools {
     pub(crate) network: Arc<dyn Network>,
     pub(crate) tls: Tls,
 }
 
-/// How long each step may take.
-struct Patience {
+/// The time limit of each step.
+struct Timeouts {
     connect: Duration,
     respond: Duration,
     search: Duration,
 }
 
-impl Patience {
+impl Timeouts {
     fn of(check: &EndpointCheck) -> Self {
         let limit = |seconds| match Duration::from_secs(seconds) {
             usual if check.interval < USUAL => usual.min(check.interval),
@@ -72,7 +72,7 @@ pub(crate) async fn probe(
     let mut address = None;
     let asked = ask(tools, directory, id, check, &mut address);
     let found = if check.interval < USUAL {
-        // A probe must be over when the next one is due.
+        // A probe must end before the next one is due.
         timeout(check.interval, asked)
             .await
             .unwrap_or_else(|_| Err(timed_out("Connection")))
@@ -103,33 +103,33 @@ async fn ask(
     check: &EndpointCheck,
     address: &mut Option<IpAddr>,
 ) -> Result<String, String> {
-    let patience = Patience::of(check);
-    let connecting = connect(tools, directory, check, &patience, address);
-    let stream = timeout(patience.connect, connecting)
+    let timeouts = Timeouts::of(check);
+    let connecting = connect(tools, directory, check, &timeouts, address);
+    let stream = timeout(timeouts.connect, connecting)
         .await
         .map_err(|_| timed_out("Connection"))??;
     match check.protocol {
         CheckProtocol::Tcp => Ok("TCP connection established".to_owned()),
-        CheckProtocol::Http => converse(stream, id, check, *address, &patience).await,
+        CheckProtocol::Http => converse(stream, id, check, *address, &timeouts).await,
         CheckProtocol::Https => {
             let name = server_name(check, *address)?;
             let sni = check.sni && check.name.is_some();
             let shaken = tools.tls.connector(sni).connect(name.clone(), stream);
-            let shaken = timeout(patience.respond, shaken).await;
+            let shaken = timeout(timeouts.respond, shaken).await;
             let stream = match shaken.map_err(|_| timed_out("SSL handshake"))? {
                 Ok(stream) => stream,
-                // Some servers refuse a name that they have no certificate for: once more without it.
+                // Some servers refuse a name for which they have no certificate: try again without SNI.
                 Err(_) if sni => {
-                    let again = connect(tools, directory, check, &patience, address).await?;
+                    let again = connect(tools, directory, check, &timeouts, address).await?;
                     let shaken = tools.tls.connector(false).connect(name, again);
-                    let shaken = timeout(patience.respond, shaken).await;
+                    let shaken = timeout(timeouts.respond, shaken).await;
                     shaken
                         .map_err(|_| timed_out("SSL handshake"))?
                         .map_err(|error| format!("SSL alert: {error}"))?
                 }
                 Err(error) => return Err(format!("SSL alert: {error}")),
             };
-            converse(stream, id, check, *address, &patience).await
+            converse(stream, id, check, *address, &timeouts).await
         }
     }
 }
@@ -151,7 +151,7 @@ async fn connect(
     tools: &Tools,
     directory: &Directory,
     check: &EndpointCheck,
-    patience: &Patience,
+    timeouts: &Timeouts,
     address: &mut Option<IpAddr>,
 ) -> Result<TcpStream, String> {
     let route = match (&check.address, &check.name) {
@@ -164,17 +164,17 @@ async fn connect(
             let at = pick(&addresses).ok_or_else(unresolved)?;
             *address = Some(at);
             let at = SocketAddr::new(at, check.port);
-            lath_net::connect(&tools.network, &place, None, at, patience.connect).await
+            lath_net::connect(&tools.network, &place, None, at, timeouts.connect).await
         }
         Route::Gateway(gateway, name) => {
             let authority = gateway::service_authority(&name, check.port);
-            gateway::connect(&tools.network, gateway, &authority, patience.connect).await
+            gateway::connect(&tools.network, gateway, &authority, timeouts.connect).await
         }
         Route::Resolver(place, name) => {
             let at = look_up(&name).await.ok_or_else(unresolved)?;
             *address = Some(at);
             let at = SocketAddr::new(at, check.port);
-            lath_net::connect(&tools.network, &place, None, at, patience.connect).await
+            lath_net::connect(&tools.network, &place, None, at, timeouts.connect).await
         }
         Route::Nowhere => return Err(unresolved()),
     };
@@ -201,7 +201,7 @@ fn pick(addresses: &[IpAddr]) -> Option<IpAddr> {
     addresses.get(at).copied()
 }
 
-/// By the host's resolvers; IPv4 only, as AWS's checkers.
+/// Resolves a name with the host's resolvers; IPv4 only, like AWS's checkers.
 async fn look_up(name: &str) -> Option<IpAddr> {
     let found = tokio::net::lookup_host((name, 0)).await.ok()?;
     let found: Vec<IpAddr> = found
@@ -217,7 +217,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     id: &HealthCheckId,
     check: &EndpointCheck,
     address: Option<IpAddr>,
-    patience: &Patience,
+    timeouts: &Timeouts,
 ) -> Result<String, String> {
     let request = request(id, check, address);
     let mut bytes = Vec::with_capacity(1024);
@@ -236,7 +236,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     };
-    let head = timeout(patience.respond, answering)
+    let head = timeout(timeouts.respond, answering)
         .await
         .map_err(|_| timed_out("The response"))??;
     let status = format!("HTTP Status Code {}, {}", head.status, head.reason);
@@ -257,7 +257,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
             ended = !matches!(stream.read_buf(&mut bytes).await, Ok(1..));
         }
     };
-    match timeout(patience.search, searching).await {
+    match timeout(timeouts.search, searching).await {
         Ok(true) => Ok(status),
         Ok(false) => Err(format!(
             "{status}. The search string was not found in the first 5,120 bytes of the body."
@@ -281,7 +281,7 @@ fn request(id: &HealthCheckId, check: &EndpointCheck, address: Option<IpAddr>) -
     )
 }
 
-/// The name, or the address where there is none; with the port unless it is the protocol's own.
+/// The Host header: the name, or the address if there is none; with the port unless it is the protocol's default.
 fn host(check: &EndpointCheck, address: Option<IpAddr>) -> String {
     let name = match (&check.name, check.address.or(address)) {
         (Some(name), _) => name.replace(|c: char| c.is_ascii_control() || c == ' ', ""),

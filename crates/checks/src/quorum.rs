@@ -1,4 +1,4 @@
-//! Verdicts on endpoints, from own and others' reports.
+//! Verdicts on endpoints, from this observer's reports and its peers'.
 
 use std::collections::BTreeMap;
 
@@ -6,38 +6,38 @@ use lath_feed::PeerState;
 use lath_model::Timestamp;
 use lath_model::id::HealthCheckId;
 
-use crate::board::{Board, CheckMap, probed};
 use crate::judge::judge;
-use crate::told::{HEALTH_TOPIC, Health, Verdict, read};
+use crate::messages::{HEALTH_TOPIC, Health, Verdict, read};
+use crate::own_reports::{CheckMap, OwnReports, probed};
 
-/// What the other observers told, read once for each time they told something.
+/// The reports of the other observers. Each message is parsed once.
 #[derive(Debug, Default)]
-pub(crate) struct Others {
+pub(crate) struct PeerReports {
     read: BTreeMap<String, (bytes::Bytes, Health)>,
     connected: Vec<String>,
 }
 
-impl Others {
-    /// Takes in what peers told. One that does not answer is heard no more.
+impl PeerReports {
+    /// Takes the peers' messages. Drops the reports of peers that are not connected.
     pub(crate) fn obey(&mut self, peers: &BTreeMap<String, PeerState>) {
         self.connected.clear();
         for (region, peer) in peers.iter().filter(|(_, peer)| peer.connected) {
             self.connected.push(region.clone());
-            let Some(told) = peer.values.get(HEALTH_TOPIC) else {
+            let Some(value) = peer.values.get(HEALTH_TOPIC) else {
                 continue;
             };
             let known = self
                 .read
                 .get(region)
-                .is_some_and(|(bytes, _)| bytes == told);
+                .is_some_and(|(bytes, _)| bytes == value);
             if !known {
-                let health = (told.clone(), read(Some(told)));
+                let health = (value.clone(), read(Some(value)));
                 self.read.insert(region.clone(), health);
             }
         }
     }
 
-    pub(crate) fn heard(&self) -> impl Iterator<Item = (&str, &Health)> {
+    pub(crate) fn reports(&self) -> impl Iterator<Item = (&str, &Health)> {
         self.connected.iter().filter_map(|region| {
             let (_, health) = self.read.get(region)?;
             Some((region.as_str(), health))
@@ -52,12 +52,12 @@ pub(crate) struct Quorum {
 }
 
 impl Quorum {
-    /// Brings verdicts in line with reports. True when any changed.
+    /// Updates verdicts from the reports. Returns whether any changed.
     pub(crate) fn settle(
         &mut self,
         checks: &CheckMap,
-        board: &Board,
-        others: &Others,
+        own_reports: &OwnReports,
+        others: &PeerReports,
         observers: usize,
         now: Timestamp,
     ) -> bool {
@@ -65,7 +65,7 @@ impl Quorum {
         self.verdicts
             .retain(|id, _| checks.get(id).is_some_and(|check| probed(check).is_some()));
         for check in checks.values().filter(|check| probed(check).is_some()) {
-            let votes = votes(&check.id, check.version, board, others);
+            let votes = votes(&check.id, check.version, own_reports, others);
             let mut verdict = self.verdicts.get(&check.id).copied();
             let previous = verdict.is_none_or(|verdict| verdict.healthy);
             let judged = judge(previous, votes, observers);
@@ -89,13 +89,18 @@ impl Quorum {
     }
 }
 
-/// What can be heard of this version of a check, our own voice included.
-pub(crate) fn votes(id: &HealthCheckId, version: u64, board: &Board, others: &Others) -> Vec<bool> {
-    let own = board
+/// The available votes on this version of a check, including our own.
+pub(crate) fn votes(
+    id: &HealthCheckId,
+    version: u64,
+    own_reports: &OwnReports,
+    others: &PeerReports,
+) -> Vec<bool> {
+    let own = own_reports
         .report(id)
         .filter(|report| report.version == version)
-        .and_then(|_| board.vote(id));
-    let theirs = others.heard().filter_map(|(_, health)| {
+        .and_then(|_| own_reports.vote(id));
+    let theirs = others.reports().filter_map(|(_, health)| {
         let report = health.reports.get(id)?;
         let votes = report.version == version && !health.undecided.contains(id);
         votes.then_some(report.healthy)
@@ -103,10 +108,10 @@ pub(crate) fn votes(id: &HealthCheckId, version: u64, board: &Board, others: &Ot
     own.into_iter().chain(theirs).collect()
 }
 
-/// Of our verdict and the others', the one that was decided last: each was decided by a majority.
-fn newest(own: Option<Verdict>, id: &HealthCheckId, others: &Others) -> Option<Verdict> {
+/// The newest of our verdict and the peers'. Each was decided by a majority.
+fn newest(own: Option<Verdict>, id: &HealthCheckId, others: &PeerReports) -> Option<Verdict> {
     let theirs = others
-        .heard()
+        .reports()
         .filter_map(|(_, health)| health.verdicts.get(id).copied());
     own.into_iter().chain(theirs).reduce(|best, other| {
         if other.decided > best.decided {

@@ -1,4 +1,4 @@
-//! TLS that trusts everyone: a health check judges whether an endpoint answers, not who it is.
+//! TLS that accepts every certificate: a health check tests whether an endpoint answers, not its identity.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
-/// Clients with and without the server's name in their hello.
+/// Clients with and without SNI.
 #[derive(Clone)]
 pub(crate) struct Tls {
     named: TlsConnector,
@@ -17,7 +17,7 @@ pub(crate) struct Tls {
 
 impl Tls {
     /// # Errors
-    /// When the library knows none of its own protocol versions.
+    /// When the library supports no protocol version.
     pub(crate) fn new() -> Result<Self, Error> {
         Ok(Self {
             named: connector(true)?,
@@ -35,19 +35,19 @@ fn connector(sni: bool) -> Result<TlsConnector, Error> {
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+        .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
         .with_no_client_auth();
     config.enable_sni = sni;
-    // Each probe is a whole handshake, as a new client's would be.
+    // Each probe makes a full handshake, as a new client does.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Accepts every certificate; the handshake itself must still be sound.
+/// Accepts every certificate. The handshake's signatures are still verified.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

@@ -1,4 +1,4 @@
-//! Verdicts on disk, so that a restart forgets none.
+//! Verdicts on disk, so that a restart does not lose them.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use lath_model::id::HealthCheckId;
 
-use crate::told::Verdict;
+use crate::messages::Verdict;
 
-/// The largest file that is read.
+/// The largest file that is read, in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// Where verdicts are kept, if anywhere.
+/// The file of verdicts, if there is one.
 #[derive(Debug)]
-pub(crate) struct Keep(pub(crate) Option<PathBuf>);
+pub(crate) struct VerdictFile(pub(crate) Option<PathBuf>);
 
-impl Keep {
-    /// What was kept. A file that is broken counts as none: the others know too.
+impl VerdictFile {
+    /// The saved verdicts. A damaged file counts as absent, because the peers know the verdicts too.
     pub(crate) fn load(&self) -> BTreeMap<HealthCheckId, Verdict> {
         let Some(path) = &self.0 else {
             return BTreeMap::new();
@@ -25,7 +25,7 @@ impl Keep {
             Ok(verdicts) => verdicts,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "kept verdicts cannot be read");
+                tracing::warn!(path = %path.display(), %error, "saved verdicts cannot be read");
                 BTreeMap::new()
             }
         }
@@ -36,7 +36,7 @@ impl Keep {
             return;
         };
         if let Err(error) = write(path, verdicts) {
-            tracing::warn!(path = %path.display(), %error, "verdicts cannot be kept");
+            tracing::warn!(path = %path.display(), %error, "verdicts cannot be saved");
         }
     }
 }
@@ -49,7 +49,7 @@ fn read(path: &Path) -> std::io::Result<BTreeMap<HealthCheckId, Verdict>> {
     Ok(serde_json::from_slice(&text)?)
 }
 
-/// Old or new, never half: written beside and renamed.
+/// Writes atomically: a temporary file is renamed.
 fn write(path: &Path, verdicts: &BTreeMap<HealthCheckId, Verdict>) -> std::io::Result<()> {
     let beside = path.with_extension("new");
     let mut file = std::fs::File::create(&beside)?;
@@ -65,17 +65,17 @@ mod tests {
     #[test]
     fn what_is_kept_is_found_again() {
         let directory = tempfile::tempdir().unwrap();
-        let keep = Keep(Some(directory.path().join("verdicts.json")));
-        assert!(keep.load().is_empty());
+        let verdict_file = VerdictFile(Some(directory.path().join("verdicts.json")));
+        assert!(verdict_file.load().is_empty());
         let verdict = Verdict {
             healthy: false,
             decided: lath_model::Timestamp::from_millis(7),
             version: 3,
         };
         let verdicts = BTreeMap::from([(HealthCheckId::random(), verdict)]);
-        keep.save(&verdicts);
-        assert_eq!(keep.load(), verdicts);
+        verdict_file.save(&verdicts);
+        assert_eq!(verdict_file.load(), verdicts);
         std::fs::write(directory.path().join("verdicts.json"), b"{\"x").unwrap();
-        assert!(keep.load().is_empty());
+        assert!(verdict_file.load().is_empty());
     }
 }

@@ -9,38 +9,38 @@ use lath_net::Network;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::board::{Board, CheckMap, News};
-use crate::checks::{elsewhere, told};
+use crate::checks::{elsewhere, health_message};
 use crate::directory::Directory;
 use crate::engine::{Engine, Finished, Thread};
+use crate::messages::{CHECKS_TOPIC, HEALTH_TOPIC, NAMES_TOPIC, Names, ToProbe, read, write};
+use crate::own_reports::{Change, CheckMap, OwnReports};
 use crate::probe::Tools;
 use crate::quorum::Quorum;
 use crate::tls::Tls;
-use crate::told::{CHECKS_TOPIC, HEALTH_TOPIC, NAMES_TOPIC, Names, ToProbe, read, write};
 
 const COARSE: Duration = Duration::from_secs(2);
 
-/// An observer without a region: it probes what nodes tell it to, and reports. It judges nothing.
+/// An observer without a region. It probes the checks that nodes send and reports the results, but decides nothing.
 #[derive(Debug)]
 pub struct Witness;
 
-/// A running witness. Dropped, it ends at once.
+/// A running witness. Dropping it ends it at once.
 pub struct WitnessHandle {
     thread: Thread,
 }
 
 impl WitnessHandle {
-    /// Ends the thread; probes that run are given up.
+    /// Ends the thread and cancels running probes.
     pub async fn shutdown(&self) {
         self.thread.shutdown().await;
     }
 }
 
 impl Witness {
-    /// Probes what the nodes behind `mesh` tell, at most `most_running` at once.
+    /// Probes the checks that the nodes on `mesh` send, at most `most_running` at once.
     ///
     /// # Errors
-    /// The thread, its runtime or TLS could not be made.
+    /// When the thread, its runtime or TLS cannot be set up.
     pub fn start(
         network: Arc<dyn Network>,
         topology: Arc<Topology>,
@@ -66,14 +66,14 @@ struct Observer {
     checks: CheckMap,
     engine: Engine,
     finished: mpsc::UnboundedReceiver<Finished>,
-    board: Board,
-    /// What was read last.
-    heard: BTreeMap<String, Heard>,
+    own_reports: OwnReports,
+    /// The newest messages by region.
+    received: BTreeMap<String, Received>,
     flush: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Heard {
+struct Received {
     bytes: [Option<bytes::Bytes>; 2],
     to_probe: ToProbe,
     names: Names,
@@ -81,7 +81,8 @@ struct Heard {
 
 impl Observer {
     fn new(tools: Tools, topology: Arc<Topology>, mesh: Mesh, most: usize) -> Self {
-        let directory = Directory::told(Arc::clone(&topology), BTreeMap::new(), BTreeMap::new());
+        let directory =
+            Directory::for_witness(Arc::clone(&topology), BTreeMap::new(), BTreeMap::new());
         let (engine, finished) = Engine::new(tools, directory, most);
         Self {
             topology,
@@ -90,14 +91,14 @@ impl Observer {
             checks: CheckMap::new(),
             engine,
             finished,
-            board: Board::default(),
-            heard: BTreeMap::new(),
+            own_reports: OwnReports::default(),
+            received: BTreeMap::new(),
             flush: None,
         }
     }
 
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
-        self.hear();
+        self.receive();
         let mut carried = true;
         loop {
             let flush = self.flush;
@@ -105,26 +106,26 @@ impl Observer {
                 _ = &mut stopped => return,
                 changed = self.peers.changed(), if carried => {
                     carried = changed.is_ok();
-                    self.hear();
+                    self.receive();
                 }
                 Some(finished) = self.finished.recv() => self.take_in(finished),
-                () = sleep_until(flush.unwrap_or_else(Instant::now)), if flush.is_some() => self.tell(),
+                () = sleep_until(flush.unwrap_or_else(Instant::now)), if flush.is_some() => self.send(),
             }
         }
     }
 
-    /// Takes in what nodes tell. What a node told that does not answer now still holds: the others may be
-    /// waiting for a second opinion on exactly its endpoints.
-    fn hear(&mut self) {
+    /// Reads the nodes' messages. The checks of a node that is not connected any more still count: the others
+    /// may need a second vote on exactly its endpoints.
+    fn receive(&mut self) {
         let peers = Arc::clone(&self.peers.borrow_and_update());
         let mut changed = false;
         for (region, peer) in &*peers {
             let bytes = [CHECKS_TOPIC, NAMES_TOPIC].map(|topic| peer.values.get(topic).cloned());
-            let heard = self.heard.entry(region.clone()).or_default();
-            if heard.bytes != bytes {
-                heard.to_probe = read(bytes[0].as_ref());
-                heard.names = read(bytes[1].as_ref());
-                heard.bytes = bytes;
+            let received = self.received.entry(region.clone()).or_default();
+            if received.bytes != bytes {
+                received.to_probe = read(bytes[0].as_ref());
+                received.names = read(bytes[1].as_ref());
+                received.bytes = bytes;
                 changed = true;
             }
         }
@@ -135,27 +136,30 @@ impl Observer {
 
     fn obey(&mut self, peers: &BTreeMap<String, PeerState>) {
         let is_connected = |region: &String| peers.get(region).is_some_and(|peer| peer.connected);
-        let anyone = self.heard.keys().any(is_connected);
+        let anyone = self.received.keys().any(is_connected);
         let trusted = |region: &String| !anyone || is_connected(region);
-        let heard = self.heard.iter().filter(|(region, _)| trusted(region));
-        self.checks = checks(heard.map(|(_, heard)| &heard.to_probe), &self.checks);
+        let received = self.received.iter().filter(|(region, _)| trusted(region));
+        self.checks = checks(
+            received.map(|(_, received)| &received.to_probe),
+            &self.checks,
+        );
         let addresses = self
-            .heard
+            .received
             .values()
-            .flat_map(|heard| heard.to_probe.addresses.clone());
+            .flat_map(|received| received.to_probe.addresses.clone());
         let names = self
-            .heard
+            .received
             .iter()
-            .map(|(region, heard)| (region, &heard.names));
-        let directory = Directory::told(
+            .map(|(region, received)| (region, &received.names));
+        let directory = Directory::for_witness(
             Arc::clone(&self.topology),
             addresses.collect(),
             elsewhere(names),
         );
         self.engine.follow(Arc::new(directory));
-        self.board.obey(&self.checks);
+        self.own_reports.obey(&self.checks);
         self.engine.obey(&self.checks);
-        self.tell();
+        self.send();
     }
 
     fn take_in(&mut self, finished: Finished) {
@@ -169,27 +173,27 @@ impl Observer {
             outcome,
         } = finished;
         match self
-            .board
+            .own_reports
             .take_in(&check, threshold, outcome, Timestamp::now())
         {
-            News::Time => {
+            Change::Time => {
                 self.flush.get_or_insert_with(|| Instant::now() + COARSE);
             }
-            News::Result => self.tell(),
+            Change::Result => self.send(),
         }
     }
 
-    fn tell(&mut self) {
+    fn send(&mut self) {
         self.flush = None;
-        let health = told(&self.board, &Quorum::default());
+        let health = health_message(&self.own_reports, &Quorum::default());
         self.mesh.tell(HEALTH_TOPIC, write(&health));
     }
 }
 
-/// The newest version of each check that anybody told.
-fn checks<'a>(told: impl Iterator<Item = &'a ToProbe>, before: &CheckMap) -> CheckMap {
+/// The newest version of each check in the nodes' messages.
+fn checks<'a>(sent: impl Iterator<Item = &'a ToProbe>, before: &CheckMap) -> CheckMap {
     let mut checks = CheckMap::new();
-    for check in told.flat_map(|told| &told.checks) {
+    for check in sent.flat_map(|sent| &sent.checks) {
         let newer = checks
             .get(&check.id)
             .is_none_or(|known: &Arc<_>| known.version < check.version);

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The host's network, unless it is blind.
+/// The host's network, which can be switched off.
 #[derive(Default)]
 struct Eyes(AtomicBool);
 
@@ -44,10 +44,10 @@ impl Network for Eyes {
     }
 }
 
-/// What one hears of the others.
+/// The peers' states, as one observer sees them.
 type Ears = watch::Sender<Arc<BTreeMap<String, PeerState>>>;
 
-/// Who hears whom.
+/// The links between observers.
 #[derive(Clone)]
 struct Wan {
     cut: Arc<watch::Sender<BTreeSet<String>>>,
@@ -76,7 +76,7 @@ impl Wan {
                 tokio::select! {
                     changed = told.changed() => if changed.is_err() { return },
                     changed = cut.changed() => if changed.is_err() { return },
-                    // Whoever joins later hears it too.
+                    // Repeated, because an observer that joins later needs it too.
                     () = tokio::time::sleep(Duration::from_millis(20)) => {}
                 }
             }
@@ -502,7 +502,7 @@ async fn one_blind_observer_changes_nothing() {
                 .await;
         }
     }
-    // Two blind ones are a majority.
+    // Two blind observers are a majority.
     world.blind(1, true);
     world.blind(2, true);
     for node in 0..2 {
@@ -594,7 +594,7 @@ async fn a_verdict_survives_a_restart_without_anybody_to_ask() {
     .await;
     first.shutdown().await;
 
-    // It lives now, but one of three observers cannot know.
+    // The endpoint is up now, but one of three observers cannot decide that.
     let listener = TcpListener::bind(gone).await.unwrap();
     tasks.spawn(answer_all(listener, b"HTTP/1.1 200 OK\r\n\r\n".to_vec()));
     let (mesh, _carrier) = Mesh::new();

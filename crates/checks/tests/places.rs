@@ -1,5 +1,5 @@
-//! The ways to endpoints through real networks: a VPC and an underlay, each in a network namespace.
-//! Needs root, or a kernel that lets users make namespaces; says so when it must skip.
+//! The routes to endpoints through real networks: a VPC and an underlay, each in a network namespace.
+//! Needs root, or a kernel that lets users make namespaces; prints a notice when it skips.
 
 #![expect(
     clippy::unwrap_used,
@@ -31,7 +31,7 @@ const NETWORK: &str = "sn-00000000000000001";
 const SERVICE: &str = "web-00000000000000001.7d67968.vpc-lattice-svcs.us-east-1.on.aws";
 const FOREIGN: &str = "web-00000000000000002.7d67968.vpc-lattice-svcs.us-west-2.on.aws";
 
-/// A network namespace with these addresses on its loopback. It goes when this is dropped.
+/// A network namespace with these addresses on its loopback. Dropping it removes the namespace.
 struct Namespace(File);
 
 impl Namespace {
@@ -56,7 +56,7 @@ impl Namespace {
         std::thread::scope(|scope| scope.spawn(inside).join().unwrap())
     }
 
-    /// Serves what `talk` says to each line that a client sends first.
+    /// Serves connections with these answers.
     fn serve(&self, at: &str, tasks: &mut JoinSet<()>, answers: &'static [&'static str]) {
         let at: SocketAddr = at.parse().unwrap();
         let listener = self.run(|| std::net::TcpListener::bind(at)).unwrap();
@@ -87,7 +87,7 @@ fn ip(arguments: &str) -> io::Result<()> {
     status.success().then_some(()).ok_or_else(failed)
 }
 
-/// No socket is ever made in the host's own network.
+/// A network that never makes a socket in the host's own namespace.
 struct Places {
     vpc: Namespace,
     underlay: Namespace,
