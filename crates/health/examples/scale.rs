@@ -1,7 +1,7 @@
-//! Thousands of targets probed by one thread: prints what that costs.
+//! Probes thousands of targets on one thread and prints the cost.
 //!
-//! `scale [TARGETS] [SECONDS]` (5000 and 20): a loopback server on one port stands for every target, each
-//! at an address of its own in 127.0.0.0/8, probed every five seconds, AWS's shortest interval.
+//! `scale [TARGETS] [SECONDS]` (5000 and 20): a loopback server on one port plays every target, each at its own
+//! address in 127.0.0.0/8. Each is probed every five seconds, AWS's shortest interval.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -71,7 +71,7 @@ fn of(time: nix::sys::time::TimeVal) -> Duration {
     Duration::from_secs(time.tv_sec() as u64) + Duration::from_micros(time.tv_usec() as u64)
 }
 
-/// A server on a thread of its own; also says how much CPU that thread has used.
+/// A server on its own thread. The returned function reads the CPU time of that thread.
 fn serve(probes: &Arc<AtomicU64>) -> std::io::Result<(u16, impl Fn() -> Duration + use<>)> {
     let listener = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     listener.set_nonblocking(true)?;

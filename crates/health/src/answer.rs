@@ -1,38 +1,38 @@
-//! Reading a probed target's answer: all of it, by the rules of RFC 9112, within bounds.
+//! Reads the complete response of a probed target by the rules of RFC 9112, within bounds.
 //!
-//! A target whose answers are cut off, never end or contradict themselves would fail its clients as well, so
-//! it is not healthy, whatever its status line says.
+//! A target whose responses are cut off, never end or contradict themselves would fail its clients too. So it is not
+//! healthy, whatever its status line says.
 
 use std::fmt;
 
-/// The longest head, interim ones (1xx) included.
+/// The longest head in bytes, including interim responses (1xx).
 pub const MAX_HEAD: usize = 16 * 1024;
-/// The longest body.
+/// The longest body, in bytes.
 pub const MAX_BODY: u64 = 1024 * 1024;
-/// The longest line of a chunk's size, extensions included.
+/// The longest chunk-size line in bytes, including extensions.
 const MAX_CHUNK_LINE: usize = 256;
-/// The longest trailer section.
+/// The longest trailer section, in bytes.
 const MAX_TRAILERS: usize = 8 * 1024;
 
-/// What is wrong with an answer.
+/// What is wrong with a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
-    /// It does not begin as HTTP/1.0 or HTTP/1.1 does.
+    /// It does not begin with HTTP/1.0 or HTTP/1.1.
     #[error("it is not HTTP/1")]
     NotHttp,
     /// The head is longer than [`MAX_HEAD`].
     #[error("its headers are longer than 16,384 bytes")]
     HeadTooLong,
-    /// A line of the head is no header line: bare CR or LF, NUL, white space before the colon, a folded line.
+    /// A malformed header line: bare CR or LF, NUL, white space before the colon, or a folded line.
     #[error("a header line is malformed")]
     Line,
-    /// Content-Length is not one plain number.
+    /// Content-Length is not a single number.
     #[error("Content-Length is not one number")]
     ContentLength,
-    /// Transfer-Encoding is anything but one `chunked`, or the version is 1.0.
+    /// Transfer-Encoding is not a single `chunked`, or the version is 1.0.
     #[error("Transfer-Encoding is not chunked")]
     TransferEncoding,
-    /// Content-Length and Transfer-Encoding stand side by side.
+    /// It has both Content-Length and Transfer-Encoding.
     #[error("it has both Content-Length and Transfer-Encoding")]
     BothLengths,
     /// A chunk's size or end, or a trailer, is malformed.
@@ -41,49 +41,48 @@ pub enum Flaw {
     /// The body is longer than [`MAX_BODY`].
     #[error("its body is longer than 1 MiB")]
     BodyTooLong,
-    /// The connection was closed before the answer was whole.
+    /// The connection was closed before the response was complete.
     #[error("the connection was closed before it was whole")]
     CutOff,
 }
 
-/// Where an answer's body ends (RFC 9112 section 6.3).
+/// Where a response's body ends (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none.
+    /// There is no body.
     Empty,
-    /// After so many bytes.
+    /// After this many bytes.
     Length(u64),
     /// After the last chunk.
     Chunked,
-    /// With the connection.
+    /// When the connection closes.
     Close,
 }
 
-/// An answer's final head.
+/// The final head of a response.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Head {
     /// The status, from 100 to 999.
     pub status: u16,
-    /// Where the body ends.
+    /// The framing of the body.
     pub framing: Framing,
-    /// How many bytes the head has, interim heads before it included: the body begins there.
+    /// The length of the head and of interim heads before it, in bytes. The body begins there.
     pub length: usize,
-    /// Its lines, the status line first.
+    /// The lines of the head, beginning with the status line.
     text: Vec<u8>,
 }
 
 impl Head {
-    /// The final head of an answer to a GET, as far as it came; `None` while it is not complete. Takes any
-    /// bytes.
+    /// Parses the final head of a response to a GET; `None` while it is incomplete. Accepts any bytes.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// When the response is malformed.
     pub fn parse(answer: &[u8]) -> Result<Option<Self>, Flaw> {
         let mut begin = 0;
         loop {
             let rest = &answer[begin..];
             let Some(text) = one_head(rest)? else {
-                // What is complete must be in order, so that garbage need not be waited for.
+                // Check the complete lines now, so that a probe does not wait for the rest of garbage.
                 return match answer.len() {
                     length if length > MAX_HEAD => Err(Flaw::HeadTooLong),
                     _ => Ok(None),
@@ -108,7 +107,7 @@ impl Head {
         }
     }
 
-    /// What the status line says after the status.
+    /// The reason phrase of the status line.
     pub fn reason(&self) -> String {
         let line = self.text.split(|byte| *byte == b'\r').next();
         let reason = line.and_then(|line| line.get(13..)).unwrap_or(&[]);
@@ -132,7 +131,7 @@ impl fmt::Debug for Head {
     }
 }
 
-/// A head with its empty line, if it is complete.
+/// The first head with its empty line, if it is complete.
 fn one_head(bytes: &[u8]) -> Result<Option<&[u8]>, Flaw> {
     let begins = |wanted: &[u8]| {
         let common = wanted.len().min(bytes.len());
@@ -145,7 +144,7 @@ fn one_head(bytes: &[u8]) -> Result<Option<&[u8]>, Flaw> {
     Ok(end.map(|end| &bytes[..end + 4]))
 }
 
-/// `HTTP/1.1 200 OK`, where the reason may be absent: the status, and whether the version is 1.0.
+/// Parses `HTTP/1.1 200 OK`, where the reason may be absent. Returns the status, and whether the version is 1.0.
 fn status_line(head: &[u8]) -> Result<(u16, bool), Flaw> {
     let line = lines(head).next().ok_or(Flaw::NotHttp)??;
     let [_, _, _, _, _, _, _, minor, b' ', a, b, c, tail @ ..] = line else {
@@ -160,7 +159,7 @@ fn status_line(head: &[u8]) -> Result<(u16, bool), Flaw> {
     Ok((digits.into_iter().fold(0, number), *minor == b'0'))
 }
 
-/// The lines of a head without their ends, up to the empty one.
+/// The lines of a head up to the empty one, without line ends.
 fn lines(head: &[u8]) -> impl Iterator<Item = Result<&[u8], Flaw>> {
     let text = head.strip_suffix(b"\r\n\r\n").unwrap_or(head);
     let mut rest = Some(text);
@@ -227,7 +226,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Follows an answer to a GET piece by piece. It keeps the head alone.
+/// Reads a response to a GET piece by piece. Keeps only the head.
 #[derive(Debug, Default)]
 pub struct Answer {
     head: Vec<u8>,
@@ -237,7 +236,7 @@ pub struct Answer {
     read: u64,
 }
 
-/// Where in an answer its reader is.
+/// The reader's position in a response.
 #[derive(Debug, Default)]
 enum Body {
     #[default]
@@ -245,7 +244,7 @@ enum Body {
     Length(u64),
     ChunkSize(Vec<u8>),
     ChunkData(u64),
-    /// The CR LF after a chunk; so much of it is there.
+    /// The CR LF after a chunk, of which this many bytes were read.
     ChunkEnd(usize),
     Trailers(Vec<u8>),
     Close,
@@ -253,10 +252,10 @@ enum Body {
 }
 
 impl Answer {
-    /// Takes in what came next: the status once the answer is whole; what comes after that is not looked at.
+    /// Reads the next bytes. Returns the status once the response is complete; later bytes are ignored.
     ///
     /// # Errors
-    /// What is wrong with the answer.
+    /// When the response is malformed.
     pub fn take_in(&mut self, mut bytes: &[u8]) -> Result<Option<u16>, Flaw> {
         while !bytes.is_empty() && !matches!(self.body, Body::Whole) {
             let taken = self.step(bytes)?;
@@ -265,14 +264,14 @@ impl Answer {
         Ok(self.whole())
     }
 
-    /// The connection was closed by the target: the status, if that ends the answer.
+    /// Handles the target's close of the connection. Returns the status if that completes the response.
     ///
     /// # Errors
-    /// The answer was cut off.
+    /// When the response is incomplete.
     pub fn close(self) -> Result<u16, Flaw> {
         match self.body {
             Body::Close | Body::Whole => Ok(self.status),
-            // What is wrong with a beginning says more than that it is one.
+            // A flaw in the beginning explains more than that the rest is missing.
             Body::Head => Head::parse(&self.head).and(Err(Flaw::CutOff)),
             _ => Err(Flaw::CutOff),
         }
@@ -282,7 +281,7 @@ impl Answer {
         matches!(self.body, Body::Whole).then_some(self.status)
     }
 
-    /// Takes in some bytes, at least one.
+    /// Reads at least one byte. Returns how many it read.
     fn step(&mut self, bytes: &[u8]) -> Result<usize, Flaw> {
         match &mut self.body {
             Body::Head => self.step_head(bytes),
@@ -336,7 +335,7 @@ impl Answer {
         let before = self.head.len();
         let room = (MAX_HEAD + 1 - before).min(bytes.len());
         self.head.extend_from_slice(&bytes[..room]);
-        // Only the end of a line, a false beginning or too long a head can settle anything.
+        // Only the end of a line, a wrong beginning or too long a head can change the result.
         let settles = bytes[..room].contains(&b'\n') || before < 16 || self.head.len() > MAX_HEAD;
         if !settles {
             return Ok(room);
@@ -372,7 +371,7 @@ fn part(left: &mut u64, bytes: &[u8]) -> usize {
     taken
 }
 
-/// Adds to a line up to its end.
+/// Appends to a line up to its end.
 fn line_part(line: &mut Vec<u8>, bytes: &[u8], most: usize) -> Result<usize, Flaw> {
     let end = bytes.iter().position(|byte| *byte == b'\n');
     let taken = end.map_or(bytes.len(), |end| end + 1);
@@ -386,7 +385,7 @@ fn line_part(line: &mut Vec<u8>, bytes: &[u8], most: usize) -> Result<usize, Fla
     }
 }
 
-/// `1a;name=value`: at most fifteen digits, so that nothing overflows.
+/// Parses `1a;name=value`. At most fifteen digits, so that nothing overflows.
 fn chunk_size(line: &[u8]) -> Result<u64, Flaw> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
     let (digits, rest) = line.split_at(digits.count());
@@ -400,7 +399,7 @@ fn chunk_size(line: &[u8]) -> Result<u64, Flaw> {
 mod tests {
     use super::*;
 
-    /// What is read of an answer that comes in pieces of this length and ends with the connection.
+    /// Reads a response that comes in pieces of this length and ends with the connection.
     fn read(bytes: &[u8], piece: usize) -> Result<u16, Flaw> {
         let mut answer = Answer::default();
         for piece in bytes.chunks(piece) {
@@ -464,7 +463,7 @@ mod tests {
             ("a zero", b"HTTP/1.1 099 x\r\n\r\n".to_vec(), Err(Flaw::NotHttp)),
             ("HTTP/2", b"HTTP/2 200\r\n\r\n".to_vec(), Err(Flaw::NotHttp)),
         ] {
-            // The long ones are long in a body or a line, where cuts change nothing.
+            // The long responses are long in a body or a line, where the piece size does not matter.
             let small: &[usize] = if bytes.len() < 4096 { &[1, 7] } else { &[] };
             for piece in [4096, usize::MAX].iter().chain(small).copied() {
                 assert_eq!(read(&bytes, piece), want, "{name}, in pieces of {piece}");

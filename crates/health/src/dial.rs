@@ -1,4 +1,4 @@
-//! How targets are reached: from the router of their VPC, or through the gateway of their region.
+//! Connects to targets from the router of their VPC, or through the gateway of their region.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,14 +14,14 @@ use lath_net::{Network, Place};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// Connects targets of other regions, each through its region's gateway.
+/// Connects to targets in other regions, each through its region's gateway.
 #[async_trait]
 pub trait Gateways: fmt::Debug + Send + Sync + 'static {
-    /// A stream to `to` in the VPC of that region. Sockets come from `network`, which knows the underlay.
+    /// Opens a stream to `to` in a VPC of another region. `network` makes the sockets on the underlay.
     ///
     /// # Errors
-    /// `TimedOut` after `timeout`, which covers everything; else why the gateway or the target could not be
-    /// connected.
+    /// `TimedOut` after `timeout`, which covers all steps; else the error of the connection to the gateway or
+    /// the target.
     async fn connect(
         &self,
         network: &Arc<dyn Network>,
@@ -32,20 +32,20 @@ pub trait Gateways: fmt::Debug + Send + Sync + 'static {
     ) -> io::Result<TcpStream>;
 }
 
-/// Where the newest state of the links to other regions is read, as [`lath_feed::Mesh::peers`] gives it.
+/// The newest state of the links to other regions, from [`lath_feed::Mesh::peers`].
 pub type PeersReceiver = watch::Receiver<Arc<BTreeMap<String, PeerState>>>;
 
-/// The other regions, as a node reaches them.
+/// A node's access to the other regions.
 #[derive(Debug, Clone)]
 pub struct Regions {
-    /// The way to their targets.
+    /// Connects to their targets.
     pub gateways: Arc<dyn Gateways>,
-    /// Whether they answer. One that does not is left out at once.
+    /// Their link states. Targets of a region that is not connected are left out at once.
     pub peers: PeersReceiver,
 }
 
 impl Regions {
-    /// Of the regions that groups of the snapshot are in, those that do not answer.
+    /// The regions of the snapshot's groups that are not connected.
     pub fn lost(known: Option<&mut Self>, snapshot: &Snapshot) -> BTreeSet<String> {
         let groups = snapshot.target_groups.values();
         let mut named: BTreeSet<String> = groups.filter_map(|group| group.region.clone()).collect();
@@ -56,7 +56,7 @@ impl Regions {
         named
     }
 
-    /// Returns when a link goes up or down, or when a peer tells something; never where there are no regions.
+    /// Returns when a link goes up or down or a peer sends a value. Never returns if there are no other regions.
     pub async fn changed(known: Option<&mut Self>) {
         if let Some(regions) = known
             && regions.peers.changed().await.is_ok()
@@ -67,17 +67,17 @@ impl Regions {
     }
 }
 
-/// Where the targets of a group are.
+/// The location of a group's targets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reach {
     /// Their VPC.
     pub vpc: VpcId,
-    /// Its region, when it is not this one.
+    /// The region, if it is not this one.
     pub region: Option<Arc<str>>,
 }
 
 impl Reach {
-    /// Of a group's targets.
+    /// The location of this group's targets.
     pub fn of(group: &TargetGroup) -> Self {
         Self {
             vpc: group.vpc.clone(),
@@ -86,23 +86,23 @@ impl Reach {
     }
 }
 
-/// Connects targets wherever they are.
+/// Connects to targets in any region.
 #[derive(Clone)]
 pub struct Dial {
-    /// Sockets in VPCs of this region.
+    /// Makes sockets in VPCs of this region.
     pub network: Arc<dyn Network>,
-    /// The address from which this region's targets are connected.
+    /// The source address of connections to this region's targets.
     pub source: Option<IpAddr>,
-    /// The way to other regions' targets.
+    /// Connects to other regions' targets.
     pub gateways: Option<Arc<dyn Gateways>>,
 }
 
 impl Dial {
-    /// Connects a target.
+    /// Connects to a target.
     ///
     /// # Errors
-    /// `TimedOut` after `timeout`; `NotFound` for another region's target where there is no way to other
-    /// regions; else what connecting said.
+    /// `TimedOut` after `timeout`; `NotFound` for a target in another region without `gateways`; else the
+    /// connection's error.
     pub async fn connect(
         &self,
         reach: &Reach,

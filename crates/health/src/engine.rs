@@ -1,4 +1,4 @@
-//! Probes every target of every group in use, each at its own pace, on one thread.
+//! Probes every target of every group in use, each at its own interval, on one thread.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -21,20 +21,19 @@ use crate::probe::{Probe, ProbeError};
 use crate::state::{Machine, Thresholds};
 use crate::view::{GroupHealth, HealthReceiver, HealthView, TargetState};
 
-/// After a link came up again, a target's next probe starts within this time.
+/// After a link comes up again, a target's next probe starts within this time.
 const SOON: Duration = Duration::from_millis(100);
 
-/// How the engine works.
+/// The engine's configuration.
 #[derive(Debug, Clone)]
 pub struct HealthConfig {
-    /// The address from which targets are probed: it must be on `lo` of every VPC. `None`: whichever the
-    /// kernel picks.
+    /// The source address of probes, which must be on `lo` of every VPC. `None`: the kernel picks one.
     pub lattice_source: Option<IpAddr>,
-    /// How many probes may run at the same time; others wait for their turn.
+    /// Concurrent probes at most; others wait.
     pub max_running: usize,
     /// A new target's first probe starts within this time (and within its interval).
     pub first_within: Duration,
-    /// The other regions; `None` where there are none.
+    /// The other regions, if there are any.
     pub regions: Option<Regions>,
 }
 
@@ -49,7 +48,7 @@ impl Default for HealthConfig {
     }
 }
 
-/// A running engine. Dropped, it ends at once.
+/// A running engine. Dropping it ends it at once.
 pub struct HealthHandle {
     view: HealthReceiver,
     stop: Mutex<Option<oneshot::Sender<()>>>,
@@ -57,12 +56,12 @@ pub struct HealthHandle {
 }
 
 impl HealthHandle {
-    /// The newest view, now and later.
+    /// A receiver of the newest view.
     pub fn view(&self) -> HealthReceiver {
         self.view.clone()
     }
 
-    /// Ends the thread; probes that run are given up.
+    /// Ends the thread and cancels running probes.
     pub async fn shutdown(&self) {
         drop(
             self.stop
@@ -92,10 +91,10 @@ impl std::fmt::Debug for HealthHandle {
 pub struct HealthEngine;
 
 impl HealthEngine {
-    /// Starts the engine's thread, which obeys snapshots from then on.
+    /// Starts the engine's thread, which follows the snapshots.
     ///
     /// # Errors
-    /// The thread or its runtime could not be made.
+    /// When the thread or its runtime cannot be made.
     pub fn start(
         network: Arc<dyn Network>,
         snapshots: SnapshotReceiver,
@@ -131,20 +130,20 @@ impl HealthEngine {
     }
 }
 
-/// A target by the places that nothing else shares.
+/// The unique key of a target in a group.
 type Key = (TargetGroupId, TargetKey);
 
 struct Engine {
     dial: Dial,
     regions: Option<Regions>,
-    /// The regions that do not answer.
+    /// The regions that are not connected.
     lost: BTreeSet<String>,
     snapshots: SnapshotReceiver,
     config: HealthConfig,
     say: watch::Sender<Arc<HealthView>>,
     snapshot: Arc<Snapshot>,
     groups: BTreeMap<TargetGroupId, Known>,
-    /// When to probe whom; entries whose turn is not the target's any more are passed over.
+    /// The schedule of probes. An entry whose turn is not the target's current one is outdated and skipped.
     due: BinaryHeap<Reverse<(Instant, u64, Key)>>,
     turns: u64,
     running: usize,
@@ -159,17 +158,17 @@ struct Known {
     group: Arc<TargetGroup>,
     check: Option<Arc<HealthCheck>>,
     targets: BTreeMap<TargetKey, Tracked>,
-    /// What readers see of it; replaced when a target's state changes.
-    shown: Arc<GroupHealth>,
+    /// The published health; replaced when a target's state changes.
+    published: Arc<GroupHealth>,
 }
 
 struct Tracked {
     machine: Machine,
     address: Option<SocketAddr>,
     state: TargetState,
-    /// The entry in `due` that counts, and when it is; 0 while it is not probed.
+    /// The turn of the target's valid entry in `due`; 0 while it is not probed.
     turn: u64,
-    /// The newest probe whose result was taken in: results of earlier ones say nothing any more.
+    /// The turn of the newest probe whose result was used: results of earlier probes are outdated.
     counted: u64,
     next: Instant,
 }
@@ -214,7 +213,7 @@ impl Engine {
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         loop {
             self.obey();
-            self.look_at_links();
+            self.apply_link_states();
             self.start_due();
             self.publish();
             let next = self.due.peek().map(|Reverse((at, ..))| *at);
@@ -233,8 +232,7 @@ impl Engine {
         }
     }
 
-    /// Brings what is known in line with the snapshot. States outlive changes of the configuration; a
-    /// target that moved to another address begins anew.
+    /// Follows the snapshot. Health outlives changes of the configuration; a target with a new address starts over.
     fn obey(&mut self) {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
         if Arc::ptr_eq(&snapshot, &self.snapshot) {
@@ -255,9 +253,8 @@ impl Engine {
         }
     }
 
-    /// Targets of a region that does not answer are unhealthy at once; when it answers again, the next probe
-    /// decides.
-    fn look_at_links(&mut self) {
+    /// Makes the targets of a disconnected region unhealthy at once. When the region is back, the next probe decides.
+    fn apply_link_states(&mut self) {
         let lost = Regions::lost(self.regions.as_mut(), &self.snapshot);
         if lost == self.lost {
             return;
@@ -292,7 +289,7 @@ impl Engine {
             }
             tracked.machine = Machine::default();
             if is_lost {
-                tracked.lose(&known.group);
+                tracked.mark_link_down(&known.group);
             } else {
                 let soon = Instant::now() + jittered(SOON);
                 self.schedule(tracked, (id.clone(), key.clone()), soon);
@@ -321,10 +318,10 @@ impl Engine {
             group: Arc::clone(group),
             check,
             targets,
-            shown: Arc::default(),
+            published: Arc::default(),
         };
         if let Some(before) = before {
-            known.shown = before.shown;
+            known.published = before.published;
         }
         known.show();
         self.groups.insert(group.id.clone(), known);
@@ -360,11 +357,11 @@ impl Engine {
             .as_ref()
             .filter(|_| rest == TargetHealth::Initial)
         else {
-            tracked.rest(rest);
+            tracked.stop_probing(rest);
             return tracked;
         };
         if self.is_lost(group) {
-            tracked.lose(group);
+            tracked.mark_link_down(group);
         } else {
             tracked.state.become_(tracked.machine.health(), None);
         }
@@ -411,7 +408,7 @@ impl Engine {
         let (Some(check), true) = (&known.check, tracked.turn == turn) else {
             return;
         };
-        // The schedule does not shift with the answers; a beat that was missed is skipped.
+        // The schedule does not shift with response times. A missed probe is skipped.
         let next = (at + check.interval).max(now);
         self.turns += 1;
         (tracked.turn, tracked.next) = (self.turns, next);
@@ -442,8 +439,8 @@ impl Engine {
         let Some(tracked) = known.targets.get_mut(&finished.key.1) else {
             return;
         };
-        // What comes after its successor's result, or after probing ended, says nothing any more; nor does
-        // a probe that slipped through a link that is being given up.
+        // Ignore a result that arrives after its successor's or after probing ended, and one over a link that is
+        // going down.
         let timely = tracked.turn != 0 && finished.turn > tracked.counted;
         let region = known.group.region.as_ref();
         let is_lost = region.is_some_and(|region| lost.contains(region));
@@ -480,7 +477,7 @@ impl Engine {
         let groups = self
             .groups
             .iter()
-            .map(|(id, known)| (id.clone(), Arc::clone(&known.shown)))
+            .map(|(id, known)| (id.clone(), Arc::clone(&known.published)))
             .collect();
         let view = HealthView {
             version: self.snapshot.version,
@@ -497,23 +494,23 @@ impl Known {
             .iter()
             .map(|(key, tracked)| (key.clone(), tracked.state.clone()))
             .collect();
-        if states != *self.shown {
-            self.shown = Arc::new(states);
+        if states != *self.published {
+            self.published = Arc::new(states);
         }
     }
 }
 
 impl Tracked {
-    /// The link to its region is down.
-    fn lose(&mut self, group: &TargetGroup) {
+    /// Marks the target unhealthy because the link to its region is down.
+    fn mark_link_down(&mut self, group: &TargetGroup) {
         let region = group.region.as_deref().unwrap_or_default();
         let detail = format!("the link to region {region} is down");
         self.machine = Machine::default();
         self.state.become_(TargetHealth::Unhealthy, Some(detail));
     }
 
-    /// Not probed: the machine begins anew when probing does.
-    fn rest(&mut self, health: TargetHealth) {
+    /// Stops probing. The machine starts over when probing resumes.
+    fn stop_probing(&mut self, health: TargetHealth) {
         self.machine = Machine::default();
         self.turn = 0;
         self.state.become_(health, None);
@@ -542,7 +539,7 @@ impl TargetState {
     }
 }
 
-/// Somewhere in the span, so that targets registered together are not probed together.
+/// A random time in the span, so that targets registered together are not probed together.
 fn jittered(span: Duration) -> Duration {
     span.mul_f64(rand::rng().random_range(0.0..1.0))
 }

@@ -1,9 +1,9 @@
 //! Health checks of Lattice targets.
 //!
-//! [`Machine`] is the pure part: results in, health out. [`HealthEngine`] probes every target of every
-//! group in use from the target's VPC, thousands of them on one thread, and shows the result as a level
-//! in [`HealthView`]. Targets of other regions are probed end to end through their region's gateway ([`Dial`]); when
-//! the link to a region is down, all of them are unhealthy at once. Passive signals are the proxy's.
+//! [`Machine`] is the pure part: from results to health. [`HealthEngine`] probes every target of every group in use
+//! from the target's VPC, thousands of them on one thread, and publishes the result as a level in [`HealthView`].
+//! Targets of other regions are probed end to end through their region's gateway ([`Dial`]); when the link to a
+//! region is down, all of them are unhealthy at once. Passive health signals belong to the proxy.
 //!
 //! ```
 //! use lath_feed::TargetHealth;

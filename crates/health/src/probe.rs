@@ -1,4 +1,4 @@
-//! One probe: a GET on a fresh connection that is closed afterwards.
+//! One probe: a GET on a new connection, which is then closed.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,37 +16,37 @@ use tokio::net::TcpStream;
 use crate::answer::{Answer, Flaw, MAX_BODY, MAX_HEAD};
 use crate::dial::{Dial, Reach};
 
-/// How much of an answer is read at once.
+/// The size of one read, in bytes.
 const PIECE: usize = 4096;
 
 const USER_AGENT: &str = "vpc-lattice-health-checker/1.0";
 
-/// Why a probe did not succeed.
+/// Why a probe failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
-    /// The target could not be connected.
+    /// The connection to the target failed.
     #[error("connecting {at} failed: {reason}")]
     Connect {
         /// The target.
         at: SocketAddr,
-        /// What the kernel said.
+        /// The error.
         reason: String,
     },
-    /// The target did not answer in time.
+    /// The target did not respond in time.
     #[error("no answer within the timeout")]
     Timeout,
-    /// The target hung up, or its answer is not HTTP, endless, cut off or contradictory.
+    /// The target closed the connection, or its response is not HTTP, endless, cut off or contradictory.
     #[error("no valid HTTP answer: {0}")]
     Protocol(String),
-    /// The answer's status is none of those that mean healthy.
+    /// The response's status does not match the health check.
     #[error("the answer's status is {0}")]
     Status(u16),
-    /// Lath cannot probe this way.
+    /// Lath does not support probes over this protocol.
     #[error("{0} is not supported for health checks")]
     Unsupported(&'static str),
 }
 
-/// All that one probe needs.
+/// The parameters of a probe.
 pub(crate) struct Probe {
     pub(crate) dial: Dial,
     pub(crate) reach: Reach,
@@ -55,10 +55,10 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// Asks the target once.
+    /// Probes the target once.
     ///
     /// # Errors
-    /// Why it does not count as healthy.
+    /// When the target does not pass the check.
     pub(crate) async fn run(&self) -> Result<(), ProbeError> {
         tokio::time::timeout(self.check.timeout, self.ask())
             .await
@@ -147,7 +147,7 @@ impl Probe {
     }
 }
 
-/// Reads an HTTP/2 body as far as its end, which the frames themselves show (RFC 9113 section 8.1).
+/// Reads an HTTP/2 body to the end that its frames mark (RFC 9113 section 8.1).
 async fn read_to_end(mut body: Incoming) -> Result<(), ProbeError> {
     let mut read = 0;
     while let Some(frame) = body.frame().await {

@@ -1,8 +1,8 @@
-//! A target's health as a machine without clock or socket.
+//! A target's health as a state machine without clock or socket.
 
 use lath_feed::TargetHealth;
 
-/// How many results in a row change a target's health.
+/// The number of consecutive results that change a target's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {
     /// Successes that make an unhealthy target healthy.
@@ -15,7 +15,7 @@ pub struct Thresholds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Machine {
     health: TargetHealth,
-    /// Results in a row that speak against the present health.
+    /// Consecutive results that contradict the current health.
     streak: u32,
 }
 
@@ -29,15 +29,15 @@ impl Default for Machine {
 }
 
 impl Machine {
-    /// The health now: initial, healthy or unhealthy.
+    /// The current health: initial, healthy or unhealthy.
     pub fn health(&self) -> TargetHealth {
         self.health
     }
 
-    /// Takes in one probe's result. True when the health changed.
+    /// Applies one probe's result. Returns whether the health changed.
     ///
-    /// A new target becomes healthy with its first success, as in AWS; unhealthy with as many failures as
-    /// make a healthy one unhealthy.
+    /// A new target becomes healthy with its first success, as in AWS, and unhealthy after the same number of
+    /// failures as a healthy one.
     pub fn probed(&mut self, success: bool, thresholds: Thresholds) -> bool {
         let (speaks_against, needed, next) = match self.health {
             TargetHealth::Healthy => (!success, thresholds.unhealthy, TargetHealth::Unhealthy),
@@ -65,7 +65,7 @@ impl Machine {
 mod tests {
     use super::*;
 
-    /// `+` and `-` are results; the answer has the health's first letter after each.
+    /// Applies results (`+` and `-`) and returns the first letter of the health after each.
     fn history(results: &str, healthy: u32, unhealthy: u32) -> String {
         let mut machine = Machine::default();
         results

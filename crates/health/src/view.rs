@@ -1,4 +1,4 @@
-//! What probes say, as a level that anyone may read.
+//! The probed health, published as a level.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use lath_feed::{TargetGroup, TargetHealth, TargetKey};
 use lath_model::Timestamp;
 use lath_model::id::TargetGroupId;
 
-/// Where the newest view is read.
+/// A receiver of the newest view.
 pub type HealthReceiver = tokio::sync::watch::Receiver<Arc<HealthView>>;
 
 /// The health of every target of every group that the engine knows.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HealthView {
-    /// The newest snapshot version that the engine obeys.
+    /// The version of the snapshot that the engine follows.
     pub version: u64,
     /// By group. A group's `Arc` stays the same while nothing in it changes.
     pub groups: BTreeMap<TargetGroupId, Arc<GroupHealth>>,
@@ -25,18 +25,18 @@ pub type GroupHealth = BTreeMap<TargetKey, TargetState>;
 /// One target's health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetState {
-    /// As ListTargets shows it.
+    /// The health, as in ListTargets.
     pub health: TargetHealth,
-    /// `HealthCheckFailed` for an unhealthy target; nothing for others.
+    /// `HealthCheckFailed` for an unhealthy target; `None` for others.
     pub reason: Option<&'static str>,
-    /// What exactly went wrong, for logs and people.
+    /// The exact failure, for logs and operators.
     pub detail: Option<String>,
-    /// Since when it is so.
+    /// The time of the last change.
     pub since: Timestamp,
 }
 
 impl HealthView {
-    /// The health of a target; of one that the engine has not met yet, what it will begin with.
+    /// The health of a target. For a target that the engine does not know yet, its initial health.
     pub fn health(&self, group: &TargetGroup, key: &TargetKey) -> TargetHealth {
         self.groups
             .get(&group.id)
@@ -45,7 +45,7 @@ impl HealthView {
     }
 }
 
-/// What a target's health is before any probe.
+/// A target's health before its first probe.
 pub(crate) fn initial(group: &TargetGroup, key: &TargetKey) -> TargetHealth {
     let draining = group
         .targets

@@ -1,4 +1,4 @@
-//! The engine against real servers that come, go and flap.
+//! Runs the engine against real servers that start, stop and flap.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Answers every request with a status that can be changed; 0 is silence.
+/// Answers every request with a status that the test can change; with 0 it never answers.
 struct Server {
     at: SocketAddr,
     status: Arc<AtomicU16>,
@@ -116,7 +116,7 @@ impl Lab {
         Self::in_region(None, targets, health_check)
     }
 
-    /// The targets are in another region, which is reached this way.
+    /// A group whose targets are in another region.
     fn in_region(
         regions: Option<lath_health::Regions>,
         targets: &[SocketAddr],
@@ -231,7 +231,7 @@ async fn a_probe_is_a_get_on_a_fresh_connection() {
     );
 }
 
-/// Answers every request with these bytes, over and over again if so, and closes.
+/// Answers every request with these bytes, repeated without end if `endless`, and closes.
 async fn scripted(answer: &'static [u8], endless: bool) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
@@ -292,7 +292,7 @@ async fn a_killed_server_turns_unhealthy_and_comes_back() {
         "{detail}"
     );
     let _server = loop {
-        // The port is ours again as soon as the old socket is gone.
+        // The port is free once the old socket is gone.
         if TcpListener::bind(at).await.is_ok() {
             break Server::start_at(at, 200).await;
         }
@@ -304,7 +304,7 @@ async fn a_killed_server_turns_unhealthy_and_comes_back() {
 #[tokio::test]
 async fn silence_is_a_failure() {
     let server = Server::start(0).await;
-    // Also when the next probe begins as the one before is given up.
+    // Also when a probe begins just as the one before times out.
     for interval in [60, 20, 10] {
         let quick = HealthCheck {
             timeout: Duration::from_millis(20),
@@ -373,7 +373,7 @@ async fn shutdown_ends_the_thread() {
         .expect("the end in time");
 }
 
-/// Reaches every target of the other region from here, while it is told to.
+/// Connects directly to targets of the other region.
 #[derive(Debug)]
 struct Straight;
 
@@ -408,7 +408,7 @@ async fn a_lost_region_is_unhealthy_at_once_and_one_probe_brings_it_back() {
         gateways: Arc::new(Straight),
         peers: receiver,
     };
-    // Only a link that comes up hurries a probe: the next one would be in minutes.
+    // The interval is minutes long: only the link that comes up can trigger the next probe.
     let seldom = HealthCheck {
         interval: Duration::from_secs(300),
         ..check()
@@ -422,7 +422,7 @@ async fn a_lost_region_is_unhealthy_at_once_and_one_probe_brings_it_back() {
         links.send_replace(peers(true));
     }
     lab.becomes(server.at, TargetHealth::Healthy).await;
-    // A region that never answered is no better.
+    // A region that was never connected counts as down too.
     links.send_replace(Arc::default());
     lab.becomes(server.at, TargetHealth::Unhealthy).await;
 }

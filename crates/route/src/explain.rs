@@ -1,31 +1,31 @@
-//! Why a request meets a rule.
+//! Explains which rule a request matches.
 
-/// A choice and the way to it.
+/// The chosen rule and the evaluation that led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// The position of the rule that the request meets; `None` is the default rule.
+    /// The position of the rule that the request matches; `None` is the default rule.
     pub chosen: Option<usize>,
-    /// The rules that were asked, in that order.
+    /// The evaluated rules, in order.
     pub steps: Vec<Step>,
 }
 
-/// One rule that was asked.
+/// The evaluation of one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// The rule's position in what was compiled.
+    /// The rule's position in the compiled list.
     pub position: usize,
     /// Its priority.
     pub priority: u32,
-    /// What came of it.
-    pub verdict: Verdict,
+    /// The result.
+    pub result: MatchResult,
 }
 
-/// What came of asking a rule: the first condition that does not hold decides.
+/// The result of evaluating a rule: the first condition that fails decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MatchResult {
     /// Every condition holds.
-    Holds,
-    /// The method is another one.
+    Matches,
+    /// The method differs.
     Method,
     /// The path does not match.
     Path,

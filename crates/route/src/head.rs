@@ -1,16 +1,16 @@
-//! What matching needs to see of a request.
+//! The parts of a request that rules match on.
 
-/// A request's head, as far as rules look at it.
+/// A request's head, as rules see it.
 pub trait Head {
     /// The method, as sent.
     fn method(&self) -> &str;
     /// The raw path without the query.
     fn path(&self) -> &str;
-    /// Every value of a header, in the order received. The name is in lower case.
+    /// All values of a header, in the order received. The name is in lower case.
     fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]>;
 }
 
-/// A head in plain strings: for tests and for explaining a request that nobody sent.
+/// A head of plain strings, for tests and for explaining a hypothetical request.
 #[derive(Debug, Clone, Default)]
 pub struct PlainHead {
     method: String,
@@ -28,7 +28,7 @@ impl PlainHead {
         }
     }
 
-    /// The same with one more header.
+    /// Adds a header.
     pub fn with_header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers
             .push((name.to_ascii_lowercase(), value.as_ref().to_vec()));

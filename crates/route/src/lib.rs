@@ -1,7 +1,7 @@
-//! Which rule a request meets, and which target group then gets it.
+//! Finds the rule that a request matches, and chooses the target group that gets it.
 //!
-//! Pure: values in, a choice out; no clock, socket or randomness. A [`Router`] is compiled once per
-//! listener and asked once per request; [`Router::explain`] gives the same answer with its reasons.
+//! Pure: no clock, socket or randomness. A [`Router`] is compiled once per listener and evaluated once per request.
+//! [`Router::explain`] makes the same choice and explains it.
 //!
 //! ```
 //! use lath_model::lattice::{Match, PathKind, PathMatch};
@@ -21,14 +21,14 @@ mod head;
 mod matcher;
 mod weighted;
 
-pub use explain::{Explanation, Step, Verdict};
+pub use explain::{Explanation, MatchResult, Step};
 pub use head::{Head, PlainHead};
 pub use weighted::Weighted;
 
 use lath_model::lattice::Match;
 use matcher::Matcher;
 
-/// The rules of one listener, ready to be asked.
+/// The compiled rules of one listener.
 #[derive(Debug, Clone, Default)]
 pub struct Router {
     rules: Vec<Entry>,
@@ -37,14 +37,14 @@ pub struct Router {
 #[derive(Debug, Clone)]
 struct Entry {
     priority: u32,
-    /// The rule's place in what the router was compiled from.
+    /// The rule's position in the list that was compiled.
     position: usize,
     matcher: Matcher,
 }
 
 impl Router {
-    /// Compiles rules, given as priority and conditions. They are asked by ascending priority whatever
-    /// the order they come in; of equal priorities the earlier one wins.
+    /// Compiles rules, given as priority and conditions in any order. Rules are evaluated by ascending
+    /// priority; of equal priorities the earlier rule wins.
     pub fn compile<'a>(rules: impl IntoIterator<Item = (u32, &'a Match)>) -> Self {
         let mut rules: Vec<Entry> = rules
             .into_iter()
@@ -59,8 +59,7 @@ impl Router {
         Self { rules }
     }
 
-    /// The position (in what was compiled) of the rule that the request meets; `None` is the default
-    /// rule.
+    /// The position in the compiled list of the rule that the request matches; `None` is the default rule.
     pub fn choose(&self, head: &impl Head) -> Option<usize> {
         self.rules
             .iter()
@@ -68,16 +67,16 @@ impl Router {
             .map(|rule| rule.position)
     }
 
-    /// The same choice as [`Self::choose`], with what was asked on the way.
+    /// Makes the same choice as [`Self::choose`] and lists the evaluated rules.
     pub fn explain(&self, head: &impl Head) -> Explanation {
         let mut steps = Vec::new();
         for rule in &self.rules {
-            let verdict = rule.matcher.verdict(head);
-            let holds = verdict == Verdict::Holds;
+            let result = rule.matcher.result(head);
+            let holds = result == MatchResult::Matches;
             steps.push(Step {
                 position: rule.position,
                 priority: rule.priority,
-                verdict,
+                result,
             });
             if holds {
                 return Explanation {

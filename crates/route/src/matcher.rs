@@ -2,7 +2,7 @@
 
 use lath_model::lattice::{HeaderKind, Match, PathKind};
 
-use crate::{Head, Verdict};
+use crate::{Head, MatchResult};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Matcher {
@@ -11,11 +11,11 @@ pub(crate) struct Matcher {
     headers: Vec<(Box<str>, Pattern)>,
 }
 
-/// A text and the way it is looked for.
+/// A text, and how it must match.
 #[derive(Debug, Clone)]
 struct Pattern {
     kind: HeaderKind,
-    /// In lower case when case does not count.
+    /// The text; in lower case if the match ignores case.
     value: Box<[u8]>,
     case_sensitive: bool,
 }
@@ -51,18 +51,18 @@ impl Matcher {
                 .all(|(name, pattern)| header_holds(name, pattern, head))
     }
 
-    pub(crate) fn verdict(&self, head: &impl Head) -> Verdict {
+    pub(crate) fn result(&self, head: &impl Head) -> MatchResult {
         if !self.method_holds(head) {
-            return Verdict::Method;
+            return MatchResult::Method;
         }
         if !self.path_holds(head) {
-            return Verdict::Path;
+            return MatchResult::Path;
         }
         self.headers
             .iter()
             .find(|(name, pattern)| !header_holds(name, pattern, head))
-            .map_or(Verdict::Holds, |(name, _)| {
-                Verdict::Header(name.to_string())
+            .map_or(MatchResult::Matches, |(name, _)| {
+                MatchResult::Header(name.to_string())
             })
     }
 
@@ -79,7 +79,7 @@ impl Matcher {
     }
 }
 
-/// Any single value counts; of a header that is repeated the comma-joined value counts too.
+/// Any value may match. If a header is repeated, the comma-joined value may match too.
 fn header_holds(name: &str, pattern: &Pattern, head: &impl Head) -> bool {
     let mut count = 0;
     for value in head.values(name) {

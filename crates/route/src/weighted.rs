@@ -1,17 +1,17 @@
 //! Smooth weighted choice.
 
-/// A repeating sequence of choices in which each one has its share and equal ones are spread out.
+/// A repeating sequence of choices with the given shares, in which equal choices are spread out.
 ///
-/// The whole period is computed up front, so that a choice is one look-up by a turn counter, which may
-/// live on each core.
+/// The whole period is computed in advance, so that a choice is one lookup by a turn counter. Each core may have its
+/// own counter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Weighted {
     period: Box<[u8]>,
 }
 
 impl Weighted {
-    /// For these weights; `None` when all are zero. Only the first 256 choices are looked at (AWS allows
-    /// ten), and weights above 999 count as 999, AWS's greatest, which bounds the period.
+    /// Computes the sequence for these weights; `None` when all are zero. Uses only the first 256 weights (AWS allows
+    /// ten), and caps weights at AWS's maximum of 999, which bounds the period.
     pub fn new(weights: &[u32]) -> Option<Self> {
         let weights: Vec<i64> = weights
             .iter()
@@ -27,20 +27,20 @@ impl Weighted {
         })
     }
 
-    /// The choice at this turn.
+    /// The choice for this turn.
     pub fn pick(&self, turn: u64) -> usize {
         let length = self.period.len() as u64;
         let at = usize::try_from(turn % length).unwrap_or(0);
         usize::from(self.period[at])
     }
 
-    /// After how many turns the sequence begins again.
+    /// The number of turns after which the sequence repeats.
     pub fn period(&self) -> usize {
         self.period.len()
     }
 }
 
-/// Each turn everyone earns its weight; the richest is chosen and pays the total.
+/// In each turn every choice earns its weight; the highest balance is chosen and pays the total.
 fn smooth(weights: &[i64]) -> Box<[u8]> {
     let total: i64 = weights.iter().sum();
     let mut credit = vec![0_i64; weights.len()];

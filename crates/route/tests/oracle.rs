@@ -1,4 +1,4 @@
-//! The compiled router against a slow and obvious one.
+//! Compares the compiled router with a slow, obvious one.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use lath_model::lattice::{HeaderKind, HeaderMatch, Match, PathKind, PathMatch};
