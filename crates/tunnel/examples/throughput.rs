@@ -1,5 +1,5 @@
-//! How much a tunnel carries, beside a bare cable: TCP between two namespaces for some seconds each, and the
-//! processor time that it took (of the whole process: senders, receivers and tunnels).
+//! Measures the throughput of a tunnel and of a bare veth cable: TCP between two namespaces for some seconds
+//! each, and the CPU time of the whole process (senders, receivers and tunnels).
 //!
 //! `cargo run --release -p lath-tunnel --example throughput [SECONDS]`, as root.
 
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use lab::{Namespace, ends, joined};
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// Bytes per second, and processor seconds per gigabyte.
+/// Bytes per second, and CPU seconds per gigabyte.
 struct Figures {
     rate: f64,
     cost: f64,

@@ -1,14 +1,14 @@
-//! Sealed datagrams on their way to the socket: neighbours of equal length leave with one system call.
+//! Encrypted datagrams that wait for the socket. One system call sends consecutive datagrams of equal length.
 
 use std::ops::Range;
 
-/// `UDP_MAX_SEGMENTS` of every kernel since 4.18.
+/// `UDP_MAX_SEGMENTS` in every kernel since 4.18.
 const MOST_SEGMENTS: usize = 64;
-/// The largest UDP payload over IPv4.
+/// The largest UDP payload over IPv4, in bytes.
 const LARGEST: usize = 65_507;
-/// A large frame and all that sealing adds, even when its segments are small.
+/// Room for a large frame and its encryption overhead, even when its segments are small.
 const CAPACITY: usize = 512 * 1024;
-/// Beyond this the first datagrams should not wait for the last.
+/// A batch of this size is sent, so that its first datagrams do not wait for more.
 const LARGE: usize = 60_000;
 
 /// Datagrams in the order in which they were added.
@@ -19,11 +19,11 @@ pub(crate) struct Batch {
     groups: Vec<Group>,
 }
 
-/// Datagrams that lie behind one another, equally long but for the last, which may be shorter.
+/// Contiguous datagrams of equal length; the last may be shorter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) bytes: Range<usize>,
-    /// The length of each but the last.
+    /// The length of each datagram but the last.
     pub(crate) each: usize,
     count: usize,
 }
@@ -37,14 +37,14 @@ impl Batch {
         }
     }
 
-    /// Where the next datagram is to be written, where there is room for `length` bytes.
+    /// The buffer for the next datagram; `None` if there is no room for `length` bytes.
     pub(crate) fn room(&mut self, length: usize) -> Option<&mut [u8]> {
         self.buffer
             .get_mut(self.used..)
             .filter(|room| room.len() >= length)
     }
 
-    /// Says that a datagram of this length was written.
+    /// Adds a datagram of this length that was written to [`Batch::room`].
     pub(crate) fn added(&mut self, length: usize) {
         let start = self.used;
         self.used = (start + length).min(self.buffer.len());
@@ -65,7 +65,7 @@ impl Batch {
         self.groups.is_empty()
     }
 
-    /// Whether it should leave although more may come.
+    /// Whether to send the batch although more datagrams may come.
     pub(crate) fn is_large(&self) -> bool {
         self.used >= LARGE
     }

@@ -1,9 +1,9 @@
 //! The internet checksum (RFC 1071).
 
-/// The sum of 16-bit words in network order, not folded. Sums of pieces with even lengths may be added.
+/// The unfolded sum of 16-bit words in network order. Sums of pieces with even lengths may be added.
 pub(crate) fn sum(bytes: &[u8]) -> u64 {
-    // Addition modulo 2^16-1 does not care for byte order as long as words keep theirs: add in the
-    // machine's, four bytes at a time, and swap once.
+    // Addition modulo 2^16-1 does not depend on byte order: add in the machine's order, four bytes at a time,
+    // and swap once.
     let mut chunks = bytes.chunks_exact(4);
     let mut total: u64 = chunks
         .by_ref()
@@ -15,7 +15,7 @@ pub(crate) fn sum(bytes: &[u8]) -> u64 {
     u64::from(u16::from_be(fold(total)))
 }
 
-/// A sum in 16 bits.
+/// Folds a sum to 16 bits.
 pub(crate) fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -23,8 +23,7 @@ pub(crate) fn fold(mut sum: u64) -> u16 {
     sum as u16
 }
 
-/// The sum of the pseudo header of TCP or UDP over the IP packet's addresses. `None` for what is neither
-/// IPv4 nor IPv6.
+/// The sum of the pseudo header of TCP or UDP with the IP packet's addresses. `None` if it is neither IPv4 nor IPv6.
 pub(crate) fn pseudo(packet: &[u8], protocol: u8, length: usize) -> Option<u64> {
     let addresses = match packet.first()? >> 4 {
         4 => packet.get(12..20)?,

@@ -1,5 +1,5 @@
-//! Runs of TCP segments glued into one, so that the kernel handles them at once: the mirror image of
-//! [`crate::segment`], as the kernel's own receive offload does it.
+//! Coalesces consecutive TCP segments into one frame, like the kernel's generic receive offload, so that the kernel
+//! handles them at once: the reverse of [`crate::segment`].
 
 use crate::checksum::{fold, pseudo, sum};
 use crate::vnet::{Header, LENGTH};
@@ -7,30 +7,30 @@ use crate::vnet::{Header, LENGTH};
 const TCP: u8 = 6;
 const ACK: u8 = 0x10;
 const PUSH: u8 = 0x08;
-/// The largest IPv4 packet.
+/// The largest IPv4 packet, in bytes.
 const LARGEST: usize = 65_535;
 
-/// Collects packets and hands over frames for a TUN device, in the packets' order.
+/// Collects packets and emits frames for a TUN device, in order.
 #[derive(Debug, Default)]
-pub(crate) struct Glue {
-    /// Room for the header and the packet.
+pub(crate) struct Coalescer {
+    /// The header and the packet.
     frame: Vec<u8>,
     run: Option<Run>,
 }
 
-/// What is in the frame.
+/// The run of segments in the frame.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     transport: usize,
     payload: usize,
-    /// Of the first segment.
+    /// The payload length of the first segment.
     piece: usize,
     segments: usize,
     next: u32,
 }
 
-impl Glue {
-    /// Takes a packet; `write` gets what became complete by it.
+impl Coalescer {
+    /// Adds a packet. Calls `write` with each frame that this completes.
     pub(crate) fn push(&mut self, packet: &[u8], write: &mut impl FnMut(&[u8])) {
         let candidate = candidate(packet);
         if let (Some(run), Some(new)) = (self.run, candidate)
@@ -52,7 +52,7 @@ impl Glue {
         }
     }
 
-    /// Hands over what waits for more.
+    /// Writes the pending frame.
     pub(crate) fn flush(&mut self, write: &mut impl FnMut(&[u8])) {
         let Some(run) = self.run.take() else {
             return;
@@ -96,7 +96,7 @@ impl Glue {
         });
     }
 
-    /// Writes the headers of the whole.
+    /// Writes the headers of the coalesced packet.
     fn close(&mut self, run: &Run) {
         let packet = &mut self.frame[LENGTH..];
         let length = packet.len();
@@ -108,13 +108,13 @@ impl Glue {
         let field = run.transport + 16;
         packet[field..field + 2].copy_from_slice(&partial.to_be_bytes());
         let (ip, headers) = (run.transport as u16, run.payload as u16);
-        let header = Header::glued(ip, headers, run.piece as u16);
+        let header = Header::coalesced(ip, headers, run.piece as u16);
         self.frame[..LENGTH].copy_from_slice(&header);
     }
 }
 
-/// A packet that may begin or continue a run: TCP over IPv4 without fragments or IP options, with a
-/// payload, a right checksum and no flag but ACK and PSH.
+/// Parses a packet that may begin or continue a run: TCP over IPv4 without fragments or IP options, with a payload, a
+/// correct checksum and no flags but ACK and PSH.
 fn candidate(packet: &[u8]) -> Option<Run> {
     let header = packet.get(..40)?;
     let length = usize::from(u16::from_be_bytes([header[2], header[3]]));

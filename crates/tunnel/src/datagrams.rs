@@ -1,4 +1,4 @@
-//! The underlay's socket: many datagrams per system call in both directions.
+//! The underlay socket: many datagrams per system call in both directions.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
@@ -13,14 +13,14 @@ use nix::sys::socket::{
 
 use crate::batch::Batch;
 
-/// What a long round trip at some gigabits per second keeps in flight.
+/// The socket's buffers in bytes: the data in flight on a path with a long round trip at several Gbit/s.
 const BUFFER: usize = 4 << 20;
 
-/// Makes a bound socket ready for one peer.
+/// Configures a bound socket and connects it to one peer.
 pub(crate) fn prepare(socket: &UdpSocket, peer: SocketAddr) -> io::Result<()> {
     socket.connect(peer)?;
     socket.set_nonblocking(true)?;
-    // Beyond the host's limit with privilege, up to it without.
+    // With privilege the buffer may exceed the host's limit.
     if setsockopt(socket, sockopt::RcvBufForce, &BUFFER).is_err() {
         setsockopt(socket, sockopt::RcvBuf, &BUFFER)?;
     }
@@ -31,12 +31,12 @@ pub(crate) fn prepare(socket: &UdpSocket, peer: SocketAddr) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::UdpGroSegment, &true)?)
 }
 
-/// An underlay with a smaller MTU than it should have makes the tunnel slow, not silent: datagrams leave
-/// without "don't fragment", and a claim of a smaller path (which anybody can send) is not believed.
+/// Clears "don't fragment" and ignores ICMP claims of a smaller path MTU, which anyone can forge. So an underlay with
+/// too small an MTU makes the tunnel slow, not silent.
 #[expect(unsafe_code, reason = "neither nix nor socket2 has IP_MTU_DISCOVER")]
 fn may_be_fragmented(socket: &UdpSocket) -> io::Result<()> {
     let never: libc::c_int = libc::IP_PMTUDISC_DONT;
-    // SAFETY: the option takes an `int`, whose address and size these are; it lives through the call.
+    // SAFETY: the option takes an `int`; the pointer and size are those of a local one that outlives the call.
     let answer = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -49,7 +49,7 @@ fn may_be_fragmented(socket: &UdpSocket) -> io::Result<()> {
     Ok(Errno::result(answer).map(drop)?)
 }
 
-/// Sends all of a batch and empties it. What the network does not take is lost, as packets are.
+/// Sends a batch and empties it. Datagrams that the network does not accept are lost, like packets.
 pub(crate) fn send(socket: &UdpSocket, stop: &EventFd, batch: &mut Batch) {
     for (group, bytes) in batch.groups() {
         if bytes.len() <= group.each {
@@ -57,7 +57,8 @@ pub(crate) fn send(socket: &UdpSocket, stop: &EventFd, batch: &mut Batch) {
             continue;
         }
         let each = u16::try_from(group.each).ok();
-        // Refused where a datagram exceeds the path's MTU, or a link cannot do checksums.
+        // The kernel refuses segmentation when a datagram exceeds the path MTU or a link lacks checksum offload: send
+        // the datagrams one by one.
         if each.is_none() || !send_one(socket, stop, bytes, each) {
             for datagram in bytes.chunks(group.each) {
                 send_one(socket, stop, datagram, None);
@@ -67,11 +68,11 @@ pub(crate) fn send(socket: &UdpSocket, stop: &EventFd, batch: &mut Batch) {
     batch.clear();
 }
 
-/// Whether it was taken, or lost for a reason that cutting does not cure.
+/// Sends one buffer. Returns false if sending its datagrams separately may help.
 fn send_one(socket: &UdpSocket, stop: &EventFd, bytes: &[u8], each: Option<u16>) -> bool {
     let control = each.as_ref().map(ControlMessage::UdpGsoSegments);
     let slices = [IoSlice::new(bytes)];
-    // Errors of earlier datagrams (ICMP) are told once each, instead of sending.
+    // The socket first reports pending ICMP errors of earlier datagrams, one per call.
     for _ in 0..4 {
         let sent = sendmsg::<()>(
             socket.as_raw_fd(),
@@ -95,15 +96,15 @@ fn wait_until_writable(socket: &UdpSocket, stop: &EventFd) {
         PollFd::new(socket.as_fd(), PollFlags::POLLOUT),
         PollFd::new(stop.as_fd(), PollFlags::POLLIN),
     ];
-    // Whatever it says, the caller tries again and gives up after a few times.
+    // The result does not matter: the loop tries again a few times.
     let _ready = poll(&mut both, PollTimeout::from(100_u8));
 }
 
-/// Receives datagrams of one length (the last may be shorter) into `buffer`: how many bytes, and the
-/// length of each.
+/// Receives datagrams of one length (the last may be shorter) into `buffer`. Returns the number of bytes and the
+/// length of each datagram.
 ///
 /// # Errors
-/// `WouldBlock` when there is none.
+/// `WouldBlock` when there is no datagram.
 pub(crate) fn receive(
     socket: &UdpSocket,
     buffer: &mut [u8],

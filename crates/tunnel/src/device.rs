@@ -18,10 +18,10 @@ const TUNSETVNETHDRSZ: libc::c_ulong = 0x4004_54d8;
 
 const OFFLOAD_CHECKSUM: libc::c_ulong = 0x01;
 const OFFLOAD_TCP: libc::c_ulong = 0x02 | 0x04;
-/// Since Linux 6.2.
+/// Available since Linux 6.2.
 const OFFLOAD_UDP: libc::c_ulong = 0x20 | 0x40;
 
-/// `struct ifreq`: a name and 24 bytes of something.
+/// `struct ifreq`: a name and 24 bytes that depend on the request.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct Request([u8; 40]);
@@ -29,10 +29,14 @@ struct Request([u8; 40]);
 impl Request {
     fn new(name: &str) -> io::Result<Self> {
         let mut bytes = [0; 40];
-        // The kernel takes 15 bytes and a NUL.
+        // The kernel accepts 15 bytes and a NUL.
         match bytes.get_mut(..name.len()) {
             Some(room) if (1..16).contains(&name.len()) => room.copy_from_slice(name.as_bytes()),
-            _ => return Err(io::Error::other(format!("{name:?} is no name for a link"))),
+            _ => {
+                return Err(io::Error::other(format!(
+                    "{name:?} is not a valid link name"
+                )));
+            }
         }
         Ok(Self(bytes))
     }
@@ -53,23 +57,23 @@ impl Request {
 
 #[expect(unsafe_code, reason = "no safe wrapper configures TUN devices")]
 fn ask(fd: BorrowedFd<'_>, what: libc::c_ulong, request: &mut Request) -> io::Result<()> {
-    // SAFETY: each `what` of this file that comes with a request reads or writes an `ifreq` or an `int`,
-    // at most 40 bytes, which `request` has; it lives until the call returns.
+    // SAFETY: each request code in this file that takes a pointer reads or writes an `ifreq` or an `int`, at most the
+    // 40 bytes of `request`, which outlives the call.
     let answer = unsafe { libc::ioctl(fd.as_raw_fd(), what as _, request.0.as_mut_ptr()) };
     Errno::result(answer).map(drop).map_err(Into::into)
 }
 
 #[expect(unsafe_code, reason = "no safe wrapper configures TUN devices")]
 fn tell(fd: BorrowedFd<'_>, what: libc::c_ulong, value: libc::c_ulong) -> io::Result<()> {
-    // SAFETY: the value is no pointer: `TUNSETPERSIST` and `TUNSETOFFLOAD` take plain numbers.
+    // SAFETY: `TUNSETPERSIST` and `TUNSETOFFLOAD` take plain numbers, not pointers.
     let answer = unsafe { libc::ioctl(fd.as_raw_fd(), what as _, value) };
     Errno::result(answer).map(drop).map_err(Into::into)
 }
 
-/// Runs `work` on a throwaway thread that stands in the namespace: one of a runtime's would stay there.
+/// Runs `work` in the namespace on a new thread. A runtime's thread would stay in the namespace.
 ///
 /// # Errors
-/// When the namespace cannot be entered, or what `work` said.
+/// When the namespace cannot be entered, or the error of `work`.
 pub fn inside<T: Send>(
     netns: BorrowedFd<'_>,
     work: impl FnOnce() -> io::Result<T> + Send,
@@ -86,17 +90,17 @@ pub fn inside<T: Send>(
     })
 }
 
-/// What a device is to be.
+/// The desired properties of a device.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape<'a> {
     pub(crate) name: &'a str,
     pub(crate) mtu: u16,
-    /// Its own address and the other end's, which is routed to it.
+    /// The device's address, and the peer's address, which is routed to the device.
     pub(crate) addresses: Option<(Ipv4Addr, Ipv4Addr)>,
 }
 
-/// Makes the device, or attaches to the one that a killed predecessor left, and brings it up. Reads and
-/// writes do not block.
+/// Makes the device, or attaches to the one that a killed predecessor left, and brings it up. Reads and writes do not
+/// block.
 ///
 /// # Errors
 /// `ResourceBusy` while another process is attached.
@@ -127,18 +131,18 @@ fn attach(name: &str) -> io::Result<OwnedFd> {
     Ok(device.into())
 }
 
-/// As much as this kernel has.
+/// Enables the offloads that this kernel supports.
 fn set_offloads(device: BorrowedFd<'_>) -> io::Result<()> {
     let most = OFFLOAD_CHECKSUM | OFFLOAD_TCP | OFFLOAD_UDP;
     tell(device, TUNSETOFFLOAD, most)
         .or_else(|_| tell(device, TUNSETOFFLOAD, OFFLOAD_CHECKSUM | OFFLOAD_TCP))
 }
 
-/// Nobody but the routes sends through the tunnel: no IPv6 address of its own, no router solicitations.
+/// Disables IPv6 autoconfiguration, so that the kernel itself sends nothing through the tunnel.
 fn quieten(name: &str) {
     for (setting, value) in [("addr_gen_mode", "1"), ("accept_ra", "0")] {
         let path = format!("/proc/sys/net/ipv6/conf/{name}/{setting}");
-        // A kernel without IPv6 has no such file and needs none.
+        // A kernel without IPv6 does not have this file.
         drop(std::fs::write(path, value));
     }
 }
@@ -149,7 +153,7 @@ fn configure(shape: Shape<'_>) -> io::Result<()> {
     let mtu = libc::c_int::from(shape.mtu).to_ne_bytes();
     ask(socket.as_fd(), libc::SIOCSIFMTU, &mut request.with(&mtu))?;
     if let Some((own, other)) = shape.addresses {
-        // What comes out of a device with addresses must be from its peer.
+        // Packets from a device with addresses must come from its peer.
         let strict = format!("/proc/sys/net/ipv4/conf/{}/rp_filter", shape.name);
         std::fs::write(strict, "1")?;
         ask(
@@ -170,16 +174,16 @@ fn configure(shape: Shape<'_>) -> io::Result<()> {
     ask(socket.as_fd(), libc::SIOCSIFFLAGS, &mut request.with(&up))
 }
 
-/// Makes a device go with its last descriptor.
+/// Makes a device disappear with its last descriptor.
 pub(crate) fn forget(device: BorrowedFd<'_>) -> io::Result<()> {
     tell(device, TUNSETPERSIST, 0)
 }
 
-/// Removes a TUN device, whoever made it. One that is not there is no error.
+/// Removes a TUN device. A missing device is no error.
 ///
 /// # Errors
-/// `ResourceBusy` while another process is attached; otherwise what the kernel said, such as about a
-/// link that is no TUN device.
+/// `ResourceBusy` while another process is attached; otherwise the kernel's error, for example when the link is not a
+/// TUN device.
 pub fn remove_device(netns: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     inside(netns, || {
         if !names()?.iter().any(|there| there == name) {
@@ -192,7 +196,7 @@ pub fn remove_device(netns: BorrowedFd<'_>, name: &str) -> io::Result<()> {
 /// The links of a namespace.
 ///
 /// # Errors
-/// When the namespace cannot be entered or `/proc` is not there.
+/// When the namespace cannot be entered or `/proc` is not mounted.
 pub fn device_names(netns: BorrowedFd<'_>) -> io::Result<Vec<String>> {
     inside(netns, names)
 }

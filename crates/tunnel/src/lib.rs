@@ -1,19 +1,18 @@
-//! Encrypted links: WireGuard in this process, for kernels with and without WireGuard of their own.
+//! Encrypted links: userspace WireGuard, which also works on kernels without a WireGuard module.
 //!
-//! A [`Tunnel`] is a TUN device in one network namespace and a UDP socket of another, with one peer and
-//! no address filter: what is routed to the device reaches the peer, and what the peer sends comes out
-//! of the device. Routes, addresses and firewalls belong to whoever owns the namespace. [`Tunnels`] keeps
-//! one tunnel per peering attachment of the region's Transit Gateways.
+//! A [`Tunnel`] joins a TUN device in one network namespace with a UDP socket in another. It has one peer and
+//! no address filter: packets routed to the device reach the peer, and packets from the peer come out of the
+//! device. Routes, addresses and firewalls belong to the owner of the namespace. [`Tunnels`] runs one tunnel
+//! per peering attachment of the region's Transit Gateways.
 //!
-//! Devices are persistent: they outlive a killed process with their addresses and routes, and its
-//! successor attaches to them.
+//! Devices are persistent: they outlive a killed process with their addresses and routes, and the next process
+//! attaches to them.
 //!
-//! What makes it fast: the kernel hands over up to 64 KiB at once (`IFF_VNET_HDR`), which is split here,
-//! sealed in one go and sent as one buffer (`UDP_SEGMENT`); the way back is the mirror image (`UDP_GRO`,
-//! then one write per run of segments). Threads with blocking waits, one lock per batch.
+//! For speed, the kernel passes up to 64 KiB at once (`IFF_VNET_HDR`), which this crate segments, encrypts
+//! under one lock and sends as one buffer (`UDP_SEGMENT`). The reverse path uses `UDP_GRO` and one write per
+//! run of segments. Two threads with blocking waits do the work.
 //!
-//! This crate knows no regions and keeps no keys; an installation whose cells share a machine or not is
-//! the same to it.
+//! This crate knows nothing about regions and stores no keys. It works the same whether or not cells share a machine.
 //!
 //! ```no_run
 //! # fn example(key: lath_feed::PrivateKey, theirs: [u8; 32]) -> std::io::Result<()> {
@@ -36,10 +35,10 @@
 
 mod batch;
 mod checksum;
+mod coalesce;
 mod datagrams;
 mod device;
 pub mod fuzzing;
-mod glue;
 mod peer;
 mod segment;
 mod tunnel;
@@ -53,11 +52,11 @@ pub use tunnels::{GatewayNetns, PEERING_MTU, Tunnels, device_name};
 use boringtun::x25519::{PublicKey, StaticSecret};
 use lath_feed::PrivateKey;
 
-/// What WireGuard over IPv4 adds to a packet: IPv4, UDP, its own header and the seal. The underlay's MTU
-/// must be this much larger than a tunnel's.
+/// The bytes that WireGuard over IPv4 adds to a packet: IPv4, UDP and WireGuard headers and the authentication
+/// tag. The underlay's MTU must exceed a tunnel's by this much.
 pub const OVERHEAD: u16 = 60;
 
-/// The public key of a private one (X25519).
+/// Computes the public key of a private key (X25519).
 pub fn public_key(private: &PrivateKey) -> [u8; 32] {
     PublicKey::from(&StaticSecret::from(private.0)).to_bytes()
 }

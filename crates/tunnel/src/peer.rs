@@ -1,8 +1,8 @@
-//! The other end: WireGuard's protocol state, and when it was heard of.
+//! The peer: WireGuard's protocol state, and the time of the last packet from it.
 //!
-//! WireGuard itself is silent without traffic and takes 15 seconds to doubt a peer. Here each end sends an
-//! empty packet when it has sent nothing for a while, doubts the other when it has heard nothing for a few
-//! times as long, and then begins a handshake every second: whichever end comes back first is answered.
+//! WireGuard itself is silent without traffic and takes 15 seconds to notice a dead peer. Here each end sends
+//! an empty packet when it has been idle for the keepalive time. When it has heard nothing for 3.5 times as
+//! long, it begins a handshake every second, so that the end that comes back first is answered.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -14,15 +14,15 @@ use lath_model::Timestamp;
 
 use crate::batch::Batch;
 
-/// Between two attempts at a handshake.
+/// The pause between attempts at a handshake.
 const AGAIN: Duration = Duration::from_secs(1);
-/// When a session gets new keys. One of the two ends is earlier, so that they do not do it twice.
+/// The age at which a session gets new keys. The ends use different ages, so that only one starts the handshake.
 const REKEY: [Duration; 2] = [Duration::from_secs(110), Duration::from_secs(120)];
-/// A handshake message, or what sealing adds (32) to a packet.
+/// The length of a handshake message; the encryption overhead of a packet is 32 bytes.
 const HANDSHAKE: usize = 148;
 const SEAL: usize = 32;
-/// First byte of messages that prove that the other end has its keys and our answer: a handshake's
-/// response, data. A handshake's first message may be an old one played again.
+/// The types (first byte) of messages that prove that the peer is alive and has its keys: handshake response
+/// and data. A handshake initiation may be a replay.
 const PROOFS: [u8; 2] = [2, 4];
 
 pub(crate) struct Peer {
@@ -30,7 +30,7 @@ pub(crate) struct Peer {
     address: IpAddr,
     keepalive: Duration,
     rekey: Duration,
-    heard: Option<Instant>,
+    last_heard: Option<Instant>,
     sent: Instant,
     tried: Option<Instant>,
     pub(crate) handshake: Option<Timestamp>,
@@ -38,9 +38,9 @@ pub(crate) struct Peer {
     pub(crate) sealed: u64,
 }
 
-/// What came of a datagram.
+/// The result of opening a datagram.
 pub(crate) enum Opened {
-    /// A packet of this length lies in the buffer.
+    /// The buffer contains a packet of this length.
     Packet(usize),
     /// Nothing for the device.
     Nothing,
@@ -55,7 +55,7 @@ impl Peer {
     ) -> Self {
         let private = StaticSecret::from(private.0);
         let is_earlier = PublicKey::from(&private).as_bytes() < &public;
-        // WireGuard numbers sessions by 24 bits of ours and 8 of its own.
+        // The library builds session indices from 24 bits that we choose and 8 of its own.
         let number = rand::random::<u32>() >> 8;
         let tunn = Tunn::new(private, PublicKey::from(public), None, None, number, None);
         Self {
@@ -63,7 +63,7 @@ impl Peer {
             address,
             keepalive,
             rekey: REKEY[usize::from(!is_earlier)],
-            heard: None,
+            last_heard: None,
             sent: Instant::now(),
             tried: None,
             handshake: None,
@@ -72,14 +72,14 @@ impl Peer {
         }
     }
 
-    /// Whether the other end was heard of lately.
+    /// Whether the peer has sent something recently.
     pub(crate) fn is_connected(&self, now: Instant) -> bool {
         let patience = self.keepalive * 3 + self.keepalive / 2;
-        self.heard
-            .is_some_and(|heard| now.saturating_duration_since(heard) < patience)
+        self.last_heard
+            .is_some_and(|last_heard| now.saturating_duration_since(last_heard) < patience)
     }
 
-    /// Seals a packet. False: there is no room, send first.
+    /// Encrypts a packet. Returns false if the batch is full and must be sent first.
     pub(crate) fn seal(&mut self, packet: &[u8], batch: &mut Batch, now: Instant) -> bool {
         let Some(room) = batch.room((packet.len() + SEAL).max(HANDSHAKE)) else {
             return false;
@@ -93,7 +93,7 @@ impl Peer {
         true
     }
 
-    /// Opens a datagram into `packet`, which is at least as long; answers go into `batch`.
+    /// Decrypts a datagram into `packet`, which must be at least as long. Adds replies to `batch`.
     pub(crate) fn open(
         &mut self,
         datagram: &[u8],
@@ -111,19 +111,19 @@ impl Peer {
             TunnResult::Done => (None, None),
         };
         if proves {
-            self.heard = Some(now);
+            self.last_heard = Some(now);
             self.received += datagram.len() as u64;
         }
         if let Some(answer) = answer {
             self.put(packet.get(..answer).unwrap_or_default(), batch, now);
-            self.send_what_waited(packet, batch, now);
+            self.send_queued(packet, batch, now);
         }
         length.map_or(Opened::Nothing, Opened::Packet)
     }
 
-    /// Packets that came before there was a session.
-    fn send_what_waited(&mut self, scratch: &mut [u8], batch: &mut Batch, now: Instant) {
-        // As many as the protocol state keeps.
+    /// Sends the packets that were queued before there was a session.
+    fn send_queued(&mut self, scratch: &mut [u8], batch: &mut Batch, now: Instant) {
+        // The length of the library's queue.
         for _ in 0..256 {
             let TunnResult::WriteToNetwork(datagram) = self.tunn.decapsulate(None, &[], scratch)
             else {
@@ -143,10 +143,10 @@ impl Peer {
         }
     }
 
-    /// What time demands: several times a second.
+    /// Runs the timers. Called several times a second.
     pub(crate) fn tick(&mut self, batch: &mut Batch, now: Instant) {
         let mut scratch = [0; 2 * HANDSHAKE];
-        // It logs each attempt and each session that ends as a fault; a peer that is away is told by state.
+        // The library logs each attempt and each expired session as an error. Hide that: the state shows a dead peer.
         let timers = || match self.tunn.update_timers(&mut scratch) {
             TunnResult::WriteToNetwork(datagram) => datagram.len(),
             _ => 0,
@@ -175,7 +175,7 @@ impl Peer {
         }
     }
 
-    /// The age is exact to the tick only: a moment that differs by less is the same one.
+    /// Records the last handshake. Its age is exact only to the tick: smaller differences do not count.
     fn note_handshake(&mut self, age: Option<Duration>) {
         let Some(age) = age.and_then(|age| i64::try_from(age.as_millis()).ok()) else {
             return;

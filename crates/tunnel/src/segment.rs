@@ -1,5 +1,4 @@
-//! What the kernel hands over in one piece, cut into packets that are whole: lengths, numbers and
-//! checksums as if they had come one by one.
+//! Splits a large frame from the kernel into complete packets with their own lengths, sequence numbers and checksums.
 
 use crate::checksum::{fold, pseudo, sum};
 use crate::vnet::{Cut, Header, LENGTH};
@@ -9,8 +8,8 @@ const CWR: u8 = 0x80;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// Calls `each` with every packet of a frame, which is a header and a packet, in order. `None`: the frame
-/// is not what a TUN device hands over, and nothing of it is passed on. `scratch` holds one packet.
+/// Calls `each` with every packet of a frame (a header and a large packet), in order. `None` when the frame is
+/// malformed. `scratch` is the buffer for one packet.
 pub(crate) fn packets(
     frame: &mut [u8],
     scratch: &mut Vec<u8>,
@@ -28,20 +27,20 @@ pub(crate) fn packets(
     Some(())
 }
 
-/// The field holds the pseudo header's sum; the rest is ours.
+/// Completes a checksum. The kernel has put the sum of the pseudo header into the field.
 fn finish(packet: &mut [u8], checksum: Option<(usize, usize)>) -> Option<()> {
     let Some((start, offset)) = checksum else {
         return Some(());
     };
     let total = !fold(sum(packet.get(start..)?));
-    // Zero would mean that a UDP datagram has no checksum; in TCP both zeros are one number.
+    // In UDP zero means "no checksum", so send its equivalent 0xffff; in TCP the two are equal.
     let total = if total == 0 { 0xffff } else { total };
     let field = packet.get_mut(start.checked_add(offset)?..)?.get_mut(..2)?;
     field.copy_from_slice(&total.to_be_bytes());
     Some(())
 }
 
-/// Where things are in a large packet.
+/// The layout of a large packet.
 struct Plan {
     transport: usize,
     payload: usize,

@@ -1,4 +1,4 @@
-//! A tunnel: a device, a socket, a peer, and the two threads between them.
+//! A tunnel: a device, a socket, a peer, and two threads that move packets.
 
 use std::fmt;
 use std::io;
@@ -16,61 +16,61 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::watch;
 
 use crate::batch::Batch;
+use crate::coalesce::Coalescer;
 use crate::datagrams;
 use crate::device::{self, Shape};
-use crate::glue::Glue;
 use crate::peer::{Opened, Peer};
 use crate::segment;
 
-/// Between two looks at the clock.
+/// The interval of the timers.
 const TICK: Duration = Duration::from_millis(100);
-/// The largest frame of a device: a header and 64 KiB.
+/// The largest frame of a device, in bytes: a header and 64 KiB.
 const FRAME: usize = 10 + 65_536;
-/// Frames between two looks at whether to stop, and datagram runs between two looks at the clock.
+/// The frames between checks of the stop signal, and the datagram runs between checks of the clock.
 const TURN: usize = 64;
 
-/// What a tunnel is to be.
+/// The configuration of a tunnel.
 #[derive(Debug)]
 pub struct TunnelConfig {
     /// The device's name, at most 15 bytes.
     pub name: String,
-    /// The namespace that the device is in.
+    /// The namespace of the device.
     pub netns: OwnedFd,
-    /// A bound socket, from the underlay. It is connected to the peer, so that sockets of several
-    /// tunnels may share an address and port (`SO_REUSEADDR`): the kernel tells them apart by the peer.
+    /// A socket bound in the underlay. It gets connected to the peer, so that several tunnels may share an
+    /// address and port (`SO_REUSEADDR`): the kernel distinguishes their sockets by the peer.
     pub udp: UdpSocket,
-    /// This end's key.
+    /// This end's private key.
     pub private_key: PrivateKey,
-    /// The other end's key.
+    /// The peer's public key.
     pub peer_public_key: [u8; 32],
-    /// Where the other end's socket is.
+    /// The address of the peer's socket.
     pub peer: SocketAddr,
     /// The device's MTU, at least [`crate::OVERHEAD`] smaller than the underlay's.
     pub mtu: u16,
-    /// How long this end sends nothing before it sends an empty packet. After 3.5 times as long without a
-    /// word the other end counts as gone.
+    /// The idle time after which this end sends an empty packet. A peer that is silent for 3.5 times as long
+    /// counts as disconnected.
     pub keepalive: Duration,
-    /// Addresses for the device: its own, and the other end's, which is routed to it. `None`: its
-    /// namespace's owner gives it addresses and routes.
+    /// The device's address, and the peer's address, which is routed to the device. `None`: the owner of the
+    /// namespace configures addresses and routes.
     pub addresses: Option<(Ipv4Addr, Ipv4Addr)>,
 }
 
-/// How a tunnel is.
+/// The state of a tunnel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TunnelState {
-    /// Whether the other end proved to be there within the last few seconds.
+    /// Whether the peer has sent an authenticated packet recently.
     pub connected: bool,
-    /// When keys were agreed on last.
+    /// The time of the last handshake.
     pub last_handshake: Option<Timestamp>,
-    /// Bytes of datagrams from the other end that proved to be its own.
+    /// Bytes of authenticated datagrams from the peer.
     pub rx_bytes: u64,
-    /// Bytes of datagrams to the other end.
+    /// Bytes of datagrams to the peer.
     pub tx_bytes: u64,
-    /// Why the tunnel does not work any more, such as a device that was deleted. It must be started anew.
+    /// Why the tunnel has stopped working, for example because its device was deleted. It must be started again.
     pub broken: Option<String>,
 }
 
-/// A running tunnel. Dropping it stops it and leaves the device, without carrier, for a successor.
+/// A running tunnel. Dropping it stops it and leaves the device, without carrier, for the next process.
 #[derive(Debug)]
 pub struct Tunnel {
     shared: Arc<Shared>,
@@ -84,7 +84,7 @@ struct Shared {
     udp: UdpSocket,
     peer: Mutex<Peer>,
     stop: EventFd,
-    say: watch::Sender<TunnelState>,
+    state_tx: watch::Sender<TunnelState>,
 }
 
 impl fmt::Debug for Shared {
@@ -94,11 +94,11 @@ impl fmt::Debug for Shared {
 }
 
 impl Tunnel {
-    /// Makes the device, or takes over what a killed predecessor left, and begins to carry packets.
-    /// Blocks for a moment.
+    /// Makes the device, or attaches to the one that a killed predecessor left, and starts to carry packets. Blocks
+    /// briefly.
     ///
     /// # Errors
-    /// `ResourceBusy` while another process has the device; otherwise what the kernel said.
+    /// `ResourceBusy` while another process is attached to the device; otherwise the kernel's error.
     pub fn start(config: TunnelConfig) -> io::Result<Self> {
         datagrams::prepare(&config.udp, config.peer)?;
         let shape = Shape {
@@ -113,7 +113,7 @@ impl Tunnel {
             config.peer.ip(),
             config.keepalive,
         );
-        let (say, state) = watch::channel(TunnelState::default());
+        let (state_tx, state) = watch::channel(TunnelState::default());
         let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let shared = Arc::new(Shared {
             name: config.name,
@@ -121,7 +121,7 @@ impl Tunnel {
             udp: config.udp,
             peer: Mutex::new(peer),
             stop,
-            say,
+            state_tx,
         });
         let mut tunnel = Self {
             shared,
@@ -139,7 +139,7 @@ impl Tunnel {
             .name(format!("{}-{way}", shared.name))
             .spawn(move || {
                 if let Err(error) = work(&shared) {
-                    shared.say.send_modify(|state| {
+                    shared.state_tx.send_modify(|state| {
                         state.connected = false;
                         state.broken = Some(error.to_string());
                     });
@@ -149,33 +149,33 @@ impl Tunnel {
         Ok(())
     }
 
-    /// How it is, ten times a second while something changes.
+    /// The state, updated up to ten times a second.
     pub fn state(&self) -> watch::Receiver<TunnelState> {
         self.state.clone()
     }
 
-    /// Stops it and deletes the device.
+    /// Stops the tunnel and deletes the device.
     ///
     /// # Errors
-    /// When the kernel does not delete it.
+    /// When the kernel does not delete the device.
     pub fn remove(mut self) -> io::Result<()> {
         self.halt();
         let shared = Arc::clone(&self.shared);
         drop(self);
         device::forget(shared.device.as_fd())?;
-        // The device goes with its last descriptor.
+        // The kernel deletes the device with its last descriptor.
         drop(shared);
         Ok(())
     }
 
-    /// Stops it and leaves the device for a successor. So does dropping it.
+    /// Stops the tunnel and leaves the device for the next process, like dropping it.
     pub fn stop(self) {}
 
     fn halt(&mut self) {
-        // Only a full counter refuses, and that one wakes too.
-        let _told = self.shared.stop.write(1);
+        // The write fails only if the counter is full, and a full counter wakes the threads too.
+        let _full_counter = self.shared.stop.write(1);
         for thread in self.threads.drain(..) {
-            // A panic was told by the panic hook.
+            // The panic hook has already reported a panic.
             drop(thread.join());
         }
     }
@@ -192,7 +192,7 @@ impl Shared {
         self.peer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the descriptor, at most until the next tick where `ticks`. False: stop.
+    /// Waits for the descriptor; with `ticks`, at most until the next tick. Returns false on the stop signal.
     fn wait(&self, fd: impl AsFd, ticks: bool) -> io::Result<bool> {
         let timeout = if ticks {
             PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO)
@@ -209,7 +209,7 @@ impl Shared {
         }
     }
 
-    /// From the device to the peer.
+    /// Moves packets from the device to the peer.
     fn send(&self) -> io::Result<()> {
         let mut frame = vec![0; FRAME];
         let (mut scratch, mut batch) = (Vec::with_capacity(FRAME), Batch::new());
@@ -238,14 +238,14 @@ impl Shared {
         });
         drop(peer);
         if sealed.is_none() {
-            tracing::debug!(tunnel = %self.name, "the device handed over a frame that is none");
+            tracing::debug!(tunnel = %self.name, "the device sent a malformed frame");
         }
         if batch.is_large() {
             datagrams::send(&self.udp, &self.stop, batch);
         }
     }
 
-    /// From the peer to the device, and what time demands.
+    /// Moves packets from the peer to the device, and runs the timers.
     fn receive(&self) -> io::Result<()> {
         let mut inbound = Inbound::new();
         let mut ticked = Instant::now();
@@ -263,7 +263,7 @@ impl Shared {
     fn drain(&self, inbound: &mut Inbound) -> io::Result<()> {
         let mut result = Ok(());
         let mut write = |frame: &[u8]| match nix::unistd::write(&self.device, frame) {
-            // Down, or a packet that is none: lost, as packets are.
+            // The device is down, or the packet is malformed: drop it.
             Ok(_) | Err(Errno::EIO | Errno::EINVAL | Errno::EAGAIN | Errno::ENOBUFS) => {}
             Err(Errno::EINTR | Errno::ENOMEM) => {}
             Err(error) => result = Err(error.into()),
@@ -273,17 +273,17 @@ impl Shared {
             match got {
                 Ok((length, each)) => {
                     inbound.open(&mut self.peer(), length, each);
-                    inbound.pass_on(&mut write);
+                    inbound.write_packets(&mut write);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An ICMP error of an earlier datagram: the peer is away, which is noticed by silence.
+                // An ICMP error of an earlier datagram. A dead peer is detected by its silence.
                 Err(_) => {}
             }
             if !inbound.answers.is_empty() {
                 datagrams::send(&self.udp, &self.stop, &mut inbound.answers);
             }
         }
-        inbound.glue.flush(&mut write);
+        inbound.coalescer.flush(&mut write);
         result
     }
 
@@ -300,7 +300,7 @@ impl Shared {
         };
         drop(peer);
         datagrams::send(&self.udp, &self.stop, batch);
-        self.say.send_if_modified(|known| {
+        self.state_tx.send_if_modified(|known| {
             let differs = known.broken.is_none() && *known != state;
             if differs {
                 *known = state;
@@ -317,7 +317,7 @@ struct Inbound {
     opened: Vec<u8>,
     packets: Vec<(usize, usize)>,
     answers: Batch,
-    glue: Glue,
+    coalescer: Coalescer,
 }
 
 impl Inbound {
@@ -325,11 +325,11 @@ impl Inbound {
         Self {
             raw: vec![0; 65_536],
             control: nix::cmsg_space!(libc::c_int),
-            // Each datagram is opened behind the packet of the one before, with room for itself.
+            // Datagrams are decrypted one behind the other.
             opened: vec![0; 3 * 65_536],
             packets: Vec::new(),
             answers: Batch::new(),
-            glue: Glue::default(),
+            coalescer: Coalescer::default(),
         }
     }
 
@@ -346,9 +346,9 @@ impl Inbound {
         }
     }
 
-    fn pass_on(&mut self, write: &mut impl FnMut(&[u8])) {
+    fn write_packets(&mut self, write: &mut impl FnMut(&[u8])) {
         for (start, end) in &self.packets {
-            self.glue.push(&self.opened[*start..*end], write);
+            self.coalescer.push(&self.opened[*start..*end], write);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps one tunnel per peering attachment, as the newest snapshot wants them.
+//! Runs one tunnel per peering attachment of the newest snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,19 +18,18 @@ use tokio_util::sync::CancellationToken;
 use crate::tunnel::{Tunnel, TunnelConfig, TunnelState};
 use crate::{device_names, remove_device};
 
-/// As on AWS (Transit Gateway quotas, "Maximum transmission unit").
+/// The MTU of peering attachments, as on AWS (Transit Gateway quotas, "Maximum transmission unit").
 pub const PEERING_MTU: u16 = 8500;
-/// How often tunnels are looked after, and the pause before one that could not be started is tried again.
+/// How often tunnels are reconciled, and how soon a failed start is tried again.
 const PERIOD: Duration = Duration::from_millis(500);
-/// How often an end that has nothing to say says so.
+/// The keepalive time of tunnels.
 const KEEPALIVE: Duration = Duration::from_secs(1);
-/// What every peering device's name begins with.
+/// The prefix of the names of peering devices.
 const PREFIX: &str = "p";
-/// The longest name of a link, without its NUL.
+/// The longest name of a link in bytes, without its NUL.
 const LONGEST: usize = 15;
 
-/// The name of a peering attachment's device in its gateway's namespace: `p` and the last 14 characters
-/// of its id.
+/// The name of a peering attachment's device in its gateway's namespace: `p` and the last 14 characters of the id.
 pub fn device_name(attachment: &TransitGatewayAttachmentId) -> String {
     let tail = attachment.as_str().rsplit('-').next().unwrap_or_default();
     let start = tail.len().saturating_sub(LONGEST - PREFIX.len());
@@ -42,7 +41,7 @@ fn is_device_name(name: &str) -> bool {
         .is_some_and(|tail| tail.len() >= 8 && tail.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
-/// Says where a gateway's namespace is. `NotFound` while it does not exist.
+/// Opens a gateway's namespace. `NotFound` while it does not exist.
 pub type GatewayNetns = Arc<dyn Fn(&TransitGatewayId) -> io::Result<OwnedFd> + Send + Sync>;
 
 /// The conditions of peering attachments.
@@ -53,27 +52,29 @@ pub struct Tunnels {
     network: Arc<dyn Network>,
     netns: GatewayNetns,
     snapshots: SnapshotReceiver,
-    kept: BTreeMap<TransitGatewayAttachmentId, Kept>,
-    /// Gateways whose namespaces were searched for devices that nobody wants.
+    tunnels: BTreeMap<TransitGatewayAttachmentId, ManagedTunnel>,
+    /// Gateways whose namespaces have been searched for stale devices.
     swept: BTreeSet<TransitGatewayId>,
-    say: watch::Sender<Arc<Conditions>>,
+    conditions_tx: watch::Sender<Arc<Conditions>>,
 }
 
 impl fmt::Debug for Tunnels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tunnels").field("kept", &self.kept).finish()
+        f.debug_struct("Tunnels")
+            .field("tunnels", &self.tunnels)
+            .finish()
     }
 }
 
-/// An attachment that should have a tunnel.
+/// The tunnel of an attachment, or the error of its last start.
 #[derive(Debug)]
-struct Kept {
+struct ManagedTunnel {
     wanted: Wanted,
     tunnel: Result<Tunnel, String>,
-    /// The inode of the namespace that the device is in: the gateway's may have been made anew.
+    /// The inode of the device's namespace. It changes when the gateway's namespace is made again.
     inside: Option<u64>,
     since: Instant,
-    /// Since when the other end is silent.
+    /// The time since which the peer has been silent.
     silent: Instant,
 }
 
@@ -84,7 +85,7 @@ struct Wanted {
 }
 
 impl Tunnels {
-    /// Tunnels for the peerings of snapshots. Nothing happens before [`Tunnels::run`].
+    /// Tunnels for the peerings in snapshots. They start in [`Tunnels::run`].
     pub fn new(
         network: Arc<dyn Network>,
         netns: GatewayNetns,
@@ -94,23 +95,23 @@ impl Tunnels {
             network,
             netns,
             snapshots,
-            kept: BTreeMap::new(),
+            tunnels: BTreeMap::new(),
             swept: BTreeSet::new(),
-            say: watch::Sender::default(),
+            conditions_tx: watch::Sender::default(),
         }
     }
 
-    /// Per peering attachment: ready while the other side answers; otherwise why not.
+    /// The condition of each peering attachment: ready while the peer answers; otherwise why not.
     pub fn conditions(&self) -> watch::Receiver<Arc<Conditions>> {
-        self.say.subscribe()
+        self.conditions_tx.subscribe()
     }
 
-    /// Works until `stop`. The devices stay, for a successor to take over.
+    /// Runs until `stop`. The devices stay for the next process.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
             self.reconcile(&snapshot).await;
-            self.tell(snapshot.version);
+            self.publish(snapshot.version);
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(PERIOD) => {}
@@ -128,28 +129,28 @@ impl Tunnels {
             self.sweep(gateway, &wanted);
         }
         for (id, wanted) in wanted {
-            self.keep(id, wanted).await;
+            self.ensure(id, wanted).await;
         }
     }
 
     fn drop_unwanted(&mut self, wanted: &BTreeMap<TransitGatewayAttachmentId, Wanted>) {
         let gone = self
-            .kept
-            .extract_if(.., |id, kept| wanted.get(id) != Some(&kept.wanted));
-        for (id, kept) in gone {
-            // One that is wanted in another way keeps its device: whoever gave it routes does not care.
-            let result = match kept.tunnel {
+            .tunnels
+            .extract_if(.., |id, managed| wanted.get(id) != Some(&managed.wanted));
+        for (id, managed) in gone {
+            // A tunnel with a changed configuration keeps its device, and so the routes that lead to it.
+            let result = match managed.tunnel {
                 Ok(tunnel) if !wanted.contains_key(&id) => tunnel.remove(),
                 _ => Ok(()),
             };
             if let Err(error) = result {
-                tracing::warn!(attachment = %id, %error, "a peering's device stays behind");
-                self.swept.remove(&kept.wanted.gateway);
+                tracing::warn!(attachment = %id, %error, "the device of a deleted peering could not be removed");
+                self.swept.remove(&managed.wanted.gateway);
             }
         }
     }
 
-    /// Removes devices of peerings that went while no node was running.
+    /// Removes devices of peerings that were deleted while no node was running.
     fn sweep(
         &mut self,
         gateway: &TransitGatewayId,
@@ -169,7 +170,7 @@ impl Tunnels {
         let mut all_gone = true;
         for name in stale {
             if let Err(error) = remove_device(netns.as_fd(), name) {
-                tracing::warn!(%gateway, device = name, %error, "a device of no peering stays");
+                tracing::warn!(%gateway, device = name, %error, "a stale peering device could not be removed");
                 all_gone = false;
             }
         }
@@ -178,33 +179,36 @@ impl Tunnels {
         }
     }
 
-    async fn keep(&mut self, id: TransitGatewayAttachmentId, wanted: Wanted) {
+    async fn ensure(&mut self, id: TransitGatewayAttachmentId, wanted: Wanted) {
         let now = Instant::now();
         let netns = (self.netns)(&wanted.gateway);
         let inside = netns.as_ref().ok().and_then(inode);
-        if let Some(kept) = self.kept.get_mut(&id) {
-            if kept.works() && kept.inside == inside {
-                kept.notice(now);
+        if let Some(managed) = self.tunnels.get_mut(&id) {
+            if managed.works() && managed.inside == inside {
+                managed.notice(now);
                 return;
             }
-            if now - kept.since < PERIOD {
+            if now - managed.since < PERIOD {
                 return;
             }
         }
-        let silent = self.kept.remove(&id).map_or(now, |kept| kept.silent);
+        let silent = self
+            .tunnels
+            .remove(&id)
+            .map_or(now, |managed| managed.silent);
         let tunnel = match netns {
             Ok(netns) => self.start(&id, &wanted, netns).await,
             Err(error) => Err(error),
         };
         let tunnel = tunnel.map_err(|e| e.to_string());
-        let kept = Kept {
+        let managed = ManagedTunnel {
             wanted,
             tunnel,
             inside,
             since: now,
             silent,
         };
-        self.kept.insert(id, kept);
+        self.tunnels.insert(id, managed);
     }
 
     async fn start(
@@ -236,14 +240,14 @@ impl Tunnels {
             .map_err(io::Error::other)?
     }
 
-    fn tell(&self, version: u64) {
+    fn publish(&self, version: u64) {
         let now = Instant::now();
         let conditions: Conditions = self
-            .kept
+            .tunnels
             .iter()
-            .map(|(id, kept)| (id.clone(), kept.condition(version, now)))
+            .map(|(id, managed)| (id.clone(), managed.condition(version, now)))
             .collect();
-        self.say.send_if_modified(|known| {
+        self.conditions_tx.send_if_modified(|known| {
             let differs = **known != conditions;
             if differs {
                 *known = Arc::new(conditions);
@@ -253,7 +257,7 @@ impl Tunnels {
     }
 }
 
-/// What tells one namespace from another.
+/// The inode number, which identifies a namespace.
 fn inode(netns: &OwnedFd) -> Option<u64> {
     nix::sys::stat::fstat(netns).ok().map(|stat| stat.st_ino)
 }
@@ -274,7 +278,7 @@ fn wanted(snapshot: &Snapshot) -> BTreeMap<TransitGatewayAttachmentId, Wanted> {
     attachments.collect()
 }
 
-impl Kept {
+impl ManagedTunnel {
     fn state(&self) -> Result<TunnelState, String> {
         let tunnel = self.tunnel.as_ref().map_err(String::clone)?;
         let state = tunnel.state().borrow().clone();

@@ -1,12 +1,12 @@
-//! The ten bytes that the kernel puts before each packet of a TUN device with `IFF_VNET_HDR`: what is left
-//! to be done to it (`include/uapi/linux/virtio_net.h`).
+//! The header that the kernel puts before each packet of a TUN device with `IFF_VNET_HDR`. It describes the
+//! work left to do: checksum and segmentation (`include/uapi/linux/virtio_net.h`).
 
-/// Their number.
+/// The length of the header, in bytes.
 pub(crate) const LENGTH: usize = 10;
 
 const NEEDS_CHECKSUM: u8 = 1;
 
-/// How a packet is to be cut.
+/// How to segment a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
     /// Not at all.
@@ -20,18 +20,18 @@ pub(crate) enum Cut {
 /// The header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// Where the unfinished checksum starts, and the offset of its field from there.
+    /// The start of the unfinished checksum, and the offset of its field from there.
     pub(crate) checksum: Option<(usize, usize)>,
     pub(crate) cut: Cut,
-    /// Payload bytes per piece.
+    /// Payload bytes per segment.
     pub(crate) piece: usize,
 }
 
 impl Header {
-    /// `None` for a header that is none of those we asked for.
+    /// Parses a header; `None` if it uses an offload that we did not enable.
     pub(crate) fn read(bytes: &[u8; LENGTH]) -> Option<Self> {
         let word = |at: usize| usize::from(u16::from_ne_bytes([bytes[at], bytes[at + 1]]));
-        // Bit 0x80 says that CWR is among the flags, which is read from the packet.
+        // Bit 0x80 marks packets with the CWR flag, which we read from the packet itself.
         let cut = match bytes[1] & 0x7f {
             0 => Cut::Whole,
             1 | 4 => Cut::Tcp,
@@ -46,8 +46,8 @@ impl Header {
         })
     }
 
-    /// The header of TCP segments over IPv4 that were glued together.
-    pub(crate) fn glued(ip: u16, headers: u16, piece: u16) -> [u8; LENGTH] {
+    /// The header of coalesced TCP segments over IPv4.
+    pub(crate) fn coalesced(ip: u16, headers: u16, piece: u16) -> [u8; LENGTH] {
         let mut bytes = [0; LENGTH];
         bytes[0] = NEEDS_CHECKSUM;
         bytes[1] = 1;

@@ -1,5 +1,4 @@
-//! Ends of a tunnel that are killed. The victims are this program, started again, so this test has no
-//! harness.
+//! Kills the ends of a tunnel. The victims are child processes of this same program, so the test has no harness.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
@@ -15,7 +14,7 @@ use lab::{End, Namespace, PATIENCE, ends};
 use lath_feed::PrivateKey;
 use lath_tunnel::{device_names, public_key};
 
-/// Whose key, whose peer's public key, and where: all that an end needs.
+/// The environment variable with an end's parameters: keys and namespaces.
 const END: &str = "LATH_TEST_END";
 
 fn main() {
@@ -29,7 +28,7 @@ fn main() {
     let mut processes = [0, 1].map(|number| Some(start(&ends, number)));
     for round in 0..6 {
         talk(&ends, round % 2);
-        // Killed while nothing is said, and while much is.
+        // Kill it both without traffic and under load.
         let busy = (round > 1).then(|| flood(&ends));
         let gone = round % 2;
         processes[gone] = None;
@@ -60,7 +59,7 @@ fn start(ends: &[End; 2], number: usize) -> Victim {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // It says so when it has opened its namespaces.
+    // It prints a line once it has opened its namespaces.
     let mut line = String::new();
     let mut said = BufReader::new(child.stdout.take().unwrap());
     said.read_line(&mut line).unwrap();
@@ -68,7 +67,7 @@ fn start(ends: &[End; 2], number: usize) -> Victim {
     Victim(child)
 }
 
-/// A process with one end. It is killed when this is dropped.
+/// A process with one end. Dropping this kills it.
 struct Victim(Child);
 
 impl Drop for Victim {
@@ -108,7 +107,7 @@ fn victim(end: &str) -> ! {
     }
 }
 
-/// A message there and back.
+/// Sends a message and waits for the echo.
 fn talk(ends: &[End; 2], from: usize) {
     let at = SocketAddr::from((ends[1 - from].link, 7000));
     let listener = ends[1 - from].inner.run(|| TcpListener::bind(at).unwrap());
@@ -129,7 +128,7 @@ fn talk(ends: &[End; 2], from: usize) {
     answering.join().unwrap();
 }
 
-/// A connection that is always full, as long as the result lives.
+/// A connection that sends at full rate while the result lives.
 fn flood(ends: &[End; 2]) -> TcpStream {
     let at = SocketAddr::from((ends[1].link, 7001));
     let listener = ends[1].inner.run(|| TcpListener::bind(at).unwrap());

@@ -1,4 +1,4 @@
-//! What is cut can be glued, and what is glued is cut into what it was.
+//! What is cut can be coalesced, and what is coalesced is cut into what it was.
 
 #![expect(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ fn sum(bytes: &[u8]) -> u32 {
     total
 }
 
-/// A packet over IPv4 whose checksums are right.
+/// A packet over IPv4 with correct checksums.
 fn packet(protocol: u8, transport: &[u8], field: usize) -> Vec<u8> {
     let length = u16::try_from(20 + transport.len()).unwrap();
     let mut bytes = vec![0x45, 0, 0, 0, 0x12, 0x34, 0x40, 0, 64, protocol, 0, 0];
@@ -62,7 +62,7 @@ fn tcp(number: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
     packet(6, &bytes, 16)
 }
 
-/// A packet as the kernel hands it over: to be cut, its checksum begun.
+/// A packet as the kernel sends it: not segmented, with an unfinished checksum.
 fn frame(packet: &[u8], kind: u8, piece: u16, offset: u16) -> Vec<u8> {
     let mut bytes = vec![1, kind];
     for word in [0, piece, 20, offset] {
@@ -96,11 +96,11 @@ proptest! {
             if !last { want &= !0x09; }
             prop_assert_eq!(packet[33], want);
         }
-        let glued = frames(&cut);
+        let coalesced = frames(&cut);
         if flags & 0x81 == 0 {
-            prop_assert_eq!(glued.len(), 1, "one run");
+            prop_assert_eq!(coalesced.len(), 1, "one run");
         }
-        let again: Vec<Vec<u8>> = glued.into_iter().flat_map(packets).collect();
+        let again: Vec<Vec<u8>> = coalesced.into_iter().flat_map(packets).collect();
         prop_assert_eq!(again, cut);
     }
 
@@ -146,7 +146,7 @@ proptest! {
         for (got, sent) in got.iter().zip(&sent) {
             let (mut got, mut sent) = (got.clone(), sent.clone());
             if got.len() > 20 {
-                // The kernel counts packets anew within a run: their numbers were all the same here.
+                // Segmentation assigns new IP ids; the originals were all equal.
                 for bytes in [&mut got, &mut sent] {
                     bytes[4..6].fill(0);
                     bytes[10..12].fill(0);

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use lab::{End, PATIENCE, ends, joined, wait_for};
 use lath_tunnel::{Tunnel, device_names, private_key, public_key, remove_device};
 
-/// Bytes that are nowhere the same.
+/// Bytes without repetition.
 fn stuff(length: usize) -> Vec<u8> {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
@@ -28,7 +28,7 @@ fn stuff(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// A server that reads everything, then sends it back.
+/// A server that reads everything and then sends it back.
 fn echo(end: &End, port: u16) -> (SocketAddr, JoinHandle<()>) {
     let at = SocketAddr::from((end.link, port));
     let listener = end.inner.run(|| TcpListener::bind(at).unwrap());
@@ -133,7 +133,7 @@ fn either_side_comes_back() {
         gone.take().unwrap().stop();
         let stays = stays.as_ref().unwrap();
         wait_for(stays, "the other side is gone", |state| !state.connected);
-        // The device waits for a successor.
+        // The device stays for the next process.
         let (at, other) = (&ends[round], &ends[1 - round]);
         let netns = at.inner.fd();
         assert!(

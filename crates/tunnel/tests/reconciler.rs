@@ -1,4 +1,4 @@
-//! Peering attachments of two regions' snapshots become tunnels between their gateways.
+//! Turns the peering attachments in two regions' snapshots into tunnels between their gateways.
 
 #![expect(
     clippy::unwrap_used,
@@ -71,7 +71,7 @@ fn snapshot(own: &End, peer: &End, attachment: Option<&str>) -> Arc<Snapshot> {
     })
 }
 
-/// A region's node, as far as peerings go.
+/// The peering part of a region's node.
 struct Node {
     gateway: Arc<Mutex<Option<OwnedFd>>>,
     feed: watch::Sender<Arc<Snapshot>>,
@@ -134,7 +134,7 @@ async fn peerings_come_go_die_and_come_back() {
     let Some([one, other]) = ends(9216) else {
         return;
     };
-    // Of a peering that was deleted while no node was running.
+    // The device of a peering that was deleted while no node was running.
     let stale = device_name(&STALE.parse().unwrap());
     one.inner.ip(&format!("tuntap add {stale} mode tun"));
     let (here, there) = (
@@ -157,7 +157,7 @@ async fn peerings_come_go_die_and_come_back() {
     first.see("back", ready).await;
     second.see("ready again", ready).await;
 
-    // The gateway's namespace is lost and made anew.
+    // The gateway's namespace is lost and made again.
     *first.gateway.lock().unwrap() = None;
     let gone = |c: Option<&Condition>| matches!(c, Some(Condition::Failed { .. }));
     first.see("no namespace", gone).await;

@@ -13,10 +13,10 @@ use lath_feed::PrivateKey;
 use lath_tunnel::{Tunnel, TunnelConfig, TunnelState, private_key, public_key};
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// Generous: a loaded machine is no failure.
+/// Generous, so that a loaded machine does not fail the test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A network namespace. It goes when this is dropped.
+/// A network namespace. Dropping this removes it.
 pub(crate) struct Namespace(File);
 
 impl Namespace {
@@ -38,7 +38,7 @@ impl Namespace {
         self.0.try_clone().unwrap().into()
     }
 
-    /// Runs `work` on a thread inside.
+    /// Runs `work` on a thread in the namespace.
     pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let inside = || {
             setns(&self.0, CloneFlags::CLONE_NEWNET).unwrap();
@@ -59,7 +59,7 @@ pub(crate) fn ip(arguments: &str) -> io::Result<()> {
     status.success().then_some(()).ok_or_else(failed)
 }
 
-/// One end: its underlay, what is behind it, its keys.
+/// One end: its underlay, the namespace behind it, its keys.
 pub(crate) struct End {
     pub(crate) underlay: Namespace,
     pub(crate) inner: Namespace,
@@ -70,7 +70,7 @@ pub(crate) struct End {
 
 pub(crate) const PORT: u16 = 51820;
 
-/// Two ends. `None`, and loud words, where namespaces or TUN devices are not to be had.
+/// Makes two ends. Prints a notice and returns `None` where namespaces or TUN devices are not available.
 pub(crate) fn ends(mtu: u16) -> Option<[End; 2]> {
     if !nix::unistd::geteuid().is_root() || File::open("/dev/net/tun").is_err() {
         eprintln!("SKIPPED: needs root and /dev/net/tun");
@@ -132,7 +132,7 @@ impl End {
     }
 }
 
-/// Waits until a tunnel's state is as wanted.
+/// Waits for a state of the tunnel.
 pub(crate) fn wait_for(tunnel: &Tunnel, what: &str, wanted: impl Fn(&TunnelState) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !wanted(&tunnel.state().borrow()) {
@@ -142,7 +142,7 @@ pub(crate) fn wait_for(tunnel: &Tunnel, what: &str, wanted: impl Fn(&TunnelState
     }
 }
 
-/// Starts both ends and waits until each has heard of the other.
+/// Starts both ends and waits until they are connected.
 pub(crate) fn joined(ends: &[End; 2], mtu: u16) -> [Tunnel; 2] {
     let tunnels = [ends[0].start(&ends[1], mtu), ends[1].start(&ends[0], mtu)];
     for tunnel in &tunnels {
