@@ -126,8 +126,7 @@ pub(crate) struct Serve {
     #[arg(long, env = "LATH_PROXY_THREADS", value_name = "N")]
     pub(crate) proxy_threads: Option<usize>,
     /// Start these regions with an empty state if theirs is missing or damaged: end their running instances and
-    /// move the old
-    /// files to DATA_DIR/set-aside-TIME. An intact state is kept.
+    /// move the old files to DATA_DIR/set-aside-TIME. An intact state is kept.
     #[arg(long, value_delimiter = ',', value_name = "REGION,...")]
     pub(crate) start_anew: Vec<String>,
     /// Print the effective configuration with an explanation of each key, and exit.
@@ -228,13 +227,11 @@ pub(crate) struct Drill {
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Check this data directory instead of the machine: what it contains, whether it is intact, and the free
-    /// space. Changes
-    /// nothing and does not disturb a running Lath.
+    /// space. Changes nothing and does not disturb a running Lath.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Remove damaged records from the states in the data directory. The removed bytes and copies of the
-    /// original files are
-    /// kept in a directory beside them. Lath must not be running.
+    /// original files are kept in a directory beside them. Lath must not be running.
     #[arg(long, requires = "data_dir")]
     pub(crate) quarantine: bool,
     /// The output format.

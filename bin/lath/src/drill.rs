@@ -43,7 +43,7 @@ pub(crate) fn main(flags: &Drill) -> anyhow::Result<ExitCode> {
         objectives.set(text)?;
     }
     let mut watcher = Watcher::start(data_dir, plan.scenario)?;
-    let tell = |turn: u32, seen: &lath_drill::analysis::Seen| {
+    let print_repetition = |turn: u32, seen: &lath_drill::analysis::Observation| {
         let figures = lath_drill::analysis::figures(seen, &plan.judge);
         let time = |ns: Option<u64>| {
             ns.map_or_else(|| "never".into(), |ns| format!("{} ms", ns / 1_000_000))
@@ -57,7 +57,7 @@ pub(crate) fn main(flags: &Drill) -> anyhow::Result<ExitCode> {
             figures.late
         );
     };
-    let seen = plan.run(&mut watcher, tell)?;
+    let seen = plan.run(&mut watcher, print_repetition)?;
     let subject = Subject {
         scenario: plan.scenario,
         victim: flags.victim.clone(),

@@ -1,72 +1,72 @@
-//! From what was seen to figures: pure.
+//! Computes figures from the samples of a drill. Pure.
 
 use serde::{Deserialize, Serialize};
 
 use crate::load::Sample;
 use crate::objective::Objectives;
 
-/// One repetition as it was seen.
+/// The observations of one repetition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
-    /// When the fault took effect ([`crate::monotonic_ns`]).
+pub struct Observation {
+    /// The time of the fault ([`crate::monotonic_ns`]).
     pub fault_ns: u64,
-    /// When the system knew; `None` when it never said.
+    /// The time when the system reported the fault; `None` if it never did.
     pub detected_ns: Option<u64>,
-    /// When the fault was lifted.
+    /// The time when the fault ended.
     pub lifted_ns: u64,
-    /// Every request, in the schedule's order, from before the fault until after it was lifted.
+    /// Every request in scheduled order, from before the fault until after it ended.
     pub samples: Vec<Sample>,
 }
 
-/// How samples are judged.
+/// The criteria for bad samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judge {
-    /// A success that took longer is late.
+    /// A success that takes longer is late.
     pub late_ns: u64,
-    /// For questions to a resolver: an answer that is the same as before the fault is not the right one.
+    /// For DNS targets: during the fault an answer that is the same as before it counts as bad.
     pub answer_must_change: bool,
 }
 
-/// One repetition in figures.
+/// The figures of one repetition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repetition {
-    /// From the fault until the system knew, in nanoseconds.
+    /// From the fault until the system reported it, in nanoseconds.
     pub detection_ns: Option<u64>,
-    /// From the fault until the first request after the last bad one that began while the fault stood;
-    /// 0 when none was bad, `None` when it did not end before the fault was lifted.
+    /// From the fault until the first request after the last bad one that began during the fault, in
+    /// nanoseconds; 0 when none was bad; `None` when requests were bad until the fault ended.
     pub recovery_ns: Option<u64>,
-    /// Requests that began while the fault stood.
+    /// Requests that began during the fault.
     pub during: u64,
-    /// All that failed from the fault on.
+    /// Requests that failed, from the fault on.
     pub failed: u64,
-    /// All that succeeded late from the fault on.
+    /// Requests that succeeded late, from the fault on.
     pub late: u64,
-    /// Bad ones that began after the fault was lifted: what the way back cost.
+    /// Bad requests that began after the fault ended: the cost of the return to normal.
     pub bad_after: u64,
 }
 
 /// A figure over all repetitions, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spread {
-    /// Half were at most this.
+    /// The median.
     pub p50: u64,
-    /// 99 of 100 were at most this.
+    /// The 99th percentile.
     pub p99: u64,
-    /// The worst.
+    /// The maximum.
     pub max: u64,
 }
 
 /// Whether the objectives were met.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Whether all were.
+    /// Whether all objectives were met.
     pub passed: bool,
-    /// Each objective that was not, in words.
+    /// Each objective that was missed, in words.
     pub missed: Vec<String>,
 }
 
 impl Judge {
-    /// Why a sample is bad, if it is.
+    /// Classifies a bad sample; `None` for a good one.
     fn fault_of(&self, sample: &Sample, before: Option<&str>) -> Option<Bad> {
         if sample.error.is_some() {
             return Some(Bad::Failed);
@@ -79,8 +79,8 @@ impl Judge {
 }
 
 impl Judge {
-    /// `good`, `late` or `bad`: how a sample is shown.
-    pub(crate) fn class(&self, seen: &Seen, sample: &Sample) -> &'static str {
+    /// `good`, `late` or `bad`: the style of a sample on the page.
+    pub(crate) fn class(&self, seen: &Observation, sample: &Sample) -> &'static str {
         let stands = (seen.fault_ns..seen.lifted_ns).contains(&sample.at_ns);
         let judge = Self {
             answer_must_change: self.answer_must_change && stands,
@@ -94,8 +94,8 @@ impl Judge {
     }
 }
 
-/// What was answered last before the fault.
-fn answer_before(seen: &Seen) -> Option<&str> {
+/// The last answer before the fault.
+fn answer_before(seen: &Observation) -> Option<&str> {
     let ended = |s: &&Sample| s.at_ns + s.took_ns <= seen.fault_ns && s.error.is_none();
     seen.samples.iter().rfind(ended)?.answer.as_deref()
 }
@@ -107,7 +107,7 @@ enum Bad {
 }
 
 /// The figures of one repetition.
-pub fn figures(seen: &Seen, judge: &Judge) -> Repetition {
+pub fn figures(seen: &Observation, judge: &Judge) -> Repetition {
     let before = answer_before(seen);
     let bad = |s: &&Sample| judge.fault_of(s, before);
     let during: Vec<&Sample> = seen
@@ -115,7 +115,7 @@ pub fn figures(seen: &Seen, judge: &Judge) -> Repetition {
         .iter()
         .filter(|s| (seen.fault_ns..seen.lifted_ns).contains(&s.at_ns))
         .collect();
-    // After the fault the old answer is right again.
+    // After the fault the old answer is correct again.
     let back = Judge {
         answer_must_change: false,
         ..*judge
@@ -126,7 +126,7 @@ pub fn figures(seen: &Seen, judge: &Judge) -> Repetition {
         .filter(|s| s.at_ns >= seen.lifted_ns)
         .filter_map(|s| back.fault_of(s, None))
         .collect();
-    // A request that was under way when the fault came is the fault's too.
+    // Requests in flight when the fault began count too.
     let caught = seen
         .samples
         .iter()
@@ -154,7 +154,7 @@ pub fn figures(seen: &Seen, judge: &Judge) -> Repetition {
     }
 }
 
-/// Over all repetitions that have the figure; `None` when none has.
+/// The spread of a figure over the repetitions that have it; `None` when none has.
 pub fn spread(values: impl IntoIterator<Item = u64>) -> Option<Spread> {
     let mut values: Vec<u64> = values.into_iter().collect();
     values.sort_unstable();
@@ -169,8 +169,8 @@ pub fn spread(values: impl IntoIterator<Item = u64>) -> Option<Spread> {
     })
 }
 
-/// Holds the worst repetition against the objectives. A repetition that never recovered misses every
-/// recovery objective; one that was never noticed misses every detection objective.
+/// Compares the worst repetition with the objectives. A repetition that never recovered misses every recovery
+/// objective; one that was never detected misses every detection objective.
 pub fn verdict(repetitions: &[Repetition], objectives: &Objectives) -> Verdict {
     let mut missed = Vec::new();
     let mut time =
@@ -204,7 +204,7 @@ pub fn verdict(repetitions: &[Repetition], objectives: &Objectives) -> Verdict {
     number("failed", objectives.failed, |r| r.failed);
     number("late", objectives.late, |r| r.late);
     if repetitions.is_empty() {
-        missed.push("no repetition came to its end".into());
+        missed.push("no repetition was completed".into());
     }
     Verdict {
         passed: missed.is_empty(),
@@ -219,16 +219,16 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// Requests every 10 ms from 0 on; the text says the outcome: `.` good, `x` failed, `l` late, and a
-    /// digit is a good one with that answer.
-    fn seen(text: &str) -> Seen {
+    /// Requests every 10 ms from 0 on. The text gives the outcomes: `.` good, `x` failed, `l` late, and a digit
+    /// is a good one with that answer.
+    fn seen(text: &str) -> Observation {
         let sample = |(turn, outcome): (usize, char)| Sample {
             at_ns: turn as u64 * 10 * MS,
             took_ns: if outcome == 'l' { 900 * MS } else { MS },
             error: (outcome == 'x').then(|| "no".into()),
             answer: (outcome != 'x').then(|| outcome.to_string()),
         };
-        Seen {
+        Observation {
             fault_ns: 50 * MS,
             detected_ns: Some(70 * MS),
             lifted_ns: 150 * MS,

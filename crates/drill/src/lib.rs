@@ -1,10 +1,10 @@
-//! Drills: a fault on purpose while clients call, and a verdict on what it cost.
+//! Drills inject a fault under client load and measure its impact.
 //!
-//! A drill has three parts that know nothing of one another. *Orders* ([`order`]) are files that say which
-//! fault is wanted until when; the server's parts that read them inject the fault, and end it when the
-//! order is withdrawn or its time is over, whoever lives by then. The *load* ([`load`]) asks on schedule
-//! whether or not answers come (an open loop), so that a stall is seen by every request that it delayed.
-//! The *analysis* ([`analysis`]) is a pure function of what was seen.
+//! A drill has three independent parts. *Orders* ([`order`]) are files that name a fault and its deadline.
+//! Parts of the server read them, inject the fault, and end it when the order is withdrawn or its deadline
+//! passes, even if the drill has died. The *load* ([`load`]) sends requests on schedule whether or not
+//! responses come (an open loop), so that a stall shows in every request that it delays. The *analysis*
+//! ([`analysis`]) is a pure function of the samples.
 
 pub mod analysis;
 mod clock;
@@ -24,7 +24,7 @@ pub use target::{InvalidTarget, Target};
 
 #[doc(hidden)]
 pub mod fuzzing {
-    //! What foreign bytes reach.
+    //! Parsers of foreign bytes, for fuzz targets.
 
     pub use crate::lookup::read_answer;
 }

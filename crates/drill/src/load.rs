@@ -1,5 +1,5 @@
-//! An open loop: requests begin on schedule, whether or not earlier ones have ended. A latency counts from
-//! the time that the schedule says, so that nothing hides behind a slow answer.
+//! Open-loop load: requests begin on schedule, whether or not earlier ones have ended. Latency counts from the
+//! scheduled time, so that a slow response cannot hide delayed requests (coordinated omission).
 
 use std::fs::File;
 use std::io;
@@ -21,42 +21,42 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{Target, lookup, monotonic_ns};
 
-/// Requests in flight at most: beyond it they fail at once, and say so.
+/// Requests in flight at most. Further requests fail at once with that reason.
 const IN_FLIGHT: usize = 20_000;
 /// The largest body that is read, in bytes.
 const LARGEST_BODY: usize = 1 << 20;
-/// The fastest schedule, per second.
+/// The highest rate, in requests per second.
 pub const FASTEST: u32 = 10_000;
 
-/// What is asked, how often, and from where.
+/// The parameters of a load.
 #[derive(Debug, Clone)]
 pub struct Load {
-    /// What is asked.
+    /// The target of the requests.
     pub target: Target,
     /// Requests per second, from 1 to [`FASTEST`].
     pub rate: u32,
-    /// For a whole request, its name's resolution included.
+    /// The time limit of a request, including name resolution.
     pub timeout: Duration,
-    /// Who resolves names.
+    /// The DNS server that resolves names.
     pub resolver: SocketAddr,
-    /// The network namespace that the client is in; `None`: this process's own.
+    /// The client's network namespace; `None` is this process's.
     pub netns: Option<PathBuf>,
 }
 
-/// One request.
+/// The outcome of one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
-    /// When the schedule wanted it, by [`crate::monotonic_ns`].
+    /// The scheduled start, by [`crate::monotonic_ns`].
     pub at_ns: u64,
-    /// From then until its outcome.
+    /// From the scheduled start until the outcome, in nanoseconds.
     pub took_ns: u64,
-    /// `None` for a success; otherwise why not.
+    /// Why it failed; `None` for a success.
     pub error: Option<String>,
-    /// Who answered: an address, or what a name resolved to.
+    /// The address that responded, or the addresses that the name resolved to.
     pub answer: Option<String>,
 }
 
-/// A load that runs. Dropped, it ends.
+/// A running load. Dropping it ends it.
 #[derive(Debug)]
 pub struct Running {
     samples: Arc<Mutex<Vec<Sample>>>,
@@ -65,10 +65,10 @@ pub struct Running {
 }
 
 impl Load {
-    /// Starts asking, on a thread of its own.
+    /// Starts the load on its own thread.
     ///
     /// # Errors
-    /// When the namespace cannot be entered or the thread not be started.
+    /// When the namespace cannot be entered or the thread cannot be started.
     pub fn start(self) -> io::Result<Running> {
         let samples: Arc<Mutex<Vec<Sample>>> = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
@@ -124,7 +124,7 @@ impl Load {
                 push(&samples, at_ns, outcome);
             });
         }
-        // What is in flight still counts.
+        // Requests in flight still count: wait for them.
         let end = Instant::now() + load.timeout + Duration::from_millis(100);
         while in_flight.load(Ordering::Relaxed) > 0 && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -227,7 +227,7 @@ fn push(samples: &Mutex<Vec<Sample>>, at_ns: u64, outcome: Result<String, String
 }
 
 impl Running {
-    /// What has ended since `from_ns`, in no order.
+    /// The requests scheduled since `from_ns` that have ended, in no order.
     pub fn since(&self, from_ns: u64) -> Vec<Sample> {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         samples
@@ -237,7 +237,7 @@ impl Running {
             .collect()
     }
 
-    /// Begins nothing new, waits for what is in flight, gives everything in the schedule's order.
+    /// Stops the schedule, waits for requests in flight, and returns all samples in scheduled order.
     pub fn stop(mut self) -> Vec<Sample> {
         self.end();
         let mut samples =
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
     use std::io::{Read as _, Write as _};
 
-    /// A server that answers each connection with a status, in turn, for ever.
+    /// A server that answers each connection with the next status, in rotation.
     fn server(statuses: &'static [&'static str]) -> SocketAddr {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! A stub resolver that keeps nothing: every request asks anew.
+//! A stub resolver without a cache: every request sends a query.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,15 +9,15 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-/// How long one datagram is waited for before it is sent again.
+/// The time before a query is sent again.
 const TRY: Duration = Duration::from_millis(500);
 /// The largest answer that is read, in bytes.
 const LARGEST: usize = 4096;
 
-/// The addresses of a name, sorted; empty when it has none.
+/// Resolves a name to its sorted addresses; empty when it has none.
 ///
 /// # Errors
-/// When nobody answers (the caller bounds the time), or the answer is a refusal.
+/// When the resolver answers with an error. The caller must bound the time.
 pub(crate) async fn addresses(resolver: SocketAddr, name: &str) -> io::Result<Vec<Ipv4Addr>> {
     let id: u16 = rand::random();
     let question = question(id, name)?;
@@ -43,7 +43,7 @@ fn question(id: u16, name: &str) -> io::Result<Vec<u8>> {
     message.to_vec().map_err(io::Error::other)
 }
 
-/// The A records of an answer with this number; `None` for what is not it.
+/// The A records of the response with this id; `None` for another message.
 pub fn read_answer(bytes: &[u8], id: u16) -> Option<io::Result<Vec<Ipv4Addr>>> {
     let message = Message::from_vec(bytes).ok()?;
     if message.metadata.id != id {

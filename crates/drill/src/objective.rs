@@ -1,38 +1,38 @@
-//! What a drill must meet.
+//! The objectives of a drill.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Bounds for the worst repetition. What is not set is not judged.
+/// Limits for the worst repetition. Unset objectives are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Objectives {
-    /// From the fault until the system knew.
+    /// From the fault until the system reports it.
     pub detection: Option<Duration>,
-    /// From the fault until requests succeed again, in time and without exception.
+    /// From the fault until every request succeeds again in time.
     pub recovery: Option<Duration>,
-    /// Requests that failed, of one repetition.
+    /// Failed requests in one repetition.
     pub failed: Option<u64>,
-    /// Requests that were answered late, of one repetition.
+    /// Late responses in one repetition.
     pub late: Option<u64>,
 }
 
-/// The text is no objective.
+/// The text is not an objective.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no objective: detection=DURATION, recovery=DURATION, failed=COUNT or late=COUNT, such as recovery=500ms"
 )]
 pub struct InvalidObjective(pub String);
 
-/// The text is no duration.
+/// The text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no duration: a number and ms, s or m, such as 500ms")]
+#[error("{0:?} is not a duration: a number and ms, s or m, such as 500ms")]
 pub struct InvalidDuration(pub String);
 
-/// A duration such as `500ms`, `2s`, `1.5s` or `3m`; at most a day.
+/// Parses a duration such as `500ms`, `2s`, `1.5s` or `3m`; at most a day.
 ///
 /// # Errors
-/// When the text is none.
+/// When the text cannot be parsed.
 pub fn duration(text: &str) -> Result<Duration, InvalidDuration> {
     let wrong = || InvalidDuration(text.chars().take(32).collect());
     let split = text
@@ -54,7 +54,7 @@ pub fn duration(text: &str) -> Result<Duration, InvalidDuration> {
 }
 
 impl std::fmt::Display for Objectives {
-    /// Such as `recovery within 2000 ms, at most 0 failed`.
+    /// Prints for example `recovery within 2000 ms, at most 0 failed`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let time = |name: &str, bound: Option<Duration>| {
             bound.map(|bound| format!("{name} within {} ms", bound.as_millis()))
@@ -74,10 +74,10 @@ impl std::fmt::Display for Objectives {
 }
 
 impl Objectives {
-    /// Adds one, such as `recovery=2s`.
+    /// Sets one objective, such as `recovery=2s`.
     ///
     /// # Errors
-    /// When the text is none.
+    /// When the text cannot be parsed.
     pub fn set(&mut self, text: &str) -> Result<(), InvalidObjective> {
         let wrong = || InvalidObjective(text.chars().take(64).collect());
         let (name, value) = text.split_once('=').ok_or_else(wrong)?;

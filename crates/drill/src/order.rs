@@ -1,9 +1,8 @@
-//! Orders for faults: files in one directory, written by a drill and read by whoever can inject the fault.
+//! Orders for faults: files in one directory, written by a drill and read by the processes that can inject the fault.
 //!
-//! `NAME.json` asks for a fault until a time of day; `NAME.done` says when it was injected, or why it was
-//! not. Removing `NAME.json` ends the fault; so does its time, whether or not the drill still lives, and
-//! packet faults end in the kernel, whether or not Lath still lives. Files are written beside and renamed:
-//! complete, or not there.
+//! `NAME.json` orders a fault until a deadline. `NAME.done` records when it was injected, or why it was not.
+//! Removing `NAME.json` ends the fault. So does the deadline, even if the drill has died; and the kernel ends
+//! packet faults even if Lath has died. Files are written atomically.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -15,35 +14,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::Scenario;
 
-/// The longest that a fault may last.
+/// The longest duration of a fault.
 pub const LONGEST: Duration = Duration::from_secs(600);
 /// The largest order that is read, in bytes.
 const LARGEST: u64 = 64 << 10;
-/// Orders beyond these are not looked at.
+/// The number of orders that are read at most.
 const MOST: usize = 256;
 
-/// A wish for a fault.
+/// An order for a fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// The file's name without `.json`: letters, digits and hyphens.
     pub name: String,
-    /// What is broken.
+    /// The kind of fault.
     pub scenario: Scenario,
-    /// The region that is hit, or that the victim is in.
+    /// The affected region, or the region of the victim.
     pub region: String,
-    /// The workload that is hit. Orders of earlier versions call it `instance`.
+    /// The affected workload. Orders of earlier versions call it `instance`.
     #[serde(alias = "instance")]
     pub victim: Option<WorkloadId>,
-    /// When the fault ends, in milliseconds since 1970.
+    /// The end of the fault, in milliseconds since 1970.
     pub until_ms: u64,
 }
 
-/// What became of an order.
+/// The outcome of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
-    /// When the fault took effect, by [`crate::monotonic_ns`].
+    /// The time of the injection, by [`crate::monotonic_ns`].
     pub at_ns: u64,
-    /// Why it could not be injected, in words for the user.
+    /// Why the fault could not be injected, in words for the user.
     pub error: Option<String>,
 }
 
@@ -52,7 +51,7 @@ pub struct Done {
 pub struct Orders(PathBuf);
 
 impl Order {
-    /// How long the fault has still to last: at most [`LONGEST`]; `None` when its time is over.
+    /// The remaining time of the fault, at most [`LONGEST`]; `None` after its deadline.
     pub fn left(&self) -> Option<Duration> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         let left = Duration::from_millis(self.until_ms).checked_sub(now)?;
@@ -60,7 +59,7 @@ impl Order {
     }
 }
 
-/// The time of day that is so far ahead, in milliseconds since 1970.
+/// The time in `by` from now, in milliseconds since 1970.
 pub fn ahead(by: Duration) -> u64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -74,16 +73,16 @@ impl Orders {
         Self(data_dir.join("faults"))
     }
 
-    /// Where they are.
+    /// The directory of the files.
     pub fn directory(&self) -> &Path {
         &self.0
     }
 
-    /// Asks for a fault.
+    /// Submits an order.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn give(&self, order: &Order) -> io::Result<()> {
+    pub fn submit(&self, order: &Order) -> io::Result<()> {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -92,7 +91,7 @@ impl Orders {
         write(&self.file(&order.name), &serde_json::to_vec(order)?)
     }
 
-    /// Ends a fault, and forgets what became of it.
+    /// Withdraws an order, which ends the fault, and deletes its outcome.
     ///
     /// # Errors
     /// When a file cannot be removed.
@@ -101,11 +100,11 @@ impl Orders {
         remove(&self.done(name))
     }
 
-    /// Says what became of an order, for the drill.
+    /// Records the outcome of an order, for the drill.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn say(&self, name: &str, error: Option<String>) -> io::Result<()> {
+    pub fn report(&self, name: &str, error: Option<String>) -> io::Result<()> {
         let done = Done {
             at_ns: crate::monotonic_ns(),
             error,
@@ -113,14 +112,13 @@ impl Orders {
         write(&self.done(name), &serde_json::to_vec(&done)?)
     }
 
-    /// What became of an order; `None` as long as nobody said.
+    /// The outcome of an order; `None` until it is recorded.
     pub fn outcome(&self, name: &str) -> Option<Done> {
         serde_json::from_slice(&read(&self.done(name))?).ok()
     }
 
-    /// The orders whose time is not over. Those whose time is over are deleted; what is not an order is
-    /// passed over.
-    pub fn standing(&self) -> Vec<Order> {
+    /// The orders before their deadline. Deletes expired orders and skips other files.
+    pub fn active(&self) -> Vec<Order> {
         let Ok(entries) = std::fs::read_dir(&self.0) else {
             return Vec::new();
         };
@@ -141,14 +139,14 @@ impl Orders {
             return None;
         };
         if order.left().is_none() {
-            // Whoever does not manage leaves it to the next look.
+            // If this fails, the next call tries again.
             let _ = self.withdraw(&order.name);
             return None;
         }
         Some(order)
     }
 
-    /// Says once, as its outcome, that a file is no order.
+    /// Records as the outcome, once, that a file is not an order.
     fn refuse(&self, name: &str, path: &Path) {
         if self.outcome(name).is_some() {
             return;
@@ -157,8 +155,8 @@ impl Orders {
             "{} is damaged: it is not an order for a fault; remove it",
             path.display()
         );
-        // Where it cannot be said, it is tried again at the next look.
-        let _ = self.say(name, Some(text));
+        // If this fails, the next call tries again.
+        let _ = self.report(name, Some(text));
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -217,33 +215,33 @@ mod tests {
     fn an_order_stands_until_it_is_withdrawn_or_over() {
         let directory = tempfile::tempdir().unwrap();
         let orders = Orders::of(directory.path());
-        assert!(orders.standing().is_empty());
+        assert!(orders.active().is_empty());
         let one = order("one", ahead(Duration::from_secs(300)));
-        orders.give(&one).unwrap();
-        orders.give(&order("old", 1)).unwrap();
-        assert_eq!(orders.standing(), std::slice::from_ref(&one));
+        orders.submit(&one).unwrap();
+        orders.submit(&order("old", 1)).unwrap();
+        assert_eq!(orders.active(), std::slice::from_ref(&one));
         assert!(!orders.file("old").exists(), "what is over is deleted");
         assert_eq!(orders.outcome("one"), None);
-        orders.say("one", None).unwrap();
+        orders.report("one", None).unwrap();
         assert_eq!(orders.outcome("one").unwrap().error, None);
-        orders.give(&one).unwrap();
+        orders.submit(&one).unwrap();
         assert_eq!(orders.outcome("one"), None, "a new order has no outcome");
         orders.withdraw("one").unwrap();
         orders.withdraw("one").unwrap();
-        assert!(orders.standing().is_empty());
+        assert!(orders.active().is_empty());
     }
 
     #[test]
     fn no_fault_lasts_longer_than_allowed_and_nonsense_is_passed_over() {
         let directory = tempfile::tempdir().unwrap();
         let orders = Orders::of(directory.path());
-        orders.give(&order("long", u64::MAX)).unwrap();
-        assert_eq!(orders.standing()[0].left(), Some(LONGEST));
+        orders.submit(&order("long", u64::MAX)).unwrap();
+        assert_eq!(orders.active()[0].left(), Some(LONGEST));
         std::fs::write(orders.directory().join("a.json"), "{").unwrap();
         std::fs::write(orders.directory().join("b.json"), vec![b' '; 1 << 20]).unwrap();
         let text = serde_json::to_vec(&order("other", u64::MAX)).unwrap();
         std::fs::write(orders.directory().join("c.json"), text).unwrap();
-        assert_eq!(orders.standing().len(), 1);
+        assert_eq!(orders.active().len(), 1);
         let said = orders.outcome("a").and_then(|done| done.error).unwrap();
         assert!(said.contains("a.json is damaged"), "{said}");
     }

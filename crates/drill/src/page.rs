@@ -1,13 +1,13 @@
-//! The report as one page without scripts, with a picture of each repetition's requests over time.
+//! The report as an HTML page without scripts, with a chart of each repetition's requests over time.
 
 use std::fmt::{self, Write as _};
 
-use crate::analysis::{Repetition, Seen};
+use crate::analysis::{Observation, Repetition};
 use crate::report::{Report, millis};
 
-/// Pictures at most; the figures of all repetitions are in the table.
+/// Charts at most; the table has the figures of all repetitions.
 const PICTURES: usize = 60;
-/// Dots of one picture at most: beyond it every so-manieth good one is drawn. Bad ones always are.
+/// Dots in one chart at most. Beyond it only every n-th good sample is drawn; bad ones always are.
 const DOTS: usize = 2_000;
 
 const WIDTH: f64 = 860.0;
@@ -37,7 +37,7 @@ svg text { font: 11px system-ui, sans-serif; fill: var(--dim); }
 .axis { stroke: var(--line); } .mark { stroke: var(--mark); stroke-dasharray: 3 3; } .fault { fill: var(--fault); }
 ";
 
-/// The page.
+/// Renders the page.
 pub fn page(report: &Report) -> String {
     let mut html = String::new();
     write_page(&mut html, report).expect("a String takes every write");
@@ -144,17 +144,17 @@ fn repetitions(html: &mut String, all: &[Repetition]) -> fmt::Result {
     html.write_str("</table></div>")
 }
 
-/// Where things are in a picture.
+/// The layout of a chart.
 struct Frame {
     begin_ns: u64,
     end_ns: u64,
-    /// Of the latency axis, in milliseconds.
+    /// The lower end of the latency axis, in milliseconds.
     low: f64,
     high: f64,
 }
 
 impl Frame {
-    fn of(seen: &Seen) -> Self {
+    fn of(seen: &Observation) -> Self {
         let first = seen.samples.first().map_or(seen.fault_ns, |s| s.at_ns);
         let last = seen.samples.last().map_or(seen.lifted_ns, |s| s.at_ns);
         let slowest = seen.samples.iter().map(|s| s.took_ns).max().unwrap_or(0);
@@ -179,7 +179,12 @@ impl Frame {
     }
 }
 
-fn picture(html: &mut String, report: &Report, seen: &Seen, figures: &Repetition) -> fmt::Result {
+fn picture(
+    html: &mut String,
+    report: &Report,
+    seen: &Observation,
+    figures: &Repetition,
+) -> fmt::Result {
     let frame = Frame::of(seen);
     write!(
         html,
@@ -213,7 +218,7 @@ fn picture(html: &mut String, report: &Report, seen: &Seen, figures: &Repetition
     html.write_str("</svg>")
 }
 
-fn axes(html: &mut String, frame: &Frame, seen: &Seen) -> fmt::Result {
+fn axes(html: &mut String, frame: &Frame, seen: &Observation) -> fmt::Result {
     for ms in [0.1, 1.0, 10.0, 100.0, 1000.0, 10_000.0] {
         if ms > frame.high {
             break;
@@ -247,7 +252,7 @@ fn axes(html: &mut String, frame: &Frame, seen: &Seen) -> fmt::Result {
     Ok(())
 }
 
-fn dots(html: &mut String, report: &Report, frame: &Frame, seen: &Seen) -> fmt::Result {
+fn dots(html: &mut String, report: &Report, frame: &Frame, seen: &Observation) -> fmt::Result {
     let stride = seen.samples.len() / DOTS + 1;
     for (turn, sample) in seen.samples.iter().enumerate() {
         let class = report.judge.class(seen, sample);
@@ -296,7 +301,7 @@ mod tests {
             error: (50..60).contains(&turn).then(|| "no".into()),
             answer: None,
         };
-        let seen = Seen {
+        let seen = Observation {
             fault_ns: 500_000_000,
             detected_ns: None,
             lifted_ns: 900_000_000,

@@ -1,4 +1,4 @@
-//! What a drill found, for people and programs.
+//! The report of a drill, as text and as data.
 
 use std::fmt::Write as _;
 
@@ -6,54 +6,59 @@ use lath_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Scenario;
-use crate::analysis::{Judge, Repetition, Seen, Spread, Verdict, figures, spread, verdict};
+use crate::analysis::{Judge, Observation, Repetition, Spread, Verdict, figures, spread, verdict};
 use crate::objective::Objectives;
 
-/// The whole of a drill. Members are added, never changed.
+/// The report of a drill. New versions add members and never change existing ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// When it ended.
+    /// The end of the drill.
     pub at: Timestamp,
-    /// What was broken.
+    /// The kind of fault.
     pub scenario: Scenario,
-    /// The region, or the instance, that was hit.
+    /// The affected region or instance.
     pub victim: String,
-    /// What was asked meanwhile, and how often per second.
+    /// The target of the load.
     pub target: String,
     /// Requests per second.
     pub rate: u32,
-    /// How samples were judged.
+    /// The criteria for bad samples.
     pub judge: Judge,
-    /// What was wanted.
+    /// The objectives.
     pub objectives: Objectives,
-    /// Whether it was met.
+    /// Whether they were met.
     pub verdict: Verdict,
-    /// From the fault until the system knew, over the repetitions where it did, in nanoseconds.
+    /// From the fault until the system reported it, over the repetitions where it did, in nanoseconds.
     pub detection_ns: Option<Spread>,
-    /// From the fault until requests went well again, over the repetitions where they did.
+    /// From the fault until requests succeeded again, over the repetitions where they did, in nanoseconds.
     pub recovery_ns: Option<Spread>,
     /// The figures of each repetition.
     pub repetitions: Vec<Repetition>,
-    /// What they were computed from.
-    pub seen: Vec<Seen>,
+    /// The observations from which the figures were computed.
+    pub seen: Vec<Observation>,
 }
 
-/// What a report says of the drill itself.
+/// A report's description of the drill.
 #[derive(Debug, Clone)]
 pub struct Subject {
-    /// What was broken.
+    /// The kind of fault.
     pub scenario: Scenario,
-    /// The region, or the instance, that was hit.
+    /// The affected region or instance.
     pub victim: String,
-    /// What was asked.
+    /// The target of the load.
     pub target: String,
     /// Requests per second.
     pub rate: u32,
 }
 
 impl Report {
-    /// Computes the figures.
-    pub fn new(subject: Subject, judge: Judge, objectives: Objectives, seen: Vec<Seen>) -> Self {
+    /// Computes the report.
+    pub fn new(
+        subject: Subject,
+        judge: Judge,
+        objectives: Objectives,
+        seen: Vec<Observation>,
+    ) -> Self {
         let repetitions: Vec<Repetition> = seen.iter().map(|s| figures(s, &judge)).collect();
         Self {
             at: Timestamp::now(),
@@ -71,7 +76,7 @@ impl Report {
         }
     }
 
-    /// For a terminal.
+    /// The report as text for a terminal.
     pub fn text(&self) -> String {
         let mut text = String::new();
         self.print(&mut text).expect("a String takes every write");
@@ -133,7 +138,7 @@ impl Report {
     }
 }
 
-/// Nanoseconds as people read them.
+/// Formats nanoseconds as milliseconds.
 pub(crate) fn millis(ns: u64) -> String {
     let ms = ns as f64 / 1e6;
     match ms {

@@ -1,49 +1,49 @@
-//! One drill: repetitions of load, fault, recovery.
+//! Runs a drill: repetitions of load, fault and recovery.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use lath_model::WorkloadId;
 
-use crate::analysis::{Judge, Seen};
+use crate::analysis::{Judge, Observation};
 use crate::load::{Load, Running, Sample};
 use crate::order::{LONGEST, Order, Orders, ahead};
 use crate::{Scenario, monotonic_ns};
 
-/// What is done, and how often.
+/// The plan of a drill.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What is broken.
+    /// The kind of fault.
     pub scenario: Scenario,
-    /// The region that is hit, or that the victim is in.
+    /// The affected region, or the region of the victim.
     pub region: String,
-    /// The workload that is hit.
+    /// The affected workload.
     pub victim: Option<WorkloadId>,
-    /// Who calls meanwhile.
+    /// The client load.
     pub load: Load,
-    /// How samples are judged.
+    /// The criteria for bad samples.
     pub judge: Judge,
-    /// How long everything must go well before the fault, and after it.
+    /// How long every request must succeed before the fault and after it.
     pub calm: Duration,
-    /// How long the fault stands; at most [`LONGEST`].
+    /// The duration of the fault; at most [`LONGEST`].
     pub fault: Duration,
-    /// How long calm is waited for.
+    /// How long to wait for that calm.
     pub patience: Duration,
-    /// How many repetitions.
+    /// The number of repetitions.
     pub repeat: u32,
-    /// Where orders are given.
+    /// The directory of orders.
     pub orders: Orders,
 }
 
-/// Tells whether the system knows of the fault. Asked every few milliseconds.
+/// Detects whether the system reports the fault. Polled every few milliseconds.
 pub trait Detector {
-    /// Takes what is so now for how it should be.
+    /// Takes the current state as the baseline.
     fn begin(&mut self);
-    /// Whether the system says that something is not as it should be.
+    /// Whether the system reports a problem that is not in the baseline.
     fn noticed(&mut self) -> bool;
 }
 
-/// A drill that could not be run to its end. The fault is withdrawn.
+/// A drill could not be completed. Its fault is withdrawn.
 #[derive(Debug, thiserror::Error)]
 pub enum DrillError {
     /// The load could not be started.
@@ -54,69 +54,69 @@ pub enum DrillError {
     Order {
         /// The directory.
         path: std::path::PathBuf,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
-    /// The target does not answer well although nothing is broken.
-    #[error("{when}, {target} did not answer well for {calm_ms} ms in a row: {last}")]
-    Restless {
+    /// Requests fail or are late although there is no fault.
+    #[error("{when}, {target} did not answer without errors for {calm_ms} ms in a row: {last}")]
+    Unstable {
         /// `before the fault` or `after the fault`.
         when: &'static str,
-        /// What was asked.
+        /// The target.
         target: String,
-        /// How long was wanted.
+        /// The required calm, in milliseconds.
         calm_ms: u128,
         /// The newest error.
         last: String,
     },
-    /// Nobody injected the fault.
+    /// No process injected the fault.
     #[error(
-        "nobody injected the fault within {0:?}: does `lath serve` run with this data directory?"
+        "no process injected the fault within {0:?}: does `lath serve` run with this data directory?"
     )]
     Ignored(Duration),
-    /// It could not be injected.
+    /// The fault could not be injected.
     #[error("the fault could not be injected: {0}")]
     Refused(String),
 }
 
-/// How long an order may wait for whoever carries it out.
+/// How long an order may wait for its injection.
 const INJECTION: Duration = Duration::from_secs(20);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(5);
+/// The interval between looks at the outcome and the detector.
+const POLL: Duration = Duration::from_millis(5);
 
 /// Withdraws its order when it is dropped.
-struct Standing<'a> {
+struct ActiveOrder<'a> {
     orders: &'a Orders,
     name: String,
 }
 
-impl Drop for Standing<'_> {
+impl Drop for ActiveOrder<'_> {
     fn drop(&mut self) {
-        // What cannot be withdrawn ends by its time.
+        // An order that cannot be withdrawn ends by its deadline.
         let _ = self.orders.withdraw(&self.name);
     }
 }
 
 impl Plan {
-    /// Runs every repetition; `tell` hears of each.
+    /// Runs all repetitions and calls `on_repetition` after each.
     ///
     /// # Errors
-    /// Why the drill could not be run to its end; the fault is withdrawn then too.
+    /// When the drill cannot be completed; the fault is withdrawn then too.
     pub fn run(
         &self,
         detector: &mut dyn Detector,
-        mut tell: impl FnMut(u32, &Seen),
-    ) -> Result<Vec<Seen>, DrillError> {
+        mut on_repetition: impl FnMut(u32, &Observation),
+    ) -> Result<Vec<Observation>, DrillError> {
         let mut all = Vec::new();
         for turn in 1..=self.repeat {
             let seen = self.once(detector)?;
-            tell(turn, &seen);
+            on_repetition(turn, &seen);
             all.push(seen);
         }
         Ok(all)
     }
 
-    fn once(&self, detector: &mut dyn Detector) -> Result<Seen, DrillError> {
+    fn once(&self, detector: &mut dyn Detector) -> Result<Observation, DrillError> {
         let begin_ns = monotonic_ns();
         let load = self.load.clone().start().map_err(DrillError::Load)?;
         self.await_calm(&load, begin_ns, "before the fault")?;
@@ -126,10 +126,10 @@ impl Plan {
         let detected_ns = self.watch(detector, fault_ns);
         drop(standing);
         let lifted_ns = monotonic_ns();
-        let restless = self.await_calm(&load, lifted_ns, "after the fault");
+        let unstable = self.await_calm(&load, lifted_ns, "after the fault");
         let samples = load.stop();
-        restless?;
-        Ok(Seen {
+        unstable?;
+        Ok(Observation {
             fault_ns,
             detected_ns,
             lifted_ns,
@@ -137,7 +137,7 @@ impl Plan {
         })
     }
 
-    fn order(&self) -> Result<Standing<'_>, DrillError> {
+    fn order(&self) -> Result<ActiveOrder<'_>, DrillError> {
         let name = format!("drill-{}-{:08x}", std::process::id(), rand::random::<u32>());
         let order = Order {
             name: name.clone(),
@@ -146,12 +146,12 @@ impl Plan {
             victim: self.victim.clone(),
             until_ms: ahead(self.fault.min(LONGEST) + INJECTION),
         };
-        let standing = Standing {
+        let standing = ActiveOrder {
             orders: &self.orders,
             name,
         };
         self.orders
-            .give(&order)
+            .submit(&order)
             .map_err(|source| DrillError::Order {
                 path: self.orders.directory().to_owned(),
                 source,
@@ -170,11 +170,11 @@ impl Plan {
             if Instant::now() >= end {
                 return Err(DrillError::Ignored(INJECTION));
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL);
         }
     }
 
-    /// Waits until the fault's time is over; tells when the system noticed.
+    /// Waits for the end of the fault. Returns the time when the system reported it.
     fn watch(&self, detector: &mut dyn Detector, fault_ns: u64) -> Option<u64> {
         let end = fault_ns + u64::try_from(self.fault.as_nanos()).unwrap_or(u64::MAX / 2);
         let mut detected = None;
@@ -182,12 +182,12 @@ impl Plan {
             if detected.is_none() && detector.noticed() {
                 detected = Some(monotonic_ns());
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL);
         }
         detected
     }
 
-    /// Waits until nothing was bad for a while.
+    /// Waits until all requests have been good for the required calm.
     fn await_calm(
         &self,
         load: &Running,
@@ -206,14 +206,14 @@ impl Plan {
             }
             if Instant::now() >= end {
                 let last = bad.and_then(|s| s.error.clone());
-                return Err(DrillError::Restless {
+                return Err(DrillError::Unstable {
                     when,
                     target: self.load.target.to_string(),
                     calm_ms: self.calm.as_millis(),
-                    last: last.unwrap_or_else(|| "late answers, or none".into()),
+                    last: last.unwrap_or_else(|| "late responses, or none".into()),
                 });
             }
-            std::thread::sleep(LOOK * 4);
+            std::thread::sleep(POLL * 4);
         }
     }
 

@@ -3,31 +3,31 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What is broken.
+/// The kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
     /// Every process of an instance gets SIGKILL; the instance boots again when the fault ends.
     KillTarget,
-    /// Packets from and to a workload's addresses are dropped without a word.
+    /// Packets from and to a workload's addresses are dropped silently.
     BlackholeTarget,
-    /// A region loses its power: its WAN link goes silent, its processes and instances get SIGKILL.
+    /// A region loses power: its WAN link is cut, its processes and instances get SIGKILL.
     KillRegion,
-    /// A region's WAN link goes silent, both ways; inside everything goes on.
+    /// A region's WAN link is cut in both directions; the region itself keeps running.
     PartitionRegion,
     /// A region's control plane gets SIGKILL and does not come back before the fault ends.
     KillControlPlane,
-    /// A region's node process (proxies, resolvers, tunnels) gets SIGKILL; it is started again at once.
+    /// A region's node process (proxies, resolvers, tunnels) gets SIGKILL and is restarted at once.
     KillNodeProcess,
 }
 
-/// The text names no scenario.
+/// The text is not the name of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no scenario: {names}", names = Scenario::ALL.map(Scenario::name).join(", "))]
 pub struct UnknownScenario(pub String);
 
 impl Scenario {
-    /// All of them.
+    /// All scenarios.
     pub const ALL: [Self; 6] = [
         Self::KillTarget,
         Self::BlackholeTarget,
@@ -37,7 +37,7 @@ impl Scenario {
         Self::KillNodeProcess,
     ];
 
-    /// Such as `kill-target`.
+    /// The name, such as `kill-target`.
     pub fn name(self) -> &'static str {
         match self {
             Self::KillTarget => "kill-target",

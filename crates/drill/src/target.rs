@@ -2,28 +2,28 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
-/// What the load asks.
+/// The target of a load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// `http://NAME[:PORT][/PATH]`: a GET over a connection of its own, the name resolved anew each time.
-    /// A 2xx or 3xx status is a success.
+    /// `http://NAME[:PORT][/PATH]`: a GET over a new connection; every request resolves the name again. A 2xx or 3xx
+    /// status is a success.
     Http {
         /// A name or an IPv4 address.
         host: String,
-        /// 80 unless given.
+        /// The port, by default 80.
         port: u16,
         /// Path and query.
         path: String,
     },
-    /// `dns:NAME`: an A question to the resolver. An answer other than the one before the fault is the
-    /// success that is waited for.
+    /// `dns:NAME`: a query for A records to the resolver. During a fault only an answer other than the one
+    /// before it is a success.
     Dns {
         /// Without the trailing dot.
         name: String,
     },
 }
 
-/// The text is no target.
+/// The text is not a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no target ({reason}): http://NAME[:PORT][/PATH] or dns:NAME")]
 pub struct InvalidTarget {
@@ -32,7 +32,7 @@ pub struct InvalidTarget {
 }
 
 impl Target {
-    /// The name that is resolved; `None` for an address.
+    /// The name to resolve; `None` for an address.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Http { host, .. } => host.parse::<Ipv4Addr>().is_err().then_some(host.as_str()),
@@ -53,13 +53,13 @@ impl FromStr for Target {
             return if is_name(name) {
                 Ok(Self::Dns { name: name.into() })
             } else {
-                Err(wrong("the name is not one"))
+                Err(wrong("the name is not valid"))
             };
         }
         if !text.starts_with("http://") {
             return Err(wrong("neither http:// nor dns:"));
         }
-        let uri: http::Uri = text.parse().map_err(|_| wrong("the URL is not one"))?;
+        let uri: http::Uri = text.parse().map_err(|_| wrong("the URL is not valid"))?;
         let host = uri.host().unwrap_or_default().trim_end_matches('.');
         if !is_name(host) {
             return Err(wrong("the host is neither a name nor an IPv4 address"));

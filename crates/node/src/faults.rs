@@ -49,7 +49,7 @@ impl FaultKeeper {
         snapshots: SnapshotReceiver,
     ) -> (Self, watch::Receiver<Down>) {
         // Orders that stood before this process began keep their victims down from the first look on.
-        let standing = orders.standing().into_iter();
+        let standing = orders.active().into_iter();
         let killed = standing.filter(|order| order.scenario == Scenario::KillTarget);
         let down: Down = killed.filter_map(|order| order.victim).collect();
         let (say, down) = watch::channel(down);
@@ -78,7 +78,7 @@ impl FaultKeeper {
         let region = self.snapshots.borrow().region.clone();
         let orders: Vec<Order> = self
             .orders
-            .standing()
+            .active()
             .into_iter()
             .filter(|order| order.scenario.hits_workload() && order.region == region)
             .collect();
@@ -119,7 +119,7 @@ impl FaultKeeper {
             Ok(injected) => (injected, None),
             Err(reason) => (Injected::Refused, Some(reason)),
         };
-        if let Err(error) = self.orders.say(&order.name, error) {
+        if let Err(error) = self.orders.report(&order.name, error) {
             tracing::warn!(order = order.name, %error, "a drill cannot be told of its fault");
         }
         tracing::info!(order = order.name, scenario = %order.scenario, victim = order.victim.as_ref().map(|id| id.as_str()), "a drill's fault");

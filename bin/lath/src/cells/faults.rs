@@ -52,18 +52,18 @@ impl FaultInjector {
     }
 
     fn pass(&mut self) {
-        let standing = self.orders.standing().into_iter();
-        let standing: Vec<Order> = standing.filter(|o| !o.scenario.hits_workload()).collect();
+        let active = self.orders.active().into_iter();
+        let active: Vec<Order> = active.filter(|o| !o.scenario.hits_workload()).collect();
         let gone: Vec<String> = self.cut.keys().cloned().collect();
         for name in gone {
-            if !standing.iter().any(|order| order.name == name)
+            if !active.iter().any(|order| order.name == name)
                 && let Some(Some(fault)) = self.cut.remove(&name)
                 && let Err(error) = self.wan().and_then(|wan| wan.end(&fault))
             {
                 tracing::warn!(order = name, %error, "a drill's fault could not be ended early: the kernel ends it at its deadline");
             }
         }
-        for order in standing {
+        for order in active {
             if !self.cut.contains_key(&order.name) {
                 self.begin(&order);
             }
@@ -82,7 +82,7 @@ impl FaultInjector {
                 error,
                 "a drill's fault was injected"
             );
-            if let Err(error) = self.orders.say(&order.name, error) {
+            if let Err(error) = self.orders.report(&order.name, error) {
                 tracing::warn!(order = order.name, %error, "the outcome of a drill's fault cannot be recorded");
             }
         }

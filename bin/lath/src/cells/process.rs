@@ -284,8 +284,7 @@ impl Process {
     }
 
     /// Sends `signal`, and kills the process if it has not ended after `patience`. Returns the exit status;
-    /// `None` when
-    /// it had to be killed or the status is unknown.
+    /// `None` when it had to be killed or the status is unknown.
     pub(crate) async fn end(
         &mut self,
         signal: Signal,

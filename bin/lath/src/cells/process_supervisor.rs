@@ -285,8 +285,7 @@ impl ProcessSupervisor {
     }
 
     /// Whether the signal killed it before it handled signals, so that it had made nothing. Not true of a node:
-    /// it may
-    /// have adopted what its predecessor left.
+    /// it may have adopted what its predecessor left.
     fn had_not_begun(&self, status: ExitStatus) -> bool {
         self.role != Role::Node && status.signal() == Some(Signal::TERM.as_raw())
     }

@@ -8,8 +8,8 @@ use super::process::Role;
 
 /// Whether an order keeps this process from being started now. Removes expired orders.
 pub(crate) fn is_suppressed(orders: &Orders, region: &str, role: Role) -> bool {
-    let mut standing = orders.standing().into_iter();
-    standing.any(|order| order.region == region && covers(order.scenario, role))
+    let mut active = orders.active().into_iter();
+    active.any(|order| order.region == region && covers(order.scenario, role))
 }
 
 fn covers(scenario: Scenario, role: Role) -> bool {
@@ -49,7 +49,7 @@ mod tests {
                 victim: None,
                 until_ms,
             };
-            orders.give(&order).unwrap();
+            orders.submit(&order).unwrap();
             let suppressed =
                 [Role::Control, Role::Node].map(|role| is_suppressed(&orders, "us-east-1", role));
             assert_eq!(suppressed, want, "{scenario}");

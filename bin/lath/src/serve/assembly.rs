@@ -35,8 +35,7 @@ pub(super) struct Assembly {
     door_stop: CancellationToken,
     doors: JoinSet<&'static str>,
     /// The control plane. It stops publishing and reconciling before the node stops; its archive stops last,
-    /// because it
-    /// takes the node's last telemetry.
+    /// because it takes the node's last telemetry.
     control: Control,
 }
 

@@ -313,8 +313,7 @@ fn target_groups(snapshot: &Snapshot, observed: &Observed) -> Vec<TargetGroup> {
 }
 
 /// Answers unsigned requests below `/_lath/` with the health and the problems. A degraded server still answers
-/// 200, so
-/// that no watchdog restarts it because its disk is full.
+/// 200, so that no watchdog restarts it because its disk is full.
 pub(crate) fn internal(request: &Request<Bytes>, trouble: &[String]) -> Response<Bytes> {
     let health = request.uri().path() == "/_lath/health";
     let (status, text) = if !health {
