@@ -3,14 +3,14 @@ use std::fmt;
 use crate::operator::{Comparison, comparison};
 use crate::{Facts, Pattern};
 
-/// One operator, one key, and the values it is compared with.
+/// A condition: an operator, a key, and the values to compare it with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
-    /// As written, such as `ForAllValues:StringLikeIfExists`.
+    /// The operator as written, such as `ForAllValues:StringLikeIfExists`.
     operator: String,
-    /// As written.
+    /// The key as written.
     key: String,
-    /// In lower case.
+    /// The key in lower case.
     lower: String,
     comparison: Comparison,
     negated: bool,
@@ -19,14 +19,14 @@ pub struct Condition {
     values: Vec<Pattern>,
 }
 
-/// Why a condition is none.
+/// Why a condition is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BadCondition {
-    /// There is no such operator.
+    /// The operator does not exist.
     Operator,
-    /// It is compared with a date that is none.
+    /// A value is not a date.
     Date,
-    /// It is compared with this, which is not of the operator's kind.
+    /// This value does not have the operator's type.
     Value(String),
 }
 
@@ -59,7 +59,7 @@ impl Condition {
     }
 
     /// # Errors
-    /// That there is no such operator, or a value is none of its kind.
+    /// When the operator does not exist or a value does not have its type.
     pub(crate) fn new(
         operator: &str,
         key: &str,
@@ -96,15 +96,15 @@ impl Condition {
         })
     }
 
-    /// Whether it holds, or nothing can be said: its key is one whose values cannot be told.
-    pub(crate) fn tells(&self, facts: &dyn Facts) -> Option<bool> {
+    /// Whether it holds; `None` when the values of its key are unknown.
+    pub(crate) fn evaluate(&self, facts: &dyn Facts) -> Option<bool> {
         let unknown = facts.cannot_tell(&self.lower)
             || self.values.iter().any(|value| value.cannot_tell(facts));
         (!unknown).then(|| self.holds(facts))
     }
 
-    /// Whether it holds. Without its key, a negated operator holds and any other does not, unless it ends
-    /// in `IfExists`; `ForAllValues` holds of no values, `ForAnyValue` does not.
+    /// Whether it holds. When the key is absent, it holds if its operator is negated or ends in `IfExists`; with
+    /// `ForAllValues` it always holds, with `ForAnyValue` only with `IfExists`.
     pub fn holds(&self, facts: &dyn Facts) -> bool {
         let given = facts.values(&self.lower);
         if self.comparison == Comparison::Null {

@@ -4,27 +4,27 @@ use crate::{Match, Pattern, PrincipalSet, Request, Span};
 /// A parsed policy document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Its `Id`, where it has one.
+    /// Its `Id`, if it has one.
     pub id: Option<String>,
     /// At most [`crate::MAX_STATEMENTS`].
     pub statements: Vec<Statement>,
 }
 
-/// What a statement says when it applies.
+/// The effect of a statement that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Yes.
+    /// Allows the request.
     Allow,
-    /// No, whatever others say.
+    /// Denies the request, even if another statement allows it.
     Deny,
 }
 
-/// A member that exists in two forms, such as `Action` and `NotAction`.
+/// A member with two forms, such as `Action` and `NotAction`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope<T> {
-    /// These.
+    /// Applies to these.
     These(T),
-    /// All but these.
+    /// Applies to all but these.
     AllBut(T),
 }
 
@@ -33,36 +33,36 @@ pub enum Scope<T> {
 pub struct Statement {
     /// Its `Sid`; may be empty.
     pub sid: String,
-    /// What it says.
+    /// Its effect.
     pub effect: Effect,
-    /// Whom it is about; `None` in policies that are attached to whom they are about.
+    /// The principals; `None` in policies that are attached to their principal.
     pub principals: Option<Scope<PrincipalSet>>,
-    /// Which actions.
+    /// The actions.
     pub actions: Scope<Vec<Pattern>>,
-    /// Which resources; `None` in trust policies, whose resource is the role.
+    /// The resources; `None` in trust policies, whose resource is the role.
     pub resources: Option<Scope<Vec<Pattern>>>,
-    /// All of these must hold.
+    /// The conditions, which must all hold.
     pub conditions: Vec<Condition>,
-    /// Where it is in the document.
+    /// Its position in the document.
     pub span: Span,
 }
 
 impl Statement {
-    /// How closely the statement names who asks. Policies without principals are attached to them.
+    /// How closely the statement names the principal. A policy without principals is attached to the principal.
     pub(crate) fn names(&self, request: &Request<'_>) -> Match {
         match &self.principals {
             None => Match::Exact,
             Some(Scope::These(set)) => set.names(request.principal),
             Some(Scope::AllBut(set)) => match set.names(request.principal) {
                 Match::No => Match::Exact,
-                // To be left out takes the whole chain in AWS: account, role and session. Naming any
-                // of them is taken as meant.
+                // In AWS, NotPrincipal excludes a session only if it names account, role and session. Here
+                // naming any of them excludes it.
                 Match::Account | Match::Role | Match::Exact => Match::No,
             },
         }
     }
 
-    /// Actions have no case.
+    /// Whether the statement covers the action. Actions ignore case.
     pub(crate) fn covers_action(&self, request: &Request<'_>) -> bool {
         let among = |patterns: &[Pattern]| {
             patterns
@@ -75,7 +75,7 @@ impl Statement {
         }
     }
 
-    /// A pattern with a variable of which nothing can be said covers the resource for a denial only.
+    /// Whether the statement covers the resource. A pattern with an unknown variable covers it only in a deny.
     pub(crate) fn covers_resource(&self, request: &Request<'_>) -> bool {
         let (resource, facts) = (request.resource, request.facts);
         let denies = self.effect == Effect::Deny;
@@ -92,18 +92,18 @@ impl Statement {
         }
     }
 
-    /// The first condition that does not hold. One of which nothing can be said holds for a denial only.
+    /// The first condition that does not hold. An unknown condition holds only in a deny.
     pub(crate) fn failing(&self, request: &Request<'_>) -> Option<&Condition> {
         let unknown = self.effect == Effect::Deny;
         self.conditions
             .iter()
-            .find(|condition| !condition.tells(request.facts).unwrap_or(unknown))
+            .find(|condition| !condition.evaluate(request.facts).unwrap_or(unknown))
     }
 
-    /// The first condition of which nothing can be said.
+    /// The first unknown condition.
     pub(crate) fn untold(&self, request: &Request<'_>) -> Option<&Condition> {
         self.conditions
             .iter()
-            .find(|condition| condition.tells(request.facts).is_none())
+            .find(|condition| condition.evaluate(request.facts).is_none())
     }
 }

@@ -2,54 +2,54 @@ use std::fmt;
 
 use crate::{Condition, Effect, Match, Policy, Request, Span};
 
-/// What a policy is to the one who asks.
+/// The relation of a policy to the principal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Attached to the user, its groups, or the role.
+    /// Attached to the user, one of its groups, or the role.
     Identity,
-    /// The most that identity policies can give.
+    /// A permissions boundary, which limits identity policies.
     Boundary,
-    /// The most that a session can have.
+    /// A session policy, which limits the session.
     Session,
-    /// Attached to what is asked for: a role's trust policy, an auth policy.
+    /// Attached to the resource: a role's trust policy, an auth policy.
     Resource,
 }
 
-/// A policy and what it is attached as.
+/// A policy and its kind.
 #[derive(Debug, Clone, Copy)]
 pub struct Attached<'a> {
-    /// For explanations.
+    /// The name, for explanations.
     pub name: &'a str,
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
     /// The document.
     pub policy: &'a Policy,
 }
 
-/// How policies of different kinds add up.
+/// How policies of different kinds combine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// One account owns both: an identity policy or a resource policy is enough.
+    /// Principal and resource are in one account: an identity policy or a resource policy is enough.
     SameAccount,
     /// Both must allow.
     CrossAccount,
-    /// The resource's policy must allow: by itself where it names who asks, with an identity policy
-    /// where it names their account (roles' trust policies).
+    /// The resource's policy must allow: alone if it names the principal, together with an identity policy if
+    /// it names the account (roles' trust policies).
     Trust,
 }
 
-/// Yes or no.
+/// The outcome of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Yes.
+    /// Allowed.
     Allow,
-    /// A statement says no.
+    /// A statement denies the request.
     ExplicitDeny,
-    /// Nothing says yes.
+    /// No statement allows the request.
     ImplicitDeny,
 }
 
-/// Which policies were short of an allow, for messages.
+/// Which kind of policy did not allow, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shortfall {
     /// `no identity-based policy allows`.
@@ -64,48 +64,48 @@ pub enum Shortfall {
     Explicit(Kind),
 }
 
-/// The answer, and how it came about.
+/// The outcome with its reasons.
 #[derive(Debug, Clone)]
 pub struct Decision<'a> {
-    /// Yes or no.
+    /// The outcome.
     pub outcome: Outcome,
-    /// What was missing or in the way; `None` when allowed.
+    /// The missing allow or the deny; `None` when allowed.
     pub shortfall: Option<Shortfall>,
     /// Every statement of every policy, in order.
     pub considered: Vec<Considered<'a>>,
 }
 
-/// What became of one statement.
+/// The evaluation of one statement.
 #[derive(Debug, Clone, Copy)]
 pub struct Considered<'a> {
     /// The policy's name.
     pub policy: &'a str,
-    /// What the policy is.
+    /// The policy's kind.
     pub kind: Kind,
-    /// From 0.
+    /// The statement's index, from 0.
     pub index: usize,
     /// Its `Sid`; may be empty.
     pub sid: &'a str,
-    /// Where it is in its document.
+    /// Its position in the document.
     pub span: Span,
-    /// What it would say.
+    /// Its effect.
     pub effect: Effect,
     /// Whether it applies, or why not.
     pub verdict: Verdict<'a>,
-    /// The condition that decided because nothing can be said of it: a denial applies by it, an allowance does not.
+    /// The unknown condition that decided, if one did: a deny applies because of it, an allow does not.
     pub untold: Option<&'a Condition>,
 }
 
 /// Whether a statement applies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Verdict<'a> {
-    /// It does; so closely it names who asks.
+    /// It applies, and names the principal this closely.
     Applies(Match),
-    /// It is about other principals.
+    /// It covers other principals.
     Principal,
-    /// It is about other actions.
+    /// It covers other actions.
     Action,
-    /// It is about other resources.
+    /// It covers other resources.
     Resource,
     /// This condition does not hold.
     Condition(&'a Condition),
@@ -124,7 +124,7 @@ impl fmt::Display for Considered<'_> {
                 Effect::Allow => "does not allow",
                 Effect::Deny => "denies",
             };
-            return write!(f, ": {outcome}, as the value of {key} cannot be told");
+            return write!(f, ": {outcome}, as the value of {key} is unknown");
         }
         match (self.verdict, self.effect) {
             (Verdict::Applies(_), Effect::Allow) => f.write_str(": allows"),
@@ -138,7 +138,7 @@ impl fmt::Display for Considered<'_> {
 }
 
 impl Decision<'_> {
-    /// Whether it is a yes.
+    /// Whether the request is allowed.
     pub fn is_allow(&self) -> bool {
         self.outcome == Outcome::Allow
     }
@@ -174,8 +174,8 @@ fn denier(kind: Kind) -> &'static str {
     }
 }
 
-/// Decides a request by all policies that bear on it. Boundaries and session policies limit only where
-/// there are any; several of one kind count as one that says all they say.
+/// Decides a request by all policies that apply to it. Boundaries and session policies limit only if there are any.
+/// Several policies of one kind count as one policy with all their statements.
 pub fn evaluate<'a>(request: &Request<'_>, policies: &[Attached<'a>], rule: Rule) -> Decision<'a> {
     let considered: Vec<Considered<'a>> = policies
         .iter()
@@ -237,13 +237,13 @@ fn untold<'a>(
     match verdict {
         Verdict::Applies(_) => statement.untold(request),
         Verdict::Condition(condition) => {
-            Some(condition).filter(|it| it.tells(request.facts).is_none())
+            Some(condition).filter(|it| it.evaluate(request.facts).is_none())
         }
         Verdict::Principal | Verdict::Action | Verdict::Resource => None,
     }
 }
 
-/// What is short of an allow, by the order in which AWS reports it.
+/// The missing allow, in the order in which AWS reports it.
 fn shortfall(
     policies: &[Attached<'_>],
     considered: &[Considered<'_>],
@@ -275,7 +275,7 @@ fn shortfall(
     }
 }
 
-/// The limit that does not allow.
+/// The boundary or session policy that does not allow.
 fn unlimited([boundary, session]: [bool; 2]) -> Option<Shortfall> {
     match (boundary, session) {
         (false, _) => Some(Shortfall::Boundary),

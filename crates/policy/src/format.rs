@@ -1,9 +1,9 @@
-//! How actions and resources are written in policies, in AWS's words where they are not written so.
+//! The format of actions and resources in policies, with AWS's messages for invalid ones.
 
 use crate::Grammar;
 use crate::parse::{LEGACY, Rank};
 
-/// Partitions that ARNs in policies may name
+/// The partitions that ARNs in policies may name
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>).
 const PARTITIONS: &[&str] = &[
     "aws",
@@ -16,7 +16,7 @@ const PARTITIONS: &[&str] = &[
     "aws-iso-f",
 ];
 
-/// What the resource part of IAM's ARNs begins with.
+/// The prefixes of the resource part of IAM's ARNs.
 const IAM_KINDS: &[&str] = &[
     "user/",
     "federated-user/",
@@ -33,7 +33,7 @@ const IAM_KINDS: &[&str] = &[
     "access-report/",
 ];
 
-/// What trust policies may speak of.
+/// The actions that trust policies may contain.
 const TRUST_ACTIONS: &[&str] = &[
     "assumerole",
     "assumerolewithsaml",
@@ -47,7 +47,7 @@ pub(crate) fn is_partition(name: &str) -> bool {
     PARTITIONS.contains(&name)
 }
 
-/// What is wrong with an action.
+/// The message for an invalid action; `None` for a valid one.
 pub(crate) fn action_fault(action: &str, grammar: Grammar) -> Option<String> {
     if action == "*" {
         return (grammar == Grammar::Trust).then(only_sts);
@@ -68,7 +68,7 @@ pub(crate) fn action_fault(action: &str, grammar: Grammar) -> Option<String> {
     (grammar == Grammar::Trust && !trusts).then(only_sts)
 }
 
-/// Whether a name with wildcards stands for an action of trust.
+/// Whether a name with wildcards matches an action of trust policies.
 fn names_trust(name: &str) -> bool {
     let Ok(pattern) = crate::Pattern::new(&name.to_ascii_lowercase(), false) else {
         return false;
@@ -82,7 +82,8 @@ fn only_sts() -> String {
     "AssumeRole policy may only specify STS AssumeRole actions.".into()
 }
 
-/// What is wrong with a resource. A resource policy's may be a pattern such as `*/rates`: Lattice takes those.
+/// The message for an invalid resource; `None` for a valid one. In a resource policy a pattern such as `*/rates` is
+/// valid, because Lattice accepts it.
 pub(crate) fn resource_fault(resource: &str, grammar: Grammar) -> Option<(Rank, String)> {
     if resource == "*" || resource.starts_with("${") {
         return None;
@@ -127,7 +128,7 @@ fn of_vendor(resource: &str, vendor: &str, rest: &[&str]) -> Option<(Rank, Strin
     Some((Rank::Resource, text))
 }
 
-/// Wildcards and variables may stand for a kind.
+/// Whether this is a path of IAM. Wildcards and variables may stand for the kind.
 fn is_iam_path(path: &str) -> bool {
     let open = path.starts_with(['*', '?']) || path.starts_with("${");
     open || IAM_KINDS.iter().any(|kind| path.starts_with(kind))
@@ -142,7 +143,7 @@ fn unqualified() -> String {
     "Resource vendor must be fully qualified and cannot contain regexes.".into()
 }
 
-/// AWS shows the ARN that it made of the parts, with `*` for absent ones.
+/// The message shows the ARN that AWS builds from the parts, with `*` for absent ones.
 pub(crate) fn bad_partition(parts: &[&str]) -> String {
     let part = |at: usize| match parts.get(at) {
         None => "*",

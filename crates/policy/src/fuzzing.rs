@@ -1,12 +1,12 @@
-//! Doors for the targets in `fuzz/`, and for nothing else.
+//! Entry points for the targets in `fuzz/` only.
 
 use crate::reading::Readings;
 use crate::{
     Attached, Context, Grammar, Kind, Outcome, Policy, Principal, Request, Rule, evaluate,
 };
 
-/// Reads a document in every grammar and asks it about one request; a deny of its own must never come out
-/// as an allow.
+/// Parses a document in every grammar and evaluates one request. With a deny of everything the result must
+/// never be an allow.
 pub fn read_and_ask(document: &str, action: &str, resource: &str) {
     for grammar in [Grammar::Identity, Grammar::Resource, Grammar::Trust] {
         let Ok(policy) = Policy::parse(document, grammar) else {
@@ -35,8 +35,8 @@ pub fn read_and_ask(document: &str, action: &str, resource: &str) {
     }
 }
 
-/// What is decided of a path must be decided of the path that a target makes of it: reading it again finds nothing
-/// new, and no dot segment is left.
+/// A policy must also decide on the path that a target makes of a path. So the readings of a reading must add
+/// nothing, and must contain no dot segment.
 pub fn read_path(path: &str) {
     let readings = Readings::of(path);
     for reading in readings.allowed.iter().chain(&readings.not_denied) {

@@ -1,10 +1,10 @@
-//! JSON as policies are written: duplicate keys are an error, order is kept, depth and size are bounded.
+//! JSON for policies: duplicate keys are an error, the order is kept, depth and size are bounded.
 
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// A JSON value. Numbers and booleans keep their text: conditions compare text.
+/// A JSON value. Numbers and booleans keep their text, because conditions compare text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Json {
     Null,
@@ -15,7 +15,7 @@ pub(crate) enum Json {
     Map(Vec<(String, Self)>),
 }
 
-/// A policy needs six levels; more is no policy.
+/// A policy needs six levels.
 const MAX_DEPTH: usize = 12;
 
 impl Json {
@@ -27,7 +27,7 @@ impl Json {
         Ok(value)
     }
 
-    /// serde_json itself stops at 128 levels.
+    /// The depth of a value. serde_json itself stops at 128 levels.
     fn depth(&self) -> usize {
         let inner = match self {
             Self::List(items) => items.iter().map(Self::depth).max(),

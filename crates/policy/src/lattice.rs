@@ -1,45 +1,45 @@
-//! VPC Lattice's data plane: what a request to a service may, by its network's and the service's auth
-//! policies and the caller's own
-//! (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/auth-policies.html>). All that apply must allow.
+//! Authorization in VPC Lattice's data plane, by the auth policies of the service network and the service and
+//! by the caller's own policies (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/auth-policies.html>). All
+//! that apply must allow.
 
 use std::cell::Cell;
 
 use crate::reading::Readings;
 use crate::{Attached, Decision, Facts, Kind, Outcome, Policy, Principal, Request, Rule, evaluate};
 
-/// The action of a request over HTTP.
+/// The action of an HTTP request.
 pub const INVOKE: &str = "vpc-lattice-svcs:Invoke";
-/// The action of a TLS connection that is passed through.
+/// The action of a TLS passthrough connection.
 pub const CONNECT: &str = "vpc-lattice-svcs:Connect";
 
-/// One request, as a proxy sees it. Nothing is copied until a policy asks for it.
+/// A request, as a proxy sees it. A value is copied only when a policy needs it.
 #[derive(Clone, Copy)]
 pub struct Invocation<'a> {
-    /// Who asks.
+    /// The caller.
     pub principal: &'a Principal,
     /// [`INVOKE`] or [`CONNECT`].
     pub action: &'a str,
     /// The service's ARN.
     pub service_arn: &'a str,
-    /// The ARN of the network by which the request came.
+    /// The ARN of the service network through which the request came.
     pub network_arn: &'a str,
     /// The listener's port.
     pub port: u16,
     /// The caller's VPC.
     pub source_vpc: Option<&'a str>,
-    /// Whose that VPC is.
+    /// The account of that VPC.
     pub source_vpc_account: Option<&'a str>,
-    /// Where the request came from, as text.
+    /// The source address, as text.
     pub source_ip: Option<&'a str>,
     /// The HTTP method.
     pub method: &'a str,
-    /// The path, without the query; begins with a slash.
+    /// The path without the query. Begins with a slash.
     pub path: &'a str,
-    /// The values of a header; the name is in lower case. Empty when it is not there.
+    /// Returns the values of a header, whose name is in lower case; empty when it is absent.
     pub header: &'a dyn Fn(&str) -> Vec<String>,
     /// The raw query, without the question mark.
     pub query: &'a str,
-    /// What else is known, such as `aws:PrincipalTag/team`, `aws:PrincipalOrgID`, `aws:CurrentTime`.
+    /// Other condition keys, such as `aws:PrincipalTag/team`, `aws:PrincipalOrgID`, `aws:CurrentTime`.
     pub more: &'a dyn Facts,
 }
 
@@ -76,7 +76,7 @@ impl Facts for Invocation<'_> {
     }
 }
 
-/// `aws:PrincipalArn` is the role's, not the session's.
+/// The value of `aws:PrincipalArn`: for a session, its role's ARN.
 fn arn(principal: &Principal) -> String {
     match principal {
         Principal::Session { role, .. } => role.clone(),
@@ -96,7 +96,7 @@ impl Invocation<'_> {
         (!values.is_empty()).then_some(values)
     }
 
-    /// What the action is asked of.
+    /// The ARN of the resource.
     pub fn resource(&self) -> String {
         if self.action == CONNECT {
             return self.service_arn.to_owned();
@@ -105,7 +105,7 @@ impl Invocation<'_> {
     }
 }
 
-/// `%41` and `+` as browsers mean them; what is no such code stays as it is.
+/// Decodes `%41` and `+` like a browser. Keeps invalid escapes.
 fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -128,16 +128,16 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// A network's or service's switch and document.
+/// The `authType` and auth policy of a network or service.
 #[derive(Debug, Clone, Copy)]
 pub enum Auth<'a> {
-    /// `authType` is `NONE`: a policy that is there is not asked.
+    /// `authType` is `NONE`: an existing policy is ignored.
     None,
-    /// `authType` is `AWS_IAM`; without a policy nobody may.
+    /// `authType` is `AWS_IAM`; without a policy every request is refused.
     AwsIam(Option<&'a Policy>),
 }
 
-/// Who refused.
+/// The policy that refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// The service network's policy.
@@ -151,9 +151,9 @@ pub enum Level {
 /// A refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// By which policy.
+    /// The policy that refused.
     pub level: Level,
-    /// Whether a statement says no, or none says yes.
+    /// Whether a statement denies the request; otherwise none allows it.
     pub explicit: bool,
 }
 
@@ -184,16 +184,15 @@ impl Refusal {
     }
 }
 
-/// Whether a request may go on. `identity` are the caller's own policies (identity, boundary, session);
-/// they are asked when either side is `AWS_IAM` and the caller is not anonymous. An account's root needs
-/// none.
+/// Authorizes a request. `identity` are the caller's own policies (identity, boundary, session). They are evaluated
+/// when network or service is `AWS_IAM` and the caller is not anonymous. An account's root needs none.
 ///
-/// What a target may read in more than one way is decided in each: a path with dot segments, escapes, repeated
-/// slashes or parameters, and a header that is there more than once (RFC 9110 section 5.3 joins its values with a
-/// comma; targets take the first or the last). All readings must be allowed.
+/// Targets may read some requests in more than one way: a path with dot segments, escapes, repeated slashes or
+/// parameters, and a repeated header (RFC 9110 section 5.3 joins the values with a comma, but some targets take the
+/// first or the last). Every reading must be allowed.
 ///
 /// # Errors
-/// Who refuses.
+/// When a policy refuses.
 pub fn authorize(
     invocation: &Invocation<'_>,
     network: Auth<'_>,
@@ -229,7 +228,7 @@ pub fn authorize(
     Ok(())
 }
 
-/// All policies that bear on a request.
+/// All policies that apply to a request.
 struct Gates<'a> {
     network: Auth<'a>,
     service: Auth<'a>,
@@ -237,7 +236,7 @@ struct Gates<'a> {
 }
 
 impl Gates<'_> {
-    /// Decides by each reading of headers that are there more than once.
+    /// Decides each reading of repeated headers.
     fn decide_headers(&self, invocation: &Invocation<'_>) -> Result<(), Refusal> {
         let repeated = Cell::new(false);
         let joined = |name: &str| {
@@ -245,7 +244,7 @@ impl Gates<'_> {
             if values.len() < 2 {
                 return values;
             }
-            // HTTP/2 splits cookies (RFC 9113 section 8.2.3); they mean the same.
+            // HTTP/2 may split a cookie into several fields (RFC 9113 section 8.2.3), to be joined like this.
             let separator = if name == "cookie" { "; " } else { "," };
             repeated.set(repeated.get() || name != "cookie");
             vec![values.join(separator)]
@@ -309,12 +308,12 @@ fn of_resource(request: &Request<'_>, auth: Auth<'_>) -> Outcome {
     }
 }
 
-/// What one auth policy says of a request. That it names only the caller's account is enough here: the
-/// caller's own policies are asked besides.
+/// The decision of one auth policy. Naming the caller's account is enough here, because the caller's own policies are
+/// evaluated too.
 pub fn explain<'a>(request: &Request<'_>, policy: &'a Policy) -> Decision<'a> {
     let attached = Attached {
         name: "auth policy",
-        // Judged as what it is, but any match counts.
+        // As an identity policy, so that any match of the principal counts.
         kind: Kind::Identity,
         policy,
     };

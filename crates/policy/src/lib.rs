@@ -1,7 +1,7 @@
-//! Policy documents of IAM's language: parse, evaluate, explain. Pure: no HTTP, no store, no clock; what
-//! is true of a request comes in as [`Facts`].
+//! IAM policy documents: parse, evaluate, explain. Pure: no HTTP, no store, no clock. The condition keys of a request
+//! come in as [`Facts`].
 //!
-//! Not here: where documents are kept, who a request's principal is, and organisations' policies.
+//! Not here: the storage of documents, authentication, and organisations' policies.
 //!
 //! ```
 //! use lath_policy::{Attached, Context, Grammar, Kind, Outcome, Policy, Principal, Request, Rule, evaluate};

@@ -1,4 +1,4 @@
-//! The operators of conditions, by
+//! The condition operators of
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>.
 
 use std::cmp::Ordering;
@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use crate::pattern::arn_glob;
 use crate::{Facts, Pattern};
 
-/// What two values are compared as.
+/// The type of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
     Text,
@@ -23,7 +23,7 @@ pub(crate) enum Comparison {
     Binary,
     Ip,
     Arn,
-    /// Whether the key is absent.
+    /// Tests whether the key is absent.
     Null,
 }
 
@@ -48,7 +48,7 @@ impl Relation {
     }
 }
 
-/// The comparison of a bare operator name, and whether it is negated.
+/// The comparison of an operator name without qualifiers, and whether it is negated.
 pub(crate) fn comparison(name: &str) -> Option<(Comparison, bool)> {
     use Comparison as C;
     use Relation as R;
@@ -83,8 +83,7 @@ pub(crate) fn comparison(name: &str) -> Option<(Comparison, bool)> {
 }
 
 impl Comparison {
-    /// Whether a value of the request stands in this relation to one of the policy. What cannot be read
-    /// stands in none.
+    /// Whether a value of the request matches a value of the policy. A value that cannot be parsed matches none.
     pub(crate) fn holds(self, given: &str, wanted: &Pattern, facts: &dyn Facts) -> bool {
         match self {
             Self::Like => wanted.matches(given, facts),
@@ -116,7 +115,7 @@ impl Comparison {
         }
     }
 
-    /// Whether a policy may compare with this value, as far as one can tell without a request.
+    /// Whether this is a valid value for the comparison, as far as can be known without a request.
     pub(crate) fn accepts(self, wanted: &str) -> bool {
         if wanted.contains("${") {
             return true;
@@ -150,7 +149,7 @@ fn number(text: &str) -> Option<f64> {
         .filter(|value| value.is_finite())
 }
 
-/// Nanoseconds since the epoch, of one of the W3C's ISO 8601 profiles or of seconds since the epoch.
+/// Parses a date to nanoseconds since the epoch: one of the W3C's ISO 8601 profiles, or seconds since the epoch.
 fn date(text: &str) -> Option<i128> {
     const SECOND: i128 = 1_000_000_000;
     if let Ok(seconds) = text.parse::<i64>()
@@ -174,8 +173,8 @@ fn date(text: &str) -> Option<i128> {
     Some(zoned.timestamp().as_nanosecond())
 }
 
-/// Whether AWS takes it for a date: seconds since the epoch, or ISO 8601 with whatever parts, such as `01T` or
-/// `2016-12-13t2:00:00.5+23`. What cannot be read as a moment compares with none.
+/// Whether AWS accepts the text as a date: seconds since the epoch, or ISO 8601 with any parts, such as `01T` or
+/// `2016-12-13t2:00:00.5+23`. An accepted date that is not a moment in time matches none.
 fn is_date(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     if !text.contains(['t', '-']) {
@@ -196,7 +195,7 @@ fn is_date(text: &str) -> bool {
         && is_time(time)
 }
 
-/// Hours, minutes, and seconds with a fraction and a zone.
+/// Whether this is a time: hours, minutes, and seconds with a fraction and a zone.
 fn is_time(text: &str) -> bool {
     let within = |part: &str, most: u64| part.parse().is_ok_and(|number: u64| number <= most);
     let mut parts = text.splitn(3, ':');

@@ -6,23 +6,23 @@ use crate::json::Json;
 use crate::position::{Span, spans};
 use crate::{Effect, Pattern, Policy, PrincipalSet, Scope, Statement};
 
-/// Longest document that is read, in bytes: above any quota of AWS's, which callers hold to themselves.
+/// The longest document that is parsed, in bytes. Callers enforce AWS's quotas, which are all lower.
 pub const MAX_DOCUMENT: usize = 128 << 10;
-/// Most statements of a document.
+/// The statements of a document at most.
 pub const MAX_STATEMENTS: usize = 1000;
-/// Most values of a statement: actions, resources, principals and what conditions compare with.
+/// The values of a statement at most: actions, resources, principals and values of conditions.
 const MAX_VALUES: usize = 5000;
 
-/// What a document is for: it decides which members it must and must not have.
+/// The kind of document, which decides the members that it must and must not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grammar {
-    /// Attached to a user, group, role or session: no principals.
+    /// A policy of a user, group, role or session: no principals.
     Identity,
-    /// The same, of a managed policy: version 2012-10-17.
+    /// A managed policy: like [`Grammar::Identity`], with version 2012-10-17.
     Managed,
-    /// Attached to a resource: principals and resources.
+    /// A policy of a resource: principals and resources.
     Resource,
-    /// A role's: principals, no resources, actions of STS.
+    /// A role's trust policy: principals, no resources, actions of STS.
     Trust,
 }
 
@@ -32,17 +32,17 @@ pub enum Grammar {
 pub struct Malformed(pub String);
 
 impl Grammar {
-    /// Whether documents are attached to whom they are about.
+    /// Whether documents are attached to their principal.
     pub(crate) fn is_identity(self) -> bool {
         matches!(self, Self::Identity | Self::Managed)
     }
 }
 
-/// What AWS looks for after the syntax, in this order: of several faults it reports the first.
+/// The order of AWS's checks after the syntax: of several faults AWS reports the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
     Version,
-    /// What an older parser of AWS's does not take.
+    /// A fault of AWS's legacy parser.
     Legacy,
     Sid,
     Principal,
@@ -71,10 +71,10 @@ impl Faults {
 type Members = Vec<(String, Json)>;
 
 impl Policy {
-    /// Reads a document.
+    /// Parses a document.
     ///
     /// # Errors
-    /// What is wrong with it, as near to AWS's words as they are known.
+    /// When the document is invalid. The text is AWS's message as far as it is known.
     pub fn parse(text: &str, grammar: Grammar) -> Result<Self, Malformed> {
         if text.len() > MAX_DOCUMENT {
             return Err(syntax());
@@ -110,7 +110,7 @@ fn no_json(grammar: Grammar) -> Malformed {
 #[derive(Default)]
 struct Document {
     id: Option<String>,
-    /// Whether its version has variables.
+    /// Whether the document's version has variables.
     variables: bool,
     statements: Vec<Members>,
 }
@@ -166,7 +166,7 @@ impl Document {
     }
 }
 
-/// A statement while its members come in.
+/// A statement whose members are being read.
 #[derive(Default)]
 struct Draft {
     sid: String,
@@ -197,7 +197,7 @@ fn draft(
     Ok(draft)
 }
 
-/// Puts members into a draft. What is no syntax comes back as an error at once, other faults are noted.
+/// Reads members into a draft. Returns syntax errors at once and collects other faults.
 struct Reader<'a> {
     grammar: Grammar,
     variables: bool,
@@ -252,7 +252,7 @@ impl Reader<'_> {
         let Json::String(sid) = value else {
             return Err(syntax());
         };
-        // Resource policies of most services take any text.
+        // Resource policies of most services accept any text.
         let plain = sid.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if self.grammar != Grammar::Resource && !plain {
             let text = "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*";
@@ -367,7 +367,7 @@ impl Reader<'_> {
 }
 
 impl Draft {
-    /// `None` with a fault.
+    /// The statement; `None` if it has a fault.
     fn finish(self, grammar: Grammar, faults: &mut Faults) -> Option<Statement> {
         if self.actions.is_none() {
             faults.add(Rank::NoActions, NO_ACTIONS);
@@ -379,7 +379,7 @@ impl Draft {
             faults.add(Rank::Principal, "Missing required field Principal");
         }
         if self.effect.is_none() && grammar.is_identity() {
-            // Syntax, and so before all others.
+            // A syntax error, which AWS reports before other faults.
             *faults = Faults(Some((Rank::Version, syntax().0)));
         }
         if self.effect.is_none() {
@@ -401,7 +401,7 @@ impl Draft {
     }
 }
 
-/// `Action` and `NotAction` exclude one another, as do the other pairs.
+/// Sets a member once: `Action` and `NotAction` exclude each other, and so do the other pairs.
 fn only_once<T>(place: &mut Option<T>, value: T) -> Result<(), Malformed> {
     match place.replace(value) {
         None => Ok(()),
@@ -409,7 +409,7 @@ fn only_once<T>(place: &mut Option<T>, value: T) -> Result<(), Malformed> {
     }
 }
 
-/// One text or a list of them; numbers and booleans count as their text.
+/// A text or a list of texts; numbers and booleans count as text.
 fn texts(value: Json) -> Result<Vec<String>, Malformed> {
     let one = |value| match value {
         Json::String(text) | Json::Bare(text) => Ok(text),
@@ -468,7 +468,7 @@ fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// An account, an ARN of IAM or STS without wildcards, or a unique id that once was one.
+/// Whether this is an account, an ARN of IAM or STS without wildcards, or the unique id of a principal.
 fn is_aws_principal(name: &str) -> bool {
     if is_account(name) {
         return true;

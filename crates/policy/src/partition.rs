@@ -1,15 +1,14 @@
-//! Whether a document speaks of the partition that it is saved in: of another one, IAM takes neither resources nor
-//! principals.
+//! Checks the partition of resources and principals: IAM accepts only its own partition.
 
 use crate::format::bad_partition;
 use crate::parse::invalid_principal;
 use crate::{Malformed, Policy, PrincipalSet, Scope};
 
 impl Policy {
-    /// Looks for resources and principals of partitions other than the one named, such as `aws-cn`.
+    /// Checks that all resources and principals belong to `partition`, such as `aws-cn`.
     ///
     /// # Errors
-    /// The first one, in AWS's words.
+    /// For the first one that does not, with AWS's message.
     pub fn check_partition(&self, partition: &str) -> Result<(), Malformed> {
         for statement in &self.statements {
             if let Some(Scope::These(set) | Scope::AllBut(set)) = &statement.principals {
@@ -28,7 +27,7 @@ impl Policy {
     }
 }
 
-/// A wildcard may stand for a partition.
+/// Whether an ARN belongs to another partition. A wildcard matches every partition.
 fn is_foreign(arn: &str, ours: &str) -> bool {
     let mut parts = arn.splitn(6, ':');
     let named = (parts.next() == Some("arn"))
@@ -39,7 +38,7 @@ fn is_foreign(arn: &str, ours: &str) -> bool {
 
 fn check_principals(set: &PrincipalSet, partition: &str) -> Result<(), Malformed> {
     let foreign = |name: &&String| is_foreign(name, partition);
-    // China has names of its own for some services, and takes the common ones as well.
+    // China has its own names for some services, and also accepts the common ones.
     let chinese = |name: &&String| name.ends_with(".amazonaws.com.cn") && partition != "aws-cn";
     let found = [
         ("AWS", set.aws.iter().find(foreign)),

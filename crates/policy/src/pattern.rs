@@ -8,24 +8,24 @@ use crate::Facts;
 pub struct Pattern {
     text: String,
     pieces: Vec<Piece>,
-    /// The tokens of one without variables.
+    /// The tokens of a pattern without variables.
     fixed: Option<Vec<Token>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Token(Token),
-    /// The key in lower case, and what stands for it where the request has none.
+    /// A variable: the key in lower case, and the default value.
     Variable(String, Option<String>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token {
-    /// This character.
+    /// A literal character.
     Char(char),
-    /// Any one character.
+    /// `?`: any one character.
     One,
-    /// Any characters, none included.
+    /// `*`: any characters, or none.
     Any,
 }
 
@@ -36,10 +36,10 @@ impl fmt::Debug for Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern; variables only where the document's version has them (2012-10-17).
+    /// Parses a pattern, with variables if the document's version has them (2012-10-17).
     ///
     /// # Errors
-    /// A variable that is not closed, or empty.
+    /// When a variable is unterminated or empty.
     pub(crate) fn new(text: &str, variables: bool) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -71,18 +71,18 @@ impl Pattern {
         })
     }
 
-    /// As it was written.
+    /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether `value` matches, wildcards and variables taken into account.
+    /// Whether `value` matches.
     pub fn matches(&self, value: &str, facts: &dyn Facts) -> bool {
         self.tokens(facts)
             .is_some_and(|tokens| glob(&tokens, value))
     }
 
-    /// The same without regard to the case of letters.
+    /// Like [`Self::matches`], but ignores case.
     pub(crate) fn matches_any_case(&self, value: &str, facts: &dyn Facts) -> bool {
         self.tokens(facts).is_some_and(|tokens| {
             glob_by(&tokens, value, |wanted, given| {
@@ -91,7 +91,7 @@ impl Pattern {
         })
     }
 
-    /// Whether a variable in it has values that cannot be told.
+    /// Whether it has a variable with unknown values.
     pub(crate) fn cannot_tell(&self, facts: &dyn Facts) -> bool {
         self.pieces.iter().any(|piece| match piece {
             Piece::Variable(key, _) => facts.cannot_tell(key),
@@ -99,7 +99,7 @@ impl Pattern {
         })
     }
 
-    /// The text with variables put in and wildcards as they are; `None` when a variable has no value.
+    /// The text with variables replaced and wildcards kept; `None` when a variable has no value.
     pub(crate) fn literal(&self, facts: &dyn Facts) -> Option<String> {
         let mut text = String::new();
         for piece in &self.pieces {
@@ -113,7 +113,7 @@ impl Pattern {
         Some(text)
     }
 
-    /// `None` when a variable has no value: then nothing matches.
+    /// The tokens with variables replaced; `None` when a variable has no value, and then nothing matches.
     pub(crate) fn tokens(&self, facts: &dyn Facts) -> Option<Cow<'_, [Token]>> {
         if let Some(fixed) = &self.fixed {
             return Some(Cow::Borrowed(fixed));
@@ -131,7 +131,7 @@ impl Pattern {
     }
 }
 
-/// A variable's value is text: wildcards in it match only themselves.
+/// A variable's value as literal text: wildcards in it match only themselves.
 fn value(piece: &Piece, facts: &dyn Facts) -> Option<String> {
     let Piece::Variable(key, default) = piece else {
         return None;
@@ -143,7 +143,7 @@ fn value(piece: &Piece, facts: &dyn Facts) -> Option<String> {
     }
 }
 
-/// `${*}`, `${?}` and `${$}` are the characters themselves.
+/// Parses a variable. `${*}`, `${?}` and `${$}` are literal characters.
 fn variable(inner: &str) -> Result<Piece, String> {
     if let "*" | "?" | "$" = inner {
         let c = inner.chars().next().unwrap_or('*');
@@ -176,7 +176,7 @@ pub(crate) fn glob(tokens: &[Token], text: &str) -> bool {
     glob_by(tokens, text, |wanted, given| wanted == given)
 }
 
-/// Linear where there is one `*`; at worst tokens times characters. Allocates nothing: a request may be compared with
+/// Linear with one `*`; at worst tokens times characters. Allocates nothing, because a request may be compared with
 /// thousands of patterns.
 fn glob_by(tokens: &[Token], text: &str, same: fn(char, char) -> bool) -> bool {
     let first = |at: usize| text.get(at..).and_then(|rest| rest.chars().next());
@@ -205,7 +205,7 @@ fn glob_by(tokens: &[Token], text: &str, same: fn(char, char) -> bool) -> bool {
     tokens[t..].iter().all(|token| *token == Token::Any)
 }
 
-/// ARNs match part by part: no wildcard reaches over one of the first five colons.
+/// Matches ARNs part by part: no wildcard matches across one of the first five colons.
 pub(crate) fn arn_glob(tokens: &[Token], value: &str) -> bool {
     let parts: Vec<&str> = value.splitn(6, ':').collect();
     let wanted: Vec<&[Token]> = tokens

@@ -1,26 +1,27 @@
-//! Where statements are in a document, as the policy simulator shows them
+//! The positions of statements in a document, as the policy simulator shows them
 //! (<https://docs.aws.amazon.com/IAM/latest/APIReference/API_Statement.html>).
 
-/// A place in a text.
+/// A position in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Position {
-    /// From 1.
+    /// The line, from 1.
     pub line: u32,
-    /// From 1, in characters.
+    /// The column in characters, from 1.
     pub column: u32,
 }
 
-/// Where a statement begins and ends: behind the bracket or comma before it (behind its own brace where it stands
-/// alone), and behind its last brace. So AWS's simulator counts, by the examples of its command line.
+/// The begin and end of a statement, as in the examples of AWS's simulator: from behind the bracket or comma
+/// before it (behind its own brace if it is not in a list) to behind its last brace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
-    /// Where it begins.
+    /// The begin.
     pub start: Position,
-    /// Where it ends.
+    /// The end.
     pub end: Position,
 }
 
-/// The spans of the statements of a document, which is JSON: objects in the list (or place) of the member `Statement`.
+/// The spans of the statements of a JSON document: the objects in the member `Statement`, which is a list or an
+/// object.
 pub(crate) fn spans(text: &str) -> Vec<Span> {
     let mut scan = Scan::default();
     text.chars().for_each(|c| scan.take(c));
@@ -33,7 +34,7 @@ struct Scan {
     depth: usize,
     in_string: bool,
     escaped: bool,
-    /// The last string at the top level: the member's name.
+    /// The last string at the top level: a member's name.
     word: String,
     listed: bool,
     start: Position,

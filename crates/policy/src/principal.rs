@@ -1,7 +1,7 @@
-/// Who asks.
+/// The caller of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
-    /// Nobody that proved anything.
+    /// An unauthenticated caller.
     Anonymous,
     /// An account's root user.
     Root {
@@ -62,7 +62,7 @@ impl Principal {
         }
     }
 
-    /// The account, where it is of one.
+    /// The account, if it belongs to one.
     pub fn account(&self) -> Option<&str> {
         match self {
             Self::Root { account, .. }
@@ -72,7 +72,7 @@ impl Principal {
         }
     }
 
-    /// The ARN (or name) that messages show.
+    /// The ARN (or name) for messages.
     pub fn arn(&self) -> String {
         match self {
             Self::Anonymous => "anonymous".into(),
@@ -96,16 +96,16 @@ impl Principal {
     }
 }
 
-/// How closely a statement's principals name the one who asks.
+/// How closely a statement names the principal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Match {
     /// Not at all.
     No,
-    /// By its account: the account decides further, by its own identity policies.
+    /// By its account, whose identity policies must also allow.
     Account,
-    /// By the role that it is a session of: boundaries and session policies still limit it.
+    /// By the role of the session: boundaries and session policies still limit it.
     Role,
-    /// By itself, or everybody is meant.
+    /// By itself, or by `*`.
     Exact,
 }
 
@@ -120,7 +120,7 @@ pub struct PrincipalSet {
 }
 
 impl PrincipalSet {
-    /// How closely `who` is named.
+    /// How closely the set names `who`.
     pub fn names(&self, who: &Principal) -> Match {
         if self.everybody {
             return Match::Exact;
@@ -153,8 +153,8 @@ impl PrincipalSet {
         }
     }
 
-    /// Whether the account is named, by its number or its root. The number is of any partition; the root's ARN
-    /// must be of the partition that the one who asks is in, which `arn` says.
+    /// Whether the set names the account by its number or its root. The number counts in any partition; the
+    /// root's ARN must have the partition of the principal's `arn`.
     fn has_account(&self, account: &str, arn: &str) -> bool {
         let partition = arn.split(':').nth(1).unwrap_or_default();
         let mut named = self.aws.iter();
@@ -162,7 +162,7 @@ impl PrincipalSet {
     }
 }
 
-/// The account whose root an ARN of this partition names.
+/// The account of a root's ARN in this partition.
 fn root<'a>(partition: &str, arn: &'a str) -> Option<&'a str> {
     let rest = arn.strip_prefix("arn:")?.strip_prefix(partition)?;
     rest.strip_prefix(":iam::")?.strip_suffix(":root")

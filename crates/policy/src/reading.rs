@@ -1,21 +1,21 @@
-//! The ways in which servers read the path of a request.
+//! The readings of a path: the ways in which servers may interpret it.
 //!
-//! A proxy forwards a path as it came, and the target decides what it means: RFC 3986 section 6.2.2 lets it
-//! remove dot segments and decode unreserved characters, and servers in the field also merge slashes, decode
-//! `%2F`, take `\` for `/`, and cut parameters (`;a=b`) off a segment. A policy must hold of each reading.
+//! A proxy forwards a path unchanged, and the target interprets it. RFC 3986 section 6.2.2 lets it remove dot
+//! segments and decode unreserved characters. Real servers also merge slashes, decode `%2F`, treat `\` as `/`,
+//! and cut parameters (`;a=b`) off a segment. A policy must allow every reading.
 
-/// What a target may read where a path is written in more than one way. Empty for plain paths.
+/// The readings of a path other than the path itself. Empty for plain paths.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Readings {
-    /// Each of these must be allowed, as the path itself must.
+    /// Readings that must be allowed, like the path itself.
     pub(crate) allowed: Vec<String>,
-    /// These must not be denied: a policy that allows one of them need not exist, as people do not write `caf%C3%A9` in
-    /// both ways.
+    /// Readings that must not be denied. They need no allow, because authors of policies do not write both
+    /// forms, such as `caf%C3%A9` and `café`.
     pub(crate) not_denied: Vec<String>,
 }
 
 impl Readings {
-    /// The readings of a path that begins with a slash; of `*` there are none.
+    /// The readings of a path that begins with a slash; `*` has none.
     pub(crate) fn of(path: &str) -> Self {
         if !path.starts_with('/') || is_plain(path) {
             return Self::default();
@@ -40,13 +40,13 @@ fn is_plain(path: &str) -> bool {
     !path.contains(['%', '\\', ';']) && !path.contains("//") && !path.contains("/.")
 }
 
-/// RFC 3986 section 2.3.
+/// Whether the character is unreserved (RFC 3986 section 2.3).
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// Decodes the escapes of the wanted bytes, and those that come about by it, such as `%252e`: a chain of servers
-/// decodes more than once. Linear in the length.
+/// Decodes the escapes of the wanted bytes, also those that decoding produces, such as `%252e`, because a chain of
+/// servers decodes more than once. Linear in the length.
 fn decoded(path: &str, wanted: impl Fn(u8) -> bool) -> String {
     let mut out: Vec<u8> = Vec::with_capacity(path.len());
     for byte in path.bytes() {
@@ -67,8 +67,7 @@ fn last_escape(bytes: &[u8]) -> Option<u8> {
     u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
 }
 
-/// Removes dot segments (RFC 3986 section 5.2.4), also those with parameters (`..;`), and where `merge` says so
-/// empty ones.
+/// Removes dot segments (RFC 3986 section 5.2.4), also with parameters (`..;`); with `merge`, empty segments too.
 fn without_dots(path: &str, merge: bool) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut open = false;
@@ -82,7 +81,7 @@ fn without_dots(path: &str, merge: bool) -> String {
             _ => kept.push(segment),
         }
     }
-    // The last segment of `/a/` is empty, and was kept unless slashes are merged.
+    // The last segment of `/a/` is empty. It was kept unless slashes are merged.
     let ends = open && (merge || kept.last().is_some_and(|last| !last.is_empty()));
     let tail = if ends && !kept.is_empty() { "/" } else { "" };
     format!("/{}{tail}", kept.join("/"))
@@ -117,7 +116,7 @@ mod tests {
 
     #[test]
     fn other_paths_are_read_as_servers_read_them() {
-        // The path, what must be allowed besides, and what must not be denied.
+        // The path, the readings that must be allowed, and those that must not be denied.
         let table: &[(&str, &[&str], &[&str])] = &[
             ("/ok/../no", &["/no"], &[]),
             ("/ok/%2e%2e/no", &["/no"], &[]),

@@ -2,33 +2,33 @@ use std::collections::BTreeMap;
 
 use crate::Principal;
 
-/// What is asked.
+/// A request to decide.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
-    /// Who asks.
+    /// The caller.
     pub principal: &'a Principal,
-    /// Such as `ec2:RunInstances`.
+    /// The action, such as `ec2:RunInstances`.
     pub action: &'a str,
-    /// An ARN, or `*` where the request names none.
+    /// The resource's ARN, or `*` if the request names none.
     pub resource: &'a str,
-    /// What else is true.
+    /// The condition keys.
     pub facts: &'a dyn Facts,
 }
 
 /// The values of condition keys.
 pub trait Facts {
-    /// The values of a key, which is given in lower case, such as `aws:sourceip`; `None` when the request
-    /// has no such key.
+    /// The values of a key; `None` when the request does not have it. The key is in lower case, such as
+    /// `aws:sourceip`.
     fn values(&self, key: &str) -> Option<Vec<String>>;
 
-    /// Whether requests of this kind have the key at AWS, but its values cannot be told here. A denial that depends
-    /// on such a key applies and an allowance does not, so that neither fails open. The key is in lower case.
+    /// Whether requests of this kind have the key in AWS, but its values are unknown here. A deny that depends
+    /// on such a key applies and an allow does not, so that neither fails open. The key is in lower case.
     fn cannot_tell(&self, _key: &str) -> bool {
         false
     }
 }
 
-/// Values of condition keys in a map. Keys are compared without regard to case.
+/// A map of condition keys. Keys ignore case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context(BTreeMap<String, Vec<String>>);
 

@@ -8,7 +8,7 @@ use lath_policy::{
 
 const ACCOUNT: &str = "123456789012";
 
-/// Statements, and what they are attached as.
+/// Statements and their kinds.
 type Written<'a> = &'a [(Kind, &'a str)];
 /// Action and resource.
 type Asked<'a> = (&'a str, &'a str);

@@ -1,5 +1,5 @@
-//! Documents that are taken, and what is said of those that are not: AWS's words, as the public records of its answers
-//! have them (among them github.com/getmoto/moto, tests/test_iam/test_iam_policies.py).
+//! Valid documents, and AWS's messages for invalid ones, from public records of its responses (among them
+//! github.com/getmoto/moto, tests/test_iam/test_iam_policies.py).
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -74,7 +74,7 @@ fn managed_policies_are_refused_in_aws_words() {
     for (text, want) in table {
         assert_eq!(refusal(text, Grammar::Managed), want, "{text}");
     }
-    // Inline policies may be of the older version, or say none.
+    // Inline policies may have the older version or none.
     let old = r#"{"Statement":{"Effect":"Allow","Action":"s3:x","Resource":"*"}}"#;
     assert_eq!(refusal(old, Grammar::Identity), "taken");
 }

@@ -1,4 +1,4 @@
-//! Auth policies against requests that targets read in more than one way.
+//! Auth policies for requests that targets may read in more than one way.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -1,4 +1,4 @@
-//! Keys whose values cannot be told: neither a denial nor an allowance that depends on one fails open.
+//! Keys with unknown values: neither a deny nor an allow that depends on one fails open.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -6,7 +6,7 @@ use lath_policy::{
     Attached, Context, Facts, Grammar, Kind, Outcome, Policy, Principal, Request, Rule, evaluate,
 };
 
-/// Facts of which `ec2:untold` cannot be told, and `ec2:known` is `x`.
+/// Facts in which `ec2:untold` is unknown and `ec2:known` is `x`.
 struct Untold(Context);
 
 impl Facts for Untold {
@@ -106,8 +106,8 @@ fn the_explanation_says_which_key_it_was() {
         "Condition":{"StringEquals":{"ec2:Untold":"x"}}}"#;
     let told = decide(&format!("{deny},{allow}")).1;
     let want = [
-        "p, statement 1 (No): denies, as the value of ec2:Untold cannot be told",
-        "p, statement 2: does not allow, as the value of ec2:Untold cannot be told",
+        "p, statement 1 (No): denies, as the value of ec2:Untold is unknown",
+        "p, statement 2: does not allow, as the value of ec2:Untold is unknown",
     ];
     assert_eq!(told, want);
 }
