@@ -1,7 +1,7 @@
-//! How many writes a second the database takes, and how long one takes, by number of writers.
+//! Measures the database's writes per second and their latency by number of writers.
 //!
-//! `cargo run --release -p lath-store --example writes [DIRECTORY]`: on the disk that holds the directory
-//! (default: the current one), then without a disk. The state is made in a subdirectory that is removed.
+//! `cargo run --release -p lath-store --example writes [DIRECTORY]`: first on the disk of the directory (default: the
+//! current one), then in memory. The state is made in a subdirectory, which is removed at the end.
 
 #![expect(clippy::print_stdout, reason = "the report is what it is for")]
 
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use lath_store::{Db, Kinds, Memory, Record, Store, StoreError, open_dir};
 use serde::{Deserialize, Serialize};
 
-/// How long each figure is measured.
+/// The duration of each measurement.
 const MEASURED: Duration = Duration::from_secs(2);
 
-/// Records in the database before anything is measured.
+/// Records in the database before the measurements.
 const RECORDS: u64 = 20_000;
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -83,7 +83,7 @@ fn item(id: u64, generation: u64) -> Item {
     }
 }
 
-/// How long each write took, of all that this many writers made.
+/// Runs this many writers and returns the latency of each write.
 async fn write_with(db: &Db, writers: u64) -> Result<Vec<Duration>, StoreError> {
     let end = Instant::now() + MEASURED;
     let running: Vec<_> = (0..writers)
@@ -112,12 +112,12 @@ async fn write_until(db: Db, writer: u64, end: Instant) -> Result<Vec<Duration>,
     Ok(took)
 }
 
-/// A directory that is removed when it is no longer needed.
+/// A directory. Dropping this removes it.
 struct Removed(PathBuf);
 
 impl Drop for Removed {
     fn drop(&mut self) {
-        // Left behind only when it cannot be removed, which its name explains.
+        // If this fails, the directory's name explains its origin.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,32 +1,32 @@
 use std::path::PathBuf;
 
-/// How a store is.
+/// The condition of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// It reads and writes.
+    /// Reads and writes work.
     Well,
-    /// The disk is full. Writes that add records are refused, deletes and changes go on; it is well again by
-    /// itself when there is room.
+    /// The disk is full. Writes that add records are refused; deletes and changes work. The store recovers by
+    /// itself when there is space.
     Full {
         /// The state's file.
         path: PathBuf,
-        /// What the system said, with the file.
+        /// The system's error, with the file.
         reason: String,
     },
-    /// The last write failed. Reads go on; every write is tried again from the file on.
+    /// The last write failed. Reads work; every write first tries to reopen the file.
     Failing {
-        /// What the system or the engine said, with the file.
+        /// The error of the system or the engine, with the file.
         reason: String,
     },
 }
 
 impl Condition {
-    /// Whether it reads and writes.
+    /// Whether reads and writes work.
     pub fn is_well(&self) -> bool {
         matches!(self, Self::Well)
     }
 
-    /// What is wrong, in words for the user.
+    /// The problem, in words for the user.
     pub fn trouble(&self) -> Option<String> {
         match self {
             Self::Well => None,

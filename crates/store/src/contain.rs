@@ -1,4 +1,4 @@
-//! The storage engine may panic on a damaged file. Such a panic ends the call and not the process.
+//! Contains panics: the storage engine may panic on a damaged file, and that must end the call, not the process.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,9 +7,9 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Runs `f`; a panic in it becomes an error with the panic's text.
+/// Runs `f` and turns a panic in it into an error with the panic's text.
 ///
-/// What `f` changed by reference must not be used after a panic. A panic hook can ask [`is_contained`].
+/// Data that `f` changed by reference must not be used after a panic. A panic hook can call [`is_contained`].
 ///
 /// # Errors
 /// The panic's text.

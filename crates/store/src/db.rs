@@ -6,28 +6,27 @@ use crate::load::{Loaded, load};
 use crate::pipeline::Pipeline;
 use crate::{Condition, Kinds, Memory, Store, StoreError, Tx, View};
 
-/// The database: typed records over a [`Store`]. A copy is another handle to the same database.
+/// The database: typed records over a [`Store`]. A clone is another handle to the same database.
 ///
-/// It expects to be the store's only writer; when it finds that it is not, it stops writing
-/// ([`StoreError::Fenced`]).
+/// It must be the store's only writer. When it detects another writer, it stops writing ([`StoreError::Fenced`]).
 #[derive(Clone)]
 pub struct Db {
     pipeline: Arc<Pipeline>,
 }
 
 impl Db {
-    /// Reads the whole state of a store and goes on from there.
+    /// Reads the complete state of a store.
     ///
     /// # Errors
-    /// [`StoreError::UnknownKind`] when it holds records of a kind that is not in `kinds`,
-    /// [`StoreError::Corrupt`] when one cannot be read; otherwise that the store failed.
+    /// [`StoreError::UnknownKind`] when it contains records of a kind that is not in `kinds`,
+    /// [`StoreError::Corrupt`] when a record cannot be read; otherwise the store's error.
     pub async fn open(store: Arc<dyn Store>, kinds: Kinds) -> Result<Self, StoreError> {
         kinds.check()?;
         let loaded = load(&*store, &kinds).await?;
         Ok(Self::on(store, Some(kinds), loaded))
     }
 
-    /// A database that lives in memory only and takes records of every kind: for tests.
+    /// A database in memory that accepts records of every kind, for tests.
     pub fn in_memory() -> Self {
         let empty = Loaded {
             view: View::default(),
@@ -47,32 +46,32 @@ impl Db {
         self.pipeline.published()
     }
 
-    /// Wakes when the revision grows.
+    /// The revision. The receiver wakes when it grows.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.pipeline.changes()
     }
 
-    /// Whether the store reads and writes.
+    /// The condition of the store.
     pub fn condition(&self) -> watch::Receiver<Condition> {
         self.pipeline.condition()
     }
 
-    /// Runs `f` on the newest state. When it answers `Ok`, its changes become durable and visible, all or
-    /// none, before this returns; when it answers `Err`, nothing changed.
+    /// Runs `f` on the newest state. When `f` returns `Ok`, all its changes become durable and visible
+    /// atomically before this returns. When it returns `Err`, nothing changes.
     ///
-    /// The newest state may hold changes of other writes that are not durable yet; the answer then waits
-    /// for those too, so that nobody is told of something that a crash could undo. `f` runs under a lock
-    /// and should take microseconds. Records put back as they were are no change, and a write without
-    /// changes does not raise the revision. When the caller goes away after `f` ran, the changes are made
-    /// nevertheless. Must be called inside a tokio runtime.
+    /// The newest state may contain changes of other writes that are not durable yet. The result waits for
+    /// those too, so that it never reveals changes that a crash could undo. `f` runs under a lock and should
+    /// take microseconds. Putting an equal record back is no change, and a write without changes does not raise
+    /// the revision. When the caller drops the future after `f` ran, the changes are made nevertheless. Must be
+    /// called within a tokio runtime.
     ///
     /// # Errors
-    /// What `f` answered, or that the store failed.
+    /// The error of `f`, or of the store.
     pub async fn write<T, E: From<StoreError>>(
         &self,
         f: impl FnOnce(&mut Tx) -> Result<T, E> + Send,
     ) -> Result<T, E> {
-        let place = self.pipeline.place().await?;
+        let place = self.pipeline.permit().await?;
         let (answer, durable) = self.pipeline.stage(place, f)?;
         if let Some(durable) = durable {
             durable.await.map_err(|_| StoreError::Closed)??;

@@ -5,30 +5,29 @@ use std::time::Duration;
 
 use crate::{Embedded, Opening, Store, StoreError};
 
-/// How often, and how long apart, a locked state is tried again: a killed process needs a moment to
-/// let go of it, and whoever restarts it should not have to wait and retry.
+/// The retries for a locked state, and the pause between them: a killed process needs a moment to release the
+/// lock, and its restart should not fail because of that.
 const TRIES: u32 = 40;
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
-/// The file of the state in a data directory.
+/// The path of the state file in a data directory.
 pub fn state_file(directory: &Path) -> PathBuf {
     directory.join("state.redb")
 }
 
-/// Opens the state in a data directory, creating both when they are absent. The directory becomes
-/// 0700: it holds secrets. Blocks, for two seconds at most when another process has the state open.
+/// Opens the state in a data directory, and creates both if they are absent. Sets the directory's mode to 0700,
+/// because it contains secrets. Blocks, for at most two seconds when another process has the state open.
 ///
 /// # Errors
-/// [`StoreError::InUse`] when another process has it open and keeps it; otherwise what the file system
-/// or the engine said.
+/// [`StoreError::InUse`] when another process keeps it open; otherwise the error of the file system or the engine.
 pub fn open_dir(path: &Path) -> Result<Arc<dyn Store>, StoreError> {
     open_dir_with(path, &Opening::default())
 }
 
-/// As [`open_dir`], and as `opening` says.
+/// Like [`open_dir`], with options.
 ///
 /// # Errors
-/// As [`open_dir`]; [`StoreError::Foreign`] when the state is another's.
+/// Like [`open_dir`]; [`StoreError::Foreign`] when the state belongs to another installation or region.
 pub fn open_dir_with(path: &Path, opening: &Opening) -> Result<Arc<dyn Store>, StoreError> {
     make_private(path).map_err(|error| StoreError::io(path, error))?;
     Ok(Arc::new(open_patiently(&state_file(path), opening)?))

@@ -1,10 +1,10 @@
-//! The store on a local disk: one redb file, one writer thread.
+//! The store on a local disk: one redb file and one writer thread.
 //!
-//! Transactions queue up while one is being made durable; the writer takes all that wait and makes them
-//! durable together (group commit). No caller is answered before.
+//! Transactions queue while another one is being made durable. The writer then takes all of them and makes them
+//! durable together (group commit), before their callers return.
 //!
-//! A write that fails closes the file in the engine's eyes for ever; it is opened again here, and writing
-//! goes on when it can. See [`Condition`].
+//! After a failed write the engine refuses to use the file any more. This store reopens the file and continues
+//! to write when it can. See [`Condition`].
 
 mod commit;
 pub(crate) mod file;
@@ -32,36 +32,36 @@ use crate::{
     Compare, Condition, Entry, Identity, Listing, Op, Outcome, Store, StoreError, Watch, contain,
 };
 
-/// How many transactions wait before callers are held back.
+/// The length of the queue. When it is full, callers wait.
 const QUEUE: usize = 1024;
 
-/// How many transactions one commit covers at most: bounds what is lost by one failure.
+/// The transactions of one commit at most, which bounds how many fail together.
 const GROUP: usize = 1024;
 
-/// While the store is not well: how often the queue is looked at, and how often it is tried to mend it.
-const LOOK: Duration = Duration::from_millis(10);
+/// While the store has a problem: how often the writer checks the queue, and how often it tries to recover.
+const POLL: Duration = Duration::from_millis(10);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A store in a file.
 ///
-/// Changes are kept for watchers since the file was opened; older ones are compacted.
+/// Keeps changes for watchers since the file was opened; older ones are compacted.
 pub struct Embedded {
     shared: Arc<Shared>,
-    /// `None` only while dropping: the writer ends when this end is gone.
+    /// `None` only while dropping: the writer ends when the sender is gone.
     queue: Option<mpsc::Sender<Pending>>,
     writer: Option<JoinHandle<()>>,
 }
 
 struct Shared {
     path: PathBuf,
-    /// `None` from a write that failed to the next that may succeed.
+    /// `None` after a failed write until the file is open again.
     database: RwLock<Option<Database>>,
     history: History,
     condition: watch::Sender<Condition>,
     reserve: Reserve,
 }
 
-/// A transaction that waits.
+/// A queued transaction.
 type Transaction = (Vec<Compare>, Vec<Op>);
 
 struct Pending {
@@ -69,22 +69,22 @@ struct Pending {
     answer: oneshot::Sender<Result<Outcome, StoreError>>,
 }
 
-/// How a file is opened.
+/// Options for opening a file.
 #[derive(Debug, Clone, Default)]
 pub struct Opening {
-    /// Whose state it must be. A file that does not say is given it.
+    /// The required identity. A file without one gets this one.
     pub identity: Option<Identity>,
-    /// Whether what [`crate::inspect`] found mendable is mended.
+    /// Whether to repair damage that [`crate::inspect`] reported as mendable.
     pub mend: bool,
 }
 
 impl Embedded {
-    /// Opens or creates the file (mode 0600). Blocks while it is repaired after a crash.
+    /// Opens or creates the file (mode 0600). Blocks while the engine repairs it after a crash.
     ///
     /// # Errors
     /// [`StoreError::InUse`] when another process has it open, [`StoreError::Damaged`] when it is empty or
-    /// older than what was acknowledged, [`StoreError::Foreign`] when it is another's; otherwise what the
-    /// engine said.
+    /// older than an acknowledged write, [`StoreError::Foreign`] when it belongs to another installation or
+    /// region; otherwise the engine's error.
     pub fn open(path: &Path, opening: &Opening) -> Result<Self, StoreError> {
         if !path.exists() {
             file::create(path, opening.identity.as_ref())?;
@@ -104,7 +104,7 @@ impl Embedded {
             reserve: Reserve::beside(path),
         });
         if let Err(error) = shared.reserve.fill() {
-            shared.say_full(&error.to_string());
+            shared.mark_full(&error.to_string());
         }
         let (queue, pending) = mpsc::channel(QUEUE);
         let for_writer = Writer {
@@ -124,7 +124,7 @@ impl Embedded {
         })
     }
 
-    /// Runs a read on a thread that may wait for the disk.
+    /// Runs a read on a thread that may block on the disk.
     async fn read<T: Send + 'static>(
         &self,
         f: impl FnOnce(&redb::ReadTransaction) -> Result<T, StoreError> + Send + 'static,
@@ -136,7 +136,7 @@ impl Embedded {
     }
 }
 
-/// Refuses another's state, and signs one that has no signature yet.
+/// Checks the identity of a state. A state without an identity gets it.
 fn claim(database: &Database, path: &Path, identity: Option<&Identity>) -> Result<(), StoreError> {
     let Some(identity) = identity else {
         return Ok(());
@@ -160,11 +160,11 @@ fn claim(database: &Database, path: &Path, identity: Option<&Identity>) -> Resul
 }
 
 impl Drop for Embedded {
-    /// Waits until the queue is written and the file is closed, so that it can be opened again.
+    /// Waits until the queue is written and the file is closed, so that the file can be opened again.
     fn drop(&mut self) {
         self.queue = None;
         if let Some(writer) = self.writer.take() {
-            // A panic there has been reported by the thread itself.
+            // The panic hook has already reported a panic.
             let _ = writer.join();
         }
         self.shared.close();
@@ -270,7 +270,7 @@ impl Shared {
         StoreError::engine(std::io::Error::other(reason))
     }
 
-    /// Closes the file. An engine that panics about it is left as it is.
+    /// Closes the file. Ignores a panic of the engine.
     fn close(&self) {
         let mut database = self
             .database
@@ -279,11 +279,11 @@ impl Shared {
         if let Some(database) = database.take()
             && let Err(panic) = contain(move || drop(database))
         {
-            tracing::error!(panic, path = %self.path.display(), "the state was not closed well");
+            tracing::error!(panic, path = %self.path.display(), "the state was not closed cleanly");
         }
     }
 
-    /// Opens the file anew after a failure; what it holds now.
+    /// Reopens the file after a failure. Returns its current sums.
     fn reopen(&self) -> Result<Sums, StoreError> {
         self.close();
         let (opened, sums) = file::open(&self.path, false)?;
@@ -295,27 +295,27 @@ impl Shared {
         Ok(sums)
     }
 
-    fn say_full(&self, cause: &str) {
+    fn mark_full(&self, cause: &str) {
         let reason = format!("{}: {cause}", self.path.display());
         let path = self.path.clone();
         self.say(Condition::Full { path, reason });
     }
 
-    fn say_failing(&self, cause: &str) {
+    fn mark_failing(&self, cause: &str) {
         let reason = format!("{}: {cause}", self.path.display());
         self.say(Condition::Failing { reason });
     }
 
     fn say(&self, condition: Condition) {
         let changed = self.condition.send_if_modified(|now| {
-            // Another text for the same is not worth another line in the log.
+            // Log only changes of the condition, not of its text.
             let changed = std::mem::discriminant(now) != std::mem::discriminant(&condition);
             now.clone_from(&condition);
             changed
         });
         match condition.trouble() {
-            Some(trouble) if changed => tracing::error!(trouble, "the state is in trouble"),
-            None if changed => tracing::info!("the state is written again"),
+            Some(trouble) if changed => tracing::error!(trouble, "the state has a problem"),
+            None if changed => tracing::info!("the state works again"),
             _ => {}
         }
     }
@@ -323,12 +323,12 @@ impl Shared {
 
 // === writing ===
 
-/// The writer thread's own.
+/// The state of the writer thread.
 struct Writer {
     shared: Arc<Shared>,
     mark: Mark,
     marked: Option<std::fs::File>,
-    /// When the store was last tried to be mended.
+    /// The time of the last attempt to recover.
     tried: Instant,
 }
 
@@ -346,13 +346,13 @@ impl Writer {
         }
     }
 
-    /// The next transaction. Meanwhile a store that is not well is tried to be mended.
+    /// Waits for the next transaction. Tries to recover meanwhile if the store has a problem.
     fn first(&mut self, queue: &mut mpsc::Receiver<Pending>) -> Option<Pending> {
         while !self.shared.condition.borrow().is_well() {
             match queue.try_recv() {
                 Ok(pending) => return Some(pending),
                 Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) => std::thread::sleep(LOOK),
+                Err(TryRecvError::Empty) => std::thread::sleep(POLL),
             }
             self.mend_now_and_then();
         }
@@ -365,9 +365,9 @@ impl Writer {
         }
         self.tried = Instant::now();
         if let Err(error) = self.shared.reserve.fill() {
-            self.shared.say_full(&error.to_string());
+            self.shared.mark_full(&error.to_string());
         } else {
-            // Whether it can be written is known when it was.
+            // Only a write shows whether writes work.
             let probed = self.commit(&[], Room::Plenty);
             match probed {
                 Ok(_) => self.shared.say(Condition::Well),
@@ -387,12 +387,12 @@ impl Writer {
                 Ok(outcomes) => outcomes[place].clone(),
                 Err(error) => Err(error.clone()),
             };
-            // The caller may have gone away.
+            // The caller may have dropped its future.
             let _ = answer.send(outcome);
         }
     }
 
-    /// Makes them durable together. On a disk that turns out to be full: those that add nothing.
+    /// Makes transactions durable together; on a full disk, only those that add no records.
     fn write(
         &mut self,
         transactions: &[Transaction],
@@ -417,14 +417,14 @@ impl Writer {
 
     fn say(&self, failure: &Failure) {
         if failure.is_full() {
-            self.shared.say_full(&failure.text());
+            self.shared.mark_full(&failure.text());
         } else {
-            self.shared.say_failing(&failure.text());
+            self.shared.mark_failing(&failure.text());
         }
     }
 
-    /// One durable transaction of the engine. After a failure the file is opened again, and what became
-    /// durable nevertheless is a success.
+    /// Commits one durable transaction of the engine. After a failure it reopens the file; a transaction that
+    /// has become durable anyway is a success.
     fn commit(&mut self, transactions: &[Transaction], room: Room) -> Result<Plan, Failure> {
         if self.is_closed() {
             self.shared.reopen().map_err(Failure::reopening)?;
@@ -468,7 +468,7 @@ impl Writer {
                 .map_or(Ok(()), |file| mark::write(file, sums))
         };
         if let Err(error) = { write }() {
-            // An older mark proves less, and nothing wrong.
+            // An older mark proves less, but nothing wrong.
             tracing::warn!(%error, path = %self.mark.path().display(), "the high-water mark is not written");
         }
     }

@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use crate::Identity;
 
-/// The state cannot be read or written. Cheap to clone: one failed commit fails many writers.
+/// The state cannot be read or written. Cheap to clone, because one failed commit fails many writers.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// A record of a kind that nobody registered.
+    /// A record of an unregistered kind.
     #[error("the state holds records of the unknown kind {0:?}: it was written by a newer version")]
     UnknownKind(String),
     /// Two record types claim one kind: a programming error.
@@ -18,72 +18,71 @@ pub enum StoreError {
     Corrupt {
         /// The store's key.
         key: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// The file as a whole cannot be used.
+    /// The file cannot be used.
     #[error("{path} is damaged: {reason}")]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// The state is of another installation or region.
+    /// The state belongs to another installation or region.
     #[error("{path} is the state of {found}, and this is {wanted}")]
     Foreign {
         /// The file.
         path: PathBuf,
-        /// Whose it is.
+        /// The identity of the state.
         found: Identity,
-        /// Whose it should be.
+        /// The required identity.
         wanted: Identity,
     },
-    /// The disk is full: what adds records is refused, what changes or deletes them is not.
+    /// The disk is full: writes that add records are refused; changes and deletes work.
     #[error("the disk of {0} is full: new resources are refused until there is room, deletes work")]
     Full(PathBuf),
-    /// A record cannot be stored, or could not be read back: a programming error.
+    /// A record cannot be stored, or could not be read again: a programming error.
     #[error("a record of the kind {kind:?} cannot be stored: {reason}")]
     Unstorable {
         /// The record's kind.
         kind: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A key or value is beyond [`crate::MAX_KEY`] or [`crate::MAX_VALUE`], or a key occurs twice in a
-    /// transaction.
+    /// A key or value exceeds [`crate::MAX_KEY`] or [`crate::MAX_VALUE`], or a key occurs twice in a transaction.
     #[error("the store refuses the key {key:?}: {reason}")]
     Refused {
-        /// The store's key, cut to a readable length.
+        /// The store's key, truncated to a readable length.
         key: String,
-        /// Which limit.
+        /// The violated limit.
         reason: &'static str,
     },
-    /// Events from that revision on are no longer kept: list again, then watch from there.
+    /// Events from that revision on are no longer kept. List again, then watch from the listing's revision.
     #[error("the events before revision {oldest} are compacted")]
     Compacted {
-        /// The oldest revision whose events are still known.
+        /// The oldest revision whose events are still kept.
         oldest: u64,
     },
     /// Another process has the state open.
     #[error("{0} is in use by another process: is another lath running with this data directory?")]
     InUse(PathBuf),
-    /// Another writer changed the state: this process must not go on, its view is stale.
+    /// Another writer changed the state, so that this process's view is stale: it must stop writing.
     #[error("another process writes to the same state; this one has stopped writing")]
     Fenced,
-    /// The writer was ended, with its runtime, before it answered: the change may be there or not.
+    /// The writer ended with its runtime before the outcome was known: the change may or may not be durable.
     #[error("the state was closed before the change was known to be durable")]
     Closed,
     /// A file or directory cannot be used.
     #[error("cannot use {path}")]
     Io {
-        /// Which one.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The error.
         #[source]
         source: Arc<std::io::Error>,
     },
-    /// The storage engine failed. Later writes are tried again.
+    /// The storage engine failed. Later writes may work again.
     #[error("the storage engine failed")]
     Engine(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }

@@ -1,33 +1,33 @@
-//! Doors for the targets in `fuzz/`, and for nobody else.
+//! Entry points for the targets in `fuzz/` only.
 
 use crate::Record;
 
-/// Reads a stored record.
+/// Decodes a stored record.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// When it cannot be decoded.
 pub fn decode<R: Record>(id: &str, stored: &[u8]) -> Result<R, String> {
     crate::record::decode(id, stored)
 }
 
-/// A record as it is stored.
+/// Encodes a record.
 ///
 /// # Errors
-/// Why it cannot be written.
+/// When it cannot be encoded.
 pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, String> {
     crate::record::encode(record)
 }
 
-/// Reads a stored entry; what it holds is printed as the same bytes again.
+/// Decodes a stored entry and encodes it again.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// When it cannot be decoded.
 pub fn entry(key: &str, stored: &[u8]) -> Result<Vec<u8>, &'static str> {
     use crate::embedded::format::{join, split};
     split(key, stored).map(|(revision, value)| join(key, revision, value))
 }
 
-/// Reads a high-water mark; what it says is printed as the same bytes again.
+/// Decodes a high-water mark and encodes it again.
 pub fn mark(bytes: &[u8]) -> Option<[u8; 32]> {
     use crate::embedded::mark::{decode, encode};
     decode(bytes).map(encode)

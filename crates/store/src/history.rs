@@ -1,5 +1,5 @@
-//! The newest changes, for watchers: bounded, whoever watches. Watchers hold a position and read from
-//! here when they are ready, so that a slow one costs nothing and holds up nobody.
+//! The newest changes, for watchers, within a fixed bound. Each watcher keeps a position and reads from here
+//! when it is ready, so that a slow watcher needs no memory and delays no one.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +9,10 @@ use tokio::sync::watch;
 
 use crate::{Changes, Event, StoreError, Watch};
 
-/// How many revisions are kept.
+/// The revisions that are kept at most.
 const MAX_REVISIONS: usize = 10_000;
 
-/// How many bytes of keys and values are kept.
+/// The bytes of keys and values that are kept at most.
 const MAX_BYTES: usize = 16 << 20;
 
 /// Shared by an engine and its watchers. Watches end when the engine drops its last handle.
@@ -29,7 +29,7 @@ struct Log {
 }
 
 impl History {
-    /// A history that begins after `revision`.
+    /// An empty history that begins after `revision`.
     pub(crate) fn after(revision: u64) -> Self {
         Self {
             log: Arc::new(Mutex::new(Log {
@@ -41,7 +41,7 @@ impl History {
         }
     }
 
-    /// Adds what a durable transaction changed.
+    /// Adds the changes of a durable transaction.
     pub(crate) fn push(&self, revision: u64, events: Vec<Event>) {
         lock(&self.log).push(Changes {
             revision,
@@ -83,13 +83,13 @@ impl Log {
         }
     }
 
-    /// The changes of this revision; `None` when it has not happened yet.
+    /// The changes of this revision; `None` when it does not exist yet.
     fn get(&self, revision: u64) -> Result<Option<Changes>, StoreError> {
         if revision <= self.compacted {
             let oldest = self.compacted + 1;
             return Err(StoreError::Compacted { oldest });
         }
-        // Revisions are consecutive, so the place follows from the number.
+        // Revisions are consecutive, so the index follows from the number.
         let place = usize::try_from(revision - self.compacted - 1).unwrap_or(usize::MAX);
         Ok(self.kept.get(place).cloned())
     }
@@ -106,7 +106,7 @@ fn lock(log: &Mutex<Log>) -> std::sync::MutexGuard<'_, Log> {
 struct Reader {
     log: Arc<Mutex<Log>>,
     newest: watch::Receiver<u64>,
-    /// `None` after an error: the watch is over.
+    /// The next revision; `None` after an error, which ends the watch.
     next: Option<u64>,
 }
 

@@ -2,10 +2,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Whose state a file holds.
+/// The owner of a state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// A name that no other installation has.
+    /// The installation's unique id.
     pub installation: String,
     /// The region.
     pub region: String,

@@ -1,7 +1,7 @@
-//! Looks a state over without changing a byte of it, and takes damaged records out of one.
+//! Inspects a state without changing a byte of it, and removes damaged records from a state.
 //!
-//! The engine may panic, abort or spin on a damaged file: a process that must go on calls this in a process of
-//! its own and reads the [`Report`].
+//! The engine may panic, abort or loop on a damaged file. A caller that must survive this runs it in a separate
+//! process and reads the [`Report`].
 
 mod overlay;
 mod rebuild;
@@ -21,28 +21,28 @@ use crate::embedded::mark::{self, Mark};
 use crate::load::parts;
 use crate::{Identity, Kinds, StoreError, contain};
 
-/// How many damaged records are named.
+/// The damaged records that are listed at most.
 const NAMED: usize = 1000;
 
-/// What [`inspect`] found.
+/// The result of [`inspect`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Another process has the file open: nothing else was looked at.
+    /// Another process has the file open. Nothing else was checked.
     pub in_use: bool,
-    /// How the file is laid out.
+    /// The file's format.
     pub format: Option<u64>,
     /// The store's revision.
     pub revision: u64,
-    /// Whose state it is; older formats do not say.
+    /// The owner of the state; older formats do not record it.
     pub identity: Option<Identity>,
-    /// How many records of each kind are whole.
+    /// The number of intact records of each kind.
     pub records: BTreeMap<String, u64>,
-    /// Records that are not, at most a thousand.
+    /// Damaged records, at most a thousand.
     pub damaged: Vec<DamagedRecord>,
-    /// What is wrong with the file as a whole.
+    /// Damage of the file outside of single records.
     pub faults: Vec<String>,
-    /// Structures of the engine that hold no records are damaged: opening with [`crate::Opening::mend`]
-    /// makes them anew.
+    /// Structures of the engine that contain no records are damaged: opening with [`crate::Opening::mend`]
+    /// rebuilds them.
     pub mendable: bool,
 }
 
@@ -51,12 +51,12 @@ pub struct Report {
 pub struct DamagedRecord {
     /// The store's key: `record/KIND/ID`.
     pub key: String,
-    /// What is wrong with it.
+    /// The reason.
     pub reason: String,
 }
 
 impl Report {
-    /// Whether the state can be used as it is, with every record right.
+    /// Whether the state is usable and every record is intact.
     pub fn is_whole(&self) -> bool {
         !self.in_use && self.damaged.is_empty() && self.faults.is_empty()
     }
@@ -66,8 +66,8 @@ impl Report {
     }
 }
 
-/// Looks the file at `path` over: every record, the engine's checksums of every page, the high-water mark
-/// beside it. Nothing is written; what the engine repairs, it repairs in memory.
+/// Checks the file at `path`: every record, the engine's checksum of every page, and the high-water mark beside it.
+/// Writes nothing; the engine repairs in memory.
 pub fn inspect(path: &Path, kinds: &Kinds) -> Report {
     let mut report = Report::default();
     let outcome = contain(|| look(path, kinds, &mut report));
@@ -89,7 +89,7 @@ fn look(path: &Path, kinds: &Kinds, report: &mut Report) -> Result<(), StoreErro
         None => return Err(StoreError::damaged(path, "it is no state of Lath")),
     }
     report.identity = file::identity(&database).map_err(StoreError::engine)?;
-    // Records first: they have names, and pages have none.
+    // Check records first, because they have names and pages do not.
     let scanned = contain(|| scan(&database, path, kinds, report));
     match scanned {
         Ok(Ok(())) => {}
@@ -106,7 +106,7 @@ fn look(path: &Path, kinds: &Kinds, report: &mut Report) -> Result<(), StoreErro
         Err(panic) => report.fault(format!("a page of the file is damaged: {panic}")),
     }
     if report.mendable && report.is_whole() {
-        // What was repaired may be an older root: it is looked at as the next start will see it.
+        // The repair may have chosen an older root: check the state that the next start will see.
         report.records.clear();
         scan(&database, path, kinds, report)?;
     }
@@ -117,8 +117,8 @@ fn look(path: &Path, kinds: &Kinds, report: &mut Report) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Opens a file of the engine such that nothing is written to it: what the engine changes, it changes in
-/// memory. Whose format the content has is not looked at.
+/// Opens a file of the engine without writing to it: the engine's changes stay in memory. Does not check the
+/// format of the content.
 ///
 /// # Errors
 /// [`StoreError::InUse`] when another process has it open, [`StoreError::Damaged`] when it cannot be opened.
@@ -136,7 +136,7 @@ pub fn open_unchanged(path: &Path) -> Result<Database, StoreError> {
     }
 }
 
-/// Reads every entry, and compares what they come to with what the file and its mark say.
+/// Reads every entry and compares the sums with those of the file and its mark.
 fn scan(
     database: &Database,
     path: &Path,
@@ -165,27 +165,32 @@ fn scan(
     })?;
     match sums(database, first)? {
         Err(reason) => report.fault(reason),
-        Ok(said) => {
-            report.revision = said.revision;
+        Ok(recorded) => {
+            report.revision = recorded.revision;
             if !first {
-                compare(path, said, found, report)?;
+                compare(path, recorded, found, report)?;
             }
         }
     }
     Ok(())
 }
 
-fn compare(path: &Path, said: Sums, found: Sums, report: &mut Report) -> Result<(), StoreError> {
-    if said.entries != found.entries {
+fn compare(
+    path: &Path,
+    recorded: Sums,
+    found: Sums,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    if recorded.entries != found.entries {
         report.fault(format!(
             "it should hold {} records, and {} can be read",
-            said.entries, found.entries
+            recorded.entries, found.entries
         ));
-    } else if said.digest != found.digest && report.damaged.is_empty() {
+    } else if recorded.digest != found.digest && report.damaged.is_empty() {
         report.fault("its records are not those that were written last");
     }
     let mark = Mark::beside(path);
-    let contradiction = mark::contradiction(&mark, said);
+    let contradiction = mark::contradiction(&mark, recorded);
     let contradiction = contradiction.map_err(|error| StoreError::io(mark.path(), error))?;
     report.faults.extend(contradiction);
     Ok(())
@@ -207,7 +212,7 @@ fn sums(database: &Database, first: bool) -> Result<Result<Sums, &'static str>, 
     }))
 }
 
-/// Every stored entry, as it is.
+/// Calls `each` with every stored entry.
 fn entries(database: &Database, mut each: impl FnMut(&str, &[u8])) -> Result<(), StoreError> {
     let mut read = || -> Result<(), redb::Error> {
         let read = database.begin_read()?;
@@ -225,7 +230,7 @@ fn entries(database: &Database, mut each: impl FnMut(&str, &[u8])) -> Result<(),
     read().map_err(StoreError::engine)
 }
 
-/// The record's kind, where it is a record; why it cannot be read.
+/// Decodes an entry. Returns its kind if it is a record, or why it cannot be decoded.
 fn understood(key: &str, value: &[u8], kinds: &Kinds) -> Result<Option<String>, String> {
     if key == crate::load::REVISION {
         return Ok(None);

@@ -1,9 +1,9 @@
-//! State: transactions, revisions, watches; and the typed view that the control plane reads.
+//! The state: transactions, revisions, watches, and the typed view that the control plane reads.
 //!
-//! Two layers. A [`Store`] keeps bytes under keys, imitates etcd and is what an engine implements:
-//! [`Embedded`] on a disk, [`Memory`] for tests. [`Db`] is what behaviour uses: typed [`Record`]s, an
-//! immutable [`View`] to read, and [`Db::write`] to change. A write returns after its changes are
-//! durable and the published view holds them.
+//! It has two layers. A [`Store`] stores bytes under keys with etcd's semantics; engines implement it:
+//! [`Embedded`] on a disk, [`Memory`] for tests. Services use the [`Db`]: typed [`Record`]s, an immutable
+//! [`View`] to read, and [`Db::write`] to change. A write returns after its changes are durable and in the
+//! published view.
 //!
 //! ```
 //! # use lath_store::{Db, Kinds, Memory, Record, StoreError};

@@ -1,14 +1,14 @@
-//! From stored bytes to the first view.
+//! Loads the first view from stored bytes.
 
 use crate::{Entry, Kinds, Store, StoreError, View};
 
 /// Records are stored under `record/KIND/ID`.
 pub(crate) const RECORDS: &str = "record/";
 
-/// The view's revision, written with every change. Its `mod_revision` shows whether anybody else wrote.
+/// The view's revision, written with every change. Its `mod_revision` reveals another writer.
 pub(crate) const REVISION: &str = "meta/revision";
 
-/// How many entries one read of the store brings.
+/// The entries of one read of the store.
 const PAGE: usize = 1000;
 
 /// The store's key of a record.
@@ -21,14 +21,14 @@ pub(crate) fn parts(key: &str) -> Option<(&str, &str)> {
     key.strip_prefix(RECORDS)?.split_once('/')
 }
 
-/// What a store held when it was read.
+/// The content of a store.
 pub(crate) struct Loaded {
     pub(crate) view: View,
     /// The `mod_revision` of [`REVISION`].
     pub(crate) fence: u64,
 }
 
-/// Reads the whole state.
+/// Reads the complete state.
 pub(crate) async fn load(store: &dyn Store, kinds: &Kinds) -> Result<Loaded, StoreError> {
     let mut view = View::default();
     let mark = store.get(REVISION).await?;

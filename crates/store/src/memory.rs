@@ -1,4 +1,4 @@
-//! A store that forgets: for tests, and the plainest statement of what a store does.
+//! A store in memory: for tests, and as the simplest definition of what a store does.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -1,10 +1,9 @@
-//! How writes become durable without waiting for one another.
+//! The pipeline that makes writes durable without serialising them.
 //!
-//! A write runs on the *head*: the published view and every change that was staged since. What it
-//! changed is queued; a flush takes all that is queued, makes it durable as one transaction of the store,
-//! publishes the view after it and answers its writers. Meanwhile the next writes stage on the new head.
-//! When a transaction fails, everything staged on top of it fails too, and the head is the published view
-//! again.
+//! A write runs on the *head*: the published view plus all changes staged since. Its changes are queued. A
+//! flush takes the whole queue, makes it durable as one transaction of the store, publishes the resulting view
+//! and completes the writes. Meanwhile further writes stage on the new head. When a transaction fails, all
+//! writes staged on top of it fail too, and the head becomes the published view again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,15 +15,15 @@ use crate::load::{Loaded, REVISION, key};
 use crate::view::Changed;
 use crate::{Compare, Condition, Kinds, Op, Outcome, Store, StoreError, Tx, View};
 
-/// How many writes may be staged and not yet durable. Later ones wait.
+/// The writes that may be staged but not durable. Further writes wait.
 const STAGED: usize = 4096;
 
-/// How many bytes of values one transaction of the store takes, unless a single write has more.
+/// The bytes of values in one transaction of the store, unless a single write has more.
 const TRANSACTION_BYTES: usize = 4 << 20;
 
 pub(crate) struct Pipeline {
     store: Arc<dyn Store>,
-    /// `None`: every kind is welcome.
+    /// The registered kinds. `None` accepts every kind.
     kinds: Option<Kinds>,
     published: ArcSwap<View>,
     revision: watch::Sender<u64>,
@@ -36,22 +35,22 @@ pub(crate) struct Pipeline {
 struct Head {
     view: View,
     queue: VecDeque<Staged>,
-    /// Whether a flush runs: it goes on until the queue is empty.
+    /// Whether a flush is running. It runs until the queue is empty.
     flushing: bool,
     /// The store's revision of our last transaction.
     fence: u64,
-    /// Why no more writes are taken.
+    /// The error with which further writes are refused.
     stopped: Option<StoreError>,
 }
 
-/// A write that ran.
+/// A staged write.
 struct Staged {
     changed: Changed,
     durable: oneshot::Sender<Result<(), StoreError>>,
     _place: OwnedSemaphorePermit,
 }
 
-/// What a write waits for before it answers.
+/// Completes when the write is durable.
 pub(crate) type Durable = oneshot::Receiver<Result<(), StoreError>>;
 
 impl Pipeline {
@@ -85,13 +84,13 @@ impl Pipeline {
         self.condition.clone()
     }
 
-    /// Waits for a place among the staged writes.
-    pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+    /// Waits for a permit to stage a write.
+    pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, StoreError> {
         let places = Arc::clone(&self.places);
         places.acquire_owned().await.map_err(|_| StoreError::Closed)
     }
 
-    /// Runs a write on the head and queues what it changed. `None`: nothing to wait for.
+    /// Runs a write on the head and queues its changes. Returns `None` when there is nothing to wait for.
     pub(crate) fn stage<T, E: From<StoreError>>(
         self: &Arc<Self>,
         place: OwnedSemaphorePermit,
@@ -115,7 +114,7 @@ impl Pipeline {
         Ok((answer, Some(durable)))
     }
 
-    /// The changes of a write, checked, with the revision that they make.
+    /// Checks the changes of a write and adds the revision.
     fn finish(&self, tx: Tx, head: &View) -> Result<Changed, StoreError> {
         let changed = tx
             .finish()
@@ -152,7 +151,8 @@ impl Pipeline {
         })
     }
 
-    /// On a full disk what adds records is refused here: queued, it would take the deletes behind it along.
+    /// Refuses writes that add records on a full disk. If they were queued, the deletes behind them would fail
+    /// with them.
     fn check_room(&self, changed: &Changed, head: &View) -> Result<(), StoreError> {
         let Condition::Full { path, .. } = &*self.condition.borrow() else {
             return Ok(());
@@ -167,11 +167,11 @@ impl Pipeline {
     }
 
     fn head(&self) -> MutexGuard<'_, Head> {
-        // A write that panicked left the head as it was.
+        // A write that panics does not change the head.
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a flush unless one runs. It ends by itself, when the queue is empty.
+    /// Starts a flush unless one is running. It ends when the queue is empty.
     fn flush_in_background(self: &Arc<Self>, mut head: MutexGuard<'_, Head>) {
         if !std::mem::replace(&mut head.flushing, true) {
             drop(head);
@@ -196,7 +196,7 @@ impl Head {
         waiter
     }
 
-    /// The next writes that become durable together; empty when none is queued.
+    /// The next writes to make durable together; empty when the queue is.
     fn next_group(&mut self) -> Vec<Staged> {
         let mut group = Vec::new();
         let mut bytes = 0;
@@ -228,8 +228,8 @@ impl Changed {
     }
 }
 
-/// A running flush. Dropped in the middle (its runtime ended), it stops the pipeline: whether the
-/// transaction it waited for became durable is not known.
+/// A running flush. If it is dropped early because its runtime ends, it stops the pipeline, as the outcome of its
+/// transaction is unknown.
 struct Flush {
     pipeline: Arc<Pipeline>,
     done: bool,
@@ -255,7 +255,7 @@ impl Flush {
                 Err(error) => Err(self.roll_back(error)),
             };
             for staged in group {
-                // Whoever wrote may have gone away.
+                // The writer may have dropped its future.
                 let _ = staged.durable.send(answer.clone());
             }
         }
@@ -269,7 +269,7 @@ impl Flush {
         head.flushing.then_some(group)
     }
 
-    /// Makes the group durable; the store's revision after it, or `None` when it changes nothing.
+    /// Makes the group durable. Returns the store's new revision, or `None` when the group changes nothing.
     async fn write(&self, group: &[Staged]) -> Result<Option<u64>, StoreError> {
         let mut ops = merge(group);
         let Some(last) = group.last().filter(|_| !ops.is_empty()) else {
@@ -298,7 +298,7 @@ impl Flush {
         Ok(())
     }
 
-    /// Undoes what was staged on top of what failed, and fails it.
+    /// Undoes and fails all writes staged on top of the failed one.
     fn roll_back(&self, error: StoreError) -> StoreError {
         let mut head = self.pipeline.head();
         head.view = View::clone(&self.pipeline.published.load());
@@ -312,7 +312,7 @@ impl Flush {
     }
 }
 
-/// The last change to each key, by ascending key.
+/// Reduces the group to the last change of each key, by ascending key.
 fn merge(group: &[Staged]) -> Vec<Op> {
     let mut last = BTreeMap::new();
     for (kind, id, value) in group.iter().flat_map(|staged| &staged.changed.values) {

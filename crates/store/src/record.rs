@@ -7,20 +7,20 @@ use serde::de::DeserializeOwned;
 
 use crate::StoreError;
 
-/// A typed value under an id.
+/// A typed value with an id.
 pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The kind, unique in the database and for ever the same, such as `ec2.vpc`. No slash in it.
+    /// The kind, such as `ec2.vpc`: unique in the database, never changed, and without slashes.
     const KIND: &'static str;
-    /// The format of the stored value. Older formats go through [`Record::upgrade`].
+    /// The format of stored values. [`Record::upgrade`] converts older formats.
     const FORMAT: u16 = 1;
 
-    /// The id, unique in the kind.
+    /// The id, unique within the kind.
     fn id(&self) -> String;
 
-    /// Turns a value stored in an older format into one of [`Record::FORMAT`].
+    /// Converts a value in an older format to [`Record::FORMAT`].
     ///
     /// # Errors
-    /// A text that says why it cannot be read.
+    /// A text that explains why the value cannot be converted.
     fn upgrade(format: u16, _value: serde_json::Value) -> Result<Self, String> {
         Err(format!("format {format} of {} is not known", Self::KIND))
     }
@@ -29,19 +29,19 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
 /// A record of any type.
 pub(crate) type Erased = Arc<dyn Any + Send + Sync>;
 
-/// The kinds that a database may hold.
+/// The kinds that a database may contain.
 #[derive(Default)]
 pub struct Kinds {
     known: HashMap<&'static str, Kind>,
     duplicate: Option<&'static str>,
 }
 
-/// What a database knows of one kind.
+/// One registered kind.
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     record: TypeId,
-    /// Reads a stored value; the id is the one in its key.
+    /// Decodes a stored value. `id` is the id in its key.
     pub(crate) decode: fn(id: &str, stored: &[u8]) -> Result<Erased, String>,
 }
 
@@ -74,15 +74,15 @@ impl Kinds {
     }
 }
 
-/// A stored value: its format in decimal, a space, and JSON; such as `1 {"id":"vpc-1"}`.
+/// Encodes a record: its format in decimal, a space, and JSON, such as `1 {"id":"vpc-1"}`.
 pub(crate) fn encode<R: Record>(record: &R) -> Result<Vec<u8>, String> {
     let mut stored = format!("{} ", R::FORMAT).into_bytes();
     serde_json::to_writer(&mut stored, record).map_err(|error| error.to_string())?;
     Ok(stored)
 }
 
-/// As [`encode`], of a record whose type is known to be `R`. Debug builds also read it back, so that a
-/// record which a restart could not read is found by the first test that writes one.
+/// Like [`encode`], for an erased record of type `R`. Debug builds also decode the result, so that the first
+/// test that writes a record fails if a restart could not read it.
 pub(crate) fn encode_erased<R: Record>(
     record: &(dyn Any + Send + Sync),
 ) -> Result<Vec<u8>, String> {

@@ -1,20 +1,20 @@
-//! Putting right what an older version wrote into every record.
+//! Corrects a text that an older version wrote into all records.
 
 use std::sync::Arc;
 
 use crate::load::RECORDS;
 use crate::{Op, Store, StoreError};
 
-/// How many records one transaction changes.
+/// The records of one transaction.
 const PAGE: usize = 200;
 
-/// Replaces a text by another in the ids and values of all records. It happens once: the key `meta/MARK` says
-/// that it did. A crash on the way does no harm, for what was replaced already is not found again.
+/// Replaces a text in the ids and values of all records. This happens once; the key `meta/MARK` records it.
+/// After a crash it continues, because replaced texts are not found again.
 ///
-/// Must run before [`crate::Db::open`]. Values are JSON: neither text may need escapes there.
+/// Must run before [`crate::Db::open`]. Values are JSON: neither text may need escaping in JSON.
 ///
 /// # Errors
-/// That the store failed.
+/// When the store fails.
 pub async fn reword(store: &dyn Store, mark: &str, from: &str, to: &str) -> Result<(), StoreError> {
     let mark = format!("meta/{mark}");
     if store.get(&mark).await?.is_some() {
@@ -45,7 +45,7 @@ pub async fn reword(store: &dyn Store, mark: &str, from: &str, to: &str) -> Resu
 }
 
 async fn write(store: &dyn Store, ops: Vec<Op>) -> Result<(), StoreError> {
-    // Without comparisons there is nothing that could not hold.
+    // Without comparisons there can be no conflict.
     store.txn(Vec::new(), ops).await.map(drop)
 }
 
@@ -90,7 +90,7 @@ mod tests {
             assert_eq!(it, "1 {\"a\":\"arn:aws-cn:x\"}");
         }
         assert_eq!(value("meta/other".into()).await.unwrap(), "arn:aws:");
-        // What is written later is what was meant.
+        // A text that is written later is intended.
         let later = put("record/x.y/later", "1 {\"a\":\"arn:aws:x\"}");
         store.txn(Vec::new(), vec![later]).await.unwrap();
         reword(&store, "m", "arn:aws:", "arn:aws-cn:")

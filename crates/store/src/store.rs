@@ -1,5 +1,4 @@
-//! The contract of a storage engine. etcd is one in everything but name: revisions, compares,
-//! transactions and watches mean what they mean there.
+//! The interface of a storage engine. Revisions, comparisons, transactions and watches have the semantics of etcd.
 
 use std::sync::Arc;
 
@@ -16,80 +15,80 @@ pub const MAX_KEY: usize = 4096;
 /// The largest value, in bytes.
 pub const MAX_VALUE: usize = 8 << 20;
 
-/// Bytes under keys, changed by transactions.
+/// A transactional store of bytes under keys.
 ///
-/// The *revision* is zero in an empty store and grows by one with each transaction that changes
-/// something. It never goes back, not even after a crash.
+/// The *revision* is zero in an empty store and grows by one with each transaction that changes something. It never
+/// decreases, not even after a crash.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The entry under a key.
     ///
     /// # Errors
-    /// That the engine failed.
+    /// When the engine fails.
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError>;
 
-    /// At most `limit` (at least one) entries whose key begins with `prefix` and is not below `from`,
-    /// by ascending key, as of one revision.
+    /// At most `limit` (at least one) entries whose keys begin with `prefix` and are not less than `from`, by
+    /// ascending key, as of one revision.
     ///
     /// # Errors
-    /// That the engine failed.
+    /// When the engine fails.
     async fn list(&self, prefix: &str, limit: usize, from: &str) -> Result<Listing, StoreError>;
 
-    /// Applies every operation if every comparison holds, else none; answers after the outcome is
-    /// durable. A transaction that changes nothing (no operation, or deletions of absent keys only)
-    /// does not raise the revision. When the caller goes away, the transaction goes on.
+    /// Applies all operations if all comparisons hold, else none. Returns after the outcome is durable. A
+    /// transaction that changes nothing (no operations, or only deletions of absent keys) does not raise the
+    /// revision. Dropping the future does not cancel the transaction.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] when a key or value is too large or a key occurs twice; otherwise that
-    /// the engine failed, and then the outcome is unknown.
+    /// [`StoreError::Refused`] when a key or value is too large or a key occurs twice. After an error of the
+    /// engine the outcome is unknown.
     async fn txn(&self, compares: Vec<Compare>, ops: Vec<Op>) -> Result<Outcome, StoreError>;
 
-    /// The changes of every revision from `from` on, in order, without end. Zero means: from now on.
+    /// An endless stream of the changes of every revision from `from` on, in order. Zero means from now on.
     ///
-    /// A watcher that falls behind what the store keeps gets [`StoreError::Compacted`] as its last item
-    /// (nothing is ever skipped in silence): it lists again and watches from that listing's revision.
+    /// No change is skipped silently: a watcher that falls too far behind gets [`StoreError::Compacted`] as its
+    /// last item. It must list again and watch from the listing's revision.
     ///
     /// # Errors
-    /// [`StoreError::Compacted`] when `from` is older than what is kept.
+    /// [`StoreError::Compacted`] when the changes since `from` are no longer kept.
     async fn watch(&self, from: u64) -> Result<Watch, StoreError>;
 
-    /// Whether it reads and writes. A store without a disk always does.
+    /// The condition of the store. A store without a disk always works.
     fn condition(&self) -> watch::Receiver<Condition> {
         watch::channel(Condition::Well).1
     }
 }
 
-/// What [`Store::watch`] answers.
+/// The result of [`Store::watch`].
 pub type Watch = BoxStream<'static, Result<Changes, StoreError>>;
 
 /// A stored value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its key.
+    /// The key.
     pub key: String,
-    /// Its value.
+    /// The value.
     pub value: Arc<[u8]>,
-    /// The revision that wrote it last.
+    /// The revision that last wrote it.
     pub mod_revision: u64,
 }
 
-/// What [`Store::list`] answers.
+/// The result of [`Store::list`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
     /// The entries, by ascending key.
     pub entries: Vec<Entry>,
-    /// Whether more follow: ask again with `from` = the last key and a zero byte.
+    /// Whether there are more entries: list again with `from` = the last key and a zero byte.
     pub more: bool,
-    /// The store's revision that this is a picture of.
+    /// The store's revision at the time of the listing.
     pub revision: u64,
 }
 
-/// A condition of a transaction: the key was written last at this revision.
+/// A condition of a transaction: this revision last wrote the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compare {
     /// The key.
     pub key: String,
-    /// Its [`Entry::mod_revision`]; zero when it must be absent.
+    /// The key's [`Entry::mod_revision`]; zero when it must be absent.
     pub mod_revision: u64,
 }
 
@@ -98,12 +97,12 @@ pub struct Compare {
 pub enum Op {
     /// Creates or replaces.
     Put(String, Arc<[u8]>),
-    /// Removes; nothing when it is absent.
+    /// Deletes the key if it exists.
     Delete(String),
 }
 
 impl Op {
-    /// The key that it changes.
+    /// The key.
     pub fn key(&self) -> &str {
         match self {
             Self::Put(key, _) | Self::Delete(key) => key,
@@ -111,33 +110,33 @@ impl Op {
     }
 }
 
-/// How a transaction ended.
+/// The outcome of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Every operation was applied, and is durable.
+    /// All operations were applied and are durable.
     Committed {
-        /// The store's revision now.
+        /// The store's revision after it.
         revision: u64,
     },
-    /// A comparison did not hold; nothing was changed.
+    /// A comparison did not hold. Nothing changed.
     Conflict,
 }
 
-/// What one revision changed.
+/// The changes of one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
     /// The revision.
     pub revision: u64,
-    /// Its events, in the order of the transaction's operations.
+    /// The events in the order of the transaction's operations.
     pub events: Arc<[Event]>,
 }
 
-/// A change that happened.
+/// A change of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The key now has this value.
     Put(String, Arc<[u8]>),
-    /// The key is gone.
+    /// The key was deleted.
     Delete(String),
 }
 

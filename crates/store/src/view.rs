@@ -6,11 +6,11 @@ use imbl::OrdMap;
 
 use crate::record::{Erased, Record, encode_erased};
 
-/// Records of one kind by id. A persistent map: a copy is a pointer, and a change to the copy shares all
-/// but the path to what changed.
+/// The records of one kind by id. A persistent map: a clone is a pointer, and a changed clone shares everything
+/// but the path to the change.
 type Table = OrdMap<Arc<str>, Erased>;
 
-/// An immutable state of the database at one revision. Copies are cheap.
+/// An immutable state of the database at one revision. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct View {
     pub(crate) revision: u64,
@@ -18,27 +18,27 @@ pub struct View {
 }
 
 impl View {
-    /// The revision: grows by one with each transaction that changed something, also across restarts.
+    /// The revision. It grows by one with each transaction that changes something, also across restarts.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// The record of this id.
+    /// The record with this id.
     pub fn get<R: Record>(&self, id: &str) -> Option<Arc<R>> {
         Arc::clone(self.erased(R::KIND, id)?).downcast().ok()
     }
 
-    /// Whether a record of this kind and id exists, for callers that do not know the kind's type.
+    /// Whether a record with this kind and id exists, for callers that do not know the record's type.
     pub fn contains(&self, kind: &str, id: &str) -> bool {
         self.erased(kind, id).is_some()
     }
 
-    /// Every record of the kind, by ascending id.
+    /// All records of the kind, by ascending id.
     pub fn list<R: Record>(&self) -> impl Iterator<Item = Arc<R>> + '_ {
         self.range::<R>("")
     }
 
-    /// The records whose id begins with `prefix`, by ascending id.
+    /// The records whose ids begin with `prefix`, by ascending id.
     pub fn range<'a, R: Record>(&'a self, prefix: &'a str) -> impl Iterator<Item = Arc<R>> + 'a {
         let from = (Bound::Included(prefix), Bound::Unbounded);
         self.tables
@@ -64,7 +64,7 @@ impl View {
     }
 }
 
-/// A transaction: the view it began with, and its own changes on top.
+/// A transaction: the view it began with, plus its own changes.
 pub struct Tx {
     before: View,
     view: View,
@@ -73,10 +73,10 @@ pub struct Tx {
 
 type Encode = fn(&(dyn std::any::Any + Send + Sync)) -> Result<Vec<u8>, String>;
 
-/// What a transaction came to: the view after it and the stored values that differ.
+/// The result of a transaction: the new view and the stored values that differ.
 pub(crate) struct Changed {
     pub(crate) view: View,
-    /// `None` where the record was deleted.
+    /// The new values by kind and id; `None` for a deleted record.
     pub(crate) values: Vec<(&'static str, String, Option<Vec<u8>>)>,
 }
 
@@ -89,17 +89,17 @@ impl Tx {
         }
     }
 
-    /// The state as this transaction sees it: its own changes included.
+    /// The state as this transaction sees it, including its own changes.
     pub fn view(&self) -> &View {
         &self.view
     }
 
-    /// The record of this id.
+    /// The record with this id.
     pub fn get<R: Record>(&self, id: &str) -> Option<Arc<R>> {
         self.view.get(id)
     }
 
-    /// Every record of the kind.
+    /// All records of the kind.
     pub fn list<R: Record>(&self) -> impl Iterator<Item = Arc<R>> + '_ {
         self.view.list()
     }
@@ -113,7 +113,7 @@ impl Tx {
         record
     }
 
-    /// Changes a copy of a record in place and puts it back; `None` when there is none.
+    /// Changes a record; `None` when there is none.
     pub fn update<R: Record + Clone>(
         &mut self,
         id: &str,
@@ -124,7 +124,7 @@ impl Tx {
         Some(self.put(copy))
     }
 
-    /// Deletes a record; whether it was there.
+    /// Deletes a record. Returns whether it existed.
     pub fn delete<R: Record>(&mut self, id: &str) -> bool {
         let there = self.view.remove(R::KIND, id);
         if there {
@@ -134,11 +134,11 @@ impl Tx {
         there
     }
 
-    /// What differs from the view it began with. A record put back as it was is no change, so that
-    /// reconcilers may write what they find without waking themselves for ever.
+    /// The differences from the view it began with. Putting an equal record back is no change, so that a
+    /// reconciler that writes what it observes does not wake itself forever.
     ///
     /// # Errors
-    /// The kind, and why a record of it cannot be stored.
+    /// The kind, and why its record cannot be stored.
     pub(crate) fn finish(self) -> Result<Changed, (&'static str, String)> {
         let mut changed = Changed {
             view: self.view,

@@ -1,4 +1,4 @@
-//! What every store does, whichever engine is under it. A new engine adds one test at the end.
+//! Tests that every engine must pass. A new engine adds one test at the end.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"
@@ -177,7 +177,7 @@ async fn racing_transactions_are_one_after_another(store: Arc<dyn Store>) {
     assert_eq!(get(&*store, "count").await, Some(("200".into(), 200)));
 }
 
-/// Adds one to a counter, `times` times, starting over when somebody else was faster.
+/// Increments a counter `times` times, and retries after conflicts.
 async fn count_up(store: Arc<dyn Store>, times: usize) {
     let mut done = 0;
     while done < times {

@@ -1,5 +1,5 @@
-//! A process that writes is killed with SIGKILL at random moments, hundreds of times. Whatever it said
-//! was written must be there after each restart, whole; what it did not say may be there, but whole.
+//! Kills a writing process with SIGKILL at random moments, hundreds of times. After each restart all
+//! acknowledged writes must exist completely; an unacknowledged write may exist, but completely.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"
@@ -15,16 +15,16 @@ use lath_store::{Db, Kinds, Record, StoreError, Tx, View, open_dir};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
-/// How often the writer is killed.
+/// The number of kills.
 const KILLS: usize = 220;
 
-/// How many writers work at once in the process, so that commits hold several writes.
+/// Concurrent writers in the process, so that commits contain several writes.
 const WRITERS: u64 = 6;
 
-/// Names the state's directory to the process that writes.
+/// The environment variable with the state's directory, for the writing process.
 const DIRECTORY: &str = "LATH_TEST_CRASH_DIRECTORY";
 
-/// One of the two halves of a step. Both are written, or none.
+/// One of the two halves of a step, which are written atomically.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Half {
     writer: u64,
@@ -40,7 +40,7 @@ impl Record for Half {
     }
 }
 
-/// How far a writer got.
+/// The progress of a writer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Progress {
     writer: u64,
@@ -54,7 +54,7 @@ impl Record for Progress {
     }
 }
 
-/// How many steps of a writer are kept.
+/// The steps of a writer that stay in the state.
 const KEPT: u64 = 20;
 
 async fn open(directory: &Path) -> Db {
@@ -67,7 +67,7 @@ fn progress(view: &View, writer: u64) -> u64 {
     found.map_or(0, |progress| progress.step)
 }
 
-/// The next step of a writer: two halves come, two go, and the progress is noted.
+/// The next step of a writer: adds two halves, removes two, and records the progress.
 fn take_step(tx: &mut Tx, writer: u64) -> u64 {
     let step = progress(tx.view(), writer) + 1;
     for left in [true, false] {
@@ -87,7 +87,7 @@ fn take_step(tx: &mut Tx, writer: u64) -> u64 {
 
 // === the process that is killed ===
 
-/// Writes until it is killed; nothing at all in an ordinary run of the tests.
+/// Writes until it is killed. Does nothing in an ordinary test run.
 #[test]
 fn the_process_that_writes() {
     let Ok(directory) = std::env::var(DIRECTORY) else {
@@ -111,7 +111,7 @@ async fn write_for_ever(db: Db, writer: u64) {
         let step = write.await.unwrap();
         let revision = db.view().revision();
         let line = format!("ack {writer} {step} {revision}\n");
-        // One system call, so that a line is whole or absent; past the capture of the test harness.
+        // One system call, so that a line is complete or absent; bypasses the capture of the test harness.
         if std::io::stdout().lock().write_all(line.as_bytes()).is_err() {
             return;
         }
@@ -120,7 +120,7 @@ async fn write_for_ever(db: Db, writer: u64) {
 
 // === the process that kills ===
 
-/// What the writing process said.
+/// The acknowledgements of the writing process.
 #[derive(Debug, Default)]
 struct Acknowledged {
     steps: BTreeMap<u64, u64>,
@@ -130,7 +130,7 @@ struct Acknowledged {
 impl Acknowledged {
     fn read(&mut self, line: &str) {
         let Some(at) = line.find("ack ") else {
-            return; // the test harness speaks too
+            return; // output of the test harness
         };
         let numbers: Vec<u64> = line[at + 4..]
             .split(' ')
@@ -143,7 +143,7 @@ impl Acknowledged {
         self.revision = self.revision.max(revision);
     }
 
-    /// Everything that was acknowledged is there; everything that is there is whole.
+    /// Asserts that all acknowledged steps exist and that all existing steps are complete.
     fn hold(&self, view: &View) {
         assert!(view.revision() >= self.revision, "the revision went back");
         let mut halves = 0;
@@ -168,7 +168,7 @@ impl Acknowledged {
     }
 }
 
-/// The writing process: killed and collected when it goes out of scope, whatever happened.
+/// The writing process. Dropping this kills and reaps it.
 struct Writing(Child);
 
 impl Writing {
@@ -190,8 +190,8 @@ impl Drop for Writing {
     }
 }
 
-/// Lets it write that many lines, kills it a moment later, and reads all that it said. `None`: kills it
-/// while it opens.
+/// Lets the process write that many lines, kills it a moment later, and reads all its output. `None` kills it
+/// while it opens the state.
 fn kill_in_the_middle(directory: &Path, lines: Option<usize>, acknowledged: &mut Acknowledged) {
     let mut writing = Writing::start(directory);
     let mut said = BufReader::new(writing.0.stdout.take().unwrap()).lines();
@@ -199,10 +199,10 @@ fn kill_in_the_middle(directory: &Path, lines: Option<usize>, acknowledged: &mut
     for line in said.by_ref().take(lines.unwrap_or(0)) {
         acknowledged.read(&line.unwrap());
     }
-    // Anywhere between two acknowledgements, or in the middle of opening.
+    // Kill it between two acknowledgements, or while it opens the state.
     std::thread::sleep(delay);
     drop(writing);
-    // What was in the pipe when it died was said too. Lines this short are written whole or not at all.
+    // Lines left in the pipe count too. Lines this short are written completely or not at all.
     for line in said.map_while(Result::ok) {
         acknowledged.read(&line);
     }
@@ -219,7 +219,7 @@ fn sigkill_loses_nothing_that_was_acknowledged() {
     for kill in 0..KILLS {
         let lines = (kill % 4 != 0).then(|| rand::rng().random_range(2..30));
         kill_in_the_middle(directory.path(), lines, &mut acknowledged);
-        // Some restarts are left to the next writing process, so that it recovers twice in a row.
+        // Skip some restarts, so that the next writing process recovers after two kills.
         if kill % 3 == 0 || kill + 1 == KILLS {
             let view = runtime.block_on(open(directory.path())).view();
             acknowledged.hold(&view);

@@ -1,4 +1,4 @@
-//! A file whose bytes were changed: it works with every record right, or it is refused and the damage named.
+//! Changes bytes of a file: it must either work with every record intact, or be refused with the damage named.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"
@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 
-/// How many bytes are changed, one at a time, of each file.
+/// The number of bytes to change in each file, one at a time.
 const FLIPS: usize = 120;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +60,8 @@ fn lamps(db: &Db) -> BTreeMap<String, usize> {
         .collect()
 }
 
-/// A directory with a state of many small and some large records, of which some were deleted; what it
-/// holds, and a copy as SIGKILL would have left it.
+/// Writes a state with many small and some large records, of which some were deleted. Returns its contents, and
+/// a copy as SIGKILL would leave it.
 async fn written(directory: &Path) -> (BTreeMap<String, usize>, PathBuf) {
     let (clean, killed) = (directory.join("clean"), directory.join("killed"));
     let db = Db::open(open_dir(&clean).unwrap(), kinds()).await.unwrap();
@@ -88,7 +88,7 @@ async fn open(directory: &Path, report: &Report) -> Result<Db, StoreError> {
     Db::open(open_dir_with(directory, &opening)?, kinds()).await
 }
 
-/// A panic that is caught on purpose needs no backtrace.
+/// Silences the panic hook, because this test catches panics on purpose.
 fn quiet() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -98,7 +98,7 @@ fn quiet() {
     }));
 }
 
-/// Bytes of pages that hold something.
+/// The offsets of bytes in used pages.
 fn used(bytes: &[u8], random: &mut StdRng) -> Vec<usize> {
     let holds = |page: &usize| {
         bytes[page * 4096..(page + 1) * 4096]
@@ -111,7 +111,7 @@ fn used(bytes: &[u8], random: &mut StdRng) -> Vec<usize> {
         .collect();
     places.extend((0..FLIPS).map(|_| {
         let page = pages[random.random_range(0..pages.len())];
-        // The beginning of a page, where its structure is, twice as often.
+        // Prefer the beginning of a page, which contains its structure.
         let reach = if random.random() { 128 } else { 4096 };
         page * 4096 + random.random_range(0..reach)
     }));
@@ -150,7 +150,7 @@ async fn a_changed_byte_is_named_or_changes_nothing() {
                     .await
                     .unwrap_or_else(|e| panic!("{what}: {e:?}"));
                 assert_eq!(lamps(&db), want, "{what}");
-                // It can be written, and what is written stays.
+                // The state can be written, and the write survives.
                 put(&db, 62, 1).await;
                 drop(db);
                 let after = inspect(&state_file(copy.path()), &kinds());
@@ -173,7 +173,7 @@ async fn a_changed_byte_is_named_or_changes_nothing() {
     }
 }
 
-/// Changes the first byte of the record's text in the file.
+/// Changes the first byte of `text` in the file.
 fn spoil(file: &Path, text: &[u8]) {
     let mut bytes = std::fs::read(file).unwrap();
     let places: Vec<usize> = (0..bytes.len() - text.len())
@@ -236,7 +236,7 @@ async fn a_state_that_went_back_is_refused() {
     assert!(
         matches!(&refused, StoreError::Damaged { reason, .. } if reason.starts_with("it went back"))
     );
-    // As the message says.
+    // Do what the message suggests.
     std::fs::remove_file(data.join("state.mark")).unwrap();
     open_dir(&data).unwrap();
 }
@@ -275,7 +275,7 @@ fn an_empty_file_and_another_installations_are_refused() {
     ));
 }
 
-/// A file as version 0.1 wrote it: no checksums, no mark.
+/// A file of version 0.1: without checksums and mark.
 #[tokio::test]
 async fn a_file_of_the_first_format_is_adopted() {
     let directory = tempfile::tempdir().unwrap();

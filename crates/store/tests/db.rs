@@ -1,4 +1,4 @@
-//! The typed database over a store: durability, order, failures, old formats.
+//! Tests the typed database over a store: durability, order, failures, old formats.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"
@@ -28,7 +28,7 @@ impl Record for Lamp {
     }
 }
 
-/// Format 1 had one `seats: "4"` as text; format 2 has a number.
+/// Format 1 had `seats: "4"` as text; format 2 has a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Sofa {
     id: String,
@@ -69,7 +69,7 @@ async fn switch(db: &Db, id: &str, on: bool) -> Result<(), StoreError> {
     .await
 }
 
-/// A store whose transactions wait for a permit each, and fail when told to.
+/// A store whose transactions each wait for a permit and can be made to fail.
 struct Gated {
     inner: Memory,
     gate: Semaphore,
@@ -111,7 +111,7 @@ impl Store for Gated {
     }
 }
 
-/// Lets every task that can go on do so (one thread, no timers: a few turns suffice).
+/// Lets all ready tasks run (one thread, no timers: a few turns suffice).
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -158,7 +158,7 @@ async fn nothing_is_visible_before_it_is_durable() {
     settle().await;
     assert!(!writing.is_finished());
     assert_eq!(db.view().get::<Lamp>("hall"), None);
-    // A reader through a transaction sees it, and must wait until it can no longer be undone.
+    // A transaction that reads it must wait until it is durable.
     let reader = db.clone();
     let reading = tokio::spawn(async move {
         let found = reader.write(|tx| Ok::<_, StoreError>(tx.get::<Lamp>("hall")));
@@ -304,7 +304,7 @@ async fn two_databases_on_one_store_do_not_mix() {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Odd {
-    /// Skipped when writing, demanded when reading.
+    /// Skipped when serialising, required when deserialising.
     #[serde(skip_serializing)]
     id: String,
     keys: std::collections::BTreeMap<(u8, u8), u8>,
@@ -350,7 +350,7 @@ async fn what_cannot_be_stored_or_read_back_is_refused_at_once() {
     assert!(matches!(long, Err(StoreError::Unstorable { .. })));
 }
 
-/// Loads a stored state: one `KEY VALUE` per line, as the store holds them.
+/// Loads a stored state from lines of `KEY VALUE`.
 async fn stored(lines: &str) -> Arc<dyn Store> {
     let store = Memory::new();
     let put = |line: &str| {

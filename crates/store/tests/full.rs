@@ -1,4 +1,4 @@
-//! A disk that is full, and is not any more.
+//! A disk that becomes full and then has space again.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"
@@ -64,7 +64,7 @@ async fn until(db: &Db, what: &str, holds: impl Fn(&Condition) -> bool) {
     }
 }
 
-/// Gives a thread a small file system that only it and its threads see.
+/// Runs `work` with a small file system in a private mount namespace.
 fn on_a_small_disk(work: impl FnOnce(&Path) + Send + 'static) {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("SKIPPED: needs root (a tmpfs in a mount namespace)");
@@ -89,10 +89,10 @@ fn on_a_small_disk(work: impl FnOnce(&Path) + Send + 'static) {
     thread.join().unwrap();
 }
 
-/// More than a full disk has room for, whatever was freed on it.
+/// More bytes than fit on the full disk, even after deletes.
 const LARGE: usize = 7 << 20;
 
-/// Writes until the disk refuses; what was acknowledged.
+/// Writes until the disk is full. Returns the acknowledged ids.
 async fn fill(db: &Db, prefix: &str) -> BTreeSet<String> {
     let mut acknowledged = BTreeSet::new();
     for number in 0..2000 {
@@ -125,10 +125,10 @@ async fn work(path: &Path) {
     assert!(want.len() > 20, "{}", want.len());
     assert!(matches!(&*db.condition().borrow(), Condition::Full { .. }));
     assert_eq!(ids(&db), want);
-    // Whatever was free is taken by others.
+    // Other files take the remaining space.
     let _ = std::fs::write(path.join("greedy"), vec![1; 16 << 20]);
 
-    // Deletes and changes go on, and free nothing for what is new.
+    // Deletes and changes work, but free no space for new records.
     let gone: Vec<String> = want.iter().take(10).cloned().collect();
     for id in &gone {
         delete(&db, id).await.unwrap();
@@ -136,14 +136,14 @@ async fn work(path: &Path) {
     }
     let kept = want.first().unwrap().clone();
     put(&db, &kept, 10).await.unwrap();
-    // The engine may give the disk back what deletes freed: only what is large cannot fit for sure.
+    // The engine may return space freed by deletes to the disk: only a large record is sure not to fit.
     assert!(matches!(
         put(&db, "new", LARGE).await,
         Err(StoreError::Full(_))
     ));
     assert_eq!(ids(&db), want);
 
-    // A start on a full disk finds everything.
+    // A start on the full disk reads everything.
     drop(db);
     let db = open(&data).await;
     assert_eq!(ids(&db), want);
@@ -155,7 +155,7 @@ async fn work(path: &Path) {
     delete(&db, &kept).await.unwrap();
     want.remove(&kept);
 
-    // Room comes back: writing goes on by itself.
+    // Once there is space, writing works again by itself.
     std::fs::remove_file(path.join("greedy")).unwrap();
     std::fs::remove_file(&ballast).unwrap();
     until(&db, "the store to be well", Condition::is_well).await;

@@ -1,4 +1,4 @@
-//! Random transactions on the database and on plain maps must agree, before and after a restart.
+//! Random transactions must have the same result on the database and on plain maps, before and after a restart.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on should say where"
@@ -47,7 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Steps and whether they end in success.
+/// The steps of a transaction, and whether it commits.
 fn transaction() -> impl Strategy<Value = (Vec<Step>, bool)> {
     (
         prop::collection::vec(step(), 0..6),
@@ -73,7 +73,7 @@ impl Model {
     }
 }
 
-/// Takes the step on both, and compares what it answers.
+/// Applies the step to both and compares the results.
 fn take(step: &Step, tx: &mut Tx, model: &mut Model) {
     match step {
         Step::PutApple(id, n) => {

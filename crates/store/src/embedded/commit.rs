@@ -1,4 +1,4 @@
-//! One durable transaction of the engine, made of many of the store's.
+//! Combines many transactions of the store into one durable transaction of the engine.
 
 use std::io;
 use std::path::Path;
@@ -11,15 +11,15 @@ use super::{Shared, Transaction, file};
 use crate::load::REVISION;
 use crate::{Compare, Event, Op, Outcome, StoreError, contain};
 
-/// What disk space there is for a commit.
+/// The disk space for a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
     Plenty,
-    /// Only what was reserved for deletes: transactions that add a key are refused.
+    /// Only the space reserved for deletes: transactions that add a key are refused.
     Reserved,
 }
 
-/// What a commit came to, or would have.
+/// The outcome of a commit, or of one that failed.
 #[derive(Default)]
 pub(super) struct Plan {
     pub(super) outcomes: Vec<Result<Outcome, StoreError>>,
@@ -33,7 +33,7 @@ impl Plan {
     }
 }
 
-/// Why nothing was committed.
+/// Why a commit failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     Engine(redb::Error),
@@ -80,7 +80,7 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
-/// The engine wraps the system's errors in several of its own.
+/// Whether the disk is full. The engine wraps the system's error in several of its own.
 fn is_full_error(error: &(dyn std::error::Error + 'static)) -> bool {
     let io = match error.downcast_ref::<redb::DatabaseError>() {
         Some(redb::DatabaseError::Storage(redb::StorageError::Io(error))) => Some(error),
@@ -93,8 +93,8 @@ fn is_full_error(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 impl Shared {
-    /// Applies the transactions in order and makes them durable together. On a failure none of them is,
-    /// or all are: the file says which.
+    /// Applies the transactions in order and makes them durable together. After a failure either none or all
+    /// are durable; only the file shows which.
     pub(super) fn commit(
         &self,
         transactions: &[Transaction],
@@ -108,7 +108,7 @@ impl Shared {
         let committed = contain(|| {
             let write = file::begin(database)?;
             plan = stage(&write, transactions, room, &self.path)?;
-            // Without transactions it is a probe, which is to touch the disk.
+            // Without transactions it is a probe, which must write to the disk.
             if plan.changes() || transactions.is_empty() {
                 write.commit()?;
             } else {
@@ -181,7 +181,7 @@ fn hold(entries: &Entries<'_>, compares: &[Compare]) -> Result<bool, redb::Error
     Ok(true)
 }
 
-/// Whether there are more keys after it.
+/// Whether the transaction adds keys.
 fn adds(entries: &Entries<'_>, ops: &[Op]) -> Result<bool, redb::StorageError> {
     for op in ops {
         if let Op::Put(key, _) = op

@@ -1,4 +1,4 @@
-//! Making and opening the file.
+//! Creates and opens the file.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -12,10 +12,10 @@ use redb::{
 use super::format::{ENTRIES, FORMAT, IDENTITY, META, Sums, join, split_first_format};
 use crate::{Identity, StoreError, contain};
 
-/// Pages that the engine keeps in memory; the whole state is in the view anyway.
+/// The engine's page cache, in bytes. It can be small, because the view has the whole state in memory.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// Makes the file (mode 0600) unless there is one: complete, or not at all.
+/// Creates the file (mode 0600) atomically, unless there is one.
 pub(crate) fn create(path: &Path, identity: Option<&Identity>) -> Result<(), StoreError> {
     let beside = path.with_extension("redb-new");
     match std::fs::remove_file(&beside) {
@@ -32,7 +32,7 @@ pub(crate) fn create(path: &Path, identity: Option<&Identity>) -> Result<(), Sto
     let database = database.map_err(StoreError::engine)?;
     lay_out(&database, identity).map_err(StoreError::engine)?;
     drop(database);
-    // A link, unlike a rename, never replaces a state that another process made meanwhile.
+    // A link, unlike a rename, cannot replace a state that another process has made meanwhile.
     let linked = std::fs::hard_link(&beside, path);
     let removed = std::fs::remove_file(&beside);
     match linked {
@@ -40,7 +40,7 @@ pub(crate) fn create(path: &Path, identity: Option<&Identity>) -> Result<(), Sto
         linked => linked.map_err(|error| StoreError::io(path, error))?,
     }
     removed.map_err(|error| StoreError::io(&beside, error))?;
-    // A new file's name must survive a power cut as well as its content does.
+    // Sync the directory too, so that the new file's name survives a power cut.
     let directory = path.parent().unwrap_or_else(|| Path::new("/"));
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(|error| StoreError::io(directory, error))
@@ -61,17 +61,17 @@ fn lay_out(database: &Database, identity: Option<&Identity>) -> Result<(), redb:
     Ok(())
 }
 
-/// A transaction that is durable when it is committed, and whose root need not be doubted after a crash.
+/// Begins a transaction that is durable once committed and whose root the engine trusts after a crash.
 pub(crate) fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
     let mut write = database.begin_write()?;
-    // Two phases: a crash never makes the engine doubt the newest root and fall back to the one before
-    // it. So a record whose page is damaged can be read, and named, after a crash too.
+    // Commit in two phases, so that the engine never falls back to the previous root after a crash. So a record with
+    // a damaged page can be read, and named, after a crash too.
     write.set_quick_repair(true);
     Ok(write)
 }
 
-/// Opens the file for good, rewriting it where it is of an older format. With `mend`, structures of the
-/// engine that hold no records are made anew where they are damaged.
+/// Opens the file, and rewrites it if it has an older format. With `mend`, rebuilds damaged structures of the
+/// engine that contain no records.
 pub(crate) fn open(path: &Path, mend: bool) -> Result<(Database, Sums), StoreError> {
     let length = std::fs::metadata(path).map_err(|error| StoreError::io(path, error))?;
     if length.len() == 0 {
@@ -88,7 +88,7 @@ pub(crate) fn open(path: &Path, mend: bool) -> Result<(Database, Sums), StoreErr
     opened.unwrap_or_else(|panic| Err(StoreError::damaged(path, &panic)))
 }
 
-/// Opens what a backend holds; nothing is upgraded.
+/// Opens the database of a backend without upgrading it.
 pub(crate) fn open_backend(backend: impl StorageBackend) -> Result<Database, redb::DatabaseError> {
     builder().create_with_backend(backend)
 }
@@ -126,7 +126,7 @@ pub(crate) fn unknown(format: u64) -> String {
     format!("it has format {format}, this version of Lath reads up to format {FORMAT}")
 }
 
-/// The format that a file says it has.
+/// The recorded format of a file.
 pub(crate) fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
     let read = database.begin_read()?;
     match read.open_table(META) {
@@ -141,7 +141,7 @@ pub(crate) fn read_sums(database: &Database) -> Result<Result<Sums, &'static str
     Ok(Sums::read(&read.open_table(META)?)?)
 }
 
-/// Gives every entry its checksum, in one transaction.
+/// Adds checksums to all entries, in one transaction.
 fn rewrite_first_format(database: &Database, path: &Path) -> Result<(), StoreError> {
     let entries = first_format_entries(database).map_err(StoreError::engine)?;
     let rewrite = || -> Result<(), redb::Error> {
@@ -166,7 +166,7 @@ fn rewrite_first_format(database: &Database, path: &Path) -> Result<(), StoreErr
         Ok(())
     };
     rewrite().map_err(StoreError::engine)?;
-    tracing::info!(path = %path.display(), records = entries.len(), "the state's records have checksums now");
+    tracing::info!(path = %path.display(), records = entries.len(), "added checksums to the state's records");
     Ok(())
 }
 
@@ -177,14 +177,14 @@ fn first_format_entries(database: &Database) -> Result<Entries, redb::Error> {
     let mut entries = Vec::new();
     for item in read.open_table(ENTRIES)?.iter()? {
         let (key, stored) = item?;
-        // A value that is cut off is kept: it is refused by who reads the record.
+        // Keep a truncated value: the reader of the record will refuse it.
         let (revision, value) = split_first_format(stored.value()).unwrap_or_default();
         entries.push((key.value().to_owned(), revision, value.to_vec()));
     }
     Ok(entries)
 }
 
-/// Whose state this is, as far as the file says.
+/// The recorded identity of the state, if there is one.
 pub(crate) fn identity(database: &Database) -> Result<Option<Identity>, redb::Error> {
     let read = database.begin_read()?;
     let table = match read.open_table(IDENTITY) {
@@ -202,7 +202,7 @@ pub(crate) fn identity(database: &Database) -> Result<Option<Identity>, redb::Er
         }))
 }
 
-/// Notes whose state this is.
+/// Records the identity of the state.
 pub(crate) fn note(write: &WriteTransaction, identity: &Identity) -> Result<(), redb::Error> {
     let mut table = write.open_table(IDENTITY)?;
     table.insert("installation", identity.installation.as_str())?;

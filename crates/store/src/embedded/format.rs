@@ -1,37 +1,36 @@
-//! How the file is laid out: tables, values with their checksums, and what shows that none is missing.
+//! The format of the file: tables, values with checksums, and sums that reveal missing values.
 
 use redb::{ReadableTable, TableDefinition};
 use sha2::{Digest as _, Sha256};
 
-/// Values: the revision that wrote them (eight bytes, big endian), since format 2 a checksum (eight
-/// bytes), and the bytes given.
+/// The values: the revision that wrote the value (eight bytes, big endian), since format 2 a checksum (eight
+/// bytes), and the value's bytes.
 pub(crate) const ENTRIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("entries");
 
-/// Numbers: `format`, and the members of [`Sums`] with their `seal`.
+/// Numbers: `format`, and the members of [`Sums`] with a checksum (`seal`).
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// Texts: `installation`, `region`.
 pub(crate) const IDENTITY: TableDefinition<'_, &str, &str> = TableDefinition::new("identity");
 
-/// The format of files written. Format 1 has no checksums and no identity; it is rewritten when it is
-/// opened.
+/// The current format. Format 1 has no checksums and no identity; opening such a file rewrites it.
 pub(crate) const FORMAT: u64 = 2;
 
-/// What the whole file comes to. Changed in the transaction that changes entries.
+/// Sums over all entries, updated in the transaction that changes entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sums {
     pub(crate) revision: u64,
-    /// How many entries there are.
+    /// The number of entries.
     pub(crate) entries: u64,
-    /// The wrapping sum of all checksums: one that is missing, stale or twice there shows.
+    /// The wrapping sum of all checksums, which reveals missing, stale and duplicate entries.
     pub(crate) digest: u64,
 }
 
 impl Sums {
-    /// What a file says of itself.
+    /// Reads the recorded sums.
     ///
     /// # Errors
-    /// What the engine said, or that the numbers do not belong together.
+    /// The engine's error, or that the numbers do not match their checksum.
     pub(crate) fn read(
         meta: &impl ReadableTable<&'static str, u64>,
     ) -> Result<Result<Self, &'static str>, redb::StorageError> {
@@ -94,16 +93,16 @@ fn checksum_in(stored: &[u8]) -> u64 {
     bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-/// An entry as it is stored.
+/// Encodes an entry.
 pub(crate) fn join(key: &str, revision: u64, value: &[u8]) -> Vec<u8> {
     let checksum = checksum(key, revision, value).to_be_bytes();
     [&revision.to_be_bytes(), &checksum, value].concat()
 }
 
-/// The revision and the bytes of a stored entry.
+/// Decodes a stored entry into its revision and value.
 ///
 /// # Errors
-/// What is wrong with it.
+/// When it is truncated or its checksum does not match.
 pub(crate) fn split<'a>(key: &str, stored: &'a [u8]) -> Result<(u64, &'a [u8]), &'static str> {
     let (revision, rest) = split_first_format(stored)?;
     let (sum, value) = rest.split_first_chunk::<8>().ok_or("it is cut off")?;
@@ -114,7 +113,7 @@ pub(crate) fn split<'a>(key: &str, stored: &'a [u8]) -> Result<(u64, &'a [u8]), 
     }
 }
 
-/// The same of format 1, which has no checksum.
+/// Decodes an entry of format 1, which has no checksum.
 pub(crate) fn split_first_format(stored: &[u8]) -> Result<(u64, &[u8]), &'static str> {
     let (revision, value) = stored.split_first_chunk::<8>().ok_or("it is cut off")?;
     Ok((u64::from_be_bytes(*revision), value))

@@ -1,9 +1,8 @@
-//! The high-water mark: a small file beside the state that says which revision was acknowledged last.
+//! The high-water mark: a small file beside the state with the last acknowledged revision.
 //!
-//! The engine keeps two roots and falls back to the older one when the newer is damaged. Without a mark
-//! that would be a state from which acknowledged writes are missing, and nothing would show it. The mark
-//! is written after the state is durable and is not synced itself: SIGKILL does not lose it, and after a
-//! power cut it may be older than the state, which proves nothing wrong.
+//! The engine keeps two roots and falls back to the older one when the newer is damaged. Without a mark nothing would
+//! show that acknowledged writes are then missing. The mark is written after the state is durable and is not synced:
+//! SIGKILL does not lose it, and after a power cut it may be older than the state, which is harmless.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,18 +11,18 @@ use std::path::{Path, PathBuf};
 
 use super::format::{Sums, checksum};
 
-/// What the checksum is salted with.
+/// The salt of the checksum.
 const NAME: &str = "state.mark";
-/// Three numbers and their checksum.
+/// The length in bytes: three numbers and their checksum.
 const LENGTH: usize = 32;
 
-/// The file.
+/// The mark file.
 #[derive(Debug)]
 pub(crate) struct Mark {
     path: PathBuf,
 }
 
-/// What the file says.
+/// The content of the mark file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Marked {
     Nothing,
@@ -32,7 +31,7 @@ pub(crate) enum Marked {
 }
 
 impl Mark {
-    /// The one beside the state at `state`.
+    /// The mark beside the state file `state`.
     pub(crate) fn beside(state: &Path) -> Self {
         let path = state.with_extension("mark");
         Self { path }
@@ -59,7 +58,7 @@ impl Mark {
     }
 }
 
-/// One system call in one page: a killed process leaves the old mark or the new one.
+/// Writes the mark with one system call within one page: a killed process leaves the old mark or the new one.
 pub(crate) fn write(file: &File, sums: Sums) -> io::Result<()> {
     file.write_all_at(&encode(sums), 0)
 }
@@ -84,7 +83,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Sums> {
     (encode(sums) == *bytes).then_some(sums)
 }
 
-/// Why a state that says `sums` of itself does not fit the mark.
+/// Why a state with these `sums` contradicts the mark; `None` if it does not.
 pub(crate) fn contradiction(mark: &Mark, sums: Sums) -> io::Result<Option<String>> {
     let path = mark.path().display();
     Ok(match mark.read()? {

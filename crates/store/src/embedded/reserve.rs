@@ -1,4 +1,4 @@
-//! Disk space that is kept for deletes: a file that is given up when the disk is full.
+//! Disk space reserved for deletes: a file that is removed when the disk is full.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
-/// Enough for some hundred transactions that free more than they take.
+/// The reserved bytes: enough for some hundred transactions that free more than they need.
 const BYTES: u64 = 4 << 20;
 
 /// The reserve.
@@ -18,16 +18,16 @@ pub(crate) struct Reserve {
 }
 
 impl Reserve {
-    /// The one beside the state at `state`.
+    /// The reserve beside the state file `state`.
     pub(crate) fn beside(state: &Path) -> Self {
         let path = state.with_extension("reserve");
         Self { path }
     }
 
-    /// Takes the space, where it is not taken yet.
+    /// Reserves the space if it is not reserved yet.
     ///
     /// # Errors
-    /// When there is no room for it.
+    /// When there is not enough space.
     pub(crate) fn fill(&self) -> io::Result<()> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
@@ -36,7 +36,7 @@ impl Reserve {
             return Ok(());
         }
         let taken = match fallocate(&file, FallocateFlags::empty(), 0, BYTES.cast_signed()) {
-            // Space cannot be reserved there, but neither is it known to be full.
+            // The file system cannot reserve space, but it is not full either.
             Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => return Ok(()),
             taken => taken,
         };
@@ -46,11 +46,11 @@ impl Reserve {
         })
     }
 
-    /// Gives the space up.
+    /// Releases the space.
     pub(crate) fn release(&self) {
         match std::fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::error!(%error, path = %self.path.display(), "reserved space cannot be given up");
+                tracing::error!(%error, path = %self.path.display(), "reserved space cannot be released");
             }
             _ => {}
         }

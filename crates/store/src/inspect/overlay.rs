@@ -1,4 +1,4 @@
-//! A file as the engine would change it, in memory.
+//! An in-memory overlay over a file: the engine can change it without writing to the disk.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -13,7 +13,7 @@ use redb::{BackendError, StorageBackend};
 
 const PAGE: u64 = 4096;
 
-/// Reads go to the file, writes to memory. The locks are the engine's own.
+/// Reads come from the file, writes stay in memory. Uses the engine's locks.
 #[derive(Debug)]
 pub(super) struct Overlay {
     locks: FileBackend,
@@ -24,14 +24,14 @@ pub(super) struct Overlay {
 #[derive(Debug)]
 struct Written {
     length: u64,
-    /// Up to here bytes that were not written are the file's; beyond they are zero.
+    /// Unwritten bytes before this offset come from the file; later ones are zero.
     base: u64,
     pages: BTreeMap<u64, Box<[u8]>>,
 }
 
 impl Overlay {
     pub(super) fn over(path: &Path) -> io::Result<Self> {
-        // Locks need a descriptor that may write; nothing is written by it.
+        // The lock needs a writable descriptor. Nothing is written through it.
         let open = || OpenOptions::new().read(true).write(true).open(path);
         let file = open()?;
         let length = file.metadata()?.len();
@@ -55,7 +55,7 @@ impl Overlay {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The bytes of the file from `at` on, and zeros where it has none.
+    /// Reads the file's bytes from `at` on, with zeros beyond its end.
     fn base(&self, base: u64, at: u64, out: &mut [u8]) -> io::Result<()> {
         let there = base.saturating_sub(at).min(out.len() as u64);
         let (there, rest) = out.split_at_mut(usize::try_from(there).map_err(io::Error::other)?);

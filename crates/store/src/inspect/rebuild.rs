@@ -1,4 +1,4 @@
-//! A state without its damaged records.
+//! Rebuilds a state without its damaged records.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -14,27 +14,27 @@ use crate::embedded::mark::{self, Mark, Marked};
 use crate::load::REVISION;
 use crate::{Kinds, Report, StoreError};
 
-/// Views count writes and the file counts transactions, which are fewer: where only the file's count is
-/// left, the view's goes on this far beyond.
+/// The view's revision counts writes; the file's counts transactions, which are fewer. If only the file's is
+/// left, the view's continues this far beyond it.
 const LEAP: u64 = 1 << 32;
 
-/// What [`quarantine`] did.
+/// The result of [`quarantine`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantined {
-    /// Where the whole old file and the bytes of each record are.
+    /// The directory with the original file and the bytes of each removed record.
     pub directory: PathBuf,
-    /// The records that were taken out.
+    /// The removed records.
     pub records: Vec<DamagedRecord>,
-    /// How many records the file should have held beyond these and could not be reached.
+    /// The number of further records that the file should contain but that could not be reached.
     pub unreachable: u64,
 }
 
-/// Makes the state at `path` anew from its whole records. Damaged ones are kept in `aside`, a directory that
-/// is made: their bytes in files `0`, `1`, … as `records.json` says, and the file as it was.
+/// Rebuilds the state at `path` from its intact records. Makes the directory `aside` with the bytes of the
+/// damaged ones in files `0`, `1`, …, which `records.json` lists, and with the original file.
 ///
 /// # Errors
-/// [`StoreError::InUse`] while Lath runs; that the file cannot be opened at all; that something cannot be
-/// written, and then nothing was changed.
+/// [`StoreError::InUse`] while Lath is running; that the file cannot be opened at all; or that a file cannot be
+/// written, and then nothing has changed.
 pub fn quarantine(path: &Path, kinds: &Kinds, aside: &Path) -> Result<Quarantined, StoreError> {
     let report = inspect(path, kinds);
     if report.in_use {
@@ -51,20 +51,20 @@ pub fn quarantine(path: &Path, kinds: &Kinds, aside: &Path) -> Result<Quarantine
             whole.push((key.to_owned(), revision, value.to_vec()));
         }
     })?;
-    let said = file::read_sums(&database).map_err(StoreError::engine)?;
+    let recorded = file::read_sums(&database).map_err(StoreError::engine)?;
     let identity = file::identity(&database).map_err(StoreError::engine)?;
     drop(database);
     let found = (whole.len() + broken.len()) as u64;
-    let said = said.unwrap_or_default();
+    let recorded = recorded.unwrap_or_default();
     keep_aside(path, aside, &report, &broken).map_err(|error| StoreError::io(aside, error))?;
     let fresh = path.with_extension("redb-rebuilt");
     let _ = fs::remove_file(&fresh);
     file::create(&fresh, identity.as_ref())?;
-    let sums = fill(&fresh, whole, newest(path, said)).map_err(StoreError::engine)?;
+    let sums = fill(&fresh, whole, newest(path, recorded)).map_err(StoreError::engine)?;
     exchange(path, &fresh, sums).map_err(|error| StoreError::io(path, error))?;
     Ok(Quarantined {
         directory: aside.to_owned(),
-        unreachable: said.entries.saturating_sub(found),
+        unreachable: recorded.entries.saturating_sub(found),
         records: report.damaged,
     })
 }
@@ -77,11 +77,11 @@ fn readable<'a>(key: &str, stored: &'a [u8], first: bool) -> Option<(u64, &'a [u
     }
 }
 
-/// The newest revision that was ever acknowledged: it must not be given again.
-fn newest(path: &Path, said: Sums) -> u64 {
+/// The newest revision that was ever acknowledged, which must not be used again.
+fn newest(path: &Path, recorded: Sums) -> u64 {
     match Mark::beside(path).read() {
-        Ok(Marked::At(at)) => at.revision.max(said.revision),
-        _ => said.revision,
+        Ok(Marked::At(at)) => at.revision.max(recorded.revision),
+        _ => recorded.revision,
     }
 }
 
@@ -135,7 +135,7 @@ fn fill(
     Ok(sums)
 }
 
-/// A crash leaves the old file or the new one.
+/// Replaces the file atomically: a crash leaves the old file or the new one.
 fn exchange(path: &Path, fresh: &Path, sums: Sums) -> std::io::Result<()> {
     fs::rename(fresh, path)?;
     let directory = path.parent().unwrap_or_else(|| Path::new("/"));
