@@ -1,4 +1,4 @@
-//! `AssumeRole` and `GetSessionToken`: credentials for a while.
+//! `AssumeRole` and `GetSessionToken`: temporary credentials.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use crate::Identity;
 use crate::subject::Subject;
 use lath_session::{Holder, Session};
 
-/// Longest session of a role that was assumed by a session of a role, in seconds.
+/// The longest session with role chaining, in seconds.
 const CHAINED: i64 = 3600;
-/// What a session's policies and tags may take, in bytes: 100 % of `PackedPolicySize`.
+/// The size limit of a session's policies and tags, in bytes: 100 % of `PackedPolicySize`.
 const PACKED: usize = 8192;
 
 /// Credentials of a role.
@@ -46,7 +46,7 @@ pub(crate) struct PolicyDescriptor {
     arn: Option<String>,
 }
 
-/// They do not print.
+/// Temporary credentials. They have no `Debug` output.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TemporaryCredentials {
@@ -81,7 +81,7 @@ operations! {
 fn needs(access: Access<AssumeRole>) -> Access<AssumeRole> {
     let named = |op: &AssumeRole, _: &Scope<'_>| op.role_arn.clone();
     access
-        // STS validates first.
+        // STS validates before it authorizes.
         .unless(|op, at| check(op, at.partition().name()).is_err())
         .on(&ROLE, named)
         .by(asked)
@@ -96,7 +96,7 @@ fn needs(access: Access<AssumeRole>) -> Access<AssumeRole> {
         .by(asked)
 }
 
-/// The condition keys of requests from web and SAML identity providers, which Lath does not have: they have no value.
+/// The condition keys of web and SAML identity providers. Lath does not support those, so the keys have no value.
 const FEDERATED: &[&str] = &[
     "accounts.google.com:aud",
     "accounts.google.com:sub",
@@ -140,8 +140,8 @@ fn assume(
     if subject.is_root() {
         return Err(access_denied("Roles may not be assumed by root accounts."));
     }
-    // The judge let the caller in, if there is such a role. One that does not exist is refused as one that does not
-    // trust.
+    // Authorization has passed, so an existing role trusts the caller. A missing role gets the same error as one
+    // that does not.
     let role = app
         .role_by_arn(view, &op.role_arn)
         .ok_or_else(|| denied(caller, "sts:AssumeRole", &op.role_arn))?;
@@ -322,8 +322,8 @@ fn duration(asked: Option<i64>, role: &Role, chained: bool) -> Result<u64, ApiEr
     Ok(u64::try_from(seconds).unwrap_or(3600))
 }
 
-/// The new session's tags, and which of them go on: those that were transitive before stay so. Keys have no case
-/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html>).
+/// The tags of the new session, and the transitive ones among them; inherited transitive tags stay transitive. Keys
+/// ignore case (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html>).
 fn session_tags(
     op: &AssumeRole,
     chained: Option<&Session>,
@@ -363,7 +363,7 @@ fn session_tags(
     Ok((tags, transitive))
 }
 
-/// The transitive tags of the session that calls.
+/// The transitive tags of the calling session.
 fn inherited(session: &Session) -> BTreeMap<String, String> {
     let goes_on = |key: &str| {
         let mut keys = session.transitive.iter();
@@ -426,7 +426,7 @@ fn denied(caller: &Caller, action: &str, resource: &str) -> ApiError {
     ))
 }
 
-/// Credentials of the user who asks.
+/// Temporary credentials of the calling user.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct GetSessionToken {
@@ -462,7 +462,7 @@ fn session_token(
             let rule = "Member must have value less than or equal to 129600";
             return Err(invalid("durationSeconds", rule));
         }
-        // AWS cuts a root's sessions to an hour without a word.
+        // AWS silently limits a root's sessions to an hour.
         Some(seconds) => seconds.min(longest),
     };
     let now = Timestamp::now();

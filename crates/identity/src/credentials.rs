@@ -13,7 +13,7 @@ use lath_wire::http::KeyOwner;
 use crate::RootKey;
 use lath_session::{Holder, SealingKey, Session, Sessions};
 
-/// The identities of an account: its root, and what IAM holds of users and roles.
+/// The identities of an account: its root, and the users and roles in IAM.
 pub struct Identity {
     account: String,
     partition: Partition,
@@ -26,7 +26,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// An account of twelve digits in the partition `aws` and its root key, without users and roles.
+    /// An account (twelve digits) in the partition `aws` with its root key, without users and roles.
     pub fn new(key: RootKey, account: impl Into<String>) -> Self {
         Self {
             account: account.into(),
@@ -40,14 +40,14 @@ impl Identity {
         }
     }
 
-    /// In another partition.
+    /// Sets the partition.
     #[must_use]
     pub fn in_partition(mut self, partition: Partition) -> Self {
         self.partition = partition;
         self
     }
 
-    /// With the users and roles in a cell's state, in its partition, and sessions sealed by the installation's key.
+    /// Adds the users and roles in a cell's state, in its partition, and sessions sealed with the installation's key.
     #[must_use]
     pub fn with_iam(mut self, seal: SealingKey, cell: Cell) -> Self {
         self.seal = seal;
@@ -56,12 +56,12 @@ impl Identity {
         self
     }
 
-    /// When keys were last used, as this process saw it.
+    /// The last use of each key in this process.
     pub fn last_used(&self) -> Arc<LastUsed> {
         Arc::clone(&self.last_used)
     }
 
-    /// Twelve digits.
+    /// The account: twelve digits.
     pub fn account(&self) -> &str {
         &self.account
     }
@@ -74,13 +74,13 @@ impl Identity {
         }
     }
 
-    /// The key that the owner of the machine signs with.
+    /// The root access key, for the owner of the machine.
     pub fn root_key(&self) -> &RootKey {
         &self.key
     }
 
-    /// The account's root. Its user id is the account itself, as
-    /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html> shows it.
+    /// The account's root. Its user id is the account id, as in
+    /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html>.
     pub fn root(&self) -> Principal {
         Principal {
             arn: self.owner().arn("iam", "root"),
@@ -124,7 +124,7 @@ impl Identity {
         Ok(self.owned(Secret::new(session.secret.clone()), principal))
     }
 
-    /// `None` when the user or role is gone.
+    /// The principal of a session; `None` when its user or role was deleted.
     fn of_session(&self, session: &Session) -> Option<Principal> {
         match &session.holder {
             Holder::Root => Some(self.root()),
@@ -171,7 +171,7 @@ lath_authz::authorized!(Identity, |app| app.view(), app.owner());
 impl Credentials for Identity {
     type Owner = KeyOwner;
 
-    /// Only keys that begin with `ASIA` have a session: a token with another is somebody else's.
+    /// Only keys that begin with `ASIA` have a session: a token with another key is invalid.
     fn lookup(
         &self,
         access_key_id: &str,

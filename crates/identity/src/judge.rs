@@ -1,4 +1,4 @@
-//! Decides requests at the front door, by the policies of who calls.
+//! Authorizes requests at the front door by the caller's policies.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Authorize for Identity {
     }
 }
 
-/// What all permissions of one request are decided by.
+/// The data shared by the decisions on all permissions of one request.
 struct Judgement<'a> {
     subject: &'a Subject,
     attached: Vec<Attached<'a>>,
@@ -80,14 +80,14 @@ impl<'a> Judgement<'a> {
     }
 }
 
-/// Whether a role's trust policy has a say.
+/// Whether the decision includes the role's trust policy.
 fn is_assumption(permission: &Permission) -> bool {
     permission.resource_type == "role" && permission.action.starts_with("sts:")
 }
 
 impl Identity {
-    /// What the credentials of `GetSessionToken` cannot do whatever policies say: IAM wants a second factor with them,
-    /// which Lath does not have, and STS takes two operations
+    /// The operations that credentials of `GetSessionToken` may never call: all of IAM without a second factor,
+    /// which Lath does not support, and all but two of STS
     /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html>).
     fn beyond_session_token(&self, subject: &Subject, ask: &Ask<'_>) -> Option<Denied> {
         let holder = &subject.session.as_ref()?.holder;
@@ -96,7 +96,7 @@ impl Identity {
         }
         match (ask.caller.service.as_str(), ask.operation) {
             ("iam", _) => Some(Denied::Credentials),
-            // The handler of the third says why it refuses.
+            // GetSessionToken itself is refused by its handler, with its own message.
             ("sts", "AssumeRole" | "GetCallerIdentity" | "GetSessionToken") => None,
             ("sts", operation) => Some(Denied::ByPolicy(Unauthorized {
                 message: format!("Cannot call {operation} with session credentials"),
@@ -127,8 +127,8 @@ impl Identity {
         Err(self.refused(ask, &asked))
     }
 
-    /// A role's trust policy must let the caller in, by itself or with the caller's own policies. A role that does not
-    /// exist is refused as one that does not trust.
+    /// A role's trust policy must allow the caller, alone or together with the caller's own policies. A missing
+    /// role gets the same refusal as one that does not trust the caller.
     fn decide_trust(
         &self,
         view: &View,
@@ -154,18 +154,18 @@ impl Identity {
         if evaluate(&request, &attached, Rule::Trust).is_allow() {
             return Ok(());
         }
-        // AWS does not say why: the trust policy is of the role, not of who asks.
+        // AWS gives no reason, because the trust policy belongs to the role and not to the caller.
         Err(refused())
     }
 
-    /// The role of an ARN.
+    /// The role with this ARN.
     pub(crate) fn role_by_arn(&self, view: &View, arn: &str) -> Option<Arc<Role>> {
         let name = arn.rsplit('/').next().unwrap_or_default();
         let role = self.directory.role(view, name);
         role.filter(|role| role.arn(self.owner()) == arn)
     }
 
-    /// A refusal in AWS's words; the details are sealed for `DecodeAuthorizationMessage`.
+    /// A refusal with AWS's message. The details are encrypted for `DecodeAuthorizationMessage`.
     fn refused(&self, ask: &Ask<'_>, asked: &Asked<'_>) -> Denied {
         let Asked {
             action, resource, ..
@@ -173,7 +173,7 @@ impl Identity {
         let who = &ask.caller.principal.arn;
         let because = asked.decision.map(|it| it.because(action));
         let because = because.unwrap_or_default();
-        // EC2 does not say that a list is about everything.
+        // EC2 leaves the resource `*` out of its messages.
         let on = match (ask.caller.service.as_str(), *resource) {
             ("ec2", "*") => String::new(),
             _ => format!("on resource: {resource} "),
@@ -187,7 +187,7 @@ impl Identity {
     }
 }
 
-/// The condition keys of one permission: AWS's global ones, and its own.
+/// The condition keys of one permission: AWS's global keys and its own.
 struct Facts<'a> {
     global: &'a Context,
     permission: &'a Permission,
@@ -206,7 +206,8 @@ impl lath_policy::Facts for Facts<'_> {
         Some(own)
     }
 
-    /// The reference gives the action this key, and the operation's statement does not fill it in.
+    /// Whether the Service Authorization Reference lists this key for the action, but the operation's statement
+    /// does not provide it.
     fn cannot_tell(&self, key: &str) -> bool {
         let Permission {
             action,
@@ -215,7 +216,7 @@ impl lath_policy::Facts for Facts<'_> {
             keys,
             ..
         } = self.permission;
-        // Keys of tags have no case in policies. Of `env` and `ENV` beside each other no one can say which is meant.
+        // Policies ignore the case of tag keys. When both `env` and `ENV` exist, the value is ambiguous.
         let is_of_tag = key.contains("tag/");
         let given = keys
             .iter()

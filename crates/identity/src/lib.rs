@@ -1,5 +1,5 @@
-//! Who calls and whether they may: the root access key, users' keys and sessions, the judge at the front
-//! door, STS, and the one operation of Secrets Manager that needs no stored secret.
+//! Authentication and authorization of callers: the root access key, users' keys and sessions, the decision at the
+//! front door, STS, and the one operation of Secrets Manager that needs no stored secret.
 //!
 //! Not here: signatures (`lath-sigv4`), the records of users, roles and policies (`lath-iam`), the policy
 //! language (`lath-policy`).

@@ -17,7 +17,7 @@ const INFO: ServiceInfo = ServiceInfo {
     protocols: &[Protocol::Json11],
 };
 
-/// Secrets Manager: nothing of it that stores a secret exists yet.
+/// Secrets Manager, without operations that store a secret.
 pub fn secretsmanager_service(app: &Arc<Identity>) -> Service {
     register(Service::new(INFO), app)
 }
@@ -34,30 +34,30 @@ const PUNCTUATION: &str = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 const DEFAULT_LENGTH: i64 = 32;
 const MAX_LENGTH: usize = 4096;
 
-/// A password from the machine's random source, by
-/// <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetRandomPassword.html>.
+/// Generates a password from the system's random source
+/// (<https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetRandomPassword.html>).
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct GetRandomPassword {
-    /// 1 to 4096; 32 when absent.
+    /// The length, from 1 to 4096; default 32.
     pub password_length: Option<i64>,
-    /// Characters not to use, at most 4096.
+    /// Excluded characters, at most 4096.
     pub exclude_characters: Option<String>,
-    /// No digits.
+    /// Excludes digits.
     pub exclude_numbers: Option<bool>,
-    /// None of ``!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~``.
+    /// Excludes ``!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~``.
     pub exclude_punctuation: Option<bool>,
-    /// No A to Z.
+    /// Excludes A to Z.
     pub exclude_uppercase: Option<bool>,
-    /// No a to z.
+    /// Excludes a to z.
     pub exclude_lowercase: Option<bool>,
-    /// Spaces may occur.
+    /// Allows spaces.
     pub include_space: Option<bool>,
-    /// At least one character of each type that is not excluded; true when absent.
+    /// Requires at least one character of each type that is not excluded; default true.
     pub require_each_included_type: Option<bool>,
 }
 
-/// The answer of [`GetRandomPassword`]. It does not print.
+/// The response of [`GetRandomPassword`]. It has no `Debug` output.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct RandomPassword {
@@ -76,12 +76,12 @@ fn random_password(
     })
 }
 
-/// A request that can be met.
+/// A valid request.
 struct Recipe {
     length: usize,
-    /// Of each of these, at least one.
+    /// The password contains at least one character of each of these.
     required: Vec<Vec<char>>,
-    /// What the rest is drawn of.
+    /// The characters for the rest.
     alphabet: Vec<char>,
 }
 
@@ -144,7 +144,7 @@ fn length(op: &GetRandomPassword) -> Result<usize, ApiError> {
     }
 }
 
-/// The characters of each type that is not excluded as a whole.
+/// The characters of each type that is not excluded.
 fn included_types(op: &GetRandomPassword) -> Result<Vec<Vec<char>>, ApiError> {
     let excluded = op.exclude_characters.as_deref().unwrap_or_default();
     let length = i64::try_from(excluded.chars().count()).unwrap_or(i64::MAX);

@@ -1,4 +1,4 @@
-//! What `DecodeAuthorizationMessage` shows of a refusal, in AWS's form
+//! The details of a refusal for `DecodeAuthorizationMessage`, in AWS's form
 //! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_DecodeAuthorizationMessage.html>).
 
 use std::collections::BTreeMap;
@@ -11,19 +11,19 @@ use lath_policy::{
 use lath_wire::{Permission, Principal};
 use serde_json::{Value, json};
 
-/// Most bytes of details: an error message travels in a reply, and an encoded one is half as long again.
+/// The size limit of the details, in bytes. They travel encoded, half as long again, in an error message.
 const MOST: usize = 8 << 10;
 
-/// What was refused.
+/// The refused request.
 #[derive(Default)]
 pub(crate) struct Asked<'a> {
     pub(crate) action: &'a str,
     pub(crate) resource: &'a str,
-    /// The request's condition keys, without AWS's global ones.
+    /// The request's condition keys without AWS's global ones.
     pub(crate) keys: &'a [(String, Vec<String>)],
-    /// The name of a user who asks.
+    /// The name, if the caller is a user.
     pub(crate) username: Option<&'a str>,
-    /// How it was decided, and by which policies.
+    /// The decision and its policies.
     pub(crate) decision: Option<&'a Decision<'a>>,
     pub(crate) attached: &'a [Attached<'a>],
 }
@@ -39,7 +39,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The details as JSON, cut to what fits: a principal with thousands of statements gets the decision without them.
+/// The details as JSON, within the size limit: with thousands of statements the statements are left out.
 pub(crate) fn details(who: &Principal, asked: &Asked<'_>) -> String {
     let explanation = asked.decision.map(Decision::explanation);
     let whole = shown(who, asked, &explanation.unwrap_or_default());
@@ -68,7 +68,7 @@ fn shown(who: &Principal, asked: &Asked<'_>, explanation: &[String]) -> String {
             "resource": asked.resource,
             "conditions": items(conditions(asked)),
         },
-        // Not of AWS: a line on each statement that was looked at.
+        // Not in AWS: one line for each evaluated statement.
         "explanation": explanation,
     });
     details.to_string()
@@ -82,7 +82,7 @@ fn values<'a>(values: impl IntoIterator<Item = &'a str>) -> Value {
     items(values.into_iter().map(|value| json!({"value": value})))
 }
 
-/// The request's keys, and those that AWS takes from the resource's ARN.
+/// The request's condition keys, and those that AWS derives from the resource's ARN.
 fn conditions(asked: &Asked<'_>) -> Vec<Value> {
     let mut keys: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (key, values) in asked.keys {
@@ -116,7 +116,7 @@ fn of_arn(resource: &str) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// The statements that deny. A decision has every statement of the policies, in their order.
+/// The statements that deny. A decision lists every statement of the policies, in order.
 fn denials(who: &Principal, asked: &Asked<'_>) -> Vec<Value> {
     let considered = asked.decision.map_or(&[][..], |it| &it.considered);
     let statements = asked.attached.iter().flat_map(|it| &it.policy.statements);

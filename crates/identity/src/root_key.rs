@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 /// The file in the data directory.
 const FILE: &str = "root-key.json";
-/// A key file is some 150 bytes; more is not one of ours.
+/// The largest key file that is read, in bytes. Real ones have about 150.
 const MAX_FILE: u64 = 64 * 1024;
-/// What the file should hold, and what to do about one that does not.
+/// For errors: the expected content of the file, and what to do when it is damaged.
 const WHAT: &str = "the root access key (JSON with AccessKeyId and SecretAccessKey). Put it back from a backup, or remove it: a new one is made, and clients must be given that (`lath env`)";
-/// RFC 4648's base32 alphabet, of which AWS makes key ids.
+/// RFC 4648's base32 alphabet, from which AWS makes key ids.
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// The account's root access key. It may do everything.
@@ -28,7 +28,7 @@ pub struct RootKey {
     pub secret_access_key: Secret,
 }
 
-/// The file's content.
+/// The content of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Stored {
@@ -39,23 +39,23 @@ struct Stored {
 /// The key file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The system refused.
+    /// A system call failed.
     #[error("cannot {action} {path}")]
     Io {
-        /// Such as `read`.
+        /// The action, such as `read`.
         action: &'static str,
-        /// What.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The error.
         #[source]
         source: io::Error,
     },
-    /// The file holds something else.
+    /// The file does not contain a key.
     #[error("{path} is damaged: it does not hold {what}")]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What it should hold, and what to do about it.
+        /// The expected content, and what to do.
         what: &'static str,
     },
     /// The system gives no random bytes.
@@ -64,9 +64,8 @@ pub enum KeyError {
 }
 
 impl RootKey {
-    /// The key in the data directory `dir`; at the first start, a new one. The file has mode 0600 and is
-    /// complete and durable before this returns; of two processes that create it at once, both get the
-    /// same key.
+    /// Loads the key from the data directory `dir`. Creates it at the first start, with mode 0600, complete and
+    /// durable before this returns. Two processes that create it at once get the same key.
     ///
     /// # Errors
     /// [`KeyError`] when the file is not readable, not writable or not a key.
@@ -84,16 +83,16 @@ impl RootKey {
         }
     }
 
-    /// Reads the key in a file, and changes nothing.
+    /// Reads the key in a file and changes nothing.
     ///
     /// # Errors
-    /// [`KeyError`] when there is none, or it is not readable or not a key.
+    /// [`KeyError`] when the file does not exist, is not readable or is not a key.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         let text = fs::read(path).map_err(failed("read", path))?;
         parse(path, &text)
     }
 
-    /// A new random key that is stored nowhere.
+    /// Makes a random key without storing it.
     ///
     /// # Errors
     /// [`KeyError::Random`] when the system gives no random bytes.
@@ -153,7 +152,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<RootKey, KeyError> {
         })
 }
 
-/// A file with a secret, or nothing where there is no file. `what` it should hold is for the error.
+/// Reads a secret; `None` when there is no file. `what` is the expected content, for errors.
 pub(crate) fn read_private(path: &Path, what: &'static str) -> Result<Option<Vec<u8>>, KeyError> {
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
@@ -170,7 +169,7 @@ pub(crate) fn read_private(path: &Path, what: &'static str) -> Result<Option<Vec
     fs::read(path).map(Some).map_err(failed("read", path))
 }
 
-/// A copy or a backup may have opened the file to others.
+/// Sets the mode to 0600, because a copy or a restored backup may be readable by others.
 fn close_to_others(path: &Path, meta: &fs::Metadata) -> Result<(), KeyError> {
     if meta.permissions().mode() & 0o077 == 0 {
         return Ok(());
@@ -188,13 +187,13 @@ fn store(dir: &Path, key: &RootKey) -> Result<(), KeyError> {
     write_private(dir, FILE, &text)
 }
 
-/// Writes beside, syncs, and links into place: a link, unlike a rename, never replaces a secret that
-/// another process made meanwhile.
+/// Writes a temporary file, syncs it, and links it into place. A link, unlike a rename, cannot replace a secret that
+/// another process has made meanwhile.
 pub(crate) fn write_private(dir: &Path, name: &str, text: &[u8]) -> Result<(), KeyError> {
     let path = dir.join(name);
     fs::create_dir_all(dir).map_err(failed("create", dir))?;
     let beside = dir.join(format!(".{name}.{}", std::process::id()));
-    // A leftover of a process that died here and had our id.
+    // Left by a killed process with the same pid.
     drop(fs::remove_file(&beside));
     let linked = write_synced(&beside, text)
         .and_then(|()| fs::hard_link(&beside, &path).map_err(failed("create", &path)));

@@ -1,4 +1,4 @@
-//! Where the key that seals session tokens is kept.
+//! The file of the key that seals session tokens.
 
 use std::fs;
 use std::io;
@@ -11,11 +11,11 @@ use crate::root_key::{self, KeyError};
 /// The file in the installation's directory, beside the root key.
 const FILE: &str = "session-key";
 
-/// What the file should hold, and what to do about one that does not.
+/// For errors: the expected content of the file, and what to do when it is damaged.
 const WHAT: &str = "the key that seals session tokens. Put it back from a backup, or remove it: a new one is made, and every temporary credential (AssumeRole) stops working";
 
-/// The sealing key in `dir`; at the first start, a new one. Mode 0600, and of two processes that create it
-/// at once, both get the same.
+/// Loads the sealing key from `dir`. Creates it at the first start with mode 0600. Two processes that create it
+/// at once get the same key.
 ///
 /// # Errors
 /// [`KeyError`] when the file is not readable, not writable or not a key.

@@ -29,19 +29,19 @@ operations! {
     read DecodeAuthorizationMessage -> DecodedMessage = decode => any();
 }
 
-/// Who signed this request. Needs no permission.
+/// Returns the caller. Needs no permission.
 #[derive(Debug, Clone, Deserialize)]
 pub struct GetCallerIdentity {}
 
-/// The answer of [`GetCallerIdentity`].
+/// The response of [`GetCallerIdentity`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CallerIdentity {
-    /// The account for a root, `AIDA...` for a user, `AROA...:session` for a role.
+    /// The account for a root, `AIDA...` for a user, `AROA...:session` for a role's session.
     pub user_id: Option<String>,
-    /// Twelve digits.
+    /// The account: twelve digits.
     pub account: Option<String>,
-    /// The principal.
+    /// The ARN of the principal.
     pub arn: Option<String>,
 }
 
@@ -58,7 +58,7 @@ fn caller_identity(
     })
 }
 
-/// Whose account an access key is of.
+/// Returns the account of an access key.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct GetAccessKeyInfo {
@@ -71,8 +71,7 @@ pub(crate) struct AccessKeyInfo {
     account: Option<String>,
 }
 
-/// Every key of this installation is of its account. As with AWS, that says nothing of whether the key
-/// is there.
+/// Every key of this installation belongs to its account. As in AWS, the answer does not show whether the key exists.
 fn key_info(
     app: &Identity,
     _view: &View,
@@ -90,7 +89,7 @@ fn key_info(
     })
 }
 
-/// Why EC2 refused, from what its message has at the end.
+/// Decodes the encoded reason at the end of EC2's refusals.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct DecodeAuthorizationMessage {

@@ -1,4 +1,4 @@
-//! Who a caller is to the evaluator, and which policies bear on it.
+//! A caller's principal and the policies that apply to it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use lath_wire::Caller;
 use crate::Identity;
 use lath_session::{Holder, Session, SourceInstance};
 
-/// A caller, with all that decisions take.
+/// A caller, with the data that decisions need.
 pub(crate) struct Subject {
     pub(crate) principal: Principal,
     pub(crate) policies: Vec<Held>,
     /// The tags of the user or role, and of the session.
     pub(crate) tags: BTreeMap<String, String>,
-    /// A user's name.
+    /// The name, if it is a user.
     pub(crate) username: Option<String>,
     pub(crate) session: Option<Arc<Session>>,
 }
@@ -30,7 +30,7 @@ impl Subject {
 }
 
 impl Identity {
-    /// `None` when who called is gone since the signature was checked.
+    /// The subject of a caller; `None` when the caller was deleted after the signature was verified.
     pub(crate) fn subject(&self, view: &View, caller: &Caller) -> Option<Subject> {
         if !caller.access_key_id.starts_with("ASIA") {
             if caller.principal == self.root() {
@@ -51,7 +51,7 @@ impl Identity {
                 let role = self.role_by_id(view, name, unique_id)?;
                 let mut policies = self.directory.of_role(view, &role);
                 policies.extend(self.session_policies(view, &session));
-                // Keys have no case: a session's tag takes the place of the role's.
+                // Tag keys ignore case: a session's tag overrides the role's.
                 let given = |key: &str| session.tags.keys().any(|it| it.eq_ignore_ascii_case(key));
                 let mut tags = role.tags.clone();
                 tags.retain(|key, _| !given(key));
@@ -95,7 +95,7 @@ impl Identity {
         })
     }
 
-    /// What was passed when the role was assumed. A policy that is gone since allows nothing.
+    /// The session policies passed when the role was assumed. A policy that was deleted since allows nothing.
     fn session_policies(&self, view: &View, session: &Session) -> Vec<Held> {
         let inline = session.policy.iter().map(|text| {
             let policy = self.directory.parse(text, Grammar::Identity);
@@ -119,7 +119,7 @@ impl Identity {
     }
 }
 
-/// The condition keys that every request has.
+/// The condition keys of every request.
 pub(crate) fn facts(
     subject: &Subject,
     caller: &Caller,
@@ -133,11 +133,11 @@ pub(crate) fn facts(
         .with("aws:PrincipalAccount", caller.account.clone())
         .with("aws:PrincipalType", subject.principal.kind())
         .with("aws:RequestedRegion", requested_region(caller, partition))
-        // The API is served in the clear, on the machine itself.
+        // The API is served without TLS, on the machine itself.
         .with("aws:SecureTransport", "false")
         .with("aws:ViaAWSService", "false")
         .with("aws:PrincipalIsAWSService", "false")
-        // Every resource is of the installation's only account.
+        // The installation has only one account.
         .with("aws:ResourceAccount", caller.account.clone())
         .with("aws:userid", caller.principal.user_id.clone());
     facts.set("aws:PrincipalArn", principal_arn(&subject.principal));
@@ -166,7 +166,7 @@ pub(crate) fn facts(
     facts
 }
 
-/// A role's own ARN also in its sessions.
+/// The value of `aws:PrincipalArn`: for a session, its role's ARN.
 fn principal_arn(principal: &Principal) -> String {
     match principal {
         Principal::Session { role, .. } => role.clone(),
@@ -174,10 +174,11 @@ fn principal_arn(principal: &Principal) -> String {
     }
 }
 
-/// The global services are those of one region of the installation's partition, whatever region a signature names.
+/// The value of `aws:RequestedRegion`. Global services belong to one region of the partition, whatever region
+/// was signed.
 fn requested_region(caller: &Caller, partition: Partition) -> String {
     match caller.service.as_str() {
-        // China has two: <https://docs.amazonaws.cn/en_us/aws/latest/userguide/iam.html>.
+        // China has a separate one for IAM: <https://docs.amazonaws.cn/en_us/aws/latest/userguide/iam.html>.
         "iam" if partition == Partition::China => "cn-north-1".into(),
         "iam" | "route53" => partition.global_region().into(),
         "sts" if Partition::of_region(&caller.region) != partition => {

@@ -1,5 +1,5 @@
-//! What the operations state of permissions, beside AWS's Service Authorization Reference. What differs stands in
-//! `authorization.txt` with the reason.
+//! Compares the operations' permission statements with AWS's Service Authorization Reference.
+//! `authorization.txt` lists the differences with their reasons.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Every registered operation against the published models of STS and Secrets Manager.
+//! Compares every registered operation with the published models of STS and Secrets Manager.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -9,7 +9,7 @@ use lath_identity::{Identity, RootKey, secretsmanager_service, sts_service};
 use lath_wire::model::compare;
 use serde_json::Value;
 
-/// The models, or nothing where botocore is not installed.
+/// The models; `None` when botocore is not installed.
 fn models() -> Option<Value> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/model/dump.py");
     let output = Command::new("python3")

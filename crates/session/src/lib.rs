@@ -1,8 +1,7 @@
-//! Sessions of temporary access keys, and the key that seals them into tokens.
+//! Sessions of temporary access keys, and the key that encrypts them into tokens.
 //!
-//! A token carries all that has to be known of its session, so that nobody has to be asked: the front door
-//! of every region opens it, and so does every node. Plain values: this crate reads no files and knows
-//! neither control nor nodes.
+//! A token contains all data of its session, so that every region's front door and every node can open it without
+//! asking another process. This crate works on plain values: it reads no files and knows neither control nor nodes.
 //!
 //! ```
 //! use lath_session::{Purpose, SealingKey};

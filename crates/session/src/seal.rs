@@ -1,4 +1,4 @@
-//! The key of the installation that seals session tokens: every region opens what any region sealed.
+//! The installation's key for session tokens: every region opens the tokens of all regions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 /// Base64 of 32 bytes.
 const LENGTH: usize = 44;
 const NONCE: usize = 12;
-/// Longest sealed text that is looked at, in characters.
+/// The longest sealed text that is opened, in characters.
 const LONGEST: usize = 32 << 10;
 
-/// What a sealed text is for: one kind is never taken for another.
+/// The purpose of a sealed text. A text sealed for one purpose does not open for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// A session token.
@@ -32,7 +32,7 @@ impl Purpose {
     }
 }
 
-/// A key for sealing (AES-256-GCM). It does not print.
+/// A key for sealing (AES-256-GCM). Its `Debug` output hides the key.
 #[derive(Clone)]
 pub struct SealingKey {
     key: Arc<LessSafeKey>,
@@ -46,12 +46,12 @@ impl fmt::Debug for SealingKey {
 }
 
 impl SealingKey {
-    /// A key that is stored nowhere.
+    /// A new random key.
     pub fn random() -> Self {
         Self::of(&random::<32>())
     }
 
-    /// The key that [`SealingKey::reveal`] told; blanks around it do not matter.
+    /// Parses the text of [`SealingKey::reveal`]; ignores surrounding white space.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text = text.trim_ascii();
         let bytes = STANDARD.decode(text).ok()?;
@@ -59,7 +59,7 @@ impl SealingKey {
         (text.len() == LENGTH).then(|| Self::of(&bytes))
     }
 
-    /// The key itself, for storing it or handing it on, on purpose: base64 of 32 bytes.
+    /// The secret key as base64 of 32 bytes, to store it or to send it to a node.
     pub fn reveal(&self) -> &str {
         &self.text
     }
@@ -72,7 +72,7 @@ impl SealingKey {
         }
     }
 
-    /// What only this key opens, and for this purpose only.
+    /// Seals a text, which only this key opens, and only for this purpose.
     pub fn seal(&self, purpose: Purpose, plain: &[u8]) -> String {
         let nonce = random::<NONCE>();
         let mut sealed = plain.to_vec();
@@ -85,7 +85,7 @@ impl SealingKey {
         STANDARD.encode(whole)
     }
 
-    /// `None` when it was not sealed here for this purpose, or was changed.
+    /// Opens a sealed text; `None` when it was not sealed with this key for this purpose, or was changed.
     pub fn open(&self, purpose: Purpose, text: &str) -> Option<Vec<u8>> {
         if text.len() > LONGEST {
             return None;

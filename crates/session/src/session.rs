@@ -1,4 +1,4 @@
-//! Sessions: what a token says, and which were seen.
+//! Sessions: the contents of a token, and a cache of opened tokens.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Purpose, SealingKey};
 
-/// What is sealed into a session token: all that a region needs to know, so that none has to be asked.
+/// The contents of a session token.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Session {
     /// `ASIA...`.
     pub key: String,
     /// The secret access key.
     pub secret: String,
-    /// When it was made.
+    /// The time of issue.
     pub issued: Timestamp,
-    /// When it ends.
+    /// The time of expiry.
     pub expires: Timestamp,
-    /// Whose it is.
+    /// The holder.
     pub holder: Holder,
     /// Inline session policy.
     pub policy: Option<String>,
@@ -27,16 +27,16 @@ pub struct Session {
     pub policy_arns: Vec<String>,
     /// Session tags.
     pub tags: BTreeMap<String, String>,
-    /// Those of the tags that a further session keeps.
+    /// The keys of tags that pass on to a chained session.
     pub transitive: Vec<String>,
-    /// Who the caller said to be, before it took the role.
+    /// The source identity that the caller set when it assumed the role.
     pub source_identity: Option<String>,
-    /// The instance that EC2 took the role for.
+    /// The instance for which EC2 assumed the role.
     #[serde(default)]
     pub instance: Option<SourceInstance>,
 }
 
-/// The instance that a session's keys were handed to.
+/// The instance that received a session's keys.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SourceInstance {
     /// Its ARN.
@@ -48,7 +48,7 @@ pub struct SourceInstance {
 }
 
 impl SourceInstance {
-    /// What conditions of policies may ask about it: keys and values
+    /// The condition keys of this instance, with values
     /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>).
     pub fn facts(&self) -> Vec<(&'static str, String)> {
         let mut facts = vec![
@@ -61,7 +61,7 @@ impl SourceInstance {
     }
 }
 
-/// Whose session it is. Unique ids make sure that a namesake made later is somebody else.
+/// The holder of a session. Unique ids distinguish it from a later principal with the same name.
 #[derive(Clone, Serialize, Deserialize)]
 pub enum Holder {
     /// The account's root.
@@ -83,7 +83,7 @@ pub enum Holder {
 }
 
 impl Session {
-    /// The token.
+    /// The session as a token.
     pub fn seal(&self, key: &SealingKey) -> String {
         let plain = serde_json::to_vec(self).expect("plain data always serialises");
         key.seal(Purpose::Session, &plain)
@@ -94,15 +94,16 @@ impl Session {
     }
 }
 
-/// Most sessions that are remembered.
+/// The number of cached sessions at most.
 const MOST: usize = 10_000;
 
-/// Sessions by key, with their tokens: opened once, found again by the handlers of a request.
+/// A cache of sessions by key, with their tokens: a request opens its token once, and its handlers find the session.
 #[derive(Default)]
 pub struct Sessions(Mutex<HashMap<String, (String, Arc<Session>)>>);
 
 impl Sessions {
-    /// The session of a key and token; `None` when they do not belong together or are not ours.
+    /// The session of a key and token; `None` when they do not belong together or the token is not from this
+    /// installation.
     pub fn open(&self, key: &SealingKey, id: &str, token: &str) -> Option<Arc<Session>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((had, session)) = known.get(id)
@@ -123,7 +124,7 @@ impl Sessions {
         Some(session)
     }
 
-    /// The session of a key that was just proved.
+    /// The cached session of a verified key.
     pub fn of(&self, id: &str) -> Option<Arc<Session>> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(id).map(|(_, session)| Arc::clone(session))

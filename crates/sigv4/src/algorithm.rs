@@ -1,14 +1,14 @@
-/// How a request is signed.
+/// A signing algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// SigV4: an HMAC by a key that is derived from the secret for one day, region and service.
+    /// SigV4: an HMAC with a key derived from the secret for one day, region and service.
     HmacSha256,
-    /// SigV4A: an ECDSA signature by a key pair that is derived from the secret, for a set of regions.
+    /// SigV4A: an ECDSA signature with a key pair derived from the secret, for a set of regions.
     EcdsaP256Sha256,
 }
 
 impl Algorithm {
-    /// Its name in headers, queries and strings to sign.
+    /// The name in headers, queries and strings to sign.
     pub const fn name(self) -> &'static str {
         match self {
             Self::HmacSha256 => "AWS4-HMAC-SHA256",

@@ -9,13 +9,14 @@ use sha2::Sha256;
 
 use crate::{Algorithm, Secret};
 
-/// A DER signature of two numbers of 32 bytes takes at most 72 bytes, twice as many digits.
+/// The longest signature in hexadecimal digits: DER of two 32-byte numbers takes at most 72 bytes.
 const MAX_SIGNATURE: usize = 144;
 
-/// The private key of an access key: NIST SP 800-108's key derivation in counter mode with HMAC-SHA256, repeated with
-/// another counter until it gives a scalar of the curve. `None` would take 254 misses, each as likely as 2^-32.
+/// Derives the private key of an access key by NIST SP 800-108 in counter mode with HMAC-SHA256, repeated with
+/// the next counter until the result is a scalar of the curve. `None` needs 254 misses, each with probability
+/// 2^-32.
 ///
-/// Arithmetic on the secret takes the same time whatever it is (RustCrypto's scalars).
+/// Arithmetic on the secret runs in constant time (RustCrypto's scalars).
 pub(crate) fn signing_key(secret: &Secret, access_key_id: &str) -> Option<SigningKey> {
     let input = format!("AWS4A{}", secret.reveal());
     (1..=254).find_map(|counter| {
@@ -38,13 +39,13 @@ fn derived(key: &[u8], access_key_id: &str, counter: u8) -> FieldBytes {
     mac.finalize().into_bytes()
 }
 
-/// Signs a string, in hexadecimal DER.
+/// Signs a string. Returns the signature as hexadecimal DER.
 pub(crate) fn signature(key: &SigningKey, string_to_sign: &str) -> String {
     let signature: Signature = key.sign(string_to_sign.as_bytes());
     hex::encode(signature.to_der())
 }
 
-/// Whether the signature is of this string, by the key pair of an access key.
+/// Verifies a signature of a string by the key pair of an access key.
 pub(crate) fn verifies(
     secret: &Secret,
     access_key_id: &str,

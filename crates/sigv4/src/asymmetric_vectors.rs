@@ -1,5 +1,5 @@
-//! The SigV4A part of the published test suite (github.com/awslabs/aws-c-auth, aws-signing-test-suite/v4a), as facts:
-//! signatures of the requests of [`VECTORS`], in their headers and in their queries, for the region set `us-east-1`.
+//! The SigV4A vectors of the published test suite (github.com/awslabs/aws-c-auth, aws-signing-test-suite/v4a):
+//! signatures of the requests of [`VECTORS`] in headers and queries, for the region set `us-east-1`.
 
 use http::HeaderValue;
 
@@ -9,7 +9,7 @@ use crate::{
     verify_any,
 };
 
-/// The name, the signature in the header, and the one in the query.
+/// The name, the signature in the header, and the signature in the query.
 const SIGNATURES: &[(&str, &str, &str)] = &[
     (
         "get-header-key-duplicate",
@@ -227,7 +227,7 @@ fn published_header_signatures_are_believed() {
             .claim;
         assert!(claim.covers_region("us-east-1"), "{}", vector.name);
         assert!(!claim.covers_region("us-west-2"), "{}", vector.name);
-        // Services that do not take SigV4A say so.
+        // Services without SigV4A refuse it with a message.
         let refused = verify(&request, &Keys(vector.token), then()).unwrap_err();
         assert!(matches!(refused, SigError::Incomplete(_)), "{refused:?}");
         headers.insert("x-amz-region-set", HeaderValue::from_static("*"));
@@ -284,7 +284,7 @@ fn what_is_signed_here_is_believed() {
     assert!(claim.covers_region("eu-west-1"));
     let good = verify_any(&vector.request(&headers), &Keys(""), then());
     assert!(good.is_ok(), "{good:?}");
-    // A part of the signature, another curve's number, no DER, and none at all.
+    // A truncated signature, another number, not DER, too long, and not hexadecimal.
     let whole = claim.signature.clone();
     for bad in [&whole[..whole.len() - 2], "00", "zz", &whole.repeat(2), "x"] {
         let text = headers["authorization"].to_str().unwrap();
@@ -294,7 +294,7 @@ fn what_is_signed_here_is_believed() {
         let refused = verify_any(&vector.request(&spoilt), &Keys(""), then());
         assert_eq!(refused.unwrap_err(), SigError::Mismatch, "{bad}");
     }
-    // The set of regions must be signed.
+    // The region set must be signed.
     let text = headers["authorization"].to_str().unwrap();
     let text = text.replace(";x-amz-region-set", "");
     headers.insert("authorization", text.parse().unwrap());

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use crate::claim::incomplete;
 use crate::{Algorithm, Scope, SigError, key, uri};
 
-/// The parts of a request that a signature covers, as they were on the wire.
+/// The parts of a request that a signature covers, as on the wire.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The method, in capitals.
@@ -14,18 +14,18 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The query as sent, without `?`; may be empty.
     pub query: &'a str,
-    /// All headers. `host` must be there (HTTP/2: from `:authority`).
+    /// All headers, including `host` (HTTP/2: from `:authority`).
     pub headers: &'a HeaderMap,
     /// The body as sent, before any decompression.
     pub body: Payload<'a>,
 }
 
-/// The body, or what stands for it.
+/// The body, or a substitute for it.
 #[derive(Debug, Clone, Copy)]
 pub enum Payload<'a> {
     /// The bytes.
     Bytes(&'a [u8]),
-    /// Their SHA-256 in lower-case hexadecimal.
+    /// The body's SHA-256 in lower-case hexadecimal.
     Hash(&'a str),
     /// `UNSIGNED-PAYLOAD`.
     Unsigned,
@@ -80,7 +80,7 @@ fn header_value(headers: &HeaderMap, name: &str) -> Result<String, SigError> {
     Ok(values.join(","))
 }
 
-/// Trims, and turns each inner run of white space into one space.
+/// Trims the value and replaces each inner run of white space by one space.
 fn collapsed(value: &str) -> String {
     value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -97,7 +97,7 @@ pub(crate) fn string_to_sign(
     format!("{name}\n{date}\n{scope}\n{hash}")
 }
 
-/// S3 signs its paths as they are; all others normalize them.
+/// Whether the service normalizes paths. All but S3 do.
 pub(crate) fn normalizes(service: &str) -> bool {
     service != "s3"
 }

@@ -1,16 +1,16 @@
-//! What a request claims about who signed it, before anything is proved.
+//! The unverified claim of a request about its signer.
 
 use http::HeaderMap;
 
 use crate::canonical::Request;
 use crate::{Algorithm, SigError, uri};
 
-/// The scope of a credential: `date/region/service/aws4_request`, without the region where SigV4A has a set of them.
+/// The scope of a credential: `date/region/service/aws4_request`. SigV4A omits the region, as it has a region set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// `YYYYMMDD`.
     pub date: String,
-    /// The region signed for; empty with SigV4A.
+    /// The region; empty with SigV4A.
     pub region: String,
     /// The signing name of the service.
     pub service: String,
@@ -30,40 +30,40 @@ impl Scope {
     }
 }
 
-/// An unproved claim. Use it to choose the service whose error format to speak, no more.
+/// An unverified claim. Use it only to choose the service and its error format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// How it was signed.
+    /// The algorithm.
     pub algorithm: Algorithm,
     /// The access key's id.
     pub access_key_id: String,
-    /// What it was signed for.
+    /// The credential scope.
     pub scope: Scope,
-    /// SigV4A's `X-Amz-Region-Set`: names of regions, with wildcards, separated by commas.
+    /// SigV4A's `X-Amz-Region-Set`: region names with wildcards, separated by commas.
     pub region_set: Option<String>,
     /// The names in `SignedHeaders`, as sent.
     pub signed_headers: Vec<String>,
-    /// The signature, in hexadecimal; SigV4A's in DER.
+    /// The signature in hexadecimal; with SigV4A in DER.
     pub signature: String,
     /// The session token, if one was sent.
     pub session_token: Option<String>,
-    /// The text of the signature's date.
+    /// The signature's date as text.
     pub date: String,
-    /// Whether the request was presigned: signed in its query.
+    /// Whether the request is presigned: signed in its query.
     pub presigned: bool,
-    /// `X-Amz-Expires` of a presigned request, in seconds, where it was given: only S3 asks for it.
+    /// `X-Amz-Expires` of a presigned request, in seconds, if present: only S3 requires it.
     pub expires: Option<u64>,
 }
 
-/// Longest `Authorization` header or query that is looked at, in bytes.
+/// The longest `Authorization` header or query that is parsed, in bytes.
 const MAX_LENGTH: usize = 32 * 1024;
 
 impl Claim {
-    /// Reads the claim of a request from its header or its query.
+    /// Parses the claim of a request from its header or its query.
     ///
     /// # Errors
-    /// [`SigError::Missing`] for an unsigned request, [`SigError::Incomplete`] for a malformed one or
-    /// for one that is signed both ways.
+    /// [`SigError::Missing`] for an unsigned request, [`SigError::Incomplete`] for a malformed one or one that
+    /// is signed in both places.
     pub fn read(request: &Request<'_>) -> Result<Self, SigError> {
         let authorization = request.headers.get(http::header::AUTHORIZATION);
         let presigned = query_value(request.query, "X-Amz-Algorithm");
@@ -142,7 +142,7 @@ impl Claim {
         })
     }
 
-    /// Whether it was signed for this region: by its scope, or by a set that has it.
+    /// Whether the scope or region set covers this region.
     pub fn covers_region(&self, region: &str) -> bool {
         match self.algorithm {
             Algorithm::HmacSha256 => self.scope.region == region,
@@ -154,7 +154,7 @@ impl Claim {
     }
 }
 
-/// `*` stands for any characters.
+/// Matches a pattern in which `*` stands for any characters.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
@@ -173,7 +173,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Whether a query has the parameters of a signature.
+/// Whether a query has signature parameters.
 pub fn is_presigned(query: &str) -> bool {
     query_value(query, "X-Amz-Algorithm").is_some()
 }

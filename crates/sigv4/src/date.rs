@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 const FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
-/// Reads `20150830T123600Z`.
+/// Parses `20150830T123600Z`.
 pub(crate) fn parse(text: &str) -> Option<SystemTime> {
     if text.len() != 16 {
         return None;

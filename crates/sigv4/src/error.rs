@@ -2,25 +2,25 @@ use std::time::SystemTime;
 
 use crate::date;
 
-/// Why a request is not believed. Each protocol has its own code and status for each of these.
+/// Why a signature is refused. Each protocol has its own code and status for each of these.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SigError {
     /// Neither an `Authorization` header nor a presigned query.
     #[error("Request is missing Authentication Token")]
     Missing,
-    /// The signature's parts are incomplete or malformed; the text says which.
+    /// Parts of the signature are missing or malformed; the text says which.
     #[error("{0}")]
     Incomplete(String),
-    /// No such access key.
+    /// The access key does not exist.
     #[error("The security token included in the request is invalid.")]
     UnknownKey,
-    /// The session token is not the key's.
+    /// The session token does not belong to the key.
     #[error("The security token included in the request is invalid.")]
     BadToken,
-    /// The session has ended.
+    /// The session has expired.
     #[error("The security token included in the request is expired")]
     ExpiredToken,
-    /// The signature is not the one that the request and the secret give.
+    /// The signature does not match the request and the secret.
     #[error(
         "The request signature we calculated does not match the signature you provided. Check your \
          AWS Secret Access Key and signing method. Consult the service documentation for details."
@@ -32,7 +32,7 @@ pub enum SigError {
     Expired {
         /// The date of the signature.
         signed: SystemTime,
-        /// The oldest date that would still do.
+        /// The oldest accepted date.
         oldest: SystemTime,
         /// The verifier's clock.
         now: SystemTime,
@@ -45,7 +45,7 @@ pub enum SigError {
     NotYetCurrent {
         /// The date of the signature.
         signed: SystemTime,
-        /// The newest date that would do.
+        /// The newest accepted date.
         newest: SystemTime,
         /// The verifier's clock.
         now: SystemTime,

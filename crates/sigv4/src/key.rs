@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 
 use crate::Scope;
 
-/// A secret access key. Its `Debug` prints nothing of it.
+/// A secret access key. Its `Debug` output hides it.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -18,7 +18,7 @@ impl Secret {
         Self(secret.into())
     }
 
-    /// The secret itself, for storing or printing it on purpose.
+    /// The secret itself, to store or print it deliberately.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -41,7 +41,7 @@ pub(crate) fn sha256_hex(data: &[u8]) -> String {
     hex::encode(Sha256::digest(data))
 }
 
-/// The signature of a string to sign, in hexadecimal.
+/// Signs a string to sign. Returns the signature in hexadecimal.
 pub(crate) fn signature(secret: &Secret, scope: &Scope, string_to_sign: &str) -> String {
     let mut key = hmac(
         format!("AWS4{}", secret.0).as_bytes(),
@@ -57,7 +57,7 @@ pub(crate) fn signature(secret: &Secret, scope: &Scope, string_to_sign: &str) ->
     hex::encode(hmac(&key, string_to_sign.as_bytes()))
 }
 
-/// Compares two signatures in a time that does not depend on where they differ.
+/// Compares two signatures in constant time.
 pub(crate) fn same(a: &str, b: &str) -> bool {
     a.as_bytes().ct_eq(b.as_bytes()).into()
 }

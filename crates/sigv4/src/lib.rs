@@ -1,7 +1,7 @@
-//! AWS Signature Version 4 and its asymmetric sibling, SigV4A: canonical requests, verification of header and
-//! presigned signatures, and signing. Pure functions: the clock, the body and the keys come in as arguments.
+//! AWS Signature Version 4 and its asymmetric variant, SigV4A: canonical requests, verification of signatures
+//! in headers and presigned queries, and signing. Pure functions: clock, body and keys are arguments.
 //!
-//! What is not here: chunk-signed streaming bodies, and any idea of permissions.
+//! Not here: chunk-signed streaming bodies, and permissions.
 //!
 //! ```
 //! use lath_sigv4::{Payload, Request, Secret, SigningKey, sign};

@@ -4,16 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use crate::{Algorithm, Request, Scope, Secret, asymmetric, canonical, date, key, uri};
 
-/// Who signs, and for what.
+/// The signer's key and the scope to sign for.
 #[derive(Debug, Clone, Copy)]
 pub struct SigningKey<'a> {
     /// The access key's id.
     pub access_key_id: &'a str,
     /// Its secret.
     pub secret: &'a Secret,
-    /// The session's token, for temporary keys.
+    /// The session token of temporary keys.
     pub session_token: Option<&'a str>,
-    /// The region to sign for.
+    /// The region.
     pub region: &'a str,
     /// The signing name of the service.
     pub service: &'a str,
@@ -29,8 +29,8 @@ impl SigningKey<'_> {
     }
 }
 
-/// Signs all headers of `request`; returns the headers to add: the date, the token if there is one,
-/// and `authorization` as the last. `request.headers` must hold `host`.
+/// Signs all headers of `request`, which must include `host`. Returns the headers to add: the date, the token
+/// if there is one, and `authorization` last.
 pub fn sign(
     request: &Request<'_>,
     by: &SigningKey<'_>,
@@ -39,8 +39,8 @@ pub fn sign(
     signed(Algorithm::HmacSha256, request, by, Vec::new(), now)
 }
 
-/// Signs by SigV4A, for a set of regions such as `us-east-1` or `*`; the region of `by` does not matter. Adds
-/// `x-amz-region-set` besides.
+/// Signs with SigV4A for a region set such as `us-east-1` or `*`, and ignores the region of `by`. Also adds
+/// `x-amz-region-set`.
 pub fn sign_asymmetric(
     request: &Request<'_>,
     by: &SigningKey<'_>,
@@ -97,8 +97,8 @@ fn sorted_names(headers: &http::HeaderMap) -> Vec<String> {
     names
 }
 
-/// Signs the query; returns the whole query of the presigned request, without `?`. Services but S3 take one without an
-/// expiry.
+/// Signs the query. Returns the complete query of the presigned request, without `?`. Services other than S3
+/// accept one without an expiry.
 pub fn presign(
     request: &Request<'_>,
     by: &SigningKey<'_>,

@@ -1,4 +1,4 @@
-//! URI encoding as SigV4 wants it.
+//! URI encoding by the rules of SigV4.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ pub(crate) fn encode(bytes: &[u8], keep: &[u8]) -> String {
     out
 }
 
-/// Replaces each `%XX` by its byte. A `%` without two hexadecimal digits stays as it is.
+/// Replaces each `%XX` by its byte. Keeps a `%` without two hexadecimal digits.
 pub fn percent_decode(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -44,8 +44,8 @@ fn escaped(bytes: &[u8]) -> Option<u8> {
     u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
 }
 
-/// The canonical path. For every service but S3 the path as it was sent is normalized and then
-/// encoded once more; for S3 it is decoded and encoded, without normalizing.
+/// The canonical path. For every service but S3 the path as sent is normalized and encoded once more; for S3 it is
+/// decoded and encoded without normalization.
 pub(crate) fn canonical_path(path: &str, normalize: bool) -> String {
     if normalize {
         encode(normalized(path).as_bytes(), b"/")
@@ -60,7 +60,7 @@ pub(crate) fn canonical_path(path: &str, normalize: bool) -> String {
     }
 }
 
-/// Removes empty and dot segments (RFC 3986 section 5.2.4), keeping a final slash.
+/// Removes empty and dot segments (RFC 3986 section 5.2.4). Keeps a final slash.
 fn normalized(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     for segment in path.split('/') {
@@ -81,7 +81,7 @@ fn normalized(path: &str) -> String {
     out
 }
 
-/// The canonical query: parts decoded, encoded strictly and sorted; `X-Amz-Signature` is left out.
+/// The canonical query: parameters decoded, strictly encoded and sorted, without `X-Amz-Signature`.
 pub(crate) fn canonical_query(query: &str) -> String {
     let mut pairs: Vec<(String, String)> = pairs(query)
         .map(|(name, value)| (strict(name), strict(value)))
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_sent_escape_is_encoded_again() {
-        // As the AWS CLI signs the path of DescribeAccessEntry.
+        // The path of DescribeAccessEntry as the AWS CLI signs it.
         let cases = [
             ("/", "/"),
             ("", "/"),

@@ -1,5 +1,5 @@
-//! The published SigV4 test suite (github.com/awslabs/aws-c-auth, aws-signing-test-suite/v4), as facts:
-//! requests of 2015-08-30T12:36:00Z to example.amazonaws.com for us-east-1/service.
+//! The published SigV4 test vectors (github.com/awslabs/aws-c-auth, aws-signing-test-suite/v4): requests of
+//! 2015-08-30T12:36:00Z to example.amazonaws.com for us-east-1/service.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -58,8 +58,8 @@ impl Vector {
         }
     }
 
-    /// Without normalizing, the parts are put together by hand: only S3 is signed so, and the vectors
-    /// are for `service`.
+    /// Signs without normalization step by step, because only S3 is signed this way and the vectors are for
+    /// `service`.
     fn unnormalized_signature(&self) -> String {
         let mut headers = self.headers(true);
         headers.insert("x-amz-date", HeaderValue::from_static(DATE));
@@ -149,7 +149,7 @@ fn query_signatures_are_made_and_believed() {
         let request = vector.request(&headers);
         let query = presign(&request, &vector.signing_key(&secret), then(), Some(hour));
         if !vector.token.is_empty() && !vector.token_signed {
-            // Not part of the signature, and so not to be told apart from an addition by a stranger.
+            // Not part of the signature, so it cannot be verified.
             continue;
         }
         let signature = query.rsplit('=').next().unwrap().to_owned();
@@ -174,7 +174,7 @@ fn vector_with<'a>(request: &Request<'a>, query: &'a str) -> Request<'a> {
     Request { query, ..*request }
 }
 
-/// A signed GET of `/` whose headers `change` may spoil.
+/// Verifies a signed GET of `/` after `change` has modified its headers.
 fn spoilt(change: impl FnOnce(&mut HeaderMap)) -> Result<(), SigError> {
     let secret = Secret::new(SECRET);
     let vector = &VECTORS

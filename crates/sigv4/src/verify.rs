@@ -7,35 +7,35 @@ use crate::{
     Algorithm, Claim, Payload, Request, Secret, SigError, asymmetric, canonical, date, key,
 };
 
-/// What a key is: its secret, and whose it is.
+/// A key's secret and owner.
 #[derive(Debug, Clone)]
 pub struct Credential<Owner> {
     /// The secret access key.
     pub secret: Secret,
-    /// Whose key it is, in the caller's terms.
+    /// The owner, of a type that the caller chooses.
     pub owner: Owner,
 }
 
-/// Why a key is not usable.
+/// Why a key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookupError {
-    /// No such key, or it is inactive.
+    /// The key does not exist or is inactive.
     UnknownKey,
-    /// The session token is missing, or not this key's, or not expected.
+    /// The session token is missing, unexpected, or belongs to another key.
     BadToken,
-    /// The session has ended.
+    /// The session has expired.
     ExpiredToken,
 }
 
-/// Where keys are found.
+/// Looks up keys.
 pub trait Credentials: Send + Sync {
-    /// What the caller wants to know about a key's holder.
+    /// The type of a key's owner.
     type Owner;
 
-    /// Finds a key by its id, checking the session token that came with it.
+    /// Finds a key by its id and checks the session token that came with it.
     ///
     /// # Errors
-    /// Why the key is not usable.
+    /// When the key cannot be used.
     fn lookup(
         &self,
         access_key_id: &str,
@@ -43,24 +43,24 @@ pub trait Credentials: Send + Sync {
     ) -> Result<Credential<Self::Owner>, LookupError>;
 }
 
-/// A proved claim.
+/// A verified claim.
 #[derive(Debug, Clone)]
 pub struct Verified<Owner> {
-    /// What was claimed and is now proved.
+    /// The claim.
     pub claim: Claim,
-    /// Whose key it is.
+    /// The owner of the key.
     pub owner: Owner,
 }
 
 /// Verifies a request's SigV4 signature at `now`.
 ///
-/// The date must lie within five minutes of `now` (fifteen for EC2 and S3, as AWS does), a presigned
-/// one within its `X-Amz-Expires`, if it has one. Presigned requests to STS hold for fifteen minutes whatever they
-/// say: tokens of Kubernetes clients are such requests and rely on it
+/// The date must be within five minutes of `now` (fifteen for EC2 and S3, as in AWS), and for a presigned
+/// request within its `X-Amz-Expires`, if any. Presigned requests to STS are always valid for fifteen minutes,
+/// because the tokens of Kubernetes clients are such requests and rely on it
 /// (<https://github.com/kubernetes-sigs/aws-iam-authenticator>).
 ///
 /// # Errors
-/// Why the request is not believed.
+/// When the signature is not valid.
 pub fn verify<C: Credentials + ?Sized>(
     request: &Request<'_>,
     credentials: &C,
@@ -75,11 +75,11 @@ pub fn verify<C: Credentials + ?Sized>(
     prove(claim, request, credentials, now)
 }
 
-/// The same, for services that take SigV4A besides. Whether the region is theirs is for them to say
+/// Like [`verify`], for services that also accept SigV4A. They must check the region themselves
 /// ([`Claim::covers_region`]).
 ///
 /// # Errors
-/// Why the request is not believed.
+/// When the signature is not valid.
 pub fn verify_any<C: Credentials + ?Sized>(
     request: &Request<'_>,
     credentials: &C,

@@ -1,4 +1,4 @@
-//! What IAM answers, and what it refuses, as AWS does.
+//! IAM's responses and refusals, as in AWS.
 
 use crate::installation::*;
 
@@ -101,7 +101,7 @@ async fn service_linked_roles_can_be_tagged_and_described_and_no_more() {
     }
 }
 
-/// Tags as members of a form.
+/// Tags as form members.
 fn tags(count: usize) -> Vec<(String, String)> {
     let one = |n: usize| {
         let member = |name: &str| format!("Tags.member.{n}.{name}");

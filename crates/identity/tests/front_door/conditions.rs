@@ -1,4 +1,4 @@
-//! Condition keys: each that a request has decides, and one that cannot be told denies.
+//! Condition keys: each key of a request has an effect, and an unknown key denies.
 
 use crate::installation::*;
 
@@ -7,7 +7,7 @@ const TRUST: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Pr
 const FULL: &str = "arn:aws:iam::aws:policy/IAMFullAccess";
 const LOOK: &str = "arn:aws:iam::aws:policy/ReadOnlyAccess";
 
-/// Gives a user everything but what a statement denies.
+/// Allows a user everything but what a statement denies.
 pub(crate) async fn with_policy(lath: &Installation, user: &str, deny: &str) {
     let document = format!(
         r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"*","Resource":"*"}},{deny}]}}"#
@@ -21,7 +21,7 @@ pub(crate) async fn with_policy(lath: &Installation, user: &str, deny: &str) {
     lath.iam(&lath.root, &form).await;
 }
 
-/// Whether a denial refuses a request to IAM, and the answer.
+/// Whether a deny refuses a request to IAM, and the response.
 pub(crate) async fn refused(lath: &Installation, key: &Key, form: Form<'_>) -> (bool, String) {
     let (status, text) = lath.call(key, "iam", form).await;
     let denied =
@@ -45,7 +45,8 @@ async fn tagged_user(lath: &Installation, name: &str) -> Key {
 const TRUST_NOTHING: &str =
     r#"{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"s3:*","Resource":"*"}}"#;
 
-/// Of `CreateUser` with the tags env=dev and Team=shop and a boundary: a condition, and whether a denial by it applies.
+/// For `CreateUser` with the tags env=dev and Team=shop and a boundary: a condition, and whether a deny with it
+/// applies.
 const OF_A_CREATE: &[(&str, bool)] = &[
     (r#"{"StringEquals":{"aws:RequestTag/env":"dev"}}"#, true),
     (r#"{"StringEquals":{"aws:RequestTag/ENV":"dev"}}"#, true),
@@ -184,7 +185,7 @@ async fn targets(lath: &Installation) {
     lath.iam(&lath.root, &profile).await;
 }
 
-/// A request, an action, a condition, and whether a denial of the action by it applies.
+/// A request, an action, a condition, and whether a deny of the action with it applies.
 type Row<'a> = (Form<'a>, &'a str, &'a str, bool);
 
 const OF_RECORDS: &[Row<'_>] = &[
@@ -304,7 +305,7 @@ const OF_RECORDS: &[Row<'_>] = &[
         r#"{"StringEquals":{"iam:ResourceTag/env":"prod"}}"#,
         true,
     ),
-    // What the role is to be associated with is not told by this operation.
+    // This operation does not reveal the resource with which the role will be associated.
     (
         PASS,
         "PassRole",
@@ -340,7 +341,7 @@ async fn the_keys_of_records_decide() {
     }
 }
 
-/// Of `AssumeRole`, with everything that it takes: a condition of the trust policy, and whether it lets Ann in.
+/// For `AssumeRole` with all its parameters: a condition of the trust policy, and whether it allows Ann.
 const OF_TRUST: &[(&str, bool)] = &[
     (r#"{"StringEquals":{"sts:ExternalId":"e-1"}}"#, true),
     (r#"{"StringNotEquals":{"sts:ExternalId":"e-1"}}"#, false),
@@ -400,7 +401,7 @@ async fn the_keys_of_assume_role_decide() {
             ("PolicyDocument", &*trust),
         ];
         lath.iam(&lath.root, &form).await;
-        // The trust names the account, so that Ann's own policies must agree; a denial of them is heard too.
+        // The trust policy names the account, so that Ann's own policies must allow too, and a deny in them applies.
         with_policy(
             &lath,
             "ann",

@@ -1,4 +1,4 @@
-//! A denial of one resource, for every operation of IAM that has resources: whatever the spelling of its name.
+//! A deny of one resource, for every operation of IAM that has resources, with every spelling of the resource's name.
 
 use crate::conditions::{refused, with_policy};
 use crate::installation::*;
@@ -6,10 +6,10 @@ use crate::installation::*;
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"123456789012"},"Action":"sts:AssumeRole"}}"#;
 const LOOK: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ec2:Describe*","Resource":"*"}}"#;
 
-/// An operation, its members, and what each of a denial's resources may be.
+/// An operation, its members, and the resources that a deny may name.
 type Row<'a> = (&'a str, Form<'a>, &'a [&'a str]);
 
-/// Bob, his group, a role, a profile and a policy, all under a path, and Ann, who calls.
+/// Bob, his group, a role, a profile and a policy, all under a path; and Ann, the caller.
 async fn installation() -> (Installation, Key) {
     let lath = Installation::new().await;
     let ann = lath.user("ann", LOOK).await;
@@ -274,7 +274,7 @@ async fn a_denied_resource_is_refused() {
     }
 }
 
-/// What a request does not name must not matter. Each request has an installation of its own, as it may change it.
+/// A deny of other resources must not apply. Each request runs in its own installation, as it may change it.
 #[tokio::test]
 async fn a_denial_of_other_resources_does_not_matter() {
     let rows = [OF_USERS, OF_GROUPS, OF_ROLES, OF_THE_REST].concat();
@@ -296,7 +296,7 @@ async fn a_denial_of_other_resources_does_not_matter() {
     }
 }
 
-/// The owner of a key is what its last use is asked of.
+/// The resource of GetAccessKeyLastUsed is the key's owner.
 #[tokio::test]
 async fn the_last_use_of_a_key_is_its_users() {
     let (lath, ann) = installation().await;
@@ -314,7 +314,7 @@ async fn the_last_use_of_a_key_is_its_users() {
     assert!(!refused(&lath, &ann, &form).await.0);
 }
 
-/// Who makes something with tags needs the permission to tag it too.
+/// Creating a resource with tags also needs the permission to tag it.
 #[tokio::test]
 async fn tags_of_what_is_made_need_their_own_permission() {
     let (lath, ann) = installation().await;

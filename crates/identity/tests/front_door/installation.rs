@@ -1,4 +1,4 @@
-//! One region's door, IAM and STS, asked with signed requests.
+//! The front door of one region with IAM and STS, called with signed requests.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,7 +15,7 @@ use lath_wire::http::FrontDoor;
 
 pub(crate) const ACCOUNT: &str = "123456789012";
 
-/// Members of a request.
+/// The members of a request.
 pub(crate) type Form<'a> = &'a [(&'a str, &'a str)];
 
 pub(crate) struct Key {
@@ -24,7 +24,7 @@ pub(crate) struct Key {
     pub(crate) token: Option<String>,
 }
 
-/// One region, and what its door and the others' share.
+/// One region, and the state that front doors of several regions share.
 pub(crate) struct Installation {
     pub(crate) door: FrontDoor,
     pub(crate) root: Key,

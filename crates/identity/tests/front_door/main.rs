@@ -1,4 +1,4 @@
-//! IAM, STS and the judge behind one front door, asked with signed requests.
+//! IAM, STS and authorization behind one front door, called with signed requests.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -277,7 +277,7 @@ async fn what_is_in_use_is_not_deleted() {
     }
 }
 
-/// Gives another region what the home tells of IAM, as the exchange does.
+/// Sends the home's IAM section to another region, as the exchange does.
 async fn tell(home: &Installation, other: &Installation) {
     let bytes = (SECTION.export)(&home.cell, &home.cell.db.view()).unwrap();
     let import = |tx: &mut lath_store::Tx| (SECTION.import)(&other.cell, tx, "us-east-1", &bytes);
@@ -303,7 +303,7 @@ async fn another_region_decides_by_what_the_home_told_it() {
     assert_eq!(other.call(&ann, "iam", list).await.0, 200);
     let (status, text) = other.call(&ann, "iam", &[("Action", "ListRoles")]).await;
     assert_eq!(status, 403, "{text}");
-    // A session that one region gave is good in the other.
+    // A session issued in one region is valid in the other.
     let assume: Form<'_> = &[
         ("Action", "AssumeRole"),
         ("RoleArn", "arn:aws:iam::123456789012:role/worker"),
@@ -313,7 +313,7 @@ async fn another_region_decides_by_what_the_home_told_it() {
     let session = credentials(&other.call(&ann, "sts", assume).await.1);
     let (_, text) = home.call(&session, "sts", who).await;
     assert!(text.contains("assumed-role/worker/s1"), "{text}");
-    // What the home deletes is gone in the other too.
+    // A deletion in the home takes effect in the other region.
     let key = ann.id.as_str();
     let delete: Form<'_> = &[
         ("Action", "DeleteAccessKey"),
@@ -323,7 +323,7 @@ async fn another_region_decides_by_what_the_home_told_it() {
     home.iam(&home.root, delete).await;
     tell(&home, &other).await;
     assert_eq!(other.call(&ann, "sts", who).await.0, 403);
-    // Only the home's word counts.
+    // Only the home exports IAM.
     assert!((SECTION.export)(&other.cell, &other.cell.db.view()).is_none());
     let import = |tx: &mut lath_store::Tx| (SECTION.import)(&other.cell, tx, "eu-west-3", b"{}");
     other.cell.db.write(import).await.unwrap();

@@ -1,4 +1,4 @@
-//! A caller with many policies, and a request on many resources.
+//! A caller with many policies, and a request with many resources.
 
 use lath_identity::{Identity, RootKey};
 use lath_wire::{Ask, Authorize, Caller, Denied, Permission, Principal};
@@ -11,7 +11,7 @@ fn instance(number: usize) -> String {
     format!("arn:aws:ec2:us-east-1:{ACCOUNT}:instance/i-{number:017x}")
 }
 
-/// Attaches ten managed policies of twenty statements each to Ann. The last statement of all denies one instance.
+/// Attaches ten managed policies of twenty statements each to Ann. The very last statement denies one instance.
 async fn attach(lath: &Installation, denied: &str) {
     for policy in 0..10 {
         let mut statements: Vec<String> = (0..19)
@@ -96,7 +96,7 @@ async fn each_of_a_thousand_resources_is_decided() {
         instance(COUNT)
     );
     assert!(refusal.message.contains(&want), "{}", refusal.message);
-    // What is decoded of it has the request's keys and the statement, in AWS's form.
+    // The decoded message has the request's keys and the statement, in AWS's form.
     let form = [
         ("Action", "DecodeAuthorizationMessage"),
         ("EncodedMessage", &*refusal.encoded),

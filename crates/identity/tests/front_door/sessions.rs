@@ -1,4 +1,4 @@
-//! Who gets in: session tags, the credentials of GetSessionToken, and namesakes of those whom a role trusts.
+//! Sessions: session tags, the credentials of GetSessionToken, and principals that reuse the name of a trusted one.
 
 use crate::installation::*;
 
@@ -86,7 +86,7 @@ async fn session_tags_have_no_case() {
         assert!(text.contains("InvalidParameterValue"), "{name}: {text}");
         assert!(text.contains(want), "{name}: {text}");
     }
-    // What goes on is still told by its key in any case.
+    // Inherited tag keys ignore case too.
     let only_shop = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iam:List*","Resource":"*",
         "Condition":{"StringEquals":{"aws:PrincipalTag/TEAM":"shop"}}}}"#;
     let narrowed = assume(TWO, &[("Policy", only_shop)]);
@@ -143,7 +143,7 @@ async fn a_namesake_of_whom_a_role_trusts_is_somebody_else() {
     assert!(before.contains("user%2Fann"), "{before}");
     assert_eq!(lath.call(&ann, "sts", &assume(ONE, &[])).await.0, 200);
 
-    // Under a new name she is herself.
+    // A renamed user is still the same principal.
     let rename = |from, to| {
         [
             ("Action", "UpdateUser"),
@@ -196,7 +196,7 @@ async fn a_namesake_of_whom_a_role_trusts_is_somebody_else() {
     let gone = shown(&lath.iam(&lath.root, &get).await);
     assert!(gone.contains("AIDA") && gone.contains("AROA"), "{gone}");
     assert!(!gone.contains("user%2Fann"), "{gone}");
-    // A policy with the id of one who is gone is not taken again.
+    // A policy with the id of a deleted principal cannot be saved again.
     let again = gone
         .replace("%7B", "{")
         .replace("%7D", "}")
@@ -215,7 +215,7 @@ async fn a_namesake_of_whom_a_role_trusts_is_somebody_else() {
     let (status, text) = lath.call(&lath.root, "iam", &update).await;
     assert_eq!(status, 400, "{text}");
     assert!(text.contains("Invalid principal in policy"), "{text}");
-    // Saved anew, it means who has the name now.
+    // Saved again, it refers to the principal that has the name now.
     let update = [
         ("Action", "UpdateAssumeRolePolicy"),
         ("RoleName", "one"),
