@@ -1,4 +1,4 @@
-//! Making a host what its plan says: read, diff, do; VPC by VPC, so that a broken one breaks no other.
+//! Applies a plan to the host: read, diff, change; VPC by VPC, so that a failure in one does not affect others.
 
 mod space;
 
@@ -15,10 +15,10 @@ use crate::nft;
 use crate::operation::{Operation, diff};
 use crate::plan::{HostPlan, Link, LinkKind, Namespace, Place, RouteTo, VpcPlan};
 
-/// What came of an apply.
+/// The result of an apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApplyReport {
-    /// The host's own part: uplinks and their guard.
+    /// Why the host's own part (uplinks and their firewall) does not work, if so.
     pub host: Option<String>,
     /// For each VPC of the plan: why it does not work, if so.
     pub vpcs: BTreeMap<VpcId, Result<(), String>>,
@@ -26,23 +26,23 @@ pub struct ApplyReport {
     pub interfaces: BTreeMap<NetworkInterfaceId, Result<(), String>>,
     /// For each transit gateway: why its router does not work, if so.
     pub transit_gateways: BTreeMap<TransitGatewayId, Result<(), String>>,
-    /// For each attachment of them: why its link does not work, if so. A tunnel's link works when it is
-    /// there, whoever is at its other end.
+    /// For each attachment of a transit gateway: why its link does not work, if so. A tunnel's link works when
+    /// it exists, whether or not its peer answers.
     pub transit_attachments: BTreeMap<TransitGatewayAttachmentId, Result<(), String>>,
     /// For each NAT gateway: why it does not work, if so.
     pub nat_gateways: BTreeMap<NatGatewayId, Result<(), String>>,
-    /// For each further namespace of the plan: why it does not work, if so.
+    /// For each other namespace of the plan: why it does not work, if so.
     pub spaces: BTreeMap<String, Result<(), String>>,
-    /// What was asked for and this host cannot give, such as an internet gateway without privilege.
+    /// Requested features that this host does not support, such as an internet gateway without privilege.
     pub refused: BTreeMap<VpcId, Vec<String>>,
-    /// Namespaces that should be gone and are not, with the reason.
+    /// Namespaces that could not be removed, with the reason.
     pub leftovers: BTreeMap<String, String>,
-    /// What was done, as `PLACE: OPERATION`. Empty when everything was as wanted.
+    /// The performed operations, as `PLACE: OPERATION`. Empty when nothing had to change.
     pub done: Vec<String>,
 }
 
 impl ApplyReport {
-    /// Whether everything that was planned is so.
+    /// Whether the host matches the whole plan.
     pub fn is_complete(&self) -> bool {
         self.host.is_none()
             && self.leftovers.is_empty()
@@ -53,19 +53,19 @@ impl ApplyReport {
     }
 }
 
-/// What an earlier apply made true: those parts of its plan that are complete.
+/// The complete parts of an earlier apply's plan.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     /// The host's own part.
     pub host: Option<Namespace>,
     /// VPCs.
     pub vpcs: BTreeMap<VpcId, VpcPlan>,
-    /// Further namespaces.
+    /// Other namespaces.
     pub spaces: BTreeMap<String, Namespace>,
 }
 
 impl Known {
-    /// A place may be other than it was made. Of a VPC that is its router or the workload alone.
+    /// Forgets a place that may have changed: of a VPC only its router or the workload.
     pub fn doubt(&mut self, place: &Place) {
         let Place::Named(name) = place else {
             self.host = None;
@@ -80,7 +80,7 @@ impl Known {
         }
     }
 
-    /// What is known after an apply of `plan` with this outcome.
+    /// The parts that are complete after an apply of `plan` with this report.
     pub fn after(plan: HostPlan, report: &ApplyReport) -> Self {
         let host = report.host.is_none().then_some(plan.host);
         let lame = |id| {
@@ -107,19 +107,18 @@ impl Known {
             .collect();
         let made = |name: &String| report.spaces.get(name).is_some_and(Result::is_ok);
         let mut spaces = plan.spaces;
-        // What leads to a host that is not guarded was left out.
+        // Links to a host without its firewall were left out.
         spaces.retain(|name, _| host.is_some() && made(name) && !suspect.contains(name));
         Self { host, vpcs, spaces }
     }
 }
 
-/// Makes the host what the plan says, as far as it goes, and says how far it went. Everything is compared
-/// with what the kernel says.
+/// Applies the plan as far as possible and reports the result. Compares everything with the kernel.
 pub fn apply(kernel: &mut dyn Kernel, plan: &HostPlan) -> ApplyReport {
     apply_changes(kernel, plan, &Known::default())
 }
 
-/// As [`apply`], but VPCs and workloads that are as `known` are taken to be so still.
+/// Like [`apply`], but trusts that VPCs and workloads that equal `known` have not changed.
 pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) -> ApplyReport {
     let mut run = Run {
         kernel,
@@ -134,7 +133,7 @@ pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) ->
             .collect(),
     };
     let changed = |id: &VpcId, vpc: &VpcPlan| known.vpcs.get(id) != Some(vpc);
-    // A veth of a space may have its other end in what has changed.
+    // A veth of a space may have its other end in a changed part.
     let joined = known.spaces != plan.spaces || plan.vpcs.iter().any(|(i, v)| changed(i, v));
     let host = joined || known.host.as_ref() != Some(&plan.host);
     if host {
@@ -159,16 +158,16 @@ struct Run<'a> {
     kernel: &'a mut dyn Kernel,
     known: &'a Known,
     report: ApplyReport,
-    /// Why the host's guard does not stand: no VPC may have a way to the host then.
+    /// Why the host's firewall is missing. Then no VPC may have an uplink to the host.
     unguarded: Option<String>,
-    /// Links of transit gateways' attachments that do not work, by namespace.
+    /// Broken links of transit gateways' attachments, by namespace and link, with the reason.
     broken: BTreeMap<(String, String), String>,
-    /// Those links.
+    /// The links of transit gateways' attachments.
     joints: BTreeSet<&'a (String, String)>,
 }
 
 impl Run<'_> {
-    /// The host's guard stands before there is a link to guard against, and as long as there is one.
+    /// Installs the host's firewall before the first uplink, and keeps it as long as there is one.
     fn guard_host(&mut self, plan: &HostPlan) {
         if !self.kernel.reaches_host() {
             return;
@@ -198,7 +197,7 @@ impl Run<'_> {
         self.report.host = reason(outcome);
     }
 
-    /// Namespaces that the plan does not know go first: their addresses may be wanted elsewhere.
+    /// Removes namespaces that are not in the plan. This comes first, because others may need their addresses.
     fn remove_strangers(&mut self, plan: &HostPlan) {
         let wanted: BTreeSet<&str> = plan
             .vpcs
@@ -228,8 +227,8 @@ impl Run<'_> {
         }
     }
 
-    /// A process may keep a workload's namespace alive for a while yet; its link goes with the router's
-    /// end of it.
+    /// Removes a namespace. A process may keep a workload's namespace alive for a while; removing the router's
+    /// end removes its link.
     fn remove(&mut self, name: &str) -> io::Result<()> {
         self.kernel.delete_namespace(name)?;
         self.report.done.push(format!("delete {name}"));
@@ -268,7 +267,7 @@ impl Run<'_> {
             let made = outcome.clone().and_then(|()| planned.clone());
             self.report.nat_gateways.insert(nat.clone(), made);
         }
-        // What is left is about the router's own links.
+        // The remaining errors concern the router's own links.
         let own = broken.into_values().next().map_or(Ok(()), Err);
         self.report.vpcs.insert(id.clone(), outcome.and(own));
     }
@@ -320,7 +319,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A veth whose far end is not where the plan wants it is removed, to be made again.
+    /// Removes a veth whose far end is not in the planned namespace, so that it is made again.
     fn cut_halves(
         &mut self,
         id: &str,
@@ -346,7 +345,7 @@ impl Run<'_> {
             };
             let there = match self.kernel.observe(peer_place, &far) {
                 Ok(there) => there.links.contains_key(peer),
-                // What it leads to could not be made: that breaks this link alone.
+                // The namespace at its far end could not be made: that breaks only this link.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => false,
                 Err(e) => return Err(e),
             };
@@ -382,7 +381,7 @@ impl Run<'_> {
         }
     }
 
-    /// After a failure about one link the others go on; after any other the rest is left undone.
+    /// Performs operations. After a failure of one link the others continue; any other failure ends the rest.
     fn perform(&mut self, place: &Place, operations: Vec<Operation>) -> Failed {
         let mut failed = Failed::default();
         for operation in operations {
@@ -417,7 +416,7 @@ fn reason(outcome: io::Result<Failed>) -> Option<String> {
     }
 }
 
-/// A router without its way to the host, and without what hangs on it.
+/// A router without its uplink to the host and everything that depends on it.
 fn without_uplink(router: &Namespace) -> Namespace {
     let mut router = router.clone();
     let to_host = |link: &Link| {
@@ -457,7 +456,7 @@ impl Failed {
     }
 }
 
-/// Only the links: cheap to observe.
+/// Only the links, which are cheap to read.
 fn links_of(namespace: &Namespace) -> Namespace {
     Namespace {
         links: namespace.links.clone(),
@@ -465,7 +464,7 @@ fn links_of(namespace: &Namespace) -> Namespace {
     }
 }
 
-/// A firewall transaction may be thousands of changes long.
+/// A short description of an operation: a firewall transaction may have thousands of changes.
 fn summary(operation: &Operation) -> String {
     match operation {
         Operation::Firewall(table, changes) => {

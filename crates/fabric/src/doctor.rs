@@ -1,4 +1,4 @@
-//! What this kernel can do, found by trying each object in a throwaway namespace.
+//! Checks the features of this kernel by creating each object in a temporary namespace.
 
 use std::fs::File;
 use std::io;
@@ -18,16 +18,16 @@ use crate::rootless;
 use crate::rtnetlink;
 use crate::translate::METADATA;
 
-/// One thing that was tried.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What was tried.
+    /// The checked feature.
     pub what: &'static str,
     /// Whether it works.
     pub ok: bool,
-    /// Whether VPCs need it; otherwise something lesser is missing, which `how_to_fix` names.
+    /// Whether VPCs need it; otherwise only the feature named in `how_to_fix` is missing.
     pub needed: bool,
-    /// Empty when it works.
+    /// How to get the feature; empty when it works.
     pub how_to_fix: String,
 }
 
@@ -156,7 +156,7 @@ const PROBES: &[Probe] = &[
     },
 ];
 
-/// Tries everything that the fabric uses. Takes a fraction of a second and leaves nothing behind.
+/// Checks all features that the fabric uses. Takes a fraction of a second and leaves nothing behind.
 pub fn probe() -> Vec<Finding> {
     PROBES.iter().map(examine).collect()
 }
@@ -185,7 +185,7 @@ fn install(table: &Table) -> io::Result<()> {
         let changes = nft::changes(None, Some(table));
         let mut netlink = Netlink::netfilter()?;
         netlink.transact(nft::batch(&table.name, &changes))?;
-        // Written, read back and equal: the kernel understood what was meant.
+        // Write, read and compare: only then the kernel supports what was written.
         let found = nft::read(&mut netlink, &table.name)?;
         if found.as_ref() == Some(table) {
             Ok(())
@@ -258,7 +258,7 @@ fn marks() -> io::Result<()> {
     table_of(ChainKind::Filter, Hook::Prerouting, parts, None)
 }
 
-/// Whether rules can say when idle connections end.
+/// Checks that rules can set the timeouts of idle connections.
 pub(crate) fn idle_ends() -> io::Result<()> {
     let mut table = Table::new("lath_probe");
     let mut rules = Vec::new();
@@ -300,7 +300,7 @@ fn origins() -> io::Result<()> {
     })
 }
 
-/// Tables that stay when their owner ends, and belong to it until then.
+/// Checks for tables that belong to their owner while it lives and stay when it ends.
 pub(crate) fn owned_tables() -> io::Result<()> {
     Netns::new()?.run(|| {
         let mut netlink = Netlink::netfilter()?;
@@ -358,7 +358,7 @@ fn tun() -> io::Result<()> {
     })
 }
 
-/// Trying needs a process without threads; the settings that forbid it can be read.
+/// Reads the settings that forbid user namespaces. Creating one would need a process with one thread.
 fn user_namespaces() -> io::Result<()> {
     for (file, forbidden) in [
         ("/proc/sys/user/max_user_namespaces", "0"),

@@ -1,14 +1,14 @@
-//! The WAN: what joins the regions of one machine, and the guard between them.
+//! The WAN, which joins the regions of one machine, and the firewall between them.
 //!
-//! A router namespace and one *underlay* per region, each joined to the router by a veth. A region's fabric
-//! takes its underlay for the host's network ([`crate::FabricConfig::host`]): cutting its link cuts all
-//! that it exchanges with other regions and the internet. The supervisor's fabric owns what is planned here
-//! and nothing else that is in an underlay.
+//! It is a router namespace and one *underlay* per region, each joined to the router by a veth. A region's
+//! fabric uses its underlay as the host's network ([`crate::FabricConfig::host`]): cutting its link cuts it off
+//! from other regions and the internet. The supervisor's fabric owns only the parts of an underlay that are
+//! planned here.
 //!
-//! | Address | What |
+//! | Address | Owner |
 //! |---|---|
 //! | 100.64.INDEX.1 ([`RegionPlace::underlay`]) | a region, on its end of the link |
-//! | 100.64.255.1 ([`ROUTER`]) | the router, on its end of every link; what comes from the host comes from it |
+//! | 100.64.255.1 ([`ROUTER`]) | the router, on its end of every link; also the source of packets from the host |
 //! | 169.254.101.1, 169.254.101.2 | the host's and the router's end of the uplink |
 //!
 //! ```no_run
@@ -49,10 +49,10 @@ pub const LINK: &str = "wan";
 pub const UPLINK: &str = "up";
 /// The router's address towards the regions.
 pub const ROUTER: Ipv4Addr = Ipv4Addr::new(100, 64, 255, 1);
-/// What a link carries: an encrypted tunnel fits around a VPC's largest packet.
+/// The MTU of a link: a VPC's largest packet fits into an encrypted tunnel.
 pub const MTU: u32 = 9216;
 
-/// How the names of uplinks begin in the host's network.
+/// The prefix of the names of uplinks in the host's network.
 const HOST_LINK: &str = "lw";
 const HOST_END: Ipv4Addr = Ipv4Addr::new(169, 254, 101, 1);
 const ROUTER_END: Ipv4Addr = Ipv4Addr::new(169, 254, 101, 2);
@@ -67,26 +67,26 @@ const MANGLE: i32 = -150;
 const FILTER: i32 = 0;
 const SOURCE_NAT: i32 = 100;
 
-/// The name of a region's underlay namespace; [`WITNESS`] has one as well.
+/// The name of a region's underlay namespace; [`WITNESS`] has one too.
 pub fn underlay(region: &str) -> String {
     format!("u-{region}")
 }
 
-/// Where a fabric with this run directory pins the underlay of a region.
+/// The path at which a fabric with this run directory pins a region's underlay.
 pub fn pin(run_dir: &Path, region: &str) -> PathBuf {
     run_dir.join("netns").join(underlay(region))
 }
 
-/// The router's end of a region's link: cut in [`SPACE`] it cuts the region off.
+/// The router's end of a region's link. Cutting it in [`SPACE`] cuts the region off.
 pub fn link(place: &RegionPlace) -> String {
     format!("r{}", place.index)
 }
 
-/// The uplink of another owner's WAN in the calling thread's network namespace, which has room for one: its
-/// link, and its owner.
+/// Finds the uplink of another owner's WAN in the calling thread's network namespace, which can have only one WAN.
+/// Returns its link and its owner.
 ///
 /// # Errors
-/// What the kernel said.
+/// The kernel's error.
 pub fn foreign_uplink(owner: &str) -> std::io::Result<Option<(String, String)>> {
     let links = crate::rtnetlink::links(&mut crate::netlink::Netlink::route()?)?;
     let found = links.into_values().find_map(|(name, link)| {
@@ -97,8 +97,8 @@ pub fn foreign_uplink(owner: &str) -> std::io::Result<Option<(String, String)>> 
     Ok(found)
 }
 
-/// The WAN between all regions of a topology, and the witness. Where the host can be changed, it has a way
-/// to the internet too.
+/// Plans the WAN between all regions of a topology and the witness. If Lath may change the host's network, the
+/// WAN also leads to the internet.
 pub fn plan(topology: &Topology, facts: &HostFacts) -> HostPlan {
     let members: Vec<(&str, &RegionPlace)> = members(topology).collect();
     let mut plan = HostPlan::default();
@@ -118,7 +118,7 @@ fn members(topology: &Topology) -> impl Iterator<Item = (&str, &RegionPlace)> {
     regions.chain(topology.witness.iter().map(|place| (WITNESS, place)))
 }
 
-/// A region's network towards the others. Its node adds its VPCs' uplinks.
+/// A region's underlay. The region's node adds its VPCs' uplinks.
 fn underlay_space(facts: &HostFacts, region: &str, place: &RegionPlace) -> Namespace {
     let mut space = Namespace::with_loopback();
     space.shared = true;
@@ -169,7 +169,7 @@ fn router(facts: &HostFacts, members: &[(&str, &RegionPlace)]) -> Namespace {
         router
             .links
             .insert(dev.clone(), end(kind, MTU, facts, &underlay(region)));
-        // The underlays make these devices, before this namespace has defaults of its own.
+        // The underlays make these devices before this namespace's defaults are set, so set them per device.
         router.sysctl(format!("ipv4/conf/{dev}/rp_filter"), 0);
         router.sysctl(format!("ipv6/conf/{dev}/disable_ipv6"), 1);
         router.address(&dev, Ipv4Net::from(ROUTER));
@@ -179,7 +179,7 @@ fn router(facts: &HostFacts, members: &[(&str, &RegionPlace)]) -> Namespace {
         let way = RouteTo::via(&link(place), place.underlay);
         router.route(MAIN, pool, way);
     }
-    // What no region has is nobody's: it must not go round between router and host.
+    // Addresses of no region must not loop between router and host.
     router.route(MAIN, benchmark_range(), RouteTo::Unreachable);
     if matches!(facts.uplink, Uplink::Host { .. }) {
         add_uplink(&mut router, facts);
@@ -190,12 +190,12 @@ fn router(facts: &HostFacts, members: &[(&str, &RegionPlace)]) -> Namespace {
     router
 }
 
-/// "Devices in networks used for benchmarking" (RFC 2544), of which public addresses are made.
+/// The range of public addresses: "devices in networks used for benchmarking" (RFC 2544).
 fn benchmark_range() -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 15)
 }
 
-/// The witness has no VPCs, hence no pool.
+/// The public pools of the regions. The witness has no VPCs and no pool.
 fn pools<'a>(
     members: &[(&'a str, &'a RegionPlace)],
 ) -> impl Iterator<Item = (&'a RegionPlace, Ipv4Net)> {
@@ -219,7 +219,7 @@ fn add_uplink(router: &mut Namespace, facts: &HostFacts) {
     router.route(MAIN, Ipv4Net::default(), RouteTo::via(UPLINK, HOST_END));
 }
 
-/// The host's end of the uplink, with a digest of the owner as VPCs' uplinks have.
+/// The host's end of the uplink. Its name has a digest of the owner, like those of VPCs' uplinks.
 fn host_link(facts: &HostFacts) -> String {
     format!("{HOST_LINK}{:08x}", name::digest(&facts.owner) as u32)
 }
@@ -279,14 +279,14 @@ fn table(facts: &HostFacts, members: &[(&str, &RegionPlace)]) -> Table {
     let mark = vec![Rule::new([Part::Mark(MARKED)])];
     let chains = [
         ("guard", filter(Hook::Prerouting, RAW, guard(members))),
-        // Routes lead only marked packets through.
+        // The router forwards only marked packets.
         (
             "mark",
             Chain::base(ChainKind::Filter, Hook::Prerouting, MANGLE, true, mark),
         ),
         ("input", filter(Hook::Input, FILTER, input())),
         ("forward", filter(Hook::Forward, FILTER, forward())),
-        // Regions need know nothing of the networks that the host is in.
+        // Hide the host's networks from the regions.
         ("disguise", nat),
     ];
     table
@@ -303,7 +303,7 @@ fn drop_it() -> Part {
     Part::Verdict(Verdict::Drop)
 }
 
-/// A region speaks in no other's name, and nobody outside in a region's.
+/// Drops packets with a forged source: a region may not use another region's addresses, nor the outside a region's.
 fn guard(members: &[(&str, &RegionPlace)]) -> Vec<Rule> {
     let from = |place: &RegionPlace, net: Ipv4Net| {
         Rule::new([Part::Iif(link(place)), Part::Source(net), accept()])
@@ -322,12 +322,12 @@ fn guard(members: &[(&str, &RegionPlace)]) -> Vec<Rule> {
     rules
 }
 
-/// Nothing listens here.
+/// Drops packets to the router itself, on which nothing listens.
 fn input() -> Vec<Rule> {
     vec![Rule::new([Part::Ct(CtState::EstablishedRelated), accept()])]
 }
 
-/// Private destinations never leave, and instances reach other instances, not the machinery.
+/// Packets to private destinations never leave, and instances reach only other instances, not the infrastructure.
 fn forward() -> Vec<Rule> {
     let up = || Part::Oif(UPLINK.into());
     let outside = || Part::Iif(UPLINK.into());

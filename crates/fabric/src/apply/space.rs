@@ -1,4 +1,4 @@
-//! Namespaces besides VPCs and instances: transit gateways, and the parts of a WAN.
+//! Namespaces other than VPCs and instances: transit gateways, and the parts of a WAN.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,11 +8,11 @@ use crate::operation::diff;
 use crate::plan::{HostPlan, LinkKind, Namespace, Place};
 
 impl Run<'_> {
-    /// All namespaces are there before the first veth leads to one of them.
+    /// Creates all namespaces, so that they exist before the first veth leads to one of them.
     pub(super) fn create_spaces(&mut self, plan: &HostPlan) {
         let there = self.kernel.namespaces().unwrap_or_default();
         for name in plan.spaces.keys().filter(|name| !there.contains(*name)) {
-            // What is not made now is missed, and told, when it is filled.
+            // A failure is reported when the namespace is filled.
             if self.kernel.create_namespace(name).is_ok() {
                 self.report.done.push(format!("create {name}"));
             }
@@ -20,7 +20,7 @@ impl Run<'_> {
     }
 
     pub(super) fn space(&mut self, name: &str, wanted: &Namespace, joined: bool) {
-        // What others make may go at any time.
+        // Guests belong to other processes and may disappear at any time.
         let guests = wanted.links.values().any(|l| l.kind == LinkKind::Guest);
         let mut outcome = match self.known.spaces.get(name) {
             Some(known) if !joined && !guests && known == wanted => Ok(Failed::default()),
@@ -33,7 +33,7 @@ impl Run<'_> {
         self.report.spaces.insert(name.to_owned(), outcome);
     }
 
-    /// What is wrong with an attachment's link is told of the attachment, and of nothing else.
+    /// Reports a broken link of an attachment for that attachment only.
     pub(super) fn set_joints_aside(&mut self, place: &str, broken: &mut BTreeMap<String, String>) {
         let joints = &self.joints;
         let aside = broken.extract_if(.., |link, _| {
@@ -59,7 +59,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whether a link works at every end.
+    /// Checks that a link works at every end.
     fn whole(&self, ends: &[(String, String)]) -> Result<(), String> {
         let mut reasons = ends.iter().filter_map(|end| self.broken.get(end));
         reasons.next().map_or(Ok(()), |reason| Err(reason.clone()))
