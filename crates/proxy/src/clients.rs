@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
 use lath_model::id::VpcId;
 use lath_net::accept::Source;
 
 use crate::account::Account;
 use crate::config::Limits;
 use crate::counters::{Cells, Count};
+use crate::fields::Field;
 
 /// How often it is said at most.
 const EVERY: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ struct Known {
     shared: Rc<Shared>,
     vpc: VpcId,
     address: IpAddr,
-    header: HeaderValue,
+    header: Field,
     connections: Cell<usize>,
     account: Rc<Account>,
 }
@@ -74,12 +74,11 @@ impl Clients {
         let known = clients.entry((vpc.clone(), source_of(address)));
         let known = known.or_insert_with(|| {
             let address = address.to_canonical();
-            let text = HeaderValue::from_str(&address.to_string());
             Rc::new(Known {
                 shared: Rc::clone(shared),
                 vpc: vpc.clone(),
                 address,
-                header: text.unwrap_or(HeaderValue::from_static("unknown")),
+                header: Field::forwarded_for(&address.to_string()),
                 connections: Cell::new(0),
                 account: Account::of_client(&shared.limits, shared.threads, &shared.account),
             })
@@ -123,7 +122,7 @@ impl Client {
     }
 
     /// `x-forwarded-for`.
-    pub(crate) fn header(&self) -> &HeaderValue {
+    pub(crate) fn header(&self) -> &Field {
         &self.0.header
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use lath_feed::{
     AccessLogDestination, Listener, Service, ServiceNetwork, Snapshot, TargetGroup, TargetHealth,
 };
@@ -17,6 +17,7 @@ use lath_model::{Owner, Partition};
 use lath_route::{Router, Weighted};
 
 use crate::counters::Counters;
+use crate::fields::Field;
 use crate::gate::Gate;
 use crate::slot::{GroupSlot, Members, ServiceSlot, TargetSlot, Turns};
 use crate::state::*;
@@ -113,8 +114,8 @@ fn compile_vpc(
     let arn = owner.arn_in(&snapshot.region, "ec2", format!("vpc/{}", vpc.id));
     VpcState {
         id: vpc.id.clone(),
-        network_header: header(format!("SourceVpcArn={arn}")),
-        vpc_header: header(vpc.id.to_string()),
+        network_header: Field::lattice_network(&format!("SourceVpcArn={arn}")),
+        vpc_header: Field::source_vpc(vpc.id.as_str()),
         owner: vpc.owner.clone(),
         arn,
         network,
@@ -254,8 +255,8 @@ impl Make<'_> {
         ListenerState {
             id: listener.id.clone(),
             port: listener.port,
-            port_header: header(listener.port.to_string()),
-            proto_header: HeaderValue::from_static(match listener.protocol {
+            port_header: Field::forwarded_port(listener.port),
+            proto_header: Field::forwarded_proto(match listener.protocol {
                 ListenerProtocol::Http => "http",
                 ListenerProtocol::Https | ListenerProtocol::TlsPassthrough => "https",
             }),
@@ -298,7 +299,7 @@ impl Make<'_> {
     fn choice(&self, weighted: &WeightedTargetGroup) -> Choice {
         let group = self.groups.get(&weighted.target_group).cloned();
         let group_arn = group.as_ref().map_or("", |group| group.arn.as_str());
-        let header = header(format!(
+        let header = Field::lattice_target(&format!(
             "ServiceArn={}; ServiceNetworkArn={}; TargetGroupArn={group_arn}",
             self.service.arn, self.network.arn
         ));
@@ -309,10 +310,6 @@ impl Make<'_> {
             header,
         }
     }
-}
-
-fn header(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 fn services(

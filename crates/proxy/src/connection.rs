@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Version};
+use http::Version;
 use lath_net::accept::Slot;
 
 use crate::account::Account;
 use crate::clients::Client;
 use crate::config::{Limits, ProxyConfig};
+use crate::fields::Field;
 use crate::listener::Listening;
 use crate::seam::Seam;
 use crate::wire::Wire;
@@ -94,7 +95,7 @@ impl Connection {
     }
 
     /// `x-forwarded-for`.
-    pub(crate) fn client_header(&self) -> &HeaderValue {
+    pub(crate) fn client_header(&self) -> &Field {
         self.client.header()
     }
 

@@ -1,6 +1,6 @@
 //! Header and trailer fields that do not pass: those of one connection, and those that only Lath may say.
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Only Lattice says who called.
 const IDENTITY: &str = "x-amzn-lattice-";
@@ -20,6 +20,56 @@ const PROTECTED: [&str; 10] = [
 ];
 
 const REQUEST_ID: &str = "x-amzn-requestid";
+
+/// A field that Lath adds to requests, in both forms.
+#[derive(Debug, Clone)]
+pub(crate) struct Field {
+    /// For a map of headers.
+    pub(crate) name: HeaderName,
+    pub(crate) value: HeaderValue,
+    /// As HTTP/1.1 writes it, with CR LF.
+    pub(crate) line: Box<[u8]>,
+}
+
+impl Field {
+    /// `value`: text without control characters; else the field is empty.
+    pub(crate) fn new(name: &'static str, value: &str) -> Self {
+        let value = HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static(""));
+        Self {
+            line: [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]
+                .concat()
+                .into(),
+            name: HeaderName::from_static(name),
+            value,
+        }
+    }
+
+    pub(crate) fn forwarded_for(client: &str) -> Self {
+        Self::new("x-forwarded-for", client)
+    }
+
+    pub(crate) fn forwarded_port(port: u16) -> Self {
+        Self::new("x-forwarded-port", &port.to_string())
+    }
+
+    pub(crate) fn forwarded_proto(scheme: &str) -> Self {
+        Self::new("x-forwarded-proto", scheme)
+    }
+
+    /// Which VPC a request comes from.
+    pub(crate) fn source_vpc(id: &str) -> Self {
+        Self::new("x-amzn-source-vpc", id)
+    }
+
+    pub(crate) fn lattice_network(text: &str) -> Self {
+        Self::new("x-amzn-lattice-network", text)
+    }
+
+    /// Which service, network and group a request goes to.
+    pub(crate) fn lattice_target(text: &str) -> Self {
+        Self::new("x-amzn-lattice-target", text)
+    }
+}
 
 /// Whether a client must not say this: it is one of the identity headers, or reads like a protected one where
 /// names become variables. CGI and WSGI write `HTTP_X_AMZN_LATTICE_IDENTITY` for `X_Amzn_Lattice_Identity`

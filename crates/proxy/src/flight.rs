@@ -23,8 +23,6 @@ use crate::meter::Meter;
 use crate::refusal::Failure;
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::state::{Entry, VpcState};
-use crate::upload::RequestBody;
-use crate::upstream::Exchange;
 
 /// One request. Dropped before it was finished, the client has gone.
 pub(crate) struct Flight {
@@ -112,6 +110,11 @@ impl Flight {
         &self.meter
     }
 
+    /// The client's VPC, once it is known.
+    pub(crate) fn vpc(&self) -> Option<&VpcState> {
+        self.vpc.as_deref()
+    }
+
     pub(crate) fn request_id(&self) -> &HeaderValue {
         &self.request_id
     }
@@ -134,6 +137,25 @@ impl Flight {
                 .lingers
                 .set(unread || self.connection.lingers.get());
         }
+    }
+
+    /// Passes the target's interim responses on (RFC 9110 section 15.2). hyper says 100 (Continue) to a client
+    /// that waits for it as soon as its body is asked for. Returns whether the body may flow from now on.
+    pub(crate) fn pass_on(&self, interim: Vec<Interim>) -> bool {
+        let mut go = false;
+        for response in interim {
+            self.meter.touch();
+            let seam = &self.connection.seam;
+            match response.status {
+                100 => go |= self.meter.let_go(),
+                // The answer to an earlier request must be written before.
+                _ if self.interim && !seam.is_blocked() => {
+                    seam.write_ahead(&interim::for_client(&response));
+                }
+                _ => {}
+            }
+        }
+        go
     }
 
     /// The client's VPC is known: from here on its service network may want a record.
@@ -318,38 +340,6 @@ impl Flight {
 
     fn target_address(&self) -> Option<SocketAddr> {
         self.target.as_ref().map(|target| target.address)
-    }
-}
-
-impl Exchange for Flight {
-    fn meter(&self) -> &Rc<Meter> {
-        &self.meter
-    }
-
-    /// Holds a body back for which the client waits to be asked.
-    fn goes_over_http1(&self, request: &Request<RequestBody>) {
-        if self.survey.expect && head::expects_continue(request.headers()) {
-            self.meter.expect_continue();
-        }
-    }
-
-    /// Passes the target's interim responses on (RFC 9110 section 15.2). hyper says 100 (Continue) to a client
-    /// that waits for it as soon as its body is asked for. Returns whether the body may flow from now on.
-    fn pass_on(&self, interim: Vec<Interim>) -> bool {
-        let mut go = false;
-        for response in interim {
-            self.meter.touch();
-            let seam = &self.connection.seam;
-            match response.status {
-                100 => go |= self.meter.let_go(),
-                // The answer to an earlier request must be written before.
-                _ if self.interim && !seam.is_blocked() => {
-                    seam.write_ahead(&interim::for_client(&response));
-                }
-                _ => {}
-            }
-        }
-        go
     }
 }
 

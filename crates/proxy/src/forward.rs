@@ -11,6 +11,7 @@ use crate::connection::Connection;
 use crate::core::Core;
 use crate::engine::Source;
 use crate::flight::Flight;
+use crate::framing::Interim;
 use crate::head::{self, Provenance};
 use crate::meter::Meter;
 use crate::refusal::{Failure, Refusal};
@@ -18,9 +19,9 @@ use crate::relay::Body;
 use crate::routing::Route;
 use crate::slot::{GroupSlot, Members, TargetSlot};
 use crate::spare;
-use crate::state::VpcState;
+use crate::state::{Choice, VpcState};
 use crate::upload::RequestBody;
-use crate::upstream::{Cause, Lease, NotSent};
+use crate::upstream::{Cause, Exchange, Lease, NotSent};
 
 /// A refusal and the flight that ends with it.
 pub(crate) type Refused = (Refusal, Box<Flight>);
@@ -53,18 +54,13 @@ impl Outbound {
         };
         flight.grouped(group);
         let (mut parts, body) = request.into_parts();
-        let provenance = Provenance {
-            client: connection.client_header(),
-            port: &route.listener().port_header,
-            proto: &route.listener().proto_header,
-            network: &vpc.network_header,
-            vpc: &vpc.vpc_header,
-            target: &choice.header,
-            request_id: flight.request_id(),
-        };
         let to_http2 = group.version != ProtocolVersion::Http1;
-        head::towards_target(&mut parts, &provenance, to_http2, &flight.survey);
-        if !to_http2 {
+        let client = &connection.client_header().value;
+        head::towards_target(&mut parts, client, to_http2, &flight.survey);
+        if to_http2 {
+            let provenance = provenance(&route, choice, vpc, &flight);
+            provenance.add_to(&mut parts.headers, &flight.survey);
+        } else {
             head::frame_body(&mut parts.headers, &body, &flight.survey);
         }
         if let Some(identity) = flight.sender.header() {
@@ -78,6 +74,51 @@ impl Outbound {
             group,
             flight,
         })
+    }
+}
+
+/// What Lath says of the request.
+fn provenance<'a>(
+    route: &'a Route,
+    choice: &'a Choice,
+    vpc: &'a VpcState,
+    flight: &'a Flight,
+) -> Provenance<'a> {
+    Provenance {
+        client: flight.connection().client_header(),
+        port: &route.listener().port_header,
+        proto: &route.listener().proto_header,
+        network: &vpc.network_header,
+        vpc: &vpc.vpc_header,
+        target: &choice.header,
+        request_id: flight.request_id(),
+    }
+}
+
+/// A request that is being sent.
+struct Sending<'a> {
+    route: &'a Route,
+    flight: &'a Flight,
+}
+
+impl Exchange for Sending<'_> {
+    fn meter(&self) -> &Rc<Meter> {
+        self.flight.meter()
+    }
+
+    fn goes_over_http1(&self, request: &Request<RequestBody>, lines: &mut Vec<u8>) {
+        let flight = self.flight;
+        // A body for which the client waits to be asked is held back.
+        if flight.survey.expect && head::expects_continue(request.headers()) {
+            flight.meter().expect_continue();
+        }
+        if let (Some(choice), Some(vpc)) = (self.route.choice(), flight.vpc()) {
+            provenance(self.route, choice, vpc, flight).write_to(lines, &flight.survey);
+        }
+    }
+
+    fn pass_on(&self, interim: Vec<Interim>) -> bool {
+        self.flight.pass_on(interim)
     }
 }
 
@@ -114,7 +155,12 @@ async fn deliver(
             0 => Wanted::Fresh,
             _ => Wanted::Idle,
         };
-        let Outbound { group, flight, .. } = outbound;
+        let Outbound {
+            group,
+            flight,
+            route,
+            ..
+        } = outbound;
         flight.picked(&target);
         let Some(mut lease) = open(core, group, &target, wanted).await? else {
             refusing.push(target.serial);
@@ -126,7 +172,7 @@ async fn deliver(
         flight.meter().touch();
         let request = outbound.request.take().ok_or_else(Refusal::no_target)?;
         let keeps = may_be_lost(core, &request, &lease);
-        match lease.send(request, keeps, &**flight).await {
+        match lease.send(request, keeps, &Sending { route, flight }).await {
             Ok(response) => {
                 target.proved();
                 return Ok((lease, response));
@@ -194,8 +240,10 @@ impl Outbound {
         let (Some(group), Some(request)) = (&choice.group, &mut self.request) else {
             return false;
         };
-        let headers = request.headers_mut();
-        headers.insert(head::LATTICE_TARGET, choice.header.clone());
+        if group.version != ProtocolVersion::Http1 {
+            let headers = request.headers_mut();
+            headers.insert(choice.header.name.clone(), choice.header.value.clone());
+        }
         self.group = Arc::clone(group);
         self.flight.grouped(group);
         true

@@ -1,7 +1,8 @@
 //! Doors for the targets in `fuzz/`, and for nobody else.
 
-use http::{HeaderValue, Request};
+use http::{HeaderName, HeaderValue, Request};
 
+use crate::fields::Field;
 use crate::head::{Provenance, Survey, check, host, towards_target};
 
 /// What Lath says of a request's origin, here always the same.
@@ -14,15 +15,30 @@ pub fn to_target(request: Request<()>, to_http2: bool) -> Option<(Vec<u8>, http:
     let host = host(&request, &survey).ok()?.to_vec();
     let said = &HeaderValue::from_static(SAID);
     let from = Provenance {
-        client: said,
-        port: said,
-        proto: said,
-        network: said,
-        vpc: said,
-        target: said,
+        client: &Field::forwarded_for(SAID),
+        port: &Field::new("x-forwarded-port", SAID),
+        proto: &Field::forwarded_proto(SAID),
+        network: &Field::lattice_network(SAID),
+        vpc: &Field::source_vpc(SAID),
+        target: &Field::lattice_target(SAID),
         request_id: said,
     };
     let (mut head, ()) = request.into_parts();
-    towards_target(&mut head, &from, to_http2, &survey);
+    towards_target(&mut head, said, to_http2, &survey);
+    if to_http2 {
+        from.add_to(&mut head.headers, &survey);
+    } else {
+        let mut lines = Vec::new();
+        from.write_to(&mut lines, &survey);
+        for line in lines
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            let (name, value) = line.split_at(memchr::memchr(b':', line)?);
+            let value = HeaderValue::from_bytes(value[1..].trim_ascii()).ok()?;
+            head.headers
+                .append(HeaderName::from_bytes(name).ok()?, value);
+        }
+    }
     Some((host, head))
 }

@@ -32,10 +32,42 @@ pub(crate) enum Body {
 pub(crate) struct Relay {
     incoming: Source,
     /// The first frames, which were read before the head was answered.
-    first: VecDeque<Frame<Payload>>,
+    first: Ahead,
     ending: Option<Ending>,
     lease: Option<Lease>,
     flight: Box<Flight>,
+}
+
+/// Frames in their order. Mostly there is one, which needs no room of its own.
+#[derive(Default)]
+struct Ahead {
+    next: Option<Frame<Payload>>,
+    others: VecDeque<Frame<Payload>>,
+}
+
+impl Ahead {
+    fn push(&mut self, frame: Frame<Payload>) {
+        match self.next {
+            None => self.next = Some(frame),
+            Some(_) => self.others.push_back(frame),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Frame<Payload>> {
+        std::mem::replace(&mut self.next, self.others.pop_front())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.next.is_none()
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.next.is_some()) + self.others.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Frame<Payload>> {
+        self.next.iter().chain(&self.others)
+    }
 }
 
 /// How a body ends, once everything before it is written.
@@ -81,7 +113,7 @@ impl Body {
     ) -> Result<(Self, bool), (Failure, Box<Flight>)> {
         let mut relay = Box::new(Relay {
             incoming,
-            first: VecDeque::new(),
+            first: Ahead::default(),
             ending: None,
             lease: Some(lease),
             flight,
@@ -142,7 +174,7 @@ impl http_body::Body for Body {
 
 impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Payload>, BrokenOff>>> {
-        if let Some(frame) = self.first.pop_front() {
+        if let Some(frame) = self.first.pop() {
             return self.pass(frame, cx);
         }
         if let Some(ending) = &mut self.ending {
@@ -172,7 +204,7 @@ impl Relay {
                 Poll::Pending => break,
                 Poll::Ready(Some(Ok(frame))) => {
                     let last = frame.is_trailers() || self.incoming.is_end_stream();
-                    self.first.push_back(frame);
+                    self.first.push(frame);
                     if last {
                         break;
                     }
@@ -198,7 +230,7 @@ impl Relay {
     fn poll_short(&mut self, cx: &mut Context<'_>) -> Poll<Option<Failure>> {
         while self.is_short() {
             match ready!(self.poll_target(cx)) {
-                Some(Ok(frame)) => self.first.push_back(frame),
+                Some(Ok(frame)) => self.first.push(frame),
                 Some(Err(cause)) => return Poll::Ready(Some(self.failure_of(cause))),
                 None => self.end(),
             }

@@ -145,7 +145,7 @@ fn authorise(
         vpc,
         entry,
         port: connection.listening.port(),
-        client: connection.client_header(),
+        client: &connection.client_header().value,
         request,
     };
     let (sender, judged) = call.authorize();

@@ -1,5 +1,6 @@
-//! What Lath itself writes between hyper's bytes on an HTTP/1.1 connection: interim responses, which hyper's
-//! server does not send, and trailers, of which hyper sends only those that a `Trailer` header announced.
+//! What Lath itself writes between the engine's bytes on an HTTP/1.1 connection: interim responses, which hyper's
+//! server does not send; trailers, of which hyper sends only those that a `Trailer` header announced; and the header
+//! fields that every request to a target gets, which cost less as lines than in the engine's map of headers.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -13,6 +14,12 @@ use crate::scratch::with_scratch;
 /// A head and a body that are no longer than this together, in bytes, are copied into one piece: for the kernel one
 /// piece is less work than a list of two.
 const SMALL: usize = 2048;
+
+/// As many pieces are written at once, a head among them.
+const PIECES: usize = 8;
+
+/// Room for what is larger than this (in bytes) is not kept.
+const LARGEST: usize = 4096;
 
 /// The end of a chunked message as hyper writes it.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -37,6 +44,8 @@ struct Own {
     ahead: Vec<u8>,
     /// Trailer lines for the chunked message whose end is the next thing that hyper writes.
     trailers: Vec<u8>,
+    /// Field lines for the head that is the next thing that hyper writes.
+    fields: Vec<u8>,
 }
 
 /// Waits until hyper has written what it holds of a message.
@@ -69,6 +78,22 @@ impl Seam {
         self.armed.set(true);
     }
 
+    /// Ends the head that is written next with the field lines (each with CR LF) that `write` adds.
+    pub(crate) fn end_head_with(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut own = self.own.borrow_mut();
+        let fields = &mut own.get_or_insert_default().fields;
+        fields.clear();
+        write(fields);
+        self.armed.set(true);
+    }
+
+    /// Gives back the room for what was written.
+    pub(crate) fn rest(&self) {
+        if !self.armed.get() {
+            self.own.take();
+        }
+    }
+
     /// Ends the present message with these trailer lines (each with CR LF), if it is chunked. hyper must have
     /// written everything else of it (see [`Pause`]).
     pub(crate) fn end_with(&self, trailers: Vec<u8>) {
@@ -96,6 +121,9 @@ impl Seam {
         self.unflushed.set(true);
         if self.armed.get() {
             ready!(self.poll_ahead(stream, cx))?;
+            if let Some(written) = self.poll_head(stream, cx, &[io::IoSlice::new(bytes)]) {
+                return written;
+            }
             let own = self.own.take();
             let trailers = own.map(|own| own.trailers).unwrap_or_default();
             if !trailers.is_empty() && bytes.starts_with(LAST_CHUNK) {
@@ -119,6 +147,10 @@ impl Seam {
     ) -> Poll<io::Result<usize>> {
         self.unflushed.set(true);
         if self.armed.get() {
+            ready!(self.poll_ahead(stream, cx))?;
+            if let Some(written) = self.poll_head(stream, cx, bufs) {
+                return written;
+            }
             let first = bufs.iter().find(|buf| !buf.is_empty());
             return self.poll_write(stream, cx, first.map_or(&[], |buf| buf));
         }
@@ -147,6 +179,49 @@ impl Seam {
         Poll::Ready(Ok(()))
     }
 
+    /// Writes a head with the fields that it ends with, and as much of what follows it. `None`: there are no fields.
+    ///
+    /// Part of a head counts as all of it: the rest goes out before the next byte, or with the flush.
+    fn poll_head<S: AsyncWrite + Unpin>(
+        &self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Option<Poll<io::Result<usize>>> {
+        let mut own = self.own.borrow_mut();
+        let own = own.as_mut().filter(|own| !own.fields.is_empty())?;
+        let (head, body) = bufs.split_first()?;
+        let lines = head.strip_suffix(b"\r\n");
+        let Some(lines) = lines.filter(|lines| lines.ends_with(b"\r\n")) else {
+            // Without the fields nothing may go out.
+            return Some(Poll::Ready(Err(io::ErrorKind::InvalidData.into())));
+        };
+        let whole = &mut own.ahead;
+        whole.clear();
+        whole.extend_from_slice(lines);
+        whole.extend_from_slice(&own.fields);
+        whole.extend_from_slice(b"\r\n");
+        let written = self.noting(match body {
+            [] => Pin::new(stream).poll_write(cx, whole),
+            _ => Pin::new(stream).poll_write_vectored(cx, &after(whole, body)),
+        });
+        let written = match written {
+            Poll::Ready(Ok(written @ 1..)) => written,
+            // Nothing of it was taken: the head is put together once more.
+            others => {
+                whole.clear();
+                return Some(others);
+            }
+        };
+        let of_body = written.saturating_sub(whole.len());
+        whole.drain(..written.min(whole.len()));
+        whole.shrink_to(LARGEST);
+        own.fields.clear();
+        self.armed
+            .set(!own.ahead.is_empty() || !own.trailers.is_empty());
+        Some(Poll::Ready(Ok(head.len() + of_body)))
+    }
+
     fn poll_ahead<S: AsyncWrite + Unpin>(
         &self,
         stream: &mut S,
@@ -164,7 +239,7 @@ impl Seam {
             }
             own.ahead.drain(..written);
         }
-        own.ahead = Vec::new();
+        own.ahead.shrink_to(LARGEST);
         Poll::Ready(Ok(()))
     }
 
@@ -172,6 +247,16 @@ impl Seam {
         self.blocked.set(polled.is_pending());
         polled
     }
+}
+
+/// The head and the first pieces of what follows it.
+fn after<'a>(head: &'a [u8], body: &'a [io::IoSlice<'a>]) -> [io::IoSlice<'a>; PIECES] {
+    let mut pieces = [io::IoSlice::new(&[]); PIECES];
+    pieces[0] = io::IoSlice::new(head);
+    for (piece, of_body) in pieces[1..].iter_mut().zip(body) {
+        *piece = io::IoSlice::new(of_body);
+    }
+    pieces
 }
 
 #[cfg(test)]
@@ -238,6 +323,48 @@ mod tests {
             text,
             "HEAD;5\r\nhello\r\n0\r\nx-sum: 42\r\n\r\nNEXT;HINT;LAST;0\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn a_head_ends_with_the_fields_that_were_asked_for_and_the_next_one_does_not() {
+        let (seam, mut socket) = (Seam::default(), Narrow::default());
+        seam.end_head_with(|lines| lines.extend_from_slice(b"x-a: 1\r\nx-b: 2\r\n"));
+        write(&seam, &mut socket, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        write(&seam, &mut socket, b"GET /b HTTP/1.1\r\n\r\n");
+        let text = String::from_utf8(socket.taken).unwrap();
+        assert_eq!(
+            text,
+            "GET / HTTP/1.1\r\nhost: a\r\nx-a: 1\r\nx-b: 2\r\n\r\nGET /b HTTP/1.1\r\n\r\n"
+        );
+        assert!(!seam.armed.get());
+    }
+
+    #[test]
+    fn what_follows_such_a_head_comes_whole_however_little_is_taken() {
+        let (seam, mut socket) = (Seam::default(), Narrow::default());
+        seam.end_head_with(|lines| lines.extend_from_slice(b"x-a: 1\r\n"));
+        let mut left: Vec<&[u8]> = vec![b"POST / HTTP/1.1\r\n\r\n", b"hel", b"lo"];
+        let mut cx = Context::from_waker(Waker::noop());
+        while !left.is_empty() {
+            let pieces: Vec<_> = left.iter().map(|piece| io::IoSlice::new(piece)).collect();
+            let Poll::Ready(written) = seam.poll_write_vectored(&mut socket, &mut cx, &pieces)
+            else {
+                continue;
+            };
+            let mut written = written.unwrap();
+            while let Some(first) = left.first_mut() {
+                let of_first = written.min(first.len());
+                *first = &first[of_first..];
+                written -= of_first;
+                if !first.is_empty() {
+                    break;
+                }
+                left.remove(0);
+            }
+        }
+        while seam.poll_flush(&mut socket, &mut cx).is_pending() {}
+        let text = String::from_utf8(socket.taken).unwrap();
+        assert_eq!(text, "POST / HTTP/1.1\r\nx-a: 1\r\n\r\nhello");
     }
 
     #[test]

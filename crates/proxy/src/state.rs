@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use lath_feed::{Service, ServiceNetwork};
 use lath_model::id::{ListenerId, RuleId, TargetGroupId, VpcEndpointId, VpcId};
 use lath_route::{Router, Weighted};
 
+use crate::fields::Field;
 use crate::gate::Gate;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
 
@@ -32,9 +33,9 @@ pub(crate) struct VpcState {
     /// Whose account it is in.
     pub(crate) owner: String,
     /// `x-amzn-lattice-network`.
-    pub(crate) network_header: HeaderValue,
+    pub(crate) network_header: Field,
     /// `x-amzn-source-vpc`.
-    pub(crate) vpc_header: HeaderValue,
+    pub(crate) vpc_header: Field,
     /// The service network that is reached from it.
     pub(crate) network: Option<Arc<NetworkState>>,
 }
@@ -69,9 +70,9 @@ pub(crate) struct ListenerState {
     pub(crate) id: ListenerId,
     pub(crate) port: u16,
     /// `x-forwarded-port`.
-    pub(crate) port_header: HeaderValue,
+    pub(crate) port_header: Field,
     /// `x-forwarded-proto`.
-    pub(crate) proto_header: HeaderValue,
+    pub(crate) proto_header: Field,
     pub(crate) router: Router,
     /// By the router's positions.
     pub(crate) rules: Vec<(RuleId, Outcome)>,
@@ -98,7 +99,7 @@ pub(crate) struct Choice {
     pub(crate) group: Option<Arc<GroupSlot>>,
     pub(crate) weight: u32,
     /// `x-amzn-lattice-target`.
-    pub(crate) header: HeaderValue,
+    pub(crate) header: Field,
 }
 
 impl Choice {
@@ -139,8 +140,8 @@ impl VpcState {
             id: id.clone(),
             arn: String::new(),
             owner: String::new(),
-            network_header: HeaderValue::from_static(""),
-            vpc_header: HeaderValue::from_static(""),
+            network_header: Field::lattice_network(""),
+            vpc_header: Field::source_vpc(""),
             network: None,
         }
     }

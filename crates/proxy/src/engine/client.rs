@@ -117,8 +117,9 @@ impl<B: Outgoing> Http1<B> {
     ) -> Result<Result<Response<Source>, Unsent<B>>, T> {
         // Only the connection's own poll makes the reply ready, so the reply needs no waker, and tokio's
         // cooperative budget must not hold it back.
-        let sender = &mut self.sender;
-        let reply = self.nudge.muted(|| sender.try_send_request(request));
+        self.nudge.mute(true);
+        let reply = self.sender.try_send_request(request);
+        self.nudge.mute(false);
         let mut reply = pin!(tokio::task::unconstrained(reply));
         poll_fn(|cx| {
             self.drive(cx);
@@ -151,8 +152,10 @@ impl<B: Outgoing> Http1<B> {
     ) -> Poll<Option<Option<Result<Frame<Bytes>, Error>>>> {
         let mut source = Pin::new(source);
         for _ in 0..2 {
-            let mut ask = || source.as_mut().poll_frame(&mut quiet());
-            if let Poll::Ready(frame) = self.nudge.muted(&mut ask) {
+            self.nudge.mute(true);
+            let polled = source.as_mut().poll_frame(&mut quiet());
+            self.nudge.mute(false);
+            if let Poll::Ready(frame) = polled {
                 return Poll::Ready(Some(frame));
             }
             self.drive(cx);

@@ -77,12 +77,9 @@ impl Nudge {
         self.shared.stirred.load(Relaxed)
     }
 
-    /// Does what wakes the connection, which is driven right afterwards.
-    pub(super) fn muted<T>(&self, act: impl FnOnce() -> T) -> T {
-        self.shared.muted.store(true, Relaxed);
-        let done = act();
-        self.shared.muted.store(false, Relaxed);
-        done
+    /// Whether waking is of no use for a moment, because the connection is driven right afterwards.
+    pub(super) fn mute(&self, muted: bool) {
+        self.shared.muted.store(muted, Relaxed);
     }
 }
 
@@ -111,7 +108,9 @@ mod tests {
         nudge.attended(&Context::from_waker(&waker));
         kept.wake_by_ref();
         assert!(woken(&first));
-        nudge.muted(|| kept.wake_by_ref());
+        nudge.mute(true);
+        kept.wake_by_ref();
+        nudge.mute(false);
         assert!(!woken(&first));
         let waker = Waker::from(Arc::clone(&second));
         nudge.attended(&Context::from_waker(&waker));

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use lath_route::Head;
 
 use crate::fields::{
-    imitates, imitates_request_id, is_hop_by_hop, remove_hop_by_hop, remove_those,
+    Field, imitates, imitates_request_id, is_hop_by_hop, remove_hop_by_hop, remove_those,
 };
 use crate::refusal::Refusal;
 
@@ -20,14 +20,8 @@ const MAX_HEADER_BYTES: u64 = 60 * 1024;
 const MAX_HEADERS: usize = 100;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const LATTICE_NETWORK: HeaderName = HeaderName::from_static("x-amzn-lattice-network");
-/// Which service, network and group a request goes to.
-pub(crate) const LATTICE_TARGET: HeaderName = HeaderName::from_static("x-amzn-lattice-target");
 /// Who called, when that was proved.
 pub(crate) const LATTICE_IDENTITY: HeaderName = HeaderName::from_static("x-amzn-lattice-identity");
-const SOURCE_VPC: HeaderName = HeaderName::from_static("x-amzn-source-vpc");
 /// Also set on every response.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
@@ -70,6 +64,8 @@ pub(crate) struct Survey {
     padded: bool,
     pub(crate) expect: bool,
     forwarded_for: bool,
+    /// Some header is one that Lath says itself.
+    provenance: bool,
     pub(crate) request_id: bool,
 }
 
@@ -90,6 +86,9 @@ impl Survey {
                 "expect" => seen.expect = true,
                 "x-forwarded-for" => seen.forwarded_for = true,
                 "x-amzn-requestid" => seen.request_id = true,
+                "x-forwarded-port" | "x-forwarded-proto" | "x-amzn-source-vpc" => {
+                    seen.provenance = true;
+                }
                 "transfer-encoding" => {
                     seen.transfer_encoding = true;
                     seen.hop_by_hop = true;
@@ -185,24 +184,51 @@ fn is_padded(value: &[u8]) -> bool {
 
 /// What Lath tells the target about where a request comes from.
 pub(crate) struct Provenance<'a> {
-    pub(crate) client: &'a HeaderValue,
-    pub(crate) port: &'a HeaderValue,
-    pub(crate) proto: &'a HeaderValue,
-    pub(crate) network: &'a HeaderValue,
-    pub(crate) vpc: &'a HeaderValue,
-    pub(crate) target: &'a HeaderValue,
+    pub(crate) client: &'a Field,
+    pub(crate) port: &'a Field,
+    pub(crate) proto: &'a Field,
+    pub(crate) network: &'a Field,
+    pub(crate) vpc: &'a Field,
+    pub(crate) target: &'a Field,
     pub(crate) request_id: &'a HeaderValue,
 }
 
-/// Turns the client's head into the target's.
+impl Provenance<'_> {
+    /// Without the client where the request names others before it: then it is at the end of that chain.
+    fn fields(&self, survey: &Survey) -> impl Iterator<Item = &Field> {
+        let client = (!survey.forwarded_for).then_some(self.client);
+        let others = [self.port, self.proto, self.network, self.target, self.vpc];
+        client.into_iter().chain(others)
+    }
+
+    /// Adds it to a head of HTTP/2.
+    pub(crate) fn add_to(&self, headers: &mut HeaderMap, survey: &Survey) {
+        headers.reserve(7);
+        for field in self.fields(survey) {
+            headers.insert(field.name.clone(), field.value.clone());
+        }
+        headers.insert(REQUEST_ID, self.request_id.clone());
+    }
+
+    /// Writes it as lines of HTTP/1.1, for a head that has none of it, see [`towards_target`].
+    pub(crate) fn write_to(&self, lines: &mut Vec<u8>, survey: &Survey) {
+        for field in self.fields(survey) {
+            lines.extend_from_slice(&field.line);
+        }
+        lines.extend_from_slice(b"x-amzn-requestid: ");
+        lines.extend_from_slice(self.request_id.as_bytes());
+        lines.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Turns the client's head into the target's, but for what [`Provenance`] says: nothing of that is left in it, except
+/// a chain of `x-forwarded-for` with the client at its end.
 pub(crate) fn towards_target(
     head: &mut http::request::Parts,
-    from: &Provenance<'_>,
+    client: &HeaderValue,
     to_http2: bool,
     survey: &Survey,
 ) {
-    // Room for what is added below, made once.
-    head.headers.reserve(8);
     // TE is one of those that belong to the connection.
     let trailers = to_http2 && survey.hop_by_hop && wants_trailers(&head.headers);
     if survey.hop_by_hop {
@@ -224,17 +250,18 @@ pub(crate) fn towards_target(
         name_host(head, survey.cookies);
     }
     if survey.forwarded_for {
-        append_forwarded_for(&mut head.headers, from.client);
-    } else {
-        head.headers.insert(FORWARDED_FOR, from.client.clone());
+        append_forwarded_for(&mut head.headers, client);
     }
-    let headers = &mut head.headers;
-    headers.insert(FORWARDED_PORT, from.port.clone());
-    headers.insert(FORWARDED_PROTO, from.proto.clone());
-    headers.insert(LATTICE_NETWORK, from.network.clone());
-    headers.insert(LATTICE_TARGET, from.target.clone());
-    headers.insert(SOURCE_VPC, from.vpc.clone());
-    headers.insert(REQUEST_ID, from.request_id.clone());
+    if survey.provenance || survey.request_id {
+        for name in [
+            "x-forwarded-port",
+            "x-forwarded-proto",
+            "x-amzn-source-vpc",
+            "x-amzn-requestid",
+        ] {
+            head.headers.remove(name);
+        }
+    }
 }
 
 /// Sees to it that a body reaches an HTTP/1.1 target: hyper leaves one of unknown length out for methods that

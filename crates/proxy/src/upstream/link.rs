@@ -78,6 +78,7 @@ impl Link {
     pub(super) fn cool(self) -> Cold {
         let resting = Resting::new(&self.open.group, self.open.thread);
         self.socket.take_head();
+        self.socket.seam.rest();
         Cold {
             socket: self.socket,
             born: self.born,
@@ -133,7 +134,8 @@ impl Link {
         let socket = Rc::clone(&self.socket);
         socket.begin(request.method() == Method::HEAD, keeps);
         request.body_mut().goes_over(&socket);
-        exchange.goes_over_http1(&request);
+        let seam = &socket.seam;
+        seam.end_head_with(|lines| exchange.goes_over_http1(&request, lines));
         let sent = self.engine.send(*request, |ask, cx| match ask {
             // The body may flow now.
             Ask::Driven if exchange.pass_on(socket.take_interim()) => Wait::Again,

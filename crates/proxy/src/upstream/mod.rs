@@ -41,8 +41,8 @@ pub(crate) struct Lease {
 pub(crate) trait Exchange {
     fn meter(&self) -> &Rc<Meter>;
 
-    /// The request goes over HTTP/1.1.
-    fn goes_over_http1(&self, request: &Request<RequestBody>);
+    /// The request goes over HTTP/1.1. Writes the field lines that its head ends with, each with CR LF.
+    fn goes_over_http1(&self, request: &Request<RequestBody>, lines: &mut Vec<u8>);
 
     /// Interim responses came. Returns whether the body may flow from now on.
     fn pass_on(&self, interim: Vec<Interim>) -> bool;
