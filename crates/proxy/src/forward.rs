@@ -326,7 +326,7 @@ fn may_be_lost(core: &Core, request: &Request<RequestBody>, lease: &Lease) -> bo
 }
 
 /// The request as it may be sent once more: when no byte of it was written, or its method is safe (RFC 9110
-/// section 9.2.2). `None` when the target may have acted on it.
+/// section 9.2.2). `None` when the target may have acted on it, or the client's own bytes are what failed.
 fn retriable(
     cause: Cause,
     recovered: Option<Box<Request<RequestBody>>>,
@@ -334,6 +334,9 @@ fn retriable(
     written: bool,
     flight: &Flight,
 ) -> Option<Box<Request<RequestBody>>> {
+    if flight.meter().client_failed.get() {
+        return None;
+    }
     if let Some(request) = recovered {
         return Some(request);
     }

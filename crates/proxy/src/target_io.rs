@@ -12,7 +12,7 @@ use crate::framing::{Guard, Interim, Offence};
 use crate::seam::Seam;
 use crate::stream::Stream;
 
-/// Room for a head that is larger than this (in bytes) is not left to the next one.
+/// Room for a head that is larger than this (in bytes) is given back when the head is forgotten.
 const LARGEST: usize = 16 * 1024;
 
 /// The stream, which the engine's connection and its owner share.
@@ -22,11 +22,20 @@ pub(crate) struct TargetSocket {
     guard: RefCell<Guard>,
     /// Whether a byte was written since the last request began.
     written: Cell<bool>,
-    /// Whether the head that is written next is kept.
-    keeps: Cell<bool>,
-    /// The head that was kept last.
+    keeping: Cell<Keeping>,
+    /// The head of the request under way while `keeping` is `Kept`, else empty.
     head: RefCell<Vec<u8>>,
     pub(crate) seam: Seam,
+}
+
+/// Whether the head of the request under way is kept. A head never outlives its request: whoever comes next on
+/// this connection is another client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    No,
+    /// The next bytes that are written are the head, and are kept.
+    Awaited,
+    Kept,
 }
 
 /// The engine's share of it.
@@ -39,7 +48,7 @@ impl TargetSocket {
             stream: RefCell::new(stream),
             guard: RefCell::new(Guard::over_responses()),
             written: Cell::new(false),
-            keeps: Cell::new(false),
+            keeping: Cell::new(Keeping::No),
             head: RefCell::default(),
             seam: Seam::default(),
         }
@@ -50,21 +59,31 @@ impl TargetSocket {
     pub(crate) fn begin(&self, is_head: bool, keeps: bool) {
         self.guard.borrow_mut().expect_response(is_head);
         self.written.set(false);
-        self.keeps.set(keeps);
+        self.forget_head();
+        if keeps {
+            self.keeping.set(Keeping::Awaited);
+        }
     }
 
-    /// The request's head as it was written, or tried to be. Nothing of it is left here.
+    /// The head of the request under way as it was written, or tried to be, if it was to be kept. Nothing of it is
+    /// left here.
     pub(crate) fn take_head(&self) -> Option<Vec<u8>> {
         let head = self.head.take();
-        (!self.keeps.get() && !head.is_empty()).then_some(head)
+        (self.keeping.replace(Keeping::No) == Keeping::Kept).then_some(head)
+    }
+
+    /// The request under way is not sent once more.
+    pub(crate) fn forget_head(&self) {
+        self.keeping.set(Keeping::No);
+        let mut head = self.head.borrow_mut();
+        head.clear();
+        head.shrink_to(LARGEST);
     }
 
     fn keep(&self, head: &[u8]) {
-        if self.keeps.replace(false) {
-            let mut kept = self.head.borrow_mut();
-            kept.clear();
-            kept.shrink_to(LARGEST);
-            kept.extend_from_slice(head);
+        if self.keeping.get() == Keeping::Awaited {
+            self.keeping.set(Keeping::Kept);
+            self.head.borrow_mut().extend_from_slice(head);
         }
     }
 

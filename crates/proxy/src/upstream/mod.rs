@@ -114,6 +114,9 @@ impl Lease {
         match &mut self.kind {
             Usable::Http1(link) => {
                 let sent = link.send(request, keeps, exchange).await;
+                if sent.is_ok() {
+                    link.socket.forget_head();
+                }
                 sent.map_err(|failed| NotSent {
                     spare: link.socket.take_head().and_then(|head| spare::read(&head)),
                     ..failed

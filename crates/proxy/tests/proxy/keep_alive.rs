@@ -7,6 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use lath_proxy::ProxyConfig;
+
+use crate::lab::target::{Deed, Got};
 use crate::lab::world::HOST;
 use crate::lab::*;
 
@@ -80,4 +83,64 @@ async fn targets_that_close_kept_connections_lose_no_request() {
             "closed after {close_after}"
         );
     }
+}
+
+/// A target that answers GETs with their paths, and closes when it has read anything else.
+async fn answering_gets_only() -> Target {
+    Target::start(|got| {
+        if got.head.starts_with("GET ") {
+            ok(got.path())
+        } else {
+            Deed::Close
+        }
+    })
+    .await
+}
+
+fn methods(target: &Target) -> Vec<String> {
+    let seen = target.seen.lock().unwrap();
+    let method = |got: &Got| got.head.split(' ').next().unwrap_or("").to_owned();
+    seen.iter().map(method).collect()
+}
+
+#[tokio::test]
+async fn a_request_that_fails_never_brings_an_earlier_one_back() {
+    let target = answering_gets_only().await;
+    let retrying = ProxyConfig {
+        unacknowledged: Some(std::time::Duration::from_secs(5)),
+        ..config()
+    };
+    for config in [config(), retrying] {
+        let (world, _) = World::forwarding(&[target.at]);
+        let _lab = Lab::start(config, &world).await;
+        target.seen.lock().unwrap().clear();
+        let mut first = Client::connect(world.at).await;
+        // The second is sent on a connection that was used before, so that its head is kept.
+        for path in ["/one", "/two"] {
+            assert_eq!(first.get(HOST, path).await.unwrap().body, path);
+        }
+        let post = format!("POST /pay HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 4\r\n\r\ncash");
+        let mut second = Client::connect(world.at).await;
+        let answer = second.ask(&post).await.unwrap();
+        assert_eq!((answer.status, answer.body.contains("/two")), (502, false));
+        assert_eq!(methods(&target), ["GET", "GET", "POST"]);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_never_brings_an_earlier_request_back() {
+    let target = answering_gets_only().await;
+    let (world, _) = World::forwarding(&[target.at]);
+    let _lab = Lab::start(config(), &world).await;
+    let mut first = Client::connect(world.at).await;
+    for path in ["/one", "/two"] {
+        assert_eq!(first.get(HOST, path).await.unwrap().body, path);
+    }
+    let broken = format!(
+        "POST / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ncash\r\nxyz\r\n"
+    );
+    let answer = send_raw(world.at, broken.as_bytes()).await;
+    assert!(matches!(answer.status, 0 | 400), "{answer:?}");
+    let gets = methods(&target).iter().filter(|it| *it == "GET").count();
+    assert_eq!(gets, 2);
 }
