@@ -341,8 +341,7 @@ fn retriable(
         return Some(request);
     }
     let lost = matches!(cause, Cause::Closed | Cause::Unreachable);
-    let may = |spare: &Box<Request<()>>| lost && (!written || spare::is_safe(spare.method()));
-    let spare = spare.filter(may)?;
+    let spare = spare.filter(|spare| lost && (!written || spare::is_safe(spare.method())))?;
     let body = RequestBody::empty(Rc::clone(flight.meter()));
     Some(Box::new(spare.map(|()| body)))
 }

@@ -37,7 +37,7 @@ pub(crate) struct Serving {
 enum State {
     /// The stream waits for a request, perhaps with a part of the first one, too short to say which version of HTTP
     /// it is.
-    Resting(Stream, Option<Box<Vec<u8>>>),
+    Resting(Stream, Vec<u8>),
     /// Requests are answered.
     Speaking(Pin<Box<dyn Future<Output = Spoken>>>),
     Over,
@@ -59,7 +59,7 @@ pub(crate) fn serve(
     core.totals.add(Count::ActiveConnections, 1);
     core.totals.add(Count::RestingConnections, 1);
     Serving {
-        state: State::Resting(Stream::accepted(socket), None),
+        state: State::Resting(Stream::accepted(socket), Vec::new()),
         key: core.connections.add(Rc::clone(&connection)),
         connection,
         core: Rc::clone(core),
@@ -109,7 +109,7 @@ impl Serving {
         self.state = match spoken {
             Ok(Some(stream)) => {
                 self.core.totals.add(Count::RestingConnections, 1);
-                State::Resting(stream, None)
+                State::Resting(stream, Vec::new())
             }
             Ok(None) => State::Over,
             Err(error) => {
@@ -137,7 +137,7 @@ impl Drop for Serving {
 fn wake_up(
     connection: &Connection,
     stream: &mut Stream,
-    first: &mut Option<Box<Vec<u8>>>,
+    first: &mut Vec<u8>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Vec<u8>>> {
     if connection.order(cx) != Order::Serve {
@@ -145,15 +145,15 @@ fn wake_up(
     }
     loop {
         let ready = ready!(stream.poll_readable(cx));
-        let mut bytes = first.take().map_or_else(Vec::new, |first| *first);
-        match ready.and_then(|()| read_some(stream, &mut bytes)) {
+        match ready.and_then(|()| read_some(stream, first)) {
             Ok(0) => return Poll::Ready(None),
-            Ok(_) if is_enough(connection, stream, &bytes) => return Poll::Ready(Some(bytes)),
+            Ok(_) if is_enough(connection, stream, first) => {
+                return Poll::Ready(Some(std::mem::take(first)));
+            }
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(_) => return Poll::Ready(None),
         }
-        *first = (!bytes.is_empty()).then(|| Box::new(bytes));
     }
 }
 

@@ -45,6 +45,9 @@ pub(crate) struct Http1<B: Outgoing> {
     nudge: Nudge,
 }
 
+/// What a body gives when it is polled.
+type Polled = Option<Result<Frame<Bytes>, Error>>;
+
 /// How the wait for a response goes on.
 pub(crate) enum Wait<T> {
     /// What came meanwhile lets the request go on: looks at the connection once more.
@@ -144,12 +147,12 @@ impl<B: Outgoing> Http1<B> {
         .await
     }
 
-    /// The next frame of a response's body. `None` within: the connection is over without one.
+    /// The next frame of a response's body. `None`: the connection is over before the body.
     pub(crate) fn poll_body(
         &mut self,
         source: &mut Source,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Option<Result<Frame<Bytes>, Error>>>> {
+    ) -> Poll<Option<Polled>> {
         let mut source = Pin::new(source);
         for _ in 0..2 {
             self.nudge.mute(true);
