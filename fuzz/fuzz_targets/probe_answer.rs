@@ -1,13 +1,13 @@
 //! What a probed target answers: wherever it is cut into pieces, the verdict is one and the same.
 #![no_main]
 
-use lath_health::{Answer, Flaw};
+use lath_health::{Flaw, ResponseReader};
 use libfuzzer_sys::fuzz_target;
 
 fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<u16, Flaw> {
-    let mut answer = Answer::default();
+    let mut answer = ResponseReader::default();
     for piece in pieces {
-        if let Some(status) = answer.take_in(piece)? {
+        if let Some(status) = answer.push(piece)? {
             return Ok(status);
         }
     }

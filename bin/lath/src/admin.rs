@@ -88,7 +88,7 @@ pub(crate) async fn serve_status<Fut: Future<Output = String> + Send + 'static>(
         };
         let status = Arc::clone(&status);
         tokio::spawn(async move {
-            let told = async {
+            let sending = async {
                 let at_work = slot.busy();
                 let text = status().await;
                 drop(at_work);
@@ -97,7 +97,7 @@ pub(crate) async fn serve_status<Fut: Future<Output = String> + Send + 'static>(
             };
             // An error means that the reader has gone.
             tokio::select! {
-                _ = told => {}
+                _ = sending => {}
                 () = slot.ended() => {}
             }
             drop(stream);

@@ -55,7 +55,7 @@ pub(crate) enum Command {
 
 /// The data directory of a Lath installation.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Place {
+pub(crate) struct DataDir {
     /// The data directory [default: /var/lib/lath as root, else $XDG_DATA_HOME/lath].
     #[arg(long, env = "LATH_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -86,7 +86,7 @@ pub(crate) struct Inspect {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) data_dir_flag: DataDir,
     /// A configuration file (TOML); flags and LATH_* override it.
     #[arg(long, env = "LATH_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -141,7 +141,7 @@ pub(crate) struct Serve {
 #[derive(Debug, Args)]
 pub(crate) struct Env {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) data_dir_flag: DataDir,
     /// Write a profile of this name to ~/.aws (or AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE).
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "lath")]
     pub(crate) profile: Option<String>,
@@ -154,7 +154,7 @@ pub(crate) struct Env {
 #[derive(Debug, Args)]
 pub(crate) struct Exec {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) data_dir_flag: DataDir,
     /// The instance's id, or its Name tag.
     pub(crate) instance: String,
     /// The command and its arguments [default: bash].
@@ -166,7 +166,7 @@ pub(crate) struct Exec {
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) data_dir_flag: DataDir,
     /// The output format.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -176,7 +176,7 @@ pub(crate) struct Status {
 #[derive(Debug, Args)]
 pub(crate) struct Drill {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) data_dir_flag: DataDir,
     /// kill-target, blackhole-target, kill-region, partition-region, kill-control-plane or kill-node-process.
     pub(crate) scenario: String,
     /// The victim: an instance (its id or Name tag) or a region.

@@ -159,8 +159,8 @@ pub(crate) fn default_data_dir() -> PathBuf {
 }
 
 /// The data directory that a command applies to.
-pub(crate) fn data_dir(place: &cli::Place) -> PathBuf {
-    place.data_dir.clone().unwrap_or_else(default_data_dir)
+pub(crate) fn data_dir(flag: &cli::DataDir) -> PathBuf {
+    flag.data_dir.clone().unwrap_or_else(default_data_dir)
 }
 
 impl Config {
@@ -194,7 +194,7 @@ impl Config {
                 value.clone_from(flag);
             }
         }
-        set(&mut self.data_dir, &flags.place.data_dir);
+        set(&mut self.data_dir, &flags.data_dir_flag.data_dir);
         set(&mut self.listen, &flags.listen);
         set(&mut self.admin_listen, &flags.admin_listen);
         if flags.region.is_some() {

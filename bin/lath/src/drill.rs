@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use lath_drill::analysis::Judge;
+use lath_drill::analysis::Criteria;
 use lath_drill::load::{FASTEST, Load};
 use lath_drill::objective::Objectives;
 use lath_drill::order::{LONGEST, Orders};
@@ -35,7 +35,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// Runs the drill. The exit code says whether the objectives were met.
 pub(crate) fn main(flags: &Drill) -> anyhow::Result<ExitCode> {
-    let data_dir = config::data_dir(&flags.place);
+    let data_dir = config::data_dir(&flags.data_dir_flag);
     let status = status::fetch(&data_dir)?;
     let plan = plan(flags, &data_dir, &status)?;
     let mut objectives = Objectives::default();
@@ -124,7 +124,7 @@ fn plan(flags: &Drill, data_dir: &Path, status: &Status) -> anyhow::Result<Plan>
         scenario,
         region,
         victim,
-        judge: Judge {
+        judge: Criteria {
             late_ns: nanos(flags.late),
             answer_must_change: changes && matches!(target, Target::Dns { .. }),
         },

@@ -13,7 +13,7 @@ use crate::private_file;
 use crate::running::Running;
 
 pub(crate) fn main(flags: &Env) -> anyhow::Result<()> {
-    let data_dir = config::data_dir(&flags.place);
+    let data_dir = config::data_dir(&flags.data_dir_flag);
     let running = Running::read(&data_dir)?;
     let key = RootKey::load_or_create(&data_dir)?;
     match &flags.profile {

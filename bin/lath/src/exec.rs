@@ -11,7 +11,7 @@ use crate::{config, running, status};
 
 /// Enters the instance's namespaces. The process must have one thread.
 pub(crate) fn main(flags: &Exec) -> anyhow::Result<ExitCode> {
-    let data_dir = config::data_dir(&flags.place);
+    let data_dir = config::data_dir(&flags.data_dir_flag);
     let id = match flags.instance.parse::<InstanceId>() {
         Ok(id) => id,
         Err(_) => by_name(&data_dir, &flags.instance)?,

@@ -57,7 +57,7 @@ impl std::error::Error for Refused {}
 
 /// A region within an installation.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Seat<'a> {
+pub(crate) struct RegionDir<'a> {
     /// The directory of the installation.
     pub(crate) installation: &'a Path,
     /// The directory of the region; for a single region the same as `installation`.
@@ -73,26 +73,26 @@ pub(crate) struct Seat<'a> {
 ///
 /// # Errors
 /// [`Refused`] when an existing state is missing, damaged, or another installation's.
-pub(crate) async fn open_state(seat: Seat<'_>) -> anyhow::Result<Arc<dyn Store>> {
-    let file = state_file(seat.data_dir);
-    let report = look(seat, &file).await?;
-    make_private(seat.data_dir)?;
+pub(crate) async fn open_state(region_dir: RegionDir<'_>) -> anyhow::Result<Arc<dyn Store>> {
+    let file = state_file(region_dir.data_dir);
+    let report = look(region_dir, &file).await?;
+    make_private(region_dir.data_dir)?;
     let known = report.as_ref().and_then(|report| report.identity.as_ref());
     let installation = identity::load_or_create(
-        seat.installation,
+        region_dir.installation,
         known.map(|identity| identity.installation.as_str()),
     )?;
     let opening = Opening {
         identity: Some(Identity {
             installation,
-            region: seat.region.to_owned(),
+            region: region_dir.region.to_owned(),
         }),
-        mend: report.is_some_and(|report| report.mendable),
+        repair: report.is_some_and(|report| report.repairable),
     };
-    if opening.mend {
+    if opening.repair {
         tracing::warn!(path = %file.display(), "repairing damage outside of the records");
     }
-    let directory = seat.data_dir.to_owned();
+    let directory = region_dir.data_dir.to_owned();
     let opened =
         tokio::task::spawn_blocking(move || lath_store::open_dir_with(&directory, &opening));
     opened.await?.map_err(|error| refusal(&file, error))
@@ -109,24 +109,24 @@ fn make_private(directory: &Path) -> anyhow::Result<()> {
 }
 
 /// Inspects the state file; `None` at a first start.
-async fn look(seat: Seat<'_>, file: &Path) -> anyhow::Result<Option<Report>> {
+async fn look(region_dir: RegionDir<'_>, file: &Path) -> anyhow::Result<Option<Report>> {
     if !file.exists() {
-        if seat.anew {
+        if region_dir.anew {
             return Ok(None);
         }
-        let mut shown = evidence(seat.data_dir)?;
-        if seat.was_served {
+        let mut shown = evidence(region_dir.data_dir)?;
+        if region_dir.was_served {
             shown.push("cells.json, which names the region as served".into());
         }
         if shown.is_empty() {
             return Ok(None);
         }
-        return Err(missing(file, &shown, seat.region).into());
+        return Err(missing(file, &shown, region_dir.region).into());
     }
     for _ in 0..TRIES {
         let report = inspect_state(file).await?;
         if !report.in_use {
-            return whole(file, report, seat).map(Some);
+            return whole(file, report, region_dir).map(Some);
         }
         tokio::time::sleep(BETWEEN_TRIES).await;
     }
@@ -147,7 +147,7 @@ fn missing(file: &Path, shown: &[String], region: &str) -> Refused {
     )
 }
 
-fn whole(file: &Path, report: Report, seat: Seat<'_>) -> anyhow::Result<Report> {
+fn whole(file: &Path, report: Report, region_dir: RegionDir<'_>) -> anyhow::Result<Report> {
     if report.is_whole() {
         return Ok(report);
     }
@@ -155,9 +155,9 @@ fn whole(file: &Path, report: Report, seat: Seat<'_>) -> anyhow::Result<Report> 
         "the state {} is damaged: {}. Nothing was changed, and instances keep running. `lath doctor --data-dir {}` shows details. Restore the file from a backup; {}or, to start with an empty state, use --start-anew {}: it ends running instances and moves the old files aside",
         file.display(),
         damage(&report),
-        seat.installation.display(),
-        quarantine_hint(&report, seat.installation),
-        seat.region
+        region_dir.installation.display(),
+        quarantine_hint(&report, region_dir.installation),
+        region_dir.region
     ))
     .into())
 }

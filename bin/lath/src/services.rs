@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_speaks_for_a_dead_region_knows_every_service() {
+    fn the_front_door_knows_every_service_of_a_dead_region() {
         for service in services() {
             let name = service.info().signing_name;
             let mut known = lath_wire::http::KNOWN_SERVICES.iter();

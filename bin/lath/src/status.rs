@@ -188,7 +188,7 @@ pub(crate) fn fetch(data_dir: &Path) -> anyhow::Result<Status> {
 }
 
 pub(crate) fn main(flags: &cli::Status) -> anyhow::Result<()> {
-    let status = fetch(&config::data_dir(&flags.place))?;
+    let status = fetch(&config::data_dir(&flags.data_dir_flag))?;
     let text = match flags.output {
         Output::Json => serde_json::to_string_pretty(&status)? + "\n",
         Output::Text => print(&status)?,

@@ -202,7 +202,7 @@ impl Node {
         let mut minute = interval_at(Instant::now() + MINUTE, MINUTE);
         minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.receive();
-        self.obey();
+        self.follow_snapshot();
         let (mut published, mut carried) = (true, true);
         loop {
             let flush = self.flush;
@@ -210,27 +210,27 @@ impl Node {
                 _ = &mut stopped => return,
                 changed = self.snapshots.changed(), if published => {
                     published = changed.is_ok();
-                    self.obey();
+                    self.follow_snapshot();
                 }
                 changed = self.peers.changed(), if carried => {
                     carried = changed.is_ok();
                     self.receive();
                 }
-                Some(finished) = self.finished.recv() => self.take_in(finished),
+                Some(finished) = self.finished.recv() => self.record(finished),
                 () = sleep_until(flush.unwrap_or_else(Instant::now)), if flush.is_some() => self.send(),
                 _ = minute.tick() => self.report(),
             }
         }
     }
 
-    fn obey(&mut self) {
+    fn follow_snapshot(&mut self) {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
         self.zones = Arc::new(self.zones.renewed(&snapshot));
         self.snapshot = snapshot;
-        self.own_reports.obey(&self.snapshot.health_checks);
+        self.own_reports.retain(&self.snapshot.health_checks);
         self.mesh.tell(NAMES_TOPIC, write(&names(&self.snapshot)));
         self.rebuild_directory();
-        self.engine.obey(&self.snapshot.health_checks);
+        self.engine.set_checks(&self.snapshot.health_checks);
         self.settle();
         self.send();
     }
@@ -238,7 +238,7 @@ impl Node {
     /// Reads the peers' messages.
     fn receive(&mut self) {
         let peers = Arc::clone(&self.peers.borrow_and_update());
-        self.others.obey(&peers);
+        self.others.update(&peers);
         let mut changed = false;
         for (region, peer) in &*peers {
             let value = peer.values.get(NAMES_TOPIC);
@@ -279,7 +279,7 @@ impl Node {
         self.engine.follow(Arc::new(directory));
     }
 
-    fn take_in(&mut self, finished: Finished) {
+    fn record(&mut self, finished: Finished) {
         let current = self.snapshot.health_checks.get(&finished.check.id);
         if current.is_none_or(|current| **current != *finished.check) {
             return; // the check changed or was deleted while the probe ran
@@ -290,7 +290,7 @@ impl Node {
             threshold,
             outcome,
         } = finished;
-        match self.own_reports.take_in(&check, threshold, outcome, now) {
+        match self.own_reports.record(&check, threshold, outcome, now) {
             Change::Time => {
                 self.flush.get_or_insert_with(|| Instant::now() + COARSE);
             }

@@ -72,7 +72,7 @@ impl Engine {
     }
 
     /// Sets the checks to probe. Unchanged checks continue undisturbed.
-    pub(crate) fn obey(&mut self, checks: &CheckMap) {
+    pub(crate) fn set_checks(&mut self, checks: &CheckMap) {
         self.running.retain(|id, running| {
             let check = checks.get(id).filter(|check| probed(check).is_some());
             check.is_some_and(|check| *check == running.check)

@@ -54,7 +54,7 @@ impl Entry {
 
 impl OwnReports {
     /// Drops reports of checks that are not probed any more or have another version.
-    pub(crate) fn obey(&mut self, checks: &CheckMap) {
+    pub(crate) fn retain(&mut self, checks: &CheckMap) {
         self.entries.retain(|id, entry| {
             let check = checks.get(id).filter(|check| probed(check).is_some());
             check.is_some_and(|check| check.version == entry.report.version)
@@ -74,7 +74,7 @@ impl OwnReports {
     }
 
     /// Records a probe's outcome.
-    pub(crate) fn take_in(
+    pub(crate) fn record(
         &mut self,
         check: &Route53HealthCheck,
         threshold: u32,
@@ -152,7 +152,7 @@ mod tests {
                         status: result.to_string(),
                         address: None,
                     };
-                    own_reports.take_in(&check, threshold, outcome, Timestamp::from_millis(1));
+                    own_reports.record(&check, threshold, outcome, Timestamp::from_millis(1));
                     match own_reports.vote(&check.id) {
                         None => ' ',
                         Some(true) => 'h',

@@ -19,7 +19,7 @@ pub(crate) struct PeerReports {
 
 impl PeerReports {
     /// Takes the peers' messages. Drops the reports of peers that are not connected.
-    pub(crate) fn obey(&mut self, peers: &BTreeMap<String, PeerState>) {
+    pub(crate) fn update(&mut self, peers: &BTreeMap<String, PeerState>) {
         self.connected.clear();
         for (region, peer) in peers.iter().filter(|(_, peer)| peer.connected) {
             self.connected.push(region.clone());

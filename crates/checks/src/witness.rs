@@ -108,7 +108,7 @@ impl Observer {
                     carried = changed.is_ok();
                     self.receive();
                 }
-                Some(finished) = self.finished.recv() => self.take_in(finished),
+                Some(finished) = self.finished.recv() => self.record(finished),
                 () = sleep_until(flush.unwrap_or_else(Instant::now)), if flush.is_some() => self.send(),
             }
         }
@@ -130,11 +130,11 @@ impl Observer {
             }
         }
         if changed || self.checks.is_empty() {
-            self.obey(&peers);
+            self.update(&peers);
         }
     }
 
-    fn obey(&mut self, peers: &BTreeMap<String, PeerState>) {
+    fn update(&mut self, peers: &BTreeMap<String, PeerState>) {
         let is_connected = |region: &String| peers.get(region).is_some_and(|peer| peer.connected);
         let anyone = self.received.keys().any(is_connected);
         let trusted = |region: &String| !anyone || is_connected(region);
@@ -157,12 +157,12 @@ impl Observer {
             elsewhere(names),
         );
         self.engine.follow(Arc::new(directory));
-        self.own_reports.obey(&self.checks);
-        self.engine.obey(&self.checks);
+        self.own_reports.retain(&self.checks);
+        self.engine.set_checks(&self.checks);
         self.send();
     }
 
-    fn take_in(&mut self, finished: Finished) {
+    fn record(&mut self, finished: Finished) {
         let current = self.checks.get(&finished.check.id);
         if current.is_none_or(|current| **current != *finished.check) {
             return;
@@ -174,7 +174,7 @@ impl Observer {
         } = finished;
         match self
             .own_reports
-            .take_in(&check, threshold, outcome, Timestamp::now())
+            .record(&check, threshold, outcome, Timestamp::now())
         {
             Change::Time => {
                 self.flush.get_or_insert_with(|| Instant::now() + COARSE);

@@ -562,7 +562,7 @@ async fn a_region_that_is_cut_off_keeps_its_verdict_and_adopts_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_verdict_survives_a_restart_without_anybody_to_ask() {
+async fn a_verdict_survives_a_restart_without_peers() {
     let directory = tempfile::tempdir().unwrap();
     let mut tasks = JoinSet::new();
     let gone = TcpListener::bind("127.0.0.1:0")

@@ -20,7 +20,7 @@ pub struct Observation {
 
 /// The criteria for bad samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Judge {
+pub struct Criteria {
     /// A success that takes longer is late.
     pub late_ns: u64,
     /// For DNS targets: during the fault an answer that is the same as before it counts as bad.
@@ -58,14 +58,14 @@ pub struct Spread {
 
 /// Whether the objectives were met.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct Assessment {
     /// Whether all objectives were met.
     pub passed: bool,
     /// Each objective that was missed, in words.
     pub missed: Vec<String>,
 }
 
-impl Judge {
+impl Criteria {
     /// Classifies a bad sample; `None` for a good one.
     fn fault_of(&self, sample: &Sample, before: Option<&str>) -> Option<Bad> {
         if sample.error.is_some() {
@@ -78,7 +78,7 @@ impl Judge {
     }
 }
 
-impl Judge {
+impl Criteria {
     /// `good`, `late` or `bad`: the style of a sample on the page.
     pub(crate) fn class(&self, seen: &Observation, sample: &Sample) -> &'static str {
         let stands = (seen.fault_ns..seen.lifted_ns).contains(&sample.at_ns);
@@ -107,7 +107,7 @@ enum Bad {
 }
 
 /// The figures of one repetition.
-pub fn figures(seen: &Observation, judge: &Judge) -> Repetition {
+pub fn figures(seen: &Observation, judge: &Criteria) -> Repetition {
     let before = answer_before(seen);
     let bad = |s: &&Sample| judge.fault_of(s, before);
     let during: Vec<&Sample> = seen
@@ -116,7 +116,7 @@ pub fn figures(seen: &Observation, judge: &Judge) -> Repetition {
         .filter(|s| (seen.fault_ns..seen.lifted_ns).contains(&s.at_ns))
         .collect();
     // After the fault the old answer is correct again.
-    let back = Judge {
+    let back = Criteria {
         answer_must_change: false,
         ..*judge
     };
@@ -171,7 +171,7 @@ pub fn spread(values: impl IntoIterator<Item = u64>) -> Option<Spread> {
 
 /// Compares the worst repetition with the objectives. A repetition that never recovered misses every recovery
 /// objective; one that was never detected misses every detection objective.
-pub fn verdict(repetitions: &[Repetition], objectives: &Objectives) -> Verdict {
+pub fn assess(repetitions: &[Repetition], objectives: &Objectives) -> Assessment {
     let mut missed = Vec::new();
     let mut time =
         |name: &str, bound: Option<std::time::Duration>, of: fn(&Repetition) -> Option<u64>| {
@@ -206,7 +206,7 @@ pub fn verdict(repetitions: &[Repetition], objectives: &Objectives) -> Verdict {
     if repetitions.is_empty() {
         missed.push("no repetition was completed".into());
     }
-    Verdict {
+    Assessment {
         passed: missed.is_empty(),
         missed,
     }
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn recovery_is_after_the_last_bad_request() {
-        let judge = Judge {
+        let judge = Criteria {
             late_ns: 500 * MS,
             answer_must_change: false,
         };
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_name_recovers_when_its_answer_changes() {
-        let judge = Judge {
+        let judge = Criteria {
             late_ns: 500 * MS,
             answer_must_change: true,
         };
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn verdicts_name_what_was_missed() {
-        let judge = Judge {
+        let judge = Criteria {
             late_ns: 500 * MS,
             answer_must_change: false,
         };
@@ -322,10 +322,10 @@ mod tests {
             failed: Some(failed),
             ..Objectives::default()
         };
-        assert!(verdict(std::slice::from_ref(&good), &bound(20, 2)).passed);
-        let missed = verdict(std::slice::from_ref(&good), &bound(19, 1)).missed;
+        assert!(assess(std::slice::from_ref(&good), &bound(20, 2)).passed);
+        let missed = assess(std::slice::from_ref(&good), &bound(19, 1)).missed;
         assert_eq!(missed.len(), 2, "{missed:?}");
-        assert!(!verdict(&[good, never], &bound(1000, 100)).passed);
-        assert!(!verdict(&[], &Objectives::default()).passed);
+        assert!(!assess(&[good, never], &bound(1000, 100)).passed);
+        assert!(!assess(&[], &Objectives::default()).passed);
     }
 }

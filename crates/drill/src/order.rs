@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_stands_until_it_is_withdrawn_or_over() {
+    fn an_order_is_active_until_it_is_withdrawn_or_expired() {
         let directory = tempfile::tempdir().unwrap();
         let orders = Orders::of(directory.path());
         assert!(orders.active().is_empty());

@@ -62,7 +62,7 @@ fn write_page(html: &mut String, report: &Report) -> fmt::Result {
         report.repetitions.len(),
         escaped(&report.at.to_string())
     )?;
-    verdict(html, report)?;
+    assess(html, report)?;
     spreads(html, report)?;
     repetitions(html, &report.repetitions)?;
     write!(html, "<h2>Requests over time</h2>{}", LEGEND)?;
@@ -84,7 +84,7 @@ const LEGEND: &str = "<p class=\"dim\">A dot is a request: when it was due, and 
 <span style=\"color:var(--bad)\">failed, or not the right answer</span>. The shade is the fault; the lines are \
 detection (D) and recovery (R).</p>";
 
-fn verdict(html: &mut String, report: &Report) -> fmt::Result {
+fn assess(html: &mut String, report: &Report) -> fmt::Result {
     let (class, word) = if report.verdict.passed {
         ("passed", "Passed")
     } else {
@@ -288,13 +288,13 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::Scenario;
-    use crate::analysis::Judge;
+    use crate::analysis::Criteria;
     use crate::load::Sample;
     use crate::objective::Objectives;
     use crate::report::Subject;
 
     #[test]
-    fn a_page_shows_every_failure_and_escapes_what_it_is_told() {
+    fn a_page_shows_every_failure_and_escapes_its_input() {
         let sample = |turn: u64| Sample {
             at_ns: turn * 10_000_000,
             took_ns: 1_000_000,
@@ -313,7 +313,7 @@ mod tests {
             target: "http://a&b".into(),
             rate: 100,
         };
-        let judge = Judge {
+        let judge = Criteria {
             late_ns: 1_000_000_000,
             answer_must_change: false,
         };

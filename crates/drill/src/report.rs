@@ -6,7 +6,9 @@ use lath_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Scenario;
-use crate::analysis::{Judge, Observation, Repetition, Spread, Verdict, figures, spread, verdict};
+use crate::analysis::{
+    Assessment, Criteria, Observation, Repetition, Spread, assess, figures, spread,
+};
 use crate::objective::Objectives;
 
 /// The report of a drill. New versions add members and never change existing ones.
@@ -23,11 +25,11 @@ pub struct Report {
     /// Requests per second.
     pub rate: u32,
     /// The criteria for bad samples.
-    pub judge: Judge,
+    pub judge: Criteria,
     /// The objectives.
     pub objectives: Objectives,
     /// Whether they were met.
-    pub verdict: Verdict,
+    pub verdict: Assessment,
     /// From the fault until the system reported it, over the repetitions where it did, in nanoseconds.
     pub detection_ns: Option<Spread>,
     /// From the fault until requests succeeded again, over the repetitions where they did, in nanoseconds.
@@ -55,7 +57,7 @@ impl Report {
     /// Computes the report.
     pub fn new(
         subject: Subject,
-        judge: Judge,
+        judge: Criteria,
         objectives: Objectives,
         seen: Vec<Observation>,
     ) -> Self {
@@ -67,7 +69,7 @@ impl Report {
             target: subject.target,
             rate: subject.rate,
             judge,
-            verdict: verdict(&repetitions, &objectives),
+            verdict: assess(&repetitions, &objectives),
             objectives,
             detection_ns: spread(repetitions.iter().filter_map(|r| r.detection_ns)),
             recovery_ns: spread(repetitions.iter().filter_map(|r| r.recovery_ns)),

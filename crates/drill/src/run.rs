@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lath_model::WorkloadId;
 
-use crate::analysis::{Judge, Observation};
+use crate::analysis::{Criteria, Observation};
 use crate::load::{Load, Running, Sample};
 use crate::order::{LONGEST, Order, Orders, ahead};
 use crate::{Scenario, monotonic_ns};
@@ -22,7 +22,7 @@ pub struct Plan {
     /// The client load.
     pub load: Load,
     /// The criteria for bad samples.
-    pub judge: Judge,
+    pub judge: Criteria,
     /// How long every request must succeed before the fault and after it.
     pub calm: Duration,
     /// The duration of the fault; at most [`LONGEST`].

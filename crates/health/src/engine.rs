@@ -212,7 +212,7 @@ impl Engine {
 
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
         loop {
-            self.obey();
+            self.follow_snapshot();
             self.apply_link_states();
             self.start_due();
             self.publish();
@@ -226,14 +226,14 @@ impl Engine {
                     }
                 }
                 () = Regions::changed(self.regions.as_mut()) => {}
-                Some(finished) = self.finished.1.recv() => self.take_in(finished),
+                Some(finished) = self.finished.1.recv() => self.push(finished),
                 () = sleep_until(next), if may_start && next.is_some() => {}
             }
         }
     }
 
     /// Follows the snapshot. Health outlives changes of the configuration; a target with a new address starts over.
-    fn obey(&mut self) {
+    fn follow_snapshot(&mut self) {
         let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
         if Arc::ptr_eq(&snapshot, &self.snapshot) {
             return;
@@ -248,7 +248,7 @@ impl Engine {
                 .get(id)
                 .is_some_and(|known| Arc::ptr_eq(&known.group, group));
             if !unchanged {
-                self.obey_group(group);
+                self.follow_group(group);
             }
         }
     }
@@ -304,14 +304,14 @@ impl Engine {
         region.is_some_and(|region| self.lost.contains(region))
     }
 
-    fn obey_group(&mut self, group: &Arc<TargetGroup>) {
+    fn follow_group(&mut self, group: &Arc<TargetGroup>) {
         let mut before = self.groups.remove(&group.id);
         let check = group.health_check.clone().map(Arc::new);
         let now = Instant::now();
         let mut targets = BTreeMap::new();
         for key in group.targets.keys() {
             let tracked = before.as_mut().and_then(|known| known.targets.remove(key));
-            let tracked = self.obey_target(group, key, tracked, now);
+            let tracked = self.follow_target(group, key, tracked, now);
             targets.insert(key.clone(), tracked);
         }
         let mut known = Known {
@@ -327,7 +327,7 @@ impl Engine {
         self.groups.insert(group.id.clone(), known);
     }
 
-    fn obey_target(
+    fn follow_target(
         &mut self,
         group: &TargetGroup,
         key: &TargetKey,
@@ -430,7 +430,7 @@ impl Engine {
         });
     }
 
-    fn take_in(&mut self, finished: Finished) {
+    fn push(&mut self, finished: Finished) {
         self.running -= 1;
         let lost = &self.lost;
         let Some(known) = self.groups.get_mut(&finished.key.0) else {

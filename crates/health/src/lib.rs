@@ -14,16 +14,16 @@
 //! assert_eq!(machine.health(), TargetHealth::Healthy);
 //! ```
 
-mod answer;
 mod dial;
 mod engine;
 mod probe;
+mod response;
 mod state;
 mod view;
 
-pub use answer::{Answer, Flaw, Framing, Head, MAX_BODY, MAX_HEAD};
 pub use dial::{Dial, Gateways, PeersReceiver, Reach, Regions};
 pub use engine::{HealthConfig, HealthEngine, HealthHandle};
 pub use probe::ProbeError;
+pub use response::{Flaw, Framing, Head, MAX_BODY, MAX_HEAD, ResponseReader};
 pub use state::{Machine, Thresholds};
 pub use view::{GroupHealth, HealthReceiver, HealthView, TargetState};

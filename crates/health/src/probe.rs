@@ -13,8 +13,8 @@ use lath_model::lattice::{ProtocolVersion, TargetProtocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::answer::{Answer, Flaw, MAX_BODY, MAX_HEAD};
 use crate::dial::{Dial, Reach};
+use crate::response::{Flaw, MAX_BODY, MAX_HEAD, ResponseReader};
 
 /// The size of one read, in bytes.
 const PIECE: usize = 4096;
@@ -108,14 +108,14 @@ impl Probe {
             .write_all(request.as_bytes())
             .await
             .map_err(protocol)?;
-        let mut answer = Answer::default();
+        let mut answer = ResponseReader::default();
         let mut piece = Vec::with_capacity(PIECE);
         loop {
             piece.clear();
             if stream.read_buf(&mut piece).await.map_err(protocol)? == 0 {
                 return answer.close().map_err(protocol);
             }
-            if let Some(status) = answer.take_in(&piece).map_err(protocol)? {
+            if let Some(status) = answer.push(&piece).map_err(protocol)? {
                 return Ok(status);
             }
         }

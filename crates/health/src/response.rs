@@ -228,7 +228,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 
 /// Reads a response to a GET piece by piece. Keeps only the head.
 #[derive(Debug, Default)]
-pub struct Answer {
+pub struct ResponseReader {
     head: Vec<u8>,
     status: u16,
     body: Body,
@@ -251,12 +251,12 @@ enum Body {
     Whole,
 }
 
-impl Answer {
+impl ResponseReader {
     /// Reads the next bytes. Returns the status once the response is complete; later bytes are ignored.
     ///
     /// # Errors
     /// When the response is malformed.
-    pub fn take_in(&mut self, mut bytes: &[u8]) -> Result<Option<u16>, Flaw> {
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<Option<u16>, Flaw> {
         while !bytes.is_empty() && !matches!(self.body, Body::Whole) {
             let taken = self.step(bytes)?;
             bytes = &bytes[taken..];
@@ -401,9 +401,9 @@ mod tests {
 
     /// Reads a response that comes in pieces of this length and ends with the connection.
     fn read(bytes: &[u8], piece: usize) -> Result<u16, Flaw> {
-        let mut answer = Answer::default();
+        let mut answer = ResponseReader::default();
         for piece in bytes.chunks(piece) {
-            if let Some(status) = answer.take_in(piece)? {
+            if let Some(status) = answer.push(piece)? {
                 return Ok(status);
             }
         }

@@ -40,7 +40,7 @@ fn decide(statements: &str) -> (Outcome, Vec<String>) {
 const ALL: &str = r#"{"Effect":"Allow","Action":"*","Resource":"*"}"#;
 
 #[test]
-fn a_key_that_cannot_be_told_denies() {
+fn an_unknown_key_denies() {
     for condition in [
         r#"{"StringEquals":{"ec2:Untold":"x"}}"#,
         r#"{"StringNotEquals":{"ec2:Untold":"x"}}"#,
@@ -74,7 +74,7 @@ fn a_condition_that_does_not_hold_settles_it() {
 }
 
 #[test]
-fn a_variable_that_cannot_be_told_covers_for_a_denial_only() {
+fn a_variable_with_unknown_values_covers_in_a_deny_only() {
     let vpc = "arn:aws:ec2:*:*:vpc/${ec2:Untold}";
     for (statements, want) in [
         (

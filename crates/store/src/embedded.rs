@@ -74,8 +74,8 @@ struct Pending {
 pub struct Opening {
     /// The required identity. A file without one gets this one.
     pub identity: Option<Identity>,
-    /// Whether to repair damage that [`crate::inspect`] reported as mendable.
-    pub mend: bool,
+    /// Whether to repair damage that [`crate::inspect`] reported as repairable.
+    pub repair: bool,
 }
 
 impl Embedded {
@@ -89,7 +89,7 @@ impl Embedded {
         if !path.exists() {
             file::create(path, opening.identity.as_ref())?;
         }
-        let (database, sums) = file::open(path, opening.mend)?;
+        let (database, sums) = file::open(path, opening.repair)?;
         claim(&database, path, opening.identity.as_ref())?;
         let mark = Mark::beside(path);
         let contradiction = mark::contradiction(&mark, sums);
@@ -354,12 +354,12 @@ impl Writer {
                 Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => std::thread::sleep(POLL),
             }
-            self.mend_now_and_then();
+            self.try_to_recover();
         }
         queue.blocking_recv()
     }
 
-    fn mend_now_and_then(&mut self) {
+    fn try_to_recover(&mut self) {
         if self.tried.elapsed() < RETRY {
             return;
         }

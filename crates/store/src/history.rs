@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watcher_that_falls_behind_is_told_so_and_ends() {
+    async fn a_watcher_that_falls_behind_gets_an_error_and_ends() {
         let history = History::after(5);
         let mut slow = history.watch(0).unwrap();
         for revision in 6..6 + MAX_REVISIONS as u64 + 10 {

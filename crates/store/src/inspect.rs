@@ -41,9 +41,9 @@ pub struct Report {
     pub damaged: Vec<DamagedRecord>,
     /// Damage of the file outside of single records.
     pub faults: Vec<String>,
-    /// Structures of the engine that contain no records are damaged: opening with [`crate::Opening::mend`]
+    /// Structures of the engine that contain no records are damaged: opening with [`crate::Opening::repair`]
     /// rebuilds them.
-    pub mendable: bool,
+    pub repairable: bool,
 }
 
 /// A record that cannot be used.
@@ -101,11 +101,11 @@ fn look(path: &Path, kinds: &Kinds, report: &mut Report) -> Result<(), StoreErro
     }
     let checked = contain(|| database.check_integrity());
     match checked {
-        Ok(Ok(clean)) => report.mendable = !clean,
+        Ok(Ok(clean)) => report.repairable = !clean,
         Ok(Err(error)) => report.fault(format!("a page of the file is damaged: {error}")),
         Err(panic) => report.fault(format!("a page of the file is damaged: {panic}")),
     }
-    if report.mendable && report.is_whole() {
+    if report.repairable && report.is_whole() {
         // The repair may have chosen an older root: check the state that the next start will see.
         report.records.clear();
         scan(&database, path, kinds, report)?;

@@ -83,7 +83,7 @@ async fn written(directory: &Path) -> (BTreeMap<String, usize>, PathBuf) {
 async fn open(directory: &Path, report: &Report) -> Result<Db, StoreError> {
     let opening = Opening {
         identity: None,
-        mend: report.mendable,
+        repair: report.repairable,
     };
     Db::open(open_dir_with(directory, &opening)?, kinds()).await
 }
@@ -250,7 +250,7 @@ fn an_empty_file_and_another_installations_are_refused() {
             installation: installation.into(),
             region: region.into(),
         }),
-        mend: false,
+        repair: false,
     };
     drop(open_dir_with(&data, &whose("one", "us-east-1")).unwrap());
     drop(open_dir_with(&data, &whose("one", "us-east-1")).unwrap());

@@ -247,7 +247,7 @@ async fn a_caller_that_goes_away_does_not_undo_its_change() {
 }
 
 #[tokio::test]
-async fn changes_are_told_and_no_change_is_not() {
+async fn changes_are_announced_and_no_change_is_not() {
     let db = Db::in_memory();
     let changes = db.changes();
     switch(&db, "hall", true).await.unwrap();
@@ -274,7 +274,7 @@ async fn changes_are_told_and_no_change_is_not() {
 }
 
 #[tokio::test]
-async fn a_write_that_panics_harms_nobody_else() {
+async fn a_write_that_panics_harms_no_other() {
     let db = Db::in_memory();
     let writer = db.clone();
     let panicking = tokio::spawn(async move {

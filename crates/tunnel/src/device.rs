@@ -64,7 +64,7 @@ fn ask(fd: BorrowedFd<'_>, what: libc::c_ulong, request: &mut Request) -> io::Re
 }
 
 #[expect(unsafe_code, reason = "no safe wrapper configures TUN devices")]
-fn tell(fd: BorrowedFd<'_>, what: libc::c_ulong, value: libc::c_ulong) -> io::Result<()> {
+fn ioctl_number(fd: BorrowedFd<'_>, what: libc::c_ulong, value: libc::c_ulong) -> io::Result<()> {
     // SAFETY: `TUNSETPERSIST` and `TUNSETOFFLOAD` take plain numbers, not pointers.
     let answer = unsafe { libc::ioctl(fd.as_raw_fd(), what as _, value) };
     Errno::result(answer).map(drop).map_err(Into::into)
@@ -107,7 +107,7 @@ pub(crate) struct Shape<'a> {
 pub(crate) fn open(netns: BorrowedFd<'_>, shape: Shape<'_>) -> io::Result<OwnedFd> {
     inside(netns, || {
         let device = attach(shape.name)?;
-        tell(device.as_fd(), TUNSETPERSIST, 1)?;
+        ioctl_number(device.as_fd(), TUNSETPERSIST, 1)?;
         set_offloads(device.as_fd())?;
         quieten(shape.name);
         configure(shape)?;
@@ -134,8 +134,8 @@ fn attach(name: &str) -> io::Result<OwnedFd> {
 /// Enables the offloads that this kernel supports.
 fn set_offloads(device: BorrowedFd<'_>) -> io::Result<()> {
     let most = OFFLOAD_CHECKSUM | OFFLOAD_TCP | OFFLOAD_UDP;
-    tell(device, TUNSETOFFLOAD, most)
-        .or_else(|_| tell(device, TUNSETOFFLOAD, OFFLOAD_CHECKSUM | OFFLOAD_TCP))
+    ioctl_number(device, TUNSETOFFLOAD, most)
+        .or_else(|_| ioctl_number(device, TUNSETOFFLOAD, OFFLOAD_CHECKSUM | OFFLOAD_TCP))
 }
 
 /// Disables IPv6 autoconfiguration, so that the kernel itself sends nothing through the tunnel.
@@ -176,7 +176,7 @@ fn configure(shape: Shape<'_>) -> io::Result<()> {
 
 /// Makes a device disappear with its last descriptor.
 pub(crate) fn forget(device: BorrowedFd<'_>) -> io::Result<()> {
-    tell(device, TUNSETPERSIST, 0)
+    ioctl_number(device, TUNSETPERSIST, 0)
 }
 
 /// Removes a TUN device. A missing device is no error.

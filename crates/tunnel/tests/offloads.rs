@@ -1,4 +1,4 @@
-//! What is cut can be coalesced, and what is coalesced is cut into what it was.
+//! Segmented packets coalesce again, and coalesced frames split into the original segments.
 
 #![expect(
     clippy::unwrap_used,

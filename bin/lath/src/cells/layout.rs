@@ -435,7 +435,7 @@ pub(crate) struct CellFile {
 }
 
 impl CellFile {
-    /// What the processes of the cell `name` are told.
+    /// The configuration of the processes of the cell `name`.
     pub(crate) fn of(layout: &Layout, config: &Config, topology: &Topology, name: &str) -> Self {
         let index = topology.place(name).map_or(0, |place| place.index);
         let mut dns_listen = config.dns_listen;

@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samples_of_a_family_stand_together_with_their_regions() {
+    fn samples_of_a_family_are_grouped_with_their_regions() {
         let of = |n| {
             format!(
                 "# HELP a A.\n# TYPE a counter\na {n}\n# TYPE b gauge\nb{{x=\"{{y\"}} {n}\nb{{}} 0\n"

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::layout::{CellFile, Reason, open_link_key};
 use super::process::{Role, take_role, unblock_signals};
-use crate::installation::{Refused, Seat};
+use crate::installation::{Refused, RegionDir};
 use crate::running::{self, Running};
 use crate::serve::{
     Control, ControlInputs, Reporter, State, internal, node_config, raise_descriptor_limit,
@@ -194,14 +194,14 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
 async fn open_state(cell: &CellFile) -> anyhow::Result<State> {
     let layout = cell.layout();
     let region = &cell.config.region;
-    let seat = Seat {
+    let region_dir = RegionDir {
         installation: &cell.installation,
         data_dir: &cell.config.data_dir,
         region,
         was_served: layout.was_served(region)?,
         anew: false,
     };
-    let opened = State::open(seat).await;
+    let opened = State::open(region_dir).await;
     let refusal = layout.refusal(region);
     match &opened {
         Ok(_) => refusal.remove(),

@@ -27,7 +27,7 @@ use super::sole;
 use super::wan::Wan;
 use crate::admin;
 use crate::config::Config;
-use crate::installation::{self, Anew, Seat};
+use crate::installation::{self, Anew, RegionDir};
 use crate::running::{self, Running};
 use crate::serve::{listen, owner};
 
@@ -235,14 +235,14 @@ impl Supervisor {
 /// remains aside.
 async fn start_anew(layout: &Layout, region: &str) -> anyhow::Result<()> {
     let cell = layout.cell(region);
-    let seat = Seat {
+    let region_dir = RegionDir {
         installation: layout.installation(),
         data_dir: &cell,
         region,
         was_served: layout.was_served(region)?,
         anew: false,
     };
-    if installation::is_needed(seat).await? {
+    if installation::is_needed(region_dir).await? {
         for (role, signal) in [(Role::Control, Signal::TERM), (Role::Node, Signal::USR2)] {
             match process::find(layout, region, role).await? {
                 Found::Current(mut process) | Found::Outdated(mut process) => {
@@ -252,7 +252,7 @@ async fn start_anew(layout: &Layout, region: &str) -> anyhow::Result<()> {
             }
         }
     }
-    if installation::set_aside_state(seat).await? != Anew::NotNeeded {
+    if installation::set_aside_state(region_dir).await? != Anew::NotNeeded {
         layout.set_served(region, false)?;
     }
     Ok(())

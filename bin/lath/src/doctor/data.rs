@@ -19,14 +19,14 @@ use crate::running::Running;
 
 /// The contents of a data directory.
 #[derive(Debug, Default, Serialize)]
-struct Survey {
+struct DataDirReport {
     directory: PathBuf,
     /// The installation's name.
     installation: Option<String>,
     /// Free space there, in bytes.
     free_bytes: u64,
     files: Vec<FileFinding>,
-    regions: Vec<RegionSurvey>,
+    regions: Vec<RegionReport>,
     /// Whether `lath serve` would start with all of it.
     whole: bool,
 }
@@ -40,7 +40,7 @@ struct FileFinding {
 
 /// A region's directory.
 #[derive(Debug, Default, Serialize)]
-struct RegionSurvey {
+struct RegionReport {
     /// `None` in an installation of a single region.
     region: Option<String>,
     directory: PathBuf,
@@ -69,18 +69,18 @@ pub(super) fn main(directory: &Path, flags: &cli::Doctor) -> anyhow::Result<Exit
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    let mut survey = runtime.block_on(survey(directory))?;
+    let mut report = runtime.block_on(report(directory))?;
     for (place, done) in quarantined {
-        let mut regions = survey.regions.iter_mut();
+        let mut regions = report.regions.iter_mut();
         if let Some(region) = regions.find(|region| region.directory == place) {
             region.quarantined = Some(done);
         }
     }
     output::print(&match flags.output {
-        Output::Json => serde_json::to_string_pretty(&survey)? + "\n",
-        Output::Text => survey.text()?,
+        Output::Json => serde_json::to_string_pretty(&report)? + "\n",
+        Output::Text => report.text()?,
     })?;
-    Ok(if survey.whole {
+    Ok(if report.whole {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(REFUSED)
@@ -123,48 +123,48 @@ fn places(directory: &Path) -> Vec<(Option<String>, PathBuf)> {
     cells.into_iter().map(place).collect()
 }
 
-async fn survey(directory: &Path) -> anyhow::Result<Survey> {
+async fn report(directory: &Path) -> anyhow::Result<DataDirReport> {
     let space = nix::sys::statvfs::statvfs(directory)
         .with_context(|| format!("cannot read the free space of {}", directory.display()))?;
-    let mut survey = Survey {
+    let mut report = DataDirReport {
         directory: directory.to_owned(),
         installation: installation::installation_id(directory).ok().flatten(),
         free_bytes: space.blocks_available() * space.fragment_size(),
         files: files(directory),
-        ..Survey::default()
+        ..DataDirReport::default()
     };
     for (region, place) in places(directory) {
-        survey.regions.push(region_survey(region, place).await?);
+        report.regions.push(region_report(region, place).await?);
     }
-    let files_whole = survey.files.iter().all(|file| file.problem.is_none());
-    survey.whole = files_whole && survey.regions.iter().all(RegionSurvey::is_whole);
-    Ok(survey)
+    let files_whole = report.files.iter().all(|file| file.problem.is_none());
+    report.whole = files_whole && report.regions.iter().all(RegionReport::is_whole);
+    Ok(report)
 }
 
-async fn region_survey(region: Option<String>, place: PathBuf) -> anyhow::Result<RegionSurvey> {
+async fn region_report(region: Option<String>, place: PathBuf) -> anyhow::Result<RegionReport> {
     let (state, archive) = (state_file(&place), place.join("archive.redb"));
-    let mut survey = RegionSurvey {
+    let mut report = RegionReport {
         set_aside: set_aside(&place),
-        ..RegionSurvey::default()
+        ..RegionReport::default()
     };
     if state.exists() {
-        survey.state = Some(inspect_state(&state).await?);
+        report.state = Some(inspect_state(&state).await?);
     } else if place.is_dir() {
-        survey.state_missing = evidence(&place)?;
+        report.state_missing = evidence(&place)?;
     }
     if let Some(region) = &region
-        && survey.state.is_none()
+        && report.state.is_none()
         && cells::was_served(&place, region)
     {
         let served = "cells.json, which names the region as served".to_owned();
-        survey.state_missing.push(served);
+        report.state_missing.push(served);
     }
     if archive.exists() {
-        survey.archive = Some(inspect_archive(&archive).await?);
+        report.archive = Some(inspect_archive(&archive).await?);
     }
-    survey.region = region;
-    survey.directory = place;
-    Ok(survey)
+    report.region = region;
+    report.directory = place;
+    Ok(report)
 }
 
 fn set_aside(place: &Path) -> Vec<PathBuf> {
@@ -240,7 +240,7 @@ fn finding(path: PathBuf, check: impl FnOnce(&Path) -> Result<(), String>) -> Fi
     FileFinding { path, problem }
 }
 
-impl RegionSurvey {
+impl RegionReport {
     fn is_whole(&self) -> bool {
         let state = self.state.as_ref();
         let state = state.is_none_or(|report| report.in_use || report.is_whole());
@@ -249,7 +249,7 @@ impl RegionSurvey {
     }
 }
 
-impl Survey {
+impl DataDirReport {
     fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = format!("{}\n", self.directory.display());
         let installation = self.installation.as_deref().unwrap_or("has no name yet");
@@ -272,7 +272,7 @@ impl Survey {
     }
 }
 
-impl RegionSurvey {
+impl RegionReport {
     fn print(&self, text: &mut String) -> std::fmt::Result {
         writeln!(
             text,
@@ -353,7 +353,7 @@ fn print_state(text: &mut String, report: &Report) -> std::fmt::Result {
     for fault in &report.faults {
         writeln!(text, "DAMAGED       the state: {fault}")?;
     }
-    if report.mendable {
+    if report.repairable {
         writeln!(
             text,
             "repairable    damage outside of the records: the next start repairs it"

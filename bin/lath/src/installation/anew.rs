@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use lath_store::state_file;
 
-use super::{Seat, aside, evidence, inspect_state};
+use super::{RegionDir, aside, evidence, inspect_state};
 
 /// The files of a state, in the order in which they move. The mark is last: it proves that there was a state until
 /// everything else has moved.
@@ -37,10 +37,10 @@ pub(crate) enum Anew {
 ///
 /// # Errors
 /// When the directory cannot be read, or Lath is running there.
-pub(crate) async fn is_needed(seat: Seat<'_>) -> anyhow::Result<bool> {
-    let file = state_file(seat.data_dir);
+pub(crate) async fn is_needed(region_dir: RegionDir<'_>) -> anyhow::Result<bool> {
+    let file = state_file(region_dir.data_dir);
     if !file.exists() {
-        return Ok(seat.was_served || !evidence(seat.data_dir)?.is_empty());
+        return Ok(region_dir.was_served || !evidence(region_dir.data_dir)?.is_empty());
     }
     let report = inspect_state(&file).await?;
     // A state in use works: a running Lath reads and writes it.
@@ -52,24 +52,24 @@ pub(crate) async fn is_needed(seat: Seat<'_>) -> anyhow::Result<bool> {
 ///
 /// # Errors
 /// When a file could not be moved. Files that were moved stay aside; the next try moves the rest.
-pub(crate) async fn set_aside_state(seat: Seat<'_>) -> anyhow::Result<Anew> {
-    if !is_needed(seat).await? {
+pub(crate) async fn set_aside_state(region_dir: RegionDir<'_>) -> anyhow::Result<Anew> {
+    if !is_needed(region_dir).await? {
         tracing::warn!(
-            region = seat.region,
+            region = region_dir.region,
             "--start-anew has nothing to do: the state is intact and is kept"
         );
         return Ok(Anew::NotNeeded);
     }
-    let killed = lath_instance::kill_all(seat.data_dir);
+    let killed = lath_instance::kill_all(region_dir.data_dir);
     let killed = match killed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         killed => killed.context("running instances cannot be ended")?,
     };
-    let aside = aside(seat.data_dir);
-    move_all(seat.data_dir, &aside)
+    let aside = aside(region_dir.data_dir);
+    move_all(region_dir.data_dir, &aside)
         .with_context(|| format!("the old state cannot be moved to {}", aside.display()))?;
     tracing::warn!(
-        region = seat.region,
+        region = region_dir.region,
         aside = %aside.display(),
         instances_ended = killed,
         "the region starts with an empty state: the old one was moved aside"

@@ -21,7 +21,7 @@ use super::control::{Control, ControlInputs, State};
 use super::report;
 use crate::admin;
 use crate::config::Config;
-use crate::installation::{self, Anew, Seat};
+use crate::installation::{self, Anew, RegionDir};
 use crate::running::{self, Running};
 
 /// Of the DNS answers beyond the rate limit, one in two is sent truncated, so that a real client retries by TCP.
@@ -49,7 +49,7 @@ impl Assembly {
         // Ports first: a start that cannot have them must not change anything.
         let api = listen(config.listen, "listen").await?;
         let metrics = listen(config.admin_listen, "admin_listen").await?;
-        let mut seat = Seat {
+        let mut region_dir = RegionDir {
             installation: &config.data_dir,
             data_dir: &config.data_dir,
             region: &config.region,
@@ -57,12 +57,12 @@ impl Assembly {
             anew: false,
         };
         if anew {
-            seat.anew = matches!(
-                installation::set_aside_state(seat).await?,
+            region_dir.anew = matches!(
+                installation::set_aside_state(region_dir).await?,
                 Anew::SetAside(_)
             );
         }
-        let state = State::open(seat).await?;
+        let state = State::open(region_dir).await?;
 
         let place = lath_node::Place::alone(&config.region);
         admin::make_dir(&run_dir)?;

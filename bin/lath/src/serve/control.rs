@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::installation::{self, Seat};
+use crate::installation::{self, RegionDir};
 use crate::services::{Apps, CONTRIBUTIONS, SECTIONS, kinds};
 
 /// How often expired logs, metrics and idempotency tokens are removed.
@@ -38,14 +38,14 @@ impl State {
     ///
     /// # Errors
     /// [`installation::Refused`] when the state is missing, damaged or another installation's.
-    pub(crate) async fn open(seat: Seat<'_>) -> anyhow::Result<Self> {
-        let store = installation::open_state(seat).await?;
-        settle_partition(&*store, seat.region).await?;
-        let db = Db::open(store, kinds())
-            .await
-            .with_context(|| format!("cannot read the state in {}", seat.data_dir.display()))?;
-        let key = RootKey::load_or_create(seat.installation)?;
-        let seal = lath_identity::sealing_key(seat.installation)?;
+    pub(crate) async fn open(region_dir: RegionDir<'_>) -> anyhow::Result<Self> {
+        let store = installation::open_state(region_dir).await?;
+        settle_partition(&*store, region_dir.region).await?;
+        let db = Db::open(store, kinds()).await.with_context(|| {
+            format!("cannot read the state in {}", region_dir.data_dir.display())
+        })?;
+        let key = RootKey::load_or_create(region_dir.installation)?;
+        let seal = lath_identity::sealing_key(region_dir.installation)?;
         Ok(Self { db, key, seal })
     }
 }

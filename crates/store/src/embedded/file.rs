@@ -70,16 +70,16 @@ pub(crate) fn begin(database: &Database) -> Result<WriteTransaction, redb::Error
     Ok(write)
 }
 
-/// Opens the file, and rewrites it if it has an older format. With `mend`, rebuilds damaged structures of the
+/// Opens the file, and rewrites it if it has an older format. With `repair`, rebuilds damaged structures of the
 /// engine that contain no records.
-pub(crate) fn open(path: &Path, mend: bool) -> Result<(Database, Sums), StoreError> {
+pub(crate) fn open(path: &Path, repair: bool) -> Result<(Database, Sums), StoreError> {
     let length = std::fs::metadata(path).map_err(|error| StoreError::io(path, error))?;
     if length.len() == 0 {
         return Err(StoreError::damaged(path, "it is empty"));
     }
     let opened = contain(|| {
         let mut database = builder().open(path).map_err(|error| opening(path, error))?;
-        if mend {
+        if repair {
             database.check_integrity().map_err(StoreError::engine)?;
         }
         let sums = upgrade(&database, path)?;
