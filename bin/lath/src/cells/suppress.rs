@@ -1,4 +1,4 @@
-//! A drill that kills a region wants it dead until a deadline. The deadline stands in the order's file, so that
+//! A drill that kills a region wants it dead until a deadline. The deadline is in the order's file, so that
 //! the region comes back even if the drill and the supervisor die.
 
 use lath_drill::Scenario;
