@@ -91,7 +91,10 @@ const IMPORTS: [(&str, &[&str]); 30] = [
     ),
 ];
 
-/// What the planes must never share, whatever the table above says.
+/// What the tests of a crate import beside it. A test that needs much of the house belongs to `conformance`.
+const IMPORTS_OF_TESTS: [(&str, &[&str]); 2] = [("ec2", &["identity"]), ("proxy", &["mesh"])];
+
+/// What the planes must never share, whatever the tables above say, in tests neither.
 const NEVER: [(&str, &[&str], &str); 2] = [
     (
         "node",
@@ -108,7 +111,7 @@ const NEVER: [(&str, &[&str], &str); 2] = [
 /// Fails with every import that should not be.
 pub(crate) fn check() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
-    let mut imports = BTreeMap::new();
+    let mut all = BTreeMap::new();
     for entry in std::fs::read_dir(&root)? {
         let path = entry?.path();
         let name = path
@@ -118,47 +121,79 @@ pub(crate) fn check() -> anyhow::Result<()> {
             .into_owned();
         let manifest = std::fs::read_to_string(path.join("Cargo.toml"))
             .with_context(|| format!("{} has no manifest", path.display()))?;
-        imports.insert(name, imported(&manifest));
+        all.insert(name, Imports::of(&manifest)?);
     }
-    let surprises = surprises(&imports);
+    let surprises = surprises(&all);
     ensure!(surprises.is_empty(), "{}", surprises.join("\n"));
     Ok(())
 }
 
-/// Our own crates among the dependencies (not those of tests).
-fn imported(manifest: &str) -> Vec<String> {
-    let (_, rest) = manifest.split_once("[dependencies]").unwrap_or_default();
-    let section = rest.split("\n[").next().unwrap_or_default();
-    let ours = section
-        .lines()
-        .filter_map(|line| line.strip_prefix("lath-"));
-    ours.filter_map(|line| line.split(['.', ' ', '=']).next())
-        .map(str::to_owned)
-        .collect()
+/// Our own crates among a crate's dependencies.
+#[derive(Debug, Default)]
+struct Imports {
+    /// Those of the crate and of its build script.
+    own: Vec<String>,
+    of_tests: Vec<String>,
 }
 
-fn surprises(imports: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+impl Imports {
+    /// Of whatever form and for whatever target.
+    fn of(manifest: &str) -> anyhow::Result<Self> {
+        let manifest: toml::Table = manifest.parse().context("a manifest is no TOML")?;
+        let mut found = Self::default();
+        found.add(&manifest);
+        let targets = manifest.get("target").and_then(toml::Value::as_table);
+        for target in targets.into_iter().flat_map(toml::Table::values) {
+            target.as_table().into_iter().for_each(|it| found.add(it));
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, table: &toml::Table) {
+        let ours = |section: &str| {
+            let names = table.get(section).and_then(toml::Value::as_table);
+            let names = names.into_iter().flat_map(toml::Table::keys);
+            names.filter_map(|name| name.strip_prefix("lath-").map(str::to_owned))
+        };
+        self.own.extend(ours("dependencies"));
+        self.own.extend(ours("build-dependencies"));
+        self.of_tests.extend(ours("dev-dependencies"));
+    }
+}
+
+fn surprises(all: &BTreeMap<String, Imports>) -> Vec<String> {
     let mut found = Vec::new();
-    for (who, whom) in imports {
+    for (who, imports) in all {
         let Some((_, allowed)) = IMPORTS.iter().find(|(name, _)| name == who) else {
             found.push(format!("{who} is not in the table of xtask/src/deps.rs"));
             continue;
         };
-        let new = whom.iter().filter(|it| !allowed.contains(&it.as_str()));
-        found.extend(new.map(|it| format!("{who} imports {it}: the table does not have that")));
-        let gone = allowed
-            .iter()
-            .filter(|it| !whom.iter().any(|import| import == *it));
-        found.extend(
-            gone.map(|it| format!("{who} does not import {it} any more: take it out of the table")),
-        );
+        let of_tests = IMPORTS_OF_TESTS.iter().find(|(name, _)| name == who);
+        let of_tests = of_tests.map_or(&[][..], |(_, allowed)| allowed);
+        found.extend(differences(who, &imports.own, allowed));
+        let tests = format!("a test of {who}");
+        found.extend(differences(&tests, &imports.of_tests, of_tests));
     }
     for (who, whom, why) in NEVER {
-        let imports = imports.get(who).into_iter().flatten();
+        let imports = all.get(who);
+        let imports = imports
+            .into_iter()
+            .flat_map(|it| it.own.iter().chain(&it.of_tests));
         let wrong = imports.filter(|it| whom.contains(&it.as_str()));
         found.extend(wrong.map(|it| format!("{who} imports {it}: {why}")));
     }
     found
+}
+
+fn differences(who: &str, whom: &[String], allowed: &[&str]) -> Vec<String> {
+    let new = whom.iter().filter(|it| !allowed.contains(&it.as_str()));
+    let new = new.map(|it| format!("{who} imports {it}: the table does not have that"));
+    let gone = allowed
+        .iter()
+        .filter(|it| !whom.iter().any(|import| import == *it));
+    let gone =
+        gone.map(|it| format!("{who} does not import {it} any more: take it out of the table"));
+    new.chain(gone).collect()
 }
 
 #[cfg(test)]
@@ -170,18 +205,50 @@ mod tests {
         check().unwrap();
     }
 
+    fn found(name: &str, manifest: &str) -> Vec<String> {
+        let imports = Imports::of(manifest).unwrap();
+        surprises(&BTreeMap::from([(name.to_owned(), imports)]))
+    }
+
     #[test]
-    fn a_new_import_is_found_and_one_of_tests_is_not() {
-        let manifest = "[dependencies]\nlath-model.workspace = true\nlath-store.workspace = true\n\n[dev-dependencies]\nlath-wire.workspace = true\n";
-        let imports = BTreeMap::from([("drill".to_owned(), imported(manifest))]);
+    fn a_new_import_is_found() {
+        let own = "[dependencies]\nlath-model.workspace = true\n";
+        assert_eq!(found("drill", own), Vec::<String>::new());
+        for more in [
+            "lath-store.workspace = true",
+            "[dependencies.lath-store]\npath = \"../store\"",
+            "[build-dependencies]\nlath-store = { path = \"../store\" }",
+            "[target.'cfg(unix)'.dependencies]\nlath-store.workspace = true",
+        ] {
+            assert_eq!(
+                found("drill", &format!("{own}{more}\n")),
+                ["drill imports store: the table does not have that"],
+                "{more}"
+            );
+        }
         assert_eq!(
-            surprises(&imports),
-            ["drill imports store: the table does not have that"]
-        );
-        let imports = BTreeMap::from([("novel".to_owned(), Vec::new())]);
-        assert_eq!(
-            surprises(&imports),
+            found("novel", ""),
             ["novel is not in the table of xtask/src/deps.rs"]
+        );
+    }
+
+    #[test]
+    fn tests_have_a_table_too() {
+        let own = "[dependencies]\nlath-model.workspace = true\n";
+        let more = "[dev-dependencies]\nlath-wire.workspace = true\n";
+        assert_eq!(
+            found("drill", &format!("{own}{more}")),
+            ["a test of drill imports wire: the table does not have that"]
+        );
+        let control = "[dependencies]\nlath-feed.workspace = true\nlath-model.workspace = true\n\
+                       lath-store.workspace = true\nlath-wire.workspace = true\n\
+                       [dev-dependencies]\nlath-node.workspace = true\n";
+        assert_eq!(
+            found("control", control),
+            [
+                "a test of control imports node: the table does not have that",
+                "control imports node: the planes meet in feed only"
+            ]
         );
     }
 }

@@ -60,8 +60,9 @@ pub(crate) fn forget(run_dir: &Path) {
     let _ = std::fs::remove_file(socket(run_dir));
 }
 
+/// There are two, each with half.
 fn acceptor(name: &'static str) -> Acceptor {
-    let total = Purpose::Admin.share(CONNECTIONS);
+    let total = Purpose::Admin.share(2 * CONNECTIONS) / 2;
     Acceptor::new(
         name,
         ConnectionLimits {

@@ -278,6 +278,7 @@ impl<Op> Need<Op> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
+        take(budget, names.len(), OF_A_RESOURCE)?;
         let service = service_of(&action);
         let mut of_request: Vec<_> = self
             .keys
@@ -287,16 +288,20 @@ impl<Op> Need<Op> {
         let of_service = of_service(service).iter();
         of_request.extend(of_service.map(|key| ((*key).to_owned(), vec![at.region().to_owned()])));
         let values: usize = of_request.iter().map(|(_, values)| 1 + values.len()).sum();
-        let size = names.len().saturating_mul(OF_A_RESOURCE + values);
-        *budget = budget.checked_sub(size).ok_or(TooMuch)?;
+        take(budget, names.len(), values)?;
         let known = self.known(service);
         let of_name = |(name, own): (String, Facts)| {
             let mut keys = of_request.clone();
             keys.extend(own);
+            let mut known = known.clone();
             let resource = match self.resource_type {
                 None => name,
                 Some(it) => {
-                    keys.extend((it.facts)(at, &name));
+                    let (told, untold): (Facts, Facts) = (it.facts)(at, &name)
+                        .into_iter()
+                        .partition(|(_, values)| !values.is_empty());
+                    keys.extend(told);
+                    known.retain(|key| !untold.iter().any(|(written, _)| written == key));
                     (it.arn)(at, &name)
                 }
             };
@@ -305,11 +310,18 @@ impl<Op> Need<Op> {
                 resource_type: self.resource_type.map_or("", |it| it.name),
                 resource,
                 keys,
-                known: known.clone(),
+                known,
             }
         };
         Ok(names.into_iter().map(of_name).collect())
     }
+}
+
+/// Takes the cost of some resources off a budget.
+fn take(budget: &mut usize, resources: usize, each: usize) -> Result<(), TooMuch> {
+    let size = resources.saturating_mul(each);
+    *budget = budget.checked_sub(size).ok_or(TooMuch)?;
+    Ok(())
 }
 
 /// The keys that every action of a service has: the region, as EC2 calls it.
@@ -456,10 +468,54 @@ mod tests {
         }
     }
 
+    const FOREIGN: ResourceType = ResourceType {
+        name: "vpc",
+        arn: |at, id| at.arn("ec2", &format!("vpc/{id}")),
+        keys: &[crate::RESOURCE_TAG, "ec2:Tenancy"],
+        facts: |_, id| match id {
+            "here" => vec![("aws:ResourceTag/env".into(), vec!["prod".into()])],
+            _ => ResourceType::untold(&[crate::RESOURCE_TAG]),
+        },
+    };
+
+    struct Read(&'static str);
+
+    impl<'de> serde::Deserialize<'de> for Read {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            Err(serde::de::Error::custom("made by tests only"))
+        }
+    }
+
+    impl Operation for Read {
+        const NAME: &'static str = "DescribeVpcAttribute";
+        type Output = ();
+    }
+
+    impl Authorized for Read {
+        const SERVICE: &'static str = "ec2";
+        fn access() -> Access<Self> {
+            Access::<Self>::new().on(&FOREIGN, |op, _| op.0)
+        }
+    }
+
     #[test]
-    fn a_request_is_judged_up_to_a_size() {
-        let view = View::default();
-        let caller = Caller {
+    fn what_cannot_be_told_of_a_resource_is_not_known() {
+        let of = |name| permissions(&View::default(), &caller(), &Read(name)).remove(0);
+        let here = of("here");
+        assert!(here.known.contains(&crate::RESOURCE_TAG));
+        assert!(
+            here.keys
+                .iter()
+                .any(|(key, _)| key == "aws:ResourceTag/env")
+        );
+        let there = of("there");
+        assert!(!there.known.contains(&crate::RESOURCE_TAG));
+        assert!(there.known.contains(&"ec2:Tenancy"));
+        assert!(there.keys.iter().all(|(_, values)| !values.is_empty()));
+    }
+
+    fn caller() -> Caller {
+        Caller {
             account: "123456789012".into(),
             region: "us-east-1".into(),
             service: "ec2".into(),
@@ -470,7 +526,13 @@ mod tests {
             access_key_id: String::new(),
             request_id: String::new(),
             source_ip: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_request_is_judged_up_to_a_size() {
+        let view = View::default();
+        let caller = caller();
         for (ids, tags, want) in [
             (0, 0, Ok(1)),
             (1000, 50, Ok(1000)),

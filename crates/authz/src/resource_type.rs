@@ -18,8 +18,18 @@ pub struct ResourceType {
     pub arn: fn(&Scope<'_>, &str) -> String,
     /// The condition keys that `facts` fills in, as the reference writes them; those of tags with `${TagKey}`.
     pub keys: &'static [&'static str],
-    /// What the record of a named resource says of its keys.
+    /// What the record of a named resource says of its keys. One of `keys` without values cannot be told of this
+    /// resource: see [`ResourceType::untold`].
     pub facts: fn(&Scope<'_>, &str) -> Facts,
+}
+
+impl ResourceType {
+    /// The facts of a resource that is there and has no record here, such as another region's: no key can be told. A
+    /// condition on one denies, whichever way it is put.
+    pub fn untold(keys: &[&'static str]) -> Facts {
+        let keys = keys.iter();
+        keys.map(|key| ((*key).to_owned(), Vec::new())).collect()
+    }
 }
 
 impl fmt::Debug for ResourceType {

@@ -407,12 +407,23 @@ mod tests {
     fn public_names_are_private_where_a_gateway_joins_the_vpcs() {
         const NAME: &str = "ec2-203-0-113-5.compute-1.amazonaws.com.";
         let mut snapshot = snapshot("us-east-1");
-        let (first, second) = (FIRST.parse().unwrap(), SECOND.parse().unwrap());
         assert_eq!(
             ask_in(&snapshot, SECOND, NAME, RecordType::A),
             "203.0.113.5"
         );
-        snapshot.private_names.insert(second, [first].into());
-        assert_eq!(ask_in(&snapshot, SECOND, NAME, RecordType::A), "10.0.1.10");
+        let gateways = ["tgw-00000000000000001", "tgw-00000000000000002"];
+        for (first, second, want) in [
+            (&gateways[..1], &gateways[1..], "203.0.113.5"),
+            (&gateways[..1], &gateways[..0], "203.0.113.5"),
+            (&gateways[..1], &gateways[..1], "10.0.1.10"),
+            (&gateways[..1], &gateways[..], "10.0.1.10"),
+        ] {
+            for (vpc, shares) in [(FIRST, first), (SECOND, second)] {
+                let shares = shares.iter().map(|id| id.parse().unwrap()).collect();
+                snapshot.name_sharing.insert(vpc.parse().unwrap(), shares);
+            }
+            let answer = ask_in(&snapshot, SECOND, NAME, RecordType::A);
+            assert_eq!(answer, want, "{first:?} {second:?}");
+        }
     }
 }

@@ -148,9 +148,13 @@ fn public(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
     Some(Place { zone, what })
 }
 
+/// Whether a Transit Gateway that shares names joins the two VPCs.
 fn is_private_here(snapshot: &Snapshot, here: &Vpc, owner: &VpcId) -> bool {
-    let others = snapshot.private_names.get(&here.id);
-    others.is_some_and(|others| others.contains(owner))
+    let gateways_of = |vpc: &VpcId| snapshot.name_sharing.get(vpc);
+    let (Some(here), Some(there)) = (gateways_of(&here.id), gateways_of(owner)) else {
+        return false;
+    };
+    here.intersection(there).next().is_some()
 }
 
 /// The reverse of addresses. Private and link-local ranges are never asked for outside.

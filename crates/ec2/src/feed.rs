@@ -34,7 +34,7 @@ pub fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
     );
     crate::instances::contribute(cell, view, snapshot);
     transit::contribute(cell, view, snapshot);
-    snapshot.private_names.extend(transit::private_names(view));
+    snapshot.name_sharing.extend(transit::name_sharing(view));
     snapshot
         .names
         .extend(vpc_endpoints::public_names(cell, view));

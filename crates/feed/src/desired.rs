@@ -39,9 +39,11 @@ pub struct Snapshot {
     /// Instances that end at once when they end, without a word to their processes.
     #[serde(default)]
     pub cut: BTreeSet<InstanceId>,
-    /// By VPC, the others whose public names lead to private addresses in it.
+    /// By VPC, the Transit Gateways that share names with it: public names of one VPC lead to private addresses in
+    /// another that has a gateway in common with it. A membership is said once, so that a gateway of a thousand VPCs
+    /// takes a thousand entries and not a million.
     #[serde(default)]
-    pub private_names: BTreeMap<VpcId, BTreeSet<VpcId>>,
+    pub name_sharing: BTreeMap<VpcId, BTreeSet<TransitGatewayId>>,
     /// Lattice service networks.
     pub service_networks: BTreeMap<ServiceNetworkId, Arc<ServiceNetwork>>,
     /// Lattice services.
@@ -77,7 +79,7 @@ impl Default for Snapshot {
             instances: BTreeMap::new(),
             workloads: BTreeMap::new(),
             cut: BTreeSet::new(),
-            private_names: BTreeMap::new(),
+            name_sharing: BTreeMap::new(),
             service_networks: BTreeMap::new(),
             services: BTreeMap::new(),
             target_groups: BTreeMap::new(),

@@ -134,7 +134,10 @@ operations! {
     change AddRoleToInstanceProfile -> () = add_role =>
         on(&INSTANCE_PROFILE, |op, _| op.instance_profile_name.clone())
         .also("iam:PassRole", &ROLE, |op, _| op.role_name.clone())
-        .with("iam:PassedToService", |_, _| "ec2.amazonaws.com");
+        .with("iam:PassedToService", |_, _| "ec2.amazonaws.com")
+        // "The ARN value must be arn:aws:ec2:*:CallerAccountId:instance/*":
+        // https://docs.aws.amazon.com/IAM/latest/APIReference/API_AddRoleToInstanceProfile.html
+        .with("iam:AssociatedResourceArn", |_, at| at.owner().arn_in("*", "ec2", "instance/*"));
     change RemoveRoleFromInstanceProfile -> () = remove_role =>
         on(&INSTANCE_PROFILE, |op, _| op.instance_profile_name.clone());
     change TagInstanceProfile -> () = add_tags => on(&INSTANCE_PROFILE, |op, _| op.instance_profile_name.clone())

@@ -37,3 +37,28 @@ impl Statements {
         stated.is_some_and(|all| all.iter().any(untold))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_the_reference_that_no_statement_fills_in_cannot_be_told() {
+        let stated = |known: &[&'static str]| Stated {
+            action: "iam:PassRole".into(),
+            resource_type: "role",
+            known: known.to_vec(),
+        };
+        let key = "iam:associatedresourcearn";
+        let statements = |all: Vec<Stated>| {
+            let by_action = HashMap::from([("iam:passrole".to_owned(), all)]);
+            Statements(OnceLock::from(by_action))
+        };
+        let filled = || stated(&["iam:AssociatedResourceArn"]);
+        assert!(statements(vec![stated(&[])]).cannot_tell("iam:PassRole", key));
+        assert!(statements(vec![filled(), stated(&[])]).cannot_tell("iam:PASSROLE", key));
+        assert!(!statements(vec![filled()]).cannot_tell("iam:PassRole", key));
+        assert!(!statements(vec![stated(&[])]).cannot_tell("iam:PassRole", "iam:other"));
+        assert!(!Statements::default().cannot_tell("iam:PassRole", key));
+    }
+}

@@ -20,7 +20,11 @@ use lath_session::{Holder, Session};
 
 /// The longest session with role chaining, in seconds.
 const CHAINED: i64 = 3600;
-/// The size limit of a session's policies and tags, in bytes: 100 % of `PackedPolicySize`.
+/// The permission to give a session tags.
+pub(crate) const TAG_SESSION: &str = "sts:TagSession";
+/// The permission to give a session a source identity.
+pub(crate) const SET_SOURCE_IDENTITY: &str = "sts:SetSourceIdentity";
+/// What a session's policies and tags may take, in bytes: 100 % of `PackedPolicySize`.
 const PACKED: usize = 8192;
 
 /// Credentials of a role.
@@ -85,12 +89,12 @@ fn needs(access: Access<AssumeRole>) -> Access<AssumeRole> {
         .unless(|op, at| check(op, at.partition().name()).is_err())
         .on(&ROLE, named)
         .by(asked)
-        .also("sts:TagSession", &ROLE, move |op, at| {
+        .also(TAG_SESSION, &ROLE, move |op, at| {
             let tagged = !op.tags.is_empty() || !op.transitive_tag_keys.is_empty();
             tagged.then(|| named(op, at))
         })
         .by(asked)
-        .also("sts:SetSourceIdentity", &ROLE, move |op, at| {
+        .also(SET_SOURCE_IDENTITY, &ROLE, move |op, at| {
             op.source_identity.is_some().then(|| named(op, at))
         })
         .by(asked)

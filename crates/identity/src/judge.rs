@@ -12,6 +12,7 @@ use lath_store::View;
 use lath_wire::{Ask, Authorize, Denied, Permission, Unauthorized};
 
 use crate::Identity;
+use crate::assume_role::{SET_SOURCE_IDENTITY, TAG_SESSION};
 use crate::refusal::{Asked, details};
 use crate::subject::{Subject, facts};
 
@@ -41,7 +42,8 @@ impl Authorize for Identity {
             attached: subject.policies.iter().map(Held::attached).collect(),
             global: facts(&subject, caller, self.owner().partition, ask.user_agent),
         };
-        for permission in ask.permissions {
+        let carried = carried(&subject, ask.permissions);
+        for permission in ask.permissions.iter().chain(&carried) {
             if is_assumption(permission) {
                 self.decide_trust(&view, ask, &judgement, permission)?;
             } else {
@@ -80,7 +82,40 @@ impl<'a> Judgement<'a> {
     }
 }
 
-/// Whether the decision includes the role's trust policy.
+/// What a session takes along when it assumes a role, it must be allowed to set there, as if the request gave it: its
+/// transitive tags (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html>) and its source identity
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_monitor.html>).
+fn carried(subject: &Subject, asked: &[Permission]) -> Vec<Permission> {
+    let session = subject.session.as_deref();
+    let Some(session) = session.filter(|it| matches!(it.holder, Holder::Role { .. })) else {
+        return Vec::new();
+    };
+    let assumed = asked.iter().filter(|it| it.action == "sts:AssumeRole");
+    assumed
+        .flat_map(|role| {
+            let is_asked = |action: &str| asked.iter().any(|it| it.action == action);
+            let tags = !session.transitive.is_empty() && !is_asked(TAG_SESSION);
+            let tags = tags.then(|| Permission {
+                action: TAG_SESSION.into(),
+                ..role.clone()
+            });
+            let identity = session.source_identity.clone();
+            let identity = identity.filter(|_| !is_asked(SET_SOURCE_IDENTITY));
+            let identity = identity.map(|identity| {
+                let mut permission = Permission {
+                    action: SET_SOURCE_IDENTITY.into(),
+                    ..role.clone()
+                };
+                let given = ("sts:SourceIdentity".to_owned(), vec![identity]);
+                permission.keys.push(given);
+                permission
+            });
+            tags.into_iter().chain(identity)
+        })
+        .collect()
+}
+
+/// Whether a role's trust policy has a say.
 fn is_assumption(permission: &Permission) -> bool {
     permission.resource_type == "role" && permission.action.starts_with("sts:")
 }
@@ -227,5 +262,41 @@ impl lath_policy::Facts for Facts<'_> {
         lath_policy::Facts::values(self.global, key).is_none()
             && !known.iter().any(|written| reference::is_key(written, key))
             && reference::has_key(action, resource_type, key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_the_reference_that_is_not_known_cannot_be_told() {
+        let global = Context::default().with("aws:userid", "AIDA");
+        let key = "iam:AssociatedResourceArn";
+        let cannot_tell = |known: &[&'static str], keys: &[&str], asked: &str| {
+            let values = |key: &&str| ((*key).to_owned(), vec!["x".to_owned()]);
+            let permission = Permission {
+                action: "iam:PassRole".into(),
+                resource_type: "role",
+                resource: "*".into(),
+                keys: keys.iter().map(values).collect(),
+                known: known.to_vec(),
+            };
+            let facts = Facts {
+                global: &global,
+                permission: &permission,
+            };
+            lath_policy::Facts::cannot_tell(&facts, asked)
+        };
+        assert!(cannot_tell(&[], &[], key));
+        assert!(!cannot_tell(&[key], &[], key));
+        assert!(!cannot_tell(&[], &[], "aws:userid"));
+        assert!(!cannot_tell(&[], &[], "iam:NoSuchKey"));
+        let twice = ["iam:ResourceTag/env", "iam:ResourceTag/ENV"];
+        assert!(cannot_tell(
+            &["iam:ResourceTag/${TagKey}"],
+            &twice,
+            "iam:resourcetag/env"
+        ));
     }
 }

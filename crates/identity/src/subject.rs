@@ -95,10 +95,13 @@ impl Identity {
         })
     }
 
-    /// The session policies passed when the role was assumed. A policy that was deleted since allows nothing.
+    /// What was passed when the role was assumed. A policy that is gone since allows nothing, and neither does one that
+    /// speaks of another partition: it is sealed in the token as a version wrote it that knew no other than `aws`.
     fn session_policies(&self, view: &View, session: &Session) -> Vec<Held> {
         let inline = session.policy.iter().map(|text| {
             let policy = self.directory.parse(text, Grammar::Identity);
+            let partition = self.owner().partition.name();
+            let policy = policy.filter(|it| it.check_partition(partition).is_ok());
             ("session policy".to_owned(), policy)
         });
         let managed = session

@@ -438,15 +438,23 @@ impl Instances {
         self.end(id).await
     }
 
-    /// Ends the instance's processes at once and without a word to them, as a loss of power does. It counts
-    /// as stopped, so that the same boot number starts it again.
+    /// Ends the instance's processes at once and without a word to them, as a loss of power does; a shutdown that
+    /// waits for them is cut short. It counts as stopped, so that the same boot number starts it again.
     ///
     /// # Errors
     /// As [`Self::ensure_stopped`].
     pub async fn ensure_killed(&self, id: &InstanceId) -> Result<(), InstanceError> {
+        let layout = self.layout(id);
+        let known = self.status(id);
+        if known.is_some_and(|known| known.state == InstancePhase::Stopping)
+            && let Some((running, _)) = alive(&layout)
+        {
+            // Whose turn it is sees them end, and does the rest.
+            kill(&running);
+        }
         let turn = self.turn(id);
         let _turn = turn.lock().await;
-        if let Some((running, supervisor)) = alive(&self.layout(id)) {
+        if let Some((running, supervisor)) = alive(&layout) {
             kill(&running);
             // `end` waits longer, and says so when they do not go.
             let _ = ended_within(&supervisor, STOP_SLACK).await;

@@ -7,9 +7,10 @@ mod lab;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::time::Duration;
 
 use lab::{Lab, eventually, possible, spec, within};
-use lath_feed::InstancePhase;
+use lath_feed::{InstanceObserved, InstancePhase};
 use lath_instance::InstanceError;
 
 #[test]
@@ -238,6 +239,47 @@ fn power_that_is_lost_and_comes_back_boots_the_same_instance_again() {
         assert_eq!((known.state, known.boot), (InstancePhase::Running, 1));
     }
     assert!(!lab.console(&instance.id).contains("SIGTERM"));
+}
+
+#[test]
+fn a_kill_does_not_wait_for_a_shutdown_that_lasts() {
+    if !possible() || skipped_rootless() {
+        return;
+    }
+    for removal in [false, true] {
+        let lab = Lab::with(tempfile::tempdir().unwrap(), |config| {
+            config.stop_grace = Duration::from_secs(24 * 60 * 60);
+        });
+        let instance = spec(
+            "#!/bin/sh\n(trap '' TERM; echo stubborn >/dev/console; while :; do sleep 1; done) &\n",
+        );
+        let id = &instance.id;
+        lab.run(&instance);
+        lab.await_console(id, "stubborn");
+        lab.wait(async {
+            let shutdown = tokio::spawn({
+                let (instances, id) = (lab.instances.clone(), id.clone());
+                async move {
+                    match removal {
+                        true => instances.ensure_absent(&id).await,
+                        false => instances.ensure_stopped(&id).await,
+                    }
+                }
+            });
+            let stopping = |state: &InstanceObserved| state.state == InstancePhase::Stopping;
+            while !lab.instances.status(id).as_ref().is_some_and(stopping) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert!(!shutdown.is_finished());
+            let killed = lab.instances.ensure_killed(id);
+            let in_time = tokio::time::timeout(lab::DEADLINE, killed).await;
+            in_time.expect("a kill waits for nothing").unwrap();
+            shutdown.await.unwrap().unwrap();
+        });
+        let known = lab.instances.status(id).map(|it| it.state);
+        let want = (!removal).then_some(InstancePhase::Stopped);
+        assert_eq!(known, want);
+    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ macro_rules! types {
             keys: &[RESOURCE_TAG $(, $key)*],
             facts: |at, name| {
                 let Some(key) = record_key(at, Kind::$kind, name) else {
-                    return Vec::new();
+                    return of_another_region(Kind::$kind, name, &[RESOURCE_TAG $(, $key)*]);
                 };
                 let of_type: fn(&Scope<'_>, &str) -> Facts = $facts;
                 [tags(at.view, Kind::$kind, &key), of_type(at, &key)].concat()
@@ -112,6 +112,15 @@ fn record_key(at: &Scope<'_>, kind: Kind, name: &str) -> Option<String> {
         .place()
         .is_none_or(|(_, region, account)| (region, account) == (at.region(), at.account()));
     is_here.then(|| tag::record_key(&ident))
+}
+
+/// Another region's resources have tags, which are not known here. What is no identifier names nothing, and its handler
+/// refuses it.
+fn of_another_region(kind: Kind, name: &str, keys: &[&'static str]) -> Facts {
+    match Identifier::parse(kind, name) {
+        Some(_) => ResourceType::untold(keys),
+        None => Vec::new(),
+    }
 }
 
 fn tags(view: &View, kind: Kind, key: &str) -> Facts {

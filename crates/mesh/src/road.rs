@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lath_feed::{RegionPlace, Topology};
 use lath_net::accept::{Acceptor, ConnectionLimits};
+use lath_net::descriptors::Purpose;
 use lath_net::{Network, Place};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -22,13 +23,20 @@ const DIAL: Duration = Duration::from_millis(500);
 /// Before dialling again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Those that were not looked at yet.
-const CONNECTIONS: ConnectionLimits = ConnectionLimits {
-    total: 16,
-    per_place: 16,
-    per_source: 16,
-    idle: DIAL,
-};
+/// Most connections of a road that were not looked at yet.
+const CONNECTIONS: usize = 16;
+
+/// There are two roads, each with half.
+fn acceptor() -> Acceptor {
+    let total = Purpose::Links.share(2 * CONNECTIONS) / 2;
+    let limits = ConnectionLimits {
+        total,
+        per_place: total,
+        per_source: total,
+        idle: DIAL,
+    };
+    Acceptor::new("cells", limits)
+}
 
 /// What is said over a road.
 pub(crate) trait Talk: Clone + Send + Sync + 'static {
@@ -80,7 +88,7 @@ impl Road {
     /// Hands connections to those who wait for them.
     async fn open(self, doors: BTreeMap<String, mpsc::Sender<TcpStream>>) {
         let listener = listen::listener(&self.topology, self.port, &self.network).await;
-        let acceptor = Acceptor::new("cells", CONNECTIONS);
+        let acceptor = acceptor();
         loop {
             // The slot is given back at once: of one cell, only the newest connection is kept.
             let (stream, name, _) = listen::accept(&listener, &self.topology, &acceptor).await;

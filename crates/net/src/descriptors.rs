@@ -61,7 +61,7 @@ pub enum Purpose {
     Api,
     /// Connections of the front door to the regions: an eighth.
     Relay,
-    /// Readers of the status and the metrics: a sixty-fourth.
+    /// Readers of the status and of the metrics, half each: a thirty-second.
     Admin,
     /// Connections of instances to the metadata service: a sixteenth.
     Metadata,
@@ -71,6 +71,8 @@ pub enum Purpose {
     Authority,
     /// Connections of other regions to targets in this one, both halves: a sixteenth.
     Gateway,
+    /// Connections of other regions that nobody has looked at yet: a sixty-fourth.
+    Links,
     /// Connections of the proxy, to clients and targets together: three eighths.
     Proxy,
 }
@@ -84,7 +86,8 @@ impl Purpose {
     fn of(self, limit: usize) -> usize {
         let sixty_fourths = match self {
             Self::Api | Self::Relay => 8,
-            Self::Admin | Self::Authority => 1,
+            Self::Authority | Self::Links => 1,
+            Self::Admin => 2,
             Self::Metadata | Self::Resolver | Self::Gateway => 4,
             Self::Proxy => 24,
         };
@@ -106,6 +109,7 @@ mod tests {
             Purpose::Resolver,
             Purpose::Authority,
             Purpose::Gateway,
+            Purpose::Links,
             Purpose::Proxy,
         ];
         for limit in [256, 1024, 20_000, 1 << 20] {

@@ -199,9 +199,15 @@ impl OpenBook {
             .collect()
     }
 
-    /// What was passed when the role was assumed.
+    /// What was passed when the role was assumed. A document of another partition, which an older version sealed in the
+    /// token, allows nothing.
     fn of_session_only(&self, session: &Session) -> Vec<(Kind, Arc<Policy>)> {
-        let inline = session.policy.iter().map(|text| read(Some(text)));
+        let is_ours = |text: &&String| {
+            let policy = Policy::parse(text, Grammar::Identity);
+            policy.is_ok_and(|it| it.check_partition(self.partition.name()).is_ok())
+        };
+        let inline = session.policy.iter();
+        let inline = inline.map(|text| read(Some(text).filter(is_ours)));
         let managed = session.policy_arns.iter().map(|arn| self.managed(arn));
         inline
             .chain(managed)
@@ -281,6 +287,10 @@ mod tests {
 
     /// A token for `ASIA1`, which ends in that many seconds.
     fn token(seal: &SealingKey, unique_id: &str, seconds: i64) -> String {
+        token_with(seal, unique_id, seconds, ALLOW)
+    }
+
+    fn token_with(seal: &SealingKey, unique_id: &str, seconds: i64, policy: &str) -> String {
         let now = Timestamp::now();
         let session = Session {
             key: "ASIA1".into(),
@@ -292,7 +302,7 @@ mod tests {
                 unique_id: unique_id.into(),
                 session: "build".into(),
             },
-            policy: Some(ALLOW.into()),
+            policy: Some(policy.into()),
             policy_arns: Vec::new(),
             tags: [("Team".to_owned(), "cart".to_owned())].into(),
             transitive: Vec::new(),
@@ -367,5 +377,22 @@ mod tests {
         assert_eq!(found.values("aws:username"), None);
         let ann = callers.lookup("AKIAANN", None).unwrap().owner;
         assert_eq!(ann.values("aws:username").unwrap(), ["ann"]);
+    }
+
+    #[test]
+    fn a_session_policy_of_another_partition_allows_nothing() {
+        let seal = SealingKey::random();
+        for (resource, allows) in [
+            ("arn:aws:vpc-lattice:*:*:service/*", true),
+            ("arn:*:vpc-lattice:*:*:service/*", true),
+            ("arn:aws-cn:vpc-lattice:*:*:service/*", false),
+        ] {
+            let callers = KnownCallers::new(watch::channel(snapshot(&seal)).1);
+            let policy = ALLOW.replace(r#""Resource":"*""#, &format!(r#""Resource":"{resource}""#));
+            let token = token_with(&seal, "AROA1", 600, &policy);
+            let found = callers.lookup("ASIA1", Some(&token)).unwrap().owner;
+            let (_, session) = found.policies.last().unwrap();
+            assert_eq!(!session.statements.is_empty(), allows, "{resource}");
+        }
     }
 }

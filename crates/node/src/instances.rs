@@ -1,6 +1,6 @@
 //! Keeps instances as the newest snapshot wants them, each by a task of its own while it changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,16 +83,19 @@ impl Work {
 /// The instances that a task works on.
 #[derive(Default)]
 struct Changing {
-    ids: BTreeSet<InstanceId>,
+    /// With whether the work may wait for processes to end, which a kill does not wait for.
+    ids: BTreeMap<InstanceId, bool>,
     tasks: JoinSet<InstanceId>,
 }
 
 impl Changing {
     /// Begins unless the instance is worked on or too many are: the next look comes when one has ended.
     fn begin(&mut self, instances: &Instances, work: Work) {
-        if self.ids.len() >= AT_ONCE || !self.ids.insert(work.id().clone()) {
+        if !self.may_begin(&work) {
             return;
         }
+        let waits = matches!(work, Work::Stop(_) | Work::Remove(_));
+        self.ids.insert(work.id().clone(), waits);
         let instances = instances.clone();
         self.tasks.spawn(async move {
             let id = work.id().clone();
@@ -104,6 +107,14 @@ impl Changing {
             }
             id
         });
+    }
+
+    /// A kill overtakes a shutdown: of an instance that is worked on and must end at once, nothing is waited for.
+    fn may_begin(&self, work: &Work) -> bool {
+        match self.ids.get(work.id()) {
+            None => self.ids.len() < AT_ONCE,
+            Some(waits) => *waits && matches!(work, Work::Kill(_)),
+        }
     }
 
     async fn one_ended(&mut self) {
@@ -227,15 +238,44 @@ fn start(
 }
 
 /// Whether each interface of the instance was made by an apply that knew of it.
-pub(crate) fn network_is_ready(
+fn network_is_ready(snapshot: &Snapshot, network: &NetworkObserved, instance: &Instance) -> bool {
+    let its = interfaces_of(snapshot, network, instance);
+    !its.is_empty() && its.iter().all(|(_, made)| matches!(made, Some(Ok(()))))
+}
+
+/// Whether an instance that runs lacks something of its network. An interface that is being attached to it lacks
+/// nothing yet: it was there without it.
+pub(crate) fn is_cut_off(
     snapshot: &Snapshot,
     network: &NetworkObserved,
     instance: &Instance,
 ) -> bool {
+    lacks(&interfaces_of(snapshot, network, instance))
+}
+
+fn lacks(interfaces: &[Applied<'_>]) -> bool {
+    let is_lost = |(device, made): &Applied<'_>| match made {
+        Some(made) => made.is_err(),
+        None => *device == 0,
+    };
+    interfaces.is_empty() || interfaces.iter().any(is_lost)
+}
+
+/// The device index of an interface, and what the last apply said of it.
+type Applied<'a> = (u32, Option<&'a Result<(), String>>);
+
+fn interfaces_of<'a>(
+    snapshot: &'a Snapshot,
+    network: &'a NetworkObserved,
+    instance: &Instance,
+) -> Vec<Applied<'a>> {
     let workload = WorkloadId::from(instance.id.clone());
-    let mut its = snapshot.interfaces_of(&workload).peekable();
-    its.peek().is_some()
-        && its.all(|interface| matches!(network.report.interfaces.get(&interface.id), Some(Ok(()))))
+    let interfaces = snapshot.interfaces_of(&workload);
+    let applied = interfaces.filter_map(|interface| {
+        let device = interface.device_at(&workload)?;
+        Some((device, network.report.interfaces.get(&interface.id)))
+    });
+    applied.collect()
 }
 
 fn stop(instances: &Instances, snapshot: &Snapshot, instance: &Instance) -> Option<Work> {
@@ -276,4 +316,40 @@ pub(crate) async fn stop_all(instances: &Instances) -> anyhow::Result<()> {
         }
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_that_is_being_attached_cuts_nothing_off() {
+        let (made, broken) = (Ok(()), Err("no link".to_owned()));
+        for (interfaces, want) in [
+            (vec![], true),
+            (vec![(0, None)], true),
+            (vec![(0, Some(&made))], false),
+            (vec![(0, Some(&made)), (1, None)], false),
+            (vec![(0, Some(&made)), (1, Some(&made))], false),
+            (vec![(0, Some(&made)), (1, Some(&broken))], true),
+            (vec![(0, Some(&broken))], true),
+        ] {
+            assert_eq!(lacks(&interfaces), want, "{interfaces:?}");
+        }
+    }
+
+    #[test]
+    fn a_kill_overtakes_a_shutdown_and_nothing_else() {
+        let id = InstanceId::random();
+        let may = |waits: Option<bool>, work: Work| {
+            let mut changing = Changing::default();
+            changing.ids.extend(waits.map(|waits| (id.clone(), waits)));
+            changing.may_begin(&work)
+        };
+        assert!(may(Some(true), Work::Kill(id.clone())));
+        assert!(!may(Some(false), Work::Kill(id.clone())));
+        assert!(!may(Some(true), Work::Stop(id.clone())));
+        assert!(!may(Some(true), Work::Remove(id.clone())));
+        assert!(may(None, Work::Stop(id.clone())));
+    }
 }

@@ -229,6 +229,7 @@ impl Node {
             tunnels: tunnels.conditions(),
             peers: mesh.peers(),
             drain,
+            cut_off: std::collections::BTreeMap::new(),
         };
         tasks.spawn(network::run(
             Arc::clone(&fabric),

@@ -18,7 +18,7 @@ use lath_proxy::{ProxyObserved, observed_targets};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::instances::network_is_ready;
+use crate::instances::is_cut_off;
 use crate::network::NetworkObserved;
 
 type Bound = BTreeMap<VpcId, Result<(), String>>;
@@ -38,6 +38,8 @@ pub(crate) struct Parts {
     pub(crate) peers: PeersReceiver,
     /// How long a deregistered target may finish requests.
     pub(crate) drain: Duration,
+    /// Since when the network of instances that run is not as it should be.
+    pub(crate) cut_off: BTreeMap<InstanceId, Timestamp>,
 }
 
 /// Drain times end without anything else changing.
@@ -92,7 +94,7 @@ impl Parts {
         let resolvers = self.resolvers.borrow_and_update().clone();
         let metadata = self.metadata.borrow_and_update().clone();
         let instances = self.instances.borrow_and_update().clone();
-        let instances = connected(instances, &snapshot, &network);
+        let instances = connected(instances, &snapshot, &network, &mut self.cut_off, now);
         let health = Arc::clone(&self.health.borrow_and_update());
         let proxy = self.proxy.borrow_and_update().clone();
         let tunnels = Arc::clone(&self.tunnels.borrow_and_update());
@@ -117,17 +119,23 @@ impl Parts {
     }
 }
 
-/// One whose links and addresses are not there is not running yet, whatever its processes do.
+/// One whose links and addresses are not there is not running, whatever its processes do, since they were lost.
 fn connected(
     mut instances: BTreeMap<InstanceId, InstanceObserved>,
     snapshot: &Snapshot,
     network: &NetworkObserved,
+    cut_off: &mut BTreeMap<InstanceId, Timestamp>,
+    now: Timestamp,
 ) -> BTreeMap<InstanceId, InstanceObserved> {
-    for (id, observed) in &mut instances {
+    let is_lost = |id: &InstanceId| {
         let known = snapshot.instances.get(id);
-        let cut_off = known.is_some_and(|it| !network_is_ready(snapshot, network, it));
-        if cut_off && observed.state == InstancePhase::Running {
+        known.is_some_and(|it| is_cut_off(snapshot, network, it))
+    };
+    cut_off.retain(|id, _| is_lost(id));
+    for (id, observed) in &mut instances {
+        if observed.state == InstancePhase::Running && is_lost(id) {
             observed.state = InstancePhase::Starting;
+            observed.since = *cut_off.entry(id.clone()).or_insert(now);
         }
     }
     instances

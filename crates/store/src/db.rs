@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::load::{Loaded, load};
+use crate::load::{Loaded, RECORDS, load};
 use crate::pipeline::Pipeline;
+use crate::reword::{Reworded, Rewording};
 use crate::{Condition, Kinds, Memory, Store, StoreError, Tx, View};
 
 /// The database: typed records over a [`Store`]. A clone is another handle to the same database.
@@ -22,7 +23,34 @@ impl Db {
     /// [`StoreError::Corrupt`] when a record cannot be read; otherwise the store's error.
     pub async fn open(store: Arc<dyn Store>, kinds: Kinds) -> Result<Self, StoreError> {
         kinds.check()?;
-        let loaded = load(&*store, &kinds).await?;
+        let loaded = load(&*store, &kinds, None).await?;
+        Ok(Self::on(store, Some(kinds), loaded))
+    }
+
+    /// As [`Self::open`], of a store in whose records an older version wrote another text than is meant. They are
+    /// rewritten before this returns. On a full disk they are read as they are meant, and rewritten when there is room.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_reworded(
+        store: Arc<dyn Store>,
+        kinds: Kinds,
+        rewording: Rewording,
+    ) -> Result<Self, StoreError> {
+        if rewording.is_done(&*store).await? {
+            return Self::open(store, kinds).await;
+        }
+        kinds.check()?;
+        let revision = store.list(RECORDS, 1, "").await?.revision;
+        match rewording.perform(&*store, revision).await {
+            Ok(()) => return Self::open(store, kinds).await,
+            Err(error @ StoreError::Full(_)) => {
+                tracing::warn!(%error, rewording.from, rewording.to, "the records are reworded later");
+            }
+            Err(error) => return Err(error),
+        }
+        let loaded = load(&*store, &kinds, Some(&rewording)).await?;
+        let store = Arc::new(Reworded::new(store, rewording, revision));
         Ok(Self::on(store, Some(kinds), loaded))
     }
 

@@ -62,7 +62,7 @@ pub use identity::Identity;
 pub use inspect::{DamagedRecord, Quarantined, Report, inspect, open_unchanged, quarantine};
 pub use memory::Memory;
 pub use record::{Kinds, Record};
-pub use reword::reword;
+pub use reword::Rewording;
 pub use store::{
     Changes, Compare, Entry, Event, Listing, MAX_KEY, MAX_VALUE, Op, Outcome, Store, Watch,
 };

@@ -1,6 +1,6 @@
 //! Loads the first view from stored bytes.
 
-use crate::{Entry, Kinds, Store, StoreError, View};
+use crate::{Entry, Kinds, Rewording, Store, StoreError, View};
 
 /// Records are stored under `record/KIND/ID`.
 pub(crate) const RECORDS: &str = "record/";
@@ -28,8 +28,12 @@ pub(crate) struct Loaded {
     pub(crate) fence: u64,
 }
 
-/// Reads the complete state.
-pub(crate) async fn load(store: &dyn Store, kinds: &Kinds) -> Result<Loaded, StoreError> {
+/// Reads the whole state, as it is to be reworded.
+pub(crate) async fn load(
+    store: &dyn Store,
+    kinds: &Kinds,
+    rewording: Option<&Rewording>,
+) -> Result<Loaded, StoreError> {
     let mut view = View::default();
     let mark = store.get(REVISION).await?;
     let fence = mark.as_ref().map_or(0, |mark| mark.mod_revision);
@@ -38,7 +42,8 @@ pub(crate) async fn load(store: &dyn Store, kinds: &Kinds) -> Result<Loaded, Sto
     loop {
         let page = store.list(RECORDS, PAGE, &from).await?;
         for entry in &page.entries {
-            add(&mut view, kinds, entry)?;
+            let reworded = rewording.and_then(|it| it.apply(entry));
+            add(&mut view, kinds, reworded.as_ref().unwrap_or(entry))?;
         }
         match page.entries.last() {
             Some(last) if page.more => from = format!("{}\0", last.key),

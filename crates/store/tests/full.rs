@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lath_store::{Condition, Db, Kinds, Record, StoreError, open_dir};
+use lath_store::{Condition, Db, Kinds, Record, Rewording, StoreError, open_dir};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde::{Deserialize, Serialize};
@@ -165,4 +165,108 @@ async fn work(path: &Path) {
     assert_eq!(ids(&db), want);
     drop(db);
     assert_eq!(ids(&open(&data).await), want);
+}
+
+/// What stands in records is meant otherwise.
+async fn open_reworded(directory: &Path) -> Db {
+    let kinds = Kinds::default().with::<Crate>();
+    let rewording = Rewording {
+        mark: "test",
+        from: "old:".into(),
+        to: "renewed:".into(),
+    };
+    let store = open_dir(directory).unwrap();
+    Db::open_reworded(store, kinds, rewording).await.unwrap()
+}
+
+async fn put_text(db: &Db, id: &str, content: &str) -> Result<(), StoreError> {
+    let (id, content) = (id.to_owned(), content.to_owned());
+    db.write(|tx| {
+        tx.put(Crate { id, content });
+        Ok(())
+    })
+    .await
+}
+
+fn texts(db: &Db) -> Vec<(String, String)> {
+    let view = db.view();
+    let small = view.list::<Crate>().filter(|it| it.content.len() < 100);
+    small
+        .map(|it| (it.id.clone(), it.content.clone()))
+        .collect()
+}
+
+#[test]
+fn records_are_reworded_in_memory_on_a_full_disk_and_on_it_when_there_is_room() {
+    on_a_small_disk(|path| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(reword(path));
+    });
+}
+
+async fn reword(path: &Path) {
+    let (data, ballast) = (path.join("data"), path.join("ballast"));
+    std::fs::write(&ballast, vec![1; 4 << 20]).unwrap();
+    let db = open(&data).await;
+    for id in ["old:kept", "old:changed", "old:deleted"] {
+        put_text(&db, id, "is old:x").await.unwrap();
+    }
+    // All of them say it, so that there is no room to rewrite them.
+    let large = format!("old:{}", "x".repeat(20_000));
+    let mut number = 0;
+    while put_text(&db, &format!("large-{number:04}"), &large)
+        .await
+        .is_ok()
+    {
+        number += 1;
+    }
+    assert!(number > 100, "{number}");
+    let _ = std::fs::write(path.join("greedy"), vec![1; 16 << 20]);
+    drop(db);
+
+    let pair = |id: &str, content: &str| (id.to_owned(), content.to_owned());
+    let db = open_reworded(&data).await;
+    assert!(matches!(&*db.condition().borrow(), Condition::Full { .. }));
+    let all = ["changed", "deleted", "kept"];
+    let all = all.map(|id| pair(&format!("renewed:{id}"), "is renewed:x"));
+    assert_eq!(texts(&db), all);
+    let is_reworded = |it: &Crate| it.content.starts_with("renewed:");
+    let large = |db: &Db| {
+        db.view()
+            .list::<Crate>()
+            .filter(|it| is_reworded(it))
+            .count()
+    };
+    assert_eq!(large(&db), number);
+    delete(&db, "renewed:deleted").await.unwrap();
+    // What is written now is what is meant.
+    put_text(&db, "renewed:changed", "means old:x")
+        .await
+        .unwrap();
+    let want = vec![
+        pair("renewed:changed", "means old:x"),
+        pair("renewed:kept", "is renewed:x"),
+    ];
+    assert_eq!(texts(&db), want);
+
+    std::fs::remove_file(path.join("greedy")).unwrap();
+    std::fs::remove_file(&ballast).unwrap();
+    until(&db, "the store to be well", Condition::is_well).await;
+    // It is reworded a moment later: then a store that is opened as it is says the same.
+    drop(db);
+    let db = open_reworded(&data).await;
+    assert!(db.condition().borrow().is_well());
+    drop(db);
+    let store = open_dir(&data).unwrap();
+    assert!(store.get("meta/test").await.unwrap().is_some());
+    drop(store);
+    let db = open(&data).await;
+    assert_eq!(large(&db), number);
+    let found = texts(&db);
+    let kept = found.iter().find(|(id, _)| id == "renewed:kept");
+    assert_eq!(kept, want.last());
+    assert_eq!(found.len(), want.len());
 }

@@ -8,8 +8,8 @@ use crate::decode::Typing;
 use crate::encode::{ItemName, Shaping};
 use crate::envelope::Envelope;
 use crate::format::{cbor, form, json, xml};
-use crate::limits::Malformed;
-use crate::{ApiError, Authorize, Caller, Doc, Protocol, Service};
+use crate::limits::{MAX_EC2_VALUES, Malformed};
+use crate::{ApiError, Authorize, Caller, Doc, Protocol, Service, TooMuch};
 
 impl Service {
     /// Answers a request whose caller is known. The body must be whole and not compressed.
@@ -42,6 +42,12 @@ impl Service {
         envelope: &Envelope,
     ) -> Result<Response<Bytes>, ApiError> {
         let (operation, doc) = self.read(request, envelope.protocol)?;
+        if judge.is_some()
+            && envelope.protocol == Protocol::Ec2Query
+            && doc.values() > MAX_EC2_VALUES
+        {
+            return Err(TooMuch.into());
+        }
         let user_agent = request.headers().get(http::header::USER_AGENT);
         let judging = judge.map(|judge| Judging {
             judge,

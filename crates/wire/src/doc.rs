@@ -95,6 +95,15 @@ impl Doc {
         }
     }
 
+    /// How many values there are in it, at every level; one in what has no levels.
+    pub(crate) fn values(&self) -> usize {
+        match self {
+            Self::List(items) => 1 + items.iter().map(Self::values).sum::<usize>(),
+            Self::Map(members) => 1 + members.iter().map(|(_, it)| it.values()).sum::<usize>(),
+            _ => 1,
+        }
+    }
+
     /// The member of this name, in a structure.
     pub fn get(&self, name: &str) -> Option<&Self> {
         match self {

@@ -9,6 +9,11 @@ pub const MAX_DEPTH: usize = 32;
 /// takes, 10,000 log events, has some 30,000.
 pub const MAX_VALUES: usize = 500_000;
 
+/// Most values in a request of EC2's that is judged. What it needs permission for is found with the functions that carry
+/// it out, some of which compare what they are given with one another. The largest that EC2 takes, a thousand rules with
+/// all their members, have less than half of it.
+pub(crate) const MAX_EC2_VALUES: usize = 20_000;
+
 /// The bytes are not of the format, or exceed a cap.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -13,7 +13,7 @@ use lath_feed::{
 use lath_identity::{Identity, RootKey, SealingKey};
 use lath_model::Partition;
 use lath_observe::{Delivery, Limits, Observe};
-use lath_store::{Condition, Db, Store};
+use lath_store::{Condition, Db, Rewording, Store, StoreError};
 use lath_wire::http::FrontDoor;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -40,8 +40,7 @@ impl State {
     /// [`installation::Refused`] when the state is missing, damaged or another installation's.
     pub(crate) async fn open(region_dir: RegionDir<'_>) -> anyhow::Result<Self> {
         let store = installation::open_state(region_dir).await?;
-        settle_partition(&*store, region_dir.region).await?;
-        let db = Db::open(store, kinds()).await.with_context(|| {
+        let db = open_db(store, region_dir.region).await.with_context(|| {
             format!("cannot read the state in {}", region_dir.data_dir.display())
         })?;
         let key = RootKey::load_or_create(region_dir.installation)?;
@@ -50,16 +49,18 @@ impl State {
     }
 }
 
-/// Corrects ARNs in the state: older versions wrote the partition `aws` in every region.
-async fn settle_partition(store: &dyn Store, region: &str) -> anyhow::Result<()> {
+/// Older versions wrote ARNs of the partition `aws` in every region: elsewhere they are made ones of the region's.
+async fn open_db(store: Arc<dyn Store>, region: &str) -> Result<Db, StoreError> {
     let partition = Partition::of_region(region);
     if partition == Partition::Aws {
-        return Ok(());
+        return Db::open(store, kinds()).await;
     }
-    let ours = format!("arn:{partition}:");
-    lath_store::reword(store, "partition", "arn:aws:", &ours)
-        .await
-        .with_context(|| format!("cannot move ARNs to the partition {partition}"))
+    let rewording = Rewording {
+        mark: "partition",
+        from: "arn:aws:".to_owned(),
+        to: format!("arn:{partition}:"),
+    };
+    Db::open_reworded(store, kinds(), rewording).await
 }
 
 /// The inputs of a control plane.

@@ -97,7 +97,13 @@ pub(super) fn volumes(
         if name != ROOT_DEVICE {
             volumes.extend(data_volume(device, name)?);
         }
+        check_number(&volumes, typed)?;
     }
+    check_number(&volumes, typed)?;
+    Ok(volumes)
+}
+
+fn check_number(volumes: &[Volume], typed: &InstanceType) -> Result<(), ApiError> {
     let most = usize::try_from(typed.ebs_attachments).unwrap_or(usize::MAX);
     if volumes.len() > most {
         return Err(client(
@@ -108,7 +114,7 @@ pub(super) fn volumes(
             ),
         ));
     }
-    Ok(volumes)
+    Ok(())
 }
 
 fn invalid_mapping(text: impl Into<String>) -> ApiError {

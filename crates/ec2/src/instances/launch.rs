@@ -293,17 +293,24 @@ pub(super) fn metadata_at_launch(
     metadata_options(defaults, &op.metadata_options.clone().unwrap_or_default())
 }
 
+/// The type of the request, whether it can be had or not.
+///
+/// # Errors
+/// `InvalidParameterValue` when there is no such type.
+pub(super) fn known_type(op: &RunInstances) -> Result<&'static InstanceType, ApiError> {
+    let name = default_type(op);
+    types::find(name).ok_or_else(|| {
+        let shown: String = name.chars().take(64).collect();
+        invalid_value(format!("Invalid value '{shown}' for InstanceType."))
+    })
+}
+
 pub(super) fn instance_type(
     op: &RunInstances,
     image: &Image,
 ) -> Result<&'static InstanceType, ApiError> {
-    let name = default_type(op);
-    let Some(known) = types::find(name) else {
-        let shown: String = name.chars().take(64).collect();
-        return Err(invalid_value(format!(
-            "Invalid value '{shown}' for InstanceType."
-        )));
-    };
+    let known = known_type(op)?;
+    let name = known.name;
     if !known.is_offered() {
         return Err(client(
             "Unsupported",

@@ -11,6 +11,7 @@ use lath_service::Refuses;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
+use super::launch::known_type;
 use super::request::{InterfaceSpecification, RunInstances};
 use super::types::InstanceType;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
@@ -64,6 +65,8 @@ impl Network {
                 "The associatePublicIPAddress parameter cannot be specified when launching with multiple network interfaces.",
             ));
         }
+        // Before anything is looked up: requests are read so that they can be judged, whatever their size.
+        limits::check_interfaces(known_type(op)?, given.len())?;
         let mut all = Vec::new();
         for one in given {
             refuse_unsupported(one)?;
@@ -111,6 +114,8 @@ impl Network {
         op: &RunInstances,
         given: &InterfaceSpecification,
     ) -> Result<Self, ApiError> {
+        #[cfg(test)]
+        READ.with(|read| read.set(read.get() + 1));
         let device_index = device_index(given)?;
         if given.network_interface_id.is_some() {
             return Self::of_existing(view, op, given, device_index);
@@ -264,6 +269,12 @@ impl Network {
     }
 }
 
+#[cfg(test)]
+std::thread_local! {
+    /// How many specifications this thread read.
+    pub(super) static READ: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 fn refuse_both_forms(op: &RunInstances) -> Result<(), ApiError> {
     if op.subnet_id.is_some()
         || op.private_ip_address.is_some()
@@ -357,8 +368,8 @@ fn groups(
         if !groups.contains(&group.id) {
             groups.push(group.id.clone());
         }
+        check_number(&groups)?;
     }
-    check_number(&groups)?;
     Ok(groups)
 }
 
@@ -393,7 +404,12 @@ fn groups_by_name(
                 )
             })
     };
-    wanted.iter().map(find).collect()
+    let mut groups = Vec::new();
+    for name in wanted {
+        groups.push(find(name)?);
+        check_number(&groups)?;
+    }
+    Ok(groups)
 }
 
 /// Every specification has an index; one that only names an interface is the first.

@@ -198,7 +198,11 @@ fn stop(_app: &Ec2, tx: &mut Tx, op: StopInstances) -> Result<StateChanges, ApiE
             ));
         }
         match instance.state {
-            InstanceState::Stopping | InstanceState::Stopped => Ok(()),
+            InstanceState::Stopping => {
+                cut_short(tx, instance, op.skip_shutdown);
+                Ok(())
+            }
+            InstanceState::Stopped => Ok(()),
             InstanceState::Running if instance.stop_protected => {
                 Err(protected(instance, "stopped", "disableApiStop"))
             }
@@ -218,6 +222,13 @@ fn end(tx: &mut Tx, instance: &Instance, state: InstanceState, skip_shutdown: Op
         it.skips_shutdown = skip_shutdown == Some(true);
         by_user(it);
     });
+}
+
+/// A second request that skips the shutdown ends the wait that the first one began.
+fn cut_short(tx: &mut Tx, instance: &Instance, skip_shutdown: Option<bool>) {
+    if skip_shutdown == Some(true) && instance.state != InstanceState::Terminated {
+        tx.update::<Instance>(instance.id.as_str(), |it| it.skips_shutdown = true);
+    }
 }
 
 fn by_user(instance: &mut Instance) {
@@ -247,6 +258,7 @@ fn reboot(_app: &Ec2, tx: &mut Tx, op: RebootInstances) -> Result<Nothing, ApiEr
 fn terminate(_app: &Ec2, tx: &mut Tx, op: TerminateInstances) -> Result<StateChanges, ApiError> {
     each(tx, &op.ids, |tx, instance| {
         if instance.state.is_ending() {
+            cut_short(tx, instance, op.skip_shutdown);
             return Ok(());
         }
         if instance.termination_protected {
@@ -275,6 +287,13 @@ impl StopInstances {
             ..Self::default()
         }
     }
+
+    pub(super) fn cutting(id: &str) -> Self {
+        Self {
+            skip_shutdown: Some(true),
+            ..Self::of(id)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -283,6 +302,13 @@ impl TerminateInstances {
         Self {
             ids: vec![id.to_owned()],
             ..Self::default()
+        }
+    }
+
+    pub(super) fn cutting(id: &str) -> Self {
+        Self {
+            skip_shutdown: Some(true),
+            ..Self::of(id)
         }
     }
 }

@@ -64,7 +64,7 @@ macro_rules! delta {
             #[serde(default)]
             cut: Option<BTreeSet<InstanceId>>,
             #[serde(default)]
-            private_names: Option<BTreeMap<VpcId, BTreeSet<VpcId>>>,
+            name_sharing: Option<BTreeMap<VpcId, BTreeSet<TransitGatewayId>>>,
             #[serde(default)]
             callers: Option<Arc<CallerBook>>,
             topology: Option<Arc<Topology>>,
@@ -77,7 +77,7 @@ macro_rules! delta {
                 let nothing = Snapshot::default();
                 let old = old.unwrap_or(&nothing);
                 let Snapshot {
-                    version, region, account, $($map,)* names, cut, private_names, callers, topology
+                    version, region, account, $($map,)* names, cut, name_sharing, callers, topology
                 } = new;
                 Self {
                     whole,
@@ -87,8 +87,8 @@ macro_rules! delta {
                     $($map: Change::between(&old.$map, $map),)*
                     names: (whole || old.names != *names).then(|| names.clone()),
                     cut: (whole || old.cut != *cut).then(|| cut.clone()),
-                    private_names: (whole || old.private_names != *private_names)
-                        .then(|| private_names.clone()),
+                    name_sharing: (whole || old.name_sharing != *name_sharing)
+                        .then(|| name_sharing.clone()),
                     callers: (whole || !Arc::ptr_eq(&old.callers, callers))
                         .then(|| Arc::clone(callers)),
                     topology: (whole || !Arc::ptr_eq(&old.topology, topology))
@@ -109,8 +109,8 @@ macro_rules! delta {
                 if let Some(cut) = self.cut {
                     next.cut = cut;
                 }
-                if let Some(private_names) = self.private_names {
-                    next.private_names = private_names;
+                if let Some(name_sharing) = self.name_sharing {
+                    next.name_sharing = name_sharing;
                 }
                 if let Some(callers) = self.callers {
                     next.callers = callers;

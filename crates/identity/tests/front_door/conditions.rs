@@ -305,12 +305,18 @@ const OF_RECORDS: &[Row<'_>] = &[
         r#"{"StringEquals":{"iam:ResourceTag/env":"prod"}}"#,
         true,
     ),
-    // This operation does not reveal the resource with which the role will be associated.
+    // A profile is for any instance of the account, in any region.
     (
         PASS,
         "PassRole",
-        r#"{"ArnLike":{"iam:AssociatedResourceArn":"arn:aws:ec2:*:*:instance/i-1"}}"#,
+        r#"{"ArnLike":{"iam:AssociatedResourceArn":"arn:aws:ec2:*:123456789012:instance/*"}}"#,
         true,
+    ),
+    (
+        PASS,
+        "PassRole",
+        r#"{"ArnLike":{"iam:AssociatedResourceArn":"arn:aws:ec2:us-east-1:123456789012:instance/i-1"}}"#,
+        false,
     ),
     (
         PASS,
@@ -420,7 +426,7 @@ async fn the_keys_of_assume_role_decide() {
 }
 
 #[tokio::test]
-async fn a_simulation_shows_a_key_that_cannot_be_told() {
+async fn a_simulation_shows_a_key_that_is_missing() {
     let lath = Installation::new().await;
     let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:*","Resource":"*"},
         {"Effect":"Deny","Action":"iam:PassRole","Resource":"*",
@@ -431,11 +437,7 @@ async fn a_simulation_shows_a_key_that_cannot_be_told() {
         ("ActionNames.member.1", "iam:passrole"),
     ];
     let text = lath.iam(&lath.root, &form).await;
-    assert_eq!(
-        element(&text, "EvalDecision").unwrap(),
-        "explicitDeny",
-        "{text}"
-    );
+    assert_eq!(element(&text, "EvalDecision").unwrap(), "allowed", "{text}");
     assert!(
         text.contains("<member>iam:AssociatedResourceArn</member>"),
         "{text}"
@@ -447,10 +449,14 @@ async fn a_simulation_shows_a_key_that_cannot_be_told() {
         ),
         (
             "ContextEntries.member.1.ContextKeyValues.member.1",
-            "arn:aws:ec2:us-east-1:123456789012:instance/i-2",
+            "arn:aws:ec2:us-east-1:123456789012:instance/i-1",
         ),
         ("ContextEntries.member.1.ContextKeyType", "string"),
     ];
     let text = lath.iam(&lath.root, &[&form[..], &given].concat()).await;
-    assert_eq!(element(&text, "EvalDecision").unwrap(), "allowed", "{text}");
+    assert_eq!(
+        element(&text, "EvalDecision").unwrap(),
+        "explicitDeny",
+        "{text}"
+    );
 }

@@ -364,6 +364,55 @@ async fn a_session_ends_when_its_time_is_over() {
     }
 }
 
+/// A token of before an upgrade holds its session policy as it was written.
+#[tokio::test]
+async fn a_session_policy_of_another_partition_allows_nothing() {
+    let lath = Installation::new().await;
+    lath.role("worker", TRUST).await;
+    let all =
+        r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#;
+    let form: Form<'_> = &[
+        ("Action", "PutRolePolicy"),
+        ("RoleName", "worker"),
+        ("PolicyName", "p"),
+        ("PolicyDocument", all),
+    ];
+    lath.iam(&lath.root, form).await;
+    let form: Form<'_> = &[("Action", "GetRole"), ("RoleName", "worker")];
+    let text = lath.iam(&lath.root, form).await;
+    let unique_id = element(&text, "RoleId").unwrap();
+    for (partition, want) in [("aws", 200), ("*", 200), ("aws-cn", 403)] {
+        let now = Timestamp::now().as_millis();
+        let policy = format!(
+            r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"iam:*","Resource":"arn:{partition}:iam::123456789012:*"}}}}"#
+        );
+        let session = Session {
+            key: format!("ASIA{:0>16}", partition.len()),
+            secret: "secret".into(),
+            issued: Timestamp::from_millis(now),
+            expires: Timestamp::from_millis(now + 900_000),
+            holder: Holder::Role {
+                name: "worker".into(),
+                unique_id: unique_id.clone(),
+                session: "s1".into(),
+            },
+            policy: Some(policy),
+            policy_arns: Vec::new(),
+            tags: BTreeMap::new(),
+            transitive: Vec::new(),
+            source_identity: None,
+            instance: None,
+        };
+        let key = Key {
+            id: session.key.clone(),
+            secret: Secret::new(session.secret.clone()),
+            token: Some(session.seal(&lath.seal)),
+        };
+        let (status, text) = lath.call(&key, "iam", form).await;
+        assert_eq!(status, want, "{partition}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn a_role_goes_into_a_profile_only_from_who_may_pass_it() {
     let lath = Installation::new().await;

@@ -347,3 +347,62 @@ async fn renames_and_moves_are_judged_on_both_names() {
     assert!(members.contains("<UserName>u</UserName>"), "{members}");
     assert!(members.contains("group/team/a/g2"), "{members}");
 }
+
+/// A trust policy for the account and some of the actions that make a session.
+fn trusting(actions: &[&str]) -> String {
+    let actions = actions
+        .iter()
+        .map(|it| format!("\"sts:{it}\""))
+        .collect::<Vec<_>>();
+    format!(
+        r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Principal":{{"AWS":"123456789012"}},"Action":[{}]}}}}"#,
+        actions.join(",")
+    )
+}
+
+#[tokio::test]
+async fn what_a_session_takes_along_must_be_allowed_by_the_next_role() {
+    const ALL_THREE: [&str; 3] = ["AssumeRole", "TagSession", "SetSourceIdentity"];
+    let lath = Installation::new().await;
+    let ann = lath.user("ann", ALL).await;
+    lath.role("one", &trusting(&ALL_THREE)).await;
+    lath.role("two", &trusting(&ALL_THREE)).await;
+    let may_all = [
+        ("Action", "PutRolePolicy"),
+        ("RoleName", "one"),
+        ("PolicyName", "p"),
+        ("PolicyDocument", ALL),
+    ];
+    lath.iam(&lath.root, &may_all).await;
+    let local = [
+        ("Tags.member.1.Key", "team"),
+        ("Tags.member.1.Value", "shop"),
+    ];
+    let transitive = [local[0], local[1], ("TransitiveTagKeys.member.1", "team")];
+    let identity = [("SourceIdentity", "ann")];
+    let with = |actions: &[&'static str]| [&["AssumeRole"][..], actions].concat();
+    let members: &[(&[(&str, &str)], Vec<&str>, &str)] = &[
+        (&[], with(&[]), ""),
+        (&local, with(&[]), ""),
+        (&transitive, with(&[]), "sts:TagSession"),
+        (&transitive, with(&["SetSourceIdentity"]), "sts:TagSession"),
+        (&transitive, with(&["TagSession"]), ""),
+        (&identity, with(&[]), "sts:SetSourceIdentity"),
+        (&identity, with(&["TagSession"]), "sts:SetSourceIdentity"),
+        (&identity, with(&["SetSourceIdentity"]), ""),
+    ];
+    for (more, trusted, refused) in members {
+        let session = credentials(&lath.call(&ann, "sts", &assume(ONE, more)).await.1);
+        let trust = trusting(trusted);
+        let form = [
+            ("Action", "UpdateAssumeRolePolicy"),
+            ("RoleName", "two"),
+            ("PolicyDocument", &*trust),
+        ];
+        lath.iam(&lath.root, &form).await;
+        let (status, text) = lath.call(&session, "sts", &assume(TWO, &[])).await;
+        let want = if refused.is_empty() { 200 } else { 403 };
+        assert_eq!(status, want, "{more:?} {trusted:?}: {text}");
+        assert!(text.contains(refused), "{more:?} {trusted:?}: {text}");
+    }
+}

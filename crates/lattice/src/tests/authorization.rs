@@ -155,3 +155,23 @@ async fn a_policy_is_that_of_a_network_or_of_a_service() {
         needs::<PutAuthPolicy>(&world, request, &[&format!("PutAuthPolicy {want}")]);
     }
 }
+
+#[tokio::test]
+async fn keys_of_another_regions_resources_cannot_be_told() {
+    let world = World::new().await;
+    let service = world.active_service("web").await;
+    for (named, told) in [
+        (service.clone(), true),
+        (format!("{ARN}service/{service}"), true),
+        (
+            format!("arn:aws:vpc-lattice:eu-west-3:123456789012:service/{service}"),
+            false,
+        ),
+    ] {
+        let request = json!({ "serviceIdentifier": named });
+        let op: GetService = serde_json::from_value(request).unwrap();
+        let permissions = lath_authz::permissions(&world.cell.db.view(), &caller(), &op);
+        let known = &permissions[0].known;
+        assert_eq!(known.contains(&lath_authz::RESOURCE_TAG), told, "{named}");
+    }
+}

@@ -35,16 +35,33 @@ pub use stream::Watched;
 /// ([`going`]). Others wait meanwhile, so it is no more than their task needs to run.
 const GOING: Duration = Duration::from_millis(20);
 
-/// How many connections may be on their way out beside a full table: a newcomer need not wait for the one that it
-/// takes the place of.
-fn going(total: usize) -> usize {
-    (total / 32).clamp(4, 256)
+/// How a total is divided. Whatever happens, no more than the total have a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Division {
+    /// Those in the table.
+    slots: usize,
+    /// Those that are on their way out beside a full table: a newcomer need not wait for the one that it takes the place
+    /// of.
+    going: usize,
+    /// Newcomers that wait until one has gone.
+    waiting: usize,
 }
 
-fn most_open(total: usize) -> usize {
-    total
-        .saturating_add(going(total))
-        .min(Semaphore::MAX_PERMITS)
+impl Division {
+    fn of(total: usize) -> Self {
+        let spare = (total / 32).clamp(1, 256).min(total / 4);
+        let waiting = spare.max(1).min(total.saturating_sub(1)).max(1);
+        Self {
+            slots: total.saturating_sub(spare + waiting).max(1),
+            going: spare,
+            waiting,
+        }
+    }
+
+    /// Those that have a slot, or had one and are not closed yet.
+    fn open(self) -> usize {
+        (self.slots + self.going).min(Semaphore::MAX_PERMITS)
+    }
 }
 
 /// After a failure to accept for want of descriptors or memory.
@@ -53,7 +70,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How many connections there may be, and how long they may be idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Most connections in all.
+    /// Most connections in all, with those that wait for a slot and those that are being closed: a thirty-second part is
+    /// kept for each.
     pub total: usize,
     /// Most of one [`Place`].
     pub per_place: usize,
@@ -126,6 +144,8 @@ struct Shared {
     table: Mutex<Table>,
     /// Slots in truth, some more than the table has: one that was taken away counts until its connection is closed.
     open: Semaphore,
+    /// Newcomers that wait for one of those: each has a descriptor already.
+    waiting: Semaphore,
     report: Report,
 }
 
@@ -139,6 +159,7 @@ impl Shared {
         if let Ok(permit) = self.open.try_acquire() {
             return Some(permit);
         }
+        let _waits = self.waiting.try_acquire().ok()?;
         let permit = self.open.acquire();
         tokio::time::timeout(GOING, permit).await.ok()?.ok()
     }
@@ -147,11 +168,16 @@ impl Shared {
 impl Acceptor {
     /// An acceptor without connections. `name` says in the log what they are for.
     pub fn new(name: &'static str, limits: ConnectionLimits) -> Self {
+        let division = Division::of(limits.total);
         Self {
             shared: Arc::new(Shared {
                 limits,
-                table: Mutex::new(Table::new(limits)),
-                open: Semaphore::new(most_open(limits.total)),
+                table: Mutex::new(Table::new(ConnectionLimits {
+                    total: division.slots,
+                    ..limits
+                })),
+                open: Semaphore::new(division.open()),
+                waiting: Semaphore::new(division.waiting),
                 report: Report::new(name),
             }),
         }

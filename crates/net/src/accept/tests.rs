@@ -2,13 +2,15 @@ use super::*;
 
 use tokio::io::AsyncReadExt as _;
 
-fn acceptor(total: usize, per_place: usize, per_source: usize) -> Acceptor {
-    acceptor_idle(total, per_place, per_source, Duration::from_secs(600))
+/// `slots`: of the table, as without any that are closed or wait.
+fn acceptor(slots: usize, per_place: usize, per_source: usize) -> Acceptor {
+    acceptor_idle(slots, per_place, per_source, Duration::from_secs(600))
 }
 
-fn acceptor_idle(total: usize, per_place: usize, per_source: usize, idle: Duration) -> Acceptor {
+fn acceptor_idle(slots: usize, per_place: usize, per_source: usize, idle: Duration) -> Acceptor {
+    let fits = |total: &usize| Division::of(*total).slots == slots;
     let limits = ConnectionLimits {
-        total,
+        total: (slots..).find(fits).unwrap(),
         per_place,
         per_source,
         idle,
@@ -129,13 +131,15 @@ async fn a_source_never_takes_from_one_that_has_less() {
 #[tokio::test]
 async fn who_must_go_and_does_not_is_not_waited_for() {
     let acceptor = acceptor(2, 2, 2);
+    let division = Division::of(acceptor.shared.limits.total);
+    let most = division.open();
     let mut slots = Vec::new();
     // None of the slots' holders is there to see that it must go.
     while let Some(slot) = admit(&acceptor, 1).await {
         slots.push(slot);
-        assert!(slots.len() <= most_open(2), "there is an end");
+        assert!(slots.len() <= most, "there is an end");
     }
-    assert_eq!(slots.len(), most_open(2));
+    assert_eq!(slots.len(), most);
     drop(slots.swap_remove(0));
     assert!(admit(&acceptor, 1).await.is_some());
 }
@@ -236,4 +240,90 @@ async fn who_waits_without_end_gets_the_next_slot() {
     drop(busy);
     drop(held);
     assert!(waits.await.unwrap());
+}
+
+#[test]
+fn a_total_is_divided_and_never_exceeded() {
+    for total in 1..5000 {
+        let Division {
+            slots,
+            going,
+            waiting,
+        } = Division::of(total);
+        assert!(slots >= 1 && waiting >= 1, "{total}");
+        assert!(slots + going + waiting <= total.max(2), "{total}");
+        assert!(slots >= total / 2, "{total}");
+    }
+    assert_eq!(Division::of(1 << 20).going, 256);
+}
+
+/// A connection of a listener that knows how many of them are open.
+struct Counted(Arc<Mutex<(usize, usize)>>);
+
+impl Counted {
+    fn new(open: &Arc<Mutex<(usize, usize)>>) -> Self {
+        let mut counts = open.lock().unwrap();
+        counts.0 += 1;
+        counts.1 = counts.1.max(counts.0);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().0 -= 1;
+    }
+}
+
+/// Connections without end, of a new source each; the numbers of those that are open, and of the most that were.
+struct Endless(Arc<Mutex<(usize, usize)>>, std::sync::atomic::AtomicU32);
+
+impl Listen for Endless {
+    type Stream = Counted;
+
+    async fn accept(&self) -> io::Result<(Counted, SocketAddr)> {
+        tokio::task::yield_now().await;
+        let number = self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let peer = Ipv4Addr::from(0x0a00_0000 + number);
+        Ok((Counted::new(&self.0), (peer, 0).into()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_listeners_keep_within_the_total_whatever_their_holders_do() {
+    const TOTAL: usize = 64;
+    const LISTENERS: usize = 8;
+    let acceptor = Acceptor::new(
+        "tests",
+        ConnectionLimits {
+            total: TOTAL,
+            per_place: TOTAL,
+            per_source: TOTAL,
+            idle: Duration::from_secs(600),
+        },
+    );
+    let counts = Arc::new(Mutex::new((0, 0)));
+    let mut accepting = tokio::task::JoinSet::new();
+    for _ in 0..LISTENERS {
+        let (acceptor, counts) = (acceptor.clone(), Arc::clone(&counts));
+        accepting.spawn(async move {
+            let listener = Endless(counts, 0.into());
+            for served in 0..200_u32 {
+                let (stream, _, slot) = acceptor.accept(&listener, &Place::Host).await;
+                tokio::spawn(async move {
+                    slot.ended().await;
+                    // Some are slow to go.
+                    for _ in 0..served % 7 {
+                        tokio::task::yield_now().await;
+                    }
+                    drop((stream, slot));
+                });
+            }
+        });
+    }
+    while accepting.join_next().await.is_some() {}
+    let (_, most) = *counts.lock().unwrap();
+    // Beside the total, each listener has one in its hand that it is about to refuse.
+    assert!(most <= TOTAL + LISTENERS, "{most}");
+    assert!(most > TOTAL / 2, "{most}");
 }

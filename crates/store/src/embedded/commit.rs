@@ -183,15 +183,16 @@ fn hold(entries: &Entries<'_>, compares: &[Compare]) -> Result<bool, redb::Error
 
 /// Whether the transaction adds keys.
 fn adds(entries: &Entries<'_>, ops: &[Op]) -> Result<bool, redb::StorageError> {
-    for op in ops {
-        if let Op::Put(key, _) = op
-            && key != REVISION
-            && entries.get(key.as_str())?.is_none()
-        {
-            return Ok(true);
+    let (mut more, mut fewer) = (0_usize, 0_usize);
+    for op in ops.iter().filter(|op| op.key() != REVISION) {
+        let is_there = entries.get(op.key())?.is_some();
+        match op {
+            Op::Put(..) if !is_there => more += 1,
+            Op::Delete(_) if is_there => fewer += 1,
+            _ => {}
         }
     }
-    Ok(false)
+    Ok(more > fewer)
 }
 
 fn apply(

@@ -123,3 +123,32 @@ async fn a_stop_right_after_a_reboot_comes_to_its_end() {
     super::super::reconcile(Arc::clone(&lab.app)).await.unwrap();
     assert_eq!(lab.state(id), "stopped");
 }
+
+#[tokio::test]
+async fn a_second_request_that_skips_the_shutdown_ends_the_wait() {
+    let mut lab = Lab::new().await;
+    let shown = lab.run(lab.request()).await;
+    let id = shown.instance_id.as_str();
+    let is_cut = |lab: &Lab| lab.feed().cut.contains(&id.parse().unwrap());
+    lab.node_says(id, Some(InstancePhase::Running)).await;
+    lab.call(StopInstances::of(id)).await.unwrap();
+    lab.call(StopInstances::of(id)).await.unwrap();
+    assert_eq!((lab.state(id), is_cut(&lab)), ("stopping".into(), false));
+    lab.call(StopInstances::cutting(id)).await.unwrap();
+    assert_eq!((lab.state(id), is_cut(&lab)), ("stopping".into(), true));
+    lab.node_says(id, Some(InstancePhase::Stopped)).await;
+    lab.call(StartInstances::of(id)).await.unwrap();
+    assert!(!is_cut(&lab));
+    lab.node_says(id, Some(InstancePhase::Running)).await;
+    lab.call(TerminateInstances::of(id)).await.unwrap();
+    assert!(!is_cut(&lab));
+    lab.call(TerminateInstances::cutting(id)).await.unwrap();
+    assert_eq!(
+        (lab.state(id), is_cut(&lab)),
+        ("shutting-down".into(), true)
+    );
+    lab.node_says(id, None).await;
+    let again = TerminateInstances::cutting(id);
+    lab.call(again).await.unwrap();
+    assert_eq!(lab.state(id), "terminated");
+}

@@ -294,3 +294,47 @@ async fn tags_are_of_resources_of_every_kind() {
     let delete = asked::<DeleteKeyPair>(&lab, json!({"KeyPairId": pair}));
     assert_eq!(short(&delete), ["ec2:DeleteKeyPair key-pair/mine"]);
 }
+
+#[tokio::test]
+async fn what_no_launch_takes_is_not_looked_up_to_be_judged() {
+    use crate::instances::network::READ;
+    let lab = Lab::new().await;
+    let launch = |count: usize| {
+        let interface = |index| json!({"DeviceIndex": index, "SubnetId": lab.subnet.to_string()});
+        let interfaces: Vec<Value> = (0..count).map(interface).collect();
+        json!({"MinCount": 1, "MaxCount": 1, "ImageId": "ami-1", "InstanceType": "t3.micro",
+            "NetworkInterface": interfaces})
+    };
+    // A t3.micro takes two: each of them is read for each need that they have a part in.
+    for (count, is_read) in [(1, true), (2, true), (3, false), (9_000, false)] {
+        READ.with(|read| read.set(0));
+        let found = asked::<RunInstances>(&lab, launch(count));
+        let read = READ.with(std::cell::Cell::get);
+        assert_eq!(
+            (read > 0, read <= count * 10),
+            (is_read, true),
+            "{count}: {read}"
+        );
+        // What it names is judged all the same.
+        assert_eq!(find(&found, "subnet").len(), 1);
+    }
+    let op: RunInstances = serde_json::from_value(launch(50_000)).unwrap();
+    let view = lab.app.cell.db.view();
+    READ.with(|read| read.set(0));
+    let found = lath_authz::bounded_permissions(&view, lab.app.cell.owner(), &caller(), &op);
+    assert_eq!(READ.with(std::cell::Cell::get), 0);
+    // Fifty thousand times the same subnet is one.
+    assert!(found.is_ok());
+    let mut named = launch(50_000);
+    for (index, it) in named["NetworkInterface"]
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .enumerate()
+    {
+        *it = json!({"DeviceIndex": index, "SubnetId": format!("subnet-{index:017x}")});
+    }
+    let op: RunInstances = serde_json::from_value(named).unwrap();
+    let found = lath_authz::bounded_permissions(&view, lab.app.cell.owner(), &caller(), &op);
+    assert_eq!(found, Err(lath_authz::TooMuch));
+}

@@ -20,7 +20,7 @@ mod vpc_attachments;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lath_model::id::VpcId;
+use lath_model::id::{TransitGatewayId, VpcId};
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Service};
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -202,22 +202,23 @@ pub(crate) fn reaches(view: &View, vpc: &VpcId, gateway: &str) -> bool {
     })
 }
 
-/// By VPC, the others whose public names resolve to private addresses in it: those that a gateway joins to it where the
-/// gateway and both attachments support DNS.
-pub(crate) fn private_names(view: &View) -> BTreeMap<VpcId, BTreeSet<VpcId>> {
-    let mut names: BTreeMap<VpcId, BTreeSet<VpcId>> = BTreeMap::new();
-    for gateway in view.list::<TransitGateway>().filter(|it| it.options.dns) {
-        let joined: Vec<VpcId> = view
-            .list::<TransitAttachment>()
-            .filter(|it| it.gateway == gateway.id && it.state.is_up())
-            .filter_map(|it| it.vpc().filter(|end| end.dns).map(|end| end.vpc.clone()))
-            .collect();
-        for vpc in &joined {
-            let others = joined.iter().filter(|other| *other != vpc).cloned();
-            names.entry(vpc.clone()).or_default().extend(others);
+/// By VPC, the gateways through which its public names resolve to private addresses elsewhere, and those of others in
+/// it: the gateway and the attachment support DNS, and the attachment works.
+pub(crate) fn name_sharing(view: &View) -> BTreeMap<VpcId, BTreeSet<TransitGatewayId>> {
+    let gateways = view.list::<TransitGateway>().filter(|it| it.options.dns);
+    let gateways: BTreeSet<TransitGatewayId> = gateways.map(|it| it.id.clone()).collect();
+    let mut sharing: BTreeMap<VpcId, BTreeSet<TransitGatewayId>> = BTreeMap::new();
+    for attachment in view.list::<TransitAttachment>() {
+        let end = attachment.vpc().filter(|end| end.dns);
+        let Some(end) = end.filter(|_| attachment.state.is_up()) else {
+            continue;
+        };
+        if gateways.contains(&attachment.gateway) {
+            let of_vpc = sharing.entry(end.vpc.clone()).or_default();
+            of_vpc.insert(attachment.gateway.clone());
         }
     }
-    names
+    sharing
 }
 
 /// Whether one gateway joins two VPCs and lets rules of each name groups of the other: it is enabled on the

@@ -2,12 +2,14 @@
 
 use lath_authz::Authorized;
 use lath_control::Cell;
-use lath_model::id::{TransitGatewayAttachmentId, TransitGatewayId};
+use lath_model::Timestamp;
+use lath_model::id::{TransitGatewayAttachmentId, TransitGatewayId, VpcId};
 use lath_wire::{Caller, Principal};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::gateways::ModifyTransitGateway;
+use super::name_sharing;
 use super::peering::{
     AcceptTransitGatewayPeeringAttachment, CreateTransitGatewayPeeringAttachment,
     DeleteTransitGatewayPeeringAttachment, RejectTransitGatewayPeeringAttachment, attachment,
@@ -15,7 +17,10 @@ use super::peering::{
 use super::routes::CreateTransitGatewayRoute;
 use super::vpc_attachments::ModifyTransitGatewayVpcAttachment;
 use crate::Ec2;
-use crate::records::{AttachmentState, PeeringEnd};
+use crate::records::{
+    AttachedTo, AttachmentState, Life, LifeState, PeeringEnd, TransitAttachment, TransitGateway,
+    TransitOptions, VpcEnd,
+};
 
 fn asked<Op: Authorized + DeserializeOwned>(app: &Ec2, request: &Value) -> Vec<String> {
     let op: Op = serde_json::from_value(request.clone()).unwrap();
@@ -123,4 +128,83 @@ fn requests_are_about_all_that_they_name() {
             "transit-gateway-attachment/tgw-attach-1"
         ]
     );
+}
+
+fn gateway_with(dns: bool) -> TransitGateway {
+    TransitGateway {
+        id: TransitGatewayId::random(),
+        owner: "123456789012".into(),
+        description: String::new(),
+        asn: 64512,
+        options: TransitOptions {
+            auto_accept: false,
+            associates: false,
+            propagates: false,
+            vpn_ecmp: false,
+            dns,
+            group_references: false,
+        },
+        association_default: None,
+        propagation_default: None,
+        cidr_blocks: Vec::new(),
+        life: Life {
+            state: LifeState::Available,
+            after: 0,
+            ended_at: None,
+        },
+        created_at: Timestamp::now(),
+    }
+}
+
+fn attached(
+    gateway: &TransitGateway,
+    vpc: &VpcId,
+    dns: bool,
+    state: AttachmentState,
+) -> TransitAttachment {
+    TransitAttachment {
+        id: TransitGatewayAttachmentId::random(),
+        gateway: gateway.id.clone(),
+        owner: gateway.owner.clone(),
+        to: AttachedTo::Vpc(VpcEnd {
+            vpc: vpc.clone(),
+            subnets: Default::default(),
+            dns,
+            group_references: false,
+            appliance: false,
+        }),
+        association: None,
+        propagations: Vec::new(),
+        state,
+        after: 0,
+        created_at: Timestamp::now(),
+        ended_at: None,
+    }
+}
+
+#[tokio::test]
+async fn names_are_shared_by_membership() {
+    use AttachmentState::{Available, Deleting};
+    let app = app();
+    let (sharing, silent) = (gateway_with(true), gateway_with(false));
+    let members: Vec<VpcId> = (0..300).map(|_| VpcId::random()).collect();
+    let [other, apart, leaving] = [(); 3].map(|()| VpcId::random());
+    let written = app.change(None, |tx| {
+        for vpc in &members {
+            tx.put(attached(&sharing, vpc, true, Available));
+        }
+        tx.put(attached(&silent, &other, true, Available));
+        tx.put(attached(&sharing, &apart, false, Available));
+        tx.put(attached(&sharing, &leaving, true, Deleting));
+        tx.put(sharing.clone());
+        tx.put(silent.clone());
+        Ok(())
+    });
+    written.await.unwrap();
+    let found = name_sharing(&app.cell.db.view());
+    // One entry for each member: pairs would be 90,000.
+    assert_eq!(found.len(), members.len());
+    for vpc in &members {
+        assert!(found[vpc].iter().eq([&sharing.id]));
+    }
 }
