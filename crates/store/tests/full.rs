@@ -6,9 +6,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lath_store::{Condition, Db, Kinds, Record, Rewording, StoreError, open_dir};
+use lath_store::{Condition, Db, Kinds, Record, Rewording, Store, StoreError, open_dir};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde::{Deserialize, Serialize};
@@ -167,6 +168,19 @@ async fn work(path: &Path) {
     assert_eq!(ids(&open(&data).await), want);
 }
 
+/// A store that is being reworded is closed when that page is written.
+async fn reopened(directory: &Path) -> Arc<dyn Store> {
+    let end = Instant::now() + Duration::from_secs(120);
+    loop {
+        match open_dir(directory) {
+            Err(StoreError::InUse(_)) if Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 /// What stands in records is meant otherwise.
 async fn open_reworded(directory: &Path) -> Db {
     let kinds = Kinds::default().with::<Crate>();
@@ -175,7 +189,7 @@ async fn open_reworded(directory: &Path) -> Db {
         from: "old:".into(),
         to: "renewed:".into(),
     };
-    let store = open_dir(directory).unwrap();
+    let store = reopened(directory).await;
     Db::open_reworded(store, kinds, rewording).await.unwrap()
 }
 
@@ -260,7 +274,7 @@ async fn reword(path: &Path) {
     let db = open_reworded(&data).await;
     assert!(db.condition().borrow().is_well());
     drop(db);
-    let store = open_dir(&data).unwrap();
+    let store = reopened(&data).await;
     assert!(store.get("meta/test").await.unwrap().is_some());
     drop(store);
     let db = open(&data).await;

@@ -189,7 +189,7 @@ async fn names_are_shared_by_membership() {
     let (sharing, silent) = (gateway_with(true), gateway_with(false));
     let members: Vec<VpcId> = (0..300).map(|_| VpcId::random()).collect();
     let [other, apart, leaving] = [(); 3].map(|()| VpcId::random());
-    let written = app.change(None, |tx| {
+    let written = lath_service::run::change(&app, None, |tx| {
         for vpc in &members {
             tx.put(attached(&sharing, vpc, true, Available));
         }
