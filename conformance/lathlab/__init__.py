@@ -176,6 +176,8 @@ class Lath:
             return run
         if run.returncode != 0:
             raise AssertionError(f"aws {' '.join(args)}: {run.returncode}\n{run.stderr}\n{self.tail()}")
+        from . import calls
+        calls.command(*args[:2])
         return json.loads(run.stdout) if run.stdout.strip() else None
 
     def client(self, service, region=None, **more):
@@ -264,7 +266,8 @@ def host_state():
 def recipe(lath, *phases, directory, poll="1", patience=900):
     """Runs phases of the recipe as a user would; gives its output."""
     env = lath.env() | {"STATE_DIR": str(directory), "POLL": poll, "WAIT_TIMEOUT": "300"}
-    run = subprocess.run([str(RECIPE), *phases], env=env, capture_output=True, text=True, timeout=patience)
+    from . import calls
+    run = subprocess.run([str(RECIPE), *phases], env=calls.noting(env), capture_output=True, text=True, timeout=patience)
     if run.returncode != 0:
         raise AssertionError(f"{' '.join(phases)}: {run.returncode}\n{run.stdout}\n{run.stderr}\n{lath.tail()}")
     return run.stdout

@@ -7,7 +7,7 @@ import pathlib
 import subprocess
 import textwrap
 
-from . import binary, wait_for
+from . import binary, calls, wait_for
 from .lab import AMI_NAME, ECHO, unique
 
 OPEN = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
@@ -213,7 +213,7 @@ def script(lath, name, *phases, directory, patience=1500, **settings):
     env = lath.env() | {"STATE_DIR": str(directory), "POLL": "1", "WAIT_TIMEOUT": "300",
                         "EXEC": f"{binary()} exec --data-dir {lath.data}"} | settings
     # The recipe names the regions of its calls itself, and its two regions where it must.
-    run = subprocess.run([str(RECIPES / name), *phases], env=env, capture_output=True, text=True, timeout=patience)
+    run = subprocess.run([str(RECIPES / name), *phases], env=calls.noting(env), capture_output=True, text=True, timeout=patience)
     if run.returncode != 0:
         words = f"{name} {' '.join(phases)}"
         raise AssertionError(f"{words}: {run.returncode}\n{run.stdout}\n{run.stderr}\n{lath.tail()}")

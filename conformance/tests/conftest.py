@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import lathlab  # noqa: E402
+from lathlab import calls  # noqa: E402
 from lathlab.lab import Lab  # noqa: E402
 
 
@@ -55,6 +56,45 @@ def pytest_runtest_setup(item):
         pytest.skip("SKIPPED: needs root (network namespaces and mounts)")
 
 
+# What succeeded in all workers; whether tests were left out; what is wrong with what succeeded.
+SEEN, PARTIAL, FAULTS = pytest.StashKey[set](), pytest.StashKey[bool](), pytest.StashKey[list]()
+
+
+def pytest_deselected(items):
+    if items:
+        items[0].config.stash[PARTIAL] = True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """A worker has ended: xdist brings what it has seen."""
+    node.config.stash[SEEN].update(getattr(node, "workeroutput", {}).get("succeeded", ()))
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """When all tests have run and passed, each operation that Lath serves has succeeded in one of them, or is excepted."""
+    config = session.config
+    config.stash[SEEN].update(calls.succeeded())
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["succeeded"] = sorted(config.stash[SEEN])
+        return
+    if listing := os.environ.get("LATH_SUCCEEDED"):
+        pathlib.Path(listing).write_text("".join(f"{name}\n" for name in sorted(config.stash[SEEN])))
+    tests = pathlib.Path(__file__).parent
+    everything = [pathlib.Path(argument).resolve() for argument in config.args] == [tests]
+    if exitstatus or not everything or config.stash.get(PARTIAL, False) or os.geteuid() != 0:
+        return
+    if config.stash.setdefault(FAULTS, calls.faults(config.stash[SEEN])):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if faults := config.stash.get(FAULTS, []):
+        terminalreporter.section("operations without a successful call")
+        for fault in faults:
+            terminalreporter.line(fault)
+
+
 # The files that take the longest, longest first: side by side, what is begun last decides when all of it ends.
 LONGEST = ["test_global.py", "test_recipe.py", "test_failover.py", "test_drill.py", "test_cells.py", "test_data_plane.py"]
 
@@ -66,6 +106,8 @@ def pytest_collection_modifyitems(items):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "root: needs root on this machine")
+    config.stash[SEEN] = set()
+    calls.watch()
     if os.environ.get("PYTEST_XDIST_WORKER") and os.geteuid() == 0:
         enter_own_network()
 
