@@ -1,7 +1,9 @@
 //! Parsers of foreign bytes under attack, as a library: the tests of this crate attack each for a moment with any
 //! compiler, `libfuzzer` for as long as one likes with a nightly one. See README.md.
 
+#[cfg(test)]
 mod mutate;
+#[cfg(test)]
 mod session;
 mod targets;
 
