@@ -1,10 +1,12 @@
 //! Applies a plan to the host: read, diff, change; VPC by VPC, so that a failure in one does not affect others.
 
+mod known;
 mod space;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+pub use known::Known;
 use lath_model::WorkloadId;
 use lath_model::id::{
     NatGatewayId, NetworkInterfaceId, TransitGatewayAttachmentId, TransitGatewayId, VpcId,
@@ -24,6 +26,9 @@ pub struct ApplyReport {
     pub vpcs: BTreeMap<VpcId, Result<(), String>>,
     /// For each attached interface of the plan: why it does not work, if so.
     pub interfaces: BTreeMap<NetworkInterfaceId, Result<(), String>>,
+    /// Attached interfaces that do not work because the namespace of this workload was not handed over yet. No apply can
+    /// change that: [`Self::is_complete`] does not count them.
+    pub awaited: BTreeMap<NetworkInterfaceId, WorkloadId>,
     /// For each transit gateway: why its router does not work, if so.
     pub transit_gateways: BTreeMap<TransitGatewayId, Result<(), String>>,
     /// For each attachment of a transit gateway: why its link does not work, if so. A tunnel's link works when
@@ -42,74 +47,17 @@ pub struct ApplyReport {
 }
 
 impl ApplyReport {
-    /// Whether the host matches the whole plan.
+    /// Whether the host matches the whole plan, except where a namespace is [awaited](Self::awaited).
     pub fn is_complete(&self) -> bool {
+        let works = |(id, outcome): (&NetworkInterfaceId, &Result<(), String>)| {
+            outcome.is_ok() || self.awaited.contains_key(id)
+        };
         self.host.is_none()
             && self.leftovers.is_empty()
             && self.vpcs.values().all(Result::is_ok)
-            && self.interfaces.values().all(Result::is_ok)
+            && self.interfaces.iter().all(works)
             && self.spaces.values().all(Result::is_ok)
             && self.transit_attachments.values().all(Result::is_ok)
-    }
-}
-
-/// The complete parts of an earlier apply's plan.
-#[derive(Debug, Clone, Default)]
-pub struct Known {
-    /// The host's own part.
-    pub host: Option<Namespace>,
-    /// VPCs.
-    pub vpcs: BTreeMap<VpcId, VpcPlan>,
-    /// Other namespaces.
-    pub spaces: BTreeMap<String, Namespace>,
-}
-
-impl Known {
-    /// Forgets a place that may have changed: of a VPC only its router or the workload.
-    pub fn doubt(&mut self, place: &Place) {
-        let Place::Named(name) = place else {
-            self.host = None;
-            return;
-        };
-        self.spaces.remove(name);
-        for (id, vpc) in &mut self.vpcs {
-            if id.as_str() == name {
-                vpc.router = Namespace::default();
-            }
-            vpc.workloads.retain(|id, _| id.as_str() != name);
-        }
-    }
-
-    /// The parts that are complete after an apply of `plan` with this report.
-    pub fn after(plan: HostPlan, report: &ApplyReport) -> Self {
-        let host = report.host.is_none().then_some(plan.host);
-        let lame = |id| {
-            report
-                .transit_attachments
-                .get(id)
-                .is_some_and(Result::is_err)
-        };
-        let joints = plan.transit.values().flatten();
-        let suspect: BTreeSet<&String> = joints
-            .filter(|(id, _)| lame(*id))
-            .flat_map(|(_, joint)| joint.iter().flatten().map(|(place, _)| place))
-            .collect();
-        let complete = |id: &VpcId, vpc: &VpcPlan| {
-            let links = |i| report.interfaces.get(i).is_some_and(Result::is_ok);
-            let whole = !suspect.iter().any(|place| *place == id.as_str());
-            let made = report.vpcs.get(id).is_some_and(Result::is_ok);
-            whole && made && vpc.interfaces.keys().all(links)
-        };
-        let vpcs = plan
-            .vpcs
-            .into_iter()
-            .filter(|(id, vpc)| complete(id, vpc))
-            .collect();
-        let made = |name: &String| report.spaces.get(name).is_some_and(Result::is_ok);
-        let mut spaces = plan.spaces;
-        // Links to a host without its firewall were left out.
-        spaces.retain(|name, _| host.is_some() && made(name) && !suspect.contains(name));
-        Self { host, vpcs, spaces }
     }
 }
 
@@ -120,9 +68,18 @@ pub fn apply(kernel: &mut dyn Kernel, plan: &HostPlan) -> ApplyReport {
 
 /// Like [`apply`], but trusts that VPCs and workloads that equal `known` have not changed.
 pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) -> ApplyReport {
+    let there = kernel.namespaces().unwrap_or_default();
     let mut run = Run {
         kernel,
         known,
+        awaited: plan
+            .handed_over()
+            .filter(|id| !there.contains(id.as_str()))
+            .collect(),
+        handed_over: plan
+            .handed_over()
+            .map(|id| Place::Named(id.as_str().to_owned()))
+            .collect(),
         report: ApplyReport::default(),
         unguarded: None,
         broken: BTreeMap::new(),
@@ -132,7 +89,7 @@ pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) ->
             .flat_map(|joints| joints.values().flatten().flatten())
             .collect(),
     };
-    let changed = |id: &VpcId, vpc: &VpcPlan| known.vpcs.get(id) != Some(vpc);
+    let changed = |id: &VpcId, vpc: &VpcPlan| !known.has(id, vpc, &run.awaited);
     // A veth of a space may have its other end in a changed part.
     let joined = known.spaces != plan.spaces || plan.vpcs.iter().any(|(i, v)| changed(i, v));
     let host = joined || known.host.as_ref() != Some(&plan.host);
@@ -157,6 +114,10 @@ pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) ->
 struct Run<'a> {
     kernel: &'a mut dyn Kernel,
     known: &'a Known,
+    /// Workloads whose namespaces were not handed over yet.
+    awaited: BTreeSet<&'a WorkloadId>,
+    /// The namespaces of all workloads that are handed over.
+    handed_over: BTreeSet<Place>,
     report: ApplyReport,
     /// Why the host's firewall is missing. Then no VPC may have an uplink to the host.
     unguarded: Option<String>,
@@ -256,6 +217,7 @@ impl Run<'_> {
             _ => self.try_vpc(id, vpc, &mut broken),
         };
         let outcome = outcome.map_err(|e| e.to_string());
+        self.await_handed_over(vpc, &mut broken);
         for (interface, link) in &vpc.interfaces {
             let of_link = broken.remove(link).map_or(Ok(()), Err);
             self.report
@@ -278,17 +240,17 @@ impl Run<'_> {
         vpc: &VpcPlan,
         broken: &mut BTreeMap<String, String>,
     ) -> io::Result<()> {
-        let known = self.known.vpcs.get(id);
-        if known == Some(vpc) {
+        if self.known.has(id, vpc, &self.awaited) {
             return Ok(());
         }
+        let known = self.known.vpcs.get(id);
         let as_known = |i: &WorkloadId, wanted: &Namespace| {
             known.is_some_and(|known| known.workloads.get(i) == Some(wanted))
         };
         let fresh: BTreeMap<&WorkloadId, &Namespace> = vpc
             .workloads
             .iter()
-            .filter(|(i, wanted)| !as_known(i, wanted))
+            .filter(|(i, wanted)| !as_known(i, wanted) && !self.awaited.contains(i))
             .collect();
         let there = self.kernel.namespaces()?;
         let made_here = vpc
@@ -347,6 +309,8 @@ impl Run<'_> {
                 Ok(there) => there.links.contains_key(peer),
                 // The namespace at its far end could not be made: that breaks only this link.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+                // What its root made of it breaks only this link: that is reported when the workload is looked at.
+                Err(_) if self.handed_over.contains(peer_place) => continue,
                 Err(e) => return Err(e),
             };
             if !there {
@@ -356,6 +320,26 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Says of the links to awaited namespaces that they wait.
+    fn await_handed_over(&mut self, vpc: &VpcPlan, broken: &mut BTreeMap<String, String>) {
+        for (interface, link) in &vpc.interfaces {
+            let kind = vpc.router.links.get(link).map(|link| &link.kind);
+            let Some(LinkKind::Veth {
+                peer_place: Place::Named(name),
+                ..
+            }) = kind
+            else {
+                continue;
+            };
+            let mut awaited = self.awaited.iter();
+            if let Some(&id) = awaited.find(|id| id.as_str() == name) {
+                let words = format!("the network of {id} was not handed over yet");
+                broken.insert(link.clone(), words);
+                self.report.awaited.insert(interface.clone(), id.clone());
+            }
+        }
     }
 
     fn workloads(

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -107,15 +109,19 @@ impl Fabric {
         let table = host_table(&config.owner);
         let (sender, requests) = mpsc::unbounded_channel();
         let weak = sender.downgrade();
+        let restoring = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&restoring);
         let watch = Watch::start(move || {
-            // Without a fabric there is nothing to restore.
-            let _ = weak.upgrade().map(|sender| sender.send(Request::Restore));
+            if !asked.swap(true, Ordering::AcqRel) {
+                // Without a fabric there is nothing to restore.
+                let _ = weak.upgrade().map(|sender| sender.send(Request::Restore));
+            }
         });
         let watch = watch.map_err(OpenError::Thread)?;
         let (owner, names) = (config.owner.clone(), namespaces.clone());
         let kernel = LinuxKernel::new(names, owner, table, former, watch);
         let (told, repairs) = watch::channel(0);
-        let worker = Worker::new(kernel, namespaces.clone(), told);
+        let worker = Worker::new(kernel, namespaces.clone(), told, restoring);
         let worker = worker.start(requests).map_err(OpenError::Thread)?;
         Ok(Self {
             namespaces,
@@ -187,11 +193,13 @@ impl Fabric {
     }
 
     /// Takes the network namespace that a workload's runtime made, where the plan says that it is handed over
-    /// ([`Namespace::handed_over`]). The next `apply` wires it; the runtime hands it over again when it makes another
-    /// one, and after a plan that did not name the workload. The same one again changes nothing.
+    /// ([`Namespace::handed_over`]), and wires it at once. The runtime hands it over again when it makes another one, and
+    /// after a plan that did not name the workload. The same one again changes nothing.
     ///
     /// # Errors
-    /// When it cannot be pinned, or this process may not enter it.
+    /// `NotFound` when the newest applied plan does not hand this workload over; `PermissionDenied` for a namespace that
+    /// is the host's or another workload's, that no user namespace below this process's owns, or that may not be entered;
+    /// or why it cannot be pinned.
     ///
     /// [`Namespace::handed_over`]: crate::plan::Namespace::handed_over
     pub async fn hand_over(&self, id: &WorkloadId, netns: OwnedFd) -> io::Result<()> {
@@ -267,10 +275,17 @@ struct Worker {
     known: Known,
     audited: Option<Instant>,
     repairs: watch::Sender<u64>,
+    /// Whether a [`Request::Restore`] waits: at most one does, however much is disturbed.
+    restoring: Arc<AtomicBool>,
 }
 
 impl Worker {
-    fn new(kernel: LinuxKernel, namespaces: Namespaces, repairs: watch::Sender<u64>) -> Self {
+    fn new(
+        kernel: LinuxKernel,
+        namespaces: Namespaces,
+        repairs: watch::Sender<u64>,
+        restoring: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             kernel,
             namespaces,
@@ -278,6 +293,7 @@ impl Worker {
             known: Known::default(),
             audited: None,
             repairs,
+            restoring,
         }
     }
 
@@ -293,6 +309,12 @@ impl Worker {
                     tracing::warn!(%error, "changes of the network by others are found late");
                 }
                 while let Some(request) = requests.blocking_recv() {
+                    // What is asked for comes before what others disturb.
+                    while matches!(request, Request::Restore)
+                        && let Ok(asked) = requests.try_recv()
+                    {
+                        self.obey(asked);
+                    }
                     self.obey(request);
                 }
             })
@@ -323,8 +345,18 @@ impl Worker {
     }
 
     fn hand_over(&mut self, name: &str, netns: Netns) -> io::Result<()> {
+        let plan = self.plan.as_ref();
+        let Some(plan) = plan.filter(|plan| plan.handed_over().any(|id| id.as_str() == name))
+        else {
+            let words = format!("no plan says that the network of {name} is handed over");
+            return Err(io::Error::new(io::ErrorKind::NotFound, words));
+        };
+        let plan = plan.clone();
         if self.kernel.hand_over(name, netns)? {
             self.known.doubt(&Place::Named(name.to_owned()));
+            self.make(plan);
+            // The node learns what there is now.
+            self.repairs.send_modify(|count| *count += 1);
         }
         Ok(())
     }
@@ -353,6 +385,7 @@ impl Worker {
     }
 
     fn restore(&mut self) {
+        self.restoring.store(false, Ordering::Release);
         if !self.notice() {
             return;
         }

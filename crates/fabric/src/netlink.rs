@@ -17,6 +17,9 @@ const RECEIVE: usize = 256 * 1024;
 /// A whole VPC goes into one nf_tables transaction, hence into one send.
 const SEND_BUFFER: usize = 64 << 20;
 
+/// Notifications that are looked at one by one; after more than these the place is compared whole anyway.
+const MOST_HEARD: usize = 4096;
+
 /// A message under construction: header, family header, attributes.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
@@ -152,6 +155,8 @@ pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
+    /// The most messages of a dump.
+    most: usize,
 }
 
 impl Netlink {
@@ -179,6 +184,12 @@ impl Netlink {
         Ok(netlink)
     }
 
+    /// A dump of more messages fails. The socket is of no use after that.
+    pub(crate) fn with_dumps_of_at_most(mut self, most: usize) -> Self {
+        self.most = most;
+        self
+    }
+
     fn open(protocol: i32) -> io::Result<Self> {
         let socket = Socket::new(
             Domain::from(libc::AF_NETLINK),
@@ -189,6 +200,7 @@ impl Netlink {
             socket,
             sequence: 0,
             buffer: Vec::new(),
+            most: usize::MAX,
         };
         let _text_of_errors_is_optional = netlink.option(libc::NETLINK_EXT_ACK, 1);
         Ok(netlink)
@@ -290,6 +302,10 @@ impl Netlink {
                         error_of(&received.payload)?;
                         return Ok(all);
                     }
+                    _ if all.len() == self.most => {
+                        let words = format!("there are more than {} objects of a kind", self.most);
+                        return Err(io::Error::new(io::ErrorKind::QuotaExceeded, words));
+                    }
                     _ => all.push(received),
                 }
             }
@@ -368,6 +384,7 @@ impl Notifications {
                 buffer,
                 nix::sys::socket::MsgFlags::MSG_DONTWAIT,
             ) {
+                Ok(_) if all.len() > MOST_HEARD => return None,
                 Ok(length) => all.extend(messages(&buffer[..length])),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Some(all),
                 Err(_) => return None,

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -72,6 +73,32 @@ impl Netns {
         self.run(|| Ok(())).is_ok()
     }
 
+    /// Whether a user namespace below this process's owns it: its root has power over the network there.
+    pub(crate) fn is_owned_below(&self) -> bool {
+        let own = std::fs::metadata("/proc/self/ns/user");
+        let (Ok(own), Ok(owner)) = (own, self.owner().and_then(identity)) else {
+            return false;
+        };
+        (own.dev(), own.ino()) != owner
+    }
+
+    /// The user namespace that owns it.
+    ///
+    /// # Errors
+    /// When that is neither this process's nor below it.
+    #[expect(unsafe_code, reason = "no safe wrapper knows the requests of nsfs")]
+    fn owner(&self) -> io::Result<OwnedFd> {
+        // ioctl_ns(2): _IO(0xb7, 1).
+        const NS_GET_USERNS: libc::Ioctl = 0xb701;
+        // SAFETY: the request takes no argument and gives a descriptor that nobody else has.
+        unsafe {
+            match libc::ioctl(self.as_fd().as_raw_fd(), NS_GET_USERNS) {
+                owner @ 0.. => Ok(OwnedFd::from_raw_fd(owner)),
+                _ => Err(io::Error::last_os_error()),
+            }
+        }
+    }
+
     /// The namespace that is pinned under `name` in a directory of pins, such as `run_dir/netns`: in this
     /// mount namespace or, where it is not, in that of any living process.
     ///
@@ -83,10 +110,7 @@ impl Netns {
 
     /// Whether the two are handles on the same namespace.
     pub fn is(&self, other: &Self) -> bool {
-        let name = |netns: &Self| {
-            let status = nix::sys::stat::fstat(netns).ok()?;
-            Some((status.st_dev, status.st_ino))
-        };
+        let name = |netns: &Self| identity(netns).ok();
         name(self).is_some() && name(self) == name(other)
     }
 
@@ -111,6 +135,12 @@ impl AsFd for Netns {
     }
 }
 
+/// What identifies a file: its device and inode.
+fn identity(file: impl AsFd) -> io::Result<(u64, u64)> {
+    let status = nix::sys::stat::fstat(file)?;
+    Ok((status.st_dev, status.st_ino))
+}
+
 fn on_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
@@ -128,6 +158,8 @@ pub(crate) struct Namespaces {
     pins: Pins,
     /// `None`: the process may not return there once a thread has left (rootless).
     host: Option<Netns>,
+    /// Namespaces that are never anybody's of a plan: the host's, this process's and the machine's first one.
+    outside: Vec<Netns>,
     known: Arc<RwLock<BTreeMap<String, Netns>>>,
 }
 
@@ -148,10 +180,14 @@ impl Namespaces {
                 known.insert(name.clone(), netns.clone());
             }
         }
+        let ours = ["/proc/self/ns/net", "/proc/1/ns/net"];
+        let ours = ours.iter().filter_map(|at| Netns::open(Path::new(at)).ok());
+        let outside = std::iter::once(host.clone()).chain(ours).collect();
         let host = host.may_be_entered().then_some(host);
         Ok(Self {
             pins,
             host,
+            outside,
             known: Arc::new(RwLock::new(known)),
         })
     }
@@ -177,6 +213,17 @@ impl Namespaces {
                 format!("there is no network {name} here"),
             )
         })
+    }
+
+    /// Who has this namespace already, other than `name`, in words.
+    pub(crate) fn holder(&self, netns: &Netns, name: &str) -> Option<String> {
+        if self.outside.iter().any(|outside| outside.is(netns)) {
+            return Some("the host".to_owned());
+        }
+        let known = self.read();
+        let mut others = known.iter().filter(|(other, _)| *other != name);
+        let holder = others.find(|(_, it)| it.is(netns));
+        holder.map(|(other, _)| other.clone())
     }
 
     pub(crate) fn create(&self, name: &str) -> io::Result<()> {

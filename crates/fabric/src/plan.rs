@@ -29,6 +29,15 @@ pub struct HostPlan {
     pub transit: BTreeMap<TransitGatewayId, BTreeMap<TransitGatewayAttachmentId, Joint>>,
 }
 
+impl HostPlan {
+    /// The workloads whose namespaces others make.
+    pub(crate) fn handed_over(&self) -> impl Iterator<Item = &WorkloadId> {
+        let workloads = self.vpcs.values().flat_map(|vpc| &vpc.workloads);
+        let of_others = workloads.filter(|(_, namespace)| namespace.handed_over);
+        of_others.map(|(id, _)| id)
+    }
+}
+
 /// The ends of the link of a transit gateway's attachment, each as namespace and link; or why there is none.
 pub type Joint = Result<Vec<(String, String)>, String>;
 
@@ -197,8 +206,8 @@ pub enum RuleMatch {
     Unmarked,
     /// All.
     All,
-    /// Those from this address.
-    From(Ipv4Addr),
+    /// Those from this block.
+    From(Ipv4Net),
 }
 
 impl Namespace {
@@ -411,6 +420,9 @@ impl fmt::Display for Rule {
             RuleMatch::Local => write!(f, "{}: iif lo", self.priority)?,
             RuleMatch::Unmarked => write!(f, "{}: mark 0", self.priority)?,
             RuleMatch::All => write!(f, "{}: all", self.priority)?,
+            RuleMatch::From(from) if from.prefix_len() == 32 => {
+                write!(f, "{}: from {}", self.priority, from.addr())?;
+            }
             RuleMatch::From(from) => write!(f, "{}: from {from}", self.priority)?,
         }
         match self.action {

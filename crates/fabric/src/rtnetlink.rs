@@ -348,7 +348,10 @@ fn rule(received: &Received) -> Option<Rule> {
     let masked = attribute(body, FRA_MASK).is_some();
     let local = attribute(body, FRA_IIFNAME).is_some();
     let when = match (attribute(body, FRA_SRC), mark) {
-        (Some(source), _) => RuleMatch::From(ipv4(source)?),
+        (Some(source), _) => {
+            let length = *received.payload.get(2)?;
+            RuleMatch::From(Ipv4Net::new(ipv4(source)?, length).ok()?)
+        }
         (None, Some(mark)) if local => RuleMatch::Own(mark),
         (None, Some(mark)) => RuleMatch::Mark(mark),
         (None, None) if local => RuleMatch::Local,
@@ -369,10 +372,9 @@ fn rule(received: &Received) -> Option<Rule> {
 }
 
 fn rule_message(kind: u16, flags: u16, rule: &Rule) -> Message {
-    let source_length = if matches!(rule.when, RuleMatch::From(_)) {
-        32
-    } else {
-        0
+    let source_length = match rule.when {
+        RuleMatch::From(source) => source.prefix_len(),
+        _ => 0,
     };
     let action = match rule.action {
         RuleAction::Table(_) => TO_TABLE,
@@ -389,7 +391,7 @@ fn rule_message(kind: u16, flags: u16, rule: &Rule) -> Message {
         RuleMatch::Local => message.text(FRA_IIFNAME, "lo"),
         RuleMatch::Unmarked => message.u32(FRA_MARK, 0).u32(FRA_MASK, u32::MAX),
         RuleMatch::All => &mut message,
-        RuleMatch::From(source) => message.attr(FRA_SRC, &source.octets()),
+        RuleMatch::From(source) => message.attr(FRA_SRC, &source.network().octets()),
     };
     message.u32(FRA_PRIORITY, rule.priority);
     if let RuleAction::Table(table) = rule.action {

@@ -4,6 +4,11 @@
 //! A notification is no more than a hint: the place is compared with its plan again. What the fabric itself
 //! changes is heard too, as far as the kernel does not say who asked for it; the comparison that follows
 //! finds nothing to do, and then it is quiet.
+//!
+//! Nothing is heard in a namespace whose root is not this process's: what it disturbs there is found by the next audit,
+//! and a link that it removes is missed at its other end.
+
+mod pace;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
@@ -19,6 +24,7 @@ use crate::netlink::{Notifications, Received};
 use crate::nft;
 use crate::plan::Place;
 use crate::rtnetlink;
+use pace::Pace;
 
 /// What was disturbed since it was last asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -171,8 +177,10 @@ impl Shared {
         let mut events = [EpollEvent::empty(); 64];
         let mut buffer = vec![0; BUFFER];
         let mut pins: Option<Instant> = None;
+        let mut pace = Pace::default();
         loop {
-            let left = pins.map(|due| due.saturating_duration_since(Instant::now()));
+            let due = pins.into_iter().chain(pace.next()).min();
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             let timeout = left.map_or(EpollTimeout::NONE, |left| {
                 EpollTimeout::try_from(left).unwrap_or(EpollTimeout::ZERO)
             });
@@ -192,6 +200,7 @@ impl Shared {
                     token => disturbed.add(self.hear(token, &mut buffer)),
                 }
             }
+            disturbed.places = pace.pass(disturbed.places, Instant::now());
             disturbed.pins = pins.take_if(|due| *due <= Instant::now()).is_some();
             if !disturbed.is_empty() {
                 lock(&self.disturbed).add(disturbed);

@@ -24,6 +24,8 @@ pub(crate) struct NetworkObserved {
 const PERIOD: Duration = Duration::from_secs(30);
 /// How soon an apply that was not complete is repeated.
 const RETRY: Duration = Duration::from_secs(1);
+/// How soon at the latest, when it fails the same way each time: every repetition compares whole VPCs.
+const LONGEST_RETRY: Duration = Duration::from_secs(8);
 /// What does not work for less than this is still being made: one end of a link waits for the other.
 const SETTLING: Duration = Duration::from_secs(3);
 
@@ -49,6 +51,7 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let mut trouble = Trouble::default();
+    let mut pauses = Pauses::default();
     let mut repairs = fabric.repairs();
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
@@ -57,8 +60,7 @@ pub(crate) async fn run(
         let gone = leaving.keep(&mut plan, Instant::now());
         let report = fabric.apply(&plan).await;
         trouble.tell(&report, Instant::now());
-        let settled = report.is_complete() && !has_guests(&plan);
-        let pause = if settled { PERIOD } else { RETRY };
+        let pause = pauses.after(&report, has_guests(&plan));
         let gone = gone.map_or(pause, |end| end.saturating_duration_since(Instant::now()));
         say.send_replace(NetworkObserved {
             version: snapshot.version,
@@ -78,6 +80,28 @@ pub(crate) async fn run(
 fn has_guests(plan: &HostPlan) -> bool {
     let mut links = plan.spaces.values().flat_map(|space| space.links.values());
     links.any(|link| link.kind == LinkKind::Guest)
+}
+
+/// How long to wait until the next apply, if nothing changes before.
+#[derive(Debug, Default)]
+struct Pauses {
+    reasons: BTreeSet<String>,
+    last: Option<Duration>,
+}
+
+impl Pauses {
+    fn after(&mut self, report: &ApplyReport, guests: bool) -> Duration {
+        if report.is_complete() {
+            *self = Self::default();
+            return if guests { RETRY } else { PERIOD };
+        }
+        let reasons = broken(report);
+        let same = reasons == self.reasons && report.done.is_empty() && !guests;
+        let last = self.last.filter(|_| same);
+        let next = last.map_or(RETRY, |last| (last * 2).min(LONGEST_RETRY));
+        (self.reasons, self.last) = (reasons, Some(next));
+        next
+    }
 }
 
 /// What does not work: told once it has lasted, and again when it is over.
@@ -131,7 +155,7 @@ impl Trouble {
     }
 }
 
-/// What does not work, and why.
+/// What does not work, and why. A namespace that is not handed over yet is no failure.
 fn broken(report: &ApplyReport) -> BTreeSet<String> {
     fn failed<'a, K: std::fmt::Display + 'a>(
         all: &'a BTreeMap<K, Result<(), String>>,
@@ -141,13 +165,15 @@ fn broken(report: &ApplyReport) -> BTreeSet<String> {
             .filter_map(|(id, it)| Some((id, it.as_ref().err()?)));
         failed.map(|(id, reason)| format!("{id}: {reason}"))
     }
+    let mut interfaces = report.interfaces.clone();
+    interfaces.retain(|id, _| !report.awaited.contains_key(id));
     let host = report.host.iter().map(|it| format!("the host: {it}"));
     let left = report.leftovers.iter();
     let left = left.map(|(name, reason)| format!("removing {name}: {reason}"));
     let refused = report.refused.iter();
     let refused = refused.map(|(id, reasons)| format!("{id}: {}", reasons.join("; ")));
     failed(&report.vpcs)
-        .chain(failed(&report.interfaces))
+        .chain(failed(&interfaces))
         .chain(failed(&report.spaces))
         .chain(failed(&report.transit_attachments))
         .chain(host)
@@ -159,6 +185,42 @@ fn broken(report: &ApplyReport) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_apply_that_fails_the_same_way_is_repeated_ever_later() {
+        let fails = |reason: &str| ApplyReport {
+            host: Some(reason.to_owned()),
+            ..ApplyReport::default()
+        };
+        let changed = ApplyReport {
+            done: vec!["host: set".into()],
+            ..fails("a")
+        };
+        let interface = lath_model::id::NetworkInterfaceId::random();
+        let pod = lath_model::ManagedId::new(lath_model::ManagedKind::Pod, "web");
+        let awaited = ApplyReport {
+            interfaces: [(interface.clone(), Err("not yet".into()))].into(),
+            awaited: [(interface, pod.unwrap().into())].into(),
+            ..ApplyReport::default()
+        };
+        assert!(broken(&awaited).is_empty());
+        let mut pauses = Pauses::default();
+        for (name, report, guests, want) in [
+            ("once", fails("a"), false, 1),
+            ("again", fails("a"), false, 2),
+            ("again", fails("a"), false, 4),
+            ("again", fails("a"), false, 8),
+            ("never later", fails("a"), false, 8),
+            ("for another reason", fails("b"), false, 1),
+            ("something was done", changed, false, 1),
+            ("all is well", ApplyReport::default(), false, 30),
+            ("guests come and go", ApplyReport::default(), true, 1),
+            ("a namespace is awaited", awaited, false, 30),
+        ] {
+            let pause = pauses.after(&report, guests);
+            assert_eq!(pause, Duration::from_secs(want), "{name}");
+        }
+    }
 
     #[test]
     fn trouble_is_told_when_it_lasts_and_when_it_is_over() {

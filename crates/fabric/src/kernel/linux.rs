@@ -16,6 +16,10 @@ use crate::plan::{Link, LinkKind, Namespace, Place, RouteKey, RouteTo};
 use crate::rtnetlink as rt;
 use crate::watch::{Disturbed, Watch};
 
+/// The most links, addresses, routes or rules that are read in a namespace whose root is not this process's: reading
+/// takes time and memory from all others. A Kubernetes node has a few hundred of each.
+const MOST_OF_OTHERS: usize = 8192;
+
 /// Works on the thread that calls it, which it moves between namespaces: keep it on a thread of its own.
 pub(crate) struct LinuxKernel {
     namespaces: Namespaces,
@@ -81,12 +85,7 @@ impl LinuxKernel {
         {
             return Ok(false);
         }
-        if !netns.may_be_entered() {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!("the network of {name} is out of reach"),
-            ));
-        }
+        self.check_handed_over(name, &netns)?;
         self.session = None;
         self.owners.remove(&place);
         self.watch.remove(&place);
@@ -95,8 +94,32 @@ impl LinuxKernel {
         Ok(true)
     }
 
+    /// Whoever hands over a namespace loses the network in it: an apply rewrites links, routes and settings there.
+    fn check_handed_over(&self, name: &str, netns: &Netns) -> io::Result<()> {
+        let refused = |words: String| io::Error::new(io::ErrorKind::PermissionDenied, words);
+        if let Some(holder) = self.namespaces.holder(netns, name) {
+            let words = format!("the network handed over for {name} is that of {holder}");
+            return Err(refused(words));
+        }
+        if !netns.is_owned_below() {
+            let words = format!(
+                "the network handed over for {name} does not belong to a user namespace of its own"
+            );
+            return Err(refused(words));
+        }
+        if !netns.may_be_entered() {
+            return Err(refused(format!("the network of {name} is out of reach")));
+        }
+        Ok(())
+    }
+
     fn watch_over(&mut self, place: &Place) -> io::Result<()> {
-        self.namespaces.get(place)?.enter()?;
+        let netns = self.namespaces.get(place)?;
+        if netns.is_owned_below() {
+            // Its root could send any number of notifications.
+            return Ok(());
+        }
+        netns.enter()?;
         self.watch.add(place, &self.owner, self.table_in(place))
     }
 
@@ -124,8 +147,13 @@ impl LinuxKernel {
         if let Some((_, netlink)) = self.session.take_if(|(at, _)| at == place) {
             return Ok(netlink);
         }
-        self.namespaces.get(place)?.enter()?;
-        Netlink::route()
+        let netns = self.namespaces.get(place)?;
+        netns.enter()?;
+        let netlink = Netlink::route()?;
+        if netns.is_owned_below() {
+            return Ok(netlink.with_dumps_of_at_most(MOST_OF_OTHERS));
+        }
+        Ok(netlink)
     }
 
     fn stay(&mut self, place: &Place, netlink: Netlink) {

@@ -28,7 +28,7 @@ impl VpcView<'_> {
                 };
                 router.rules.insert(PolicyRule {
                     priority: RULE_PRIORITY,
-                    when: RuleMatch::From(*address),
+                    when: RuleMatch::From(host_net(*address)),
                     action: RuleAction::Table(table.number),
                 });
             }

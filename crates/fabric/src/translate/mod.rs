@@ -107,8 +107,7 @@ impl<'a> VpcView<'a> {
             ..VpcPlan::default()
         };
         for (id, origin) in self.workloads() {
-            let mut namespace = self.workload(&id);
-            namespace.handed_over = origin == NamespaceOrigin::HandedOver;
+            let namespace = self.workload(&id, origin);
             plan.workloads.insert(id, namespace);
         }
         for attached in &self.attached {

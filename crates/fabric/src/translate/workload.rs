@@ -1,5 +1,6 @@
 //! A workload's side: one namespace, a device per interface.
 
+use lath_feed::NamespaceOrigin;
 use lath_model::WorkloadId;
 
 use super::{Attached, VPC_MTU, VpcView, host_net, nth};
@@ -16,8 +17,9 @@ pub(super) fn device_name(device: u32) -> String {
 }
 
 impl VpcView<'_> {
-    pub(super) fn workload(&self, id: &WorkloadId) -> Namespace {
+    pub(super) fn workload(&self, id: &WorkloadId, origin: NamespaceOrigin) -> Namespace {
         let mut workload = Namespace::with_loopback();
+        workload.handed_over = origin == NamespaceOrigin::HandedOver;
         sysctls(&mut workload, self.facts.last_group);
         for attached in self.attached.iter().filter(|a| a.workload == id) {
             self.device(&mut workload, attached);
@@ -53,6 +55,12 @@ impl VpcView<'_> {
         workload.sysctl(format!("ipv4/conf/{device}/rp_filter"), 0);
         workload.sysctl(format!("ipv6/conf/{device}/disable_ipv6"), 1);
         self.device_routes(workload, attached, &device);
+        for prefix in &attached.interface.prefixes {
+            if !workload.handed_over {
+                // Else what is sent to an address of it that nothing has would go back to the router, and come again.
+                workload.fallback(MAIN, *prefix, RouteTo::Unreachable);
+            }
+        }
     }
 
     /// Everything goes by the gateway, the subnet's own addresses included.
@@ -77,13 +85,19 @@ impl VpcView<'_> {
             ipnet::Ipv4Net::default(),
             RouteTo::via(device, gateway),
         );
-        for address in &attached.interface.addresses {
-            let when = RuleMatch::From(address.private);
+        let interface = attached.interface;
+        let addresses = interface.addresses.iter();
+        let sources = addresses.map(|address| host_net(address.private));
+        for source in sources.chain(interface.prefixes.iter().copied()) {
             workload.rules.insert(Rule {
                 priority: RULE_PRIORITY,
-                when,
+                when: RuleMatch::From(source),
                 action: RuleAction::Table(table),
             });
+        }
+        for prefix in &interface.prefixes {
+            // One address of a prefix reaches another one here, not by the gateway.
+            workload.route(table, *prefix, RouteTo::Throw);
         }
     }
 }
