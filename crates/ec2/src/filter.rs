@@ -1,8 +1,11 @@
 //! `Filter.N`: values of one filter are alternatives, filters are conditions
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>).
 
+use std::cell::LazyCell;
+
 use lath_wire::ApiError;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::errors::{client, invalid_value, missing};
 use crate::tags::Tag;
@@ -21,6 +24,10 @@ pub(crate) struct Filter {
 
 /// A filter's name, and what an item has under it: it matches when any of these does.
 pub(crate) type Field<T> = (&'static str, fn(&T) -> Vec<String>);
+
+/// A filter's name, and the path of the member that it is about in the answer, such as `networkInterfaceSet.vpcId`; lists
+/// on the way are looked into. `None` for what does not exist here: no item has a value.
+pub(crate) type Member = (&'static str, Option<&'static str>);
 
 /// What a member of an item is to a filter.
 pub(crate) trait Values {
@@ -73,6 +80,7 @@ enum Test<'a, T: 'static> {
     Tag(&'a str),
     TagKey,
     Field(fn(&T) -> Vec<String>),
+    Member(Option<&'static str>),
 }
 
 impl<'a, T> Filters<'a, T> {
@@ -81,6 +89,18 @@ impl<'a, T> Filters<'a, T> {
     /// # Errors
     /// `InvalidParameterValue` for a name that `fields` does not have, `FilterLimitExceeded`.
     pub(crate) fn new(filters: &'a [Filter], fields: &[Field<T>]) -> Result<Self, ApiError> {
+        Self::with_members(filters, fields, &[])
+    }
+
+    /// As [`new`](Self::new), with names that are about a member of the answer.
+    ///
+    /// # Errors
+    /// As of [`new`](Self::new), for a name that neither list has.
+    pub(crate) fn with_members(
+        filters: &'a [Filter],
+        fields: &[Field<T>],
+        members: &[Member],
+    ) -> Result<Self, ApiError> {
         let values: usize = filters.iter().map(|filter| filter.values.len()).sum();
         if values > MAX_VALUES {
             return Err(client(
@@ -90,25 +110,35 @@ impl<'a, T> Filters<'a, T> {
         }
         filters
             .iter()
-            .map(|filter| condition(filter, fields))
+            .map(|filter| condition(filter, fields, members))
             .collect::<Result<_, _>>()
             .map(Self)
     }
+}
 
+impl<T: Serialize> Filters<'_, T> {
     /// Whether every condition holds.
     pub(crate) fn matches(&self, item: &T, tags: &[Tag]) -> bool {
-        self.0.iter().all(|condition| condition.holds(item, tags))
+        let shown = LazyCell::new(|| serde_json::to_value(item).unwrap_or_default());
+        let mut conditions = self.0.iter();
+        conditions.all(|condition| condition.holds(item, tags, &shown))
     }
 }
 
-fn condition<'a, T>(filter: &'a Filter, fields: &[Field<T>]) -> Result<Condition<'a, T>, ApiError> {
+fn condition<'a, T>(
+    filter: &'a Filter,
+    fields: &[Field<T>],
+    members: &[Member],
+) -> Result<Condition<'a, T>, ApiError> {
     let name = filter.name.as_deref().unwrap_or("null");
     let known = fields.iter().find(|(known, _)| *known == name);
-    let test = match (name.strip_prefix("tag:"), known) {
-        (Some(key), _) => Test::Tag(key),
-        (None, Some((_, field))) => Test::Field(*field),
-        (None, None) if name == "tag-key" => Test::TagKey,
-        (None, None) => return Err(invalid_value(format!("The filter '{name}' is invalid"))),
+    let member = members.iter().find(|(known, _)| *known == name);
+    let test = match (name.strip_prefix("tag:"), known, member) {
+        (Some(key), _, _) => Test::Tag(key),
+        (None, Some((_, field)), _) => Test::Field(*field),
+        (None, None, Some((_, path))) => Test::Member(*path),
+        (None, None, None) if name == "tag-key" => Test::TagKey,
+        (None, None, None) => return Err(invalid_value(format!("The filter '{name}' is invalid"))),
     };
     if filter.values.is_empty() {
         return Err(missing(&format!("Filter.Value for the filter '{name}'")));
@@ -122,13 +152,30 @@ fn condition<'a, T>(filter: &'a Filter, fields: &[Field<T>]) -> Result<Condition
 }
 
 impl<T> Condition<'_, T> {
-    fn holds(&self, item: &T, tags: &[Tag]) -> bool {
+    fn holds(&self, item: &T, tags: &[Tag], shown: &Value) -> bool {
         match self.test {
             Test::Tag(key) => tags
                 .iter()
                 .any(|tag| tag.key == key && self.accepts(&tag.value)),
             Test::TagKey => tags.iter().any(|tag| self.accepts(&tag.key)),
             Test::Field(values) => values(item).iter().any(|value| self.accepts(value)),
+            Test::Member(path) => path.is_some_and(|path| self.accepts_at(shown, path)),
+        }
+    }
+
+    /// Whether a value at the path is accepted.
+    fn accepts_at(&self, at: &Value, path: &str) -> bool {
+        match at {
+            Value::Array(items) => items.iter().any(|item| self.accepts_at(item, path)),
+            Value::Object(members) => {
+                let (member, rest) = path.split_once('.').unwrap_or((path, ""));
+                members
+                    .get(member)
+                    .is_some_and(|it| self.accepts_at(it, rest))
+            }
+            Value::Null => false,
+            Value::String(text) => path.is_empty() && self.accepts(text),
+            Value::Bool(_) | Value::Number(_) => path.is_empty() && self.accepts(&at.to_string()),
         }
     }
 
@@ -262,6 +309,31 @@ mod tests {
         ] {
             let checked = Filters::new(&filters, FIELDS).unwrap();
             assert_eq!(checked.matches(&"b", &tags), want, "{filters:?}");
+        }
+    }
+
+    #[test]
+    fn members_of_the_answer_are_found_through_lists() {
+        const MEMBERS: &[Member] = &[
+            ("vpc", Some("nics.vpcId")),
+            ("primary", Some("nics.primary")),
+            ("nics", Some("nics")),
+            ("operator", None),
+        ];
+        let item =
+            serde_json::json!({"nics": [{"vpcId": "vpc-1"}, {"vpcId": "vpc-2", "primary": true}]});
+        for (name, value, want) in [
+            ("vpc", "vpc-2", true),
+            ("vpc", "vpc-?", true),
+            ("vpc", "vpc-3", false),
+            ("primary", "true", true),
+            ("primary", "false", false),
+            ("nics", "*", false),
+            ("operator", "*", false),
+        ] {
+            let filters = [filter(name, &[value])];
+            let checked = Filters::with_members(&filters, &[], MEMBERS).unwrap();
+            assert_eq!(checked.matches(&item, &[]), want, "{name} {value}");
         }
     }
 

@@ -6,18 +6,21 @@ use std::ops::RangeInclusive;
 use lath_control::{Page, paginate};
 use lath_service::IdForm;
 use lath_wire::ApiError;
+use serde::Serialize;
 
 use crate::errors::{client, invalid_value};
-use crate::filter::{Field, Filter, Filters};
+use crate::filter::{Field, Filter, Filters, Member};
 use crate::ids::Ids as _;
 use crate::tags::Tag;
 
 /// An item of a Describe operation's answer.
-pub(crate) trait Listed: Sized + 'static {
+pub(crate) trait Listed: Serialize + Sized + 'static {
     /// Its ids.
     const ID: IdForm;
     /// What it can be filtered by, besides tags.
     const FIELDS: &'static [Field<Self>];
+    /// Documented filters that are about a member of the answer, or about what does not exist here.
+    const MEMBERS: &'static [Member] = &[];
     /// How long a page may be.
     const PAGE: RangeInclusive<i32> = 5..=1000;
     /// Its id.
@@ -44,7 +47,7 @@ pub(crate) fn select<T: Listed>(
     items: impl IntoIterator<Item = T>,
     query: &Query<'_>,
 ) -> Result<Page<T>, ApiError> {
-    let filters = Filters::new(query.filters, T::FIELDS)?;
+    let filters = Filters::with_members(query.filters, T::FIELDS, T::MEMBERS)?;
     let size = page_size(query.max_results, T::PAGE)?;
     let named = by_ids(items, query.ids)?;
     let wanted = named

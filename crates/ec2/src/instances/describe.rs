@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::shown::{InstanceItem, InterfaceItem, Reservation, Showing};
 use crate::Ec2;
 use crate::errors::combination;
-use crate::filter::{Field, Filter};
+use crate::filter::{Field, Filter, Member};
 use crate::records::Instance;
 use crate::resources::INSTANCE;
 use crate::select::{Listed, Query, select};
@@ -133,10 +133,14 @@ fn grouped(mut entries: Vec<Entry>) -> Vec<Reservation> {
     reservations
 }
 
-/// An instance and its reservation.
+/// An instance and its reservation. Filters on members of the answer see the instance.
+#[derive(Serialize)]
 struct Entry {
+    #[serde(skip)]
     reservation: String,
+    #[serde(skip)]
     owner: String,
+    #[serde(flatten)]
     item: InstanceItem,
 }
 
@@ -159,7 +163,100 @@ fn some<T: ToString>(value: &Option<T>) -> Vec<String> {
 
 impl Listed for Entry {
     const ID: IdForm = INSTANCE.id;
+    const MEMBERS: &'static [Member] = &[
+        (
+            "capacity-reservation-specification.capacity-reservation-preference",
+            Some("capacityReservationSpecification.capacityReservationPreference"),
+        ),
+        (
+            "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-id",
+            None,
+        ),
+        (
+            "capacity-reservation-specification.capacity-reservation-target.capacity-reservation-resource-group-arn",
+            None,
+        ),
+        ("ipv6-address", None),
+        ("metadata-options.state", Some("metadataOptions.state")),
+        (
+            "network-interface.addresses.association.allocation-id",
+            Some("networkInterfaceSet.privateIpAddressesSet.association.allocationId"),
+        ),
+        (
+            "network-interface.addresses.association.association-id",
+            Some("networkInterfaceSet.privateIpAddressesSet.association.associationId"),
+        ),
+        ("network-interface.addresses.association.carrier-ip", None),
+        (
+            "network-interface.addresses.association.customer-owned-ip",
+            None,
+        ),
+        (
+            "network-interface.addresses.association.public-dns-name",
+            Some("networkInterfaceSet.privateIpAddressesSet.association.publicDnsName"),
+        ),
+        (
+            "network-interface.addresses.private-dns-name",
+            Some("networkInterfaceSet.privateIpAddressesSet.privateDnsName"),
+        ),
+        (
+            "network-interface.association.allocation-id",
+            Some("networkInterfaceSet.association.allocationId"),
+        ),
+        (
+            "network-interface.association.association-id",
+            Some("networkInterfaceSet.association.associationId"),
+        ),
+        ("network-interface.association.carrier-ip", None),
+        ("network-interface.association.customer-owned-ip", None),
+        (
+            "network-interface.association.public-dns-name",
+            Some("networkInterfaceSet.association.publicDnsName"),
+        ),
+        (
+            "network-interface.attachment.network-card-index",
+            Some("networkInterfaceSet.attachment.networkCardIndex"),
+        ),
+        (
+            "network-interface.ipv4-prefixes.ipv4-prefix",
+            Some("networkInterfaceSet.ipv4PrefixSet.ipv4Prefix"),
+        ),
+        ("network-interface.ipv6-address", None),
+        ("network-interface.ipv6-addresses.ipv6-address", None),
+        ("network-interface.ipv6-addresses.is-primary-ipv6", None),
+        ("network-interface.ipv6-prefixes.ipv6-prefix", None),
+        ("network-interface.operator.principal", None),
+        ("network-interface.outpost-arn", None),
+        (
+            "network-interface.public-dns-name",
+            Some("networkInterfaceSet.association.publicDnsName"),
+        ),
+        ("operator.principal", None),
+        ("outpost-arn", None),
+        (
+            "private-dns-name-options.enable-resource-name-dns-a-record",
+            Some("privateDnsNameOptions.enableResourceNameDnsARecord"),
+        ),
+        (
+            "private-dns-name-options.enable-resource-name-dns-aaaa-record",
+            Some("privateDnsNameOptions.enableResourceNameDnsAAAARecord"),
+        ),
+        ("tpm-support", None),
+    ];
     const FIELDS: &'static [Field<Self>] = &[
+        ("operator.managed", |_| vec!["false".to_owned()]),
+        ("network-interface.operator.managed", |it| {
+            interfaces(it, |_| "false".into())
+        }),
+        ("network-interface.deny-all-igw-traffic", |it| {
+            interfaces(it, |_| "false".into())
+        }),
+        ("network-interface.ipv6-native", |it| {
+            interfaces(it, |_| "false".into())
+        }),
+        ("network-performance-options.bandwidth-weighting", |_| {
+            vec!["default".to_owned()]
+        }),
         ("affinity", |_| Vec::new()),
         ("architecture", |it| vec![it.item.architecture.clone()]),
         ("availability-zone", |it| {
@@ -422,6 +519,9 @@ impl Listed for Entry {
         ("tenancy", |it| vec![it.item.placement.tenancy.clone()]),
         ("usage-operation", |it| {
             vec![it.item.usage_operation.clone()]
+        }),
+        ("usage-operation-update-time", |it| {
+            vec![it.item.usage_operation_update_time.to_string()]
         }),
         ("virtualization-type", |it| {
             vec![it.item.virtualization_type.clone()]

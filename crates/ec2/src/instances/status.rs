@@ -15,7 +15,7 @@ use super::describe::settled;
 use super::shown::StateItem;
 use crate::Ec2;
 use crate::errors::combination;
-use crate::filter::{Field, Filter};
+use crate::filter::{Field, Filter, Member};
 use crate::records::{Instance, InstanceState};
 use crate::resources::INSTANCE;
 use crate::select::{Listed, Query, select};
@@ -99,7 +99,9 @@ async fn answer(
 
 impl Listed for InstanceStatus {
     const ID: IdForm = INSTANCE.id;
+    const MEMBERS: &'static [Member] = &[("operator.principal", None)];
     const FIELDS: &'static [Field<Self>] = &[
+        ("operator.managed", |_| vec!["false".to_owned()]),
         ("availability-zone", |it| vec![it.availability_zone.clone()]),
         ("availability-zone-id", |it| {
             vec![it.availability_zone_id.clone()]

@@ -49,6 +49,7 @@ pub(crate) struct AddressAttribute {
 }
 
 /// An address by its allocation, to hold what is asked for against what exists.
+#[derive(Serialize)]
 struct Known(String);
 
 impl Listed for Known {

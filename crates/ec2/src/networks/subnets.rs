@@ -15,7 +15,7 @@ use crate::Ec2;
 use crate::errors::{
     client, combination, has_dependencies, invalid_parameter, invalid_value, missing, over,
 };
-use crate::filter::{Field, Filter};
+use crate::filter::{Field, Filter, Member};
 use crate::ids;
 use crate::instances::{PrivateDnsNameOptionsItem, changed_names};
 use crate::messages::{BooleanInput, Nothing};
@@ -404,6 +404,7 @@ fn item(
 
 impl Listed for SubnetItem {
     const ID: IdForm = SUBNET.id;
+    const MEMBERS: &'static [Member] = &[("enable-lni-at-device-index", None)];
     const FIELDS: &'static [Field<Self>] = &[
         ("subnet-id", |it| vec![it.subnet_id.clone()]),
         ("subnet-arn", |it| vec![it.subnet_arn.clone()]),

@@ -152,3 +152,32 @@ async fn a_second_request_that_skips_the_shutdown_ends_the_wait() {
     lab.call(again).await.unwrap();
     assert_eq!(lab.state(id), "terminated");
 }
+
+#[tokio::test]
+async fn instances_are_filtered_by_members_of_the_answer() {
+    let lab = Lab::new().await;
+    lab.run(public_interface(&lab)).await;
+    for (name, value, want) in [
+        ("network-interface.addresses.private-dns-name", "ip-10-*", 1),
+        ("network-interface.addresses.private-dns-name", "ip-11-*", 0),
+        ("network-interface.attachment.network-card-index", "0", 1),
+        (
+            "private-dns-name-options.enable-resource-name-dns-a-record",
+            "false",
+            1,
+        ),
+        ("metadata-options.state", "*", 1),
+        ("usage-operation-update-time", "20*", 1),
+        ("operator.managed", "false", 1),
+        ("network-interface.operator.managed", "true", 0),
+        ("network-interface.ipv6-address", "*", 0),
+    ] {
+        let filters = vec![Filter {
+            name: Some(name.into()),
+            values: vec![value.into()],
+        }];
+        let shown = lab.call(op!(DescribeInstances { filters: filters })).await;
+        let found = shown.unwrap().reservation_set.len();
+        assert_eq!(found, want, "{name} {value}");
+    }
+}

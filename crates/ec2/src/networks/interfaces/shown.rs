@@ -5,7 +5,7 @@ use lath_service::IdForm;
 use lath_store::View;
 
 use super::messages::*;
-use crate::filter::Field;
+use crate::filter::{Field, Member};
 use crate::instances::names;
 use crate::records::{
     Attachment, Manager, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Vpc,
@@ -139,7 +139,9 @@ fn groups_by(it: &InterfaceItem, text: fn(&GroupItem) -> String) -> Vec<String> 
 
 impl Listed for InterfaceItem {
     const ID: IdForm = NETWORK_INTERFACE.id;
+    const MEMBERS: &'static [Member] = &[("operator.principal", None)];
     const FIELDS: &'static [Field<Self>] = &[
+        ("operator.managed", |_| vec!["false".to_owned()]),
         ("network-interface-id", |it| {
             vec![it.network_interface_id.clone()]
         }),
