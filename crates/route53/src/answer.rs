@@ -66,7 +66,7 @@ fn answer(
         name: Name::from_text(&canonical).map_err(ApiError::internal)?,
         kind: op.kind.as_str().parse().map_err(ApiError::internal)?,
     };
-    let client = zones.client(client(cell, &op)?);
+    let client = zones.client(client(cell, op)?);
     let observed = cell.observed.borrow().clone();
     let mut random = Random::new(rand::random());
     let answer = zones.answer(

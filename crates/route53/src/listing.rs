@@ -59,7 +59,7 @@ pub(crate) fn list(
     op: &ListResourceRecordSets,
 ) -> Result<ListResourceRecordSetsResponse, ApiError> {
     let zone = zone::find(view, &op.id)?;
-    let from = start(&op)?;
+    let from = start(op)?;
     let size = page::size(op.max_items.as_deref(), PAGE)?;
     let mut rest = zone::sets(view, &zone.id)
         .skip_while(|stored| from.as_ref().is_some_and(|from| place(&stored.set) < *from));

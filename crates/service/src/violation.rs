@@ -128,7 +128,7 @@ mod tests {
         let one = Violation::new("roleName", "", rule);
         let two = Violation::unshown("maxItems", Bounds::value(1, 100).broken_by(101).unwrap());
         assert_eq!(
-            detected(&[one.clone()]),
+            detected(std::slice::from_ref(&one)),
             "1 validation error detected: Value '' at 'roleName' failed to satisfy constraint: Member must have length greater than or equal to 1"
         );
         assert_eq!(
