@@ -212,3 +212,23 @@ def test_a_peering_is_rejected(lab, transit):
     wait_for("the peering to wait", lambda: state() == "pendingAcceptance")
     lab.ec2.reject_transit_gateway_peering_attachment(TransitGatewayAttachmentId=peering)
     wait_for("the peering to be rejected", lambda: state() == "rejected")
+
+
+def test_reserved_blocks_and_prefixes_of_a_subnet(lab, place):
+    vpc, subnet, group = place
+    groups = lab.ec2.get_security_groups_for_vpc(VpcId=vpc)["SecurityGroupForVpcs"]
+    assert group in [it["GroupId"] for it in groups] and {it["PrimaryVpcId"] for it in groups} == {vpc}
+    reserve = {"SubnetId": subnet, "Cidr": "10.91.1.64/28", "ReservationType": "prefix"}
+    made = lab.ec2.create_subnet_cidr_reservation(**reserve)["SubnetCidrReservation"]
+    [shown] = lab.ec2.get_subnet_cidr_reservations(SubnetId=subnet)["SubnetIpv4CidrReservations"]
+    assert shown == made and made["Cidr"] == "10.91.1.64/28"
+    interface = lab.ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
+    lab.later(lab.ec2.delete_network_interface, NetworkInterfaceId=interface)
+    given = lab.ec2.assign_private_ip_addresses(NetworkInterfaceId=interface, Ipv4PrefixCount=1)
+    assert [it["Ipv4Prefix"] for it in given["AssignedIpv4Prefixes"]] == ["10.91.1.64/28"]
+    [found] = lab.ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"]
+    assert found["Ipv4Prefixes"] == [{"Ipv4Prefix": "10.91.1.64/28"}]
+    lab.ec2.unassign_private_ip_addresses(NetworkInterfaceId=interface, Ipv4Prefixes=["10.91.1.64/28"])
+    id_ = made["SubnetCidrReservationId"]
+    assert lab.ec2.delete_subnet_cidr_reservation(SubnetCidrReservationId=id_)["DeletedSubnetCidrReservation"] == made
+    assert lab.ec2.get_subnet_cidr_reservations(SubnetId=subnet)["SubnetIpv4CidrReservations"] == []
