@@ -445,15 +445,8 @@ impl Instances {
     /// As [`Self::ensure_stopped`].
     pub async fn ensure_killed(&self, id: &InstanceId) -> Result<(), InstanceError> {
         let layout = self.layout(id);
-        let known = self.status(id);
-        if known.is_some_and(|known| known.state == InstancePhase::Stopping)
-            && let Some((running, _)) = alive(&layout)
-        {
-            // Whose turn it is sees them end, and does the rest.
-            kill(&running);
-        }
         let turn = self.turn(id);
-        let _turn = turn.lock().await;
+        let _turn = self.turn_by_force(id, &layout, &turn).await;
         if let Some((running, supervisor)) = alive(&layout) {
             kill(&running);
             // `end` waits longer, and says so when they do not go.
@@ -461,6 +454,33 @@ impl Instances {
             reap(running.supervisor.pid);
         }
         self.end(id).await
+    }
+
+    /// Waits for the turn, and kills what a shutdown waits for meanwhile: one that has the turn, or one that gets it
+    /// before this does.
+    async fn turn_by_force<'a>(
+        &self,
+        id: &InstanceId,
+        layout: &Layout,
+        turn: &'a tokio::sync::Mutex<()>,
+    ) -> tokio::sync::MutexGuard<'a, ()> {
+        let mut changes = self.0.observed.subscribe();
+        let turn = turn.lock();
+        tokio::pin!(turn);
+        loop {
+            let known = changes.borrow_and_update().get(id).cloned();
+            if known.is_some_and(|known| known.state == InstancePhase::Stopping)
+                && let Some((running, _)) = alive(layout)
+            {
+                // The one that has the turn sees them end, and does the rest.
+                kill(&running);
+            }
+            tokio::select! {
+                turn = &mut turn => return turn,
+                // The sender is here.
+                _ = changes.changed() => {}
+            }
+        }
     }
 
     /// Ends the instance's processes and deletes its files.

@@ -13,13 +13,14 @@ pub(crate) const LONGEST_TOPIC: usize = 1024;
 /// Kind, topic and its length, the value's length, a part.
 const LARGEST: usize = 1 + 2 + LONGEST_TOPIC + 4 + LONGEST_PART;
 /// What both ends say first; another version would say something else.
-const GREETING: &[u8] = b"lath mesh 2";
+const GREETING: &[u8] = b"lath mesh 3";
 
 const HELLO: u8 = 1;
 const BEAT: u8 = 2;
 const PART: u8 = 4;
 const GONE: u8 = 5;
 const COMMIT: u8 = 6;
+const ALL_TOLD: u8 = 7;
 
 /// One frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(crate) enum Frame {
     Gone(String),
     /// What was told of this section since its last commit is complete.
     Commit(String),
+    /// Every section that there is was committed over this connection.
+    AllTold,
 }
 
 /// The bytes are no frames.
@@ -86,6 +89,7 @@ impl Frame {
             BEAT if body.is_empty() => Ok(Self::Beat),
             PART => Self::read_part(body),
             GONE => Ok(Self::Gone(topic(&body)?)),
+            ALL_TOLD if body.is_empty() => Ok(Self::AllTold),
             COMMIT => Ok(Self::Commit(topic(&body)?)),
             _ => Err(Malformed::Unknown),
         }
@@ -120,6 +124,7 @@ impl Frame {
                 body.put_slice(name.as_bytes());
             }
             Self::Beat => body.put_u8(BEAT),
+            Self::AllTold => body.put_u8(ALL_TOLD),
             Self::Part {
                 topic,
                 total,
@@ -184,6 +189,7 @@ mod tests {
             part("section/iam", 100_001, vec![7; 1]),
             Frame::Gone("section/old".into()),
             Frame::Commit("section".into()),
+            Frame::AllTold,
             Frame::Beat,
         ];
         let all: Vec<u8> = frames

@@ -1,7 +1,7 @@
 //! What is known of the other cells, for whoever reads the mesh.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use lath_feed::{PeerState, Topology, Values, section_of};
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::carry::GIVE_UP;
 
 /// How many topics a peer may tell.
-const TOPICS: usize = 65_536;
+pub(crate) const TOPICS: usize = 65_536;
 
 /// What a peer told of one section.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,8 +26,22 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// Makes it be so, with at most so many topics; whether anything differed.
+    /// Makes it be so, unless there were more topics than so many then; whether anything differed.
     pub(crate) fn apply(self, values: &mut Values, most: usize) -> bool {
+        let section = self.section.clone();
+        let mut next = values.clone();
+        let differs = self.put(&mut next);
+        if next.len() > most {
+            if let Some(times) = TOO_MANY.due() {
+                tracing::error!(section, times, "a peer tells too many topics");
+            }
+            return false;
+        }
+        *values = next;
+        differs
+    }
+
+    fn put(self, values: &mut Values) -> bool {
         let mut differs = false;
         if self.whole {
             let of_section = values.range(self.section.clone()..).map(|(topic, _)| topic);
@@ -45,7 +59,10 @@ impl Change {
         for (topic, value) in self.topics {
             differs |= match value {
                 Some(value) if values.get(&topic) == Some(&value) => false,
-                Some(value) => put(values, topic, value, most),
+                Some(value) => {
+                    values.insert(topic, value);
+                    true
+                }
                 None => values.remove(&topic).is_some(),
             };
         }
@@ -53,22 +70,39 @@ impl Change {
     }
 }
 
-static TOO_MANY: Throttle = Throttle::new();
-
-fn put(values: &mut Values, topic: String, value: Bytes, most: usize) -> bool {
-    if values.len() < most || values.contains_key(&topic) {
-        values.insert(topic, value);
-        return true;
+/// Whether any topic was of another section.
+fn keep_sections(values: &mut Values, sections: &BTreeSet<String>) -> bool {
+    let topics = values.keys();
+    let gone: Vec<String> = topics
+        .filter(|topic| !sections.contains(section_of(topic)))
+        .cloned()
+        .collect();
+    for topic in &gone {
+        values.remove(topic);
     }
-    if let Some(times) = TOO_MANY.due() {
-        tracing::error!(topic, times, "a peer tells too many topics");
-    }
-    false
+    !gone.is_empty()
 }
 
+static TOO_MANY: Throttle = Throttle::new();
+
 /// The sending end of what readers of a mesh see.
+///
+/// A peer that was lost counts as connected once its heartbeats are there and it has told values since: what it told
+/// before may be long past.
 #[derive(Debug, Clone)]
-pub(crate) struct Peers(Arc<watch::Sender<Arc<BTreeMap<String, PeerState>>>>);
+pub(crate) struct Peers {
+    say: Arc<watch::Sender<Arc<BTreeMap<String, PeerState>>>>,
+    roads: Arc<Mutex<BTreeMap<String, Roads>>>,
+}
+
+/// What is known of the two roads to a peer.
+#[derive(Debug, Clone, Copy, Default)]
+struct Roads {
+    /// Heartbeats arrive.
+    beats: bool,
+    /// Something was told over the present connection.
+    told: bool,
+}
 
 impl Peers {
     /// Nobody is connected yet.
@@ -85,10 +119,40 @@ impl Peers {
             .peers()
             .map(|(name, _)| (name.to_owned(), silent()));
         say.send_replace(Arc::new(all.collect()));
-        Self(Arc::new(say))
+        Self {
+            say: Arc::new(say),
+            roads: Arc::default(),
+        }
     }
 
+    /// Notes whether heartbeats arrive.
     pub(crate) fn connected(&self, name: &str, connected: bool) {
+        let roads = self.note(name, |roads| roads.beats = connected);
+        if !connected || roads.told {
+            self.show(name, connected);
+        }
+    }
+
+    /// Notes that a connection for values begins: nothing was told over it yet. A peer whose heartbeats did not stop stays
+    /// connected.
+    pub(crate) fn begins(&self, name: &str) {
+        self.note(name, |roads| roads.told = false);
+    }
+
+    fn has_told(&self, name: &str) {
+        if self.note(name, |roads| roads.told = true).beats {
+            self.show(name, true);
+        }
+    }
+
+    fn note(&self, name: &str, change: impl FnOnce(&mut Roads)) -> Roads {
+        let mut roads = self.roads.lock().unwrap_or_else(PoisonError::into_inner);
+        let roads = roads.entry(name.to_owned()).or_default();
+        change(roads);
+        *roads
+    }
+
+    fn show(&self, name: &str, connected: bool) {
         let changed = self.change(name, |peer| {
             let differs = peer.connected != connected;
             if differs {
@@ -120,16 +184,24 @@ impl Peers {
                 .is_some_and(|peer| peer.connected == connected)
         };
         // The sender is here: waiting ends with the condition alone.
-        let mut peers = self.0.subscribe();
+        let mut peers = self.say.subscribe();
         drop(peers.wait_for(is).await);
     }
 
+    /// Takes a section that a peer has committed.
     pub(crate) fn told(&self, name: &str, change: Change) {
         self.change(name, |peer| change.apply(&mut peer.values, TOPICS));
+        self.has_told(name);
+    }
+
+    /// Drops the sections that are not among these, which are all that the peer has.
+    pub(crate) fn told_all(&self, name: &str, sections: &BTreeSet<String>) {
+        self.change(name, |peer| keep_sections(&mut peer.values, sections));
+        self.has_told(name);
     }
 
     fn change(&self, name: &str, change: impl FnOnce(&mut PeerState) -> bool) -> bool {
-        self.0.send_if_modified(|peers| {
+        self.say.send_if_modified(|peers| {
             let Some(mut peer) = peers.get(name).cloned() else {
                 return false;
             };
@@ -139,5 +211,60 @@ impl Peers {
             }
             changed
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(section: &str, topics: &[&str]) -> Change {
+        let topic = |topic: &&str| ((*topic).to_owned(), Some(Bytes::from_static(b"x")));
+        Change {
+            section: section.to_owned(),
+            whole: true,
+            topics: topics.iter().map(topic).collect(),
+        }
+    }
+
+    #[test]
+    fn a_section_is_applied_wholly_or_not_at_all() {
+        let mut values = Values::new();
+        assert!(change("a", &["a/1", "a/2"]).apply(&mut values, 3));
+        let before = values.clone();
+        assert!(!change("b", &["b/1", "b/2"]).apply(&mut values, 3));
+        assert_eq!(values, before);
+        assert!(change("b", &["b"]).apply(&mut values, 3));
+        assert!(keep_sections(&mut values, &["b".to_owned()].into()));
+        assert_eq!(values.len(), 1);
+    }
+
+    #[test]
+    fn a_lost_peer_is_connected_when_it_has_told_something_since() {
+        let (say, seen) = watch::channel(Arc::default());
+        let topology: Topology = Topology::single("here");
+        let peers = Peers::new(say, &topology);
+        let silent = PeerState {
+            connected: false,
+            since: Timestamp::now(),
+            values: Values::new(),
+        };
+        let west = BTreeMap::from([("west".to_owned(), silent)]);
+        peers.say.send_replace(Arc::new(west));
+        let connected = || seen.borrow()["west"].connected;
+        peers.begins("west");
+        peers.connected("west", true);
+        assert!(!connected(), "it told nothing");
+        peers.told("west", change("a", &["a"]));
+        assert!(connected());
+        peers.begins("west");
+        assert!(connected(), "only the connection is a new one");
+        peers.connected("west", false);
+        assert!(!connected());
+        peers.connected("west", true);
+        assert!(!connected(), "what is known is old");
+        peers.told_all("west", &BTreeSet::new());
+        assert!(connected());
+        assert!(seen.borrow()["west"].values.is_empty());
     }
 }

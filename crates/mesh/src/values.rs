@@ -1,6 +1,8 @@
 //! Values, on a road of their own: what is new is sent section by section, the small ones first, and counts at the
-//! other end once a section is complete. A fresh connection is told everything again. Sections that a peer does not
-//! tell any more are kept until this process ends.
+//! other end once a section is complete. A fresh connection is told everything again, and then that this was all: a
+//! section that is not among it is dropped.
+//!
+//! A section is told and applied wholly or not at all. One that the other end would not take is withheld.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -16,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::beats::invalid;
 use crate::frame::{Frame, LONGEST_PART, LONGEST_TOPIC};
-use crate::peers::{Change, Peers};
+use crate::peers::{Change, Peers, TOPICS};
 use crate::road::Talk;
 
 /// How often an end that has nothing to say says so: a connection whose other end is gone without a word is found.
@@ -25,6 +27,8 @@ const KEEPALIVE: Duration = Duration::from_secs(1);
 const STALE: Duration = Duration::from_secs(10);
 /// The most bytes of a section that is not complete.
 const MOST_STAGED: usize = 1 << 30;
+/// The most topics of sections that are not complete, and the most sections.
+const MOST_TOPICS: usize = 2 * TOPICS;
 const BUFFER: usize = 64 * 1024;
 
 /// What one cell tells.
@@ -37,6 +41,7 @@ pub(crate) struct Teller {
 
 impl Talk for Teller {
     async fn converse(&self, peer: &str, stream: TcpStream) {
+        self.peers.begins(peer);
         let (read, write) = stream.into_split();
         let ended = tokio::select! {
             ended = self.listen(peer, read) => ended,
@@ -58,6 +63,9 @@ impl Teller {
             while let Some(frame) = Frame::take(&mut buffer).map_err(invalid)? {
                 match frame {
                     Frame::Hello(name) if name == peer => greeted = true,
+                    Frame::AllTold if greeted => {
+                        self.peers.told_all(peer, incoming.all()?);
+                    }
                     frame if greeted => {
                         if let Some(change) = incoming.hear(frame)? {
                             self.peers.told(peer, change);
@@ -76,7 +84,7 @@ impl Teller {
     async fn speak(&self, mut write: impl AsyncWrite + Unpin) -> io::Result<()> {
         let mut told = self.told.clone();
         told.mark_changed();
-        let mut outgoing = Outgoing::default();
+        let (mut outgoing, mut all_told) = (Outgoing::default(), false);
         let mut alive = interval(KEEPALIVE);
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let hello = Frame::Hello(self.own.clone()).head();
@@ -87,6 +95,9 @@ impl Teller {
                 Ok(()) = told.changed() => {
                     let values = told.borrow_and_update().clone();
                     outgoing.tell(&mut write, &values).await?;
+                    if !std::mem::replace(&mut all_told, true) {
+                        write.write_all(&Frame::AllTold.head()).await?;
+                    }
                 }
                 _ = alive.tick() => write.write_all(&Frame::Beat.head()).await?,
             }
@@ -115,13 +126,27 @@ impl Incoming {
                 total,
                 bytes,
             } => self.part(topic, usize::try_from(total).unwrap_or(usize::MAX), &bytes)?,
+            Frame::AllTold => {
+                self.all()?;
+            }
             Frame::Gone(topic) if self.partial.is_none() => self.stage(topic, None)?,
             Frame::Commit(section) if self.partial.is_none() => {
+                if self.complete.len() >= MOST_TOPICS {
+                    return Err(invalid("too many sections"));
+                }
                 return Ok(Some(self.commit(section)));
             }
             _ => return Err(invalid("a frame where none of its kind may be")),
         }
         Ok(None)
+    }
+
+    /// The sections that were complete once over this connection, where the peer says that these are all.
+    pub(crate) fn all(&self) -> io::Result<&BTreeSet<String>> {
+        if self.partial.is_some() || !self.staged.is_empty() {
+            return Err(invalid("a section that is not complete at the end of all"));
+        }
+        Ok(&self.complete)
     }
 
     fn part(&mut self, topic: String, total: usize, bytes: &[u8]) -> io::Result<()> {
@@ -146,7 +171,7 @@ impl Incoming {
 
     fn stage(&mut self, topic: String, value: Option<Bytes>) -> io::Result<()> {
         self.size += topic.len() + value.as_ref().map_or(0, Bytes::len);
-        if self.size > MOST_STAGED {
+        if self.size > MOST_STAGED || self.staged.len() >= MOST_TOPICS {
             return Err(invalid("a section that is too large"));
         }
         self.staged.insert(topic, value);
@@ -179,8 +204,8 @@ impl Incoming {
 #[derive(Debug, Default)]
 struct Outgoing {
     sent: Values,
-    /// Topics that cannot be told; each is logged once.
-    refused: BTreeSet<String>,
+    /// Sections that the other end would not take; each is logged once.
+    withheld: BTreeSet<String>,
 }
 
 impl Outgoing {
@@ -191,20 +216,28 @@ impl Outgoing {
         now: &Values,
     ) -> io::Result<()> {
         for (section, topics) in self.sections(now) {
+            if !self.may_be_told(&section, &topics) {
+                continue;
+            }
             for (topic, value) in &topics {
                 match value {
                     Some(value) => send(write, topic, value).await?,
                     None => write.write_all(&Frame::Gone(topic.clone()).head()).await?,
                 }
             }
+            for (topic, value) in topics {
+                match value {
+                    Some(value) => drop(self.sent.insert(topic, value)),
+                    None => drop(self.sent.remove(&topic)),
+                }
+            }
             write.write_all(&Frame::Commit(section).head()).await?;
         }
-        self.sent = now.clone();
         Ok(())
     }
 
     /// What differs, by section, the smallest first.
-    fn sections(&mut self, now: &Values) -> Vec<(String, Vec<(String, Option<Bytes>)>)> {
+    fn sections(&self, now: &Values) -> Vec<(String, Vec<(String, Option<Bytes>)>)> {
         let mut sections: BTreeMap<String, Vec<(String, Option<Bytes>)>> = BTreeMap::new();
         for item in self.sent.clone().diff(now) {
             let (topic, value) = match item {
@@ -212,33 +245,42 @@ impl Outgoing {
                 DiffItem::Update { new, .. } => (new.0, Some(new.1)),
                 DiffItem::Remove(topic, _) => (topic, None),
             };
-            if self.may_be_told(topic, value) {
-                let section = sections.entry(section_of(topic).to_owned()).or_default();
-                section.push((topic.clone(), value.cloned()));
-            }
+            let section = sections.entry(section_of(topic).to_owned()).or_default();
+            section.push((topic.clone(), value.cloned()));
         }
         let mut sections: Vec<_> = sections.into_iter().collect();
-        let size = |topics: &[(String, Option<Bytes>)]| {
-            let sizes = topics
-                .iter()
-                .map(|(_, it)| it.as_ref().map_or(0, Bytes::len));
-            sizes.sum::<usize>()
-        };
-        sections.sort_by_key(|(_, topics)| size(topics));
+        sections.sort_by_key(|(_, topics)| size_of(topics));
         sections
     }
 
-    /// Whether the other end takes it.
-    fn may_be_told(&mut self, topic: &str, value: Option<&Bytes>) -> bool {
-        let size = value.map_or(0, Bytes::len);
-        let fits = (1..=LONGEST_TOPIC).contains(&topic.len()) && size <= LONGEST_VALUE;
+    /// Whether the other end takes what changes of a section, with what it has of all sections.
+    fn may_be_told(&mut self, section: &str, changes: &[(String, Option<Bytes>)]) -> bool {
+        let added = changes
+            .iter()
+            .filter(|(topic, value)| value.is_some() && !self.sent.contains_key(topic));
+        let topics = self.sent.len() + added.count();
+        let size = size_of(changes);
+        let fits = |(topic, value): &(String, Option<Bytes>)| {
+            let size = value.as_ref().map_or(0, Bytes::len);
+            (1..=LONGEST_TOPIC).contains(&topic.len()) && size <= LONGEST_VALUE
+        };
+        let gone = changes.iter().filter(|(_, value)| value.is_none()).count();
+        let fits = size <= MOST_STAGED && topics - gone <= TOPICS && changes.iter().all(fits);
         if fits {
-            self.refused.remove(topic);
-        } else if self.refused.insert(topic.to_owned()) {
-            tracing::error!(topic, size, "too large to be told to other cells");
+            self.withheld.remove(section);
+        } else if self.withheld.insert(section.to_owned()) {
+            tracing::error!(section, size, topics, "too large to be told to other cells");
         }
         fits
     }
+}
+
+/// As the other end counts it.
+fn size_of(changes: &[(String, Option<Bytes>)]) -> usize {
+    let sizes = changes
+        .iter()
+        .map(|(topic, value)| topic.len() + value.as_ref().map_or(0, Bytes::len));
+    sizes.sum()
 }
 
 async fn send(write: &mut (impl AsyncWrite + Unpin), topic: &str, value: &Bytes) -> io::Result<()> {
@@ -348,6 +390,51 @@ mod tests {
                 }
             }
             assert_eq!(heard, values, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_section_that_the_other_end_would_not_take_is_withheld_whole() {
+        let (mut outgoing, mut values) = (Outgoing::default(), Values::new());
+        values.insert("small".into(), Bytes::new());
+        values.insert("large/1".into(), Bytes::new());
+        values.insert(format!("large/{}", "x".repeat(LONGEST_TOPIC)), Bytes::new());
+        let mut wire = Vec::new();
+        outgoing.tell(&mut wire, &values).await.unwrap();
+        let mut heard = Values::new();
+        let mut incoming = Incoming::default();
+        hear(&mut incoming, &mut heard, &wire);
+        assert_eq!(heard.keys().collect::<Vec<_>>(), ["small"]);
+        // When it fits again, all of it is told.
+        values.remove(&format!("large/{}", "x".repeat(LONGEST_TOPIC)));
+        let mut wire = Vec::new();
+        outgoing.tell(&mut wire, &values).await.unwrap();
+        hear(&mut incoming, &mut heard, &wire);
+        assert_eq!(heard, values);
+        for number in 0..TOPICS {
+            values.insert(format!("many/{number}"), Bytes::new());
+        }
+        let mut wire = Vec::new();
+        outgoing.tell(&mut wire, &values).await.unwrap();
+        assert!(wire.is_empty(), "they are too many");
+    }
+
+    #[test]
+    fn all_is_told_only_between_sections() {
+        let mut incoming = Incoming::default();
+        assert!(incoming.all().unwrap().is_empty());
+        incoming.hear(part("a", 1, b"x")).unwrap();
+        assert!(incoming.hear(Frame::AllTold).is_err());
+        incoming.hear(Frame::Commit("a".into())).unwrap();
+        assert_eq!(*incoming.all().unwrap(), ["a".to_owned()].into());
+    }
+
+    fn hear(incoming: &mut Incoming, heard: &mut Values, wire: &[u8]) {
+        let mut wire = BytesMut::from(wire);
+        while let Some(frame) = Frame::take(&mut wire).unwrap() {
+            if let Some(change) = incoming.hear(frame).unwrap() {
+                change.apply(heard, usize::MAX);
+            }
         }
     }
 }
