@@ -189,6 +189,7 @@ def test_credentials_that_users_cannot_have_here(iam, user):
 
 
 def test_the_account(iam, user):
+    assert user in [it["UserName"] for it in iam.list_users()["Users"]]
     summary = iam.get_account_summary()["SummaryMap"]
     assert summary["Users"] >= 1
 
@@ -243,6 +244,7 @@ def test_health_checks_are_counted_and_listed(lab, zones):
     lab.later(zones.delete_health_check, HealthCheckId=check)
     assert zones.get_health_check_count()["HealthCheckCount"] == before + 1
     assert check in [it["Id"] for it in zones.list_health_checks()["HealthChecks"]]
+    zones.get_health_check_last_failure_reason(HealthCheckId=check)
 
 
 def test_reusable_delegation_sets(lab, zones):
@@ -304,3 +306,33 @@ def test_resource_policies_and_subscriptions_of_lattice(lab):
     lab.lattice.update_access_log_subscription(accessLogSubscriptionIdentifier=made, destinationArn=arns[1])
     found = lab.lattice.get_access_log_subscription(accessLogSubscriptionIdentifier=made)["destinationArn"]
     assert found.removesuffix(":*") == arns[1].removesuffix(":*")
+
+
+def test_changes_of_lattice(lab):
+    name = unique("service")
+    service = lab.lattice.create_service(name=name)
+    lab.later(lab.lattice.delete_service, serviceIdentifier=service["id"])
+    get = lab.lattice.get_service
+    wait_for("the service to be active", lambda: get(serviceIdentifier=service["id"])["status"] == "ACTIVE")
+    lab.lattice.update_service(serviceIdentifier=service["id"], authType="AWS_IAM")
+    assert get(serviceIdentifier=service["id"])["authType"] == "AWS_IAM"
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": "*", "Action": "vpc-lattice-svcs:Invoke", "Resource": "*"}]})
+    lab.lattice.put_auth_policy(resourceIdentifier=service["id"], policy=policy)
+    assert json.loads(lab.lattice.get_auth_policy(resourceIdentifier=service["id"])["policy"]) == json.loads(policy)
+    lab.lattice.delete_auth_policy(resourceIdentifier=service["id"])
+    fixed = {"fixedResponse": {"statusCode": 404}}
+    listener = lab.lattice.create_listener(
+        serviceIdentifier=service["id"], name="http", protocol="HTTP", port=80, defaultAction=fixed)["id"]
+    fixed = {"fixedResponse": {"statusCode": 500}}
+    lab.lattice.update_listener(serviceIdentifier=service["id"], listenerIdentifier=listener, defaultAction=fixed)
+    [found] = lab.lattice.list_listeners(serviceIdentifier=service["id"])["items"]
+    assert found["id"] == listener
+    lab.lattice.tag_resource(resourceArn=service["arn"], tags={"env": "test", "team": "shop"})
+    lab.lattice.untag_resource(resourceArn=service["arn"], tagKeys=["team"])
+    assert lab.lattice.list_tags_for_resource(resourceArn=service["arn"])["tags"] == {"env": "test"}
+    lab.lattice.delete_listener(serviceIdentifier=service["id"], listenerIdentifier=listener)
+
+
+def test_clusters_are_listed(lab):
+    assert lab.lath.client("eks").list_clusters()["clusters"] == []

@@ -1,5 +1,7 @@
 """Good calls of EC2's operations that other tests meet only when they are refused: what they answer and change."""
 
+import json
+
 import pytest
 
 from lathlab import wait_for
@@ -48,6 +50,8 @@ def test_settings_of_an_instance(lab, place):
     assert credits["CpuCredits"] == "standard"
     lab.ec2.modify_instance_maintenance_options(InstanceId=instance, AutoRecovery="disabled")
     assert lab.describe(instance)["MaintenanceOptions"]["AutoRecovery"] == "disabled"
+    lab.ec2.modify_instance_metadata_options(InstanceId=instance, HttpTokens="required")
+    assert lab.describe(instance)["MetadataOptions"]["HttpTokens"] == "required"
     lab.ec2.stop_instances(InstanceIds=ids, SkipOsShutdown=True)
     lab.until(instance, "stopped")
     lab.ec2.modify_private_dns_name_options(InstanceId=instance, EnableResourceNameDnsARecord=True)
@@ -126,6 +130,7 @@ def test_descriptions_of_rules(lab, place):
     lab.ec2.update_security_group_rule_descriptions_ingress(GroupId=group, IpPermissions=rule("in"))
     lab.ec2.update_security_group_rule_descriptions_egress(GroupId=group, IpPermissions=rule("out"))
     rules = lab.ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group]}])["SecurityGroupRules"]
+    lab.ec2.revoke_security_group_egress(GroupId=group, IpPermissions=rule("out"))
     assert {(it["IsEgress"], it.get("Description")) for it in rules if it["FromPort"] == 80} == {(False, "in"), (True, "out")}
 
 
@@ -146,6 +151,8 @@ def test_an_endpoint_of_a_service_network(lab, place):
     assert {it["GroupId"] for it in found()[0]["Groups"]} == {group, other}
     associations = lab.lattice.list_service_network_vpc_endpoint_associations(serviceNetworkIdentifier=network)["items"]
     assert [it["vpcEndpointId"] for it in associations] == [made]
+    shown = lab.ec2.describe_vpc_endpoint_associations(VpcEndpointIds=[made])["VpcEndpointAssociations"]
+    assert {it["VpcEndpointId"] for it in shown} <= {made}
     assert lab.ec2.delete_vpc_endpoints(VpcEndpointIds=[made])["Unsuccessful"] == []
     wait_for("the endpoint to go", lambda: all(it["State"].lower() == "deleted" for it in found()))
 
@@ -232,3 +239,55 @@ def test_reserved_blocks_and_prefixes_of_a_subnet(lab, place):
     id_ = made["SubnetCidrReservationId"]
     assert lab.ec2.delete_subnet_cidr_reservation(SubnetCidrReservationId=id_)["DeletedSubnetCidrReservation"] == made
     assert lab.ec2.get_subnet_cidr_reservations(SubnetId=subnet)["SubnetIpv4CidrReservations"] == []
+
+
+def test_tables_and_attachments_of_a_transit_gateway(lab, transit):
+    gateway, table, attachment = transit
+    shown = lab.ec2.describe_transit_gateway_attachments(TransitGatewayAttachmentIds=[attachment])
+    assert [it["TransitGatewayId"] for it in shown["TransitGatewayAttachments"]] == [gateway]
+    made = lab.ec2.create_transit_gateway_route_table(TransitGatewayId=gateway)["TransitGatewayRouteTable"]
+    made = made["TransitGatewayRouteTableId"]
+    state = lambda: lab.ec2.describe_transit_gateway_route_tables(TransitGatewayRouteTableIds=[made])[
+        "TransitGatewayRouteTables"][0]["State"]
+    wait_for("the table to be available", lambda: state() == "available")
+    named = {"TransitGatewayRouteTableId": made, "TransitGatewayAttachmentId": attachment}
+    lab.ec2.enable_transit_gateway_route_table_propagation(**named)
+    get = lambda: lab.ec2.get_transit_gateway_route_table_propagations(TransitGatewayRouteTableId=made)[
+        "TransitGatewayRouteTablePropagations"]
+    wait_for("the propagation to work", lambda: [it["State"] for it in get()] == ["enabled"])
+    lab.ec2.disable_transit_gateway_route_table_propagation(**named)
+    wait_for("the propagation to go", lambda: not get())
+    lab.ec2.delete_transit_gateway_route_table(TransitGatewayRouteTableId=made)
+    wait_for("the table to go", lambda: state() == "deleted")
+
+
+def test_a_nat_gateway_and_a_subnets_settings(lab):
+    _, subnet, _ = lab.vpc("10.95.0.0/16", "10.95.1.0/24", internet=True)
+    lab.ec2.modify_subnet_attribute(SubnetId=subnet, MapPublicIpOnLaunch={"Value": True})
+    assert lab.ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["MapPublicIpOnLaunch"] is True
+    address = lab.ec2.allocate_address(Domain="vpc")["AllocationId"]
+    lab.later(lab.ec2.release_address, AllocationId=address)
+    made = lab.ec2.create_nat_gateway(SubnetId=subnet, AllocationId=address)["NatGateway"]["NatGatewayId"]
+    state = lambda: lab.ec2.describe_nat_gateways(NatGatewayIds=[made])["NatGateways"][0]["State"]
+    wait_for("the gateway to be available", lambda: state() == "available")
+    lab.ec2.delete_nat_gateway(NatGatewayId=made)
+    wait_for("the gateway to go", lambda: state() == "deleted")
+
+
+def test_an_instances_profile_is_replaced(lab, place):
+    _, subnet, group = place
+    iam = lab.lath.client("iam")
+    names = [unique("profile") for _ in range(2)]
+    for name in names:
+        iam.create_instance_profile(InstanceProfileName=name)
+        lab.later(iam.delete_instance_profile, InstanceProfileName=name)
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": {
+            "Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}}))
+        lab.later(iam.delete_role, RoleName=name)
+        iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+        lab.later(iam.remove_role_from_instance_profile, InstanceProfileName=name, RoleName=name)
+    instance, _ = lab.instance(subnet, group)
+    made = lab.ec2.associate_iam_instance_profile(InstanceId=instance, IamInstanceProfile={"Name": names[0]})
+    made = made["IamInstanceProfileAssociation"]["AssociationId"]
+    lab.ec2.replace_iam_instance_profile_association(AssociationId=made, IamInstanceProfile={"Name": names[1]})
+    wait_for("the profile", lambda: lab.describe(instance)["IamInstanceProfile"]["Arn"].endswith(names[1]))

@@ -179,10 +179,10 @@ def test_only_who_may_pass_a_role_gives_it_to_an_instance(lath, lab, user):
 
 
 def test_the_simulator_shows_a_key_that_lath_cannot_fill_in(lath):
-    like = {"ArnLike": {"iam:AssociatedResourceArn": "arn:aws:ec2:*:*:instance/i-1"}}
-    policy = document(statement("Allow", "*"), statement("Deny", "iam:PassRole", **like))
+    like = {"StringLike": {"ec2:Attribute/Description": "a*"}}
+    policy = document(statement("Allow", "*"), statement("Deny", "ec2:ModifyTransitGateway", **like))
     simulate = lath.client("iam").simulate_custom_policy
-    result = simulate(PolicyInputList=[policy], ActionNames=["iam:PassRole"])["EvaluationResults"][0]
+    result = simulate(PolicyInputList=[policy], ActionNames=["ec2:ModifyTransitGateway"])["EvaluationResults"][0]
     assert result["EvalDecision"] == "explicitDeny"
-    assert result["MissingContextValues"] == ["iam:AssociatedResourceArn"]
+    assert [key.lower() for key in result["MissingContextValues"]] == ["ec2:attribute/description"]
     assert result["MatchedStatements"], result
