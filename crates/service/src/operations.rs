@@ -16,6 +16,7 @@
 ///   `change` takes the [`Caller`](crate::Caller) before the request), `checked` (the request is
 ///   [`Checked`](crate::Checked) before the function runs), `located` (the answer has headers:
 ///   [`Located`](crate::Located)).
+///   An `asynchronous` function does both itself, so that `dry_run` and `caller` do not compile there.
 /// - `NEEDS` is what the caller must be allowed, in the methods of [`Access`](lath_authz::Access).
 /// - `refusing` names the structures of the request that have members which Lath refuses, and where they are in it, for
 ///   the compatibility table ([`Refuses`](crate::Refuses)).
@@ -113,9 +114,32 @@ macro_rules! _handle {
         .await
     }};
     (asynchronous, $f:path, $app:expr, $caller:expr, $op:expr; $($word:ident)*) => {{
+        $crate::_of_asynchronous!($($word)*);
         $crate::App::admit($app, $crate::Way::Asynchronous)?;
         $f($app, $caller, $op).await
     }};
+}
+
+/// Refuses the words that do nothing for an `asynchronous` operation, whose function reads the whole request itself.
+///
+/// ```
+/// lath_service::_of_asynchronous!(checked located);
+/// ```
+///
+/// ```compile_fail
+/// lath_service::_of_asynchronous!(located dry_run);
+/// ```
+#[doc(hidden)]
+#[macro_export]
+macro_rules! _of_asynchronous {
+    (dry_run $($word:ident)*) => {
+        compile_error!("an asynchronous operation reads `dry_run` of its request itself: leave out the word")
+    };
+    (caller $($word:ident)*) => {
+        compile_error!("an asynchronous operation takes the caller always: leave out the word")
+    };
+    ($other:ident $($word:ident)*) => { $crate::_of_asynchronous!($($word)*) };
+    () => {};
 }
 
 /// The request's dry run, where it has one.
