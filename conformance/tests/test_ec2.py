@@ -384,6 +384,10 @@ def test_a_type_bounds_the_interfaces_and_addresses_of_its_instances(lab):
     crowded, second, third = interface(SecondaryPrivateIpAddressCount=2), interface(), interface()
     assert refusal(ec2.attach_network_interface, NetworkInterfaceId=crowded, InstanceId=instance, DeviceIndex=1) == (
         "PrivateIpAddressLimitExceeded", 400)
+    prefixed = interface(Ipv4PrefixCount=10)
+    launch = {"ImageId": lab.image(), "InstanceType": "t3.nano", "MinCount": 1, "MaxCount": 1,
+              "NetworkInterfaces": [{"DeviceIndex": 0, "NetworkInterfaceId": prefixed}]}
+    assert refusal(ec2.run_instances, **launch) == ("PrivateIpAddressLimitExceeded", 400)
     attachment = attach(second, 1)
     with pytest.raises(ClientError) as error:
         attach(third, 2)

@@ -17,7 +17,7 @@ use super::types::InstanceType;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
 use crate::ids;
 use crate::networks::interfaces::{
-    NewInterface, add_addresses, create_primary, free_addresses, limits,
+    self, NewInterface, add_addresses, create_primary, free_addresses, limits,
 };
 use crate::records::{Attachment, NetworkInterface, SecurityGroup, Subnet, Vpc};
 use crate::refusals::refused;
@@ -161,6 +161,7 @@ impl Network {
                 "A network interface that exists keeps its subnet, addresses and groups, and serves one instance.",
             ));
         }
+        interfaces::refuse_managed(&interface)?;
         if interface.attachment.is_some() {
             return Err(client(
                 "InvalidNetworkInterface.InUse",
@@ -194,7 +195,7 @@ impl Network {
             .try_for_each(|it| {
                 let (given, more) = &it.secondary;
                 let existing = it.existing.as_ref();
-                let addresses = existing.map_or(1 + given.len() + more, |it| it.addresses.len());
+                let addresses = existing.map_or(1 + given.len() + more, |it| it.slots());
                 limits::check_addresses(typed, addresses)
             })
     }

@@ -451,17 +451,9 @@ pub(crate) fn give(tx: &mut Tx, address: &Address, interface: &NetworkInterface)
     map(tx, address, interface, 0).association_id
 }
 
-/// An address or interface that a NAT gateway uses is not the user's to change.
 fn refuse_managed(view: &View, interface: &str) -> Result<(), ApiError> {
     let interface = view.get::<NetworkInterface>(interface);
-    if interface.is_some_and(|it| it.manager.is_some()) {
-        return Err(ApiError::new(
-            "AuthFailure",
-            401,
-            "You do not have permission to access the specified resource.",
-        ));
-    }
-    Ok(())
+    interface.map_or(Ok(()), |it| interfaces::refuse_managed(&it))
 }
 
 /// Takes an address off its interface.

@@ -1,6 +1,7 @@
 //! CIDR reservations of subnets: addresses that are kept for what asks for them by name, or for prefixes
 //! (<https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html>).
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -31,9 +32,9 @@ lath_model::ids! {
 pub(crate) struct SubnetCidrReservation {
     id: SubnetCidrReservationId,
     /// The subnet it is in.
-    subnet: SubnetId,
+    pub(crate) subnet: SubnetId,
     /// Its block, inside that of the subnet. No two reservations of a VPC overlap.
-    cidr: Ipv4Net,
+    pub(crate) cidr: Ipv4Net,
     reservation_type: ReservationType,
     description: Option<String>,
     /// The account.
@@ -247,10 +248,26 @@ pub(crate) fn reserved(view: &View, subnet: &SubnetId) -> Reserved {
     Reserved(blocks.collect())
 }
 
+/// The reserved blocks of every subnet that has some.
+pub(crate) fn all_reserved(view: &View) -> HashMap<SubnetId, Reserved> {
+    let mut all: HashMap<SubnetId, Reserved> = HashMap::new();
+    for it in view.list::<SubnetCidrReservation>() {
+        let of_subnet = all.entry(it.subnet.clone()).or_default();
+        of_subnet.0.push((it.cidr, it.reservation_type));
+    }
+    all
+}
+
 /// See [`reserved`].
+#[derive(Default)]
 pub(crate) struct Reserved(Vec<(Ipv4Net, ReservationType)>);
 
 impl Reserved {
+    /// The blocks, none of which overlaps another.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = Ipv4Net> + '_ {
+        self.0.iter().map(|(cidr, _)| *cidr)
+    }
+
     /// Whether an address is in one of them.
     pub(crate) fn contains(&self, ip: Ipv4Addr) -> bool {
         self.0.iter().any(|(cidr, _)| cidr.contains(&ip))

@@ -370,11 +370,11 @@ fn item(
     app: &Ec2,
     view: &View,
     observed: &Observed,
-    used: &HashMap<SubnetId, usize>,
+    unavailable: &HashMap<SubnetId, usize>,
     subnet: &Subnet,
 ) -> SubnetItem {
-    let used = used.get(&subnet.id).copied().unwrap_or(0);
-    let free = interfaces::capacity(subnet).saturating_sub(used);
+    let unavailable = unavailable.get(&subnet.id).copied().unwrap_or(0);
+    let free = interfaces::capacity(subnet).saturating_sub(unavailable);
     let state = if subnet_available(subnet, &observed.vpcs) {
         "available"
     } else {
@@ -467,10 +467,10 @@ fn describe(
     op: &DescribeSubnets,
 ) -> Result<DescribeSubnetsResult, ApiError> {
     let observed = app.cell.observed.borrow();
-    let used = interfaces::used_addresses(view);
+    let unavailable = interfaces::unavailable_addresses(view);
     let items = view
         .list::<Subnet>()
-        .map(|subnet| item(app, view, &observed, &used, &subnet));
+        .map(|subnet| item(app, view, &observed, &unavailable, &subnet));
     let query = Query {
         ids: &op.subnet_ids,
         filters: &op.filters,

@@ -88,6 +88,7 @@ impl Api {
             let want = match *code {
                 "DryRunOperation" => 412,
                 "UnauthorizedOperation" => 403,
+                "AuthFailure" => 401,
                 _ => 400,
             };
             assert_eq!(status, want, "{form}");

@@ -45,6 +45,26 @@ async fn a_subnet_whose_free_addresses_are_all_reserved_is_full() {
 }
 
 #[tokio::test]
+async fn reserved_addresses_are_not_available_and_are_counted_once() {
+    let api = Api::new();
+    let vpc = api.vpc("10.0.0.0/16").await;
+    let subnet = api.subnet(&vpc, "10.0.1.0/27").await;
+    let describe = format!("Action=DescribeSubnets&SubnetId.1={subnet}");
+    let reserve =
+        format!("Action=CreateSubnetCidrReservation&SubnetId={subnet}&ReservationType=explicit");
+    let interface = format!("Action=CreateNetworkInterface&SubnetId={subnet}");
+    assert_eq!(api.get("availableIpAddressCount", &describe).await, "27");
+    // The first four of these eight are AWS's.
+    api.ok(&format!("{reserve}&Cidr=10.0.1.0/29")).await;
+    assert_eq!(api.get("availableIpAddressCount", &describe).await, "23");
+    api.ok(&format!("{interface}&PrivateIpAddress=10.0.1.5"))
+        .await;
+    assert_eq!(api.get("availableIpAddressCount", &describe).await, "23");
+    api.ok(&interface).await;
+    assert_eq!(api.get("availableIpAddressCount", &describe).await, "22");
+}
+
+#[tokio::test]
 async fn reservations_are_checked_tagged_filtered_and_go_with_their_subnet() {
     let api = Api::new();
     let vpc = api.vpc("10.0.0.0/16").await;

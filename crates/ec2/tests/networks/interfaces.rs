@@ -201,6 +201,25 @@ async fn prefixes_are_blocks_of_sixteen_addresses_that_nobody_else_gets() {
 }
 
 #[tokio::test]
+async fn too_few_addresses_for_a_prefix_are_another_error_than_no_whole_block() {
+    let api = Api::new();
+    let vpc = api.vpc("10.0.0.0/16").await;
+    let subnet = api.subnet(&vpc, "10.0.1.0/27").await;
+    let create = format!("Action=CreateNetworkInterface&SubnetId={subnet}");
+    let prefixed = format!("{create}&Ipv4PrefixCount=1");
+    // 27 addresses are free, but neither half is for interfaces as a whole.
+    api.refuses(&[(&prefixed, "InsufficientCidrBlocks")]).await;
+    api.ok(&format!("{create}&SecondaryPrivateIpAddressCount=10"))
+        .await;
+    let (code, status, message) = api.error(&prefixed).await;
+    assert_eq!((code.as_str(), status), ("InvalidParameterValue", 400));
+    assert_eq!(
+        message,
+        "There aren't sufficient free Ipv4 addresses or prefixes"
+    );
+}
+
+#[tokio::test]
 async fn prefixes_come_from_the_reservations_for_them() {
     let api = Api::new();
     let vpc = api.vpc("10.0.0.0/16").await;

@@ -36,6 +36,14 @@ async fn a_nat_gateway_holds_its_address_until_no_node_has_it() {
             .await,
         interface
     );
+    for of_the_gateway in [
+        "Action=AssignPrivateIpAddresses&SecondaryPrivateIpAddressCount=1",
+        "Action=AssignPrivateIpAddresses&Ipv4PrefixCount=1",
+        "Action=UnassignPrivateIpAddresses&PrivateIpAddress.1=10.0.1.9",
+    ] {
+        let change = format!("{of_the_gateway}&NetworkInterfaceId={interface}");
+        api.refuses(&[(&change, "AuthFailure")]).await;
+    }
     let association = api.get("associationId", "Action=DescribeAddresses").await;
 
     let route = format!(

@@ -12,6 +12,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use lath_control::Cell;
 use lath_model::id::{NetworkInterfaceId, SecurityGroupId, SubnetId, VpcId};
 use lath_store::{Tx, View};
@@ -141,24 +142,56 @@ pub(crate) fn free_addresses(view: &View, subnet: &Subnet) -> usize {
         .count()
 }
 
-/// How many addresses are used in each subnet.
-pub(crate) fn used_addresses(view: &View) -> HashMap<SubnetId, usize> {
-    let mut used = HashMap::new();
-    for interface in view.list::<NetworkInterface>() {
-        *used.entry(interface.subnet.clone()).or_default() += interface.address_count();
+/// How many addresses of each subnet are in use or reserved: `AvailableIpAddressCount` counts neither, and the VPC CNI
+/// chooses subnets by it.
+pub(crate) fn unavailable_addresses(view: &View) -> HashMap<SubnetId, usize> {
+    let reserved = cidr_reservations::all_reserved(view);
+    let mut unavailable: HashMap<SubnetId, usize> = HashMap::new();
+    for (id, reserved) in &reserved {
+        if let Some(subnet) = view.get::<Subnet>(id.as_str()) {
+            let usable = usable(&subnet);
+            let common = reserved.blocks().map(|block| usable.common(block));
+            unavailable.insert(id.clone(), common.sum());
+        }
     }
-    used
+    for interface in view.list::<NetworkInterface>() {
+        let used = match reserved.get(&interface.subnet) {
+            None => interface.address_count(),
+            // What is used inside a reservation is counted already.
+            Some(reserved) => all_addresses(&interface)
+                .filter(|ip| !reserved.contains(*ip))
+                .count(),
+        };
+        *unavailable.entry(interface.subnet.clone()).or_default() += used;
+    }
+    unavailable
+}
+
+/// An interface of a NAT gateway, an endpoint or an attachment is its owner's to change, not the user's.
+///
+/// # Errors
+/// `AuthFailure`, as AWS answers for requester-managed interfaces.
+pub(crate) fn refuse_managed(interface: &NetworkInterface) -> Result<(), ApiError> {
+    if interface.manager.is_none() {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        "AuthFailure",
+        401,
+        "You do not have permission to access the specified resource.",
+    ))
+}
+
+fn all_addresses(interface: &NetworkInterface) -> impl Iterator<Item = Ipv4Addr> + '_ {
+    let prefixed = interface.prefixes.iter().copied();
+    let addresses = interface.addresses.iter().map(|it| it.private);
+    addresses.chain(prefixed.flat_map(prefixes::addresses))
 }
 
 fn taken(view: &View, subnet: &Subnet) -> HashSet<Ipv4Addr> {
     view.list::<NetworkInterface>()
         .filter(|interface| interface.subnet == subnet.id)
-        .flat_map(|interface| {
-            let prefixes = interface.prefixes.iter().copied();
-            let prefixed = prefixes.flat_map(prefixes::addresses);
-            let addresses = interface.addresses.iter().map(|it| it.private);
-            addresses.chain(prefixed).collect::<Vec<_>>()
-        })
+        .flat_map(|interface| all_addresses(&interface).collect::<Vec<_>>())
         .collect()
 }
 
@@ -202,6 +235,16 @@ struct Usable(u32, u32);
 impl Usable {
     fn contains(&self, ip: Ipv4Addr) -> bool {
         (self.0..self.1).contains(&u32::from(ip))
+    }
+
+    /// How many of them a block has.
+    fn common(&self, block: Ipv4Net) -> usize {
+        let (first, last) = (u32::from(block.network()), u32::from(block.broadcast()));
+        let common = self
+            .1
+            .min(last.saturating_add(1))
+            .saturating_sub(self.0.max(first));
+        usize::try_from(common).unwrap_or(usize::MAX)
     }
 }
 

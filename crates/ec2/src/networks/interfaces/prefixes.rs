@@ -67,7 +67,7 @@ pub(super) fn prefix(text: &str) -> Result<Ipv4Net, ApiError> {
 ///
 /// # Errors
 /// `PrivateIpAddressLimitExceeded`, `InsufficientCidrBlocks`, `InvalidParameterValue` for a prefix that is not the
-/// subnet's or not free.
+/// subnet's or not free, and where the subnet has fewer available addresses than are asked for.
 pub(crate) fn add(
     tx: &mut Tx,
     interface: &NetworkInterface,
@@ -78,6 +78,7 @@ pub(crate) fn add(
     let subnet = ids::find::<Subnet>(tx.view(), interface.subnet.as_str())?;
     let mut taken = taken(tx.view(), &subnet);
     let reserved = cidr_reservations::reserved(tx.view(), &subnet.id);
+    check_available(&subnet, &taken, &reserved, wanted.count)?;
     let mut added = Vec::new();
     let given = wanted.given.iter().copied().map(Some);
     for wanted in given.chain(std::iter::repeat_n(None, wanted.count)) {
@@ -92,6 +93,26 @@ pub(crate) fn add(
         it.prefixes.extend(&added);
     });
     Ok(added)
+}
+
+/// AWS answers differently when a subnet has too few addresses for so many prefixes, and when it has enough but no
+/// whole block (`InsufficientCidrBlocks`). How its support tells them apart: <https://github.com/cilium/cilium/pull/31016>.
+fn check_available(
+    subnet: &Subnet,
+    taken: &HashSet<Ipv4Addr>,
+    reserved: &Reserved,
+    count: usize,
+) -> Result<(), ApiError> {
+    let is_available =
+        |ip: &Ipv4Addr| !reserved.contains(*ip) || reserved.for_prefixes(Ipv4Net::from(*ip));
+    let free = usable(subnet).filter(|ip| !taken.contains(ip));
+    let needed = count << (32 - u32::from(LENGTH));
+    if free.filter(is_available).take(needed).count() < needed {
+        return Err(invalid_value(
+            "There aren't sufficient free Ipv4 addresses or prefixes",
+        ));
+    }
+    Ok(())
 }
 
 fn checked(

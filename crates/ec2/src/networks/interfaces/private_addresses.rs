@@ -8,7 +8,7 @@ use lath_wire::ApiError;
 
 use super::limits::{self, MAX_ADDRESSES};
 use super::messages::*;
-use super::{prefixes, private_address};
+use super::{prefixes, private_address, refuse_managed};
 use crate::Ec2;
 use crate::errors::{combination, invalid_parameter, invalid_value, missing};
 use crate::ids;
@@ -63,6 +63,7 @@ pub(super) fn assign(
     op: AssignPrivateIpAddresses,
 ) -> Result<AssignPrivateIpAddressesResult, ApiError> {
     let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
+    refuse_managed(&interface)?;
     let texts = op.ipv4_prefixes.iter().map(String::as_str);
     let prefixes = prefixes::Wanted::read(texts, op.ipv4_prefix_count)?;
     let given = op
@@ -105,7 +106,8 @@ fn check_asked(addresses: bool, count: bool, prefixes: bool) -> Result<(), ApiEr
     }
 }
 
-/// The interfaces of the subnet that have some of these addresses as secondary ones, with what they have.
+/// The interfaces of the subnet that have some of these addresses as secondary ones, with what they have. Those that a
+/// service manages keep what they have.
 fn holders(
     view: &View,
     interface: &NetworkInterface,
@@ -113,7 +115,7 @@ fn holders(
 ) -> Vec<(Arc<NetworkInterface>, Vec<Ipv4Addr>)> {
     let of_subnet = view
         .list::<NetworkInterface>()
-        .filter(|it| it.subnet == interface.subnet);
+        .filter(|it| it.subnet == interface.subnet && it.manager.is_none());
     let with_held = of_subnet.map(|holder| {
         let secondary = |it: &&PrivateAddress| it.private != holder.primary_ip();
         let addresses = holder.addresses.iter().filter(secondary);
@@ -168,6 +170,7 @@ pub(super) fn unassign(
     op: UnassignPrivateIpAddresses,
 ) -> Result<Nothing, ApiError> {
     let interface = ids::find::<NetworkInterface>(tx.view(), &op.network_interface_id)?;
+    refuse_managed(&interface)?;
     if op.private_ip_addresses.is_empty() && op.ipv4_prefixes.is_empty() {
         return Err(missing("PrivateIpAddress"));
     }
