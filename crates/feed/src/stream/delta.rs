@@ -50,7 +50,7 @@ impl<K: Ord + Clone, V> Change<K, V> {
 
 /// A list of the snapshot's maps. A new member of [`Snapshot`] does not compile until it stands here.
 macro_rules! delta {
-    ($($map:ident: $key:ty => $item:ty),* $(,)?) => {
+    ($($(#[$attribute:meta])* $map:ident: $key:ty => $item:ty),* $(,)?) => {
         /// The way from one snapshot to the next.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         pub(crate) struct Delta {
@@ -59,7 +59,7 @@ macro_rules! delta {
             version: u64,
             region: String,
             account: String,
-            $(#[serde(default)] $map: Change<$key, $item>,)*
+            $($(#[$attribute])* $map: Change<$key, $item>,)*
             names: Option<BTreeMap<String, BTreeSet<Ipv4Addr>>>,
             #[serde(default)]
             cut: Option<BTreeSet<InstanceId>>,
@@ -135,6 +135,8 @@ delta! {
     prefix_lists: PrefixListId => PrefixList,
     security_groups: SecurityGroupId => SecurityGroup,
     instances: InstanceId => Instance,
+    // An end of the version before knows none. All other maps are missing only where bytes are damaged.
+    #[serde(default)]
     workloads: ManagedId => ManagedWorkload,
     service_networks: ServiceNetworkId => ServiceNetwork,
     services: ServiceId => Service,

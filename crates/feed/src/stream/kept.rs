@@ -1,5 +1,6 @@
 //! A node's last snapshot on disk, so that it can start while control is away.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -7,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_model::id::{TransitGatewayId, VpcId};
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::frame;
@@ -16,6 +19,40 @@ use crate::{Snapshot, SnapshotReceiver};
 const SETTLE: Duration = Duration::from_millis(50);
 /// Before what could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// What the version before wrote otherwise.
+#[derive(Deserialize)]
+struct Former {
+    /// By VPC, the others whose public names lead to private addresses in it: those with a Transit Gateway in common.
+    #[serde(default)]
+    private_names: BTreeMap<VpcId, BTreeSet<VpcId>>,
+}
+
+impl Former {
+    /// The same by gateways, until control says which: one for each two VPCs.
+    fn name_sharing(self) -> BTreeMap<VpcId, BTreeSet<TransitGatewayId>> {
+        let of_one = |(one, others): (VpcId, BTreeSet<VpcId>)| {
+            others.into_iter().map(move |other| (one.clone(), other))
+        };
+        let pairs = self.private_names.into_iter().flat_map(of_one);
+        let pairs: BTreeSet<(VpcId, VpcId)> = pairs
+            .map(|(one, other)| {
+                if one < other {
+                    (one, other)
+                } else {
+                    (other, one)
+                }
+            })
+            .collect();
+        let mut shared: BTreeMap<VpcId, BTreeSet<TransitGatewayId>> = BTreeMap::new();
+        for (one, other) in pairs {
+            let gateway = TransitGatewayId::random();
+            shared.entry(one).or_default().insert(gateway.clone());
+            shared.entry(other).or_default().insert(gateway);
+        }
+        shared
+    }
+}
 
 /// The file. It holds what snapshots hold, user data and private keys included: mode 0600.
 #[derive(Debug, Clone)]
@@ -55,7 +92,11 @@ impl Kept {
         if length != body.len() {
             return Err("it is cut off".into());
         }
-        let snapshot: Snapshot = frame::decode(body).map_err(|error| error.to_string())?;
+        let mut snapshot: Snapshot = frame::decode(body).map_err(|error| error.to_string())?;
+        if snapshot.name_sharing.is_empty() {
+            let former: Former = frame::decode(body).map_err(|error| error.to_string())?;
+            snapshot.name_sharing = former.name_sharing();
+        }
         if snapshot.region != region {
             return Err(format!("it is of the region {}", snapshot.region));
         }
@@ -152,5 +193,30 @@ mod tests {
         tokio::time::timeout(patience, written).await.unwrap();
         stop.cancel();
         task.await.unwrap();
+    }
+
+    #[test]
+    fn shared_names_of_the_version_before_are_read() {
+        let [one, two, three, four]: [VpcId; 4] = std::array::from_fn(|_| VpcId::random());
+        let former = BTreeMap::from([
+            (one.clone(), BTreeSet::from([two.clone(), three.clone()])),
+            (two.clone(), BTreeSet::from([one.clone()])),
+            (three.clone(), BTreeSet::from([one.clone()])),
+        ]);
+        let mut value = ciborium::Value::serialized(&Snapshot::default()).unwrap();
+        for (name, content) in value.as_map_mut().unwrap() {
+            if name.as_text() == Some("name_sharing") {
+                *name = "private_names".into();
+                *content = ciborium::Value::serialized(&former).unwrap();
+            }
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("snapshot.cbor");
+        fs::write(&path, frame::encode(&value).unwrap()).unwrap();
+        let snapshot = Kept::at(&path).look("").unwrap().unwrap();
+        let of = |vpc: &VpcId| snapshot.name_sharing.get(vpc).cloned().unwrap_or_default();
+        let shares = |a: &VpcId, b: &VpcId| !of(a).is_disjoint(&of(b));
+        assert!(shares(&one, &two) && shares(&one, &three));
+        assert!(!shares(&two, &three) && of(&four).is_empty());
     }
 }

@@ -68,6 +68,22 @@ fn a_delta_carries_what_changed_and_leads_to_the_same_snapshot() {
 }
 
 #[test]
+fn only_a_map_that_the_version_before_did_not_know_may_be_missing() {
+    let whole = Delta::between(None, &snapshot(1, &[]));
+    let without = |map: &str| {
+        let mut value = ciborium::Value::serialized(&whole).unwrap();
+        let members = value.as_map_mut().unwrap();
+        let all = members.len();
+        members.retain(|(name, _)| name.as_text() != Some(map));
+        assert_eq!(members.len() + 1, all, "{map}");
+        value.deserialized::<Delta>().is_ok()
+    };
+    for (map, taken) in [("workloads", true), ("instances", false), ("vpcs", false)] {
+        assert_eq!(without(map), taken, "{map}");
+    }
+}
+
+#[test]
 fn what_is_no_frame_is_refused() {
     let good = frame::encode(&Delta::between(None, &snapshot(1, &[]))).unwrap();
     let body = &good[4..];
