@@ -22,6 +22,8 @@ use lath_session::{Holder, Session};
 const CHAINED: i64 = 3600;
 /// The permission to give a session tags.
 pub(crate) const TAG_SESSION: &str = "sts:TagSession";
+/// The condition key of the tags that are to be transitive.
+pub(crate) const TRANSITIVE_TAG_KEYS: &str = "sts:TransitiveTagKeys";
 /// The permission to give a session a source identity.
 pub(crate) const SET_SOURCE_IDENTITY: &str = "sts:SetSourceIdentity";
 /// What a session's policies and tags may take, in bytes: 100 % of `PackedPolicySize`.
@@ -125,9 +127,7 @@ fn asked(access: Access<AssumeRole>) -> Access<AssumeRole> {
         .with("sts:RoleSessionName", |op, _| op.role_session_name.clone())
         .with("sts:ExternalId", |op, _| op.external_id.clone())
         .with("sts:SourceIdentity", |op, _| op.source_identity.clone())
-        .with("sts:TransitiveTagKeys", |op, _| {
-            op.transitive_tag_keys.clone()
-        })
+        .with(TRANSITIVE_TAG_KEYS, |op, _| op.transitive_tag_keys.clone())
         .with_all(FEDERATED, |_, _| Vec::new())
 }
 

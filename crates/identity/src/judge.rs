@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use lath_authz::reference;
+use lath_authz::{REQUEST_TAG, TAG_KEYS, reference};
 use lath_iam::records::Role;
 use lath_iam::{Held, trust_in_force};
 use lath_policy::{Attached, Context, Grammar, Kind, Request, Rule, evaluate};
 use lath_service::App as _;
-use lath_session::{Holder, Purpose};
+use lath_session::{Holder, Purpose, Session};
 use lath_store::View;
 use lath_wire::{Ask, Authorize, Denied, Permission, Unauthorized};
 
 use crate::Identity;
-use crate::assume_role::{SET_SOURCE_IDENTITY, TAG_SESSION};
+use crate::assume_role::{SET_SOURCE_IDENTITY, TAG_SESSION, TRANSITIVE_TAG_KEYS};
 use crate::refusal::{Asked, details};
 use crate::subject::{Subject, facts};
 
@@ -43,7 +43,11 @@ impl Authorize for Identity {
             global: facts(&subject, caller, self.owner().partition, ask.user_agent),
         };
         let carried = carried(&subject, ask.permissions);
+        let carries_tags = role_session(&subject).is_some_and(|it| !it.transitive.is_empty());
         for permission in ask.permissions.iter().chain(&carried) {
+            let unclear =
+                (carries_tags && is_assumption(permission)).then(|| with_unclear_tags(permission));
+            let permission = unclear.as_ref().unwrap_or(permission);
             if is_assumption(permission) {
                 self.decide_trust(&view, ask, &judgement, permission)?;
             } else {
@@ -86,8 +90,7 @@ impl<'a> Judgement<'a> {
 /// transitive tags (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html>) and its source identity
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_monitor.html>).
 fn carried(subject: &Subject, asked: &[Permission]) -> Vec<Permission> {
-    let session = subject.session.as_deref();
-    let Some(session) = session.filter(|it| matches!(it.holder, Holder::Role { .. })) else {
+    let Some(session) = role_session(subject) else {
         return Vec::new();
     };
     let assumed = asked.iter().filter(|it| it.action == "sts:AssumeRole");
@@ -113,6 +116,26 @@ fn carried(subject: &Subject, asked: &[Permission]) -> Vec<Permission> {
             tags.into_iter().chain(identity)
         })
         .collect()
+}
+
+/// The caller's session, when it is a role's.
+fn role_session(subject: &Subject) -> Option<&Session> {
+    let session = subject.session.as_deref();
+    session.filter(|it| matches!(it.holder, Holder::Role { .. }))
+}
+
+/// The permission of a request that also brings the caller's transitive tags. AWS does not say whether those count as
+/// tags of the request in conditions, so nobody can tell the keys of tags, except the values that the request gives.
+fn with_unclear_tags(permission: &Permission) -> Permission {
+    const OF_ALL: [&str; 2] = [TAG_KEYS, TRANSITIVE_TAG_KEYS];
+    let mut unclear = permission.clone();
+    unclear
+        .known
+        .retain(|key| *key != REQUEST_TAG && !OF_ALL.contains(key));
+    unclear
+        .keys
+        .retain(|(key, _)| !OF_ALL.contains(&key.as_str()));
+    unclear
 }
 
 /// Whether a role's trust policy has a say.
@@ -256,8 +279,9 @@ impl lath_policy::Facts for Facts<'_> {
         let given = keys
             .iter()
             .filter(|(name, _)| name.eq_ignore_ascii_case(key));
-        if is_of_tag && given.count() > 1 {
-            return true;
+        let given = given.count();
+        if given > 0 {
+            return is_of_tag && given > 1;
         }
         lath_policy::Facts::values(self.global, key).is_none()
             && !known.iter().any(|written| reference::is_key(written, key))

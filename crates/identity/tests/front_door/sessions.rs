@@ -406,3 +406,69 @@ async fn what_a_session_takes_along_must_be_allowed_by_the_next_role() {
         assert!(text.contains(refused), "{more:?} {trusted:?}: {text}");
     }
 }
+
+#[tokio::test]
+async fn conditions_on_tags_of_the_request_do_not_overlook_those_that_a_session_brings() {
+    let lath = Installation::new().await;
+    let ann = lath.user("ann", ALL).await;
+    let all = ["AssumeRole", "TagSession", "SetSourceIdentity"];
+    lath.role("one", &trusting(&all)).await;
+    lath.role("two", &trusting(&all)).await;
+    let may_all = [
+        ("Action", "PutRolePolicy"),
+        ("RoleName", "one"),
+        ("PolicyName", "p"),
+        ("PolicyDocument", ALL),
+    ];
+    lath.iam(&lath.root, &may_all).await;
+    let transitive = [
+        ("Tags.member.1.Key", "team"),
+        ("Tags.member.1.Value", "shop"),
+        ("TransitiveTagKeys.member.1", "team"),
+    ];
+    let own = [
+        ("Tags.member.1.Key", "env"),
+        ("Tags.member.1.Value", "test"),
+    ];
+    let conditions: &[(&str, &[(&str, &str)], u16, u16)] = &[
+        (r#""Null":{"aws:RequestTag/team":"true"}"#, &[], 200, 403),
+        (r#""Null":{"aws:TagKeys":"true"}"#, &[], 200, 403),
+        (
+            r#""ForAllValues:StringEquals":{"aws:TagKeys":["env"]}"#,
+            &own,
+            200,
+            403,
+        ),
+        (
+            r#""ForAllValues:StringEquals":{"sts:TransitiveTagKeys":["env"]}"#,
+            &[],
+            200,
+            403,
+        ),
+        (
+            r#""StringEquals":{"aws:RequestTag/env":"test"}"#,
+            &own,
+            200,
+            200,
+        ),
+    ];
+    for (condition, tags, without, with) in conditions {
+        let trust = trusting(&all);
+        let trust = trust.replacen(
+            "\"Effect\"",
+            &format!("\"Condition\":{{{condition}}},\"Effect\""),
+            1,
+        );
+        let form = [
+            ("Action", "UpdateAssumeRolePolicy"),
+            ("RoleName", "two"),
+            ("PolicyDocument", &*trust),
+        ];
+        lath.iam(&lath.root, &form).await;
+        for (more, want) in [(&[][..], *without), (&transitive[..], *with)] {
+            let session = credentials(&lath.call(&ann, "sts", &assume(ONE, more)).await.1);
+            let (status, text) = lath.call(&session, "sts", &assume(TWO, tags)).await;
+            assert_eq!(status, want, "{condition} {more:?}: {text}");
+        }
+    }
+}
