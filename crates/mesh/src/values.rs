@@ -184,13 +184,11 @@ impl Incoming {
             .into_iter()
             .partition(|(topic, _)| is_its(topic));
         self.staged = others;
-        let size = |topics: &BTreeMap<String, Option<Bytes>>| {
-            let sizes = topics
-                .iter()
-                .map(|(topic, value)| topic.len() + value.as_ref().map_or(0, Bytes::len));
-            sizes.sum::<usize>()
-        };
-        self.size = size(&self.staged);
+        let sizes = self
+            .staged
+            .iter()
+            .map(|(topic, value)| topic.len() + value.as_ref().map_or(0, Bytes::len));
+        self.size = sizes.sum();
         Change {
             // What vanished while there was no connection is not told.
             whole: self.complete.insert(section.clone()),
@@ -199,6 +197,9 @@ impl Incoming {
         }
     }
 }
+
+/// Topics of a section that differ; `None` is one that is no more.
+type Changes = Vec<(String, Option<Bytes>)>;
 
 /// What a peer was told over one connection.
 #[derive(Debug, Default)]
@@ -237,8 +238,8 @@ impl Outgoing {
     }
 
     /// What differs, by section, the smallest first.
-    fn sections(&self, now: &Values) -> Vec<(String, Vec<(String, Option<Bytes>)>)> {
-        let mut sections: BTreeMap<String, Vec<(String, Option<Bytes>)>> = BTreeMap::new();
+    fn sections(&self, now: &Values) -> Vec<(String, Changes)> {
+        let mut sections: BTreeMap<String, Changes> = BTreeMap::new();
         for item in self.sent.clone().diff(now) {
             let (topic, value) = match item {
                 DiffItem::Add(topic, value) => (topic, Some(value)),
