@@ -348,6 +348,9 @@ async fn renames_and_moves_are_judged_on_both_names() {
     assert!(members.contains("group/team/a/g2"), "{members}");
 }
 
+/// Members of a request.
+type Form<'a> = &'a [(&'a str, &'a str)];
+
 /// A trust policy for the account and some of the actions that make a session.
 fn trusting(actions: &[&str]) -> String {
     let actions = actions
@@ -381,7 +384,7 @@ async fn what_a_session_takes_along_must_be_allowed_by_the_next_role() {
     let transitive = [local[0], local[1], ("TransitiveTagKeys.member.1", "team")];
     let identity = [("SourceIdentity", "ann")];
     let with = |actions: &[&'static str]| [&["AssumeRole"][..], actions].concat();
-    let members: &[(&[(&str, &str)], Vec<&str>, &str)] = &[
+    let members: &[(Form<'_>, Vec<&str>, &str)] = &[
         (&[], with(&[]), ""),
         (&local, with(&[]), ""),
         (&transitive, with(&[]), "sts:TagSession"),
@@ -430,7 +433,7 @@ async fn conditions_on_tags_of_the_request_do_not_overlook_those_that_a_session_
         ("Tags.member.1.Key", "env"),
         ("Tags.member.1.Value", "test"),
     ];
-    let conditions: &[(&str, &[(&str, &str)], u16, u16)] = &[
+    let conditions: &[(&str, Form<'_>, u16, u16)] = &[
         (r#""Null":{"aws:RequestTag/team":"true"}"#, &[], 200, 403),
         (r#""Null":{"aws:TagKeys":"true"}"#, &[], 200, 403),
         (
