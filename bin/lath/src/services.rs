@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lath_control::{Cell, Contribute, Section};
+use lath_control::{Cell, Contribute, Derive, Section};
 use lath_ec2::Ec2;
 use lath_eks::Eks;
 use lath_iam::Iam;
@@ -15,14 +15,19 @@ use lath_wire::Service;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Each service's contribution to the feed. Lattice adds to what EC2 contributes.
-pub(crate) const CONTRIBUTIONS: [Contribute; 4] = [
-    lath_ec2::contribute,
-    lath_lattice::contribute,
-    lath_route53::contribute,
-    // After Lattice, because its auth policies decide whether nodes need the callers.
-    lath_iam::contribute,
-];
+/// What each part adds to the feed. Lattice fills what EC2 has laid.
+pub(crate) fn contributions() -> Vec<Contribute> {
+    let services = [
+        &lath_ec2::CONTRIBUTIONS[..],
+        &lath_lattice::CONTRIBUTIONS,
+        &lath_route53::CONTRIBUTIONS,
+    ];
+    // Who calls is told where something that Lattice filled in asks.
+    let callers = Derive::Whole(|cell, view, snapshot| {
+        lath_iam::contribute(cell, view, lath_lattice::asks_who_calls(view), snapshot);
+    });
+    services.concat().into_iter().chain([callers]).collect()
+}
 
 /// The sections of the exchange between regions.
 pub(crate) const SECTIONS: [Section; 5] = [
@@ -61,7 +66,7 @@ impl Apps {
             observe,
             iam: Arc::new(Iam::new(cell.clone(), identity.last_used())),
             identity,
-            route53: Arc::new(Route53::new(cell.clone(), &CONTRIBUTIONS)),
+            route53: Arc::new(Route53::new(cell.clone(), &contributions())),
         }
     }
 

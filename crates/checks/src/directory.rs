@@ -54,7 +54,11 @@ impl Directory {
             zones,
             verdicts,
             local: local(snapshot),
-            addresses: snapshot.names.clone(),
+            addresses: snapshot
+                .names
+                .iter()
+                .map(|(name, addresses)| (name.clone(), addresses.clone()))
+                .collect(),
             elsewhere,
         }
     }

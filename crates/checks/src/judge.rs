@@ -1,7 +1,6 @@
 //! Computes a verdict from the observers' votes. Pure: no clock, no socket.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use lath_feed::{Judge, Route53HealthCheck};
 use lath_model::id::HealthCheckId;
@@ -54,7 +53,7 @@ pub fn judge(previous: bool, said: impl IntoIterator<Item = bool>, observers: us
 /// healthy, and so are checks in a loop.
 pub fn combine(
     check: &HealthCheckId,
-    checks: &BTreeMap<HealthCheckId, Arc<Route53HealthCheck>>,
+    checks: &lath_feed::Items<HealthCheckId, Route53HealthCheck>,
     endpoints: &HashMap<HealthCheckId, bool>,
 ) -> bool {
     status(check, checks, endpoints, DEPTH)
@@ -62,7 +61,7 @@ pub fn combine(
 
 fn status(
     id: &HealthCheckId,
-    checks: &BTreeMap<HealthCheckId, Arc<Route53HealthCheck>>,
+    checks: &lath_feed::Items<HealthCheckId, Route53HealthCheck>,
     endpoints: &HashMap<HealthCheckId, bool>,
     depth: usize,
 ) -> bool {
@@ -90,6 +89,9 @@ fn status(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    use crate::board::CheckMap;
     use proptest::prelude::*;
 
     /// `+` says healthy, `-` unhealthy, others nothing.
@@ -267,7 +269,7 @@ mod tests {
             ("nothing known", endpoint(), false, false, true),
             ("nothing known, inverted", endpoint(), true, false, false),
         ] {
-            let checks = BTreeMap::from([
+            let checks = CheckMap::from([
                 check(1, endpoint(), false, false),
                 check(2, endpoint(), false, false),
                 check(3, endpoint(), false, true),

@@ -1,7 +1,6 @@
 //! The results of this observer's own probes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use lath_feed::{EndpointCheck, Judge, ObserverReport, Route53HealthCheck, TargetHealth};
 use lath_health::{Machine, Thresholds};
@@ -11,7 +10,7 @@ use lath_model::id::HealthCheckId;
 use crate::probe::Outcome;
 
 /// Checks by id.
-pub(crate) type CheckMap = BTreeMap<HealthCheckId, Arc<Route53HealthCheck>>;
+pub(crate) type CheckMap = lath_feed::Items<HealthCheckId, Route53HealthCheck>;
 
 /// The endpoint of a check, if this check is probed.
 pub(crate) fn probed(check: &Route53HealthCheck) -> Option<&EndpointCheck> {

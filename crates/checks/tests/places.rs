@@ -166,7 +166,7 @@ fn vpc() -> Vpc {
     }
 }
 
-fn zone() -> HostedZone {
+fn zone() -> (HostedZone, BTreeMap<String, NamedRecords>) {
     let simple = |kind: &str, value: &str| {
         let set = RecordSet {
             set_identifier: None,
@@ -179,20 +179,21 @@ fn zone() -> HostedZone {
         };
         BTreeMap::from([(kind.to_owned(), vec![set])])
     };
-    HostedZone {
+    let zone = HostedZone {
         id: "ZTEST".parse().unwrap(),
         name: "zone.test.".into(),
         vpcs: None,
         name_servers: Vec::new(),
-        records: BTreeMap::from([
-            ("public.zone.test.".to_owned(), simple("A", "198.18.0.10")),
-            ("six.zone.test.".to_owned(), simple("AAAA", "2001:db8::1")),
-            (
-                "named.zone.test.".to_owned(),
-                simple("CNAME", &format!("{SERVICE}.")),
-            ),
-        ]),
-    }
+    };
+    let records = [
+        ("public.zone.test.".to_owned(), simple("A", "198.18.0.10")),
+        ("six.zone.test.".to_owned(), simple("AAAA", "2001:db8::1")),
+        (
+            "named.zone.test.".to_owned(),
+            simple("CNAME", &format!("{SERVICE}.")),
+        ),
+    ];
+    (zone, records.into())
 }
 
 fn topology() -> Arc<Topology> {
@@ -314,20 +315,20 @@ async fn endpoints_are_reached_where_they_are() {
         services: BTreeSet::from([service.id.clone()]),
         access_logs: Vec::new(),
     };
-    let (vpc, zone) = (vpc(), zone());
-    let snapshot = Snapshot {
+    let (vpc, (zone, records)) = (vpc(), zone());
+    let mut snapshot = Snapshot {
         version: 1,
         region: "us-east-1".into(),
         vpcs: [(vpc.id.clone(), Arc::new(vpc))].into(),
         services: [(service.id.clone(), Arc::new(service))].into(),
         service_networks: [(network.id.clone(), Arc::new(network))].into(),
-        hosted_zones: [(zone.id.clone(), Arc::new(zone))].into(),
         health_checks: checks
             .iter()
             .map(|c| (c.id.clone(), Arc::new(c.clone())))
             .collect(),
         ..Snapshot::default()
     };
+    snapshot.add_zone(zone, records);
     let (_publish, snapshots) = watch::channel(Arc::new(snapshot));
     let (mesh, carrier) = Mesh::new();
     let names = serde_json::json!({ FOREIGN: FOREIGN }).to_string();

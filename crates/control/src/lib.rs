@@ -3,6 +3,7 @@
 
 mod cell;
 mod claim;
+mod derive;
 mod exchange;
 mod idempotency;
 mod network_service;
@@ -12,11 +13,12 @@ mod reconciler;
 
 pub use cell::{Cell, Mode};
 pub use claim::{Claim, claims_on};
-pub use exchange::{Section, exchange};
+pub use derive::{Derive, Derived, derive_all, derive_into};
+pub use exchange::{Parts, Section, Told, exchange, set_only};
 pub use idempotency::{TokenUse, claim_token, fingerprint, sweep_tokens};
 pub use network_service::{NetworkService, services_of};
 pub use page::{BadToken, Page, paginate};
-pub use publisher::{Contribute, compile, publish};
+pub use publisher::{Contribute, Publisher, compile};
 pub use reconciler::run_reconciler;
 
 /// The record kinds that this crate keeps.

@@ -227,9 +227,8 @@ fn record(record: &lath_zones::Record) -> Option<Record> {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
-    use std::sync::Arc;
 
-    use lath_feed::{HostedZone, RecordAnswer, RecordSet, Routing};
+    use lath_feed::{HostedZone, NamedRecords, RecordAnswer, RecordSet, Routing};
     use lath_zones::AllHealthy;
 
     use super::*;
@@ -238,8 +237,8 @@ mod tests {
     const SERVICE: &str = "web-0123456789abcdef0.7d67968.vpc-lattice-svcs.us-east-1.on.aws";
 
     /// Lines of `name type value`; an alias has the value `alias NAME`.
-    fn zone(id: &str, name: &str, vpcs: Option<&[&str]>, lines: &[&str]) -> HostedZone {
-        let mut records: BTreeMap<String, BTreeMap<String, Vec<RecordSet>>> = BTreeMap::new();
+    fn zone(snapshot: &mut Snapshot, id: &str, name: &str, vpcs: Option<&[&str]>, lines: &[&str]) {
+        let mut records: BTreeMap<String, NamedRecords> = BTreeMap::new();
         let soa = format!("{name} SOA ns. admin. 1 2 3 4 5");
         for line in lines.iter().copied().chain([soa.as_str()]) {
             let mut words = line.splitn(3, ' ');
@@ -266,18 +265,18 @@ mod tests {
             kinds.entry(kind.to_owned()).or_default().push(set);
         }
         let vpc = |vpc: &&str| ("us-east-1".to_owned(), vpc.parse().unwrap());
-        HostedZone {
+        let zone = HostedZone {
             id: id.parse().unwrap(),
             name: name.into(),
             vpcs: vpcs.map(|vpcs| vpcs.iter().map(vpc).collect::<BTreeSet<_>>()),
             name_servers: Vec::new(),
-            records,
-        }
+        };
+        snapshot.add_zone(zone, records);
     }
 
     fn world() -> Snapshot {
-        let zones = [
-            zone(
+        let zones: [(&str, &str, Option<&[&str]>, &[&str]); 6] = [
+            (
                 "ZPUBLIC",
                 "example.com.",
                 None,
@@ -287,7 +286,7 @@ mod tests {
                     "sub.example.com. NS ns.elsewhere.test.",
                 ],
             ),
-            zone(
+            (
                 "ZPRIVATE",
                 "example.com.",
                 Some(&[FIRST]),
@@ -299,25 +298,25 @@ mod tests {
                     "deep.example.com. CNAME www.example.org.",
                 ],
             ),
-            zone(
+            (
                 "ZORG",
                 "example.org.",
                 None,
                 &["www.example.org. A 192.0.2.3"],
             ),
-            zone(
+            (
                 "ZINTERNAL",
                 "internal.",
                 Some(&[FIRST]),
                 &["x.internal. A 10.0.0.81"],
             ),
-            zone(
+            (
                 "ZEC2",
                 "us.ec2.internal.",
                 Some(&[FIRST]),
                 &["x.us.ec2.internal. A 10.0.0.82"],
             ),
-            zone(
+            (
                 "ZAWS",
                 "amazonaws.com.",
                 Some(&[FIRST, SECOND]),
@@ -325,14 +324,13 @@ mod tests {
             ),
         ];
         let mut snapshot = snapshot("us-east-1");
-        snapshot.hosted_zones = zones
-            .into_iter()
-            .map(|zone| (zone.id.clone(), Arc::new(zone)))
-            .collect();
-        snapshot.names = BTreeMap::from([(
+        for (id, name, vpcs, lines) in zones {
+            zone(&mut snapshot, id, name, vpcs, lines);
+        }
+        snapshot.names.insert(
             "a.vpce-svc.us-west-2.vpce.amazonaws.com".to_owned(),
             BTreeSet::from([Ipv4Addr::new(10, 1, 0, 5), Ipv4Addr::new(10, 1, 1, 5)]),
-        )]);
+        );
         snapshot
     }
 

@@ -39,8 +39,8 @@ pub(crate) fn snapshot(region: &str) -> Snapshot {
             .into_iter()
             .map(|vpc| (vpc.id.clone(), Arc::new(vpc)))
             .collect(),
-        instances: BTreeMap::from([(INSTANCE.parse().unwrap(), Arc::new(instance()))]),
-        services: BTreeMap::from([service(region)]),
+        instances: lath_feed::Items::from([(INSTANCE.parse().unwrap(), Arc::new(instance()))]),
+        services: lath_feed::Items::from([service(region)]),
         ..Snapshot::default()
     }
 }

@@ -35,8 +35,8 @@ fn set(routing: Routing, check: Option<&HealthCheckId>, ttl: u32, values: &[&str
 }
 
 /// example.com as it is asked about below.
-fn zone(check: &HealthCheckId) -> HostedZone {
-    let mut records: BTreeMap<String, BTreeMap<String, Vec<RecordSet>>> = BTreeMap::new();
+fn zone(check: &HealthCheckId) -> (HostedZone, BTreeMap<String, NamedRecords>) {
+    let mut records: BTreeMap<String, NamedRecords> = BTreeMap::new();
     let mut add = |name: &str, kind: &str, sets: Vec<RecordSet>| {
         records
             .entry(name.to_owned())
@@ -80,17 +80,17 @@ fn zone(check: &HealthCheckId) -> HostedZone {
             near("eu-west-1", "192.0.2.32"),
         ],
     );
-    HostedZone {
+    let zone = HostedZone {
         id: "ZEXAMPLE".parse().unwrap(),
         name: "example.com.".into(),
         vpcs: None,
         name_servers: vec!["ns1.example.com".into()],
-        records,
-    }
+    };
+    (zone, records)
 }
 
 fn snapshot(check: &HealthCheckId) -> Snapshot {
-    let zone = zone(check);
+    let (zone, records) = zone(check);
     let place = |index: u8| RegionPlace {
         index,
         underlay: Ipv4Addr::new(100, 64, index, 1),
@@ -99,10 +99,9 @@ fn snapshot(check: &HealthCheckId) -> Snapshot {
         public_pool: format!("198.18.{}.0/19", 32 * index).parse().unwrap(),
     };
     let regions = [("us-east-1", 0), ("eu-west-1", 1)];
-    Snapshot {
+    let mut snapshot = Snapshot {
         version: 9,
         region: "us-east-1".into(),
-        hosted_zones: BTreeMap::from([(zone.id.clone(), Arc::new(zone))]),
         topology: Arc::new(Topology {
             regions: regions
                 .iter()
@@ -111,7 +110,9 @@ fn snapshot(check: &HealthCheckId) -> Snapshot {
             ..Topology::single("us-east-1")
         }),
         ..Snapshot::default()
-    }
+    };
+    snapshot.add_zone(zone, records);
+    snapshot
 }
 
 /// A server that runs.
@@ -378,6 +379,7 @@ async fn answers_follow_health_and_zones_at_once() {
         let snapshot = Arc::make_mut(snapshot);
         snapshot.version = 10;
         snapshot.hosted_zones.clear();
+        snapshot.records.clear();
     });
     let compiled = running.version.wait_for(|version| *version == 10);
     tokio::time::timeout(GENEROUS, compiled)

@@ -173,7 +173,7 @@ fn getent(inside: &Namespace, name: &str) -> io::Result<String> {
     Ok(addresses.join(" "))
 }
 
-fn failover(name: &str, check: &HealthCheckId) -> HostedZone {
+fn failover(name: &str, check: &HealthCheckId) -> (HostedZone, lath_feed::NamedRecords) {
     let set = |routing, check: Option<&HealthCheckId>, value: &str| RecordSet {
         set_identifier: Some(value.to_owned()),
         routing,
@@ -187,16 +187,13 @@ fn failover(name: &str, check: &HealthCheckId) -> HostedZone {
         set(Routing::FailoverPrimary, Some(check), "10.0.1.80"),
         set(Routing::FailoverSecondary, Some(check), "10.0.2.80"),
     ];
-    HostedZone {
+    let zone = HostedZone {
         id: "ZCORP".parse().unwrap(),
         name: name.to_owned(),
         vpcs: Some([("us-east-1".to_owned(), FIRST.parse().unwrap())].into()),
         name_servers: Vec::new(),
-        records: BTreeMap::from([(
-            format!("api.{name}"),
-            BTreeMap::from([("A".to_owned(), sets)]),
-        )]),
-    }
+    };
+    (zone, BTreeMap::from([("A".to_owned(), sets)]))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,12 +205,11 @@ async fn a_program_in_a_vpc_fails_over_by_its_private_zone() {
     let made = [(FIRST, Arc::new(first)), (SECOND, Arc::new(second))];
     let network = Arc::new(Namespaces(Mutex::new(BTreeMap::from(made))));
     let check = HealthCheckId::random();
-    let mut zone = failover("corp.test.", &check);
+    let (zone, mut kinds) = failover("corp.test.", &check);
     // The secondary has no check of its own: it is always healthy.
-    let kinds = zone.records.get_mut("api.corp.test.").unwrap();
     kinds.get_mut("A").unwrap()[1].health_check = None;
     let mut snapshot = snapshot("us-east-1");
-    snapshot.hosted_zones = BTreeMap::from([(zone.id.clone(), Arc::new(zone))]);
+    snapshot.add_zone(zone, [("api.corp.test.".to_owned(), kinds)]);
     let (_feed, snapshots) = watch::channel(Arc::new(snapshot));
     let (verdicts, seen) = watch::channel(Arc::new(HealthVerdicts::default()));
     let (_targets, targets) = watch::channel(Arc::default());

@@ -4,58 +4,108 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
-use lath_control::Cell;
+use lath_control::{Cell, Contribute, Derive};
 use lath_feed::{
     Attachment, Interface, InterfaceAddress, Peer, PrefixList, Route, RouteTable, RouteTarget,
     SecurityGroup, SecurityRule, Snapshot, Subnet, Vpc,
 };
-use lath_model::id::VpcId;
-use lath_store::View;
+use lath_store::{Record, View};
 
 use crate::networks::{nat_gateways, prefix_lists, route_tables, transit, vpc_endpoints};
 use crate::records::{self, Destination, Direction, RuleSource, Target};
 
-/// Fills VPCs, prefix lists, security groups and Transit Gateways. A VPC's Lattice association is left to Lattice.
-pub fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
-    let mut vpcs: BTreeMap<VpcId, Vpc> = view
-        .list::<records::Vpc>()
-        .map(|vpc| (vpc.id.clone(), empty_vpc(&vpc)))
-        .collect();
-    add_gateways(view, &mut vpcs);
-    add_route_tables(cell, view, &mut vpcs);
-    add_subnets(view, &mut vpcs);
-    add_interfaces(view, &mut vpcs);
-    add_managed(cell, view, &mut vpcs);
-    let shared = vpcs.into_iter().map(|(id, vpc)| (id, Arc::new(vpc)));
-    snapshot.vpcs.extend(shared);
-    snapshot.prefix_lists.extend(
-        prefix_lists::all(cell, view)
-            .map(|list| (list.id.clone(), Arc::new(feed_prefix_list(&list)))),
-    );
-    crate::instances::contribute(cell, view, snapshot);
-    transit::contribute(cell, view, snapshot);
-    snapshot.name_sharing.extend(transit::name_sharing(view));
-    snapshot
-        .names
-        .extend(vpc_endpoints::public_names(cell, view));
-    snapshot.security_groups.extend(
-        view.list::<records::SecurityGroup>()
-            .map(|group| (group.id.clone(), Arc::new(feed_group(view, &group)))),
-    );
+/// Fills VPCs, prefix lists, security groups, instances and Transit Gateways. A VPC's Lattice association is left to
+/// Lattice.
+pub const CONTRIBUTIONS: [Contribute; 8] = [
+    each::<records::Vpc>(vpc),
+    Derive::Whole(aws_prefix_lists),
+    each::<records::ManagedPrefixList>(prefix_list),
+    each::<records::Instance>(crate::instances::contribute),
+    each::<records::TransitGateway>(transit::contribute),
+    Derive::Whole(name_sharing),
+    Derive::Whole(names),
+    each::<records::SecurityGroup>(security_group),
+];
+
+/// The part of each record of a kind.
+const fn each<R: Record>(make: fn(&Cell, &View, &str, &mut Snapshot)) -> Contribute {
+    Derive::Each {
+        kind: R::KIND,
+        make,
+    }
+}
+
+fn vpc(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
+    let Ok(key) = id.parse() else {
+        return;
+    };
+    snapshot.vpcs.remove(&key);
+    if let Some(record) = view.get::<records::Vpc>(id) {
+        let mut vpc = empty_vpc(&record);
+        let mut gateways = view.by::<records::InternetGateway>("vpc", id);
+        vpc.internet_gateway = gateways.next().map(|gateway| gateway.id.clone());
+        add_route_tables(cell, view, &mut vpc);
+        add_subnets(view, &mut vpc);
+        add_interfaces(view, &mut vpc);
+        add_managed(cell, view, &mut vpc);
+        snapshot.vpcs.insert(key, Arc::new(vpc));
+    }
+}
+
+/// Fixed: they follow from the region.
+fn aws_prefix_lists(cell: &Cell, _: &View, snapshot: &mut Snapshot) {
+    for list in prefix_lists::aws(&cell.region) {
+        let feed = feed_prefix_list(&list);
+        snapshot.prefix_lists.insert(list.id, Arc::new(feed));
+    }
+}
+
+fn prefix_list(_: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
+    let Ok(key) = id.parse() else {
+        return;
+    };
+    match view.get::<records::ManagedPrefixList>(id) {
+        Some(list) => {
+            let feed = Arc::new(feed_prefix_list(&list));
+            snapshot.prefix_lists.insert(key, feed);
+        }
+        None => drop(snapshot.prefix_lists.remove(&key)),
+    }
+}
+
+fn security_group(_: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
+    let Ok(key) = id.parse() else {
+        return;
+    };
+    match view.get::<records::SecurityGroup>(id) {
+        Some(group) => {
+            let feed = Arc::new(feed_group(view, &group));
+            snapshot.security_groups.insert(key, feed);
+        }
+        None => drop(snapshot.security_groups.remove(&key)),
+    }
+}
+
+fn name_sharing(_: &Cell, view: &View, snapshot: &mut Snapshot) {
+    snapshot.name_sharing = transit::name_sharing(view).into_iter().collect();
+}
+
+/// The names of this region's endpoints, and those that other regions told.
+fn names(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
+    let peers = view.list::<records::PeerTransit>();
+    let told = peers.flat_map(|peer| peer.told.names.clone());
+    let own = vpc_endpoints::public_names(cell, view).into_iter();
+    snapshot.names = told.chain(own).collect();
 }
 
 /// NAT gateways and endpoints.
-fn add_managed(cell: &Cell, view: &View, vpcs: &mut BTreeMap<VpcId, Vpc>) {
-    for (vpc, gateway) in nat_gateways::feed(cell, view) {
-        if let Some(vpc) = vpcs.get_mut(&vpc) {
-            vpc.nat_gateways.insert(gateway.id.clone(), gateway);
-        }
-    }
-    for (vpc, endpoint) in vpc_endpoints::feed(cell, view) {
-        if let Some(vpc) = vpcs.get_mut(&vpc) {
-            vpc.endpoints.insert(endpoint.id.clone(), endpoint);
-        }
-    }
+fn add_managed(cell: &Cell, view: &View, vpc: &mut Vpc) {
+    let gateways = nat_gateways::feed(view, &vpc.id).into_iter();
+    let gateways = gateways.map(|gateway| (gateway.id.clone(), gateway));
+    vpc.nat_gateways.extend(gateways);
+    let endpoints = vpc_endpoints::feed(cell, view, &vpc.id).into_iter();
+    let endpoints = endpoints.map(|endpoint| (endpoint.id.clone(), endpoint));
+    vpc.endpoints.extend(endpoints);
 }
 
 fn empty_vpc(vpc: &records::Vpc) -> Vpc {
@@ -75,19 +125,8 @@ fn empty_vpc(vpc: &records::Vpc) -> Vpc {
     }
 }
 
-fn add_gateways(view: &View, vpcs: &mut BTreeMap<VpcId, Vpc>) {
-    for gateway in view.list::<records::InternetGateway>() {
-        if let Some(vpc) = gateway.vpc.as_ref().and_then(|id| vpcs.get_mut(id)) {
-            vpc.internet_gateway = Some(gateway.id.clone());
-        }
-    }
-}
-
-fn add_route_tables(cell: &Cell, view: &View, vpcs: &mut BTreeMap<VpcId, Vpc>) {
-    for table in view.list::<records::RouteTable>() {
-        let Some(vpc) = vpcs.get_mut(&table.vpc) else {
-            continue;
-        };
+fn add_route_tables(cell: &Cell, view: &View, vpc: &mut Vpc) {
+    for table in view.by::<records::RouteTable>("vpc", vpc.id.as_str()) {
         let local = vpc.cidrs.iter().map(|cidr| Route {
             destination: *cidr,
             target: RouteTarget::Local,
@@ -146,10 +185,9 @@ fn feed_target(view: &View, table: &records::RouteTable, target: &Target) -> Rou
     }
 }
 
-fn add_subnets(view: &View, vpcs: &mut BTreeMap<VpcId, Vpc>) {
-    for subnet in view.list::<records::Subnet>() {
-        let table = route_tables::of_subnet(view, &subnet);
-        if let (Some(vpc), Some(table)) = (vpcs.get_mut(&subnet.vpc), table) {
+fn add_subnets(view: &View, vpc: &mut Vpc) {
+    for subnet in view.by::<records::Subnet>("vpc", vpc.id.as_str()) {
+        if let Some(table) = route_tables::of_subnet(view, &subnet) {
             let feed = Subnet {
                 id: subnet.id.clone(),
                 cidr: subnet.cidr,
@@ -161,12 +199,10 @@ fn add_subnets(view: &View, vpcs: &mut BTreeMap<VpcId, Vpc>) {
     }
 }
 
-fn add_interfaces(view: &View, vpcs: &mut BTreeMap<VpcId, Vpc>) {
-    for interface in view.list::<records::NetworkInterface>() {
-        if let Some(vpc) = vpcs.get_mut(&interface.vpc) {
-            let feed = feed_interface(&interface);
-            vpc.interfaces.insert(feed.id.clone(), feed);
-        }
+fn add_interfaces(view: &View, vpc: &mut Vpc) {
+    for interface in view.by::<records::NetworkInterface>("vpc", vpc.id.as_str()) {
+        let feed = feed_interface(&interface);
+        vpc.interfaces.insert(feed.id.clone(), feed);
     }
 }
 

@@ -1,7 +1,7 @@
 //! EC2: networks and instances, in AWS's terms.
 //!
 //! [`Ec2`] holds a region's cell and handles every operation that [`service`] registers. State lives in
-//! [`records`]; [`contribute`] turns it into the part of the feed that nodes obey, and [`reconcile`]
+//! [`records`]; [`CONTRIBUTIONS`] turns it into the part of the feed that nodes obey, and [`reconcile`]
 //! takes over what nodes observe. This crate knows no socket, kernel or Lattice: what another service
 //! holds, it learns from claims ([`lath_control::claims_on`]).
 
@@ -37,7 +37,7 @@ use lath_wire::{Protocol, Service, ServiceInfo};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use feed::contribute;
+pub use feed::CONTRIBUTIONS;
 pub use networks::transit::SECTION;
 
 /// The service of one region.

@@ -56,7 +56,7 @@ async fn obey_at_once(cell: Cell, observe: watch::Sender<Arc<Observed>>) {
         changes.borrow_and_update();
         let view = cell.db.view();
         let mut snapshot = Snapshot::default();
-        lath_ec2::contribute(&cell, &view, &mut snapshot);
+        lath_control::derive_into(&cell, &lath_ec2::CONTRIBUTIONS, &view, &mut snapshot);
         let observed = |power| match power {
             Power::On => InstancePhase::Running,
             Power::Off => InstancePhase::Stopped,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use imbl::OrdMap;
 use ipnet::{IpNet, Ipv4AddrRange, Ipv4Net};
 use lath_model::id::*;
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, Rule, TargetProtocol};
@@ -12,8 +13,8 @@ use lath_model::{ManagedId, Timestamp, WorkloadId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CallerBook, Hidden, HostedZone, NatGateway, Route53HealthCheck, Topology, TransitGateway,
-    VpcEndpoint,
+    CallerBook, Hidden, HostedZone, Items, NamedRecords, NatGateway, RecordName,
+    Route53HealthCheck, Topology, TransitGateway, VpcEndpoint,
 };
 
 /// All that a node must do. Self-contained: nothing else is needed to obey it.
@@ -26,16 +27,16 @@ pub struct Snapshot {
     /// Twelve digits.
     pub account: String,
     /// VPCs with all that is networking in them.
-    pub vpcs: BTreeMap<VpcId, Arc<Vpc>>,
+    pub vpcs: Items<VpcId, Vpc>,
     /// Prefix lists that rules and routes refer to, Lattice's own included.
-    pub prefix_lists: BTreeMap<PrefixListId, Arc<PrefixList>>,
+    pub prefix_lists: Items<PrefixListId, PrefixList>,
     /// Security groups.
-    pub security_groups: BTreeMap<SecurityGroupId, Arc<SecurityGroup>>,
+    pub security_groups: Items<SecurityGroupId, SecurityGroup>,
     /// Instances that should exist, running or stopped. One that is absent should not exist.
-    pub instances: BTreeMap<InstanceId, Arc<Instance>>,
+    pub instances: Items<InstanceId, Instance>,
     /// Workloads that are no instances, such as control planes of clusters.
     #[serde(default)]
-    pub workloads: BTreeMap<ManagedId, Arc<ManagedWorkload>>,
+    pub workloads: Items<ManagedId, ManagedWorkload>,
     /// Instances that end at once when they end, without a word to their processes.
     #[serde(default)]
     pub cut: BTreeSet<InstanceId>,
@@ -43,22 +44,25 @@ pub struct Snapshot {
     /// another that has a gateway in common with it. A membership is said once, so that a gateway of a thousand VPCs
     /// takes a thousand entries and not a million.
     #[serde(default)]
-    pub name_sharing: BTreeMap<VpcId, BTreeSet<TransitGatewayId>>,
+    pub name_sharing: OrdMap<VpcId, BTreeSet<TransitGatewayId>>,
     /// Lattice service networks.
-    pub service_networks: BTreeMap<ServiceNetworkId, Arc<ServiceNetwork>>,
+    pub service_networks: Items<ServiceNetworkId, ServiceNetwork>,
     /// Lattice services.
-    pub services: BTreeMap<ServiceId, Arc<Service>>,
+    pub services: Items<ServiceId, Service>,
     /// Lattice target groups.
-    pub target_groups: BTreeMap<TargetGroupId, Arc<TargetGroup>>,
+    pub target_groups: Items<TargetGroupId, TargetGroup>,
     /// Transit Gateways.
-    pub transit_gateways: BTreeMap<TransitGatewayId, Arc<TransitGateway>>,
+    pub transit_gateways: Items<TransitGatewayId, TransitGateway>,
     /// Hosted zones of Route 53: every public one, and the private ones.
-    pub hosted_zones: BTreeMap<HostedZoneId, Arc<HostedZone>>,
+    pub hosted_zones: Items<HostedZoneId, HostedZone>,
+    /// The record sets of hosted zones: an item for each name, so that a change of one does not cost the zone.
+    #[serde(default)]
+    pub records: Items<RecordName, NamedRecords>,
     /// Health checks of Route 53.
-    pub health_checks: BTreeMap<HealthCheckId, Arc<Route53HealthCheck>>,
+    pub health_checks: Items<HealthCheckId, Route53HealthCheck>,
     /// Further public names and their addresses, such as other regions' VPC endpoints: lower case, without
     /// the trailing dot.
-    pub names: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    pub names: OrdMap<String, BTreeSet<Ipv4Addr>>,
     /// Who may sign requests to services, where a policy asks who calls.
     #[serde(default)]
     pub callers: Arc<CallerBook>,
@@ -73,20 +77,21 @@ impl Default for Snapshot {
             version: 0,
             region: String::new(),
             account: String::new(),
-            vpcs: BTreeMap::new(),
-            prefix_lists: BTreeMap::new(),
-            security_groups: BTreeMap::new(),
-            instances: BTreeMap::new(),
-            workloads: BTreeMap::new(),
+            vpcs: Items::new(),
+            prefix_lists: Items::new(),
+            security_groups: Items::new(),
+            instances: Items::new(),
+            workloads: Items::new(),
             cut: BTreeSet::new(),
-            name_sharing: BTreeMap::new(),
-            service_networks: BTreeMap::new(),
-            services: BTreeMap::new(),
-            target_groups: BTreeMap::new(),
-            transit_gateways: BTreeMap::new(),
-            hosted_zones: BTreeMap::new(),
-            health_checks: BTreeMap::new(),
-            names: BTreeMap::new(),
+            name_sharing: OrdMap::new(),
+            service_networks: Items::new(),
+            services: Items::new(),
+            target_groups: Items::new(),
+            transit_gateways: Items::new(),
+            hosted_zones: Items::new(),
+            records: Items::new(),
+            health_checks: Items::new(),
+            names: OrdMap::new(),
             callers: Arc::default(),
             topology: Arc::new(Topology::single("")),
         }
@@ -121,6 +126,29 @@ impl Snapshot {
         interfaces.find(|interface| interface.owns(address))
     }
 
+    /// The names of a zone and their record sets.
+    pub fn records_of(
+        &self,
+        zone: &HostedZoneId,
+    ) -> impl Iterator<Item = (&str, &Arc<NamedRecords>)> {
+        let from = (zone.clone(), String::new());
+        let of_zone = self.records.range(from..);
+        let of_zone = of_zone.take_while(move |((of, _), _)| of == zone);
+        of_zone.map(|((_, name), records)| (name.as_str(), records))
+    }
+
+    /// Adds a zone with all its record sets by name.
+    pub fn add_zone(
+        &mut self,
+        zone: HostedZone,
+        records: impl IntoIterator<Item = (String, NamedRecords)>,
+    ) {
+        let named = records.into_iter();
+        self.records
+            .extend(named.map(|(name, sets)| ((zone.id.clone(), name), Arc::new(sets))));
+        self.hosted_zones.insert(zone.id.clone(), Arc::new(zone));
+    }
+
     /// The interfaces that are attached to a workload, wherever it is.
     pub fn interfaces_of(&self, workload: &WorkloadId) -> impl Iterator<Item = &Interface> {
         let vpc = self
@@ -133,26 +161,18 @@ impl Snapshot {
     /// Takes over the `Arc`s of items that are equal in `previous`, so that readers see by pointer what
     /// did not change.
     pub fn share_with(&mut self, previous: &Self) {
-        fn share<K: Ord, V: PartialEq>(new: &mut BTreeMap<K, Arc<V>>, old: &BTreeMap<K, Arc<V>>) {
-            for (key, value) in new {
-                if let Some(known) = old.get(key)
-                    && known == value
-                {
-                    *value = Arc::clone(known);
-                }
-            }
-        }
-        share(&mut self.vpcs, &previous.vpcs);
-        share(&mut self.prefix_lists, &previous.prefix_lists);
-        share(&mut self.security_groups, &previous.security_groups);
-        share(&mut self.instances, &previous.instances);
-        share(&mut self.workloads, &previous.workloads);
-        share(&mut self.service_networks, &previous.service_networks);
-        share(&mut self.services, &previous.services);
-        share(&mut self.target_groups, &previous.target_groups);
-        share(&mut self.transit_gateways, &previous.transit_gateways);
-        share(&mut self.hosted_zones, &previous.hosted_zones);
-        share(&mut self.health_checks, &previous.health_checks);
+        self.vpcs.share_with(&previous.vpcs);
+        self.prefix_lists.share_with(&previous.prefix_lists);
+        self.security_groups.share_with(&previous.security_groups);
+        self.instances.share_with(&previous.instances);
+        self.workloads.share_with(&previous.workloads);
+        self.service_networks.share_with(&previous.service_networks);
+        self.services.share_with(&previous.services);
+        self.target_groups.share_with(&previous.target_groups);
+        self.transit_gateways.share_with(&previous.transit_gateways);
+        self.hosted_zones.share_with(&previous.hosted_zones);
+        self.records.share_with(&previous.records);
+        self.health_checks.share_with(&previous.health_checks);
         if self.callers == previous.callers {
             self.callers = Arc::clone(&previous.callers);
         }
@@ -163,7 +183,7 @@ impl Snapshot {
 }
 
 /// A VPC: an isolated network with its router.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vpc {
     /// Its id.
     pub id: VpcId,
@@ -422,7 +442,7 @@ pub enum Peer {
 }
 
 /// An instance: processes with networks of their own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// Its id.
     pub id: InstanceId,

@@ -13,6 +13,7 @@ mod callers;
 mod desired;
 #[doc(hidden)]
 pub mod fuzzing;
+mod items;
 mod mesh;
 mod observed;
 mod route53;
@@ -28,6 +29,7 @@ use lath_model::id::InstanceId;
 
 pub use callers::*;
 pub use desired::*;
+pub use items::Items;
 pub use mesh::{Carrier, LONGEST_VALUE, Mesh, PeerState, Values, section_of};
 pub use observed::*;
 pub use route53::*;

@@ -19,10 +19,14 @@ pub struct HostedZone {
     pub vpcs: Option<BTreeSet<(String, VpcId)>>,
     /// The delegation set's servers, without trailing dots.
     pub name_servers: Vec<String>,
-    /// Its record sets by name (as [`HostedZone::name`]) and type (`A`, `CNAME`, ...), the apex's NS and
-    /// SOA included. All sets of one entry share one routing policy.
-    pub records: BTreeMap<String, BTreeMap<String, Vec<RecordSet>>>,
 }
+
+/// A zone, and a name in it (as [`HostedZone::name`]).
+pub type RecordName = (HostedZoneId, String);
+
+/// The record sets of one name by type (`A`, `CNAME`, ...), the apex's NS and SOA included. All sets of one entry
+/// share one routing policy.
+pub type NamedRecords = BTreeMap<String, Vec<RecordSet>>;
 
 /// One resource record set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

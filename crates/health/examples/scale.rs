@@ -3,7 +3,6 @@
 //! `scale [TARGETS] [SECONDS]` (5000 and 20): a loopback server on one port plays every target, each at its own
 //! address in 127.0.0.0/8. Each is probed every five seconds, AWS's shortest interval.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +31,7 @@ fn main() -> std::io::Result<()> {
     let group = group(targets, port);
     let snapshot = Snapshot {
         version: 1,
-        target_groups: BTreeMap::from([(group.id.clone(), Arc::new(group.clone()))]),
+        target_groups: lath_feed::Items::from([(group.id.clone(), Arc::new(group.clone()))]),
         ..Snapshot::default()
     };
     let (_keep, snapshots) = watch::channel(Arc::new(snapshot));

@@ -164,7 +164,7 @@ impl Lab {
 
     fn tell(&mut self) {
         self.version += 1;
-        let groups = BTreeMap::from([(self.group.id.clone(), Arc::new(self.group.clone()))]);
+        let groups = [(self.group.id.clone(), Arc::new(self.group.clone()))].into();
         let snapshot = Snapshot {
             version: self.version,
             target_groups: groups,
@@ -395,7 +395,7 @@ fn peers(connected: bool) -> Arc<BTreeMap<String, PeerState>> {
     let state = PeerState {
         connected,
         since: Timestamp::now(),
-        values: Default::default(),
+        values: lath_feed::Values::new(),
     };
     Arc::new(BTreeMap::from([("us-west-2".to_owned(), state)]))
 }

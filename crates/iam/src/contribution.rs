@@ -4,26 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_feed::{Auth, CallerBook, Hidden, KnownCaller, Snapshot, UserKey};
+use lath_feed::{CallerBook, Hidden, KnownCaller, Snapshot, UserKey};
 use lath_model::{Owner, Partition};
 use lath_store::View;
 
 use crate::aws_policies;
 use crate::records::{AccessKey, Group, ManagedPolicy, Policies, Role, Tags, User, key};
 
-/// Fills the book of callers when a service or network of the snapshot has the auth type `AWS_IAM`; otherwise
-/// no secret leaves control.
-pub fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
-    if asks(snapshot) {
-        snapshot.callers = Arc::new(book(cell, view));
-    }
-}
-
-fn asks(snapshot: &Snapshot) -> bool {
-    let guarded = |auth: &Auth| matches!(auth, Auth::AwsIam { .. });
-    let mut networks = snapshot.service_networks.values();
-    let mut services = snapshot.services.values();
-    networks.any(|it| guarded(&it.auth)) || services.any(|it| guarded(&it.auth))
+/// Fills the book of callers when a policy somewhere asks who calls; otherwise no secret leaves control.
+///
+/// `asks` tells whether a service or network of the snapshot has the auth type `AWS_IAM`.
+pub fn contribute(cell: &Cell, view: &View, asks: bool, snapshot: &mut Snapshot) {
+    snapshot.callers = if asks {
+        Arc::new(book(cell, view))
+    } else {
+        Arc::default()
+    };
 }
 
 fn book(cell: &Cell, view: &View) -> CallerBook {
@@ -87,7 +83,7 @@ fn managed(view: &View, partition: Partition) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
 
-    use lath_feed::{InstallationKeys, ServiceNetwork};
+    use lath_feed::InstallationKeys;
     use lath_model::Timestamp;
 
     const ADMIN: &str = "arn:aws:iam::aws:policy/AdministratorAccess";
@@ -137,28 +133,18 @@ mod tests {
         cell
     }
 
-    fn compiled(cell: &Cell, auth: Auth) -> Snapshot {
-        let network = ServiceNetwork {
-            id: "sn-0123456789abcdef0".parse().unwrap(),
-            arn: String::new(),
-            name: "mesh".into(),
-            auth,
-            services: Default::default(),
-            access_logs: Vec::new(),
-        };
+    fn compiled(cell: &Cell, asks: bool) -> Snapshot {
         let mut snapshot = Snapshot::default();
-        let networks = &mut snapshot.service_networks;
-        networks.insert(network.id.clone(), Arc::new(network));
-        contribute(cell, &cell.db.view(), &mut snapshot);
+        contribute(cell, &cell.db.view(), asks, &mut snapshot);
         snapshot
     }
 
     #[tokio::test]
     async fn nodes_are_told_of_callers_only_where_a_policy_asks() {
         let cell = cell().await;
-        let open = compiled(&cell, Auth::None);
+        let open = compiled(&cell, false);
         assert_eq!(*open.callers, CallerBook::default());
-        let guarded = compiled(&cell, Auth::AwsIam { policy: None });
+        let guarded = compiled(&cell, true);
         let book = &guarded.callers;
         assert_eq!(book.installation, cell.keys.as_deref().cloned());
         let keys: Vec<_> = book.keys.keys().collect();

@@ -1,78 +1,96 @@
-//! Everything of IAM, for the other regions.
+//! Everything of IAM, for the other regions: a part for each record, called by its kind and id.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use lath_control::{Cell, Section};
+use bytes::Bytes;
+use lath_control::{Cell, Derive, Parts, Section, Told};
 use lath_store::{Record, Tx, View};
 use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
 
 use crate::records::{AccessKey, Group, InstanceProfile, ManagedPolicy, Role, User};
 
 /// The part of the home's state that every region holds. Secrets are in it: the channel is encrypted.
 pub const SECTION: Section = Section {
     name: "iam",
-    export,
+    export: &[
+        every::<Role>(),
+        every::<User>(),
+        every::<Group>(),
+        every::<AccessKey>(),
+        every::<ManagedPolicy>(),
+        every::<InstanceProfile>(),
+    ],
     import,
 };
 
-#[derive(Serialize, Deserialize)]
-struct All<R, U, G, K, P, I> {
-    roles: Vec<R>,
-    users: Vec<U>,
-    groups: Vec<G>,
-    keys: Vec<K>,
-    policies: Vec<P>,
-    profiles: Vec<I>,
-}
-
-type Owned = All<Role, User, Group, AccessKey, ManagedPolicy, InstanceProfile>;
-
-fn export(cell: &Cell, view: &View) -> Option<Vec<u8>> {
-    if !cell.topology.is_home() {
-        return None;
+const fn every<R: Record>() -> Derive<Parts> {
+    Derive::Each {
+        kind: R::KIND,
+        make: export::<R>,
     }
-    let all = All {
-        roles: list::<Role>(view),
-        users: list::<User>(view),
-        groups: list::<Group>(view),
-        keys: list::<AccessKey>(view),
-        policies: list::<ManagedPolicy>(view),
-        profiles: list::<InstanceProfile>(view),
-    };
-    serde_json::to_vec(&all).ok()
 }
 
-fn list<R: Record>(view: &View) -> Vec<Arc<R>> {
-    view.list::<R>().collect()
+fn name<R: Record>(id: &str) -> String {
+    format!("{}/{id}", R::KIND)
+}
+
+fn export<R: Record>(cell: &Cell, view: &View, id: &str, parts: &mut Parts) {
+    let record = view.get::<R>(id).filter(|_| cell.topology.is_home());
+    let bytes = record.and_then(|record| serde_json::to_vec(&*record).ok());
+    match bytes {
+        Some(bytes) => drop(parts.insert(name::<R>(id), bytes.into())),
+        None => drop(parts.remove(&name::<R>(id))),
+    }
 }
 
 /// Only the home's word counts, and not in the home itself.
-fn import(cell: &Cell, tx: &mut Tx, region: &str, bytes: &[u8]) -> Result<(), ApiError> {
+fn import(cell: &Cell, tx: &mut Tx, region: &str, told: &Told) -> Result<(), ApiError> {
     if cell.topology.is_home() || region != cell.topology.home {
         return Ok(());
     }
-    let all: Owned = serde_json::from_slice(bytes).map_err(ApiError::internal)?;
-    replace(tx, all.roles);
-    replace(tx, all.users);
-    replace(tx, all.groups);
-    replace(tx, all.keys);
-    replace(tx, all.policies);
-    replace(tx, all.profiles);
-    Ok(())
+    take::<Role>(tx, told)?;
+    take::<User>(tx, told)?;
+    take::<Group>(tx, told)?;
+    take::<AccessKey>(tx, told)?;
+    take::<ManagedPolicy>(tx, told)?;
+    take::<InstanceProfile>(tx, told)
 }
 
 /// Writes only what differs: one new user must not cost every region all of them again.
-fn replace<R: Record + PartialEq>(tx: &mut Tx, records: Vec<R>) {
-    let old: Vec<String> = tx.list::<R>().map(|record| record.id()).collect();
-    let new: std::collections::HashSet<String> = records.iter().map(Record::id).collect();
-    for id in old.iter().filter(|id| !new.contains(*id)) {
-        tx.delete::<R>(id);
+fn take<R: Record + PartialEq>(tx: &mut Tx, told: &Told) -> Result<(), ApiError> {
+    let prefix = name::<R>("");
+    let parts = told.parts.range(prefix.clone()..);
+    let parts = parts.take_while(|(part, _)| part.starts_with(&prefix));
+    let mut named = BTreeSet::new();
+    for (part, bytes) in parts {
+        let id = &part[prefix.len()..];
+        named.insert(id);
+        put::<R>(tx, id, bytes.as_ref())?;
     }
-    for record in records {
-        let known = tx.get::<R>(&record.id());
-        if known.is_none_or(|known| *known != record) {
-            tx.put(record);
+    if told.whole {
+        let known: Vec<String> = tx.list::<R>().map(|record| record.id()).collect();
+        for id in known.iter().filter(|id| !named.contains(id.as_str())) {
+            tx.delete::<R>(id);
         }
     }
+    Ok(())
+}
+
+fn put<R: Record + PartialEq>(
+    tx: &mut Tx,
+    id: &str,
+    bytes: Option<&Bytes>,
+) -> Result<(), ApiError> {
+    let Some(bytes) = bytes else {
+        tx.delete::<R>(id);
+        return Ok(());
+    };
+    let record: R = serde_json::from_slice(bytes).map_err(ApiError::internal)?;
+    if tx
+        .get::<R>(&record.id())
+        .is_none_or(|known| *known != record)
+    {
+        tx.put(record);
+    }
+    Ok(())
 }

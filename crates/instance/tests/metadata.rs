@@ -58,7 +58,7 @@ fn snapshot(vpc: &VpcId) -> Arc<Snapshot> {
         endpoints: Default::default(),
     };
     Arc::new(Snapshot {
-        vpcs: BTreeMap::from([(vpc.clone(), Arc::new(network))]),
+        vpcs: lath_feed::Items::from([(vpc.clone(), Arc::new(network))]),
         ..Snapshot::default()
     })
 }

@@ -112,7 +112,7 @@ fn show_group(view: &View, group: &lattice::WeightedTargetGroup) -> WeightedTarg
 }
 
 /// The groups that an action forwards to.
-fn groups(action: &Action) -> impl Iterator<Item = &TargetGroupId> {
+pub(crate) fn groups(action: &Action) -> impl Iterator<Item = &TargetGroupId> {
     let groups: &[lattice::WeightedTargetGroup] = match action {
         Action::Forward(groups) => groups,
         Action::FixedResponse(_) => &[],
@@ -148,6 +148,13 @@ pub(crate) fn all_users(view: &View) -> BTreeMap<TargetGroupId, BTreeSet<Service
         }
     }
     users
+}
+
+/// Whether a rule forwards to a group, of whatever region.
+pub(crate) fn is_used(view: &View, group: &TargetGroupId) -> bool {
+    let mut here = view.by::<Rule>("group", group.as_str());
+    here.next().is_some()
+        || region::services(view).any(|it| region::groups_of(&it).any(|used| used == group))
 }
 
 /// Checks the quota of groups that a service's rules, as they now are, forward to.

@@ -1,19 +1,19 @@
 //! Lattice's part of the feed: a pure function of the state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::Cell;
+use lath_control::{Cell, Contribute, Derive};
 use lath_feed as feed;
 use lath_feed::{AccessLogDestination, Auth, Snapshot};
 use lath_model::id::{ServiceId, ServiceNetworkId, TargetGroupId};
 use lath_model::lattice::{self, Action};
-use lath_store::View;
+use lath_store::{Record, View};
 
 use crate::record::{
-    AccessLogSubscription, Listener, LogSource, Rule, Service, ServiceAssociation, ServiceNetwork,
-    Target, TargetGroup, VpcAssociation, key,
+    AccessLogSubscription, Listener, Rule, Service, ServiceAssociation, ServiceNetwork, Target,
+    TargetGroup, VpcAssociation, key,
 };
 use crate::region::{Told, ToldGroup};
 use crate::shape::{AuthType, Status, VpcAssociationStatus};
@@ -28,38 +28,59 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Fills service networks, services and target groups, and the associations of the VPCs that EC2's
 /// contribution put there before. What is being deleted or could not be made is left out; what other regions
 /// have is there as far as something here uses it.
-pub fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
-    let mut logs = access_logs(view);
-    associate(view, snapshot);
-    snapshot.service_networks = service_networks(cell, view, &mut logs);
-    foreign_networks(view, snapshot, &mut logs);
-    let mut services = associated_services(view);
-    for network in snapshot.service_networks.values_mut() {
-        Arc::make_mut(network).services = services.remove(&network.id).unwrap_or_default();
+pub const CONTRIBUTIONS: [Contribute; 5] = [
+    each::<lath_ec2::records::Vpc>(associate),
+    each::<ServiceNetwork>(fill_network),
+    each::<Service>(fill_service),
+    each::<TargetGroup>(fill_group),
+    Derive::Whole(foreign),
+];
+
+/// The part of each record of a kind.
+const fn each<R: Record>(make: fn(&Cell, &View, &str, &mut Snapshot)) -> Contribute {
+    Derive::Each {
+        kind: R::KIND,
+        make,
     }
-    snapshot.services = feed_services(cell, view, &mut logs);
-    foreign_services(view, snapshot, &mut logs);
-    snapshot.target_groups = target_groups(cell, view);
-    foreign_groups(view, snapshot);
+}
+
+/// Whether a policy somewhere asks who calls: then nodes must know callers.
+pub fn asks_who_calls(view: &View) -> bool {
+    let asks = format!("{:?}", AuthType::AwsIam);
+    let is_guarded = |auth: &Auth| matches!(auth, Auth::AwsIam { .. });
+    view.by::<ServiceNetwork>("auth", &asks).next().is_some()
+        || view.by::<Service>("auth", &asks).next().is_some()
+        || region::services(view).any(|service| is_guarded(&service.auth))
+        || region::networks(view).any(|network| is_guarded(&network.auth))
 }
 
 /// What this region tells the others.
 pub(crate) fn told(cell: &Cell, view: &View) -> Told {
-    let mut logs = AccessLogs::new();
-    let groups = target_groups(cell, view).into_values().map(|group| {
-        let mut group = Arc::unwrap_or_clone(group);
-        let targets = std::mem::take(&mut group.targets).into_iter().collect();
-        ToldGroup { group, targets }
-    });
+    let groups = view
+        .list::<TargetGroup>()
+        .filter(|group| is_served(group.status))
+        .map(|record| {
+            let mut group = feed_group(cell, view, &record);
+            let targets = std::mem::take(&mut group.targets).into_iter().collect();
+            ToldGroup { group, targets }
+        });
+    let networks = view
+        .list::<ServiceNetwork>()
+        .map(|record| feed::ServiceNetwork {
+            services: BTreeSet::new(),
+            access_logs: Vec::new(),
+            ..feed_network(cell, view, &record)
+        });
+    let services = view
+        .list::<Service>()
+        .filter(|service| is_served(service.status))
+        .map(|record| feed::Service {
+            access_logs: Vec::new(),
+            ..feed_service(cell, view, &record)
+        });
     Told {
-        networks: service_networks(cell, view, &mut logs)
-            .into_values()
-            .map(Arc::unwrap_or_clone)
-            .collect(),
-        services: feed_services(cell, view, &mut logs)
-            .into_values()
-            .map(Arc::unwrap_or_clone)
-            .collect(),
+        networks: networks.collect(),
+        services: services.collect(),
         groups: groups.collect(),
         service_associations: view
             .list::<ServiceAssociation>()
@@ -72,67 +93,109 @@ pub(crate) fn told(cell: &Cell, view: &View) -> Told {
     }
 }
 
-/// The networks of other regions that VPCs or endpoints of this one are joined with.
-fn foreign_networks(view: &View, snapshot: &mut Snapshot, logs: &mut AccessLogs) {
-    let named = |vpc: &Arc<feed::Vpc>| {
-        let association = vpc.lattice.iter().map(|it| it.service_network.clone());
-        let endpoints = vpc.endpoints.values().map(|it| it.service_network.clone());
-        association.chain(endpoints).collect::<Vec<_>>()
+fn fill_network(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
+    let Ok(key) = id.parse() else {
+        return;
     };
-    let named: BTreeSet<ServiceNetworkId> = snapshot.vpcs.values().flat_map(named).collect();
+    match view.get::<ServiceNetwork>(id) {
+        Some(record) => {
+            let network = Arc::new(feed_network(cell, view, &record));
+            snapshot.service_networks.insert(key, network);
+        }
+        None => drop(snapshot.service_networks.remove(&key)),
+    }
+}
+
+fn fill_service(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
+    let Ok(key) = id.parse() else {
+        return;
+    };
+    let record = view.get::<Service>(id);
+    match record.filter(|service| is_served(service.status)) {
+        Some(record) => {
+            let service = Arc::new(feed_service(cell, view, &record));
+            snapshot.services.insert(key, service);
+        }
+        None => drop(snapshot.services.remove(&key)),
+    }
+}
+
+fn fill_group(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
+    let Ok(key) = id.parse() else {
+        return;
+    };
+    let record = view.get::<TargetGroup>(id);
+    match record.filter(|group| is_served(group.status)) {
+        Some(record) => {
+            let group = Arc::new(feed_group(cell, view, &record));
+            snapshot.target_groups.insert(key, group);
+        }
+        None => drop(snapshot.target_groups.remove(&key)),
+    }
+}
+
+/// What other regions have and something here uses. Where no region told anything, nothing more is looked at.
+fn foreign(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
+    let here = |arn: &str| region::is_here(cell, Some(arn));
+    snapshot.service_networks.retain(|_, it| here(&it.arn));
+    snapshot.services.retain(|_, it| here(&it.arn));
+    snapshot.target_groups.retain(|_, it| here(&it.arn));
+    if !region::is_told(view) {
+        return;
+    }
+    foreign_networks(view, snapshot);
+    foreign_services(view, snapshot);
+    foreign_groups(view, snapshot);
+}
+
+/// The networks of other regions that VPCs or endpoints of this one are joined with.
+fn foreign_networks(view: &View, snapshot: &mut Snapshot) {
+    let associated = view.list::<VpcAssociation>().map(|it| it.network.clone());
+    let endpoints = view.list::<lath_ec2::records::VpcEndpoint>();
+    let named: BTreeSet<ServiceNetworkId> = associated
+        .chain(endpoints.map(|it| it.network.clone()))
+        .collect();
     for id in named {
-        if snapshot.service_networks.contains_key(&id) {
+        if view.contains(ServiceNetwork::KIND, id.as_str()) {
             continue;
         }
         if let Some(mut network) = region::find_network(view, &id) {
-            let source = LogSource::ServiceNetwork(id.clone());
-            network.access_logs = logs.remove(&source).unwrap_or_default();
+            network.access_logs = access_logs(view, id.as_str());
+            network.services = services_of(view, &id);
             snapshot.service_networks.insert(id, Arc::new(network));
         }
     }
 }
 
-/// The services of each network, whichever region associated them.
-fn associated_services(view: &View) -> BTreeMap<ServiceNetworkId, BTreeSet<ServiceId>> {
-    let mut services: BTreeMap<_, BTreeSet<ServiceId>> = BTreeMap::new();
-    let here = view.list::<ServiceAssociation>();
-    let elsewhere = region::service_associations(view).map(|(_, it)| Arc::new(it));
-    for association in here.chain(elsewhere) {
-        if is_served(association.status) {
-            let known = services.entry(association.network.clone()).or_default();
-            known.insert(association.service.clone());
-        }
-    }
-    services
-}
-
-fn feed_services(
-    cell: &Cell,
-    view: &View,
-    logs: &mut AccessLogs,
-) -> BTreeMap<ServiceId, Arc<feed::Service>> {
-    view.list::<Service>()
-        .filter(|service| is_served(service.status))
-        .map(|record| {
-            let service = feed_service(cell, view, &record, logs);
-            (record.id.clone(), Arc::new(service))
-        })
+/// The services of a network, whichever region associated them.
+fn services_of(view: &View, network: &ServiceNetworkId) -> BTreeSet<ServiceId> {
+    let here = view.by::<ServiceAssociation>("network", network.as_str());
+    let elsewhere = region::service_associations(view)
+        .filter(|(_, it)| it.network == *network)
+        .map(|(_, it)| Arc::new(it));
+    here.chain(elsewhere)
+        .filter(|association| is_served(association.status))
+        .map(|association| association.service.clone())
         .collect()
 }
 
 /// The services of other regions that are in a network here, at addresses of this region.
-fn foreign_services(view: &View, snapshot: &mut Snapshot, logs: &mut AccessLogs) {
-    let networks = snapshot.service_networks.values();
-    let wanted: BTreeSet<ServiceId> = networks.flat_map(|it| it.services.clone()).collect();
+fn foreign_services(view: &View, snapshot: &mut Snapshot) {
+    let here = view.list::<ServiceAssociation>();
+    let elsewhere = region::service_associations(view).map(|(_, it)| Arc::new(it));
+    let wanted: BTreeSet<ServiceId> = here
+        .chain(elsewhere)
+        .filter(|it| snapshot.service_networks.contains_key(&it.network) && is_served(it.status))
+        .map(|it| it.service.clone())
+        .collect();
     for id in wanted {
-        if snapshot.services.contains_key(&id) {
+        if view.contains(Service::KIND, id.as_str()) {
             continue;
         }
         let address = region::address(view, &id);
         if let (Some(mut service), Some(address)) = (region::find_service(view, &id), address) {
             service.address = address;
-            let source = LogSource::Service(id.clone());
-            service.access_logs = logs.remove(&source).unwrap_or_default();
+            service.access_logs = access_logs(view, id.as_str());
             snapshot.services.insert(id, Arc::new(service));
         }
     }
@@ -140,11 +203,14 @@ fn foreign_services(view: &View, snapshot: &mut Snapshot, logs: &mut AccessLogs)
 
 /// The target groups of other regions that rules here forward to.
 fn foreign_groups(view: &View, snapshot: &mut Snapshot) {
-    let services = snapshot.services.values();
-    let used = services.flat_map(|service| region::groups_of(service).cloned());
-    let used: BTreeSet<TargetGroupId> = used.collect();
+    // The rules are read, and not the services that were filled in: a change of one is seen.
+    let rules = view.list::<Rule>();
+    let own = rules.flat_map(|rule| action::groups(&rule.action).cloned().collect::<Vec<_>>());
+    let told = snapshot.services.values();
+    let told = told.flat_map(|service| region::groups_of(service).cloned());
+    let used: BTreeSet<TargetGroupId> = own.chain(told).collect();
     for id in used {
-        if !snapshot.target_groups.contains_key(&id)
+        if !view.contains(TargetGroup::KIND, id.as_str())
             && let Some(mut group) = region::find_group(view, &id)
         {
             group.in_use = true;
@@ -166,49 +232,28 @@ fn auth(view: &View, auth_type: AuthType, id: &str) -> Auth {
     }
 }
 
-/// Where the logs of each network and service go.
-type AccessLogs = BTreeMap<LogSource, Vec<AccessLogDestination>>;
-
-fn access_logs(view: &View) -> AccessLogs {
-    let mut logs = AccessLogs::new();
-    for subscription in view.list::<AccessLogSubscription>() {
-        let known = logs.entry(subscription.source.clone()).or_default();
-        known.push(AccessLogDestination {
+/// Where the logs of a network or service go.
+fn access_logs(view: &View, source: &str) -> Vec<AccessLogDestination> {
+    view.by::<AccessLogSubscription>("source", source)
+        .map(|subscription| AccessLogDestination {
             id: subscription.id.clone(),
             destination_arn: access_log::log_group_arn(&subscription),
-        });
-    }
-    logs
-}
-
-fn service_networks(
-    cell: &Cell,
-    view: &View,
-    logs: &mut AccessLogs,
-) -> BTreeMap<ServiceNetworkId, Arc<feed::ServiceNetwork>> {
-    view.list::<ServiceNetwork>()
-        .map(|record| {
-            let id = record.id.clone();
-            let source = LogSource::ServiceNetwork(id.clone());
-            let network = feed::ServiceNetwork {
-                id: id.clone(),
-                arn: network::arn(cell, &id),
-                name: record.name.clone(),
-                auth: auth(view, record.auth_type, id.as_str()),
-                services: BTreeSet::new(),
-                access_logs: logs.remove(&source).unwrap_or_default(),
-            };
-            (id, Arc::new(network))
         })
         .collect()
 }
 
-fn feed_service(
-    cell: &Cell,
-    view: &View,
-    record: &Service,
-    logs: &mut AccessLogs,
-) -> feed::Service {
+fn feed_network(cell: &Cell, view: &View, record: &ServiceNetwork) -> feed::ServiceNetwork {
+    feed::ServiceNetwork {
+        id: record.id.clone(),
+        arn: network::arn(cell, &record.id),
+        name: record.name.clone(),
+        auth: auth(view, record.auth_type, record.id.as_str()),
+        services: services_of(view, &record.id),
+        access_logs: access_logs(view, record.id.as_str()),
+    }
+}
+
+fn feed_service(cell: &Cell, view: &View, record: &Service) -> feed::Service {
     let listeners = view
         .range::<Listener>(&format!("{}/", record.id))
         .filter_map(|listener| Some((listener.id.clone(), feed_listener(cell, view, &listener)?)))
@@ -223,9 +268,7 @@ fn feed_service(
         auth: auth(view, record.auth_type, record.id.as_str()),
         idle_timeout: IDLE_TIMEOUT,
         listeners,
-        access_logs: logs
-            .remove(&LogSource::Service(record.id.clone()))
-            .unwrap_or_default(),
+        access_logs: access_logs(view, record.id.as_str()),
     }
 }
 
@@ -258,34 +301,23 @@ fn feed_rule(rule: &Rule) -> Option<lattice::Rule> {
     })
 }
 
-fn target_groups(cell: &Cell, view: &View) -> BTreeMap<TargetGroupId, Arc<feed::TargetGroup>> {
-    let users = action::all_users(view);
-    let mut targets: BTreeMap<TargetGroupId, BTreeMap<feed::TargetKey, feed::Target>> =
-        BTreeMap::new();
-    for target in view.list::<Target>() {
-        let (key, value) = feed_target(view, &target);
-        let known = targets.entry(target.group.clone()).or_default();
-        known.insert(key, value);
+fn feed_group(cell: &Cell, view: &View, record: &TargetGroup) -> feed::TargetGroup {
+    let targets = format!("{}/", record.id);
+    feed::TargetGroup {
+        id: record.id.clone(),
+        arn: target_group::arn(cell, &record.id),
+        name: record.name.clone(),
+        vpc: record.vpc.clone(),
+        protocol: record.protocol,
+        protocol_version: Some(record.protocol_version),
+        health_check: feed_check(cell, record),
+        in_use: action::is_used(view, &record.id),
+        targets: view
+            .range::<Target>(&targets)
+            .map(|target| feed_target(view, &target))
+            .collect(),
+        region: None,
     }
-    view.list::<TargetGroup>()
-        .filter(|group| is_served(group.status))
-        .map(|record| {
-            let id = record.id.clone();
-            let group = feed::TargetGroup {
-                id: id.clone(),
-                arn: target_group::arn(cell, &id),
-                name: record.name.clone(),
-                vpc: record.vpc.clone(),
-                protocol: record.protocol,
-                protocol_version: Some(record.protocol_version),
-                health_check: feed_check(cell, &record),
-                in_use: users.contains_key(&id),
-                targets: targets.remove(&id).unwrap_or_default(),
-                region: None,
-            };
-            (id, Arc::new(group))
-        })
-        .collect()
 }
 
 fn feed_target(view: &View, target: &Target) -> (feed::TargetKey, feed::Target) {
@@ -317,16 +349,15 @@ fn feed_check(cell: &Cell, group: &TargetGroup) -> Option<feed::HealthCheck> {
     })
 }
 
-fn associate(view: &View, snapshot: &mut Snapshot) {
+/// A VPC's association with a network.
+fn associate(_: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
     use VpcAssociationStatus::{CreateFailed, DeleteFailed, DeleteInProgress};
-    for association in view.list::<VpcAssociation>() {
-        let served = !matches!(
-            association.status,
-            CreateFailed | DeleteInProgress | DeleteFailed
-        );
-        let Some(vpc) = snapshot.vpcs.get_mut(&association.vpc).filter(|_| served) else {
-            continue;
-        };
+    let served = |status| !matches!(status, CreateFailed | DeleteInProgress | DeleteFailed);
+    let mut associations = view.by::<VpcAssociation>("vpc", id);
+    let Some(association) = associations.find(|it| served(it.status)) else {
+        return;
+    };
+    if let Some(vpc) = snapshot.vpcs.get_mut(&association.vpc) {
         Arc::make_mut(vpc).lattice = Some(feed::LatticeAssociation {
             id: association.id.clone(),
             service_network: association.network.clone(),

@@ -1,7 +1,7 @@
 //! The control plane of VPC Lattice.
 //!
 //! [`Lattice`] holds a region's cell and handles every operation that [`service`] registers.
-//! [`contribute`] turns the state into the part of the feed that nodes obey; [`reconcilers`] takes over
+//! [`CONTRIBUTIONS`] turns the state into the part of the feed that nodes obey; [`reconcilers`] takes over
 //! what nodes observe, so that a resource is `ACTIVE` when it works and gone when nothing of it is left.
 //!
 //! [`SECTION`] is what regions tell one another in extended mode.
@@ -53,7 +53,7 @@ use lath_service::{App, Stateful};
 use lath_store::{Db, View};
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
-pub use contribute::contribute;
+pub use contribute::{CONTRIBUTIONS, asks_who_calls};
 pub use reconcile::reconcilers;
 pub use record::kinds;
 pub use region::SECTION;

@@ -235,14 +235,28 @@ pub(crate) enum LogSource {
     Service(ServiceId),
 }
 
+impl LogSource {
+    /// The id of the network or service.
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::ServiceNetwork(id) => id.as_str(),
+            Self::Service(id) => id.as_str(),
+        }
+    }
+}
+
 macro_rules! records {
-    ($($record:ident $kind:literal |$this:ident| $id:expr;)*) => {
+    ($($record:ident $kind:literal |$this:ident| $id:expr $(=> $keys:expr)?;)*) => {
         $(impl Record for $record {
             const KIND: &'static str = $kind;
             fn id(&self) -> String {
                 let $this = self;
                 $id
             }
+            $(fn keys(&self) -> Vec<(&'static str, String)> {
+                let $this = self;
+                $keys
+            })?
         })*
 
         /// The record kinds that this crate keeps.
@@ -253,15 +267,21 @@ macro_rules! records {
 }
 
 records! {
-    ServiceNetwork "lattice.service-network" |this| this.id.to_string();
-    Service "lattice.service" |this| this.id.to_string();
+    ServiceNetwork "lattice.service-network" |this| this.id.to_string()
+        => vec![("auth", format!("{:?}", this.auth_type))];
+    Service "lattice.service" |this| this.id.to_string()
+        => vec![("auth", format!("{:?}", this.auth_type))];
     Listener "lattice.listener" |this| key(&this.service, &this.id);
-    Rule "lattice.rule" |this| key(&this.listener, &this.id);
+    Rule "lattice.rule" |this| key(&this.listener, &this.id)
+        => crate::action::groups(&this.action).map(|id| ("group", id.to_string())).collect();
     TargetGroup "lattice.target-group" |this| this.id.to_string();
     Target "lattice.target" |this| target_key(&this.group, &this.id, this.port);
-    VpcAssociation "lattice.vpc-association" |this| this.id.to_string();
-    ServiceAssociation "lattice.service-association" |this| this.id.to_string();
-    AccessLogSubscription "lattice.access-log-subscription" |this| this.id.to_string();
+    VpcAssociation "lattice.vpc-association" |this| this.id.to_string()
+        => vec![("vpc", this.vpc.to_string())];
+    ServiceAssociation "lattice.service-association" |this| this.id.to_string()
+        => vec![("network", this.network.to_string())];
+    AccessLogSubscription "lattice.access-log-subscription" |this| this.id.to_string()
+        => vec![("source", this.source.as_str().to_owned())];
     ForeignAddress "lattice.foreign-address" |this| this.service.to_string();
     AuthPolicy "lattice.auth-policy" |this| this.resource.clone();
     ResourcePolicy "lattice.resource-policy" |this| this.resource.clone();

@@ -7,7 +7,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use lath_control::{Cell, Mode, Section};
+use lath_control::{Cell, Derive, Mode, Parts, Section, set_only};
 use lath_feed as feed;
 use lath_model::arn::Arn;
 use lath_model::id::{ServiceId, ServiceNetworkId, TargetGroupId};
@@ -58,7 +58,7 @@ impl Record for Region {
 /// What regions tell one another of Lattice. Nothing in strict mode, or where there is only one region.
 pub const SECTION: Section = Section {
     name: "lattice",
-    export,
+    export: &[Derive::Whole(export)],
     import,
 };
 
@@ -66,17 +66,23 @@ fn is_spoken(cell: &Cell) -> bool {
     cell.mode == Mode::Extended && cell.topology.regions.len() > 1
 }
 
-fn export(cell: &Cell, view: &View) -> Option<Vec<u8>> {
-    if !is_spoken(cell) {
-        return None;
-    }
-    serde_json::to_vec(&contribute::told(cell, view)).ok()
+fn export(cell: &Cell, view: &View, parts: &mut Parts) {
+    let told = is_spoken(cell).then(|| serde_json::to_vec(&contribute::told(cell, view)).ok());
+    set_only(parts, told.flatten());
 }
 
-fn import(cell: &Cell, tx: &mut Tx, region: &str, bytes: &[u8]) -> Result<(), ApiError> {
-    if !is_spoken(cell) || region == cell.region {
+fn import(
+    cell: &Cell,
+    tx: &mut Tx,
+    region: &str,
+    told: &lath_control::Told,
+) -> Result<(), ApiError> {
+    let Some(bytes) = told
+        .only()
+        .filter(|_| is_spoken(cell) && region != cell.region)
+    else {
         return Ok(());
-    }
+    };
     let told: Told = serde_json::from_slice(bytes)
         .map_err(|error| fault::refused(format!("the region's part is malformed: {error}")))?;
     tx.put(Region {
@@ -136,6 +142,16 @@ pub(crate) fn address(view: &View, id: &ServiceId) -> Option<Ipv4Addr> {
 
 fn regions(view: &View) -> impl Iterator<Item = Arc<Region>> + '_ {
     view.list::<Region>()
+}
+
+/// Whether another region told anything.
+pub(crate) fn is_told(view: &View) -> bool {
+    regions(view).next().is_some()
+}
+
+/// Every network of the other regions.
+pub(crate) fn networks(view: &View) -> impl Iterator<Item = feed::ServiceNetwork> + '_ {
+    regions(view).flat_map(|region| region.told.networks.clone())
 }
 
 /// Every service of the other regions.

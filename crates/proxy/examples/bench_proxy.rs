@@ -73,8 +73,8 @@ fn snapshot() -> Snapshot {
         version: 1,
         region: "us-east-1".to_owned(),
         account: "000000000000".to_owned(),
-        vpcs: BTreeMap::from([(vpc.id.clone(), Arc::new(vpc))]),
-        service_networks: BTreeMap::from([(
+        vpcs: lath_feed::Items::from([(vpc.id.clone(), Arc::new(vpc))]),
+        service_networks: lath_feed::Items::from([(
             network.clone(),
             Arc::new(ServiceNetwork {
                 arn: format!("arn:aws:vpc-lattice:us-east-1:000000000000:servicenetwork/{network}"),
@@ -89,7 +89,7 @@ fn snapshot() -> Snapshot {
             .into_iter()
             .map(|s| (s.id.clone(), Arc::new(s)))
             .collect(),
-        target_groups: BTreeMap::from([(group.id.clone(), Arc::new(group))]),
+        target_groups: lath_feed::Items::from([(group.id.clone(), Arc::new(group))]),
         ..Snapshot::default()
     }
 }

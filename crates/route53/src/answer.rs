@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use lath_control::{Cell, compile};
-use lath_feed::{Observed, Snapshot, TargetHealth};
+use lath_feed::{Observed, TargetHealth};
 use lath_model::id::{HealthCheckId, TargetGroupId};
 use lath_service::operations;
 use lath_store::View;
@@ -41,8 +41,7 @@ impl HealthView for Seen<'_> {
 
 fn test(app: &Route53, view: &View, op: &TestDNSAnswer) -> Result<TestDNSAnswerResponse, ApiError> {
     let zone = zone::find(view, &op.zone_id)?;
-    let empty = Snapshot::default();
-    let zones = Zones::new(&compile(&app.cell, view, &app.contributions, &empty));
+    let zones = Zones::new(&compile(&app.cell, view, &app.contributions));
     answer(&app.cell, &zone, &zones, op)
 }
 

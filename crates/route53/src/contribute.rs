@@ -1,61 +1,131 @@
 //! Route 53's part of the feed: a pure function of the state.
 
-use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use lath_control::Cell;
-use lath_feed::{self as feed, RecordAnswer, Routing, Snapshot};
-use lath_model::id::{HealthCheckId, HostedZoneId};
-use lath_store::View;
+use lath_control::{Cell, Contribute, Derive};
+use lath_feed::{self as feed, Items, RecordAnswer, Routing, Snapshot};
+use lath_store::{Record, View};
 
-use crate::record::{Collection, HealthCheck, StoredSet, Zone};
+use crate::record::{
+    Collection, CopiedCheck, CopiedRecords, CopiedZone, HealthCheck, StoredSet, Zone,
+};
 use crate::shape::{Failover, ResourceRecordSet};
-use crate::{copy, geo, health_config, ident, record_set, tag, zone};
+use crate::{geo, health_config, ident, record_set, tag};
 
-/// Every zone.
-pub(crate) type Zones = BTreeMap<HostedZoneId, feed::HostedZone>;
-/// Every health check.
-pub(crate) type Checks = BTreeMap<HealthCheckId, feed::Route53HealthCheck>;
+/// Fills hosted zones with their records and health checks: at home from the state, elsewhere from the copy of it.
+pub const CONTRIBUTIONS: [Contribute; 6] = [
+    each::<Zone>(zone),
+    Derive::Keyed {
+        kind: StoredSet::KIND,
+        index: "name",
+        make: records,
+    },
+    each::<HealthCheck>(check),
+    each::<CopiedZone>(copied_zone),
+    each::<CopiedRecords>(copied_records),
+    each::<CopiedCheck>(copied_check),
+];
 
-/// Fills hosted zones and health checks: at home from the state, elsewhere from the copy of it.
-pub fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
-    let (zones, checks) = if cell.topology.is_home() {
-        (zones(view), checks(view))
-    } else {
-        (copy::zones(view), copy::checks(view))
-    };
-    snapshot.hosted_zones = zones
-        .into_iter()
-        .map(|(id, zone)| (id, Arc::new(zone)))
-        .collect();
-    snapshot.health_checks = checks
-        .into_iter()
-        .map(|(id, check)| (id, Arc::new(check)))
-        .collect();
-}
-
-/// The zones of the state.
-pub(crate) fn zones(view: &View) -> Zones {
-    view.list::<Zone>()
-        .map(|zone| (zone.id.clone(), fed_zone(view, &zone)))
-        .collect()
-}
-
-fn fed_zone(view: &View, zone: &Zone) -> feed::HostedZone {
-    let mut records: BTreeMap<String, BTreeMap<String, Vec<feed::RecordSet>>> = BTreeMap::new();
-    for StoredSet { set, .. } in zone::sets(view, &zone.id).map(Arc::unwrap_or_clone) {
-        if let Some(fed) = fed_set(view, &set) {
-            let name = records.entry(set.name).or_default();
-            name.entry(set.kind.to_string()).or_default().push(fed);
-        }
+/// The part of each record of a kind.
+const fn each<R: Record>(make: fn(&Cell, &View, &str, &mut Snapshot)) -> Contribute {
+    Derive::Each {
+        kind: R::KIND,
+        make,
     }
-    feed::HostedZone {
+}
+
+/// Makes an item be there, or not.
+fn set<K: Ord + Clone + FromStr, V>(items: &mut Items<K, V>, id: &str, item: Option<V>) {
+    match (id.parse(), item) {
+        (Ok(id), Some(item)) => drop(items.insert(id, Arc::new(item))),
+        (Ok(id), None) => drop(items.remove(&id)),
+        (Err(_), _) => {}
+    }
+}
+
+fn zone(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
+    if cell.topology.is_home() {
+        set(&mut snapshot.hosted_zones, id, fed_zone(view, id));
+    }
+}
+
+fn records(cell: &Cell, view: &View, key: &str, snapshot: &mut Snapshot) {
+    if cell.topology.is_home() {
+        set_records(snapshot, key, fed_records(view, key));
+    }
+}
+
+fn check(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
+    if cell.topology.is_home() {
+        set(&mut snapshot.health_checks, id, fed_check(view, id));
+    }
+}
+
+fn copied_zone(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
+    if !cell.topology.is_home() {
+        let copied = view.get::<CopiedZone>(id);
+        set(
+            &mut snapshot.hosted_zones,
+            id,
+            copied.map(|it| it.zone.clone()),
+        );
+    }
+}
+
+fn copied_records(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
+    if !cell.topology.is_home() {
+        let copied = view.get::<CopiedRecords>(id);
+        set_records(snapshot, id, copied.map(|it| it.sets.clone()));
+    }
+}
+
+fn copied_check(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
+    if !cell.topology.is_home() {
+        let copied = view.get::<CopiedCheck>(id);
+        set(
+            &mut snapshot.health_checks,
+            id,
+            copied.map(|it| it.check.clone()),
+        );
+    }
+}
+
+/// The zone and the name that a key is made of.
+pub(crate) fn record_name(key: &str) -> Option<feed::RecordName> {
+    let (zone, name) = key.split_once('/')?;
+    Some((zone.parse().ok()?, name.to_owned()))
+}
+
+fn set_records(snapshot: &mut Snapshot, key: &str, records: Option<feed::NamedRecords>) {
+    match (record_name(key), records) {
+        (Some(name), Some(records)) => drop(snapshot.records.insert(name, Arc::new(records))),
+        (Some(name), None) => drop(snapshot.records.remove(&name)),
+        (None, _) => {}
+    }
+}
+
+/// A zone of the state.
+pub(crate) fn fed_zone(view: &View, id: &str) -> Option<feed::HostedZone> {
+    let zone = view.get::<Zone>(id)?;
+    Some(feed::HostedZone {
         id: zone.id.clone(),
         name: zone.name.clone(),
         vpcs: zone.vpcs.clone(),
         name_servers: zone.name_servers.clone(),
-        records,
+    })
+}
+
+/// The record sets of a name of the state, by the key of [`StoredSet`]'s index of names.
+pub(crate) fn fed_records(view: &View, key: &str) -> Option<feed::NamedRecords> {
+    let mut records = feed::NamedRecords::new();
+    for stored in view.by::<StoredSet>("name", key) {
+        if let Some(fed) = fed_set(view, &stored.set) {
+            let kind = stored.set.kind.to_string();
+            records.entry(kind).or_default().push(fed);
+        }
     }
+    (!records.is_empty()).then_some(records)
 }
 
 fn fed_set(view: &View, set: &ResourceRecordSet) -> Option<feed::RecordSet> {
@@ -126,14 +196,9 @@ fn routing(view: &View, set: &ResourceRecordSet) -> Option<Routing> {
     Some(Routing::Simple)
 }
 
-/// The health checks of the state.
-pub(crate) fn checks(view: &View) -> Checks {
-    view.list::<HealthCheck>()
-        .filter_map(|check| Some((check.id.clone(), fed_check(&check)?)))
-        .collect()
-}
-
-fn fed_check(check: &HealthCheck) -> Option<feed::Route53HealthCheck> {
+/// A health check of the state.
+pub(crate) fn fed_check(view: &View, id: &str) -> Option<feed::Route53HealthCheck> {
+    let check = view.get::<HealthCheck>(id)?;
     Some(feed::Route53HealthCheck {
         id: check.id.clone(),
         version: check.generation,

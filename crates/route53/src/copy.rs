@@ -1,82 +1,77 @@
 //! Elsewhere than at home: the copy of the home's zones and health checks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use lath_feed as feed;
-use lath_model::id::HostedZoneId;
-use lath_store::{Record, Tx, View};
+use bytes::Bytes;
+use lath_control::Told;
+use lath_store::{Record, Tx};
+use lath_wire::ApiError;
 
-use crate::contribute::{Checks, Zones};
+use crate::contribute::record_name;
 use crate::record::{CopiedCheck, CopiedRecords, CopiedZone};
 
-/// The zones of the copy.
-pub(crate) fn zones(view: &View) -> Zones {
-    let mut zones: Zones = view
-        .list::<CopiedZone>()
-        .map(|copied| (copied.zone.id.clone(), copied.zone.clone()))
-        .collect();
-    for copied in view.list::<CopiedRecords>() {
-        if let Some(zone) = zones.get_mut(&copied.zone) {
-            zone.records
-                .insert(copied.name.clone(), copied.sets.clone());
+/// What parts of zones are called, before the zone's id.
+pub(crate) const ZONES: &str = "zone/";
+/// What parts of records are called, before the zone's id, a slash and the name.
+pub(crate) const RECORDS: &str = "set/";
+/// What parts of health checks are called, before the check's id.
+pub(crate) const CHECKS: &str = "check/";
+
+/// Makes the copy be what was told; whether anything differed.
+///
+/// # Errors
+/// When something told cannot be read.
+pub(crate) fn take(tx: &mut Tx, told: &Told) -> Result<bool, ApiError> {
+    let zones = follow(tx, told, ZONES, |_, bytes| {
+        let zone = serde_json::from_slice(bytes).map_err(ApiError::internal)?;
+        Ok(CopiedZone { zone })
+    })?;
+    let records = follow(tx, told, RECORDS, |id, bytes| {
+        let Some((zone, name)) = record_name(id) else {
+            return Err(ApiError::internal(format!("{id:?} names no records")));
+        };
+        let sets = serde_json::from_slice(bytes).map_err(ApiError::internal)?;
+        Ok(CopiedRecords { zone, name, sets })
+    })?;
+    let checks = follow(tx, told, CHECKS, |_, bytes| {
+        let check = serde_json::from_slice(bytes).map_err(ApiError::internal)?;
+        Ok(CopiedCheck { check })
+    })?;
+    Ok(zones | records | checks)
+}
+
+/// Makes the records of one kind be what the parts of a name say.
+fn follow<R: Record + PartialEq>(
+    tx: &mut Tx,
+    told: &Told,
+    prefix: &str,
+    read: impl Fn(&str, &Bytes) -> Result<R, ApiError>,
+) -> Result<bool, ApiError> {
+    let parts = told.parts.range(prefix.to_owned()..);
+    let parts = parts.take_while(|(part, _)| part.starts_with(prefix));
+    let (mut differs, mut named) = (false, BTreeSet::new());
+    for (part, bytes) in parts {
+        let id = &part[prefix.len()..];
+        named.insert(id);
+        differs |= match bytes {
+            Some(bytes) => put(tx, read(id, bytes)?),
+            None => tx.delete::<R>(id),
+        };
+    }
+    if told.whole {
+        let known: Vec<String> = tx.list::<R>().map(|record| record.id()).collect();
+        for id in known.iter().filter(|id| !named.contains(id.as_str())) {
+            differs |= tx.delete::<R>(id);
         }
     }
-    zones
+    Ok(differs)
 }
 
-/// The health checks of the copy.
-pub(crate) fn checks(view: &View) -> Checks {
-    view.list::<CopiedCheck>()
-        .map(|copied| (copied.check.id.clone(), copied.check.clone()))
-        .collect()
-}
-
-/// Makes the copy be this; whether anything differed.
-pub(crate) fn replace(tx: &mut Tx, zones: Vec<feed::HostedZone>, checks: Checks) -> bool {
-    let mut bare = Vec::new();
-    let mut records = Vec::new();
-    for mut zone in zones {
-        let by_name = std::mem::take(&mut zone.records);
-        records.extend(copied_records(&zone.id, by_name));
-        bare.push(CopiedZone { zone });
-    }
-    let checks = checks.into_values().map(|check| CopiedCheck { check });
-    let zones = settle(tx, bare);
-    let records = settle(tx, records);
-    settle(tx, checks.collect()) | zones | records
-}
-
-fn copied_records(
-    zone: &HostedZoneId,
-    by_name: BTreeMap<String, BTreeMap<String, Vec<feed::RecordSet>>>,
-) -> impl Iterator<Item = CopiedRecords> {
-    by_name.into_iter().map(move |(name, sets)| CopiedRecords {
-        zone: zone.clone(),
-        name,
-        sets,
-    })
-}
-
-/// Makes these be the records of their kind.
-fn settle<R: Record + PartialEq>(tx: &mut Tx, wanted: Vec<R>) -> bool {
-    let ids: BTreeSet<String> = wanted.iter().map(Record::id).collect();
-    let gone: Vec<String> = tx
-        .list::<R>()
-        .map(|known| known.id())
-        .filter(|id| !ids.contains(id))
-        .collect();
-    let mut differs = !gone.is_empty();
-    for id in gone {
-        tx.delete::<R>(&id);
-    }
-    for record in wanted {
-        if tx
-            .get::<R>(&record.id())
-            .is_none_or(|known| *known != record)
-        {
-            tx.put(record);
-            differs = true;
-        }
+fn put<R: Record + PartialEq>(tx: &mut Tx, record: R) -> bool {
+    let known = tx.get::<R>(&record.id());
+    let differs = known.is_none_or(|known| *known != record);
+    if differs {
+        tx.put(record);
     }
     differs
 }

@@ -91,5 +91,5 @@ async fn apply(batch: ChangeBatch) {
     let written: Result<_, ApiError> = written.await;
     drop(written);
     let view = app.cell.db.view();
-    crate::contribute::zones(&view);
+    lath_control::compile(&app.cell, &view, &crate::CONTRIBUTIONS);
 }

@@ -2,7 +2,7 @@
 //!
 //! A global service: its state lives in the home region's database, where [`Route53`] handles every
 //! operation that [`service`] registers; elsewhere each of them is refused with the home's name.
-//! [`contribute`] turns the state into what nodes answer and probe. [`SECTIONS`] copy that to the other
+//! [`CONTRIBUTIONS`] turns the state into what nodes answer and probe. [`SECTIONS`] copy that to the other
 //! regions, which keep it in records of their own: DNS goes on everywhere while the home is dead.
 //!
 //! A change is `INSYNC` when the home's node and those of all regions that it reaches answer from it; see
@@ -52,7 +52,7 @@ use lath_service::{App, Stateful, Way};
 use lath_store::{Db, View};
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
-pub use contribute::contribute;
+pub use contribute::CONTRIBUTIONS;
 pub use record::kinds;
 pub use section::{SECTIONS, reconcilers};
 

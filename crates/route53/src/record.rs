@@ -155,13 +155,17 @@ pub(crate) struct Acknowledged {
 }
 
 macro_rules! records {
-    ($($record:ident $kind:literal |$this:ident| $id:expr;)*) => {
+    ($($record:ident $kind:literal |$this:ident| $id:expr $(=> $keys:expr)?;)*) => {
         $(impl Record for $record {
             const KIND: &'static str = $kind;
             fn id(&self) -> String {
                 let $this = self;
                 $id
             }
+            $(fn keys(&self) -> Vec<(&'static str, String)> {
+                let $this = self;
+                $keys
+            })?
         })*
 
         /// The record kinds that this crate keeps.
@@ -176,7 +180,8 @@ pub(crate) const ONLY: &str = "only";
 
 records! {
     Zone "route53.hosted-zone" |this| this.id.to_string();
-    StoredSet "route53.record-set" |this| set_key(&this.zone, &this.set);
+    StoredSet "route53.record-set" |this| set_key(&this.zone, &this.set)
+        => vec![("name", format!("{}/{}", this.zone, this.set.name))];
     Change "route53.change" |this| this.id.clone();
     Serial "route53.serial" |_this| ONLY.to_owned();
     HealthCheck "route53.health-check" |this| this.id.to_string();

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::{Cell, Section, run_reconciler};
-use lath_feed as feed;
-use lath_store::{StoreError, Tx, View};
+use lath_control::{Cell, Derive, Parts, Section, Told, run_reconciler, set_only};
+use lath_store::{Record, StoreError, Tx, View};
 use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::contribute::Checks;
-use crate::record::{Acknowledged, Copied, ONLY};
+use crate::copy::{CHECKS, RECORDS, ZONES};
+use crate::record::{Acknowledged, Copied, HealthCheck, ONLY, StoredSet, Zone};
 use crate::{Route53, change, contribute, copy};
 
 /// How often the reconciler looks when nothing wakes it.
@@ -22,75 +21,95 @@ const PERIOD: Duration = Duration::from_secs(30);
 pub const SECTIONS: [Section; 2] = [
     Section {
         name: "route53",
-        export,
+        export: &[
+            Derive::Each {
+                kind: Zone::KIND,
+                make: |cell, view, id, parts| {
+                    set(cell, parts, ZONES, id, contribute::fed_zone(view, id));
+                },
+            },
+            Derive::Keyed {
+                kind: StoredSet::KIND,
+                index: "name",
+                make: |cell, view, key, parts| {
+                    set(
+                        cell,
+                        parts,
+                        RECORDS,
+                        key,
+                        contribute::fed_records(view, key),
+                    );
+                },
+            },
+            Derive::Each {
+                kind: HealthCheck::KIND,
+                make: |cell, view, id, parts| {
+                    set(cell, parts, CHECKS, id, contribute::fed_check(view, id));
+                },
+            },
+            Derive::Whole(|cell, view, parts| {
+                set(cell, parts, SERIAL, "", Some(change::serial(view)));
+            }),
+        ],
         import,
     },
     Section {
         name: "route53-ack",
-        export: export_served,
+        export: &[Derive::Whole(export_served)],
         import: import_served,
     },
 ];
 
-/// All that nodes need, as it travels.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Exported {
-    pub(crate) serial: u64,
-    pub(crate) zones: Vec<feed::HostedZone>,
-    pub(crate) checks: Vec<feed::Route53HealthCheck>,
-}
+/// The part that is the home's newest change.
+const SERIAL: &str = "serial";
 
-fn export(cell: &Cell, view: &View) -> Option<Vec<u8>> {
-    if !cell.topology.is_home() {
-        return None;
+/// Makes a part be this, at home; the others have none.
+fn set<T: Serialize>(cell: &Cell, parts: &mut Parts, prefix: &str, id: &str, value: Option<T>) {
+    let value = value.filter(|_| cell.topology.is_home());
+    let bytes = value.and_then(|value| serde_json::to_vec(&value).ok());
+    let part = format!("{prefix}{id}");
+    match bytes {
+        Some(bytes) => drop(parts.insert(part, bytes.into())),
+        None => drop(parts.remove(&part)),
     }
-    let exported = Exported {
-        serial: change::serial(view),
-        zones: contribute::zones(view).into_values().collect(),
-        checks: contribute::checks(view).into_values().collect(),
-    };
-    serde_json::to_vec(&exported).ok()
 }
 
-fn import(cell: &Cell, tx: &mut Tx, region: &str, bytes: &[u8]) -> Result<(), ApiError> {
+/// What changed together was told together: with the serial comes all that it stands for.
+fn import(cell: &Cell, tx: &mut Tx, region: &str, told: &Told) -> Result<(), ApiError> {
     if region != cell.topology.home || cell.topology.is_home() {
         return Ok(());
     }
-    let told: Exported = serde_json::from_slice(bytes).map_err(ApiError::internal)?;
-    let checks: Checks = told
-        .checks
-        .into_iter()
-        .map(|check| (check.id.clone(), check))
-        .collect();
-    let differs = copy::replace(tx, told.zones, checks);
+    let differs = copy::take(tx, told)?;
     let known = tx.get::<Copied>(ONLY);
-    if differs
-        || known
-            .as_ref()
-            .is_none_or(|known| known.serial != told.serial)
-    {
+    let serial = match told.parts.get(SERIAL) {
+        Some(Some(bytes)) => serde_json::from_slice(bytes).map_err(ApiError::internal)?,
+        _ => known.as_ref().map_or(0, |known| known.serial),
+    };
+    if differs || known.as_ref().is_none_or(|known| known.serial != serial) {
         let revision = tx.view().revision() + 1;
         tx.put(Copied {
-            serial: told.serial,
+            serial,
             revision,
-            served: known.map_or(0, |known| known.served.min(told.serial)),
+            served: known.map_or(0, |known| known.served.min(serial)),
         });
     }
     Ok(())
 }
 
-fn export_served(cell: &Cell, view: &View) -> Option<Vec<u8>> {
-    if cell.topology.is_home() {
-        return None;
-    }
-    let copied = view.get::<Copied>(ONLY)?;
-    serde_json::to_vec(&copied.served).ok()
+fn export_served(cell: &Cell, view: &View, parts: &mut Parts) {
+    let copied = view
+        .get::<Copied>(ONLY)
+        .filter(|_| !cell.topology.is_home());
+    set_only(
+        parts,
+        copied.and_then(|it| serde_json::to_vec(&it.served).ok()),
+    );
 }
 
-fn import_served(cell: &Cell, tx: &mut Tx, region: &str, bytes: &[u8]) -> Result<(), ApiError> {
-    if !cell.topology.is_home() {
+fn import_served(cell: &Cell, tx: &mut Tx, region: &str, told: &Told) -> Result<(), ApiError> {
+    let Some(bytes) = told.only().filter(|_| cell.topology.is_home()) else {
         return Ok(());
-    }
+    };
     let serial = serde_json::from_slice(bytes).map_err(ApiError::internal)?;
     tx.put(Acknowledged {
         region: region.to_owned(),

@@ -19,7 +19,7 @@ use lath_wire::format::xml;
 use lath_wire::{Caller, Doc, Principal, Service};
 use tokio::sync::watch;
 
-use crate::{Route53, contribute, service};
+use crate::{CONTRIBUTIONS, Route53, service};
 
 const NS: &str = "https://route53.amazonaws.com/doc/2013-04-01/";
 
@@ -97,7 +97,7 @@ impl World {
     fn with(change: impl FnOnce(&mut Cell)) -> Self {
         let (mut cell, node) = Cell::for_test();
         change(&mut cell);
-        let app = Arc::new(Route53::new(cell.clone(), &[contribute]));
+        let app = Arc::new(Route53::new(cell.clone(), &CONTRIBUTIONS));
         Self {
             service: service(&app),
             cell,
@@ -176,7 +176,7 @@ impl World {
             version: view.revision(),
             ..Snapshot::default()
         };
-        contribute(&self.cell, &view, &mut snapshot);
+        lath_control::derive_into(&self.cell, &CONTRIBUTIONS, &view, &mut snapshot);
         snapshot
     }
 
@@ -249,15 +249,15 @@ fn set(identifier: &str, policy: &str) -> String {
 
 /// What a snapshot says of a name: identifiers by type.
 fn fed(snapshot: &Snapshot, zone: &str, name: &str) -> BTreeMap<String, Vec<String>> {
-    let zone = &snapshot.hosted_zones[&zone.parse().unwrap()];
-    let groups = zone.records.get(name).cloned().unwrap_or_default();
+    let known = snapshot
+        .records
+        .get(&(zone.parse().unwrap(), name.to_owned()));
+    let groups = known.cloned().unwrap_or_default();
     groups
-        .into_iter()
+        .iter()
         .map(|(kind, sets)| {
-            let ids = sets
-                .into_iter()
-                .map(|set| set.set_identifier.unwrap_or_default());
-            (kind, ids.collect())
+            let ids = sets.iter().map(|set| set.set_identifier.clone());
+            (kind.clone(), ids.map(Option::unwrap_or_default).collect())
         })
         .collect()
 }

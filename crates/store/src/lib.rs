@@ -47,6 +47,7 @@ mod inspect;
 mod load;
 mod memory;
 mod pipeline;
+mod reads;
 mod record;
 mod reword;
 mod store;
@@ -61,6 +62,7 @@ pub use error::StoreError;
 pub use identity::Identity;
 pub use inspect::{DamagedRecord, Quarantined, Report, inspect, open_unchanged, quarantine};
 pub use memory::Memory;
+pub use reads::{Changed, Read, Reads};
 pub use record::{Kinds, Record};
 pub use reword::Rewording;
 pub use store::{

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::load::{Loaded, REVISION, key};
-use crate::view::Changed;
+use crate::view::Edits;
 use crate::{Compare, Condition, Kinds, Op, Outcome, Store, StoreError, Tx, View};
 
 /// The writes that may be staged but not durable. Further writes wait.
@@ -45,7 +45,7 @@ struct Head {
 
 /// A staged write.
 struct Staged {
-    changed: Changed,
+    changed: Edits,
     durable: oneshot::Sender<Result<(), StoreError>>,
     _place: OwnedSemaphorePermit,
 }
@@ -104,7 +104,7 @@ impl Pipeline {
         let answer = f(&mut tx);
         let changed = match &answer {
             Ok(_) => self.finish(tx, &head.view)?,
-            Err(_) => Changed::nothing(&head.view),
+            Err(_) => Edits::nothing(&head.view),
         };
         if changed.values.is_empty() && head.view.revision == self.published.load().revision {
             return Ok((answer, None));
@@ -115,12 +115,12 @@ impl Pipeline {
     }
 
     /// Checks the changes of a write and adds the revision.
-    fn finish(&self, tx: Tx, head: &View) -> Result<Changed, StoreError> {
+    fn finish(&self, tx: Tx, head: &View) -> Result<Edits, StoreError> {
         let changed = tx
             .finish()
             .map_err(|(kind, reason)| StoreError::Unstorable { kind, reason })?;
         let mut changed = match changed.values.is_empty() {
-            true => return Ok(Changed::nothing(head)),
+            true => return Ok(Edits::nothing(head)),
             false => changed,
         };
         changed.view.revision = head.revision + 1;
@@ -153,7 +153,7 @@ impl Pipeline {
 
     /// Refuses writes that add records on a full disk. If they were queued, the deletes behind them would fail
     /// with them.
-    fn check_room(&self, changed: &Changed, head: &View) -> Result<(), StoreError> {
+    fn check_room(&self, changed: &Edits, head: &View) -> Result<(), StoreError> {
         let Condition::Full { path, .. } = &*self.condition.borrow() else {
             return Ok(());
         };
@@ -185,7 +185,7 @@ impl Pipeline {
 }
 
 impl Head {
-    fn queue(&mut self, changed: Changed, place: OwnedSemaphorePermit) -> Durable {
+    fn queue(&mut self, changed: Edits, place: OwnedSemaphorePermit) -> Durable {
         let (durable, waiter) = oneshot::channel();
         self.view = changed.view.clone();
         self.queue.push_back(Staged {
@@ -211,7 +211,7 @@ impl Head {
     }
 }
 
-impl Changed {
+impl Edits {
     fn nothing(view: &View) -> Self {
         Self {
             view: view.clone(),

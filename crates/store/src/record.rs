@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::StoreError;
+use crate::view::Held;
 
 /// A typed value with an id.
 pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -16,6 +17,12 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// The id, unique within the kind.
     fn id(&self) -> String;
+
+    /// What it is found by besides its id ([`crate::View::by`]): names of indexes, and its key in each. It follows from
+    /// the record alone.
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 
     /// Converts a value in an older format to [`Record::FORMAT`].
     ///
@@ -42,7 +49,7 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     record: TypeId,
     /// Decodes a stored value. `id` is the id in its key.
-    pub(crate) decode: fn(id: &str, stored: &[u8]) -> Result<Erased, String>,
+    pub(crate) decode: fn(id: &str, stored: &[u8]) -> Result<Held, String>,
 }
 
 impl Kinds {
@@ -52,7 +59,7 @@ impl Kinds {
         let kind = Kind {
             name: R::KIND,
             record: TypeId::of::<R>(),
-            decode: |id, stored| decode::<R>(id, stored).map(|record| Arc::new(record) as _),
+            decode: |id, stored| decode::<R>(id, stored).map(|record| Held::new(Arc::new(record))),
         };
         let before = self.known.insert(R::KIND, kind);
         if before.is_some_and(|before| before.record != kind.record) || R::KIND.contains('/') {

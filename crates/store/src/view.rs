@@ -1,20 +1,89 @@
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use imbl::{OrdMap, OrdSet};
+
+use crate::reads::{Changed, Read, Reads, changed};
 
 use crate::record::{Erased, Record, encode_erased};
 
-/// The records of one kind by id. A persistent map: a clone is a pointer, and a changed clone shares everything
-/// but the path to the change.
-type Table = OrdMap<Arc<str>, Erased>;
+/// Records of one kind by id. A persistent map: a copy is a pointer, and a change to the copy shares all
+/// but the path to what changed.
+#[derive(Clone, Default)]
+struct Table {
+    records: OrdMap<Arc<str>, Held>,
+    /// Index, key in it, id.
+    keys: OrdSet<(&'static str, Arc<str>, Arc<str>)>,
+}
+
+/// A record of any type. Two are the same when they are one.
+#[derive(Clone)]
+pub(crate) struct Held {
+    record: Erased,
+    keys: fn(&(dyn Any + Send + Sync)) -> Vec<(&'static str, String)>,
+}
+
+impl Held {
+    pub(crate) fn new<R: Record>(record: Arc<R>) -> Self {
+        Self {
+            record,
+            keys: |record| record.downcast_ref::<R>().map(R::keys).unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn keys(&self) -> Vec<(&'static str, String)> {
+        (self.keys)(&*self.record)
+    }
+
+    fn of<R: Record>(&self) -> Option<Arc<R>> {
+        Arc::clone(&self.record).downcast().ok()
+    }
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.record, &other.record)
+    }
+}
+
+impl Table {
+    fn insert(&mut self, id: Arc<str>, held: Held) {
+        let new = held.keys();
+        let old = self.records.insert(Arc::clone(&id), held);
+        let old = old.map(|old| old.keys()).unwrap_or_default();
+        if old == new {
+            return;
+        }
+        self.unlist(&id, old);
+        for (index, key) in new {
+            self.keys.insert((index, key.into(), Arc::clone(&id)));
+        }
+    }
+
+    fn remove(&mut self, id: &str) -> bool {
+        let Some((id, held)) = self.records.remove_with_key(id) else {
+            return false;
+        };
+        self.unlist(&id, held.keys());
+        true
+    }
+
+    fn unlist(&mut self, id: &Arc<str>, keys: Vec<(&'static str, String)>) {
+        for (index, key) in keys {
+            self.keys.remove(&(index, key.into(), Arc::clone(id)));
+        }
+    }
+}
 
 /// An immutable state of the database at one revision. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct View {
     pub(crate) revision: u64,
     tables: HashMap<&'static str, Table>,
+    pub(crate) reads: Option<Arc<Reads>>,
 }
 
 impl View {
@@ -25,12 +94,17 @@ impl View {
 
     /// The record with this id.
     pub fn get<R: Record>(&self, id: &str) -> Option<Arc<R>> {
-        Arc::clone(self.erased(R::KIND, id)?).downcast().ok()
+        self.note(|| Read::Record(R::KIND, id.into()));
+        self.held(R::KIND, id)?.of()
     }
 
     /// Whether a record with this kind and id exists, for callers that do not know the record's type.
     pub fn contains(&self, kind: &str, id: &str) -> bool {
-        self.erased(kind, id).is_some()
+        let Some((kind, table)) = self.tables.get_key_value(kind) else {
+            return false;
+        };
+        self.note(|| Read::Record(kind, id.into()));
+        table.records.contains_key(id)
     }
 
     /// All records of the kind, by ascending id.
@@ -40,27 +114,97 @@ impl View {
 
     /// The records whose ids begin with `prefix`, by ascending id.
     pub fn range<'a, R: Record>(&'a self, prefix: &'a str) -> impl Iterator<Item = Arc<R>> + 'a {
+        self.note(|| Read::Range(R::KIND, prefix.into()));
         let from = (Bound::Included(prefix), Bound::Unbounded);
         self.tables
             .get(R::KIND)
             .into_iter()
-            .flat_map(move |table| table.range::<_, str>(from))
+            .flat_map(move |table| table.records.range::<_, str>(from))
             .take_while(move |(id, _)| id.starts_with(prefix))
-            .filter_map(|(_, any)| Arc::clone(any).downcast().ok())
+            .filter_map(|(_, held)| held.of())
+    }
+
+    /// The records that have this key in an index ([`Record::keys`]), by ascending id.
+    pub fn by<'a, R: Record>(
+        &'a self,
+        index: &'static str,
+        key: &str,
+    ) -> impl Iterator<Item = Arc<R>> + 'a {
+        let key: Arc<str> = key.into();
+        self.note(|| Read::Key(R::KIND, index, Arc::clone(&key)));
+        let from = (index, Arc::clone(&key), Arc::from(""));
+        let table = self.tables.get(R::KIND);
+        table.into_iter().flat_map(move |table| {
+            let key = Arc::clone(&key);
+            let listed = table.keys.range(from.clone()..);
+            listed
+                .take_while(move |(of, its, _)| *of == index && *its == key)
+                .filter_map(|(_, _, id)| table.records.get(id)?.of())
+        })
+    }
+
+    /// The distinct keys of an index, for callers that do not know the kind's type.
+    pub fn keys(&self, kind: &str, index: &'static str) -> Vec<Arc<str>> {
+        let table = self.tables.get(kind).into_iter();
+        let listed = table.flat_map(|table| table.keys.range((index, "".into(), "".into())..));
+        let mut keys: Vec<Arc<str>> = listed
+            .take_while(|(of, _, _)| *of == index)
+            .map(|(_, key, _)| Arc::clone(key))
+            .collect();
+        keys.dedup();
+        keys
+    }
+
+    /// The ids of a kind, for callers that do not know the kind's type.
+    pub fn ids(&self, kind: &str) -> impl Iterator<Item = &Arc<str>> {
+        let table = self.tables.get(kind);
+        table.into_iter().flat_map(|table| table.records.keys())
+    }
+
+    /// The records in which this state differs from an earlier one: what it costs is what differs.
+    pub fn changes_since(&self, before: &Self) -> Vec<Changed> {
+        let nothing = Table::default();
+        let mut kinds: Vec<&'static str> = self.tables.keys().copied().collect();
+        let gone = before
+            .tables
+            .keys()
+            .filter(|kind| !self.tables.contains_key(*kind));
+        kinds.extend(gone);
+        let mut all = Vec::new();
+        for kind in kinds {
+            let old = before.tables.get(kind).unwrap_or(&nothing);
+            let new = self.tables.get(kind).unwrap_or(&nothing);
+            all.extend(old.records.diff(&new.records).map(|item| match item {
+                DiffItem::Add(id, held) => changed(kind, id, None, Some(held)),
+                DiffItem::Update { old, new } => changed(kind, new.0, Some(old.1), Some(new.1)),
+                DiffItem::Remove(id, held) => changed(kind, id, Some(held), None),
+            }));
+        }
+        all
+    }
+
+    fn note(&self, read: impl FnOnce() -> Read) {
+        if let Some(reads) = &self.reads {
+            reads.note(read());
+        }
+    }
+
+    pub(crate) fn held(&self, kind: &str, id: &str) -> Option<&Held> {
+        self.tables.get(kind)?.records.get(id)
     }
 
     pub(crate) fn erased(&self, kind: &str, id: &str) -> Option<&Erased> {
-        self.tables.get(kind)?.get(id)
+        self.held(kind, id).map(|held| &held.record)
     }
 
-    pub(crate) fn insert(&mut self, kind: &'static str, id: &str, record: Erased) {
+    pub(crate) fn insert(&mut self, kind: &'static str, id: &str, record: Held) {
         let table = self.tables.entry(kind).or_default();
         table.insert(Arc::from(id), record);
     }
 
     fn remove(&mut self, kind: &'static str, id: &str) -> bool {
         let table = self.tables.get_mut(kind);
-        table.is_some_and(|table| table.remove(id).is_some())
+        table.is_some_and(|table| table.remove(id))
     }
 }
 
@@ -73,8 +217,8 @@ pub struct Tx {
 
 type Encode = fn(&(dyn std::any::Any + Send + Sync)) -> Result<Vec<u8>, String>;
 
-/// The result of a transaction: the new view and the stored values that differ.
-pub(crate) struct Changed {
+/// What a transaction came to: the view after it and the stored values that differ.
+pub(crate) struct Edits {
     pub(crate) view: View,
     /// The new values by kind and id; `None` for a deleted record.
     pub(crate) values: Vec<(&'static str, String, Option<Vec<u8>>)>,
@@ -108,7 +252,8 @@ impl Tx {
     pub fn put<R: Record>(&mut self, record: R) -> Arc<R> {
         let record = Arc::new(record);
         let id = record.id();
-        self.view.insert(R::KIND, &id, Arc::clone(&record) as _);
+        self.view
+            .insert(R::KIND, &id, Held::new(Arc::clone(&record)));
         self.touched.insert((R::KIND, id), encode_erased::<R>);
         record
     }
@@ -138,9 +283,9 @@ impl Tx {
     /// reconciler that writes what it observes does not wake itself forever.
     ///
     /// # Errors
-    /// The kind, and why its record cannot be stored.
-    pub(crate) fn finish(self) -> Result<Changed, (&'static str, String)> {
-        let mut changed = Changed {
+    /// The kind, and why a record of it cannot be stored.
+    pub(crate) fn finish(self) -> Result<Edits, (&'static str, String)> {
+        let mut changed = Edits {
             view: self.view,
             values: Vec::new(),
         };
@@ -153,7 +298,7 @@ impl Tx {
     }
 }
 
-impl Changed {
+impl Edits {
     fn settle(
         &mut self,
         kind: &'static str,
@@ -161,15 +306,127 @@ impl Changed {
         encode: Encode,
         before: &View,
     ) -> Result<(), String> {
-        let old = before.erased(kind, &id);
+        let old = before.held(kind, &id);
         let new = self.view.erased(kind, &id);
         let value = new.map(|new| encode(&**new)).transpose()?;
-        let was = old.map(|old| encode(&**old)).transpose()?;
+        let was = old.map(|old| encode(&*old.record)).transpose()?;
         if value != was {
             self.values.push((kind, id, value));
         } else if let Some(old) = old {
-            self.view.insert(kind, &id, Arc::clone(old));
+            self.view.insert(kind, &id, old.clone());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    struct Lamp {
+        id: String,
+        room: String,
+    }
+
+    impl Record for Lamp {
+        const KIND: &'static str = "house.lamp";
+        fn id(&self) -> String {
+            self.id.clone()
+        }
+        fn keys(&self) -> Vec<(&'static str, String)> {
+            vec![("room", self.room.clone())]
+        }
+    }
+
+    fn with(view: &View, lamps: &[(&str, &str)]) -> View {
+        let mut tx = Tx::on(view.clone());
+        for (id, room) in lamps {
+            tx.put(Lamp {
+                id: (*id).into(),
+                room: (*room).into(),
+            });
+        }
+        tx.finish().unwrap().view
+    }
+
+    fn in_room(view: &View, room: &str) -> Vec<String> {
+        view.by::<Lamp>("room", room)
+            .map(|lamp| lamp.id())
+            .collect()
+    }
+
+    #[test]
+    fn an_index_follows_its_records() {
+        let one = with(
+            &View::default(),
+            &[("a", "hall"), ("b", "hall"), ("c", "halls")],
+        );
+        assert_eq!(in_room(&one, "hall"), ["a", "b"]);
+        let two = with(&one, &[("a", "halls")]);
+        assert_eq!(in_room(&two, "hall"), ["b"]);
+        assert_eq!(in_room(&two, "halls"), ["a", "c"]);
+        assert_eq!(
+            in_room(&one, "hall"),
+            ["a", "b"],
+            "an older view is as it was"
+        );
+        let mut tx = Tx::on(two);
+        tx.delete::<Lamp>("c");
+        assert_eq!(in_room(tx.view(), "halls"), ["a"]);
+    }
+
+    #[test]
+    fn a_change_is_seen_by_those_who_read_it_and_by_no_other() {
+        let many: Vec<String> = (0..1000).map(|n| format!("x{n:04}")).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|id| (id.as_str(), "attic")).collect();
+        let one = with(
+            &with(&View::default(), &many),
+            &[("a/1", "hall"), ("b", "hall")],
+        );
+        for (name, look, sees) in [
+            (
+                "the record",
+                (|v| drop(v.get::<Lamp>("a/1"))) as fn(&View),
+                true,
+            ),
+            (
+                "its range",
+                |v| assert!(v.range::<Lamp>("a/").count() < 9999),
+                true,
+            ),
+            ("all", |v| assert!(v.list::<Lamp>().count() < 9999), true),
+            (
+                "its old room",
+                |v| assert!(v.by::<Lamp>("room", "hall").count() < 9999),
+                true,
+            ),
+            (
+                "its new room",
+                |v| assert!(v.by::<Lamp>("room", "bath").count() < 9999),
+                true,
+            ),
+            ("another record", |v| drop(v.get::<Lamp>("b")), false),
+            (
+                "another range",
+                |v| assert!(v.range::<Lamp>("a/2").count() < 9999),
+                false,
+            ),
+            (
+                "another room",
+                |v| assert!(v.by::<Lamp>("room", "attic").count() < 9999),
+                false,
+            ),
+        ] {
+            let (watched, reads) = one.watched();
+            look(&watched);
+            let two = with(&one, &[("a/1", "bath")]);
+            let changed = two.changes_since(&one);
+            assert_eq!(changed.len(), 1, "{name}");
+            let affected: BTreeSet<Read> = changed[0].seen_by().collect();
+            assert_eq!(!affected.is_disjoint(&reads.take()), sees, "{name}");
+        }
+        assert!(one.changes_since(&one).is_empty());
     }
 }

@@ -1,10 +1,9 @@
 //! Zones written as text, for tests.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
-use lath_feed::{HostedZone, Location, RecordAnswer, RecordSet, Routing, Snapshot};
-use lath_model::id::{HealthCheckId, HostedZoneId};
+use lath_feed::{HostedZone, Location, NamedRecords, RecordAnswer, RecordSet, Routing, Snapshot};
+use lath_model::id::HealthCheckId;
 
 use crate::{HealthVerdicts, Kind, Name};
 
@@ -25,7 +24,7 @@ pub(crate) fn down(numbers: &[u32]) -> HealthVerdicts {
 /// Routings: `simple`, `w=N`, `latency=REGION`, `primary`, `secondary`, `geo=*|EU|DE|US-WA` (two letters: a
 /// continent where it is one of `CONTINENTS`, else a country), `multi`, `cidr=LOCATION:a/b+c/d`,
 /// `near=REGION:BIAS`.
-pub(crate) fn zone(id: &str, name: &str, vpcs: Option<&[(&str, &str)]>, lines: &str) -> HostedZone {
+pub(crate) fn zone(id: &str, name: &str, vpcs: Option<&[(&str, &str)]>, lines: &str) -> Filled {
     let mut records: BTreeMap<String, BTreeMap<String, Vec<RecordSet>>> = BTreeMap::new();
     let usual = format!(
         "{name} NS simple ttl=172800 ns1.awsdns.test., ns2.awsdns.test.\n\
@@ -43,14 +42,17 @@ pub(crate) fn zone(id: &str, name: &str, vpcs: Option<&[(&str, &str)]>, lines: &
             .push(set);
     }
     let pair = |(region, vpc): &(&str, &str)| ((*region).to_owned(), vpc.parse().unwrap());
-    HostedZone {
+    let zone = HostedZone {
         id: id.parse().unwrap(),
         name: Name::from_text(name).unwrap().to_string(),
         vpcs: vpcs.map(|vpcs| vpcs.iter().map(pair).collect::<BTreeSet<_>>()),
         name_servers: vec!["ns1.awsdns.test".into()],
-        records,
-    }
+    };
+    (zone, records)
 }
+
+/// A zone with its record sets by name.
+pub(crate) type Filled = (HostedZone, BTreeMap<String, NamedRecords>);
 
 fn record(line: &str, place: usize) -> (String, String, RecordSet) {
     let mut words = line.splitn(4, ' ');
@@ -132,14 +134,14 @@ fn routing(text: &str) -> Routing {
 }
 
 /// A snapshot of us-east-1 with these zones.
-pub(crate) fn snapshot(zones: Vec<HostedZone>) -> Snapshot {
-    Snapshot {
+pub(crate) fn snapshot(zones: Vec<Filled>) -> Snapshot {
+    let mut snapshot = Snapshot {
         version: 1,
         region: "us-east-1".into(),
-        hosted_zones: zones
-            .into_iter()
-            .map(|zone| (zone.id.clone(), Arc::new(zone)))
-            .collect::<BTreeMap<HostedZoneId, _>>(),
         ..Snapshot::default()
+    };
+    for (zone, records) in zones {
+        snapshot.add_zone(zone, records);
     }
+    snapshot
 }

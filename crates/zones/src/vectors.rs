@@ -589,7 +589,7 @@ fn an_alias_to_an_endpoint_is_answered_with_its_addresses() {
     let mut snapshot = snapshot(vec![zone(ZONE, "example.com", None, lines)]);
     let addresses = [[10, 0, 0, 1].into(), [10, 0, 1, 1].into()];
     let name = "svc.vpce.amazonaws.com".to_owned();
-    snapshot.names = BTreeMap::from([(name, addresses.into())]);
+    snapshot.names.insert(name, addresses.into());
     let zones = Zones::new(&snapshot);
     let client = zones.client("10.0.0.9/32".parse().unwrap());
     let mut random = Random::new(1);
@@ -611,10 +611,8 @@ fn unchanged_zones_are_not_compiled_again() {
     let mut snapshot = snapshot(vec![zone(ZONE, "example.com", None, NAMES)]);
     let before = Zones::new(&snapshot);
     snapshot.version = 2;
-    let other = zone("ZB", "example.org", None, "");
-    snapshot
-        .hosted_zones
-        .insert(other.id.clone(), Arc::new(other));
+    let (other, records) = zone("ZB", "example.org", None, "");
+    snapshot.add_zone(other, records);
     let after = before.renewed(&snapshot);
     let id = ZONE.parse().unwrap();
     assert!(std::ptr::eq(
@@ -627,4 +625,38 @@ fn unchanged_zones_are_not_compiled_again() {
         after.zone_name(&name, Scope::Public).unwrap().to_string(),
         "example.org."
     );
+}
+
+#[test]
+fn one_record_is_compiled_and_its_neighbours_are_kept() {
+    let mut snapshot = snapshot(vec![zone(ZONE, "example.com", None, NAMES)]);
+    let before = Zones::new(&snapshot);
+    let id: lath_model::id::HostedZoneId = ZONE.parse().unwrap();
+    let names: Vec<String> = snapshot
+        .records_of(&id)
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let (first, rest) = names.split_first().unwrap();
+    snapshot.records.remove(&(id.clone(), rest[0].clone()));
+    let sets = snapshot.records[&(id.clone(), first.clone())]
+        .as_ref()
+        .clone();
+    snapshot
+        .records
+        .insert((id.clone(), first.clone()), Arc::new(sets));
+    let after = before.renewed(&snapshot);
+    let fresh = Zones::new(&snapshot);
+    let of = |zones: &Zones, name: &str| {
+        let zone = zones.by_id(&id).unwrap();
+        let node = zone.node(Name::from_text(name).unwrap().as_wire());
+        node.map(|node| format!("{node:?}"))
+    };
+    for name in &names {
+        assert_eq!(of(&after, name), of(&fresh, name), "{name}");
+    }
+    let at = |zones: &Zones| {
+        let name = Name::from_text(&rest[1]).unwrap();
+        std::ptr::from_ref(zones.by_id(&id).unwrap().node(name.as_wire()).unwrap())
+    };
+    assert_eq!(at(&before), at(&after), "what did not change is kept");
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lath_feed::{HostedZone, RecordAnswer, RecordSet, Routing};
+use lath_feed::{HostedZone, NamedRecords, RecordAnswer, RecordSet, Routing};
 use lath_model::id::{HealthCheckId, HostedZoneId};
 
 use crate::name::suffixes;
@@ -15,9 +15,9 @@ use crate::{Kind, Name, Value};
 pub(crate) struct Zone {
     pub(crate) source: Arc<HostedZone>,
     pub(crate) name: Name,
-    /// Every existing name, including empty non-terminals.
-    nodes: HashMap<Name, Node>,
-    /// Whether the zone has delegations: NS records at a name other than the apex.
+    /// Every name that exists, those with only names below them included.
+    nodes: HashMap<Name, Arc<Node>>,
+    /// Whether any name but the apex has NS records (delegations).
     pub(crate) has_cuts: bool,
     /// The TTL of negative answers, in seconds (RFC 2308, 5).
     pub(crate) negative_ttl: u32,
@@ -66,46 +66,50 @@ pub(crate) struct Alias {
 }
 
 impl Zone {
-    /// Compiles a zone. Skips invalid names and values: control refuses them, and a node must survive them.
-    /// `None` when the zone's own name is invalid.
-    pub(crate) fn new(source: &Arc<HostedZone>) -> Option<Self> {
+    /// Compiles a zone. Names and values that are none are left out: control refuses them, and a node must
+    /// not fall over one. `None` when the zone's own name is none.
+    ///
+    /// Of `before`, an earlier state of the zone, are the names that `kept` holds of.
+    pub(crate) fn new<'a>(
+        source: &Arc<HostedZone>,
+        records: impl Iterator<Item = (&'a str, &'a Arc<NamedRecords>)>,
+        before: Option<&Self>,
+        kept: impl Fn(&str) -> bool,
+    ) -> Option<Self> {
         let name = Name::from_text(&source.name).ok()?;
         let mut zone = Self {
             source: Arc::clone(source),
-            nodes: HashMap::from([(name.clone(), Node::default())]),
+            nodes: HashMap::from([(name.clone(), Arc::default())]),
             name,
             has_cuts: false,
             negative_ttl: 0,
         };
-        for (owner, groups) in &source.records {
-            match Name::from_text(owner) {
-                Ok(owner) if owner.is_within(&zone.name) => zone.add(&owner, groups),
-                _ => {}
-            }
+        for (text, groups) in records {
+            let owner = Name::from_text(text).ok();
+            let Some(owner) = owner.filter(|owner| owner.is_within(&zone.name)) else {
+                continue;
+            };
+            let known = before.filter(|_| kept(text));
+            let known = known.and_then(|before| before.nodes.get(owner.as_wire()));
+            let node = known.map_or_else(|| Arc::new(Node::new(groups)), Arc::clone);
+            zone.add(owner, node);
         }
         zone.negative_ttl = zone.find_negative_ttl();
         Some(zone)
     }
 
-    fn add(&mut self, owner: &Name, groups: &std::collections::BTreeMap<String, Vec<RecordSet>>) {
+    fn add(&mut self, owner: Name, node: Arc<Node>) {
         for ancestor in
             suffixes(owner.as_wire()).take_while(|suffix| *suffix != self.name.as_wire())
         {
             if !self.nodes.contains_key(ancestor) {
                 let name = Name::from_lower_wire(ancestor);
-                self.nodes.insert(name, Node::default());
+                self.nodes.insert(name, Arc::default());
             }
         }
-        let apex = *owner == self.name;
-        let Some(node) = self.nodes.get_mut(owner.as_wire()) else {
-            return;
-        };
-        for (kind, sets) in groups {
-            if let Ok(kind) = kind.parse() {
-                node.groups.push(Group::new(kind, sets));
-                self.has_cuts |= kind == Kind::NS && !apex && self.source.vpcs.is_none();
-            }
-        }
+        let delegates = owner != self.name && node.group(Kind::NS).is_some();
+        self.has_cuts |= delegates && self.source.vpcs.is_none();
+        self.nodes.insert(owner, node);
     }
 
     fn find_negative_ttl(&self) -> u32 {
@@ -126,24 +130,34 @@ impl Zone {
     }
 
     pub(crate) fn node(&self, name: &[u8]) -> Option<&Node> {
-        self.nodes.get(name)
+        self.nodes.get(name).map(|node| &**node)
     }
 
     /// The node that answers for a name: its own, or the wildcard of the closest existing ancestor (RFC 4592, 3.3.1).
     pub(crate) fn find(&self, name: &[u8]) -> Option<&Node> {
-        if let Some(node) = self.nodes.get(name) {
+        if let Some(node) = self.node(name) {
             return Some(node);
         }
         let encloser = suffixes(name)
             .skip(1)
             .find(|suffix| self.nodes.contains_key(*suffix))?;
         let wildcard = Name::wildcard_below(encloser)?;
-        self.nodes.get(wildcard.as_wire())
+        self.node(wildcard.as_wire())
     }
 }
 
 impl Node {
-    /// Whether it is an empty non-terminal: it has names below it but no records.
+    fn new(groups: &NamedRecords) -> Self {
+        let groups = groups.iter().filter_map(|(kind, sets)| {
+            let kind = kind.parse().ok()?;
+            Some(Group::new(kind, sets))
+        });
+        Self {
+            groups: groups.collect(),
+        }
+    }
+
+    /// Whether it only has names below it (an empty non-terminal).
     pub(crate) fn is_empty(&self) -> bool {
         self.groups.iter().all(|group| group.sets.is_empty())
     }

@@ -1,9 +1,9 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
-use lath_feed::{Snapshot, Topology};
+use lath_feed::{Items, NamedRecords, RecordName, Snapshot, Topology};
 use lath_model::id::{HostedZoneId, VpcId};
 
 use crate::external::{External, externals};
@@ -27,6 +27,8 @@ pub enum Scope<'a> {
 #[derive(Debug)]
 pub struct Zones {
     version: u64,
+    /// What they were compiled of.
+    records: Items<RecordName, NamedRecords>,
     by_id: HashMap<HostedZoneId, Arc<Zone>>,
     by_name: HashMap<Name, Vec<Arc<Zone>>>,
     externals: HashMap<Name, External>,
@@ -55,12 +57,20 @@ impl Zones {
     fn compile(snapshot: &Snapshot, before: Option<&Self>) -> Self {
         let mut by_id = HashMap::new();
         let mut by_name: HashMap<Name, Vec<Arc<Zone>>> = HashMap::new();
+        let changed = before.map(|before| changed_names(&before.records, &snapshot.records));
         for (id, source) in &snapshot.hosted_zones {
-            let known = before
-                .and_then(|before| before.by_id.get(id))
-                .filter(|zone| Arc::ptr_eq(&zone.source, source))
-                .cloned();
-            let Some(zone) = known.or_else(|| Zone::new(source).map(Arc::new)) else {
+            let known = before.and_then(|before| before.by_id.get(id));
+            let known = known.filter(|zone| Arc::ptr_eq(&zone.source, source));
+            let changed = changed.as_ref().and_then(|changed| changed.get(id));
+            let zone = match (known, changed) {
+                (Some(known), None) => Some(Arc::clone(known)),
+                _ => {
+                    let kept = |name: &str| changed.is_none_or(|names| !names.contains(name));
+                    let before = known.map(|zone| &**zone);
+                    Zone::new(source, snapshot.records_of(id), before, kept).map(Arc::new)
+                }
+            };
+            let Some(zone) = zone else {
                 continue;
             };
             let namesakes = by_name.entry(zone.name.clone()).or_default();
@@ -69,6 +79,7 @@ impl Zones {
         }
         Self {
             version: snapshot.version,
+            records: snapshot.records.clone(),
             by_id,
             by_name,
             externals: externals(snapshot),
@@ -127,6 +138,18 @@ impl Zones {
                 .map(|zone| &**zone)
         })
     }
+}
+
+/// The names whose record sets differ, by zone.
+fn changed_names<'a>(
+    old: &'a Items<RecordName, NamedRecords>,
+    new: &'a Items<RecordName, NamedRecords>,
+) -> HashMap<&'a HostedZoneId, HashSet<&'a str>> {
+    let mut changed: HashMap<_, HashSet<_>> = HashMap::new();
+    for ((zone, name), _) in old.changes(new) {
+        changed.entry(zone).or_default().insert(name.as_str());
+    }
+    changed
 }
 
 impl Scope<'_> {

@@ -91,7 +91,7 @@ fn world() -> (Snapshot, VpcId) {
     let snapshot = Snapshot {
         region: "us-east-1".into(),
         account: "123456789012".into(),
-        vpcs: BTreeMap::from([(vpc.clone(), Arc::new(networks))]),
+        vpcs: lath_feed::Items::from([(vpc.clone(), Arc::new(networks))]),
         instances: instances.into(),
         ..Snapshot::default()
     };

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lath_control::{Cell, Mode, compile, publish};
+use lath_control::{Cell, Mode, Publisher};
 use lath_ec2::images::{ImageDirectory, offer_directories};
 use lath_feed::{
-    Hidden, InstallationKeys, Mesh, NodeQueries, ObservedReceiver, Snapshot, SnapshotReceiver,
-    Topology,
+    Hidden, InstallationKeys, Mesh, NodeQueries, ObservedReceiver, SnapshotReceiver, Topology,
 };
 use lath_identity::{Identity, RootKey, SealingKey};
 use lath_model::Partition;
@@ -21,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::installation::{self, RegionDir};
-use crate::services::{Apps, CONTRIBUTIONS, SECTIONS, kinds};
+use crate::services::{Apps, SECTIONS, contributions, kinds};
 
 /// How often expired logs, metrics and idempotency tokens are removed.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -126,11 +125,11 @@ impl Control {
         let mut archive = JoinSet::new();
         archive.spawn(writer.run(archive_stop.clone()));
 
-        let first = compile(&cell, &cell.db.view(), &CONTRIBUTIONS, &Snapshot::default());
-        let (feed, snapshots) = watch::channel(Arc::new(first));
+        let mut publisher = Publisher::new(&cell, &contributions());
+        let (feed, snapshots) = watch::channel(publisher.compile(&cell.db.view()));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let publishing = publish(cell.clone(), CONTRIBUTIONS.to_vec(), feed);
+        let publishing = publisher.publish(cell.clone(), feed);
         tasks.spawn(until(stop.clone(), publishing));
         if let Some(mesh) = inputs.mesh {
             let exchange = lath_control::exchange(cell.clone(), SECTIONS.to_vec(), mesh);

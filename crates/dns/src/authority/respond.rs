@@ -174,7 +174,6 @@ fn echo(net: IpNet, scope: u8) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
 
     use hickory_proto::op::Message;
     use lath_feed::{HostedZone, RecordAnswer, RecordSet, Routing, Snapshot};
@@ -215,13 +214,13 @@ mod tests {
             name: "a.".into(),
             vpcs: None,
             name_servers: Vec::new(),
-            records: all,
         };
-        Zones::new(&Snapshot {
+        let mut snapshot = Snapshot {
             region: "us-east-1".into(),
-            hosted_zones: BTreeMap::from([(zone.id.clone(), Arc::new(zone))]),
             ..Snapshot::default()
-        })
+        };
+        snapshot.add_zone(zone, all);
+        Zones::new(&snapshot)
     }
 
     fn reply(zones: &Zones, bytes: &[u8], stream: bool) -> Option<Vec<u8>> {

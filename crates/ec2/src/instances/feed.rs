@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lath_control::Cell;
 use lath_feed::{Capacity, InstanceMetadata, InstanceProfile, Power, Snapshot};
+use lath_model::id::InstanceId;
 use lath_store::View;
 
 use super::options::cores_and_threads;
@@ -15,17 +16,24 @@ use super::types;
 use crate::records::{Instance, InstanceState, ProfileAssociation};
 use crate::tags;
 
-/// Fills the instances that should exist: those that are ending are absent, which ends them.
-pub(crate) fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
-    let alive = view
-        .list::<Instance>()
-        .filter(|instance| instance.is_alive());
-    snapshot.instances.extend(alive.map(|instance| {
-        let feed = feed_instance(cell, view, &instance);
-        (instance.id.clone(), Arc::new(feed))
-    }));
-    let cut = view.list::<Instance>().filter(|it| it.skips_shutdown);
-    snapshot.cut.extend(cut.map(|it| it.id.clone()));
+/// Fills an instance that should exist: one that is ending is absent, which ends it.
+pub(crate) fn contribute(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
+    let Ok(key) = id.parse::<InstanceId>() else {
+        return;
+    };
+    let record = view.get::<Instance>(id);
+    match record.as_ref().filter(|instance| instance.is_alive()) {
+        Some(instance) => {
+            let feed = Arc::new(feed_instance(cell, view, instance));
+            snapshot.instances.insert(key.clone(), feed);
+        }
+        None => drop(snapshot.instances.remove(&key)),
+    }
+    if record.is_some_and(|instance| instance.skips_shutdown) {
+        snapshot.cut.insert(key);
+    } else {
+        snapshot.cut.remove(&key);
+    }
 }
 
 fn feed_instance(cell: &Cell, view: &View, it: &Instance) -> lath_feed::Instance {

@@ -217,8 +217,8 @@ pub(super) fn associate(
 
 /// The association of an instance.
 pub(crate) fn of(view: &View, instance: &Instance) -> Option<Arc<ProfileAssociation>> {
-    view.list::<ProfileAssociation>()
-        .find(|it| it.instance == instance.id)
+    view.by::<ProfileAssociation>("instance", instance.id.as_str())
+        .next()
 }
 
 fn associate_profile(

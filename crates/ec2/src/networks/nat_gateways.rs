@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::Cell;
 use lath_feed::{Condition, Observed};
 use lath_model::Timestamp;
 use lath_model::id::{NatGatewayId, NetworkInterfaceId};
@@ -376,23 +375,19 @@ fn end(tx: &mut Tx, gateway: &NatGateway, after: u64) {
     });
 }
 
-/// What the node should do: every gateway that lives.
-pub(crate) fn feed(
-    _cell: &Cell,
-    view: &View,
-) -> Vec<(lath_model::id::VpcId, lath_feed::NatGateway)> {
-    view.list::<NatGateway>()
+/// What the node should do: every gateway of a VPC that lives.
+pub(crate) fn feed(view: &View, vpc: &lath_model::id::VpcId) -> Vec<lath_feed::NatGateway> {
+    view.by::<NatGateway>("vpc", vpc.as_str())
         .filter(|it| it.life.state.lives())
         .filter_map(|it| {
             let interface = view.get::<NetworkInterface>(it.interface.as_ref()?.as_str())?;
-            let feed = lath_feed::NatGateway {
+            Some(lath_feed::NatGateway {
                 id: it.id.clone(),
                 subnet: it.subnet.clone(),
                 interface: interface.id.clone(),
                 private: interface.primary_ip(),
                 public: interface.public_ip(),
-            };
-            Some((it.vpc.clone(), feed))
+            })
         })
         .collect()
 }

@@ -131,6 +131,10 @@ impl Record for NetworkInterface {
     fn id(&self) -> String {
         self.id.to_string()
     }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        vec![("vpc", self.vpc.to_string())]
+    }
 }
 
 #[cfg(test)]

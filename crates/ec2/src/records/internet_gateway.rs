@@ -18,4 +18,9 @@ impl Record for InternetGateway {
     fn id(&self) -> String {
         self.id.to_string()
     }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        let vpc = self.vpc.iter();
+        vpc.map(|vpc| ("vpc", vpc.to_string())).collect()
+    }
 }

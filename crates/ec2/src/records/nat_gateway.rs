@@ -48,4 +48,8 @@ impl Record for NatGateway {
     fn id(&self) -> String {
         self.id.to_string()
     }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        vec![("vpc", self.vpc.to_string())]
+    }
 }

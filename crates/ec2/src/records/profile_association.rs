@@ -43,4 +43,8 @@ impl Record for ProfileAssociation {
     fn id(&self) -> String {
         self.id.clone()
     }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        vec![("instance", self.instance.to_string())]
+    }
 }

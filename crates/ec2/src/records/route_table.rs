@@ -91,4 +91,11 @@ impl Record for RouteTable {
     fn id(&self) -> String {
         self.id.to_string()
     }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        let subnets = self.associations.iter().filter_map(|it| it.subnet.as_ref());
+        let subnets = subnets.map(|subnet| ("subnet", subnet.to_string()));
+        let vpc = std::iter::once(("vpc", self.vpc.to_string()));
+        vpc.chain(subnets).collect()
+    }
 }

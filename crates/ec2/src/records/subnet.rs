@@ -38,4 +38,8 @@ impl Record for Subnet {
     fn id(&self) -> String {
         self.id.to_string()
     }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        vec![("vpc", self.vpc.to_string())]
+    }
 }

@@ -380,11 +380,21 @@ impl Record for TransitRouteTable {
     fn id(&self) -> String {
         self.id.to_string()
     }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        vec![("gateway", self.gateway.to_string())]
+    }
 }
 
 impl Record for TransitAttachment {
     const KIND: &'static str = "ec2.transit-attachment";
     fn id(&self) -> String {
         self.id.to_string()
+    }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        let vpc = self.vpc().map(|end| ("vpc", end.vpc.to_string()));
+        let gateway = std::iter::once(("gateway", self.gateway.to_string()));
+        gateway.chain(vpc).collect()
     }
 }

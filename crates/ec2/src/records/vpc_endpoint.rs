@@ -39,4 +39,8 @@ impl Record for VpcEndpoint {
     fn id(&self) -> String {
         self.id.to_string()
     }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        vec![("vpc", self.vpc.to_string())]
+    }
 }

@@ -1,11 +1,12 @@
-use lath_ec2::contribute;
+use lath_ec2::CONTRIBUTIONS;
 use lath_feed::{Peer, RouteTarget, Snapshot, Traffic};
 
 use crate::api::Api;
 
 fn snapshot(api: &Api) -> Snapshot {
     let mut snapshot = Snapshot::default();
-    contribute(&api.app.cell, &api.app.cell.db.view(), &mut snapshot);
+    let view = api.app.cell.db.view();
+    lath_control::derive_into(&api.app.cell, &CONTRIBUTIONS, &view, &mut snapshot);
     snapshot
 }
 

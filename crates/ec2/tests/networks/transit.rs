@@ -24,7 +24,7 @@ impl Api {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         let (cell, view) = (&self.app.cell, self.app.cell.db.view());
-        lath_control::compile(cell, &view, &[lath_ec2::contribute], &Snapshot::default())
+        lath_control::compile(cell, &view, &lath_ec2::CONTRIBUTIONS)
     }
 
     /// Says of all that the snapshot has that it works, and nothing of anything else.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use lath_model::ManagedId;
 use lath_model::id::*;
 use serde::{Deserialize, Serialize};
@@ -27,24 +28,28 @@ impl<K: Ord, V> Default for Change<K, V> {
     }
 }
 
-impl<K: Ord + Clone, V> Change<K, V> {
-    fn between(old: &BTreeMap<K, Arc<V>>, new: &BTreeMap<K, Arc<V>>) -> Self {
-        let same = |key: &K, item: &Arc<V>| old.get(key).is_some_and(|it| Arc::ptr_eq(it, item));
-        let put = new
-            .iter()
-            .filter(|(key, item)| !same(key, item))
-            .map(|(key, item)| (key.clone(), Arc::clone(item)))
-            .collect();
-        let gone = old.keys().filter(|key| !new.contains_key(key));
-        Self {
-            put,
-            gone: gone.cloned().collect(),
+impl<K: Ord + Clone, V: Eq> Change<K, V> {
+    fn between(old: &Items<K, V>, new: &Items<K, V>) -> Self {
+        let mut change = Self::default();
+        for (key, item) in old.changes(new) {
+            match item {
+                Some(item) => drop(change.put.insert(key.clone(), Arc::clone(item))),
+                None => drop(change.gone.insert(key.clone())),
+            }
         }
+        change
     }
 
-    fn apply(self, map: &mut BTreeMap<K, Arc<V>>) {
-        map.retain(|key, _| !self.gone.contains(key));
-        map.extend(self.put);
+    /// Items that are equal keep their `Arc`s.
+    fn apply(self, items: &mut Items<K, V>) {
+        for key in &self.gone {
+            items.remove(key);
+        }
+        for (key, item) in self.put {
+            if items.get(&key) != Some(&item) {
+                items.insert(key, item);
+            }
+        }
     }
 }
 
@@ -60,11 +65,11 @@ macro_rules! delta {
             region: String,
             account: String,
             $($(#[$attribute])* $map: Change<$key, $item>,)*
-            names: Option<BTreeMap<String, BTreeSet<Ipv4Addr>>>,
+            names: Option<OrdMap<String, BTreeSet<Ipv4Addr>>>,
             #[serde(default)]
             cut: Option<BTreeSet<InstanceId>>,
             #[serde(default)]
-            name_sharing: Option<BTreeMap<VpcId, BTreeSet<TransitGatewayId>>>,
+            name_sharing: Option<OrdMap<VpcId, BTreeSet<TransitGatewayId>>>,
             #[serde(default)]
             callers: Option<Arc<CallerBook>>,
             topology: Option<Arc<Topology>>,
@@ -118,7 +123,9 @@ macro_rules! delta {
                 if let Some(topology) = self.topology {
                     next.topology = topology;
                 }
-                next.share_with(known);
+                if self.whole {
+                    next.share_with(known);
+                }
                 next
             }
 
@@ -143,5 +150,7 @@ delta! {
     target_groups: TargetGroupId => TargetGroup,
     transit_gateways: TransitGatewayId => TransitGateway,
     hosted_zones: HostedZoneId => HostedZone,
+    #[serde(default)]
+    records: RecordName => NamedRecords,
     health_checks: HealthCheckId => Route53HealthCheck,
 }

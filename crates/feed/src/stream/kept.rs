@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_model::id::{TransitGatewayId, VpcId};
+use lath_model::id::{HostedZoneId, TransitGatewayId, VpcId};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::frame;
-use crate::{Snapshot, SnapshotReceiver};
+use crate::{NamedRecords, Snapshot, SnapshotReceiver};
 
 /// Changes that come together are written together.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -97,6 +97,8 @@ impl Kept {
             let former: Former = frame::decode(body).map_err(|error| error.to_string())?;
             snapshot.name_sharing = former.name_sharing();
         }
+        let former: FormerZones = frame::decode(body).map_err(|error| error.to_string())?;
+        former.complete(&mut snapshot);
         if snapshot.region != region {
             return Err(format!("it is of the region {}", snapshot.region));
         }
@@ -151,6 +153,28 @@ impl Kept {
             tracing::error!(%error, path = %self.path.display(), "the snapshot cannot be kept");
         }
         matches!(saved, Ok(Ok(())))
+    }
+}
+
+/// What the version before wrote elsewhere: a zone held its records.
+#[derive(Deserialize)]
+struct FormerZones {
+    hosted_zones: BTreeMap<HostedZoneId, FormerZone>,
+}
+
+#[derive(Deserialize)]
+struct FormerZone {
+    #[serde(default)]
+    records: BTreeMap<String, NamedRecords>,
+}
+
+impl FormerZones {
+    fn complete(self, snapshot: &mut Snapshot) {
+        for (id, zone) in self.hosted_zones {
+            let named = zone.records.into_iter();
+            let records = named.map(|(name, sets)| ((id.clone(), name), Arc::new(sets)));
+            snapshot.records.extend(records);
+        }
     }
 }
 
@@ -218,5 +242,45 @@ mod tests {
         let shares = |a: &VpcId, b: &VpcId| !of(a).is_disjoint(&of(b));
         assert!(shares(&one, &two) && shares(&one, &three));
         assert!(!shares(&two, &three) && of(&four).is_empty());
+    }
+
+    #[test]
+    fn records_that_the_version_before_kept_in_their_zone_are_found() {
+        #[derive(serde::Serialize)]
+        struct Zone {
+            id: HostedZoneId,
+            name: String,
+            vpcs: Option<()>,
+            name_servers: Vec<String>,
+            records: BTreeMap<String, NamedRecords>,
+        }
+        let id = HostedZoneId::random();
+        let zone = Zone {
+            id: id.clone(),
+            name: "a.test.".into(),
+            vpcs: None,
+            name_servers: Vec::new(),
+            records: BTreeMap::from([("www.a.test.".into(), NamedRecords::new())]),
+        };
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&Snapshot::default(), &mut bytes).unwrap();
+        let mut whole: ciborium::Value = ciborium::from_reader(&bytes[..]).unwrap();
+        let zones = BTreeMap::from([(id.clone(), zone)]);
+        for (member, value) in whole.as_map_mut().unwrap() {
+            if member.as_text() == Some("hosted_zones") {
+                *value = ciborium::Value::serialized(&zones).unwrap();
+            }
+        }
+        whole
+            .as_map_mut()
+            .unwrap()
+            .retain(|(member, _)| member.as_text() != Some("records"));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("snapshot.cbor");
+        fs::write(&path, frame::encode(&whole).unwrap()).unwrap();
+        let read = Kept::at(&path).look("").unwrap().unwrap();
+        assert!(read.hosted_zones.contains_key(&id));
+        let names: Vec<&str> = read.records_of(&id).map(|(name, _)| name).collect();
+        assert_eq!(names, ["www.a.test."]);
     }
 }

@@ -11,6 +11,7 @@ mod sessions;
 
 use std::collections::BTreeMap;
 
+use lath_control::{Parts, Told, derive_all};
 use lath_iam::SECTION;
 use lath_model::Timestamp;
 use lath_session::{Holder, Session};
@@ -277,10 +278,22 @@ async fn what_is_in_use_is_not_deleted() {
     }
 }
 
-/// Sends the home's IAM section to another region, as the exchange does.
+/// All that a region tells of IAM.
+fn told(of: &Installation) -> Told {
+    let parts: Parts = derive_all(&of.cell, SECTION.export, &of.cell.db.view());
+    let parts = parts
+        .iter()
+        .map(|(part, bytes)| (part.clone(), Some(bytes.clone())));
+    Told {
+        whole: true,
+        parts: parts.collect(),
+    }
+}
+
+/// Gives another region what the home tells of IAM, as the exchange does.
 async fn tell(home: &Installation, other: &Installation) {
-    let bytes = (SECTION.export)(&home.cell, &home.cell.db.view()).unwrap();
-    let import = |tx: &mut lath_store::Tx| (SECTION.import)(&other.cell, tx, "us-east-1", &bytes);
+    let told = told(home);
+    let import = |tx: &mut lath_store::Tx| (SECTION.import)(&other.cell, tx, "us-east-1", &told);
     other.cell.db.write(import).await.unwrap();
 }
 
@@ -323,9 +336,13 @@ async fn another_region_decides_by_what_the_home_told_it() {
     home.iam(&home.root, delete).await;
     tell(&home, &other).await;
     assert_eq!(other.call(&ann, "sts", who).await.0, 403);
-    // Only the home exports IAM.
-    assert!((SECTION.export)(&other.cell, &other.cell.db.view()).is_none());
-    let import = |tx: &mut lath_store::Tx| (SECTION.import)(&other.cell, tx, "eu-west-3", b"{}");
+    // Only the home's word counts.
+    assert!(told(&other).parts.is_empty());
+    let nothing = Told {
+        whole: true,
+        ..Told::default()
+    };
+    let import = |tx: &mut lath_store::Tx| (SECTION.import)(&other.cell, tx, "eu-west-3", &nothing);
     other.cell.db.write(import).await.unwrap();
     let (_, text) = other.call(&session, "sts", who).await;
     assert!(text.contains("assumed-role/worker/s1"), "{text}");

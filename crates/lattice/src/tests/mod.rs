@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::reconcile::Reconciler;
-use crate::{Lattice, contribute, service};
+use crate::{CONTRIBUTIONS, Lattice, service};
 
 const VPC_A: &str = "vpc-0aaaaaaaaaaaaaaaa";
 const VPC_B: &str = "vpc-0bbbbbbbbbbbbbbbb";
@@ -163,7 +163,7 @@ impl World {
             let id = vpc.id.clone();
             snapshot.vpcs.insert(id, Arc::new(feed_vpc(&vpc)));
         }
-        contribute(&self.cell, &view, &mut snapshot);
+        lath_control::derive_into(&self.cell, &CONTRIBUTIONS, &view, &mut snapshot);
         snapshot
     }
 

@@ -586,7 +586,7 @@ async fn the_feed_has_what_was_changed() {
         .await
         .succeeds();
     let snapshot = world.snapshot();
-    let sets = &snapshot.hosted_zones[&zone.parse().unwrap()].records["app.example.com."]["CNAME"];
+    let sets = &snapshot.records[&(zone.parse().unwrap(), "app.example.com.".to_owned())]["CNAME"];
     assert!(sets.iter().all(|set| set.health_check.is_none()));
     let more = set(
         "t",

@@ -22,7 +22,7 @@ fn model() -> Option<serde_json::Value> {
 fn operations_agree_with_the_published_model() {
     let Some(model) = model() else { return };
     let (cell, _node) = Cell::for_test();
-    let service = service(&Arc::new(Route53::new(cell, &[contribute])));
+    let service = service(&Arc::new(Route53::new(cell, &CONTRIBUTIONS)));
     assert_eq!(service.operations().count(), 45);
     let differences = lath_wire::model::compare(&service, &model);
     let texts: Vec<String> = differences

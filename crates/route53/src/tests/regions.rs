@@ -2,7 +2,8 @@
 
 use super::*;
 
-use lath_control::Section;
+use bytes::Bytes;
+use lath_control::{Parts, Section, Told};
 use lath_feed::{RegionObserved, RegionPlace, Topology};
 use lath_model::Timestamp;
 use lath_wire::ApiError;
@@ -44,15 +45,33 @@ fn pair() -> (World, World) {
 /// Carries what one region has to tell to the other.
 async fn carry(section: &Section, from: &World, to: &World) {
     let view = from.cell.db.view();
-    let Some(bytes) = (section.export)(&from.cell, &view) else {
+    let parts: Parts = lath_control::derive_all(&from.cell, section.export, &view);
+    if parts.is_empty() {
         return;
+    }
+    let parts = parts
+        .iter()
+        .map(|(part, bytes)| (part.clone(), Some(bytes.clone())));
+    let told = Told {
+        whole: true,
+        parts: parts.collect(),
     };
     let region = from.cell.region.as_str();
     let write = to
         .cell
         .db
-        .write(|tx| (section.import)(&to.cell, tx, region, &bytes));
+        .write(|tx| (section.import)(&to.cell, tx, region, &told));
     write.await.unwrap();
+}
+
+/// All that a region says.
+fn told(parts: &[(&str, &'static [u8])]) -> Told {
+    let parts = parts.iter();
+    let parts = parts.map(|(part, bytes)| ((*part).to_owned(), Some(Bytes::from_static(bytes))));
+    Told {
+        whole: true,
+        parts: parts.collect(),
+    }
 }
 
 fn connect(world: &World, region: &str, connected: bool) {
@@ -78,6 +97,7 @@ async fn another_region_contributes_what_home_told() {
         .succeeds();
     carry(&SECTIONS[0], &home, &other).await;
     assert_eq!(other.snapshot().hosted_zones, home.snapshot().hosted_zones);
+    assert_eq!(other.snapshot().records, home.snapshot().records);
     assert!(
         other
             .snapshot()
@@ -95,20 +115,21 @@ async fn another_region_contributes_what_home_told() {
         .succeeds();
     carry(&SECTIONS[0], &home, &other).await;
     assert_eq!(other.snapshot().hosted_zones, home.snapshot().hosted_zones);
+    assert_eq!(other.snapshot().records, home.snapshot().records);
     assert!(other.snapshot().health_checks.is_empty());
     // What somebody else than home tells is nothing.
     let import = SECTIONS[0].import;
-    let forged = br#"{"serial":9,"zones":[],"checks":[]}"#;
+    let forged = told(&[("serial", b"9")]);
     let write = other
         .cell
         .db
-        .write(|tx| import(&other.cell, tx, "eu-west-1", forged));
+        .write(|tx| import(&other.cell, tx, "eu-west-1", &forged));
     write.await.unwrap();
     assert_eq!(other.snapshot().hosted_zones.len(), 1);
     let junk = other
         .cell
         .db
-        .write(|tx| import(&other.cell, tx, "us-east-1", b"junk"));
+        .write(|tx| import(&other.cell, tx, "us-east-1", &told(&[("zone/Z1", b"junk")])));
     let junk: Result<(), ApiError> = junk.await;
     assert!(junk.is_err());
     other

@@ -192,7 +192,8 @@ impl Lab {
 
     fn feed(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
-        super::contribute(&self.app.cell, &self.app.cell.db.view(), &mut snapshot);
+        let view = self.app.cell.db.view();
+        lath_control::derive_into(&self.app.cell, &crate::CONTRIBUTIONS, &view, &mut snapshot);
         snapshot
     }
 

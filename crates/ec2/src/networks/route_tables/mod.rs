@@ -67,14 +67,14 @@ operations! {
 
 /// The VPC's main table.
 pub(crate) fn main(view: &View, vpc: &VpcId) -> Option<Arc<RouteTable>> {
-    view.list::<RouteTable>()
-        .find(|table| table.vpc == *vpc && table.is_main())
+    view.by::<RouteTable>("vpc", vpc.as_str())
+        .find(|table| table.is_main())
 }
 
 /// The table that a subnet's packets use: its own, or the main one.
 pub(crate) fn of_subnet(view: &View, subnet: &Subnet) -> Option<Arc<RouteTable>> {
-    view.list::<RouteTable>()
-        .find(|table| table.has_subnet(&subnet.id))
+    view.by::<RouteTable>("subnet", subnet.id.as_str())
+        .next()
         .or_else(|| main(view, &subnet.vpc))
 }
 

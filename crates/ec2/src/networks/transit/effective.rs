@@ -85,8 +85,8 @@ fn made(
 /// What a table's routes follow from, in this state.
 pub(crate) fn sources(cell: &Cell, view: &View, table: &TransitRouteTable) -> TableSources {
     let attachments: Vec<_> = view
-        .list::<TransitAttachment>()
-        .filter(|it| it.gateway == table.gateway && it.state.is_up())
+        .by::<TransitAttachment>("gateway", table.gateway.as_str())
+        .filter(|it| it.state.is_up())
         .collect();
     let propagates = |it: &TransitAttachment| {
         let mut links = it.propagations.iter();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
-use lath_control::{Cell, Section};
+use lath_control::{Cell, Derive, Parts, Section, Told, set_only};
 use lath_model::id::TransitGatewayAttachmentId;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -17,12 +17,12 @@ use crate::records::{
 /// The part of EC2's state that other regions hold a copy of.
 pub const SECTION: Section = Section {
     name: "transit",
-    export,
+    export: &[Derive::Whole(export)],
     import,
 };
 
-fn export(cell: &Cell, view: &View) -> Option<Vec<u8>> {
-    serde_json::to_vec(&told(cell, view)).ok()
+fn export(cell: &Cell, view: &View, parts: &mut Parts) {
+    set_only(parts, serde_json::to_vec(&told(cell, view)).ok());
 }
 
 fn told(cell: &Cell, view: &View) -> ToldTransit {
@@ -90,7 +90,10 @@ pub(super) fn has_gateway(view: &View, request: &ToldPeering) -> bool {
         .is_some_and(|gateway| gateway.life.state.lives())
 }
 
-fn import(_cell: &Cell, tx: &mut Tx, region: &str, bytes: &[u8]) -> Result<(), ApiError> {
+fn import(_cell: &Cell, tx: &mut Tx, region: &str, told: &Told) -> Result<(), ApiError> {
+    let Some(bytes) = told.only() else {
+        return Ok(());
+    };
     let told: ToldTransit = serde_json::from_slice(bytes).map_err(|error| {
         ApiError::new(
             "InternalError",

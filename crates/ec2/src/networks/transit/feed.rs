@@ -13,22 +13,21 @@ use crate::records::{
     PeerTransit, PeeringEnd, TransitAttachment, TransitGateway, TransitRouteTable,
 };
 
-/// Fills the gateways that a node should have, and the names that other regions told.
-pub(crate) fn contribute(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
-    let gateways = view.list::<TransitGateway>();
-    for gateway in gateways.filter(|it| it.life.state.lives()) {
+/// Fills one gateway that a node should have.
+pub(crate) fn contribute(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
+    let Ok(key) = id.parse() else {
+        return;
+    };
+    snapshot.transit_gateways.remove(&key);
+    let gateway = view.get::<TransitGateway>(id);
+    if let Some(gateway) = gateway.filter(|it| it.life.state.lives()) {
         let attachments = attachments(cell, view, &gateway);
         let feed = lath_feed::TransitGateway {
             id: gateway.id.clone(),
             route_tables: tables(cell, view, &gateway, &attachments),
             attachments,
         };
-        snapshot
-            .transit_gateways
-            .insert(feed.id.clone(), Arc::new(feed));
-    }
-    for peer in view.list::<PeerTransit>() {
-        snapshot.names.extend(peer.told.names.clone());
+        snapshot.transit_gateways.insert(key, Arc::new(feed));
     }
 }
 
@@ -36,8 +35,8 @@ type Attachments = BTreeMap<TransitGatewayAttachmentId, lath_feed::TransitAttach
 type Tables = BTreeMap<TransitGatewayRouteTableId, lath_feed::TransitRouteTable>;
 
 fn attachments(cell: &Cell, view: &View, gateway: &TransitGateway) -> Attachments {
-    view.list::<TransitAttachment>()
-        .filter(|it| it.gateway == gateway.id && it.state.is_up())
+    view.by::<TransitAttachment>("gateway", gateway.id.as_str())
+        .filter(|it| it.state.is_up())
         .filter_map(|it| {
             let feed = lath_feed::TransitAttachment {
                 id: it.id.clone(),
@@ -86,8 +85,8 @@ fn tunnel(view: &View, attachment: &TransitAttachment, end: &PeeringEnd) -> Opti
 }
 
 fn tables(cell: &Cell, view: &View, gateway: &TransitGateway, attachments: &Attachments) -> Tables {
-    view.list::<TransitRouteTable>()
-        .filter(|it| it.gateway == gateway.id && it.life.state.lives())
+    view.by::<TransitRouteTable>("gateway", gateway.id.as_str())
+        .filter(|it| it.life.state.lives())
         .map(|table| {
             let routes = effective_routes(&sources(cell, view, &table));
             let target = |route: EffectiveRoute| {

@@ -195,11 +195,8 @@ fn public_key(private: &lath_feed::PrivateKey) -> [u8; 32] {
 
 /// Whether a VPC has an attachment to a gateway that packets may take.
 pub(crate) fn reaches(view: &View, vpc: &VpcId, gateway: &str) -> bool {
-    view.list::<TransitAttachment>().any(|it| {
-        it.gateway.as_str() == gateway
-            && it.state.is_up()
-            && it.vpc().is_some_and(|end| end.vpc == *vpc)
-    })
+    view.by::<TransitAttachment>("vpc", vpc.as_str())
+        .any(|it| it.gateway.as_str() == gateway && it.state.is_up())
 }
 
 /// By VPC, the gateways through which its public names resolve to private addresses elsewhere, and those of others in
@@ -224,16 +221,16 @@ pub(crate) fn name_sharing(view: &View) -> BTreeMap<VpcId, BTreeSet<TransitGatew
 /// Whether one gateway joins two VPCs and lets rules of each name groups of the other: it is enabled on the
 /// gateway and on both attachments, and both attachments work.
 pub(crate) fn joins(view: &View, one: &VpcId, other: &VpcId) -> bool {
-    let ends_at = |gateway: &TransitGateway, vpc: &VpcId| {
-        view.list::<TransitAttachment>().any(|it| {
-            it.gateway == gateway.id
-                && it.state.is_up()
-                && it
-                    .vpc()
-                    .is_some_and(|end| end.vpc == *vpc && end.group_references)
-        })
+    let gateways = |vpc: &VpcId| {
+        view.by::<TransitAttachment>("vpc", vpc.as_str())
+            .filter(|it| it.state.is_up() && it.vpc().is_some_and(|end| end.group_references))
+            .map(|it| it.gateway.clone())
+            .collect::<BTreeSet<_>>()
     };
-    view.list::<TransitGateway>().any(|gateway| {
-        gateway.options.group_references && ends_at(&gateway, one) && ends_at(&gateway, other)
+    let of_one = gateways(one);
+    let mut of_both = gateways(other).into_iter().filter(|id| of_one.contains(id));
+    of_both.any(|id| {
+        let gateway = view.get::<TransitGateway>(id.as_str());
+        gateway.is_some_and(|gateway| gateway.options.group_references)
     })
 }

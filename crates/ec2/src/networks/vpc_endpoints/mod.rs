@@ -370,32 +370,34 @@ fn addresses(
     .collect()
 }
 
-/// What the node should do: every endpoint that lives.
-pub(crate) fn feed(cell: &Cell, view: &View) -> Vec<(VpcId, lath_feed::VpcEndpoint)> {
-    view.list::<VpcEndpoint>()
+/// What the node should do: every endpoint of a VPC that lives.
+pub(crate) fn feed(cell: &Cell, view: &View, vpc: &VpcId) -> Vec<lath_feed::VpcEndpoint> {
+    view.by::<VpcEndpoint>("vpc", vpc.as_str())
         .filter(|it| it.life.state.lives())
-        .map(|it| {
-            let name = |association| endpoint_name(&it.id, association, &cell.region);
-            let feed = lath_feed::VpcEndpoint {
-                id: it.id.clone(),
-                service_network: it.network.clone(),
-                addresses: addresses(view, &it),
-                security_groups: it.groups.iter().cloned().collect(),
-                names: services_of(view, &it.network)
-                    .iter()
-                    .map(|known| (known.service.clone(), name(&known.association)))
-                    .collect(),
-            };
-            (it.vpc.clone(), feed)
-        })
+        .map(|it| fed(cell, view, &it))
         .collect()
+}
+
+fn fed(cell: &Cell, view: &View, it: &VpcEndpoint) -> lath_feed::VpcEndpoint {
+    let name = |association| endpoint_name(&it.id, association, &cell.region);
+    lath_feed::VpcEndpoint {
+        id: it.id.clone(),
+        service_network: it.network.clone(),
+        addresses: addresses(view, it),
+        security_groups: it.groups.iter().cloned().collect(),
+        names: services_of(view, &it.network)
+            .iter()
+            .map(|known| (known.service.clone(), name(&known.association)))
+            .collect(),
+    }
 }
 
 /// The names of every service at every endpoint, and the addresses they answer.
 pub(crate) fn public_names(cell: &Cell, view: &View) -> BTreeMap<String, BTreeSet<Ipv4Addr>> {
-    let endpoints = feed(cell, view).into_iter();
-    endpoints
-        .flat_map(|(_, endpoint)| {
+    view.list::<VpcEndpoint>()
+        .filter(|it| it.life.state.lives())
+        .map(|it| fed(cell, view, &it))
+        .flat_map(|endpoint| {
             let ips: BTreeSet<_> = endpoint.addresses.values().map(|(_, ip)| *ip).collect();
             let names = endpoint.names.into_values();
             names.map(move |name| (name, ips.clone()))

@@ -71,9 +71,9 @@ fn world() -> World {
     let snapshot = Snapshot {
         region: "us-east-1".into(),
         account: "123456789012".into(),
-        vpcs: BTreeMap::from([(vpc.clone(), Arc::new(networks))]),
-        security_groups: BTreeMap::from([(group, Arc::new(security_group))]),
-        instances: BTreeMap::from([
+        vpcs: lath_feed::Items::from([(vpc.clone(), Arc::new(networks))]),
+        security_groups: lath_feed::Items::from([(group, Arc::new(security_group))]),
+        instances: lath_feed::Items::from([
             (full.clone(), Arc::new(one)),
             (bare.clone(), Arc::new(an_instance(&bare, &vpc))),
         ]),
