@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use crate::board::CheckMap;
+    use crate::own_reports::CheckMap;
     use proptest::prelude::*;
 
     /// `+` says healthy, `-` unhealthy, others nothing.

@@ -8,8 +8,8 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 
 /// The most bytes of a value in one frame.
 pub(crate) const LONGEST_PART: usize = 256 << 10;
-/// The longest topic.
-pub(crate) const LONGEST_TOPIC: usize = 1024;
+/// The longest topic: a DNS name as text has up to 1,020 bytes, and more stands before it.
+pub(crate) const LONGEST_TOPIC: usize = 2048;
 /// Kind, topic and its length, the value's length, a part.
 const LARGEST: usize = 1 + 2 + LONGEST_TOPIC + 4 + LONGEST_PART;
 /// What both ends say first; another version would say something else.

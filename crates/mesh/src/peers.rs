@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::carry::GIVE_UP;
 
 /// How many topics a peer may tell.
-pub(crate) const TOPICS: usize = 65_536;
+pub(crate) const TOPICS: usize = 1 << 20;
 
 /// What a peer told of one section.
 #[derive(Debug, PartialEq, Eq)]

@@ -51,7 +51,7 @@ fn world() -> (Snapshot, VpcId) {
     };
     let snapshot = Snapshot {
         region: "us-east-1".into(),
-        vpcs: BTreeMap::from([(id.clone(), Arc::new(vpc))]),
+        vpcs: lath_feed::Items::from([(id.clone(), Arc::new(vpc))]),
         ..Snapshot::default()
     };
     (snapshot, id)

@@ -63,11 +63,11 @@ fn world() -> Snapshot {
         name: "a.".into(),
         vpcs: None,
         name_servers: Vec::new(),
-        records: all,
     };
-    Snapshot {
+    let mut snapshot = Snapshot {
         region: "us-east-1".into(),
-        hosted_zones: BTreeMap::from([(zone.id.clone(), Arc::new(zone))]),
         ..Snapshot::default()
-    }
+    };
+    snapshot.add_zone(zone, all);
+    snapshot
 }

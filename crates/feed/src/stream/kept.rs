@@ -95,7 +95,7 @@ impl Kept {
         let mut snapshot: Snapshot = frame::decode(body).map_err(|error| error.to_string())?;
         if snapshot.name_sharing.is_empty() {
             let former: Former = frame::decode(body).map_err(|error| error.to_string())?;
-            snapshot.name_sharing = former.name_sharing();
+            snapshot.name_sharing = former.name_sharing().into();
         }
         let former: FormerZones = frame::decode(body).map_err(|error| error.to_string())?;
         former.complete(&mut snapshot);
