@@ -2,14 +2,20 @@
 
 use super::*;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
-use lath_control::{Parts, Section, Told};
-use lath_feed::{RegionObserved, RegionPlace, Topology};
+use lath_control::{Parts, Section, Told, exchange};
+use lath_feed::{Carrier, Mesh, PeerState, RegionObserved, RegionPlace, Topology};
 use lath_model::Timestamp;
+use lath_model::id::HostedZoneId;
 use lath_wire::ApiError;
+use tokio::sync::watch;
 
 use crate::SECTIONS;
+use crate::record::{CopiedRecords, StoredSet};
 use crate::section::note_served;
+use crate::shape::{ResourceRecord, ResourceRecordSet, RrType};
 
 fn topology(region: &str) -> Arc<Topology> {
     let place = |index: u8| RegionPlace {
@@ -210,4 +216,97 @@ async fn what_is_stored_can_be_read_back() {
         1
     );
     assert_eq!(home.listed(&zone).await.len(), 3);
+}
+
+fn stored(zone: &HostedZoneId, number: usize, value: &str) -> StoredSet {
+    let name = format!("host-{number}.example.com.");
+    let mut set = ResourceRecordSet::new(&name, RrType::A);
+    set.ttl = Some(60);
+    set.records = Some(vec![ResourceRecord {
+        value: value.to_owned(),
+    }]);
+    StoredSet {
+        zone: zone.clone(),
+        set,
+    }
+}
+
+/// As a mesh does, and how many bytes of new values it carried.
+async fn join(
+    from: Carrier,
+    to: watch::Sender<Arc<BTreeMap<String, PeerState>>>,
+    bytes: Arc<AtomicUsize>,
+) {
+    let mut told = from.told;
+    let mut before = lath_feed::Values::new();
+    loop {
+        let values = told.borrow_and_update().clone();
+        let new = values
+            .iter()
+            .filter(|(topic, value)| before.get(*topic) != Some(*value));
+        bytes.fetch_add(new.map(|(_, value)| value.len()).sum(), Ordering::Relaxed);
+        before.clone_from(&values);
+        let state = PeerState {
+            connected: true,
+            since: Timestamp::now(),
+            values,
+        };
+        to.send_replace(Arc::new(BTreeMap::from([("us-east-1".to_owned(), state)])));
+        if told.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// `LATH_TEST_RECORDS=100000` for the large one.
+#[tokio::test]
+async fn many_records_follow_and_a_change_is_told_alone() {
+    let asked = std::env::var("LATH_TEST_RECORDS").ok();
+    let count: usize = asked.and_then(|it| it.parse().ok()).unwrap_or(2000);
+    let (home, other) = pair();
+    let zone: HostedZoneId = home.zone("example.com").await.parse().unwrap();
+    let numbers: Vec<usize> = (0..count).collect();
+    for some in numbers.chunks(5000) {
+        let write = home.cell.db.write(|tx| {
+            for number in some {
+                tx.put(stored(&zone, *number, "192.0.2.1"));
+            }
+            Ok::<_, ApiError>(())
+        });
+        write.await.unwrap();
+    }
+    let ((here, from), (there, to)) = (Mesh::new(), Mesh::new());
+    let bytes = Arc::new(AtomicUsize::new(0));
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(join(from, to.peers, Arc::clone(&bytes)));
+    tasks.spawn(exchange(home.cell.clone(), SECTIONS.to_vec(), here));
+    tasks.spawn(exchange(other.cell.clone(), SECTIONS.to_vec(), there));
+    let follows = async |number: usize, value: &str| {
+        let key = (zone.clone(), format!("host-{number}.example.com."));
+        let sees = || {
+            let id = format!("{}/{}", key.0, key.1);
+            let known = other.cell.db.view().get::<CopiedRecords>(&id)?;
+            Some(format!("{:?}", known.sets).contains(value))
+        };
+        let mut changes = other.cell.db.changes();
+        let waited = async {
+            while sees() != Some(true) {
+                changes.changed().await.unwrap();
+            }
+        };
+        let patience = std::time::Duration::from_secs(300);
+        tokio::time::timeout(patience, waited).await.unwrap();
+    };
+    follows(count - 1, "192.0.2.1").await;
+    assert_eq!(other.snapshot().records, home.snapshot().records);
+    let before = bytes.load(Ordering::Relaxed);
+    let write = home.cell.db.write(|tx| {
+        tx.put(stored(&zone, 7, "192.0.2.2"));
+        Ok::<_, ApiError>(())
+    });
+    write.await.unwrap();
+    follows(7, "192.0.2.2").await;
+    assert_eq!(other.snapshot().records, home.snapshot().records);
+    let told = bytes.load(Ordering::Relaxed) - before;
+    assert!(told < 1000, "{told} bytes for one record of {count}");
 }
