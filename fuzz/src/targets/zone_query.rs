@@ -2,7 +2,7 @@
 //! read by somebody else's parser.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use hickory_proto::op::Message;
 use lath_dns::{decode_query, fuzzing};
