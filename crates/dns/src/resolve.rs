@@ -274,8 +274,11 @@ mod tests {
         snapshot.add_zone(zone, records);
     }
 
+    /// Id, name, VPCs (none: public) and records of a zone.
+    type Zone<'a> = (&'a str, &'a str, Option<&'a [&'a str]>, &'a [&'a str]);
+
     fn world() -> Snapshot {
-        let zones: [(&str, &str, Option<&[&str]>, &[&str]); 6] = [
+        let zones: [Zone<'_>; 6] = [
             (
                 "ZPUBLIC",
                 "example.com.",
