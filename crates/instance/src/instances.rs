@@ -13,6 +13,7 @@ use std::time::Duration;
 use lath_feed::{ConsoleOutput, InstanceObserved, InstancePhase};
 use lath_model::Timestamp;
 use lath_model::id::InstanceId;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, Interest};
@@ -680,7 +681,7 @@ fn network(running: &Running) -> Option<OwnedFd> {
 /// # Errors
 /// When the directory of instances cannot be read.
 pub fn kill_all(data_dir: &Path) -> io::Result<usize> {
-    let mut killed = 0;
+    let mut killed = Vec::new();
     for entry in fs::read_dir(layout::instances(data_dir))?.flatten() {
         let name = entry.file_name();
         let Some(id) = name
@@ -696,10 +697,20 @@ pub fn kill_all(data_dir: &Path) -> io::Result<usize> {
         // First the record: whoever sees the instance gone finds why.
         let (reason, boot, at) = (EndReason::Stopped, running.boot, Timestamp::now());
         save(&layout.ended(), &Ended { boot, at, reason })?;
+        let supervisor = running.supervisor.open();
         kill(&running);
-        killed += 1;
+        killed.push(supervisor);
     }
-    Ok(killed)
+    killed.iter().flatten().for_each(await_end);
+    Ok(killed.len())
+}
+
+/// Waits until a process that was killed has ended, for [`STOP_SLACK`] at most: whoever looks next finds no lock held.
+fn await_end(pidfd: &OwnedFd) {
+    let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    let patience = PollTimeout::try_from(STOP_SLACK).unwrap_or(PollTimeout::MAX);
+    // Interrupted or not: the successor copes with one that is still there.
+    let _ = poll(&mut ended, patience);
 }
 
 /// The first process first: the supervisor would otherwise have a moment to say something.

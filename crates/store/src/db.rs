@@ -42,7 +42,16 @@ impl Db {
         }
         kinds.check()?;
         let revision = store.list(RECORDS, 1, "").await?.revision;
-        match rewording.perform(&*store, revision).await {
+        // On a full disk not even a try: what it wrote before it failed would be the space that deletes need.
+        let full = match &*store.condition().borrow() {
+            Condition::Full { path, .. } => Some(path.clone()),
+            _ => None,
+        };
+        let performed = match full {
+            Some(path) => Err(StoreError::Full(path)),
+            None => rewording.perform(&*store, revision).await,
+        };
+        match performed {
             Ok(()) => return Self::open(store, kinds).await,
             Err(error @ StoreError::Full(_)) => {
                 tracing::warn!(%error, rewording.from, rewording.to, "the records are reworded later");
