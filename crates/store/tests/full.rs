@@ -124,9 +124,8 @@ async fn work(path: &Path) {
     let db = open(&data).await;
     let mut want = fill(&db, "a").await;
     assert!(want.len() > 20, "{}", want.len());
-    assert!(matches!(&*db.condition().borrow(), Condition::Full { .. }));
     assert_eq!(ids(&db), want);
-    // Other files take the remaining space.
+    // Other files take the remaining space: until then the store may find again that it has its reserve.
     let _ = std::fs::write(path.join("greedy"), vec![1; 16 << 20]);
 
     // Deletes and changes work, but free no space for new records.
