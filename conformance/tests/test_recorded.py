@@ -69,6 +69,8 @@ def remove_vpcs(clients):
         attached = [{"Name": "attachment.vpc-id", "Values": [vpc]}]
         for gateway in ec2.describe_internet_gateways(Filters=attached)["InternetGateways"]:
             ec2.detach_internet_gateway(VpcId=vpc, InternetGatewayId=gateway["InternetGatewayId"])
+        for interface in ec2.describe_network_interfaces(Filters=of_vpc)["NetworkInterfaces"]:
+            ec2.delete_network_interface(NetworkInterfaceId=interface["NetworkInterfaceId"])
         for subnet in ec2.describe_subnets(Filters=of_vpc)["Subnets"]:
             ec2.delete_subnet(SubnetId=subnet["SubnetId"])
         for table in ec2.describe_route_tables(Filters=of_vpc)["RouteTables"]:
