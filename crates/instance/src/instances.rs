@@ -449,7 +449,7 @@ impl Instances {
         let turn = self.turn(id);
         let _turn = self.turn_by_force(id, &layout, &turn).await;
         if let Some((running, supervisor)) = alive(&layout) {
-            kill(&running);
+            let _ = kill(&layout, &running);
             // `end` waits longer, and says so when they do not go.
             let _ = ended_within(&supervisor, STOP_SLACK).await;
             reap(running.supervisor.pid);
@@ -474,7 +474,7 @@ impl Instances {
                 && let Some((running, _)) = alive(layout)
             {
                 // The one that has the turn sees them end, and does the rest.
-                kill(&running);
+                let _ = kill(layout, &running);
             }
             tokio::select! {
                 turn = &mut turn => return turn,
@@ -530,7 +530,7 @@ impl Instances {
         let grace = self.0.config.stop_grace + STOP_SLACK;
         if !ended_within(&supervisor, grace).await {
             tracing::warn!(instance.id = %id, "its supervisor does not end: it is killed");
-            kill(&running);
+            let _ = kill(&layout, &running);
             if !ended_within(&supervisor, STOP_SLACK).await {
                 return Err(InstanceError::DoesNotEnd { id: id.clone() });
             }
@@ -694,11 +694,8 @@ pub fn kill_all(data_dir: &Path) -> io::Result<usize> {
         let Some((running, _)) = alive(&layout) else {
             continue;
         };
-        // First the record: whoever sees the instance gone finds why.
-        let (reason, boot, at) = (EndReason::Stopped, running.boot, Timestamp::now());
-        save(&layout.ended(), &Ended { boot, at, reason })?;
         let supervisor = running.supervisor.open();
-        kill(&running);
+        kill(&layout, &running)?;
         killed.push(supervisor);
     }
     killed.iter().flatten().for_each(await_end);
@@ -713,11 +710,27 @@ fn await_end(pidfd: &OwnedFd) {
     let _ = poll(&mut ended, patience);
 }
 
-/// The first process first: the supervisor would otherwise have a moment to say something.
-fn kill(running: &Running) {
-    for process in [running.init.open(), running.supervisor.open()] {
-        process.map(|pidfd| pidfd_send_signal(&pidfd, Signal::KILL));
+/// Ends an instance as a loss of power does: it counts as stopped.
+///
+/// The record comes first, so that nothing that sees the instance end takes it for an instance that died by itself,
+/// which control would not start again. For the same reason the supervisor is halted before the first process ends.
+///
+/// # Errors
+/// The record cannot be written; the processes were killed all the same.
+fn kill(layout: &Layout, running: &Running) -> io::Result<()> {
+    let (reason, boot, at) = (EndReason::Stopped, running.boot, Timestamp::now());
+    let saved = save(&layout.ended(), &Ended { boot, at, reason });
+    let (init, supervisor) = (running.init.open(), running.supervisor.open());
+    for (process, signal) in [
+        (&supervisor, Signal::STOP),
+        (&init, Signal::KILL),
+        (&supervisor, Signal::KILL),
+    ] {
+        if let Some(pidfd) = process {
+            let _ = pidfd_send_signal(pidfd, signal);
+        }
     }
+    saved
 }
 
 /// The supervisor is gone without a word: it was killed, or the host rebooted.
