@@ -16,7 +16,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 /// Like [`write`], for files that every start writes. On a full disk it overwrites the existing file in place, which
-/// needs no space: otherwise Lath could not start, and nobody could use it to delete anything.
+/// needs no space: otherwise Lath could not start, and no user could delete anything.
 pub(crate) fn write_anyway(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let written = match replace(path, bytes) {
         Err(error) if error.kind() == io::ErrorKind::StorageFull => fs::write(path, bytes),

@@ -123,7 +123,7 @@ impl Checked for ListClusters {
 
 fn list_clusters(_: &Eks, _: &View, op: &ListClusters) -> Result<ListClustersResponse, ApiError> {
     match op.next_token {
-        // No list of ours had a second page.
+        // No list in these tests had a second page.
         Some(_) => Err(ApiError::new(
             "InvalidParameterException",
             400,

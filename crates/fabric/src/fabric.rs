@@ -212,7 +212,7 @@ impl Fabric {
         outcome.await.map_err(|_| stopped())?
     }
 
-    /// The network namespace of a workload, for whoever starts its processes.
+    /// The network namespace of a workload, for the runtime that starts its processes.
     ///
     /// # Errors
     /// `NotFound` until an `apply` has made it, or it was handed over.

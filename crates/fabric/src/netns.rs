@@ -90,7 +90,7 @@ impl Netns {
     fn owner(&self) -> io::Result<OwnedFd> {
         // ioctl_ns(2): _IO(0xb7, 1).
         const NS_GET_USERNS: libc::Ioctl = 0xb701;
-        // SAFETY: the request takes no argument and gives a descriptor that nobody else has.
+        // SAFETY: the request takes no argument and gives a descriptor that no other value owns.
         unsafe {
             match libc::ioctl(self.as_fd().as_raw_fd(), NS_GET_USERNS) {
                 owner @ 0.. => Ok(OwnedFd::from_raw_fd(owner)),

@@ -125,7 +125,7 @@ fn role_session(subject: &Subject) -> Option<&Session> {
 }
 
 /// The permission of a request that also brings the caller's transitive tags. AWS does not say whether those count as
-/// tags of the request in conditions, so nobody can tell the keys of tags, except the values that the request gives.
+/// tags of the request in conditions, so the keys of tags are unknown, except the values that the request gives.
 fn with_unclear_tags(permission: &Permission) -> Permission {
     const OF_ALL: [&str; 2] = [TAG_KEYS, TRANSITIVE_TAG_KEYS];
     let mut unclear = permission.clone();

@@ -449,7 +449,7 @@ impl Instances {
         let turn = self.turn(id);
         let _turn = self.turn_by_force(id, &layout, &turn).await;
         if let Some((running, supervisor)) = alive(&layout) {
-            let _ = kill(&layout, &running);
+            kill_or_warn(id, &layout, &running);
             // `end` waits longer, and says so when they do not go.
             let _ = ended_within(&supervisor, STOP_SLACK).await;
             reap(running.supervisor.pid);
@@ -474,7 +474,7 @@ impl Instances {
                 && let Some((running, _)) = alive(layout)
             {
                 // The one that has the turn sees them end, and does the rest.
-                let _ = kill(layout, &running);
+                kill_or_warn(id, layout, &running);
             }
             tokio::select! {
                 turn = &mut turn => return turn,
@@ -530,7 +530,7 @@ impl Instances {
         let grace = self.0.config.stop_grace + STOP_SLACK;
         if !ended_within(&supervisor, grace).await {
             tracing::warn!(instance.id = %id, "its supervisor does not end: it is killed");
-            let _ = kill(&layout, &running);
+            kill_or_warn(id, &layout, &running);
             if !ended_within(&supervisor, STOP_SLACK).await {
                 return Err(InstanceError::DoesNotEnd { id: id.clone() });
             }
@@ -702,7 +702,7 @@ pub fn kill_all(data_dir: &Path) -> io::Result<usize> {
     Ok(killed.len())
 }
 
-/// Waits until a process that was killed has ended, for [`STOP_SLACK`] at most: whoever looks next finds no lock held.
+/// Waits until a process that was killed has ended, for [`STOP_SLACK`] at most, so that a successor finds no lock held.
 fn await_end(pidfd: &OwnedFd) {
     let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     let patience = PollTimeout::try_from(STOP_SLACK).unwrap_or(PollTimeout::MAX);
@@ -731,6 +731,13 @@ fn kill(layout: &Layout, running: &Running) -> io::Result<()> {
         }
     }
     saved
+}
+
+/// As [`kill`]. Without the record control may take the instance for one that died by itself.
+fn kill_or_warn(id: &InstanceId, layout: &Layout, running: &Running) {
+    if let Err(error) = kill(layout, running) {
+        tracing::warn!(instance.id = %id, %error, "the record of a killed instance cannot be written");
+    }
 }
 
 /// The supervisor is gone without a word: it was killed, or the host rebooted.

@@ -127,7 +127,7 @@ async fn answer(talk: impl Talk, peer: String, mut streams: mpsc::Receiver<TcpSt
     let mut next = streams.recv().await;
     while let Some(stream) = next.take() {
         next = tokio::select! {
-            // Whoever dials anew has given the old connection up.
+            // A peer that dials anew has given the old connection up.
             newer = streams.recv() => newer,
             () = talk.converse(&peer, stream) => None,
         };

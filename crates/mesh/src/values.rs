@@ -91,7 +91,7 @@ impl Teller {
         write.write_all(&hello).await?;
         loop {
             tokio::select! {
-                // When nobody tells any more, the peer may still.
+                // When the sender of values is gone, the peer may still send.
                 Ok(()) = told.changed() => {
                     let values = told.borrow_and_update().clone();
                     outgoing.tell(&mut write, &values).await?;

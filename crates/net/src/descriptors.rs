@@ -71,7 +71,7 @@ pub enum Purpose {
     Authority,
     /// Connections of other regions to targets in this one, both halves: a sixteenth.
     Gateway,
-    /// Connections of other regions that nobody has looked at yet: a sixty-fourth.
+    /// Connections of other regions that are not greeted yet: a sixty-fourth.
     Links,
     /// Connections of the proxy, to clients and targets together: three eighths.
     Proxy,

@@ -23,7 +23,7 @@ pub struct Caller {
 }
 
 impl Facts for Caller {
-    /// What is so now is found out only when a policy asks.
+    /// The present value is looked up only when a policy asks.
     fn values(&self, key: &str) -> Option<Vec<String>> {
         let now = Timestamp::now;
         let one = |text: String| Some(vec![text]);

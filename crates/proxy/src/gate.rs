@@ -10,7 +10,7 @@ use lath_policy::{Grammar, Policy};
 #[derive(Debug, Clone)]
 pub(crate) enum Gate {
     Open,
-    /// Without a policy, nobody passes.
+    /// Without a policy, every caller is refused.
     Guarded(Option<Arc<Policy>>),
 }
 

@@ -28,8 +28,8 @@ pub(crate) struct TargetSocket {
     pub(crate) seam: Seam,
 }
 
-/// Whether the head of the request under way is kept. A head never outlives its request: whoever comes next on
-/// this connection is another client.
+/// Whether the head of the request under way is kept. A head never outlives its request: the next request on
+/// this connection is another client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keeping {
     No,

@@ -94,7 +94,7 @@ impl LinuxKernel {
         Ok(true)
     }
 
-    /// Whoever hands over a namespace loses the network in it: an apply rewrites links, routes and settings there.
+    /// The caller loses the network in the namespace: an apply rewrites links, routes and settings there.
     fn check_handed_over(&self, name: &str, netns: &Netns) -> io::Result<()> {
         let refused = |words: String| io::Error::new(io::ErrorKind::PermissionDenied, words);
         if let Some(holder) = self.namespaces.holder(netns, name) {

@@ -104,7 +104,7 @@ fn create(_app: &Observe, tx: &mut Tx, op: CreateLogGroup) -> Result<Empty, ApiE
 
 fn delete(_app: &Observe, tx: &mut Tx, op: DeleteLogGroup) -> Result<Empty, ApiError> {
     check_group_name("logGroupName", &op.log_group_name)?;
-    // Its events go with the sweep: nobody can reach them once no group has their uid.
+    // Its events go with the sweep: no call reaches them once no group has their uid.
     let group = tx.get::<LogGroup>(&op.log_group_name);
     let group = group.ok_or_else(no_group)?;
     check_unprotected(&group)?;

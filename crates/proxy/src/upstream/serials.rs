@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Hashes targets' serial numbers, which nobody outside chooses.
+/// Hashes targets' serial numbers, which no client chooses.
 pub(super) type Serials = BuildHasherDefault<SerialHasher>;
 
 #[derive(Default)]
