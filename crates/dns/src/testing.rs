@@ -89,6 +89,8 @@ fn instance() -> Instance {
         hostname: "ip-10-0-1-10.ec2.internal".into(),
         resource_name: Some(format!("{INSTANCE}.ec2.internal")),
         user_data: Vec::new(),
+        kind: Default::default(),
+        cluster: None,
         metadata: InstanceMetadata {
             image: "ami-00000000000000001".parse().unwrap(),
             instance_type: "t3.micro".into(),

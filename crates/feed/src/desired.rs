@@ -13,8 +13,8 @@ use lath_model::{ManagedId, Timestamp, WorkloadId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CallerBook, Hidden, HostedZone, Items, NamedRecords, NatGateway, RecordName,
-    Route53HealthCheck, Topology, TransitGateway, VpcEndpoint,
+    CallerBook, ClusterNode, ControlPlane, Hidden, HostedZone, Items, NamedRecords, NatGateway,
+    RecordName, Route53HealthCheck, Topology, TransitGateway, VpcEndpoint,
 };
 
 /// All that a node must do. Self-contained: nothing else is needed to obey it.
@@ -37,6 +37,9 @@ pub struct Snapshot {
     /// Workloads that are no instances, such as control planes of clusters.
     #[serde(default)]
     pub workloads: Items<ManagedId, ManagedWorkload>,
+    /// Control planes of clusters; each is also a workload.
+    #[serde(default)]
+    pub control_planes: Items<ManagedId, ControlPlane>,
     /// Instances that end at once when they end, without a word to their processes.
     #[serde(default)]
     pub cut: BTreeSet<InstanceId>,
@@ -82,6 +85,7 @@ impl Default for Snapshot {
             security_groups: Items::new(),
             instances: Items::new(),
             workloads: Items::new(),
+            control_planes: Items::new(),
             cut: BTreeSet::new(),
             name_sharing: OrdMap::new(),
             service_networks: Items::new(),
@@ -104,8 +108,12 @@ impl Snapshot {
         match workload {
             WorkloadId::Instance(id) => {
                 let instance = self.instances.get(id)?;
-                // Its processes are started in a namespace that is there.
-                Some((&instance.vpc, NamespaceOrigin::Fabric))
+                let origin = match instance.kind {
+                    // Its processes are started in a namespace that is there.
+                    InstanceKind::Ordinary => NamespaceOrigin::Fabric,
+                    InstanceKind::Node => NamespaceOrigin::HandedOver,
+                };
+                Some((&instance.vpc, origin))
             }
             WorkloadId::Managed(id) => {
                 let managed = self.workloads.get(id)?;
@@ -166,6 +174,7 @@ impl Snapshot {
         self.security_groups.share_with(&previous.security_groups);
         self.instances.share_with(&previous.instances);
         self.workloads.share_with(&previous.workloads);
+        self.control_planes.share_with(&previous.control_planes);
         self.service_networks.share_with(&previous.service_networks);
         self.services.share_with(&previous.services);
         self.target_groups.share_with(&previous.target_groups);
@@ -466,6 +475,23 @@ pub struct Instance {
     pub user_data: Vec<u8>,
     /// What the metadata service tells it.
     pub metadata: InstanceMetadata,
+    /// What its processes may do.
+    #[serde(default)]
+    pub kind: InstanceKind,
+    /// The cluster that it is a node of; only instances of kind [`InstanceKind::Node`] are.
+    #[serde(default)]
+    pub cluster: Option<ClusterNode>,
+}
+
+/// What an instance's processes may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InstanceKind {
+    /// What programs do, but no mounts, namespaces or control groups of their own.
+    #[default]
+    Ordinary,
+    /// Run containers: it has a user namespace of its own, in which it may mount, make namespaces and delegate control
+    /// groups. Its root is an ordinary user of the host, and its runtime makes its network namespace.
+    Node,
 }
 
 /// Whether an instance's processes should live.

@@ -14,6 +14,7 @@ mod desired;
 #[doc(hidden)]
 pub mod fuzzing;
 mod items;
+mod kubernetes;
 mod mesh;
 mod observed;
 mod route53;
@@ -30,6 +31,7 @@ use lath_model::id::InstanceId;
 pub use callers::*;
 pub use desired::*;
 pub use items::Items;
+pub use kubernetes::*;
 pub use mesh::{Carrier, LONGEST_VALUE, Mesh, PeerState, Values, section_of};
 pub use observed::*;
 pub use route53::*;

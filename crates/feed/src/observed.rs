@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use lath_model::Timestamp;
 use lath_model::id::*;
+use lath_model::{ManagedId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{CheckObserved, TargetKey};
+use crate::{CheckObserved, ClusterObserved, TargetKey};
 
 /// What is so. Absence means: not known yet, or not there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct Observed {
     pub dns_version: u64,
     /// The other regions (and the witness): whether this node reaches theirs.
     pub regions: BTreeMap<String, RegionObserved>,
+    /// Clusters whose control planes run here.
+    #[serde(default)]
+    pub clusters: BTreeMap<ManagedId, ClusterObserved>,
     /// Target health, by group and target.
     pub targets: BTreeMap<TargetGroupId, BTreeMap<TargetKey, TargetObserved>>,
 }

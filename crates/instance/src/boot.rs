@@ -12,6 +12,7 @@ use lath_model::id::InstanceId;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Groups;
+use crate::setup::Setup;
 
 /// An instance as it should run.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct InstanceSpec {
     pub ssh_keys: Vec<String>,
     /// What it may use.
     pub limits: Limits,
+    /// What it gets beyond its root, and what runs in it from its first moment.
+    pub setup: Setup,
 }
 
 /// What an instance may use. Enforced by control groups where the host has the controllers, else as far as

@@ -44,6 +44,7 @@ pub mod metadata;
 mod process;
 mod record;
 mod root;
+mod setup;
 mod supervisor;
 
 pub use boot::{InstanceSpec, Limits, RootSource};
@@ -51,3 +52,4 @@ pub use console::CONSOLE_BYTES;
 pub use exec::{CANNOT_ENTER, ExecRequest};
 pub use instances::{InstanceError, Instances, InstancesConfig, is_rootless, kill_all};
 pub use launcher::{LAUNCHER_ARGUMENT, exec_in_instance, instance_init_main};
+pub use setup::{File, HostDirectory, Setup, SharedFile, Unit};

@@ -140,6 +140,8 @@ fn add_instance(snapshot: &mut Snapshot, vpc: &VpcId, address: [u8; 4]) -> Insta
         hostname: "host".into(),
         resource_name: None,
         user_data: vec![],
+        kind: Default::default(),
+        cluster: None,
         metadata: InstanceMetadata {
             image: ImageId::random(),
             instance_type: "t3.medium".into(),

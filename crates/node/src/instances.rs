@@ -234,6 +234,7 @@ fn start(
             vcpus: instance.capacity.vcpus,
             ..Limits::default()
         },
+        setup: Default::default(),
     })))
 }
 

@@ -102,6 +102,7 @@ impl Parts {
         let mut transit_attachments = attachments(&snapshot, &network);
         transit_attachments.extend(tunnels.iter().map(|(id, it)| (id.clone(), it.clone())));
         Observed {
+            clusters: Default::default(),
             applied_version: network.version,
             vpc_associations: associations(&snapshot, &vpcs, &proxy),
             targets: observed_targets(&snapshot, &health, &proxy, self.drain, now),

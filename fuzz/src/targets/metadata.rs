@@ -110,6 +110,8 @@ fn instance(host: u8, id: InstanceId, vpc: VpcId) -> Instance {
         hostname: format!("ip-10-0-1-{host}.ec2.internal"),
         resource_name: None,
         user_data: format!("data of {host}").into_bytes(),
+        kind: Default::default(),
+        cluster: None,
         metadata: InstanceMetadata {
             image: ImageId::random(),
             instance_type: "t3.micro".into(),

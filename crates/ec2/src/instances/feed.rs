@@ -50,6 +50,8 @@ fn feed_instance(cell: &Cell, view: &View, it: &Instance) -> lath_feed::Instance
         resource_name: it.names.a_record.then(|| names::resource(cell, &it.id)),
         user_data: user_data(it),
         metadata: metadata(view, it),
+        kind: Default::default(),
+        cluster: None,
     }
 }
 

@@ -254,6 +254,8 @@ impl Draft {
             hostname: format!("ip-{number}"),
             resource_name: None,
             user_data: Vec::new(),
+            kind: Default::default(),
+            cluster: None,
             metadata: InstanceMetadata {
                 image: id("ami", 1),
                 instance_type: "t3.micro".into(),

@@ -145,6 +145,8 @@ delta! {
     // An end of the version before knows none. All other maps are missing only where bytes are damaged.
     #[serde(default)]
     workloads: ManagedId => ManagedWorkload,
+    #[serde(default)]
+    control_planes: ManagedId => ControlPlane,
     service_networks: ServiceNetworkId => ServiceNetwork,
     services: ServiceId => Service,
     target_groups: TargetGroupId => TargetGroup,

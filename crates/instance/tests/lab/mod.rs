@@ -179,6 +179,7 @@ pub(crate) fn within<T: Send + 'static>(
 
 pub(crate) fn spec(user_data: &str) -> InstanceSpec {
     InstanceSpec {
+        setup: Default::default(),
         id: InstanceId::random(),
         netns: network(),
         root: RootSource::Host,

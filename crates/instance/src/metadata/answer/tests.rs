@@ -109,6 +109,8 @@ fn an_instance(id: &InstanceId, vpc: &VpcId) -> Instance {
         hostname: "ip-10-0-1-10.ec2.internal".into(),
         resource_name: None,
         user_data: vec![],
+        kind: Default::default(),
+        cluster: None,
         metadata: InstanceMetadata {
             image: ImageId::random(),
             instance_type: "t3.medium".into(),
