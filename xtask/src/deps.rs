@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 /// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
 /// `bin/lath` may import everything.
-const IMPORTS: [(&str, &[&str]); 30] = [
+const IMPORTS: [(&str, &[&str]); 31] = [
     // Values and pure functions: no runtime, socket or file.
     ("model", &[]),
     ("policy", &[]),
@@ -22,6 +22,8 @@ const IMPORTS: [(&str, &[&str]); 30] = [
     ("authz", &["model", "store", "wire"]),
     // The contract between the planes knows neither.
     ("feed", &["model"]),
+    // Clusters as data: keys, what they run, who a token names. Both planes read it.
+    ("kubernetes", &["feed", "model"]),
     // The control plane and its services.
     ("control", &["feed", "model", "store", "wire"]),
     // What services are written with.
