@@ -7,13 +7,15 @@ use anyhow::{Context as _, ensure};
 
 /// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
 /// `bin/lath` may import everything.
-const IMPORTS: [(&str, &[&str]); 31] = [
+const IMPORTS: [(&str, &[&str]); 32] = [
     // Values and pure functions: no runtime, socket or file.
     ("model", &[]),
     ("policy", &[]),
     ("route", &["model"]),
     ("session", &["model"]),
     ("sigv4", &[]),
+    // A program of its own inside nodes of clusters: the kernel, and nothing of Lath.
+    ("cni", &[]),
     // Sockets in places.
     ("net", &["model"]),
     // The API: wire formats, state, what operations need permission for.

@@ -36,6 +36,9 @@ pub(crate) enum Command {
     Status(Status),
     /// Inject a fault under client load and measure its impact.
     Drill(Drill),
+    /// Answer a container runtime as the network plugin of a cluster's node (CNI); configuration on standard input.
+    #[command(hide = true)]
+    Cni,
     /// Check what this machine lacks and how to get it; with --data-dir, check whether a data directory is intact.
     Doctor(Doctor),
     /// Inspect a state file in a process that may crash; Lath starts it.

@@ -34,6 +34,10 @@ fn main() -> ExitCode {
     {
         return lath_instance::instance_init_main(arguments);
     }
+    // In nodes of clusters it is also the network plugin, which container runtimes call by its own name.
+    if let Some(code) = lath_cni::called_as_plugin() {
+        return code;
+    }
     panics::abort_unless_contained();
     match run(Cli::parse().command) {
         Ok(code) => code,
@@ -61,6 +65,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Env(flags) => env::main(&flags)?,
         Command::Exec(flags) => return exec::main(&flags),
         Command::Status(flags) => status::main(&flags)?,
+        Command::Cni => return Ok(lath_cni::plugin_main()),
         Command::Drill(flags) => return drill::main(&flags),
         Command::Doctor(flags) => return doctor::main(&flags),
         Command::InspectState(flags) => return installation::inspect_state_main(&flags),
