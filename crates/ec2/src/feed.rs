@@ -221,11 +221,25 @@ fn feed_interface(interface: &records::NetworkInterface) -> Interface {
             .collect(),
         security_groups: interface.groups.iter().cloned().collect(),
         source_dest_check: interface.source_dest_check,
-        attachment: interface.attachment.as_ref().map(|it| Attachment {
+        attachment: attachment(interface),
+        prefixes: interface.prefixes.clone(),
+    }
+}
+
+/// The instance that an interface is attached to, or the workload of another service that it was made for.
+fn attachment(interface: &records::NetworkInterface) -> Option<Attachment> {
+    if let Some(it) = &interface.attachment {
+        return Some(Attachment {
             workload: it.instance.clone().into(),
             device: it.device_index,
+        });
+    }
+    match interface.manager.as_ref()? {
+        records::Manager::Workload { workload, device } => Some(Attachment {
+            workload: workload.clone().into(),
+            device: *device,
         }),
-        prefixes: interface.prefixes.clone(),
+        _ => None,
     }
 }
 

@@ -220,6 +220,12 @@ pub(crate) fn find(cell: &Cell, view: &View, id: &str) -> Result<Image, ApiError
         .ok_or_else(|| not_found(id))
 }
 
+/// The image that nodes of clusters of an architecture have: Amazon Linux 2023.
+pub(crate) fn of_nodes(cell: &Cell, view: &View, architecture: &str) -> Option<Image> {
+    let mut all = all(cell, view).into_iter();
+    all.find(|image| image.architecture == architecture && image.name.starts_with("al2023-"))
+}
+
 fn not_found(id: &str) -> ApiError {
     client(
         IMAGE.id.not_found,

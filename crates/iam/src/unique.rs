@@ -7,7 +7,7 @@ use rand::Rng as _;
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// `prefix` and 17 characters, as unique ids of roles, users and policies are.
-pub(crate) fn id(prefix: &str) -> String {
+pub fn id(prefix: &str) -> String {
     letters(prefix, 17)
 }
 

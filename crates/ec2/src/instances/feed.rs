@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lath_control::Cell;
-use lath_feed::{Capacity, InstanceMetadata, InstanceProfile, Power, Snapshot};
+use lath_feed::{Capacity, InstanceKind, InstanceMetadata, InstanceProfile, Power, Snapshot};
 use lath_model::id::InstanceId;
 use lath_store::View;
 
@@ -50,8 +50,11 @@ fn feed_instance(cell: &Cell, view: &View, it: &Instance) -> lath_feed::Instance
         resource_name: it.names.a_record.then(|| names::resource(cell, &it.id)),
         user_data: user_data(it),
         metadata: metadata(view, it),
-        kind: Default::default(),
-        cluster: None,
+        kind: match it.cluster {
+            Some(_) => InstanceKind::Node,
+            None => InstanceKind::Ordinary,
+        },
+        cluster: it.cluster.clone(),
     }
 }
 

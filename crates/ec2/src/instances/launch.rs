@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lath_control::Mode;
+use lath_control::{Cell, Mode};
 use lath_iam::records::InstanceProfile;
 use lath_model::Timestamp;
 use lath_model::id::{InstanceId, ReservationId, VolumeId};
@@ -237,6 +237,7 @@ impl<'a> Launch<'a> {
             skips_shutdown: false,
             names: self.names,
             options: self.options.clone(),
+            cluster: None,
             id,
         });
         if let Some(profile) = &self.profile {
@@ -412,8 +413,8 @@ pub(super) fn vcpus_in_use(view: &View) -> i32 {
         .sum()
 }
 
-pub(super) fn check_quota(app: &Ec2, view: &View, more: i32) -> Result<(), ApiError> {
-    if app.cell.mode == Mode::Strict && vcpus_in_use(view) + more > VCPU_QUOTA {
+pub(crate) fn check_quota(cell: &Cell, view: &View, more: i32) -> Result<(), ApiError> {
+    if cell.mode == Mode::Strict && vcpus_in_use(view) + more > VCPU_QUOTA {
         return Err(client(
             "VcpuLimitExceeded",
             format!("Starting these instances exceeds your current vCPU limit of {VCPU_QUOTA}."),

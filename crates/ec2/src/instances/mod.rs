@@ -36,8 +36,9 @@ use crate::records::Instance;
 use crate::resources::{IMAGE, INSTANCE, KEY_PAIR, VOLUME};
 
 pub(crate) use feed::contribute;
+pub(crate) use launch::check_quota;
 pub(crate) use options::changed_names;
-pub(crate) use profiles::{of as profile_of, reconcile as reconcile_profiles};
+pub(crate) use profiles::{associate_role, of as profile_of, reconcile as reconcile_profiles};
 pub(crate) use reconcile::reconcile;
 pub(crate) use shown::{MetadataOptionsItem, PrivateDnsNameOptionsItem, ROOT_DEVICE, names};
 pub(crate) use volumes::owner;

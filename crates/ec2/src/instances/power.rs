@@ -152,7 +152,7 @@ fn start(app: &Ec2, tx: &mut Tx, op: StartInstances) -> Result<StateChanges, Api
 
 fn start_one(app: &Ec2, tx: &mut Tx, instance: &Instance) -> Result<(), ApiError> {
     let (cores, threads) = cores_and_threads(instance);
-    check_quota(app, tx.view(), cores * threads)?;
+    check_quota(&app.cell, tx.view(), cores * threads)?;
     give_public_address(app, tx, instance)?;
     update(tx, instance, InstanceState::Pending, |it| {
         it.boot += 1;

@@ -206,12 +206,39 @@ pub(super) fn associate(
         profile: profile.name.clone(),
         profile_arn: profile.arn(app.cell.owner()),
         profile_id: profile.unique_id.clone(),
+        service_role: None,
         since: now,
         updated: now,
         role: None,
         session: None,
     };
     let fresh = refreshed(&app.cell, tx.view(), &bare, instance, now).unwrap_or(bare);
+    tx.put(fresh)
+}
+
+/// Gives a new instance a role without a profile of the account: a service that launches instances makes a profile of
+/// its own, in any region, while profiles change in IAM's home region only.
+pub(crate) fn associate_role(
+    cell: &Cell,
+    tx: &mut Tx,
+    instance: &Instance,
+    profile: &str,
+    role: &str,
+) -> Arc<ProfileAssociation> {
+    let now = Timestamp::now();
+    let bare = ProfileAssociation {
+        id: format!("{}-{}", ASSOCIATION.prefix, random_suffix()),
+        instance: instance.id.clone(),
+        profile: profile.to_owned(),
+        profile_arn: cell.global_arn("iam", format!("instance-profile/{profile}")),
+        profile_id: unique::id("AIPA"),
+        service_role: Some(role.to_owned()),
+        since: now,
+        updated: now,
+        role: None,
+        session: None,
+    };
+    let fresh = refreshed(cell, tx.view(), &bare, instance, now).unwrap_or(bare);
     tx.put(fresh)
 }
 
@@ -355,9 +382,12 @@ fn refreshed(
     instance: &Instance,
     now: Timestamp,
 ) -> Option<ProfileAssociation> {
-    let profile = view.get::<Profile>(&it.profile.to_ascii_lowercase());
-    let profile = profile.filter(|profile| profile.unique_id == it.profile_id);
-    let name = profile.and_then(|profile| profile.role.clone());
+    let of_profile = || {
+        let profile = view.get::<Profile>(&it.profile.to_ascii_lowercase());
+        let profile = profile.filter(|profile| profile.unique_id == it.profile_id);
+        profile.and_then(|profile| profile.role.clone())
+    };
+    let name = it.service_role.clone().or_else(of_profile);
     let role = name.and_then(|name| view.get::<Role>(&name.to_ascii_lowercase()));
     let session = match (&it.session, &role) {
         (_, None) => None,
@@ -524,6 +554,7 @@ mod tests {
             profile: "Web".into(),
             profile_arn: "arn".into(),
             profile_id: "AIPA1".into(),
+            service_role: None,
             since: Timestamp::now(),
             updated: Timestamp::now(),
             role: None,

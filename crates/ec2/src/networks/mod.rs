@@ -11,7 +11,7 @@ mod public_pool;
 mod reconcile;
 mod reverse_names;
 pub(crate) mod route_tables;
-mod security_groups;
+pub(crate) mod security_groups;
 mod subnets;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -45,6 +45,11 @@ impl World {
         world
     }
 
+    /// Where it is.
+    pub(crate) fn cell(&self) -> &lath_control::Cell {
+        &self.0.cell
+    }
+
     /// What a request needs.
     pub(crate) fn permissions<Op: Authorized>(&self, request: Value) -> Vec<Permission> {
         let caller = Caller {

@@ -1,6 +1,6 @@
 use std::net::Ipv4Addr;
 
-use lath_feed::RootSource;
+use lath_feed::{ClusterNode, RootSource};
 use lath_model::Timestamp;
 use lath_model::id::{
     ImageId, InstanceId, NetworkInterfaceId, ReservationId, SubnetId, VolumeId, VpcId,
@@ -81,6 +81,9 @@ pub struct Instance {
     /// What was chosen for it and only shown.
     #[serde(default)]
     pub options: InstanceOptions,
+    /// What it is to a cluster, where it was launched as a node of one.
+    #[serde(default)]
+    pub cluster: Option<ClusterNode>,
 }
 
 /// What names instances get, and which of them the VPC's resolver answers

@@ -1,11 +1,11 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use lath_model::Timestamp;
 use lath_model::id::{
     AllocationId, AssociationId, AttachmentId, InstanceId, NatGatewayId, NetworkInterfaceId,
     SecurityGroupId, SubnetId, TransitGatewayAttachmentId, VpcEndpointId, VpcId,
 };
+use lath_model::{ManagedId, Timestamp};
 use lath_store::Record;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,13 @@ pub enum Manager {
     NatGateway(NatGatewayId),
     /// A VPC endpoint.
     VpcEndpoint(VpcEndpointId),
+    /// Another service's workload, such as the control plane of a cluster.
+    Workload {
+        /// The workload.
+        workload: ManagedId,
+        /// The place there; 0 is the primary interface.
+        device: u32,
+    },
 }
 
 impl Manager {
@@ -63,6 +70,7 @@ impl Manager {
             Self::TransitAttachment(_) => "transit_gateway",
             Self::NatGateway(_) => "nat_gateway",
             Self::VpcEndpoint(_) => "vpc_endpoint",
+            Self::Workload { .. } => "interface",
         }
     }
 }

@@ -17,6 +17,9 @@ pub struct ProfileAssociation {
     pub profile_arn: String,
     /// `AIPA...`: a profile of the same name that is made later is another one.
     pub profile_id: String,
+    /// The role's name, where a service of AWS's gave the instance a profile of its own, which the account does not have.
+    #[serde(default)]
+    pub service_role: Option<String>,
     /// Since when.
     pub since: Timestamp,
     /// When the role or its keys last changed.

@@ -253,6 +253,7 @@ pub(super) fn an_instance() -> Instance {
         skips_shutdown: false,
         names: PrivateDnsNames::default(),
         options: InstanceOptions::default(),
+        cluster: None,
     }
 }
 

@@ -3,7 +3,7 @@
 pub(crate) mod limits;
 mod messages;
 mod operations;
-mod prefixes;
+pub(crate) mod prefixes;
 mod private_addresses;
 mod shown;
 #[cfg(test)]

@@ -47,6 +47,14 @@ impl Wanted {
         Ok(Self { given, count })
     }
 
+    /// So many prefixes, whichever are free.
+    pub(crate) fn some(count: usize) -> Self {
+        Self {
+            given: Vec::new(),
+            count,
+        }
+    }
+
     /// Whether it wants none.
     pub(crate) fn is_empty(&self) -> bool {
         self.given.is_empty() && self.count == 0

@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use lath_authz::Scope;
-use lath_control::claims_on;
+use lath_control::{Cell, claims_on};
 use lath_feed::Traffic;
-use lath_model::id::{SecurityGroupId, SecurityGroupRuleId};
+use lath_model::id::{SecurityGroupId, SecurityGroupRuleId, VpcId};
 use lath_service::{IdForm, Quota, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -79,16 +79,33 @@ fn is_name_char(ch: char) -> bool {
 
 /// The group that comes with a VPC: in from itself, out to everywhere.
 pub(crate) fn default_group(vpc: &Vpc) -> SecurityGroup {
+    SecurityGroup {
+        name: "default".into(),
+        description: "default VPC security group".into(),
+        ..among_members(vpc.id.clone(), vpc.owner.clone())
+    }
+}
+
+/// A group without a name: in from itself, out to everywhere.
+pub(crate) fn among_members(vpc: VpcId, owner: String) -> SecurityGroup {
     let id = SecurityGroupId::random();
     let from_itself = rule(Direction::Ingress, RuleSource::Group(id.clone()));
     SecurityGroup {
         id,
-        vpc: vpc.id.clone(),
-        owner: vpc.owner.clone(),
-        name: "default".into(),
-        description: "default VPC security group".into(),
+        vpc,
+        owner,
+        name: String::new(),
+        description: String::new(),
         rules: vec![from_itself, out_to_everywhere()],
     }
+}
+
+/// Whether the region may have one more.
+///
+/// # Errors
+/// `SecurityGroupLimitExceeded`.
+pub(crate) fn check_quota(cell: &Cell, view: &View) -> Result<(), ApiError> {
+    MAX_GROUPS.check(cell, view.list::<SecurityGroup>().count() + 1, over)
 }
 
 fn out_to_everywhere() -> SecurityGroupRule {
@@ -138,7 +155,7 @@ fn create(
             ),
         ));
     }
-    MAX_GROUPS.check(&app.cell, tx.list::<SecurityGroup>().count() + 1, over)?;
+    check_quota(&app.cell, tx.view())?;
     let group = tx.put(SecurityGroup {
         id: SecurityGroupId::random(),
         vpc: vpc.id.clone(),
@@ -274,7 +291,7 @@ fn delete(
 }
 
 /// By an interface, a rule of another group, or another service.
-fn is_used(view: &View, group: &SecurityGroup) -> bool {
+pub(crate) fn is_used(view: &View, group: &SecurityGroup) -> bool {
     let names_it = |rule: &SecurityGroupRule| rule.source == RuleSource::Group(group.id.clone());
     view.list::<NetworkInterface>()
         .any(|interface| interface.groups.contains(&group.id))

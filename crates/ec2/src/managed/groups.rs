@@ -1,0 +1,52 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lath_control::Cell;
+use lath_model::id::{SecurityGroupId, VpcId};
+use lath_store::Tx;
+use lath_wire::ApiError;
+
+use crate::networks::security_groups;
+use crate::records::SecurityGroup;
+use crate::tags;
+
+/// A security group that a service makes.
+#[derive(Debug, Clone)]
+pub struct NewGroup {
+    /// Where.
+    pub vpc: VpcId,
+    /// Its name, unique in the VPC.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Its tags, `aws:` ones included.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Makes a group whose members reach one another in every way, and everything outside.
+///
+/// # Errors
+/// `SecurityGroupLimitExceeded`.
+pub fn cluster_group(
+    tx: &mut Tx,
+    cell: &Cell,
+    new: NewGroup,
+) -> Result<Arc<SecurityGroup>, ApiError> {
+    security_groups::check_quota(cell, tx.view())?;
+    let group = SecurityGroup {
+        name: new.name,
+        description: new.description,
+        ..security_groups::among_members(new.vpc, cell.account.clone())
+    };
+    tags::put(tx, group.id.as_str(), new.tags);
+    Ok(tx.put(group))
+}
+
+/// Deletes a group that a service made. One that an interface, a rule or another service uses stays: it is the user's
+/// to delete then.
+pub fn delete_group(tx: &mut Tx, id: &SecurityGroupId) {
+    let group = tx.get::<SecurityGroup>(id.as_str());
+    if let Some(group) = group.filter(|it| !security_groups::is_used(tx.view(), it)) {
+        security_groups::remove(tx, &group);
+    }
+}

@@ -1,0 +1,18 @@
+//! What other services make in the account's VPCs in its name: interfaces of their workloads, security groups, instances
+//! that are nodes of clusters. All of it is visible to EC2, and is refused or allowed to the user as AWS does it.
+//!
+//! Each function runs in the caller's transaction, so that a service's record and what it made come together or not at
+//! all.
+
+mod groups;
+mod interfaces;
+mod nodes;
+#[cfg(test)]
+mod tests;
+
+pub use groups::{NewGroup, cluster_group, delete_group};
+pub use interfaces::{ManagedInterface, make_interface, of_workload, release_interfaces};
+pub use nodes::{
+    NewNode, NodeType, add_prefix, free_addresses, is_gone, launch_node, max_pods, node_type,
+    primary_interface, terminate_node, update_node,
+};

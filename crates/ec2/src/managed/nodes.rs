@@ -1,0 +1,247 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lath_control::Cell;
+use lath_feed::ClusterNode;
+use lath_model::Timestamp;
+use lath_model::id::{
+    AttachmentId, InstanceId, NetworkInterfaceId, ReservationId, SecurityGroupId, SubnetId,
+    VolumeId,
+};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use crate::errors::{client, invalid_value};
+use crate::ids;
+use crate::images;
+use crate::instances::{self, ROOT_DEVICE, types};
+use crate::networks::interfaces::{self, NewInterface, prefixes};
+use crate::records::{
+    Attachment, Instance, InstanceOptions, InstanceState, MetadataOptions, NetworkInterface,
+    PrivateDnsNames, ShutdownBehavior, Subnet, Volume,
+};
+use crate::tags;
+
+/// The most pods that AWS advises for a node of fewer than 30 vCPUs.
+const MOST_PODS: u32 = 110;
+
+/// A node that should be launched.
+#[derive(Debug, Clone)]
+pub struct NewNode {
+    /// What it is to its cluster.
+    pub cluster: ClusterNode,
+    /// Such as `m5.large`.
+    pub instance_type: String,
+    /// Where.
+    pub subnet: SubnetId,
+    /// The groups that guard it.
+    pub groups: Vec<SecurityGroupId>,
+    /// The name of the role that its programs get.
+    pub role: String,
+    /// The name of the instance profile that the service calls its own.
+    pub profile: String,
+    /// GiB of its root volume.
+    pub disk_size: i32,
+    /// The key pair's name and public key.
+    pub key: Option<(String, String)>,
+    /// Tags of the instance, `aws:` ones included; its interface and volume get them too.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What an instance type means to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeType {
+    /// Whether it can be launched here.
+    pub offered: bool,
+    /// `x86_64` or `arm64`.
+    pub architecture: &'static str,
+    /// Whether it has GPUs or other accelerators.
+    pub accelerated: bool,
+}
+
+/// The type of this name; `None` when AWS has no such type.
+pub fn node_type(name: &str) -> Option<NodeType> {
+    let known = types::find(name)?;
+    Some(NodeType {
+        offered: known.is_offered(),
+        architecture: if known.runs("arm64") {
+            "arm64"
+        } else {
+            "x86_64"
+        },
+        accelerated: known.accelerated,
+    })
+}
+
+/// How many pods AWS lets a node of a type have: each interface's addresses but its own, and two on the host's network
+/// (<https://docs.aws.amazon.com/eks/latest/userguide/choosing-instance-type.html>). A node has one interface here, and
+/// prefixes of 16 addresses on it.
+pub fn max_pods(name: &str) -> u32 {
+    let Some(known) = types::find(name) else {
+        return MOST_PODS;
+    };
+    let of_aws = known.interfaces() * (known.ipv4_addresses - 1) + 2;
+    let of_prefixes = (known.ipv4_addresses - 1) * 16;
+    u32::try_from(of_aws.min(of_prefixes)).map_or(MOST_PODS, |most| most.min(MOST_PODS))
+}
+
+/// How many addresses of a subnet are free.
+pub fn free_addresses(view: &View, subnet: &Subnet) -> usize {
+    interfaces::free_addresses(view, subnet)
+}
+
+/// Launches a node with one interface and a prefix for pods on it.
+///
+/// # Errors
+/// Those of RunInstances: `InvalidSubnetID.NotFound`, `InsufficientFreeAddressesInSubnet`, `VcpuLimitExceeded` and so on.
+pub fn launch_node(tx: &mut Tx, cell: &Cell, new: NewNode) -> Result<Arc<Instance>, ApiError> {
+    let typed = types::find(&new.instance_type)
+        .filter(|known| known.is_offered())
+        .ok_or_else(|| {
+            invalid_value(format!(
+                "Invalid value '{}' for InstanceType.",
+                new.instance_type
+            ))
+        })?;
+    instances::check_quota(cell, tx.view(), typed.vcpus)?;
+    let subnet = ids::find::<Subnet>(tx.view(), new.subnet.as_str())?;
+    let architecture = if typed.runs("arm64") {
+        "arm64"
+    } else {
+        "x86_64"
+    };
+    let image = images::of_nodes(cell, tx.view(), architecture)
+        .ok_or_else(|| client("InvalidAMIID.NotFound", "There is no image for nodes."))?;
+    let id = InstanceId::random();
+    let interface = connect(tx, cell, &id, &new)?;
+    tags::put(tx, id.as_str(), new.tags.clone());
+    let root_volume = Volume {
+        id: VolumeId::random(),
+        device: ROOT_DEVICE.into(),
+        size: new.disk_size,
+        kind: "gp3".into(),
+        iops: Some(3000),
+        throughput: Some(125),
+        encrypted: false,
+        snapshot: Some(image.snapshot.clone()),
+        created_at: Timestamp::now(),
+    };
+    tags::put(tx, root_volume.id.as_str(), new.tags.clone());
+    let instance = tx.put(Instance {
+        owner: cell.account.clone(),
+        reservation: ReservationId::random(),
+        launch_index: 0,
+        image: image.id,
+        root: image.root,
+        root_volume,
+        volumes: Vec::new(),
+        architecture: architecture.into(),
+        instance_type: typed.name.into(),
+        key: new.key,
+        vpc: subnet.vpc.clone(),
+        subnet: subnet.id.clone(),
+        availability_zone: subnet.availability_zone.clone(),
+        primary_interface: Some(interface.id.clone()),
+        private_ip: Some(interface.primary_ip()),
+        wants_public_ip: subnet.map_public_ip_on_launch,
+        user_data: None,
+        state: InstanceState::Pending,
+        state_after: tx.view().revision(),
+        boot: 1,
+        state_reason: Some(("pending".into(), "pending".into())),
+        transition_reason: String::new(),
+        launched_at: Timestamp::now(),
+        terminated_at: None,
+        client_token: None,
+        metadata: MetadataOptions {
+            enabled: true,
+            tokens_required: true,
+            hop_limit: 2,
+            tags: false,
+        },
+        on_shutdown: ShutdownBehavior::Terminate,
+        termination_protected: false,
+        stop_protected: false,
+        skips_shutdown: false,
+        names: PrivateDnsNames::default(),
+        options: InstanceOptions::default(),
+        cluster: Some(new.cluster),
+        id,
+    });
+    instances::associate_role(cell, tx, &instance, &new.profile, &new.role);
+    Ok(instance)
+}
+
+fn connect(
+    tx: &mut Tx,
+    cell: &Cell,
+    instance: &InstanceId,
+    new: &NewNode,
+) -> Result<NetworkInterface, ApiError> {
+    let primary = NewInterface {
+        subnet: new.subnet.clone(),
+        groups: new.groups.clone(),
+        private_ip: None,
+        public: None,
+        description: String::new(),
+    };
+    let mut interface =
+        interfaces::create_primary(tx, cell, NetworkInterfaceId::random(), primary)?;
+    interface.attachment = Some(Attachment {
+        id: AttachmentId::random(),
+        instance: instance.clone(),
+        device_index: 0,
+        delete_on_termination: true,
+        attached_at: Timestamp::now(),
+    });
+    tags::put(tx, interface.id.as_str(), new.tags.clone());
+    tx.put(interface.clone());
+    // The limit on prefixes is that of the instance's type, and there is no instance yet; one is within every limit.
+    prefixes::add(tx, &interface, &prefixes::Wanted::some(1))?;
+    Ok(interface)
+}
+
+/// Gives a node's interface another prefix; `false` when its type or its subnet has no room for one.
+pub fn add_prefix(tx: &mut Tx, instance: &InstanceId) -> bool {
+    let interface = primary_interface(tx.view(), instance);
+    interface.is_some_and(|it| prefixes::add(tx, &it, &prefixes::Wanted::some(1)).is_ok())
+}
+
+/// The primary interface of an instance.
+pub fn primary_interface(view: &View, instance: &InstanceId) -> Option<Arc<NetworkInterface>> {
+    let instance = view.get::<Instance>(instance.as_str())?;
+    view.get(instance.primary_interface.as_ref()?.as_str())
+}
+
+/// Changes what a node is to its cluster, such as whether it is drained.
+pub fn update_node(tx: &mut Tx, instance: &InstanceId, change: impl FnOnce(&mut ClusterNode)) {
+    tx.update::<Instance>(instance.as_str(), |it| {
+        if let Some(node) = &mut it.cluster {
+            change(node);
+        }
+    });
+}
+
+/// Terminates a node, whatever the user protected it from: its group is its owner.
+pub fn terminate_node(tx: &mut Tx, instance: &InstanceId) {
+    let alive = tx.get::<Instance>(instance.as_str());
+    if alive.is_none_or(|it| it.state.is_ending()) {
+        return;
+    }
+    let revision = tx.view().revision();
+    tx.update::<Instance>(instance.as_str(), |it| {
+        it.enter(InstanceState::ShuttingDown, revision);
+        let at = Timestamp::now().format("%Y-%m-%d %H:%M:%S GMT");
+        it.transition_reason = format!("User initiated ({at})");
+        it.state_reason = Some((
+            "Client.UserInitiatedShutdown".into(),
+            "Client.UserInitiatedShutdown: User initiated shutdown".into(),
+        ));
+    });
+}
+
+/// Whether nothing of an instance is left but its record.
+pub fn is_gone(view: &View, instance: &InstanceId) -> bool {
+    let found = view.get::<Instance>(instance.as_str());
+    found.is_none_or(|it| it.state == InstanceState::Terminated)
+}

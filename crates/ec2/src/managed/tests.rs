@@ -1,0 +1,127 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lath_control::{Cell, derive_all};
+use lath_feed::{ClusterNode, InstanceKind, Snapshot};
+use lath_model::{ManagedId, ManagedKind, WorkloadId};
+use lath_store::Tx;
+use lath_wire::ApiError;
+
+use super::*;
+use crate::networks::testing::{SUBNET, VPC, World};
+use crate::records::{Instance, InstanceState, NetworkInterface};
+
+fn control_plane() -> ManagedId {
+    ManagedId::new(ManagedKind::ControlPlane, "prod").unwrap()
+}
+
+async fn change<T: Send>(cell: &Cell, f: impl FnOnce(&mut Tx) -> T + Send) -> T {
+    let written = cell.db.write(|tx| Ok::<_, ApiError>(f(tx)));
+    written.await.unwrap()
+}
+
+fn interface(group: &lath_model::id::SecurityGroupId) -> ManagedInterface {
+    ManagedInterface {
+        workload: control_plane(),
+        device: 0,
+        subnet: SUBNET.parse().unwrap(),
+        groups: vec![group.clone()],
+        description: "Amazon EKS prod".into(),
+        tags: BTreeMap::new(),
+    }
+}
+
+fn group() -> NewGroup {
+    NewGroup {
+        vpc: VPC.parse().unwrap(),
+        name: "eks-cluster-sg-prod-1".into(),
+        description: "of a cluster".into(),
+        tags: BTreeMap::from([("kubernetes.io/cluster/prod".into(), "owned".into())]),
+    }
+}
+
+#[tokio::test]
+async fn a_workloads_interfaces_are_its_own_in_the_feed_and_hold_their_group() {
+    let world = World::new().await;
+    let cell = world.cell();
+    let made = change(cell, |tx| {
+        let group = cluster_group(tx, cell, group())?;
+        let interface = make_interface(tx, cell, interface(&group.id))?;
+        delete_group(tx, &group.id);
+        Ok::<_, ApiError>((group, interface))
+    });
+    let (group, interface) = made.await.unwrap();
+    let view = cell.db.view();
+    assert!(
+        view.contains("ec2.security-group", group.id.as_str()),
+        "it is in use"
+    );
+    let snapshot: Snapshot = derive_all(cell, &crate::CONTRIBUTIONS, &view);
+    let feed = &snapshot.vpcs[&VPC.parse().unwrap()].interfaces[&interface.id];
+    assert_eq!(feed.device_at(&WorkloadId::from(control_plane())), Some(0));
+    change(cell, |tx| {
+        release_interfaces(tx, &control_plane());
+        delete_group(tx, &group.id);
+    })
+    .await;
+    let view = cell.db.view();
+    assert!(
+        view.get::<NetworkInterface>(interface.id.as_str())
+            .is_none()
+    );
+    assert!(!view.contains("ec2.security-group", group.id.as_str()));
+}
+
+#[tokio::test]
+async fn a_node_has_a_prefix_and_more_while_its_type_and_subnet_have_room() {
+    let world = World::new().await;
+    let cell = world.cell();
+    let new = NewNode {
+        cluster: ClusterNode {
+            cluster: control_plane(),
+            node_group: "workers".into(),
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
+            max_pods: max_pods("t3.medium"),
+            draining: false,
+        },
+        instance_type: "t3.medium".into(),
+        subnet: SUBNET.parse().unwrap(),
+        groups: Vec::new(),
+        role: "node".into(),
+        profile: "eks-1".into(),
+        disk_size: 20,
+        key: None,
+        tags: BTreeMap::new(),
+    };
+    let node = change(cell, |tx| launch_node(tx, cell, new)).await.unwrap();
+    let view = cell.db.view();
+    let prefixes =
+        |view: &lath_store::View| primary_interface(view, &node.id).unwrap().prefixes.len();
+    assert_eq!(prefixes(&view), 1);
+    let snapshot: Snapshot = derive_all(cell, &crate::CONTRIBUTIONS, &view);
+    let feed = Arc::clone(&snapshot.instances[&node.id]);
+    assert_eq!(feed.kind, InstanceKind::Node);
+    assert_eq!(feed.cluster.as_ref().unwrap().node_group, "workers");
+    // A t3.medium has six addresses: its own, and five prefixes.
+    for want in [true, true, true, true, false] {
+        assert_eq!(change(cell, |tx| add_prefix(tx, &node.id)).await, want);
+    }
+    change(cell, |tx| {
+        update_node(tx, &node.id, |it| it.draining = true);
+        terminate_node(tx, &node.id);
+    })
+    .await;
+    let now = cell.db.view().get::<Instance>(node.id.as_str()).unwrap();
+    assert_eq!(now.state, InstanceState::ShuttingDown);
+    assert!(now.cluster.as_ref().unwrap().draining);
+}
+
+#[test]
+fn pods_of_a_node_are_as_many_as_aws_says() {
+    for (name, want) in [("t3.medium", 17), ("m5.large", 29), ("m5.24xlarge", 110)] {
+        assert_eq!(max_pods(name), want, "{name}");
+    }
+    assert_eq!(node_type("m6g.large").unwrap().architecture, "arm64");
+    assert_eq!(node_type("x1.nothing"), None);
+}
