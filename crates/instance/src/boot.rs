@@ -8,19 +8,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use lath_feed::RootSource;
-use lath_model::id::InstanceId;
+use lath_model::WorkloadId;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Groups;
 use crate::setup::Setup;
 
-/// An instance as it should run.
+/// What a workload's processes may do, and where their network comes from.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// What programs do, but no mounts, namespaces or control groups of their own.
+    Ordinary {
+        /// The network namespace it lives in, made and wired by the fabric.
+        netns: Arc<OwnedFd>,
+    },
+}
+
+/// A workload as it should run: an instance, or what another service runs, such as a control plane.
 #[derive(Debug, Clone)]
 pub struct InstanceSpec {
     /// Its id.
-    pub id: InstanceId,
-    /// The network namespace it lives in, made and wired by the fabric.
-    pub netns: Arc<OwnedFd>,
+    pub id: WorkloadId,
+    /// What it may do.
+    pub kind: Kind,
     /// What its root file system is a copy of. Only the first boot looks at it.
     pub root: RootSource,
     /// Its full host name, such as `ip-10-0-1-10.ec2.internal`. The kernel gets the first label.
@@ -69,7 +79,7 @@ impl Default for Limits {
 /// What the launcher reads from the run directory: all of a boot but the open file descriptors.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct BootPlan {
-    pub(crate) id: InstanceId,
+    pub(crate) id: WorkloadId,
     pub(crate) data_dir: PathBuf,
     pub(crate) run_dir: PathBuf,
     pub(crate) root: RootSource,

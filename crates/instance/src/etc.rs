@@ -5,6 +5,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use lath_model::WorkloadId;
+use sha2::{Digest, Sha256};
+
 use crate::boot::{BootPlan, RootSource};
 
 /// The first label of a host name, which is what the kernel and prompts show.
@@ -26,7 +29,7 @@ pub(crate) fn write(plan: &BootPlan, first_boot: bool) -> io::Result<()> {
     replace(
         "/etc/machine-id",
         0o444,
-        &format!("{}\n", machine_id(plan.id.as_str())),
+        &format!("{}\n", machine_id(&plan.id)),
     )?;
     if plan.root == RootSource::Host {
         replace("/etc/fstab", 0o644, "")?;
@@ -119,9 +122,22 @@ fn nsswitch(given: &str) -> String {
 }
 
 /// Thirty-two hexadecimal digits, the same at each boot and different for each instance.
-fn machine_id(id: &str) -> String {
-    let digits: String = id.chars().filter(char::is_ascii_hexdigit).collect();
-    format!("{digits:0>32}").to_lowercase()
+fn machine_id(id: &WorkloadId) -> String {
+    match id.instance() {
+        Some(id) => {
+            let digits = id.as_str().chars().filter(char::is_ascii_hexdigit);
+            let digits: String = digits.collect();
+            format!("{digits:0>32}").to_lowercase()
+        }
+        None => {
+            let digest = Sha256::digest(id.as_str());
+            digest
+                .iter()
+                .take(16)
+                .map(|it| format!("{it:02x}"))
+                .collect()
+        }
+    }
 }
 
 /// The names in a `passwd` or `group` file, none with a password.
@@ -193,8 +209,11 @@ mod tests {
 
     #[test]
     fn machine_ids_have_their_length() {
-        let id = machine_id("i-0123456789abcdef0");
-        assert_eq!(id.len(), 32);
-        assert!(id.ends_with("0123456789abcdef0"));
+        let of = |id: &str| machine_id(&id.parse().unwrap());
+        assert!(of("i-0123456789abcdef0").ends_with("0123456789abcdef0"));
+        assert_ne!(of("control-plane:a"), of("control-plane:b"));
+        for id in ["i-0123456789abcdef0", "control-plane:a"] {
+            assert_eq!(of(id).len(), 32);
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lath_model::id::InstanceId;
+use lath_model::WorkloadId;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -63,7 +63,7 @@ pub struct ExecRequest {
 /// 128 and the signal's number for a command that a signal ended, or [`CANNOT_ENTER`].
 ///
 /// Must be called before any thread is started: a process with threads cannot enter a mount namespace.
-pub(crate) fn exec_main(data_dir: &Path, id: &InstanceId, request: &ExecRequest) -> i32 {
+pub(crate) fn exec_main(data_dir: &Path, id: &WorkloadId, request: &ExecRequest) -> i32 {
     match enter_and_run(data_dir, id, request) {
         Ok(status) => status,
         Err(error) => {
@@ -73,7 +73,7 @@ pub(crate) fn exec_main(data_dir: &Path, id: &InstanceId, request: &ExecRequest)
     }
 }
 
-fn enter_and_run(data_dir: &Path, id: &InstanceId, request: &ExecRequest) -> io::Result<i32> {
+fn enter_and_run(data_dir: &Path, id: &WorkloadId, request: &ExecRequest) -> io::Result<i32> {
     let layout = Layout::new(data_dir, Path::new("/"), id);
     let not_running =
         || io::Error::new(io::ErrorKind::NotFound, "the instance is not running here");

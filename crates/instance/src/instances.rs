@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use lath_feed::{ConsoleOutput, InstanceObserved, InstancePhase};
 use lath_model::Timestamp;
-use lath_model::id::InstanceId;
+use lath_model::WorkloadId;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::sync::watch;
 
-use crate::boot::{BootPlan, InstanceSpec};
+use crate::boot::{BootPlan, InstanceSpec, Kind};
 use crate::cgroup::Groups;
 use crate::exec::ExecRequest;
 use crate::layout::{self, Layout};
@@ -77,7 +77,7 @@ pub enum InstanceError {
     #[error("instance {id}: {doing}")]
     Io {
         /// Which instance.
-        id: InstanceId,
+        id: WorkloadId,
         /// What was being done.
         doing: &'static str,
         /// What the system said.
@@ -88,7 +88,7 @@ pub enum InstanceError {
     #[error("instance {id} could not be started: {reason}")]
     NotStarted {
         /// Which instance.
-        id: InstanceId,
+        id: WorkloadId,
         /// In words a user can act on.
         reason: String,
     },
@@ -96,7 +96,7 @@ pub enum InstanceError {
     #[error("instance {id} ended by itself: {reason}")]
     Died {
         /// Which instance.
-        id: InstanceId,
+        id: WorkloadId,
         /// Such as `killed by SIGKILL`.
         reason: String,
     },
@@ -104,7 +104,7 @@ pub enum InstanceError {
     #[error("instance {id} does not end")]
     DoesNotEnd {
         /// Which instance.
-        id: InstanceId,
+        id: WorkloadId,
     },
     /// A directory could not be made or read.
     #[error("cannot use {path}")]
@@ -130,8 +130,8 @@ struct Inner {
     groups: Groups,
     /// Both ends of the life line: the writing end closes when this process ends.
     lifeline: Option<(OwnedFd, OwnedFd)>,
-    turns: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
-    observed: watch::Sender<BTreeMap<InstanceId, InstanceObserved>>,
+    turns: Mutex<HashMap<WorkloadId, Arc<tokio::sync::Mutex<()>>>>,
+    observed: watch::Sender<BTreeMap<WorkloadId, InstanceObserved>>,
 }
 
 impl Instances {
@@ -203,14 +203,14 @@ impl Instances {
         }
     }
 
-    fn on_disk(&self) -> Result<Vec<InstanceId>, InstanceError> {
+    fn on_disk(&self) -> Result<Vec<WorkloadId>, InstanceError> {
         let mut ids = Vec::new();
         for base in [&self.0.config.data_dir, &self.0.config.run_dir] {
             let path = layout::instances(base);
             let entries = fs::read_dir(&path);
             let entries = entries.map_err(|source| InstanceError::Directory { path, source })?;
             let names = entries.flatten().map(|entry| entry.file_name());
-            ids.extend(names.filter_map(|name| name.to_str()?.parse::<InstanceId>().ok()));
+            ids.extend(names.filter_map(|name| layout::of_folder(&name)));
         }
         ids.sort();
         ids.dedup();
@@ -218,7 +218,7 @@ impl Instances {
     }
 
     /// The network namespaces of instances that live, as their processes show them.
-    pub fn networks(&self) -> BTreeMap<InstanceId, OwnedFd> {
+    pub fn networks(&self) -> BTreeMap<WorkloadId, OwnedFd> {
         let ids = self.on_disk().unwrap_or_default().into_iter();
         let living = ids.filter_map(|id| {
             let (running, _) = alive(&self.layout(&id))?;
@@ -231,22 +231,22 @@ impl Instances {
     ///
     /// # Errors
     /// When the directories cannot be read.
-    pub fn list(&self) -> Result<Vec<InstanceId>, InstanceError> {
+    pub fn list(&self) -> Result<Vec<WorkloadId>, InstanceError> {
         self.on_disk()
     }
 
     /// What is so, by instance. Instances that are not there are not in it.
-    pub fn watch(&self) -> watch::Receiver<BTreeMap<InstanceId, InstanceObserved>> {
+    pub fn watch(&self) -> watch::Receiver<BTreeMap<WorkloadId, InstanceObserved>> {
         self.0.observed.subscribe()
     }
 
     /// What is so with one instance.
-    pub fn status(&self, id: &InstanceId) -> Option<InstanceObserved> {
+    pub fn status(&self, id: &WorkloadId) -> Option<InstanceObserved> {
         self.0.observed.borrow().get(id).cloned()
     }
 
     /// The newest console output; `None` when the instance has none here. Kept while it is stopped.
-    pub fn console(&self, id: &InstanceId) -> Option<ConsoleOutput> {
+    pub fn console(&self, id: &WorkloadId) -> Option<ConsoleOutput> {
         console::read(&self.layout(id).console()).ok()
     }
 
@@ -255,7 +255,7 @@ impl Instances {
     ///
     /// # Errors
     /// When the request cannot be passed on.
-    pub fn exec_command(&self, id: &InstanceId, request: &ExecRequest) -> io::Result<Command> {
+    pub fn exec_command(&self, id: &WorkloadId, request: &ExecRequest) -> io::Result<Command> {
         let config = &self.0.config;
         launcher::exec_command(&config.launcher, &config.data_dir, id, request)
     }
@@ -293,7 +293,8 @@ impl Instances {
 
     fn name_of(&self, spec: &InstanceSpec) -> Result<NamespaceName, InstanceError> {
         let doing = "looking at its network namespace";
-        spec.netns
+        let Kind::Ordinary { netns } = &spec.kind;
+        netns
             .try_clone()
             .and_then(|fd| NamespaceName::of(&fs::File::from(fd)))
             .map_err(|source| io_error(&spec.id, doing, source))
@@ -361,7 +362,8 @@ impl Instances {
     async fn try_start(&self, spec: &InstanceSpec, layout: &Layout) -> Result<(), String> {
         let plan = self.plan(spec);
         let (launcher, at) = (self.0.config.launcher.clone(), layout.clone());
-        let netns = Arc::clone(&spec.netns);
+        let Kind::Ordinary { netns } = &spec.kind;
+        let netns = Arc::clone(netns);
         let inner = Arc::clone(&self.0);
         let spawned = tokio::task::spawn_blocking(move || {
             for folder in [at.data(), at.run()] {
@@ -394,8 +396,8 @@ impl Instances {
         Err(reason)
     }
 
-    fn groups_of(&self, id: &InstanceId) -> Groups {
-        self.0.groups.below(id.as_str())
+    fn groups_of(&self, id: &WorkloadId) -> Groups {
+        self.0.groups.below(&layout::folder_name(id))
     }
 
     /// What was left by instances whose records are lost with their files.
@@ -403,7 +405,7 @@ impl Instances {
         let groups = self.0.groups.clone();
         let known = self.on_disk().unwrap_or_default();
         let living = known.iter().filter(|id| alive(&self.layout(id)).is_some());
-        let living: Vec<String> = living.map(|id| id.as_str().to_owned()).collect();
+        let living: Vec<String> = living.map(layout::folder_name).collect();
         let _ = tokio::task::spawn_blocking(move || groups.sweep(&living)).await;
     }
 
@@ -433,7 +435,7 @@ impl Instances {
     ///
     /// # Errors
     /// [`InstanceError::DoesNotEnd`] when even SIGKILL did not end them in time; call again.
-    pub async fn ensure_stopped(&self, id: &InstanceId) -> Result<(), InstanceError> {
+    pub async fn ensure_stopped(&self, id: &WorkloadId) -> Result<(), InstanceError> {
         let turn = self.turn(id);
         let _turn = turn.lock().await;
         self.end(id).await
@@ -444,7 +446,7 @@ impl Instances {
     ///
     /// # Errors
     /// As [`Self::ensure_stopped`].
-    pub async fn ensure_killed(&self, id: &InstanceId) -> Result<(), InstanceError> {
+    pub async fn ensure_killed(&self, id: &WorkloadId) -> Result<(), InstanceError> {
         let layout = self.layout(id);
         let turn = self.turn(id);
         let _turn = self.turn_by_force(id, &layout, &turn).await;
@@ -461,7 +463,7 @@ impl Instances {
     /// before this does.
     async fn turn_by_force<'a>(
         &self,
-        id: &InstanceId,
+        id: &WorkloadId,
         layout: &Layout,
         turn: &'a tokio::sync::Mutex<()>,
     ) -> tokio::sync::MutexGuard<'a, ()> {
@@ -488,12 +490,12 @@ impl Instances {
     ///
     /// # Errors
     /// As [`Self::ensure_stopped`], or when files cannot be deleted; call again.
-    pub async fn ensure_absent(&self, id: &InstanceId) -> Result<(), InstanceError> {
+    pub async fn ensure_absent(&self, id: &WorkloadId) -> Result<(), InstanceError> {
         let turn = self.turn(id);
         let guard = turn.lock().await;
         self.end(id).await?;
         let layout = self.layout(id);
-        let name = format!("{id}-{:016x}", rand::random::<u64>());
+        let name = format!("{}-{:016x}", layout::folder_name(id), rand::random::<u64>());
         let trash = layout::trash(&self.0.config.data_dir).join(name);
         let groups = self.groups_of(id);
         let removed = tokio::task::spawn_blocking(move || {
@@ -517,7 +519,7 @@ impl Instances {
         Ok(())
     }
 
-    async fn end(&self, id: &InstanceId) -> Result<(), InstanceError> {
+    async fn end(&self, id: &WorkloadId) -> Result<(), InstanceError> {
         let layout = self.layout(id);
         self.await_half_started(&layout).await;
         self.settle(id);
@@ -544,7 +546,7 @@ impl Instances {
     }
 
     /// It is down because it should be, whatever brought it down.
-    fn mark_stopped(&self, id: &InstanceId, layout: &Layout) {
+    fn mark_stopped(&self, id: &WorkloadId, layout: &Layout) {
         let Some(ended) = load::<Ended>(&layout.ended()) else {
             let known = self.status(id);
             if let Some(known) = known.filter(|known| known.state != InstancePhase::Stopped) {
@@ -560,7 +562,7 @@ impl Instances {
     }
 
     /// Makes records and memory agree with which processes live.
-    fn settle(&self, id: &InstanceId) {
+    fn settle(&self, id: &WorkloadId) {
         let layout = self.layout(id);
         if alive(&layout).is_some() {
             return;
@@ -584,7 +586,7 @@ impl Instances {
         }
     }
 
-    fn observe(&self, id: &InstanceId, state: InstancePhase, boot: u64, since: Timestamp) {
+    fn observe(&self, id: &WorkloadId, state: InstancePhase, boot: u64, since: Timestamp) {
         let new = InstanceObserved { state, boot, since };
         self.0.observed.send_if_modified(|all| {
             let same = all
@@ -598,7 +600,7 @@ impl Instances {
     }
 
     /// Notices the end of an instance that nobody asked to end.
-    fn watch_over(&self, id: InstanceId, running: Running, supervisor: OwnedFd) {
+    fn watch_over(&self, id: WorkloadId, running: Running, supervisor: OwnedFd) {
         let weak = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             if !readable(&supervisor).await {
@@ -616,11 +618,11 @@ impl Instances {
         });
     }
 
-    fn layout(&self, id: &InstanceId) -> Layout {
+    fn layout(&self, id: &WorkloadId) -> Layout {
         Layout::new(&self.0.config.data_dir, &self.0.config.run_dir, id)
     }
 
-    fn turn(&self, id: &InstanceId) -> Arc<tokio::sync::Mutex<()>> {
+    fn turn(&self, id: &WorkloadId) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self
             .0
             .turns
@@ -642,7 +644,7 @@ fn owner(data_dir: &Path) -> String {
     format!("lath-{digest:016x}")
 }
 
-fn io_error(id: &InstanceId, doing: &'static str, source: io::Error) -> InstanceError {
+fn io_error(id: &WorkloadId, doing: &'static str, source: io::Error) -> InstanceError {
     let id = id.clone();
     InstanceError::Io { id, doing, source }
 }
@@ -674,6 +676,11 @@ fn network(running: &Running) -> Option<OwnedFd> {
     })
 }
 
+/// Whether a data directory (see [`InstancesConfig`]) has files of a workload.
+pub fn has_files(data_dir: &Path, id: &WorkloadId) -> bool {
+    Layout::new(data_dir, Path::new("/"), id).data().exists()
+}
+
 /// Kills every instance whose files are in this data directory (see [`InstancesConfig`]), as a loss of power
 /// does, while no [`Instances`] looks after them: the next one finds them stopped and may start them again.
 /// Gives their number.
@@ -683,11 +690,7 @@ fn network(running: &Running) -> Option<OwnedFd> {
 pub fn kill_all(data_dir: &Path) -> io::Result<usize> {
     let mut killed = Vec::new();
     for entry in fs::read_dir(layout::instances(data_dir))?.flatten() {
-        let name = entry.file_name();
-        let Some(id) = name
-            .to_str()
-            .and_then(|name| name.parse::<InstanceId>().ok())
-        else {
+        let Some(id) = layout::of_folder(&entry.file_name()) else {
             continue;
         };
         let layout = Layout::new(data_dir, Path::new("/"), &id);
@@ -734,7 +737,7 @@ fn kill(layout: &Layout, running: &Running) -> io::Result<()> {
 }
 
 /// As [`kill`]. Without the record control may take the instance for one that died by itself.
-fn kill_or_warn(id: &InstanceId, layout: &Layout, running: &Running) {
+fn kill_or_warn(id: &WorkloadId, layout: &Layout, running: &Running) {
     if let Err(error) = kill(layout, running) {
         tracing::warn!(instance.id = %id, %error, "the record of a killed instance cannot be written");
     }

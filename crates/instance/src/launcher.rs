@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use lath_model::id::InstanceId;
+use lath_model::WorkloadId;
 
 use crate::boot::BootPlan;
 use crate::exec::{ExecRequest, exec_main};
@@ -78,7 +78,7 @@ fn exec(data_dir: &Path, id: &str, request: &str) -> ExitCode {
 pub(crate) fn exec_command(
     launcher: &Path,
     data_dir: &Path,
-    id: &InstanceId,
+    id: &WorkloadId,
     request: &ExecRequest,
 ) -> io::Result<Command> {
     let request = serde_json::to_string(request)?;
@@ -94,7 +94,7 @@ pub(crate) fn exec_command(
 /// Becomes `request` in a running instance: for `lath exec`, which may be any process that is root (or
 /// in the same user namespace). The calling process is replaced, so this returns only when that failed,
 /// with the exit status to end with.
-pub fn exec_in_instance(data_dir: &Path, id: &InstanceId, request: &ExecRequest) -> i32 {
+pub fn exec_in_instance(data_dir: &Path, id: &WorkloadId, request: &ExecRequest) -> i32 {
     let me = PathBuf::from("/proc/self/exe");
     let error = match exec_command(&me, data_dir, id, request) {
         Ok(mut command) => command.exec(),

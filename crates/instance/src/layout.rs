@@ -4,9 +4,10 @@
 //! that its user data ran, which processes it is or how they ended, and the lock of the one supervisor that
 //! may run on these files. Under the run directory, which may be lost at any time: what it was started with.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use lath_model::id::InstanceId;
+use lath_model::WorkloadId;
 
 /// The directories of one instance.
 #[derive(Debug, Clone)]
@@ -16,10 +17,10 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub(crate) fn new(data_dir: &Path, run_dir: &Path, id: &InstanceId) -> Self {
+    pub(crate) fn new(data_dir: &Path, run_dir: &Path, id: &WorkloadId) -> Self {
         Self {
-            data: instances(data_dir).join(id.as_str()),
-            run: instances(run_dir).join(id.as_str()),
+            data: instances(data_dir).join(folder_name(id)),
+            run: instances(run_dir).join(folder_name(id)),
         }
     }
 
@@ -75,6 +76,18 @@ impl Layout {
     }
 }
 
+/// The name of a workload's folders and control groups: its id, with `@` for the colon, at which options of overlays
+/// and lists of paths are split.
+pub(crate) fn folder_name(id: &WorkloadId) -> String {
+    id.as_str().replace(':', "@")
+}
+
+/// The workload whose folder this is. Names of workloads hold no `@`.
+pub(crate) fn of_folder(name: &OsStr) -> Option<WorkloadId> {
+    let name = name.to_str().filter(|name| !name.contains(':'))?;
+    name.replace('@', ":").parse().ok()
+}
+
 /// The folder of all instances under a data or run directory.
 pub(crate) fn instances(base: &Path) -> PathBuf {
     base.join("instances")
@@ -83,4 +96,24 @@ pub(crate) fn instances(base: &Path) -> PathBuf {
 /// Where removed instances' files wait for their deletion.
 pub(crate) fn trash(data_dir: &Path) -> PathBuf {
     data_dir.join("instances-removed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_tells_whose_it_is() {
+        for (id, folder) in [
+            ("i-0123456789abcdef0", "i-0123456789abcdef0"),
+            ("control-plane:prod.v1", "control-plane@prod.v1"),
+        ] {
+            let id: WorkloadId = id.parse().unwrap();
+            assert_eq!(folder_name(&id), folder);
+            assert_eq!(of_folder(OsStr::new(folder)), Some(id));
+        }
+        for foreign in ["control-plane:prod", "lost+found", "control-plane@a@b"] {
+            assert_eq!(of_folder(OsStr::new(foreign)), None, "{foreign}");
+        }
+    }
 }

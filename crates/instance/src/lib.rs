@@ -47,9 +47,9 @@ mod root;
 mod setup;
 mod supervisor;
 
-pub use boot::{InstanceSpec, Limits, RootSource};
+pub use boot::{InstanceSpec, Kind, Limits, RootSource};
 pub use console::CONSOLE_BYTES;
 pub use exec::{CANNOT_ENTER, ExecRequest};
-pub use instances::{InstanceError, Instances, InstancesConfig, is_rootless, kill_all};
+pub use instances::{InstanceError, Instances, InstancesConfig, has_files, is_rootless, kill_all};
 pub use launcher::{LAUNCHER_ARGUMENT, exec_in_instance, instance_init_main};
 pub use setup::{File, HostDirectory, Setup, SharedFile, Unit};

@@ -7,7 +7,7 @@ mod lab;
 
 use std::process::{Command, Stdio};
 
-use lab::{Lab, eventually, possible, spec};
+use lab::{Lab, eventually, netns, possible, spec};
 use lath_feed::InstancePhase;
 use lath_instance::ExecRequest;
 
@@ -46,7 +46,7 @@ fn a_wiped_run_directory_loses_no_instance() {
         let status = nix::sys::stat::fstat(fd).unwrap();
         (status.st_dev, status.st_ino)
     };
-    assert_eq!(of(&networks[&instance.id]), of(&instance.netns));
+    assert_eq!(of(&networks[&instance.id]), of(netns(&instance)));
 }
 
 #[test]

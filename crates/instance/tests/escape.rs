@@ -5,7 +5,7 @@ mod lab;
 use std::os::fd::AsRawFd;
 use std::process::Command;
 
-use lab::{Lab, network, possible, spec};
+use lab::{Lab, netns, network, possible, spec};
 
 /// Python gets at system calls that no shell command makes.
 const SYSTEM_CALLS: &str = r#"
@@ -91,7 +91,7 @@ fn the_network_behind_its_link_is_out_of_reach() {
     let at = format!(
         "/proc/{}/fd/{}",
         std::process::id(),
-        instance.netns.as_raw_fd()
+        netns(&instance).as_raw_fd()
     );
     let linked = lab::within(&router, move || {
         let veth = [

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use lab::{Lab, eventually, possible, spec, within};
+use lab::{Lab, eventually, netns, possible, spec, within};
 use lath_feed::{InstanceObserved, InstancePhase};
 use lath_instance::InstanceError;
 
@@ -35,7 +35,7 @@ fn user_data_runs_and_what_it_started_lives_on() {
         assert!(console.contains(text), "{text}: {console}");
     }
     let page = eventually("page from the instance", || {
-        within(&instance.netns, || {
+        within(netns(&instance), || {
             let mut stream = TcpStream::connect("127.0.0.1:8080")?;
             stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
             let mut page = String::new();
@@ -462,7 +462,7 @@ fn instances_survive_the_death_of_lath() {
     });
     lath.kill().unwrap();
     lath.wait().unwrap();
-    let id: lath_model::id::InstanceId = id.parse().unwrap();
+    let id: lath_model::WorkloadId = id.parse().unwrap();
     let lab = lab.reopened();
     let found = lab.instances.status(&id).unwrap();
     assert_eq!((found.state, found.boot), (InstancePhase::Running, 1));

@@ -147,9 +147,10 @@ impl FaultKeeper {
             .placement(victim)
             .ok_or_else(|| format!("{victim} does not exist in {}", order.region))?;
         if order.scenario == Scenario::KillTarget {
-            let instance = victim.instance();
-            let instance = instance.ok_or_else(|| format!("{victim} is no instance"))?;
-            let killed = self.instances.ensure_killed(instance).await;
+            if self.instances.status(victim).is_none() {
+                return Err(format!("no processes of {victim} run here"));
+            }
+            let killed = self.instances.ensure_killed(victim).await;
             return killed.map(|()| Injected::Down).map_err(|e| e.to_string());
         }
         let addresses = addresses(&snapshot, victim);

@@ -8,9 +8,8 @@ use std::time::Duration;
 use lath_fabric::Fabric;
 use lath_feed::stream::Source;
 use lath_feed::{Instance, InstancePhase, Power, Snapshot, SnapshotReceiver};
-use lath_instance::{InstanceError, InstanceSpec, Instances, Limits};
+use lath_instance::{InstanceError, InstanceSpec, Instances, Kind, Limits};
 use lath_model::WorkloadId;
-use lath_model::id::InstanceId;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -66,13 +65,13 @@ pub(crate) async fn run(
 /// One thing to do with one instance.
 enum Work {
     Run(Box<InstanceSpec>),
-    Stop(InstanceId),
-    Kill(InstanceId),
-    Remove(InstanceId),
+    Stop(WorkloadId),
+    Kill(WorkloadId),
+    Remove(WorkloadId),
 }
 
 impl Work {
-    fn id(&self) -> &InstanceId {
+    fn id(&self) -> &WorkloadId {
         match self {
             Self::Run(spec) => &spec.id,
             Self::Stop(id) | Self::Kill(id) | Self::Remove(id) => id,
@@ -84,8 +83,8 @@ impl Work {
 #[derive(Default)]
 struct Changing {
     /// With whether the work may wait for processes to end, which a kill does not wait for.
-    ids: BTreeMap<InstanceId, bool>,
-    tasks: JoinSet<InstanceId>,
+    ids: BTreeMap<WorkloadId, bool>,
+    tasks: JoinSet<WorkloadId>,
 }
 
 impl Changing {
@@ -153,13 +152,18 @@ fn wanted(
         .instances
         .values()
         .filter_map(|instance| match instance.power {
-            Power::On if killed.contains(&instance.id.clone().into()) => {
-                runs(instances, &instance.id).then(|| Work::Kill(instance.id.clone()))
+            Power::On if killed.contains(&WorkloadId::from(instance.id.clone())) => {
+                let id = instance.id.clone().into();
+                runs(instances, &id).then_some(Work::Kill(id))
             }
             Power::On => start(instances, fabric, snapshot, network, instance, everything),
             Power::Off => stop(instances, snapshot, instance),
         })
         .collect();
+    // What other services run is started elsewhere, but what a drill wants down is ended here.
+    let managed = killed.iter().filter(|id| id.instance().is_none());
+    let managed = managed.filter(|id| runs(instances, id));
+    work.extend(managed.cloned().map(Work::Kill));
     if !strangers {
         return work;
     }
@@ -167,10 +171,10 @@ fn wanted(
         Ok(there) => {
             let strange = there
                 .into_iter()
-                .filter(|id| !snapshot.instances.contains_key(id));
+                .filter(|id| snapshot.placement(id).is_none());
             work.extend(strange.map(|id| {
                 // What is killed has stopped, and goes the next time.
-                if snapshot.cut.contains(&id) && runs(instances, &id) {
+                if is_cut(snapshot, &id) && runs(instances, &id) {
                     Work::Kill(id)
                 } else {
                     Work::Remove(id)
@@ -191,7 +195,7 @@ fn start(
     everything: bool,
 ) -> Option<Work> {
     let known = instances
-        .status(&instance.id)
+        .status(&instance.id.clone().into())
         .filter(|known| known.boot == instance.boot);
     match known.map(|known| known.state) {
         // Its network may have been made anew: that is looked for now and then.
@@ -219,8 +223,8 @@ fn start(
         .as_ref()
         .map(|(_, public)| public.clone());
     Some(Work::Run(Box::new(InstanceSpec {
-        id: instance.id.clone(),
-        netns,
+        id: instance.id.clone().into(),
+        kind: Kind::Ordinary { netns },
         root: instance.root.clone(),
         hostname: instance.hostname.clone(),
         nameservers: resolver.into_iter().collect(),
@@ -280,9 +284,9 @@ fn interfaces_of<'a>(
 }
 
 fn stop(instances: &Instances, snapshot: &Snapshot, instance: &Instance) -> Option<Work> {
-    let id = instance.id.clone();
+    let id = instance.id.clone().into();
     runs(instances, &id).then(|| {
-        if snapshot.cut.contains(&id) {
+        if is_cut(snapshot, &id) {
             Work::Kill(id)
         } else {
             Work::Stop(id)
@@ -290,8 +294,13 @@ fn stop(instances: &Instances, snapshot: &Snapshot, instance: &Instance) -> Opti
     })
 }
 
+/// Whether its processes end without a word to them.
+fn is_cut(snapshot: &Snapshot, id: &WorkloadId) -> bool {
+    id.instance().is_some_and(|id| snapshot.cut.contains(id))
+}
+
 /// Whether there is anything of it to end.
-fn runs(instances: &Instances, id: &InstanceId) -> bool {
+fn runs(instances: &Instances, id: &WorkloadId) -> bool {
     let known = instances.status(id);
     known.is_some_and(|it| it.state != InstancePhase::Stopped)
 }
@@ -341,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_kill_overtakes_a_shutdown_and_nothing_else() {
-        let id = InstanceId::random();
+        let id = WorkloadId::from(lath_model::id::InstanceId::random());
         let may = |waits: Option<bool>, work: Work| {
             let mut changing = Changing::default();
             changing.ids.extend(waits.map(|waits| (id.clone(), waits)));

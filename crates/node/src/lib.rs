@@ -70,7 +70,7 @@ pub struct Queries(Instances);
 #[async_trait]
 impl NodeQueries for Queries {
     async fn console_output(&self, instance: &InstanceId) -> Option<ConsoleOutput> {
-        let (instances, id) = (self.0.clone(), instance.clone());
+        let (instances, id) = (self.0.clone(), instance.clone().into());
         tokio::task::spawn_blocking(move || instances.console(&id))
             .await
             .ok()

@@ -10,10 +10,10 @@ use lath_feed::{
     SnapshotReceiver, TransitPeer, Vpc,
 };
 use lath_health::{HealthReceiver, PeersReceiver};
-use lath_model::Timestamp;
 use lath_model::id::{
     InstanceId, ServiceNetworkVpcAssociationId, TransitGatewayAttachmentId, VpcId,
 };
+use lath_model::{Timestamp, WorkloadId};
 use lath_proxy::{ProxyObserved, observed_targets};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ pub(crate) struct Parts {
     pub(crate) network: watch::Receiver<NetworkObserved>,
     pub(crate) resolvers: watch::Receiver<Bound>,
     pub(crate) metadata: watch::Receiver<Bound>,
-    pub(crate) instances: watch::Receiver<BTreeMap<InstanceId, InstanceObserved>>,
+    pub(crate) instances: watch::Receiver<BTreeMap<WorkloadId, InstanceObserved>>,
     pub(crate) health: HealthReceiver,
     pub(crate) proxy: watch::Receiver<ProxyObserved>,
     pub(crate) checks: watch::Receiver<Arc<ObservedChecks>>,
@@ -122,7 +122,7 @@ impl Parts {
 
 /// One whose links and addresses are not there is not running, whatever its processes do, since they were lost.
 fn connected(
-    mut instances: BTreeMap<InstanceId, InstanceObserved>,
+    workloads: BTreeMap<WorkloadId, InstanceObserved>,
     snapshot: &Snapshot,
     network: &NetworkObserved,
     cut_off: &mut BTreeMap<InstanceId, Timestamp>,
@@ -133,6 +133,10 @@ fn connected(
         known.is_some_and(|it| is_cut_off(snapshot, network, it))
     };
     cut_off.retain(|id, _| is_lost(id));
+    // What other services run is theirs to report.
+    let instances = workloads.into_iter();
+    let instances = instances.filter_map(|(id, observed)| Some((id.instance()?.clone(), observed)));
+    let mut instances: BTreeMap<_, _> = instances.collect();
     for (id, observed) in &mut instances {
         if observed.state == InstancePhase::Running && is_lost(id) {
             observed.state = InstancePhase::Starting;

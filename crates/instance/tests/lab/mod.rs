@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lath_feed::{InstancePhase, RootSource};
-use lath_instance::{ExecRequest, InstanceSpec, Instances, InstancesConfig, Limits};
-use lath_model::id::InstanceId;
+use lath_instance::{ExecRequest, InstanceSpec, Instances, InstancesConfig, Kind, Limits};
+use lath_model::WorkloadId;
 use nix::sched::{CloneFlags, setns, unshare};
 
 /// Generous: tests wait for conditions, not for time.
@@ -77,7 +77,7 @@ impl Lab {
     }
 
     /// A process of a running instance, by its name in the record.
-    pub(crate) fn process(&self, id: &InstanceId, name: &str) -> nix::unistd::Pid {
+    pub(crate) fn process(&self, id: &WorkloadId, name: &str) -> nix::unistd::Pid {
         let record = self.path().join("data/instances").join(id.as_str());
         let record = std::fs::read_to_string(record.join("running.json")).unwrap();
         let record: serde_json::Value = serde_json::from_str(&record).unwrap();
@@ -96,12 +96,12 @@ impl Lab {
         assert_eq!(state.boot, spec.boot);
     }
 
-    pub(crate) fn console(&self, id: &InstanceId) -> String {
+    pub(crate) fn console(&self, id: &WorkloadId) -> String {
         let output = self.instances.console(id).unwrap_or_default();
         String::from_utf8_lossy(&output.bytes).into_owned()
     }
 
-    pub(crate) fn await_console(&self, id: &InstanceId, text: &str) -> String {
+    pub(crate) fn await_console(&self, id: &WorkloadId, text: &str) -> String {
         eventually(&format!("{text:?} on the console"), || {
             let console = self.console(id);
             if console.contains(text) {
@@ -113,7 +113,7 @@ impl Lab {
     }
 
     /// Exit status, standard output and standard error of a shell line in an instance.
-    pub(crate) fn shell(&self, id: &InstanceId, line: &str) -> (i32, String, String) {
+    pub(crate) fn shell(&self, id: &WorkloadId, line: &str) -> (i32, String, String) {
         let request = ExecRequest {
             argv: ["sh", "-c", line].map(str::to_owned).to_vec(),
             ..ExecRequest::default()
@@ -164,6 +164,12 @@ pub(crate) fn network() -> Arc<OwnedFd> {
     Arc::new(made.join().unwrap())
 }
 
+/// The network that an ordinary instance is given.
+pub(crate) fn netns(spec: &InstanceSpec) -> &Arc<OwnedFd> {
+    let Kind::Ordinary { netns } = &spec.kind;
+    netns
+}
+
 /// Does `work` in a network.
 pub(crate) fn within<T: Send + 'static>(
     network: &Arc<OwnedFd>,
@@ -180,8 +186,8 @@ pub(crate) fn within<T: Send + 'static>(
 pub(crate) fn spec(user_data: &str) -> InstanceSpec {
     InstanceSpec {
         setup: Default::default(),
-        id: InstanceId::random(),
-        netns: network(),
+        id: lath_model::id::InstanceId::random().into(),
+        kind: Kind::Ordinary { netns: network() },
         root: RootSource::Host,
         hostname: "ip-10-0-1-10.ec2.internal".into(),
         nameservers: vec!["10.0.0.2".parse().unwrap()],
