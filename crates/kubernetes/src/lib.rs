@@ -4,7 +4,20 @@
 //! Nothing here starts a process or opens a socket in a network that Lath makes; `lath-node` does that with what this
 //! crate renders.
 
+mod audit;
 pub mod binaries;
+pub mod control_plane;
+mod files;
+pub mod node;
 pub mod pki;
+#[cfg(test)]
+mod testing;
 
-pub use binaries::Binaries;
+pub use binaries::{Binaries, BinariesError, runtime_program};
+
+/// Where control planes and nodes find the programs of Kubernetes.
+const PROGRAMS_PLACE: &str = "/usr/local/lib/kubernetes";
+/// Where kube-apiserver finds the token webhook, on 127.0.0.1 of its namespace, as with AWS's own.
+pub const WEBHOOK_PORT: u16 = 21362;
+/// Where containerd finds the registry, on 127.0.0.1 of its node's namespace.
+pub const REGISTRY_PORT: u16 = 5000;
