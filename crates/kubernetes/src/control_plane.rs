@@ -344,7 +344,7 @@ mod tests {
         // No secret is a flag, and only root reads the files that hold one.
         for file in &setup.files {
             let is_secret = file.content.contains("PRIVATE KEY");
-            assert_eq!(is_secret && file.mode & 0o077 != 0, false, "{file:?}");
+            assert!(!is_secret || file.mode & 0o077 == 0, "{file:?}");
         }
     }
 }

@@ -4,16 +4,22 @@
 //! Nothing here starts a process or opens a socket in a network that Lath makes; `lath-node` does that with what this
 //! crate renders.
 
+pub mod access;
 mod audit;
+pub mod auth_map;
 pub mod binaries;
+pub mod client;
 pub mod control_plane;
 mod files;
+pub mod manifests;
 pub mod node;
 pub mod pki;
 #[cfg(test)]
 mod testing;
+pub mod token;
 
 pub use binaries::{Binaries, BinariesError, runtime_program};
+pub use client::{Client, ClientError};
 
 /// Where control planes and nodes find the programs of Kubernetes.
 const PROGRAMS_PLACE: &str = "/usr/local/lib/kubernetes";

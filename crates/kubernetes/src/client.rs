@@ -1,0 +1,276 @@
+//! A small client of API servers, as an administrator of their cluster.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use lath_net::{Network, Place};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio_rustls::TlsConnector;
+
+use crate::manifests::{MANAGER, Manifest};
+use crate::pki::{Authority, Leaf, PkiError};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The largest answer, in bytes: a list of pods of a large cluster.
+const LARGEST: usize = 64 << 20;
+
+/// A request that had no good answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The API server cannot be reached.
+    #[error("the API server cannot be reached: {0}")]
+    Unreachable(String),
+    /// It refused.
+    #[error("the API server answers {status}: {message}")]
+    Refused {
+        /// The status.
+        status: StatusCode,
+        /// In its words.
+        message: String,
+    },
+}
+
+impl ClientError {
+    /// The status of a refusal.
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Unreachable(_) => None,
+            Self::Refused { status, .. } => Some(*status),
+        }
+    }
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum NewClientError {
+    /// The cluster's keys are none.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The certificates cannot be used.
+    #[error("the certificates cannot be used: {0}")]
+    Tls(String),
+}
+
+/// A client of one API server. It keeps one connection.
+pub struct Client {
+    network: Arc<dyn Network>,
+    place: Place,
+    address: SocketAddr,
+    tls: TlsConnector,
+    kept: Mutex<Option<SendRequest<Full<Bytes>>>>,
+}
+
+impl Client {
+    /// A client of the API server at `address`, with sockets made in `place`. Its certificate says that it is `lath`, of
+    /// `system:masters`.
+    ///
+    /// # Errors
+    /// When the authority cannot sign.
+    pub fn new(
+        authority: &Authority,
+        network: Arc<dyn Network>,
+        place: Place,
+        address: SocketAddr,
+    ) -> Result<Self, NewClientError> {
+        let leaf = authority.client("lath", Some("system:masters"))?;
+        let tls = config(authority.certificate(), &leaf).map_err(NewClientError::Tls)?;
+        Ok(Self {
+            network,
+            place,
+            address,
+            tls: TlsConnector::from(Arc::new(tls)),
+            kept: Mutex::new(None),
+        })
+    }
+
+    /// Reads.
+    ///
+    /// # Errors
+    /// When there is no good answer.
+    pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.json(Method::GET, path, "application/json", None).await
+    }
+
+    /// Reads what may not be there.
+    ///
+    /// # Errors
+    /// When there is neither a good answer nor a 404.
+    pub async fn find(&self, path: &str) -> Result<Option<Value>, ClientError> {
+        absent(self.get(path).await)
+    }
+
+    /// Whether the API server says that it is ready.
+    ///
+    /// # Errors
+    /// When it is not; the text says what is missing.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        self.send(Method::GET, "/readyz", "application/json", None)
+            .await
+            .map(drop)
+    }
+
+    /// Makes an object as it should be: server-side apply.
+    ///
+    /// # Errors
+    /// When there is no good answer.
+    pub async fn apply(&self, manifest: &Manifest) -> Result<(), ClientError> {
+        let path = format!("{}?fieldManager={MANAGER}&force=true", manifest.path);
+        let body = Some(&manifest.object);
+        self.json(Method::PATCH, &path, "application/apply-patch+yaml", body)
+            .await
+            .map(drop)
+    }
+
+    /// Changes members of an object: a merge patch.
+    ///
+    /// # Errors
+    /// When there is no good answer.
+    pub async fn patch(&self, path: &str, change: &Value) -> Result<(), ClientError> {
+        let kind = "application/merge-patch+json";
+        self.json(Method::PATCH, path, kind, Some(change))
+            .await
+            .map(drop)
+    }
+
+    /// Makes an object, or asks for something such as an eviction.
+    ///
+    /// # Errors
+    /// When there is no good answer.
+    pub async fn post(&self, path: &str, object: &Value) -> Result<Value, ClientError> {
+        self.json(Method::POST, path, "application/json", Some(object))
+            .await
+    }
+
+    /// Deletes an object; it may be gone already.
+    ///
+    /// # Errors
+    /// When there is neither a good answer nor a 404.
+    pub async fn delete(&self, path: &str) -> Result<(), ClientError> {
+        let deleted = self
+            .json(Method::DELETE, path, "application/json", None)
+            .await;
+        absent(deleted).map(drop)
+    }
+
+    async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        let answer = self.send(method, path, kind, body).await?;
+        serde_json::from_slice(&answer).map_err(|error| unreachable_by(&error))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: Option<&Value>,
+    ) -> Result<Bytes, ClientError> {
+        let answered = self.exchange(method, path, kind, body);
+        let answered = tokio::time::timeout(PATIENCE, answered).await;
+        let (status, bytes) = answered
+            .unwrap_or_else(|_| Err(ClientError::Unreachable("it does not answer".to_owned())))?;
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let told: Option<Value> = serde_json::from_slice(&bytes).ok();
+        let told = told.as_ref().and_then(|it| it.get("message")?.as_str());
+        let message = told.unwrap_or(&text).chars().take(512).collect();
+        Err(ClientError::Refused { status, message })
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let bytes = body.map(|body| Bytes::from(body.to_string()));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "kubernetes")
+            .header(ACCEPT, "application/json, */*;q=0.5")
+            .header(CONTENT_TYPE, kind)
+            .body(Full::new(bytes.unwrap_or_default()))
+            .map_err(|error| unreachable_by(&error))?;
+        // Taken while it is used: a request that is given up leaves its connection behind.
+        let mut kept = self.kept.lock().await;
+        let connection = kept.take().filter(|it| !it.is_closed());
+        let mut connection = match connection {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let answer = connection.send_request(request).await;
+        let (head, body) = answer.map_err(|error| unreachable_by(&error))?.into_parts();
+        let body = Limited::new(body, LARGEST).collect().await;
+        let body = body.map_err(|error| ClientError::Unreachable(error.to_string()))?;
+        *kept = Some(connection);
+        Ok((head.status, body.to_bytes()))
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+        let stream = lath_net::connect(&self.network, &self.place, None, self.address, PATIENCE);
+        let stream = stream.await.map_err(|error| unreachable_by(&error))?;
+        let name = ServerName::IpAddress(self.address.ip().into());
+        let stream = self.tls.connect(name, stream).await;
+        let stream = stream.map_err(|error| unreachable_by(&error))?;
+        let (sender, connection) = handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| unreachable_by(&error))?;
+        tokio::spawn(async move {
+            // Its end is seen by the next request.
+            drop(connection.await);
+        });
+        Ok(sender)
+    }
+}
+
+fn absent(answer: Result<Value, ClientError>) -> Result<Option<Value>, ClientError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn unreachable_by(error: &dyn std::error::Error) -> ClientError {
+    let cause = error.source().map(|cause| format!(": {cause}"));
+    ClientError::Unreachable(format!("{error}{}", cause.unwrap_or_default()))
+}
+
+fn config(authority: &str, leaf: &Leaf) -> Result<ClientConfig, String> {
+    let certificate = |pem: &str| {
+        CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())
+    };
+    let mut roots = RootCertStore::empty();
+    let added = roots.add(certificate(authority)?);
+    added.map_err(|error| error.to_string())?;
+    let key = PrivateKeyDer::from_pem_slice(leaf.key.as_bytes());
+    let key = key.map_err(|error| error.to_string())?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate(&leaf.certificate)?], key)
+        .map_err(|error| error.to_string())
+}

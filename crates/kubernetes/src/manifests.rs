@@ -1,0 +1,273 @@
+//! Objects that Lath keeps in every cluster: bindings of access policies, and add-ons that are pods.
+
+use lath_feed::{Addon, ControlPlane};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::access::{self, POLICY_GROUPS};
+
+/// The label of every object that Lath keeps.
+pub const OWNED: &str = "lath.dev/kept";
+/// Who applies them, for server-side apply.
+pub const MANAGER: &str = "lath";
+/// The image of CoreDNS.
+pub const COREDNS_IMAGE: &str = "registry.k8s.io/coredns/coredns:v1.15.0";
+/// Where it is written which objects a cluster has.
+pub const RECORD: &str = "/api/v1/namespaces/kube-system/configmaps/lath";
+
+const RBAC: &str = "rbac.authorization.k8s.io/v1";
+const RBAC_PATH: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// An object and its place in the API.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// Such as `/api/v1/namespaces/kube-system/services/kube-dns`.
+    pub path: String,
+    /// The object.
+    pub object: Value,
+}
+
+/// All objects that a cluster should have, in the order in which they are made.
+pub fn of(plane: &ControlPlane) -> Vec<Manifest> {
+    let mut manifests = bindings();
+    if let Some(addon) = plane.addons.get("coredns") {
+        manifests.extend(coredns(plane, addon));
+    }
+    manifests
+}
+
+/// Differs when any object does.
+pub fn digest(manifests: &[Manifest]) -> String {
+    let mut digest = Sha256::new();
+    for manifest in manifests {
+        digest.update(&manifest.path);
+        digest.update(manifest.object.to_string());
+    }
+    let digest = digest.finalize();
+    digest
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// What [`RECORD`] says once the objects are there.
+pub fn record(manifests: &[Manifest]) -> Manifest {
+    let paths: Vec<&str> = manifests.iter().map(|it| it.path.as_str()).collect();
+    Manifest {
+        path: RECORD.to_owned(),
+        object: json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "lath", "namespace": "kube-system"},
+            "data": {"digest": digest(manifests), "objects": paths.join("\n")},
+        }),
+    }
+}
+
+fn bindings() -> Vec<Manifest> {
+    let view = "eks:admin-view";
+    let mut manifests = vec![Manifest {
+        path: format!("{RBAC_PATH}/clusterroles/{view}"),
+        object: json!({
+            "apiVersion": RBAC, "kind": "ClusterRole",
+            "metadata": {"name": view, "labels": {OWNED: "access-policy"}},
+            "rules": [
+                {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
+                {"nonResourceURLs": ["*"], "verbs": ["get"]},
+            ],
+        }),
+    }];
+    for policy in access::POLICIES {
+        let Some(role) = access::cluster_role(policy) else {
+            continue;
+        };
+        let group = format!("{POLICY_GROUPS}{policy}");
+        manifests.push(Manifest {
+            path: format!("{RBAC_PATH}/clusterrolebindings/{group}"),
+            object: json!({
+                "apiVersion": RBAC, "kind": "ClusterRoleBinding",
+                "metadata": {"name": group, "labels": {OWNED: "access-policy"}},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}],
+            }),
+        });
+    }
+    manifests
+}
+
+const COREFILE: &str = ".:53 {
+    errors
+    health {
+        lameduck 5s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 5
+    }
+    prometheus :9153
+    forward . /etc/resolv.conf
+    cache 5
+    loop
+    reload
+    loadbalance
+}
+";
+
+/// CoreDNS, which answers names of the cluster itself and asks the VPC's resolver for the others.
+fn coredns(plane: &ControlPlane, addon: &Addon) -> Vec<Manifest> {
+    let given: Value = addon
+        .configuration
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let or = |key: &str, otherwise: Value| given.get(key).cloned().unwrap_or(otherwise);
+    let labels = json!({
+        OWNED: "coredns", "k8s-app": "kube-dns", "eks.amazonaws.com/component": "coredns",
+    });
+    let named = |name: &str| json!({"name": name, "namespace": "kube-system", "labels": labels});
+    let selector = json!({"eks.amazonaws.com/component": "coredns", "k8s-app": "kube-dns"});
+    let kube_system = "/api/v1/namespaces/kube-system";
+    vec![
+        Manifest {
+            path: format!("{kube_system}/serviceaccounts/coredns"),
+            object: json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": named("coredns")}),
+        },
+        Manifest {
+            path: format!("{RBAC_PATH}/clusterroles/system:coredns"),
+            object: json!({
+                "apiVersion": RBAC, "kind": "ClusterRole",
+                "metadata": {"name": "system:coredns", "labels": {OWNED: "coredns"}},
+                "rules": [
+                    {"apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"],
+                     "verbs": ["list", "watch"]},
+                    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"],
+                     "verbs": ["list", "watch"]},
+                ],
+            }),
+        },
+        Manifest {
+            path: format!("{RBAC_PATH}/clusterrolebindings/system:coredns"),
+            object: json!({
+                "apiVersion": RBAC, "kind": "ClusterRoleBinding",
+                "metadata": {"name": "system:coredns", "labels": {OWNED: "coredns"}},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                            "name": "system:coredns"},
+                "subjects": [{"kind": "ServiceAccount", "name": "coredns", "namespace": "kube-system"}],
+            }),
+        },
+        Manifest {
+            path: format!("{kube_system}/configmaps/coredns"),
+            object: json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": named("coredns"),
+                "data": {"Corefile": or("corefile", COREFILE.into())},
+            }),
+        },
+        Manifest {
+            path: format!("{kube_system}/services/kube-dns"),
+            object: json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": named("kube-dns"),
+                "spec": {
+                    "clusterIP": plane.dns_address().to_string(),
+                    "selector": {"k8s-app": "kube-dns"},
+                    "ports": [
+                        {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                        {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+                        {"name": "metrics", "port": 9153, "protocol": "TCP", "targetPort": 9153},
+                    ],
+                },
+            }),
+        },
+        Manifest {
+            path: "/apis/apps/v1/namespaces/kube-system/deployments/coredns".to_owned(),
+            object: json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": named("coredns"),
+                "spec": {
+                    "replicas": or("replicaCount", 2.into()),
+                    "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
+                    "selector": {"matchLabels": selector},
+                    "template": {
+                        "metadata": {"labels": selector},
+                        "spec": coredns_pod(&or),
+                    },
+                },
+            }),
+        },
+    ]
+}
+
+fn coredns_pod(or: &dyn Fn(&str, Value) -> Value) -> Value {
+    let tolerations = json!([
+        {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},
+        {"key": "CriticalAddonsOnly", "operator": "Exists"},
+    ]);
+    let resources = json!({
+        "requests": {"cpu": "100m", "memory": "70Mi"}, "limits": {"memory": "170Mi"},
+    });
+    json!({
+        "serviceAccountName": "coredns",
+        "priorityClassName": "system-cluster-critical",
+        "dnsPolicy": "Default",
+        "tolerations": or("tolerations", tolerations),
+        "nodeSelector": or("nodeSelector", json!({})),
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+            "weight": 100,
+            "podAffinityTerm": {
+                "labelSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+                "topologyKey": "kubernetes.io/hostname",
+            },
+        }]}},
+        "containers": [{
+            "name": "coredns",
+            "image": COREDNS_IMAGE,
+            "imagePullPolicy": "IfNotPresent",
+            "args": ["-conf", "/etc/coredns/Corefile"],
+            "resources": or("resources", resources),
+            "ports": [
+                {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+                {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+                {"name": "metrics", "containerPort": 9153, "protocol": "TCP"},
+            ],
+            "livenessProbe": {
+                "httpGet": {"path": "/health", "port": 8080},
+                "initialDelaySeconds": 60, "timeoutSeconds": 5, "failureThreshold": 5,
+            },
+            "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 2},
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]},
+                "readOnlyRootFilesystem": true,
+            },
+            "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns", "readOnly": true}],
+        }],
+        "volumes": [{"name": "config", "configMap": {
+            "name": "coredns", "items": [{"key": "Corefile", "path": "Corefile"}],
+        }}],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn objects_are_where_their_names_say() {
+        let mut plane = testing::plane();
+        let without = of(&plane);
+        let addon = Addon {
+            version: "v1.15.0-eksbuild.1".into(),
+            configuration: Some(r#"{"replicaCount":3}"#.into()),
+        };
+        plane.addons.insert("coredns".into(), addon);
+        let with = of(&plane);
+        assert_ne!(digest(&with), digest(&without));
+        for manifest in &with {
+            let name = manifest.object["metadata"]["name"].as_str().unwrap();
+            assert!(manifest.path.ends_with(name), "{}", manifest.path);
+        }
+        let deployment = with.last().unwrap();
+        assert_eq!(deployment.object["spec"]["replicas"], 3);
+    }
+}
