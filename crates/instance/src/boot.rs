@@ -99,6 +99,14 @@ pub(crate) struct BootPlan {
     pub(crate) rootless: bool,
     /// This instance's control groups.
     pub(crate) groups: Groups,
+    pub(crate) setup: Setup,
+}
+
+impl BootPlan {
+    /// How long its processes may take to end.
+    pub(crate) fn stop_time(&self) -> Duration {
+        self.stop_grace + self.setup.stop_time()
+    }
 }
 
 mod base64_bytes {

@@ -19,7 +19,8 @@ use crate::boot::BootPlan;
 use crate::channel::{Channel, Message};
 use crate::layout::Layout;
 use crate::process::{become_standard, fork_child, signals_to_read, unblock_signals};
-use crate::{cloud_init, confine, etc, limits, root};
+use crate::units::Units;
+use crate::{cloud_init, confine, etc, furnish, limits, root};
 
 /// Runs as process 1 of the instance; the answer is its exit status.
 pub(crate) fn run(plan: &BootPlan, netns: File, channel: Channel) -> i32 {
@@ -69,6 +70,8 @@ fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<Prepa
         .exists();
     let report = root::enter(plan).map_err(context("building the root file system"))?;
     etc::write(plan, first_boot).map_err(context("writing /etc"))?;
+    furnish::write_files(plan)?;
+    furnish::share_mounts(plan)?;
     if first_boot && let Some(name) = hostname_in_user_data(plan)? {
         etc::set_hostname_file(&name)?;
     }
@@ -145,24 +148,42 @@ fn no_core_files() {
     let _ = nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0);
 }
 
+/// How long user data waits for units to be ready.
+const LONGEST_WAIT: Duration = Duration::from_secs(90);
+
 fn live(plan: &BootPlan, prepared: &Prepared) -> i32 {
-    let Prepared {
-        signals,
-        first_boot,
-    } = prepared;
+    let signals = &prepared.signals;
+    let mut units = Units::new(&plan.setup.units);
+    let begun = Instant::now();
+    let mut boots = false;
+    loop {
+        let now = Instant::now();
+        let next = units.advance(now);
+        if !boots && (units.are_ready() || now >= begun + LONGEST_WAIT) {
+            boots = true;
+            boot(plan, prepared.first_boot);
+        }
+        let patience = (!boots).then(|| begun + LONGEST_WAIT);
+        if told_to_end(signals, &units, next.into_iter().chain(patience).min()) {
+            break;
+        }
+        units.copy_outputs();
+        while reap(&mut units) == Reaped::One {}
+    }
+    println_console("The instance is being stopped.");
+    end_units(signals, &mut units);
+    shut_down(signals, &mut units, plan.stop_grace);
+    0
+}
+
+fn boot(plan: &BootPlan, first_boot: bool) {
     let boot = fork_child(|| {
         let _ = unblock_signals();
-        cloud_init::run(plan, *first_boot)
+        cloud_init::run(plan, first_boot)
     });
     if let Err(error) = boot {
         println_console(&format!("cannot start the boot: {error}"));
     }
-    while !told_to_end(signals, None) {
-        while reap() == Reaped::One {}
-    }
-    println_console("The instance is being stopped.");
-    shut_down(signals, plan.stop_grace);
-    0
 }
 
 /// The console is standard error.
@@ -170,14 +191,15 @@ pub(crate) fn println_console(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Waits for signals; true when the supervisor wants the end. What processes of the instance send
-/// themselves does not count: their sender has a number here, the supervisor has none.
-fn told_to_end(signals: &SignalFd, until: Option<Instant>) -> bool {
+/// Waits for signals and what units write; true when the supervisor wants the end. What processes of the instance
+/// send themselves does not count: their sender has a number here, the supervisor has none.
+fn told_to_end(signals: &SignalFd, units: &Units<'_>, until: Option<Instant>) -> bool {
     let timeout = until.map_or(PollTimeout::NONE, |until| {
         let left = until.saturating_duration_since(Instant::now()).as_millis();
         PollTimeout::try_from(left + 1).unwrap_or(PollTimeout::MAX)
     });
-    let mut waiting = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+    let mut waiting = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+    waiting.extend(units.outputs().map(|it| PollFd::new(it, PollFlags::POLLIN)));
     let _ = poll(&mut waiting, timeout);
     let mut told = false;
     while let Ok(Some(signal)) = signals.read_signal() {
@@ -193,16 +215,37 @@ enum Reaped {
     NoChildren,
 }
 
-fn reap() -> Reaped {
-    match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-        Ok(WaitStatus::StillAlive) => Reaped::NoneYet,
-        Ok(_) | Err(Errno::EINTR) => Reaped::One,
-        Err(_) => Reaped::NoChildren,
+/// Waits for one process that has ended, and tells the units of it.
+fn reap(units: &mut Units<'_>) -> Reaped {
+    let (process, status) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::StillAlive) => return Reaped::NoneYet,
+        Ok(WaitStatus::Exited(process, status)) => (process, status),
+        Ok(WaitStatus::Signaled(process, signal, _)) => (process, 128 + signal as i32),
+        Ok(_) | Err(Errno::EINTR) => return Reaped::One,
+        Err(_) => return Reaped::NoChildren,
+    };
+    units.ended(process, status, Instant::now());
+    Reaped::One
+}
+
+/// Ends the units, the last one first, so that each still has those that it needs.
+fn end_units(signals: &SignalFd, units: &mut Units<'_>) {
+    units.close();
+    while let Some((process, deadline)) = units.end_last(Instant::now()) {
+        while units.runs(process) && Instant::now() < deadline {
+            told_to_end(signals, units, Some(deadline));
+            units.copy_outputs();
+            while reap(units) == Reaped::One {}
+        }
+        units.close();
+        if units.runs(process) {
+            units.forget(process);
+        }
     }
 }
 
 /// Asks everything to end, waits, and leaves; the kernel kills what is still there when process 1 ends.
-fn shut_down(signals: &SignalFd, grace: Duration) {
+fn shut_down(signals: &SignalFd, units: &mut Units<'_>, grace: Duration) {
     let everything = Pid::from_raw(-1);
     let _ = kill(everything, Signal::SIGTERM);
     // A stopped process sees no other signal.
@@ -210,12 +253,13 @@ fn shut_down(signals: &SignalFd, grace: Duration) {
     let deadline = Instant::now() + grace;
     while Instant::now() < deadline {
         loop {
-            match reap() {
+            match reap(units) {
                 Reaped::One => {}
                 Reaped::NoneYet => break,
                 Reaped::NoChildren => return,
             }
         }
-        told_to_end(signals, Some(deadline));
+        units.copy_outputs();
+        told_to_end(signals, units, Some(deadline));
     }
 }

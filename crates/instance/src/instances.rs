@@ -1,9 +1,12 @@
 //! All instances of one node: what Lath's server holds.
 
+mod ending;
+mod files;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,17 +16,15 @@ use std::time::Duration;
 use lath_feed::{ConsoleOutput, InstanceObserved, InstancePhase};
 use lath_model::Timestamp;
 use lath_model::WorkloadId;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::process::{Signal, pidfd_send_signal};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, Interest};
+use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
 use crate::boot::{BootPlan, InstanceSpec, Kind};
 use crate::cgroup::Groups;
 use crate::exec::ExecRequest;
 use crate::layout::{self, Layout};
-use crate::record::{EndReason, Ended, NamespaceName, Running, load, save};
+use crate::living::{alive, is_locked, network, readable, reap};
+use crate::record::{EndReason, Ended, NamespaceName, Running, load};
 use crate::{console, launcher};
 
 /// How long a boot may take until its first process runs.
@@ -31,8 +32,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pauses between attempts at a start: what the host lacks for a moment (processes, memory, space) must not
 /// end an instance.
 const PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1200)];
-/// How long a supervisor may take beyond the grace it gives.
-const STOP_SLACK: Duration = Duration::from_secs(4);
 
 /// Where instances live and how.
 #[derive(Debug, Clone)]
@@ -428,161 +427,7 @@ impl Instances {
             lifeline: config.lifeline,
             rootless: self.0.rootless,
             groups: self.groups_of(&spec.id),
-        }
-    }
-
-    /// Ends the instance's processes; its files and console stay.
-    ///
-    /// # Errors
-    /// [`InstanceError::DoesNotEnd`] when even SIGKILL did not end them in time; call again.
-    pub async fn ensure_stopped(&self, id: &WorkloadId) -> Result<(), InstanceError> {
-        let turn = self.turn(id);
-        let _turn = turn.lock().await;
-        self.end(id).await
-    }
-
-    /// Ends the instance's processes at once and without a word to them, as a loss of power does; a shutdown that
-    /// waits for them is cut short. It counts as stopped, so that the same boot number starts it again.
-    ///
-    /// # Errors
-    /// As [`Self::ensure_stopped`].
-    pub async fn ensure_killed(&self, id: &WorkloadId) -> Result<(), InstanceError> {
-        let layout = self.layout(id);
-        let turn = self.turn(id);
-        let _turn = self.turn_by_force(id, &layout, &turn).await;
-        if let Some((running, supervisor)) = alive(&layout) {
-            kill_or_warn(id, &layout, &running);
-            // `end` waits longer, and says so when they do not go.
-            let _ = ended_within(&supervisor, STOP_SLACK).await;
-            reap(running.supervisor.pid);
-        }
-        self.end(id).await
-    }
-
-    /// Waits for the turn, and kills what a shutdown waits for meanwhile: one that has the turn, or one that gets it
-    /// before this does.
-    async fn turn_by_force<'a>(
-        &self,
-        id: &WorkloadId,
-        layout: &Layout,
-        turn: &'a tokio::sync::Mutex<()>,
-    ) -> tokio::sync::MutexGuard<'a, ()> {
-        let mut changes = self.0.observed.subscribe();
-        let turn = turn.lock();
-        tokio::pin!(turn);
-        loop {
-            let known = changes.borrow_and_update().get(id).cloned();
-            if known.is_some_and(|known| known.state == InstancePhase::Stopping)
-                && let Some((running, _)) = alive(layout)
-            {
-                // The one that has the turn sees them end, and does the rest.
-                kill_or_warn(id, layout, &running);
-            }
-            tokio::select! {
-                turn = &mut turn => return turn,
-                // The sender is here.
-                _ = changes.changed() => {}
-            }
-        }
-    }
-
-    /// Ends the instance's processes and deletes its files.
-    ///
-    /// # Errors
-    /// As [`Self::ensure_stopped`], or when files cannot be deleted; call again.
-    pub async fn ensure_absent(&self, id: &WorkloadId) -> Result<(), InstanceError> {
-        let turn = self.turn(id);
-        let guard = turn.lock().await;
-        self.end(id).await?;
-        let layout = self.layout(id);
-        let name = format!("{}-{:016x}", layout::folder_name(id), rand::random::<u64>());
-        let trash = layout::trash(&self.0.config.data_dir).join(name);
-        let groups = self.groups_of(id);
-        let removed = tokio::task::spawn_blocking(move || {
-            groups.kill_and_remove();
-            // Renamed first: what is half deleted is never taken for an instance.
-            ignore_missing(fs::rename(layout.data(), &trash))?;
-            ignore_missing(fs::remove_dir_all(&trash))?;
-            ignore_missing(fs::remove_dir_all(layout.run()))
-        });
-        let removed = removed.await.map_err(io::Error::other).flatten();
-        removed.map_err(|source| io_error(id, "deleting its files", source))?;
-        self.0
-            .observed
-            .send_if_modified(|all| all.remove(id).is_some());
-        drop(guard);
-        self.0
-            .turns
-            .lock()
-            .expect("never poisoned: no panic under it")
-            .remove(id);
-        Ok(())
-    }
-
-    async fn end(&self, id: &WorkloadId) -> Result<(), InstanceError> {
-        let layout = self.layout(id);
-        self.await_half_started(&layout).await;
-        self.settle(id);
-        let Some((running, supervisor)) = alive(&layout) else {
-            self.mark_stopped(id, &layout);
-            return Ok(());
-        };
-        self.observe(id, InstancePhase::Stopping, running.boot, Timestamp::now());
-        let _ = pidfd_send_signal(&supervisor, Signal::TERM);
-        let grace = self.0.config.stop_grace + STOP_SLACK;
-        if !ended_within(&supervisor, grace).await {
-            tracing::warn!(instance.id = %id, "its supervisor does not end: it is killed");
-            kill_or_warn(id, &layout, &running);
-            if !ended_within(&supervisor, STOP_SLACK).await {
-                return Err(InstanceError::DoesNotEnd { id: id.clone() });
-            }
-        }
-        reap(running.supervisor.pid);
-        let groups = running.groups;
-        let _ = tokio::task::spawn_blocking(move || groups.kill_and_remove()).await;
-        self.settle(id);
-        self.mark_stopped(id, &layout);
-        Ok(())
-    }
-
-    /// It is down because it should be, whatever brought it down.
-    fn mark_stopped(&self, id: &WorkloadId, layout: &Layout) {
-        let Some(ended) = load::<Ended>(&layout.ended()) else {
-            let known = self.status(id);
-            if let Some(known) = known.filter(|known| known.state != InstancePhase::Stopped) {
-                self.observe(id, InstancePhase::Stopped, known.boot, Timestamp::now());
-            }
-            return;
-        };
-        if ended.reason != EndReason::Stopped {
-            let reason = EndReason::Stopped;
-            let _ = save(&layout.ended(), &Ended { reason, ..ended });
-        }
-        self.observe(id, InstancePhase::Stopped, ended.boot, ended.at);
-    }
-
-    /// Makes records and memory agree with which processes live.
-    fn settle(&self, id: &WorkloadId) {
-        let layout = self.layout(id);
-        if alive(&layout).is_some() {
-            return;
-        }
-        if let Some(running) = load::<Running>(&layout.running()) {
-            if running.supervisor.open().is_some_and(|it| goes_on(&it)) {
-                tracing::warn!(instance.id = %id, "its files are a copy of those of an instance that lives");
-                let _ = fs::remove_file(layout.running());
-            } else {
-                bury(&layout, &running);
-            }
-        }
-        if let Some(ended) = load::<Ended>(&layout.ended()) {
-            let phase = match ended.reason {
-                EndReason::Stopped | EndReason::LifelineLost => InstancePhase::Stopped,
-                EndReason::Died { how } => InstancePhase::Failed {
-                    reason: format!("its first process was {how}"),
-                },
-            };
-            self.observe(id, phase, ended.boot, ended.at);
+            setup: spec.setup.clone(),
         }
     }
 
@@ -647,152 +492,6 @@ fn owner(data_dir: &Path) -> String {
 fn io_error(id: &WorkloadId, doing: &'static str, source: io::Error) -> InstanceError {
     let id = id.clone();
     InstanceError::Io { id, doing, source }
-}
-
-/// The running instance and its supervisor, if the record is true: the process is the recorded one, and it
-/// runs on these very files, which it holds locked.
-fn alive(layout: &Layout) -> Option<(Running, OwnedFd)> {
-    let running: Running = load(&layout.running())?;
-    let supervisor = running.supervisor.open()?;
-    is_locked(&layout.lock()).then_some((running, supervisor))
-}
-
-/// Whether a process that has let go of its lock is not just ending. May wait for a second.
-fn goes_on(pidfd: &OwnedFd) -> bool {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let mut one = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    poll(&mut one, PollTimeout::from(1000_u16)).is_ok_and(|ready| ready == 0)
-}
-
-/// The network namespace of a living instance, by its first process.
-fn network(running: &Running) -> Option<OwnedFd> {
-    let init = running.init.open()?;
-    let netns = fs::File::open(format!("/proc/{}/ns/net", running.init.pid)).ok()?;
-    // The path is of that process if it is still there after the path was opened.
-    let known = NamespaceName::of(&netns).ok()? == running.netns;
-    (known && running.init.open().is_some()).then(|| {
-        drop(init);
-        netns.into()
-    })
-}
-
-/// Whether a data directory (see [`InstancesConfig`]) has files of a workload.
-pub fn has_files(data_dir: &Path, id: &WorkloadId) -> bool {
-    Layout::new(data_dir, Path::new("/"), id).data().exists()
-}
-
-/// Kills every instance whose files are in this data directory (see [`InstancesConfig`]), as a loss of power
-/// does, while no [`Instances`] looks after them: the next one finds them stopped and may start them again.
-/// Gives their number.
-///
-/// # Errors
-/// When the directory of instances cannot be read.
-pub fn kill_all(data_dir: &Path) -> io::Result<usize> {
-    let mut killed = Vec::new();
-    for entry in fs::read_dir(layout::instances(data_dir))?.flatten() {
-        let Some(id) = layout::of_folder(&entry.file_name()) else {
-            continue;
-        };
-        let layout = Layout::new(data_dir, Path::new("/"), &id);
-        let Some((running, _)) = alive(&layout) else {
-            continue;
-        };
-        let supervisor = running.supervisor.open();
-        kill(&layout, &running)?;
-        killed.push(supervisor);
-    }
-    killed.iter().flatten().for_each(await_end);
-    Ok(killed.len())
-}
-
-/// Waits until a process that was killed has ended, for [`STOP_SLACK`] at most, so that a successor finds no lock held.
-fn await_end(pidfd: &OwnedFd) {
-    let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    let patience = PollTimeout::try_from(STOP_SLACK).unwrap_or(PollTimeout::MAX);
-    // Interrupted or not: the successor copes with one that is still there.
-    let _ = poll(&mut ended, patience);
-}
-
-/// Ends an instance as a loss of power does: it counts as stopped.
-///
-/// The record comes first, so that nothing that sees the instance end takes it for an instance that died by itself,
-/// which control would not start again. For the same reason the supervisor is halted before the first process ends.
-///
-/// # Errors
-/// The record cannot be written; the processes were killed all the same.
-fn kill(layout: &Layout, running: &Running) -> io::Result<()> {
-    let (reason, boot, at) = (EndReason::Stopped, running.boot, Timestamp::now());
-    let saved = save(&layout.ended(), &Ended { boot, at, reason });
-    let (init, supervisor) = (running.init.open(), running.supervisor.open());
-    for (process, signal) in [
-        (&supervisor, Signal::STOP),
-        (&init, Signal::KILL),
-        (&supervisor, Signal::KILL),
-    ] {
-        if let Some(pidfd) = process {
-            let _ = pidfd_send_signal(pidfd, signal);
-        }
-    }
-    saved
-}
-
-/// As [`kill`]. Without the record control may take the instance for one that died by itself.
-fn kill_or_warn(id: &WorkloadId, layout: &Layout, running: &Running) {
-    if let Err(error) = kill(layout, running) {
-        tracing::warn!(instance.id = %id, %error, "the record of a killed instance cannot be written");
-    }
-}
-
-/// The supervisor is gone without a word: it was killed, or the host rebooted.
-fn bury(layout: &Layout, running: &Running) {
-    if let Some(init) = running.init.open() {
-        let _ = pidfd_send_signal(&init, Signal::KILL);
-    }
-    running.groups.kill_and_remove();
-    let here = crate::record::ProcessName::of(std::process::id().cast_signed());
-    let same_kernel = here.is_ok_and(|here| here.kernel_boot == running.supervisor.kernel_boot);
-    if same_kernel && !layout.ended().exists() {
-        let reason = EndReason::Died {
-            how: "lost with its supervisor, which was killed".into(),
-        };
-        let (boot, at) = (running.boot, Timestamp::now());
-        let _ = save(&layout.ended(), &Ended { boot, at, reason });
-    }
-    let _ = fs::remove_file(layout.running());
-}
-
-fn is_locked(path: &Path) -> bool {
-    use nix::fcntl::{Flock, FlockArg};
-    fs::File::open(path)
-        .is_ok_and(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err())
-}
-
-async fn ended_within(pidfd: &OwnedFd, limit: Duration) -> bool {
-    tokio::time::timeout(limit, readable(pidfd))
-        .await
-        .unwrap_or(false)
-}
-
-/// A pidfd becomes readable when its process ends.
-#[expect(
-    unsafe_code,
-    reason = "tokio cannot know that a type keeps its descriptor open"
-)]
-async fn readable(pidfd: &OwnedFd) -> bool {
-    let Ok(copy) = pidfd.as_fd().try_clone_to_owned() else {
-        return false;
-    };
-    // SAFETY: an OwnedFd keeps the same descriptor open until it is dropped, here with the AsyncFd.
-    match unsafe { AsyncFd::register_with_interest(copy, Interest::READABLE) } {
-        Ok(ready) => ready.readable().await.is_ok(),
-        Err(_) => false,
-    }
-}
-
-/// Its zombie, if it was started by this very process.
-fn reap(pid: i32) {
-    use nix::sys::wait::{WaitPidFlag, waitpid};
-    let _ = waitpid(nix::unistd::Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG));
 }
 
 async fn read_line(pipe: OwnedFd) -> io::Result<String> {

@@ -44,6 +44,12 @@ impl Layout {
         self.data.join("layers")
     }
 
+    /// A directory of the host that the instance has at `path`.
+    pub(crate) fn host_directory(&self, path: &Path) -> PathBuf {
+        let name = path.to_string_lossy().replace('%', "%25");
+        self.data.join("host").join(name.replace('/', "%2F"))
+    }
+
     /// The newest console output.
     pub(crate) fn console(&self) -> PathBuf {
         self.data.join("console")

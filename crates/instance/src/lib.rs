@@ -33,6 +33,7 @@ mod console;
 pub mod doctor;
 mod etc;
 mod exec;
+mod furnish;
 #[doc(hidden)]
 pub mod fuzzing;
 mod init;
@@ -40,16 +41,19 @@ mod instances;
 mod launcher;
 mod layout;
 mod limits;
+mod living;
 pub mod metadata;
 mod process;
 mod record;
 mod root;
 mod setup;
 mod supervisor;
+mod units;
 
 pub use boot::{InstanceSpec, Kind, Limits, RootSource};
 pub use console::CONSOLE_BYTES;
 pub use exec::{CANNOT_ENTER, ExecRequest};
-pub use instances::{InstanceError, Instances, InstancesConfig, has_files, is_rootless, kill_all};
+pub use instances::{InstanceError, Instances, InstancesConfig, is_rootless};
 pub use launcher::{LAUNCHER_ARGUMENT, exec_in_instance, instance_init_main};
+pub use living::{has_files, kill_all};
 pub use setup::{File, HostDirectory, Setup, SharedFile, Unit};

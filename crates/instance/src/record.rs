@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use lath_model::Timestamp;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -98,6 +99,9 @@ pub(crate) struct Running {
     pub(crate) netns: NamespaceName,
     pub(crate) groups: Groups,
     pub(crate) limits: Limits,
+    /// How long its processes may take to end; a record of an earlier version has none.
+    #[serde(default)]
+    pub(crate) stop_time: Duration,
 }
 
 /// How a boot ended.

@@ -1,6 +1,7 @@
 //! What an instance gets beyond its root: files, directories of the host, programs that run from its first moment.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,13 @@ pub struct Setup {
     pub files: Vec<File>,
     /// Programs that run until the instance ends, begun in this order and begun again when they end.
     pub units: Vec<Unit>,
+}
+
+impl Setup {
+    /// How long its units may take to end, one after another.
+    pub(crate) fn stop_time(&self) -> Duration {
+        self.units.iter().map(Unit::stop_time).sum()
+    }
 }
 
 /// A directory of the instance, kept with its files on the host's own file system under the data directory.
@@ -70,4 +78,11 @@ pub struct Unit {
     pub once: bool,
     /// Units end in the reverse order, each with SIGTERM and this many seconds.
     pub stop_seconds: u32,
+}
+
+impl Unit {
+    /// How long it may take to end. One that does not is killed, which may take a moment too.
+    pub(crate) fn stop_time(&self) -> Duration {
+        Duration::from_secs(self.stop_seconds.into()) + Duration::from_millis(100)
+    }
 }

@@ -129,6 +129,7 @@ impl<'a> Supervisor<'a> {
             netns,
             groups: self.plan.groups.clone(),
             limits: self.plan.limits,
+            stop_time: self.plan.stop_time(),
         };
         save(&self.layout.running(), &record)?;
         // Made before user data runs: a crash in the middle of it does not run it twice.
@@ -208,7 +209,7 @@ impl<'a> Supervisor<'a> {
 
     fn end(&mut self, reason: EndReason) {
         if self.ending.is_none() {
-            let deadline = Instant::now() + self.plan.stop_grace + LAST_GRACE;
+            let deadline = Instant::now() + self.plan.stop_time() + LAST_GRACE;
             self.ending = Some((reason, deadline));
             let _ = kill(self.init, Signal::SIGTERM);
         }

@@ -6,7 +6,7 @@
 //! directory is one overlay. All of it is mounted in the instance's own mount namespace: nothing of it
 //! exists on the host, and nothing is left when the last process ends.
 
-mod beneath;
+pub(crate) mod beneath;
 mod devices;
 mod kernel;
 mod layer;
@@ -22,6 +22,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::StatVfsMountFlags;
 
 use crate::boot::{BootPlan, RootSource};
+use crate::furnish;
 use crate::layout::Layout;
 use crate::limits::InMemory;
 use layer::Layer;
@@ -77,6 +78,7 @@ pub(crate) fn enter(plan: &BootPlan) -> io::Result<Report> {
         RootSource::Directory(image) => image_root(plan, &layout, image)?,
     }
     let root = beneath::open_base(&layout.root())?;
+    furnish::mount_all(plan, &layout, &root)?;
     let sizes = InMemory::of(&plan.limits);
     devices::make(&root, sizes)?;
     kernel::mount_all(&root, plan.rootless, sizes, &mut report)?;
@@ -173,7 +175,7 @@ fn read_only_instead(veil: &Veil<'_>, root: &OwnedFd, path: &Path) -> io::Result
 
 /// Shows a file of the host at `target`, which nobody else can change, so that it can be read, and written
 /// if it is a device, but its mode, owner and times, which are the host's too, cannot be changed.
-fn show(source: &Path, target: &Path) -> io::Result<()> {
+pub(crate) fn show(source: &Path, target: &Path) -> io::Result<()> {
     mount(Some(source), target, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
     let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     // In a user namespace what the host's mount forbids must stay forbidden.

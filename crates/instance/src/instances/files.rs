@@ -1,0 +1,84 @@
+//! What the host writes into an instance and reads from it.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use lath_model::WorkloadId;
+
+use super::Instances;
+use crate::{furnish, units};
+
+impl Instances {
+    /// Where the host keeps a directory that an instance has at `path` ([`crate::HostDirectory`]). It is made at the first
+    /// boot. Nothing in it is to be trusted: [`Self::write_file`] and [`Self::open_log`] follow no link.
+    pub fn host_directory(&self, id: &WorkloadId, path: &Path) -> PathBuf {
+        self.layout(id).host_directory(path)
+    }
+
+    /// Writes a file into a directory of the host that an instance has ([`crate::HostDirectory`]): its programs see the
+    /// old file or the new one, whole. Nothing is done when it holds that already.
+    ///
+    /// # Errors
+    /// `NotFound` until the instance's first boot has made the directory; or why it cannot be written.
+    pub fn write_file(
+        &self,
+        id: &WorkloadId,
+        directory: &Path,
+        name: &str,
+        content: &[u8],
+    ) -> io::Result<()> {
+        let path = self.host_directory(id, directory).join(plain(name)?);
+        if open_plain(&path).is_ok_and(|file| holds(file, content)) {
+            return Ok(());
+        }
+        furnish::replace(&path, content, 0o644, None)
+    }
+
+    /// Where the host finds what a unit of an instance writes. When it is long it becomes `NAME.log.1`, and a new one is
+    /// begun. To be opened by [`Self::open_log`]: the instance's root can put anything there.
+    pub fn log_path(&self, id: &WorkloadId, unit: &str) -> PathBuf {
+        let logs = self.host_directory(id, Path::new(units::LOGS));
+        logs.join(units::name_of(unit))
+    }
+
+    /// Opens a log, if it is a file.
+    ///
+    /// # Errors
+    /// `NotFound` until the unit has written something; `InvalidInput` when it is no file.
+    pub fn open_log(&self, id: &WorkloadId, unit: &str) -> io::Result<fs::File> {
+        open_plain(&self.log_path(id, plain(unit)?))
+    }
+}
+
+/// A name that leads nowhere else.
+fn plain(name: &str) -> io::Result<&str> {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if !name.starts_with('.') && !name.is_empty() && name.bytes().all(inner) {
+        Ok(name)
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
+
+/// Opens a file, and neither what a link leads to nor a pipe.
+fn open_plain(path: &Path) -> io::Result<fs::File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = fs::File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
+
+fn holds(file: fs::File, content: &[u8]) -> bool {
+    let mut there = Vec::new();
+    let most = content.len() as u64 + 1;
+    let read = file.take(most).read_to_end(&mut there);
+    read.is_ok() && there == content
+}
