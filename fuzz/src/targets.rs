@@ -48,6 +48,8 @@ targets! {
     filter_pattern
     form
     http2_fields
+    image_manifest
+    image_reference
     json
     lattice_region
     mesh_frame

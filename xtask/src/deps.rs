@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 /// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
 /// `bin/lath` may import everything.
-const IMPORTS: [(&str, &[&str]); 32] = [
+const IMPORTS: [(&str, &[&str]); 33] = [
     // Values and pure functions: no runtime, socket or file.
     ("model", &[]),
     ("policy", &[]),
@@ -18,6 +18,8 @@ const IMPORTS: [(&str, &[&str]); 32] = [
     ("cni", &[]),
     // Sockets in places.
     ("net", &["model"]),
+    // Images for nodes of clusters.
+    ("registry", &["net"]),
     // The API: wire formats, state, what operations need permission for.
     ("wire", &["model", "net", "sigv4"]),
     ("store", &["wire"]),

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Env(Env),
     /// Run a command in an instance: lath exec i-... -- bash.
     Exec(Exec),
+    /// Manage the container images that nodes of clusters pull.
+    Image(Image),
     /// Show resources, health and traffic.
     Status(Status),
     /// Inject a fault under client load and measure its impact.
@@ -173,6 +175,51 @@ pub(crate) struct Status {
     /// The output format.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
+}
+
+/// `lath image`: works whether Lath runs or not.
+#[derive(Debug, Args)]
+pub(crate) struct Image {
+    #[command(subcommand)]
+    pub(crate) command: ImageCommand,
+}
+
+/// What to do with images.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Add the images of an OCI layout (a directory or an archive) or of an archive of docker save.
+    Load {
+        #[command(flatten)]
+        data_dir_flag: DataDir,
+        /// The archive, which may be compressed by gzip, or the directory.
+        path: PathBuf,
+        /// The name that nodes pull it by, instead of its own; nginx means docker.io/library/nginx:latest.
+        #[arg(long)]
+        name: Option<lath_registry::Reference>,
+    },
+    /// List the images.
+    List {
+        #[command(flatten)]
+        data_dir_flag: DataDir,
+        /// The output format.
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Remove an image's name, and its content if no other name has it. Nodes keep what they have pulled.
+    Remove {
+        #[command(flatten)]
+        data_dir_flag: DataDir,
+        /// The name.
+        name: lath_registry::Reference,
+    },
+    /// Serve the images to docker push and pull until interrupted. Clients need no credentials.
+    Serve {
+        #[command(flatten)]
+        data_dir_flag: DataDir,
+        /// The address to listen on.
+        #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5000")]
+        listen: SocketAddr,
+    },
 }
 
 /// `lath drill`.

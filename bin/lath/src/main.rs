@@ -8,6 +8,7 @@ mod doctor;
 mod drill;
 mod env;
 mod exec;
+mod image;
 mod installation;
 mod output;
 mod panics;
@@ -64,6 +65,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Witness(flags) => cells::witness(&flags)?,
         Command::Env(flags) => env::main(&flags)?,
         Command::Exec(flags) => return exec::main(&flags),
+        Command::Image(flags) => image::main(&flags)?,
         Command::Status(flags) => status::main(&flags)?,
         Command::Cni => return Ok(lath_cni::plugin_main()),
         Command::Drill(flags) => return drill::main(&flags),

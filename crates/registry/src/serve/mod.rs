@@ -1,0 +1,127 @@
+//! The registry: OCI distribution over HTTP/1.1.
+
+mod answer;
+mod pull;
+mod push;
+mod route;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use lath_net::Place;
+use lath_net::accept::{Acceptor, ConnectionLimits, Slot, Watched};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::store::Images;
+use answer::{Answer, Refusal};
+use route::{Route, route};
+
+/// At once, of one listener: a container runtime pulls a few layers of a few images side by side.
+const CONNECTIONS: usize = 64;
+/// A client has this long to send a request's head, and to take some of what is answered.
+const IDLE: Duration = Duration::from_secs(30);
+/// A whole request head, in bytes.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// What clients of a listener may do. Nobody says who they are, so that what reaches the listener decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Pull.
+    Read,
+    /// Pull and push.
+    Write,
+}
+
+/// Serves the images to the clients of one listener until it is cancelled, with connections of their own share.
+pub async fn serve(
+    listener: TcpListener,
+    images: Images,
+    access: Access,
+    cancellation: CancellationToken,
+) {
+    let acceptor = Acceptor::new(
+        "registry",
+        ConnectionLimits {
+            total: CONNECTIONS,
+            per_place: CONNECTIONS,
+            per_source: CONNECTIONS,
+            idle: IDLE,
+        },
+    );
+    let accept = async {
+        loop {
+            let (stream, _, slot) = acceptor.accept(&listener, &Place::Host).await;
+            let conversation = converse(stream, slot, images.clone(), access);
+            let stop = cancellation.child_token();
+            tokio::spawn(async move { stop.run_until_cancelled(conversation).await });
+        }
+    };
+    cancellation.run_until_cancelled(accept).await;
+}
+
+async fn converse(stream: TcpStream, slot: Slot, images: Images, access: Access) {
+    let slot = Arc::new(slot);
+    let stream = TokioIo::new(Watched::new(stream, &slot));
+    let of_requests = Arc::clone(&slot);
+    let service = service_fn(move |request| {
+        let (slot, images) = (Arc::clone(&of_requests), images.clone());
+        async move {
+            // What a client sends is no sign of life to the slot, and a layer that is pushed takes its time.
+            let _busy = slot.busy();
+            Ok::<_, Infallible>(answer(&images, access, request).await)
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(stream, service);
+    // Whatever ended it early is the client's affair.
+    tokio::select! {
+        _ = connection => {}
+        () = slot.ended() => {}
+    }
+}
+
+async fn answer(images: &Images, access: Access, request: Request<Incoming>) -> Answer {
+    let head = request.method() == Method::HEAD;
+    let answer = match route(request.uri()) {
+        Ok(route) => dispatch(images, access, route, request).await,
+        Err(refusal) => Err(refusal),
+    };
+    let answer = answer.unwrap_or_else(Refusal::into_answer);
+    if head {
+        answer::without_body(answer)
+    } else {
+        answer
+    }
+}
+
+async fn dispatch(
+    images: &Images,
+    access: Access,
+    route: Route,
+    request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
+    let method = request.method();
+    if method == Method::GET || method == Method::HEAD {
+        return match route {
+            Route::Base => Ok(answer::json(&serde_json::json!({}))),
+            Route::Tags(name) => pull::tags(images, name, request.uri().query()).await,
+            Route::Manifest(reference) => pull::manifest(images, reference).await,
+            Route::Blob(_, digest) => pull::blob(images, digest, request.headers()).await,
+            Route::Upload(name, id) => push::progress(images, access, &name, id).await,
+            Route::Uploads(_) => Err(Refusal::method()),
+        };
+    }
+    if access == Access::Read {
+        return Err(Refusal::method());
+    }
+    push::dispatch(images, route, request).await
+}

@@ -1,0 +1,457 @@
+//! The store: an OCI image layout in a directory.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::digest::Digest;
+use crate::manifest::{Descriptor, MAXIMUM_MANIFEST, Manifest, OCI_INDEX};
+use crate::reference::{Reference, Target};
+
+/// The store's directory in the data directory. All regions share it.
+pub const DIRECTORY: &str = "images";
+
+/// The largest blob, in bytes.
+pub(crate) const MAXIMUM_BLOB: u64 = 32 << 30;
+
+/// The largest index of the store: tens of thousands of images.
+const MAXIMUM_INDEX: u64 = 16 << 20;
+/// How deep indexes may be in indexes.
+const DEPTH: usize = 4;
+/// After this time a blob that no image has is left of something that was interrupted.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
+/// The layout's annotations for names: the first is the standard's, the second containerd reads.
+pub(crate) const NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const FULL_NAME: &str = "io.containerd.image.name";
+
+/// What went wrong with the store's files.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A system call failed.
+    #[error("{path}: {error}", path = path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The index of names is not what Lath wrote.
+    #[error("{path} is damaged: {why}", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Bytes that are not what their digest or size says.
+    #[error("a blob is not {digest} of {size} bytes, as its manifest says")]
+    Mismatch {
+        /// The digest it should have.
+        digest: Digest,
+        /// The size it should have.
+        size: u64,
+    },
+    /// More bytes than a blob may have.
+    #[error("a blob is larger than {MAXIMUM_BLOB} bytes")]
+    TooLarge,
+}
+
+impl StoreError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |error| Self::Io { path, error }
+    }
+}
+
+/// An image of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Image {
+    /// Its full name.
+    pub name: String,
+    /// The digest of its manifest or index.
+    pub digest: Digest,
+    /// Bytes of all its blobs, as far as they are here.
+    pub size: u64,
+}
+
+/// Images in a directory. Clones are the same store, and so is what any other process opens there.
+#[derive(Debug, Clone)]
+pub struct Images {
+    root: PathBuf,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Index {
+    schema_version: u64,
+    #[serde(default)]
+    media_type: String,
+    manifests: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Entry {
+    #[serde(flatten)]
+    descriptor: Descriptor,
+    annotations: Annotations,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Annotations {
+    #[serde(rename = "org.opencontainers.image.ref.name")]
+    name: String,
+    #[serde(rename = "io.containerd.image.name")]
+    full_name: String,
+}
+
+impl Images {
+    /// The store in `root`, which is made if it is missing.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let this = Self { root: root.into() };
+        for directory in [this.blobs(), this.unfinished()] {
+            fs::create_dir_all(&directory).map_err(StoreError::io(directory))?;
+        }
+        let layout = this.root.join("oci-layout");
+        if !layout.exists() {
+            this.replace(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        }
+        Ok(this)
+    }
+
+    /// The image that has this name.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn find(&self, reference: &Reference) -> Result<Option<Descriptor>, StoreError> {
+        if let Target::Digest(digest) = reference.target() {
+            let found = self.manifest(digest)?;
+            return Ok(found.map(|(manifest, bytes)| Descriptor {
+                media_type: manifest.media_type,
+                digest: digest.clone(),
+                size: bytes.len() as u64,
+            }));
+        }
+        let name = reference.to_string();
+        let entries = self.index()?.manifests;
+        let found = entries.into_iter().find(|it| it.annotations.name == name);
+        Ok(found.map(|it| it.descriptor))
+    }
+
+    /// All images, by name.
+    ///
+    /// # Errors
+    /// The index or a manifest cannot be read.
+    pub fn list(&self) -> Result<Vec<Image>, StoreError> {
+        let mut images = Vec::new();
+        for entry in self.index()?.manifests {
+            let mut blobs = BTreeSet::new();
+            self.mark(&entry.descriptor.digest, DEPTH, &mut blobs)?;
+            let sizes = blobs.iter().map(|it| self.size(it));
+            images.push(Image {
+                size: sizes.sum::<Result<u64, _>>()?,
+                name: entry.annotations.name,
+                digest: entry.descriptor.digest,
+            });
+        }
+        images.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(images)
+    }
+
+    /// The tags of a repository, in order.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn tags(&self, registry: &str, repository: &str) -> Result<Vec<String>, StoreError> {
+        let entries = self.index()?.manifests;
+        let names = entries
+            .iter()
+            .filter_map(|it| it.annotations.name.parse::<Reference>().ok());
+        let tags = names.filter_map(|name| match name.target() {
+            Target::Tag(tag) if name.registry() == registry && name.repository() == repository => {
+                Some(tag.clone())
+            }
+            _ => None,
+        });
+        Ok(tags.collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    /// The manifest with this digest and its bytes; `None` if there is no such blob, or if it is something else.
+    ///
+    /// # Errors
+    /// The blob cannot be read.
+    pub fn manifest(&self, digest: &Digest) -> Result<Option<(Manifest, Vec<u8>)>, StoreError> {
+        let Some((file, size)) = self.blob(digest)? else {
+            return Ok(None);
+        };
+        if size > MAXIMUM_MANIFEST as u64 {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        file.take(MAXIMUM_MANIFEST as u64)
+            .read_to_end(&mut bytes)
+            .map_err(StoreError::io(self.blob_path(digest)))?;
+        Ok(Manifest::read(&bytes)
+            .ok()
+            .map(|manifest| (manifest, bytes)))
+    }
+
+    /// The blob with this digest, and its size.
+    ///
+    /// # Errors
+    /// It is there but cannot be opened.
+    pub fn blob(&self, digest: &Digest) -> Result<Option<(File, u64)>, StoreError> {
+        let path = self.blob_path(digest);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::io(path)(error)),
+        };
+        let size = file.metadata().map_err(StoreError::io(path))?.len();
+        Ok(Some((file, size)))
+    }
+
+    /// Removes a name, and the blobs that no other image has; whether there was such a name.
+    ///
+    /// # Errors
+    /// Files cannot be changed.
+    pub fn remove(&self, reference: &Reference) -> Result<bool, StoreError> {
+        let lock = self.lock()?;
+        let mut index = self.index()?;
+        let name = reference.to_string();
+        let (gone, rest) = index
+            .manifests
+            .into_iter()
+            .partition::<Vec<_>, _>(|it| it.annotations.name == name);
+        index.manifests = rest;
+        if gone.is_empty() {
+            return Ok(false);
+        }
+        let gone = gone.into_iter().map(|it| it.descriptor).collect::<Vec<_>>();
+        self.write_index(&index)?;
+        self.sweep(&gone)?;
+        drop(lock);
+        Ok(true)
+    }
+
+    /// Gives an image, whose blobs are there, its names, and takes them from those that had them.
+    pub(crate) fn name(
+        &self,
+        _lock: &Lock,
+        names: &[Reference],
+        image: &Descriptor,
+    ) -> Result<(), StoreError> {
+        let mut index = self.index()?;
+        let mut gone = Vec::new();
+        for name in names.iter().map(ToString::to_string) {
+            let entry = Entry {
+                descriptor: image.clone(),
+                annotations: Annotations {
+                    name: name.clone(),
+                    full_name: name.clone(),
+                },
+            };
+            match index
+                .manifests
+                .iter_mut()
+                .find(|it| it.annotations.name == name)
+            {
+                Some(old) => gone.push(std::mem::replace(old, entry).descriptor),
+                None => index.manifests.push(entry),
+            }
+        }
+        self.write_index(&index)?;
+        self.sweep(&gone)
+    }
+
+    /// Changes wait here for one another, in whatever process they are.
+    pub(crate) fn lock(&self) -> Result<Lock, StoreError> {
+        let path = self.root.join("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(StoreError::io(&path))?;
+        let lock = Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, error)| StoreError::io(path)(error.into()))?;
+        Ok(Lock { _file: lock })
+    }
+
+    /// Keeps what `reader` has, which must be `expected` if that is said.
+    pub(crate) fn keep(
+        &self,
+        mut reader: impl Read,
+        expected: Option<(&Digest, u64)>,
+    ) -> Result<(Digest, u64), StoreError> {
+        let directory = self.unfinished();
+        let failed = || StoreError::io(&directory);
+        let mut file = NamedTempFile::new_in(&directory).map_err(failed())?;
+        let (mut hasher, mut size) = (Sha256::new(), 0_u64);
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            let read = reader.read(&mut buffer).map_err(failed())?;
+            if read == 0 {
+                break;
+            }
+            size += read as u64;
+            if size > MAXIMUM_BLOB {
+                return Err(StoreError::TooLarge);
+            }
+            hasher.update(&buffer[..read]);
+            file.write_all(&buffer[..read]).map_err(failed())?;
+        }
+        let digest = Digest::finished(hasher);
+        if let Some((wanted, length)) = expected
+            && (*wanted != digest || length != size)
+        {
+            return Err(StoreError::Mismatch {
+                digest: wanted.clone(),
+                size: length,
+            });
+        }
+        file.as_file().sync_all().map_err(failed())?;
+        let path = self.blob_path(&digest);
+        file.persist(&path)
+            .map_err(|error| StoreError::io(path)(error.error))?;
+        Ok((digest, size))
+    }
+
+    /// Whether a blob is there, of the size that is said.
+    pub(crate) fn has(&self, digest: &Digest, size: u64) -> bool {
+        fs::metadata(self.blob_path(digest)).is_ok_and(|it| it.len() == size)
+    }
+
+    /// Where files are that are not whole yet.
+    pub(crate) fn unfinished(&self) -> PathBuf {
+        self.root.join("unfinished")
+    }
+
+    fn blobs(&self) -> PathBuf {
+        self.root.join("blobs").join("sha256")
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.blobs().join(digest.hex())
+    }
+
+    fn size(&self, digest: &Digest) -> Result<u64, StoreError> {
+        Ok(self.blob(digest)?.map_or(0, |(_, size)| size))
+    }
+
+    fn index(&self) -> Result<Index, StoreError> {
+        let path = self.root.join("index.json");
+        let mut bytes = Vec::new();
+        match File::open(&path) {
+            Ok(file) => file.take(MAXIMUM_INDEX).read_to_end(&mut bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Index::default()),
+            Err(error) => Err(error),
+        }
+        .map_err(StoreError::io(&path))?;
+        serde_json::from_slice(&bytes).map_err(|error| StoreError::Damaged {
+            path,
+            why: error.to_string(),
+        })
+    }
+
+    fn write_index(&self, index: &Index) -> Result<(), StoreError> {
+        let index = Index {
+            schema_version: 2,
+            media_type: OCI_INDEX.to_owned(),
+            manifests: index.manifests.clone(),
+        };
+        let path = self.root.join("index.json");
+        let bytes = serde_json::to_vec(&index).map_err(|error| StoreError::Damaged {
+            path: path.clone(),
+            why: error.to_string(),
+        })?;
+        self.replace(&path, &bytes)
+    }
+
+    /// A crash leaves the old file or the new one.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let write = || {
+            let mut file = NamedTempFile::new_in(self.unfinished())?;
+            file.write_all(bytes)?;
+            file.as_file().sync_all()?;
+            file.persist(path).map_err(|error| error.error)
+        };
+        write().map(drop).map_err(StoreError::io(path))
+    }
+
+    /// Adds to `all` what an image consists of, as far as it is here.
+    fn mark(
+        &self,
+        digest: &Digest,
+        depth: usize,
+        all: &mut BTreeSet<Digest>,
+    ) -> Result<(), StoreError> {
+        if !all.insert(digest.clone()) || depth == 0 {
+            return Ok(());
+        }
+        let Some((manifest, _)) = self.manifest(digest)? else {
+            return Ok(());
+        };
+        all.extend(manifest.blobs.into_iter().map(|it| it.digest));
+        for child in manifest.manifests {
+            self.mark(&child.digest, depth - 1, all)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the blobs of images that lost their name, if no other image has them, and what was abandoned long ago.
+    /// Other blobs that no image has may be of one that is just arriving.
+    fn sweep(&self, gone: &[Descriptor]) -> Result<(), StoreError> {
+        let (mut candidates, mut used) = (BTreeSet::new(), BTreeSet::new());
+        for image in gone {
+            self.mark(&image.digest, DEPTH, &mut candidates)?;
+        }
+        for entry in self.index()?.manifests {
+            self.mark(&entry.descriptor.digest, DEPTH, &mut used)?;
+        }
+        let directory = self.blobs();
+        let entries = fs::read_dir(&directory).map_err(StoreError::io(&directory))?;
+        for entry in entries {
+            let entry = entry.map_err(StoreError::io(&directory))?;
+            let name = entry.file_name();
+            let digest = format!("sha256:{}", name.to_string_lossy()).parse::<Digest>();
+            let is_used = digest.as_ref().is_ok_and(|it| used.contains(it));
+            let is_gone = digest.is_ok_and(|it| candidates.contains(&it));
+            if !is_used && (is_gone || is_abandoned(&entry)) {
+                fs::remove_file(entry.path()).map_err(StoreError::io(entry.path()))?;
+            }
+        }
+        let unfinished = self.unfinished();
+        let entries = fs::read_dir(&unfinished).map_err(StoreError::io(&unfinished))?;
+        for entry in entries.flatten().filter(is_abandoned) {
+            // Whoever writes it still has it open, and another sweep comes.
+            let _ = fs::remove_file(entry.path());
+        }
+        Ok(())
+    }
+}
+
+/// Held while the store is changed.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: Flock<File>,
+}
+
+fn is_abandoned(entry: &fs::DirEntry) -> bool {
+    let modified = entry.metadata().and_then(|it| it.modified());
+    modified.is_ok_and(|it| {
+        SystemTime::now()
+            .duration_since(it)
+            .is_ok_and(|age| age > ABANDONED)
+    })
+}
