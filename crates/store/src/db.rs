@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::load::{Loaded, RECORDS, load};
+use crate::load::{Loaded, load};
 use crate::pipeline::Pipeline;
 use crate::reword::{Reworded, Rewording};
 use crate::{Condition, Kinds, Memory, Store, StoreError, Tx, View};
@@ -41,7 +41,7 @@ impl Db {
             return Self::open(store, kinds).await;
         }
         kinds.check()?;
-        let revision = store.list(RECORDS, 1, "").await?.revision;
+        let revision = rewording.revision(&*store).await?;
         // On a full disk not even a try: what it wrote before it failed would be the space that deletes need.
         let full = match &*store.condition().borrow() {
             Condition::Full { path, .. } => Some(path.clone()),
@@ -58,7 +58,7 @@ impl Db {
             }
             Err(error) => return Err(error),
         }
-        let loaded = load(&*store, &kinds, Some(&rewording)).await?;
+        let loaded = load(&*store, &kinds, Some((&rewording, revision))).await?;
         let store = Arc::new(Reworded::new(store, rewording, revision));
         Ok(Self::on(store, Some(kinds), loaded))
     }

@@ -28,11 +28,11 @@ pub(crate) struct Loaded {
     pub(crate) fence: u64,
 }
 
-/// Reads the whole state, as it is to be reworded.
+/// Reads the whole state; records up to the revision as they are to be reworded.
 pub(crate) async fn load(
     store: &dyn Store,
     kinds: &Kinds,
-    rewording: Option<&Rewording>,
+    rewording: Option<(&Rewording, u64)>,
 ) -> Result<Loaded, StoreError> {
     let mut view = View::default();
     let mark = store.get(REVISION).await?;
@@ -42,7 +42,7 @@ pub(crate) async fn load(
     loop {
         let page = store.list(RECORDS, PAGE, &from).await?;
         for entry in &page.entries {
-            let reworded = rewording.and_then(|it| it.apply(entry));
+            let reworded = rewording.and_then(|(it, revision)| it.apply(entry, revision));
             add(&mut view, kinds, reworded.as_ref().unwrap_or(entry))?;
         }
         match page.entries.last() {

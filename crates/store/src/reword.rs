@@ -33,8 +33,30 @@ impl Rewording {
         format!("meta/{}", self.mark)
     }
 
-    /// The entry as it is meant; `None` when it says that already.
-    pub(crate) fn apply(&self, entry: &Entry) -> Option<Entry> {
+    /// Where the revision of a deferred rewording is kept.
+    fn deferred(&self) -> String {
+        format!("meta/{}-deferred", self.mark)
+    }
+
+    /// The revision up to which records are reworded: the store's, unless an earlier start deferred the rewording and
+    /// records were written since then.
+    ///
+    /// # Errors
+    /// That the store failed.
+    pub(crate) async fn revision(&self, store: &dyn Store) -> Result<u64, StoreError> {
+        let deferred = store.get(&self.deferred()).await?;
+        let first = deferred.and_then(|it| std::str::from_utf8(&it.value).ok()?.parse().ok());
+        match first {
+            Some(revision) => Ok(revision),
+            None => Ok(store.list(RECORDS, 1, "").await?.revision),
+        }
+    }
+
+    /// The entry as it is meant; `None` when it says that already, or was written after `revision`.
+    pub(crate) fn apply(&self, entry: &Entry, revision: u64) -> Option<Entry> {
+        if entry.mod_revision > revision {
+            return None;
+        }
         let value = String::from_utf8_lossy(&entry.value);
         if !entry.key.contains(&self.from) && !value.contains(&self.from) {
             return None;
@@ -63,10 +85,7 @@ impl Rewording {
             let page = store.list(RECORDS, PAGE, &next).await?;
             let (mut compares, mut ops) = (Vec::new(), Vec::new());
             for entry in &page.entries {
-                if entry.mod_revision > revision {
-                    continue;
-                }
-                let Some(reworded) = self.apply(entry) else {
+                let Some(reworded) = self.apply(entry, revision) else {
                     continue;
                 };
                 compares.push(Compare {
@@ -88,7 +107,8 @@ impl Rewording {
             }
         }
         let done = Op::Put(self.mark(), Arc::from(self.to.as_bytes()));
-        store.txn(Vec::new(), vec![done]).await.map(drop)
+        let ops = vec![done, Op::Delete(self.deferred())];
+        store.txn(Vec::new(), ops).await.map(drop)
     }
 }
 
@@ -97,6 +117,9 @@ impl Rewording {
 pub(crate) struct Reworded {
     store: Arc<dyn Store>,
     rewording: Rewording,
+    revision: u64,
+    /// Whether the store knows the revision, so that the next start rewords no record that this one wrote.
+    recorded: AtomicBool,
     done: Arc<AtomicBool>,
 }
 
@@ -110,8 +133,19 @@ impl Reworded {
         Self {
             store,
             rewording,
+            revision,
+            recorded: AtomicBool::new(false),
             done,
         }
+    }
+
+    /// What keeps the revision, where a write is the first one. Deletes do without it, so that they still work on a
+    /// full disk.
+    fn record(&self, ops: &[Op]) -> Option<Op> {
+        let writes = ops.iter().any(|op| matches!(op, Op::Put(..)));
+        let value = self.revision.to_string().into_bytes();
+        let first = writes && !self.recorded.load(Relaxed);
+        first.then(|| Op::Put(self.rewording.deferred(), value.into()))
     }
 }
 
@@ -158,6 +192,14 @@ impl Store for Reworded {
                 .map(|key| Op::Delete(key.replace(to, from)))
                 .collect();
             ops.extend(old);
+            if let Some(record) = self.record(&ops) {
+                ops.push(record);
+                let outcome = self.store.txn(compares, ops).await?;
+                if outcome != Outcome::Conflict {
+                    self.recorded.store(true, Relaxed);
+                }
+                return Ok(outcome);
+            }
         }
         self.store.txn(compares, ops).await
     }
@@ -238,6 +280,8 @@ mod tests {
             let waits = Reworded {
                 store: Arc::clone(&store) as Arc<dyn Store>,
                 rewording: china(),
+                revision: 1,
+                recorded: AtomicBool::new(false),
                 done: Arc::default(),
             };
             let key = POLICY.replace("arn:aws:", "arn:aws-cn:");
@@ -250,5 +294,32 @@ mod tests {
             let want = (!deletes).then(|| "1 {\"v\":2}".to_owned());
             assert_eq!(value(&*store, &key).await, want);
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_deferring_start_wrote_is_not_reworded_by_the_next_one() {
+        let store = Arc::new(Memory::new());
+        let before = put("record/x.y/1", r#"1 {"a":"arn:aws:x"}"#);
+        store.txn(Vec::new(), vec![before]).await.unwrap();
+        let revision = china().revision(&*store).await.unwrap();
+        let deferring = Reworded {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            rewording: china(),
+            revision,
+            recorded: AtomicBool::new(false),
+            done: Arc::default(),
+        };
+        for n in 2..4 {
+            let later = put(&format!("record/x.y/{n}"), r#"1 {"a":"arn:aws:x"}"#);
+            deferring.txn(Vec::new(), vec![later]).await.unwrap();
+        }
+        drop(deferring);
+        assert_eq!(china().revision(&*store).await.unwrap(), revision);
+        china().perform(&*store, revision).await.unwrap();
+        for (n, want) in [(1, "arn:aws-cn:x"), (2, "arn:aws:x"), (3, "arn:aws:x")] {
+            let it = value(&*store, &format!("record/x.y/{n}")).await.unwrap();
+            assert_eq!(it, format!("1 {{\"a\":\"{want}\"}}"), "{n}");
+        }
+        assert_eq!(value(&*store, &china().deferred()).await, None);
     }
 }
