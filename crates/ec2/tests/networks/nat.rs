@@ -40,6 +40,8 @@ async fn a_nat_gateway_holds_its_address_until_no_node_has_it() {
         "Action=AssignPrivateIpAddresses&SecondaryPrivateIpAddressCount=1",
         "Action=AssignPrivateIpAddresses&Ipv4PrefixCount=1",
         "Action=UnassignPrivateIpAddresses&PrivateIpAddress.1=10.0.1.9",
+        "Action=ModifyNetworkInterfaceAttribute&Description.Value=mine",
+        "Action=ModifyNetworkInterfaceAttribute&SourceDestCheck.Value=true",
     ] {
         let change = format!("{of_the_gateway}&NetworkInterfaceId={interface}");
         api.refuses(&[(&change, "AuthFailure")]).await;

@@ -14,7 +14,7 @@ use lath_wire::ApiError;
 use super::limits;
 use super::messages::*;
 use super::private_addresses::{self, add_addresses, count, ip};
-use super::{NewInterface, prefixes, release, shown};
+use super::{NewInterface, prefixes, refuse_managed, release, shown};
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
 use crate::filter::Filter;
@@ -372,6 +372,7 @@ fn modify(
             ));
         }
     }
+    refuse_managed(&old)?;
     let mut interface = NetworkInterface::clone(&old);
     if let Some(description) = op.description {
         interface.description = description.value.unwrap_or_default();
