@@ -22,9 +22,10 @@ pub(crate) fn contributions() -> Vec<Contribute> {
         &lath_lattice::CONTRIBUTIONS,
         &lath_route53::CONTRIBUTIONS,
     ];
-    // Who calls is told where something that Lattice filled in asks.
+    // Who calls is told where something that Lattice filled in asks, or a cluster whose tokens are presigned requests.
     let callers = Derive::Whole(|cell, view, snapshot| {
-        lath_iam::contribute(cell, view, lath_lattice::asks_who_calls(view), snapshot);
+        let is_asked = lath_lattice::asks_who_calls(view) || !snapshot.control_planes.is_empty();
+        lath_iam::contribute(cell, view, is_asked, snapshot);
     });
     services.concat().into_iter().chain([callers]).collect()
 }

@@ -104,7 +104,7 @@ impl Network for Places {
         match place {
             Place::Host => Err(io::ErrorKind::PermissionDenied.into()),
             Place::Vpc(id) if id.as_str() == VPC => self.vpc.run(|| new_socket(domain, kind)),
-            Place::Vpc(_) => Err(io::ErrorKind::NotFound.into()),
+            Place::Vpc(_) | Place::Workload(_) => Err(io::ErrorKind::NotFound.into()),
             Place::Underlay => self.underlay.run(|| new_socket(domain, kind)),
         }
     }

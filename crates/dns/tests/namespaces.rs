@@ -91,6 +91,7 @@ impl Network for Namespaces {
     ) -> io::Result<socket2::Socket> {
         match place {
             Place::Host | Place::Underlay => new_socket(domain, kind),
+            Place::Workload(_) => Err(io::ErrorKind::NotFound.into()),
             Place::Vpc(vpc) => self.of(vpc.as_str()).run(|| new_socket(domain, kind)),
         }
     }

@@ -67,6 +67,7 @@ impl Network for FabricNetwork {
             lath_net::Place::Underlay if self.elsewhere => Place::Host,
             lath_net::Place::Underlay => return Err(io::ErrorKind::NotFound.into()),
             lath_net::Place::Vpc(id) => Place::Named(id.as_str().to_owned()),
+            lath_net::Place::Workload(id) => Place::Named(id.as_str().to_owned()),
         };
         let stopped = || io::Error::other("the socket thread has stopped");
         let (answer, socket) = oneshot::channel();

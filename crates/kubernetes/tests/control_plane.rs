@@ -1,5 +1,7 @@
 //! A control plane of the real programs, in a network namespace of its own, run as its setup says.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::SocketAddr;

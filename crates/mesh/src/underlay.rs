@@ -36,7 +36,9 @@ impl Network for Underlay {
                     .await
                     .map_err(io::Error::other)?
             }
-            (Place::Underlay, None) | (Place::Vpc(_), _) => Err(io::ErrorKind::NotFound.into()),
+            (Place::Underlay, None) | (Place::Vpc(_) | Place::Workload(_), _) => {
+                Err(io::ErrorKind::NotFound.into())
+            }
         }
     }
 }

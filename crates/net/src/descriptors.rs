@@ -73,6 +73,8 @@ pub enum Purpose {
     Gateway,
     /// Connections of other regions that are not greeted yet: a sixty-fourth.
     Links,
+    /// Connections to clusters, both halves, and to what their nodes and control planes ask of Lath: a thirty-second.
+    Clusters,
     /// Connections of the proxy, to clients and targets together: three eighths.
     Proxy,
 }
@@ -87,7 +89,7 @@ impl Purpose {
         let sixty_fourths = match self {
             Self::Api | Self::Relay => 8,
             Self::Authority | Self::Links => 1,
-            Self::Admin => 2,
+            Self::Admin | Self::Clusters => 2,
             Self::Metadata | Self::Resolver | Self::Gateway => 4,
             Self::Proxy => 24,
         };
@@ -110,6 +112,7 @@ mod tests {
             Purpose::Authority,
             Purpose::Gateway,
             Purpose::Links,
+            Purpose::Clusters,
             Purpose::Proxy,
         ];
         for limit in [256, 1024, 20_000, 1 << 20] {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use lath_model::WorkloadId;
 use lath_model::id::VpcId;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -32,6 +33,8 @@ pub enum Place {
     Host,
     /// A VPC's router: it reaches every address of the VPC.
     Vpc(VpcId),
+    /// A workload's own network namespace: its loopback is there too.
+    Workload(WorkloadId),
     /// The cell's own end of the WAN and of the encrypted links to other regions. `NotFound` where there is
     /// only one region.
     Underlay,

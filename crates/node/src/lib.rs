@@ -7,6 +7,7 @@
 
 mod callers;
 mod cells;
+mod clusters;
 mod faults;
 mod instances;
 mod leaving;
@@ -213,8 +214,9 @@ impl Node {
         let dns = Dns::new(Arc::clone(&network), snapshots.clone(), config.upstreams)
             .with_health(checks.view(), health.view())
             .with_authority(config.authority);
-        let metadata = MetadataService::new(network, snapshots.clone());
+        let metadata = MetadataService::new(Arc::clone(&network), snapshots.clone());
 
+        let (say_clusters, clusters) = watch::channel(clusters::ClustersObserved::default());
         let (say_network, networks) = watch::channel(NetworkObserved::default());
         let parts = observed::Parts {
             snapshots: snapshots.clone(),
@@ -228,6 +230,7 @@ impl Node {
             dns: dns.version(),
             tunnels: tunnels.conditions(),
             peers: mesh.peers(),
+            clusters,
             drain,
             cut_off: std::collections::BTreeMap::new(),
         };
@@ -243,6 +246,17 @@ impl Node {
         let (faults, down) =
             FaultKeeper::new(config.orders, pins, instances.clone(), snapshots.clone());
         tasks.spawn(faults.run(stop.clone()));
+        let clusters = clusters::Parts {
+            instances: instances.clone(),
+            fabric: Arc::clone(&fabric),
+            network,
+            snapshots: snapshots.clone(),
+            networks: networks.clone(),
+            down: down.clone(),
+            source: source.clone(),
+            say: say_clusters,
+        };
+        tasks.spawn(clusters::run(clusters, stop.clone()));
         tasks.spawn(instances::run(
             instances.clone(),
             Arc::clone(&fabric),

@@ -18,6 +18,7 @@ use lath_proxy::{ProxyObserved, observed_targets};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::clusters::ClustersObserved;
 use crate::instances::is_cut_off;
 use crate::network::NetworkObserved;
 
@@ -36,6 +37,7 @@ pub(crate) struct Parts {
     pub(crate) dns: watch::Receiver<u64>,
     pub(crate) tunnels: watch::Receiver<Arc<BTreeMap<TransitGatewayAttachmentId, Condition>>>,
     pub(crate) peers: PeersReceiver,
+    pub(crate) clusters: watch::Receiver<ClustersObserved>,
     /// How long a deregistered target may finish requests.
     pub(crate) drain: Duration,
     /// Since when the network of instances that run is not as it should be.
@@ -85,6 +87,7 @@ impl Parts {
             Ok(()) = self.dns.changed() => {}
             Ok(()) = self.tunnels.changed() => {}
             Ok(()) = self.peers.changed() => {}
+            Ok(()) = self.clusters.changed() => {}
         }
     }
 
@@ -102,7 +105,7 @@ impl Parts {
         let mut transit_attachments = attachments(&snapshot, &network);
         transit_attachments.extend(tunnels.iter().map(|(id, it)| (id.clone(), it.clone())));
         Observed {
-            clusters: Default::default(),
+            clusters: (**self.clusters.borrow_and_update()).clone(),
             applied_version: network.version,
             vpc_associations: associations(&snapshot, &vpcs, &proxy),
             targets: observed_targets(&snapshot, &health, &proxy, self.drain, now),

@@ -1,0 +1,249 @@
+//! Keeps one cluster.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lath_feed::stream::Source;
+use lath_feed::{ClusterNodeObserved, ClusterObserved, Condition, ControlPlane, Hidden, Snapshot};
+use lath_kubernetes::Client;
+use lath_kubernetes::pki::Authority;
+use lath_model::ManagedId;
+use lath_model::id::InstanceId;
+use lath_net::Place;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::endpoint::Endpoint;
+use super::webhook::Knowledge;
+use super::{Shared, endpoint, objects, plane, webhook};
+
+/// Between two looks.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Between two looks at what people change by hand: bindings and `aws-auth`.
+const SLOW_PERIOD: Duration = Duration::from_secs(5);
+/// How long a new control plane may take before it is said not to work.
+const STARTING: Duration = Duration::from_secs(60);
+/// A client's certificate is renewed long before it ends.
+const CLIENT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Why a cluster does not work (yet).
+enum Trouble {
+    /// It has been begun, and takes its time.
+    Starting(String),
+    /// It does not work.
+    Broken(String),
+}
+
+/// What was made for one cluster.
+struct Keeper {
+    shared: Arc<Shared>,
+    id: ManagedId,
+    knowledge: Arc<Knowledge>,
+    client: Option<Known>,
+    /// With the namespace that it is in.
+    webhook: Option<(u64, DropGuard)>,
+    endpoint: Option<Endpoint>,
+    nodes: BTreeMap<InstanceId, ClusterNodeObserved>,
+    /// The boot of control's that was ready, and since when one is not.
+    ready: Option<u64>,
+    unready_since: Instant,
+    looked_slowly: Option<Instant>,
+    told: Option<String>,
+}
+
+/// A client, and what it was made of.
+struct Known {
+    client: Client,
+    key: Hidden,
+    address: SocketAddr,
+    made: Instant,
+}
+
+/// Keeps the cluster until `stop`, or until it is not wanted any more.
+pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationToken) {
+    let mut snapshots = shared.parts.snapshots.clone();
+    let mut keeper = Keeper {
+        shared,
+        id: id.clone(),
+        knowledge: Arc::default(),
+        client: None,
+        webhook: None,
+        endpoint: None,
+        nodes: BTreeMap::new(),
+        ready: None,
+        unready_since: Instant::now(),
+        looked_slowly: None,
+        told: None,
+    };
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let Some(wanted) = snapshot.control_planes.get(&id) else {
+            return;
+        };
+        let look = keeper.look(&snapshot, wanted);
+        let Some(outcome) = stop.run_until_cancelled(look).await else {
+            return;
+        };
+        keeper.say(&snapshot, wanted, outcome);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            gone = snapshots.changed() => if gone.is_err() { return },
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}
+
+impl Keeper {
+    /// Makes everything of the cluster as it should be, as far as that goes now.
+    async fn look(&mut self, snapshot: &Snapshot, wanted: &ControlPlane) -> Result<(), Trouble> {
+        super::binaries().map_err(Trouble::Broken)?;
+        let shared = Arc::clone(&self.shared);
+        let parts = &shared.parts;
+        let workload = plane::workload(wanted);
+        if parts.down.borrow().contains(&workload) {
+            return Err(Trouble::Broken("a drill keeps its processes down".into()));
+        }
+        let network = parts.networks.borrow().clone();
+        let (instances, fabric) = (&parts.instances, &*parts.fabric);
+        plane::ensure((instances, fabric), snapshot, &network, wanted)
+            .await
+            .map_err(Trouble::Starting)?;
+        self.open_doors(wanted).await.map_err(Trouble::Broken)?;
+        self.renew_client(wanted)?;
+        let Some(known) = &self.client else {
+            return Ok(());
+        };
+        let client = &known.client;
+        let not_ready = |error: lath_kubernetes::ClientError| Trouble::Starting(error.to_string());
+        client.ready().await.map_err(not_ready)?;
+        objects::apply(client, wanted).await.map_err(not_ready)?;
+        let is_due = |at: Instant| at.elapsed() >= SLOW_PERIOD;
+        if self.looked_slowly.is_none_or(is_due) {
+            objects::bind(client, wanted).await.map_err(not_ready)?;
+            let map = match wanted.access.config_map_counts {
+                true => objects::auth_map(client).await.map_err(not_ready)?,
+                false => Ok(None),
+            };
+            let map = map.unwrap_or_else(|reason| {
+                tracing::warn!(cluster = wanted.name, reason, "aws-auth cannot be read");
+                None
+            });
+            self.knowledge.set_auth_map(map);
+            self.looked_slowly = Some(Instant::now());
+        }
+        let strangers = *parts.source.borrow() == Source::Control;
+        let look = objects::look(client, snapshot, &self.id, strangers);
+        let look = look.await.map_err(not_ready)?;
+        self.nodes = look.nodes;
+        for work in &look.work {
+            if let Err(error) = objects::perform(client, work).await {
+                tracing::warn!(cluster = wanted.name, ?work, %error, "a node cannot be changed");
+            }
+        }
+        Ok(())
+    }
+
+    /// The webhook inside, and the endpoint outside.
+    async fn open_doors(&mut self, wanted: &ControlPlane) -> Result<(), String> {
+        let workload = plane::workload(wanted);
+        let netns = self.shared.parts.fabric.workload_netns(&workload);
+        let netns = netns.and_then(|netns| inode(&netns));
+        let netns = netns.map_err(|error| format!("its network: {error}"))?;
+        if self.webhook.as_ref().is_none_or(|(of, _)| *of != netns) {
+            // The old one is given up first: it may have the same address.
+            self.webhook = None;
+            let served = webhook::serve(&self.shared, wanted, &self.knowledge).await;
+            let served = served.map_err(|error| format!("its token webhook: {error}"))?;
+            self.webhook = Some((netns, served));
+        }
+        let Some(address) = address(wanted) else {
+            return Err("it has no address".to_owned());
+        };
+        let known = self.endpoint.take();
+        let wanted = wanted.public_endpoint.as_ref();
+        let to = (&workload, address);
+        self.endpoint = endpoint::ensure(&self.shared, known, wanted, to).await?;
+        Ok(())
+    }
+
+    fn renew_client(&mut self, wanted: &ControlPlane) -> Result<(), Trouble> {
+        let Some(address) = address(wanted) else {
+            return Err(Trouble::Broken("it has no address".to_owned()));
+        };
+        let key = &wanted.keys.authority_key;
+        let is_good =
+            |it: &Known| it.key == *key && it.address == address && it.made.elapsed() < CLIENT_AGE;
+        if self.client.as_ref().is_some_and(is_good) {
+            return Ok(());
+        }
+        let broken = |error: &dyn std::error::Error| Trouble::Broken(error.to_string());
+        let authority = Authority::open(&wanted.keys).map_err(|error| broken(&error))?;
+        let network = Arc::clone(&self.shared.parts.network);
+        let place = Place::Workload(plane::workload(wanted));
+        let client = Client::new(&authority, network, place, address);
+        self.client = Some(Known {
+            client: client.map_err(|error| broken(&error))?,
+            key: key.clone(),
+            address,
+            made: Instant::now(),
+        });
+        Ok(())
+    }
+
+    fn say(&mut self, snapshot: &Snapshot, wanted: &ControlPlane, outcome: Result<(), Trouble>) {
+        let condition = match outcome {
+            Ok(()) => {
+                if self.ready.replace(wanted.boot) != Some(wanted.boot) {
+                    tracing::info!(cluster = wanted.name, "a cluster is ready");
+                }
+                self.told = None;
+                self.unready_since = Instant::now();
+                Condition::Ready {
+                    version: snapshot.version,
+                }
+            }
+            Err(trouble) => {
+                let (reason, starting) = match trouble {
+                    Trouble::Starting(reason) => (reason, true),
+                    Trouble::Broken(reason) => (reason, false),
+                };
+                if self.told.as_ref() != Some(&reason) {
+                    tracing::info!(cluster = wanted.name, reason, "a cluster is not ready");
+                    self.told = Some(reason.clone());
+                }
+                let is_new = self.ready != Some(wanted.boot);
+                if starting && is_new && self.unready_since.elapsed() < STARTING {
+                    // It is not known yet.
+                    return;
+                }
+                Condition::Failed { reason }
+            }
+        };
+        let observed = ClusterObserved {
+            condition,
+            version: super::binaries().ok().map(|it| it.version.clone()),
+            nodes: self.nodes.clone(),
+        };
+        self.shared.parts.say.send_if_modified(|known| {
+            let differs = known.get(&self.id) != Some(&observed);
+            if differs {
+                Arc::make_mut(known).insert(self.id.clone(), observed);
+            }
+            differs
+        });
+    }
+}
+
+/// Where the API server is, in its VPC.
+fn address(plane: &ControlPlane) -> Option<SocketAddr> {
+    let first = plane.addresses.first()?;
+    Some(SocketAddr::new((*first).into(), 443))
+}
+
+fn inode(netns: &OwnedFd) -> std::io::Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::fs::File::from(netns.try_clone()?);
+    Ok(file.metadata()?.ino())
+}

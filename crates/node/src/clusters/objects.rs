@@ -1,0 +1,311 @@
+//! Objects in a cluster's API: what Lath keeps there, and what is to be done with nodes and their pods.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::StatusCode;
+use lath_feed::{ClusterNode, ClusterNodeObserved, ControlPlane, Snapshot};
+use lath_kubernetes::auth_map::AuthMap;
+use lath_kubernetes::manifests::{self, Manifest, OWNED};
+use lath_kubernetes::{Client, ClientError, access, node};
+use lath_model::ManagedId;
+use lath_model::id::InstanceId;
+use serde_json::{Map, Value, json};
+
+/// On a node: the labels and taints that Lath gave it, so that it can take them back.
+const GIVEN: &str = "lath.dev/given";
+/// On a node: Lath keeps new pods from it.
+const CORDONED: &str = "lath.dev/cordoned";
+const AUTH_MAP: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// Makes the objects of every cluster, where the cluster's record says that they are not there.
+pub(super) async fn apply(client: &Client, plane: &ControlPlane) -> Result<(), ClientError> {
+    let wanted = manifests::of(plane);
+    let record = manifests::record(&wanted);
+    let found = client.find(manifests::RECORD).await?.unwrap_or_default();
+    if found["data"]["digest"] == record.object["data"]["digest"] {
+        return Ok(());
+    }
+    for manifest in &wanted {
+        client.apply(manifest).await?;
+    }
+    let there = found["data"]["objects"].as_str().unwrap_or_default();
+    let is_wanted = |path: &str| wanted.iter().any(|it| it.path == path);
+    for path in there.lines().filter(|path| !is_wanted(path)) {
+        client.delete(path).await?;
+    }
+    client.apply(&record).await
+}
+
+/// Binds access policies that hold in some namespaces only.
+pub(super) async fn bind(client: &Client, plane: &ControlPlane) -> Result<(), ClientError> {
+    let list = format!("{RBAC}/rolebindings?labelSelector={OWNED}%3Daccess-policy");
+    let there = client.get(&list).await?;
+    let there: BTreeSet<(String, String)> = items(&there)
+        .map(|it| (text(it, "/metadata/namespace"), text(it, "/metadata/name")))
+        .map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
+        .collect();
+    let mut policies = plane.access.entries.values().flat_map(|it| &it.policies);
+    let wanted = if policies.any(|it| it.namespaces.is_some()) {
+        let namespaces = client.get("/api/v1/namespaces").await?;
+        let active = items(&namespaces).filter(|it| text(it, "/status/phase") == "Active");
+        let names = active.map(|it| text(it, "/metadata/name").to_owned());
+        access::role_bindings(&plane.access, &names.collect())
+    } else {
+        BTreeMap::new()
+    };
+    let path = |(namespace, name): &(String, String)| {
+        format!("{RBAC}/namespaces/{namespace}/rolebindings/{name}")
+    };
+    for (place, object) in &wanted {
+        if !there.contains(place) {
+            let (path, object) = (path(place), object.clone());
+            client.apply(&Manifest { path, object }).await?;
+        }
+    }
+    for place in there.iter().filter(|it| !wanted.contains_key(it)) {
+        client.delete(&path(place)).await?;
+    }
+    Ok(())
+}
+
+/// The ConfigMap `aws-auth`; the text says why it maps nobody.
+pub(super) async fn auth_map(
+    client: &Client,
+) -> Result<Result<Option<AuthMap>, String>, ClientError> {
+    let found = client.find(AUTH_MAP).await?;
+    let parsed = found.map(|found| AuthMap::parse(&found["data"]));
+    Ok(parsed.transpose().map_err(|error| error.to_string()))
+}
+
+/// What the API server says of nodes, and what follows from it.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Look {
+    pub(super) nodes: BTreeMap<InstanceId, ClusterNodeObserved>,
+    pub(super) work: Vec<Work>,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Work {
+    /// Its instance is gone.
+    Delete(String),
+    /// A merge patch of a node.
+    Patch(String, Value),
+    /// A pod must go elsewhere.
+    Evict { namespace: String, name: String },
+}
+
+/// Looks at the nodes of a cluster. `strangers` go only where the snapshot is known to be the newest.
+pub(super) async fn look(
+    client: &Client,
+    snapshot: &Snapshot,
+    cluster: &ManagedId,
+    strangers: bool,
+) -> Result<Look, ClientError> {
+    let nodes = client.get("/api/v1/nodes?resourceVersion=0").await?;
+    let pods = client.get("/api/v1/pods?resourceVersion=0").await?;
+    let mut look = judge(&nodes, &pods, snapshot, cluster);
+    if !strangers {
+        look.work.retain(|it| !matches!(it, Work::Delete(_)));
+    }
+    Ok(look)
+}
+
+/// Does it. What fails is tried again by the next look.
+pub(super) async fn perform(client: &Client, work: &Work) -> Result<(), ClientError> {
+    let outcome = match work {
+        Work::Delete(name) => client.delete(&format!("/api/v1/nodes/{name}")).await,
+        Work::Patch(name, change) => client.patch(&format!("/api/v1/nodes/{name}"), change).await,
+        Work::Evict { namespace, name } => {
+            let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/eviction");
+            let eviction = json!({
+                "apiVersion": "policy/v1", "kind": "Eviction",
+                "metadata": {"name": name, "namespace": namespace},
+            });
+            client.post(&path, &eviction).await.map(drop)
+        }
+    };
+    match outcome {
+        // A disruption budget forbids it for now, or it has changed or gone meanwhile.
+        Err(error) if error.status().is_some_and(is_of_the_moment) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn is_of_the_moment(status: StatusCode) -> bool {
+    let known = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::CONFLICT,
+        StatusCode::NOT_FOUND,
+    ];
+    known.contains(&status)
+}
+
+fn judge(nodes: &Value, pods: &Value, snapshot: &Snapshot, cluster: &ManagedId) -> Look {
+    let mut by_node: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+    for pod in items(pods) {
+        by_node
+            .entry(text(pod, "/spec/nodeName"))
+            .or_default()
+            .push(pod);
+    }
+    let mut look = Look::default();
+    for node in items(nodes) {
+        let name = text(node, "/metadata/name");
+        let provider = text(node, "/spec/providerID");
+        let instance = provider.rsplit('/').next().unwrap_or_default();
+        let Ok(instance) = instance.parse::<InstanceId>() else {
+            continue;
+        };
+        let known = snapshot.instances.get(&instance);
+        let membership = known.and_then(|it| it.cluster.as_ref());
+        let Some(membership) = membership.filter(|it| it.cluster == *cluster) else {
+            look.work.push(Work::Delete(name.to_owned()));
+            continue;
+        };
+        let pods = by_node.get(name).map_or(&[][..], Vec::as_slice);
+        look.nodes
+            .insert(instance, observed(node, pods, membership));
+        if let Some(change) = change(node, membership) {
+            look.work.push(Work::Patch(name.to_owned(), change));
+        }
+        if membership.draining && node["spec"]["unschedulable"] == true {
+            let leaving = pods.iter().filter(|pod| must_leave(pod));
+            let leaving = leaving.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+            look.work.extend(leaving.map(|pod| Work::Evict {
+                namespace: text(pod, "/metadata/namespace").to_owned(),
+                name: text(pod, "/metadata/name").to_owned(),
+            }));
+        }
+    }
+    look
+}
+
+fn observed(node: &Value, pods: &[&Value], membership: &ClusterNode) -> ClusterNodeObserved {
+    let conditions = node["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    let ready = conditions.find(|it| it["type"] == "Ready");
+    let is_ready = ready.is_some_and(|it| it["status"] == "True");
+    let reason = ready.map_or("its kubelet has said nothing yet", |it| {
+        text(it, "/message")
+    });
+    let addressed = pods.iter().filter(|pod| !is_finished(pod));
+    let addressed = addressed.filter(|pod| pod["spec"]["hostNetwork"] != true);
+    ClusterNodeObserved {
+        ready: is_ready,
+        reason: (!is_ready).then(|| reason.to_owned()),
+        pods: u32::try_from(addressed.count()).unwrap_or(u32::MAX),
+        drained: membership.draining
+            && node["spec"]["unschedulable"] == true
+            && !pods.iter().any(|pod| must_leave(pod)),
+    }
+}
+
+fn is_finished(pod: &Value) -> bool {
+    ["Succeeded", "Failed"].contains(&text(pod, "/status/phase"))
+}
+
+/// Pods of daemons would come back, and static pods are their kubelet's.
+fn must_leave(pod: &Value) -> bool {
+    let owners = pod["metadata"]["ownerReferences"].as_array();
+    let of_daemon = |owner: &Value| owner["kind"] == "DaemonSet" && owner["controller"] == true;
+    let is_static = pod["metadata"]["annotations"].get("kubernetes.io/config.mirror");
+    !is_finished(pod) && is_static.is_none() && !owners.into_iter().flatten().any(of_daemon)
+}
+
+/// How a node has to change to have the labels and taints of its node group, and pods or none; nothing when it has.
+fn change(node: &Value, membership: &ClusterNode) -> Option<Value> {
+    let annotations = &node["metadata"]["annotations"];
+    let given: Value = annotations[GIVEN]
+        .as_str()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let wanted_taints: Vec<Value> = membership
+        .taints
+        .iter()
+        .filter_map(|it| node::taint(it))
+        .collect();
+    let now_given = json!({
+        "labels": membership.labels.keys().collect::<Vec<_>>(),
+        "taints": wanted_taints,
+    });
+
+    let mut labels = Map::new();
+    let there = &node["metadata"]["labels"];
+    for (key, value) in &membership.labels {
+        if there[key] != value.as_str() {
+            labels.insert(key.clone(), json!(value));
+        }
+    }
+    let old = given["labels"].as_array().into_iter().flatten();
+    for key in old.filter_map(Value::as_str) {
+        if !membership.labels.contains_key(key) && !there[key].is_null() {
+            labels.insert(key.to_owned(), Value::Null);
+        }
+    }
+
+    let current = node["spec"]["taints"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let taints = taints(&current, &given["taints"], &wanted_taints);
+
+    let is_cordoned = node["spec"]["unschedulable"] == true;
+    let by_lath = annotations[CORDONED].is_string();
+    let mut notes = Map::new();
+    let mut spec = Map::new();
+    if given != now_given {
+        notes.insert(GIVEN.to_owned(), json!(now_given.to_string()));
+    }
+    if taints != current {
+        spec.insert("taints".to_owned(), json!(taints));
+    }
+    if membership.draining && !is_cordoned {
+        spec.insert("unschedulable".to_owned(), json!(true));
+        notes.insert(CORDONED.to_owned(), json!("true"));
+    }
+    if !membership.draining && by_lath {
+        spec.insert("unschedulable".to_owned(), json!(false));
+        notes.insert(CORDONED.to_owned(), Value::Null);
+    }
+    if labels.is_empty() && notes.is_empty() && spec.is_empty() {
+        return None;
+    }
+    // With the version a change that came between is not lost: the patch is refused then.
+    let version = &node["metadata"]["resourceVersion"];
+    Some(json!({
+        "metadata": {"resourceVersion": version, "labels": labels, "annotations": notes},
+        "spec": spec,
+    }))
+}
+
+/// The taints of a node, with what the node group wants instead of what it wanted before.
+fn taints(current: &[Value], before: &Value, wanted: &[Value]) -> Vec<Value> {
+    let same = |a: &Value, b: &Value| a["key"] == b["key"] && a["effect"] == b["effect"];
+    let before = before.as_array().map_or(&[][..], Vec::as_slice);
+    let is_ours = |it: &&Value| before.iter().chain(wanted).any(|other| same(it, other));
+    let is_there = |it: &Value| {
+        let value = |it: &Value| it["value"].as_str().unwrap_or_default().to_owned();
+        current
+            .iter()
+            .any(|other| same(it, other) && value(it) == value(other))
+    };
+    let is_wanted = |it: &Value| wanted.iter().any(|other| same(it, other));
+    if wanted.iter().all(is_there) && before.iter().all(|it| is_wanted(it) || !is_there(it)) {
+        return current.to_vec();
+    }
+    let kept = current.iter().filter(|it| !is_ours(it)).cloned();
+    kept.chain(wanted.iter().cloned()).collect()
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list["items"].as_array().into_iter().flatten()
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
