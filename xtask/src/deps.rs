@@ -104,6 +104,7 @@ const IMPORTS: [(&str, &[&str]); 33] = [
             "net",
             "policy",
             "proxy",
+            "registry",
             "session",
             "sigv4",
             "tunnel",

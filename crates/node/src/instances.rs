@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::clusters;
 use crate::faults::Down;
 use crate::network::NetworkObserved;
 
@@ -207,6 +208,13 @@ fn start(
     if !network_is_ready(snapshot, network, instance) {
         return None;
     }
+    let setup = match clusters::setup_of(snapshot, instance) {
+        Ok(setup) => setup,
+        Err(reason) => {
+            tracing::warn!(instance.id = %instance.id, reason, "an instance cannot be a node");
+            return None;
+        }
+    };
     let netns = Arc::new(fabric.workload_netns(&instance.id.clone().into()).ok()?);
     let vpc = snapshot.vpcs.get(&instance.vpc)?;
     let resolver = vpc
@@ -238,7 +246,7 @@ fn start(
             vcpus: instance.capacity.vcpus,
             ..Limits::default()
         },
-        setup: Default::default(),
+        setup,
     })))
 }
 

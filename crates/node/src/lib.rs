@@ -48,6 +48,8 @@ use crate::network::NetworkObserved;
 pub struct NodeConfig {
     /// Instance file systems.
     pub data_dir: PathBuf,
+    /// Container images for nodes of clusters, which all regions share.
+    pub images: PathBuf,
     /// Pins of namespaces and marks of processes, for adoption after a restart.
     pub run_dir: PathBuf,
     /// Marks what is this node's in the host's network: letters, digits and hyphens, at most 32.
@@ -254,6 +256,7 @@ impl Node {
             networks: networks.clone(),
             down: down.clone(),
             source: source.clone(),
+            images: config.images,
             say: say_clusters,
         };
         tasks.spawn(clusters::run(clusters, stop.clone()));

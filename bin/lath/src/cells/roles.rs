@@ -229,6 +229,7 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
     let place = place(&cell)?;
     let node_config = NodeConfig {
         orders: layout.orders(),
+        images: layout.installation().join(lath_registry::DIRECTORY),
         ..node_config(config, place)
     };
     let host = Host::open(node_config).await?;

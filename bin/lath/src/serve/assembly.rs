@@ -185,6 +185,7 @@ pub(crate) fn node_config(config: &Config, place: lath_node::Place) -> NodeConfi
     };
     NodeConfig {
         data_dir: config.data_dir.clone(),
+        images: config.data_dir.join(lath_registry::DIRECTORY),
         run_dir: running::run_dir(&config.data_dir),
         owner: owner(&config.data_dir),
         proxy: ProxyConfig { threads, ..proxy },

@@ -242,7 +242,8 @@ fn address(plane: &ControlPlane) -> Option<SocketAddr> {
     Some(SocketAddr::new((*first).into(), 443))
 }
 
-fn inode(netns: &OwnedFd) -> std::io::Result<u64> {
+/// What tells one network namespace from another.
+pub(super) fn inode(netns: &OwnedFd) -> std::io::Result<u64> {
     use std::os::unix::fs::MetadataExt as _;
     let file = std::fs::File::from(netns.try_clone()?);
     Ok(file.metadata()?.ino())

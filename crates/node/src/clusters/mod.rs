@@ -12,6 +12,7 @@ mod plane;
 mod webhook;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(crate) struct Parts {
     pub(crate) networks: watch::Receiver<NetworkObserved>,
     pub(crate) down: watch::Receiver<Down>,
     pub(crate) source: watch::Receiver<Source>,
+    /// Images for nodes.
+    pub(crate) images: PathBuf,
     pub(crate) say: watch::Sender<ClustersObserved>,
 }
 
@@ -78,6 +81,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
     });
     let mut keepers: BTreeMap<ManagedId, DropGuard> = BTreeMap::new();
     let mut tasks = JoinSet::new();
+    let mut registries = nodes::Registries::default();
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         networks.borrow_and_update();
@@ -96,6 +100,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
                 stop.drop_guard()
             });
         }
+        registries.ensure(&shared, &snapshot).await;
         nodes::write_prefixes(&shared.parts.instances, &snapshot).await;
         tokio::select! {
             () = stop.cancelled() => break,

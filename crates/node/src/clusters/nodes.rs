@@ -1,12 +1,22 @@
 //! Instances that are nodes of clusters.
 
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use lath_feed::{Instance, Power, Snapshot};
 use lath_instance::{Instances, Setup};
+use lath_kubernetes::REGISTRY_PORT;
 use lath_kubernetes::node::{self, Node};
 use lath_model::WorkloadId;
+use lath_model::id::InstanceId;
+use lath_net::{Place, listen};
+use lath_registry::{Access, Images};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::Shared;
 
 /// What an instance gets to be the node that it is; nothing when it is none.
 ///
@@ -52,12 +62,12 @@ pub(super) async fn write_prefixes(instances: &Instances, snapshot: &Snapshot) {
     let nodes = snapshot.instances.values();
     for instance in nodes.filter(|it| it.cluster.is_some() && it.power == Power::On) {
         let workload = WorkloadId::from(instance.id.clone());
-        let mut interfaces = snapshot.interfaces_of(&workload);
-        let primary = interfaces.find(|it| it.device_at(&workload) == Some(0));
-        if let Some(primary) = primary {
-            let text = serde_json::json!(primary.prefixes).to_string();
-            wanted.push((workload, text));
-        }
+        let text = {
+            let mut interfaces = snapshot.interfaces_of(&workload);
+            let primary = interfaces.find(|it| it.device_at(&workload) == Some(0));
+            primary.map(|it| serde_json::json!(it.prefixes).to_string())
+        };
+        wanted.extend(text.map(|text| (workload, text)));
     }
     if wanted.is_empty() {
         return;
@@ -81,4 +91,67 @@ pub(super) async fn write_prefixes(instances: &Instances, snapshot: &Snapshot) {
     });
     // A panic has been reported.
     drop(written.await);
+}
+
+/// Registries inside nodes: each pulls from 127.0.0.1 of its own network.
+#[derive(Default)]
+pub(super) struct Registries {
+    /// With the namespace that the listener is in.
+    serving: BTreeMap<InstanceId, (u64, DropGuard)>,
+    told: Option<String>,
+}
+
+impl Registries {
+    /// Listeners as the snapshot wants them, where the nodes' networks are there.
+    pub(super) async fn ensure(&mut self, shared: &Shared, snapshot: &Snapshot) {
+        let is_node = |id: &InstanceId| {
+            let instance = snapshot.instances.get(id);
+            instance.is_some_and(|it| it.cluster.is_some() && it.power == Power::On)
+        };
+        self.serving.retain(|id, _| is_node(id));
+        let nodes = snapshot.instances.keys();
+        for id in nodes.filter(|id| is_node(id)) {
+            let workload = WorkloadId::from(id.clone());
+            // It appears when the node hands it over.
+            let Ok(netns) = shared.parts.fabric.workload_netns(&workload) else {
+                self.serving.remove(id);
+                continue;
+            };
+            let Ok(netns) = super::keeper::inode(&netns) else {
+                continue;
+            };
+            if self.serving.get(id).is_some_and(|(of, _)| *of == netns) {
+                continue;
+            }
+            self.serving.remove(id);
+            match serve(shared, workload).await {
+                Ok(guard) => drop(self.serving.insert(id.clone(), (netns, guard))),
+                Err(reason) => {
+                    if self.told.as_ref() != Some(&reason) {
+                        tracing::warn!(instance.id = %id, reason, "a node has no registry");
+                        self.told = Some(reason);
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn serve(shared: &Shared, workload: WorkloadId) -> Result<DropGuard, String> {
+    let images = Images::open(&shared.parts.images).map_err(|error| error.to_string())?;
+    let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), REGISTRY_PORT);
+    let listener = listen(&shared.parts.network, &Place::Workload(workload), address).await;
+    let listener = listener.and_then(|it| {
+        it.set_nonblocking(true)?;
+        TcpListener::from_std(it)
+    });
+    let listener = listener.map_err(|error| error.to_string())?;
+    let stop = CancellationToken::new();
+    tokio::spawn(lath_registry::serve(
+        listener,
+        images,
+        Access::Read,
+        stop.clone(),
+    ));
+    Ok(stop.drop_guard())
 }

@@ -1,0 +1,394 @@
+//! A node runs a control plane of the real programs: it gets ready, is reached from outside with a token of AWS's own
+//! client, is found again by the next node, and goes.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lath_dns::{AuthorityConfig, Upstreams};
+use lath_feed::stream::Source;
+use lath_feed::telemetry::Discard;
+use lath_feed::{
+    Attachment, CallerBook, ClusterAccess, Condition, ControlPlane, Hidden, InstallationKeys,
+    Interface, InterfaceAddress, ManagedWorkload, NamespaceOrigin, Observed, Peer, PublicEndpoint,
+    Route, RouteTable, RouteTarget, SecurityGroup, SecurityRule, Snapshot, Subnet, Traffic, Vpc,
+};
+use lath_kubernetes::{Binaries, pki};
+use lath_model::id::{NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcId};
+use lath_model::{ManagedId, ManagedKind, WorkloadId};
+use lath_node::{Host, Node, NodeConfig, Place};
+use lath_proxy::ProxyConfig;
+use nix::sched::{CloneFlags, unshare};
+use tokio::sync::watch;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
+const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments
+        .next()
+        .is_some_and(|it| it == lath_instance::LAUNCHER_ARGUMENT)
+    {
+        return lath_instance::instance_init_main(arguments);
+    }
+    let lists = std::env::args().any(|it| it == "--list");
+    if lists {
+        return ExitCode::SUCCESS;
+    }
+    let (Some(directory), true) = (programs(), nix::unistd::geteuid().is_root()) else {
+        eprintln!("SKIPPED: no root, or no programs of Kubernetes");
+        return ExitCode::SUCCESS;
+    };
+    if std::env::var_os(lath_kubernetes::binaries::VARIABLE).is_none() {
+        let mut again = Command::new("/proc/self/exe");
+        let status = again
+            .env(lath_kubernetes::binaries::VARIABLE, directory)
+            .status();
+        let is_good = status.unwrap().success();
+        return if is_good {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
+    }
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
+    run("mount", &["--make-rprivate", "/"]);
+    run("ip", &["link", "set", "lo", "up"]);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(a_cluster_lives());
+    eprintln!("ok");
+    ExitCode::SUCCESS
+}
+
+fn programs() -> Option<PathBuf> {
+    if let Ok(found) = Binaries::find() {
+        return Some(found.directory);
+    }
+    let home = PathBuf::from(std::env::var_os("HOME")?);
+    let cache = std::fs::read_dir(home.join(".cache/lath/kubernetes")).ok()?;
+    cache
+        .flatten()
+        .find_map(|it| Some(Binaries::open(&it.path()).ok()?.directory))
+}
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {output:?}"
+    );
+    output
+}
+
+fn cluster() -> ManagedId {
+    ManagedId::new(ManagedKind::ControlPlane, "blue").unwrap()
+}
+
+fn snapshot(version: u64) -> Snapshot {
+    let id = |prefix: &str| format!("{prefix}-0123456789abcdef0");
+    let vpc: VpcId = id("vpc").parse().unwrap();
+    let table: RouteTableId = id("rtb").parse().unwrap();
+    let subnet: SubnetId = id("subnet").parse().unwrap();
+    let group: SecurityGroupId = id("sg").parse().unwrap();
+    let interface: NetworkInterfaceId = id("eni").parse().unwrap();
+    let local = Route {
+        destination: "10.0.0.0/16".parse().unwrap(),
+        target: RouteTarget::Local,
+    };
+    let anything = |traffic| SecurityRule {
+        traffic,
+        peer: Peer::Cidr("0.0.0.0/0".parse().unwrap()),
+    };
+    let mut snapshot = Snapshot {
+        version,
+        region: "us-east-1".into(),
+        account: "123456789012".into(),
+        topology: Arc::new(lath_feed::Topology::single("us-east-1")),
+        ..Snapshot::default()
+    };
+    let its = Interface {
+        id: interface.clone(),
+        subnet: subnet.clone(),
+        mac: "02:00:0a:00:01:05".into(),
+        addresses: vec![InterfaceAddress {
+            private: "10.0.1.5".parse().unwrap(),
+            public: None,
+        }],
+        security_groups: [group.clone()].into(),
+        source_dest_check: true,
+        attachment: Some(Attachment {
+            workload: WorkloadId::Managed(cluster()),
+            device: 0,
+        }),
+        prefixes: Vec::new(),
+    };
+    let own = Vpc {
+        id: vpc.clone(),
+        owner: "123456789012".into(),
+        cidrs: vec!["10.0.0.0/16".parse().unwrap()],
+        dns_support: true,
+        dns_hostnames: true,
+        subnets: [(
+            subnet.clone(),
+            Subnet {
+                id: subnet,
+                cidr: "10.0.1.0/24".parse().unwrap(),
+                route_table: table.clone(),
+                availability_zone: "us-east-1a".into(),
+            },
+        )]
+        .into(),
+        route_tables: [(
+            table.clone(),
+            RouteTable {
+                id: table,
+                routes: vec![local],
+            },
+        )]
+        .into(),
+        internet_gateway: None,
+        interfaces: [(interface, its)].into(),
+        lattice: None,
+        nat_gateways: BTreeMap::new(),
+        endpoints: BTreeMap::new(),
+    };
+    snapshot.vpcs.insert(vpc.clone(), Arc::new(own));
+    let guards = SecurityGroup {
+        id: group.clone(),
+        name: "eks-cluster-sg-blue".into(),
+        vpc: vpc.clone(),
+        ingress: vec![anything(Traffic::All)],
+        egress: vec![anything(Traffic::All)],
+    };
+    snapshot.security_groups.insert(group, Arc::new(guards));
+    let workload = ManagedWorkload {
+        id: cluster(),
+        vpc,
+        namespace: NamespaceOrigin::Fabric,
+    };
+    snapshot.workloads.insert(cluster(), Arc::new(workload));
+    snapshot.callers = Arc::new(CallerBook {
+        installation: Some(InstallationKeys {
+            root_id: KEY.into(),
+            root_secret: Hidden(SECRET.into()),
+            sealing: Hidden(String::new()),
+        }),
+        ..CallerBook::default()
+    });
+    snapshot
+}
+
+fn plane() -> ControlPlane {
+    ControlPlane {
+        id: cluster(),
+        name: "blue".into(),
+        arn: "arn:aws:eks:us-east-1:123456789012:cluster/blue".into(),
+        version: "1.37".into(),
+        boot: 1,
+        addresses: vec!["10.0.1.5".parse().unwrap()],
+        service_cidr: "172.20.0.0/16".parse().unwrap(),
+        keys: pki::generate().unwrap(),
+        issuer: "https://oidc.eks.us-east-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF"
+            .into(),
+        public_endpoint: Some(PublicEndpoint {
+            listen: "127.0.0.1:16443".parse().unwrap(),
+            cidrs: vec!["0.0.0.0/0".parse().unwrap()],
+        }),
+        logging: BTreeSet::new(),
+        access: ClusterAccess {
+            config_map_counts: true,
+            creator: Some("arn:aws:iam::123456789012:root".into()),
+            ..ClusterAccess::default()
+        },
+        addons: BTreeMap::new(),
+        pod_identities: Vec::new(),
+        unreachable_seconds: None,
+    }
+}
+
+fn config(directory: &Path) -> NodeConfig {
+    NodeConfig {
+        data_dir: directory.join("data"),
+        images: directory.join("images"),
+        run_dir: directory.join("run"),
+        owner: "clusters".into(),
+        proxy: ProxyConfig {
+            threads: 1,
+            ..ProxyConfig::default()
+        },
+        upstreams: Upstreams::host(),
+        place: Place::alone("us-east-1"),
+        authority: AuthorityConfig::default(),
+        orders: lath_drill::order::Orders::of(&directory.join("data")),
+    }
+}
+
+/// A node and what it says.
+struct Running {
+    node: Node,
+    say: watch::Sender<Arc<Snapshot>>,
+    observed: watch::Receiver<Arc<Observed>>,
+}
+
+async fn start(directory: &Path, snapshot: &Snapshot) -> Running {
+    let host = Host::open(config(directory)).await.unwrap();
+    let (say, snapshots) = watch::channel(Arc::new(snapshot.clone()));
+    let (tell, observed) = watch::channel(Arc::<Observed>::default());
+    let (_, source) = watch::channel(Source::Control);
+    let node = Node::start(host, snapshots, tell, Arc::new(Discard), source).unwrap();
+    Running {
+        node,
+        say,
+        observed,
+    }
+}
+
+async fn wait_for(running: &mut Running, what: &str, is_so: impl Fn(&Observed) -> bool) {
+    let waited = running.observed.wait_for(|it| is_so(it));
+    let waited = tokio::time::timeout(PATIENCE, waited).await.map(drop);
+    assert!(
+        waited.is_ok(),
+        "{what}: {:?}",
+        running.observed.borrow().clusters
+    );
+}
+
+fn is_ready(observed: &Observed) -> bool {
+    let seen = observed.clusters.get(&cluster());
+    seen.is_some_and(|it| matches!(it.condition, Condition::Ready { .. }))
+}
+
+/// The processes of a program in a network namespace.
+fn pids(program: &str, place: &Path) -> BTreeSet<u32> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let numbers = processes.filter_map(|it| it.file_name().to_str()?.parse().ok());
+    let is_it = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let program = format!("/usr/local/lib/kubernetes/{program}");
+        line.starts_with(program.as_bytes()) && namespace(*pid).as_deref() == Some(place)
+    };
+    numbers.filter(is_it).collect()
+}
+
+fn namespace(pid: u32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/net")).ok()
+}
+
+async fn a_cluster_lives() {
+    let directory = tempfile::tempdir().unwrap();
+    let plane = plane();
+    let mut wanted = snapshot(1);
+    wanted
+        .control_planes
+        .insert(cluster(), Arc::new(plane.clone()));
+    let begun = Instant::now();
+    let mut running = start(directory.path(), &wanted).await;
+    wait_for(&mut running, "it gets ready", is_ready).await;
+    eprintln!("ready after {:?}", begun.elapsed());
+    let known = running.observed.borrow().clusters[&cluster()].clone();
+    assert_eq!(known.version.as_deref(), Some("v1.37.2"));
+
+    // As kubectl does: a token from AWS's client, which no server was asked for.
+    let ca = directory.path().join("ca.crt");
+    std::fs::write(&ca, &plane.keys.authority).unwrap();
+    let asked = kubectl(&ca, &["auth", "whoami", "--output=json"], "blue");
+    let text = String::from_utf8_lossy(&asked.stdout).into_owned();
+    assert!(asked.status.success(), "{asked:?}");
+    assert!(
+        text.contains("kubernetes-admin") && text.contains("system:masters"),
+        "{text}"
+    );
+    let asked = kubectl(&ca, &["get", "namespaces"], "green");
+    assert!(
+        !asked.status.success(),
+        "a token of another cluster: {asked:?}"
+    );
+
+    // The next node finds the processes, and makes the sockets again.
+    let pin = std::fs::File::open(directory.path().join("run/netns/control-plane:blue")).unwrap();
+    let inode = std::os::unix::fs::MetadataExt::ino(&pin.metadata().unwrap());
+    let place = PathBuf::from(format!("net:[{inode}]"));
+    drop(pin);
+    let before = pids("kube-apiserver", &place);
+    assert_eq!(before.len(), 1);
+    running.node.shutdown(Duration::ZERO, true).await.unwrap();
+    let mut running = start(directory.path(), &wanted).await;
+    wait_for(&mut running, "it is found again", is_ready).await;
+    assert_eq!(pids("kube-apiserver", &place), before);
+    let asked = kubectl(&ca, &["get", "namespaces"], "blue");
+    assert!(asked.status.success(), "{asked:?}");
+
+    // A new boot starts the processes again, with what etcd knows.
+    let made = kubectl(&ca, &["create", "namespace", "shop"], "blue");
+    assert!(made.status.success(), "{made:?}");
+    let mut again = plane.clone();
+    again.boot = 2;
+    let mut wanted = snapshot(2);
+    wanted.control_planes.insert(cluster(), Arc::new(again));
+    running.say.send_replace(Arc::new(wanted));
+    let end = Instant::now() + PATIENCE;
+    while !pids("kube-apiserver", &place).is_disjoint(&before) {
+        assert!(Instant::now() < end, "it is not started again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    wait_for(&mut running, "it gets ready again", |it| {
+        let seen = it.clusters.get(&cluster());
+        seen.is_some_and(|it| it.condition == Condition::Ready { version: 2 })
+    })
+    .await;
+    let asked = kubectl(&ca, &["get", "namespace", "shop"], "blue");
+    assert!(asked.status.success(), "{asked:?}");
+
+    // What is not wanted any more goes.
+    let mut none = snapshot(3);
+    none.workloads.remove(&cluster());
+    none.vpcs.clear();
+    none.security_groups.clear();
+    running.say.send_replace(Arc::new(none));
+    wait_for(&mut running, "it is gone", |it| it.clusters.is_empty()).await;
+    let end = Instant::now() + PATIENCE;
+    while !pids("kube-apiserver", &place).is_empty() || !pids("etcd", &place).is_empty() {
+        assert!(Instant::now() < end, "its processes stay");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(std::net::TcpStream::connect("127.0.0.1:16443").is_err());
+    running.node.shutdown(Duration::ZERO, false).await.unwrap();
+}
+
+fn kubectl(ca: &Path, arguments: &[&str], cluster: &str) -> Output {
+    let token = Command::new("aws")
+        .args([
+            "--region",
+            "us-east-1",
+            "eks",
+            "get-token",
+            "--output",
+            "json",
+        ])
+        .args(["--cluster-name", cluster])
+        .env("AWS_ACCESS_KEY_ID", KEY)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET)
+        .output()
+        .unwrap();
+    assert!(token.status.success(), "{token:?}");
+    let token: serde_json::Value = serde_json::from_slice(&token.stdout).unwrap();
+    let token = token["status"]["token"].as_str().unwrap();
+    let directory = programs().unwrap();
+    Command::new(directory.join("kubectl"))
+        .args(["--kubeconfig=/dev/null", "--server=https://127.0.0.1:16443"])
+        .arg(format!("--certificate-authority={}", ca.display()))
+        .arg(format!("--token={token}"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
