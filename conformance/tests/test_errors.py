@@ -408,11 +408,21 @@ def iam_table():
     absent({"GetInstanceProfile": {}, "DeleteInstanceProfile": {}, "TagInstanceProfile": tags, "ListInstanceProfileTags": {},
             "UntagInstanceProfile": keys, "AddRoleToInstanceProfile": {"RoleName": "none"},
             "RemoveRoleFromInstanceProfile": {"RoleName": "none"}}, {"InstanceProfileName": "none"})
+    provider = {"OpenIDConnectProviderArn": "arn:aws:iam::000000000000:oidc-provider/none.example"}
+    absent({"GetOpenIDConnectProvider": {}, "AddClientIDToOpenIDConnectProvider": {"ClientID": "c"},
+            "RemoveClientIDFromOpenIDConnectProvider": {"ClientID": "c"}, "TagOpenIDConnectProvider": tags,
+            "UntagOpenIDConnectProvider": keys, "ListOpenIDConnectProviderTags": {},
+            "UpdateOpenIDConnectProviderThumbprint": {"ThumbprintList": ["a" * 40]}}, provider)
     absent({"GetServiceLinkedRoleDeletionStatus": {"DeletionTaskId": "none"},
             "SimulatePrincipalPolicy": {"PolicySourceArn": "arn:aws:iam::000000000000:user/none", "ActionNames": ["a:b"]}}, {})
     return rows + [
         ("CreatePolicy", {"PolicyName": "p", "PolicyDocument": "{}"}, "MalformedPolicyDocument"),
         ("CreateInstanceProfile", {"InstanceProfileName": "a b"}, "ValidationError"),
+        ("CreateOpenIDConnectProvider", {"Url": "example.com"}, "ValidationError"),
+        ("CreateOpenIDConnectProvider", {"Url": "http://example.com"}, "InvalidInput"),
+        ("CreateOpenIDConnectProvider", {"Url": "https://example.com:8443"}, "InvalidInput"),
+        ("CreateOpenIDConnectProvider", {"Url": "https://example.com", "ThumbprintList": ["a" * 40] * 6}, "InvalidInput"),
+        ("DeleteOpenIDConnectProvider", {"OpenIDConnectProviderArn": "arn:aws:iam::000000000000:role/some-role"}, "ValidationError"),
         ("CreateServiceLinkedRole", {"AWSServiceName": "moon.amazonaws.com"}, "InvalidInput"),
         ("ListInstanceProfiles", {"MaxItems": 0}, "ValidationError"),
         ("ListPolicies", {"Scope": "Moon"}, "ValidationError"),
@@ -497,6 +507,7 @@ EKS = [
 IAM = iam_table()
 TABLES = {"iam": IAM, "ec2": EC2, "eks": EKS, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
 NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity"), ("iam", "GetAccountSummary"), ("iam", "ListVirtualMFADevices"),
+                     ("iam", "ListOpenIDConnectProviders"),
                      ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),
                      ("route53", "GetHostedZoneCount")}
 

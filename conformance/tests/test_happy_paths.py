@@ -128,6 +128,8 @@ def test_tags_of_iam(lab, iam, user, role, policy):
     profile = unique("profile")
     iam.create_instance_profile(InstanceProfileName=profile)
     lab.later(iam.delete_instance_profile, InstanceProfileName=profile)
+    provider = iam.create_open_id_connect_provider(Url=f"https://{unique('issuer')}.example")["OpenIDConnectProviderArn"]
+    lab.later(iam.delete_open_id_connect_provider, OpenIDConnectProviderArn=provider)
     tags = [{"Key": "env", "Value": "test"}, {"Key": "team", "Value": "shop"}]
     for name, tag, untag, listed in (
         ({"UserName": user}, iam.tag_user, iam.untag_user, iam.list_user_tags),
@@ -135,6 +137,8 @@ def test_tags_of_iam(lab, iam, user, role, policy):
         ({"PolicyArn": policy}, iam.tag_policy, iam.untag_policy, iam.list_policy_tags),
         ({"InstanceProfileName": profile}, iam.tag_instance_profile, iam.untag_instance_profile,
          iam.list_instance_profile_tags),
+        ({"OpenIDConnectProviderArn": provider}, iam.tag_open_id_connect_provider, iam.untag_open_id_connect_provider,
+         iam.list_open_id_connect_provider_tags),
     ):
         tag(Tags=tags, **name)
         assert sorted(keys(listed(**name)["Tags"])) == ["env", "team"]
@@ -154,6 +158,29 @@ def test_instance_profiles(lab, iam, role):
     of_role = iam.list_instance_profiles_for_role(RoleName=role)["InstanceProfiles"]
     assert [it["InstanceProfileName"] for it in of_role] == [profile]
     iam.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=role)
+
+
+def test_identity_providers(lab, iam):
+    name = unique("issuer") + ".example/id/X"
+    made = iam.create_open_id_connect_provider(Url=f"https://{name}", ClientIDList=["sts.amazonaws.com"],
+                                               ThumbprintList=["A" * 40], Tags=[{"Key": "env", "Value": "test"}])
+    arn = made["OpenIDConnectProviderArn"]
+    lab.later(iam.delete_open_id_connect_provider, OpenIDConnectProviderArn=arn)
+    assert arn.endswith(f":oidc-provider/{name}") and made["Tags"] == [{"Key": "env", "Value": "test"}]
+    with pytest.raises(iam.exceptions.EntityAlreadyExistsException, match=f"Provider with url https://{name} already exists."):
+        iam.create_open_id_connect_provider(Url=f"https://{name}")
+    for _ in range(2):
+        iam.add_client_id_to_open_id_connect_provider(OpenIDConnectProviderArn=arn, ClientID="app")
+    for _ in range(2):
+        iam.remove_client_id_from_open_id_connect_provider(OpenIDConnectProviderArn=arn, ClientID="sts.amazonaws.com")
+    found = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    assert (found["Url"], found["ClientIDList"], found["ThumbprintList"]) == (name, ["app"], ["a" * 40])
+    iam.update_open_id_connect_provider_thumbprint(OpenIDConnectProviderArn=arn, ThumbprintList=["b" * 40])
+    assert iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)["ThumbprintList"] == ["b" * 40]
+    assert arn in [it["Arn"] for it in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]]
+    for _ in range(2):
+        iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    assert arn not in [it["Arn"] for it in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]]
 
 
 def test_changes_of_users_groups_and_roles(iam, user, role, group):

@@ -271,6 +271,7 @@ lath_service::tagged!(
     User,
     crate::records::ManagedPolicy,
     crate::records::InstanceProfile,
+    crate::records::OidcProvider,
 );
 
 pub(crate) fn tag<T: Tagged>(tx: &mut Tx, mut record: T, tags: &[Tag]) -> Result<(), ApiError> {

@@ -1,10 +1,11 @@
-//! IAM: roles, users, groups, policies, access keys and instance profiles of the account, and what they
-//! may do.
+//! IAM: roles, users, groups, policies, access keys, instance profiles and identity providers of the account, and
+//! what they may do.
 //!
 //! Written in the home region only; [`SECTION`] carries everything, secrets included, to the other regions
 //! over the encrypted channel, where the same records answer lookups and policy decisions without the home.
 //!
-//! Not here: who signed a request (`lath-identity`), how policies are judged (`lath-policy`), federation.
+//! Not here: who signed a request (`lath-identity`), how policies are judged (`lath-policy`), what a
+//! provider's token proves (`lath-identity`).
 
 mod aws_policies;
 mod check;
@@ -15,6 +16,7 @@ mod groups;
 mod holder;
 mod keys;
 mod last_used;
+mod oidc_providers;
 mod other_credentials;
 mod page;
 mod policies;
@@ -123,6 +125,7 @@ pub fn service(app: &Arc<Iam>) -> Service {
         policies::register,
         versions::register,
         profiles::register,
+        oidc_providers::register,
         service_linked::register,
         simulate::register,
         summary::register,

@@ -148,6 +148,35 @@ pub struct InstanceProfile {
     pub created_at: Timestamp,
 }
 
+/// An identity provider that speaks OpenID Connect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OidcProvider {
+    /// Its URL without `https://`: what its tokens say as `iss`.
+    pub url: String,
+    /// Whom its tokens may be for.
+    pub client_ids: Vec<String>,
+    /// SHA-1 of certificates that its server may have although no authority vouches for it, in lower case.
+    pub thumbprints: Vec<String>,
+    /// Its tags.
+    pub tags: Tags,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl Record for OidcProvider {
+    const KIND: &'static str = "iam.oidc-provider";
+    fn id(&self) -> String {
+        self.url.clone()
+    }
+}
+
+impl OidcProvider {
+    /// `arn:PARTITION:iam::ACCOUNT:oidc-provider/URL`.
+    pub fn arn(&self, owner: Owner<'_>) -> String {
+        owner.arn("iam", format!("oidc-provider/{}", self.url))
+    }
+}
+
 /// The id of a record with this name.
 pub(crate) fn key(name: &str) -> String {
     name.to_ascii_lowercase()
@@ -194,6 +223,7 @@ pub fn kinds(kinds: Kinds) -> Kinds {
         .with::<AccessKey>()
         .with::<ManagedPolicy>()
         .with::<InstanceProfile>()
+        .with::<OidcProvider>()
 }
 
 impl Role {

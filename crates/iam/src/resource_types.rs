@@ -13,7 +13,7 @@ use lath_wire::Caller;
 use crate::check::Tag;
 use crate::holder::Holder;
 use crate::policies::lookup;
-use crate::records::{Group, InstanceProfile, Role, Tags, User, key};
+use crate::records::{Group, InstanceProfile, OidcProvider, Role, Tags, User, key};
 
 /// The key of the boundary that a request gives to a user or role, or that it has.
 pub(crate) const BOUNDARY: &str = "iam:PermissionsBoundary";
@@ -62,6 +62,19 @@ pub const POLICY: ResourceType = ResourceType {
     facts: |at, arn| {
         let policy = lookup(at.view, &at.settled(arn));
         policy.map_or_else(Vec::new, |it| of_tags(&it.tags))
+    },
+};
+
+/// An OpenID Connect provider, by its ARN.
+pub const OIDC_PROVIDER: ResourceType = ResourceType {
+    name: "oidc-provider",
+    arn: |at, arn| at.settled(arn),
+    keys: TAGS,
+    facts: |at, arn| {
+        let settled = at.settled(arn);
+        let url = settled.strip_prefix(&at.global_arn("iam", "oidc-provider/"));
+        let provider = url.and_then(|url| at.view.get::<OidcProvider>(url));
+        provider.map_or_else(Vec::new, |it| of_tags(&it.tags))
     },
 };
 

@@ -7,7 +7,7 @@ use lath_control::{Cell, Derive, Parts, Section, Told};
 use lath_store::{Record, Tx, View};
 use lath_wire::ApiError;
 
-use crate::records::{AccessKey, Group, InstanceProfile, ManagedPolicy, Role, User};
+use crate::records::{AccessKey, Group, InstanceProfile, ManagedPolicy, OidcProvider, Role, User};
 
 /// The part of the home's state that every region holds. Secrets are in it: the channel is encrypted.
 pub const SECTION: Section = Section {
@@ -19,6 +19,7 @@ pub const SECTION: Section = Section {
         every::<AccessKey>(),
         every::<ManagedPolicy>(),
         every::<InstanceProfile>(),
+        every::<OidcProvider>(),
     ],
     import,
 };
@@ -53,7 +54,8 @@ fn import(cell: &Cell, tx: &mut Tx, region: &str, told: &Told) -> Result<(), Api
     take::<Group>(tx, told)?;
     take::<AccessKey>(tx, told)?;
     take::<ManagedPolicy>(tx, told)?;
-    take::<InstanceProfile>(tx, told)
+    take::<InstanceProfile>(tx, told)?;
+    take::<OidcProvider>(tx, told)
 }
 
 /// Writes only what differs: one new user must not cost every region all of them again.

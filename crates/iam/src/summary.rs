@@ -8,7 +8,7 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Iam;
-use crate::records::{Group, InstanceProfile, ManagedPolicy, Role, User};
+use crate::records::{Group, InstanceProfile, ManagedPolicy, OidcProvider, Role, User};
 
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct GetAccountSummary {}
@@ -37,6 +37,7 @@ fn summary(_: &Iam, view: &View, _: &GetAccountSummary) -> Result<Summary, ApiEr
         ("PoliciesQuota", 1500),
         ("InstanceProfiles", count::<InstanceProfile>(view)),
         ("InstanceProfilesQuota", 1000),
+        ("Providers", count::<OidcProvider>(view)),
         ("AccountAccessKeysPresent", 1),
         ("AccessKeysPerUserQuota", 2),
         ("AttachedPoliciesPerRoleQuota", 10),

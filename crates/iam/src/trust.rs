@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use lath_control::Cell;
 use lath_model::Owner;
-use lath_policy::{Grammar, Policy, Scope};
+use lath_policy::{Grammar, Policy, PrincipalSet, Scope};
 use lath_store::View;
 use lath_wire::ApiError;
 use serde_json::Value;
@@ -29,6 +29,11 @@ pub(crate) fn check(app: &Iam, view: &View, text: &str) -> Result<Named, ApiErro
     let (cell, quota) = (&app.cell, "ACLSizePerRole");
     check::document(cell, text, Grammar::Trust, quota, MOST)?;
     let policy = Policy::parse(text, Grammar::Trust).map_err(|error| malformed(error.0))?;
+    let mut federated = sets(&policy).flat_map(PrincipalSet::federated);
+    if federated.any(|name| !is_provider(cell.partition().name(), name)) {
+        let text = "Federated principals must be valid domain names or SAML metadata ARNs";
+        return Err(malformed(text));
+    }
     let mut named = Named::new();
     for name in names(&policy) {
         match holder(view, cell.owner(), name) {
@@ -43,16 +48,41 @@ pub(crate) fn check(app: &Iam, view: &View, text: &str) -> Result<Named, ApiErro
     Ok(named)
 }
 
+/// Whether this is the ARN of an identity provider, which need not exist yet, or the domain of one that AWS knows by name,
+/// such as `accounts.google.com`.
+fn is_provider(partition: &str, name: &str) -> bool {
+    let parts: Vec<&str> = name.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", named, "iam", "", account, resource] => {
+            let resources = ["oidc-provider/", "saml-provider/"];
+            let mut named_after = resources.iter().filter_map(|it| resource.strip_prefix(it));
+            named == partition
+                && account.len() == 12
+                && account.bytes().all(|byte| byte.is_ascii_digit())
+                && named_after.any(|it| !it.is_empty() && !it.contains(['*', '?']))
+        }
+        [domain] => {
+            let of_label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+            let is_label = |label: &str| !label.is_empty() && label.bytes().all(of_label);
+            domain.contains('.') && domain.split('.').all(is_label)
+        }
+        _ => false,
+    }
+}
+
 /// Whom a policy names in the principal `AWS`.
 fn names(policy: &Policy) -> impl Iterator<Item = &String> {
-    let sets = policy
+    sets(policy).flat_map(PrincipalSet::aws)
+}
+
+fn sets(policy: &Policy) -> impl Iterator<Item = &PrincipalSet> {
+    let principals = policy
         .statements
         .iter()
-        .filter_map(|it| match &it.principals {
-            Some(Scope::These(set) | Scope::AllBut(set)) => Some(set),
-            _ => None,
-        });
-    sets.flat_map(|set| set.aws())
+        .filter_map(|it| it.principals.as_ref());
+    principals.map(|it| match it {
+        Scope::These(set) | Scope::AllBut(set) => set,
+    })
 }
 
 /// Holds whom the trust policies of older versions name to the unique ids of those who have the names now, as
@@ -241,6 +271,32 @@ mod tests {
             groups: Default::default(),
             tags: Default::default(),
             created_at: Timestamp::now(),
+        }
+    }
+
+    #[test]
+    fn a_federated_principal_is_a_provider() {
+        for (name, want) in [
+            (
+                "arn:aws:iam::123456789012:oidc-provider/example.com/id/X",
+                true,
+            ),
+            ("arn:aws:iam::123456789012:saml-provider/x", true),
+            ("cognito-identity.amazonaws.com", true),
+            ("accounts.google.com", true),
+            (
+                "arn:aws-cn:iam::123456789012:oidc-provider/example.com",
+                false,
+            ),
+            ("arn:aws:iam::123456789012:oidc-provider/", false),
+            ("arn:aws:iam::123456789012:oidc-provider/*", false),
+            ("arn:aws:iam::1:oidc-provider/example.com", false),
+            ("arn:aws:iam::123456789012:role/x", false),
+            ("example", false),
+            ("https://example.com", false),
+            ("example..com", false),
+        ] {
+            assert_eq!(is_provider("aws", name), want, "{name}");
         }
     }
 

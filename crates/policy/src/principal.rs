@@ -141,6 +141,11 @@ impl PrincipalSet {
         &self.aws
     }
 
+    /// The ARNs and names of `Federated`.
+    pub fn federated(&self) -> &[String] {
+        &self.federated
+    }
+
     fn closest(&self, account: &str, arn: &str, role: Option<&String>) -> Match {
         if self.aws.iter().any(|named| named == arn) {
             Match::Exact
