@@ -16,6 +16,8 @@ const IMPORTS: [(&str, &[&str]); 33] = [
     ("sigv4", &[]),
     // A program of its own inside nodes of clusters: the kernel, and nothing of Lath.
     ("cni", &[]),
+    // Tokens of strangers, and the keys that prove them.
+    ("oidc", &[]),
     // Sockets in places.
     ("net", &["model"]),
     // Images for nodes of clusters.
