@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lath_control::{Cell, Contribute, Derive, Section};
 use lath_ec2::Ec2;
 use lath_eks::Eks;
+use lath_feed::Snapshot;
 use lath_iam::Iam;
 use lath_identity::Identity;
 use lath_lattice::Lattice;
@@ -23,7 +24,7 @@ pub(crate) fn contributions() -> Vec<Contribute> {
         &lath_route53::CONTRIBUTIONS,
     ];
     // Who calls is told where something that Lattice filled in asks, or a cluster whose tokens are presigned requests.
-    let callers = Derive::Whole(|cell, view, snapshot| {
+    let callers = Derive::Whole(|cell, view, snapshot: &mut Snapshot| {
         let is_asked = lath_lattice::asks_who_calls(view) || !snapshot.control_planes.is_empty();
         lath_iam::contribute(cell, view, is_asked, snapshot);
     });
