@@ -77,10 +77,11 @@ def binary():
 
 class Lath:
     """One `lath serve` with a data directory of its own; with regions, a supervisor and the processes of each. It may have
-    so many `descriptors` open."""
+    so many `descriptors` open. `environment` is added to that of `lath serve`."""
 
-    def __init__(self, *flags, directory=None, region="us-east-1", regions=None, descriptors=None):
+    def __init__(self, *flags, directory=None, region="us-east-1", regions=None, descriptors=None, environment=None):
         self.descriptors = descriptors
+        self.environment = environment or {}
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="lath-lab-"))
         self.data = self.directory / "data"
         self.port, self.admin_port = free_port(), free_port()
@@ -107,7 +108,7 @@ class Lath:
         """Starts it and does not wait."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                            preexec_fn=self.limit_descriptors)
+                                            env=os.environ | self.environment, preexec_fn=self.limit_descriptors)
 
     def start(self):
         self.begin()

@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import lathlab  # noqa: E402
+import lathlab.kubernetes  # noqa: E402
 from lathlab import calls  # noqa: E402
 from lathlab.lab import Lab  # noqa: E402
 
@@ -43,6 +44,15 @@ def module_lab(lath):
     """The same for all tests of a file."""
     with Lab(lath) as lab:
         yield lab
+
+
+@pytest.fixture(scope="session")
+def kubernetes():
+    """The programs and images of clusters."""
+    try:
+        return lathlab.kubernetes.prepared()
+    except lathlab.Dead as reason:
+        pytest.skip(f"SKIPPED: {reason}")
 
 
 @pytest.fixture
