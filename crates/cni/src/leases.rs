@@ -13,6 +13,8 @@ use ipnet::Ipv4Net;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use crate::request::PortMapping;
+
 const LOCK: &str = "lock";
 /// Holds the address that was given last.
 const LAST: &str = "last";
@@ -35,6 +37,9 @@ pub struct Lease {
     /// NAMESPACE/NAME of the pod, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
+    /// Ports of the node that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortMapping>,
 }
 
 /// The leases of a node. The lock is held until this is dropped.
@@ -174,7 +179,11 @@ mod tests {
             container: container.to_owned(),
             interface: "eth0".to_owned(),
         };
-        Lease { owner, pod: None }
+        Lease {
+            owner,
+            pod: None,
+            ports: Vec::new(),
+        }
     }
 
     fn prefixes(texts: &[&str]) -> Vec<Ipv4Net> {

@@ -13,8 +13,10 @@ mod answer;
 mod leases;
 mod loopback;
 mod namespace;
+mod nftables;
 mod plugin;
 mod pod;
+mod ports;
 mod request;
 
 use std::io::{Read, Write};

@@ -10,6 +10,7 @@ use crate::leases::{Lease, Leases, Owner};
 use crate::loopback::versions;
 use crate::namespace::open;
 use crate::pod::{self, GATEWAY, Hardware, Link};
+use crate::ports;
 use crate::request::{Command, Network, Request};
 
 /// The longest list of prefixes that is read, in bytes: thousands of prefixes, where instance types allow 240.
@@ -28,20 +29,27 @@ pub(crate) fn run(request: &Request) -> Result<String, Failure> {
 
 fn add(request: &Request) -> Result<String, Failure> {
     let netns = open(request.netns()?)?;
-    refuse_ports(&request.network)?;
     let leases = leases(request)?;
     let prefixes = prefixes(&request.network)?;
     let lease = Lease {
         owner: owner(request),
         pod: request.pod.clone(),
+        ports: ports::wanted(&request.network.runtime_config.port_mappings)?,
     };
+    let all = leases.all().map_err(unreadable)?;
+    ports::check_free(&all, &lease.owner, &lease.ports)?;
     let had = leases.of(&lease.owner).map_err(unreadable)?;
     let address = leases.take(&prefixes, &lease).map_err(unreadable)?;
     let address = address.ok_or_else(|| none_free(&prefixes))?;
-    // Only leases need the lock: links of different pods are set up side by side.
+    let mapped = if lease.ports.is_empty() {
+        Ok(())
+    } else {
+        ports::apply(&leases)
+    };
+    // Only leases and ports need the lock: links of different pods are set up side by side.
     drop(leases);
     let link = link(request, &netns, address);
-    match pod::attach(&link) {
+    match mapped.and_then(|()| pod::attach(&link)) {
         Ok(hardware) => success(request, &link, hardware),
         Err(failure) => {
             // What an earlier ADD gave stays until DEL.
@@ -84,31 +92,27 @@ fn success(request: &Request, link: &Link<'_>, hardware: Hardware) -> Result<Str
     Ok(answer.to_json())
 }
 
-/// A pod that asks for a port of its node must not run without it.
-fn refuse_ports(network: &Network) -> Result<(), Failure> {
-    let mapped = network
-        .runtime_config
-        .port_mappings
-        .iter()
-        .find(|it| it.host_port != 0);
-    let Some(mapped) = mapped else {
-        return Ok(());
-    };
-    let message = format!(
-        "hostPort {} is not supported: reach the pod by its own address, or by a Service",
-        mapped.host_port
-    );
-    Err(Failure::new(Code::InvalidConfiguration, message))
-}
-
 /// The link first: an address is not free while a pod can still use it.
 fn del(request: &Request) -> Result<(), Failure> {
     pod::detach(&pod::host_name(&request.container, &request.interface))?;
     let leases = leases(request)?;
-    match leases.of(&owner(request)).map_err(unreadable)? {
-        Some(address) => leases.free(address).map_err(unreadable),
-        None => Ok(()),
+    let owner = owner(request);
+    free(&leases, |lease| lease.is_some_and(|it| it.owner == owner))
+}
+
+/// Frees the addresses of the leases that are to go, and their ports.
+fn free(leases: &Leases, goes: impl Fn(Option<&Lease>) -> bool) -> Result<(), Failure> {
+    let mut had_ports = false;
+    for (address, lease) in leases.all().map_err(unreadable)? {
+        if goes(lease.as_ref()) {
+            leases.free(address).map_err(unreadable)?;
+            had_ports |= lease.is_none_or(|it| !it.ports.is_empty());
+        }
     }
+    if had_ports {
+        ports::apply(leases)?;
+    }
+    Ok(())
 }
 
 fn check(request: &Request) -> Result<(), Failure> {
@@ -145,12 +149,9 @@ fn gc(request: &Request) -> Result<(), Failure> {
         pod::detach(name)?;
     }
     let leases = leases(request)?;
-    for (address, lease) in leases.all().map_err(unreadable)? {
-        if !lease.is_some_and(|it| owners.contains(&it.owner)) {
-            leases.free(address).map_err(unreadable)?;
-        }
-    }
-    Ok(())
+    free(&leases, |lease| {
+        !lease.is_some_and(|it| owners.contains(&it.owner))
+    })
 }
 
 fn status(request: &Request) -> Result<(), Failure> {

@@ -288,23 +288,60 @@ fn pods_come_and_go() {
     assert_eq!((node.links(), node.leases()), (0, 0));
 }
 
+fn answers(from: &File, address: &str) -> bool {
+    inside(from, || {
+        let connect = |it: &str| {
+            std::net::TcpStream::connect_timeout(
+                &it.parse().unwrap(),
+                std::time::Duration::from_secs(10),
+            )
+        };
+        connect(address).is_ok()
+    })
+}
+
 #[test]
-fn a_port_of_the_node_is_refused() {
+fn ports_of_the_node_lead_to_pods() {
     let Some(node) = node() else { return };
-    let (_pod, path) = node.pod();
-    let mut configuration = node.configuration();
+    let ((pod, path), (other, other_path)) = (node.pod(), node.pod());
     let plugin = PathBuf::from(env!("CARGO_BIN_EXE_lath-cni"));
-    let mapped = |port: u16| json!({"portMappings": [{"hostPort": port, "containerPort": 80, "protocol": "tcp"}]});
+    let listener = inside(&pod, || std::net::TcpListener::bind("0.0.0.0:80").unwrap());
+    let mut configuration = node.configuration();
+    let mapped = |port: u16| json!({"portMappings": [{"hostPort": port, "containerPort": 80, "protocol": "tcp", "hostIP": ""}]});
+    let tables = || inside(&node.namespace, || output("nft", &["list", "tables"]));
     configuration["runtimeConfig"] = mapped(8080);
-    let refused = node.call(&plugin, "ADD", "one", Some(&path), &configuration);
-    assert_eq!(
-        (refused.success, &refused.value["code"]),
-        (false, &json!(7))
-    );
-    assert_eq!(node.links(), 0);
+    let call = |command: &str, container: &str, path: &Path, configuration: &Value| {
+        node.call(&plugin, command, container, Some(path), configuration)
+    };
+    for _ in 0..2 {
+        let added = call("ADD", "one", &path, &configuration);
+        assert!(added.success, "{}", added.value);
+    }
+    let taken = call("ADD", "two", &other_path, &configuration);
+    assert_eq!((taken.success, &taken.value["code"]), (false, &json!(7)));
     configuration["runtimeConfig"] = mapped(0);
-    let added = node.call(&plugin, "ADD", "one", Some(&path), &configuration);
+    let added = call("ADD", "two", &other_path, &configuration);
     assert!(added.success, "{}", added.value);
+    assert!(
+        answers(&other, "10.9.1.10:8080"),
+        "another pod by the node's address"
+    );
+    assert!(
+        answers(&node.namespace, "10.9.1.10:8080"),
+        "the node itself"
+    );
+    assert!(!answers(&node.namespace, "127.0.0.1:8080"));
+    assert!(!answers(&other, "10.9.1.10:80"));
+    assert!(tables().contains("lath-cni"));
+    drop(listener);
+    assert!(node.ask("DEL", "one", Some(&path)).success);
+    assert!(!tables().contains("lath-cni"));
+    configuration["runtimeConfig"] = mapped(8080);
+    let again = call("ADD", "one", &path, &configuration);
+    assert!(again.success, "{}", again.value);
+    configuration["cni.dev/valid-attachments"] = json!([]);
+    assert!(call("GC", "", &path, &configuration).success);
+    assert!(!tables().contains("lath-cni"));
 }
 
 #[test]
