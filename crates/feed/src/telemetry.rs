@@ -1,4 +1,4 @@
-//! What flows from nodes without end: access logs and metric samples.
+//! What flows from nodes without end: access logs, lines of other logs, and metric samples.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub trait Sink: Send + Sync + 'static {
     /// One finished request.
     fn access_log(&self, record: AccessLog);
+    /// Lines that a program wrote.
+    fn log_lines(&self, lines: LogLines);
     /// Counts since the last report of the same metric.
     fn metric(&self, sample: MetricSample);
 }
@@ -21,6 +23,7 @@ pub struct Discard;
 
 impl Sink for Discard {
     fn access_log(&self, _record: AccessLog) {}
+    fn log_lines(&self, _lines: LogLines) {}
     fn metric(&self, _sample: MetricSample) {}
 }
 
@@ -93,6 +96,19 @@ pub struct AccessLog {
     pub response_from_target_ms: u64,
     /// The rule that decided.
     pub rule: Option<RuleId>,
+}
+
+/// Lines of a log that goes to a log group, which is made when it is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLines {
+    /// The log group's name, such as `/aws/eks/blue/cluster`.
+    pub group: String,
+    /// The stream, which is made when it is missing.
+    pub stream: String,
+    /// When they were read.
+    pub at: Timestamp,
+    /// The lines, without their ends.
+    pub lines: Vec<String>,
 }
 
 /// A statistic set of one metric, as CloudWatch's PutMetricData knows it.

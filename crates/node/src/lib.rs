@@ -210,7 +210,7 @@ impl Node {
             Arc::clone(&network),
             snapshots.clone(),
             health.view(),
-            sink,
+            Arc::clone(&sink),
         )
         .context("the proxy cannot be started")?;
         let dns = Dns::new(Arc::clone(&network), snapshots.clone(), config.upstreams)
@@ -256,6 +256,7 @@ impl Node {
             networks: networks.clone(),
             down: down.clone(),
             source: source.clone(),
+            sink,
             images: config.images,
             say: say_clusters,
         };

@@ -6,16 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lath_dns::{AuthorityConfig, Upstreams};
 use lath_feed::stream::Source;
-use lath_feed::telemetry::Discard;
+use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 use lath_feed::{
-    Attachment, CallerBook, ClusterAccess, Condition, ControlPlane, Hidden, InstallationKeys,
-    Interface, InterfaceAddress, ManagedWorkload, NamespaceOrigin, Observed, Peer, PublicEndpoint,
-    Route, RouteTable, RouteTarget, SecurityGroup, SecurityRule, Snapshot, Subnet, Traffic, Vpc,
+    Attachment, CallerBook, ClusterAccess, ClusterLog, Condition, ControlPlane, Hidden,
+    InstallationKeys, Interface, InterfaceAddress, ManagedWorkload, NamespaceOrigin, Observed,
+    Peer, PublicEndpoint, Route, RouteTable, RouteTarget, SecurityGroup, SecurityRule, Snapshot,
+    Subnet, Traffic, Vpc,
 };
 use lath_kubernetes::{Binaries, pki};
 use lath_model::id::{NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcId};
@@ -204,7 +205,14 @@ fn plane() -> ControlPlane {
             listen: "127.0.0.1:16443".parse().unwrap(),
             cidrs: vec!["0.0.0.0/0".parse().unwrap()],
         }),
-        logging: BTreeSet::new(),
+        logging: [
+            ClusterLog::Api,
+            ClusterLog::Audit,
+            ClusterLog::Authenticator,
+            ClusterLog::ControllerManager,
+            ClusterLog::Scheduler,
+        ]
+        .into(),
         access: ClusterAccess {
             config_map_counts: true,
             creator: Some("arn:aws:iam::123456789012:root".into()),
@@ -233,6 +241,23 @@ fn config(directory: &Path) -> NodeConfig {
     }
 }
 
+/// The streams of logs that arrived.
+#[derive(Default)]
+struct Streams(Mutex<BTreeSet<String>>);
+
+impl Sink for Streams {
+    fn access_log(&self, _record: AccessLog) {}
+
+    fn log_lines(&self, lines: LogLines) {
+        assert_eq!(lines.group, "/aws/eks/blue/cluster");
+        let (component, life) = lines.stream.rsplit_once('-').unwrap();
+        assert_eq!(life.len(), 32);
+        self.0.lock().unwrap().insert(component.to_owned());
+    }
+
+    fn metric(&self, _sample: MetricSample) {}
+}
+
 /// A node and what it says.
 struct Running {
     node: Node,
@@ -240,12 +265,12 @@ struct Running {
     observed: watch::Receiver<Arc<Observed>>,
 }
 
-async fn start(directory: &Path, snapshot: &Snapshot) -> Running {
+async fn start(directory: &Path, snapshot: &Snapshot, streams: &Arc<Streams>) -> Running {
     let host = Host::open(config(directory)).await.unwrap();
     let (say, snapshots) = watch::channel(Arc::new(snapshot.clone()));
     let (tell, observed) = watch::channel(Arc::<Observed>::default());
     let (_, source) = watch::channel(Source::Control);
-    let node = Node::start(host, snapshots, tell, Arc::new(Discard), source).unwrap();
+    let node = Node::start(host, snapshots, tell, Arc::clone(streams) as _, source).unwrap();
     Running {
         node,
         say,
@@ -291,8 +316,9 @@ async fn a_cluster_lives() {
     wanted
         .control_planes
         .insert(cluster(), Arc::new(plane.clone()));
+    let streams = Arc::<Streams>::default();
     let begun = Instant::now();
-    let mut running = start(directory.path(), &wanted).await;
+    let mut running = start(directory.path(), &wanted, &streams).await;
     wait_for(&mut running, "it gets ready", is_ready).await;
     eprintln!("ready after {:?}", begun.elapsed());
     let known = running.observed.borrow().clusters[&cluster()].clone();
@@ -314,6 +340,19 @@ async fn a_cluster_lives() {
         "a token of another cluster: {asked:?}"
     );
 
+    let components = [
+        "authenticator",
+        "kube-apiserver",
+        "kube-apiserver-audit",
+        "kube-controller-manager",
+        "kube-scheduler",
+    ];
+    let end = Instant::now() + PATIENCE;
+    while !components.iter().eq(streams.0.lock().unwrap().iter()) {
+        assert!(Instant::now() < end, "{:?}", streams.0.lock().unwrap());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
     // The next node finds the processes, and makes the sockets again.
     let pin = std::fs::File::open(directory.path().join("run/netns/control-plane:blue")).unwrap();
     let inode = std::os::unix::fs::MetadataExt::ino(&pin.metadata().unwrap());
@@ -322,7 +361,7 @@ async fn a_cluster_lives() {
     let before = pids("kube-apiserver", &place);
     assert_eq!(before.len(), 1);
     running.node.shutdown(Duration::ZERO, true).await.unwrap();
-    let mut running = start(directory.path(), &wanted).await;
+    let mut running = start(directory.path(), &wanted, &streams).await;
     wait_for(&mut running, "it is found again", is_ready).await;
     assert_eq!(pids("kube-apiserver", &place), before);
     let asked = kubectl(&ca, &["get", "namespaces"], "blue");

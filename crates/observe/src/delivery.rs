@@ -1,12 +1,13 @@
-//! What data planes report: access logs become events of log groups, samples become metrics.
+//! What data planes report: access logs and lines of other logs become events of log groups, samples become metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lath_feed::telemetry::{AccessLog, MetricSample, Sink};
+use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 use lath_model::Timestamp;
+use lath_store::StoreError;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,14 +26,20 @@ const BATCH: usize = 5_000;
 /// The sink of one region. Never blocks.
 pub struct Delivery {
     observe: Arc<Observe>,
-    queue: mpsc::Sender<AccessLog>,
+    queue: mpsc::Sender<Waiting>,
     dropped: AtomicU64,
+}
+
+/// What waits to be written.
+enum Waiting {
+    Request(AccessLog),
+    Lines(LogLines),
 }
 
 /// What is left to run: writes what the sink takes.
 pub struct Writer {
     delivery: Arc<Delivery>,
-    queue: mpsc::Receiver<AccessLog>,
+    queue: mpsc::Receiver<Waiting>,
 }
 
 impl Delivery {
@@ -47,6 +54,12 @@ impl Delivery {
         (Arc::clone(&delivery), Writer { delivery, queue })
     }
 
+    fn wait(&self, waiting: Waiting) {
+        if self.queue.try_send(waiting).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Access log records dropped since start because the queue was full, their group is gone, or the
     /// archive could not be written.
     pub fn dropped(&self) -> u64 {
@@ -56,9 +69,11 @@ impl Delivery {
 
 impl Sink for Delivery {
     fn access_log(&self, record: AccessLog) {
-        if self.queue.try_send(record).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.wait(Waiting::Request(record));
+    }
+
+    fn log_lines(&self, lines: LogLines) {
+        self.wait(Waiting::Lines(lines));
     }
 
     fn metric(&self, sample: MetricSample) {
@@ -122,8 +137,18 @@ impl Writer {
         }
     }
 
-    async fn write(&self, records: Vec<AccessLog>) {
-        let appends = self.appends(records);
+    async fn write(&self, waiting: Vec<Waiting>) {
+        let (mut records, mut lines) = (Vec::new(), Vec::new());
+        for it in waiting {
+            match it {
+                Waiting::Request(record) => records.push(record),
+                Waiting::Lines(some) => lines.push(some),
+            }
+        }
+        let groups: BTreeSet<&str> = lines.iter().map(|it| it.group.as_str()).collect();
+        self.make_groups(groups).await;
+        let mut appends = self.appends(records);
+        appends.extend(self.appends_of_lines(lines));
         let events: usize = appends.iter().map(|append| append.events.len()).sum();
         let archive = Arc::clone(&self.delivery.observe.archive);
         let now = Timestamp::now().as_millis();
@@ -133,6 +158,51 @@ impl Writer {
             let events = u64::try_from(events).unwrap_or(u64::MAX);
             self.delivery.dropped.fetch_add(events, Ordering::Relaxed);
         }
+    }
+
+    /// Groups of programs' logs are made as AWS's services make theirs: when something is to be written.
+    async fn make_groups(&self, groups: BTreeSet<&str>) {
+        let db = &self.delivery.observe.cell.db;
+        let view = db.view();
+        let missing = groups
+            .into_iter()
+            .filter(|it| view.get::<LogGroup>(it).is_none());
+        for name in missing.map(str::to_owned) {
+            let made = db.write(|tx| {
+                if tx.get::<LogGroup>(&name).is_none() {
+                    tx.put(LogGroup {
+                        name: name.clone(),
+                        uid: rand::random(),
+                        created_at: Timestamp::now(),
+                        retention_days: None,
+                        tags: BTreeMap::new(),
+                        deletion_protected: false,
+                    });
+                }
+                Ok::<_, StoreError>(())
+            });
+            if let Err(error) = made.await {
+                tracing::debug!(%error, name, "a log group could not be made");
+            }
+        }
+    }
+
+    fn appends_of_lines(&self, lines: Vec<LogLines>) -> Vec<Append> {
+        let view = self.delivery.observe.cell.db.view();
+        let append = |lines: LogLines| {
+            let Some(group) = view.get::<LogGroup>(&lines.group) else {
+                self.delivery.dropped.fetch_add(1, Ordering::Relaxed);
+                return None;
+            };
+            let at = lines.at.as_millis();
+            Some(Append {
+                group: group.uid,
+                stream: lines.stream,
+                events: lines.lines.into_iter().map(|line| (at, line)).collect(),
+                make_stream: true,
+            })
+        };
+        lines.into_iter().filter_map(append).collect()
     }
 
     /// One append per group and service.

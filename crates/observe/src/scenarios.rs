@@ -7,7 +7,7 @@ mod permissions;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_feed::telemetry::{AccessLog, MetricSample, Sink as _};
+use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink as _};
 use lath_model::Timestamp;
 use lath_wire::{ApiError, Caller, Handle, Operation, Principal};
 use serde_json::{Value, json};
@@ -609,6 +609,12 @@ async fn what_a_data_plane_reports_arrives() {
         .unwrap();
     let (delivery, writer) = Delivery::new(Arc::clone(&lab.observe));
     delivery.access_log(record());
+    delivery.log_lines(LogLines {
+        group: "/aws/eks/blue/cluster".into(),
+        stream: "kube-apiserver-0123".into(),
+        at: Timestamp::now(),
+        lines: vec!["one".into(), "two".into()],
+    });
     delivery.metric(MetricSample {
         namespace: "AWS/VpcLattice".into(),
         name: "TotalRequestCount".into(),
@@ -630,6 +636,10 @@ async fn what_a_data_plane_reports_arrives() {
         serde_json::from_str(found["events"][0]["message"].as_str().unwrap()).unwrap();
     assert_eq!(message["responseCode"], 200);
     assert_eq!(message["targetIpPort"], "10.1.1.10:9090");
+    let filter = json!({"logGroupName": "/aws/eks/blue/cluster"});
+    let found = lab.call::<logs::FilterLogEvents>(filter).await.unwrap();
+    assert_eq!(found["events"][1]["message"], "two");
+    assert_eq!(found["events"][1]["logStreamName"], "kube-apiserver-0123");
     let statistics = json!({"Namespace": "AWS/VpcLattice", "MetricName": "TotalRequestCount", "Period": 300,
         "Dimensions": [{"Name": "Service", "Value": "svc-1"}], "Statistics": ["Sum", "SampleCount"],
         "StartTime": now() - 7_200_000, "EndTime": now() + 300_000});

@@ -278,6 +278,7 @@ impl End {
     fn sink(&self, event: Event) {
         match event {
             Event::AccessLog(record) => self.sink.access_log(*record),
+            Event::LogLines(lines) => self.sink.log_lines(*lines),
             Event::Metric(sample) => self.sink.metric(*sample),
         }
     }

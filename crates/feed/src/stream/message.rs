@@ -6,7 +6,7 @@ use lath_model::id::InstanceId;
 use serde::{Deserialize, Serialize};
 
 use super::Delta;
-use crate::telemetry::{AccessLog, MetricSample};
+use crate::telemetry::{AccessLog, LogLines, MetricSample};
 use crate::{ConsoleOutput, Observed};
 
 /// From control to the node.
@@ -61,4 +61,5 @@ pub(crate) enum Answer {
 pub(crate) enum Event {
     AccessLog(Box<AccessLog>),
     Metric(Box<MetricSample>),
+    LogLines(Box<LogLines>),
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::message::Event;
-use crate::telemetry::{AccessLog, MetricSample, Sink};
+use crate::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 
 /// Events kept while control is away; beyond it the oldest are dropped and counted.
 const KEPT: usize = 100_000;
@@ -98,6 +98,10 @@ impl Outbox {
 impl Sink for Outbox {
     fn access_log(&self, record: AccessLog) {
         self.push(Event::AccessLog(Box::new(record)));
+    }
+
+    fn log_lines(&self, lines: LogLines) {
+        self.push(Event::LogLines(Box::new(lines)));
     }
 
     fn metric(&self, sample: MetricSample) {

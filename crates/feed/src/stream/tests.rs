@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::message::Event;
 use super::*;
-use crate::telemetry::{AccessLog, MetricSample, Sink};
+use crate::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 use crate::{ConsoleOutput, NodeQueries, Observed, PrefixList, Snapshot};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -131,6 +131,7 @@ fn an_outbox_keeps_what_was_not_sent() {
         let name = |event: &Event| match event {
             Event::Metric(sample) => sample.name.clone(),
             Event::AccessLog(record) => record.path.clone(),
+            Event::LogLines(lines) => lines.stream.clone(),
         };
         events.iter().map(name).collect()
     };
@@ -206,6 +207,10 @@ impl Sink for Taken {
     fn access_log(&self, record: AccessLog) {
         let text = format!("{} {:?}", record.path, record.failure_reason);
         self.0.lock().unwrap().push(text);
+    }
+
+    fn log_lines(&self, lines: LogLines) {
+        self.0.lock().unwrap().push(lines.stream);
     }
 
     fn metric(&self, sample: MetricSample) {

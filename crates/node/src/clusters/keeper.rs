@@ -16,6 +16,7 @@ use lath_net::Place;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::endpoint::Endpoint;
+use super::logs::Logs;
 use super::webhook::Knowledge;
 use super::{Shared, endpoint, objects, plane, webhook};
 
@@ -51,6 +52,7 @@ struct Keeper {
     unready_since: Instant,
     looked_slowly: Option<Instant>,
     told: Option<String>,
+    logs: Logs,
 }
 
 /// A client, and what it was made of.
@@ -76,6 +78,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
         unready_since: Instant::now(),
         looked_slowly: None,
         told: None,
+        logs: Logs::default(),
     };
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
@@ -87,6 +90,10 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
             return;
         };
         keeper.say(&snapshot, wanted, outcome);
+        let parts = &keeper.shared.parts;
+        let decisions = keeper.knowledge.take_lines();
+        let to = (&parts.instances, &*parts.sink);
+        keeper.logs.ship(to, wanted, decisions).await;
         tokio::select! {
             () = stop.cancelled() => return,
             gone = snapshots.changed() => if gone.is_err() { return },

@@ -6,6 +6,7 @@
 
 mod endpoint;
 mod keeper;
+mod logs;
 mod nodes;
 mod objects;
 mod plane;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use lath_fabric::Fabric;
 use lath_feed::stream::Source;
+use lath_feed::telemetry::Sink;
 use lath_feed::{ClusterObserved, SnapshotReceiver};
 use lath_instance::Instances;
 use lath_kubernetes::Binaries;
@@ -51,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) networks: watch::Receiver<NetworkObserved>,
     pub(crate) down: watch::Receiver<Down>,
     pub(crate) source: watch::Receiver<Source>,
+    pub(crate) sink: Arc<dyn Sink>,
     /// Images for nodes.
     pub(crate) images: PathBuf,
     pub(crate) say: watch::Sender<ClustersObserved>,

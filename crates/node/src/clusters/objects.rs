@@ -309,3 +309,184 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
         .and_then(Value::as_str)
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::Arc;
+
+    use lath_feed::{Capacity, Instance, InstanceKind, InstanceMetadata, Power, RootSource};
+    use lath_model::{ManagedKind, Timestamp};
+
+    const INSTANCE: &str = "i-0123456789abcdef0";
+
+    fn cluster() -> ManagedId {
+        ManagedId::new(ManagedKind::ControlPlane, "blue").unwrap()
+    }
+
+    fn membership(draining: bool) -> ClusterNode {
+        ClusterNode {
+            cluster: cluster(),
+            node_group: "group".into(),
+            labels: [("team".to_owned(), "shop".to_owned())].into(),
+            taints: vec!["dedicated=shop:NoSchedule".into()],
+            max_pods: 10,
+            draining,
+        }
+    }
+
+    fn snapshot(draining: bool) -> Snapshot {
+        let instance = Instance {
+            id: INSTANCE.parse().unwrap(),
+            vpc: "vpc-0123456789abcdef0".parse().unwrap(),
+            power: Power::On,
+            boot: 1,
+            root: RootSource::Host,
+            capacity: Capacity::default(),
+            hostname: "ip-10-0-1-10.ec2.internal".into(),
+            resource_name: None,
+            user_data: Vec::new(),
+            metadata: InstanceMetadata {
+                image: "ami-0123456789abcdef0".parse().unwrap(),
+                instance_type: "t3.medium".into(),
+                reservation: "r-0123456789abcdef0".parse().unwrap(),
+                launch_index: 0,
+                launched_at: Timestamp::default(),
+                key: None,
+                availability_zone: "us-east-1a".into(),
+                tags: None,
+                tokens_required: false,
+                hop_limit: 1,
+                enabled: true,
+                profile: None,
+            },
+            kind: InstanceKind::Node,
+            cluster: Some(membership(draining)),
+        };
+        let mut snapshot = Snapshot::default();
+        snapshot
+            .instances
+            .insert(instance.id.clone(), Arc::new(instance));
+        snapshot
+    }
+
+    fn node(name: &str, instance: &str, ready: &str) -> Value {
+        json!({
+            "metadata": {"name": name, "resourceVersion": "7", "labels": {"team": "shop"}},
+            "spec": {
+                "providerID": format!("aws:///us-east-1a/{instance}"),
+                "taints": [{"key": "dedicated", "value": "shop", "effect": "NoSchedule"}],
+            },
+            "status": {"conditions": [{"type": "Ready", "status": ready, "message": "cni is missing"}]},
+        })
+    }
+
+    fn pod(name: &str, more: Value) -> Value {
+        let mut pod = json!({
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"nodeName": "a"}, "status": {"phase": "Running"},
+        });
+        for (pointer, value) in more.as_object().unwrap() {
+            let (at, key) = pointer.rsplit_once('/').unwrap();
+            pod.pointer_mut(at).unwrap()[key] = value.clone();
+        }
+        pod
+    }
+
+    fn list(items: Vec<Value>) -> Value {
+        json!({"items": items})
+    }
+
+    #[test]
+    fn a_node_without_an_instance_is_deleted_and_the_others_are_told_of() {
+        let nodes = list(vec![
+            node("a", INSTANCE, "False"),
+            node("b", "i-0123456789abcdef1", "True"),
+            json!({"metadata": {"name": "byhand"}, "spec": {}}),
+        ]);
+        let pods = list(vec![
+            pod("one", json!({})),
+            pod("host", json!({"/spec/hostNetwork": true})),
+            pod("done", json!({"/status/phase": "Succeeded"})),
+        ]);
+        let look = judge(&nodes, &pods, &snapshot(false), &cluster());
+        let seen = &look.nodes[&INSTANCE.parse::<InstanceId>().unwrap()];
+        let want = ClusterNodeObserved {
+            ready: false,
+            reason: Some("cni is missing".into()),
+            pods: 1,
+            drained: false,
+        };
+        assert_eq!(*seen, want);
+        assert!(look.work.contains(&Work::Delete("b".into())));
+        assert!(!look.work.contains(&Work::Delete("byhand".into())));
+    }
+
+    #[test]
+    fn a_node_that_leaves_is_cordoned_then_emptied() {
+        let pods = list(vec![
+            pod("one", json!({})),
+            pod(
+                "going",
+                json!({"/metadata/deletionTimestamp": "2026-01-01T00:00:00Z"}),
+            ),
+            pod(
+                "daemon",
+                json!({"/metadata/ownerReferences": [{"kind": "DaemonSet", "controller": true}]}),
+            ),
+            pod(
+                "static",
+                json!({"/metadata/annotations": {"kubernetes.io/config.mirror": "x"}}),
+            ),
+        ]);
+        let mut it = node("a", INSTANCE, "True");
+        let look = judge(&list(vec![it.clone()]), &pods, &snapshot(true), &cluster());
+        let [Work::Patch(_, change)] = &look.work[..] else {
+            panic!("{look:?}");
+        };
+        assert_eq!(change["spec"]["unschedulable"], true);
+        assert_eq!(change["metadata"]["resourceVersion"], "7");
+
+        it["spec"]["unschedulable"] = json!(true);
+        it["metadata"]["annotations"] = change["metadata"]["annotations"].clone();
+        let nodes = list(vec![it.clone()]);
+        let look = judge(&nodes, &pods, &snapshot(true), &cluster());
+        let evict = Work::Evict {
+            namespace: "default".into(),
+            name: "one".into(),
+        };
+        assert_eq!(look.work, [evict]);
+        let drained = |look: &Look| look.nodes.values().all(|it| it.drained);
+        assert!(!drained(&look));
+        let rest = list(pods["items"].as_array().unwrap()[2..].to_vec());
+        let look = judge(&nodes, &rest, &snapshot(true), &cluster());
+        assert!(drained(&look) && look.work.is_empty());
+        // It stays after all.
+        let look = judge(&nodes, &rest, &snapshot(false), &cluster());
+        let [Work::Patch(_, change)] = &look.work[..] else {
+            panic!("{look:?}");
+        };
+        assert_eq!(change["spec"]["unschedulable"], false);
+    }
+
+    #[test]
+    fn what_a_node_group_no_longer_wants_is_taken_back() {
+        let mut it = node("a", INSTANCE, "True");
+        it["metadata"]["labels"]["old"] = json!("x");
+        it["metadata"]["labels"]["byhand"] = json!("x");
+        it["spec"]["taints"] = json!([
+            {"key": "old", "value": "x", "effect": "NoExecute"},
+            {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"},
+        ]);
+        let given = json!({"labels": ["old"], "taints": [{"key": "old", "value": "x", "effect": "NoExecute"}]});
+        it["metadata"]["annotations"] = json!({GIVEN: given.to_string()});
+        let change = change(&it, &membership(false)).unwrap();
+        assert_eq!(change["metadata"]["labels"], json!({"old": null}));
+        let want = json!([
+            {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"},
+            {"key": "dedicated", "value": "shop", "effect": "NoSchedule"},
+        ]);
+        assert_eq!(change["spec"]["taints"], want);
+    }
+}

@@ -48,7 +48,6 @@ impl Knowledge {
     }
 
     /// What it decided since this was asked last.
-    #[allow(dead_code, reason = "logs are shipped next")]
     pub(super) fn take_lines(&self) -> Vec<String> {
         std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -35,6 +35,8 @@ impl Sink for Memory {
         self.logs.lock().unwrap().push(record);
     }
 
+    fn log_lines(&self, _lines: lath_feed::telemetry::LogLines) {}
+
     fn metric(&self, sample: MetricSample) {
         self.metrics.lock().unwrap().push(sample);
     }
