@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_feed::InstanceKind;
 pub use lath_feed::RootSource;
 use lath_model::WorkloadId;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,19 @@ pub enum Kind {
         /// The network namespace it lives in, made and wired by the fabric.
         netns: Arc<OwnedFd>,
     },
+    /// Run containers: it has a user namespace of its own, in which it may mount, make namespaces and divide its control
+    /// groups. Its network namespace is made with it ([`crate::Instances::netns`]), for the fabric to wire; units and user
+    /// data wait for the interface.
+    Node,
+}
+
+impl Kind {
+    pub(crate) fn confinement(&self) -> InstanceKind {
+        match self {
+            Self::Ordinary { .. } => InstanceKind::Ordinary,
+            Self::Node => InstanceKind::Node,
+        }
+    }
 }
 
 /// A workload as it should run: an instance, or what another service runs, such as a control plane.
@@ -100,6 +114,7 @@ pub(crate) struct BootPlan {
     /// This instance's control groups.
     pub(crate) groups: Groups,
     pub(crate) setup: Setup,
+    pub(crate) kind: InstanceKind,
 }
 
 impl BootPlan {

@@ -5,6 +5,8 @@
 //! below it, so that a service manager that ends Lath's group leaves instances alone:
 //! `lath-OWNER/INSTANCE`, and in the unified hierarchy below that `supervisor` and `processes`.
 
+mod delegation;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -15,6 +17,7 @@ use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
 use crate::boot::Limits;
+pub(crate) use delegation::{View, mount_view};
 
 const SUPERVISOR: &str = "supervisor";
 const PROCESSES: &str = "processes";
@@ -49,6 +52,12 @@ pub(crate) struct Groups {
     pub(crate) controllers: Vec<Controller>,
     /// In the hierarchies of other controllers.
     pub(crate) separate: BTreeMap<Controller, PathBuf>,
+    /// In hierarchies that limit nothing here, which nodes divide among their containers as well.
+    #[serde(default)]
+    pub(crate) others: Vec<PathBuf>,
+    /// How a node sees its groups; `None` for what is no node.
+    #[serde(default)]
+    pub(crate) view: Option<View>,
 }
 
 impl Groups {
@@ -66,6 +75,13 @@ impl Groups {
             .unwrap_or_default();
         let unified = groups.controllers.clone();
         groups.separate.retain(|it, _| !unified.contains(it));
+        let others = delegation::separate(&mounts)
+            .into_iter()
+            .map(|(path, _)| path);
+        groups.others = others
+            .filter(|path| usable(path) && groups.separate.values().all(|known| known != path))
+            .collect();
+        groups.view = Some(View::of_host(&mounts));
         groups
     }
 
@@ -108,6 +124,18 @@ impl Groups {
                 .iter()
                 .map(|(it, path)| (*it, join(path)))
                 .collect(),
+            others: self.others.iter().map(join).collect(),
+            view: self.view.clone(),
+        }
+    }
+
+    /// Those of an instance that is no node, which divides none.
+    pub(crate) fn undivided(self) -> Self {
+        let (others, view) = (Vec::new(), None);
+        Self {
+            others,
+            view,
+            ..self
         }
     }
 
@@ -185,9 +213,10 @@ impl Groups {
     /// Puts the calling process among the instance's processes.
     pub(crate) fn join(&self) -> io::Result<()> {
         if let Some(path) = &self.unified {
-            join(&path.join(PROCESSES))?;
+            join(&self.entrance(path))?;
         }
-        self.separate.values().try_for_each(|path| join(path))
+        let mut others = self.separate.values().chain(&self.others);
+        others.try_for_each(|path| join(path))
     }
 
     /// For the supervisor, as its last act.
@@ -203,6 +232,7 @@ impl Groups {
     /// Kills what is left in an instance's groups and removes them; quiet when there are none. May wait for a
     /// second.
     pub(crate) fn kill_and_remove(&self) {
+        self.thaw();
         let unified = self.unified.as_ref();
         let swept = unified.is_some_and(|path| fs::write(path.join("cgroup.kill"), "1").is_ok());
         if !swept {
@@ -214,7 +244,8 @@ impl Groups {
     /// Removes the groups of instances that are not in `living`.
     pub(crate) fn sweep(&self, living: &[String]) {
         let mut names = Vec::new();
-        for folder in self.unified.iter().chain(self.separate.values()) {
+        let all = self.unified.iter().chain(self.separate.values());
+        for folder in all.chain(&self.others) {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
                 names.extend(entry.file_name().into_string().ok().filter(|_| is_folder));
@@ -228,13 +259,26 @@ impl Groups {
         }
     }
 
-    /// Innermost first.
+    /// Those that containers of a node have made included, innermost first.
     fn folders(&self) -> Vec<PathBuf> {
-        let unified = self
-            .unified
-            .iter()
-            .flat_map(|path| [path.join(SUPERVISOR), path.join(PROCESSES), path.clone()]);
-        unified.chain(self.separate.values().cloned()).collect()
+        let mut folders = Vec::new();
+        let all = self.unified.iter().chain(self.separate.values());
+        for path in all.chain(&self.others) {
+            with_those_below(path, &mut folders);
+        }
+        folders
+    }
+
+    /// A frozen process does not end.
+    pub(crate) fn thaw(&self) {
+        for folder in self.folders() {
+            for (file, value) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+                let path = folder.join(file);
+                if path.exists() {
+                    let _ = fs::write(path, value);
+                }
+            }
+        }
     }
 
     fn remove(&self) {
@@ -246,12 +290,25 @@ impl Groups {
             {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            // The folder of all instances goes with the last one.
-            if !folder.ends_with(SUPERVISOR) && !folder.ends_with(PROCESSES) {
-                let _ = folder.parent().map(fs::remove_dir);
-            }
+        }
+        // The folder of all instances goes with the last one.
+        let all = self.unified.iter().chain(self.separate.values());
+        for folder in all.chain(&self.others) {
+            let _ = folder.parent().map(fs::remove_dir);
         }
     }
+}
+
+fn with_those_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            with_those_below(&entry.path(), found);
+        }
+    }
+    found.push(folder.to_owned());
 }
 
 /// A group is busy for a moment after its last process was waited for.
@@ -381,6 +438,7 @@ mod tests {
             unified: Some("/u".into()),
             controllers: vec![Controller::Pids],
             separate: BTreeMap::from([(Controller::Memory, "/m".into())]),
+            ..Groups::default()
         };
         let groups = groups.below("lath-1");
         for (controller, want) in [

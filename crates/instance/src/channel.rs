@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Message {
     /// From the first process: everything is prepared; the console's master end comes along.
     Ready,
-    /// From the first process: it could not prepare, for this reason.
+    /// From the builder of a node's root: this is the first process.
+    Begun(i32),
+    /// From the first process or the builder: it could not prepare, for this reason.
     Failed(String),
     /// From the supervisor: run.
     Go,
@@ -37,6 +39,10 @@ impl Channel {
             SockFlag::SOCK_CLOEXEC,
         )?;
         Ok((Self(one), Self(other)))
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
     }
 
     /// Sends a message, and an open file with it.

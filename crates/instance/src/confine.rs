@@ -5,9 +5,13 @@
 //! `CAP_MKNOD`, `CAP_SYS_PTRACE` ...), a system call filter for what a capability does not guard, and
 //! mounts that hold neither devices nor writable kernel settings. `no_new_privs` stays off, so `sudo`
 //! and `ping` work; that is why the filter is loaded while `CAP_SYS_ADMIN` is still there.
+//!
+//! Nodes of clusters have a user namespace instead ([`crate::node`]): their capabilities count for what belongs to that
+//! namespace, and for nothing of the host. Their filter lets them mount and make namespaces, as runtimes of containers do.
 
 use std::io;
 
+use lath_feed::InstanceKind;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
@@ -38,13 +42,17 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::AUDIT_WRITE);
 
 /// Confines the calling, single-threaded process and all that it will start.
-pub(crate) fn confine() -> io::Result<()> {
+pub(crate) fn confine(kind: InstanceKind) -> io::Result<()> {
     // Else root in the instance could open /proc/PID/exe of this process, which is Lath's own binary
     // on the host, and write to it once nothing executes it. Without CAP_SYS_PTRACE nobody in the
-    // instance may look into a process that is not dumpable; exec makes children dumpable again.
+    // instance may look into a process that is not dumpable; exec makes children dumpable again. In a user namespace
+    // below that of this binary it does not count.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    filter::load()?;
-    drop_capabilities()?;
+    filter::load(kind)?;
+    match kind {
+        InstanceKind::Ordinary => drop_capabilities()?,
+        InstanceKind::Node => clear_ambient_capability_set()?,
+    }
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
@@ -74,14 +82,14 @@ mod filter {
 
     use std::io;
 
+    use lath_feed::InstanceKind;
     use libc::{
         BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W,
         SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, sock_filter, sock_fprog,
     };
 
-    /// Answer EPERM. What needs a capability that is gone anyway is here as a second wall.
-    const DENIED: &[libc::c_long] = &[
-        // Other namespaces and mounts.
+    /// Answer EPERM in ordinary instances: other namespaces and mounts, and what runtimes of containers need with them.
+    const NOT_IN_ORDINARY: &[libc::c_long] = &[
         libc::SYS_setns,
         libc::SYS_unshare,
         libc::SYS_mount,
@@ -94,9 +102,15 @@ mod filter {
         libc::SYS_fsmount,
         libc::SYS_fspick,
         libc::SYS_mount_setattr,
+        libc::SYS_name_to_handle_at,
+        // Keyrings are not namespaced for one uid; that of a node's root is its own.
+        libc::SYS_keyctl,
+    ];
+
+    /// Answer EPERM everywhere. What needs a capability that is gone anyway is here as a second wall.
+    const DENIED: &[libc::c_long] = &[
         // Files by handle reach everything on the same host file system.
         libc::SYS_open_by_handle_at,
-        libc::SYS_name_to_handle_at,
         // The kernel's own workings.
         libc::SYS_bpf,
         libc::SYS_perf_event_open,
@@ -118,8 +132,6 @@ mod filter {
         libc::SYS_io_uring_setup,
         libc::SYS_io_uring_enter,
         libc::SYS_io_uring_register,
-        // Keyrings are not namespaced for one uid.
-        libc::SYS_keyctl,
         libc::SYS_add_key,
         libc::SYS_request_key,
         libc::SYS_ptrace,
@@ -200,7 +212,7 @@ mod filter {
         ]
     }
 
-    fn program() -> Vec<sock_filter> {
+    fn program(kind: InstanceKind) -> Vec<sock_filter> {
         let mut program = vec![
             load_word(ARCH),
             jump(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
@@ -212,11 +224,16 @@ mod filter {
         for &call in DENIED {
             program.extend(always(call, EPERM));
         }
-        // Its flags hide behind a pointer; libc falls back to clone.
-        program.extend(always(libc::SYS_clone3, ENOSYS));
+        if kind == InstanceKind::Ordinary {
+            for &call in NOT_IN_ORDINARY {
+                program.extend(always(call, EPERM));
+            }
+            // Its flags hide behind a pointer; libc falls back to clone.
+            program.extend(always(libc::SYS_clone3, ENOSYS));
+            program.extend(when(libc::SYS_clone, 0, (BPF_JSET, NEW_NAMESPACES), EPERM));
+        }
         let vsock = number(libc::AF_VSOCK.into());
         let (tiocsti, tioclinux) = (number(libc::TIOCSTI as _), number(libc::TIOCLINUX as _));
-        program.extend(when(libc::SYS_clone, 0, (BPF_JSET, NEW_NAMESPACES), EPERM));
         // Reaches the hypervisor from any network namespace.
         program.extend(when(libc::SYS_socket, 0, (BPF_JEQ, vsock), EPERM));
         // Types on a terminal that others read.
@@ -231,8 +248,8 @@ mod filter {
         unsafe_code,
         reason = "no safe wrapper loads a filter without no_new_privs"
     )]
-    pub(super) fn load() -> io::Result<()> {
-        let mut program = program();
+    pub(super) fn load(kind: InstanceKind) -> io::Result<()> {
+        let mut program = program(kind);
         let length = u16::try_from(program.len()).expect("the program is short");
         let whole = sock_fprog {
             len: length,

@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lath_feed::InstanceKind;
 use lath_model::WorkloadId;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -95,18 +96,18 @@ fn enter_and_run(data_dir: &Path, id: &WorkloadId, request: &ExecRequest) -> io:
     drop(init);
     let signals = signals_to_read(&PASSED_ON)?;
     if terminal {
-        run_on_terminal(request, &signals)
+        run_on_terminal(request, running.kind, &signals)
     } else {
-        run_watched(request, &signals)
+        run_watched(request, running.kind, &signals)
     }
 }
 
 /// Without a terminal nothing would tell the command that its caller is gone: a process in between holds one
 /// end of a pipe, whose other end closes with the caller, however that ends.
-fn run_watched(request: &ExecRequest, signals: &SignalFd) -> io::Result<i32> {
+fn run_watched(request: &ExecRequest, kind: InstanceKind, signals: &SignalFd) -> io::Result<i32> {
     let (lifeline, _held) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let child = fork_child(|| {
-        watch_over(request, &lifeline).unwrap_or_else(|error| {
+        watch_over(request, kind, &lifeline).unwrap_or_else(|error| {
             crate::init::println_console(&format!("lath: {error}"));
             CANNOT_RUN
         })
@@ -116,11 +117,11 @@ fn run_watched(request: &ExecRequest, signals: &SignalFd) -> io::Result<i32> {
 }
 
 /// Confined as the command is: it is a process of the instance too. It closes its copy of the other end.
-fn watch_over(request: &ExecRequest, lifeline: &OwnedFd) -> io::Result<i32> {
+fn watch_over(request: &ExecRequest, kind: InstanceKind, lifeline: &OwnedFd) -> io::Result<i32> {
     let signals = signals_to_read(&PASSED_ON)?;
     close_others(&[lifeline.as_raw_fd(), signals.as_fd().as_raw_fd()])?;
     drop_groups()?;
-    confine::confine()?;
+    confine::confine(kind)?;
     let child = fork_child(|| run_confined(request))?;
     let held = Lifeline {
         child,
@@ -178,32 +179,38 @@ impl Lifeline<'_> {
 /// How often a command that was told to end is looked at before it is killed: for a second.
 const LAST_LOOKS: usize = 100;
 
-/// All namespaces at once, and with them the instance's root. A rootless Lath's instances are in a user
-/// namespace; its owner, calling from outside, joins that first.
+/// All namespaces at once, and with them the instance's root. The instance may be in a user namespace: a node's own, or
+/// that of a rootless Lath, whose owner calls from outside. It must be joined in the same call, which asks whether this
+/// process may look into the first process only once: afterwards it may not.
 fn enter(init: &OwnedFd, pid: i32) -> io::Result<()> {
     let user_space = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/user")).ok();
-    if user_space(&pid.to_string()) != user_space("self") {
-        move_into_thread_name_spaces(init.as_fd(), ThreadNameSpaceType::USER)?;
-        // The host's root is nobody there: it becomes the owner, who is root there.
-        nix::unistd::setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0))?;
-        nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0))?;
-    }
-    let spaces = ThreadNameSpaceType::MOUNT
+    let elsewhere = user_space(&pid.to_string()) != user_space("self");
+    let mut spaces = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
         | ThreadNameSpaceType::PROCESS_ID
         | ThreadNameSpaceType::NETWORK;
-    move_into_thread_name_spaces(init.as_fd(), spaces).map_err(|error| {
-        let error = io::Error::from(error);
-        io::Error::new(error.kind(), format!("cannot enter it: {error}"))
-    })?;
-    // Kernels without control groups have no namespace for them.
-    let _ = move_into_thread_name_spaces(init.as_fd(), ThreadNameSpaceType::CONTROL_GROUP);
+    if elsewhere {
+        spaces |= ThreadNameSpaceType::USER;
+    }
+    let with_groups = spaces | ThreadNameSpaceType::CONTROL_GROUP;
+    move_into_thread_name_spaces(init.as_fd(), with_groups)
+        // Kernels without control groups have no namespace for them.
+        .or_else(|_| move_into_thread_name_spaces(init.as_fd(), spaces))
+        .map_err(|error| {
+            let error = io::Error::from(error);
+            io::Error::new(error.kind(), format!("cannot enter it: {error}"))
+        })?;
+    if elsewhere {
+        // The host's root is nobody there: it becomes the owner, who is root there.
+        nix::unistd::setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0))?;
+        nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0))?;
+    }
     nix::unistd::chdir("/")?;
     Ok(())
 }
 
-fn run_on(request: &ExecRequest, terminal: &OwnedFd) -> i32 {
+fn run_on(request: &ExecRequest, kind: InstanceKind, terminal: &OwnedFd) -> i32 {
     let ready = || {
         nix::unistd::setsid()?;
         rustix::process::ioctl_tiocsctty(terminal)?;
@@ -212,7 +219,7 @@ fn run_on(request: &ExecRequest, terminal: &OwnedFd) -> i32 {
         }
         close_others(&[])?;
         drop_groups()?;
-        confine::confine()
+        confine::confine(kind)
     };
     become_command(request, ready)
 }
@@ -307,7 +314,11 @@ impl Drop for RawTerminal {
     }
 }
 
-fn run_on_terminal(request: &ExecRequest, signals: &SignalFd) -> io::Result<i32> {
+fn run_on_terminal(
+    request: &ExecRequest,
+    kind: InstanceKind,
+    signals: &SignalFd,
+) -> io::Result<i32> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master = openpt(flags)?;
     unlockpt(&master)?;
@@ -316,7 +327,7 @@ fn run_on_terminal(request: &ExecRequest, signals: &SignalFd) -> io::Result<i32>
     let _raw = RawTerminal::set()?;
     let child = fork_child(|| {
         let copy = slave.try_clone();
-        copy.map_or(CANNOT_RUN, |slave| run_on(request, &slave))
+        copy.map_or(CANNOT_RUN, |slave| run_on(request, kind, &slave))
     })?;
     drop(slave);
     wait_for(child, signals, Some(&master))

@@ -11,6 +11,7 @@ use nix::sys::wait::waitpid;
 
 use crate::boot::BootPlan;
 use crate::confine;
+use crate::ids::Ids;
 use crate::layout::Layout;
 use crate::process::fork_child;
 use crate::root::beneath::{ensure_directory, ensure_file, path_of};
@@ -19,13 +20,18 @@ use crate::setup::{File, HostDirectory, SharedFile};
 use crate::units::LOGS;
 
 /// Mounts what is the host's below a root that is not entered yet.
-pub(crate) fn mount_all(plan: &BootPlan, layout: &Layout, root: &OwnedFd) -> io::Result<()> {
+pub(crate) fn mount_all(
+    plan: &BootPlan,
+    ids: Ids,
+    layout: &Layout,
+    root: &OwnedFd,
+) -> io::Result<()> {
     for directory in directories(plan) {
-        mount_directory(layout, root, &directory)
+        mount_directory(layout, ids, root, &directory)
             .map_err(|error| at(&directory.path, "a directory of the host", error))?;
     }
     for shared in &plan.setup.shared {
-        mount_shared(root, shared)
+        mount_shared(ids, root, shared)
             .map_err(|error| at(&shared.source, "a shared file of the host", error))?;
     }
     Ok(())
@@ -65,15 +71,21 @@ fn inside(path: &Path) -> io::Result<&Path> {
     }
 }
 
-fn mount_directory(layout: &Layout, root: &OwnedFd, it: &HostDirectory) -> io::Result<()> {
+fn mount_directory(
+    layout: &Layout,
+    ids: Ids,
+    root: &OwnedFd,
+    it: &HostDirectory,
+) -> io::Result<()> {
     let place = inside(&it.path)?;
     let here = layout.host_directory(&it.path);
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&here)?;
+    ids.own(&here)?;
     fs::set_permissions(&here, Permissions::from_mode(it.mode))?;
-    let target = ensure_directory(root.as_fd(), place)?;
+    let target = ids.act(|| ensure_directory(root.as_fd(), place))?;
     let bind = MsFlags::MS_BIND;
     Ok(mount(
         Some(&here),
@@ -84,12 +96,12 @@ fn mount_directory(layout: &Layout, root: &OwnedFd, it: &HostDirectory) -> io::R
     )?)
 }
 
-fn mount_shared(root: &OwnedFd, shared: &SharedFile) -> io::Result<()> {
+fn mount_shared(ids: Ids, root: &OwnedFd, shared: &SharedFile) -> io::Result<()> {
     let place = inside(&shared.path)?;
     if fs::metadata(&shared.source)?.is_dir() {
-        ensure_directory(root.as_fd(), place)?;
+        ids.act(|| ensure_directory(root.as_fd(), place))?;
     } else {
-        ensure_file(root.as_fd(), place)?;
+        ids.act(|| ensure_file(root.as_fd(), place))?;
     }
     // By a path that leads to the mount, and not by what was opened before it covered that.
     let above = place.parent().unwrap_or_else(|| Path::new(""));
@@ -100,8 +112,12 @@ fn mount_shared(root: &OwnedFd, shared: &SharedFile) -> io::Result<()> {
 
 /// Lets mounts reach the instance's other mount namespaces. In the entered root.
 pub(crate) fn share_mounts(plan: &BootPlan) -> io::Result<()> {
+    let flags = MsFlags::MS_SHARED | MsFlags::MS_REC;
+    if crate::node::is(plan.kind) {
+        // A runtime of containers keeps their mounts there.
+        mount(None::<&str>, "/run", None::<&str>, flags, None::<&str>)?;
+    }
     for it in plan.setup.directories.iter().filter(|it| it.shared_mounts) {
-        let flags = MsFlags::MS_SHARED | MsFlags::MS_REC;
         mount(None::<&str>, &it.path, None::<&str>, flags, None::<&str>)
             .map_err(|error| at(&it.path, "shared mounts", error.into()))?;
     }
@@ -115,7 +131,7 @@ pub(crate) fn write_files(plan: &BootPlan) -> io::Result<()> {
     }
     let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let child = fork_child(|| {
-        let written = confine::confine().and_then(|()| write_confined(&plan.setup.files));
+        let written = confine::confine(plan.kind).and_then(|()| write_confined(&plan.setup.files));
         let Err(error) = written else { return 0 };
         let _ = fs::File::from(writer).write_all(error.to_string().as_bytes());
         1

@@ -18,23 +18,40 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use crate::boot::BootPlan;
 use crate::channel::{Channel, Message};
 use crate::layout::Layout;
+use crate::node::{self, Built};
 use crate::process::{become_standard, fork_child, signals_to_read, unblock_signals};
 use crate::units::Units;
 use crate::{cloud_init, confine, etc, furnish, limits, root};
 
-/// Runs as process 1 of the instance; the answer is its exit status.
+/// Runs as process 1 of an ordinary instance; the answer is its exit status.
 pub(crate) fn run(plan: &BootPlan, netns: File, channel: Channel) -> i32 {
     let _ = rustix::thread::set_name(c"init");
-    // In the instance's namespaces nothing but the supervisor's death must leave it running.
+    // Whatever ends the supervisor ends the instance.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    let prepared = match prepare(plan, &netns, &channel) {
+    let entered = enter(plan, &netns);
+    drop(netns);
+    go_on(plan, entered, channel)
+}
+
+/// Runs as process 1 of a node, in its namespaces and below its root.
+pub(crate) fn run_node(plan: &BootPlan, built: Built, channel: Channel) -> i32 {
+    let _ = rustix::thread::set_name(c"init");
+    let entered = node::become_root_of_namespaces(&built)
+        .map_err(context("becoming root of its namespaces"))
+        .and_then(|()| root::enter_as_node(plan).map_err(context("entering the root file system")))
+        .map(|()| (built.first_boot, built.notes));
+    go_on(plan, entered, channel)
+}
+
+fn go_on(plan: &BootPlan, entered: io::Result<(bool, Vec<String>)>, channel: Channel) -> i32 {
+    let prepared = entered.and_then(|(first, notes)| prepare(plan, first, &notes, &channel));
+    let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             let _ = channel.send(&Message::Failed(error.to_string()), None);
             return 1;
         }
     };
-    drop(netns);
     if !matches!(channel.receive(), Ok(Some((Message::Go, _)))) {
         return 1;
     }
@@ -54,7 +71,8 @@ struct Prepared {
     first_boot: bool,
 }
 
-fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<Prepared> {
+/// Enters an ordinary instance's namespaces and root. Gives whether it is the first boot, and notes.
+fn enter(plan: &BootPlan, netns: &File) -> io::Result<(bool, Vec<String>)> {
     setns(netns, CloneFlags::CLONE_NEWNET)
         .map_err(|error| context("entering the network namespace")(error.into()))?;
     plan.groups
@@ -69,6 +87,15 @@ fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<Prepa
         .booted_mark()
         .exists();
     let report = root::enter(plan).map_err(context("building the root file system"))?;
+    Ok((first_boot, report.notes))
+}
+
+fn prepare(
+    plan: &BootPlan,
+    first_boot: bool,
+    notes: &[String],
+    channel: &Channel,
+) -> io::Result<Prepared> {
     etc::write(plan, first_boot).map_err(context("writing /etc"))?;
     furnish::write_files(plan)?;
     furnish::share_mounts(plan)?;
@@ -81,8 +108,8 @@ fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<Prepa
     let signals = signals_to_read(&[Signal::SIGTERM, Signal::SIGCHLD])?;
     no_core_files();
     limits::apply(&plan.groups, &plan.limits);
-    confine::confine().map_err(context("confining"))?;
-    cloud_init::announce(plan, first_boot, &report.notes);
+    confine::confine(plan.kind).map_err(context("confining"))?;
+    cloud_init::announce(plan, first_boot, notes);
     channel.send(&Message::Ready, Some(&master))?;
     Ok(Prepared {
         signals,
@@ -95,7 +122,7 @@ fn prepare(plan: &BootPlan, netns: &File, channel: &Channel) -> io::Result<Prepa
 fn hostname_in_user_data(plan: &BootPlan) -> io::Result<Option<String>> {
     let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
     let child = fork_child(|| {
-        let name = confine::confine()
+        let name = confine::confine(plan.kind)
             .ok()
             .and_then(|()| cloud_init::hostname(plan));
         let written = File::from(writer).write_all(name.unwrap_or_default().as_bytes());
@@ -150,20 +177,37 @@ fn no_core_files() {
 
 /// How long user data waits for units to be ready.
 const LONGEST_WAIT: Duration = Duration::from_secs(90);
+/// How often a node looks for its interface.
+const LOOK: Duration = Duration::from_millis(50);
+
+fn gives_up(waited: bool) -> bool {
+    if waited {
+        println_console(
+            "There is no network interface with a default route; going on without one.",
+        );
+    }
+    waited
+}
 
 fn live(plan: &BootPlan, prepared: &Prepared) -> i32 {
     let signals = &prepared.signals;
     let mut units = Units::new(&plan.setup.units);
     let begun = Instant::now();
     let mut boots = false;
+    let mut connected = !node::is(plan.kind);
     loop {
         let now = Instant::now();
-        let next = units.advance(now);
-        if !boots && (units.are_ready() || now >= begun + LONGEST_WAIT) {
+        connected = connected || node::has_network() || gives_up(now >= begun + LONGEST_WAIT);
+        let next = if connected {
+            units.advance(now)
+        } else {
+            Some(now + LOOK)
+        };
+        if connected && !boots && (units.are_ready() || now >= begun + LONGEST_WAIT) {
             boots = true;
             boot(plan, prepared.first_boot);
         }
-        let patience = (!boots).then(|| begun + LONGEST_WAIT);
+        let patience = (connected && !boots).then(|| begun + LONGEST_WAIT);
         if told_to_end(signals, &units, next.into_iter().chain(patience).min()) {
             break;
         }

@@ -25,7 +25,7 @@ use crate::exec::ExecRequest;
 use crate::layout::{self, Layout};
 use crate::living::{alive, is_locked, network, readable, reap};
 use crate::record::{EndReason, Ended, NamespaceName, Running, load};
-use crate::{console, launcher};
+use crate::{console, launcher, node};
 
 /// How long a boot may take until its first process runs.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -226,6 +226,12 @@ impl Instances {
         living.collect()
     }
 
+    /// The network namespace of a workload that runs: for the fabric, which wires those that nodes make
+    /// (`Fabric::hand_over`).
+    pub fn netns(&self, id: &WorkloadId) -> Option<OwnedFd> {
+        network(&alive(&self.layout(id))?.0)
+    }
+
     /// Every instance that has files or processes here.
     ///
     /// # Errors
@@ -272,11 +278,11 @@ impl Instances {
         self.await_half_started(&layout).await;
         self.settle(&spec.id);
         if let Some((running, _)) = alive(&layout) {
-            let netns = self.name_of(spec)?;
-            if running.boot == spec.boot && running.netns == netns {
+            let elsewhere = self.name_of(spec)?.is_some_and(|it| it != running.netns);
+            if running.boot == spec.boot && !elsewhere {
                 return Ok(());
             }
-            if running.netns != netns {
+            if elsewhere {
                 tracing::warn!(instance.id = %spec.id, "its network was made anew: it is restarted");
             }
             self.end(&spec.id).await?;
@@ -290,12 +296,16 @@ impl Instances {
         self.start(spec, &layout).await
     }
 
-    fn name_of(&self, spec: &InstanceSpec) -> Result<NamespaceName, InstanceError> {
+    /// The network namespace that it is to be in; `None` for one that makes its own.
+    fn name_of(&self, spec: &InstanceSpec) -> Result<Option<NamespaceName>, InstanceError> {
         let doing = "looking at its network namespace";
-        let Kind::Ordinary { netns } = &spec.kind;
+        let Kind::Ordinary { netns } = &spec.kind else {
+            return Ok(None);
+        };
         netns
             .try_clone()
             .and_then(|fd| NamespaceName::of(&fs::File::from(fd)))
+            .map(Some)
             .map_err(|source| io_error(&spec.id, doing, source))
     }
 
@@ -359,10 +369,15 @@ impl Instances {
     }
 
     async fn try_start(&self, spec: &InstanceSpec, layout: &Layout) -> Result<(), String> {
+        if node::is(spec.kind.confinement()) && self.0.rootless {
+            return Err("nodes of clusters need a Lath that runs as root: a user namespace has no user ids for them".into());
+        }
         let plan = self.plan(spec);
         let (launcher, at) = (self.0.config.launcher.clone(), layout.clone());
-        let Kind::Ordinary { netns } = &spec.kind;
-        let netns = Arc::clone(netns);
+        let netns = match &spec.kind {
+            Kind::Ordinary { netns } => Some(Arc::clone(netns)),
+            Kind::Node => None,
+        };
         let inner = Arc::clone(&self.0);
         let spawned = tokio::task::spawn_blocking(move || {
             for folder in [at.data(), at.run()] {
@@ -372,7 +387,7 @@ impl Instances {
                     .create(folder)?;
             }
             let lifeline = inner.lifeline.as_ref().map(|(reader, _)| reader);
-            launcher::spawn(&launcher, &at, &plan, &netns, lifeline)
+            launcher::spawn(&launcher, &at, &plan, netns.as_deref(), lifeline)
         });
         let spawned = spawned.await.map_err(io::Error::other).flatten();
         let (mut child, status) = spawned.map_err(|error| error.to_string())?;
@@ -426,8 +441,12 @@ impl Instances {
             stop_grace: config.stop_grace,
             lifeline: config.lifeline,
             rootless: self.0.rootless,
-            groups: self.groups_of(&spec.id),
+            groups: match spec.kind {
+                Kind::Ordinary { .. } => self.groups_of(&spec.id).undivided(),
+                Kind::Node => self.groups_of(&spec.id),
+            },
             setup: spec.setup.clone(),
+            kind: spec.kind.confinement(),
         }
     }
 

@@ -46,7 +46,7 @@ pub fn instance_init_main(arguments: impl IntoIterator<Item = OsString>) -> Exit
 fn boot(plan: &Path) -> ExitCode {
     let outcome = (|| {
         let inherited = Inherited {
-            netns: inherited(NETNS)?,
+            netns: inherited(NETNS).ok(),
             status: File::from(inherited(STATUS)?),
             lifeline: inherited(LIFELINE).ok(),
         };
@@ -109,7 +109,7 @@ pub(crate) fn spawn(
     launcher: &Path,
     layout: &Layout,
     plan: &BootPlan,
-    netns: &impl AsFd,
+    netns: Option<&OwnedFd>,
     lifeline: Option<&OwnedFd>,
 ) -> io::Result<(Child, OwnedFd)> {
     record::save(&layout.plan(), plan)?;
@@ -134,8 +134,15 @@ pub(crate) fn spawn(
 struct Handed(Vec<(OwnedFd, RawFd)>);
 
 impl Handed {
-    fn new(netns: &impl AsFd, status: &OwnedFd, lifeline: Option<&OwnedFd>) -> io::Result<Self> {
-        let mut files = vec![(above(netns)?, NETNS), (above(status)?, STATUS)];
+    fn new(
+        netns: Option<&OwnedFd>,
+        status: &OwnedFd,
+        lifeline: Option<&OwnedFd>,
+    ) -> io::Result<Self> {
+        let mut files = vec![(above(status)?, STATUS)];
+        if let Some(netns) = netns {
+            files.push((above(netns)?, NETNS));
+        }
         if let Some(lifeline) = lifeline {
             files.push((above(lifeline)?, LIFELINE));
         }

@@ -60,6 +60,11 @@ impl Layout {
         self.data.join("booted")
     }
 
+    /// The first of a node's user ids ([`crate::ids`]).
+    pub(crate) fn ids(&self) -> PathBuf {
+        self.data.join("ids")
+    }
+
     /// What the supervisor was told ([`crate::boot::BootPlan`]).
     pub(crate) fn plan(&self) -> PathBuf {
         self.run.join("plan.json")

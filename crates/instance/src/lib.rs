@@ -5,7 +5,8 @@
 //! user data run once as cloud-init runs it, a metadata service ([`metadata`]). It is no virtual
 //! machine: it shares the host's kernel. Namespaces, a capability bounding set, a system call filter and
 //! a root built from an allow-list keep its root from the host; no debugger works in it (`ptrace` is
-//! refused), and it cannot mount.
+//! refused), and it cannot mount. A node of a cluster ([`Kind::Node`]) can: it has a user namespace of its own, and its
+//! root is an ordinary user of the host.
 //!
 //! Two processes of Lath's binary stand behind an instance: a supervisor on the host's side, which keeps
 //! the console and the record and holds a lock, and process 1 inside. As root they outlive Lath and are
@@ -13,7 +14,8 @@
 //! would have no power over the old one's namespaces: it boots the instance again, from its kept files
 //! and without running user data again, as after a failure of the host.
 //!
-//! Networks are not made here: an instance gets its network namespace, wired, from the fabric.
+//! Networks are not made here: an instance gets its network namespace, wired, from the fabric. A node makes an empty one,
+//! which the fabric wires from outside.
 //!
 //! ```no_run
 //! # async fn example(spec: lath_instance::InstanceSpec) -> Result<(), lath_instance::InstanceError> {
@@ -36,6 +38,7 @@ mod exec;
 mod furnish;
 #[doc(hidden)]
 pub mod fuzzing;
+mod ids;
 mod init;
 mod instances;
 mod launcher;
@@ -43,6 +46,7 @@ mod layout;
 mod limits;
 mod living;
 pub mod metadata;
+mod node;
 mod process;
 mod record;
 mod root;

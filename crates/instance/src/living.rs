@@ -93,6 +93,7 @@ fn kill(layout: &Layout, running: &Running) -> io::Result<()> {
     let (reason, boot, at) = (EndReason::Stopped, running.boot, Timestamp::now());
     let saved = save(&layout.ended(), &Ended { boot, at, reason });
     let (init, supervisor) = (running.init.open(), running.supervisor.open());
+    running.groups.thaw();
     for (process, signal) in [
         (&supervisor, Signal::STOP),
         (&init, Signal::KILL),
@@ -114,6 +115,7 @@ pub(crate) fn kill_or_warn(id: &WorkloadId, layout: &Layout, running: &Running) 
 
 /// The supervisor is gone without a word: it was killed, or the host rebooted.
 pub(crate) fn bury(layout: &Layout, running: &Running) {
+    running.groups.thaw();
     if let Some(init) = running.init.open() {
         let _ = pidfd_send_signal(&init, Signal::KILL);
     }

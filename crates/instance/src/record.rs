@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use lath_feed::InstanceKind;
 use lath_model::Timestamp;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::de::DeserializeOwned;
@@ -102,6 +103,8 @@ pub(crate) struct Running {
     /// How long its processes may take to end; a record of an earlier version has none.
     #[serde(default)]
     pub(crate) stop_time: Duration,
+    #[serde(default)]
+    pub(crate) kind: InstanceKind,
 }
 
 /// How a boot ended.

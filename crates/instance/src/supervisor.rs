@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use lath_feed::InstanceKind;
 use lath_model::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -26,6 +27,7 @@ use crate::console::ConsoleWriter;
 use crate::layout::Layout;
 use crate::process::{self, fork, signals_to_read};
 use crate::record::{EndReason, Ended, NamespaceName, ProcessName, Running, save};
+use crate::{ids, node};
 
 /// How long a first process may take to end after it was told to kill everything.
 const LAST_GRACE: Duration = Duration::from_secs(2);
@@ -33,7 +35,8 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 /// What the launcher was handed.
 #[derive(Debug)]
 pub(crate) struct Inherited {
-    pub(crate) netns: OwnedFd,
+    /// Of an ordinary instance; a node makes its own.
+    pub(crate) netns: Option<OwnedFd>,
     /// Gets one line: `ok`, or why not.
     pub(crate) status: File,
     /// Ends when the process that started the instance ends.
@@ -70,10 +73,16 @@ struct Supervisor<'a> {
     /// Why it is being ended, and when it is killed.
     ending: Option<(EndReason, Instant)>,
     _lock: Flock<File>,
+    /// Of the user ids of a node.
+    _ids_lock: Option<Flock<File>>,
 }
 
 impl<'a> Supervisor<'a> {
-    fn start(plan: &'a BootPlan, netns: OwnedFd, lifeline: Option<OwnedFd>) -> io::Result<Self> {
+    fn start(
+        plan: &'a BootPlan,
+        netns: Option<OwnedFd>,
+        lifeline: Option<OwnedFd>,
+    ) -> io::Result<Self> {
         let layout = Layout::new(&plan.data_dir, &plan.run_dir, &plan.id);
         let lock = lock(&layout.lock())?;
         let _ = fs::remove_file(layout.ended());
@@ -85,10 +94,27 @@ impl<'a> Supervisor<'a> {
         plan.groups.make(&plan.limits)?;
         plan.groups.join_as_supervisor()?;
         spare_from_memory_shortage();
-        let netns = File::from(netns);
-        let netns_name = NamespaceName::of(&netns)?;
         let (ours, theirs) = Channel::pair()?;
-        let init = start_init(plan, netns, theirs)?;
+        let mut ids_lock = None;
+        let (init, netns_name) = match (plan.kind, netns) {
+            (InstanceKind::Ordinary, Some(netns)) => {
+                let netns = File::from(netns);
+                let name = NamespaceName::of(&netns)?;
+                (start_init(plan, netns, theirs)?, name)
+            }
+            (InstanceKind::Node, None) => {
+                let (ids, lock) = ids::claim(&layout)?;
+                ids_lock = Some(lock);
+                plan.groups.delegate_to(ids)?;
+                let init = node::start(plan, ids, &ours, theirs)?;
+                let netns = File::open(format!("/proc/{init}/ns/net"))?;
+                (init, NamespaceName::of(&netns)?)
+            }
+            (kind, _) => {
+                let words = format!("no instance of kind {kind:?} has such a network");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+            }
+        };
         let master = await_ready(&ours, init)?;
         let supervisor = Self {
             plan,
@@ -100,6 +126,7 @@ impl<'a> Supervisor<'a> {
             lifeline,
             ending: None,
             _lock: lock,
+            _ids_lock: ids_lock,
         };
         supervisor.let_go(&ours, netns_name)?;
         Ok(supervisor)
@@ -130,6 +157,7 @@ impl<'a> Supervisor<'a> {
             groups: self.plan.groups.clone(),
             limits: self.plan.limits,
             stop_time: self.plan.stop_time(),
+            kind: self.plan.kind,
         };
         save(&self.layout.running(), &record)?;
         // Made before user data runs: a crash in the middle of it does not run it twice.
@@ -221,6 +249,7 @@ impl<'a> Supervisor<'a> {
             .as_ref()
             .is_some_and(|(_, deadline)| Instant::now() >= *deadline)
         {
+            self.plan.groups.thaw();
             let _ = kill(self.init, Signal::SIGKILL);
         }
     }

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use lath_fabric::Fabric;
 use lath_feed::stream::Source;
-use lath_feed::{Instance, InstancePhase, Power, Snapshot, SnapshotReceiver};
+use lath_feed::{Instance, InstanceKind, InstancePhase, Power, Snapshot, SnapshotReceiver};
 use lath_instance::{InstanceError, InstanceSpec, Instances, Kind, Limits};
 use lath_model::WorkloadId;
 use tokio::sync::watch;
@@ -47,7 +48,7 @@ pub(crate) async fn run(
         for work in wanted(
             &instances, &fabric, &snapshot, &network, &killed, everything, strangers,
         ) {
-            changing.begin(&instances, work);
+            changing.begin(&instances, &fabric, work);
         }
         everything = false;
         tokio::select! {
@@ -90,18 +91,17 @@ struct Changing {
 
 impl Changing {
     /// Begins unless the instance is worked on or too many are: the next look comes when one has ended.
-    fn begin(&mut self, instances: &Instances, work: Work) {
+    fn begin(&mut self, instances: &Instances, fabric: &Arc<Fabric>, work: Work) {
         if !self.may_begin(&work) {
             return;
         }
         let waits = matches!(work, Work::Stop(_) | Work::Remove(_));
         self.ids.insert(work.id().clone(), waits);
-        let instances = instances.clone();
+        let (instances, fabric) = (instances.clone(), Arc::clone(fabric));
         self.tasks.spawn(async move {
             let id = work.id().clone();
-            if let Err(error) = perform(&instances, work).await {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(instance.id = %id, %error, cause, "an instance is not as it should be");
+            if let Err(error) = perform(&instances, &fabric, work).await {
+                tracing::warn!(instance.id = %id, error = format!("{error:#}"), "an instance is not as it should be");
                 // Whoever fails at once must not spin.
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
@@ -127,17 +127,29 @@ impl Changing {
     }
 }
 
-async fn perform(instances: &Instances, work: Work) -> Result<(), InstanceError> {
+async fn perform(instances: &Instances, fabric: &Fabric, work: Work) -> anyhow::Result<()> {
     match work {
         Work::Run(spec) => match instances.ensure_running(&spec).await {
             // Its state says so; control decides what follows.
             Err(InstanceError::Died { .. }) => Ok(()),
-            outcome => outcome,
+            Ok(()) if matches!(spec.kind, Kind::Node) => connect(instances, fabric, &spec.id).await,
+            outcome => Ok(outcome?),
         },
-        Work::Stop(id) => instances.ensure_stopped(&id).await,
-        Work::Kill(id) => instances.ensure_killed(&id).await,
-        Work::Remove(id) => instances.ensure_absent(&id).await,
+        Work::Stop(id) => Ok(instances.ensure_stopped(&id).await?),
+        Work::Kill(id) => Ok(instances.ensure_killed(&id).await?),
+        Work::Remove(id) => Ok(instances.ensure_absent(&id).await?),
     }
+}
+
+/// Gives the fabric the network namespace that a node has made. The fabric knows it already, unless the node or Lath was
+/// started again.
+async fn connect(instances: &Instances, fabric: &Fabric, id: &WorkloadId) -> anyhow::Result<()> {
+    // One that has just ended is looked at again.
+    if let Some(netns) = instances.netns(id) {
+        let handed = fabric.hand_over(id, netns).await;
+        handed.context("its network namespace cannot be taken over")?;
+    }
+    Ok(())
 }
 
 fn wanted(
@@ -200,7 +212,9 @@ fn start(
         .filter(|known| known.boot == instance.boot);
     match known.map(|known| known.state) {
         // Its network may have been made anew: that is looked for now and then.
-        Some(InstancePhase::Running) if !everything => return None,
+        Some(InstancePhase::Running) if !everything && !is_awaited(network, instance) => {
+            return None;
+        }
         // Control decides what becomes of it.
         Some(InstancePhase::Failed { .. }) => return None,
         _ => {}
@@ -215,7 +229,14 @@ fn start(
             return None;
         }
     };
-    let netns = Arc::new(fabric.workload_netns(&instance.id.clone().into()).ok()?);
+    let kind = match instance.kind {
+        InstanceKind::Ordinary => {
+            let netns = fabric.workload_netns(&instance.id.clone().into()).ok()?;
+            let netns = Arc::new(netns);
+            Kind::Ordinary { netns }
+        }
+        InstanceKind::Node => Kind::Node,
+    };
     let vpc = snapshot.vpcs.get(&instance.vpc)?;
     let resolver = vpc
         .cidrs
@@ -232,7 +253,7 @@ fn start(
         .map(|(_, public)| public.clone());
     Some(Work::Run(Box::new(InstanceSpec {
         id: instance.id.clone().into(),
-        kind: Kind::Ordinary { netns },
+        kind,
         root: instance.root.clone(),
         hostname: instance.hostname.clone(),
         nameservers: resolver.into_iter().collect(),
@@ -250,10 +271,21 @@ fn start(
     })))
 }
 
-/// Whether each interface of the instance was made by an apply that knew of it.
+/// Whether each interface of the instance was made by an apply that knew of it, or waits for a node's namespace.
 fn network_is_ready(snapshot: &Snapshot, network: &NetworkObserved, instance: &Instance) -> bool {
     let its = interfaces_of(snapshot, network, instance);
-    !its.is_empty() && its.iter().all(|(_, made)| matches!(made, Some(Ok(()))))
+    let awaited = is_awaited(network, instance);
+    let is_ready = |(_, made): &Applied<'_>| match made {
+        Some(made) => made.is_ok() || awaited,
+        None => false,
+    };
+    !its.is_empty() && its.iter().all(is_ready)
+}
+
+/// Whether the fabric waits for the network namespace that a node makes.
+fn is_awaited(network: &NetworkObserved, instance: &Instance) -> bool {
+    let mut awaited = network.report.awaited.values();
+    awaited.any(|id| *id == instance.id)
 }
 
 /// Whether an instance that runs lacks something of its network. An interface that is being attached to it lacks

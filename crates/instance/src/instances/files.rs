@@ -33,7 +33,8 @@ impl Instances {
         if open_plain(&path).is_ok_and(|file| holds(file, content)) {
             return Ok(());
         }
-        furnish::replace(&path, content, 0o644, None)
+        let owner = crate::ids::recorded(&self.layout(id)).map(|ids| ids.base);
+        furnish::replace(&path, content, 0o644, owner)
     }
 
     /// Where the host finds what a unit of an instance writes. When it is long it becomes `NAME.log.1`, and a new one is

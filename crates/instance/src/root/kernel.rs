@@ -64,6 +64,27 @@ pub(super) fn mount_all(
         rootless,
     )?;
     mount_sys(root, rootless, report)?;
+    mount_run(root, sizes)
+}
+
+/// For a node. What is the host's belongs to the host's root there, whom the node's root is not; so nothing needs to be
+/// read-only, and nothing may be: a runtime could mount none of its own for a container then.
+pub(super) fn mount_for_node(root: &OwnedFd, sizes: InMemory) -> io::Result<()> {
+    for kind in ["proc", "sysfs"] {
+        let place = if kind == "proc" { "proc" } else { "sys" };
+        let target = ensure_directory(root.as_fd(), Path::new(place))?;
+        mount(Some(kind), &path_of(&target), Some(kind), CAREFUL, NO_DATA)
+            .map_err(|error| explain(place, error))?;
+    }
+    mask(&path_of(&ensure_directory(
+        root.as_fd(),
+        Path::new("proc"),
+    )?))?;
+    mask_sys(root)?;
+    mount_run(root, sizes)
+}
+
+fn mount_run(root: &OwnedFd, sizes: InMemory) -> io::Result<()> {
     let run = ensure_directory(root.as_fd(), Path::new("run"))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(
@@ -150,7 +171,12 @@ fn mount_sys(root: &OwnedFd, rootless: bool, report: &mut Report) -> io::Result<
         report.notes.push(format!("/sys is empty ({error})"));
         return Ok(());
     }
+    mask_sys(root)
+}
+
+fn mask_sys(root: &OwnedFd) -> io::Result<()> {
     let sys = ensure_directory(root.as_fd(), Path::new("sys"))?;
+    let flags = CAREFUL | MsFlags::MS_RDONLY;
     for name in MASKED_IN_SYS {
         let path = path_of(&sys).join(name);
         if path.exists() {

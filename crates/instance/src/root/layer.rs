@@ -2,16 +2,22 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MsFlags, mount, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use super::mapped::show_mapped;
 use super::veil;
 use crate::layout::Layout;
 
 /// Whether overlays with whiteouts work where this instance's files are; the file system there, or this
 /// kernel, may not be up to it.
-pub(super) fn try_overlay(layout: &Layout, rootless: bool) -> io::Result<()> {
+pub(super) fn try_overlay(
+    layout: &Layout,
+    rootless: bool,
+    user: Option<&OwnedFd>,
+) -> io::Result<()> {
     let folder = layout.layers().join("probe");
     let (lower, all) = (folder.join("lower"), folder.join("all"));
     for path in [&lower, &all] {
@@ -20,8 +26,8 @@ pub(super) fn try_overlay(layout: &Layout, rootless: bool) -> io::Result<()> {
     let outcome = (|| {
         let layer = Layer::new(layout, &lower, rootless)?;
         let outcome = veil::try_marks(&layer.upper, rootless).and_then(|()| {
-            layer.mount_at(&all)?;
-            Ok(umount2(&all, nix::mount::MntFlags::MNT_DETACH)?)
+            layer.mount_at(&all, user)?;
+            Ok(umount2(&all, MntFlags::MNT_DETACH)?)
         });
         if let Some(folder) = layer.upper.parent() {
             fs::remove_dir_all(folder)?;
@@ -60,17 +66,30 @@ impl Layer {
         Ok(layer)
     }
 
-    pub(super) fn mount_at(&self, target: &Path) -> io::Result<()> {
+    /// With `user`, the owners of the lower files are those that this user namespace maps them to.
+    pub(super) fn mount_at(&self, target: &Path, user: Option<&OwnedFd>) -> io::Result<()> {
+        let Some(user) = user else {
+            return self.mount_over(&self.lower, target, MsFlags::MS_NODEV);
+        };
+        let mapped = self.upper.with_file_name("lower");
+        fs::create_dir_all(&mapped)?;
+        show_mapped(&self.lower, &mapped, user)?;
+        let outcome = self.mount_over(&mapped, target, MsFlags::empty());
+        // The overlay has a copy of the mount.
+        umount2(&mapped, MntFlags::MNT_DETACH)?;
+        outcome
+    }
+
+    fn mount_over(&self, lower: &Path, target: &Path, flags: MsFlags) -> io::Result<()> {
         let mut options = format!(
             "lowerdir={},upperdir={},workdir={}",
-            escape(&self.lower)?,
+            escape(lower)?,
             escape(&self.upper)?,
             escape(&self.work)?
         );
         if self.rootless {
             options.push_str(",userxattr");
         }
-        let flags = MsFlags::MS_NODEV;
         Ok(mount(
             Some("overlay"),
             target,

@@ -10,6 +10,8 @@ pub(crate) mod beneath;
 mod devices;
 mod kernel;
 mod layer;
+mod machine;
+mod mapped;
 mod skeleton;
 mod veil;
 
@@ -22,9 +24,10 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::StatVfsMountFlags;
 
 use crate::boot::{BootPlan, RootSource};
-use crate::furnish;
+use crate::ids::Ids;
 use crate::layout::Layout;
 use crate::limits::InMemory;
+use crate::{cgroup, furnish};
 use layer::Layer;
 use veil::Veil;
 
@@ -63,6 +66,28 @@ pub(crate) struct Report {
 
 /// Builds the root in the calling process's mount namespace, which must be its own, and makes it `/`.
 pub(crate) fn enter(plan: &BootPlan) -> io::Result<Report> {
+    let (root, mut report) = build(plan, Ids::HOST)?;
+    let sizes = InMemory::of(&plan.limits);
+    devices::make(&root, sizes)?;
+    kernel::mount_all(&root, plan.rootless, sizes, &mut report)?;
+    become_root(&root)?;
+    Ok(report)
+}
+
+/// Who owns what in a root, and what shows the host's files so.
+struct Owners {
+    ids: Ids,
+    /// Of a node.
+    user: Option<OwnedFd>,
+}
+
+/// Builds the part of a root that is the host's and the instance's files.
+pub(crate) fn build(plan: &BootPlan, ids: Ids) -> io::Result<(OwnedFd, Report)> {
+    let user = (!ids.are_the_hosts()).then(|| ids.user_namespace());
+    let owners = Owners {
+        ids,
+        user: user.transpose()?,
+    };
     let layout = Layout::new(&plan.data_dir, &plan.run_dir, &plan.id);
     let mut report = Report::default();
     mount(
@@ -73,28 +98,43 @@ pub(crate) fn enter(plan: &BootPlan) -> io::Result<Report> {
         NO_DATA,
     )?;
     fs::create_dir_all(layout.root())?;
+    ids.own(&layout.root())?;
     match &plan.root {
-        RootSource::Host => host_root(plan, &layout, &mut report)?,
-        RootSource::Directory(image) => image_root(plan, &layout, image)?,
+        RootSource::Host => host_root(plan, &owners, &layout, &mut report)?,
+        RootSource::Directory(image) => image_root(plan, &owners, &layout, image)?,
     }
     let root = beneath::open_base(&layout.root())?;
-    furnish::mount_all(plan, &layout, &root)?;
-    let sizes = InMemory::of(&plan.limits);
-    devices::make(&root, sizes)?;
-    kernel::mount_all(&root, plan.rootless, sizes, &mut report)?;
-    become_root(&root)?;
-    Ok(report)
+    furnish::mount_all(plan, ids, &layout, &root)?;
+    Ok((root, report))
 }
 
-/// Device nodes are of no use in it, whoever makes them.
-fn bind_own_root(layout: &Layout) -> io::Result<()> {
+/// For a node, in its own namespaces, in the directory that [`build`] gave: makes it `/`. The host's `/proc` and `/sys`
+/// are still in reach; without that the kernel lets no new ones be mounted.
+pub(crate) fn enter_as_node(plan: &BootPlan) -> io::Result<()> {
+    let root = mapped::copy_of_working_directory()?;
+    let sizes = InMemory::of(&plan.limits);
+    devices::make(&root, sizes)?;
+    kernel::mount_for_node(&root, sizes)?;
+    if let Some(view) = &plan.groups.view {
+        cgroup::mount_view(&root, view)?;
+    }
+    machine::make(&root, &plan.limits)?;
+    become_root(&root)
+}
+
+/// Device nodes are of no use in it, whoever makes them. In a node nobody can make any, and the mount must not say so:
+/// runtimes of containers cannot bind what is below one read-only then.
+fn bind_own_root(layout: &Layout, ids: Ids) -> io::Result<()> {
     let root = layout.root();
     mount(Some(&root), &root, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
+    if !ids.are_the_hosts() {
+        return Ok(());
+    }
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NODEV;
     Ok(mount(NO_DATA, &root, NO_DATA, flags, NO_DATA)?)
 }
 
-fn image_root(plan: &BootPlan, layout: &Layout, image: &Path) -> io::Result<()> {
+fn image_root(plan: &BootPlan, owners: &Owners, layout: &Layout, image: &Path) -> io::Result<()> {
     if !image.is_dir() {
         return Err(io::Error::new(
             io::ErrorKind::NotFound,
@@ -102,42 +142,52 @@ fn image_root(plan: &BootPlan, layout: &Layout, image: &Path) -> io::Result<()> 
         ));
     }
     let layer = Layer::new(layout, image, plan.rootless)?;
-    layer.mount_at(&layout.root()).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("no overlay over the image directory: {error}; see `lath doctor`"),
-        )
-    })?;
+    owners.ids.own(&layer.upper)?;
+    layer
+        .mount_at(&layout.root(), owners.user.as_ref())
+        .map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("no overlay over the image directory: {error}; see `lath doctor`"),
+            )
+        })?;
     let root = beneath::open_base(&layout.root())?;
-    skeleton::make(&root)
+    owners.ids.act(|| skeleton::make(&root))
 }
 
-fn host_root(plan: &BootPlan, layout: &Layout, report: &mut Report) -> io::Result<()> {
-    bind_own_root(layout)?;
+fn host_root(
+    plan: &BootPlan,
+    owners: &Owners,
+    layout: &Layout,
+    report: &mut Report,
+) -> io::Result<()> {
+    let ids = owners.ids;
+    bind_own_root(layout, ids)?;
     let root = beneath::open_base(&layout.root())?;
-    skeleton::make(&root)?;
+    ids.act(|| skeleton::make(&root))?;
     let hidden = [plan.data_dir.clone(), plan.run_dir.clone()];
-    let overlay = layer::try_overlay(layout, plan.rootless);
+    let overlay = layer::try_overlay(layout, plan.rootless, owners.user.as_ref());
     if let Err(error) = &overlay {
         report.notes.push(format!(
             "/etc is a copy and the host's other directories are read-only: no overlay ({error})"
         ));
     }
-    for (path, depth) in shown_directories(&root)? {
+    for (path, depth) in ids.act(|| shown_directories(&root))? {
         let host = Path::new("/").join(&path);
-        let directory = beneath::ensure_directory(root.as_fd(), &path)?;
+        let directory = ids.act(|| beneath::ensure_directory(root.as_fd(), &path))?;
         let target = beneath::path_of(&directory);
         let layer = Layer::new(layout, &host, plan.rootless)?;
         let veil = Veil {
             lower: &host,
             upper: &layer.upper,
             rootless: plan.rootless,
+            ids,
             depth,
             hidden: &hidden,
         };
         if overlay.is_ok() {
             veil.draw()?;
-            layer.mount_at(&target)?;
+            layer.mount_at(&target, owners.user.as_ref())?;
         } else {
             read_only_instead(&veil, &root, &path)?;
         }
@@ -153,6 +203,7 @@ fn read_only_instead(veil: &Veil<'_>, root: &OwnedFd, path: &Path) -> io::Result
     let source = if is_etc { veil.upper } else { veil.lower };
     if is_etc {
         skeleton::copy_public(veil.lower, veil.upper)?;
+        veil.ids.own_all(veil.upper)?;
     }
     let covered = beneath::ensure_directory(root.as_fd(), path)?;
     mount(

@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use crate::ids::Ids;
 use rustix::fs::{FileType, Mode, XattrFlags, lsetxattr, mknodat};
 
 /// Files that some may not read but that hold no secret, and without which programs fail.
@@ -25,6 +26,8 @@ pub(crate) struct Veil<'a> {
     pub(crate) upper: &'a Path,
     /// Mounted in a user namespace.
     pub(crate) rootless: bool,
+    /// Who owns the instance's files.
+    pub(crate) ids: Ids,
     /// Levels below `lower` that are looked at.
     pub(crate) depth: usize,
     /// Paths of the host to hide whatever their permissions are.
@@ -40,7 +43,7 @@ struct Search {
 impl Veil<'_> {
     /// Lays whiteouts into the upper layer.
     pub(crate) fn draw(&self) -> io::Result<()> {
-        copy_mode(&fs::metadata(self.lower)?, self.upper)?;
+        copy_mode(&fs::metadata(self.lower)?, self.upper, self.ids)?;
         for (path, _) in self.secrets() {
             let metadata = fs::symlink_metadata(self.lower.join(&path));
             // One that has just been deleted needs no hiding.
@@ -125,7 +128,7 @@ impl Veil<'_> {
             Ok(_) => {}
             Err(_) => {
                 fs::create_dir(upper)?;
-                copy_mode(lower, upper)?;
+                copy_mode(lower, upper, self.ids)?;
             }
         }
         make_opaque(upper, self.rootless)
@@ -144,7 +147,7 @@ impl Veil<'_> {
                 Ok(_) => return Ok(None),
                 Err(_) => {
                     fs::create_dir(&upper)?;
-                    copy_mode(&fs::symlink_metadata(&lower)?, &upper)?;
+                    copy_mode(&fs::symlink_metadata(&lower)?, &upper, self.ids)?;
                 }
             }
         }
@@ -173,8 +176,8 @@ pub(super) fn try_marks(upper: &Path, rootless: bool) -> io::Result<()> {
 }
 
 /// Owner and permissions as on the host. In a user namespace owners may have no name there.
-fn copy_mode(from: &Metadata, to: &Path) -> io::Result<()> {
-    let _ = chown(to, Some(from.uid()), Some(from.gid()));
+fn copy_mode(from: &Metadata, to: &Path, ids: Ids) -> io::Result<()> {
+    let _ = chown(to, Some(ids.of(from.uid())), Some(ids.of(from.gid())));
     fs::set_permissions(to, from.permissions())
 }
 
@@ -224,6 +227,7 @@ mod tests {
                 lower: &lower,
                 upper: &upper,
                 rootless: false,
+                ids: Ids::HOST,
                 depth: 8,
                 hidden: &[lower.join("data/of")],
             };

@@ -166,8 +166,10 @@ pub(crate) fn network() -> Arc<OwnedFd> {
 
 /// The network that an ordinary instance is given.
 pub(crate) fn netns(spec: &InstanceSpec) -> &Arc<OwnedFd> {
-    let Kind::Ordinary { netns } = &spec.kind;
-    netns
+    match &spec.kind {
+        Kind::Ordinary { netns } => netns,
+        Kind::Node => panic!("a node makes its own"),
+    }
 }
 
 /// Does `work` in a network.

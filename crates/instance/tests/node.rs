@@ -1,0 +1,365 @@
+//! Nodes of clusters: instances whose root runs containers and is an ordinary user of the host.
+
+#![allow(clippy::unwrap_used, reason = "a failed preparation fails the test")]
+
+mod lab;
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lab::{Lab, eventually, possible, spec};
+use lath_feed::InstancePhase;
+use lath_instance::{File, HostDirectory, InstanceSpec, Kind, Limits, Setup, Unit};
+
+/// Needs the host's ids; says so loudly when they are not there.
+fn skipped() -> bool {
+    let skipped = lath_instance::is_rootless();
+    if skipped {
+        eprintln!("SKIPPED: nodes need the host's user ids");
+    }
+    skipped || !possible()
+}
+
+fn directory(path: &str, shared_mounts: bool) -> HostDirectory {
+    HostDirectory {
+        path: path.into(),
+        mode: 0o755,
+        shared_mounts,
+    }
+}
+
+fn node(units: Vec<Unit>) -> InstanceSpec {
+    InstanceSpec {
+        kind: Kind::Node,
+        limits: Limits {
+            memory_bytes: Some(512 << 20),
+            pids: Some(2000),
+            vcpus: Some(2),
+        },
+        setup: Setup {
+            directories: vec![
+                directory("/var/lib/containerd", false),
+                directory("/var/lib/kubelet", true),
+                directory("/etc/lath", false),
+            ],
+            files: vec![File {
+                path: "/etc/kubernetes/pki/key".into(),
+                mode: 0o600,
+                content: "k3y".into(),
+            }],
+            units,
+            ..Setup::default()
+        },
+        ..spec("#!/bin/sh\necho user-data as $(id -u)\n")
+    }
+}
+
+/// What the fabric does: an interface with an address and a default route, from outside.
+fn wire(lab: &Lab, node: &InstanceSpec) {
+    let init = lab.process(&node.id, "init").to_string();
+    let line = format!(
+        "ip link add i{init} type veth peer name eth0 netns {init} && ip link set i{init} up && nsenter -t {init} -n sh -c \
+         'ip link set lo up && ip addr add 10.0.1.10/24 dev eth0 && ip link set eth0 up && ip route add default via 10.0.1.1'"
+    );
+    let done = Command::new("sh").args(["-c", &line]).status();
+    assert!(done.unwrap().success());
+}
+
+fn started(lab: &Lab, node: &InstanceSpec) {
+    lab.run(node);
+    wire(lab, node);
+    lab.await_console(&node.id, "cloud-init: finished");
+}
+
+fn groups(spec: &InstanceSpec) -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounts = mounts.lines().filter(|line| line.contains(" - cgroup"));
+    let roots = mounts.filter_map(|line| line.split(' ').nth(4));
+    let owners = roots.flat_map(|root| std::fs::read_dir(root).into_iter().flatten().flatten());
+    let groups = owners.map(|owner| owner.path().join(spec.id.as_str()));
+    groups.filter(|group| group.exists()).collect()
+}
+
+/// Each line must print what is wanted.
+fn check(lab: &Lab, node: &InstanceSpec, lines: &[(&str, &str)]) {
+    for (line, want) in lines {
+        let (status, out, err) = lab.shell(&node.id, line);
+        assert_eq!((status, out.trim()), (0, *want), "{line}: {err}");
+    }
+}
+
+#[test]
+fn its_root_is_root_there_and_nobody_on_the_host() {
+    if skipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let secret = lab.path().join("data/secret");
+    std::fs::write(&secret, "s3cret").unwrap();
+    let node = node(Vec::new());
+    lab.run(&node);
+    // Nothing runs before the network is there.
+    assert!(!lab.console(&node.id).contains("user-data"));
+    wire(&lab, &node);
+    lab.await_console(&node.id, "user-data as 0");
+    check(
+        &lab,
+        &node,
+        &[
+            ("id -u", "0"),
+            ("hostname", "ip-10-0-1-10"),
+            ("cat /proc/1/comm", "init"),
+            (
+                "stat -c '%u %g' / /etc/shadow /usr/bin /etc/resolv.conf /var/log /root | sort -u",
+                "0 0",
+            ),
+            (
+                "cat /etc/kubernetes/pki/key; stat -c %a /etc/kubernetes/pki/key",
+                "k3y600",
+            ),
+            (
+                "touch /usr/bin/mine /etc/mine /opt/mine /root/mine /var/lib/kubelet/mine && stat -c %u /usr/bin/mine",
+                "0",
+            ),
+            ("chown 33:33 /root/mine && stat -c %u /root/mine", "33"),
+            ("ip -o -4 addr show eth0 | grep -c 10.0.1.10", "1"),
+            (
+                "sysctl -qw net.ipv4.ip_forward=1 && cat /proc/sys/net/ipv4/ip_forward",
+                "1",
+            ),
+            (
+                "grep MemTotal /proc/meminfo | tr -s ' '",
+                "MemTotal: 524288 kB",
+            ),
+            (
+                "grep -c ^processor /proc/cpuinfo; cat /sys/devices/system/cpu/online",
+                "2\n0-1",
+            ),
+            ("ls -d /sys/devices/system/cpu/cpu* | wc -l", "2"),
+            (
+                "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2> /dev/null || cat /sys/fs/cgroup/../../proc/self/cgroup | grep -c .",
+                "536870912",
+            ),
+        ],
+    );
+    let init = lab.process(&node.id, "init");
+    let map = std::fs::read_to_string(format!("/proc/{init}/uid_map")).unwrap();
+    let map: Vec<u32> = map
+        .split_whitespace()
+        .map(|it| it.parse().unwrap())
+        .collect();
+    assert_eq!((map[0], map[2]), (0, 65_536));
+    assert!(map[1] >= 0x7000_0000, "{map:?}");
+    let files = lab.path().join("data/instances").join(node.id.as_str());
+    let mine = std::fs::metadata(files.join("host/%2Fvar%2Flib%2Fkubelet/mine")).unwrap();
+    assert_eq!(mine.uid(), map[1]);
+    for path in ["/usr/bin/mine", "/etc/mine", "/opt/mine", "/root/mine"] {
+        assert!(!Path::new(path).exists(), "{path} reached the host");
+    }
+    // The host writes into its directory as its root.
+    lab.instances
+        .write_file(&node.id, Path::new("/etc/lath"), "prefixes.json", b"[]")
+        .unwrap();
+    check(
+        &lab,
+        &node,
+        &[(
+            "cat /etc/lath/prefixes.json; stat -c %u /etc/lath/prefixes.json",
+            "[]0",
+        )],
+    );
+    for (what, line) in [
+        ("Lath's files", format!("cat {}", secret.display())),
+        ("Lath's directory", format!("ls {}", lab.path().display())),
+        ("host's passwords", "grep -v ':\\*:' /etc/shadow".into()),
+        ("node for a disk", "mknod /tmp/disk b 254 0".into()),
+        ("character device", "mknod /tmp/mem c 1 1".into()),
+        (
+            "disk",
+            "ls /dev/vda /dev/sda /dev/mem /dev/kmsg 2> /dev/null | grep .".into(),
+        ),
+        (
+            "host's disk as a mount",
+            "mount -t ext4 /dev/vda /mnt || mount -t ext4 /dev/root /mnt".into(),
+        ),
+        (
+            "host's devices as a mount",
+            "mount -t devtmpfs x /mnt && ls /mnt | grep .".into(),
+        ),
+        (
+            "kernel's setting",
+            "echo 1 > /proc/sys/vm/drop_caches".into(),
+        ),
+        (
+            "host's name",
+            "echo x > /proc/sys/kernel/core_pattern".into(),
+        ),
+        ("sysrq", "echo b > /proc/sysrq-trigger".into()),
+        ("kernel memory", "head -c 1 /proc/kcore | grep .".into()),
+        ("own binary", "cat /proc/1/exe > /dev/null".into()),
+        ("first process's root", "ls /proc/1/root/".into()),
+        (
+            "its own limit",
+            "echo 99999999999 > /sys/fs/cgroup/memory/memory.limit_in_bytes".into(),
+        ),
+        ("module", "modprobe dummy || insmod /tmp/x.ko".into()),
+        ("clock", "date -s '2001-01-01'".into()),
+        ("host's network", "nsenter -t 1 -n true".into()),
+        (
+            "unmounting a directory of the host",
+            "umount /var/lib/kubelet".into(),
+        ),
+        ("unmounting what covers the host's", "umount /etc".into()),
+        (
+            "less of the kernel's secrets",
+            "cat /sys/kernel/debug/x /proc/kmsg".into(),
+        ),
+    ] {
+        let (status, out, err) = lab.shell(&node.id, &line);
+        assert_ne!(status, 0, "{what}: {out}{err}");
+    }
+}
+
+#[test]
+fn it_may_mount_and_make_namespaces_and_groups() {
+    if skipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let node = node(Vec::new());
+    started(&lab, &node);
+    check(
+        &lab,
+        &node,
+        &[
+            (
+                "mount -t tmpfs x /mnt && touch /mnt/x && umount /mnt && echo yes",
+                "yes",
+            ),
+            (
+                "cd /var/lib/containerd && mkdir -p l u w m && echo low > l/f && mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m \
+              && rm m/f && echo up > m/f && cat m/f && umount m",
+                "up",
+            ),
+            (
+                "unshare -mnipuf --mount-proc sh -c 'echo $$; cat /proc/1/comm'",
+                "1\nsh",
+            ),
+            ("unshare -U true && echo yes", "yes"),
+            (
+                "unshare -n sleep 100 & sleep 0.3; nsenter -t $! -n ip -o link | grep -c lo:; kill $!",
+                "1",
+            ),
+            (
+                "ip link add v0 type veth peer name v1 && ip link del v0 && echo yes",
+                "yes",
+            ),
+            ("ip netns add x && ip netns del x && echo yes", "yes"),
+            (
+                "nft add table ip t && nft list tables && nft delete table ip t",
+                "table ip t",
+            ),
+            (
+                "grep -c ' /var/lib/kubelet .* shared:' /proc/self/mountinfo; grep -c ' /run .* shared:' /proc/self/mountinfo",
+                "1\n1",
+            ),
+            (
+                "mkdir /sys/fs/cgroup/memory/x && echo 4194304 > /sys/fs/cgroup/memory/x/memory.limit_in_bytes && cat /sys/fs/cgroup/memory/x/memory.limit_in_bytes",
+                "4194304",
+            ),
+            (
+                "sh -c 'echo 0 > /sys/fs/cgroup/memory/x/cgroup.procs && grep memory: /proc/self/cgroup | cut -d: -f3'; rmdir /sys/fs/cgroup/memory/x",
+                "/x",
+            ),
+            (
+                "for h in /sys/fs/cgroup/*/; do mkdir $h/y && rmdir $h/y || echo no $h; done",
+                "",
+            ),
+            ("cat /sys/fs/cgroup/cpuset/cpuset.mems | wc -l", "1"),
+        ],
+    );
+}
+
+#[test]
+fn it_lives_on_without_lath_and_leaves_nothing() {
+    if skipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut node = node(vec![Unit {
+        name: "busy".into(),
+        command: ["/bin/sh", "-c", "echo on; exec sleep 4731"]
+            .map(str::to_owned)
+            .to_vec(),
+        environment: Vec::new(),
+        ready: None,
+        once: false,
+        stop_seconds: 2,
+    }]);
+    started(&lab, &node);
+    let (supervisor, init) = (
+        lab.process(&node.id, "supervisor"),
+        lab.process(&node.id, "init"),
+    );
+    let lab = lab.reopened();
+    lab.run(&node);
+    assert_eq!(lab.process(&node.id, "supervisor"), supervisor);
+    assert_eq!(lab.process(&node.id, "init"), init);
+    let of = |fd: &std::os::fd::OwnedFd| nix::sys::stat::fstat(fd).unwrap().st_ino;
+    let inside = std::fs::metadata(format!("/proc/{init}/ns/net"))
+        .unwrap()
+        .ino();
+    assert_eq!(of(&lab.instances.netns(&node.id).unwrap()), inside);
+    assert_eq!(of(&lab.instances.networks()[&node.id]), inside);
+    // What containers leave: groups of their own, with processes that are frozen.
+    let line = "mkdir -p /sys/fs/cgroup/freezer/a/b /sys/fs/cgroup/memory/a/b; sleep 4732 > /dev/null 2>&1 < /dev/null & sleep 0.3; \
+                for g in freezer memory; do echo $! > /sys/fs/cgroup/$g/a/b/cgroup.procs; done; \
+                echo FROZEN > /sys/fs/cgroup/freezer/a/freezer.state; mount -t tmpfs x /var/lib/kubelet";
+    assert_eq!(lab.shell(&node.id, line).0, 0);
+    assert_ne!(groups(&node), Vec::<PathBuf>::new());
+    // The supervisor's death ends all.
+    nix::sys::signal::kill(supervisor, nix::sys::signal::Signal::SIGKILL).unwrap();
+    eventually("end of the node", || {
+        let state = lab.instances.status(&node.id).unwrap().state;
+        match state {
+            InstancePhase::Failed { .. } if groups(&node).is_empty() => Ok(()),
+            state => Err((state, groups(&node))),
+        }
+    });
+    // It boots again with the same ids, from the same files.
+    node.boot = 2;
+    lab.run(&node);
+    wire(&lab, &node);
+    check(
+        &lab,
+        &node,
+        &[
+            ("cat /etc/hostname", "ip-10-0-1-10.ec2.internal"),
+            ("stat -c %u /root", "0"),
+        ],
+    );
+    lab.wait(lab.instances.ensure_absent(&node.id)).unwrap();
+    assert_eq!(groups(&node), Vec::<PathBuf>::new());
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(node.id.as_str()), "{mounts}");
+    for folder in ["data/instances", "data/instances-removed", "run/instances"] {
+        let left = std::fs::read_dir(lab.path().join(folder)).unwrap().count();
+        assert_eq!(left, 0, "{folder}");
+    }
+}
+
+#[test]
+fn two_nodes_have_different_ids() {
+    if skipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let nodes = [node(Vec::new()), node(Vec::new())];
+    let bases = nodes.each_ref().map(|node| {
+        lab.run(node);
+        let init = lab.process(&node.id, "init");
+        std::fs::read_to_string(format!("/proc/{init}/uid_map")).unwrap()
+    });
+    assert_ne!(bases[0], bases[1]);
+}
