@@ -362,6 +362,8 @@ ROUTE53 = [
 STS = [
     ("AssumeRole", {"RoleArn": "arn:aws:iam::000000000000:role/none", "RoleSessionName": "s1"}, "AccessDenied", 403),
     ("AssumeRole", {"RoleArn": "arn:aws:iam::000000000000:role/none", "RoleSessionName": "s"}, "ValidationError"),
+    ("AssumeRoleWithWebIdentity", {"RoleArn": "arn:aws:iam::000000000000:role/none", "RoleSessionName": "s1", "WebIdentityToken": "junk"}, "InvalidIdentityToken"),
+    ("AssumeRoleWithWebIdentity", {"RoleArn": "arn:aws:iam::000000000000:role/none", "RoleSessionName": "s1", "WebIdentityToken": "jun"}, "ValidationError"),
     ("DecodeAuthorizationMessage", {"EncodedMessage": "junk"}, "InvalidAuthorizationMessageException"),
     ("GetAccessKeyInfo", {"AccessKeyId": "XXXXXXXXXXXXXXXXXXXX"}, "ValidationError"),
     ("GetSessionToken", {"DurationSeconds": 1}, "ValidationError"),

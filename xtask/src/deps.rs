@@ -43,8 +43,8 @@ const IMPORTS: [(&str, &[&str]); 33] = [
     (
         "identity",
         &[
-            "authz", "control", "iam", "model", "policy", "service", "session", "sigv4", "store",
-            "wire",
+            "authz", "control", "iam", "model", "oidc", "policy", "service", "session", "sigv4",
+            "store", "wire",
         ],
     ),
     (

@@ -15,7 +15,6 @@ use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
 use crate::Identity;
-use crate::subject::Subject;
 use lath_session::{Holder, Session};
 
 /// The longest session with role chaining, in seconds.
@@ -33,18 +32,18 @@ const PACKED: usize = 8192;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct AssumeRole {
-    role_arn: String,
-    role_session_name: String,
+    pub(crate) role_arn: String,
+    pub(crate) role_session_name: String,
     #[serde(default)]
-    policy_arns: Vec<PolicyDescriptor>,
-    policy: Option<String>,
-    duration_seconds: Option<i64>,
+    pub(crate) policy_arns: Vec<PolicyDescriptor>,
+    pub(crate) policy: Option<String>,
+    pub(crate) duration_seconds: Option<i64>,
     #[serde(default)]
-    tags: Vec<Tag>,
+    pub(crate) tags: Vec<Tag>,
     #[serde(default)]
-    transitive_tag_keys: Vec<String>,
-    external_id: Option<String>,
-    source_identity: Option<String>,
+    pub(crate) transitive_tag_keys: Vec<String>,
+    pub(crate) external_id: Option<String>,
+    pub(crate) source_identity: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -65,8 +64,8 @@ pub(crate) struct TemporaryCredentials {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct AssumedRoleUser {
-    assumed_role_id: String,
-    arn: String,
+    pub(crate) assumed_role_id: String,
+    pub(crate) arn: String,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -102,7 +101,7 @@ fn needs(access: Access<AssumeRole>) -> Access<AssumeRole> {
         .by(asked)
 }
 
-/// The condition keys of web and SAML identity providers. Lath does not support those, so the keys have no value.
+/// The condition keys of web and SAML identity providers. Who assumes a role by this operation has none of them.
 const FEDERATED: &[&str] = &[
     "accounts.google.com:aud",
     "accounts.google.com:sub",
@@ -149,28 +148,27 @@ fn assume(
     let role = app
         .role_by_arn(view, &op.role_arn)
         .ok_or_else(|| denied(caller, "sts:AssumeRole", &op.role_arn))?;
-    let session = app.session(view, &subject, &role, op)?;
-    let packed = packed(&session);
-    if packed > 100 {
-        return Err(ApiError::new(
-            "PackedPolicyTooLarge",
-            400,
-            format!(
-                "Packed policy consumes {packed}% of allotted space, please use smaller policy."
-            ),
-        ));
-    }
-    let resource = format!("assumed-role/{}/{}", role.name, op.role_session_name);
-    let arn = app.owner().arn("sts", resource);
+    let before = subject.session.as_deref();
+    let session = app.session(view, before, &role, op)?;
+    let packed = check_packed(&session)?;
     Ok(Assumed {
         credentials: Some(app.credentials(&session)),
-        assumed_role_user: Some(AssumedRoleUser {
-            assumed_role_id: format!("{}:{}", role.unique_id, op.role_session_name),
-            arn,
-        }),
-        packed_policy_size: (packed > 0).then_some(packed),
+        assumed_role_user: Some(app.assumed(&role, &op.role_session_name)),
+        packed_policy_size: packed,
         source_identity: session.source_identity,
     })
+}
+
+/// `PackedPolicySize`, where there is something to pack.
+pub(crate) fn check_packed(session: &Session) -> Result<Option<usize>, ApiError> {
+    let packed = packed(session);
+    if packed > 100 {
+        let text = format!(
+            "Packed policy consumes {packed}% of allotted space, please use smaller policy."
+        );
+        return Err(ApiError::new("PackedPolicyTooLarge", 400, text));
+    }
+    Ok((packed > 0).then_some(packed))
 }
 
 impl Identity {
@@ -183,14 +181,23 @@ impl Identity {
         }
     }
 
-    fn session(
+    /// Whom credentials of a role are for.
+    pub(crate) fn assumed(&self, role: &Role, session: &str) -> AssumedRoleUser {
+        let resource = format!("assumed-role/{}/{session}", role.name);
+        AssumedRoleUser {
+            assumed_role_id: format!("{}:{session}", role.unique_id),
+            arn: self.owner().arn("sts", resource),
+        }
+    }
+
+    /// A session of a role for who has the session `before`, if any.
+    pub(crate) fn session(
         &self,
         view: &View,
-        subject: &Subject,
+        before: Option<&Session>,
         role: &Role,
         op: &AssumeRole,
     ) -> Result<Session, ApiError> {
-        let before = subject.session.as_deref();
         let chained = before.filter(|session| matches!(session.holder, Holder::Role { .. }));
         let seconds = duration(op.duration_seconds, role, chained.is_some())?;
         let (tags, transitive) = session_tags(op, chained)?;
@@ -220,6 +227,7 @@ impl Identity {
             transitive,
             source_identity,
             instance: None,
+            federation: BTreeMap::new(),
         })
     }
 
@@ -245,7 +253,7 @@ impl Identity {
     }
 }
 
-fn check(op: &AssumeRole, partition: &str) -> Result<(), ApiError> {
+pub(crate) fn check(op: &AssumeRole, partition: &str) -> Result<(), ApiError> {
     let parts: Vec<&str> = op.role_arn.splitn(6, ':').collect();
     let is_arn =
         matches!(parts[..], ["arn", _, "iam", "", _, resource] if resource.starts_with("role/"));
@@ -414,7 +422,7 @@ fn packed(session: &Session) -> usize {
     (policy + arns + tags).saturating_mul(100).div_ceil(PACKED)
 }
 
-fn invalid(member: &str, rule: &str) -> ApiError {
+pub(crate) fn invalid(member: &str, rule: &str) -> ApiError {
     let text = detected(&[Violation::unshown(member, rule)]);
     ApiError::new("ValidationError", 400, text)
 }
@@ -488,6 +496,7 @@ fn session_token(
         transitive: Vec::new(),
         source_identity: None,
         instance: None,
+        federation: BTreeMap::new(),
     };
     Ok(SessionToken {
         credentials: Some(app.credentials(&session)),

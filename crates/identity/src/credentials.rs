@@ -10,7 +10,7 @@ use lath_store::View;
 use lath_wire::Principal;
 use lath_wire::http::KeyOwner;
 
-use crate::RootKey;
+use crate::{Issuers, RootKey};
 use lath_session::{Holder, SealingKey, Session, Sessions};
 
 /// The identities of an account: its root, and the users and roles in IAM.
@@ -23,6 +23,7 @@ pub struct Identity {
     pub(crate) last_used: Arc<LastUsed>,
     pub(crate) directory: Directory,
     pub(crate) sessions: Sessions,
+    pub(crate) issuers: Issuers,
 }
 
 impl Identity {
@@ -37,7 +38,15 @@ impl Identity {
             last_used: Arc::default(),
             directory: Directory::default(),
             sessions: Sessions::default(),
+            issuers: Issuers::default(),
         }
+    }
+
+    /// Sets where the keys of issuers of web identities are found.
+    #[must_use]
+    pub fn with_issuers(mut self, issuers: Issuers) -> Self {
+        self.issuers = issuers;
+        self
     }
 
     /// Sets the partition.

@@ -155,7 +155,14 @@ impl Identity {
         match (ask.caller.service.as_str(), ask.operation) {
             ("iam", _) => Some(Denied::Credentials),
             // GetSessionToken itself is refused by its handler, with its own message.
-            ("sts", "AssumeRole" | "GetCallerIdentity" | "GetSessionToken") => None,
+            // A web identity is proved by its token, whoever signed the request.
+            (
+                "sts",
+                "AssumeRole"
+                | "AssumeRoleWithWebIdentity"
+                | "GetCallerIdentity"
+                | "GetSessionToken",
+            ) => None,
             ("sts", operation) => Some(Denied::ByPolicy(Unauthorized {
                 message: format!("Cannot call {operation} with session credentials"),
                 encoded: self.seal.seal(Purpose::Refusal, br#"{"allowed":false}"#),

@@ -2,7 +2,7 @@
 //! front door, STS, and the one operation of Secrets Manager that needs no stored secret.
 //!
 //! Not here: signatures (`lath-sigv4`), the records of users, roles and policies (`lath-iam`), the policy
-//! language (`lath-policy`).
+//! language (`lath-policy`), tokens of identity providers (`lath-oidc`).
 //!
 //! ```
 //! use std::sync::Arc;
@@ -17,6 +17,7 @@
 
 mod assume_role;
 mod credentials;
+mod issuers;
 mod judge;
 mod random_password;
 mod refusal;
@@ -24,8 +25,11 @@ mod root_key;
 mod seal;
 mod sts;
 mod subject;
+mod trust;
+mod web_identity;
 
 pub use credentials::Identity;
+pub use issuers::{Issuers, LocalKeys};
 pub use lath_session::SealingKey;
 pub use random_password::{GetRandomPassword, RandomPassword, secretsmanager_service};
 pub use root_key::{KeyError, RootKey};

@@ -5,7 +5,7 @@ use lath_store::View;
 use lath_wire::{ApiError, Caller, Protocol, Service, ServiceInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::{Identity, assume_role};
+use crate::{Identity, assume_role, web_identity};
 use lath_session::Purpose;
 
 const INFO: ServiceInfo = ServiceInfo {
@@ -19,7 +19,8 @@ const INFO: ServiceInfo = ServiceInfo {
 
 /// The Security Token Service.
 pub fn sts_service(app: &Arc<Identity>) -> Service {
-    assume_role::register(register(Service::new(INFO), app), app)
+    let service = assume_role::register(register(Service::new(INFO), app), app);
+    web_identity::register(service, app)
 }
 
 operations! {

@@ -162,6 +162,9 @@ pub(crate) fn facts(
         if let Some(identity) = &session.source_identity {
             facts.set("aws:SourceIdentity", identity.clone());
         }
+        for (key, value) in &session.federation {
+            facts.set(key, value.clone());
+        }
         for (key, value) in session.instance.iter().flat_map(SourceInstance::facts) {
             facts.set(key, value);
         }

@@ -308,6 +308,7 @@ mod tests {
             transitive: Vec::new(),
             source_identity: None,
             instance: None,
+            federation: BTreeMap::new(),
         };
         session.seal(seal)
     }

@@ -314,7 +314,7 @@ mod tests {
             with("x", "!"),
         ] {
             assert_eq!(
-                set(&[key.clone()]).verify(&token),
+                set(std::slice::from_ref(&key)).verify(&token),
                 Err(Unproved::NoKey),
                 "{key}"
             );

@@ -14,7 +14,8 @@
 /// - The route stands for REST services only.
 /// - Of the words, none is needed: `dry_run` (the request has a member `dry_run`), `caller` (the function of a `read` or
 ///   `change` takes the [`Caller`](crate::Caller) before the request), `checked` (the request is
-///   [`Checked`](crate::Checked) before the function runs), `located` (the answer has headers:
+///   [`Checked`](crate::Checked) before the function runs), `unsigned` (requests need no signature: the function
+///   judges what they prove), `located` (the answer has headers:
 ///   [`Located`](crate::Located)).
 ///   An `asynchronous` function does both itself, so that `dry_run` and `caller` do not compile there.
 /// - `NEEDS` is what the caller must be allowed, in the methods of [`Access`](lath_authz::Access).
@@ -92,6 +93,9 @@ macro_rules! _of_operation {
         fn headers(output: &Self::Output) -> Vec<(&'static str, String)> {
             $crate::Located::headers(output)
         }
+    };
+    (unsigned) => {
+        const UNSIGNED: bool = true;
     };
     (dry_run) => {};
     (caller) => {};

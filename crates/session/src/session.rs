@@ -34,6 +34,9 @@ pub struct Session {
     /// The instance for which EC2 assumed the role.
     #[serde(default)]
     pub instance: Option<SourceInstance>,
+    /// The condition keys that the identity provider gave the session whose token it was made for.
+    #[serde(default)]
+    pub federation: BTreeMap<String, String>,
 }
 
 /// The instance that received a session's keys.

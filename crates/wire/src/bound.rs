@@ -20,6 +20,7 @@ use crate::{
 pub(crate) struct Registered {
     pub(crate) name: &'static str,
     pub(crate) route: Option<Route>,
+    pub(crate) unsigned: bool,
     pub(crate) template: Option<Template>,
     pub(crate) call: Arc<dyn Call>,
     pub(crate) input: fn() -> Shape,

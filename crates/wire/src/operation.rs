@@ -16,6 +16,9 @@ pub trait Operation: DeserializeOwned + Send + 'static {
     const NAME: &'static str;
     /// REST services only: method, path template, success status.
     const ROUTE: Option<Route> = None;
+    /// Whether requests may be unsigned, as few of AWS's operations let them: the request itself proves who calls, and the
+    /// handler judges that. Without a signature no judge is asked, and the [`Caller`] is nobody.
+    const UNSIGNED: bool = false;
     /// What it answers. `DeserializeOwned` lets the model-oracle test ask the type for its members.
     type Output: Serialize + DeserializeOwned + Send + 'static;
 
@@ -121,6 +124,29 @@ pub struct Caller {
     pub request_id: String,
     /// Where the request came from.
     pub source_ip: Option<IpAddr>,
+}
+
+impl Caller {
+    /// Nobody: who sent an unsigned request.
+    pub fn nobody(
+        region: impl Into<String>,
+        service: impl Into<String>,
+        request_id: impl Into<String>,
+        source_ip: Option<IpAddr>,
+    ) -> Self {
+        Self {
+            account: String::new(),
+            region: region.into(),
+            service: service.into(),
+            principal: Principal {
+                arn: String::new(),
+                user_id: String::new(),
+            },
+            access_key_id: String::new(),
+            request_id: request_id.into(),
+            source_ip,
+        }
+    }
 }
 
 /// A principal.

@@ -85,6 +85,7 @@ impl Service {
         let registered = Registered {
             name: Op::NAME,
             route: Op::ROUTE,
+            unsigned: Op::UNSIGNED,
             template: Op::ROUTE.as_ref().map(Template::of),
             call: Arc::new(Bound::new(Arc::clone(app))),
             input: crate::describe::<Op>,

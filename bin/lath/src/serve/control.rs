@@ -9,9 +9,10 @@ use lath_ec2::images::{ImageDirectory, offer_directories};
 use lath_feed::{
     Hidden, InstallationKeys, Mesh, NodeQueries, ObservedReceiver, SnapshotReceiver, Topology,
 };
-use lath_identity::{Identity, RootKey, SealingKey};
+use lath_identity::{Identity, Issuers, RootKey, SealingKey};
 use lath_model::Partition;
 use lath_observe::{Delivery, Limits, Observe};
+use lath_oidc::{Remote, SystemRoots};
 use lath_store::{Condition, Db, Rewording, Store, StoreError};
 use lath_wire::http::FrontDoor;
 use tokio::sync::watch;
@@ -110,7 +111,9 @@ impl Control {
             keys: Some(Arc::new(installation_keys(&key, &seal))),
             node: inputs.node,
         };
-        let identity = Identity::new(key, config.account.clone()).with_iam(seal, cell.clone());
+        let identity = Identity::new(key, config.account.clone())
+            .with_iam(seal, cell.clone())
+            .with_issuers(issuers());
         let identity = Arc::new(identity);
         offer_directories(&cell, image_directories(config)).await?;
         pin_trust_policies(&cell).await;
@@ -209,6 +212,11 @@ impl Trouble {
         let state = state.map(|trouble| format!("the state: {trouble}"));
         state.into_iter().chain(self.observe.trouble()).collect()
     }
+}
+
+/// Where the keys of web identities are found.
+fn issuers() -> Issuers {
+    Issuers::default().with_remote(Arc::new(Remote::new(SystemRoots::load())))
 }
 
 /// The keys with which nodes verify signatures.

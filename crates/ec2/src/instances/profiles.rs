@@ -434,6 +434,7 @@ fn assume(cell: &Cell, role: &Role, instance: &Instance, now: Timestamp) -> Opti
             vpc: instance.vpc.to_string(),
             private_ip: instance.private_ip.map(|ip| ip.to_string()),
         }),
+        federation: Default::default(),
     };
     Some(RoleSession {
         role_id: role.unique_id.clone(),

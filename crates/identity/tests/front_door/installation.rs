@@ -1,6 +1,7 @@
 //! The front door of one region with IAM and STS, called with signed requests.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -8,10 +9,12 @@ use http::Request;
 use http_body_util::Full;
 use lath_control::Cell;
 use lath_iam::Iam;
-use lath_identity::{Identity, RootKey, SealingKey, sts_service};
+use lath_identity::{Identity, Issuers, RootKey, SealingKey, sts_service};
+use lath_oidc::{Asked, IssuerKeys, KeySet, NoKeys};
 use lath_sigv4::{Payload, Secret, SigningKey, sign};
 use lath_store::{Db, Memory};
 use lath_wire::http::FrontDoor;
+use serde_json::Value;
 
 pub(crate) const ACCOUNT: &str = "123456789012";
 
@@ -30,6 +33,27 @@ pub(crate) struct Installation {
     pub(crate) root: Key,
     pub(crate) cell: Cell,
     pub(crate) seal: SealingKey,
+    /// The keys of its own issuers.
+    pub(crate) issuers: Arc<Mutex<BTreeMap<String, Value>>>,
+}
+
+/// Issuers elsewhere, none of which can be reached but those whose name says why not.
+struct Elsewhere;
+
+impl IssuerKeys for Elsewhere {
+    fn keys<'a>(
+        &'a self,
+        asked: Asked<'a>,
+    ) -> futures::future::BoxFuture<'a, Result<Arc<KeySet>, NoKeys>> {
+        let told = if asked.issuer.contains("certificate") {
+            NoKeys::Certificate
+        } else if asked.issuer.contains("unusable") {
+            NoKeys::Unusable("nothing".into())
+        } else {
+            NoKeys::Unreachable("nothing".into())
+        };
+        Box::pin(std::future::ready(Err(told)))
+    }
 }
 
 impl Installation {
@@ -51,7 +75,16 @@ impl Installation {
             secret: key.secret_access_key.clone(),
             token: None,
         };
-        let identity = Identity::new(key, ACCOUNT).with_iam(seal.clone(), cell.clone());
+        let issuers: Arc<Mutex<BTreeMap<String, Value>>> = Arc::default();
+        let own = Arc::clone(&issuers);
+        let sources = Issuers::default()
+            .with_local(Arc::new(move |_, issuer| {
+                own.lock().unwrap().get(issuer).cloned()
+            }))
+            .with_remote(Arc::new(Elsewhere));
+        let identity = Identity::new(key, ACCOUNT)
+            .with_iam(seal.clone(), cell.clone())
+            .with_issuers(sources);
         let identity = Arc::new(identity);
         let iam = Arc::new(Iam::new(cell.clone(), identity.last_used()));
         let services = vec![sts_service(&identity), lath_iam::service(&iam)];
@@ -64,7 +97,14 @@ impl Installation {
             root,
             cell,
             seal,
+            issuers,
         }
+    }
+
+    /// Makes this an issuer of the installation.
+    pub(crate) fn know(&self, issuer: &str, keys: Value) {
+        let mut issuers = self.issuers.lock().unwrap();
+        issuers.insert(issuer.to_owned(), keys);
     }
 
     pub(crate) async fn call(
@@ -73,22 +113,7 @@ impl Installation {
         service: &str,
         form: &[(&str, &str)],
     ) -> (u16, String) {
-        let version = if service == "iam" {
-            "2010-05-08"
-        } else {
-            "2011-06-15"
-        };
-        let mut body = format!("Version={version}");
-        for (name, value) in form {
-            let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
-            body.push_str(&format!("&{name}={value}"));
-        }
-        let mut request = Request::post("http://127.0.0.1/")
-            .header("host", "127.0.0.1")
-            .header("user-agent", "tester/1")
-            .header("content-type", "application/x-www-form-urlencoded")
-            .body(Full::new(Bytes::from(body.clone())))
-            .unwrap();
+        let (mut request, body) = request(service, form);
         let signed = lath_sigv4::Request {
             method: "POST",
             path: "/",
@@ -106,6 +131,15 @@ impl Installation {
         for (name, value) in sign(&signed, &signer, SystemTime::now()) {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
+        self.sent(request).await
+    }
+
+    /// Calls without a signature.
+    pub(crate) async fn call_unsigned(&self, form: &[(&str, &str)]) -> (u16, String) {
+        self.sent(request("sts", form).0).await
+    }
+
+    async fn sent(&self, request: Request<Full<Bytes>>) -> (u16, String) {
         let peer = "10.0.0.7:1234".parse().unwrap();
         let answer = self.door.answer(request, peer).await;
         let text = String::from_utf8(answer.body().to_vec()).unwrap();
@@ -149,6 +183,26 @@ impl Installation {
         )
         .await;
     }
+}
+
+fn request(service: &str, form: &[(&str, &str)]) -> (Request<Full<Bytes>>, String) {
+    let version = if service == "iam" {
+        "2010-05-08"
+    } else {
+        "2011-06-15"
+    };
+    let mut body = format!("Version={version}");
+    for (name, value) in form {
+        let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        body.push_str(&format!("&{name}={value}"));
+    }
+    let request = Request::post("http://127.0.0.1/")
+        .header("host", "127.0.0.1")
+        .header("user-agent", "tester/1")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Full::new(Bytes::from(body.clone())))
+        .unwrap();
+    (request, body)
 }
 
 pub(crate) fn element(text: &str, name: &str) -> Option<String> {

@@ -8,6 +8,7 @@ mod denials;
 mod installation;
 mod many;
 mod sessions;
+mod web_identity;
 
 use std::collections::BTreeMap;
 
@@ -365,6 +366,7 @@ async fn a_session_ends_when_its_time_is_over() {
             transitive: Vec::new(),
             source_identity: None,
             instance: None,
+            federation: BTreeMap::new(),
         };
         let key = Key {
             id: session.key.clone(),
@@ -419,6 +421,7 @@ async fn a_session_policy_of_another_partition_allows_nothing() {
             transitive: Vec::new(),
             source_identity: None,
             instance: None,
+            federation: BTreeMap::new(),
         };
         let key = Key {
             id: session.key.clone(),

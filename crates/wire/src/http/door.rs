@@ -169,6 +169,9 @@ impl FrontDoor {
         if let Some(response) = self.unserved(&request, &request_id) {
             return response;
         }
+        if let Some((service, caller)) = self.unsigned(&request, &request_id, peer) {
+            return service.respond(&request, &caller).await;
+        }
         let verified = match self.verified(&request) {
             Ok(verified) => verified,
             Err(error) => {
@@ -217,6 +220,26 @@ impl FrontDoor {
         }?;
         let envelope = unserved::envelope(&absent, request, request_id);
         Some(envelope.failure(&unserved::error(&absent, &envelope, request)))
+    }
+
+    /// The service whose operation takes the request unsigned, in the region that answers for the global services.
+    fn unsigned(
+        &self,
+        request: &Request<Bytes>,
+        request_id: &str,
+        peer: SocketAddr,
+    ) -> Option<(&Service, Caller)> {
+        if !matches!(Claim::read(&signed_parts(request)), Err(SigError::Missing)) {
+            return None;
+        }
+        let home = self.home.as_ref()?;
+        let mut services = self.regions.get(home)?.iter();
+        let service = services.find(|service| seems_meant(service, request))?;
+        let action = unserved::action(request)?;
+        service.named(&action).filter(|it| it.unsigned)?;
+        let name = service.info().signing_name;
+        let caller = Caller::nobody(home, name, request_id, Some(peer.ip()));
+        Some((service, caller))
     }
 
     /// The service of a signing name, of any region.

@@ -91,7 +91,7 @@ fn operation(request: &Request<Bytes>) -> Option<String> {
     Some(name.chars().take(128).collect())
 }
 
-fn action(request: &Request<Bytes>) -> Option<String> {
+pub(super) fn action(request: &Request<Bytes>) -> Option<String> {
     let query = request.uri().query().unwrap_or_default().as_bytes();
     [query, request.body()].into_iter().find_map(|text| {
         let mut pairs = form::pairs(text).ok()?.into_iter();
