@@ -363,3 +363,81 @@ fn two_nodes_have_different_ids() {
     });
     assert_ne!(bases[0], bases[1]);
 }
+
+/// A root of a container: a shell with its libraries, from the host.
+const CONTAINER_ROOT: &str = "set -e; cd /var/lib/containerd; mkdir -p root/bin root/proc root/sys root/dev root/etc root/tmp; \
+    for p in /bin/sh /bin/cat /bin/sleep /usr/bin/id; do cp $p root/bin/; \
+    for l in $(ldd $p | grep -o '/[^ ]*'); do mkdir -p root$(dirname $l); cp -n $l root$l; done; done; echo made";
+
+#[test]
+fn containerd_runs_a_container_in_it() {
+    if skipped() {
+        return;
+    }
+    if !["/usr/bin/containerd", "/usr/bin/ctr", "/usr/sbin/runc"]
+        .iter()
+        .all(|it| Path::new(it).exists())
+    {
+        eprintln!(
+            "SKIPPED: containerd and runc are not installed (`apt-get install containerd runc`)"
+        );
+        return;
+    }
+    let lab = Lab::new();
+    let mut node = node(vec![Unit {
+        name: "containerd".into(),
+        command: [
+            "/usr/bin/containerd",
+            "-c",
+            "/etc/kubernetes/containerd.toml",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        environment: Vec::new(),
+        ready: Some(["/usr/bin/ctr", "version"].map(str::to_owned).to_vec()),
+        once: false,
+        stop_seconds: 5,
+    }]);
+    node.setup.files.push(File {
+        path: "/etc/kubernetes/containerd.toml".into(),
+        mode: 0o644,
+        content: "version = 2\noom_score = 0\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"
+            .into(),
+    });
+    started(&lab, &node);
+    assert!(!lab.console(&node.id).contains("unit containerd ended"));
+    let run = "ctr run --rm --rootfs /var/lib/containerd/root c1 /bin/sh -c 'id -u; read a < /proc/1/comm; echo $a'";
+    check(
+        &lab,
+        &node,
+        &[
+            (CONTAINER_ROOT, "made"),
+            (run, "0\nsh"),
+            (
+                "ctr run -d --memory-limit 33554432 --rootfs /var/lib/containerd/root c2 /bin/sleep 4733 && ctr task ls -q",
+                "c2",
+            ),
+            (
+                "ctr task exec --exec-id e c2 /bin/cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2> /dev/null || \
+                 find /sys/fs/cgroup/memory -name memory.limit_in_bytes -path '*c2*' | xargs cat",
+                "33554432",
+            ),
+        ],
+    );
+    // The runtime is begun again when it is killed, and its containers live on.
+    check(
+        &lab,
+        &node,
+        &[("pkill -9 -x containerd && echo killed", "killed")],
+    );
+    eventually("containerd again", || {
+        let (status, out, err) = lab.shell(&node.id, "ctr task ls -q");
+        if status == 0 && out == "c2\n" {
+            Ok(())
+        } else {
+            Err((out, err))
+        }
+    });
+    lab.wait(lab.instances.ensure_stopped(&node.id)).unwrap();
+    assert_eq!(groups(&node), Vec::<PathBuf>::new());
+}
