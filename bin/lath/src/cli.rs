@@ -197,6 +197,20 @@ pub(crate) enum ImageCommand {
         #[arg(long)]
         name: Option<lath_registry::Reference>,
     },
+    /// Fetch an image from the registry of its name, which must be public, for this machine's architecture.
+    Pull {
+        #[command(flatten)]
+        data_dir_flag: DataDir,
+        /// The name; nginx means docker.io/library/nginx:latest.
+        name: lath_registry::Reference,
+        /// The certificate authorities that registries are trusted by (PEM).
+        #[arg(
+            long,
+            value_name = "FILE",
+            default_value = "/etc/ssl/certs/ca-certificates.crt"
+        )]
+        authorities: PathBuf,
+    },
     /// List the images.
     List {
         #[command(flatten)]

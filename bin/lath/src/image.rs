@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use lath_registry::{Access, DIRECTORY, Image, Images};
+use lath_registry::{Access, DIRECTORY, Image, Images, Loaded};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{self, DataDir, ImageCommand, Output};
@@ -17,6 +17,15 @@ pub(crate) fn main(flags: &cli::Image) -> anyhow::Result<()> {
             path,
             name,
         } => load(&open(data_dir_flag)?, path, name.as_ref()),
+        ImageCommand::Pull {
+            data_dir_flag,
+            name,
+            authorities,
+        } => {
+            let images = open(data_dir_flag)?;
+            let fetched = runtime()?.block_on(images.fetch(name, authorities))?;
+            print_loaded(&[fetched])
+        }
         ImageCommand::List {
             data_dir_flag,
             output,
@@ -46,7 +55,10 @@ fn load(
     path: &Path,
     name: Option<&lath_registry::Reference>,
 ) -> anyhow::Result<()> {
-    let loaded = images.load(path, name)?;
+    print_loaded(&images.load(path, name)?)
+}
+
+fn print_loaded(loaded: &[Loaded]) -> anyhow::Result<()> {
     let lines = loaded.iter().flat_map(|image| {
         let names = image.names.iter();
         names.map(|name| format!("{name} {}\n", image.digest))
@@ -72,11 +84,13 @@ fn line(image: &Image, width: usize) -> String {
     format!("{:width$}  {digits}  {mebibytes:>6} MiB\n", image.name)
 }
 
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build()
+}
+
 fn serve(images: Images, listen: SocketAddr) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let listener = tokio::net::TcpListener::bind(listen)
             .await
             .with_context(|| format!("cannot listen on {listen}"))?;

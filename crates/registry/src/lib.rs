@@ -10,6 +10,7 @@
 
 mod archive;
 mod digest;
+mod fetch;
 mod manifest;
 mod reference;
 mod serve;
@@ -17,7 +18,8 @@ mod store;
 
 pub use archive::{LoadError, Loaded};
 pub use digest::{Digest, InvalidDigest};
-pub use manifest::{Descriptor, InvalidManifest, MAXIMUM_MANIFEST, Manifest};
+pub use fetch::FetchError;
+pub use manifest::{Descriptor, InvalidManifest, MAXIMUM_MANIFEST, Manifest, Platform};
 pub use reference::{InvalidReference, Reference, Target};
 pub use serve::{Access, serve};
 pub use store::{DIRECTORY, Image, Images, StoreError};

@@ -15,6 +15,9 @@ pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
+/// What registries are asked for.
+pub(crate) const ACCEPTED: [&str; 4] = [OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_MANIFEST];
+
 /// A blob that something refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,6 +28,29 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
+    /// What an image in an index is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+}
+
+impl Descriptor {
+    pub(crate) fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            platform: None,
+        }
+    }
+}
+
+/// What an image is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Platform {
+    /// Such as `amd64`.
+    pub architecture: String,
+    /// Such as `linux`.
+    pub os: String,
 }
 
 /// What is read of a manifest.
@@ -94,6 +120,14 @@ impl Manifest {
             )));
         }
         Ok(this)
+    }
+
+    /// The first image of an index that is for a platform.
+    pub fn of_platform(&self, os: &str, architecture: &str) -> Option<&Descriptor> {
+        self.manifests.iter().find(|it| {
+            let platform = it.platform.as_ref();
+            platform.is_some_and(|it| it.os == os && it.architecture == architecture)
+        })
     }
 
     /// Whether it lists images of several platforms.

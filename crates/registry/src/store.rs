@@ -136,10 +136,8 @@ impl Images {
     pub fn find(&self, reference: &Reference) -> Result<Option<Descriptor>, StoreError> {
         if let Target::Digest(digest) = reference.target() {
             let found = self.manifest(digest)?;
-            return Ok(found.map(|(manifest, bytes)| Descriptor {
-                media_type: manifest.media_type,
-                digest: digest.clone(),
-                size: bytes.len() as u64,
+            return Ok(found.map(|(manifest, bytes)| {
+                Descriptor::new(&manifest.media_type, digest.clone(), bytes.len() as u64)
             }));
         }
         let name = reference.to_string();

@@ -407,3 +407,34 @@ async fn an_image_is_pushed() {
         .await;
     assert_eq!((gone.status, registry.blobs()), (StatusCode::ACCEPTED, 0));
 }
+
+#[tokio::test]
+async fn an_image_is_fetched_from_another_registry() {
+    let (upstream, registry) = (registry(Access::Read).await, registry(Access::Read).await);
+    let path = upstream.path("archive");
+    let files = layout(&vec![7; 1 << 20], &named("app:1"));
+    load(&upstream.images, &path, &archive(&files), None).unwrap();
+    let fetch = |name: &str| {
+        let name: Reference = format!("{}/{name}", upstream.address).parse().unwrap();
+        let images = registry.images.clone();
+        async move { images.fetch(&name, Path::new("/nonexistent")).await }
+    };
+    let fetched = fetch("app:1").await.unwrap();
+    assert_eq!(fetched.digest, Digest::of(&files[3].1));
+    assert_eq!(registry.blobs(), 3);
+    let name = format!("{}/app:1", upstream.address);
+    assert_eq!(registry.images.list().unwrap()[0].name, name);
+    let unknown = fetch("app:2").await;
+    assert!(
+        unknown.unwrap_err().to_string().contains("404"),
+        "the registry's own answer"
+    );
+    // A registry whose blob is not what the manifest says.
+    let blob = format!("images/blobs/sha256/{}", Digest::of(&files[1].1).hex());
+    std::fs::write(upstream.path(&blob), vec![8; 1 << 20]).unwrap();
+    registry.images.remove(&name.parse().unwrap()).unwrap();
+    let wrong = fetch("app:1").await;
+    assert!(wrong.is_err(), "{wrong:?}");
+    assert_eq!(registry.images.list().unwrap(), []);
+    assert_eq!(registry.unfinished(), 0);
+}

@@ -52,11 +52,7 @@ pub(super) fn load(
             "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers,
         });
         let (digest, size) = images.keep(manifest.to_string().as_bytes(), None)?;
-        let image = Descriptor {
-            media_type: OCI_MANIFEST.to_owned(),
-            digest: digest.clone(),
-            size,
-        };
+        let image = Descriptor::new(OCI_MANIFEST, digest.clone(), size);
         images.name(lock, &names, &image)?;
         loaded.push(Loaded { names, digest });
     }
@@ -73,9 +69,5 @@ fn copy(
         .reader(name)?
         .ok_or_else(|| LoadError::Missing(name.to_owned()))?;
     let (digest, size) = images.keep(reader, None)?;
-    Ok(Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-    })
+    Ok(Descriptor::new(media_type, digest, size))
 }

@@ -218,11 +218,7 @@ async fn put(
         }
         images.keep(&bytes[..], Some((&digest_of, bytes.len() as u64)))?;
         if let Target::Tag(_) = named.target() {
-            let image = Descriptor {
-                media_type: manifest.media_type.clone(),
-                digest: digest_of,
-                size: bytes.len() as u64,
-            };
+            let image = Descriptor::new(&manifest.media_type, digest_of, bytes.len() as u64);
             images.name(&lock, &[named], &image)?;
         }
         Ok(())

@@ -1,0 +1,79 @@
+//! Tokens that registries want, from where they say: <https://distribution.github.io/distribution/spec/auth/token/>.
+
+use http_body_util::{BodyExt as _, Limited};
+use hyper::HeaderMap;
+use serde::Deserialize;
+
+use super::connection::Dialer;
+use super::{FetchError, host_error, parsed};
+
+const MAXIMUM: usize = 1 << 20;
+
+#[derive(Deserialize)]
+struct Given {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+/// An anonymous token to pull from a repository; `None` if the challenge is not of this kind.
+pub(super) async fn token(
+    dialer: &Dialer,
+    challenge: &str,
+    repository: &str,
+) -> Result<Option<String>, FetchError> {
+    let Some(parameters) = challenge.strip_prefix("Bearer ") else {
+        return Ok(None);
+    };
+    let find = |name: &str| parameter(parameters, name);
+    let Some(realm) = find("realm") else {
+        return Ok(None);
+    };
+    let mut address = format!("{realm}?scope=repository:{repository}:pull");
+    if let Some(service) = find("service") {
+        address.push_str("&service=");
+        address.push_str(&service.replace(' ', "%20"));
+    }
+    let uri = parsed(&address, &realm)?;
+    let answer = dialer.get(&uri, HeaderMap::new()).await?;
+    let body = Limited::new(answer.into_body(), MAXIMUM).collect().await;
+    let bytes = body.map_err(|error| host_error(&realm, error))?.to_bytes();
+    let given: Given = serde_json::from_slice(&bytes)
+        .map_err(|error| host_error(&realm, format!("it gave no token: {error}")))?;
+    Ok(given.token.or(given.access_token))
+}
+
+/// A parameter of a challenge: `realm="https://...",service="..."`.
+fn parameter(parameters: &str, name: &str) -> Option<String> {
+    let mut rest = parameters;
+    loop {
+        let (key, after) = rest.split_once('=')?;
+        let (value, after) = match after.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => after.split_once(',').unwrap_or((after, "")),
+        };
+        if key.trim().eq_ignore_ascii_case(name) {
+            return Some(value.to_owned());
+        }
+        rest = after.trim_start_matches([',', ' ']);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_of_a_challenge() {
+        let challenge =
+            r#"realm="https://auth.docker.io/token?a=b,c", service=registry.docker.io,scope="x""#;
+        for (name, value) in [
+            ("realm", Some("https://auth.docker.io/token?a=b,c")),
+            ("Service", Some("registry.docker.io")),
+            ("scope", Some("x")),
+            ("error", None),
+        ] {
+            assert_eq!(parameter(challenge, name).as_deref(), value, "{name}");
+        }
+        assert_eq!(parameter("realm=\"", "realm"), None);
+    }
+}
