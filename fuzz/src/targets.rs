@@ -35,9 +35,11 @@ macro_rules! targets {
 }
 
 targets! {
+    auth_map
     cbor
     change_batch
     check_response
+    cluster_token
     connect_head
     dashboard
     dns_query

@@ -2,7 +2,7 @@
 //! The rules are those of AWS's verifier (<https://github.com/kubernetes-sigs/aws-iam-authenticator>), which sends the
 //! request to STS; here the signature is verified at once, so that no host is asked and control may be dead.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,8 +16,6 @@ const PREFIX: &str = "k8s-aws-v1.";
 const LONGEST: usize = 4096;
 /// The most seconds that the presigned request may name.
 const MOST_SECONDS: u64 = 900;
-/// How long a token is valid from its date, whatever it names.
-const VALID: Duration = Duration::from_secs(15 * 60);
 /// The header that names the cluster.
 const CLUSTER_HEADER: &str = "x-k8s-aws-id";
 /// What the query may hold, in lower case.
@@ -100,6 +98,11 @@ impl Presigned {
         };
         presigned.check_query()?;
         Ok(presigned)
+    }
+
+    /// The token that holds a URL, as clients make it.
+    pub fn token_of(url: &str) -> String {
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(url))
     }
 
     fn check_query(&self) -> Result<(), TokenError> {
@@ -192,11 +195,6 @@ impl Presigned {
     }
 }
 
-/// How long a verified token is valid from its date.
-pub fn validity() -> Duration {
-    VALID
-}
-
 fn other(reason: String) -> TokenError {
     TokenError::OtherRequest(reason)
 }
@@ -210,6 +208,8 @@ fn names_the_cluster(signed: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::time::Duration;
 
     use lath_sigv4::{Credential, LookupError, Secret};
 
@@ -280,29 +280,25 @@ mod tests {
         assert!(stranger.verify("blue", &One, now).is_err());
     }
 
-    fn token(url: &str) -> String {
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(url))
-    }
-
     #[test]
     fn what_is_no_token_is_refused() {
         let good = "https://sts.amazonaws.com/?Action=GetCallerIdentity&X-Amz-Date=20260101T000000Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host%3Bx-k8s-aws-id";
-        assert!(Presigned::parse(&token(good)).is_ok());
+        assert!(Presigned::parse(&Presigned::token_of(good)).is_ok());
         for bad in [
             good.to_owned(),
             "k8s-aws-v1.###".to_owned(),
-            token("nothing"),
-            token(&good.replace("https:", "ftp:")),
-            token(&good.replace("sts.", "me@sts.")),
-            token(&good.replace(".com/", ".com/x")),
-            token(&good.replace("GetCallerIdentity", "AssumeRole")),
-            token(&good.replace("=60", "=901")),
-            token(&good.replace("=60", "=x")),
-            token(&good.replace("x-k8s-aws-id", "x-other")),
-            token(&format!("{good}&action=GetCallerIdentity")),
-            token(&format!("{good}&x-evil=1")),
-            token(&good.replace("Action=GetCallerIdentity&", "")),
-            token(&format!("{good}{}", "&".repeat(LONGEST))),
+            Presigned::token_of("nothing"),
+            Presigned::token_of(&good.replace("https:", "ftp:")),
+            Presigned::token_of(&good.replace("sts.", "me@sts.")),
+            Presigned::token_of(&good.replace(".com/", ".com/x")),
+            Presigned::token_of(&good.replace("GetCallerIdentity", "AssumeRole")),
+            Presigned::token_of(&good.replace("=60", "=901")),
+            Presigned::token_of(&good.replace("=60", "=x")),
+            Presigned::token_of(&good.replace("x-k8s-aws-id", "x-other")),
+            Presigned::token_of(&format!("{good}&action=GetCallerIdentity")),
+            Presigned::token_of(&format!("{good}&x-evil=1")),
+            Presigned::token_of(&good.replace("Action=GetCallerIdentity&", "")),
+            Presigned::token_of(&format!("{good}{}", "&".repeat(LONGEST))),
         ] {
             assert!(Presigned::parse(&bad).is_err(), "{bad}");
         }

@@ -32,7 +32,7 @@ pub struct Delivery {
 
 /// What waits to be written.
 enum Waiting {
-    Request(AccessLog),
+    Request(Box<AccessLog>),
     Lines(LogLines),
 }
 
@@ -69,7 +69,7 @@ impl Delivery {
 
 impl Sink for Delivery {
     fn access_log(&self, record: AccessLog) {
-        self.wait(Waiting::Request(record));
+        self.wait(Waiting::Request(Box::new(record)));
     }
 
     fn log_lines(&self, lines: LogLines) {
@@ -141,7 +141,7 @@ impl Writer {
         let (mut records, mut lines) = (Vec::new(), Vec::new());
         for it in waiting {
             match it {
-                Waiting::Request(record) => records.push(record),
+                Waiting::Request(record) => records.push(*record),
                 Waiting::Lines(some) => lines.push(some),
             }
         }
