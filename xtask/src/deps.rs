@@ -115,7 +115,11 @@ const IMPORTS: [(&str, &[&str]); 33] = [
 ];
 
 /// What the tests of a crate import beside it. A test that needs much of the house belongs to `conformance`.
-const IMPORTS_OF_TESTS: [(&str, &[&str]); 2] = [("ec2", &["identity"]), ("proxy", &["mesh"])];
+const IMPORTS_OF_TESTS: [(&str, &[&str]); 3] = [
+    ("ec2", &["identity"]),
+    ("node", &["cni"]),
+    ("proxy", &["mesh"]),
+];
 
 /// What the planes must never share, whatever the tables above say, in tests neither.
 const NEVER: [(&str, &[&str], &str); 2] = [

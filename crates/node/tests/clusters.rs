@@ -13,14 +13,17 @@ use lath_dns::{AuthorityConfig, Upstreams};
 use lath_feed::stream::Source;
 use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 use lath_feed::{
-    Attachment, CallerBook, ClusterAccess, ClusterLog, Condition, ControlPlane, Hidden,
-    InstallationKeys, Interface, InterfaceAddress, ManagedWorkload, NamespaceOrigin, Observed,
-    Peer, PublicEndpoint, Route, RouteTable, RouteTarget, SecurityGroup, SecurityRule, Snapshot,
-    Subnet, Traffic, Vpc,
+    Addon, Attachment, CallerBook, Capacity, ClusterAccess, ClusterLog, ClusterNode, Condition,
+    ControlPlane, Hidden, InstallationKeys, Instance, InstanceKind, InstanceMetadata, Interface,
+    InterfaceAddress, ManagedWorkload, NamespaceOrigin, Observed, Peer, Power, PublicEndpoint,
+    RootSource, Route, RouteTable, RouteTarget, SecurityGroup, SecurityRule, Snapshot, Subnet,
+    Traffic, Vpc,
 };
 use lath_kubernetes::{Binaries, pki};
-use lath_model::id::{NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcId};
-use lath_model::{ManagedId, ManagedKind, WorkloadId};
+use lath_model::id::{
+    InstanceId, NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
+};
+use lath_model::{ManagedId, ManagedKind, Timestamp, WorkloadId};
 use lath_node::{Host, Node, NodeConfig, Place};
 use lath_proxy::ProxyConfig;
 use nix::sched::{CloneFlags, unshare};
@@ -37,6 +40,10 @@ fn main() -> ExitCode {
         .is_some_and(|it| it == lath_instance::LAUNCHER_ARGUMENT)
     {
         return lath_instance::instance_init_main(arguments);
+    }
+    // In nodes it is the network plugin too.
+    if let Some(code) = lath_cni::called_as_plugin() {
+        return code;
     }
     let lists = std::env::args().any(|it| it == "--list");
     if lists {
@@ -67,6 +74,7 @@ fn main() -> ExitCode {
         .build()
         .unwrap();
     runtime.block_on(a_cluster_lives());
+    runtime.block_on(pods_run_on_nodes());
     eprintln!("ok");
     ExitCode::SUCCESS
 }
@@ -239,6 +247,225 @@ fn config(directory: &Path) -> NodeConfig {
         authority: AuthorityConfig::default(),
         orders: lath_drill::order::Orders::of(&directory.join("data")),
     }
+}
+
+/// The images that the tests of clusters make.
+fn images() -> Option<PathBuf> {
+    let named = std::env::var_os("LATH_KUBERNETES_IMAGES").map(PathBuf::from);
+    let home = PathBuf::from(std::env::var_os("HOME")?);
+    let cache = || {
+        let cache = std::fs::read_dir(home.join(".cache/lath/kubernetes-images")).ok()?;
+        let mut complete = cache.flatten().map(|it| it.path());
+        complete.find(|it| it.join("pause.tar").is_file())
+    };
+    named.or_else(cache)
+}
+
+const INSTANCES: [(&str, &str, &str); 2] = [
+    ("i-0123456789abcdef0", "10.0.1.10", "10.0.1.32/28"),
+    ("i-0123456789abcdef1", "10.0.1.11", "10.0.1.48/28"),
+];
+
+fn name_of(address: &str) -> String {
+    format!("ip-{}.ec2.internal", address.replace('.', "-"))
+}
+
+/// A cluster with its nodes; the second one may be on its way out.
+fn with_nodes(version: u64, plane: &ControlPlane, draining: bool, count: usize) -> Snapshot {
+    let mut snapshot = snapshot(version);
+    snapshot
+        .control_planes
+        .insert(cluster(), Arc::new(plane.clone()));
+    let (vpc, mut own) = snapshot
+        .vpcs
+        .iter()
+        .next()
+        .map(|(id, it)| (id.clone(), Vpc::clone(it)))
+        .unwrap();
+    let first = own.interfaces.values().next().unwrap().clone();
+    for (index, (id, address, prefix)) in INSTANCES.iter().take(count).enumerate() {
+        let instance: InstanceId = id.parse().unwrap();
+        let interface: NetworkInterfaceId =
+            format!("eni-0123456789abcde{index:02x}").parse().unwrap();
+        let mut its = first.clone();
+        its.id = interface.clone();
+        its.mac = format!("02:00:0a:00:02:{index:02x}");
+        its.addresses[0].private = address.parse().unwrap();
+        its.attachment = Some(Attachment {
+            workload: WorkloadId::Instance(instance.clone()),
+            device: 0,
+        });
+        its.prefixes = vec![prefix.parse().unwrap()];
+        own.interfaces.insert(interface, its);
+        let node = Instance {
+            id: instance.clone(),
+            vpc: vpc.clone(),
+            power: Power::On,
+            boot: 1,
+            root: RootSource::Host,
+            capacity: Capacity::default(),
+            hostname: name_of(address),
+            resource_name: None,
+            user_data: Vec::new(),
+            metadata: InstanceMetadata {
+                image: "ami-0123456789abcdef0".parse().unwrap(),
+                instance_type: "t3.medium".into(),
+                reservation: "r-0123456789abcdef0".parse().unwrap(),
+                launch_index: 0,
+                launched_at: Timestamp::default(),
+                key: None,
+                availability_zone: "us-east-1a".into(),
+                tags: None,
+                tokens_required: false,
+                hop_limit: 1,
+                enabled: true,
+                profile: None,
+            },
+            kind: InstanceKind::Node,
+            cluster: Some(ClusterNode {
+                cluster: cluster(),
+                node_group: "workers".into(),
+                labels: [("team".to_owned(), "shop".to_owned())].into(),
+                taints: Vec::new(),
+                max_pods: 14,
+                draining: draining && index == 1,
+            }),
+        };
+        snapshot.instances.insert(instance, Arc::new(node));
+    }
+    snapshot.vpcs.insert(vpc, Arc::new(own));
+    snapshot
+}
+
+const DEPLOYMENT: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
+    {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
+        "replicas": 3, "selector": {"matchLabels": {"app": "web"}},
+        "template": {"metadata": {"labels": {"app": "web"}}, "spec": {
+            "containers": [{"name": "nginx", "image": "nginx:latest", "command": ["/bin/sh", "-c",
+                "echo hello > /usr/share/nginx/html/index.html && exec nginx -g 'daemon off;'"]}]}}}},
+    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+     "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}},
+    {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": {
+        "containers": [{"name": "curl", "image": "curlimages/curl:latest", "command": ["sleep", "3600"]}]}}]}"#;
+
+async fn pods_run_on_nodes() {
+    let Some(images) = images() else {
+        eprintln!("SKIPPED: no images (conformance/kubernetes/images/build.py makes them)");
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let store = lath_registry::Images::open(directory.path().join("images")).unwrap();
+    for archive in std::fs::read_dir(images).unwrap().flatten() {
+        store.load(&archive.path(), None).unwrap();
+    }
+    let mut plane = plane();
+    let addon = Addon {
+        version: "v1.15.0-eksbuild.1".into(),
+        configuration: None,
+    };
+    plane.addons.insert("coredns".into(), addon);
+    let streams = Arc::<Streams>::default();
+    let begun = Instant::now();
+    let mut running = start(directory.path(), &with_nodes(1, &plane, false, 2), &streams).await;
+    let nodes = |observed: &Observed| {
+        let seen = observed.clusters.get(&cluster());
+        seen.map(|it| it.nodes.values().filter(|it| it.ready).count())
+    };
+    wait_for(&mut running, "nodes get ready", |it| nodes(it) == Some(2)).await;
+    eprintln!("nodes ready after {:?}", begun.elapsed());
+
+    let ca = directory.path().join("ca.crt");
+    std::fs::write(&ca, &plane.keys.authority).unwrap();
+    let file = directory.path().join("web.json");
+    std::fs::write(&file, DEPLOYMENT).unwrap();
+    let ask = |arguments: &[&str]| {
+        let answer = kubectl(&ca, arguments, "blue");
+        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        (
+            answer.status.success(),
+            format!("{text}{}", String::from_utf8_lossy(&answer.stderr)),
+        )
+    };
+    let (made, text) = ask(&["apply", "-f", file.to_str().unwrap()]);
+    assert!(made, "{text}");
+    let (done, text) = ask(&["rollout", "status", "deployment/web", "--timeout=90s"]);
+    let (_, pods) = ask(&["get", "pods", "-A", "-o", "wide"]);
+    let (_, events) = ask(&["get", "events", "-A"]);
+    assert!(
+        done,
+        "{text}
+{pods}
+{events}"
+    );
+    eprintln!("pods ready after {:?}", begun.elapsed());
+    let (done, text) = ask(&[
+        "-n",
+        "kube-system",
+        "rollout",
+        "status",
+        "deployment/coredns",
+        "--timeout=90s",
+    ]);
+    assert!(done, "{text}");
+    let (done, text) = ask(&[
+        "wait",
+        "--for=condition=Ready",
+        "pod/client",
+        "--timeout=60s",
+    ]);
+    assert!(done, "{text}");
+    // Names of the cluster, addresses of services, logs and exec: through every part.
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let (_, text) = ask(&[
+            "exec",
+            "client",
+            "--",
+            "curl",
+            "-sS",
+            "-m",
+            "5",
+            "http://web.default.svc.cluster.local/",
+        ]);
+        if text.contains("hello") {
+            break;
+        }
+        assert!(Instant::now() < end, "{text}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let (_, logs) = ask(&["logs", "deployment/web"]);
+    assert!(logs.contains("GET /") || !logs.contains("rror"), "{logs}");
+    let (_, labels) = ask(&[
+        "get",
+        "nodes",
+        "-L",
+        "team,topology.kubernetes.io/zone,eks.amazonaws.com/nodegroup",
+    ]);
+    eprintln!("{labels}{pods}");
+    assert_eq!(labels.matches("us-east-1a").count(), 2, "{labels}");
+
+    // One leaves: its pods go elsewhere, then it goes.
+    running
+        .say
+        .send_replace(Arc::new(with_nodes(2, &plane, true, 2)));
+    let leaving: InstanceId = INSTANCES[1].0.parse().unwrap();
+    wait_for(&mut running, "it is drained", |it| {
+        let seen = it
+            .clusters
+            .get(&cluster())
+            .and_then(|it| it.nodes.get(&leaving));
+        seen.is_some_and(|it| it.drained)
+    })
+    .await;
+    running
+        .say
+        .send_replace(Arc::new(with_nodes(3, &plane, false, 1)));
+    let end = Instant::now() + PATIENCE;
+    while ask(&["get", "node", &name_of(INSTANCES[1].1)]).0 {
+        assert!(Instant::now() < end, "its node stays");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    running.node.shutdown(Duration::ZERO, false).await.unwrap();
 }
 
 /// The streams of logs that arrived.
