@@ -50,8 +50,7 @@ const IMPORTS: [(&str, &[&str]); 34] = [
     (
         "ec2",
         &[
-            "authz", "control", "feed", "iam", "model", "policy", "service", "session", "store",
-            "wire",
+            "authz", "control", "feed", "iam", "model", "service", "session", "store", "wire",
         ],
     ),
     (
@@ -72,7 +71,21 @@ const IMPORTS: [(&str, &[&str]); 34] = [
             "authz", "control", "feed", "model", "service", "store", "wire",
         ],
     ),
-    ("eks", &["authz", "model", "service", "store", "wire"]),
+    (
+        "eks",
+        &[
+            "authz",
+            "control",
+            "ec2",
+            "feed",
+            "iam",
+            "kubernetes",
+            "model",
+            "service",
+            "store",
+            "wire",
+        ],
+    ),
     // The data plane obeys the feed and lives without control.
     ("zones", &["feed", "model"]),
     ("health", &["feed", "model", "net"]),

@@ -1,10 +1,11 @@
 //! The list of services of a region's control plane.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
 use lath_control::{Cell, Contribute, Derive, Section};
 use lath_ec2::Ec2;
-use lath_eks::Eks;
+use lath_eks::{Eks, Platform};
 use lath_feed::Snapshot;
 use lath_iam::Iam;
 use lath_identity::Identity;
@@ -22,6 +23,7 @@ pub(crate) fn contributions() -> Vec<Contribute> {
         &lath_ec2::CONTRIBUTIONS[..],
         &lath_lattice::CONTRIBUTIONS,
         &lath_route53::CONTRIBUTIONS,
+        &lath_eks::CONTRIBUTIONS,
     ];
     // Who calls is told where something that Lattice filled in asks, or a cluster whose tokens are presigned requests.
     let callers = Derive::Whole(|cell, view, snapshot: &mut Snapshot| {
@@ -47,7 +49,15 @@ pub(crate) fn kinds() -> Kinds {
     let kinds = lath_lattice::kinds(kinds);
     let kinds = lath_route53::kinds(kinds);
     let kinds = lath_iam::kinds(kinds);
+    let kinds = lath_eks::kinds(kinds);
     lath_observe::kinds(kinds)
+}
+
+/// What this host offers to clusters.
+fn platform() -> Platform {
+    Platform::new(lath_kubernetes::Binaries::find, |port| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    })
 }
 
 /// The services of one region.
@@ -58,6 +68,7 @@ pub(crate) struct Apps {
     identity: Arc<Identity>,
     iam: Arc<Iam>,
     route53: Arc<Route53>,
+    eks: Arc<Eks>,
 }
 
 impl Apps {
@@ -69,6 +80,10 @@ impl Apps {
             iam: Arc::new(Iam::new(cell.clone(), identity.last_used())),
             identity,
             route53: Arc::new(Route53::new(cell.clone(), &contributions())),
+            eks: Arc::new(Eks {
+                cell: cell.clone(),
+                platform: platform(),
+            }),
         }
     }
 
@@ -81,7 +96,7 @@ impl Apps {
             lath_identity::secretsmanager_service(&self.identity),
             lath_iam::service(&self.iam),
             lath_route53::service(&self.route53),
-            lath_eks::service(&Arc::new(Eks)),
+            lath_eks::service(&self.eks),
         ];
         services.extend(lath_observe::services(&self.observe));
         self.iam.learn(&services);
@@ -93,6 +108,7 @@ impl Apps {
         lath_ec2::spawn_reconcilers(&self.ec2, stop, tasks);
         lath_lattice::reconcilers(&self.lattice, stop, tasks);
         lath_route53::reconcilers(&self.route53, stop, tasks);
+        lath_eks::reconcilers(&self.eks, stop, tasks);
     }
 }
 

@@ -1,41 +1,67 @@
-//! EKS, as far as it is true today: there are no clusters, and nothing that is in one.
+//! EKS: clusters whose control planes are upstream Kubernetes in the user's VPC, and node groups whose nodes are instances.
 //!
-//! What lists clusters answers an empty list; what names one, or something in one, answers AWS's
-//! `ResourceNotFoundException`, so that scripts which clean up come to their end. What would create
-//! something is not registered: the protocol's error for an unknown operation is the truth.
+//! [`Eks`] holds a region's cell and handles every operation that [`service`] registers. [`CONTRIBUTIONS`] turns the
+//! state into the part of the feed that nodes obey: control planes, and what of them is in the VPC; instances of node
+//! groups are EC2's ([`lath_ec2::managed`]). [`reconcilers`] takes over what nodes observe: a cluster is `ACTIVE` when its
+//! API server answers, a node group when its nodes are ready in it.
+//!
+//! Not there: Fargate, Auto Mode, hybrid nodes, Outposts, keys of KMS, launch templates, OIDC providers for users,
+//! capabilities. Requests for them are refused, and what lists them is empty.
+
+mod access;
+mod addons;
+mod check;
+mod clusters;
+mod contribute;
+mod fault;
+mod insights;
+mod node_groups;
+mod platform;
+mod pod_identities;
+mod reconcile;
+mod record;
+mod resource_types;
+mod roles;
+mod shape;
+mod tags;
+mod token;
+mod unavailable;
+mod updates;
+mod versions;
 
 use std::sync::Arc;
 
-use lath_authz::ResourceType;
-use lath_model::Partition;
-use lath_model::arn::Owner;
-use lath_service::{App, Checked, operations};
-use lath_store::View;
-use lath_wire::{ApiError, Caller, Problems, Protocol, Service, ServiceInfo};
-use serde::{Deserialize, Serialize};
+use lath_control::{Cell, Page, paginate};
+use lath_service::{App, Stateful};
+use lath_store::{Db, View};
+use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
+
+pub use contribute::CONTRIBUTIONS;
+pub use platform::Platform;
+pub use reconcile::reconcilers;
+pub use record::kinds;
 
 /// The service of one region.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Eks;
+pub struct Eks {
+    /// The region.
+    pub cell: Cell,
+    /// What the host offers to clusters.
+    pub platform: Platform,
+}
 
-impl<Op: lath_authz::Authorized> lath_wire::Permissions<Op> for Eks {
-    /// The front door serves a region's own signatures only, so that the caller's region tells the partition.
-    fn permissions(
-        &self,
-        caller: &Caller,
-        op: &Op,
-    ) -> Result<Vec<lath_wire::Permission>, lath_wire::TooMuch> {
-        let owner = Owner {
-            partition: Partition::of_region(&caller.region),
-            account: &caller.account,
-        };
-        lath_authz::bounded_permissions(&View::default(), owner, caller, op)
-    }
-
-    fn stated() -> Vec<lath_wire::Stated> {
-        lath_authz::stated::<Op>()
+impl App for Eks {
+    fn view(&self) -> Arc<View> {
+        self.cell.db.view()
     }
 }
+
+impl Stateful for Eks {
+    fn db(&self) -> &Db {
+        &self.cell.db
+    }
+}
+
+lath_authz::authorized!(Eks, |app| app.view(), app.cell.owner());
 
 /// What identifies EKS on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {
@@ -47,234 +73,47 @@ pub const INFO: ServiceInfo = ServiceInfo {
     protocols: &[Protocol::RestJson],
 };
 
-impl App for Eks {
-    fn view(&self) -> Arc<View> {
-        Arc::default()
-    }
-}
-
-/// The operations.
+/// The operations, and who handles them.
 pub fn service(app: &Arc<Eks>) -> Service {
-    register(Service::new(INFO), app)
+    let registers = [
+        clusters::register,
+        clusters::create::register,
+        clusters::update::register,
+        clusters::connected::register,
+        node_groups::register,
+        node_groups::create::register,
+        node_groups::update::register,
+        updates::register,
+        access::register,
+        access::policies::register,
+        addons::register,
+        addons::catalogue::register,
+        pod_identities::register,
+        tags::register,
+        versions::register,
+        insights::register,
+        unavailable::register,
+    ];
+    registers
+        .into_iter()
+        .fold(Service::new(INFO), |service, register| {
+            register(service, app)
+        })
 }
 
-operations! {
-    for Eks as "eks";
-    read ListClusters: get "/clusters" 200 -> ListClustersResponse = list_clusters, checked
-        => any();
-    read DescribeCluster: get "/clusters/{name}" 200 -> Never = absent
-        => on(&CLUSTER, |op, _| op.path());
-    read DeleteCluster: delete "/clusters/{name}" 200 -> Never = absent
-        => on(&CLUSTER, |op, _| op.path());
-    read ListNodegroups: get "/clusters/{name}/node-groups" 200 -> Never = absent
-        => on(&CLUSTER, |op, _| op.path());
-    read DescribeNodegroup: get "/clusters/{name}/node-groups/{nodegroupName}" 200 -> Never = absent
-        => on(&NODEGROUP, |op, _| op.path());
-    read DeleteNodegroup: delete "/clusters/{name}/node-groups/{nodegroupName}" 200 -> Never = absent
-        => on(&NODEGROUP, |op, _| op.path());
-    read ListAddons: get "/clusters/{name}/addons" 200 -> Never = absent
-        => on(&CLUSTER, |op, _| op.path());
-    read DescribeAddon: get "/clusters/{name}/addons/{addonName}" 200 -> Never = absent
-        => on(&ADDON, |op, _| op.path());
-    read DeleteAddon: delete "/clusters/{name}/addons/{addonName}" 200 -> Never = absent
-        => on(&ADDON, |op, _| op.path());
-    read ListPodIdentityAssociations: get "/clusters/{name}/pod-identity-associations" 200 -> Never = absent
-        => on(&CLUSTER, |op, _| op.path());
-    read DeletePodIdentityAssociation: delete "/clusters/{name}/pod-identity-associations/{associationId}" 200 -> Never = absent
-        => on(&POD_IDENTITY_ASSOCIATION, |op, _| op.path());
-}
+/// Items on a page when the caller does not say.
+const PAGE: usize = 100;
 
-fn no_cluster(name: &str) -> ApiError {
-    ApiError::new(
-        "ResourceNotFoundException",
-        404,
-        format!("No cluster found for name: {name}."),
-    )
-}
-
-/// `maxResults` is from 1 to 100.
-fn check_page(max_results: Option<i32>, problems: &mut Problems) {
-    if max_results.is_some_and(|it| !(1..=100).contains(&it)) {
-        problems.add("maxResults", "must be between 1 and 100");
-    }
-}
-
-/// Lists the clusters of the region.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ListClusters {
+/// Cuts a page out of items in ascending order of `key`.
+fn page<T>(
+    items: impl IntoIterator<Item = T>,
+    key: impl Fn(&T) -> String,
     max_results: Option<i32>,
-    next_token: Option<String>,
-    #[serde(default)]
-    #[expect(dead_code, reason = "there are no clusters of any kind")]
-    include: Vec<String>,
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct ListClustersResponse {
-    clusters: Vec<String>,
-}
-
-impl Checked for ListClusters {
-    fn check(&self, problems: &mut Problems) {
-        check_page(self.max_results, problems);
-    }
-}
-
-fn list_clusters(_: &Eks, _: &View, op: &ListClusters) -> Result<ListClustersResponse, ApiError> {
-    match op.next_token {
-        // No list in these tests had a second page.
-        Some(_) => Err(ApiError::new(
-            "InvalidParameterException",
-            400,
-            "The nextToken is not valid.",
-        )),
-        None => Ok(ListClustersResponse::default()),
-    }
-}
-
-/// An answer that is never given.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Never {}
-
-macro_rules! types {
-    ($($name:ident $text:literal $end:literal;)*) => {$(
-        /// By the names of the cluster and of what is in it. The ids at the end of ARNs are the service's own.
-        const $name: ResourceType = ResourceType {
-            name: $text,
-            arn: |at, name| at.arn("eks", &format!(concat!($text, "/{}", $end), name)),
-            keys: &[],
-            facts: |_, _| Vec::new(),
-        };
-    )*};
-}
-
-types! {
-    CLUSTER "cluster" "";
-    NODEGROUP "nodegroup" "/*";
-    ADDON "addon" "/*";
-    POD_IDENTITY_ASSOCIATION "podidentityassociation" "";
-}
-
-/// A request on a cluster, or on what is in one.
-trait InCluster {
-    /// The cluster's name.
-    fn cluster(&self) -> &str;
-    /// The names of the cluster and of what is in it.
-    fn path(&self) -> String;
-}
-
-/// There is no cluster, and so nothing in one.
-fn absent(_: &Eks, _: &View, op: &impl InCluster) -> Result<Never, ApiError> {
-    Err(no_cluster(op.cluster()))
-}
-
-/// `Request { cluster / what is in it, other members }`.
-macro_rules! in_a_cluster {
-    ($($op:ident { $cluster:ident $wire:literal $(/ $own:ident)? $(, $member:ident: $type:ty)* })*) => {
-        $(
-            #[derive(Debug, Clone, Default, Deserialize)]
-            #[serde(rename_all = "camelCase")]
-            struct $op {
-                #[serde(rename = $wire)]
-                $cluster: String,
-                $($own: String,)?
-                $(
-                    #[expect(dead_code, reason = "there is no cluster to look in")]
-                    $member: $type,
-                )*
-            }
-
-            impl InCluster for $op {
-                fn cluster(&self) -> &str {
-                    &self.$cluster
-                }
-
-                fn path(&self) -> String {
-                    [self.$cluster.as_str() $(, self.$own.as_str())?].join("/")
-                }
-            }
-        )*
-    };
-}
-
-in_a_cluster! {
-    DescribeCluster { name "name" }
-    DeleteCluster { name "name" }
-    ListNodegroups { cluster_name "name", max_results: Option<i32>, next_token: Option<String> }
-    DescribeNodegroup { cluster_name "name" / nodegroup_name }
-    DeleteNodegroup { cluster_name "name" / nodegroup_name }
-    ListAddons { cluster_name "name", max_results: Option<i32>, next_token: Option<String> }
-    DescribeAddon { cluster_name "name" / addon_name }
-    DeleteAddon { cluster_name "name" / addon_name, preserve: Option<bool> }
-    ListPodIdentityAssociations {
-        cluster_name "name", namespace: Option<String>, service_account: Option<String>,
-        max_results: Option<i32>, next_token: Option<String>
-    }
-    DeletePodIdentityAssociation { cluster_name "name" / association_id }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    use bytes::Bytes;
-    use http::Request;
-    use lath_wire::Principal;
-
-    fn caller() -> Caller {
-        Caller {
-            account: "123456789012".into(),
-            region: "us-east-1".into(),
-            service: "eks".into(),
-            principal: Principal {
-                arn: "arn:aws:iam::123456789012:root".into(),
-                user_id: "123456789012".into(),
-            },
-            access_key_id: "AKIATEST".into(),
-            request_id: "00000000-0000-0000-0000-000000000000".into(),
-            source_ip: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn there_are_no_clusters() {
-        let service = service(&Arc::new(Eks));
-        for (method, path, status, want) in [
-            ("GET", "/clusters", 200, r#""clusters":[]"#),
-            ("GET", "/clusters?maxResults=0", 400, "maxResults"),
-            ("GET", "/clusters/x", 404, "No cluster found for name: x."),
-            (
-                "DELETE",
-                "/clusters/x",
-                404,
-                "No cluster found for name: x.",
-            ),
-            ("GET", "/clusters/x/node-groups", 404, "name: x."),
-            ("GET", "/clusters/x/node-groups/n", 404, "name: x."),
-            ("DELETE", "/clusters/x/node-groups/n", 404, "name: x."),
-            ("GET", "/clusters/x/addons", 404, "name: x."),
-            ("GET", "/clusters/x/addons/a", 404, "name: x."),
-            ("DELETE", "/clusters/x/addons/a", 404, "name: x."),
-            (
-                "GET",
-                "/clusters/x/pod-identity-associations",
-                404,
-                "name: x.",
-            ),
-            (
-                "DELETE",
-                "/clusters/x/pod-identity-associations/a",
-                404,
-                "name: x.",
-            ),
-        ] {
-            let request = Request::builder().method(method).uri(path);
-            let request = request.body(Bytes::new()).unwrap();
-            let answer = service.respond(&request, &caller()).await;
-            let body = String::from_utf8(answer.body().to_vec()).unwrap();
-            assert_eq!(answer.status(), status, "{method} {path}: {body}");
-            assert!(body.contains(want), "{method} {path}: {body}");
-        }
-    }
+    next_token: Option<&str>,
+) -> Result<Page<T>, ApiError> {
+    let size = max_results
+        .and_then(|size| usize::try_from(size).ok())
+        .map_or(PAGE, |size| size.clamp(1, PAGE));
+    paginate(items, key, size, next_token)
+        .map_err(|_| fault::invalid_parameter("The nextToken is not valid."))
 }

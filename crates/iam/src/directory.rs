@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lath_model::Owner;
-use lath_policy::{Attached, Grammar, Kind, Policy};
+use lath_policy::{Attached, Context, Grammar, Kind, Policy, Principal, Request, Rule, evaluate};
 use lath_store::View;
 use lath_wire::ApiError;
 
@@ -151,4 +151,24 @@ pub(crate) fn check_bare(policies: &Policies) -> Result<(), ApiError> {
 pub fn pass_role(view: &View, owner: Owner<'_>, arn: &str) -> Result<Arc<Role>, ApiError> {
     let found = view.list::<Role>().find(|role| role.arn(owner) == arn);
     found.ok_or_else(|| validation(format!("Role {arn} is invalid or cannot be assumed")))
+}
+
+/// Whether a role lets a service of AWS's, such as `eks.amazonaws.com`, do this in its name.
+pub fn trusts_service(owner: Owner<'_>, role: &Role, service: &str, action: &str) -> bool {
+    let Ok(trust) = Policy::parse(&role.trust, Grammar::Trust) else {
+        return false;
+    };
+    let facts = Context::default().with("aws:SourceAccount", owner.account.to_owned());
+    let policies = [Attached {
+        name: "trust policy",
+        kind: Kind::Resource,
+        policy: &trust,
+    }];
+    let request = Request {
+        principal: &Principal::Service(service.into()),
+        action,
+        resource: &role.arn(owner),
+        facts: &facts,
+    };
+    evaluate(&request, &policies, Rule::Trust).is_allow()
 }

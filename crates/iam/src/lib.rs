@@ -43,7 +43,7 @@ use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use check::Tag;
 pub use contribution::contribute;
-pub use directory::{Directory, Held, pass_role};
+pub use directory::{Directory, Held, pass_role, trusts_service};
 pub use last_used::LastUsed;
 pub use records::kinds;
 pub use section::SECTION;

@@ -19,6 +19,11 @@ pub enum ErrorStyle {
         /// The code when the types do not fit: `SerializationException` in JSON.
         wrong_type: &'static str,
     },
+    /// One error code, and what is wrong with the first member as a sentence (EKS).
+    Sentence {
+        /// `InvalidParameterException`.
+        code: &'static str,
+    },
     /// `MissingParameter` and `InvalidParameterValue` (CloudWatch).
     Parameter,
 }
@@ -32,6 +37,11 @@ impl ErrorStyle {
                 return Self::Constraint {
                     code: "InvalidInput",
                     wrong_type: "MalformedInput",
+                };
+            }
+            "eks" => {
+                return Self::Sentence {
+                    code: "InvalidParameterException",
                 };
             }
             "logs" => {
@@ -77,6 +87,7 @@ impl ErrorStyle {
             Self::Parameter => ApiError::new("SerializationException", 400, text)
                 .with_query_code("MalformedQueryString"),
             Self::FieldList => validation("cannotParse", text.to_owned(), Vec::new()),
+            Self::Sentence { code } => ApiError::new(code, 400, text),
             Self::Constraint { wrong_type, .. } => ApiError::new(wrong_type, 400, text),
         }
     }
@@ -87,6 +98,10 @@ impl ErrorStyle {
             Self::Ec2 => ec2(&member, error),
             Self::Parameter => parameter(&member, error),
             Self::FieldList => field_list(member, error),
+            Self::Sentence { code } => match constraint(&member, error) {
+                Some(text) => ApiError::new(code, 400, text),
+                None => ApiError::new(code, 400, error.to_string()),
+            },
             Self::Constraint { code, wrong_type } => match constraint(&bean(&member), error) {
                 Some(text) => ApiError::new(code, 400, detected(&[text])),
                 None => ApiError::new(wrong_type, 400, error.to_string()),
@@ -102,6 +117,7 @@ impl ErrorStyle {
                 let text = sentence(&problems);
                 validation("fieldValidationFailed", text, problems)
             }
+            Self::Sentence { code } => ApiError::new(code, 400, first(problems)),
             Self::Constraint { code, .. } => {
                 let texts: Vec<String> = problems.iter().map(at_member).collect();
                 ApiError::new(code, 400, detected(&texts))

@@ -11,11 +11,10 @@ use lath_control::Cell;
 use lath_feed::{Hidden, TemporaryKeys};
 use lath_iam::records::{InstanceProfile as Profile, Role};
 use lath_iam::resource_types::ROLE;
-use lath_iam::unique;
+use lath_iam::{trusts_service, unique};
 use lath_model::Timestamp;
 use lath_model::arn::Owner;
 use lath_model::id::random_suffix;
-use lath_policy::{Attached, Context, Grammar, Kind, Policy, Principal, Request, Rule, evaluate};
 use lath_service::{IdForm, operations};
 use lath_session::{Holder, SealingKey, Session, SourceInstance};
 use lath_store::{Tx, View};
@@ -449,27 +448,10 @@ fn assume(cell: &Cell, role: &Role, instance: &Instance, now: Timestamp) -> Opti
 }
 
 fn trusts_ec2(cell: &Cell, role: &Role) -> bool {
-    let Ok(trust) = Policy::parse(&role.trust, Grammar::Trust) else {
-        return false;
-    };
-    let facts = Context::default().with("aws:SourceAccount", cell.account.clone());
-    let policies = [Attached {
-        name: "trust policy",
-        kind: Kind::Resource,
-        policy: &trust,
-    }];
     // In China roles of older installations trust the name that EC2 has elsewhere.
     ["ec2.amazonaws.com", cell.partition().ec2_principal()]
         .into_iter()
-        .any(|service| {
-            let request = Request {
-                principal: &Principal::Service(service.into()),
-                action: "sts:AssumeRole",
-                resource: &role.arn(cell.owner()),
-                facts: &facts,
-            };
-            evaluate(&request, &policies, Rule::Trust).is_allow()
-        })
+        .any(|service| trusts_service(cell.owner(), role, service, "sts:AssumeRole"))
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ipnet::{IpNet, Ipv4Net};
 use lath_control::Cell;
-use lath_model::id::{SecurityGroupId, VpcId};
+use lath_feed::Traffic;
+use lath_model::id::{SecurityGroupId, SecurityGroupRuleId, VpcId};
 use lath_store::Tx;
 use lath_wire::ApiError;
 
 use crate::networks::security_groups;
-use crate::records::SecurityGroup;
+use crate::records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 use crate::tags;
 
 /// A security group that a service makes.
@@ -38,6 +40,43 @@ pub fn cluster_group(
         description: new.description,
         ..security_groups::among_members(new.vpc, cell.account.clone())
     };
+    tags::put(tx, group.id.as_str(), new.tags);
+    Ok(tx.put(group))
+}
+
+/// Makes a group that lets SSH in, from the members of these groups, or from everywhere where none is named.
+///
+/// # Errors
+/// `SecurityGroupLimitExceeded`.
+pub fn remote_access_group(
+    tx: &mut Tx,
+    cell: &Cell,
+    new: NewGroup,
+    sources: &[SecurityGroupId],
+) -> Result<Arc<SecurityGroup>, ApiError> {
+    security_groups::check_quota(cell, tx.view())?;
+    let mut group = SecurityGroup {
+        name: new.name,
+        description: new.description,
+        ..security_groups::among_members(new.vpc, cell.account.clone())
+    };
+    group
+        .rules
+        .retain(|rule| rule.direction == Direction::Egress);
+    let everywhere = RuleSource::Cidr(IpNet::V4(Ipv4Net::default()));
+    let sources = match sources {
+        [] => vec![everywhere],
+        some => some.iter().cloned().map(RuleSource::Group).collect(),
+    };
+    group
+        .rules
+        .extend(sources.into_iter().map(|source| SecurityGroupRule {
+            id: SecurityGroupRuleId::random(),
+            direction: Direction::Ingress,
+            traffic: Traffic::Tcp(22, 22),
+            source,
+            description: None,
+        }));
     tags::put(tx, group.id.as_str(), new.tags);
     Ok(tx.put(group))
 }

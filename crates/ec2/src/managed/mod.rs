@@ -10,9 +10,9 @@ mod nodes;
 #[cfg(test)]
 mod tests;
 
-pub use groups::{NewGroup, cluster_group, delete_group};
+pub use groups::{NewGroup, cluster_group, delete_group, remote_access_group};
 pub use interfaces::{ManagedInterface, make_interface, of_workload, release_interfaces};
 pub use nodes::{
-    NewNode, NodeType, add_prefix, free_addresses, is_gone, launch_node, max_pods, node_type,
-    primary_interface, terminate_node, update_node,
+    NewNode, NodeType, add_prefix, free_addresses, is_gone, key_pair, launch_node, max_pods,
+    node_type, primary_interface, terminate_node, update_node,
 };

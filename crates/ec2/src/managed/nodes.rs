@@ -15,6 +15,7 @@ use crate::errors::{client, invalid_value};
 use crate::ids;
 use crate::images;
 use crate::instances::{self, ROOT_DEVICE, types};
+use crate::key_pairs;
 use crate::networks::interfaces::{self, NewInterface, prefixes};
 use crate::records::{
     Attachment, Instance, InstanceOptions, InstanceState, MetadataOptions, NetworkInterface,
@@ -83,6 +84,12 @@ pub fn max_pods(name: &str) -> u32 {
     let of_aws = known.interfaces() * (known.ipv4_addresses - 1) + 2;
     let of_prefixes = (known.ipv4_addresses - 1) * 16;
     u32::try_from(of_aws.min(of_prefixes)).map_or(MOST_PODS, |most| most.min(MOST_PODS))
+}
+
+/// The name and public key of a key pair.
+pub fn key_pair(view: &View, name: &str) -> Option<(String, String)> {
+    let pair = key_pairs::by_name(view, name)?;
+    Some((pair.name.clone(), pair.public_key.clone()))
 }
 
 /// How many addresses of a subnet are free.
@@ -197,7 +204,11 @@ fn connect(
     tags::put(tx, interface.id.as_str(), new.tags.clone());
     tx.put(interface.clone());
     // The limit on prefixes is that of the instance's type, and there is no instance yet; one is within every limit.
-    prefixes::add(tx, &interface, &prefixes::Wanted::some(1))?;
+    if let Err(error) = prefixes::add(tx, &interface, &prefixes::Wanted::some(1)) {
+        // The caller's transaction may go on without this node.
+        interfaces::release(tx, &interface);
+        return Err(error);
+    }
     Ok(interface)
 }
 

@@ -1,0 +1,306 @@
+//! The constraints of the API's model, and of what it documents beside the model.
+
+use std::collections::BTreeMap;
+
+use lath_service::{Bounds, Checked};
+use lath_wire::Problems;
+
+use crate::shape::*;
+
+const MOST_TAGS: usize = 50;
+
+/// A name of a cluster, node group or add-on: AWS's own words (<https://github.com/surajincloud/kubectl-eks/issues/72>).
+pub(crate) fn name(p: &mut Problems, member: &str, value: &str) {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let starts_well = value.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if !starts_well || !value.bytes().all(inner) {
+        p.add(
+            member,
+            format!(
+                "The parameter {member} contains invalid characters. It should conform to the regular expression \"^[0-9A-Za-z][A-Za-z0-9-_]*\"In other words, it should start with a number or letter, and can contain numbers, letters, dashes, and underscores."
+            ),
+        );
+    }
+    length(p, member, value, 1, 100);
+}
+
+/// A text of so many characters.
+pub(crate) fn length(p: &mut Problems, member: &str, value: &str, least: i64, most: i64) {
+    let length = i64::try_from(value.chars().count()).unwrap_or(i64::MAX);
+    within(p, member, length, Bounds::length(least, most));
+}
+
+fn within(p: &mut Problems, member: &str, number: i64, bounds: Bounds) {
+    if let Some(rule) = bounds.broken_by(number) {
+        p.add(
+            member,
+            format!("Value at '{member}' failed to satisfy constraint: {rule}"),
+        );
+    }
+}
+
+/// The page controls of lists.
+pub(crate) fn page(p: &mut Problems, max_results: Option<i32>) {
+    if let Some(size) = max_results {
+        within(p, "maxResults", size.into(), Bounds::value(1, 100));
+    }
+}
+
+/// A number of at least so much.
+pub(crate) fn at_least(p: &mut Problems, member: &str, value: Option<i32>, least: i64) {
+    if let Some(value) = value {
+        within(
+            p,
+            member,
+            value.into(),
+            Bounds::value(least, i32::MAX.into()),
+        );
+    }
+}
+
+/// Tags to set.
+pub(crate) fn tags(p: &mut Problems, tags: &BTreeMap<String, String>) {
+    if tags.len() > MOST_TAGS {
+        p.add("tags", too_many_tags());
+    }
+    for (key, value) in tags.iter().take(2 * MOST_TAGS) {
+        length(p, "tags.key", key, 1, 128);
+        length(p, "tags.value", value, 0, 256);
+        if key.to_ascii_lowercase().starts_with("aws:") {
+            p.add("tags", "Tag keys must not begin with aws:");
+        }
+    }
+}
+
+pub(crate) fn too_many_tags() -> String {
+    format!("A resource can have at most {MOST_TAGS} tags.")
+}
+
+/// Whether a number of tags is within the limit.
+pub(crate) fn tags_fit(tags: &BTreeMap<String, String>) -> bool {
+    tags.len() <= MOST_TAGS
+}
+
+/// A taint: its key and value are as those of labels.
+pub(crate) fn taint(p: &mut Problems, taint: &Taint) {
+    match taint.key.as_deref() {
+        Some(key) => length(p, "taints.key", key, 1, 63),
+        None => p.add("taints", "Taint key must not be null or empty."),
+    }
+    length(
+        p,
+        "taints.value",
+        taint.value.as_deref().unwrap_or_default(),
+        0,
+        63,
+    );
+    if taint.effect.is_none() {
+        p.add("taints", "Taint effect must not be null.");
+    }
+}
+
+pub(crate) fn labels(p: &mut Problems, labels: &BTreeMap<String, String>) {
+    for (key, value) in labels.iter().take(100) {
+        length(p, "labels.key", key, 1, 63);
+        length(p, "labels.value", value, 1, 63);
+    }
+}
+
+/// Requests that name a cluster, and things in it whose names have the same form.
+macro_rules! named {
+    ($($op:ident { $($member:ident $wire:literal),* } $(page $max:ident)?;)*) => {$(
+        impl Checked for $op {
+            fn check(&self, p: &mut Problems) {
+                $(name(p, $wire, &self.$member);)*
+                $(page(p, self.$max);)?
+            }
+        }
+    )*};
+}
+
+named! {
+    DescribeCluster { name "name" };
+    DeleteCluster { name "name" };
+    DeregisterCluster { name "name" };
+    DescribeNodegroup { cluster_name "clusterName", nodegroup_name "nodegroupName" };
+    DeleteNodegroup { cluster_name "clusterName", nodegroup_name "nodegroupName" };
+    ListNodegroups { cluster_name "clusterName" } page max_results;
+    DescribeAddon { cluster_name "clusterName", addon_name "addonName" };
+    DeleteAddon { cluster_name "clusterName", addon_name "addonName" };
+    UpdateAddon { cluster_name "clusterName", addon_name "addonName" };
+    ListAddons { cluster_name "clusterName" } page max_results;
+    DescribeUpdate { name "name" };
+    ListUpdates { name "name" } page max_results;
+    DescribeAccessEntry { cluster_name "clusterName" };
+    DeleteAccessEntry { cluster_name "clusterName" };
+    UpdateAccessEntry { cluster_name "clusterName" };
+    ListAccessEntries { cluster_name "clusterName" } page max_results;
+    AssociateAccessPolicy { cluster_name "clusterName" };
+    DisassociateAccessPolicy { cluster_name "clusterName" };
+    ListAssociatedAccessPolicies { cluster_name "clusterName" } page max_results;
+    DescribePodIdentityAssociation { cluster_name "clusterName" };
+    DeletePodIdentityAssociation { cluster_name "clusterName" };
+    UpdatePodIdentityAssociation { cluster_name "clusterName" };
+    ListPodIdentityAssociations { cluster_name "clusterName" } page max_results;
+    UpdateClusterConfig { name "name" };
+    UpdateClusterVersion { name "name" };
+    UpdateNodegroupVersion { cluster_name "clusterName", nodegroup_name "nodegroupName" };
+    AssociateEncryptionConfig { cluster_name "clusterName" };
+}
+
+impl Checked for ListClusters {
+    fn check(&self, p: &mut Problems) {
+        page(p, self.max_results);
+        if self.include.iter().any(|it| it != "all") {
+            p.add("include", "The only value of include is all.");
+        }
+    }
+}
+
+impl Checked for ListAccessPolicies {
+    fn check(&self, p: &mut Problems) {
+        page(p, self.max_results);
+    }
+}
+
+impl Checked for DescribeAddonVersions {
+    fn check(&self, p: &mut Problems) {
+        page(p, self.max_results);
+    }
+}
+
+impl Checked for CreateCluster {
+    fn check(&self, p: &mut Problems) {
+        name(p, "name", &self.name);
+        tags(p, &self.tags);
+    }
+}
+
+impl Checked for RegisterCluster {
+    fn check(&self, p: &mut Problems) {
+        name(p, "name", &self.name);
+        tags(p, &self.tags);
+    }
+}
+
+impl Checked for CreateNodegroup {
+    fn check(&self, p: &mut Problems) {
+        name(p, "clusterName", &self.cluster_name);
+        name(p, "nodegroupName", &self.nodegroup_name);
+        length(p, "nodegroupName", &self.nodegroup_name, 1, 63);
+        tags(p, &self.tags);
+        labels(p, &self.labels);
+        self.taints.iter().take(100).for_each(|it| taint(p, it));
+        at_least(p, "diskSize", self.disk_size, 1);
+        scaling(p, self.scaling_config.as_ref());
+        update_config(p, self.update_config.as_ref());
+    }
+}
+
+fn scaling(p: &mut Problems, config: Option<&NodegroupScalingConfig>) {
+    let Some(config) = config else { return };
+    at_least(p, "scalingConfig.minSize", config.min_size, 0);
+    at_least(p, "scalingConfig.maxSize", config.max_size, 1);
+    at_least(p, "scalingConfig.desiredSize", config.desired_size, 0);
+}
+
+fn update_config(p: &mut Problems, config: Option<&NodegroupUpdateConfig>) {
+    let Some(config) = config else { return };
+    if let Some(count) = config.max_unavailable {
+        within(
+            p,
+            "updateConfig.maxUnavailable",
+            count.into(),
+            Bounds::value(1, 100),
+        );
+    }
+    if let Some(share) = config.max_unavailable_percentage {
+        let member = "updateConfig.maxUnavailablePercentage";
+        within(p, member, share.into(), Bounds::value(1, 100));
+    }
+    if config.max_unavailable.is_some() && config.max_unavailable_percentage.is_some() {
+        p.add(
+            "updateConfig",
+            "Only one of maxUnavailable and maxUnavailablePercentage can be specified.",
+        );
+    }
+}
+
+impl Checked for UpdateNodegroupConfig {
+    fn check(&self, p: &mut Problems) {
+        name(p, "clusterName", &self.cluster_name);
+        name(p, "nodegroupName", &self.nodegroup_name);
+        scaling(p, self.scaling_config.as_ref());
+        update_config(p, self.update_config.as_ref());
+        if let Some(payload) = &self.labels {
+            labels(p, &payload.add_or_update_labels);
+        }
+        if let Some(payload) = &self.taints {
+            let added = payload.add_or_update_taints.iter();
+            added.take(100).for_each(|it| taint(p, it));
+        }
+    }
+}
+
+impl Checked for CreateAddon {
+    fn check(&self, p: &mut Problems) {
+        name(p, "clusterName", &self.cluster_name);
+        name(p, "addonName", &self.addon_name);
+        tags(p, &self.tags);
+    }
+}
+
+impl Checked for CreateAccessEntry {
+    fn check(&self, p: &mut Problems) {
+        name(p, "clusterName", &self.cluster_name);
+        tags(p, &self.tags);
+    }
+}
+
+impl Checked for CreatePodIdentityAssociation {
+    fn check(&self, p: &mut Problems) {
+        name(p, "clusterName", &self.cluster_name);
+        tags(p, &self.tags);
+        label_name(p, "namespace", &self.namespace);
+        if self.service_account.is_empty() || self.service_account.len() > 253 {
+            p.add(
+                "serviceAccount",
+                "The serviceAccount parameter is not a valid name of a service account.",
+            );
+        }
+    }
+}
+
+/// A name as Kubernetes has it for namespaces (RFC 1123).
+fn label_name(p: &mut Problems, member: &str, value: &str) {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let good = (1..=63).contains(&value.len())
+        && value.bytes().all(inner)
+        && !value.starts_with('-')
+        && !value.ends_with('-');
+    if !good {
+        p.add(
+            member,
+            format!(
+                "The parameter {member} must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character."
+            ),
+        );
+    }
+}
+
+impl Checked for TagResource {
+    fn check(&self, p: &mut Problems) {
+        tags(p, &self.tags);
+    }
+}
+
+impl Checked for UntagResource {
+    fn check(&self, p: &mut Problems) {
+        if self.tag_keys.is_empty() || self.tag_keys.len() > MOST_TAGS {
+            p.add(
+                "tagKeys",
+                "Between 1 and 50 tag keys can be removed at a time.",
+            );
+        }
+    }
+}

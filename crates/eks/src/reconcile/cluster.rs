@@ -1,0 +1,127 @@
+//! Clusters and their add-ons.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lath_feed::{ClusterObserved, Condition, Observed};
+use lath_model::Timestamp;
+use lath_store::{Record as _, Tx};
+
+use crate::record::{Addon, Cluster, Issue, UpdateOf, control_plane};
+use crate::shape::{AddonStatus, ClusterStatus, ErrorDetail, UpdateStatus};
+use crate::{addons, clusters, updates};
+
+/// How long a control plane may fail while it is made or changed before that counts as failed. The node keeps trying.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// One step of every cluster.
+pub(super) fn advance(
+    tx: &mut Tx,
+    observed: &Observed,
+    failing: &mut BTreeMap<String, Timestamp>,
+    now: Timestamp,
+) {
+    let all: Vec<Arc<Cluster>> = tx.list::<Cluster>().collect();
+    failing.retain(|name, _| all.iter().any(|it| it.name == *name));
+    for cluster in all {
+        let seen = observed.clusters.get(&control_plane(&cluster.name));
+        if cluster.status == ClusterStatus::Deleting {
+            if seen.is_none() && observed.applied_version > cluster.status_after {
+                clusters::forget(tx, &cluster);
+            }
+            continue;
+        }
+        step(tx, &cluster, seen, failing, now);
+        addon_steps(tx, &cluster, seen);
+    }
+}
+
+/// The newest version of the feed that a control plane is known to have obeyed.
+fn obeyed(seen: Option<&ClusterObserved>) -> Option<u64> {
+    match seen?.condition {
+        Condition::Ready { version } => Some(version),
+        Condition::Failed { .. } => None,
+    }
+}
+
+fn step(
+    tx: &mut Tx,
+    cluster: &Cluster,
+    seen: Option<&ClusterObserved>,
+    failing: &mut BTreeMap<String, Timestamp>,
+    now: Timestamp,
+) {
+    let mut next = cluster.clone();
+    let works = obeyed(seen).is_some_and(|version| version > cluster.status_after);
+    if works {
+        failing.remove(&cluster.name);
+        let version = seen.and_then(|it| it.version.clone());
+        next.running = version.or_else(|| cluster.running.clone());
+        if next.running.is_none() {
+            next.running = Some(format!("v{}", cluster.version));
+        }
+        if cluster.status != ClusterStatus::Active {
+            next.enter(ClusterStatus::Active, tx.view().revision());
+            next.issues.clear();
+            updates::end(
+                tx,
+                &cluster.name,
+                &UpdateOf::Cluster,
+                UpdateStatus::Successful,
+                None,
+            );
+        }
+    } else if let Some(Condition::Failed { reason }) = seen.map(|it| &it.condition) {
+        let since = *failing.entry(cluster.name.clone()).or_insert(now);
+        if now.since(since) >= PATIENCE {
+            fail(tx, &mut next, reason);
+        }
+    } else {
+        failing.remove(&cluster.name);
+    }
+    if next != *cluster {
+        tx.put(next);
+    }
+}
+
+/// A cluster that could not be made is failed; one that could not be changed is still there.
+fn fail(tx: &mut Tx, next: &mut Cluster, reason: &str) {
+    let revision = tx.view().revision();
+    match next.status {
+        ClusterStatus::Creating => {
+            next.enter(ClusterStatus::Failed, revision);
+            next.issues = vec![Issue::new("InternalFailure", reason)];
+        }
+        ClusterStatus::Updating => {
+            next.enter(ClusterStatus::Active, revision);
+            let error = ErrorDetail {
+                error_code: "Unknown".into(),
+                error_message: reason.to_owned(),
+                resource_ids: Vec::new(),
+            };
+            let (of, status) = (UpdateOf::Cluster, UpdateStatus::Failed);
+            updates::end(tx, &next.name, &of, status, Some(error));
+        }
+        _ => {}
+    }
+}
+
+fn addon_steps(tx: &mut Tx, cluster: &Cluster, seen: Option<&ClusterObserved>) {
+    let Some(version) = obeyed(seen) else { return };
+    let prefix = format!("{}/", cluster.name);
+    let open: Vec<Arc<Addon>> = tx
+        .view()
+        .range::<Addon>(&prefix)
+        .filter(|it| it.status != AddonStatus::Active && version > it.status_after)
+        .collect();
+    for addon in open {
+        if addon.status == AddonStatus::Deleting {
+            addons::forget(tx, &addon);
+            continue;
+        }
+        tx.update::<Addon>(&addon.id(), |it| it.status = AddonStatus::Active);
+        let of = UpdateOf::Addon(addon.name.clone());
+        updates::end(tx, &cluster.name, &of, UpdateStatus::Successful, None);
+    }
+}

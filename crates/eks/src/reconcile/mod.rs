@@ -1,0 +1,80 @@
+//! What nodes observe becomes what callers see: clusters turn `ACTIVE` when their API servers answer, node groups when
+//! their nodes are ready, and go when nothing of them is left. Groups launch, drain and terminate instances here.
+
+mod cluster;
+mod group;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lath_control::run_reconciler;
+use lath_model::Timestamp;
+use lath_wire::ApiError;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::Eks;
+
+/// How often to look when nothing woke us: drain times end without an event.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// Starts what turns observations into states, until `stop`.
+pub fn reconcilers(app: &Arc<Eks>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+    let reconciler = Arc::new(Reconciler::new(Arc::clone(app)));
+    let pass = move || {
+        let reconciler = Arc::clone(&reconciler);
+        async move { reconciler.pass().await }
+    };
+    let cell = app.cell.clone();
+    tasks.spawn(run_reconciler(cell, "eks", PERIOD, stop.clone(), pass));
+}
+
+/// What is remembered from pass to pass. Lost with the process, which only gives things more time.
+#[derive(Default)]
+struct Memory {
+    /// Since when clusters that are being made or changed have been failing.
+    failing: BTreeMap<String, Timestamp>,
+    /// When groups whose instances did not live may launch the next.
+    launch_after: BTreeMap<String, Timestamp>,
+}
+
+/// Compares what is recorded with what is observed.
+pub(crate) struct Reconciler {
+    app: Arc<Eks>,
+    memory: Mutex<Memory>,
+}
+
+impl Reconciler {
+    pub(crate) fn new(app: Arc<Eks>) -> Self {
+        Self {
+            app,
+            memory: Mutex::default(),
+        }
+    }
+
+    /// Does what is to be done now; doing it twice is the same as doing it once.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub(crate) async fn pass(&self) -> Result<(), ApiError> {
+        self.pass_at(Timestamp::now()).await
+    }
+
+    async fn pass_at(&self, now: Timestamp) -> Result<(), ApiError> {
+        let observed = Arc::clone(&self.app.cell.observed.borrow());
+        let mut memory = self.memory.lock().await;
+        let memory = &mut *memory;
+        // A transaction that changes nothing writes nothing and wakes nobody.
+        self.app
+            .cell
+            .db
+            .write(|tx| {
+                cluster::advance(tx, &observed, &mut memory.failing, now);
+                group::advance(&self.app.cell, tx, &observed, &mut memory.launch_after, now);
+                Ok(())
+            })
+            .await
+    }
+}
