@@ -506,8 +506,14 @@ EKS = [
 ]
 
 
+EKS_AUTH = [
+    ("AssumeRoleForPodIdentity", CLUSTER | {"token": "a.b.c"}, *NO_CLUSTER),
+    ("AssumeRoleForPodIdentity", CLUSTER | {"token": "a.b"}, "InvalidParameterException", 400),
+]
+
+
 IAM = iam_table()
-TABLES = {"iam": IAM, "ec2": EC2, "eks": EKS, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
+TABLES = {"iam": IAM, "ec2": EC2, "eks": EKS, "eks-auth": EKS_AUTH, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
 NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity"), ("iam", "GetAccountSummary"), ("iam", "ListVirtualMFADevices"),
                      ("iam", "ListOpenIDConnectProviders"),
                      ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),

@@ -69,6 +69,7 @@ targets! {
     rules
     sigv4
     state_entry
+    token
     transit_region
     tunnel_packets
     user_data

@@ -3,6 +3,7 @@
 mod assembly;
 mod control;
 mod report;
+mod token_issuers;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -34,12 +34,13 @@ pub(crate) fn contributions() -> Vec<Contribute> {
 }
 
 /// The sections of the exchange between regions.
-pub(crate) const SECTIONS: [Section; 5] = [
+pub(crate) const SECTIONS: [Section; 6] = [
     lath_iam::SECTION,
     lath_ec2::SECTION,
     lath_route53::SECTIONS[0],
     lath_route53::SECTIONS[1],
     lath_lattice::SECTION,
+    lath_eks::SECTION,
 ];
 
 /// All record kinds of the database.
@@ -94,6 +95,7 @@ impl Apps {
             lath_lattice::service(&self.lattice),
             lath_identity::sts_service(&self.identity),
             lath_identity::secretsmanager_service(&self.identity),
+            lath_identity::eks_auth_service(&self.identity),
             lath_iam::service(&self.iam),
             lath_route53::service(&self.route53),
             lath_eks::service(&self.eks),

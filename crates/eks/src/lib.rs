@@ -15,6 +15,7 @@ mod clusters;
 mod contribute;
 mod fault;
 mod insights;
+mod issuers;
 mod node_groups;
 mod platform;
 mod pod_identities;
@@ -37,6 +38,7 @@ use lath_store::{Db, View};
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use contribute::CONTRIBUTIONS;
+pub use issuers::{Issuer, PodRole, SECTION, issuer, issuer_document, issuer_of, pod_role};
 pub use platform::Platform;
 pub use reconcile::reconcilers;
 pub use record::kinds;

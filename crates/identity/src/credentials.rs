@@ -10,7 +10,7 @@ use lath_store::View;
 use lath_wire::Principal;
 use lath_wire::http::KeyOwner;
 
-use crate::{Issuers, RootKey};
+use crate::{Issuers, PodIdentities, RootKey};
 use lath_session::{Holder, SealingKey, Session, Sessions};
 
 /// The identities of an account: its root, and the users and roles in IAM.
@@ -24,6 +24,7 @@ pub struct Identity {
     pub(crate) directory: Directory,
     pub(crate) sessions: Sessions,
     pub(crate) issuers: Issuers,
+    pub(crate) pods: Option<Arc<dyn PodIdentities>>,
 }
 
 impl Identity {
@@ -39,6 +40,7 @@ impl Identity {
             directory: Directory::default(),
             sessions: Sessions::default(),
             issuers: Issuers::default(),
+            pods: None,
         }
     }
 
@@ -46,6 +48,13 @@ impl Identity {
     #[must_use]
     pub fn with_issuers(mut self, issuers: Issuers) -> Self {
         self.issuers = issuers;
+        self
+    }
+
+    /// Sets where clusters and the roles of their service accounts are looked up.
+    #[must_use]
+    pub fn with_pods(mut self, pods: Arc<dyn PodIdentities>) -> Self {
+        self.pods = Some(pods);
         self
     }
 

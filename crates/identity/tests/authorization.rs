@@ -13,6 +13,7 @@ fn operations_need_what_the_reference_says() {
         [
             lath_identity::sts_service(&identity),
             lath_identity::secretsmanager_service(&identity),
+            lath_identity::eks_auth_service(&identity),
         ]
     };
     let differences: Vec<String> = services.iter().flat_map(lath_authz::compare).collect();

@@ -9,16 +9,16 @@ use lath_ec2::images::{ImageDirectory, offer_directories};
 use lath_feed::{
     Hidden, InstallationKeys, Mesh, NodeQueries, ObservedReceiver, SnapshotReceiver, Topology,
 };
-use lath_identity::{Identity, Issuers, RootKey, SealingKey};
+use lath_identity::{Identity, RootKey, SealingKey};
 use lath_model::Partition;
 use lath_observe::{Delivery, Limits, Observe};
-use lath_oidc::{Remote, SystemRoots};
 use lath_store::{Condition, Db, Rewording, Store, StoreError};
 use lath_wire::http::FrontDoor;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::token_issuers;
 use crate::config::Config;
 use crate::installation::{self, RegionDir};
 use crate::services::{Apps, SECTIONS, contributions, kinds};
@@ -113,7 +113,8 @@ impl Control {
         };
         let identity = Identity::new(key, config.account.clone())
             .with_iam(seal, cell.clone())
-            .with_issuers(issuers());
+            .with_issuers(token_issuers::sources(&cell))
+            .with_pods(token_issuers::pods(&cell));
         let identity = Arc::new(identity);
         offer_directories(&cell, image_directories(config)).await?;
         pin_trust_policies(&cell).await;
@@ -161,8 +162,10 @@ impl Control {
         let others = self.cell.topology.regions.keys();
         let others = others.filter(|name| **name != self.cell.region).cloned();
         let judge = Arc::clone(&identity);
+        let documents = token_issuers::documents(&self.cell);
         FrontDoor::new(identity)
             .with_judge(judge)
+            .with_internal("/id/", documents)
             .with_region(self.cell.region.clone(), self.apps.services())
             .with_regions_elsewhere(others)
     }
@@ -212,11 +215,6 @@ impl Trouble {
         let state = state.map(|trouble| format!("the state: {trouble}"));
         state.into_iter().chain(self.observe.trouble()).collect()
     }
-}
-
-/// Where the keys of web identities are found.
-fn issuers() -> Issuers {
-    Issuers::default().with_remote(Arc::new(Remote::new(SystemRoots::load())))
 }
 
 /// The keys with which nodes verify signatures.

@@ -28,6 +28,7 @@ pub fn kinds(kinds: Kinds) -> Kinds {
         .with::<AccessEntry>()
         .with::<PodIdentity>()
         .with::<Update>()
+        .with::<crate::issuers::OtherIssuer>()
 }
 
 /// The key of what has a name in a cluster.

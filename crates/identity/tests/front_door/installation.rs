@@ -9,10 +9,13 @@ use http::Request;
 use http_body_util::Full;
 use lath_control::Cell;
 use lath_iam::Iam;
-use lath_identity::{Identity, Issuers, RootKey, SealingKey, sts_service};
+use lath_identity::{
+    Identity, Issuers, PodIdentities, PodIdentityAssociation, RootKey, SealingKey, TokenCluster,
+    eks_auth_service, sts_service,
+};
 use lath_oidc::{Asked, IssuerKeys, KeySet, NoKeys};
 use lath_sigv4::{Payload, Secret, SigningKey, sign};
-use lath_store::{Db, Memory};
+use lath_store::{Db, Memory, View};
 use lath_wire::http::FrontDoor;
 use serde_json::Value;
 
@@ -35,6 +38,36 @@ pub(crate) struct Installation {
     pub(crate) seal: SealingKey,
     /// The keys of its own issuers.
     pub(crate) issuers: Arc<Mutex<BTreeMap<String, Value>>>,
+}
+
+/// The one cluster, `shop`, and the one association that there is.
+struct Shop(Arc<Mutex<BTreeMap<String, Value>>>);
+
+impl PodIdentities for Shop {
+    fn cluster(&self, _: &View, name: &str) -> Option<TokenCluster> {
+        let issuers = self.0.lock().unwrap();
+        let (issuer, keys) = issuers.iter().next().filter(|_| name == "shop")?;
+        Some(TokenCluster {
+            arn: "arn:aws:eks:us-east-1:123456789012:cluster/shop".into(),
+            issuer: issuer.clone(),
+            keys: keys.clone(),
+        })
+    }
+
+    fn association(
+        &self,
+        _: &View,
+        _: &str,
+        namespace: &str,
+        service_account: &str,
+    ) -> Option<PodIdentityAssociation> {
+        let is_it = (namespace, service_account) == ("shop", "cart");
+        is_it.then(|| PodIdentityAssociation {
+            arn: "arn:aws:eks:us-east-1:123456789012:podidentityassociation/shop/a-1".into(),
+            id: "a-1".into(),
+            role_arn: format!("arn:aws:iam::{ACCOUNT}:role/worker"),
+        })
+    }
 }
 
 /// Issuers elsewhere, none of which can be reached but those whose name says why not.
@@ -84,10 +117,15 @@ impl Installation {
             .with_remote(Arc::new(Elsewhere));
         let identity = Identity::new(key, ACCOUNT)
             .with_iam(seal.clone(), cell.clone())
-            .with_issuers(sources);
+            .with_issuers(sources)
+            .with_pods(Arc::new(Shop(Arc::clone(&issuers))));
         let identity = Arc::new(identity);
         let iam = Arc::new(Iam::new(cell.clone(), identity.last_used()));
-        let services = vec![sts_service(&identity), lath_iam::service(&iam)];
+        let services = vec![
+            sts_service(&identity),
+            eks_auth_service(&identity),
+            lath_iam::service(&iam),
+        ];
         iam.learn(&services);
         let door = FrontDoor::new(Arc::<Identity>::clone(&identity))
             .with_judge(identity)
@@ -114,24 +152,27 @@ impl Installation {
         form: &[(&str, &str)],
     ) -> (u16, String) {
         let (mut request, body) = request(service, form);
-        let signed = lath_sigv4::Request {
-            method: "POST",
-            path: "/",
-            query: "",
-            headers: request.headers(),
-            body: Payload::Bytes(body.as_bytes()),
-        };
-        let signer = SigningKey {
-            access_key_id: &key.id,
-            secret: &key.secret,
-            session_token: key.token.as_deref(),
-            region: "us-east-1",
-            service,
-        };
-        for (name, value) in sign(&signed, &signer, SystemTime::now()) {
-            request.headers_mut().insert(name, value.parse().unwrap());
-        }
+        sign_for(key, service, "/", &mut request, &body);
         self.sent(request).await
+    }
+
+    /// Calls `eks-auth` with a body of JSON.
+    pub(crate) async fn call_eks_auth(
+        &self,
+        key: &Key,
+        cluster: &str,
+        body: &Value,
+    ) -> (u16, Value) {
+        let path = format!("/clusters/{cluster}/assume-role-for-pod-identity");
+        let body = body.to_string();
+        let mut request = Request::post(format!("http://127.0.0.1{path}"))
+            .header("host", "127.0.0.1")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.clone())))
+            .unwrap();
+        sign_for(key, "eks-auth", &path, &mut request, &body);
+        let (status, text) = self.sent(request).await;
+        (status, serde_json::from_str(&text).unwrap())
     }
 
     /// Calls without a signature.
@@ -182,6 +223,26 @@ impl Installation {
             ],
         )
         .await;
+    }
+}
+
+fn sign_for(key: &Key, service: &str, path: &str, request: &mut Request<Full<Bytes>>, body: &str) {
+    let signed = lath_sigv4::Request {
+        method: "POST",
+        path,
+        query: "",
+        headers: request.headers(),
+        body: Payload::Bytes(body.as_bytes()),
+    };
+    let signer = SigningKey {
+        access_key_id: &key.id,
+        secret: &key.secret,
+        session_token: key.token.as_deref(),
+        region: "us-east-1",
+        service,
+    };
+    for (name, value) in sign(&signed, &signer, SystemTime::now()) {
+        request.headers_mut().insert(name, value.parse().unwrap());
     }
 }
 

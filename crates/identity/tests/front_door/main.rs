@@ -7,7 +7,9 @@ mod conditions;
 mod denials;
 mod installation;
 mod many;
+mod pod_identity;
 mod sessions;
+mod signer;
 mod web_identity;
 
 use std::collections::BTreeMap;

@@ -71,7 +71,7 @@ pub struct FrontDoor {
     home: Option<String>,
     regions: BTreeMap<String, Vec<Service>>,
     elsewhere: Vec<String>,
-    internal: Option<(&'static str, Internal)>,
+    internal: Vec<(&'static str, Internal)>,
     pub(super) limits: Limits,
     intake: Intake,
 }
@@ -88,7 +88,7 @@ impl FrontDoor {
             home: None,
             regions: BTreeMap::new(),
             elsewhere: Vec::new(),
-            internal: None,
+            internal: Vec::new(),
             limits: Limits::default(),
             intake: Intake::new(),
         }
@@ -124,7 +124,7 @@ impl FrontDoor {
     where
         F: Fn(Request<Bytes>) -> BoxFuture<'static, Response<Bytes>> + Send + Sync + 'static,
     {
-        self.internal = Some((prefix, Arc::new(respond)));
+        self.internal.push((prefix, Arc::new(respond)));
         self
     }
 
@@ -154,9 +154,8 @@ impl FrontDoor {
             Ok(body) => body,
             Err(error) => return self.refuse(parts, &error),
         };
-        if let Some((prefix, respond)) = &self.internal
-            && parts.uri.path().starts_with(prefix)
-        {
+        let mut internal = self.internal.iter();
+        if let Some((_, respond)) = internal.find(|(it, _)| parts.uri.path().starts_with(it)) {
             parts.extensions.insert(Peer(peer));
             return respond(Request::from_parts(parts, body)).await;
         }

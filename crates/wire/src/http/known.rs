@@ -51,6 +51,7 @@ pub const KNOWN_SERVICES: &[ServiceInfo] = &[
         &[Protocol::RestXml],
     ),
     info("eks", "2017-11-01", "", "", &[Protocol::RestJson]),
+    info("eks-auth", "2023-11-26", "", "", &[Protocol::RestJson]),
     info(
         "secretsmanager",
         "2017-10-17",

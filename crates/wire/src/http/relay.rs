@@ -114,7 +114,7 @@ enum Silence {
 enum Destination<'a> {
     /// To this region and no other; whether because its service is global.
     Region(&'a str, bool),
-    /// To any region that answers: it will be refused.
+    /// To any region that answers: it will be refused, or every region knows the answer.
     Any,
 }
 
@@ -175,7 +175,7 @@ impl Relay {
                     Err(silence) => self.speak_for(region, global, claim, request, &silence),
                 }
             }
-            Destination::Any => self.refused_by_any(claim, request, peer).await,
+            Destination::Any => self.answered_by_any(claim, request, peer).await,
         }
     }
 
@@ -194,8 +194,8 @@ impl Relay {
         }
     }
 
-    /// Every region would refuse it, with the same words: the home, or another one where that is dead.
-    async fn refused_by_any(
+    /// Every region would answer the same: the home, or another one where that is dead.
+    async fn answered_by_any(
         &self,
         claim: Option<Claim>,
         request: &Request<Bytes>,
