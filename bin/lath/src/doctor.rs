@@ -102,7 +102,33 @@ fn look() -> Vec<Finding> {
                 how_to_fix: finding.how_to_fix,
             }),
     );
+    findings.extend(["containerd", "runc"].map(runtime));
+    findings.push(kubernetes());
     findings
+}
+
+/// Nodes of clusters are copies of this host too.
+fn runtime(name: &str) -> Finding {
+    Finding {
+        what: format!("{name}, which runs containers on nodes of clusters"),
+        ok: lath_kubernetes::binaries::runtime_program(name).is_some(),
+        needed: false,
+        how_to_fix: Some(format!("apt-get install {name}")),
+    }
+}
+
+fn kubernetes() -> Finding {
+    let found = lath_kubernetes::Binaries::find();
+    let version = found.as_ref().map(|it| format!(" ({})", it.version));
+    Finding {
+        what: format!(
+            "the programs of Kubernetes, for clusters{}",
+            version.unwrap_or_default()
+        ),
+        ok: found.is_ok(),
+        needed: false,
+        how_to_fix: found.err().map(|error| error.to_string()),
+    }
 }
 
 /// Instances are copies of this host, so a tool that it lacks is missing in them too.

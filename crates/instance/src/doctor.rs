@@ -1,5 +1,7 @@
 //! What this machine lacks for instances, found by trying.
 
+mod nodes;
+
 use std::fs;
 use std::io;
 
@@ -26,6 +28,7 @@ pub struct Finding {
 
 /// Tries everything that instances need, in throwaway threads that keep their mounts to themselves.
 pub fn probe() -> Vec<Finding> {
+    let groups = Groups::of_host();
     vec![
         finding(
             "namespaces for mounts, processes, names and IPC of instances",
@@ -53,7 +56,8 @@ pub fn probe() -> Vec<Finding> {
         ),
     ]
     .into_iter()
-    .chain(limits(&Groups::of_host()))
+    .chain(limits(&groups))
+    .chain(nodes::probe(&groups))
     .collect()
 }
 
@@ -106,7 +110,7 @@ fn optional(what: &str, outcome: io::Result<()>, fix: &str) -> Finding {
 }
 
 /// On a thread of its own, which ends with its namespaces.
-fn in_namespaces(work: fn() -> io::Result<()>) -> io::Result<()> {
+fn in_namespaces(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
     let thread = std::thread::spawn(move || {
         let spaces = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWUTS

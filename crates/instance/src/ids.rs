@@ -38,6 +38,11 @@ impl Ids {
     /// Root in the instance is root on the host.
     pub(crate) const HOST: Self = Self { base: 0 };
 
+    /// Those that a node may get.
+    pub(crate) const fn first() -> Self {
+        Self { base: FIRST }
+    }
+
     pub(crate) fn are_the_hosts(self) -> bool {
         self.base == 0
     }

@@ -9,7 +9,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 /// A copy of the mount that `source` is in, at `target`, where the owners of all files are those that the user namespace
 /// maps them to.
-pub(super) fn show_mapped(source: &Path, target: &Path, user: &OwnedFd) -> io::Result<()> {
+pub(crate) fn show_mapped(source: &Path, target: &Path, user: &OwnedFd) -> io::Result<()> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(CWD, source, flags)?;
     map(tree.as_fd(), user)?;

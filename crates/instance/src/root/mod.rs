@@ -29,6 +29,7 @@ use crate::layout::Layout;
 use crate::limits::InMemory;
 use crate::{cgroup, furnish};
 use layer::Layer;
+pub(crate) use mapped::show_mapped;
 use veil::Veil;
 
 /// What of the host is shown, and how many levels are searched for secrets.
