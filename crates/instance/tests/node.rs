@@ -350,6 +350,88 @@ fn it_lives_on_without_lath_and_leaves_nothing() {
 }
 
 #[test]
+fn its_root_can_be_a_copy_of_a_directory() {
+    if skipped() {
+        return;
+    }
+    let lab = Lab::new();
+    let image = lab.path().join("image");
+    let copy = format!(
+        "set -e; mkdir -p {0}/bin {0}/etc; echo image > {0}/etc/issue; for p in /bin/sh /bin/cat /bin/stat /bin/id /bin/rm; do \
+         cp $p {0}/bin/; for l in $(ldd $p | grep -o '/[^ ]*'); do mkdir -p {0}$(dirname $l); cp -n $l {0}$l; done; done",
+        image.display()
+    );
+    assert!(
+        Command::new("sh")
+            .args(["-c", &copy])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut node = node(Vec::new());
+    node.root = lath_feed::RootSource::Directory(image.clone());
+    started(&lab, &node);
+    check(
+        &lab,
+        &node,
+        &[
+            (
+                "cat /etc/issue; stat -c %u / /etc/issue /etc/hostname",
+                "image\n0\n0\n0",
+            ),
+            ("rm /etc/issue; echo x > /bin/new; stat -c %u /bin/new", "0"),
+        ],
+    );
+    assert!(image.join("etc/issue").exists());
+}
+
+/// As where Lath itself runs in a container: the host's directories are on an overlay.
+const ON_AN_OVERLAY: &str = "set -e; d=/mnt; mount -t tmpfs x $d; mkdir $d/u $d/w; for p in usr etc; do \
+    mkdir $d/u/$p $d/w/$p; mount -t overlay o -o lowerdir=/$p,upperdir=$d/u/$p,workdir=$d/w/$p /$p; done; \
+    exec $0 --exact a_node_on_an_overlay --ignored";
+
+#[test]
+fn without_mapped_owners_it_runs_on_a_read_only_copy() {
+    if skipped() {
+        return;
+    }
+    let tests = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", ON_AN_OVERLAY])
+        .arg(std::env::current_exe().unwrap())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&tests.stdout);
+    let complained = String::from_utf8_lossy(&tests.stderr);
+    if complained.contains("mount:") {
+        eprintln!("SKIPPED: an overlay could not be mounted: {complained}");
+        return;
+    }
+    assert!(said.contains("1 passed"), "{said}{complained}");
+}
+
+#[test]
+#[ignore = "run by the test above where it means something"]
+fn a_node_on_an_overlay() {
+    let lab = Lab::new();
+    let node = node(Vec::new());
+    started(&lab, &node);
+    let console = lab.console(&node.id);
+    assert!(console.contains("note: /usr is nobody's"), "{console}");
+    check(
+        &lab,
+        &node,
+        &[
+            ("stat -c %u /usr/bin /etc/passwd", "65534\n0"),
+            ("touch /etc/mine && stat -c %u /etc/mine", "0"),
+            ("touch /usr/bin/mine 2> /dev/null || echo no", "no"),
+            ("unshare -mpf true && echo yes", "yes"),
+        ],
+    );
+    let (status, _, _) = lab.shell(&node.id, "grep -v ':\\*:' /etc/shadow");
+    assert_ne!(status, 0, "the host's passwords");
+}
+
+#[test]
 fn two_nodes_have_different_ids() {
     if skipped() {
         return;

@@ -22,6 +22,12 @@ pub(crate) fn show_mapped(source: &Path, target: &Path, user: &OwnedFd) -> io::R
     )?)
 }
 
+/// Whether that works for a directory: its file system, or this kernel, may not be up to it.
+pub(super) fn can_show_mapped(source: &Path, user: &OwnedFd) -> io::Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    map(open_tree(CWD, source, flags)?.as_fd(), user)
+}
+
 /// A copy of the tree of mounts at the working directory, mounted over it. Those that came from a more privileged
 /// namespace are locked to each other, but the copy is not locked to its place, so it can become the root.
 pub(super) fn copy_of_working_directory() -> io::Result<OwnedFd> {

@@ -186,7 +186,17 @@ fn host_root(
             depth,
             hidden: &hidden,
         };
-        if overlay.is_ok() {
+        let shown = match &owners.user {
+            Some(user) => mapped::can_show_mapped(&host, user),
+            None => Ok(()),
+        };
+        if let Err(error) = &shown {
+            let host = host.display();
+            report
+                .notes
+                .push(format!("{host} is nobody's and read-only: {error}"));
+        }
+        if overlay.is_ok() && shown.is_ok() {
             veil.draw()?;
             layer.mount_at(&target, owners.user.as_ref())?;
         } else {
@@ -201,10 +211,16 @@ fn host_root(
 fn read_only_instead(veil: &Veil<'_>, root: &OwnedFd, path: &Path) -> io::Result<()> {
     let bind = MsFlags::MS_BIND;
     let is_etc = veil.lower == Path::new("/etc");
-    let source = if is_etc { veil.upper } else { veil.lower };
+    // A node's has its own place: the upper layer may hold marks for an overlay, from a boot with another kernel.
+    let copy = match veil.ids.are_the_hosts() {
+        true => veil.upper.to_owned(),
+        false => veil.upper.with_file_name("copy"),
+    };
+    let source = if is_etc { copy.as_path() } else { veil.lower };
     if is_etc {
-        skeleton::copy_public(veil.lower, veil.upper)?;
-        veil.ids.own_all(veil.upper)?;
+        fs::create_dir_all(&copy)?;
+        skeleton::copy_public(veil.lower, &copy)?;
+        veil.ids.own_all(&copy)?;
     }
     let covered = beneath::ensure_directory(root.as_fd(), path)?;
     mount(
