@@ -105,6 +105,8 @@ impl Groups {
             own(path, ids, &["cgroup.procs", "tasks"])?;
         }
         if let Some(path) = &self.unified {
+            let above: Vec<&Path> = path.ancestors().take(3).collect();
+            above.into_iter().rev().for_each(pass_down);
             let files = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
             own(&path.join(PROCESSES), ids, &files)?;
         }
@@ -130,6 +132,17 @@ impl Groups {
             Some(View::Unified) => processes.join(FIRST),
             _ => processes,
         }
+    }
+}
+
+/// Lets the groups below one have what containers need.
+fn pass_down(folder: &Path) {
+    for controller in ["cpu", "cpuset", "io", "memory", "pids"] {
+        // Each by itself: the host may have one of them elsewhere.
+        let _ = fs::write(
+            folder.join("cgroup.subtree_control"),
+            format!("+{controller}"),
+        );
     }
 }
 
