@@ -75,13 +75,13 @@ impl Groups {
             .unwrap_or_default();
         let unified = groups.controllers.clone();
         groups.separate.retain(|it, _| !unified.contains(it));
-        let others = delegation::separate(&mounts)
-            .into_iter()
-            .map(|(path, _)| path);
+        let mut hierarchies = delegation::separate(&mounts);
+        hierarchies.retain(|(path, _)| usable(path));
+        groups.view = Some(View::of_host(&hierarchies));
+        let others = hierarchies.into_iter().map(|(path, _)| path);
         groups.others = others
-            .filter(|path| usable(path) && groups.separate.values().all(|known| known != path))
+            .filter(|path| groups.separate.values().all(|known| known != path))
             .collect();
-        groups.view = Some(View::of_host(&mounts));
         groups
     }
 

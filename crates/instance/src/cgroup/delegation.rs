@@ -35,20 +35,17 @@ pub(crate) enum View {
 }
 
 impl View {
-    /// As the host has it, by its table of mounts.
-    pub(super) fn of_host(mountinfo: &str) -> Self {
+    /// As the host has it, with these hierarchies of version 1.
+    pub(super) fn of_host(hierarchies: &[(PathBuf, String)]) -> Self {
         let unified =
             statfs("/sys/fs/cgroup").is_ok_and(|it| it.f_type == libc::CGROUP2_SUPER_MAGIC);
         if unified {
             return Self::Unified;
         }
         let folder = |path: &PathBuf| Some(path.file_name()?.to_str()?.to_owned());
-        let separate = separate(mountinfo).into_iter();
-        Self::Separate(
-            separate
-                .filter_map(|(path, it)| Some((folder(&path)?, it)))
-                .collect(),
-        )
+        let separate = hierarchies.iter();
+        let separate = separate.filter_map(|(path, it)| Some((folder(path)?, it.clone())));
+        Self::Separate(separate.collect())
     }
 }
 
@@ -99,6 +96,12 @@ fn options_of(options: &str) -> Option<String> {
 impl Groups {
     /// Gives a node's root its groups.
     pub(crate) fn delegate_to(&self, ids: Ids) -> io::Result<()> {
+        let has_none = self.view == Some(View::Separate(Vec::new()));
+        if has_none || (self.view == Some(View::Unified) && self.unified.is_none()) {
+            let words = "there are no control groups here that a node could divide among containers: \
+                         `ip netns exec` covers them, and `nsenter --net=/run/netns/NAME` does not; see `lath doctor`";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, words));
+        }
         for path in self.others.iter().chain(self.separate.values()) {
             make_folder(path)?;
             fill_processors(path)?;

@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Mode, OFlags};
 
 use super::{Finding, in_namespaces, optional};
-use crate::cgroup::{Controller, Groups};
+use crate::cgroup::{Controller, Groups, View};
 use crate::ids::{COUNT, Ids};
 use crate::instances::is_rootless;
 use crate::root::show_mapped;
@@ -92,6 +92,9 @@ fn setting(name: &str, least: u64, what: &str) -> Finding {
 }
 
 fn divisible(groups: &Groups) -> io::Result<()> {
+    if groups.view == Some(View::Separate(Vec::new())) {
+        return Err(io::Error::other("none is mounted here"));
+    }
     let missing = Controller::ALL.into_iter().find(|it| !groups.limits(*it));
     match missing {
         None => Ok(()),

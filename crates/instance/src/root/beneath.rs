@@ -48,7 +48,7 @@ fn ensure_child(parent: BorrowedFd<'_>, name: &Path) -> io::Result<OwnedFd> {
     ))
 }
 
-/// An empty file to mount over, made where there is nothing.
+/// An empty file to mount over, made where there is nothing, or a link.
 pub(crate) fn ensure_file(base: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
     let parent = ensure_directory(base, path.parent().unwrap_or_else(|| Path::new("")))?;
     let name = path
@@ -56,7 +56,14 @@ pub(crate) fn ensure_file(base: BorrowedFd<'_>, path: &Path) -> io::Result<Owned
         .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     let flags = flags | OFlags::NONBLOCK;
-    drop(openat(&parent, name, flags, Mode::from_raw_mode(0o644))?);
+    let made = openat(&parent, name, flags, Mode::from_raw_mode(0o644)).or_else(|error| {
+        if error == Errno::LOOP {
+            unlinkat(&parent, name, AtFlags::empty())?;
+            return openat(&parent, name, flags, Mode::from_raw_mode(0o644));
+        }
+        Err(error)
+    });
+    drop(made?);
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(&parent, name, flags, Mode::empty())?)
 }
@@ -98,6 +105,17 @@ mod tests {
         assert!(dir.path().join("var/lib/dpkg").is_dir());
         assert!(!dir.path().join("var").is_symlink());
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_link_gives_way_to_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().join("outside");
+        std::os::unix::fs::symlink(&outside, dir.path().join("f")).unwrap();
+        let base = open_base(dir.path()).unwrap();
+        ensure_file(base.as_fd(), Path::new("f")).unwrap();
+        assert!(dir.path().join("f").symlink_metadata().unwrap().is_file());
+        assert!(!outside.exists());
     }
 
     #[test]
