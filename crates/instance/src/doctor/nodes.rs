@@ -17,8 +17,8 @@ use crate::ids::{COUNT, Ids};
 use crate::instances::is_rootless;
 use crate::root::show_mapped;
 
-/// A few nodes need more than the 128 that kernels allow each user, and the host's root counts for all of them.
-const INOTIFY_INSTANCES: u64 = 1024;
+/// The host's root counts for all nodes and control planes. The 128 that kernels allow are two clusters and a dozen nodes.
+const INOTIFY_INSTANCES: u64 = 512;
 /// Each container has a keyring.
 const KEYS: u64 = 200;
 
@@ -63,7 +63,7 @@ pub(super) fn probe(groups: &Groups) -> Vec<Finding> {
         setting(
             "fs.inotify.max_user_instances",
             INOTIFY_INSTANCES,
-            "each node takes some 30, and all nodes together no more than this",
+            "a node takes 8 and a control plane 11, and all together no more than this",
         ),
         setting(
             "kernel.keys.maxkeys",
