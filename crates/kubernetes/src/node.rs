@@ -246,6 +246,8 @@ fn containerd_configuration() -> String {
 root = "/var/lib/containerd"
 state = "/run/containerd"
 oom_score = 0
+# Without it the process would live on and start no container; so it ends, and is begun again.
+required_plugins = ["io.containerd.grpc.v1.cri"]
 disabled_plugins = [
   "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.btrfs",
   "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.internal.v1.opt",

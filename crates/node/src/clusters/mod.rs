@@ -85,6 +85,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
     let mut keepers: BTreeMap<ManagedId, DropGuard> = BTreeMap::new();
     let mut tasks = JoinSet::new();
     let mut registries = nodes::Registries::default();
+    let mut are_limits_raised = false;
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         networks.borrow_and_update();
@@ -96,6 +97,10 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
             }
             gone
         });
+        if !are_limits_raised && !snapshot.control_planes.is_empty() {
+            nodes::raise_limits();
+            are_limits_raised = true;
+        }
         for id in snapshot.control_planes.keys() {
             keepers.entry(id.clone()).or_insert_with(|| {
                 let stop = stop.child_token();

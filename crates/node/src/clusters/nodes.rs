@@ -51,6 +51,36 @@ fn lath() -> Result<&'static Path, String> {
     found.as_deref().map_err(Clone::clone)
 }
 
+/// How many files of all nodes' programs the host watches for them. They all count against its root, and two clusters of
+/// three nodes reach what many hosts allow.
+const INOTIFY: &str = "/proc/sys/fs/inotify/max_user_instances";
+/// Enough for some 250 nodes.
+const INOTIFY_INSTANCES: u64 = 8192;
+
+/// Raises the host's limit on watchers of files, which nodes share, once there is a cluster. It stays.
+pub(super) fn raise_limits() {
+    let value = || {
+        std::fs::read_to_string(INOTIFY)
+            .ok()?
+            .trim()
+            .parse::<u64>()
+            .ok()
+    };
+    if value().is_none_or(|it| it >= INOTIFY_INSTANCES) {
+        return;
+    }
+    match std::fs::write(INOTIFY, INOTIFY_INSTANCES.to_string()) {
+        Ok(()) => tracing::info!(
+            value = INOTIFY_INSTANCES,
+            "fs.inotify.max_user_instances was raised for nodes of clusters"
+        ),
+        Err(error) => tracing::warn!(
+            %error,
+            "fs.inotify.max_user_instances is small, and nodes of clusters may fail for that"
+        ),
+    }
+}
+
 /// Whether the snapshot has nodes of clusters.
 pub(super) fn any(snapshot: &Snapshot) -> bool {
     snapshot.instances.values().any(|it| it.cluster.is_some())
