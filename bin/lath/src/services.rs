@@ -25,9 +25,10 @@ pub(crate) fn contributions() -> Vec<Contribute> {
         &lath_route53::CONTRIBUTIONS,
         &lath_eks::CONTRIBUTIONS,
     ];
-    // Who calls is told where something that Lattice filled in asks, or a cluster whose tokens are presigned requests.
+    // Who calls is told where a policy of Lattice asks, or a cluster. Both are read in the view: what a part read is what
+    // it is derived of again.
     let callers = Derive::Whole(|cell, view, snapshot: &mut Snapshot| {
-        let is_asked = lath_lattice::asks_who_calls(view) || !snapshot.control_planes.is_empty();
+        let is_asked = lath_lattice::asks_who_calls(view) || lath_eks::asks_who_calls(view);
         lath_iam::contribute(cell, view, is_asked, snapshot);
     });
     services.concat().into_iter().chain([callers]).collect()

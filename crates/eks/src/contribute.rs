@@ -20,6 +20,11 @@ pub const CONTRIBUTIONS: [Contribute; 1] = [Derive::Each {
     make: control_planes,
 }];
 
+/// Whether there is a cluster: its tokens are presigned requests, so that nodes must know callers.
+pub fn asks_who_calls(view: &View) -> bool {
+    view.list::<Cluster>().next().is_some()
+}
+
 fn control_planes(cell: &Cell, view: &View, name: &str, snapshot: &mut Snapshot) {
     let id = control_plane(name);
     let cluster = view.get::<Cluster>(name);

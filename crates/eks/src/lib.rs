@@ -37,7 +37,7 @@ use lath_service::{App, Stateful};
 use lath_store::{Db, View};
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
-pub use contribute::CONTRIBUTIONS;
+pub use contribute::{CONTRIBUTIONS, asks_who_calls};
 pub use issuers::{Issuer, PodRole, SECTION, issuer, issuer_document, issuer_of, pod_role};
 pub use platform::Platform;
 pub use reconcile::reconcilers;
