@@ -242,7 +242,7 @@ mod tests {
     }
 
     async fn carry(from: &Cell, to: &Cell) {
-        let parts = derive_all(SECTION.export, from, &from.db.view());
+        let parts = derive_all(from, SECTION.export, &from.db.view());
         assert!(
             !format!("{parts:?}").contains("PRIVATE"),
             "public keys only"

@@ -21,6 +21,9 @@ use serde_json::Value;
 
 pub(crate) const ACCOUNT: &str = "123456789012";
 
+/// Whence requests come.
+const PEER: &str = "10.0.0.7:1234";
+
 /// The members of a request.
 pub(crate) type Form<'a> = &'a [(&'a str, &'a str)];
 
@@ -156,7 +159,7 @@ impl Installation {
         self.sent(request).await
     }
 
-    /// Calls `eks-auth` with a body of JSON.
+    /// Calls `eks-auth` with a body of JSON. The answer has the code of a refusal as `code`.
     pub(crate) async fn call_eks_auth(
         &self,
         key: &Key,
@@ -171,8 +174,12 @@ impl Installation {
             .body(Full::new(Bytes::from(body.clone())))
             .unwrap();
         sign_for(key, "eks-auth", &path, &mut request, &body);
-        let (status, text) = self.sent(request).await;
-        (status, serde_json::from_str(&text).unwrap())
+        let answer = self.door.answer(request, PEER.parse().unwrap()).await;
+        let mut told: Value = serde_json::from_slice(answer.body()).unwrap();
+        if let Some(code) = answer.headers().get("x-amzn-errortype") {
+            told["code"] = code.to_str().unwrap().into();
+        }
+        (answer.status().as_u16(), told)
     }
 
     /// Calls without a signature.
@@ -181,8 +188,7 @@ impl Installation {
     }
 
     async fn sent(&self, request: Request<Full<Bytes>>) -> (u16, String) {
-        let peer = "10.0.0.7:1234".parse().unwrap();
-        let answer = self.door.answer(request, peer).await;
+        let answer = self.door.answer(request, PEER.parse().unwrap()).await;
         let text = String::from_utf8(answer.body().to_vec()).unwrap();
         (answer.status().as_u16(), text)
     }
