@@ -119,3 +119,6 @@ fn page<T>(
     paginate(items, key, size, next_token)
         .map_err(|_| fault::invalid_parameter("The nextToken is not valid."))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 
 mod cluster;
 mod group;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,0 +1,278 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use lath_ec2::managed;
+use lath_ec2::records::{Instance, InstanceState};
+use lath_feed::{ClusterObserved, Condition, Observed};
+use lath_model::Timestamp;
+use lath_model::id::InstanceId;
+use serde_json::{Value, json};
+
+use crate::record::control_plane;
+use crate::tests::{Lab, NODE_ROLE};
+
+const GROUPS: &str = "/clusters/prod/node-groups";
+const GROUP: &str = "/clusters/prod/node-groups/workers";
+
+fn group(lab: &Lab, desired: i32) -> Value {
+    json!({
+        "nodegroupName": "workers",
+        "nodeRole": NODE_ROLE,
+        "subnets": lab.subnets,
+        "instanceTypes": ["t3.medium"],
+        "scalingConfig": {"minSize": 0, "maxSize": 6, "desiredSize": desired},
+    })
+}
+
+fn running(lab: &Lab) -> Vec<Arc<Instance>> {
+    let view = lab.app.cell.db.view();
+    let alive = view.list::<Instance>().filter(|it| it.is_alive());
+    alive.filter(|it| it.cluster.is_some()).collect()
+}
+
+fn ids(lab: &Lab) -> Vec<InstanceId> {
+    running(lab).iter().map(|it| it.id.clone()).collect()
+}
+
+async fn with_group(desired: i32) -> Lab {
+    let lab = Lab::new().await;
+    lab.active().await;
+    lab.get("POST", GROUPS, group(&lab, desired)).await;
+    lab.settle(false).await;
+    lab
+}
+
+#[tokio::test]
+async fn a_group_is_active_when_its_nodes_are_ready_and_gone_when_they_are() {
+    let lab = Lab::new().await;
+    lab.active().await;
+    let made = lab.get("POST", GROUPS, group(&lab, 3)).await;
+    assert_eq!(made["nodegroup"]["status"], "CREATING");
+    lab.pass().await;
+    let nodes = running(&lab);
+    assert_eq!(nodes.len(), 3);
+    let zones: std::collections::BTreeSet<_> = nodes
+        .iter()
+        .map(|it| it.availability_zone.clone())
+        .collect();
+    assert_eq!(zones.len(), 2, "they are spread");
+    let labels = &nodes[0].cluster.as_ref().unwrap().labels;
+    assert_eq!(labels["eks.amazonaws.com/nodegroup"], "workers");
+    lab.obey(&[nodes[0].id.clone()], false).await;
+    lab.pass().await;
+    assert_eq!(lab.status(GROUP, "nodegroup").await, "CREATING");
+    lab.settle(false).await;
+    assert_eq!(lab.status(GROUP, "nodegroup").await, "ACTIVE");
+    let (status, text) = lab.refused("DELETE", "/clusters/prod", Value::Null).await;
+    assert_eq!(
+        (status, text.as_str()),
+        (409, "Cluster has nodegroups attached")
+    );
+    lab.get("DELETE", GROUP, Value::Null).await;
+    lab.settle(false).await;
+    assert_eq!(
+        lab.status(GROUP, "nodegroup").await,
+        "DELETING",
+        "pods are there"
+    );
+    assert!(
+        running(&lab)
+            .iter()
+            .all(|it| it.cluster.as_ref().unwrap().draining)
+    );
+    lab.settle(true).await;
+    assert_eq!(lab.status(GROUP, "nodegroup").await, "gone");
+    assert!(running(&lab).is_empty());
+}
+
+#[tokio::test]
+async fn a_group_follows_its_size_and_replaces_what_dies() {
+    let lab = with_group(2).await;
+    let config = format!("{GROUP}/update-config");
+    let size = |desired: i32| json!({"scalingConfig": {"desiredSize": desired}});
+    let update = lab.get("POST", &config, size(4)).await;
+    assert_eq!(update["update"]["type"], "ConfigUpdate");
+    assert_eq!(lab.status(GROUP, "nodegroup").await, "UPDATING");
+    lab.settle(false).await;
+    assert_eq!(running(&lab).len(), 4);
+    assert_eq!(lab.status(GROUP, "nodegroup").await, "ACTIVE");
+    lab.get("POST", &config, size(1)).await;
+    lab.settle(true).await;
+    assert_eq!(running(&lab).len(), 1);
+    let gone = ids(&lab).remove(0);
+    lab.write(|tx| {
+        tx.update::<Instance>(gone.as_str(), |it| {
+            it.state = InstanceState::Terminated;
+        });
+        // It lived for a while, so that its successor need not wait.
+        tx.update::<crate::record::Node>(gone.as_str(), |it| {
+            it.launched_at = Timestamp::from_millis(0);
+        });
+    })
+    .await;
+    lab.settle(false).await;
+    assert_eq!(running(&lab).len(), 1);
+    assert!(!ids(&lab).contains(&gone));
+}
+
+#[tokio::test]
+async fn labels_and_taints_reach_nodes_that_run() {
+    let lab = with_group(1).await;
+    let request = json!({
+        "labels": {"addOrUpdateLabels": {"tier": "web"}},
+        "taints": {"addOrUpdateTaints": [{"key": "only", "value": "web", "effect": "NO_SCHEDULE"}]},
+    });
+    lab.get("POST", &format!("{GROUP}/update-config"), request)
+        .await;
+    lab.settle(false).await;
+    let node = running(&lab).remove(0);
+    let node = node.cluster.as_ref().unwrap();
+    assert_eq!(node.labels["tier"], "web");
+    assert_eq!(node.taints, ["only=web:NoSchedule"]);
+    assert_eq!(lab.status(GROUP, "nodegroup").await, "ACTIVE");
+    let reserved = json!({"labels": {"addOrUpdateLabels": {"kubernetes.io/x": "y"}}});
+    let (_, text) = lab
+        .refused("POST", &format!("{GROUP}/update-config"), reserved)
+        .await;
+    assert!(text.contains("reserved prefixes"), "{text}");
+}
+
+#[tokio::test]
+async fn a_new_version_replaces_nodes_without_fewer_of_them() {
+    let lab = with_group(2).await;
+    let before = ids(&lab);
+    let update = lab
+        .get("POST", &format!("{GROUP}/update-version"), json!({}))
+        .await;
+    let id = update["update"]["id"].as_str().unwrap().to_owned();
+    lab.pass().await;
+    assert_eq!(running(&lab).len(), 3, "a new node comes first");
+    for _ in 0..4 {
+        lab.settle(true).await;
+        assert!(running(&lab).len() >= 2);
+    }
+    let after = ids(&lab);
+    assert!(
+        before.iter().all(|it| !after.contains(it)),
+        "{before:?} {after:?}"
+    );
+    assert_eq!(after.len(), 2);
+    let path = format!("/clusters/prod/updates/{id}?nodegroupName=workers");
+    assert_eq!(lab.status(&path, "update").await, "Successful");
+}
+
+#[tokio::test]
+async fn pods_that_cannot_be_evicted_end_an_update() {
+    let lab = with_group(1).await;
+    let update = lab
+        .get("POST", &format!("{GROUP}/update-version"), json!({}))
+        .await;
+    let id = update["update"]["id"].as_str().unwrap().to_owned();
+    lab.settle(false).await;
+    let late = Timestamp::now().plus(Duration::from_secs(1000));
+    lab.reconciler().pass_at(late).await.unwrap();
+    let path = format!("/clusters/prod/updates/{id}?nodegroupName=workers");
+    let shown = lab.get("GET", &path, Value::Null).await;
+    assert_eq!(shown["update"]["status"], "Failed");
+    assert_eq!(
+        shown["update"]["errors"][0]["errorCode"],
+        "PodEvictionFailure"
+    );
+    lab.settle(false).await;
+    assert!(
+        running(&lab)
+            .iter()
+            .all(|it| !it.cluster.as_ref().unwrap().draining)
+    );
+}
+
+#[tokio::test]
+async fn nodes_that_never_join_fail_their_group() {
+    let lab = Lab::new().await;
+    lab.active().await;
+    lab.get("POST", GROUPS, group(&lab, 1)).await;
+    lab.pass().await;
+    lab.obey(&ids(&lab), false).await;
+    let late = Timestamp::now().plus(Duration::from_secs(1000));
+    lab.reconciler().pass_at(late).await.unwrap();
+    let shown = lab.get("GET", GROUP, Value::Null).await;
+    assert_eq!(shown["nodegroup"]["status"], "CREATE_FAILED");
+    let issue = &shown["nodegroup"]["health"]["issues"][0];
+    assert_eq!(issue["code"], "NodeCreationFailure");
+}
+
+#[tokio::test]
+async fn a_group_of_a_cluster_without_an_api_server_can_be_deleted() {
+    let lab = with_group(1).await;
+    lab.get("DELETE", GROUP, Value::Null).await;
+    let failed = ClusterObserved {
+        condition: Condition::Failed {
+            reason: "it is gone".into(),
+        },
+        version: None,
+        nodes: Default::default(),
+    };
+    let mut observed = Observed::default();
+    observed.clusters.insert(control_plane("prod"), failed);
+    lab.observe(observed);
+    lab.pass().await;
+    assert_eq!(running(&lab).len(), 1);
+    let late = Timestamp::now().plus(Duration::from_secs(60));
+    lab.reconciler().pass_at(late).await.unwrap();
+    assert!(running(&lab).is_empty());
+}
+
+#[tokio::test]
+async fn a_control_plane_that_keeps_failing_fails_its_cluster_until_it_works() {
+    let lab = Lab::new().await;
+    lab.get("POST", "/clusters", lab.cluster()).await;
+    let failed = ClusterObserved {
+        condition: Condition::Failed {
+            reason: "etcd does not start".into(),
+        },
+        version: None,
+        nodes: Default::default(),
+    };
+    let mut observed = Observed::default();
+    observed.clusters.insert(control_plane("prod"), failed);
+    lab.observe(observed);
+    lab.pass().await;
+    let shown = lab.get("GET", "/clusters/prod", Value::Null).await;
+    assert_eq!(shown["cluster"]["status"], "CREATING");
+    let issue = &shown["cluster"]["health"]["issues"][0];
+    assert_eq!(issue["message"], "etcd does not start");
+    let late = Timestamp::now().plus(Duration::from_secs(400));
+    lab.reconciler().pass_at(late).await.unwrap();
+    assert_eq!(lab.status("/clusters/prod", "cluster").await, "FAILED");
+    lab.settle(false).await;
+    assert_eq!(lab.status("/clusters/prod", "cluster").await, "ACTIVE");
+}
+
+#[tokio::test]
+async fn a_node_gets_addresses_as_pods_come() {
+    let lab = with_group(1).await;
+    let node = ids(&lab).remove(0);
+    let prefixes = || {
+        let view = lab.app.cell.db.view();
+        managed::primary_interface(&view, &node)
+            .unwrap()
+            .prefixes
+            .len()
+    };
+    assert_eq!(prefixes(), 1);
+    let mut observed = Observed::clone(&lab.app.cell.observed.borrow());
+    for cluster in observed.clusters.values_mut() {
+        for seen in cluster.nodes.values_mut() {
+            seen.pods = 12;
+        }
+    }
+    lab.observe(observed);
+    lab.pass().await;
+    assert_eq!(prefixes(), 2);
+    lab.pass().await;
+    assert_eq!(
+        prefixes(),
+        2,
+        "there is room for all that the type may have"
+    );
+}
