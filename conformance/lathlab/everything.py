@@ -201,6 +201,11 @@ class Everything:
             ("logs", "logGroupName"): group, ("logs", "logStreamName"): stream, ("logs", "logGroupIdentifier"): group,
             ("cloudwatch", "DashboardName"): board, ("cloudwatch", "DashboardNames"): [board]})
         for kind, name in {"cluster": "cluster/c", "nodegroup": "nodegroup/c/n/*", "addon": "addon/c/a/*",
-                           "podidentityassociation": "podidentityassociation/c/p"}.items():
+                           "podidentityassociation": "podidentityassociation/c/p",
+                           "access-entry": f"access-entry/c/role/{self.account}/r/*", "fargateprofile": "fargateprofile/c/f/*",
+                           "identityproviderconfig": "identityproviderconfig/c/x/x/*", "capability": "capability/c/*/k/*",
+                           "eks-anywhere-subscription": "eks-anywhere-subscription/s"}.items():
             self.arns["eks", kind] = f"arn:aws:eks:{self.region}:{self.account}:{name}"
-        self.values.update({("eks", "name"): "c", ("eks", "clusterName"): "c", ("eks", "nodegroupName"): "n", ("eks", "addonName"): "a", ("eks", "associationId"): "p"})
+        self.values.update({("eks", "name"): "c", ("eks", "clusterName"): "c", ("eks", "nodegroupName"): "n", ("eks", "addonName"): "a", ("eks", "associationId"): "p",
+                            ("eks", "principalArn"): f"arn:aws:iam::{self.account}:role/r", ("eks", "fargateProfileName"): "f",
+                            ("eks", "capabilityName"): "k", ("eks", "id"): "s"})

@@ -161,6 +161,9 @@ NOT_HERE = {
     ("ec2:ModifyVpcEndpoint", "route-table"),
     # No attribute that is served moves an interface to another subnet.
     ("ec2:ModifyNetworkInterfaceAttribute", "subnet"),
+    # An add-on has associations in a cluster only.
+    ("eks:UpdateAddon", "podidentityassociation"),
+    ("eks:DeleteAddon", "podidentityassociation"),
 }
 
 
@@ -333,6 +336,8 @@ def named_by_kind(world, service, operation, kind):
                  "DelegationSetId": id}
     elif service == "logs":
         named = {"resourceArn": arn.removesuffix(":*")}
+    elif service == "eks":
+        named = {"resourceArn": arn}
     else:
         named = {"PolicySourceArn": arn}
     return {member: value for member, value in named.items() if member in shape.members}

@@ -1,7 +1,7 @@
 //! EKS's resources as policies name them
 //! (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelastickubernetesservice.html>).
 //!
-//! Requests name what is in a cluster by the names of both. The ends of ARNs are the service's own: those of a record, and
+//! Requests name what is in a cluster by the names of both, and what has tags by its ARN. The ends of ARNs are the service's own: those of a record, and
 //! `*` where there is none.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use lath_authz::{Facts, RESOURCE_TAG, ResourceType, Scope};
 use lath_store::View;
 
+use crate::tags;
 use crate::record::{AccessEntry, Addon, Cluster, ConnectedCluster, NodeGroup, PodIdentity};
 
 /// The tags of a record.
@@ -20,13 +21,21 @@ macro_rules! types {
         pub(crate) const $name: ResourceType = ResourceType {
             name: $label,
             arn: |at, path| {
+                if path.starts_with("arn:") {
+                    return at.settled(path);
+                }
                 let end: fn(&Scope<'_>, &str) -> String = $end;
                 at.arn("eks", &format!("{}/{}", $label, end(at, path)))
             },
             keys: &[RESOURCE_TAG],
             facts: |at, path| {
                 let tags: TagsOf = $tags;
-                of_tags(tags(at.view, path))
+                let key = if path.starts_with("arn:") {
+                    tags::named(at.view, $label, path)
+                } else {
+                    Some(path.to_owned())
+                };
+                of_tags(key.and_then(|key| tags(at.view, &key)))
             },
         };
     )*};

@@ -14,23 +14,23 @@ use crate::{Eks, access, addons, check, node_groups};
 operations! {
     for Eks as "eks";
     read ListTagsForResource: get "/tags/{resourceArn}" 200 -> ListTagsForResourceResponse = list
-        => on(&CLUSTER, |op, at| named(at.view, "cluster", &op.resource_arn))
-            .on(&NODEGROUP, |op, at| named(at.view, "nodegroup", &op.resource_arn))
-            .on(&ADDON, |op, at| named(at.view, "addon", &op.resource_arn))
-            .on(&ACCESS_ENTRY, |op, at| named(at.view, "access-entry", &op.resource_arn))
-            .on(&POD_IDENTITY, |op, at| named(at.view, "podidentityassociation", &op.resource_arn));
+        => on(&CLUSTER, |op, _| of_kind("cluster", &op.resource_arn))
+            .on(&NODEGROUP, |op, _| of_kind("nodegroup", &op.resource_arn))
+            .on(&ADDON, |op, _| of_kind("addon", &op.resource_arn))
+            .on(&ACCESS_ENTRY, |op, _| of_kind("access-entry", &op.resource_arn))
+            .on(&POD_IDENTITY, |op, _| of_kind("podidentityassociation", &op.resource_arn));
     change TagResource: post "/tags/{resourceArn}" 200 -> Empty = tag, checked
-        => on(&CLUSTER, |op, at| named(at.view, "cluster", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
-            .on(&NODEGROUP, |op, at| named(at.view, "nodegroup", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
-            .on(&ADDON, |op, at| named(at.view, "addon", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
-            .on(&ACCESS_ENTRY, |op, at| named(at.view, "access-entry", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
-            .on(&POD_IDENTITY, |op, at| named(at.view, "podidentityassociation", &op.resource_arn)).tagged(|op, _| pairs(&op.tags));
+        => on(&CLUSTER, |op, _| of_kind("cluster", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
+            .on(&NODEGROUP, |op, _| of_kind("nodegroup", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
+            .on(&ADDON, |op, _| of_kind("addon", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
+            .on(&ACCESS_ENTRY, |op, _| of_kind("access-entry", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
+            .on(&POD_IDENTITY, |op, _| of_kind("podidentityassociation", &op.resource_arn)).tagged(|op, _| pairs(&op.tags));
     change UntagResource: delete "/tags/{resourceArn}" 200 -> Empty = untag, checked
-        => on(&CLUSTER, |op, at| named(at.view, "cluster", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
-            .on(&NODEGROUP, |op, at| named(at.view, "nodegroup", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
-            .on(&ADDON, |op, at| named(at.view, "addon", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
-            .on(&ACCESS_ENTRY, |op, at| named(at.view, "access-entry", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
-            .on(&POD_IDENTITY, |op, at| named(at.view, "podidentityassociation", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone());
+        => on(&CLUSTER, |op, _| of_kind("cluster", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
+            .on(&NODEGROUP, |op, _| of_kind("nodegroup", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
+            .on(&ADDON, |op, _| of_kind("addon", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
+            .on(&ACCESS_ENTRY, |op, _| of_kind("access-entry", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
+            .on(&POD_IDENTITY, |op, _| of_kind("podidentityassociation", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone());
 }
 
 tagged!(
@@ -42,8 +42,15 @@ tagged!(
     PodIdentity
 );
 
-/// What an ARN of this kind names, as its resource type takes it: the record's key, or the names that it gives.
-fn named(view: &View, kind: &str, arn: &str) -> Option<String> {
+/// An ARN, if it is of this kind.
+fn of_kind(kind: &str, arn: &str) -> Option<String> {
+    let parsed: Arn = arn.parse().ok()?;
+    let (found, _) = parsed.resource.split_once('/')?;
+    (parsed.service == "eks" && found == kind).then(|| arn.to_owned())
+}
+
+/// The key of the record that an ARN of this kind names.
+pub(crate) fn named(view: &View, kind: &str, arn: &str) -> Option<String> {
     let parsed: Arn = arn.parse().ok()?;
     let (found, rest) = parsed.resource.split_once('/')?;
     if parsed.service != "eks" || found != kind {
