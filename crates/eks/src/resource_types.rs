@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use lath_authz::{Facts, RESOURCE_TAG, ResourceType, Scope};
 use lath_store::View;
 
-use crate::tags;
 use crate::record::{AccessEntry, Addon, Cluster, ConnectedCluster, NodeGroup, PodIdentity};
+use crate::tags;
 
 /// The tags of a record.
 type TagsOf = fn(&View, &str) -> Option<BTreeMap<String, String>>;

@@ -403,10 +403,20 @@ impl Step<'_> {
         self.now.since(self.next.status_since) >= JOINING
     }
 
+    /// Whether the API server was seen to work after the change, so that it knows the nodes' labels and taints.
+    fn is_obeyed(&self) -> bool {
+        let Some(Condition::Ready { version }) = self.seen.map(|it| &it.condition) else {
+            return false;
+        };
+        let of = UpdateOf::NodeGroup(self.next.name.clone());
+        let open = updates::open(self.tx.view(), &self.next.cluster, &of);
+        open.iter().all(|update| *version > update.after)
+    }
+
     fn settle_update(&mut self, alive: &[Alive], leaving: usize, is_complete: bool) {
         let is_new = alive.iter().all(|it| !self.is_outdated(it));
         let is_still = leaving == 0 && alive.iter().all(|it| !it.is_draining());
-        if is_complete && is_new && is_still {
+        if is_complete && self.is_obeyed() && is_new && is_still {
             self.next.rollout = None;
             self.next.issues.clear();
             self.end_update(UpdateStatus::Successful, None);
