@@ -229,8 +229,8 @@ impl Groups {
         self.remove();
     }
 
-    /// Kills what is left in an instance's groups and removes them; quiet when there are none. May wait for a
-    /// second.
+    /// Kills what is left in an instance's groups and removes them; quiet when there are none. May wait for
+    /// some seconds.
     pub(crate) fn kill_and_remove(&self) {
         self.thaw();
         let unified = self.unified.as_ref();
@@ -241,7 +241,7 @@ impl Groups {
         self.remove();
     }
 
-    /// Removes the groups of instances that are not in `living`.
+    /// Removes the groups of instances that are not in `living`, and the folder of all instances when none is left.
     pub(crate) fn sweep(&self, living: &[String]) {
         let mut names = Vec::new();
         let all = self.unified.iter().chain(self.separate.values());
@@ -256,6 +256,11 @@ impl Groups {
         for name in names.iter().filter(|name| !living.contains(name)) {
             tracing::info!(name, "a control group without an instance is removed");
             self.below(name).kill_and_remove();
+        }
+        let all = self.unified.iter().chain(self.separate.values());
+        for folder in all.chain(&self.others) {
+            // Only an empty one can be removed.
+            let _ = fs::remove_dir(folder);
         }
     }
 
@@ -312,7 +317,7 @@ fn with_those_below(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// A group is busy for a moment after its last process was waited for.
-const BUSY: Duration = Duration::from_secs(1);
+const BUSY: Duration = Duration::from_secs(5);
 /// Of a limit on processor time, in microseconds: what both versions use by default.
 const CPU_PERIOD: u64 = 100_000;
 

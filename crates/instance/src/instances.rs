@@ -414,8 +414,9 @@ impl Instances {
         self.0.groups.below(&layout::folder_name(id))
     }
 
-    /// What was left by instances whose records are lost with their files.
-    async fn sweep_groups(&self) {
+    /// Removes the control groups of instances that do not run: those whose records are lost with their files, and those
+    /// that a busy host kept from being removed when the instance ended.
+    pub async fn sweep_groups(&self) {
         let groups = self.0.groups.clone();
         let known = self.on_disk().unwrap_or_default();
         let living = known.iter().filter(|id| alive(&self.layout(id)).is_some());

@@ -365,6 +365,7 @@ pub(crate) async fn stop_all(instances: &Instances) -> anyhow::Result<()> {
             outcome = Err(error);
         }
     }
+    instances.sweep_groups().await;
     outcome
 }
 
