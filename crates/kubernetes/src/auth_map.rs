@@ -2,8 +2,8 @@
 //! disables all mappings, as on AWS.
 
 use serde_json::{Map, Value};
-use yaml_rust2::parser::{Event, MarkedEventReceiver, Parser};
-use yaml_rust2::scanner::{Marker, TScalarStyle};
+use yaml_rust2::parser::{Event, Parser};
+use yaml_rust2::scanner::TScalarStyle;
 
 /// The longest text of one key, in bytes.
 const LONGEST: usize = 256 << 10;
@@ -108,11 +108,17 @@ fn yaml(text: &str) -> Result<Value, String> {
     }
     let mut tree = Tree::default();
     let mut parser = Parser::new_from_str(text);
-    let parsed = parser.load(&mut tree, false);
-    parsed.map_err(|error| error.to_string())?;
-    match tree.wrong {
-        Some(reason) => Err(reason.to_owned()),
-        None => Ok(tree.root.unwrap_or(Value::Null)),
+    // One event after another: the parser's own way to build calls itself once per level, and a text of nothing but
+    // dashes would end the process.
+    loop {
+        let (event, _) = parser.next_token().map_err(|error| error.to_string())?;
+        if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
+            return Ok(tree.root.unwrap_or(Value::Null));
+        }
+        tree.take(event);
+        if let Some(reason) = tree.wrong {
+            return Err(reason.to_owned());
+        }
     }
 }
 
@@ -159,13 +165,8 @@ impl Tree {
             },
         }
     }
-}
 
-impl MarkedEventReceiver for Tree {
-    fn on_event(&mut self, event: Event, _marker: Marker) {
-        if self.wrong.is_some() {
-            return;
-        }
+    fn take(&mut self, event: Event) {
         match event {
             Event::Alias(_) => self.wrong = Some("it has anchors"),
             Event::SequenceStart(..) => self.open(Node::List(Vec::new())),
@@ -212,6 +213,15 @@ mod tests {
             AuthMap::parse(&json!({"mapRoles": ""})).unwrap(),
             AuthMap::default()
         );
+    }
+
+    #[test]
+    fn a_text_as_deep_as_it_is_long_is_refused() {
+        let longest = "- ".repeat(LONGEST / 2);
+        for text in [longest, "? ".repeat(LONGEST / 2), "[".repeat(LONGEST)] {
+            let parsed = AuthMap::parse(&json!({"mapRoles": text}));
+            assert!(parsed.is_err());
+        }
     }
 
     #[test]
