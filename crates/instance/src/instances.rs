@@ -540,7 +540,7 @@ fn ignore_missing(outcome: io::Result<()>) -> io::Result<()> {
 
 fn empty(trash: &Path) {
     for entry in fs::read_dir(trash).into_iter().flatten().flatten() {
-        if let Err(error) = fs::remove_dir_all(entry.path()) {
+        if let Err(error) = crate::tree::remove(&entry.path()) {
             tracing::warn!(path = %entry.path().display(), %error, "cannot delete a removed instance");
         }
     }

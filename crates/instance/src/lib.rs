@@ -52,6 +52,7 @@ mod record;
 mod root;
 mod setup;
 mod supervisor;
+mod tree;
 mod units;
 
 pub use boot::{InstanceSpec, Kind, Limits, RootSource};

@@ -11,6 +11,7 @@ use super::{InstanceError, Instances, ignore_missing, io_error};
 use crate::layout::{self, Layout};
 use crate::living::{STOP_SLACK, alive, bury, ended_within, goes_on, kill_or_warn, reap};
 use crate::record::{EndReason, Ended, Running, load, save};
+use crate::tree;
 
 impl Instances {
     /// Ends the instance's processes; its files and console stay.
@@ -77,15 +78,24 @@ impl Instances {
         let guard = turn.lock().await;
         self.end(id).await?;
         let layout = self.layout(id);
-        let name = format!("{}-{:016x}", layout::folder_name(id), rand::random::<u64>());
-        let trash = layout::trash(&self.0.config.data_dir).join(name);
+        let trash = layout::trash(&self.0.config.data_dir);
+        let prefix = format!("{}-", layout::folder_name(id));
         let groups = self.groups_of(id);
         let removed = tokio::task::spawn_blocking(move || {
             groups.kill_and_remove();
             // Renamed first: what is half deleted is never taken for an instance.
-            ignore_missing(fs::rename(layout.data(), &trash))?;
-            ignore_missing(fs::remove_dir_all(&trash))?;
-            ignore_missing(fs::remove_dir_all(layout.run()))
+            let name = format!("{prefix}{:016x}", rand::random::<u64>());
+            ignore_missing(fs::rename(layout.data(), trash.join(name)))?;
+            // What an earlier try could not delete goes too.
+            for entry in fs::read_dir(&trash)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let suffix = name.to_str().and_then(|it| it.strip_prefix(&prefix));
+                if suffix.is_some_and(|it| it.len() == 16 && !it.contains('-')) {
+                    tree::remove(&entry.path())?;
+                }
+            }
+            tree::remove(layout.run())
         });
         let removed = removed.await.map_err(io::Error::other).flatten();
         removed.map_err(|source| io_error(id, "deleting its files", source))?;

@@ -1,0 +1,135 @@
+//! Directory trees that programs of instances made: of any depth, with paths of any length.
+//!
+//! Each function needs the stack and the descriptors of one level, however many there are.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// Removes a directory and all that is in it; quiet when it is not there.
+///
+/// What is below the second level is moved up to the first and comes next, so that an interrupted removal leaves one tree.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let top = match openat(CWD, path, DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        top => top?,
+    };
+    let mut moved = 0_u64;
+    loop {
+        let names = names(top.as_fd())?;
+        if names.is_empty() {
+            break;
+        }
+        for name in names {
+            if remove_one(top.as_fd(), &name)? {
+                continue;
+            }
+            let second = openat(&top, &name, DIRECTORY, Mode::empty())?;
+            let mut below = Dir::read_from(&second)?;
+            while let Some(entry) = below.read() {
+                let entry = entry?;
+                if is_dots(entry.file_name()) || remove_one(second.as_fd(), entry.file_name())? {
+                    continue;
+                }
+                move_up(second.as_fd(), entry.file_name(), top.as_fd(), &mut moved)?;
+            }
+            // A directory that changes while it is read may have more: it is met again.
+            remove_one(top.as_fd(), &name)?;
+        }
+    }
+    match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+        Err(Errno::NOENT) => Ok(()),
+        outcome => Ok(outcome?),
+    }
+}
+
+/// Removes a file or an empty directory; `false` is a directory that has something in it.
+fn remove_one(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
+    match unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(true),
+        Err(Errno::ISDIR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match unlinkat(folder, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn move_up(
+    from: BorrowedFd<'_>,
+    name: &CStr,
+    top: BorrowedFd<'_>,
+    moved: &mut u64,
+) -> io::Result<()> {
+    loop {
+        *moved += 1;
+        match renameat(from, name, top, format!(".{moved}")) {
+            // The tree has something of that name.
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+fn names(folder: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        if !is_dots(entry.file_name()) {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn is_dots(name: &CStr) -> bool {
+    [c".", c".."].contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::mkdirat;
+
+    /// On a stack that one call a level would overflow.
+    #[test]
+    fn a_tree_of_any_depth_is_removed_and_what_it_links_to_stays() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("kept"), "x").unwrap();
+        let top = place.path().join("top");
+        fs::create_dir_all(top.join("a/b/c")).unwrap();
+        fs::create_dir_all(top.join(".1/d")).unwrap();
+        fs::write(top.join("a/.2"), "x").unwrap();
+        fs::write(top.join(".3"), "x").unwrap();
+        symlink(place.path(), top.join("a/b/link")).unwrap();
+        let mut here = openat(CWD, &top, DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..20_000 {
+            mkdirat(&here, "d", Mode::RWXU).unwrap();
+            here = openat(&here, "d", DIRECTORY, Mode::empty()).unwrap();
+        }
+        drop(here);
+        let small = std::thread::Builder::new().stack_size(128 * 1024);
+        let removal = {
+            let top = top.clone();
+            small.spawn(move || remove(&top).and_then(|()| remove(&top)))
+        };
+        removal.unwrap().join().unwrap().unwrap();
+        assert!(!top.exists());
+        assert!(place.path().join("kept").exists());
+    }
+}
