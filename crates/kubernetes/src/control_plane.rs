@@ -8,6 +8,7 @@ use lath_instance::{File, HostDirectory, Setup, SharedFile, Unit};
 use serde_json::json;
 
 use crate::files::{kubeconfig, leaf_files, public, secret, shown};
+use crate::manifests::KUBELET_CLIENT;
 use crate::pki::{self, Authority, PkiError};
 use crate::{Binaries, PROGRAMS_PLACE, WEBHOOK_PORT, audit};
 
@@ -90,11 +91,8 @@ fn files(plane: &ControlPlane) -> Result<Vec<File>, PkiError> {
     let server = authority.server("kube-apiserver", &names, &addresses)?;
     files.extend(leaf_files(CERTIFICATES, "apiserver", &server));
     for (name, user, group) in [
-        (
-            "apiserver-kubelet-client",
-            "kube-apiserver-kubelet-client",
-            masters,
-        ),
+        // No master: a node says itself where its kubelet is, and could name the API server's own address.
+        ("apiserver-kubelet-client", KUBELET_CLIENT, None),
         ("front-proxy-client", "front-proxy-client", None),
         ("admin", "lath", masters),
         (
@@ -346,5 +344,25 @@ mod tests {
             let is_secret = file.content.contains("PRIVATE KEY");
             assert!(!is_secret || file.mode & 0o077 == 0, "{file:?}");
         }
+        let masters = setup.files.iter().filter(|file| is_of_masters(file));
+        let masters: Vec<_> = masters.filter_map(|it| it.path.file_name()).collect();
+        assert_eq!(masters, ["admin.crt"]);
+    }
+
+    fn is_of_masters(file: &File) -> bool {
+        use base64::Engine as _;
+        let Some(text) = file
+            .content
+            .trim()
+            .strip_prefix("-----BEGIN CERTIFICATE-----")
+        else {
+            return false;
+        };
+        let text: String = text.lines().take_while(|it| !it.starts_with('-')).collect();
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .unwrap();
+        let group = b"system:masters";
+        bytes.windows(group.len()).any(|it| it == group)
     }
 }

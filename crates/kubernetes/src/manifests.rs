@@ -12,6 +12,8 @@ pub const OWNED: &str = "lath.dev/kept";
 pub const MANAGER: &str = "lath";
 /// The image of CoreDNS.
 pub const COREDNS_IMAGE: &str = "registry.k8s.io/coredns/coredns:v1.15.0";
+/// As whom the API server speaks to kubelets, which ask it what that user may.
+pub(crate) const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
 /// Where it is written which objects a cluster has.
 pub const RECORD: &str = "/api/v1/namespaces/kube-system/configmaps/lath";
 
@@ -77,22 +79,33 @@ fn bindings() -> Vec<Manifest> {
             ],
         }),
     }];
+    manifests.push(binding(
+        KUBELET_CLIENT,
+        "kubelet-api",
+        "system:kubelet-api-admin",
+        ("User", KUBELET_CLIENT),
+    ));
     for policy in access::POLICIES {
         let Some(role) = access::cluster_role(policy) else {
             continue;
         };
         let group = format!("{POLICY_GROUPS}{policy}");
-        manifests.push(Manifest {
-            path: format!("{RBAC_PATH}/clusterrolebindings/{group}"),
-            object: json!({
-                "apiVersion": RBAC, "kind": "ClusterRoleBinding",
-                "metadata": {"name": group, "labels": {OWNED: "access-policy"}},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}],
-            }),
-        });
+        manifests.push(binding(&group, "access-policy", role, ("Group", &group)));
     }
     manifests
+}
+
+fn binding(name: &str, owned: &str, role: &str, (kind, subject): (&str, &str)) -> Manifest {
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    Manifest {
+        path: format!("{RBAC_PATH}/clusterrolebindings/{name}"),
+        object: json!({
+            "apiVersion": RBAC, "kind": "ClusterRoleBinding",
+            "metadata": {"name": name, "labels": {OWNED: owned}},
+            "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": GROUP, "kind": kind, "name": subject}],
+        }),
+    }
 }
 
 const COREFILE: &str = ".:53 {
@@ -267,6 +280,9 @@ mod tests {
             let name = manifest.object["metadata"]["name"].as_str().unwrap();
             assert!(manifest.path.ends_with(name), "{}", manifest.path);
         }
+        let kubelets = with.iter().find(|it| it.path.ends_with(KUBELET_CLIENT));
+        let subject = &kubelets.unwrap().object["subjects"][0];
+        assert_eq!(subject["kind"], "User");
         let deployment = with.last().unwrap();
         assert_eq!(deployment.object["spec"]["replicas"], 3);
     }

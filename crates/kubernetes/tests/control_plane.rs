@@ -302,6 +302,19 @@ async fn obeys(plane: &ControlPlane, running: &Running) {
         let answer: Value = client.post(path, &may(verb)).await.unwrap();
         assert_eq!(answer["status"]["allowed"], want, "{verb} {answer}");
     }
+    // The API server's own client may do what kubelets ask about, and nothing else.
+    for (resource, want) in [("nodes", true), ("secrets", false)] {
+        let subresource = if want { "proxy" } else { "" };
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "spec": {
+                "user": "kube-apiserver-kubelet-client",
+                "resourceAttributes": {"verb": "get", "resource": resource, "subresource": subresource},
+            },
+        });
+        let answer: Value = client.post(path, &review).await.unwrap();
+        assert_eq!(answer["status"]["allowed"], want, "{resource} {answer}");
+    }
 
     // The issuer's keys are those that the cluster shows.
     let keys = client.get("/openid/v1/jwks").await.unwrap();
