@@ -1,0 +1,211 @@
+"""What dies in and under a cluster comes back, and pods see no more than their node."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+
+import pytest
+from lathlab import host_state, kubernetes as lab, wait_for
+from lathlab.world import World
+
+pytestmark = pytest.mark.root
+
+REGION = "us-east-1"
+PATIENCE = 300
+WEB = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      tolerations:
+      - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 5}
+      - {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 5}
+      topologySpreadConstraints:
+      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app: web}}}
+      containers:
+      - name: nginx
+        image: nginx:latest
+        command: ["/bin/sh", "-c", "echo here >/usr/share/nginx/html/index.html && exec nginx -g 'daemon off;'"]
+        readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+"""
+HOSTILE = """
+apiVersion: v1
+kind: Pod
+metadata: {name: hostile}
+spec:
+  hostNetwork: true
+  hostPID: true
+  hostIPC: true
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: busybox
+    image: busybox:latest
+    command: [sleep, "1000000"]
+    securityContext: {privileged: true}
+    volumeMounts: [{name: root, mountPath: /host}]
+  volumes: [{name: root, hostPath: {path: /}}]
+"""
+
+
+class Cluster:
+    """A cluster of two nodes in one region."""
+
+    def __init__(self, kubernetes, lath, directory):
+        self.kubernetes, self.lath, self.name = kubernetes, lath, "prod"
+        world = World(lath)
+        self.place = world.place(REGION)
+        self.eks, iam = world.client("eks", REGION), world.client("iam", REGION)
+        self.env = lath.env() | kubernetes.environment() | {"KUBECONFIG": str(directory / "kubeconfig"), "AWS_DEFAULT_REGION": REGION}
+        roles = {}
+        for service in "eks", "ec2":
+            trust = {"Version": "2012-10-17", "Statement": [{
+                "Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+            roles[service] = iam.create_role(RoleName=f"{service}-role", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+        self.eks.create_cluster(name=self.name, roleArn=roles["eks"], resourcesVpcConfig={"subnetIds": self.place.subnets})
+        wait_for("the cluster", lambda: self.eks.describe_cluster(name=self.name)["cluster"]["status"] == "ACTIVE", patience=PATIENCE)
+        self.eks.create_nodegroup(
+            clusterName=self.name, nodegroupName="nodes", nodeRole=roles["ec2"], subnets=self.place.subnets,
+            scalingConfig={"minSize": 1, "maxSize": 3, "desiredSize": 2}, instanceTypes=["m5.large"])
+        wait_for("its nodes", lambda: self.eks.describe_nodegroup(clusterName=self.name, nodegroupName="nodes")
+                 ["nodegroup"]["status"] == "ACTIVE", patience=PATIENCE)
+        subprocess.run(["aws", "eks", "update-kubeconfig", "--name", self.name, "--region", REGION], env=self.env, check=True,
+                       stdout=subprocess.DEVNULL)
+
+    def kubectl(self, *arguments, **more):
+        return self.kubernetes.kubectl(self.env, *arguments, **more)
+
+    def ready_nodes(self):
+        """The instances of nodes that are Ready; none while the API server does not answer."""
+        run = self.kubectl("get", "nodes", "-o", "json", check=False)
+        nodes = json.loads(run.stdout)["items"] if run.returncode == 0 else []
+        return {node["spec"]["providerID"].rsplit("/", 1)[1] for node in nodes
+                if any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])}
+
+    def apply(self, manifest):
+        self.kubectl("apply", "-f", "-", content=manifest)
+
+    def serves(self):
+        """Whether the deployment is complete and its service's name leads to it, from the pod `client`."""
+        rollout = self.kubectl("rollout", "status", "deployment/web", "--timeout=5s", check=False)
+        call = self.kubectl("exec", "client", "--", "curl", "-sS", "--max-time", "5", "http://web/", check=False)
+        return rollout.returncode == 0 and call.stdout.strip() == "here"
+
+    def is_well(self):
+        return len(self.ready_nodes()) == 2 and self.serves()
+
+    def restarts(self):
+        pods = json.loads(self.kubectl("get", "pods", "-l", "app=web", "-o", "json"))["items"]
+        return {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["restartCount"] for pod in pods}
+
+
+def processes(group, program):
+    """Host pids of a program in the control groups of a workload."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            argv = pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            inside = group in pathlib.Path(f"/proc/{pid}/cgroup").read_text()
+        except OSError:
+            continue
+        if inside and pathlib.Path(argv[0]).name == program:
+            found.append(int(pid))
+    return found
+
+
+def kill(group, program):
+    pids = processes(group, program)
+    assert pids, f"no {program} in {group}"
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_what_dies_in_a_cluster_comes_back(kubernetes, tmp_path):
+    before = host_state()
+    with kubernetes.lath() as lath:
+        cluster = Cluster(kubernetes, lath, tmp_path)
+        cluster.apply(WEB)
+        cluster.kubectl("run", "client", "--image=curlimages/curl:latest", "--command", "--", "sleep", "1000000")
+        cluster.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=120s")
+        wait_for("pods to serve", cluster.is_well, patience=PATIENCE)
+        nodes = sorted(cluster.ready_nodes())
+        hostile_pods_see_their_node_only(cluster)
+
+        known = cluster.restarts()
+        plane = "control-plane@prod"
+        for program in "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd":
+            kill(plane, program)
+        wait_for("the control plane to be back", lambda: all(
+            processes(plane, it) for it in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")), patience=PATIENCE)
+        wait_for("the cluster to be well after its control plane died", cluster.is_well, patience=PATIENCE)
+
+        for program in "kubelet", "containerd", "kube-proxy":
+            kill(nodes[0], program)
+        wait_for("the node's programs", lambda: all(
+            processes(nodes[0], it) for it in ("kubelet", "containerd", "kube-proxy")), patience=PATIENCE)
+        wait_for("the cluster to be well after a node's programs died", cluster.is_well, patience=PATIENCE)
+
+        alive = {it: processes(nodes[1], it) for it in ("kubelet", "containerd")}
+        lath.kill()
+        lath.start()
+        wait_for("the cluster to be well after Lath died", cluster.is_well, patience=PATIENCE)
+        assert {it: processes(nodes[1], it) for it in alive} == alive, "adopted, not begun again"
+        assert cluster.restarts() == known, "no pod was restarted by any of this"
+
+        # The node's first process: all of the node ends, and control replaces or restarts it.
+        for pid in processes(nodes[1], "kubelet"):
+            parent = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+            os.kill(parent, signal.SIGKILL)
+        wait_for("the dead node to be missed", lambda: nodes[1] not in cluster.ready_nodes(), patience=PATIENCE)
+        wait_for("two nodes and the pods after a node died", cluster.is_well, patience=PATIENCE)
+
+        cluster.eks.delete_nodegroup(clusterName="prod", nodegroupName="nodes")
+        cluster.eks.get_waiter("nodegroup_deleted").wait(
+            clusterName="prod", nodegroupName="nodes", WaiterConfig={"Delay": 1, "MaxAttempts": PATIENCE})
+        cluster.eks.delete_cluster(name="prod")
+        cluster.eks.get_waiter("cluster_deleted").wait(name="prod", WaiterConfig={"Delay": 1, "MaxAttempts": PATIENCE})
+        wait_for("every trace to be gone", lambda: not lab.traces([*nodes, plane]))
+        assert lath.stop() == 0, lath.tail()
+        assert lath.remnants() == []
+    assert host_state() - before == set()
+
+
+def hostile_pods_see_their_node_only(cluster):
+    """A pod with everything that Kubernetes can give it: it is root of its node, which is an ordinary user of the host."""
+    cluster.apply(HOSTILE)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/hostile", "--timeout=120s")
+
+    def inside(script):
+        run = cluster.kubectl("exec", "hostile", "--", "sh", "-c", script, check=False)
+        return run.returncode, run.stdout + run.stderr
+
+    assert inside("awk '$1 == 0 {print $2}' /proc/1/uid_map")[1].strip() not in ("", "0"), "root in a node is no root outside"
+    data = str(cluster.lath.data)
+    secret = cluster.lath.directory / "secret"
+    secret.write_text("of the host")
+    for what, script in {
+        "the data directory of Lath": f"test -e /host{data}/state.redb",
+        "files of the host": f"test -e /host{secret}",
+        "kernel messages": "dmesg -c",
+        "a device": "mknod /tmp/disk b 254 0 && head -c1 /tmp/disk",
+        "host settings": "echo 1 >/proc/sys/vm/drop_caches",
+        "the host's network": "ip link | grep -q ': wan'",
+        "modules": "insmod /nothing.ko 2>/dev/null",
+    }.items():
+        status, said = inside(script)
+        assert status != 0, f"{what}: {said}"
+    status, said = inside("ls /proc | grep -c '^[0-9]'")
+    assert status == 0
+    assert int(said) < len([it for it in os.listdir("/proc") if it.isdigit()]), "the host's processes are not seen"
+    cluster.kubectl("delete", "pod", "hostile")
