@@ -15,6 +15,14 @@ use crate::network::NetworkObserved;
 /// Control counts boots above these bits; below them are counted starts after the first process ended by itself.
 const RETRY_BITS: u32 = 16;
 
+/// Of a control plane: what its users ask of its API server must not take the host's memory. The kernel ends what outgrows
+/// it, and its unit begins it again.
+const LIMITS: Limits = Limits {
+    memory_bytes: Some(4 << 30),
+    pids: Some(16_384),
+    vcpus: Some(2),
+};
+
 /// The workload that a control plane is.
 pub(super) fn workload(plane: &ControlPlane) -> WorkloadId {
     WorkloadId::Managed(plane.id.clone())
@@ -84,7 +92,7 @@ fn spec(
         user_data: Vec::new(),
         boot,
         ssh_keys: Vec::new(),
-        limits: Limits::default(),
+        limits: LIMITS,
         setup: setup.map_err(|error| error.to_string())?,
     })
 }
