@@ -40,7 +40,7 @@ pub(super) fn make(root: &OwnedFd, sizes: InMemory) -> io::Result<()> {
         ensure_symlink(dev.as_fd(), Path::new(name), Path::new(to))?;
     }
     let pts = ensure_directory(dev.as_fd(), Path::new("pts"))?;
-    // The host has 4096 for all.
+    // The host has 4096 for all. A node can mount more of these without a maximum; see its decision.
     let options = Some("newinstance,ptmxmode=0666,mode=620,max=256");
     mount(
         Some("devpts"),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use lath_feed::{Instance, Power, Snapshot};
 use lath_instance::{Instances, Setup};
@@ -33,51 +32,68 @@ pub(crate) fn setup_of(snapshot: &Snapshot, instance: &Instance) -> Result<Setup
     let mut interfaces = snapshot.interfaces_of(&workload);
     let primary = interfaces.find(|it| it.device_at(&workload) == Some(0));
     let address = primary.and_then(|it| it.private_addresses().next());
+    let lath = lath()?;
     let node = Node {
         instance,
         membership,
         plane,
         address: address.ok_or("it has no address")?,
         region: &snapshot.region,
-        lath: lath()?,
+        lath: &lath,
     };
     node::setup(&node, super::binaries()?).map_err(|error| error.to_string())
 }
 
-/// Lath's own program.
-fn lath() -> Result<&'static Path, String> {
-    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let found = FOUND.get_or_init(|| std::env::current_exe().map_err(|error| error.to_string()));
-    found.as_deref().map_err(Clone::clone)
+/// Lath's own program. A newer one that has taken its place does as well.
+fn lath() -> Result<PathBuf, String> {
+    let path = std::env::current_exe().map_err(|error| error.to_string())?;
+    let path = without_mark(path);
+    if path.exists() {
+        return Ok(path);
+    }
+    let path = path.display();
+    Err(format!("Lath's program {path} was deleted: restart Lath"))
 }
 
-/// How many files of all nodes' programs the host watches for them. They all count against its root, and two clusters of
-/// three nodes reach what many hosts allow.
-const INOTIFY: &str = "/proc/sys/fs/inotify/max_user_instances";
-/// Enough for some 250 nodes.
-const INOTIFY_INSTANCES: u64 = 8192;
-
-/// Raises the host's limit on watchers of files, which nodes share, once there is a cluster. It stays.
-pub(super) fn raise_limits() {
-    let value = || {
-        std::fs::read_to_string(INOTIFY)
-            .ok()?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    };
-    if value().is_none_or(|it| it >= INOTIFY_INSTANCES) {
-        return;
+/// The kernel marks the path of a file that was replaced.
+fn without_mark(path: PathBuf) -> PathBuf {
+    let bare = path.to_str().and_then(|it| it.strip_suffix(" (deleted)"));
+    match bare {
+        Some(bare) if !path.exists() => bare.into(),
+        _ => path,
     }
-    match std::fs::write(INOTIFY, INOTIFY_INSTANCES.to_string()) {
-        Ok(()) => tracing::info!(
-            value = INOTIFY_INSTANCES,
-            "fs.inotify.max_user_instances was raised for nodes of clusters"
-        ),
-        Err(error) => tracing::warn!(
-            %error,
-            "fs.inotify.max_user_instances is small, and nodes of clusters may fail for that"
-        ),
+}
+
+/// Limits of the host that all nodes share, and what they need.
+const LIMITS: [(&str, u64); 2] = [
+    // Files that programs watch. All nodes' count against the host's root, and two clusters of three nodes reach what many
+    // hosts allow; this is enough for some 250 nodes.
+    ("fs.inotify.max_user_instances", 8192),
+    // Pseudo-terminals. A node mounts file systems of them without a maximum, as each of its containers gets one, and the
+    // 4096 of most hosts are few enough for one container to take. A terminal is memory of the group that opens it.
+    ("kernel.pty.max", 1 << 16),
+];
+
+/// Raises the host's limits that nodes share, once there is a cluster. They stay.
+pub(super) fn raise_limits() {
+    for (name, least) in LIMITS {
+        let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+        let value = std::fs::read_to_string(&path).ok();
+        let value = value.and_then(|it| it.trim().parse::<u64>().ok());
+        if value.is_none_or(|it| it >= least) {
+            continue;
+        }
+        match std::fs::write(&path, least.to_string()) {
+            Ok(()) => tracing::info!(
+                name,
+                value = least,
+                "a limit of the host was raised for nodes of clusters"
+            ),
+            Err(error) => tracing::warn!(
+                name, %error,
+                "a limit of the host is small, and nodes of clusters may fail for that"
+            ),
+        }
     }
 }
 
@@ -184,4 +200,20 @@ async fn serve(shared: &Shared, workload: WorkloadId) -> Result<DropGuard, Strin
         stop.clone(),
     ));
     Ok(stop.drop_guard())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_replaced_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lath");
+        let marked = directory.path().join("lath (deleted)");
+        assert_eq!(without_mark(path.clone()), path);
+        assert_eq!(without_mark(marked.clone()), path);
+        std::fs::write(&marked, "").unwrap();
+        assert_eq!(without_mark(marked.clone()), marked);
+    }
 }
