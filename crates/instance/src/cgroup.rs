@@ -8,15 +8,19 @@
 mod delegation;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, access, openat, unlinkat};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::boot::Limits;
+use crate::tree;
 pub(crate) use delegation::{View, mount_view};
 
 const SUPERVISOR: &str = "supervisor";
@@ -236,7 +240,7 @@ impl Groups {
         let unified = self.unified.as_ref();
         let swept = unified.is_some_and(|path| fs::write(path.join("cgroup.kill"), "1").is_ok());
         if !swept {
-            kill_all(&self.folders());
+            self.kill_all();
         }
         self.remove();
     }
@@ -244,8 +248,7 @@ impl Groups {
     /// Removes the groups of instances that are not in `living`, and the folder of all instances when none is left.
     pub(crate) fn sweep(&self, living: &[String]) {
         let mut names = Vec::new();
-        let all = self.unified.iter().chain(self.separate.values());
-        for folder in all.chain(&self.others) {
+        for folder in self.roots() {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
                 names.extend(entry.file_name().into_string().ok().filter(|_| is_folder));
@@ -257,63 +260,91 @@ impl Groups {
             tracing::info!(name, "a control group without an instance is removed");
             self.below(name).kill_and_remove();
         }
-        let all = self.unified.iter().chain(self.separate.values());
-        for folder in all.chain(&self.others) {
+        for folder in self.roots() {
             // Only an empty one can be removed.
             let _ = fs::remove_dir(folder);
         }
     }
 
-    /// Those that containers of a node have made included, innermost first.
-    fn folders(&self) -> Vec<PathBuf> {
-        let mut folders = Vec::new();
+    fn roots(&self) -> impl Iterator<Item = &Path> {
         let all = self.unified.iter().chain(self.separate.values());
-        for path in all.chain(&self.others) {
-            with_those_below(path, &mut folders);
+        all.chain(&self.others).map(PathBuf::as_path)
+    }
+
+    /// Those that containers of a node have made included, innermost first, each from its parent by its name: a node can
+    /// nest them deeper than paths reach.
+    fn visit(&self, visit: &mut dyn FnMut(BorrowedFd<'_>, &CStr)) {
+        for path in self.roots() {
+            tree::visit(path, visit);
         }
-        folders
     }
 
     /// A frozen process does not end.
     pub(crate) fn thaw(&self) {
-        for folder in self.folders() {
-            for (file, value) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
-                let path = folder.join(file);
-                if path.exists() {
-                    let _ = fs::write(path, value);
+        self.visit(&mut thaw);
+    }
+
+    /// Until no process is left, as far as that goes: what forks while it is killed is met again.
+    fn kill_all(&self) {
+        use nix::sys::signal::{Signal, kill};
+        let start = Instant::now();
+        loop {
+            let mut left = false;
+            self.visit(&mut |parent, group| {
+                for pid in processes(parent, group) {
+                    left = true;
+                    let _ = kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
                 }
+                // What was frozen since ends as well.
+                thaw(parent, group);
+            });
+            if !left || start.elapsed() > BUSY {
+                return;
             }
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     fn remove(&self) {
         let start = Instant::now();
-        for folder in self.folders() {
-            while fs::remove_dir(&folder)
-                .is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+        self.visit(&mut |parent, group| {
+            while unlinkat(parent, group, AtFlags::REMOVEDIR)
+                .is_err_and(|error| error != Errno::NOENT)
                 && start.elapsed() < BUSY
             {
                 std::thread::sleep(Duration::from_millis(5));
             }
-        }
+        });
         // The folder of all instances goes with the last one.
-        let all = self.unified.iter().chain(self.separate.values());
-        for folder in all.chain(&self.others) {
+        for folder in self.roots() {
             let _ = folder.parent().map(fs::remove_dir);
         }
     }
 }
 
-fn with_those_below(folder: &Path, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(folder) else {
+fn thaw(parent: BorrowedFd<'_>, group: &CStr) {
+    let Ok(group) = open_in(parent, group, OFlags::DIRECTORY) else {
         return;
     };
-    for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            with_those_below(&entry.path(), found);
+    for (file, value) in [(c"freezer.state", "THAWED"), (c"cgroup.freeze", "0")] {
+        if let Ok(mut file) = open_in(group.as_fd(), file, OFlags::WRONLY) {
+            let _ = file.write_all(value.as_bytes());
         }
     }
-    found.push(folder.to_owned());
+}
+
+fn processes(parent: BorrowedFd<'_>, group: &CStr) -> Vec<i32> {
+    let read = || {
+        let group = open_in(parent, group, OFlags::DIRECTORY)?;
+        io::read_to_string(open_in(group.as_fd(), c"cgroup.procs", OFlags::RDONLY)?)
+    };
+    let list = read().unwrap_or_default();
+    list.lines().filter_map(|it| it.parse().ok()).collect()
+}
+
+fn open_in(folder: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(openat(folder, name, flags, Mode::empty())?))
 }
 
 /// A group is busy for a moment after its last process was waited for.
@@ -362,31 +393,6 @@ fn controllers(root: &Path) -> Vec<Controller> {
                 || fs::write(root.join(control), format!("+{}", it.name())).is_ok())
     };
     Controller::ALL.into_iter().filter(usable).collect()
-}
-
-/// Until no process is left, as far as that goes: what forks while it is killed is met again.
-fn kill_all(folders: &[PathBuf]) {
-    use nix::sys::signal::{Signal, kill};
-    let start = Instant::now();
-    loop {
-        let lists = folders
-            .iter()
-            .filter_map(|folder| fs::read_to_string(folder.join("cgroup.procs")).ok());
-        let pids: Vec<i32> = lists
-            .flat_map(|list| {
-                list.lines()
-                    .filter_map(|it| it.parse().ok())
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        if pids.is_empty() || start.elapsed() > BUSY {
-            return;
-        }
-        for pid in pids {
-            let _ = kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Another instance's end may remove the parent between the steps: then once more.
@@ -453,5 +459,42 @@ mod tests {
         ] {
             assert_eq!(groups.place_of(controller).as_deref(), want);
         }
+    }
+
+    #[test]
+    fn a_frozen_process_deeper_than_paths_reach_ends() {
+        let place = Path::new("/sys/fs/cgroup/freezer");
+        if !rustix::process::geteuid().is_root() || !place.join("cgroup.procs").exists() {
+            let _ = writeln!(io::stderr(), "SKIPPED: no root, or no cgroup v1");
+            return;
+        }
+        let top = place.join(format!("lath-test-{}", std::process::id()));
+        fs::create_dir(&top).unwrap();
+        let mut group = File::open(&top).unwrap();
+        let name = c"longer-than-a-hundredth-of-a-path-may-be-here";
+        for _ in 0..120 {
+            rustix::fs::mkdirat(&group, name, Mode::RWXU).unwrap();
+            group = open_in(group.as_fd(), name, OFlags::DIRECTORY).unwrap();
+        }
+        let mut process = std::process::Command::new("sleep");
+        let mut process = process.arg("1000").spawn().unwrap();
+        let pid = process.id().to_string();
+        for (file, value) in [
+            (c"cgroup.procs", pid.as_str()),
+            (c"freezer.state", "FROZEN"),
+        ] {
+            let mut file = open_in(group.as_fd(), file, OFlags::WRONLY).unwrap();
+            file.write_all(value.as_bytes()).unwrap();
+        }
+        let others = vec![top.clone()];
+        let groups = Groups {
+            others,
+            ..Groups::default()
+        };
+        // A group is busy until its process was waited for.
+        let waiting = std::thread::spawn(move || process.wait().unwrap());
+        groups.kill_and_remove();
+        assert!(!waiting.join().unwrap().success());
+        assert!(!top.exists());
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
@@ -82,6 +82,49 @@ fn move_up(
     }
 }
 
+/// Visits a directory and those below it, innermost first, each from its parent by its name. What is not there, or cannot be
+/// opened, is left out.
+pub(crate) fn visit(path: &Path, visit: &mut dyn FnMut(BorrowedFd<'_>, &CStr)) {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return;
+    };
+    let (Ok(name), Ok(mut here)) = (
+        CString::new(name.as_encoded_bytes()),
+        openat(CWD, parent, DIRECTORY, Mode::empty()),
+    ) else {
+        return;
+    };
+    // The names that are left at each level; of the last level but one, the last is the directory that is visited now.
+    let mut left = vec![vec![name]];
+    while let Some(level) = left.last() {
+        if let Some(name) = level.last() {
+            if let Ok(below) = openat(&here, name, DIRECTORY, Mode::empty()) {
+                left.push(directories(below.as_fd()));
+                here = below;
+            } else {
+                left.last_mut().map(Vec::pop);
+            }
+            continue;
+        }
+        left.pop();
+        let Some(name) = left.last_mut().and_then(Vec::pop) else {
+            return;
+        };
+        match openat(&here, "..", DIRECTORY, Mode::empty()) {
+            Ok(above) => here = above,
+            Err(_) => return,
+        }
+        visit(here.as_fd(), &name);
+    }
+}
+
+fn directories(folder: BorrowedFd<'_>) -> Vec<CString> {
+    let entries = Dir::read_from(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|it| it.file_type() == FileType::Directory);
+    let names = folders.map(|it| it.file_name().to_owned());
+    names.filter(|name| !is_dots(name)).collect()
+}
+
 fn names(folder: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
@@ -106,6 +149,32 @@ mod tests {
 
     use rustix::fs::mkdirat;
 
+    fn nest(top: &Path) {
+        let mut here = openat(CWD, top, DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..3_000 {
+            mkdirat(&here, "d", Mode::RWXU).unwrap();
+            here = openat(&here, "d", DIRECTORY, Mode::empty()).unwrap();
+        }
+    }
+
+    #[test]
+    fn directories_of_any_depth_are_visited_innermost_first() {
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path().join("top");
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        fs::create_dir_all(top.join("c")).unwrap();
+        nest(&top);
+        let mut count = 0;
+        visit(&top, &mut |parent, name| {
+            count += 1;
+            unlinkat(parent, name, AtFlags::REMOVEDIR).unwrap();
+        });
+        assert_eq!(count, 3_000 + 4);
+        assert!(!top.exists());
+        visit(&top, &mut |_, _| count += 1);
+        assert_eq!(count, 3_000 + 4);
+    }
+
     /// On a stack that one call a level would overflow.
     #[test]
     fn a_tree_of_any_depth_is_removed_and_what_it_links_to_stays() {
@@ -117,13 +186,8 @@ mod tests {
         fs::write(top.join("a/.2"), "x").unwrap();
         fs::write(top.join(".3"), "x").unwrap();
         symlink(place.path(), top.join("a/b/link")).unwrap();
-        let mut here = openat(CWD, &top, DIRECTORY, Mode::empty()).unwrap();
-        for _ in 0..20_000 {
-            mkdirat(&here, "d", Mode::RWXU).unwrap();
-            here = openat(&here, "d", DIRECTORY, Mode::empty()).unwrap();
-        }
-        drop(here);
-        let small = std::thread::Builder::new().stack_size(128 * 1024);
+        nest(&top);
+        let small = std::thread::Builder::new().stack_size(64 * 1024);
         let removal = {
             let top = top.clone();
             small.spawn(move || remove(&top).and_then(|()| remove(&top)))

@@ -20,6 +20,10 @@ use crate::root::beneath::{ensure_directory, ensure_symlink, path_of};
 /// Where a node's processes are in the unified hierarchy when it uses that: a group that passes controllers on has no
 /// processes itself.
 const FIRST: &str = "init";
+/// How many groups a node can make in the unified hierarchy, and how deep: the kernel has 65,535 memory groups for the whole
+/// host. Version 1 has no such limits.
+const DESCENDANTS: &str = "4096";
+const DEPTH: &str = "32";
 const NO_DATA: Option<&str> = None;
 const CAREFUL: MsFlags = MsFlags::MS_NOSUID
     .union(MsFlags::MS_NODEV)
@@ -110,6 +114,12 @@ impl Groups {
         if let Some(path) = &self.unified {
             let above: Vec<&Path> = path.ancestors().take(3).collect();
             above.into_iter().rev().for_each(pass_down);
+            for (file, most) in [
+                ("cgroup.max.descendants", DESCENDANTS),
+                ("cgroup.max.depth", DEPTH),
+            ] {
+                fs::write(path.join(file), most)?;
+            }
             let files = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
             own(&path.join(PROCESSES), ids, &files)?;
         }

@@ -60,6 +60,12 @@ pub(super) fn probe(groups: &Groups) -> Vec<Finding> {
             "mount cgroup2 on /sys/fs/cgroup, or the cgroup v1 hierarchies cpu, cpuset, memory and pids. Without them no \
              container starts on a node",
         ),
+        optional(
+            "a bound on the control groups that a node makes",
+            bounded(groups),
+            "boot with the unified hierarchy alone (systemd.unified_cgroup_hierarchy=1). Without it root in a node, which \
+             a privileged pod is, can use up the host's 65,535 memory groups; nothing starts then",
+        ),
         setting(
             "fs.inotify.max_user_instances",
             INOTIFY_INSTANCES,
@@ -103,6 +109,14 @@ fn divisible(groups: &Groups) -> io::Result<()> {
             Err(io::Error::other(words))
         }
     }
+}
+
+/// Only the unified hierarchy has a bound.
+fn bounded(groups: &Groups) -> io::Result<()> {
+    if groups.controllers.contains(&Controller::Memory) {
+        return Ok(());
+    }
+    Err(io::Error::other("memory is in no unified hierarchy"))
 }
 
 /// A program that waits in new namespaces, and ends with this value.
