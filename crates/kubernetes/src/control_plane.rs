@@ -16,6 +16,9 @@ const CERTIFICATES: &str = "/etc/kubernetes/pki";
 const CONFIGURATION: &str = "/etc/kubernetes";
 /// Where kube-apiserver writes its audit log, beside the logs of the units.
 const AUDIT_LOG: &str = "/var/log/kube-apiserver-audit.log";
+/// The directory of the database is below it, called by the cluster's identity: what an earlier cluster of the same name
+/// left is no other cluster's.
+const DATABASES: &str = "/var/lib/etcd";
 /// Of a database, in bytes: beyond it etcd takes no writes.
 const DATABASE_BYTES: u64 = 2 << 30;
 /// After as many seconds without a word a node is not ready.
@@ -41,7 +44,7 @@ pub fn log_name(log: ClusterLog) -> &'static str {
 pub fn setup(plane: &ControlPlane, binaries: &Binaries) -> Result<Setup, PkiError> {
     Ok(Setup {
         directories: vec![HostDirectory {
-            path: "/var/lib/etcd".into(),
+            path: DATABASES.into(),
             mode: 0o700,
             shared_mounts: false,
         }],
@@ -51,7 +54,7 @@ pub fn setup(plane: &ControlPlane, binaries: &Binaries) -> Result<Setup, PkiErro
         }],
         files: files(plane)?,
         units: vec![
-            etcd(),
+            etcd(plane),
             api_server(plane),
             controller_manager(plane),
             scheduler(),
@@ -161,12 +164,15 @@ fn raw(server: &[&str], path: &str) -> Vec<String> {
     command
 }
 
-fn etcd() -> Unit {
+fn etcd(plane: &ControlPlane) -> Unit {
     let client = "http://127.0.0.1:2379";
     let peer = "http://127.0.0.1:2380";
     let flags = flags([
         ("name", "etcd".to_owned()),
-        ("data-dir", "/var/lib/etcd/member".to_owned()),
+        (
+            "data-dir",
+            format!("{DATABASES}/{}", pki::identity(&plane.keys)),
+        ),
         ("listen-client-urls", client.to_owned()),
         ("advertise-client-urls", client.to_owned()),
         ("listen-peer-urls", peer.to_owned()),
@@ -331,6 +337,15 @@ mod tests {
             "kube-scheduler",
         ];
         assert_eq!(names, want);
+        let data = |plane: &ControlPlane| etcd(plane).command[2].clone();
+        let successor = testing::plane();
+        assert!(data(&plane).starts_with("--data-dir=/var/lib/etcd/"));
+        assert_eq!(data(&plane), data(&plane.clone()));
+        assert_ne!(
+            data(&plane),
+            data(&successor),
+            "the same name is not enough"
+        );
         let api = &setup.units[1].command;
         for flag in [
             "--advertise-address=10.0.1.5",
