@@ -228,6 +228,7 @@ impl Lab {
                 },
                 version: Some("v1.37.2".into()),
                 nodes: nodes.collect(),
+                refused_addons: Default::default(),
             };
             observed.clusters.insert(id.clone(), seen);
         }

@@ -163,12 +163,15 @@ pub struct ClusterNode {
 /// A cluster as a node sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterObserved {
-    /// Whether the API server is ready, and its add-ons applied.
+    /// Whether the API server is ready, and its add-ons applied but for `refused_addons`.
     pub condition: Condition,
     /// The Kubernetes version that runs, such as `v1.37.2`.
     pub version: Option<String>,
     /// Its nodes that are instances of the snapshot.
     pub nodes: BTreeMap<InstanceId, ClusterNodeObserved>,
+    /// Add-ons of which the API server takes an object not as it is wanted, with its words.
+    #[serde(default)]
+    pub refused_addons: BTreeMap<String, String>,
 }
 
 /// A node of a cluster as its API server shows it.

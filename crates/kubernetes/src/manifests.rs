@@ -1,5 +1,7 @@
 //! Objects that Lath keeps in every cluster: bindings of access policies, and add-ons that are pods.
 
+use std::collections::BTreeSet;
+
 use lath_feed::{Addon, ControlPlane};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -38,6 +40,31 @@ pub fn of(plane: &ControlPlane) -> Vec<Manifest> {
     manifests
 }
 
+/// The places of all objects that Lath keeps in any cluster.
+pub fn places(plane: &ControlPlane) -> BTreeSet<String> {
+    let addon = Addon {
+        version: String::new(),
+        configuration: None,
+    };
+    let all = bindings().into_iter().chain(coredns(plane, &addon));
+    all.map(|it| it.path).collect()
+}
+
+/// What a [`RECORD`] says was made and is not wanted any more. In the cluster others may write the record, so that only
+/// such lines of it count as Lath can have written.
+pub fn leftovers(plane: &ControlPlane, record: &Value, wanted: &[Manifest]) -> Vec<String> {
+    let places = places(plane);
+    let lines = record["data"]["objects"].as_str().unwrap_or_default();
+    let is_wanted = |path: &str| wanted.iter().any(|it| it.path == path);
+    let left = lines
+        .lines()
+        .filter(|it| places.contains(*it) && !is_wanted(it));
+    left.collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Differs when any object does.
 pub fn digest(manifests: &[Manifest]) -> String {
     let mut digest = Sha256::new();
@@ -53,9 +80,10 @@ pub fn digest(manifests: &[Manifest]) -> String {
         .collect()
 }
 
-/// What [`RECORD`] says once the objects are there.
-pub fn record(manifests: &[Manifest]) -> Manifest {
-    let paths: Vec<&str> = manifests.iter().map(|it| it.path.as_str()).collect();
+/// What [`RECORD`] says once the objects are there, and `left` too.
+pub fn record(manifests: &[Manifest], left: &[String]) -> Manifest {
+    let paths = manifests.iter().map(|it| it.path.as_str());
+    let paths: Vec<&str> = paths.chain(left.iter().map(String::as_str)).collect();
     Manifest {
         path: RECORD.to_owned(),
         object: json!({
@@ -285,5 +313,37 @@ mod tests {
         assert_eq!(subject["kind"], "User");
         let deployment = with.last().unwrap();
         assert_eq!(deployment.object["spec"]["replicas"], 3);
+        let places = places(&plane);
+        assert!(with.iter().all(|it| places.contains(&it.path)));
+    }
+
+    #[test]
+    fn a_record_has_nothing_deleted_that_lath_did_not_make() {
+        let mut plane = testing::plane();
+        let without = of(&plane);
+        let service = "/api/v1/namespaces/kube-system/services/kube-dns";
+        let lines = [
+            "/api/v1/nodes",
+            "/api/v1/namespaces/prod",
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+            "a b",
+            service,
+            service,
+        ];
+        let written = json!({"data": {"digest": "x", "objects": lines.join("\n")}});
+        assert_eq!(leftovers(&plane, &written, &without), [service]);
+        let addon = Addon {
+            version: "v1.15.0-eksbuild.1".into(),
+            configuration: None,
+        };
+        plane.addons.insert("coredns".into(), addon);
+        let with = of(&plane);
+        let lost = leftovers(&plane, &written, &with);
+        assert!(lost.is_empty());
+        let made = record(&with, &[]).object;
+        assert_eq!(
+            leftovers(&plane, &made, &without).len(),
+            with.len() - without.len()
+        );
     }
 }

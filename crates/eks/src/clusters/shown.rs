@@ -159,7 +159,9 @@ fn issues(app: &Eks, it: &Cluster) -> Vec<Issue> {
     let observed = app.cell.observed.borrow();
     let seen = observed.clusters.get(&control_plane(&it.name));
     let now = match seen.map(|seen| &seen.condition) {
-        Some(Condition::Failed { reason }) if it.status != ClusterStatus::Failed => {
+        Some(Condition::Failed { reason })
+            if !matches!(it.status, ClusterStatus::Failed | ClusterStatus::Deleting) =>
+        {
             Some(Issue::new("ClusterUnreachable", reason.clone()))
         }
         _ => None,

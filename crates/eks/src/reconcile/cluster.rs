@@ -15,6 +15,9 @@ use crate::{addons, clusters, updates};
 /// How long a control plane may fail while it is made or changed before that counts as failed. The node keeps trying.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// How long an object of an add-on may be refused: a webhook of the cluster's own may be just coming up.
+const REFUSED: Duration = Duration::from_secs(30);
+
 /// One step of every cluster.
 pub(super) fn advance(
     tx: &mut Tx,
@@ -33,7 +36,7 @@ pub(super) fn advance(
             continue;
         }
         step(tx, &cluster, seen, failing, now);
-        addon_steps(tx, &cluster, seen);
+        addon_steps(tx, &cluster, seen, now);
     }
 }
 
@@ -107,8 +110,9 @@ fn fail(tx: &mut Tx, next: &mut Cluster, reason: &str) {
     }
 }
 
-fn addon_steps(tx: &mut Tx, cluster: &Cluster, seen: Option<&ClusterObserved>) {
+fn addon_steps(tx: &mut Tx, cluster: &Cluster, seen: Option<&ClusterObserved>, now: Timestamp) {
     let Some(version) = obeyed(seen) else { return };
+    let refused = seen.map(|it| &it.refused_addons);
     let prefix = format!("{}/", cluster.name);
     let open: Vec<Arc<Addon>> = tx
         .view()
@@ -120,8 +124,41 @@ fn addon_steps(tx: &mut Tx, cluster: &Cluster, seen: Option<&ClusterObserved>) {
             addons::forget(tx, &addon);
             continue;
         }
-        tx.update::<Addon>(&addon.id(), |it| it.status = AddonStatus::Active);
+        if let Some(reason) = refused.and_then(|it| it.get(&addon.name)) {
+            if now.since(addon.modified_at) >= REFUSED {
+                refuse(tx, &addon, reason);
+            }
+            continue;
+        }
+        tx.update::<Addon>(&addon.id(), |it| {
+            it.status = AddonStatus::Active;
+            it.issues.clear();
+        });
         let of = UpdateOf::Addon(addon.name.clone());
         updates::end(tx, &cluster.name, &of, UpdateStatus::Successful, None);
     }
+}
+
+/// The API server does not take what an add-on is made of. The node keeps trying.
+fn refuse(tx: &mut Tx, addon: &Addon, reason: &str) {
+    let status = match addon.status {
+        AddonStatus::Creating => AddonStatus::CreateFailed,
+        AddonStatus::Updating => AddonStatus::UpdateFailed,
+        other => other,
+    };
+    let issues = vec![Issue::new("AdmissionRequestDenied", reason)];
+    if addon.status == status && addon.issues == issues {
+        return;
+    }
+    tx.update::<Addon>(&addon.id(), |it| {
+        it.status = status;
+        it.issues = issues;
+    });
+    let error = ErrorDetail {
+        error_code: "AdmissionRequestDenied".into(),
+        error_message: reason.to_owned(),
+        resource_ids: Vec::new(),
+    };
+    let of = UpdateOf::Addon(addon.name.clone());
+    updates::end(tx, &addon.cluster, &of, UpdateStatus::Failed, Some(error));
 }

@@ -213,6 +213,7 @@ async fn a_group_of_a_cluster_without_an_api_server_can_be_deleted() {
         },
         version: None,
         nodes: Default::default(),
+        refused_addons: Default::default(),
     };
     let mut observed = Observed::default();
     observed.clusters.insert(control_plane("prod"), failed);
@@ -234,6 +235,7 @@ async fn a_control_plane_that_keeps_failing_fails_its_cluster_until_it_works() {
         },
         version: None,
         nodes: Default::default(),
+        refused_addons: Default::default(),
     };
     let mut observed = Observed::default();
     observed.clusters.insert(control_plane("prod"), failed);
@@ -248,6 +250,64 @@ async fn a_control_plane_that_keeps_failing_fails_its_cluster_until_it_works() {
     assert_eq!(lab.status("/clusters/prod", "cluster").await, "FAILED");
     lab.settle(false).await;
     assert_eq!(lab.status("/clusters/prod", "cluster").await, "ACTIVE");
+}
+
+#[tokio::test]
+async fn a_name_is_free_when_nothing_of_its_cluster_is_left() {
+    let lab = Lab::new().await;
+    lab.active().await;
+    lab.get("DELETE", "/clusters/prod", Value::Null).await;
+    let mut observed = Observed {
+        applied_version: lab.snapshot().version,
+        ..Observed::default()
+    };
+    let leaving = ClusterObserved {
+        condition: Condition::Failed {
+            reason: "it is being removed".into(),
+        },
+        version: None,
+        nodes: Default::default(),
+        refused_addons: Default::default(),
+    };
+    observed.clusters.insert(control_plane("prod"), leaving);
+    lab.observe(observed.clone());
+    lab.pass().await;
+    assert_eq!(lab.status("/clusters/prod", "cluster").await, "DELETING");
+    let (status, _) = lab.refused("POST", "/clusters", lab.cluster()).await;
+    assert_eq!(status, 409);
+    observed.clusters.clear();
+    lab.observe(observed);
+    lab.pass().await;
+    assert_eq!(lab.status("/clusters/prod", "cluster").await, "gone");
+}
+
+#[tokio::test]
+async fn an_addon_that_the_cluster_refuses_says_so_until_it_takes_it() {
+    const ADDON: &str = "/clusters/prod/addons/coredns";
+    let lab = Lab::new().await;
+    lab.active().await;
+    let request = json!({"addonName": "coredns"});
+    lab.get("POST", "/clusters/prod/addons", request).await;
+    lab.obey(&[], false).await;
+    let mut observed = Observed::clone(&lab.app.cell.observed.borrow());
+    for cluster in observed.clusters.values_mut() {
+        let reason = "a webhook denies it".to_owned();
+        cluster.refused_addons.insert("coredns".into(), reason);
+    }
+    lab.observe(observed);
+    lab.pass().await;
+    assert_eq!(lab.status(ADDON, "addon").await, "CREATING");
+    let late = Timestamp::now().plus(Duration::from_secs(60));
+    lab.reconciler().pass_at(late).await.unwrap();
+    let shown = lab.get("GET", ADDON, Value::Null).await;
+    assert_eq!(shown["addon"]["status"], "CREATE_FAILED");
+    let issue = &shown["addon"]["health"]["issues"][0];
+    assert_eq!(issue["code"], "AdmissionRequestDenied");
+    assert_eq!(issue["message"], "a webhook denies it");
+    lab.settle(false).await;
+    let shown = lab.get("GET", ADDON, Value::Null).await;
+    assert_eq!(shown["addon"]["status"], "ACTIVE");
+    assert_eq!(shown["addon"]["health"]["issues"], json!([]));
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use lath_net::Place;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::endpoint::Endpoint;
+use super::kept::Kept;
 use super::logs::Logs;
 use super::webhook::Knowledge;
 use super::{Shared, endpoint, objects, plane, webhook};
@@ -50,6 +51,7 @@ struct Keeper {
     /// The boot of control's that was ready, and since when one is not.
     ready: Option<u64>,
     unready_since: Instant,
+    kept: Kept,
     looked_slowly: Option<Instant>,
     told: Option<String>,
     logs: Logs,
@@ -76,6 +78,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
         nodes: BTreeMap::new(),
         ready: None,
         unready_since: Instant::now(),
+        kept: Kept::default(),
         looked_slowly: None,
         told: None,
         logs: Logs::default(),
@@ -125,10 +128,10 @@ impl Keeper {
         let client = &known.client;
         let not_ready = |error: lath_kubernetes::ClientError| Trouble::Starting(error.to_string());
         client.ready().await.map_err(not_ready)?;
-        objects::apply(client, wanted).await.map_err(not_ready)?;
         let is_due = |at: Instant| at.elapsed() >= SLOW_PERIOD;
-        if self.looked_slowly.is_none_or(is_due) {
-            objects::bind(client, wanted).await.map_err(not_ready)?;
+        let slowly = self.looked_slowly.is_none_or(is_due);
+        // Before anything that the cluster's own rules may hinder: who is taken out of the map is out.
+        if slowly {
             let map = match wanted.access.config_map_counts {
                 true => objects::auth_map(client).await.map_err(not_ready)?,
                 false => Ok(None),
@@ -138,7 +141,6 @@ impl Keeper {
                 None
             });
             self.knowledge.set_auth_map(map);
-            self.looked_slowly = Some(Instant::now());
         }
         let strangers = *parts.source.borrow() == Source::Control;
         let look = objects::look(client, snapshot, &self.id, strangers);
@@ -149,7 +151,15 @@ impl Keeper {
                 tracing::warn!(cluster = wanted.name, ?work, %error, "a node cannot be changed");
             }
         }
-        Ok(())
+        let kept = self.kept.ensure(client, wanted, slowly);
+        kept.await.map_err(not_ready)?;
+        if slowly {
+            self.looked_slowly = Some(Instant::now());
+        }
+        match self.kept.awaited() {
+            Some(reason) if self.ready != Some(wanted.boot) => Err(Trouble::Starting(reason)),
+            _ => Ok(()),
+        }
     }
 
     /// The webhook inside, and the endpoint outside.
@@ -232,6 +242,7 @@ impl Keeper {
             condition,
             version: super::binaries().ok().map(|it| it.version.clone()),
             nodes: self.nodes.clone(),
+            refused_addons: self.kept.refused_addons(wanted),
         };
         self.shared.parts.say.send_if_modified(|known| {
             let differs = known.get(&self.id) != Some(&observed);

@@ -6,13 +6,14 @@
 
 mod endpoint;
 mod keeper;
+mod kept;
 mod logs;
 mod nodes;
 mod objects;
 mod plane;
 mod webhook;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -20,10 +21,10 @@ use std::time::Duration;
 use lath_fabric::Fabric;
 use lath_feed::stream::Source;
 use lath_feed::telemetry::Sink;
-use lath_feed::{ClusterObserved, SnapshotReceiver};
+use lath_feed::{ClusterObserved, Condition, Snapshot, SnapshotReceiver};
 use lath_instance::Instances;
 use lath_kubernetes::Binaries;
-use lath_model::ManagedId;
+use lath_model::{ManagedId, ManagedKind, WorkloadId};
 use lath_net::Network;
 use lath_net::accept::{Acceptor, ConnectionLimits};
 use lath_net::descriptors::Purpose;
@@ -40,6 +41,9 @@ pub(crate) use nodes::setup_of;
 const CONNECTIONS: usize = 16_384;
 /// Connections on which nothing happens are ended after this, where others want their place.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// How often nodes and control planes that leave are looked at although nothing changed.
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// Clusters as a node sees them.
 pub(crate) type ClustersObserved = Arc<BTreeMap<ManagedId, ClusterObserved>>;
@@ -82,31 +86,21 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
         acceptor: acceptor(),
         parts,
     });
-    let mut keepers: BTreeMap<ManagedId, DropGuard> = BTreeMap::new();
-    let mut tasks = JoinSet::new();
+    let mut keepers = Keepers::default();
     let mut registries = nodes::Registries::default();
     let mut are_limits_raised = false;
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         networks.borrow_and_update();
-        keepers.retain(|id, _| snapshot.control_planes.contains_key(id));
-        shared.parts.say.send_if_modified(|known| {
-            let gone = known.keys().any(|id| !keepers.contains_key(id));
-            if gone {
-                Arc::make_mut(known).retain(|id, _| keepers.contains_key(id));
-            }
-            gone
-        });
+        keepers.retain(&snapshot);
+        let leaving = leaving(&shared.parts.instances, &snapshot);
+        tell(&shared.parts.say, &keepers, &leaving);
         if !are_limits_raised && !snapshot.control_planes.is_empty() {
             nodes::raise_limits();
             are_limits_raised = true;
         }
         for id in snapshot.control_planes.keys() {
-            keepers.entry(id.clone()).or_insert_with(|| {
-                let stop = stop.child_token();
-                tasks.spawn(keeper::run(Arc::clone(&shared), id.clone(), stop.clone()));
-                stop.drop_guard()
-            });
+            keepers.begin(&shared, id, &stop);
         }
         registries.ensure(&shared, &snapshot).await;
         nodes::write_prefixes(&shared.parts.instances, &snapshot).await;
@@ -114,12 +108,115 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
             () = stop.cancelled() => break,
             gone = snapshots.changed() => if gone.is_err() { break },
             // A node's directory appears with its first boot.
-            () = tokio::time::sleep(Duration::from_secs(1)), if nodes::any(&snapshot) => {}
-            Some(_) = tasks.join_next() => {}
+            () = tokio::time::sleep(PERIOD), if nodes::any(&snapshot) || !leaving.is_empty() => {}
+            () = keepers.one_ended() => {}
         }
     }
-    drop(keepers);
-    tasks.join_all().await;
+    drop(keepers.running);
+    keepers.tasks.join_all().await;
+}
+
+/// Control planes that are not wanted, and of which there are processes or files: until they are gone, a cluster of the
+/// same name must not be made.
+fn leaving(instances: &Instances, snapshot: &Snapshot) -> BTreeSet<ManagedId> {
+    let there = match instances.list() {
+        Ok(there) => there,
+        Err(error) => {
+            tracing::warn!(%error, "the control planes on this host cannot be listed");
+            return BTreeSet::new();
+        }
+    };
+    let managed = there.into_iter().filter_map(|id| match id {
+        WorkloadId::Managed(id) => Some(id),
+        _ => None,
+    });
+    let planes = managed.filter(|id| id.kind() == ManagedKind::ControlPlane);
+    planes
+        .filter(|id| !snapshot.control_planes.contains_key(id))
+        .collect()
+}
+
+/// Says of clusters without a keeper what is so: they are leaving, or are not there.
+fn tell(say: &watch::Sender<ClustersObserved>, keepers: &Keepers, leaving: &BTreeSet<ManagedId>) {
+    say.send_if_modified(|known| {
+        let mut now = (**known).clone();
+        now.retain(|id, _| keepers.running.contains_key(id));
+        now.extend(leaving.iter().map(|id| (id.clone(), being_removed())));
+        let differs = **known != now;
+        if differs {
+            *known = Arc::new(now);
+        }
+        differs
+    });
+}
+
+fn being_removed() -> ClusterObserved {
+    ClusterObserved {
+        condition: Condition::Failed {
+            reason: "it is being removed".to_owned(),
+        },
+        version: None,
+        nodes: BTreeMap::new(),
+        refused_addons: BTreeMap::new(),
+    }
+}
+
+/// The tasks that keep clusters.
+#[derive(Default)]
+struct Keepers {
+    /// With the number of the task, which is not that of a later one for a cluster of the same name.
+    running: BTreeMap<ManagedId, (u64, DropGuard)>,
+    tasks: JoinSet<(ManagedId, u64)>,
+    begun: u64,
+}
+
+impl Keepers {
+    fn retain(&mut self, snapshot: &Snapshot) {
+        let is_wanted = |id: &ManagedId| snapshot.control_planes.contains_key(id);
+        self.running.retain(|id, _| is_wanted(id));
+    }
+
+    fn begin(&mut self, shared: &Arc<Shared>, id: &ManagedId, stop: &CancellationToken) {
+        self.begin_with(id, stop, |stop| {
+            keeper::run(Arc::clone(shared), id.clone(), stop)
+        });
+    }
+
+    fn begin_with<F>(
+        &mut self,
+        id: &ManagedId,
+        stop: &CancellationToken,
+        keep: impl FnOnce(CancellationToken) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if self.running.contains_key(id) {
+            return;
+        }
+        self.begun += 1;
+        let (number, stop) = (self.begun, stop.child_token());
+        let (kept, id) = (keep(stop.clone()), id.clone());
+        self.running.insert(id.clone(), (number, stop.drop_guard()));
+        self.tasks.spawn(async move {
+            kept.await;
+            (id, number)
+        });
+    }
+
+    /// Waits for one that ended: by itself it does so when a snapshot lacked its cluster, which may be back by now.
+    async fn one_ended(&mut self) {
+        match self.tasks.join_next().await {
+            Some(Ok((id, number))) => {
+                let is_it = |(running, _): &(u64, DropGuard)| *running == number;
+                if self.running.get(&id).is_some_and(is_it) {
+                    self.running.remove(&id);
+                }
+            }
+            // A panic has been reported, and ends the process.
+            Some(Err(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
 }
 
 fn acceptor() -> Acceptor {
@@ -132,4 +229,40 @@ fn acceptor() -> Acceptor {
         idle: IDLE,
     };
     Acceptor::new("clusters", limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> ManagedId {
+        ManagedId::new(ManagedKind::ControlPlane, "blue").unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_keeper_that_ended_may_be_begun_again_and_a_later_one_stays() {
+        let stop = CancellationToken::new();
+        let mut keepers = Keepers::default();
+        keepers.begin_with(&id(), &stop, |_| async {});
+        keepers.one_ended().await;
+        assert!(keepers.running.is_empty());
+        keepers.begin_with(&id(), &stop, |stop| async move { stop.cancelled().await });
+        // The cluster went and came back before the end of its first keeper was seen.
+        keepers.retain(&Snapshot::default());
+        keepers.begin_with(&id(), &stop, |stop| async move { stop.cancelled().await });
+        keepers.one_ended().await;
+        assert!(keepers.running.contains_key(&id()));
+    }
+
+    #[test]
+    fn a_control_plane_that_leaves_is_told_of_until_it_is_gone() {
+        let say = watch::Sender::new(ClustersObserved::default());
+        let keepers = Keepers::default();
+        tell(&say, &keepers, &BTreeSet::from([id()]));
+        let reason = "it is being removed".to_owned();
+        let failed = Condition::Failed { reason };
+        assert_eq!(say.borrow()[&id()].condition, failed);
+        tell(&say, &keepers, &BTreeSet::new());
+        assert!(say.borrow().is_empty());
+    }
 }

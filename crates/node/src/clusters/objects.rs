@@ -1,12 +1,11 @@
-//! Objects in a cluster's API: what Lath keeps there, and what is to be done with nodes and their pods.
+//! Objects in a cluster's API: who is mapped there, and what is to be done with nodes and their pods.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use http::StatusCode;
-use lath_feed::{ClusterNode, ClusterNodeObserved, ControlPlane, Snapshot};
+use lath_feed::{ClusterNode, ClusterNodeObserved, Snapshot};
 use lath_kubernetes::auth_map::AuthMap;
-use lath_kubernetes::manifests::{self, Manifest, OWNED};
-use lath_kubernetes::{Client, ClientError, access, node};
+use lath_kubernetes::{Client, ClientError, node};
 use lath_model::ManagedId;
 use lath_model::id::InstanceId;
 use serde_json::{Map, Value, json};
@@ -16,58 +15,6 @@ const GIVEN: &str = "lath.dev/given";
 /// On a node: Lath keeps new pods from it.
 const CORDONED: &str = "lath.dev/cordoned";
 const AUTH_MAP: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
-const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
-
-/// Makes the objects of every cluster, where the cluster's record says that they are not there.
-pub(super) async fn apply(client: &Client, plane: &ControlPlane) -> Result<(), ClientError> {
-    let wanted = manifests::of(plane);
-    let record = manifests::record(&wanted);
-    let found = client.find(manifests::RECORD).await?.unwrap_or_default();
-    if found["data"]["digest"] == record.object["data"]["digest"] {
-        return Ok(());
-    }
-    for manifest in &wanted {
-        client.apply(manifest).await?;
-    }
-    let there = found["data"]["objects"].as_str().unwrap_or_default();
-    let is_wanted = |path: &str| wanted.iter().any(|it| it.path == path);
-    for path in there.lines().filter(|path| !is_wanted(path)) {
-        client.delete(path).await?;
-    }
-    client.apply(&record).await
-}
-
-/// Binds access policies that hold in some namespaces only.
-pub(super) async fn bind(client: &Client, plane: &ControlPlane) -> Result<(), ClientError> {
-    let list = format!("{RBAC}/rolebindings?labelSelector={OWNED}%3Daccess-policy");
-    let there = client.get(&list).await?;
-    let there: BTreeSet<(String, String)> = items(&there)
-        .map(|it| (text(it, "/metadata/namespace"), text(it, "/metadata/name")))
-        .map(|(namespace, name)| (namespace.to_owned(), name.to_owned()))
-        .collect();
-    let mut policies = plane.access.entries.values().flat_map(|it| &it.policies);
-    let wanted = if policies.any(|it| it.namespaces.is_some()) {
-        let namespaces = client.get("/api/v1/namespaces").await?;
-        let active = items(&namespaces).filter(|it| text(it, "/status/phase") == "Active");
-        let names = active.map(|it| text(it, "/metadata/name").to_owned());
-        access::role_bindings(&plane.access, &names.collect())
-    } else {
-        BTreeMap::new()
-    };
-    let path = |(namespace, name): &(String, String)| {
-        format!("{RBAC}/namespaces/{namespace}/rolebindings/{name}")
-    };
-    for (place, object) in &wanted {
-        if !there.contains(place) {
-            let (path, object) = (path(place), object.clone());
-            client.apply(&Manifest { path, object }).await?;
-        }
-    }
-    for place in there.iter().filter(|it| !wanted.contains_key(it)) {
-        client.delete(&path(place)).await?;
-    }
-    Ok(())
-}
 
 /// The ConfigMap `aws-auth`; the text says why it maps nobody.
 pub(super) async fn auth_map(
@@ -167,9 +114,11 @@ fn judge(nodes: &Value, pods: &Value, snapshot: &Snapshot, cluster: &ManagedId) 
         let pods = by_node.get(name).map_or(&[][..], Vec::as_slice);
         look.nodes
             .insert(instance, observed(node, pods, membership));
-        if let Some(change) = change(node, membership) {
-            look.work.push(Work::Patch(name.to_owned(), change));
-        }
+        // Each by itself: labels that the API server refuses keep no node from being cordoned.
+        let changes = [cordon(node, membership), change(node, membership)];
+        let changes = changes.into_iter().flatten();
+        look.work
+            .extend(changes.map(|it| Work::Patch(name.to_owned(), it)));
         if membership.draining && node["spec"]["unschedulable"] == true {
             let leaving = pods.iter().filter(|pod| must_leave(pod));
             let leaving = leaving.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
@@ -214,7 +163,25 @@ fn must_leave(pod: &Value) -> bool {
     !is_finished(pod) && is_static.is_none() && !owners.into_iter().flatten().any(of_daemon)
 }
 
-/// How a node has to change to have the labels and taints of its node group, and pods or none; nothing when it has.
+/// How a node has to change to take new pods, or none.
+fn cordon(node: &Value, membership: &ClusterNode) -> Option<Value> {
+    let is_cordoned = node["spec"]["unschedulable"] == true;
+    let by_lath = node["metadata"]["annotations"][CORDONED].is_string();
+    let (unschedulable, note) = match membership.draining {
+        true if !is_cordoned => (true, json!("true")),
+        false if by_lath => (false, Value::Null),
+        _ => return None,
+    };
+    Some(json!({
+        "metadata": {
+            "resourceVersion": node["metadata"]["resourceVersion"],
+            "annotations": {CORDONED: note},
+        },
+        "spec": {"unschedulable": unschedulable},
+    }))
+}
+
+/// How a node has to change to have the labels and taints of its node group; nothing when it has them.
 fn change(node: &Value, membership: &ClusterNode) -> Option<Value> {
     let annotations = &node["metadata"]["annotations"];
     let given: Value = annotations[GIVEN]
@@ -251,8 +218,6 @@ fn change(node: &Value, membership: &ClusterNode) -> Option<Value> {
         .unwrap_or_default();
     let taints = taints(&current, &given["taints"], &wanted_taints);
 
-    let is_cordoned = node["spec"]["unschedulable"] == true;
-    let by_lath = annotations[CORDONED].is_string();
     let mut notes = Map::new();
     let mut spec = Map::new();
     if given != now_given {
@@ -260,14 +225,6 @@ fn change(node: &Value, membership: &ClusterNode) -> Option<Value> {
     }
     if taints != current {
         spec.insert("taints".to_owned(), json!(taints));
-    }
-    if membership.draining && !is_cordoned {
-        spec.insert("unschedulable".to_owned(), json!(true));
-        notes.insert(CORDONED.to_owned(), json!("true"));
-    }
-    if !membership.draining && by_lath {
-        spec.insert("unschedulable".to_owned(), json!(false));
-        notes.insert(CORDONED.to_owned(), Value::Null);
     }
     if labels.is_empty() && notes.is_empty() && spec.is_empty() {
         return None;
@@ -299,11 +256,11 @@ fn taints(current: &[Value], before: &Value, wanted: &[Value]) -> Vec<Value> {
     kept.chain(wanted.iter().cloned()).collect()
 }
 
-fn items(list: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list["items"].as_array().into_iter().flatten()
 }
 
-fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value
         .pointer(pointer)
         .and_then(Value::as_str)
@@ -442,14 +399,19 @@ mod tests {
         ]);
         let mut it = node("a", INSTANCE, "True");
         let look = judge(&list(vec![it.clone()]), &pods, &snapshot(true), &cluster());
-        let [Work::Patch(_, change)] = &look.work[..] else {
+        let [Work::Patch(_, cordon), Work::Patch(_, rest)] = &look.work[..] else {
             panic!("{look:?}");
         };
-        assert_eq!(change["spec"]["unschedulable"], true);
-        assert_eq!(change["metadata"]["resourceVersion"], "7");
+        let only = json!({
+            "metadata": {"resourceVersion": "7", "annotations": {CORDONED: "true"}},
+            "spec": {"unschedulable": true},
+        });
+        assert_eq!(*cordon, only);
+        assert_eq!(rest["spec"], json!({}));
 
         it["spec"]["unschedulable"] = json!(true);
-        it["metadata"]["annotations"] = change["metadata"]["annotations"].clone();
+        it["metadata"]["annotations"] = rest["metadata"]["annotations"].clone();
+        it["metadata"]["annotations"][CORDONED] = json!("true");
         let nodes = list(vec![it.clone()]);
         let look = judge(&nodes, &pods, &snapshot(true), &cluster());
         let evict = Work::Evict {
