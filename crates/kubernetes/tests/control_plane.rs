@@ -253,10 +253,47 @@ async fn obeys(plane: &ControlPlane, running: &Running) {
     for manifest in &wanted {
         client.apply(manifest).await.unwrap();
     }
-    let record = manifests::record(&wanted);
+    let record = manifests::record(&wanted, &[]);
     client.apply(&record).await.unwrap();
     let found = client.get(manifests::RECORD).await.unwrap();
     assert_eq!(found["data"], record.object["data"]);
+    // In whose words `lath-node` sees that an object has to be made anew.
+    for (kind, pointer, value, words) in [
+        (
+            "/clusterrolebindings/",
+            "/roleRef/name",
+            json!("x"),
+            "field is immutable",
+        ),
+        (
+            "/deployments/",
+            "/spec/selector/matchLabels/k8s-app",
+            json!("x"),
+            "field is immutable",
+        ),
+    ] {
+        let mut manifest = wanted
+            .iter()
+            .find(|it| it.path.contains(kind))
+            .unwrap()
+            .clone();
+        *manifest.object.pointer_mut(pointer).unwrap() = value.clone();
+        if let Some(labels) = manifest
+            .object
+            .pointer_mut("/spec/template/metadata/labels")
+        {
+            labels["k8s-app"] = value;
+        }
+        let error = client.apply(&manifest).await.unwrap_err();
+        assert_eq!(error.status(), Some(http::StatusCode::UNPROCESSABLE_ENTITY));
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    // What is wrong with an object itself may be an error of the server.
+    let mut manifest = wanted.last().unwrap().clone();
+    manifest.object["spec"]["replicas"] = json!("x");
+    let error = client.apply(&manifest).await.unwrap_err();
+    let status = http::StatusCode::INTERNAL_SERVER_ERROR;
+    assert_eq!(error.status(), Some(status), "{error}");
     let service = client
         .get("/api/v1/namespaces/kube-system/services/kube-dns")
         .await;
