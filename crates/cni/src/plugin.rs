@@ -44,7 +44,8 @@ fn add(request: &Request) -> Result<String, Failure> {
     let mapped = if lease.ports.is_empty() {
         Ok(())
     } else {
-        ports::apply(&leases)
+        let all = leases.all().map_err(unreadable);
+        all.and_then(|all| ports::apply(&all))
     };
     // Only leases and ports need the lock: links of different pods are set up side by side.
     drop(leases);
@@ -100,17 +101,18 @@ fn del(request: &Request) -> Result<(), Failure> {
     free(&leases, |lease| lease.is_some_and(|it| it.owner == owner))
 }
 
-/// Frees the addresses of the leases that are to go, and their ports.
+/// Frees the addresses of the leases that are to go, and their ports. The ports first: a call that is killed in between
+/// leaves leases, by which the next one knows that there is something to do.
 fn free(leases: &Leases, goes: impl Fn(Option<&Lease>) -> bool) -> Result<(), Failure> {
-    let mut had_ports = false;
-    for (address, lease) in leases.all().map_err(unreadable)? {
-        if goes(lease.as_ref()) {
-            leases.free(address).map_err(unreadable)?;
-            had_ports |= lease.is_none_or(|it| !it.ports.is_empty());
-        }
+    let all = leases.all().map_err(unreadable)?;
+    let (going, staying): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|(_, lease)| goes(lease.as_ref()));
+    let has_ports = |lease: &Option<Lease>| lease.as_ref().is_none_or(|it| !it.ports.is_empty());
+    if going.iter().any(|(_, lease)| has_ports(lease)) {
+        ports::apply(&staying)?;
     }
-    if had_ports {
-        ports::apply(leases)?;
+    for (address, _) in going {
+        leases.free(address).map_err(unreadable)?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use crate::answer::{Code, Failure};
-use crate::leases::{Lease, Leases, Owner};
+use crate::leases::{Lease, Owner};
 use crate::nftables::{Chain, Match, Rule, replace_table};
 use crate::request::PortMapping;
 
@@ -63,10 +63,7 @@ fn overlap(one: &PortMapping, other: &PortMapping) -> Result<bool, Failure> {
 }
 
 /// Makes the node's table what the leases say.
-pub(crate) fn apply(leases: &Leases) -> Result<(), Failure> {
-    let all = leases
-        .all()
-        .map_err(|error| Failure::io("the addresses in use", error))?;
+pub(crate) fn apply(all: &[(Ipv4Addr, Option<Lease>)]) -> Result<(), Failure> {
     let mut rules = Vec::new();
     for (address, lease) in all {
         for port in lease.iter().flat_map(|lease| &lease.ports) {
@@ -76,7 +73,7 @@ pub(crate) fn apply(leases: &Leases) -> Result<(), Failure> {
             matches.push(Match::Port(protocol, port.host_port));
             rules.push(Rule {
                 matches,
-                to: (address, port.container_port),
+                to: (*address, port.container_port),
             });
         }
     }
