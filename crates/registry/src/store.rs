@@ -62,6 +62,9 @@ pub enum StoreError {
     /// More bytes than a blob may have.
     #[error("a blob is larger than {MAXIMUM_BLOB} bytes")]
     TooLarge,
+    /// More names than the index may have.
+    #[error("the store has no room for another name; remove images")]
+    Full,
 }
 
 impl StoreError {
@@ -373,6 +376,10 @@ impl Images {
             path: path.clone(),
             why: error.to_string(),
         })?;
+        // A larger one could not be read again.
+        if bytes.len() as u64 > MAXIMUM_INDEX {
+            return Err(StoreError::Full);
+        }
         self.replace(&path, &bytes)
     }
 
@@ -452,4 +459,31 @@ fn is_abandoned(entry: &fs::DirEntry) -> bool {
             .duration_since(it)
             .is_ok_and(|age| age > ABANDONED)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_that_could_not_be_read_is_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let images = Images::open(directory.path()).unwrap();
+        let entry = |name: String| Entry {
+            descriptor: Descriptor::new("application/json", Digest::of(b"{}"), 2),
+            annotations: Annotations {
+                name: name.clone(),
+                full_name: name,
+            },
+        };
+        let index = |names: Vec<String>| Index {
+            manifests: names.into_iter().map(entry).collect(),
+            ..Index::default()
+        };
+        images.write_index(&index(vec!["one".into()])).unwrap();
+        let long = "x".repeat(9 << 20);
+        let refused = images.write_index(&index(vec![long]));
+        assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+        assert_eq!(images.index().unwrap().manifests.len(), 1);
+    }
 }

@@ -68,6 +68,11 @@ impl From<StoreError> for Refusal {
                 "SIZE_INVALID",
                 error.to_string(),
             ),
+            StoreError::Full => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "DENIED",
+                error.to_string(),
+            ),
             StoreError::Io { .. } | StoreError::Damaged { .. } => {
                 tracing::warn!(%error, "the image store");
                 // Paths of this machine are no affair of a node's pods.
