@@ -7,6 +7,7 @@ mod token;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -62,10 +63,16 @@ pub enum FetchError {
     /// The image is of other platforms only.
     #[error("{0} has no image of linux/{1}")]
     Platform(Reference, &'static str),
+    /// Its blobs were removed while it was fetched, again and again.
+    #[error("what {0} shares with other images was removed while it was fetched; fetch it again")]
+    Removed(Reference),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// How often blobs are fetched that are gone when the image is named.
+const ROUNDS: usize = 3;
 
 /// The architecture of this machine, as images name it.
 pub(crate) const ARCHITECTURE: &str = match std::env::consts::ARCH.as_bytes() {
@@ -124,27 +131,46 @@ impl Images {
         } else {
             manifest.clone()
         };
-        for blob in &image.blobs {
-            if !self.has(&blob.digest, blob.size) {
-                upstream.blob(self, blob).await?;
+        let size = all.last().map_or(0, |bytes| bytes.len() as u64);
+        let top = Descriptor::new(&manifest.media_type, digest.clone(), size);
+        let all = Arc::new(all);
+        for _ in 0..ROUNDS {
+            for blob in &image.blobs {
+                if !self.has(&blob.digest, blob.size) {
+                    upstream.blob(self, blob).await?;
+                }
+            }
+            let (images, name, top) = (self.clone(), reference.clone(), top.clone());
+            let (all, blobs) = (Arc::clone(&all), image.blobs.clone());
+            let kept = run(move || images.keep_image(&all, &blobs, name, &top)).await?;
+            if kept {
+                return Ok(Loaded {
+                    names: vec![reference.clone()],
+                    digest,
+                });
             }
         }
-        let size = all.last().map_or(0, |bytes| bytes.len() as u64);
-        let media_type = manifest.media_type;
-        let (images, names, top) = (self.clone(), vec![reference.clone()], digest.clone());
-        let keep = move || {
-            let lock = images.lock()?;
-            for bytes in &all {
-                images.keep(&bytes[..], None)?;
-            }
-            let image = Descriptor::new(&media_type, top, size);
-            images.name(&lock, &names, &image)
-        };
-        run(keep).await?;
-        Ok(Loaded {
-            names: vec![reference.clone()],
-            digest,
-        })
+        Err(FetchError::Removed(reference.clone()))
+    }
+
+    /// Keeps manifests and names the image, if its blobs are there: those of an image that was removed meanwhile went with
+    /// it.
+    fn keep_image(
+        &self,
+        manifests: &[Vec<u8>],
+        blobs: &[Descriptor],
+        name: Reference,
+        image: &Descriptor,
+    ) -> Result<bool, StoreError> {
+        let lock = self.lock()?;
+        if !blobs.iter().all(|it| self.has(&it.digest, it.size)) {
+            return Ok(false);
+        }
+        for bytes in manifests {
+            self.keep(&bytes[..], None)?;
+        }
+        self.name(&lock, &[name], image)?;
+        Ok(true)
     }
 }
 
@@ -268,5 +294,28 @@ fn host_error(host: &str, why: impl std::fmt::Display) -> FetchError {
     FetchError::Host {
         host: host.to_owned(),
         why: why.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_gets_its_name_when_its_blobs_are_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let images = Images::open(directory.path()).unwrap();
+        let blob = Descriptor::new("application/octet-stream", Digest::of(b"blob"), 4);
+        let manifest = b"{}".to_vec();
+        let top = Descriptor::new("application/json", Digest::of(&manifest), 2);
+        let keep = || {
+            let name = "localhost/app:1".parse().unwrap();
+            images.keep_image(&[manifest.clone()], &[blob.clone()], name, &top)
+        };
+        assert!(!keep().unwrap());
+        assert_eq!(images.list().unwrap().len(), 0);
+        images.keep(&b"blob"[..], None).unwrap();
+        assert!(keep().unwrap());
+        assert_eq!(images.list().unwrap().len(), 1);
     }
 }
