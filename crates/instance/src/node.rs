@@ -16,6 +16,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Gid, Pid, Uid};
+use rustix::thread::{
+    CapabilitiesSecureBits, capabilities_secure_bits, set_capabilities_secure_bits,
+};
 
 use crate::boot::BootPlan;
 use crate::channel::{Channel, Message};
@@ -74,7 +77,8 @@ fn build(plan: &BootPlan, ids: Ids, channel: Channel) -> i32 {
         nix::unistd::fchdir(&root)?;
         drop(root);
         let (mapped, say_mapped) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-        match in_new_namespaces()? {
+        let forked = as_owner(ids, in_new_namespaces)?;
+        match forked {
             ForkResult::Child => {
                 drop(say_mapped);
                 let built = Built {
@@ -100,6 +104,25 @@ fn build(plan: &BootPlan, ids: Ids, channel: Channel) -> i32 {
             1
         }
     }
+}
+
+/// Makes what `make` makes as the node's own user, with all capabilities. The kernel counts what is in a user namespace, such
+/// as watches of files and further namespaces, against the user who made it too: the host's root would pay for all nodes.
+fn as_owner(ids: Ids, make: fn() -> io::Result<ForkResult>) -> io::Result<ForkResult> {
+    // Else capabilities go with the user.
+    let bits = capabilities_secure_bits()?;
+    set_capabilities_secure_bits(bits | CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
+    nix::unistd::seteuid(Uid::from_raw(ids.base))?;
+    let made = make()?;
+    if made.is_child() {
+        // It becomes root of its namespace when its ids are mapped.
+        return Ok(made);
+    }
+    nix::unistd::seteuid(Uid::from_raw(0))?;
+    set_capabilities_secure_bits(bits)?;
+    // The change of users has undone it.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    Ok(made)
 }
 
 /// Forks into new namespaces of all kinds but that of control groups, which the child must join first. The child is one of

@@ -4,6 +4,7 @@
 
 mod lab;
 
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -446,9 +447,26 @@ fn two_nodes_have_different_ids() {
     let bases = nodes.each_ref().map(|node| {
         lab.run(node);
         let init = lab.process(&node.id, "init");
-        std::fs::read_to_string(format!("/proc/{init}/uid_map")).unwrap()
+        let map = std::fs::read_to_string(format!("/proc/{init}/uid_map")).unwrap();
+        let base: u32 = map.split_whitespace().nth(1).unwrap().parse().unwrap();
+        // What it uses up of the kernel's things is counted against itself.
+        assert_eq!(owner(&format!("/proc/{init}/ns/user")), base);
+        base
     });
     assert_ne!(bases[0], bases[1]);
+}
+
+/// Who made a user namespace.
+#[expect(unsafe_code, reason = "no wrapper asks for it")]
+fn owner(namespace: &str) -> u32 {
+    // ioctl_ns(2): _IO(0xb7, 4).
+    const NS_GET_OWNER_UID: libc::Ioctl = 0xb704;
+    let namespace = std::fs::File::open(namespace).unwrap();
+    let mut user = 0_u32;
+    // SAFETY: the kernel writes one uid_t, which lives until the call is over.
+    let answer = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_OWNER_UID, &raw mut user) };
+    assert_eq!(answer, 0, "{}", std::io::Error::last_os_error());
+    user
 }
 
 /// A root of a container: a shell with its libraries, from the host.

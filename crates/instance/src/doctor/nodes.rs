@@ -17,7 +17,7 @@ use crate::ids::{COUNT, Ids};
 use crate::instances::is_rootless;
 use crate::root::show_mapped;
 
-/// The host's root counts for all nodes and control planes. The 128 that kernels allow are two clusters and a dozen nodes.
+/// The host's root counts for all control planes, and each node for itself with what its pods watch. Many hosts allow 128.
 const INOTIFY_INSTANCES: u64 = 512;
 /// Each container has a keyring.
 const KEYS: u64 = 200;
@@ -69,7 +69,7 @@ pub(super) fn probe(groups: &Groups) -> Vec<Finding> {
         setting(
             "fs.inotify.max_user_instances",
             INOTIFY_INSTANCES,
-            "a node takes 8 and a control plane 11, and all together no more than this",
+            "a node takes 8 and what its pods take, and all control planes together 11 for each",
         ),
         setting(
             "kernel.keys.maxkeys",

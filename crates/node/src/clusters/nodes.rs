@@ -64,17 +64,16 @@ fn without_mark(path: PathBuf) -> PathBuf {
     }
 }
 
-/// Limits of the host that all nodes share, and what they need.
+/// Limits of the host that are small for nodes and control planes, and what these need.
 const LIMITS: [(&str, u64); 2] = [
-    // Files that programs watch. All nodes' count against the host's root, and two clusters of three nodes reach what many
-    // hosts allow; this is enough for some 250 nodes.
+    // Files that programs watch: of all control planes together, and of each node with its pods. Many hosts allow 128.
     ("fs.inotify.max_user_instances", 8192),
     // Pseudo-terminals. A node mounts file systems of them without a maximum, as each of its containers gets one, and the
     // 4096 of most hosts are few enough for one container to take. A terminal is memory of the group that opens it.
     ("kernel.pty.max", 1 << 16),
 ];
 
-/// Raises the host's limits that nodes share, once there is a cluster. They stay.
+/// Raises them, once there is a cluster. They stay.
 pub(super) fn raise_limits() {
     for (name, least) in LIMITS {
         let path = Path::new("/proc/sys").join(name.replace('.', "/"));
