@@ -6,8 +6,13 @@ use lath_service::{Bounds, Checked};
 use lath_wire::Problems;
 
 use crate::shape::*;
+use crate::syntax;
 
 const MOST_TAGS: usize = 50;
+/// How many labels, and how many taints, a node group may have
+/// (<https://docs.aws.amazon.com/eks/latest/userguide/service-quotas.html>).
+pub(crate) const MOST_LABELS: usize = 50;
+pub(crate) const MOST_TAINTS: usize = 50;
 
 /// A name of a cluster, node group or add-on: AWS's own words (<https://github.com/surajincloud/kubectl-eks/issues/72>).
 pub(crate) fn name(p: &mut Problems, member: &str, value: &str) {
@@ -81,28 +86,71 @@ pub(crate) fn tags_fit(tags: &BTreeMap<String, String>) -> bool {
     tags.len() <= MOST_TAGS
 }
 
-/// A taint: its key and value are as those of labels.
-pub(crate) fn taint(p: &mut Problems, taint: &Taint) {
-    match taint.key.as_deref() {
-        Some(key) => length(p, "taints.key", key, 1, 63),
-        None => p.add("taints", "Taint key must not be null or empty."),
+/// Taints to set: their keys and values are as those of labels.
+fn taints(p: &mut Problems, taints: &[Taint]) {
+    if taints.len() > MOST_TAINTS {
+        p.add("taints", too_many_taints());
     }
-    length(
-        p,
-        "taints.value",
-        taint.value.as_deref().unwrap_or_default(),
-        0,
-        63,
-    );
-    if taint.effect.is_none() {
-        p.add("taints", "Taint effect must not be null.");
+    for (index, taint) in taints.iter().take(MOST_TAINTS).enumerate() {
+        let key = taint.key.as_deref().unwrap_or_default();
+        if key.is_empty() {
+            p.add("taints", "Taint key must not be null or empty.");
+        } else {
+            length(p, "taints.key", key, 1, 63);
+            label_key(p, "taints.key", key);
+        }
+        let value = taint.value.as_deref().unwrap_or_default();
+        length(p, "taints.value", value, 0, 63);
+        label_value(p, "taints.value", value);
+        if taint.effect.is_none() {
+            p.add("taints", "Taint effect must not be null.");
+        }
+        let same = |it: &Taint| it.key == taint.key && it.effect == taint.effect;
+        if taints.iter().take(index).any(same) {
+            p.add("taints", "Taints must differ in their key or effect.");
+        }
     }
 }
 
-pub(crate) fn labels(p: &mut Problems, labels: &BTreeMap<String, String>) {
-    for (key, value) in labels.iter().take(100) {
+fn labels(p: &mut Problems, labels: &BTreeMap<String, String>) {
+    if labels.len() > MOST_LABELS {
+        p.add("labels", too_many_labels());
+    }
+    for (key, value) in labels.iter().take(MOST_LABELS) {
         length(p, "labels.key", key, 1, 63);
+        label_key(p, "labels.key", key);
         length(p, "labels.value", value, 1, 63);
+        label_value(p, "labels.value", value);
+    }
+}
+
+pub(crate) fn too_many_taints() -> String {
+    format!("A node group can have at most {MOST_TAINTS} taints.")
+}
+
+pub(crate) fn too_many_labels() -> String {
+    format!("A node group can have at most {MOST_LABELS} labels.")
+}
+
+fn label_key(p: &mut Problems, member: &str, key: &str) {
+    if !key.is_empty() && !syntax::is_label_key(key) {
+        p.add(
+            member,
+            format!(
+                "Value at '{member}' must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character, with an optional DNS subdomain prefix and '/'."
+            ),
+        );
+    }
+}
+
+fn label_value(p: &mut Problems, member: &str, value: &str) {
+    if !syntax::is_label_value(value) {
+        p.add(
+            member,
+            format!(
+                "Value at '{member}' must be empty or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character."
+            ),
+        );
     }
 }
 
@@ -190,7 +238,7 @@ impl Checked for CreateNodegroup {
         length(p, "nodegroupName", &self.nodegroup_name, 1, 63);
         tags(p, &self.tags);
         labels(p, &self.labels);
-        self.taints.iter().take(100).for_each(|it| taint(p, it));
+        taints(p, &self.taints);
         at_least(p, "diskSize", self.disk_size, 1);
         scaling(p, self.scaling_config.as_ref());
         update_config(p, self.update_config.as_ref());
@@ -236,8 +284,7 @@ impl Checked for UpdateNodegroupConfig {
             labels(p, &payload.add_or_update_labels);
         }
         if let Some(payload) = &self.taints {
-            let added = payload.add_or_update_taints.iter();
-            added.take(100).for_each(|it| taint(p, it));
+            taints(p, &payload.add_or_update_taints);
         }
     }
 }

@@ -24,6 +24,7 @@ mod record;
 mod resource_types;
 mod roles;
 mod shape;
+mod syntax;
 mod tags;
 mod token;
 mod unavailable;

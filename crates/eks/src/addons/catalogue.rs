@@ -6,6 +6,7 @@ use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 
+use super::configuration::Kind;
 use crate::shape::*;
 use crate::{Eks, fault, page};
 
@@ -26,7 +27,7 @@ struct Known {
     /// Whether every cluster comes with it.
     initial: bool,
     /// What a user may configure.
-    options: &'static [(&'static str, &'static str)],
+    options: &'static [(&'static str, Kind)],
     /// The service account that may get a role.
     service_account: Option<(&'static str, &'static str)>,
 }
@@ -38,11 +39,11 @@ const KNOWN: [Known; 4] = [
         version: Some("v1.15.0-eksbuild.1"),
         initial: true,
         options: &[
-            ("corefile", "string"),
-            ("nodeSelector", "object"),
-            ("replicaCount", "integer"),
-            ("resources", "object"),
-            ("tolerations", "array"),
+            ("corefile", Kind::Text),
+            ("nodeSelector", Kind::Labels),
+            ("replicaCount", Kind::Count),
+            ("resources", Kind::Resources),
+            ("tolerations", Kind::Tolerations),
         ],
         service_account: None,
     },
@@ -94,7 +95,7 @@ impl Known {
     fn schema(&self) -> serde_json::Value {
         let options = self.options.iter();
         let properties: serde_json::Map<String, serde_json::Value> = options
-            .map(|(name, kind)| ((*name).to_owned(), serde_json::json!({"type": kind})))
+            .map(|(name, kind)| ((*name).to_owned(), kind.schema()))
             .collect();
         serde_json::json!({
             "$schema": "http://json-schema.org/draft-07/schema#",
@@ -161,20 +162,11 @@ pub(super) fn check_configuration(name: &str, text: &str) -> Result<(), ApiError
                 "it has the property {shown}, which the schema lacks"
             )));
         };
-        if !is(value, kind) {
-            return Err(invalid(&format!("{key} is not of the type {kind}")));
+        if let Err(why) = kind.check(value) {
+            return Err(invalid(&format!("{key} {why}")));
         }
     }
     Ok(())
-}
-
-fn is(value: &serde_json::Value, kind: &str) -> bool {
-    match kind {
-        "string" => value.is_string(),
-        "integer" => value.is_u64(),
-        "array" => value.is_array(),
-        _ => value.is_object(),
-    }
 }
 
 /// Whether an add-on has a service account of this name that may get a role.

@@ -1,6 +1,7 @@
 //! Add-ons: what EKS keeps in a cluster for the user.
 
 pub(crate) mod catalogue;
+mod configuration;
 
 use std::sync::Arc;
 

@@ -85,9 +85,7 @@ fn create(app: &Eks, tx: &mut Tx, mut op: CreateNodegroup) -> Result<OneNodegrou
     op.refuse()?;
     check_quotas(app, tx, &op)?;
     let (min, max, desired) = scaling((1, 2, 2), op.scaling_config.as_ref())?;
-    NODES.check(&app.cell, usize::try_from(max).unwrap_or(0), |it| {
-        fault::too_many("Nodes per node group", it.limit)
-    })?;
+    check_size(app, max)?;
     check_version(op.version.as_deref())?;
     roles::of_nodes(&app.cell, tx.view(), &op.node_role)?;
     let subnets = subnets(tx, &cluster, &op.subnets)?;
@@ -155,6 +153,16 @@ fn check_quotas(app: &Eks, tx: &Tx, op: &CreateNodegroup) -> Result<(), ApiError
     let count = tx.view().range::<NodeGroup>(&prefix).count() + 1;
     GROUPS.check(&app.cell, count, |it| {
         fault::too_many("Node groups per cluster", it.limit)
+    })
+}
+
+/// Whether a group may grow so large.
+///
+/// # Errors
+/// `ResourceLimitExceededException`.
+pub(super) fn check_size(app: &Eks, max: i32) -> Result<(), ApiError> {
+    NODES.check(&app.cell, usize::try_from(max).unwrap_or(0), |it| {
+        fault::too_many("Nodes per node group", it.limit)
     })
 }
 

@@ -5,9 +5,10 @@ use lath_service::{Refuses, operations};
 use lath_store::Tx;
 use lath_wire::ApiError;
 
-use super::create::{check_labels, release, scaling};
+use super::create::{check_labels, check_size, release, scaling};
 use super::find;
 use crate::Eks;
+use crate::check;
 use crate::clusters::create::check_version;
 use crate::fault::{self, About as _};
 use crate::record::{NodeGroup, Rollout, UpdateOf, key};
@@ -86,11 +87,7 @@ fn check_idle(tx: &Tx, group: &NodeGroup) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn configure(
-    _app: &Eks,
-    tx: &mut Tx,
-    mut op: UpdateNodegroupConfig,
-) -> Result<OneUpdate, ApiError> {
+fn configure(app: &Eks, tx: &mut Tx, mut op: UpdateNodegroupConfig) -> Result<OneUpdate, ApiError> {
     let client_token = op.client_request_token.take();
     let group = find(tx.view(), &op.cluster_name, &op.nodegroup_name)?;
     let (id, token) = (updates::new_id(), client_token.as_deref());
@@ -109,12 +106,25 @@ fn configure(
     check_idle(tx, &group)?;
     let mut next = NodeGroup::clone(&group);
     let params = apply(&mut next, &op)?;
+    check_counts(app, &next)?;
     if params.is_empty() {
         return Err(fault::invalid_parameter(
             "No changes were requested: specify labels, taints, scalingConfig or updateConfig.",
         ));
     }
     Ok(begin(tx, id, next, UpdateType::Config, params))
+}
+
+/// What a change adds counts together with what is there.
+fn check_counts(app: &Eks, next: &NodeGroup) -> Result<(), ApiError> {
+    check_size(app, next.max)?;
+    if next.labels.len() > check::MOST_LABELS {
+        return Err(fault::invalid_parameter(check::too_many_labels()));
+    }
+    if next.taints.len() > check::MOST_TAINTS {
+        return Err(fault::invalid_parameter(check::too_many_taints()));
+    }
+    Ok(())
 }
 
 fn begin(

@@ -81,8 +81,10 @@ impl NodeGroup {
     /// How many nodes may be unavailable at a time while they are replaced.
     pub(crate) fn max_unavailable(&self) -> usize {
         let percentage = self.update.max_unavailable_percentage;
-        let of_percentage = percentage.map(|share| (self.desired * share + 99) / 100);
-        let most = of_percentage.or(self.update.max_unavailable).unwrap_or(1);
+        let desired = i64::from(self.desired);
+        let of_percentage = percentage.map(|share| (desired * i64::from(share) + 99) / 100);
+        let given = self.update.max_unavailable.map(i64::from);
+        let most = of_percentage.or(given).unwrap_or(1);
         usize::try_from(most.max(1)).unwrap_or(1)
     }
 }
