@@ -219,6 +219,7 @@ impl Lab {
                     reason: None,
                     pods: 2,
                     drained,
+                    configured: true,
                 };
                 (instance.clone(), node)
             });

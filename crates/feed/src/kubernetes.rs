@@ -185,4 +185,11 @@ pub struct ClusterNodeObserved {
     pub pods: u32,
     /// Whether it was drained, so that nothing but pods of daemons and static ones is there.
     pub drained: bool,
+    /// Whether it has the labels and taints of its node group.
+    #[serde(default = "yes")]
+    pub configured: bool,
+}
+
+fn yes() -> bool {
+    true
 }

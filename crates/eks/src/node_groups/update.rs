@@ -245,6 +245,7 @@ fn upgrade(app: &Eks, tx: &mut Tx, mut op: UpdateNodegroupVersion) -> Result<One
     next.rollout = Some(Rollout {
         update: id.clone(),
         force: op.force == Some(true),
+        stepped_at: None,
     });
     let params = vec![param("Version", version), param("ReleaseVersion", release)];
     Ok(begin(tx, id, next, UpdateType::Version, params))

@@ -12,7 +12,7 @@ use lath_model::Timestamp;
 use lath_store::{Record as _, Tx};
 
 use crate::node_groups::{self, nodes};
-use crate::record::{Cluster, Issue, Node, NodeGroup, UpdateOf, control_plane};
+use crate::record::{Cluster, Issue, Node, NodeGroup, Update, UpdateOf, control_plane};
 use crate::shape::{ErrorDetail, NodegroupStatus, UpdateStatus, UpdateStrategy};
 use crate::updates;
 
@@ -24,6 +24,8 @@ const EVICTION: Duration = Duration::from_secs(900);
 const NO_API: Duration = Duration::from_secs(30);
 /// How long a group waits after an instance that did not live.
 const PAUSE: Duration = Duration::from_secs(15);
+/// Most nodes that a group launches at a time: a step is one write of the state, which all others wait for.
+const AT_ONCE: usize = 10;
 /// An instance that ended within this time did not live.
 const INFANCY: Duration = Duration::from_secs(120);
 /// A node gets another prefix when fewer addresses than this are left for pods.
@@ -107,7 +109,7 @@ impl Step<'_> {
         for it in &alive {
             self.follow(it);
         }
-        self.settle(&alive, leaving);
+        self.settle(&mut alive, leaving);
         true
     }
 
@@ -222,7 +224,15 @@ impl Step<'_> {
             if node.draining_since.is_none() {
                 node.draining_since = Some(self.now);
                 self.tx.put(node.clone());
+                self.rollout_goes_on();
             }
+        }
+    }
+
+    /// A replacement of nodes is late by the time of its last step.
+    fn rollout_goes_on(&mut self) {
+        if let Some(rollout) = &mut self.next.rollout {
+            rollout.stepped_at = Some(self.now);
         }
     }
 
@@ -238,6 +248,7 @@ impl Step<'_> {
         let (now, answers) = (self.now, self.api_answers());
         let tx = &mut *self.tx;
         let gives_up = self.next.rollout.as_ref().is_some_and(|it| !it.force);
+        let before = alive.len();
         let mut stuck = Vec::new();
         alive.retain(|it| {
             let Some(since) = it.node.draining_since else {
@@ -262,17 +273,24 @@ impl Step<'_> {
         });
         if !stuck.is_empty() {
             self.give_up(alive, stuck);
+        } else if alive.len() < before {
+            self.rollout_goes_on();
         }
     }
 
-    /// Pods that cannot be evicted end a replacement that may not force them.
-    fn give_up(&mut self, alive: &mut [Alive], stuck: Vec<String>) {
+    /// Ends a replacement of nodes: those that are left may have pods again.
+    fn end_rollout(&mut self, alive: &mut [Alive]) {
         for it in alive {
             if it.node.draining_since.take().is_some() {
                 self.tx.put(it.node.clone());
             }
         }
         self.next.rollout = None;
+    }
+
+    /// Pods that cannot be evicted end a replacement that may not force them.
+    fn give_up(&mut self, alive: &mut [Alive], stuck: Vec<String>) {
+        self.end_rollout(alive);
         self.end_update(
             UpdateStatus::Failed,
             Some(ErrorDetail {
@@ -317,7 +335,7 @@ impl Step<'_> {
         self.launch_after.remove(&key);
         let mut there: Vec<Arc<Instance>> =
             active.iter().map(|it| Arc::clone(&it.instance)).collect();
-        for _ in 0..missing {
+        for _ in 0..missing.min(AT_ONCE) {
             if let Err(issue) = self.launch_one(&mut there) {
                 self.next.issues = vec![issue];
                 self.launch_after.insert(key, self.now.plus(PAUSE));
@@ -359,6 +377,12 @@ impl Step<'_> {
     fn follow(&mut self, it: &Alive) {
         if let Some(wanted) = nodes::wanted(self.cell, &self.next, &it.instance, it.is_draining()) {
             managed::update_node(self.tx, &it.node.instance, |node| *node = wanted);
+            // The change is over when this was seen, too.
+            let revision = self.tx.view().revision();
+            for update in self.own_updates() {
+                self.tx
+                    .update::<Update>(&update.id(), |it| it.after = revision);
+            }
         }
         let Some(seen) = &it.seen else { return };
         let interface = managed::primary_interface(self.tx.view(), &it.node.instance);
@@ -372,7 +396,7 @@ impl Step<'_> {
     }
 
     /// The group's state, by its nodes'.
-    fn settle(&mut self, alive: &[Alive], leaving: usize) {
+    fn settle(&mut self, alive: &mut [Alive], leaving: usize) {
         let desired = self.desired();
         let active: Vec<&Alive> = alive.iter().filter(|it| !it.is_draining()).collect();
         let ready = active.iter().filter(|it| it.is_ready()).count();
@@ -383,11 +407,14 @@ impl Step<'_> {
                 self.next.enter(NodegroupStatus::Active, self.now);
             }
             NodegroupStatus::Creating if self.is_late() => {
-                self.next.issues = vec![not_joined(&active)];
+                self.next.issues = vec![not_joined(alive)];
                 self.next.enter(NodegroupStatus::CreateFailed, self.now);
             }
             NodegroupStatus::Updating => self.settle_update(alive, leaving, is_complete),
             NodegroupStatus::Active | NodegroupStatus::Degraded => {
+                if is_complete {
+                    self.next.issues.clear();
+                }
                 let status = if self.next.issues.is_empty() {
                     NodegroupStatus::Active
                 } else {
@@ -399,48 +426,79 @@ impl Step<'_> {
         }
     }
 
+    /// Whether the state, or the last step of a replacement of nodes, was too long ago. Nodes that are launched again and
+    /// again are no step.
     fn is_late(&self) -> bool {
-        self.now.since(self.next.status_since) >= JOINING
+        let rollout = self.next.rollout.as_ref();
+        let stepped = rollout.and_then(|it| it.stepped_at);
+        let since = stepped.map_or(self.next.status_since, |it| it.max(self.next.status_since));
+        self.now.since(since) >= JOINING
     }
 
-    /// Whether the API server was seen to work after the change, so that it knows the nodes' labels and taints.
-    fn is_obeyed(&self) -> bool {
+    fn own_updates(&self) -> Vec<Arc<Update>> {
+        let of = UpdateOf::NodeGroup(self.next.name.clone());
+        updates::open(self.tx.view(), &self.next.cluster, &of)
+    }
+
+    /// Whether the API server was seen to work after the change, and has its labels and taints on every node.
+    fn is_obeyed(&self, alive: &[Alive]) -> bool {
         let Some(Condition::Ready { version }) = self.seen.map(|it| &it.condition) else {
             return false;
         };
-        let of = UpdateOf::NodeGroup(self.next.name.clone());
-        let open = updates::open(self.tx.view(), &self.next.cluster, &of);
-        open.iter().all(|update| *version > update.after)
+        let mut seen = alive.iter().filter_map(|it| it.seen.as_ref());
+        let updates = self.own_updates();
+        updates.iter().all(|update| *version > update.after) && seen.all(|it| it.configured)
     }
 
-    fn settle_update(&mut self, alive: &[Alive], leaving: usize, is_complete: bool) {
+    fn settle_update(&mut self, alive: &mut [Alive], leaving: usize, is_complete: bool) {
         let is_new = alive.iter().all(|it| !self.is_outdated(it));
         let is_still = leaving == 0 && alive.iter().all(|it| !it.is_draining());
-        if is_complete && self.is_obeyed() && is_new && is_still {
+        let is_obeyed = self.is_obeyed(alive);
+        if is_complete && is_obeyed && is_new && is_still {
             self.next.rollout = None;
             self.next.issues.clear();
             self.end_update(UpdateStatus::Successful, None);
             self.next.enter(NodegroupStatus::Active, self.now);
-        } else if self.next.rollout.is_none() && self.is_late() {
-            let active: Vec<&Alive> = alive.iter().filter(|it| !it.is_draining()).collect();
-            let issue = not_joined(&active);
-            self.end_update(
-                UpdateStatus::Failed,
-                Some(ErrorDetail {
-                    error_code: issue.code.clone(),
-                    error_message: issue.message.clone(),
-                    resource_ids: issue.resource_ids.clone(),
-                }),
-            );
-            self.next.issues = vec![issue];
-            self.next.enter(NodegroupStatus::Degraded, self.now);
+            return;
         }
+        // A drain that takes its time has a limit of its own.
+        let waits_for_nodes = !is_complete || !is_new && is_still;
+        if !self.is_late() || (is_obeyed && !waits_for_nodes) {
+            return;
+        }
+        let issue = if waits_for_nodes {
+            let launch = self.next.issues.pop();
+            launch.unwrap_or_else(|| not_joined(alive))
+        } else if self.api_answers() {
+            Issue::new(
+                "Unknown",
+                "The labels and taints of nodes could not be changed.",
+            )
+        } else {
+            let text =
+                "Amazon EKS is unable to communicate with your Kubernetes cluster API server.";
+            Issue::new("ClusterUnreachable", text)
+        };
+        if self.next.rollout.is_some() {
+            self.end_rollout(alive);
+        }
+        self.end_update(
+            UpdateStatus::Failed,
+            Some(ErrorDetail {
+                error_code: issue.code.clone(),
+                error_message: issue.message.clone(),
+                resource_ids: issue.resource_ids.clone(),
+            }),
+        );
+        self.next.issues = vec![issue];
+        self.next.enter(NodegroupStatus::Degraded, self.now);
     }
 }
 
 /// AWS's words, and what the nodes that are not ready say.
-fn not_joined(active: &[&Alive]) -> Issue {
-    let missing: Vec<&&Alive> = active.iter().filter(|it| !it.is_ready()).collect();
+fn not_joined(alive: &[Alive]) -> Issue {
+    let active = alive.iter().filter(|it| !it.is_draining());
+    let missing: Vec<&Alive> = active.filter(|it| !it.is_ready()).collect();
     let reasons: Vec<&str> = missing
         .iter()
         .filter_map(|it| it.seen.as_ref()?.reason.as_deref())

@@ -189,6 +189,126 @@ async fn pods_that_cannot_be_evicted_end_an_update() {
 }
 
 #[tokio::test]
+async fn a_replacement_whose_new_nodes_never_join_ends_and_the_group_heals() {
+    let lab = with_group(1).await;
+    let old = ids(&lab);
+    let update = lab
+        .get("POST", &format!("{GROUP}/update-version"), json!({}))
+        .await;
+    let id = update["update"]["id"].as_str().unwrap().to_owned();
+    lab.pass().await;
+    let new: Vec<_> = ids(&lab)
+        .into_iter()
+        .filter(|it| !old.contains(it))
+        .collect();
+    assert_eq!(new.len(), 1);
+    lab.obey(&new, true).await;
+    let path = format!("/clusters/prod/updates/{id}?nodegroupName=workers");
+    lab.pass().await;
+    assert_eq!(lab.status(&path, "update").await, "InProgress");
+    let late = Timestamp::now().plus(Duration::from_secs(1000));
+    lab.reconciler().pass_at(late).await.unwrap();
+    let shown = lab.get("GET", &path, Value::Null).await;
+    assert_eq!(shown["update"]["status"], "Failed");
+    let error = &shown["update"]["errors"][0];
+    assert_eq!(error["errorCode"], "NodeCreationFailure");
+    assert_eq!(error["resourceIds"][0], new[0].as_str());
+    assert_eq!(lab.status(GROUP, "nodegroup").await, "DEGRADED");
+    lab.settle(true).await;
+    assert_eq!(ids(&lab), old);
+    assert_eq!(lab.status(GROUP, "nodegroup").await, "ACTIVE");
+    let shown = lab.get("GET", GROUP, Value::Null).await;
+    assert_eq!(shown["nodegroup"]["health"]["issues"], json!([]));
+}
+
+#[tokio::test]
+async fn a_slow_drain_is_no_failure_to_join() {
+    let lab = with_group(2).await;
+    let config = json!({"scalingConfig": {"desiredSize": 1}});
+    let update = lab
+        .get("POST", &format!("{GROUP}/update-config"), config)
+        .await;
+    let id = update["update"]["id"].as_str().unwrap().to_owned();
+    let path = format!("/clusters/prod/updates/{id}?nodegroupName=workers");
+    lab.pass().await;
+    lab.obey(&[], false).await;
+    // The change is older than its drain, as it is where the drain began a pass later.
+    lab.write(|tx| {
+        let group = tx.list::<crate::record::NodeGroup>().next().unwrap();
+        tx.update::<crate::record::NodeGroup>(&group.key(), |it| {
+            it.status_since = Timestamp::from_millis(0);
+        });
+    })
+    .await;
+    lab.pass().await;
+    assert_eq!(lab.status(&path, "update").await, "InProgress");
+    assert_eq!(running(&lab).len(), 2, "pods are there");
+    lab.settle(true).await;
+    assert_eq!(lab.status(&path, "update").await, "Successful");
+    assert_eq!(lab.status(GROUP, "nodegroup").await, "ACTIVE");
+}
+
+#[tokio::test]
+async fn a_change_of_labels_is_over_when_nodes_have_them() {
+    let lab = with_group(1).await;
+    let request = json!({"labels": {"addOrUpdateLabels": {"tier": "web"}}});
+    let update = lab
+        .get("POST", &format!("{GROUP}/update-config"), request)
+        .await;
+    let id = update["update"]["id"].as_str().unwrap().to_owned();
+    let path = format!("/clusters/prod/updates/{id}?nodegroupName=workers");
+    // What was seen before nodes were told of it is not their answer.
+    lab.obey(&[], false).await;
+    lab.pass().await;
+    assert_eq!(lab.status(&path, "update").await, "InProgress");
+    lab.obey(&[], false).await;
+    let mut observed = Observed::clone(&lab.app.cell.observed.borrow());
+    for cluster in observed.clusters.values_mut() {
+        for seen in cluster.nodes.values_mut() {
+            seen.configured = false;
+        }
+    }
+    lab.observe(observed);
+    lab.pass().await;
+    assert_eq!(lab.status(&path, "update").await, "InProgress");
+    lab.settle(false).await;
+    assert_eq!(lab.status(&path, "update").await, "Successful");
+}
+
+#[tokio::test]
+async fn what_no_node_could_have_is_refused() {
+    let lab = with_group(1).await;
+    let config = format!("{GROUP}/update-config");
+    let taints: Vec<Value> = (0..51)
+        .map(|it| json!({"key": format!("t{it}"), "effect": "NO_SCHEDULE"}))
+        .collect();
+    let labels = |from: usize, to: usize| -> Value {
+        let labels = (from..to).map(|it| (format!("l{it}"), json!("x")));
+        labels.collect::<serde_json::Map<_, _>>().into()
+    };
+    for change in [
+        json!({"labels": {"addOrUpdateLabels": {"a b": "x"}}}),
+        json!({"labels": {"addOrUpdateLabels": {"a": "x,node-role.kubernetes.io/y="}}}),
+        json!({"labels": {"addOrUpdateLabels": labels(0, 51)}}),
+        json!({"taints": {"addOrUpdateTaints": [{"key": "a=b", "effect": "NO_SCHEDULE"}]}}),
+        json!({"taints": {"addOrUpdateTaints": taints}}),
+    ] {
+        let (status, answer) = lab.ask("POST", &config, change.clone()).await;
+        assert_eq!(status, 400, "{change}: {answer}");
+    }
+    let change = json!({"labels": {"addOrUpdateLabels": labels(0, 50)}});
+    lab.get("POST", &config, change).await;
+    lab.settle(false).await;
+    let change = json!({"labels": {"addOrUpdateLabels": labels(50, 51)}});
+    let (_, text) = lab.refused("POST", &config, change).await;
+    assert!(text.contains("at most 50 labels"), "{text}");
+    let mut made = group(&lab, 1);
+    made["nodegroupName"] = json!("more");
+    made["labels"] = json!({"a b": "x"});
+    assert_eq!(lab.ask("POST", GROUPS, made).await.0, 400);
+}
+
+#[tokio::test]
 async fn nodes_that_never_join_fail_their_group() {
     let lab = Lab::new().await;
     lab.active().await;

@@ -58,6 +58,9 @@ pub(crate) struct Rollout {
     pub(crate) update: String,
     /// Whether pods that cannot be evicted in time are deleted with their node.
     pub(crate) force: bool,
+    /// When a node was last told to let its pods go, or ended after that.
+    #[serde(default)]
+    pub(crate) stepped_at: Option<Timestamp>,
 }
 
 impl NodeGroup {

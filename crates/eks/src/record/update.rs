@@ -16,7 +16,7 @@ pub(crate) struct Update {
     pub(crate) status: UpdateStatus,
     pub(crate) params: Vec<UpdateParam>,
     pub(crate) errors: Vec<ErrorDetail>,
-    /// The state's revision before the one that asked for it.
+    /// The state's revision before the one that asked for it, or that told nodes of it.
     pub(crate) after: u64,
     pub(crate) created_at: Timestamp,
 }

@@ -148,6 +148,7 @@ fn observed(node: &Value, pods: &[&Value], membership: &ClusterNode) -> ClusterN
         drained: membership.draining
             && node["spec"]["unschedulable"] == true
             && !pods.iter().any(|pod| must_leave(pod)),
+        configured: change(node, membership).is_none(),
     }
 }
 
@@ -374,6 +375,7 @@ mod tests {
             reason: Some("cni is missing".into()),
             pods: 1,
             drained: false,
+            configured: false,
         };
         assert_eq!(*seen, want);
         assert!(look.work.contains(&Work::Delete("b".into())));
