@@ -17,6 +17,7 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from lathlab import Lath
 from lathlab.lab import code_of, status_of, unique
 
 ISSUER = "https://127.0.0.1"
@@ -72,6 +73,13 @@ class Issuer:
         claims = {"iss": ISSUER, "sub": SUBJECT, "aud": ["sts.amazonaws.com"], "iat": now, "exp": now + 600} | claims
         signed = f"{b64(json.dumps({'alg': 'RS256', 'kid': 'one'}).encode())}.{b64(json.dumps(claims).encode())}"
         return f"{signed}.{b64(openssl('dgst', '-sha256', '-sign', self.key, input=signed.encode()))}"
+
+
+@pytest.fixture(scope="module")
+def lath():
+    """A Lath that reads the keys of an issuer on loopback."""
+    with Lath("--extended") as lath:
+        yield lath
 
 
 @pytest.fixture(scope="module")

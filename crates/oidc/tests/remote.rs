@@ -205,6 +205,33 @@ async fn who_is_not_vouched_for_needs_a_thumbprint() {
 }
 
 #[tokio::test]
+async fn who_hangs_up_takes_no_keys_away() {
+    let world = world().await;
+    let remote = world.trusting();
+    let asking = world.ask(&remote, "one", &[]);
+    // It is given up at once, in the middle of the read.
+    drop(tokio::time::timeout(std::time::Duration::from_millis(1), asking).await);
+    assert_eq!(world.ask(&remote, "one", &[]).await, Ok(true));
+    assert_eq!(world.site.asked(), 2, "the read was not given up");
+}
+
+#[tokio::test]
+async fn public_issuers_are_not_sought_near_the_host() {
+    let world = world().await;
+    let remote = Remote::public(SystemRoots::of_pem(world.pki.authority.as_bytes()));
+    let told = world.ask(&remote, "one", &[]).await.unwrap_err();
+    assert!(matches!(told, NoKeys::Unusable(_)), "{told}");
+    let asked = Asked {
+        issuer: "https://localhost",
+        thumbprints: &[],
+        key_id: None,
+    };
+    let told = remote.keys(asked).await.unwrap_err().to_string();
+    assert!(told.contains("public address"), "{told}");
+    assert_eq!(world.site.asked(), 0);
+}
+
+#[tokio::test]
 async fn a_certificate_of_another_name_is_refused() {
     let mut world = world().await;
     world.issuer = world.issuer.replace("localhost", "127.0.0.1");

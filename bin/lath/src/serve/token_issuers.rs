@@ -5,19 +5,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use lath_control::Cell;
+use lath_control::{Cell, Mode};
 use lath_identity::{Issuers, PodIdentities, PodIdentityAssociation, TokenCluster};
 use lath_oidc::{Remote, SystemRoots};
 use lath_store::View;
 
 /// Where the keys of web identities are found: clusters' in the state, others' over HTTPS.
 pub(super) fn sources(cell: &Cell) -> Issuers {
+    let roots = SystemRoots::load();
+    let remote = match cell.mode {
+        Mode::Strict => Remote::public(roots),
+        Mode::Extended => Remote::new(roots),
+    };
     let cell = cell.clone();
     Issuers::default()
         .with_local(Arc::new(move |view, url| {
             Some(lath_eks::issuer(&cell, view, url)?.keys)
         }))
-        .with_remote(Arc::new(Remote::new(SystemRoots::load())))
+        .with_remote(Arc::new(remote))
 }
 
 /// The clusters of this region, and the roles of their pods.
