@@ -86,12 +86,14 @@ fn access_of(view: &View, it: &Cluster) -> ClusterAccess {
     let entries_count = access::counts(mode);
     // Where entries count, the creator has one, which the user may change.
     let creator = (it.access.bootstrap && !entries_count).then(|| it.access.creator.clone());
+    let creator_id = creator.as_ref().and_then(|_| it.access.creator_id.clone());
     let prefix = format!("{}/", it.name);
     let entries = view.range::<AccessEntry>(&prefix);
     ClusterAccess {
         entries_count,
         config_map_counts: mode != AuthenticationMode::Api,
         creator,
+        creator_id,
         entries: entries
             .map(|entry| (entry.principal.clone(), entry_of(&entry)))
             .collect(),
@@ -107,6 +109,7 @@ fn entry_of(entry: &AccessEntry) -> lath_feed::AccessEntry {
         },
     });
     lath_feed::AccessEntry {
+        unique_id: entry.unique_id.clone(),
         username: entry.username.clone(),
         groups: entry.groups.clone(),
         policies: policies.collect(),

@@ -215,6 +215,7 @@ mod tests {
                 mode: AuthenticationMode::Api,
                 bootstrap: true,
                 creator: String::new(),
+                creator_id: None,
             },
             self_managed_addons: BTreeMap::new(),
             support: SupportType::Extended,

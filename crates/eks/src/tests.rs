@@ -434,6 +434,11 @@ async fn entries_count_once_the_api_knows_them() {
     assert_eq!(plane.access.creator, None, "its entry says it");
     let entry = &plane.access.entries[creator];
     assert_eq!(entry.policies[0].name, "AmazonEKSClusterAdminPolicy");
+    assert_eq!(
+        entry.unique_id.as_deref(),
+        Some("AROA"),
+        "of who created it"
+    );
     let encoded = creator.replace(':', "%3A").replace('/', "%2F");
     let policies = format!("{entries}/{encoded}/access-policies");
     let view = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy";
@@ -445,6 +450,14 @@ async fn entries_count_once_the_api_knows_them() {
         listed["associatedAccessPolicies"].as_array().unwrap().len(),
         2
     );
+    lab.get("POST", entries, json!({"principalArn": NODE_ROLE}))
+        .await;
+    let plane = &lab.snapshot().control_planes[&control_plane("prod")];
+    let id = plane.access.entries[NODE_ROLE].unique_id.as_deref();
+    assert_eq!(id, Some("AROAnode"));
+    let encoded_node = NODE_ROLE.replace(':', "%3A").replace('/', "%2F");
+    lab.get("DELETE", &format!("{entries}/{encoded_node}"), Value::Null)
+        .await;
     let unknown = json!({"principalArn": "arn:aws:iam::123456789012:role/none"});
     let (_, text) = lab.refused("POST", entries, unknown).await;
     assert!(text.contains("principalArn is invalid"), "{text}");

@@ -97,6 +97,9 @@ pub struct ClusterAccess {
     pub config_map_counts: bool,
     /// The creator's ARN (of a role, not of its session), where it is an administrator that no entry names.
     pub creator: Option<String>,
+    /// The creator's unique id, as [`AccessEntry::unique_id`].
+    #[serde(default)]
+    pub creator_id: Option<String>,
     /// Access entries, by principal ARN.
     pub entries: BTreeMap<String, AccessEntry>,
 }
@@ -104,6 +107,10 @@ pub struct ClusterAccess {
 /// What a principal is in a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessEntry {
+    /// The unique id of the role or user that the entry is of: a later one of the same name is another principal. `None`
+    /// where it is not known, which any principal with the ARN matches.
+    #[serde(default)]
+    pub unique_id: Option<String>,
     /// The user name, possibly with placeholders such as `{{SessionName}}` and `{{EC2PrivateDNSName}}`.
     pub username: String,
     /// Its groups.

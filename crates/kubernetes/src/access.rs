@@ -58,6 +58,12 @@ impl Principal {
         self.arn.rsplit('/').next().unwrap_or_default()
     }
 
+    /// Whether it is the principal that had a unique id; where none is known, its ARN decides alone.
+    fn has_id(&self, unique_id: Option<&String>) -> bool {
+        let own = self.user_id.split(':').next();
+        unique_id.is_none_or(|it| own == Some(it.as_str()))
+    }
+
     /// A user name with its placeholders filled; `None` when one cannot be.
     fn filled(&self, template: &str) -> Option<String> {
         let session = self.session_name();
@@ -85,6 +91,7 @@ impl Principal {
 pub fn user(principal: &Principal, access: &ClusterAccess, map: Option<&AuthMap>) -> Option<User> {
     if access.entries_count
         && let Some(entry) = access.entries.get(&principal.identity_arn)
+        && principal.has_id(entry.unique_id.as_ref())
     {
         return of_entry(principal, entry);
     }
@@ -92,7 +99,8 @@ pub fn user(principal: &Principal, access: &ClusterAccess, map: Option<&AuthMap>
     if let Some(user) = map.and_then(|map| of_map(principal, map)) {
         return Some(user);
     }
-    let is_creator = access.creator.as_ref() == Some(&principal.identity_arn);
+    let is_creator = access.creator.as_ref() == Some(&principal.identity_arn)
+        && principal.has_id(access.creator_id.as_ref());
     is_creator.then(|| User {
         name: "kubernetes-admin".to_owned(),
         groups: vec![MASTERS.to_owned()],
@@ -253,6 +261,7 @@ mod tests {
 
     fn access(username: &str) -> ClusterAccess {
         let entry = AccessEntry {
+            unique_id: None,
             username: username.into(),
             groups: vec![
                 "devs".into(),
@@ -273,6 +282,7 @@ mod tests {
             entries_count: true,
             config_map_counts: true,
             creator: Some("arn:aws:iam::1:user/root".into()),
+            creator_id: None,
             entries: [(session().identity_arn, entry)].into(),
         }
     }
@@ -306,6 +316,26 @@ mod tests {
         assert_eq!(found.groups, [MASTERS]);
         access.config_map_counts = false;
         assert_eq!(user(&session(), &access, Some(&map)).unwrap(), found);
+    }
+
+    #[test]
+    fn a_later_principal_of_the_same_name_is_another() {
+        let mut access = access("dev");
+        let arn = session().identity_arn;
+        for (id, counts) in [
+            ("AROA1", true),
+            ("AROA0", false),
+            ("AROA1:ann@example", false),
+        ] {
+            access.entries.get_mut(&arn).unwrap().unique_id = Some(id.into());
+            assert_eq!(user(&session(), &access, None).is_some(), counts, "{id}");
+        }
+        access.creator = Some(arn);
+        access.creator_id = Some("AROA0".into());
+        assert_eq!(user(&session(), &access, None), None);
+        access.creator_id = Some("AROA1".into());
+        let found = user(&session(), &access, None).unwrap();
+        assert_eq!(found.groups, [MASTERS]);
     }
 
     #[test]

@@ -65,6 +65,27 @@ pub(crate) fn principal(cell: &Cell, view: &View, caller: &Caller) -> String {
     )
 }
 
+/// The unique id of the principal that entries name for a caller.
+pub(crate) fn caller_id(caller: &Caller) -> Option<String> {
+    let id = caller.principal.user_id.split(':').next();
+    id.filter(|it| !it.is_empty()).map(str::to_owned)
+}
+
+/// The unique id of a role or user of the account; `None`: it is another principal.
+fn unique_id(cell: &Cell, view: &View, arn: &str) -> Option<String> {
+    if arn.contains(":role/") {
+        return Some(roles::find(cell, view, arn)?.unique_id.clone());
+    }
+    let user = find_user(cell, view, arn)?;
+    Some(user.unique_id.clone())
+}
+
+fn find_user(cell: &Cell, view: &View, arn: &str) -> Option<Arc<lath_iam::records::User>> {
+    let owner = cell.owner();
+    let mut users = view.list::<lath_iam::records::User>();
+    users.find(|it| it.arn(owner) == arn)
+}
+
 /// Whether entries count in a cluster.
 pub(crate) fn counts(mode: AuthenticationMode) -> bool {
     mode != AuthenticationMode::ConfigMap
@@ -79,6 +100,7 @@ pub(crate) fn grant_creator(cell: &Cell, tx: &mut Tx, cluster: &Cluster) {
     }
     let now = Timestamp::now();
     let mut entry = new_entry(cell, &cluster.name, creator, STANDARD);
+    entry.unique_id.clone_from(&cluster.access.creator_id);
     entry.policies.push(AssociatedPolicy {
         name: CLUSTER_ADMIN.to_owned(),
         scope: AccessScope {
@@ -98,6 +120,7 @@ pub(crate) fn grant_nodes(cell: &Cell, tx: &mut Tx, cluster: &Cluster, role: &st
         return;
     }
     let mut entry = new_entry(cell, &cluster.name, role, LINUX_NODES);
+    entry.unique_id = unique_id(cell, tx.view(), role);
     entry.of_node_groups = true;
     tx.put(entry);
 }
@@ -135,6 +158,7 @@ fn new_entry(cell: &Cell, cluster: &str, principal: &str, kind: &str) -> AccessE
     AccessEntry {
         cluster: cluster.to_owned(),
         principal: principal.to_owned(),
+        unique_id: None,
         uuid: uuid::Uuid::new_v4().to_string(),
         kind: kind.to_owned(),
         username,
@@ -220,6 +244,7 @@ fn create(app: &Eks, tx: &mut Tx, mut op: CreateAccessEntry) -> Result<OneAccess
         ));
     }
     let mut entry = new_entry(&app.cell, &op.cluster_name, &op.principal_arn, kind);
+    entry.unique_id = unique_id(&app.cell, tx.view(), &op.principal_arn);
     if kind == STANDARD {
         check_groups(&op.kubernetes_groups)?;
         entry.groups = op.kubernetes_groups;
@@ -268,9 +293,7 @@ fn check_principal(app: &Eks, view: &View, arn: &str) -> Result<(), ApiError> {
     let is_there = if parsed.resource.starts_with("role/") {
         roles::find(&app.cell, view, arn).is_some()
     } else if parsed.resource.starts_with("user/") {
-        let owner = app.cell.owner();
-        let mut users = view.list::<lath_iam::records::User>();
-        users.any(|it| it.arn(owner) == arn)
+        find_user(&app.cell, view, arn).is_some()
     } else {
         true
     };

@@ -185,6 +185,7 @@ fn create(
         mode: mode(&op),
         bootstrap: bootstraps(&op),
         creator: access::principal(&app.cell, tx.view(), caller),
+        creator_id: access::caller_id(caller),
     };
     let self_managed_addons = match op.bootstrap_self_managed_addons {
         Some(false) => BTreeMap::new(),

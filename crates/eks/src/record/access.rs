@@ -12,6 +12,9 @@ use crate::shape::AccessScope;
 pub(crate) struct AccessEntry {
     pub(crate) cluster: String,
     pub(crate) principal: String,
+    /// Its unique id when the entry was made: a later role or user of the same name is not meant.
+    #[serde(default)]
+    pub(crate) unique_id: Option<String>,
     /// The end of its ARN.
     pub(crate) uuid: String,
     /// Such as `STANDARD` or `EC2_LINUX`.

@@ -75,6 +75,9 @@ pub(crate) struct Access {
     pub(crate) bootstrap: bool,
     /// The creator's ARN; that of the role where a session of a role created the cluster.
     pub(crate) creator: String,
+    /// Its unique id.
+    #[serde(default)]
+    pub(crate) creator_id: Option<String>,
 }
 
 /// Something wrong with a resource.
