@@ -30,6 +30,8 @@ const STARTING: Duration = Duration::from_secs(60);
 /// A client's certificate is renewed long before it ends.
 const CLIENT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
+const SERVICE_ACCOUNT: &str = "/api/v1/namespaces/default/serviceaccounts/default";
+
 /// Why a cluster does not work (yet).
 enum Trouble {
     /// It has been begun, and takes its time.
@@ -156,9 +158,18 @@ impl Keeper {
         if slowly {
             self.looked_slowly = Some(Instant::now());
         }
-        match self.kept.awaited() {
-            Some(reason) if self.ready != Some(wanted.boot) => Err(Trouble::Starting(reason)),
-            _ => Ok(()),
+        if self.ready == Some(wanted.boot) {
+            return Ok(());
+        }
+        if let Some(reason) = self.kept.awaited() {
+            return Err(Trouble::Starting(reason));
+        }
+        // The first that its controllers make, and without it nobody makes a pod.
+        match client.find(SERVICE_ACCOUNT).await.map_err(not_ready)? {
+            Some(_) => Ok(()),
+            None => Err(Trouble::Starting(
+                "its controllers have not begun".to_owned(),
+            )),
         }
     }
 

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use lath_fabric::Fabric;
 use lath_feed::{ControlPlane, InstanceObserved, InstancePhase, RootSource, Snapshot};
 use lath_instance::{InstanceError, InstanceSpec, Instances, Kind, Limits};
-use lath_kubernetes::control_plane;
+use lath_kubernetes::{control_plane, pki};
 use lath_model::WorkloadId;
 
 use crate::network::NetworkObserved;
 
 /// Control counts boots above these bits; below them are counted starts after the first process ended by itself.
 const RETRY_BITS: u32 = 16;
+/// Above these bits is a part of the cluster's identity: what runs for an earlier cluster of the same name is not this
+/// one's boot, whatever its number.
+const IDENTITY_BITS: u32 = 40;
 
 /// Of a control plane: what its users ask of its API server must not take the host's memory. The kernel ends what outgrows
 /// it, and its unit begins it again.
@@ -37,7 +40,7 @@ pub(super) async fn ensure(
 ) -> Result<(), String> {
     let id = workload(plane);
     let known = instances.status(&id);
-    let boot = boot(plane.boot, known.as_ref());
+    let boot = boot(first_boot(plane), known.as_ref());
     let runs = known.is_some_and(|it| it.boot == boot && it.state == InstancePhase::Running);
     if !network_is_ready(snapshot, network, &id)? {
         return match runs {
@@ -55,12 +58,20 @@ pub(super) async fn ensure(
     }
 }
 
+/// The number of the first start of a control plane's newest boot.
+fn first_boot(plane: &ControlPlane) -> u64 {
+    let identity = pki::identity(&plane.keys);
+    let identity = identity
+        .get(..5)
+        .and_then(|it| u64::from_str_radix(it, 16).ok());
+    (identity.unwrap_or_default() << IDENTITY_BITS) + (plane.boot << RETRY_BITS)
+}
+
 /// The number of a boot: nobody else decides what becomes of a control plane that ended by itself, so it is started again
 /// under the next number.
-fn boot(wanted: u64, known: Option<&InstanceObserved>) -> u64 {
-    let first = wanted << RETRY_BITS;
+fn boot(first: u64, known: Option<&InstanceObserved>) -> u64 {
     match known {
-        Some(known) if known.boot >> RETRY_BITS == wanted => match known.state {
+        Some(known) if known.boot >> RETRY_BITS == first >> RETRY_BITS => match known.state {
             InstancePhase::Failed { .. } => known.boot + 1,
             _ => known.boot,
         },
@@ -138,7 +149,7 @@ mod tests {
             (Some(known(first + 4, failed())), first + 5),
             (Some(known(2 << RETRY_BITS, failed())), first),
         ] {
-            assert_eq!(boot(3, seen.as_ref()), want, "{seen:?}");
+            assert_eq!(boot(first, seen.as_ref()), want, "{seen:?}");
         }
     }
 }
