@@ -25,7 +25,7 @@ pub(crate) fn contributions() -> Vec<Contribute> {
         &lath_route53::CONTRIBUTIONS,
         &lath_eks::CONTRIBUTIONS,
     ];
-    // Who calls is told where a policy of Lattice asks, or a cluster. Both are read in the view: what a part read is what
+    // The callers are in the feed where a policy of Lattice asks, or a cluster. Both are read in the view: what a part read is what
     // it is derived of again.
     let callers = Derive::Whole(|cell, view, snapshot: &mut Snapshot| {
         let is_asked = lath_lattice::asks_who_calls(view) || lath_eks::asks_who_calls(view);

@@ -155,7 +155,7 @@ impl Identity {
         match (ask.caller.service.as_str(), ask.operation) {
             ("iam", _) => Some(Denied::Credentials),
             // GetSessionToken itself is refused by its handler, with its own message.
-            // A web identity is proved by its token, whoever signed the request.
+            // The token proves a web identity; the request's signature does not matter.
             (
                 "sts",
                 "AssumeRole"

@@ -202,7 +202,7 @@ fn enter(init: &OwnedFd, pid: i32) -> io::Result<()> {
             io::Error::new(error.kind(), format!("cannot enter it: {error}"))
         })?;
     if elsewhere {
-        // The host's root is nobody there: it becomes the owner, who is root there.
+        // The host's root has no id there: it becomes the owner, who is root there.
         nix::unistd::setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0))?;
         nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0))?;
     }

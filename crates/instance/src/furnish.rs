@@ -167,7 +167,7 @@ fn write_one(file: &File) -> io::Result<()> {
 }
 
 /// Puts a whole file in the place of another; a reader sees the old one or the new one. No link is followed in the last
-/// step, whoever made it.
+/// step, by any process.
 pub(crate) fn replace(
     path: &Path,
     content: &[u8],

@@ -1,7 +1,7 @@
 //! Who owns an instance's files on the host.
 //!
 //! Root of an ordinary instance is the host's root. A node of a cluster has 65,536 ids of its own, and its root is the
-//! first of them: an ordinary user of the host that nobody else is. They are taken from a range that neither
+//! first of them: an ordinary user of the host that is used for nothing else. They are taken from a range that neither
 //! distributions nor systemd give to anybody (<https://systemd.io/UIDS-GIDS/>), and stay the node's as long as its files
 //! are there. A lock that its supervisor holds keeps other Laths on the host from running a node with the same ones.
 
@@ -52,7 +52,7 @@ impl Ids {
         if self.are_the_hosts() {
             id
         } else {
-            // Larger ones have no name in the instance: nobody.
+            // Larger ones have no name in the instance.
             self.base + id.min(COUNT - 2)
         }
     }

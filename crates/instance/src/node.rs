@@ -27,7 +27,7 @@ use crate::layout::Layout;
 use crate::process::{close_others, fork};
 use crate::root;
 
-/// What the first process is told by its builder.
+/// What the builder passes to the first process.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) first_boot: bool,

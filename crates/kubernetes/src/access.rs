@@ -87,7 +87,7 @@ impl Principal {
     }
 }
 
-/// Who the principal is; `None`: nobody.
+/// Who the principal is; `None`: unknown.
 pub fn user(principal: &Principal, access: &ClusterAccess, map: Option<&AuthMap>) -> Option<User> {
     if access.entries_count
         && let Some(entry) = access.entries.get(&principal.identity_arn)
@@ -221,7 +221,7 @@ fn matches(pattern: &str, namespace: &str) -> bool {
     }
 }
 
-/// The answer to a TokenReview: who the token is of, or why nobody.
+/// The answer to a TokenReview: the user of the token, or why there is none.
 pub fn token_review(outcome: Result<(&Principal, &User), &str>) -> Value {
     let status = match outcome {
         Ok((principal, user)) => json!({

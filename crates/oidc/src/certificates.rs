@@ -31,7 +31,7 @@ const VARIABLE: &str = "SSL_CERT_FILE";
 pub struct SystemRoots(Arc<RootCertStore>);
 
 impl SystemRoots {
-    /// Reads the file of the machine; what is no certificate in it is passed over. Without a file nobody is trusted but
+    /// Reads the file of the machine; what is no certificate in it is passed over. Without a file no issuer is trusted but
     /// by thumbprints.
     pub fn load() -> Self {
         let named = std::env::var_os(VARIABLE).map(PathBuf::from);
@@ -97,7 +97,7 @@ fn by(
 
 #[derive(Debug)]
 struct Verifier {
-    /// `None` when the machine trusts nobody.
+    /// `None` when the machine trusts no authority.
     by_roots: Option<Arc<WebPkiServerVerifier>>,
     thumbprints: Thumbprints,
     provider: Arc<CryptoProvider>,

@@ -55,7 +55,7 @@ pub enum NoKeys {
     /// The issuer does not answer.
     #[error("the issuer does not answer: {0}")]
     Unreachable(String),
-    /// Nobody vouches for its certificate.
+    /// No trusted authority signed its certificate.
     #[error("nobody vouches for the certificate of the issuer")]
     Certificate,
     /// What it answers is no set of keys.

@@ -439,7 +439,7 @@ impl Images {
         let unfinished = self.unfinished();
         let entries = fs::read_dir(&unfinished).map_err(StoreError::io(&unfinished))?;
         for entry in entries.flatten().filter(is_abandoned) {
-            // Whoever writes it still has it open, and another sweep comes.
+            // Its writer still has it open, and another sweep comes.
             let _ = fs::remove_file(entry.path());
         }
         Ok(())

@@ -17,7 +17,7 @@ pub trait Operation: DeserializeOwned + Send + 'static {
     /// REST services only: method, path template, success status.
     const ROUTE: Option<Route> = None;
     /// Whether requests may be unsigned, as few of AWS's operations let them: the request itself proves who calls, and the
-    /// handler judges that. Without a signature no judge is asked, and the [`Caller`] is nobody.
+    /// handler judges that. Without a signature no judge is asked, and the [`Caller`] is anonymous.
     const UNSIGNED: bool = false;
     /// What it answers. `DeserializeOwned` lets the model-oracle test ask the type for its members.
     type Output: Serialize + DeserializeOwned + Send + 'static;
@@ -127,7 +127,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Nobody: who sent an unsigned request.
+    /// The sender of an unsigned request.
     pub fn nobody(
         region: impl Into<String>,
         service: impl Into<String>,

@@ -27,7 +27,7 @@ pub(crate) fn run(bytes: &[u8]) {
         match Presigned::parse(&token) {
             Ok(presigned) => {
                 let outcome = presigned.verify("blue", &Keys, now);
-                // Nobody guesses a signature.
+                // A signature cannot be guessed.
                 assert!(outcome.is_err());
             }
             Err(error) => assert!(error != TokenError::Expired),

@@ -1,4 +1,4 @@
-//! Who issues the tokens of pods and of other web identities: clusters, which identity does not know, and whoever publishes keys.
+//! Who issues the tokens of pods and of other web identities: clusters, which identity does not know, and issuers that publish keys.
 
 use std::pin::Pin;
 use std::sync::Arc;

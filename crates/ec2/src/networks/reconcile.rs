@@ -30,7 +30,7 @@ pub(crate) fn subnet_available(subnet: &Subnet, vpcs: &BTreeMap<VpcId, Condition
 pub async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
     let observed = Arc::clone(&app.cell.observed.borrow());
     let now = Timestamp::now();
-    // A transaction that changes nothing writes nothing and wakes nobody.
+    // A transaction that changes nothing writes nothing and wakes no reader.
     app.cell
         .db
         .write(|tx: &mut Tx| {

@@ -145,7 +145,7 @@ fn perform(tx: &mut Tx, id: String, change: Change, name: &str) -> OneUpdate {
     tx.put(next);
     let update = updates::begin(tx, id, name, UpdateOf::Cluster, kind, params);
     if !takes_time {
-        // Nobody but this service has to do anything, and it is done.
+        // Only this service has to act, and it has done so.
         updates::end(tx, name, &UpdateOf::Cluster, UpdateStatus::Successful, None);
     }
     let update = tx.get::<Update>(&update.id()).unwrap_or(update);

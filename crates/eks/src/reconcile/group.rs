@@ -243,7 +243,7 @@ impl Step<'_> {
         )
     }
 
-    /// Terminates what is drained, or what nobody can drain.
+    /// Terminates what is drained, or what cannot be drained.
     fn terminate_drained(&mut self, alive: &mut Vec<Alive>) {
         let (now, answers) = (self.now, self.api_answers());
         let tx = &mut *self.tx;

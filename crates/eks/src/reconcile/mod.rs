@@ -68,7 +68,7 @@ impl Reconciler {
         let observed = Arc::clone(&self.app.cell.observed.borrow());
         let mut memory = self.memory.lock().await;
         let memory = &mut *memory;
-        // A transaction that changes nothing writes nothing and wakes nobody.
+        // A transaction that changes nothing writes nothing and wakes no reader.
         self.app
             .cell
             .db

@@ -454,7 +454,7 @@ async fn what_is_asked_for_is_checked_as_with_any_role() {
     assert_eq!(status, 403, "a session policy limits: {text}");
 }
 
-/// A signature does no harm, whoever made it; without one, no other operation is done.
+/// Any signature is accepted here; without one, no other operation is done.
 #[tokio::test]
 async fn signed_or_not() {
     let world = World::new().await;

@@ -159,7 +159,7 @@ fn pass_down(folder: &Path) {
     }
 }
 
-/// A new group has no processors and no memory, and takes no process, until it is told some.
+/// A new group has no processors and no memory, and takes no process, until it gets some.
 fn fill_processors(path: &Path) -> io::Result<()> {
     if !path.join("cpuset.cpus").exists() {
         return Ok(());

@@ -123,7 +123,7 @@ pub(crate) fn enter_as_node(plan: &BootPlan) -> io::Result<()> {
     become_root(&root)
 }
 
-/// Device nodes are of no use in it, whoever makes them. In a node nobody can make any, and the mount must not say so:
+/// Device nodes are of no use in it. In a node none can be made, and the mount must not say so:
 /// runtimes of containers cannot bind what is below one read-only then.
 fn bind_own_root(layout: &Layout, ids: Ids) -> io::Result<()> {
     let root = layout.root();

@@ -164,7 +164,7 @@ impl Keeper {
         if let Some(reason) = self.kept.awaited() {
             return Err(Trouble::Starting(reason));
         }
-        // The first that its controllers make, and without it nobody makes a pod.
+        // The first that its controllers make; without it no pod can be made.
         match client.find(SERVICE_ACCOUNT).await.map_err(not_ready)? {
             Some(_) => Ok(()),
             None => Err(Trouble::Starting(

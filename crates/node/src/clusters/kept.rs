@@ -1,4 +1,4 @@
-//! Objects that Lath keeps in a cluster's API. One that the API server refuses is told, and stops none of the others: what
+//! Objects that Lath keeps in a cluster's API. One that the API server refuses is reported, and stops none of the others: what
 //! is in a cluster is in the hands of those who use it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,7 +141,7 @@ async fn apply(
     Ok(refused)
 }
 
-/// Makes an object as it should be, anew where its kind lets nobody change it to that.
+/// Makes an object as it should be, anew where its kind is immutable.
 async fn make(client: &Client, manifest: &Manifest) -> Result<(), ClientError> {
     match client.apply(manifest).await {
         Err(error) if is_immutable(&error) => {

@@ -136,7 +136,7 @@ fn leaving(instances: &Instances, snapshot: &Snapshot) -> BTreeSet<ManagedId> {
         .collect()
 }
 
-/// Says of clusters without a keeper what is so: they are leaving, or are not there.
+/// Reports clusters without a keeper: they are leaving, or are not there.
 fn tell(say: &watch::Sender<ClustersObserved>, keepers: &Keepers, leaving: &BTreeSet<ManagedId>) {
     say.send_if_modified(|known| {
         let mut now = (**known).clone();

@@ -16,7 +16,7 @@ const GIVEN: &str = "lath.dev/given";
 const CORDONED: &str = "lath.dev/cordoned";
 const AUTH_MAP: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 
-/// The ConfigMap `aws-auth`; the text says why it maps nobody.
+/// The ConfigMap `aws-auth`; the text says why it maps no principal.
 pub(super) async fn auth_map(
     client: &Client,
 ) -> Result<Result<Option<AuthMap>, String>, ClientError> {

@@ -67,7 +67,7 @@ fn first_boot(plane: &ControlPlane) -> u64 {
     (identity.unwrap_or_default() << IDENTITY_BITS) + (plane.boot << RETRY_BITS)
 }
 
-/// The number of a boot: nobody else decides what becomes of a control plane that ended by itself, so it is started again
+/// The number of a boot: only the node decides what becomes of a control plane that ended by itself, so it is started again
 /// under the next number.
 fn boot(first: u64, known: Option<&InstanceObserved>) -> u64 {
     match known {

@@ -83,7 +83,7 @@ impl From<StoreError> for Refusal {
     }
 }
 
-/// Runs file operations where they hold nobody up.
+/// Runs file operations where they block no task.
 pub(crate) async fn blocking<T: Send + 'static, E: Send + 'static>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, Refusal>

@@ -29,7 +29,7 @@ const IDLE: Duration = Duration::from_secs(30);
 /// A whole request head, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// What clients of a listener may do. Nobody says who they are, so that what reaches the listener decides.
+/// What clients of a listener may do. They do not authenticate, so that what reaches the listener decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Pull.

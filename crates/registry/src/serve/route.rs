@@ -33,7 +33,7 @@ pub(crate) struct Repository {
     pub(crate) path: String,
 }
 
-/// `/v2/NAME/KIND/WHICH`, where the name has any number of parts. A mirror is told by `?ns=` which registry is meant;
+/// `/v2/NAME/KIND/WHICH`, where the name has any number of parts. `?ns=` tells a mirror which registry is meant;
 /// otherwise the name's first part is a registry if it looks like one.
 pub(crate) fn route(uri: &Uri) -> Result<Route, Refusal> {
     let path = uri.path();
