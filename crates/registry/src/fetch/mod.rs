@@ -301,6 +301,8 @@ fn host_error(host: &str, why: impl std::fmt::Display) -> FetchError {
 mod tests {
     use super::*;
 
+    use std::slice::from_ref;
+
     #[test]
     fn an_image_gets_its_name_when_its_blobs_are_there() {
         let directory = tempfile::tempdir().unwrap();
@@ -310,7 +312,7 @@ mod tests {
         let top = Descriptor::new("application/json", Digest::of(&manifest), 2);
         let keep = || {
             let name = "localhost/app:1".parse().unwrap();
-            images.keep_image(&[manifest.clone()], &[blob.clone()], name, &top)
+            images.keep_image(from_ref(&manifest), from_ref(&blob), name, &top)
         };
         assert!(!keep().unwrap());
         assert_eq!(images.list().unwrap().len(), 0);
