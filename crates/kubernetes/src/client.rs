@@ -7,13 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST};
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use lath_net::{Network, Place};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
@@ -32,6 +33,9 @@ pub enum ClientError {
     /// The API server cannot be reached.
     #[error("the API server cannot be reached: {0}")]
     Unreachable(String),
+    /// Its answer is larger than any that is read.
+    #[error("the API server's answer is larger than {LARGEST} bytes")]
+    TooLarge,
     /// It refused.
     #[error("the API server answers {status}: {message}")]
     Refused {
@@ -46,7 +50,7 @@ impl ClientError {
     /// The status of a refusal.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
-            Self::Unreachable(_) => None,
+            Self::Unreachable(_) | Self::TooLarge => None,
             Self::Refused { status, .. } => Some(*status),
         }
     }
@@ -101,6 +105,21 @@ impl Client {
     /// When there is no good answer.
     pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
         self.json(Method::GET, path, "application/json", None).await
+    }
+
+    /// Reads the members that `T` has of something large, without holding the caller's thread up.
+    ///
+    /// # Errors
+    /// When there is no good answer.
+    pub async fn get_as<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: &str,
+    ) -> Result<T, ClientError> {
+        let answer = self.send(Method::GET, path, "application/json", None);
+        let answer = answer.await?;
+        let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&answer)).await;
+        let parsed = parsed.map_err(|error| unreachable_by(&error))?;
+        parsed.map_err(|error| unreachable_by(&error))
     }
 
     /// Reads what may not be there.
@@ -222,7 +241,10 @@ impl Client {
         let answer = connection.send_request(request).await;
         let (head, body) = answer.map_err(|error| unreachable_by(&error))?.into_parts();
         let body = Limited::new(body, LARGEST).collect().await;
-        let body = body.map_err(|error| ClientError::Unreachable(error.to_string()))?;
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => ClientError::TooLarge,
+            false => ClientError::Unreachable(error.to_string()),
+        })?;
         *kept = Some(connection);
         Ok((head.status, body.to_bytes()))
     }

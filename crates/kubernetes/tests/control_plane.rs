@@ -318,6 +318,16 @@ async fn obeys(plane: &ControlPlane, running: &Running) {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 
+    // Pages of pods that have a node: none has.
+    let on_nodes = "/api/v1/pods?fieldSelector=spec.nodeName!%3D&limit=1";
+    let page: Value = client.get_as(on_nodes).await.unwrap();
+    assert_eq!(page["items"], json!([]));
+    let page = client.get("/api/v1/pods?limit=1").await.unwrap();
+    let rest = page["metadata"]["continue"].as_str().unwrap();
+    let next = format!("/api/v1/pods?limit=1&continue={rest}");
+    let page = client.get(&next).await;
+    assert_eq!(page.unwrap()["items"].as_array().unwrap().len(), 1);
+
     // Who a token is of is asked of the webhook, and what she may do of the bindings.
     let review = |token: &str| json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}});
     let path = "/apis/authentication.k8s.io/v1/tokenreviews";

@@ -8,12 +8,16 @@ use lath_kubernetes::auth_map::AuthMap;
 use lath_kubernetes::{Client, ClientError, node};
 use lath_model::ManagedId;
 use lath_model::id::InstanceId;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 /// On a node: the labels and taints that Lath gave it, so that it can take them back.
 const GIVEN: &str = "lath.dev/given";
 /// On a node: Lath keeps new pods from it.
 const CORDONED: &str = "lath.dev/cordoned";
+/// How many pods are asked for at once.
+const PAGE: usize = 100;
 const AUTH_MAP: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 
 /// The ConfigMap `aws-auth`; the text says why it maps no principal.
@@ -51,12 +55,94 @@ pub(super) async fn look(
     strangers: bool,
 ) -> Result<Look, ClientError> {
     let nodes = client.get("/api/v1/nodes?resourceVersion=0").await?;
-    let pods = client.get("/api/v1/pods?resourceVersion=0").await?;
+    let pods = pods(client).await?;
     let mut look = judge(&nodes, &pods, snapshot, cluster);
     if !strangers {
         look.work.retain(|it| !matches!(it, Work::Delete(_)));
     }
     Ok(look)
+}
+
+/// What counts of a pod. The rest is skipped: a user of the cluster decides how large it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Pod {
+    metadata: PodMetadata,
+    spec: PodSpec,
+    status: PodStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PodMetadata {
+    name: String,
+    namespace: String,
+    deletion_timestamp: Option<IgnoredAny>,
+    owner_references: Vec<Owner>,
+    annotations: Annotations,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Annotations {
+    #[serde(rename = "kubernetes.io/config.mirror")]
+    mirror: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Owner {
+    kind: String,
+    controller: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PodSpec {
+    node_name: String,
+    host_network: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PodStatus {
+    phase: String,
+}
+
+/// A page of a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Page {
+    metadata: PageMetadata,
+    items: Vec<Pod>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PageMetadata {
+    /// Where the next page begins.
+    #[serde(rename = "continue")]
+    rest: String,
+}
+
+/// The pods that have a node, page by page. From the cache (`resourceVersion=0`) the API server would give all at once.
+async fn pods(client: &Client) -> Result<Vec<Pod>, ClientError> {
+    let (mut pods, mut rest, mut most) = (Vec::new(), String::new(), PAGE);
+    loop {
+        let path = format!("/api/v1/pods?fieldSelector=spec.nodeName!%3D&limit={most}{rest}");
+        let page: Page = match client.get_as(&path).await {
+            Err(ClientError::TooLarge) if most > 1 => {
+                most = (most / 10).max(1);
+                continue;
+            }
+            page => page?,
+        };
+        pods.extend(page.items);
+        if page.metadata.rest.is_empty() {
+            return Ok(pods);
+        }
+        rest = format!("&continue={}", page.metadata.rest);
+    }
 }
 
 /// Does it. What fails is tried again by the next look.
@@ -89,13 +175,10 @@ fn is_of_the_moment(status: StatusCode) -> bool {
     known.contains(&status)
 }
 
-fn judge(nodes: &Value, pods: &Value, snapshot: &Snapshot, cluster: &ManagedId) -> Look {
-    let mut by_node: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
-    for pod in items(pods) {
-        by_node
-            .entry(text(pod, "/spec/nodeName"))
-            .or_default()
-            .push(pod);
+fn judge(nodes: &Value, pods: &[Pod], snapshot: &Snapshot, cluster: &ManagedId) -> Look {
+    let mut by_node: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
+    for pod in pods {
+        by_node.entry(&pod.spec.node_name).or_default().push(pod);
     }
     let mut look = Look::default();
     for node in items(nodes) {
@@ -121,17 +204,17 @@ fn judge(nodes: &Value, pods: &Value, snapshot: &Snapshot, cluster: &ManagedId) 
             .extend(changes.map(|it| Work::Patch(name.to_owned(), it)));
         if membership.draining && node["spec"]["unschedulable"] == true {
             let leaving = pods.iter().filter(|pod| must_leave(pod));
-            let leaving = leaving.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+            let leaving = leaving.filter(|pod| pod.metadata.deletion_timestamp.is_none());
             look.work.extend(leaving.map(|pod| Work::Evict {
-                namespace: text(pod, "/metadata/namespace").to_owned(),
-                name: text(pod, "/metadata/name").to_owned(),
+                namespace: pod.metadata.namespace.clone(),
+                name: pod.metadata.name.clone(),
             }));
         }
     }
     look
 }
 
-fn observed(node: &Value, pods: &[&Value], membership: &ClusterNode) -> ClusterNodeObserved {
+fn observed(node: &Value, pods: &[&Pod], membership: &ClusterNode) -> ClusterNodeObserved {
     let conditions = node["status"]["conditions"].as_array();
     let mut conditions = conditions.into_iter().flatten();
     let ready = conditions.find(|it| it["type"] == "Ready");
@@ -140,7 +223,7 @@ fn observed(node: &Value, pods: &[&Value], membership: &ClusterNode) -> ClusterN
         text(it, "/message")
     });
     let addressed = pods.iter().filter(|pod| !is_finished(pod));
-    let addressed = addressed.filter(|pod| pod["spec"]["hostNetwork"] != true);
+    let addressed = addressed.filter(|pod| !pod.spec.host_network);
     ClusterNodeObserved {
         ready: is_ready,
         reason: (!is_ready).then(|| reason.to_owned()),
@@ -152,16 +235,15 @@ fn observed(node: &Value, pods: &[&Value], membership: &ClusterNode) -> ClusterN
     }
 }
 
-fn is_finished(pod: &Value) -> bool {
-    ["Succeeded", "Failed"].contains(&text(pod, "/status/phase"))
+fn is_finished(pod: &Pod) -> bool {
+    ["Succeeded", "Failed"].contains(&pod.status.phase.as_str())
 }
 
 /// Pods of daemons would come back, and static pods are their kubelet's.
-fn must_leave(pod: &Value) -> bool {
-    let owners = pod["metadata"]["ownerReferences"].as_array();
-    let of_daemon = |owner: &Value| owner["kind"] == "DaemonSet" && owner["controller"] == true;
-    let is_static = pod["metadata"]["annotations"].get("kubernetes.io/config.mirror");
-    !is_finished(pod) && is_static.is_none() && !owners.into_iter().flatten().any(of_daemon)
+fn must_leave(pod: &Pod) -> bool {
+    let of_daemon = |owner: &Owner| owner.kind == "DaemonSet" && owner.controller;
+    let is_static = pod.metadata.annotations.mirror.is_some();
+    !is_finished(pod) && !is_static && !pod.metadata.owner_references.iter().any(of_daemon)
 }
 
 /// How a node has to change to take new pods, or none.
@@ -356,6 +438,11 @@ mod tests {
         json!({"items": items})
     }
 
+    fn pods(items: &[Value]) -> Vec<Pod> {
+        let page: Page = serde_json::from_value(json!({"metadata": {}, "items": items})).unwrap();
+        page.items
+    }
+
     #[test]
     fn a_node_without_an_instance_is_deleted_and_the_others_are_told_of() {
         let nodes = list(vec![
@@ -363,7 +450,7 @@ mod tests {
             node("b", "i-0123456789abcdef1", "True"),
             json!({"metadata": {"name": "byhand"}, "spec": {}}),
         ]);
-        let pods = list(vec![
+        let pods = pods(&[
             pod("one", json!({})),
             pod("host", json!({"/spec/hostNetwork": true})),
             pod("done", json!({"/status/phase": "Succeeded"})),
@@ -384,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_node_that_leaves_is_cordoned_then_emptied() {
-        let pods = list(vec![
+        let all = [
             pod("one", json!({})),
             pod(
                 "going",
@@ -398,10 +485,11 @@ mod tests {
                 "static",
                 json!({"/metadata/annotations": {"kubernetes.io/config.mirror": "x"}}),
             ),
-        ]);
+        ];
+        let (rest, pods) = (pods(&all[2..]), pods(&all));
         let mut it = node("a", INSTANCE, "True");
         let look = judge(&list(vec![it.clone()]), &pods, &snapshot(true), &cluster());
-        let [Work::Patch(_, cordon), Work::Patch(_, rest)] = &look.work[..] else {
+        let [Work::Patch(_, cordon), Work::Patch(_, change)] = &look.work[..] else {
             panic!("{look:?}");
         };
         let only = json!({
@@ -409,10 +497,10 @@ mod tests {
             "spec": {"unschedulable": true},
         });
         assert_eq!(*cordon, only);
-        assert_eq!(rest["spec"], json!({}));
+        assert_eq!(change["spec"], json!({}));
 
         it["spec"]["unschedulable"] = json!(true);
-        it["metadata"]["annotations"] = rest["metadata"]["annotations"].clone();
+        it["metadata"]["annotations"] = change["metadata"]["annotations"].clone();
         it["metadata"]["annotations"][CORDONED] = json!("true");
         let nodes = list(vec![it.clone()]);
         let look = judge(&nodes, &pods, &snapshot(true), &cluster());
@@ -423,7 +511,6 @@ mod tests {
         assert_eq!(look.work, [evict]);
         let drained = |look: &Look| look.nodes.values().all(|it| it.drained);
         assert!(!drained(&look));
-        let rest = list(pods["items"].as_array().unwrap()[2..].to_vec());
         let look = judge(&nodes, &rest, &snapshot(true), &cluster());
         assert!(drained(&look) && look.work.is_empty());
         // It stays after all.
