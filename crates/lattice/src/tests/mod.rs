@@ -295,6 +295,7 @@ fn interface() -> NetworkInterface {
 
 fn instance() -> Instance {
     Instance {
+        cluster: None,
         id: INSTANCE.parse().unwrap(),
         owner: "123456789012".into(),
         reservation: lath_model::id::ReservationId::random(),
