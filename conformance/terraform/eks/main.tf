@@ -88,7 +88,7 @@ resource "aws_eks_node_group" "this" {
   depends_on = [aws_iam_role_policy_attachment.this]
 }
 resource "aws_eks_addon" "this" {
-  for_each                    = toset(["coredns", "eks-pod-identity-agent", "kube-proxy", "vpc-cni"])
+  for_each                    = toset(["coredns", "kube-proxy", "vpc-cni"])
   cluster_name                = aws_eks_cluster.this.name
   addon_name                  = each.key
   resolve_conflicts_on_create = "OVERWRITE"

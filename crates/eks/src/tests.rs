@@ -472,14 +472,17 @@ async fn addons_and_pod_identities_reach_the_control_plane() {
     let lab = Lab::new().await;
     lab.active().await;
     let agent = json!({"addonName": "eks-pod-identity-agent"});
+    let (status, _) = lab.refused("POST", "/clusters/prod/addons", agent).await;
+    assert_eq!(status, 400, "no node runs it");
+    let proxy = json!({"addonName": "kube-proxy"});
     let made = lab
-        .get("POST", "/clusters/prod/addons", agent.clone())
+        .get("POST", "/clusters/prod/addons", proxy.clone())
         .await;
     assert_eq!(made["addon"]["status"], "CREATING");
     lab.settle(false).await;
-    let path = "/clusters/prod/addons/eks-pod-identity-agent";
+    let path = "/clusters/prod/addons/kube-proxy";
     assert_eq!(lab.status(path, "addon").await, "ACTIVE");
-    let (status, _) = lab.refused("POST", "/clusters/prod/addons", agent).await;
+    let (status, _) = lab.refused("POST", "/clusters/prod/addons", proxy).await;
     assert_eq!(status, 409);
     let bad = json!({"addonName": "coredns", "configurationValues": "{\"replicas\": 1}"});
     let (_, text) = lab.refused("POST", "/clusters/prod/addons", bad).await;
@@ -494,7 +497,7 @@ async fn addons_and_pod_identities_reach_the_control_plane() {
     let (status, _) = lab.refused("POST", associations, request).await;
     assert_eq!(status, 409);
     let plane = Arc::clone(&lab.snapshot().control_planes[&control_plane("prod")]);
-    assert!(plane.addons.contains_key("eks-pod-identity-agent"));
+    assert!(plane.addons.contains_key("kube-proxy"));
     assert_eq!(plane.pod_identities[0].service_account, "cart");
     lab.get("DELETE", &format!("{associations}/{id}"), Value::Null)
         .await;
@@ -503,7 +506,7 @@ async fn addons_and_pod_identities_reach_the_control_plane() {
     assert_eq!(lab.status(path, "addon").await, "gone");
     let plane = Arc::clone(&lab.snapshot().control_planes[&control_plane("prod")]);
     assert!(plane.pod_identities.is_empty());
-    assert!(!plane.addons.contains_key("eks-pod-identity-agent"));
+    assert!(!plane.addons.contains_key("kube-proxy"));
 }
 
 #[tokio::test]

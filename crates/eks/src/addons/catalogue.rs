@@ -32,7 +32,8 @@ struct Known {
     service_account: Option<(&'static str, &'static str)>,
 }
 
-const KNOWN: [Known; 4] = [
+/// The agent of pod identities is not among them: no node runs one yet.
+const KNOWN: [Known; 3] = [
     Known {
         name: "coredns",
         kind: "networking",
@@ -45,14 +46,6 @@ const KNOWN: [Known; 4] = [
             ("resources", Kind::Resources),
             ("tolerations", Kind::Tolerations),
         ],
-        service_account: None,
-    },
-    Known {
-        name: "eks-pod-identity-agent",
-        kind: "security",
-        version: Some("v1.3.10-eksbuild.1"),
-        initial: false,
-        options: &[],
         service_account: None,
     },
     Known {
