@@ -169,6 +169,15 @@ fn units_begin_in_order_and_again_and_end_in_reverse() {
             &format!("(sleep 0.5; touch /root/ready) & {}", ending("first")),
         )
     };
+    // User data comes after what is ready; without a check a unit counts as soon as it is begun, before it has written.
+    let second = Unit {
+        ready: Some(
+            ["/bin/sh", "-c", "grep -q second /root/order"]
+                .map(str::to_owned)
+                .to_vec(),
+        ),
+        ..unit("second", &ending("second"))
+    };
     let once = Unit {
         once: true,
         ..unit(
@@ -192,7 +201,7 @@ fn units_begin_in_order_and_again_and_end_in_reverse() {
         units: vec![
             first,
             once,
-            unit("second", &ending("second")),
+            second,
             stubborn,
             fails,
             missing,
