@@ -241,11 +241,16 @@ pub(crate) enum ImageCommand {
 pub(crate) struct Drill {
     #[command(flatten)]
     pub(crate) data_dir_flag: DataDir,
-    /// kill-target, blackhole-target, kill-region, partition-region, kill-control-plane or kill-node-process.
+    /// kill-target, blackhole-target, kill-region, partition-region, kill-control-plane or kill-node-process; of clusters:
+    /// kill-node (it boots again), lose-node (its node group starts another), drain-node, kill-cluster or kill-pod.
     pub(crate) scenario: String,
-    /// The victim: an instance (its id or Name tag) or a region.
-    #[arg(long, value_name = "INSTANCE|REGION")]
+    /// The victim: an instance (its id or Name tag), a region, a node of a cluster (its name there, or the instance) or a
+    /// cluster (its name, or REGION/NAME). kill-cluster takes a region too, for all clusters of it.
+    #[arg(long, value_name = "INSTANCE|REGION|NODE|CLUSTER")]
     pub(crate) victim: String,
+    /// What kill-pod kills in the cluster that is the victim.
+    #[arg(long, value_name = "NAMESPACE/NAME|NAMESPACE/LABEL=VALUE")]
+    pub(crate) pod: Option<String>,
     /// The target of the client load: http://NAME[:PORT][/PATH] or dns:NAME.
     #[arg(long, value_name = "URL|dns:NAME")]
     pub(crate) target: String,

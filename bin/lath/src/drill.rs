@@ -1,5 +1,7 @@
 //! `lath drill`: injects a fault under client load and measures its impact.
 
+mod victim;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use lath_drill::analysis::Criteria;
 use lath_drill::load::{FASTEST, Load};
 use lath_drill::objective::Objectives;
@@ -19,6 +21,8 @@ use lath_drill::run::{Detector, Plan};
 use lath_drill::{Scenario, Target};
 
 use crate::cli::{Drill, Output};
+use victim::Victim;
+
 use crate::running::{self, Running};
 use crate::status::{self, Status};
 use crate::{config, output};
@@ -60,7 +64,10 @@ pub(crate) fn main(flags: &Drill) -> anyhow::Result<ExitCode> {
     let seen = plan.run(&mut watcher, print_repetition)?;
     let subject = Subject {
         scenario: plan.scenario,
-        victim: flags.victim.clone(),
+        victim: match &plan.pods {
+            Some(pods) => format!("{pods} in {}", flags.victim),
+            None => flags.victim.clone(),
+        },
         target: plan.load.target.to_string(),
         rate: plan.load.rate,
     };
@@ -113,20 +120,27 @@ fn plan(flags: &Drill, data_dir: &Path, status: &Status) -> anyhow::Result<Plan>
         "--fault {:?} is not between 0 and {LONGEST:?}",
         flags.fault
     );
-    let (region, victim) = victim(flags, scenario, status)?;
+    let victim = Victim::of(flags, scenario, status)?;
     let (netns, resolver) = match &flags.from {
         Some(client) => (Some(netns(data_dir, status, client)?), VPC_RESOLVER),
         None => (None, SocketAddr::from(([127, 0, 0, 1], 4553))),
     };
-    let changes = scenario.hits_workload()
-        || matches!(scenario, Scenario::KillRegion | Scenario::PartitionRegion);
+    let stays = matches!(
+        scenario,
+        Scenario::KillControlPlane
+            | Scenario::KillNodeProcess
+            | Scenario::DrainNode
+            | Scenario::KillPod
+    );
     Ok(Plan {
         scenario,
-        region,
-        victim,
+        region: victim.region,
+        victim: victim.workload,
+        cluster: victim.cluster,
+        pods: victim.pods,
         judge: Criteria {
             late_ns: nanos(flags.late),
-            answer_must_change: changes && matches!(target, Target::Dns { .. }),
+            answer_must_change: !stays && matches!(target, Target::Dns { .. }),
         },
         load: Load {
             target,
@@ -147,65 +161,13 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The victim's region, and the workload if the scenario hits one.
-fn victim(
-    flags: &Drill,
-    scenario: Scenario,
-    status: &Status,
-) -> anyhow::Result<(String, Option<lath_model::WorkloadId>)> {
-    if scenario.hits_workload() {
-        let found = instance(status, &flags.victim)?;
-        return Ok((region_of(status, found), Some(found.id.parse()?)));
-    }
-    let known: Vec<&str> = status
-        .regions
-        .iter()
-        .map(|region| region.name.as_str())
-        .collect();
-    if known.is_empty() {
-        bail!("{scenario} needs several processes: start Lath with `lath serve --regions ...`");
-    }
-    ensure!(
-        known.contains(&flags.victim.as_str()),
-        "--victim {:?} is not a region of this Lath: {}",
-        flags.victim,
-        known.join(", ")
-    );
-    Ok((flags.victim.clone(), None))
-}
-
-fn region_of(status: &Status, instance: &status::Instance) -> String {
-    if instance.region.is_empty() {
-        status.region.clone()
-    } else {
-        instance.region.clone()
-    }
-}
-
-fn instance<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a status::Instance> {
-    let by_id = status.instances.iter().find(|i| i.id == name);
-    let named: Vec<_> = status
-        .instances
-        .iter()
-        .filter(|i| i.name.as_deref() == Some(name))
-        .collect();
-    match (by_id, named.as_slice()) {
-        (Some(one), _) => Ok(one),
-        (None, [one]) => Ok(one),
-        (None, []) => {
-            bail!("no instance has the id or the Name tag {name:?}; `lath status` lists them")
-        }
-        (None, several) => bail!("{} instances are named {name:?}: use an id", several.len()),
-    }
-}
-
 /// The pinned network namespace of a client instance.
 fn netns(data_dir: &Path, status: &Status, client: &str) -> anyhow::Result<PathBuf> {
     ensure!(
         nix::unistd::geteuid().is_root(),
         "--from needs root, as the load enters the instance's network; without --from it comes from this machine"
     );
-    let found = instance(status, client)?;
+    let found = victim::instance(status, client)?;
     let folders = Running::read(data_dir)?.data_dirs(data_dir);
     let pins = folders
         .iter()
@@ -285,6 +247,14 @@ fn wrong_in(status: &Status, scenario: Scenario) -> BTreeSet<String> {
     }
     for check in status.health_checks.iter().filter(|check| !check.healthy) {
         wrong.insert(format!("health check {}", check.id));
+    }
+    for cluster in &status.clusters {
+        let (region, name) = (&cluster.region, &cluster.name);
+        if cluster.state != "ready" {
+            wrong.insert(format!("cluster {region} {name}"));
+        }
+        let bad = cluster.nodes.iter().filter(|node| !node.ready);
+        wrong.extend(bad.map(|node| format!("node {region} {name} {}", node.instance)));
     }
     for region in &status.regions {
         let cut = region.links.iter().filter(|(_, link)| !link.connected);

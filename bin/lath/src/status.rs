@@ -36,6 +36,9 @@ pub(crate) struct Status {
     /// Route 53's health checks, with the verdict of this region's node.
     #[serde(default)]
     pub(crate) health_checks: Vec<HealthCheck>,
+    /// Clusters of Kubernetes.
+    #[serde(default)]
+    pub(crate) clusters: Vec<Cluster>,
     /// Access log records that could not be stored.
     pub(crate) access_logs_dropped: u64,
     /// The address of the authoritative DNS server; with several regions, see each region.
@@ -168,6 +171,31 @@ pub(crate) struct Target {
     pub(crate) reason: Option<String>,
 }
 
+/// A cluster of Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cluster {
+    pub(crate) region: String,
+    pub(crate) name: String,
+    /// What runs, such as `v1.37.2`.
+    pub(crate) version: Option<String>,
+    /// `ready`, `pending`, or the reason why it does not work.
+    pub(crate) state: String,
+    pub(crate) nodes: Vec<ClusterNode>,
+}
+
+/// A node of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClusterNode {
+    pub(crate) instance: String,
+    /// Its name in the cluster.
+    pub(crate) name: String,
+    /// What its API server said last.
+    pub(crate) ready: bool,
+    pub(crate) reason: Option<String>,
+    /// Pods with an address of their own on it.
+    pub(crate) pods: u32,
+}
+
 /// Reads the status of the running server.
 pub(crate) fn fetch(data_dir: &Path) -> anyhow::Result<Status> {
     let socket = crate::admin::socket(&running::run_dir(data_dir));
@@ -262,6 +290,7 @@ fn print(status: &Status) -> Result<String, std::fmt::Error> {
             ]
         }),
     )?;
+    clusters(&mut text, &status.clusters)?;
     table(
         &mut text,
         ["SERVICE NETWORK", "NAME", "VPCS", "SERVICES"],
@@ -316,6 +345,38 @@ fn print(status: &Status) -> Result<String, std::fmt::Error> {
         targets,
     )?;
     Ok(text)
+}
+
+fn clusters(text: &mut String, clusters: &[Cluster]) -> std::fmt::Result {
+    let rows = clusters.iter().map(|cluster| {
+        let ready = cluster.nodes.iter().filter(|node| node.ready).count();
+        [
+            cluster.name.clone(),
+            cluster.region.clone(),
+            dash(&cluster.version).into(),
+            format!("{ready}/{}", cluster.nodes.len()),
+            cluster.state.clone(),
+        ]
+    });
+    let head = ["CLUSTER", "REGION", "VERSION", "NODES READY", "STATE"];
+    table(text, head, rows)?;
+    let nodes = clusters.iter().flat_map(|cluster| {
+        cluster.nodes.iter().map(move |node| {
+            let reason = node.reason.as_deref().unwrap_or("not ready");
+            [
+                node.name.clone(),
+                cluster.name.clone(),
+                node.instance.clone(),
+                node.pods.to_string(),
+                if node.ready { "ready" } else { reason }.into(),
+            ]
+        })
+    });
+    table(
+        text,
+        ["NODE", "CLUSTER", "INSTANCE", "PODS", "STATE"],
+        nodes,
+    )
 }
 
 fn regions(text: &mut String, regions: &[Region]) -> std::fmt::Result {

@@ -13,12 +13,14 @@ mod lookup;
 pub mod objective;
 pub mod order;
 pub mod page;
+mod pods;
 pub mod report;
 pub mod run;
 mod scenario;
 mod target;
 
 pub use clock::monotonic_ns;
+pub use pods::{InvalidPods, Pods, Which};
 pub use scenario::{Scenario, UnknownScenario};
 pub use target::{InvalidTarget, Target};
 

@@ -9,10 +9,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lath_model::WorkloadId;
+use lath_model::{ManagedId, WorkloadId};
 use serde::{Deserialize, Serialize};
 
-use crate::Scenario;
+use crate::{Pods, Scenario};
 
 /// The longest duration of a fault.
 pub const LONGEST: Duration = Duration::from_secs(600);
@@ -33,6 +33,12 @@ pub struct Order {
     /// The affected workload. Orders of earlier versions call it `instance`.
     #[serde(alias = "instance")]
     pub victim: Option<WorkloadId>,
+    /// The affected cluster, by its control plane; `None` where all of the region are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ManagedId>,
+    /// The affected pods of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Pods>,
     /// The end of the fault, in milliseconds since 1970.
     pub until_ms: u64,
 }
@@ -207,6 +213,8 @@ mod tests {
             scenario: Scenario::KillRegion,
             region: "us-east-1".into(),
             victim: None,
+            cluster: None,
+            pods: None,
             until_ms,
         }
     }

@@ -3,12 +3,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use lath_model::WorkloadId;
+use lath_model::{ManagedId, WorkloadId};
 
 use crate::analysis::{Criteria, Observation};
 use crate::load::{Load, Running, Sample};
 use crate::order::{LONGEST, Order, Orders, ahead};
-use crate::{Scenario, monotonic_ns};
+use crate::{Pods, Scenario, monotonic_ns};
 
 /// The plan of a drill.
 #[derive(Debug, Clone)]
@@ -19,6 +19,10 @@ pub struct Plan {
     pub region: String,
     /// The affected workload.
     pub victim: Option<WorkloadId>,
+    /// The affected cluster.
+    pub cluster: Option<ManagedId>,
+    /// The affected pods.
+    pub pods: Option<Pods>,
     /// The client load.
     pub load: Load,
     /// The criteria for bad samples.
@@ -144,6 +148,8 @@ impl Plan {
             scenario: self.scenario,
             region: self.region.clone(),
             victim: self.victim.clone(),
+            cluster: self.cluster.clone(),
+            pods: self.pods.clone(),
             until_ms: ahead(self.fault.min(LONGEST) + INJECTION),
         };
         let standing = ActiveOrder {

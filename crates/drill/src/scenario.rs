@@ -19,6 +19,17 @@ pub enum Scenario {
     KillControlPlane,
     /// A region's node process (proxies, resolvers, tunnels) gets SIGKILL and is restarted at once.
     KillNodeProcess,
+    /// A node of a cluster loses power; it boots again when the fault ends.
+    KillNode,
+    /// A node of a cluster fails for good: its node group starts another.
+    LoseNode,
+    /// A node of a cluster takes no new pods, and those on it are evicted as disruption budgets allow; it takes pods again
+    /// when the fault ends.
+    DrainNode,
+    /// The control planes and nodes of a cluster, or of all clusters of a region, lose power until the fault ends.
+    KillCluster,
+    /// The containers of pods get SIGKILL once; their kubelets start them again at once.
+    KillPod,
 }
 
 /// The text is not the name of a scenario.
@@ -28,13 +39,18 @@ pub struct UnknownScenario(pub String);
 
 impl Scenario {
     /// All scenarios.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::KillTarget,
         Self::BlackholeTarget,
         Self::KillRegion,
         Self::PartitionRegion,
         Self::KillControlPlane,
         Self::KillNodeProcess,
+        Self::KillNode,
+        Self::LoseNode,
+        Self::DrainNode,
+        Self::KillCluster,
+        Self::KillPod,
     ];
 
     /// The name, such as `kill-target`.
@@ -46,12 +62,27 @@ impl Scenario {
             Self::PartitionRegion => "partition-region",
             Self::KillControlPlane => "kill-control-plane",
             Self::KillNodeProcess => "kill-node-process",
+            Self::KillNode => "kill-node",
+            Self::LoseNode => "lose-node",
+            Self::DrainNode => "drain-node",
+            Self::KillCluster => "kill-cluster",
+            Self::KillPod => "kill-pod",
         }
     }
 
-    /// Whether its victim is a workload; otherwise it is a region.
+    /// Whether its victim is a workload.
     pub fn hits_workload(self) -> bool {
-        matches!(self, Self::KillTarget | Self::BlackholeTarget)
+        matches!(self, Self::KillTarget | Self::BlackholeTarget) || self.hits_node()
+    }
+
+    /// Whether its victim is a node of a cluster.
+    pub fn hits_node(self) -> bool {
+        matches!(self, Self::KillNode | Self::LoseNode | Self::DrainNode)
+    }
+
+    /// Whether its victim is in a region, whose node process injects the fault; otherwise it is a region, and the supervisor does.
+    pub fn is_within_region(self) -> bool {
+        self.hits_workload() || matches!(self, Self::KillCluster | Self::KillPod)
     }
 }
 

@@ -12,7 +12,7 @@ use lath_store::{Record, View};
 
 use crate::record::{AccessEntry, Addon, Cluster, PodIdentity, control_plane};
 use crate::shape::{AccessScopeType, AddonStatus, AuthenticationMode, ClusterStatus, LogType};
-use crate::{access, clusters};
+use crate::{access, clusters, extensions};
 
 /// Fills control planes, and the workloads that they are. A cluster that is being deleted is absent, which ends it.
 pub const CONTRIBUTIONS: [Contribute; 1] = [Derive::Each {
@@ -62,7 +62,7 @@ fn feed(cell: &Cell, view: &View, it: &Cluster) -> ControlPlane {
         access: access_of(view, it),
         addons: addons_of(view, it),
         pod_identities: pod_identities(view, it),
-        unreachable_seconds: None,
+        unreachable_seconds: extensions::unreachable_seconds(cell, &it.tags),
     }
 }
 

@@ -13,6 +13,7 @@ mod addons;
 mod check;
 mod clusters;
 mod contribute;
+mod extensions;
 mod fault;
 mod insights;
 mod issuers;

@@ -9,7 +9,7 @@ use lath_wire::ApiError;
 use crate::record::{AccessEntry, Addon, Cluster, ConnectedCluster, NodeGroup, PodIdentity, key};
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Eks, access, addons, check, node_groups};
+use crate::{Eks, access, addons, check, clusters, extensions, node_groups};
 
 operations! {
     for Eks as "eks";
@@ -145,6 +145,18 @@ fn change(
     if !check::tags_fit(&tags) {
         let text = check::too_many_tags();
         return Err(ApiError::new("BadRequestException", 400, text));
+    }
+    let cluster = tx
+        .get::<Cluster>(&key)
+        .filter(|it| arn == clusters::arn(&app.cell, &it.name));
+    if let Some(cluster) = cluster {
+        extensions::check(&app.cell, &tags)
+            .map_err(|error| ApiError::new("BadRequestException", 400, error.message))?;
+        let seconds = |tags: &Tags| extensions::unreachable_seconds(&app.cell, tags);
+        if seconds(&tags) != seconds(&cluster.tags) {
+            // kube-apiserver reads it when it begins.
+            tx.update::<Cluster>(&key, |it| it.boot += 1);
+        }
     }
     (of.write)(tx, &key, tags);
     Ok(Empty {})

@@ -7,7 +7,7 @@
 
 mod delegation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -305,6 +305,24 @@ impl Groups {
         }
     }
 
+    /// Kills what is in groups of these names, at whatever depth; gives how many processes that were.
+    pub(crate) fn kill_named(&self, names: &BTreeSet<String>) -> usize {
+        use nix::sys::signal::{Signal, kill};
+        let mut killed = BTreeSet::new();
+        self.visit(&mut |parent, group| {
+            if !group.to_str().is_ok_and(|it| names.contains(it)) {
+                return;
+            }
+            for pid in processes(parent, group) {
+                if kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).is_ok() {
+                    killed.insert(pid);
+                }
+            }
+            thaw(parent, group);
+        });
+        killed.len()
+    }
+
     fn remove(&self) {
         let start = Instant::now();
         self.visit(&mut |parent, group| {
@@ -491,6 +509,7 @@ mod tests {
             others,
             ..Groups::default()
         };
+        assert_eq!(groups.kill_named(&["another".to_owned()].into()), 0);
         // A group is busy until its process was waited for.
         let waiting = std::thread::spawn(move || process.wait().unwrap());
         groups.kill_and_remove();

@@ -67,7 +67,7 @@ pub fn kill_all(data_dir: &Path) -> io::Result<usize> {
             continue;
         };
         let supervisor = running.supervisor.open();
-        kill(&layout, &running)?;
+        kill(&layout, &running, EndReason::Stopped)?;
         killed.push(supervisor);
     }
     killed.iter().flatten().for_each(await_end);
@@ -82,15 +82,15 @@ fn await_end(pidfd: &OwnedFd) {
     let _ = poll(&mut ended, patience);
 }
 
-/// Ends an instance as a loss of power does: it counts as stopped.
+/// Ends an instance as a loss of power does, and says why: what is stopped may be started again, what died may not.
 ///
 /// The record comes first, so that nothing that sees the instance end takes it for an instance that died by itself,
 /// which control would not start again. For the same reason the supervisor is halted before the first process ends.
 ///
 /// # Errors
 /// The record cannot be written; the processes were killed all the same.
-fn kill(layout: &Layout, running: &Running) -> io::Result<()> {
-    let (reason, boot, at) = (EndReason::Stopped, running.boot, Timestamp::now());
+pub(crate) fn kill(layout: &Layout, running: &Running, reason: EndReason) -> io::Result<()> {
+    let (boot, at) = (running.boot, Timestamp::now());
     let saved = save(&layout.ended(), &Ended { boot, at, reason });
     let (init, supervisor) = (running.init.open(), running.supervisor.open());
     running.groups.thaw();
@@ -106,9 +106,9 @@ fn kill(layout: &Layout, running: &Running) -> io::Result<()> {
     saved
 }
 
-/// As [`kill`]. Without the record control may take the instance for one that died by itself.
+/// As [`kill`], so that it counts as stopped. Without the record control may take the instance for one that died by itself.
 pub(crate) fn kill_or_warn(id: &WorkloadId, layout: &Layout, running: &Running) {
-    if let Err(error) = kill(layout, running) {
+    if let Err(error) = kill(layout, running, EndReason::Stopped) {
         tracing::warn!(instance.id = %id, %error, "the record of a killed instance cannot be written");
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use lab::{Lab, eventually, netns, possible, spec, within};
 use lath_feed::{InstanceObserved, InstancePhase};
-use lath_instance::InstanceError;
+use lath_instance::{InstanceError, InstanceSpec};
 
 #[test]
 fn user_data_runs_and_what_it_started_lives_on() {
@@ -293,6 +293,16 @@ fn a_killed_supervisor_takes_its_instance_along_and_is_noticed() {
     lab.await_console(&instance.id, "up");
     let pid = lab.process(&instance.id, "supervisor");
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    it_has_died_until_it_boots_again(&lab, &mut instance);
+
+    lab.wait(lab.instances.ensure_lost(&instance.id, "killed by a drill"))
+        .unwrap();
+    assert_eq!(processes_with("sleep 4713"), Vec::<String>::new());
+    it_has_died_until_it_boots_again(&lab, &mut instance);
+}
+
+fn it_has_died_until_it_boots_again(lab: &Lab, instance: &mut InstanceSpec) {
+    let boot = instance.boot;
     let mut changes = lab.instances.watch();
     let failed = lab.wait(async {
         let failed = changes.wait_for(|all| {
@@ -300,15 +310,15 @@ fn a_killed_supervisor_takes_its_instance_along_and_is_noticed() {
         });
         tokio::time::timeout(lab::DEADLINE, failed).await.unwrap().unwrap().clone()
     });
-    assert_eq!(failed[&instance.id].boot, 1);
+    assert_eq!(failed[&instance.id].boot, boot);
     // The same boot is not started again; the next one is.
-    let again = lab.wait(lab.instances.ensure_running(&instance));
+    let again = lab.wait(lab.instances.ensure_running(instance));
     assert!(
         matches!(again, Err(InstanceError::Died { .. })),
         "{again:?}"
     );
-    instance.boot = 2;
-    lab.run(&instance);
+    instance.boot += 1;
+    lab.run(instance);
 }
 
 #[test]

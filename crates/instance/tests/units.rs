@@ -198,14 +198,7 @@ fn units_begin_in_order_and_again_and_end_in_reverse() {
         ..unit("missing", "")
     };
     let setup = Setup {
-        units: vec![
-            first,
-            once,
-            second,
-            stubborn,
-            fails,
-            missing,
-        ],
+        units: vec![first, once, second, stubborn, fails, missing],
         ..Setup::default()
     };
     let mut workload = with(setup, "#!/bin/sh\ncat /root/order\n");

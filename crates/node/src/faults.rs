@@ -12,10 +12,14 @@ use lath_drill::order::{Order, Orders};
 use lath_fabric::{Fault, Faults, Netns};
 use lath_feed::{Snapshot, SnapshotReceiver};
 use lath_instance::Instances;
-use lath_model::WorkloadId;
-use lath_model::id::VpcId;
+use lath_model::id::{InstanceId, VpcId};
+use lath_model::{ManagedId, WorkloadId};
+use lath_net::Network;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::clusters::drills;
 
 /// How soon an order is seen.
 const LOOK: Duration = Duration::from_millis(25);
@@ -23,20 +27,33 @@ const LOOK: Duration = Duration::from_millis(25);
 /// Workloads that must not run now, whatever the snapshot says.
 pub(crate) type Down = BTreeSet<WorkloadId>;
 
+/// Nodes of clusters that pods must leave now.
+pub(crate) type Draining = BTreeSet<InstanceId>;
+
+/// What lasts as long as its orders, and is carried out by those who look after it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Lasting {
+    down: Down,
+    draining: Draining,
+}
+
 pub(crate) struct FaultKeeper {
     orders: Orders,
     /// Where routers are pinned.
     pins: PathBuf,
     instances: Instances,
+    network: Arc<dyn Network>,
     snapshots: SnapshotReceiver,
     down: watch::Sender<Down>,
+    draining: watch::Sender<Draining>,
     /// What stands, by the order's name.
     standing: BTreeMap<String, Injected>,
 }
 
 /// What is to be undone.
 enum Injected {
-    Down,
+    /// It ends with its order, or it was over at once.
+    Nothing,
     Silent(VpcId, Vec<Ipv4Addr>),
     Refused,
 }
@@ -46,22 +63,24 @@ impl FaultKeeper {
         orders: Orders,
         pins: PathBuf,
         instances: Instances,
+        network: Arc<dyn Network>,
         snapshots: SnapshotReceiver,
-    ) -> (Self, watch::Receiver<Down>) {
-        // Orders that stood before this process began keep their victims down from the first look on.
-        let standing = orders.active().into_iter();
-        let killed = standing.filter(|order| order.scenario == Scenario::KillTarget);
-        let down: Down = killed.filter_map(|order| order.victim).collect();
-        let (say, down) = watch::channel(down);
+    ) -> (Self, watch::Receiver<Down>, watch::Receiver<Draining>) {
+        // Orders that stood before this process began hold their victims from the first look on.
+        let lasting = lasting(&orders.active(), &snapshots.borrow());
+        let (down, say_down) = watch::channel(lasting.down);
+        let (draining, say_draining) = watch::channel(lasting.draining);
         let keeper = Self {
             orders,
             pins,
             instances,
+            network,
             snapshots,
-            down: say,
+            down,
+            draining,
             standing: BTreeMap::new(),
         };
-        (keeper, down)
+        (keeper, say_down, say_draining)
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
@@ -75,12 +94,12 @@ impl FaultKeeper {
     }
 
     async fn look(&mut self) {
-        let region = self.snapshots.borrow().region.clone();
+        let snapshot = Arc::clone(&self.snapshots.borrow());
         let orders: Vec<Order> = self
             .orders
             .active()
             .into_iter()
-            .filter(|order| order.scenario.hits_workload() && order.region == region)
+            .filter(|order| order.scenario.is_within_region() && order.region == snapshot.region)
             .collect();
         let gone: Vec<String> = self
             .standing
@@ -93,13 +112,9 @@ impl FaultKeeper {
                 self.end(injected);
             }
         }
-        let down = orders.iter().filter(|o| o.scenario == Scenario::KillTarget);
-        let down: Down = down.filter_map(|o| o.victim.clone()).collect();
-        self.down.send_if_modified(|known| {
-            let differs = *known != down;
-            *known = down;
-            differs
-        });
+        let lasting = lasting(&orders, &snapshot);
+        set(&self.down, lasting.down);
+        set(&self.draining, lasting.draining);
         for order in orders {
             if !self.standing.contains_key(&order.name) {
                 self.begin(order).await;
@@ -128,32 +143,93 @@ impl FaultKeeper {
 
     fn adopted(&self, order: &Order) -> Injected {
         let snapshot = self.snapshots.borrow();
-        let Some(victim) = &order.victim else {
-            return Injected::Refused;
+        let silenced = order.victim.as_ref();
+        let silenced = silenced.filter(|_| order.scenario == Scenario::BlackholeTarget);
+        let Some(victim) = silenced else {
+            return Injected::Nothing;
         };
         match snapshot.placement(victim) {
-            Some((vpc, _)) if order.scenario == Scenario::BlackholeTarget => {
-                Injected::Silent(vpc.clone(), addresses(&snapshot, victim))
-            }
-            Some(_) => Injected::Down,
+            Some((vpc, _)) => Injected::Silent(vpc.clone(), addresses(&snapshot, victim)),
             None => Injected::Refused,
         }
     }
 
     async fn inject(&self, order: &Order) -> Result<Injected, String> {
-        let victim = order.victim.as_ref().ok_or("the order names no victim")?;
         let snapshot = Arc::clone(&self.snapshots.borrow());
+        match order.scenario {
+            Scenario::KillCluster => {
+                let cluster = order.cluster.as_ref();
+                let victims = drills::workloads(&snapshot, cluster);
+                if victims.is_empty() {
+                    let what = cluster.map_or("a cluster", ManagedId::name);
+                    return Err(format!("{what} does not exist in {}", order.region));
+                }
+                return self.kill_all(victims).await;
+            }
+            Scenario::KillPod => {
+                let cluster = order.cluster.as_ref();
+                let cluster = cluster.ok_or("the order names no cluster")?;
+                let plane = snapshot.control_planes.get(cluster);
+                let plane = plane
+                    .ok_or_else(|| format!("{cluster:?} does not exist in {}", order.region))?;
+                let pods = order.pods.as_ref().ok_or("the order names no pods")?;
+                let from = (&self.network, &self.instances);
+                drills::kill_pods(from, &snapshot, plane, pods).await?;
+                return Ok(Injected::Nothing);
+            }
+            _ => {}
+        }
+        let victim = order.victim.as_ref().ok_or("the order names no victim")?;
         let (vpc, _) = snapshot
             .placement(victim)
             .ok_or_else(|| format!("{victim} does not exist in {}", order.region))?;
-        if order.scenario == Scenario::KillTarget {
-            if self.instances.status(victim).is_none() {
-                return Err(format!("no processes of {victim} run here"));
-            }
-            let killed = self.instances.ensure_killed(victim).await;
-            return killed.map(|()| Injected::Down).map_err(|e| e.to_string());
+        if order.scenario.hits_node() {
+            drills::membership(&snapshot, victim)?;
         }
-        let addresses = addresses(&snapshot, victim);
+        match order.scenario {
+            Scenario::KillTarget | Scenario::KillNode | Scenario::LoseNode
+                if self.instances.status(victim).is_none() =>
+            {
+                Err(format!("no processes of {victim} run here"))
+            }
+            Scenario::KillTarget | Scenario::KillNode => {
+                self.kill_all(BTreeSet::from([victim.clone()])).await
+            }
+            Scenario::LoseNode => {
+                let lost = self
+                    .instances
+                    .ensure_lost(victim, "killed by a drill")
+                    .await;
+                lost.map(|()| Injected::Nothing).map_err(|e| e.to_string())
+            }
+            Scenario::DrainNode => {
+                drills::cordon(&self.network, &snapshot, victim).await?;
+                Ok(Injected::Nothing)
+            }
+            _ => self.silence(order, &snapshot, (victim, vpc)),
+        }
+    }
+
+    /// Takes the power away from all of them, at the same time.
+    async fn kill_all(&self, victims: Down) -> Result<Injected, String> {
+        let mut tasks = JoinSet::new();
+        for victim in victims {
+            let instances = self.instances.clone();
+            tasks.spawn(async move { instances.ensure_killed(&victim).await });
+        }
+        for killed in tasks.join_all().await {
+            killed.map_err(|error| error.to_string())?;
+        }
+        Ok(Injected::Nothing)
+    }
+
+    fn silence(
+        &self,
+        order: &Order,
+        snapshot: &Snapshot,
+        (victim, vpc): (&WorkloadId, &VpcId),
+    ) -> Result<Injected, String> {
+        let addresses = addresses(snapshot, victim);
         let left = order.left().ok_or("the order's time is over")?;
         let faults = self.faults(vpc)?;
         for address in &addresses {
@@ -183,6 +259,35 @@ impl FaultKeeper {
         let netns = netns.map_err(|error| format!("the router of {vpc}: {error}"))?;
         Ok(Faults::in_namespace(netns))
     }
+}
+
+fn set<T: PartialEq>(say: &watch::Sender<T>, now: T) {
+    say.send_if_modified(|known| {
+        let differs = *known != now;
+        *known = now;
+        differs
+    });
+}
+
+/// What these orders ask for as long as they stand.
+fn lasting(orders: &[Order], snapshot: &Snapshot) -> Lasting {
+    let mut lasting = Lasting::default();
+    for order in orders {
+        let victim = order.victim.clone();
+        match order.scenario {
+            Scenario::KillTarget | Scenario::KillNode => lasting.down.extend(victim),
+            Scenario::KillCluster => {
+                let victims = drills::workloads(snapshot, order.cluster.as_ref());
+                lasting.down.extend(victims);
+            }
+            Scenario::DrainNode => {
+                let node = victim.as_ref().and_then(WorkloadId::instance);
+                lasting.draining.extend(node.cloned());
+            }
+            _ => {}
+        }
+    }
+    lasting
 }
 
 /// Private and public ones: packets are looked at before and after translation.

@@ -245,8 +245,13 @@ impl Node {
             stop.clone(),
         ));
         let pins = config.run_dir.join("netns");
-        let (faults, down) =
-            FaultKeeper::new(config.orders, pins, instances.clone(), snapshots.clone());
+        let (faults, down, draining) = FaultKeeper::new(
+            config.orders,
+            pins,
+            instances.clone(),
+            Arc::clone(&network),
+            snapshots.clone(),
+        );
         tasks.spawn(faults.run(stop.clone()));
         let clusters = clusters::Parts {
             instances: instances.clone(),
@@ -255,6 +260,7 @@ impl Node {
             snapshots: snapshots.clone(),
             networks: networks.clone(),
             down: down.clone(),
+            draining,
             source: source.clone(),
             sink,
             images: config.images,

@@ -53,7 +53,7 @@ impl FaultInjector {
 
     fn pass(&mut self) {
         let active = self.orders.active().into_iter();
-        let active: Vec<Order> = active.filter(|o| !o.scenario.hits_workload()).collect();
+        let active: Vec<Order> = active.filter(|o| !o.scenario.is_within_region()).collect();
         let gone: Vec<String> = self.cut.keys().cloned().collect();
         for name in gone {
             if !active.iter().any(|order| order.name == name)
@@ -127,7 +127,8 @@ impl FaultInjector {
                 self.kill(&order.region, Role::Node);
                 Ok(())
             }
-            Scenario::PartitionRegion | Scenario::KillTarget | Scenario::BlackholeTarget => Ok(()),
+            // The link is cut, or nodes inject it.
+            _ => Ok(()),
         }
     }
 

@@ -18,7 +18,7 @@ fn covers(scenario: Scenario, role: Role) -> bool {
         Scenario::KillControlPlane => role == Role::Control,
         // The drill measures how long the restart takes.
         Scenario::KillNodeProcess => false,
-        Scenario::PartitionRegion | Scenario::KillTarget | Scenario::BlackholeTarget => false,
+        _ => false,
     }
 }
 
@@ -47,6 +47,8 @@ mod tests {
                 scenario,
                 region: "us-east-1".into(),
                 victim: None,
+                cluster: None,
+                pods: None,
                 until_ms,
             };
             orders.submit(&order).unwrap();

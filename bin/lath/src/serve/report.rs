@@ -16,7 +16,8 @@ use lath_store::View;
 use super::control::{Control, Trouble};
 use crate::running::Running;
 use crate::status::{
-    self, Instance, Link, Service, ServiceNetwork, Status, Target, TargetGroup, Vpc,
+    self, Cluster, ClusterNode, Instance, Link, Service, ServiceNetwork, Status, Target,
+    TargetGroup, Vpc,
 };
 
 /// Reports on the newest state.
@@ -125,6 +126,7 @@ impl Reporter {
             services: services(&snapshot, &observed, &counters),
             target_groups: target_groups(&snapshot, &observed),
             health_checks: health_checks(&snapshot, &observed),
+            clusters: clusters(&snapshot, &observed),
             access_logs_dropped: inner.delivery.dropped(),
             dns: inner.running.dns.clone(),
             links: links(&observed),
@@ -207,6 +209,37 @@ fn health_checks(snapshot: &Snapshot, observed: &Observed) -> Vec<status::Health
             quorum: check.quorum,
         })
         .collect()
+}
+
+fn clusters(snapshot: &Snapshot, observed: &Observed) -> Vec<Cluster> {
+    let one = |plane: &Arc<lath_feed::ControlPlane>| {
+        let seen = observed.clusters.get(&plane.id);
+        let nodes = snapshot.instances.values().filter(|it| {
+            let membership = it.cluster.as_ref();
+            membership.is_some_and(|it| it.cluster == plane.id)
+        });
+        let node = |instance: &Arc<lath_feed::Instance>| {
+            let seen = seen.and_then(|it| it.nodes.get(&instance.id));
+            ClusterNode {
+                instance: instance.id.to_string(),
+                name: instance.hostname.clone(),
+                ready: seen.is_some_and(|it| it.ready),
+                reason: match seen {
+                    Some(seen) => seen.reason.clone(),
+                    None => Some("it has not joined".into()),
+                },
+                pods: seen.map_or(0, |it| it.pods),
+            }
+        };
+        Cluster {
+            region: snapshot.region.clone(),
+            name: plane.name.clone(),
+            version: seen.and_then(|it| it.version.clone()),
+            state: condition(seen.map(|it| &it.condition)),
+            nodes: nodes.map(node).collect(),
+        }
+    };
+    snapshot.control_planes.values().map(one).collect()
 }
 
 fn links(observed: &Observed) -> BTreeMap<String, Link> {

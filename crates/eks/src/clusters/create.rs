@@ -18,7 +18,7 @@ use crate::record::{Access, Cluster, ConnectedCluster, Endpoint, control_plane};
 use crate::resource_types::pairs;
 use crate::roles::{self, EKS, Passing as _};
 use crate::shape::*;
-use crate::{Eks, token};
+use crate::{Eks, extensions, token};
 use crate::{access, addons};
 
 /// How many clusters a region may have.
@@ -164,6 +164,7 @@ fn create(
     check_name(tx, &op.name)?;
     op.refuse()?;
     check_version(op.version.as_deref())?;
+    extensions::check(&app.cell, &op.tags)?;
     roles::of_cluster(&app.cell, tx.view(), &op.role_arn)?;
     let network = Network::new(tx.view(), &op.resources_vpc_config)?;
     let given = op.kubernetes_network_config.as_ref();

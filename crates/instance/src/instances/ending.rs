@@ -1,5 +1,6 @@
 //! How instances end and go.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
@@ -9,7 +10,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::{InstanceError, Instances, ignore_missing, io_error};
 use crate::layout::{self, Layout};
-use crate::living::{STOP_SLACK, alive, bury, ended_within, goes_on, kill_or_warn, reap};
+use crate::living::{STOP_SLACK, alive, bury, ended_within, goes_on, kill, kill_or_warn, reap};
 use crate::record::{EndReason, Ended, Running, load, save};
 use crate::tree;
 
@@ -40,6 +41,48 @@ impl Instances {
             reap(running.supervisor.pid);
         }
         self.end(id).await
+    }
+
+    /// Ends the instance's processes at once, as [`Self::ensure_killed`] does, but it counts as failed: what died by itself
+    /// is not started again before its boot number grows. Does nothing to one that has ended.
+    ///
+    /// # Errors
+    /// As [`Self::ensure_stopped`].
+    pub async fn ensure_lost(&self, id: &WorkloadId, how: &str) -> Result<(), InstanceError> {
+        let layout = self.layout(id);
+        let turn = self.turn(id);
+        let _turn = self.turn_by_force(id, &layout, &turn).await;
+        if let Some((running, supervisor)) = alive(&layout) {
+            let reason = EndReason::Died { how: how.into() };
+            kill(&layout, &running, reason)
+                .map_err(|source| io_error(id, "recording how it ended", source))?;
+            if !ended_within(&supervisor, STOP_SLACK).await {
+                return Err(InstanceError::DoesNotEnd { id: id.clone() });
+            }
+            reap(running.supervisor.pid);
+            let groups = running.groups;
+            let _ = tokio::task::spawn_blocking(move || groups.kill_and_remove()).await;
+        }
+        self.settle(id);
+        Ok(())
+    }
+
+    /// Kills the processes in control groups that the workload's own processes have made, by the groups' names, as those of
+    /// a node's containers; gives how many these were.
+    ///
+    /// # Errors
+    /// When the workload does not run.
+    pub async fn kill_groups(
+        &self,
+        id: &WorkloadId,
+        names: BTreeSet<String>,
+    ) -> Result<usize, InstanceError> {
+        let Some((running, _)) = alive(&self.layout(id)) else {
+            let source = io::Error::from(io::ErrorKind::NotFound);
+            return Err(io_error(id, "finding its processes", source));
+        };
+        let killed = tokio::task::spawn_blocking(move || running.groups.kill_named(&names)).await;
+        killed.map_err(|error| io_error(id, "killing processes", io::Error::other(error)))
     }
 
     /// Waits for the turn, and kills what a shutdown waits for meanwhile: one that has the turn, or one that gets it

@@ -70,6 +70,7 @@ struct Known {
 /// Keeps the cluster until `stop`, or until it is not wanted any more.
 pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationToken) {
     let mut snapshots = shared.parts.snapshots.clone();
+    let mut draining = shared.parts.draining.clone();
     let mut keeper = Keeper {
         shared,
         id: id.clone(),
@@ -102,6 +103,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
         tokio::select! {
             () = stop.cancelled() => return,
             gone = snapshots.changed() => if gone.is_err() { return },
+            Ok(()) = draining.changed() => {}
             () = tokio::time::sleep(PERIOD) => {}
         }
     }
@@ -145,7 +147,8 @@ impl Keeper {
             self.knowledge.set_auth_map(map);
         }
         let strangers = *parts.source.borrow() == Source::Control;
-        let look = objects::look(client, snapshot, &self.id, strangers);
+        let draining = parts.draining.borrow().clone();
+        let look = objects::look(client, snapshot, &self.id, &draining, strangers);
         let look = look.await.map_err(not_ready)?;
         self.nodes = look.nodes;
         for work in &look.work {
@@ -266,7 +269,7 @@ impl Keeper {
 }
 
 /// Where the API server is, in its VPC.
-fn address(plane: &ControlPlane) -> Option<SocketAddr> {
+pub(super) fn address(plane: &ControlPlane) -> Option<SocketAddr> {
     let first = plane.addresses.first()?;
     Some(SocketAddr::new((*first).into(), 443))
 }

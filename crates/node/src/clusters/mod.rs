@@ -4,6 +4,7 @@
 //! Processes are those of [`Instances`], which finds them again after a restart; everything else is a socket or an object
 //! in a cluster's API, which the next look makes again.
 
+pub(crate) mod drills;
 mod endpoint;
 mod keeper;
 mod kept;
@@ -33,7 +34,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::callers::KnownCallers;
-use crate::faults::Down;
+use crate::faults::{Down, Draining};
 use crate::network::NetworkObserved;
 pub(crate) use nodes::setup_of;
 
@@ -56,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) networks: watch::Receiver<NetworkObserved>,
     pub(crate) down: watch::Receiver<Down>,
+    pub(crate) draining: watch::Receiver<Draining>,
     pub(crate) source: watch::Receiver<Source>,
     pub(crate) sink: Arc<dyn Sink>,
     /// Images for nodes.

@@ -12,6 +12,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
+use crate::faults::Draining;
+
 /// On a node: the labels and taints that Lath gave it, so that it can take them back.
 const GIVEN: &str = "lath.dev/given";
 /// On a node: Lath keeps new pods from it.
@@ -47,16 +49,18 @@ pub(super) enum Work {
     Evict { namespace: String, name: String },
 }
 
-/// Looks at the nodes of a cluster. `strangers` go only where the snapshot is known to be the newest.
+/// Looks at the nodes of a cluster. `strangers` go only where the snapshot is known to be the newest; pods leave the nodes
+/// that are `draining` for a drill beside those that control empties.
 pub(super) async fn look(
     client: &Client,
     snapshot: &Snapshot,
     cluster: &ManagedId,
+    draining: &Draining,
     strangers: bool,
 ) -> Result<Look, ClientError> {
     let nodes = client.get("/api/v1/nodes?resourceVersion=0").await?;
     let pods = pods(client).await?;
-    let mut look = judge(&nodes, &pods, snapshot, cluster);
+    let mut look = judge(&nodes, &pods, snapshot, cluster, draining);
     if !strangers {
         look.work.retain(|it| !matches!(it, Work::Delete(_)));
     }
@@ -175,7 +179,13 @@ fn is_of_the_moment(status: StatusCode) -> bool {
     known.contains(&status)
 }
 
-fn judge(nodes: &Value, pods: &[Pod], snapshot: &Snapshot, cluster: &ManagedId) -> Look {
+fn judge(
+    nodes: &Value,
+    pods: &[Pod],
+    snapshot: &Snapshot,
+    cluster: &ManagedId,
+    draining: &Draining,
+) -> Look {
     let mut by_node: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
     for pod in pods {
         by_node.entry(&pod.spec.node_name).or_default().push(pod);
@@ -195,14 +205,15 @@ fn judge(nodes: &Value, pods: &[Pod], snapshot: &Snapshot, cluster: &ManagedId) 
             continue;
         };
         let pods = by_node.get(name).map_or(&[][..], Vec::as_slice);
+        let is_left = membership.draining || draining.contains(&instance);
         look.nodes
             .insert(instance, observed(node, pods, membership));
         // Each by itself: labels that the API server refuses keep no node from being cordoned.
-        let changes = [cordon(node, membership), change(node, membership)];
+        let changes = [cordon(node, is_left), change(node, membership)];
         let changes = changes.into_iter().flatten();
         look.work
             .extend(changes.map(|it| Work::Patch(name.to_owned(), it)));
-        if membership.draining && node["spec"]["unschedulable"] == true {
+        if is_left && node["spec"]["unschedulable"] == true {
             let leaving = pods.iter().filter(|pod| must_leave(pod));
             let leaving = leaving.filter(|pod| pod.metadata.deletion_timestamp.is_none());
             look.work.extend(leaving.map(|pod| Work::Evict {
@@ -246,11 +257,11 @@ fn must_leave(pod: &Pod) -> bool {
     !is_finished(pod) && !is_static && !pod.metadata.owner_references.iter().any(of_daemon)
 }
 
-/// How a node has to change to take new pods, or none.
-fn cordon(node: &Value, membership: &ClusterNode) -> Option<Value> {
+/// How a node has to change to take new pods, or none where it is left.
+pub(super) fn cordon(node: &Value, is_left: bool) -> Option<Value> {
     let is_cordoned = node["spec"]["unschedulable"] == true;
     let by_lath = node["metadata"]["annotations"][CORDONED].is_string();
-    let (unschedulable, note) = match membership.draining {
+    let (unschedulable, note) = match is_left {
         true if !is_cordoned => (true, json!("true")),
         false if by_lath => (false, Value::Null),
         _ => return None,
@@ -351,7 +362,7 @@ pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     use std::sync::Arc;
@@ -411,6 +422,16 @@ mod tests {
         snapshot
     }
 
+    /// A node of this name, and its cluster.
+    pub(in crate::clusters) fn snapshot_of(hostname: &str) -> (Snapshot, ManagedId) {
+        let mut snapshot = snapshot(false);
+        let node = snapshot.instances.values().next().cloned();
+        let mut node = Instance::clone(&node.unwrap());
+        node.hostname = hostname.to_owned();
+        snapshot.instances.insert(node.id.clone(), Arc::new(node));
+        (snapshot, cluster())
+    }
+
     fn node(name: &str, instance: &str, ready: &str) -> Value {
         json!({
             "metadata": {"name": name, "resourceVersion": "7", "labels": {"team": "shop"}},
@@ -455,7 +476,13 @@ mod tests {
             pod("host", json!({"/spec/hostNetwork": true})),
             pod("done", json!({"/status/phase": "Succeeded"})),
         ]);
-        let look = judge(&nodes, &pods, &snapshot(false), &cluster());
+        let look = judge(
+            &nodes,
+            &pods,
+            &snapshot(false),
+            &cluster(),
+            &Draining::new(),
+        );
         let seen = &look.nodes[&INSTANCE.parse::<InstanceId>().unwrap()];
         let want = ClusterNodeObserved {
             ready: false,
@@ -488,7 +515,13 @@ mod tests {
         ];
         let (rest, pods) = (pods(&all[2..]), pods(&all));
         let mut it = node("a", INSTANCE, "True");
-        let look = judge(&list(vec![it.clone()]), &pods, &snapshot(true), &cluster());
+        let look = judge(
+            &list(vec![it.clone()]),
+            &pods,
+            &snapshot(true),
+            &cluster(),
+            &Draining::new(),
+        );
         let [Work::Patch(_, cordon), Work::Patch(_, change)] = &look.work[..] else {
             panic!("{look:?}");
         };
@@ -503,7 +536,7 @@ mod tests {
         it["metadata"]["annotations"] = change["metadata"]["annotations"].clone();
         it["metadata"]["annotations"][CORDONED] = json!("true");
         let nodes = list(vec![it.clone()]);
-        let look = judge(&nodes, &pods, &snapshot(true), &cluster());
+        let look = judge(&nodes, &pods, &snapshot(true), &cluster(), &Draining::new());
         let evict = Work::Evict {
             namespace: "default".into(),
             name: "one".into(),
@@ -511,10 +544,21 @@ mod tests {
         assert_eq!(look.work, [evict]);
         let drained = |look: &Look| look.nodes.values().all(|it| it.drained);
         assert!(!drained(&look));
-        let look = judge(&nodes, &rest, &snapshot(true), &cluster());
+        let look = judge(&nodes, &rest, &snapshot(true), &cluster(), &Draining::new());
         assert!(drained(&look) && look.work.is_empty());
+        // A drill empties it for a while, which control does not see.
+        let drilled = Draining::from([INSTANCE.parse().unwrap()]);
+        let look = judge(&nodes, &pods, &snapshot(false), &cluster(), &drilled);
+        assert!(matches!(&look.work[..], [Work::Evict { .. }]), "{look:?}");
+        assert!(!drained(&look));
         // It stays after all.
-        let look = judge(&nodes, &rest, &snapshot(false), &cluster());
+        let look = judge(
+            &nodes,
+            &rest,
+            &snapshot(false),
+            &cluster(),
+            &Draining::new(),
+        );
         let [Work::Patch(_, change)] = &look.work[..] else {
             panic!("{look:?}");
         };

@@ -1,0 +1,230 @@
+"""Drills on a cluster: its pods, its nodes, all of it; each ends by its deadline, and what was there comes back."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+from lathlab import binary, host_state, wait_for
+from lathlab.world import World
+
+pytestmark = pytest.mark.root
+
+REGION = "us-east-1"
+PATIENCE = 300
+PORT = 30080
+UNREACHABLE = 4
+WEB = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  replicas: 2
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      topologySpreadConstraints:
+      - {{maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway, labelSelector: {{matchLabels: {{app: web}}}}}}
+      containers:
+      - name: nginx
+        image: nginx:latest
+        command: ["nginx", "-g", "daemon off;"]
+        readinessProbe: {{httpGet: {{path: /, port: 80}}, periodSeconds: 1}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {{name: web}}
+spec: {{minAvailable: 1, selector: {{matchLabels: {{app: web}}}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web}}
+spec: {{type: NodePort, selector: {{app: web}}, ports: [{{port: 80, nodePort: {port}}}]}}
+"""
+
+
+class Cluster:
+    """A cluster of two nodes with two nginx behind a port of every node."""
+
+    def __init__(self, kubernetes, lath, directory):
+        self.kubernetes, self.lath, self.name = kubernetes, lath, "prod"
+        world = World(lath)
+        self.place = world.place(REGION)
+        self.eks, iam = world.client("eks", REGION), world.client("iam", REGION)
+        self.env = lath.env() | kubernetes.environment() | {"KUBECONFIG": str(directory / "kubeconfig"), "AWS_DEFAULT_REGION": REGION}
+        roles = {}
+        for service in "eks", "ec2":
+            trust = {"Version": "2012-10-17", "Statement": [{
+                "Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+            roles[service] = iam.create_role(RoleName=f"{service}-role", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+        made = self.eks.create_cluster(
+            name=self.name, roleArn=roles["eks"], resourcesVpcConfig={"subnetIds": self.place.subnets},
+            tags={"lath:unreachable-seconds": str(UNREACHABLE)})["cluster"]
+        self.arn = made["arn"]
+        self.client = self.place.launch("client")
+        wait_for("the cluster", lambda: self.described()["status"] == "ACTIVE", patience=PATIENCE)
+        self.place.ec2.authorize_security_group_ingress(
+            GroupId=self.described()["resourcesVpcConfig"]["clusterSecurityGroupId"],
+            IpPermissions=[{"IpProtocol": "tcp", "FromPort": PORT, "ToPort": PORT, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}])
+        self.eks.create_nodegroup(
+            clusterName=self.name, nodegroupName="nodes", nodeRole=roles["ec2"], subnets=self.place.subnets,
+            scalingConfig={"minSize": 2, "maxSize": 2, "desiredSize": 2}, instanceTypes=["t3.small"])
+        wait_for("its nodes", lambda: self.eks.describe_nodegroup(clusterName=self.name, nodegroupName="nodes")
+                 ["nodegroup"]["status"] == "ACTIVE", patience=PATIENCE)
+        subprocess.run(["aws", "eks", "update-kubeconfig", "--name", self.name, "--region", REGION], env=self.env, check=True,
+                       stdout=subprocess.DEVNULL)
+        self.kubectl("apply", "-f", "-", content=WEB.format(port=PORT))
+        wait_for("nginx", lambda: len(self.ready_pods()) == 2, patience=PATIENCE)
+
+    def described(self):
+        return self.eks.describe_cluster(name=self.name)["cluster"]
+
+    def kubectl(self, *arguments, **more):
+        return self.kubernetes.kubectl(self.env, *arguments, **more)
+
+    def get(self, *arguments):
+        """Objects; none while the API server does not answer."""
+        run = self.kubectl("get", *arguments, "-o", "json", check=False)
+        return json.loads(run.stdout)["items"] if run.returncode == 0 else []
+
+    def nodes(self):
+        """Nodes that are Ready and take pods: instance by name."""
+        return {node["metadata"]["name"]: node["spec"]["providerID"].rsplit("/", 1)[1] for node in self.get("nodes")
+                if is_true(node, "Ready") and not node["spec"].get("unschedulable")}
+
+    def ready_pods(self):
+        """Node and restarts by the uid of each nginx that is ready, and stays."""
+        return {pod["metadata"]["uid"]: (pod["spec"]["nodeName"], pod["status"]["containerStatuses"][0]["restartCount"])
+                for pod in self.get("pods", "-l", "app=web") if is_true(pod, "Ready") and "deletionTimestamp" not in pod["metadata"]}
+
+    def is_well(self):
+        return len(self.nodes()) == 2 and len(self.ready_pods()) == 2
+
+    def address(self, node):
+        return next(a["address"] for it in self.get("nodes") if it["metadata"]["name"] == node
+                    for a in it["status"]["addresses"] if a["type"] == "InternalIP")
+
+    def words(self, scenario, victim, through, *more, fault="3s"):
+        """A drill under load to the port of the node `through`."""
+        return [binary(), "drill", scenario, "--data-dir", str(self.lath.data), "--victim", victim, "--target",
+                f"http://{self.address(through)}:{PORT}/", "--from", self.client["id"], "--rate", "20", "--fault", fault,
+                "--patience", f"{PATIENCE}s", "--output", "json", *more]
+
+    def drill(self, *words, **more):
+        run = subprocess.run(self.words(*words, **more), capture_output=True, text=True, timeout=2 * PATIENCE)
+        assert run.returncode in (0, 3), f"{words}: {run.returncode}\n{run.stdout}{run.stderr}\n{self.lath.tail()}"
+        return json.loads(run.stdout)["repetitions"][0]
+
+
+def is_true(thing, condition):
+    return any(it["type"] == condition and it["status"] == "True" for it in thing["status"].get("conditions", []))
+
+
+def test_drills_hit_pods_nodes_and_clusters_and_all_comes_back(kubernetes, tmp_path):
+    before = host_state()
+    with kubernetes.lath("--extended") as lath:
+        cluster = Cluster(kubernetes, lath, tmp_path)
+        refuses_what_is_not_there(cluster)
+        pods_are_killed(cluster)
+        a_node_is_drained(cluster)
+        a_node_dies_and_comes_back(cluster)
+        a_cluster_dies_though_drill_and_lath_are_killed(cluster)
+        a_node_is_lost(cluster)
+        assert lath.stop() == 0, lath.tail()
+        assert lath.remnants() == []
+    assert host_state() - before == set()
+
+
+def refuses_what_is_not_there(cluster):
+    node = sorted(cluster.nodes())[0]
+    for words, said in (
+            (("kill-node", "nobody", node), "no instance has the id"),
+            (("kill-node", "client", node), "is no node of a cluster"),
+            (("kill-cluster", "other", node), "no cluster is named"),
+            (("kill-pod", "prod", node), "--pod"),
+            (("kill-pod", "prod", node, "--pod", "web"), "names no pods"),
+            (("kill-pod", "prod", node, "--pod", "default/none"), 'pods "none" not found'),
+            (("kill-pod", "prod", node, "--pod", "default/app=none"), "no container of default/app=none runs"),
+            (("drain-node", node, node, "--pod", "default/web"), "--pod")):
+        run = subprocess.run(cluster.words(*words), capture_output=True, text=True, timeout=PATIENCE)
+        assert run.returncode == 1 and said in run.stderr, (words, run.stderr)
+
+
+def pods_are_killed(cluster):
+    """By a selector: both at once; their kubelets start the containers again, in the same pods."""
+    known, (node, *_) = cluster.ready_pods(), sorted(cluster.nodes())
+    seen = cluster.drill("kill-pod", "prod", node, "--pod", "default/app=web")
+    assert seen["failed"] > 0
+    wait_for("the pods to be back", lambda: len(cluster.ready_pods()) == 2, patience=PATIENCE)
+    assert {uid: restarts for uid, (_, restarts) in cluster.ready_pods().items()} == {
+        uid: restarts + 1 for uid, (_, restarts) in known.items()}
+
+
+def a_node_is_drained(cluster):
+    """With a budget of one, and load to the other node: pods leave it one by one, and it takes pods again at the end."""
+    victim, other = sorted(cluster.nodes())
+    cluster.kubectl("label", "node", victim, "drill=here")
+    cluster.kubectl("patch", "deployment", "web", "--patch", json.dumps({"spec": {"template": {"spec": {"affinity": {"nodeAffinity": {
+        "preferredDuringSchedulingIgnoredDuringExecution": [
+            {"weight": 100, "preference": {"matchExpressions": [{"key": "drill", "operator": "Exists"}]}}]}}}}}}))
+    cluster.kubectl("rollout", "status", "deployment/web", f"--timeout={PATIENCE}s")
+    running = subprocess.Popen(cluster.words("drain-node", victim, other, fault="60s"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        wait_for("the node to be left", lambda: len(cluster.ready_pods()) == 2
+                 and {node for node, _ in cluster.ready_pods().values()} == {other}, patience=PATIENCE)
+        assert victim not in cluster.nodes()
+    finally:
+        os.kill(running.pid, signal.SIGINT)
+        running.communicate()
+    # The drill is gone: whether or not it could withdraw its order, that ends.
+    for order in (cluster.lath.data / "faults").glob("drill-*"):
+        order.unlink()
+    wait_for("the node to take pods again", lambda: victim in cluster.nodes())
+
+
+def a_node_dies_and_comes_back(cluster):
+    """Its pods are replaced after the seconds that the cluster's tag says, and it joins again as what it was."""
+    tolerations = cluster.get("pods", "-l", "app=web")[0]["spec"]["tolerations"]
+    assert {it["tolerationSeconds"] for it in tolerations if it["effect"] == "NoExecute"} == {UNREACHABLE}
+    known = cluster.nodes()
+    victim = next(iter(cluster.ready_pods().values()))[0]
+    other = next(it for it in known if it != victim)
+    running = subprocess.Popen(cluster.words("kill-node", victim, other, fault="120s"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        wait_for("its pods to be replaced elsewhere", lambda: victim not in cluster.nodes() and len(cluster.ready_pods()) == 2
+                 and {node for node, _ in cluster.ready_pods().values()} == {other}, patience=PATIENCE)
+    finally:
+        os.kill(running.pid, signal.SIGINT)
+        running.communicate()
+    for order in (cluster.lath.data / "faults").glob("drill-*"):
+        order.unlink()
+    wait_for("the node to be back", cluster.is_well, patience=PATIENCE)
+    assert cluster.nodes() == known
+
+
+def a_cluster_dies_though_drill_and_lath_are_killed(cluster):
+    known, pods = cluster.nodes(), set(cluster.ready_pods())
+    killed = subprocess.Popen(cluster.words("kill-cluster", REGION, sorted(known)[0], fault="2s"), stdout=subprocess.DEVNULL)
+    faults = cluster.lath.data / "faults"
+    try:
+        wait_for("the fault", lambda: any(faults.glob("*.done")), patience=PATIENCE)
+    finally:
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.wait()
+    assert cluster.kubectl("get", "nodes", "--request-timeout=1s", check=False).returncode != 0
+    cluster.lath.kill()
+    cluster.lath.start()
+    wait_for("the cluster to be back", cluster.is_well, patience=PATIENCE)
+    wait_for("the order to be gone", lambda: not any(faults.glob("*.json")))
+    assert cluster.nodes() == known and set(cluster.ready_pods()) == pods, "nothing was replaced"
+
+
+def a_node_is_lost(cluster):
+    known = cluster.nodes()
+    victim, other = sorted(known)
+    cluster.drill("lose-node", known[victim], other, fault="1s")
+    wait_for("another node in its place", lambda: len(cluster.nodes()) == 2 and known[victim] not in cluster.nodes().values(),
+             patience=PATIENCE)
