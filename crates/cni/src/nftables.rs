@@ -54,8 +54,8 @@ pub(crate) struct Rule {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Match {
-    /// Not to 127.0.0.0/8.
-    NoLoopback,
+    /// Not from 127.0.0.0/8.
+    NotFromLoopback,
     /// To an address of the node.
     LocalDestination,
     /// To this address.
@@ -98,8 +98,8 @@ pub(crate) fn replace_table(name: &str, chains: &[Chain]) -> io::Result<()> {
 fn put_rule(list: &mut Bytes, rule: &Rule) {
     for it in &rule.matches {
         match it {
-            Match::NoLoopback => {
-                payload(list, NETWORK, 16, 1);
+            Match::NotFromLoopback => {
+                payload(list, NETWORK, 12, 1);
                 compare(list, NOT_EQUAL, &[127]);
             }
             Match::LocalDestination => {

@@ -80,9 +80,10 @@ pub(crate) fn apply(all: &[(Ipv4Addr, Option<Lease>)]) -> Result<(), Failure> {
     let chains = if rules.is_empty() {
         Vec::new()
     } else {
-        // What the node itself sends to 127.0.0.1 cannot leave it.
+        // What the node itself sends from 127.0.0.1 cannot leave it. What it sends to 127.0.0.1 has that source unless it
+        // chose another of the node's addresses, as upstream's tests of `hostIP: 127.0.0.1` do.
         let own = rules.iter().cloned().map(|mut rule| {
-            rule.matches.insert(0, Match::NoLoopback);
+            rule.matches.insert(0, Match::NotFromLoopback);
             rule
         });
         vec![

@@ -88,20 +88,22 @@ pub struct RuntimeConfiguration {
     pub port_mappings: Vec<PortMapping>,
 }
 
-/// A port of the node that leads to one of the pod.
+/// A port of the node that leads to one of the pod. The specification of CNI writes `hostPort`; containerd writes
+/// `HostPort`, since the reference plugins, in Go, read both.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
     /// The node's port. Zero maps nothing: containerd lists each port of a container, mapped or not.
-    #[serde(default)]
+    #[serde(default, alias = "HostPort")]
     pub host_port: u16,
     /// The pod's port.
+    #[serde(alias = "ContainerPort")]
     pub container_port: u16,
     /// `tcp`, `udp` or `sctp`; empty means `tcp`.
-    #[serde(default)]
+    #[serde(default, alias = "Protocol")]
     pub protocol: String,
     /// The only address of the node that the port is mapped on; empty means each.
-    #[serde(default, rename = "hostIP")]
+    #[serde(default, rename = "hostIP", alias = "HostIP")]
     pub host_ip: String,
 }
 
@@ -296,6 +298,23 @@ mod tests {
         assert_eq!(request.pod.as_deref(), Some("default/web-0"));
         assert_eq!(request.network.prefixes, ["10.0.1.64/28".parse().unwrap()]);
         assert_eq!(request.network.data_dir, PathBuf::from(DEFAULT_DATA_DIR));
+    }
+
+    #[test]
+    fn ports_are_as_the_specification_or_containerd_writes_them() {
+        let port = |names: [&str; 4]| {
+            let [host, container, protocol, ip] = names;
+            let text = format!(
+                r#"{{"{host}":80,"{container}":8080,"{protocol}":"udp","{ip}":"127.0.0.1"}}"#
+            );
+            serde_json::from_str::<PortMapping>(&text).unwrap()
+        };
+        let specified = port(["hostPort", "containerPort", "protocol", "hostIP"]);
+        assert_eq!(specified.host_ip, "127.0.0.1");
+        assert_eq!(
+            specified,
+            port(["HostPort", "ContainerPort", "Protocol", "HostIP"])
+        );
     }
 
     #[test]

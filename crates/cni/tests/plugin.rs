@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -300,6 +300,16 @@ fn answers(from: &File, address: &str) -> bool {
     })
 }
 
+/// Whether a connection from an address of the namespace succeeds.
+fn connects_from(from: &str, to: &str) -> bool {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
+    let address = |it: &str| SockaddrIn::from(it.parse::<std::net::SocketAddrV4>().unwrap());
+    let (family, kind) = (AddressFamily::Inet, SockType::Stream);
+    let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(socket.as_raw_fd(), &address(&format!("{from}:0"))).unwrap();
+    connect(socket.as_raw_fd(), &address(to)).is_ok()
+}
+
 #[test]
 fn ports_of_the_node_lead_to_pods() {
     let Some(node) = node() else { return };
@@ -331,6 +341,13 @@ fn ports_of_the_node_lead_to_pods() {
         "the node itself"
     );
     assert!(!answers(&node.namespace, "127.0.0.1:8080"));
+    assert!(
+        inside(&node.namespace, || connects_from(
+            "10.9.1.10",
+            "127.0.0.1:8080"
+        )),
+        "the node itself, by 127.0.0.1 from its own address"
+    );
     assert!(!answers(&other, "10.9.1.10:80"));
     assert!(tables().contains("lath-cni"));
     drop(listener);

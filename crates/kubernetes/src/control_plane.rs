@@ -246,6 +246,8 @@ fn api_server(plane: &ControlPlane) -> Unit {
             "proxy-client-key-file",
             certificate("front-proxy-client.key"),
         ),
+        // ClusterIPs lead nowhere from here, where no kube-proxy runs: aggregated APIs and webhooks are called at their pods.
+        ("enable-aggregator-routing", "true".to_owned()),
         (
             "authentication-token-webhook-config-file",
             "/etc/kubernetes/webhook.kubeconfig".to_owned(),
@@ -351,6 +353,7 @@ mod tests {
             "--advertise-address=10.0.1.5",
             "--secure-port=443",
             "--service-cluster-ip-range=172.20.0.0/16",
+            "--enable-aggregator-routing=true",
         ] {
             assert!(api.iter().any(|it| it == flag), "{flag} in {api:?}");
         }

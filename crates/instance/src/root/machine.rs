@@ -26,6 +26,7 @@ pub(super) fn make(root: &OwnedFd, limits: &Limits) -> io::Result<()> {
     }
     if let Some(count) = limits.vcpus {
         let host = fs::read_to_string("/proc/cpuinfo")?;
+        let count = processors_of(&host, count);
         replace("cpuinfo", cpuinfo(&host, count))?;
         processors(root, count)?;
     }
@@ -49,6 +50,16 @@ fn meminfo(host: &str, kilobytes: u64) -> String {
         Some(format!("{name}: {value:>12}{unit}\n"))
     };
     host.lines().filter_map(line).collect()
+}
+
+/// How many processors to show: a kubelet that saw more than the host has would name them in a cpuset, which the kernel
+/// refuses, and never be ready.
+fn processors_of(host: &str, wanted: u32) -> u32 {
+    let there = host.lines().filter(|it| it.starts_with("processor"));
+    match u32::try_from(there.count()) {
+        Ok(0) | Err(_) => wanted,
+        Ok(there) => wanted.min(there),
+    }
 }
 
 /// The host's first processor, as many times as the machine has some.
@@ -131,6 +142,14 @@ mod tests {
             vec!["HugePages_Total:", "0"],
         ];
         assert_eq!(lines, want);
+    }
+
+    #[test]
+    fn no_more_processors_than_the_hosts() {
+        let host = "processor\t: 0\nmodel name\t: X\n\nprocessor\t: 1\n";
+        let shown = [1, 2, 4].map(|wanted| processors_of(host, wanted));
+        assert_eq!(shown, [1, 2, 2]);
+        assert_eq!(processors_of("", 4), 4);
     }
 
     #[test]
