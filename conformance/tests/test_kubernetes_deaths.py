@@ -57,6 +57,27 @@ spec:
     volumeMounts: [{name: root, mountPath: /host}]
   volumes: [{name: root, hostPath: {path: /}}]
 """
+# A pod behind a port of its node, and a webhook that no API server can use, because it speaks no TLS.
+PORT = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: port}}
+spec:
+  nodeName: {node}
+  terminationGracePeriodSeconds: 0
+  containers: [{{name: nginx, image: "nginx:latest", ports: [{{containerPort: 80, hostPort: 8080}}]}}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {{name: plain}}
+webhooks:
+- name: plain.example.com
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  clientConfig: {{service: {{namespace: default, name: web, port: 80}}}}
+  rules: [{{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}}]
+  namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: default}}}}
+"""
 
 
 class Cluster:
@@ -208,4 +229,18 @@ def hostile_pods_see_their_node_only(cluster):
     status, said = inside("ls /proc | grep -c '^[0-9]'")
     assert status == 0
     assert int(said) < len([it for it in os.listdir("/proc") if it.isdigit()]), "the host's processes are not seen"
+    ports_lead_to_pods(cluster)
     cluster.kubectl("delete", "pod", "hostile")
+
+
+def ports_lead_to_pods(cluster):
+    """A port of a node, and a webhook's Service, lead to a pod: the one by the CNI plugin, the other without kube-proxy."""
+    hostile = json.loads(cluster.kubectl("get", "pod", "hostile", "-o", "json"))
+    cluster.apply(PORT.format(node=hostile["spec"]["nodeName"]))
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/port", "--timeout=120s")
+    address = hostile["status"]["hostIP"]
+    wait_for("the port", lambda: "Welcome" in cluster.kubectl(
+        "exec", "client", "--", "curl", "-sS", "--max-time", "5", f"http://{address}:8080/", check=False).stdout)
+    wait_for("the webhook to be called", lambda: "HTTP response to HTTPS client" in cluster.kubectl(
+        "create", "configmap", "none", "--dry-run=server", check=False).stderr)
+    cluster.kubectl("delete", "validatingwebhookconfiguration/plain", "pod/port")
