@@ -72,6 +72,7 @@ targets! {
     token
     transit_region
     tunnel_packets
+    unit_order
     user_data
     xml
     zone_query

@@ -39,6 +39,10 @@ fn main() -> ExitCode {
     if let Some(code) = lath_cni::called_as_plugin() {
         return code;
     }
+    // In instances of images for Kubernetes it answers in the place of programs that cannot work there.
+    if let Some(code) = lath_instance::called_as_program() {
+        return code;
+    }
     panics::abort_unless_contained();
     match run(Cli::parse().command) {
         Ok(code) => code,

@@ -22,6 +22,11 @@ pub fn user_data(bytes: &[u8]) -> Extent {
     crate::cloud_init::extent(bytes)
 }
 
+/// The unit that an order to process 1 names, if the bytes are an order.
+pub fn unit_order(bytes: &[u8]) -> Option<String> {
+    crate::units::door::read_order(bytes).map(|order| order.unit)
+}
+
 /// What the metadata service answers to one request.
 pub fn metadata(
     snapshot: &Snapshot,

@@ -109,7 +109,8 @@ fn prepare(
     no_core_files();
     limits::apply(&plan.groups, &plan.limits);
     confine::confine(plan.kind).map_err(context("confining"))?;
-    cloud_init::announce(plan, first_boot, notes);
+    let notes: Vec<String> = notes.iter().chain(&plan.setup.notes).cloned().collect();
+    cloud_init::announce(plan, first_boot, &notes);
     channel.send(&Message::Ready, Some(&master))?;
     Ok(Prepared {
         signals,
@@ -191,7 +192,7 @@ fn gives_up(waited: bool) -> bool {
 
 fn live(plan: &BootPlan, prepared: &Prepared) -> i32 {
     let signals = &prepared.signals;
-    let mut units = Units::new(&plan.setup.units);
+    let mut units = Units::new(&plan.setup);
     let begun = Instant::now();
     let mut boots = false;
     let mut connected = !node::is(plan.kind);
@@ -213,6 +214,7 @@ fn live(plan: &BootPlan, prepared: &Prepared) -> i32 {
         }
         units.copy_outputs();
         while reap(&mut units) == Reaped::One {}
+        units.obey(Instant::now());
     }
     println_console("The instance is being stopped.");
     end_units(signals, &mut units);

@@ -17,6 +17,13 @@ pub struct Setup {
     pub files: Vec<File>,
     /// Programs that run until the instance ends, begun in this order and begun again when they end.
     pub units: Vec<Unit>,
+    /// Names of units that are begun only where the instance's `systemctl` was told so. Where there are any, process 1
+    /// obeys that program ([`crate::PROGRAM_NAMES`]) for all units.
+    #[serde(default)]
+    pub on_demand: Vec<String>,
+    /// What its console says at each boot.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 impl Setup {

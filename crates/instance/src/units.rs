@@ -1,5 +1,6 @@
 //! Programs that the first process runs until the instance ends.
 
+pub(crate) mod door;
 mod log;
 
 use std::io;
@@ -14,7 +15,8 @@ use nix::unistd::Pid;
 use crate::exec::DEFAULT_PATH;
 use crate::init::println_console;
 use crate::process::{become_standard, close_others, fork_child, unblock_signals};
-use crate::setup::Unit;
+use crate::setup::{Setup, Unit};
+use door::{Door, Known, Order, Phase};
 use log::Log;
 pub(crate) use log::{LOGS, name_of};
 
@@ -31,6 +33,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Units<'a> {
     programs: Vec<Program<'a>>,
+    /// Where the instance's `systemctl` asks.
+    door: Option<Door>,
 }
 
 #[derive(Debug)]
@@ -38,7 +42,11 @@ struct Program<'a> {
     unit: &'a Unit,
     state: State,
     pause: Duration,
-    /// Once it was ready, or was begun and says nothing of that.
+    /// Begun only when it is asked for.
+    on_demand: bool,
+    /// Since it was told to end: what becomes of it then, and when it is killed.
+    ending: Option<Ending>,
+    /// Once it was ready, or was begun and says nothing of that. Nothing waits for one on demand.
     ready: bool,
     question: Option<Question>,
     ask_at: Instant,
@@ -47,10 +55,18 @@ struct Program<'a> {
     outputs: Vec<OwnedFd>,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Ending {
+    begins_again: bool,
+    killed_at: Instant,
+}
+
 #[derive(Debug)]
 enum State {
     /// Those before it are not ready.
     Waits,
+    /// Until it is asked for.
+    Rests,
     BeginsAt(Instant),
     Runs(Pid, Instant),
     Done,
@@ -63,19 +79,49 @@ struct Question {
 }
 
 impl<'a> Units<'a> {
-    pub(crate) fn new(units: &'a [Unit]) -> Self {
-        let program = |unit| Program {
-            unit,
-            state: State::Waits,
-            pause: FIRST_PAUSE,
-            ready: false,
-            question: None,
-            ask_at: Instant::now(),
-            log: Log::of(unit),
-            outputs: Vec::new(),
+    /// In the entered root: what the instance has enabled counts.
+    pub(crate) fn new(setup: &'a Setup) -> Self {
+        let program = |unit: &'a Unit| {
+            let on_demand = setup.on_demand.contains(&unit.name);
+            let rests = on_demand && !door::is_enabled(&unit.name);
+            Program {
+                unit,
+                state: if rests { State::Rests } else { State::Waits },
+                pause: FIRST_PAUSE,
+                on_demand,
+                ending: None,
+                ready: on_demand,
+                question: None,
+                ask_at: Instant::now(),
+                log: Log::of(unit),
+                outputs: Vec::new(),
+            }
         };
-        let programs = units.iter().map(program).collect();
-        Self { programs }
+        let programs = setup.units.iter().map(program).collect();
+        let opened = (!setup.on_demand.is_empty()).then(Door::open);
+        let door = match opened {
+            Some(Err(error)) => {
+                println_console(&format!("systemctl will not work: {error}"));
+                None
+            }
+            other => other.and_then(Result::ok),
+        };
+        Self { programs, door }
+    }
+
+    /// Obeys what `systemctl` has asked for since.
+    pub(crate) fn obey(&mut self, now: Instant) {
+        let Some(door) = self.door.take() else { return };
+        while let Some((order, from)) = door.next() {
+            let mut programs = self.programs.iter_mut();
+            let named = programs.find(|it| it.unit.name == order.unit);
+            let known = named.map(|it| {
+                it.obey(&order, now);
+                it.known()
+            });
+            door.answer(&from, known);
+        }
+        self.door = Some(door);
     }
 
     /// Whether each was ready once.
@@ -107,7 +153,8 @@ impl<'a> Units<'a> {
 
     pub(crate) fn outputs(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let outputs = self.programs.iter().flat_map(|it| &it.outputs);
-        outputs.map(AsFd::as_fd)
+        let door = self.door.iter().map(AsFd::as_fd);
+        outputs.map(AsFd::as_fd).chain(door)
     }
 
     /// Moves what the programs have written into their logs, as far as it is there.
@@ -162,14 +209,75 @@ impl<'a> Units<'a> {
 }
 
 impl Program<'_> {
+    fn obey(&mut self, order: &Order, now: Instant) {
+        let begins = match order.verb {
+            door::Verb::Status => return,
+            door::Verb::Start | door::Verb::Restart => true,
+            door::Verb::Stop => false,
+        };
+        let State::Runs(process, _) = self.state else {
+            self.pause = FIRST_PAUSE;
+            self.state = if begins {
+                State::BeginsAt(now)
+            } else {
+                State::Rests
+            };
+            return;
+        };
+        if let Some(ending) = &mut self.ending {
+            ending.begins_again = begins;
+        } else if order.verb != door::Verb::Start {
+            let _ = kill(process, Signal::SIGTERM);
+            let _ = kill(process, Signal::SIGCONT);
+            self.ending = Some(Ending {
+                begins_again: begins,
+                killed_at: now + self.unit.stop_time(),
+            });
+        }
+    }
+
+    fn known(&self) -> Known {
+        let (phase, process) = match self.state {
+            State::Runs(process, _) if self.ending.is_some() => {
+                (Phase::Deactivating, Some(process.as_raw()))
+            }
+            State::Runs(process, _) => (Phase::Active, Some(process.as_raw())),
+            State::Waits | State::BeginsAt(_) => (Phase::Activating, None),
+            State::Rests | State::Done => (Phase::Inactive, None),
+        };
+        Known {
+            phase,
+            process,
+            on_demand: self.on_demand,
+        }
+    }
+
     fn advance(&mut self, now: Instant) -> Option<Instant> {
+        let killed = self.kill_when_late(now);
+        let next = self.begin_or_ask(now);
+        [killed, next].into_iter().flatten().min()
+    }
+
+    /// When one that is told to end must be killed.
+    fn kill_when_late(&mut self, now: Instant) -> Option<Instant> {
+        let (State::Runs(process, _), Some(ending)) = (&self.state, &mut self.ending) else {
+            return None;
+        };
+        if ending.killed_at <= now {
+            let _ = kill(*process, Signal::SIGKILL);
+            ending.killed_at = now + LONGEST_PAUSE;
+        }
+        Some(ending.killed_at)
+    }
+
+    fn begin_or_ask(&mut self, now: Instant) -> Option<Instant> {
         if let State::BeginsAt(at) = self.state {
             if at > now {
                 return Some(at);
             }
             self.begin(now);
         }
-        if self.ready || matches!(self.state, State::Waits) {
+        if self.ready || matches!(self.state, State::Waits | State::Rests) {
             return self.next();
         }
         match &self.question {
@@ -230,6 +338,14 @@ impl Program<'_> {
             return;
         };
         if its != process {
+            return;
+        }
+        if let Some(ending) = self.ending.take() {
+            self.pause = FIRST_PAUSE;
+            self.state = match ending.begins_again {
+                true => State::BeginsAt(now),
+                false => State::Rests,
+            };
             return;
         }
         if self.unit.once && status == 0 {
@@ -319,8 +435,15 @@ mod tests {
         }
     }
 
-    fn running(units: &[Unit]) -> Units<'_> {
-        let mut all = Units::new(units);
+    fn setup(units: impl Into<Vec<Unit>>) -> Setup {
+        Setup {
+            units: units.into(),
+            ..Setup::default()
+        }
+    }
+
+    fn running(setup: &Setup) -> Units<'_> {
+        let mut all = Units::new(setup);
         for (number, program) in all.programs.iter_mut().enumerate() {
             program.state =
                 State::Runs(Pid::from_raw(1_000_000_000 + number as i32), Instant::now());
@@ -330,7 +453,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_the_longest_and_start_anew_after_a_long_run() {
-        let units = [unit(false, false)];
+        let units = setup([unit(false, false)]);
         let mut all = running(&units);
         let now = Instant::now();
         let process = Pid::from_raw(1_000_000_000);
@@ -356,7 +479,7 @@ mod tests {
 
     #[test]
     fn one_that_is_done_stays_so_and_a_failure_is_repeated() {
-        let units = [unit(true, false), unit(true, false)];
+        let units = setup([unit(true, false), unit(true, false)]);
         let mut all = running(&units);
         for (number, status) in [(0, 0), (1, 1)] {
             let process = Pid::from_raw(1_000_000_000 + number);
@@ -368,7 +491,7 @@ mod tests {
 
     #[test]
     fn the_last_one_ends_first() {
-        let units = [unit(false, false), unit(false, false)];
+        let units = setup([unit(false, false), unit(false, false)]);
         let mut all = running(&units);
         for number in [1, 0] {
             let (process, _) = all.end_last(Instant::now()).unwrap();
@@ -377,5 +500,30 @@ mod tests {
             all.forget(process);
         }
         assert!(all.end_last(Instant::now()).is_none());
+    }
+
+    #[test]
+    fn one_that_was_told_to_end_stays_ended_and_may_be_begun_again() {
+        let units = setup([unit(false, false)]);
+        let mut all = running(&units);
+        let (process, now) = (Pid::from_raw(1_000_000_000), Instant::now());
+        let order = |verb| Order {
+            verb,
+            unit: "u".into(),
+        };
+        let program = &mut all.programs[0];
+        program.obey(&order(door::Verb::Start), now);
+        assert_eq!(program.known().phase, Phase::Active);
+        program.obey(&order(door::Verb::Stop), now);
+        assert_eq!(program.known().phase, Phase::Deactivating);
+        program.ended(process, 0, now);
+        assert_eq!(program.known().phase, Phase::Inactive);
+        assert_eq!(program.advance(now), None);
+        program.obey(&order(door::Verb::Start), now);
+        assert_eq!(program.known().phase, Phase::Activating);
+        program.state = State::Runs(process, now);
+        program.obey(&order(door::Verb::Restart), now);
+        program.ended(process, 143, now);
+        assert!(matches!(program.state, State::BeginsAt(at) if at == now));
     }
 }
