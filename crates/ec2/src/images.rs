@@ -24,8 +24,9 @@ use crate::resources::IMAGE;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
 
-/// AWS's account for Amazon Linux, to which the alias `amazon` leads.
+/// AWS's accounts for Amazon Linux and for the images of EKS, to which the alias `amazon` leads.
 const AMAZON: &str = "137112412989";
+const AMAZON_EKS: &str = "602401143452";
 /// What an image's root disk is said to hold, in GiB.
 pub(crate) const ROOT_SIZE: i32 = 8;
 
@@ -47,6 +48,8 @@ pub(crate) struct Image {
     pub(crate) snapshot: String,
     /// What types its instances may have: `x86_64` or `arm64`.
     pub(crate) architecture: &'static str,
+    /// Whether its instances run containers, and have what nodes of clusters need.
+    pub(crate) for_kubernetes: bool,
 }
 
 /// A directory with a root file system, which instances get a copy of.
@@ -111,6 +114,7 @@ pub(crate) fn of_region(account: &str, region: &str, view: &View) -> Vec<Image> 
             root: RootSource::Directory(image.path.clone()),
             snapshot: snapshot_of(&image.id),
             architecture: host_architecture(),
+            for_kubernetes: false,
         })
         .collect();
     host_images(region).into_iter().chain(directories).collect()
@@ -130,6 +134,7 @@ fn host_images(region: &str) -> Vec<Image> {
         amzn2(region, own, "2025-11-03"),
         al2023(region, other, "2025-11-04"),
         amzn2(region, other, "2025-11-02"),
+        kubernetes(region, own, "2025-11-01"),
     ]
 }
 
@@ -144,6 +149,27 @@ fn al2023(region: &str, architecture: &'static str, day: &str) -> Image {
             architecture,
             day,
         )
+    }
+}
+
+/// As AWS names the image of nodes. The version is the one that `./x kubernetes` builds; what runs is what the host has.
+fn kubernetes(region: &str, architecture: &'static str, day: &str) -> Image {
+    let name = format!("amazon-eks-node-al2023-{architecture}-standard-1.37-v20251101");
+    let id = last_id(region, &name);
+    let stands_for = "Stands for the image of EKS's nodes";
+    let image = host_image(region, name, stands_for, architecture, day);
+    Image {
+        description: format!(
+            "{} Its instances can run containers, and have containerd, kubelet, kubeadm and kubectl.",
+            image.description
+        ),
+        snapshot: snapshot_of(&id),
+        id,
+        owner: AMAZON_EKS.into(),
+        volume_type: "gp3",
+        imds_v2: true,
+        for_kubernetes: true,
+        ..image
     }
 }
 
@@ -184,6 +210,7 @@ fn host_image(
         imds_v2: false,
         root: RootSource::Host,
         architecture,
+        for_kubernetes: false,
     }
 }
 

@@ -478,7 +478,8 @@ pub struct Instance {
     /// What its processes may do.
     #[serde(default)]
     pub kind: InstanceKind,
-    /// The cluster that it is a node of; only instances of kind [`InstanceKind::Node`] are.
+    /// The cluster that it is a node of. Only instances of kind [`InstanceKind::Node`] are; one of that kind without a
+    /// cluster may be made a node of its user's.
     #[serde(default)]
     pub cluster: Option<ClusterNode>,
 }

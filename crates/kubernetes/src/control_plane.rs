@@ -59,6 +59,7 @@ pub fn setup(plane: &ControlPlane, binaries: &Binaries) -> Result<Setup, PkiErro
             controller_manager(plane),
             scheduler(),
         ],
+        ..Setup::default()
     })
 }
 

@@ -14,6 +14,7 @@ mod files;
 pub mod manifests;
 pub mod node;
 pub mod pki;
+pub mod self_managed;
 #[cfg(test)]
 mod testing;
 pub mod token;

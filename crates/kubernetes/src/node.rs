@@ -12,7 +12,8 @@ use crate::pki::{Authority, PkiError};
 use crate::{Binaries, PROGRAMS_PLACE, REGISTRY_PORT, runtime_program};
 
 const CERTIFICATES: &str = "/etc/kubernetes/pki";
-const SOCKET: &str = "/run/containerd/containerd.sock";
+pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
+const CONTAINERD_CONFIGURATION: &str = "/etc/kubernetes/containerd.toml";
 /// The directory of [`PREFIXES`], which is written from outside while the node runs.
 pub const LATH_DIRECTORY: &str = "/etc/lath";
 /// The blocks from which pods get addresses: a JSON list.
@@ -87,15 +88,6 @@ pub fn provider_id(instance: &Instance) -> String {
 /// # Errors
 /// When the cluster's keys are none, or the node's name is no name.
 pub fn setup(node: &Node<'_>, binaries: &Binaries) -> Result<Setup, PkiError> {
-    let directory = |path: &str, shared_mounts| HostDirectory {
-        path: path.into(),
-        mode: 0o755,
-        shared_mounts,
-    };
-    let shared = |source: &Path, path: &str| SharedFile {
-        source: source.to_owned(),
-        path: path.into(),
-    };
     Ok(Setup {
         directories: vec![
             directory("/var/lib/containerd", false),
@@ -109,8 +101,28 @@ pub fn setup(node: &Node<'_>, binaries: &Binaries) -> Result<Setup, PkiError> {
             shared(node.lath, "/opt/cni/bin/loopback"),
         ],
         files: files(node)?,
-        units: vec![containerd(), kubelet(node), kube_proxy()],
+        units: vec![
+            containerd(CONTAINERD_CONFIGURATION),
+            kubelet(node),
+            kube_proxy(),
+        ],
+        ..Setup::default()
     })
+}
+
+pub(crate) fn directory(path: &str, shared_mounts: bool) -> HostDirectory {
+    HostDirectory {
+        path: path.into(),
+        mode: 0o755,
+        shared_mounts,
+    }
+}
+
+pub(crate) fn shared(source: &Path, path: &str) -> SharedFile {
+    SharedFile {
+        source: source.to_owned(),
+        path: path.into(),
+    }
 }
 
 fn files(node: &Node<'_>) -> Result<Vec<File>, PkiError> {
@@ -141,25 +153,9 @@ fn files(node: &Node<'_>) -> Result<Vec<File>, PkiError> {
         ),
         public(etc("kubelet.json"), &shown(&kubelet_configuration(node))),
         public(etc("kube-proxy.json"), &shown(&proxy_configuration(node))),
-        public(etc("containerd.toml"), &containerd_configuration()),
-        public(
-            "/etc/containerd/certs.d/_default/hosts.toml".into(),
-            &format!(
-                "[host.\"http://127.0.0.1:{REGISTRY_PORT}\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
-            ),
-        ),
-        public(
-            "/etc/cni/net.d/10-lath.conflist".into(),
-            &shown(&json!({
-                "cniVersion": "1.0.0",
-                "name": "lath",
-                "plugins": [{
-                    "type": "lath-cni",
-                    "prefixesFile": format!("{LATH_DIRECTORY}/{PREFIXES}"),
-                    "capabilities": {"portMappings": true},
-                }],
-            })),
-        ),
+        public(CONTAINERD_CONFIGURATION.into(), &containerd_configuration()),
+        images_from_lath(),
+        network_by_lath("10-lath.conflist"),
     ];
     for (name, leaf) in [
         ("kubelet-client", &kubelet),
@@ -169,6 +165,32 @@ fn files(node: &Node<'_>) -> Result<Vec<File>, PkiError> {
         files.extend(leaf_files(CERTIFICATES, name, leaf));
     }
     Ok(files)
+}
+
+/// Images of any registry come from Lath's.
+pub(crate) fn images_from_lath() -> File {
+    public(
+        "/etc/containerd/certs.d/_default/hosts.toml".into(),
+        &format!(
+            "[host.\"http://127.0.0.1:{REGISTRY_PORT}\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
+        ),
+    )
+}
+
+/// Lath's network plugin, in a file of that name: the first by name counts.
+pub(crate) fn network_by_lath(name: &str) -> File {
+    public(
+        Path::new("/etc/cni/net.d").join(name),
+        &shown(&json!({
+            "cniVersion": "1.0.0",
+            "name": "lath",
+            "plugins": [{
+                "type": "lath-cni",
+                "prefixesFile": format!("{LATH_DIRECTORY}/{PREFIXES}"),
+                "capabilities": {"portMappings": true},
+            }],
+        })),
+    )
 }
 
 fn kubelet_configuration(node: &Node<'_>) -> Value {
@@ -239,7 +261,7 @@ fn proxy_configuration(node: &Node<'_>) -> Value {
     })
 }
 
-fn containerd_configuration() -> String {
+pub(crate) fn containerd_configuration() -> String {
     let runc = runtime_program("runc").unwrap_or_else(|| "/usr/sbin/runc".into());
     format!(
         r#"version = 2
@@ -279,7 +301,7 @@ disabled_plugins = [
     )
 }
 
-fn containerd() -> Unit {
+pub(crate) fn containerd(configuration: &str) -> Unit {
     let program = |name: &str| {
         let found = runtime_program(name);
         let found = found.unwrap_or_else(|| Path::new("/usr/bin").join(name));
@@ -287,10 +309,7 @@ fn containerd() -> Unit {
     };
     Unit {
         name: "containerd".to_owned(),
-        command: vec![
-            program("containerd"),
-            "--config=/etc/kubernetes/containerd.toml".to_owned(),
-        ],
+        command: vec![program("containerd"), format!("--config={configuration}")],
         environment: Vec::new(),
         ready: Some(vec![
             program("ctr"),

@@ -50,9 +50,10 @@ fn feed_instance(cell: &Cell, view: &View, it: &Instance) -> lath_feed::Instance
         resource_name: it.names.a_record.then(|| names::resource(cell, &it.id)),
         user_data: user_data(it),
         metadata: metadata(view, it),
-        kind: match it.cluster {
-            Some(_) => InstanceKind::Node,
-            None => InstanceKind::Ordinary,
+        kind: if it.cluster.is_some() || it.for_kubernetes {
+            InstanceKind::Node
+        } else {
+            InstanceKind::Ordinary
         },
         cluster: it.cluster.clone(),
     }

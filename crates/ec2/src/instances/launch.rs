@@ -238,6 +238,7 @@ impl<'a> Launch<'a> {
             names: self.names,
             options: self.options.clone(),
             cluster: None,
+            for_kubernetes: self.image.for_kubernetes,
             id,
         });
         if let Some(profile) = &self.profile {

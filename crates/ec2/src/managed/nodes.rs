@@ -173,6 +173,7 @@ pub fn launch_node(tx: &mut Tx, cell: &Cell, new: NewNode) -> Result<Arc<Instanc
         names: PrivateDnsNames::default(),
         options: InstanceOptions::default(),
         cluster: Some(new.cluster),
+        for_kubernetes: false,
         id,
     });
     instances::associate_role(cell, tx, &instance, &new.profile, &new.role);

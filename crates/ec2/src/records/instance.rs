@@ -84,6 +84,9 @@ pub struct Instance {
     /// What it is to a cluster, where it was launched as a node of one.
     #[serde(default)]
     pub cluster: Option<ClusterNode>,
+    /// Whether its image is one for nodes of clusters that its user makes.
+    #[serde(default)]
+    pub for_kubernetes: bool,
 }
 
 /// What names instances get, and which of them the VPC's resolver answers

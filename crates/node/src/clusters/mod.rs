@@ -97,7 +97,8 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
         keepers.retain(&snapshot);
         let leaving = leaving(&shared.parts.instances, &snapshot);
         tell(&shared.parts.say, &keepers, &leaving);
-        if !are_limits_raised && !snapshot.control_planes.is_empty() {
+        let has_clusters = !snapshot.control_planes.is_empty() || nodes::any(&snapshot);
+        if !are_limits_raised && has_clusters {
             nodes::raise_limits();
             are_limits_raised = true;
         }

@@ -1,13 +1,16 @@
 //! Instances that are nodes of clusters.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use lath_feed::{Instance, Power, Snapshot};
+use lath_feed::{Instance, InstanceKind, Power, Snapshot};
 use lath_instance::{Instances, Setup};
 use lath_kubernetes::REGISTRY_PORT;
 use lath_kubernetes::node::{self, Node};
+use lath_kubernetes::self_managed;
 use lath_model::WorkloadId;
 use lath_model::id::InstanceId;
 use lath_net::{Place, listen};
@@ -22,8 +25,11 @@ use super::Shared;
 /// # Errors
 /// When it cannot be a node here, or not yet; in words a user can act on.
 pub(crate) fn setup_of(snapshot: &Snapshot, instance: &Instance) -> Result<Setup, String> {
-    let Some(membership) = &instance.cluster else {
+    if instance.kind == InstanceKind::Ordinary {
         return Ok(Setup::default());
+    }
+    let Some(membership) = &instance.cluster else {
+        return Ok(self_managed::setup(super::binaries(), &lath()?));
     };
     let plane = snapshot.control_planes.get(&membership.cluster);
     let plane =
@@ -73,8 +79,25 @@ const LIMITS: [(&str, u64); 2] = [
     ("kernel.pty.max", 1 << 16),
 ];
 
+/// How many hash buckets the kernel has for connections. kube-proxy reads it here before it leaves it as it is, and root of
+/// a node is none of the users that may; the number is no secret, as `net.netfilter.nf_conntrack_buckets` has it too.
+const HASH_SIZE: &str = "/sys/module/nf_conntrack/parameters/hashsize";
+
+/// Lets everybody read [`HASH_SIZE`].
+fn show_hash_size() {
+    let Ok(metadata) = std::fs::metadata(HASH_SIZE) else {
+        return;
+    };
+    let mode = metadata.permissions().mode() | 0o444;
+    let changed = std::fs::set_permissions(HASH_SIZE, Permissions::from_mode(mode));
+    if let Err(error) = changed {
+        tracing::warn!(path = HASH_SIZE, %error, "kube-proxy may fail in nodes that cannot read a setting of the host");
+    }
+}
+
 /// Raises them, once there is a cluster. They stay.
 pub(super) fn raise_limits() {
+    show_hash_size();
     for (name, least) in LIMITS {
         let path = Path::new("/proc/sys").join(name.replace('.', "/"));
         let value = std::fs::read_to_string(&path).ok();
@@ -96,16 +119,20 @@ pub(super) fn raise_limits() {
     }
 }
 
-/// Whether the snapshot has nodes of clusters.
+/// Whether the snapshot has nodes, of Lath's clusters or of others.
 pub(super) fn any(snapshot: &Snapshot) -> bool {
-    snapshot.instances.values().any(|it| it.cluster.is_some())
+    snapshot.instances.values().any(|it| is_node(it))
+}
+
+fn is_node(instance: &Instance) -> bool {
+    instance.kind == InstanceKind::Node
 }
 
 /// Tells every node the blocks from which its pods get addresses.
 pub(super) async fn write_prefixes(instances: &Instances, snapshot: &Snapshot) {
     let mut wanted = Vec::new();
     let nodes = snapshot.instances.values();
-    for instance in nodes.filter(|it| it.cluster.is_some() && it.power == Power::On) {
+    for instance in nodes.filter(|it| is_node(it) && it.power == Power::On) {
         let workload = WorkloadId::from(instance.id.clone());
         let text = {
             let mut interfaces = snapshot.interfaces_of(&workload);
@@ -149,13 +176,13 @@ pub(super) struct Registries {
 impl Registries {
     /// Listeners as the snapshot wants them, where the nodes' networks are there.
     pub(super) async fn ensure(&mut self, shared: &Shared, snapshot: &Snapshot) {
-        let is_node = |id: &InstanceId| {
+        let runs = |id: &InstanceId| {
             let instance = snapshot.instances.get(id);
-            instance.is_some_and(|it| it.cluster.is_some() && it.power == Power::On)
+            instance.is_some_and(|it| is_node(it) && it.power == Power::On)
         };
-        self.serving.retain(|id, _| is_node(id));
+        self.serving.retain(|id, _| runs(id));
         let nodes = snapshot.instances.keys();
-        for id in nodes.filter(|id| is_node(id)) {
+        for id in nodes.filter(|id| runs(id)) {
             let workload = WorkloadId::from(id.clone());
             // It appears when the node hands it over.
             let Ok(netns) = shared.parts.fabric.workload_netns(&workload) else {

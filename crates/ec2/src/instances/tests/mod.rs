@@ -254,6 +254,7 @@ pub(super) fn an_instance() -> Instance {
         names: PrivateDnsNames::default(),
         options: InstanceOptions::default(),
         cluster: None,
+        for_kubernetes: false,
     }
 }
 
