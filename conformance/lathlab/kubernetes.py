@@ -31,11 +31,12 @@ class Kubernetes:
         return {"LATH_KUBERNETES_BIN": str(self.programs), "PATH": f"{self.programs}:{os.environ['PATH']}"}
 
     @contextlib.contextmanager
-    def lath(self, *flags, **more):
-        """A Lath with clusters, whose nodes find the images."""
+    def lath(self, *flags, kubeadm=False, **more):
+        """A Lath with clusters, whose nodes find the images; with `kubeadm` also those of the control planes that it makes."""
         lath = Lath(*flags, environment=self.environment(), **more)
         try:
-            for archive in sorted(self.images.glob("*.tar")):
+            archives = [*self.images.glob("*.tar"), *(self.images.glob("kubeadm/*.tar") if kubeadm else ())]
+            for archive in sorted(archives):
                 lath.cli("image", "load", "--data-dir", str(lath.data), str(archive))
             with lath:
                 yield lath

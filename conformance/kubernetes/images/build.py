@@ -2,7 +2,8 @@
 """Makes the container images that tests, the demo and each cluster use, from Debian packages, this machine's programs and
 the programs of Kubernetes, so that nothing is pulled from a registry:
 
-    build.py KUBERNETES CACHE    puts an OCI archive per image into CACHE/HASH, and prints that path
+    build.py KUBERNETES CACHE    puts an OCI archive per image into CACHE/HASH, and prints that path; those that only clusters
+                                 of kubeadm use are in CACHE/HASH/kubeadm
 
 KUBERNETES is the directory that ../build.sh printed. HASH is that of these sources and of KUBERNETES: a directory that
 exists is complete.
@@ -152,9 +153,18 @@ def write_archive(root, archive, names, config):
 
 
 # ----------------------------------------------------------------------------------------------- images
+def of_kubeadm(tools, *programs):
+    """The names under which kubeadm of this version asks for the images of these programs."""
+    kubeadm = str(tools["kubernetes"] / "kubeadm")
+    version = run(kubeadm, "version", "-o", "short").strip()
+    listed = run(kubeadm, "config", "images", "list", "--kubernetes-version", version).split()
+    return [name for name in listed if re.split("[/:]", name)[-2] in programs]
+
+
 def busybox(root, tools):
     root.busybox(tools["busybox"])
-    return ["docker.io/library/busybox:latest"], {"Cmd": ["sh"]}
+    # It is Debian's version under both names; the recipe of IP targets asks for the second.
+    return ["docker.io/library/busybox:latest", "docker.io/library/busybox:1.36"], {"Cmd": ["sh"]}
 
 
 def curl(root, tools):
@@ -214,17 +224,41 @@ def pause(root, tools):
     program = tools["scratch"] / "pause"
     run("gcc", "-static", "-Os", "-s", "-Wall", "-Werror", "-o", str(program), str(HERE / "pause.c"))
     root.file(program, "pause")
-    return ["registry.k8s.io/pause:3.10"], {"Entrypoint": ["/pause"], "User": "65535:65535"}
+    return ["registry.k8s.io/pause:3.10", *of_kubeadm(tools, "pause")], {"Entrypoint": ["/pause"], "User": "65535:65535"}
 
 
 def coredns(root, tools):
     root.file(tools["kubernetes"] / "coredns", "coredns")
     root.file("/etc/ssl/certs/ca-certificates.crt", "etc/ssl/certs/ca-certificates.crt", mode=0o644)
-    return ["registry.k8s.io/coredns/coredns:v1.15.0"], {
+    return ["registry.k8s.io/coredns/coredns:v1.15.0", *of_kubeadm(tools, "coredns")], {
         "Entrypoint": ["/coredns"], "ExposedPorts": {"53/tcp": {}, "53/udp": {}}}
 
 
-IMAGES = [busybox, coredns, curl, nginx, pause]
+def control_plane(root, tools):
+    """One image for all programs of a control plane, and kube-proxy with what it changes firewalls with."""
+    programs = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler"]
+    for program in programs:
+        original = (tools["kubernetes"] / program).resolve()
+        path = root.path / "usr/local/bin" / original.name
+        if not path.exists():
+            root.file(original, f"usr/local/bin/{original.name}")
+        if program != original.name:
+            (path.parent / program).symlink_to(original.name)
+    root.program(shutil.which("nft", path="/usr/sbin:/usr/bin"), "usr/sbin/nft")
+    unpacked = packages(tools["scratch"], "iptables", *libraries_of("iptables"))
+    libraries = [path for path in (unpacked / "usr/lib" / triplet(), unpacked / "lib" / triplet()) if path.is_dir()]
+    root.program(next(unpacked.glob("**/xtables-nft-multi")), "usr/sbin/xtables-nft-multi", libraries)
+    for name in "iptables", "ip6tables":
+        for ending in "", "-save", "-restore":
+            (root.path / "usr/sbin" / f"{name}{ending}").symlink_to("xtables-nft-multi")
+    for extension in next(unpacked.glob("**/xtables")).iterdir():
+        root.program(extension, f"usr/lib/{triplet()}/xtables/{extension.name}", libraries)
+    return of_kubeadm(tools, *programs), {}
+
+
+IMAGES = [busybox, control_plane, coredns, curl, nginx, pause]
+# Images that few tests need: they are large.
+APART = {"control_plane": "kubeadm"}
 
 
 def main(kubernetes, cache):
@@ -245,7 +279,9 @@ def main(kubernetes, cache):
             for image in IMAGES:
                 root = Root(scratch / f"root-{image.__name__}")
                 names, config = image(root, tools)
-                write_archive(root, made / f"{image.__name__}.tar", names, config)
+                place = made / APART.get(image.__name__, "")
+                place.mkdir(exist_ok=True)
+                write_archive(root, place / f"{image.__name__}.tar", names, config)
             made.rename(out)
     print(out)
 
