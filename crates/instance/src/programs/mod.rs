@@ -6,6 +6,7 @@ mod packages;
 mod systemctl;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -39,6 +40,11 @@ pub fn called_as_program() -> Option<ExitCode> {
         return Some(ExitCode::from(2));
     };
     Some(ExitCode::from(program(&words)))
+}
+
+/// Writes a line; a reader that has gone does not want it.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Whether a program of this name is there.

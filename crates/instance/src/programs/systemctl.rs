@@ -4,6 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::say;
 use crate::units::door::{self, Known, Phase, Verb};
 
 /// How long a unit may take to begin or to end until that is called a failure.
@@ -187,16 +188,16 @@ fn status(unit: &str) -> Result<u8, Trouble> {
         Phase::Deactivating => "deactivating (stop-sigterm)",
         Phase::Inactive => "inactive (dead)",
     };
-    println!("● {unit}.service");
-    println!(
+    say(&format!("● {unit}.service"));
+    say(&format!(
         "     Loaded: loaded (/usr/lib/systemd/system/{unit}.service; {})",
         in_words(unit, &known)
-    );
-    println!("     Active: {what}");
+    ));
+    say(&format!("     Active: {what}"));
     if let Some(process) = known.process {
-        println!("   Main PID: {process}");
+        say(&format!("   Main PID: {process}"));
     }
-    println!("        Log: /var/log/{unit}.log");
+    say(&format!("        Log: /var/log/{unit}.log"));
     Ok(if known.phase == Phase::Active {
         0
     } else {
@@ -210,7 +211,7 @@ fn is_active(unit: &str, quiet: bool) -> Result<u8, Trouble> {
         other => other?.phase,
     };
     if !quiet {
-        println!("{}", phase.name());
+        say(phase.name());
     }
     Ok(if phase == Phase::Active { 0 } else { INACTIVE })
 }
@@ -218,7 +219,7 @@ fn is_active(unit: &str, quiet: bool) -> Result<u8, Trouble> {
 fn is_enabled(unit: &str, quiet: bool) -> Result<u8, Trouble> {
     let word = in_words(unit, &ask(Verb::Status, unit)?);
     if !quiet {
-        println!("{word}");
+        say(word);
     }
     Ok(u8::from(word != "enabled"))
 }
