@@ -526,6 +526,7 @@ mod tests {
             access_key_id: String::new(),
             request_id: String::new(),
             source_ip: None,
+            from_vpc: None,
         }
     }
 

@@ -53,6 +53,7 @@ fn caller(service: &str) -> Caller {
         access_key_id: "AKIATEST".into(),
         request_id: "r".into(),
         source_ip: None,
+        from_vpc: None,
     }
 }
 

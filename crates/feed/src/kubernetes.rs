@@ -46,7 +46,15 @@ pub struct ControlPlane {
     pub unreachable_seconds: Option<u32>,
 }
 
+/// The add-on that gives pods the credentials of their service account's role.
+pub const POD_IDENTITY_AGENT: &str = "eks-pod-identity-agent";
+
 impl ControlPlane {
+    /// Whether the agent of pod identities runs on its nodes.
+    pub fn has_pod_identity_agent(&self) -> bool {
+        self.addons.contains_key(POD_IDENTITY_AGENT)
+    }
+
     /// The address of the cluster's DNS service: the tenth of its block, as EKS has it.
     pub fn dns_address(&self) -> Ipv4Addr {
         (u32::from(self.service_cidr.network()) + 10).into()

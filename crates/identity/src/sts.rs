@@ -133,6 +133,7 @@ mod tests {
             access_key_id: identity.root_key().access_key_id.clone(),
             request_id: "r".into(),
             source_ip: None,
+            from_vpc: None,
         };
         let view = View::default();
         let answer = caller_identity(&identity, &view, &caller, &GetCallerIdentity {}).unwrap();

@@ -150,6 +150,11 @@ pub(crate) fn facts(
     if let Some(ip) = caller.source_ip {
         facts.set("aws:SourceIp", ip.to_canonical().to_string());
     }
+    if let Some(from) = &caller.from_vpc {
+        facts.set("aws:SourceVpc", from.vpc.as_str());
+        let address = from.address.to_canonical().to_string();
+        facts.set("aws:VpcSourceIp", address);
+    }
     if let Some(name) = &subject.username {
         facts.set("aws:username", name.clone());
     }

@@ -38,6 +38,11 @@ impl Facts {
         if let Some(ip) = caller.source_ip {
             facts.set("aws:SourceIp", ip.to_canonical().to_string());
         }
+        if let Some(from) = &caller.from_vpc {
+            facts.set("aws:SourceVpc", from.vpc.as_str());
+            let address = from.address.to_canonical().to_string();
+            facts.set("aws:VpcSourceIp", address);
+        }
         if let Some(seconds) = op.duration_seconds {
             facts.set("sts:DurationSeconds", seconds.to_string());
         }

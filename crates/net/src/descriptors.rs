@@ -59,6 +59,8 @@ pub fn limit() -> usize {
 pub enum Purpose {
     /// Connections to the API: an eighth.
     Api,
+    /// Connections from VPCs to the API: a thirty-second.
+    VpcApi,
     /// Connections of the front door to the regions: an eighth.
     Relay,
     /// Readers of the status and of the metrics, half each: a thirty-second.
@@ -89,7 +91,7 @@ impl Purpose {
         let sixty_fourths = match self {
             Self::Api | Self::Relay => 8,
             Self::Authority | Self::Links => 1,
-            Self::Admin | Self::Clusters => 2,
+            Self::Admin | Self::Clusters | Self::VpcApi => 2,
             Self::Metadata | Self::Resolver | Self::Gateway => 4,
             Self::Proxy => 24,
         };
@@ -105,6 +107,7 @@ mod tests {
     fn something_is_left_for_lath_itself() {
         let all = [
             Purpose::Api,
+            Purpose::VpcApi,
             Purpose::Relay,
             Purpose::Admin,
             Purpose::Metadata,

@@ -26,6 +26,13 @@ pub use throttle::Throttle;
 /// service is ever given it.
 pub const LATTICE_SOURCE: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 171, 1);
 
+/// Where the AWS APIs are, on every VPC router.
+pub const API_ADDRESS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 170, 24);
+
+/// Where the agent of pod identities is, on every node that runs it
+/// (<https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html>).
+pub const POD_IDENTITY_ADDRESS: std::net::Ipv4Addr = std::net::Ipv4Addr::new(169, 254, 170, 23);
+
 /// Where a socket lives.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {

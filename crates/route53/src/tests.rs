@@ -216,6 +216,7 @@ fn caller() -> Caller {
         access_key_id: "AKIA".into(),
         request_id: "r-1".into(),
         source_ip: None,
+        from_vpc: None,
     }
 }
 

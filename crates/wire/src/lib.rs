@@ -92,7 +92,7 @@ pub use error::{ApiError, Fault};
 pub use fault_style::ErrorStyle;
 pub use limits::{MAX_DEPTH, MAX_VALUES, Malformed};
 pub use moment::TimeFormat;
-pub use operation::{Caller, Handle, Operation, Principal, Problem, Problems, Route};
+pub use operation::{Caller, FromVpc, Handle, Operation, Principal, Problem, Problems, Route};
 pub use probe::describe;
 pub use service::{Protocol, Service, ServiceInfo};
 pub use shape::{Member, Shape};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
 
+use lath_model::id::VpcId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -122,8 +123,19 @@ pub struct Caller {
     pub access_key_id: String,
     /// The request's id, as the caller is told.
     pub request_id: String,
-    /// Where the request came from.
+    /// Where the request came from; `None` where that is a VPC, whose owner chooses its addresses.
     pub source_ip: Option<IpAddr>,
+    /// The VPC that it came from.
+    pub from_vpc: Option<FromVpc>,
+}
+
+/// Where a request from a VPC came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FromVpc {
+    /// The VPC.
+    pub vpc: VpcId,
+    /// The address in it.
+    pub address: IpAddr,
 }
 
 impl Caller {
@@ -145,6 +157,7 @@ impl Caller {
             access_key_id: String::new(),
             request_id: request_id.into(),
             source_ip,
+            from_vpc: None,
         }
     }
 }

@@ -527,6 +527,7 @@ async fn cbor_is_spoken() {
         access_key_id: support::KEY.into(),
         request_id: "r-1".into(),
         source_ip: None,
+        from_vpc: None,
     };
     let text = |text: &str| Doc::String(text.to_owned());
     let moment = Doc::Timestamp(lath_model::Timestamp::from_millis(1_500));

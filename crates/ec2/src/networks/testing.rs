@@ -63,6 +63,7 @@ impl World {
             access_key_id: "AKIATEST".into(),
             request_id: "r".into(),
             source_ip: None,
+            from_vpc: None,
         };
         let op: Op = serde_json::from_value(request).unwrap();
         lath_authz::permissions(&self.0.cell.db.view(), &caller, &op)

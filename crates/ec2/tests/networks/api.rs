@@ -170,5 +170,6 @@ fn caller() -> Caller {
         access_key_id: "AKIATEST".into(),
         request_id: "00000000-0000-0000-0000-000000000000".into(),
         source_ip: None,
+        from_vpc: None,
     }
 }

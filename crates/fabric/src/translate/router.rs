@@ -47,12 +47,15 @@ impl VpcView<'_> {
         }
     }
 
-    /// The resolver and the metadata service.
+    /// The resolver, the metadata service and the AWS APIs.
     pub(super) fn service_points(&self) -> BTreeSet<std::net::Ipv4Addr> {
         // "The base of the VPC IPv4 network range plus two", of the primary block only
         // (https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html).
         let resolver = self.vpc.cidrs.first().map(|primary| nth(*primary, 2));
-        resolver.into_iter().chain([RESOLVER, METADATA]).collect()
+        resolver
+            .into_iter()
+            .chain([RESOLVER, METADATA, lath_net::API_ADDRESS])
+            .collect()
     }
 
     /// The services of the network that this VPC is associated with.

@@ -21,6 +21,9 @@ impl VpcView<'_> {
         let mut workload = Namespace::with_loopback();
         workload.handed_over = origin == NamespaceOrigin::HandedOver;
         sysctls(&mut workload, self.facts.last_group);
+        if self.runs_pod_identity_agent(id) {
+            workload.address("lo", host_net(lath_net::POD_IDENTITY_ADDRESS));
+        }
         for attached in self.attached.iter().filter(|a| a.workload == id) {
             self.device(&mut workload, attached);
             let interface = attached.interface;
@@ -30,6 +33,16 @@ impl VpcView<'_> {
             }
         }
         workload
+    }
+
+    fn runs_pod_identity_agent(&self, id: &WorkloadId) -> bool {
+        let WorkloadId::Instance(id) = id else {
+            return false;
+        };
+        let instance = self.snapshot.instances.get(id);
+        let cluster = instance.and_then(|it| Some(&it.cluster.as_ref()?.cluster));
+        let plane = cluster.and_then(|it| self.snapshot.control_planes.get(it));
+        plane.is_some_and(|it| it.has_pod_identity_agent())
     }
 
     fn device(&self, workload: &mut Namespace, attached: &Attached<'_>) {

@@ -66,6 +66,7 @@ async fn each_of_a_thousand_resources_is_decided() {
         access_key_id: ann.id.clone(),
         request_id: "r".into(),
         source_ip: None,
+        from_vpc: None,
     };
     let identity = Identity::new(RootKey::random().unwrap(), ACCOUNT)
         .with_iam(lath.seal.clone(), lath.cell.clone());

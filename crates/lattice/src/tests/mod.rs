@@ -233,6 +233,7 @@ fn caller() -> Caller {
         access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
         request_id: "4fa1c6ea-0000-4000-8000-000000000000".into(),
         source_ip: None,
+        from_vpc: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! From a whole HTTP request to the service that answers it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ use super::{refusal, unserved};
 use crate::dispatch::invalid_action;
 use crate::envelope::Envelope;
 use crate::moment::TimeFormat;
-use crate::{ApiError, Authorize, Caller, Principal, Protocol, Service};
+use crate::{ApiError, Authorize, Caller, FromVpc, Principal, Protocol, Service};
 
 /// Whose an access key is.
 #[derive(Debug, Clone)]
@@ -185,7 +185,7 @@ impl FrontDoor {
                 return envelope.failure(&refusal::scope(envelope.protocol, text));
             }
         };
-        let caller = caller(verified, request_id, peer);
+        let caller = caller(verified, request_id, &request, peer);
         // The signature covers the body as it was sent; only now may it change.
         let plain = body::expanded(request.headers(), request.body().clone(), self.limits.body);
         match plain {
@@ -237,8 +237,9 @@ impl FrontDoor {
         let action = unserved::action(request)?;
         service.named(&action).filter(|it| it.unsigned)?;
         let name = service.info().signing_name;
-        let caller = Caller::nobody(home, name, request_id, Some(peer.ip()));
-        Some((service, caller))
+        let (source_ip, from_vpc) = origin(request, peer);
+        let nobody = Caller::nobody(home, name, request_id, source_ip);
+        Some((service, Caller { from_vpc, ..nobody }))
     }
 
     /// The service of a signing name, of any region.
@@ -325,7 +326,21 @@ pub(super) fn signed_parts(request: &Request<Bytes>) -> lath_sigv4::Request<'_> 
     }
 }
 
-fn caller(verified: Verified<KeyOwner>, request_id: String, peer: SocketAddr) -> Caller {
+/// Where a request came from: an address that the world knows, or a VPC.
+fn origin(request: &Request<Bytes>, peer: SocketAddr) -> (Option<IpAddr>, Option<FromVpc>) {
+    match request.extensions().get::<FromVpc>() {
+        Some(from) => (None, Some(from.clone())),
+        None => (Some(peer.ip()), None),
+    }
+}
+
+fn caller(
+    verified: Verified<KeyOwner>,
+    request_id: String,
+    request: &Request<Bytes>,
+    peer: SocketAddr,
+) -> Caller {
+    let (source_ip, from_vpc) = origin(request, peer);
     Caller {
         account: verified.owner.account,
         region: verified.claim.scope.region,
@@ -333,7 +348,8 @@ fn caller(verified: Verified<KeyOwner>, request_id: String, peer: SocketAddr) ->
         principal: verified.owner.principal,
         access_key_id: verified.claim.access_key_id,
         request_id,
-        source_ip: Some(peer.ip()),
+        source_ip,
+        from_vpc,
     }
 }
 

@@ -15,6 +15,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
+use lath_model::id::VpcId;
 use lath_net::Place;
 use lath_net::accept::{Acceptor, Source};
 use lath_net::descriptors::Purpose;
@@ -31,7 +32,7 @@ use super::body::{Intake, half_each};
 use super::door::{Limits, Peer, anonymous, name_host, signed_parts};
 use super::known::KNOWN_SERVICES;
 use super::server::{self, Answer, SOURCE};
-use crate::{ApiError, Service};
+use crate::{ApiError, FromVpc, Service};
 
 /// Services that live in the home region, whatever region their requests are signed for.
 const GLOBAL: &[&str] = &["iam", "route53"];
@@ -166,7 +167,18 @@ impl Relay {
         server::serve(self, listener, stop).await;
     }
 
-    async fn relayed(&self, request: &Request<Bytes>, peer: SocketAddr) -> Response<Bytes> {
+    /// Serves clients of a VPC, with slots of `acceptor`, until `stop`.
+    pub async fn serve_vpc(
+        self: Arc<Self>,
+        listener: TcpListener,
+        (vpc, acceptor): (VpcId, Acceptor),
+        stop: CancellationToken,
+    ) {
+        server::serve_vpc(self, listener, (vpc, acceptor), stop).await;
+    }
+
+    /// The answer of the region that a request is meant for. With [`FromVpc`] among its extensions it comes from there.
+    pub async fn relayed(&self, request: &Request<Bytes>, peer: SocketAddr) -> Response<Bytes> {
         let claim = Claim::read(&signed_parts(request)).ok();
         match self.destination(claim.as_ref()) {
             Destination::Region(region, global) => {
@@ -345,7 +357,11 @@ fn handed(request: &Request<Bytes>, peer: SocketAddr, way: &Way) -> Request<Full
         headers.remove(CONTENT_LENGTH);
     }
     headers.remove(SOURCE);
-    if let (Way::Socket(_), Ok(source)) = (way, HeaderValue::from_str(&peer.ip().to_string())) {
+    let source = match request.extensions().get::<FromVpc>() {
+        Some(from) => format!("{}/{}", from.vpc, from.address),
+        None => peer.ip().to_string(),
+    };
+    if let (Way::Socket(_), Ok(source)) = (way, HeaderValue::from_str(&source)) {
         headers.insert(SOURCE, source);
     }
     *copy.headers_mut() = headers;
@@ -449,6 +465,20 @@ mod tests {
             );
         }
         assert_eq!(relay.destination(None), Destination::Any, "unsigned");
+    }
+
+    #[test]
+    fn a_region_of_this_machine_is_told_the_vpc() {
+        let mut request = request("us-west-2", "ec2");
+        let from = FromVpc {
+            vpc: "vpc-0123456789abcdef0".parse().expect("an id"),
+            address: [10, 0, 0, 7].into(),
+        };
+        request.extensions_mut().insert(from);
+        let source = |way: &Way| handed(&request, PEER, way).headers().get(SOURCE).cloned();
+        let told = source(&Way::Socket("/api.sock".into()));
+        assert_eq!(told.expect("a source"), "vpc-0123456789abcdef0/10.0.0.7");
+        assert_eq!(source(&Way::Http("192.0.2.1:80".into())), None);
     }
 
     const PEER: SocketAddr =

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use lath_model::id::VpcId;
 use lath_net::Place;
 use lath_net::accept::{Acceptor, ConnectionLimits, Listen, Slot, Watched};
 use lath_net::descriptors::Purpose;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::arriving::Arriving;
 use super::{FrontDoor, Limits};
+use crate::FromVpc;
 
 /// Requests of one HTTP/2 connection at the same time.
 const STREAMS: u32 = 64;
@@ -73,8 +75,17 @@ impl Answer for Relayed {
 
     async fn answer(&self, mut request: Request<Arriving>, peer: SocketAddr) -> Response<Bytes> {
         let source = request.headers_mut().remove(SOURCE);
-        let source = source.and_then(|value| value.to_str().ok()?.parse().ok());
-        let peer = source.map_or(peer, |ip| SocketAddr::new(ip, 0));
+        let source = source.as_ref().and_then(|value| value.to_str().ok());
+        let (vpc, ip) = match source.and_then(|it| it.split_once('/')) {
+            Some((vpc, ip)) => (vpc.parse().ok(), Some(ip)),
+            None => (None, source),
+        };
+        let ip: Option<IpAddr> = ip.and_then(|it| it.parse().ok());
+        if let (Some(vpc), Some(address)) = (vpc, ip) {
+            let from = FromVpc { vpc, address };
+            request.extensions_mut().insert(from);
+        }
+        let peer = ip.map_or(peer, |ip| SocketAddr::new(ip, 0));
         self.0.answer(request, peer).await
     }
 }
@@ -94,6 +105,16 @@ impl FrontDoor {
         Ok(())
     }
 
+    /// Serves clients of a VPC, with slots of `acceptor`, until `stop`.
+    pub async fn serve_vpc(
+        self: Arc<Self>,
+        listener: TcpListener,
+        (vpc, acceptor): (VpcId, Acceptor),
+        stop: CancellationToken,
+    ) {
+        serve_vpc(self, listener, (vpc, acceptor), stop).await;
+    }
+
     /// Serves what a [`super::Relay`] hands over at a socket that only it can open, until `stop`.
     pub async fn serve_relayed(self: Arc<Self>, listener: UnixListener, stop: CancellationToken) {
         serve(Arc::new(Relayed(self)), listener, stop).await;
@@ -106,19 +127,58 @@ where
     L: Listen,
     L::Stream: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let limits = door.limits();
     let acceptor = Acceptor::new("API", connection_limits(&*door));
+    let step = Doorstep {
+        place: Place::Host,
+        vpc: None,
+        acceptor,
+    };
+    serve_at(door, listener, step, stop).await;
+}
+
+/// Serves connections from a VPC until `stop`, then lets calls in flight finish.
+pub(super) async fn serve_vpc(
+    door: Arc<impl Answer>,
+    listener: TcpListener,
+    (vpc, acceptor): (VpcId, Acceptor),
+    stop: CancellationToken,
+) {
+    let step = Doorstep {
+        place: Place::Vpc(vpc.clone()),
+        vpc: Some(vpc),
+        acceptor,
+    };
+    serve_at(door, listener, step, stop).await;
+}
+
+/// Where connections come from, and who gives them slots.
+struct Doorstep {
+    place: Place,
+    vpc: Option<VpcId>,
+    acceptor: Acceptor,
+}
+
+async fn serve_at<L>(door: Arc<impl Answer>, listener: L, step: Doorstep, stop: CancellationToken)
+where
+    L: Listen,
+    L::Stream: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let limits = door.limits();
     let drain = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
         let (stream, peer, slot) = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = acceptor.accept(&listener, &Place::Host) => accepted,
+            accepted = step.acceptor.accept(&listener, &step.place) => accepted,
         };
         let door = Arc::clone(&door);
         let watcher = drain.watcher();
         while connections.try_join_next().is_some() {}
-        connections.spawn(connection(door, stream, peer, slot, watcher));
+        let from = step.vpc.clone().map(|vpc| FromVpc {
+            vpc,
+            address: peer.ip(),
+        });
+        connections.spawn(connection(door, stream, (peer, from), slot, watcher));
     }
     drop(listener);
     if tokio::time::timeout(limits.drain, drain.shutdown())
@@ -144,7 +204,7 @@ fn connection_limits(door: &impl Answer) -> ConnectionLimits {
 async fn connection(
     door: Arc<impl Answer>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: SocketAddr,
+    (peer, from): (SocketAddr, Option<FromVpc>),
     slot: Slot,
     watcher: Watcher,
 ) {
@@ -162,7 +222,10 @@ async fn connection(
     let slot = Arc::new(slot);
     let of_requests = Arc::clone(&slot);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        if let Some(from) = &from {
+            parts.extensions.insert(from.clone());
+        }
         let (body, work) = Arriving::new(body, &of_requests, door.limits().body_timeout);
         let door = Arc::clone(&door);
         async move {

@@ -53,6 +53,7 @@ fn caller() -> Caller {
         access_key_id: "AKIA".into(),
         request_id: "r".into(),
         source_ip: None,
+        from_vpc: None,
     }
 }
 

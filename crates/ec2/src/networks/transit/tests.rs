@@ -35,6 +35,7 @@ fn asked<Op: Authorized + DeserializeOwned>(app: &Ec2, request: &Value) -> Vec<S
         access_key_id: "AKIA".into(),
         request_id: "r".into(),
         source_ip: None,
+        from_vpc: None,
     };
     let permissions = lath_authz::permissions(&app.cell.db.view(), &caller, &op);
     let name = |arn: &str| arn.rsplit_once(':').map(|(_, name)| name.to_owned());
