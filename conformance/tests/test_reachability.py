@@ -132,6 +132,29 @@ def test_instances_reach_neither_the_host_nor_its_api(lab, plain):
             assert connects(lab, plain.stranger, address, port) != "open", (address, port)
 
 
+def test_instances_reach_the_apis_at_an_address_of_their_vpc(lab, plain):
+    iam = lab.lath.client("iam")
+    iam.create_user(UserName="inside")
+    statement = {"Effect": "Allow", "Action": "ec2:DescribeVpcs", "Resource": "*", "Condition": {"StringEquals": {"aws:SourceVpc": plain.vpc}}}
+    iam.put_user_policy(UserName="inside", PolicyName="p", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statement}))
+    key = iam.create_access_key(UserName="inside")["AccessKey"]
+    lab.later(iam.delete_user, UserName="inside")
+    lab.later(iam.delete_user_policy, UserName="inside", PolicyName="p")
+    lab.later(iam.delete_access_key, UserName="inside", AccessKeyId=key["AccessKeyId"])
+    signed = ("--aws-sigv4", "aws:amz:us-east-1:ec2", "--user", f"{key['AccessKeyId']}:{key['SecretAccessKey']}")
+    question = "?Action=DescribeVpcs&Version=2016-11-15"
+    status, said = lab.curl(plain.friend, f"http://169.254.170.24/{question}", *signed)
+    assert status == 200 and plain.vpc in said, said
+    import subprocess
+    outside = subprocess.run(["curl", "-s", *signed, f"http://127.0.0.1:{lab.lath.port}/{question}"], capture_output=True, text=True, check=True).stdout
+    assert "UnauthorizedOperation" in outside, "the key works in its VPC only"
+    status, said = lab.curl(plain.friend, f"http://169.254.170.24/{question}")
+    assert status == 403 and "MissingAuthenticationToken" in said, said
+    for path in ("_lath/health", "_lath/status", "_lath/metrics"):
+        assert lab.curl(plain.friend, f"http://169.254.170.24/{path}")[0] != 200, "what is Lath's own is not for VPCs"
+    assert connects(lab, plain.friend, "169.254.170.23", 80) != "open", "no agent of pod identities outside of clusters"
+
+
 def test_an_instance_sees_only_its_own_files_and_processes(lab, plain):
     assert lab.run(plain.stranger, "cat", "/srv/secret") == "secret\n"
     assert lab.run(plain.friend, "cat", "/srv/secret", check=False).returncode != 0

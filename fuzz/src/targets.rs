@@ -35,6 +35,7 @@ macro_rules! targets {
 }
 
 targets! {
+    admission
     auth_map
     cbor
     change_batch

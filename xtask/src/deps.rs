@@ -29,7 +29,10 @@ const IMPORTS: [(&str, &[&str]); 34] = [
     // The contract between the planes knows neither.
     ("feed", &["model"]),
     // Clusters as data: keys, what they run, who a token names. Both planes read it.
-    ("kubernetes", &["feed", "instance", "model", "net", "sigv4"]),
+    (
+        "kubernetes",
+        &["feed", "instance", "model", "net", "oidc", "sigv4"],
+    ),
     // The control plane and its services.
     ("control", &["feed", "model", "store", "wire"]),
     // What services are written with.

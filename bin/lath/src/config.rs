@@ -26,6 +26,7 @@ pub(crate) struct Config {
     pub(crate) home: Option<String>,
     pub(crate) account: String,
     pub(crate) extended: bool,
+    pub(crate) api_in_vpcs: bool,
     pub(crate) keep: bool,
     pub(crate) proxy_threads: usize,
     pub(crate) drain_seconds: u64,
@@ -42,7 +43,7 @@ pub(crate) const MAX_REGIONS: usize = 15;
 const MAX_PROXY_THREADS: usize = 1024;
 
 /// The explanation of each key, with an example for keys without a value, for `--print-config`.
-const MEANINGS: [(&str, &str, Option<&str>); 17] = [
+const MEANINGS: [(&str, &str, Option<&str>); 18] = [
     (
         "data_dir",
         "State, keys, logs, instance file systems. Created with mode 0700.",
@@ -87,6 +88,11 @@ const MEANINGS: [(&str, &str, Option<&str>); 17] = [
     (
         "extended",
         "Lift AWS quotas and allow features that AWS does not have.",
+        None,
+    ),
+    (
+        "api_in_vpcs",
+        "Answer programs in VPCs that call the AWS APIs at http://169.254.170.24, signed as everywhere.",
         None,
     ),
     (
@@ -135,6 +141,7 @@ impl Default for Config {
             home: None,
             account: "000000000000".into(),
             extended: false,
+            api_in_vpcs: true,
             keep: false,
             proxy_threads: 0,
             drain_seconds: 10,

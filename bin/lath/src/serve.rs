@@ -4,6 +4,7 @@ mod assembly;
 mod control;
 mod report;
 mod token_issuers;
+mod vpc_api;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use assembly::{listen, node_config, owner};
 pub(crate) use control::{Control, ControlInputs, State};
 pub(crate) use report::{Reporter, internal};
+pub(crate) use vpc_api::VpcApi;
 
 use crate::cells;
 use crate::cli::Serve;

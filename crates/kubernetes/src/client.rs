@@ -13,11 +13,11 @@ use hyper_util::rt::TokioIo;
 use lath_net::{Network, Place};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::Mutex;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::manifests::{MANAGER, Manifest};
 use crate::pki::{Authority, Leaf, PkiError};
@@ -277,6 +277,25 @@ fn absent(answer: Result<Value, ClientError>) -> Result<Option<Value>, ClientErr
 fn unreachable_by(error: &dyn std::error::Error) -> ClientError {
     let cause = error.source().map(|cause| format!(": {cause}"));
     ClientError::Unreachable(format!("{error}{}", cause.unwrap_or_default()))
+}
+
+/// The server's side of TLS, for clients that show no certificate.
+pub(crate) fn acceptor(leaf: &Leaf) -> Result<TlsAcceptor, NewClientError> {
+    let config = || {
+        let certificate = CertificateDer::from_pem_slice(leaf.certificate.as_bytes());
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        let key = PrivateKeyDer::from_pem_slice(leaf.key.as_bytes());
+        let key = key.map_err(|error| error.to_string())?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .map_err(|error| error.to_string())
+    };
+    let config = config().map_err(NewClientError::Tls)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 fn config(authority: &str, leaf: &Leaf) -> Result<ClientConfig, String> {

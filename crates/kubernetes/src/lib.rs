@@ -5,12 +5,14 @@
 //! crate renders.
 
 pub mod access;
+pub mod agent;
 mod audit;
 pub mod auth_map;
 pub mod binaries;
 pub mod client;
 pub mod control_plane;
 mod files;
+pub mod injection;
 pub mod manifests;
 pub mod node;
 pub mod pki;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::access::{self, POLICY_GROUPS};
+use crate::injection;
 
 /// The label of every object that Lath keeps.
 pub const OWNED: &str = "lath.dev/kept";
@@ -34,6 +35,7 @@ pub struct Manifest {
 /// All objects that a cluster should have, in the order in which they are made.
 pub fn of(plane: &ControlPlane) -> Vec<Manifest> {
     let mut manifests = bindings();
+    manifests.push(injection::manifest(plane));
     if let Some(addon) = plane.addons.get("coredns") {
         manifests.extend(coredns(plane, addon));
     }
@@ -46,7 +48,8 @@ pub fn places(plane: &ControlPlane) -> BTreeSet<String> {
         version: String::new(),
         configuration: None,
     };
-    let all = bindings().into_iter().chain(coredns(plane, &addon));
+    let all = bindings().into_iter().chain([injection::manifest(plane)]);
+    let all = all.chain(coredns(plane, &addon));
     all.map(|it| it.path).collect()
 }
 

@@ -5,6 +5,7 @@
 //! they say is put together in [`observed`] and sent to control. If control dies, the parts go on with the
 //! snapshot they have.
 
+mod api;
 mod callers;
 mod cells;
 mod clusters;
@@ -37,6 +38,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::api::Api;
 use crate::callers::KnownCallers;
 pub use crate::cells::Place;
 use crate::faults::FaultKeeper;
@@ -60,6 +62,8 @@ pub struct NodeConfig {
     pub upstreams: Upstreams,
     /// This region among the others.
     pub place: Place,
+    /// Whether programs in VPCs reach the AWS APIs.
+    pub api_in_vpcs: bool,
     /// Where public hosted zones are served.
     pub authority: AuthorityConfig,
     /// Where drills ask for faults.
@@ -150,7 +154,8 @@ pub struct Node {
 
 impl Node {
     /// Obeys `snapshots` from now on and reports to `observed`. The first snapshot must be a real one: what
-    /// it does not name is removed, but for the files of instances while `source` is not control.
+    /// it does not name is removed, but for the files of instances while `source` is not control. `api` answers for
+    /// control, or says that it is dead.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -160,6 +165,7 @@ impl Node {
         observed: watch::Sender<Arc<Observed>>,
         sink: Arc<dyn Sink>,
         source: watch::Receiver<Source>,
+        api: Arc<dyn Api>,
     ) -> anyhow::Result<Self> {
         let Host {
             config,
@@ -217,6 +223,10 @@ impl Node {
             .with_health(checks.view(), health.view())
             .with_authority(config.authority);
         let metadata = MetadataService::new(Arc::clone(&network), snapshots.clone());
+        if config.api_in_vpcs {
+            let doors = api::Doors::new(Arc::clone(&network), snapshots.clone(), Arc::clone(&api));
+            tasks.spawn(doors.run(stop.clone()));
+        }
 
         let (say_clusters, clusters) = watch::channel(clusters::ClustersObserved::default());
         let (say_network, networks) = watch::channel(NetworkObserved::default());
@@ -263,6 +273,8 @@ impl Node {
             draining,
             source: source.clone(),
             sink,
+            api,
+            api_in_vpcs: config.api_in_vpcs,
             images: config.images,
             say: say_clusters,
         };

@@ -24,7 +24,7 @@ use lath_model::id::{
     InstanceId, NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
 };
 use lath_model::{ManagedId, ManagedKind, Timestamp, WorkloadId};
-use lath_node::{Host, Node, NodeConfig, Place};
+use lath_node::{Api, Host, Node, NodeConfig, Place};
 use lath_proxy::ProxyConfig;
 use nix::sched::{CloneFlags, unshare};
 use tokio::sync::watch;
@@ -244,6 +244,7 @@ fn config(directory: &Path) -> NodeConfig {
         },
         upstreams: Upstreams::host(),
         place: Place::alone("us-east-1"),
+        api_in_vpcs: false,
         authority: AuthorityConfig::default(),
         orders: lath_drill::order::Orders::of(&directory.join("data")),
     }
@@ -485,6 +486,32 @@ impl Sink for Streams {
     fn metric(&self, _sample: MetricSample) {}
 }
 
+/// No test here calls AWS.
+struct NoApi;
+
+#[async_trait::async_trait]
+impl Api for NoApi {
+    async fn serve(
+        &self,
+        _listener: tokio::net::TcpListener,
+        _vpc: VpcId,
+        _acceptor: lath_net::accept::Acceptor,
+        stop: tokio_util::sync::CancellationToken,
+    ) {
+        stop.cancelled().await;
+    }
+
+    async fn ask(
+        &self,
+        _request: http::Request<bytes::Bytes>,
+        _from: (VpcId, std::net::IpAddr),
+    ) -> http::Response<bytes::Bytes> {
+        let mut dead = http::Response::default();
+        *dead.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+        dead
+    }
+}
+
 /// A node and what it says.
 struct Running {
     node: Node,
@@ -497,7 +524,8 @@ async fn start(directory: &Path, snapshot: &Snapshot, streams: &Arc<Streams>) ->
     let (say, snapshots) = watch::channel(Arc::new(snapshot.clone()));
     let (tell, observed) = watch::channel(Arc::<Observed>::default());
     let (_, source) = watch::channel(Source::Control);
-    let node = Node::start(host, snapshots, tell, Arc::clone(streams) as _, source).unwrap();
+    let (sink, api) = (Arc::clone(streams) as _, Arc::new(NoApi));
+    let node = Node::start(host, snapshots, tell, sink, source, api).unwrap();
     Running {
         node,
         say,

@@ -11,6 +11,7 @@ use lath_feed::{CONTROL_PORT, Mesh, Observed, Snapshot};
 use lath_mesh::Underlay;
 use lath_net::Network;
 use lath_node::{Host, Node, NodeConfig, Place};
+use lath_wire::http::{Outlook, Relay, Way};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,7 +22,7 @@ use super::process::{Role, take_role, unblock_signals};
 use crate::installation::{Refused, RegionDir};
 use crate::running::{self, Running};
 use crate::serve::{
-    Control, ControlInputs, Reporter, State, internal, node_config, raise_descriptor_limit,
+    Control, ControlInputs, Reporter, State, VpcApi, internal, node_config, raise_descriptor_limit,
 };
 use crate::{cli, telemetry};
 
@@ -276,6 +277,7 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
                 observed_tx,
                 Arc::clone(&outbox) as _,
                 source,
+                Arc::new(VpcApi::Relay(Arc::new(relay(&cell)))),
             )?;
             let counters: stream::Metrics = Arc::new(node.metrics());
             metrics_tx.send_replace(Some(counters));
@@ -294,6 +296,21 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
     stop.cancel();
     while tasks.join_next().await.is_some() {}
     outcome
+}
+
+/// To the control planes of all regions of this machine. While one is dead, who supervises it begins it again.
+fn relay(cell: &CellFile) -> Relay {
+    let layout = cell.layout();
+    let outlook = Outlook {
+        expected: true,
+        reason: None,
+    };
+    let regions = cell.topology.regions.keys();
+    regions.fold(Relay::new(&cell.topology.home), |relay, region| {
+        let way = Way::Socket(layout.api_socket(region));
+        let (_, outlook) = watch::channel(outlook.clone());
+        relay.with_region(region, way, outlook)
+    })
 }
 
 fn place(cell: &CellFile) -> anyhow::Result<Place> {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{Control, ControlInputs, State};
 use super::report;
+use super::vpc_api::VpcApi;
 use crate::admin;
 use crate::config::Config;
 use crate::installation::{self, Anew, RegionDir};
@@ -90,7 +91,9 @@ impl Assembly {
         let control = Control::start(&config, state, inputs).await?;
         let source = watch::channel(Source::Control).1;
         let sink = Arc::clone(&control.delivery);
-        let node = Node::start(host, control.snapshots.clone(), observed_tx, sink, source)?;
+        let for_vpcs = Arc::new(VpcApi::Door(Arc::new(control.door())));
+        let snapshots = control.snapshots.clone();
+        let node = Node::start(host, snapshots, observed_tx, sink, source, for_vpcs)?;
 
         let door_stop = CancellationToken::new();
         let mut doors = JoinSet::new();
@@ -190,6 +193,7 @@ pub(crate) fn node_config(config: &Config, place: lath_node::Place) -> NodeConfi
         owner: owner(&config.data_dir),
         proxy: ProxyConfig { threads, ..proxy },
         upstreams: Upstreams::host(),
+        api_in_vpcs: config.api_in_vpcs,
         authority: authority(config, &place.topology),
         place,
         orders: Orders::of(&config.data_dir),

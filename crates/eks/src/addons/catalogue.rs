@@ -32,8 +32,7 @@ struct Known {
     service_account: Option<(&'static str, &'static str)>,
 }
 
-/// The agent of pod identities is not among them: no node runs one yet.
-const KNOWN: [Known; 3] = [
+const KNOWN: [Known; 4] = [
     Known {
         name: "coredns",
         kind: "networking",
@@ -46,6 +45,14 @@ const KNOWN: [Known; 3] = [
             ("resources", Kind::Resources),
             ("tolerations", Kind::Tolerations),
         ],
+        service_account: None,
+    },
+    Known {
+        name: lath_feed::POD_IDENTITY_AGENT,
+        kind: "security",
+        version: Some("v1.3.10-eksbuild.2"),
+        initial: false,
+        options: &[],
         service_account: None,
     },
     Known {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_feed::{ClusterObserved, Condition, Observed};
+use lath_feed::{ClusterObserved, Condition, Observed, POD_IDENTITY_AGENT};
 use lath_model::Timestamp;
 use lath_store::{Record as _, Tx};
 
@@ -146,7 +146,12 @@ fn refuse(tx: &mut Tx, addon: &Addon, reason: &str) {
         AddonStatus::Updating => AddonStatus::UpdateFailed,
         other => other,
     };
-    let issues = vec![Issue::new("AdmissionRequestDenied", reason)];
+    // The agent is no object that the API server could refuse.
+    let code = match addon.name.as_str() {
+        POD_IDENTITY_AGENT => "InsufficientNumberOfReplicas",
+        _ => "AdmissionRequestDenied",
+    };
+    let issues = vec![Issue::new(code, reason)];
     if addon.status == status && addon.issues == issues {
         return;
     }
@@ -155,7 +160,7 @@ fn refuse(tx: &mut Tx, addon: &Addon, reason: &str) {
         it.issues = issues;
     });
     let error = ErrorDetail {
-        error_code: "AdmissionRequestDenied".into(),
+        error_code: code.into(),
         error_message: reason.to_owned(),
         resource_ids: Vec::new(),
     };

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lath_feed::stream::Source;
-use lath_feed::{ClusterNodeObserved, ClusterObserved, Condition, ControlPlane, Hidden, Snapshot};
+use lath_feed::{
+    ClusterNodeObserved, ClusterObserved, Condition, ControlPlane, Hidden, POD_IDENTITY_AGENT,
+    Snapshot,
+};
 use lath_kubernetes::Client;
 use lath_kubernetes::pki::Authority;
 use lath_model::ManagedId;
@@ -19,7 +22,7 @@ use super::endpoint::Endpoint;
 use super::kept::Kept;
 use super::logs::Logs;
 use super::webhook::Knowledge;
-use super::{Shared, endpoint, objects, plane, webhook};
+use super::{Shared, endpoint, injection, objects, plane, webhook};
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -48,6 +51,8 @@ struct Keeper {
     client: Option<Known>,
     /// With the namespace that it is in.
     webhook: Option<(u64, DropGuard)>,
+    /// With the namespace that it is in, the key that it is vouched for with, and since when.
+    injection: Option<(u64, Hidden, Instant, DropGuard)>,
     endpoint: Option<Endpoint>,
     nodes: BTreeMap<InstanceId, ClusterNodeObserved>,
     /// The boot of control's that was ready, and since when one is not.
@@ -77,6 +82,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
         knowledge: Arc::default(),
         client: None,
         webhook: None,
+        injection: None,
         endpoint: None,
         nodes: BTreeMap::new(),
         ready: None,
@@ -192,6 +198,16 @@ impl Keeper {
         let Some(address) = address(wanted) else {
             return Err("it has no address".to_owned());
         };
+        let key = &wanted.keys.authority_key;
+        let is_good = |it: &(u64, Hidden, Instant, DropGuard)| {
+            it.0 == netns && it.1 == *key && it.2.elapsed() < CLIENT_AGE
+        };
+        if !self.injection.as_ref().is_some_and(is_good) {
+            self.injection = None;
+            let served = injection::serve(&self.shared, wanted, address).await;
+            let served = served.map_err(|error| format!("its webhook for pods: {error}"))?;
+            self.injection = Some((netns, key.clone(), Instant::now(), served));
+        }
         let known = self.endpoint.take();
         let wanted = wanted.public_endpoint.as_ref();
         let to = (&workload, address);
@@ -252,11 +268,16 @@ impl Keeper {
                 Condition::Failed { reason }
             }
         };
+        let mut refused_addons = self.kept.refused_addons(wanted);
+        if wanted.has_pod_identity_agent() {
+            let reason = self.shared.agents.missing(&self.nodes);
+            refused_addons.extend(reason.map(|it| (POD_IDENTITY_AGENT.to_owned(), it)));
+        }
         let observed = ClusterObserved {
             condition,
             version: super::binaries().ok().map(|it| it.version.clone()),
             nodes: self.nodes.clone(),
-            refused_addons: self.kept.refused_addons(wanted),
+            refused_addons,
         };
         self.shared.parts.say.send_if_modified(|known| {
             let differs = known.get(&self.id) != Some(&observed);

@@ -4,8 +4,10 @@
 //! Processes are those of [`Instances`], which finds them again after a restart; everything else is a socket or an object
 //! in a cluster's API, which the next look makes again.
 
+mod agents;
 pub(crate) mod drills;
 mod endpoint;
+mod injection;
 mod keeper;
 mod kept;
 mod logs;
@@ -33,6 +35,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::api::Api;
 use crate::callers::KnownCallers;
 use crate::faults::{Down, Draining};
 use crate::network::NetworkObserved;
@@ -60,6 +63,10 @@ pub(crate) struct Parts {
     pub(crate) draining: watch::Receiver<Draining>,
     pub(crate) source: watch::Receiver<Source>,
     pub(crate) sink: Arc<dyn Sink>,
+    /// Control, for the agents of pod identities.
+    pub(crate) api: Arc<dyn Api>,
+    /// Whether pods reach the AWS APIs.
+    pub(crate) api_in_vpcs: bool,
     /// Images for nodes.
     pub(crate) images: PathBuf,
     pub(crate) say: watch::Sender<ClustersObserved>,
@@ -70,6 +77,7 @@ struct Shared {
     parts: Parts,
     callers: KnownCallers,
     acceptor: Acceptor,
+    agents: agents::Answering,
 }
 
 /// The programs of Kubernetes, looked for once: where they are does not change while a process lives.
@@ -86,10 +94,12 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
     let shared = Arc::new(Shared {
         callers: KnownCallers::new(parts.snapshots.clone()),
         acceptor: acceptor(),
+        agents: agents::Answering::default(),
         parts,
     });
     let mut keepers = Keepers::default();
     let mut registries = nodes::Registries::default();
+    let mut agents = agents::Agents::default();
     let mut are_limits_raised = false;
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
@@ -106,6 +116,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
             keepers.begin(&shared, id, &stop);
         }
         registries.ensure(&shared, &snapshot).await;
+        agents.ensure(&shared, &snapshot).await;
         nodes::write_prefixes(&shared.parts.instances, &snapshot).await;
         tokio::select! {
             () = stop.cancelled() => break,

@@ -197,7 +197,7 @@ impl Door {
     }
 }
 
-fn response(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+pub(super) fn response(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     let json = http::HeaderValue::from_static("application/json");

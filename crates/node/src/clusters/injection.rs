@@ -1,0 +1,157 @@
+//! The admission webhook in the network namespace of each control plane: kube-apiserver asks it what a new pod gets for
+//! credentials of AWS.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use lath_feed::ControlPlane;
+use lath_kubernetes::Client;
+use lath_kubernetes::injection::{self, Gift, Here, INJECTION_PORT, LARGEST, Review};
+use lath_kubernetes::pki::Authority;
+use lath_model::{ManagedId, WorkloadId};
+use lath_net::accept::Watched;
+use lath_net::{API_ADDRESS, Place, listen};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::Shared;
+use super::webhook::response;
+
+/// How long a handshake, a request's head, or its body may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the API server may take to show a service account: less than it waits for the webhook.
+const ACCOUNT: Duration = Duration::from_secs(6);
+
+/// Answers in the namespace of a control plane until what it returns is dropped. `address` is the API server's.
+///
+/// # Errors
+/// When it cannot listen there, or the cluster's keys are none.
+pub(super) async fn serve(
+    shared: &Arc<Shared>,
+    plane: &ControlPlane,
+    address: SocketAddr,
+) -> Result<DropGuard, String> {
+    let place = Place::Workload(WorkloadId::Managed(plane.id.clone()));
+    let authority = Authority::open(&plane.keys).map_err(|error| error.to_string())?;
+    let tls = injection::tls(&authority).map_err(|error| error.to_string())?;
+    let network = Arc::clone(&shared.parts.network);
+    let client = Client::new(&authority, network, place.clone(), address);
+    let client = client.map_err(|error| error.to_string())?;
+    let at = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), INJECTION_PORT);
+    let listener = listen(&shared.parts.network, &place, at).await;
+    let listener = listener.and_then(|it| {
+        it.set_nonblocking(true)?;
+        TcpListener::from_std(it)
+    });
+    let listener = listener.map_err(|error| error.to_string())?;
+    let door = Arc::new(Door {
+        shared: Arc::clone(shared),
+        id: plane.id.clone(),
+        client,
+    });
+    let stop = CancellationToken::new();
+    let guard = stop.clone().drop_guard();
+    tokio::spawn(async move {
+        let acceptor = door.shared.acceptor.clone();
+        let accepting = async {
+            loop {
+                let (stream, _, slot) = acceptor.accept(&listener, &place).await;
+                let (door, tls, stop) = (Arc::clone(&door), tls.clone(), stop.clone());
+                tokio::spawn(async move {
+                    let stream = Watched::new(stream, &slot);
+                    let greeted = tokio::time::timeout(PATIENCE, tls.accept(stream));
+                    let served = async {
+                        if let Ok(Ok(stream)) = greeted.await {
+                            door.converse(TokioIo::new(stream)).await;
+                        }
+                    };
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = slot.ended() => {}
+                        () = served => {}
+                    }
+                });
+            }
+        };
+        stop.run_until_cancelled(accepting).await;
+    });
+    Ok(guard)
+}
+
+struct Door {
+    shared: Arc<Shared>,
+    id: ManagedId,
+    client: Client,
+}
+
+impl Door {
+    async fn converse<S>(self: Arc<Self>, stream: S)
+    where
+        S: hyper::rt::Read + hyper::rt::Write + Unpin,
+    {
+        let service = service_fn(move |request| {
+            let door = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(door.respond(request).await) }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(PATIENCE)
+            .serve_connection(stream, service);
+        // How a connection ended is its client's affair.
+        drop(connection.await);
+    }
+
+    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.uri().path() != "/mutate" {
+            return response(StatusCode::NOT_FOUND, String::new());
+        }
+        let body = Limited::new(request.into_body(), LARGEST).collect();
+        let Ok(body) = tokio::time::timeout(PATIENCE, body).await else {
+            return response(StatusCode::REQUEST_TIMEOUT, String::new());
+        };
+        let Ok(body) = body else {
+            return response(StatusCode::PAYLOAD_TOO_LARGE, String::new());
+        };
+        match Review::parse(&body.to_bytes()) {
+            Ok(review) => response(StatusCode::OK, self.answer(&review).await.to_string()),
+            Err(error) => response(StatusCode::BAD_REQUEST, error.to_string()),
+        }
+    }
+
+    async fn answer(&self, review: &Review) -> Value {
+        let snapshot = Arc::clone(&self.shared.parts.snapshots.borrow());
+        let Some(plane) = snapshot.control_planes.get(&self.id) else {
+            return review.answer(None);
+        };
+        let endpoint = format!("http://{API_ADDRESS}");
+        let here = Here {
+            region: &snapshot.region,
+            endpoint: self.shared.parts.api_in_vpcs.then_some(&endpoint),
+        };
+        // As on EKS, an association comes before what annotations say.
+        if let Some(gift) = Gift::of_association(&plane.pod_identities, review, here) {
+            return review.answer(Some(&gift));
+        }
+        let Some(path) = review.account_path() else {
+            return review.answer(None);
+        };
+        match tokio::time::timeout(ACCOUNT, self.client.find(&path)).await {
+            Ok(Ok(Some(account))) => {
+                let gift = Gift::of_annotations(&account, review, here);
+                review.answer(gift.as_ref())
+            }
+            Ok(Ok(None)) => review.answer(None),
+            Ok(Err(error)) => review.answer_without(&error.to_string()),
+            Err(_) => review.answer_without("its service account cannot be read in time"),
+        }
+    }
+}
