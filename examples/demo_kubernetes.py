@@ -18,7 +18,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "conformance"))
 
-from lathlab import binary, kubernetes as lab, wait_for  # noqa: E402
+from lathlab import binary, kubernetes as lab, usage, wait_for  # noqa: E402
 from lathlab.lab import unique  # noqa: E402
 from lathlab.world import World  # noqa: E402
 
@@ -27,6 +27,7 @@ REGIONS = ["us-east-1", "us-west-2"]
 NODES = PODS = 3
 PATIENCE = 600
 FAULT = os.environ.get("LATH_DEMO_FAULT", "30s")
+IDLE = int(os.environ.get("LATH_DEMO_IDLE", "30"))
 FIGURES = []
 
 DEPLOYMENT = """
@@ -220,6 +221,19 @@ def talk(clusters):
             note(f"{here.name} -> {address} through the peering: {answer}")
 
 
+def rest(lath, clusters):
+    """What both clusters take while nobody asks anything of them."""
+    say(f"Both clusters idle for {IDLE} s")
+    # What was deployed last still settles.
+    time.sleep(IDLE / 3)
+    nodes = [instance for cluster in clusters for instance in cluster.ready_nodes().values()]
+    count, memory, cores = usage.idle(lath, nodes, IDLE)
+    for what, value in ((f"memory of all {count} processes (PSS)", f"{memory / 2**30:.2f} GiB"),
+                        ("processor time, idle", f"{100 * cores:.0f} %")):
+        FIGURES.append((what, value))
+        note(f"{what}: {value}")
+
+
 def drill(lath, world, clusters, reports):
     cluster = clusters[1]
     say(f"A node of {cluster.name} dies for {FAULT}, while a client sends requests through VPC Lattice")
@@ -232,7 +246,7 @@ def drill(lath, world, clusters, reports):
     note(f"the victim: {victim}, with the pod {address}")
     began = time.monotonic()
     run = subprocess.Popen(
-        [binary(), "drill", "kill-target", "--data-dir", str(lath.data), "--out", str(reports), "--victim", victim,
+        [binary(), "drill", "kill-node", "--data-dir", str(lath.data), "--out", str(reports), "--victim", victim,
          "--target", f"http://{service['name']}/", "--from", client["id"], "--rate", "50", "--timeout", "1s",
          "--late", "500ms", "--fault", FAULT, "--patience", "300s", "--objective", "recovery=10s"],
         text=True, stdout=subprocess.PIPE)
@@ -259,6 +273,7 @@ def main():
             world = World(lath)
             clusters = build(kubernetes, world, pathlib.Path(directory))
             talk(clusters)
+            rest(lath, clusters)
             report = drill(lath, world, clusters, reports)
             say("Cleaning up")
             began = time.monotonic()

@@ -2,12 +2,13 @@
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 
 import pytest
 from lathlab import binary, host_state, wait_for
-from lathlab.world import World
+from lathlab.clusters import Cluster, is_true
 
 pytestmark = pytest.mark.root
 
@@ -46,54 +47,15 @@ spec: {{type: NodePort, selector: {{app: web}}, ports: [{{port: 80, nodePort: {p
 """
 
 
-class Cluster:
-    """A cluster of two nodes with two nginx behind a port of every node."""
+class Shop(Cluster):
+    """Two nodes with two nginx behind a port of every node."""
 
     def __init__(self, kubernetes, lath, directory):
-        self.kubernetes, self.lath, self.name = kubernetes, lath, "prod"
-        world = World(lath)
-        self.place = world.place(REGION)
-        self.eks, iam = world.client("eks", REGION), world.client("iam", REGION)
-        self.env = lath.env() | kubernetes.environment() | {"KUBECONFIG": str(directory / "kubeconfig"), "AWS_DEFAULT_REGION": REGION}
-        roles = {}
-        for service in "eks", "ec2":
-            trust = {"Version": "2012-10-17", "Statement": [{
-                "Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
-            roles[service] = iam.create_role(RoleName=f"{service}-role", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
-        made = self.eks.create_cluster(
-            name=self.name, roleArn=roles["eks"], resourcesVpcConfig={"subnetIds": self.place.subnets},
-            tags={"lath:unreachable-seconds": str(UNREACHABLE)})["cluster"]
-        self.arn = made["arn"]
+        super().__init__(kubernetes, lath, directory, tags={"lath:unreachable-seconds": str(UNREACHABLE)})
         self.client = self.place.launch("client")
-        wait_for("the cluster", lambda: self.described()["status"] == "ACTIVE", patience=PATIENCE)
-        self.place.ec2.authorize_security_group_ingress(
-            GroupId=self.described()["resourcesVpcConfig"]["clusterSecurityGroupId"],
-            IpPermissions=[{"IpProtocol": "tcp", "FromPort": PORT, "ToPort": PORT, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}])
-        self.eks.create_nodegroup(
-            clusterName=self.name, nodegroupName="nodes", nodeRole=roles["ec2"], subnets=self.place.subnets,
-            scalingConfig={"minSize": 2, "maxSize": 2, "desiredSize": 2}, instanceTypes=["t3.small"])
-        wait_for("its nodes", lambda: self.eks.describe_nodegroup(clusterName=self.name, nodegroupName="nodes")
-                 ["nodegroup"]["status"] == "ACTIVE", patience=PATIENCE)
-        subprocess.run(["aws", "eks", "update-kubeconfig", "--name", self.name, "--region", REGION], env=self.env, check=True,
-                       stdout=subprocess.DEVNULL)
+        self.admit(PORT)
         self.kubectl("apply", "-f", "-", content=WEB.format(port=PORT))
         wait_for("nginx", lambda: len(self.ready_pods()) == 2, patience=PATIENCE)
-
-    def described(self):
-        return self.eks.describe_cluster(name=self.name)["cluster"]
-
-    def kubectl(self, *arguments, **more):
-        return self.kubernetes.kubectl(self.env, *arguments, **more)
-
-    def get(self, *arguments):
-        """Objects; none while the API server does not answer."""
-        run = self.kubectl("get", *arguments, "-o", "json", check=False)
-        return json.loads(run.stdout)["items"] if run.returncode == 0 else []
-
-    def nodes(self):
-        """Nodes that are Ready and take pods: instance by name."""
-        return {node["metadata"]["name"]: node["spec"]["providerID"].rsplit("/", 1)[1] for node in self.get("nodes")
-                if is_true(node, "Ready") and not node["spec"].get("unschedulable")}
 
     def ready_pods(self):
         """Node and restarts by the uid of each nginx that is ready, and stays."""
@@ -102,10 +64,6 @@ class Cluster:
 
     def is_well(self):
         return len(self.nodes()) == 2 and len(self.ready_pods()) == 2
-
-    def address(self, node):
-        return next(a["address"] for it in self.get("nodes") if it["metadata"]["name"] == node
-                    for a in it["status"]["addresses"] if a["type"] == "InternalIP")
 
     def words(self, scenario, victim, through, *more, fault="3s"):
         """A drill under load to the port of the node `through`."""
@@ -119,14 +77,11 @@ class Cluster:
         return json.loads(run.stdout)["repetitions"][0]
 
 
-def is_true(thing, condition):
-    return any(it["type"] == condition and it["status"] == "True" for it in thing["status"].get("conditions", []))
-
-
 def test_drills_hit_pods_nodes_and_clusters_and_all_comes_back(kubernetes, tmp_path):
     before = host_state()
     with kubernetes.lath("--extended") as lath:
-        cluster = Cluster(kubernetes, lath, tmp_path)
+        cluster = Shop(kubernetes, lath, tmp_path)
+        a_control_plane_has_its_limits()
         refuses_what_is_not_there(cluster)
         pods_are_killed(cluster)
         a_node_is_drained(cluster)
@@ -136,6 +91,15 @@ def test_drills_hit_pods_nodes_and_clusters_and_all_comes_back(kubernetes, tmp_p
         assert lath.stop() == 0, lath.tail()
         assert lath.remnants() == []
     assert host_state() - before == set()
+
+
+def a_control_plane_has_its_limits():
+    """4 GiB and two processors, in whichever version of control groups there is."""
+    groups = [group for where in ("", "/*") for group in pathlib.Path("/sys/fs/cgroup").glob(f".{where}/lath-*/control-plane@prod")]
+    said = {name: {(group / name).read_text().strip() for group in groups if (group / name).exists()}
+            for name in ("memory.limit_in_bytes", "memory.max", "cpu.cfs_quota_us", "cpu.max")}
+    assert said["memory.limit_in_bytes"] | said["memory.max"] == {str(4 << 30)}, said
+    assert said["cpu.cfs_quota_us"] | said["cpu.max"] <= {"200000", "200000 100000"}, said
 
 
 def refuses_what_is_not_there(cluster):

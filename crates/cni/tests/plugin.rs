@@ -10,7 +10,8 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::{Value, json};
@@ -97,6 +98,24 @@ impl Node {
         netns: Option<&Path>,
         configuration: &Value,
     ) -> Answer {
+        let output = self
+            .begin(plugin, command, container, netns, configuration)
+            .wait_with_output()
+            .unwrap();
+        Answer {
+            success: output.status.success(),
+            value: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
+        }
+    }
+
+    fn begin(
+        &self,
+        plugin: &Path,
+        command: &str,
+        container: &str,
+        netns: Option<&Path>,
+        configuration: &Value,
+    ) -> Child {
         inside(&self.namespace, || {
             let mut process = Command::new(plugin);
             process
@@ -118,12 +137,7 @@ impl Node {
                 .unwrap()
                 .write_all(input.as_bytes())
                 .unwrap();
-            let output = child.wait_with_output().unwrap();
-            let value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-            Answer {
-                success: output.status.success(),
-                value,
-            }
+            child
         })
     }
 
@@ -266,6 +280,42 @@ fn gc_keeps_only_what_the_runtime_knows() {
     assert!(node.ask("CHECK", "two", Some(&second)).success);
 }
 
+/// Killed at every point of their work that a fine step of time meets.
+#[test]
+fn what_a_killed_del_or_gc_left_goes_with_the_next() {
+    let Some(node) = node() else { return };
+    let plugin = PathBuf::from(env!("CARGO_BIN_EXE_lath-cni"));
+    let mut configuration = node.configuration();
+    let mut halves = 0;
+    for round in 0..60 {
+        let (_pod, path) = node.pod();
+        let name = format!("pod{round}");
+        configuration["runtimeConfig"]["portMappings"] =
+            json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
+        let added = node.call(&plugin, "ADD", &name, Some(&path), &configuration);
+        assert!(added.success, "{}", added.value);
+        configuration["cni.dev/valid-attachments"] = json!([]);
+        let command = ["DEL", "GC"][round % 2];
+        let mut killed = node.begin(&plugin, command, &name, Some(&path), &configuration);
+        std::thread::sleep(Duration::from_micros(200 * round as u64));
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        halves += usize::from(node.links() + node.leases() == 1);
+        assert!(
+            node.call(&plugin, command, &name, Some(&path), &configuration)
+                .success
+        );
+        assert_eq!(
+            (node.links(), node.leases()),
+            (0, 0),
+            "{command} after {round}"
+        );
+        let rules = inside(&node.namespace, || output("nft", &["list", "ruleset"]));
+        assert!(!rules.contains("8080"), "{rules}");
+    }
+    println!("{halves} were killed between the link and the lease");
+}
+
 #[test]
 fn nothing_stays_when_a_namespace_is_missing() {
     let Some(node) = node() else { return };
@@ -291,10 +341,7 @@ fn pods_come_and_go() {
 fn answers(from: &File, address: &str) -> bool {
     inside(from, || {
         let connect = |it: &str| {
-            std::net::TcpStream::connect_timeout(
-                &it.parse().unwrap(),
-                std::time::Duration::from_secs(10),
-            )
+            std::net::TcpStream::connect_timeout(&it.parse().unwrap(), Duration::from_secs(10))
         };
         connect(address).is_ok()
     })
