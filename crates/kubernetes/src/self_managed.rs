@@ -56,7 +56,11 @@ pub fn setup(binaries: Result<&Binaries, String>, lath: &Path) -> Setup {
         ],
         shared: programs(binaries, lath),
         files: files(),
-        units: vec![containerd(&containerd_file()), kubelet()],
+        units: vec![
+            settings_of_kernel(),
+            containerd(&containerd_file()),
+            kubelet(),
+        ],
         on_demand: vec!["kubelet".to_owned()],
         notes: vec![format!(
             "Kubernetes {}: kubeadm, kubelet, kubectl and containerd are there.",
@@ -137,6 +141,21 @@ exec {PROGRAMS_PLACE}/{KUBEADM} "$@"
     )
 }
 
+/// What the instance's user has put into `/etc/sysctl.d` holds after each boot, such as forwarding. What is the host's is
+/// refused, and no failure.
+fn settings_of_kernel() -> Unit {
+    Unit {
+        name: "systemd-sysctl".to_owned(),
+        command: ["/bin/sh", "-c", "sysctl -e --system || true"]
+            .map(str::to_owned)
+            .to_vec(),
+        environment: Vec::new(),
+        ready: None,
+        once: true,
+        stop_seconds: 1,
+    }
+}
+
 fn kubelet() -> Unit {
     Unit {
         name: "kubelet".to_owned(),
@@ -177,7 +196,7 @@ mod tests {
         };
         let with = setup(Ok(&binaries), Path::new("/usr/bin/lath"));
         let units: Vec<&str> = with.units.iter().map(|it| it.name.as_str()).collect();
-        assert_eq!(units, ["containerd", "kubelet"]);
+        assert_eq!(units, ["systemd-sysctl", "containerd", "kubelet"]);
         assert_eq!(with.on_demand, ["kubelet"]);
         // What is bound read-only cannot be a file that is written.
         let is_shared = |file: &File| with.shared.iter().any(|it| it.path == file.path);

@@ -10,7 +10,7 @@ use crate::units::door::{self, Known, Phase, Verb};
 /// How long a unit may take to begin or to end until that is called a failure.
 const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(50);
-/// A unit that has begun and ended again by then, and will be begun once more, counts as started.
+/// A unit that has begun and ended again by then counts as started: it will be begun once more, or is done.
 const BEGUN: Duration = Duration::from_secs(2);
 
 const FAILURE: u8 = 1;
@@ -144,7 +144,7 @@ fn restart(unit: &str) -> Result<u8, Trouble> {
 }
 
 fn has_begun(it: &Known, waited: Duration) -> bool {
-    it.phase == Phase::Active || (it.phase == Phase::Activating && waited > BEGUN)
+    it.phase == Phase::Active || (it.phase != Phase::Deactivating && waited > BEGUN)
 }
 
 fn enable(unit: &str, now: bool) -> Result<u8, Trouble> {
