@@ -86,6 +86,7 @@ class Lath:
         self.data = self.directory / "data"
         self.port, self.admin_port = free_port(), free_port()
         self.dns_port = free_dns_port(len(regions or [1]))
+        self.registry_port = free_dns_port(len(regions or [1]))
         self.flags = list(flags)
         self.process = None
         self.log = self.directory / "serve.log"
@@ -100,7 +101,7 @@ class Lath:
         return [
             binary(), "serve", "--data-dir", str(self.data),
             "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}",
-            "--dns-listen", f"127.0.0.1:{self.dns_port}",
+            "--dns-listen", f"127.0.0.1:{self.dns_port}", "--registry-listen", f"127.0.0.1:{self.registry_port}",
             *(["--regions", ",".join(self.regions)] if self.regions else ["--region", self.region]), *self.flags,
         ]
 

@@ -206,6 +206,8 @@ class Everything:
                            "identityproviderconfig": "identityproviderconfig/c/x/x/*", "capability": "capability/c/*/k/*",
                            "eks-anywhere-subscription": "eks-anywhere-subscription/s"}.items():
             self.arns["eks", kind] = f"arn:aws:eks:{self.region}:{self.account}:{name}"
+        self.arns["ecr", "repository"] = f"arn:aws:ecr:{self.region}:{self.account}:repository/r1"
+        self.values.update({("ecr", "repositoryName"): "r1", ("ecr", "repositoryNames"): ["r1"]})
         self.values.update({("eks", "name"): "c", ("eks", "clusterName"): "c", ("eks", "nodegroupName"): "n", ("eks", "addonName"): "a", ("eks", "associationId"): "p",
                             ("eks", "principalArn"): f"arn:aws:iam::{self.account}:role/r", ("eks", "fargateProfileName"): "f",
                             ("eks", "capabilityName"): "k", ("eks", "id"): "s"})

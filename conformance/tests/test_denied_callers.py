@@ -336,7 +336,7 @@ def named_by_kind(world, service, operation, kind):
                  "DelegationSetId": id}
     elif service == "logs":
         named = {"resourceArn": arn.removesuffix(":*")}
-    elif service == "eks":
+    elif service in ("ecr", "eks"):
         named = {"resourceArn": arn}
     else:
         named = {"PolicySourceArn": arn}

@@ -556,6 +556,36 @@ EKS = [
     ("UpdatePodIdentityAssociation", CLUSTER | {"associationId": "a-1"}, *NO_CLUSTER),
 ]
 
+NO_REPOSITORY = ("RepositoryNotFoundException", 400)
+REPOSITORY, IMAGE = {"repositoryName": "none"}, {"imageIds": [{"imageTag": "latest"}]}
+NO_DIGEST = "sha256:" + 64 * "0"
+ECR = [
+    ("BatchCheckLayerAvailability", REPOSITORY | {"layerDigests": [NO_DIGEST]}, *NO_REPOSITORY),
+    ("BatchDeleteImage", REPOSITORY | IMAGE, *NO_REPOSITORY),
+    ("BatchGetImage", REPOSITORY | IMAGE, *NO_REPOSITORY),
+    ("BatchGetImage", REPOSITORY | {"imageIds": []}, *INVALID),
+    ("CompleteLayerUpload", REPOSITORY | {"uploadId": "u", "layerDigests": [NO_DIGEST]}, *NO_REPOSITORY),
+    ("CreateRepository", {"repositoryName": "Capital"}, *INVALID),
+    ("CreateRepository", {"repositoryName": "r1", "imageScanningConfiguration": {"scanOnPush": True}}, *INVALID),
+    ("DeleteRepository", REPOSITORY, *NO_REPOSITORY),
+    ("DeleteRepositoryPolicy", REPOSITORY, *NO_REPOSITORY),
+    ("DescribeImages", REPOSITORY, *NO_REPOSITORY),
+    ("DescribeRepositories", {"repositoryNames": ["none"]}, *NO_REPOSITORY),
+    ("DescribeRepositories", {"nextToken": "rubbish"}, *INVALID),
+    ("GetAuthorizationToken", {"registryIds": ["999999999999"]}, *INVALID),
+    ("GetDownloadUrlForLayer", REPOSITORY | {"layerDigest": NO_DIGEST}, *NO_REPOSITORY),
+    ("GetRepositoryPolicy", REPOSITORY, *NO_REPOSITORY),
+    ("InitiateLayerUpload", REPOSITORY, *NO_REPOSITORY),
+    ("ListImages", REPOSITORY, *NO_REPOSITORY),
+    ("ListTagsForResource", {"resourceArn": "arn:aws:ecr:us-east-1:000000000000:repository/none"}, *NO_REPOSITORY),
+    ("PutImage", REPOSITORY | {"imageManifest": "{}"}, *NO_REPOSITORY),
+    ("PutImageTagMutability", REPOSITORY | {"imageTagMutability": "IMMUTABLE"}, *NO_REPOSITORY),
+    ("SetRepositoryPolicy", REPOSITORY | {"policyText": "{}"}, *NO_REPOSITORY),
+    ("TagResource", {"resourceArn": "rubbish", "tags": [{"Key": "a", "Value": "b"}]}, *INVALID),
+    ("UntagResource", {"resourceArn": "rubbish", "tagKeys": ["a"]}, *INVALID),
+    ("UploadLayerPart", REPOSITORY | {"uploadId": "u", "partFirstByte": 0, "partLastByte": 0, "layerPartBlob": b"x"}, *NO_REPOSITORY),
+]
+
 EKS_AUTH = [
     ("AssumeRoleForPodIdentity", CLUSTER | {"token": "a.b.c"}, *NO_CLUSTER),
     ("AssumeRoleForPodIdentity", CLUSTER | {"token": "a.b"}, "InvalidParameterException", 400),
@@ -563,9 +593,9 @@ EKS_AUTH = [
 
 
 IAM = iam_table()
-TABLES = {"iam": IAM, "ec2": EC2, "eks": EKS, "eks-auth": EKS_AUTH, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
+TABLES = {"iam": IAM, "ec2": EC2, "eks": EKS, "eks-auth": EKS_AUTH, "ecr": ECR, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
 NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity"), ("iam", "GetAccountSummary"), ("iam", "ListVirtualMFADevices"),
-                     ("iam", "ListOpenIDConnectProviders"),
+                     ("iam", "ListOpenIDConnectProviders"), ("ecr", "DescribeRegistry"),
                      ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),
                      ("route53", "GetHostedZoneCount")}
 

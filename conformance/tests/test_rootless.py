@@ -46,7 +46,7 @@ class Rootless(Lath):
             self.process = subprocess.Popen(self.as_user(
                 self.program, "serve", "--data-dir", self.data, "--listen", f"127.0.0.1:{self.port}",
                 "--admin-listen", f"127.0.0.1:{self.admin_port}", "--dns-listen", f"127.0.0.1:{self.dns_port}",
-                *(["--regions", ",".join(self.regions)] if self.regions else [])), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                "--registry-listen", f"127.0.0.1:{self.registry_port}", *(["--regions", ",".join(self.regions)] if self.regions else [])), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env=self.home, cwd="/")
         wait_for("lath serve to answer", self.answers)
         return self

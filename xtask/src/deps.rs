@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 /// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
 /// `bin/lath` may import everything.
-const IMPORTS: [(&str, &[&str]); 34] = [
+const IMPORTS: [(&str, &[&str]); 35] = [
     // Values and pure functions: no runtime, socket or file.
     ("model", &[]),
     ("policy", &[]),
@@ -72,6 +72,12 @@ const IMPORTS: [(&str, &[&str]); 34] = [
         "observe",
         &[
             "authz", "control", "feed", "model", "service", "store", "wire",
+        ],
+    ),
+    (
+        "ecr",
+        &[
+            "authz", "control", "model", "policy", "registry", "service", "store", "wire",
         ],
     ),
     (

@@ -104,6 +104,9 @@ pub(crate) struct Serve {
     /// The address of the authoritative DNS server of the first region; each further region uses the next port.
     #[arg(long, env = "LATH_DNS_LISTEN", value_name = "ADDR:PORT")]
     pub(crate) dns_listen: Option<SocketAddr>,
+    /// The address of the image registry of the first region; each further region uses the next port.
+    #[arg(long, env = "LATH_REGISTRY_LISTEN", value_name = "ADDR:PORT")]
+    pub(crate) registry_listen: Option<SocketAddr>,
     /// Serve this single region, in one process.
     #[arg(long, env = "LATH_REGION", conflicts_with = "regions")]
     pub(crate) region: Option<String>,

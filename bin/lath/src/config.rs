@@ -20,6 +20,7 @@ pub(crate) struct Config {
     pub(crate) admin_listen: SocketAddr,
     pub(crate) dns_listen: SocketAddr,
     pub(crate) dns_responses_per_second: u32,
+    pub(crate) registry_listen: SocketAddr,
     pub(crate) region: String,
     pub(crate) regions: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +68,11 @@ const MEANINGS: [(&str, &str, Option<&str>); 18] = [
     (
         "dns_responses_per_second",
         "The limit of equal UDP responses per second to one client network (/24, /56); 0 is no limit.",
+        None,
+    ),
+    (
+        "registry_listen",
+        "The address of the image registry (ECR) of the first region; each further region uses the next port. Keep it on loopback.",
         None,
     ),
     (
@@ -136,6 +142,7 @@ impl Default for Config {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 4567)),
             dns_listen: SocketAddr::from(([127, 0, 0, 1], 4553)),
             dns_responses_per_second: 200,
+            registry_listen: SocketAddr::from(([127, 0, 0, 1], 4568)),
             region: "us-east-1".into(),
             regions: Vec::new(),
             home: None,
@@ -208,6 +215,7 @@ impl Config {
             self.regions.clear();
         }
         set(&mut self.dns_listen, &flags.dns_listen);
+        set(&mut self.registry_listen, &flags.registry_listen);
         set(&mut self.region, &flags.region);
         if !flags.regions.is_empty() {
             self.regions.clone_from(&flags.regions);
@@ -243,6 +251,12 @@ impl Config {
             tracing::warn!(
                 listen = %self.listen,
                 "the AWS APIs listen beyond loopback without TLS: requests are signed, but anyone on the path can read them"
+            );
+        }
+        if !self.registry_listen.ip().is_loopback() {
+            tracing::warn!(
+                listen = %self.registry_listen,
+                "the image registry listens beyond loopback without TLS: anyone on the path can read its passwords"
             );
         }
         for (name, directory) in &self.images {

@@ -2,6 +2,7 @@
 
 mod assembly;
 mod control;
+mod registry;
 mod report;
 mod token_issuers;
 mod vpc_api;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use assembly::{listen, node_config, owner};
 pub(crate) use control::{Control, ControlInputs, State};
+pub(crate) use registry::{BoundRegistry, RegistryAt, RegistryLogins};
 pub(crate) use report::{Reporter, internal};
 pub(crate) use vpc_api::VpcApi;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lath_control::{Cell, Contribute, Derive, Section};
 use lath_ec2::Ec2;
+use lath_ecr::Ecr;
 use lath_eks::{Eks, Platform};
 use lath_feed::Snapshot;
 use lath_iam::Iam;
@@ -14,6 +15,8 @@ use lath_observe::Observe;
 use lath_route53::Route53;
 use lath_store::Kinds;
 use lath_wire::Service;
+
+use crate::serve::{RegistryAt, RegistryLogins};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +54,7 @@ pub(crate) fn kinds() -> Kinds {
     let kinds = lath_lattice::kinds(kinds);
     let kinds = lath_route53::kinds(kinds);
     let kinds = lath_iam::kinds(kinds);
+    let kinds = lath_ecr::kinds(kinds);
     let kinds = lath_eks::kinds(kinds);
     lath_observe::kinds(kinds)
 }
@@ -71,11 +75,21 @@ pub(crate) struct Apps {
     iam: Arc<Iam>,
     route53: Arc<Route53>,
     eks: Arc<Eks>,
+    ecr: Arc<Ecr>,
 }
 
 impl Apps {
-    pub(crate) fn new(cell: &Cell, observe: Arc<Observe>, identity: Arc<Identity>) -> Self {
+    pub(crate) fn new(
+        cell: &Cell,
+        observe: Arc<Observe>,
+        identity: Arc<Identity>,
+        registry: &RegistryAt,
+    ) -> Self {
+        let logins = Arc::new(RegistryLogins(Arc::clone(&identity)));
+        let images = registry.images.clone();
+        let ecr = Ecr::new(cell.clone(), images, logins, registry.endpoint());
         Self {
+            ecr: Arc::new(ecr),
             ec2: Arc::new(Ec2 { cell: cell.clone() }),
             lattice: Arc::new(Lattice { cell: cell.clone() }),
             observe,
@@ -100,10 +114,16 @@ impl Apps {
             lath_iam::service(&self.iam),
             lath_route53::service(&self.route53),
             lath_eks::service(&self.eks),
+            lath_ecr::service(&self.ecr),
         ];
         services.extend(lath_observe::services(&self.observe));
         self.iam.learn(&services);
         services
+    }
+
+    /// The registry of this region.
+    pub(crate) fn ecr(&self) -> &Arc<Ecr> {
+        &self.ecr
     }
 
     /// Starts the reconcilers, which derive states from observations.
@@ -122,6 +142,7 @@ mod tests {
     use std::io::Write as _;
 
     use lath_identity::RootKey;
+    use lath_registry::Images;
     use lath_observe::Limits;
 
     const NO_MODELS: &str = "LATH_MODELS names no dump of the published models; ./x test makes one";
@@ -149,7 +170,11 @@ mod tests {
             RootKey::random().unwrap(),
             cell.account.clone(),
         ));
-        Apps::new(&cell, observe, identity).services()
+        let registry = RegistryAt {
+            images: Images::open(directory.path().join("images")).unwrap(),
+            listen: ([127, 0, 0, 1], 4568).into(),
+        };
+        Apps::new(&cell, observe, identity, &registry).services()
     }
 
     #[test]

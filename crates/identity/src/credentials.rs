@@ -25,7 +25,11 @@ pub struct Identity {
     pub(crate) sessions: Sessions,
     pub(crate) issuers: Issuers,
     pub(crate) pods: Option<Arc<dyn PodIdentities>>,
+    pub(crate) resource_policy: Option<ResourcePolicy>,
 }
+
+/// The policy of the resource that an ARN names, where it has one.
+pub type ResourcePolicy = fn(&View, &str) -> Option<String>;
 
 impl Identity {
     /// An account (twelve digits) in the partition `aws` with its root key, without users and roles.
@@ -41,6 +45,7 @@ impl Identity {
             sessions: Sessions::default(),
             issuers: Issuers::default(),
             pods: None,
+            resource_policy: None,
         }
     }
 
@@ -55,6 +60,13 @@ impl Identity {
     #[must_use]
     pub fn with_pods(mut self, pods: Arc<dyn PodIdentities>) -> Self {
         self.pods = Some(pods);
+        self
+    }
+
+    /// Sets where the policies of resources are looked up, which are judged together with those of the caller.
+    #[must_use]
+    pub fn with_resource_policies(mut self, find: ResourcePolicy) -> Self {
+        self.resource_policy = Some(find);
         self
     }
 

@@ -51,7 +51,7 @@ impl Authorize for Identity {
             if is_assumption(permission) {
                 self.decide_trust(&view, ask, &judgement, permission)?;
             } else {
-                self.decide(ask, &judgement, permission)?;
+                self.decide(&view, ask, &judgement, permission)?;
             }
         }
         Ok(())
@@ -173,19 +173,30 @@ impl Identity {
 
     fn decide(
         &self,
+        view: &View,
         ask: &Ask<'_>,
         judgement: &Judgement<'_>,
         permission: &Permission,
     ) -> Result<(), Denied> {
         let facts = judgement.facts(permission);
         let request = judgement.request(permission, &facts);
-        let decision = evaluate(&request, &judgement.attached, Rule::SameAccount);
+        let text = self
+            .resource_policy
+            .and_then(|find| find(view, &permission.resource));
+        let of_resource = text.and_then(|text| self.directory.parse(&text, Grammar::Resource));
+        let mut attached = judgement.attached.clone();
+        attached.extend(of_resource.as_deref().map(|policy| Attached {
+            name: "the resource's policy",
+            kind: Kind::Resource,
+            policy,
+        }));
+        let decision = evaluate(&request, &attached, Rule::SameAccount);
         if decision.is_allow() {
             return Ok(());
         }
         let asked = Asked {
             decision: Some(&decision),
-            attached: &judgement.attached,
+            attached: &attached,
             username: judgement.subject.username.as_deref(),
             ..Asked::of(permission)
         };

@@ -22,6 +22,7 @@ mod judge;
 mod pod_identity;
 mod random_password;
 mod refusal;
+mod registry_login;
 mod root_key;
 mod seal;
 mod sts;
@@ -29,7 +30,7 @@ mod subject;
 mod trust;
 mod web_identity;
 
-pub use credentials::Identity;
+pub use credentials::{Identity, ResourcePolicy};
 pub use issuers::{Issuers, LocalKeys};
 pub use lath_session::SealingKey;
 pub use pod_identity::{PodIdentities, PodIdentityAssociation, TokenCluster, eks_auth_service};

@@ -13,13 +13,17 @@ mod digest;
 mod fetch;
 mod manifest;
 mod reference;
+mod repository;
 mod serve;
 mod store;
+mod upload;
 
 pub use archive::{LoadError, Loaded};
 pub use digest::{Digest, InvalidDigest};
 pub use fetch::FetchError;
 pub use manifest::{Descriptor, InvalidManifest, MAXIMUM_MANIFEST, Manifest, Platform};
 pub use reference::{InvalidReference, Reference, Target};
-pub use serve::{Access, serve};
+pub use repository::{Held, Kept, PutError, Repository};
+pub use serve::{Access, Asked, Deed, Gate, Refused, serve};
 pub use store::{DIRECTORY, Image, Images, StoreError};
+pub use upload::UploadError;

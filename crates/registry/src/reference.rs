@@ -86,6 +86,14 @@ impl Reference {
         })
     }
 
+    /// The image of this content in the same repository.
+    pub(crate) fn at(&self, digest: Digest) -> Self {
+        Self {
+            target: Target::Digest(digest),
+            ..self.clone()
+        }
+    }
+
     /// The host that the image is from, such as `registry.k8s.io`.
     pub fn registry(&self) -> &str {
         &self.registry

@@ -100,10 +100,11 @@ struct Index {
     manifests: Vec<Entry>,
 }
 
+/// A name and its image.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Entry {
+pub(crate) struct Entry {
     #[serde(flatten)]
-    descriptor: Descriptor,
+    pub(crate) descriptor: Descriptor,
     annotations: Annotations,
 }
 
@@ -113,6 +114,40 @@ struct Annotations {
     name: String,
     #[serde(rename = "io.containerd.image.name")]
     full_name: String,
+    /// When the name was given, in milliseconds since 1970.
+    #[serde(
+        rename = "lath.named-at",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    named_at: Option<u64>,
+}
+
+impl Entry {
+    pub(crate) fn new(name: &Reference, descriptor: Descriptor) -> Self {
+        let name = name.to_string();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self {
+            descriptor,
+            annotations: Annotations {
+                full_name: name.clone(),
+                name,
+                named_at: now.ok().and_then(|it| u64::try_from(it.as_millis()).ok()),
+            },
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.annotations.name
+    }
+
+    pub(crate) fn reference(&self) -> Option<Reference> {
+        self.annotations.name.parse().ok()
+    }
+
+    pub(crate) fn named_at(&self) -> Option<u64> {
+        self.annotations.named_at
+    }
 }
 
 impl Images {
@@ -145,7 +180,7 @@ impl Images {
         }
         let name = reference.to_string();
         let entries = self.index()?.manifests;
-        let found = entries.into_iter().find(|it| it.annotations.name == name);
+        let found = entries.into_iter().find(|it| it.name() == name);
         Ok(found.map(|it| it.descriptor))
     }
 
@@ -155,7 +190,20 @@ impl Images {
     /// The index or a manifest cannot be read.
     pub fn list(&self) -> Result<Vec<Image>, StoreError> {
         let mut images = Vec::new();
-        for entry in self.index()?.manifests {
+        let entries = self.names()?;
+        let tagged: BTreeSet<Reference> = entries
+            .iter()
+            .filter_map(|it| {
+                let name = it.reference()?;
+                let is_tag = matches!(name.target(), Target::Tag(_));
+                is_tag.then(|| name.at(it.descriptor.digest.clone()))
+            })
+            .collect();
+        for entry in entries {
+            // A repository that keeps untagged images names each by its digest too.
+            if entry.reference().is_some_and(|it| tagged.contains(&it)) {
+                continue;
+            }
             let mut blobs = BTreeSet::new();
             self.mark(&entry.descriptor.digest, DEPTH, &mut blobs)?;
             let sizes = blobs.iter().map(|it| self.size(it));
@@ -177,7 +225,7 @@ impl Images {
         let entries = self.index()?.manifests;
         let names = entries
             .iter()
-            .filter_map(|it| it.annotations.name.parse::<Reference>().ok());
+            .filter_map(Entry::reference);
         let tags = names.filter_map(|name| match name.target() {
             Target::Tag(tag) if name.registry() == registry && name.repository() == repository => {
                 Some(tag.clone())
@@ -228,51 +276,51 @@ impl Images {
     /// Files cannot be changed.
     pub fn remove(&self, reference: &Reference) -> Result<bool, StoreError> {
         let lock = self.lock()?;
-        let mut index = self.index()?;
         let name = reference.to_string();
-        let (gone, rest) = index
-            .manifests
-            .into_iter()
-            .partition::<Vec<_>, _>(|it| it.annotations.name == name);
-        index.manifests = rest;
-        if gone.is_empty() {
-            return Ok(false);
+        let entries = self.names()?;
+        let had = entries.len();
+        let rest: Vec<Entry> = entries.into_iter().filter(|it| it.name() != name).collect();
+        let any = rest.len() < had;
+        if any {
+            self.rename(&lock, rest)?;
         }
-        let gone = gone.into_iter().map(|it| it.descriptor).collect::<Vec<_>>();
-        self.write_index(&index)?;
-        self.sweep(&gone)?;
-        drop(lock);
-        Ok(true)
+        Ok(any)
+    }
+
+    /// Every name, and its image.
+    pub(crate) fn names(&self) -> Result<Vec<Entry>, StoreError> {
+        Ok(self.index()?.manifests)
+    }
+
+    /// Writes the names anew, and removes the blobs of images that have none any more.
+    pub(crate) fn rename(&self, _lock: &Lock, names: Vec<Entry>) -> Result<(), StoreError> {
+        let kept: BTreeSet<Digest> = names.iter().map(|it| it.descriptor.digest.clone()).collect();
+        let mut gone = self.index()?.manifests;
+        gone.retain(|it| !kept.contains(&it.descriptor.digest));
+        let gone: Vec<Descriptor> = gone.into_iter().map(|it| it.descriptor).collect();
+        self.write_index(&Index {
+            manifests: names,
+            ..Index::default()
+        })?;
+        self.sweep(&gone)
     }
 
     /// Gives an image, whose blobs are there, its names, and takes them from those that had them.
     pub(crate) fn name(
         &self,
-        _lock: &Lock,
+        lock: &Lock,
         names: &[Reference],
         image: &Descriptor,
     ) -> Result<(), StoreError> {
-        let mut index = self.index()?;
-        let mut gone = Vec::new();
-        for name in names.iter().map(ToString::to_string) {
-            let entry = Entry {
-                descriptor: image.clone(),
-                annotations: Annotations {
-                    name: name.clone(),
-                    full_name: name.clone(),
-                },
-            };
-            match index
-                .manifests
-                .iter_mut()
-                .find(|it| it.annotations.name == name)
-            {
-                Some(old) => gone.push(std::mem::replace(old, entry).descriptor),
-                None => index.manifests.push(entry),
+        let mut entries = self.names()?;
+        for name in names {
+            let entry = Entry::new(name, image.clone());
+            match entries.iter_mut().find(|it| it.name() == entry.name()) {
+                Some(old) => *old = entry,
+                None => entries.push(entry),
             }
         }
-        self.write_index(&index)?;
-        self.sweep(&gone)
+        self.rename(lock, entries)
     }
 
     /// Changes wait here for one another, in whatever process they are.
@@ -338,6 +386,11 @@ impl Images {
         self.root.join("unfinished")
     }
 
+    /// The store's directory.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     fn blobs(&self) -> PathBuf {
         self.root.join("blobs").join("sha256")
     }
@@ -395,6 +448,14 @@ impl Images {
     }
 
     /// Adds to `all` what an image consists of, as far as it is here.
+    pub(crate) fn add_parts(
+        &self,
+        image: &Digest,
+        all: &mut BTreeSet<Digest>,
+    ) -> Result<(), StoreError> {
+        self.mark(image, DEPTH, all)
+    }
+
     fn mark(
         &self,
         digest: &Digest,
@@ -436,10 +497,15 @@ impl Images {
                 fs::remove_file(entry.path()).map_err(StoreError::io(entry.path()))?;
             }
         }
+        self.expire()
+    }
+
+    /// Removes what was begun and abandoned long ago.
+    pub(crate) fn expire(&self) -> Result<(), StoreError> {
         let unfinished = self.unfinished();
         let entries = fs::read_dir(&unfinished).map_err(StoreError::io(&unfinished))?;
         for entry in entries.flatten().filter(is_abandoned) {
-            // Its writer still has it open, and another sweep comes.
+            // Its writer may still have it open, and another sweep comes.
             let _ = fs::remove_file(entry.path());
         }
         Ok(())
@@ -452,7 +518,7 @@ pub(crate) struct Lock {
     _file: Flock<File>,
 }
 
-fn is_abandoned(entry: &fs::DirEntry) -> bool {
+pub(crate) fn is_abandoned(entry: &fs::DirEntry) -> bool {
     let modified = entry.metadata().and_then(|it| it.modified());
     modified.is_ok_and(|it| {
         SystemTime::now()
@@ -474,6 +540,7 @@ mod tests {
             annotations: Annotations {
                 name: name.clone(),
                 full_name: name,
+                named_at: None,
             },
         };
         let index = |names: Vec<String>| Index {

@@ -21,6 +21,8 @@ pub enum Purpose {
     Session,
     /// The details of a refusal.
     Refusal,
+    /// A password of the image registry, or an address in it.
+    Registry,
 }
 
 impl Purpose {
@@ -28,6 +30,7 @@ impl Purpose {
         match self {
             Self::Session => b"lath session 1",
             Self::Refusal => b"lath refusal 1",
+            Self::Registry => b"lath registry 1",
         }
     }
 }

@@ -440,10 +440,13 @@ impl CellFile {
         let index = topology.place(name).map_or(0, |place| place.index);
         let mut dns_listen = config.dns_listen;
         dns_listen.set_port(dns_listen.port().saturating_add(index.into()));
+        let mut registry_listen = config.registry_listen;
+        registry_listen.set_port(registry_listen.port().saturating_add(index.into()));
         let own = Config {
             data_dir: layout.cell(name),
             region: name.to_owned(),
             dns_listen,
+            registry_listen,
             // The supervisor alone listens on these: a change must not restart the cells' processes.
             ..Config {
                 listen: Config::default().listen,

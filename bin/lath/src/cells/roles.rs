@@ -22,7 +22,8 @@ use super::process::{Role, take_role, unblock_signals};
 use crate::installation::{Refused, RegionDir};
 use crate::running::{self, Running};
 use crate::serve::{
-    Control, ControlInputs, Reporter, State, VpcApi, internal, node_config, raise_descriptor_limit,
+    Control, ControlInputs, RegistryAt, Reporter, State, VpcApi, internal, node_config,
+    raise_descriptor_limit,
 };
 use crate::{cli, telemetry};
 
@@ -128,6 +129,7 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
         observed,
         node: Arc::new(node.clone()),
         mesh: Some(mesh),
+        registry: RegistryAt::bind(config, layout.installation()).await?,
     };
     let mut control = Control::start(config, state, inputs).await?;
 

@@ -18,8 +18,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{Control, ControlInputs, State};
-use super::report;
 use super::vpc_api::VpcApi;
+use super::{RegistryAt, report};
 use crate::admin;
 use crate::config::Config;
 use crate::installation::{self, Anew, RegionDir};
@@ -50,6 +50,7 @@ impl Assembly {
         // Ports first: a start that cannot have them must not change anything.
         let api = listen(config.listen, "listen").await?;
         let metrics = listen(config.admin_listen, "admin_listen").await?;
+        let registry = RegistryAt::bind(&config, &config.data_dir).await?;
         let mut region_dir = RegionDir {
             installation: &config.data_dir,
             data_dir: &config.data_dir,
@@ -87,6 +88,7 @@ impl Assembly {
             observed,
             node: host.queries(),
             mesh: None,
+            registry,
         };
         let control = Control::start(&config, state, inputs).await?;
         let source = watch::channel(Source::Control).1;

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::token_issuers;
+use super::{BoundRegistry, registry, token_issuers};
 use crate::config::Config;
 use crate::installation::{self, RegionDir};
 use crate::services::{Apps, SECTIONS, contributions, kinds};
@@ -73,6 +73,8 @@ pub(crate) struct ControlInputs {
     pub(crate) node: Arc<dyn NodeQueries>,
     /// The exchange with other regions, if there are any.
     pub(crate) mesh: Option<Mesh>,
+    /// The image registry.
+    pub(crate) registry: BoundRegistry,
 }
 
 /// A running control plane.
@@ -114,7 +116,8 @@ impl Control {
         let identity = Identity::new(key, config.account.clone())
             .with_iam(seal, cell.clone())
             .with_issuers(token_issuers::sources(&cell))
-            .with_pods(token_issuers::pods(&cell));
+            .with_pods(token_issuers::pods(&cell))
+            .with_resource_policies(lath_ecr::policy_of);
         let identity = Arc::new(identity);
         offer_directories(&cell, image_directories(config)).await?;
         pin_trust_policies(&cell).await;
@@ -139,7 +142,13 @@ impl Control {
             let exchange = lath_control::exchange(cell.clone(), SECTIONS.to_vec(), mesh);
             tasks.spawn(until(stop.clone(), exchange));
         }
-        let apps = Apps::new(&cell, Arc::clone(&observe), Arc::clone(&identity));
+        let BoundRegistry { at, listener } = inputs.registry;
+        let apps = Apps::new(&cell, Arc::clone(&observe), Arc::clone(&identity), &at);
+        tasks.spawn(registry::serve(
+            listener,
+            Arc::clone(apps.ecr()),
+            stop.clone(),
+        ));
         apps.spawn_reconcilers(&stop, &mut tasks);
         spawn_sweeps(&cell, Arc::clone(&observe), &stop, &mut tasks);
         Ok(Self {

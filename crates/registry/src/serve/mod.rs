@@ -1,11 +1,13 @@
 //! The registry: OCI distribution over HTTP/1.1.
 
 mod answer;
+mod gate;
 mod pull;
 mod push;
 mod route;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ use crate::store::Images;
 use answer::{Answer, Refusal};
 use route::{Route, route};
 
+pub use gate::{Asked, Deed, Gate, Refused};
+
 /// At once, of one listener: a container runtime pulls a few layers of a few images side by side.
 const CONNECTIONS: usize = 64;
 /// A client has this long to send a request's head, and to take some of what is answered.
@@ -29,13 +33,15 @@ const IDLE: Duration = Duration::from_secs(30);
 /// A whole request head, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// What clients of a listener may do. They do not authenticate, so that what reaches the listener decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What clients of a listener may do.
+#[derive(Debug, Clone)]
 pub enum Access {
-    /// Pull.
+    /// Pull, without saying who they are: what reaches the listener decides.
     Read,
-    /// Pull and push.
+    /// Pull and push, likewise.
     Write,
+    /// What the gate lets them, in the repositories of one registry.
+    Judged(Arc<dyn Gate>),
 }
 
 /// Serves the images to the clients of one listener until it is cancelled, with connections of their own share.
@@ -56,8 +62,9 @@ pub async fn serve(
     );
     let accept = async {
         loop {
-            let (stream, _, slot) = acceptor.accept(&listener, &Place::Host).await;
-            let conversation = converse(stream, slot, images.clone(), access);
+            let (stream, source, slot) = acceptor.accept(&listener, &Place::Host).await;
+            let source = Some(source.ip());
+            let conversation = converse(stream, slot, images.clone(), access.clone(), source);
             let stop = cancellation.child_token();
             tokio::spawn(async move { stop.run_until_cancelled(conversation).await });
         }
@@ -65,16 +72,23 @@ pub async fn serve(
     cancellation.run_until_cancelled(accept).await;
 }
 
-async fn converse(stream: TcpStream, slot: Slot, images: Images, access: Access) {
+async fn converse(
+    stream: TcpStream,
+    slot: Slot,
+    images: Images,
+    access: Access,
+    source: Option<IpAddr>,
+) {
     let slot = Arc::new(slot);
     let stream = TokioIo::new(Watched::new(stream, &slot));
     let of_requests = Arc::clone(&slot);
     let service = service_fn(move |request| {
         let (slot, images) = (Arc::clone(&of_requests), images.clone());
+        let access = access.clone();
         async move {
             // What a client sends is no sign of life to the slot, and a layer that is pushed takes its time.
             let _busy = slot.busy();
-            Ok::<_, Infallible>(answer(&images, access, request).await)
+            Ok::<_, Infallible>(answer(&images, &access, source, request).await)
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -89,10 +103,25 @@ async fn converse(stream: TcpStream, slot: Slot, images: Images, access: Access)
     }
 }
 
-async fn answer(images: &Images, access: Access, request: Request<Incoming>) -> Answer {
+async fn answer(
+    images: &Images,
+    access: &Access,
+    source: Option<IpAddr>,
+    mut request: Request<Incoming>,
+) -> Answer {
+    if let Some(source) = source {
+        request.extensions_mut().insert(source);
+    }
     let head = request.method() == Method::HEAD;
-    let answer = match route(request.uri()) {
-        Ok(route) => dispatch(images, access, route, request).await,
+    let gate = match access {
+        Access::Judged(gate) => Some(&**gate),
+        Access::Read | Access::Write => None,
+    };
+    let answer = match route(request.uri(), gate.map(Gate::registry)) {
+        Ok(route) => match gate.map(|it| gate::admit(it, &route, &request)) {
+            Some(Err(refused)) => Ok(refused),
+            _ => dispatch(images, access, route, request).await,
+        },
         Err(refusal) => Err(refusal),
     };
     let answer = answer.unwrap_or_else(Refusal::into_answer);
@@ -105,23 +134,27 @@ async fn answer(images: &Images, access: Access, request: Request<Incoming>) -> 
 
 async fn dispatch(
     images: &Images,
-    access: Access,
+    access: &Access,
     route: Route,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let method = request.method();
+    let query = request.uri().query();
     if method == Method::GET || method == Method::HEAD {
         return match route {
             Route::Base => Ok(answer::json(&serde_json::json!({}))),
-            Route::Tags(name) => pull::tags(images, name, request.uri().query()).await,
-            Route::Manifest(reference) => pull::manifest(images, reference).await,
-            Route::Blob(_, digest) => pull::blob(images, digest, request.headers()).await,
+            Route::Catalog => pull::catalog(images, access, query).await,
+            Route::Tags(name) => pull::tags(images, access, name, query).await,
+            Route::Manifest(reference) => pull::manifest(images, access, reference).await,
+            Route::Blob(name, digest) => {
+                pull::blob(images, access, name, digest, request.headers()).await
+            }
             Route::Upload(name, id) => push::progress(images, access, &name, id).await,
             Route::Uploads(_) => Err(Refusal::method()),
         };
     }
-    if access == Access::Read {
+    if matches!(access, Access::Read) {
         return Err(Refusal::method());
     }
-    push::dispatch(images, route, request).await
+    push::dispatch(images, access, route, request).await
 }

@@ -9,6 +9,7 @@ use hyper::header::{ACCEPT_RANGES, CONTENT_RANGE, HeaderMap, LINK, RANGE};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
+use super::Access;
 use super::answer::{self, Answer, Refusal, blocking};
 use super::route::{Repository, parameter};
 use crate::digest::Digest;
@@ -17,49 +18,103 @@ use crate::store::Images;
 
 /// Bytes of a blob that are in memory at once.
 const CHUNK: usize = 64 << 10;
-/// Most tags in one answer.
-const TAGS: usize = 1000;
+/// Most names in one answer.
+const PAGE: usize = 1000;
+
+/// A repository of a registry that knows what is its own.
+pub(super) fn own(
+    images: &Images,
+    registry: &str,
+    name: &str,
+) -> Result<crate::repository::Repository, Refusal> {
+    images.repository(registry, name).map_err(|error| {
+        Refusal::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.to_string())
+    })
+}
+
+/// Cuts a page out of a list in order; the last of it if more follows.
+fn cut(all: &mut Vec<String>, query: Option<&str>) -> (usize, Option<String>) {
+    if let Some(last) = parameter(query, "last") {
+        all.retain(|it| *it > last);
+    }
+    let wanted = parameter(query, "n").and_then(|it| it.parse().ok());
+    let count = wanted.unwrap_or(PAGE).min(PAGE);
+    let more = all.len() > count;
+    all.truncate(count);
+    (count, all.last().filter(|_| more).cloned())
+}
+
+pub(super) async fn catalog(
+    images: &Images,
+    access: &Access,
+    query: Option<&str>,
+) -> Result<Answer, Refusal> {
+    let mut all = match access {
+        Access::Judged(gate) => gate.repositories(),
+        Access::Read | Access::Write => {
+            let images = images.clone();
+            blocking(move || images.repositories(None)).await?
+        }
+    };
+    let (count, next) = cut(&mut all, query);
+    let mut answer = answer::json(&serde_json::json!({"repositories": all}));
+    if let Some(last) = next {
+        let next = format!("</v2/_catalog?n={count}&last={last}>; rel=\"next\"");
+        answer::set(&mut answer, LINK, &next);
+    }
+    Ok(answer)
+}
 
 pub(super) async fn tags(
     images: &Images,
+    access: &Access,
     name: Repository,
     query: Option<&str>,
 ) -> Result<Answer, Refusal> {
     let (images, repository) = (images.clone(), name.clone());
     let mut tags = blocking(move || images.tags(&repository.registry, &repository.name)).await?;
-    if tags.is_empty() {
+    // A registry with accounts knows repositories without images.
+    if tags.is_empty() && !matches!(access, Access::Judged(_)) {
         let message = format!("there is no image of {}/{}", name.registry, name.name);
         return Err(Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message));
     }
-    if let Some(last) = parameter(query, "last") {
-        tags.retain(|tag| *tag > last);
-    }
-    let wanted = parameter(query, "n").and_then(|it| it.parse().ok());
-    let count = wanted.unwrap_or(TAGS).min(TAGS);
-    let more = tags.len() > count;
-    tags.truncate(count);
+    let (count, next) = cut(&mut tags, query);
     let mut answer = answer::json(&serde_json::json!({"name": name.path, "tags": tags}));
-    if let Some(last) = tags.last().filter(|_| more) {
+    if let Some(last) = next {
+        let of_registry = name.query.replacen('?', "&", 1);
         let next = format!(
-            "</v2/{}/tags/list?n={count}&last={last}&ns={}>; rel=\"next\"",
-            name.path, name.registry
+            "</v2/{}/tags/list?n={count}&last={last}{of_registry}>; rel=\"next\"",
+            name.path
         );
         answer::set(&mut answer, LINK, &next);
     }
     Ok(answer)
 }
 
-pub(super) async fn manifest(images: &Images, reference: Reference) -> Result<Answer, Refusal> {
+pub(super) async fn manifest(
+    images: &Images,
+    access: &Access,
+    reference: Reference,
+) -> Result<Answer, Refusal> {
     let (images, wanted) = (images.clone(), reference.clone());
+    let is_judged = matches!(access, Access::Judged(_));
     let find = move || {
+        if is_judged {
+            let repository = own(&images, wanted.registry(), wanted.repository())?;
+            let found = repository.manifest(wanted.target())?;
+            return Ok(found.map(|(digest, manifest, bytes)| (digest, manifest.media_type, bytes)));
+        }
         let Some(image) = images.find(&wanted)? else {
-            return Ok::<_, crate::StoreError>(None);
+            return Ok::<_, Refusal>(None);
         };
         let manifest = images.manifest(&image.digest)?;
         Ok(manifest.map(|(manifest, bytes)| (image.digest, manifest.media_type, bytes)))
     };
     let Some((digest, media_type, bytes)) = blocking(find).await? else {
-        let message = format!("there is no image {reference} here: `lath image load` adds images");
+        let message = match (access, reference.target()) {
+            (Access::Judged(_), _) => "Requested image not found".to_owned(),
+            _ => format!("there is no image {reference} here: `lath image load` adds images"),
+        };
         return Err(Refusal::new(
             StatusCode::NOT_FOUND,
             "MANIFEST_UNKNOWN",
@@ -73,11 +128,21 @@ pub(super) async fn manifest(images: &Images, reference: Reference) -> Result<An
 
 pub(super) async fn blob(
     images: &Images,
+    access: &Access,
+    name: Repository,
     digest: Digest,
     headers: &HeaderMap,
 ) -> Result<Answer, Refusal> {
     let (images, wanted) = (images.clone(), digest.clone());
-    let Some((file, size)) = blocking(move || images.blob(&wanted)).await? else {
+    let is_judged = matches!(access, Access::Judged(_));
+    let find = move || {
+        if is_judged {
+            let found = own(&images, &name.registry, &name.name)?.layer(&wanted)?;
+            return Ok::<_, Refusal>(found);
+        }
+        Ok(images.blob(&wanted)?)
+    };
+    let Some((file, size)) = blocking(find).await? else {
         let message = format!("there is no blob {digest} here");
         return Err(Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", message));
     };

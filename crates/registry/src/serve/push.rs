@@ -1,45 +1,101 @@
 //! The write side: uploads of blobs in pieces or at once, and manifests, which may only refer to blobs that are here.
 
-use std::path::PathBuf;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_RANGE, HeaderMap, HeaderName, LOCATION, RANGE};
 use hyper::{Method, Request, StatusCode};
-use tokio::fs::{File, OpenOptions};
+use tokio::fs::OpenOptions;
 use tokio::io::AsyncWriteExt as _;
 use uuid::Uuid;
 
-use super::Access;
 use super::answer::{self, Answer, Refusal, blocking};
+use super::gate::{Deed, Gate};
+use super::pull::own;
 use super::route::{Repository, Route, parameter};
+use super::{Access, gate};
 use crate::digest::Digest;
 use crate::manifest::{Descriptor, MAXIMUM_MANIFEST, Manifest};
 use crate::reference::{Reference, Target};
+use crate::repository::PutError;
 use crate::store::{Images, MAXIMUM_BLOB, StoreError};
+use crate::upload::UploadError;
 
 const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+/// A client has this long to send the next piece of a body.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl From<UploadError> for Refusal {
+    fn from(error: UploadError) -> Self {
+        let (status, code) = match error {
+            UploadError::Unknown => return Self::upload_unknown(),
+            UploadError::Store(error) => return error.into(),
+            UploadError::Gap(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID"),
+            UploadError::TooMany => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<PutError> for Refusal {
+    fn from(error: PutError) -> Self {
+        let message = error.to_string();
+        let bad = |code, message| Self::new(StatusCode::BAD_REQUEST, code, message);
+        match error {
+            PutError::Manifest(_) => bad("MANIFEST_INVALID", message),
+            PutError::Digest(_) => bad("DIGEST_INVALID", message),
+            PutError::Tag(_) => bad("TAG_INVALID", message),
+            PutError::Missing { missing, .. } => {
+                let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+                let message = format!("not in this repository: {}", missing.join(", "));
+                bad("MANIFEST_BLOB_UNKNOWN", message)
+            }
+            PutError::TagTaken { tag, .. } => bad(
+                "TAG_INVALID",
+                format!(
+                    "The image tag '{tag}' already exists in the repository and cannot be overwritten because the tag is immutable."
+                ),
+            ),
+            PutError::Gone => Self::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message),
+            PutError::Store(error) => error.into(),
+        }
+    }
+}
 
 pub(super) async fn dispatch(
     images: &Images,
+    access: &Access,
     route: Route,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let method = request.method().clone();
+    let is_judged = matches!(access, Access::Judged(_));
     match (route, method) {
-        (Route::Uploads(name), Method::POST) => begin(images, name, request).await,
+        (Route::Uploads(name), Method::POST) => begin(images, access, name, request).await,
         (Route::Upload(name, id), Method::PATCH) => {
             let size = append(images, id, request).await?;
             Ok(accepted(&name, id, size))
         }
-        (Route::Upload(name, id), Method::PUT) => finish(images, name, id, request).await,
+        (Route::Upload(name, id), Method::PUT) => {
+            finish(images, is_judged, name, id, request).await
+        }
         (Route::Upload(_, id), Method::DELETE) => {
-            let gone = tokio::fs::remove_file(path(images, id)).await;
-            gone.map_err(|_| Refusal::upload_unknown())?;
+            let images = images.clone();
+            blocking(move || images.abandon_upload(id)).await?;
             Ok(answer::with(StatusCode::NO_CONTENT))
         }
-        (Route::Manifest(reference), Method::PUT) => put(images, reference, request).await,
-        (Route::Manifest(reference), Method::DELETE) => delete(images, reference).await,
+        (Route::Manifest(reference), Method::PUT) => match access {
+            Access::Judged(gate) => put_own(images, gate, reference, request).await,
+            Access::Read | Access::Write => put(images, reference, request).await,
+        },
+        (Route::Manifest(reference), Method::DELETE) => {
+            if is_judged {
+                delete_own(images, reference).await
+            } else {
+                delete(images, reference).await
+            }
+        }
         _ => Err(Refusal::method()),
     }
 }
@@ -47,27 +103,23 @@ pub(super) async fn dispatch(
 /// How far an upload is.
 pub(super) async fn progress(
     images: &Images,
-    access: Access,
+    access: &Access,
     name: &Repository,
     id: Uuid,
 ) -> Result<Answer, Refusal> {
-    if access == Access::Read {
+    if matches!(access, Access::Read) {
         return Err(Refusal::method());
     }
-    let file = tokio::fs::metadata(path(images, id)).await;
-    let size = file.map_err(|_| Refusal::upload_unknown())?.len();
+    let images = images.clone();
+    let size = blocking(move || images.upload_size(id)).await?;
     let mut answer = accepted(name, id, size);
     *answer.status_mut() = StatusCode::NO_CONTENT;
     Ok(answer)
 }
 
-fn path(images: &Images, id: Uuid) -> PathBuf {
-    images.unfinished().join(format!("upload-{id}"))
-}
-
 fn accepted(name: &Repository, id: Uuid, size: u64) -> Answer {
     let mut answer = answer::with(StatusCode::ACCEPTED);
-    let location = format!("/v2/{}/blobs/uploads/{id}?ns={}", name.path, name.registry);
+    let location = format!("/v2/{}/blobs/uploads/{id}{}", name.path, name.query);
     answer::set(&mut answer, LOCATION, &location);
     answer::set(&mut answer, UPLOAD_ID, &id.to_string());
     // The last byte's number, and not how many there are; the specification has no word for none.
@@ -83,49 +135,82 @@ fn created(location: &str, digest: &Digest) -> Answer {
 }
 
 fn blob_created(name: &Repository, digest: &Digest) -> Answer {
-    let location = format!("/v2/{}/blobs/{digest}?ns={}", name.path, name.registry);
+    let location = format!("/v2/{}/blobs/{digest}{}", name.path, name.query);
     created(&location, digest)
 }
 
 async fn begin(
     images: &Images,
+    access: &Access,
     name: Repository,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let query = request.uri().query();
     let mounted = parameter(query, "mount").and_then(|it| it.parse::<Digest>().ok());
-    if let Some(digest) = mounted {
-        let (images, wanted) = (images.clone(), digest.clone());
-        if blocking(move || images.blob(&wanted)).await?.is_some() {
-            return Ok(blob_created(&name, &digest));
-        }
+    if let Some(digest) = mounted
+        && mount(images, access, &name, &digest, &request).await?
+    {
+        return Ok(blob_created(&name, &digest));
     }
-    let id = Uuid::new_v4();
-    let file = File::create_new(path(images, id)).await;
-    file.map_err(StoreError::io(path(images, id)))?;
+    let is_judged = matches!(access, Access::Judged(_));
+    let (store, of) = (images.clone(), name.clone());
+    let begin = move || {
+        if is_judged {
+            own(&store, &of.registry, &of.name)?.expire()?;
+        }
+        Ok::<_, Refusal>(store.begin_upload()?)
+    };
+    let id = blocking(begin).await?;
     if parameter(query, "digest").is_some() {
-        return finish(images, name, id, request).await;
+        return finish(images, is_judged, name, id, request).await;
     }
     Ok(accepted(&name, id, 0))
 }
 
+/// Whether a blob of another repository is one of this from now on. A registry with accounts asks whether the sender may
+/// read it there.
+async fn mount(
+    images: &Images,
+    access: &Access,
+    name: &Repository,
+    digest: &Digest,
+    request: &Request<Incoming>,
+) -> Result<bool, Refusal> {
+    let (images, digest, to) = (images.clone(), digest.clone(), name.clone());
+    let Access::Judged(gate) = access else {
+        let there = blocking(move || images.blob(&digest)).await?;
+        return Ok(there.is_some());
+    };
+    let Some(from) = parameter(request.uri().query(), "from") else {
+        return Ok(false);
+    };
+    // Without a right to read it there the client uploads it, as if it were not there.
+    if gate::may(&**gate, request, Deed::ReadLayer(from.clone())).is_err() {
+        return Ok(false);
+    }
+    let mount = move || {
+        let from = own(&images, &to.registry, &from)?;
+        if from.layer(&digest)?.is_none() {
+            return Ok::<_, Refusal>(false);
+        }
+        own(&images, &to.registry, &to.name)?.note_layer(&digest)?;
+        Ok(true)
+    };
+    blocking(mount).await
+}
+
 /// Adds a body to an upload; how many bytes it has then.
 async fn append(images: &Images, id: Uuid, request: Request<Incoming>) -> Result<u64, Refusal> {
-    let path = path(images, id);
+    let path = images.upload_path(id);
     let failed = || StoreError::io(path.clone());
     let file = OpenOptions::new().append(true).open(&path).await;
     let mut file = file.map_err(|_| Refusal::upload_unknown())?;
     let mut size = file.metadata().await.map_err(failed())?.len();
     if first_byte(request.headers()).is_some_and(|first| first != size) {
-        let message = format!("the upload goes on at byte {size}");
-        let status = StatusCode::RANGE_NOT_SATISFIABLE;
-        return Err(Refusal::new(status, "BLOB_UPLOAD_INVALID", message));
+        return Err(UploadError::Gap(size).into());
     }
     let mut body = request.into_body();
-    while let Some(frame) = body.frame().await {
-        let Ok(bytes) = frame.map_err(|_| interrupted())?.into_data() else {
-            continue;
-        };
+    while let Some(bytes) = next(&mut body).await? {
         size += bytes.len() as u64;
         if size > MAXIMUM_BLOB {
             return Err(StoreError::TooLarge.into());
@@ -134,6 +219,19 @@ async fn append(images: &Images, id: Uuid, request: Request<Incoming>) -> Result
     }
     file.flush().await.map_err(failed())?;
     Ok(size)
+}
+
+/// The next bytes of a body.
+async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
+    loop {
+        let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
+        let Some(frame) = frame.map_err(|_| interrupted())? else {
+            return Ok(None);
+        };
+        if let Ok(bytes) = frame.map_err(|_| interrupted())?.into_data() {
+            return Ok(Some(bytes));
+        }
+    }
 }
 
 fn first_byte(headers: &HeaderMap) -> Option<u64> {
@@ -149,6 +247,7 @@ fn interrupted() -> Refusal {
 
 async fn finish(
     images: &Images,
+    is_judged: bool,
     name: Repository,
     id: Uuid,
     request: Request<Incoming>,
@@ -163,17 +262,68 @@ async fn finish(
             message,
         ));
     };
-    let size = append(images, id, request).await?;
-    let (images, wanted, path) = (images.clone(), digest.clone(), path(images, id));
+    append(images, id, request).await?;
+    let (images, wanted, of) = (images.clone(), digest.clone(), name.clone());
     let keep = move || {
-        let file = std::fs::File::open(&path).map_err(StoreError::io(&path))?;
-        let kept = images.keep(file, Some((&wanted, size)));
-        // Kept or not what it says it is: this upload is over.
-        std::fs::remove_file(&path).map_err(StoreError::io(&path))?;
-        kept.map(drop)
+        images.finish_upload(id, &wanted)?;
+        if is_judged {
+            own(&images, &of.registry, &of.name)?.note_layer(&wanted)?;
+        }
+        Ok::<_, Refusal>(())
     };
     blocking(keep).await?;
     Ok(blob_created(&name, &digest))
+}
+
+async fn manifest_of(request: Request<Incoming>) -> Result<Bytes, Refusal> {
+    let body = Limited::new(request.into_body(), MAXIMUM_MANIFEST).collect();
+    let bytes = tokio::time::timeout(PATIENCE, body).await;
+    let bytes = bytes.map_err(|_| interrupted())?.map_err(|_| {
+        let message = format!("a manifest is whole, and has {MAXIMUM_MANIFEST} bytes at most");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "MANIFEST_INVALID", message)
+    })?;
+    Ok(bytes.to_bytes())
+}
+
+/// Puts a manifest into a repository of a registry with accounts.
+async fn put_own(
+    images: &Images,
+    gate: &std::sync::Arc<dyn Gate>,
+    reference: Reference,
+    request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
+    let bytes = manifest_of(request).await?;
+    let repository = own(images, reference.registry(), reference.repository())?;
+    let (gate, name) = (std::sync::Arc::clone(gate), reference.repository().to_owned());
+    let target = reference.target().clone();
+    let store = move || {
+        let (tag, digest) = match &target {
+            Target::Tag(tag) => (Some(tag.as_str()), None),
+            Target::Digest(digest) => (None, Some(digest)),
+        };
+        repository.put(&bytes, digest, tag, |tag| gate.moves(&name, tag))
+    };
+    let kept = blocking(store).await?;
+    let location = format!("/v2/{}/manifests/{}", reference.repository(), kept.digest);
+    Ok(created(&location, &kept.digest))
+}
+
+/// Takes a tag away, or an image with all its tags.
+async fn delete_own(images: &Images, reference: Reference) -> Result<Answer, Refusal> {
+    let repository = own(images, reference.registry(), reference.repository())?;
+    let gone = move || match reference.target() {
+        Target::Tag(tag) => Ok::<_, StoreError>(repository.untag(tag)?.is_some()),
+        Target::Digest(digest) => Ok(repository.remove(digest)?.is_some()),
+    };
+    if !blocking(gone).await? {
+        let message = "Requested image not found";
+        return Err(Refusal::new(
+            StatusCode::NOT_FOUND,
+            "MANIFEST_UNKNOWN",
+            message,
+        ));
+    }
+    Ok(answer::with(StatusCode::ACCEPTED))
 }
 
 async fn put(
@@ -181,12 +331,7 @@ async fn put(
     reference: Reference,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let body = Limited::new(request.into_body(), MAXIMUM_MANIFEST);
-    let bytes = body.collect().await.map_err(|_| {
-        let message = format!("a manifest is whole, and has {MAXIMUM_MANIFEST} bytes at most");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "MANIFEST_INVALID", message)
-    })?;
-    let bytes = bytes.to_bytes();
+    let bytes = manifest_of(request).await?;
     let manifest = Manifest::read(&bytes).map_err(|error| {
         Refusal::new(
             StatusCode::BAD_REQUEST,

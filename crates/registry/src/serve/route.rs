@@ -12,6 +12,8 @@ use crate::reference::{Reference, Target, looks_like_registry};
 pub(crate) enum Route {
     /// Whether this is a registry.
     Base,
+    /// The repositories.
+    Catalog,
     /// The tags of a repository.
     Tags(Repository),
     /// A manifest.
@@ -31,11 +33,14 @@ pub(crate) struct Repository {
     pub(crate) name: String,
     /// As it stands in the path.
     pub(crate) path: String,
+    /// What follows `?` in addresses of it, so that the same registry is meant again.
+    pub(crate) query: String,
 }
 
 /// `/v2/NAME/KIND/WHICH`, where the name has any number of parts. `?ns=` tells a mirror which registry is meant;
-/// otherwise the name's first part is a registry if it looks like one.
-pub(crate) fn route(uri: &Uri) -> Result<Route, Refusal> {
+/// otherwise the name's first part is a registry if it looks like one. Where the listener is of one registry, `own`, the
+/// whole name is a repository of it.
+pub(crate) fn route(uri: &Uri, own: Option<&str>) -> Result<Route, Refusal> {
     let path = uri.path();
     let rest = path
         .strip_prefix("/v2/")
@@ -45,8 +50,9 @@ pub(crate) fn route(uri: &Uri) -> Result<Route, Refusal> {
         return Ok(Route::Base);
     }
     let parts: Vec<&str> = rest.split('/').collect();
-    let named = |parts: &[&str]| repository(parts, uri.query());
+    let named = |parts: &[&str]| repository(parts, uri.query(), own);
     match parts.as_slice() {
+        ["_catalog"] => Ok(Route::Catalog),
         [name @ .., "tags", "list"] => Ok(Route::Tags(named(name)?)),
         [name @ .., "manifests", which] => {
             let name = named(name)?;
@@ -80,24 +86,34 @@ pub(crate) fn route(uri: &Uri) -> Result<Route, Refusal> {
     }
 }
 
-fn repository(parts: &[&str], query: Option<&str>) -> Result<Repository, Refusal> {
+fn repository(
+    parts: &[&str],
+    query: Option<&str>,
+    own: Option<&str>,
+) -> Result<Repository, Refusal> {
     let path = parts.join("/");
-    let (registry, name) = match (parameter(query, "ns"), parts) {
-        (Some(registry), _) => (registry, path.clone()),
-        (None, [first, rest @ ..]) if looks_like_registry(first) => {
+    let (registry, name) = match (own, parameter(query, "ns"), parts) {
+        (Some(own), _, _) => (own.to_owned(), path.clone()),
+        (None, Some(registry), _) => (registry, path.clone()),
+        (None, None, [first, rest @ ..]) if looks_like_registry(first) => {
             ((*first).to_owned(), rest.join("/"))
         }
-        (None, _) => ("docker.io".to_owned(), path.clone()),
+        (None, None, _) => ("docker.io".to_owned(), path.clone()),
     };
     // The tag is of no matter: this is the check of the name.
     let checked = Reference::new(&registry, &name, Target::Tag("latest".to_owned()));
     let checked = checked.map_err(|error| {
         Refusal::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.to_string())
     })?;
+    let query = match own {
+        Some(_) => String::new(),
+        None => format!("?ns={}", checked.registry()),
+    };
     Ok(Repository {
         registry: checked.registry().to_owned(),
         name: checked.repository().to_owned(),
         path,
+        query,
     })
 }
 
@@ -129,7 +145,7 @@ mod tests {
     use super::*;
 
     fn routed(uri: &str) -> Result<Route, &'static str> {
-        route(&uri.parse().unwrap()).map_err(|refusal| refusal.code)
+        route(&uri.parse().unwrap(), None).map_err(|refusal| refusal.code)
     }
 
     fn manifest(uri: &str) -> String {
@@ -188,7 +204,13 @@ mod tests {
         ] {
             assert_eq!(routed(uri), Err(code), "{uri}");
         }
+        let own = route(&"/v2/a.b/c/tags/list?ns=x.y".parse().unwrap(), Some("o.w"));
+        let Ok(Route::Tags(own)) = own else {
+            panic!("{own:?}")
+        };
+        assert_eq!((own.registry.as_str(), own.name.as_str()), ("o.w", "a.b/c"));
         assert_eq!(routed("/v2/"), Ok(Route::Base));
+        assert_eq!(routed("/v2/_catalog"), Ok(Route::Catalog));
         assert_eq!(routed("/v2"), Ok(Route::Base));
     }
 }

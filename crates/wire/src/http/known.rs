@@ -50,6 +50,13 @@ pub const KNOWN_SERVICES: &[ServiceInfo] = &[
         "",
         &[Protocol::RestXml],
     ),
+    info(
+        "ecr",
+        "2015-09-21",
+        "",
+        "AmazonEC2ContainerRegistry_V20150921",
+        &[Protocol::Json11],
+    ),
     info("eks", "2017-11-01", "", "", &[Protocol::RestJson]),
     info("eks-auth", "2023-11-26", "", "", &[Protocol::RestJson]),
     info(

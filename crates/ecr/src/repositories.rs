@@ -1,0 +1,226 @@
+//! Repositories: made, described, deleted.
+
+use lath_control::paginate;
+use lath_model::Timestamp;
+use lath_service::{Quota, Refuses, operations};
+use lath_store::{Record as _, Tx, View};
+use lath_wire::{ApiError, Caller};
+
+use crate::record::{Removal, Repository as Record};
+use crate::resource_types::{REPOSITORY, pairs};
+use crate::shape::*;
+use crate::{Ecr, fault, mutability, removal, tags};
+
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html>
+const REPOSITORIES: Quota<&str> = Quota::new("repositories", "L-CFEB8E8D", 100_000);
+
+operations! {
+    for Ecr as "ecr";
+    asynchronous CreateRepository -> OneRepository = create
+        => on(&REPOSITORY, |op, _| op.repository_name.clone())
+            .tagged(|op, _| pairs(op.tags.as_deref().unwrap_or_default()))
+            .also("ecr:TagResource", &REPOSITORY, |op, _| {
+                let any = op.tags.as_ref().is_some_and(|it| !it.is_empty());
+                any.then(|| op.repository_name.clone())
+            })
+            .tagged(|op, _| pairs(op.tags.as_deref().unwrap_or_default()))
+        => refusing ["" CreateRepository];
+    read DescribeRepositories -> DescribeRepositoriesResponse = describe
+        => on(&REPOSITORY, |op, _| match &op.repository_names {
+            Some(names) if !names.is_empty() => names.clone(),
+            _ => vec!["*".to_owned()],
+        });
+    asynchronous DeleteRepository -> OneRepository = delete
+        => on(&REPOSITORY, |op, _| op.repository_name.clone());
+    change PutImageTagMutability -> PutImageTagMutabilityResponse = put_mutability
+        => on(&REPOSITORY, |op, _| op.repository_name.clone());
+}
+
+impl Refuses for CreateRepository {
+    fn names() -> Vec<String> {
+        [
+            "imageScanningConfiguration.scanOnPush: true",
+            "encryptionConfiguration.encryptionType: KMS, KMS_DSSE",
+            "encryptionConfiguration.kmsKey",
+        ]
+        .map(str::to_owned)
+        .into()
+    }
+
+    fn refuse(&self) -> Result<(), ApiError> {
+        let scanning = self.image_scanning_configuration.as_ref();
+        if scanning.is_some_and(|it| it.scan_on_push == Some(true)) {
+            return Err(fault::unsupported("scanning of images: scanOnPush"));
+        }
+        let encryption = self.encryption_configuration.as_ref();
+        let by_key = |it: &Encryption| {
+            it.encryption_type != EncryptionType::Aes256 || it.kms_key.is_some()
+        };
+        if encryption.is_some_and(by_key) {
+            return Err(fault::unsupported("encryption with keys of KMS"));
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn arn(app: &Ecr, name: &str) -> String {
+    app.cell.arn("ecr", format!("repository/{name}"))
+}
+
+fn shown(app: &Ecr, it: &Record) -> Repository {
+    let exclusions = Some(it.exclusions.clone()).filter(|it| !it.is_empty());
+    Repository {
+        repository_arn: Some(arn(app, &it.name)),
+        registry_id: Some(app.cell.account.clone()),
+        repository_name: Some(it.name.clone()),
+        repository_uri: Some(format!("{}/{}", app.host(), it.name)),
+        created_at: Some(it.created_at),
+        image_tag_mutability: Some(it.mutability),
+        image_tag_mutability_exclusion_filters: exclusions,
+        image_scanning_configuration: Some(ScanningConfiguration {
+            scan_on_push: Some(false),
+        }),
+        encryption_configuration: Some(Encryption {
+            encryption_type: EncryptionType::Aes256,
+            kms_key: None,
+        }),
+    }
+}
+
+fn one(app: &Ecr, it: &Record) -> OneRepository {
+    OneRepository {
+        repository: Some(shown(app, it)),
+    }
+}
+
+async fn create(app: &Ecr, _: &Caller, op: CreateRepository) -> Result<OneRepository, ApiError> {
+    fault::check_name(&op.repository_name)?;
+    op.refuse()?;
+    let own = &app.cell.account;
+    if op.registry_id.as_ref().is_some_and(|it| it != own) {
+        return Err(fault::invalid_parameter(
+            "A repository is made in the registry of the caller's account.",
+        ));
+    }
+    let mutability = op
+        .image_tag_mutability
+        .unwrap_or(ImageTagMutability::Mutable);
+    let exclusions = mutability::checked(mutability, op.image_tag_mutability_exclusion_filters)?;
+    let tags = tags::checked(op.tags.as_deref().unwrap_or_default())?;
+    // What is left of an earlier repository of this name must not appear in the new one.
+    removal::finish(app, &op.repository_name).await?;
+    let made = app.cell.db.write(|tx| {
+        let name = &op.repository_name;
+        if tx.get::<Record>(name).is_some() {
+            return Err(fault::coded(
+                "RepositoryAlreadyExistsException",
+                format!(
+                    "The repository with name '{name}' already exists in the registry with id '{own}'"
+                ),
+            ));
+        }
+        if tx.get::<Removal>(name).is_some() {
+            return Err(ApiError::internal("the repository is just being deleted"));
+        }
+        let count = tx.view().list::<Record>().count() + 1;
+        REPOSITORIES.check(&app.cell, count, |it| {
+            let text = format!("The number of repositories is limited to {}", it.limit);
+            fault::coded("LimitExceededException", text)
+        })?;
+        Ok::<_, ApiError>(tx.put(Record {
+            name: name.clone(),
+            created_at: Timestamp::now(),
+            mutability,
+            exclusions: exclusions.clone(),
+            policy: None,
+            tags: tags.clone(),
+        }))
+    });
+    Ok(one(app, &*made.await?))
+}
+
+fn describe(
+    app: &Ecr,
+    view: &View,
+    op: &DescribeRepositories,
+) -> Result<DescribeRepositoriesResponse, ApiError> {
+    let registry = op.registry_id.as_deref();
+    let size = fault::page_size(op.max_results)?;
+    if let Some(names) = op.repository_names.as_ref().filter(|it| !it.is_empty()) {
+        if names.len() > 100 {
+            let rule = "must have at most 100 items";
+            return Err(fault::broken("repositoryNames", rule));
+        }
+        if op.max_results.is_some() || op.next_token.is_some() {
+            return Err(fault::invalid_parameter(
+                "repositoryNames cannot be used with maxResults or nextToken.",
+            ));
+        }
+        let found = names.iter().map(|name| {
+            let found = fault::find(app, view, registry, name)?;
+            Ok::<_, ApiError>(shown(app, &found))
+        });
+        return Ok(DescribeRepositoriesResponse {
+            repositories: found.collect::<Result<_, _>>()?,
+            next_token: None,
+        });
+    }
+    let own = registry.is_none_or(|it| it == app.cell.account);
+    let all = view.list::<Record>().filter(|_| own);
+    let page = paginate(all, |it| it.name.clone(), size, op.next_token.as_deref())
+        .map_err(|_| fault::bad_token())?;
+    Ok(DescribeRepositoriesResponse {
+        repositories: page.items.iter().map(|it| shown(app, it)).collect(),
+        next_token: page.next_token,
+    })
+}
+
+async fn delete(app: &Ecr, _: &Caller, op: DeleteRepository) -> Result<OneRepository, ApiError> {
+    let name = &op.repository_name;
+    let registry = op.registry_id.as_deref();
+    fault::find(app, &app.cell.db.view(), registry, name)?;
+    if op.force != Some(true) {
+        let store = app.store(name)?;
+        let images = crate::blocking(move || store.images()).await?;
+        if !images.map_err(crate::of_store)?.is_empty() {
+            return Err(fault::coded(
+                "RepositoryNotEmptyException",
+                format!(
+                    "The repository with name '{name}' in registry with id '{}' cannot be deleted because it still contains images",
+                    app.cell.account
+                ),
+            ));
+        }
+    }
+    // The record goes first: from then on nothing is pushed. What names the images that are left outlives a crash.
+    let gone = app.cell.db.write(|tx| {
+        let known = fault::find(app, tx.view(), registry, name)?;
+        tx.delete::<Record>(&known.id());
+        tx.put(Removal { name: name.clone() });
+        Ok::<_, ApiError>(known)
+    });
+    let gone = gone.await?;
+    removal::finish(app, name).await?;
+    Ok(one(app, &gone))
+}
+
+fn put_mutability(
+    app: &Ecr,
+    tx: &mut Tx,
+    op: PutImageTagMutability,
+) -> Result<PutImageTagMutabilityResponse, ApiError> {
+    let registry = op.registry_id.as_deref();
+    let known = fault::find(app, tx.view(), registry, &op.repository_name)?;
+    let filters = op.image_tag_mutability_exclusion_filters;
+    let mut next = Record::clone(&known);
+    next.exclusions = mutability::checked(op.image_tag_mutability, filters)?;
+    next.mutability = op.image_tag_mutability;
+    let exclusions = Some(next.exclusions.clone()).filter(|it| !it.is_empty());
+    tx.put(next);
+    Ok(PutImageTagMutabilityResponse {
+        registry_id: Some(app.cell.account.clone()),
+        repository_name: Some(op.repository_name),
+        image_tag_mutability: Some(op.image_tag_mutability),
+        image_tag_mutability_exclusion_filters: exclusions,
+    })
+}

@@ -1,0 +1,420 @@
+//! Repositories that know what is theirs: each image by its digest, its tags, and the layers that were pushed to it.
+//!
+//! Blobs are shared in the store. A repository has those of its images, and those that were pushed or mounted for an
+//! image that is still to come: empty files in `layers` say so, for a day.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+
+use crate::digest::Digest;
+use crate::manifest::{Descriptor, InvalidManifest, Manifest};
+use crate::reference::{InvalidReference, Reference, Target};
+use crate::store::{Entry, Images, StoreError, is_abandoned};
+
+/// A repository of the store.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    images: Images,
+    /// With a tag that means nothing.
+    name: Reference,
+}
+
+/// An image of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The digest of its manifest or index.
+    pub digest: Digest,
+    /// Its tags, in order.
+    pub tags: Vec<String>,
+    /// The type of its manifest.
+    pub media_type: String,
+    /// Of an image: what its configuration is.
+    pub artifact_type: Option<String>,
+    /// Bytes of its layers and configuration; of an index, of all its images.
+    pub size: u64,
+    /// When it came, in milliseconds since 1970.
+    pub pushed_at: u64,
+    /// The images that it lists, if it is an index.
+    pub lists: Vec<Digest>,
+}
+
+/// What came of an image that was put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its digest.
+    pub digest: Digest,
+    /// The type of its manifest.
+    pub media_type: String,
+    /// Whether the repository had it already, under this tag if one was given.
+    pub was_there: bool,
+}
+
+/// Why an image was not kept.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// It is no manifest.
+    #[error(transparent)]
+    Manifest(#[from] InvalidManifest),
+    /// Its digest is another than was said.
+    #[error("the manifest is {0}")]
+    Digest(Digest),
+    /// Its layers, or the images that it lists, are not in the repository.
+    #[error("{} of what it names are not there", .missing.len())]
+    Missing {
+        /// Those that are not there.
+        missing: Vec<Digest>,
+        /// Whether it is an index, so that images are missing.
+        is_index: bool,
+    },
+    /// Another image has the tag, and tags do not move.
+    #[error("the tag {tag:?} is taken by {digest}, and does not move")]
+    TagTaken {
+        /// The tag.
+        tag: String,
+        /// The image that has it.
+        digest: Digest,
+    },
+    /// The repository is not there any more.
+    #[error("there is no such repository")]
+    Gone,
+    /// The tag is malformed.
+    #[error(transparent)]
+    Tag(#[from] InvalidReference),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Images {
+    /// A repository by its registry and its path there. It need not have images.
+    ///
+    /// # Errors
+    /// One of the names is malformed.
+    pub fn repository(&self, registry: &str, path: &str) -> Result<Repository, InvalidReference> {
+        let any = Target::Tag("latest".to_owned());
+        Ok(Repository {
+            images: self.clone(),
+            name: Reference::new(registry, path, any)?,
+        })
+    }
+
+    /// The paths of a registry's repositories that have images, in order; of all registries, with their names, if none
+    /// is said.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn repositories(&self, registry: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let names = self.names()?;
+        let names = names.iter().filter_map(Entry::reference);
+        let paths = names.filter_map(|name| match registry {
+            None => Some(format!("{}/{}", name.registry(), name.repository())),
+            Some(it) if it == name.registry() => Some(name.repository().to_owned()),
+            Some(_) => None,
+        });
+        Ok(paths.collect::<BTreeSet<_>>().into_iter().collect())
+    }
+}
+
+impl Repository {
+    /// Its images, by digest.
+    ///
+    /// # Errors
+    /// The index or a manifest cannot be read.
+    pub fn images(&self) -> Result<Vec<Held>, StoreError> {
+        let mut all: BTreeMap<Digest, (Vec<String>, u64)> = BTreeMap::new();
+        for (name, entry) in self.entries()? {
+            let (tags, at) = all.entry(entry.descriptor.digest.clone()).or_default();
+            let named_at = entry.named_at().unwrap_or_default();
+            *at = if *at == 0 { named_at } else { named_at.min(*at) };
+            if let Target::Tag(tag) = name.target() {
+                tags.push(tag.clone());
+            }
+        }
+        let mut held = Vec::new();
+        for (digest, (mut tags, pushed_at)) in all {
+            let Some((manifest, _)) = self.images.manifest(&digest)? else {
+                continue;
+            };
+            tags.sort();
+            let mut parts = BTreeSet::new();
+            self.images.add_parts(&digest, &mut parts)?;
+            let mut size = 0;
+            for part in parts.iter().filter(|it| **it != digest) {
+                size += self.images.blob(part)?.map_or(0, |(_, size)| size);
+            }
+            held.push(Held {
+                digest,
+                tags,
+                artifact_type: manifest.blobs.first().map(|it| it.media_type.clone()),
+                media_type: manifest.media_type,
+                size,
+                pushed_at,
+                lists: manifest.manifests.into_iter().map(|it| it.digest).collect(),
+            });
+        }
+        Ok(held)
+    }
+
+    /// The image that has a tag, or this digest.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn find(&self, target: &Target) -> Result<Option<Digest>, StoreError> {
+        let entries = self.entries()?;
+        let mut found = entries.into_iter().filter(|(name, entry)| match target {
+            Target::Tag(_) => name.target() == target,
+            Target::Digest(digest) => entry.descriptor.digest == *digest,
+        });
+        Ok(found.next().map(|(_, entry)| entry.descriptor.digest))
+    }
+
+    /// The manifest of an image of this repository.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn manifest(
+        &self,
+        target: &Target,
+    ) -> Result<Option<(Digest, Manifest, Vec<u8>)>, StoreError> {
+        let Some(digest) = self.find(target)? else {
+            return Ok(None);
+        };
+        let found = self.images.manifest(&digest)?;
+        Ok(found.map(|(manifest, bytes)| (digest, manifest, bytes)))
+    }
+
+    /// A blob of one of its images, or one that was pushed for an image to come; and its size.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn layer(&self, digest: &Digest) -> Result<Option<(File, u64)>, StoreError> {
+        if !self.mark_of(digest).exists() && !self.parts()?.contains(digest) {
+            return Ok(None);
+        }
+        self.images.blob(digest)
+    }
+
+    /// Notes that a blob was pushed or mounted here.
+    ///
+    /// # Errors
+    /// Files cannot be changed.
+    pub fn note_layer(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.mark_of(digest);
+        let directory = self.marks();
+        fs::create_dir_all(&directory).map_err(StoreError::io(directory))?;
+        File::create(&path).map_err(StoreError::io(path)).map(drop)
+    }
+
+    /// Keeps an image whose layers are here. `judge` is asked, while nothing else changes, whether the repository is still
+    /// there and tags move in it.
+    ///
+    /// # Errors
+    /// It is no manifest, something is missing, the tag is taken, or the store failed.
+    pub fn put(
+        &self,
+        bytes: &[u8],
+        expected: Option<&Digest>,
+        tag: Option<&str>,
+        judge: impl FnOnce(&str) -> Option<bool>,
+    ) -> Result<Kept, PutError> {
+        let manifest = Manifest::read(bytes)?;
+        let digest = Digest::of(bytes);
+        if expected.is_some_and(|it| *it != digest) {
+            return Err(PutError::Digest(digest));
+        }
+        let tagged = tag.map(|tag| self.named(Target::Tag(tag.to_owned())));
+        let tagged = tagged.transpose()?;
+        let lock = self.images.lock()?;
+        let moves = judge(tag.unwrap_or_default()).ok_or(PutError::Gone)?;
+        self.check_parts(&manifest)?;
+        let image = Descriptor::new(&manifest.media_type, digest.clone(), bytes.len() as u64);
+        let entries = self.entries()?;
+        let is_here = entries
+            .iter()
+            .any(|(_, entry)| entry.descriptor.digest == digest);
+        let holder = tagged.as_ref().and_then(|name| {
+            let mut entries = entries.iter();
+            let holder = entries.find(|(it, _)| it == name)?;
+            Some(holder.1.descriptor.digest.clone())
+        });
+        let was_there = match (&holder, tag) {
+            (Some(holder), Some(tag)) if *holder != digest && !moves => {
+                return Err(PutError::TagTaken {
+                    tag: tag.to_owned(),
+                    digest: holder.clone(),
+                });
+            }
+            (Some(holder), _) => *holder == digest,
+            (None, Some(_)) => false,
+            (None, None) => is_here,
+        };
+        if !was_there {
+            self.images
+                .keep(bytes, Some((&digest, bytes.len() as u64)))?;
+            let mut names = Vec::new();
+            if !is_here {
+                names.push(self.name.at(digest.clone()));
+            }
+            names.extend(tagged);
+            self.images.name(&lock, &names, &image)?;
+        }
+        Ok(Kept {
+            digest,
+            media_type: manifest.media_type,
+            was_there,
+        })
+    }
+
+    fn check_parts(&self, manifest: &Manifest) -> Result<(), PutError> {
+        let parts = self.parts()?;
+        let is_here = |it: &Descriptor| {
+            let is_known = parts.contains(&it.digest) || self.mark_of(&it.digest).exists();
+            is_known && self.images.has(&it.digest, it.size)
+        };
+        let of_images = self.entries()?;
+        let is_image = |it: &Descriptor| {
+            let mut all = of_images.iter();
+            all.any(|(_, entry)| entry.descriptor.digest == it.digest)
+        };
+        let missing = manifest.blobs.iter().filter(|it| !is_here(it));
+        let unlisted = manifest.manifests.iter().filter(|it| !is_image(it));
+        let missing: BTreeSet<Digest> = missing.chain(unlisted).map(|it| it.digest.clone()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(PutError::Missing {
+            missing: missing.into_iter().collect(),
+            is_index: manifest.is_index(),
+        })
+    }
+
+    /// Takes a tag away, and the image with its last tag; the image that had it.
+    ///
+    /// # Errors
+    /// Files cannot be changed.
+    pub fn untag(&self, tag: &str) -> Result<Option<Digest>, StoreError> {
+        let Ok(name) = self.named(Target::Tag(tag.to_owned())) else {
+            return Ok(None);
+        };
+        let lock = self.images.lock()?;
+        let entries = self.entries()?;
+        let Some((_, found)) = entries.iter().find(|(it, _)| *it == name) else {
+            return Ok(None);
+        };
+        let digest = found.descriptor.digest.clone();
+        let is_last = !entries.iter().any(|(it, entry)| {
+            let is_tag = matches!(it.target(), Target::Tag(_));
+            is_tag && *it != name && entry.descriptor.digest == digest
+        });
+        self.drop_names(&lock, |it, entry| {
+            *it == name || (is_last && entry.descriptor.digest == digest)
+        })?;
+        Ok(Some(digest))
+    }
+
+    /// Takes an image away, with all its tags; the tags, or `None` if there is no such image.
+    ///
+    /// # Errors
+    /// Files cannot be changed.
+    pub fn remove(&self, digest: &Digest) -> Result<Option<Vec<String>>, StoreError> {
+        let lock = self.images.lock()?;
+        let entries = self.entries()?;
+        let of_image = entries
+            .iter()
+            .filter(|(_, entry)| entry.descriptor.digest == *digest);
+        let names: Vec<&Reference> = of_image.map(|(name, _)| name).collect();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let tags = names.iter().filter_map(|name| match name.target() {
+            Target::Tag(tag) => Some(tag.clone()),
+            Target::Digest(_) => None,
+        });
+        let tags = tags.collect();
+        self.drop_names(&lock, |_, entry| entry.descriptor.digest == *digest)?;
+        Ok(Some(tags))
+    }
+
+    /// Takes everything away.
+    ///
+    /// # Errors
+    /// Files cannot be changed.
+    pub fn clear(&self) -> Result<(), StoreError> {
+        let lock = self.images.lock()?;
+        self.drop_names(&lock, |_, _| true)?;
+        let marks = self.marks();
+        match fs::remove_dir_all(&marks) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io(marks)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the marks of layers whose image never came. Images that came need none.
+    ///
+    /// # Errors
+    /// Files cannot be changed.
+    pub fn expire(&self) -> Result<(), StoreError> {
+        self.images.expire()?;
+        let marks = self.marks();
+        let Ok(entries) = fs::read_dir(&marks) else {
+            return Ok(());
+        };
+        for entry in entries.flatten().filter(is_abandoned) {
+            fs::remove_file(entry.path()).map_err(StoreError::io(entry.path()))?;
+        }
+        Ok(())
+    }
+
+    fn drop_names(
+        &self,
+        lock: &crate::store::Lock,
+        is_gone: impl Fn(&Reference, &Entry) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut names = self.images.names()?;
+        names.retain(|entry| match entry.reference() {
+            Some(name) if self.has(&name) => !is_gone(&name, entry),
+            _ => true,
+        });
+        self.images.rename(lock, names)
+    }
+
+    /// Everything that its images consist of.
+    fn parts(&self) -> Result<BTreeSet<Digest>, StoreError> {
+        let mut parts = BTreeSet::new();
+        for (_, entry) in self.entries()? {
+            self.images.add_parts(&entry.descriptor.digest, &mut parts)?;
+        }
+        Ok(parts)
+    }
+
+    fn entries(&self) -> Result<Vec<(Reference, Entry)>, StoreError> {
+        let names = self.images.names()?.into_iter();
+        let mine = names.filter_map(|entry| {
+            let name = entry.reference().filter(|it| self.has(it))?;
+            Some((name, entry))
+        });
+        Ok(mine.collect())
+    }
+
+    fn has(&self, name: &Reference) -> bool {
+        name.registry() == self.name.registry() && name.repository() == self.name.repository()
+    }
+
+    fn named(&self, target: Target) -> Result<Reference, InvalidReference> {
+        Reference::new(self.name.registry(), self.name.repository(), target)
+    }
+
+    fn marks(&self) -> PathBuf {
+        let name = format!("{}/{}", self.name.registry(), self.name.repository());
+        let directory = Digest::of(name.as_bytes()).hex();
+        self.images.root().join("layers").join(directory)
+    }
+
+    fn mark_of(&self, digest: &Digest) -> PathBuf {
+        self.marks().join(digest.hex())
+    }
+}
