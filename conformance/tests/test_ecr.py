@@ -258,7 +258,7 @@ def test_a_role_reads_until_its_session_ends(lath, repository):
     import boto3
     sts = boto3.client("sts", endpoint_url=lath.endpoint, region_name="us-east-1", aws_access_key_id=key["AccessKeyId"],
                        aws_secret_access_key=key["SecretAccessKey"])
-    session = sts.assume_role(RoleArn=role["Arn"], RoleSessionName="s")["Credentials"]
+    session = sts.assume_role(RoleArn=role["Arn"], RoleSessionName="session")["Credentials"]
     theirs = boto3.client("ecr", endpoint_url=lath.endpoint, region_name="us-east-1", aws_access_key_id=session["AccessKeyId"],
                           aws_secret_access_key=session["SecretAccessKey"], aws_session_token=session["SessionToken"])
     token = theirs.get_authorization_token()["authorizationData"][0]
@@ -315,11 +315,11 @@ def test_skopeo_pushes_and_pulls(lath, repository, tmp_path):
         assert run.returncode == 0, run.stderr
         return run.stdout
 
-    skopeo("copy", "--dest-tls-verify=false", f"--dest-creds=AWS:{password}", f"oci:{source}:v1", at)
+    skopeo("copy", "--preserve-digests", "--dest-tls-verify=false", f"--dest-creds=AWS:{password}", f"oci:{source}:v1", at)
     told = json.loads(skopeo("inspect", "--tls-verify=false", f"--creds=AWS:{password}", at))
     assert told["Digest"] == digest(manifest) and told["RepoTags"] == ["v1"]
     back = tmp_path / "back"
-    skopeo("copy", "--src-tls-verify=false", f"--src-creds=AWS:{password}", at, f"oci:{back}:v1")
+    skopeo("copy", "--preserve-digests", "--src-tls-verify=false", f"--src-creds=AWS:{password}", at, f"oci:{back}:v1")
     assert (back / "blobs/sha256" / digest(blobs[1]).removeprefix("sha256:")).read_bytes() == blobs[1]
     denied = subprocess.run(["skopeo", "inspect", "--tls-verify=false", "--creds=AWS:rubbish", at], capture_output=True, timeout=60)
     assert denied.returncode != 0

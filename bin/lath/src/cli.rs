@@ -200,7 +200,7 @@ pub(crate) enum ImageCommand {
         #[arg(long)]
         name: Option<lath_registry::Reference>,
     },
-    /// Fetch an image from the registry of its name, which must be public, for this machine's architecture.
+    /// Fetch an image from the registry of its name, for this machine's architecture.
     Pull {
         #[command(flatten)]
         data_dir_flag: DataDir,
@@ -210,9 +210,15 @@ pub(crate) enum ImageCommand {
         #[arg(
             long,
             value_name = "FILE",
-            default_value = "/etc/ssl/certs/ca-certificates.crt"
+            default_value = crate::config::DEFAULT_AUTHORITIES
         )]
         authorities: PathBuf,
+        /// User names and passwords of registries, in a file as `docker login` writes it.
+        #[arg(long, value_name = "FILE")]
+        credentials: Option<PathBuf>,
+        /// The host that is asked in place of the registry, with https:// before it where it would be asked without TLS.
+        #[arg(long, value_name = "HOST")]
+        at: Option<String>,
     },
     /// List the images.
     List {

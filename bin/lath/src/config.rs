@@ -35,6 +35,11 @@ pub(crate) struct Config {
     pub(crate) log_json: bool,
     pub(crate) remote_regions: BTreeMap<String, String>,
     pub(crate) images: BTreeMap<String, PathBuf>,
+    pub(crate) image_upstreams: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) image_credentials: Option<PathBuf>,
+    pub(crate) image_authorities: PathBuf,
+    pub(crate) image_cache_bytes: u64,
 }
 
 /// Each region needs one of the /19 blocks of public addresses.
@@ -43,8 +48,11 @@ pub(crate) const MAX_REGIONS: usize = 15;
 /// Each thread has its own descriptors; no machine has more cores.
 const MAX_PROXY_THREADS: usize = 1024;
 
+/// Where Debian and others keep the certificate authorities of the system.
+pub(crate) const DEFAULT_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 /// The explanation of each key, with an example for keys without a value, for `--print-config`.
-const MEANINGS: [(&str, &str, Option<&str>); 18] = [
+const MEANINGS: [(&str, &str, Option<&str>); 22] = [
     (
         "data_dir",
         "State, keys, logs, instance file systems. Created with mode 0700.",
@@ -132,6 +140,26 @@ const MEANINGS: [(&str, &str, Option<&str>); 18] = [
         "Additional machine images: a name, and a directory with a root file system.",
         Some("\"my-image\" = \"/srv/images/my-image\""),
     ),
+    (
+        "image_upstreams",
+        "Registries that nodes of clusters may pull through, and the host that is asked: none unless it is named here.",
+        Some("\"docker.io\" = \"registry-1.docker.io\""),
+    ),
+    (
+        "image_credentials",
+        "User names and passwords for these registries, in a file as `docker login` writes it.",
+        Some("image_credentials = \"/root/.docker/config.json\""),
+    ),
+    (
+        "image_authorities",
+        "The certificate authorities that these registries are trusted by (PEM).",
+        None,
+    ),
+    (
+        "image_cache_bytes",
+        "The size limit of images that were pulled through, in bytes; beyond it the longest unused go.",
+        None,
+    ),
 ];
 
 impl Default for Config {
@@ -156,6 +184,10 @@ impl Default for Config {
             log_json: false,
             remote_regions: BTreeMap::new(),
             images: BTreeMap::new(),
+            image_upstreams: BTreeMap::new(),
+            image_credentials: None,
+            image_authorities: DEFAULT_AUTHORITIES.into(),
+            image_cache_bytes: 20 << 30,
         }
     }
 }
@@ -258,6 +290,9 @@ impl Config {
                 listen = %self.registry_listen,
                 "the image registry listens beyond loopback without TLS: anyone on the path can read its passwords"
             );
+        }
+        if let Some(path) = self.image_credentials.as_deref() {
+            lath_registry::Credentials::open(path).context("image_credentials")?;
         }
         for (name, directory) in &self.images {
             if !directory.is_dir() {
@@ -398,6 +433,7 @@ mod tests {
     fn every_key_has_a_meaning() {
         let config = Config {
             home: Some("us-east-1".into()),
+            image_credentials: Some("/x".into()),
             ..Config::default()
         };
         let keys = toml::Table::try_from(config).unwrap();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use lath_registry::{Access, DIRECTORY, Image, Images, Loaded};
+use lath_registry::{Access, DIRECTORY, Image, Images, Loaded, Upstreams};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{self, DataDir, ImageCommand, Output};
@@ -21,9 +21,19 @@ pub(crate) fn main(flags: &cli::Image) -> anyhow::Result<()> {
             data_dir_flag,
             name,
             authorities,
+            credentials,
+            at,
         } => {
             let images = open(data_dir_flag)?;
-            let fetched = runtime()?.block_on(images.fetch(name, authorities))?;
+            let hosts = at
+                .iter()
+                .map(|host| (name.registry().to_owned(), host.clone()));
+            let upstreams = Upstreams {
+                hosts: hosts.collect(),
+                authorities: authorities.clone(),
+                credentials: credentials.clone(),
+            };
+            let fetched = runtime()?.block_on(images.fetch(name, &upstreams))?;
             print_loaded(&[fetched])
         }
         ImageCommand::List {

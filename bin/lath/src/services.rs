@@ -142,8 +142,8 @@ mod tests {
     use std::io::Write as _;
 
     use lath_identity::RootKey;
-    use lath_registry::Images;
     use lath_observe::Limits;
+    use lath_registry::Images;
 
     const NO_MODELS: &str = "LATH_MODELS names no dump of the published models; ./x test makes one";
 

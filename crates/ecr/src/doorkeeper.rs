@@ -68,7 +68,9 @@ impl Doorkeeper {
             self.app.logins.caller(&it, region, asked.source)
         });
         login.ok_or_else(|| {
-            self.unknown("Your authorization token has expired or is invalid. Reauthenticate and try again.")
+            self.unknown(
+                "Your authorization token has expired or is invalid. Reauthenticate and try again.",
+            )
         })
     }
 
@@ -138,7 +140,9 @@ impl Doorkeeper {
             return Ok(());
         }
         if fault::check_name(name).is_err() {
-            return Err(Refused::BadName(format!("{name:?} is no repository's name")));
+            return Err(Refused::BadName(format!(
+                "{name:?} is no repository's name"
+            )));
         }
         let error = fault::no_repository(name, &self.app.cell.account);
         Err(Refused::NoRepository(error.message))
@@ -198,6 +202,8 @@ impl Gate for Doorkeeper {
 
     fn repositories(&self) -> Vec<String> {
         let view = self.app.cell.db.view();
-        view.list::<Repository>().map(|it| it.name.clone()).collect()
+        view.list::<Repository>()
+            .map(|it| it.name.clone())
+            .collect()
     }
 }

@@ -140,7 +140,10 @@ fn check_ids(ids: &[ImageIdentifier]) -> Result<(), ApiError> {
     if (1..=MOST).contains(&ids.len()) {
         return Ok(());
     }
-    Err(fault::broken("imageIds", "must have between 1 and 100 items"))
+    Err(fault::broken(
+        "imageIds",
+        "must have between 1 and 100 items",
+    ))
 }
 
 /// Whether an image is what an identifier says, which says something.
@@ -168,7 +171,11 @@ fn not_found(app: &Ecr, name: &str, id: &ImageIdentifier) -> ApiError {
     )
 }
 
-fn failure(id: &ImageIdentifier, code: ImageFailureCode, reason: impl Into<String>) -> ImageFailure {
+fn failure(
+    id: &ImageIdentifier,
+    code: ImageFailureCode,
+    reason: impl Into<String>,
+) -> ImageFailure {
     ImageFailure {
         image_id: Some(id.clone()),
         failure_code: Some(code),
@@ -192,9 +199,11 @@ fn identify<'h>(id: &ImageIdentifier, images: &'h [Held]) -> Result<&'h Held, Im
     if let Some(found) = images.iter().find(|it| is(id, it)) {
         return Ok(found);
     }
-    let tagged = images
-        .iter()
-        .any(|it| id.image_tag.as_ref().is_some_and(|tag| it.tags.contains(tag)));
+    let tagged = images.iter().any(|it| {
+        id.image_tag
+            .as_ref()
+            .is_some_and(|tag| it.tags.contains(tag))
+    });
     if id.image_digest.is_some() && tagged {
         let text = "Requested image tag does not match the requested digest";
         return failed(ImageFailureCode::ImageTagDoesNotMatchDigest, text);
@@ -223,7 +232,9 @@ async fn get(app: &Ecr, _: &Caller, op: BatchGetImage) -> Result<BatchGetImageRe
                 .filter(|(_, it, _)| accepted.is_none_or(|all| all.contains(&it.media_type)));
             let Some((digest, manifest, bytes)) = manifest else {
                 let code = ImageFailureCode::ImageNotFound;
-                answer.failures.push(failure(id, code, "Requested image not found"));
+                answer
+                    .failures
+                    .push(failure(id, code, "Requested image not found"));
                 continue;
             };
             answer.images.push(Image {
@@ -286,10 +297,18 @@ fn remove_one(
         image_digest: Some(found.digest.to_string()),
         image_tag: tag,
     };
-    let missing = || failure(id, ImageFailureCode::ImageNotFound, "Requested image not found");
+    let missing = || {
+        failure(
+            id,
+            ImageFailureCode::ImageNotFound,
+            "Requested image not found",
+        )
+    };
     if let Some(tag) = &id.image_tag {
         let removed = store.untag(tag)?;
-        return Ok(removed.map(|_| vec![gone(Some(tag.clone()))]).ok_or_else(missing));
+        return Ok(removed
+            .map(|_| vec![gone(Some(tag.clone()))])
+            .ok_or_else(missing));
     }
     let Some(tags) = store.remove(&found.digest)? else {
         return Ok(Err(missing()));
@@ -317,7 +336,12 @@ async fn put(app: &Ecr, _: &Caller, op: PutImage) -> Result<PutImageResponse, Ap
             let repository = db.view().get::<Record>(&of)?;
             Some(mutability::moves(&repository, tag))
         };
-        store.put(manifest.as_bytes(), expected.as_ref(), tag.as_deref(), moves)
+        store.put(
+            manifest.as_bytes(),
+            expected.as_ref(),
+            tag.as_deref(),
+            moves,
+        )
     };
     let kept = blocking(keep).await?;
     let kept = kept.map_err(|error| not_put(app, name, error))?;
@@ -362,7 +386,9 @@ fn not_put(app: &Ecr, name: &str, error: PutError) -> ApiError {
         ),
         PutError::Digest(digest) => fault::coded(
             "ImageDigestDoesNotMatchException",
-            format!("The specified image digest does not match the digest of the image manifest, {digest}"),
+            format!(
+                "The specified image digest does not match the digest of the image manifest, {digest}"
+            ),
         ),
         PutError::Missing { missing, is_index } => {
             let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();

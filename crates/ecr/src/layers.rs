@@ -111,7 +111,10 @@ async fn address(
     let path = format!("/v2/{name}/blobs/{digest}");
     let until = Timestamp::now().plus(TICKET_LIFE).as_millis();
     let ticket = app.logins.seal(&format!("{until} {path}"));
-    let ticket = ticket.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    let ticket = ticket
+        .replace('+', "%2B")
+        .replace('/', "%2F")
+        .replace('=', "%3D");
     Ok(GetDownloadUrlForLayerResponse {
         download_url: Some(format!("{}{path}?token={ticket}", app.endpoint)),
         layer_digest: Some(op.layer_digest),

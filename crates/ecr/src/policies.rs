@@ -57,7 +57,10 @@ fn shown(app: &Ecr, name: String, text: String) -> RepositoryPolicy {
 
 fn check(app: &Ecr, text: &str) -> Result<(), ApiError> {
     let bad = |why: &str| {
-        fault::broken("PolicyText", &format!("Invalid repository policy provided{why}"))
+        fault::broken(
+            "PolicyText",
+            &format!("Invalid repository policy provided{why}"),
+        )
     };
     if text.len() > LONGEST {
         let rule = format!("must have length less than or equal to {LONGEST}");

@@ -34,7 +34,9 @@ fn authorize(
         )));
     }
     let login = app.logins.login(caller, PASSWORD_LIFE).ok_or_else(|| {
-        fault::invalid_parameter("The caller's session is not known any more: assume the role again.")
+        fault::invalid_parameter(
+            "The caller's session is not known any more: assume the role again.",
+        )
     })?;
     let token = STANDARD.encode(format!("{USER}:{}", login.password));
     Ok(GetAuthorizationTokenResponse {

@@ -53,9 +53,8 @@ impl Refuses for CreateRepository {
             return Err(fault::unsupported("scanning of images: scanOnPush"));
         }
         let encryption = self.encryption_configuration.as_ref();
-        let by_key = |it: &Encryption| {
-            it.encryption_type != EncryptionType::Aes256 || it.kms_key.is_some()
-        };
+        let by_key =
+            |it: &Encryption| it.encryption_type != EncryptionType::Aes256 || it.kms_key.is_some();
         if encryption.is_some_and(by_key) {
             return Err(fault::unsupported("encryption with keys of KMS"));
         }

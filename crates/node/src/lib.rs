@@ -52,6 +52,8 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// Container images for nodes of clusters, which all regions share.
     pub images: PathBuf,
+    /// What of them may be fetched when a node asks for it.
+    pub image_sources: lath_registry::Sources,
     /// Pins of namespaces and marks of processes, for adoption after a restart.
     pub run_dir: PathBuf,
     /// Marks what is this node's in the host's network: letters, digits and hyphens, at most 32.
@@ -276,6 +278,7 @@ impl Node {
             api,
             api_in_vpcs: config.api_in_vpcs,
             images: config.images,
+            image_sources: config.image_sources,
             say: say_clusters,
         };
         tasks.spawn(clusters::run(clusters, stop.clone()));

@@ -236,6 +236,7 @@ fn config(directory: &Path) -> NodeConfig {
     NodeConfig {
         data_dir: directory.join("data"),
         images: directory.join("images"),
+        image_sources: lath_registry::Sources::default(),
         run_dir: directory.join("run"),
         owner: "clusters".into(),
         proxy: ProxyConfig {

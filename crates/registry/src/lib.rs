@@ -12,6 +12,7 @@ mod archive;
 mod digest;
 mod fetch;
 mod manifest;
+mod pull_through;
 mod reference;
 mod repository;
 mod serve;
@@ -20,8 +21,9 @@ mod upload;
 
 pub use archive::{LoadError, Loaded};
 pub use digest::{Digest, InvalidDigest};
-pub use fetch::FetchError;
+pub use fetch::{Credentials, FetchError, InvalidCredentials, Upstreams};
 pub use manifest::{Descriptor, InvalidManifest, MAXIMUM_MANIFEST, Manifest, Platform};
+pub use pull_through::{PullThrough, Sources};
 pub use reference::{InvalidReference, Reference, Target};
 pub use repository::{Held, Kept, PutError, Repository};
 pub use serve::{Access, Asked, Deed, Gate, Refused, serve};

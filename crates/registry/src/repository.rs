@@ -127,7 +127,11 @@ impl Repository {
         for (name, entry) in self.entries()? {
             let (tags, at) = all.entry(entry.descriptor.digest.clone()).or_default();
             let named_at = entry.named_at().unwrap_or_default();
-            *at = if *at == 0 { named_at } else { named_at.min(*at) };
+            *at = if *at == 0 {
+                named_at
+            } else {
+                named_at.min(*at)
+            };
             if let Target::Tag(tag) = name.target() {
                 tags.push(tag.clone());
             }
@@ -280,7 +284,10 @@ impl Repository {
         };
         let missing = manifest.blobs.iter().filter(|it| !is_here(it));
         let unlisted = manifest.manifests.iter().filter(|it| !is_image(it));
-        let missing: BTreeSet<Digest> = missing.chain(unlisted).map(|it| it.digest.clone()).collect();
+        let missing: BTreeSet<Digest> = missing
+            .chain(unlisted)
+            .map(|it| it.digest.clone())
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -386,7 +393,8 @@ impl Repository {
     fn parts(&self) -> Result<BTreeSet<Digest>, StoreError> {
         let mut parts = BTreeSet::new();
         for (_, entry) in self.entries()? {
-            self.images.add_parts(&entry.descriptor.digest, &mut parts)?;
+            self.images
+                .add_parts(&entry.descriptor.digest, &mut parts)?;
         }
         Ok(parts)
     }

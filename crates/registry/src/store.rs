@@ -121,6 +121,13 @@ struct Annotations {
         skip_serializing_if = "Option::is_none"
     )]
     named_at: Option<u64>,
+    /// Whether it was fetched because a node asked for it.
+    #[serde(
+        rename = "lath.cached",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    cached: Option<bool>,
 }
 
 impl Entry {
@@ -133,8 +140,19 @@ impl Entry {
                 full_name: name.clone(),
                 name,
                 named_at: now.ok().and_then(|it| u64::try_from(it.as_millis()).ok()),
+                cached: None,
             },
         }
+    }
+
+    pub(crate) fn cached(self) -> Self {
+        let mut this = self;
+        this.annotations.cached = Some(true);
+        this
+    }
+
+    pub(crate) fn is_cached(&self) -> bool {
+        self.annotations.cached == Some(true)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -223,9 +241,7 @@ impl Images {
     /// The index cannot be read.
     pub fn tags(&self, registry: &str, repository: &str) -> Result<Vec<String>, StoreError> {
         let entries = self.index()?.manifests;
-        let names = entries
-            .iter()
-            .filter_map(Entry::reference);
+        let names = entries.iter().filter_map(Entry::reference);
         let tags = names.filter_map(|name| match name.target() {
             Target::Tag(tag) if name.registry() == registry && name.repository() == repository => {
                 Some(tag.clone())
@@ -294,7 +310,10 @@ impl Images {
 
     /// Writes the names anew, and removes the blobs of images that have none any more.
     pub(crate) fn rename(&self, _lock: &Lock, names: Vec<Entry>) -> Result<(), StoreError> {
-        let kept: BTreeSet<Digest> = names.iter().map(|it| it.descriptor.digest.clone()).collect();
+        let kept: BTreeSet<Digest> = names
+            .iter()
+            .map(|it| it.descriptor.digest.clone())
+            .collect();
         let mut gone = self.index()?.manifests;
         gone.retain(|it| !kept.contains(&it.descriptor.digest));
         let gone: Vec<Descriptor> = gone.into_iter().map(|it| it.descriptor).collect();
@@ -312,9 +331,14 @@ impl Images {
         names: &[Reference],
         image: &Descriptor,
     ) -> Result<(), StoreError> {
+        let entries = names.iter().map(|name| Entry::new(name, image.clone()));
+        self.enter(lock, entries.collect())
+    }
+
+    /// As [`Images::name`].
+    pub(crate) fn enter(&self, lock: &Lock, new: Vec<Entry>) -> Result<(), StoreError> {
         let mut entries = self.names()?;
-        for name in names {
-            let entry = Entry::new(name, image.clone());
+        for entry in new {
             match entries.iter_mut().find(|it| it.name() == entry.name()) {
                 Some(old) => *old = entry,
                 None => entries.push(entry),
@@ -395,7 +419,7 @@ impl Images {
         self.root.join("blobs").join("sha256")
     }
 
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.blobs().join(digest.hex())
     }
 
@@ -541,6 +565,7 @@ mod tests {
                 name: name.clone(),
                 full_name: name,
                 named_at: None,
+                cached: None,
             },
         };
         let index = |names: Vec<String>| Index {

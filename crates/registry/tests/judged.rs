@@ -102,7 +102,10 @@ impl Lab {
     }
 
     async fn push(&self, repository: &str, tag: &str, layer: &[u8]) -> Answer {
-        let path = format!("/v2/{repository}/blobs/uploads/?digest={}", Digest::of(layer));
+        let path = format!(
+            "/v2/{repository}/blobs/uploads/?digest={}",
+            Digest::of(layer)
+        );
         let made = self.ask("all", "POST", &path, layer).await;
         assert_eq!(made.status, StatusCode::CREATED);
         let part = json!({"mediaType": "x", "digest": Digest::of(layer), "size": layer.len()});

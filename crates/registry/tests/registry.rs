@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use lath_registry::{Access, Digest, Images, LoadError, Reference, serve};
+use lath_registry::{Access, Digest, Images, LoadError, Reference, Upstreams, serve};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -417,7 +417,7 @@ async fn an_image_is_fetched_from_another_registry() {
     let fetch = |name: &str| {
         let name: Reference = format!("{}/{name}", upstream.address).parse().unwrap();
         let images = registry.images.clone();
-        async move { images.fetch(&name, Path::new("/nonexistent")).await }
+        async move { images.fetch(&name, &Upstreams::default()).await }
     };
     let fetched = fetch("app:1").await.unwrap();
     assert_eq!(fetched.digest, Digest::of(&files[3].1));

@@ -191,6 +191,7 @@ pub(crate) fn node_config(config: &Config, place: lath_node::Place) -> NodeConfi
     NodeConfig {
         data_dir: config.data_dir.clone(),
         images: config.data_dir.join(lath_registry::DIRECTORY),
+        image_sources: image_sources(config),
         run_dir: running::run_dir(&config.data_dir),
         owner: owner(&config.data_dir),
         proxy: ProxyConfig { threads, ..proxy },
@@ -199,6 +200,19 @@ pub(crate) fn node_config(config: &Config, place: lath_node::Place) -> NodeConfi
         authority: authority(config, &place.topology),
         place,
         orders: Orders::of(&config.data_dir),
+    }
+}
+
+/// What nodes may have fetched from registries: nothing unless the configuration names them.
+fn image_sources(config: &Config) -> lath_registry::Sources {
+    lath_registry::Sources {
+        registries: config.image_upstreams.keys().cloned().collect(),
+        upstreams: lath_registry::Upstreams {
+            hosts: config.image_upstreams.clone(),
+            authorities: config.image_authorities.clone(),
+            credentials: config.image_credentials.clone(),
+        },
+        limit: config.image_cache_bytes,
     }
 }
 

@@ -41,7 +41,10 @@ impl RegistryAt {
     ///
     /// # Errors
     /// Another process has it, or the directory of images cannot be made.
-    pub(crate) async fn bind(config: &Config, installation: &Path) -> anyhow::Result<BoundRegistry> {
+    pub(crate) async fn bind(
+        config: &Config,
+        installation: &Path,
+    ) -> anyhow::Result<BoundRegistry> {
         let listener = super::listen(config.registry_listen, "registry_listen").await?;
         let directory = installation.join(lath_registry::DIRECTORY);
         let images = Images::open(&directory)

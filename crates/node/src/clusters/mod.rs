@@ -69,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) api_in_vpcs: bool,
     /// Images for nodes.
     pub(crate) images: PathBuf,
+    pub(crate) image_sources: lath_registry::Sources,
     pub(crate) say: watch::Sender<ClustersObserved>,
 }
 
@@ -78,6 +79,8 @@ struct Shared {
     callers: KnownCallers,
     acceptor: Acceptor,
     agents: agents::Answering,
+    /// Fetches images for all nodes, once one asked.
+    pull_through: OnceLock<Arc<lath_registry::PullThrough>>,
 }
 
 /// The programs of Kubernetes, looked for once: where they are does not change while a process lives.
@@ -95,6 +98,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
         callers: KnownCallers::new(parts.snapshots.clone()),
         acceptor: acceptor(),
         agents: agents::Answering::default(),
+        pull_through: OnceLock::new(),
         parts,
     });
     let mut keepers = Keepers::default();

@@ -5,6 +5,7 @@ use std::fs::Permissions;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lath_feed::{Instance, InstanceKind, Power, Snapshot};
 use lath_instance::{Instances, Setup};
@@ -14,7 +15,7 @@ use lath_kubernetes::self_managed;
 use lath_model::WorkloadId;
 use lath_model::id::InstanceId;
 use lath_net::{Place, listen};
-use lath_registry::{Access, Images};
+use lath_registry::{Access, Images, PullThrough};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -218,13 +219,15 @@ async fn serve(shared: &Shared, workload: WorkloadId) -> Result<DropGuard, Strin
         TcpListener::from_std(it)
     });
     let listener = listener.map_err(|error| error.to_string())?;
+    let sources = &shared.parts.image_sources;
+    let access = if sources.registries.is_empty() {
+        Access::Read
+    } else {
+        let through = || Arc::new(PullThrough::new(images.clone(), sources.clone()));
+        Access::PullThrough(Arc::clone(shared.pull_through.get_or_init(through)))
+    };
     let stop = CancellationToken::new();
-    tokio::spawn(lath_registry::serve(
-        listener,
-        images,
-        Access::Read,
-        stop.clone(),
-    ));
+    tokio::spawn(lath_registry::serve(listener, images, access, stop.clone()));
     Ok(stop.drop_guard())
 }
 

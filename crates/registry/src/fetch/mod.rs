@@ -1,12 +1,13 @@
-//! Fetching images from the registries that their names say.
-//!
-//! Only when a user asks for it: nodes never make Lath reach out.
+//! Fetching images from the registries that their names say: when a user asks for it, and for nodes from those registries
+//! that the configuration names.
 
 mod connection;
+mod credentials;
 mod token;
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http_body_util::BodyExt as _;
@@ -19,9 +20,11 @@ use crate::archive::Loaded;
 use crate::digest::Digest;
 use crate::manifest::{ACCEPTED, Descriptor, InvalidManifest, MAXIMUM_MANIFEST, Manifest};
 use crate::reference::{Reference, Target};
-use crate::store::{Images, MAXIMUM_BLOB, StoreError};
+use crate::store::{Entry, Images, MAXIMUM_BLOB, StoreError};
 
 use connection::Dialer;
+
+pub use credentials::{Credentials, InvalidCredentials};
 
 /// Where names of Docker Hub are served.
 const DOCKER: (&str, &str) = ("docker.io", "registry-1.docker.io");
@@ -63,6 +66,19 @@ pub enum FetchError {
     /// The image is of other platforms only.
     #[error("{0} has no image of linux/{1}")]
     Platform(Reference, &'static str),
+    /// The image is larger than the cache.
+    #[error("{name} has {size} bytes, and the cache may have {limit}")]
+    TooLarge {
+        /// The image.
+        name: Reference,
+        /// Its bytes.
+        size: u64,
+        /// The most that the cache may have.
+        limit: u64,
+    },
+    /// The file of credentials is malformed.
+    #[error(transparent)]
+    Credentials(#[from] InvalidCredentials),
     /// Its blobs were removed while it was fetched, again and again.
     #[error("what {0} shares with other images was removed while it was fetched; fetch it again")]
     Removed(Reference),
@@ -81,26 +97,60 @@ pub(crate) const ARCHITECTURE: &str = match std::env::consts::ARCH.as_bytes() {
     _ => std::env::consts::ARCH,
 };
 
+/// How registries are reached.
+#[derive(Debug, Clone, Default)]
+pub struct Upstreams {
+    /// The host, with a port or without, that is asked in place of a registry.
+    pub hosts: BTreeMap<String, String>,
+    /// A PEM file of the certificate authorities that registries are trusted by. A registry on `localhost` or a loopback
+    /// address is asked by HTTP, unless there is a host for it here with `https://` before it.
+    pub authorities: PathBuf,
+    /// A file with user names and passwords, as `docker login` writes it.
+    pub credentials: Option<PathBuf>,
+}
+
 /// A registry that is asked for one repository.
 struct Upstream<'a> {
     dialer: Dialer,
     reference: &'a Reference,
-    /// Of the registry, for `Authorization`.
-    token: Option<String>,
+    /// `http` or `https`, and the host.
+    at: (&'static str, String),
+    /// The registry's user, for `Authorization`.
+    login: Option<String>,
+    /// What it is asked with, for `Authorization`.
+    authorization: Option<String>,
 }
 
 impl Images {
     /// Fetches an image from the registry of its name, for this machine's architecture, and keeps it under the name.
-    /// `roots` is a PEM file of certificate authorities; a registry on `localhost` or a loopback address is asked by HTTP.
     ///
     /// # Errors
     /// The registry cannot be reached or refuses, what it gives is not what it says, or the store failed.
-    pub async fn fetch(&self, reference: &Reference, roots: &Path) -> Result<Loaded, FetchError> {
-        let mut upstream = Upstream {
-            dialer: Dialer::new(roots)?,
-            reference,
-            token: None,
-        };
+    pub async fn fetch(
+        &self,
+        reference: &Reference,
+        upstreams: &Upstreams,
+    ) -> Result<Loaded, FetchError> {
+        self.fetch_within(reference, upstreams, None).await
+    }
+
+    /// As [`Images::fetch`]; the image is marked as one of the cache, which may have at most so many bytes.
+    pub(crate) async fn fetch_cached(
+        &self,
+        reference: &Reference,
+        upstreams: &Upstreams,
+        limit: u64,
+    ) -> Result<Loaded, FetchError> {
+        self.fetch_within(reference, upstreams, Some(limit)).await
+    }
+
+    async fn fetch_within(
+        &self,
+        reference: &Reference,
+        upstreams: &Upstreams,
+        limit: Option<u64>,
+    ) -> Result<Loaded, FetchError> {
+        let mut upstream = Upstream::new(reference, upstreams)?;
         let which = match reference.target() {
             Target::Tag(tag) => tag.clone(),
             Target::Digest(digest) => digest.to_string(),
@@ -133,6 +183,15 @@ impl Images {
         };
         let size = all.last().map_or(0, |bytes| bytes.len() as u64);
         let top = Descriptor::new(&manifest.media_type, digest.clone(), size);
+        let whole = image.blobs.iter().map(|it| it.size);
+        let whole = whole.fold(0, u64::saturating_add);
+        if let Some(limit) = limit.filter(|it| whole > *it) {
+            return Err(FetchError::TooLarge {
+                name: reference.clone(),
+                size: whole,
+                limit,
+            });
+        }
         let all = Arc::new(all);
         for _ in 0..ROUNDS {
             for blob in &image.blobs {
@@ -140,9 +199,13 @@ impl Images {
                     upstream.blob(self, blob).await?;
                 }
             }
-            let (images, name, top) = (self.clone(), reference.clone(), top.clone());
-            let (all, blobs) = (Arc::clone(&all), image.blobs.clone());
-            let kept = run(move || images.keep_image(&all, &blobs, name, &top)).await?;
+            let entry = Entry::new(reference, top.clone());
+            let entry = match limit {
+                Some(_) => entry.cached(),
+                None => entry,
+            };
+            let (images, all, blobs) = (self.clone(), Arc::clone(&all), image.blobs.clone());
+            let kept = run(move || images.keep_image(&all, &blobs, entry)).await?;
             if kept {
                 return Ok(Loaded {
                     names: vec![reference.clone()],
@@ -159,8 +222,7 @@ impl Images {
         &self,
         manifests: &[Vec<u8>],
         blobs: &[Descriptor],
-        name: Reference,
-        image: &Descriptor,
+        entry: Entry,
     ) -> Result<bool, StoreError> {
         let lock = self.lock()?;
         if !blobs.iter().all(|it| self.has(&it.digest, it.size)) {
@@ -169,12 +231,12 @@ impl Images {
         for bytes in manifests {
             self.keep(&bytes[..], None)?;
         }
-        self.name(&lock, &[name], image)?;
+        self.enter(&lock, vec![entry])?;
         Ok(true)
     }
 }
 
-async fn run<T: Send + 'static>(
+pub(crate) async fn run<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     match tokio::task::spawn_blocking(work).await {
@@ -186,12 +248,31 @@ async fn run<T: Send + 'static>(
     }
 }
 
-impl Upstream<'_> {
+impl<'a> Upstream<'a> {
+    fn new(reference: &'a Reference, upstreams: &Upstreams) -> Result<Self, FetchError> {
+        let registry = reference.registry();
+        let host = match upstreams.hosts.get(registry) {
+            Some(host) => host.as_str(),
+            None if registry == DOCKER.0 => DOCKER.1,
+            None => registry,
+        };
+        let at = match host.strip_prefix("https://") {
+            Some(host) => ("https", host.trim_end_matches('/').to_owned()),
+            None => (connection::scheme(host), host.to_owned()),
+        };
+        let credentials = upstreams.credentials.as_deref().map(Credentials::open);
+        let credentials = credentials.transpose()?.unwrap_or_default();
+        Ok(Self {
+            dialer: Dialer::new(&upstreams.authorities)?,
+            reference,
+            at,
+            login: credentials.basic(registry),
+            authorization: None,
+        })
+    }
+
     fn host(&self) -> &str {
-        match self.reference.registry() {
-            name if name == DOCKER.0 => DOCKER.1,
-            name => name,
-        }
+        &self.at.1
     }
 
     async fn manifest(&mut self, which: &str) -> Result<(Manifest, Vec<u8>), FetchError> {
@@ -241,7 +322,7 @@ impl Upstream<'_> {
     /// A good answer of the registry, or of where it sends to.
     async fn get(&mut self, path: &str) -> Result<Response<Incoming>, FetchError> {
         let host = self.host().to_owned();
-        let scheme = connection::scheme(&host);
+        let scheme = self.at.0;
         let mut uri = parsed(&format!("{scheme}://{host}{path}"), &host)?;
         let (mut asked_for_token, mut redirects) = (false, 0);
         loop {
@@ -249,9 +330,9 @@ impl Upstream<'_> {
             for kind in ACCEPTED {
                 headers.append(ACCEPT, hyper::header::HeaderValue::from_static(kind));
             }
-            // The token is the registry's: where it sends to has its own in the address.
-            let token = self.token.as_ref().filter(|_| redirects == 0);
-            if let Some(value) = token.and_then(|it| format!("Bearer {it}").parse().ok()) {
+            // It is the registry's: where it sends to has its own in the address.
+            let authorization = self.authorization.as_ref().filter(|_| redirects == 0);
+            if let Some(value) = authorization.and_then(|it| it.parse().ok()) {
                 headers.insert(AUTHORIZATION, value);
             }
             let answer = self.dialer.get(&uri, headers).await?;
@@ -263,7 +344,9 @@ impl Upstream<'_> {
                     .and_then(|it| it.to_str().ok())
                     .unwrap_or_default();
                 let repository = self.reference.repository();
-                self.token = token::token(&self.dialer, challenge, repository).await?;
+                let login = self.login.as_deref();
+                let answer = token::answer(&self.dialer, challenge, repository, login).await?;
+                self.authorization = answer;
             } else if status.is_redirection() && redirects < REDIRECTS {
                 redirects += 1;
                 let location = answer.headers().get(LOCATION);
@@ -311,8 +394,8 @@ mod tests {
         let manifest = b"{}".to_vec();
         let top = Descriptor::new("application/json", Digest::of(&manifest), 2);
         let keep = || {
-            let name = "localhost/app:1".parse().unwrap();
-            images.keep_image(from_ref(&manifest), from_ref(&blob), name, &top)
+            let entry = Entry::new(&"localhost/app:1".parse().unwrap(), top.clone());
+            images.keep_image(from_ref(&manifest), from_ref(&blob), entry)
         };
         assert!(!keep().unwrap());
         assert_eq!(images.list().unwrap().len(), 0);

@@ -2,6 +2,7 @@
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
 use serde::Deserialize;
 
 use super::connection::Dialer;
@@ -15,31 +16,50 @@ struct Given {
     access_token: Option<String>,
 }
 
-/// An anonymous token to pull from a repository; `None` if the challenge is not of this kind.
-pub(super) async fn token(
+/// What to ask a registry with after its challenge, for `Authorization`: a token to pull from a repository, which is got with
+/// the registry's login or without, or that login itself; `None` if there is nothing that it takes.
+pub(super) async fn answer(
     dialer: &Dialer,
     challenge: &str,
     repository: &str,
+    login: Option<&str>,
 ) -> Result<Option<String>, FetchError> {
-    let Some(parameters) = challenge.strip_prefix("Bearer ") else {
+    let (scheme, parameters) = challenge.split_once(' ').unwrap_or((challenge, ""));
+    if scheme.eq_ignore_ascii_case("basic") {
+        return Ok(login.map(str::to_owned));
+    }
+    if !scheme.eq_ignore_ascii_case("bearer") {
         return Ok(None);
-    };
+    }
     let find = |name: &str| parameter(parameters, name);
     let Some(realm) = find("realm") else {
         return Ok(None);
     };
-    let mut address = format!("{realm}?scope=repository:{repository}:pull");
+    let mark = if realm.contains('?') { '&' } else { '?' };
+    let mut address = format!("{realm}{mark}scope=repository:{repository}:pull");
     if let Some(service) = find("service") {
         address.push_str("&service=");
         address.push_str(&service.replace(' ', "%20"));
     }
     let uri = parsed(&address, &realm)?;
-    let answer = dialer.get(&uri, HeaderMap::new()).await?;
+    let mut headers = HeaderMap::new();
+    if let Some(value) = login.and_then(|it| it.parse().ok()) {
+        headers.insert(AUTHORIZATION, value);
+    }
+    let answer = dialer.get(&uri, headers).await?;
+    if !answer.status().is_success() {
+        let status = answer.status();
+        return Err(host_error(
+            &realm,
+            format!("it answers {status} and gives no token"),
+        ));
+    }
     let body = Limited::new(answer.into_body(), MAXIMUM).collect().await;
     let bytes = body.map_err(|error| host_error(&realm, error))?.to_bytes();
     let given: Given = serde_json::from_slice(&bytes)
         .map_err(|error| host_error(&realm, format!("it gave no token: {error}")))?;
-    Ok(given.token.or(given.access_token))
+    let token = given.token.or(given.access_token);
+    Ok(token.map(|it| format!("Bearer {it}")))
 }
 
 /// A parameter of a challenge: `realm="https://...",service="..."`.

@@ -96,11 +96,7 @@ impl fmt::Debug for dyn Gate {
 }
 
 /// Asks the gate about a request.
-pub(super) fn admit<B>(
-    gate: &dyn Gate,
-    route: &Route,
-    request: &Request<B>,
-) -> Result<(), Answer> {
+pub(super) fn admit<B>(gate: &dyn Gate, route: &Route, request: &Request<B>) -> Result<(), Answer> {
     let header = |name| request.headers().get(name).and_then(|it| it.to_str().ok());
     let host: Option<&str> = header(HOST).map(|it| it.rsplit_once(':').map_or(it, |(it, _)| it));
     // By an address or another name the client means this one; by the name of another registry it does not.

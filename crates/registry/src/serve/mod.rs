@@ -20,6 +20,7 @@ use lath_net::accept::{Acceptor, ConnectionLimits, Slot, Watched};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::pull_through::PullThrough;
 use crate::store::Images;
 use answer::{Answer, Refusal};
 use route::{Route, route};
@@ -38,10 +39,18 @@ const HEAD_BYTES: usize = 16 * 1024;
 pub enum Access {
     /// Pull, without saying who they are: what reaches the listener decides.
     Read,
+    /// Pull, likewise, and what is not here is fetched from the registries that may be asked.
+    PullThrough(Arc<PullThrough>),
     /// Pull and push, likewise.
     Write,
     /// What the gate lets them, in the repositories of one registry.
     Judged(Arc<dyn Gate>),
+}
+
+impl Access {
+    fn is_read_only(&self) -> bool {
+        matches!(self, Self::Read | Self::PullThrough(_))
+    }
 }
 
 /// Serves the images to the clients of one listener until it is cancelled, with connections of their own share.
@@ -115,7 +124,7 @@ async fn answer(
     let head = request.method() == Method::HEAD;
     let gate = match access {
         Access::Judged(gate) => Some(&**gate),
-        Access::Read | Access::Write => None,
+        Access::Read | Access::PullThrough(_) | Access::Write => None,
     };
     let answer = match route(request.uri(), gate.map(Gate::registry)) {
         Ok(route) => match gate.map(|it| gate::admit(it, &route, &request)) {
@@ -153,7 +162,7 @@ async fn dispatch(
             Route::Uploads(_) => Err(Refusal::method()),
         };
     }
-    if matches!(access, Access::Read) {
+    if access.is_read_only() {
         return Err(Refusal::method());
     }
     push::dispatch(images, access, route, request).await

@@ -13,6 +13,7 @@ use super::Access;
 use super::answer::{self, Answer, Refusal, blocking};
 use super::route::{Repository, parameter};
 use crate::digest::Digest;
+use crate::fetch::FetchError;
 use crate::reference::Reference;
 use crate::store::Images;
 
@@ -27,9 +28,9 @@ pub(super) fn own(
     registry: &str,
     name: &str,
 ) -> Result<crate::repository::Repository, Refusal> {
-    images.repository(registry, name).map_err(|error| {
-        Refusal::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.to_string())
-    })
+    images
+        .repository(registry, name)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.to_string()))
 }
 
 /// Cuts a page out of a list in order; the last of it if more follows.
@@ -51,7 +52,7 @@ pub(super) async fn catalog(
 ) -> Result<Answer, Refusal> {
     let mut all = match access {
         Access::Judged(gate) => gate.repositories(),
-        Access::Read | Access::Write => {
+        Access::Read | Access::PullThrough(_) | Access::Write => {
             let images = images.clone();
             blocking(move || images.repositories(None)).await?
         }
@@ -91,13 +92,34 @@ pub(super) async fn tags(
     Ok(answer)
 }
 
+/// An image that is not here and was not fetched either.
+fn not_fetched(error: FetchError) -> Refusal {
+    let message = error.to_string();
+    match error {
+        FetchError::Store(error) => error.into(),
+        FetchError::Refused { status, .. } if status.is_client_error() => {
+            Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", message)
+        }
+        _ => {
+            tracing::warn!(error = message, "an image for a node was not fetched");
+            Refusal::new(StatusCode::BAD_GATEWAY, "UNKNOWN", message)
+        }
+    }
+}
+
 pub(super) async fn manifest(
     images: &Images,
     access: &Access,
     reference: Reference,
 ) -> Result<Answer, Refusal> {
+    let through = match access {
+        Access::PullThrough(through) => through.ensure(&reference).await.map_err(not_fetched),
+        Access::Read | Access::Write | Access::Judged(_) => Ok(()),
+    };
+    through?;
     let (images, wanted) = (images.clone(), reference.clone());
     let is_judged = matches!(access, Access::Judged(_));
+    let counts_uses = matches!(access, Access::PullThrough(_));
     let find = move || {
         if is_judged {
             let repository = own(&images, wanted.registry(), wanted.repository())?;
@@ -108,6 +130,9 @@ pub(super) async fn manifest(
             return Ok::<_, Refusal>(None);
         };
         let manifest = images.manifest(&image.digest)?;
+        if counts_uses {
+            images.touch(&image.digest);
+        }
         Ok(manifest.map(|(manifest, bytes)| (image.digest, manifest.media_type, bytes)))
     };
     let Some((digest, media_type, bytes)) = blocking(find).await? else {

@@ -87,7 +87,9 @@ pub(super) async fn dispatch(
         }
         (Route::Manifest(reference), Method::PUT) => match access {
             Access::Judged(gate) => put_own(images, gate, reference, request).await,
-            Access::Read | Access::Write => put(images, reference, request).await,
+            Access::Read | Access::PullThrough(_) | Access::Write => {
+                put(images, reference, request).await
+            }
         },
         (Route::Manifest(reference), Method::DELETE) => {
             if is_judged {
@@ -107,7 +109,7 @@ pub(super) async fn progress(
     name: &Repository,
     id: Uuid,
 ) -> Result<Answer, Refusal> {
-    if matches!(access, Access::Read) {
+    if access.is_read_only() {
         return Err(Refusal::method());
     }
     let images = images.clone();
@@ -294,7 +296,10 @@ async fn put_own(
 ) -> Result<Answer, Refusal> {
     let bytes = manifest_of(request).await?;
     let repository = own(images, reference.registry(), reference.repository())?;
-    let (gate, name) = (std::sync::Arc::clone(gate), reference.repository().to_owned());
+    let (gate, name) = (
+        std::sync::Arc::clone(gate),
+        reference.repository().to_owned(),
+    );
     let target = reference.target().clone();
     let store = move || {
         let (tag, digest) = match &target {
