@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from botocore.exceptions import ClientError
-from lathlab import Lath
+from lathlab import Lath, binary, free_port
 from lathlab.lab import unique
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -274,6 +274,21 @@ def test_a_role_reads_until_its_session_ends(lath, repository):
     iam.delete_user(UserName=user)
 
 
+def pulled_by_a_node(lath, host, name, made):
+    """Nodes ask their mirror, which serves the same files, by `?ns=` and without a password."""
+    port = free_port()
+    mirror = subprocess.Popen([binary(), "image", "serve", "--data-dir", str(lath.data), "--listen", f"127.0.0.1:{port}"],
+                              stdout=subprocess.PIPE)
+    try:
+        mirror.stdout.readline()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("HEAD", f"/v2/{name}/manifests/v1?ns={host}")
+        assert connection.getresponse().getheader("Docker-Content-Digest") == made
+    finally:
+        mirror.kill()
+        mirror.wait()
+
+
 def test_a_kill_loses_nothing():
     with Lath() as lath:
         ecr = lath.client("ecr")
@@ -287,6 +302,7 @@ def test_a_kill_loses_nothing():
         assert registry.ask("GET", upload).getheader("Range") == "0-3", "the upload goes on, and the password counts"
         assert registry.ask("PUT", f"{upload}?digest={digest(b'half way')}", b" way").status == 201
         assert registry.ask("GET", "/v2/app/manifests/v1").getheader("Docker-Content-Digest") == made
+        pulled_by_a_node(lath, "000000000000.dkr.ecr.us-east-1.amazonaws.com", "app", made)
         ecr.delete_repository(repositoryName="app", force=True)
         ecr.create_repository(repositoryName="app")
         assert ecr.list_images(repositoryName="app")["imageIds"] == []

@@ -51,6 +51,7 @@ targets! {
     filter_pattern
     form
     http2_fields
+    image_credentials
     image_manifest
     image_reference
     json

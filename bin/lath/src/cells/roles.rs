@@ -24,7 +24,6 @@ use crate::running::{self, Running};
 use crate::serve::{
     Control, ControlInputs, RegistryAt, Reporter, State, VpcApi, internal, node_config,
     raise_descriptor_limit,
-    raise_descriptor_limit,
 };
 use crate::{cli, telemetry};
 
