@@ -58,6 +58,10 @@ impl Credentials {
         if bytes.len() > MAXIMUM {
             return Err(InvalidCredentials("it is larger than 1 MiB".to_owned()));
         }
+        // A list would be read as an object's members in order.
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(InvalidCredentials("it is no JSON object".to_owned()));
+        }
         let file: File = serde_json::from_slice(bytes)
             .map_err(|error| InvalidCredentials(format!("it is no such file: {error}")))?;
         let mut all = BTreeMap::new();
