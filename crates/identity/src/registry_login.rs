@@ -63,6 +63,7 @@ impl Identity {
             access_key_id: password.key,
             request_id: uuid::Uuid::new_v4().to_string(),
             source_ip: source,
+            from_vpc: None,
         })
     }
 
