@@ -52,7 +52,7 @@ const MAX_PROXY_THREADS: usize = 1024;
 pub(crate) const DEFAULT_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The explanation of each key, with an example for keys without a value, for `--print-config`.
-const MEANINGS: [(&str, &str, Option<&str>); 22] = [
+const MEANINGS: [(&str, &str, Option<&str>); 23] = [
     (
         "data_dir",
         "State, keys, logs, instance file systems. Created with mode 0700.",
