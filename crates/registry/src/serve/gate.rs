@@ -151,10 +151,10 @@ fn deeds<B>(route: &Route, request: &Request<B>) -> Result<Vec<Deed>, Refusal> {
         Route::Tags(it) if reads => vec![Deed::ListTags(it.name.clone())],
         Route::Manifest(it) => {
             let name = it.repository().to_owned();
-            match method {
+            match *method {
                 _ if reads => vec![Deed::ReadManifest(name)],
-                &Method::PUT => vec![Deed::PutManifest(name)],
-                &Method::DELETE => vec![Deed::DeleteManifest(name)],
+                Method::PUT => vec![Deed::PutManifest(name)],
+                Method::DELETE => vec![Deed::DeleteManifest(name)],
                 _ => return Err(Refusal::method()),
             }
         }
@@ -171,8 +171,8 @@ fn deeds<B>(route: &Route, request: &Request<B>) -> Result<Vec<Deed>, Refusal> {
         }
         Route::Upload(it, _) => {
             let name = it.name.clone();
-            match method {
-                &Method::PUT => vec![Deed::Upload(name.clone()), Deed::FinishUpload(name)],
+            match *method {
+                Method::PUT => vec![Deed::Upload(name.clone()), Deed::FinishUpload(name)],
                 _ => vec![Deed::Upload(name)],
             }
         }
