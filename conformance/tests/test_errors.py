@@ -498,6 +498,8 @@ INVALID = ("InvalidParameterException", 400)
 EKS = [
     ("AssociateAccessPolicy", CLUSTER | PRINCIPAL | VIEW_POLICY | {"accessScope": {"type": "cluster"}}, *NO_CLUSTER),
     ("AssociateEncryptionConfig", CLUSTER | {"encryptionConfig": [{"resources": ["secrets"]}]}, *NO_CLUSTER),
+    ("AssociateIdentityProviderConfig", CLUSTER | {"oidc": {"identityProviderConfigName": "p", "issuerUrl": "https://example.com",
+                                                            "clientId": "c"}}, *NO_CLUSTER),
     ("CreateAccessEntry", CLUSTER | PRINCIPAL, *NO_CLUSTER),
     ("CreateAddon", CLUSTER | {"addonName": "coredns"}, *NO_CLUSTER),
     ("CreateCluster", {"name": "a.b", "roleArn": "r", "resourcesVpcConfig": {}}, *INVALID),

@@ -190,6 +190,9 @@ named! {
     DeletePodIdentityAssociation { cluster_name "clusterName" };
     UpdatePodIdentityAssociation { cluster_name "clusterName" };
     ListPodIdentityAssociations { cluster_name "clusterName" } page max_results;
+    DescribeIdentityProviderConfig { cluster_name "clusterName" };
+    DisassociateIdentityProviderConfig { cluster_name "clusterName" };
+    ListIdentityProviderConfigs { cluster_name "clusterName" } page max_results;
     UpdateClusterConfig { name "name" };
     UpdateClusterVersion { name "name" };
     UpdateNodegroupVersion { cluster_name "clusterName", nodegroup_name "nodegroupName" };

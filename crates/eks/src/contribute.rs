@@ -10,8 +10,11 @@ use lath_feed::{
 };
 use lath_store::{Record, View};
 
-use crate::record::{AccessEntry, Addon, Cluster, PodIdentity, control_plane};
-use crate::shape::{AccessScopeType, AddonStatus, AuthenticationMode, ClusterStatus, LogType};
+use crate::record::{AccessEntry, Addon, Cluster, IdentityProvider, PodIdentity, control_plane};
+use crate::shape::{
+    AccessScopeType, AddonStatus, AuthenticationMode, ClusterStatus, IdentityProviderStatus,
+    LogType,
+};
 use crate::{access, clusters, extensions};
 
 /// Fills control planes, and the workloads that they are. A cluster that is being deleted is absent, which ends it.
@@ -63,6 +66,7 @@ fn feed(cell: &Cell, view: &View, it: &Cluster) -> ControlPlane {
         addons: addons_of(view, it),
         pod_identities: pod_identities(view, it),
         unreachable_seconds: extensions::unreachable_seconds(cell, &it.tags),
+        identity_provider: identity_provider(view, it),
     }
 }
 
@@ -129,6 +133,13 @@ fn addons_of(view: &View, it: &Cluster) -> BTreeMap<String, lath_feed::Addon> {
         all.insert(addon.name.clone(), feed);
     }
     all
+}
+
+fn identity_provider(view: &View, it: &Cluster) -> Option<lath_feed::IdentityProvider> {
+    let prefix = format!("{}/", it.name);
+    let mut providers = view.range::<IdentityProvider>(&prefix);
+    let wanted = providers.find(|it| it.status != IdentityProviderStatus::Deleting)?;
+    Some(wanted.settings.clone())
 }
 
 fn pod_identities(view: &View, it: &Cluster) -> Vec<lath_feed::PodIdentity> {

@@ -5,16 +5,17 @@
 //! groups are EC2's ([`lath_ec2::managed`]). [`reconcilers`] takes over what nodes observe: a cluster is `ACTIVE` when its
 //! API server answers, a node group when its nodes are ready in it.
 //!
-//! Not there: Fargate, Auto Mode, hybrid nodes, Outposts, keys of KMS, launch templates, OIDC providers for users,
-//! capabilities. Requests for them are refused, and what lists them is empty.
+//! Not there: Fargate, Auto Mode, hybrid nodes, Outposts, keys of KMS, launch templates, capabilities. Requests for them are refused, and what lists them is empty.
 
 mod access;
 mod addons;
+mod awaited;
 mod check;
 mod clusters;
 mod contribute;
 mod extensions;
 mod fault;
+mod identity_providers;
 mod insights;
 mod issuers;
 mod node_groups;
@@ -93,6 +94,7 @@ pub fn service(app: &Arc<Eks>) -> Service {
         addons::register,
         addons::catalogue::register,
         pod_identities::register,
+        identity_providers::register,
         tags::register,
         versions::register,
         insights::register,

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use lath_authz::{Facts, RESOURCE_TAG, ResourceType, Scope};
 use lath_store::View;
 
-use crate::record::{AccessEntry, Addon, Cluster, ConnectedCluster, NodeGroup, PodIdentity};
+use crate::record::{
+    AccessEntry, Addon, Cluster, ConnectedCluster, IdentityProvider, NodeGroup, PodIdentity,
+};
 use crate::tags;
 
 /// The tags of a record.
@@ -63,8 +65,10 @@ types! {
         |view, path| view.get::<PodIdentity>(path).map(|it| it.tags.clone());
     /// By the cluster's name and its own: there is none.
     FARGATE_PROFILE "fargateprofile" |_, path| with_uuid(path, None), |_, _| None;
-    /// By the cluster's name, its type and its name: there is none.
-    IDENTITY_PROVIDER "identityproviderconfig" |_, path| with_uuid(path, None), |_, _| None;
+    /// By the cluster's name, its type and its name.
+    IDENTITY_PROVIDER "identityproviderconfig" |at, path| {
+        with_uuid(path, at.view.get::<IdentityProvider>(path).map(|it| it.uuid.clone()))
+    }, |view, path| view.get::<IdentityProvider>(path).map(|it| it.tags.clone());
     /// By the cluster's name and its own: there is none.
     CAPABILITY "capability" |_, path| {
         let (cluster, name) = path.split_once('/').unwrap_or((path, "*"));

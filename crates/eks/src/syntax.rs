@@ -18,6 +18,13 @@ pub(crate) fn is_label_value(value: &str) -> bool {
     value.len() <= 63 && ends_well && value.bytes().all(inner)
 }
 
+/// A name as a value of labels: cut to what Kubernetes takes. Names of node groups may end in characters that values may
+/// not.
+pub(crate) fn label_value_of(name: &str) -> &str {
+    let end = name.char_indices().nth(63).map_or(name.len(), |(at, _)| at);
+    name[..end].trim_matches(|c: char| !c.is_ascii_alphanumeric())
+}
+
 fn is_domain(domain: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     domain.len() <= 253
@@ -84,6 +91,16 @@ mod tests {
             assert!(!is_label_key(bad), "{bad}");
         }
         assert!(is_label_value("") && is_label_value("1.37"));
+        for (name, value) in [
+            ("workers", "workers"),
+            ("w-_", "w"),
+            ("a.b-1", "a.b-1"),
+            (&format!("{}-", "a".repeat(62)), &"a".repeat(62)),
+            (&format!("{}-a", "a".repeat(62)), &"a".repeat(62)),
+        ] {
+            assert_eq!(label_value_of(name), value);
+            assert!(is_label_value(label_value_of(name)));
+        }
         for bad in ["x,node-role.kubernetes.io/y=", "a b", "a/b", ".a", &long] {
             assert!(!is_label_value(bad), "{bad}");
         }

@@ -6,7 +6,9 @@ use lath_service::{Tags, TagsOf, operations, tagged};
 use lath_store::{Record as _, Tx, View};
 use lath_wire::ApiError;
 
-use crate::record::{AccessEntry, Addon, Cluster, ConnectedCluster, NodeGroup, PodIdentity, key};
+use crate::record::{
+    AccessEntry, Addon, Cluster, ConnectedCluster, IdentityProvider, NodeGroup, PodIdentity, key,
+};
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Eks, access, addons, check, clusters, extensions, node_groups};
@@ -18,19 +20,22 @@ operations! {
             .on(&NODEGROUP, |op, _| of_kind("nodegroup", &op.resource_arn))
             .on(&ADDON, |op, _| of_kind("addon", &op.resource_arn))
             .on(&ACCESS_ENTRY, |op, _| of_kind("access-entry", &op.resource_arn))
-            .on(&POD_IDENTITY, |op, _| of_kind("podidentityassociation", &op.resource_arn));
+            .on(&POD_IDENTITY, |op, _| of_kind("podidentityassociation", &op.resource_arn))
+            .on(&IDENTITY_PROVIDER, |op, _| of_kind("identityproviderconfig", &op.resource_arn));
     change TagResource: post "/tags/{resourceArn}" 200 -> Empty = tag, checked
         => on(&CLUSTER, |op, _| of_kind("cluster", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
             .on(&NODEGROUP, |op, _| of_kind("nodegroup", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
             .on(&ADDON, |op, _| of_kind("addon", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
             .on(&ACCESS_ENTRY, |op, _| of_kind("access-entry", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
-            .on(&POD_IDENTITY, |op, _| of_kind("podidentityassociation", &op.resource_arn)).tagged(|op, _| pairs(&op.tags));
+            .on(&POD_IDENTITY, |op, _| of_kind("podidentityassociation", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
+            .on(&IDENTITY_PROVIDER, |op, _| of_kind("identityproviderconfig", &op.resource_arn)).tagged(|op, _| pairs(&op.tags));
     change UntagResource: delete "/tags/{resourceArn}" 200 -> Empty = untag, checked
         => on(&CLUSTER, |op, _| of_kind("cluster", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
             .on(&NODEGROUP, |op, _| of_kind("nodegroup", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
             .on(&ADDON, |op, _| of_kind("addon", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
             .on(&ACCESS_ENTRY, |op, _| of_kind("access-entry", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
-            .on(&POD_IDENTITY, |op, _| of_kind("podidentityassociation", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone());
+            .on(&POD_IDENTITY, |op, _| of_kind("podidentityassociation", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
+            .on(&IDENTITY_PROVIDER, |op, _| of_kind("identityproviderconfig", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone());
 }
 
 tagged!(
@@ -39,7 +44,8 @@ tagged!(
     NodeGroup,
     Addon,
     AccessEntry,
-    PodIdentity
+    PodIdentity,
+    IdentityProvider
 );
 
 /// An ARN, if it is of this kind.
@@ -66,6 +72,10 @@ pub(crate) fn named(view: &View, kind: &str, arn: &str) -> Option<String> {
             let mut entries = view.range::<AccessEntry>(&prefix);
             let entry = entries.find(|it| it.uuid == uuid);
             Some(entry.map_or_else(|| rest.to_owned(), |it| it.id()))
+        }
+        "identityproviderconfig" => {
+            let (cluster, kind, name) = (parts.next()?, parts.next()?, parts.next()?);
+            Some(format!("{cluster}/{kind}/{name}"))
         }
         _ => Some(key(parts.next()?, parts.next()?)),
     }
@@ -110,6 +120,11 @@ fn place(cell: &Cell, view: &View, arn: &str) -> Result<(TagsOf, String), ApiErr
             let known = view.get::<PodIdentity>(&key);
             let own = known.map(|it| crate::pod_identities::arn(cell, &it.cluster, &it.id));
             (TagsOf::of::<PodIdentity>(), own)
+        }
+        "identityproviderconfig" => {
+            let known = view.get::<IdentityProvider>(&key);
+            let own = known.map(|it| crate::identity_providers::arn(cell, &it));
+            (TagsOf::of::<IdentityProvider>(), own)
         }
         _ => return Err(bad()),
     };

@@ -231,6 +231,7 @@ impl Lab {
                 version: Some("v1.37.2".into()),
                 nodes: nodes.collect(),
                 refused_addons: Default::default(),
+                identity_provider: None,
             };
             observed.clusters.insert(id.clone(), seen);
         }

@@ -22,13 +22,6 @@ operations! {
         => on(&FARGATE_PROFILE, |op, _| key(&op.cluster_name, &op.fargate_profile_name));
     read DeleteFargateProfile: delete "/clusters/{name}/fargate-profiles/{fargateProfileName}" 200 -> Never = absent
         => on(&FARGATE_PROFILE, |op, _| key(&op.cluster_name, &op.fargate_profile_name));
-    read ListIdentityProviderConfigs: get "/clusters/{name}/identity-provider-configs" 200
-        -> ListIdentityProviderConfigsResponse = no_providers
-        => on(&CLUSTER, |op, _| op.cluster_name.clone());
-    read DescribeIdentityProviderConfig: post "/clusters/{name}/identity-provider-configs/describe" 200 -> Never = absent
-        => on(&IDENTITY_PROVIDER, |op, _| provider(&op.cluster_name, &op.identity_provider_config));
-    read DisassociateIdentityProviderConfig: post "/clusters/{name}/identity-provider-configs/disassociate" 200 -> Never = absent
-        => on(&IDENTITY_PROVIDER, |op, _| provider(&op.cluster_name, &op.identity_provider_config));
     read ListCapabilities: get "/clusters/{name}/capabilities" 200 -> ListCapabilitiesResponse = no_capabilities
         => on(&CLUSTER, |op, _| op.cluster_name.clone());
     read DescribeCapability: get "/clusters/{name}/capabilities/{capabilityName}" 200 -> Never = absent
@@ -73,32 +66,6 @@ wire! {
         cluster_name: String,
         fargate_profile_name: String,
     }
-    IdentityProviderConfig {
-        #[serde(rename = "type")]
-        kind: String,
-        name: String,
-    }
-    ListIdentityProviderConfigs {
-        #[serde(rename = "name")]
-        cluster_name: String,
-        max_results: Option<i32>,
-        next_token: Option<String>,
-    }
-    ListIdentityProviderConfigsResponse {
-        identity_provider_configs: Vec<IdentityProviderConfig>,
-        next_token: Option<String>,
-    }
-    DescribeIdentityProviderConfig {
-        #[serde(rename = "name")]
-        cluster_name: String,
-        identity_provider_config: IdentityProviderConfig,
-    }
-    DisassociateIdentityProviderConfig {
-        #[serde(rename = "name")]
-        cluster_name: String,
-        identity_provider_config: IdentityProviderConfig,
-        client_request_token: Option<String>,
-    }
     ListCapabilities {
         #[serde(rename = "name")]
         cluster_name: String,
@@ -139,10 +106,6 @@ impl Refuses for CreateFargateProfile {
     }
 }
 
-fn provider(cluster: &str, config: &IdentityProviderConfig) -> String {
-    format!("{cluster}/{}/{}", config.kind, config.name)
-}
-
 /// What a request names: a thing in a cluster, of a kind of which there is none.
 trait Named {
     /// The cluster, the words before the name, the name.
@@ -162,8 +125,6 @@ macro_rules! names {
 names! {
     DescribeFargateProfile "No Fargate Profile found with name" fargate_profile_name;
     DeleteFargateProfile "No Fargate Profile found with name" fargate_profile_name;
-    DescribeIdentityProviderConfig "No identity provider config found with name" identity_provider_config.name;
-    DisassociateIdentityProviderConfig "No identity provider config found with name" identity_provider_config.name;
     DescribeCapability "No capability found with name" capability_name;
     DeleteCapability "No capability found with name" capability_name;
 }
@@ -188,16 +149,6 @@ fn no_profiles(
     fault::check_cluster(view, &op.cluster_name)?;
     check_page(op.next_token.as_deref())?;
     Ok(ListFargateProfilesResponse::default())
-}
-
-fn no_providers(
-    _: &Eks,
-    view: &View,
-    op: &ListIdentityProviderConfigs,
-) -> Result<ListIdentityProviderConfigsResponse, ApiError> {
-    fault::check_cluster(view, &op.cluster_name)?;
-    check_page(op.next_token.as_deref())?;
-    Ok(ListIdentityProviderConfigsResponse::default())
 }
 
 fn no_capabilities(

@@ -44,6 +44,9 @@ pub struct ControlPlane {
     pub pod_identities: Vec<PodIdentity>,
     /// How long pods stay on a node that is not ready or unreachable; `None`: 300 seconds, as Kubernetes has it.
     pub unreachable_seconds: Option<u32>,
+    /// The issuer whose tokens are credentials of users.
+    #[serde(default)]
+    pub identity_provider: Option<IdentityProvider>,
 }
 
 /// The add-on that gives pods the credentials of their service account's role.
@@ -158,6 +161,30 @@ pub struct PodIdentity {
     pub role_arn: String,
 }
 
+/// An OpenID Connect issuer whose tokens a cluster takes from users.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityProvider {
+    /// What the user calls it.
+    pub name: String,
+    /// Its URL, as tokens name it.
+    pub issuer_url: String,
+    /// For whom its tokens must be.
+    pub client_id: String,
+    /// The claim that names a user; `None`: `sub`.
+    pub username_claim: Option<String>,
+    /// What is put before that; `-`: nothing, `None`: the URL and `#` unless the claim is `email`.
+    pub username_prefix: Option<String>,
+    /// The claim that lists groups.
+    pub groups_claim: Option<String>,
+    /// What is put before each of them.
+    pub groups_prefix: Option<String>,
+    /// Claims that tokens must have, with their values.
+    pub required_claims: BTreeMap<String, String>,
+    /// The ConfigMap of `kube-system` whose `ca.crt` holds the authorities that vouch for the issuer's server, in the place
+    /// of those that the host trusts.
+    pub authorities: Option<String>,
+}
+
 /// What makes an instance the node of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterNode {
@@ -187,6 +214,9 @@ pub struct ClusterObserved {
     /// Add-ons of which the API server takes an object not as it is wanted, with its words.
     #[serde(default)]
     pub refused_addons: BTreeMap<String, String>,
+    /// The identity provider that its API server was seen to have taken over.
+    #[serde(default)]
+    pub identity_provider: Option<IdentityProvider>,
 }
 
 /// A node of a cluster as its API server shows it.

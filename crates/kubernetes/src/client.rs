@@ -122,6 +122,14 @@ impl Client {
         parsed.map_err(|error| unreachable_by(&error))
     }
 
+    /// Reads its metrics, as text.
+    ///
+    /// # Errors
+    /// When there is no good answer.
+    pub async fn metrics(&self) -> Result<Bytes, ClientError> {
+        self.send(Method::GET, "/metrics", "text/plain", None).await
+    }
+
     /// Reads what may not be there.
     ///
     /// # Errors

@@ -7,12 +7,12 @@ use lath_feed::{ClusterLog, ControlPlane};
 use lath_instance::{File, HostDirectory, Setup, SharedFile, Unit};
 use serde_json::json;
 
-use crate::files::{kubeconfig, leaf_files, public, secret, shown};
+use crate::files::{kubeconfig, public, secret, shown};
+use crate::leaves::{CERTIFICATES, Needed, OF_PLANES};
 use crate::manifests::KUBELET_CLIENT;
 use crate::pki::{self, Authority, PkiError};
-use crate::{Binaries, PROGRAMS_PLACE, WEBHOOK_PORT, audit};
+use crate::{Binaries, PROGRAMS_PLACE, WEBHOOK_PORT, audit, authentication};
 
-const CERTIFICATES: &str = "/etc/kubernetes/pki";
 const CONFIGURATION: &str = "/etc/kubernetes";
 /// Where kube-apiserver writes its audit log, beside the logs of the units.
 const AUDIT_LOG: &str = "/var/log/kube-apiserver-audit.log";
@@ -43,11 +43,13 @@ pub fn log_name(log: ClusterLog) -> &'static str {
 /// When the cluster's keys are none.
 pub fn setup(plane: &ControlPlane, binaries: &Binaries) -> Result<Setup, PkiError> {
     Ok(Setup {
-        directories: vec![HostDirectory {
-            path: DATABASES.into(),
-            mode: 0o700,
-            shared_mounts: false,
-        }],
+        directories: [DATABASES, CERTIFICATES, authentication::DIRECTORY]
+            .map(|path| HostDirectory {
+                path: path.into(),
+                mode: 0o700,
+                shared_mounts: false,
+            })
+            .into(),
         shared: vec![SharedFile {
             source: binaries.directory.clone(),
             path: PROGRAMS_PLACE.into(),
@@ -68,8 +70,8 @@ fn service_address(plane: &ControlPlane) -> Ipv4Addr {
     (u32::from(plane.service_cidr.network()) + 1).into()
 }
 
-fn files(plane: &ControlPlane) -> Result<Vec<File>, PkiError> {
-    let authority = Authority::open(&plane.keys)?;
+/// Certificates of a control plane, which are renewed while it runs.
+pub fn certificates(plane: &ControlPlane) -> Vec<Needed> {
     let mut addresses: Vec<IpAddr> = plane.addresses.iter().copied().map(IpAddr::V4).collect();
     addresses.extend([Ipv4Addr::LOCALHOST, service_address(plane)].map(IpAddr::V4));
     let names = [
@@ -79,8 +81,27 @@ fn files(plane: &ControlPlane) -> Result<Vec<File>, PkiError> {
         "kubernetes.default.svc.cluster.local",
         "localhost",
     ];
+    let apiserver = "kube-apiserver";
+    let server = Needed::server("apiserver", apiserver, (&names, &addresses), OF_PLANES);
+    let clients = [
+        // No master: a node says itself where its kubelet is, and could name the API server's own address.
+        ("apiserver-kubelet-client", KUBELET_CLIENT, None),
+        ("front-proxy-client", "front-proxy-client", None),
+        ("admin", "lath", Some("system:masters")),
+        (
+            "kube-controller-manager",
+            "system:kube-controller-manager",
+            None,
+        ),
+        ("kube-scheduler", "system:kube-scheduler", None),
+    ];
+    let clients = clients.map(|(name, user, group)| Needed::client(name, user, group, OF_PLANES));
+    clients.into_iter().chain([server]).collect()
+}
+
+fn files(plane: &ControlPlane) -> Result<Vec<File>, PkiError> {
+    let authority = Authority::open(&plane.keys)?;
     let place = |name: &str| PathBuf::from(CERTIFICATES).join(name);
-    let masters = Some("system:masters");
     let mut files = vec![
         public(place("ca.crt"), authority.certificate()),
         secret(place("ca.key"), &plane.keys.authority_key.0),
@@ -92,22 +113,11 @@ fn files(plane: &ControlPlane) -> Result<Vec<File>, PkiError> {
         public("/etc/kubernetes/audit.json".into(), &audit::policy()),
         public("/etc/kubernetes/webhook.kubeconfig".into(), &webhook()),
     ];
-    let server = authority.server("kube-apiserver", &names, &addresses)?;
-    files.extend(leaf_files(CERTIFICATES, "apiserver", &server));
-    for (name, user, group) in [
-        // No master: a node says itself where its kubelet is, and could name the API server's own address.
-        ("apiserver-kubelet-client", KUBELET_CLIENT, None),
-        ("front-proxy-client", "front-proxy-client", None),
-        ("admin", "lath", masters),
-        (
-            "kube-controller-manager",
-            "system:kube-controller-manager",
-            None,
-        ),
-        ("kube-scheduler", "system:kube-scheduler", None),
-    ] {
-        let leaf = authority.client(user, group)?;
-        files.extend(leaf_files(CERTIFICATES, name, &leaf));
+    let configuration = authentication::configuration(plane, None);
+    let place = PathBuf::from(authentication::DIRECTORY).join(authentication::FILE);
+    files.push(public(place, &configuration));
+    for needed in certificates(plane) {
+        files.push(needed.file(&authority)?);
     }
     for name in ["admin", "kube-controller-manager", "kube-scheduler"] {
         let path = PathBuf::from(CONFIGURATION).join(format!("{name}.kubeconfig"));
@@ -205,15 +215,15 @@ fn api_server(plane: &ControlPlane) -> Unit {
         ("secure-port", "443".to_owned()),
         ("service-cluster-ip-range", plane.service_cidr.to_string()),
         ("client-ca-file", certificate("ca.crt")),
-        ("tls-cert-file", certificate("apiserver.crt")),
-        ("tls-private-key-file", certificate("apiserver.key")),
+        ("tls-cert-file", certificate("apiserver.pem")),
+        ("tls-private-key-file", certificate("apiserver.pem")),
         (
             "kubelet-client-certificate",
-            certificate("apiserver-kubelet-client.crt"),
+            certificate("apiserver-kubelet-client.pem"),
         ),
         (
             "kubelet-client-key",
-            certificate("apiserver-kubelet-client.key"),
+            certificate("apiserver-kubelet-client.pem"),
         ),
         ("kubelet-certificate-authority", certificate("ca.crt")),
         ("kubelet-preferred-address-types", "InternalIP".to_owned()),
@@ -241,17 +251,21 @@ fn api_server(plane: &ControlPlane) -> Unit {
         ("requestheader-username-headers", "X-Remote-User".to_owned()),
         (
             "proxy-client-cert-file",
-            certificate("front-proxy-client.crt"),
+            certificate("front-proxy-client.pem"),
         ),
         (
             "proxy-client-key-file",
-            certificate("front-proxy-client.key"),
+            certificate("front-proxy-client.pem"),
         ),
         // ClusterIPs lead nowhere from here, where no kube-proxy runs: aggregated APIs and webhooks are called at their pods.
         ("enable-aggregator-routing", "true".to_owned()),
         (
             "authentication-token-webhook-config-file",
             "/etc/kubernetes/webhook.kubeconfig".to_owned(),
+        ),
+        (
+            "authentication-config",
+            format!("{}/{}", authentication::DIRECTORY, authentication::FILE),
         ),
         ("authentication-token-webhook-version", "v1".to_owned()),
         (
@@ -365,16 +379,12 @@ mod tests {
         }
         let masters = setup.files.iter().filter(|file| is_of_masters(file));
         let masters: Vec<_> = masters.filter_map(|it| it.path.file_name()).collect();
-        assert_eq!(masters, ["admin.crt"]);
+        assert_eq!(masters, ["admin.pem"]);
     }
 
     fn is_of_masters(file: &File) -> bool {
         use base64::Engine as _;
-        let Some(text) = file
-            .content
-            .trim()
-            .strip_prefix("-----BEGIN CERTIFICATE-----")
-        else {
+        let Some((_, text)) = file.content.split_once("-----BEGIN CERTIFICATE-----") else {
             return false;
         };
         let text: String = text.lines().take_while(|it| !it.starts_with('-')).collect();

@@ -1,11 +1,9 @@
 //! Files as they are written into workloads. What reads YAML is given JSON, which is YAML too.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lath_instance::File;
 use serde_json::{Value, json};
-
-use crate::pki::Leaf;
 
 /// A file that everybody in the workload reads.
 pub(crate) fn public(path: PathBuf, content: &str) -> File {
@@ -25,15 +23,6 @@ pub(crate) fn secret(path: PathBuf, content: &str) -> File {
     }
 }
 
-/// `NAME.crt` and `NAME.key`.
-pub(crate) fn leaf_files(directory: &str, name: &str, leaf: &Leaf) -> [File; 2] {
-    let place = |ending: &str| Path::new(directory).join(format!("{name}.{ending}"));
-    [
-        public(place("crt"), &leaf.certificate),
-        secret(place("key"), &leaf.key),
-    ]
-}
-
 /// A kubeconfig that names `ca.crt` and a client's certificate in that directory.
 pub(crate) fn kubeconfig(server: &str, directory: &str, client: &str) -> String {
     shown(&json!({
@@ -43,8 +32,8 @@ pub(crate) fn kubeconfig(server: &str, directory: &str, client: &str) -> String 
             "certificate-authority": format!("{directory}/ca.crt"),
         }}],
         "users": [{"name": "user", "user": {
-            "client-certificate": format!("{directory}/{client}.crt"),
-            "client-key": format!("{directory}/{client}.key"),
+            "client-certificate": format!("{directory}/{client}.pem"),
+            "client-key": format!("{directory}/{client}.pem"),
         }}],
         "contexts": [{"name": "context", "context": {"cluster": "cluster", "user": "user"}}],
         "current-context": "context",

@@ -7,11 +7,11 @@ use lath_feed::{ClusterNode, ControlPlane, Instance};
 use lath_instance::{File, HostDirectory, Setup, SharedFile, Unit};
 use serde_json::{Value, json};
 
-use crate::files::{kubeconfig, leaf_files, public, shown};
+use crate::files::{kubeconfig, public, shown};
+use crate::leaves::{CERTIFICATES, Needed, OF_NODES};
 use crate::pki::{Authority, PkiError};
 use crate::{Binaries, PROGRAMS_PLACE, REGISTRY_PORT, runtime_program};
 
-const CERTIFICATES: &str = "/etc/kubernetes/pki";
 pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
 const CONTAINERD_CONFIGURATION: &str = "/etc/kubernetes/containerd.toml";
 /// The directory of [`PREFIXES`], which is written from outside while the node runs.
@@ -22,7 +22,7 @@ pub const PREFIXES: &str = "prefixes.json";
 pub const PAUSE_IMAGE: &str = "registry.k8s.io/pause:3.10";
 
 /// A node, and what it has to be told.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Node<'a> {
     /// The instance.
     pub instance: &'a Instance,
@@ -35,7 +35,7 @@ pub struct Node<'a> {
     /// The region.
     pub region: &'a str,
     /// Lath's own program, which is the CNI plugin.
-    pub lath: &'a Path,
+    pub lath: PathBuf,
 }
 
 impl Node<'_> {
@@ -94,11 +94,12 @@ pub fn setup(node: &Node<'_>, binaries: &Binaries) -> Result<Setup, PkiError> {
             directory("/var/lib/kubelet", true),
             directory("/var/lib/cni", false),
             directory(LATH_DIRECTORY, false),
+            directory(CERTIFICATES, false),
         ],
         shared: vec![
             shared(&binaries.directory, PROGRAMS_PLACE),
-            shared(node.lath, "/opt/cni/bin/lath-cni"),
-            shared(node.lath, "/opt/cni/bin/loopback"),
+            shared(&node.lath, "/opt/cni/bin/lath-cni"),
+            shared(&node.lath, "/opt/cni/bin/loopback"),
         ],
         files: files(node)?,
         units: vec![
@@ -125,18 +126,22 @@ pub(crate) fn shared(source: &Path, path: &str) -> SharedFile {
     }
 }
 
+/// Certificates of a node, which are renewed while it runs.
+pub fn certificates(node: &Node<'_>) -> Vec<Needed> {
+    let subject = format!("system:node:{}", node.name());
+    let at: (&[&str], &[IpAddr]) = (&[node.name()], &[IpAddr::V4(node.address)]);
+    let nodes = Some("system:nodes");
+    vec![
+        Needed::client("kubelet-client", &subject, nodes, OF_NODES),
+        Needed::server("kubelet-server", &subject, at, OF_NODES),
+        Needed::client("kube-proxy", "system:kube-proxy", None, OF_NODES),
+    ]
+}
+
 fn files(node: &Node<'_>) -> Result<Vec<File>, PkiError> {
     let authority = Authority::open(&node.plane.keys)?;
-    let name = node.name();
     let server = node.plane.addresses.first().copied();
     let server = format!("https://{}:443", server.unwrap_or(Ipv4Addr::LOCALHOST));
-    let kubelet = authority.client(&format!("system:node:{name}"), Some("system:nodes"))?;
-    let serving = authority.server(
-        &format!("system:node:{name}"),
-        &[name],
-        &[IpAddr::V4(node.address)],
-    )?;
-    let proxy = authority.client("system:kube-proxy", None)?;
     let etc = |path: &str| PathBuf::from("/etc/kubernetes").join(path);
     let mut files = vec![
         public(
@@ -157,12 +162,8 @@ fn files(node: &Node<'_>) -> Result<Vec<File>, PkiError> {
         images_from_lath(),
         network_by_lath("10-lath.conflist"),
     ];
-    for (name, leaf) in [
-        ("kubelet-client", &kubelet),
-        ("kubelet-server", &serving),
-        ("kube-proxy", &proxy),
-    ] {
-        files.extend(leaf_files(CERTIFICATES, name, leaf));
+    for needed in certificates(node) {
+        files.push(needed.file(&authority)?);
     }
     Ok(files)
 }
@@ -215,8 +216,8 @@ fn kubelet_configuration(node: &Node<'_>) -> Value {
             "x509": {"clientCAFile": format!("{CERTIFICATES}/ca.crt")},
         },
         "authorization": {"mode": "Webhook"},
-        "tlsCertFile": format!("{CERTIFICATES}/kubelet-server.crt"),
-        "tlsPrivateKeyFile": format!("{CERTIFICATES}/kubelet-server.key"),
+        "tlsCertFile": format!("{CERTIFICATES}/kubelet-server.pem"),
+        "tlsPrivateKeyFile": format!("{CERTIFICATES}/kubelet-server.pem"),
         "clusterDNS": [node.plane.dns_address().to_string()],
         "clusterDomain": "cluster.local",
         "resolvConf": "/etc/resolv.conf",

@@ -16,7 +16,7 @@ use time::{Duration, OffsetDateTime};
 
 /// How long an authority is valid.
 const AUTHORITY_DAYS: i64 = 3650;
-/// How long everything that it signs is valid. What runs gets new certificates at each boot.
+/// How long what it signs is valid, unless less is asked for.
 pub const LEAF_DAYS: i64 = 365;
 /// Clocks of clients may be late.
 const SLACK: Duration = Duration::minutes(5);
@@ -34,7 +34,7 @@ pub struct PkiError(#[from] rcgen::Error);
 /// When the host gives no random numbers.
 pub fn generate() -> Result<ClusterKeys, PkiError> {
     let key = KeyPair::generate()?;
-    let mut params = params("kubernetes", None, AUTHORITY_DAYS);
+    let mut params = params("kubernetes", None, Duration::days(AUTHORITY_DAYS));
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![
         KeyUsagePurpose::KeyCertSign,
@@ -48,7 +48,7 @@ pub fn generate() -> Result<ClusterKeys, PkiError> {
     })
 }
 
-fn params(common_name: &str, organization: Option<&str>, days: i64) -> CertificateParams {
+fn params(common_name: &str, organization: Option<&str>, lifetime: Duration) -> CertificateParams {
     let mut params = CertificateParams::default();
     let mut name = DistinguishedName::new();
     if let Some(organization) = organization {
@@ -59,7 +59,7 @@ fn params(common_name: &str, organization: Option<&str>, days: i64) -> Certifica
     let now = Timestamp::now().as_millis() / 1000;
     let now = OffsetDateTime::from_unix_timestamp(now).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     params.not_before = now - SLACK;
-    params.not_after = now + Duration::days(days);
+    params.not_after = now + lifetime;
     params
 }
 
@@ -114,7 +114,16 @@ impl Authority {
     /// # Errors
     /// When the host gives no random numbers.
     pub fn client(&self, user: &str, group: Option<&str>) -> Result<Leaf, PkiError> {
-        let mut params = params(user, group, LEAF_DAYS);
+        self.client_for(user, group, Duration::days(LEAF_DAYS))
+    }
+
+    pub(crate) fn client_for(
+        &self,
+        user: &str,
+        group: Option<&str>,
+        lifetime: Duration,
+    ) -> Result<Leaf, PkiError> {
+        let mut params = params(user, group, lifetime);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)
     }
@@ -129,7 +138,17 @@ impl Authority {
         names: &[&str],
         addresses: &[IpAddr],
     ) -> Result<Leaf, PkiError> {
-        let mut params = params(common_name, None, LEAF_DAYS);
+        self.server_for(common_name, names, addresses, Duration::days(LEAF_DAYS))
+    }
+
+    pub(crate) fn server_for(
+        &self,
+        common_name: &str,
+        names: &[&str],
+        addresses: &[IpAddr],
+        lifetime: Duration,
+    ) -> Result<Leaf, PkiError> {
+        let mut params = params(common_name, None, lifetime);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for name in names {
             let name = SanType::DnsName((*name).try_into()?);

@@ -24,5 +24,6 @@ pub(crate) fn plane() -> ControlPlane {
         addons: BTreeMap::new(),
         pod_identities: Vec::new(),
         unreachable_seconds: None,
+        identity_provider: None,
     }
 }

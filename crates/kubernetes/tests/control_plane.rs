@@ -58,6 +58,7 @@ fn plane() -> ControlPlane {
         addons: [("coredns".to_owned(), addon)].into(),
         pod_identities: Vec::new(),
         unreachable_seconds: Some(30),
+        identity_provider: None,
     }
 }
 

@@ -229,6 +229,7 @@ fn plane() -> ControlPlane {
         addons: BTreeMap::new(),
         pod_identities: Vec::new(),
         unreachable_seconds: None,
+        identity_provider: None,
     }
 }
 

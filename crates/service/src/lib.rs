@@ -76,6 +76,12 @@ pub trait Checked {
     fn check(&self, problems: &mut Problems);
 }
 
+/// An answer of something that may be on its way to another state. For operations that are declared as `awaited`.
+pub trait Awaited {
+    /// Whether it is: [`Operation::is_unsettled`].
+    fn is_unsettled(&self) -> bool;
+}
+
 /// An answer with members that travel as headers. For operations that are declared as `located`.
 pub trait Located {
     /// Such as `Location` and where the new thing is.

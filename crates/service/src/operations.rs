@@ -16,7 +16,8 @@
 ///   `change` takes the [`Caller`](crate::Caller) before the request), `checked` (the request is
 ///   [`Checked`](crate::Checked) before the function runs), `unsigned` (requests need no signature: the function
 ///   judges what they prove), `located` (the answer has headers:
-///   [`Located`](crate::Located)).
+///   [`Located`](crate::Located)), `awaited` (waiters get the answer once it is of a settled state:
+///   [`Awaited`](crate::Awaited)).
 ///   An `asynchronous` function does both itself, so that `dry_run` and `caller` do not compile there.
 /// - `NEEDS` is what the caller must be allowed, in the methods of [`Access`](lath_authz::Access).
 /// - `refusing` names the structures of the request that have members which Lath refuses, and where they are in it, for
@@ -92,6 +93,11 @@ macro_rules! _of_operation {
     (located) => {
         fn headers(output: &Self::Output) -> Vec<(&'static str, String)> {
             $crate::Located::headers(output)
+        }
+    };
+    (awaited) => {
+        fn is_unsettled(output: &Self::Output) -> bool {
+            $crate::Awaited::is_unsettled(output)
         }
     };
     (unsigned) => {

@@ -50,6 +50,8 @@ pub(crate) struct Output {
     pub(crate) doc: Doc,
     /// What of it travels as headers.
     pub(crate) headers: Vec<(&'static str, String)>,
+    /// [`Operation::is_unsettled`].
+    pub(crate) is_unsettled: bool,
 }
 
 /// Why a call did not give an output.
@@ -111,8 +113,11 @@ impl<Op: Operation, App: Handle<Op> + Permissions<Op>> Call for Bound<Op, App> {
                 .map_err(Refusal::Api)?;
             let doc = encode(&output, shaping)
                 .map_err(|error| Refusal::Api(ApiError::internal(error)))?;
-            let headers = Op::headers(&output);
-            Ok(Output { doc, headers })
+            Ok(Output {
+                doc,
+                headers: Op::headers(&output),
+                is_unsettled: Op::is_unsettled(&output),
+            })
         }
         .boxed()
     }

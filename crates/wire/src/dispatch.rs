@@ -11,6 +11,10 @@ use crate::format::{cbor, form, json, xml};
 use crate::limits::{MAX_EC2_VALUES, Malformed};
 use crate::{ApiError, Authorize, Caller, Doc, Protocol, Service, TooMuch};
 
+/// Among the extensions of an answer: it will be another one before long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unsettled;
+
 impl Service {
     /// Answers a request whose caller is known. The body must be whole and not compressed.
     pub async fn respond(&self, request: &Request<Bytes>, caller: &Caller) -> Response<Bytes> {
@@ -65,7 +69,12 @@ impl Service {
             .await
             .map_err(|refusal| self.errors.error(refusal, envelope.protocol))?;
         let status = operation.route.map_or(200, |route| route.status);
-        Ok(envelope.success(operation.name, status, output))
+        let is_unsettled = output.is_unsettled;
+        let mut response = envelope.success(operation.name, status, output);
+        if is_unsettled {
+            response.extensions_mut().insert(Unsettled);
+        }
+        Ok(response)
     }
 
     fn log(&self, caller: &Caller, error: &ApiError) {

@@ -26,7 +26,7 @@ pub(crate) struct Envelope {
 impl Envelope {
     /// The answer to a call that went well. `status` is that of the REST route, or 200.
     pub(crate) fn success(&self, operation: &str, status: u16, output: Output) -> Response<Bytes> {
-        let Output { doc, headers } = output;
+        let Output { doc, headers, .. } = output;
         let body = match self.protocol {
             Protocol::Ec2Query => self.ec2_success(operation, doc),
             Protocol::Query if self.wants_json => self.query_json_success(operation, doc),

@@ -33,6 +33,12 @@ pub trait Operation: DeserializeOwned + Send + 'static {
         Vec::new()
     }
 
+    /// Whether it answers of something that will change by itself, such as a cluster in `CREATING`. A client's waiter gets
+    /// such an answer late: most ask again only after 30 s.
+    fn is_unsettled(_output: &Self::Output) -> bool {
+        false
+    }
+
     /// The output's members that travel as headers, such as `Location`.
     fn headers(_output: &Self::Output) -> Vec<(&'static str, String)> {
         Vec::new()

@@ -27,7 +27,7 @@ operations! {
             .passing(|op| op.service_account_role_arn.iter().cloned().collect(), |_| EKS.to_owned())
             .passing(|op| given_roles(op.pod_identity_associations.as_ref()), |_| PODS.to_owned())
         => refusing ["" CreateAddon];
-    read DescribeAddon: get "/clusters/{name}/addons/{addonName}" 200 -> OneAddon = describe, checked
+    read DescribeAddon: get "/clusters/{name}/addons/{addonName}" 200 -> OneAddon = describe, checked, awaited
         => on(&ADDON, |op, _| key(&op.cluster_name, &op.addon_name));
     read ListAddons: get "/clusters/{name}/addons" 200 -> ListAddonsResponse = list, checked
         => on(&CLUSTER, |op, _| op.cluster_name.clone());

@@ -14,7 +14,8 @@ use lath_store::{Record as _, Tx, View};
 use lath_wire::ApiError;
 
 use crate::record::{
-    AccessEntry, Addon, Cluster, ConnectedCluster, NodeGroup, PodIdentity, Update, control_plane,
+    AccessEntry, Addon, Cluster, ConnectedCluster, IdentityProvider, NodeGroup, PodIdentity,
+    Update, control_plane,
 };
 use crate::resource_types::CLUSTER;
 use crate::shape::*;
@@ -27,7 +28,7 @@ operations! {
     for Eks as "eks";
     read ListClusters: get "/clusters" 200 -> ListClustersResponse = list, checked
         => any();
-    read DescribeCluster: get "/clusters/{name}" 200 -> OneCluster = describe, checked
+    read DescribeCluster: get "/clusters/{name}" 200 -> OneCluster = describe, checked, awaited
         => on(&CLUSTER, |op, _| op.name.clone());
     change DeleteCluster: delete "/clusters/{name}" 200 -> OneCluster = delete, checked
         => on(&CLUSTER, |op, _| op.name.clone());
@@ -129,6 +130,7 @@ pub(crate) fn forget(tx: &mut Tx, cluster: &Cluster) {
     forget_all::<Addon>(tx, &cluster.name);
     forget_all::<AccessEntry>(tx, &cluster.name);
     forget_all::<PodIdentity>(tx, &cluster.name);
+    forget_all::<IdentityProvider>(tx, &cluster.name);
     forget_all::<Update>(tx, &cluster.name);
     tx.delete::<Cluster>(&cluster.name);
 }

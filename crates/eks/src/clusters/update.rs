@@ -117,7 +117,7 @@ fn configure(app: &Eks, tx: &mut Tx, mut op: UpdateClusterConfig) -> Result<OneU
 }
 
 /// A cluster takes one change at a time.
-fn check_idle(tx: &Tx, cluster: &Cluster) -> Result<(), ApiError> {
+pub(crate) fn check_idle(tx: &Tx, cluster: &Cluster) -> Result<(), ApiError> {
     let name = &cluster.name;
     if let Some(update) = updates::open(tx.view(), name, &UpdateOf::Cluster).first() {
         let text = format!(

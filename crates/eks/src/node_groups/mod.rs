@@ -21,7 +21,7 @@ operations! {
     for Eks as "eks";
     read ListNodegroups: get "/clusters/{name}/node-groups" 200 -> ListNodegroupsResponse = list, checked
         => on(&CLUSTER, |op, _| op.cluster_name.clone());
-    read DescribeNodegroup: get "/clusters/{name}/node-groups/{nodegroupName}" 200 -> OneNodegroup = describe, checked
+    read DescribeNodegroup: get "/clusters/{name}/node-groups/{nodegroupName}" 200 -> OneNodegroup = describe, checked, awaited
         => on(&NODEGROUP, |op, _| key(&op.cluster_name, &op.nodegroup_name));
     change DeleteNodegroup: delete "/clusters/{name}/node-groups/{nodegroupName}" 200 -> OneNodegroup = delete, checked
         => on(&NODEGROUP, |op, _| key(&op.cluster_name, &op.nodegroup_name));

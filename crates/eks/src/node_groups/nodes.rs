@@ -12,8 +12,8 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use crate::record::{Cluster, Node, NodeGroup, control_plane};
-use crate::roles;
 use crate::shape::{Taint, TaintEffect};
+use crate::{roles, syntax};
 
 /// The label by which EKS tells groups apart.
 const GROUP_LABEL: &str = "eks.amazonaws.com/nodegroup";
@@ -26,7 +26,7 @@ pub(crate) fn labels(
     instance_type: &str,
 ) -> BTreeMap<String, String> {
     let own = [
-        (GROUP_LABEL, group.name.as_str()),
+        (GROUP_LABEL, syntax::label_value_of(&group.name)),
         ("eks.amazonaws.com/nodegroup-image", &group.release_version),
         (
             "eks.amazonaws.com/capacityType",

@@ -8,8 +8,8 @@ use lath_feed::{ClusterObserved, Condition, Observed, POD_IDENTITY_AGENT};
 use lath_model::Timestamp;
 use lath_store::{Record as _, Tx};
 
-use crate::record::{Addon, Cluster, Issue, UpdateOf, control_plane};
-use crate::shape::{AddonStatus, ClusterStatus, ErrorDetail, UpdateStatus};
+use crate::record::{Addon, Cluster, IdentityProvider, Issue, UpdateOf, control_plane};
+use crate::shape::{AddonStatus, ClusterStatus, ErrorDetail, IdentityProviderStatus, UpdateStatus};
 use crate::{addons, clusters, updates};
 
 /// How long a control plane may fail while it is made or changed before that counts as failed. The node keeps trying.
@@ -37,6 +37,7 @@ pub(super) fn advance(
         }
         step(tx, &cluster, seen, failing, now);
         addon_steps(tx, &cluster, seen, now);
+        provider_step(tx, &cluster, seen);
     }
 }
 
@@ -135,6 +136,33 @@ fn addon_steps(tx: &mut Tx, cluster: &Cluster, seen: Option<&ClusterObserved>, n
             it.issues.clear();
         });
         let of = UpdateOf::Addon(addon.name.clone());
+        updates::end(tx, &cluster.name, &of, UpdateStatus::Successful, None);
+    }
+}
+
+/// An identity provider is there when the API server has taken it over, and gone when it has given it up.
+fn provider_step(tx: &mut Tx, cluster: &Cluster, seen: Option<&ClusterObserved>) {
+    let Some(version) = obeyed(seen) else { return };
+    let in_force = seen.and_then(|it| it.identity_provider.as_ref());
+    let prefix = format!("{}/", cluster.name);
+    let open: Vec<Arc<IdentityProvider>> = tx
+        .view()
+        .range::<IdentityProvider>(&prefix)
+        .filter(|it| it.status != IdentityProviderStatus::Active && version > it.status_after)
+        .collect();
+    for provider in open {
+        if provider.status == IdentityProviderStatus::Deleting {
+            if in_force.is_some() {
+                continue;
+            }
+            tx.delete::<IdentityProvider>(&provider.id());
+        } else if in_force == Some(&provider.settings) {
+            let active = IdentityProviderStatus::Active;
+            tx.update::<IdentityProvider>(&provider.id(), |it| it.status = active);
+        } else {
+            continue;
+        }
+        let of = UpdateOf::Cluster;
         updates::end(tx, &cluster.name, &of, UpdateStatus::Successful, None);
     }
 }

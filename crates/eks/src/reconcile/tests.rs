@@ -116,6 +116,22 @@ async fn a_group_follows_its_size_and_replaces_what_dies() {
 }
 
 #[tokio::test]
+async fn a_group_grows_ten_nodes_at_a_time_and_not_beyond_the_quota() {
+    let lab = with_group(1).await;
+    let config = format!("{GROUP}/update-config");
+    let size =
+        |desired: i32, max: i32| json!({"scalingConfig": {"desiredSize": desired, "maxSize": max}});
+    let (status, text) = lab.refused("POST", &config, size(1, 451)).await;
+    let limit = "Nodes per node group limit of 450 has been reached.";
+    assert_eq!((status, text.as_str()), (400, limit));
+    lab.get("POST", &config, size(13, 450)).await;
+    lab.pass().await;
+    assert_eq!(running(&lab).len(), 11);
+    lab.pass().await;
+    assert_eq!(running(&lab).len(), 13);
+}
+
+#[tokio::test]
 async fn labels_and_taints_reach_nodes_that_run() {
     let lab = with_group(1).await;
     let request = json!({
@@ -334,6 +350,7 @@ async fn a_group_of_a_cluster_without_an_api_server_can_be_deleted() {
         version: None,
         nodes: Default::default(),
         refused_addons: Default::default(),
+        identity_provider: None,
     };
     let mut observed = Observed::default();
     observed.clusters.insert(control_plane("prod"), failed);
@@ -356,6 +373,7 @@ async fn a_control_plane_that_keeps_failing_fails_its_cluster_until_it_works() {
         version: None,
         nodes: Default::default(),
         refused_addons: Default::default(),
+        identity_provider: None,
     };
     let mut observed = Observed::default();
     observed.clusters.insert(control_plane("prod"), failed);
@@ -388,6 +406,7 @@ async fn a_name_is_free_when_nothing_of_its_cluster_is_left() {
         version: None,
         nodes: Default::default(),
         refused_addons: Default::default(),
+        identity_provider: None,
     };
     observed.clusters.insert(control_plane("prod"), leaving);
     lab.observe(observed.clone());

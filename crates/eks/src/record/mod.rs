@@ -3,6 +3,7 @@
 mod access;
 mod addon;
 mod cluster;
+mod identity_provider;
 mod node_group;
 mod pod_identity;
 mod update;
@@ -10,6 +11,7 @@ mod update;
 pub(crate) use access::{AccessEntry, AssociatedPolicy};
 pub(crate) use addon::Addon;
 pub(crate) use cluster::{Access, Cluster, ConnectedCluster, Endpoint, Issue};
+pub(crate) use identity_provider::IdentityProvider;
 pub(crate) use node_group::{Node, NodeGroup, Rollout};
 pub(crate) use pod_identity::PodIdentity;
 pub(crate) use update::{Update, UpdateOf};
@@ -27,6 +29,7 @@ pub fn kinds(kinds: Kinds) -> Kinds {
         .with::<Addon>()
         .with::<AccessEntry>()
         .with::<PodIdentity>()
+        .with::<IdentityProvider>()
         .with::<Update>()
         .with::<crate::issuers::OtherIssuer>()
 }

@@ -4,6 +4,7 @@ mod access;
 mod addon;
 mod cluster;
 mod identity;
+mod identity_provider;
 mod node_group;
 mod update;
 
@@ -11,6 +12,7 @@ pub(crate) use access::*;
 pub(crate) use addon::*;
 pub(crate) use cluster::*;
 pub(crate) use identity::*;
+pub(crate) use identity_provider::*;
 pub(crate) use node_group::*;
 pub(crate) use update::*;
 

@@ -22,6 +22,8 @@ words! {
         AccessConfig = "AccessConfigUpdate",
         UpgradePolicy = "UpgradePolicyUpdate",
         ZonalShift = "ZonalShiftConfigUpdate",
+        AssociateIdentityProvider = "AssociateIdentityProviderConfig",
+        DisassociateIdentityProvider = "DisassociateIdentityProviderConfig",
         DeletionProtection = "DeletionProtectionUpdate",
     }
 }

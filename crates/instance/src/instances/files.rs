@@ -37,6 +37,39 @@ impl Instances {
         furnish::replace(&path, content, 0o644, owner)
     }
 
+    /// As [`Self::write_file`], for root in the instance alone.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_secret(
+        &self,
+        id: &WorkloadId,
+        directory: &Path,
+        name: &str,
+        content: &[u8],
+    ) -> io::Result<()> {
+        let path = self.host_directory(id, directory).join(plain(name)?);
+        let owner = crate::ids::recorded(&self.layout(id)).map(|ids| ids.base);
+        furnish::replace(&path, content, 0o600, owner)
+    }
+
+    /// Reads the beginning of a file in such a directory, up to `most` bytes. The instance's root can put anything there.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, `InvalidInput` when it is no file; or why it cannot be read.
+    pub fn read_file(
+        &self,
+        id: &WorkloadId,
+        directory: &Path,
+        name: &str,
+        most: u64,
+    ) -> io::Result<Vec<u8>> {
+        let file = open_plain(&self.host_directory(id, directory).join(plain(name)?))?;
+        let mut there = Vec::new();
+        file.take(most).read_to_end(&mut there)?;
+        Ok(there)
+    }
+
     /// Where the host finds what a unit of an instance writes. When it is long it becomes `NAME.log.1`, and a new one is
     /// begun. To be opened by [`Self::open_log`]: the instance's root can put anything there.
     pub fn log_path(&self, id: &WorkloadId, unit: &str) -> PathBuf {
@@ -50,6 +83,16 @@ impl Instances {
     /// `NotFound` until the unit has written something; `InvalidInput` when it is no file.
     pub fn open_log(&self, id: &WorkloadId, unit: &str) -> io::Result<fs::File> {
         open_plain(&self.log_path(id, plain(unit)?))
+    }
+
+    /// Opens what a log was before it became too long.
+    ///
+    /// # Errors
+    /// As [`Self::open_log`].
+    pub fn open_earlier_log(&self, id: &WorkloadId, unit: &str) -> io::Result<fs::File> {
+        let mut path = self.log_path(id, plain(unit)?).into_os_string();
+        path.push(".1");
+        open_plain(Path::new(&path))
     }
 }
 

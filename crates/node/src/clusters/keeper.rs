@@ -18,6 +18,7 @@ use lath_model::id::InstanceId;
 use lath_net::Place;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::authentication::Authentication;
 use super::endpoint::Endpoint;
 use super::kept::Kept;
 use super::logs::Logs;
@@ -62,6 +63,7 @@ struct Keeper {
     looked_slowly: Option<Instant>,
     told: Option<String>,
     logs: Logs,
+    authentication: Authentication,
 }
 
 /// A client, and what it was made of.
@@ -91,6 +93,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
         looked_slowly: None,
         told: None,
         logs: Logs::default(),
+        authentication: Authentication::default(),
     };
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
@@ -164,6 +167,10 @@ impl Keeper {
         }
         let kept = self.kept.ensure(client, wanted, slowly);
         kept.await.map_err(not_ready)?;
+        let told = self
+            .authentication
+            .ensure(instances, client, wanted, slowly);
+        told.await;
         if slowly {
             self.looked_slowly = Some(Instant::now());
         }
@@ -278,6 +285,7 @@ impl Keeper {
             version: super::binaries().ok().map(|it| it.version.clone()),
             nodes: self.nodes.clone(),
             refused_addons,
+            identity_provider: self.authentication.in_force().cloned(),
         };
         self.shared.parts.say.send_if_modified(|known| {
             let differs = known.get(&self.id) != Some(&observed);

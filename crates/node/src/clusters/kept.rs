@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use lath_feed::ControlPlane;
-use lath_kubernetes::manifests::{self, Manifest, OWNED};
+use lath_kubernetes::manifests::{self, MANAGER, Manifest, OWNED};
 use lath_kubernetes::{Client, ClientError, access};
 use serde_json::{Value, json};
 
 use super::objects::{items, text};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+/// How often it is looked whether the objects are still there: who administers a cluster may delete them, and write into the
+/// record what pleases.
+const VERIFY: Duration = Duration::from_secs(120);
 /// After what was refused the same objects are tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 /// In the record, while not all objects are there.
@@ -23,6 +26,8 @@ const INCOMPLETE: &str = "incomplete";
 pub(super) struct Kept {
     /// The digest of the objects that were tried last, and when.
     tried: Option<(String, Instant)>,
+    /// When all of them were last seen there.
+    verified: Option<Instant>,
     objects: Vec<Refused>,
     bindings: Vec<Refused>,
     /// What was logged last.
@@ -58,7 +63,11 @@ impl Kept {
             || self.awaited().is_some()
             || !self.tried.as_ref().is_some_and(waits)
         {
-            self.objects = apply(client, plane, &wanted, &digest).await?;
+            let is_due = self.verified.is_none_or(|at| at.elapsed() >= VERIFY);
+            self.objects = apply(client, plane, &wanted, &digest, is_due).await?;
+            if is_due && self.objects.is_empty() {
+                self.verified = Some(Instant::now());
+            }
             self.tried = Some((digest, Instant::now()));
         }
         if slowly {
@@ -96,20 +105,51 @@ impl Kept {
     }
 }
 
-/// Makes the objects of a cluster, where its record says that they are not there.
+/// Objects that the API server does not have from Lath, whatever the record says.
+async fn missing<'a>(
+    client: &Client,
+    wanted: &'a [Manifest],
+) -> Result<Vec<&'a Manifest>, ClientError> {
+    let mut missing = Vec::new();
+    for manifest in wanted {
+        let found = client.find(&manifest.path).await?;
+        if found.is_none_or(|it| !is_kept(&it, &manifest.object)) {
+            missing.push(manifest);
+        }
+    }
+    Ok(missing)
+}
+
+/// Whether Lath applied an object, and it grants what it should. Who changes an add-on by hand keeps the change.
+fn is_kept(there: &Value, wanted: &Value) -> bool {
+    let managers = there["metadata"]["managedFields"].as_array();
+    let mut managers = managers.into_iter().flatten();
+    let by_lath = managers.any(|it| it["manager"] == MANAGER && it["operation"] == "Apply");
+    let same = |member: &str| wanted[member].is_null() || there[member] == wanted[member];
+    by_lath && same("roleRef") && same("subjects") && same("rules")
+}
+
+/// Makes the objects of a cluster, where its record says that they are not there; with `verify`, also those that are not
+/// there although it says so.
 async fn apply(
     client: &Client,
     plane: &ControlPlane,
     wanted: &[Manifest],
     digest: &str,
+    verify: bool,
 ) -> Result<Vec<Refused>, ClientError> {
     let found = client.find(manifests::RECORD).await?.unwrap_or_default();
-    if found["data"]["digest"] == digest {
+    let due: Vec<&Manifest> = match found["data"]["digest"] == digest {
+        false => wanted.iter().collect(),
+        true if verify => missing(client, wanted).await?,
+        true => Vec::new(),
+    };
+    if found["data"]["digest"] == digest && due.is_empty() {
         return Ok(Vec::new());
     }
     let mut refused = Vec::new();
     let mut answers = true;
-    let mut rest = wanted.iter();
+    let mut rest = due.into_iter();
     while let Some(manifest) = rest.next() {
         if let Err(error) = make(client, manifest).await {
             answers = error.status().is_some();
@@ -290,6 +330,20 @@ mod tests {
         ] {
             assert_eq!(is_momentary(&error), want, "{error}");
         }
+    }
+
+    #[test]
+    fn an_object_is_kept_when_lath_applied_it_and_it_grants_the_same() {
+        let wanted = json!({"roleRef": {"name": "view"}, "subjects": [{"name": "x"}]});
+        let mut there = wanted.clone();
+        assert!(!is_kept(&there, &wanted));
+        there["metadata"] = json!({"managedFields": [{"manager": MANAGER, "operation": "Apply"}]});
+        assert!(is_kept(&there, &wanted));
+        there["roleRef"]["name"] = json!("cluster-admin");
+        assert!(!is_kept(&there, &wanted));
+        there["roleRef"]["name"] = json!("view");
+        there["metadata"]["managedFields"][0]["manager"] = json!("kubectl");
+        assert!(!is_kept(&there, &wanted));
     }
 
     #[test]

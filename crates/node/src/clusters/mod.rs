@@ -5,6 +5,8 @@
 //! in a cluster's API, which the next look makes again.
 
 mod agents;
+mod authentication;
+mod certificates;
 pub(crate) mod drills;
 mod endpoint;
 mod injection;
@@ -104,6 +106,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
     let mut keepers = Keepers::default();
     let mut registries = nodes::Registries::default();
     let mut agents = agents::Agents::default();
+    let mut renewal = certificates::Renewal::default();
     let mut are_limits_raised = false;
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
@@ -122,11 +125,12 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
         registries.ensure(&shared, &snapshot).await;
         agents.ensure(&shared, &snapshot).await;
         nodes::write_prefixes(&shared.parts.instances, &snapshot).await;
+        renewal.look(&shared.parts.instances, &snapshot).await;
         tokio::select! {
             () = stop.cancelled() => break,
             gone = snapshots.changed() => if gone.is_err() { break },
-            // A node's directory appears with its first boot.
-            () = tokio::time::sleep(PERIOD), if nodes::any(&snapshot) || !leaving.is_empty() => {}
+            // A node's directory appears with its first boot, and certificates age.
+            () = tokio::time::sleep(PERIOD), if nodes::any(&snapshot) || !snapshot.control_planes.is_empty() || !leaving.is_empty() => {}
             () = keepers.one_ended() => {}
         }
     }
@@ -176,6 +180,7 @@ fn being_removed() -> ClusterObserved {
         version: None,
         nodes: BTreeMap::new(),
         refused_addons: BTreeMap::new(),
+        identity_provider: None,
     }
 }
 

@@ -29,8 +29,26 @@ pub(crate) fn setup_of(snapshot: &Snapshot, instance: &Instance) -> Result<Setup
     if instance.kind == InstanceKind::Ordinary {
         return Ok(Setup::default());
     }
-    let Some(membership) = &instance.cluster else {
+    if instance.cluster.is_none() {
         return Ok(self_managed::setup(super::binaries(), &lath()?));
+    }
+    let binaries = super::binaries()?;
+    let setup = with_node(snapshot, instance, |it| node::setup(it, binaries))?;
+    let setup = setup.unwrap_or_else(|| Ok(Setup::default()));
+    setup.map_err(|error| error.to_string())
+}
+
+/// Looks at an instance as the node that it is; `None` when it is none.
+///
+/// # Errors
+/// As [`setup_of`].
+pub(super) fn with_node<'a, T>(
+    snapshot: &'a Snapshot,
+    instance: &'a Instance,
+    look: impl FnOnce(&Node<'a>) -> T,
+) -> Result<Option<T>, String> {
+    let Some(membership) = &instance.cluster else {
+        return Ok(None);
     };
     let plane = snapshot.control_planes.get(&membership.cluster);
     let plane =
@@ -39,16 +57,15 @@ pub(crate) fn setup_of(snapshot: &Snapshot, instance: &Instance) -> Result<Setup
     let mut interfaces = snapshot.interfaces_of(&workload);
     let primary = interfaces.find(|it| it.device_at(&workload) == Some(0));
     let address = primary.and_then(|it| it.private_addresses().next());
-    let lath = lath()?;
     let node = Node {
         instance,
         membership,
         plane,
         address: address.ok_or("it has no address")?,
         region: &snapshot.region,
-        lath: &lath,
+        lath: lath()?,
     };
-    node::setup(&node, super::binaries()?).map_err(|error| error.to_string())
+    Ok(Some(look(&node)))
 }
 
 /// Lath's own program. A newer one that has taken its place does as well.

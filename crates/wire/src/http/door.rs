@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{Request, Response};
 use lath_sigv4::{Claim, Credentials, Payload, SigError, Verified};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::body::{self, Intake};
 use super::{refusal, unserved};
-use crate::dispatch::invalid_action;
+use crate::dispatch::{Unsettled, invalid_action};
 use crate::envelope::Envelope;
 use crate::moment::TimeFormat;
 use crate::{ApiError, Authorize, Caller, FromVpc, Principal, Protocol, Service};
@@ -27,6 +28,11 @@ pub struct KeyOwner {
     /// Who in it.
     pub principal: Principal,
 }
+
+/// How long a waiter's request is held: less than the minute after which clients give up reading.
+const HELD: Duration = Duration::from_secs(45);
+/// How often the answer to such a request is looked at.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What the front door grants to strangers.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +80,8 @@ pub struct FrontDoor {
     internal: Vec<(&'static str, Internal)>,
     pub(super) limits: Limits,
     intake: Intake,
+    /// Nothing is held any more.
+    pub(super) closing: CancellationToken,
 }
 
 /// Services without regions: any region in the scope will do.
@@ -91,6 +99,7 @@ impl FrontDoor {
             internal: Vec::new(),
             limits: Limits::default(),
             intake: Intake::new(),
+            closing: CancellationToken::new(),
         }
     }
 
@@ -190,13 +199,36 @@ impl FrontDoor {
         let plain = body::expanded(request.headers(), request.body().clone(), self.limits.body);
         match plain {
             Ok(body) => {
-                let judge = self.judge.as_deref();
                 let request = request.map(|_| body);
-                service.respond_if(judge, &request, &caller).await
+                self.settled(service, &request, &caller).await
             }
             Err(error) => {
                 let envelope = service.envelope(&request, &caller.request_id);
                 envelope.failure(&refusal::body(&error))
+            }
+        }
+    }
+
+    /// The answer; to a waiter a late one, where an early one would only say that it has to ask again. Whether the caller
+    /// may ask is judged each time.
+    async fn settled(
+        &self,
+        service: &Service,
+        request: &Request<Bytes>,
+        caller: &Caller,
+    ) -> Response<Bytes> {
+        let judge = self.judge.as_deref();
+        let is_of_waiter = is_of_waiter(request);
+        let began = Instant::now();
+        loop {
+            let response = service.respond_if(judge, request, caller).await;
+            let may_change = response.extensions().get::<Unsettled>().is_some();
+            if !is_of_waiter || !may_change || began.elapsed() >= HELD {
+                return response;
+            }
+            tokio::select! {
+                () = self.closing.cancelled() => return response,
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
     }
@@ -351,6 +383,16 @@ fn caller(
         source_ip,
         from_vpc,
     }
+}
+
+/// Whether a waiter of an AWS SDK asks: the feature `B` among those that it lists
+/// (<https://github.com/boto/botocore/blob/develop/botocore/useragent.py>).
+fn is_of_waiter(request: &Request<Bytes>) -> bool {
+    let agent = request.headers().get(http::header::USER_AGENT);
+    let agent = agent.and_then(|value| value.to_str().ok());
+    let mut words = agent.unwrap_or_default().split(' ');
+    let features = words.find_map(|word| word.strip_prefix("m/"));
+    features.is_some_and(|it| it.split(',').any(|feature| feature == "B"))
 }
 
 fn cut(text: &str) -> String {

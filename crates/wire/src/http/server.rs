@@ -101,6 +101,7 @@ impl FrontDoor {
         listener: TcpListener,
         stop: CancellationToken,
     ) -> io::Result<()> {
+        self.close_with(stop.clone());
         serve(self, listener, stop).await;
         Ok(())
     }
@@ -117,7 +118,17 @@ impl FrontDoor {
 
     /// Serves what a [`super::Relay`] hands over at a socket that only it can open, until `stop`.
     pub async fn serve_relayed(self: Arc<Self>, listener: UnixListener, stop: CancellationToken) {
+        self.close_with(stop.clone());
         serve(Arc::new(Relayed(self)), listener, stop).await;
+    }
+
+    /// What is held is answered as soon as the door closes.
+    fn close_with(&self, stop: CancellationToken) {
+        let closing = self.closing.clone();
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            closing.cancel();
+        });
     }
 }
 
