@@ -20,6 +20,7 @@ pytestmark = pytest.mark.root
 
 REGION, NAME, PATIENCE = "us-east-1", "rest", 300
 PLANE = f"control-plane@{NAME}"
+BINDING = "eks:access-policy:AmazonEKSViewPolicy"
 SERVE = """\
 import http.server, ssl
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -105,8 +106,10 @@ def test_the_rest_of_a_cluster(kubernetes, tmp_path):
 
         users_of_an_issuer(eks, kubectl, issuer)
         certificates_are_renewed(lath, eks, kubectl)
-        objects_come_back(kubectl)
+        # What the record says is not believed for ever.
+        kubectl("delete", "clusterrolebinding", BINDING)
         logs_go_on(lath, logs, eks)
+        wait_for("the binding", lambda: kubectl("get", "clusterrolebinding", BINDING, check=False).returncode == 0, patience=PATIENCE)
 
         eks.delete_cluster(name=NAME)
         eks.get_waiter("cluster_deleted").wait(name=NAME, WaiterConfig={"Delay": 1, "MaxAttempts": 10})
@@ -165,8 +168,8 @@ def certificates_are_renewed(lath, eks, kubectl):
     before, old = served_certificate(endpoint), served.read_bytes()
     pid = lab_process("kube-apiserver")
     # As if it expired soon.
-    mark, digest, _ = old.split(b"\n", 1)[0].rsplit(b" ", 2)
-    served.write_bytes(old.replace(old.split(b"\n", 1)[0], b" ".join((mark, digest, str(int(time.time()) + 60).encode())), 1))
+    until = old.split(b"\n", 1)[0].rsplit(b" ", 1)[1]
+    served.write_bytes(old.replace(until, str(int(time.time()) + 60).encode(), 1))
     wait_for("a new certificate", lambda: served_certificate(endpoint) != before, patience=PATIENCE)
     assert lab_process("kube-apiserver") == pid, "without a new start"
     assert kubectl("get", "--raw", "/readyz") == "ok"
@@ -182,13 +185,6 @@ def lab_process(program):
         except OSError:
             continue
     return None
-
-
-def objects_come_back(kubectl):
-    """What the record says is not believed for ever."""
-    binding = "eks:access-policy:AmazonEKSViewPolicy"
-    kubectl("delete", "clusterrolebinding", binding)
-    wait_for("the binding", lambda: kubectl("get", "clusterrolebinding", binding, check=False).returncode == 0, patience=PATIENCE)
 
 
 def logs_go_on(lath, logs, eks):
