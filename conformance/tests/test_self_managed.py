@@ -10,6 +10,8 @@ from lathlab.world import script
 pytestmark = pytest.mark.root
 
 RECIPE = "ip-targets.sh"
+# Instances that run containers are those of the image of EKS's nodes.
+AMI = "amazon-eks-node-al2023-x86_64-standard-*"
 JOINS = """#!/bin/bash
 set -e
 sysctl -w net.ipv4.ip_forward=1
@@ -34,7 +36,8 @@ def test_the_recipe_runs_with_clusters_of_kubeadm(kubernetes, tmp_path):
     before = host_state()
     state = tmp_path / "state"
     with kubernetes.lath(kubeadm=True) as lath:
-        run = lambda *phases: script(lath, RECIPE, *phases, directory=state, NODE_BOOTSTRAP="kubeadm")
+        run = lambda *phases: script(lath, RECIPE, *phases, directory=state, NODE_BOOTSTRAP="kubeadm",
+                                      AMI_NAME=AMI)
         run("prepare")
         run("steps", "1", "2", "3", "4")
         known = dict(line.split("=", 1) for line in (state / "state").read_text().splitlines())

@@ -103,6 +103,7 @@ fn look() -> Vec<Finding> {
             }),
     );
     findings.extend(["containerd", "runc"].map(runtime));
+    findings.push(nft());
     findings.push(kubernetes());
     findings
 }
@@ -114,6 +115,16 @@ fn runtime(name: &str) -> Finding {
         ok: lath_kubernetes::binaries::runtime_program(name).is_some(),
         needed: false,
         how_to_fix: Some(format!("apt-get install {name}")),
+    }
+}
+
+/// kube-proxy runs it.
+fn nft() -> Finding {
+    Finding {
+        ok: tool("nft").ok,
+        what: "nft, by which nodes of clusters send packets for Services to pods".into(),
+        needed: false,
+        how_to_fix: Some("apt-get install nftables".into()),
     }
 }
 
