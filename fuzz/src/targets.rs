@@ -55,9 +55,11 @@ targets! {
     image_manifest
     image_reference
     json
+    kubelet_metrics
     lattice_region
     mesh_frame
     metadata
+    metrics_request
     names
     policy
     probe_answer

@@ -10,6 +10,7 @@ use lath_feed::{
 };
 use lath_store::{Record, View};
 
+use crate::reconcile::scaling;
 use crate::record::{AccessEntry, Addon, Cluster, IdentityProvider, PodIdentity, control_plane};
 use crate::shape::{
     AccessScopeType, AddonStatus, AuthenticationMode, ClusterStatus, IdentityProviderStatus,
@@ -67,6 +68,7 @@ fn feed(cell: &Cell, view: &View, it: &Cluster) -> ControlPlane {
         pod_identities: pod_identities(view, it),
         unreachable_seconds: extensions::unreachable_seconds(cell, &it.tags),
         identity_provider: identity_provider(view, it),
+        scales: scaling::any(cell, view, &it.name),
     }
 }
 

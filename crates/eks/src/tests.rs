@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
-use lath_control::{Cell, compile};
+use lath_control::{Cell, Mode, compile};
 use lath_ec2::Ec2;
 use lath_ec2::records::{Instance, InstanceState, NetworkInterface, SecurityGroup};
 use lath_feed::{
@@ -74,22 +74,29 @@ fn role(name: &str, path: &str, trusted: &str) -> Role {
     }
 }
 
+fn installed() -> Result<Binaries, BinariesError> {
+    Ok(Binaries {
+        directory: PathBuf::from("/kubernetes"),
+        version: "v1.37.2".into(),
+    })
+}
+
 impl Lab {
     /// A region whose host has Kubernetes.
     pub(crate) async fn new() -> Self {
-        Self::with(|| {
-            Ok(Binaries {
-                directory: PathBuf::from("/kubernetes"),
-                version: "v1.37.2".into(),
-            })
-        })
-        .await
+        Self::with(installed, Mode::Strict).await
+    }
+
+    pub(crate) async fn extended() -> Self {
+        Self::with(installed, Mode::Extended).await
     }
 
     async fn with(
         find: impl Fn() -> Result<Binaries, BinariesError> + Send + Sync + 'static,
+        mode: Mode,
     ) -> Self {
-        let (cell, observed) = Cell::for_test();
+        let (mut cell, observed) = Cell::for_test();
+        cell.mode = mode;
         // A port that something listens on is passed over.
         let platform = Platform::new(find, |port| port != 16443);
         let app = Arc::new(Eks {
@@ -221,6 +228,7 @@ impl Lab {
                     pods: 2,
                     drained,
                     configured: true,
+                    idle: false,
                 };
                 (instance.clone(), node)
             });
@@ -232,6 +240,7 @@ impl Lab {
                 nodes: nodes.collect(),
                 refused_addons: Default::default(),
                 identity_provider: None,
+                waiting: Vec::new(),
             };
             observed.clusters.insert(id.clone(), seen);
         }
@@ -336,7 +345,7 @@ async fn a_cluster_is_active_when_its_api_server_answers_and_gone_when_the_node_
 
 #[tokio::test]
 async fn a_host_without_kubernetes_says_what_it_needs() {
-    let lab = Lab::with(|| Err(BinariesError::NotNamed)).await;
+    let lab = Lab::with(|| Err(BinariesError::NotNamed), Mode::Strict).await;
     let (status, text) = lab.refused("POST", "/clusters", lab.cluster()).await;
     assert_eq!(status, 400);
     assert!(text.contains("LATH_KUBERNETES_BIN"), "{text}");
@@ -477,6 +486,16 @@ async fn addons_and_pod_identities_reach_the_control_plane() {
     lab.get("POST", "/clusters/prod/addons", agent).await;
     let plane = Arc::clone(&lab.snapshot().control_planes[&control_plane("prod")]);
     assert!(plane.has_pod_identity_agent());
+    for (name, owner) in [
+        ("metrics-server", "community"),
+        ("aws-ebs-csi-driver", "aws"),
+    ] {
+        let request = json!({"addonName": name});
+        let made = lab.get("POST", "/clusters/prod/addons", request).await;
+        assert_eq!(made["addon"]["owner"], owner);
+        let plane = Arc::clone(&lab.snapshot().control_planes[&control_plane("prod")]);
+        assert!(plane.addons.contains_key(name));
+    }
     let proxy = json!({"addonName": "kube-proxy"});
     let made = lab
         .get("POST", "/clusters/prod/addons", proxy.clone())

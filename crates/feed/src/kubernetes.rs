@@ -47,6 +47,9 @@ pub struct ControlPlane {
     /// The issuer whose tokens are credentials of users.
     #[serde(default)]
     pub identity_provider: Option<IdentityProvider>,
+    /// Whether somebody makes room for pods that find none: then [`ClusterObserved::waiting`] tells of them.
+    #[serde(default)]
+    pub scales: bool,
 }
 
 /// The add-on that gives pods the credentials of their service account's role.
@@ -217,6 +220,40 @@ pub struct ClusterObserved {
     /// The identity provider that its API server was seen to have taken over.
     #[serde(default)]
     pub identity_provider: Option<IdentityProvider>,
+    /// Pods that its scheduler finds no node for, those alike together, and the first [`WaitingPods::MOST`] kinds of them.
+    #[serde(default)]
+    pub waiting: Vec<WaitingPods>,
+}
+
+/// Pods that wait for a node, all with the same wishes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WaitingPods {
+    /// What each asks for, in thousandths of a processor.
+    pub cpu_millis: u64,
+    /// What each asks for, in bytes.
+    pub memory_bytes: u64,
+    /// Labels that a node must have for them.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that they do not mind.
+    pub tolerations: Vec<Toleration>,
+    /// How many there are.
+    pub pods: u32,
+}
+
+impl WaitingPods {
+    /// How many kinds of waiting pods are told of.
+    pub const MOST: usize = 64;
+}
+
+/// Taints that a pod does not mind. Empty members match all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Toleration {
+    /// The taint's key.
+    pub key: String,
+    /// The taint's value; `None`: any.
+    pub value: Option<String>,
+    /// The taint's effect.
+    pub effect: String,
 }
 
 /// A node of a cluster as its API server shows it.
@@ -230,6 +267,9 @@ pub struct ClusterNodeObserved {
     pub pods: u32,
     /// Whether it was drained, so that nothing but pods of daemons and static ones is there.
     pub drained: bool,
+    /// Whether nothing but pods of daemons and static ones is there, although it takes pods.
+    #[serde(default)]
+    pub idle: bool,
     /// Whether it has the labels and taints of its node group.
     #[serde(default = "yes")]
     pub configured: bool,

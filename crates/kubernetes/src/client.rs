@@ -1,4 +1,4 @@
-//! A small client of API servers, as an administrator of their cluster.
+//! A small client of API servers, as an administrator of their cluster, and of kubelets.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +26,12 @@ use crate::pki::{Authority, Leaf, PkiError};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer, in bytes: a list of pods of a large cluster.
 const LARGEST: usize = 64 << 20;
+
+/// What answers are taken in.
+const JSON: &str = "application/json, */*;q=0.5";
+/// Of every object its metadata alone.
+const METADATA: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1, application/json;q=0.5";
 
 /// A request that had no good answer.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +94,22 @@ impl Client {
         place: Place,
         address: SocketAddr,
     ) -> Result<Self, NewClientError> {
-        let leaf = authority.client("lath", Some("system:masters"))?;
+        let user = ("lath", Some("system:masters"));
+        Self::as_user(authority, user, network, place, address)
+    }
+
+    /// A client of the server at `address` that another user's certificate lets in, with the user's group.
+    ///
+    /// # Errors
+    /// When the authority cannot sign.
+    pub fn as_user(
+        authority: &Authority,
+        (user, group): (&str, Option<&str>),
+        network: Arc<dyn Network>,
+        place: Place,
+        address: SocketAddr,
+    ) -> Result<Self, NewClientError> {
+        let leaf = authority.client(user, group)?;
         let tls = config(authority.certificate(), &leaf).map_err(NewClientError::Tls)?;
         Ok(Self {
             network,
@@ -115,19 +136,39 @@ impl Client {
         &self,
         path: &str,
     ) -> Result<T, ClientError> {
-        let answer = self.send(Method::GET, path, "application/json", None);
-        let answer = answer.await?;
-        let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&answer)).await;
-        let parsed = parsed.map_err(|error| unreachable_by(&error))?;
-        parsed.map_err(|error| unreachable_by(&error))
+        self.parsed(path, JSON).await
     }
 
-    /// Reads its metrics, as text.
+    /// Reads the members that `T` has of the metadata of a list's objects; the rest of them is not sent.
     ///
     /// # Errors
     /// When there is no good answer.
-    pub async fn metrics(&self) -> Result<Bytes, ClientError> {
-        self.send(Method::GET, "/metrics", "text/plain", None).await
+    pub async fn get_metadata<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: &str,
+    ) -> Result<T, ClientError> {
+        self.parsed(path, METADATA).await
+    }
+
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// When there is no good answer.
+    pub async fn text(&self, path: &str) -> Result<Bytes, ClientError> {
+        let kind = "application/json";
+        self.send(Method::GET, path, (kind, "*/*"), None).await
+    }
+
+    async fn parsed<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: &str,
+        accepted: &str,
+    ) -> Result<T, ClientError> {
+        let kinds = ("application/json", accepted);
+        let answer = self.send(Method::GET, path, kinds, None).await?;
+        let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&answer)).await;
+        let parsed = parsed.map_err(|error| unreachable_by(&error))?;
+        parsed.map_err(|error| unreachable_by(&error))
     }
 
     /// Reads what may not be there.
@@ -143,7 +184,7 @@ impl Client {
     /// # Errors
     /// When it is not; the text says what is missing.
     pub async fn ready(&self) -> Result<(), ClientError> {
-        self.send(Method::GET, "/readyz", "application/json", None)
+        self.send(Method::GET, "/readyz", ("application/json", JSON), None)
             .await
             .map(drop)
     }
@@ -198,7 +239,7 @@ impl Client {
         kind: &str,
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
-        let answer = self.send(method, path, kind, body).await?;
+        let answer = self.send(method, path, (kind, JSON), body).await?;
         serde_json::from_slice(&answer).map_err(|error| unreachable_by(&error))
     }
 
@@ -206,10 +247,10 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        kind: &str,
+        kinds: (&str, &str),
         body: Option<&Value>,
     ) -> Result<Bytes, ClientError> {
-        let answered = self.exchange(method, path, kind, body);
+        let answered = self.exchange(method, path, kinds, body);
         let answered = tokio::time::timeout(PATIENCE, answered).await;
         let (status, bytes) = answered
             .unwrap_or_else(|_| Err(ClientError::Unreachable("it does not answer".to_owned())))?;
@@ -227,7 +268,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        kind: &str,
+        (kind, accepted): (&str, &str),
         body: Option<&Value>,
     ) -> Result<(StatusCode, Bytes), ClientError> {
         let bytes = body.map(|body| Bytes::from(body.to_string()));
@@ -235,7 +276,7 @@ impl Client {
             .method(method)
             .uri(path)
             .header(HOST, "kubernetes")
-            .header(ACCEPT, "application/json, */*;q=0.5")
+            .header(ACCEPT, accepted)
             .header(CONTENT_TYPE, kind)
             .body(Full::new(bytes.unwrap_or_default()))
             .map_err(|error| unreachable_by(&error))?;
@@ -306,6 +347,7 @@ pub(crate) fn acceptor(leaf: &Leaf) -> Result<TlsAcceptor, NewClientError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+/// What a certificate of the cluster's authority is used with.
 fn config(authority: &str, leaf: &Leaf) -> Result<ClientConfig, String> {
     let certificate = |pem: &str| {
         CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())

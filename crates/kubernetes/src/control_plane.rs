@@ -11,6 +11,7 @@ use crate::files::{kubeconfig, public, secret, shown};
 use crate::leaves::{CERTIFICATES, Needed, OF_PLANES};
 use crate::manifests::KUBELET_CLIENT;
 use crate::pki::{self, Authority, PkiError};
+use crate::serving::FRONT_PROXY;
 use crate::{Binaries, PROGRAMS_PLACE, WEBHOOK_PORT, audit, authentication};
 
 const CONFIGURATION: &str = "/etc/kubernetes";
@@ -86,7 +87,7 @@ pub fn certificates(plane: &ControlPlane) -> Vec<Needed> {
     let clients = [
         // No master: a node says itself where its kubelet is, and could name the API server's own address.
         ("apiserver-kubelet-client", KUBELET_CLIENT, None),
-        ("front-proxy-client", "front-proxy-client", None),
+        ("front-proxy-client", FRONT_PROXY, None),
         ("admin", "lath", Some("system:masters")),
         (
             "kube-controller-manager",

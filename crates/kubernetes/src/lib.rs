@@ -16,9 +16,13 @@ mod files;
 pub mod injection;
 pub mod leaves;
 pub mod manifests;
+pub mod metrics;
 pub mod node;
 pub mod pki;
+pub mod quantity;
 pub mod self_managed;
+pub mod services;
+pub mod serving;
 #[cfg(test)]
 mod testing;
 pub mod token;
@@ -30,5 +34,7 @@ pub use client::{Client, ClientError};
 const PROGRAMS_PLACE: &str = "/usr/local/lib/kubernetes";
 /// Where kube-apiserver finds the token webhook, on 127.0.0.1 of its namespace, as with AWS's own.
 pub const WEBHOOK_PORT: u16 = 21362;
+/// Where kube-apiserver finds the metrics of nodes and pods, on its own address.
+pub const METRICS_PORT: u16 = 21363;
 /// Where containerd finds the registry, on 127.0.0.1 of its node's namespace.
 pub const REGISTRY_PORT: u16 = 5000;

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::access::{self, POLICY_GROUPS};
 use crate::injection;
+use crate::services;
 
 /// The label of every object that Lath keeps.
 pub const OWNED: &str = "lath.dev/kept";
@@ -20,8 +21,8 @@ pub(crate) const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
 /// Where it is written which objects a cluster has.
 pub const RECORD: &str = "/api/v1/namespaces/kube-system/configmaps/lath";
 
-const RBAC: &str = "rbac.authorization.k8s.io/v1";
-const RBAC_PATH: &str = "/apis/rbac.authorization.k8s.io/v1";
+pub(crate) const RBAC: &str = "rbac.authorization.k8s.io/v1";
+pub(crate) const RBAC_PATH: &str = "/apis/rbac.authorization.k8s.io/v1";
 
 /// An object and its place in the API.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,8 +37,15 @@ pub struct Manifest {
 pub fn of(plane: &ControlPlane) -> Vec<Manifest> {
     let mut manifests = bindings();
     manifests.push(injection::manifest(plane));
+    manifests.push(services::first_class());
     if let Some(addon) = plane.addons.get("coredns") {
         manifests.extend(coredns(plane, addon));
+    }
+    if plane.addons.contains_key(services::METRICS_ADDON) {
+        manifests.extend(services::metrics(plane));
+    }
+    if let Some(addon) = plane.addons.get(services::VOLUMES_ADDON) {
+        manifests.extend(services::volumes(addon));
     }
     manifests
 }
@@ -48,9 +56,12 @@ pub fn places(plane: &ControlPlane) -> BTreeSet<String> {
         version: String::new(),
         configuration: None,
     };
-    let all = bindings().into_iter().chain([injection::manifest(plane)]);
-    let all = all.chain(coredns(plane, &addon));
-    all.map(|it| it.path).collect()
+    let mut all = bindings();
+    all.push(injection::manifest(plane));
+    all.extend(coredns(plane, &addon));
+    all.extend(services::metrics(plane));
+    all.extend([services::first_class(), services::default_class()]);
+    all.into_iter().map(|it| it.path).collect()
 }
 
 /// What a [`RECORD`] says was made and is not wanted any more. In the cluster others may write the record, so that only
@@ -126,7 +137,12 @@ fn bindings() -> Vec<Manifest> {
     manifests
 }
 
-fn binding(name: &str, owned: &str, role: &str, (kind, subject): (&str, &str)) -> Manifest {
+pub(crate) fn binding(
+    name: &str,
+    owned: &str,
+    role: &str,
+    (kind, subject): (&str, &str),
+) -> Manifest {
     const GROUP: &str = "rbac.authorization.k8s.io";
     Manifest {
         path: format!("{RBAC_PATH}/clusterrolebindings/{name}"),
@@ -305,7 +321,25 @@ mod tests {
             configuration: Some(r#"{"replicaCount":3}"#.into()),
         };
         plane.addons.insert("coredns".into(), addon);
+        for (name, configuration) in [
+            (services::METRICS_ADDON, None),
+            (
+                services::VOLUMES_ADDON,
+                Some(r#"{"defaultStorageClass":{"enabled":true}}"#.to_owned()),
+            ),
+        ] {
+            let version = "v1".to_owned();
+            let addon = Addon {
+                version,
+                configuration,
+            };
+            plane.addons.insert(name.into(), addon);
+        }
         let with = of(&plane);
+        assert!(
+            with.iter()
+                .any(|it| it.path.ends_with("ebs-csi-default-sc"))
+        );
         assert_ne!(digest(&with), digest(&without));
         for manifest in &with {
             let name = manifest.object["metadata"]["name"].as_str().unwrap();
@@ -314,7 +348,8 @@ mod tests {
         let kubelets = with.iter().find(|it| it.path.ends_with(KUBELET_CLIENT));
         let subject = &kubelets.unwrap().object["subjects"][0];
         assert_eq!(subject["kind"], "User");
-        let deployment = with.last().unwrap();
+        let is_deployment = |it: &&Manifest| it.object["kind"] == "Deployment";
+        let deployment = with.iter().find(is_deployment).unwrap();
         assert_eq!(deployment.object["spec"]["replicas"], 3);
         let places = places(&plane);
         assert!(with.iter().all(|it| places.contains(&it.path)));

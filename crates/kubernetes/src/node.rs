@@ -18,6 +18,10 @@ const CONTAINERD_CONFIGURATION: &str = "/etc/kubernetes/containerd.toml";
 pub const LATH_DIRECTORY: &str = "/etc/lath";
 /// The blocks from which pods get addresses: a JSON list.
 pub const PREFIXES: &str = "prefixes.json";
+/// Where volumes of claims are, each a directory: on the host's file system, and kept while the instance is.
+pub const VOLUMES: &str = "/var/lib/lath-volumes";
+/// The label by which a volume knows its instance: names of nodes follow from addresses, which are used again.
+pub const INSTANCE_LABEL: &str = "lath.dev/instance";
 /// The image that holds a pod's namespaces.
 pub const PAUSE_IMAGE: &str = "registry.k8s.io/pause:3.10";
 
@@ -62,6 +66,12 @@ impl Node<'_> {
                 "node.kubernetes.io/instance-type",
                 metadata.instance_type.clone(),
             ),
+            // As the driver of EBS says it, for classes with allowed topologies.
+            (
+                "topology.ebs.csi.aws.com/zone",
+                metadata.availability_zone.clone(),
+            ),
+            (INSTANCE_LABEL, self.instance.id.to_string()),
             (
                 "eks.amazonaws.com/nodegroup",
                 self.membership.node_group.clone(),
@@ -95,6 +105,7 @@ pub fn setup(node: &Node<'_>, binaries: &Binaries) -> Result<Setup, PkiError> {
             directory("/var/lib/cni", false),
             directory(LATH_DIRECTORY, false),
             directory(CERTIFICATES, false),
+            directory(VOLUMES, false),
         ],
         shared: vec![
             shared(&binaries.directory, PROGRAMS_PLACE),

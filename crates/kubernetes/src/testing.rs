@@ -25,5 +25,6 @@ pub(crate) fn plane() -> ControlPlane {
         pod_identities: Vec::new(),
         unreachable_seconds: None,
         identity_provider: None,
+        scales: false,
     }
 }

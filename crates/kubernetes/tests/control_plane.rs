@@ -59,6 +59,7 @@ fn plane() -> ControlPlane {
         pod_identities: Vec::new(),
         unreachable_seconds: Some(30),
         identity_provider: None,
+        scales: false,
     }
 }
 

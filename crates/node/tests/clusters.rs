@@ -230,6 +230,7 @@ fn plane() -> ControlPlane {
         pod_identities: Vec::new(),
         unreachable_seconds: None,
         identity_provider: None,
+        scales: false,
     }
 }
 

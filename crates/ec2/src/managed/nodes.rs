@@ -58,6 +58,10 @@ pub struct NodeType {
     pub architecture: &'static str,
     /// Whether it has GPUs or other accelerators.
     pub accelerated: bool,
+    /// Its processors.
+    pub vcpus: u32,
+    /// Its memory, in bytes.
+    pub memory_bytes: u64,
 }
 
 /// The type of this name; `None` when AWS has no such type.
@@ -71,6 +75,8 @@ pub fn node_type(name: &str) -> Option<NodeType> {
             "x86_64"
         },
         accelerated: known.accelerated,
+        vcpus: u32::try_from(known.vcpus).unwrap_or_default(),
+        memory_bytes: u64::try_from(known.memory_mib).unwrap_or_default() << 20,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lath_kubernetes::services::{METRICS_ADDON, VOLUMES_ADDON};
 use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
@@ -22,6 +23,8 @@ operations! {
 struct Known {
     name: &'static str,
     kind: &'static str,
+    /// `aws`, or `community` for what EKS packs and others write.
+    owner: &'static str,
     /// `None`: that of the installed Kubernetes.
     version: Option<&'static str>,
     /// Whether every cluster comes with it.
@@ -32,10 +35,23 @@ struct Known {
     service_account: Option<(&'static str, &'static str)>,
 }
 
-const KNOWN: [Known; 4] = [
+const KNOWN: &[Known] = &[
+    Known {
+        name: VOLUMES_ADDON,
+        kind: "storage",
+        owner: "aws",
+        version: Some("v1.53.0-eksbuild.1"),
+        initial: false,
+        options: &[("defaultStorageClass", Kind::Enabled)],
+        service_account: Some((
+            "ebs-csi-controller-sa",
+            "service-role/AmazonEBSCSIDriverPolicy",
+        )),
+    },
     Known {
         name: "coredns",
         kind: "networking",
+        owner: "aws",
         version: Some("v1.15.0-eksbuild.1"),
         initial: true,
         options: &[
@@ -50,6 +66,7 @@ const KNOWN: [Known; 4] = [
     Known {
         name: lath_feed::POD_IDENTITY_AGENT,
         kind: "security",
+        owner: "aws",
         version: Some("v1.3.10-eksbuild.2"),
         initial: false,
         options: &[],
@@ -58,14 +75,25 @@ const KNOWN: [Known; 4] = [
     Known {
         name: "kube-proxy",
         kind: "networking",
+        owner: "aws",
         version: None,
         initial: true,
         options: &[],
         service_account: None,
     },
     Known {
+        name: METRICS_ADDON,
+        kind: "observability",
+        owner: "community",
+        version: Some("v0.8.0-eksbuild.2"),
+        initial: false,
+        options: &[],
+        service_account: None,
+    },
+    Known {
         name: "vpc-cni",
         kind: "networking",
+        owner: "aws",
         version: Some("v1.21.1-eksbuild.1"),
         initial: true,
         options: &[],
@@ -76,6 +104,12 @@ const KNOWN: [Known; 4] = [
 fn find(name: &str) -> Result<&'static Known, ApiError> {
     let found = KNOWN.iter().find(|it| it.name == name);
     found.ok_or_else(|| fault::invalid_parameter("Addon specified is not supported"))
+}
+
+/// Whose an add-on is: `aws`, or `community`.
+pub(super) fn owner(name: &str) -> &'static str {
+    let known = KNOWN.iter().find(|it| it.name == name);
+    known.map_or("aws", |it| it.owner)
 }
 
 /// The version of Kubernetes that is installed, such as `v1.37.2`; none where none is.
@@ -196,7 +230,7 @@ fn versions(
         op.addon_name.as_deref().is_none_or(|name| name == it.name)
             && has(&op.types, it.kind)
             && has(&op.publishers, "eks")
-            && has(&op.owners, "aws")
+            && has(&op.owners, it.owner)
             && op
                 .kubernetes_version
                 .as_deref()
@@ -214,7 +248,7 @@ fn versions(
             requires_iam_permissions: it.service_account.is_some(),
         }],
         publisher: Some("eks".into()),
-        owner: Some("aws".into()),
+        owner: Some(it.owner.into()),
         default_namespace: Some("kube-system".into()),
     };
     let all = KNOWN.iter().filter(wanted).map(shown);

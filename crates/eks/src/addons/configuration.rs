@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::syntax::{is_label_key, is_label_value, quantity};
+use crate::syntax::{is_label_key, is_label_value};
+use lath_kubernetes::quantity::thousandths;
 
 /// The most bytes of a text: an object of Kubernetes has at most a mebibyte.
 const LONGEST: usize = 512 << 10;
@@ -22,6 +23,8 @@ pub(super) enum Kind {
     Tolerations,
     /// What containers ask for, and what they may use.
     Resources,
+    /// Something that is there or not: `{"enabled": true}`.
+    Enabled,
 }
 
 impl Kind {
@@ -29,6 +32,11 @@ impl Kind {
     pub(super) fn schema(self) -> Value {
         match self {
             Self::Text => json!({"type": "string"}),
+            Self::Enabled => json!({
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {"enabled": {"type": "boolean"}},
+            }),
             Self::Count => json!({"type": "integer", "minimum": 0, "maximum": i32::MAX}),
             Self::Labels => {
                 json!({"type": "object", "additionalProperties": {"type": "string"}})
@@ -93,6 +101,13 @@ impl Kind {
                     .is_some_and(|all| all.iter().all(is_toleration));
                 (good, "is no array of tolerations")
             }
+            Self::Enabled => {
+                let good = value.as_object().is_some_and(|all| {
+                    let mut all = all.iter();
+                    all.all(|(name, value)| name == "enabled" && value.is_boolean())
+                });
+                (good, "is no object with the boolean enabled alone")
+            }
             Self::Resources => (
                 value.as_object().is_some_and(are_resources),
                 "has no quantities of cpu, memory and ephemeral-storage as limits and requests below them",
@@ -144,7 +159,7 @@ fn are_resources(members: &Map<String, Value>) -> bool {
                 Value::Number(number) => number.to_string(),
                 _ => return None,
             };
-            known.then_some((name.clone(), quantity(&text)?))
+            known.then_some((name.clone(), thousandths(&text)?))
         };
         value.as_object()?.iter().map(each).collect()
     };
@@ -171,6 +186,7 @@ mod tests {
             (Kind::Count, json!(3)),
             (Kind::Labels, json!({"kubernetes.io/os": "linux"})),
             (Kind::Tolerations, json!([])),
+            (Kind::Enabled, json!({"enabled": true})),
             (
                 Kind::Tolerations,
                 json!([{"operator": "Exists"}, {"key": "a", "value": "b", "effect": "NoSchedule"}]),
@@ -187,6 +203,8 @@ mod tests {
             (Kind::Count, json!(1_000_000_000_000_u64)),
             (Kind::Count, json!(-1)),
             (Kind::Labels, json!({"a": 1})),
+            (Kind::Enabled, json!({"enabled": "true"})),
+            (Kind::Enabled, json!({"enabled": true, "more": 1})),
             (Kind::Labels, json!({"a b": "c"})),
             (Kind::Tolerations, json!([1])),
             (Kind::Tolerations, json!([{"key": null}])),

@@ -106,7 +106,7 @@ fn one(app: &Eks, it: &Addon) -> OneAddon {
             service_account_role_arn: it.role.clone(),
             tags: it.tags.clone(),
             publisher: Some("eks".into()),
-            owner: Some("aws".into()),
+            owner: Some(catalogue::owner(&it.name).into()),
             configuration_values: it.configuration.clone(),
             pod_identity_associations: (!associations.is_empty()).then_some(associations),
             namespace_config: Some(AddonNamespaceConfig {

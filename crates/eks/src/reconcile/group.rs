@@ -215,7 +215,9 @@ impl Step<'_> {
             // Those that do no work first, then the newest: pods on old nodes have been there the longest.
             candidates.sort_by_key(|index| {
                 let it = &alive[*index];
-                (it.is_ready(), std::cmp::Reverse(it.node.launched_at))
+                let is_idle = it.seen.as_ref().is_some_and(|it| it.idle);
+                let launched = std::cmp::Reverse(it.node.launched_at);
+                (it.is_ready(), !is_idle, launched)
             });
             chosen.extend(candidates.into_iter().take(active - desired));
         }

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod group;
+pub(crate) mod scaling;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +41,8 @@ struct Memory {
     failing: BTreeMap<String, Timestamp>,
     /// When groups whose instances did not live may launch the next.
     launch_after: BTreeMap<String, Timestamp>,
+    /// Since when nodes have been ready, and empty.
+    since: scaling::Since,
 }
 
 /// Compares what is recorded with what is observed.
@@ -74,6 +77,7 @@ impl Reconciler {
             .db
             .write(|tx| {
                 cluster::advance(tx, &observed, &mut memory.failing, now);
+                scaling::advance(&self.app.cell, tx, &observed, &mut memory.since, now);
                 group::advance(&self.app.cell, tx, &observed, &mut memory.launch_after, now);
                 Ok(())
             })

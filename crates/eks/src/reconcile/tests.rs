@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use lath_ec2::managed;
 use lath_ec2::records::{Instance, InstanceState};
-use lath_feed::{ClusterObserved, Condition, Observed};
+use lath_feed::{ClusterObserved, Condition, Observed, WaitingPods};
 use lath_model::Timestamp;
 use lath_model::id::InstanceId;
 use serde_json::{Value, json};
@@ -351,6 +351,7 @@ async fn a_group_of_a_cluster_without_an_api_server_can_be_deleted() {
         nodes: Default::default(),
         refused_addons: Default::default(),
         identity_provider: None,
+        waiting: Vec::new(),
     };
     let mut observed = Observed::default();
     observed.clusters.insert(control_plane("prod"), failed);
@@ -374,6 +375,7 @@ async fn a_control_plane_that_keeps_failing_fails_its_cluster_until_it_works() {
         nodes: Default::default(),
         refused_addons: Default::default(),
         identity_provider: None,
+        waiting: Vec::new(),
     };
     let mut observed = Observed::default();
     observed.clusters.insert(control_plane("prod"), failed);
@@ -407,6 +409,7 @@ async fn a_name_is_free_when_nothing_of_its_cluster_is_left() {
         nodes: Default::default(),
         refused_addons: Default::default(),
         identity_provider: None,
+        waiting: Vec::new(),
     };
     observed.clusters.insert(control_plane("prod"), leaving);
     lab.observe(observed.clone());
@@ -476,4 +479,81 @@ async fn a_node_gets_addresses_as_pods_come() {
         2,
         "there is room for all that the type may have"
     );
+}
+
+/// Nodes that are all empty, or not, and pods that wait.
+fn see(lab: &Lab, idle: bool, waiting: &[WaitingPods]) {
+    let mut observed = Observed::clone(&lab.app.cell.observed.borrow());
+    for cluster in observed.clusters.values_mut() {
+        cluster.waiting = waiting.to_vec();
+        for node in cluster.nodes.values_mut() {
+            node.idle = idle;
+        }
+    }
+    lab.observe(observed);
+}
+
+fn pods(count: u32, cpu_millis: u64) -> WaitingPods {
+    WaitingPods {
+        cpu_millis,
+        memory_bytes: 1 << 20,
+        node_selector: Default::default(),
+        tolerations: Vec::new(),
+        pods: count,
+    }
+}
+
+#[tokio::test]
+async fn a_group_follows_its_pods_within_its_limits() {
+    let lab = Lab::extended().await;
+    lab.active().await;
+    let mut made = group(&lab, 1);
+    made["scalingConfig"]["minSize"] = json!(1);
+    made["scalingConfig"]["maxSize"] = json!(3);
+    made["tags"] = json!({"k8s.io/cluster-autoscaler/enabled": "true"});
+    lab.get("POST", GROUPS, made).await;
+    lab.settle(false).await;
+    assert!(lab.snapshot().control_planes[&control_plane("prod")].scales);
+    let desired = async || {
+        let shown = lab.get("GET", GROUP, Value::Null).await;
+        shown["nodegroup"]["scalingConfig"]["desiredSize"].clone()
+    };
+    // Two fit on a node of two processors; what is larger than any node helps no group.
+    let many = [pods(3, 1000), pods(5, 4000)];
+    see(&lab, false, &many);
+    lab.pass().await;
+    assert_eq!(
+        desired().await,
+        1,
+        "the scheduler looks at a new node first"
+    );
+    let later = |seconds| Timestamp::now().plus(Duration::from_secs(seconds));
+    lab.reconciler().pass_at(later(20)).await.unwrap();
+    assert_eq!(desired().await, 3);
+    lab.reconciler().pass_at(later(21)).await.unwrap();
+    assert_eq!(desired().await, 3, "they are on their way");
+    see(&lab, false, &[pods(100, 1000)]);
+    lab.reconciler().pass_at(later(22)).await.unwrap();
+    assert_eq!(desired().await, 3, "the limit");
+    lab.settle(false).await;
+    assert_eq!(running(&lab).len(), 3);
+    // A node that is empty and does not help.
+    see(&lab, true, &[pods(1, 1000)]);
+    lab.pass().await;
+    lab.reconciler().pass_at(later(500)).await.unwrap();
+    assert_eq!(desired().await, 3, "there are pods that they are for");
+    see(&lab, true, &[]);
+    lab.reconciler().pass_at(later(700)).await.unwrap();
+    assert_eq!(desired().await, 1, "never below the least");
+    lab.settle(true).await;
+    assert_eq!(running(&lab).len(), 1);
+}
+
+#[tokio::test]
+async fn a_group_without_the_tag_keeps_its_size() {
+    let lab = with_group(1).await;
+    assert!(!lab.snapshot().control_planes[&control_plane("prod")].scales);
+    see(&lab, false, &[pods(9, 1000)]);
+    lab.pass().await;
+    assert_eq!(running(&lab).len(), 1);
 }

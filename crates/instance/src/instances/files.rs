@@ -6,8 +6,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use lath_model::WorkloadId;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, chownat, mkdirat, statat};
+use rustix::io::Errno;
 
 use super::Instances;
+use crate::root::beneath::open_base;
 use crate::{furnish, units};
 
 impl Instances {
@@ -68,6 +71,40 @@ impl Instances {
         let mut there = Vec::new();
         file.take(most).read_to_end(&mut there)?;
         Ok(there)
+    }
+
+    /// Makes a directory of the instance's root in a directory of the host that the instance has ([`crate::HostDirectory`]),
+    /// where it is not there.
+    ///
+    /// # Errors
+    /// `NotFound` until the instance's first boot has made the directory around it; or why it cannot be made.
+    pub fn make_directory(&self, id: &WorkloadId, within: &Path, name: &str) -> io::Result<()> {
+        let within = open_base(&self.host_directory(id, within))?;
+        let name = Path::new(plain(name)?);
+        match mkdirat(&within, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let found = statat(&within, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if !FileType::from_raw_mode(found.st_mode).is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        // A Lath that ended between the two left one of the host's root.
+        let ids = crate::ids::recorded(&self.layout(id));
+        if let Some(ids) = ids.filter(|_| found.st_uid == 0) {
+            let (user, group) = (Uid::from_raw(ids.base), Gid::from_raw(ids.base));
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            chownat(&within, name, Some(user), Some(group), flags)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a directory that [`Self::make_directory`] made, with all that the instance put there.
+    ///
+    /// # Errors
+    /// When something of it stays.
+    pub fn remove_directory(&self, id: &WorkloadId, within: &Path, name: &str) -> io::Result<()> {
+        crate::tree::remove(&self.host_directory(id, within).join(plain(name)?))
     }
 
     /// Where the host finds what a unit of an instance writes. When it is long it becomes `NAME.log.1`, and a new one is

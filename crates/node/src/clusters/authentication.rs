@@ -54,7 +54,7 @@ impl Authentication {
         if self.is_settled {
             return;
         }
-        match client.metrics().await {
+        match client.text("/metrics").await {
             Ok(metrics) if is_in_force(&metrics, text) => {
                 self.in_force.clone_from(of);
                 self.is_settled = true;

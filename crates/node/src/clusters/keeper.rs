@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lath_feed::stream::Source;
 use lath_feed::{
     ClusterNodeObserved, ClusterObserved, Condition, ControlPlane, Hidden, POD_IDENTITY_AGENT,
-    Snapshot,
+    Snapshot, WaitingPods,
 };
 use lath_kubernetes::Client;
 use lath_kubernetes::pki::Authority;
@@ -23,7 +23,7 @@ use super::endpoint::Endpoint;
 use super::kept::Kept;
 use super::logs::Logs;
 use super::webhook::Knowledge;
-use super::{Shared, endpoint, injection, objects, plane, webhook};
+use super::{Shared, endpoint, injection, objects, plane, services, waiting, webhook};
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -56,6 +56,7 @@ struct Keeper {
     injection: Option<(u64, Hidden, Instant, DropGuard)>,
     endpoint: Option<Endpoint>,
     nodes: BTreeMap<InstanceId, ClusterNodeObserved>,
+    waiting: Vec<WaitingPods>,
     /// The boot of control's that was ready, and since when one is not.
     ready: Option<u64>,
     unready_since: Instant,
@@ -72,6 +73,9 @@ struct Known {
     key: Hidden,
     address: SocketAddr,
     made: Instant,
+    /// The namespace of the control plane that it is in.
+    netns: Option<u64>,
+    _services: DropGuard,
 }
 
 /// Keeps the cluster until `stop`, or until it is not wanted any more.
@@ -87,6 +91,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
         injection: None,
         endpoint: None,
         nodes: BTreeMap::new(),
+        waiting: Vec::new(),
         ready: None,
         unready_since: Instant::now(),
         kept: Kept::default(),
@@ -160,6 +165,10 @@ impl Keeper {
         let look = objects::look(client, snapshot, &self.id, &draining, strangers);
         let look = look.await.map_err(not_ready)?;
         self.nodes = look.nodes;
+        self.waiting = match wanted.scales {
+            true => waiting::look(client).await.map_err(not_ready)?,
+            false => Vec::new(),
+        };
         for work in &look.work {
             if let Err(error) = objects::perform(client, work).await {
                 tracing::warn!(cluster = wanted.name, ?work, %error, "a node cannot be changed");
@@ -227,8 +236,13 @@ impl Keeper {
             return Err(Trouble::Broken("it has no address".to_owned()));
         };
         let key = &wanted.keys.authority_key;
-        let is_good =
-            |it: &Known| it.key == *key && it.address == address && it.made.elapsed() < CLIENT_AGE;
+        let netns = self.webhook.as_ref().map(|(netns, _)| *netns);
+        let is_good = |it: &Known| {
+            it.key == *key
+                && it.address == address
+                && it.netns == netns
+                && it.made.elapsed() < CLIENT_AGE
+        };
         if self.client.as_ref().is_some_and(is_good) {
             return Ok(());
         }
@@ -237,8 +251,14 @@ impl Keeper {
         let network = Arc::clone(&self.shared.parts.network);
         let place = Place::Workload(plane::workload(wanted));
         let client = Client::new(&authority, network, place, address);
+        let client = client.map_err(|error| broken(&error))?;
+        // The old ones are given up first: they may have the same addresses.
+        self.client = None;
+        let services = services::begin(&self.shared, wanted, address);
         self.client = Some(Known {
-            client: client.map_err(|error| broken(&error))?,
+            client,
+            netns,
+            _services: services.map_err(Trouble::Broken)?,
             key: key.clone(),
             address,
             made: Instant::now(),
@@ -286,6 +306,7 @@ impl Keeper {
             nodes: self.nodes.clone(),
             refused_addons,
             identity_provider: self.authentication.in_force().cloned(),
+            waiting: self.waiting.clone(),
         };
         self.shared.parts.say.send_if_modified(|known| {
             let differs = known.get(&self.id) != Some(&observed);

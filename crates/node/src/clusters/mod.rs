@@ -16,6 +16,8 @@ mod logs;
 mod nodes;
 mod objects;
 mod plane;
+mod services;
+mod waiting;
 mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,6 +183,7 @@ fn being_removed() -> ClusterObserved {
         nodes: BTreeMap::new(),
         refused_addons: BTreeMap::new(),
         identity_provider: None,
+        waiting: Vec::new(),
     }
 }
 

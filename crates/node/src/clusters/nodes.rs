@@ -53,10 +53,7 @@ pub(super) fn with_node<'a, T>(
     let plane = snapshot.control_planes.get(&membership.cluster);
     let plane =
         plane.ok_or_else(|| format!("its cluster {:?} is not there", membership.cluster))?;
-    let workload = WorkloadId::from(instance.id.clone());
-    let mut interfaces = snapshot.interfaces_of(&workload);
-    let primary = interfaces.find(|it| it.device_at(&workload) == Some(0));
-    let address = primary.and_then(|it| it.private_addresses().next());
+    let address = address_of(snapshot, &instance.id);
     let node = Node {
         instance,
         membership,
@@ -66,6 +63,14 @@ pub(super) fn with_node<'a, T>(
         lath: lath()?,
     };
     Ok(Some(look(&node)))
+}
+
+/// The primary private address of an instance.
+pub(super) fn address_of(snapshot: &Snapshot, instance: &InstanceId) -> Option<Ipv4Addr> {
+    let workload = WorkloadId::from(instance.clone());
+    let mut interfaces = snapshot.interfaces_of(&workload);
+    let primary = interfaces.find(|it| it.device_at(&workload) == Some(0));
+    primary.and_then(|it| it.private_addresses().next())
 }
 
 /// Lath's own program. A newer one that has taken its place does as well.

@@ -242,6 +242,7 @@ fn observed(node: &Value, pods: &[&Pod], membership: &ClusterNode) -> ClusterNod
         drained: membership.draining
             && node["spec"]["unschedulable"] == true
             && !pods.iter().any(|pod| must_leave(pod)),
+        idle: is_ready && !membership.draining && !pods.iter().any(|pod| must_leave(pod)),
         configured: change(node, membership).is_none(),
     }
 }
@@ -489,6 +490,7 @@ pub(super) mod tests {
             reason: Some("cni is missing".into()),
             pods: 1,
             drained: false,
+            idle: false,
             configured: false,
         };
         assert_eq!(*seen, want);
