@@ -81,6 +81,7 @@ fn directories_and_files_are_there_before_anything_runs() {
                 "one",
                 "stat -c %a /etc/secret/deep/key; echo $WORD; sleep 1000",
             )],
+            ..Setup::default()
         },
         "",
     );

@@ -18,6 +18,6 @@ pub(crate) fn run(bytes: &[u8]) {
         assert!(usage.memory.is_finite() && usage.memory >= 0.0, "{usage:?}");
         assert!(!usage.window.is_zero(), "{usage:?}");
     }
-    let names = pods.iter().flat_map(|(_, all)| all.keys());
+    let names = pods.values().flat_map(|all| all.keys());
     assert!(names.map(|it| it.len()).sum::<usize>() <= bytes.len());
 }

@@ -297,6 +297,7 @@ fn interface() -> NetworkInterface {
 fn instance() -> Instance {
     Instance {
         cluster: None,
+        for_kubernetes: false,
         id: INSTANCE.parse().unwrap(),
         owner: "123456789012".into(),
         reservation: lath_model::id::ReservationId::random(),

@@ -282,8 +282,9 @@ mod tests {
 
     impl Log {
         fn write(&self, text: &str) {
-            let file = File::options().append(true).create(true);
-            let mut file = file.clone().open(self.0.path().join("x.log")).unwrap();
+            let path = self.0.path().join("x.log");
+            let file = File::options().append(true).create(true).open(path);
+            let mut file = file.unwrap();
             file.write_all(text.as_bytes()).unwrap();
         }
 
