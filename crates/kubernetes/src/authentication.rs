@@ -7,6 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::access::POLICY_GROUPS;
 use crate::files::shown;
+use crate::manifests::KUBELET_CLIENT;
+use crate::services::RESERVED_USERS;
 
 /// The directory of [`FILE`], which is written from outside while the control plane runs.
 pub const DIRECTORY: &str = "/etc/kubernetes/authentication";
@@ -48,6 +50,12 @@ fn issuer(it: &IdentityProvider, authorities: Option<&str>) -> Value {
     }
     let required = it.required_claims.iter();
     let required = required.map(|(claim, value)| json!({"claim": claim, "requiredValue": value}));
+    let user = |prefix: &str| {
+        json!({
+            "expression": format!("!user.username.startsWith('{prefix}')"),
+            "message": format!("users that begin with {prefix} are not an issuer's to name"),
+        })
+    };
     let reserved = |prefix: &str| {
         json!({
             "expression": format!("user.groups.all(it, !it.startsWith('{prefix}'))"),
@@ -58,11 +66,13 @@ fn issuer(it: &IdentityProvider, authorities: Option<&str>) -> Value {
         "issuer": issuer,
         "claimMappings": mappings,
         "claimValidationRules": required.collect::<Vec<_>>(),
-        // Who else is an administrator is for access entries and bindings to say.
+        // Users that Lath itself is, or binds to roles; who else is an administrator is for access entries and bindings to say.
         "userValidationRules": [
+            user("system:"),
+            user(RESERVED_USERS),
             {
-                "expression": "!user.username.startsWith('system:')",
-                "message": "users that begin with system: are not an issuer's to name",
+                "expression": format!("user.username != '{KUBELET_CLIENT}'"),
+                "message": format!("the user {KUBELET_CLIENT} is not an issuer's to name"),
             },
             reserved("system:"),
             reserved(POLICY_GROUPS),
@@ -88,6 +98,7 @@ pub fn is_in_force(metrics: &[u8], configuration: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::services::METRICS_USER;
     use crate::testing;
 
     fn provider() -> IdentityProvider {
@@ -119,6 +130,17 @@ mod tests {
         assert_eq!(prefix(&it), "oidc:");
         it.username_prefix = Some("-".into());
         assert_eq!(prefix(&it), "");
+    }
+
+    #[test]
+    fn no_token_names_a_user_that_lath_binds_to_a_role() {
+        let configured = issuer(&provider(), None);
+        let rules = configured["userValidationRules"].as_array().unwrap();
+        let has = |expression: &str| rules.iter().any(|it| it["expression"] == expression);
+        assert!(has("!user.username.startsWith('system:')"));
+        assert!(has("!user.username.startsWith('lath:')"));
+        assert!(has("user.username != 'kube-apiserver-kubelet-client'"));
+        assert!(METRICS_USER.starts_with(RESERVED_USERS));
     }
 
     #[test]

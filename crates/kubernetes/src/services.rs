@@ -14,6 +14,8 @@ pub const METRICS_ADDON: &str = "metrics-server";
 pub const METRICS_NAME: &str = "metrics-server.kube-system.svc";
 /// As whom kubelets are asked what nodes and pods use.
 pub const METRICS_USER: &str = "lath:metrics-server";
+/// How names begin of users that Lath itself is in a cluster.
+pub const RESERVED_USERS: &str = "lath:";
 /// The add-on that makes volumes.
 pub const VOLUMES_ADDON: &str = "aws-ebs-csi-driver";
 /// The provisioner of volumes.

@@ -67,7 +67,10 @@ impl FaultKeeper {
         snapshots: SnapshotReceiver,
     ) -> (Self, watch::Receiver<Down>, watch::Receiver<Draining>) {
         // Orders that stood before this process began hold their victims from the first look on.
-        let lasting = lasting(&orders.active(), &snapshots.borrow());
+        let lasting = {
+            let snapshot = snapshots.borrow();
+            lasting(&in_region(orders.active(), &snapshot), &snapshot)
+        };
         let (down, say_down) = watch::channel(lasting.down);
         let (draining, say_draining) = watch::channel(lasting.draining);
         let keeper = Self {
@@ -95,12 +98,7 @@ impl FaultKeeper {
 
     async fn look(&mut self) {
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let orders: Vec<Order> = self
-            .orders
-            .active()
-            .into_iter()
-            .filter(|order| order.scenario.is_within_region() && order.region == snapshot.region)
-            .collect();
+        let orders = in_region(self.orders.active(), &snapshot);
         let gone: Vec<String> = self
             .standing
             .keys()
@@ -269,6 +267,13 @@ fn set<T: PartialEq>(say: &watch::Sender<T>, now: T) {
     });
 }
 
+/// Those that are for this region: all regions of an installation have the same orders.
+fn in_region(orders: Vec<Order>, snapshot: &Snapshot) -> Vec<Order> {
+    let orders = orders.into_iter();
+    let orders = orders.filter(|it| it.scenario.is_within_region() && it.region == snapshot.region);
+    orders.collect()
+}
+
 /// What these orders ask for as long as they stand.
 fn lasting(orders: &[Order], snapshot: &Snapshot) -> Lasting {
     let mut lasting = Lasting::default();
@@ -299,4 +304,34 @@ fn addresses(snapshot: &Snapshot, victim: &WorkloadId) -> Vec<Ipv4Addr> {
             interface.owned_addresses().chain(public)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_of_another_region_are_not_for_this_one() {
+        let order = |name: &str, scenario, region: &str| Order {
+            name: name.into(),
+            scenario,
+            region: region.into(),
+            victim: None,
+            cluster: None,
+            pods: None,
+            until_ms: u64::MAX,
+        };
+        let snapshot = Snapshot {
+            region: "us-east-1".into(),
+            ..Snapshot::default()
+        };
+        let orders = vec![
+            order("own", Scenario::KillCluster, "us-east-1"),
+            order("other", Scenario::KillCluster, "us-west-2"),
+            order("whole", Scenario::KillRegion, "us-east-1"),
+        ];
+        let found = in_region(orders, &snapshot);
+        let names: Vec<&str> = found.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["own"]);
+    }
 }
