@@ -7,7 +7,10 @@ pub(crate) fn run(bytes: &[u8]) {
         return;
     };
     assert!(!credentials.knows("https://ghcr.io") && !credentials.knows("index.docker.io"));
-    let parsed: serde_json::Value = serde_json::from_slice(bytes).expect("it was parsed");
+    // Members that have no meaning are skipped, and strings there may have escapes that are no characters.
+    let Ok(parsed) = serde_json::from_slice::<serde_json::Value>(bytes) else {
+        return;
+    };
     let count = parsed["auths"].as_object().map_or(0, serde_json::Map::len);
     let printed = format!("{credentials:?}");
     assert!(count > 0 || printed == "{}");
