@@ -1,6 +1,7 @@
 """Who reaches whom: security groups, VPCs with equal CIDRs, routes, the host, metadata and names."""
 
 import json
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -123,7 +124,6 @@ def test_routes_lead_and_blackholes_swallow(lab, plain):
 def test_instances_reach_neither_the_host_nor_its_api(lab, plain):
     gateway = lab.run(plain.stranger, "sh", "-c", "ip -j route show default").strip()
     next_hop = json.loads(gateway)[0]["gateway"] if gateway not in ("", "[]") else "10.60.2.1"
-    import subprocess
     addresses = json.loads(subprocess.run(["ip", "-j", "-4", "addr"], capture_output=True, text=True, check=True).stdout)
     host = {a["local"] for link in addresses for a in link["addr_info"]}
     for address in sorted({next_hop, "169.254.169.254", *host}):

@@ -8,6 +8,7 @@ pub(crate) mod refusal;
 mod relay;
 mod server;
 mod unserved;
+mod waiters;
 
 pub use door::{FrontDoor, KeyOwner, Limits, Peer};
 pub use known::KNOWN_SERVICES;

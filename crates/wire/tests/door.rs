@@ -12,7 +12,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body_util::Full;
 use lath_sigv4::{Payload, Secret, SigningKey, presign, sign};
+use lath_wire::FromVpc;
 use lath_wire::http::{FrontDoor, Limits, Peer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -407,6 +409,31 @@ async fn dawdlers_are_cut_off() {
     slow.write_all(&bytes[..bytes.len() - 1]).await.unwrap();
     let answer = read(&mut slow, |text| text.contains("Response>")).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_the_host_is_told_is_not_for_vpcs() {
+    let internal = |_| async { Response::new(Bytes::from("told")) }.boxed();
+    let door = FrontDoor::new(Arc::new(support::Keys))
+        .with_region("us-west-2", support::all())
+        .with_internal("/_lath/", internal)
+        .with_internal("/id/", internal);
+    let ask = async |path: &str, from: Option<FromVpc>| {
+        let mut request = Request::new(Full::new(Bytes::new()));
+        *request.uri_mut() = path.parse().unwrap();
+        if let Some(from) = from {
+            request.extensions_mut().insert(from);
+        }
+        let response = door.answer(request, "10.0.0.7:1".parse().unwrap()).await;
+        response.body() == "told"
+    };
+    let from = || FromVpc {
+        vpc: lath_model::id::VpcId::random(),
+        address: "10.0.0.7".parse().unwrap(),
+    };
+    assert!(ask("/_lath/status", None).await);
+    assert!(!ask("/_lath/status", Some(from())).await);
+    assert!(ask("/id/0/keys", Some(from())).await);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::body::{self, Intake};
+use super::waiters::Waiters;
 use super::{refusal, unserved};
 use crate::dispatch::{Unsettled, invalid_action};
 use crate::envelope::Envelope;
@@ -32,7 +33,10 @@ pub struct KeyOwner {
 /// How long a waiter's request is held: less than the minute after which clients give up reading.
 const HELD: Duration = Duration::from_secs(45);
 /// How often the answer to such a request is looked at.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(400);
+
+/// Internal paths that tell of the installation.
+const OF_HOST: &str = "/_";
 
 /// What the front door grants to strangers.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +84,7 @@ pub struct FrontDoor {
     internal: Vec<(&'static str, Internal)>,
     pub(super) limits: Limits,
     intake: Intake,
+    waiters: Waiters,
     /// Nothing is held any more.
     pub(super) closing: CancellationToken,
 }
@@ -99,6 +104,7 @@ impl FrontDoor {
             internal: Vec::new(),
             limits: Limits::default(),
             intake: Intake::new(),
+            waiters: Waiters::default(),
             closing: CancellationToken::new(),
         }
     }
@@ -127,7 +133,8 @@ impl FrontDoor {
     }
 
     /// Hands requests whose path begins with `prefix`, such as `/_lath/`, to `respond`, unsigned as
-    /// they are. [`Peer`] is among their extensions.
+    /// they are. [`Peer`] is among their extensions. What begins with `/_` is for the host: requests from VPCs find nothing
+    /// there, whichever relay they came by.
     #[must_use]
     pub fn with_internal<F>(mut self, prefix: &'static str, respond: F) -> Self
     where
@@ -163,7 +170,9 @@ impl FrontDoor {
             Ok(body) => body,
             Err(error) => return self.refuse(parts, &error),
         };
-        let mut internal = self.internal.iter();
+        let is_of_vpc = parts.extensions.get::<FromVpc>().is_some();
+        let shown = |it: &str| !(is_of_vpc && it.starts_with(OF_HOST));
+        let mut internal = self.internal.iter().filter(|(it, _)| shown(it));
         if let Some((_, respond)) = internal.find(|(it, _)| parts.uri.path().starts_with(it)) {
             parts.extensions.insert(Peer(peer));
             return respond(Request::from_parts(parts, body)).await;
@@ -218,12 +227,20 @@ impl FrontDoor {
         caller: &Caller,
     ) -> Response<Bytes> {
         let judge = self.judge.as_deref();
-        let is_of_waiter = is_of_waiter(request);
+        let is_of_waiter = is_of_waiter(request) && request.body().is_empty();
         let began = Instant::now();
+        let mut held = None;
         loop {
             let response = service.respond_if(judge, request, caller).await;
             let may_change = response.extensions().get::<Unsettled>().is_some();
             if !is_of_waiter || !may_change || began.elapsed() >= HELD {
+                return response;
+            }
+            // One too many is answered as one that no waiter sent: it asks again by itself.
+            if held.is_none() {
+                held = self.waiters.hold(&caller.account);
+            }
+            if held.is_none() {
                 return response;
             }
             tokio::select! {
