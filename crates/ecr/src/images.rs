@@ -2,7 +2,7 @@
 
 use lath_control::paginate;
 use lath_model::Timestamp;
-use lath_registry::{Digest, Held, PutError, Repository, StoreError, Target};
+use lath_registry::{Digest, Held, Manifest, PutError, Repository, StoreError, Target};
 use lath_service::operations;
 use lath_wire::{ApiError, Caller};
 
@@ -14,6 +14,8 @@ use crate::{Ecr, blocking, fault, of_store};
 
 /// How many images one request may name.
 const MOST: usize = 100;
+/// How many bytes of manifests one answer may have. A few hundred of usual size are far below.
+const MOST_BYTES: usize = 32 << 20;
 
 operations! {
     for Ecr as "ecr";
@@ -218,6 +220,7 @@ async fn get(app: &Ecr, _: &Caller, op: BatchGetImage) -> Result<BatchGetImageRe
     let read = move || {
         let images = store.images()?;
         let mut answer = BatchGetImageResponse::default();
+        let mut size = 0;
         for id in &op.image_ids {
             let found = match identify(id, &images) {
                 Ok(found) => found,
@@ -237,6 +240,10 @@ async fn get(app: &Ecr, _: &Caller, op: BatchGetImage) -> Result<BatchGetImageRe
                     .push(failure(id, code, "Requested image not found"));
                 continue;
             };
+            size += bytes.len();
+            if size > MOST_BYTES {
+                return Ok(None);
+            }
             answer.images.push(Image {
                 registry_id: Some(account.clone()),
                 repository_name: Some(op.repository_name.clone()),
@@ -248,9 +255,13 @@ async fn get(app: &Ecr, _: &Caller, op: BatchGetImage) -> Result<BatchGetImageRe
                 image_manifest_media_type: Some(manifest.media_type),
             });
         }
-        Ok::<_, StoreError>(answer)
+        Ok::<_, StoreError>(Some(answer))
     };
-    blocking(read).await?.map_err(of_store)
+    let answer = blocking(read).await?.map_err(of_store)?;
+    answer.ok_or_else(|| {
+        let text = format!("The manifests of one request are limited to {MOST_BYTES} bytes.");
+        fault::coded("LimitExceededException", text)
+    })
 }
 
 async fn delete(
@@ -329,6 +340,16 @@ async fn put(app: &Ecr, _: &Caller, op: PutImage) -> Result<PutImageResponse, Ap
         })
     });
     let expected = expected.transpose()?;
+    // What is refused for its type has moved no tag. What is no manifest is refused when it is put.
+    let said = op.image_manifest_media_type.as_ref();
+    if let Some(said) = said
+        && Manifest::read(op.image_manifest.as_bytes()).is_ok_and(|it| it.media_type != *said)
+    {
+        return Err(fault::broken(
+            "imageManifestMediaType",
+            "must be the media type of the image manifest",
+        ));
+    }
     let (manifest, tag) = (op.image_manifest.clone(), op.image_tag.clone());
     let (db, of) = (app.cell.db.clone(), name.clone());
     let keep = move || {
@@ -345,13 +366,6 @@ async fn put(app: &Ecr, _: &Caller, op: PutImage) -> Result<PutImageResponse, Ap
     };
     let kept = blocking(keep).await?;
     let kept = kept.map_err(|error| not_put(app, name, error))?;
-    let said = op.image_manifest_media_type.as_ref();
-    if said.is_some_and(|it| *it != kept.media_type) {
-        return Err(fault::broken(
-            "imageManifestMediaType",
-            "must be the media type of the image manifest",
-        ));
-    }
     if kept.was_there {
         let tag = op.image_tag.as_deref();
         let tag = tag.map_or_else(String::new, |it| format!(" and tag '{it}'"));

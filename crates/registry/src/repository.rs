@@ -264,6 +264,11 @@ impl Repository {
             names.extend(tagged);
             self.images.name(&lock, &names, &image)?;
         }
+        // The image keeps its layers from here on; marks would keep them when it is removed.
+        for blob in &manifest.blobs {
+            // One that stays goes in a day.
+            let _ = fs::remove_file(self.mark_of(&blob.digest));
+        }
         Ok(Kept {
             digest,
             media_type: manifest.media_type,
@@ -350,14 +355,15 @@ impl Repository {
     /// Files cannot be changed.
     pub fn clear(&self) -> Result<(), StoreError> {
         let lock = self.images.lock()?;
-        self.drop_names(&lock, |_, _| true)?;
+        // The marks go first, since they keep layers.
         let marks = self.marks();
         match fs::remove_dir_all(&marks) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::io(marks)(error))
+                return Err(StoreError::io(marks)(error));
             }
-            _ => Ok(()),
+            _ => {}
         }
+        self.drop_names(&lock, |_, _| true)
     }
 
     /// Removes the marks of layers whose image never came. Images that came need none.
@@ -419,10 +425,35 @@ impl Repository {
     fn marks(&self) -> PathBuf {
         let name = format!("{}/{}", self.name.registry(), self.name.repository());
         let directory = Digest::of(name.as_bytes()).hex();
-        self.images.root().join("layers").join(directory)
+        self.images.layers().join(directory)
     }
 
     fn mark_of(&self, digest: &Digest) -> PathBuf {
         self.marks().join(digest.hex())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_was_pushed_outlives_the_images_of_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let images = Images::open(directory.path()).unwrap();
+        let (a, b) = ("a.example", "b.example");
+        let [a, b] = [a, b].map(|it| images.repository(it, "app").unwrap());
+        let (layer, size) = images.keep(&b"layer"[..], None).unwrap();
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"application/json","digest":"{layer}","size":{size}}},"layers":[]}}"#
+        );
+        a.note_layer(&layer).unwrap();
+        let put = |it: &Repository| it.put(manifest.as_bytes(), None, None, |_| Some(true));
+        put(&a).unwrap();
+        b.note_layer(&layer).unwrap();
+        a.clear().unwrap();
+        put(&b).unwrap();
+        b.clear().unwrap();
+        assert!(images.blob(&layer).unwrap().is_none());
     }
 }

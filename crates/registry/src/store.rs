@@ -410,9 +410,9 @@ impl Images {
         self.root.join("unfinished")
     }
 
-    /// The store's directory.
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
+    /// Where repositories note the layers that were pushed or mounted there.
+    pub(crate) fn layers(&self) -> PathBuf {
+        self.root.join("layers")
     }
 
     fn blobs(&self) -> PathBuf {
@@ -509,6 +509,7 @@ impl Images {
         for entry in self.index()?.manifests {
             self.mark(&entry.descriptor.digest, DEPTH, &mut used)?;
         }
+        self.add_awaited(&mut used);
         let directory = self.blobs();
         let entries = fs::read_dir(&directory).map_err(StoreError::io(&directory))?;
         for entry in entries {
@@ -522,6 +523,16 @@ impl Images {
             }
         }
         self.expire()
+    }
+
+    /// Adds what was pushed to or mounted in repositories, whose clients were told so, for images to come.
+    fn add_awaited(&self, used: &mut BTreeSet<Digest>) {
+        let repositories = fs::read_dir(self.layers()).into_iter().flatten().flatten();
+        let marks = repositories.flat_map(|it| fs::read_dir(it.path()).into_iter().flatten());
+        for mark in marks.flatten().filter(|it| !is_abandoned(it)) {
+            let digest = format!("sha256:{}", mark.file_name().to_string_lossy());
+            used.extend(digest.parse::<Digest>().ok());
+        }
     }
 
     /// Removes what was begun and abandoned long ago.

@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
@@ -11,12 +12,14 @@ use crate::store::{Images, MAXIMUM_BLOB, StoreError};
 
 /// How many uploads may be under way in a store.
 const MOST: usize = 256;
+/// When there is no room, an upload that lay idle for so long makes room for another.
+const IDLE: Duration = Duration::from_secs(600);
 const PREFIX: &str = "upload-";
 
 /// Why an upload does not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// There is none of this id: it ended, was given up, or lay idle for a day.
+    /// There is none of this id: it ended, was given up, or lay idle for a day, or until it had to make room.
     #[error("there is no such upload")]
     Unknown,
     /// A part begins elsewhere than the last one ended.
@@ -40,18 +43,10 @@ impl Images {
     /// # Errors
     /// Too many are under way, or files cannot be made.
     pub fn begin_upload(&self) -> Result<Uuid, UploadError> {
-        let directory = self.unfinished();
-        let count = || {
-            let entries = fs::read_dir(&directory).map_err(StoreError::io(&directory))?;
-            let uploads = entries.flatten().filter(|it| {
-                let name = it.file_name();
-                name.to_string_lossy().starts_with(PREFIX)
-            });
-            Ok::<_, StoreError>(uploads.count())
-        };
-        if count()? >= MOST {
+        if self.uploads()?.len() >= MOST {
             self.expire()?;
-            if count()? >= MOST {
+            let left = self.uploads()?;
+            if left.len() >= MOST && !drop_idle(left) {
                 return Err(UploadError::TooMany);
             }
         }
@@ -59,6 +54,16 @@ impl Images {
         let path = self.upload_path(id);
         fs::File::create_new(&path).map_err(StoreError::io(path))?;
         Ok(id)
+    }
+
+    fn uploads(&self) -> Result<Vec<fs::DirEntry>, StoreError> {
+        let directory = self.unfinished();
+        let entries = fs::read_dir(&directory).map_err(StoreError::io(&directory))?;
+        let uploads = entries.flatten().filter(|it| {
+            let name = it.file_name();
+            name.to_string_lossy().starts_with(PREFIX)
+        });
+        Ok(uploads.collect())
     }
 
     /// How many bytes an upload has.
@@ -114,5 +119,43 @@ impl Images {
     /// There is no such upload.
     pub fn abandon_upload(&self, id: Uuid) -> Result<(), UploadError> {
         fs::remove_file(self.upload_path(id)).map_err(|_| UploadError::Unknown)
+    }
+}
+
+/// Removes the upload that was idle longest, if it was for long; whether there was one.
+fn drop_idle(uploads: Vec<fs::DirEntry>) -> bool {
+    let modified = |it: &fs::DirEntry| it.metadata().and_then(|it| it.modified()).ok();
+    let all = uploads.iter().filter_map(|it| Some((modified(it)?, it)));
+    let Some((at, oldest)) = all.min_by_key(|(at, _)| *at) else {
+        return false;
+    };
+    let idle = SystemTime::now().duration_since(at).unwrap_or_default();
+    idle > IDLE && fs::remove_file(oldest.path()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_upload_makes_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let images = Images::open(directory.path()).unwrap();
+        let first = images.begin_upload().unwrap();
+        for _ in 1..MOST {
+            images.begin_upload().unwrap();
+        }
+        assert!(matches!(images.begin_upload(), Err(UploadError::TooMany)));
+        let file = fs::File::options()
+            .append(true)
+            .open(images.upload_path(first));
+        let file = file.unwrap();
+        file.set_modified(SystemTime::now() - 2 * IDLE).unwrap();
+        images.begin_upload().unwrap();
+        assert!(matches!(
+            images.upload_size(first),
+            Err(UploadError::Unknown)
+        ));
+        assert!(matches!(images.begin_upload(), Err(UploadError::TooMany)));
     }
 }

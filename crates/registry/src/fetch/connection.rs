@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Dialer {
     tls: TlsConnector,
+    /// Whether addresses on this machine may be asked without TLS. A registry elsewhere does not send there.
+    plain: bool,
 }
 
 /// HTTPS, except on this machine.
@@ -48,7 +50,7 @@ pub(super) async fn in_time<T>(
 }
 
 impl Dialer {
-    pub(super) fn new(roots: &Path) -> Result<Self, FetchError> {
+    pub(super) fn new(roots: &Path, plain: bool) -> Result<Self, FetchError> {
         let mut store = RootCertStore::empty();
         // Without the file no HTTPS works, and says why; HTTP on this machine does.
         for certificate in CertificateDer::pem_file_iter(roots).into_iter().flatten() {
@@ -63,6 +65,7 @@ impl Dialer {
             .with_no_client_auth();
         Ok(Self {
             tls: TlsConnector::from(Arc::new(config)),
+            plain,
         })
     }
 
@@ -82,7 +85,7 @@ impl Dialer {
     async fn exchange(&self, uri: &Uri, headers: HeaderMap) -> Result<Response<Incoming>, String> {
         let host = uri.host().unwrap_or_default();
         let is_plain = uri.scheme_str() == Some("http");
-        if is_plain && scheme(host) != "http" {
+        if is_plain && !(self.plain && scheme(host) == "http") {
             return Err("it sends to an address without TLS".to_owned());
         }
         let port = uri.port_u16().unwrap_or(if is_plain { 80 } else { 443 });
@@ -117,4 +120,21 @@ async fn request<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_registry_elsewhere_does_not_send_to_this_machine() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let uri = format!("http://{}/x", listener.local_addr().unwrap());
+        let dialer = Dialer::new(Path::new("/nowhere"), false).unwrap();
+        let refused = dialer.get(&uri.parse().unwrap(), HeaderMap::new()).await;
+        let refused = refused.err().unwrap().to_string();
+        assert!(refused.contains("without TLS"), "{refused}");
+        assert!(listener.accept().is_err());
+    }
 }

@@ -263,7 +263,7 @@ impl<'a> Upstream<'a> {
         let credentials = upstreams.credentials.as_deref().map(Credentials::open);
         let credentials = credentials.transpose()?.unwrap_or_default();
         Ok(Self {
-            dialer: Dialer::new(&upstreams.authorities)?,
+            dialer: Dialer::new(&upstreams.authorities, at.0 == "http")?,
             reference,
             at,
             login: credentials.basic(registry),

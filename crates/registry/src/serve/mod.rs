@@ -33,6 +33,8 @@ const CONNECTIONS: usize = 64;
 const IDLE: Duration = Duration::from_secs(30);
 /// A whole request head, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
+/// Likewise where clients log in: the password of a session has all its tags and policies, encoded twice.
+const JUDGED_HEAD_BYTES: usize = 64 * 1024;
 
 /// What clients of a listener may do.
 #[derive(Debug, Clone)]
@@ -48,6 +50,13 @@ pub enum Access {
 }
 
 impl Access {
+    fn head_bytes(&self) -> usize {
+        match self {
+            Self::Judged(_) => JUDGED_HEAD_BYTES,
+            Self::Read | Self::PullThrough(_) | Self::Write => HEAD_BYTES,
+        }
+    }
+
     fn is_read_only(&self) -> bool {
         matches!(self, Self::Read | Self::PullThrough(_))
     }
@@ -91,6 +100,7 @@ async fn converse(
     let slot = Arc::new(slot);
     let stream = TokioIo::new(Watched::new(stream, &slot));
     let of_requests = Arc::clone(&slot);
+    let head_bytes = access.head_bytes();
     let service = service_fn(move |request| {
         let (slot, images) = (Arc::clone(&of_requests), images.clone());
         let access = access.clone();
@@ -103,7 +113,7 @@ async fn converse(
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
-        .max_buf_size(HEAD_BYTES)
+        .max_buf_size(head_bytes)
         .serve_connection(stream, service);
     // Whatever ended it early is the client's affair.
     tokio::select! {

@@ -154,6 +154,11 @@ async fn begin(
     {
         return Ok(blob_created(&name, &digest));
     }
+    // Before anything is begun of which the client would not know.
+    let is_whole = parameter(query, "digest").is_some();
+    if is_whole {
+        wanted(query)?;
+    }
     let is_judged = matches!(access, Access::Judged(_));
     let (store, of) = (images.clone(), name.clone());
     let begin = move || {
@@ -163,8 +168,14 @@ async fn begin(
         Ok::<_, Refusal>(store.begin_upload()?)
     };
     let id = blocking(begin).await?;
-    if parameter(query, "digest").is_some() {
-        return finish(images, is_judged, name, id, request).await;
+    if is_whole {
+        let finished = finish(images, is_judged, name, id, request).await;
+        if finished.is_err() {
+            // It may have ended with the attempt.
+            let images = images.clone();
+            let _ = blocking(move || Ok::<_, Refusal>(images.abandon_upload(id).is_ok())).await;
+        }
+        return finished;
     }
     Ok(accepted(&name, id, 0))
 }
@@ -247,6 +258,15 @@ fn interrupted() -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message)
 }
 
+/// What a blob is to be.
+fn wanted(query: Option<&str>) -> Result<Digest, Refusal> {
+    let digest = parameter(query, "digest").and_then(|it| it.parse().ok());
+    digest.ok_or_else(|| {
+        let message = "an upload ends with ?digest=sha256:...";
+        Refusal::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", message)
+    })
+}
+
 async fn finish(
     images: &Images,
     is_judged: bool,
@@ -254,16 +274,7 @@ async fn finish(
     id: Uuid,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let digest = parameter(request.uri().query(), "digest");
-    let digest = digest.and_then(|it| it.parse::<Digest>().ok());
-    let Some(digest) = digest else {
-        let message = "an upload ends with ?digest=sha256:...";
-        return Err(Refusal::new(
-            StatusCode::BAD_REQUEST,
-            "DIGEST_INVALID",
-            message,
-        ));
-    };
+    let digest = wanted(request.uri().query())?;
     append(images, id, request).await?;
     let (images, wanted, of) = (images.clone(), digest.clone(), name.clone());
     let keep = move || {
