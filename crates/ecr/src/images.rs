@@ -2,7 +2,9 @@
 
 use lath_control::paginate;
 use lath_model::Timestamp;
-use lath_registry::{Digest, Held, Manifest, PutError, Repository, StoreError, Target};
+use lath_registry::{
+    Digest, Held, Manifest, PutError, RemoveError, Repository, StoreError, Target,
+};
 use lath_service::operations;
 use lath_wire::{ApiError, Caller};
 
@@ -294,16 +296,13 @@ fn remove_one(
         Ok(found) => found,
         Err(failed) => return Ok(Err(failed)),
     };
-    let is_whole = id.image_tag.is_none() || found.tags.len() == 1;
-    let listed_in = images.iter().find(|it| it.lists.contains(&found.digest));
-    if let Some(index) = listed_in.filter(|_| is_whole) {
-        let code = ImageFailureCode::ImageReferencedByManifestList;
-        let text = format!(
-            "Requested image referenced by manifest list: [{}]",
-            index.digest
-        );
-        return Ok(Err(failure(id, code, text)));
-    }
+    let refused = |error: RemoveError| match error {
+        RemoveError::Listed(_) => {
+            let code = ImageFailureCode::ImageReferencedByManifestList;
+            Ok(Err(failure(id, code, error.to_string())))
+        }
+        RemoveError::Store(error) => Err(error),
+    };
     let gone = |tag: Option<String>| ImageIdentifier {
         image_digest: Some(found.digest.to_string()),
         image_tag: tag,
@@ -316,12 +315,19 @@ fn remove_one(
         )
     };
     if let Some(tag) = &id.image_tag {
-        let removed = store.untag(tag)?;
+        let removed = match store.untag(tag) {
+            Ok(removed) => removed,
+            Err(error) => return refused(error),
+        };
         return Ok(removed
             .map(|_| vec![gone(Some(tag.clone()))])
             .ok_or_else(missing));
     }
-    let Some(tags) = store.remove(&found.digest)? else {
+    let removed = match store.remove(&found.digest) {
+        Ok(removed) => removed,
+        Err(error) => return refused(error),
+    };
+    let Some(tags) = removed else {
         return Ok(Err(missing()));
     };
     if tags.is_empty() {

@@ -87,6 +87,17 @@ pub enum PutError {
     Store(#[from] StoreError),
 }
 
+/// Why an image was not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// An index lists it.
+    #[error("Requested image referenced by manifest list: [{0}]")]
+    Listed(Digest),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl Images {
     /// A repository by its registry and its path there. It need not have images.
     ///
@@ -305,8 +316,8 @@ impl Repository {
     /// Takes a tag away, and the image with its last tag; the image that had it.
     ///
     /// # Errors
-    /// Files cannot be changed.
-    pub fn untag(&self, tag: &str) -> Result<Option<Digest>, StoreError> {
+    /// An index lists the image, or files cannot be changed.
+    pub fn untag(&self, tag: &str) -> Result<Option<Digest>, RemoveError> {
         let Ok(name) = self.named(Target::Tag(tag.to_owned())) else {
             return Ok(None);
         };
@@ -320,6 +331,9 @@ impl Repository {
             let is_tag = matches!(it.target(), Target::Tag(_));
             is_tag && *it != name && entry.descriptor.digest == digest
         });
+        if is_last {
+            self.check_unlisted(&digest, &entries)?;
+        }
         self.drop_names(&lock, |it, entry| {
             *it == name || (is_last && entry.descriptor.digest == digest)
         })?;
@@ -329,8 +343,8 @@ impl Repository {
     /// Takes an image away, with all its tags; the tags, or `None` if there is no such image.
     ///
     /// # Errors
-    /// Files cannot be changed.
-    pub fn remove(&self, digest: &Digest) -> Result<Option<Vec<String>>, StoreError> {
+    /// An index lists the image, or files cannot be changed.
+    pub fn remove(&self, digest: &Digest) -> Result<Option<Vec<String>>, RemoveError> {
         let lock = self.images.lock()?;
         let entries = self.entries()?;
         let of_image = entries
@@ -340,6 +354,7 @@ impl Repository {
         if names.is_empty() {
             return Ok(None);
         }
+        self.check_unlisted(digest, &entries)?;
         let tags = names.iter().filter_map(|name| match name.target() {
             Target::Tag(tag) => Some(tag.clone()),
             Target::Digest(_) => None,
@@ -347,6 +362,22 @@ impl Repository {
         let tags = tags.collect();
         self.drop_names(&lock, |_, entry| entry.descriptor.digest == *digest)?;
         Ok(Some(tags))
+    }
+
+    /// Without the image, an index that lists it would be broken.
+    fn check_unlisted(
+        &self,
+        image: &Digest,
+        entries: &[(Reference, Entry)],
+    ) -> Result<(), RemoveError> {
+        for (_, entry) in entries {
+            let digest = &entry.descriptor.digest;
+            let manifest = self.images.manifest(digest)?;
+            if manifest.is_some_and(|(it, _)| it.manifests.iter().any(|it| it.digest == *image)) {
+                return Err(RemoveError::Listed(digest.clone()));
+            }
+        }
+        Ok(())
     }
 
     /// Takes everything away.
@@ -455,5 +486,30 @@ mod tests {
         put(&b).unwrap();
         b.clear().unwrap();
         assert!(images.blob(&layer).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_image_that_an_index_lists_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let images = Images::open(directory.path()).unwrap();
+        let it = images.repository("a.example", "app").unwrap();
+        let (config, size) = images.keep(&b"{}"[..], None).unwrap();
+        it.note_layer(&config).unwrap();
+        let put = |text: &str| it.put(text.as_bytes(), None, Some("x"), |_| Some(true));
+        let image = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"application/json","digest":"{config}","size":{size}}},"layers":[]}}"#
+        );
+        let child = put(&image).unwrap();
+        let index = format!(
+            r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"{}","digest":"{}","size":{}}}]}}"#,
+            child.media_type,
+            child.digest,
+            image.len()
+        );
+        let index = put(&index).unwrap();
+        let refused = it.remove(&child.digest);
+        assert!(matches!(refused, Err(RemoveError::Listed(by)) if by == index.digest));
+        assert_eq!(it.untag("x").unwrap(), Some(index.digest));
+        assert!(it.remove(&child.digest).unwrap().is_some());
     }
 }

@@ -18,7 +18,7 @@ use super::{Access, gate};
 use crate::digest::Digest;
 use crate::manifest::{Descriptor, MAXIMUM_MANIFEST, Manifest};
 use crate::reference::{Reference, Target};
-use crate::repository::PutError;
+use crate::repository::{PutError, RemoveError};
 use crate::store::{Images, MAXIMUM_BLOB, StoreError};
 use crate::upload::UploadError;
 
@@ -59,6 +59,15 @@ impl From<PutError> for Refusal {
             ),
             PutError::Gone => Self::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message),
             PutError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RemoveError> for Refusal {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::Listed(_) => Self::new(StatusCode::CONFLICT, "DENIED", error.to_string()),
+            RemoveError::Store(error) => error.into(),
         }
     }
 }
@@ -328,7 +337,7 @@ async fn put_own(
 async fn delete_own(images: &Images, reference: Reference) -> Result<Answer, Refusal> {
     let repository = own(images, reference.registry(), reference.repository())?;
     let gone = move || match reference.target() {
-        Target::Tag(tag) => Ok::<_, StoreError>(repository.untag(tag)?.is_some()),
+        Target::Tag(tag) => Ok::<_, RemoveError>(repository.untag(tag)?.is_some()),
         Target::Digest(digest) => Ok(repository.remove(digest)?.is_some()),
     };
     if !blocking(gone).await? {
