@@ -240,6 +240,7 @@ impl Lab {
                 nodes: nodes.collect(),
                 refused_addons: Default::default(),
                 identity_provider: None,
+                identity_provider_known: true,
                 waiting: Vec::new(),
             };
             observed.clusters.insert(id.clone(), seen);

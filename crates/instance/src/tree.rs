@@ -15,35 +15,59 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Removes a directory and all that is in it; quiet when it is not there.
+/// Removes a directory and all that is in it; quiet when it is not there. No program may write to it any more.
 ///
 /// What is below the second level is moved up to the first and comes next, so that an interrupted removal leaves one tree.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    remove_some(path, u64::MAX)
+}
+
+/// As [`remove`], of a tree that programs may still add to: after `most` entries it is an error, and the rest is there.
+pub(crate) fn remove_some(path: &Path, mut most: u64) -> io::Result<()> {
+    let mut count = || {
+        let left = most.checked_sub(1);
+        most = left.ok_or_else(|| io::Error::other("more is left than is removed at once"))?;
+        Ok::<(), io::Error>(())
+    };
     let top = match openat(CWD, path, DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
         top => top?,
     };
     let mut moved = 0_u64;
     loop {
-        let names = names(top.as_fd())?;
-        if names.is_empty() {
-            break;
-        }
-        for name in names {
-            if remove_one(top.as_fd(), &name)? {
+        let mut is_empty = true;
+        // Names are not kept: there may be any number of them.
+        let mut names = Dir::read_from(&top)?;
+        while let Some(entry) = names.read() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if is_dots(name) {
                 continue;
             }
-            let second = openat(&top, &name, DIRECTORY, Mode::empty())?;
+            is_empty = false;
+            count()?;
+            if remove_one(top.as_fd(), name)? {
+                continue;
+            }
+            let second = openat(&top, name, DIRECTORY, Mode::empty())?;
             let mut below = Dir::read_from(&second)?;
             while let Some(entry) = below.read() {
                 let entry = entry?;
-                if is_dots(entry.file_name()) || remove_one(second.as_fd(), entry.file_name())? {
+                if is_dots(entry.file_name()) {
+                    continue;
+                }
+                count()?;
+                if remove_one(second.as_fd(), entry.file_name())? {
                     continue;
                 }
                 move_up(second.as_fd(), entry.file_name(), top.as_fd(), &mut moved)?;
             }
             // A directory that changes while it is read may have more: it is met again.
-            remove_one(top.as_fd(), &name)?;
+            remove_one(top.as_fd(), name)?;
+        }
+        // What was added while it was read may not have been met.
+        if is_empty {
+            break;
         }
     }
     match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
@@ -125,17 +149,6 @@ fn directories(folder: BorrowedFd<'_>) -> Vec<CString> {
     names.filter(|name| !is_dots(name)).collect()
 }
 
-fn names(folder: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(folder)? {
-        let entry = entry?;
-        if !is_dots(entry.file_name()) {
-            names.push(entry.file_name().to_owned());
-        }
-    }
-    Ok(names)
-}
-
 fn is_dots(name: &CStr) -> bool {
     [c".", c".."].contains(&name)
 }
@@ -173,6 +186,22 @@ mod tests {
         assert!(!top.exists());
         visit(&top, &mut |_, _| count += 1);
         assert_eq!(count, 3_000 + 4);
+    }
+
+    #[test]
+    fn a_bounded_removal_goes_on_where_it_stopped() {
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path().join("top");
+        fs::create_dir_all(top.join("a")).unwrap();
+        for name in 0..8 {
+            fs::write(top.join(format!("{name}")), "x").unwrap();
+            fs::write(top.join(format!("a/{name}")), "x").unwrap();
+        }
+        assert!(remove_some(&top, 5).is_err());
+        assert!(top.exists());
+        let tries = (0..8).find(|_| remove_some(&top, 5).is_ok());
+        assert!(tries.is_some());
+        assert!(!top.exists());
     }
 
     /// On a stack that one call a level would overflow.

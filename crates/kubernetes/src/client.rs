@@ -40,7 +40,7 @@ pub enum ClientError {
     #[error("the API server cannot be reached: {0}")]
     Unreachable(String),
     /// Its answer is larger than any that is read.
-    #[error("the API server's answer is larger than {LARGEST} bytes")]
+    #[error("the API server's answer is larger than what is read of it")]
     TooLarge,
     /// It refused.
     #[error("the API server answers {status}: {message}")]
@@ -150,13 +150,13 @@ impl Client {
         self.parsed(path, METADATA).await
     }
 
-    /// Reads a text.
+    /// Reads a text of up to `most` bytes.
     ///
     /// # Errors
     /// When there is no good answer.
-    pub async fn text(&self, path: &str) -> Result<Bytes, ClientError> {
-        let kind = "application/json";
-        self.send(Method::GET, path, (kind, "*/*"), None).await
+    pub async fn text(&self, path: &str, most: usize) -> Result<Bytes, ClientError> {
+        let kinds = ("application/json", "*/*");
+        self.send_for(most, Method::GET, path, kinds, None).await
     }
 
     async fn parsed<T: DeserializeOwned + Send + 'static>(
@@ -250,7 +250,19 @@ impl Client {
         kinds: (&str, &str),
         body: Option<&Value>,
     ) -> Result<Bytes, ClientError> {
-        let answered = self.exchange(method, path, kinds, body);
+        self.send_for(LARGEST, method, path, kinds, body).await
+    }
+
+    /// For an answer of up to `most` bytes.
+    async fn send_for(
+        &self,
+        most: usize,
+        method: Method,
+        path: &str,
+        kinds: (&str, &str),
+        body: Option<&Value>,
+    ) -> Result<Bytes, ClientError> {
+        let answered = self.exchange(most, method, path, kinds, body);
         let answered = tokio::time::timeout(PATIENCE, answered).await;
         let (status, bytes) = answered
             .unwrap_or_else(|_| Err(ClientError::Unreachable("it does not answer".to_owned())))?;
@@ -266,6 +278,7 @@ impl Client {
 
     async fn exchange(
         &self,
+        most: usize,
         method: Method,
         path: &str,
         (kind, accepted): (&str, &str),
@@ -289,7 +302,7 @@ impl Client {
         };
         let answer = connection.send_request(request).await;
         let (head, body) = answer.map_err(|error| unreachable_by(&error))?.into_parts();
-        let body = Limited::new(body, LARGEST).collect().await;
+        let body = Limited::new(body, most).collect().await;
         let body = body.map_err(|error| match error.is::<LengthLimitError>() {
             true => ClientError::TooLarge,
             false => ClientError::Unreachable(error.to_string()),

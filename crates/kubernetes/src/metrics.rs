@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 pub const LARGEST: usize = 16 << 20;
 /// The longest line.
 const LONGEST_LINE: usize = 4096;
+/// The most things that are counted of one node: its kubelet is its root's to replace.
+const MOST_COUNTED: usize = 4096;
 /// Labels of a line that are looked at.
 const MOST_LABELS: usize = 16;
 /// A container that is younger has used what it has used since it began.
@@ -80,6 +82,9 @@ impl Sample {
             }
             _ => return,
         };
+        if self.0.len() >= MOST_COUNTED && !self.0.contains_key(&counted) {
+            return;
+        }
         let counts = self.0.entry(counted).or_default();
         match line.name {
             "node_cpu_usage_seconds_total" | "container_cpu_usage_seconds_total" => {
@@ -506,6 +511,17 @@ mod tests {
         let lines = young.lines().take(3).collect::<Vec<_>>().join("\n");
         history.take(sample(&lines));
         assert_eq!(history.pods()[&("n", "p")]["a"].cpu, 0.5);
+    }
+
+    #[test]
+    fn a_kubelet_cannot_say_any_number_of_containers() {
+        let line = |it: usize| {
+            format!(
+                "container_memory_working_set_bytes{{container=\"c{it}\",namespace=\"n\",pod=\"p\"}} 1\n"
+            )
+        };
+        let text: String = (0..MOST_COUNTED + 10).map(line).collect();
+        assert_eq!(sample(&text).0.len(), MOST_COUNTED);
     }
 
     #[test]

@@ -144,6 +144,7 @@ fn addon_steps(tx: &mut Tx, cluster: &Cluster, seen: Option<&ClusterObserved>, n
 fn provider_step(tx: &mut Tx, cluster: &Cluster, seen: Option<&ClusterObserved>) {
     let Some(version) = obeyed(seen) else { return };
     let in_force = seen.and_then(|it| it.identity_provider.as_ref());
+    let is_known = seen.is_some_and(|it| it.identity_provider_known);
     let prefix = format!("{}/", cluster.name);
     let open: Vec<Arc<IdentityProvider>> = tx
         .view()
@@ -152,7 +153,7 @@ fn provider_step(tx: &mut Tx, cluster: &Cluster, seen: Option<&ClusterObserved>)
         .collect();
     for provider in open {
         if provider.status == IdentityProviderStatus::Deleting {
-            if in_force.is_some() {
+            if !is_known || in_force.is_some() {
                 continue;
             }
             tx.delete::<IdentityProvider>(&provider.id());

@@ -351,6 +351,7 @@ async fn a_group_of_a_cluster_without_an_api_server_can_be_deleted() {
         nodes: Default::default(),
         refused_addons: Default::default(),
         identity_provider: None,
+        identity_provider_known: true,
         waiting: Vec::new(),
     };
     let mut observed = Observed::default();
@@ -375,6 +376,7 @@ async fn a_control_plane_that_keeps_failing_fails_its_cluster_until_it_works() {
         nodes: Default::default(),
         refused_addons: Default::default(),
         identity_provider: None,
+        identity_provider_known: true,
         waiting: Vec::new(),
     };
     let mut observed = Observed::default();
@@ -409,6 +411,7 @@ async fn a_name_is_free_when_nothing_of_its_cluster_is_left() {
         nodes: Default::default(),
         refused_addons: Default::default(),
         identity_provider: None,
+        identity_provider_known: true,
         waiting: Vec::new(),
     };
     observed.clusters.insert(control_plane("prod"), leaving);

@@ -13,6 +13,9 @@ use super::Instances;
 use crate::root::beneath::open_base;
 use crate::{furnish, units};
 
+/// How many entries of a directory are removed at once.
+const AT_ONCE: u64 = 1 << 20;
+
 impl Instances {
     /// Where the host keeps a directory that an instance has at `path` ([`crate::HostDirectory`]). It is made at the first
     /// boot. Nothing in it is to be trusted: [`Self::write_file`] and [`Self::open_log`] follow no link.
@@ -102,9 +105,10 @@ impl Instances {
     /// Removes a directory that [`Self::make_directory`] made, with all that the instance put there.
     ///
     /// # Errors
-    /// When something of it stays.
+    /// When something of it stays: programs may have put more there than is removed at once.
     pub fn remove_directory(&self, id: &WorkloadId, within: &Path, name: &str) -> io::Result<()> {
-        crate::tree::remove(&self.host_directory(id, within).join(plain(name)?))
+        let path = self.host_directory(id, within).join(plain(name)?);
+        crate::tree::remove_some(&path, AT_ONCE)
     }
 
     /// Where the host finds what a unit of an instance writes. When it is long it becomes `NAME.log.1`, and a new one is
@@ -122,15 +126,44 @@ impl Instances {
         open_plain(&self.log_path(id, plain(unit)?))
     }
 
-    /// Opens what a log was before it became too long.
+    /// Opens what a log was before it became too long: `NAME.log.1`, or the last `NAME-TIME.log` where the program renews its
+    /// log itself.
     ///
     /// # Errors
     /// As [`Self::open_log`].
     pub fn open_earlier_log(&self, id: &WorkloadId, unit: &str) -> io::Result<fs::File> {
-        let mut path = self.log_path(id, plain(unit)?).into_os_string();
+        let newest = self.log_path(id, plain(unit)?);
+        let mut path = newest.clone().into_os_string();
         path.push(".1");
-        open_plain(Path::new(&path))
+        match open_plain(Path::new(&path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            outcome => return outcome,
+        }
+        let logs = newest.parent().ok_or(io::ErrorKind::NotFound)?;
+        let last = last_renewed(logs, unit)?.ok_or(io::ErrorKind::NotFound)?;
+        open_plain(&logs.join(last))
     }
+}
+
+/// The name of the last `UNIT-TIME.log`; times are in their order.
+fn last_renewed(logs: &Path, unit: &str) -> io::Result<Option<String>> {
+    let is_time = |it: &str| {
+        it.starts_with(|it: char| it.is_ascii_digit())
+            && it
+                .bytes()
+                .all(|it| it.is_ascii_digit() || b"T-.".contains(&it))
+    };
+    let mut last: Option<String> = None;
+    for entry in fs::read_dir(logs)? {
+        let name = entry?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let time = name.strip_prefix(unit).and_then(|it| it.strip_prefix('-'));
+        let time = time.and_then(|it| it.strip_suffix(".log"));
+        if time.is_some_and(is_time) && last.as_deref().is_none_or(|it| it < name) {
+            last = Some(name.to_owned());
+        }
+    }
+    Ok(last)
 }
 
 /// A name that leads nowhere else.
@@ -162,4 +195,26 @@ fn holds(file: fs::File, content: &[u8]) -> bool {
     let most = content.len() as u64 + 1;
     let read = file.take(most).read_to_end(&mut there);
     read.is_ok() && there == content
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_log_that_a_program_renewed_is_found() {
+        let logs = tempfile::tempdir().unwrap();
+        assert_eq!(last_renewed(logs.path(), "audit").unwrap(), None);
+        for name in [
+            "audit.log",
+            "audit-2026-01-02T10-00-00.000.log",
+            "audit-2026-01-02T11-00-00.000.log",
+            "audit-more.log",
+            "other-2027-01-02T11-00-00.000.log",
+        ] {
+            fs::write(logs.path().join(name), "x").unwrap();
+        }
+        let last = last_renewed(logs.path(), "audit").unwrap();
+        assert_eq!(last.as_deref(), Some("audit-2026-01-02T11-00-00.000.log"));
+    }
 }

@@ -12,6 +12,8 @@ use super::plane;
 
 /// The longest list of authorities that is taken over, in bytes.
 const LONGEST: usize = 256 << 10;
+/// The most bytes of an API server's metrics.
+const LARGEST_METRICS: usize = 64 << 20;
 
 /// What is known of one cluster's configuration.
 #[derive(Default)]
@@ -20,6 +22,8 @@ pub(super) struct Authentication {
     written: Option<(String, Option<IdentityProvider>)>,
     /// The provider of the configuration that was seen in force.
     in_force: Option<IdentityProvider>,
+    /// Whether any was: until then none may be in force, or one that an earlier process wrote.
+    is_known: bool,
     /// Whether that is of what was written.
     is_settled: bool,
     told: Option<String>,
@@ -29,6 +33,11 @@ impl Authentication {
     /// The identity provider that the API server has.
     pub(super) fn in_force(&self) -> Option<&IdentityProvider> {
         self.in_force.as_ref()
+    }
+
+    /// Whether [`Self::in_force`] is what the API server was seen to have.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
     }
 
     /// Makes the API server know the issuer that it should. What fails is tried again by the next look.
@@ -54,10 +63,11 @@ impl Authentication {
         if self.is_settled {
             return;
         }
-        match client.text("/metrics").await {
+        match client.text("/metrics", LARGEST_METRICS).await {
             Ok(metrics) if is_in_force(&metrics, text) => {
                 self.in_force.clone_from(of);
                 self.is_settled = true;
+                self.is_known = true;
             }
             Ok(_) => {}
             Err(error) => self.tell(wanted, error.to_string()),

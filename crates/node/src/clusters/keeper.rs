@@ -57,6 +57,7 @@ struct Keeper {
     endpoint: Option<Endpoint>,
     nodes: BTreeMap<InstanceId, ClusterNodeObserved>,
     waiting: Vec<WaitingPods>,
+    told_waiting: Option<String>,
     /// The boot of control's that was ready, and since when one is not.
     ready: Option<u64>,
     unready_since: Instant,
@@ -92,6 +93,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
         endpoint: None,
         nodes: BTreeMap::new(),
         waiting: Vec::new(),
+        told_waiting: None,
         ready: None,
         unready_since: Instant::now(),
         kept: Kept::default(),
@@ -165,10 +167,27 @@ impl Keeper {
         let look = objects::look(client, snapshot, &self.id, &draining, strangers);
         let look = look.await.map_err(not_ready)?;
         self.nodes = look.nodes;
-        self.waiting = match wanted.scales {
-            true => waiting::look(client).await.map_err(not_ready)?,
-            false => Vec::new(),
-        };
+        // Whoever may make pods decides what is waiting: the rest of the cluster is kept all the same.
+        match wanted.scales {
+            true => match waiting::look(client).await {
+                Ok(waiting) => {
+                    self.waiting = waiting;
+                    self.told_waiting = None;
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    if self.told_waiting.as_ref() != Some(&reason) {
+                        tracing::warn!(
+                            cluster = wanted.name,
+                            reason,
+                            "it is not known which pods wait for nodes"
+                        );
+                        self.told_waiting = Some(reason);
+                    }
+                }
+            },
+            false => self.waiting.clear(),
+        }
         for work in &look.work {
             if let Err(error) = objects::perform(client, work).await {
                 tracing::warn!(cluster = wanted.name, ?work, %error, "a node cannot be changed");
@@ -306,6 +325,7 @@ impl Keeper {
             nodes: self.nodes.clone(),
             refused_addons,
             identity_provider: self.authentication.in_force().cloned(),
+            identity_provider_known: self.authentication.is_known(),
             waiting: self.waiting.clone(),
         };
         self.shared.parts.say.send_if_modified(|known| {

@@ -205,10 +205,12 @@ impl Tail {
             return self.open(newest, kept.offset);
         }
         let earlier = earlier();
-        if is_it(&earlier) {
-            return self.open(earlier, kept.offset);
+        match (is_it(&earlier), earlier.is_some()) {
+            (true, _) => self.open(earlier, kept.offset),
+            // It was renewed more than once: what is left of it begins there.
+            (false, true) => self.open(earlier, 0),
+            (false, false) => self.open(newest, 0),
         }
-        self.open(newest, 0);
     }
 
     fn open(&mut self, file: Option<File>, offset: u64) {
@@ -315,6 +317,21 @@ mod tests {
         assert_eq!(log.read(&mut second, kept.as_ref(), true), ["two"]);
         assert_eq!(log.read(&mut second, kept.as_ref(), true), ["three"]);
         assert_eq!(log.read(&mut second, kept.as_ref(), true), [""; 0]);
+    }
+
+    #[test]
+    fn a_log_that_was_renewed_twice_is_shipped_from_what_is_left() {
+        let log = Log(tempfile::tempdir().unwrap());
+        log.write("one\n");
+        log.renew();
+        log.write("two\n");
+        let kept = Position {
+            inode: 0,
+            offset: 3,
+        };
+        let mut later = Tail::default();
+        assert_eq!(log.read(&mut later, Some(&kept), true), ["one"]);
+        assert_eq!(log.read(&mut later, Some(&kept), true), ["two"]);
     }
 
     #[test]

@@ -183,6 +183,7 @@ fn being_removed() -> ClusterObserved {
         nodes: BTreeMap::new(),
         refused_addons: BTreeMap::new(),
         identity_provider: None,
+        identity_provider_known: false,
         waiting: Vec::new(),
     }
 }

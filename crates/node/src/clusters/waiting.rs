@@ -10,13 +10,24 @@ use serde::de::IgnoredAny;
 
 /// How many pods are asked for at once, and how many count: those behind them wait a little longer.
 const PAGE: usize = 500;
+/// A pod with more selectors or tolerations does not count.
+const MOST_WISHES: usize = 64;
 /// What a pod may ask for here.
 const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct List {
+    metadata: ListMetadata,
     items: Vec<Pod>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ListMetadata {
+    /// Where the next page begins.
+    #[serde(rename = "continue")]
+    rest: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -99,9 +110,22 @@ struct Condition {
 /// Looks at the pods that have no node.
 pub(super) async fn look(client: &Client) -> Result<Vec<WaitingPods>, ClientError> {
     let fields = "spec.nodeName%3D,status.phase%3DPending";
-    let path = format!("/api/v1/pods?fieldSelector={fields}&limit={PAGE}");
-    let list: List = client.get_as(&path).await?;
-    Ok(collected(list.items))
+    let (mut pods, mut rest, mut most) = (Vec::new(), String::new(), PAGE);
+    loop {
+        let path = format!("/api/v1/pods?fieldSelector={fields}&limit={most}{rest}");
+        let list: List = match client.get_as(&path).await {
+            Err(ClientError::TooLarge) if most > 1 => {
+                most = (most / 10).max(1);
+                continue;
+            }
+            list => list?,
+        };
+        pods.extend(list.items);
+        if list.metadata.rest.is_empty() || pods.len() >= PAGE {
+            return Ok(collected(pods));
+        }
+        rest = format!("&continue={}", list.metadata.rest);
+    }
 }
 
 /// Those alike together.
@@ -131,6 +155,10 @@ fn waiting(pod: Pod) -> Option<WaitingPods> {
     let asks_for_more = spec.affinity.node_affinity.required.is_some()
         || spec.affinity.pod_affinity.required.is_some();
     if of_volumes.iter().any(says) || asks_for_more || pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    // What a pod says here goes to control with every report.
+    if spec.node_selector.len() > MOST_WISHES || spec.tolerations.len() > MOST_WISHES {
         return None;
     }
     let cpu = request(&spec, "cpu")?;
@@ -217,6 +245,18 @@ mod tests {
         assert_eq!((other.cpu_millis, other.pods), (2000, 1));
         assert_eq!(other.node_selector["team"], "shop");
         assert_eq!(other.tolerations[0].value, None);
+    }
+
+    #[test]
+    fn pods_with_too_many_wishes_do_not_count() {
+        let with = |count: usize| {
+            let mut spec = asks(&json!({"cpu": "1"}));
+            let labels = (0..count).map(|it| (format!("label-{it}"), "x".into()));
+            spec["nodeSelector"] = Value::Object(labels.collect());
+            pod("Insufficient cpu", spec)
+        };
+        assert_eq!(collected(vec![with(MOST_WISHES)]).len(), 1);
+        assert!(collected(vec![with(MOST_WISHES + 1)]).is_empty());
     }
 
     #[test]

@@ -174,13 +174,12 @@ impl State {
                 self.take(asking.join_next().await);
             }
             asking.spawn(async move {
-                let said = kubelet.client.text(KUBELET_PATH).await;
+                let said = kubelet.client.text(KUBELET_PATH, metrics::LARGEST).await;
                 let sample = match said {
-                    Ok(said) if said.len() <= metrics::LARGEST => {
+                    Ok(said) => {
                         let parsed = move || Sample::parse(&said, Timestamp::now());
                         tokio::task::spawn_blocking(parsed).await.ok()
                     }
-                    Ok(_) => None,
                     Err(error) => {
                         tracing::debug!(node = kubelet.name, %error, "a kubelet says no metrics");
                         None

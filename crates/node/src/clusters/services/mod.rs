@@ -5,6 +5,7 @@
 mod balancers;
 mod events;
 mod metrics;
+mod removals;
 mod volumes;
 
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use super::{Shared, plane};
 use balancers::Balancers;
 use events::Events;
 use metrics::Metrics;
+use removals::Removals;
 
 /// Between two looks at volumes.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -78,6 +80,7 @@ impl Care {
         let mut metrics: Option<Metrics> = None;
         let mut balancers = Balancers::default();
         let mut events = Events::default();
+        let mut removals = Removals::default();
         let mut looked_slowly: Option<Instant> = None;
         let mut told = None;
         loop {
@@ -95,7 +98,7 @@ impl Care {
                 _ => {}
             }
             if wanted.addons.contains_key(VOLUMES_ADDON) {
-                let done = volumes::look(self, &snapshot, &mut events).await;
+                let done = volumes::look(self, &snapshot, &mut events, &mut removals).await;
                 troubles.extend(trouble("volumes", done));
             }
             if looked_slowly.is_none_or(|at| at.elapsed() >= SLOW_PERIOD) {
@@ -127,7 +130,9 @@ impl Care {
 /// What is wrong, in words. That an API server is not there is said by who keeps it.
 fn trouble(what: &str, done: Result<(), ClientError>) -> Option<String> {
     let error = done.err()?;
-    error.status()?;
+    if matches!(error, ClientError::Unreachable(_)) {
+        return None;
+    }
     Some(format!("{what}: {error}"))
 }
 
@@ -163,7 +168,7 @@ enum Part {
     Metadata,
 }
 
-/// All objects of a list, page by page.
+/// All objects of a list, page by page. From the cache (`resourceVersion=0`) the API server would give all at once.
 async fn all<T: DeserializeOwned + Send + 'static>(
     client: &Client,
     path: &str,
@@ -189,5 +194,18 @@ async fn all<T: DeserializeOwned + Send + 'static>(
             return Ok(objects);
         }
         rest = format!("&continue={}", page.metadata.rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_is_told_and_what_is_not_there_is_not() {
+        assert!(trouble("volumes", Err(ClientError::TooLarge)).is_some());
+        let gone = ClientError::Unreachable("gone".into());
+        assert_eq!(trouble("volumes", Err(gone)), None);
+        assert_eq!(trouble("volumes", Ok(())), None);
     }
 }

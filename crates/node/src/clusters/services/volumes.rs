@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use http::StatusCode;
 use lath_feed::Snapshot;
@@ -17,6 +18,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::events::{About, Events, Said};
+use super::removals::{Removal, Removals};
 use super::{Care, Part, all};
 
 const FINALIZER: &str = "external-provisioner.volume.kubernetes.io/finalizer";
@@ -158,12 +160,7 @@ enum Work {
     /// A claim's node is none that a volume can be on: the scheduler chooses again.
     ChooseAgain { claim: About, why: String },
     /// Remove a volume and its directory on an instance that is still there.
-    Remove {
-        name: String,
-        version: String,
-        finalizers: Vec<String>,
-        instance: Option<InstanceId>,
-    },
+    Remove(Removal),
     /// A volume that a user deletes, and whose data stay.
     LetGo {
         name: String,
@@ -177,21 +174,21 @@ enum Work {
 /// # Errors
 /// When there is no good answer.
 pub(super) async fn look(
-    care: &Care,
+    care: &Arc<Care>,
     snapshot: &Snapshot,
     events: &mut Events,
+    removals: &mut Removals,
 ) -> Result<(), ClientError> {
     let client = &care.client;
-    let cached = "resourceVersion=0";
     let core = "/api/v1";
     let claims = format!("{core}/persistentvolumeclaims");
-    let claims: Vec<Claim> = all(client, &claims, cached, Part::Whole).await?;
+    let claims: Vec<Claim> = all(client, &claims, "", Part::Whole).await?;
     let volumes = format!("{core}/persistentvolumes");
-    let volumes: Vec<Volume> = all(client, &volumes, cached, Part::Whole).await?;
+    let volumes: Vec<Volume> = all(client, &volumes, "", Part::Whole).await?;
     let waits = |it: &&Claim| it.spec.volume_name.is_empty();
     let work = if claims.iter().any(|it| waits(&it)) {
         let classes = "/apis/storage.k8s.io/v1/storageclasses";
-        let classes: Vec<Class> = all(client, classes, cached, Part::Whole).await?;
+        let classes: Vec<Class> = all(client, classes, "", Part::Whole).await?;
         claims_work(&claims, &classes, snapshot, &care.id)
     } else {
         Vec::new()
@@ -200,10 +197,10 @@ pub(super) async fn look(
     let work = work
         .into_iter()
         .chain(volumes_work(&volumes, snapshot, &care.id, current));
-    let instances = &care.shared.parts.instances;
     let mut first = Ok(());
+    removals.collect();
     for it in work {
-        let done = perform(client, instances, events, it).await;
+        let done = perform(care, events, removals, it).await;
         if first.is_ok() {
             first = done;
         }
@@ -405,12 +402,12 @@ fn volumes_work(
             membership.is_some_and(|it| it.cluster == *cluster)
         };
         let is_there = known.is_some_and(|it| is_own(it));
-        work.push(Work::Remove {
+        work.push(Work::Remove(Removal {
             name,
             version,
             finalizers,
             instance: is_there.then_some(instance),
-        });
+        }));
     }
     work
 }
@@ -435,11 +432,12 @@ fn instance_of(volume: &Volume) -> Option<InstanceId> {
 }
 
 async fn perform(
-    client: &Client,
-    instances: &Instances,
+    care: &Arc<Care>,
     events: &mut Events,
+    removals: &mut Removals,
     work: Work,
 ) -> Result<(), ClientError> {
+    let (client, instances) = (&care.client, &care.shared.parts.instances);
     match work {
         Work::Make {
             claim,
@@ -454,30 +452,17 @@ async fn perform(
                 claim.namespace, claim.name
             );
             let change = json!({"metadata": {"annotations": {SELECTED_NODE: null}}});
-            momentary(client.patch(&path, &change).await)
+            momentary(client.patch(&path, &change).await).map(drop)
         }
-        Work::Remove {
-            name,
-            version,
-            finalizers,
-            instance,
-        } => {
-            if let Some(instance) = instance {
-                let removed = on_node(instances, instance, &name, Instances::remove_directory);
-                if let Err(error) = removed.await {
-                    tracing::warn!(volume = name, %error, "a volume's data cannot be removed");
-                    return Ok(());
-                }
-            }
-            let_go(client, &name, &version, &finalizers).await?;
-            let path = format!("/api/v1/persistentvolumes/{name}");
-            client.delete(&path).await
+        Work::Remove(removal) => {
+            removals.begin(care, removal);
+            Ok(())
         }
         Work::LetGo {
             name,
             version,
             finalizers,
-        } => let_go(client, &name, &version, &finalizers).await,
+        } => let_go(client, &name, &version, &finalizers).await.map(drop),
     }
 }
 
@@ -526,29 +511,29 @@ async fn failed(
     events.say(client, claim, &said).await
 }
 
-/// Takes Lath's finalizer from a volume.
-async fn let_go(
+/// Takes Lath's finalizer from a volume; `false` where it has changed or gone meanwhile.
+pub(super) async fn let_go(
     client: &Client,
     name: &str,
     version: &str,
     finalizers: &[String],
-) -> Result<(), ClientError> {
+) -> Result<bool, ClientError> {
     let path = format!("/api/v1/persistentvolumes/{name}");
     let change = json!({"metadata": {"resourceVersion": version, "finalizers": finalizers}});
     momentary(client.patch(&path, &change).await)
 }
 
-/// What has changed or gone meanwhile is looked at again.
-fn momentary(outcome: Result<(), ClientError>) -> Result<(), ClientError> {
+/// What has changed or gone meanwhile is looked at again: `false`.
+fn momentary(outcome: Result<(), ClientError>) -> Result<bool, ClientError> {
     let known = [StatusCode::CONFLICT, StatusCode::NOT_FOUND];
     match outcome {
-        Err(error) if error.status().is_some_and(|it| known.contains(&it)) => Ok(()),
-        outcome => outcome,
+        Err(error) if error.status().is_some_and(|it| known.contains(&it)) => Ok(false),
+        outcome => outcome.map(|()| true),
     }
 }
 
 /// Does something with a volume's directory on the host.
-async fn on_node(
+pub(super) async fn on_node(
     instances: &Instances,
     instance: InstanceId,
     name: &str,
