@@ -23,7 +23,7 @@ const MARK: &str = "# lath";
 const LONGEST_MARK: usize = 128;
 /// How long the certificates of a control plane are valid.
 pub(crate) const OF_PLANES: Duration = Duration::days(LEAF_DAYS);
-/// How long those of nodes are: nobody can take one back, and the root of a node can copy its key.
+/// How long those of nodes are: they cannot be revoked, and the root of a node can copy its key.
 pub(crate) const OF_NODES: Duration = Duration::hours(24);
 
 /// A certificate that a workload needs.

@@ -1,4 +1,4 @@
-//! Reviews of new pods, which whoever may make a pod has a hand in, and the words of pods to the agent of pod identities.
+//! Reviews of new pods, part of which the user who creates a pod writes, and the words of pods to the agent of pod identities.
 
 use http::StatusCode;
 use lath_feed::PodIdentity;
@@ -46,7 +46,7 @@ fn review(bytes: &[u8]) {
     for gift in gifts {
         assert!(gift.is_some(), "the account is that of the pod");
         let answer: Value = review.answer(gift.as_ref());
-        // Nobody keeps a pod from being made here, whatever it says.
+        // No review refuses a pod, whatever it says.
         assert_eq!(answer["response"]["allowed"], true);
     }
 }

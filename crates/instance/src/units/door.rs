@@ -111,7 +111,7 @@ impl Door {
         None
     }
 
-    /// Nobody waits for an answer that cannot be sent at once.
+    /// An answer that cannot be sent at once is dropped.
     pub(super) fn answer(&self, to: &SocketAddr, known: Option<Known>) {
         let _ = self.socket.send_to_addr(write_known(known).as_bytes(), to);
     }

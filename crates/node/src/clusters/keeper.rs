@@ -167,7 +167,7 @@ impl Keeper {
         let look = objects::look(client, snapshot, &self.id, &draining, strangers);
         let look = look.await.map_err(not_ready)?;
         self.nodes = look.nodes;
-        // Whoever may make pods decides what is waiting: the rest of the cluster is kept all the same.
+        // Any user who may create pods decides how many wait: the rest of the cluster is kept all the same.
         match wanted.scales {
             true => match waiting::look(client).await {
                 Ok(waiting) => {

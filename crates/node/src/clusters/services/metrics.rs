@@ -35,7 +35,7 @@ const KUBELET_PORT: u16 = 10250;
 const KUBELET_PATH: &str = "/metrics/resource";
 /// Between two looks at kubelets while somebody asks, as upstream's server has it.
 const PERIOD: Duration = Duration::from_secs(15);
-/// The same while nobody has asked for [`ASKED`].
+/// The same when no request came for [`ASKED`].
 const SLOW_PERIOD: Duration = Duration::from_secs(60);
 const ASKED: Duration = Duration::from_secs(120);
 /// Between two looks while there is a node of which not everything is known, and that has not been there for [`NEW`].
