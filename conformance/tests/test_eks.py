@@ -54,7 +54,7 @@ def test_what_needs_no_cluster(lab):
     policies = [it["name"] for it in eks.list_access_policies()["accessPolicies"]]
     assert "AmazonEKSClusterAdminPolicy" in policies
     names = {it["addonName"] for it in eks.describe_addon_versions()["addons"]}
-    assert {"coredns", "eks-pod-identity-agent", "kube-proxy", "vpc-cni"} == names
+    assert {"aws-ebs-csi-driver", "coredns", "eks-pod-identity-agent", "kube-proxy", "metrics-server", "vpc-cni"} == names
     coredns = eks.describe_addon_versions(addonName="coredns")["addons"][0]["addonVersions"][0]["addonVersion"]
     schema = eks.describe_addon_configuration(addonName="coredns", addonVersion=coredns)["configurationSchema"]
     assert "replicaCount" in json.loads(schema)["properties"]

@@ -33,13 +33,14 @@ pub(crate) struct Config {
     pub(crate) drain_seconds: u64,
     pub(crate) log_bytes: u64,
     pub(crate) log_json: bool,
-    pub(crate) remote_regions: BTreeMap<String, String>,
-    pub(crate) images: BTreeMap<String, PathBuf>,
-    pub(crate) image_upstreams: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) image_credentials: Option<PathBuf>,
     pub(crate) image_authorities: PathBuf,
     pub(crate) image_cache_bytes: u64,
+    // Tables come last: TOML takes a key after one for a member of it.
+    pub(crate) remote_regions: BTreeMap<String, String>,
+    pub(crate) images: BTreeMap<String, PathBuf>,
+    pub(crate) image_upstreams: BTreeMap<String, String>,
 }
 
 /// Each region needs one of the /19 blocks of public addresses.
@@ -131,6 +132,21 @@ const MEANINGS: [(&str, &str, Option<&str>); 23] = [
     ),
     ("log_json", "Print log lines as JSON.", None),
     (
+        "image_credentials",
+        "User names and passwords for the registries of `image_upstreams`, in a file as `docker login` writes it.",
+        Some("image_credentials = \"/root/.docker/config.json\""),
+    ),
+    (
+        "image_authorities",
+        "The certificate authorities that the registries of `image_upstreams` are trusted by (PEM).",
+        None,
+    ),
+    (
+        "image_cache_bytes",
+        "The size limit of images that were pulled through, in bytes; beyond it the longest unused go.",
+        None,
+    ),
+    (
         "remote_regions",
         "Regions on other machines: the name, and the URL of the AWS APIs there.",
         Some("\"eu-west-1\" = \"http://192.0.2.1:4566\""),
@@ -144,21 +160,6 @@ const MEANINGS: [(&str, &str, Option<&str>); 23] = [
         "image_upstreams",
         "Registries that nodes of clusters may pull through, and the host that is asked: none unless it is named here.",
         Some("\"docker.io\" = \"registry-1.docker.io\""),
-    ),
-    (
-        "image_credentials",
-        "User names and passwords for these registries, in a file as `docker login` writes it.",
-        Some("image_credentials = \"/root/.docker/config.json\""),
-    ),
-    (
-        "image_authorities",
-        "The certificate authorities that these registries are trusted by (PEM).",
-        None,
-    ),
-    (
-        "image_cache_bytes",
-        "The size limit of images that were pulled through, in bytes; beyond it the longest unused go.",
-        None,
     ),
 ];
 
@@ -418,6 +419,10 @@ mod tests {
         config
             .images
             .insert("debian 12".into(), "/srv/debian".into());
+        config
+            .image_upstreams
+            .insert("docker.io".into(), "registry-1.docker.io".into());
+        config.image_credentials = Some("/x".into());
         config.regions = vec!["us-east-1".into(), "us-west-2".into()];
         config.home = Some("us-west-2".into());
         config
