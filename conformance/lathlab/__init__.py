@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+import weakref
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "conformance" / "recipes" / "ip-targets.sh"
@@ -75,6 +76,10 @@ def binary():
     return path
 
 
+# Every Lath that runs, for what is shown when a test fails.
+RUNNING = weakref.WeakSet()
+
+
 class Lath:
     """One `lath serve` with a data directory of its own; with regions, a supervisor and the processes of each. It may have
     so many `descriptors` open. `environment` is added to that of `lath serve`."""
@@ -107,6 +112,7 @@ class Lath:
 
     def begin(self):
         """Starts it and does not wait."""
+        RUNNING.add(self)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                             env=os.environ | self.environment, preexec_fn=self.limit_descriptors)
@@ -130,6 +136,16 @@ class Lath:
         with contextlib.suppress(OSError):
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
         return ""
+
+    def complaints(self, lines=15):
+        """The last warnings and errors of its log, and what its status names."""
+        found = []
+        with contextlib.suppress(OSError):
+            log = self.log.read_text(errors="replace").splitlines()
+            found = [line for line in log if " WARN " in line or " ERROR " in line or "lath: " in line][-lines:]
+        with contextlib.suppress(Exception):
+            found += [f"status: {it}" for it in self.status().get("trouble", [])]
+        return "\n".join(line[:400] for line in found)
 
     def stop(self):
         """A clean stop; gives the exit status."""

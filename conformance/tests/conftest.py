@@ -66,6 +66,30 @@ def pytest_runtest_setup(item):
         pytest.skip("SKIPPED: needs root (network namespaces and mounts)")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test's report has what the Laths that run then complain of."""
+    report = yield
+    if report.failed:
+        for lath in list(lathlab.RUNNING):
+            if complaints := lath.complaints():
+                report.sections.append((f"complaints of {lath.directory}", complaints))
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config):
+    """The last lines of a run are its failures with what Lath said: a log that is cut keeps its end."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput"):
+        return
+    for report in [*reporter.stats.get("failed", []), *reporter.stats.get("error", [])][:5]:
+        print(f"\n{report.nodeid}: {str(getattr(report.longrepr, 'reprcrash', None) or '')[:1000]}")
+        for title, text in report.sections:
+            if title.startswith("complaints"):
+                print(f"-- {title}\n{text[-2500:]}")
+
+
 # What succeeded in all workers; whether tests were left out; what is wrong with what succeeded.
 SEEN, PARTIAL, FAULTS = pytest.StashKey[set](), pytest.StashKey[bool](), pytest.StashKey[list]()
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -248,6 +249,35 @@ def test_a_dead_region_says_so(cells):
         assert cells.client("sts", EAST).get_caller_identity()["Account"] == "000000000000"
         assert f'lath_region_up{{region="{WEST}"}} 0' in cells.metrics().splitlines()
     west.describe_vpcs()
+
+
+def test_a_taken_port_stops_no_region_and_what_does_is_named(cells):
+    west = cells.client("ec2", WEST)
+    port, images = cells.registry_port + 1, cells.data / "images"
+    with socket.socket() as other:
+        with held(cells, WEST, "kill-control-plane"):
+            other.bind(("127.0.0.1", port))
+            other.listen()
+        west.describe_vpcs()
+        wait_for("the status to name the port", lambda: any(
+            f"{WEST}: the image registry: cannot listen on 127.0.0.1:{port}" in it for it in cells.status()["trouble"]))
+    wait_for("the registry to take its port", lambda: cells.status()["trouble"] == [])
+    socket.create_connection(("127.0.0.1", port), timeout=10).close()
+
+    aside = images.rename(images.with_name("images-aside"))
+    try:
+        images.write_text("in the way")
+        cells.kill_process(WEST, "control")
+        wait_for("the status to say why the region does not answer", lambda: any(
+            f"{WEST}: control ended: cannot open the images" in it for it in cells.status()["trouble"]))
+        with pytest.raises(ClientError) as dead:
+            west.describe_vpcs()
+        assert "us-west-2 does not answer (its control plane fails)." in str(dead.value)
+    finally:
+        images.unlink()
+        aside.rename(images)
+    wait_for("the region to answer again", lambda: all(region["answers"] for region in cells.status()["regions"]))
+    wait_for("the failure to be forgotten", lambda: cells.status()["trouble"] == [])
 
 
 def test_global_services_read_and_say_who_is_dead_without_the_home(cells):

@@ -65,12 +65,13 @@ fn outlook(mut state: watch::Receiver<State>) -> watch::Receiver<Outlook> {
     let outlook = outlook_tx.subscribe();
     tokio::spawn(async move {
         loop {
-            let phase = state.borrow_and_update().phase.clone();
+            let State { phase, failure, .. } = state.borrow_and_update().clone();
             outlook_tx.send_replace(Outlook {
                 expected: phase.is_expected(),
                 reason: match phase {
                     Phase::Refused(reason) => Some(reason.summary),
-                    _ => None,
+                    // Clients need not know more; `lath status` has the error.
+                    _ => failure.map(|_| "its control plane fails".to_owned()),
                 },
             });
             if state.changed().await.is_err() {
@@ -91,7 +92,11 @@ async fn problems(regions: Vec<(String, PathBuf, watch::Receiver<State>)>) -> Ve
             }
             let answer = tokio::time::timeout(HEALTH_TIMEOUT, ask(&socket, "/_lath/health")).await;
             let Ok(Ok(text)) = answer else {
-                return vec![format!("{region}: its control plane does not answer")];
+                let problem = match &state.borrow().failure {
+                    Some(error) => format!("{region}: its control plane fails: {error}"),
+                    None => format!("{region}: its control plane does not answer"),
+                };
+                return vec![problem];
             };
             let text = String::from_utf8_lossy(&text).into_owned();
             // The first line only says ok or degraded.

@@ -13,6 +13,7 @@ use ipnet::Ipv4Net;
 use lath_feed::{PrivateKey, RegionPlace, Topology, WITNESS};
 use serde::{Deserialize, Serialize};
 
+use super::process::Role;
 use crate::config::{Config, MAX_REGIONS};
 use crate::installation::{Refused, evidence};
 use crate::{private_file, running};
@@ -69,6 +70,11 @@ impl Layout {
     /// The file with the reason why a region's control plane does not start.
     pub(crate) fn refusal(&self, name: &str) -> RefusalFile {
         RefusalFile(self.run_dir(name).join("control.refused"))
+    }
+
+    /// The file with the error that ended a process.
+    pub(crate) fn failure(&self, name: &str, role: Role) -> FailureFile {
+        FailureFile(self.run_dir(name).join(format!("{}.failed", role.name())))
     }
 
     /// Whether the list of regions says that a region has answered before.
@@ -217,6 +223,26 @@ impl RefusalFile {
     pub(crate) fn remove(&self) {
         // A file that cannot be removed now is overwritten or removed by the next start.
         let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The last words of a process that ended with an error. The supervisor repeats them to users, who would otherwise
+/// only see that a region does not answer.
+pub(crate) struct FailureFile(PathBuf);
+
+impl FailureFile {
+    /// Writes them. The process is ending anyway: what cannot be written is only in its log.
+    pub(crate) fn write(&self, error: &anyhow::Error) {
+        let text = format!("{error:#}");
+        let _ = private_file::write(&self.0, text.as_bytes());
+    }
+
+    /// Reads and removes them.
+    pub(crate) fn take(&self) -> Option<String> {
+        let bytes = fs::read(&self.0).ok()?;
+        let _ = fs::remove_file(&self.0);
+        let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+        (!text.is_empty()).then_some(text)
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) phase: Phase,
     /// Restarts after unexpected deaths.
     pub(crate) restarts: u64,
+    /// The error that ended it last, until it has run for a while again.
+    pub(crate) failure: Option<String>,
 }
 
 /// The phase of a supervised process.
@@ -72,6 +74,7 @@ impl ProcessSupervisor {
         let state = State {
             phase: Phase::Starting,
             restarts: 0,
+            failure: None,
         };
         Self {
             layout: layout.clone(),
@@ -99,7 +102,11 @@ impl ProcessSupervisor {
                 () = stop.cancelled() => return self.end(process).await,
                 status = self.watch(&mut process) => status,
             };
-            self.state_tx.send_modify(|state| state.restarts += 1);
+            let failure = self.layout.failure(&self.name, self.role).take();
+            self.state_tx.send_modify(|state| {
+                state.restarts += 1;
+                state.failure.clone_from(&failure);
+            });
             if let Some(reason) = self.refusal() {
                 self.wait_while_refused(reason, &stop).await;
                 continue;
@@ -113,6 +120,7 @@ impl ProcessSupervisor {
                 role = self.role.name(),
                 pid = process.pid,
                 how,
+                error = failure,
                 "a process died: restarting it"
             );
             self.set_phase(Phase::Starting);
@@ -154,6 +162,12 @@ impl ProcessSupervisor {
                 adopted,
             };
         });
+        tokio::select! {
+            status = process.ended() => return status,
+            () = tokio::time::sleep(SHORT) => {}
+        }
+        self.state_tx
+            .send_if_modified(|state| state.failure.take().is_some());
         process.ended().await
     }
 

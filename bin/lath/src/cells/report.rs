@@ -83,6 +83,7 @@ impl Merger {
                 ..Region::default()
             };
             whole.trouble.extend(self.refusal(&region.name));
+            whole.trouble.extend(self.failures(&region.name));
             if let Some(mut status) = status {
                 let trouble = std::mem::take(&mut status.trouble).into_iter();
                 let trouble = trouble.map(|text| format!("{}: {text}", region.name));
@@ -114,6 +115,18 @@ impl Merger {
             Phase::Refused(reason) => Some(format!("{region}: {}", reason.text)),
             _ => None,
         })
+    }
+
+    /// The errors that ended a region's processes lately.
+    fn failures(&self, region: &str) -> Vec<String> {
+        let its = self.0.processes.iter().filter(|it| it.cell == region);
+        its.filter_map(|it| {
+            let state = it.state.borrow();
+            let error = state.failure.as_ref()?;
+            let refused = matches!(state.phase, Phase::Refused(_));
+            (!refused).then(|| format!("{region}: {} ended: {error}", it.role.name()))
+        })
+        .collect()
     }
 
     fn processes(&self, cell: &str) -> Vec<Process> {

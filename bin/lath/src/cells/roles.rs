@@ -43,6 +43,7 @@ where
     raise_descriptor_limit();
     let run_dir = running::run_dir(&cell.config.data_dir);
     let _until_the_end = take_role(&run_dir, role, &flags.cell)?;
+    let failure = cell.layout().failure(&cell.topology.region, role);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name(threads)
@@ -52,7 +53,7 @@ where
     let outcome = runtime.block_on(tracing::Instrument::instrument(work(cell), span));
     // Tasks on other threads are not needed any more: do not wait for them.
     runtime.shutdown_background();
-    outcome
+    outcome.inspect_err(|error| failure.write(error))
 }
 
 /// `lath control`.
@@ -129,7 +130,7 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
         observed,
         node: Arc::new(node.clone()),
         mesh: Some(mesh),
-        registry: RegistryAt::bind(config, layout.installation()).await?,
+        registry: RegistryAt::bind_when_free(config, layout.installation()).await?,
     };
     let mut control = Control::start(config, state, inputs).await?;
 
@@ -178,18 +179,21 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
     doors.spawn(Arc::new(door).serve_relayed(api, stop.clone()));
     tracing::info!("the control plane is ready");
 
-    tokio::select! {
-        _ = ends.next() => {}
-        _ = doors.join_next() => tracing::error!("the API ended: stopping"),
-        _ = tasks.join_next() => tracing::error!("the feed ended: stopping"),
-        part = control.failed() => tracing::error!(part, "a part ended: stopping"),
-    }
+    let ended = tokio::select! {
+        _ = ends.next() => None,
+        _ = doors.join_next() => Some("the API"),
+        _ = tasks.join_next() => Some("the feed"),
+        part = control.failed() => Some(part),
+    };
     stop.cancel();
     while doors.join_next().await.is_some() {}
     control.rest().await;
     feed_stop.cancel();
     while tasks.join_next().await.is_some() {}
     control.stop().await;
+    if let Some(part) = ended {
+        anyhow::bail!("a part of the control plane ended by itself: {part}");
+    }
     Ok(())
 }
 

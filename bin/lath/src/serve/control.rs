@@ -85,6 +85,7 @@ pub(crate) struct Control {
     identity: Arc<Identity>,
     observe: Arc<Observe>,
     apps: Apps,
+    registry_trouble: watch::Receiver<Option<String>>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
     archive_stop: CancellationToken,
@@ -142,11 +143,13 @@ impl Control {
             let exchange = lath_control::exchange(cell.clone(), SECTIONS.to_vec(), mesh);
             tasks.spawn(until(stop.clone(), exchange));
         }
-        let BoundRegistry { at, listener } = inputs.registry;
+        let BoundRegistry { at, port } = inputs.registry;
+        let (registry_tx, registry_trouble) = watch::channel(None);
         let apps = Apps::new(&cell, Arc::clone(&observe), Arc::clone(&identity), &at);
         tasks.spawn(registry::serve(
-            listener,
+            (port, at.listen),
             Arc::clone(apps.ecr()),
+            registry_tx,
             stop.clone(),
         ));
         apps.spawn_reconcilers(&stop, &mut tasks);
@@ -158,6 +161,7 @@ impl Control {
             identity,
             observe,
             apps,
+            registry_trouble,
             stop,
             tasks,
             archive_stop,
@@ -184,6 +188,7 @@ impl Control {
         Trouble {
             state: self.cell.db.condition(),
             observe: Arc::clone(&self.observe),
+            registry: self.registry_trouble.clone(),
         }
     }
 
@@ -210,11 +215,12 @@ impl Control {
     }
 }
 
-/// Reads the current problems of state and archive.
+/// Reads the current problems of state, archive and registry.
 #[derive(Clone)]
 pub(crate) struct Trouble {
     state: watch::Receiver<Condition>,
     observe: Arc<Observe>,
+    registry: watch::Receiver<Option<String>>,
 }
 
 impl Trouble {
@@ -222,7 +228,10 @@ impl Trouble {
     pub(crate) fn now(&self) -> Vec<String> {
         let state = self.state.borrow().trouble();
         let state = state.map(|trouble| format!("the state: {trouble}"));
-        state.into_iter().chain(self.observe.trouble()).collect()
+        let registry = self.registry.borrow().clone();
+        let registry = registry.map(|trouble| format!("the image registry: {trouble}"));
+        let troubles = state.into_iter().chain(self.observe.trouble());
+        troubles.chain(registry).collect()
     }
 }
 

@@ -11,6 +11,7 @@ use lath_identity::Identity;
 use lath_registry::{Access, Images};
 use lath_wire::{Authorize, Caller};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -25,10 +26,20 @@ pub(crate) struct RegistryAt {
     pub(crate) listen: SocketAddr,
 }
 
-/// A registry that has its port.
+/// How often a port that another process has is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A registry, and its port.
 pub(crate) struct BoundRegistry {
     pub(crate) at: RegistryAt,
-    pub(crate) listener: TcpListener,
+    pub(crate) port: Port,
+}
+
+/// The port of a registry.
+pub(crate) enum Port {
+    Bound(TcpListener),
+    /// Another process has it, as this error says.
+    Taken(String),
 }
 
 impl RegistryAt {
@@ -46,19 +57,78 @@ impl RegistryAt {
         installation: &Path,
     ) -> anyhow::Result<BoundRegistry> {
         let listener = super::listen(config.registry_listen, "registry_listen").await?;
-        let directory = installation.join(lath_registry::DIRECTORY);
-        let images = Images::open(&directory)
-            .with_context(|| format!("cannot open the images in {}", directory.display()))?;
-        let listen = listener.local_addr()?;
-        Ok(BoundRegistry {
-            at: Self { images, listen },
-            listener,
-        })
+        let at = Self {
+            images: images(installation)?,
+            listen: listener.local_addr()?,
+        };
+        let port = Port::Bound(listener);
+        Ok(BoundRegistry { at, port })
+    }
+
+    /// Like [`Self::bind`], for a control plane that comes back: when another process has the port meanwhile, the region
+    /// answers all the same, and [`serve`] takes the port once it is free.
+    ///
+    /// # Errors
+    /// The directory of images cannot be made.
+    pub(crate) async fn bind_when_free(
+        config: &Config,
+        installation: &Path,
+    ) -> anyhow::Result<BoundRegistry> {
+        let port = match super::listen(config.registry_listen, "registry_listen").await {
+            Ok(listener) => Port::Bound(listener),
+            Err(error) => Port::Taken(format!("{error:#}")),
+        };
+        let at = Self {
+            images: images(installation)?,
+            listen: config.registry_listen,
+        };
+        Ok(BoundRegistry { at, port })
     }
 }
 
-/// Serves OCI clients until it is cancelled.
-pub(crate) async fn serve(listener: TcpListener, ecr: Arc<Ecr>, stop: CancellationToken) {
+fn images(installation: &Path) -> anyhow::Result<Images> {
+    let directory = installation.join(lath_registry::DIRECTORY);
+    Images::open(&directory)
+        .with_context(|| format!("cannot open the images in {}", directory.display()))
+}
+
+/// Takes the port when it is free. Meanwhile `trouble_tx` has what is wrong.
+async fn wait_for_port(
+    port: Port,
+    at: SocketAddr,
+    trouble_tx: &watch::Sender<Option<String>>,
+) -> TcpListener {
+    let mut taken = match port {
+        Port::Bound(listener) => return listener,
+        Port::Taken(error) => Some(error),
+    };
+    loop {
+        if *trouble_tx.borrow() != taken {
+            tracing::warn!(error = taken, "the image registry waits for its port");
+        }
+        trouble_tx.send_replace(taken);
+        tokio::time::sleep(AGAIN).await;
+        match super::listen(at, "registry_listen").await {
+            Ok(listener) => {
+                trouble_tx.send_replace(None);
+                return listener;
+            }
+            Err(error) => taken = Some(format!("{error:#}")),
+        }
+    }
+}
+
+/// Serves OCI clients until it is cancelled. `trouble_tx` has what keeps it from that.
+pub(crate) async fn serve(
+    (port, at): (Port, SocketAddr),
+    ecr: Arc<Ecr>,
+    trouble_tx: watch::Sender<Option<String>>,
+    stop: CancellationToken,
+) {
+    let waiting = wait_for_port(port, at, &trouble_tx);
+    let Some(listener) = stop.run_until_cancelled(waiting).await else {
+        return;
+    };
     let images = ecr.images.clone();
     let gate = Arc::new(Doorkeeper::new(Arc::clone(&ecr)));
     let serving = lath_registry::serve(listener, images, Access::Judged(gate), stop.clone());
