@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Pods that come and go: a cluster of three nodes runs 1,000 pods in batches, and nothing may be left of them.
+"""Pods that come and go: a cluster runs 1,000 pods in batches, and nothing may be left of them.
 
   ./x kubernetes && sudo env LATH_BIN=... LATH_KUBERNETES_BIN=... benches/pods.py
 
-Prints how long a batch takes, and fails when a veth, an address, a namespace, a control group, a mount or a process stays. PODS
-and BATCH change the numbers.
+Prints how long a batch takes, and fails when a veth, an address, a namespace, a control group, a mount or a process stays. PODS,
+BATCH and NODES change the numbers. A machine whose API server does not answer for a while is asked again.
 """
 
 import os
@@ -21,6 +21,7 @@ from lathlab import kubernetes as lab, wait_for  # noqa: E402
 from lathlab.clusters import Cluster, is_true  # noqa: E402
 
 PODS, BATCH = int(os.environ.get("PODS", "1000")), int(os.environ.get("BATCH", "60"))
+NODES = int(os.environ.get("NODES", "3"))
 PATIENCE = 900
 BATCH_OF = """
 apiVersion: apps/v1
@@ -64,16 +65,20 @@ def main():
     except lab.Dead as reason:
         raise SystemExit(str(reason)) from None
     with tempfile.TemporaryDirectory() as directory, kubernetes.lath() as lath:
-        cluster = Cluster(kubernetes, lath, pathlib.Path(directory), nodes=3, instance_type="m5.large")
+        cluster = Cluster(kubernetes, lath, pathlib.Path(directory), nodes=NODES, instance_type="m5.large")
         nodes = sorted(cluster.nodes().values())
         wait_for("DNS", lambda: all(is_true(pod, "Ready") for pod in cluster.get("pods", "-A")), patience=PATIENCE)
+        def insist(*arguments, **more):
+            wait_for(f"kubectl {arguments[0]}", lambda: cluster.kubectl(*arguments, check=False, **more).returncode == 0,
+                     patience=PATIENCE)
+
         before = look(lath, nodes)
         print(f"before: {before}", flush=True)
         done, batch, addresses, begun = 0, 0, set(), time.monotonic()
         while done < PODS:
             count = min(BATCH, PODS - done)
             began = time.monotonic()
-            cluster.kubectl("apply", "-f", "-", content=BATCH_OF.format(count=count, batch=batch))
+            insist("apply", "-f", "-", content=BATCH_OF.format(count=count, batch=batch))
 
             def there():
                 pods = [pod for pod in cluster.get("pods", "-l", f"app=many,batch={batch}") if is_true(pod, "Ready")]
@@ -83,7 +88,7 @@ def main():
             addresses |= {pod["status"]["podIP"] for pod in pods}
             assert len({pod["status"]["podIP"] for pod in pods}) == count, "an address for each"
             up = time.monotonic() - began
-            cluster.kubectl("delete", "deployment", "many", "--wait=false")
+            insist("delete", "deployment", "many", "--wait=false", "--ignore-not-found")
             wait_for("the batch to be gone", lambda: not cluster.get("pods", "-l", "app=many"), patience=PATIENCE, pause=0.5)
             done, batch = done + count, batch + 1
             print(f"{done} pods: {count} up in {up:.1f} s, gone {time.monotonic() - began - up:.1f} s later", flush=True)

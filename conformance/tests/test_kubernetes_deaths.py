@@ -229,8 +229,35 @@ def hostile_pods_see_their_node_only(cluster):
     status, said = inside("ls /proc | grep -c '^[0-9]'")
     assert status == 0
     assert int(said) < len([it for it in os.listdir("/proc") if it.isdigit()]), "the host's processes are not seen"
+    nothing_of_the_host_answers(cluster, inside)
     ports_lead_to_pods(cluster)
     cluster.kubectl("delete", "pod", "hostile")
+
+
+def nothing_of_the_host_answers(cluster, inside):
+    """From the network of a node neither the host's ports are reached, nor more of other nodes than their groups and they let."""
+    lath = cluster.lath
+    endpoint = cluster.eks.describe_cluster(name="prod")["cluster"]["endpoint"]
+    ports = [lath.port, lath.admin_port, lath.registry_port, int(endpoint.rsplit(":", 1)[1])]
+    # Its own loopback, the router of its VPC, and the host's end of the VPC's way to the internet.
+    for address in "127.0.0.1", "10.1.1.1", "169.254.100.1":
+        for port in ports:
+            status, said = inside(f"chroot /host curl -sk --max-time 2 http://{address}:{port}/")
+            assert status in (7, 28), f"{address}:{port}: {status} {said}"
+    nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]
+    here = json.loads(cluster.kubectl("get", "pod", "hostile", "-o", "json"))["status"]["hostIP"]
+    addresses = {it["address"] for node in nodes for it in node["status"]["addresses"] if it["type"] == "InternalIP"}
+    [other] = addresses - {here}
+    ask = "chroot /host curl -sk --max-time 10 -o /dev/null -w '%{http_code}'"
+    kubelet = f"https://{other}:10250/pods"
+    assert inside(f"{ask} {kubelet}") == (0, "401"), "who one is"
+    own = f"{ask} --cert /etc/kubernetes/pki/kubelet-client.pem --key /etc/kubernetes/pki/kubelet-client.pem"
+    assert inside(f"{own} {kubelet}") == (0, "403"), "a node has no say in another"
+    assert inside(f"{own} https://{here}:10250/pods") != (0, "401"), "it is known by the certificate"
+    # containerd, kube-proxy and the registry are on each node's own loopback.
+    for port in 5000, 10249, 10255, 10256:
+        status, said = inside(f"chroot /host curl -s --max-time 2 http://{other}:{port}/")
+        assert status in (7, 28), f"{port}: {status} {said}"
 
 
 def ports_lead_to_pods(cluster):
