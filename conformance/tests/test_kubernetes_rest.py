@@ -60,7 +60,7 @@ class Issuer:
                 "response_types_supported": ["id_token"], "subject_types_supported": ["public"]}),
             "www/jwks": json.dumps({"keys": [key]}),
         }
-        lath = place.world.lath
+        lath, self.host = place.world.lath, host["id"]
         lath.exec(host["id"], "mkdir", "-p", "/srv/www/.well-known")
         for path, content in files.items():
             lath.exec(host["id"], "sh", "-c", f"cat >/srv/{path} <<'END'\n{content}\nEND")
@@ -104,6 +104,7 @@ def test_the_rest_of_a_cluster(kubernetes, tmp_path):
         subprocess.run(["aws", "eks", "update-kubeconfig", "--name", NAME], env=env, check=True, stdout=subprocess.DEVNULL)
         kubectl = lambda *arguments, **more: kubernetes.kubectl(env, *arguments, **more)
 
+        its_own_issuer_answers(lath, eks, issuer.host)
         users_of_an_issuer(eks, kubectl, issuer)
         certificates_are_renewed(lath, eks, kubectl)
         # What the record says is not believed for ever.
@@ -116,6 +117,19 @@ def test_the_rest_of_a_cluster(kubernetes, tmp_path):
         wait_for("every trace to be gone", lambda: not lab.traces([PLANE]))
         assert lath.stop() == 0, lath.tail()
         assert lath.remnants() == []
+
+
+def its_own_issuer_answers(lath, eks, host):
+    """Programs in the VPC read what verifies the cluster's tokens where these say, and trust the cluster's authority."""
+    cluster = eks.describe_cluster(name=NAME)["cluster"]
+    url, authority = cluster["identity"]["oidc"]["issuer"], base64.b64decode(cluster["certificateAuthority"]["data"]).decode()
+    lath.exec(host, "sh", "-c", f"cat >/srv/cluster.pem <<'END'\n{authority}\nEND")
+    read = lambda url: json.loads(lath.exec(host, "curl", "-sSf", "--cacert", "/srv/cluster.pem", "--max-time", "20", url))
+    found = wait_for("the issuer", lambda: read(f"{url}/.well-known/openid-configuration"), patience=PATIENCE)
+    assert found["issuer"] == url
+    assert read(found["jwks_uri"])["keys"][0]["kty"] == "EC"
+    with pytest.raises(AssertionError, match="404"):
+        read(f"{url}0/keys")
 
 
 def users_of_an_issuer(eks, kubectl, issuer):

@@ -91,6 +91,14 @@ fn fully(mut name: Name) -> Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+
+    use lath_feed::{
+        ClusterAccess, ClusterKeys, ControlPlane, Hidden, ManagedWorkload, NamespaceOrigin,
+    };
+    use lath_model::{ManagedId, ManagedKind};
+
     use crate::testing::{FIRST, SECOND, snapshot};
 
     fn ask(region: &str, vpc: &str, name: &str, kind: RecordType) -> String {
@@ -424,6 +432,68 @@ mod tests {
             }
             let answer = ask_in(&snapshot, SECOND, NAME, RecordType::A);
             assert_eq!(answer, want, "{first:?} {second:?}");
+        }
+    }
+
+    /// A cluster in a VPC.
+    fn cluster(id: &ManagedId, vpc: &str) -> (ControlPlane, ManagedWorkload) {
+        let hidden = || Hidden(String::new());
+        let plane = ControlPlane {
+            id: id.clone(),
+            name: "blue".into(),
+            arn: "arn".into(),
+            version: "1.37".into(),
+            boot: 1,
+            addresses: Vec::new(),
+            service_cidr: "172.20.0.0/16".parse().unwrap(),
+            keys: ClusterKeys {
+                authority: String::new(),
+                authority_key: hidden(),
+                service_accounts: hidden(),
+            },
+            issuer: "https://oidc.eks.us-east-1.amazonaws.com/id/ABC".into(),
+            public_endpoint: None,
+            logging: BTreeSet::new(),
+            access: ClusterAccess::default(),
+            addons: BTreeMap::new(),
+            pod_identities: Vec::new(),
+            unreachable_seconds: None,
+            identity_provider: None,
+            scales: false,
+        };
+        let workload = ManagedWorkload {
+            id: id.clone(),
+            vpc: vpc.parse().unwrap(),
+            namespace: NamespaceOrigin::HandedOver,
+        };
+        (plane, workload)
+    }
+
+    #[test]
+    fn issuers_of_clusters_are_in_the_vpcs_of_their_clusters() {
+        let mut snapshot = snapshot("us-east-1");
+        let id = ManagedId::new(ManagedKind::ControlPlane, "blue").unwrap();
+        let (plane, workload) = cluster(&id, FIRST);
+        snapshot.control_planes.insert(id.clone(), Arc::new(plane));
+        snapshot.workloads.insert(id, Arc::new(workload));
+        use RecordType::{A, AAAA};
+        let host = "oidc.eks.us-east-1.amazonaws.com.";
+        let empty = format!("empty in {host}");
+        for (vpc, name, kind, want) in [
+            (FIRST, host, A, "169.254.170.24"),
+            (
+                FIRST,
+                "OIDC.eks.us-east-1.amazonaws.com.",
+                A,
+                "169.254.170.24",
+            ),
+            (FIRST, host, AAAA, &empty),
+            (FIRST, "eks.us-east-1.amazonaws.com.", A, "forward"),
+            (FIRST, "oidc.eks.eu-west-1.amazonaws.com.", A, "forward"),
+            (SECOND, host, A, "forward"),
+        ] {
+            let got = ask_in(&snapshot, vpc, name, kind);
+            assert_eq!(got, want, "{vpc} {name} {kind}");
         }
     }
 }

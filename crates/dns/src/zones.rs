@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use lath_feed::{Snapshot, Vpc};
+use lath_feed::{ControlPlane, Snapshot, Vpc};
 use lath_model::id::VpcId;
 use lath_model::{Partition, WorkloadId};
 
@@ -35,6 +35,7 @@ pub(crate) fn locate(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place
     lattice(snapshot, name)
         .or_else(|| private(snapshot, vpc, name))
         .or_else(|| public(snapshot, vpc, name))
+        .or_else(|| issuer(snapshot, vpc, name))
         .or_else(|| reverse(snapshot, vpc, name))
 }
 
@@ -146,6 +147,23 @@ fn public(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
         What::Address(address)
     };
     Some(Place { zone, what })
+}
+
+/// The host of issuers of service account tokens, in VPCs where a cluster is: programs there verify its tokens with what is
+/// served at it. Elsewhere it is a real name of a real host.
+fn issuer(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
+    let is_here = |plane: &ControlPlane| {
+        let managed = snapshot.workloads.get(&plane.id);
+        managed.is_some_and(|it| it.vpc == vpc.id)
+    };
+    let has_name =
+        |plane: &ControlPlane| plane.issuer_place().is_some_and(|(host, _)| host == name);
+    let mut planes = snapshot.control_planes.values();
+    planes.find(|plane| has_name(plane) && is_here(plane))?;
+    Some(Place {
+        zone: name.to_owned(),
+        what: What::Address(lath_net::API_ADDRESS),
+    })
 }
 
 /// Whether a Transit Gateway that shares names joins the two VPCs.

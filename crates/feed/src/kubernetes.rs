@@ -61,6 +61,12 @@ impl ControlPlane {
         self.addons.contains_key(POD_IDENTITY_AGENT)
     }
 
+    /// The host that its issuer is at, and its path there; `None` when the issuer is no `https` URL with a path.
+    pub fn issuer_place(&self) -> Option<(&str, &str)> {
+        let rest = self.issuer.strip_prefix("https://")?;
+        Some(rest.split_at(rest.find('/')?))
+    }
+
     /// The address of the cluster's DNS service: the tenth of its block, as EKS has it.
     pub fn dns_address(&self) -> Ipv4Addr {
         (u32::from(self.service_cidr.network()) + 10).into()

@@ -14,6 +14,7 @@ pub mod client;
 pub mod control_plane;
 mod files;
 pub mod injection;
+pub mod issuer;
 pub mod leaves;
 pub mod manifests;
 pub mod metrics;

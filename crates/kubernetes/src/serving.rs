@@ -27,6 +27,14 @@ pub fn acceptor(authority: &Authority, name: &str) -> Result<TlsAcceptor, NewCli
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+/// TLS for a server that is called `name`, and that anybody may ask.
+///
+/// # Errors
+/// When the authority cannot sign.
+pub fn open_acceptor(authority: &Authority, name: &str) -> Result<TlsAcceptor, NewClientError> {
+    crate::client::acceptor(&authority.server(name, &[name], &[])?)
+}
+
 fn config(authority: &str, certificate: &str, key: &str) -> Result<ServerConfig, String> {
     let certificate_of = |pem: &str| {
         CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| error.to_string())

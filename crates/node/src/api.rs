@@ -118,9 +118,16 @@ impl Doors {
     }
 }
 
+/// How many connections from all VPCs there may be at once: to the APIs, and to the issuers of clusters beside them.
+pub(crate) fn connections() -> (usize, usize) {
+    let total = Purpose::VpcApi.share(CONNECTIONS);
+    let issuers = (total / 8).max(1);
+    (total - issuers, issuers)
+}
+
 /// Half of all for one VPC.
 fn acceptor() -> Acceptor {
-    let total = Purpose::VpcApi.share(CONNECTIONS);
+    let (total, _) = connections();
     let per_place = total.div_ceil(2);
     let limits = ConnectionLimits {
         total,

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | VPC base+2, 169.254.169.253 | resolver, on the router's `lo` |
 //! | 169.254.169.254 | metadata service, on the router's `lo` |
-//! | 169.254.170.24 ([`lath_net::API_ADDRESS`]) | the AWS APIs, on the router's `lo` |
+//! | 169.254.170.24 ([`lath_net::API_ADDRESS`]) | the AWS APIs, and issuers of clusters' tokens, on the router's `lo` |
 //! | 169.254.170.23 ([`lath_net::POD_IDENTITY_ADDRESS`]) | the agent of pod identities, on a node's `lo` |
 //! | 169.254.171.1 ([`lath_net::LATTICE_SOURCE`]) | where requests and probes to targets come from |
 //! | other of 169.254.171.0/24 | Lattice services |

@@ -10,6 +10,7 @@ mod certificates;
 pub(crate) mod drills;
 mod endpoint;
 mod injection;
+mod issuers;
 mod keeper;
 mod kept;
 mod logs;
@@ -108,6 +109,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
     let mut keepers = Keepers::default();
     let mut registries = nodes::Registries::default();
     let mut agents = agents::Agents::default();
+    let mut issuers = issuers::Issuers::default();
     let mut renewal = certificates::Renewal::default();
     let mut are_limits_raised = false;
     loop {
@@ -126,6 +128,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
         }
         registries.ensure(&shared, &snapshot).await;
         agents.ensure(&shared, &snapshot).await;
+        issuers.ensure(&shared, &snapshot).await;
         nodes::write_prefixes(&shared.parts.instances, &snapshot).await;
         renewal.look(&shared.parts.instances, &snapshot).await;
         tokio::select! {
