@@ -88,6 +88,10 @@ class Everything:
         self.values["iam", "RoleName"], self.values["iam", "InstanceProfileName"] = role, profile
         self.values["ec2", "IamInstanceProfile"] = {"Name": profile}
         subnet, group = self.values["ec2", "SubnetId"], self.values["ec2", "GroupId"]
+        template = ec2.create_launch_template(
+            LaunchTemplateName=unique("template"), LaunchTemplateData={"ImageId": lab.image(), "InstanceType": "t3.micro"})["LaunchTemplate"]
+        self._ec2("launch-template", template["LaunchTemplateId"], "LaunchTemplateId")
+        self.template_name = template["LaunchTemplateName"]
         started = lab.launch(subnet, group, IamInstanceProfile={"Name": profile})["InstanceId"]
         lab.until(started, "running")
         self._ec2("instance", started, "InstanceId", "InstanceIds")

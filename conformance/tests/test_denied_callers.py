@@ -31,6 +31,8 @@ FREE = {"sts:GetCallerIdentity", "sts:GetSessionToken", "sts:AssumeRole"}
 # operation, or for one resource type of it. `$x` is Everything's x, `$ec2:VpcId` a value of its.
 INTERFACE = {"DeviceIndex": 0, "SubnetId": "$ec2:SubnetId", "Groups": ["$ec2:GroupId"]}
 RUN = {"ImageId": "$ec2:ImageId", "MinCount": 1, "MaxCount": 1, "InstanceType": "t3.micro"}
+TEMPLATE = {"InstanceType": "t3.micro"}
+TEMPLATES = [{"LaunchTemplateId": "$ec2:LaunchTemplateId"}, {"LaunchTemplateName": "$template_name"}]
 RULE = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 2, "CidrIpv4": "10.0.0.0/8"}
 RULES = [{"IpProtocol": "tcp", "FromPort": 7, "ToPort": 8, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}]
 PEERING = [{"TransitGatewayAttachmentId": "$peering"}]
@@ -41,6 +43,14 @@ TOGETHER = {
     "ec2:RunInstances security-group": [
         RUN | {"NetworkInterfaces": [INTERFACE]}, RUN | {"SubnetId": "$ec2:SubnetId", "SecurityGroupIds": ["$ec2:GroupId"]}],
     "ec2:RunInstances key-pair": [RUN | {"SubnetId": "$ec2:SubnetId", "KeyName": "$ec2:KeyName"}],
+    "ec2:RunInstances launch-template": [
+        {"MinCount": 1, "MaxCount": 1, "SubnetId": "$ec2:SubnetId", "LaunchTemplate": {"LaunchTemplateId": "$ec2:LaunchTemplateId"}},
+        {"MinCount": 1, "MaxCount": 1, "SubnetId": "$ec2:SubnetId", "LaunchTemplate": {"LaunchTemplateName": "$template_name"}}],
+    "ec2:CreateLaunchTemplate": [{"LaunchTemplateName": "new", "LaunchTemplateData": TEMPLATE}],
+    "ec2:CreateLaunchTemplateVersion": [it | {"LaunchTemplateData": TEMPLATE} for it in TEMPLATES],
+    "ec2:ModifyLaunchTemplate": [it | {"DefaultVersion": "1"} for it in TEMPLATES],
+    "ec2:DeleteLaunchTemplate": TEMPLATES,
+    "ec2:DeleteLaunchTemplateVersions": [it | {"Versions": ["1"]} for it in TEMPLATES],
     "ec2:ModifySecurityGroupRules": [{"GroupId": "$ec2:GroupId", "SecurityGroupRules": [
         {"SecurityGroupRuleId": "$ec2:SecurityGroupRuleId", "SecurityGroupRule": RULE}]}],
     "ec2:ModifySecurityGroupRules prefix-list": [{"GroupId": "$ec2:GroupId", "SecurityGroupRules": [
@@ -126,6 +136,7 @@ MADE = {
     "ec2:AuthorizeSecurityGroupEgress": {"security-group-rule"},
     "ec2:AllocateAddress": {"elastic-ip"},
     "ec2:CreateInternetGateway": {"internet-gateway"},
+    "ec2:CreateLaunchTemplate": {"launch-template"},
     "ec2:CreateManagedPrefixList": {"prefix-list"},
     "ec2:CreateNatGateway": {"natgateway"},
     "ec2:CreateNetworkInterface": {"network-interface"},

@@ -13,6 +13,8 @@ COMPATIBILITY = ROOT / "docs" / "compatibility.md"
 VPC, SUBNET, IGW, RTB, SG = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0", "igw-0123456789abcdef0", "rtb-0123456789abcdef0", "sg-0123456789abcdef0"
 ENI, I, AMI, PL, EIP = "eni-0123456789abcdef0", "i-0123456789abcdef0", "ami-0123456789abcdef0", "pl-0123456789abcdef0", "eipalloc-0123456789abcdef0"
 SN, SVC, TG, LISTENER, RULE = "sn-0123456789abcdef0", "svc-0123456789abcdef0", "tg-0123456789abcdef0", "listener-0123456789abcdef0", "rule-0123456789abcdef0"
+LT, LT_NAME = {"LaunchTemplateId": "lt-0123456789abcdef0"}, {"LaunchTemplateName": "no-such-template"}
+NO_LT, NO_LT_NAME = "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException"
 SNVA, SNSA, ALS = "snva-0123456789abcdef0", "snsa-0123456789abcdef0", "als-0123456789abcdef0"
 LATTICE_ARN = f"arn:aws:vpc-lattice:us-east-1:000000000000:service/{SVC}"
 NO_GROUP = "arn:aws:logs:us-east-1:000000000000:log-group:/no/such"
@@ -39,6 +41,10 @@ EC2 = [
     ("CreateInternetGateway", {"TagSpecifications": [{"ResourceType": "vpc", "Tags": [{"Key": "a"}]}]}, "InvalidParameterValue"),
     ("CreateKeyPair", {"KeyName": "$key"}, "InvalidKeyPair.Duplicate"),
     ("CreateKeyPair", {}, "MissingParameter"),
+    ("CreateLaunchTemplate", {"LaunchTemplateName": "a b", "LaunchTemplateData": {"KeyName": "k"}}, "InvalidLaunchTemplateName.MalformedException"),
+    ("CreateLaunchTemplate", {"LaunchTemplateName": "empty", "LaunchTemplateData": {}}, "MissingParameter"),
+    ("CreateLaunchTemplateVersion", LT | {"LaunchTemplateData": {"KeyName": "k"}}, NO_LT),
+    ("CreateLaunchTemplateVersion", LT | LT_NAME | {"LaunchTemplateData": {"KeyName": "k"}}, "InvalidParameterCombination"),
     ("CreateManagedPrefixList", {"PrefixListName": "com.amazonaws.x", "MaxEntries": 1, "AddressFamily": "IPv4"}, "InvalidParameterValue"),
     ("CreateNetworkInterface", {"SubnetId": SUBNET}, "InvalidSubnetID.NotFound"),
     ("CreateRoute", {"RouteTableId": RTB, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": IGW}, "InvalidRouteTableID.NotFound"),
@@ -56,6 +62,11 @@ EC2 = [
     ("CreateVpc", {}, "MissingParameter"),
     ("DeleteInternetGateway", {"InternetGatewayId": IGW}, "InvalidInternetGatewayID.NotFound"),
     ("DeleteKeyPair", {}, "MissingParameter"),
+    ("DeleteLaunchTemplate", LT, NO_LT),
+    ("DeleteLaunchTemplate", LT_NAME, NO_LT_NAME),
+    ("DeleteLaunchTemplate", {"LaunchTemplateId": "lt"}, "InvalidLaunchTemplateId.Malformed"),
+    ("DeleteLaunchTemplate", {}, "MissingParameter"),
+    ("DeleteLaunchTemplateVersions", LT_NAME | {"Versions": ["1"]}, NO_LT_NAME),
     ("DeleteManagedPrefixList", {"PrefixListId": PL}, "InvalidPrefixListID.NotFound"),
     ("DeleteNetworkInterface", {"NetworkInterfaceId": ENI}, "InvalidNetworkInterfaceID.NotFound"),
     ("DeleteRoute", {"RouteTableId": "$table", "DestinationCidrBlock": "1.0.0.0/8"}, "InvalidRoute.NotFound"),
@@ -85,6 +96,11 @@ EC2 = [
     ("DescribeInstances", {"InstanceIds": ["i-x"]}, "InvalidInstanceID.Malformed"),
     ("DescribeInternetGateways", {"InternetGatewayIds": [IGW]}, "InvalidInternetGatewayID.NotFound"),
     ("DescribeKeyPairs", {"KeyNames": ["no-such-key"]}, "InvalidKeyPair.NotFound"),
+    ("DescribeLaunchTemplateVersions", {"Versions": ["1"]}, "InvalidParameterValue"),
+    ("DescribeLaunchTemplateVersions", {}, "MissingParameter"),
+    ("DescribeLaunchTemplateVersions", LT, NO_LT),
+    ("DescribeLaunchTemplates", {"LaunchTemplateIds": ["lt-0123456789abcdef0"]}, NO_LT),
+    ("DescribeLaunchTemplates", {"LaunchTemplateNames": ["no-such-template"]}, NO_LT_NAME),
     ("DescribeManagedPrefixLists", {"PrefixListIds": [PL]}, "InvalidPrefixListID.NotFound"),
     ("DescribeNetworkAcls", {"NetworkAclIds": ["acl-0123456789abcdef0"]}, "InvalidNetworkAclID.NotFound"),
     ("DescribeNetworkInterfaceAttribute", {"NetworkInterfaceId": ENI, "Attribute": "groupSet"}, "InvalidNetworkInterfaceID.NotFound"),
@@ -125,10 +141,12 @@ EC2 = [
     ("UnmonitorInstances", {"InstanceIds": [I]}, "InvalidInstanceID.NotFound"),
     ("DisassociateVpcCidrBlock", {"AssociationId": "vpc-cidr-assoc-0123456789abcdef0"}, "InvalidVpcCidrBlockAssociationID.NotFound"),
     ("GetConsoleOutput", {"InstanceId": I}, "InvalidInstanceID.NotFound"),
+    ("GetLaunchTemplateData", {"InstanceId": I}, "InvalidInstanceID.NotFound"),
     ("GetManagedPrefixListEntries", {"PrefixListId": PL}, "InvalidPrefixListID.NotFound"),
     ("ImportKeyPair", {"KeyName": "import", "PublicKeyMaterial": b"not a key"}, "InvalidKey.Format"),
     ("ModifyInstanceAttribute", {"InstanceId": I, "DisableApiTermination": {"Value": True}}, "InvalidInstanceID.NotFound"),
     ("ModifyInstanceMetadataOptions", {"InstanceId": I, "HttpTokens": "required"}, "InvalidInstanceID.NotFound"),
+    ("ModifyLaunchTemplate", LT | {"DefaultVersion": "1"}, NO_LT),
     ("ModifyManagedPrefixList", {"PrefixListId": PL}, "InvalidPrefixListID.NotFound"),
     ("ModifyNetworkInterfaceAttribute", {"NetworkInterfaceId": ENI, "SourceDestCheck": {"Value": False}}, "InvalidNetworkInterfaceID.NotFound"),
     ("ModifySecurityGroupRules", {"GroupId": SG, "SecurityGroupRules": [{"SecurityGroupRuleId": "sgr-0123456789abcdef0", "SecurityGroupRule": {}}]}, "InvalidGroup.NotFound"),
@@ -141,6 +159,8 @@ EC2 = [
     ("ResetInstanceAttribute", {"InstanceId": I, "Attribute": "sourceDestCheck"}, "InvalidInstanceID.NotFound"),
     ("RevokeSecurityGroupEgress", {"GroupId": "$group", "IpPermissions": ALL_TCP}, "InvalidPermission.NotFound"),
     ("RevokeSecurityGroupIngress", {"GroupId": "$group", "IpPermissions": ALL_TCP}, "InvalidPermission.NotFound"),
+    ("RunInstances", {"MinCount": 1, "MaxCount": 1, "LaunchTemplate": LT}, NO_LT),
+    ("RunInstances", {"MinCount": 1, "MaxCount": 1, "LaunchTemplate": LT_NAME}, NO_LT_NAME),
     ("RunInstances", {"ImageId": AMI, "MinCount": 1, "MaxCount": 1}, "InvalidAMIID.NotFound"),
     ("RunInstances", {"ImageId": "$image", "MinCount": 2, "MaxCount": 1, "SubnetId": "$subnet"}, "InvalidParameterValue"),
     ("RunInstances", {"ImageId": "$image", "MinCount": 1, "MaxCount": 1, "InstanceType": "t3.micro", "SubnetId": SUBNET}, "InvalidSubnetID.NotFound"),

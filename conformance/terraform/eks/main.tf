@@ -20,6 +20,7 @@ provider "aws" {
   skip_metadata_api_check = true
   endpoints {
     ec2  = var.endpoint
+    ecr  = var.endpoint
     eks  = var.endpoint
     iam  = var.endpoint
     sts  = var.endpoint
@@ -67,12 +68,62 @@ resource "aws_eks_cluster" "this" {
   tags       = { env = "test" }
   depends_on = [aws_iam_role_policy_attachment.this]
 }
+resource "aws_security_group" "nodes" {
+  name_prefix = "nodes-"
+  vpc_id      = aws_vpc.this.id
+  egress {
+    from_port   = 0
+    to_port     = 0
+    protocol    = "-1"
+    cidr_blocks = ["0.0.0.0/0"]
+  }
+  tags = { env = "test" }
+}
+resource "aws_launch_template" "nodes" {
+  name_prefix            = "nodes-"
+  description            = "of the workers"
+  update_default_version = true
+  vpc_security_group_ids = [aws_eks_cluster.this.vpc_config[0].cluster_security_group_id, aws_security_group.nodes.id]
+  block_device_mappings {
+    device_name = "/dev/xvda"
+    ebs {
+      volume_size           = 30
+      volume_type           = "gp3"
+      delete_on_termination = true
+    }
+  }
+  metadata_options {
+    http_endpoint               = "enabled"
+    http_tokens                 = "required"
+    http_put_response_hop_limit = 2
+  }
+  monitoring { enabled = true }
+  dynamic "tag_specifications" {
+    for_each = ["instance", "network-interface", "volume"]
+    content {
+      resource_type = tag_specifications.value
+      tags          = { Name = "workers" }
+    }
+  }
+  tags = { env = "test" }
+}
+resource "aws_ecr_repository" "this" {
+  name                 = "tf/web"
+  image_tag_mutability = "IMMUTABLE"
+  force_delete         = true
+  image_scanning_configuration { scan_on_push = false }
+  tags = { env = "test" }
+}
 resource "aws_eks_node_group" "this" {
   cluster_name    = aws_eks_cluster.this.name
   node_group_name = "workers"
   node_role_arn   = aws_iam_role.this["nodes"].arn
   subnet_ids      = aws_subnet.this[*].id
   instance_types  = ["m5.large"]
+  launch_template {
+    id      = aws_launch_template.nodes.id
+    version = aws_launch_template.nodes.latest_version
+  }
   scaling_config {
     desired_size = var.nodes
     max_size     = 3

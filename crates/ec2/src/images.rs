@@ -253,6 +253,12 @@ pub(crate) fn of_nodes(cell: &Cell, view: &View, architecture: &str) -> Option<I
     all.find(|image| image.architecture == architecture && image.name.starts_with("al2023-"))
 }
 
+/// The image of this id, where it is one that nodes of an architecture may be launched from.
+pub(crate) fn for_nodes(cell: &Cell, view: &View, id: &str, architecture: &str) -> Option<Image> {
+    let mut all = all(cell, view).into_iter();
+    all.find(|it| it.id.as_str() == id && it.for_kubernetes && it.architecture == architecture)
+}
+
 fn not_found(id: &str) -> ApiError {
     client(
         IMAGE.id.not_found,

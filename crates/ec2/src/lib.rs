@@ -16,6 +16,7 @@ mod ids;
 pub mod images;
 mod instances;
 mod key_pairs;
+mod launch_templates;
 pub mod managed;
 mod messages;
 pub mod networks;

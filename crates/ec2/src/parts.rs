@@ -27,6 +27,10 @@ impl Part {
 
 /// Every part.
 pub(crate) fn all() -> impl Iterator<Item = &'static Part> {
-    let parts = [crate::networks::PARTS, crate::instances::PARTS];
+    let parts = [
+        crate::networks::PARTS,
+        crate::instances::PARTS,
+        crate::launch_templates::PARTS,
+    ];
     parts.into_iter().flatten()
 }

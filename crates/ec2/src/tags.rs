@@ -35,7 +35,7 @@ pub(crate) struct Tag {
 }
 
 /// A tag as requests give it.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TagInput {
     pub(crate) key: Option<String>,
@@ -43,7 +43,7 @@ pub(crate) struct TagInput {
 }
 
 /// Tags for a resource that is being created.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct TagSpecification {
     pub(crate) resource_type: Option<String>,

@@ -5,7 +5,7 @@
 //! groups are EC2's ([`lath_ec2::managed`]). [`reconcilers`] takes over what nodes observe: a cluster is `ACTIVE` when its
 //! API server answers, a node group when its nodes are ready in it.
 //!
-//! Not there: Fargate, Auto Mode, hybrid nodes, Outposts, keys of KMS, launch templates, capabilities. Requests for them are refused, and what lists them is empty.
+//! Not there: Fargate, Auto Mode, hybrid nodes, Outposts, keys of KMS, capabilities. Requests for them are refused, and what lists them is empty.
 
 mod access;
 mod addons;

@@ -136,7 +136,7 @@ impl Lab {
     }
 
     /// A member of EC2's answer.
-    async fn ec2(&self, form: &str, member: &str) -> String {
+    pub(crate) async fn ec2(&self, form: &str, member: &str) -> String {
         let body = Bytes::from(format!("{form}&Version=2016-11-15"));
         let request = Request::builder()
             .method("POST")

@@ -258,7 +258,7 @@ fn modify(_app: &Ec2, tx: &mut Tx, op: ModifyInstanceAttribute) -> Result<Nothin
     }
 }
 
-pub(super) fn wrong_state(instance: &Instance) -> ApiError {
+pub(crate) fn wrong_state(instance: &Instance) -> ApiError {
     client(
         "IncorrectInstanceState",
         format!(

@@ -15,7 +15,7 @@ use lath_wire::ApiError;
 
 use super::attributes::metadata_options;
 use super::launch_access::needs;
-use super::network::Network;
+use super::network::{Network, refuse_of_interface};
 use super::request::{
     CpuOptions, EbsDevice, InterfaceSpecification, Placement, PrivateDnsNameOptions, RunInstances,
 };
@@ -27,6 +27,7 @@ use crate::errors::{client, combination, invalid_parameter, invalid_value, missi
 use crate::idempotency;
 use crate::images::{self, Image};
 use crate::key_pairs;
+use crate::launch_templates::applied::applied;
 use crate::records::{
     Instance, InstanceOptions, InstanceState, MetadataOptions, PrivateDnsNames, ShutdownBehavior,
     Volume,
@@ -48,16 +49,90 @@ operations! {
 }
 
 fn run(app: &Ec2, tx: &mut Tx, op: RunInstances) -> Result<Reservation, ApiError> {
-    refuse_unsupported(&op)?;
     let id = ReservationId::random();
     let reservation = match claim(tx, &op, &id)? {
         Some(earlier) => earlier,
         None => {
-            Launch::new(app, tx.view(), &op)?.run(app, tx, &id)?;
+            launch(app, tx, &op, &id)?;
             id.to_string()
         }
     };
     show(app, tx.view(), &reservation)
+}
+
+fn launch(
+    app: &Ec2,
+    tx: &mut Tx,
+    op: &RunInstances,
+    reservation: &ReservationId,
+) -> Result<(), ApiError> {
+    let applied = applied(tx.view(), op)?;
+    let op = applied.as_ref().map_or(op, |it| &it.request);
+    refuse_unsupported(op)?;
+    let mut launch = Launch::new(app, tx.view(), op)?;
+    if let Some(applied) = &applied {
+        // <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/launch-instances-from-launch-template.html>
+        let of_template = [
+            ("aws:ec2launchtemplate:id", applied.template.to_string()),
+            ("aws:ec2launchtemplate:version", applied.version.to_string()),
+        ];
+        let of_template = of_template.map(|(key, value)| (key.to_owned(), value));
+        launch.tags.instance.extend(of_template);
+    }
+    launch.run(app, tx, reservation)
+}
+
+/// What follows from a request, an image and a type for every instance.
+pub(crate) struct Settings {
+    /// The root volume first.
+    pub(crate) volumes: Vec<Volume>,
+    pub(crate) options: InstanceOptions,
+    pub(crate) metadata: MetadataOptions,
+    pub(crate) user_data: Option<String>,
+}
+
+/// Settings that do not depend on where an instance goes.
+///
+/// # Errors
+/// As of RunInstances, for what cannot be had.
+pub(crate) fn launchable(
+    op: &RunInstances,
+    image: &Image,
+    typed: &InstanceType,
+) -> Result<Settings, ApiError> {
+    refuse_unsupported(op)?;
+    op.network_interfaces
+        .iter()
+        .try_for_each(refuse_of_interface)?;
+    LaunchTags::new(&op.tags)?;
+    Ok(Settings {
+        volumes: disks::volumes(op, image, typed)?,
+        options: options::at_launch(op, typed)?,
+        metadata: metadata_at_launch(op, image)?,
+        user_data: op.user_data.as_deref().map(user_data).transpose()?,
+    })
+}
+
+/// What a launch would be refused for whatever there is in the region.
+pub(crate) fn refusals(op: &RunInstances) -> Vec<ApiError> {
+    let of_interfaces = op.network_interfaces.iter();
+    let of_volumes = op.block_devices.iter().filter_map(|it| it.ebs.as_ref());
+    let mut all = vec![
+        refuse_unsupported(op),
+        op.cpu_options.as_ref().map_or(Ok(()), Refuses::refuse),
+        op.private_dns_name_options
+            .as_ref()
+            .map_or(Ok(()), Refuses::refuse),
+        op.instance_type
+            .as_ref()
+            .map_or(Ok(()), |_| known_type(op).map(drop)),
+        op.user_data
+            .as_deref()
+            .map_or(Ok(()), |it| user_data(it).map(drop)),
+    ];
+    all.extend(of_interfaces.map(refuse_of_interface));
+    all.extend(of_volumes.map(Refuses::refuse));
+    all.into_iter().filter_map(Result::err).collect()
 }
 
 fn show(app: &Ec2, view: &View, reservation: &str) -> Result<Reservation, ApiError> {
@@ -455,6 +530,6 @@ impl LaunchTags {
 }
 
 refused! {
-    RunInstances { ipv6_address_count, ipv6_addresses as "Ipv6Address", kernel_id, ramdisk_id, elastic_gpus as "ElasticGpuSpecification", accelerators as "ElasticInferenceAccelerator", launch_template, instance_market_options, capacity_reservation_specification as "CapacityReservationSpecification.CapacityReservationTarget", hibernation_options, licenses as "LicenseSpecification", enclave_options, enable_primary_ipv6, network_performance_options, operator, secondary_interfaces as "SecondaryInterface", additional_info }
+    RunInstances { ipv6_address_count, ipv6_addresses as "Ipv6Address", kernel_id, ramdisk_id, elastic_gpus as "ElasticGpuSpecification", accelerators as "ElasticInferenceAccelerator", instance_market_options, capacity_reservation_specification as "CapacityReservationSpecification.CapacityReservationTarget", hibernation_options, licenses as "LicenseSpecification", enclave_options, enable_primary_ipv6, network_performance_options, operator, secondary_interfaces as "SecondaryInterface", additional_info }
     Placement { affinity, availability_zone_id, group_id, host_id, host_resource_group_arn, partition_number, spread_domain }
 }

@@ -1,6 +1,8 @@
 //! What RunInstances needs permission for: everything that a launch uses or makes, named or taken by default
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ExamplePolicies_EC2.html#iam-example-runinstances>).
 
+use std::borrow::Cow;
+
 use lath_authz::{Access, Scope};
 use lath_iam::records::InstanceProfile;
 use lath_iam::resource_types::ROLE;
@@ -10,6 +12,8 @@ use super::network::Network;
 use super::request::RunInstances;
 use super::{disks, profiles};
 use crate::images::{self, Image};
+use crate::launch_templates::LAUNCH_TEMPLATE;
+use crate::launch_templates::applied::{Applied, applied};
 use crate::networks::interfaces::default_groups;
 use crate::resources::{
     Facts, IMAGE, INSTANCE, InstanceFacts, KEY_PAIR, NETWORK_INTERFACE, SECURITY_GROUP, SNAPSHOT,
@@ -20,38 +24,46 @@ use crate::tags;
 /// What a request says of an interface that it makes, beside what it says of every resource.
 const OF_INTERFACE: &[&str] = &["ec2:AssociatePublicIpAddress"];
 
-/// The needs of a launch.
+/// The needs of a launch. It is judged with the parameters of its template; a policy may ask whether they come from one
+/// ([`in_template`]).
 pub(super) fn needs(access: Access<RunInstances>) -> Access<RunInstances> {
     let of_instance = |access: Access<RunInstances>| {
         access
-            .with_all(INSTANCE.keys, instance)
-            .tagged(|op, _| tags::requested(&op.tags, "instance"))
+            .with_all(INSTANCE.keys, |op, at| instance(&launched(op, at), at))
+            .tagged(|op, at| requested(op, at, "instance"))
     };
     access
-        .on(&IMAGE, |op, _| op.image_id.clone())
-        .by(outside_templates)
-        .on(&KEY_PAIR, |op, _| {
-            op.key_name.clone().filter(|name| !name.is_empty())
+        .on(&IMAGE, |op, at| launched(op, at).image_id.clone())
+        .by(|it| in_template(it, |op| op.image_id.is_some()))
+        .on(&KEY_PAIR, |op, at| {
+            let name = launched(op, at).key_name.clone();
+            name.filter(|name| !name.is_empty())
         })
-        .by(outside_templates)
-        .on(&SUBNET, subnets)
-        .by(outside_templates)
-        .on(&SECURITY_GROUP, groups)
-        .by(outside_templates)
-        .on(&SNAPSHOT, |op, _| snapshots(op))
-        .by(outside_templates)
-        .on_each(&NETWORK_INTERFACE, OF_INTERFACE, interfaces)
-        .tagged(|op, _| tags::requested(&op.tags, "network-interface"))
-        .by(outside_templates)
-        .on_each(&VOLUME, &[], volumes)
-        .tagged(|op, _| tags::requested(&op.tags, "volume"))
-        .by(outside_templates)
+        .by(|it| in_template(it, |op| op.key_name.is_some()))
+        .on(&SUBNET, |op, at| subnets(&launched(op, at), at))
+        .by(|it| in_template(it, |op| !named_subnets(op).is_empty()))
+        .on(&SECURITY_GROUP, |op, at| groups(&launched(op, at), at))
+        .by(|it| in_template(it, names_groups))
+        .on(&SNAPSHOT, |op, at| snapshots(&launched(op, at)))
+        .by(|it| in_template(it, |op| !snapshots(op).is_empty()))
+        .on_each(&NETWORK_INTERFACE, OF_INTERFACE, |op, at| {
+            interfaces(&launched(op, at), at)
+        })
+        .tagged(|op, at| requested(op, at, "network-interface"))
+        .by(|it| in_template(it, |op| !op.network_interfaces.is_empty()))
+        .on_each(&VOLUME, &[], |op, at| volumes(&launched(op, at), at))
+        .tagged(|op, at| requested(op, at, "volume"))
+        .by(|it| in_template(it, |op| !op.block_devices.is_empty()))
+        .on(&LAUNCH_TEMPLATE, |op, at| {
+            op.launch_template.as_ref()?.named().id(at)
+        })
+        .by(|it| in_template(it, |_| false))
         .makes(&INSTANCE)
         .by(of_instance)
-        .by(outside_templates)
+        .by(|it| in_template(it, |_| false))
         .by(tags_at_launch)
         .also("iam:PassRole", &ROLE, |op, at| {
-            profile(op, at)?.role.clone()
+            profile(&launched(op, at), at)?.role.clone()
         })
         .with("iam:PassedToService", |_, at| {
             at.partition().ec2_principal()
@@ -65,10 +77,11 @@ pub(super) fn needs(access: Access<RunInstances>) -> Access<RunInstances> {
 fn tags_at_launch(access: Access<RunInstances>) -> Access<RunInstances> {
     let when = |kind: &'static str, made: fn(&RunInstances, &Scope<'_>) -> Vec<(String, Facts)>| {
         move |op: &RunInstances, at: &Scope<'_>| {
+            let op = launched(op, at);
             if tags::requested(&op.tags, kind).is_empty() {
                 Vec::new()
             } else {
-                made(op, at)
+                made(&op, at)
             }
         }
     };
@@ -80,7 +93,7 @@ fn tags_at_launch(access: Access<RunInstances>) -> Access<RunInstances> {
             &[],
             when("instance", |op, at| vec![("*".into(), instance(op, at))]),
         )
-        .tagged(|op, _| tags::requested(&op.tags, "instance"))
+        .tagged(|op, at| requested(op, at, "instance"))
         .by(at_launch)
         .also_each(
             create,
@@ -88,10 +101,10 @@ fn tags_at_launch(access: Access<RunInstances>) -> Access<RunInstances> {
             OF_INTERFACE,
             when("network-interface", interfaces),
         )
-        .tagged(|op, _| tags::requested(&op.tags, "network-interface"))
+        .tagged(|op, at| requested(op, at, "network-interface"))
         .by(at_launch)
         .also_each(create, &VOLUME, &[], when("volume", volumes))
-        .tagged(|op, _| tags::requested(&op.tags, "volume"))
+        .tagged(|op, at| requested(op, at, "volume"))
         .by(at_launch)
 }
 
@@ -99,11 +112,35 @@ fn at_launch(access: Access<RunInstances>) -> Access<RunInstances> {
     access.with("ec2:CreateAction", |_, _| "RunInstances")
 }
 
-/// There are no launch templates, so that everything comes from the request itself.
-fn outside_templates(access: Access<RunInstances>) -> Access<RunInstances> {
+/// The keys about templates: which one a launch uses, and whether what it uses comes from there. It does unless the
+/// request `names` such resources itself
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/use-launch-templates-to-control-instance-launch.html>).
+fn in_template(
+    access: Access<RunInstances>,
+    names: fn(&RunInstances) -> bool,
+) -> Access<RunInstances> {
     access
-        .with("ec2:IsLaunchTemplateResource", |_, _| false)
-        .with("ec2:LaunchTemplate", |_, _| None::<String>)
+        .with("ec2:IsLaunchTemplateResource", move |op, at| {
+            of_template(op, at).is_some() && !names(op)
+        })
+        .with("ec2:LaunchTemplate", |op, at| {
+            let template = of_template(op, at)?.template;
+            Some(arn(at, LAUNCH_TEMPLATE.name, template))
+        })
+}
+
+fn of_template(op: &RunInstances, at: &Scope<'_>) -> Option<Applied> {
+    applied(at.view, op).ok().flatten()
+}
+
+/// What is asked for altogether. Of a template that cannot be used the handler says so, and the request is judged by what
+/// it names itself.
+fn launched<'a>(op: &'a RunInstances, at: &Scope<'_>) -> Cow<'a, RunInstances> {
+    of_template(op, at).map_or(Cow::Borrowed(op), |it| Cow::Owned(it.request))
+}
+
+fn requested(op: &RunInstances, at: &Scope<'_>, kind: &str) -> Vec<(String, String)> {
+    tags::requested(&launched(op, at).tags, kind)
 }
 
 /// What the launch will use, as its handler finds it. A request that names something twice, or what is not there, is
@@ -113,13 +150,23 @@ fn network(op: &RunInstances, at: &Scope<'_>) -> Option<Network> {
 }
 
 fn subnets(op: &RunInstances, at: &Scope<'_>) -> Vec<String> {
-    let of_interfaces = op.network_interfaces.iter();
-    let named = of_interfaces.filter_map(|it| it.subnet_id.clone());
-    let mut subnets: Vec<String> = named.chain(op.subnet_id.clone()).collect();
+    let mut subnets = named_subnets(op);
     if let Some(network) = network(op, at) {
         subnets.extend(network.all().map(|it| it.subnet.id.to_string()));
     }
     subnets
+}
+
+fn named_subnets(op: &RunInstances) -> Vec<String> {
+    let of_interfaces = op.network_interfaces.iter();
+    let named = of_interfaces.filter_map(|it| it.subnet_id.clone());
+    named.chain(op.subnet_id.clone()).collect()
+}
+
+fn names_groups(op: &RunInstances) -> bool {
+    let of_interfaces = op.network_interfaces.iter();
+    let mut groups = of_interfaces.flat_map(|it| &it.groups);
+    groups.next().is_some() || !op.group_ids.is_empty() || !op.group_names.is_empty()
 }
 
 fn groups(op: &RunInstances, at: &Scope<'_>) -> Vec<String> {

@@ -35,12 +35,16 @@ use crate::parts::Part;
 use crate::records::Instance;
 use crate::resources::{IMAGE, INSTANCE, KEY_PAIR, VOLUME};
 
+pub(crate) use attributes::wrong_state;
 pub(crate) use feed::contribute;
-pub(crate) use launch::check_quota;
-pub(crate) use options::changed_names;
+pub(crate) use launch::{check_quota, launchable, refusals};
+pub(crate) use options::{changed_names, names_at_launch};
 pub(crate) use profiles::{associate_role, of as profile_of, reconcile as reconcile_profiles};
 pub(crate) use reconcile::reconcile;
-pub(crate) use shown::{MetadataOptionsItem, PrivateDnsNameOptionsItem, ROOT_DEVICE, names};
+pub(crate) use request::{BlockDevice, EbsDevice, LaunchTemplateSpecification, RunInstances};
+pub(crate) use shown::{
+    MetadataOptionsItem, PrivateDnsNameOptionsItem, ROOT_DEVICE, Showing, names,
+};
 pub(crate) use volumes::owner;
 
 /// How many instances one request may name.

@@ -69,7 +69,7 @@ impl Network {
         limits::check_interfaces(known_type(op)?, given.len())?;
         let mut all = Vec::new();
         for one in given {
-            refuse_unsupported(one)?;
+            refuse_of_interface(one)?;
             all.push(Self::of_specification(view, op, one)?);
         }
         all.sort_by_key(|network| network.device_index);
@@ -289,7 +289,9 @@ fn refuse_both_forms(op: &RunInstances) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn refuse_unsupported(given: &InterfaceSpecification) -> Result<(), ApiError> {
+/// # Errors
+/// For what no interface of a launch can be.
+pub(super) fn refuse_of_interface(given: &InterfaceSpecification) -> Result<(), ApiError> {
     given.refuse()?;
     if given
         .interface_type

@@ -337,7 +337,7 @@ pub(super) fn cores_and_threads(instance: &Instance) -> (i32, i32) {
 }
 
 /// The names of an instance that is launched in `subnet`.
-pub(super) fn names_at_launch(
+pub(crate) fn names_at_launch(
     given: Option<&PrivateDnsNameOptions>,
     subnet: &Subnet,
 ) -> Result<PrivateDnsNames, ApiError> {

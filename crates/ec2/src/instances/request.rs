@@ -1,12 +1,12 @@
 //! RunInstances as it arrives.
 
 use lath_service::Asks;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::tags::TagSpecification;
 
 /// What to launch (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html>).
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct RunInstances {
     #[serde(rename = "BlockDeviceMapping", default)]
@@ -35,7 +35,7 @@ pub(crate) struct RunInstances {
     pub(crate) accelerators: Vec<Accelerator>,
     #[serde(rename = "TagSpecification", default)]
     pub(crate) tags: Vec<TagSpecification>,
-    pub(crate) launch_template: Option<Structure>,
+    pub(crate) launch_template: Option<LaunchTemplateSpecification>,
     pub(crate) instance_market_options: Option<Structure>,
     pub(crate) credit_specification: Option<CreditSpecification>,
     pub(crate) cpu_options: Option<CpuOptions>,
@@ -65,12 +65,22 @@ pub(crate) struct RunInstances {
     pub(crate) ebs_optimized: Option<bool>,
 }
 
+/// The launch template that says what the request does not.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct LaunchTemplateSpecification {
+    pub(crate) launch_template_id: Option<String>,
+    pub(crate) launch_template_name: Option<String>,
+    /// `$Latest`, `$Default` or a number; the default version where there is none.
+    pub(crate) version: Option<String>,
+}
+
 /// A structure that is refused whatever it holds.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Structure {}
 
 /// A device that is refused.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Accelerator {
     #[serde(rename = "Type")]
     _kind: String,
@@ -82,7 +92,7 @@ impl Asks for Structure {
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct BlockDevice {
     pub(crate) ebs: Option<EbsDevice>,
@@ -91,7 +101,7 @@ pub(crate) struct BlockDevice {
     pub(crate) virtual_name: Option<String>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct EbsDevice {
     pub(crate) delete_on_termination: Option<bool>,
@@ -107,7 +117,7 @@ pub(crate) struct EbsDevice {
     pub(crate) ebs_card_index: Option<i32>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct CpuOptions {
     pub(crate) core_count: Option<i32>,
@@ -116,13 +126,13 @@ pub(crate) struct CpuOptions {
     pub(crate) nested_virtualization: Option<String>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Monitoring {
     pub(crate) enabled: bool,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Placement {
     pub(crate) affinity: Option<String>,
@@ -137,13 +147,13 @@ pub(crate) struct Placement {
     pub(crate) tenancy: Option<String>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct CreditSpecification {
     pub(crate) cpu_credits: String,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct CapacityReservation {
     pub(crate) capacity_reservation_preference: Option<String>,
@@ -159,7 +169,7 @@ impl Asks for CapacityReservation {
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Configured {
     pub(crate) configured: Option<bool>,
@@ -171,7 +181,7 @@ impl Asks for Configured {
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Enabled {
     pub(crate) enabled: Option<bool>,
@@ -183,7 +193,7 @@ impl Asks for Enabled {
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct MetadataOptionsInput {
     pub(crate) http_tokens: Option<String>,
@@ -193,7 +203,7 @@ pub(crate) struct MetadataOptionsInput {
     pub(crate) instance_metadata_tags: Option<String>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct PrivateDnsNameOptions {
     pub(crate) hostname_type: Option<String>,
@@ -202,13 +212,13 @@ pub(crate) struct PrivateDnsNameOptions {
     pub(crate) enable_resource_name_dns_aaaa_record: Option<bool>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct MaintenanceOptions {
     pub(crate) auto_recovery: Option<String>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct InstanceProfile {
     pub(crate) arn: Option<String>,
@@ -216,7 +226,7 @@ pub(crate) struct InstanceProfile {
 }
 
 /// One of the instance's interfaces.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct InterfaceSpecification {
     pub(crate) associate_public_ip_address: Option<bool>,
@@ -249,7 +259,7 @@ pub(crate) struct InterfaceSpecification {
     pub(crate) ena_queue_count: Option<i32>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct AddressSpecification {
     pub(crate) primary: Option<bool>,

@@ -7,6 +7,7 @@
 mod groups;
 mod interfaces;
 mod nodes;
+mod templates;
 #[cfg(test)]
 mod tests;
 
@@ -16,3 +17,4 @@ pub use nodes::{
     NewNode, NodeType, add_prefix, free_addresses, is_gone, key_pair, launch_node, max_pods,
     node_type, primary_interface, terminate_node, update_node,
 };
+pub use templates::{LAUNCH_TEMPLATE_TYPE, NodeTemplate, node_template, template_id};

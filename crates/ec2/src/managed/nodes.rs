@@ -14,14 +14,17 @@ use lath_wire::ApiError;
 use crate::errors::{client, invalid_value};
 use crate::ids;
 use crate::images;
-use crate::instances::{self, ROOT_DEVICE, types};
+use crate::instances::{
+    self, BlockDevice, EbsDevice, ROOT_DEVICE, RunInstances, names_at_launch, types,
+};
 use crate::key_pairs;
 use crate::networks::interfaces::{self, NewInterface, prefixes};
 use crate::records::{
-    Attachment, Instance, InstanceOptions, InstanceState, MetadataOptions, NetworkInterface,
-    PrivateDnsNames, ShutdownBehavior, Subnet, Volume,
+    Attachment, Instance, InstanceState, NetworkInterface, ShutdownBehavior, Subnet,
 };
 use crate::tags;
+
+use super::NodeTemplate;
 
 /// The most pods that AWS advises for a node of fewer than 30 vCPUs.
 const MOST_PODS: u32 = 110;
@@ -47,6 +50,8 @@ pub struct NewNode {
     pub key: Option<(String, String)>,
     /// Tags of the instance, `aws:` ones included; its interface and volume get them too.
     pub tags: BTreeMap<String, String>,
+    /// What else its user wants of it. Its groups come in the place of those above, where it names some.
+    pub template: Option<NodeTemplate>,
 }
 
 /// What an instance type means to a node.
@@ -116,30 +121,37 @@ pub fn launch_node(tx: &mut Tx, cell: &Cell, new: NewNode) -> Result<Arc<Instanc
                 new.instance_type
             ))
         })?;
-    instances::check_quota(cell, tx.view(), typed.vcpus)?;
     let subnet = ids::find::<Subnet>(tx.view(), new.subnet.as_str())?;
     let architecture = if typed.runs("arm64") {
         "arm64"
     } else {
         "x86_64"
     };
-    let image = images::of_nodes(cell, tx.view(), architecture)
+    let custom = new.template.as_ref().and_then(NodeTemplate::image);
+    let custom = custom.and_then(|id| images::for_nodes(cell, tx.view(), id, architecture));
+    let image = custom
+        .or_else(|| images::of_nodes(cell, tx.view(), architecture))
         .ok_or_else(|| client("InvalidAMIID.NotFound", "There is no image for nodes."))?;
-    let id = InstanceId::random();
-    let interface = connect(tx, cell, &id, &new)?;
-    tags::put(tx, id.as_str(), new.tags.clone());
-    let root_volume = Volume {
-        id: VolumeId::random(),
-        device: ROOT_DEVICE.into(),
-        size: new.disk_size,
-        kind: "gp3".into(),
-        iops: Some(3000),
-        throughput: Some(125),
-        encrypted: false,
-        snapshot: Some(image.snapshot.clone()),
-        created_at: Timestamp::now(),
+    let request = wanted(&new)?;
+    let mut settings = instances::launchable(&request, &image, typed)?;
+    let vcpus = settings.options.cpu;
+    let vcpus = vcpus.map_or(typed.vcpus, |(cores, threads)| cores * threads);
+    instances::check_quota(cell, tx.view(), vcpus)?;
+    let names = names_at_launch(request.private_dns_name_options.as_ref(), &subnet)?;
+    let of_template = request.key_name.as_deref();
+    let key = match of_template.filter(|it| !it.is_empty()) {
+        Some(name) => key_pair(tx.view(), name),
+        None => new.key.clone(),
     };
-    tags::put(tx, root_volume.id.as_str(), new.tags.clone());
+    let id = InstanceId::random();
+    let interface = connect(tx, cell, &id, &new, &request)?;
+    tags::put(tx, id.as_str(), tags_of(&new, "instance"));
+    for volume in &mut settings.volumes {
+        volume.id = VolumeId::random();
+        tags::put(tx, volume.id.as_str(), tags_of(&new, "volume"));
+    }
+    let root_volume = settings.volumes.remove(0);
+    let public = public(&request).unwrap_or(subnet.map_public_ip_on_launch);
     let instance = tx.put(Instance {
         owner: cell.account.clone(),
         reservation: ReservationId::random(),
@@ -147,17 +159,17 @@ pub fn launch_node(tx: &mut Tx, cell: &Cell, new: NewNode) -> Result<Arc<Instanc
         image: image.id,
         root: image.root,
         root_volume,
-        volumes: Vec::new(),
+        volumes: settings.volumes,
         architecture: architecture.into(),
         instance_type: typed.name.into(),
-        key: new.key,
+        key,
         vpc: subnet.vpc.clone(),
         subnet: subnet.id.clone(),
         availability_zone: subnet.availability_zone.clone(),
         primary_interface: Some(interface.id.clone()),
         private_ip: Some(interface.primary_ip()),
-        wants_public_ip: subnet.map_public_ip_on_launch,
-        user_data: None,
+        wants_public_ip: public,
+        user_data: settings.user_data,
         state: InstanceState::Pending,
         state_after: tx.view().revision(),
         boot: 1,
@@ -166,18 +178,13 @@ pub fn launch_node(tx: &mut Tx, cell: &Cell, new: NewNode) -> Result<Arc<Instanc
         launched_at: Timestamp::now(),
         terminated_at: None,
         client_token: None,
-        metadata: MetadataOptions {
-            enabled: true,
-            tokens_required: true,
-            hop_limit: 2,
-            tags: false,
-        },
+        metadata: settings.metadata,
         on_shutdown: ShutdownBehavior::Terminate,
-        termination_protected: false,
-        stop_protected: false,
+        termination_protected: request.disable_api_termination == Some(true),
+        stop_protected: request.disable_api_stop == Some(true),
         skips_shutdown: false,
-        names: PrivateDnsNames::default(),
-        options: InstanceOptions::default(),
+        names,
+        options: settings.options,
         cluster: Some(new.cluster),
         for_kubernetes: false,
         id,
@@ -186,18 +193,56 @@ pub fn launch_node(tx: &mut Tx, cell: &Cell, new: NewNode) -> Result<Arc<Instanc
     Ok(instance)
 }
 
+/// What a node is launched with: what its template says, or else what EKS chooses.
+fn wanted(new: &NewNode) -> Result<RunInstances, ApiError> {
+    if let Some(template) = &new.template {
+        return template.request(&new.instance_type);
+    }
+    let root = BlockDevice {
+        device_name: Some(ROOT_DEVICE.to_owned()),
+        ebs: Some(EbsDevice {
+            volume_size: Some(new.disk_size),
+            volume_type: Some("gp3".to_owned()),
+            ..EbsDevice::default()
+        }),
+        ..BlockDevice::default()
+    };
+    Ok(RunInstances {
+        block_devices: vec![root],
+        ..RunInstances::default()
+    })
+}
+
+fn public(request: &RunInstances) -> Option<bool> {
+    let interface = request.network_interfaces.first();
+    interface.and_then(|it| it.associate_public_ip_address)
+}
+
+/// The tags of what is made for a node: the service's, and above them those of its template.
+fn tags_of(new: &NewNode, resource_type: &str) -> BTreeMap<String, String> {
+    let template = new.template.iter();
+    let of_template = template.flat_map(|it| it.tags(resource_type));
+    of_template.chain(new.tags.clone()).collect()
+}
+
 fn connect(
     tx: &mut Tx,
     cell: &Cell,
     instance: &InstanceId,
     new: &NewNode,
+    request: &RunInstances,
 ) -> Result<NetworkInterface, ApiError> {
+    let of_template = new.template.as_ref().map(NodeTemplate::group_ids);
+    let groups = of_template.filter(|it| !it.is_empty());
+    let wanted = request.network_interfaces.first();
     let primary = NewInterface {
         subnet: new.subnet.clone(),
-        groups: new.groups.clone(),
+        groups: groups.unwrap_or_else(|| new.groups.clone()),
         private_ip: None,
-        public: None,
-        description: String::new(),
+        public: public(request),
+        description: wanted
+            .and_then(|it| it.description.clone())
+            .unwrap_or_default(),
     };
     let mut interface =
         interfaces::create_primary(tx, cell, NetworkInterfaceId::random(), primary)?;
@@ -205,10 +250,12 @@ fn connect(
         id: AttachmentId::random(),
         instance: instance.clone(),
         device_index: 0,
-        delete_on_termination: true,
+        delete_on_termination: wanted
+            .and_then(|it| it.delete_on_termination)
+            .unwrap_or(true),
         attached_at: Timestamp::now(),
     });
-    tags::put(tx, interface.id.as_str(), new.tags.clone());
+    tags::put(tx, interface.id.as_str(), tags_of(new, "network-interface"));
     tx.put(interface.clone());
     // The limit on prefixes is that of the instance's type, and there is no instance yet; one is within every limit.
     if let Err(error) = prefixes::add(tx, &interface, &prefixes::Wanted::some(1)) {

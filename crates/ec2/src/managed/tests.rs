@@ -92,6 +92,7 @@ async fn a_node_has_a_prefix_and_more_while_its_type_and_subnet_have_room() {
         profile: "eks-1".into(),
         disk_size: 20,
         key: None,
+        template: None,
         tags: BTreeMap::new(),
     };
     let node = change(cell, |tx| launch_node(tx, cell, new)).await.unwrap();

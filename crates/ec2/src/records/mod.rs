@@ -45,6 +45,7 @@ pub use vpc_endpoint::VpcEndpoint;
 
 use lath_store::Kinds;
 
+use crate::launch_templates::LaunchTemplateVersion;
 use crate::resources;
 
 /// Every kind of record: those of resources, and those that no caller names by an id.
@@ -55,4 +56,5 @@ pub(crate) fn kinds(kinds: Kinds) -> Kinds {
         .with::<PeerTransit>()
         .with::<DirectoryImage>()
         .with::<ProfileAssociation>()
+        .with::<LaunchTemplateVersion>()
 }

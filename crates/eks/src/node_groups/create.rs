@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lath_authz::Scope;
-use lath_ec2::managed::{self, NewGroup};
+use lath_authz::{Access, Scope};
+use lath_ec2::managed::{self, LAUNCH_TEMPLATE_TYPE, NewGroup, NodeTemplate};
 use lath_ec2::records::SecurityGroup;
 use lath_model::Timestamp;
 use lath_model::id::{SecurityGroupId, SubnetId};
@@ -11,7 +11,7 @@ use lath_service::{Quota, Refuses, operations};
 use lath_store::Tx;
 use lath_wire::ApiError;
 
-use super::one;
+use super::{one, template};
 use crate::clusters::create::check_version;
 use crate::fault::{self, About as _};
 use crate::record::{Cluster, NodeGroup, key};
@@ -35,6 +35,7 @@ operations! {
         => on(&CLUSTER, |op, _| op.cluster_name.clone())
             .tagged(|op, _| pairs(&op.tags))
             .passing(|op| vec![op.node_role.clone()], ec2)
+            .by(launches)
         => refusing ["" CreateNodegroup];
 }
 
@@ -42,10 +43,16 @@ fn ec2(at: &Scope<'_>) -> String {
     at.partition().ec2_principal().to_owned()
 }
 
+/// EKS launches from a template in the name of the caller, who could otherwise read it by way of a node.
+fn launches(access: Access<CreateNodegroup>) -> Access<CreateNodegroup> {
+    access.also("ec2:RunInstances", &LAUNCH_TEMPLATE_TYPE, |op, at| {
+        template::id(at, op.launch_template.as_ref())
+    })
+}
+
 impl Refuses for CreateNodegroup {
     fn names() -> Vec<String> {
         [
-            "launchTemplate",
             "warmPoolConfig",
             "nodeRepairConfig.enabled: true",
             "capacityType: CAPACITY_BLOCK",
@@ -57,7 +64,6 @@ impl Refuses for CreateNodegroup {
     fn refuse(&self) -> Result<(), ApiError> {
         let repairs = self.node_repair_config.as_ref();
         let refused = [
-            (self.launch_template.is_some(), "launch templates"),
             (self.warm_pool_config.is_some(), "warm pools"),
             (
                 repairs.and_then(|it| it.enabled) == Some(true),
@@ -89,10 +95,28 @@ fn create(app: &Eks, tx: &mut Tx, mut op: CreateNodegroup) -> Result<OneNodegrou
     check_version(op.version.as_deref())?;
     roles::of_nodes(&app.cell, tx.view(), &op.node_role)?;
     let subnets = subnets(tx, &cluster, &op.subnets)?;
-    let types = instance_types(&op)?;
-    let ami_type = ami_type(&op, &types)?;
+    let given = op.launch_template.as_ref();
+    let template = given.map(|it| template::find(tx.view(), it)).transpose()?;
+    if let Some(template) = &template {
+        template::check_request(&op, template)?;
+    } else if op.ami_type.as_deref() == Some(template::CUSTOM) {
+        return Err(fault::invalid_parameter(
+            "Launch template details can't be null for Custom ami type node group",
+        ));
+    }
+    let types = instance_types(&op, template.as_ref())?;
+    let ami_type = match template.as_ref().and_then(NodeTemplate::image) {
+        Some(_) => template::CUSTOM.to_owned(),
+        None => ami_type(&op, &types)?,
+    };
+    if let Some(template) = &template {
+        let first = types.first().map_or("", String::as_str);
+        template::check(app, tx.view(), &cluster, template, first)?;
+    }
     check_labels(&op.labels)?;
     let (version, release_version) = release(app, op.release_version.as_deref())?;
+    let image = template.as_ref().and_then(NodeTemplate::image);
+    let release_version = image.map_or(release_version, str::to_owned);
     let uuid = uuid::Uuid::new_v4().to_string();
     let remote_group = remote_group(app, tx, &cluster, &op, &uuid)?;
     let now = Timestamp::now();
@@ -110,6 +134,7 @@ fn create(app: &Eks, tx: &mut Tx, mut op: CreateNodegroup) -> Result<OneNodegrou
         ami_type,
         capacity_type: op.capacity_type.unwrap_or(CapacityType::OnDemand),
         disk_size: op.disk_size.unwrap_or(DISK_SIZE),
+        template,
         remote_access: op.remote_access,
         remote_group,
         node_role: op.node_role,
@@ -212,9 +237,13 @@ fn subnets(tx: &Tx, cluster: &Cluster, ids: &[String]) -> Result<Vec<SubnetId>, 
     Ok(subnets.iter().map(|it| it.id.clone()).collect())
 }
 
-fn instance_types(op: &CreateNodegroup) -> Result<Vec<String>, ApiError> {
+fn instance_types(
+    op: &CreateNodegroup,
+    template: Option<&NodeTemplate>,
+) -> Result<Vec<String>, ApiError> {
+    let of_template = template.and_then(NodeTemplate::instance_type);
     let types = match op.instance_types.as_slice() {
-        [] => vec![default_type(op).to_owned()],
+        [] => vec![of_template.unwrap_or_else(|| default_type(op)).to_owned()],
         some if some.len() > 20 => {
             return Err(fault::invalid_parameter(
                 "The maximum number of instance types is 20.",
@@ -222,6 +251,15 @@ fn instance_types(op: &CreateNodegroup) -> Result<Vec<String>, ApiError> {
         }
         some => some.to_vec(),
     };
+    check_types(&types)?;
+    Ok(types)
+}
+
+/// Whether nodes can be of these types.
+///
+/// # Errors
+/// `InvalidParameterException`.
+pub(super) fn check_types(types: &[String]) -> Result<(), ApiError> {
     let shown = |name: &String| name.chars().take(64).collect::<String>();
     let unknown = types.iter().find(|it| managed::node_type(it).is_none());
     if let Some(name) = unknown {
@@ -246,7 +284,7 @@ fn instance_types(op: &CreateNodegroup) -> Result<Vec<String>, ApiError> {
             "All instance types of a node group must have the same architecture.",
         ));
     }
-    Ok(types)
+    Ok(())
 }
 
 fn default_type(op: &CreateNodegroup) -> &'static str {

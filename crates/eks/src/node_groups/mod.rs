@@ -2,6 +2,9 @@
 
 pub(crate) mod create;
 pub(crate) mod nodes;
+mod template;
+#[cfg(test)]
+mod tests;
 pub(crate) mod update;
 
 use std::sync::Arc;
@@ -86,6 +89,15 @@ pub(crate) fn forget(tx: &mut Tx, group: &NodeGroup) {
     access::withdraw_nodes(tx, &group.cluster, &group.node_role);
 }
 
+/// The type that a launch template says is the template's to show.
+fn types_of_request(it: &NodeGroup) -> Vec<String> {
+    let template = it.template.as_ref();
+    match template.and_then(lath_ec2::managed::NodeTemplate::instance_type) {
+        Some(_) => Vec::new(),
+        None => it.instance_types.clone(),
+    }
+}
+
 fn one(app: &Eks, it: &NodeGroup) -> OneNodegroup {
     let issue = |it: &crate::record::Issue| NodegroupIssue {
         code: it.code.clone(),
@@ -108,7 +120,7 @@ fn one(app: &Eks, it: &NodeGroup) -> OneNodegroup {
                 max_size: Some(it.max),
                 desired_size: Some(it.desired),
             }),
-            instance_types: it.instance_types.clone(),
+            instance_types: types_of_request(it),
             subnets: it.subnets.iter().map(ToString::to_string).collect(),
             remote_access: it.remote_access.clone(),
             ami_type: Some(it.ami_type.clone()),
@@ -121,12 +133,20 @@ fn one(app: &Eks, it: &NodeGroup) -> OneNodegroup {
                 }],
                 remote_access_security_group: it.remote_group.as_ref().map(ToString::to_string),
             }),
-            disk_size: Some(it.disk_size),
+            disk_size: it.template.is_none().then_some(it.disk_size),
             health: Some(NodegroupHealth {
                 issues: it.issues.iter().map(issue).collect(),
             }),
             update_config: Some(it.update.clone()),
             node_repair_config: it.repair.clone(),
+            launch_template: it
+                .template
+                .as_ref()
+                .map(|template| LaunchTemplateSpecification {
+                    name: Some(template.name.clone()),
+                    version: Some(template.version.to_string()),
+                    id: Some(template.id.clone()),
+                }),
             tags: it.tags.clone(),
         }),
     }

@@ -89,6 +89,7 @@ pub(crate) fn launch(
         disk_size: group.disk_size,
         key,
         tags: tags(group),
+        template: group.template.clone(),
     };
     let instance = managed::launch_node(tx, cell, new)?;
     tx.put(Node {
@@ -104,7 +105,14 @@ pub(crate) fn launch(
 
 fn tags(group: &NodeGroup) -> BTreeMap<String, String> {
     let (cluster, name) = (&group.cluster, &group.name);
-    [
+    let of_template = group.template.iter().flat_map(|it| {
+        let version = it.version.to_string();
+        [
+            ("aws:ec2launchtemplate:id".to_owned(), it.id.clone()),
+            ("aws:ec2launchtemplate:version".to_owned(), version),
+        ]
+    });
+    let own = [
         ("eks:cluster-name".to_owned(), cluster.clone()),
         ("eks:nodegroup-name".to_owned(), name.clone()),
         ("aws:eks:cluster-name".to_owned(), cluster.clone()),
@@ -124,8 +132,8 @@ fn tags(group: &NodeGroup) -> BTreeMap<String, String> {
             format!("k8s.io/cluster-autoscaler/{cluster}"),
             "owned".to_owned(),
         ),
-    ]
-    .into()
+    ];
+    own.into_iter().chain(of_template).collect()
 }
 
 /// What a node should be to its cluster, where that differs from what it is.

@@ -1,14 +1,17 @@
 //! Changes of a node group.
 
+use lath_authz::Access;
+use lath_ec2::managed::LAUNCH_TEMPLATE_TYPE;
 use lath_model::Timestamp;
 use lath_service::{Refuses, operations};
 use lath_store::Tx;
 use lath_wire::ApiError;
 
 use super::create::{check_labels, check_size, release, scaling};
-use super::find;
+use super::{find, template};
 use crate::Eks;
 use crate::check;
+use crate::clusters;
 use crate::clusters::create::check_version;
 use crate::fault::{self, About as _};
 use crate::record::{NodeGroup, Rollout, UpdateOf, key};
@@ -24,8 +27,7 @@ operations! {
         => refusing ["" UpdateNodegroupConfig];
     change UpdateNodegroupVersion: post "/clusters/{name}/node-groups/{nodegroupName}/update-version" 200
         -> OneUpdate = upgrade, checked
-        => on(&NODEGROUP, |op, _| key(&op.cluster_name, &op.nodegroup_name))
-        => refusing ["" UpdateNodegroupVersion];
+        => on(&NODEGROUP, |op, _| key(&op.cluster_name, &op.nodegroup_name)).by(launches);
 }
 
 impl Refuses for UpdateNodegroupConfig {
@@ -48,17 +50,11 @@ impl Refuses for UpdateNodegroupConfig {
     }
 }
 
-impl Refuses for UpdateNodegroupVersion {
-    fn names() -> Vec<String> {
-        vec!["launchTemplate".to_owned()]
-    }
-
-    fn refuse(&self) -> Result<(), ApiError> {
-        if self.launch_template.is_some() {
-            return Err(fault::unsupported("launch templates"));
-        }
-        Ok(())
-    }
+/// See [`super::create`].
+fn launches(access: Access<UpdateNodegroupVersion>) -> Access<UpdateNodegroupVersion> {
+    access.also("ec2:RunInstances", &LAUNCH_TEMPLATE_TYPE, |op, at| {
+        template::id(at, op.launch_template.as_ref())
+    })
 }
 
 /// A group takes one change at a time.
@@ -229,9 +225,10 @@ fn upgrade(app: &Eks, tx: &mut Tx, mut op: UpdateNodegroupVersion) -> Result<One
     if let Some(known) = known {
         return Ok(known);
     }
-    op.refuse()?;
     check_idle(tx, &group)?;
     check_version(op.version.as_deref())?;
+    let cluster = clusters::find(tx.view(), &op.cluster_name)?;
+    let template = template::next(app, tx.view(), &cluster, &group, &op)?;
     let (version, release) = release(app, op.release_version.as_deref())?;
     if let Some(wanted) = op.version.filter(|it| *it != version) {
         return Err(fault::invalid_parameter(format!(
@@ -239,14 +236,28 @@ fn upgrade(app: &Eks, tx: &mut Tx, mut op: UpdateNodegroupVersion) -> Result<One
         )));
     }
     let mut next = NodeGroup::clone(&group);
-    next.version.clone_from(&version);
-    next.release_version.clone_from(&release);
+    let mut params = Vec::new();
+    if group.ami_type != template::CUSTOM {
+        next.version.clone_from(&version);
+        next.release_version.clone_from(&release);
+        params.extend([param("Version", version), param("ReleaseVersion", release)]);
+    }
+    if let (Some(_), Some(template)) = (&op.launch_template, &template) {
+        params.push(param("LaunchTemplateName", template.name.clone()));
+        params.push(param("LaunchTemplateVersion", template.version.to_string()));
+        if let Some(instance_type) = template.instance_type() {
+            next.instance_types = vec![instance_type.to_owned()];
+        }
+        if let Some(image) = template.image() {
+            next.release_version = image.to_owned();
+        }
+    }
+    next.template = template;
     next.generation += 1;
     next.rollout = Some(Rollout {
         update: id.clone(),
         force: op.force == Some(true),
         stepped_at: None,
     });
-    let params = vec![param("Version", version), param("ReleaseVersion", release)];
     Ok(begin(tx, id, next, UpdateType::Version, params))
 }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use lath_ec2::managed::NodeTemplate;
 use lath_model::Timestamp;
 use lath_model::id::{InstanceId, SecurityGroupId, SubnetId};
 use lath_store::Record;
@@ -30,6 +31,9 @@ pub(crate) struct NodeGroup {
     pub(crate) ami_type: String,
     pub(crate) capacity_type: CapacityType,
     pub(crate) disk_size: i32,
+    /// What its user's launch template says of its nodes.
+    #[serde(default)]
+    pub(crate) template: Option<NodeTemplate>,
     pub(crate) remote_access: Option<RemoteAccessConfig>,
     /// The group that lets SSH in.
     pub(crate) remote_group: Option<SecurityGroupId>,

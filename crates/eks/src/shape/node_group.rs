@@ -188,6 +188,7 @@ wire! {
         health: Option<NodegroupHealth>,
         update_config: Option<NodegroupUpdateConfig>,
         node_repair_config: Option<NodeRepairConfig>,
+        launch_template: Option<LaunchTemplateSpecification>,
         tags: BTreeMap<String, String>,
     }
     OneNodegroup { nodegroup: Option<NodegroupItem>, }

@@ -10,6 +10,9 @@ use crate::moment::TimeFormat;
 use crate::shape::{Member, Shape};
 use crate::{Protocol, Route, Service};
 
+/// What items of EC2's lists are called that have a name of their own. Their types print it: `GroupIdSet` of launch templates.
+const NAMED: [&str; 1] = ["groupId"];
+
 /// One difference between a service and its model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
@@ -202,7 +205,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// XML replies: the items are always called the same.
+    /// XML replies: the items are called the same but in [`NAMED`] lists.
     fn item_name(&mut self, theirs: ModelShape<'_>) {
         let wanted = match self.service.info().protocols.first() {
             Some(Protocol::Ec2Query) => "item",
@@ -211,7 +214,10 @@ impl Comparison<'_> {
         };
         if theirs.is_flattened() {
             self.report("a flattened list");
-        } else if theirs.item_name().is_some_and(|name| name != wanted) {
+        } else if theirs
+            .item_name()
+            .is_some_and(|name| name != wanted && !NAMED.contains(&name))
+        {
             self.report(format!("items are called {:?}", theirs.item_name()));
         }
     }

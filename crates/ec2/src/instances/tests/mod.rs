@@ -296,3 +296,4 @@ mod life;
 mod permissions;
 mod refusals;
 mod settings;
+mod templates;

@@ -147,8 +147,8 @@ async fn bad_launches_are_refused() {
             "UnsupportedOperation 400",
         ),
         (
-            "template",
-            run!(launch_template: Some(Structure {})),
+            "spot",
+            run!(instance_market_options: Some(Structure {})),
             "UnsupportedOperation 400",
         ),
         (
