@@ -60,12 +60,40 @@ def role(cells):
         yield arn, credentials(session), credentials(key)
 
 
+def the_apis_of_both_regions_answer_in_its_vpc(cells, west, client, vpc):
+    """At the address of the VPC's router, whichever region a request is for; and whose VPC it came from is known there."""
+    iam, user = cells.client("iam", HOME), unique("inside")
+    iam.create_user(UserName=user)
+    west.later(iam.delete_user, UserName=user)
+    statement = {"Effect": "Allow", "Action": "ec2:DescribeVpcs", "Resource": "*", "Condition": {"StringEquals": {"aws:SourceVpc": vpc}}}
+    iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statement}))
+    west.later(iam.delete_user_policy, UserName=user, PolicyName="p")
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    west.later(iam.delete_access_key, UserName=user, AccessKeyId=key["AccessKeyId"])
+    elsewhere = cells.client("ec2", HOME).create_vpc(CidrBlock="10.21.0.0/16")["Vpc"]["VpcId"]
+    west.later(cells.client("ec2", HOME).delete_vpc, VpcId=elsewhere)
+
+    def ask(region, key=key):
+        signature = ("--aws-sigv4", f"aws:amz:{region}:ec2", "--user", f"{key['AccessKeyId']}:{key['SecretAccessKey']}")
+        return west.curl(client, "http://169.254.170.24/?Action=DescribeVpcs&Version=2016-11-15", *signature)
+
+    for region, own, other in (WEST, vpc, elsewhere), (HOME, elsewhere, vpc):
+        wait_for(f"the APIs of {region}", lambda: ask(region)[0] == 200)
+        said = ask(region)[1]
+        assert own in said and other not in said, (region, said)
+    status, said = ask(HOME, key | {"SecretAccessKey": "wrong"})
+    assert status in (401, 403), said
+    status, said = ask("eu-west-1")
+    assert status != 200, said
+
+
 def test_a_caller_of_the_home_is_known_elsewhere_while_the_home_and_then_all_control_is_dead(cells, west, role):
     arn, session, user = role
     vpc, subnet, _ = west.vpc("10.20.0.0/16", "10.20.1.0/24")
     group = west.group(vpc, allow("tcp", 8001, cidr="0.0.0.0/0"))
     _, address = west.echo(subnet, group, 8001)
     client, _ = west.instance(subnet, group)
+    the_apis_of_both_regions_answer_in_its_vpc(cells, west, client, vpc)
     network = west.network(vpc, authType="AWS_IAM")
     west.lattice.put_auth_policy(resourceIdentifier=network, policy=document(Principal={"AWS": arn}))
     service, domain = west.service(network)

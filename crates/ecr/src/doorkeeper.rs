@@ -14,7 +14,7 @@ use lath_wire::{Ask, Caller, Denied};
 use crate::record::Repository;
 use crate::registry::USER;
 use crate::shape::*;
-use crate::{Ecr, fault, mutability};
+use crate::{Ecr, fault, logins, mutability};
 
 /// The longest header `Authorization` that is read.
 const LONGEST: usize = 48 << 10;
@@ -192,6 +192,11 @@ impl Gate for Doorkeeper {
         let caller = self.caller(asked)?;
         let mut deeds = asked.deeds.iter();
         deeds.try_for_each(|deed| self.judge(&view, &caller, asked, deed))
+    }
+
+    fn client(&self, asked: &Asked<'_>) -> String {
+        let caller = self.caller(asked);
+        caller.map_or_else(|_| String::new(), |it| logins::client(&it))
     }
 
     fn moves(&self, repository: &str, tag: &str) -> Option<bool> {

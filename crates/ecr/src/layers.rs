@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::logins::TICKET_LIFE;
 use crate::resource_types::REPOSITORY;
 use crate::shape::*;
-use crate::{Ecr, blocking, fault, of_store};
+use crate::{Ecr, blocking, fault, logins, of_store};
 
 /// The size of parts that clients are told: in a request, as base64, it is below what the front door takes.
 const PART: i64 = 5 << 20;
@@ -123,14 +123,14 @@ async fn address(
 
 async fn begin(
     app: &Ecr,
-    _: &Caller,
+    caller: &Caller,
     op: InitiateLayerUpload,
 ) -> Result<InitiateLayerUploadResponse, ApiError> {
     let store = store(app, op.registry_id.as_deref(), &op.repository_name)?;
-    let images = app.images.clone();
+    let (images, client) = (app.images.clone(), logins::client(caller));
     let begin = move || {
         store.expire()?;
-        images.begin_upload()
+        images.begin_upload(&client)
     };
     let id = blocking(begin).await?.map_err(|error| match error {
         UploadError::TooMany => fault::coded("LimitExceededException", error.to_string()),
@@ -246,10 +246,7 @@ async fn complete(
         if images.upload_size(id)? == 0 {
             return Ok(None);
         }
-        let was_there = store.layer(&wanted)?.is_some();
-        images.finish_upload(id, &wanted)?;
-        store.note_layer(&wanted)?;
-        Ok::<_, UploadError>(Some(was_there))
+        Ok::<_, UploadError>(Some(store.finish_upload(id, &wanted)?))
     };
     let finished = blocking(finish).await?.map_err(|error| match error {
         UploadError::Unknown => about.unknown(),

@@ -38,3 +38,11 @@ pub trait Logins: Send + Sync + 'static {
     /// Who decides what callers may do.
     fn judge(&self) -> &dyn Authorize;
 }
+
+/// The client that a caller is where clients have shares: all sessions of a role are one, since callers name their sessions.
+pub(crate) fn client(caller: &Caller) -> String {
+    let id = &caller.principal.user_id;
+    id.split_once(':')
+        .map_or(id.as_str(), |(id, _)| id)
+        .to_owned()
+}

@@ -178,27 +178,33 @@ async fn delete(app: &Ecr, _: &Caller, op: DeleteRepository) -> Result<OneReposi
     let name = &op.repository_name;
     let registry = op.registry_id.as_deref();
     fault::find(app, &app.cell.db.view(), registry, name)?;
-    if op.force != Some(true) {
-        let store = app.store(name)?;
-        let images = crate::blocking(move || store.images()).await?;
-        if !images.map_err(crate::of_store)?.is_empty() {
-            return Err(fault::coded(
+    // The record goes first: from then on nothing is pushed. What names the images that are left outlives a crash.
+    let (account, of) = (app.cell.account.clone(), name.clone());
+    let forget = move |tx: &mut Tx| {
+        let known = tx.get::<Record>(&of);
+        let known = known.ok_or_else(|| fault::no_repository(&of, &account))?;
+        tx.delete::<Record>(&known.id());
+        tx.put(Removal { name: of });
+        Ok::<_, ApiError>(known)
+    };
+    let gone = if op.force == Some(true) {
+        app.cell.db.write(forget).await?
+    } else {
+        // A push waits meanwhile, and finds no repository then. The thread goes on if the caller does not.
+        let (store, db) = (app.store(name)?, app.cell.db.clone());
+        let here = tokio::runtime::Handle::current();
+        let act = move || store.while_empty(|| here.block_on(db.write(forget)));
+        let gone = crate::blocking(act).await?.map_err(crate::of_store)?;
+        gone.ok_or_else(|| {
+            fault::coded(
                 "RepositoryNotEmptyException",
                 format!(
                     "The repository with name '{name}' in registry with id '{}' cannot be deleted because it still contains images",
                     app.cell.account
                 ),
-            ));
-        }
-    }
-    // The record goes first: from then on nothing is pushed. What names the images that are left outlives a crash.
-    let gone = app.cell.db.write(|tx| {
-        let known = fault::find(app, tx.view(), registry, name)?;
-        tx.delete::<Record>(&known.id());
-        tx.put(Removal { name: name.clone() });
-        Ok::<_, ApiError>(known)
-    });
-    let gone = gone.await?;
+            )
+        })??
+    };
     removal::finish(app, name).await?;
     Ok(one(app, &gone))
 }

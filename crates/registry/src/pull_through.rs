@@ -3,10 +3,20 @@
 //!
 //! What was fetched so is marked in the index. It is fetched again when its tag is a day old, and goes when the cache is
 //! full, the longest unused first. What a user loaded or pushed does neither.
+//!
+//! The cache has a limit, and what is just being fetched has the same one of its own: a fetch waits until those that are under
+//! way leave room for it. What comes is beside the blobs until the image is whole, so that nothing stays of a fetch that fails
+//! or whose process is killed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
+use tempfile::NamedTempFile;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::fetch::{FetchError, Upstreams};
 use crate::reference::{Reference, Target};
@@ -14,6 +24,14 @@ use crate::store::{Entry, Images, StoreError};
 
 /// A tag is looked up again after this time.
 const FRESH: Duration = Duration::from_secs(24 * 3600);
+/// The names of files that are being fetched begin so.
+const FETCHED: &str = "fetched-";
+/// A file that is younger may be one whose process is about to lock it.
+const YOUNG: Duration = Duration::from_secs(60);
+/// How many images may be under way at once, most of which wait for room.
+const FETCHES: usize = 64;
+/// Bytes of one unit of room.
+const UNIT: u64 = 64 << 10;
 
 /// What nodes may have fetched.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +40,7 @@ pub struct Sources {
     pub registries: BTreeSet<String>,
     /// How they are reached.
     pub upstreams: Upstreams,
-    /// The most bytes of images that were fetched so.
+    /// The most bytes of images that were fetched so, and of those that are being fetched.
     pub limit: u64,
 }
 
@@ -30,8 +48,42 @@ pub struct Sources {
 pub struct PullThrough {
     images: Images,
     sources: Sources,
-    /// Of each image that is being fetched: others wait for it.
-    under_way: Mutex<HashMap<Reference, Arc<tokio::sync::Mutex<()>>>>,
+    room: Room,
+    /// Of each image that is being fetched: all that ask wait for it.
+    fetches: Mutex<HashMap<Reference, Fetch>>,
+}
+
+/// A fetch that any number of requests wait for.
+type Fetch = Shared<BoxFuture<'static, Result<(), Arc<FetchError>>>>;
+
+/// The bytes that may be fetched at the same time.
+pub(crate) struct Room {
+    limit: u64,
+    units: Arc<Semaphore>,
+    all: u32,
+}
+
+impl Room {
+    pub(crate) fn new(limit: u64) -> Self {
+        let all = u32::try_from(limit / UNIT).unwrap_or(u32::MAX).max(1);
+        // A permit is a unit, and there is at least one.
+        let permits = usize::try_from(all).unwrap_or(usize::MAX);
+        let units = Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        Self { limit, units, all }
+    }
+
+    /// The most that one image may have.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Waits for room, in turn; it is free again when what this gives is dropped.
+    pub(crate) async fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let taken = Arc::clone(&self.units).acquire_many_owned(units.min(self.all));
+        // It is never closed.
+        taken.await.ok()
+    }
 }
 
 impl std::fmt::Debug for PullThrough {
@@ -44,36 +96,58 @@ impl PullThrough {
     /// Over a store.
     pub fn new(images: Images, sources: Sources) -> Self {
         Self {
+            room: Room::new(sources.limit),
             images,
             sources,
-            under_way: Mutex::default(),
+            fetches: Mutex::default(),
         }
     }
 
     /// Fetches an image if it is not here, or if what is here of it was fetched long ago. An old one stays if its registry
-    /// does not answer.
+    /// does not answer. A fetch goes on when nobody waits for it any more: the client comes back for its image.
     ///
     /// # Errors
     /// It is not here and cannot be fetched.
-    pub(crate) async fn ensure(&self, name: &Reference) -> Result<(), FetchError> {
+    pub(crate) async fn ensure(self: &Arc<Self>, name: &Reference) -> Result<(), Arc<FetchError>> {
         if !self.sources.registries.contains(name.registry())
             || self.state(name).await? == State::Fresh
         {
             return Ok(());
         }
-        let turn = {
-            let mut under_way = self.under_way();
-            Arc::clone(under_way.entry(name.clone()).or_default())
+        self.under_way(name)?.await
+    }
+
+    /// The fetch of an image, which is begun unless it is under way.
+    fn under_way(self: &Arc<Self>, name: &Reference) -> Result<Fetch, FetchError> {
+        let mut all = self.fetches();
+        if let Some(fetch) = all.get(name) {
+            return Ok(fetch.clone());
+        }
+        if all.len() >= FETCHES {
+            return Err(FetchError::TooMany);
+        }
+        let (this, of) = (Arc::clone(self), name.clone());
+        let fetch = async move {
+            let outcome = this.refresh(&of).await;
+            this.fetches().remove(&of);
+            outcome.map_err(Arc::new)
         };
-        let alone = turn.lock().await;
+        let fetch = fetch.boxed().shared();
+        all.insert(name.clone(), fetch.clone());
+        tokio::spawn(fetch.clone());
+        Ok(fetch)
+    }
+
+    fn fetches(&self) -> std::sync::MutexGuard<'_, HashMap<Reference, Fetch>> {
+        self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn refresh(&self, name: &Reference) -> Result<(), FetchError> {
         let state = self.state(name).await?;
         let outcome = match state {
             State::Fresh => Ok(()),
             State::Old | State::Absent => self.fetch(name).await,
         };
-        drop(alone);
-        // The next one that finds it absent begins anew; who waits has its own hold of the turn.
-        self.under_way().remove(name);
         match (outcome, state) {
             (Err(error), State::Old) => {
                 tracing::warn!(%error, image = %name, "an image that was fetched a day ago is used on");
@@ -81,14 +155,6 @@ impl PullThrough {
             }
             (outcome, _) => outcome,
         }
-    }
-
-    fn under_way(
-        &self,
-    ) -> std::sync::MutexGuard<'_, HashMap<Reference, Arc<tokio::sync::Mutex<()>>>> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn state(&self, name: &Reference) -> Result<State, FetchError> {
@@ -109,7 +175,7 @@ impl PullThrough {
     async fn fetch(&self, name: &Reference) -> Result<(), FetchError> {
         let fetched = self
             .images
-            .fetch_cached(name, &self.sources.upstreams, self.sources.limit);
+            .fetch_cached(name, &self.sources.upstreams, &self.room);
         let fetched = fetched.await?;
         tracing::info!(image = %name, digest = %fetched.digest, "an image was fetched for a node");
         let (images, limit) = (self.images.clone(), self.sources.limit);
@@ -139,6 +205,39 @@ impl State {
 }
 
 impl Images {
+    /// A file for a blob that is fetched. It goes with its process: the next one removes what no process has locked.
+    pub(crate) fn fetched_file(&self) -> Result<NamedTempFile, StoreError> {
+        self.drop_unfetched();
+        let directory = self.unfinished();
+        let file = tempfile::Builder::new()
+            .prefix(FETCHED)
+            .tempfile_in(&directory);
+        let file = file.map_err(StoreError::io(&directory))?;
+        // As long as any handle of it is open.
+        file.as_file().lock().map_err(StoreError::io(directory))?;
+        Ok(file)
+    }
+
+    /// Removes what processes that ended were fetching.
+    pub(crate) fn drop_unfetched(&self) {
+        let entries = fs::read_dir(self.unfinished()).into_iter().flatten();
+        for entry in entries.flatten() {
+            let is_fetched = entry.file_name().to_string_lossy().starts_with(FETCHED);
+            let modified = entry.metadata().and_then(|it| it.modified());
+            let age = modified.map(|it| SystemTime::now().duration_since(it).unwrap_or_default());
+            if !is_fetched || age.is_ok_and(|it| it < YOUNG) {
+                continue;
+            }
+            let Ok(file) = fs::File::open(entry.path()) else {
+                continue;
+            };
+            if file.try_lock().is_ok() {
+                // Another may have removed it.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// Notes that an image is used now.
     pub(crate) fn touch(&self, image: &crate::digest::Digest) {
         if let Ok(file) = std::fs::File::options()

@@ -8,10 +8,13 @@ use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 
+use uuid::Uuid;
+
 use crate::digest::Digest;
 use crate::manifest::{Descriptor, InvalidManifest, Manifest};
 use crate::reference::{InvalidReference, Reference, Target};
-use crate::store::{Entry, Images, StoreError, is_abandoned};
+use crate::store::{Entry, Images, Lock, StoreError, is_abandoned};
+use crate::upload::UploadError;
 
 /// A repository of the store.
 #[derive(Debug, Clone)]
@@ -36,8 +39,6 @@ pub struct Held {
     pub size: u64,
     /// When it came, in milliseconds since 1970.
     pub pushed_at: u64,
-    /// The images that it lists, if it is an index.
-    pub lists: Vec<Digest>,
 }
 
 /// What came of an image that was put.
@@ -166,7 +167,6 @@ impl Repository {
                 media_type: manifest.media_type,
                 size,
                 pushed_at,
-                lists: manifest.manifests.into_iter().map(|it| it.digest).collect(),
             });
         }
         Ok(held)
@@ -211,15 +211,50 @@ impl Repository {
         self.images.blob(digest)
     }
 
-    /// Notes that a blob was pushed or mounted here.
+    /// Ends an upload: what came is a blob of this repository if it has this digest, and is dropped if not; whether the
+    /// repository had it already. Nothing sweeps between the two, so that the blob does not go with another's image.
     ///
     /// # Errors
-    /// Files cannot be changed.
-    pub fn note_layer(&self, digest: &Digest) -> Result<(), StoreError> {
+    /// There is no such upload, its content is another, or files cannot be changed.
+    pub fn finish_upload(&self, id: Uuid, digest: &Digest) -> Result<bool, UploadError> {
+        let staged = self.images.stage_upload(id, digest)?;
+        let lock = self.images.lock()?;
+        let had = self.layer(digest)?.is_some();
+        self.images.settle(staged)?;
+        self.note_layer(&lock, digest)?;
+        Ok(had)
+    }
+
+    /// Takes over a blob that another repository has; whether it has it.
+    ///
+    /// # Errors
+    /// Files cannot be read or changed.
+    pub fn mount(&self, from: &Self, digest: &Digest) -> Result<bool, StoreError> {
+        let lock = self.images.lock()?;
+        let has = from.layer(digest)?.is_some();
+        if has {
+            self.note_layer(&lock, digest)?;
+        }
+        Ok(has)
+    }
+
+    /// Notes that a blob was pushed or mounted here.
+    fn note_layer(&self, _lock: &Lock, digest: &Digest) -> Result<(), StoreError> {
         let path = self.mark_of(digest);
         let directory = self.marks();
         fs::create_dir_all(&directory).map_err(StoreError::io(directory))?;
         File::create(&path).map_err(StoreError::io(path)).map(drop)
+    }
+
+    /// Does something while the repository has no image and none comes: a push waits, and is judged after that. `None`
+    /// where it has images.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn while_empty<T>(&self, act: impl FnOnce() -> T) -> Result<Option<T>, StoreError> {
+        let _lock = self.images.lock()?;
+        let is_empty = self.entries()?.is_empty();
+        Ok(is_empty.then(act))
     }
 
     /// Keeps an image whose layers are here. `judge` is asked, while nothing else changes, whether the repository is still
@@ -415,7 +450,7 @@ impl Repository {
 
     fn drop_names(
         &self,
-        lock: &crate::store::Lock,
+        lock: &Lock,
         is_gone: impl Fn(&Reference, &Entry) -> bool,
     ) -> Result<(), StoreError> {
         let mut names = self.images.names()?;
@@ -468,20 +503,92 @@ impl Repository {
 mod tests {
     use super::*;
 
+    fn push(to: &Repository, layer: &[u8]) {
+        let id = to.images.begin_upload("me").unwrap();
+        to.images.append_upload(id, 0, layer).unwrap();
+        to.finish_upload(id, &Digest::of(layer)).unwrap();
+    }
+
+    #[test]
+    fn a_layer_that_just_came_does_not_go_with_the_image_of_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let images = Images::open(directory.path()).unwrap();
+        let (a, b) = ("a.example", "b.example");
+        let [a, b] = [a, b].map(|it| images.repository(it, "app").unwrap());
+        let layer = Digest::of(b"layer");
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"application/json","digest":"{layer}","size":5}},"layers":[]}}"#
+        );
+        let rounds = 40;
+        let removing = {
+            let a = a.clone();
+            std::thread::spawn(move || {
+                for _ in 0..rounds {
+                    push(&a, b"layer");
+                    let put = a.put(manifest.as_bytes(), None, None, |_| Some(true));
+                    put.unwrap();
+                    a.clear().unwrap();
+                }
+            })
+        };
+        for _ in 0..rounds {
+            push(&b, b"layer");
+            assert!(b.layer(&layer).unwrap().is_some());
+        }
+        removing.join().unwrap();
+        assert!(b.layer(&layer).unwrap().is_some());
+        let other = images.repository("c.example", "app").unwrap();
+        assert!(other.mount(&b, &layer).unwrap());
+        assert!(!other.mount(&a, &Digest::of(b"none")).unwrap());
+    }
+
+    #[test]
+    fn nothing_comes_while_a_repository_is_looked_at() {
+        let directory = tempfile::tempdir().unwrap();
+        let images = Images::open(directory.path()).unwrap();
+        let it = images.repository("a.example", "app").unwrap();
+        push(&it, b"{}");
+        let config = Digest::of(b"{}");
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"application/json","digest":"{config}","size":2}},"layers":[]}}"#
+        );
+        let exists = std::sync::atomic::AtomicBool::new(true);
+        let exists = &exists;
+        std::thread::scope(|scope| {
+            let pushed = it.while_empty(|| {
+                let judge = move |_: &str| {
+                    exists
+                        .load(std::sync::atomic::Ordering::SeqCst)
+                        .then_some(true)
+                };
+                let (it, manifest) = (&it, &manifest);
+                let push = move || it.put(manifest.as_bytes(), None, None, judge);
+                let pushing = scope.spawn(push);
+                exists.store(false, std::sync::atomic::Ordering::SeqCst);
+                pushing
+            });
+            let pushed = pushed.unwrap().unwrap().join().unwrap();
+            assert!(matches!(pushed, Err(PutError::Gone)));
+        });
+        it.put(manifest.as_bytes(), None, None, |_| Some(true))
+            .unwrap();
+        assert!(it.while_empty(|| ()).unwrap().is_none());
+    }
+
     #[test]
     fn a_layer_that_was_pushed_outlives_the_images_of_others() {
         let directory = tempfile::tempdir().unwrap();
         let images = Images::open(directory.path()).unwrap();
         let (a, b) = ("a.example", "b.example");
         let [a, b] = [a, b].map(|it| images.repository(it, "app").unwrap());
-        let (layer, size) = images.keep(&b"layer"[..], None).unwrap();
+        let (layer, size) = (Digest::of(b"layer"), 5);
         let manifest = format!(
             r#"{{"schemaVersion":2,"config":{{"mediaType":"application/json","digest":"{layer}","size":{size}}},"layers":[]}}"#
         );
-        a.note_layer(&layer).unwrap();
+        push(&a, b"layer");
         let put = |it: &Repository| it.put(manifest.as_bytes(), None, None, |_| Some(true));
         put(&a).unwrap();
-        b.note_layer(&layer).unwrap();
+        push(&b, b"layer");
         a.clear().unwrap();
         put(&b).unwrap();
         b.clear().unwrap();
@@ -493,8 +600,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let images = Images::open(directory.path()).unwrap();
         let it = images.repository("a.example", "app").unwrap();
-        let (config, size) = images.keep(&b"{}"[..], None).unwrap();
-        it.note_layer(&config).unwrap();
+        let (config, size) = (Digest::of(b"{}"), 2);
+        push(&it, b"{}");
         let put = |text: &str| it.put(text.as_bytes(), None, Some("x"), |_| Some(true));
         let image = format!(
             r#"{{"schemaVersion":2,"config":{{"mediaType":"application/json","digest":"{config}","size":{size}}},"layers":[]}}"#

@@ -364,9 +364,21 @@ impl Images {
     /// Keeps what `reader` has, which must be `expected` if that is said.
     pub(crate) fn keep(
         &self,
-        mut reader: impl Read,
+        reader: impl Read,
         expected: Option<(&Digest, u64)>,
     ) -> Result<(Digest, u64), StoreError> {
+        let staged = self.stage(reader, expected)?;
+        let (digest, size) = (staged.digest.clone(), staged.size);
+        self.settle(staged)?;
+        Ok((digest, size))
+    }
+
+    /// Writes what `reader` has to a file beside the blobs, which goes unless it becomes one by [`Images::settle`].
+    pub(crate) fn stage(
+        &self,
+        mut reader: impl Read,
+        expected: Option<(&Digest, u64)>,
+    ) -> Result<Staged, StoreError> {
         let directory = self.unfinished();
         let failed = || StoreError::io(&directory);
         let mut file = NamedTempFile::new_in(&directory).map_err(failed())?;
@@ -394,10 +406,15 @@ impl Images {
             });
         }
         file.as_file().sync_all().map_err(failed())?;
-        let path = self.blob_path(&digest);
-        file.persist(&path)
-            .map_err(|error| StoreError::io(path)(error.error))?;
-        Ok((digest, size))
+        Ok(Staged { file, digest, size })
+    }
+
+    /// Makes a file that was staged a blob.
+    pub(crate) fn settle(&self, staged: Staged) -> Result<(), StoreError> {
+        let path = self.blob_path(&staged.digest);
+        let kept = staged.file.persist(&path);
+        kept.map(drop)
+            .map_err(|error| StoreError::io(path)(error.error))
     }
 
     /// Whether a blob is there, of the size that is said.
@@ -544,6 +561,37 @@ impl Images {
             let _ = fs::remove_file(entry.path());
         }
         Ok(())
+    }
+}
+
+/// Content that is whole and no blob yet.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    file: NamedTempFile,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+impl Staged {
+    /// A file with content that must be what is said.
+    pub(crate) fn checked(
+        file: NamedTempFile,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Self, StoreError> {
+        let failed = || StoreError::io(file.path());
+        let mut whole = file.reopen().map_err(failed())?;
+        let mut hasher = Sha256::new();
+        let length = io::copy(&mut whole, &mut hasher).map_err(failed())?;
+        if Digest::finished(hasher) != *digest || length != size {
+            return Err(StoreError::Mismatch {
+                digest: digest.clone(),
+                size,
+            });
+        }
+        file.as_file().sync_all().map_err(failed())?;
+        let digest = digest.clone();
+        Ok(Self { file, digest, size })
     }
 }
 

@@ -1,20 +1,27 @@
 //! Uploads of blobs: a file for each, which outlives the process that began it.
+//!
+//! An upload's id begins with a digest of who began it. When no more may be under way, the next one takes the place of one that
+//! is idle, or of one of those who have most.
 
+use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::digest::Digest;
-use crate::store::{Images, MAXIMUM_BLOB, StoreError};
+use crate::store::{Images, MAXIMUM_BLOB, Staged, StoreError};
 
 /// How many uploads may be under way in a store.
 const MOST: usize = 256;
 /// When there is no room, an upload that lay idle for so long makes room for another.
 const IDLE: Duration = Duration::from_secs(600);
 const PREFIX: &str = "upload-";
+/// How many bytes of an id say who began the upload; the others are random.
+const SHARE: usize = 6;
 
 /// Why an upload does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +32,7 @@ pub enum UploadError {
     /// A part begins elsewhere than the last one ended.
     #[error("the upload goes on at byte {0}")]
     Gap(u64),
-    /// Too many are under way.
+    /// Too many are under way, and the client has its share of them.
     #[error("{MOST} uploads are under way; try again later")]
     TooMany,
     /// The store failed, or the content is not what it was said to be.
@@ -38,30 +45,36 @@ impl Images {
         self.unfinished().join(format!("{PREFIX}{id}"))
     }
 
-    /// Begins an upload.
+    /// Begins an upload for `client`: all that count as one have one share.
     ///
     /// # Errors
-    /// Too many are under way, or files cannot be made.
-    pub fn begin_upload(&self) -> Result<Uuid, UploadError> {
+    /// Too many are under way and no other client has more, or files cannot be made.
+    pub fn begin_upload(&self, client: &str) -> Result<Uuid, UploadError> {
+        let id = new_id(client);
         if self.uploads()?.len() >= MOST {
             self.expire()?;
             let left = self.uploads()?;
-            if left.len() >= MOST && !drop_idle(left) {
+            if left.len() >= MOST && !make_room(&left, share_of(id)) {
                 return Err(UploadError::TooMany);
             }
         }
-        let id = Uuid::new_v4();
         let path = self.upload_path(id);
         fs::File::create_new(&path).map_err(StoreError::io(path))?;
         Ok(id)
     }
 
-    fn uploads(&self) -> Result<Vec<fs::DirEntry>, StoreError> {
+    fn uploads(&self) -> Result<Vec<Under>, StoreError> {
         let directory = self.unfinished();
         let entries = fs::read_dir(&directory).map_err(StoreError::io(&directory))?;
-        let uploads = entries.flatten().filter(|it| {
+        let uploads = entries.flatten().filter_map(|it| {
             let name = it.file_name();
-            name.to_string_lossy().starts_with(PREFIX)
+            let id = name.to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
+            let modified = it.metadata().and_then(|it| it.modified()).ok()?;
+            Some(Under {
+                path: it.path(),
+                share: share_of(id),
+                modified,
+            })
         });
         Ok(uploads.collect())
     }
@@ -103,14 +116,21 @@ impl Images {
     /// # Errors
     /// There is no such upload, its content is another, or files cannot be changed.
     pub fn finish_upload(&self, id: Uuid, digest: &Digest) -> Result<u64, UploadError> {
+        let staged = self.stage_upload(id, digest)?;
+        let size = staged.size;
+        self.settle(staged)?;
+        Ok(size)
+    }
+
+    /// Ends an upload, whose content is to be a blob.
+    pub(crate) fn stage_upload(&self, id: Uuid, digest: &Digest) -> Result<Staged, UploadError> {
         let path = self.upload_path(id);
         let file = fs::File::open(&path).map_err(|_| UploadError::Unknown)?;
         let size = file.metadata().map_err(StoreError::io(&path))?.len();
-        let kept = self.keep(file, Some((digest, size)));
-        // Kept or not what it says it is: this upload is over.
+        let staged = self.stage(file, Some((digest, size)));
+        // Whole or not what it says it is: this upload is over.
         fs::remove_file(&path).map_err(|_| UploadError::Unknown)?;
-        kept?;
-        Ok(size)
+        Ok(staged?)
     }
 
     /// Gives an upload up.
@@ -122,15 +142,50 @@ impl Images {
     }
 }
 
-/// Removes the upload that was idle longest, if it was for long; whether there was one.
-fn drop_idle(uploads: Vec<fs::DirEntry>) -> bool {
-    let modified = |it: &fs::DirEntry| it.metadata().and_then(|it| it.modified()).ok();
-    let all = uploads.iter().filter_map(|it| Some((modified(it)?, it)));
-    let Some((at, oldest)) = all.min_by_key(|(at, _)| *at) else {
+/// An upload that is under way.
+struct Under {
+    path: PathBuf,
+    share: [u8; SHARE],
+    modified: SystemTime,
+}
+
+fn new_id(client: &str) -> Uuid {
+    let mut bytes = Uuid::new_v4().into_bytes();
+    let digest = Sha256::digest(client);
+    for (byte, of_client) in bytes.iter_mut().zip(digest).take(SHARE) {
+        *byte = of_client;
+    }
+    Uuid::from_bytes(bytes)
+}
+
+fn share_of(id: Uuid) -> [u8; SHARE] {
+    let [a, b, c, d, e, f, ..] = id.into_bytes();
+    [a, b, c, d, e, f]
+}
+
+/// Removes the upload that was idle longest, if it was for long, or else the one that was idle longest of a share that has
+/// most, if that has more than `share` will have; whether there was one.
+fn make_room(uploads: &[Under], share: [u8; SHARE]) -> bool {
+    let now = SystemTime::now();
+    let Some(oldest) = uploads.iter().min_by_key(|it| it.modified) else {
         return false;
     };
-    let idle = SystemTime::now().duration_since(at).unwrap_or_default();
-    idle > IDLE && fs::remove_file(oldest.path()).is_ok()
+    let idle = now.duration_since(oldest.modified).unwrap_or_default();
+    if idle > IDLE {
+        return fs::remove_file(&oldest.path).is_ok();
+    }
+    let mut counts: HashMap<[u8; SHARE], usize> = HashMap::new();
+    for it in uploads {
+        *counts.entry(it.share).or_default() += 1;
+    }
+    let own = counts.get(&share).copied().unwrap_or_default();
+    let most = counts.values().copied().max().unwrap_or_default();
+    if most <= own + 1 {
+        return false;
+    }
+    let largest = uploads.iter().filter(|it| counts[&it.share] == most);
+    let oldest = largest.min_by_key(|it| it.modified);
+    oldest.is_some_and(|it| fs::remove_file(&it.path).is_ok())
 }
 
 #[cfg(test)]
@@ -141,21 +196,43 @@ mod tests {
     fn an_idle_upload_makes_room() {
         let directory = tempfile::tempdir().unwrap();
         let images = Images::open(directory.path()).unwrap();
-        let first = images.begin_upload().unwrap();
+        let begin = || images.begin_upload("one");
+        let first = begin().unwrap();
         for _ in 1..MOST {
-            images.begin_upload().unwrap();
+            begin().unwrap();
         }
-        assert!(matches!(images.begin_upload(), Err(UploadError::TooMany)));
+        assert!(matches!(begin(), Err(UploadError::TooMany)));
         let file = fs::File::options()
             .append(true)
             .open(images.upload_path(first));
         let file = file.unwrap();
         file.set_modified(SystemTime::now() - 2 * IDLE).unwrap();
-        images.begin_upload().unwrap();
+        begin().unwrap();
         assert!(matches!(
             images.upload_size(first),
             Err(UploadError::Unknown)
         ));
-        assert!(matches!(images.begin_upload(), Err(UploadError::TooMany)));
+        assert!(matches!(begin(), Err(UploadError::TooMany)));
+    }
+
+    #[test]
+    fn who_has_most_uploads_makes_room_for_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let images = Images::open(directory.path()).unwrap();
+        for _ in 0..MOST {
+            images.begin_upload("greedy").unwrap();
+        }
+        let mine: Vec<Uuid> = (0..MOST / 2)
+            .map(|_| images.begin_upload("other").unwrap())
+            .collect();
+        // Both have half, and neither takes from the other.
+        for client in ["greedy", "other"] {
+            let refused = images.begin_upload(client);
+            assert!(matches!(refused, Err(UploadError::TooMany)), "{client}");
+        }
+        images.begin_upload("third").unwrap();
+        assert_eq!(images.uploads().unwrap().len(), MOST);
+        let left = mine.iter().filter(|it| images.upload_size(**it).is_ok());
+        assert!(left.count() >= MOST / 2 - 1);
     }
 }

@@ -36,6 +36,10 @@ impl Gate for Door {
         }
     }
 
+    fn client(&self, asked: &Asked<'_>) -> String {
+        asked.authorization.unwrap_or_default().to_owned()
+    }
+
     fn moves(&self, repository: &str, _: &str) -> Option<bool> {
         match repository {
             "gone" => None,

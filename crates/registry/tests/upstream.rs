@@ -53,6 +53,10 @@ impl Gate for Door {
         })
     }
 
+    fn client(&self, _: &Asked<'_>) -> String {
+        String::new()
+    }
+
     fn moves(&self, _: &str, _: &str) -> Option<bool> {
         Some(true)
     }
@@ -169,10 +173,9 @@ impl Upstream {
     fn add(&self, tag: &str, size: usize) -> Digest {
         let layer = vec![u8::try_from(tag.len()).unwrap(); size];
         let repository = self.images.repository(REGISTRY, "app").unwrap();
-        let id = self.images.begin_upload().unwrap();
+        let id = self.images.begin_upload("me").unwrap();
         self.images.append_upload(id, 0, &layer).unwrap();
-        self.images.finish_upload(id, &Digest::of(&layer)).unwrap();
-        repository.note_layer(&Digest::of(&layer)).unwrap();
+        repository.finish_upload(id, &Digest::of(&layer)).unwrap();
         let part = json!({"mediaType": "x", "digest": Digest::of(&layer), "size": layer.len()});
         let manifest = json!({"schemaVersion": 2, "config": part, "layers": [part]}).to_string();
         let kept = repository.put(manifest.as_bytes(), None, Some(tag), |_| Some(true));
@@ -276,4 +279,90 @@ async fn nodes_pull_through_what_may_be_asked_for() {
     let (status, body) = pull(address, REGISTRY, "eeeee").await;
     let text = String::from_utf8_lossy(&body).into_owned();
     assert!(status == 502 && text.contains("cache"), "{status} {text}");
+    // Nothing stays of what was not fetched to its end, and nothing of what went.
+    let layers = ["a", "ccc", "dddd"].len();
+    assert_eq!(files(directory.path(), "blobs/sha256"), 2 * layers);
+    assert_eq!(files(directory.path(), "unfinished"), 0);
+}
+
+fn files(directory: &std::path::Path, below: &str) -> usize {
+    std::fs::read_dir(directory.join(below)).unwrap().count()
+}
+
+fn size_of(directory: &std::path::Path, below: &str) -> u64 {
+    let entries = std::fs::read_dir(directory.join(below)).unwrap();
+    entries
+        .map(|it| it.unwrap().metadata().unwrap().len())
+        .sum()
+}
+
+/// A registry whose first layer comes, and whose second breaks off when it is let go.
+async fn broken_registry(go: Arc<tokio::sync::Notify>) -> (SocketAddr, [Digest; 2]) {
+    let layers = [vec![1_u8; 1 << 20], vec![2_u8; 1 << 20]];
+    let digests = [Digest::of(&layers[0]), Digest::of(&layers[1])];
+    let part = |at: usize| json!({"mediaType": "x", "digest": digests[at], "size": 1 << 20});
+    let manifest = json!({"schemaVersion": 2, "config": part(0), "layers": [part(1)]}).to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let broken = digests[1].to_string();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (manifest, layers) = (manifest.clone(), layers.clone());
+            let (broken, go) = (broken.clone(), Arc::clone(&go));
+            let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let (manifest, layers) = (manifest.clone(), layers.clone());
+                let (broken, go) = (broken.clone(), Arc::clone(&go));
+                async move {
+                    let path = request.uri().path();
+                    let body = if path.contains("manifests") {
+                        manifest.into_bytes()
+                    } else if path.ends_with(&broken) {
+                        go.notified().await;
+                        layers[1][..9].to_vec()
+                    } else {
+                        layers[0].clone()
+                    };
+                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(body))))
+                }
+            });
+            let connection = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    (address, digests)
+}
+
+#[tokio::test]
+async fn a_fetch_that_fails_leaves_nothing_and_others_wait_for_its_room() {
+    let go = Arc::new(tokio::sync::Notify::new());
+    let (broken, _) = broken_registry(Arc::clone(&go)).await;
+    let upstream = upstream(true).await;
+    upstream.add("a", 1 << 20);
+    let directory = tempfile::tempdir().unwrap();
+    let mut upstreams = upstream.way(true);
+    let other = "broken.example";
+    upstreams.hosts.insert(other.to_owned(), broken.to_string());
+    let sources = Sources {
+        registries: [REGISTRY.to_owned(), other.to_owned()].into(),
+        upstreams,
+        limit: 5 << 19,
+    };
+    let (_, address) = node(directory.path(), sources).await;
+    let failing = tokio::spawn(pull(address, other, "x"));
+    // Its first layer is here, and is no blob yet; there is no room for another image beside it.
+    while size_of(directory.path(), "unfinished") < 1 << 20 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let waiting = tokio::spawn(pull(address, REGISTRY, "a"));
+    while upstream.door.asked.load(Ordering::Relaxed) < 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(files(directory.path(), "blobs/sha256"), 0);
+    assert!(!waiting.is_finished());
+    go.notify_one();
+    assert_eq!(failing.await.unwrap().0, 400);
+    assert_eq!(waiting.await.unwrap().0, 200);
+    assert_eq!(files(directory.path(), "blobs/sha256"), 2);
+    assert_eq!(files(directory.path(), "unfinished"), 0);
 }

@@ -19,8 +19,9 @@ use tokio::io::AsyncWriteExt as _;
 use crate::archive::Loaded;
 use crate::digest::Digest;
 use crate::manifest::{ACCEPTED, Descriptor, InvalidManifest, MAXIMUM_MANIFEST, Manifest};
+use crate::pull_through::Room;
 use crate::reference::{Reference, Target};
-use crate::store::{Entry, Images, MAXIMUM_BLOB, StoreError};
+use crate::store::{Entry, Images, MAXIMUM_BLOB, Staged, StoreError};
 
 use connection::Dialer;
 
@@ -76,6 +77,9 @@ pub enum FetchError {
         /// The most that the cache may have.
         limit: u64,
     },
+    /// Too many images are being fetched.
+    #[error("too many images are being fetched; ask for it again")]
+    TooMany,
     /// The file of credentials is malformed.
     #[error(transparent)]
     Credentials(#[from] InvalidCredentials),
@@ -134,22 +138,24 @@ impl Images {
         self.fetch_within(reference, upstreams, None).await
     }
 
-    /// As [`Images::fetch`]; the image is marked as one of the cache, which may have at most so many bytes.
+    /// As [`Images::fetch`]; the image is marked as one of the cache, and is no larger than `room`, where it takes its place
+    /// until it is named.
     pub(crate) async fn fetch_cached(
         &self,
         reference: &Reference,
         upstreams: &Upstreams,
-        limit: u64,
+        room: &Room,
     ) -> Result<Loaded, FetchError> {
-        self.fetch_within(reference, upstreams, Some(limit)).await
+        self.fetch_within(reference, upstreams, Some(room)).await
     }
 
     async fn fetch_within(
         &self,
         reference: &Reference,
         upstreams: &Upstreams,
-        limit: Option<u64>,
+        room: Option<&Room>,
     ) -> Result<Loaded, FetchError> {
+        let limit = room.map(Room::limit);
         let mut upstream = Upstream::new(reference, upstreams)?;
         let which = match reference.target() {
             Target::Tag(tag) => tag.clone(),
@@ -184,7 +190,8 @@ impl Images {
         let size = all.last().map_or(0, |bytes| bytes.len() as u64);
         let top = Descriptor::new(&manifest.media_type, digest.clone(), size);
         let whole = image.blobs.iter().map(|it| it.size);
-        let whole = whole.fold(0, u64::saturating_add);
+        let manifests = all.iter().map(|it| it.len() as u64);
+        let whole = whole.chain(manifests).fold(0, u64::saturating_add);
         if let Some(limit) = limit.filter(|it| whole > *it) {
             return Err(FetchError::TooLarge {
                 name: reference.clone(),
@@ -192,11 +199,17 @@ impl Images {
                 limit,
             });
         }
+        let place = match room {
+            Some(room) => Some(room.take(whole).await),
+            None => None,
+        };
         let all = Arc::new(all);
+        let mut staged: BTreeMap<Digest, Staged> = BTreeMap::new();
         for _ in 0..ROUNDS {
             for blob in &image.blobs {
-                if !self.has(&blob.digest, blob.size) {
-                    upstream.blob(self, blob).await?;
+                if !staged.contains_key(&blob.digest) && !self.has(&blob.digest, blob.size) {
+                    let content = upstream.blob(self, blob).await?;
+                    staged.insert(blob.digest.clone(), content);
                 }
             }
             let entry = Entry::new(reference, top.clone());
@@ -205,34 +218,43 @@ impl Images {
                 None => entry,
             };
             let (images, all, blobs) = (self.clone(), Arc::clone(&all), image.blobs.clone());
-            let kept = run(move || images.keep_image(&all, &blobs, entry)).await?;
-            if kept {
-                return Ok(Loaded {
-                    names: vec![reference.clone()],
-                    digest,
-                });
+            let keep = move || images.keep_image(&all, &blobs, staged, entry);
+            match run(keep).await? {
+                None => {
+                    drop(place);
+                    return Ok(Loaded {
+                        names: vec![reference.clone()],
+                        digest,
+                    });
+                }
+                Some(left) => staged = left,
             }
         }
         Err(FetchError::Removed(reference.clone()))
     }
 
-    /// Keeps manifests and names the image, if its blobs are there: those of an image that was removed meanwhile went with
-    /// it.
+    /// Keeps an image, its manifests and the blobs that were fetched for it, and names it; gives those blobs back if others,
+    /// which were there, went meanwhile with an image that was removed.
     fn keep_image(
         &self,
         manifests: &[Vec<u8>],
         blobs: &[Descriptor],
+        staged: BTreeMap<Digest, Staged>,
         entry: Entry,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<BTreeMap<Digest, Staged>>, StoreError> {
         let lock = self.lock()?;
-        if !blobs.iter().all(|it| self.has(&it.digest, it.size)) {
-            return Ok(false);
+        let mut there = blobs.iter().filter(|it| !staged.contains_key(&it.digest));
+        if !there.all(|it| self.has(&it.digest, it.size)) {
+            return Ok(Some(staged));
+        }
+        for (_, it) in staged {
+            self.settle(it)?;
         }
         for bytes in manifests {
             self.keep(&bytes[..], None)?;
         }
         self.enter(&lock, vec![entry])?;
-        Ok(true)
+        Ok(None)
     }
 }
 
@@ -288,13 +310,14 @@ impl<'a> Upstream<'a> {
         Ok((Manifest::read(&bytes)?, bytes))
     }
 
-    /// The blob goes to a file as it comes, and into the store when it is what it says it is.
-    async fn blob(&mut self, images: &Images, blob: &Descriptor) -> Result<(), FetchError> {
+    /// The blob goes to a file as it comes. It is no blob of the store before all of its image is there: what comes of a fetch
+    /// that fails goes with it.
+    async fn blob(&mut self, images: &Images, blob: &Descriptor) -> Result<Staged, FetchError> {
         let path = format!("/v2/{}/blobs/{}", self.reference.repository(), blob.digest);
         let mut body = self.get(&path).await?.into_body();
         let directory = images.unfinished();
         let failed = || StoreError::io(&directory);
-        let file = tempfile::NamedTempFile::new_in(&directory).map_err(failed())?;
+        let file = images.fetched_file()?;
         let handle = file.reopen().map_err(failed())?;
         let mut handle = tokio::fs::File::from_std(handle);
         let mut size = 0;
@@ -310,13 +333,8 @@ impl<'a> Upstream<'a> {
             handle.write_all(&bytes).await.map_err(failed())?;
         }
         handle.flush().await.map_err(failed())?;
-        let (images, blob) = (images.clone(), blob.clone());
-        let keep = move || {
-            let whole = file.reopen().map_err(StoreError::io(file.path()))?;
-            images.keep(whole, Some((&blob.digest, blob.size)))
-        };
-        run(keep).await?;
-        Ok(())
+        let blob = blob.clone();
+        Ok(run(move || Staged::checked(file, &blob.digest, blob.size)).await?)
     }
 
     /// A good answer of the registry, or of where it sends to.
@@ -393,14 +411,38 @@ mod tests {
         let blob = Descriptor::new("application/octet-stream", Digest::of(b"blob"), 4);
         let manifest = b"{}".to_vec();
         let top = Descriptor::new("application/json", Digest::of(&manifest), 2);
-        let keep = || {
+        let keep = |staged: BTreeMap<Digest, Staged>| {
             let entry = Entry::new(&"localhost/app:1".parse().unwrap(), top.clone());
-            images.keep_image(from_ref(&manifest), from_ref(&blob), entry)
+            images.keep_image(from_ref(&manifest), from_ref(&blob), staged, entry)
         };
-        assert!(!keep().unwrap());
+        assert!(keep(BTreeMap::new()).unwrap().is_some());
         assert_eq!(images.list().unwrap().len(), 0);
-        images.keep(&b"blob"[..], None).unwrap();
-        assert!(keep().unwrap());
+        let file = images.fetched_file().unwrap();
+        std::fs::write(file.path(), b"blob").unwrap();
+        let staged = Staged::checked(file, &blob.digest, 4).unwrap();
+        assert!(images.blob(&blob.digest).unwrap().is_none());
+        assert!(
+            keep([(blob.digest.clone(), staged)].into())
+                .unwrap()
+                .is_none()
+        );
         assert_eq!(images.list().unwrap().len(), 1);
+        assert!(keep(BTreeMap::new()).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_a_killed_process_was_fetching_goes_with_the_next_fetch() {
+        let directory = tempfile::tempdir().unwrap();
+        let images = Images::open(directory.path()).unwrap();
+        let going = images.fetched_file().unwrap();
+        let left = images.unfinished().join("fetched-left");
+        std::fs::write(&left, b"half").unwrap();
+        let file = std::fs::File::options().write(true).open(&left).unwrap();
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        file.set_modified(long_ago).unwrap();
+        going.as_file().set_modified(long_ago).unwrap();
+        drop(file);
+        images.drop_unfetched();
+        assert!(!left.exists() && going.path().exists());
     }
 }

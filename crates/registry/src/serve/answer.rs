@@ -59,6 +59,12 @@ impl Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&StoreError> for Refusal {
+    fn from(error: &StoreError) -> Self {
         match error {
             StoreError::Mismatch { .. } => {
                 Self::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", error.to_string())

@@ -82,6 +82,9 @@ pub trait Gate: Send + Sync + 'static {
     /// That it is not.
     fn admit(&self, asked: &Asked<'_>) -> Result<(), Refused>;
 
+    /// Whose a request that was admitted is: those of one client share what there is only so much of.
+    fn client(&self, asked: &Asked<'_>) -> String;
+
     /// Whether a tag moves in a repository; `None` if there is no such repository.
     fn moves(&self, repository: &str, tag: &str) -> Option<bool>;
 
@@ -107,6 +110,11 @@ pub(super) fn admit<B>(gate: &dyn Gate, route: &Route, request: &Request<B>) -> 
     }
     let deeds = deeds(route, request).map_err(Refusal::into_answer)?;
     gate.admit(&asked(request, deeds)).map_err(refused)
+}
+
+/// Whose a request is.
+pub(super) fn client<B>(gate: &dyn Gate, request: &Request<B>) -> String {
+    gate.client(&asked(request, Vec::new()))
 }
 
 /// Whether the sender of a request may do something else too.

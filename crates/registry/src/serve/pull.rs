@@ -93,7 +93,7 @@ pub(super) async fn tags(
 }
 
 /// An image that is not here and was not fetched either.
-fn not_fetched(error: FetchError) -> Refusal {
+fn not_fetched(error: &FetchError) -> Refusal {
     let message = error.to_string();
     match error {
         FetchError::Store(error) => error.into(),
@@ -113,7 +113,10 @@ pub(super) async fn manifest(
     reference: Reference,
 ) -> Result<Answer, Refusal> {
     let through = match access {
-        Access::PullThrough(through) => through.ensure(&reference).await.map_err(not_fetched),
+        Access::PullThrough(through) => {
+            let ensured = through.ensure(&reference).await;
+            ensured.map_err(|error| not_fetched(&error))
+        }
         Access::Read | Access::Write | Access::Judged(_) => Ok(()),
     };
     through?;

@@ -170,11 +170,15 @@ async fn begin(
     }
     let is_judged = matches!(access, Access::Judged(_));
     let (store, of) = (images.clone(), name.clone());
+    let client = match access {
+        Access::Judged(gate) => gate::client(&**gate, &request),
+        Access::Read | Access::PullThrough(_) | Access::Write => String::new(),
+    };
     let begin = move || {
         if is_judged {
             own(&store, &of.registry, &of.name)?.expire()?;
         }
-        Ok::<_, Refusal>(store.begin_upload()?)
+        Ok::<_, Refusal>(store.begin_upload(&client)?)
     };
     let id = blocking(begin).await?;
     if is_whole {
@@ -212,11 +216,8 @@ async fn mount(
     }
     let mount = move || {
         let from = own(&images, &to.registry, &from)?;
-        if from.layer(&digest)?.is_none() {
-            return Ok::<_, Refusal>(false);
-        }
-        own(&images, &to.registry, &to.name)?.note_layer(&digest)?;
-        Ok(true)
+        let to = own(&images, &to.registry, &to.name)?;
+        Ok::<_, Refusal>(to.mount(&from, &digest)?)
     };
     blocking(mount).await
 }
@@ -287,9 +288,11 @@ async fn finish(
     append(images, id, request).await?;
     let (images, wanted, of) = (images.clone(), digest.clone(), name.clone());
     let keep = move || {
-        images.finish_upload(id, &wanted)?;
         if is_judged {
-            own(&images, &of.registry, &of.name)?.note_layer(&wanted)?;
+            let repository = own(&images, &of.registry, &of.name)?;
+            repository.finish_upload(id, &wanted)?;
+        } else {
+            images.finish_upload(id, &wanted)?;
         }
         Ok::<_, Refusal>(())
     };
