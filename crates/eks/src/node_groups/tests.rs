@@ -64,7 +64,7 @@ async fn nodes_are_what_their_groups_template_says_and_a_new_version_replaces_th
     let script = STANDARD.encode("MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n#!/bin/sh\r\n--b--\r\n");
     let id = lab
         .template(
-            "t",
+            "web",
             &[
                 ("InstanceType", "t3.large"),
                 ("SecurityGroupId.1", &group),
@@ -78,11 +78,11 @@ async fn nodes_are_what_their_groups_template_says_and_a_new_version_replaces_th
             ],
         )
         .await;
-    let made = lab.get("POST", GROUPS, lab.group("t", json!({}))).await;
+    let made = lab.get("POST", GROUPS, lab.group("web", json!({}))).await;
     let shown = &made["nodegroup"];
     assert_eq!(
         shown["launchTemplate"],
-        json!({"name": "t", "version": "1", "id": id})
+        json!({"name": "web", "version": "1", "id": id})
     );
     assert!(shown.get("diskSize").is_none_or(Value::is_null), "{shown}");
     lab.settle(true).await;

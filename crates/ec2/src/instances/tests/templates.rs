@@ -27,7 +27,7 @@ impl Lab {
     async fn template(&self, data: Value) -> String {
         let made = self
             .call::<CreateLaunchTemplate>(op(json!({
-                "LaunchTemplateName": "t", "LaunchTemplateData": data
+                "LaunchTemplateName": "web", "LaunchTemplateData": data
             })))
             .await;
         made.unwrap().launch_template.launch_template_id
@@ -36,7 +36,7 @@ impl Lab {
     async fn new_version(&self, source: Option<&str>, data: Value) -> VersionItem {
         let made = self
             .call::<CreateLaunchTemplateVersion>(op(json!({
-                "LaunchTemplateName": "t", "SourceVersion": source, "LaunchTemplateData": data
+                "LaunchTemplateName": "web", "SourceVersion": source, "LaunchTemplateData": data
             })))
             .await;
         made.unwrap().launch_template_version
@@ -52,7 +52,7 @@ impl Lab {
 
     async fn run_template(&self, more: Value) -> InstanceItem {
         let mut request =
-            json!({"MinCount": 1, "MaxCount": 1, "LaunchTemplate": {"LaunchTemplateName": "t"}});
+            json!({"MinCount": 1, "MaxCount": 1, "LaunchTemplate": {"LaunchTemplateName": "web"}});
         let more = more.as_object().unwrap().clone();
         request.as_object_mut().unwrap().extend(more);
         self.run(op(request)).await
@@ -165,7 +165,9 @@ async fn a_new_version_takes_of_its_source_what_it_does_not_say() {
 async fn a_template_keeps_what_a_launch_would_be_refused_for_and_says_so() {
     let lab = Lab::new().await;
     let create = |data: Value| {
-        op::<CreateLaunchTemplate>(json!({"LaunchTemplateName": "w", "LaunchTemplateData": data}))
+        op::<CreateLaunchTemplate>(
+            json!({"LaunchTemplateName": "warned", "LaunchTemplateData": data}),
+        )
     };
     let made = lab
         .call(create(json!({
@@ -211,7 +213,8 @@ async fn a_template_keeps_what_a_launch_would_be_refused_for_and_says_so() {
     ] {
         assert_eq!(lab.refusal(create(data.clone())).await, code, "{data}");
     }
-    let run = json!({"MinCount": 1, "MaxCount": 1, "LaunchTemplate": {"LaunchTemplateName": "w"}});
+    let run =
+        json!({"MinCount": 1, "MaxCount": 1, "LaunchTemplate": {"LaunchTemplateName": "warned"}});
     assert_eq!(
         lab.refusal(op::<RunInstances>(run)).await,
         "UnsupportedOperation 400"
@@ -329,7 +332,7 @@ async fn permissions_are_about_what_a_template_names_too() {
     };
     let request = json!({
         "MinCount": 1, "MaxCount": 1, "SubnetId": lab.subnet.to_string(),
-        "LaunchTemplate": {"LaunchTemplateName": "t", "Version": "$Latest"},
+        "LaunchTemplate": {"LaunchTemplateName": "web", "Version": "$Latest"},
     });
     let asked = asked(request);
     let key = |it: &Permission, name: &str| {
