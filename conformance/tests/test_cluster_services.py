@@ -1,5 +1,5 @@
 """What Lath itself does in a cluster: metrics of nodes and pods, volumes, words about load balancers, node groups that follow
-their pods. And what kubectl does with pods.
+their pods, security groups of pods. And what kubectl does with pods, also with one whose image was pushed to ECR.
 """
 
 import contextlib
@@ -7,9 +7,11 @@ import json
 import os
 import socket
 import subprocess
+import tarfile
 import urllib.request
 
 import pytest
+from botocore.exceptions import ClientError
 from lathlab import host_state, kubernetes as lab, wait_for
 from lathlab.world import World
 
@@ -102,6 +104,49 @@ spec:
       containers:
       - {name: pause, image: "registry.k8s.io/pause:3.10", resources: {requests: {cpu: 1100m}}}
 """
+# Made at once: the pod is there before anything can have looked at the policy.
+GUARDED = """
+apiVersion: vpcresources.k8s.aws/v1beta1
+kind: SecurityGroupPolicy
+metadata: {{name: db}}
+spec:
+  podSelector: {{matchLabels: {{role: db}}}}
+  securityGroups: {{groupIds: [{group}]}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: db}}
+spec:
+  selector: {{matchLabels: {{role: db}}}}
+  template:
+    metadata: {{labels: {{role: db}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: busybox
+        image: {image}
+        command: [sh, -c, "mkdir /srv; echo guarded >/srv/index.html; httpd -p 8081 -h /srv; exec httpd -f -p 8080 -h /srv"]
+"""
+REFUSED = """
+apiVersion: vpcresources.k8s.aws/v1beta1
+kind: SecurityGroupPolicy
+metadata: {name: none}
+spec:
+  serviceAccountSelector: {matchExpressions: [{key: kind, operator: In, values: [odd]}]}
+  securityGroups: {groupIds: [sg-00000000000000000]}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: odd, labels: {kind: odd}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: odd}
+spec:
+  serviceAccountName: odd
+  terminationGracePeriodSeconds: 0
+  containers: [{name: pause, image: "registry.k8s.io/pause:3.10"}]
+"""
 
 
 class Cluster:
@@ -111,6 +156,7 @@ class Cluster:
         self.kubernetes, self.lath = kubernetes, lath
         world = World(lath)
         place = world.place(REGION)
+        self.place = place
         self.eks, self.ec2, iam = place.world.client("eks", REGION), place.ec2, world.client("iam", REGION)
         self.env = lath.env() | kubernetes.environment() | {"KUBECONFIG": str(directory / "kubeconfig"), "AWS_DEFAULT_REGION": REGION}
         roles = {}
@@ -179,6 +225,7 @@ def test_what_lath_itself_does_in_a_cluster(kubernetes, tmp_path):
         [event] = cluster.events("SyncLoadBalancerFailed")
         assert (event["type"], event["source"]["component"]) == ("Warning", "service-controller")
         assert "Elastic Load Balancing" in event["message"], event
+        pods_have_groups_of_their_own(cluster)
         groups_follow_their_pods(cluster)
         volumes_last(cluster)
 
@@ -252,6 +299,92 @@ def metrics_are_there(cluster):
     replicas = lambda: json.loads(cluster.kubectl("get", "deployment", "busy", "-o", "json"))["spec"]["replicas"]
     wait_for("the deployment to grow", lambda: replicas() == 2, patience=PATIENCE)
     cluster.kubectl("delete", "hpa/busy", "deployment/busy")
+
+
+def pushed_to_ecr(cluster, archive):
+    """Pushes the image of an archive as skopeo does; gives its name in pods."""
+    ecr = cluster.place.world.client("ecr", REGION)
+    made = ecr.create_repository(repositoryName="team/db")["repository"]
+    token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+
+    def send(method, path, body, kind="application/octet-stream"):
+        request = urllib.request.Request(f"http://127.0.0.1:{cluster.lath.registry_port}/v2/team/db/{path}", body, method=method,
+                                         headers={"Authorization": f"Basic {token}", "Content-Type": kind})
+        assert urllib.request.urlopen(request, timeout=60).status == 201
+
+    with tarfile.open(archive) as image:
+        read = lambda path: image.extractfile(path).read()
+        blob = lambda digest: read(f"blobs/{digest.replace(':', '/')}")
+        # One image under several names.
+        named = json.loads(read("index.json"))["manifests"][0]
+        manifest = json.loads(blob(named["digest"]))
+        for part in manifest["config"], *manifest["layers"]:
+            send("POST", f"blobs/uploads/?digest={part['digest']}", blob(part["digest"]))
+        send("PUT", "manifests/v1", blob(named["digest"]), named["mediaType"])
+    return f"{made['repositoryUri']}:v1"
+
+
+def pods_have_groups_of_their_own(cluster):
+    """A policy's groups guard its pods both ways, in the place of the node's."""
+    ec2, lath = cluster.ec2, cluster.lath
+    client = cluster.place.server("client")
+    group = ec2.create_security_group(GroupName="db", Description="of pods", VpcId=cluster.place.vpc)["GroupId"]
+    ec2.revoke_security_group_egress(GroupId=group, IpPermissions=[{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}])
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[
+        {"IpProtocol": "tcp", "FromPort": 8080, "ToPort": 8080, "UserIdGroupPairs": [{"GroupId": cluster.place.group}]}])
+    cluster.apply(GUARDED.format(group=group, image=pushed_to_ecr(cluster, cluster.kubernetes.images / "busybox.tar")))
+    cluster.apply(REFUSED)
+    cluster.kubectl("rollout", "status", "deployment/db", f"--timeout={PATIENCE}s")
+    pod = lambda *selector: json.loads(cluster.kubectl("get", "pods", *selector, "-o", "json"))["items"][0]
+    db = pod("-l", "role=db")
+    address = db["status"]["podIP"]
+    [told] = json.loads(wait_for("the pod's interface", lambda: pod("-l", "role=db")["metadata"]["annotations"].get(
+        "vpc.amazonaws.com/pod-eni")))
+    interface = lambda: ec2.describe_network_interfaces(NetworkInterfaceIds=[told["eniId"]])["NetworkInterfaces"][0]
+    shown = interface()
+    assert told["privateIp"] == shown["PrivateIpAddress"] == address
+    assert (shown["InterfaceType"], shown["Status"], shown["MacAddress"]) == ("branch", "in-use", told["ifAddress"])
+    assert [it["GroupId"] for it in shown["Groups"]] == [group]
+    with pytest.raises(ClientError, match="DependencyViolation"):
+        ec2.delete_security_group(GroupId=group)
+
+    def called(port):
+        run = lath.exec(client["id"], "curl", "-sS", "--max-time", "3", f"http://{address}:{port}/", check=False)
+        return run.stdout.strip() if run.returncode == 0 else None
+
+    assert called(8080) == "guarded"
+    assert called(8081) is None, "its group does not let that in"
+    state = pod("-l", "app=state")["status"]["podIP"]
+    outside = f"nc -w 5 {client['private']} 80 </dev/null"
+    wait_for("other pods to get out, by the node's groups", lambda: cluster.inside(outside).returncode == 0, patience=30)
+    assert cluster.kubectl("exec", "deployment/db", "--", "sh", "-c", outside, check=False).returncode != 0, "nothing goes out"
+    refused = lath.exec(client["id"], "curl", "-sS", "--max-time", "3", f"http://{state}:8080/", check=False)
+    assert refused.returncode != 0, "and the node's group lets nothing in for them"
+
+    [event, *_] = wait_for("a pod to be told that it has no group", lambda: [
+        it for it in cluster.events("BranchAllocationFailed") if it["involvedObject"]["name"] == "odd"])
+    assert "sg-00000000000000000" in event["message"]
+    assert not pod("--field-selector=metadata.name=odd")["status"].get("podIP"), "it does not begin with other groups"
+
+    # Policies count for new pods; what runs keeps what it has, whatever dies.
+    cluster.kubectl("delete", "securitygrouppolicy", "db")
+    lath.kill()
+    lath.start()
+    wait_for("the cluster after Lath died", lambda: cluster.group()["status"] == "ACTIVE")
+    assert called(8080) == "guarded"
+    assert called(8081) is None
+    assert [it["GroupId"] for it in interface()["Groups"]] == [group]
+    cluster.kubectl("delete", "deployment/db", "pod/odd", "securitygrouppolicy/none")
+
+    def gone():
+        with contextlib.suppress(ClientError):
+            ec2.delete_security_group(GroupId=group)
+            return True
+
+    wait_for("the pod's interface to go", gone, patience=PATIENCE)
+    with pytest.raises(ClientError, match="NotFound"):
+        interface()
+    ec2.terminate_instances(InstanceIds=[client["id"]])
 
 
 def groups_follow_their_pods(cluster):

@@ -127,6 +127,19 @@ impl Leases {
         Ok(Some(address))
     }
 
+    /// Gives `lease`'s owner this address, whose it may be: answers the owner that had it.
+    ///
+    /// # Errors
+    /// The lease cannot be written.
+    pub fn give(&self, address: Ipv4Addr, lease: &Lease) -> io::Result<Option<Owner>> {
+        let all = self.all()?;
+        let former = all.into_iter().find(|(known, _)| *known == address);
+        let former = former.and_then(|(_, lease)| lease).map(|it| it.owner);
+        let bytes = serde_json::to_vec(lease).map_err(io::Error::other)?;
+        self.write(&address.to_string(), &bytes)?;
+        Ok(former.filter(|it| *it != lease.owner))
+    }
+
     /// Frees an address; one that is free already stays so.
     ///
     /// # Errors
@@ -213,6 +226,19 @@ mod tests {
         assert_eq!(take("d"), Some(11));
         assert_eq!(take("e"), Some(8), "round again");
         assert_eq!(take("f"), None);
+    }
+
+    #[test]
+    fn an_address_that_is_given_by_name_passes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let leases = Leases::open(directory.path()).unwrap();
+        let address = "10.0.1.7".parse().unwrap();
+        assert_eq!(leases.give(address, &lease("a")).unwrap(), None);
+        assert_eq!(leases.give(address, &lease("a")).unwrap(), None);
+        let former = leases.give(address, &lease("b")).unwrap();
+        assert_eq!(former, Some(lease("a").owner));
+        assert_eq!(leases.of(&lease("a").owner).unwrap(), None);
+        assert_eq!(leases.of(&lease("b").owner).unwrap(), Some(address));
     }
 
     #[test]

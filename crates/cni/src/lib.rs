@@ -10,6 +10,7 @@
 //! repairs, so that ADD, DEL, CHECK and GC can be repeated, and a call that was killed half way is made good by the next.
 
 mod answer;
+mod branches;
 mod leases;
 mod loopback;
 mod namespace;

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use crate::answer::{Address, Code, Dns, Failure, Interface, Route, Success};
+use crate::branches;
 use crate::leases::{Lease, Leases, Owner};
 use crate::loopback::versions;
 use crate::namespace::open;
@@ -13,7 +14,8 @@ use crate::pod::{self, GATEWAY, Hardware, Link};
 use crate::ports;
 use crate::request::{Command, Network, Request};
 
-/// The longest list of prefixes that is read, in bytes: thousands of prefixes, where instance types allow 240.
+/// The longest list of prefixes or branches that is read, in bytes: thousands of either, where instance types allow 240
+/// prefixes and a node has 110 pods.
 const MAXIMUM_PREFIXES: u64 = 64 << 10;
 
 pub(crate) fn run(request: &Request) -> Result<String, Failure> {
@@ -29,6 +31,8 @@ pub(crate) fn run(request: &Request) -> Result<String, Failure> {
 
 fn add(request: &Request) -> Result<String, Failure> {
     let netns = open(request.netns()?)?;
+    // Before the lock: it may wait.
+    let own = branches::own_address(request)?;
     let leases = leases(request)?;
     let prefixes = prefixes(&request.network)?;
     let lease = Lease {
@@ -39,8 +43,20 @@ fn add(request: &Request) -> Result<String, Failure> {
     let all = leases.all().map_err(unreadable)?;
     ports::check_free(&all, &lease.owner, &lease.ports)?;
     let had = leases.of(&lease.owner).map_err(unreadable)?;
-    let address = leases.take(&prefixes, &lease).map_err(unreadable)?;
-    let address = address.ok_or_else(|| none_free(&prefixes))?;
+    let address = match own {
+        Some(own) => {
+            // An earlier container of the same pod may still have it.
+            let former = leases.give(own, &lease).map_err(unreadable)?;
+            if let Some(former) = former {
+                pod::detach(&pod::host_name(&former.container, &former.interface))?;
+            }
+            own
+        }
+        None => {
+            let address = leases.take(&prefixes, &lease).map_err(unreadable)?;
+            address.ok_or_else(|| none_free(&prefixes))?
+        }
+    };
     let mapped = if lease.ports.is_empty() {
         Ok(())
     } else {
@@ -215,7 +231,7 @@ fn prefixes(network: &Network) -> Result<Vec<Ipv4Net>, Failure> {
     Ok(prefixes)
 }
 
-fn read_capped(path: &std::path::Path) -> std::io::Result<String> {
+pub(crate) fn read_capped(path: &std::path::Path) -> std::io::Result<String> {
     use std::io::Read;
     let mut text = String::new();
     std::fs::File::open(path)?

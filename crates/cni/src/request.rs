@@ -46,6 +46,8 @@ pub struct Request {
     pub netns: Option<PathBuf>,
     /// `K8S_POD_NAMESPACE/K8S_POD_NAME` of `CNI_ARGS`, for people who read the leases.
     pub pod: Option<String>,
+    /// `K8S_POD_UID` of `CNI_ARGS`.
+    pub pod_uid: Option<String>,
     /// The configuration.
     pub network: Network,
 }
@@ -68,6 +70,9 @@ pub struct Network {
     /// A file with a JSON list of prefixes, read in addition at each call: it grows while the node runs.
     #[serde(default)]
     pub prefixes_file: Option<PathBuf>,
+    /// A file that says which pods have an interface of their own, read as `prefixes_file` is.
+    #[serde(default)]
+    pub branches_file: Option<PathBuf>,
     /// The MTU of pods in bytes; by default that of Ethernet.
     #[serde(default)]
     pub mtu: Option<u32>,
@@ -86,6 +91,9 @@ pub struct RuntimeConfiguration {
     /// Ports of the node that lead to the pod (`hostPort`).
     #[serde(default)]
     pub port_mappings: Vec<PortMapping>,
+    /// The pod's annotations.
+    #[serde(default, rename = "io.kubernetes.cri.pod-annotations")]
+    pub annotations: Option<std::collections::BTreeMap<String, String>>,
 }
 
 /// A port of the node that leads to one of the pod. The specification of CNI writes `hostPort`; containerd writes
@@ -151,6 +159,7 @@ impl Request {
                 .filter(|it| !it.is_empty())
                 .map(PathBuf::from),
             pod: variable("CNI_ARGS").as_deref().and_then(pod),
+            pod_uid: variable("CNI_ARGS").and_then(|it| argument(&it, "K8S_POD_UID")),
             network,
         };
         if matches!(command, Command::Add | Command::Del | Command::Check) {
@@ -252,18 +261,20 @@ fn is_interface(value: &str) -> bool {
 }
 
 fn pod(arguments: &str) -> Option<String> {
-    let find = |key: &str| {
-        let pairs = arguments.split(';').filter_map(|pair| pair.split_once('='));
-        pairs
-            .filter(|(name, _)| *name == key)
-            .map(|(_, value)| value)
-            .next_back()
-    };
+    let find = |key: &str| argument(arguments, key);
     Some(format!(
         "{}/{}",
         find("K8S_POD_NAMESPACE")?,
         find("K8S_POD_NAME")?
     ))
+}
+
+fn argument(arguments: &str, key: &str) -> Option<String> {
+    let pairs = arguments.split(';').filter_map(|pair| pair.split_once('='));
+    let mut values = pairs
+        .filter(|(name, _)| *name == key)
+        .map(|(_, value)| value);
+    values.next_back().map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@ fn vpc(id: &str, cidrs: &[&str], addresses: &[([u8; 4], Option<[u8; 4]>)]) -> Vp
         source_dest_check: true,
         attachment: (id == FIRST).then(|| (INSTANCE.parse().unwrap(), 0).into()),
         prefixes: Vec::new(),
+        branches: Vec::new(),
     };
     Vpc {
         id: id.parse().unwrap(),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 use lath_control::{Cell, Contribute, Derive};
 use lath_feed::{
-    Attachment, Interface, InterfaceAddress, Peer, PrefixList, Route, RouteTable, RouteTarget,
-    SecurityGroup, SecurityRule, Snapshot, Subnet, Vpc,
+    Attachment, Branch, Interface, InterfaceAddress, Peer, PrefixList, Route, RouteTable,
+    RouteTarget, SecurityGroup, SecurityRule, Snapshot, Subnet, Vpc,
 };
 use lath_store::{Record, View};
 
@@ -201,8 +201,25 @@ fn add_subnets(view: &View, vpc: &mut Vpc) {
 
 fn add_interfaces(view: &View, vpc: &mut Vpc) {
     for interface in view.by::<records::NetworkInterface>("vpc", vpc.id.as_str()) {
+        // It is no device of a workload, but behind one.
+        if matches!(interface.manager, Some(records::Manager::Branch { .. })) {
+            continue;
+        }
         let feed = feed_interface(&interface);
         vpc.interfaces.insert(feed.id.clone(), feed);
+    }
+    for interface in view.by::<records::NetworkInterface>("vpc", vpc.id.as_str()) {
+        if let Some(records::Manager::Branch { trunk, pod, .. }) = &interface.manager
+            && let Some(trunk) = vpc.interfaces.get_mut(trunk)
+        {
+            trunk.branches.push(Branch {
+                id: interface.id.clone(),
+                mac: interface.mac.clone(),
+                address: interface.primary_ip(),
+                security_groups: interface.groups.iter().cloned().collect(),
+                pod: pod.clone(),
+            });
+        }
     }
 }
 
@@ -223,6 +240,7 @@ fn feed_interface(interface: &records::NetworkInterface) -> Interface {
         source_dest_check: interface.source_dest_check,
         attachment: attachment(interface),
         prefixes: interface.prefixes.clone(),
+        branches: Vec::new(),
     }
 }
 

@@ -242,6 +242,7 @@ impl Lab {
                 identity_provider: None,
                 identity_provider_known: true,
                 waiting: Vec::new(),
+                branches: None,
             };
             observed.clusters.insert(id.clone(), seen);
         }

@@ -4,8 +4,10 @@
 
 mod lab;
 
+use std::process::Command;
+
 use lab::{Draft, Lab, SILENCE, echoes, id, is_root, read_line};
-use lath_feed::LatticeAssociation;
+use lath_feed::{Branch, LatticeAssociation};
 
 const ALL: &str = "all - 0.0.0.0/0";
 
@@ -98,6 +100,75 @@ fn rules_decide_who_gets_through() {
         };
         assert_eq!(one.outcome("10.0.1.10:81"), want, "{name}: other port");
     }
+}
+
+#[test]
+fn a_branch_has_groups_of_its_own() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut draft = Draft::default();
+    draft
+        .vpc(1, "10.0.0.0/16", "10.0.1.0/24")
+        .group(1, 1, &["tcp 80 sg:2"], &[ALL])
+        .group(1, 2, &["udp - sg:4"], &[ALL])
+        .group(1, 4, &["tcp 81 sg:2"], &["udp 53 sg:2"]);
+    draft.instance(1, 1, 10, "10.0.1.10", &[1]);
+    draft.instance(1, 1, 11, "10.0.1.11", &[2]);
+    draft.edit_interface(1, 10, |interface| {
+        interface.branches = vec![Branch {
+            id: id("eni", 20),
+            mac: "02:00:00:00:00:14".into(),
+            address: "10.0.1.20".parse().unwrap(),
+            security_groups: [id("sg", 4)].into(),
+            pod: "1-2".into(),
+        }];
+    });
+    lab.apply(&draft);
+    assert_eq!(lab.audit(&draft), Vec::<String>::new(), "it is read back");
+    let (node, other) = (lab.instance(10), lab.instance(11));
+    let pod = || {
+        Command::new("ip")
+            .args(["addr", "add", "10.0.1.20/32", "dev", "lo"])
+            .status()
+    };
+    assert!(node.run(pod).unwrap().success());
+    for place in [
+        "10.0.1.10:80",
+        "10.0.1.10:81",
+        "10.0.1.20:80",
+        "10.0.1.20:81",
+    ] {
+        node.serve(place);
+        let own = matches!(place, "10.0.1.10:80" | "10.0.1.20:81");
+        let want = if own {
+            "reached as 10.0.1.11"
+        } else {
+            "silence"
+        };
+        assert_eq!(other.outcome(place), want, "{place}");
+    }
+    other.serve_udp("10.0.1.11:53");
+    other.serve_udp("10.0.1.11:54");
+    let asked = |from, to| node.ask_udp(from, to);
+    let its = Some("10.0.1.20".to_owned());
+    assert_eq!(asked("10.0.1.20:0", "10.0.1.11:53"), its);
+    assert_eq!(
+        asked("10.0.1.20:0", "10.0.1.11:54"),
+        None,
+        "it is let out to one port"
+    );
+    assert_eq!(
+        asked("10.0.1.10:0", "10.0.1.11:53"),
+        None,
+        "the node is no member"
+    );
+    // Without the branch its packets are nobody's.
+    draft.edit_interface(1, 10, |interface| interface.branches.clear());
+    lab.apply(&draft);
+    assert_eq!(asked("10.0.1.20:0", "10.0.1.11:53"), None);
+    assert_eq!(lab.audit(&draft), Vec::<String>::new());
 }
 
 #[test]

@@ -292,13 +292,17 @@ pub struct Interface {
     /// gives addresses to its pods. Packets from them are its own.
     #[serde(default)]
     pub prefixes: Vec<Ipv4Net>,
+    /// Interfaces behind it, each with groups of its own: those of pods of a node.
+    #[serde(default)]
+    pub branches: Vec<Branch>,
 }
 
 impl Interface {
-    /// Whether an address is the interface's own: one of its addresses, or in one of its prefixes.
+    /// Whether an address is the interface's own: one of its addresses, in one of its prefixes, or of a branch.
     pub fn owns(&self, address: Ipv4Addr) -> bool {
         self.private_addresses().any(|own| own == address)
             || self.prefixes.iter().any(|prefix| prefix.contains(&address))
+            || self.branches.iter().any(|it| it.address == address)
     }
 
     /// Its private addresses, the primary one first.
@@ -306,12 +310,29 @@ impl Interface {
         self.addresses.iter().map(|address| address.private)
     }
 
-    /// Every address that it owns, those in its prefixes included.
-    pub fn owned_addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+    /// Every address that its own groups guard, those in its prefixes included.
+    pub fn guarded_addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
         let prefixes = self.prefixes.iter();
         let prefixed =
             prefixes.flat_map(|prefix| Ipv4AddrRange::new(prefix.network(), prefix.broadcast()));
         self.private_addresses().chain(prefixed)
+    }
+
+    /// Every address that it owns: also those of its branches.
+    pub fn owned_addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let branches = self.branches.iter().map(|it| it.address);
+        self.guarded_addresses().chain(branches)
+    }
+
+    /// The addresses that make it and its branches members of a group.
+    pub fn members(&self, group: &SecurityGroupId) -> impl Iterator<Item = Ipv4Addr> {
+        let is_member = self.security_groups.contains(group);
+        let own = is_member.then(|| self.guarded_addresses());
+        let branches = self.branches.iter();
+        let branches = branches.filter(|it| it.security_groups.contains(group));
+        own.into_iter()
+            .flatten()
+            .chain(branches.map(|it| it.address))
     }
 
     /// The device index at a workload, where the interface is attached to it.
@@ -320,6 +341,22 @@ impl Interface {
         let its = attachment.filter(|attachment| attachment.workload == *workload);
         its.map(|attachment| attachment.device)
     }
+}
+
+/// An interface behind another one, with an address and groups of its own. Packets reach it by the one before it, whose
+/// workload has the other end: the pod of a Kubernetes node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Branch {
+    /// Its id.
+    pub id: NetworkInterfaceId,
+    /// Such as `02:00:0a:00:01:0a`.
+    pub mac: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The groups that guard it, in the place of those of the interface before it.
+    pub security_groups: BTreeSet<SecurityGroupId>,
+    /// The unique id of the pod that it was made for.
+    pub pod: String,
 }
 
 /// What an interface is attached to. Written as a pair, as before workloads other than instances were known.
@@ -778,6 +815,7 @@ mod tests {
     fn addresses_belong_to_the_interface_of_any_workload() {
         let vpc = VpcId::random();
         let plane = ManagedId::new(ManagedKind::ControlPlane, "prod").unwrap();
+        let group = SecurityGroupId::random();
         let interface = Interface {
             id: NetworkInterfaceId::random(),
             subnet: SubnetId::random(),
@@ -790,8 +828,18 @@ mod tests {
             source_dest_check: true,
             attachment: Some((plane.clone().into(), 0).into()),
             prefixes: vec!["10.0.1.32/28".parse().unwrap()],
+            branches: vec![Branch {
+                id: NetworkInterfaceId::random(),
+                mac: "02:00:0a:00:01:0b".into(),
+                address: Ipv4Addr::new(10, 0, 1, 12),
+                security_groups: BTreeSet::from([group.clone()]),
+                pod: "1-2".into(),
+            }],
         };
-        assert_eq!(interface.owned_addresses().count(), 17);
+        assert_eq!(interface.owned_addresses().count(), 18);
+        assert_eq!(interface.guarded_addresses().count(), 17);
+        let members: Vec<_> = interface.members(&group).collect();
+        assert_eq!(members, [Ipv4Addr::new(10, 0, 1, 12)]);
         let network = Vpc {
             id: vpc.clone(),
             owner: "123456789012".into(),
@@ -813,7 +861,14 @@ mod tests {
         };
         let mut snapshot = Snapshot::default();
         snapshot.vpcs.insert(vpc.clone(), Arc::new(network));
-        for (last, owned) in [(10, true), (11, false), (32, true), (47, true), (48, false)] {
+        for (last, owned) in [
+            (10, true),
+            (11, false),
+            (12, true),
+            (32, true),
+            (47, true),
+            (48, false),
+        ] {
             let found = snapshot.interface_at(&vpc, Ipv4Addr::new(10, 0, 1, last));
             assert_eq!(found.is_some(), owned, "10.0.1.{last}");
         }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::{IpNet, Ipv4Net};
 use lath_model::ManagedId;
-use lath_model::id::InstanceId;
+use lath_model::id::{InstanceId, SecurityGroupId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Condition, Hidden};
@@ -232,6 +232,20 @@ pub struct ClusterObserved {
     /// Pods that its scheduler finds no node for, those alike together, and the first [`WaitingPods::MOST`] kinds of them.
     #[serde(default)]
     pub waiting: Vec<WaitingPods>,
+    /// Pods that should have an interface with groups of their own, by their unique ids; `None` while that is not known.
+    #[serde(default)]
+    pub branches: Option<BTreeMap<String, WantedBranch>>,
+}
+
+/// An interface that a pod should have ([`crate::Branch`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantedBranch {
+    /// The node that the pod is on.
+    pub instance: InstanceId,
+    /// NAMESPACE/NAME of the pod.
+    pub name: String,
+    /// Its groups. Who has an interface keeps the groups that it was made with.
+    pub security_groups: BTreeSet<SecurityGroupId>,
 }
 
 /// Pods that wait for a node, all with the same wishes.

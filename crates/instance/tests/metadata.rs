@@ -129,6 +129,7 @@ fn add_instance(snapshot: &mut Snapshot, vpc: &VpcId, address: [u8; 4]) -> Insta
         source_dest_check: true,
         attachment: Some((id.clone().into(), 0).into()),
         prefixes: Vec::new(),
+        branches: Vec::new(),
     };
     let instance = Instance {
         id: id.clone(),

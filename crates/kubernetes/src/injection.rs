@@ -1,4 +1,5 @@
-//! What pods are given so that AWS's SDKs in them find credentials: environment variables, and a volume with a token of their
+//! What pods are given as they are made: a mark where there are policies of security groups, and so that AWS's SDKs in them
+//! find credentials: environment variables, and a volume with a token of their
 //! service account. Names and values are those of EKS's webhook
 //! (<https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html>,
 //! <https://docs.aws.amazon.com/eks/latest/userguide/pod-configuration.html>).
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::manifests::{Manifest, OWNED};
 use crate::pki::Authority;
+use crate::pod_groups::{self, ASKED};
 
 /// Where kube-apiserver finds the webhook, on 127.0.0.1 of its namespace, as with AWS's own.
 pub const INJECTION_PORT: u16 = 23443;
@@ -46,6 +48,7 @@ pub struct Review {
     uid: String,
     namespace: String,
     pod: Pod,
+    asks: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,6 +82,7 @@ struct Metadata {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Spec {
+    host_network: Option<bool>,
     service_account_name: Option<String>,
     volumes: Option<Vec<Named>>,
     init_containers: Option<Vec<Container>>,
@@ -221,7 +225,20 @@ impl Review {
             uid: request.uid,
             namespace: request.namespace,
             pod,
+            asks: false,
         })
+    }
+
+    /// Where the API server has the policies of security groups that may select the pod; `None` when it has its node's
+    /// network, or its namespace's name is none of Kubernetes.
+    pub fn policies_path(&self) -> Option<String> {
+        let own_network = self.pod.spec.host_network != Some(true);
+        (own_network && is_name(&self.namespace)).then(|| pod_groups::policies_in(&self.namespace))
+    }
+
+    /// Has the pod marked: its node asks which security groups it gets.
+    pub fn mark(&mut self) {
+        self.asks = true;
     }
 
     /// The pod's namespace.
@@ -238,8 +255,6 @@ impl Review {
     /// Where the API server has the service account; `None` when the names are none of Kubernetes.
     pub fn account_path(&self) -> Option<String> {
         let (namespace, name) = (self.namespace(), self.service_account());
-        let fits = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || "-.".contains(it);
-        let is_name = |it: &str| !it.is_empty() && !it.starts_with('.') && it.chars().all(fits);
         (is_name(namespace) && is_name(name))
             .then(|| format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}"))
     }
@@ -259,9 +274,14 @@ impl Review {
 
     /// The answer: the pod may be made, with that.
     pub fn answer(&self, gift: Option<&Gift>) -> Value {
+        let response = json!({"uid": self.uid, "allowed": true});
+        self.respond(response, gift)
+    }
+
+    fn respond(&self, mut response: Value, gift: Option<&Gift>) -> Value {
         use base64::Engine as _;
-        let changes = gift.map(|gift| self.changes(gift)).unwrap_or_default();
-        let mut response = json!({"uid": self.uid, "allowed": true});
+        let mut changes = self.marks();
+        changes.extend(gift.into_iter().flat_map(|gift| self.changes(gift)));
         if !changes.is_empty() {
             let patch = Value::from(changes).to_string();
             response["patchType"] = json!("JSONPatch");
@@ -273,7 +293,20 @@ impl Review {
     /// The answer where it is not known what the pod should get: it may be made, and its maker is told.
     pub fn answer_without(&self, reason: &str) -> Value {
         let warning = format!("the pod gets no credentials of AWS: {reason}");
-        review(&json!({"uid": self.uid, "allowed": true, "warnings": [warning]}))
+        let response = json!({"uid": self.uid, "allowed": true, "warnings": [warning]});
+        self.respond(response, None)
+    }
+
+    fn marks(&self) -> Vec<Value> {
+        if !self.asks || self.annotation(ASKED).is_some() {
+            return Vec::new();
+        }
+        let all = "/metadata/annotations";
+        let first = self.pod.metadata.annotations.is_none();
+        let first = first.then(|| json!({"op": "add", "path": all, "value": {}}));
+        let path = format!("{all}/{}", ASKED.replace('/', "~1"));
+        let mark = json!({"op": "add", "path": path, "value": "asked"});
+        first.into_iter().chain([mark]).collect()
     }
 
     /// A JSON patch (RFC 6902).
@@ -346,6 +379,11 @@ fn append(patch: &mut Vec<Value>, path: &str, there: bool, items: Vec<Value>) {
     } else {
         patch.push(json!({"op": "add", "path": path, "value": items}));
     }
+}
+
+fn is_name(text: &str) -> bool {
+    let fits = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || "-.".contains(it);
+    !text.is_empty() && !text.starts_with('.') && text.chars().all(fits)
 }
 
 fn review(response: &Value) -> Value {
@@ -491,6 +529,43 @@ mod tests {
         assert_eq!(*token, want);
         let again = review_of(&after).answer(Some(&gift));
         assert_eq!(again["response"].get("patch"), None);
+    }
+
+    #[test]
+    fn a_pod_is_marked_once_where_there_are_policies() {
+        for annotations in [None, Some(json!({"a": "b"}))] {
+            let mut before = pod();
+            if let Some(annotations) = annotations {
+                before["metadata"]["annotations"] = annotations;
+            }
+            let mut review = review_of(&before);
+            assert!(
+                review
+                    .policies_path()
+                    .unwrap()
+                    .ends_with("/shop/securitygrouppolicies")
+            );
+            assert_eq!(review.answer(None)["response"].get("patch"), None);
+            review.mark();
+            let answer = review.answer_without("no");
+            let patch = answer["response"]["patch"].as_str().unwrap();
+            let patch = base64::engine::general_purpose::STANDARD
+                .decode(patch)
+                .unwrap();
+            let patch: Value = serde_json::from_slice(&patch).unwrap();
+            let last = patch.as_array().unwrap().last().unwrap();
+            assert_eq!(
+                last["path"],
+                "/metadata/annotations/lath.dev~1security-groups"
+            );
+            before["metadata"]["annotations"] = json!({ASKED: "asked"});
+            let mut again = review_of(&before);
+            again.mark();
+            assert_eq!(again.answer(None)["response"].get("patch"), None);
+        }
+        let mut on_node = pod();
+        on_node["spec"]["hostNetwork"] = json!(true);
+        assert_eq!(review_of(&on_node).policies_path(), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod manifests;
 pub mod metrics;
 pub mod node;
 pub mod pki;
+pub mod pod_groups;
 pub mod quantity;
 pub mod self_managed;
 pub mod services;

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::access::{self, POLICY_GROUPS};
 use crate::injection;
+use crate::pod_groups;
 use crate::services;
 
 /// The label of every object that Lath keeps.
@@ -37,6 +38,7 @@ pub struct Manifest {
 pub fn of(plane: &ControlPlane) -> Vec<Manifest> {
     let mut manifests = bindings();
     manifests.push(injection::manifest(plane));
+    manifests.push(pod_groups::definition());
     manifests.push(services::first_class());
     if let Some(addon) = plane.addons.get("coredns") {
         manifests.extend(coredns(plane, addon));
@@ -58,6 +60,7 @@ pub fn places(plane: &ControlPlane) -> BTreeSet<String> {
     };
     let mut all = bindings();
     all.push(injection::manifest(plane));
+    all.push(pod_groups::definition());
     all.extend(coredns(plane, &addon));
     all.extend(services::metrics(plane));
     all.extend([services::first_class(), services::default_class()]);

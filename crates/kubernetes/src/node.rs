@@ -18,6 +18,8 @@ const CONTAINERD_CONFIGURATION: &str = "/etc/kubernetes/containerd.toml";
 pub const LATH_DIRECTORY: &str = "/etc/lath";
 /// The blocks from which pods get addresses: a JSON list.
 pub const PREFIXES: &str = "prefixes.json";
+/// Which pods have an interface of their own: written from outside beside [`PREFIXES`].
+pub const BRANCHES: &str = "branches.json";
 /// Where volumes of claims are, each a directory: on the host's file system, and kept while the instance is.
 pub const VOLUMES: &str = "/var/lib/lath-volumes";
 /// The label by which a volume knows its instance: names of nodes follow from addresses, which are used again.
@@ -199,7 +201,8 @@ pub(crate) fn network_by_lath(name: &str) -> File {
             "plugins": [{
                 "type": "lath-cni",
                 "prefixesFile": format!("{LATH_DIRECTORY}/{PREFIXES}"),
-                "capabilities": {"portMappings": true},
+                "branchesFile": format!("{LATH_DIRECTORY}/{BRANCHES}"),
+                "capabilities": {"portMappings": true, "io.kubernetes.cri.pod-annotations": true},
             }],
         })),
     )

@@ -140,6 +140,7 @@ fn snapshot(version: u64) -> Snapshot {
             device: 0,
         }),
         prefixes: Vec::new(),
+        branches: Vec::new(),
     };
     let own = Vpc {
         id: vpc.clone(),

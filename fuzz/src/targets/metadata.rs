@@ -68,6 +68,7 @@ fn world() -> (Snapshot, VpcId) {
         source_dest_check: true,
         attachment: Some((owner.clone().into(), 0).into()),
         prefixes: Vec::new(),
+        branches: Vec::new(),
     };
     let networks = Vpc {
         id: vpc.clone(),

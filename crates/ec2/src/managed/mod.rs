@@ -4,6 +4,7 @@
 //! Each function runs in the caller's transaction, so that a service's record and what it made come together or not at
 //! all.
 
+mod branches;
 mod groups;
 mod interfaces;
 mod nodes;
@@ -11,6 +12,7 @@ mod templates;
 #[cfg(test)]
 mod tests;
 
+pub use branches::{MOST_GROUPS, NewBranch, branches_of, is_behind, make_branch, release_branch};
 pub use groups::{NewGroup, cluster_group, delete_group, remote_access_group};
 pub use interfaces::{ManagedInterface, make_interface, of_workload, release_interfaces};
 pub use nodes::{

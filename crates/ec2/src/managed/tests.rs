@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use lath_control::{Cell, derive_all};
 use lath_feed::{ClusterNode, InstanceKind, Snapshot};
+use lath_model::id::SecurityGroupId;
 use lath_model::{ManagedId, ManagedKind, WorkloadId};
 use lath_store::Tx;
 use lath_wire::ApiError;
@@ -104,6 +105,7 @@ async fn a_node_has_a_prefix_and_more_while_its_type_and_subnet_have_room() {
     let feed = Arc::clone(&snapshot.instances[&node.id]);
     assert_eq!(feed.kind, InstanceKind::Node);
     assert_eq!(feed.cluster.as_ref().unwrap().node_group, "workers");
+    branches_follow_their_node(&world, &node).await;
     // A t3.medium has six addresses: its own, and five prefixes.
     for want in [true, true, true, true, false] {
         assert_eq!(change(cell, |tx| add_prefix(tx, &node.id)).await, want);
@@ -116,6 +118,54 @@ async fn a_node_has_a_prefix_and_more_while_its_type_and_subnet_have_room() {
     let now = cell.db.view().get::<Instance>(node.id.as_str()).unwrap();
     assert_eq!(now.state, InstanceState::ShuttingDown);
     assert!(now.cluster.as_ref().unwrap().draining);
+}
+
+/// A pod's interface is behind its node's in the feed, has groups of its own that cannot be deleted, and is nobody else's
+/// to change.
+async fn branches_follow_their_node(world: &World, node: &Instance) {
+    let cell = world.cell();
+    let new = |pod: &str, groups: &[SecurityGroupId]| NewBranch {
+        cluster: control_plane(),
+        pod: pod.into(),
+        instance: node.id.clone(),
+        groups: groups.to_vec(),
+        tags: BTreeMap::new(),
+    };
+    let made = change(cell, |tx| {
+        let group = cluster_group(tx, cell, group())?.id.clone();
+        let branch = make_branch(tx, cell, new("uid-1", &[group.clone()]))?;
+        let many = vec![group.clone(); MOST_GROUPS + 1];
+        assert!(make_branch(tx, cell, new("uid-2", &many)).is_err());
+        delete_group(tx, &group);
+        Ok::<_, ApiError>((group, branch))
+    });
+    let (group, branch) = made.await.unwrap();
+    let view = cell.db.view();
+    assert!(
+        view.contains("ec2.security-group", group.as_str()),
+        "in use"
+    );
+    let vpc = VPC.parse().unwrap();
+    let snapshot: Snapshot = derive_all(cell, &crate::CONTRIBUTIONS, &view);
+    let feed = &snapshot.vpcs[&vpc];
+    assert!(!feed.interfaces.contains_key(&branch.id));
+    let trunk = primary_interface(&view, &node.id).unwrap();
+    let [behind] = &feed.interfaces[&trunk.id].branches[..] else {
+        panic!("{feed:?}");
+    };
+    assert_eq!((&behind.id, &*behind.pod), (&branch.id, "uid-1"));
+    assert_eq!(behind.address, branch.primary_ip());
+    let known = branches_of(&view, &vpc, &control_plane());
+    assert_eq!(known.keys().collect::<Vec<_>>(), ["uid-1"]);
+    assert!(is_behind(&view, &branch, &node.id));
+    change(cell, |tx| {
+        release_branch(tx, &branch);
+        delete_group(tx, &group);
+    })
+    .await;
+    let view = cell.db.view();
+    assert!(branches_of(&view, &vpc, &control_plane()).is_empty());
+    assert!(!view.contains("ec2.security-group", group.as_str()));
 }
 
 #[test]

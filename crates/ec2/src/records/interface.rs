@@ -61,6 +61,15 @@ pub enum Manager {
         /// The place there; 0 is the primary interface.
         device: u32,
     },
+    /// A pod of a cluster: the interface is behind that of its node.
+    Branch {
+        /// The interface of the node.
+        trunk: NetworkInterfaceId,
+        /// The cluster's control plane.
+        cluster: ManagedId,
+        /// The pod's unique id.
+        pod: String,
+    },
 }
 
 impl Manager {
@@ -71,6 +80,7 @@ impl Manager {
             Self::NatGateway(_) => "nat_gateway",
             Self::VpcEndpoint(_) => "vpc_endpoint",
             Self::Workload { .. } => "interface",
+            Self::Branch { .. } => "branch",
         }
     }
 }

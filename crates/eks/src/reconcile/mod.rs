@@ -1,6 +1,7 @@
 //! What nodes observe becomes what callers see: clusters turn `ACTIVE` when their API servers answer, node groups when
 //! their nodes are ready, and go when nothing of them is left. Groups launch, drain and terminate instances here.
 
+mod branches;
 mod cluster;
 mod group;
 pub(crate) mod scaling;
@@ -79,6 +80,7 @@ impl Reconciler {
                 cluster::advance(tx, &observed, &mut memory.failing, now);
                 scaling::advance(&self.app.cell, tx, &observed, &mut memory.since, now);
                 group::advance(&self.app.cell, tx, &observed, &mut memory.launch_after, now);
+                branches::advance(&self.app.cell, tx, &observed);
                 Ok(())
             })
             .await

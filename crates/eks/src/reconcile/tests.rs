@@ -353,6 +353,7 @@ async fn a_group_of_a_cluster_without_an_api_server_can_be_deleted() {
         identity_provider: None,
         identity_provider_known: true,
         waiting: Vec::new(),
+        branches: None,
     };
     let mut observed = Observed::default();
     observed.clusters.insert(control_plane("prod"), failed);
@@ -378,6 +379,7 @@ async fn a_control_plane_that_keeps_failing_fails_its_cluster_until_it_works() {
         identity_provider: None,
         identity_provider_known: true,
         waiting: Vec::new(),
+        branches: None,
     };
     let mut observed = Observed::default();
     observed.clusters.insert(control_plane("prod"), failed);
@@ -413,6 +415,7 @@ async fn a_name_is_free_when_nothing_of_its_cluster_is_left() {
         identity_provider: None,
         identity_provider_known: true,
         waiting: Vec::new(),
+        branches: None,
     };
     observed.clusters.insert(control_plane("prod"), leaving);
     lab.observe(observed.clone());

@@ -141,9 +141,9 @@ impl VpcView<'_> {
                 let mark = Value::Mark(known.number);
                 marks.elements.insert(link.clone(), mark);
             }
-            let out = self.guard(table, Way::Out, &interface.security_groups);
+            let out = self.guard_of(table, Way::Out, attached);
             senders.elements.insert(link.clone(), Value::Jump(out));
-            let into = self.guard(table, Way::In, &interface.security_groups);
+            let into = self.guard_of(table, Way::In, attached);
             receivers.elements.insert(link, Value::Jump(into));
         }
         for joint in self.transit() {

@@ -90,6 +90,9 @@ impl VpcView<'_> {
             for (prefix, hop) in attached.interface.prefixes.iter().zip(hop.iter().cycle()) {
                 router.route(MAIN, prefix.trunc(), RouteTo::via(link, *hop));
             }
+            for (branch, hop) in attached.interface.branches.iter().zip(hop.iter().cycle()) {
+                router.route(MAIN, host_net(branch.address), RouteTo::via(link, *hop));
+            }
         }
     }
 

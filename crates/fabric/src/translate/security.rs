@@ -1,12 +1,12 @@
 //! Security groups as chains: one for each distinct combination of groups, each rule of each group in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::{IpNet, Ipv4Net};
-use lath_feed::{Interface, Peer, SecurityRule, Traffic};
+use lath_feed::{Peer, SecurityRule, Traffic};
 use lath_model::id::{PrefixListId, SecurityGroupId};
 
-use super::VpcView;
+use super::{Attached, VpcView};
 use crate::name;
 use crate::nft::{Chain, Key, KeyType, Part, Rule, Set, Table, Verdict};
 
@@ -71,6 +71,44 @@ impl VpcView<'_> {
         name
     }
 
+    /// The chain of an interface: that of its groups, or where it has branches, one that leads each address to its own.
+    pub(super) fn guard_of(&self, table: &mut Table, way: Way, attached: &Attached<'_>) -> String {
+        let interface = attached.interface;
+        let own = self.guard(table, way, &interface.security_groups);
+        if interface.branches.is_empty() {
+            return own;
+        }
+        let mut by_groups: BTreeMap<&Combination, Set> = BTreeMap::new();
+        let mut all = Set::new(KeyType::Address);
+        for branch in &interface.branches {
+            let set = by_groups.entry(&branch.security_groups);
+            let set = set.or_insert_with(|| Set::new(KeyType::Address));
+            set.insert(Key::Address(branch.address));
+            all.insert(Key::Address(branch.address));
+        }
+        // Both ways share the sets.
+        let set_name = |groups: &str| format!("b_{}_{groups}", attached.link);
+        let its = |name: &str| match way {
+            Way::In => Part::DestinationIn(name.to_owned()),
+            Way::Out => Part::SourceIn(name.to_owned()),
+        };
+        let mut rules = Vec::new();
+        for (groups, set) in by_groups {
+            let guard = self.guard(table, way, groups);
+            let name = set_name(guard.split_once('_').map_or("", |(_, digest)| digest));
+            rules.push(Rule::new([its(&name), Part::Verdict(Verdict::Jump(guard))]));
+            table.sets.insert(name, set);
+        }
+        let name = set_name("all");
+        rules.push(Rule::new([its(&name), Part::Verdict(Verdict::Return)]));
+        rules.push(Rule::new([Part::Verdict(Verdict::Jump(own))]));
+        table.sets.insert(name, all);
+        let prefix = if way == Way::In { "bi" } else { "bo" };
+        let chain = format!("{prefix}_{}", attached.link);
+        table.chains.insert(chain.clone(), Chain::new(rules));
+        chain
+    }
+
     fn rules(&self, way: Way, groups: &Combination) -> Vec<&SecurityRule> {
         let groups = groups
             .iter()
@@ -111,16 +149,14 @@ impl VpcView<'_> {
     fn members(&self, id: &SecurityGroupId) -> Set {
         let mut set = Set::new(KeyType::Address);
         let here = self.attached.iter().map(|a| a.interface);
-        let members = here
-            .chain(self.elsewhere(id))
-            .filter(|interface| interface.security_groups.contains(id));
-        let addresses = members.flat_map(Interface::owned_addresses);
+        let members = here.chain(self.elsewhere(id));
+        let addresses = members.flat_map(|interface| interface.members(id));
         addresses.for_each(|address| set.insert(Key::Address(address)));
         set
     }
 
     /// Interfaces of the VPC of a group that is not this one's.
-    fn elsewhere(&self, id: &SecurityGroupId) -> impl Iterator<Item = &Interface> {
+    fn elsewhere(&self, id: &SecurityGroupId) -> impl Iterator<Item = &lath_feed::Interface> {
         let group = self.snapshot.security_groups.get(id);
         let vpc = group.filter(|group| group.vpc != self.vpc.id);
         let vpc = vpc.and_then(|group| self.snapshot.vpcs.get(&group.vpc));

@@ -217,6 +217,7 @@ impl Draft {
             source_dest_check: true,
             attachment: Some((id::<InstanceId>("i", instance).into(), device).into()),
             prefixes: Vec::new(),
+            branches: Vec::new(),
         };
         self.edit(vpc, |v| {
             drop(v.interfaces.insert(interface.id.clone(), interface))

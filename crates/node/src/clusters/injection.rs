@@ -1,5 +1,5 @@
 //! The admission webhook in the network namespace of each control plane: kube-apiserver asks it what a new pod gets for
-//! credentials of AWS.
+//! credentials of AWS, and whether policies of security groups may select it.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,8 +28,9 @@ use super::webhook::response;
 
 /// How long a handshake, a request's head, or its body may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the API server may take to show a service account: less than it waits for the webhook.
+/// How long the API server may take to show a service account, and policies: less together than it waits for the webhook.
 const ACCOUNT: Duration = Duration::from_secs(6);
+const POLICIES: Duration = Duration::from_secs(3);
 
 /// Answers in the namespace of a control plane until what it returns is dropped. `address` is the API server's.
 ///
@@ -122,8 +123,28 @@ impl Door {
             return response(StatusCode::PAYLOAD_TOO_LARGE, String::new());
         };
         match Review::parse(&body.to_bytes()) {
-            Ok(review) => response(StatusCode::OK, self.answer(&review).await.to_string()),
+            Ok(mut review) => {
+                if self.has_policies(&review).await {
+                    review.mark();
+                }
+                response(StatusCode::OK, self.answer(&review).await.to_string())
+            }
             Err(error) => response(StatusCode::BAD_REQUEST, error.to_string()),
+        }
+    }
+
+    /// Whether there are policies in the pod's namespace. Where that is not known its node asks, which is told more.
+    async fn has_policies(&self, review: &Review) -> bool {
+        let Some(path) = review.policies_path() else {
+            return false;
+        };
+        let path = format!("{path}?limit=1");
+        match tokio::time::timeout(POLICIES, self.client.find(&path)).await {
+            Ok(Ok(found)) => {
+                let items = found.as_ref().and_then(|it| it["items"].as_array());
+                items.is_some_and(|it| !it.is_empty())
+            }
+            Ok(Err(_)) | Err(_) => true,
         }
     }
 

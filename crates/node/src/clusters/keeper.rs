@@ -22,6 +22,7 @@ use super::authentication::Authentication;
 use super::endpoint::Endpoint;
 use super::kept::Kept;
 use super::logs::Logs;
+use super::services::pod_groups::Decided;
 use super::webhook::Knowledge;
 use super::{Shared, endpoint, injection, objects, plane, services, waiting, webhook};
 
@@ -66,6 +67,7 @@ struct Keeper {
     told: Option<String>,
     logs: Logs,
     authentication: Authentication,
+    decided: Arc<Decided>,
 }
 
 /// A client, and what it was made of.
@@ -101,7 +103,9 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
         told: None,
         logs: Logs::default(),
         authentication: Authentication::default(),
+        decided: Arc::default(),
     };
+    let decided = Arc::clone(&keeper.decided);
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let Some(wanted) = snapshot.control_planes.get(&id) else {
@@ -120,6 +124,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
             () = stop.cancelled() => return,
             gone = snapshots.changed() => if gone.is_err() { return },
             Ok(()) = draining.changed() => {}
+            () = decided.changed.notified() => {}
             () = tokio::time::sleep(PERIOD) => {}
         }
     }
@@ -273,7 +278,7 @@ impl Keeper {
         let client = client.map_err(|error| broken(&error))?;
         // The old ones are given up first: they may have the same addresses.
         self.client = None;
-        let services = services::begin(&self.shared, wanted, address);
+        let services = services::begin(&self.shared, wanted, address, &self.decided);
         self.client = Some(Known {
             client,
             netns,
@@ -327,6 +332,7 @@ impl Keeper {
             identity_provider: self.authentication.in_force().cloned(),
             identity_provider_known: self.authentication.is_known(),
             waiting: self.waiting.clone(),
+            branches: self.decided.wanted(),
         };
         self.shared.parts.say.send_if_modified(|known| {
             let differs = known.get(&self.id) != Some(&observed);

@@ -188,6 +188,7 @@ fn being_removed() -> ClusterObserved {
         identity_provider: None,
         identity_provider_known: false,
         waiting: Vec::new(),
+        branches: None,
     }
 }
 

@@ -21,7 +21,7 @@ use lath_wire::ApiError;
 use crate::errors::{client, invalid_value};
 use crate::networks::{cidr_reservations, public_pool};
 use crate::records::{
-    Address, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Subnet,
+    Address, Manager, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Subnet,
 };
 
 pub(crate) use messages::PrefixItem;
@@ -88,8 +88,16 @@ pub fn create_primary(
     Ok(interface)
 }
 
-/// Deletes an interface with its tags; elastic addresses on it become free.
+/// Deletes an interface with its tags and those behind it; elastic addresses on it become free.
 pub fn release(tx: &mut Tx, interface: &NetworkInterface) {
+    let is_behind = |it: &NetworkInterface| matches!(&it.manager, Some(Manager::Branch { trunk, .. }) if *trunk == interface.id);
+    let here = tx
+        .view()
+        .by::<NetworkInterface>("vpc", interface.vpc.as_str());
+    let behind: Vec<_> = here.filter(|it| is_behind(it)).collect();
+    for branch in behind {
+        release(tx, &branch);
+    }
     for address in &interface.addresses {
         if let Some((allocation, _)) = address.public.as_ref().and_then(|it| it.elastic.as_ref()) {
             tx.update::<Address>(allocation.as_str(), |elastic| elastic.association = None);

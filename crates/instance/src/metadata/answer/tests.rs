@@ -35,6 +35,7 @@ fn world() -> World {
             .map(|_| "10.0.1.32/28".parse().unwrap())
             .into_iter()
             .collect(),
+        branches: Vec::new(),
     };
     let interfaces = [
         interface(10, &full, Some("203.0.113.9")),

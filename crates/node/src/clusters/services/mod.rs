@@ -1,10 +1,11 @@
-//! What Lath itself does in a cluster that others do by pods: it answers the metrics of nodes and pods, makes volumes, and
-//! says of services why they get no load balancer. One task of each cluster does it; everything that it knows it can read
+//! What Lath itself does in a cluster that others do by pods: it answers the metrics of nodes and pods, makes volumes, says
+//! of services why they get no load balancer, and gives pods security groups. Two tasks of each cluster do it; everything that it knows it can read
 //! again.
 
 mod balancers;
 mod events;
 mod metrics;
+pub(super) mod pod_groups;
 mod removals;
 mod volumes;
 
@@ -27,6 +28,7 @@ use super::{Shared, plane};
 use balancers::Balancers;
 use events::Events;
 use metrics::Metrics;
+use pod_groups::{Decided, PodGroups};
 use removals::Removals;
 
 /// Between two looks at volumes.
@@ -46,6 +48,8 @@ struct Care {
     authority: Authority,
     /// With a connection of its own: what is done here holds nothing else up.
     client: Client,
+    /// Of security groups of pods.
+    decided: Arc<Decided>,
 }
 
 /// Begins to care for a cluster whose API server is at `address`, until what it returns is dropped.
@@ -56,6 +60,7 @@ pub(super) fn begin(
     shared: &Arc<Shared>,
     wanted: &ControlPlane,
     address: SocketAddr,
+    decided: &Arc<Decided>,
 ) -> Result<DropGuard, String> {
     let authority = Authority::open(&wanted.keys).map_err(|error| error.to_string())?;
     let place = Place::Workload(plane::workload(wanted));
@@ -68,10 +73,15 @@ pub(super) fn begin(
         address,
         client: client.map_err(|error| error.to_string())?,
         authority,
+        decided: Arc::clone(decided),
     });
     let stop = CancellationToken::new();
     let guard = stop.clone().drop_guard();
-    tokio::spawn(async move { stop.run_until_cancelled(care.run()).await });
+    tokio::spawn(async move {
+        // Neither waits for the other: a pod of which it is not known what it gets does not begin.
+        let both = async { tokio::join!(care.run(), PodGroups::default().run(&care)) };
+        stop.run_until_cancelled(both).await
+    });
     Ok(guard)
 }
 
