@@ -133,7 +133,7 @@ async fn branches_follow_their_node(world: &World, node: &Instance) {
     };
     let made = change(cell, |tx| {
         let group = cluster_group(tx, cell, group())?.id.clone();
-        let branch = make_branch(tx, cell, new("uid-1", &[group.clone()]))?;
+        let branch = make_branch(tx, cell, new("uid-1", std::slice::from_ref(&group)))?;
         let many = vec![group.clone(); MOST_GROUPS + 1];
         assert!(make_branch(tx, cell, new("uid-2", &many)).is_err());
         delete_group(tx, &group);
