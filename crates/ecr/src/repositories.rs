@@ -229,3 +229,99 @@ fn put_mutability(
         image_tag_mutability_exclusion_filters: exclusions,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use lath_registry::{Digest, Images, PutError};
+    use lath_wire::Authorize;
+
+    use super::*;
+    use crate::{Login, Logins};
+
+    /// Nobody logs in.
+    struct NoLogins;
+
+    impl Logins for NoLogins {
+        fn login(&self, _: &Caller, _: Duration) -> Option<Login> {
+            None
+        }
+
+        fn caller(&self, _: &str, _: &str, _: Option<IpAddr>) -> Option<Caller> {
+            None
+        }
+
+        fn seal(&self, plain: &str) -> String {
+            plain.to_owned()
+        }
+
+        fn open(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn judge(&self) -> &dyn Authorize {
+            unreachable!("nothing is asked here")
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_repository_whose_image_is_just_coming_is_not_deleted() {
+        let directory = tempfile::tempdir().unwrap();
+        let images = Images::open(directory.path()).unwrap();
+        let (cell, _observed) = lath_control::Cell::for_test();
+        let app = Ecr::new(cell, images.clone(), Arc::new(NoLogins), String::new());
+        let app = Arc::new(app);
+        let caller = Caller::nobody("us-east-1", "ecr", "1", None);
+        let request = CreateRepository {
+            repository_name: "app".into(),
+            ..CreateRepository::default()
+        };
+        create(&app, &caller, request).await.unwrap();
+        let store = app.store("app").unwrap();
+        let id = images.begin_upload("me").unwrap();
+        images.append_upload(id, 0, b"{}").unwrap();
+        let config = Digest::of(b"{}");
+        store.finish_upload(id, &config).unwrap();
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"application/json","digest":"{config}","size":2}},"layers":[]}}"#
+        );
+        let delete = |app: Arc<Ecr>, caller: Caller| async move {
+            let request = DeleteRepository {
+                repository_name: "app".into(),
+                ..DeleteRepository::default()
+            };
+            delete(&app, &caller, request).await
+        };
+        let exists = |app: &Ecr| app.cell.db.view().get::<Record>("app").is_some();
+        let (of_push, of_caller, here) = (
+            Arc::clone(&app),
+            caller.clone(),
+            tokio::runtime::Handle::current(),
+        );
+        let (pushing, text) = (store.clone(), manifest.clone());
+        let push = tokio::task::spawn_blocking(move || {
+            let mut deleting = None;
+            // The push is judged; a deletion that begins now must wait for the image, and find it.
+            let kept = pushing.put(text.as_bytes(), None, None, |_| {
+                deleting = Some(here.spawn(delete(Arc::clone(&of_push), of_caller)));
+                std::thread::sleep(Duration::from_millis(200));
+                exists(&of_push).then_some(true)
+            });
+            (kept, deleting.unwrap())
+        });
+        let (kept, deleting) = push.await.unwrap();
+        kept.unwrap();
+        let refused = deleting.await.unwrap().err().unwrap();
+        assert_eq!(refused.code, "RepositoryNotEmptyException");
+        assert!(exists(&app));
+        store.clear().unwrap();
+        delete(Arc::clone(&app), caller).await.unwrap();
+        let gone = store.put(manifest.as_bytes(), None, None, |_| {
+            exists(&app).then_some(true)
+        });
+        assert!(matches!(gone, Err(PutError::Gone)));
+    }
+}
