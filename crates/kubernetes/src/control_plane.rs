@@ -100,11 +100,23 @@ pub fn certificates(plane: &ControlPlane) -> Vec<Needed> {
     clients.into_iter().chain([server]).collect()
 }
 
+/// The file of the certificate that the authority signs with: kube-controller-manager takes one alone.
+const SIGNER: &str = "signer.crt";
+
+/// The certificates of the authority, by the names of their files.
+pub fn authorities(authority: &Authority) -> [(&'static str, &str); 2] {
+    [
+        ("ca.crt", authority.certificate()),
+        (SIGNER, authority.newest()),
+    ]
+}
+
 fn files(plane: &ControlPlane) -> Result<Vec<File>, PkiError> {
     let authority = Authority::open(&plane.keys)?;
     let place = |name: &str| PathBuf::from(CERTIFICATES).join(name);
     let mut files = vec![
         public(place("ca.crt"), authority.certificate()),
+        public(place(SIGNER), authority.newest()),
         secret(place("ca.key"), &plane.keys.authority_key.0),
         secret(place("sa.key"), &plane.keys.service_accounts.0),
         public(
@@ -305,7 +317,7 @@ fn controller_manager(plane: &ControlPlane) -> Unit {
         ("authorization-kubeconfig", own),
         ("service-account-private-key-file", certificate("sa.key")),
         ("root-ca-file", certificate("ca.crt")),
-        ("cluster-signing-cert-file", certificate("ca.crt")),
+        ("cluster-signing-cert-file", certificate(SIGNER)),
         ("cluster-signing-key-file", certificate("ca.key")),
         ("use-service-account-credentials", "true".to_owned()),
         ("cluster-name", plane.name.clone()),

@@ -151,6 +151,11 @@ pub fn certificates(node: &Node<'_>) -> Vec<Needed> {
     ]
 }
 
+/// The certificates of the authority, by the names of their files.
+pub fn authorities(authority: &Authority) -> [(&'static str, &str); 1] {
+    [("ca.crt", authority.certificate())]
+}
+
 fn files(node: &Node<'_>) -> Result<Vec<File>, PkiError> {
     let authority = Authority::open(&node.plane.keys)?;
     let server = node.plane.addresses.first().copied();

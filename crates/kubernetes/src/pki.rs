@@ -1,4 +1,8 @@
 //! Keys and certificates of a cluster. One authority signs everything, servers and clients; all keys are P-256.
+//!
+//! The authority's certificate is renewed after half of its life, with its name and key. What the authority has signed or will
+//! sign is believed by those who know either certificate, and the cluster hands out both: nobody has to change at the same
+//! time as another.
 
 use std::net::IpAddr;
 
@@ -16,6 +20,10 @@ use time::{Duration, OffsetDateTime};
 
 /// How long an authority is valid.
 const AUTHORITY_DAYS: i64 = 3650;
+/// After this time it gets another certificate.
+const RENEWED_DAYS: i64 = AUTHORITY_DAYS / 2;
+/// The line before a certificate that the authority got later, with the time in seconds.
+const RENEWED: &str = "# lath renewed ";
 /// How long what it signs is valid, unless less is asked for.
 pub const LEAF_DAYS: i64 = 365;
 /// Clocks of clients may be late.
@@ -34,21 +42,57 @@ pub struct PkiError(#[from] rcgen::Error);
 /// When the host gives no random numbers.
 pub fn generate() -> Result<ClusterKeys, PkiError> {
     let key = KeyPair::generate()?;
-    let mut params = params("kubernetes", None, Duration::days(AUTHORITY_DAYS));
+    Ok(ClusterKeys {
+        authority: authority(&key, Timestamp::now())?,
+        authority_key: Hidden(key.serialize_pem()),
+        service_accounts: Hidden(KeyPair::generate()?.serialize_pem()),
+    })
+}
+
+fn authority(key: &KeyPair, now: Timestamp) -> Result<String, PkiError> {
+    let mut params = params_at(now, "kubernetes", None, Duration::days(AUTHORITY_DAYS));
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![
         KeyUsagePurpose::KeyCertSign,
         KeyUsagePurpose::CrlSign,
         KeyUsagePurpose::DigitalSignature,
     ];
-    Ok(ClusterKeys {
-        authority: params.self_signed(&key)?.pem(),
-        authority_key: Hidden(key.serialize_pem()),
-        service_accounts: Hidden(KeyPair::generate()?.serialize_pem()),
-    })
+    Ok(params.self_signed(key)?.pem())
+}
+
+/// The certificates that the authority of a cluster should have, the one that it was made with first; nothing where no other is
+/// due. `made` is when the cluster was made.
+///
+/// # Errors
+/// When its key is none.
+pub fn renewed_authority(
+    keys: &ClusterKeys,
+    made: Timestamp,
+    now: Timestamp,
+) -> Result<Option<String>, PkiError> {
+    let seconds = |at: Timestamp| at.as_millis() / 1000;
+    let marks = keys.authority.lines();
+    let last = marks.filter_map(|it| it.strip_prefix(RENEWED)?.parse().ok());
+    let last = last.last().unwrap_or(seconds(made));
+    if seconds(now) - last < Duration::days(RENEWED_DAYS).whole_seconds() {
+        return Ok(None);
+    }
+    let key = KeyPair::from_pem(&keys.authority_key.0)?;
+    let next = authority(&key, now)?;
+    let before = &keys.authority;
+    Ok(Some(format!("{before}{RENEWED}{}\n{next}", seconds(now))))
 }
 
 fn params(common_name: &str, organization: Option<&str>, lifetime: Duration) -> CertificateParams {
+    params_at(Timestamp::now(), common_name, organization, lifetime)
+}
+
+fn params_at(
+    now: Timestamp,
+    common_name: &str,
+    organization: Option<&str>,
+    lifetime: Duration,
+) -> CertificateParams {
     let mut params = CertificateParams::default();
     let mut name = DistinguishedName::new();
     if let Some(organization) = organization {
@@ -56,16 +100,25 @@ fn params(common_name: &str, organization: Option<&str>, lifetime: Duration) -> 
     }
     name.push(DnType::CommonName, common_name);
     params.distinguished_name = name;
-    let now = Timestamp::now().as_millis() / 1000;
+    let now = now.as_millis() / 1000;
     let now = OffsetDateTime::from_unix_timestamp(now).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     params.not_before = now - SLACK;
     params.not_after = now + lifetime;
     params
 }
 
+/// The certificate that the authority was made with.
+pub fn first_certificate(keys: &ClusterKeys) -> &str {
+    let all = &keys.authority;
+    match all.find(RENEWED) {
+        Some(end) => &all[..end],
+        None => all,
+    }
+}
+
 /// What tells a cluster from every other, also from one that had its name before: a digest of its authority.
 pub fn identity(keys: &ClusterKeys) -> String {
-    let digest = Sha256::digest(&keys.authority);
+    let digest = Sha256::digest(first_certificate(keys));
     let digest = digest.iter().take(16);
     digest.map(|byte| format!("{byte:02x}")).collect()
 }
@@ -104,9 +157,18 @@ impl Authority {
         })
     }
 
-    /// The authority's own certificate, PEM.
+    /// The authority's own certificates, PEM, the one that it was made with first.
     pub fn certificate(&self) -> &str {
         &self.certificate
+    }
+
+    /// The newest of them.
+    pub(crate) fn newest(&self) -> &str {
+        let all = &self.certificate;
+        let before = all.rfind(RENEWED).and_then(|it| all.get(it..));
+        before
+            .and_then(|it| it.split_once('\n'))
+            .map_or(all, |(_, newest)| newest)
     }
 
     /// A client's certificate: Kubernetes takes its common name for the user, its organization for a group.
@@ -251,6 +313,60 @@ mod tests {
                 .output()
                 .unwrap();
             assert!(told.status.success(), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_renewed_authority_and_the_old_one_vouch_for_the_same() {
+        let days = |count: i64| {
+            let now = Timestamp::now().as_millis();
+            Timestamp::from_millis(now + count * 24 * 3600 * 1000)
+        };
+        let mut keys = generate().unwrap();
+        let (first, identity_before) = (keys.authority.clone(), identity(&keys));
+        let before = Authority::open(&keys).unwrap();
+        assert_eq!(before.newest(), first);
+        let early = before.client("early", None).unwrap();
+        assert!(
+            renewed_authority(&keys, days(0), days(1800))
+                .unwrap()
+                .is_none()
+        );
+        for (at, count) in [(days(1830), 2), (days(3700), 3)] {
+            let renewed = renewed_authority(&keys, days(0), at).unwrap().unwrap();
+            keys.authority = renewed;
+            assert_eq!(keys.authority.matches("BEGIN").count(), count);
+            assert!(renewed_authority(&keys, days(0), at).unwrap().is_none());
+        }
+        assert_eq!(identity(&keys), identity_before);
+        assert_eq!(first_certificate(&keys), first);
+        let authority = Authority::open(&keys).unwrap();
+        let late = authority.client("late", None).unwrap();
+        let newest = authority.newest();
+        assert!(newest.starts_with("-----BEGIN") && newest.matches("BEGIN").count() == 1);
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let cases = [
+            ("the first", first.as_str(), &late, "0"),
+            ("all", &keys.authority, &early, "0"),
+            ("all", &keys.authority, &late, "0"),
+            ("the newest", newest, &early, "no_check_time"),
+            ("the newest", newest, &late, "no_check_time"),
+        ];
+        for (which, text, leaf, how) in cases {
+            let (ca, leaf) = (file("ca.crt", text), file("leaf.crt", &leaf.certificate));
+            let mut openssl = std::process::Command::new("openssl");
+            openssl.args(["verify", "-purpose", "sslclient"]);
+            // It begins in the future of this test.
+            if how != "0" {
+                openssl.arg(format!("-{how}"));
+            }
+            let told = openssl.arg("-CAfile").args([&ca, &leaf]).output().unwrap();
+            assert!(told.status.success(), "{which}: {told:?}");
         }
     }
 

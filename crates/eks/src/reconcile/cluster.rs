@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_feed::{ClusterObserved, Condition, Observed, POD_IDENTITY_AGENT};
+use lath_kubernetes::pki;
 use lath_model::Timestamp;
 use lath_store::{Record as _, Tx};
 
@@ -57,6 +58,11 @@ fn step(
     now: Timestamp,
 ) {
     let mut next = cluster.clone();
+    if let Ok(Some(all)) = pki::renewed_authority(&cluster.keys, cluster.created_at, now) {
+        // What reads certificates of authorities only when it starts is started again.
+        next.keys.authority = all;
+        next.boot += 1;
+    }
     let works = obeyed(seen).is_some_and(|version| version > cluster.status_after);
     if works {
         failing.remove(&cluster.name);

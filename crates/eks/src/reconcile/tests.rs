@@ -43,6 +43,26 @@ async fn with_group(desired: i32) -> Lab {
 }
 
 #[tokio::test]
+async fn a_cluster_of_five_years_has_two_certificates_of_its_authority() {
+    let lab = Lab::new().await;
+    lab.active().await;
+    let shown = async || lab.get("GET", "/clusters/prod", Value::Null).await;
+    let before = shown().await;
+    let late = Timestamp::now().plus(Duration::from_secs(1826 * 24 * 3600));
+    for _ in 0..2 {
+        lab.reconciler().pass_at(late).await.unwrap();
+    }
+    let after = shown().await;
+    assert_eq!(after["cluster"]["status"], "ACTIVE");
+    let data = |it: &Value| {
+        let data = it["cluster"]["certificateAuthority"]["data"].as_str();
+        data.unwrap().to_owned()
+    };
+    assert!(data(&after).len() > 2 * data(&before).len());
+    assert!(data(&after).len() < 3 * data(&before).len());
+}
+
+#[tokio::test]
 async fn a_group_is_active_when_its_nodes_are_ready_and_gone_when_they_are() {
     let lab = Lab::new().await;
     lab.active().await;

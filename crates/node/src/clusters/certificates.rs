@@ -1,4 +1,5 @@
-//! Renews the certificates of control planes and nodes in their files, without a boot: their programs read them again.
+//! Renews the certificates of control planes and nodes in their files, without a boot: their programs read them again. So are
+//! those of the authority, which programs read when they start.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -68,6 +69,15 @@ fn renew(instances: &Instances, id: &WorkloadId, certificates: &[Needed], author
     // Its first boot makes the directory.
     if !instances.host_directory(id, directory).exists() {
         return;
+    }
+    let authorities = match id {
+        WorkloadId::Managed(_) => control_plane::authorities(authority).to_vec(),
+        _ => node::authorities(authority).to_vec(),
+    };
+    for (name, content) in authorities {
+        if let Err(error) = instances.write_file(id, directory, name, content.as_bytes()) {
+            tracing::warn!(%id, name, %error, "certificates of an authority cannot be written");
+        }
     }
     for needed in certificates {
         let name = needed.file_name();
