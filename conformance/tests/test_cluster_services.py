@@ -413,4 +413,4 @@ def volumes_last(cluster):
     assert len(cluster.directories()) == 1
     cluster.kubectl("delete", "statefulset/state", "pvc/data", "pvc/shared", "service/balanced")
     wait_for("the volume to be gone", lambda: not json.loads(cluster.kubectl("get", "pv", "-o", "json"))["items"])
-    assert cluster.directories() == []
+    wait_for("its data to be gone", lambda: not cluster.directories())

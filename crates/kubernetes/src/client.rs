@@ -232,6 +232,22 @@ impl Client {
         absent(deleted).map(drop)
     }
 
+    /// Deletes an object that is still of this version; whether it was.
+    ///
+    /// # Errors
+    /// When the answer is neither good, nor that the object has changed or is gone.
+    pub async fn delete_as(&self, path: &str, version: &str) -> Result<bool, ClientError> {
+        let options = serde_json::json!({
+            "apiVersion": "v1", "kind": "DeleteOptions",
+            "preconditions": {"resourceVersion": version},
+        });
+        let deleted = self.json(Method::DELETE, path, "application/json", Some(&options));
+        match absent(deleted.await) {
+            Err(error) if error.status() == Some(StatusCode::CONFLICT) => Ok(false),
+            deleted => Ok(deleted?.is_some()),
+        }
+    }
+
     async fn json(
         &self,
         method: Method,

@@ -6,7 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use lath_model::WorkloadId;
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, chownat, mkdirat, statat};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, RenameFlags, Uid, chownat, mkdirat, renameat_with, statat,
+};
 use rustix::io::Errno;
 
 use super::Instances;
@@ -15,6 +17,8 @@ use crate::{furnish, units};
 
 /// How many entries of a directory are removed at once.
 const AT_ONCE: u64 = 1 << 20;
+/// How many entries of a directory are looked at.
+const MOST_NAMES: usize = 10_000;
 
 impl Instances {
     /// Where the host keeps a directory that an instance has at `path` ([`crate::HostDirectory`]). It is made at the first
@@ -111,6 +115,32 @@ impl Instances {
         crate::tree::remove_some(&path, AT_ONCE)
     }
 
+    /// Gives such a directory another name there, which nothing has yet.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not there, `AlreadyExists` when the name is taken.
+    pub fn rename_directory(
+        &self,
+        id: &WorkloadId,
+        within: &Path,
+        (from, to): (&str, &str),
+    ) -> io::Result<()> {
+        rename(&self.host_directory(id, within), (plain(from)?, plain(to)?))
+    }
+
+    /// The names of what is in a directory of the host that the instance has, as far as they end so.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn names_that_end(
+        &self,
+        id: &WorkloadId,
+        within: &Path,
+        end: &str,
+    ) -> io::Result<Vec<String>> {
+        names_that_end(&self.host_directory(id, within), end)
+    }
+
     /// Where the host finds what a unit of an instance writes. When it is long it becomes `NAME.log.1`, and a new one is
     /// begun. To be opened by [`Self::open_log`]: the instance's root can put anything there.
     pub fn log_path(&self, id: &WorkloadId, unit: &str) -> PathBuf {
@@ -143,6 +173,34 @@ impl Instances {
         let last = last_renewed(logs, unit)?.ok_or(io::ErrorKind::NotFound)?;
         open_plain(&logs.join(last))
     }
+}
+
+fn rename(within: &Path, (from, to): (&str, &str)) -> io::Result<()> {
+    let within = open_base(within)?;
+    Ok(renameat_with(
+        &within,
+        from,
+        &within,
+        to,
+        RenameFlags::NOREPLACE,
+    )?)
+}
+
+fn names_that_end(within: &Path, end: &str) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(within) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    // The instance's root decides how many there are.
+    for entry in entries.take(MOST_NAMES) {
+        let name = entry?.file_name().into_string();
+        names.extend(
+            name.ok()
+                .filter(|it| it.ends_with(end) && plain(it).is_ok()),
+        );
+    }
+    Ok(names)
 }
 
 /// The name of the last `UNIT-TIME.log`; times are in their order.
@@ -200,6 +258,28 @@ fn holds(file: fs::File, content: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_put_aside_and_back_and_replaces_nothing() {
+        let within = tempfile::tempdir().unwrap();
+        let at = |name: &str| within.path().join(name);
+        fs::create_dir(at("a")).unwrap();
+        fs::write(at("a").join("data"), "x").unwrap();
+        rename(within.path(), ("a", "a.removed")).unwrap();
+        assert_eq!(
+            names_that_end(within.path(), ".removed").unwrap(),
+            ["a.removed"]
+        );
+        fs::create_dir(at("a")).unwrap();
+        let taken = rename(within.path(), ("a.removed", "a")).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        fs::remove_dir(at("a")).unwrap();
+        rename(within.path(), ("a.removed", "a")).unwrap();
+        assert!(at("a").join("data").exists());
+        let gone = rename(within.path(), ("b", "c")).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+        assert!(names_that_end(&at("none"), ".removed").unwrap().is_empty());
+    }
 
     #[test]
     fn the_last_log_that_a_program_renewed_is_found() {

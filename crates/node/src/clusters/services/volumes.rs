@@ -21,7 +21,7 @@ use super::events::{About, Events, Said};
 use super::removals::{Removal, Removals};
 use super::{Care, Part, all};
 
-const FINALIZER: &str = "external-provisioner.volume.kubernetes.io/finalizer";
+pub(super) const FINALIZER: &str = "external-provisioner.volume.kubernetes.io/finalizer";
 const COMPONENT: &str = "ebs.csi.aws.com";
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
@@ -199,6 +199,8 @@ pub(super) async fn look(
         .chain(volumes_work(&volumes, snapshot, &care.id, current));
     let mut first = Ok(());
     removals.collect();
+    let there = volumes.iter().map(|it| it.metadata.name.as_str());
+    removals.settle(care, snapshot, &there.collect()).await;
     for it in work {
         let done = perform(care, events, removals, it).await;
         if first.is_ok() {
@@ -405,8 +407,8 @@ fn volumes_work(
         work.push(Work::Remove(Removal {
             name,
             version,
-            finalizers,
             instance: is_there.then_some(instance),
+            deleted: metadata.deletion_timestamp.is_some(),
         }));
     }
     work
