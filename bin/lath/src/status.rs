@@ -236,7 +236,7 @@ fn print(status: &Status) -> Result<String, std::fmt::Error> {
         status.version, status.endpoint, status.region, status.mode, status.account, status.pid
     )?;
     for trouble in &status.trouble {
-        writeln!(text, "DEGRADED: {trouble}")?;
+        writeln!(text, "DEGRADED: {}", parts(trouble).join("\n  "))?;
     }
     if status.applied_revision < status.revision {
         writeln!(
@@ -417,6 +417,29 @@ fn regions(text: &mut String, regions: &[Region]) -> std::fmt::Result {
     table(text, ["LINK FROM", "TO", "STATE", "SINCE"], links)
 }
 
+/// The lines of a text that a program may have said, as they are safe to print.
+fn parts(text: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let plain = |line: &str| line.trim_end().replace(char::is_control, " ");
+    lines.map(plain).collect()
+}
+
+/// A row as lines of a table: where a cell has several lines, the others follow below the first, indented.
+fn folded<const N: usize>(row: [String; N]) -> Vec<[String; N]> {
+    let cells = row.map(|cell| parts(&cell));
+    let height = cells.iter().map(Vec::len).max().unwrap_or_default();
+    let line = |at: usize| {
+        std::array::from_fn(|column| {
+            let part = cells[column].get(at).map_or("", String::as_str);
+            match (at, part) {
+                (0, _) | (_, "") => part.to_owned(),
+                _ => format!("  {part}"),
+            }
+        })
+    };
+    (0..height.max(1)).map(line).collect()
+}
+
 /// Prints a table with columns as wide as their widest cell. Prints nothing if there are no rows.
 fn table<const N: usize>(
     text: &mut String,
@@ -424,7 +447,7 @@ fn table<const N: usize>(
     rows: impl Iterator<Item = [String; N]>,
 ) -> std::fmt::Result {
     let mut lines = vec![head.map(str::to_owned)];
-    lines.extend(rows);
+    lines.extend(rows.flat_map(folded));
     if lines.len() == 1 {
         return Ok(());
     }
@@ -461,6 +484,12 @@ mod tests {
         )
         .unwrap();
         assert_eq!(text, "\nA    LONG\nxyz  1\n");
+        let mut folded = String::new();
+        let state = "it fails: one\n\n\ttwo\u{1b}[0m\nthree\n";
+        let rows = [["a".into(), state.into()], ["b".into(), "ready".into()]];
+        table(&mut folded, ["A", "STATE"], rows.into_iter()).unwrap();
+        let want = "\nA  STATE\na  it fails: one\n      two [0m\n     three\nb  ready\n";
+        assert_eq!(folded, want);
         let mut none = String::new();
         table(&mut none, ["A"], std::iter::empty()).unwrap();
         assert_eq!(none, "");
