@@ -1,7 +1,6 @@
 //! The AWS APIs for programs in VPCs: plain HTTP at [`API_ADDRESS`] of every VPC's router. Control answers; while it is dead
 //! so does who speaks for it.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +9,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use lath_feed::SnapshotReceiver;
+use lath_instance::Listeners;
 use lath_model::id::VpcId;
 use lath_net::accept::{Acceptor, ConnectionLimits};
 use lath_net::descriptors::Purpose;
-use lath_net::{API_ADDRESS, Network, Place, listen};
+use lath_net::{API_ADDRESS, Network};
 use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
-/// Between attempts to listen in a VPC whose network is not there yet.
-const RETRY: Duration = Duration::from_millis(250);
 /// Of all VPCs, at once.
 const CONNECTIONS: usize = 4096;
 /// Of one address, at once.
@@ -42,80 +40,21 @@ pub trait Api: Send + Sync + 'static {
     async fn ask(&self, request: Request<Bytes>, from: (VpcId, IpAddr)) -> Response<Bytes>;
 }
 
-/// The listeners of all VPCs.
-pub(crate) struct Doors {
+/// Answers in all VPCs until `stop`, or until the publisher of snapshots is gone.
+pub(crate) async fn serve(
     network: Arc<dyn Network>,
     snapshots: SnapshotReceiver,
     api: Arc<dyn Api>,
-    acceptor: Acceptor,
-    listeners: BTreeMap<VpcId, DropGuard>,
-}
-
-impl Doors {
-    pub(crate) fn new(
-        network: Arc<dyn Network>,
-        snapshots: SnapshotReceiver,
-        api: Arc<dyn Api>,
-    ) -> Self {
-        Self {
-            network,
-            snapshots,
-            api,
-            acceptor: acceptor(),
-            listeners: BTreeMap::new(),
-        }
-    }
-
-    /// Serves until `stop`, or until the publisher of snapshots is gone.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
-        loop {
-            let all = self.reconcile().await;
-            let changed = self.snapshots.changed();
-            let again = async {
-                if all {
-                    std::future::pending::<()>().await;
-                }
-                tokio::time::sleep(RETRY).await;
-            };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                changed = changed => if changed.is_err() { return },
-                () = again => {}
-            }
-        }
-    }
-
-    /// Listeners as the newest snapshot wants them; whether all are there.
-    async fn reconcile(&mut self) -> bool {
-        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-        self.listeners
-            .retain(|vpc, _| snapshot.vpcs.contains_key(vpc));
-        let mut all = true;
-        for vpc in snapshot.vpcs.keys() {
-            if let Err(error) = self.ensure(vpc).await {
-                tracing::debug!(vpc = vpc.as_str(), %error, "a VPC has no way to the APIs yet");
-                all = false;
-            }
-        }
-        all
-    }
-
-    async fn ensure(&mut self, vpc: &VpcId) -> std::io::Result<()> {
-        if self.listeners.contains_key(vpc) {
-            return Ok(());
-        }
-        let address = SocketAddr::new(API_ADDRESS.into(), 80);
-        let place = Place::Vpc(vpc.clone());
-        let listener = listen(&self.network, &place, address).await?;
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        let stop = CancellationToken::new();
-        self.listeners
-            .insert(vpc.clone(), stop.clone().drop_guard());
-        let (api, vpc, acceptor) = (Arc::clone(&self.api), vpc.clone(), self.acceptor.clone());
+    stop: CancellationToken,
+) {
+    let address = SocketAddr::new(API_ADDRESS.into(), 80);
+    let listeners = Listeners::new(network, snapshots, address);
+    let acceptor = acceptor();
+    let begin = |vpc, listener, stop| {
+        let (api, acceptor) = (Arc::clone(&api), acceptor.clone());
         tokio::spawn(async move { api.serve(listener, vpc, acceptor, stop).await });
-        Ok(())
-    }
+    };
+    listeners.run(stop, begin).await;
 }
 
 /// How many connections from all VPCs there may be at once: to the APIs, and to the issuers of clusters beside them.

@@ -226,8 +226,8 @@ impl Node {
             .with_authority(config.authority);
         let metadata = MetadataService::new(Arc::clone(&network), snapshots.clone());
         if config.api_in_vpcs {
-            let doors = api::Doors::new(Arc::clone(&network), snapshots.clone(), Arc::clone(&api));
-            tasks.spawn(doors.run(stop.clone()));
+            let (network, api) = (Arc::clone(&network), Arc::clone(&api));
+            tasks.spawn(api::serve(network, snapshots.clone(), api, stop.clone()));
         }
 
         let (say_clusters, clusters) = watch::channel(clusters::ClustersObserved::default());

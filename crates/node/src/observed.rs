@@ -10,6 +10,7 @@ use lath_feed::{
     SnapshotReceiver, TransitPeer, Vpc,
 };
 use lath_health::{HealthReceiver, PeersReceiver};
+use lath_instance::Bound;
 use lath_model::id::{
     InstanceId, ServiceNetworkVpcAssociationId, TransitGatewayAttachmentId, VpcId,
 };
@@ -21,8 +22,6 @@ use tokio_util::sync::CancellationToken;
 use crate::clusters::ClustersObserved;
 use crate::instances::is_cut_off;
 use crate::network::NetworkObserved;
-
-type Bound = BTreeMap<VpcId, Result<(), String>>;
 
 /// Where the parts say what is so.
 pub(crate) struct Parts {

@@ -12,7 +12,6 @@ mod identity;
 mod token;
 mod tree;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
@@ -28,12 +27,13 @@ use lath_model::Timestamp;
 use lath_model::id::VpcId;
 use lath_net::accept::{Acceptor, ConnectionLimits, Slot, Source, Watched};
 use lath_net::descriptors::Purpose;
-use lath_net::{Network, Place, listen};
+use lath_net::{Network, Place};
 use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
+use crate::listeners::{Bound, Listeners};
 use answer::{Asked, answer, find, hop_limit};
 use token::Tokens;
 
@@ -41,8 +41,6 @@ use token::Tokens;
 pub const METADATA_ADDRESS: SocketAddr =
     SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 169, 254)), 80);
 
-/// Between attempts to listen in a VPC whose network is not there yet.
-const RETRY: Duration = Duration::from_millis(250);
 /// How many hops answers other than tokens may take: Linux\'s usual number.
 const ANY_HOPS: u32 = 64;
 /// Of all VPCs, at once.
@@ -54,16 +52,10 @@ const IDLE: Duration = Duration::from_secs(10);
 /// A whole request head, in bytes.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// VPCs where the service answers, or why it does not (yet).
-pub type Bound = BTreeMap<VpcId, Result<(), String>>;
-
 /// The service of all VPCs of a node.
 pub struct MetadataService {
-    network: Arc<dyn Network>,
+    listeners: Listeners,
     snapshots: SnapshotReceiver,
-    address: SocketAddr,
-    bound: watch::Sender<Bound>,
-    listeners: BTreeMap<VpcId, DropGuard>,
     tokens: Arc<Tokens>,
     acceptor: Acceptor,
 }
@@ -71,8 +63,7 @@ pub struct MetadataService {
 impl std::fmt::Debug for MetadataService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MetadataService")
-            .field("address", &self.address)
-            .field("bound", &*self.bound.borrow())
+            .field("listeners", &self.listeners)
             .finish_non_exhaustive()
     }
 }
@@ -81,11 +72,8 @@ impl MetadataService {
     /// A service that obeys `snapshots`.
     pub fn new(network: Arc<dyn Network>, snapshots: SnapshotReceiver) -> Self {
         Self {
-            network,
+            listeners: Listeners::new(network, snapshots.clone(), METADATA_ADDRESS),
             snapshots,
-            address: METADATA_ADDRESS,
-            bound: watch::Sender::new(Bound::new()),
-            listeners: BTreeMap::new(),
             tokens: Arc::new(Tokens::new()),
             acceptor: acceptor(),
         }
@@ -94,72 +82,34 @@ impl MetadataService {
     /// Listens elsewhere than on AWS.
     #[must_use]
     pub fn with_address(mut self, address: SocketAddr) -> Self {
-        self.address = address;
+        self.listeners = self.listeners.with_address(address);
         self
     }
 
     /// Where it answers.
     pub fn bound(&self) -> watch::Receiver<Bound> {
-        self.bound.subscribe()
+        self.listeners.bound()
     }
 
     /// Serves until `stop`, or until the publisher of snapshots is gone.
-    pub async fn run(mut self, stop: CancellationToken) {
-        loop {
-            let all_bound = self.reconcile().await;
-            let changed = self.snapshots.changed();
-            let again = async {
-                if all_bound {
-                    std::future::pending::<()>().await;
-                }
-                tokio::time::sleep(RETRY).await;
+    pub async fn run(self, stop: CancellationToken) {
+        let Self {
+            listeners,
+            snapshots,
+            tokens,
+            acceptor,
+        } = self;
+        let begin = |vpc, listener, stop: CancellationToken| {
+            let door = Door {
+                vpc,
+                listener,
+                snapshots: snapshots.clone(),
+                tokens: Arc::clone(&tokens),
+                acceptor: acceptor.clone(),
             };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                changed = changed => if changed.is_err() { return },
-                () = again => {}
-            }
-        }
-    }
-
-    /// Listeners as the newest snapshot wants them; whether all are there.
-    async fn reconcile(&mut self) -> bool {
-        let snapshot = Arc::clone(&self.snapshots.borrow_and_update());
-        self.listeners
-            .retain(|vpc, _| snapshot.vpcs.contains_key(vpc));
-        let mut bound = Bound::new();
-        for vpc in snapshot.vpcs.keys() {
-            let outcome = self.ensure_listener(vpc).await;
-            bound.insert(vpc.clone(), outcome.map_err(|error| error.to_string()));
-        }
-        let all = bound.values().all(Result::is_ok);
-        self.bound.send_if_modified(|old| {
-            let changed = *old != bound;
-            *old = bound;
-            changed
-        });
-        all
-    }
-
-    async fn ensure_listener(&mut self, vpc: &VpcId) -> std::io::Result<()> {
-        if self.listeners.contains_key(vpc) {
-            return Ok(());
-        }
-        let place = Place::Vpc(vpc.clone());
-        let listener = listen(&self.network, &place, self.address).await?;
-        listener.set_nonblocking(true)?;
-        let door = Door {
-            vpc: vpc.clone(),
-            listener: TcpListener::from_std(listener)?,
-            snapshots: self.snapshots.clone(),
-            tokens: Arc::clone(&self.tokens),
-            acceptor: self.acceptor.clone(),
+            tokio::spawn(async move { stop.run_until_cancelled(door.serve(&stop)).await });
         };
-        let stop = CancellationToken::new();
-        self.listeners
-            .insert(vpc.clone(), stop.clone().drop_guard());
-        tokio::spawn(async move { stop.run_until_cancelled(door.serve(&stop)).await });
-        Ok(())
+        listeners.run(stop, begin).await;
     }
 }
 

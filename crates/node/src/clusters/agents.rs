@@ -2,7 +2,6 @@
 //! the node, with the keys of the node's role, as AWS's agent does; what it was given it gives again while control is dead.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -12,27 +11,20 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use lath_feed::{ClusterNodeObserved, ControlPlane, Power, Snapshot};
 use lath_kubernetes::agent::{self, Answer, Refusal};
 use lath_model::id::{InstanceId, VpcId};
 use lath_model::{Timestamp, WorkloadId};
-use lath_net::accept::Watched;
-use lath_net::{POD_IDENTITY_ADDRESS, Place, listen};
+use lath_net::{POD_IDENTITY_ADDRESS, Place};
 use lath_sigv4::{Payload, Secret, SigningKey, sign};
 use sha2::{Digest as _, Sha256};
-use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use super::Shared;
+use super::doors::{self, Door};
 
-/// How long a request's head may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How long `eks-auth` may take.
 const ASKING: Duration = Duration::from_secs(15);
-/// A request's head, in bytes.
-const HEAD_BYTES: usize = 16 << 10;
 /// Credentials of a node that are kept, and after how many seconds new ones are asked for, as AWS's agent does.
 const KEPT: usize = 2000;
 const RENEWED_SECONDS: i64 = 3 * 3600;
@@ -112,21 +104,12 @@ fn wanted<'a>(snapshot: &'a Snapshot, id: &InstanceId) -> Option<&'a ControlPlan
 async fn serve(shared: &Arc<Shared>, id: &InstanceId) -> std::io::Result<DropGuard> {
     let place = Place::Workload(WorkloadId::from(id.clone()));
     let address = SocketAddr::new(POD_IDENTITY_ADDRESS.into(), 80);
-    let listener = listen(&shared.parts.network, &place, address).await?;
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
-    let door = Arc::new(Door {
+    let agent = Agent {
         shared: Arc::clone(shared),
         id: id.clone(),
         kept: Mutex::default(),
-    });
-    let stop = CancellationToken::new();
-    let guard = stop.clone().drop_guard();
-    tokio::spawn(async move {
-        stop.run_until_cancelled(door.accept(listener, place, &stop))
-            .await;
-    });
-    Ok(guard)
+    };
+    doors::open(shared, place, address, agent).await
 }
 
 /// What was given for a token.
@@ -139,50 +122,25 @@ struct Kept {
     since: i64,
 }
 
-struct Door {
+/// What answers on one node.
+struct Agent {
     shared: Arc<Shared>,
     id: InstanceId,
     /// By digest of the token.
     kept: Mutex<BTreeMap<[u8; 32], Kept>>,
 }
 
-impl Door {
-    async fn accept(
-        self: &Arc<Self>,
-        listener: TcpListener,
-        place: Place,
-        stop: &CancellationToken,
-    ) {
-        loop {
-            let (stream, _, slot) = self.shared.acceptor.accept(&listener, &place).await;
-            let stream = TokioIo::new(Watched::new(stream, &slot));
-            let door = Arc::clone(self);
-            let service = service_fn(move |request| {
-                let door = Arc::clone(&door);
-                async move { Ok::<_, Infallible>(door.respond(&request).await) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
-                .max_buf_size(HEAD_BYTES)
-                .serve_connection(stream, service);
-            let stop = stop.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = slot.ended() => {}
-                    // How a connection ended is its client's affair.
-                    _ = connection => {}
-                }
-            });
-        }
+impl Door for Agent {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        self.respond(request.uri().path(), request.headers()).await
     }
+}
 
-    async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if request.uri().path() != agent::PATH {
+impl Agent {
+    async fn respond(&self, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        if path != agent::PATH {
             return response(StatusCode::NOT_FOUND, "404 page not found\n".to_owned());
         }
-        let headers = request.headers();
         let host = headers.get(HOST).and_then(|it| it.to_str().ok());
         let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let now = Timestamp::now().as_millis() / 1000;

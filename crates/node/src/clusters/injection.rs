@@ -1,7 +1,6 @@
 //! The admission webhook in the network namespace of each control plane: kube-apiserver asks it what a new pod gets for
 //! credentials of AWS, and whether policies of security groups may select it.
 
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,23 +9,22 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use lath_feed::ControlPlane;
 use lath_kubernetes::Client;
 use lath_kubernetes::injection::{self, Gift, Here, INJECTION_PORT, LARGEST, Review};
 use lath_kubernetes::pki::Authority;
 use lath_model::{ManagedId, WorkloadId};
 use lath_net::accept::Watched;
-use lath_net::{API_ADDRESS, Place, listen};
+use lath_net::{API_ADDRESS, Place};
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Shared;
+use super::doors::{self, Door};
 use super::webhook::response;
 
-/// How long a handshake, a request's head, or its body may take.
+/// How long a handshake or a request's body may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the API server may take to show a service account, and policies: less together than it waits for the webhook.
 const ACCOUNT: Duration = Duration::from_secs(6);
@@ -48,13 +46,9 @@ pub(super) async fn serve(
     let client = Client::new(&authority, network, place.clone(), address);
     let client = client.map_err(|error| error.to_string())?;
     let at = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), INJECTION_PORT);
-    let listener = listen(&shared.parts.network, &place, at).await;
-    let listener = listener.and_then(|it| {
-        it.set_nonblocking(true)?;
-        TcpListener::from_std(it)
-    });
+    let listener = doors::listening(shared, &place, at).await;
     let listener = listener.map_err(|error| error.to_string())?;
-    let door = Arc::new(Door {
+    let door = Arc::new(Injection {
         shared: Arc::clone(shared),
         id: plane.id.clone(),
         client,
@@ -72,7 +66,7 @@ pub(super) async fn serve(
                     let greeted = tokio::time::timeout(PATIENCE, tls.accept(stream));
                     let served = async {
                         if let Ok(Ok(stream)) = greeted.await {
-                            door.converse(TokioIo::new(stream)).await;
+                            doors::converse(&door, TokioIo::new(stream)).await;
                         }
                     };
                     tokio::select! {
@@ -88,30 +82,14 @@ pub(super) async fn serve(
     Ok(guard)
 }
 
-struct Door {
+struct Injection {
     shared: Arc<Shared>,
     id: ManagedId,
     client: Client,
 }
 
-impl Door {
-    async fn converse<S>(self: Arc<Self>, stream: S)
-    where
-        S: hyper::rt::Read + hyper::rt::Write + Unpin,
-    {
-        let service = service_fn(move |request| {
-            let door = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(door.respond(request).await) }
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
-            .serve_connection(stream, service);
-        // How a connection ended is its client's affair.
-        drop(connection.await);
-    }
-
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+impl Door for Injection {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if request.uri().path() != "/mutate" {
             return response(StatusCode::NOT_FOUND, String::new());
         }
@@ -127,12 +105,14 @@ impl Door {
                 if self.has_policies(&review).await {
                     review.mark();
                 }
-                response(StatusCode::OK, self.answer(&review).await.to_string())
+                response(StatusCode::OK, self.mutated(&review).await.to_string())
             }
             Err(error) => response(StatusCode::BAD_REQUEST, error.to_string()),
         }
     }
+}
 
+impl Injection {
     /// Whether there are policies in the pod's namespace. Where that is not known its node asks, which is told more.
     async fn has_policies(&self, review: &Review) -> bool {
         let Some(path) = review.policies_path() else {
@@ -148,7 +128,7 @@ impl Door {
         }
     }
 
-    async fn answer(&self, review: &Review) -> Value {
+    async fn mutated(&self, review: &Review) -> Value {
         let snapshot = Arc::clone(&self.shared.parts.snapshots.borrow());
         let Some(plane) = snapshot.control_planes.get(&self.id) else {
             return review.answer(None);

@@ -10,6 +10,7 @@ use lath_feed::telemetry::{LogLines, Sink};
 use lath_feed::{ClusterLog, ControlPlane};
 use lath_instance::Instances;
 use lath_kubernetes::control_plane::log_name;
+use lath_kubernetes::pki;
 use lath_model::{Timestamp, WorkloadId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -24,6 +25,8 @@ const DIRECTORY: &str = "/var/log";
 const POSITIONS: &str = "shipped.json";
 /// It is shorter.
 const LONGEST_POSITIONS: u64 = 4096;
+/// What is shipped in the place of lines that are gone.
+const MISSING: &str = "level=warning msg=\"lines are missing here: this log was renewed more than once while Lath was down\"";
 /// Those that are files: what the webhook decides is none.
 const FILES: [ClusterLog; 4] = [
     ClusterLog::Api,
@@ -142,7 +145,8 @@ impl Logs {
 
 /// What tells the streams of one life of a cluster from those of another.
 fn suffix(plane: &ControlPlane) -> String {
-    let digest = Sha256::digest(format!("{} {}", plane.arn, plane.keys.authority));
+    let authority = pki::first_certificate(&plane.keys);
+    let digest = Sha256::digest(format!("{} {authority}", plane.arn));
     digest
         .iter()
         .take(16)
@@ -171,8 +175,12 @@ impl Tail {
         is_wanted: bool,
     ) -> Vec<String> {
         if self.file.is_none() {
-            self.begin(newest, earlier, kept);
-            return self.advance(is_wanted);
+            let is_whole = self.begin(newest, earlier, kept);
+            let mut lines = self.advance(is_wanted);
+            if is_wanted && !is_whole {
+                lines.insert(0, MISSING.to_owned());
+            }
+            return lines;
         }
         let lines = self.advance(is_wanted);
         let is_renewed = match (&self.file, &newest) {
@@ -187,30 +195,34 @@ impl Tail {
         lines
     }
 
-    /// Goes on where an earlier process stopped, which may be in a file that has another name by now.
+    /// Goes on where an earlier process stopped, which may be in a file that has another name by now; whether it is all there.
     fn begin(
         &mut self,
         newest: Option<File>,
         earlier: impl FnOnce() -> Option<File>,
         kept: Option<&Position>,
-    ) {
+    ) -> bool {
         let Some(kept) = kept else {
-            return self.open(newest, 0);
+            self.open(newest, 0);
+            return true;
         };
         let is_it = |file: &Option<File>| {
             let file = file.as_ref();
             file.is_some_and(|it| inode(it) == Some(kept.inode))
         };
         if is_it(&newest) {
-            return self.open(newest, kept.offset);
+            self.open(newest, kept.offset);
+            return true;
         }
         let earlier = earlier();
-        match (is_it(&earlier), earlier.is_some()) {
+        let is_whole = is_it(&earlier);
+        match (is_whole, earlier.is_some()) {
             (true, _) => self.open(earlier, kept.offset),
             // It was renewed more than once: what is left of it begins there.
             (false, true) => self.open(earlier, 0),
             (false, false) => self.open(newest, 0),
         }
+        is_whole || self.file.is_none()
     }
 
     fn open(&mut self, file: Option<File>, offset: u64) {
@@ -330,7 +342,7 @@ mod tests {
             offset: 3,
         };
         let mut later = Tail::default();
-        assert_eq!(log.read(&mut later, Some(&kept), true), ["one"]);
+        assert_eq!(log.read(&mut later, Some(&kept), true), [MISSING, "one"]);
         assert_eq!(log.read(&mut later, Some(&kept), true), ["two"]);
     }
 

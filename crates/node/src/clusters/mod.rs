@@ -7,6 +7,7 @@
 mod agents;
 mod authentication;
 mod certificates;
+mod doors;
 pub(crate) mod drills;
 mod endpoint;
 mod injection;

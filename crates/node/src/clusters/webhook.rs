@@ -1,35 +1,29 @@
 //! The token webhook, in the network namespace of each control plane: kube-apiserver asks it who a token is of.
 
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use lath_feed::ControlPlane;
 use lath_kubernetes::WEBHOOK_PORT;
 use lath_kubernetes::access::{self, Principal, User};
 use lath_kubernetes::auth_map::AuthMap;
 use lath_kubernetes::token::Presigned;
 use lath_model::WorkloadId;
-use lath_net::accept::Watched;
-use lath_net::{Place, listen};
+use lath_net::Place;
 use lath_policy::{Facts as _, Principal as Caller};
 use serde_json::Value;
-use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use super::Shared;
+use super::doors::{self, Door};
 
 /// A request, in bytes.
 const LARGEST: usize = 64 << 10;
-/// How long a request's head may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Lines of the log that wait to be shipped.
 const MOST_LINES: usize = 1000;
 
@@ -72,60 +66,21 @@ pub(super) async fn serve(
 ) -> std::io::Result<DropGuard> {
     let place = Place::Workload(WorkloadId::Managed(plane.id.clone()));
     let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), WEBHOOK_PORT);
-    let listener = listen(&shared.parts.network, &place, address).await?;
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
-    let door = Arc::new(Door {
+    let webhook = Webhook {
         shared: Arc::clone(shared),
         id: plane.id.clone(),
         knowledge: Arc::clone(knowledge),
-    });
-    let stop = CancellationToken::new();
-    let guard = stop.clone().drop_guard();
-    tokio::spawn(async move {
-        stop.run_until_cancelled(door.accept(listener, place, &stop))
-            .await;
-    });
-    Ok(guard)
+    };
+    doors::open(shared, place, address, webhook).await
 }
 
-struct Door {
+struct Webhook {
     shared: Arc<Shared>,
     id: lath_model::ManagedId,
     knowledge: Arc<Knowledge>,
 }
 
-impl Door {
-    async fn accept(
-        self: &Arc<Self>,
-        listener: TcpListener,
-        place: Place,
-        stop: &CancellationToken,
-    ) {
-        loop {
-            let (stream, _, slot) = self.shared.acceptor.accept(&listener, &place).await;
-            let stream = TokioIo::new(Watched::new(stream, &slot));
-            let door = Arc::clone(self);
-            let service = service_fn(move |request| {
-                let door = Arc::clone(&door);
-                async move { Ok::<_, Infallible>(door.answer(request).await) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
-                .serve_connection(stream, service);
-            let stop = stop.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = slot.ended() => {}
-                    // How a connection ended is its client's affair.
-                    _ = connection => {}
-                }
-            });
-        }
-    }
-
+impl Door for Webhook {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if request.uri().path() != "/authenticate" {
             let status = match request.uri().path() {
@@ -145,7 +100,9 @@ impl Door {
         };
         response(StatusCode::OK, self.review(token).to_string())
     }
+}
 
+impl Webhook {
     fn review(&self, token: &str) -> Value {
         let outcome = self.identify(token);
         self.knowledge.log(match &outcome {

@@ -1,7 +1,4 @@
-//! A node runs a control plane of the real programs: it gets ready, is reached from outside with a token of AWS's own
-//! client, is found again by the next node, and goes.
-
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+//! What the tests have in common: a VPC with a cluster, and a node that obeys it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -29,57 +26,11 @@ use lath_proxy::ProxyConfig;
 use nix::sched::{CloneFlags, unshare};
 use tokio::sync::watch;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
-fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments
-        .next()
-        .is_some_and(|it| it == lath_instance::LAUNCHER_ARGUMENT)
-    {
-        return lath_instance::instance_init_main(arguments);
-    }
-    // In nodes it is the network plugin too.
-    if let Some(code) = lath_cni::called_as_plugin() {
-        return code;
-    }
-    let lists = std::env::args().any(|it| it == "--list");
-    if lists {
-        return ExitCode::SUCCESS;
-    }
-    let (Some(directory), true) = (programs(), nix::unistd::geteuid().is_root()) else {
-        eprintln!("SKIPPED: no root, or no programs of Kubernetes");
-        return ExitCode::SUCCESS;
-    };
-    if std::env::var_os(lath_kubernetes::binaries::VARIABLE).is_none() {
-        let mut again = Command::new("/proc/self/exe");
-        let status = again
-            .env(lath_kubernetes::binaries::VARIABLE, directory)
-            .status();
-        let is_good = status.unwrap().success();
-        return if is_good {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        };
-    }
-    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
-    run("mount", &["--make-rprivate", "/"]);
-    run("ip", &["link", "set", "lo", "up"]);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(a_cluster_lives());
-    runtime.block_on(pods_run_on_nodes());
-    eprintln!("ok");
-    ExitCode::SUCCESS
-}
-
-fn programs() -> Option<PathBuf> {
+pub(crate) fn programs() -> Option<PathBuf> {
     if let Ok(found) = Binaries::find() {
         return Some(found.directory);
     }
@@ -90,7 +41,7 @@ fn programs() -> Option<PathBuf> {
         .find_map(|it| Some(Binaries::open(&it.path()).ok()?.directory))
 }
 
-fn run(program: &str, arguments: &[&str]) -> Output {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Output {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(
         output.status.success(),
@@ -99,11 +50,11 @@ fn run(program: &str, arguments: &[&str]) -> Output {
     output
 }
 
-fn cluster() -> ManagedId {
+pub(crate) fn cluster() -> ManagedId {
     ManagedId::new(ManagedKind::ControlPlane, "blue").unwrap()
 }
 
-fn snapshot(version: u64) -> Snapshot {
+pub(crate) fn snapshot(version: u64) -> Snapshot {
     let id = |prefix: &str| format!("{prefix}-0123456789abcdef0");
     let vpc: VpcId = id("vpc").parse().unwrap();
     let table: RouteTableId = id("rtb").parse().unwrap();
@@ -198,7 +149,7 @@ fn snapshot(version: u64) -> Snapshot {
     snapshot
 }
 
-fn plane() -> ControlPlane {
+pub(crate) fn plane() -> ControlPlane {
     ControlPlane {
         id: cluster(),
         name: "blue".into(),
@@ -235,7 +186,7 @@ fn plane() -> ControlPlane {
     }
 }
 
-fn config(directory: &Path) -> NodeConfig {
+pub(crate) fn config(directory: &Path) -> NodeConfig {
     NodeConfig {
         data_dir: directory.join("data"),
         images: directory.join("images"),
@@ -255,7 +206,7 @@ fn config(directory: &Path) -> NodeConfig {
 }
 
 /// The images that the tests of clusters make.
-fn images() -> Option<PathBuf> {
+pub(crate) fn images() -> Option<PathBuf> {
     let named = std::env::var_os("LATH_KUBERNETES_IMAGES").map(PathBuf::from);
     let home = PathBuf::from(std::env::var_os("HOME")?);
     let cache = || {
@@ -266,17 +217,22 @@ fn images() -> Option<PathBuf> {
     named.or_else(cache)
 }
 
-const INSTANCES: [(&str, &str, &str); 2] = [
+pub(crate) const INSTANCES: [(&str, &str, &str); 2] = [
     ("i-0123456789abcdef0", "10.0.1.10", "10.0.1.32/28"),
     ("i-0123456789abcdef1", "10.0.1.11", "10.0.1.48/28"),
 ];
 
-fn name_of(address: &str) -> String {
+pub(crate) fn name_of(address: &str) -> String {
     format!("ip-{}.ec2.internal", address.replace('.', "-"))
 }
 
 /// A cluster with its nodes; the second one may be on its way out.
-fn with_nodes(version: u64, plane: &ControlPlane, draining: bool, count: usize) -> Snapshot {
+pub(crate) fn with_nodes(
+    version: u64,
+    plane: &ControlPlane,
+    draining: bool,
+    count: usize,
+) -> Snapshot {
     let mut snapshot = snapshot(version);
     snapshot
         .control_planes
@@ -342,140 +298,9 @@ fn with_nodes(version: u64, plane: &ControlPlane, draining: bool, count: usize) 
     snapshot
 }
 
-const DEPLOYMENT: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
-    {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
-        "replicas": 3, "selector": {"matchLabels": {"app": "web"}},
-        "template": {"metadata": {"labels": {"app": "web"}}, "spec": {
-            "containers": [{"name": "nginx", "image": "nginx:latest", "command": ["/bin/sh", "-c",
-                "echo hello > /usr/share/nginx/html/index.html && exec nginx -g 'daemon off;'"]}]}}}},
-    {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
-     "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}},
-    {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": {
-        "containers": [{"name": "curl", "image": "curlimages/curl:latest", "command": ["sleep", "3600"]}]}}]}"#;
-
-async fn pods_run_on_nodes() {
-    let Some(images) = images() else {
-        eprintln!("SKIPPED: no images (conformance/kubernetes/images/build.py makes them)");
-        return;
-    };
-    let directory = tempfile::tempdir().unwrap();
-    let store = lath_registry::Images::open(directory.path().join("images")).unwrap();
-    for archive in std::fs::read_dir(images).unwrap().flatten() {
-        store.load(&archive.path(), None).unwrap();
-    }
-    let mut plane = plane();
-    let addon = Addon {
-        version: "v1.15.0-eksbuild.1".into(),
-        configuration: None,
-    };
-    plane.addons.insert("coredns".into(), addon);
-    let streams = Arc::<Streams>::default();
-    let begun = Instant::now();
-    let mut running = start(directory.path(), &with_nodes(1, &plane, false, 2), &streams).await;
-    let nodes = |observed: &Observed| {
-        let seen = observed.clusters.get(&cluster());
-        seen.map(|it| it.nodes.values().filter(|it| it.ready).count())
-    };
-    wait_for(&mut running, "nodes get ready", |it| nodes(it) == Some(2)).await;
-    eprintln!("nodes ready after {:?}", begun.elapsed());
-
-    let ca = directory.path().join("ca.crt");
-    std::fs::write(&ca, &plane.keys.authority).unwrap();
-    let file = directory.path().join("web.json");
-    std::fs::write(&file, DEPLOYMENT).unwrap();
-    let ask = |arguments: &[&str]| {
-        let answer = kubectl(&ca, arguments, "blue");
-        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
-        (
-            answer.status.success(),
-            format!("{text}{}", String::from_utf8_lossy(&answer.stderr)),
-        )
-    };
-    let (made, text) = ask(&["apply", "-f", file.to_str().unwrap()]);
-    assert!(made, "{text}");
-    let (done, text) = ask(&["rollout", "status", "deployment/web", "--timeout=90s"]);
-    let (_, pods) = ask(&["get", "pods", "-A", "-o", "wide"]);
-    let (_, events) = ask(&["get", "events", "-A"]);
-    assert!(
-        done,
-        "{text}
-{pods}
-{events}"
-    );
-    eprintln!("pods ready after {:?}", begun.elapsed());
-    let (done, text) = ask(&[
-        "-n",
-        "kube-system",
-        "rollout",
-        "status",
-        "deployment/coredns",
-        "--timeout=90s",
-    ]);
-    assert!(done, "{text}");
-    let (done, text) = ask(&[
-        "wait",
-        "--for=condition=Ready",
-        "pod/client",
-        "--timeout=60s",
-    ]);
-    assert!(done, "{text}");
-    // Names of the cluster, addresses of services, logs and exec: through every part.
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let (_, text) = ask(&[
-            "exec",
-            "client",
-            "--",
-            "curl",
-            "-sS",
-            "-m",
-            "5",
-            "http://web.default.svc.cluster.local/",
-        ]);
-        if text.contains("hello") {
-            break;
-        }
-        assert!(Instant::now() < end, "{text}");
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    let (_, logs) = ask(&["logs", "deployment/web"]);
-    assert!(logs.contains("GET /") || !logs.contains("rror"), "{logs}");
-    let (_, labels) = ask(&[
-        "get",
-        "nodes",
-        "-L",
-        "team,topology.kubernetes.io/zone,eks.amazonaws.com/nodegroup",
-    ]);
-    eprintln!("{labels}{pods}");
-    assert_eq!(labels.matches("us-east-1a").count(), 2, "{labels}");
-
-    // One leaves: its pods go elsewhere, then it goes.
-    running
-        .say
-        .send_replace(Arc::new(with_nodes(2, &plane, true, 2)));
-    let leaving: InstanceId = INSTANCES[1].0.parse().unwrap();
-    wait_for(&mut running, "it is drained", |it| {
-        let seen = it
-            .clusters
-            .get(&cluster())
-            .and_then(|it| it.nodes.get(&leaving));
-        seen.is_some_and(|it| it.drained)
-    })
-    .await;
-    running
-        .say
-        .send_replace(Arc::new(with_nodes(3, &plane, false, 1)));
-    let end = Instant::now() + PATIENCE;
-    while ask(&["get", "node", &name_of(INSTANCES[1].1)]).0 {
-        assert!(Instant::now() < end, "its node stays");
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    running.node.shutdown(Duration::ZERO, false).await.unwrap();
-}
-
 /// The streams of logs that arrived.
 #[derive(Default)]
-struct Streams(Mutex<BTreeSet<String>>);
+pub(crate) struct Streams(pub(crate) Mutex<BTreeSet<String>>);
 
 impl Sink for Streams {
     fn access_log(&self, _record: AccessLog) {}
@@ -491,7 +316,7 @@ impl Sink for Streams {
 }
 
 /// No test here calls AWS.
-struct NoApi;
+pub(crate) struct NoApi;
 
 #[async_trait::async_trait]
 impl Api for NoApi {
@@ -517,13 +342,17 @@ impl Api for NoApi {
 }
 
 /// A node and what it says.
-struct Running {
-    node: Node,
-    say: watch::Sender<Arc<Snapshot>>,
-    observed: watch::Receiver<Arc<Observed>>,
+pub(crate) struct Running {
+    pub(crate) node: Node,
+    pub(crate) say: watch::Sender<Arc<Snapshot>>,
+    pub(crate) observed: watch::Receiver<Arc<Observed>>,
 }
 
-async fn start(directory: &Path, snapshot: &Snapshot, streams: &Arc<Streams>) -> Running {
+pub(crate) async fn start(
+    directory: &Path,
+    snapshot: &Snapshot,
+    streams: &Arc<Streams>,
+) -> Running {
     let host = Host::open(config(directory)).await.unwrap();
     let (say, snapshots) = watch::channel(Arc::new(snapshot.clone()));
     let (tell, observed) = watch::channel(Arc::<Observed>::default());
@@ -537,7 +366,7 @@ async fn start(directory: &Path, snapshot: &Snapshot, streams: &Arc<Streams>) ->
     }
 }
 
-async fn wait_for(running: &mut Running, what: &str, is_so: impl Fn(&Observed) -> bool) {
+pub(crate) async fn wait_for(running: &mut Running, what: &str, is_so: impl Fn(&Observed) -> bool) {
     let waited = running.observed.wait_for(|it| is_so(it));
     let waited = tokio::time::timeout(PATIENCE, waited).await.map(drop);
     assert!(
@@ -547,123 +376,12 @@ async fn wait_for(running: &mut Running, what: &str, is_so: impl Fn(&Observed) -
     );
 }
 
-fn is_ready(observed: &Observed) -> bool {
+pub(crate) fn is_ready(observed: &Observed) -> bool {
     let seen = observed.clusters.get(&cluster());
     seen.is_some_and(|it| matches!(it.condition, Condition::Ready { .. }))
 }
 
-/// The processes of a program in a network namespace.
-fn pids(program: &str, place: &Path) -> BTreeSet<u32> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let numbers = processes.filter_map(|it| it.file_name().to_str()?.parse().ok());
-    let is_it = |pid: &u32| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let program = format!("/usr/local/lib/kubernetes/{program}");
-        line.starts_with(program.as_bytes()) && namespace(*pid).as_deref() == Some(place)
-    };
-    numbers.filter(is_it).collect()
-}
-
-fn namespace(pid: u32) -> Option<PathBuf> {
-    std::fs::read_link(format!("/proc/{pid}/ns/net")).ok()
-}
-
-async fn a_cluster_lives() {
-    let directory = tempfile::tempdir().unwrap();
-    let plane = plane();
-    let mut wanted = snapshot(1);
-    wanted
-        .control_planes
-        .insert(cluster(), Arc::new(plane.clone()));
-    let streams = Arc::<Streams>::default();
-    let begun = Instant::now();
-    let mut running = start(directory.path(), &wanted, &streams).await;
-    wait_for(&mut running, "it gets ready", is_ready).await;
-    eprintln!("ready after {:?}", begun.elapsed());
-    let known = running.observed.borrow().clusters[&cluster()].clone();
-    assert_eq!(known.version.as_deref(), Some("v1.37.2"));
-
-    // As kubectl does: a token from AWS's client, which no server was asked for.
-    let ca = directory.path().join("ca.crt");
-    std::fs::write(&ca, &plane.keys.authority).unwrap();
-    let asked = kubectl(&ca, &["auth", "whoami", "--output=json"], "blue");
-    let text = String::from_utf8_lossy(&asked.stdout).into_owned();
-    assert!(asked.status.success(), "{asked:?}");
-    assert!(
-        text.contains("kubernetes-admin") && text.contains("system:masters"),
-        "{text}"
-    );
-    let asked = kubectl(&ca, &["get", "namespaces"], "green");
-    assert!(
-        !asked.status.success(),
-        "a token of another cluster: {asked:?}"
-    );
-
-    let components = [
-        "authenticator",
-        "kube-apiserver",
-        "kube-apiserver-audit",
-        "kube-controller-manager",
-        "kube-scheduler",
-    ];
-    let end = Instant::now() + PATIENCE;
-    while !components.iter().eq(streams.0.lock().unwrap().iter()) {
-        assert!(Instant::now() < end, "{:?}", streams.0.lock().unwrap());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-
-    // The next node finds the processes, and makes the sockets again.
-    let pin = std::fs::File::open(directory.path().join("run/netns/control-plane:blue")).unwrap();
-    let inode = std::os::unix::fs::MetadataExt::ino(&pin.metadata().unwrap());
-    let place = PathBuf::from(format!("net:[{inode}]"));
-    drop(pin);
-    let before = pids("kube-apiserver", &place);
-    assert_eq!(before.len(), 1);
-    running.node.shutdown(Duration::ZERO, true).await.unwrap();
-    let mut running = start(directory.path(), &wanted, &streams).await;
-    wait_for(&mut running, "it is found again", is_ready).await;
-    assert_eq!(pids("kube-apiserver", &place), before);
-    let asked = kubectl(&ca, &["get", "namespaces"], "blue");
-    assert!(asked.status.success(), "{asked:?}");
-
-    // A new boot starts the processes again, with what etcd knows.
-    let made = kubectl(&ca, &["create", "namespace", "shop"], "blue");
-    assert!(made.status.success(), "{made:?}");
-    let mut again = plane.clone();
-    again.boot = 2;
-    let mut wanted = snapshot(2);
-    wanted.control_planes.insert(cluster(), Arc::new(again));
-    running.say.send_replace(Arc::new(wanted));
-    let end = Instant::now() + PATIENCE;
-    while !pids("kube-apiserver", &place).is_disjoint(&before) {
-        assert!(Instant::now() < end, "it is not started again");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    wait_for(&mut running, "it gets ready again", |it| {
-        let seen = it.clusters.get(&cluster());
-        seen.is_some_and(|it| it.condition == Condition::Ready { version: 2 })
-    })
-    .await;
-    let asked = kubectl(&ca, &["get", "namespace", "shop"], "blue");
-    assert!(asked.status.success(), "{asked:?}");
-
-    // What is not wanted any more goes.
-    let mut none = snapshot(3);
-    none.workloads.remove(&cluster());
-    none.vpcs.clear();
-    none.security_groups.clear();
-    running.say.send_replace(Arc::new(none));
-    wait_for(&mut running, "it is gone", |it| it.clusters.is_empty()).await;
-    let end = Instant::now() + PATIENCE;
-    while !pids("kube-apiserver", &place).is_empty() || !pids("etcd", &place).is_empty() {
-        assert!(Instant::now() < end, "its processes stay");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert!(std::net::TcpStream::connect("127.0.0.1:16443").is_err());
-    running.node.shutdown(Duration::ZERO, false).await.unwrap();
-}
-
-fn kubectl(ca: &Path, arguments: &[&str], cluster: &str) -> Output {
+pub(crate) fn kubectl(ca: &Path, arguments: &[&str], cluster: &str) -> Output {
     let token = Command::new("aws")
         .args([
             "--region",

@@ -1,0 +1,110 @@
+//! What answers HTTP inside the networks of control planes and nodes: a listener, its share of connections, and one answer for
+//! each request.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use lath_net::accept::{Acceptor, Watched};
+use lath_net::{Place, listen};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::Shared;
+
+/// How long a request's head may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A request's head, in bytes.
+const HEAD_BYTES: usize = 16 << 10;
+
+/// Answers requests.
+pub(super) trait Door: Send + Sync + 'static {
+    /// The answer to one request.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+}
+
+/// Opens a door at an address of a place, until what it returns is dropped.
+///
+/// # Errors
+/// When it cannot listen there.
+pub(super) async fn open(
+    shared: &Shared,
+    place: Place,
+    address: SocketAddr,
+    door: impl Door,
+) -> std::io::Result<DropGuard> {
+    let listener = listening(shared, &place, address).await?;
+    let (door, acceptor) = (Arc::new(door), shared.acceptor.clone());
+    let stop = CancellationToken::new();
+    let guard = stop.clone().drop_guard();
+    tokio::spawn(async move {
+        let accepting = accept(&door, listener, &place, &acceptor, &stop);
+        stop.run_until_cancelled(accepting).await;
+    });
+    Ok(guard)
+}
+
+/// A listener in a place.
+///
+/// # Errors
+/// When there is none.
+pub(super) async fn listening(
+    shared: &Shared,
+    place: &Place,
+    address: SocketAddr,
+) -> std::io::Result<TcpListener> {
+    let listener = listen(&shared.parts.network, place, address).await?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+async fn accept<D: Door>(
+    door: &Arc<D>,
+    listener: TcpListener,
+    place: &Place,
+    acceptor: &Acceptor,
+    stop: &CancellationToken,
+) {
+    loop {
+        let (stream, _, slot) = acceptor.accept(&listener, place).await;
+        let conversation = converse(door, TokioIo::new(Watched::new(stream, &slot)));
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = slot.ended() => {}
+                () = conversation => {}
+            }
+        });
+    }
+}
+
+/// Answers on one connection.
+pub(super) fn converse<D, S>(door: &Arc<D>, stream: S) -> impl Future<Output = ()> + use<D, S>
+where
+    D: Door,
+    S: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    let door = Arc::clone(door);
+    let service = service_fn(move |request| {
+        let door = Arc::clone(&door);
+        async move { Ok::<_, Infallible>(door.answer(request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(stream, service);
+    // How a connection ended is its client's affair.
+    async move { drop(connection.await) }
+}
