@@ -352,8 +352,8 @@ mod tests {
         };
         let cases = [
             ("the first", first.as_str(), &late, "0"),
-            ("all", &keys.authority, &early, "0"),
-            ("all", &keys.authority, &late, "0"),
+            ("all", keys.authority.as_str(), &early, "0"),
+            ("all", keys.authority.as_str(), &late, "0"),
             ("the newest", newest, &early, "no_check_time"),
             ("the newest", newest, &late, "no_check_time"),
         ];

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lath_dns::{AuthorityConfig, Upstreams};
 use lath_feed::stream::Source;
 use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 use lath_feed::{
-    Addon, Attachment, CallerBook, Capacity, ClusterAccess, ClusterLog, ClusterNode, Condition,
+    Attachment, CallerBook, Capacity, ClusterAccess, ClusterLog, ClusterNode, Condition,
     ControlPlane, Hidden, InstallationKeys, Instance, InstanceKind, InstanceMetadata, Interface,
     InterfaceAddress, ManagedWorkload, NamespaceOrigin, Observed, Peer, Power, PublicEndpoint,
     RootSource, Route, RouteTable, RouteTarget, SecurityGroup, SecurityRule, Snapshot, Subnet,
@@ -23,7 +23,6 @@ use lath_model::id::{
 use lath_model::{ManagedId, ManagedKind, Timestamp, WorkloadId};
 use lath_node::{Api, Host, Node, NodeConfig, Place};
 use lath_proxy::ProxyConfig;
-use nix::sched::{CloneFlags, unshare};
 use tokio::sync::watch;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
