@@ -71,9 +71,9 @@ pub fn renewed_authority(
     now: Timestamp,
 ) -> Result<Option<String>, PkiError> {
     let seconds = |at: Timestamp| at.as_millis() / 1000;
-    let marks = keys.authority.lines();
-    let last = marks.filter_map(|it| it.strip_prefix(RENEWED)?.parse().ok());
-    let last = last.last().unwrap_or(seconds(made));
+    let mut marks = keys.authority.lines().rev();
+    let last = marks.find_map(|it| it.strip_prefix(RENEWED)?.parse().ok());
+    let last = last.unwrap_or_else(|| seconds(made));
     if seconds(now) - last < Duration::days(RENEWED_DAYS).whole_seconds() {
         return Ok(None);
     }
