@@ -1,7 +1,7 @@
 //! The admission webhook in the network namespace of each control plane: kube-apiserver asks it what a new pod gets for
 //! credentials of AWS, and whether policies of security groups may select it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,22 +9,21 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use lath_feed::ControlPlane;
 use lath_kubernetes::Client;
 use lath_kubernetes::injection::{self, Gift, Here, INJECTION_PORT, LARGEST, Review};
 use lath_kubernetes::pki::Authority;
 use lath_model::{ManagedId, WorkloadId};
-use lath_net::accept::Watched;
 use lath_net::{API_ADDRESS, Place};
 use serde_json::Value;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::DropGuard;
 
 use super::Shared;
-use super::doors::{self, Door};
+use super::doors::{self, Door, SecureDoor};
 use super::webhook::response;
 
-/// How long a handshake or a request's body may take.
+/// How long a request's body may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the API server may take to show a service account, and policies: less together than it waits for the webhook.
 const ACCOUNT: Duration = Duration::from_secs(6);
@@ -46,46 +45,28 @@ pub(super) async fn serve(
     let client = Client::new(&authority, network, place.clone(), address);
     let client = client.map_err(|error| error.to_string())?;
     let at = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), INJECTION_PORT);
-    let listener = doors::listening(shared, &place, at).await;
-    let listener = listener.map_err(|error| error.to_string())?;
-    let door = Arc::new(Injection {
+    let door = Injection {
         shared: Arc::clone(shared),
         id: plane.id.clone(),
         client,
-    });
-    let stop = CancellationToken::new();
-    let guard = stop.clone().drop_guard();
-    tokio::spawn(async move {
-        let acceptor = door.shared.acceptor.clone();
-        let accepting = async {
-            loop {
-                let (stream, _, slot) = acceptor.accept(&listener, &place).await;
-                let (door, tls, stop) = (Arc::clone(&door), tls.clone(), stop.clone());
-                tokio::spawn(async move {
-                    let stream = Watched::new(stream, &slot);
-                    let greeted = tokio::time::timeout(PATIENCE, tls.accept(stream));
-                    let served = async {
-                        if let Ok(Ok(stream)) = greeted.await {
-                            doors::converse(&door, TokioIo::new(stream)).await;
-                        }
-                    };
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = slot.ended() => {}
-                        () = served => {}
-                    }
-                });
-            }
-        };
-        stop.run_until_cancelled(accepting).await;
-    });
-    Ok(guard)
+        tls,
+    };
+    let acceptor = shared.acceptor.clone();
+    let opened = doors::open_secure(shared, acceptor, place, at, door).await;
+    opened.map_err(|error| error.to_string())
 }
 
 struct Injection {
     shared: Arc<Shared>,
     id: ManagedId,
     client: Client,
+    tls: TlsAcceptor,
+}
+
+impl SecureDoor for Injection {
+    fn tls(&self, _: IpAddr) -> Option<TlsAcceptor> {
+        Some(self.tls.clone())
+    }
 }
 
 impl Door for Injection {

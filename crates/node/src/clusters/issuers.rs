@@ -3,7 +3,6 @@
 //! cluster that it is in. What is served are public keys.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,27 +11,21 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use lath_feed::{ControlPlane, Snapshot};
 use lath_kubernetes::pki::{self, Authority};
 use lath_kubernetes::{issuer, serving};
 use lath_model::WorkloadId;
 use lath_model::id::VpcId;
-use lath_net::accept::{Acceptor, ConnectionLimits, Watched};
-use lath_net::{API_ADDRESS, Place, listen};
-use tokio::net::TcpListener;
+use lath_net::accept::{Acceptor, ConnectionLimits};
+use lath_net::{API_ADDRESS, Place};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use super::Shared;
+use super::doors::{self, Door, SecureDoor};
 use super::webhook::response;
 use crate::api;
 
-/// How long a handshake, or a request's head, may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A request's head, in bytes.
-const HEAD_BYTES: usize = 16 << 10;
 /// After this a certificate is made anew, long before it expires.
 const RENEWED: Duration = Duration::from_secs(24 * 3600);
 /// Of one address, at once.
@@ -84,23 +77,14 @@ impl Issuers {
     }
 
     async fn serve(&self, shared: &Arc<Shared>, vpc: &VpcId) -> std::io::Result<DropGuard> {
-        let place = Place::Vpc(vpc.clone());
         let address = SocketAddr::new(API_ADDRESS.into(), 443);
-        let listener = listen(&shared.parts.network, &place, address).await?;
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
-        let door = Arc::new(Door {
+        let issuers = Issuer {
             shared: Arc::clone(shared),
             vpc: vpc.clone(),
             certified: Mutex::default(),
-        });
-        let (stop, acceptor) = (CancellationToken::new(), self.acceptor.clone());
-        let guard = stop.clone().drop_guard();
-        tokio::spawn(async move {
-            let accepting = door.accept(&listener, (&acceptor, &place), &stop);
-            stop.run_until_cancelled(accepting).await;
-        });
-        Ok(guard)
+        };
+        let (place, acceptor) = (Place::Vpc(vpc.clone()), self.acceptor.clone());
+        doors::open_secure(shared, acceptor, place, address, issuers).await
     }
 }
 
@@ -142,44 +126,15 @@ fn cluster_of<'a>(
 /// TLS by the authority of a cluster, and since when.
 type Certified = (Instant, TlsAcceptor);
 
-struct Door {
+struct Issuer {
     shared: Arc<Shared>,
     vpc: VpcId,
     /// By what tells a cluster from others.
     certified: Mutex<BTreeMap<String, Certified>>,
 }
 
-impl Door {
-    async fn accept(
-        self: &Arc<Self>,
-        listener: &TcpListener,
-        (acceptor, place): (&Acceptor, &Place),
-        stop: &CancellationToken,
-    ) {
-        loop {
-            let (stream, peer, slot) = acceptor.accept(listener, place).await;
-            let (door, stop) = (Arc::clone(self), stop.clone());
-            tokio::spawn(async move {
-                let stream = Watched::new(stream, &slot);
-                let served = async {
-                    let Some(tls) = door.tls(peer.ip()) else {
-                        return;
-                    };
-                    let greeted = tokio::time::timeout(PATIENCE, tls.accept(stream));
-                    if let Ok(Ok(stream)) = greeted.await {
-                        door.converse(TokioIo::new(stream)).await;
-                    }
-                };
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = slot.ended() => {}
-                    () = served => {}
-                }
-            });
-        }
-    }
-
-    /// What a client is shown: `None` when the VPC has no cluster any more, or its keys are none.
+impl SecureDoor for Issuer {
+    /// `None` when the VPC has no cluster any more, or its keys are none.
     fn tls(&self, from: IpAddr) -> Option<TlsAcceptor> {
         let snapshot = Arc::clone(&self.shared.parts.snapshots.borrow());
         let plane = cluster_of(&snapshot, &self.vpc, from)?;
@@ -207,25 +162,10 @@ impl Door {
             }
         }
     }
+}
 
-    async fn converse<S>(self: Arc<Self>, stream: S)
-    where
-        S: hyper::rt::Read + hyper::rt::Write + Unpin,
-    {
-        let service = service_fn(move |request| {
-            let door = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(door.respond(&request)) }
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
-            .max_buf_size(HEAD_BYTES)
-            .serve_connection(stream, service);
-        // How a connection ended is its client's affair.
-        drop(connection.await);
-    }
-
-    fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+impl Door for Issuer {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return response(StatusCode::METHOD_NOT_ALLOWED, String::new());
         }
