@@ -361,7 +361,7 @@ async fn a_fetch_that_fails_leaves_nothing_and_others_wait_for_its_room() {
     assert_eq!(files(directory.path(), "blobs/sha256"), 0);
     assert!(!waiting.is_finished());
     go.notify_one();
-    assert_eq!(failing.await.unwrap().0, 400);
+    assert_eq!(failing.await.unwrap().0, 502);
     assert_eq!(waiting.await.unwrap().0, 200);
     assert_eq!(files(directory.path(), "blobs/sha256"), 2);
     assert_eq!(files(directory.path(), "unfinished"), 0);

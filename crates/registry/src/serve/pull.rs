@@ -15,7 +15,7 @@ use super::route::{Repository, parameter};
 use crate::digest::Digest;
 use crate::fetch::FetchError;
 use crate::reference::Reference;
-use crate::store::Images;
+use crate::store::{Images, StoreError};
 
 /// Bytes of a blob that are in memory at once.
 const CHUNK: usize = 64 << 10;
@@ -96,7 +96,12 @@ pub(super) async fn tags(
 fn not_fetched(error: &FetchError) -> Refusal {
     let message = error.to_string();
     match error {
-        FetchError::Store(error) => error.into(),
+        // What the other registry gave is its fault, and not that of the node that asks.
+        FetchError::Store(error)
+            if !matches!(error, StoreError::Mismatch { .. } | StoreError::TooLarge) =>
+        {
+            error.into()
+        }
         FetchError::Refused { status, .. } if status.is_client_error() => {
             Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", message)
         }
