@@ -211,6 +211,9 @@ class Everything:
                            "eks-anywhere-subscription": "eks-anywhere-subscription/s"}.items():
             self.arns["eks", kind] = f"arn:aws:eks:{self.region}:{self.account}:{name}"
         self.arns["ecr", "repository"] = f"arn:aws:ecr:{self.region}:{self.account}:repository/r1"
+        for service, kind, member in (("acm", "certificate", "CertificateArn"), ("acm-pca", "certificate-authority", "CertificateAuthorityArn")):
+            arn = f"arn:aws:{service}:{self.region}:{self.account}:{kind}/c"
+            self.arns[service, kind] = self.values[service, member] = arn
         self.values.update({("ecr", "repositoryName"): "r1", ("ecr", "repositoryNames"): ["r1"]})
         self.values.update({("eks", "name"): "c", ("eks", "clusterName"): "c", ("eks", "nodegroupName"): "n", ("eks", "addonName"): "a", ("eks", "associationId"): "p",
                             ("eks", "principalArn"): f"arn:aws:iam::{self.account}:role/r", ("eks", "fargateProfileName"): "f",

@@ -608,6 +608,45 @@ ECR = [
     ("UploadLayerPart", REPOSITORY | {"uploadId": "u", "partFirstByte": 0, "partLastByte": 0, "layerPartBlob": b"x"}, *NO_REPOSITORY),
 ]
 
+NO_CERTIFICATE = ("ResourceNotFoundException", 400)
+BAD = ("ValidationException", 400)
+CERTIFICATE = {"CertificateArn": "arn:aws:acm:us-east-1:000000000000:certificate/none"}
+RUBBISH = {"CertificateArn": "rubbish"}
+ACM = [
+    ("AddTagsToCertificate", CERTIFICATE | {"Tags": [{"Key": "a"}]}, *NO_CERTIFICATE),
+    ("AddTagsToCertificate", RUBBISH | {"Tags": [{"Key": "a"}]}, *BAD),
+    ("DeleteCertificate", CERTIFICATE, *NO_CERTIFICATE),
+    ("DescribeCertificate", CERTIFICATE, *NO_CERTIFICATE),
+    ("DescribeCertificate", RUBBISH, *BAD),
+    ("ExportCertificate", CERTIFICATE | {"Passphrase": b"four"}, *NO_CERTIFICATE),
+    ("ExportCertificate", CERTIFICATE | {"Passphrase": b"odd"}, *BAD),
+    ("GetCertificate", CERTIFICATE, *NO_CERTIFICATE),
+    ("ImportCertificate", CERTIFICATE | {"Certificate": b"x", "PrivateKey": b"x"}, *NO_CERTIFICATE),
+    ("ImportCertificate", {"Certificate": b"x", "PrivateKey": b"x"}, *BAD),
+    ("ImportCertificate", {"Certificate": b"x", "PrivateKey": 6000 * b"x"}, *BAD),
+    ("ImportCertificate", {"Certificate": b"x", "PrivateKey": b"x", "Tags": [{"Key": "aws:a"}]}, "InvalidTagException", 400),
+    ("ListCertificates", {"MaxItems": 0}, *BAD),
+    ("ListCertificates", {"SortBy": "CREATED_AT"}, *BAD),
+    ("ListCertificates", {"NextToken": "rubbish"}, *BAD),
+    ("ListTagsForCertificate", CERTIFICATE, *NO_CERTIFICATE),
+    ("PutAccountConfiguration", {"IdempotencyToken": "a", "ExpiryEvents": {"DaysBeforeExpiry": 0}}, *BAD),
+    ("RemoveTagsFromCertificate", CERTIFICATE | {"Tags": [{"Key": "a"}]}, *NO_CERTIFICATE),
+    ("RenewCertificate", CERTIFICATE, *NO_CERTIFICATE),
+    ("RequestCertificate", {"DomainName": "nodots", "ValidationMethod": "DNS"}, *BAD),
+    ("RequestCertificate", {"DomainName": "a.example"}, *INVALID),
+    ("RequestCertificate", {"DomainName": "a.example", "ValidationMethod": "EMAIL"}, *INVALID),
+    ("RequestCertificate", {"DomainName": "a.example", "ValidationMethod": "DNS", "KeyAlgorithm": "RSA_4096"}, *INVALID),
+    ("RequestCertificate", {"DomainName": "a.example", "ValidationMethod": "DNS", "IdempotencyToken": "a b"}, *BAD),
+    ("RequestCertificate", {"DomainName": "a.example", "ValidationMethod": "DNS", "SubjectAlternativeNames": [f"{n}.example" for n in "bcdefghijk" ]},
+     "LimitExceededException", 400),
+    ("RequestCertificate", {"DomainName": "a.example", "ValidationMethod": "DNS",
+                            "DomainValidationOptions": [{"DomainName": "a.example", "ValidationDomain": "b.example"}]},
+     "InvalidDomainValidationOptionsException", 400),
+    ("ResendValidationEmail", CERTIFICATE | {"Domain": "a.example", "ValidationDomain": "a.example"}, *NO_CERTIFICATE),
+    ("RevokeCertificate", CERTIFICATE | {"RevocationReason": "KEY_COMPROMISE"}, *NO_CERTIFICATE),
+    ("UpdateCertificateOptions", CERTIFICATE | {"Options": {"Export": "ENABLED"}}, *NO_CERTIFICATE),
+]
+
 EKS_AUTH = [
     ("AssumeRoleForPodIdentity", CLUSTER | {"token": "a.b.c"}, *NO_CLUSTER),
     ("AssumeRoleForPodIdentity", CLUSTER | {"token": "a.b"}, "InvalidParameterException", 400),
@@ -615,9 +654,9 @@ EKS_AUTH = [
 
 
 IAM = iam_table()
-TABLES = {"iam": IAM, "ec2": EC2, "eks": EKS, "eks-auth": EKS_AUTH, "ecr": ECR, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
+TABLES = {"iam": IAM, "ec2": EC2, "eks": EKS, "eks-auth": EKS_AUTH, "ecr": ECR, "acm": ACM, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
 NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity"), ("iam", "GetAccountSummary"), ("iam", "ListVirtualMFADevices"),
-                     ("iam", "ListOpenIDConnectProviders"), ("ecr", "DescribeRegistry"),
+                     ("iam", "ListOpenIDConnectProviders"), ("ecr", "DescribeRegistry"), ("acm", "GetAccountConfiguration"),
                      ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),
                      ("route53", "GetHostedZoneCount")}
 

@@ -7,13 +7,15 @@ use anyhow::{Context as _, ensure};
 
 /// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
 /// `bin/lath` may import everything.
-const IMPORTS: [(&str, &[&str]); 35] = [
+const IMPORTS: [(&str, &[&str]); 37] = [
     // Values and pure functions: no runtime, socket or file.
     ("model", &[]),
     ("policy", &[]),
     ("route", &["model"]),
     ("session", &["model"]),
     ("sigv4", &[]),
+    // Keys and certificates.
+    ("ca", &["model", "session"]),
     // A program of its own inside nodes of clusters: the kernel, and nothing of Lath.
     ("cni", &[]),
     // Tokens of strangers, and the keys that prove them.
@@ -34,7 +36,7 @@ const IMPORTS: [(&str, &[&str]); 35] = [
         &["feed", "instance", "model", "net", "oidc", "sigv4"],
     ),
     // The control plane and its services.
-    ("control", &["feed", "model", "store", "wire"]),
+    ("control", &["ca", "feed", "model", "store", "wire"]),
     // What services are written with.
     ("service", &["authz", "control", "store", "wire"]),
     (
@@ -72,6 +74,12 @@ const IMPORTS: [(&str, &[&str]); 35] = [
         "observe",
         &[
             "authz", "control", "feed", "model", "service", "store", "wire",
+        ],
+    ),
+    (
+        "acm",
+        &[
+            "authz", "ca", "control", "model", "service", "store", "wire",
         ],
     ),
     (

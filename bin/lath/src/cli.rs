@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Witness(Role),
     /// Print the settings for the aws CLI and SDKs: eval "$(lath env)".
     Env(Env),
+    /// Print the root certificate of this installation's authority, which signs what ACM issues: lath ca --output root.pem.
+    Ca(Ca),
     /// Run a command in an instance: lath exec i-... -- bash.
     Exec(Exec),
     /// Manage the container images that nodes of clusters pull.
@@ -156,6 +158,16 @@ pub(crate) struct Env {
     /// The output format.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
+}
+
+/// `lath ca`.
+#[derive(Debug, Args)]
+pub(crate) struct Ca {
+    #[command(flatten)]
+    pub(crate) data_dir_flag: DataDir,
+    /// Write it to this file instead of the standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// `lath exec`.

@@ -5,6 +5,7 @@
 
 mod anew;
 mod apart;
+pub(crate) mod authority;
 mod evidence;
 mod identity;
 

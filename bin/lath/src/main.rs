@@ -1,6 +1,7 @@
 //! The `lath` binary: the server and its command line.
 
 mod admin;
+mod ca;
 mod cells;
 mod cli;
 mod config;
@@ -68,6 +69,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Node(flags) => cells::node(&flags)?,
         Command::Witness(flags) => cells::witness(&flags)?,
         Command::Env(flags) => env::main(&flags)?,
+        Command::Ca(flags) => ca::main(&flags)?,
         Command::Exec(flags) => return exec::main(&flags),
         Command::Image(flags) => image::main(&flags)?,
         Command::Status(flags) => status::main(&flags)?,

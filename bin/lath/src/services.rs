@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
+use lath_acm::Acm;
 use lath_control::{Cell, Contribute, Derive, Section};
 use lath_ec2::Ec2;
 use lath_ecr::Ecr;
@@ -54,6 +55,7 @@ pub(crate) fn kinds() -> Kinds {
     let kinds = lath_lattice::kinds(kinds);
     let kinds = lath_route53::kinds(kinds);
     let kinds = lath_iam::kinds(kinds);
+    let kinds = lath_acm::kinds(kinds);
     let kinds = lath_ecr::kinds(kinds);
     let kinds = lath_eks::kinds(kinds);
     lath_observe::kinds(kinds)
@@ -76,6 +78,7 @@ pub(crate) struct Apps {
     route53: Arc<Route53>,
     eks: Arc<Eks>,
     ecr: Arc<Ecr>,
+    acm: Arc<Acm>,
 }
 
 impl Apps {
@@ -90,6 +93,10 @@ impl Apps {
         let ecr = Ecr::new(cell.clone(), images, logins, registry.endpoint());
         Self {
             ecr: Arc::new(ecr),
+            acm: Arc::new(Acm {
+                cell: cell.clone(),
+                records: lath_route53::public_values,
+            }),
             ec2: Arc::new(Ec2 { cell: cell.clone() }),
             lattice: Arc::new(Lattice { cell: cell.clone() }),
             observe,
@@ -115,6 +122,7 @@ impl Apps {
             lath_route53::service(&self.route53),
             lath_eks::service(&self.eks),
             lath_ecr::service(&self.ecr),
+            lath_acm::service(&self.acm),
         ];
         services.extend(lath_observe::services(&self.observe));
         self.iam.learn(&services);
@@ -132,6 +140,7 @@ impl Apps {
         lath_lattice::reconcilers(&self.lattice, stop, tasks);
         lath_route53::reconcilers(&self.route53, stop, tasks);
         lath_eks::reconcilers(&self.eks, stop, tasks);
+        lath_acm::reconcilers(&self.acm, stop, tasks);
     }
 }
 

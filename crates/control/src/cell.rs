@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use lath_ca::Authority;
 use lath_feed::{InstallationKeys, NoNode, NodeQueries, Observed, ObservedReceiver, Topology};
 use lath_model::{Owner, Partition};
 use lath_store::Db;
@@ -31,6 +32,8 @@ pub struct Cell {
     pub observed: ObservedReceiver,
     /// The installation's own keys, for nodes that verify signatures; `None` in tests.
     pub keys: Option<Arc<InstallationKeys>>,
+    /// The installation's certificate authority, which opens the private keys of the state too; `None` in tests.
+    pub authority: Option<Arc<Authority>>,
     /// Questions to the node.
     pub node: Arc<dyn NodeQueries>,
 }
@@ -47,6 +50,7 @@ impl Cell {
             db: Db::in_memory(),
             observed,
             keys: None,
+            authority: None,
             node: Arc::new(NoNode),
         };
         (cell, sender)

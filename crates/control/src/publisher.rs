@@ -61,6 +61,11 @@ fn blank(cell: &Cell) -> Snapshot {
         region: cell.region.clone(),
         account: cell.account.clone(),
         topology: Arc::clone(&cell.topology),
+        authority: cell
+            .authority
+            .as_ref()
+            .map(|it| it.root_pem().into())
+            .unwrap_or_default(),
         ..Snapshot::default()
     }
 }

@@ -71,6 +71,9 @@ pub struct Snapshot {
     pub callers: Arc<CallerBook>,
     /// Where the regions are.
     pub topology: Arc<Topology>,
+    /// The root certificate of the installation's authority, PEM, which workloads trust; empty where there is none.
+    #[serde(default)]
+    pub authority: Arc<str>,
 }
 
 impl Default for Snapshot {
@@ -98,6 +101,7 @@ impl Default for Snapshot {
             names: OrdMap::new(),
             callers: Arc::default(),
             topology: Arc::new(Topology::single("")),
+            authority: Arc::default(),
         }
     }
 }
@@ -184,6 +188,9 @@ impl Snapshot {
         self.health_checks.share_with(&previous.health_checks);
         if self.callers == previous.callers {
             self.callers = Arc::clone(&previous.callers);
+        }
+        if self.authority == previous.authority {
+            self.authority = Arc::clone(&previous.authority);
         }
         if self.topology == previous.topology {
             self.topology = Arc::clone(&previous.topology);

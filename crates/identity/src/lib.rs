@@ -36,5 +36,5 @@ pub use lath_session::SealingKey;
 pub use pod_identity::{PodIdentities, PodIdentityAssociation, TokenCluster, eks_auth_service};
 pub use random_password::{GetRandomPassword, RandomPassword, secretsmanager_service};
 pub use root_key::{KeyError, RootKey};
-pub use seal::sealing_key;
+pub use seal::{kept, sealing_key};
 pub use sts::{CallerIdentity, GetCallerIdentity, sts_service};

@@ -20,20 +20,37 @@ const WHAT: &str = "the key that seals session tokens. Put it back from a backup
 /// # Errors
 /// [`KeyError`] when the file is not readable, not writable or not a key.
 pub fn sealing_key(dir: &Path) -> Result<SealingKey, KeyError> {
-    let path = dir.join(FILE);
+    kept(dir, FILE, WHAT, SealingKey::parse, || {
+        SealingKey::random().reveal().to_owned()
+    })
+}
+
+/// A secret of the installation: a file beside the root key, which `make` writes at the first use, with mode 0600. Two
+/// processes that make it at once get the same. `what` says for errors what the file should hold, and what to do.
+///
+/// # Errors
+/// [`KeyError`] when the file is not readable, not writable or not what `parse` takes.
+pub fn kept<T>(
+    dir: &Path,
+    file: &str,
+    what: &'static str,
+    parse: impl Fn(&[u8]) -> Option<T>,
+    make: impl FnOnce() -> String,
+) -> Result<T, KeyError> {
+    let path = dir.join(file);
     let malformed = || KeyError::Malformed {
         path: path.clone(),
-        what: WHAT,
+        what,
     };
-    if let Some(text) = root_key::read_private(&path, WHAT)? {
-        return SealingKey::parse(&text).ok_or_else(malformed);
+    if let Some(text) = root_key::read_private(&path, what)? {
+        return parse(&text).ok_or_else(malformed);
     }
-    let key = SealingKey::random();
-    match root_key::write_private(dir, FILE, key.reveal().as_bytes()) {
-        Ok(()) => Ok(key),
+    let text = make();
+    match root_key::write_private(dir, file, text.as_bytes()) {
+        Ok(()) => parse(text.as_bytes()).ok_or_else(malformed),
         Err(KeyError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
             let text = fs::read(&path).map_err(root_key::failed("read", &path))?;
-            SealingKey::parse(&text).ok_or_else(malformed)
+            parse(&text).ok_or_else(malformed)
         }
         Err(error) => Err(error),
     }

@@ -55,6 +55,8 @@ pub struct InstanceSpec {
     pub search: Vec<String>,
     /// More lines for `/etc/hosts`, beyond localhost. AWS has none.
     pub hosts: BTreeMap<IpAddr, Vec<String>>,
+    /// The root certificate of the installation, PEM, which the bundles of its root file system get; empty for none.
+    pub authority: Arc<str>,
     /// User data as given, decoded from base64 (possibly gzip'd).
     pub user_data: Vec<u8>,
     /// Grows with each start and reboot.
@@ -101,6 +103,7 @@ pub(crate) struct BootPlan {
     pub(crate) nameservers: Vec<IpAddr>,
     pub(crate) search: Vec<String>,
     pub(crate) hosts: BTreeMap<IpAddr, Vec<String>>,
+    pub(crate) authority: Arc<str>,
     #[serde(with = "base64_bytes")]
     pub(crate) user_data: Vec<u8>,
     pub(crate) boot: u64,

@@ -9,6 +9,7 @@ use lath_model::WorkloadId;
 use sha2::{Digest, Sha256};
 
 use crate::boot::{BootPlan, RootSource};
+use crate::trust;
 
 /// The first label of a host name, which is what the kernel and prompts show.
 pub(crate) fn short_name(hostname: &str) -> &str {
@@ -19,6 +20,8 @@ pub(crate) fn short_name(hostname: &str) -> &str {
 /// which DHCP rewrites at each boot on AWS as well.
 pub(crate) fn write(plan: &BootPlan, first_boot: bool) -> io::Result<()> {
     replace("/etc/resolv.conf", 0o644, &resolv_conf(plan))?;
+    // An instance whose files are in the way, or whose root cannot be written, boots without.
+    let _ = trust::write(&plan.authority);
     if !first_boot {
         return Ok(());
     }

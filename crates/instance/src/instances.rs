@@ -435,6 +435,7 @@ impl Instances {
             nameservers: spec.nameservers.clone(),
             search: spec.search.clone(),
             hosts: spec.hosts.clone(),
+            authority: Arc::clone(&spec.authority),
             user_data: spec.user_data.clone(),
             boot: spec.boot,
             ssh_keys: spec.ssh_keys.clone(),

@@ -55,6 +55,7 @@ mod root;
 mod setup;
 mod supervisor;
 mod tree;
+mod trust;
 mod units;
 
 pub use boot::{InstanceSpec, Kind, Limits, RootSource};

@@ -259,6 +259,7 @@ fn start(
         nameservers: resolver.into_iter().collect(),
         search: domain.into_iter().collect(),
         hosts: BTreeMap::new(),
+        authority: Arc::clone(&snapshot.authority),
         user_data: instance.user_data.clone(),
         boot: instance.boot,
         ssh_keys: key.into_iter().collect(),

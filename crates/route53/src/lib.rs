@@ -34,6 +34,7 @@ mod limit;
 mod listing;
 mod name;
 mod page;
+mod public;
 mod record;
 mod record_set;
 mod resource_types;
@@ -53,6 +54,7 @@ use lath_store::{Db, View};
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use contribute::CONTRIBUTIONS;
+pub use public::public_values;
 pub use record::kinds;
 pub use section::{SECTIONS, reconcilers};
 

@@ -23,6 +23,8 @@ pub enum Purpose {
     Refusal,
     /// A password of the image registry, or an address in it.
     Registry,
+    /// A certificate's private key.
+    Certificate,
 }
 
 impl Purpose {
@@ -31,6 +33,7 @@ impl Purpose {
             Self::Session => b"lath session 1",
             Self::Refusal => b"lath refusal 1",
             Self::Registry => b"lath registry 1",
+            Self::Certificate => b"lath certificate 1",
         }
     }
 }

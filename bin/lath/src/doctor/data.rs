@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::cells;
 use crate::cli::{self, Output};
-use crate::installation::{self, REFUSED, evidence, inspect_archive, inspect_state};
+use crate::installation::{self, REFUSED, authority, evidence, inspect_archive, inspect_state};
 use crate::output;
 use crate::running::Running;
 
@@ -193,6 +193,17 @@ fn files(directory: &Path) -> Vec<FileFinding> {
             let key = SealingKey::parse(&text);
             key.map(drop)
                 .ok_or_else(|| "it does not hold the key that seals session tokens".into())
+        }),
+        secret(directory.join(authority::KEY), |path| {
+            let text = std::fs::read(path).map_err(|error| error.to_string())?;
+            let key = SealingKey::parse(&text);
+            key.map(drop)
+                .ok_or_else(|| "it does not hold the key that seals private keys".into())
+        }),
+        secret(directory.join(authority::AUTHORITY), |path| {
+            let text = std::fs::read(path).map_err(|error| error.to_string())?;
+            let stored: Result<lath_ca::Stored, _> = serde_json::from_slice(&text);
+            stored.map(drop).map_err(|error| error.to_string())
         }),
         plain(directory.join("installation.json"), |path| {
             let id = installation::installation_id(path.parent().unwrap_or(path));

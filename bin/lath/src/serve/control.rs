@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lath_ca::Authority;
 use lath_control::{Cell, Mode, Publisher};
 use lath_ec2::images::{ImageDirectory, offer_directories};
 use lath_feed::{
@@ -31,6 +32,7 @@ pub(crate) struct State {
     db: Db,
     key: RootKey,
     seal: SealingKey,
+    authority: Authority,
 }
 
 impl State {
@@ -45,7 +47,13 @@ impl State {
         })?;
         let key = RootKey::load_or_create(region_dir.installation)?;
         let seal = lath_identity::sealing_key(region_dir.installation)?;
-        Ok(Self { db, key, seal })
+        let authority = installation::authority::load_or_create(region_dir.installation)?;
+        Ok(Self {
+            db,
+            key,
+            seal,
+            authority,
+        })
     }
 }
 
@@ -99,7 +107,12 @@ impl Control {
         state: State,
         inputs: ControlInputs,
     ) -> anyhow::Result<Self> {
-        let State { db, key, seal } = state;
+        let State {
+            db,
+            key,
+            seal,
+            authority,
+        } = state;
         let cell = Cell {
             region: config.region.clone(),
             account: config.account.clone(),
@@ -112,6 +125,7 @@ impl Control {
             db,
             observed: inputs.observed,
             keys: Some(Arc::new(installation_keys(&key, &seal))),
+            authority: Some(Arc::new(authority)),
             node: inputs.node,
         };
         let identity = Identity::new(key, config.account.clone())

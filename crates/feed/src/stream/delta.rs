@@ -73,6 +73,8 @@ macro_rules! delta {
             #[serde(default)]
             callers: Option<Arc<CallerBook>>,
             topology: Option<Arc<Topology>>,
+            #[serde(default)]
+            authority: Option<Arc<str>>,
         }
 
         impl Delta {
@@ -82,7 +84,8 @@ macro_rules! delta {
                 let nothing = Snapshot::default();
                 let old = old.unwrap_or(&nothing);
                 let Snapshot {
-                    version, region, account, $($map,)* names, cut, name_sharing, callers, topology
+                    version, region, account, $($map,)* names, cut, name_sharing, callers,
+                    topology, authority
                 } = new;
                 Self {
                     whole,
@@ -98,6 +101,8 @@ macro_rules! delta {
                         .then(|| Arc::clone(callers)),
                     topology: (whole || !Arc::ptr_eq(&old.topology, topology))
                         .then(|| Arc::clone(topology)),
+                    authority: (whole || old.authority != *authority)
+                        .then(|| Arc::clone(authority)),
                 }
             }
 
@@ -122,6 +127,9 @@ macro_rules! delta {
                 }
                 if let Some(topology) = self.topology {
                     next.topology = topology;
+                }
+                if let Some(authority) = self.authority {
+                    next.authority = authority;
                 }
                 if self.whole {
                     next.share_with(known);

@@ -195,6 +195,7 @@ pub(crate) fn spec(user_data: &str) -> InstanceSpec {
         nameservers: vec!["10.0.0.2".parse().unwrap()],
         search: vec!["ec2.internal".into()],
         hosts: BTreeMap::new(),
+        authority: "ROOT\n".into(),
         user_data: user_data.as_bytes().to_owned(),
         boot: 1,
         ssh_keys: vec!["ssh-ed25519 AAAAC3 test".into()],

@@ -100,6 +100,7 @@ fn spec(
         nameservers: resolver.into_iter().collect(),
         search: Vec::new(),
         hosts: BTreeMap::new(),
+        authority: Arc::clone(&snapshot.authority),
         user_data: Vec::new(),
         boot,
         ssh_keys: Vec::new(),

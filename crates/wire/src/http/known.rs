@@ -51,6 +51,13 @@ pub const KNOWN_SERVICES: &[ServiceInfo] = &[
         &[Protocol::RestXml],
     ),
     info(
+        "acm",
+        "2015-12-08",
+        "",
+        "CertificateManager",
+        &[Protocol::Json11],
+    ),
+    info(
         "ecr",
         "2015-09-21",
         "",
