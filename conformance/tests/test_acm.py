@@ -180,6 +180,78 @@ def test_certificates_are_imported_and_imported_again(lath, acm, tmp_path):
     acm.delete_certificate(CertificateArn=arn)
 
 
+def csr(path, name, *more):
+    openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", "leaf.key", "-out", "leaf.csr", "-subj", f"/CN={name}",
+            "-addext", f"subjectAltName=DNS:{name}", *more, cwd=path)
+    return (path / "leaf.csr").read_bytes()
+
+
+def test_an_authority_of_ones_own_signs(acm, pca, tmp_path):
+    days = lambda count: {"Type": "DAYS", "Value": count}
+    template = lambda name: f"arn:aws:acm-pca:::template/{name}/V1"
+    configuration = lambda name, key, way: {"KeyAlgorithm": key, "SigningAlgorithm": way, "Subject": {"Country": "US", "CommonName": name}}
+
+    def make(kind, name, key, way):
+        asked = {"CertificateAuthorityType": kind, "CertificateAuthorityConfiguration": configuration(name, key, way),
+                 "IdempotencyToken": unique("t"), "Tags": [{"Key": "a", "Value": "b"}]}
+        arn = pca.create_certificate_authority(**asked)["CertificateAuthorityArn"]
+        assert pca.create_certificate_authority(**asked)["CertificateAuthorityArn"] == arn
+        with refused("InvalidStateException"):
+            pca.get_certificate_authority_certificate(CertificateAuthorityArn=arn)
+        return arn, pca.get_certificate_authority_csr(CertificateAuthorityArn=arn)["Csr"].encode()
+
+    def sign(by, request, way, name, life):
+        made = pca.issue_certificate(CertificateAuthorityArn=by, Csr=request, SigningAlgorithm=way, TemplateArn=template(name), Validity=life)
+        return pca.get_certificate(CertificateAuthorityArn=by, CertificateArn=made["CertificateArn"])
+
+    root, request = make("ROOT", "root", "RSA_2048", "SHA512WITHRSA")
+    with refused("InvalidStateException"):
+        sign(root, csr(tmp_path, "a.example"), "SHA256WITHRSA", "EndEntityCertificate", days(1))
+    own = sign(root, request, "SHA512WITHRSA", "RootCACertificate", days(3650))["Certificate"]
+    other, _ = make("ROOT", "other", "EC_prime256v1", "SHA256WITHECDSA")
+    with refused("CertificateMismatchException"):
+        pca.import_certificate_authority_certificate(CertificateAuthorityArn=other, Certificate=own.encode())
+    pca.import_certificate_authority_certificate(CertificateAuthorityArn=root, Certificate=own.encode())
+
+    below, request = make("SUBORDINATE", "below", "EC_secp384r1", "SHA384WITHECDSA")
+    got = sign(root, request, "SHA256WITHRSA", "SubordinateCACertificate_PathLen0", days(1825))
+    with refused("InvalidRequestException|MalformedCertificateException"):
+        pca.import_certificate_authority_certificate(CertificateAuthorityArn=below, Certificate=got["Certificate"].encode())
+    pca.import_certificate_authority_certificate(
+        CertificateAuthorityArn=below, Certificate=got["Certificate"].encode(), CertificateChain=got["CertificateChain"].encode())
+    assert pca.describe_certificate_authority(CertificateAuthorityArn=below)["CertificateAuthority"]["Status"] == "ACTIVE"
+    leaf = sign(below, csr(tmp_path, "b.example"), "SHA384WITHECDSA", "EndEntityServerAuthCertificate", days(90))
+    believed(tmp_path, leaf, "b.example", own)
+    with refused("InvalidArgsException"):
+        sign(below, csr(tmp_path, "c.example"), "SHA384WITHECDSA", "SubordinateCACertificate_PathLen0", days(1))
+    with refused("ValidationException"):
+        sign(below, csr(tmp_path, "c.example"), "SHA384WITHECDSA", "EndEntityCertificate", {"Type": "YEARS", "Value": 20})
+    with refused("MalformedCSRException"):
+        sign(below, b"junk", "SHA384WITHECDSA", "EndEntityCertificate", days(1))
+
+    # ACM's private certificates come from it, and go when it revokes them.
+    arn = acm.request_certificate(DomainName="shop.internal.example", CertificateAuthorityArn=below)["CertificateArn"]
+    shown = issued(acm, arn)
+    believed(tmp_path, acm.get_certificate(CertificateArn=arn), "shop.internal.example", own)
+    pca.revoke_certificate(CertificateAuthorityArn=below, CertificateSerial=shown["Serial"], RevocationReason="SUPERSEDED")
+    assert acm.describe_certificate(CertificateArn=arn)["Certificate"]["Status"] == "REVOKED"
+    with refused("RequestAlreadyProcessedException"):
+        pca.revoke_certificate(CertificateAuthorityArn=below, CertificateSerial=shown["Serial"], RevocationReason="SUPERSEDED")
+
+    pca.tag_certificate_authority(CertificateAuthorityArn=below, Tags=[{"Key": "c", "Value": "d"}])
+    pca.untag_certificate_authority(CertificateAuthorityArn=below, Tags=[{"Key": "a"}])
+    assert pca.list_tags(CertificateAuthorityArn=below)["Tags"] == [{"Key": "c", "Value": "d"}]
+    with refused("InvalidStateException"):
+        pca.delete_certificate_authority(CertificateAuthorityArn=below)
+    pca.update_certificate_authority(CertificateAuthorityArn=below, Status="DISABLED")
+    pca.delete_certificate_authority(CertificateAuthorityArn=below, PermanentDeletionTimeInDays=7)
+    assert pca.describe_certificate_authority(CertificateAuthorityArn=below)["CertificateAuthority"]["Status"] == "DELETED"
+    pca.restore_certificate_authority(CertificateAuthorityArn=below)
+    assert pca.describe_certificate_authority(CertificateAuthorityArn=below)["CertificateAuthority"]["Status"] == "DISABLED"
+    failed = acm.request_certificate(DomainName="late.example", CertificateAuthorityArn=below)["CertificateArn"]
+    wait_for("the failure", lambda: acm.describe_certificate(CertificateArn=failed)["Certificate"].get("FailureReason") == "PCA_INVALID_STATE")
+
+
 def test_the_account_is_configured(acm):
     assert acm.get_account_configuration()["ExpiryEvents"]["DaysBeforeExpiry"] == 45
     acm.put_account_configuration(ExpiryEvents={"DaysBeforeExpiry": 30}, IdempotencyToken="a")

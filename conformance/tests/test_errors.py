@@ -647,6 +647,35 @@ ACM = [
     ("UpdateCertificateOptions", CERTIFICATE | {"Options": {"Export": "ENABLED"}}, *NO_CERTIFICATE),
 ]
 
+OF_PCA = {"CertificateAuthorityArn": "arn:aws:acm-pca:us-east-1:000000000000:certificate-authority/none"}
+SUBJECT = {"KeyAlgorithm": "EC_prime256v1", "SigningAlgorithm": "SHA256WITHECDSA", "Subject": {"CommonName": "a"}}
+BAD_ARGS = ("InvalidArgsException", 400)
+PCA = [
+    ("CreateCertificateAuthority", {"CertificateAuthorityType": "ROOT", "CertificateAuthorityConfiguration": SUBJECT | {"Subject": {}}}, *BAD_ARGS),
+    ("CreateCertificateAuthority", {"CertificateAuthorityType": "ROOT", "CertificateAuthorityConfiguration": SUBJECT | {"KeyAlgorithm": "SM2"}}, *BAD_ARGS),
+    ("CreateCertificateAuthority", {"CertificateAuthorityType": "ROOT", "CertificateAuthorityConfiguration": SUBJECT | {"SigningAlgorithm": "SHA256WITHRSA"}}, *BAD_ARGS),
+    ("CreateCertificateAuthority", {"CertificateAuthorityType": "ROOT", "CertificateAuthorityConfiguration": SUBJECT,
+                                    "RevocationConfiguration": {"OcspConfiguration": {"Enabled": True}}}, *BAD_ARGS),
+    ("DeleteCertificateAuthority", OF_PCA, *NO_CERTIFICATE),
+    ("DeleteCertificateAuthority", OF_PCA | {"PermanentDeletionTimeInDays": 6}, *BAD),
+    ("DescribeCertificateAuthority", OF_PCA, *NO_CERTIFICATE),
+    ("DescribeCertificateAuthority", {"CertificateAuthorityArn": "rubbish"}, *BAD),
+    ("GetCertificate", OF_PCA | {"CertificateArn": "rubbish"}, *NO_CERTIFICATE),
+    ("GetCertificateAuthorityCertificate", OF_PCA, *NO_CERTIFICATE),
+    ("GetCertificateAuthorityCsr", OF_PCA, *NO_CERTIFICATE),
+    ("ImportCertificateAuthorityCertificate", OF_PCA | {"Certificate": b"x"}, *NO_CERTIFICATE),
+    ("IssueCertificate", OF_PCA | {"Csr": b"x", "SigningAlgorithm": "SHA256WITHECDSA", "Validity": {"Type": "DAYS", "Value": 1}}, *NO_CERTIFICATE),
+    ("IssueCertificate", OF_PCA | {"Csr": b"x", "SigningAlgorithm": "SHA256WITHECDSA", "Validity": {"Type": "DAYS", "Value": 0}}, *BAD),
+    ("ListCertificateAuthorities", {"NextToken": "rubbish"}, "InvalidNextTokenException", 400),
+    ("ListCertificateAuthorities", {"MaxResults": 0}, *BAD),
+    ("ListTags", OF_PCA, *NO_CERTIFICATE),
+    ("RestoreCertificateAuthority", OF_PCA, *NO_CERTIFICATE),
+    ("RevokeCertificate", OF_PCA | {"CertificateSerial": "00", "RevocationReason": "SUPERSEDED"}, *NO_CERTIFICATE),
+    ("TagCertificateAuthority", OF_PCA | {"Tags": [{"Key": "a"}]}, *NO_CERTIFICATE),
+    ("UntagCertificateAuthority", OF_PCA | {"Tags": [{"Key": "a"}]}, *NO_CERTIFICATE),
+    ("UpdateCertificateAuthority", OF_PCA | {"Status": "DISABLED"}, *NO_CERTIFICATE),
+]
+
 EKS_AUTH = [
     ("AssumeRoleForPodIdentity", CLUSTER | {"token": "a.b.c"}, *NO_CLUSTER),
     ("AssumeRoleForPodIdentity", CLUSTER | {"token": "a.b"}, "InvalidParameterException", 400),
@@ -654,7 +683,7 @@ EKS_AUTH = [
 
 
 IAM = iam_table()
-TABLES = {"iam": IAM, "ec2": EC2, "eks": EKS, "eks-auth": EKS_AUTH, "ecr": ECR, "acm": ACM, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
+TABLES = {"iam": IAM, "ec2": EC2, "eks": EKS, "eks-auth": EKS_AUTH, "ecr": ECR, "acm": ACM, "acm-pca": PCA, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
 NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity"), ("iam", "GetAccountSummary"), ("iam", "ListVirtualMFADevices"),
                      ("iam", "ListOpenIDConnectProviders"), ("ecr", "DescribeRegistry"), ("acm", "GetAccountConfiguration"),
                      ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),

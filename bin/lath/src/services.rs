@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
-use lath_acm::Acm;
+use lath_acm::{Acm, Pca};
 use lath_control::{Cell, Contribute, Derive, Section};
 use lath_ec2::Ec2;
 use lath_ecr::Ecr;
@@ -79,6 +79,7 @@ pub(crate) struct Apps {
     eks: Arc<Eks>,
     ecr: Arc<Ecr>,
     acm: Arc<Acm>,
+    pca: Arc<Pca>,
 }
 
 impl Apps {
@@ -97,6 +98,7 @@ impl Apps {
                 cell: cell.clone(),
                 records: lath_route53::public_values,
             }),
+            pca: Arc::new(Pca { cell: cell.clone() }),
             ec2: Arc::new(Ec2 { cell: cell.clone() }),
             lattice: Arc::new(Lattice { cell: cell.clone() }),
             observe,
@@ -123,6 +125,7 @@ impl Apps {
             lath_eks::service(&self.eks),
             lath_ecr::service(&self.ecr),
             lath_acm::service(&self.acm),
+            lath_acm::pca_service(&self.pca),
         ];
         services.extend(lath_observe::services(&self.observe));
         self.iam.learn(&services);

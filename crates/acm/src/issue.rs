@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::record::{Certificate, Material, Origin, Renewal, Validation};
 use crate::shape::{CertificateExport, CertificateStatus, FailureReason, RenewalStatus};
-use crate::{Acm, authorities, resource_types, users};
+use crate::{Acm, authorities, pca, resource_types, users};
 
 const DAY: u64 = 86400;
 /// How long certificates of public names are valid
@@ -66,6 +66,7 @@ enum Step {
 /// Brings every certificate a step further.
 pub(crate) async fn pass(app: &Acm, now: Timestamp) -> Result<(), ApiError> {
     let view = app.cell.db.view();
+    pca::sweep(&app.cell, now).await?;
     let all: Vec<Arc<Certificate>> = view.list::<Certificate>().collect();
     for certificate in all {
         match step(app, &view, &certificate, now) {
@@ -262,6 +263,9 @@ async fn issue(app: &Acm, it: &Certificate, now: Timestamp) -> Result<(), ApiErr
                 RenewalStatus::Failed
             }
         };
+        if let (Ok((issued, _)), Origin::Private { authority }) = (&made, &next.origin) {
+            pca::note(tx, &app.cell, authority, issued);
+        }
         if is_renewal {
             next.renewal = Some(Renewal {
                 status,

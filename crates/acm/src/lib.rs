@@ -6,6 +6,8 @@
 //! [`usable`] gives listeners their certificates; which listeners have one is known from claims ([`lath_control::claims_on`]): a
 //! service that uses a certificate writes a claim on its ARN under the ARN of what uses it.
 //!
+//! [`Pca`] is ACM PCA: authorities of the account's own, which sign private certificates.
+//!
 //! Not there: validation by mail and by HTTP, transparency logs, events. Requests for the former are refused.
 
 mod account;
@@ -20,6 +22,7 @@ mod issue;
 mod lifecycle;
 mod list;
 mod names;
+mod pca;
 mod record;
 mod request;
 mod resource_types;
@@ -38,6 +41,7 @@ use lath_store::{Db, View};
 use lath_wire::{ApiError, ErrorStyle, Protocol, Service, ServiceInfo};
 
 pub use issue::reconcilers;
+pub use pca::{INFO as PCA_INFO, Pca, service as pca_service};
 pub use record::kinds;
 pub use usable::{NotUsable, usable};
 

@@ -130,5 +130,5 @@ impl Record for Account {
 
 /// The record kinds that this crate keeps.
 pub fn kinds(kinds: Kinds) -> Kinds {
-    kinds.with::<Certificate>().with::<Account>()
+    crate::pca::kinds(kinds.with::<Certificate>().with::<Account>())
 }

@@ -169,7 +169,7 @@ fn request(app: &Acm, tx: &mut Tx, op: RequestCertificate) -> Result<OnlyArn, Ap
             ..op.clone()
         });
         let scope = format!("acm.RequestCertificate/{print:016x}");
-        let known = lath_service::claim(tx, &scope, Some(token), print, &id);
+        let known = lath_service::claim(tx, &scope, Some(token.as_str()), print, &id);
         let known = known.ok().flatten();
         if let Some(known) = known.filter(|it| tx.get::<Certificate>(it).is_some()) {
             return Ok(OnlyArn {

@@ -127,8 +127,8 @@ async fn a_name_that_a_zone_proves_gets_its_certificate() {
     put(&app, record(&pending, 0)).await;
     settle(&app, Timestamp::now()).await;
     let half = describe(&app, &arn).await;
-    let states: Vec<_> = half.domain_validation_options.iter().flatten();
-    let states: Vec<_> = states.iter().filter_map(|it| it.validation_status).collect();
+    let states = half.domain_validation_options.iter().flatten();
+    let states: Vec<_> = states.filter_map(|it| it.validation_status).collect();
     use DomainStatus::{PendingValidation, Success};
     assert_eq!(states, [Success, Success, PendingValidation]);
     put(&app, record(&pending, 2)).await;

@@ -15,7 +15,7 @@ pub enum NotUsable {
     #[error("the certificate does not exist in this account and region")]
     Unknown,
     /// It is not issued yet, failed, or was revoked.
-    #[error("the certificate is {0:?}, not ISSUED")]
+    #[error("the certificate is {0}, not ISSUED")]
     NotIssued(String),
     /// Its key cannot be opened: the file `certificate-key` is another than when it was sealed.
     #[error("the certificate's private key cannot be opened")]

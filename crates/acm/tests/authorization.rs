@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lath_acm::Acm;
+use lath_acm::{Acm, Pca};
 
 #[test]
 fn operations_need_what_the_reference_says() {
@@ -11,7 +11,11 @@ fn operations_need_what_the_reference_says() {
         cell: lath_control::Cell::for_test().0,
         records: |_, _, _, _| Vec::new(),
     };
-    let differences = lath_authz::compare(&lath_acm::service(&Arc::new(app)));
+    let pca = Pca {
+        cell: app.cell.clone(),
+    };
+    let mut differences = lath_authz::compare(&lath_acm::service(&Arc::new(app)));
+    differences.extend(lath_authz::compare(&lath_acm::pca_service(&Arc::new(pca))));
     let list = include_str!("authorization.txt");
     lath_authz::judged(&differences, list).unwrap_or_else(|told| panic!("{told}"));
 }
