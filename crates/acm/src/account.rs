@@ -26,7 +26,10 @@ impl Checked for PutAccountConfiguration {
             let rule = "Member must satisfy regular expression pattern: \\w+";
             problems.add("idempotencyToken", rule);
         }
-        let days = self.expiry_events.as_ref().and_then(|it| it.days_before_expiry);
+        let days = self
+            .expiry_events
+            .as_ref()
+            .and_then(|it| it.days_before_expiry);
         if days.is_some_and(|it| it < 1) {
             let rule = "Member must have value greater than or equal to 1";
             problems.add("expiryEvents.daysBeforeExpiry", rule);

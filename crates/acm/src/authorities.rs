@@ -81,7 +81,11 @@ fn server(key: &PrivateKey, names: &[String], lifetime: Duration) -> Profile {
     // A common name has at most 64 characters (RFC 5280, upper bounds); the names stand in the extension.
     let common = names.iter().find(|it| it.chars().count() <= 64);
     // digitalSignature, and keyEncipherment, which TLS 1.2 may ask of RSA keys.
-    let usages = if key.algorithm().is_rsa() { 0b101 } else { 0b001 };
+    let usages = if key.algorithm().is_rsa() {
+        0b101
+    } else {
+        0b001
+    };
     Profile {
         subject: common.map(Subject::common).unwrap_or_default(),
         names: names.to_vec(),
@@ -89,7 +93,9 @@ fn server(key: &PrivateKey, names: &[String], lifetime: Duration) -> Profile {
         not_after: now.plus(lifetime),
         constraint: Constraint::Leaf,
         key_usages: usages,
-        extended_key_usages: ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"].map(str::to_owned).into(),
+        extended_key_usages: ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"]
+            .map(str::to_owned)
+            .into(),
     }
 }
 

@@ -87,7 +87,10 @@ fn renewal(it: &Certificate, renewal: &Renewal) -> RenewalSummary {
 
 fn detail(app: &Acm, view: &View, it: &Certificate, now: Timestamp) -> CertificateDetail {
     let arn = resource_types::arn(&app.cell, &it.id);
-    let read = it.material.as_ref().and_then(|it| facts::read(&it.certificate));
+    let read = it
+        .material
+        .as_ref()
+        .and_then(|it| facts::read(&it.certificate));
     let usages = read.as_ref().map(|it| &it.usages);
     let options = CertificateOptions {
         certificate_transparency_logging_preference: Some(

@@ -35,7 +35,9 @@ pub(crate) fn key_usages(usages: &Usages) -> Vec<KeyUsageName> {
         return vec![KeyUsageName::Any];
     }
     let bits = (0..).zip(KEY_USAGES);
-    bits.filter(|(bit, _)| usages.has(*bit)).map(|(_, name)| name).collect()
+    bits.filter(|(bit, _)| usages.has(*bit))
+        .map(|(_, name)| name)
+        .collect()
 }
 
 /// The extended key usages; `NONE` where there are none.
@@ -69,5 +71,8 @@ pub(crate) fn issuer(name: &Subject) -> String {
 
 /// The certificate of a PEM text that was checked before.
 pub(crate) fn read(pem: &str) -> Option<Certificate> {
-    Certificate::all_from_pem(pem.as_bytes()).ok()?.into_iter().next()
+    Certificate::all_from_pem(pem.as_bytes())
+        .ok()?
+        .into_iter()
+        .next()
 }

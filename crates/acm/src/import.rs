@@ -187,7 +187,10 @@ fn may_replace(known: &Record, leaf: &Certificate, next: &Record) -> Result<(), 
             "The key type and size of a certificate cannot be changed by a reimport.",
         ));
     }
-    let before = known.material.as_ref().and_then(|it| facts::read(&it.certificate));
+    let before = known
+        .material
+        .as_ref()
+        .and_then(|it| facts::read(&it.certificate));
     let Some(before) = before else {
         return Ok(());
     };
@@ -196,8 +199,8 @@ fn may_replace(known: &Record, leaf: &Certificate, next: &Record) -> Result<(), 
         leaf.usages.key.is_some_and(|now| bits & !now != 0)
     });
     let mut extended = before.usages.extended.iter();
-    let lost = !leaf.usages.extended.is_empty()
-        && extended.any(|it| !leaf.usages.extended.contains(it));
+    let lost =
+        !leaf.usages.extended.is_empty() && extended.any(|it| !leaf.usages.extended.contains(it));
     if lost_bits || lost {
         return Err(fault::validation(
             "Key usages and extended key usages can be added by a reimport, and not removed.",

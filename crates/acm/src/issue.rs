@@ -33,7 +33,12 @@ const RETRY: Duration = Duration::from_secs(3600);
 const PERIOD: Duration = Duration::from_secs(60);
 /// Whose certificates a name's CAA records allow, if there are any
 /// (<https://docs.aws.amazon.com/acm/latest/userguide/setup-caa.html>).
-const ISSUERS: [&str; 4] = ["amazon.com", "amazontrust.com", "awstrust.com", "amazonaws.com"];
+const ISSUERS: [&str; 4] = [
+    "amazon.com",
+    "amazontrust.com",
+    "awstrust.com",
+    "amazonaws.com",
+];
 
 /// Starts what issues and renews.
 pub fn reconcilers(app: &Arc<Acm>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
@@ -104,7 +109,10 @@ fn step(app: &Acm, view: &View, it: &Certificate, now: Timestamp) -> Step {
     if !is_pending && !is_due {
         return Step::Rest;
     }
-    let failed = it.renewal.as_ref().filter(|it| it.status == RenewalStatus::Failed);
+    let failed = it
+        .renewal
+        .as_ref()
+        .filter(|it| it.status == RenewalStatus::Failed);
     if is_due && !it.is_renewing && failed.is_some_and(|it| now.since(it.updated_at) < RETRY) {
         return Step::Rest;
     }
@@ -141,7 +149,9 @@ fn validated(app: &Acm, view: &View, all: &[Validation]) -> Vec<Validation> {
     let plain = |text: &str| text.trim_end_matches('.').to_ascii_lowercase();
     let look = |it: &Validation| {
         let values = (app.records)(&app.cell, view, &it.record_name, "CNAME");
-        let is_found = values.iter().any(|value| plain(value) == plain(&it.record_value));
+        let is_found = values
+            .iter()
+            .any(|value| plain(value) == plain(&it.record_value));
         Validation {
             is_found,
             ..it.clone()
@@ -175,12 +185,18 @@ fn may_issue(records: &[String], is_wild: bool) -> bool {
         let values = records.iter().filter_map(|it| {
             let mut words = it.splitn(3, ' ');
             let (_, found, value) = (words.next()?, words.next()?, words.next()?);
-            found.eq_ignore_ascii_case(tag).then(|| value.trim_matches('"').to_ascii_lowercase())
+            found
+                .eq_ignore_ascii_case(tag)
+                .then(|| value.trim_matches('"').to_ascii_lowercase())
         });
         values.collect()
     };
     let (issue, wild) = (of("issue"), of("issuewild"));
-    let asked = if is_wild && !wild.is_empty() { wild } else { issue };
+    let asked = if is_wild && !wild.is_empty() {
+        wild
+    } else {
+        issue
+    };
     let is_ours = |value: &String| {
         let domain = value.split(';').next().unwrap_or_default().trim();
         ISSUERS.contains(&domain)
@@ -252,7 +268,9 @@ async fn issue(app: &Acm, it: &Certificate, now: Timestamp) -> Result<(), ApiErr
                 next.not_before = Some(issued.leaf.not_before);
                 next.not_after = Some(issued.leaf.not_after);
                 next.issued_at = Some(now);
-                next.validations.iter_mut().for_each(|it| it.is_found = true);
+                next.validations
+                    .iter_mut()
+                    .for_each(|it| it.is_found = true);
                 RenewalStatus::Success
             }
             // The certificate that there is stays.

@@ -60,7 +60,9 @@ fn revoke(app: &Acm, tx: &mut Tx, op: RevokeCertificate) -> Result<OnlyArn, ApiE
     if found.origin != Origin::Validated || !found.is_exported {
         return Err(fault::coded(
             "ConflictException",
-            format!("Certificate {arn} cannot be revoked: only public certificates that were exported can."),
+            format!(
+                "Certificate {arn} cannot be revoked: only public certificates that were exported can."
+            ),
         ));
     }
     if !users(tx.view(), arn).is_empty() {

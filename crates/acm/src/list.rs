@@ -67,12 +67,21 @@ fn is_asked_for(op: &ListCertificates, it: &Certificate, now: Timestamp) -> bool
         return false;
     }
     let filters = op.includes.as_ref();
-    let types = filters.and_then(|it| it.key_types.as_deref()).unwrap_or_default();
+    let types = filters
+        .and_then(|it| it.key_types.as_deref())
+        .unwrap_or_default();
     // Without a filter lists show RSA keys of up to 2048 bits only
     // (<https://docs.aws.amazon.com/acm/latest/APIReference/API_Filters.html>).
     let default = [KeyAlgorithmName::Rsa1024, KeyAlgorithmName::Rsa2048];
-    let types = if types.is_empty() { &default[..] } else { types };
-    if !types.iter().any(|name| name.as_str() == it.key_algorithm.name()) {
+    let types = if types.is_empty() {
+        &default[..]
+    } else {
+        types
+    };
+    if !types
+        .iter()
+        .any(|name| name.as_str() == it.key_algorithm.name())
+    {
         return false;
     }
     let Some(filters) = filters else {
@@ -81,7 +90,10 @@ fn is_asked_for(op: &ListCertificates, it: &Certificate, now: Timestamp) -> bool
     if filters.managed_by.is_some() {
         return false;
     }
-    if filters.export_option.is_some_and(|asked| it.export.unwrap_or(CertificateExport::Disabled) != asked) {
+    if filters
+        .export_option
+        .is_some_and(|asked| it.export.unwrap_or(CertificateExport::Disabled) != asked)
+    {
         return false;
     }
     let (usages, extended) = (
@@ -97,7 +109,10 @@ fn is_asked_for(op: &ListCertificates, it: &Certificate, now: Timestamp) -> bool
 
 /// What a certificate's key may be used for.
 fn words(it: &Certificate) -> (Vec<KeyUsageName>, Vec<ExtendedKeyUsageName>) {
-    let read = it.material.as_ref().and_then(|it| facts::read(&it.certificate));
+    let read = it
+        .material
+        .as_ref()
+        .and_then(|it| facts::read(&it.certificate));
     let Some(read) = read else {
         return (Vec::new(), Vec::new());
     };
@@ -116,7 +131,9 @@ fn summary(app: &Acm, view: &View, it: &Certificate, now: Timestamp) -> Certific
         renewal_eligibility: Some(describe::eligibility(app, view, it, now)),
         certificate_arn: Some(arn),
         domain_name: Some(it.domain.clone()),
-        subject_alternative_name_summaries: Some(it.names.iter().take(SHOWN_NAMES).cloned().collect()),
+        subject_alternative_name_summaries: Some(
+            it.names.iter().take(SHOWN_NAMES).cloned().collect(),
+        ),
         has_additional_subject_alternative_names: Some(it.names.len() > SHOWN_NAMES),
         status: Some(it.status(now)),
         r#type: Some(describe::kind(it)),

@@ -18,13 +18,15 @@ pub(crate) fn checked(member: &str, name: &str) -> Result<String, ApiError> {
     let bare = name.strip_prefix("*.").unwrap_or(name);
     let label = |it: &str, least: usize| {
         (least..=63).contains(&it.len())
-            && it.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
+            && it
+                .bytes()
+                .all(|it| it.is_ascii_alphanumeric() || it == b'-')
             && !it.starts_with('-')
             && !it.ends_with('-')
     };
-    let fits = bare.rsplit_once('.').is_some_and(|(above, last)| {
-        label(last, 2) && above.split('.').all(|it| label(it, 1))
-    });
+    let fits = bare
+        .rsplit_once('.')
+        .is_some_and(|(above, last)| label(last, 2) && above.split('.').all(|it| label(it, 1)));
     if fits && name.len() <= 253 {
         return Ok(name.to_ascii_lowercase());
     }
@@ -47,7 +49,11 @@ pub(crate) fn validation(cell: &Cell, domain: &str) -> Validation {
         digest.finalize()
     };
     let hexadecimal = |what: &str| hex::encode(&hash(what)[..16]);
-    let zone: String = hash("zone").iter().take(10).map(|it| char::from(b'a' + it % 26)).collect();
+    let zone: String = hash("zone")
+        .iter()
+        .take(10)
+        .map(|it| char::from(b'a' + it % 26))
+        .collect();
     Validation {
         domain: domain.to_owned(),
         record_name: format!("_{}.{}.", hexadecimal("name"), bare(domain)),
@@ -68,11 +74,22 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_model() {
-        for good in ["a.co", "*.example.com", "A-b.Example.COM", "x.y.z.example.com"] {
-            assert_eq!(checked("domainName", good).unwrap(), good.to_ascii_lowercase());
+        for good in [
+            "a.co",
+            "*.example.com",
+            "A-b.Example.COM",
+            "x.y.z.example.com",
+        ] {
+            assert_eq!(
+                checked("domainName", good).unwrap(),
+                good.to_ascii_lowercase()
+            );
         }
         let long = format!("{}.com", "a".repeat(64));
-        for bad in ["", "com", "*", "*.com", "a.c", "-a.com", "a-.com", "a..com", "a.*.com", "**.a.com", "a.com.", "ä.com", &long] {
+        for bad in [
+            "", "com", "*", "*.com", "a.c", "-a.com", "a-.com", "a..com", "a.*.com", "**.a.com",
+            "a.com.", "ä.com", &long,
+        ] {
             let error = checked("domainName", bad).unwrap_err();
             assert_eq!(error.code, "ValidationException", "{bad}");
         }
@@ -87,7 +104,10 @@ mod tests {
         let wild = validation(&cell, "*.example.com");
         assert_eq!(one.record_name, wild.record_name);
         assert_eq!(one.record_value, wild.record_value);
-        assert_ne!(one.record_name, validation(&cell, "www.example.com").record_name);
+        assert_ne!(
+            one.record_name,
+            validation(&cell, "www.example.com").record_name
+        );
         assert!(one.record_name.starts_with('_') && one.record_name.ends_with(".example.com."));
         assert!(one.record_value.ends_with(".acm-validations.aws."));
     }

@@ -7,7 +7,10 @@ use lath_model::Timestamp;
 use lath_store::{Kinds, Record};
 use serde::{Deserialize, Serialize};
 
-use crate::shape::{CertificateExport, CertificateStatus, FailureReason, RenewalStatus, RevocationReason, Transparency};
+use crate::shape::{
+    CertificateExport, CertificateStatus, FailureReason, RenewalStatus, RevocationReason,
+    Transparency,
+};
 
 /// Where a certificate comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -54,7 +54,13 @@ impl Checked for RequestCertificate {
     fn check(&self, problems: &mut Problems) {
         let length = fault::length;
         if let Some(names) = &self.subject_alternative_names {
-            length(problems, "subjectAlternativeNames", names.len(), 1, MOST_NAMES);
+            length(
+                problems,
+                "subjectAlternativeNames",
+                names.len(),
+                1,
+                MOST_NAMES,
+            );
         }
         if let Some(tags) = &self.tags {
             length(problems, "tags", tags.len(), 1, 50);
@@ -74,12 +80,16 @@ impl Checked for RequestCertificate {
 
 impl Refuses for RequestCertificate {
     fn names() -> Vec<String> {
-        ["ValidationMethod: EMAIL, HTTP", "ManagedBy"].map(str::to_owned).into()
+        ["ValidationMethod: EMAIL, HTTP", "ManagedBy"]
+            .map(str::to_owned)
+            .into()
     }
 
     fn refuse(&self) -> Result<(), ApiError> {
         if self.managed_by.is_some() {
-            return Err(fault::unsupported("certificates that CloudFront manages: ManagedBy"));
+            return Err(fault::unsupported(
+                "certificates that CloudFront manages: ManagedBy",
+            ));
         }
         if self.certificate_authority_arn.is_some() {
             return Ok(());
@@ -87,9 +97,9 @@ impl Refuses for RequestCertificate {
         match self.validation_method {
             Some(ValidationMethod::Dns) => Ok(()),
             Some(ValidationMethod::Http) => Err(fault::unsupported("ValidationMethod HTTP")),
-            Some(ValidationMethod::Email) => {
-                Err(fault::unsupported("ValidationMethod EMAIL: it sends no mail"))
-            }
+            Some(ValidationMethod::Email) => Err(fault::unsupported(
+                "ValidationMethod EMAIL: it sends no mail",
+            )),
             None => Err(fault::unsupported(
                 "ValidationMethod EMAIL, which is the default: it sends no mail. Set ValidationMethod to DNS",
             )),
@@ -125,7 +135,9 @@ fn check_options(op: &RequestCertificate, all: &[String]) -> Result<(), ApiError
         if !is_above || !all.contains(&name.to_ascii_lowercase()) {
             return Err(fault::coded(
                 "InvalidDomainValidationOptionsException",
-                format!("The validation domain {above} is not the domain {name} or a superdomain of it."),
+                format!(
+                    "The validation domain {above} is not the domain {name} or a superdomain of it."
+                ),
             ));
         }
     }
@@ -137,14 +149,20 @@ fn algorithm(op: &RequestCertificate) -> Result<KeyAlgorithm, ApiError> {
     let mut known = KeyAlgorithm::ALL.into_iter();
     let algorithm = known.find(|it| it.name() == name.as_str());
     // <https://docs.aws.amazon.com/acm/latest/userguide/acm-certificate-characteristics.html>
-    let of_public = [KeyAlgorithm::Rsa2048, KeyAlgorithm::P256, KeyAlgorithm::P384];
+    let of_public = [
+        KeyAlgorithm::Rsa2048,
+        KeyAlgorithm::P256,
+        KeyAlgorithm::P384,
+    ];
     let is_public = op.certificate_authority_arn.is_none();
-    algorithm.filter(|it| !is_public || of_public.contains(it)).ok_or_else(|| {
-        fault::invalid_parameter(format!(
-            "The key algorithm {} is not supported for this request.",
-            name.as_str()
-        ))
-    })
+    algorithm
+        .filter(|it| !is_public || of_public.contains(it))
+        .ok_or_else(|| {
+            fault::invalid_parameter(format!(
+                "The key algorithm {} is not supported for this request.",
+                name.as_str()
+            ))
+        })
 }
 
 fn request(app: &Acm, tx: &mut Tx, op: RequestCertificate) -> Result<OnlyArn, ApiError> {
@@ -159,7 +177,10 @@ fn request(app: &Acm, tx: &mut Tx, op: RequestCertificate) -> Result<OnlyArn, Ap
     }
     NAMES.check(cell, all.len(), |it| {
         let limit = it.limit;
-        fault::limit(format!("A certificate can have at most {limit} domain names: you requested {}.", all.len()))
+        fault::limit(format!(
+            "A certificate can have at most {limit} domain names: you requested {}.",
+            all.len()
+        ))
     })?;
     let id = uuid::Uuid::new_v4().to_string();
     // Equal requests with a token are one; others with the same token are requests of their own.

@@ -18,7 +18,9 @@ pub(crate) const CERTIFICATE: ResourceType = ResourceType {
     },
     keys: &[RESOURCE_TAG],
     facts: |at, id| {
-        let found = at.view.get::<Certificate>(id.rsplit('/').next().unwrap_or(id));
+        let found = at
+            .view
+            .get::<Certificate>(id.rsplit('/').next().unwrap_or(id));
         let tags = found.map(|it| it.tags.clone()).unwrap_or_default();
         let fact = |(key, value)| (format!("aws:ResourceTag/{key}"), vec![value]);
         tags.into_iter().map(fact).collect()

@@ -41,7 +41,8 @@ impl Checked for RemoveTagsFromCertificate {
 /// One of them is malformed, or a key stands there twice.
 pub(crate) fn checked(tags: &[Tag]) -> Result<BTreeMap<String, String>, ApiError> {
     let fits = |text: &str| {
-        text.chars().all(|it| it.is_alphanumeric() || it.is_whitespace() || "_.:/=+-@".contains(it))
+        text.chars()
+            .all(|it| it.is_alphanumeric() || it.is_whitespace() || "_.:/=+-@".contains(it))
     };
     let mut all = BTreeMap::new();
     for (key, value) in pairs(tags) {
@@ -54,7 +55,10 @@ pub(crate) fn checked(tags: &[Tag]) -> Result<BTreeMap<String, String>, ApiError
             return Err(fault::coded("InvalidTagException", text));
         }
         if key.to_ascii_lowercase().starts_with("aws:") {
-            let text = format!("aws: prefixed tag key names are not allowed for external use: {}", shown(&key));
+            let text = format!(
+                "aws: prefixed tag key names are not allowed for external use: {}",
+                shown(&key)
+            );
             return Err(fault::coded("InvalidTagException", text));
         }
         if all.insert(key.clone(), value).is_some() {

@@ -32,7 +32,8 @@ where
     Op: lath_wire::Operation,
     Acm: Handle<Op>,
 {
-    app.handle(&Caller::nobody("us-east-1", "acm", "id", None), op).await
+    app.handle(&Caller::nobody("us-east-1", "acm", "id", None), op)
+        .await
 }
 
 fn claim(resource: &str, holder: &str) -> Claim {
@@ -97,7 +98,11 @@ async fn settle(app: &Acm, now: Timestamp) {
     issue::pass(app, now).await.unwrap();
     let revision = app.cell.db.view().revision();
     issue::pass(app, now).await.unwrap();
-    assert_eq!(app.cell.db.view().revision(), revision, "a settled state stays");
+    assert_eq!(
+        app.cell.db.view().revision(),
+        revision,
+        "a settled state stays"
+    );
 }
 
 async fn issued(app: &Acm) -> (String, Claim) {
@@ -111,7 +116,11 @@ async fn issued(app: &Acm) -> (String, Claim) {
 #[tokio::test]
 async fn a_name_that_a_zone_proves_gets_its_certificate() {
     let app = lab().await;
-    let arn = request(&app, asked("Shop.example.com", &["*.shop.example.com", "b.example.com"])).await;
+    let arn = request(
+        &app,
+        asked("Shop.example.com", &["*.shop.example.com", "b.example.com"]),
+    )
+    .await;
     settle(&app, Timestamp::now()).await;
     let pending = describe(&app, &arn).await;
     assert_eq!(pending.status, Some(CertificateStatus::PendingValidation));
@@ -139,15 +148,25 @@ async fn a_name_that_a_zone_proves_gets_its_certificate() {
     assert_eq!(done.key_algorithm.as_deref(), Some("EC-prime256v1"));
     assert_eq!(done.issuer.as_deref(), Some("Lath"));
     assert_eq!(done.subject.as_deref(), Some("CN=shop.example.com"));
-    assert_eq!(done.renewal_eligibility, Some(RenewalEligibility::Ineligible));
+    assert_eq!(
+        done.renewal_eligibility,
+        Some(RenewalEligibility::Ineligible)
+    );
     let got = call(&app, get()).await.unwrap();
     let leaf = Certificate::all_from_pem(got.certificate.unwrap().as_bytes()).unwrap();
     let chain = Certificate::all_from_pem(got.certificate_chain.unwrap().as_bytes()).unwrap();
     assert!(verify(&leaf[0], &chain));
     let usable = usable(&app.cell, &app.cell.db.view(), &arn).unwrap();
-    assert_eq!(usable.names, ["shop.example.com", "*.shop.example.com", "b.example.com"]);
+    assert_eq!(
+        usable.names,
+        ["shop.example.com", "*.shop.example.com", "b.example.com"]
+    );
     assert_eq!(usable.key.public(), leaf[0].public);
-    assert_eq!(usable.chain, [leaf[0].der.clone()], "the root is the client's");
+    assert_eq!(
+        usable.chain,
+        [leaf[0].der.clone()],
+        "the root is the client's"
+    );
 }
 
 #[tokio::test]
@@ -159,7 +178,11 @@ async fn requests_fail_as_they_do_on_aws() {
     put(&app, claim("CAA example.com", "0 issue \"other.example\"")).await;
     let allowed = request(&app, asked("a.ours.example.com", &[])).await;
     put(&app, record(&describe(&app, &allowed).await, 0)).await;
-    put(&app, claim("CAA ours.example.com", "0 issue \"amazon.com\"")).await;
+    put(
+        &app,
+        claim("CAA ours.example.com", "0 issue \"amazon.com\""),
+    )
+    .await;
     let forbidden = request(&app, asked("sts.us-east-1.amazonaws.com", &[])).await;
     let unknown = RequestCertificate {
         certificate_authority_arn: Some(app.cell.arn("acm-pca", "certificate-authority/none")),
@@ -170,13 +193,29 @@ async fn requests_fail_as_they_do_on_aws() {
     settle(&app, Timestamp::now().plus(4 * DAY)).await;
     for (arn, status, reason) in [
         (&late, CertificateStatus::ValidationTimedOut, None),
-        (&denied, CertificateStatus::Failed, Some(FailureReason::CaaError)),
+        (
+            &denied,
+            CertificateStatus::Failed,
+            Some(FailureReason::CaaError),
+        ),
         (&allowed, CertificateStatus::Issued, None),
-        (&forbidden, CertificateStatus::Failed, Some(FailureReason::DomainNotAllowed)),
-        (&unknown, CertificateStatus::Failed, Some(FailureReason::PcaResourceNotFound)),
+        (
+            &forbidden,
+            CertificateStatus::Failed,
+            Some(FailureReason::DomainNotAllowed),
+        ),
+        (
+            &unknown,
+            CertificateStatus::Failed,
+            Some(FailureReason::PcaResourceNotFound),
+        ),
     ] {
         let it = describe(&app, arn).await;
-        assert_eq!((it.status, it.failure_reason), (Some(status), reason), "{it:?}");
+        assert_eq!(
+            (it.status, it.failure_reason),
+            (Some(status), reason),
+            "{it:?}"
+        );
     }
 }
 
@@ -206,7 +245,12 @@ async fn a_private_certificate_needs_no_proof_and_leaves_encrypted() {
         passphrase: Blob(b"secret".to_vec()),
     };
     let exported = call(&app, export).await.unwrap();
-    assert!(exported.private_key.unwrap().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+    assert!(
+        exported
+            .private_key
+            .unwrap()
+            .starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    );
     let serial = describe(&app, &arn).await.serial;
     call(&app, renew()).await.unwrap();
     let error = call(&app, renew()).await.unwrap_err();
@@ -225,34 +269,68 @@ async fn what_is_in_use_is_renewed_before_its_end_and_is_not_deleted() {
     let before = describe(&app, &arn).await;
     let soon = Timestamp::now().plus(170 * DAY);
     settle(&app, soon).await;
-    assert_eq!(describe(&app, &arn).await.serial, before.serial, "nothing uses it");
+    assert_eq!(
+        describe(&app, &arn).await.serial,
+        before.serial,
+        "nothing uses it"
+    );
 
-    put(&app, claim(&arn, "arn:aws:vpc-lattice:us-east-1:123456789012:service/svc-1")).await;
+    put(
+        &app,
+        claim(
+            &arn,
+            "arn:aws:vpc-lattice:us-east-1:123456789012:service/svc-1",
+        ),
+    )
+    .await;
     let used = describe(&app, &arn).await;
     assert_eq!(used.in_use_by.len(), 1);
     assert_eq!(used.renewal_eligibility, Some(RenewalEligibility::Eligible));
     let delete = || DeleteCertificate {
         certificate_arn: arn.clone(),
     };
-    assert_eq!(call(&app, delete()).await.unwrap_err().code, "ResourceInUseException");
+    assert_eq!(
+        call(&app, delete()).await.unwrap_err().code,
+        "ResourceInUseException"
+    );
     settle(&app, Timestamp::now().plus(100 * DAY)).await;
-    assert_eq!(describe(&app, &arn).await.serial, before.serial, "it is too early");
+    assert_eq!(
+        describe(&app, &arn).await.serial,
+        before.serial,
+        "it is too early"
+    );
 
     take(&app, proof.clone()).await;
     settle(&app, soon).await;
     let waits = describe(&app, &arn).await;
     let summary = waits.renewal_summary.unwrap();
     assert_eq!(summary.renewal_status, RenewalStatus::PendingValidation);
-    assert_eq!((waits.serial, waits.status), (before.serial.clone(), Some(CertificateStatus::Issued)));
+    assert_eq!(
+        (waits.serial, waits.status),
+        (before.serial.clone(), Some(CertificateStatus::Issued))
+    );
     put(&app, proof).await;
     // The authority says until when it signs by the clock, which did not move: one pass only.
     issue::pass(&app, soon).await.unwrap();
     let renewed = describe(&app, &arn).await;
     assert_ne!(renewed.serial, before.serial);
-    assert_eq!(renewed.renewal_summary.unwrap().renewal_status, RenewalStatus::Success);
-    take(&app, claim(&arn, "arn:aws:vpc-lattice:us-east-1:123456789012:service/svc-1")).await;
+    assert_eq!(
+        renewed.renewal_summary.unwrap().renewal_status,
+        RenewalStatus::Success
+    );
+    take(
+        &app,
+        claim(
+            &arn,
+            "arn:aws:vpc-lattice:us-east-1:123456789012:service/svc-1",
+        ),
+    )
+    .await;
     call(&app, delete()).await.unwrap();
-    assert_eq!(call(&app, delete()).await.unwrap_err().code, "ResourceNotFoundException");
+    assert_eq!(
+        call(&app, delete()).await.unwrap_err().code,
+        "ResourceNotFoundException"
+    );
 }
 
 fn import(authority: &Authority, names: &[&str]) -> (ImportCertificate, PrivateKey) {
@@ -274,26 +352,88 @@ async fn imports_are_verified() {
     let app = lab().await;
     let foreign = Authority::random().unwrap();
     let (good, key) = import(&foreign, &["www.example.com"]);
-    let arn = call(&app, good.clone()).await.unwrap().certificate_arn.unwrap();
+    let arn = call(&app, good.clone())
+        .await
+        .unwrap()
+        .certificate_arn
+        .unwrap();
     let it = describe(&app, &arn).await;
     assert_eq!(it.r#type, Some(CertificateType::Imported));
     assert_eq!(it.renewal_eligibility, Some(RenewalEligibility::Ineligible));
-    let text = format!("{:?}", app.cell.db.view().get::<crate::record::Certificate>(arn.rsplit('/').next().unwrap()));
+    let text = format!(
+        "{:?}",
+        app.cell
+            .db
+            .view()
+            .get::<crate::record::Certificate>(arn.rsplit('/').next().unwrap())
+    );
     assert!(!text.contains("PRIVATE") && text.contains("Sealed(..)"));
-    assert_eq!(usable(&app.cell, &app.cell.db.view(), &arn).unwrap().key, key);
+    assert_eq!(
+        usable(&app.cell, &app.cell.db.view(), &arn).unwrap().key,
+        key
+    );
 
     let other = import(&foreign, &["www.example.com"]).0;
     let twice = [good.certificate.0.clone(), good.certificate.0.clone()].concat();
     let stranger = Authority::random().unwrap().root_pem();
     for (bad, words) in [
-        (ImportCertificate { certificate: Blob(b"x".to_vec()), ..good.clone() }, "certificate is not PEM"),
-        (ImportCertificate { certificate: Blob(twice), ..good.clone() }, "more than one certificate"),
-        (ImportCertificate { private_key: Blob(b"x".to_vec()), ..good.clone() }, "private key is not PEM"),
-        (ImportCertificate { private_key: other.private_key, ..good.clone() }, "does not match"),
-        (ImportCertificate { certificate_chain: None, ..good.clone() }, "not a valid self signed"),
-        (ImportCertificate { certificate_chain: Some(Blob(b"x".to_vec())), ..good.clone() }, "chain is not PEM"),
-        (ImportCertificate { certificate_chain: Some(Blob(stranger.into_bytes())), ..good.clone() }, "Could not validate"),
-        (ImportCertificate { certificate_arn: Some(arn.clone()), tags: Some(Vec::new()), ..good.clone() }, "not permitted on re-import"),
+        (
+            ImportCertificate {
+                certificate: Blob(b"x".to_vec()),
+                ..good.clone()
+            },
+            "certificate is not PEM",
+        ),
+        (
+            ImportCertificate {
+                certificate: Blob(twice),
+                ..good.clone()
+            },
+            "more than one certificate",
+        ),
+        (
+            ImportCertificate {
+                private_key: Blob(b"x".to_vec()),
+                ..good.clone()
+            },
+            "private key is not PEM",
+        ),
+        (
+            ImportCertificate {
+                private_key: other.private_key,
+                ..good.clone()
+            },
+            "does not match",
+        ),
+        (
+            ImportCertificate {
+                certificate_chain: None,
+                ..good.clone()
+            },
+            "not a valid self signed",
+        ),
+        (
+            ImportCertificate {
+                certificate_chain: Some(Blob(b"x".to_vec())),
+                ..good.clone()
+            },
+            "chain is not PEM",
+        ),
+        (
+            ImportCertificate {
+                certificate_chain: Some(Blob(stranger.into_bytes())),
+                ..good.clone()
+            },
+            "Could not validate",
+        ),
+        (
+            ImportCertificate {
+                certificate_arn: Some(arn.clone()),
+                tags: Some(Vec::new()),
+                ..good.clone()
+            },
+            "not permitted on re-import",
+        ),
     ] {
         let error = call(&app, bad).await.unwrap_err();
         assert_eq!(error.code, "ValidationException", "{words}");
@@ -305,7 +445,10 @@ async fn imports_are_verified() {
         certificate_arn: Some(arn.clone()),
         ..again
     };
-    assert_eq!(call(&app, again).await.unwrap().certificate_arn.as_ref(), Some(&arn));
+    assert_eq!(
+        call(&app, again).await.unwrap().certificate_arn.as_ref(),
+        Some(&arn)
+    );
     let replaced = describe(&app, &arn).await;
     assert_eq!(replaced.subject_alternative_names.unwrap().len(), 2);
     assert_eq!(replaced.created_at, it.created_at);
@@ -314,7 +457,10 @@ async fn imports_are_verified() {
         certificate_arn: Some(managed),
         ..good
     };
-    assert_eq!(call(&app, wrong).await.unwrap_err().code, "ValidationException");
+    assert_eq!(
+        call(&app, wrong).await.unwrap_err().code,
+        "ValidationException"
+    );
 }
 
 #[tokio::test]
@@ -338,12 +484,19 @@ async fn lists_are_filtered_sorted_and_cut() {
         sort_order: Some(SortOrder::Descending),
     };
     let none = call(&app, all(None, 10, None)).await.unwrap();
-    assert!(none.certificate_summary_list.is_empty(), "RSA only unless asked");
+    assert!(
+        none.certificate_summary_list.is_empty(),
+        "RSA only unless asked"
+    );
     let (mut token, mut seen) = (None, Vec::new());
     loop {
         let op = all(Some(vec![KeyAlgorithmName::P256]), 2, token);
         let page = call(&app, op).await.unwrap();
-        seen.extend(page.certificate_summary_list.into_iter().map(|it| (it.created_at, it.domain_name)));
+        seen.extend(
+            page.certificate_summary_list
+                .into_iter()
+                .map(|it| (it.created_at, it.domain_name)),
+        );
         token = page.next_token;
         if token.is_none() {
             break;
@@ -355,5 +508,8 @@ async fn lists_are_filtered_sorted_and_cut() {
         sort_order: None,
         ..all(None, 1, None)
     };
-    assert_eq!(call(&app, half).await.unwrap_err().code, "ValidationException");
+    assert_eq!(
+        call(&app, half).await.unwrap_err().code,
+        "ValidationException"
+    );
 }

@@ -69,7 +69,9 @@ impl Refuses for CreateCertificateAuthority {
 
     fn refuse(&self) -> Result<(), ApiError> {
         if self.key_storage_security_standard.is_some() {
-            return Err(unsupported("hardware that stores keys: KeyStorageSecurityStandard"));
+            return Err(unsupported(
+                "hardware that stores keys: KeyStorageSecurityStandard",
+            ));
         }
         no_revocation(self.revocation_configuration.as_ref())
     }
@@ -116,7 +118,8 @@ async fn create(
     let made = crate::blocking(move || {
         let key = PrivateKey::generate(algorithm).map_err(ApiError::internal)?;
         let request = signing_request(&key, way, &name);
-        let request = request.map_err(|_| invalid_args("The subject of the certificate authority is not valid."))?;
+        let request = request
+            .map_err(|_| invalid_args("The subject of the certificate authority is not valid."))?;
         Ok::<_, ApiError>((installation.seal(&key), request))
     });
     let (key, request) = made.await??;
@@ -155,7 +158,10 @@ async fn create(
         }
         let count = tx.view().list::<Authority>().count() + 1;
         AUTHORITIES.check(cell, count, |it| {
-            let text = format!("The number of certificate authorities is limited to {}.", it.limit);
+            let text = format!(
+                "The number of certificate authorities is limited to {}.",
+                it.limit
+            );
             coded("LimitExceededException", text)
         })?;
         Ok::<_, ApiError>(tx.put(fresh.clone()).id.clone())
@@ -262,7 +268,8 @@ fn list(
     let key = |it: &CertificateAuthority| it.arn.clone().unwrap_or_default();
     all.sort_by_key(key);
     let page = paginate(all, key, size, op.next_token.as_deref());
-    let page = page.map_err(|_| coded("InvalidNextTokenException", "The NextToken is not valid."))?;
+    let page =
+        page.map_err(|_| coded("InvalidNextTokenException", "The NextToken is not valid."))?;
     Ok(ListCertificateAuthoritiesResponse {
         certificate_authorities: page.items,
         next_token: page.next_token,
@@ -323,18 +330,29 @@ fn verified(
     let own = own.pop().filter(|_| own.is_empty()).ok_or_else(bad)?;
     let chain = op.certificate_chain.as_ref().filter(|it| !it.0.is_empty());
     let chain = chain.map(|it| Certificate::all_from_pem(&it.0));
-    let chain = chain.transpose().map_err(|_| malformed("The certificate chain is not PEM-encoded or is not valid."))?;
+    let chain = chain
+        .transpose()
+        .map_err(|_| malformed("The certificate chain is not PEM-encoded or is not valid."))?;
     let chain = chain.unwrap_or_default();
     if !own.is_authority {
-        return Err(malformed("The certificate is not one of a certificate authority."));
+        return Err(malformed(
+            "The certificate is not one of a certificate authority.",
+        ));
     }
     let now = Timestamp::now();
-    if std::iter::once(&own).chain(&chain).any(|it| it.not_after <= now) {
-        return Err(malformed("The certificate or one of its chain has expired."));
+    if std::iter::once(&own)
+        .chain(&chain)
+        .any(|it| it.not_after <= now)
+    {
+        return Err(malformed(
+            "The certificate or one of its chain has expired.",
+        ));
     }
     let ends_in_root = chain.last().unwrap_or(&own).names_itself();
     if !ends_in_root || !verify(&own, &chain) {
-        return Err(malformed("The certificate chain does not lead from the certificate to a root."));
+        return Err(malformed(
+            "The certificate chain does not lead from the certificate to a root.",
+        ));
     }
     Ok((own, chain))
 }

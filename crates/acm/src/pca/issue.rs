@@ -73,9 +73,16 @@ fn moment(it: &Validity, from: Timestamp) -> Option<Timestamp> {
             let part = |from: usize, to: usize| text.get(from..to);
             let iso = format!(
                 "{}-{}-{}T{}:{}:{}Z",
-                part(0, 4)?, part(4, 6)?, part(6, 8)?, part(8, 10)?, part(10, 12)?, part(12, 14)?
+                part(0, 4)?,
+                part(4, 6)?,
+                part(6, 8)?,
+                part(8, 10)?,
+                part(10, 12)?,
+                part(12, 14)?
             );
-            (text.len() == 14).then(|| Timestamp::parse_iso8601(&iso)).flatten()
+            (text.len() == 14)
+                .then(|| Timestamp::parse_iso8601(&iso))
+                .flatten()
         }
     }
 }
@@ -92,8 +99,14 @@ fn profile(
     let slack = Timestamp::from_millis(now.as_millis() - SLACK.as_millis() as i64);
     let not_before = match &op.validity_not_before {
         None => slack,
-        Some(given) if given.r#type == ValidityType::Absolute => moment(given, now).ok_or_else(invalid)?,
-        Some(_) => return Err(fault::validation("ValidityNotBefore must have the type ABSOLUTE.")),
+        Some(given) if given.r#type == ValidityType::Absolute => {
+            moment(given, now).ok_or_else(invalid)?
+        }
+        Some(_) => {
+            return Err(fault::validation(
+                "ValidityNotBefore must have the type ABSOLUTE.",
+            ));
+        }
     };
     let not_after = moment(&op.validity, now).ok_or_else(invalid)?;
     if not_after <= not_before || not_after <= now {
@@ -119,7 +132,11 @@ fn profile(
         not_after,
         constraint: template.constraint,
         key_usages: template.key_usages,
-        extended_key_usages: template.extended.iter().map(|it| (*it).to_owned()).collect(),
+        extended_key_usages: template
+            .extended
+            .iter()
+            .map(|it| (*it).to_owned())
+            .collect(),
     })
 }
 
@@ -155,7 +172,12 @@ async fn issue(
         invalid_args("The signing algorithm does not match the key of the certificate authority.")
     })?;
     let token = op.idempotency_token.clone();
-    let print = fingerprint(&(&op.certificate_authority_arn, &op.csr.0, &op.template_arn, &op.validity));
+    let print = fingerprint(&(
+        &op.certificate_authority_arn,
+        &op.csr.0,
+        &op.template_arn,
+        &op.validity,
+    ));
     let at = Timestamp::now();
     let signed = crate::blocking({
         let (cell, found, authority_arn) = (cell.clone(), found.clone(), authority_arn.clone());
@@ -172,11 +194,18 @@ async fn issue(
                 return Err(not_in_state(&authority_arn, &found));
             }
             if !fits_below(&found, &template) {
-                return Err(invalid_args("The path length of the template is not below that of the certificate authority."));
+                return Err(invalid_args(
+                    "The path length of the template is not below that of the certificate authority.",
+                ));
             }
             let signer = signer(&cell, &found, way)?;
             let signed = signer.sign(&request.public, request.key_algorithm, &profile);
-            let signed = signed.map_err(|_| coded("MalformedCSRException", "The certificate signing request asks for a name that cannot be certified."))?;
+            let signed = signed.map_err(|_| {
+                coded(
+                    "MalformedCSRException",
+                    "The certificate signing request asks for a name that cannot be certified.",
+                )
+            })?;
             let own = found.certificate.clone().unwrap_or_default();
             Ok((signed, own + &found.chain))
         }
@@ -254,7 +283,10 @@ fn revoke(app: &Pca, tx: &mut Tx, op: RevokeCertificate) -> Result<(), ApiError>
     let serial = op.certificate_serial.replace(':', "").to_ascii_lowercase();
     let known = tx.get::<Issued>(&format!("{}/{serial}", authority.id));
     let Some(known) = known else {
-        let text = format!("Could not find a certificate with the serial number {}.", op.certificate_serial);
+        let text = format!(
+            "Could not find a certificate with the serial number {}.",
+            op.certificate_serial
+        );
         return Err(coded("ResourceNotFoundException", text));
     };
     if known.revoked.is_some() {
@@ -270,15 +302,15 @@ fn revoke(app: &Pca, tx: &mut Tx, op: RevokeCertificate) -> Result<(), ApiError>
 }
 
 /// ACM gives nothing a certificate that its authority revoked.
-fn of_acm(
-    tx: &mut Tx,
-    authority_arn: &str,
-    revoked: &str,
-    why: (Timestamp, RevocationReason),
-) {
+fn of_acm(tx: &mut Tx, authority_arn: &str, revoked: &str, why: (Timestamp, RevocationReason)) {
     let is_it = |it: &Managed| {
-        let private = matches!(&it.origin, Origin::Private { authority } if authority == authority_arn);
-        private && it.material.as_ref().is_some_and(|it| it.certificate == revoked)
+        let private =
+            matches!(&it.origin, Origin::Private { authority } if authority == authority_arn);
+        private
+            && it
+                .material
+                .as_ref()
+                .is_some_and(|it| it.certificate == revoked)
     };
     let found = tx.view().list::<Managed>().find(|it| is_it(it));
     if let Some(found) = found {

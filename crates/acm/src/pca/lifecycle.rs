@@ -35,7 +35,9 @@ fn update(app: &Pca, tx: &mut Tx, op: UpdateCertificateAuthority) -> Result<(), 
         return Ok(());
     };
     if ![Active, Disabled].contains(&status) {
-        return Err(invalid_args("The status can be updated to ACTIVE or DISABLED."));
+        return Err(invalid_args(
+            "The status can be updated to ACTIVE or DISABLED.",
+        ));
     }
     let now = Timestamp::now();
     if ![Active, Disabled].contains(&found.status(now)) {
@@ -103,7 +105,11 @@ pub(crate) async fn sweep(cell: &Cell, now: Timestamp) -> Result<(), ApiError> {
             if known.is_none_or(|it| !is_over(&it)) {
                 return Ok(());
             }
-            let issued: Vec<String> = tx.view().range::<Issued>(&prefix).map(|it| it.id()).collect();
+            let issued: Vec<String> = tx
+                .view()
+                .range::<Issued>(&prefix)
+                .map(|it| it.id())
+                .collect();
             for id in issued {
                 tx.delete::<Issued>(&id);
             }

@@ -98,7 +98,9 @@ const AUTHORITY: ResourceType = ResourceType {
     },
     keys: &[RESOURCE_TAG],
     facts: |at, id| {
-        let found = at.view.get::<Authority>(id.rsplit('/').next().unwrap_or(id));
+        let found = at
+            .view
+            .get::<Authority>(id.rsplit('/').next().unwrap_or(id));
         let tags = found.map(|it| it.tags.clone()).unwrap_or_default();
         let fact = |(key, value)| (format!("aws:ResourceTag/{key}"), vec![value]);
         tags.into_iter().map(fact).collect()
@@ -163,7 +165,9 @@ pub(crate) struct Signing {
 /// Why ACM's request fails.
 pub(crate) fn signing(cell: &Cell, view: &View, arn: &str) -> Result<Signing, FailureReason> {
     let id = arn.rsplit('/').next().unwrap_or_default();
-    let found = view.get::<Authority>(id).filter(|it| self::arn(cell, &it.id) == arn);
+    let found = view
+        .get::<Authority>(id)
+        .filter(|it| self::arn(cell, &it.id) == arn);
     let found = found.ok_or(FailureReason::PcaResourceNotFound)?;
     let not_after = found.not_after.ok_or(FailureReason::PcaInvalidState)?;
     if found.status(Timestamp::now()) != AuthorityStatus::Active {

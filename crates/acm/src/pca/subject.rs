@@ -69,7 +69,9 @@ pub(crate) fn name(given: &AsnSubject) -> Result<Subject, ApiError> {
     let country = given.country.as_deref().unwrap_or("US");
     let is_country = country.len() == 2 && country.bytes().all(|it| it.is_ascii_alphabetic());
     if name.0.is_empty() || !is_country {
-        return Err(invalid_args("The subject of the certificate authority is not valid."));
+        return Err(invalid_args(
+            "The subject of the certificate authority is not valid.",
+        ));
     }
     Ok(name)
 }

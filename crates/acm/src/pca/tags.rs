@@ -20,7 +20,7 @@ operations! {
         => on(&AUTHORITY, |op, _| op.certificate_authority_arn.clone()).tagged(|op, _| pairs(&op.tags));
     change UntagCertificateAuthority -> () = untag, checked
         => on(&AUTHORITY, |op, _| op.certificate_authority_arn.clone())
-            .untagged(|op, _| op.tags.iter().map(|it| it.key.clone()).collect::<Vec<_>>());
+            .tagged(|op, _| pairs(&op.tags));
     read ListTags -> ListTagsResponse = list
         => on(&AUTHORITY, |op, _| op.certificate_authority_arn.clone());
 }
@@ -75,7 +75,8 @@ fn list(app: &Pca, view: &View, op: &ListTags) -> Result<ListTagsResponse, ApiEr
     let size = page_size(op.max_results, MOST)?;
     let tags = found.tags.iter();
     let page = paginate(tags, |it| it.0.clone(), size, op.next_token.as_deref());
-    let page = page.map_err(|_| coded("InvalidNextTokenException", "The NextToken is not valid."))?;
+    let page =
+        page.map_err(|_| coded("InvalidNextTokenException", "The NextToken is not valid."))?;
     let tags = page.items.into_iter().map(|(key, value)| Tag {
         key: key.clone(),
         value: Some(value.clone()),

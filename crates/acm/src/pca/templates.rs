@@ -42,9 +42,21 @@ const fn authority(name: &'static str, length: Option<u8>) -> Template {
 pub(crate) const ROOT: Template = authority("RootCACertificate/V1", None);
 
 const ALL: [Template; 10] = [
-    leaf("EndEntityCertificate/V1", SIGNATURE | ENCIPHERMENT, &[SERVER, CLIENT]),
-    leaf("EndEntityServerAuthCertificate/V1", SIGNATURE | ENCIPHERMENT, &[SERVER]),
-    leaf("EndEntityClientAuthCertificate/V1", SIGNATURE | ENCIPHERMENT, &[CLIENT]),
+    leaf(
+        "EndEntityCertificate/V1",
+        SIGNATURE | ENCIPHERMENT,
+        &[SERVER, CLIENT],
+    ),
+    leaf(
+        "EndEntityServerAuthCertificate/V1",
+        SIGNATURE | ENCIPHERMENT,
+        &[SERVER],
+    ),
+    leaf(
+        "EndEntityClientAuthCertificate/V1",
+        SIGNATURE | ENCIPHERMENT,
+        &[CLIENT],
+    ),
     leaf("CodeSigningCertificate/V1", SIGNATURE, &[CODE]),
     leaf("OCSPSigningCertificate/V1", SIGNATURE, &[OCSP]),
     ROOT,

@@ -58,6 +58,13 @@ pub const KNOWN_SERVICES: &[ServiceInfo] = &[
         &[Protocol::Json11],
     ),
     info(
+        "acm-pca",
+        "2017-08-22",
+        "",
+        "ACMPrivateCA",
+        &[Protocol::Json11],
+    ),
+    info(
         "ecr",
         "2015-09-21",
         "",
