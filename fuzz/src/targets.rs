@@ -38,6 +38,7 @@ targets! {
     admission
     auth_map
     cbor
+    certificates
     change_batch
     check_response
     cluster_token
