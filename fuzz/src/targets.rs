@@ -41,6 +41,7 @@ targets! {
     certificates
     change_batch
     check_response
+    client_hello
     cluster_token
     connect_head
     dashboard

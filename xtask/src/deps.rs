@@ -61,7 +61,8 @@ const IMPORTS: [(&str, &[&str]); 37] = [
     (
         "lattice",
         &[
-            "authz", "control", "ec2", "feed", "model", "policy", "service", "store", "wire",
+            "acm", "authz", "ca", "control", "ec2", "feed", "model", "policy", "service", "store",
+            "wire",
         ],
     ),
     (

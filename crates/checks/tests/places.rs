@@ -137,6 +137,7 @@ fn service() -> Service {
         name: "web".into(),
         domain_name: SERVICE.into(),
         custom_domain_name: Some("web.custom.test".into()),
+        certificate: None,
         address: Ipv4Addr::new(169, 254, 171, 10),
         auth: Auth::None,
         idle_timeout: Duration::from_secs(60),

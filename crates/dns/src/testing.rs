@@ -117,6 +117,7 @@ fn service(region: &str) -> (lath_model::id::ServiceId, Arc<Service>) {
         name: "web".into(),
         domain_name: format!("web-0123456789abcdef0.7d67968.vpc-lattice-svcs.{region}.on.aws"),
         custom_domain_name: Some("web.example.com".into()),
+        certificate: None,
         address: Ipv4Addr::new(169, 254, 171, 10),
         auth: Auth::None,
         idle_timeout: Duration::from_secs(60),

@@ -228,6 +228,7 @@ fn service(network: u32) -> (ServiceNetwork, Service) {
         name: "web".into(),
         domain_name: "web.on.aws".into(),
         custom_domain_name: None,
+        certificate: None,
         address: "169.254.171.9".parse().unwrap(),
         auth: Auth::None,
         idle_timeout: Duration::from_secs(60),

@@ -69,6 +69,9 @@ pub struct Snapshot {
     /// Who may sign requests to services, where a policy asks who calls.
     #[serde(default)]
     pub callers: Arc<CallerBook>,
+    /// What HTTPS listeners present to clients that ask for a generated name; `None` while no service has one.
+    #[serde(default)]
+    pub lattice_certificate: Option<Arc<Certificate>>,
     /// Where the regions are.
     pub topology: Arc<Topology>,
     /// The root certificate of the installation's authority, PEM, which workloads trust; empty where there is none.
@@ -100,6 +103,7 @@ impl Default for Snapshot {
             health_checks: Items::new(),
             names: OrdMap::new(),
             callers: Arc::default(),
+            lattice_certificate: None,
             topology: Arc::new(Topology::single("")),
             authority: Arc::default(),
         }
@@ -191,6 +195,10 @@ impl Snapshot {
         }
         if self.authority == previous.authority {
             self.authority = Arc::clone(&previous.authority);
+        }
+        if self.lattice_certificate == previous.lattice_certificate {
+            self.lattice_certificate
+                .clone_from(&previous.lattice_certificate);
         }
         if self.topology == previous.topology {
             self.topology = Arc::clone(&previous.topology);
@@ -661,6 +669,9 @@ pub struct Service {
     pub domain_name: String,
     /// The user's own name for it.
     pub custom_domain_name: Option<String>,
+    /// What its HTTPS listeners present to clients that ask for the user's own name.
+    #[serde(default)]
+    pub certificate: Option<Certificate>,
     /// The link-local address (169.254.171.0/24) that its name answers, the same in every VPC.
     pub address: Ipv4Addr,
     /// Who may call.
@@ -671,6 +682,15 @@ pub struct Service {
     pub listeners: BTreeMap<ListenerId, Listener>,
     /// Where its access logs go.
     pub access_logs: Vec<AccessLogDestination>,
+}
+
+/// A certificate with its private key, as a listener presents it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The certificate and those that lead from it to a root, as PEM.
+    pub chain: String,
+    /// Its private key (PKCS #8), as PEM.
+    pub key: Hidden,
 }
 
 /// Who may call a service or through a network.

@@ -67,6 +67,15 @@ pub struct AccessLog {
     /// `HTTP/1.1` or `HTTP/2`, towards the client.
     #[serde(deserialize_with = "word")]
     pub protocol: Word,
+    /// `TLSv1.2` or `TLSv1.3`, towards the client; `None` in the clear.
+    #[serde(default, deserialize_with = "optional_word")]
+    pub tls_version: Option<Word>,
+    /// The cipher suite as OpenSSL names it.
+    #[serde(default, deserialize_with = "optional_word")]
+    pub ssl_cipher: Option<Word>,
+    /// The name that the client asked for in the handshake.
+    #[serde(default)]
+    pub server_name: Option<String>,
     /// `Service` or `Network`: whose auth policy denied the request.
     #[serde(deserialize_with = "optional_word")]
     pub auth_denied_by: Option<Word>,

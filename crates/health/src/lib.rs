@@ -19,6 +19,7 @@ mod engine;
 mod probe;
 mod response;
 mod state;
+pub mod tls;
 mod view;
 
 pub use dial::{Dial, Gateways, PeersReceiver, Reach, Regions};

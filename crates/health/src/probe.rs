@@ -1,6 +1,7 @@
 //! One probe: a GET on a new connection, which is then closed.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,11 +11,14 @@ use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use lath_feed::HealthCheck;
 use lath_model::lattice::{ProtocolVersion, TargetProtocol};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::dial::{Dial, Reach};
 use crate::response::{Flaw, MAX_BODY, MAX_HEAD, ResponseReader};
+use crate::tls;
 
 /// The size of one read, in bytes.
 const PIECE: usize = 4096;
@@ -41,10 +45,12 @@ pub enum ProbeError {
     /// The response's status does not match the health check.
     #[error("the answer's status is {0}")]
     Status(u16),
-    /// Lath does not support probes over this protocol.
-    #[error("{0} is not supported for health checks")]
-    Unsupported(&'static str),
 }
+
+/// A connection in the clear or under TLS.
+trait Bytes: AsyncRead + AsyncWrite + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Bytes for S {}
 
 /// The parameters of a probe.
 pub(crate) struct Probe {
@@ -66,16 +72,16 @@ impl Probe {
     }
 
     async fn ask(&self) -> Result<(), ProbeError> {
-        if self.check.protocol == TargetProtocol::Https {
-            return Err(ProbeError::Unsupported("HTTPS"));
-        }
         let stream = self.connect().await?;
-        if self.check.protocol == TargetProtocol::Tcp {
-            return Ok(());
-        }
-        let status = match self.check.protocol_version {
-            ProtocolVersion::Http1 => self.ask_http1(stream).await?,
-            ProtocolVersion::Http2 | ProtocolVersion::Grpc => self.ask_http2(stream).await?,
+        let status = match self.check.protocol {
+            TargetProtocol::Tcp => return Ok(()),
+            TargetProtocol::Http => self.ask_over(stream).await?,
+            TargetProtocol::Https => {
+                let config = tls::towards_targets(self.check.protocol_version);
+                let name = ServerName::from(self.at.ip());
+                let shaken = TlsConnector::from(config).connect(name, stream);
+                self.ask_over(shaken.await.map_err(protocol)?).await?
+            }
         };
         let healthy = self
             .check
@@ -98,7 +104,14 @@ impl Probe {
         })
     }
 
-    async fn ask_http1(&self, mut stream: TcpStream) -> Result<u16, ProbeError> {
+    async fn ask_over(&self, stream: impl Bytes) -> Result<u16, ProbeError> {
+        match self.check.protocol_version {
+            ProtocolVersion::Http1 => self.ask_http1(stream).await,
+            ProtocolVersion::Http2 | ProtocolVersion::Grpc => self.ask_http2(stream).await,
+        }
+    }
+
+    async fn ask_http1(&self, mut stream: impl Bytes) -> Result<u16, ProbeError> {
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\n\
              Connection: close\r\n\r\n",
@@ -112,7 +125,12 @@ impl Probe {
         let mut piece = Vec::with_capacity(PIECE);
         loop {
             piece.clear();
-            if stream.read_buf(&mut piece).await.map_err(protocol)? == 0 {
+            let read = match stream.read_buf(&mut piece).await {
+                // Over TLS, an end without a word.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+                read => read.map_err(protocol)?,
+            };
+            if read == 0 {
                 return answer.close().map_err(protocol);
             }
             if let Some(status) = answer.push(&piece).map_err(protocol)? {
@@ -121,8 +139,12 @@ impl Probe {
         }
     }
 
-    async fn ask_http2(&self, stream: TcpStream) -> Result<u16, ProbeError> {
-        let request = http::Request::get(format!("http://{}{}", self.at, self.check.path))
+    async fn ask_http2(&self, stream: impl Bytes) -> Result<u16, ProbeError> {
+        let scheme = match self.check.protocol {
+            TargetProtocol::Https => "https",
+            TargetProtocol::Http | TargetProtocol::Tcp => "http",
+        };
+        let request = http::Request::get(format!("{scheme}://{}{}", self.at, self.check.path))
             .header(http::header::USER_AGENT, USER_AGENT)
             .body(Empty::<bytes::Bytes>::new())
             .map_err(protocol)?;

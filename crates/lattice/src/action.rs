@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lath_control::{Cell, Mode};
 use lath_model::id::{ServiceId, TargetGroupId};
-use lath_model::lattice::{self, Action, ProtocolVersion};
+use lath_model::lattice::{self, Action, ListenerProtocol, ProtocolVersion, TargetProtocol};
 use lath_store::View;
 use lath_wire::ApiError;
 
@@ -14,7 +14,15 @@ use crate::region::GroupSide;
 use crate::shape::{FixedResponseAction, ForwardAction, RuleAction, Status, WeightedTargetGroup};
 use crate::{fault, quota, region};
 
-/// An action of one of the service's HTTP listeners, with every group looked up. `member` is where it
+/// Whose action it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct User<'a> {
+    pub(crate) service: &'a ServiceId,
+    /// Of the service's listener.
+    pub(crate) protocol: ListenerProtocol,
+}
+
+/// An action of one of the service's listeners, with every group looked up. `member` is where it
 /// stands in the request.
 ///
 /// # Errors
@@ -22,11 +30,15 @@ use crate::{fault, quota, region};
 pub(crate) fn resolve(
     cell: &Cell,
     view: &View,
-    service: &ServiceId,
+    user: User<'_>,
     action: &RuleAction,
     member: &str,
 ) -> Result<Action, ApiError> {
     if let Some(fixed) = &action.fixed_response {
+        if user.protocol == ListenerProtocol::TlsPassthrough {
+            let message = "A TLS_PASSTHROUGH listener can only forward";
+            return Err(fault::invalid(member, message));
+        }
         let status = u16::try_from(fixed.status_code)
             .map_err(|_| fault::invalid(member, "Member must be 404 or 500"))?;
         return Ok(Action::FixedResponse(status));
@@ -34,7 +46,7 @@ pub(crate) fn resolve(
     let groups = action.forward.iter().flat_map(|f| &f.target_groups);
     let groups: Vec<&WeightedTargetGroup> = groups.collect();
     let default = if groups.len() == 1 { 100 } else { 1 };
-    let weighted = |group: &&WeightedTargetGroup| weigh(cell, view, service, group, default);
+    let weighted = |group: &&WeightedTargetGroup| weigh(cell, view, user, group, default);
     let weighted: Result<Vec<_>, ApiError> = groups.iter().map(weighted).collect();
     Ok(Action::Forward(weighted?))
 }
@@ -42,12 +54,12 @@ pub(crate) fn resolve(
 fn weigh(
     cell: &Cell,
     view: &View,
-    service: &ServiceId,
+    user: User<'_>,
     group: &WeightedTargetGroup,
     default: u32,
 ) -> Result<lattice::WeightedTargetGroup, ApiError> {
     let record = GroupSide::find(cell, view, &group.target_group_identifier)?;
-    usable(cell, view, service, &record)?;
+    usable(cell, view, user, &record)?;
     let weight = group.weight.and_then(|weight| u32::try_from(weight).ok());
     Ok(lattice::WeightedTargetGroup {
         target_group: record.id.clone(),
@@ -57,18 +69,19 @@ fn weigh(
 
 /// In extended mode a group may serve any number of services, so that each region's service can fall back on
 /// the other region's group.
-fn usable(
-    cell: &Cell,
-    view: &View,
-    service: &ServiceId,
-    group: &GroupSide,
-) -> Result<(), ApiError> {
+fn usable(cell: &Cell, view: &View, user: User<'_>, group: &GroupSide) -> Result<(), ApiError> {
     let id = &group.id;
     if group.status != Status::Active {
         let status = group.status.as_str();
         return Err(fault::wrong_status(Kind::TargetGroup, id.as_str(), status));
     }
-    if group.version != ProtocolVersion::Http1 {
+    let is_opaque = group.protocol == TargetProtocol::Tcp;
+    if is_opaque != (user.protocol == ListenerProtocol::TlsPassthrough) {
+        return Err(fault::refused(format!(
+            "Target group {id} does not fit: TLS_PASSTHROUGH listeners forward to TCP target groups, and no others do"
+        )));
+    }
+    if user.protocol == ListenerProtocol::Http && group.version != ProtocolVersion::Http1 {
         return Err(fault::refused(format!(
             "Target group {id} does not speak HTTP1: only HTTPS listeners can forward to HTTP2 and GRPC target groups"
         )));
@@ -76,7 +89,9 @@ fn usable(
     if cell.mode == Mode::Extended {
         return Ok(());
     }
-    let other = users(view, id).into_iter().find(|user| user != service);
+    let other = users(view, id)
+        .into_iter()
+        .find(|other| other != user.service);
     other.map_or(Ok(()), |other| {
         Err(fault::conflict(
             Kind::TargetGroup,

@@ -18,8 +18,8 @@ use crate::record::{
 use crate::region::{Told, ToldGroup};
 use crate::shape::{AuthType, Status, VpcAssociationStatus};
 use crate::{
-    access_log, action, auth_policy, listener, matcher, network, probing, region, service,
-    target_group, vpc,
+    access_log, action, auth_policy, certificate, listener, matcher, network, probing, region,
+    service, target_group, vpc,
 };
 
 /// How long a connection may be idle: AWS's default, which nothing here can change.
@@ -28,12 +28,13 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Fills service networks, services and target groups, and the associations of the VPCs that EC2's
 /// contribution put there before. What is being deleted or could not be made is left out; what other regions
 /// have is there as far as something here uses it.
-pub const CONTRIBUTIONS: [Contribute; 5] = [
+pub const CONTRIBUTIONS: [Contribute; 6] = [
     each::<lath_ec2::records::Vpc>(associate),
     each::<ServiceNetwork>(fill_network),
     each::<Service>(fill_service),
     each::<TargetGroup>(fill_group),
     Derive::Whole(foreign),
+    Derive::Whole(present),
 ];
 
 /// The part of each record of a kind.
@@ -76,6 +77,8 @@ pub(crate) fn told(cell: &Cell, view: &View) -> Told {
         .filter(|service| is_served(service.status))
         .map(|record| feed::Service {
             access_logs: Vec::new(),
+            // No private key leaves its region.
+            certificate: None,
             ..feed_service(cell, view, &record)
         });
     Told {
@@ -132,6 +135,11 @@ fn fill_group(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
         }
         None => drop(snapshot.target_groups.remove(&key)),
     }
+}
+
+/// What HTTPS listeners present by generated names.
+fn present(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
+    snapshot.lattice_certificate = certificate::generated(cell, view).map(Arc::new);
 }
 
 /// What other regions have and something here uses. Where no region told anything, nothing more is looked at.
@@ -264,6 +272,7 @@ fn feed_service(cell: &Cell, view: &View, record: &Service) -> feed::Service {
         name: record.name.clone(),
         domain_name: service::domain_name(cell, record),
         custom_domain_name: record.custom_domain_name.clone(),
+        certificate: certificate::of_service(cell, view, record),
         address: record.address,
         auth: auth(view, record.auth_type, record.id.as_str()),
         idle_timeout: IDLE_TIMEOUT,
@@ -309,7 +318,7 @@ fn feed_group(cell: &Cell, view: &View, record: &TargetGroup) -> feed::TargetGro
         name: record.name.clone(),
         vpc: record.vpc.clone(),
         protocol: record.protocol,
-        protocol_version: Some(record.protocol_version),
+        protocol_version: target_group::version(record),
         health_check: feed_check(cell, record),
         in_use: action::is_used(view, &record.id),
         targets: view

@@ -1,5 +1,6 @@
 //! Health checks of target groups: AWS's defaults, and requests put into them.
 
+use lath_control::{Cell, Mode};
 use lath_model::lattice::{ProtocolVersion, TargetProtocol};
 use lath_wire::ApiError;
 
@@ -12,12 +13,24 @@ const DEFAULT_TIMEOUT: u16 = 5;
 const DEFAULT_HEALTHY: u8 = 5;
 const DEFAULT_UNHEALTHY: u8 = 2;
 
-/// The health check that AWS gives a group of this version when the caller says nothing.
-pub(crate) fn default(version: ProtocolVersion) -> HealthCheck {
+/// How a group's targets are spoken to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spoken {
+    pub(crate) protocol: TargetProtocol,
+    pub(crate) version: ProtocolVersion,
+}
+
+/// The health check that AWS gives such a group when the caller says nothing: over HTTP in the clear, whatever the group
+/// speaks. In extended mode it is over what the group speaks.
+pub(crate) fn default(cell: &Cell, spoken: Spoken) -> HealthCheck {
+    let is_http1 = spoken.version == ProtocolVersion::Http1;
     HealthCheck {
-        enabled: version == ProtocolVersion::Http1,
-        protocol: TargetProtocol::Http,
-        protocol_version: default_version(version),
+        enabled: is_http1 && spoken.protocol != TargetProtocol::Tcp,
+        protocol: match (cell.mode, spoken.protocol) {
+            (Mode::Extended, TargetProtocol::Https) => TargetProtocol::Https,
+            _ => TargetProtocol::Http,
+        },
+        protocol_version: default_version(spoken.version),
         port: None,
         path: "/".to_owned(),
         interval: DEFAULT_INTERVAL,
@@ -57,13 +70,17 @@ fn text(given: Option<&str>, was: String, default: &str) -> String {
 pub(crate) fn changed(
     was: HealthCheck,
     given: &HealthCheckConfig,
-    version: ProtocolVersion,
+    spoken: Spoken,
 ) -> Result<HealthCheck, ApiError> {
     let enabled = given.enabled.unwrap_or(was.enabled);
-    if enabled
-        && version == ProtocolVersion::Grpc
-        && given.protocol_version.is_none()
-        && !was.enabled
+    let is_switched_on = enabled && !was.enabled;
+    if is_switched_on && spoken.protocol == TargetProtocol::Tcp && given.protocol.is_none() {
+        return Err(fault::invalid(
+            "healthCheck.protocol",
+            "Health checks of a TCP target group need a protocol",
+        ));
+    }
+    if is_switched_on && spoken.version == ProtocolVersion::Grpc && given.protocol_version.is_none()
     {
         return Err(fault::invalid(
             "healthCheck.protocolVersion",

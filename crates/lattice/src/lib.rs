@@ -7,13 +7,14 @@
 //! [`SECTION`] is what regions tell one another in extended mode.
 //!
 //! Not there: resource gateways and configurations, domain verification (the wire layer answers
-//! `UnknownOperationException`); TLS listeners, LAMBDA and ALB target groups, and log destinations other than
+//! `UnknownOperationException`); LAMBDA and ALB target groups, and log destinations other than
 //! log groups (`ValidationException`). Resource policies are kept and shown, but there is no second account to
 //! share with.
 
 mod access_log;
 mod action;
 mod auth_policy;
+mod certificate;
 mod condition;
 mod constraint;
 mod contribute;

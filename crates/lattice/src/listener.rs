@@ -23,8 +23,7 @@ operations! {
             .with(PROTOCOL, |op, _| protocol_name(op.protocol))
             .with(TARGET_GROUPS, |op, at| groups(at, &op.default_action))
             .with_tags(|op| &op.tags)
-            .tagging(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, "*"), |op| &op.tags)
-        => refusing ["" CreateListener];
+            .tagging(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, "*"), |op| &op.tags);
     read GetListener: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> GetListenerOutput = get, checked
         => on(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, &op.listener_identifier));
     read ListListeners: get "/services/{serviceIdentifier}/listeners" 200 -> ListListenersOutput = list, checked
@@ -140,13 +139,17 @@ fn create(
         .and_then(|port| u16::try_from(port).ok())
         .unwrap_or_else(|| default_port(op.protocol));
     refuse_twin(caller, tx.view(), &service.id, &op.name, port)?;
-    let action = action::resolve(
-        cell,
-        tx.view(),
-        &service.id,
-        &op.default_action,
-        "defaultAction",
-    )?;
+    if op.protocol == ListenerProtocol::TlsPassthrough && service.custom_domain_name.is_none() {
+        return Err(fault::refused(format!(
+            "Service {} has no custom domain name: a TLS_PASSTHROUGH listener is chosen by it",
+            service.id
+        )));
+    }
+    let user = action::User {
+        service: &service.id,
+        protocol: op.protocol,
+    };
+    let action = action::resolve(cell, tx.view(), user, &op.default_action, "defaultAction")?;
     let listener = put(tx, &service.id, id, op, port, action);
     let count = tx
         .view()
@@ -251,7 +254,11 @@ fn update(app: &Lattice, tx: &mut Tx, op: UpdateListener) -> Result<ListenerOutp
     let cell = &app.cell;
     let view = tx.view();
     let (service, listener) = find(cell, view, &op.service_identifier, &op.listener_identifier)?;
-    let action = action::resolve(cell, view, &service.id, &op.default_action, "defaultAction")?;
+    let user = action::User {
+        service: &service.id,
+        protocol: listener.protocol,
+    };
+    let action = action::resolve(cell, view, user, &op.default_action, "defaultAction")?;
     let now = Timestamp::now();
     tx.update::<Rule>(&key(&listener.id, &listener.default_rule), |rule| {
         rule.action = action;

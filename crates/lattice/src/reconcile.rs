@@ -21,7 +21,7 @@ use crate::record::{
 };
 use crate::region::Told;
 use crate::shape::{Status, VpcAssociationStatus};
-use crate::{Lattice, action, endpoint, region, target_group, vpc_association};
+use crate::{Lattice, action, certificate, endpoint, region, target_group, vpc_association};
 
 /// How often to look when nothing woke us: drain times end without an event.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -104,6 +104,7 @@ impl Reconciler {
         let db = &self.app.cell.db;
         let observed = Arc::clone(&self.app.cell.observed.borrow());
         let now = Timestamp::now();
+        certificate::renew(&self.app.cell, now).await?;
         let judged = judge_all(&db.view(), &observed, now);
         let steps = self.ripe(judged, now).await;
         if steps.is_empty() {

@@ -47,6 +47,9 @@ pub(crate) struct Service {
     pub(crate) id: ServiceId,
     pub(crate) name: String,
     pub(crate) custom_domain_name: Option<String>,
+    /// The ARN of the certificate that HTTPS listeners present by the custom domain name.
+    #[serde(default)]
+    pub(crate) certificate_arn: Option<String>,
     pub(crate) auth_type: AuthType,
     /// The link-local address that its name answers in every VPC.
     pub(crate) address: Ipv4Addr,
@@ -206,6 +209,18 @@ pub(crate) struct ForeignAddress {
     pub(crate) address: Ipv4Addr,
 }
 
+/// What HTTPS listeners present by the generated names of services.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GeneratedCertificate {
+    /// The names that it is for.
+    pub(crate) names: Vec<String>,
+    /// PEM, without a root.
+    pub(crate) chain: String,
+    pub(crate) key: lath_ca::Sealed,
+    pub(crate) made: Timestamp,
+    pub(crate) not_after: Timestamp,
+}
+
 /// Who may call a network's services or a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AuthPolicy {
@@ -271,7 +286,9 @@ records! {
         => vec![("auth", format!("{:?}", this.auth_type))];
     Service "lattice.service" |this| this.id.to_string()
         => vec![("auth", format!("{:?}", this.auth_type))];
-    Listener "lattice.listener" |this| key(&this.service, &this.id);
+    Listener "lattice.listener" |this| key(&this.service, &this.id)
+        => vec![("protocol", format!("{:?}", this.protocol))];
+    GeneratedCertificate "lattice.generated-certificate" |_this| GENERATED.to_owned();
     Rule "lattice.rule" |this| key(&this.listener, &this.id)
         => crate::action::groups(&this.action).map(|id| ("group", id.to_string())).collect();
     TargetGroup "lattice.target-group" |this| this.id.to_string();
@@ -291,6 +308,9 @@ lath_service::tagged! {
     ServiceNetwork, Service, Listener, Rule, TargetGroup, VpcAssociation, ServiceAssociation,
     AccessLogSubscription,
 }
+
+/// The one certificate of a region.
+pub(crate) const GENERATED: &str = "generated";
 
 /// The key of a listener in its service or of a rule in its listener: parents list their children by
 /// prefix.

@@ -11,7 +11,7 @@ use lath_control::{Cell, Derive, Mode, Parts, Section, set_only};
 use lath_feed as feed;
 use lath_model::arn::Arn;
 use lath_model::id::{ServiceId, ServiceNetworkId, TargetGroupId};
-use lath_model::lattice::Action;
+use lath_model::lattice::{Action, ProtocolVersion, TargetProtocol};
 use lath_store::{Record, Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -101,6 +101,10 @@ impl Told {
         self.networks.retain(|it| own(&it.arn));
         self.services.retain(|it| own(&it.arn));
         self.groups.retain(|it| own(&it.group.arn));
+        // Each region has certificates of its own.
+        for service in &mut self.services {
+            service.certificate = None;
+        }
         self
     }
 }
@@ -377,7 +381,8 @@ impl ServiceSide {
 pub(crate) struct GroupSide {
     pub(crate) id: TargetGroupId,
     pub(crate) status: crate::shape::Status,
-    pub(crate) version: lath_model::lattice::ProtocolVersion,
+    pub(crate) protocol: TargetProtocol,
+    pub(crate) version: ProtocolVersion,
 }
 
 impl GroupSide {
@@ -397,13 +402,15 @@ impl GroupSide {
                 id,
                 // A group is told only while it is of use.
                 status: crate::shape::Status::Active,
-                version: version.unwrap_or(lath_model::lattice::ProtocolVersion::Http1),
+                protocol: group.protocol,
+                version: version.unwrap_or(ProtocolVersion::Http1),
             });
         }
         let group = target_group::find(cell, view, text)?;
         Ok(Self {
             id: group.id.clone(),
             status: group.status,
+            protocol: group.protocol,
             version: group.protocol_version,
         })
     }

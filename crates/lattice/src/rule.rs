@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lath_control::{Cell, Mode};
 use lath_model::Timestamp;
 use lath_model::id::{ListenerId, RuleId, ServiceId};
+use lath_model::lattice::ListenerProtocol;
 use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller};
@@ -137,7 +138,17 @@ fn create(
     let prefix = format!("{}/", listener.id);
     let priority = priority_of(cell, op.priority)?;
     refuse_twin(caller, tx.view(), &prefix, &op.name, priority)?;
-    let action = action::resolve(cell, tx.view(), &service.id, &op.action, "action")?;
+    if listener.protocol == ListenerProtocol::TlsPassthrough {
+        return Err(fault::refused(format!(
+            "Listener {} is a TLS_PASSTHROUGH listener, which has no rule but its default one",
+            listener.id
+        )));
+    }
+    let user = action::User {
+        service: &service.id,
+        protocol: listener.protocol,
+    };
+    let action = action::resolve(cell, tx.view(), user, &op.action, "action")?;
     let now = Timestamp::now();
     let rule = tx.put(Rule {
         id,
@@ -206,7 +217,12 @@ pub(crate) fn changed(
         rule.priority = Some(priority_of(cell, priority)?);
     }
     if let Some(given) = &update.action {
-        rule.action = action::resolve(cell, view, &rule.service, given, "action")?;
+        let listener = view.get::<Listener>(&key(&rule.service, &rule.listener));
+        let user = action::User {
+            service: &rule.service,
+            protocol: listener.map_or(ListenerProtocol::Http, |it| it.protocol),
+        };
+        rule.action = action::resolve(cell, view, user, given, "action")?;
     }
     rule.updated_at = Timestamp::now();
     Ok(rule)

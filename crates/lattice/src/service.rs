@@ -15,7 +15,8 @@ use crate::record::{ForeignAddress, LogSource, Service};
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
-    Lattice, auth_policy, fault, listener, network, page, quota, service_association, token,
+    Lattice, auth_policy, certificate, fault, listener, network, page, quota, service_association,
+    token,
 };
 
 operations! {
@@ -77,10 +78,13 @@ pub(crate) fn arn(cell: &Cell, id: &ServiceId) -> String {
 /// The name generated for a service.
 pub(crate) fn domain_name(cell: &Cell, service: &Service) -> String {
     let suffix = service.id.as_str().trim_start_matches("svc-");
-    format!(
-        "{}-{suffix}.{DOMAIN_LABEL}.vpc-lattice-svcs.{}.on.aws",
-        service.name, cell.region
-    )
+    let domain = generated_domain(&cell.region);
+    format!("{}-{suffix}.{domain}", service.name)
+}
+
+/// The domain of a region's generated names.
+pub(crate) fn generated_domain(region: &str) -> String {
+    format!("{DOMAIN_LABEL}.vpc-lattice-svcs.{region}.on.aws")
 }
 
 pub(crate) fn dns_entry(cell: &Cell, service: &Service) -> DnsEntry {
@@ -116,7 +120,7 @@ fn created(cell: &Cell, service: &Service) -> CreateServiceOutput {
         arn: Some(arn(cell, &service.id)),
         name: Some(service.name.clone()),
         custom_domain_name: service.custom_domain_name.clone(),
-        certificate_arn: None,
+        certificate_arn: service.certificate_arn.clone(),
         status: Some(service.status),
         auth_type: Some(service.auth_type),
         dns_entry: Some(dns_entry(cell, service)),
@@ -155,10 +159,16 @@ fn create(
         return Err(fault::name_taken(KIND, id, &op.name, &caller.account));
     }
     let now = Timestamp::now();
+    let custom_domain_name = op.custom_domain_name.map(|name| name.to_ascii_lowercase());
+    let certificate_arn = op.certificate_arn.filter(|arn| !arn.is_empty());
+    if let Some(arn) = &certificate_arn {
+        certificate::check(cell, tx.view(), arn, custom_domain_name.as_deref())?;
+    }
     let service = Service {
         id,
         name: op.name,
-        custom_domain_name: op.custom_domain_name.map(|name| name.to_ascii_lowercase()),
+        custom_domain_name,
+        certificate_arn,
         auth_type: op.auth_type.unwrap_or_default(),
         address: free_address(tx.view()),
         status: Status::CreateInProgress,
@@ -169,6 +179,7 @@ fn create(
         updated_at: now,
     };
     let service = tx.put(service);
+    certificate::claim(cell, tx, &service);
     quota::check(quota::SERVICES, cell, tx.list::<Service>().count())?;
     Ok(created(cell, &service))
 }
@@ -184,7 +195,7 @@ fn get(app: &Lattice, view: &View, op: &GetService) -> Result<GetServiceOutput, 
         last_updated_at: Some(service.updated_at),
         dns_entry: Some(dns_entry(&app.cell, &service)),
         custom_domain_name: service.custom_domain_name.clone(),
-        certificate_arn: None,
+        certificate_arn: service.certificate_arn.clone(),
         status: Some(service.status),
         auth_type: Some(service.auth_type),
         failure_code: failure.map(|failure| failure.code.clone()),
@@ -209,17 +220,29 @@ fn list(app: &Lattice, view: &View, op: &ListServices) -> Result<ListServicesOut
 fn update(app: &Lattice, tx: &mut Tx, op: UpdateService) -> Result<UpdateServiceOutput, ApiError> {
     let cell = &app.cell;
     let service = find_active(cell, tx.view(), &op.service_identifier)?;
+    let custom_domain_name = service.custom_domain_name.as_deref();
+    let certificate_arn = match op.certificate_arn {
+        None => service.certificate_arn.clone(),
+        Some(arn) if arn.is_empty() => None,
+        Some(arn) => {
+            certificate::check(cell, tx.view(), &arn, custom_domain_name)?;
+            Some(arn)
+        }
+    };
+    certificate::release(cell, tx, &service);
     let service = tx.put(Service {
+        certificate_arn,
         auth_type: op.auth_type.unwrap_or(service.auth_type),
         updated_at: Timestamp::now(),
         ..Service::clone(&service)
     });
+    certificate::claim(cell, tx, &service);
     Ok(UpdateServiceOutput {
         id: Some(service.id.to_string()),
         arn: Some(arn(cell, &service.id)),
         name: Some(service.name.clone()),
         custom_domain_name: service.custom_domain_name.clone(),
-        certificate_arn: None,
+        certificate_arn: service.certificate_arn.clone(),
         auth_type: Some(service.auth_type),
     })
 }
@@ -242,6 +265,7 @@ fn delete(cell: &Cell, tx: &mut Tx, op: &DeleteService) -> Result<Arc<Service>, 
     }
     listener::delete_all(tx, id);
     auth_policy::remove(tx, id.as_str());
+    certificate::release(cell, tx, &service);
     network::unsubscribe(tx, &LogSource::Service(id.clone()));
     let status_after = tx.view().revision();
     Ok(tx.put(Service {

@@ -75,11 +75,16 @@ fn address_type(group: &TargetGroup) -> Option<IpAddressType> {
     (group.kind == TargetGroupType::Ip).then_some(IpAddressType::Ipv4)
 }
 
+/// The version of HTTP; TCP has none.
+pub(crate) fn version(group: &TargetGroup) -> Option<ProtocolVersion> {
+    (group.protocol != TargetProtocol::Tcp).then_some(group.protocol_version)
+}
+
 fn config(group: &TargetGroup) -> TargetGroupConfig {
     TargetGroupConfig {
         port: Some(group.port.into()),
         protocol: Some(group.protocol),
-        protocol_version: Some(group.protocol_version),
+        protocol_version: version(group),
         ip_address_type: address_type(group),
         vpc_identifier: Some(group.vpc.to_string()),
         health_check: Some(health_check::show(&group.health_check)),
@@ -141,13 +146,25 @@ pub(crate) fn remove(tx: &mut Tx, group: &TargetGroup) {
 }
 
 /// A new group out of a request that passed validation.
-fn planned(view: &View, id: TargetGroupId, op: CreateTargetGroup) -> Result<TargetGroup, ApiError> {
+fn planned(
+    cell: &Cell,
+    view: &View,
+    id: TargetGroupId,
+    op: CreateTargetGroup,
+) -> Result<TargetGroup, ApiError> {
     let given = op.config.unwrap_or_default();
     let vpc = vpc::existing(view, given.vpc_identifier.as_deref().unwrap_or_default())?;
-    let version = given.protocol_version.unwrap_or(ProtocolVersion::Http1);
+    let spoken = health_check::Spoken {
+        protocol: given.protocol.unwrap_or(TargetProtocol::Http),
+        version: given.protocol_version.unwrap_or(ProtocolVersion::Http1),
+    };
     let check = match &given.health_check {
-        Some(check) => health_check::changed(health_check::default(version), check, version)?,
-        None => health_check::default(version),
+        Some(check) => health_check::changed(health_check::default(cell, spoken), check, spoken)?,
+        None => health_check::default(cell, spoken),
+    };
+    let port = match spoken.protocol {
+        TargetProtocol::Http => 80,
+        TargetProtocol::Https | TargetProtocol::Tcp => 443,
     };
     let now = Timestamp::now();
     Ok(TargetGroup {
@@ -155,9 +172,12 @@ fn planned(view: &View, id: TargetGroupId, op: CreateTargetGroup) -> Result<Targ
         name: op.name,
         kind: op.kind,
         vpc: vpc.id.clone(),
-        port: given.port.and_then(|p| u16::try_from(p).ok()).unwrap_or(80),
-        protocol: given.protocol.unwrap_or(TargetProtocol::Http),
-        protocol_version: version,
+        port: given
+            .port
+            .and_then(|p| u16::try_from(p).ok())
+            .unwrap_or(port),
+        protocol: spoken.protocol,
+        protocol_version: spoken.version,
         health_check: check,
         status: Status::CreateInProgress,
         failure: None,
@@ -182,7 +202,7 @@ fn create(
         return Ok(output(cell, &*find(cell, tx.view(), &id)?));
     }
     probing::check(cell, &op.tags)?;
-    let group = planned(tx.view(), id, op)?;
+    let group = planned(cell, tx.view(), id, op)?;
     let twin = tx
         .list::<TargetGroup>()
         .find(|known| known.name == group.name);
@@ -246,8 +266,12 @@ fn update(
     let cell = &app.cell;
     let group = find_active(cell, tx.view(), &op.target_group_identifier)?;
     let was = group.health_check.clone();
+    let spoken = health_check::Spoken {
+        protocol: group.protocol,
+        version: group.protocol_version,
+    };
     let group = tx.put(TargetGroup {
-        health_check: health_check::changed(was, &op.health_check, group.protocol_version)?,
+        health_check: health_check::changed(was, &op.health_check, spoken)?,
         updated_at: Timestamp::now(),
         ..TargetGroup::clone(&group)
     });

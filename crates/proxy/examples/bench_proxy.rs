@@ -138,6 +138,7 @@ fn service(host: &str, group: &TargetGroupId) -> Service {
         name: "bench".to_owned(),
         domain_name: format!("bench-{id}"),
         custom_domain_name: Some(host.to_owned()),
+        certificate: None,
         address: [127, 0, 0, 1].into(),
         auth: Auth::None,
         idle_timeout: Duration::from_secs(60),

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, Request, header};
 use lath_model::arn::Arn;
-use lath_policy::Attached;
-use lath_policy::lattice::{self, INVOKE, Invocation, Level};
+use lath_policy::lattice::{self, CONNECT, INVOKE, Invocation, Level};
+use lath_policy::{Attached, Facts};
 use lath_sigv4::{Claim, Payload, SigError};
 
 use crate::callers::{Caller, Callers, Sender};
@@ -29,6 +29,8 @@ pub(crate) struct Call<'a, B> {
     pub(crate) entry: &'a Entry,
     pub(crate) port: u16,
     pub(crate) client: &'a HeaderValue,
+    /// Whether the request came under TLS.
+    pub(crate) secure: bool,
     pub(crate) request: &'a Request<B>,
 }
 
@@ -70,7 +72,10 @@ impl<B> Call<'_, B> {
             path: self.request.uri().path(),
             header: &header,
             query: self.request.uri().query().unwrap_or_default(),
-            more: caller,
+            more: &Seen {
+                caller,
+                secure: self.secure,
+            },
         };
         let attached: Vec<Attached<'_>> = caller
             .policies
@@ -175,6 +180,66 @@ impl<B> Call<'_, B> {
             ));
         }
         Ok(())
+    }
+}
+
+/// A connection whose bytes are passed on as they are.
+pub(crate) struct Passage<'a> {
+    pub(crate) network_arn: &'a str,
+    pub(crate) vpc: &'a VpcState,
+    pub(crate) entry: &'a Entry,
+    pub(crate) port: u16,
+    pub(crate) client: &'a HeaderValue,
+}
+
+impl Passage<'_> {
+    /// Who connected, which nothing proves, and whether it may; if not, whose policy denies it.
+    pub(crate) fn authorize(&self) -> (Sender, Result<(), Level>) {
+        let (network, service) = (&self.entry.network_gate, &self.entry.service_gate);
+        if network.is_open() && service.is_open() {
+            return (Sender::Unasked, Ok(()));
+        }
+        let caller = Caller::anonymous();
+        let invocation = Invocation {
+            principal: &caller.principal,
+            action: CONNECT,
+            service_arn: &self.entry.source.arn,
+            network_arn: self.network_arn,
+            port: self.port,
+            source_vpc: Some(self.vpc.id.as_str()),
+            source_vpc_account: Some(&self.vpc.owner),
+            source_ip: self.client.to_str().ok(),
+            method: "",
+            path: "",
+            header: &|_: &str| Vec::new(),
+            query: "",
+            more: &Seen {
+                caller: &caller,
+                secure: true,
+            },
+        };
+        let judged = lattice::authorize(&invocation, network.auth(), service.auth(), &[]);
+        let judged = judged.map_err(|refusal| {
+            let reason = refusal.body(&invocation);
+            tracing::debug!(service.id = %self.entry.slot.id, %reason, "a connection is denied");
+            refusal.level
+        });
+        (Sender::Known(Box::new(caller)), judged)
+    }
+}
+
+/// What is known of the caller and of its connection.
+struct Seen<'a> {
+    caller: &'a Caller,
+    secure: bool,
+}
+
+impl Facts for Seen<'_> {
+    fn values(&self, key: &str) -> Option<Vec<String>> {
+        match key {
+            "aws:securetransport" => Some(vec![self.secure.to_string()]),
+            _ => self.caller.values(key),
+        }
     }
 }
 

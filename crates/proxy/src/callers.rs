@@ -30,8 +30,7 @@ impl Facts for Caller {
         match key {
             "aws:currenttime" => one(now().iso8601_seconds()),
             "aws:epochtime" => one((now().as_millis() / 1000).to_string()),
-            // Lattice's listeners are served in the clear.
-            "aws:securetransport" | "aws:viaawsservice" => one("false".to_owned()),
+            "aws:viaawsservice" => one("false".to_owned()),
             _ => match key.strip_prefix("aws:principaltag/") {
                 Some(name) => self.tag(name).map(|value| vec![value.to_owned()]),
                 None => self.facts.values(key),

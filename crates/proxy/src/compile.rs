@@ -12,7 +12,9 @@ use lath_feed::{
 };
 use lath_health::{HealthView, Reach};
 use lath_model::id::{ServiceId, ServiceNetworkId, TargetGroupId, VpcEndpointId};
-use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, WeightedTargetGroup};
+use lath_model::lattice::{
+    Action, ListenerProtocol, ProtocolVersion, TargetProtocol, WeightedTargetGroup,
+};
 use lath_model::{Owner, Partition};
 use lath_route::{Router, Weighted};
 
@@ -21,6 +23,7 @@ use crate::fields::Field;
 use crate::gate::Gate;
 use crate::slot::{GroupSlot, Members, ServiceSlot, TargetSlot, Turns};
 use crate::state::*;
+use crate::tls::{self, Offer};
 
 /// Compiles `snapshot` into the state that follows `previous`.
 pub(crate) fn compile(
@@ -32,12 +35,22 @@ pub(crate) fn compile(
 ) -> State {
     let groups = groups(snapshot, health, previous, lost, threads);
     let services = services(snapshot, previous, threads);
+    let offers = offers(snapshot, previous);
+    let certificate = snapshot.lattice_certificate.as_deref();
+    let known = Known {
+        snapshot,
+        previous,
+        groups: &groups,
+        services: &services,
+        offers: &offers,
+        generated: tls::make(certificate, previous.generated.as_ref()),
+        threads,
+    };
     let networks: HashMap<_, _> = snapshot
         .service_networks
         .values()
         .map(|network| {
-            let compiled =
-                compile_network(snapshot, network, previous, &groups, &services, threads);
+            let compiled = compile_network(&known, network);
             (network.id.clone(), Arc::new(compiled))
         })
         .collect();
@@ -60,6 +73,8 @@ pub(crate) fn compile(
         generation: previous.generation + 1,
         vpcs,
         endpoints,
+        generated: known.generated,
+        offers,
         groups,
         services,
     }
@@ -122,25 +137,31 @@ fn compile_vpc(
     }
 }
 
-fn compile_network(
-    snapshot: &Snapshot,
-    network: &Arc<ServiceNetwork>,
-    previous: &State,
-    groups: &HashMap<TargetGroupId, Arc<GroupSlot>>,
-    services: &HashMap<ServiceId, Arc<ServiceSlot>>,
+/// What networks are compiled of.
+struct Known<'a> {
+    snapshot: &'a Snapshot,
+    previous: &'a State,
+    groups: &'a HashMap<TargetGroupId, Arc<GroupSlot>>,
+    services: &'a HashMap<ServiceId, Arc<ServiceSlot>>,
+    offers: &'a HashMap<ServiceId, Arc<Offer>>,
+    generated: Option<Arc<Offer>>,
     threads: usize,
-) -> NetworkState {
-    let before = previous
+}
+
+fn compile_network(known: &Known<'_>, network: &Arc<ServiceNetwork>) -> NetworkState {
+    let before = known
+        .previous
         .vpcs
         .values()
-        .chain(previous.endpoints.values())
+        .chain(known.previous.endpoints.values())
         .filter_map(|vpc| vpc.network.as_ref())
         .find(|known| Arc::ptr_eq(&known.source, network));
     let gate = Gate::of(&network.auth, &network.arn);
     let mut hosts = HashMap::new();
     let mut entries = Vec::new();
     for id in &network.services {
-        let (Some(service), Some(slot)) = (snapshot.services.get(id), services.get(id)) else {
+        let found = (known.snapshot.services.get(id), known.services.get(id));
+        let (Some(service), Some(slot)) = found else {
             continue;
         };
         let entry = before
@@ -148,14 +169,10 @@ fn compile_network(
                 network
                     .entries
                     .iter()
-                    .find(|entry| entry.still_holds(service, groups))
+                    .find(|entry| entry.still_holds(service, known.groups))
                     .cloned()
             })
-            .unwrap_or_else(|| {
-                Arc::new(compile_entry(
-                    service, network, &gate, slot, groups, threads,
-                ))
-            });
+            .unwrap_or_else(|| Arc::new(compile_entry(known, service, network, &gate, slot)));
         for name in service
             .custom_domain_name
             .iter()
@@ -165,11 +182,21 @@ fn compile_network(
         }
         entries.push(entry);
     }
+    let mut spoken: HashMap<u16, Spoken> = HashMap::new();
+    for listener in entries.iter().flat_map(|entry| &entry.listeners) {
+        let spoken = spoken.entry(listener.port).or_default();
+        match listener.protocol {
+            ListenerProtocol::Http => spoken.plain = true,
+            ListenerProtocol::Https | ListenerProtocol::TlsPassthrough => spoken.tls = true,
+        }
+    }
     NetworkState {
         source: Arc::clone(network),
         destinations: destinations(&network.access_logs),
         hosts,
         entries,
+        spoken,
+        generated: known.generated.clone(),
     }
 }
 
@@ -204,18 +231,17 @@ impl Entry {
 }
 
 fn compile_entry(
+    known: &Known<'_>,
     service: &Arc<Service>,
     network: &ServiceNetwork,
     gate: &Gate,
     slot: &Arc<ServiceSlot>,
-    groups: &HashMap<TargetGroupId, Arc<GroupSlot>>,
-    threads: usize,
 ) -> Entry {
     let make = Make {
         service,
         network,
-        groups,
-        threads,
+        groups: known.groups,
+        threads: known.threads,
     };
     Entry {
         source: Arc::clone(service),
@@ -224,10 +250,11 @@ fn compile_entry(
         service_gate: Gate::of(&service.auth, &service.arn),
         destinations: destinations(network.access_logs.iter().chain(&service.access_logs)),
         idle_timeout: service.idle_timeout,
+        custom: service.custom_domain_name.as_deref().map(host_key),
+        offer: known.offers.get(&service.id).cloned(),
         listeners: service
             .listeners
             .values()
-            .filter(|listener| listener.protocol == ListenerProtocol::Http)
             .map(|listener| make.listener(listener))
             .collect(),
     }
@@ -254,6 +281,7 @@ impl Make<'_> {
     fn listener(&self, listener: &Listener) -> ListenerState {
         ListenerState {
             id: listener.id.clone(),
+            protocol: listener.protocol,
             port: listener.port,
             port_header: Field::forwarded_port(listener.port),
             proto_header: Field::forwarded_proto(match listener.protocol {
@@ -332,6 +360,16 @@ fn services(
         .collect()
 }
 
+/// What HTTPS listeners offer by the users' own names.
+fn offers(snapshot: &Snapshot, previous: &State) -> HashMap<ServiceId, Arc<Offer>> {
+    let made = snapshot.services.values().filter_map(|service| {
+        let before = previous.offers.get(&service.id);
+        let offer = tls::make(service.certificate.as_ref(), before)?;
+        Some((service.id.clone(), offer))
+    });
+    made.collect()
+}
+
 fn groups(
     snapshot: &Snapshot,
     health: &HealthView,
@@ -368,6 +406,7 @@ fn new_group(group: &TargetGroup, threads: usize) -> GroupSlot {
         arn: group.arn.clone(),
         reach: Reach::of(group),
         version: group.protocol_version.unwrap_or(ProtocolVersion::Http1),
+        secure: group.protocol == TargetProtocol::Https,
         counters: Counters::new(threads),
         turns: Turns::new(threads),
         members: Members::default().into_shared(),

@@ -132,6 +132,8 @@ pub struct Limits {
     pub target_connections: Option<usize>,
     /// Streams of one HTTP/2 connection.
     pub streams: u32,
+    /// How long a client may take from its connection to the end of its TLS handshake.
+    pub handshake: Duration,
     /// After how much idleness an HTTP/1.1 connection gives its buffers back; a tick more is possible.
     pub park_after: Duration,
 }
@@ -169,6 +171,7 @@ impl Default for Limits {
             connections: None,
             target_connections: None,
             streams: 128,
+            handshake: Duration::from_secs(10),
             park_after: Duration::from_millis(50),
         }
     }

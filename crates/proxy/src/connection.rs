@@ -1,6 +1,6 @@
 //! Client connections, as everything sees them that looks after deadlines, accounts and orders.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Waker};
@@ -15,6 +15,7 @@ use crate::config::{Limits, ProxyConfig};
 use crate::fields::Field;
 use crate::listener::Listening;
 use crate::seam::Seam;
+use crate::tls::Secured;
 use crate::wire::Wire;
 
 /// What a connection is told to do.
@@ -52,6 +53,9 @@ pub(crate) struct Connection {
     pub(crate) seam: Seam,
     /// Whether the connection ends after an answer to a request that was not read to its end.
     pub(crate) lingers: Cell<bool>,
+    /// Whether the client may still have to shake hands.
+    opening: Cell<bool>,
+    secured: OnceCell<Box<Secured>>,
     slot: Slot,
 }
 
@@ -80,6 +84,8 @@ impl Connection {
             client,
             seam: Seam::default(),
             lingers: Cell::new(false),
+            opening: Cell::new(true),
+            secured: OnceCell::new(),
             slot,
         }
     }
@@ -117,6 +123,32 @@ impl Connection {
         self.idle_since.set(now);
     }
 
+    /// Bytes went to or from the client by themselves, without a request.
+    pub(crate) fn carried(&self) {
+        let now = self.now();
+        if self.idle_since.replace(now) != now {
+            self.slot.rest(now);
+        }
+    }
+
+    /// Whether it is not known yet what the client speaks, or it shakes hands.
+    pub(crate) fn is_opening(&self) -> bool {
+        self.opening.get()
+    }
+
+    /// It is known what the client speaks; under TLS if `secured` is given.
+    pub(crate) fn opened(&self, secured: Option<Secured>) {
+        self.opening.set(false);
+        if let Some(secured) = secured {
+            let _ = self.secured.set(Box::new(secured));
+        }
+    }
+
+    /// What the handshake came to; `None` in the clear.
+    pub(crate) fn secured(&self) -> Option<&Secured> {
+        self.secured.get().map(|secured| &**secured)
+    }
+
     /// Whether a request is being answered.
     pub(crate) fn is_active(&self) -> bool {
         self.active.get() > 0
@@ -137,6 +169,9 @@ impl Connection {
             {
                 self.finish(now + config.lifetime_grace);
             }
+            Order::Serve | Order::Finish(_) if self.is_overdue(now, &config.limits) => {
+                self.tell(Order::Abort);
+            }
             Order::Serve if self.is_idle(now) => self.finish(now + config.lifetime_grace),
             Order::Finish(by) if now >= by => self.tell(Order::Abort),
             Order::Serve | Order::Finish(_) if self.wire.blocked_for(now) > config.limits.stall => {
@@ -145,6 +180,12 @@ impl Connection {
             Order::Serve if self.is_tired(now, &config.limits) => self.wake(),
             Order::Serve | Order::Finish(_) | Order::Abort => {}
         }
+    }
+
+    /// Whether its handshake takes too long.
+    fn is_overdue(&self, now: Instant, limits: &Limits) -> bool {
+        let age = now.saturating_duration_since(self.born);
+        self.opening.get() && age > limits.handshake
     }
 
     fn is_idle(&self, now: Instant) -> bool {

@@ -28,6 +28,9 @@ pub(crate) enum Count {
     Stalled,
     /// Bytes that wait in memory.
     BufferedBytes,
+    /// Handshakes of TLS that were completed, and connections that ended in one.
+    TlsHandshakes,
+    TlsErrors,
     /// The sum of request times in microseconds.
     Micros,
 }

@@ -300,6 +300,7 @@ impl Flight {
         };
         let entry = self.entry.as_deref();
         let proved = self.sender.proved();
+        let secured = self.connection.secured();
         let to_target = self.meter.completed().filter(|_| self.target.is_some());
         self.core.sink.access_log(AccessLog {
             destinations: entry
@@ -321,6 +322,9 @@ impl Flight {
             path: said.path,
             user_agent: said.user_agent,
             protocol: if self.http2 { "HTTP/2" } else { "HTTP/1.1" },
+            tls_version: secured.map(|secured| secured.version),
+            ssl_cipher: secured.map(|secured| secured.cipher),
+            server_name: secured.and_then(|secured| secured.server_name.clone()),
             auth_denied_by: self.denied_by.map(gate::denier),
             resolved_user: self.sender.resolved(),
             caller_principal: proved.map(|caller| caller.principal.arn()),

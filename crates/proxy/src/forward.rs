@@ -252,7 +252,7 @@ impl Outbound {
 
 /// What speaks for a target that was picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(crate) enum Standing {
     /// Nothing speaks against it.
     Sound,
     /// It is left out at present, but there is no other in its group.
@@ -261,7 +261,7 @@ enum Standing {
 
 /// The next routable target in turn that did not refuse to be connected; one that is left out only when
 /// there is no other.
-fn pick<'a>(
+pub(crate) fn pick<'a>(
     core: &Core,
     group: &GroupSlot,
     members: &'a Members,

@@ -11,7 +11,7 @@ pub const SAID: &str = "said-by-lath";
 /// The host that a client names and the head that a target gets; `None` when the request is refused.
 pub fn to_target(request: Request<()>, to_http2: bool) -> Option<(Vec<u8>, http::request::Parts)> {
     let survey = Survey::of(request.headers());
-    check(&request, &survey).ok()?;
+    check(&request, &survey, false).ok()?;
     let host = host(&request, &survey).ok()?.to_vec();
     let said = &HeaderValue::from_static(SAID);
     let from = Provenance {

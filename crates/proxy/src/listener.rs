@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use lath_model::id::{VpcEndpointId, VpcId};
 
-use crate::state::{State, VpcState};
+use crate::state::{Spoken, State, VpcState};
+use crate::tls::{Door, Way};
 
 /// A listening socket's name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,5 +95,40 @@ impl Listening {
                 vpc
             }
         }
+    }
+}
+
+/// A listener's door: what its VPC's service network has at this moment decides.
+pub(crate) struct Porch {
+    listening: Rc<Listening>,
+    state: Arc<ArcSwap<State>>,
+}
+
+impl Porch {
+    pub(crate) fn new(listening: &Rc<Listening>, state: &Arc<ArcSwap<State>>) -> Self {
+        Self {
+            listening: Rc::clone(listening),
+            state: Arc::clone(state),
+        }
+    }
+
+    /// What is spoken here.
+    pub(crate) fn spoken(&self) -> Spoken {
+        let vpc = self.listening.vpc(&self.state);
+        let network = vpc.network.as_ref();
+        let spoken = network.and_then(|network| network.spoken.get(&self.listening.port()));
+        spoken.copied().unwrap_or_default()
+    }
+}
+
+impl Door for Porch {
+    fn takes_plain(&self) -> bool {
+        self.spoken().plain
+    }
+
+    fn way(&self, server_name: &str) -> Option<Way> {
+        let vpc = self.listening.vpc(&self.state);
+        let network = vpc.network.as_ref()?;
+        network.way(server_name, self.listening.port())
     }
 }

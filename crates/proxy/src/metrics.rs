@@ -44,6 +44,12 @@ const GROUP: &[(Count, &str, &str)] = &[
         "Bytes",
     ),
     (Count::BytesSent, "TotalSentConnectionBytes", "Bytes"),
+    (Count::TlsErrors, "TLSConnectionErrorCount", "Count"),
+    (
+        Count::TlsHandshakes,
+        "TotalTLSConnectionHandshakeCount",
+        "Count",
+    ),
 ];
 
 /// Metrics of a target group that are levels.
@@ -195,7 +201,7 @@ impl Sender<'_> {
 }
 
 /// What is counted of all clients together.
-const TOTALS: [(Count, &str, &str, &str); 8] = [
+const TOTALS: [(Count, &str, &str, &str); 10] = [
     (
         Count::Connections,
         "lath_proxy_connections_total",
@@ -219,6 +225,18 @@ const TOTALS: [(Count, &str, &str, &str); 8] = [
         "lath_proxy_connection_errors_total",
         "counter",
         "Client connections that broke, malformed requests included.",
+    ),
+    (
+        Count::TlsHandshakes,
+        "lath_proxy_tls_handshakes_total",
+        "counter",
+        "TLS handshakes completed with clients.",
+    ),
+    (
+        Count::TlsErrors,
+        "lath_proxy_tls_errors_total",
+        "counter",
+        "Client connections that ended in a TLS handshake, those for unknown names included.",
     ),
     (
         Count::Stalled,
@@ -364,6 +382,18 @@ fn connections(text: &mut String, groups: &[(String, Reading)]) {
             "lath_target_group_connection_errors_total",
             "counter",
             "Connections to targets that failed.",
+        ),
+        (
+            Count::TlsHandshakes,
+            "lath_target_group_tls_handshakes_total",
+            "counter",
+            "TLS handshakes completed with targets.",
+        ),
+        (
+            Count::TlsErrors,
+            "lath_target_group_tls_errors_total",
+            "counter",
+            "TLS handshakes with targets that failed.",
         ),
         (
             Count::ActiveRequests,

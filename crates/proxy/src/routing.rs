@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{Request, Version};
-use lath_model::lattice::ProtocolVersion;
+use lath_model::lattice::{ListenerProtocol, ProtocolVersion};
 
 use crate::auth::Call;
 use crate::connection::Connection;
@@ -41,14 +41,20 @@ pub(crate) fn route(
         core.clients.refused();
         return Err(Refusal::overloaded());
     }
-    head::check(request, &flight.survey)?;
+    let secure = connection.secured().is_some();
+    head::check(request, &flight.survey, secure)?;
     let host = head::host(request, &flight.survey)?;
     let entry = find_service(vpc, host).ok_or_else(Refusal::no_such_service)?;
     let port = connection.listening.port();
+    // The host decides, whichever name the client asked for in its handshake.
+    let spoken = match secure {
+        true => ListenerProtocol::Https,
+        false => ListenerProtocol::Http,
+    };
     let listener = entry
         .listeners
         .iter()
-        .position(|listener| listener.port == port);
+        .position(|listener| listener.port == port && listener.protocol == spoken);
     let listener = listener.ok_or_else(Refusal::no_such_service)?;
     flight.found(entry, request);
     authorise(core, connection, vpc, entry, request, flight)?;
@@ -146,6 +152,7 @@ fn authorise(
         entry,
         port: connection.listening.port(),
         client: &connection.client_header().value,
+        secure: connection.secured().is_some(),
         request,
     };
     let (sender, judged) = call.authorize();

@@ -16,9 +16,11 @@ use crate::counters::Count;
 use crate::engine::server::{self, Spoken};
 use crate::exchange::exchange;
 use crate::http2::PREFACE;
-use crate::listener::Listening;
+use crate::listener::{Listening, Porch};
+use crate::passthrough;
 use crate::scratch::with_scratch;
 use crate::stream::Stream;
+use crate::tls::Door;
 
 /// Serves one connection to its end.
 ///
@@ -47,6 +49,7 @@ enum State {
 pub(crate) fn serve(
     core: &Rc<Core>,
     listening: &Rc<Listening>,
+    porch: &Rc<Porch>,
     socket: TcpStream,
     remote: SocketAddr,
     slot: Slot,
@@ -58,8 +61,10 @@ pub(crate) fn serve(
     core.totals.add(Count::Connections, 1);
     core.totals.add(Count::ActiveConnections, 1);
     core.totals.add(Count::RestingConnections, 1);
+    let door = porch.spoken().tls.then(|| Rc::clone(porch) as Rc<dyn Door>);
+    let stream = Stream::accepted(socket, door);
     Serving {
-        state: State::Resting(Stream::accepted(socket), Vec::new()),
+        state: State::Resting(stream, Vec::new()),
         key: core.connections.add(Rc::clone(&connection)),
         connection,
         core: Rc::clone(core),
@@ -74,7 +79,7 @@ impl Future for Serving {
         loop {
             match &mut this.state {
                 State::Resting(stream, first) => {
-                    let first = ready!(wake_up(&this.connection, stream, first, cx));
+                    let first = ready!(wake_up(&this.core, &this.connection, stream, first, cx));
                     this.speak(first);
                 }
                 State::Speaking(speaking) => {
@@ -96,6 +101,16 @@ impl Serving {
             return;
         };
         let (core, connection) = (Rc::clone(&self.core), Rc::clone(&self.connection));
+        let stream = match stream {
+            Stream::Passed(passed) => {
+                self.state = State::Speaking(Box::pin(async move {
+                    passthrough::pass(&core, &connection, *passed).await;
+                    Ok(None)
+                }));
+                return;
+            }
+            stream => stream,
+        };
         let version = version_of(&core, &connection, &stream, &first);
         let (most, its) = (core.config.limits.streams, Rc::clone(&connection));
         let service = move |request| exchange(&core, &its, request);
@@ -135,16 +150,26 @@ impl Drop for Serving {
 /// Ready with the first bytes of a request, as many as tell the version of HTTP; with `None` when there is none to
 /// come.
 fn wake_up(
+    core: &Core,
     connection: &Connection,
     stream: &mut Stream,
     first: &mut Vec<u8>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Vec<u8>>> {
     if connection.order(cx) != Order::Serve {
+        let broken = u64::from(stream.is_opening());
+        core.totals.add(Count::TlsErrors, broken);
         return Poll::Ready(None);
     }
     loop {
-        let ready = ready!(stream.poll_readable(cx));
+        let polled = stream.poll_readable(cx);
+        if connection.is_opening() {
+            follow(core, connection, stream, &polled);
+        }
+        let ready = ready!(polled);
+        if matches!(stream, Stream::Passed(_)) {
+            return Poll::Ready(Some(Vec::new()));
+        }
         match ready.and_then(|()| read_some(stream, first)) {
             Ok(0) => return Poll::Ready(None),
             Ok(_) if is_enough(connection, stream, first) => {
@@ -154,6 +179,25 @@ fn wake_up(
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(_) => return Poll::Ready(None),
         }
+    }
+}
+
+/// Notes what comes of a handshake.
+fn follow(
+    core: &Core,
+    connection: &Connection,
+    stream: &Stream,
+    polled: &Poll<std::io::Result<()>>,
+) {
+    if !stream.is_opening() {
+        let secured = stream.secured();
+        let shaken = u64::from(secured.is_some());
+        core.totals.add(Count::TlsHandshakes, shaken);
+        connection.opened(secured);
+    } else if let Poll::Ready(Err(error)) = polled {
+        core.totals.add(Count::TlsErrors, 1);
+        let client = connection.remote();
+        tracing::debug!(client.addr = %client, %error, "a client's handshake failed");
     }
 }
 

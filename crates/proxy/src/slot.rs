@@ -28,6 +28,8 @@ pub(crate) struct GroupSlot {
     pub(crate) arn: String,
     pub(crate) reach: Reach,
     pub(crate) version: ProtocolVersion,
+    /// Whether targets speak TLS.
+    pub(crate) secure: bool,
     pub(crate) counters: Counters,
     pub(crate) turns: Turns,
     pub(crate) members: ArcSwap<Members>,

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use http::StatusCode;
 use lath_feed::{Service, ServiceNetwork};
-use lath_model::id::{ListenerId, RuleId, TargetGroupId, VpcEndpointId, VpcId};
+use lath_model::id::{ListenerId, RuleId, ServiceId, TargetGroupId, VpcEndpointId, VpcId};
+use lath_model::lattice::ListenerProtocol;
 use lath_route::{Router, Weighted};
 
 use crate::fields::Field;
 use crate::gate::Gate;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
+use crate::tls::{Offer, Way};
 
 /// Everything at one moment. Replaced as a whole, shared where nothing changed.
 #[derive(Debug, Default)]
@@ -22,7 +24,10 @@ pub(crate) struct State {
     /// The VPCs as requests see them that come through an endpoint.
     pub(crate) endpoints: HashMap<VpcEndpointId, Arc<VpcState>>,
     pub(crate) groups: HashMap<TargetGroupId, Arc<GroupSlot>>,
-    pub(crate) services: HashMap<lath_model::id::ServiceId, Arc<ServiceSlot>>,
+    pub(crate) services: HashMap<ServiceId, Arc<ServiceSlot>>,
+    /// What HTTPS listeners offer by the users' own names of services, and by generated names.
+    pub(crate) offers: HashMap<ServiceId, Arc<Offer>>,
+    pub(crate) generated: Option<Arc<Offer>>,
 }
 
 /// A VPC, as the place that requests come from.
@@ -48,6 +53,38 @@ pub(crate) struct NetworkState {
     pub(crate) destinations: Vec<String>,
     pub(crate) hosts: HashMap<Box<[u8]>, Arc<Entry>>,
     pub(crate) entries: Vec<Arc<Entry>>,
+    /// What is spoken on a port of some service.
+    pub(crate) spoken: HashMap<u16, Spoken>,
+    /// What HTTPS listeners offer by generated names.
+    pub(crate) generated: Option<Arc<Offer>>,
+}
+
+/// What is spoken on a port.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Spoken {
+    /// HTTP in the clear.
+    pub(crate) plain: bool,
+    /// TLS, wherever it ends.
+    pub(crate) tls: bool,
+}
+
+impl NetworkState {
+    /// Where a client gets that asks for this name on this port.
+    pub(crate) fn way(&self, server_name: &str, port: u16) -> Option<Way> {
+        let entry = self.hosts.get(server_name.as_bytes())?;
+        let mut listeners = entry.listeners.iter();
+        let listener =
+            listeners.find(|it| it.port == port && it.protocol != ListenerProtocol::Http)?;
+        let own = entry.custom.as_deref() == Some(server_name.as_bytes());
+        match listener.protocol {
+            ListenerProtocol::TlsPassthrough => own.then_some(Way::Passed),
+            ListenerProtocol::Http | ListenerProtocol::Https => {
+                let offer = if own { &entry.offer } else { &self.generated };
+                let config = &offer.as_ref()?.config;
+                Some(Way::Ended(Arc::clone(config)))
+            }
+        }
+    }
 }
 
 /// A service in a service network.
@@ -61,6 +98,9 @@ pub(crate) struct Entry {
     /// Where access logs go: the network's destinations and the service's.
     pub(crate) destinations: Vec<String>,
     pub(crate) idle_timeout: Duration,
+    /// The user's own name for it, and what HTTPS listeners offer by it.
+    pub(crate) custom: Option<Box<[u8]>>,
+    pub(crate) offer: Option<Arc<Offer>>,
     pub(crate) listeners: Vec<ListenerState>,
 }
 
@@ -68,6 +108,7 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct ListenerState {
     pub(crate) id: ListenerId,
+    pub(crate) protocol: ListenerProtocol,
     pub(crate) port: u16,
     /// `x-forwarded-port`.
     pub(crate) port_header: Field,

@@ -252,12 +252,10 @@ impl Supervisor {
     /// Whether a service's listeners are open in a VPC; `None` while that may still come.
     fn condition(&self, snapshot: &Snapshot, vpc: &VpcId, service: &Service) -> Option<Condition> {
         let conditions = service.listeners.values().map(|listener| {
-            if listener.protocol != ListenerProtocol::Http {
-                let reason = format!(
-                    "listeners of protocol {:?} are not served",
-                    listener.protocol
-                );
-                return Some(Condition::Failed { reason });
+            // What it presents is on its way.
+            let is_bare = snapshot.lattice_certificate.is_none() && service.certificate.is_none();
+            if listener.protocol == ListenerProtocol::Https && is_bare {
+                return None;
             }
             self.bound(snapshot, &service_key(vpc, service, listener))
         });
@@ -325,11 +323,6 @@ fn services_in<'a>(snapshot: &'a Snapshot, vpc: &'a Vpc) -> impl Iterator<Item =
     services_of(snapshot, network)
 }
 
-fn http_listeners(service: &Service) -> impl Iterator<Item = &Listener> {
-    let listeners = service.listeners.values();
-    listeners.filter(|listener| listener.protocol == ListenerProtocol::Http)
-}
-
 /// Where a service's listener is reached in an associated VPC.
 fn service_key(vpc: &VpcId, service: &Service, listener: &Listener) -> ListenerKey {
     ListenerKey {
@@ -347,7 +340,7 @@ fn endpoint_keys(
 ) -> BTreeSet<ListenerKey> {
     let services = services_of(snapshot, Some(&endpoint.service_network));
     let ports: BTreeSet<u16> = services
-        .flat_map(|service| http_listeners(service))
+        .flat_map(|service| service.listeners.values())
         .map(|listener| listener.port)
         .collect();
     let at = |address: Ipv4Addr| {
@@ -366,7 +359,7 @@ fn wanted(snapshot: &Snapshot) -> BTreeSet<ListenerKey> {
     let mut wanted = BTreeSet::new();
     for vpc in snapshot.vpcs.values() {
         for service in services_in(snapshot, vpc) {
-            let listeners = http_listeners(service);
+            let listeners = service.listeners.values();
             wanted.extend(listeners.map(|listener| service_key(&vpc.id, service, listener)));
         }
         for endpoint in vpc.endpoints.values() {

@@ -104,13 +104,13 @@ impl TargetSocket {
 
     /// Ready when the thread was told of something from the target; else `cx` is woken when it is.
     pub(crate) fn poll_stirred(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.borrow().poll_readable(cx)
+        self.stream.borrow_mut().poll_readable(cx)
     }
 
     /// Whether the kernel has nothing from the target: no byte, no end, no error. Between requests there
     /// must be nothing.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.stream.borrow().is_quiet()
+        self.stream.borrow_mut().is_quiet()
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clients::source_of;
 use crate::core::{Core, Shared};
-use crate::listener::{ListenerKey, Listening};
+use crate::listener::{ListenerKey, Listening, Porch};
 use crate::serve::serve;
 
 /// What the supervisor tells a thread.
@@ -90,9 +90,10 @@ fn listen(
 
 async fn accept(core: &Rc<Core>, listening: &Rc<Listening>, listener: &tokio::net::TcpListener) {
     let place = Place::Vpc(listening.vpc_id().clone());
+    let porch = Rc::new(Porch::new(listening, &core.state));
     loop {
         let (stream, remote, slot) = core.acceptor.accept_from(listener, &place, source_of).await;
-        let serving = serve(core, listening, stream, remote, slot);
+        let serving = serve(core, listening, &porch, stream, remote, slot);
         tokio::task::spawn_local(serving);
     }
 }

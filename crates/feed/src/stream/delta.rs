@@ -72,6 +72,9 @@ macro_rules! delta {
             name_sharing: Option<OrdMap<VpcId, BTreeSet<TransitGatewayId>>>,
             #[serde(default)]
             callers: Option<Arc<CallerBook>>,
+            /// A list of one, so that "none any more" is not read as "no change".
+            #[serde(default)]
+            lattice_certificate: Option<(Option<Arc<Certificate>>,)>,
             topology: Option<Arc<Topology>>,
             #[serde(default)]
             authority: Option<Arc<str>>,
@@ -85,7 +88,7 @@ macro_rules! delta {
                 let old = old.unwrap_or(&nothing);
                 let Snapshot {
                     version, region, account, $($map,)* names, cut, name_sharing, callers,
-                    topology, authority
+                    lattice_certificate, topology, authority
                 } = new;
                 Self {
                     whole,
@@ -99,6 +102,8 @@ macro_rules! delta {
                         .then(|| name_sharing.clone()),
                     callers: (whole || !Arc::ptr_eq(&old.callers, callers))
                         .then(|| Arc::clone(callers)),
+                    lattice_certificate: (whole || old.lattice_certificate != *lattice_certificate)
+                        .then(|| (lattice_certificate.clone(),)),
                     topology: (whole || !Arc::ptr_eq(&old.topology, topology))
                         .then(|| Arc::clone(topology)),
                     authority: (whole || old.authority != *authority)
@@ -124,6 +129,9 @@ macro_rules! delta {
                 }
                 if let Some(callers) = self.callers {
                     next.callers = callers;
+                }
+                if let Some((certificate,)) = self.lattice_certificate {
+                    next.lattice_certificate = certificate;
                 }
                 if let Some(topology) = self.topology {
                     next.topology = topology;

@@ -87,13 +87,11 @@ impl HealthCheckConfig {
     }
 
     fn check_protocol(&self, p: &mut Problems, at: &str) {
-        let message = match self.protocol {
-            Some(TargetProtocol::Tcp) => "TCP is not a health check protocol",
-            Some(TargetProtocol::Https) => {
-                "HTTPS health checks are not available: this endpoint speaks HTTP to targets only"
-            }
-            Some(TargetProtocol::Http) | None => return,
-        };
-        p.add(format!("{at}.protocol"), message);
+        if self.protocol == Some(TargetProtocol::Tcp) {
+            p.add(
+                format!("{at}.protocol"),
+                "TCP is not a health check protocol",
+            );
+        }
     }
 }

@@ -2,12 +2,11 @@ use std::collections::BTreeMap;
 
 use lath_model::Timestamp;
 use lath_model::lattice::ListenerProtocol;
-use lath_service::{Checked, Refuses};
+use lath_service::Checked;
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
 use super::RuleAction;
-use super::unavailable::Unavailable;
 use crate::constraint;
 use crate::ident::Kind;
 
@@ -102,18 +101,6 @@ pub(crate) struct DeleteListener {
     pub(crate) listener_identifier: String,
 }
 
-const PROTOCOLS: Unavailable<ListenerProtocol> = Unavailable {
-    place: "protocol",
-    values: &[ListenerProtocol::Https, ListenerProtocol::TlsPassthrough],
-    why: "HTTPS and TLS_PASSTHROUGH listeners are not available: this endpoint serves HTTP listeners only",
-};
-
-impl Refuses for CreateListener {
-    fn names() -> Vec<String> {
-        vec![PROTOCOLS.shown()]
-    }
-}
-
 /// The identifiers in a listener's path.
 pub(super) fn place(p: &mut Problems, service: &str, listener: &str) {
     constraint::identifier(p, "serviceIdentifier", service, Kind::Service);
@@ -129,11 +116,18 @@ impl Checked for CreateListener {
             Kind::Service,
         );
         constraint::name(p, &self.name, Kind::Listener, 63);
-        PROTOCOLS.check(p, &self.protocol);
         if let Some(port) = self.port {
             constraint::range(p, "port", port, 1, 65535);
         }
         self.default_action.check_at(p, "defaultAction");
+        if self.protocol == ListenerProtocol::TlsPassthrough
+            && self.default_action.fixed_response.is_some()
+        {
+            p.add(
+                "defaultAction",
+                "A TLS_PASSTHROUGH listener can only forward",
+            );
+        }
         constraint::token(p, self.client_token.as_deref());
         constraint::tags(p, &self.tags);
     }

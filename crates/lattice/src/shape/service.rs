@@ -122,14 +122,18 @@ fn service(p: &mut Problems, value: &str) {
     constraint::identifier(p, "serviceIdentifier", value, Kind::Service);
 }
 
-/// No certificate can be used while listeners speak no TLS; the empty text, which clears one, is fine.
+/// The empty text clears one.
 fn certificate(p: &mut Problems, value: Option<&str>) {
-    if value.is_some_and(|arn| !arn.is_empty()) {
-        p.add(
-            "certificateArn",
-            "Certificates are not available: this endpoint serves HTTP listeners only",
-        );
-    }
+    let Some(value) = value else { return };
+    constraint::length(p, "certificateArn", value, 0, 2048);
+    let id = value
+        .split_once(":certificate/")
+        .filter(|(before, _)| before.starts_with("arn:") && before.split(':').count() == 5)
+        .map_or("", |(_, id)| id);
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let satisfied = value.is_empty() || (!id.is_empty() && id.bytes().all(good));
+    let pattern = "(arn(:[a-z0-9]+([.-][a-z0-9]+)*){2}(:([a-z0-9]+([.-][a-z0-9]+)*)?){2}:certificate/[0-9a-z-]+)?";
+    constraint::pattern(p, "certificateArn", satisfied, pattern);
 }
 
 fn domain(p: &mut Problems, value: Option<&str>) {

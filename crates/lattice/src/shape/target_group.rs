@@ -164,7 +164,11 @@ impl TargetGroupConfig {
         }
         match &self.protocol {
             None => p.add("config.protocol", "Member must not be null"),
-            Some(protocol) => PROTOCOLS.check(p, protocol),
+            Some(TargetProtocol::Tcp) if self.protocol_version.is_some() => p.add(
+                "config.protocolVersion",
+                "Member is for HTTP and HTTPS target groups only",
+            ),
+            Some(_) => {}
         }
         self.check_address_type(p, kind);
         if self.lambda_event_structure_version.is_some() {
@@ -196,12 +200,6 @@ const TYPES: Unavailable<TargetGroupType> = Unavailable {
     why: "LAMBDA and ALB target groups are not available: use IP or INSTANCE",
 };
 
-const PROTOCOLS: Unavailable<TargetProtocol> = Unavailable {
-    place: "config.protocol",
-    values: &[TargetProtocol::Https, TargetProtocol::Tcp],
-    why: "HTTPS and TCP target groups are not available: this endpoint speaks HTTP to targets only",
-};
-
 const ADDRESS_TYPES: Unavailable<IpAddressType> = Unavailable {
     place: "config.ipAddressType",
     values: &[IpAddressType::Ipv6],
@@ -210,7 +208,7 @@ const ADDRESS_TYPES: Unavailable<IpAddressType> = Unavailable {
 
 impl Refuses for CreateTargetGroup {
     fn names() -> Vec<String> {
-        vec![TYPES.shown(), PROTOCOLS.shown(), ADDRESS_TYPES.shown()]
+        vec![TYPES.shown(), ADDRESS_TYPES.shown()]
     }
 }
 

@@ -10,6 +10,7 @@ mod model;
 mod policies;
 mod refusals;
 mod regions;
+mod tls;
 
 use std::sync::Arc;
 

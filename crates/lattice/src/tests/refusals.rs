@@ -132,7 +132,6 @@ async fn listeners() {
         &world,
         vec![
             row("POST", &at, json!({}), V),
-            row("POST", &at, body("tls", "HTTPS", 443, fixed(404)), V),
             row(
                 "POST",
                 &at,
@@ -244,13 +243,19 @@ async fn target_groups() {
             row(
                 "POST",
                 at,
-                with("IP", http(json!({ "protocol": "HTTPS" }))),
+                with(
+                    "IP",
+                    http(json!({ "protocol": "TCP", "protocolVersion": "HTTP1" })),
+                ),
                 V,
             ),
             row(
                 "POST",
                 at,
-                with("IP", http(json!({ "protocol": "TCP" }))),
+                with(
+                    "IP",
+                    http(json!({ "protocol": "TCP", "healthCheck": { "enabled": true } })),
+                ),
                 V,
             ),
             row(

@@ -190,6 +190,7 @@ mod tests {
             name: String::new(),
             domain_name: name.into(),
             custom_domain_name: custom.map(String::from),
+            certificate: None,
             address: "169.254.171.5".parse().unwrap(),
             auth: Auth::None,
             idle_timeout: std::time::Duration::from_secs(60),

@@ -100,7 +100,7 @@ mod tests {
         }
         let request = request.body(()).unwrap();
         let survey = Survey::of(request.headers());
-        check(&request, &survey).ok()?;
+        check(&request, &survey, false).ok()?;
         let host = host(&request, &survey).ok()?;
         Some(String::from_utf8(host.to_vec()).unwrap())
     }

@@ -116,7 +116,7 @@ impl Survey {
 ///
 /// # Errors
 /// The refusal, always a 400.
-pub(crate) fn check<B>(request: &Request<B>, survey: &Survey) -> Result<(), Refusal> {
+pub(crate) fn check<B>(request: &Request<B>, survey: &Survey, secure: bool) -> Result<(), Refusal> {
     let headers = request.headers();
     if request.method() == Method::CONNECT {
         return Err(Refusal::bad_request("CONNECT is not supported\n"));
@@ -125,7 +125,7 @@ pub(crate) fn check<B>(request: &Request<B>, survey: &Survey) -> Result<(), Refu
     if request.method() == Method::TRACE {
         return Err(Refusal::method_not_allowed());
     }
-    check_target(request)?;
+    check_target(request, secure)?;
     if request.version() == Version::HTTP_2 {
         check_http2_fields(survey)?;
     }
@@ -149,16 +149,16 @@ pub(crate) fn check<B>(request: &Request<B>, survey: &Survey) -> Result<(), Refu
     Ok(())
 }
 
-/// RFC 9112 section 3.2.4: the asterisk is a target for OPTIONS only. The service is reached by HTTP; an HTTP/2
-/// client behind something that ended TLS for it says `https`.
-fn check_target<B>(request: &Request<B>) -> Result<(), Refusal> {
+/// RFC 9112 section 3.2.4: the asterisk is a target for OPTIONS only. In the clear, an HTTP/2 client behind something
+/// that ended TLS for it says `https`.
+fn check_target<B>(request: &Request<B>, secure: bool) -> Result<(), Refusal> {
     let uri = request.uri();
     if uri.path() == "*" && request.method() != Method::OPTIONS {
         return Err(Refusal::bad_request("The request's target is not a path\n"));
     }
     match uri.scheme_str() {
         None | Some("http") => Ok(()),
-        Some("https") if request.version() == Version::HTTP_2 => Ok(()),
+        Some("https") if secure || request.version() == Version::HTTP_2 => Ok(()),
         Some(_) => Err(Refusal::bad_request("The scheme is not http\n")),
     }
 }
@@ -384,7 +384,7 @@ mod tests {
                 .body(())
                 .unwrap();
             let survey = Survey::of(request.headers());
-            let got = check(&request, &survey).is_err();
+            let got = check(&request, &survey, false).is_err();
             assert_eq!(got, refused, "{name}: {value:?}");
         }
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_health::tls::towards_targets;
 use lath_model::lattice::ProtocolVersion;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
@@ -28,23 +29,17 @@ pub(super) async fn connect(
     target: &Arc<TargetSlot>,
     room: Room,
 ) -> io::Result<Usable> {
-    let cells = group.counters.of(pools.thread);
-    cells.add(Count::Connections, 1);
-    let socket = dial(pools, target).await.inspect_err(|error| {
-        let timed_out = error.kind() == io::ErrorKind::TimedOut;
-        cells.add(Count::ConnectionErrors, 1);
-        cells.add(Count::ConnectionTimeouts, u64::from(timed_out));
-    })?;
-    let stream = Stream::connected(socket);
+    let socket = counted(pools, group, target).await?;
+    let stream = secure(pools, group, target, socket).await?;
     match group.version {
         ProtocolVersion::Http1 => {
-            let open = Open::new(group, pools.thread, Count::Http1Connections, room);
+            let open = Open::new(group, pools.thread, Some(Count::Http1Connections), room);
             let socket = Rc::new(TargetSocket::new(stream));
             let link = Link::over(socket, open, pools.clock.get());
             Ok(Usable::Http1(Box::new(link.ok_or(io::ErrorKind::Other)?)))
         }
         ProtocolVersion::Http2 | ProtocolVersion::Grpc => {
-            let open = Open::new(group, pools.thread, Count::Http2Connections, room);
+            let open = Open::new(group, pools.thread, Some(Count::Http2Connections), room);
             let shared = Http2::over(stream, open).await?;
             pools.with(target, |pool| pool.shared = Some(shared.clone()));
             Ok(Usable::Http2(shared))
@@ -52,12 +47,63 @@ pub(super) async fn connect(
     }
 }
 
+/// A connection of one client's, whose bytes are passed on as they are. It is counted as open until what comes with it
+/// is dropped.
+///
+/// # Errors
+/// What connecting said.
+pub(crate) async fn connect_for_one(
+    pools: &Pools,
+    group: &Arc<GroupSlot>,
+    target: &TargetSlot,
+    room: Room,
+) -> io::Result<(TcpStream, Open)> {
+    let socket = counted(pools, group, target).await?;
+    Ok((socket, Open::new(group, pools.thread, None, room)))
+}
+
+async fn counted(pools: &Pools, group: &GroupSlot, target: &TargetSlot) -> io::Result<TcpStream> {
+    let cells = group.counters.of(pools.thread);
+    cells.add(Count::Connections, 1);
+    dial(pools, target).await.inspect_err(|error| {
+        let timed_out = error.kind() == io::ErrorKind::TimedOut;
+        cells.add(Count::ConnectionErrors, 1);
+        cells.add(Count::ConnectionTimeouts, u64::from(timed_out));
+    })
+}
+
+/// Under TLS if the group's targets speak it.
+async fn secure(
+    pools: &Pools,
+    group: &GroupSlot,
+    target: &TargetSlot,
+    socket: TcpStream,
+) -> io::Result<Stream> {
+    let cells = group.counters.of(pools.thread);
+    let tls = group.secure.then(|| towards_targets(group.version));
+    let shakes = tls.is_some();
+    let connecting = Stream::connected(socket, tls);
+    let connected = tokio::time::timeout(patience(pools, target), connecting).await;
+    let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let counted = match &stream {
+        Ok(_) => Count::TlsHandshakes,
+        Err(_) => Count::TlsErrors,
+    };
+    cells.add(counted, u64::from(shakes));
+    stream
+}
+
+/// How long a step towards the target may take.
+fn patience(pools: &Pools, target: &TargetSlot) -> Duration {
+    match target.reach.region {
+        None => pools.config.connect_timeout,
+        Some(_) => pools.config.remote_connect_timeout,
+    }
+}
+
 async fn dial(pools: &Pools, target: &TargetSlot) -> io::Result<TcpStream> {
     let config = &pools.config;
-    let timeout = match target.reach.region {
-        None => config.connect_timeout,
-        Some(_) => config.remote_connect_timeout,
-    };
+    let timeout = patience(pools, target);
     let dialing = pools.dial.connect(&target.reach, target.address, timeout);
     let socket = dialing.await?;
     if let Some(span) = config.unacknowledged {

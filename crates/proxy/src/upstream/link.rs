@@ -43,7 +43,7 @@ struct Resting {
 }
 
 /// Counts an open connection for as long as it lives.
-pub(super) struct Open {
+pub(crate) struct Open {
     group: Arc<GroupSlot>,
     thread: usize,
     _room: Room,
@@ -167,10 +167,17 @@ impl Link {
 }
 
 impl Open {
-    pub(super) fn new(group: &Arc<GroupSlot>, thread: usize, version: Count, room: Room) -> Self {
+    pub(super) fn new(
+        group: &Arc<GroupSlot>,
+        thread: usize,
+        version: Option<Count>,
+        room: Room,
+    ) -> Self {
         let cells = group.counters.of(thread);
         cells.add(Count::ActiveConnections, 1);
-        cells.add(version, 1);
+        if let Some(version) = version {
+            cells.add(version, 1);
+        }
         Self {
             group: Arc::clone(group),
             thread,

@@ -25,7 +25,8 @@ use crate::spare;
 use crate::upload::RequestBody;
 use pools::Usable;
 
-pub(crate) use link::Room;
+pub(crate) use connect::connect_for_one;
+pub(crate) use link::{Open, Room};
 pub(crate) use pools::Pools;
 
 /// The right to use a connection for one exchange.

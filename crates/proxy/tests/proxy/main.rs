@@ -12,4 +12,5 @@ mod policies;
 mod regions;
 mod routing;
 mod telemetry;
+mod tls;
 mod wire;

@@ -80,6 +80,7 @@ impl World {
                 name: "shop".to_owned(),
                 domain_name: format!("shop-{}.lattice.test", &service.as_str()[4..]),
                 custom_domain_name: Some(HOST.to_owned()),
+                certificate: None,
                 address,
                 auth: Auth::None,
                 idle_timeout: Duration::from_secs(60),

@@ -1,0 +1,313 @@
+//! TLS that does not end here: a client's connection is joined to one of a target's, by the name that it asks for
+//! (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/tls-listeners.html>).
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use lath_feed::telemetry::AccessLog;
+use lath_model::Timestamp;
+use lath_model::id::RuleId;
+use lath_model::lattice::ListenerProtocol;
+use lath_policy::lattice::Level;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::auth::Passage;
+use crate::callers::Sender;
+use crate::connection::{Connection, Order};
+use crate::core::Core;
+use crate::counters::Count;
+use crate::forward::pick;
+use crate::gate;
+use crate::refusal::Failure;
+use crate::scratch::with_scratch;
+use crate::slot::{GroupSlot, TargetSlot};
+use crate::state::{Entry, ListenerState, Outcome, VpcState};
+use crate::tls::Passed;
+use crate::upstream::{Open, connect_for_one};
+
+/// What may wait for the other end, in bytes.
+const PIECE: usize = 16 * 1024;
+
+/// Carries a connection to its end.
+pub(crate) async fn pass(core: &Rc<Core>, connection: &Rc<Connection>, passed: Passed) {
+    let vpc = connection.listening.vpc(&core.state);
+    let found = vpc.network.as_ref().and_then(|network| {
+        let entry = network.hosts.get(passed.server_name.as_bytes())?;
+        let port = connection.listening.port();
+        let mut listeners = entry.listeners.iter();
+        let is_it =
+            |it: &ListenerState| it.port == port && it.protocol == ListenerProtocol::TlsPassthrough;
+        let place = listeners.position(is_it)?;
+        Some((Arc::clone(entry), place))
+    });
+    // It was there a moment ago.
+    let Some((entry, place)) = found else {
+        return;
+    };
+    connection.set_idle_timeout(entry.idle_timeout);
+    let mut journey = Journey {
+        core,
+        connection,
+        vpc: &vpc,
+        entry: &entry,
+        listener: &entry.listeners[place],
+        server_name: passed.server_name,
+        started: Instant::now(),
+        sender: Sender::Unasked,
+        denied_by: None,
+        rule: None,
+        group: None,
+        target: None,
+        failure: None,
+        received: 0,
+        sent: 0,
+    };
+    let ended = journey.carry(passed.socket, passed.came).await;
+    if let Err(failure) = ended {
+        journey.failure = Some(failure);
+    }
+    journey.finish();
+}
+
+/// A connection on its way.
+struct Journey<'a> {
+    core: &'a Rc<Core>,
+    connection: &'a Rc<Connection>,
+    vpc: &'a VpcState,
+    entry: &'a Entry,
+    listener: &'a ListenerState,
+    server_name: String,
+    started: Instant,
+    sender: Sender,
+    denied_by: Option<Level>,
+    rule: Option<RuleId>,
+    group: Option<Arc<GroupSlot>>,
+    target: Option<Arc<TargetSlot>>,
+    failure: Option<Failure>,
+    received: u64,
+    sent: u64,
+}
+
+impl Journey<'_> {
+    async fn carry(&mut self, client: TcpStream, came: Vec<u8>) -> Result<(), Failure> {
+        self.authorise()?;
+        let (target, _open) = self.connect().await?;
+        let mut onwards = Lane {
+            waiting: came,
+            ..Lane::default()
+        };
+        let mut back = Lane::default();
+        let (mut client, mut target) = (client, target);
+        let connection = self.connection;
+        let ended = poll_fn(|cx| {
+            if connection.order(cx) == Order::Abort {
+                return Poll::Ready(Err(Failure::ConnectionDurationExceeded));
+            }
+            let to_target = onwards.poll(&mut client, &mut target, connection, cx);
+            let to_client = back.poll(&mut target, &mut client, connection, cx);
+            match (to_target, to_client) {
+                (Poll::Ready(Err(Broken::Source)), _) | (_, Poll::Ready(Err(Broken::Sink))) => {
+                    Poll::Ready(Err(Failure::ClientConnectionClosed))
+                }
+                (Poll::Ready(Err(Broken::Sink)), _) | (_, Poll::Ready(Err(Broken::Source))) => {
+                    Poll::Ready(Err(Failure::TargetConnectionClosed))
+                }
+                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+                _ => Poll::Pending,
+            }
+        })
+        .await;
+        (self.received, self.sent) = (onwards.carried, back.carried);
+        ended
+    }
+
+    fn authorise(&mut self) -> Result<(), Failure> {
+        let network = self.vpc.network.as_ref();
+        let passage = Passage {
+            network_arn: network.map_or("", |network| &network.source.arn),
+            vpc: self.vpc,
+            entry: self.entry,
+            port: self.connection.listening.port(),
+            client: &self.connection.client_header().value,
+        };
+        let (sender, judged) = passage.authorize();
+        self.sender = sender;
+        judged.map_err(|level| {
+            self.denied_by = Some(level);
+            Failure::ClientAccessDenied
+        })
+    }
+
+    /// A connection to a target of a group of the listener's rule; another target is tried where one cannot be connected.
+    async fn connect(&mut self) -> Result<(TcpStream, Open), Failure> {
+        const NONE: Failure = Failure::TargetConnectionError;
+        let core = self.core;
+        let (rule, outcome) = &self.listener.default;
+        self.rule = Some(rule.clone());
+        let Outcome::Forward {
+            weighted: Some(weighted),
+            turns,
+            choices,
+        } = outcome
+        else {
+            return Err(NONE);
+        };
+        let choice = &choices[weighted.pick(turns.next(core.index))];
+        let group = choice.group.as_ref().ok_or(NONE)?;
+        self.group = Some(Arc::clone(group));
+        let mut refusing = Vec::new();
+        while refusing.len() < core.config.connect_attempts {
+            let members = group.members.load_full();
+            let (target, _) = pick(core, group, &members, &refusing).ok_or(NONE)?;
+            self.leave_target();
+            target.enter(core.index);
+            self.target = Some(Arc::clone(target));
+            let room = core.pools.room().ok_or(NONE)?;
+            match connect_for_one(&core.pools, group, target, room).await {
+                Ok(connected) => return Ok(connected),
+                Err(error) => {
+                    tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");
+                    target.eject(core.config.ejection);
+                    refusing.push(target.serial);
+                }
+            }
+        }
+        Err(NONE)
+    }
+
+    fn leave_target(&mut self) {
+        if let Some(target) = self.target.take() {
+            target.leave(self.core.index);
+        }
+    }
+
+    /// Counts it and hands over its access log record.
+    fn finish(&mut self) {
+        if let Some(group) = &self.group {
+            let cells = group.counters.of(self.core.index);
+            cells.add(Count::BytesReceived, self.received);
+            cells.add(Count::BytesSent, self.sent);
+        }
+        if !self.entry.destinations.is_empty() {
+            let record = self.record();
+            self.core.sink.access_log(record);
+        }
+    }
+
+    fn record(&self) -> AccessLog {
+        let taken = self.started.elapsed();
+        let network = self.vpc.network.as_ref();
+        let group = self.group.as_ref();
+        AccessLog {
+            destinations: self.entry.destinations.clone(),
+            start_time: start_of(taken),
+            request_id: String::from_utf8_lossy(self.core.ids.next().as_bytes()).into_owned(),
+            service_network_arn: network.map(|network| network.source.arn.clone()),
+            service_arn: Some(self.entry.source.arn.clone()),
+            listener: Some(self.listener.id.clone()),
+            target_group_arn: group.map(|group| group.arn.clone()),
+            source_vpc: self.vpc.id.clone(),
+            source_vpc_arn: self.vpc.arn.clone(),
+            destination_vpc: group.map(|group| group.reach.vpc.clone()),
+            source: self.connection.remote(),
+            target: self.target.as_ref().map(|target| target.address),
+            host: None,
+            method: "-".to_owned(),
+            path: "-".to_owned(),
+            user_agent: None,
+            protocol: "TLS",
+            tls_version: None,
+            ssl_cipher: None,
+            server_name: Some(self.server_name.clone()),
+            auth_denied_by: self.denied_by.map(gate::denier),
+            resolved_user: self.sender.resolved(),
+            caller_principal: None,
+            caller_tags: Default::default(),
+            response_code: 0,
+            failure_reason: self.failure.map(Failure::name),
+            bytes_received: self.received,
+            bytes_sent: self.sent,
+            duration_ms: u64::try_from(taken.as_millis()).unwrap_or(u64::MAX),
+            request_to_target_ms: 0,
+            response_from_target_ms: 0,
+            rule: self.rule.clone(),
+        }
+    }
+}
+
+impl Drop for Journey<'_> {
+    fn drop(&mut self) {
+        self.leave_target();
+    }
+}
+
+/// When what took this long began.
+fn start_of(taken: Duration) -> Timestamp {
+    let now = Timestamp::now().as_millis();
+    Timestamp::from_millis(now.saturating_sub(i64::try_from(taken.as_millis()).unwrap_or(0)))
+}
+
+/// Which end broke.
+enum Broken {
+    Source,
+    Sink,
+}
+
+/// One direction.
+#[derive(Default)]
+struct Lane {
+    /// What the other end did not take yet.
+    waiting: Vec<u8>,
+    carried: u64,
+    ended: bool,
+    told: bool,
+}
+
+impl Lane {
+    /// Carries what can be carried. Ready when the source has ended and its sink was told.
+    fn poll(
+        &mut self,
+        source: &mut TcpStream,
+        sink: &mut TcpStream,
+        connection: &Connection,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            while !self.waiting.is_empty() {
+                let written = ready!(Pin::new(&mut *sink).poll_write(cx, &self.waiting));
+                self.took(written, connection)?;
+            }
+            self.waiting = Vec::new();
+            if self.ended {
+                if !self.told {
+                    ready!(Pin::new(&mut *sink).poll_shutdown(cx)).map_err(|_| Broken::Sink)?;
+                    self.told = true;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            let count = with_scratch(|scratch| {
+                let mut buffer = ReadBuf::new(&mut scratch[..PIECE]);
+                ready!(Pin::new(&mut *source).poll_read(cx, &mut buffer))?;
+                self.waiting.extend_from_slice(buffer.filled());
+                Poll::Ready(io::Result::Ok(buffer.filled().len()))
+            });
+            let count = ready!(count).map_err(|_| Broken::Source)?;
+            self.ended = count == 0;
+        }
+    }
+
+    fn took(&mut self, written: io::Result<usize>, connection: &Connection) -> Result<(), Broken> {
+        let written = written.ok().filter(|written| *written > 0);
+        let written = written.ok_or(Broken::Sink)?;
+        self.waiting.drain(..written);
+        self.carried += written as u64;
+        connection.carried();
+        Ok(())
+    }
+}
