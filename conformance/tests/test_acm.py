@@ -1,5 +1,6 @@
 """ACM and ACM PCA as their clients use them: boto3, its waiter and the aws CLI. OpenSSL judges what they issue."""
 
+import json
 import subprocess
 
 import pytest
@@ -51,9 +52,10 @@ def own_chain(path, *extensions, days=30, key="rsa:2048", cn="www.example.com"):
     """A root and a leaf below it, by OpenSSL: files root.pem, cert.pem, key.pem."""
     pkey = ["-pkeyopt", "ec_paramgen_curve:P-384"] if key == "ec" else []
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "root.key", "-out", "root.pem", "-days", 90,
-            "-subj", f"/O=Example/CN=root {unique('r')}", cwd=path)
+            "-subj", f"/O=Example/CN=root {unique('r')}", "-addext", "keyUsage=critical,keyCertSign", cwd=path)
     openssl("req", "-new", "-newkey", key, *pkey, "-nodes", "-keyout", "key.pem", "-out", "csr.pem", "-subj", f"/CN={cn}", cwd=path)
-    (path / "ext").write_text(f"subjectAltName=DNS:{cn}\n" + "\n".join(extensions))
+    own = ["subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid", f"subjectAltName=DNS:{cn}"]
+    (path / "ext").write_text("\n".join([*own, *extensions]))
     openssl("x509", "-req", "-in", "csr.pem", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-days", days,
             "-extfile", "ext", "-out", "cert.pem", cwd=path)
     read = lambda name: (path / name).read_bytes()
@@ -250,6 +252,26 @@ def test_an_authority_of_ones_own_signs(acm, pca, tmp_path):
     assert pca.describe_certificate_authority(CertificateAuthorityArn=below)["CertificateAuthority"]["Status"] == "DISABLED"
     failed = acm.request_certificate(DomainName="late.example", CertificateAuthorityArn=below)["CertificateArn"]
     wait_for("the failure", lambda: acm.describe_certificate(CertificateArn=failed)["Certificate"].get("FailureReason") == "PCA_INVALID_STATE")
+
+
+def test_the_aws_cli_makes_a_hierarchy(lath, tmp_path):
+    pca = lambda *arguments: lath.aws("acm-pca", *arguments)
+    where = {name: tmp_path / name for name in ("config", "root.csr", "root.pem")}
+    where["config"].write_text(json.dumps({"KeyAlgorithm": "EC_prime256v1", "SigningAlgorithm": "SHA256WITHECDSA", "Subject": {"CommonName": "cli"}}))
+    root = pca("create-certificate-authority", "--certificate-authority-type", "ROOT", "--certificate-authority-configuration",
+               f"file://{where['config']}")["CertificateAuthorityArn"]
+    on = ("--certificate-authority-arn", root)
+    where["root.csr"].write_text(pca("get-certificate-authority-csr", *on)["Csr"])
+    assert "verify OK" in openssl("req", "-in", "root.csr", "-verify", "-noout", cwd=tmp_path, check=False).stderr
+    made = pca("issue-certificate", *on, "--csr", f"fileb://{where['root.csr']}", "--signing-algorithm", "SHA256WITHECDSA", "--template-arn",
+               "arn:aws:acm-pca:::template/RootCACertificate/V1", "--validity", "Value=10,Type=YEARS")["CertificateArn"]
+    where["root.pem"].write_text(pca("get-certificate", *on, "--certificate-arn", made)["Certificate"])
+    lath.aws("acm-pca", "import-certificate-authority-certificate", *on, "--certificate", f"fileb://{where['root.pem']}")
+    assert pca("describe-certificate-authority", *on)["CertificateAuthority"]["Status"] == "ACTIVE"
+    arn = lath.aws("acm", "request-certificate", "--domain-name", "cli.internal.example", *on)["CertificateArn"]
+    acm = lath.client("acm")
+    issued(acm, arn)
+    believed(tmp_path, acm.get_certificate(CertificateArn=arn), "cli.internal.example", where["root.pem"].read_text())
 
 
 def test_the_account_is_configured(acm):

@@ -176,7 +176,7 @@ EC2 = [
     ("UpdateSecurityGroupRuleDescriptionsIngress", {"GroupId": SG, "IpPermissions": ALL_TCP}, "InvalidGroup.NotFound"),
 ]
 
-NO_CERTIFICATE = "arn:aws:acm:us-east-1:000000000000:certificate/00000000-0000-0000-0000-000000000000"
+ABSENT_CERTIFICATE = "arn:aws:acm:us-east-1:000000000000:certificate/00000000-0000-0000-0000-000000000000"
 INVALID, MISSING, CONFLICT = ("ValidationException", 400), ("ResourceNotFoundException", 404), ("ConflictException", 409)
 HTTP_ACTION = {"defaultAction": fixed(404)}
 # A document that is right, so that only what it is put on is wrong.
@@ -193,7 +193,7 @@ LATTICE = [
     ("CreateRule", {"serviceIdentifier": "$service", "listenerIdentifier": "$listener", "name": "rule", "priority": 0, "match": {"httpMatch": {"method": "GET"}}, "action": fixed(404)}, *INVALID),
     ("CreateRule", {"serviceIdentifier": "$service", "listenerIdentifier": LISTENER, "name": "rule", "priority": 1, "match": {"httpMatch": {"method": "GET"}}, "action": fixed(404)}, *MISSING),
     ("CreateService", {"name": "UPPER"}, *INVALID),
-    ("CreateService", {"name": "web", "customDomainName": "web.example.test", "certificateArn": NO_CERTIFICATE}, *INVALID),
+    ("CreateService", {"name": "web", "customDomainName": "web.example.test", "certificateArn": ABSENT_CERTIFICATE}, *INVALID),
     ("CreateService", {"name": "$service_name"}, *CONFLICT),
     ("CreateServiceNetwork", {"name": "a"}, *INVALID),
     ("CreateServiceNetwork", {"name": "$network_name"}, *CONFLICT),
@@ -239,7 +239,7 @@ LATTICE = [
     ("UpdateAccessLogSubscription", {"accessLogSubscriptionIdentifier": ALS, "destinationArn": NO_GROUP}, *MISSING),
     ("UpdateListener", {"serviceIdentifier": "$service", "listenerIdentifier": LISTENER} | HTTP_ACTION, *MISSING),
     ("UpdateRule", {"serviceIdentifier": "$service", "listenerIdentifier": "$listener", "ruleIdentifier": RULE, "priority": 3}, *MISSING),
-    ("UpdateService", {"serviceIdentifier": "$service", "certificateArn": NO_CERTIFICATE}, *INVALID),
+    ("UpdateService", {"serviceIdentifier": "$service", "certificateArn": ABSENT_CERTIFICATE}, *INVALID),
     ("UpdateService", {"serviceIdentifier": SVC, "authType": "NONE"}, *MISSING),
     ("UpdateServiceNetwork", {"serviceNetworkIdentifier": "$network", "authType": "MOON"}, *INVALID),
     ("UpdateServiceNetworkVpcAssociation", {"serviceNetworkVpcAssociationIdentifier": SNVA, "securityGroupIds": [SG]}, *MISSING),
