@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -31,12 +32,13 @@ class Kubernetes:
         return {"LATH_KUBERNETES_BIN": str(self.programs), "PATH": f"{self.programs}:{os.environ['PATH']}"}
 
     @contextlib.contextmanager
-    def lath(self, *flags, kubeadm=False, **more):
-        """A Lath with clusters, whose nodes find the images; with `kubeadm` also those of the control planes that it makes."""
+    def lath(self, *flags, kubeadm=False, archives=(), **more):
+        """A Lath with clusters, whose nodes find the images, and those of other archives; with `kubeadm` also those of the control
+        planes that it makes."""
         lath = Lath(*flags, environment=self.environment(), **more)
         try:
-            archives = [*self.images.glob("*.tar"), *(self.images.glob("kubeadm/*.tar") if kubeadm else ())]
-            for archive in sorted(archives):
+            own = [*self.images.glob("*.tar"), *(self.images.glob("kubeadm/*.tar") if kubeadm else ())]
+            for archive in [*sorted(own), *archives]:
                 lath.cli("image", "load", "--data-dir", str(lath.data), str(archive))
             with lath:
                 yield lath
@@ -80,6 +82,34 @@ def gateway_api():
                              check=True)
     directory = re.search(r'"Dir": "([^"]+)"', run.stdout)[1]
     return pathlib.Path(directory) / "config" / "crd" / "standard"
+
+
+def processes(group, program):
+    """Host pids of a program in the control groups of a workload."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            argv = pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            inside = group in pathlib.Path(f"/proc/{pid}/cgroup").read_text()
+        except OSError:
+            continue
+        if inside and pathlib.Path(argv[0]).name == program:
+            found.append(int(pid))
+    return found
+
+
+def kill(group, program):
+    """SIGKILL to a program of a workload."""
+    pids = processes(group, program)
+    assert pids, f"no {program} in {group}"
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def parent(pid):
+    """The process that began another."""
+    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
 def traces(words):

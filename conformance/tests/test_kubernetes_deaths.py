@@ -1,13 +1,14 @@
 """What dies in and under a cluster comes back, and pods see no more than their node."""
 
+import base64
 import json
 import os
-import pathlib
 import signal
 import subprocess
 
 import pytest
 from lathlab import host_state, kubernetes as lab, wait_for
+from lathlab.kubernetes import kill, processes
 from lathlab.world import World
 
 pytestmark = pytest.mark.root
@@ -39,6 +40,19 @@ apiVersion: v1
 kind: Service
 metadata: {name: web}
 spec: {selector: {app: web}, ports: [{port: 80}]}
+"""
+# What a launch template has its nodes do, beside what Lath does: it names itself in a file that pods of the node can read.
+USER_DATA = """\
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary="//"
+
+--//
+Content-Type: text/x-shellscript; charset="us-ascii"
+
+#!/bin/bash
+token=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token)
+curl -sf -H "X-aws-ec2-metadata-token: $token" http://169.254.169.254/latest/meta-data/instance-id >/etc/named-by-user-data
+--//--
 """
 HOSTILE = """
 apiVersion: v1
@@ -96,9 +110,11 @@ class Cluster:
             roles[service] = iam.create_role(RoleName=f"{service}-role", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
         self.eks.create_cluster(name=self.name, roleArn=roles["eks"], resourcesVpcConfig={"subnetIds": self.place.subnets})
         wait_for("the cluster", lambda: self.eks.describe_cluster(name=self.name)["cluster"]["status"] == "ACTIVE", patience=PATIENCE)
+        template = self.place.ec2.create_launch_template(LaunchTemplateName="nodes", LaunchTemplateData={
+            "UserData": base64.b64encode(USER_DATA.encode()).decode()})["LaunchTemplate"]["LaunchTemplateId"]
         self.eks.create_nodegroup(
             clusterName=self.name, nodegroupName="nodes", nodeRole=roles["ec2"], subnets=self.place.subnets,
-            scalingConfig={"minSize": 1, "maxSize": 3, "desiredSize": 2}, instanceTypes=["m5.large"])
+            scalingConfig={"minSize": 1, "maxSize": 3, "desiredSize": 2}, instanceTypes=["m5.large"], launchTemplate={"id": template})
         wait_for("its nodes", lambda: self.eks.describe_nodegroup(clusterName=self.name, nodegroupName="nodes")
                  ["nodegroup"]["status"] == "ACTIVE", patience=PATIENCE)
         subprocess.run(["aws", "eks", "update-kubeconfig", "--name", self.name, "--region", REGION], env=self.env, check=True,
@@ -131,27 +147,6 @@ class Cluster:
         return {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["restartCount"] for pod in pods}
 
 
-def processes(group, program):
-    """Host pids of a program in the control groups of a workload."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            argv = pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-            inside = group in pathlib.Path(f"/proc/{pid}/cgroup").read_text()
-        except OSError:
-            continue
-        if inside and pathlib.Path(argv[0]).name == program:
-            found.append(int(pid))
-    return found
-
-
-def kill(group, program):
-    pids = processes(group, program)
-    assert pids, f"no {program} in {group}"
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-
-
 def test_what_dies_in_a_cluster_comes_back(kubernetes, tmp_path):
     before = host_state()
     with kubernetes.lath() as lath:
@@ -161,6 +156,8 @@ def test_what_dies_in_a_cluster_comes_back(kubernetes, tmp_path):
         cluster.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=120s")
         wait_for("pods to serve", cluster.is_well, patience=PATIENCE)
         nodes = sorted(cluster.ready_nodes())
+        for node in nodes:
+            assert lath.exec(node, "cat", "/etc/named-by-user-data") == node, "the user data of the group's launch template ran"
         hostile_pods_see_their_node_only(cluster)
 
         known = cluster.restarts()
@@ -186,10 +183,11 @@ def test_what_dies_in_a_cluster_comes_back(kubernetes, tmp_path):
 
         # The node's first process: all of the node ends, and control replaces or restarts it.
         for pid in processes(nodes[1], "kubelet"):
-            parent = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-            os.kill(parent, signal.SIGKILL)
+            os.kill(lab.parent(pid), signal.SIGKILL)
         wait_for("the dead node to be missed", lambda: nodes[1] not in cluster.ready_nodes(), patience=PATIENCE)
         wait_for("two nodes and the pods after a node died", cluster.is_well, patience=PATIENCE)
+        for node in cluster.ready_nodes():
+            assert lath.exec(node, "cat", "/etc/named-by-user-data") == node, "that of the other node, too"
 
         cluster.eks.delete_nodegroup(clusterName="prod", nodegroupName="nodes")
         cluster.eks.get_waiter("nodegroup_deleted").wait(
