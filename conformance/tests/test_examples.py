@@ -4,13 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from lathlab import ROOT, wait_for
+from lathlab.kubernetes import CACHE
 from lathlab.terraform import Terraform
 
 pytestmark = pytest.mark.root
 EXAMPLES = ROOT / "examples"
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or CACHE / "target")
 
 
 def answers(lath, client, url):
@@ -24,7 +27,7 @@ def nothing_is_left(lath):
         assert lath.aws("vpc-lattice", f"list-{what}")["items"] == []
 
 
-def test_boto3(own_lath):
+def test_boto3_and_the_rust_sdk(own_lath):
     def run(action):
         script = EXAMPLES / "boto3" / "service_network.py"
         done = subprocess.run([sys.executable, str(script), action], env=own_lath.env(), capture_output=True, text=True, timeout=600)
@@ -33,8 +36,33 @@ def test_boto3(own_lath):
 
     made = json.loads(run("create"))
     answers(own_lath, made["client"], made["url"])
+    shift(own_lath)
     run("delete")
     nothing_is_left(own_lath)
+
+
+def shift(lath):
+    """The example of the Rust SDK shows who serves what boto3 made, and changes the weights."""
+    build = subprocess.run(["cargo", "build", "--locked", "--quiet", "--message-format=json-render-diagnostics"],
+                           cwd=EXAMPLES / "rust", env=os.environ | {"CARGO_TARGET_DIR": str(TARGET / "examples-rust")},
+                           capture_output=True, text=True, timeout=3000)
+    assert build.returncode == 0, build.stderr
+    program = [it["executable"] for it in map(json.loads, build.stdout.splitlines()) if it.get("executable")][-1]
+
+    def run(*arguments):
+        done = subprocess.run([program, *arguments], env=lath.env(), capture_output=True, text=True, timeout=600)
+        return done.returncode, done.stdout, done.stderr
+
+    code, shown, complaint = run("example")
+    assert code == 0, complaint
+    listener, group, weight, target, status = shown.split()
+    assert (listener, group, weight, status) == ("http", "example", "100", "HEALTHY")
+    code, shown, complaint = run("example", "example=5")
+    assert (code, shown) == (0, f"http example 5 {target} HEALTHY\n"), complaint
+    code, shown, complaint = run("example", "absent=5")
+    assert (code, shown) == (1, "") and "there is no target group absent" in complaint
+    code, shown, complaint = run("example", "example=-1")
+    assert (code, shown) == (1, "") and "a weight from 0 to 999" in complaint
 
 
 def test_terraform(own_lath, tmp_path):

@@ -28,6 +28,8 @@ use super::{Shared, endpoint, injection, objects, plane, services, waiting, webh
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
+/// The same until the cluster is ready for the first time: its creator waits.
+const FIRST_PERIOD: Duration = Duration::from_millis(200);
 /// Between two looks at what people change by hand: bindings and `aws-auth`.
 const SLOW_PERIOD: Duration = Duration::from_secs(5);
 /// How long a new control plane may take before it is said not to work.
@@ -111,6 +113,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
         let Some(wanted) = snapshot.control_planes.get(&id) else {
             return;
         };
+        let boot = wanted.boot;
         let look = keeper.look(&snapshot, wanted);
         let Some(outcome) = stop.run_until_cancelled(look).await else {
             return;
@@ -125,12 +128,18 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
             gone = snapshots.changed() => if gone.is_err() { return },
             Ok(()) = draining.changed() => {}
             () = decided.changed.notified() => {}
-            () = tokio::time::sleep(PERIOD) => {}
+            () = tokio::time::sleep(keeper.period(boot)) => {}
         }
     }
 }
 
 impl Keeper {
+    /// How long nothing may happen until it looks again.
+    fn period(&self, boot: u64) -> Duration {
+        let is_starting = self.ready != Some(boot) && self.unready_since.elapsed() < STARTING;
+        if is_starting { FIRST_PERIOD } else { PERIOD }
+    }
+
     /// Makes everything of the cluster as it should be, as far as that goes now.
     async fn look(&mut self, snapshot: &Snapshot, wanted: &ControlPlane) -> Result<(), Trouble> {
         super::binaries().map_err(Trouble::Broken)?;
