@@ -23,7 +23,7 @@ use crate::manifests::{MANAGER, Manifest};
 use crate::pki::{Authority, Leaf, PkiError};
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer, in bytes: a list of pods of a large cluster.
 const LARGEST: usize = 64 << 20;
 
@@ -285,11 +285,7 @@ impl Client {
         if status.is_success() {
             return Ok(bytes);
         }
-        let text = String::from_utf8_lossy(&bytes);
-        let told: Option<Value> = serde_json::from_slice(&bytes).ok();
-        let told = told.as_ref().and_then(|it| it.get("message")?.as_str());
-        let message = told.unwrap_or(&text).chars().take(512).collect();
-        Err(ClientError::Refused { status, message })
+        Err(refusal(status, &bytes))
     }
 
     async fn exchange(
@@ -327,7 +323,7 @@ impl Client {
         Ok((head.status, body.to_bytes()))
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+    pub(crate) async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, ClientError> {
         let stream = lath_net::connect(&self.network, &self.place, None, self.address, PATIENCE);
         let stream = stream.await.map_err(|error| unreachable_by(&error))?;
         let name = ServerName::IpAddress(self.address.ip().into());
@@ -352,7 +348,16 @@ fn absent(answer: Result<Value, ClientError>) -> Result<Option<Value>, ClientErr
     }
 }
 
-fn unreachable_by(error: &dyn std::error::Error) -> ClientError {
+/// What an answer that is no success says.
+pub(crate) fn refusal(status: StatusCode, bytes: &[u8]) -> ClientError {
+    let text = String::from_utf8_lossy(bytes);
+    let told: Option<Value> = serde_json::from_slice(bytes).ok();
+    let told = told.as_ref().and_then(|it| it.get("message")?.as_str());
+    let message = told.unwrap_or(&text).chars().take(512).collect();
+    ClientError::Refused { status, message }
+}
+
+pub(crate) fn unreachable_by(error: &dyn std::error::Error) -> ClientError {
     let cause = error.source().map(|cause| format!(": {cause}"));
     ClientError::Unreachable(format!("{error}{}", cause.unwrap_or_default()))
 }

@@ -28,9 +28,11 @@ pub mod serving;
 #[cfg(test)]
 mod testing;
 pub mod token;
+mod watch;
 
 pub use binaries::{Binaries, BinariesError, runtime_program};
 pub use client::{Client, ClientError};
+pub use watch::{Change, ChangeKind, Changes};
 
 /// Where control planes and nodes find the programs of Kubernetes.
 const PROGRAMS_PLACE: &str = "/usr/local/lib/kubernetes";

@@ -22,6 +22,7 @@ use super::authentication::Authentication;
 use super::endpoint::Endpoint;
 use super::kept::Kept;
 use super::logs::Logs;
+use super::pods::Followed;
 use super::services::pod_groups::Decided;
 use super::webhook::Knowledge;
 use super::{Shared, endpoint, injection, objects, plane, services, waiting, webhook};
@@ -75,6 +76,7 @@ struct Keeper {
 /// A client, and what it was made of.
 struct Known {
     client: Client,
+    pods: Followed,
     key: Hidden,
     address: SocketAddr,
     made: Instant,
@@ -178,7 +180,8 @@ impl Keeper {
         }
         let strangers = *parts.source.borrow() == Source::Control;
         let draining = parts.draining.borrow().clone();
-        let look = objects::look(client, snapshot, &self.id, &draining, strangers);
+        let pods = &known.pods;
+        let look = objects::look(client, pods, snapshot, &self.id, &draining, strangers);
         let look = look.await.map_err(not_ready)?;
         self.nodes = look.nodes;
         // Any user who may create pods decides how many wait: the rest of the cluster is kept all the same.
@@ -281,15 +284,19 @@ impl Keeper {
         }
         let broken = |error: &dyn std::error::Error| Trouble::Broken(error.to_string());
         let authority = Authority::open(&wanted.keys).map_err(|error| broken(&error))?;
-        let network = Arc::clone(&self.shared.parts.network);
-        let place = Place::Workload(plane::workload(wanted));
-        let client = Client::new(&authority, network, place, address);
-        let client = client.map_err(|error| broken(&error))?;
+        let client = || {
+            let network = Arc::clone(&self.shared.parts.network);
+            let place = Place::Workload(plane::workload(wanted));
+            Client::new(&authority, network, place, address).map_err(|error| broken(&error))
+        };
+        // The second has a connection of its own: a list of pods holds nothing else up.
+        let (client, pods) = (client()?, client()?);
         // The old ones are given up first: they may have the same addresses.
         self.client = None;
         let services = services::begin(&self.shared, wanted, address, &self.decided);
         self.client = Some(Known {
             client,
+            pods: Followed::begin(pods),
             netns,
             _services: services.map_err(Trouble::Broken)?,
             key: key.clone(),

@@ -18,6 +18,7 @@ mod logs;
 mod nodes;
 mod objects;
 mod plane;
+mod pods;
 mod services;
 mod waiting;
 mod webhook;

@@ -8,18 +8,15 @@ use lath_kubernetes::auth_map::AuthMap;
 use lath_kubernetes::{Client, ClientError, node};
 use lath_model::ManagedId;
 use lath_model::id::InstanceId;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
+use super::pods::{self, Followed, Owner, Pod};
 use crate::faults::Draining;
 
 /// On a node: the labels and taints that Lath gave it, so that it can take them back.
 const GIVEN: &str = "lath.dev/given";
 /// On a node: Lath keeps new pods from it.
 const CORDONED: &str = "lath.dev/cordoned";
-/// How many pods are asked for at once.
-const PAGE: usize = 100;
 const AUTH_MAP: &str = "/api/v1/namespaces/kube-system/configmaps/aws-auth";
 
 /// The ConfigMap `aws-auth`; the text says why it maps no principal.
@@ -53,100 +50,33 @@ pub(super) enum Work {
 /// that are `draining` for a drill beside those that control empties.
 pub(super) async fn look(
     client: &Client,
+    followed: &Followed,
     snapshot: &Snapshot,
     cluster: &ManagedId,
     draining: &Draining,
     strangers: bool,
 ) -> Result<Look, ClientError> {
     let nodes = client.get("/api/v1/nodes?resourceVersion=0").await?;
-    let pods = pods(client).await?;
-    let mut look = judge(&nodes, &pods, snapshot, cluster, draining);
+    let is_left = |it: &InstanceId| {
+        let membership = snapshot
+            .instances
+            .get(it)
+            .and_then(|it| it.cluster.as_ref());
+        draining.contains(it) || membership.is_some_and(|it| it.draining)
+    };
+    // A pod that came just before its node was cordoned must not be missed: the node would be taken for empty.
+    let exact = items(&nodes).filter_map(instance).any(|it| is_left(&it));
+    let judged =
+        |pods: &mut dyn Iterator<Item = &Pod>| judge(&nodes, pods, snapshot, cluster, draining);
+    let followed = if exact { None } else { followed.with(judged) };
+    let mut look = match followed {
+        Some(look) => look,
+        None => judged(&mut pods::now(client).await?.iter()),
+    };
     if !strangers {
         look.work.retain(|it| !matches!(it, Work::Delete(_)));
     }
     Ok(look)
-}
-
-/// What counts of a pod. The rest is skipped: a user of the cluster decides how large it is.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Pod {
-    metadata: PodMetadata,
-    spec: PodSpec,
-    status: PodStatus,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct PodMetadata {
-    name: String,
-    namespace: String,
-    deletion_timestamp: Option<IgnoredAny>,
-    owner_references: Vec<Owner>,
-    annotations: Annotations,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Annotations {
-    #[serde(rename = "kubernetes.io/config.mirror")]
-    mirror: Option<IgnoredAny>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Owner {
-    kind: String,
-    controller: bool,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct PodSpec {
-    node_name: String,
-    host_network: bool,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct PodStatus {
-    phase: String,
-}
-
-/// A page of a list.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Page {
-    metadata: PageMetadata,
-    items: Vec<Pod>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct PageMetadata {
-    /// Where the next page begins.
-    #[serde(rename = "continue")]
-    rest: String,
-}
-
-/// The pods that have a node, page by page. From the cache (`resourceVersion=0`) the API server would give all at once.
-async fn pods(client: &Client) -> Result<Vec<Pod>, ClientError> {
-    let (mut pods, mut rest, mut most) = (Vec::new(), String::new(), PAGE);
-    loop {
-        let path = format!("/api/v1/pods?fieldSelector=spec.nodeName!%3D&limit={most}{rest}");
-        let page: Page = match client.get_as(&path).await {
-            Err(ClientError::TooLarge) if most > 1 => {
-                most = (most / 10).max(1);
-                continue;
-            }
-            page => page?,
-        };
-        pods.extend(page.items);
-        if page.metadata.rest.is_empty() {
-            return Ok(pods);
-        }
-        rest = format!("&continue={}", page.metadata.rest);
-    }
 }
 
 /// Does it. What fails is tried again by the next look.
@@ -179,9 +109,15 @@ fn is_of_the_moment(status: StatusCode) -> bool {
     known.contains(&status)
 }
 
-fn judge(
+/// The instance that a node is.
+fn instance(node: &Value) -> Option<InstanceId> {
+    let provider = text(node, "/spec/providerID");
+    provider.rsplit('/').next()?.parse().ok()
+}
+
+fn judge<'a>(
     nodes: &Value,
-    pods: &[Pod],
+    pods: impl IntoIterator<Item = &'a Pod>,
     snapshot: &Snapshot,
     cluster: &ManagedId,
     draining: &Draining,
@@ -193,9 +129,7 @@ fn judge(
     let mut look = Look::default();
     for node in items(nodes) {
         let name = text(node, "/metadata/name");
-        let provider = text(node, "/spec/providerID");
-        let instance = provider.rsplit('/').next().unwrap_or_default();
-        let Ok(instance) = instance.parse::<InstanceId>() else {
+        let Some(instance) = instance(node) else {
             continue;
         };
         let known = snapshot.instances.get(&instance);
@@ -253,9 +187,8 @@ fn is_finished(pod: &Pod) -> bool {
 
 /// Pods of daemons would come back, and static pods are their kubelet's.
 fn must_leave(pod: &Pod) -> bool {
-    let of_daemon = |owner: &Owner| owner.kind == "DaemonSet" && owner.controller;
     let is_static = pod.metadata.annotations.mirror.is_some();
-    !is_finished(pod) && !is_static && !pod.metadata.owner_references.iter().any(of_daemon)
+    !is_finished(pod) && !is_static && !pod.metadata.owner_references.iter().any(Owner::is_daemon)
 }
 
 /// How a node has to change to take new pods, or none where it is left.
@@ -461,8 +394,7 @@ pub(super) mod tests {
     }
 
     fn pods(items: &[Value]) -> Vec<Pod> {
-        let page: Page = serde_json::from_value(json!({"metadata": {}, "items": items})).unwrap();
-        page.items
+        serde_json::from_value(items.into()).unwrap()
     }
 
     #[test]
