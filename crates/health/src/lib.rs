@@ -16,6 +16,7 @@
 
 mod dial;
 mod engine;
+mod grpc;
 mod probe;
 mod response;
 mod state;
@@ -24,6 +25,7 @@ mod view;
 
 pub use dial::{Dial, Gateways, PeersReceiver, Reach, Regions};
 pub use engine::{HealthConfig, HealthEngine, HealthHandle};
+pub use grpc::{Answer, serving};
 pub use probe::ProbeError;
 pub use response::{Flaw, Framing, Head, MAX_BODY, MAX_HEAD, ResponseReader};
 pub use state::{Machine, Thresholds};

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::dial::{Dial, Reach};
+use crate::grpc;
 use crate::response::{Flaw, MAX_BODY, MAX_HEAD, ResponseReader};
 use crate::tls;
 
@@ -107,7 +108,8 @@ impl Probe {
     async fn ask_over(&self, stream: impl Bytes) -> Result<u16, ProbeError> {
         match self.check.protocol_version {
             ProtocolVersion::Http1 => self.ask_http1(stream).await,
-            ProtocolVersion::Http2 | ProtocolVersion::Grpc => self.ask_http2(stream).await,
+            ProtocolVersion::Http2 => self.ask_http2(stream).await,
+            ProtocolVersion::Grpc => self.ask_grpc(stream).await,
         }
     }
 
@@ -140,46 +142,108 @@ impl Probe {
     }
 
     async fn ask_http2(&self, stream: impl Bytes) -> Result<u16, ProbeError> {
+        let request = http::Request::get(self.uri(&self.check.path))
+            .header(http::header::USER_AGENT, USER_AGENT)
+            .body(Full::default())
+            .map_err(protocol)?;
+        let mut status = 0;
+        let head = |head: &Head| status = head.status.as_u16();
+        exchange(stream, request, head).await?;
+        Ok(status)
+    }
+
+    /// gRPC's own health check: what is not `SERVING` is an error, whatever its words.
+    async fn ask_grpc(&self, stream: impl Bytes) -> Result<u16, ProbeError> {
+        let (path, query) = self
+            .check
+            .path
+            .split_once('?')
+            .unwrap_or((&self.check.path, ""));
+        let request = http::Request::post(self.uri(path))
+            .header(http::header::USER_AGENT, USER_AGENT)
+            .header(http::header::CONTENT_TYPE, "application/grpc")
+            .header(http::header::TE, "trailers")
+            .body(Full::from(grpc::check(query)))
+            .map_err(protocol)?;
+        let (mut status, mut ended) = (0, None);
+        let head = |head: &Head| {
+            status = head.status.as_u16();
+            ended = grpc::status(&head.headers);
+        };
+        let body = exchange(stream, request, head).await?;
+        if status != 200 {
+            return Err(ProbeError::Status(status));
+        }
+        let ended = body.trailers.as_ref().and_then(grpc::status).or(ended);
+        match ended {
+            Some(0) => grpc::serving(&body.bytes).map_err(protocol).map(|()| 200),
+            Some(code) => Err(ProbeError::Protocol(format!("grpc-status {code}"))),
+            None => Err(ProbeError::Protocol("no grpc-status".into())),
+        }
+    }
+
+    fn uri(&self, path: &str) -> String {
         let scheme = match self.check.protocol {
             TargetProtocol::Https => "https",
             TargetProtocol::Http | TargetProtocol::Tcp => "http",
         };
-        let request = http::Request::get(format!("{scheme}://{}{}", self.at, self.check.path))
-            .header(http::header::USER_AGENT, USER_AGENT)
-            .body(Empty::<bytes::Bytes>::new())
-            .map_err(protocol)?;
-        let (mut sender, connection) = http2::Builder::new(Local)
-            .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(protocol)?;
-        let mut connection = std::pin::pin!(connection);
-        let mut reply = std::pin::pin!(async {
-            let reply = sender.send_request(request).await.map_err(protocol)?;
-            let status = reply.status().as_u16();
-            read_to_end(reply.into_body()).await.map(|()| status)
-        });
-        tokio::select! {
-            reply = &mut reply => reply,
-            ended = &mut connection => {
-                let text = ended.map_or_else(|error| error.to_string(), |()| "closed".to_owned());
-                Err(ProbeError::Protocol(text))
-            }
+        format!("{scheme}://{}{path}", self.at)
+    }
+}
+
+type Head = http::response::Parts;
+
+/// What followed a head.
+#[derive(Default)]
+struct Rest {
+    /// As much of it as is looked at.
+    bytes: Vec<u8>,
+    trailers: Option<http::HeaderMap>,
+}
+
+/// One exchange by HTTP/2, to its end.
+async fn exchange(
+    stream: impl Bytes,
+    request: http::Request<Full<bytes::Bytes>>,
+    mut see: impl FnMut(&Head),
+) -> Result<Rest, ProbeError> {
+    let (mut sender, connection) = http2::Builder::new(Local)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(protocol)?;
+    let mut connection = std::pin::pin!(connection);
+    let mut reply = std::pin::pin!(async {
+        let reply = sender.send_request(request).await.map_err(protocol)?;
+        let (head, body) = reply.into_parts();
+        see(&head);
+        read_to_end(body).await
+    });
+    tokio::select! {
+        reply = &mut reply => reply,
+        ended = &mut connection => {
+            let text = ended.map_or_else(|error| error.to_string(), |()| "closed".to_owned());
+            Err(ProbeError::Protocol(text))
         }
     }
 }
 
 /// Reads an HTTP/2 body to the end that its frames mark (RFC 9113 section 8.1).
-async fn read_to_end(mut body: Incoming) -> Result<(), ProbeError> {
-    let mut read = 0;
+async fn read_to_end(mut body: Incoming) -> Result<Rest, ProbeError> {
+    let (mut read, mut rest) = (0, Rest::default());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(protocol)?;
-        read += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if let Some(data) = frame.data_ref() {
+            read += data.len() as u64;
+            let room = grpc::MAX_ANSWER.saturating_sub(rest.bytes.len());
+            rest.bytes.extend_from_slice(&data[..data.len().min(room)]);
+        }
         if read > MAX_BODY {
             return Err(protocol(Flaw::BodyTooLong));
         }
+        rest.trailers = frame.into_trailers().ok();
     }
-    Ok(())
+    Ok(rest)
 }
 
 #[derive(Debug, Clone, Copy)]

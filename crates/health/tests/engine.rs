@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use lath_feed::*;
 use lath_health::{HealthConfig, HealthEngine, HealthHandle};
 use lath_model::Timestamp;
@@ -276,6 +279,57 @@ async fn an_answer_that_is_cut_off_endless_or_contradictory_is_not_healthy() {
         let detail = lab.becomes(at, TargetHealth::Unhealthy).await.unwrap();
         assert!(detail.contains(want), "{want}: {detail}");
         task.abort();
+    }
+}
+
+/// A server of gRPC's health service that says this of a service, and what it was asked.
+async fn grpc_server(status: u8) -> (SocketAddr, watch::Receiver<(String, Vec<u8>)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let (told, asked) = watch::channel(Default::default());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let told = told.clone();
+            let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
+                let told = told.clone();
+                async move {
+                    let (head, body) = request.into_parts();
+                    let kind = head.headers["content-type"].to_str().unwrap();
+                    let line = format!("{} {} {kind}", head.method, head.uri.path());
+                    let body = body.collect().await.unwrap().to_bytes().to_vec();
+                    told.send_replace((line, body));
+                    let mut trailers = http::HeaderMap::new();
+                    trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+                    let answer = vec![0, 0, 0, 0, 2, 8, status];
+                    let body = Full::<bytes::Bytes>::from(answer)
+                        .with_trailers(async { Some(Ok(trailers)) });
+                    Ok::<_, std::convert::Infallible>(http::Response::new(body))
+                }
+            });
+            let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(serving.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (at, asked)
+}
+
+#[tokio::test]
+async fn the_health_service_of_grpc_is_asked() {
+    let check = HealthCheck {
+        protocol_version: ProtocolVersion::Grpc,
+        path: "/grpc.health.v1.Health/Check?service=a.B".to_owned(),
+        ..check()
+    };
+    for (status, want) in [(1, TargetHealth::Healthy), (2, TargetHealth::Unhealthy)] {
+        let (at, asked) = grpc_server(status).await;
+        let lab = Lab::start(&[at], Some(check.clone()));
+        let detail = lab.becomes(at, want).await;
+        let (line, body) = asked.borrow().clone();
+        assert_eq!(line, "POST /grpc.health.v1.Health/Check application/grpc");
+        assert_eq!(body, b"\0\0\0\0\x05\x0a\x03a.B");
+        if want == TargetHealth::Unhealthy {
+            assert!(detail.unwrap().contains("serving status is 2"));
+        }
     }
 }
 

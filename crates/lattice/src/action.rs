@@ -68,7 +68,7 @@ fn weigh(
 }
 
 /// In extended mode a group may serve any number of services, so that each region's service can fall back on
-/// the other region's group.
+/// the other region's group, and HTTP/2 and gRPC are spoken in the clear too.
 fn usable(cell: &Cell, view: &View, user: User<'_>, group: &GroupSide) -> Result<(), ApiError> {
     let id = &group.id;
     if group.status != Status::Active {
@@ -81,7 +81,8 @@ fn usable(cell: &Cell, view: &View, user: User<'_>, group: &GroupSide) -> Result
             "Target group {id} does not fit: TLS_PASSTHROUGH listeners forward to TCP target groups, and no others do"
         )));
     }
-    if user.protocol == ListenerProtocol::Http && group.version != ProtocolVersion::Http1 {
+    let needs_tls = cell.mode != Mode::Extended && group.version != ProtocolVersion::Http1;
+    if user.protocol == ListenerProtocol::Http && needs_tls {
         return Err(fault::refused(format!(
             "Target group {id} does not speak HTTP1: only HTTPS listeners can forward to HTTP2 and GRPC target groups"
         )));

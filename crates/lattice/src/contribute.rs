@@ -8,7 +8,7 @@ use lath_control::{Cell, Contribute, Derive};
 use lath_feed as feed;
 use lath_feed::{AccessLogDestination, Auth, Snapshot};
 use lath_model::id::{ServiceId, ServiceNetworkId, TargetGroupId};
-use lath_model::lattice::{self, Action};
+use lath_model::lattice::{self, Action, ProtocolVersion};
 use lath_store::{Record, View};
 
 use crate::record::{
@@ -18,8 +18,8 @@ use crate::record::{
 use crate::region::{Told, ToldGroup};
 use crate::shape::{AuthType, Status, VpcAssociationStatus};
 use crate::{
-    access_log, action, auth_policy, certificate, listener, matcher, network, probing, region,
-    service, target_group, vpc,
+    access_log, action, auth_policy, certificate, health_check, listener, matcher, network,
+    probing, region, service, target_group, vpc,
 };
 
 /// How long a connection may be idle: AWS's default, which nothing here can change.
@@ -347,7 +347,10 @@ fn feed_check(cell: &Cell, group: &TargetGroup) -> Option<feed::HealthCheck> {
     let often = probing::interval(cell, &group.tags);
     check.enabled.then(|| feed::HealthCheck {
         protocol: check.protocol,
-        protocol_version: check.protocol_version.into(),
+        protocol_version: match health_check::is_of_grpc(cell, group) {
+            true => ProtocolVersion::Grpc,
+            false => check.protocol_version.into(),
+        },
         port: check.port,
         path: check.path.clone(),
         matcher: matcher::parse(&check.matcher).unwrap_or_else(|| vec![(200, 200)]),

@@ -5,7 +5,7 @@ use lath_model::lattice::{ProtocolVersion, TargetProtocol};
 use lath_wire::ApiError;
 
 use crate::fault;
-use crate::record::HealthCheck;
+use crate::record::{HealthCheck, TargetGroup};
 use crate::shape::{HealthCheckConfig, HealthCheckProtocolVersion, Matcher};
 
 const DEFAULT_INTERVAL: u16 = 30;
@@ -126,6 +126,20 @@ pub(crate) fn changed(
         ));
     }
     Ok(check)
+}
+
+/// The call that the targets of a GRPC group are asked by, in extended mode
+/// (<https://grpc.io/docs/guides/health-checking/>).
+const GRPC_HEALTH: &str = "/grpc.health.v1.Health/Check";
+
+/// Whether targets are asked by gRPC's own health service. AWS sends a GET to that path as to any other.
+pub(crate) fn is_of_grpc(cell: &Cell, group: &TargetGroup) -> bool {
+    let check = &group.health_check;
+    let path = check.path.split('?').next();
+    cell.mode == Mode::Extended
+        && group.protocol_version == ProtocolVersion::Grpc
+        && check.protocol_version == HealthCheckProtocolVersion::Http2
+        && path == Some(GRPC_HEALTH)
 }
 
 pub(crate) fn show(check: &HealthCheck) -> HealthCheckConfig {

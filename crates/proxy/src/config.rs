@@ -56,6 +56,8 @@ pub struct ProxyConfig {
     /// Whether a rule's groups without a healthy target are passed over for its other groups; those of weight
     /// zero are the reserve. AWS does neither.
     pub failover: bool,
+    /// Whether requests of HTTP/1.1 are carried to HTTP2 groups; AWS refuses them.
+    pub converts: bool,
     /// What clients may use of the process.
     pub limits: Limits,
     /// The other regions; `None` where there are none.
@@ -74,6 +76,7 @@ impl ProxyConfig {
             ejection: Duration::from_secs(1),
             unacknowledged: Some(Duration::from_millis(500)),
             failover: true,
+            converts: true,
             ..Self::default()
         }
     }
@@ -101,6 +104,7 @@ impl Default for ProxyConfig {
             remote_connect_timeout: Duration::from_millis(500),
             unacknowledged: None,
             failover: false,
+            converts: false,
             limits: Limits::default(),
             regions: None,
             callers: None,

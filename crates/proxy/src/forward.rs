@@ -58,6 +58,7 @@ impl Outbound {
         let client = &connection.client_header().value;
         head::towards_target(&mut parts, client, to_http2, &flight.survey);
         if to_http2 {
+            head::name_scheme(&mut parts, group.secure);
             let provenance = provenance(&route, choice, vpc, &flight);
             provenance.add_to(&mut parts.headers, &flight.survey);
         } else {
@@ -136,7 +137,10 @@ pub(crate) async fn forward(mut outbound: Outbound) -> Result<Response<Body>, Re
     let core = Rc::clone(outbound.flight.core());
     match deliver(&core, &mut outbound).await {
         Ok((lease, response)) => answer(&core, response, lease, outbound.flight).await,
-        Err(refusal) => Err((refusal, outbound.flight)),
+        Err(refusal) => {
+            let refusal = refusal.towards(outbound.group.version);
+            Err((refusal, outbound.flight))
+        }
     }
 }
 
@@ -148,6 +152,7 @@ async fn deliver(
 ) -> Result<(Lease, Response<Source>), Refusal> {
     let mut refusing = Vec::new();
     let mut again = 1;
+    let mut unseen_again = UNSEEN;
     loop {
         let target = outbound.target(core, &refusing)?;
         // What was idle failed once: another one may be as dead.
@@ -180,6 +185,7 @@ async fn deliver(
             Err(NotSent {
                 cause,
                 request: recovered,
+                unseen,
                 spare,
             }) => {
                 if cause == Cause::Unreachable {
@@ -187,15 +193,23 @@ async fn deliver(
                 }
                 let written = lease.is_written();
                 let next = retriable(cause, recovered, spare, written, flight);
-                let Some(next) = next.filter(|_| again > 0) else {
+                let left = match unseen {
+                    true => &mut unseen_again,
+                    false => &mut again,
+                };
+                let Some(next) = next.filter(|_| *left > 0) else {
                     return Err(give_up(cause, flight));
                 };
-                again -= 1;
+                *left -= 1;
                 outbound.request = Some(next);
             }
         }
     }
 }
+
+/// How often a request is sent again that targets say they did not look at: each of their connections may be about to
+/// end.
+const UNSEEN: u32 = 3;
 
 /// Which connection will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -357,7 +371,7 @@ fn give_up(cause: Cause, flight: &Flight) -> Refusal {
     match cause {
         Cause::Timeout | Cause::Unreachable => Refusal::timeout(),
         Cause::Protocol => Refusal::bad_gateway(Failure::TargetProtocolError),
-        Cause::Closed => Refusal::bad_gateway(Failure::TargetConnectionClosed),
+        Cause::Closed | Cause::Reset(_) => Refusal::bad_gateway(Failure::TargetConnectionClosed),
     }
 }
 

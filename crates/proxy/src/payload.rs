@@ -75,6 +75,11 @@ impl Upload {
         let left = Arc::clone(left);
         Self { bytes, size, left }
     }
+
+    /// What is left of it.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
 }
 
 impl Drop for Upload {

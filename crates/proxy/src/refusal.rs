@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
+use lath_model::lattice::ProtocolVersion;
 
 /// AWS's failure reasons
 /// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/monitoring-access-logs.html>).
@@ -122,6 +123,16 @@ impl Refusal {
             Some(Failure::TargetConnectionError),
             "Internal Server Error\n",
         )
+    }
+
+    /// As callers by gRPC get it: a target that cannot be connected is UNAVAILABLE to them, of which 500 is no name
+    /// (<https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>).
+    pub(crate) fn towards(self, version: ProtocolVersion) -> Self {
+        let is_unavailable = self.status == StatusCode::INTERNAL_SERVER_ERROR;
+        match version {
+            ProtocolVersion::Grpc if is_unavailable => Self::no_target(),
+            _ => self,
+        }
     }
 
     /// The target answered with something that is not HTTP, or hung up.

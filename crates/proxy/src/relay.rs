@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::engine::Source;
+use crate::engine::{Ended, Reset, Source};
 use crate::fields;
 use crate::flight::Flight;
 use crate::interim;
@@ -36,6 +36,8 @@ pub(crate) struct Relay {
     ending: Option<Ending>,
     lease: Option<Lease>,
     flight: Box<Flight>,
+    /// How the target ended its stream of HTTP/2, if it did before the end.
+    reset: Option<Reset>,
 }
 
 /// Frames in their order. Mostly there is one, which needs no room of its own.
@@ -77,7 +79,7 @@ struct Ending {
 }
 
 enum How {
-    BrokenOff,
+    BrokenOff(BrokenOff),
     Trailers(HeaderMap),
 }
 
@@ -90,10 +92,10 @@ const SHORT: u64 = 16 << 10;
 /// As many pieces of a short body are waited for.
 const SHORT_PIECES: usize = 64;
 
-/// The target's body broke off; the client's connection must end so that it notices.
+/// The target's body broke off; the client's connection, or its stream of HTTP/2, must end so that it notices.
 #[derive(Debug, thiserror::Error)]
 #[error("the target's response broke off")]
-pub(crate) struct BrokenOff;
+pub(crate) struct BrokenOff(#[source] Option<Ended>);
 
 impl Body {
     pub(crate) fn full(bytes: Bytes) -> Self {
@@ -117,6 +119,7 @@ impl Body {
             ending: None,
             lease: Some(lease),
             flight,
+            reset: None,
         });
         if relay.incoming.is_end_stream() {
             relay.end();
@@ -276,6 +279,9 @@ impl Relay {
     /// The target's connection is of no use any more.
     fn failure_of(&mut self, cause: Cause) -> Failure {
         self.lease = None;
+        if let Cause::Reset(reset) = cause {
+            self.reset = Some(reset);
+        }
         match cause {
             Cause::Protocol => Failure::TargetProtocolError,
             _ if self.flight.meter().expired.get() => Failure::TargetDataTimeout,
@@ -310,12 +316,13 @@ impl Relay {
     fn break_off(&mut self, failure: Failure) {
         self.flight.fail(failure);
         self.flight.finish();
-        self.pause_before(How::BrokenOff);
+        let broken = BrokenOff(self.reset.map(Reset::into_error));
+        self.pause_before(How::BrokenOff(broken));
     }
 
     fn ended(&mut self) -> Option<Result<Frame<Payload>, BrokenOff>> {
         match self.ending.take()?.how {
-            How::BrokenOff => Some(Err(BrokenOff)),
+            How::BrokenOff(broken) => Some(Err(broken)),
             How::Trailers(trailers) => {
                 let seam = &self.flight.connection().seam;
                 seam.end_with(interim::lines(&trailers));

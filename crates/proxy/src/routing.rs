@@ -75,7 +75,7 @@ pub(crate) fn route(
             if core.config.failover && !choices[choice].is_able() {
                 choice = stand_in(choices, &[choice], turn).unwrap_or(choice);
             }
-            check_conversion(request, &choices[choice])?;
+            check_conversion(core, request, &choices[choice])?;
             Ok(Route {
                 entry: Arc::clone(entry),
                 listener,
@@ -167,7 +167,11 @@ fn authorise(
 
 /// Which versions of HTTP can be carried to which groups
 /// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/target-groups.html>).
-fn check_conversion(request: &Request<Source>, choice: &Choice) -> Result<(), Refusal> {
+fn check_conversion(
+    core: &Core,
+    request: &Request<Source>,
+    choice: &Choice,
+) -> Result<(), Refusal> {
     let version = choice
         .group
         .as_ref()
@@ -178,6 +182,7 @@ fn check_conversion(request: &Request<Source>, choice: &Choice) -> Result<(), Re
             "The target group does not take gRPC\n",
         )),
         ProtocolVersion::Http1 => Ok(()),
+        ProtocolVersion::Http2 if core.config.converts => Ok(()),
         ProtocolVersion::Http2 | ProtocolVersion::Grpc if !http2 => Err(Refusal::not_convertible(
             "The target group takes HTTP/2 only\n",
         )),

@@ -1,12 +1,14 @@
 //! The client's body on its way to a target.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 
@@ -20,8 +22,12 @@ use crate::target_io::TargetSocket;
 
 /// The client's body on its way to a target.
 pub(crate) struct RequestBody {
-    /// `None`: a body that is known to be empty, or is over.
+    /// `None`: a body that is known to be empty, or is over, or is kept.
     incoming: Option<Source>,
+    /// What is sent a second time, before anything else.
+    ahead: VecDeque<Upload>,
+    /// Where the rest comes from, and what went of it, while it may have to be sent once more.
+    kept: Option<Rc<Kept>>,
     /// What of it waits for the target; there is none until the first piece.
     left: Option<Arc<AtomicUsize>>,
     /// Trailers that are written when everything before them is.
@@ -46,10 +52,56 @@ impl RequestBody {
     pub(crate) fn empty(meter: Rc<Meter>) -> Self {
         Self {
             incoming: None,
+            ahead: VecDeque::new(),
+            kept: None,
             left: None,
             trailers: None,
             socket: None,
             meter,
+        }
+    }
+
+    /// From now on keeps a copy of what it gives, in case that the target does not look at it.
+    pub(crate) fn keep(&mut self) -> Rc<Kept> {
+        let source = match self.kept.take() {
+            Some(before) => before.source.take(),
+            None => self.incoming.take(),
+        };
+        let kept = Rc::new(Kept {
+            source: RefCell::new(source),
+            pieces: RefCell::default(),
+            size: Cell::new(0),
+            forgotten: Cell::new(false),
+            left: Arc::clone(self.left.get_or_insert_default()),
+            meter: Rc::clone(&self.meter),
+        });
+        self.kept = Some(Rc::clone(&kept));
+        kept
+    }
+
+    /// The next frame from the client.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let mut kept = self.kept.as_ref().map(|kept| kept.source.borrow_mut());
+        let source = match &mut kept {
+            Some(source) => source.as_mut(),
+            None => self.incoming.as_mut(),
+        };
+        source.map_or(Poll::Ready(None), |source| Pin::new(source).poll_frame(cx))
+    }
+
+    /// What the client has not sent yet.
+    fn with_rest<T>(&self, look: impl FnOnce(Option<&Source>) -> T) -> T {
+        match &self.kept {
+            Some(kept) => look(kept.source.borrow().as_ref()),
+            None => look(self.incoming.as_ref()),
+        }
+    }
+
+    /// The body is over.
+    fn finish(&mut self) {
+        self.incoming = None;
+        if let Some(kept) = &self.kept {
+            kept.source.take();
         }
     }
 
@@ -62,8 +114,12 @@ impl RequestBody {
     fn end_with(&mut self, mut trailers: HeaderMap) -> Option<Frame<Upload>> {
         self.meter.request_complete();
         fields::clean_request_trailers(&mut trailers);
+        if let Some(kept) = &self.kept {
+            // Trailers are not kept: the rest would end without them.
+            kept.forget();
+        }
         if trailers.is_empty() {
-            self.incoming = None;
+            self.finish();
             return None;
         }
         if self.socket.is_none() {
@@ -75,6 +131,9 @@ impl RequestBody {
 
     fn charged(&mut self, bytes: Bytes) -> Upload {
         let left = self.left.get_or_insert_default();
+        if let Some(kept) = &self.kept {
+            kept.note(&bytes);
+        }
         let upload = Upload::new(bytes, left);
         self.meter.owe_target(left);
         upload
@@ -87,7 +146,7 @@ impl RequestBody {
             seam.end_with(interim::lines(trailers));
         }
         self.trailers = None;
-        self.incoming = None;
+        self.finish();
         Poll::Ready(())
     }
 }
@@ -100,8 +159,14 @@ impl http_body::Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Upload>, Error>>> {
-        ready!(self.meter.poll_room(Side::Target, cx));
         let this = &mut *self;
+        if this.meter.poll_room(Side::Target, cx).is_pending() {
+            // Room is short: what is only kept gives way.
+            if let Some(kept) = &this.kept {
+                kept.forget();
+            }
+            ready!(this.meter.poll_room(Side::Target, cx));
+        }
         if this.trailers.is_some() {
             return this.poll_trailers(cx).map(|()| None);
         }
@@ -109,10 +174,13 @@ impl http_body::Body for RequestBody {
             // What lets it go polls the connection, and that polls this.
             return Poll::Pending;
         }
-        let Some(incoming) = &mut this.incoming else {
-            return Poll::Ready(None);
-        };
-        let frame = ready!(Pin::new(incoming).poll_frame(cx));
+        if let Some(piece) = this.ahead.pop_front() {
+            if let Some(kept) = &this.kept {
+                kept.note(piece.bytes());
+            }
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        let frame = ready!(this.poll_incoming(cx));
         this.meter.touch();
         match frame {
             Some(Ok(frame)) => match frame.into_trailers() {
@@ -143,16 +211,66 @@ impl http_body::Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         self.trailers.is_none()
-            && self
-                .incoming
-                .as_ref()
-                .is_none_or(http_body::Body::is_end_stream)
+            && self.ahead.is_empty()
+            && self.with_rest(|rest| rest.is_none_or(http_body::Body::is_end_stream))
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
+        let none = || SizeHint::with_exact(0);
+        let rest = self.with_rest(|rest| rest.map_or_else(none, http_body::Body::size_hint));
+        let ahead: usize = self.ahead.iter().map(Buf::remaining).sum();
+        match rest.exact() {
+            Some(rest) => SizeHint::with_exact(rest + ahead as u64),
+            None => rest,
+        }
+    }
+}
+
+/// A body that may have to be sent once more: the client's, and copies of what went of it.
+pub(crate) struct Kept {
+    source: RefCell<Option<Source>>,
+    pieces: RefCell<Vec<Upload>>,
+    size: Cell<usize>,
+    /// Whether pieces are missing.
+    forgotten: Cell<bool>,
+    left: Arc<AtomicUsize>,
+    meter: Rc<Meter>,
+}
+
+/// As much of a body is kept, in bytes: as much as a target's first window takes (RFC 9113 section 6.9.2).
+const KEPT: usize = 64 * 1024;
+
+impl Kept {
+    fn note(&self, bytes: &Bytes) {
+        if self.forgotten.get() {
+            return;
+        }
+        self.size.set(self.size.get() + bytes.len());
+        if self.size.get() > KEPT {
+            return self.forget();
+        }
+        // Charged as what waits for the target: it stays in memory as long.
+        let piece = Upload::new(bytes.clone(), &self.left);
+        self.pieces.borrow_mut().push(piece);
+    }
+
+    /// It will not be sent again.
+    pub(crate) fn forget(&self) {
+        self.forgotten.set(true);
+        self.pieces.take();
+    }
+
+    /// The body from its beginning, if all of it is there.
+    pub(crate) fn again(&self) -> Option<RequestBody> {
+        if self.forgotten.replace(true) {
+            return None;
+        }
+        Some(RequestBody {
+            incoming: self.source.take(),
+            ahead: self.pieces.take().into(),
+            left: Some(Arc::clone(&self.left)),
+            ..RequestBody::empty(Rc::clone(&self.meter))
+        })
     }
 }
 

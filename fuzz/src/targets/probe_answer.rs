@@ -20,4 +20,8 @@ pub(crate) fn run(bytes: &[u8]) {
     if let Ok(status) = whole {
         assert!(status == 101 || (200..1000).contains(&status), "{status}");
     }
+    // As an answer of gRPC's health service: what is cut off is none.
+    if lath_health::serving(bytes).is_ok() {
+        assert!(lath_health::serving(&bytes[..bytes.len() - 1]).is_err());
+    }
 }

@@ -1,7 +1,7 @@
 //! Listeners and groups of every protocol, and what nodes are told of certificates.
 
 use lath_ca::Authority;
-use lath_model::lattice::ListenerProtocol;
+use lath_model::lattice::{ListenerProtocol, ProtocolVersion};
 
 use super::*;
 use crate::contribute;
@@ -142,4 +142,29 @@ async fn a_certificate_must_be_there_and_a_service_without_a_domain_has_none() {
         .patch(&at, json!({ "certificateArn": "" }))
         .await
         .is(200, "");
+}
+
+#[tokio::test]
+async fn extended_mode_speaks_grpc_in_the_clear_and_asks_its_health_service() {
+    let world = World::with(|cell| cell.mode = lath_control::Mode::Extended).await;
+    let service = world.active_service("web").await;
+    let path = "/grpc.health.v1.Health/Check?service=shop.Cart";
+    for (name, version, checked, told) in [
+        ("grpc", "GRPC", "HTTP2", ProtocolVersion::Grpc),
+        ("grpc1", "GRPC", "HTTP1", ProtocolVersion::Http1),
+        ("http2", "HTTP2", "HTTP2", ProtocolVersion::Http2),
+    ] {
+        let check = json!({ "enabled": true, "protocolVersion": checked, "path": path });
+        let config = json!({ "protocol": "HTTP", "protocolVersion": version, "vpcIdentifier": VPC_A, "healthCheck": check });
+        let body = json!({ "name": name, "type": "IP", "config": config });
+        let group = world.post("/targetgroups", body).await.id();
+        world.settle().await;
+        let snapshot = world.snapshot();
+        let check = &snapshot.target_groups[&group.parse().unwrap()].health_check;
+        assert_eq!(check.as_ref().unwrap().protocol_version, told, "{name}");
+        if version == "GRPC" && checked == "HTTP2" {
+            let made = world.listener_of(&service, "HTTP", forward(&group)).await;
+            made.is(201, "");
+        }
+    }
 }

@@ -3,7 +3,6 @@
 //! An HTTP/1.1 connection has no task: whoever uses it drives it, so that a request costs no switch between tasks.
 
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -11,17 +10,13 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::nudge::Nudge;
-use super::{Error, LocalExecutor, Source};
+use super::{Error, Source};
 use crate::framing::MAX_RESPONSE_HEAD;
-use crate::stream::Stream;
 use crate::target_io::{TargetIo, TargetSocket};
-
-/// What a target may send on one HTTP/2 stream before its client has taken any of it, in bytes.
-const STREAM_WINDOW: u32 = 128 * 1024;
 
 /// A body on its way to a target.
 pub(crate) trait Outgoing:
@@ -184,64 +179,8 @@ pub(crate) enum Ask {
     },
 }
 
-/// An HTTP/2 connection, as one of those who share it sees it. It has a task of its own.
-pub(crate) struct Http2<B>(http2::SendRequest<B>);
-
-impl<B> Clone for Http2<B> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<B: Outgoing + Unpin> Http2<B> {
-    /// Over a stream that is connected. `open` is dropped when the connection has ended.
-    ///
-    /// # Errors
-    /// The target does not speak HTTP/2, or hung up.
-    pub(crate) async fn over<T: 'static>(stream: Stream, open: T) -> io::Result<Self> {
-        // All clients share the connection: one of them that does not read must not use its window up.
-        let shaken = http2::Builder::new(LocalExecutor)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(256 * STREAM_WINDOW)
-            .handshake(TokioIo::new(stream))
-            .await;
-        let (sender, connection) = shaken.map_err(io::Error::other)?;
-        tokio::task::spawn_local(async move {
-            let _open = open;
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an HTTP/2 connection to a target ended");
-            }
-        });
-        Ok(Self(sender))
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.0.is_closed()
-    }
-
-    /// As [`Http1::send`], where `wait` returns a reason to give up.
-    ///
-    /// # Errors
-    /// What went wrong, or the reason of `wait`.
-    pub(crate) async fn send<T>(
-        &mut self,
-        request: Request<B>,
-        mut wait: impl FnMut(&mut Context<'_>) -> Option<T>,
-    ) -> Result<Result<Response<Source>, Unsent<B>>, T> {
-        let mut reply = pin!(self.0.try_send_request(request));
-        poll_fn(|cx| match reply.as_mut().poll(cx) {
-            Poll::Ready(Ok(response)) => Poll::Ready(Ok(Ok(response.map(Source)))),
-            Poll::Ready(Err(error)) => Poll::Ready(Ok(Err(unsent(error)))),
-            Poll::Pending => match wait(cx) {
-                Some(reason) => Poll::Ready(Err(reason)),
-                None => Poll::Pending,
-            },
-        })
-        .await
-    }
-}
-
-fn unsent<B>(mut error: hyper::client::conn::TrySendError<Request<B>>) -> Unsent<B> {
+/// What the engine says of a request that it could not send.
+pub(super) fn unsent<B>(mut error: hyper::client::conn::TrySendError<Request<B>>) -> Unsent<B> {
     let request = error.take_message().map(Box::new);
     (error.into_error().into(), request)
 }

@@ -6,16 +6,18 @@
 //!
 //! - [`server`]: a client's connection, from a stream and a service.
 //! - [`client`]: connections to targets, which their users drive.
+//! - [`http2_client`]: those that several exchanges share.
 
 pub(crate) mod client;
 mod client_io;
+pub(crate) mod http2_client;
 mod nudge;
 pub(crate) mod server;
 mod source;
 
 use std::future::Future;
 
-pub(crate) use source::{Error, Source};
+pub(crate) use source::{Ended, Error, Reset, Source};
 
 /// Has hyper's tasks stay on their thread.
 #[derive(Debug, Clone, Copy)]

@@ -351,6 +351,15 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// The scheme that the target is spoken to in (RFC 9113 section 8.3.1).
+pub(crate) fn name_scheme(head: &mut http::request::Parts, secure: bool) {
+    if secure {
+        let mut parts = std::mem::take(&mut head.uri).into_parts();
+        parts.scheme = Some(http::uri::Scheme::HTTPS);
+        head.uri = Uri::from_parts(parts).unwrap_or_default();
+    }
+}
+
 /// HTTP/2 wants scheme and authority in the target.
 fn name_authority(head: &mut http::request::Parts) {
     let host = head.headers.remove(header::HOST);

@@ -11,10 +11,11 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use super::Pools;
+use super::dialing::{Dialing, Outcome};
 use super::link::{Link, Open, Room};
-use super::pools::Usable;
+use super::pools::{Pool, Usable};
 use crate::counters::Count;
-use crate::engine::client::Http2;
+use crate::engine::http2_client::Http2;
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::stream::Stream;
 use crate::target_io::TargetSocket;
@@ -40,10 +41,51 @@ pub(super) async fn connect(
         }
         ProtocolVersion::Http2 | ProtocolVersion::Grpc => {
             let open = Open::new(group, pools.thread, Some(Count::Http2Connections), room);
-            let shared = Http2::over(stream, open).await?;
-            pools.with(target, |pool| pool.shared = Some(shared.clone()));
-            Ok(Usable::Http2(shared))
+            let (now, patience) = (pools.clock.get(), patience(pools, target));
+            let shared = Http2::over(stream, open, now, patience).await?;
+            let seat = shared.seat().ok_or(io::ErrorKind::Other)?;
+            pools.with(target, |pool| pool.shared.push(shared));
+            Ok(Usable::Http2(seat))
         }
+    }
+}
+
+/// As [`connect`], for what is shared: of those that come while a connection is being opened, as many wait for it as it
+/// is sure to carry, and not each opens one of its own.
+///
+/// # Errors
+/// What connecting said.
+pub(super) async fn join(
+    pools: &Pools,
+    group: &Arc<GroupSlot>,
+    target: &Arc<TargetSlot>,
+    room: Room,
+) -> io::Result<Usable> {
+    let mut room = Some(room);
+    loop {
+        if let Some(seat) = pools.with(target, Pool::seat) {
+            return Ok(Usable::Http2(seat));
+        }
+        let begun = pools.with(target, |pool| pool.dialing.clone());
+        if let Some(waiting) = begun.as_ref().and_then(Dialing::wait) {
+            room = None;
+            match waiting.outcome().await {
+                Outcome::Failed(kind, true) => return Err(kind.into()),
+                Outcome::Failed(kind, false) => {
+                    let text = "the connection that was waited for could not be opened";
+                    return Err(io::Error::new(kind, text));
+                }
+                Outcome::Opened | Outcome::Abandoned => continue,
+            }
+        }
+        let Some(room) = room.take().or_else(|| pools.room()) else {
+            return Err(io::ErrorKind::Other.into());
+        };
+        let dialing = Dialing::begin();
+        pools.with(target, |pool| pool.dialing = Some(dialing.shared()));
+        let connected = connect(pools, group, target, room).await;
+        dialing.end(connected.as_ref().err());
+        return connected;
     }
 }
 

@@ -3,6 +3,7 @@
 //! An idle HTTP/1.1 connection is looked at when it is taken out of the pool.
 
 mod connect;
+mod dialing;
 mod link;
 mod pools;
 mod serials;
@@ -15,9 +16,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
+use lath_model::lattice::ProtocolVersion;
 
-use crate::engine::client::Http2;
-use crate::engine::{Error, Source};
+use crate::engine::http2_client::Seat;
+use crate::engine::{Error, Reset, Source};
 use crate::framing::Interim;
 use crate::meter::Meter;
 use crate::slot::{GroupSlot, TargetSlot};
@@ -51,8 +53,10 @@ pub(crate) trait Exchange {
 
 /// Why no response came.
 pub(crate) struct NotSent {
-    /// The request, when no byte of it was written.
+    /// The request, when no byte of it was written, or the target did not look at it.
     pub(crate) request: Option<Box<Request<RequestBody>>>,
+    /// Whether the target says that it did not look at the request, and may say so again.
+    pub(crate) unseen: bool,
     /// Its head, if it was kept: bytes of it may have been written.
     pub(crate) spare: Option<Box<Request<()>>>,
     pub(crate) cause: Cause,
@@ -69,6 +73,8 @@ pub(crate) enum Cause {
     Timeout,
     /// Its host or the link to its region is gone.
     Unreachable,
+    /// It ended the stream.
+    Reset(Reset),
 }
 
 impl Lease {
@@ -88,7 +94,12 @@ impl Lease {
         target: &Arc<TargetSlot>,
         room: Room,
     ) -> std::io::Result<Self> {
-        let kind = connect::connect(pools, group, target, room).await?;
+        let kind = match group.version {
+            ProtocolVersion::Http1 => connect::connect(pools, group, target, room).await?,
+            ProtocolVersion::Http2 | ProtocolVersion::Grpc => {
+                connect::join(pools, group, target, room).await?
+            }
+        };
         Ok(Self::of(pools, target, kind, false))
     }
 
@@ -124,12 +135,7 @@ impl Lease {
                 })
             }
             Usable::Http2(shared) => {
-                let kept = (keeps && spare::is_safe(request.method())).then(|| head_of(&request));
-                let sent = Box::pin(send_shared(shared, request, exchange.meter())).await;
-                sent.map_err(|failed| NotSent {
-                    spare: kept,
-                    ..failed
-                })
+                Box::pin(send_shared(shared, request, keeps, exchange.meter())).await
             }
         }
     }
@@ -171,10 +177,11 @@ impl Lease {
 
     /// The exchange is over: keeps the connection for others, if it can carry another exchange.
     pub(crate) fn release(self) {
-        let Usable::Http1(mut link) = self.kind else {
-            return;
-        };
         let now = self.pools.clock.get();
+        let mut link = match self.kind {
+            Usable::Http1(link) => link,
+            Usable::Http2(seat) => return seat.leave(now),
+        };
         let lifetime = self.pools.config.max_connection_lifetime;
         let old = now.saturating_duration_since(link.born) > lifetime;
         if !old && !self.target.is_gone() && link.rests() {
@@ -189,7 +196,7 @@ impl Cause {
         match () {
             () if error.is_parse() => Self::Protocol,
             () if error.is_timed_out() => Self::Unreachable,
-            () => Self::Closed,
+            () => error.reset().map_or(Self::Closed, Self::Reset),
         }
     }
 }
@@ -198,26 +205,44 @@ impl NotSent {
     fn because(cause: Cause) -> Self {
         Self {
             request: None,
+            unseen: false,
             spare: None,
             cause,
         }
     }
 }
 
+/// Until the target has answered, what was sent is kept, should it say that it did not look at it.
 async fn send_shared(
-    shared: &mut Http2<RequestBody>,
-    request: Box<Request<RequestBody>>,
+    shared: &mut Seat<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
+    keeps: bool,
     meter: &Meter,
 ) -> Result<Response<Source>, NotSent> {
-    let sent = shared.send(*request, |cx| given_up(meter, false, cx));
-    match sent.await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err((error, request))) => Err(NotSent {
-            request,
-            ..NotSent::because(Cause::of(&error))
-        }),
-        Err(cause) => Err(NotSent::because(cause)),
+    let head = head_of(&request);
+    let kept = request.body_mut().keep();
+    let sent = shared.send(*request, |cx| given_up(meter, false, cx)).await;
+    let lost = match sent {
+        Ok(Ok(response)) => {
+            kept.forget();
+            return Ok(response);
+        }
+        Ok(Err(lost)) => lost,
+        Err(cause) => return Err(NotSent::because(cause)),
+    };
+    let failed = NotSent::because(Cause::of(&lost.error));
+    if lost.unseen {
+        let again = || kept.again().map(|body| Box::new(head.map(|()| body)));
+        return Err(NotSent {
+            request: lost.request.or_else(again),
+            unseen: true,
+            ..failed
+        });
     }
+    Err(NotSent {
+        spare: (keeps && spare::is_safe(head.method())).then_some(head),
+        ..failed
+    })
 }
 
 /// Why a response is not waited for any longer; if it is, the meter wakes `cx` when it is to be asked again.

@@ -10,10 +10,11 @@ use lath_health::Dial;
 use lath_model::id::VpcId;
 use tokio::sync::Semaphore;
 
+use super::dialing::Dialing;
 use super::link::{Cold, Link, Room};
 use super::serials::Serials;
 use crate::config::ProxyConfig;
-use crate::engine::client::Http2;
+use crate::engine::http2_client::{Http2, Seat};
 use crate::slot::TargetSlot;
 use crate::upload::RequestBody;
 
@@ -36,14 +37,17 @@ pub(super) struct Pool {
     pub(super) idle: Vec<Box<Link>>,
     /// Those that have been idle for a while.
     cold: Vec<Cold>,
-    pub(super) shared: Option<Http2<RequestBody>>,
+    /// Of HTTP/2.
+    pub(super) shared: Vec<Http2<RequestBody>>,
+    /// A connection of HTTP/2 that is being opened.
+    pub(super) dialing: Option<Rc<Dialing>>,
 }
 
 /// A connection that can carry an exchange.
 pub(super) enum Usable {
     /// Boxed: it is moved several times in each exchange.
     Http1(Box<Link>),
-    Http2(Http2<RequestBody>),
+    Http2(Seat<RequestBody>),
 }
 
 impl Pools {
@@ -78,11 +82,8 @@ impl Pools {
     pub(super) fn take(&self, target: &TargetSlot) -> Option<Usable> {
         let mut pools = self.idle.borrow_mut();
         let pool = pools.get_mut(&target.serial)?;
-        if let Some(shared) = &pool.shared {
-            if !shared.is_closed() {
-                return Some(Usable::Http2(shared.clone()));
-            }
-            pool.shared = None;
+        if let Some(seat) = pool.seat() {
+            return Some(Usable::Http2(seat));
         }
         // The one that was used last is the least likely to be closed just now.
         while let Some(mut link) = pool.idle.pop() {
@@ -117,14 +118,19 @@ impl Pools {
         }
     }
 
-    pub(super) fn with(&self, target: &Arc<TargetSlot>, use_pool: impl FnOnce(&mut Pool)) {
+    pub(super) fn with<T>(
+        &self,
+        target: &Arc<TargetSlot>,
+        use_pool: impl FnOnce(&mut Pool) -> T,
+    ) -> T {
         let mut pools = self.idle.borrow_mut();
         use_pool(pools.entry(target.serial).or_insert_with(|| Pool {
             target: Arc::clone(target),
             idle: Vec::new(),
             cold: Vec::new(),
-            shared: None,
-        }));
+            shared: Vec::new(),
+            dialing: None,
+        }))
     }
 
     /// Drops the connections into a VPC whose network was made anew: nothing answers on them any more.
@@ -154,8 +160,20 @@ impl Pool {
         let open = |link: &mut Box<Link>| kept(link.idle_since) && link.is_open();
         self.idle.retain_mut(open);
         self.cool(now, config.limits.park_after);
-        self.shared.take_if(|shared| gone || shared.is_closed());
-        self.unused() > 0 || self.shared.is_some()
+        self.dialing.take_if(|dialing| dialing.is_over());
+        // One is kept for as long as the target keeps it; those that a rush needed go when they are idle.
+        let mut first = true;
+        self.shared.retain(|shared| {
+            let idle = shared.idle(now).is_some_and(|it| it >= config.pool_idle);
+            !gone && shared.is_usable() && (std::mem::take(&mut first) || !idle)
+        });
+        self.unused() > 0 || !self.shared.is_empty() || self.dialing.is_some()
+    }
+
+    /// A place on a connection that is shared, if there is a free one: on the first, so that the others become idle.
+    pub(super) fn seat(&mut self) -> Option<Seat<RequestBody>> {
+        self.shared.retain(Http2::is_usable);
+        self.shared.iter().find_map(Http2::seat)
     }
 
     fn unused(&self) -> usize {

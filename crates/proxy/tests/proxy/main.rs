@@ -3,6 +3,7 @@
 
 mod endpoints;
 mod flow;
+mod grpc;
 mod keep_alive;
 mod lab;
 mod limits;
