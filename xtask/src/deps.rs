@@ -298,7 +298,8 @@ mod tests {
             found("drill", &format!("{own}{more}")),
             ["a test of drill imports wire: the table does not have that"]
         );
-        let control = "[dependencies]\nlath-feed.workspace = true\nlath-model.workspace = true\n\
+        let control = "[dependencies]\nlath-ca.workspace = true\n\
+                       lath-feed.workspace = true\nlath-model.workspace = true\n\
                        lath-store.workspace = true\nlath-wire.workspace = true\n\
                        [dev-dependencies]\nlath-node.workspace = true\n";
         assert_eq!(
