@@ -17,7 +17,7 @@ pub use derive::{Derive, Derived, derive_all, derive_into};
 pub use exchange::{Parts, Section, Told, exchange, set_only};
 pub use idempotency::{TokenUse, claim_token, fingerprint, sweep_tokens};
 pub use network_service::{NetworkService, services_of};
-pub use page::{BadToken, Page, paginate};
+pub use page::{BadToken, Page, paginate, paginate_from};
 pub use publisher::{Contribute, Publisher, compile};
 pub use reconciler::run_reconciler;
 

@@ -1,3 +1,5 @@
+use std::ops::Bound;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -26,8 +28,23 @@ pub fn paginate<T>(
     size: usize,
     token: Option<&str>,
 ) -> Result<Page<T>, BadToken> {
+    paginate_from(|_| items, key, size, token)
+}
+
+/// The same of items that are not made before they are looked at: `from` gives those whose keys are behind the bound.
+/// A page costs what is on it, and what a filter within `from` passed over.
+///
+/// # Errors
+/// [`BadToken`] when the token was not made here.
+pub fn paginate_from<T, I: IntoIterator<Item = T>>(
+    from: impl FnOnce(Bound<String>) -> I,
+    key: impl Fn(&T) -> String,
+    size: usize,
+    token: Option<&str>,
+) -> Result<Page<T>, BadToken> {
     let after = token.map(decode).transpose()?;
-    let mut rest = items
+    let start = after.clone().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut rest = from(start)
         .into_iter()
         .filter(|item| after.as_ref().is_none_or(|after| key(item) > *after));
     let page: Vec<T> = rest.by_ref().take(size).collect();
@@ -54,6 +71,23 @@ fn decode(token: &str) -> Result<String, BadToken> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::RangeBounds as _;
+
+    #[test]
+    fn a_page_makes_what_is_on_it() {
+        let mut made = 0;
+        let mut token = None;
+        for _ in 0..2 {
+            let from = |start: Bound<String>| {
+                let all = (0..1000).map(|n| format!("id-{n:04}"));
+                let rest = all.filter(move |id| (start.clone(), Bound::Unbounded).contains(id));
+                rest.inspect(|_| made += 1)
+            };
+            let page = paginate_from(from, String::clone, 5, token.as_deref()).unwrap();
+            token = page.next_token;
+        }
+        assert_eq!(made, 12, "five, and one that says whether there are more");
+    }
 
     #[test]
     fn pages_join_to_the_whole() {

@@ -1,10 +1,11 @@
 //! What every Describe operation does: ids, filters, pages.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 
-use lath_control::{Page, paginate};
+use lath_control::{Page, paginate, paginate_from};
 use lath_service::IdForm;
+use lath_store::{Record, View};
 use lath_wire::ApiError;
 use serde::Serialize;
 
@@ -54,6 +55,57 @@ pub(crate) fn select<T: Listed>(
         .into_iter()
         .filter(|item| filters.matches(item, item.tags()));
     paginate(wanted, |item| item.id().to_owned(), size, query.next_token).map_err(bad_token)
+}
+
+/// The records of a kind that a caller wants, as `show` answers them: `None` for one that is not among them. An item has
+/// its record's id. What is not on the page is not made, except what filters have to look at before the page is full.
+///
+/// # Errors
+/// As [`select`].
+pub(crate) fn select_records<R: Record, T: Listed>(
+    view: &View,
+    show: impl Fn(&R) -> Option<T>,
+    query: &Query<'_>,
+) -> Result<Page<T>, ApiError> {
+    if !query.ids.is_empty() {
+        let named = query.ids.iter().filter_map(|id| view.get::<R>(id));
+        return select(named.filter_map(|it| show(&it)), query);
+    }
+    let filters = Filters::with_members(query.filters, T::FIELDS, T::MEMBERS)?;
+    let size = page_size(query.max_results, T::PAGE)?;
+    let from = |start: Bound<String>| {
+        let records = view.from::<R>(start.as_ref().map(String::as_str));
+        let items = records.filter_map(|it| show(&it));
+        items.filter(|item| filters.matches(item, item.tags()))
+    };
+    paginate_from(from, |item| item.id().to_owned(), size, query.next_token).map_err(bad_token)
+}
+
+/// The same of what stands inside records, which are found by the items' ids in an index.
+///
+/// # Errors
+/// As [`select`].
+pub(crate) fn select_keyed<R: Record, T: Listed>(
+    view: &View,
+    index: &'static str,
+    show: impl Fn(&R, &str) -> Option<T>,
+    query: &Query<'_>,
+) -> Result<Page<T>, ApiError> {
+    if !query.ids.is_empty() {
+        let named = query.ids.iter().filter_map(|id| {
+            let record = view.by::<R>(index, id).next()?;
+            show(&record, id)
+        });
+        return select(named, query);
+    }
+    let filters = Filters::with_members(query.filters, T::FIELDS, T::MEMBERS)?;
+    let size = page_size(query.max_results, T::PAGE)?;
+    let from = |start: Bound<String>| {
+        let records = view.keyed_from::<R>(index, start.as_ref().map(String::as_str));
+        let items = records.filter_map(|(id, it)| show(&it, &id));
+        items.filter(|item| filters.matches(item, item.tags()))
+    };
+    paginate_from(from, |item| item.id().to_owned(), size, query.next_token).map_err(bad_token)
 }
 
 /// `NextToken` was not made by this operation.

@@ -4,8 +4,10 @@
 mod tagging;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
 
-use lath_control::{Cell, paginate};
+use lath_control::{Cell, paginate_from};
 use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -253,7 +255,7 @@ const FIELDS: &[Field<TagDescription>] = &[
 fn describe(_app: &Ec2, view: &View, op: &DescribeTags) -> Result<DescribeTagsResult, ApiError> {
     let filters = Filters::new(&op.filters, FIELDS)?;
     let size = page_size(op.max_results, 5..=1000)?;
-    let all = view.list::<ResourceTags>().flat_map(|record| {
+    let of = |record: Arc<ResourceTags>| {
         // Tags go with their resource: it is there, and need not be looked for.
         let resource_type = kind_of(&record.resource).map_or("unknown", |kind| kind.name);
         shown(&record.tags)
@@ -265,10 +267,19 @@ fn describe(_app: &Ec2, view: &View, op: &DescribeTags) -> Result<DescribeTagsRe
                 value: tag.value,
             })
             .collect::<Vec<_>>()
-    });
-    let wanted = all.filter(|item| filters.matches(item, &own_tag(item)));
+    };
+    // The rest of the resource that the page before ended in, and those behind it.
+    let from = |start: Bound<String>| {
+        let resource = match &start {
+            Bound::Included(key) | Bound::Excluded(key) => key.split('/').next(),
+            Bound::Unbounded => None,
+        };
+        let records = view.from::<ResourceTags>(Bound::Included(resource.unwrap_or_default()));
+        let all = records.flat_map(of);
+        all.filter(|item| filters.matches(item, &own_tag(item)))
+    };
     let key = |item: &TagDescription| format!("{}/{}", item.resource_id, item.key);
-    let page = paginate(wanted, key, size, op.next_token.as_deref()).map_err(bad_token)?;
+    let page = paginate_from(from, key, size, op.next_token.as_deref()).map_err(bad_token)?;
     Ok(DescribeTagsResult {
         next_token: page.next_token,
         tags: page.items,

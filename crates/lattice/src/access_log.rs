@@ -176,8 +176,9 @@ fn create(
     }
     check_destination(cell, tx.view(), &op.destination_arn)?;
     let twin = tx
-        .list::<AccessLogSubscription>()
-        .find(|known| known.source == source);
+        .view()
+        .by::<AccessLogSubscription>("source", source.as_str())
+        .next();
     if let Some(twin) = twin {
         let message = format!(
             "Resource {} already has an access log subscription of this destination type, {}",

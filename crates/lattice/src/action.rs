@@ -1,6 +1,6 @@
 //! Rule actions: from the wire to the state and back, and which target groups they use.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use lath_control::{Cell, Mode};
 use lath_model::id::{ServiceId, TargetGroupId};
@@ -139,31 +139,12 @@ pub(crate) fn groups(action: &Action) -> impl Iterator<Item = &TargetGroupId> {
 /// The services, of whatever region, with a rule that forwards to the group.
 pub(crate) fn users(view: &View, group: &TargetGroupId) -> BTreeSet<ServiceId> {
     let here = view
-        .list::<Rule>()
-        .filter(|rule| groups(&rule.action).any(|used| used == group))
+        .by::<Rule>("group", group.as_str())
         .map(|rule| rule.service.clone());
     let elsewhere = region::services(view)
         .filter(|service| region::groups_of(service).any(|used| used == group))
         .map(|service| service.id);
     here.chain(elsewhere).collect()
-}
-
-/// Every group that a rule forwards to, and the services of those rules, of whatever region.
-pub(crate) fn all_users(view: &View) -> BTreeMap<TargetGroupId, BTreeSet<ServiceId>> {
-    let mut users: BTreeMap<TargetGroupId, BTreeSet<ServiceId>> = BTreeMap::new();
-    for rule in view.list::<Rule>() {
-        for group in groups(&rule.action) {
-            let services = users.entry(group.clone()).or_default();
-            services.insert(rule.service.clone());
-        }
-    }
-    for service in region::services(view) {
-        for group in region::groups_of(&service) {
-            let services = users.entry(group.clone()).or_default();
-            services.insert(service.id.clone());
-        }
-    }
-    users
 }
 
 /// Whether a rule forwards to a group, of whatever region.

@@ -47,11 +47,12 @@ mod token;
 mod vpc;
 mod vpc_association;
 
+use std::ops::Bound;
 use std::sync::Arc;
 
-use lath_control::{Cell, Page, paginate};
+use lath_control::{Cell, Page, paginate_from};
 use lath_service::{App, Stateful};
-use lath_store::{Db, View};
+use lath_store::{Db, Record, View};
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use contribute::{CONTRIBUTIONS, asks_who_calls};
@@ -125,11 +126,43 @@ fn page<T>(
     max_results: Option<i64>,
     next_token: Option<&str>,
 ) -> Result<Page<T>, ApiError> {
+    page_from(|_| items, key, max_results, next_token)
+}
+
+/// The same of items that `from` gives from behind a key on.
+fn page_from<T, I: IntoIterator<Item = T>>(
+    from: impl FnOnce(Bound<String>) -> I,
+    key: impl Fn(&T) -> String,
+    max_results: Option<i64>,
+    next_token: Option<&str>,
+) -> Result<Page<T>, ApiError> {
     let size = max_results
         .and_then(|size| usize::try_from(size).ok())
         .map_or(PAGE, |size| size.clamp(1, PAGE));
-    paginate(items, key, size, next_token)
+    paginate_from(from, key, size, next_token)
         .map_err(|_| fault::invalid("nextToken", "The pagination token is not valid"))
+}
+
+/// Two ascending lists as one.
+fn merged<T, K: Ord + ?Sized>(
+    one: impl Iterator<Item = T>,
+    other: Vec<T>,
+    key: impl Fn(&T) -> &K,
+) -> impl Iterator<Item = T> {
+    let (mut one, mut other) = (one.peekable(), other.into_iter().peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(left), Some(right)) if key(right) < key(left) => other.next(),
+        (None, _) => other.next(),
+        _ => one.next(),
+    })
+}
+
+/// The records of a kind behind a key.
+fn behind<'a, R: Record>(
+    view: &'a View,
+    start: &Bound<String>,
+) -> impl Iterator<Item = Arc<R>> + use<'a, R> {
+    view.from(start.as_ref().map(String::as_str))
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ use crate::ident::{Kind, resolve};
 use crate::record::{AccessLogSubscription, LogSource, ServiceNetwork, VpcAssociation};
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, auth_policy, fault, page, quota, region, service_association, token};
+use crate::{
+    Lattice, auth_policy, behind, fault, page_from, quota, region, service_association, token,
+};
 
 operations! {
     for Lattice as "vpc-lattice";
@@ -50,16 +52,14 @@ pub(crate) fn arn(cell: &Cell, id: &ServiceNetworkId) -> String {
 
 /// How many VPCs are associated, of whatever region, the ones on their way in or out included.
 fn vpcs(view: &View, id: &ServiceNetworkId) -> i64 {
-    let here = view
-        .list::<VpcAssociation>()
-        .filter(|association| association.network == *id);
+    let here = view.count_by::<VpcAssociation>("network", id.as_str());
     let elsewhere =
         region::vpc_associations(view).filter(|(_, association)| association.network == *id);
-    i64::try_from(here.count() + elsewhere.count()).unwrap_or(i64::MAX)
+    i64::try_from(here + elsewhere.count()).unwrap_or(i64::MAX)
 }
 
 fn services(view: &View, id: &ServiceNetworkId) -> i64 {
-    let count = service_association::of_network(view, id).count();
+    let count = service_association::count_of_network(view, id);
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
@@ -106,10 +106,7 @@ fn create(
     if let Some(id) = token::claim(tx, "CreateServiceNetwork", token, &op, KIND, id.as_str())? {
         return Ok(created(cell, &*find(cell, tx.view(), &id)?));
     }
-    let twin = tx
-        .list::<ServiceNetwork>()
-        .find(|known| known.name == op.name);
-    if let Some(twin) = twin {
+    if let Some(twin) = tx.view().by::<ServiceNetwork>("name", &op.name).next() {
         let id = twin.id.as_str();
         return Err(fault::name_taken(KIND, id, &op.name, &caller.account));
     }
@@ -126,7 +123,7 @@ fn create(
     quota::check(
         quota::SERVICE_NETWORKS,
         cell,
-        tx.list::<ServiceNetwork>().count(),
+        tx.view().count::<ServiceNetwork>(),
     )?;
     Ok(created(cell, &network))
 }
@@ -155,8 +152,8 @@ fn list(
     view: &View,
     op: &ListServiceNetworks,
 ) -> Result<ListServiceNetworksOutput, ApiError> {
-    let page = page(
-        view.list::<ServiceNetwork>(),
+    let page = page_from(
+        |start| behind::<ServiceNetwork>(view, &start),
         |network| network.id.to_string(),
         op.max_results,
         op.next_token.as_deref(),
@@ -221,8 +218,8 @@ fn refuse_while_associated(view: &View, id: &ServiceNetworkId) -> Result<(), Api
 /// Deletes the access log subscriptions of what is being deleted.
 pub(crate) fn unsubscribe(tx: &mut Tx, source: &LogSource) {
     let gone: Vec<_> = tx
-        .list::<AccessLogSubscription>()
-        .filter(|subscription| subscription.source == *source)
+        .view()
+        .by::<AccessLogSubscription>("source", source.as_str())
         .map(|subscription| subscription.id.clone())
         .collect();
     for id in gone {
@@ -232,6 +229,5 @@ pub(crate) fn unsubscribe(tx: &mut Tx, source: &LogSource) {
 
 /// The association of a VPC, in whatever state.
 pub(crate) fn association_of(view: &View, vpc: &VpcId) -> Option<Arc<VpcAssociation>> {
-    view.list::<VpcAssociation>()
-        .find(|association| association.vpc == *vpc)
+    view.by::<VpcAssociation>("vpc", vpc.as_str()).next()
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::record::{
-    Failure, Listener, Service, ServiceAssociation, Target, TargetGroup, VpcAssociation,
+    Failure, Listener, Service, ServiceAssociation, Target, TargetGroup, UNSETTLED, VpcAssociation,
 };
 use crate::region::Told;
 use crate::shape::{Status, VpcAssociationStatus};
@@ -155,30 +155,28 @@ fn data_plane(message: String) -> Failure {
 }
 
 fn judge_all(view: &View, observed: &Observed, now: Timestamp) -> Vec<(Subject, Verdict)> {
-    let services = view.list::<Service>().map(|it| {
+    // What is settled stays so: there is nothing to look at.
+    let services = view.by::<Service>("state", UNSETTLED).map(|it| {
         (
             Subject::Service(Arc::clone(&it)),
             service(view, observed, &it),
         )
     });
     let groups = view
-        .list::<TargetGroup>()
+        .by::<TargetGroup>("state", UNSETTLED)
         .map(|it| (Subject::Group(Arc::clone(&it)), group(view, observed, &it)));
-    let service_associations = view.list::<ServiceAssociation>().map(|it| {
+    let service_associations = view.by::<ServiceAssociation>("state", UNSETTLED).map(|it| {
         let verdict = service_association(view, observed, &it);
         (Subject::ServiceAssociation(it), verdict)
     });
-    let vpc_associations = view.list::<VpcAssociation>().map(|it| {
+    let vpc_associations = view.by::<VpcAssociation>("state", UNSETTLED).map(|it| {
         let verdict = association(view, observed, &it);
         (Subject::VpcAssociation(it), verdict)
     });
-    let draining = view
-        .list::<Target>()
-        .filter(|target| target.draining_since.is_some())
-        .map(|it| {
-            let verdict = target(view, observed, &it, now);
-            (Subject::Target(it), verdict)
-        });
+    let draining = view.by::<Target>("state", UNSETTLED).map(|it| {
+        let verdict = target(view, observed, &it, now);
+        (Subject::Target(it), verdict)
+    });
     services
         .chain(groups)
         .chain(service_associations)
@@ -246,9 +244,9 @@ fn service_association(view: &View, observed: &Observed, record: &ServiceAssocia
             withdrawn("service network or service")
         }
         Status::CreateInProgress => {
-            let mut vpcs = view.list::<VpcAssociation>();
+            let network = record.network.as_str();
             let idle = !has_listeners(view, &record.service)
-                || !vpcs.any(|vpc| vpc.network == record.network);
+                || !view.has::<VpcAssociation>("network", network);
             made(condition, observed, after, idle)
         }
         Status::DeleteInProgress => gone(match condition {

@@ -283,23 +283,44 @@ macro_rules! records {
 
 records! {
     ServiceNetwork "lattice.service-network" |this| this.id.to_string()
-        => vec![("auth", format!("{:?}", this.auth_type))];
+        => vec![("auth", format!("{:?}", this.auth_type)), ("name", this.name.clone())];
     Service "lattice.service" |this| this.id.to_string()
-        => vec![("auth", format!("{:?}", this.auth_type))];
+        => vec![
+            ("auth", format!("{:?}", this.auth_type)),
+            ("name", this.name.clone()),
+            ("address", this.address.to_string()),
+            unsettled(this.status != Status::Active),
+        ];
     Listener "lattice.listener" |this| key(&this.service, &this.id)
         => vec![("protocol", format!("{:?}", this.protocol))];
     GeneratedCertificate "lattice.generated-certificate" |_this| GENERATED.to_owned();
     Rule "lattice.rule" |this| key(&this.listener, &this.id)
         => crate::action::groups(&this.action).map(|id| ("group", id.to_string())).collect();
-    TargetGroup "lattice.target-group" |this| this.id.to_string();
-    Target "lattice.target" |this| target_key(&this.group, &this.id, this.port);
+    TargetGroup "lattice.target-group" |this| this.id.to_string()
+        => vec![("name", this.name.clone()), unsettled(this.status != Status::Active)];
+    Target "lattice.target" |this| target_key(&this.group, &this.id, this.port)
+        => vec![unsettled(this.draining_since.is_some())];
     VpcAssociation "lattice.vpc-association" |this| this.id.to_string()
-        => vec![("vpc", this.vpc.to_string())];
+        => vec![
+            ("vpc", this.vpc.to_string()),
+            ("network", this.network.to_string()),
+            // The other region may withdraw its side at any time.
+            unsettled(this.status != VpcAssociationStatus::Active || this.foreign_network.is_some()),
+        ];
     ServiceAssociation "lattice.service-association" |this| this.id.to_string()
-        => vec![("network", this.network.to_string())];
+        => vec![
+            ("network", this.network.to_string()),
+            ("service", this.service.to_string()),
+            unsettled(
+                this.status != Status::Active
+                    || this.foreign_network.is_some()
+                    || this.foreign_service.is_some()
+            ),
+        ];
     AccessLogSubscription "lattice.access-log-subscription" |this| this.id.to_string()
         => vec![("source", this.source.as_str().to_owned())];
-    ForeignAddress "lattice.foreign-address" |this| this.service.to_string();
+    ForeignAddress "lattice.foreign-address" |this| this.service.to_string()
+        => vec![("address", this.address.to_string())];
     AuthPolicy "lattice.auth-policy" |this| this.resource.clone();
     ResourcePolicy "lattice.resource-policy" |this| this.resource.clone();
 }
@@ -311,6 +332,14 @@ lath_service::tagged! {
 
 /// The one certificate of a region.
 pub(crate) const GENERATED: &str = "generated";
+
+/// The index of what reconcilers look at: [`UNSETTLED`] is what something may have to be done about.
+fn unsettled(is: bool) -> (&'static str, String) {
+    ("state", if is { UNSETTLED } else { "settled" }.to_owned())
+}
+
+/// See [`unsettled`].
+pub(crate) const UNSETTLED: &str = "unsettled";
 
 /// The key of a listener in its service or of a rule in its listener: parents list their children by
 /// prefix.

@@ -15,8 +15,8 @@ use crate::record::{ForeignAddress, LogSource, Service};
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
-    Lattice, auth_policy, certificate, fault, listener, network, page, quota, service_association,
-    token,
+    Lattice, auth_policy, behind, certificate, fault, listener, network, page_from, quota,
+    service_association, token,
 };
 
 operations! {
@@ -102,16 +102,13 @@ pub(crate) fn entry(domain_name: &str) -> DnsEntry {
 /// The address in 169.254.171.0/24 that the fewest services have. `.0` and `.255` are no hosts and `.1` is
 /// where the proxy's own connections come from. Services that share an address are told apart by host.
 pub(crate) fn free_address(view: &View) -> Ipv4Addr {
-    let mut used = [0_usize; 256];
-    let own = view.list::<Service>().map(|service| service.address);
-    let foreign = view.list::<ForeignAddress>().map(|known| known.address);
-    for address in own.chain(foreign) {
-        used[usize::from(address.octets()[3])] += 1;
-    }
-    let last = (2..=254_u8)
-        .min_by_key(|last| used[usize::from(*last)])
-        .expect("the range is not empty");
-    Ipv4Addr::new(169, 254, 171, last)
+    let holders = |address: &Ipv4Addr| {
+        let text = address.to_string();
+        let own = view.count_by::<Service>("address", &text);
+        own + view.count_by::<ForeignAddress>("address", &text)
+    };
+    let all = (2..=254_u8).map(|last| Ipv4Addr::new(169, 254, 171, last));
+    all.min_by_key(holders).expect("the range is not empty")
 }
 
 fn created(cell: &Cell, service: &Service) -> CreateServiceOutput {
@@ -154,7 +151,7 @@ fn create(
     if let Some(id) = token::claim(tx, "CreateService", token, &op, KIND, id.as_str())? {
         return Ok(created(cell, &*find(cell, tx.view(), &id)?));
     }
-    if let Some(twin) = tx.list::<Service>().find(|known| known.name == op.name) {
+    if let Some(twin) = tx.view().by::<Service>("name", &op.name).next() {
         let id = twin.id.as_str();
         return Err(fault::name_taken(KIND, id, &op.name, &caller.account));
     }
@@ -180,7 +177,7 @@ fn create(
     };
     let service = tx.put(service);
     certificate::claim(cell, tx, &service);
-    quota::check(quota::SERVICES, cell, tx.list::<Service>().count())?;
+    quota::check(quota::SERVICES, cell, tx.view().count::<Service>())?;
     Ok(created(cell, &service))
 }
 
@@ -204,8 +201,8 @@ fn get(app: &Lattice, view: &View, op: &GetService) -> Result<GetServiceOutput, 
 }
 
 fn list(app: &Lattice, view: &View, op: &ListServices) -> Result<ListServicesOutput, ApiError> {
-    let page = page(
-        view.list::<Service>(),
+    let page = page_from(
+        |start| behind::<Service>(view, &start),
         |service| service.id.to_string(),
         op.max_results,
         op.next_token.as_deref(),

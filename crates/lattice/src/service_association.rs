@@ -1,5 +1,6 @@
 //! Associations of service networks with services.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use lath_control::Cell;
@@ -14,7 +15,7 @@ use crate::record::ServiceAssociation;
 use crate::region::{NetworkSide, ServiceSide};
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, endpoint, fault, page, quota, region, service, token};
+use crate::{Lattice, behind, endpoint, fault, merged, page_from, quota, region, service, token};
 
 operations! {
     for Lattice as "vpc-lattice";
@@ -57,21 +58,15 @@ pub(crate) fn arn(cell: &Cell, id: &ServiceNetworkServiceAssociationId) -> Strin
 /// An association as its region keeps it; `None` is this region.
 type Placed = (Option<String>, Arc<ServiceAssociation>);
 
-/// Every association, in whatever state and of whatever region.
-fn all(view: &View) -> impl Iterator<Item = Placed> + '_ {
-    let here = view.list::<ServiceAssociation>().map(|it| (None, it));
-    let elsewhere = region::service_associations(view);
-    here.chain(elsewhere.map(|(region, it)| (Some(region), Arc::new(it))))
+/// The associations of other regions, in whatever state.
+fn elsewhere(view: &View) -> impl Iterator<Item = Arc<ServiceAssociation>> + '_ {
+    region::service_associations(view).map(|(_, it)| Arc::new(it))
 }
 
-/// A network's associations, in whatever state and of whatever region.
-pub(crate) fn of_network<'a>(
-    view: &'a View,
-    id: &'a ServiceNetworkId,
-) -> impl Iterator<Item = Arc<ServiceAssociation>> + 'a {
-    all(view)
-        .map(|(_, association)| association)
-        .filter(move |association| association.network == *id)
+/// How many associations a network has, in whatever state and of whatever region.
+pub(crate) fn count_of_network(view: &View, id: &ServiceNetworkId) -> usize {
+    let here = view.count_by::<ServiceAssociation>("network", id.as_str());
+    here + elsewhere(view).filter(|it| it.network == *id).count()
 }
 
 /// A service's associations, in whatever state and of whatever region.
@@ -79,9 +74,8 @@ pub(crate) fn of_service<'a>(
     view: &'a View,
     id: &'a ServiceId,
 ) -> impl Iterator<Item = Arc<ServiceAssociation>> + 'a {
-    all(view)
-        .map(|(_, association)| association)
-        .filter(move |association| association.service == *id)
+    let here = view.by::<ServiceAssociation>("service", id.as_str());
+    here.chain(elsewhere(view).filter(move |it| it.service == *id))
 }
 
 /// What an ARN of another region's becomes when it is this region's, and the other way round.
@@ -187,7 +181,11 @@ fn refuse_twin(
     network: &NetworkSide,
     service: &ServiceSide,
 ) -> Result<(), ApiError> {
-    for known in all(view).filter(|(_, known)| known.network == network.id) {
+    let told = region::service_associations(view)
+        .filter(|(_, it)| it.network == network.id)
+        .map(|(region, it)| (Some(region), Arc::new(it)));
+    let here = view.by::<ServiceAssociation>("network", network.id.as_str());
+    for known in here.map(|it| (None, it)).chain(told) {
         let known = Whole::of(cell, view, known);
         let id = known.association.id.as_str();
         if known.service.id == service.id {
@@ -264,7 +262,7 @@ fn create(
     };
     let association = tx.put(association);
     endpoint::offer(cell, tx, &association);
-    let count = of_network(tx.view(), &network.id).count();
+    let count = count_of_network(tx.view(), &network.id);
     quota::check(quota::SERVICES_PER_NETWORK, cell, count)?;
     Ok(Whole::of(cell, tx.view(), (None, association)).created())
 }
@@ -296,7 +294,9 @@ fn list(
     let network = op.service_network_identifier.as_deref();
     let network = filter(cell, Kind::ServiceNetwork, network);
     let service = filter(cell, Kind::Service, op.service_identifier.as_deref());
-    let wanted = all(view).filter(|(at, association)| {
+    let told = region::service_associations(view);
+    let told = in_order(told.map(|(region, it)| (Some(region), Arc::new(it))));
+    let wanted = |(at, association): &Placed| {
         let sides = [&association.foreign_network, &association.foreign_service];
         let concerns = |side: &Option<String>| region::is_here(cell, side.as_deref());
         (at.is_none() || sides.into_iter().any(concerns))
@@ -306,14 +306,13 @@ fn list(
             && service
                 .as_deref()
                 .is_none_or(|id| association.service.as_str() == id)
-    });
+    };
+    let from = |start: Bound<String>| {
+        let here = behind::<ServiceAssociation>(view, &start).map(|it| (None, it));
+        merged(here, told, |(_, it)| it.id.as_str()).filter(wanted)
+    };
     let token = op.next_token.as_deref();
-    let page = page(
-        in_order(wanted),
-        |(_, it)| it.id.to_string(),
-        op.max_results,
-        token,
-    )?;
+    let page = page_from(from, |(_, it)| it.id.to_string(), op.max_results, token)?;
     let whole = page.items.into_iter().map(|it| Whole::of(cell, view, it));
     Ok(ListServiceAssociationsOutput {
         items: whole.map(|whole| whole.summary()).collect(),

@@ -1,6 +1,7 @@
 //! Target groups.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use lath_control::{Cell, Claim};
@@ -15,7 +16,9 @@ use crate::ident::{Kind, resolve};
 use crate::record::{Target, TargetGroup};
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, action, fault, health_check, page, probing, quota, region, token, vpc};
+use crate::{
+    Lattice, action, behind, fault, health_check, page_from, probing, quota, region, token, vpc,
+};
 
 operations! {
     for Lattice as "vpc-lattice";
@@ -203,16 +206,13 @@ fn create(
     }
     probing::check(cell, &op.tags)?;
     let group = planned(cell, tx.view(), id, op)?;
-    let twin = tx
-        .list::<TargetGroup>()
-        .find(|known| known.name == group.name);
-    if let Some(twin) = twin {
+    if let Some(twin) = tx.view().by::<TargetGroup>("name", &group.name).next() {
         let id = twin.id.as_str();
         return Err(fault::name_taken(KIND, id, &group.name, &caller.account));
     }
     tx.put(claim(&group));
     let group = tx.put(group);
-    quota::check(quota::TARGET_GROUPS, cell, tx.list::<TargetGroup>().count())?;
+    quota::check(quota::TARGET_GROUPS, cell, tx.view().count::<TargetGroup>())?;
     Ok(output(cell, &group))
 }
 
@@ -242,16 +242,16 @@ fn list(
 ) -> Result<ListTargetGroupsOutput, ApiError> {
     let cell = &app.cell;
     let vpc = op.vpc_identifier.as_deref();
-    let wanted = view.list::<TargetGroup>().filter(|group| {
-        vpc.is_none_or(|vpc| group.vpc.as_str() == vpc)
-            && op.target_group_type.is_none_or(|kind| group.kind == kind)
-    });
-    let token = op.next_token.as_deref();
-    let page = page(wanted, |group| group.id.to_string(), op.max_results, token)?;
-    let (users, nobody) = (action::all_users(view), BTreeSet::new());
-    let show = |group: &Arc<TargetGroup>| {
-        summary(cell, view, group, users.get(&group.id).unwrap_or(&nobody))
+    let from = |start: Bound<String>| {
+        behind::<TargetGroup>(view, &start).filter(|group| {
+            vpc.is_none_or(|vpc| group.vpc.as_str() == vpc)
+                && op.target_group_type.is_none_or(|kind| group.kind == kind)
+        })
     };
+    let token = op.next_token.as_deref();
+    let page = page_from(from, |group| group.id.to_string(), op.max_results, token)?;
+    let show =
+        |group: &Arc<TargetGroup>| summary(cell, view, group, &action::users(view, &group.id));
     Ok(ListTargetGroupsOutput {
         items: Some(page.items.iter().map(show).collect()),
         next_token: page.next_token,

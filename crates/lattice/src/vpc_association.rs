@@ -1,5 +1,6 @@
 //! Associations of service networks with VPCs.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use lath_control::{Cell, Claim};
@@ -15,7 +16,7 @@ use crate::region::NetworkSide;
 use crate::resource_types::*;
 use crate::service_association::filter;
 use crate::shape::*;
-use crate::{Lattice, fault, network, page, quota, region, token, vpc};
+use crate::{Lattice, behind, fault, merged, network, page_from, quota, region, token, vpc};
 
 operations! {
     for Lattice as "vpc-lattice";
@@ -209,8 +210,9 @@ fn create(
         updated_at: now,
     };
     let association = replace(tx, None, association);
-    let all = tx.list::<VpcAssociation>();
-    let count = all.filter(|known| known.network == network.id).count();
+    let count = tx
+        .view()
+        .count_by::<VpcAssociation>("network", network.id.as_str());
     quota::check(quota::VPCS_PER_NETWORK, cell, count)?;
     Ok(created(cell, &association))
 }
@@ -235,20 +237,23 @@ fn list(
     let network = op.service_network_identifier.as_deref();
     let network = filter(cell, Kind::ServiceNetwork, network);
     let vpc = op.vpc_identifier.as_deref();
-    let here = view.list::<VpcAssociation>().map(|it| (None, it));
     let elsewhere = region::vpc_associations(view)
         .filter(|(_, it)| region::is_here(cell, it.foreign_network.as_deref()))
         .map(|(region, it)| (Some(region), Arc::new(it)));
-    let mut wanted: Vec<(Option<String>, Arc<VpcAssociation>)> = here.chain(elsewhere).collect();
-    wanted.sort_by(|(_, one), (_, other)| one.id.cmp(&other.id));
-    wanted.retain(|(_, association)| {
-        network
-            .as_deref()
-            .is_none_or(|id| association.network.as_str() == id)
-            && vpc.is_none_or(|id| association.vpc.as_str() == id)
-    });
+    let mut elsewhere: Vec<(Option<String>, Arc<VpcAssociation>)> = elsewhere.collect();
+    elsewhere.sort_by(|(_, one), (_, other)| one.id.cmp(&other.id));
+    let from = |start: Bound<String>| {
+        let here = behind::<VpcAssociation>(view, &start).map(|it| (None, it));
+        let all = merged(here, elsewhere, |(_, it)| it.id.as_str());
+        all.filter(|(_, association)| {
+            network
+                .as_deref()
+                .is_none_or(|id| association.network.as_str() == id)
+                && vpc.is_none_or(|id| association.vpc.as_str() == id)
+        })
+    };
     let token = op.next_token.as_deref();
-    let page = page(wanted, |(_, it)| it.id.to_string(), op.max_results, token)?;
+    let page = page_from(from, |(_, it)| it.id.to_string(), op.max_results, token)?;
     let items = page.items.iter();
     let items = items.map(|(at, it)| summary(cell, view, at.as_deref(), it));
     Ok(ListVpcAssociationsOutput {

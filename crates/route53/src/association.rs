@@ -1,5 +1,6 @@
 //! Which VPCs see a private zone.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use lath_control::Cell;
@@ -12,7 +13,7 @@ use crate::Route53;
 use crate::record::{Authorization, Zone};
 use crate::resource_types::{self, *};
 use crate::shape::*;
-use crate::{change, fault, ident, limit, page, zone};
+use crate::{change, fault, ident, limit, name as names, page, zone};
 
 operations! {
     for Route53 as "route53";
@@ -86,7 +87,8 @@ pub(crate) fn check_conflict(
     let sees = |zone: &Arc<Zone>| {
         zone.name == name && zone.vpcs.as_ref().is_some_and(|vpcs| vpcs.contains(vpc))
     };
-    let Some(zone) = view.list::<Zone>().find(sees) else {
+    let mut named = view.by::<Zone>("sorted", &names::sort_key(name));
+    let Some(zone) = named.find(sees) else {
         return Ok(());
     };
     let (region, id) = vpc;
@@ -163,10 +165,13 @@ pub(crate) fn list_by_vpc(
     let cell = &app.cell;
     let vpc = (op.vpc_region.clone(), ident::vpc(&op.vpc_id)?);
     let sees = |zone: &Arc<Zone>| zone.vpcs.as_ref().is_some_and(|vpcs| vpcs.contains(&vpc));
-    let zones = view.list::<Zone>().filter(sees);
+    let from = |start: Bound<String>| {
+        let zones = view.from::<Zone>(start.as_ref().map(String::as_str));
+        zones.filter(sees)
+    };
     let size = page::size(op.max_items.as_deref(), PAGE)?;
     let token = op.next_token.as_deref();
-    let page = page::from_token(zones, |zone| zone.id.to_string(), token, size)?;
+    let page = page::behind_token(from, |zone| zone.id.to_string(), token, size)?;
     let summary = |zone: &Arc<Zone>| HostedZoneSummary {
         id: zone.id.to_string(),
         name: zone.name.clone(),

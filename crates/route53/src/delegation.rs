@@ -65,11 +65,9 @@ pub(crate) fn for_zone(
         let text = "A private hosted zone cannot have a reusable delegation set.";
         return Err(fault::invalid(text));
     }
-    let related = |zone: &Arc<Zone>| {
-        zone.delegation_set.as_ref() == Some(&set.id)
-            && (name::is_within(&zone.name, name) || name::is_within(name, &zone.name))
-    };
-    if let Some(zone) = view.list::<Zone>().find(related) {
+    let related =
+        |zone: &Arc<Zone>| name::is_within(&zone.name, name) || name::is_within(name, &zone.name);
+    if let Some(zone) = view.by::<Zone>("delegation", &set.id).find(related) {
         let text = format!(
             "Cannot create hosted zone with DelegationSetId {}: the hosted zone {} with the name {} shares its name servers.",
             set.id, zone.id, zone.name
@@ -95,9 +93,7 @@ pub(crate) fn find(view: &View, id: &str) -> Result<Arc<DelegationSet>, ApiError
 
 /// How many zones have a set's servers.
 pub(crate) fn zones(view: &View, set: &DelegationSet) -> usize {
-    view.list::<Zone>()
-        .filter(|zone| zone.delegation_set.as_ref() == Some(&set.id))
-        .count()
+    view.count_by::<Zone>("delegation", &set.id)
 }
 
 fn shown(set: &DelegationSet) -> shape::DelegationSet {
@@ -148,7 +144,7 @@ pub(crate) fn create(
             "A delegation set with the same owner and caller reference combination has already been created.",
         ));
     }
-    limit::DELEGATION_SETS.check(cell, tx.list::<DelegationSet>().count() + 1)?;
+    limit::DELEGATION_SETS.check(cell, tx.view().count::<DelegationSet>() + 1)?;
     let id = format!("N{}", ident::random(20));
     let name_servers = taken(tx, &id, op.zone_id.as_deref())?;
     let set = tx.put(DelegationSet {
@@ -179,8 +175,12 @@ pub(crate) fn list(
         .marker
         .as_deref()
         .map(|id| ident::bare("/delegationset/", id));
-    let all = view.list::<DelegationSet>();
-    let (sets, next) = page::from_marker(all, |set| set.id.clone(), marker, size);
+    let (sets, next) = page::from_marker(
+        |start| view.from::<DelegationSet>(start),
+        |set| set.id.clone(),
+        marker,
+        size,
+    );
     Ok(ListReusableDelegationSetsResponse {
         sets: sets.iter().map(|set| shown(set)).collect(),
         marker: op.marker.clone().unwrap_or_default(),

@@ -78,7 +78,7 @@ pub(crate) fn create(
             )),
         };
     }
-    limit::HEALTH_CHECKS.check(cell, tx.list::<HealthCheck>().count() + 1)?;
+    limit::HEALTH_CHECKS.check(cell, tx.view().count::<HealthCheck>() + 1)?;
     let check = tx.put(HealthCheck {
         id: HealthCheckId::random(),
         caller_reference: op.caller_reference,
@@ -111,9 +111,8 @@ pub(crate) fn list(
     op: &ListHealthChecks,
 ) -> Result<ListHealthChecksResponse, ApiError> {
     let size = page::size(op.max_items.as_deref(), PAGE)?;
-    let all = view.list::<HealthCheck>();
     let (checks, next) = page::from_marker(
-        all,
+        |start| view.from::<HealthCheck>(start),
         |check| check.id.to_string(),
         op.marker.as_deref(),
         size,
@@ -132,7 +131,7 @@ pub(crate) fn count(
     view: &View,
     _: &GetHealthCheckCount,
 ) -> Result<GetHealthCheckCountResponse, ApiError> {
-    let count = i64::try_from(view.list::<HealthCheck>().count()).unwrap_or(i64::MAX);
+    let count = i64::try_from(view.count::<HealthCheck>()).unwrap_or(i64::MAX);
     Ok(GetHealthCheckCountResponse { count })
 }
 

@@ -92,14 +92,13 @@ pub(crate) fn account(
     op: &GetAccountLimit,
 ) -> Result<GetAccountLimitResponse, ApiError> {
     let (value, count) = match op.kind {
-        AccountLimitType::HealthChecks => (
-            HEALTH_CHECKS.value(),
-            view.list::<record::HealthCheck>().count(),
-        ),
-        AccountLimitType::HostedZones => (HOSTED_ZONES.value(), view.list::<Zone>().count()),
+        AccountLimitType::HealthChecks => {
+            (HEALTH_CHECKS.value(), view.count::<record::HealthCheck>())
+        }
+        AccountLimitType::HostedZones => (HOSTED_ZONES.value(), view.count::<Zone>()),
         AccountLimitType::ReusableDelegationSets => (
             DELEGATION_SETS.value(),
-            view.list::<record::DelegationSet>().count(),
+            view.count::<record::DelegationSet>(),
         ),
         AccountLimitType::TrafficPolicyInstances => (5, 0),
         AccountLimitType::TrafficPolicies => (50, 0),

@@ -1,10 +1,14 @@
 //! ListResourceRecordSets: in the order of reversed names, then types, then set identifiers.
 
+use std::ops::Bound;
+
+use lath_model::id::HostedZoneId;
 use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 
 use crate::Route53;
+use crate::record::{StoredSet, group_key};
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{fault, name, page, zone};
@@ -18,16 +22,8 @@ operations! {
 /// Record sets on a page.
 const PAGE: usize = 300;
 
-/// Where a set is in the list.
-type Place = (String, &'static str, String);
-
-fn place(set: &ResourceRecordSet) -> Place {
-    let identifier = set.set_identifier.clone().unwrap_or_default();
-    (name::sort_key(&set.name), set.kind.as_str(), identifier)
-}
-
-/// Where the page begins.
-fn start(op: &ListResourceRecordSets) -> Result<Option<Place>, ApiError> {
+/// Where the page begins: the key of a set, or what the keys of several begin with.
+fn start(op: &ListResourceRecordSets, zone: &HostedZoneId) -> Result<Option<String>, ApiError> {
     let Some(text) = &op.name else {
         return if op.kind.is_some() || op.identifier.is_some() {
             Err(fault::invalid(
@@ -48,9 +44,8 @@ fn start(op: &ListResourceRecordSets) -> Result<Option<Place>, ApiError> {
             "The StartRecordName {shown} is not a valid domain name."
         ))
     })?;
-    let kind = op.kind.map_or("", RrType::as_str);
-    let identifier = op.identifier.clone().unwrap_or_default();
-    Ok(Some((name::sort_key(&name), kind, identifier)))
+    let identifier = op.identifier.as_deref().unwrap_or_default();
+    Ok(Some(group_key(zone, &name, op.kind) + identifier))
 }
 
 pub(crate) fn list(
@@ -59,10 +54,12 @@ pub(crate) fn list(
     op: &ListResourceRecordSets,
 ) -> Result<ListResourceRecordSetsResponse, ApiError> {
     let zone = zone::find(view, &op.id)?;
-    let from = start(op)?;
+    let from = start(op, &zone.id)?;
     let size = page::size(op.max_items.as_deref(), PAGE)?;
-    let mut rest = zone::sets(view, &zone.id)
-        .skip_while(|stored| from.as_ref().is_some_and(|from| place(&stored.set) < *from));
+    let from = from.unwrap_or_else(|| format!("{}/", zone.id));
+    let mut rest = view
+        .from::<StoredSet>(Bound::Included(&from))
+        .take_while(|stored| stored.zone == zone.id);
     let sets = rest
         .by_ref()
         .take(size)

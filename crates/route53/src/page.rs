@@ -1,6 +1,8 @@
 //! Pages: Route 53 has `maxitems` with markers, and `maxresults` with tokens.
 
-use lath_control::{Page, paginate};
+use std::ops::Bound;
+
+use lath_control::{Page, paginate, paginate_from};
 use lath_wire::ApiError;
 
 use crate::fault;
@@ -27,19 +29,32 @@ pub(crate) fn shown(given: Option<&str>, most: usize) -> String {
     given.map_or_else(|| most.to_string(), str::to_owned)
 }
 
-/// Cuts a page that begins with the key `marker`: the answer's `NextMarker` is the next page's first key.
-pub(crate) fn from_marker<T>(
-    items: impl IntoIterator<Item = T>,
+/// Cuts a page that begins with the key `marker`, of the items that `from` gives from a key on: the answer's
+/// `NextMarker` is the next page's first key.
+pub(crate) fn from_marker<T, I: IntoIterator<Item = T>>(
+    from: impl FnOnce(Bound<&str>) -> I,
     key: impl Fn(&T) -> String,
     marker: Option<&str>,
     size: usize,
 ) -> (Vec<T>, Option<String>) {
-    let mut rest = items
-        .into_iter()
-        .skip_while(|item| marker.is_some_and(|marker| key(item).as_str() < marker));
+    let start = marker.map_or(Bound::Unbounded, Bound::Included);
+    let mut rest = from(start).into_iter();
     let page: Vec<T> = rest.by_ref().take(size).collect();
     let next = rest.next().map(|item| key(&item));
     (page, next)
+}
+
+/// Cuts a page after an opaque token, of the items that `from` gives from behind a key on.
+///
+/// # Errors
+/// `InvalidPaginationToken`.
+pub(crate) fn behind_token<T, I: IntoIterator<Item = T>>(
+    from: impl FnOnce(Bound<String>) -> I,
+    key: impl Fn(&T) -> String,
+    token: Option<&str>,
+    size: usize,
+) -> Result<Page<T>, ApiError> {
+    paginate_from(from, key, size, token).map_err(|_| fault::bad_token())
 }
 
 /// Cuts a page after an opaque token.

@@ -179,9 +179,18 @@ macro_rules! records {
 pub(crate) const ONLY: &str = "only";
 
 records! {
-    Zone "route53.hosted-zone" |this| this.id.to_string();
+    Zone "route53.hosted-zone" |this| this.id.to_string()
+        => {
+            let sorted = ("sorted", name::sort_key(&this.name));
+            let reference = ("reference", this.caller_reference.clone());
+            let set = this.delegation_set.iter().map(|id| ("delegation", id.clone()));
+            set.chain([sorted, reference]).collect()
+        };
     StoredSet "route53.record-set" |this| set_key(&this.zone, &this.set)
-        => vec![("name", format!("{}/{}", this.zone, this.set.name))];
+        => vec![
+            ("name", format!("{}/{}", this.zone, this.set.name)),
+            ("zone", this.zone.to_string()),
+        ];
     Change "route53.change" |this| this.id.clone();
     Serial "route53.serial" |_this| ONLY.to_owned();
     HealthCheck "route53.health-check" |this| this.id.to_string();

@@ -1,6 +1,7 @@
 //! Hosted zones.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use lath_control::Cell;
@@ -63,7 +64,7 @@ pub(crate) fn sets<'v>(
 
 /// How many record sets a zone has.
 pub(crate) fn count_sets(view: &View, id: &HostedZoneId) -> usize {
-    view.range::<StoredSet>(&format!("{id}/")).count()
+    view.count_by::<StoredSet>("zone", id.as_str())
 }
 
 pub(crate) fn shown(view: &View, zone: &Zone) -> HostedZone {
@@ -131,10 +132,7 @@ pub(crate) fn create(
     let comment = op.config.as_ref().and_then(|config| config.comment.clone());
     change::check_comment(comment.as_deref())?;
     let vpc = first_vpc(cell, tx.view(), &op)?;
-    if tx
-        .list::<Zone>()
-        .any(|zone| zone.caller_reference == op.caller_reference)
-    {
+    if tx.view().has::<Zone>("reference", &op.caller_reference) {
         return Err(ApiError::new(
             "HostedZoneAlreadyExists",
             409,
@@ -147,7 +145,7 @@ pub(crate) fn create(
     if let Some(vpc) = &vpc {
         association::check_conflict(tx.view(), &name, vpc)?;
     }
-    limit::HOSTED_ZONES.check(cell, tx.list::<Zone>().count() + 1)?;
+    limit::HOSTED_ZONES.check(cell, tx.view().count::<Zone>() + 1)?;
     let (delegation_set, name_servers) =
         delegation::for_zone(tx.view(), &op, &name, vpc.is_some())?;
     let zone = tx.put(Zone {
@@ -242,8 +240,8 @@ pub(crate) fn list(
         .as_deref()
         .map(|id| ident::bare("/hostedzone/", id));
     let size = page::size(op.max_items.as_deref(), PAGE)?;
-    let zones = view.list::<Zone>().filter(wanted);
-    let (zones, next) = page::from_marker(zones, |zone| zone.id.to_string(), marker, size);
+    let from = |start: Bound<&str>| view.from::<Zone>(start).filter(wanted);
+    let (zones, next) = page::from_marker(from, |zone| zone.id.to_string(), marker, size);
     Ok(ListHostedZonesResponse {
         zones: zones.iter().map(|zone| shown(view, zone)).collect(),
         marker: op.marker.clone(),
@@ -276,10 +274,13 @@ pub(crate) fn list_by_name(
     };
     let size = page::size(op.max_items.as_deref(), PAGE)?;
     let key = |zone: &Arc<Zone>| (name::sort_key(&zone.name), zone.id.to_string());
-    let mut zones: Vec<_> = view.list::<Zone>().collect();
-    zones.sort_by_key(key);
-    let mut rest = zones
-        .into_iter()
+    let start = match &from {
+        Some((sorted, _)) => Bound::Included(sorted.as_str()),
+        None => Bound::Unbounded,
+    };
+    let mut rest = view
+        .keyed_from::<Zone>("sorted", start)
+        .map(|(_, zone)| zone)
         .skip_while(|zone| from.as_ref().is_some_and(|from| key(zone) < *from));
     let zones: Vec<_> = rest.by_ref().take(size).collect();
     let next = rest.next();
@@ -299,7 +300,7 @@ pub(crate) fn count(
     view: &View,
     _: &GetHostedZoneCount,
 ) -> Result<GetHostedZoneCountResponse, ApiError> {
-    let count = i64::try_from(view.list::<Zone>().count()).unwrap_or(i64::MAX);
+    let count = i64::try_from(view.count::<Zone>()).unwrap_or(i64::MAX);
     Ok(GetHostedZoneCountResponse { count })
 }
 

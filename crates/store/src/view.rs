@@ -17,6 +17,8 @@ struct Table {
     records: OrdMap<Arc<str>, Held>,
     /// Index, key in it, id.
     keys: OrdSet<(&'static str, Arc<str>, Arc<str>)>,
+    /// How many records have a key, for those that more than one has.
+    shared: OrdMap<(&'static str, Arc<str>), usize>,
 }
 
 /// A record of any type. Two are the same when they are one.
@@ -59,8 +61,30 @@ impl Table {
         }
         self.unlist(&id, old);
         for (index, key) in new {
-            self.keys.insert((index, key.into(), Arc::clone(&id)));
+            self.enlist(index, &key, &id);
         }
+    }
+
+    fn enlist(&mut self, index: &'static str, key: &str, id: &Arc<str>) {
+        // Those who share a key share its text.
+        let other = self.first_with(index, key).cloned();
+        let key = other.as_ref().map_or_else(|| key.into(), Arc::clone);
+        let listed = self.keys.insert((index, Arc::clone(&key), Arc::clone(id)));
+        if listed.is_none() && other.is_some() {
+            *self.shared.entry((index, key)).or_insert(1) += 1;
+        }
+    }
+
+    fn first_with(&self, index: &'static str, key: &str) -> Option<&Arc<str>> {
+        let (of, first, _) = self.keys.range((index, key.into(), "".into())..).next()?;
+        (*of == index && **first == *key).then_some(first)
+    }
+
+    /// How many records have a key in an index.
+    fn count(&self, index: &'static str, key: &str) -> usize {
+        let shared = self.shared.get(&(index, Arc::from(key)));
+        let one = || usize::from(self.first_with(index, key).is_some());
+        shared.copied().unwrap_or_else(one)
     }
 
     fn remove(&mut self, id: &str) -> bool {
@@ -73,7 +97,17 @@ impl Table {
 
     fn unlist(&mut self, id: &Arc<str>, keys: Vec<(&'static str, String)>) {
         for (index, key) in keys {
-            self.keys.remove(&(index, key.into(), Arc::clone(id)));
+            let key: Arc<str> = key.into();
+            let listed = (index, Arc::clone(&key), Arc::clone(id));
+            let shared = (index, key);
+            if self.keys.remove(&listed).is_none() {
+                continue;
+            }
+            match self.shared.get(&shared).copied() {
+                None => {}
+                Some(2) => drop(self.shared.remove(&shared)),
+                Some(many) => drop(self.shared.insert(shared, many - 1)),
+            }
         }
     }
 }
@@ -124,6 +158,51 @@ impl View {
             .filter_map(|(_, held)| held.of())
     }
 
+    /// The records from an id on, by ascending id: what is before it costs nothing.
+    pub fn from<'a, R: Record>(
+        &'a self,
+        start: Bound<&str>,
+    ) -> impl Iterator<Item = Arc<R>> + use<'a, R> {
+        self.note(|| Read::Range(R::KIND, "".into()));
+        let from = (start, Bound::Unbounded);
+        let listed = self
+            .tables
+            .get(R::KIND)
+            .map(|table| table.records.range::<_, str>(from));
+        let listed = listed.into_iter().flatten();
+        listed.filter_map(|(_, held)| held.of())
+    }
+
+    /// How many records of the kind there are: counting costs nothing.
+    pub fn count<R: Record>(&self) -> usize {
+        self.note(|| Read::Range(R::KIND, "".into()));
+        let table = self.tables.get(R::KIND);
+        table.map_or(0, |table| table.records.len())
+    }
+
+    /// The records that have a key in an index, from a key on, by ascending key and id.
+    pub fn keyed_from<'a, R: Record>(
+        &'a self,
+        index: &'static str,
+        start: Bound<&str>,
+    ) -> impl Iterator<Item = (Arc<str>, Arc<R>)> + use<'a, R> {
+        self.note(|| Read::Range(R::KIND, "".into()));
+        let (first, skip): (Arc<str>, Option<Arc<str>>) = match start {
+            Bound::Unbounded => ("".into(), None),
+            Bound::Included(key) => (key.into(), None),
+            Bound::Excluded(key) => (key.into(), Some(key.into())),
+        };
+        let from = (index, first, Arc::from(""));
+        self.tables.get(R::KIND).into_iter().flat_map(move |table| {
+            let skip = skip.clone();
+            let listed = table.keys.range(from.clone()..);
+            listed
+                .take_while(move |(of, _, _)| *of == index)
+                .skip_while(move |(_, key, _)| skip.as_ref() == Some(key))
+                .filter_map(|(_, key, id)| Some((Arc::clone(key), table.records.get(id)?.of()?)))
+        })
+    }
+
     /// The records that have this key in an index ([`Record::keys`]), by ascending id.
     pub fn by<'a, R: Record>(
         &'a self,
@@ -141,6 +220,18 @@ impl View {
                 .take_while(move |(of, its, _)| *of == index && *its == key)
                 .filter_map(|(_, _, id)| table.records.get(id)?.of())
         })
+    }
+
+    /// How many records have this key in an index: counting costs nothing.
+    pub fn count_by<R: Record>(&self, index: &'static str, key: &str) -> usize {
+        self.note(|| Read::Key(R::KIND, index, key.into()));
+        let table = self.tables.get(R::KIND);
+        table.map_or(0, |table| table.count(index, key))
+    }
+
+    /// Whether a record has this key in an index.
+    pub fn has<R: Record>(&self, index: &'static str, key: &str) -> bool {
+        self.count_by::<R>(index, key) > 0
     }
 
     /// The distinct keys of an index, for callers that do not know the kind's type.
@@ -375,6 +466,53 @@ mod tests {
         let mut tx = Tx::on(two);
         tx.delete::<Lamp>("c");
         assert_eq!(in_room(tx.view(), "halls"), ["a"]);
+    }
+
+    #[test]
+    fn a_list_goes_on_from_anywhere() {
+        let view = with(
+            &View::default(),
+            &[("a", "hall"), ("b", "bath"), ("c", "hall"), ("d", "attic")],
+        );
+        assert_eq!(view.count::<Lamp>(), 4);
+        for (start, records, keyed) in [
+            (Bound::Unbounded, "abcd", "dbac"),
+            (Bound::Included("bath"), "cd", "bac"),
+            (Bound::Excluded("bath"), "cd", "ac"),
+            (Bound::Included("b"), "bcd", "bac"),
+            (Bound::Excluded("b"), "cd", "bac"),
+            (Bound::Excluded("hall"), "", ""),
+        ] {
+            let ids: String = view.from::<Lamp>(start).map(|lamp| lamp.id()).collect();
+            assert_eq!(ids, records, "{start:?}");
+            let all = view.keyed_from::<Lamp>("room", start);
+            let ids: String = all.map(|(_, lamp)| lamp.id()).collect();
+            assert_eq!(ids, keyed, "{start:?}");
+        }
+        assert_eq!(view.keyed_from::<Lamp>("roof", Bound::Unbounded).count(), 0);
+    }
+
+    #[test]
+    fn the_records_of_a_key_are_counted() {
+        let mut view = View::default();
+        let mut random = 3_u32;
+        for _ in 0..300 {
+            random = random.wrapping_mul(1_103_515_245).wrapping_add(12345);
+            let (id, room) = ((random >> 8) % 7, (random >> 16) % 3);
+            let mut tx = Tx::on(view);
+            if random >> 24 & 3 == 0 {
+                tx.delete::<Lamp>(&id.to_string());
+            } else {
+                let (id, room) = (id.to_string(), room.to_string());
+                tx.put(Lamp { id, room });
+            }
+            view = tx.finish().unwrap().view;
+            for room in ["0", "1", "2", "3"] {
+                let listed = in_room(&view, room).len();
+                assert_eq!(view.count_by::<Lamp>("room", room), listed);
+                assert_eq!(view.has::<Lamp>("room", room), listed > 0);
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::filter::{Field, Filter};
 use crate::ids;
 use crate::records::Instance;
 use crate::resources::INSTANCE;
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::Tag;
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -183,12 +183,12 @@ fn describe(
     view: &View,
     op: &DescribeInstanceCreditSpecifications,
 ) -> Result<CreditSpecifications, ApiError> {
-    let items = view.list::<Instance>().filter_map(|it| {
+    let show = |it: &Instance| {
         Some(CreditItem {
             instance_id: it.id.to_string(),
-            cpu_credits: credits(&it)?,
+            cpu_credits: credits(it)?,
         })
-    });
+    };
     check_burstable(view, &op.ids)?;
     let query = Query {
         ids: &op.ids,
@@ -196,7 +196,7 @@ fn describe(
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(CreditSpecifications {
         instance_credit_specification_set: page.items,
         next_token: page.next_token,

@@ -14,7 +14,7 @@ use crate::errors::combination;
 use crate::filter::{Field, Filter, Member};
 use crate::records::Instance;
 use crate::resources::INSTANCE;
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::Tag;
 
 /// How long an answer waits for a change that is under way.
@@ -93,18 +93,20 @@ pub(super) fn describe(
         ));
     }
     let showing = Showing::new(&app.cell, view);
-    let entries = view.list::<Instance>().map(|instance| Entry {
-        reservation: instance.reservation.to_string(),
-        owner: instance.owner.clone(),
-        item: showing.instance(&instance),
-    });
+    let show = |instance: &Instance| {
+        Some(Entry {
+            reservation: instance.reservation.to_string(),
+            owner: instance.owner.clone(),
+            item: showing.instance(instance),
+        })
+    };
     let query = Query {
         ids: &op.ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(entries, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeInstancesResult {
         next_token: page.next_token,
         reservation_set: grouped(page.items),

@@ -136,10 +136,7 @@ pub(crate) fn refusals(op: &RunInstances) -> Vec<ApiError> {
 }
 
 fn show(app: &Ec2, view: &View, reservation: &str) -> Result<Reservation, ApiError> {
-    let mut instances: Vec<_> = view
-        .list::<Instance>()
-        .filter(|instance| instance.reservation.as_str() == reservation)
-        .collect();
+    let mut instances: Vec<_> = view.by::<Instance>("reservation", reservation).collect();
     instances.sort_by_key(|instance| instance.launch_index);
     Showing::new(&app.cell, view)
         .reservations(instances.iter().map(AsRef::as_ref))

@@ -331,14 +331,14 @@ fn subnet(view: &View, op: &RunInstances, wanted: Option<&str>) -> Result<Arc<Su
 }
 
 fn default_subnet(view: &View, zone: Option<&str>) -> Result<Arc<Subnet>, ApiError> {
-    let Some(vpc) = view.list::<Vpc>().find(|vpc| vpc.is_default) else {
+    let Some(vpc) = view.by::<Vpc>("state", "default").next() else {
         return Err(client(
             "VPCIdNotSpecified",
             "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.",
         ));
     };
-    view.list::<Subnet>()
-        .filter(|subnet| subnet.vpc == vpc.id && subnet.default_for_az)
+    view.by::<Subnet>("vpc", vpc.id.as_str())
+        .filter(|subnet| subnet.default_for_az)
         .find(|subnet| zone.is_none_or(|zone| zone == subnet.availability_zone))
         .ok_or_else(|| {
             client(
@@ -394,8 +394,7 @@ fn groups_by_name(
     wanted: &[String],
 ) -> Result<Vec<SecurityGroupId>, ApiError> {
     let find = |name: &String| {
-        view.list::<SecurityGroup>()
-            .find(|group| group.vpc == subnet.vpc && group.name == *name)
+        SecurityGroup::named(view, &subnet.vpc, name)
             .map(|group| group.id.clone())
             .ok_or_else(|| {
                 client(

@@ -29,7 +29,7 @@ use crate::filter::{Field, Filter, fields};
 use crate::ids;
 use crate::records::{Instance, InstanceState, ProfileAssociation, RoleSession};
 use crate::resources::{self, INSTANCE, arn};
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::Tag;
 
 /// How long a session lives.
@@ -316,16 +316,14 @@ fn describe(
     view: &View,
     op: &DescribeIamInstanceProfileAssociations,
 ) -> Result<Associations, ApiError> {
-    let items = view
-        .list::<ProfileAssociation>()
-        .map(|it| item(&it, "associated"));
+    let show = |it: &ProfileAssociation| Some(item(it, "associated"));
     let query = Query {
         ids: &op.ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(Associations {
         iam_instance_profile_association_set: page.items,
         next_token: page.next_token,

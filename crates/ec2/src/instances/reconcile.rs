@@ -186,11 +186,7 @@ fn terminated(tx: &mut Tx, instance: &Instance) {
 }
 
 fn attached(view: &View, instance: &Instance) -> Vec<Arc<NetworkInterface>> {
-    view.list::<NetworkInterface>()
-        .filter(|interface| {
-            let attachment = interface.attachment.as_ref();
-            attachment.is_some_and(|it| it.instance == instance.id)
-        })
+    view.by::<NetworkInterface>("instance", instance.id.as_str())
         .collect()
 }
 

@@ -1,6 +1,5 @@
 //! Instances as answers show them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use lath_control::Cell;
@@ -260,30 +259,28 @@ fn on_off(on: bool) -> String {
 pub(crate) struct Showing<'a> {
     cell: &'a Cell,
     view: &'a View,
-    interfaces: HashMap<InstanceId, Vec<Arc<NetworkInterface>>>,
-    profiles: HashMap<InstanceId, ProfileItem>,
 }
 
 impl<'a> Showing<'a> {
     pub(crate) fn new(cell: &'a Cell, view: &'a View) -> Self {
-        let mut interfaces: HashMap<_, Vec<_>> = HashMap::new();
-        for interface in view.list::<NetworkInterface>() {
-            if let Some(attachment) = &interface.attachment {
-                let of_instance = interfaces.entry(attachment.instance.clone());
-                of_instance.or_default().push(Arc::clone(&interface));
-            }
-        }
-        for of_instance in interfaces.values_mut() {
-            of_instance.sort_by_key(|it| it.attachment.as_ref().map(|to| to.device_index));
-        }
-        let associations = view.list::<ProfileAssociation>();
-        let profiles = associations.map(|it| (it.instance.clone(), ProfileItem::from(&*it)));
-        Self {
-            cell,
-            view,
-            interfaces,
-            profiles: profiles.collect(),
-        }
+        Self { cell, view }
+    }
+
+    /// By their devices.
+    fn attached(&self, instance: &InstanceId) -> Vec<Arc<NetworkInterface>> {
+        let attached = self
+            .view
+            .by::<NetworkInterface>("instance", instance.as_str());
+        let mut attached: Vec<_> = attached.collect();
+        attached.sort_by_key(|it| it.attachment.as_ref().map(|to| to.device_index));
+        attached
+    }
+
+    fn profile(&self, instance: &InstanceId) -> Option<ProfileItem> {
+        let mut associations = self
+            .view
+            .by::<ProfileAssociation>("instance", instance.as_str());
+        associations.next().map(|it| ProfileItem::from(&*it))
     }
 }
 
@@ -309,8 +306,8 @@ impl Showing<'_> {
     /// An instance with its interfaces. A terminated one keeps its id and tags and loses its addresses.
     pub(crate) fn instance(&self, it: &Instance) -> InstanceItem {
         let in_vpc = it.state != InstanceState::Terminated;
-        let attached = self.interfaces.get(&it.id).filter(|_| in_vpc);
-        let interfaces = attached.map_or(&[][..], Vec::as_slice);
+        let attached = in_vpc.then(|| self.attached(&it.id));
+        let interfaces = attached.as_deref().unwrap_or_default();
         let primary = interfaces.first();
         let public = primary.and_then(|interface| interface.public_ip());
         let (cores, threads) = cores_and_threads(it);
@@ -358,7 +355,7 @@ impl Showing<'_> {
                 .iter()
                 .map(|interface| self.interface(it, interface))
                 .collect(),
-            iam_instance_profile: self.profiles.get(&it.id).filter(|_| in_vpc).cloned(),
+            iam_instance_profile: in_vpc.then(|| self.profile(&it.id)).flatten(),
             ebs_optimized: it.options.ebs_optimized,
             ena_support: true,
             cpu_options: CpuOptionsItem {

@@ -18,7 +18,7 @@ use crate::errors::combination;
 use crate::filter::{Field, Filter, Member};
 use crate::records::{Instance, InstanceState};
 use crate::resources::INSTANCE;
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select, select_records};
 use crate::tags::{self, Tag};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -155,26 +155,25 @@ fn describe(
     }
     let all = op.include_all_instances == Some(true);
     let observed = Arc::clone(&app.cell.observed.borrow());
-    let statuses = view
-        .list::<Instance>()
-        .map(|it| shown(view, &it, observed.instances.get(&it.id)));
-    // Ids are resolved among all instances, so that one that is not running is not "not found".
-    let query = Query {
-        ids: &op.ids,
-        filters: &[],
-        ..Query::default()
-    };
-    let named = select(statuses, &query)?.items;
-    let visible = named
-        .into_iter()
-        .filter(|it| all || it.instance_state.name == "running");
+    let of = |it: &Instance| shown(view, it, observed.instances.get(&it.id));
+    let visible = |it: &InstanceStatus| all || it.instance_state.name == "running";
     let query = Query {
         ids: &[],
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(visible, &query)?;
+    let page = if op.ids.is_empty() {
+        select_records(view, |it: &Instance| Some(of(it)).filter(visible), &query)?
+    } else {
+        // Ids are resolved among all instances, so that one that is not running is not "not found".
+        let named = Query {
+            ids: &op.ids,
+            ..Query::default()
+        };
+        let named = select_records(view, |it: &Instance| Some(of(it)), &named)?.items;
+        select(named.into_iter().filter(visible), &query)?
+    };
     Ok(DescribeInstanceStatusResult {
         instance_status_set: page.items,
         next_token: page.next_token,

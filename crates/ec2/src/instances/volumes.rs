@@ -12,7 +12,7 @@ use crate::Ec2;
 use crate::filter::{Field, Filter};
 use crate::records::{Instance, Volume};
 use crate::resources::VOLUME;
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_keyed};
 use crate::tags::{self, Tag};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -123,18 +123,17 @@ fn describe(
     view: &View,
     op: &DescribeVolumes,
 ) -> Result<DescribeVolumesResult, ApiError> {
-    let instances: Vec<_> = view.list::<Instance>().collect();
-    let volumes = instances.iter().flat_map(|instance| {
-        let of = |volume| shown(view, instance, volume);
-        instance.all_volumes().map(of)
-    });
+    let show = |instance: &Instance, id: &str| {
+        let volume = instance.all_volumes().find(|it| it.id.as_str() == id)?;
+        Some(shown(view, instance, volume))
+    };
     let query = Query {
         ids: &op.ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(volumes, &query)?;
+    let page = select_keyed(view, "volume", show, &query)?;
     Ok(DescribeVolumesResult {
         next_token: page.next_token,
         volume_set: page.items,
@@ -143,11 +142,7 @@ fn describe(
 
 /// The instance that a volume belongs to.
 pub(crate) fn owner(view: &View, volume: &str) -> Option<Arc<Instance>> {
-    let has = |instance: &Instance| {
-        let mut volumes = instance.all_volumes();
-        volumes.any(|it| it.id.as_str() == volume)
-    };
-    view.list::<Instance>().find(|instance| has(instance))
+    view.by::<Instance>("volume", volume).next()
 }
 
 fn shown(view: &View, it: &Instance, volume: &Volume) -> VolumeItem {

@@ -18,7 +18,7 @@ use crate::filter::{Field, Filter};
 use crate::ids::Ids as _;
 use crate::records::{KeyKind, KeyPair};
 use crate::resources::KEY_PAIR;
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
 use material::PublicHalf;
 
@@ -218,7 +218,7 @@ fn check_new(app: &Ec2, view: &View, name: &str) -> Result<(), ApiError> {
             "The keypair already exists",
         ));
     }
-    QUOTA.check(&app.cell, view.list::<KeyPair>().count() + 1, over)?;
+    QUOTA.check(&app.cell, view.count::<KeyPair>() + 1, over)?;
     Ok(())
 }
 
@@ -258,7 +258,7 @@ fn import(app: &Ec2, tx: &mut Tx, op: ImportKeyPair) -> Result<ImportKeyPairResu
 
 /// The key pair of this name.
 pub(crate) fn by_name(view: &View, name: &str) -> Option<std::sync::Arc<KeyPair>> {
-    view.list::<KeyPair>().find(|pair| pair.name == name)
+    view.by::<KeyPair>("name", name).next()
 }
 
 /// No key pair has this name.
@@ -293,17 +293,17 @@ fn describe(
         return Err(not_found(absent));
     }
     let with_key = op.include_public_key == Some(true);
-    let items = view
-        .list::<KeyPair>()
-        .filter(|pair| op.names.is_empty() || op.names.contains(&pair.name))
-        .map(|pair| shown(view, &pair, with_key));
+    let show = |pair: &KeyPair| {
+        let wanted = op.names.is_empty() || op.names.contains(&pair.name);
+        wanted.then(|| shown(view, pair, with_key))
+    };
     let query = Query {
         ids: &op.ids,
         filters: &op.filters,
         ..Query::default()
     };
     Ok(DescribeKeyPairsResult {
-        key_set: select(items, &query)?.items,
+        key_set: select_records(view, show, &query)?.items,
     })
 }
 

@@ -27,7 +27,7 @@ use crate::records::{
 };
 use crate::refusals::refused;
 use crate::resources::{ELASTIC_IP, INSTANCE, Making as _, NETWORK_INTERFACE};
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
 
 /// How many elastic addresses a region may have.
@@ -167,7 +167,7 @@ fn allocate(
     }
     check_border_group(app, op.network_border_group.as_deref())?;
     let tags = tags::specified(&op.tag_specifications, "elastic-ip")?;
-    let full = app.cell.mode == Mode::Strict && tx.list::<Address>().count() >= MAX_ADDRESSES;
+    let full = app.cell.mode == Mode::Strict && tx.view().count::<Address>() >= MAX_ADDRESSES;
     let ip = public_pool::take(&app.cell, tx.view()).filter(|_| !full);
     let ip = ip.ok_or_else(|| limit("AddressLimitExceeded", "addresses"))?;
     let address = tx.put(Address {
@@ -279,8 +279,8 @@ fn by_ip(view: &View, text: &str) -> Result<Arc<Address>, ApiError> {
     let ip: Ipv4Addr = text
         .parse()
         .map_err(|_| invalid_parameter("publicIp", text, "Invalid IPv4 address."))?;
-    view.list::<Address>()
-        .find(|address| address.ip == ip)
+    view.by::<Address>("ip", &ip.to_string())
+        .next()
         .ok_or_else(|| {
             client(
                 "InvalidAddress.NotFound",
@@ -319,10 +319,8 @@ fn associate(
     let interface = wanted_interface(tx.view(), &op)?;
     let index = wanted_index(&interface, op.private_ip_address.as_deref())?;
     refuse_managed(tx.view(), interface.id.as_str())?;
-    let attached_gateway = tx
-        .list::<InternetGateway>()
-        .any(|gateway| gateway.vpc.as_ref() == Some(&interface.vpc));
-    if !attached_gateway {
+    let vpc = interface.vpc.as_str();
+    if !tx.view().has::<InternetGateway>("vpc", vpc) {
         return Err(client(
             "Gateway.NotAttached",
             format!(
@@ -371,10 +369,10 @@ fn wanted_interface(view: &View, op: &AssociateAddress) -> Result<Arc<NetworkInt
 }
 
 fn primary_of(view: &View, instance: &str) -> Result<Arc<NetworkInterface>, ApiError> {
-    view.list::<NetworkInterface>()
+    view.by::<NetworkInterface>("instance", instance)
         .find(|interface| {
             let attachment = interface.attachment.as_ref();
-            attachment.is_some_and(|it| it.instance.as_str() == instance && it.device_index == 0)
+            attachment.is_some_and(|it| it.device_index == 0)
         })
         .ok_or_else(|| INSTANCE.id.not_found(instance))
 }
@@ -490,11 +488,8 @@ fn disassociate(_app: &Ec2, tx: &mut Tx, op: DisassociateAddress) -> Result<Noth
 
 fn by_association(view: &View, id: &str) -> Result<Arc<Address>, ApiError> {
     ids::ASSOCIATION.check(id)?;
-    view.list::<Address>()
-        .find(|address| {
-            let association = address.association.as_ref();
-            association.is_some_and(|it| it.id.as_str() == id)
-        })
+    view.by::<Address>("association", id)
+        .next()
         .ok_or_else(|| ids::ASSOCIATION.not_found(id))
 }
 
@@ -558,16 +553,15 @@ fn describe(
     for ip in &op.public_ips {
         by_ip(view, ip)?;
     }
-    let items = view
-        .list::<Address>()
-        .map(|it| item(app, view, &it))
-        .filter(|it| op.public_ips.is_empty() || op.public_ips.contains(&it.public_ip));
+    let wanted =
+        |it: &ElasticAddressItem| op.public_ips.is_empty() || op.public_ips.contains(&it.public_ip);
+    let show = |it: &Address| Some(item(app, view, it)).filter(wanted);
     let query = Query {
         ids: &op.allocation_ids,
         filters: &op.filters,
         ..Query::default()
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeAddressesResult {
         addresses: page.items,
     })

@@ -1,7 +1,6 @@
 //! CIDR reservations of subnets: addresses that are kept for what asks for them by name, or for prefixes
 //! (<https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html>).
 
-use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -55,6 +54,10 @@ impl Record for SubnetCidrReservation {
     const KIND: &'static str = "ec2.subnet-cidr-reservation";
     fn id(&self) -> String {
         self.id.to_string()
+    }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        vec![("subnet", self.subnet.to_string())]
     }
 }
 
@@ -238,24 +241,13 @@ fn of_subnet<'a>(
     view: &'a View,
     subnet: &'a SubnetId,
 ) -> impl Iterator<Item = Arc<SubnetCidrReservation>> + 'a {
-    view.list::<SubnetCidrReservation>()
-        .filter(move |it| it.subnet == *subnet)
+    view.by::<SubnetCidrReservation>("subnet", subnet.as_str())
 }
 
 /// The blocks of a subnet from which no address is given to what does not ask for it by name.
 pub(crate) fn reserved(view: &View, subnet: &SubnetId) -> Reserved {
     let blocks = of_subnet(view, subnet).map(|it| (it.cidr, it.reservation_type));
     Reserved(blocks.collect())
-}
-
-/// The reserved blocks of every subnet that has some.
-pub(crate) fn all_reserved(view: &View) -> HashMap<SubnetId, Reserved> {
-    let mut all: HashMap<SubnetId, Reserved> = HashMap::new();
-    for it in view.list::<SubnetCidrReservation>() {
-        let of_subnet = all.entry(it.subnet.clone()).or_default();
-        of_subnet.0.push((it.cidr, it.reservation_type));
-    }
-    all
 }
 
 /// See [`reserved`].

@@ -13,7 +13,7 @@ use crate::ids;
 use crate::messages::Nothing;
 use crate::records::{InternetGateway, NetworkInterface, Vpc};
 use crate::resources::{INTERNET_GATEWAY, Making as _, VPC};
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
 
 /// How many internet gateways a region may have.
@@ -116,7 +116,7 @@ fn create(
     op: CreateInternetGateway,
 ) -> Result<CreateInternetGatewayResult, ApiError> {
     let tags = tags::specified(&op.tag_specifications, "internet-gateway")?;
-    MAX_GATEWAYS.check(&app.cell, tx.list::<InternetGateway>().count() + 1, over)?;
+    MAX_GATEWAYS.check(&app.cell, tx.view().count::<InternetGateway>() + 1, over)?;
     let gateway = tx.put(InternetGateway {
         id: InternetGatewayId::random(),
         owner: app.cell.account.clone(),
@@ -150,10 +150,7 @@ fn attach(_app: &Ec2, tx: &mut Tx, op: AttachInternetGateway) -> Result<Nothing,
             ),
         ));
     }
-    let taken = tx
-        .list::<InternetGateway>()
-        .any(|it| it.vpc.as_ref() == Some(&vpc.id));
-    if taken {
+    if tx.view().has::<InternetGateway>("vpc", vpc.id.as_str()) {
         return Err(invalid_value(format!(
             "Network {} already has an internet gateway attached",
             vpc.id
@@ -190,8 +187,7 @@ fn set_vpc(tx: &mut Tx, gateway: &InternetGatewayId, vpc: Option<VpcId>) {
 }
 
 fn has_public_addresses(view: &View, vpc: &VpcId) -> bool {
-    view.list::<NetworkInterface>()
-        .filter(|interface| interface.vpc == *vpc)
+    view.by::<NetworkInterface>("vpc", vpc.as_str())
         .any(|interface| interface.addresses.iter().any(|it| it.public.is_some()))
 }
 
@@ -235,14 +231,14 @@ fn describe(
     view: &View,
     op: &DescribeInternetGateways,
 ) -> Result<DescribeInternetGatewaysResult, ApiError> {
-    let items = view.list::<InternetGateway>().map(|it| item(view, &it));
+    let show = |it: &InternetGateway| Some(item(view, it));
     let query = Query {
         ids: &op.internet_gateway_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeInternetGatewaysResult {
         internet_gateways: page.items,
         next_token: page.next_token,

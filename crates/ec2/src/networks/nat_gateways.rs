@@ -25,7 +25,7 @@ use crate::records::{
 };
 use crate::refusals::refused;
 use crate::resources::{ELASTIC_IP, Making as _, NAT_GATEWAY, SUBNET, VPC};
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
 
 /// How many NAT gateways an availability zone may have.
@@ -250,9 +250,8 @@ fn obstacle(
     subnet: &Subnet,
     address: Option<&Address>,
 ) -> Option<(&'static str, String)> {
-    let mut gateways = view.list::<InternetGateway>();
     let address = address?;
-    if !gateways.any(|it| it.vpc.as_ref() == Some(&subnet.vpc)) {
+    if !view.has::<InternetGateway>("vpc", subnet.vpc.as_str()) {
         let message = format!("Network {} has no Internet gateway attached", subnet.vpc);
         return Some(("Gateway.NotAttached", message));
     }
@@ -449,14 +448,14 @@ fn describe(
     view: &View,
     op: &DescribeNatGateways,
 ) -> Result<DescribeNatGatewaysResult, ApiError> {
-    let items = view.list::<NatGateway>().map(|it| item(view, &it));
+    let show = |it: &NatGateway| Some(item(view, it));
     let query = Query {
         ids: &op.nat_gateway_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeNatGatewaysResult {
         nat_gateways: page.items,
         next_token: page.next_token,

@@ -10,7 +10,7 @@ use crate::Ec2;
 use crate::filter::{Field, Filter};
 use crate::records::{Subnet, Vpc};
 use crate::resources::NETWORK_ACL;
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_keyed};
 use crate::tags::{self, Tag};
 
 operations! {
@@ -85,8 +85,7 @@ fn entry(egress: bool, rule_number: i32, rule_action: &str) -> AclEntry {
 fn item(view: &View, vpc: &Vpc) -> AclItem {
     let id = vpc.network_acl.to_string();
     let associations = view
-        .list::<Subnet>()
-        .filter(|subnet| subnet.vpc == vpc.id)
+        .by::<Subnet>("vpc", vpc.id.as_str())
         .map(|subnet| AclAssociation {
             network_acl_association_id: subnet.acl_association.clone(),
             network_acl_id: id.clone(),
@@ -159,14 +158,14 @@ fn describe(
     view: &View,
     op: &DescribeNetworkAcls,
 ) -> Result<DescribeNetworkAclsResult, ApiError> {
-    let items = view.list::<Vpc>().map(|vpc| item(view, &vpc));
+    let show = |vpc: &Vpc, _: &str| Some(item(view, vpc));
     let query = Query {
         ids: &op.network_acl_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_keyed(view, "acl", show, &query)?;
     Ok(DescribeNetworkAclsResult {
         network_acls: page.items,
         next_token: page.next_token,

@@ -51,13 +51,13 @@ pub async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
 
 fn newly_available(view: &View, observed: &Observed) -> (Vec<String>, Vec<String>) {
     let vpcs = view
-        .list::<Vpc>()
-        .filter(|vpc| !vpc.available && vpc_available(vpc, observed))
+        .by::<Vpc>("state", "pending")
+        .filter(|vpc| vpc_available(vpc, observed))
         .map(|vpc| vpc.id.to_string())
         .collect();
     let subnets = view
-        .list::<Subnet>()
-        .filter(|subnet| !subnet.available && subnet_available(subnet, &observed.vpcs))
+        .by::<Subnet>("state", "pending")
+        .filter(|subnet| subnet_available(subnet, &observed.vpcs))
         .map(|subnet| subnet.id.to_string())
         .collect();
     (vpcs, subnets)

@@ -12,7 +12,7 @@ use crate::errors::invalid_parameter;
 use crate::filter::Field;
 use crate::records::Address;
 use crate::resources::ELASTIC_IP;
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::Tag;
 
 operations! {
@@ -77,8 +77,8 @@ fn describe(
         next_token: op.next_token.as_deref(),
         ..Query::default()
     };
-    let known = view.list::<Address>().map(|it| Known(it.id.to_string()));
-    let page = select(known, &query)?;
+    let show = |it: &Address| Some(Known(it.id.to_string()));
+    let page = select_records(view, show, &query)?;
     Ok(DescribeAddressesAttributeResult {
         addresses: Vec::new(),
         next_token: page.next_token,

@@ -1,7 +1,5 @@
 //! Subnets (<https://docs.aws.amazon.com/vpc/latest/userguide/configure-subnets.html>).
 
-use std::collections::HashMap;
-
 use ipnet::Ipv4Net;
 use lath_control::claims_on;
 use lath_feed::Observed;
@@ -25,7 +23,7 @@ use crate::networks::{cidr_reservations, interfaces};
 use crate::records::{NetworkInterface, PrivateDnsNames, RouteTable, Subnet, Vpc};
 use crate::refusals::refused;
 use crate::resources::{ATTRIBUTES, Facts, Making as _, SUBNET, VPC, attributes};
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
 use crate::zones::zone_id;
 
@@ -216,7 +214,7 @@ fn create(app: &Ec2, tx: &mut Tx, op: CreateSubnet) -> Result<CreateSubnetResult
     tags::put(tx, subnet.id.as_str(), tags);
     let subnet = tx.put(subnet);
     let observed = app.cell.observed.borrow();
-    let subnet = item(app, tx.view(), &observed, &HashMap::new(), &subnet);
+    let subnet = item(app, tx.view(), &observed, &subnet);
     Ok(CreateSubnetResult { subnet })
 }
 
@@ -240,10 +238,7 @@ fn checked_cidr(
             format!("The CIDR '{text}' is invalid."),
         ));
     }
-    let others: Vec<_> = view
-        .list::<Subnet>()
-        .filter(|it| it.vpc == vpc.id)
-        .collect();
+    let others: Vec<_> = view.by::<Subnet>("vpc", vpc.id.as_str()).collect();
     let overlaps = |other: Ipv4Net| other.contains(&cidr) || cidr.contains(&other);
     if others.iter().any(|other| overlaps(other.cidr)) {
         return Err(client(
@@ -289,8 +284,8 @@ fn zone(app: &Ec2, view: &View, op: &CreateSubnet) -> Result<String, ApiError> {
 
 fn emptiest(view: &View, vpc: &str, zones: [String; 3]) -> String {
     let load = |zone: &String| {
-        view.list::<Subnet>()
-            .filter(|it| it.vpc.as_str() == vpc && it.availability_zone == *zone)
+        view.by::<Subnet>("vpc", vpc)
+            .filter(|it| it.availability_zone == *zone)
             .count()
     };
     let emptiest = zones.iter().min_by_key(|zone| load(zone)).cloned();
@@ -299,13 +294,12 @@ fn emptiest(view: &View, vpc: &str, zones: [String; 3]) -> String {
 
 fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteSubnet) -> Result<Nothing, ApiError> {
     let subnet = ids::find::<Subnet>(tx.view(), &op.subnet_id)?;
-    let used = tx
-        .list::<NetworkInterface>()
-        .any(|it| it.subnet == subnet.id);
+    let id = subnet.id.as_str();
+    let used = tx.view().has::<NetworkInterface>("subnet", id);
     if used || !claims_on(tx.view(), subnet.id.as_str()).is_empty() {
         return Err(has_dependencies("subnet", &subnet.id));
     }
-    let table = tx.list::<RouteTable>().find(|it| it.has_subnet(&subnet.id));
+    let table = tx.view().by::<RouteTable>("subnet", id).next();
     if let Some(table) = table {
         tx.update::<RouteTable>(table.id.as_str(), |table| {
             table
@@ -366,14 +360,8 @@ fn given_attributes(op: &ModifySubnetAttribute) -> usize {
     .count()
 }
 
-fn item(
-    app: &Ec2,
-    view: &View,
-    observed: &Observed,
-    unavailable: &HashMap<SubnetId, usize>,
-    subnet: &Subnet,
-) -> SubnetItem {
-    let unavailable = unavailable.get(&subnet.id).copied().unwrap_or(0);
+fn item(app: &Ec2, view: &View, observed: &Observed, subnet: &Subnet) -> SubnetItem {
+    let unavailable = interfaces::unavailable_addresses(view, subnet);
     let free = interfaces::capacity(subnet).saturating_sub(unavailable);
     let state = if subnet_available(subnet, &observed.vpcs) {
         "available"
@@ -467,17 +455,14 @@ fn describe(
     op: &DescribeSubnets,
 ) -> Result<DescribeSubnetsResult, ApiError> {
     let observed = app.cell.observed.borrow();
-    let unavailable = interfaces::unavailable_addresses(view);
-    let items = view
-        .list::<Subnet>()
-        .map(|subnet| item(app, view, &observed, &unavailable, &subnet));
+    let show = |subnet: &Subnet| Some(item(app, view, &observed, subnet));
     let query = Query {
         ids: &op.subnet_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeSubnetsResult {
         next_token: page.next_token,
         subnets: page.items,

@@ -33,4 +33,12 @@ impl Record for Address {
     fn id(&self) -> String {
         self.id.to_string()
     }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        let association = self.association.iter();
+        let association = association.map(|it| ("association", it.id.to_string()));
+        association
+            .chain(std::iter::once(("ip", self.ip.to_string())))
+            .collect()
+    }
 }

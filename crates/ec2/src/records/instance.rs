@@ -253,4 +253,10 @@ impl Record for Instance {
     fn id(&self) -> String {
         self.id.to_string()
     }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        let volumes = self.all_volumes().map(|it| ("volume", it.id.to_string()));
+        let reservation = ("reservation", self.reservation.to_string());
+        volumes.chain(std::iter::once(reservation)).collect()
+    }
 }

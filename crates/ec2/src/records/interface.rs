@@ -151,7 +151,16 @@ impl Record for NetworkInterface {
     }
 
     fn keys(&self) -> Vec<(&'static str, String)> {
-        vec![("vpc", self.vpc.to_string())]
+        let mut keys = vec![
+            ("vpc", self.vpc.to_string()),
+            ("subnet", self.subnet.to_string()),
+        ];
+        keys.extend(self.groups.iter().map(|id| ("group", id.to_string())));
+        if let Some(attachment) = &self.attachment {
+            keys.push(("instance", attachment.instance.to_string()));
+            keys.push(("attachment", attachment.id.to_string()));
+        }
+        keys
     }
 }
 

@@ -44,4 +44,8 @@ impl Record for KeyPair {
     fn id(&self) -> String {
         self.id.to_string()
     }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        vec![("name", self.name.clone())]
+    }
 }

@@ -96,6 +96,8 @@ impl Record for RouteTable {
         let subnets = self.associations.iter().filter_map(|it| it.subnet.as_ref());
         let subnets = subnets.map(|subnet| ("subnet", subnet.to_string()));
         let vpc = std::iter::once(("vpc", self.vpc.to_string()));
-        vpc.chain(subnets).collect()
+        let all = self.associations.iter();
+        let associations = all.map(|it| ("association", it.id.to_string()));
+        vpc.chain(subnets).chain(associations).collect()
     }
 }

@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use lath_feed::Traffic;
 use lath_model::id::{PrefixListId, SecurityGroupId, SecurityGroupRuleId, VpcId};
-use lath_store::Record;
+use lath_store::{Record, View};
 use serde::{Deserialize, Serialize};
 
 /// A security group.
@@ -25,6 +27,15 @@ impl SecurityGroup {
     /// Whether it is the one that came with its VPC.
     pub fn is_default(&self) -> bool {
         self.name == "default"
+    }
+
+    /// The group of this name in a VPC.
+    pub fn named(view: &View, vpc: &VpcId, name: &str) -> Option<Arc<Self>> {
+        view.by::<Self>("name", &Self::name_key(vpc, name)).next()
+    }
+
+    fn name_key(vpc: &VpcId, name: &str) -> String {
+        format!("{vpc}/{name}")
     }
 }
 
@@ -67,5 +78,21 @@ impl Record for SecurityGroup {
     const KIND: &'static str = "ec2.security-group";
     fn id(&self) -> String {
         self.id.to_string()
+    }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        let mut keys = vec![
+            ("vpc", self.vpc.to_string()),
+            ("name", Self::name_key(&self.vpc, &self.name)),
+        ];
+        for rule in &self.rules {
+            keys.push(("rule", rule.id.to_string()));
+            match &rule.source {
+                RuleSource::Cidr(_) => {}
+                RuleSource::Group(id) => keys.push(("names", id.to_string())),
+                RuleSource::PrefixList(id) => keys.push(("names", id.to_string())),
+            }
+        }
+        keys
     }
 }

@@ -40,6 +40,10 @@ impl Record for Subnet {
     }
 
     fn keys(&self) -> Vec<(&'static str, String)> {
-        vec![("vpc", self.vpc.to_string())]
+        let mut keys = vec![("vpc", self.vpc.to_string())];
+        if !self.available {
+            keys.push(("state", "pending".to_owned()));
+        }
+        keys
     }
 }

@@ -62,4 +62,17 @@ impl Record for Vpc {
     fn id(&self) -> String {
         self.id.to_string()
     }
+
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        let mut keys = vec![("acl", self.network_acl.to_string())];
+        let blocks = self.cidrs.iter();
+        keys.extend(blocks.map(|block| ("block", block.association.to_string())));
+        if self.is_default {
+            keys.push(("state", "default".to_owned()));
+        }
+        if !self.available {
+            keys.push(("state", "pending".to_owned()));
+        }
+        keys
+    }
 }

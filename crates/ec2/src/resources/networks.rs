@@ -146,8 +146,7 @@ pub(crate) const NETWORK_ACL: Kind = Kind::within(
         "The networkAcl ID '{}' does not exist",
     ),
     resource_type!("network-acl", ["ec2:NetworkAclID", "ec2:Vpc"], |at, id| {
-        let mut vpcs = at.view.list::<Vpc>();
-        let vpc = vpcs.find(|vpc| vpc.network_acl.as_str() == id);
+        let vpc = at.view.by::<Vpc>("acl", id).next();
         in_vpc(
             at,
             own_id("ec2:NetworkAclID", id),
@@ -257,12 +256,11 @@ pub(crate) const PREFIX_LIST: Kind = Kind::of::<ManagedPrefixList>(
 );
 
 fn has_rule(_: &Cell, view: &View, id: &str) -> bool {
-    let mut groups = view.list::<SecurityGroup>();
-    groups.any(|group| group.rules.iter().any(|rule| rule.id.as_str() == id))
+    view.has::<SecurityGroup>("rule", id)
 }
 
 fn has_acl(_: &Cell, view: &View, id: &str) -> bool {
-    view.list::<Vpc>().any(|vpc| vpc.network_acl.as_str() == id)
+    view.has::<Vpc>("acl", id)
 }
 
 fn is_options(cell: &Cell, _: &View, id: &str) -> bool {

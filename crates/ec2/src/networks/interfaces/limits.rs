@@ -87,10 +87,7 @@ fn of(
     view: &View,
     instance: &InstanceId,
 ) -> impl Iterator<Item = std::sync::Arc<NetworkInterface>> {
-    view.list::<NetworkInterface>().filter(move |it| {
-        let attachment = it.attachment.as_ref();
-        attachment.is_some_and(|it| it.instance == *instance)
-    })
+    view.by::<NetworkInterface>("instance", instance.as_str())
 }
 
 fn at_most(most: usize, wanted: usize) -> Result<(), ApiError> {

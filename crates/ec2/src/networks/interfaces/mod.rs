@@ -9,7 +9,7 @@ mod shown;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -150,29 +150,19 @@ pub(crate) fn free_addresses(view: &View, subnet: &Subnet) -> usize {
         .count()
 }
 
-/// How many addresses of each subnet are in use or reserved: `AvailableIpAddressCount` counts neither, and the VPC CNI
+/// How many addresses of a subnet are in use or reserved: `AvailableIpAddressCount` counts neither, and the VPC CNI
 /// chooses subnets by it.
-pub(crate) fn unavailable_addresses(view: &View) -> HashMap<SubnetId, usize> {
-    let reserved = cidr_reservations::all_reserved(view);
-    let mut unavailable: HashMap<SubnetId, usize> = HashMap::new();
-    for (id, reserved) in &reserved {
-        if let Some(subnet) = view.get::<Subnet>(id.as_str()) {
-            let usable = usable(&subnet);
-            let common = reserved.blocks().map(|block| usable.common(block));
-            unavailable.insert(id.clone(), common.sum());
-        }
-    }
-    for interface in view.list::<NetworkInterface>() {
-        let used = match reserved.get(&interface.subnet) {
-            None => interface.address_count(),
-            // What is used inside a reservation is counted already.
-            Some(reserved) => all_addresses(&interface)
-                .filter(|ip| !reserved.contains(*ip))
-                .count(),
-        };
-        *unavailable.entry(interface.subnet.clone()).or_default() += used;
-    }
-    unavailable
+pub(crate) fn unavailable_addresses(view: &View, subnet: &Subnet) -> usize {
+    let reserved = cidr_reservations::reserved(view, &subnet.id);
+    let usable = usable(subnet);
+    let held: usize = reserved.blocks().map(|block| usable.common(block)).sum();
+    let interfaces = view.by::<NetworkInterface>("subnet", subnet.id.as_str());
+    // What is used inside a reservation is counted already.
+    let used = interfaces.map(|interface| {
+        let addresses = all_addresses(&interface);
+        addresses.filter(|ip| !reserved.contains(*ip)).count()
+    });
+    held + used.sum::<usize>()
 }
 
 /// An interface of a NAT gateway, an endpoint or an attachment is its owner's to change, not the user's.
@@ -197,8 +187,7 @@ fn all_addresses(interface: &NetworkInterface) -> impl Iterator<Item = Ipv4Addr>
 }
 
 fn taken(view: &View, subnet: &Subnet) -> HashSet<Ipv4Addr> {
-    view.list::<NetworkInterface>()
-        .filter(|interface| interface.subnet == subnet.id)
+    view.by::<NetworkInterface>("subnet", subnet.id.as_str())
         .flat_map(|interface| all_addresses(&interface).collect::<Vec<_>>())
         .collect()
 }
@@ -280,8 +269,8 @@ fn mac_of(ip: Ipv4Addr) -> String {
 
 /// What interfaces of a VPC get that are given no group.
 pub(crate) fn default_groups(view: &View, vpc: &VpcId) -> Vec<SecurityGroupId> {
-    view.list::<SecurityGroup>()
-        .filter(|group| group.vpc == *vpc && group.is_default())
+    SecurityGroup::named(view, vpc, "default")
+        .into_iter()
         .map(|group| group.id.clone())
         .collect()
 }

@@ -26,7 +26,7 @@ use crate::refusals::refused;
 use crate::resources::{
     ATTRIBUTES, INSTANCE, Making as _, NETWORK_INTERFACE, SECURITY_GROUP, SUBNET,
 };
-use crate::select::{Query, select};
+use crate::select::{Query, select_records};
 use crate::tags;
 
 /// How many groups may guard an interface.
@@ -203,23 +203,23 @@ fn describe(
     op: &DescribeNetworkInterfaces,
 ) -> Result<DescribeNetworkInterfacesResult, ApiError> {
     let sought = sought_attachments(&op.filters);
-    let items = view.list::<NetworkInterface>().map(|it| {
+    let show = |it: &NetworkInterface| {
         let last = it.last_attachment.as_ref().filter(|last| {
             it.attachment.is_none() && sought.iter().any(|id| *id == last.id.as_str())
         });
-        let mut item = shown::item(&app.cell, view, &it);
+        let mut item = shown::item(&app.cell, view, it);
         item.attachment = item
             .attachment
-            .or_else(|| last.map(|last| shown::detached(&it, last)));
-        item
-    });
+            .or_else(|| last.map(|last| shown::detached(it, last)));
+        Some(item)
+    };
     let query = Query {
         ids: &op.network_interface_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeNetworkInterfacesResult {
         network_interfaces: page.items,
         next_token: page.next_token,
@@ -302,9 +302,9 @@ fn check_place(
             "You may not attach a network interface to an instance if they are not in the same availability zone",
         ));
     }
-    let taken = |it: &Attachment| it.instance == instance.id && it.device_index == index;
+    let taken = |it: &Attachment| it.device_index == index;
     let is_taken = view
-        .list::<NetworkInterface>()
+        .by::<NetworkInterface>("instance", instance.id.as_str())
         .any(|it| it.attachment.as_ref().is_some_and(taken));
     if is_taken {
         return Err(invalid_value(format!(
@@ -317,9 +317,7 @@ fn check_place(
 
 /// The interface that has this attachment.
 fn attached(view: &View, attachment: &str) -> Option<Arc<NetworkInterface>> {
-    let is_it = |it: &Attachment| it.id.as_str() == attachment;
-    view.list::<NetworkInterface>()
-        .find(|interface| interface.attachment.as_ref().is_some_and(is_it))
+    view.by::<NetworkInterface>("attachment", attachment).next()
 }
 
 /// The instance that an interface is attached to.

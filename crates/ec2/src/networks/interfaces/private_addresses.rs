@@ -114,8 +114,8 @@ fn holders(
     wanted: &[Ipv4Addr],
 ) -> Vec<(Arc<NetworkInterface>, Vec<Ipv4Addr>)> {
     let of_subnet = view
-        .list::<NetworkInterface>()
-        .filter(|it| it.subnet == interface.subnet && it.manager.is_none());
+        .by::<NetworkInterface>("subnet", interface.subnet.as_str())
+        .filter(|it| it.manager.is_none());
     let with_held = of_subnet.map(|holder| {
         let secondary = |it: &&PrivateAddress| it.private != holder.primary_ip();
         let addresses = holder.addresses.iter().filter(secondary);

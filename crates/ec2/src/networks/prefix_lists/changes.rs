@@ -14,9 +14,7 @@ use super::{item, named};
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unauthorized};
 use crate::idempotency;
-use crate::records::{
-    Destination, ListEntry, ManagedPrefixList, RouteTable, RuleSource, SecurityGroup,
-};
+use crate::records::{Destination, ListEntry, ManagedPrefixList, RouteTable, SecurityGroup};
 use crate::refusals::refused;
 use crate::tags;
 
@@ -284,10 +282,8 @@ fn deletion_fails(app: &Ec2, tx: &mut Tx, list: &ManagedPrefixList) -> ManagedPr
 }
 
 fn is_used(view: &View, id: &PrefixListId) -> bool {
-    let source = RuleSource::PrefixList(id.clone());
     let destination = Destination::PrefixList(id.clone());
-    view.list::<SecurityGroup>()
-        .any(|group| group.rules.iter().any(|rule| rule.source == source))
+    view.has::<SecurityGroup>("names", id.as_str())
         || view
             .list::<RouteTable>()
             .any(|table| table.routes.iter().any(|it| it.destination == destination))

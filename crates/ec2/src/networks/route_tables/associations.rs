@@ -32,7 +32,7 @@ pub(super) fn associate(
             table.id, subnet.id
         )));
     }
-    if tx.list::<RouteTable>().any(|it| it.has_subnet(&subnet.id)) {
+    if tx.view().has::<RouteTable>("subnet", subnet.id.as_str()) {
         return Err(client(
             "Resource.AlreadyAssociated",
             format!(
@@ -65,7 +65,7 @@ fn remove(tx: &mut Tx, table: &RouteTable, association: &TableAssociation) {
 
 fn find(view: &View, id: &str) -> Result<(Arc<RouteTable>, TableAssociation), ApiError> {
     ids::ROUTE_TABLE_ASSOCIATION.check(id)?;
-    view.list::<RouteTable>()
+    view.by::<RouteTable>("association", id)
         .find_map(|table| {
             let mut all = table.associations.iter();
             let found = all.find(|it| it.id.as_str() == id)?.clone();

@@ -28,7 +28,7 @@ use crate::records::{
     Subnet, TableAssociation, Target, Vpc,
 };
 use crate::resources::{INTERNET_GATEWAY, Making as _, ROUTE_TABLE, SUBNET, VPC};
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag};
 
 /// How many route tables a VPC may have.
@@ -118,10 +118,7 @@ fn create(
     let id = match used {
         Some(id) => id,
         _ => {
-            let tables = tx
-                .list::<RouteTable>()
-                .filter(|it| it.vpc == vpc.id)
-                .count();
+            let tables = tx.view().by::<RouteTable>("vpc", vpc.id.as_str()).count();
             MAX_TABLES.check(&app.cell, tables + 1, over)?;
             tags::put(tx, id.as_str(), tags);
             tx.put(RouteTable {
@@ -323,14 +320,14 @@ fn describe(
     view: &View,
     op: &DescribeRouteTables,
 ) -> Result<DescribeRouteTablesResult, ApiError> {
-    let items = view.list::<RouteTable>().map(|it| item(app, view, &it));
+    let show = |it: &RouteTable| Some(item(app, view, it));
     let query = Query {
         ids: &op.route_table_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeRouteTablesResult {
         route_tables: page.items,
         next_token: page.next_token,

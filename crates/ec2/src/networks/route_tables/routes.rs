@@ -215,8 +215,8 @@ fn check_block(
         return Ok(());
     }
     let whole_subnet = view
-        .list::<Subnet>()
-        .any(|subnet| subnet.vpc == table.vpc && subnet.cidr == cidr);
+        .by::<Subnet>("vpc", table.vpc.as_str())
+        .any(|subnet| subnet.cidr == cidr);
     if whole_subnet && matches!(target, Target::Interface(_) | Target::NatGateway(_)) {
         return Ok(());
     }
@@ -369,13 +369,7 @@ fn transit_gateway(view: &View, table: &RouteTable, id: &str) -> Result<Target, 
 /// An instance as a target is its only interface.
 fn primary_interface(view: &View, instance: &str) -> Result<String, ApiError> {
     INSTANCE.id.check(instance)?;
-    let attached: Vec<_> = view
-        .list::<NetworkInterface>()
-        .filter(|interface| {
-            let attachment = interface.attachment.as_ref();
-            attachment.is_some_and(|it| it.instance.as_str() == instance)
-        })
-        .collect();
+    let attached: Vec<_> = view.by::<NetworkInterface>("instance", instance).collect();
     match attached.as_slice() {
         [] => Err(INSTANCE.id.not_found(instance)),
         [one] => Ok(one.id.to_string()),

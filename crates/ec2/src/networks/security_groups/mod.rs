@@ -30,7 +30,7 @@ use crate::records::{
     Direction, NetworkInterface, RuleSource, SecurityGroup, SecurityGroupRule, Vpc,
 };
 use crate::resources::{Making as _, PREFIX_LIST, SECURITY_GROUP, SECURITY_GROUP_RULE, VPC};
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select, select_records};
 use crate::tags::{self, Tag, TagSpecification};
 
 /// How many groups a region may have.
@@ -105,7 +105,7 @@ pub(crate) fn among_members(vpc: VpcId, owner: String) -> SecurityGroup {
 /// # Errors
 /// `SecurityGroupLimitExceeded`.
 pub(crate) fn check_quota(cell: &Cell, view: &View) -> Result<(), ApiError> {
-    MAX_GROUPS.check(cell, view.list::<SecurityGroup>().count() + 1, over)
+    MAX_GROUPS.check(cell, view.count::<SecurityGroup>() + 1, over)
 }
 
 fn out_to_everywhere() -> SecurityGroupRule {
@@ -143,10 +143,7 @@ fn create(
     check_description(&op.description)?;
     let vpc = vpc_of(tx.view(), op.vpc_id.as_deref())?;
     let tags = tags::specified(&op.tag_specifications, "security-group")?;
-    let duplicate = tx
-        .list::<SecurityGroup>()
-        .any(|group| group.vpc == vpc.id && group.name == op.group_name);
-    if duplicate {
+    if SecurityGroup::named(tx.view(), &vpc.id, &op.group_name).is_some() {
         return Err(client(
             "InvalidGroup.Duplicate",
             format!(
@@ -214,8 +211,8 @@ fn vpc_of(view: &View, id: Option<&str>) -> Result<Arc<Vpc>, ApiError> {
     match id {
         Some(id) => ids::find::<Vpc>(view, id),
         None => view
-            .list::<Vpc>()
-            .find(|vpc| vpc.is_default)
+            .by::<Vpc>("state", "default")
+            .next()
             .ok_or_else(|| client("VPCIdNotSpecified", "No default VPC for this user")),
     }
 }
@@ -246,20 +243,17 @@ fn tagged_rules(specifications: &[TagSpecification]) -> Option<&'static str> {
 }
 
 fn in_default_vpc(view: &View, name: &str) -> Result<Arc<SecurityGroup>, ApiError> {
-    let vpc = view.list::<Vpc>().find(|vpc| vpc.is_default);
+    let vpc = view.by::<Vpc>("state", "default").next();
     let shown = vpc
         .as_ref()
         .map_or_else(|| "null".to_owned(), |vpc| vpc.id.to_string());
-    vpc.and_then(|vpc| {
-        view.list::<SecurityGroup>()
-            .find(|group| group.vpc == vpc.id && group.name == name)
-    })
-    .ok_or_else(|| {
-        client(
-            "InvalidGroup.NotFound",
-            format!("The security group '{name}' does not exist in default VPC '{shown}'"),
-        )
-    })
+    vpc.and_then(|vpc| SecurityGroup::named(view, &vpc.id, name))
+        .ok_or_else(|| {
+            client(
+                "InvalidGroup.NotFound",
+                format!("The security group '{name}' does not exist in default VPC '{shown}'"),
+            )
+        })
 }
 
 fn delete(
@@ -292,12 +286,10 @@ fn delete(
 
 /// By an interface, a rule of another group, or another service.
 pub(crate) fn is_used(view: &View, group: &SecurityGroup) -> bool {
-    let names_it = |rule: &SecurityGroupRule| rule.source == RuleSource::Group(group.id.clone());
-    view.list::<NetworkInterface>()
-        .any(|interface| interface.groups.contains(&group.id))
-        || view
-            .list::<SecurityGroup>()
-            .any(|other| other.id != group.id && other.rules.iter().any(names_it))
+    let id = group.id.as_str();
+    let mut naming = view.by::<SecurityGroup>("names", id);
+    view.has::<NetworkInterface>("group", id)
+        || naming.any(|other| other.id != group.id)
         || !claims_on(view, group.id.as_str()).is_empty()
 }
 
@@ -394,14 +386,14 @@ fn describe(
     for name in &op.group_names {
         ids.push(in_default_vpc(view, name)?.id.to_string());
     }
-    let items = view.list::<SecurityGroup>().map(|it| item(app, view, &it));
+    let show = |it: &SecurityGroup| Some(item(app, view, it));
     let query = Query {
         ids: &ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeSecurityGroupsResult {
         next_token: page.next_token,
         security_groups: page.items,
@@ -463,7 +455,7 @@ fn for_vpc(
     op: &GetSecurityGroupsForVpc,
 ) -> Result<GetSecurityGroupsForVpcResult, ApiError> {
     let vpc = ids::find::<Vpc>(view, &op.vpc_id)?;
-    let own = view.list::<SecurityGroup>().filter(|it| it.vpc == vpc.id);
+    let own = view.by::<SecurityGroup>("vpc", vpc.id.as_str());
     let items = own.map(|it| {
         let GroupItem {
             description,

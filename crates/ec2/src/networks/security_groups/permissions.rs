@@ -238,8 +238,7 @@ fn different_networks() -> ApiError {
 }
 
 fn group_by_name(view: &View, group: &SecurityGroup, name: &str) -> Result<String, ApiError> {
-    view.list::<SecurityGroup>()
-        .find(|other| other.vpc == group.vpc && other.name == name)
+    SecurityGroup::named(view, &group.vpc, name)
         .map(|other| other.id.to_string())
         .ok_or_else(|| SECURITY_GROUP.id.not_found(name))
 }

@@ -17,7 +17,7 @@ use crate::ids::{self, Ids as _};
 use crate::messages::Done;
 use crate::records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 use crate::resources::SECURITY_GROUP_RULE;
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_keyed};
 use crate::tags::{self, Tag};
 
 pub(super) fn item(
@@ -102,17 +102,17 @@ pub(super) fn describe(
     view: &View,
     op: &DescribeSecurityGroupRules,
 ) -> Result<DescribeSecurityGroupRulesResult, ApiError> {
-    let mut items = Vec::new();
-    for group in view.list::<SecurityGroup>() {
-        items.extend(group.rules.iter().map(|it| item(app, view, &group, it)));
-    }
+    let show = |group: &SecurityGroup, id: &str| {
+        let rule = group.rules.iter().find(|rule| rule.id.as_str() == id)?;
+        Some(item(app, view, group, rule))
+    };
     let query = Query {
         ids: &op.security_group_rule_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_keyed(view, "rule", show, &query)?;
     Ok(DescribeSecurityGroupRulesResult {
         rules: page.items,
         next_token: page.next_token,

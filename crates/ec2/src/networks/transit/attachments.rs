@@ -11,7 +11,7 @@ use crate::Ec2;
 use crate::filter::{Field, Filter};
 use crate::records::TransitAttachment;
 use crate::resources::TRANSIT_ATTACHMENT;
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag};
 
 operations! {
@@ -119,14 +119,14 @@ fn describe(
     view: &View,
     op: &DescribeTransitGatewayAttachments,
 ) -> Result<DescribeTransitGatewayAttachmentsResult, ApiError> {
-    let items = view.list::<TransitAttachment>().map(|it| item(view, &it));
+    let show = |it: &TransitAttachment| Some(item(view, it));
     let query = Query {
         ids: &op.transit_gateway_attachment_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeTransitGatewayAttachmentsResult {
         transit_gateway_attachments: page.items,
         next_token: page.next_token,

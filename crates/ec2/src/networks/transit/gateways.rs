@@ -17,7 +17,7 @@ use crate::records::{
     Life, LifeState, TransitAttachment, TransitGateway, TransitOptions, TransitRouteTable,
 };
 use crate::resources::{Making as _, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
 
 /// How many Transit Gateways a region may have.
@@ -531,14 +531,14 @@ fn describe(
     view: &View,
     op: &DescribeTransitGateways,
 ) -> Result<DescribeTransitGatewaysResult, ApiError> {
-    let items = view.list::<TransitGateway>().map(|it| item(app, view, &it));
+    let show = |it: &TransitGateway| Some(item(app, view, it));
     let query = Query {
         ids: &op.transit_gateway_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeTransitGatewaysResult {
         transit_gateways: page.items,
         next_token: page.next_token,

@@ -14,7 +14,7 @@ use crate::filter::{Field, Filter};
 use crate::records::{LinkState, TableLink, TransitAttachment};
 use crate::refusals::refused;
 use crate::resources::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select, select_records};
 use crate::tags::Tag;
 
 operations! {
@@ -339,11 +339,11 @@ fn associations(
     op: &GetTransitGatewayRouteTableAssociations,
 ) -> Result<GetTransitGatewayRouteTableAssociationsResult, ApiError> {
     let table = table(view, &op.transit_gateway_route_table_id)?;
-    let items = view.list::<TransitAttachment>().filter_map(|it| {
+    let show = |it: &TransitAttachment| {
         let link = it.association.as_ref().filter(|it| it.table == table.id)?;
-        Some(attached(&it, association_state(link.state)))
-    });
-    let page = select(items, &op.query())?;
+        Some(attached(it, association_state(link.state)))
+    };
+    let page = select_records(view, show, &op.query())?;
     Ok(GetTransitGatewayRouteTableAssociationsResult {
         associations: page.items,
         next_token: page.next_token,
@@ -356,11 +356,11 @@ fn propagations(
     op: &GetTransitGatewayRouteTablePropagations,
 ) -> Result<GetTransitGatewayRouteTablePropagationsResult, ApiError> {
     let table = table(view, &op.transit_gateway_route_table_id)?;
-    let items = view.list::<TransitAttachment>().filter_map(|it| {
+    let show = |it: &TransitAttachment| {
         let link = it.propagations.iter().find(|it| it.table == table.id)?;
-        Some(attached(&it, propagation_state(link.state)))
-    });
-    let page = select(items, &op.query())?;
+        Some(attached(it, propagation_state(link.state)))
+    };
+    let page = select_records(view, show, &op.query())?;
     Ok(GetTransitGatewayRouteTablePropagationsResult {
         transit_gateway_route_table_propagations: page.items,
         next_token: page.next_token,

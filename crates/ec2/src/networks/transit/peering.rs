@@ -22,7 +22,7 @@ use crate::records::{
     AttachedTo, AttachmentState, PeeringEnd, TransitAttachment, TransitGateway, TunnelEnd,
 };
 use crate::resources::{Making as _, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY};
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
 
 /// The first UDP port of tunnels; each tunnel of a region has its own.
@@ -551,15 +551,14 @@ fn describe(
     op: &DescribeTransitGatewayPeeringAttachments,
 ) -> Result<DescribeTransitGatewayPeeringAttachmentsResult, ApiError> {
     let observed = app.cell.observed.borrow();
-    let all = view.list::<TransitAttachment>();
-    let items = all.filter_map(|it| item(&app.cell, view, &observed, &it));
+    let show = |it: &TransitAttachment| item(&app.cell, view, &observed, it);
     let query = Query {
         ids: &op.transit_gateway_attachment_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeTransitGatewayPeeringAttachmentsResult {
         transit_gateway_peering_attachments: page.items,
         next_token: page.next_token,

@@ -16,7 +16,7 @@ use crate::records::{
     Life, LifeState, TableLink, TransitAttachment, TransitGateway, TransitRouteTable,
 };
 use crate::resources::{Making as _, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
 
 /// How many tables a gateway may have.
@@ -229,14 +229,14 @@ fn describe(
     view: &View,
     op: &DescribeTransitGatewayRouteTables,
 ) -> Result<DescribeTransitGatewayRouteTablesResult, ApiError> {
-    let items = view.list::<TransitRouteTable>().map(|it| item(view, &it));
+    let show = |it: &TransitRouteTable| Some(item(view, it));
     let query = Query {
         ids: &op.transit_gateway_route_table_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeTransitGatewayRouteTablesResult {
         transit_gateway_route_tables: page.items,
         next_token: page.next_token,

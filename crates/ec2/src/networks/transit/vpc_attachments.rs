@@ -21,7 +21,7 @@ use crate::records::{
     AttachedTo, AttachmentState, Manager, NetworkInterface, Subnet, TransitAttachment, Vpc, VpcEnd,
 };
 use crate::resources::{Making as _, SUBNET, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, VPC};
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
 
 /// How many gateways a VPC may be attached to.
@@ -485,15 +485,14 @@ fn describe(
     view: &View,
     op: &DescribeTransitGatewayVpcAttachments,
 ) -> Result<DescribeTransitGatewayVpcAttachmentsResult, ApiError> {
-    let all = view.list::<TransitAttachment>();
-    let items = all.filter_map(|it| item(view, &it));
+    let show = |it: &TransitAttachment| item(view, it);
     let query = Query {
         ids: &op.transit_gateway_attachment_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeTransitGatewayVpcAttachmentsResult {
         transit_gateway_vpc_attachments: page.items,
         next_token: page.next_token,

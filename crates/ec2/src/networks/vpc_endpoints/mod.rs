@@ -36,7 +36,7 @@ use crate::refusals::refused;
 use crate::resources::{
     ATTRIBUTES, Making as _, ROUTE_TABLE, SECURITY_GROUP, SUBNET, VPC, VPC_ENDPOINT,
 };
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select, select_records};
 use crate::tags::{self, Tag};
 
 /// How long a deleted endpoint stays visible.
@@ -464,14 +464,14 @@ fn describe(
     view: &View,
     op: &DescribeVpcEndpoints,
 ) -> Result<DescribeVpcEndpointsResult, ApiError> {
-    let items = view.list::<VpcEndpoint>().map(|it| item(app, view, &it));
+    let show = |it: &VpcEndpoint| Some(item(app, view, it));
     let query = Query {
         ids: &op.vpc_endpoint_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeVpcEndpointsResult {
         items: page.items,
         next_token: page.next_token,

@@ -137,8 +137,7 @@ fn check_addition(view: &View, vpc: &Vpc, cidr: Ipv4Net) -> Result<(), ApiError>
 
 fn covers_a_route(view: &View, vpc: &Vpc, cidr: Ipv4Net) -> bool {
     let covered = |destination: &Destination| matches!(destination, Destination::Cidr(IpNet::V4(to)) if cidr.contains(to));
-    view.list::<RouteTable>()
-        .filter(|table| table.vpc == vpc.id)
+    view.by::<RouteTable>("vpc", vpc.id.as_str())
         .any(|table| table.routes.iter().any(|route| covered(&route.destination)))
 }
 
@@ -158,8 +157,11 @@ pub(super) fn disassociate(
             ),
         ));
     }
-    let used = |subnet: Arc<Subnet>| subnet.vpc == vpc.id && block.cidr.contains(&subnet.cidr);
-    if tx.list::<Subnet>().any(used) {
+    let used = tx
+        .view()
+        .by::<Subnet>("vpc", vpc.id.as_str())
+        .any(|subnet| block.cidr.contains(&subnet.cidr));
+    if used {
         return Err(dependency(format!(
             "The vpc CIDR block '{}' has dependencies and cannot be disassociated.",
             block.cidr
@@ -181,7 +183,7 @@ pub(super) fn vpc_of(view: &View, association: &str) -> Option<String> {
 }
 
 fn holder(view: &View, association: &str) -> Result<(Arc<Vpc>, usize), ApiError> {
-    view.list::<Vpc>()
+    view.by::<Vpc>("block", association)
         .find_map(|vpc| {
             let index = vpc
                 .cidrs

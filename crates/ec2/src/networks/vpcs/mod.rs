@@ -29,7 +29,7 @@ use crate::records::{
 };
 use crate::refusals::refused;
 use crate::resources::{ATTRIBUTES, Making as _, VPC};
-use crate::select::{Listed, Query, select};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag};
 
 pub(crate) use cidrs::block;
@@ -65,7 +65,7 @@ fn create(app: &Ec2, tx: &mut Tx, op: CreateVpc) -> Result<CreateVpcResult, ApiE
     check_tenancy(op.instance_tenancy.as_deref())?;
     let cidr = cidrs::parse(op.cidr_block.as_deref())?;
     let tags = tags::specified(&op.tag_specifications, "vpc")?;
-    MAX_VPCS.check(&app.cell, tx.list::<Vpc>().count() + 1, over)?;
+    MAX_VPCS.check(&app.cell, tx.view().count::<Vpc>() + 1, over)?;
     let vpc = Vpc {
         id: VpcId::random(),
         owner: app.cell.account.clone(),
@@ -120,17 +120,14 @@ fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteVpc) -> Result<Nothing, ApiError> {
     if has_dependents(tx.view(), &vpc) {
         return Err(has_dependencies("vpc", &vpc.id));
     }
-    let tables: Vec<_> = tx
-        .list::<RouteTable>()
-        .filter(|it| it.vpc == vpc.id)
-        .collect();
+    let tables: Vec<_> = tx.view().by::<RouteTable>("vpc", vpc.id.as_str()).collect();
     for table in tables {
         tags::forget(tx, table.id.as_str());
         tx.delete::<RouteTable>(table.id.as_str());
     }
     let groups: Vec<_> = tx
-        .list::<SecurityGroup>()
-        .filter(|it| it.vpc == vpc.id)
+        .view()
+        .by::<SecurityGroup>("vpc", vpc.id.as_str())
         .collect();
     for group in groups {
         security_groups::remove(tx, &group);
@@ -143,23 +140,16 @@ fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteVpc) -> Result<Nothing, ApiError> {
 
 /// Whether anything but the main table, the default group and the default ACL is in the VPC.
 fn has_dependents(view: &View, vpc: &Vpc) -> bool {
-    let default_group = |group: &SecurityGroup| group.vpc == vpc.id && group.is_default();
-    view.list::<Subnet>().any(|it| it.vpc == vpc.id)
-        || view.list::<NetworkInterface>().any(|it| it.vpc == vpc.id)
-        || view
-            .list::<InternetGateway>()
-            .any(|it| it.vpc.as_ref() == Some(&vpc.id))
-        || view
-            .list::<RouteTable>()
-            .any(|it| it.vpc == vpc.id && !it.is_main())
-        || view
-            .list::<SecurityGroup>()
-            .any(|it| it.vpc == vpc.id && !it.is_default())
-        || view
-            .list::<SecurityGroup>()
-            .filter(|it| default_group(it))
-            .any(|it| !claims_on(view, it.id.as_str()).is_empty())
-        || !claims_on(view, vpc.id.as_str()).is_empty()
+    let id = vpc.id.as_str();
+    let is_left = |group: &SecurityGroup| {
+        !group.is_default() || !claims_on(view, group.id.as_str()).is_empty()
+    };
+    view.has::<Subnet>("vpc", id)
+        || view.has::<NetworkInterface>("vpc", id)
+        || view.has::<InternetGateway>("vpc", id)
+        || view.by::<RouteTable>("vpc", id).any(|it| !it.is_main())
+        || view.by::<SecurityGroup>("vpc", id).any(|it| is_left(&it))
+        || !claims_on(view, id).is_empty()
 }
 
 fn item(view: &View, observed: &Observed, vpc: &Vpc) -> VpcItem {
@@ -223,14 +213,14 @@ fn blocks(item: &VpcItem, text: fn(&CidrAssociation) -> String) -> Vec<String> {
 
 fn describe(app: &Ec2, view: &View, op: &DescribeVpcs) -> Result<DescribeVpcsResult, ApiError> {
     let observed = app.cell.observed.borrow();
-    let items = view.list::<Vpc>().map(|vpc| item(view, &observed, &vpc));
+    let show = |vpc: &Vpc| Some(item(view, &observed, vpc));
     let query = Query {
         ids: &op.vpc_ids,
         filters: &op.filters,
         max_results: op.max_results,
         next_token: op.next_token.as_deref(),
     };
-    let page = select(items, &query)?;
+    let page = select_records(view, show, &query)?;
     Ok(DescribeVpcsResult {
         next_token: page.next_token,
         vpcs: page.items,
