@@ -75,18 +75,22 @@ mod tests {
 
     #[test]
     fn a_page_makes_what_is_on_it() {
-        let mut made = 0;
+        let made = std::cell::Cell::new(0);
         let mut token = None;
         for _ in 0..2 {
             let from = |start: Bound<String>| {
                 let all = (0..1000).map(|n| format!("id-{n:04}"));
                 let rest = all.filter(move |id| (start.clone(), Bound::Unbounded).contains(id));
-                rest.inspect(|_| made += 1)
+                rest.inspect(|_| made.set(made.get() + 1))
             };
             let page = paginate_from(from, String::clone, 5, token.as_deref()).unwrap();
             token = page.next_token;
         }
-        assert_eq!(made, 12, "five, and one that says whether there are more");
+        assert_eq!(
+            made.get(),
+            12,
+            "five, and one that says whether there are more"
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Repositories: made, described, deleted.
 
-use lath_control::paginate;
+use std::ops::Bound;
+
+use lath_control::paginate_from;
 use lath_model::Timestamp;
 use lath_service::{Quota, Refuses, operations};
 use lath_store::{Record as _, Tx, View};
@@ -165,8 +167,11 @@ fn describe(
         });
     }
     let own = registry.is_none_or(|it| it == app.cell.account);
-    let all = view.list::<Record>().filter(|_| own);
-    let page = paginate(all, |it| it.name.clone(), size, op.next_token.as_deref())
+    let from = |start: Bound<String>| {
+        let all = view.from::<Record>(start.as_ref().map(String::as_str));
+        all.filter(|_| own)
+    };
+    let page = paginate_from(from, |it| it.name.clone(), size, op.next_token.as_deref())
         .map_err(|_| fault::bad_token())?;
     Ok(DescribeRepositoriesResponse {
         repositories: page.items.iter().map(|it| shown(app, it)).collect(),

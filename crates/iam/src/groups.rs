@@ -11,7 +11,7 @@ use crate::errors::{conflict, exists, limit, no_such_entity};
 use crate::holder::{
     self, AttachedPolicies, PolicyNames, changeable, find, policy_handlers, policy_requests,
 };
-use crate::page::{cut, page, under};
+use crate::page::{cut, page, page_of, under};
 use crate::records::{Group, Policies, User, key};
 use crate::resource_types::{GROUP, POLICY_ARN, USER, at_path, moved};
 use crate::users::UserDetail;
@@ -209,10 +209,7 @@ fn get(app: &Iam, view: &View, op: &GetGroup) -> Result<Members, ApiError> {
 
 fn list(app: &Iam, view: &View, op: &ListGroups) -> Result<GroupList, ApiError> {
     let prefix = op.path_prefix.as_deref();
-    let groups = view
-        .list::<Group>()
-        .filter(|group| under(prefix, &group.path));
-    let page = page(groups, |group| key(&group.name), cut!(op))?;
+    let page = page_of::<Group>(view, |group| under(prefix, &group.path), cut!(op))?;
     Ok(GroupList {
         groups: page.items.iter().map(|group| shown(app, group)).collect(),
         is_truncated: Some(page.next_token.is_some()),

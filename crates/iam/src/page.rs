@@ -1,6 +1,10 @@
 //! Pages: `MaxItems`, `Marker`, `IsTruncated`.
 
-use lath_control::{Page, paginate};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use lath_control::{Page, paginate_from};
+use lath_store::{Record, View};
 use lath_wire::ApiError;
 
 use crate::errors::{constraint, validation};
@@ -29,6 +33,27 @@ pub(crate) fn page<T>(
     key: impl Fn(&T) -> String,
     cut: Cut<'_>,
 ) -> Result<Page<T>, ApiError> {
+    page_from(|_| items, key, cut)
+}
+
+/// A page of the records of a kind that `wanted` takes. What is before the page costs nothing.
+pub(crate) fn page_of<R: Record>(
+    view: &View,
+    wanted: impl Fn(&R) -> bool,
+    cut: Cut<'_>,
+) -> Result<Page<Arc<R>>, ApiError> {
+    let from = |start: Bound<String>| {
+        let records = view.from::<R>(start.as_ref().map(String::as_str));
+        records.filter(|it| wanted(it))
+    };
+    page_from(from, |it| it.id(), cut)
+}
+
+fn page_from<T, I: IntoIterator<Item = T>>(
+    from: impl FnOnce(Bound<String>) -> I,
+    key: impl Fn(&T) -> String,
+    cut: Cut<'_>,
+) -> Result<Page<T>, ApiError> {
     let size = match cut.most {
         None => 100,
         Some(most @ 1..=1000) => usize::try_from(most).unwrap_or(100),
@@ -42,7 +67,7 @@ pub(crate) fn page<T>(
             return Err(constraint("maxItems", &other.to_string(), &rule));
         }
     };
-    paginate(items, key, size, cut.marker).map_err(|_| validation("Invalid Marker."))
+    paginate_from(from, key, size, cut.marker).map_err(|_| validation("Invalid Marker."))
 }
 
 /// The list of a `PathPrefix`.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::{self, Tag, shown_tags};
 use crate::errors::{conflict, limit, no_such_entity};
 use crate::holder::{TagList, find, list_tags, tag, untag};
-use crate::page::{cut, page, under};
+use crate::page::{cut, page, page_of, under};
 use crate::records::{InstanceProfile, Role, key};
 use crate::resource_types::{INSTANCE_PROFILE, ROLE, at_path, pairs};
 use crate::roles::{self, RoleDetail};
@@ -207,10 +207,7 @@ fn get(app: &Iam, view: &View, op: &GetInstanceProfile) -> Result<OneProfile, Ap
 
 fn list(app: &Iam, view: &View, op: &ListInstanceProfiles) -> Result<ProfileList, ApiError> {
     let prefix = op.path_prefix.as_deref();
-    let all = view
-        .list::<InstanceProfile>()
-        .filter(|it| under(prefix, &it.path));
-    let page = page(all, |it| key(&it.name), cut!(op))?;
+    let page = page_of::<InstanceProfile>(view, |it| under(prefix, &it.path), cut!(op))?;
     Ok(ProfileList {
         instance_profiles: page.items.iter().map(|it| shown(app, view, it)).collect(),
         is_truncated: Some(page.next_token.is_some()),

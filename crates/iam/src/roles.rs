@@ -12,7 +12,7 @@ use crate::holder::{
     self, AttachedPolicies, Holder as _, PolicyNames, TagList, changeable, find, list_tags,
     policy_handlers, policy_requests, set_boundary, tag, untag,
 };
-use crate::page::{cut, page, under};
+use crate::page::{cut, page_of, under};
 use crate::policies::check_boundary;
 use crate::records::{InstanceProfile, Policies, Role, key};
 use crate::resource_types::{BOUNDARY, POLICY_ARN, ROLE, at_path, boundary, pairs};
@@ -339,8 +339,7 @@ fn get(app: &Iam, view: &View, op: &GetRole) -> Result<OneRole, ApiError> {
 
 fn list(app: &Iam, view: &View, op: &ListRoles) -> Result<RoleList, ApiError> {
     let prefix = op.path_prefix.as_deref();
-    let roles = view.list::<Role>().filter(|role| under(prefix, &role.path));
-    let page = page(roles, |role| key(&role.name), cut!(op))?;
+    let page = page_of::<Role>(view, |role| under(prefix, &role.path), cut!(op))?;
     Ok(RoleList {
         roles: page
             .items

@@ -12,7 +12,7 @@ use crate::holder::{
     self, AttachedPolicies, PolicyNames, TagList, changeable, find, list_tags, policy_handlers,
     policy_requests, set_boundary, tag, untag,
 };
-use crate::page::{cut, page, under};
+use crate::page::{cut, page_of, under};
 use crate::policies::check_boundary;
 use crate::records::{AccessKey, Policies, User, key};
 use crate::resource_types::{BOUNDARY, POLICY_ARN, USER, about, at_path, boundary, moved, pairs};
@@ -266,8 +266,7 @@ fn get(app: &Iam, view: &View, caller: &Caller, op: &GetUser) -> Result<OneUser,
 
 fn list(app: &Iam, view: &View, op: &ListUsers) -> Result<UserList, ApiError> {
     let prefix = op.path_prefix.as_deref();
-    let users = view.list::<User>().filter(|user| under(prefix, &user.path));
-    let page = page(users, |user| key(&user.name), cut!(op))?;
+    let page = page_of::<User>(view, |user| under(prefix, &user.path), cut!(op))?;
     Ok(UserList {
         users: page
             .items

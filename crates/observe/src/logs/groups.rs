@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
-use lath_control::{BadToken, paginate};
+use lath_control::{BadToken, paginate_from};
 use lath_model::Timestamp;
 use lath_service::operations;
 use lath_store::Tx;
@@ -185,11 +186,12 @@ async fn describe_groups(
         });
     }
     let view = app.cell.db.view();
-    let groups = view
-        .list::<LogGroup>()
-        .filter(|group| wanted(app, &op, group));
-    let page = paginate(
-        groups,
+    let from = |start: Bound<String>| {
+        let groups = view.from::<LogGroup>(start.as_ref().map(String::as_str));
+        groups.filter(|group| wanted(app, &op, group))
+    };
+    let page = paginate_from(
+        from,
         |group| group.name.clone(),
         limit,
         op.next_token.as_deref(),
