@@ -1,4 +1,5 @@
 //! What is signed here is believed by OpenSSL, and what OpenSSL signs is read here.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
