@@ -178,14 +178,16 @@ async fn remove(client: &Client, instances: &Instances, removal: &Removal) -> Re
 
 /// Deletes a volume whose policy says that its data go; whether that was still so at the end.
 async fn decide(client: &Client, path: &str, removal: &Removal) -> Result<bool, ClientError> {
-    let is_deleted = removal.deleted || client.delete_as(path, &removal.version).await?;
-    let now = match is_deleted {
-        true => client.find(path).await?,
-        false => None,
-    };
-    let Some(now) = now.filter(deletes) else {
+    if !removal.deleted && !client.delete_as(path, &removal.version).await? {
         return Ok(false);
+    }
+    let Some(now) = client.find(path).await? else {
+        // One without finalizers went with the policy that it was seen with. One that others let go may have had another.
+        return Ok(!removal.deleted);
     };
+    if !deletes(&now) {
+        return Ok(false);
+    }
     let version = now["metadata"]["resourceVersion"].as_str();
     let version = version.unwrap_or_default();
     // Others may have let it go since: what is being deleted gets no finalizer again.
