@@ -343,10 +343,10 @@ fn check_key(key: &str) -> Result<(), ApiError> {
             "Tag key exceeds the maximum length of 128 characters",
         ));
     }
-    if key
+    let is_reserved = key
         .get(..4)
-        .is_some_and(|start| start.eq_ignore_ascii_case("aws:"))
-    {
+        .is_some_and(|start| start.eq_ignore_ascii_case("aws:"));
+    if is_reserved && !lath_wire::may_set_system_tags() {
         return Err(invalid_value(
             "Tag keys starting with 'aws:' are reserved for internal use",
         ));

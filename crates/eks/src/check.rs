@@ -71,7 +71,7 @@ pub(crate) fn tags(p: &mut Problems, tags: &BTreeMap<String, String>) {
     for (key, value) in tags.iter().take(2 * MOST_TAGS) {
         length(p, "tags.key", key, 1, 128);
         length(p, "tags.value", value, 0, 256);
-        if key.to_ascii_lowercase().starts_with("aws:") {
+        if key.to_ascii_lowercase().starts_with("aws:") && !lath_wire::may_set_system_tags() {
             p.add("tags", "Tag keys must not begin with aws:");
         }
     }

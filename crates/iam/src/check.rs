@@ -162,7 +162,7 @@ pub(crate) fn tag_key(key: &str, member: &str) -> Result<(), ApiError> {
         let rule = "Member must have length less than or equal to 128";
         return Err(constraint(member, key, rule));
     }
-    if key.to_ascii_lowercase().starts_with("aws:") {
+    if key.to_ascii_lowercase().starts_with("aws:") && !lath_wire::may_set_system_tags() {
         return Err(invalid_input(
             "System tag keys (prefixed with aws:) cannot be changed.",
         ));

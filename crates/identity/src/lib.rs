@@ -16,6 +16,7 @@
 //! ```
 
 mod assume_role;
+mod behalf;
 mod credentials;
 mod issuers;
 mod judge;

@@ -7,7 +7,7 @@ use lath_iam::Held;
 use lath_model::Partition;
 use lath_policy::{Context, Grammar, Kind, Policy, Principal};
 use lath_store::View;
-use lath_wire::Caller;
+use lath_wire::{Behalf, Caller};
 
 use crate::Identity;
 use lath_session::{Holder, Session, SourceInstance};
@@ -130,6 +130,8 @@ pub(crate) fn facts(
     user_agent: Option<&str>,
 ) -> Context {
     let now = lath_model::Timestamp::now();
+    let behalf = Behalf::current().filter(|it| it.forwarded);
+    let is_forwarded = behalf.is_some();
     let mut facts = Context::default()
         .with("aws:CurrentTime", now.iso8601_seconds())
         .with("aws:EpochTime", (now.as_millis() / 1000).to_string())
@@ -138,11 +140,16 @@ pub(crate) fn facts(
         .with("aws:RequestedRegion", requested_region(caller, partition))
         // The API is served without TLS, on the machine itself.
         .with("aws:SecureTransport", "false")
-        .with("aws:ViaAWSService", "false")
+        .with("aws:ViaAWSService", is_forwarded.to_string())
         .with("aws:PrincipalIsAWSService", "false")
         // The installation has only one account.
         .with("aws:ResourceAccount", caller.account.clone())
         .with("aws:userid", caller.principal.user_id.clone());
+    if let Some(via) = behalf {
+        for key in ["aws:CalledVia", "aws:CalledViaFirst", "aws:CalledViaLast"] {
+            facts.set(key, via.service);
+        }
+    }
     facts.set("aws:PrincipalArn", principal_arn(&subject.principal));
     if let Some(agent) = user_agent {
         facts.set("aws:UserAgent", agent);

@@ -144,7 +144,7 @@ pub(crate) fn tags(p: &mut Problems, value: &BTreeMap<String, String>) {
         let member = format!("tags.{}", key.chars().take(128).collect::<String>());
         length(p, &member, key, 1, 128);
         length(p, &member, value, 0, 256);
-        if key.to_ascii_lowercase().starts_with("aws:") {
+        if key.to_ascii_lowercase().starts_with("aws:") && !lath_wire::may_set_system_tags() {
             p.add(&member, "Tag keys must not begin with aws:");
         }
         let good = key.chars().chain(value.chars()).all(in_tag);

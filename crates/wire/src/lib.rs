@@ -61,6 +61,7 @@
 //! ```
 
 mod authorize;
+mod behalf;
 mod bound;
 mod decode;
 mod decode_error;
@@ -84,6 +85,7 @@ mod shape;
 pub use authorize::{
     Ask, Authorize, Denied, Permission, Permissions, Stated, TooMuch, Unauthorized,
 };
+pub use behalf::{Behalf, may_set_system_tags};
 pub use decode::{Decoded, Typing, decode};
 pub use decode_error::{DecodeError, Misfit};
 pub use doc::{Blob, Doc};

@@ -63,7 +63,7 @@ pub(super) fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), ApiError
     let fits = |(key, value): (&String, &String)| {
         (1..=128).contains(&key.chars().count())
             && value.chars().count() <= 256
-            && !key.starts_with("aws:")
+            && (!key.starts_with("aws:") || lath_wire::may_set_system_tags())
     };
     if tags.iter().all(fits) {
         return Ok(());

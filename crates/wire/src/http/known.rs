@@ -71,6 +71,13 @@ pub const KNOWN_SERVICES: &[ServiceInfo] = &[
         "AmazonEC2ContainerRegistry_V20150921",
         &[Protocol::Json11],
     ),
+    info(
+        "cloudformation",
+        "2010-05-15",
+        "http://cloudformation.amazonaws.com/doc/2010-05-15/",
+        "",
+        &[Protocol::Query],
+    ),
     info("eks", "2017-11-01", "", "", &[Protocol::RestJson]),
     info("eks-auth", "2023-11-26", "", "", &[Protocol::RestJson]),
     info(
