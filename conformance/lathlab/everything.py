@@ -214,6 +214,8 @@ class Everything:
         for service, kind, member in (("acm", "certificate", "CertificateArn"), ("acm-pca", "certificate-authority", "CertificateAuthorityArn")):
             arn = f"arn:aws:{service}:{self.region}:{self.account}:{kind}/c"
             self.arns[service, kind] = self.values[service, member] = arn
+        self.arns["cloudformation", "stack"] = f"arn:aws:cloudformation:{self.region}:{self.account}:stack/s1/*"
+        self.values.update({("cloudformation", "StackName"): "s1", ("cloudformation", "ChangeSetName"): "c1"})
         self.values.update({("ecr", "repositoryName"): "r1", ("ecr", "repositoryNames"): ["r1"]})
         self.values.update({("eks", "name"): "c", ("eks", "clusterName"): "c", ("eks", "nodegroupName"): "n", ("eks", "addonName"): "a", ("eks", "associationId"): "p",
                             ("eks", "principalArn"): f"arn:aws:iam::{self.account}:role/r", ("eks", "fargateProfileName"): "f",

@@ -681,6 +681,39 @@ PCA = [
     ("UpdateCertificateAuthority", OF_PCA | {"Status": "DISABLED"}, *NO_CERTIFICATE),
 ]
 
+NO_STACK = {"StackName": "none"}
+NO_TEMPLATE = "Resources: {A: {Type: 'AWS::No::Such'}}"
+CLOUDFORMATION = [
+    ("CancelUpdateStack", NO_STACK, "ValidationError"),
+    ("ContinueUpdateRollback", NO_STACK, "ValidationError"),
+    ("CreateChangeSet", NO_STACK | {"ChangeSetName": "c", "TemplateBody": NO_TEMPLATE}, "ValidationError"),
+    ("CreateChangeSet", {"StackName": "n", "ChangeSetName": "c", "ChangeSetType": "CREATE", "TemplateBody": "Resources: {}"}, "ValidationError"),
+    ("CreateStack", {"StackName": "9", "TemplateBody": NO_TEMPLATE}, "ValidationError"),
+    ("CreateStack", {"StackName": "n", "TemplateBody": NO_TEMPLATE}, "ValidationError"),
+    ("CreateStack", {"StackName": "n", "TemplateBody": "x" * 51201}, "ValidationError"),
+    ("CreateStack", {"StackName": "n", "TemplateURL": "https://s3.amazonaws.com/b/k"}, "ValidationError"),
+    ("CreateStack", {"StackName": "n", "TemplateBody": "Resources: {A: {Type: 'AWS::IAM::InstanceProfile', Properties: {Roles: [a]}}}"}, "InsufficientCapabilitiesException"),
+    ("DeleteChangeSet", NO_STACK | {"ChangeSetName": "c"}, "ValidationError"),
+    ("DeleteStack", NO_STACK | {"DeletionMode": "FORCE_DELETE_STACK"}, "ValidationError"),
+    ("DescribeChangeSet", {"ChangeSetName": "arn:aws:cloudformation:us-east-1:000000000000:changeSet/a/b"}, "ChangeSetNotFound", 404),
+    ("DescribeStackEvents", NO_STACK, "ValidationError"),
+    ("DescribeStackResource", NO_STACK | {"LogicalResourceId": "A"}, "ValidationError"),
+    ("DescribeStackResources", {}, "ValidationError"),
+    ("DescribeStacks", NO_STACK, "ValidationError"),
+    ("DescribeStacks", {"NextToken": "rubbish"}, "ValidationError"),
+    ("ExecuteChangeSet", NO_STACK | {"ChangeSetName": "c"}, "ValidationError"),
+    ("GetTemplate", NO_STACK, "ValidationError"),
+    ("GetTemplateSummary", {"TemplateBody": "[]"}, "ValidationError"),
+    ("ListChangeSets", NO_STACK, "ValidationError"),
+    ("ListExports", {"NextToken": "rubbish"}, "ValidationError"),
+    ("ListImports", {"ExportName": "none"}, "ValidationError"),
+    ("ListStackResources", NO_STACK, "ValidationError"),
+    ("ListStacks", {"NextToken": "rubbish"}, "ValidationError"),
+    ("UpdateStack", NO_STACK | {"TemplateBody": NO_TEMPLATE}, "ValidationError"),
+    ("UpdateTerminationProtection", NO_STACK | {"EnableTerminationProtection": True}, "ValidationError"),
+    ("ValidateTemplate", {"TemplateBody": "{"}, "ValidationError"),
+]
+
 EKS_AUTH = [
     ("AssumeRoleForPodIdentity", CLUSTER | {"token": "a.b.c"}, *NO_CLUSTER),
     ("AssumeRoleForPodIdentity", CLUSTER | {"token": "a.b"}, "InvalidParameterException", 400),
@@ -688,7 +721,7 @@ EKS_AUTH = [
 
 
 IAM = iam_table()
-TABLES = {"iam": IAM, "ec2": EC2, "eks": EKS, "eks-auth": EKS_AUTH, "ecr": ECR, "acm": ACM, "acm-pca": PCA, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
+TABLES = {"cloudformation": CLOUDFORMATION, "iam": IAM, "ec2": EC2, "eks": EKS, "eks-auth": EKS_AUTH, "ecr": ECR, "acm": ACM, "acm-pca": PCA, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
 NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity"), ("iam", "GetAccountSummary"), ("iam", "ListVirtualMFADevices"),
                      ("iam", "ListOpenIDConnectProviders"), ("ecr", "DescribeRegistry"), ("acm", "GetAccountConfiguration"),
                      ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),

@@ -74,6 +74,7 @@ targets! {
     rest_path
     rules
     sigv4
+    stack_template
     state_entry
     token
     transit_region

@@ -2,6 +2,7 @@
 
 mod assembly;
 mod control;
+mod hands;
 mod registry;
 mod report;
 mod token_issuers;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use assembly::{listen, node_config, owner};
 pub(crate) use control::{Control, ControlInputs, State};
+pub(crate) use hands::ServiceHands;
 pub(crate) use registry::{BoundRegistry, RegistryAt, RegistryLogins};
 pub(crate) use report::{Reporter, internal};
 pub(crate) use vpc_api::VpcApi;

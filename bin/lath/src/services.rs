@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
 use lath_acm::{Acm, Pca};
+use lath_cloudformation::CloudFormation;
 use lath_control::{Cell, Contribute, Derive, Section};
 use lath_ec2::Ec2;
 use lath_ecr::Ecr;
@@ -17,7 +18,7 @@ use lath_route53::Route53;
 use lath_store::Kinds;
 use lath_wire::Service;
 
-use crate::serve::{RegistryAt, RegistryLogins};
+use crate::serve::{RegistryAt, RegistryLogins, ServiceHands};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +58,7 @@ pub(crate) fn kinds() -> Kinds {
     let kinds = lath_iam::kinds(kinds);
     let kinds = lath_acm::kinds(kinds);
     let kinds = lath_ecr::kinds(kinds);
+    let kinds = lath_cloudformation::kinds(kinds);
     let kinds = lath_eks::kinds(kinds);
     lath_observe::kinds(kinds)
 }
@@ -80,6 +82,8 @@ pub(crate) struct Apps {
     ecr: Arc<Ecr>,
     acm: Arc<Acm>,
     pca: Arc<Pca>,
+    cloudformation: Arc<CloudFormation>,
+    hands: Arc<ServiceHands>,
 }
 
 impl Apps {
@@ -92,6 +96,11 @@ impl Apps {
         let logins = Arc::new(RegistryLogins(Arc::clone(&identity)));
         let images = registry.images.clone();
         let ecr = Ecr::new(cell.clone(), images, logins, registry.endpoint());
+        let hands = Arc::new(ServiceHands::new(cell.clone(), Arc::clone(&identity)));
+        let cloudformation = CloudFormation {
+            cell: cell.clone(),
+            hands: hands.clone(),
+        };
         Self {
             ecr: Arc::new(ecr),
             acm: Arc::new(Acm {
@@ -99,6 +108,8 @@ impl Apps {
                 records: lath_route53::public_values,
             }),
             pca: Arc::new(Pca { cell: cell.clone() }),
+            cloudformation: Arc::new(cloudformation),
+            hands,
             ec2: Arc::new(Ec2 { cell: cell.clone() }),
             lattice: Arc::new(Lattice { cell: cell.clone() }),
             observe,
@@ -114,6 +125,14 @@ impl Apps {
 
     /// The services for the front door.
     pub(crate) fn services(&self) -> Vec<Service> {
+        let mut services = self.others();
+        services.push(lath_cloudformation::service(&self.cloudformation));
+        self.iam.learn(&services);
+        services
+    }
+
+    /// The services whose operations CloudFormation calls.
+    fn others(&self) -> Vec<Service> {
         let mut services = vec![
             lath_ec2::service(&self.ec2),
             lath_lattice::service(&self.lattice),
@@ -128,7 +147,6 @@ impl Apps {
             lath_acm::pca_service(&self.pca),
         ];
         services.extend(lath_observe::services(&self.observe));
-        self.iam.learn(&services);
         services
     }
 
@@ -144,6 +162,8 @@ impl Apps {
         lath_route53::reconcilers(&self.route53, stop, tasks);
         lath_eks::reconcilers(&self.eks, stop, tasks);
         lath_acm::reconcilers(&self.acm, stop, tasks);
+        self.hands.take(self.others());
+        lath_cloudformation::reconcilers(&self.cloudformation, stop, tasks);
     }
 }
 

@@ -5,7 +5,8 @@ use std::future::Future;
 use crate::bound::{Input, Judging};
 use crate::decode::Typing;
 use crate::encode::Shaping;
-use crate::{ApiError, Authorize, Caller, Doc, Protocol, Service};
+use crate::limits::MAX_EC2_VALUES;
+use crate::{ApiError, Authorize, Caller, Doc, Protocol, Service, TooMuch};
 
 /// A service that calls operations of other services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,10 @@ impl Service {
         let registered = self
             .named(operation)
             .ok_or_else(|| crate::dispatch::invalid_action(operation))?;
+        // It is judged before its handler counts what it names, as at the front door.
+        if input.values() > MAX_EC2_VALUES {
+            return Err(TooMuch.into());
+        }
         let judging = Judging {
             judge,
             user_agent: Some(behalf.service),

@@ -1,0 +1,216 @@
+//! What makes stacks be what they should be. It takes no input: it compares what stacks are to be with what their records
+//! say was made, does one step after another in the name of who asked for it, and may be ended at any moment.
+//!
+//! Before a call that makes something, the record says so with the name and the token of the call. After a restart the
+//! same call, or a search for what bears the stack's tags, tells whether it was made.
+
+mod apply;
+mod remove;
+mod step;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lath_model::Timestamp;
+use lath_service::{App as _, Stateful as _};
+use lath_store::Tx;
+use lath_wire::ApiError;
+use serde_json::Value;
+use uuid::Uuid;
+
+pub(crate) use self::apply::roll_back;
+
+use crate::CloudFormation;
+use crate::kinds::{Call, Ctx, Kind};
+use crate::record::{Event, Resource, Stack, Work};
+
+/// Most events that are kept of a stack.
+const MOST_EVENTS: u64 = 2000;
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Something changed: there may be more to do.
+    Some,
+    /// Something else has to happen first.
+    None,
+}
+
+impl Progress {
+    fn or(self, other: Self) -> Self {
+        if self == Self::Some { self } else { other }
+    }
+}
+
+/// One pass over all stacks that are being worked on.
+pub(crate) async fn pass(app: &CloudFormation) -> Result<(), ApiError> {
+    loop {
+        let busy: Vec<Arc<Stack>> = app.view().by::<Stack>("busy", "").collect();
+        let mut progress = Progress::None;
+        for stack in busy {
+            // What is wrong with one stack keeps no other from going on.
+            match advance(app, &stack).await {
+                Ok(done) => progress = done.or(progress),
+                Err(error) => {
+                    tracing::error!(stack = stack.name.as_str(), %error, cause = ?error.cause, "a stack could not go on; it will be tried again");
+                }
+            }
+        }
+        if progress == Progress::None {
+            return Ok(());
+        }
+    }
+}
+
+async fn advance(app: &CloudFormation, stack: &Stack) -> Result<Progress, ApiError> {
+    match stack.work {
+        Some(Work::Apply) => apply::apply(app, stack).await,
+        Some(Work::Clean) => remove::clean(app, stack).await,
+        Some(Work::Remove) => remove::remove(app, stack).await,
+        None => Ok(Progress::None),
+    }
+}
+
+/// The resources of a stack by their logical ids.
+pub(crate) fn resources(app: &CloudFormation, uuid: &str) -> BTreeMap<String, Arc<Resource>> {
+    let view = app.view();
+    let prefix = format!("{uuid}/");
+    let all = view.range::<Resource>(&prefix);
+    all.map(|it| (it.logical.clone(), it)).collect()
+}
+
+/// Changes a stack in one transaction, unless another piece of work has begun meanwhile.
+async fn commit(
+    app: &CloudFormation,
+    stack: &Stack,
+    f: impl FnOnce(&mut Tx, &mut Stack) + Send,
+) -> Result<Progress, ApiError> {
+    let write = app.db().write(|tx| {
+        let known = tx.get::<Stack>(&stack.uuid);
+        if let Some(known) = known.filter(|it| it.generation == stack.generation) {
+            let mut known = Stack::clone(&known);
+            f(tx, &mut known);
+            tx.put(known);
+        }
+        Ok::<_, ApiError>(())
+    });
+    write.await.map(|()| Progress::Some)
+}
+
+/// Records a resource with what happened to it.
+async fn record(
+    app: &CloudFormation,
+    stack: &Stack,
+    resource: Resource,
+) -> Result<Progress, ApiError> {
+    commit(app, stack, |tx, stack| {
+        happened(tx, stack, &resource);
+        tx.put(resource);
+    })
+    .await
+}
+
+/// The event of a resource's state.
+pub(crate) fn happened(tx: &mut Tx, stack: &mut Stack, resource: &Resource) {
+    let event = Event {
+        logical: resource.logical.clone(),
+        physical: resource.physical.clone(),
+        type_name: resource.type_name.clone(),
+        status: resource.status.clone(),
+        reason: resource.reason.clone(),
+        properties: Some(resource.properties.to_string()),
+        ..blank(stack)
+    };
+    put_event(tx, stack, event);
+}
+
+/// The event of a stack's own state.
+pub(crate) fn stack_happened(tx: &mut Tx, stack: &mut Stack) {
+    let event = Event {
+        logical: stack.name.clone(),
+        physical: stack.arn.clone(),
+        type_name: "AWS::CloudFormation::Stack".into(),
+        status: stack.status.clone(),
+        reason: stack.reason.clone(),
+        ..blank(stack)
+    };
+    put_event(tx, stack, event);
+}
+
+fn blank(stack: &Stack) -> Event {
+    Event {
+        stack: stack.uuid.clone(),
+        number: stack.events,
+        id: Uuid::new_v4().to_string(),
+        logical: String::new(),
+        physical: String::new(),
+        type_name: String::new(),
+        at: Timestamp::now(),
+        status: String::new(),
+        reason: None,
+        properties: None,
+        token: stack.token.clone(),
+    }
+}
+
+fn put_event(tx: &mut Tx, stack: &mut Stack, mut event: Event) {
+    if event.logical != stack.name {
+        event.id = format!("{}-{}-{}", event.logical, event.status, event.id);
+    }
+    tx.put(event);
+    if stack.events >= MOST_EVENTS {
+        tx.delete::<Event>(&Event::key(&stack.uuid, stack.events - MOST_EVENTS));
+    }
+    stack.events += 1;
+}
+
+/// What the functions of a type see of a resource.
+fn ctx<'a>(stack: &'a Stack, resource: &'a Resource) -> Ctx<'a> {
+    Ctx {
+        properties: &resource.properties,
+        old: resource.old.as_ref(),
+        id: &resource.physical,
+        token: &resource.token,
+        attributes: &resource.attributes,
+        stack_name: &stack.name,
+        stack_arn: &stack.arn,
+        logical: &resource.logical,
+        stack_tags: &resource.stack_tags,
+        old_stack_tags: &resource.old_stack_tags,
+    }
+}
+
+/// Calls an operation in the name of who asked for the stack.
+async fn called(app: &CloudFormation, stack: &Stack, call: &Call) -> Result<Value, ApiError> {
+    let call = call.clone();
+    app.hands
+        .call(&stack.authority, call.service, call.operation, call.input)
+        .await
+}
+
+/// An error as CloudFormation's types word it.
+fn worded(error: &ApiError, kind: &Kind, token: &str) -> String {
+    let code = error.code.as_ref();
+    let handler =
+        if error.status == 403 || code.contains("AccessDenied") || code.contains("Unauthorized") {
+            "AccessDenied"
+        } else if code.contains("AlreadyExists")
+            || code.contains("Duplicate")
+            || code == "ResourceInUseException"
+        {
+            "AlreadyExists"
+        } else if crate::kinds::is_absent(error) {
+            "NotFound"
+        } else if code.contains("Limit") {
+            "ServiceLimitExceeded"
+        } else if error.status >= 500 {
+            "ServiceInternalError"
+        } else {
+            "InvalidRequest"
+        };
+    let service = kind.name.split("::").nth(1).unwrap_or_default();
+    let (message, status) = (&error.message, error.status);
+    format!(
+        "Resource handler returned message: \"{message} (Service: {service}, Status Code: {status}, Error Code: {code})\" (RequestToken: {token}, HandlerErrorCode: {handler})"
+    )
+}
