@@ -7,7 +7,8 @@ Takes some ten minutes, and runs where LATH_KILLS is set.
 import json
 import os
 import signal
-import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lathlab import host_state, kubernetes as lab, wait_for
@@ -129,10 +130,12 @@ class Recipe:
 
 
 def later(work):
-    """Does it in the middle of what comes next."""
-    timer = threading.Timer(3, work)
-    timer.start()
-    return timer
+    """Does it in the middle of what comes next; `result` says how it went."""
+    def begin():
+        time.sleep(3)
+        work()
+
+    return ThreadPoolExecutor(1).submit(begin)
 
 
 def test_everything_dies_between_the_steps_of_the_global_recipe(kubernetes, tmp_path):
@@ -149,13 +152,13 @@ def test_everything_dies_between_the_steps_of_the_global_recipe(kubernetes, tmp_
         # While the other cluster is being made.
         killing = later(recipe.kill_processes_of_lath)
         recipe.run("steps", "7")
-        killing.join()
+        killing.result()
         recipe.kill_lath()
         recipe.kill_control_plane("secondary")
         # While nodes boot.
         killing = later(recipe.kill_processes_of_lath)
         recipe.run("steps", "8")
-        killing.join()
+        killing.result()
         for side in REGIONS:
             recipe.kill_programs_of_nodes(side, 2)
         recipe.run("steps", "9")
@@ -179,7 +182,7 @@ def test_everything_dies_between_the_steps_of_the_global_recipe(kubernetes, tmp_
         groups = [f"control-plane@{recipe.cluster(side)}" for side in REGIONS]
         killing = later(recipe.kill_processes_of_lath)
         recipe.run("cleanup")
-        killing.join()
+        killing.result()
         left = []
 
         def gone():

@@ -124,7 +124,12 @@ def main(cache):
                 names, config = image(root, programs, scratch)
                 images.write_archive(root, made / f"{image.__name__.replace('_', '-')}.tar", names, config)
             (made / "kube-flannel.yml").write_text(manifest(scratch / "sources"))
-            made.rename(out)
+            try:
+                made.rename(out)
+            except OSError:
+                # Another build was first.
+                if not out.is_dir():
+                    raise
     print(out)
 
 

@@ -52,6 +52,8 @@ pub fn generate() -> Result<ClusterKeys, PkiError> {
 fn authority(key: &KeyPair, now: Timestamp) -> Result<String, PkiError> {
     let mut params = params_at(now, "kubernetes", None, Duration::days(AUTHORITY_DAYS));
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // By default it follows from the key, which later certificates share: RFC 5280, 4.1.2.2 wants each to have its own.
+    params.serial_number = Some(now.as_millis().unsigned_abs().into());
     params.key_usages = vec![
         KeyUsagePurpose::KeyCertSign,
         KeyUsagePurpose::CrlSign,

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Request;
 use http::header::{ACCEPT, HOST};
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{Client, ClientError, PATIENCE, refusal, unreachable_by};
 
-/// The longest line, in bytes: etcd takes objects of 1.5 MiB.
-const LONGEST: usize = 4 << 20;
+/// The longest line, in bytes: etcd takes objects of 1.5 MiB, which JSON makes up to six times as long.
+const LONGEST: usize = 16 << 20;
 /// How long a watch lives; its user begins the next one.
 const LIFE: Duration = Duration::from_secs(300);
 /// How long no line may come: bookmarks come about every minute.
@@ -34,8 +34,6 @@ pub enum ChangeKind {
     Deleted,
     /// Nothing: the object has only the version up to which the watch has told everything.
     Bookmark,
-    /// The watch cannot go on. Its user lists anew.
-    Error,
 }
 
 /// A change of a list.
@@ -92,12 +90,11 @@ impl Changes {
     /// The next change, or none when the watch has come to its end and the next one can begin.
     ///
     /// # Errors
-    /// When the API server is gone, or sends what is no change.
+    /// When the API server is gone, says that the watch cannot go on, or sends what is no change. Its user lists anew.
     pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<Change<T>>, ClientError> {
         loop {
             if let Some(line) = self.lines.next() {
-                let change = serde_json::from_slice(&line);
-                return change.map(Some).map_err(|error| unreachable_by(&error));
+                return parsed(&line).map(Some);
             }
             let frame = tokio::time::timeout(SILENCE, self.body.frame()).await;
             let frame = frame.map_err(|_| ClientError::Unreachable("it is silent".to_owned()))?;
@@ -108,6 +105,38 @@ impl Changes {
             self.lines.push(frame.data_ref().map_or(&[], |it| it))?;
         }
     }
+}
+
+fn parsed<T: DeserializeOwned>(line: &[u8]) -> Result<Change<T>, ClientError> {
+    serde_json::from_slice(line).or_else(|error| {
+        // The object of an error is a Status.
+        let said: Result<Failed, _> = serde_json::from_slice(line);
+        Err(match said {
+            Ok(Failed::Error(status)) => {
+                let code = StatusCode::from_u16(status.code);
+                ClientError::Refused {
+                    status: code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+                    message: status.message.chars().take(512).collect(),
+                }
+            }
+            Err(_) => unreachable_by(&error),
+        })
+    })
+}
+
+/// What a watch ends with that cannot go on.
+#[derive(Deserialize)]
+#[serde(tag = "type", content = "object", rename_all = "UPPERCASE")]
+enum Failed {
+    Error(Status),
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Status {
+    code: u16,
+    message: String,
 }
 
 /// Bytes that become lines.
@@ -163,6 +192,28 @@ mod tests {
                 (ChangeKind::Bookmark, 2.into()),
             ];
             assert_eq!(seen, want, "pieces of {step}");
+        }
+    }
+
+    #[test]
+    fn a_watch_that_cannot_go_on_says_why() {
+        let line = br#"{"type":"ERROR","object":{"kind":"Status","status":"Failure","message":"too old","code":410}}"#;
+        let error = parsed::<Value>(line).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the API server answers 410 Gone: too old"
+        );
+        for line in [
+            "",
+            "{}",
+            r#"{"type":"ELSE","object":{}}"#,
+            r#"{"type":"ERROR"}"#,
+        ] {
+            let error = parsed::<Value>(line.as_bytes()).unwrap_err();
+            assert!(
+                matches!(error, ClientError::Unreachable(_)),
+                "{line}: {error}"
+            );
         }
     }
 

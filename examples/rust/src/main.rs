@@ -8,7 +8,7 @@
 //! cargo run -- SERVICE blue=90 green=10     # give these weights to the default action of each listener
 //! ```
 //!
-//! Groups and the service go by name. A group that gets requests must have a healthy target first.
+//! Groups and the service go by name. A group that is new to a listener gets no request until one of its targets is healthy.
 
 use std::time::Duration;
 
@@ -22,11 +22,17 @@ const PATIENCE: Duration = Duration::from_secs(300);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let name = arguments.next().ok_or("usage: shift SERVICE [GROUP=WEIGHT...]")?;
-    let weights = arguments.map(|it| weight(&it)).collect::<Result<Vec<_>, _>>()?;
+    let name = arguments
+        .next()
+        .ok_or("usage: shift SERVICE [GROUP=WEIGHT...]")?;
+    let weights = arguments
+        .map(|it| weight(&it))
+        .collect::<Result<Vec<_>, _>>()?;
 
     let client = Client::new(&aws_config::load_defaults(BehaviorVersion::latest()).await);
-    let service = service(&client, &name).await?.ok_or_else(|| format!("there is no service {name}"))?;
+    let service = service(&client, &name)
+        .await?
+        .ok_or_else(|| format!("there is no service {name}"))?;
     if !weights.is_empty() {
         shift(&client, &service, &weights).await?;
     }
@@ -38,7 +44,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn weight(argument: &str) -> Result<(String, i32), String> {
     argument
         .split_once('=')
-        .and_then(|(group, weight)| Some((group.to_owned(), weight.parse().ok().filter(|it| (0..=999).contains(it))?)))
+        .and_then(|(group, weight)| {
+            Some((
+                group.to_owned(),
+                weight.parse().ok().filter(|it| (0..=999).contains(it))?,
+            ))
+        })
         .ok_or_else(|| format!("{argument:?} is not GROUP=WEIGHT with a weight from 0 to 999"))
 }
 
@@ -64,45 +75,111 @@ async fn group(client: &Client, name: &str) -> Result<Option<String>, Error> {
 
 async fn listeners(client: &Client, service: &str) -> Result<Vec<String>, Error> {
     let mut ids = Vec::new();
-    let mut listeners = client.list_listeners().service_identifier(service).into_paginator().items().send();
+    let mut listeners = client
+        .list_listeners()
+        .service_identifier(service)
+        .into_paginator()
+        .items()
+        .send();
     while let Some(listener) = listeners.try_next().await? {
         ids.extend(listener.id().map(str::to_owned));
     }
     Ok(ids)
 }
 
-/// Gives the weights to the default action of every listener.
-async fn shift(client: &Client, service: &str, weights: &[(String, i32)]) -> Result<(), Box<dyn std::error::Error>> {
-    let mut forward = ForwardAction::builder();
-    let mut awaited = Vec::new();
+/// Gives the weights to the default action of every listener, once each group that gets requests has a healthy target.
+async fn shift(
+    client: &Client,
+    service: &str,
+    weights: &[(String, i32)],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut shares = Vec::new();
     for (name, weight) in weights {
-        let id = group(client, name).await?.ok_or_else(|| format!("there is no target group {name}"))?;
-        forward = forward.target_groups(WeightedTargetGroup::builder().target_group_identifier(&id).weight(*weight).build()?);
-        awaited.push((name, id, *weight));
+        let id = group(client, name)
+            .await?
+            .ok_or_else(|| format!("there is no target group {name}"))?;
+        shares.push((name, id, *weight));
     }
-    let action = RuleAction::Forward(forward.build()?);
     for listener in listeners(client, service).await? {
-        client
-            .update_listener()
+        let now = client
+            .get_listener()
             .service_identifier(service)
-            .listener_identifier(listener)
-            .default_action(action.clone())
+            .listener_identifier(&listener)
             .send()
             .await?;
+        let mut known: Vec<WeightedTargetGroup> = match now.default_action() {
+            Some(RuleAction::Forward(forward)) => forward.target_groups().to_vec(),
+            _ => Vec::new(),
+        };
+        // Targets are probed from the moment that a listener forwards to their group: a new one begins without requests.
+        let new = shares
+            .iter()
+            .filter(|(_, id, _)| known.iter().all(|it| it.target_group_identifier() != id));
+        let new = new
+            .map(|(_, id, _)| share(id, 0))
+            .collect::<Result<Vec<_>, _>>()?;
+        if !new.is_empty() && !known.is_empty() {
+            known.extend(new);
+            forward(client, service, &listener, known).await?;
+            for (name, id, _) in shares.iter().filter(|(_, _, weight)| *weight > 0) {
+                let healthy = tokio::time::timeout(PATIENCE, healthy(client, id)).await;
+                healthy.map_err(|_| format!("{name} has no healthy target"))??;
+            }
+        }
+        let wanted = shares
+            .iter()
+            .map(|(_, id, weight)| share(id, *weight))
+            .collect::<Result<Vec<_>, _>>()?;
+        forward(client, service, &listener, wanted).await?;
     }
-    // Targets are probed from the moment that a listener forwards to their group.
-    for (name, id, _) in awaited.iter().filter(|(_, _, weight)| *weight > 0) {
-        tokio::time::timeout(PATIENCE, healthy(client, id)).await.map_err(|_| format!("{name} has no healthy target"))??;
-    }
+    Ok(())
+}
+
+fn share(
+    group: &str,
+    weight: i32,
+) -> Result<WeightedTargetGroup, aws_sdk_vpclattice::error::BuildError> {
+    WeightedTargetGroup::builder()
+        .target_group_identifier(group)
+        .weight(weight)
+        .build()
+}
+
+async fn forward(
+    client: &Client,
+    service: &str,
+    listener: &str,
+    shares: Vec<WeightedTargetGroup>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let action = RuleAction::Forward(
+        ForwardAction::builder()
+            .set_target_groups(Some(shares))
+            .build()?,
+    );
+    client
+        .update_listener()
+        .service_identifier(service)
+        .listener_identifier(listener)
+        .default_action(action)
+        .send()
+        .await?;
     Ok(())
 }
 
 /// Waits until a target of the group is healthy, or is not checked at all.
 async fn healthy(client: &Client, group: &str) -> Result<(), Error> {
     loop {
-        let mut targets = client.list_targets().target_group_identifier(group).into_paginator().items().send();
+        let mut targets = client
+            .list_targets()
+            .target_group_identifier(group)
+            .into_paginator()
+            .items()
+            .send();
         while let Some(target) = targets.try_next().await? {
-            if matches!(target.status(), Some(TargetStatus::Healthy | TargetStatus::Unavailable)) {
+            if matches!(
+                target.status(),
+                Some(TargetStatus::Healthy | TargetStatus::Unavailable)
+            ) {
                 return Ok(());
             }
         }
@@ -113,10 +190,21 @@ async fn healthy(client: &Client, group: &str) -> Result<(), Error> {
 /// One line for each target: listener, group, weight, address, status.
 async fn show(client: &Client, service: &str) -> Result<(), Error> {
     for id in listeners(client, service).await? {
-        let listener = client.get_listener().service_identifier(service).listener_identifier(id).send().await?;
-        let Some(RuleAction::Forward(forward)) = listener.default_action() else { continue };
+        let listener = client
+            .get_listener()
+            .service_identifier(service)
+            .listener_identifier(id)
+            .send()
+            .await?;
+        let Some(RuleAction::Forward(forward)) = listener.default_action() else {
+            continue;
+        };
         for share in forward.target_groups() {
-            let group = client.get_target_group().target_group_identifier(share.target_group_identifier()).send().await?;
+            let group = client
+                .get_target_group()
+                .target_group_identifier(share.target_group_identifier())
+                .send()
+                .await?;
             let mut targets = client
                 .list_targets()
                 .target_group_identifier(share.target_group_identifier())
@@ -131,7 +219,10 @@ async fn show(client: &Client, service: &str) -> Result<(), Error> {
                     share.weight().unwrap_or_default(),
                     target.id().unwrap_or_default(),
                     target.port().unwrap_or_default(),
-                    target.status().map(TargetStatus::as_str).unwrap_or_default(),
+                    target
+                        .status()
+                        .map(TargetStatus::as_str)
+                        .unwrap_or_default(),
                 );
             }
         }

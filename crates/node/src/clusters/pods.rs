@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lath_kubernetes::{Change, ChangeKind, Client, ClientError};
 use serde::Deserialize;
@@ -134,9 +134,13 @@ impl Followed {
         };
         tokio::spawn(stop.run_until_cancelled_owned(async move {
             loop {
-                let error = follow(&client, &known).await;
+                let ended = follow(&client, &known).await;
                 *lock(&known) = None;
-                tracing::debug!(?error, "pods are listed anew");
+                let error = ended.map_or_else(
+                    |error| error.to_string(),
+                    |()| "it ended at once".to_owned(),
+                );
+                tracing::debug!(error, "pods are listed anew");
                 tokio::time::sleep(PAUSE).await;
             }
         }));
@@ -157,31 +161,21 @@ fn lock(known: &Mutex<Option<Known>>) -> std::sync::MutexGuard<'_, Option<Known>
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Until it cannot go on; the error is none where the API server said so itself.
-async fn follow(client: &Client, known: &Mutex<Option<Known>>) -> Option<ClientError> {
-    let (pods, mut version) = match list(client).await {
-        Ok(listed) => listed,
-        Err(error) => return Some(error),
-    };
+/// Until it cannot go on, or a watch ends at once. Its caller pauses and begins it again.
+async fn follow(client: &Client, known: &Mutex<Option<Known>>) -> Result<(), ClientError> {
+    let (pods, mut version) = list(client).await?;
     *lock(known) = Some(pods.into_iter().map(named).collect());
     loop {
-        let mut changes = match client.watch(PODS, &version).await {
-            Ok(changes) => changes,
-            Err(error) => return Some(error),
-        };
-        loop {
-            let change: Change<Pod> = match changes.next().await {
-                Ok(Some(change)) => change,
-                Ok(None) => break,
-                Err(error) => return Some(error),
-            };
-            if change.kind == ChangeKind::Error {
-                return None;
-            }
+        let begun = Instant::now();
+        let mut changes = client.watch(PODS, &version).await?;
+        while let Some(change) = changes.next::<Pod>().await? {
             version.clone_from(&change.object.metadata.resource_version);
             if let Some(known) = lock(known).as_mut() {
                 apply(known, change);
             }
+        }
+        if begun.elapsed() < PAUSE {
+            return Ok(());
         }
     }
 }
@@ -195,7 +189,7 @@ fn apply(known: &mut Known, change: Change<Pod>) {
         ChangeKind::Deleted => {
             known.remove(&name(&change.object));
         }
-        ChangeKind::Bookmark | ChangeKind::Error => {}
+        ChangeKind::Bookmark => {}
     }
 }
 

@@ -92,8 +92,19 @@ impl Removals {
             membership.is_some_and(|it| it.cluster == care.id)
         });
         for instance in nodes.map(|it| &it.id) {
-            for name in aside(instances, instance.clone()).await {
-                if self.going.contains(&name) {
+            let names = match aside(instances, instance.clone()).await {
+                Ok(names) => names,
+                Err(error) => {
+                    let instance = instance.to_string();
+                    tracing::warn!(instance, %error, "what is aside on a node is not known yet");
+                    all = false;
+                    continue;
+                }
+            };
+            for name in names {
+                // A volume whose own name ends so has its data there.
+                let is_own = volumes.contains(format!("{name}{ASIDE}").as_str());
+                if is_own || self.going.contains(&name) {
                     continue;
                 }
                 let settled = match volumes.contains(name.as_str()) {
@@ -111,16 +122,15 @@ impl Removals {
 }
 
 /// The names of the volumes whose data are aside on a node.
-async fn aside(instances: &Instances, instance: InstanceId) -> Vec<String> {
+async fn aside(instances: &Instances, instance: InstanceId) -> Result<Vec<String>, Error> {
     let instances = instances.clone();
     let names = tokio::task::spawn_blocking(move || {
         instances.names_that_end(&WorkloadId::from(instance), Path::new(VOLUMES), ASIDE)
     });
     let names = names.await.map_err(Error::other).flatten();
-    let names = names.unwrap_or_default().into_iter();
-    names
-        .filter_map(|it| it.strip_suffix(ASIDE).map(str::to_owned))
-        .collect()
+    let names = names?.into_iter();
+    let names = names.filter_map(|it| it.strip_suffix(ASIDE).map(str::to_owned));
+    Ok(names.collect())
 }
 
 async fn put_aside(instances: &Instances, instance: InstanceId, name: &str) -> Result<(), Error> {

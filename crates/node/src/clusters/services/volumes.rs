@@ -179,6 +179,8 @@ pub(super) async fn look(
     events: &mut Events,
     removals: &mut Removals,
 ) -> Result<(), ClientError> {
+    // Before the lists: what ends after it is judged by the next ones, which know what came of it.
+    removals.collect();
     let client = &care.client;
     let core = "/api/v1";
     let claims = format!("{core}/persistentvolumeclaims");
@@ -198,7 +200,6 @@ pub(super) async fn look(
         .into_iter()
         .chain(volumes_work(&volumes, snapshot, &care.id, current));
     let mut first = Ok(());
-    removals.collect();
     let there = volumes.iter().map(|it| it.metadata.name.as_str());
     removals.settle(care, snapshot, &there.collect()).await;
     for it in work {
