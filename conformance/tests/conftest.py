@@ -132,7 +132,8 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 # The files that take the longest, longest first: side by side, what is begun last decides when all of it ends.
-LONGEST = ["test_kubernetes.py", "test_cluster_drills.py", "test_global.py", "test_recipe.py", "test_failover.py", "test_drill.py", "test_cells.py", "test_data_plane.py"]
+LONGEST = ["test_kubernetes.py", "test_cluster_drills.py", "test_global.py", "test_examples.py", "test_recipe.py", "test_terraform.py",
+           "test_failover.py", "test_drill.py", "test_cells.py", "test_data_plane.py"]
 
 
 def pytest_collection_modifyitems(items):
