@@ -119,12 +119,22 @@ def test_a_name_in_a_public_zone_gets_a_certificate(lath, lab, acm, tmp_path):
 
 
 def test_private_certificates_are_exported_and_renewed(lath, acm, pca, tmp_path):
+    route53 = lath.client("route53")
+    zone = route53.create_hosted_zone(Name="internal.example", CallerReference=unique("ref"))["HostedZone"]["Id"]
     of_lath = [it for page in pca.get_paginator("list_certificate_authorities").paginate()
                for it in page["CertificateAuthorities"]
                if it["CertificateAuthorityConfiguration"]["Subject"].get("Organization") == "Lath"]
     (authority,) = of_lath
     arn = acm.request_certificate(DomainName="db.internal.example", CertificateAuthorityArn=authority["Arn"],
                                   KeyAlgorithm="EC_secp384r1")["CertificateArn"]
+    # Instances trust this authority, so that it signs no name that is not proved.
+    shown = acm.describe_certificate(CertificateArn=arn)["Certificate"]
+    assert shown["Status"] == "PENDING_VALIDATION"
+    record = shown["DomainValidationOptions"][0]["ResourceRecord"]
+    proof = {"Name": record["Name"], "Type": "CNAME", "TTL": 60, "ResourceRecords": [{"Value": record["Value"]}]}
+    change = lambda action: route53.change_resource_record_sets(
+        HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": action, "ResourceRecordSet": proof}]})
+    change("CREATE")
     shown = issued(acm, arn)
     assert (shown["Type"], shown["KeyAlgorithm"], shown["CertificateAuthorityArn"]) == ("PRIVATE", "EC-secp384r1", authority["Arn"])
     with refused("ValidationException"):
@@ -139,6 +149,8 @@ def test_private_certificates_are_exported_and_renewed(lath, acm, pca, tmp_path)
     renewed = wait_for("the renewal", lambda: (it := acm.describe_certificate(CertificateArn=arn)["Certificate"])
                        and it["RenewalSummary"]["RenewalStatus"] == "SUCCESS" and it)
     assert renewed["Serial"] != shown["Serial"] and renewed["RenewalEligibility"] == "ELIGIBLE"
+    change("DELETE")
+    route53.delete_hosted_zone(Id=zone)
     log = lath.log.read_text(errors="replace")
     assert "PRIVATE KEY" not in log and "let me in" not in log
     assert b"PRIVATE KEY" not in (lath.data / lath.region / "state.redb").read_bytes() if (lath.data / lath.region).exists() else True

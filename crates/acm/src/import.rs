@@ -51,6 +51,12 @@ fn verified(op: &ImportCertificate, now: Timestamp) -> Result<Brought, ApiError>
         ));
     }
     let leaf = leaf.pop().ok_or_else(bad)?;
+    // <https://docs.aws.amazon.com/acm/latest/userguide/troubleshoot-import.html>
+    if leaf.version != 3 {
+        return Err(fault::validation(
+            "The certificate is not valid. You can import only X.509 version 3 SSL/TLS certificates.",
+        ));
+    }
     let key = PrivateKey::from_pem(&op.private_key.0).map_err(|error| {
         fault::validation(match error {
             KeyError::Encrypted => "The private key is encrypted. You must provide a private key that is not encrypted.",

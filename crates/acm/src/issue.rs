@@ -85,9 +85,12 @@ pub(crate) async fn pass(app: &Acm, now: Timestamp) -> Result<(), ApiError> {
 
 /// Whether it is renewed before its end: as on AWS, when something uses it or it was exported.
 pub(crate) fn is_eligible(app: &Acm, view: &View, it: &Certificate, now: Timestamp) -> bool {
-    it.is_managed()
-        && it.status(now) == CertificateStatus::Issued
-        && (it.is_exported || !users(view, &resource_types::arn(&app.cell, &it.id)).is_empty())
+    it.is_managed() && it.status(now) == CertificateStatus::Issued && is_used(app, view, it)
+}
+
+/// Whether something uses it, here or where it was exported to.
+fn is_used(app: &Acm, view: &View, it: &Certificate) -> bool {
+    it.is_exported || !users(view, &resource_types::arn(&app.cell, &it.id)).is_empty()
 }
 
 /// How long a certificate of this origin is valid, and how long before its end it is renewed.
@@ -104,7 +107,8 @@ fn step(app: &Acm, view: &View, it: &Certificate, now: Timestamp) -> Step {
         && it.is_managed()
         && it.not_after.is_some_and(|end| {
             let (_, lead) = periods(&it.origin);
-            it.is_renewing || (end.since(now) < lead && is_eligible(app, view, it, now))
+            // Also one that ended already, while the host was off.
+            it.is_renewing || (end.since(now) < lead && is_used(app, view, it))
         });
     if !is_pending && !is_due {
         return Step::Rest;
@@ -162,7 +166,8 @@ fn validated(app: &Acm, view: &View, all: &[Validation]) -> Vec<Validation> {
 
 /// Whether the closest CAA records above a name let others issue only.
 fn is_denied(app: &Acm, view: &View, it: &Certificate, name: &str) -> bool {
-    if it.origin != Origin::Validated {
+    // CAA records bind who issues to strangers: an account's own authority signs any name.
+    if it.validations.is_empty() {
         return false;
     }
     let is_wild = name.starts_with("*.");

@@ -62,10 +62,16 @@ pub(crate) fn validation(cell: &Cell, domain: &str) -> Validation {
     }
 }
 
-/// Names that nobody gets: those under AWS's own domain.
+/// The domains of AWS's own endpoints, which Lath answers in AWS's place.
+const OF_AWS: [&str; 4] = ["amazonaws.com", "amazonaws.com.cn", "on.aws", "api.aws"];
+
+/// Names that no request gets: those of AWS's own endpoints.
 pub(crate) fn is_forbidden(name: &str) -> bool {
     let name = bare(name);
-    name == "amazonaws.com" || name.ends_with(".amazonaws.com")
+    OF_AWS.iter().any(|domain| {
+        name.strip_suffix(domain)
+            .is_some_and(|above| above.is_empty() || above.ends_with('.'))
+    })
 }
 
 #[cfg(test)]
@@ -95,6 +101,21 @@ mod tests {
         }
         // One label is none, with a wildcard neither.
         assert!(checked("domainName", "*.localhost").is_err());
+    }
+
+    #[test]
+    fn names_of_aws_are_forbidden() {
+        for (name, expected) in [
+            ("amazonaws.com", true),
+            ("sts.us-east-1.amazonaws.com", true),
+            ("*.us-east-1.on.aws", true),
+            ("eks-auth.us-east-1.api.aws", true),
+            ("notamazonaws.com", false),
+            ("amazonaws.com.example", false),
+            ("spoon.aws", false),
+        ] {
+            assert_eq!(is_forbidden(name), expected, "{name}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use lath_wire::{ApiError, Problems};
 use crate::record::{Certificate, Origin};
 use crate::resource_types::pairs;
 use crate::shape::*;
-use crate::{Acm, fault, names, resource_types, tags};
+use crate::{Acm, authorities, fault, names, resource_types, tags};
 
 /// <https://docs.aws.amazon.com/acm/latest/userguide/acm-limits.html>
 const CERTIFICATES: Quota<&str> = Quota::new("ACM certificates", "L-F141DD1D", 2500);
@@ -204,10 +204,14 @@ fn request(app: &Acm, tx: &mut Tx, op: RequestCertificate) -> Result<OnlyArn, Ap
         let limit = it.limit;
         fault::limit(format!("You have reached the maximum number of certificates: {limit}. Delete certificates that are not in use, or contact AWS Support to request an increase."))
     })?;
-    let is_public = op.certificate_authority_arn.is_none();
-    let validations = all.iter().filter(|_| is_public);
+    // Instances trust the installation's own root, so that its names are proved too; an account's own authorities sign any.
+    let is_trusted = op
+        .certificate_authority_arn
+        .as_ref()
+        .is_none_or(|it| authorities::installation_arn(cell).as_ref() == Some(it));
+    let validations = all.iter().filter(|_| is_trusted);
     let validations = validations.map(|it| names::validation(cell, it));
-    let forbidden = is_public && all.iter().any(|it| names::is_forbidden(it));
+    let forbidden = is_trusted && all.iter().any(|it| names::is_forbidden(it));
     let options = op.options.as_ref();
     let certificate = Certificate {
         id: id.clone(),

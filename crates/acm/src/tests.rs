@@ -184,6 +184,14 @@ async fn requests_fail_as_they_do_on_aws() {
     )
     .await;
     let forbidden = request(&app, asked("sts.us-east-1.amazonaws.com", &[])).await;
+    // Instances trust the installation's root: what it signs is no more free than public names are.
+    let by_root = |name| RequestCertificate {
+        certificate_authority_arn: authorities::installation_arn(&app.cell),
+        validation_method: None,
+        ..asked(name, &[])
+    };
+    let of_aws = request(&app, by_root("eks-auth.us-east-1.api.aws")).await;
+    let unproved = request(&app, by_root("someone-elses.example.com")).await;
     let unknown = RequestCertificate {
         certificate_authority_arn: Some(app.cell.arn("acm-pca", "certificate-authority/none")),
         ..asked("private.example.com", &[])
@@ -205,6 +213,12 @@ async fn requests_fail_as_they_do_on_aws() {
             Some(FailureReason::DomainNotAllowed),
         ),
         (
+            &of_aws,
+            CertificateStatus::Failed,
+            Some(FailureReason::DomainNotAllowed),
+        ),
+        (&unproved, CertificateStatus::ValidationTimedOut, None),
+        (
             &unknown,
             CertificateStatus::Failed,
             Some(FailureReason::PcaResourceNotFound),
@@ -220,7 +234,7 @@ async fn requests_fail_as_they_do_on_aws() {
 }
 
 #[tokio::test]
-async fn a_private_certificate_needs_no_proof_and_leaves_encrypted() {
+async fn a_private_certificate_leaves_encrypted() {
     let app = lab().await;
     let op = RequestCertificate {
         certificate_authority_arn: authorities::installation_arn(&app.cell),
@@ -228,12 +242,12 @@ async fn a_private_certificate_needs_no_proof_and_leaves_encrypted() {
         ..asked("db.internal.example", &[])
     };
     let arn = request(&app, op.clone()).await;
+    put(&app, record(&describe(&app, &arn).await, 0)).await;
     settle(&app, Timestamp::now()).await;
     let it = describe(&app, &arn).await;
     assert_eq!(it.r#type, Some(CertificateType::Private));
     assert_eq!(it.status, Some(CertificateStatus::Issued));
     assert_eq!(it.certificate_authority_arn, op.certificate_authority_arn);
-    assert_eq!(it.domain_validation_options, None);
     let renew = || RenewCertificate {
         certificate_arn: arn.clone(),
     };
@@ -333,6 +347,21 @@ async fn what_is_in_use_is_renewed_before_its_end_and_is_not_deleted() {
     );
 }
 
+#[tokio::test]
+async fn what_ended_while_the_host_was_off_is_renewed_all_the_same() {
+    let app = lab().await;
+    let (arn, _) = issued(&app).await;
+    let before = describe(&app, &arn).await.serial;
+    let late = Timestamp::now().plus(300 * DAY);
+    settle(&app, late).await;
+    assert_eq!(describe(&app, &arn).await.serial, before, "nothing uses it");
+    let user = "arn:aws:vpc-lattice:us-east-1:123456789012:service/svc-1";
+    put(&app, claim(&arn, user)).await;
+    // The authority says until when it signs by the clock, which did not move: one pass only.
+    issue::pass(&app, late).await.unwrap();
+    assert_ne!(describe(&app, &arn).await.serial, before);
+}
+
 fn import(authority: &Authority, names: &[&str]) -> (ImportCertificate, PrivateKey) {
     let names: Vec<String> = names.iter().map(|it| (*it).to_owned()).collect();
     let usable = authority.issue(&names, 30 * DAY).unwrap();
@@ -376,6 +405,14 @@ async fn imports_are_verified() {
     let other = import(&foreign, &["www.example.com"]).0;
     let twice = [good.certificate.0.clone(), good.certificate.0.clone()].concat();
     let stranger = Authority::random().unwrap().root_pem();
+    // The version says v1: what that breaks of the signature is looked at later.
+    let mut old = Certificate::all_from_pem(&good.certificate.0)
+        .unwrap()
+        .remove(0);
+    let version = [0xa0, 3, 2, 1, 2];
+    let at = old.der.windows(5).position(|it| it == version).unwrap();
+    old.der[at + 4] = 0;
+    assert_eq!(Certificate::parse(&old.der).unwrap().version, 1);
     for (bad, words) in [
         (
             ImportCertificate {
@@ -404,6 +441,13 @@ async fn imports_are_verified() {
                 ..good.clone()
             },
             "does not match",
+        ),
+        (
+            ImportCertificate {
+                certificate: Blob(old.pem().into_bytes()),
+                ..good.clone()
+            },
+            "only X.509 version 3",
         ),
         (
             ImportCertificate {

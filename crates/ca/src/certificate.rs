@@ -40,6 +40,8 @@ impl Usages {
 pub struct Certificate {
     /// DER.
     pub der: Vec<u8>,
+    /// The version of X.509, from 1; TLS needs 3.
+    pub version: u32,
     /// Whom it certifies.
     pub subject: Subject,
     /// Who signed it.
@@ -99,6 +101,8 @@ impl Certificate {
         let spki = read.public_key();
         let signature_oid = read.signature_algorithm.algorithm.to_id_string();
         Ok(Self {
+            // It is counted from 0 there.
+            version: read.version().0.saturating_add(1),
             subject: Subject::of(read.subject()),
             issuer: Subject::of(read.issuer()),
             serial: hexadecimal(read.raw_serial()),

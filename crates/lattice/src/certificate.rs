@@ -1,8 +1,11 @@
 //! What HTTPS listeners present: ACM's certificates by custom domain names, and one of the installation's own authority
 //! by generated names.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use lath_acm::NotUsable;
 use lath_ca::{KeyAlgorithm, Usable};
 use lath_control::{Cell, Claim, Mode};
 use lath_feed as feed;
@@ -82,6 +85,31 @@ pub(crate) fn release(cell: &Cell, tx: &mut Tx, record: &Service) {
     }
 }
 
+/// Services whose certificates cannot be presented, and why: each is told once, not each time that the state is looked at.
+static TOLD: Mutex<BTreeMap<String, NotUsable>> = Mutex::new(BTreeMap::new());
+
+/// Says so when HTTPS of a service stopped, or works again.
+fn tell(service: &str, certificate: &str, reason: Option<&NotUsable>) {
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.get(service) == reason {
+        return;
+    }
+    match reason {
+        Some(reason) => {
+            tracing::error!(service, certificate, %reason, "a service's certificate cannot be presented: clients of its custom domain name cannot connect by HTTPS");
+            told.insert(service.to_owned(), reason.clone());
+        }
+        None => {
+            tracing::info!(
+                service,
+                certificate,
+                "a service's certificate is presented again"
+            );
+            told.remove(service);
+        }
+    }
+}
+
 /// What a service presents by its custom domain name. `None` also where its certificate is of no use any more.
 pub(crate) fn of_service(cell: &Cell, view: &View, record: &Service) -> Option<feed::Certificate> {
     let arn = record.certificate_arn.as_deref()?;
@@ -90,10 +118,12 @@ pub(crate) fn of_service(cell: &Cell, view: &View, record: &Service) -> Option<f
     if !listeners.any(|listener| listener.protocol == ListenerProtocol::Https) {
         return None;
     }
-    lath_acm::usable(cell, view, arn).ok().map(|it| told(&it))
+    let found = lath_acm::usable(cell, view, arn);
+    tell(&service::arn(cell, &record.id), arn, found.as_ref().err());
+    found.ok().map(|it| in_feed(&it))
 }
 
-fn told(usable: &Usable) -> feed::Certificate {
+fn in_feed(usable: &Usable) -> feed::Certificate {
     feed::Certificate {
         chain: pem(&usable.chain),
         key: feed::Hidden(usable.key.reveal_pem().to_string()),

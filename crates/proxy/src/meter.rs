@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::account::Waits;
+use crate::account::{Account, Waits};
 use crate::config::Limits;
 use crate::connection::Connection;
 use crate::registry::{Registered, Registry};
@@ -213,14 +213,25 @@ impl Meter {
 
 /// What waits in memory.
 impl Meter {
-    /// Ready when a further piece may be taken in towards that side.
-    pub(crate) fn poll_room(self: &Rc<Self>, side: Side, cx: &Context<'_>) -> Poll<()> {
+    /// The account that allows no further piece towards that side, if there is one.
+    fn full(&self, side: Side) -> Option<&Account> {
         self.settle_target();
         let account = &self.connection.account;
-        let full = match account.exhausted() {
-            Some(above) => above,
-            None if account.is_used_up() && self.waiting(side) > 0 => account,
-            None => return Poll::Ready(()),
+        account.exhausted().or_else(|| {
+            let is_full = account.is_used_up() && self.waiting(side) > 0;
+            is_full.then_some(account)
+        })
+    }
+
+    /// Whether a further piece towards that side has to wait.
+    pub(crate) fn is_short(&self, side: Side) -> bool {
+        self.full(side).is_some()
+    }
+
+    /// Ready when a further piece may be taken in towards that side.
+    pub(crate) fn poll_room(self: &Rc<Self>, side: Side, cx: &Context<'_>) -> Poll<()> {
+        let Some(full) = self.full(side) else {
+            return Poll::Ready(());
         };
         match side {
             Side::Client => self.wait(cx),

@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -169,7 +169,8 @@ impl Journey<'_> {
             target.enter(core.index);
             self.target = Some(Arc::clone(target));
             let room = core.pools.room().ok_or(NONE)?;
-            match connect_for_one(&core.pools, group, target, room).await {
+            let connecting = connect_for_one(&core.pools, group, target, room);
+            match self.unless_aborted(connecting).await? {
                 Ok(connected) => return Ok(connected),
                 Err(error) => {
                     tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");
@@ -179,6 +180,16 @@ impl Journey<'_> {
             }
         }
         Err(NONE)
+    }
+
+    /// What a future gives, unless the connection is told to end before.
+    async fn unless_aborted<T>(&self, waits: impl Future<Output = T>) -> Result<T, Failure> {
+        let mut waits = pin!(waits);
+        poll_fn(|cx| match self.connection.order(cx) {
+            Order::Abort => Poll::Ready(Err(Failure::ConnectionDurationExceeded)),
+            _ => waits.as_mut().poll(cx).map(Ok),
+        })
+        .await
     }
 
     fn leave_target(&mut self) {

@@ -109,15 +109,19 @@ impl Route {
         }
     }
 
-    /// Turns to another group of the rule, one that is spoken to in the same version of HTTP; `None` when
-    /// there is none with a target that is said to work.
+    /// Turns to another group of the rule, one whose targets take the same request: in the same version of HTTP, and with
+    /// the same `:scheme` where that has one; `None` when there is none with a target that is said to work.
     pub(crate) fn turn_away(&mut self, turn: u64) -> Option<&Choice> {
-        let version = |choice: &Choice| choice.group.as_ref().map(|group| group.version);
-        let now = version(self.choice()?);
+        let spoken = |choice: &Choice| {
+            let group = choice.group.as_ref()?;
+            let names_scheme = group.version != ProtocolVersion::Http1;
+            Some((group.version, group.secure && names_scheme))
+        };
+        let now = spoken(self.choice()?);
         self.passed.push(self.choice);
         let mut passed = self.passed.clone();
         let others = self.choices().iter().enumerate();
-        let unlike = others.filter(|(_, choice)| version(choice) != now);
+        let unlike = others.filter(|(_, choice)| spoken(choice) != now);
         passed.extend(unlike.map(|(index, _)| index));
         self.choice = stand_in(self.choices(), &passed, turn)?;
         self.choice()

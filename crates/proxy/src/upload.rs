@@ -160,13 +160,15 @@ impl http_body::Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Upload>, Error>>> {
         let this = &mut *self;
-        if this.meter.poll_room(Side::Target, cx).is_pending() {
-            // Room is short: what is only kept gives way.
-            if let Some(kept) = &this.kept {
-                kept.forget();
-            }
-            ready!(this.meter.poll_room(Side::Target, cx));
+        // What is only kept gives way where room is short, before anything waits for room.
+        if let Some(kept) = this
+            .kept
+            .as_ref()
+            .filter(|_| this.meter.is_short(Side::Target))
+        {
+            kept.forget();
         }
+        ready!(this.meter.poll_room(Side::Target, cx));
         if this.trailers.is_some() {
             return this.poll_trailers(cx).map(|()| None);
         }
@@ -239,6 +241,18 @@ pub(crate) struct Kept {
 
 /// As much of a body is kept, in bytes: as much as a target's first window takes (RFC 9113 section 6.9.2).
 const KEPT: usize = 64 * 1024;
+/// In this many pieces at most: each has its cost beside its bytes.
+const MOST_PIECES: usize = 128;
+/// Pieces below this, in bytes, are copied: they hold the whole buffer that they were read into otherwise.
+const SMALL: usize = 4096;
+
+/// A piece as it is kept.
+fn lasting(bytes: &Bytes) -> Bytes {
+    match bytes.len() < SMALL {
+        true => Bytes::copy_from_slice(bytes),
+        false => bytes.clone(),
+    }
+}
 
 impl Kept {
     fn note(&self, bytes: &Bytes) {
@@ -246,11 +260,11 @@ impl Kept {
             return;
         }
         self.size.set(self.size.get() + bytes.len());
-        if self.size.get() > KEPT {
+        if self.size.get() > KEPT || self.pieces.borrow().len() >= MOST_PIECES {
             return self.forget();
         }
         // Charged as what waits for the target: it stays in memory as long.
-        let piece = Upload::new(bytes.clone(), &self.left);
+        let piece = Upload::new(lasting(bytes), &self.left);
         self.pieces.borrow_mut().push(piece);
     }
 
@@ -312,4 +326,19 @@ pub(crate) async fn use_up(mut body: Source, meter: &Meter) {
         }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_piece_does_not_hold_the_buffer_that_it_came_in() {
+        let buffer = Bytes::from(vec![7; 2 * SMALL]);
+        let small = buffer.slice(..1);
+        assert_eq!(lasting(&small), small);
+        assert_ne!(lasting(&small).as_ptr(), small.as_ptr());
+        let large = buffer.slice(..SMALL);
+        assert_eq!(lasting(&large).as_ptr(), large.as_ptr());
+    }
 }

@@ -179,6 +179,7 @@ async fn issue(
         &op.validity,
     ));
     let at = Timestamp::now();
+    let is_root = template == ROOT;
     let signed = crate::blocking({
         let (cell, found, authority_arn) = (cell.clone(), found.clone(), authority_arn.clone());
         move || {
@@ -219,7 +220,15 @@ async fn issue(
         revoked: None,
     };
     let id = cell.db.write(|tx| {
-        find(&cell, tx.view(), &authority_arn)?;
+        // It may have been disabled or deleted while the certificate was signed.
+        let now = find(&cell, tx.view(), &authority_arn)?;
+        let may = match is_root {
+            true => signs_itself(&now),
+            false => now.status(at) == AuthorityStatus::Active,
+        };
+        if !may {
+            return Err(not_in_state(&authority_arn, &now));
+        }
         let scope = format!("acm-pca.IssueCertificate/{print:016x}");
         let known = lath_service::claim(tx, &scope, token.as_deref(), print, &issued.id);
         if let Some(known) = known.ok().flatten() {
@@ -234,7 +243,12 @@ async fn issue(
     })
 }
 
-/// A root signs its own certificate before it is active, and again to prolong it.
+/// Whether it is a root that may sign its own certificate: before it is active, and again to prolong it.
+fn signs_itself(it: &Authority) -> bool {
+    let may = [AuthorityStatus::PendingCertificate, AuthorityStatus::Active];
+    it.kind == AuthorityType::Root && may.contains(&it.status)
+}
+
 fn sign_itself(
     cell: &Cell,
     it: &Authority,
@@ -243,8 +257,7 @@ fn sign_itself(
     request: &SigningRequest,
     profile: &Profile,
 ) -> Result<(Certificate, String), ApiError> {
-    let may = [AuthorityStatus::PendingCertificate, AuthorityStatus::Active];
-    if it.kind != AuthorityType::Root || !may.contains(&it.status) {
+    if !signs_itself(it) {
         return Err(not_in_state(authority_arn, it));
     }
     let installation = cell.authority.as_ref();
