@@ -18,6 +18,7 @@ mod kinds;
 mod parameters;
 mod plan;
 mod record;
+mod references;
 mod resolve;
 mod resource_types;
 mod shape;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use regex_lite::RegexBuilder;
 use serde_json::Value;
 
 use crate::record::Parameter;
@@ -9,8 +10,10 @@ use crate::template::{Template, Wrong, cut};
 
 /// The longest value, in bytes.
 const LONGEST: usize = 4096;
-/// How large a compiled pattern may be is bounded by its length.
+/// The longest pattern, in bytes.
 const LONGEST_PATTERN: usize = 1024;
+/// The largest compiled pattern, in bytes: repetitions make large ones of short texts.
+const LARGEST_PATTERN: usize = 1 << 16;
 
 /// What a template's parameters are: as they are given and kept, and as functions see them.
 #[derive(Debug, Clone, Default)]
@@ -172,7 +175,7 @@ fn check(name: &str, declared: &Value, value: &str) -> Result<(), Wrong> {
         let whole = format!("^(?:{pattern})$");
         let compiled = Some(whole)
             .filter(|it| it.len() <= LONGEST_PATTERN)
-            .map(|it| regex_lite::Regex::new(&it));
+            .map(|it| RegexBuilder::new(&it).size_limit(LARGEST_PATTERN).build());
         let Some(Ok(compiled)) = compiled else {
             return Err(format!(
                 "Template format error: the AllowedPattern of parameter {name} cannot be read"
@@ -183,4 +186,20 @@ fn check(name: &str, declared: &Value, value: &str) -> Result<(), Wrong> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use serde_json::json;
+
+    #[test]
+    fn patterns_are_whole_and_small() {
+        let check = |pattern: &str, value| check("P", &json!({"AllowedPattern": pattern}), value);
+        assert!(check("[a-z][a-z0-9-]{0,62}", "abc-1").is_ok());
+        assert!(check("[a-z]", "ab").is_err_and(|it| it.contains("must match pattern")));
+        let error = check("((a{1,99}){1,99}){1,99}", "a").unwrap_err();
+        assert!(error.contains("cannot be read"), "{error}");
+    }
 }

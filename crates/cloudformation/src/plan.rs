@@ -1,5 +1,6 @@
 //! A template with what its parameters and conditions come to: the resources that are wanted, and what they are to be.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -83,13 +84,14 @@ impl Plan {
         f: impl FnOnce(&Scope<'_>) -> T,
     ) -> T {
         let resource = |name: &str, attribute: Option<&str>| self.resource(known, name, attribute);
-        self.scoped(app, &resource, f)
+        self.scoped(app, &resource, &Cell::new(0), f)
     }
 
     fn scoped<T>(
         &self,
         app: &CloudFormation,
         resource: &Lookup<'_>,
+        steps: &Cell<u32>,
         f: impl FnOnce(&Scope<'_>) -> T,
     ) -> T {
         let view = app.view();
@@ -100,7 +102,7 @@ impl Plan {
             around: &self.around,
             export: &export,
             resource,
-            steps: std::cell::Cell::new(0),
+            steps,
         })
     }
 
@@ -126,7 +128,7 @@ impl Plan {
             None => {
                 let nothing = BTreeMap::new();
                 let ctx = Ctx {
-                    properties: &own.properties,
+                    properties: kinds::object(&own.properties),
                     old: None,
                     id: &own.physical,
                     token: "",
@@ -159,7 +161,16 @@ impl Plan {
     ) -> Result<Value, Wrong> {
         let resolved = self.with_scope(app, known, |scope| scope.value(&declared.properties))?;
         let resolved = resolved.unwrap_or_else(|| Value::Object(Map::new()));
-        if resolved.to_string().len() > LONGEST {
+        if !resolved.is_object() {
+            return Err(
+                "Template format error: any Properties member must be a JSON object.".into(),
+            );
+        }
+        let text = resolved.to_string();
+        if text.contains(crate::references::DYNAMIC) {
+            return Err(crate::references::no_dynamic_references());
+        }
+        if text.len() > LONGEST {
             return Err(format!(
                 "Template error: the properties are longer than {LONGEST} bytes"
             ));
@@ -233,6 +244,8 @@ impl Plan {
     ) -> Result<Vec<Planned>, Wrong> {
         let mut all: Vec<Planned> = Vec::new();
         let mut is_new: BTreeSet<&str> = BTreeSet::new();
+        // All resources together are evaluated while a caller waits.
+        let steps = Cell::new(0);
         for (name, declared) in self.wanted() {
             let before = known.get(name).filter(|it| it.is_made);
             let Some(before) = before else {
@@ -253,8 +266,9 @@ impl Plan {
                 }
                 self.resource(known, other, attribute)
             };
-            let resolved =
-                self.scoped(app, &resource, |scope| scope.value(&declared.properties))?;
+            let resolved = self.scoped(app, &resource, &steps, |scope| {
+                scope.value(&declared.properties)
+            })?;
             let resolved = resolved.unwrap_or_else(|| Value::Object(Map::new()));
             let Some(kind) = kinds::find(&declared.type_name) else {
                 continue;
@@ -279,13 +293,15 @@ impl Plan {
                     .iter()
                     .any(|(it, later)| kind.is_replaced_by(it) && *later != is_sure)
             };
-            let replacement = if replaces(true) || before.type_name != declared.type_name {
-                "True"
-            } else if replaces(false) {
-                "Conditional"
-            } else {
-                "False"
-            };
+            let is_replaced = (kind.replaces)(&before.properties, &resolved);
+            let replacement =
+                if replaces(true) || is_replaced || before.type_name != declared.type_name {
+                    "True"
+                } else if replaces(false) {
+                    "Conditional"
+                } else {
+                    "False"
+                };
             if replacement != "False" {
                 is_new.insert(name);
             }

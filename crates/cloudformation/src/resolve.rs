@@ -8,7 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use crate::template::{DEEPEST, Piece, Template, Wrong, cut, pieces};
+use crate::references::{Piece, pieces};
+use crate::template::{DEEPEST, Template, Wrong, cut};
 
 /// How much is evaluated of a template.
 const MOST_STEPS: u32 = 500_000;
@@ -41,7 +42,7 @@ pub(crate) struct Scope<'a> {
     /// What a resource is referred to by, or an attribute of it.
     pub(crate) resource: &'a Lookup<'a>,
     /// How much was evaluated: conditions may name others many times each.
-    pub(crate) steps: Cell<u32>,
+    pub(crate) steps: &'a Cell<u32>,
 }
 
 impl Scope<'_> {
@@ -120,7 +121,7 @@ impl Scope<'_> {
                         return Err("Template error: every Fn::GetAtt object requires two non-empty parameters, the resource name and the resource attribute".into());
                     }
                 };
-                (self.resource)(&resource, Some(&attribute))
+                self.copied((self.resource)(&resource, Some(&attribute))?)
             }
             "Fn::Sub" => self.sub(argument, depth),
             "Fn::Join" => {
@@ -137,7 +138,7 @@ impl Scope<'_> {
                     return Err("Template error: every Fn::Split object requires a delimiter that is not empty".into());
                 }
                 let text = self.text(text, depth)?;
-                Ok(text.split(&between).map(Value::from).collect())
+                self.copied(text.split(&between).map(Value::from).collect())
             }
             "Fn::Select" => {
                 let [index, items] = arguments(argument, "Fn::Select")?;
@@ -214,8 +215,8 @@ impl Scope<'_> {
             }
             name => {
                 return match self.parameters.get(name) {
-                    Some(value) => Ok(value.clone()),
-                    None => (self.resource)(name, None),
+                    Some(value) => self.copied(value.clone()),
+                    None => self.copied((self.resource)(name, None)?),
                 };
             }
         };
@@ -275,7 +276,7 @@ impl Scope<'_> {
         let found = self.template.mappings.get(&map);
         let found = found.and_then(|it| it.get(&first)?.get(&second));
         if let Some(value) = found {
-            return Ok(value.clone());
+            return self.copied(value.clone());
         }
         if let Some(default) = rest.first().and_then(|it| it.get("DefaultValue")) {
             return Ok(self.at(default, depth)?.unwrap_or(Value::Null));
@@ -317,6 +318,12 @@ impl Scope<'_> {
             return Err("Template error: the template takes too long to evaluate".into());
         }
         Ok(())
+    }
+
+    /// A value that a function gave, which may be a long list.
+    fn copied(&self, value: Value) -> Result<Value, Wrong> {
+        self.spend(size(&value))?;
+        Ok(value)
     }
 
     /// A text that a function made. All of them together are bounded too.
@@ -397,6 +404,19 @@ fn arguments<'v, const N: usize>(value: &'v Value, name: &str) -> Result<&'v [Va
         .as_array()
         .and_then(|it| it.as_slice().try_into().ok());
     items.ok_or_else(|| format!("Template error: every {name} object requires {N} parameters"))
+}
+
+/// How much a value is, in steps.
+fn size(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(key, it)| key.len() / 32 + size(it))
+            .sum(),
+        Value::String(text) => text.len() / 32,
+        _ => 0,
+    }
 }
 
 /// A scalar as text.
@@ -480,7 +500,7 @@ mod tests {
             resource: &|name, attribute| {
                 Ok(json!(format!("{name}.{}", attribute.unwrap_or("ref"))))
             },
-            steps: Cell::new(0),
+            steps: &Cell::new(0),
         };
         for (given, want) in [
             (json!({"Ref": "R"}), json!("R.ref")),
@@ -533,5 +553,9 @@ mod tests {
             let error = scope.value(&given).unwrap_err();
             assert!(error.contains(said), "{error}");
         }
+        let long = ",".repeat(4000);
+        let many = vec![json!({"Fn::Split": [",", long]}); 200];
+        let error = scope.value(&Value::Array(many)).unwrap_err();
+        assert!(error.contains("takes too long"), "{error}");
     }
 }

@@ -104,6 +104,21 @@ pub(crate) fn shown(desired: &Desired) -> Vec<ParameterItem> {
     desired.parameters.iter().map(item).collect()
 }
 
+/// The values of parameters with `NoEcho`.
+pub(crate) fn hidden(desired: &Desired) -> Vec<String> {
+    if !desired.template.contains("NoEcho") {
+        return Vec::new();
+    }
+    let Ok(template) = crate::template::Template::read(&desired.template) else {
+        return Vec::new();
+    };
+    let is_hidden = |it: &&Parameter| {
+        !it.value.is_empty() && crate::parameters::is_hidden(template.parameters.get(&it.key))
+    };
+    let hidden = desired.parameters.iter().filter(is_hidden);
+    hidden.map(|it| it.value.clone()).collect()
+}
+
 pub(crate) fn tags_shown(tags: &BTreeMap<String, String>) -> Vec<Tag> {
     let tag = |(key, value): (&String, &String)| Tag {
         key: key.clone(),

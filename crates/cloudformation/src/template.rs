@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::references::{DYNAMIC, no_dynamic_references, references, uses};
 use crate::{kinds, yaml};
 
 /// The longest body, in bytes
@@ -157,7 +158,11 @@ impl Template {
 
     fn check(&self) -> Result<(), Wrong> {
         self.check_types()?;
+        self.check_conditions()?;
         for (name, declared) in &self.resources {
+            if declared.properties.to_string().contains(DYNAMIC) {
+                return Err(no_dynamic_references());
+            }
             if let Some(condition) = &declared.condition
                 && !self.conditions.contains_key(condition)
             {
@@ -190,6 +195,9 @@ impl Template {
             }
         }
         for (name, output) in &self.outputs {
+            if output.to_string().contains(DYNAMIC) {
+                return Err(no_dynamic_references());
+            }
             if output.get("Value").is_none() {
                 let name = cut(name);
                 return Err(format!(
@@ -199,6 +207,28 @@ impl Template {
             self.check_references(output, "Outputs")?;
         }
         self.order().map(drop)
+    }
+
+    /// Conditions are known before anything is made, and do not change while others do.
+    fn check_conditions(&self) -> Result<(), Wrong> {
+        let mut names = BTreeSet::new();
+        for condition in self.conditions.values() {
+            if uses(condition, "Fn::ImportValue") {
+                return Err("Template error: Cannot use Fn::ImportValue in Conditions.".into());
+            }
+            references(condition, &mut |name, is_attribute| {
+                if is_attribute || self.resources.contains_key(name) {
+                    names.insert(name.to_owned());
+                }
+            });
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        let names = cut(&names.into_iter().collect::<Vec<_>>().join(", "));
+        Err(format!(
+            "Template format error: Unresolved dependencies [{names}]. Cannot reference resources in the Conditions block of the template"
+        ))
     }
 
     fn check_types(&self) -> Result<(), Wrong> {
@@ -295,9 +325,15 @@ impl Template {
         if types.is_empty() {
             return None;
         }
+        // What a function in the place of all properties gives may have a name.
+        let is_function = |properties: &Value| {
+            let keys = properties.as_object().into_iter().flat_map(Map::keys);
+            keys.clone().count() == 1 && keys.into_iter().all(|it| it.starts_with("Fn::"))
+        };
         let is_named = of_iam.clone().any(|(it, kind)| {
-            kind.name_property()
-                .is_some_and(|name| it.properties.get(name).is_some())
+            kind.name_property().is_some_and(|name| {
+                it.properties.get(name).is_some() || is_function(&it.properties)
+            })
         });
         let capability = if is_named {
             "CAPABILITY_NAMED_IAM"
@@ -442,82 +478,6 @@ fn declared(name: &str, value: Value) -> Result<Declared, Wrong> {
     })
 }
 
-/// Calls `found` for each name that a value refers to, and whether it wants an attribute of it.
-pub(crate) fn references(value: &Value, found: &mut dyn FnMut(&str, bool)) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|it| references(it, found)),
-        Value::Object(members) => {
-            for (key, value) in members {
-                match (key.as_str(), value) {
-                    ("Ref", Value::String(name)) if members.len() == 1 => found(name, false),
-                    ("Fn::GetAtt", Value::Array(parts)) if members.len() == 1 => {
-                        if let Some(name) = parts.first().and_then(Value::as_str) {
-                            found(name, true);
-                        }
-                    }
-                    ("Fn::GetAtt", Value::String(text)) if members.len() == 1 => {
-                        found(text.split('.').next().unwrap_or_default(), true);
-                    }
-                    ("Fn::Sub", value) if members.len() == 1 => of_sub(value, found),
-                    _ => references(value, found),
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-fn of_sub(value: &Value, found: &mut dyn FnMut(&str, bool)) {
-    let (text, own) = match value {
-        Value::String(text) => (text.as_str(), None),
-        Value::Array(parts) => {
-            let text = parts.first().and_then(Value::as_str).unwrap_or_default();
-            (text, parts.get(1).and_then(Value::as_object))
-        }
-        _ => return,
-    };
-    for value in own.into_iter().flat_map(Map::values) {
-        references(value, found);
-    }
-    for piece in pieces(text) {
-        if let Piece::Name(name) = piece
-            && !own.is_some_and(|own| own.contains_key(name))
-        {
-            match name.split_once('.') {
-                Some((resource, _)) => found(resource, true),
-                None => found(name, false),
-            }
-        }
-    }
-}
-
-/// A part of the text of `Fn::Sub`.
-pub(crate) enum Piece<'a> {
-    Text(&'a str),
-    Name(&'a str),
-    /// `${!Name}` stands for `${Name}`.
-    Literal(&'a str),
-}
-
-/// The parts of a text with `${...}`.
-pub(crate) fn pieces(mut text: &str) -> Vec<Piece<'_>> {
-    let mut pieces = Vec::new();
-    while let Some(start) = text.find("${") {
-        let Some(length) = text[start..].find('}') else {
-            break;
-        };
-        pieces.push(Piece::Text(&text[..start]));
-        let name = text[start + 2..start + length].trim();
-        pieces.push(match name.strip_prefix('!') {
-            Some(literal) => Piece::Literal(literal),
-            None => Piece::Name(name),
-        });
-        text = &text[start + length + 1..];
-    }
-    pieces.push(Piece::Text(text));
-    pieces
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -562,6 +522,18 @@ mod tests {
             (
                 "Transform: AWS::Serverless-2016-10-31\nResources: {}",
                 "No transform named AWS::Serverless-2016-10-31 found.",
+            ),
+            (
+                "Conditions: {C: !Equals [!ImportValue x, y]}\nResources: {A: {Type: 'AWS::EC2::InternetGateway'}}",
+                "Template error: Cannot use Fn::ImportValue in Conditions.",
+            ),
+            (
+                "Conditions: {C: !Equals [!GetAtt A.B, y]}\nResources: {A: {Type: 'AWS::EC2::InternetGateway'}}",
+                "Template format error: Unresolved dependencies [A]. Cannot reference resources in the Conditions block of the template",
+            ),
+            (
+                "Resources: {A: {Type: 'AWS::EC2::VPC', Properties: {CidrBlock: '{{resolve:ssm:x}}'}}}",
+                "Template format error: Lath does not support dynamic references ({{resolve:...}}).",
             ),
         ] {
             match Template::read(body) {

@@ -1,8 +1,10 @@
 //! In whose name a service of this process acts: for who asked it to, or with a role of its own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use lath_iam::records::Role;
 use lath_iam::{trusts_service, unique};
 use lath_model::Timestamp;
 use lath_service::App as _;
@@ -28,6 +30,24 @@ impl Identity {
         session.is_some_and(|it| it.expires > Timestamp::now())
     }
 
+    /// The unique id of a role that trusts a service now.
+    ///
+    /// # Errors
+    /// There is no such role, or it does not trust the service.
+    pub fn trusted(&self, service: &str, role_arn: &str) -> Result<String, ApiError> {
+        self.trusting(service, role_arn)
+            .map(|it| it.unique_id.clone())
+    }
+
+    fn trusting(&self, service: &str, role_arn: &str) -> Result<Arc<Role>, ApiError> {
+        let role = self.role_by_arn(&self.view(), role_arn);
+        let role = role.filter(|it| trusts_service(self.owner(), it, service, "sts:AssumeRole"));
+        role.ok_or_else(|| {
+            let text = format!("Role {role_arn} is invalid or cannot be assumed");
+            ApiError::new("ValidationError", 400, text)
+        })
+    }
+
     /// A new session of a role for a service that the role trusts: its principal, access key and token.
     ///
     /// # Errors
@@ -38,13 +58,7 @@ impl Identity {
         role_arn: &str,
         session: &str,
     ) -> Result<(Principal, String, String), ApiError> {
-        let view = self.view();
-        let role = self.role_by_arn(&view, role_arn);
-        let role = role.filter(|it| trusts_service(self.owner(), it, service, "sts:AssumeRole"));
-        let role = role.ok_or_else(|| {
-            let text = format!("Role {role_arn} is invalid or cannot be assumed");
-            ApiError::new("ValidationError", 400, text)
-        })?;
+        let role = self.trusting(service, role_arn)?;
         let now = Timestamp::now();
         let held = Session {
             key: unique::access_key_id("ASIA"),

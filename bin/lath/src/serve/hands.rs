@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use lath_cloudformation::{Authority, Hands, PRINCIPAL};
 use lath_control::Cell;
 use lath_identity::Identity;
+use lath_sigv4::Credentials as _;
 use lath_wire::{ApiError, Behalf, Caller, Doc, Principal, Service};
 use serde_json::{Map, Number, Value};
 use uuid::Uuid;
@@ -43,8 +44,11 @@ impl ServiceHands {
     }
 
     fn session(&self, arn: &str) -> Result<Held, ApiError> {
+        // Who changes a role's trust, or makes another of its name, ends what was begun with it.
+        let unique_id = self.identity.trusted(PRINCIPAL, arn)?;
         let mut roles = self.roles.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = roles.get(arn)
+            && held.0.user_id == format!("{unique_id}:{SESSION}")
             && self.identity.recalls(&held.1, &held.2)
         {
             return Ok(held.clone());
@@ -68,6 +72,10 @@ impl ServiceHands {
                 {
                     let text = "The security token included in the request is expired";
                     return Err(ApiError::new("ExpiredToken", 403, text));
+                }
+                if session.is_none() && self.identity.lookup(access_key_id, None).is_err() {
+                    let text = "The security token included in the request is invalid.";
+                    return Err(ApiError::new("InvalidClientTokenId", 403, text));
                 }
                 let principal = Principal {
                     arn: arn.clone(),
@@ -106,7 +114,7 @@ impl Hands for ServiceHands {
     }
 
     fn check_role(&self, arn: &str) -> Result<(), ApiError> {
-        self.identity.assume_for(PRINCIPAL, arn, SESSION).map(drop)
+        self.session(arn).map(drop)
     }
 
     fn call<'a>(

@@ -139,6 +139,12 @@ async fn create(
             "1 validation error detected: Value '{kind}' at 'changeSetType' failed to satisfy constraint: Member must satisfy enum value set: [IMPORT, CREATE, UPDATE]"
         )));
     }
+    let on_failure = on_failure(None, op.on_stack_failure.as_deref())?;
+    if kind == "UPDATE" && on_failure == OnFailure::Delete {
+        return Err(fault::validation(
+            "OnStackFailure DELETE is only valid when the ChangeSetType is CREATE",
+        ));
+    }
     let view = app.view();
     let known = fault::lookup(&view, &op.stack_name).filter(|it| it.deleted.is_none());
     let authority = authority(app, caller, op.role.as_deref())?;
@@ -151,7 +157,11 @@ async fn create(
             check_updatable(&stack)?;
             (Stack::clone(&stack), false)
         }
-        (None, "CREATE") => (blank(app, &op.stack_name, authority), true),
+        (None, "CREATE") => {
+            // The ARN of a stack that is not there is no name for one.
+            check_name("stackName", &op.stack_name)?;
+            (blank(app, &op.stack_name, authority), true)
+        }
         (None, _) => {
             let name = cut(&op.stack_name);
             return Err(fault::validation(format!("Stack [{name}] does not exist")));
@@ -190,7 +200,7 @@ async fn create(
         description: op.description,
         desired,
         role: op.role,
-        on_failure: on_failure(None, op.on_stack_failure.as_deref())?,
+        on_failure,
         created: Timestamp::now(),
         status: status.into(),
         reason: (!differs).then(|| reason.to_owned()),
@@ -325,9 +335,14 @@ async fn execute(
                 .ok_or_else(|| absent(&op.change_set_name))?;
             let mut stack = Stack::clone(&stack);
             if set.execution != "AVAILABLE" {
-                let (arn, status) = (&set.arn, &set.status);
+                let arn = &set.arn;
+                let (what, status) = if set.status == "CREATE_COMPLETE" {
+                    ("execution status", &set.execution)
+                } else {
+                    ("status", &set.status)
+                };
                 let text = format!(
-                    "ChangeSet [{arn}] cannot be executed in its current status of [{status}]"
+                    "ChangeSet [{arn}] cannot be executed in its current {what} of [{status}]"
                 );
                 return Err(ApiError::new("InvalidChangeSetStatus", 400, text));
             }
@@ -345,7 +360,7 @@ async fn execute(
             } else {
                 check_updatable(&stack)?;
                 begin_update(&mut stack, set.desired.clone());
-                stack.on_failure = OnFailure::Rollback;
+                stack.on_failure = set.on_failure;
             }
             if op.disable_rollback == Some(true) {
                 stack.on_failure = OnFailure::Nothing;

@@ -71,7 +71,11 @@ pub(super) async fn apply(app: &CloudFormation, stack: &Stack) -> Result<Progres
     if are_ready.len() == wanted {
         return finish(app, stack, &plan, &known).await;
     }
-    let is_open = |it: &Arc<Resource>| it.generation == stack.generation && it.step != Step::Rest;
+    let is_open = |it: &Arc<Resource>| {
+        it.generation == stack.generation
+            && it.step != Step::Rest
+            && !it.status.ends_with("_FAILED")
+    };
     if is_failing && !known.values().any(is_open) {
         let verb = if stack.status.starts_with("CREATE") {
             "create"
@@ -100,7 +104,7 @@ fn is_late(stack: &Stack) -> bool {
     let minutes = stack.timeout_minutes.and_then(|it| u64::try_from(it).ok());
     let waited = Timestamp::now().since(stack.began);
     stack.status == "CREATE_IN_PROGRESS"
-        && minutes.is_some_and(|it| waited >= Duration::from_secs(60 * it))
+        && minutes.is_some_and(|it| waited >= Duration::from_secs(it.saturating_mul(60)))
 }
 
 fn any_failed(stack: &Stack, plan: &Plan, known: &BTreeMap<String, Arc<Resource>>) -> bool {
@@ -140,6 +144,15 @@ async fn recover(
     };
     match found {
         Err(error) if error.status >= 500 => return Ok(Progress::None),
+        // Whether it was made is still not known: another piece of work may be allowed to ask.
+        Err(error) if super::is_forbidden(&error) => {
+            own.generation = stack.generation;
+            own.status = "UPDATE_FAILED".into();
+            own.reason =
+                kinds::find(&own.type_name).map(|it| super::worded(&error, it, &own.token));
+            own.at = Timestamp::now();
+            return record(app, stack, own).await;
+        }
         Ok(Some(id)) => {
             own.physical = id;
             own.is_made = true;
@@ -216,18 +229,19 @@ async fn begin(
     let resolved = match resolved {
         Ok(resolved) => resolved,
         Err(wrong) => {
-            own.type_name = declared.type_name.clone();
+            named(&mut own, declared);
             return step::fail(app, stack, own, wrong).await;
         }
     };
     let mut problems = kind.unknown(&resolved);
     problems.extend(kind.missing(&resolved));
+    problems.extend(kinds::reserved_tags(&resolved));
     if !problems.is_empty() {
         let problems: Vec<String> = problems.iter().map(|it| format!("#: {it}")).collect();
         let problems = problems.join(", ");
         let reason =
             format!("Properties validation failed for resource {name} with message:\n[{problems}]");
-        own.type_name = declared.type_name.clone();
+        named(&mut own, declared);
         return step::fail(app, stack, own, reason).await;
     }
     // An update that is undone goes back to what there was before, as long as it is still there.
@@ -265,13 +279,16 @@ async fn begin(
     if changed.is_empty() && !gets_tags && !is_unsure && own.type_name == declared.type_name {
         return unchanged(app, stack, own, before).await;
     }
-    let is_replaced =
-        own.type_name != declared.type_name || changed.iter().any(|it| kind.is_replaced_by(it));
+    let is_replaced = own.type_name != declared.type_name
+        || changed.iter().any(|it| kind.is_replaced_by(it))
+        || (kind.replaces)(&own.properties, &resolved);
     if !is_replaced {
         own.old_stack_tags = before.map(|it| it.stack_tags.clone()).unwrap_or_default();
         if !(changed.is_empty() && is_unsure) {
             own.old = Some(std::mem::replace(&mut own.properties, resolved));
         }
+        // Its calls are the same after a restart, and others than those of an earlier update.
+        own.token = Uuid::new_v4().to_string();
         own.step = Step::Completing;
         record(app, stack, own.clone()).await?;
         return step::complete(app, stack, kind, own).await;
@@ -303,6 +320,13 @@ async fn begin(
     );
     record(app, stack, own.clone()).await?;
     step::make(app, stack, kind, own, false).await
+}
+
+/// What was made keeps its type, which knows how it is removed.
+fn named(own: &mut Resource, declared: &Declared) {
+    if !own.is_made {
+        own.type_name = declared.type_name.clone();
+    }
 }
 
 fn formerly(own: &Resource, is_retained: bool) -> Former {

@@ -10,6 +10,7 @@ mod step;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lath_model::Timestamp;
 use lath_service::{App as _, Stateful as _};
@@ -21,11 +22,17 @@ use uuid::Uuid;
 pub(crate) use self::apply::roll_back;
 
 use crate::CloudFormation;
-use crate::kinds::{Call, Ctx, Kind};
+use crate::kinds::{self, Call, Ctx, Kind};
 use crate::record::{Event, Resource, Stack, Work};
 
 /// Most events that are kept of a stack.
 const MOST_EVENTS: u64 = 2000;
+/// The longest properties of an event, in characters.
+const LONGEST_SHOWN: usize = 4096;
+/// How long something may take to become ready or to go.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// What is said of what took longer.
+const TOO_LONG: &str = "Exceeded attempts to wait";
 
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,16 +119,49 @@ async fn record(
 
 /// The event of a resource's state.
 pub(crate) fn happened(tx: &mut Tx, stack: &mut Stack, resource: &Resource) {
+    let properties = shown(stack, &resource.properties);
     let event = Event {
         logical: resource.logical.clone(),
         physical: resource.physical.clone(),
         type_name: resource.type_name.clone(),
         status: resource.status.clone(),
         reason: resource.reason.clone(),
-        properties: Some(resource.properties.to_string()),
+        properties: Some(properties),
         ..blank(stack)
     };
     put_event(tx, stack, event);
+}
+
+/// Properties as events show them: without the values of parameters with `NoEcho`, and not much longer than people read.
+fn shown(stack: &Stack, properties: &Value) -> String {
+    let all = [Some(&stack.desired), stack.previous.as_ref()];
+    let hidden: Vec<String> = all
+        .into_iter()
+        .flatten()
+        .flat_map(crate::shape::hidden)
+        .collect();
+    let text = masked(properties, &hidden).to_string();
+    if text.len() <= LONGEST_SHOWN {
+        return text;
+    }
+    text.chars().take(LONGEST_SHOWN).collect()
+}
+
+fn masked(value: &Value, hidden: &[String]) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(|it| masked(it, hidden)).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, it)| (name.clone(), masked(it, hidden)))
+            .collect(),
+        Value::String(text) => {
+            let text = hidden
+                .iter()
+                .fold(text.clone(), |text, it| text.replace(it, "****"));
+            Value::String(text)
+        }
+        other => other.clone(),
+    }
 }
 
 /// The event of a stack's own state.
@@ -167,7 +207,7 @@ fn put_event(tx: &mut Tx, stack: &mut Stack, mut event: Event) {
 /// What the functions of a type see of a resource.
 fn ctx<'a>(stack: &'a Stack, resource: &'a Resource) -> Ctx<'a> {
     Ctx {
-        properties: &resource.properties,
+        properties: kinds::object(&resource.properties),
         old: resource.old.as_ref(),
         id: &resource.physical,
         token: &resource.token,
@@ -178,6 +218,15 @@ fn ctx<'a>(stack: &'a Stack, resource: &'a Resource) -> Ctx<'a> {
         stack_tags: &resource.stack_tags,
         old_stack_tags: &resource.old_stack_tags,
     }
+}
+
+/// Whether a call failed because of who asked for it: it says nothing of what there is.
+fn is_forbidden(error: &ApiError) -> bool {
+    let code = error.code.as_ref();
+    error.status == 403
+        || ["AccessDenied", "ExpiredToken", "Unauthorized"]
+            .iter()
+            .any(|it| code.contains(it))
 }
 
 /// Calls an operation in the name of who asked for the stack.
@@ -191,26 +240,55 @@ async fn called(app: &CloudFormation, stack: &Stack, call: &Call) -> Result<Valu
 /// An error as CloudFormation's types word it.
 fn worded(error: &ApiError, kind: &Kind, token: &str) -> String {
     let code = error.code.as_ref();
-    let handler =
-        if error.status == 403 || code.contains("AccessDenied") || code.contains("Unauthorized") {
-            "AccessDenied"
-        } else if code.contains("AlreadyExists")
-            || code.contains("Duplicate")
-            || code == "ResourceInUseException"
-        {
-            "AlreadyExists"
-        } else if crate::kinds::is_absent(error) {
-            "NotFound"
-        } else if code.contains("Limit") {
-            "ServiceLimitExceeded"
-        } else if error.status >= 500 {
-            "ServiceInternalError"
-        } else {
-            "InvalidRequest"
-        };
+    let handler = if is_forbidden(error) {
+        "AccessDenied"
+    } else if code.contains("AlreadyExists")
+        || code.contains("Duplicate")
+        || code == "ResourceInUseException"
+    {
+        "AlreadyExists"
+    } else if crate::kinds::is_absent(error) {
+        "NotFound"
+    } else if code.contains("Limit") {
+        "ServiceLimitExceeded"
+    } else if error.status >= 500 {
+        "ServiceInternalError"
+    } else {
+        "InvalidRequest"
+    };
     let service = kind.name.split("::").nth(1).unwrap_or_default();
     let (message, status) = (&error.message, error.status);
     format!(
         "Resource handler returned message: \"{message} (Service: {service}, Status Code: {status}, Error Code: {code})\" (RequestToken: {token}, HandlerErrorCode: {handler})"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use serde_json::json;
+
+    #[test]
+    fn what_is_hidden_is_not_shown() {
+        let hidden = ["secret".to_owned()];
+        let given = json!({"A": ["a secret", {"B": "secret"}], "C": 1});
+        let want = json!({"A": ["a ****", {"B": "****"}], "C": 1});
+        assert_eq!(masked(&given, &hidden), want);
+    }
+
+    #[test]
+    fn an_expired_session_says_nothing_of_what_there_is() {
+        assert!(is_forbidden(&ApiError::new(
+            "ExpiredTokenException",
+            400,
+            ""
+        )));
+        assert!(is_forbidden(&ApiError::new(
+            "InvalidClientTokenId",
+            403,
+            ""
+        )));
+        assert!(!is_forbidden(&ApiError::new("NoSuchEntity", 404, "")));
+    }
 }

@@ -6,7 +6,8 @@ use lath_model::Timestamp;
 use lath_wire::ApiError;
 
 use super::{
-    Progress, called, commit, ctx, happened, record, resources, stack_happened, step, worded,
+    LONGEST_WAIT, Progress, TOO_LONG, called, commit, ctx, happened, is_forbidden, record,
+    resources, stack_happened, step, worded,
 };
 use crate::CloudFormation;
 use crate::kinds::{self, Ctx, State, is_absent};
@@ -126,6 +127,7 @@ async fn remove_one(
             .await;
         }
         if is_retained {
+            own.is_retained = true;
             own.status = "DELETE_SKIPPED".into();
             own.step = Step::Rest;
             return record(app, stack, own).await;
@@ -139,10 +141,14 @@ async fn remove_one(
     if own.former.iter().any(|it| !it.is_retained) {
         return former(app, stack, own).await;
     }
-    match disposed(app, stack, &mut own).await? {
+    let disposal = disposed(app, stack, &mut own).await?;
+    match disposal.within(own.at) {
         Disposal::Done => {
             own.status = "DELETE_COMPLETE".into();
             own.step = Step::Rest;
+            // Others may make something of the same name: it is not this stack's.
+            own.is_made = false;
+            own.former.clear();
             own.at = Timestamp::now();
             record(app, stack, own).await
         }
@@ -156,7 +162,10 @@ async fn remove_one(
         Disposal::Failed(reason) => {
             own.status = "DELETE_FAILED".into();
             own.reason = Some(reason);
-            own.step = Step::Rest;
+            // What may have been made is searched for again by the next deletion.
+            if own.step != Step::Making {
+                own.step = Step::Rest;
+            }
             own.at = Timestamp::now();
             record(app, stack, own).await
         }
@@ -170,6 +179,18 @@ enum Disposal {
     Leaving,
     Waiting,
     Failed(String),
+}
+
+impl Disposal {
+    /// Nothing is waited for without end.
+    fn within(self, since: Timestamp) -> Self {
+        match self {
+            Self::Waiting if Timestamp::now().since(since) >= LONGEST_WAIT => {
+                Self::Failed(TOO_LONG.into())
+            }
+            other => other,
+        }
+    }
 }
 
 /// Goes on with the removal of a resource.
@@ -195,6 +216,9 @@ async fn disposed(
             }
             Ok(None) => Ok(Disposal::Done),
             Err(error) if error.status >= 500 => Ok(Disposal::Waiting),
+            Err(error) if is_forbidden(&error) => {
+                Ok(Disposal::Failed(worded(&error, kind, &own.token)))
+            }
             Err(_) => Ok(Disposal::Done),
         };
     }
@@ -238,7 +262,7 @@ async fn tell(
     for call in (kind.remove)(ctx) {
         match called(app, stack, &call).await {
             Ok(_) => {}
-            Err(error) if is_absent(&error) || call.done.contains(&error.code.as_ref()) => {}
+            Err(error) if is_absent(&error) || call.is_done_by(&error) => {}
             Err(error) => return Err(error),
         }
     }
@@ -286,7 +310,7 @@ async fn former(
         .await;
     };
     let view = Ctx {
-        properties: &it.properties,
+        properties: kinds::object(&it.properties),
         old: None,
         id: &it.physical,
         attributes: &it.attributes,
@@ -301,7 +325,7 @@ async fn former(
                 .unwrap_or_else(|| Disposal::Failed(worded(&error, kind, &own.token))),
         }
     };
-    let (status, reason) = match disposal {
+    let (status, reason) = match disposal.within(it.since.unwrap_or(stack.began)) {
         Disposal::Waiting => return Ok(Progress::None),
         Disposal::Leaving => {
             own.former[at].since = Some(Timestamp::now());
@@ -334,7 +358,8 @@ async fn former(
 /// Removes what a finished update, or one that was undone, does not want.
 pub(super) async fn clean(app: &CloudFormation, stack: &Stack) -> Result<Progress, ApiError> {
     let plan = Plan::of(app, stack, &stack.desired);
-    let wants = |name: &str| plan.as_ref().is_ok_and(|plan| plan.wants(name));
+    // What is wanted is not known without a plan: nothing is removed then.
+    let wants = |name: &str| plan.as_ref().map_or(true, |plan| plan.wants(name));
     let known = resources(app, &stack.uuid);
     let is_left = |it: &Resource| !wants(&it.logical) || it.former.iter().any(|it| !it.is_retained);
     let mut progress = Progress::None;
@@ -402,7 +427,8 @@ async fn unwanted(
         }
         return record(app, stack, own).await;
     }
-    match disposed(app, stack, &mut own).await? {
+    let disposal = disposed(app, stack, &mut own).await?;
+    match disposal.within(own.at) {
         Disposal::Done => forget("DELETE_COMPLETE", None, own).await,
         Disposal::Leaving => {
             commit(app, stack, |tx, _| {

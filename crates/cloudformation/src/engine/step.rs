@@ -5,8 +5,11 @@ use std::time::Duration;
 use lath_model::Timestamp;
 use lath_service::Stateful as _;
 use lath_wire::ApiError;
+use serde_json::Value;
 
-use super::{Progress, called, ctx, happened, record, worded};
+use super::{
+    LONGEST_WAIT, Progress, TOO_LONG, called, ctx, happened, is_forbidden, record, worded,
+};
 use crate::CloudFormation;
 use crate::kinds::{self, Kind, State, is_absent};
 use crate::record::{Resource, Stack, Step};
@@ -69,8 +72,12 @@ pub(super) async fn recovered(
         return resumed(app, stack, kind, resource).await;
     }
     let ctx = ctx(stack, resource);
-    let answer = called(app, stack, &(kind.make)(&ctx)).await?;
-    Ok(Some((kind.id)(&ctx, &answer)))
+    let call = (kind.make)(&ctx);
+    match called(app, stack, &call).await {
+        Ok(answer) => Ok(Some((kind.id)(&ctx, &answer))),
+        Err(error) if call.is_done_by(&error) => Ok(Some((kind.id)(&ctx, &Value::Null))),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes it, unless it was made before a restart.
@@ -93,8 +100,8 @@ pub(super) async fn make(
             let call = (kind.make)(&ctx);
             match called(app, stack, &call).await {
                 Ok(answer) => Ok((kind.id)(&ctx, &answer)),
-                Err(error) if is_again && call.done.contains(&error.code.as_ref()) => {
-                    Ok((kind.id)(&ctx, &serde_json::Value::Null))
+                Err(error) if is_again && call.is_done_by(&error) => {
+                    Ok((kind.id)(&ctx, &Value::Null))
                 }
                 Err(error) => Err(error),
             }
@@ -122,6 +129,11 @@ pub(super) async fn make(
             write.await?;
             complete(app, stack, kind, resource).await
         }
+        // Whether it was made before the restart is still not known: what undoes this asks again.
+        Err(error) if is_again && is_forbidden(&error) => {
+            let reason = worded(&error, kind, &resource.token);
+            failed_at(app, stack, resource, reason, Step::Making).await
+        }
         Err(error) => refused(app, stack, kind, resource, &error).await,
     }
 }
@@ -137,7 +149,7 @@ pub(super) async fn complete(
     for call in &calls {
         match called(app, stack, call).await {
             Ok(_) => {}
-            Err(error) if call.done.contains(&error.code.as_ref()) => {}
+            Err(error) if call.is_done_by(&error) => {}
             Err(error) => return refused(app, stack, kind, resource, &error).await,
         }
     }
@@ -188,6 +200,9 @@ async fn waiting(
     stack: &Stack,
     resource: Resource,
 ) -> Result<Progress, ApiError> {
+    if Timestamp::now().since(resource.at) >= LONGEST_WAIT {
+        return fail(app, stack, resource, TOO_LONG.into()).await;
+    }
     let write = app.db().write(|tx| {
         let known = tx.get::<Resource>(&Resource::key(&resource.stack, &resource.logical));
         let is_new = known
@@ -231,12 +246,22 @@ async fn refused(
 pub(super) async fn fail(
     app: &CloudFormation,
     stack: &Stack,
+    resource: Resource,
+    reason: String,
+) -> Result<Progress, ApiError> {
+    failed_at(app, stack, resource, reason, Step::Rest).await
+}
+
+async fn failed_at(
+    app: &CloudFormation,
+    stack: &Stack,
     mut resource: Resource,
     reason: String,
+    step: Step,
 ) -> Result<Progress, ApiError> {
     resource.status = format!("{}_FAILED", verb(&resource));
     resource.reason = Some(reason);
-    resource.step = Step::Rest;
+    resource.step = step;
     resource.at = Timestamp::now();
     record(app, stack, resource).await
 }

@@ -422,6 +422,12 @@ pub(super) const KINDS: &[Kind] = &[
                         "AllowReassociation": true,
                     }),
                 ));
+            } else if ctx.changes(&["InstanceId"]) && !ctx.attribute("AssociationId").is_empty() {
+                let input = json!({"AssociationId": ctx.attribute("AssociationId")});
+                calls.push(
+                    call(EC2, "DisassociateAddress", input)
+                        .done_by(&["InvalidAssociationID.NotFound"]),
+                );
             }
             calls
         },

@@ -97,39 +97,42 @@ fn cluster(ctx: &Ctx<'_>) -> Vec<Call> {
         return Vec::new();
     }
     let mut calls = tags(ctx, &ctx.attribute("Arn"));
-    let update = |members: Value| {
-        let mut input = members;
-        input["name"] = json!(ctx.id);
+    // By its token a call is answered again after a restart as it was.
+    let update = |member: &str, value: Value| {
+        let token = format!("{}-UpdateClusterConfig-{member}", ctx.token);
+        let input = json!({"name": ctx.id, "clientRequestToken": token, member: value});
         call(EKS, "UpdateClusterConfig", input)
     };
     if ctx.changes(&["Version"]) && !ctx.p("Version").is_null() {
         calls.push(call(
             EKS,
             "UpdateClusterVersion",
-            json!({"name": ctx.id, "version": ctx.p("Version")}),
+            json!({
+                "name": ctx.id,
+                "version": ctx.p("Version"),
+                "clientRequestToken": format!("{}-UpdateClusterVersion", ctx.token),
+            }),
         ));
     }
     if ctx.changes(&["Logging"]) {
         calls.push(
-            update(json!({"logging": logging(&ctx.p("Logging"))}))
-                .done_by(&["InvalidParameterException"]),
+            // What an update that failed did not come to needs not be undone.
+            update("logging", logging(&ctx.p("Logging")))
+                .done_by(&["InvalidParameterException: No changes needed"]),
         );
     }
     if ctx.changes(&["ResourcesVpcConfig"]) {
         calls.push(update(
-            json!({"resourcesVpcConfig": networks(&ctx.p("ResourcesVpcConfig"))}),
+            "resourcesVpcConfig",
+            networks(&ctx.p("ResourcesVpcConfig")),
         ));
     }
     if ctx.changes(&["AccessConfig"]) {
         let mode = ctx.p("AccessConfig").get("AuthenticationMode").cloned();
-        calls.push(update(
-            json!({"accessConfig": {"authenticationMode": mode}}),
-        ));
+        calls.push(update("accessConfig", json!({"authenticationMode": mode})));
     }
     if ctx.changes(&["DeletionProtection"]) {
-        calls.push(update(
-            json!({"deletionProtection": ctx.p("DeletionProtection")}),
-        ));
+        calls.push(update("deletionProtection", ctx.p("DeletionProtection")));
     }
     calls
 }

@@ -203,7 +203,13 @@ fn inline(ctx: &Ctx<'_>) -> Vec<Call> {
                 }),
             ));
         }
-        for holder in added(&ctx.before(holders), &ctx.p(holders)) {
+        // A policy that is named anew is another one: all who had it lose the one of the old name.
+        let lost = if ctx.old.is_some() && ctx.changes(&["PolicyName"]) {
+            items(&ctx.before(holders))
+        } else {
+            added(&ctx.before(holders), &ctx.p(holders))
+        };
+        for holder in lost {
             let taken = call(
                 IAM,
                 delete,
@@ -227,6 +233,12 @@ fn managed(ctx: &Ctx<'_>) -> Vec<Call> {
                 "SetAsDefault": true,
             }),
         ));
+        // There may be five versions, and a policy with several is not deleted: the former default goes.
+        let before = ctx.attribute("DefaultVersionId");
+        if !before.is_empty() {
+            let input = json!({"PolicyArn": ctx.id, "VersionId": before});
+            calls.push(call(IAM, "DeletePolicyVersion", input).done_by(&["NoSuchEntity"]));
+        }
     }
     for (holders, member, _, _, attach, detach) in HOLDERS {
         for holder in added(&ctx.p(holders), &ctx.before(holders)) {
@@ -395,6 +407,7 @@ pub(super) const KINDS: &[Kind] = &[
             }
             calls
         },
+        reference: |ctx| ctx.text("PolicyName"),
         of_iam: true,
         ..NOTHING
     },
@@ -497,3 +510,49 @@ pub(super) const KINDS: &[Kind] = &[
         ..NOTHING
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_policy_that_is_named_anew_is_taken_by_its_old_name() {
+        let new = json!({"PolicyName": "b", "PolicyDocument": {}, "Roles": ["r", "s"]});
+        let old = json!({"PolicyName": "a", "PolicyDocument": {}, "Roles": ["r"]});
+        let (none, tags) = (json!({}), BTreeMap::new());
+        let ctx = Ctx {
+            properties: &new,
+            old: Some(&old),
+            id: "a",
+            token: "",
+            attributes: &none,
+            stack_name: "",
+            stack_arn: "",
+            logical: "",
+            stack_tags: &tags,
+            old_stack_tags: &tags,
+        };
+        let calls = inline(&ctx);
+        let calls: Vec<_> = calls
+            .iter()
+            .map(|it| {
+                (
+                    it.operation,
+                    text_of(&it.input["RoleName"]),
+                    text_of(&it.input["PolicyName"]),
+                )
+            })
+            .collect();
+        let want = [
+            ("PutRolePolicy", "r", "b"),
+            ("PutRolePolicy", "s", "b"),
+            ("DeleteRolePolicy", "r", "a"),
+        ];
+        assert_eq!(
+            calls,
+            want.map(|(operation, role, name)| (operation, role.to_owned(), name.to_owned()))
+        );
+    }
+}

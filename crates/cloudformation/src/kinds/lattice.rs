@@ -58,7 +58,9 @@ fn made(ctx: &Ctx<'_>, operation: &'static str, without: &[&str]) -> Call {
 
 fn made_named(ctx: &Ctx<'_>, operation: &'static str, without: &[&str]) -> Call {
     let mut call = made(ctx, operation, without);
-    call.input["name"] = json!(ctx.id);
+    if let Value::Object(members) = &mut call.input {
+        members.insert("name".into(), json!(ctx.id));
+    }
     call
 }
 
@@ -187,6 +189,17 @@ pub(super) const KINDS: &[Kind] = &[
         make: |ctx| made_named(ctx, "CreateTargetGroup", &["targets"]),
         id: arn,
         complete: targets,
+        // Only its health check changes in place.
+        replaces: |old, new| {
+            let rest = |it: &Value| {
+                let mut config = it.get("Config").cloned().unwrap_or(Value::Null);
+                if let Value::Object(members) = &mut config {
+                    members.remove("HealthCheck");
+                }
+                config
+            };
+            rest(old) != rest(new)
+        },
         read: Some(|ctx| {
             call(
                 LATTICE,

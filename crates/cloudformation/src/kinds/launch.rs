@@ -41,13 +41,17 @@ fn launched(value: &Value) -> Value {
 fn new_version(ctx: &Ctx<'_>) -> Vec<Call> {
     let mut calls = tags(ctx);
     if ctx.old.is_some() && ctx.changes(&["LaunchTemplateData", "VersionDescription"]) {
-        calls.push(call(EC2, "CreateLaunchTemplateVersion", json!({
-            "LaunchTemplateId": ctx.id,
-            "VersionDescription": ctx.p("VersionDescription"),
-            "LaunchTemplateData": launched(&ctx.p("LaunchTemplateData")),
-            // The same after a restart, another for another content.
-            "ClientToken": format!("{}-{:x}", ctx.token, lath_control::fingerprint(&ctx.properties.to_string())),
-        })));
+        calls.push(call(
+            EC2,
+            "CreateLaunchTemplateVersion",
+            json!({
+                "LaunchTemplateId": ctx.id,
+                "VersionDescription": ctx.p("VersionDescription"),
+                "LaunchTemplateData": launched(&ctx.p("LaunchTemplateData")),
+                // The same after a restart, another for another update.
+                "ClientToken": ctx.token,
+            }),
+        ));
     }
     calls
 }
@@ -66,7 +70,13 @@ pub(super) const KINDS: &[Kind] = &[
             let own = launched(&ctx.p("TagSpecifications"));
             let given = own.pointer("/0/Tag").and_then(Value::as_array).cloned();
             if let Some(Value::Array(all)) = specifications.pointer_mut("/0/Tag") {
-                let new: Vec<Value> = given.unwrap_or_default();
+                let mut new: Vec<Value> = given.unwrap_or_default();
+                // Those that CloudFormation gives are not changed.
+                new.retain(|tag| {
+                    !text_of(&tag["Key"])
+                        .to_ascii_lowercase()
+                        .starts_with("aws:")
+                });
                 all.retain(|it| !new.iter().any(|tag| tag["Key"] == it["Key"]));
                 all.extend(new);
             }

@@ -23,8 +23,8 @@ pub(crate) struct Call {
     pub(crate) service: &'static str,
     pub(crate) operation: &'static str,
     pub(crate) input: Value,
-    /// Codes of errors that say that it is done already.
-    pub(crate) done: &'static [&'static str],
+    /// What errors say that it is done already: codes, or `CODE: TEXT` with a part of the message.
+    done: &'static [&'static str],
 }
 
 /// A call whose members without a value are left out.
@@ -38,6 +38,14 @@ pub(crate) fn call(service: &'static str, operation: &'static str, input: Value)
 }
 
 impl Call {
+    /// Whether an error says that it is done already.
+    pub(crate) fn is_done_by(&self, error: &ApiError) -> bool {
+        self.done.iter().any(|it| match it.split_once(": ") {
+            Some((code, text)) => error.code == code && error.message.contains(text),
+            None => error.code == *it,
+        })
+    }
+
     fn done_by(mut self, codes: &'static [&'static str]) -> Self {
         self.done = codes;
         self
@@ -58,6 +66,41 @@ fn without_nulls(value: Value) -> Value {
             .collect(),
         other => other,
     }
+}
+
+/// Properties that are no structure say nothing: they are those of no resource.
+pub(crate) fn object(properties: &Value) -> &Value {
+    static NONE: std::sync::LazyLock<Value> = std::sync::LazyLock::new(|| json!({}));
+    if properties.is_object() {
+        properties
+    } else {
+        &NONE
+    }
+}
+
+/// What is wrong with the keys of tags: those of AWS's own tags are CloudFormation's to give.
+pub(crate) fn reserved_tags(properties: &Value) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, value) in properties.as_object().into_iter().flatten() {
+        if name == "LaunchTemplateData" {
+            wrong.extend(reserved_tags(value));
+        } else if name.starts_with("TagSpecification") {
+            wrong.extend(items(value).iter().flat_map(reserved_tags));
+        } else if name == "Tag" || name.ends_with("Tags") {
+            let keys: Vec<String> = match value {
+                Value::Object(members) => members.keys().cloned().collect(),
+                other => items(other)
+                    .iter()
+                    .filter_map(|it| it.get("Key").map(text_of))
+                    .collect(),
+            };
+            let mut keys = keys.iter().map(|it| it.to_ascii_lowercase());
+            if keys.any(|it| it.starts_with("aws:")) {
+                wrong.push("aws: prefixed tag key names are not allowed for external use.".into());
+            }
+        }
+    }
+    wrong
 }
 
 /// What a read says of a resource.
@@ -276,6 +319,8 @@ pub(crate) struct Kind {
     pub(crate) remove: fn(&Ctx<'_>) -> Vec<Call>,
     /// Attributes, and where they are in what was read.
     attributes: &'static [(&'static str, &'static str)],
+    /// Whether a change inside properties needs another resource.
+    pub(crate) replaces: fn(&Value, &Value) -> bool,
     /// What `Ref` gives.
     pub(crate) reference: fn(&Ctx<'_>) -> String,
     of_iam: bool,
@@ -295,6 +340,7 @@ const NOTHING: Kind = Kind {
     state: |_, _| State::Ready,
     remove: |_| Vec::new(),
     attributes: &[],
+    replaces: |_, _| false,
     reference: |ctx| ctx.id.to_owned(),
     of_iam: false,
 };
@@ -384,6 +430,39 @@ mod tests {
     use super::*;
 
     use std::collections::BTreeSet;
+
+    #[test]
+    fn tags_of_awss_own_are_not_for_templates() {
+        for wrong in [
+            json!({"Tags": [{"Key": "aws:cloudformation:stack-id", "Value": "x"}]}),
+            json!({"Tags": {"AWS:x": "y"}}),
+            json!({"HostedZoneTags": [{"Key": "a"}, {"Key": "aws:b"}]}),
+            json!({"TagSpecifications": [{"Tags": [{"Key": "aws:b"}]}]}),
+            json!({"LaunchTemplateData": {"TagSpecifications": [{"Tags": [{"Key": "Aws:b"}]}]}}),
+        ] {
+            assert_eq!(reserved_tags(&wrong).len(), 1, "{wrong}");
+        }
+        let right =
+            json!({"Tags": [{"Key": "Name", "Value": "aws:x"}], "DisableSessionTags": true});
+        assert!(reserved_tags(&right).is_empty());
+    }
+
+    #[test]
+    fn an_error_says_that_a_call_is_done() {
+        let call = call("", "", json!({})).done_by(&["A", "B: no changes"]);
+        for (code, text, want) in [
+            ("A", "", true),
+            ("B", "there are no changes", true),
+            ("B", "wrong", false),
+            ("C", "no changes", false),
+        ] {
+            assert_eq!(
+                call.is_done_by(&ApiError::new(code, 400, text)),
+                want,
+                "{code} {text}"
+            );
+        }
+    }
 
     #[test]
     fn each_type_has_one_row() {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, Ctx, Kind, NOTHING, Named, call, items, tag_list, text_of};
+use super::{Call, Ctx, Kind, NOTHING, Named, State, call, items, tag_list, text_of};
 
 const ROUTE53: &str = "route53";
 const LOGS: &str = "logs";
@@ -236,6 +236,14 @@ pub(super) const KINDS: &[Kind] = &[
             )
         }),
         item: "/logGroups/0",
+        // It is searched for by a prefix, which others have too.
+        state: |ctx, item| {
+            if item["logGroupName"] == ctx.id {
+                State::Ready
+            } else {
+                State::Gone
+            }
+        },
         remove: |ctx| {
             vec![call(
                 LOGS,

@@ -268,8 +268,8 @@ async fn create(
     stack.token = op.client_request_token;
     app.db()
         .write(|tx| {
-            if let Some(stack) = fault::lookup(tx.view(), &stack.name) {
-                return again(&stack, stack.token.as_deref());
+            if let Some(other) = fault::lookup(tx.view(), &stack.name) {
+                return again(&other, stack.token.as_deref());
             }
             check_number(tx)?;
             let stack_id = stack.arn.clone();
@@ -387,6 +387,13 @@ async fn update(
                 OnFailure::Rollback
             };
             begin_update(&mut stack, desired);
+            // They describe what an update of another stack would do.
+            let others: Vec<_> = tx.view().by::<ChangeSet>("stack", &stack.uuid).collect();
+            for other in others.iter().filter(|it| it.execution == "AVAILABLE") {
+                let mut other = ChangeSet::clone(other);
+                other.execution = "OBSOLETE".into();
+                tx.put(other);
+            }
             let stack_id = stack.arn.clone();
             stack_happened(tx, &mut stack);
             tx.put(stack);
