@@ -14,6 +14,12 @@ pub(crate) fn main(flags: &Ca) -> anyhow::Result<()> {
         "there is no installation in {}",
         data_dir.display()
     );
+    // The first start makes it: here its keys would be left in whatever directory this is.
+    ensure!(
+        data_dir.join(authority::AUTHORITY).exists(),
+        "{} has no certificate authority: `lath serve` makes it at its first start",
+        data_dir.display()
+    );
     let root = authority::load_or_create(&data_dir)?.root_pem();
     match &flags.output {
         None => output::print(&root),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use lath_ca::{Authority, Stored};
 use lath_identity::{KeyError, SealingKey};
 
@@ -30,9 +30,15 @@ pub(crate) fn sealing_key(installation: &Path) -> Result<SealingKey, KeyError> {
 /// # Errors
 /// A file cannot be read or written, or holds something else.
 pub(crate) fn load_or_create(installation: &Path) -> anyhow::Result<Authority> {
-    let sealing = sealing_key(installation)?;
     // A file that is there is never replaced, so that what is made here is mostly for nothing.
     let is_there = installation.join(AUTHORITY).exists();
+    // A new key would open nothing of what the lost one sealed.
+    ensure!(
+        !is_there || installation.join(KEY).exists(),
+        "{} is missing: {WHAT_KEY}",
+        installation.join(KEY).display()
+    );
+    let sealing = sealing_key(installation)?;
     let made = (!is_there).then(|| Authority::generate(&sealing));
     let made = made
         .transpose()
@@ -64,5 +70,9 @@ mod tests {
             error.contains("certificate-authority.json is damaged"),
             "{error}"
         );
+        std::fs::remove_file(directory.path().join(KEY)).unwrap();
+        let error = load_or_create(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("certificate-key is missing"), "{error}");
+        assert!(!directory.path().join(KEY).exists());
     }
 }
