@@ -108,10 +108,10 @@ impl Changes {
 }
 
 fn parsed<T: DeserializeOwned>(line: &[u8]) -> Result<Change<T>, ClientError> {
-    serde_json::from_slice(line).or_else(|error| {
+    serde_json::from_slice(line).map_err(|error| {
         // The object of an error is a Status.
         let said: Result<Failed, _> = serde_json::from_slice(line);
-        Err(match said {
+        match said {
             Ok(Failed::Error(status)) => {
                 let code = StatusCode::from_u16(status.code);
                 ClientError::Refused {
@@ -120,7 +120,7 @@ fn parsed<T: DeserializeOwned>(line: &[u8]) -> Result<Change<T>, ClientError> {
                 }
             }
             Err(_) => unreachable_by(&error),
-        })
+        }
     })
 }
 
