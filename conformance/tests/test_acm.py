@@ -300,6 +300,13 @@ def test_certificates_outlive_a_kill_and_instances_trust_their_root(own_lath, ow
     ask = lambda: acm.request_certificate(DomainName="a.example", CertificateAuthorityArn=authority["Arn"])["CertificateArn"]
     # The first is issued before the kill or after; no request is lost.
     arns = [ask(), ask()]
+    route53 = lath.client("route53")
+    zone = route53.create_hosted_zone(Name="a.example", CallerReference=unique("ref"))["HostedZone"]["Id"]
+    for arn in arns:
+        record = acm.describe_certificate(CertificateArn=arn)["Certificate"]["DomainValidationOptions"][0]["ResourceRecord"]
+        proof = {"Name": record["Name"], "Type": "CNAME", "TTL": 60, "ResourceRecords": [{"Value": record["Value"]}]}
+        route53.change_resource_record_sets(
+            HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": "UPSERT", "ResourceRecordSet": proof}]})
     lath.kill()
     lath.start()
     acm = lath.client("acm")
