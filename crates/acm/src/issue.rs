@@ -242,7 +242,7 @@ async fn note(app: &Acm, it: &Certificate, step: Step, now: Timestamp) -> Result
     written.await
 }
 
-/// Makes a key and its certificate. A renewal makes a new key: an old one may be known to whoever exported it.
+/// Makes a key and its certificate. A renewal makes a new key: who exported the old one knows it.
 async fn issue(app: &Acm, it: &Certificate, now: Timestamp) -> Result<(), ApiError> {
     let (cell, view) = (app.cell.clone(), app.cell.db.view());
     let (origin, names, algorithm) = (it.origin.clone(), it.names.clone(), it.key_algorithm);

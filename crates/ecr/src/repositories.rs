@@ -247,7 +247,7 @@ mod tests {
     use super::*;
     use crate::{Login, Logins};
 
-    /// Nobody logs in.
+    /// No user logs in.
     struct NoLogins;
 
     impl Logins for NoLogins {

@@ -26,7 +26,7 @@ pub(crate) use offer::{Offer, make};
 /// its certificates.
 const LONGEST_HANDSHAKE: usize = 64 * 1024;
 
-/// What may wait to be sent, in bytes: all else stays with whoever writes.
+/// What may wait to be sent, in bytes: all else stays with the writer.
 const UNSENT: usize = 32 * 1024;
 
 /// A connection under TLS, of a client or to a target.

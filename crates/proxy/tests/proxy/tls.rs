@@ -194,7 +194,7 @@ async fn a_client_that_asks_for_nothing_that_is_here_is_told_so() {
         alert(&strange),
         Some(AlertDescription::NoApplicationProtocol)
     );
-    // In the clear there is nobody: the alert is no HTTP.
+    // A client in the clear reads no alert: it is no HTTP.
     let clear = send_raw(
         world.at,
         b"GET / HTTP/1.1\r\nHost: shop.example.com\r\n\r\n",
