@@ -180,14 +180,19 @@ fn veth() -> io::Result<()> {
     Netns::new()?.run(|| rtnetlink::add_veth(&mut Netlink::route()?, "v0", "eth0", far.as_fd()))
 }
 
+/// As a table that anybody may change: kernels that know no others support the rest, and [`owned_tables`] checks for those.
 fn install(table: &Table) -> io::Result<()> {
+    let table = Table {
+        owned: false,
+        ..table.clone()
+    };
     Netns::new()?.run(|| {
-        let changes = nft::changes(None, Some(table));
+        let changes = nft::changes(None, Some(&table));
         let mut netlink = Netlink::netfilter()?;
         netlink.transact(nft::batch(&table.name, &changes))?;
         // Write, read and compare: only then the kernel supports what was written.
         let found = nft::read(&mut netlink, &table.name)?;
-        if found.as_ref() == Some(table) {
+        if found == Some(table) {
             Ok(())
         } else {
             Err(io::Error::other(

@@ -3,7 +3,7 @@
 //! A host has the unified hierarchy (v2), or one per controller (v1), or both with the controllers shared out
 //! among them. Each limit uses what there is, the unified one first. Groups are beside Lath's own and not
 //! below it, so that a service manager that ends Lath's group leaves instances alone:
-//! `lath-OWNER/INSTANCE`, and in the unified hierarchy below that `supervisor` and `processes`.
+//! `lath-OWNER/INSTANCE`, and in the unified hierarchy below that `supervisor` and `processes`, which has the limits.
 
 mod delegation;
 
@@ -69,8 +69,14 @@ impl Groups {
     pub(crate) fn of_host() -> Self {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut groups = Self::mounted(&mounts);
-        let usable = |path: &PathBuf| access(path, Access::WRITE_OK).is_ok();
-        groups.unified = groups.unified.filter(usable);
+        let usable = |path: &Path| access(path, Access::WRITE_OK).is_ok();
+        groups.unified = groups.unified.and_then(|root| {
+            if usable(&root) {
+                return Some(root);
+            }
+            let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+            delegation::to_user(&root, &own, usable)
+        });
         groups.separate.retain(|_, path| usable(path));
         groups.controllers = groups
             .unified
@@ -171,13 +177,8 @@ impl Groups {
         for path in self.separate.values() {
             make_folder(path)?;
         }
-        for (controller, path) in self.limiting() {
-            let version = if self.controllers.contains(&controller) {
-                2
-            } else {
-                1
-            };
-            set(path, version, controller, limits).map_err(|error| {
+        for (controller, version, path) in self.limiting() {
+            set(&path, version, controller, limits).map_err(|error| {
                 let words = format!("{} of {}: {error}", controller.name(), path.display());
                 io::Error::new(error.kind(), words)
             })?;
@@ -185,18 +186,19 @@ impl Groups {
         Ok(())
     }
 
-    fn limiting(&self) -> impl Iterator<Item = (Controller, &Path)> {
+    /// The group that limits, by controller, and the version of its hierarchy. The supervisor is in none of them.
+    fn limiting(&self) -> impl Iterator<Item = (Controller, u8, PathBuf)> {
         Controller::ALL.into_iter().filter_map(|it| {
             if self.controllers.contains(&it) {
-                return Some((it, self.unified.as_deref()?));
+                return Some((it, 2, self.unified.as_deref()?.join(PROCESSES)));
             }
-            Some((it, self.separate.get(&it)?.as_path()))
+            Some((it, 1, self.separate.get(&it)?.clone()))
         })
     }
 
-    /// Lets the group of all instances and those in it have the controllers.
+    /// Lets the group of all instances, those in it and what is in these have the controllers.
     fn delegate(&self, path: &Path) {
-        let above = path.ancestors().skip(1).take(2).collect::<Vec<_>>();
+        let above = path.ancestors().take(3).collect::<Vec<_>>();
         for folder in above.into_iter().rev() {
             for controller in &self.controllers {
                 // Each by itself: one that is missing must not keep the other away.
@@ -225,10 +227,18 @@ impl Groups {
 
     /// For the supervisor, as its last act.
     pub(crate) fn leave_and_remove(&self) {
-        if self.unified.is_some()
-            && let Some(root) = Self::of_host().unified
+        if let Some(path) = &self.unified
+            && Self::of_host().unified.is_none_or(|it| join(&it).is_err())
         {
-            let _ = join(&root);
+            // A root that is not the host's takes no processes when it passes controllers on. So this one's group stays
+            // until Lath finds that the supervisor has ended.
+            let unified = Some(path.join(PROCESSES));
+            let rest = Self {
+                unified,
+                ..self.clone()
+            };
+            rest.remove();
+            return;
         }
         self.remove();
     }
@@ -476,6 +486,41 @@ mod tests {
             (Controller::Cpu, None),
         ] {
             assert_eq!(groups.place_of(controller).as_deref(), want);
+        }
+    }
+
+    #[test]
+    fn the_supervisor_is_in_no_limited_group() {
+        let unified = tempfile::tempdir().unwrap();
+        let groups = Groups {
+            unified: Some(unified.path().to_owned()),
+            controllers: Controller::ALL.to_vec(),
+            ..Groups::default()
+        };
+        let groups = groups.below("lath-1").below("i-1");
+        let limits = Limits {
+            memory_bytes: Some(1 << 30),
+            pids: Some(100),
+            vcpus: Some(2),
+        };
+        groups.make(&limits).unwrap();
+        let instance = unified.path().join("lath-1/i-1");
+        for (file, want) in [
+            ("memory.max", "1073741824"),
+            ("memory.swap.max", "0"),
+            ("pids.max", "100"),
+            ("cpu.max", "200000 100000"),
+        ] {
+            let limit = fs::read_to_string(instance.join(PROCESSES).join(file));
+            assert_eq!(limit.unwrap(), want, "{file}");
+            for unlimited in [instance.clone(), instance.join(SUPERVISOR)] {
+                assert!(!unlimited.join(file).exists(), "{unlimited:?} {file}");
+            }
+        }
+        // Each passes on what the one below it limits with.
+        for folder in ["", "lath-1", "lath-1/i-1"] {
+            let file = unified.path().join(folder).join("cgroup.subtree_control");
+            assert!(file.exists(), "{folder:?}");
         }
     }
 

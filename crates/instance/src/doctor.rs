@@ -77,8 +77,10 @@ fn limits(groups: &Groups) -> impl Iterator<Item = Finding> {
             .is_none()
             .then(|| io::Error::other("no such controller"));
         let fix = format!(
-            "mount cgroup2 on /sys/fs/cgroup, or a cgroup v1 hierarchy, with the controller {}, and as an \
-             ordinary user have it delegated. Without it {}",
+            "mount cgroup2 on /sys/fs/cgroup, or a cgroup v1 hierarchy, with the controller {}; as an ordinary user \
+             run Lath in a group below one that is delegated (`systemd-run --user`); in a container with control \
+             groups of its own first move all processes from their root into a group below it, because a group with \
+             processes passes no controllers on. Without it {}",
             it.name(),
             without(&it)
         );

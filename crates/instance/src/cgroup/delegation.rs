@@ -97,6 +97,21 @@ fn options_of(options: &str) -> Option<String> {
     }
 }
 
+/// The outermost group of the unified hierarchy at `root` in which this process, whose groups are `own`, may make groups and put
+/// itself into them. A service manager delegates one to an ordinary user (systemd: `user@UID.service`).
+pub(super) fn to_user(
+    root: &Path,
+    own: &str,
+    may_write: impl Fn(&Path) -> bool,
+) -> Option<PathBuf> {
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let own = root.join(own);
+    let above = own.ancestors().take_while(|it| it.starts_with(root));
+    // The kernel wants both: the right to make groups, and the right to move what is below.
+    let writable = above.filter(|it| may_write(it) && may_write(&it.join("cgroup.procs")));
+    writable.last().map(Path::to_owned)
+}
+
 impl Groups {
     /// Gives a node's root its groups.
     pub(crate) fn delegate_to(&self, ids: Ids) -> io::Result<()> {
@@ -285,5 +300,32 @@ mod tests {
         ];
         let want = want.map(|(path, options)| (PathBuf::from(path), options.to_owned()));
         assert_eq!(separate(text), want);
+    }
+
+    #[test]
+    fn an_ordinary_user_has_what_was_delegated() {
+        let root = Path::new("/c");
+        let of_user = |path: &Path| path.starts_with("/c/user/manager");
+        for (own, want) in [
+            (
+                "0::/user/manager/app/lath.service\n",
+                Some("/c/user/manager"),
+            ),
+            (
+                "1:name=systemd:/x\n0::/user/manager\n",
+                Some("/c/user/manager"),
+            ),
+            ("0::/user/session-1.scope\n", None),
+            ("0::/\n", None),
+            ("4:memory:/user/manager\n", None),
+        ] {
+            assert_eq!(
+                to_user(root, own, of_user).as_deref(),
+                want.map(Path::new),
+                "{own}"
+            );
+        }
+        let folders_alone = |path: &Path| of_user(path) && !path.ends_with("cgroup.procs");
+        assert_eq!(to_user(root, "0::/user/manager/app\n", folders_alone), None);
     }
 }
