@@ -160,6 +160,8 @@ impl Record for NetworkInterface {
             keys.push(("instance", attachment.instance.to_string()));
             keys.push(("attachment", attachment.id.to_string()));
         }
+        let mapped = self.addresses.iter().filter_map(|it| it.public.as_ref());
+        keys.extend(mapped.map(|it| ("public", it.ip.to_string())));
         keys
     }
 }
