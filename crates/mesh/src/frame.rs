@@ -13,7 +13,7 @@ pub(crate) const LONGEST_TOPIC: usize = 2048;
 /// Kind, topic and its length, the value's length, a part.
 const LARGEST: usize = 1 + 2 + LONGEST_TOPIC + 4 + LONGEST_PART;
 /// What both ends say first; another version would say something else.
-const GREETING: &[u8] = b"lath mesh 3";
+const GREETING: &[u8] = b"lath mesh 4";
 
 const HELLO: u8 = 1;
 const BEAT: u8 = 2;
@@ -29,7 +29,7 @@ pub(crate) enum Frame {
     Hello(String),
     /// Still here.
     Beat,
-    /// The next bytes of the newest value of a topic. Parts of one value follow one another.
+    /// The next bytes of the newest value of a topic. Within its section, parts of one value follow one another.
     Part {
         topic: String,
         /// How long the whole value is.

@@ -1,10 +1,10 @@
-//! Values, on a road of their own: what is new is sent section by section, the small ones first, and counts at the
-//! other end once a section is complete. A fresh connection is told everything again, and then that this was all: a
+//! Values, on a road of their own: what is new is sent section by section, the small ones first and before the rest of a
+//! large one, and counts at the other end once a section is complete. A fresh connection is told everything again, and then that this was all: a
 //! section that is not among it is dropped.
 //!
 //! A section is told and applied wholly or not at all. One that the other end would not take is withheld.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
@@ -83,44 +83,67 @@ impl Teller {
 
     async fn speak(&self, mut write: impl AsyncWrite + Unpin) -> io::Result<()> {
         let mut told = self.told.clone();
-        told.mark_changed();
         let (mut outgoing, mut all_told) = (Outgoing::default(), false);
         let mut alive = interval(KEEPALIVE);
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let hello = Frame::Hello(self.own.clone()).head();
         write.write_all(&hello).await?;
+        let mut changed = true;
         loop {
+            // What changed meanwhile does not wait for what is on its way.
+            changed |= told.has_changed().unwrap_or(false);
+            if std::mem::take(&mut changed) || outgoing.waits {
+                let values = told.borrow_and_update().clone();
+                outgoing.take(&values);
+            }
+            if outgoing.send_next(&mut write).await? {
+                continue;
+            }
+            if !std::mem::replace(&mut all_told, true) {
+                write.write_all(&Frame::AllTold.head()).await?;
+            }
             tokio::select! {
                 // When the sender of values is gone, the peer may still send.
-                Ok(()) = told.changed() => {
-                    let values = told.borrow_and_update().clone();
-                    outgoing.tell(&mut write, &values).await?;
-                    if !std::mem::replace(&mut all_told, true) {
-                        write.write_all(&Frame::AllTold.head()).await?;
-                    }
-                }
+                Ok(()) = told.changed() => changed = true,
                 _ = alive.tick() => write.write_all(&Frame::Beat.head()).await?,
             }
         }
     }
 }
 
-/// What a peer tells, until a section of it is complete.
+/// What a peer tells, until a section of it is complete. Frames of several sections may alternate.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
-    staged: BTreeMap<String, Option<Bytes>>,
+    staged: BTreeMap<String, Staged>,
+    /// Bytes and topics of all of them.
     size: usize,
-    /// A value that is not whole: its topic, how long it will be, what is there.
-    partial: Option<(String, usize, BytesMut)>,
+    topics: usize,
     /// Sections that were complete once over this connection.
     complete: BTreeSet<String>,
+}
+
+/// What arrived of a section since its last commit.
+#[derive(Debug, Default)]
+struct Staged {
+    topics: BTreeMap<String, Option<Bytes>>,
+    size: usize,
+    /// A value that is not whole.
+    partial: Option<Partial>,
+}
+
+#[derive(Debug)]
+struct Partial {
+    topic: String,
+    /// How long the value will be.
+    total: usize,
+    bytes: BytesMut,
 }
 
 impl Incoming {
     /// Takes a frame; what a section became, when it completes one.
     pub(crate) fn hear(&mut self, frame: Frame) -> io::Result<Option<Change>> {
         match frame {
-            Frame::Beat if self.partial.is_none() => {}
+            Frame::Beat => {}
             Frame::Part {
                 topic,
                 total,
@@ -129,21 +152,16 @@ impl Incoming {
             Frame::AllTold => {
                 self.all()?;
             }
-            Frame::Gone(topic) if self.partial.is_none() => self.stage(topic, None)?,
-            Frame::Commit(section) if self.partial.is_none() => {
-                if self.complete.len() >= MOST_TOPICS {
-                    return Err(invalid("too many sections"));
-                }
-                return Ok(Some(self.commit(section)));
-            }
-            _ => return Err(invalid("a frame where none of its kind may be")),
+            Frame::Gone(topic) => self.gone(topic)?,
+            Frame::Commit(section) => return self.commit(section).map(Some),
+            Frame::Hello(_) => return Err(invalid("a frame where none of its kind may be")),
         }
         Ok(None)
     }
 
     /// The sections that were complete once over this connection, where the peer says that these are all.
     pub(crate) fn all(&self) -> io::Result<&BTreeSet<String>> {
-        if self.partial.is_some() || !self.staged.is_empty() {
+        if !self.staged.is_empty() {
             return Err(invalid("a section that is not complete at the end of all"));
         }
         Ok(&self.complete)
@@ -153,88 +171,193 @@ impl Incoming {
         if total > LONGEST_VALUE {
             return Err(invalid("a value that is too long"));
         }
-        let (known, length, mut whole) = match self.partial.take() {
-            Some(partial) => partial,
-            None => (topic.clone(), total, BytesMut::new()),
+        let begins = match self.staged.get(section_of(&topic)) {
+            Some(staged) => staged.partial.is_none(),
+            None => true,
         };
-        if known != topic || length != total || whole.len() + bytes.len() > total {
+        // The topic of a value counts once, its bytes as they arrive and not as they are announced.
+        let counted = if begins { topic.len() } else { 0 };
+        let staged = self.room(&topic, counted + bytes.len())?;
+        let mut partial = staged.partial.take().unwrap_or_else(|| Partial {
+            topic: topic.clone(),
+            total,
+            bytes: BytesMut::new(),
+        });
+        if partial.topic != topic
+            || partial.total != total
+            || partial.bytes.len() + bytes.len() > total
+        {
             return Err(invalid("parts of different values"));
         }
-        // Memory is taken as bytes arrive, not as they are announced.
-        whole.extend_from_slice(bytes);
-        if whole.len() < total {
-            self.partial = Some((topic, total, whole));
-            return Ok(());
+        partial.bytes.extend_from_slice(bytes);
+        if partial.bytes.len() < total {
+            staged.partial = Some(partial);
+        } else {
+            let whole = Some(partial.bytes.freeze());
+            if staged.topics.insert(topic, whole).is_none() {
+                self.topics += 1;
+            }
         }
-        self.stage(topic, Some(whole.freeze()))
-    }
-
-    fn stage(&mut self, topic: String, value: Option<Bytes>) -> io::Result<()> {
-        self.size += topic.len() + value.as_ref().map_or(0, Bytes::len);
-        if self.size > MOST_STAGED || self.staged.len() >= MOST_TOPICS {
-            return Err(invalid("a section that is too large"));
-        }
-        self.staged.insert(topic, value);
         Ok(())
     }
 
-    fn commit(&mut self, section: String) -> Change {
-        let is_its = |topic: &String| section_of(topic) == section;
-        let (its, others): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.staged)
-            .into_iter()
-            .partition(|(topic, _)| is_its(topic));
-        self.staged = others;
-        let sizes = self
-            .staged
-            .iter()
-            .map(|(topic, value)| topic.len() + value.as_ref().map_or(0, Bytes::len));
-        self.size = sizes.sum();
-        Change {
+    fn gone(&mut self, topic: String) -> io::Result<()> {
+        let staged = self.room(&topic, topic.len())?;
+        if staged.partial.is_some() {
+            return Err(invalid("a topic ends within a value"));
+        }
+        if staged.topics.insert(topic, None).is_none() {
+            self.topics += 1;
+        }
+        Ok(())
+    }
+
+    /// The section of a topic, where so many more bytes are taken.
+    fn room(&mut self, topic: &str, bytes: usize) -> io::Result<&mut Staged> {
+        self.size += bytes;
+        if self.size > MOST_STAGED || self.topics >= MOST_TOPICS || self.staged.len() >= MOST_TOPICS
+        {
+            return Err(invalid("a section that is too large"));
+        }
+        let staged = self.staged.entry(section_of(topic).to_owned()).or_default();
+        staged.size += bytes;
+        Ok(staged)
+    }
+
+    fn commit(&mut self, section: String) -> io::Result<Change> {
+        if self.complete.len() >= MOST_TOPICS {
+            return Err(invalid("too many sections"));
+        }
+        let staged = self.staged.remove(&section).unwrap_or_default();
+        if staged.partial.is_some() {
+            return Err(invalid("a section is complete within a value"));
+        }
+        self.size -= staged.size;
+        self.topics -= staged.topics.len();
+        Ok(Change {
             // What vanished while there was no connection is not told.
             whole: self.complete.insert(section.clone()),
             section,
-            topics: its,
-        }
+            topics: staged.topics,
+        })
     }
 }
 
 /// Topics of a section that differ; `None` is one that is no more.
 type Changes = Vec<(String, Option<Bytes>)>;
 
-/// What a peer was told over one connection.
+/// What a peer is told over one connection: part by part, and always of the section that is soonest complete, so that a
+/// small one does not wait for a large one.
 #[derive(Debug, Default)]
 struct Outgoing {
+    /// What was told, what is on its way included.
     sent: Values,
+    /// What is on its way, by the bytes that are left of it and the section.
+    queue: BTreeMap<(usize, String), VecDeque<Piece>>,
+    /// The sections on their way.
+    queued: BTreeSet<String>,
+    /// Whether a section is complete that changed while it was on its way.
+    waits: bool,
+    /// Sections that changed while they were on their way.
+    late: BTreeSet<String>,
     /// Sections that the other end would not take; each is logged once.
     withheld: BTreeSet<String>,
 }
 
+/// What is left to be told of a topic.
+#[derive(Debug)]
+enum Piece {
+    Value {
+        topic: String,
+        total: u32,
+        rest: Bytes,
+    },
+    Gone(String),
+}
+
 impl Outgoing {
-    /// Sends what differs from what was sent.
-    async fn tell(
-        &mut self,
-        write: &mut (impl AsyncWrite + Unpin),
-        now: &Values,
-    ) -> io::Result<()> {
+    /// Puts what differs from what was sent on its way. A section that is there already comes to it when it is complete:
+    /// what counts together must arrive together.
+    fn take(&mut self, now: &Values) {
+        self.waits = false;
+        let mut all = true;
         for (section, topics) in self.sections(now) {
-            if !self.may_be_told(&section, &topics) {
+            if self.queued.contains(&section) {
+                all = false;
+                self.late.insert(section);
                 continue;
             }
-            for (topic, value) in &topics {
-                match value {
-                    Some(value) => send(write, topic, value).await?,
-                    None => write.write_all(&Frame::Gone(topic.clone()).head()).await?,
-                }
+            if !self.may_be_told(&section, &topics) {
+                all = false;
+                continue;
             }
+            let size = size_of(&topics);
+            let mut pieces = VecDeque::new();
             for (topic, value) in topics {
                 match value {
-                    Some(value) => drop(self.sent.insert(topic, value)),
-                    None => drop(self.sent.remove(&topic)),
+                    Some(value) => {
+                        self.sent.insert(topic.clone(), value.clone());
+                        let total = u32::try_from(value.len()).unwrap_or(u32::MAX);
+                        let rest = value;
+                        pieces.push_back(Piece::Value { topic, total, rest });
+                    }
+                    None => {
+                        self.sent.remove(&topic);
+                        pieces.push_back(Piece::Gone(topic));
+                    }
                 }
             }
-            write.write_all(&Frame::Commit(section).head()).await?;
+            self.queued.insert(section.clone());
+            self.queue.insert((size, section), pieces);
         }
-        Ok(())
+        if all {
+            // What is the same by pointer is not looked at when the next change is looked for.
+            self.sent = now.clone();
+        }
+    }
+
+    /// Sends the next part; false when nothing is left to be sent.
+    async fn send_next(&mut self, write: &mut (impl AsyncWrite + Unpin)) -> io::Result<bool> {
+        let Some(((left, section), mut pieces)) = self.queue.pop_first() else {
+            return Ok(false);
+        };
+        let sent = match pieces.pop_front() {
+            None => {
+                self.queued.remove(&section);
+                self.waits |= self.late.remove(&section);
+                write.write_all(&Frame::Commit(section).head()).await?;
+                return Ok(true);
+            }
+            Some(Piece::Gone(topic)) => {
+                let length = topic.len();
+                write.write_all(&Frame::Gone(topic).head()).await?;
+                length
+            }
+            Some(Piece::Value {
+                topic,
+                total,
+                mut rest,
+            }) => {
+                let bytes = rest.split_to(rest.len().min(LONGEST_PART));
+                let frame = Frame::Part {
+                    topic: topic.clone(),
+                    total,
+                    bytes: bytes.clone(),
+                };
+                write.write_all(&frame.head()).await?;
+                write.write_all(&bytes).await?;
+                let mut length = bytes.len();
+                if rest.is_empty() {
+                    length += topic.len();
+                } else {
+                    pieces.push_front(Piece::Value { topic, total, rest });
+                }
+                length
+            }
+        };
+        self.queue
+            .insert((left.saturating_sub(sent), section), pieces);
+        Ok(true)
     }
 
     /// What differs, by section, the smallest first.
@@ -284,24 +407,6 @@ fn size_of(changes: &[(String, Option<Bytes>)]) -> usize {
     sizes.sum()
 }
 
-async fn send(write: &mut (impl AsyncWrite + Unpin), topic: &str, value: &Bytes) -> io::Result<()> {
-    let total = u32::try_from(value.len()).unwrap_or(u32::MAX);
-    let mut rest = value.clone();
-    loop {
-        let bytes = rest.split_to(rest.len().min(LONGEST_PART));
-        let frame = Frame::Part {
-            topic: topic.to_owned(),
-            total,
-            bytes: bytes.clone(),
-        };
-        write.write_all(&frame.head()).await?;
-        write.write_all(&bytes).await?;
-        if rest.is_empty() {
-            return Ok(());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,14 +452,15 @@ mod tests {
     #[test]
     fn parts_that_do_not_fit_together_are_refused() {
         for (name, second) in [
-            ("another topic", part("b", 4, b"22")),
-            ("another length", part("a", 5, b"22")),
-            ("too long", part("a", 4, b"333")),
+            ("another topic", part("a/2", 4, b"22")),
+            ("another length", part("a/1", 5, b"22")),
+            ("too long", part("a/1", 4, b"333")),
             ("a commit between", Frame::Commit("a".into())),
-            ("a beat between", Frame::Beat),
+            ("one gone between", Frame::Gone("a/2".into())),
+            ("all is told between", Frame::AllTold),
         ] {
             let mut incoming = Incoming::default();
-            incoming.hear(part("a", 4, b"11")).unwrap();
+            incoming.hear(part("a/1", 4, b"11")).unwrap();
             assert!(incoming.hear(second).is_err(), "{name}");
         }
         let huge = part("a", u32::MAX, b"");
@@ -382,7 +488,7 @@ mod tests {
                 }
             }
             let mut wire = Vec::new();
-            outgoing.tell(&mut wire, &values).await.unwrap();
+            tell(&mut outgoing, &mut wire, &values).await;
             assert_eq!(wire.is_empty(), changes.is_empty(), "{name}");
             let mut wire = BytesMut::from(&wire[..]);
             while let Some(frame) = Frame::take(&mut wire).unwrap() {
@@ -401,7 +507,7 @@ mod tests {
         values.insert("large/1".into(), Bytes::new());
         values.insert(format!("large/{}", "x".repeat(LONGEST_TOPIC)), Bytes::new());
         let mut wire = Vec::new();
-        outgoing.tell(&mut wire, &values).await.unwrap();
+        tell(&mut outgoing, &mut wire, &values).await;
         let mut heard = Values::new();
         let mut incoming = Incoming::default();
         hear(&mut incoming, &mut heard, &wire);
@@ -409,14 +515,14 @@ mod tests {
         // When it fits again, all of it is told.
         values.remove(&format!("large/{}", "x".repeat(LONGEST_TOPIC)));
         let mut wire = Vec::new();
-        outgoing.tell(&mut wire, &values).await.unwrap();
+        tell(&mut outgoing, &mut wire, &values).await;
         hear(&mut incoming, &mut heard, &wire);
         assert_eq!(heard, values);
         for number in 0..TOPICS {
             values.insert(format!("many/{number}"), Bytes::new());
         }
         let mut wire = Vec::new();
-        outgoing.tell(&mut wire, &values).await.unwrap();
+        tell(&mut outgoing, &mut wire, &values).await;
         assert!(wire.is_empty(), "they are too many");
     }
 
@@ -428,6 +534,45 @@ mod tests {
         assert!(incoming.hear(Frame::AllTold).is_err());
         incoming.hear(Frame::Commit("a".into())).unwrap();
         assert_eq!(*incoming.all().unwrap(), ["a".to_owned()].into());
+    }
+
+    #[tokio::test]
+    async fn a_small_section_does_not_wait_for_a_large_one() {
+        let (mut outgoing, mut values) = (Outgoing::default(), Values::new());
+        let large = Bytes::from(vec![1; 8 * LONGEST_PART]);
+        values.insert("large/1".into(), large.clone());
+        values.insert("large/2".into(), large.clone());
+        let (mut wire, mut heard) = (Vec::new(), Values::new());
+        let mut incoming = Incoming::default();
+        outgoing.take(&values);
+        for _ in 0..3 {
+            assert!(outgoing.send_next(&mut wire).await.unwrap());
+        }
+        // While it is on its way, it and another one change.
+        values.insert("large/1".into(), Bytes::new());
+        values.insert("small".into(), Bytes::from_static(b"x"));
+        outgoing.take(&values);
+        for _ in 0..2 {
+            assert!(outgoing.send_next(&mut wire).await.unwrap());
+        }
+        hear(&mut incoming, &mut heard, &wire);
+        assert_eq!(heard.keys().collect::<Vec<_>>(), ["small"]);
+        let mut wire = Vec::new();
+        while outgoing.queued.contains("large") {
+            assert!(outgoing.send_next(&mut wire).await.unwrap());
+        }
+        hear(&mut incoming, &mut heard, &wire);
+        assert_eq!(heard["large/1"], large, "as it was when it set out");
+        let mut wire = Vec::new();
+        tell(&mut outgoing, &mut wire, &values).await;
+        hear(&mut incoming, &mut heard, &wire);
+        assert_eq!(heard, values);
+        assert_eq!((incoming.size, incoming.topics), (0, 0));
+    }
+
+    async fn tell(outgoing: &mut Outgoing, wire: &mut Vec<u8>, values: &Values) {
+        outgoing.take(values);
+        while outgoing.send_next(wire).await.unwrap() {}
     }
 
     fn hear(incoming: &mut Incoming, heard: &mut Values, wire: &[u8]) {
