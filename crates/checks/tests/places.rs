@@ -199,7 +199,6 @@ fn zone() -> (HostedZone, BTreeMap<String, NamedRecords>) {
 
 fn topology() -> Arc<Topology> {
     let place = |index: u8| RegionPlace {
-        index,
         underlay: Ipv4Addr::new(100, 64, index, 1),
         link: Ipv4Addr::new(100, 65, index, 1),
         public_key: [0; 32],

@@ -92,7 +92,6 @@ fn zone(check: &HealthCheckId) -> (HostedZone, BTreeMap<String, NamedRecords>) {
 fn snapshot(check: &HealthCheckId) -> Snapshot {
     let (zone, records) = zone(check);
     let place = |index: u8| RegionPlace {
-        index,
         underlay: Ipv4Addr::new(100, 64, index, 1),
         link: Ipv4Addr::new(100, 65, index, 1),
         public_key: [0; 32],

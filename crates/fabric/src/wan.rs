@@ -7,7 +7,7 @@
 //!
 //! | Address | Owner |
 //! |---|---|
-//! | 100.64.INDEX.1 ([`RegionPlace::underlay`]) | a region, on its end of the link |
+//! | 100.64.NUMBER.1 ([`RegionPlace::underlay`]) | a region, on its end of the link |
 //! | 100.64.255.1 ([`ROUTER`]) | the router, on its end of every link; also the source of packets from the host |
 //! | 169.254.101.1, 169.254.101.2 | the host's and the router's end of the uplink |
 //!
@@ -79,7 +79,7 @@ pub fn pin(run_dir: &Path, region: &str) -> PathBuf {
 
 /// The router's end of a region's link. Cutting it in [`SPACE`] cuts the region off.
 pub fn link(place: &RegionPlace) -> String {
-    format!("r{}", place.index)
+    format!("r{}", place.number())
 }
 
 /// Finds the uplink of another owner's WAN in the calling thread's network namespace, which can have only one WAN.

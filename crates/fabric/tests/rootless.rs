@@ -121,7 +121,6 @@ async fn an_ordinary_user_has_vpcs() {
 
 fn place(index: u8) -> RegionPlace {
     RegionPlace {
-        index,
         underlay: [100, 64, index, 1].into(),
         link: [100, 65, index, 1].into(),
         public_key: [index; 32],

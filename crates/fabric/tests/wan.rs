@@ -20,7 +20,6 @@ const ALL: &str = "all - 0.0.0.0/0";
 fn place(index: u8) -> RegionPlace {
     let pool = format!("198.18.{}.0/19", 32 * u32::from(index));
     RegionPlace {
-        index,
         underlay: Ipv4Addr::new(100, 64, index, 1),
         link: Ipv4Addr::new(100, 65, index, 1),
         public_key: [index; 32],

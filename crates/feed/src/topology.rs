@@ -42,11 +42,9 @@ pub const WITNESS: &str = "witness";
 /// Where a region is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegionPlace {
-    /// From 0, for ever the same.
-    pub index: u8,
     /// Its address on the WAN segment.
     pub underlay: Ipv4Addr,
-    /// Its address inside the encrypted links.
+    /// Its address inside the encrypted links: for ever the same, and no other's.
     pub link: Ipv4Addr,
     /// Its public key (X25519) for the encrypted links.
     pub public_key: [u8; 32],
@@ -54,11 +52,19 @@ pub struct RegionPlace {
     pub public_pool: Ipv4Net,
 }
 
+impl RegionPlace {
+    /// What its devices on this machine are called by: the number of its /24 among those that addresses inside the links
+    /// are from, so that regions with different addresses have different ones.
+    pub fn number(&self) -> u32 {
+        let first = u32::from(Ipv4Addr::new(100, 65, 0, 0));
+        u32::from(self.link).wrapping_sub(first) >> 8
+    }
+}
+
 impl Topology {
     /// One region alone, which is its own home: no underlay, no links, all public addresses.
     pub fn single(region: &str) -> Self {
         let place = RegionPlace {
-            index: 0,
             underlay: Ipv4Addr::LOCALHOST,
             link: Ipv4Addr::LOCALHOST,
             public_key: [0; 32],

@@ -22,7 +22,7 @@ pub const LINK_MTU: u16 = 8500;
 const PERIOD: Duration = Duration::from_millis(500);
 /// How often an end that has nothing to say says so. What is carried inside notices silence sooner.
 const KEEPALIVE: Duration = Duration::from_secs(1);
-/// What link devices are called, before the other cell's index.
+/// What link devices are called, before the other cell's number ([`RegionPlace::number`]).
 const PREFIX: &str = "link";
 
 /// How the link to each other cell is: its tunnel's state, or why there is none.
@@ -101,7 +101,7 @@ impl Links {
         let found = device_names(netns.as_fd()).unwrap_or_default();
         let is_link = |name: &String| {
             name.strip_prefix(PREFIX)
-                .is_some_and(|index| index.parse::<u8>().is_ok())
+                .is_some_and(|number| number.parse::<u32>().is_ok())
         };
         let stale = found
             .into_iter()
@@ -175,7 +175,7 @@ impl Links {
 }
 
 fn name(place: &RegionPlace) -> String {
-    format!("{PREFIX}{}", place.index)
+    format!("{PREFIX}{}", place.number())
 }
 
 fn state(tunnel: &Result<Tunnel, String>) -> LinkState {

@@ -1,5 +1,5 @@
-//! One connection for each pair of cells, over the link between them. The cell with the lower index dials, the
-//! other one listens.
+//! One connection for each pair of cells, over the link between them. The cell with the lower address inside
+//! it dials, the other one listens.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -61,7 +61,7 @@ impl Road {
         let topology = Arc::clone(&self.topology);
         for (name, place) in topology.peers() {
             let (talk, name) = (talk.clone(), name.to_owned());
-            if topology.here().is_some_and(|here| here.index < place.index) {
+            if topology.here().is_some_and(|here| here.link < place.link) {
                 tasks.spawn(dial(talk, name, self.way(place)));
             } else {
                 // The newest connection counts; one more may wait.

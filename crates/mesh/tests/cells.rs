@@ -63,14 +63,13 @@ impl Network for Places {
 }
 
 fn topology(ends: &[End; 2], number: usize, underlay: std::path::PathBuf) -> Topology {
-    let place = |(index, end): (u8, &End)| RegionPlace {
-        index,
+    let place = |end: &End| RegionPlace {
         underlay: end.address.into(),
         link: end.link.into(),
         public_key: public_key(&end.key),
         public_pool: "198.18.0.0/19".parse().unwrap(),
     };
-    let places = (0..).zip(ends).map(place);
+    let places = ends.iter().map(place);
     Topology {
         region: REGIONS[number].into(),
         home: REGIONS[0].into(),

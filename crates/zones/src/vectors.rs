@@ -512,7 +512,6 @@ fn a_private_zone_is_seen_by_its_vpcs_alone_and_shadows() {
 #[test]
 fn clients_are_near_the_region_whose_addresses_they_have() {
     let place = |index: u8| RegionPlace {
-        index,
         underlay: [100, 64, index, 1].into(),
         link: [100, 65, index, 1].into(),
         public_key: [0; 32],

@@ -296,10 +296,13 @@ fn recover_from_cells(layout: &Layout) -> Option<KnownRegions> {
     let cells = fs::read_dir(&layout.installation).ok()?.flatten();
     let mut files = cells.filter_map(|cell| CellFile::read(&cell.path().join("cell.json")).ok());
     let topology = files.next()?.topology;
-    let index = |(region, place): (&String, &RegionPlace)| (region.clone(), place.index);
+    let index = |(region, place): (&String, &RegionPlace)| {
+        let index = u8::try_from(place.number()).ok()?;
+        Some((region.clone(), index))
+    };
     Some(KnownRegions {
         home: topology.home,
-        indices: topology.regions.iter().map(index).collect(),
+        indices: topology.regions.iter().map(index).collect::<Option<_>>()?,
         served: topology.regions.keys().cloned().collect(),
     })
 }
@@ -398,7 +401,6 @@ fn place(index: u8, public_key: &[u8; 32]) -> RegionPlace {
         Ipv4Net::new_assert(Ipv4Addr::from(base), 19)
     };
     RegionPlace {
-        index,
         underlay: Ipv4Addr::new(100, 64, index, 1),
         link: Ipv4Addr::new(100, 65, index, 1),
         public_key: *public_key,
@@ -463,11 +465,12 @@ pub(crate) struct CellFile {
 impl CellFile {
     /// The configuration of the processes of the cell `name`.
     pub(crate) fn of(layout: &Layout, config: &Config, topology: &Topology, name: &str) -> Self {
-        let index = topology.place(name).map_or(0, |place| place.index);
+        let number = topology.place(name).map_or(0, RegionPlace::number);
+        let number = u16::try_from(number).unwrap_or(u16::MAX);
         let mut dns_listen = config.dns_listen;
-        dns_listen.set_port(dns_listen.port().saturating_add(index.into()));
+        dns_listen.set_port(dns_listen.port().saturating_add(number));
         let mut registry_listen = config.registry_listen;
-        registry_listen.set_port(registry_listen.port().saturating_add(index.into()));
+        registry_listen.set_port(registry_listen.port().saturating_add(number));
         let own = Config {
             data_dir: layout.cell(name),
             region: name.to_owned(),

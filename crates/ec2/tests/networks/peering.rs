@@ -14,7 +14,6 @@ use crate::api::Api;
 
 fn place(index: u8) -> RegionPlace {
     RegionPlace {
-        index,
         underlay: Ipv4Addr::new(100, 64, index, 1),
         link: Ipv4Addr::new(100, 65, index, 1),
         public_key: [index; 32],

@@ -369,8 +369,9 @@ fn interfaces(
 
 /// A port for the public endpoint that no other cluster has and nothing listens on.
 fn port(app: &Eks, tx: &Tx) -> Result<u16, ApiError> {
-    let index = app.cell.topology.here().map_or(0, |place| place.index % 16);
-    let first = FIRST_PORT + u16::from(index) * PORTS_OF_A_REGION;
+    let here = app.cell.topology.here();
+    let sixteenth = here.map_or(0, |place| place.number().to_le_bytes()[0] % 16);
+    let first = FIRST_PORT + u16::from(sixteenth) * PORTS_OF_A_REGION;
     let taken: BTreeSet<u16> = tx.list::<Cluster>().map(|it| it.endpoint.port).collect();
     let mut ports = first..first + PORTS_OF_A_REGION;
     ports

@@ -23,7 +23,7 @@ struct Pair {
 fn topology(region: &str) -> Arc<Topology> {
     let mut topology = Topology::single(EAST);
     let mut west = topology.regions[EAST].clone();
-    west.index = 1;
+    west.link = [100, 65, 1, 1].into();
     topology.regions.insert(WEST.to_owned(), west);
     topology.region = region.to_owned();
     Arc::new(topology)

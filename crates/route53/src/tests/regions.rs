@@ -19,7 +19,6 @@ use crate::shape::{ResourceRecord, ResourceRecordSet, RrType};
 
 fn topology(region: &str) -> Arc<Topology> {
     let place = |index: u8| RegionPlace {
-        index,
         underlay: [100, 64, index, 1].into(),
         link: [100, 65, index, 1].into(),
         public_key: [0; 32],
