@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use lath_feed::stream::{Follower, Kept, Outbox, Source};
-use lath_feed::{Condition, NoNode, Observed, Snapshot};
+use lath_feed::stream::{Address, Follower, Kept, Outbox, Source};
+use lath_feed::{Condition, NoNode, NodeId, Observed, Snapshot};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -47,8 +47,9 @@ async fn main() {
     let (observed_tx, observed) = watch::channel(Arc::<Observed>::default());
     let (_metrics, metrics) = watch::channel(None);
     let follower = Follower {
-        socket: socket.into(),
+        control: Address::Socket(socket.into()),
         region,
+        node: NodeId::default(),
         kept: Kept::at(std::path::Path::new("/nonexistent/snapshot")),
         snapshots: snapshots_tx,
         source,

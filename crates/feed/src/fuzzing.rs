@@ -3,12 +3,14 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Snapshot;
 use crate::stream::{Delta, Down, Up, frame};
+use crate::{Observed, Snapshot};
 
 /// Reads bytes as every kind of message, and checks that what was read is written as what reads the same.
 pub fn messages(bytes: &[u8]) {
-    same::<Up>(bytes);
+    if let Some(Up::Changed(report)) = same::<Up>(bytes) {
+        report.apply(&mut Observed::default());
+    }
     same::<Snapshot>(bytes);
     same::<Down>(bytes);
     if let Some(delta) = same::<Delta>(bytes) {

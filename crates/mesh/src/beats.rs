@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use lath_net::Throttle;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::carry::{GIVE_UP, HEARTBEAT, SILENCE};
-use crate::frame::Frame;
+use crate::frame::{Frame, Malformed};
 use crate::peers::Peers;
 use crate::road::{Road, Talk};
 
@@ -157,12 +158,42 @@ impl Talk for Beats {
             ended = self.speak(write) => ended,
         };
         self.peers.connected(peer, false);
-        if let Err(error) = ended {
-            tracing::debug!(peer, %error, "a connection of heartbeats ended");
+        match ended {
+            Err(error) if is_another_version(&error) => {
+                if let Some(times) = ANOTHER_VERSION.due() {
+                    tracing::error!(
+                        peer,
+                        times,
+                        "this region's process and that one's are of different versions of Lath and do not talk: restart both \
+                         with one"
+                    );
+                }
+            }
+            Err(error) => tracing::debug!(peer, %error, "a connection of heartbeats ended"),
+            Ok(()) => {}
         }
     }
 }
 
+static ANOTHER_VERSION: Throttle = Throttle::new();
+
+fn is_another_version(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|it| it.downcast_ref());
+    matches!(inner, Some(Malformed::Version))
+}
+
 pub(crate) fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_is_told_from_other_errors() {
+        assert!(is_another_version(&invalid(Malformed::Version)));
+        assert!(!is_another_version(&invalid(Malformed::Unknown)));
+        assert!(!is_another_version(&io::ErrorKind::TimedOut.into()));
+    }
 }

@@ -1,6 +1,6 @@
 //! Values, on a road of their own: what is new is sent section by section, the small ones first and before the rest of a
-//! large one, and counts at the other end once a section is complete. A fresh connection is told everything again, and then that this was all: a
-//! section that is not among it is dropped.
+//! large one, and counts at the other end once a section is complete. A fresh connection is told everything again, and then
+//! that this was all: a section that is not among it is dropped.
 //!
 //! A section is told and applied wholly or not at all. One that the other end would not take is withheld.
 
@@ -247,7 +247,8 @@ impl Incoming {
 type Changes = Vec<(String, Option<Bytes>)>;
 
 /// What a peer is told over one connection: part by part, and always of the section that is soonest complete, so that a
-/// small one does not wait for a large one.
+/// small one does not wait for a large one. One overtakes another only while it is smaller than what is left of that: all that
+/// the other end keeps of sections that are not complete is no more than the largest one.
 #[derive(Debug, Default)]
 struct Outgoing {
     /// What was told, what is on its way included.

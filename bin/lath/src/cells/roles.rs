@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lath_checks::Witness;
-use lath_feed::stream::{self, Follower, Kept, Outbox, RemoteNode, Source};
-use lath_feed::{CONTROL_PORT, Mesh, Observed, Snapshot};
+use lath_feed::stream::{self, Address, Follower, Kept, Listener, Outbox, RemoteNodes, Source};
+use lath_feed::{CONTROL_PORT, Mesh, NodeId, Observed, Placement, Snapshot};
 use lath_mesh::Underlay;
 use lath_net::Network;
 use lath_node::{Host, Node, NodeConfig, Place};
@@ -122,13 +122,13 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
     let region = config.region.clone();
     let state = open_state(&cell).await?;
     let (observed_tx, observed) = watch::channel(Arc::<Observed>::default());
-    let (node, asks) = RemoteNode::new();
+    let nodes = RemoteNodes::default();
     let (mesh, carrier) = Mesh::new();
     let topology = Arc::new(cell.topology.clone());
     let inputs = ControlInputs {
         topology: Arc::clone(&topology),
         observed,
-        node: Arc::new(node.clone()),
+        node: Arc::new(nodes.clone()),
         mesh: Some(mesh),
         registry: RegistryAt::bind_when_free(config, layout.installation()).await?,
     };
@@ -142,9 +142,11 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
     tasks.spawn(carried);
     let feed = listen(&layout.feed_socket(&region))?;
     tasks.spawn(stream::serve(
-        feed,
-        asks,
+        vec![Listener::Socket(feed)],
+        nodes.clone(),
         control.snapshots.clone(),
+        // One machine: its node has all.
+        watch::channel(Placement::default()).1,
         observed_tx,
         Arc::clone(&control.delivery) as Arc<_>,
         feed_stop.clone(),
@@ -159,8 +161,8 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
         regions: Vec::new(),
     };
     let counters = move || {
-        let node = node.clone();
-        async move { node.metrics().await }
+        let nodes = nodes.clone();
+        async move { nodes.metrics_text().await }
     };
     let reporter = Reporter::new(&control, running, counters);
     let trouble = control.trouble();
@@ -249,8 +251,9 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
         Kept::at(&layout.snapshot_file(&region)),
     );
     let follower = Follower {
-        socket: layout.feed_socket(&region),
+        control: Address::Socket(layout.feed_socket(&region)),
         region: region.clone(),
+        node: NodeId::default(),
         kept: kept.clone(),
         snapshots: snapshots_tx,
         source: source_tx,

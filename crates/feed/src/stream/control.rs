@@ -1,48 +1,52 @@
-//! Control's end: takes the node's connection, tells it snapshots, and hears what is so.
+//! Control's end: takes the nodes' connections, tells them snapshots, and hears what is so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lath_model::id::InstanceId;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{ReadHalf, WriteHalf, split};
+use tokio::net::UnixListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::frame;
+use super::address::{Caller, Listener, Proof, Wire};
+use super::frame::{self, MAX_FRAME};
 use super::message::{Answer, Event, Question};
+use super::report::MOST_CHANGED;
 use super::{Delta, Down, Up};
+use crate::slice::Slicer;
 use crate::telemetry::Sink;
-use crate::{ConsoleOutput, NodeQueries, Observed, SnapshotReceiver};
+use crate::{ConsoleOutput, Merged, NodeId, NodeQueries, Observed, Placement, SnapshotReceiver};
 
 /// How long an answer of the node, or its first word, is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections that have not said whose they are; further ones wait.
 const GREETINGS: usize = 8;
+/// Those of one address; further ones are closed.
+const GREETINGS_OF_ONE: usize = 2;
 /// After a failure to accept.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The most bytes of the first word.
+const LONGEST_HELLO: usize = 1024;
 /// Questions on their way; further ones are answered with nothing.
 const QUESTIONS: usize = 256;
 
-/// The node at the other end of the stream.
-#[derive(Debug, Clone)]
-pub struct RemoteNode {
-    asks: mpsc::Sender<Ask>,
-    connected: Arc<watch::Sender<bool>>,
+/// The nodes at the other ends of the stream.
+#[derive(Debug, Clone, Default)]
+pub struct RemoteNodes {
+    connected: Arc<watch::Sender<Connections>>,
 }
 
-/// What [`serve`] needs to answer a [`RemoteNode`]'s questions.
-#[derive(Debug)]
-pub struct Asks {
-    queue: mpsc::Receiver<Ask>,
-    connected: Arc<watch::Sender<bool>>,
-}
+/// By node: the newest connection's number, and its questions.
+type Connections = BTreeMap<NodeId, (u64, mpsc::Sender<Ask>)>;
 
 #[derive(Debug)]
 struct Ask {
@@ -50,52 +54,95 @@ struct Ask {
     answer: oneshot::Sender<Answer>,
 }
 
-impl RemoteNode {
-    /// A node that is not there yet, and what [`serve`] needs to reach it.
-    pub fn new() -> (Self, Asks) {
-        let (asks, queue) = mpsc::channel(QUESTIONS);
-        let connected = Arc::new(watch::Sender::new(false));
-        let other = Arc::clone(&connected);
-        let this = Self { asks, connected };
-        (
-            this,
-            Asks {
-                queue,
-                connected: other,
-            },
-        )
-    }
-
+impl RemoteNodes {
     /// Whether a node is connected.
     pub fn is_connected(&self) -> bool {
-        *self.connected.borrow()
+        !self.connected.borrow().is_empty()
     }
 
-    /// The data plane's counters as Prometheus text; `None` when the node does not answer.
-    pub async fn metrics(&self) -> Option<String> {
-        match self.ask(Question::Metrics).await? {
-            Answer::Metrics(text) => Some(text),
-            Answer::Console(_) => None,
+    /// The nodes that are connected.
+    pub fn names(&self) -> Vec<NodeId> {
+        self.connected.borrow().keys().cloned().collect()
+    }
+
+    /// The data plane's counters as Prometheus text, of each node that answers.
+    pub async fn metrics(&self) -> Vec<(NodeId, String)> {
+        let mut all = Vec::new();
+        for (node, answer) in self.ask(Question::Metrics).await {
+            if let Answer::Metrics(text) = answer {
+                all.push((node, text));
+            }
+        }
+        all
+    }
+
+    /// The same as one text; `None` when no node answers. Where there are several, their samples say whose they are.
+    pub async fn metrics_text(&self) -> Option<String> {
+        let mut all = self.metrics().await;
+        match all.len() {
+            0 => None,
+            1 => all.pop().map(|(_, text)| text),
+            _ => Some(labelled(&all)),
         }
     }
 
-    async fn ask(&self, question: Question) -> Option<Answer> {
-        if !self.is_connected() {
-            return None;
-        }
-        let (answer, answered) = oneshot::channel();
-        self.asks.try_send(Ask { question, answer }).ok()?;
-        tokio::time::timeout(PATIENCE, answered).await.ok()?.ok()
+    /// Asks every node at once.
+    async fn ask(&self, question: Question) -> Vec<(NodeId, Answer)> {
+        let connected = self.connected.borrow().clone();
+        let ask = |(node, (_, asks)): (NodeId, (u64, mpsc::Sender<Ask>))| {
+            let (answer, answered) = oneshot::channel();
+            let question = question.clone();
+            let sent = asks.try_send(Ask { question, answer }).is_ok();
+            async move {
+                let answered = tokio::time::timeout(PATIENCE, answered);
+                let answer = if sent {
+                    answered.await.ok()?.ok()?
+                } else {
+                    return None;
+                };
+                Some((node, answer))
+            }
+        };
+        let answers = futures::future::join_all(connected.into_iter().map(ask)).await;
+        answers.into_iter().flatten().collect()
     }
 }
 
+/// Prometheus text of several nodes: what describes a metric stands there once, and each sample has a label.
+fn labelled(all: &[(NodeId, String)]) -> String {
+    let mut described = BTreeSet::new();
+    let mut text = String::new();
+    for (node, lines) in all {
+        for line in lines.lines() {
+            if line.starts_with('#') {
+                if described.insert(line) {
+                    text.push_str(line);
+                    text.push('\n');
+                }
+                continue;
+            }
+            let label = format!("node=\"{node}\"");
+            let (name, rest) = line.split_at(line.find(['{', ' ']).unwrap_or(line.len()));
+            let line = match rest.strip_prefix('{') {
+                Some(rest) => format!("{name}{{{label},{rest}\n"),
+                None => format!("{name}{{{label}}}{rest}\n"),
+            };
+            text.push_str(&line);
+        }
+    }
+    text
+}
+
 #[async_trait]
-impl NodeQueries for RemoteNode {
+impl NodeQueries for RemoteNodes {
     async fn console_output(&self, instance: &InstanceId) -> Option<ConsoleOutput> {
-        match self.ask(Question::Console(instance.clone())).await? {
+        let answers = self.ask(Question::Console(instance.clone())).await;
+        let outputs = answers.into_iter().filter_map(|(_, answer)| match answer {
             Answer::Console(output) => output,
             Answer::Metrics(_) => None,
-        }
+        });
+        // An instance that moved has left something on its former node.
+        outputs.max_by_key(|output| output.at)
     }
 }
 
@@ -113,78 +160,186 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves the node of `region` until `stop`. A newer connection takes an older one's place.
+/// Serves a region's nodes until `stop`, each with what the placement says is its. A node's newer connection takes its older
+/// one's place.
 pub async fn serve(
-    listener: UnixListener,
-    asks: Asks,
+    listeners: Vec<Listener>,
+    nodes: RemoteNodes,
     snapshots: SnapshotReceiver,
+    placement: watch::Receiver<Placement>,
     observed: watch::Sender<Arc<Observed>>,
     sink: Arc<dyn Sink>,
     stop: CancellationToken,
 ) {
-    let Asks { queue, connected } = asks;
     let end = Arc::new(End {
-        queue: tokio::sync::Mutex::new(queue),
-        connected,
+        nodes,
         snapshots,
-        observed,
+        placement,
+        said: Mutex::default(),
+        said_more: Notify::new(),
         sink,
     });
-    let (mut connections, mut greeting) = (JoinSet::new(), JoinSet::new());
+    let mut connections: BTreeMap<NodeId, JoinSet<()>> = BTreeMap::new();
+    let (greeted_tx, mut greeted) = mpsc::channel(1);
+    let mut doors = JoinSet::new();
+    for listener in listeners {
+        doors.spawn(Arc::clone(&end).accept(listener, greeted_tx.clone()));
+    }
+    doors.spawn(merge(Arc::clone(&end), observed));
+    let mut number = 0;
     loop {
-        let accepted = tokio::select! {
+        tokio::select! {
             () = stop.cancelled() => return,
-            Some(greeted) = greeting.join_next() => {
+            Some(greeted) = greeted.recv() => {
+                let greeted: Greeted = greeted;
+                // What is left of nodes that have gone.
+                connections.retain(|_, its| {
+                    while its.try_join_next().is_some() {}
+                    !its.is_empty()
+                });
                 // Only who says that it is the node takes the old connection's place.
-                if let Ok(Some(stream)) = greeted {
-                    connections.shutdown().await;
-                    connections.spawn(Arc::clone(&end).connection(stream));
-                }
-                continue;
-            }
-            accepted = listener.accept(), if greeting.len() < GREETINGS => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                greeting.spawn(Arc::clone(&end).greeted(stream));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the node's connection could not be accepted");
-                tokio::time::sleep(PAUSE).await;
+                let of_node = connections.entry(greeted.node.clone()).or_default();
+                of_node.shutdown().await;
+                number += 1;
+                of_node.spawn(Arc::clone(&end).connection(number, greeted));
             }
         }
     }
 }
 
+/// Says what the nodes say together, whenever one says something else.
+async fn merge(end: Arc<End>, observed: watch::Sender<Arc<Observed>>) {
+    let mut placement = end.placement.clone();
+    let mut expected = placement.borrow_and_update().nodes();
+    loop {
+        let (merged, next) = {
+            let (mut said, now) = (lock(&end.said), Instant::now());
+            for node in std::mem::take(&mut expected) {
+                said.expect(&node, now);
+            }
+            (said.observed(now), said.next())
+        };
+        observed.send_if_modified(|known| {
+            let differs = !Arc::ptr_eq(known, &merged);
+            *known = merged;
+            differs
+        });
+        let expiry = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = end.said_more.notified() => {}
+            () = expiry => {}
+            Ok(()) = placement.changed() => expected = placement.borrow_and_update().nodes(),
+        }
+    }
+}
+
+/// A connection of a node of this region.
+struct Greeted {
+    node: NodeId,
+    stream: Wire,
+    proof: Option<Proof>,
+}
+
 struct End {
-    /// Locked by the one connection there is.
-    queue: tokio::sync::Mutex<mpsc::Receiver<Ask>>,
-    connected: Arc<watch::Sender<bool>>,
+    nodes: RemoteNodes,
     snapshots: SnapshotReceiver,
-    observed: watch::Sender<Arc<Observed>>,
+    placement: watch::Receiver<Placement>,
+    said: Mutex<Merged>,
+    said_more: Notify,
     sink: Arc<dyn Sink>,
 }
 
 /// Questions that the node has not answered yet.
 type Pending = Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>;
 
-/// Whatever way a connection ends.
-struct Connected<'a>(&'a watch::Sender<bool>);
+/// Whatever way a connection ends, its node is not connected any more, unless by a newer one.
+struct Connected<'a> {
+    end: &'a End,
+    node: &'a NodeId,
+    number: u64,
+}
 
 impl Drop for Connected<'_> {
     fn drop(&mut self) {
-        self.0.send_replace(false);
+        let gone = self.end.nodes.connected.send_if_modified(|connected| {
+            let own = connected.get(self.node);
+            let own = own.is_some_and(|(number, _)| *number == self.number);
+            own && connected.remove(self.node).is_some()
+        });
+        if gone {
+            lock(&self.end.said).go(self.node, Instant::now());
+            self.end.said_more.notify_one();
+        }
     }
 }
 
 impl End {
-    /// The connection of who says in time that it is the region's node.
-    async fn greeted(self: Arc<Self>, mut stream: UnixStream) -> Option<UnixStream> {
+    /// Takes connections. Each door has its own places for those that have not proven anything, and each source few of
+    /// them: strangers keep neither the nodes of this machine out nor those of others.
+    async fn accept(self: Arc<Self>, listener: Listener, greeted: mpsc::Sender<Greeted>) {
+        let mut greeting = JoinSet::new();
+        let mut sources: BTreeMap<Option<IpAddr>, usize> = BTreeMap::new();
+        loop {
+            let caller = tokio::select! {
+                Some(done) = greeting.join_next() => {
+                    let Ok((source, node)) = done else { continue };
+                    match sources.get_mut(&source) {
+                        Some(open) if *open > 1 => *open -= 1,
+                        _ => drop(sources.remove(&source)),
+                    }
+                    if let Some(node) = node && greeted.send(node).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
+                accepted = listener.accept(), if greeting.len() < GREETINGS => accepted,
+            };
+            let caller = match caller {
+                Ok(caller) => caller,
+                Err(error) => {
+                    tracing::warn!(%error, "a node's connection could not be accepted");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let source = caller.source();
+            let open = sources.entry(source).or_default();
+            if source.is_some() && *open >= GREETINGS_OF_ONE {
+                continue;
+            }
+            *open += 1;
+            let end = Arc::clone(&self);
+            greeting.spawn(async move { (source, end.greeted(caller).await) });
+        }
+    }
+
+    /// The connection of who proves in time what it must, and says that it is a node of this region.
+    async fn greeted(self: Arc<Self>, caller: Caller) -> Option<Greeted> {
         let region = self.snapshots.borrow().region.clone();
-        let hello = tokio::time::timeout(PATIENCE, frame::read::<Up>(&mut stream));
-        match hello.await {
-            Ok(Ok(Up::Hello { region: its })) if its == region => return Some(stream),
-            Ok(Ok(other)) => {
+        let hello = async {
+            let (mut stream, proof) = caller.proven().await?;
+            let hello = frame::read_body(&mut stream, LONGEST_HELLO).await?;
+            io::Result::Ok((frame::decode::<Up>(&hello)?, stream, proof))
+        };
+        match tokio::time::timeout(PATIENCE, hello).await {
+            Ok(Ok((Up::Hello { region: its, node }, stream, proof)))
+                if its == region
+                    && node.is_valid()
+                    && proof.as_ref().is_none_or(|proof| proof.node == node) =>
+            {
+                let greeted = Greeted {
+                    node,
+                    stream,
+                    proof,
+                };
+                return Some(greeted);
+            }
+            Ok(Ok((other, ..))) => {
                 tracing::error!(region, said = ?other, "somebody else than the region's node connected");
             }
             Ok(Err(error)) => {
@@ -195,47 +350,73 @@ impl End {
         None
     }
 
-    async fn connection(self: Arc<Self>, stream: UnixStream) {
-        let (reader, writer) = stream.into_split();
+    async fn connection(self: Arc<Self>, number: u64, greeted: Greeted) {
+        let Greeted {
+            node,
+            stream,
+            mut proof,
+        } = greeted;
+        let revoked = async {
+            match &mut proof {
+                Some(proof) => proof.revoked().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (reader, writer) = split(stream);
         let region = self.snapshots.borrow().region.clone();
-        let _connected = Connected(&self.connected);
-        self.connected.send_replace(true);
-        tracing::debug!(region, "the node is connected");
+        let (asks, queue) = mpsc::channel(QUESTIONS);
+        let _connected = Connected {
+            end: &self,
+            node: &node,
+            number,
+        };
+        self.nodes.connected.send_modify(|connected| {
+            connected.insert(node.clone(), (number, asks));
+        });
+        lock(&self.said).come(&node);
+        tracing::debug!(region, %node, "a node is connected");
         let pending = Pending::default();
         let taken = Notify::new();
         let ended = tokio::select! {
-            ended = self.tell(writer, &pending, &taken) => ended,
-            ended = self.hear(reader, &pending, &taken) => ended,
+            ended = self.tell(&node, writer, queue, &pending, &taken) => ended,
+            ended = self.hear(&node, reader, &pending, &taken) => ended,
+            () = revoked => Err(io::Error::other("its key is not known any more")),
         };
         if let Err(error) = ended {
-            tracing::info!(region, %error, "the node's connection ended");
+            tracing::info!(region, %node, %error, "a node's connection ended");
         }
     }
 
     async fn tell(
         &self,
-        mut writer: OwnedWriteHalf,
+        node: &NodeId,
+        mut writer: WriteHalf<Wire>,
+        mut queue: mpsc::Receiver<Ask>,
         pending: &Pending,
         taken: &Notify,
     ) -> io::Result<()> {
-        let mut queue = self.queue.lock().await;
         let mut snapshots = self.snapshots.clone();
-        let mut told = Arc::clone(&snapshots.borrow_and_update());
+        let mut placement = self.placement.clone();
+        let placed = placement.borrow_and_update().clone();
+        let mut slicer = Slicer::new(node.clone(), placed);
+        let first = Arc::clone(&snapshots.borrow_and_update());
+        let mut told = slicer.follow(&first);
         let whole = Delta::between(None, &told);
         frame::write(&mut writer, &Down::Snapshot(Box::new(whole))).await?;
         let mut numbers = 0;
         loop {
             tokio::select! {
-                changed = snapshots.changed() => {
-                    if changed.is_err() {
-                        return Ok(());
-                    }
-                    let next = Arc::clone(&snapshots.borrow_and_update());
-                    let delta = Delta::between(Some(&told), &next);
-                    told = next;
-                    frame::write(&mut writer, &Down::Snapshot(Box::new(delta))).await?;
+                changed = snapshots.changed() => if changed.is_err() {
+                    return Ok(());
+                },
+                Ok(()) = placement.changed() => {
+                    let placed = placement.borrow_and_update().clone();
+                    slicer.place(placed);
                 }
-                () = taken.notified() => frame::write(&mut writer, &Down::Taken).await?,
+                () = taken.notified() => {
+                    frame::write(&mut writer, &Down::Taken).await?;
+                    continue;
+                }
                 Some(Ask { question, answer }) = queue.recv() => {
                     // Whoever asked may have lost patience before the node came.
                     if answer.is_closed() {
@@ -245,21 +426,48 @@ impl End {
                     lock(pending).insert(numbers, answer);
                     let ask = Down::Ask { number: numbers, question };
                     frame::write(&mut writer, &ask).await?;
+                    continue;
                 }
             }
+            let whole = Arc::clone(&snapshots.borrow_and_update());
+            let next = slicer.follow(&whole);
+            let delta = Delta::between(Some(&told), &next);
+            told = next;
+            frame::write(&mut writer, &Down::Snapshot(Box::new(delta))).await?;
         }
     }
 
     async fn hear(
         &self,
-        mut reader: OwnedReadHalf,
+        node: &NodeId,
+        mut reader: ReadHalf<Wire>,
         pending: &Pending,
         taken: &Notify,
     ) -> io::Result<()> {
+        let (mut has_said, mut changed_bytes) = (false, 0);
         loop {
-            match frame::read::<Up>(&mut reader).await? {
+            let body = frame::read_body(&mut reader, MAX_FRAME).await?;
+            match frame::decode::<Up>(&body)? {
                 Up::Hello { .. } => {}
-                Up::Observed(observed) => drop(self.observed.send_replace(observed)),
+                // What a node said over another connection is nothing that changes could follow.
+                Up::Changed(_) if !has_said => {
+                    let text = "the first observation of a connection is not whole";
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+                }
+                Up::Changed(report) => {
+                    changed_bytes += body.len();
+                    if changed_bytes > MOST_CHANGED {
+                        let text = "too many changes since the last whole observation";
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+                    }
+                    lock(&self.said).change(node, *report);
+                    self.said_more.notify_one();
+                }
+                Up::Observed(observed) => {
+                    (has_said, changed_bytes) = (true, 0);
+                    lock(&self.said).say(node, observed);
+                    self.said_more.notify_one();
+                }
                 Up::Telemetry(events) => {
                     events.into_iter().for_each(|event| self.sink(event));
                     // One batch at a time is on its way: no notice is lost to another.
@@ -284,6 +492,6 @@ impl End {
     }
 }
 
-fn lock(pending: &Pending) -> std::sync::MutexGuard<'_, BTreeMap<u64, oneshot::Sender<Answer>>> {
-    pending.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -61,6 +61,9 @@ macro_rules! delta {
         pub(crate) struct Delta {
             /// Whether it starts from nothing, and not from what was sent before.
             whole: bool,
+            /// Whether control takes [`super::Report`]s; one of the version before takes whole observations alone.
+            #[serde(default)]
+            takes_reports: bool,
             version: u64,
             region: String,
             account: String,
@@ -92,6 +95,7 @@ macro_rules! delta {
                 } = new;
                 Self {
                     whole,
+                    takes_reports: true,
                     version: *version,
                     region: region.clone(),
                     account: account.clone(),
@@ -143,6 +147,11 @@ macro_rules! delta {
                     next.share_with(known);
                 }
                 next
+            }
+
+            /// Whether control takes what changed of observations.
+            pub(crate) fn takes_reports(&self) -> bool {
+                self.takes_reports
             }
 
             /// Whether a node that has nothing yet can obey it.

@@ -66,17 +66,28 @@ pub(crate) fn body_length(head: [u8; HEAD]) -> Result<usize, FrameError> {
 pub(crate) async fn read<T: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<T> {
+    Ok(decode(&read_body(stream, MAX_FRAME).await?)?)
+}
+
+/// The next message's body, which has no more bytes than `most`. Not to be cancelled halfway.
+pub(crate) async fn read_body(
+    stream: &mut (impl AsyncRead + Unpin),
+    most: usize,
+) -> io::Result<Vec<u8>> {
     let mut head = [0; HEAD];
     stream.read_exact(&mut head).await?;
     let length = body_length(head)?;
+    if length > most {
+        return Err(FrameError::TooLong(length).into());
+    }
     // Memory is taken as bytes arrive, not as they are announced.
     let mut body = Vec::new();
-    let most = u64::try_from(length).unwrap_or(u64::MAX);
-    stream.take(most).read_to_end(&mut body).await?;
+    let announced = u64::try_from(length).unwrap_or(u64::MAX);
+    stream.take(announced).read_to_end(&mut body).await?;
     if body.len() < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(decode(&body)?)
+    Ok(body)
 }
 
 /// Writes a message. Not to be cancelled halfway.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use lath_model::id::InstanceId;
 use serde::{Deserialize, Serialize};
 
-use super::Delta;
+use super::{Delta, Report};
 use crate::telemetry::{AccessLog, LogLines, MetricSample};
-use crate::{ConsoleOutput, Observed};
+use crate::{ConsoleOutput, NodeId, Observed};
 
 /// From control to the node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,8 +27,13 @@ pub(crate) enum Up {
     /// First of all: whose node it is.
     Hello {
         region: String,
+        /// Which of the region's nodes. A version that had one in each region does not say it.
+        #[serde(default)]
+        node: NodeId,
     },
     Observed(Arc<Observed>),
+    /// What changed since what was said last over this connection.
+    Changed(Box<Report>),
     Telemetry(Vec<Event>),
     Answer {
         number: u64,

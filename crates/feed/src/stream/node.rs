@@ -1,28 +1,31 @@
 //! The node's end: follows control's snapshots, and tells what is so.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::address::{Address, Wire};
 use super::frame;
 use super::message::{Answer, Question, UpRef};
 use super::outbox::Batch;
-use super::{Down, Kept, Outbox, Up};
-use crate::{NodeQueries, Observed, ObservedReceiver, Snapshot};
+use super::report::MOST_CHANGED;
+use super::{Down, Kept, Outbox, Report, Up};
+use crate::{NodeId, NodeQueries, Observed, ObservedReceiver, Snapshot};
 
 /// Between two tries to reach control.
 const RETRY: Duration = Duration::from_millis(50);
 /// How long a starting node waits for control before it starts from what it kept: usually both start at the
 /// same time, and what control says is newer.
 const GRACE: Duration = Duration::from_secs(3);
+/// How long a connection may take, and the proofs at its beginning.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Answers on their way.
 const ANSWERS: usize = 64;
 
@@ -41,9 +44,11 @@ pub enum Source {
 /// Follows control, wherever it comes and goes.
 pub struct Follower {
     /// Where control listens.
-    pub socket: PathBuf,
+    pub control: Address,
     /// Whose node this is.
     pub region: String,
+    /// Which of its nodes.
+    pub node: NodeId,
     /// The last snapshot of a predecessor.
     pub kept: Kept,
     /// Gets the snapshots. What it holds before there is a source must not be obeyed.
@@ -66,10 +71,20 @@ pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 impl std::fmt::Debug for Follower {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Follower")
-            .field("socket", &self.socket)
+            .field("control", &self.control)
             .field("region", &self.region)
+            .field("node", &self.node)
             .finish_non_exhaustive()
     }
+}
+
+/// What is known of control over one connection.
+#[derive(Default)]
+struct OtherEnd {
+    /// It has what was measured.
+    taken: Notify,
+    /// It takes what changed of observations.
+    takes_reports: AtomicBool,
 }
 
 impl Follower {
@@ -79,7 +94,8 @@ impl Follower {
         let mut said = false;
         loop {
             let connection = async {
-                let stream = UnixStream::connect(&self.socket).await?;
+                let connect = tokio::time::timeout(PATIENCE, self.control.connect());
+                let stream = connect.await.unwrap_or_else(|late| Err(late.into()))?;
                 said = false;
                 self.connection(stream).await
             };
@@ -123,23 +139,23 @@ impl Follower {
         std::future::pending().await
     }
 
-    async fn connection(&self, stream: UnixStream) -> io::Result<()> {
-        let (reader, mut writer) = stream.into_split();
-        let region = self.region.clone();
-        frame::write(&mut writer, &Up::Hello { region }).await?;
+    async fn connection(&self, stream: Wire) -> io::Result<()> {
+        let (reader, mut writer) = split(stream);
+        let (region, node) = (self.region.clone(), self.node.clone());
+        frame::write(&mut writer, &Up::Hello { region, node }).await?;
         let (answers, queue) = mpsc::channel(ANSWERS);
-        let taken = Notify::new();
+        let control = OtherEnd::default();
         tokio::select! {
-            ended = self.hear(reader, answers, &taken) => ended,
-            ended = self.tell(writer, queue, &taken) => ended,
+            ended = self.hear(reader, answers, &control) => ended,
+            ended = self.tell(writer, queue, &control) => ended,
         }
     }
 
     async fn hear(
         &self,
-        mut reader: OwnedReadHalf,
+        mut reader: ReadHalf<Wire>,
         answers: mpsc::Sender<Up>,
-        taken: &Notify,
+        control: &OtherEnd,
     ) -> io::Result<()> {
         let mut first = true;
         loop {
@@ -149,13 +165,16 @@ impl Follower {
                         let text = "the first snapshot of a connection is not whole";
                         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
                     }
+                    if delta.takes_reports() {
+                        control.takes_reports.store(true, Ordering::Relaxed);
+                    }
                     let known = Arc::clone(&self.snapshots.borrow());
                     self.snapshots.send_replace(Arc::new(delta.apply(&known)));
                     self.source.send_if_modified(|source| {
                         std::mem::replace(source, Source::Control) != Source::Control
                     });
                 }
-                Down::Taken => taken.notify_one(),
+                Down::Taken => control.taken.notify_one(),
                 Down::Ask { number, question } => {
                     let (answers, answer) = (answers.clone(), self.answer(question));
                     tokio::spawn(async move {
@@ -189,13 +208,15 @@ impl Follower {
 
     async fn tell(
         &self,
-        mut writer: OwnedWriteHalf,
+        mut writer: WriteHalf<Wire>,
         mut answers: mpsc::Receiver<Up>,
-        taken: &Notify,
+        control: &OtherEnd,
     ) -> io::Result<()> {
         let mut observed = self.observed.clone();
         observed.mark_changed();
         let mut observing = true;
+        let mut said: Option<Arc<Observed>> = None;
+        let mut changed_bytes = 0;
         // Goes back to the outbox when the connection ends before control has it.
         let mut sent: Option<Batch<'_>> = None;
         loop {
@@ -208,10 +229,23 @@ impl Follower {
                     if !observing || *newest == Observed::default() {
                         continue;
                     }
+                    let takes_reports = control.takes_reports.load(Ordering::Relaxed);
+                    if let Some(known) = said.replace(Arc::clone(&newest))
+                        && takes_reports
+                    {
+                        let report = Box::new(Report::between(&known, &newest));
+                        let frame = frame::encode(&Up::Changed(report))?;
+                        changed_bytes += frame.len();
+                        if changed_bytes <= MOST_CHANGED {
+                            writer.write_all(&frame).await?;
+                            continue;
+                        }
+                    }
+                    changed_bytes = 0;
                     Up::Observed(newest)
                 }
                 Some(answer) = answers.recv() => answer,
-                () = taken.notified() => {
+                () = control.taken.notified() => {
                     if let Some(batch) = sent.take() {
                         batch.taken();
                     }

@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::message::Event;
 use super::*;
 use crate::telemetry::{AccessLog, LogLines, MetricSample, Sink};
-use crate::{ConsoleOutput, NodeQueries, Observed, PrefixList, Snapshot};
+use crate::{ConsoleOutput, NodeId, NodeQueries, Observed, Placement, PrefixList, Snapshot};
+
+mod machines;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -106,7 +108,7 @@ fn what_is_no_frame_is_refused() {
 fn a_kept_snapshot_is_read_back_or_not_at_all() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("snapshot");
+    let path = directory.path().join("snapshot-of-local");
     let kept = Kept::at(&path);
     assert_eq!(kept.load("us-east-1"), None, "absent");
     let told = snapshot(7, &[(ONE, "a")]);
@@ -238,28 +240,36 @@ impl NodeQueries for Console {
 
 /// Control's end, until it is dropped: then it is as if killed.
 struct ControlEnd {
+    place: watch::Sender<Placement>,
     publish: watch::Sender<Arc<Snapshot>>,
     observed: watch::Receiver<Arc<Observed>>,
-    node: RemoteNode,
+    node: RemoteNodes,
     taken: Arc<Taken>,
     task: JoinHandle<()>,
 }
 
 impl ControlEnd {
     fn start(socket: &Path, first: Snapshot) -> Self {
+        Self::at(Listener::Socket(listen(socket).unwrap()), first)
+    }
+
+    fn at(listener: Listener, first: Snapshot) -> Self {
         let (publish, snapshots) = watch::channel(Arc::new(first));
         let (say, observed) = watch::channel(Arc::default());
-        let (node, asks) = RemoteNode::new();
+        let (place, placement) = watch::channel(Placement::default());
+        let node = RemoteNodes::default();
         let taken = Arc::new(Taken::default());
         let task = tokio::spawn(serve(
-            listen(socket).unwrap(),
-            asks,
+            vec![listener],
+            node.clone(),
             snapshots,
+            placement,
             say,
             Arc::clone(&taken) as Arc<_>,
             CancellationToken::new(),
         ));
         Self {
+            place,
             publish,
             observed,
             node,
@@ -296,15 +306,21 @@ struct NodeEnd {
 
 impl NodeEnd {
     fn start(directory: &Path) -> Self {
+        let control = Address::Socket(directory.join("feed.sock"));
+        Self::at(control, NodeId::default(), directory)
+    }
+
+    fn at(control: Address, node: NodeId, directory: &Path) -> Self {
         let (say, snapshots) = watch::channel(Arc::default());
         let (say_source, source) = watch::channel(Source::Nothing);
         let (observe, observed) = watch::channel(Arc::default());
         let outbox = Arc::new(Outbox::default());
         let metrics: Metrics = Arc::new(|| "counted 1\n".into());
         let follower = Follower {
-            socket: directory.join("feed.sock"),
+            control,
             region: "us-east-1".into(),
-            kept: Kept::at(&directory.join("snapshot")),
+            kept: Kept::at(&directory.join(format!("snapshot-of-{node}"))),
+            node,
             snapshots: say,
             source: say_source,
             observed,
@@ -380,7 +396,8 @@ async fn snapshots_go_down_and_observations_telemetry_and_answers_come_up() {
     let instance: InstanceId = "i-00000000000000001".parse().unwrap();
     let console = control.node.console_output(&instance).await.unwrap();
     assert_eq!(console.bytes, instance.as_str().as_bytes());
-    let metrics = control.node.metrics().await.unwrap();
+    let (of, metrics) = control.node.metrics().await.remove(0);
+    assert_eq!(of, NodeId::default());
     assert!(metrics.starts_with("counted 1\n"), "{metrics}");
 }
 
@@ -421,7 +438,7 @@ async fn either_end_may_die_and_come_back() {
 #[tokio::test]
 async fn a_node_starts_from_disk_only_when_control_does_not_come() {
     let directory = tempfile::tempdir().unwrap();
-    Kept::at(&directory.path().join("snapshot"))
+    Kept::at(&directory.path().join("snapshot-of-local"))
         .save(&snapshot(3, &[(ONE, "kept")]))
         .unwrap();
     let mut node = NodeEnd::start(directory.path());
@@ -443,10 +460,11 @@ async fn control_hears_nobody_else_and_asks_nobody_absent() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("feed.sock");
     let control = ControlEnd::start(&socket, snapshot(1, &[]));
-    assert_eq!(control.node.metrics().await, None, "there is no node");
+    assert_eq!(control.node.metrics().await, [], "there is no node");
     for said in [
         frame::encode(&Up::Hello {
             region: "us-west-2".into(),
+            node: NodeId::default(),
         })
         .unwrap(),
         frame::encode(&Up::Observed(applied(9))).unwrap(),

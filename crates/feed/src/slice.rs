@@ -1,0 +1,361 @@
+//! What concerns one node of several: the part of a region's snapshot that its VPCs need.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use lath_model::ManagedId;
+use lath_model::id::*;
+use lath_model::lattice::Action;
+
+use crate::*;
+
+/// Which node has which VPC. A VPC's router is on one machine, and all its workloads are with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// Each node has all VPCs: there is one node.
+    #[default]
+    Whole,
+    /// The node of each VPC; one that is not named here is on the node [`NodeId::default`].
+    Vpcs(OrdMap<VpcId, NodeId>),
+}
+
+impl Placement {
+    /// The nodes that have VPCs, where it names them.
+    pub(crate) fn nodes(&self) -> BTreeSet<NodeId> {
+        match self {
+            Self::Whole => BTreeSet::new(),
+            Self::Vpcs(nodes) => nodes.values().cloned().chain([NodeId::default()]).collect(),
+        }
+    }
+
+    fn places(&self, vpc: &VpcId, node: &NodeId) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::Vpcs(nodes) => match nodes.get(vpc) {
+                Some(its) => its == node,
+                None => *node == NodeId::default(),
+            },
+        }
+    }
+}
+
+/// How often each thing is needed by others of a slice.
+#[derive(Debug)]
+struct Needs<K: Ord>(BTreeMap<K, usize>);
+
+impl<K: Ord> Default for Needs<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord + Clone> Needs<K> {
+    fn has(&self, key: &K) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// Something that needed `before` needs `now`. Adds all of both to `touched`.
+    fn change(&mut self, before: BTreeSet<K>, now: BTreeSet<K>, touched: &mut BTreeSet<K>) {
+        for key in &now {
+            *self.0.entry(key.clone()).or_default() += 1;
+        }
+        for key in &before {
+            let left = self.0.get(key).map_or(0, |count| count - 1);
+            match left {
+                0 => drop(self.0.remove(key)),
+                left => drop(self.0.insert(key.clone(), left)),
+            }
+        }
+        touched.extend(before);
+        touched.extend(now);
+    }
+}
+
+/// Follows snapshots with what concerns a node. What a next one costs is what changed, and what that touches.
+#[derive(Debug)]
+pub(crate) struct Slicer {
+    node: NodeId,
+    placement: Placement,
+    /// What was followed last.
+    whole: Arc<Snapshot>,
+    slice: Snapshot,
+    networks: Needs<ServiceNetworkId>,
+    services: Needs<ServiceId>,
+    groups: Needs<TargetGroupId>,
+}
+
+impl Slicer {
+    pub(crate) fn new(node: NodeId, placement: Placement) -> Self {
+        Self {
+            node,
+            placement,
+            whole: Arc::default(),
+            slice: Snapshot::default(),
+            networks: Needs::default(),
+            services: Needs::default(),
+            groups: Needs::default(),
+        }
+    }
+
+    /// Begins anew with another placement.
+    pub(crate) fn place(&mut self, placement: Placement) {
+        if placement != self.placement {
+            *self = Self::new(self.node.clone(), placement);
+        }
+    }
+
+    /// What concerns the node.
+    pub(crate) fn follow(&mut self, next: &Arc<Snapshot>) -> Arc<Snapshot> {
+        if self.placement == Placement::Whole {
+            return Arc::clone(next);
+        }
+        let old = std::mem::replace(&mut self.whole, Arc::clone(next));
+        self.follow_vpcs(&old, next);
+        self.follow_workloads(&old, next);
+        self.follow_gateways(&old, next);
+        self.follow_zones(&old, next);
+        let slice = self.slice.clone();
+        Arc::new(Snapshot {
+            vpcs: slice.vpcs,
+            security_groups: slice.security_groups,
+            service_networks: slice.service_networks,
+            services: slice.services,
+            target_groups: slice.target_groups,
+            name_sharing: slice.name_sharing,
+            instances: slice.instances,
+            workloads: slice.workloads,
+            control_planes: slice.control_planes,
+            cut: slice.cut,
+            transit_gateways: slice.transit_gateways,
+            hosted_zones: slice.hosted_zones,
+            records: slice.records,
+            // What is not of VPCs is for all nodes.
+            ..Snapshot::clone(next)
+        })
+    }
+
+    fn has(&self, vpc: &VpcId) -> bool {
+        self.placement.places(vpc, &self.node)
+    }
+
+    /// VPCs, their security groups, and what of Lattice they need.
+    fn follow_vpcs(&mut self, old: &Snapshot, next: &Snapshot) {
+        let (placement, node) = (&self.placement, &self.node);
+        let has = |vpc: &VpcId| placement.places(vpc, node);
+        let (mut networks, mut services) = (BTreeSet::new(), BTreeSet::new());
+        let mut groups = changed(&old.target_groups, &next.target_groups);
+        let now = |id: &VpcId| next.vpcs.get(id).filter(|_| has(id)).cloned();
+        let vpcs = changed(&old.vpcs, &next.vpcs);
+        step(&mut self.slice.vpcs, vpcs, now, |before, now| {
+            let (before, now) = (networks_of(before), networks_of(now));
+            self.networks.change(before, now, &mut networks);
+        });
+        networks.extend(changed(&old.service_networks, &next.service_networks));
+        let needs = &self.networks;
+        let all = &next.service_networks;
+        let now = |id: &ServiceNetworkId| all.get(id).filter(|_| needs.has(id)).cloned();
+        let services_of = |it: Option<&ServiceNetwork>| it.map(|it| it.services.clone());
+        step(
+            &mut self.slice.service_networks,
+            networks,
+            now,
+            |before, now| {
+                let before = services_of(before).unwrap_or_default();
+                let now = services_of(now).unwrap_or_default();
+                self.services.change(before, now, &mut services);
+            },
+        );
+        services.extend(changed(&old.services, &next.services));
+        let needs = &self.services;
+        let now = |id: &ServiceId| next.services.get(id).filter(|_| needs.has(id)).cloned();
+        step(&mut self.slice.services, services, now, |before, now| {
+            self.groups
+                .change(groups_of(before), groups_of(now), &mut groups);
+        });
+        // Also those that other regions' services forward to, through this region's gateway.
+        let needs = &self.groups;
+        let needed = |it: &&Arc<TargetGroup>| needs.has(&it.id) || has(&it.vpc);
+        let now = |id: &TargetGroupId| next.target_groups.get(id).filter(needed).cloned();
+        step(&mut self.slice.target_groups, groups, now, |_, _| {});
+        let groups = changed(&old.security_groups, &next.security_groups);
+        let all = &next.security_groups;
+        let now = |id: &SecurityGroupId| all.get(id).filter(|it| has(&it.vpc)).cloned();
+        step(&mut self.slice.security_groups, groups, now, |_, _| {});
+        for item in old.name_sharing.diff(&next.name_sharing) {
+            let (vpc, gateways) = parts(item);
+            match gateways.filter(|_| has(vpc)) {
+                Some(its) => drop(self.slice.name_sharing.insert(vpc.clone(), its.clone())),
+                None => drop(self.slice.name_sharing.remove(vpc)),
+            }
+        }
+    }
+
+    fn follow_workloads(&mut self, old: &Snapshot, next: &Snapshot) {
+        let (placement, node) = (&self.placement, &self.node);
+        let has = |vpc: &VpcId| placement.places(vpc, node);
+        let all = &next.instances;
+        let now = |id: &InstanceId| all.get(id).filter(|it| has(&it.vpc)).cloned();
+        let instances = changed(&old.instances, all);
+        step(&mut self.slice.instances, instances, now, |_, _| {});
+        let all = &next.workloads;
+        let now = |id: &ManagedId| all.get(id).filter(|it| has(&it.vpc)).cloned();
+        let workloads = changed(&old.workloads, all);
+        let mut planes = changed(&old.control_planes, &next.control_planes);
+        planes.extend(workloads.iter().cloned());
+        step(&mut self.slice.workloads, workloads, now, |_, _| {});
+        let workloads = &self.slice.workloads;
+        let all = &next.control_planes;
+        let now = |id: &ManagedId| all.get(id).filter(|_| workloads.contains_key(id)).cloned();
+        step(&mut self.slice.control_planes, planes, now, |_, _| {});
+        let instances = &self.slice.instances;
+        let cut = next.cut.iter().filter(|id| instances.contains_key(id));
+        self.slice.cut = cut.cloned().collect();
+    }
+
+    /// Transit Gateways, each with what joins VPCs of this node. One that joins no VPC is where VPCs are that are not named.
+    fn follow_gateways(&mut self, old: &Snapshot, next: &Snapshot) {
+        let gateways = changed(&old.transit_gateways, &next.transit_gateways);
+        let concerns = |gateway: &TransitGateway| {
+            let mut vpcs = gateway.attachments.values().filter_map(vpc_of).peekable();
+            match vpcs.peek() {
+                Some(_) => vpcs.any(|vpc| self.has(vpc)),
+                None => self.node == NodeId::default(),
+            }
+        };
+        let is_far = |it: &TransitAttachment| vpc_of(it).is_some_and(|vpc| !self.has(vpc));
+        let mut near = BTreeMap::new();
+        for id in &gateways {
+            let gateway = next.transit_gateways.get(id).filter(|it| concerns(it));
+            near.insert(id.clone(), gateway.map(|it| without(it, is_far)));
+        }
+        let now = |id: &TransitGatewayId| near.get(id).cloned().flatten();
+        step(&mut self.slice.transit_gateways, gateways, now, |_, _| {});
+    }
+
+    /// Public zones, and private ones that a VPC of this node sees.
+    fn follow_zones(&mut self, old: &Snapshot, next: &Snapshot) {
+        let region = &next.region;
+        let sees = |zone: &HostedZone| match &zone.vpcs {
+            None => true,
+            Some(vpcs) => {
+                let mut own = vpcs.iter().filter(|(its, _)| its == region);
+                own.any(|(_, vpc)| self.has(vpc))
+            }
+        };
+        let mut shown = BTreeMap::new();
+        let zones = changed(&old.hosted_zones, &next.hosted_zones);
+        for id in &zones {
+            let zone = next.hosted_zones.get(id).filter(|zone| sees(zone));
+            shown.insert(id.clone(), zone.cloned());
+        }
+        let mut records = changed(&old.records, &next.records);
+        for (id, now) in &shown {
+            // One that comes or goes does with all that is in it.
+            if now.is_some() != self.slice.hosted_zones.contains_key(id) {
+                for snapshot in [next, &self.slice] {
+                    let names = snapshot.records_of(id).map(|(name, _)| name.to_owned());
+                    records.extend(names.map(|name| (id.clone(), name)));
+                }
+            }
+        }
+        let now = |id: &HostedZoneId| shown.get(id).cloned().flatten();
+        step(&mut self.slice.hosted_zones, zones, now, |_, _| {});
+        let zones = &self.slice.hosted_zones;
+        let now = |name: &RecordName| {
+            let records = next.records.get(name);
+            records.filter(|_| zones.contains_key(&name.0)).cloned()
+        };
+        step(&mut self.slice.records, records, now, |_, _| {});
+    }
+}
+
+/// The keys of items that differ.
+fn changed<K: Ord + Clone, V: Eq>(old: &Items<K, V>, next: &Items<K, V>) -> BTreeSet<K> {
+    old.changes(next).map(|(key, _)| key.clone()).collect()
+}
+
+/// Makes items be what they are `now`, and tells of each that differs what it was and is.
+fn step<K: Ord + Clone, V: Eq>(
+    items: &mut Items<K, V>,
+    keys: BTreeSet<K>,
+    now: impl Fn(&K) -> Option<Arc<V>>,
+    mut differs: impl FnMut(Option<&V>, Option<&V>),
+) {
+    for key in keys {
+        let (before, now) = (items.get(&key).cloned(), now(&key));
+        if before == now {
+            continue;
+        }
+        differs(before.as_deref(), now.as_deref());
+        match now {
+            Some(item) => drop(items.insert(key, item)),
+            None => drop(items.remove(&key)),
+        }
+    }
+}
+
+fn parts<'a, K, V>(item: DiffItem<'a, 'a, K, V>) -> (&'a K, Option<&'a V>) {
+    match item {
+        DiffItem::Add(key, value) => (key, Some(value)),
+        DiffItem::Update { new, .. } => (new.0, Some(new.1)),
+        DiffItem::Remove(key, _) => (key, None),
+    }
+}
+
+fn networks_of(vpc: Option<&Vpc>) -> BTreeSet<ServiceNetworkId> {
+    let Some(vpc) = vpc else {
+        return BTreeSet::new();
+    };
+    let associated = vpc.lattice.iter().map(|it| &it.service_network);
+    let endpoints = vpc.endpoints.values().map(|it| &it.service_network);
+    associated.chain(endpoints).cloned().collect()
+}
+
+fn groups_of(service: Option<&Service>) -> BTreeSet<TargetGroupId> {
+    let listeners = service.into_iter().flat_map(|it| it.listeners.values());
+    let actions = listeners.flat_map(|it| {
+        let rules = it.rules.iter().map(|rule| &rule.action);
+        rules.chain([&it.default_action])
+    });
+    let forwards = actions.filter_map(|action| match action {
+        Action::Forward(groups) => Some(groups),
+        _ => None,
+    });
+    forwards
+        .flatten()
+        .map(|it| it.target_group.clone())
+        .collect()
+}
+
+fn vpc_of(attachment: &TransitAttachment) -> Option<&VpcId> {
+    match &attachment.to {
+        TransitPeer::Vpc { vpc, .. } => Some(vpc),
+        _ => None,
+    }
+}
+
+/// A gateway without some of its attachments: what is routed to them is dropped.
+fn without(
+    gateway: &Arc<TransitGateway>,
+    is_far: impl Fn(&TransitAttachment) -> bool,
+) -> Arc<TransitGateway> {
+    let far = gateway.attachments.values().filter(|it| is_far(it));
+    let far: BTreeSet<_> = far.map(|it| it.id.clone()).collect();
+    if far.is_empty() {
+        return Arc::clone(gateway);
+    }
+    let mut near = TransitGateway::clone(gateway);
+    near.attachments.retain(|id, _| !far.contains(id));
+    let tables = near.route_tables.values_mut();
+    for target in tables.flat_map(|table| table.routes.values_mut()) {
+        if matches!(target, TransitTarget::Attachment(id) if far.contains(id)) {
+            *target = TransitTarget::Blackhole;
+        }
+    }
+    Arc::new(near)
+}
+
+#[cfg(test)]
+mod tests;
