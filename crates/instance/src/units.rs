@@ -25,9 +25,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A program that ran for this long gets the first pause again.
 const STEADY: Duration = Duration::from_secs(30);
-/// How often it is asked whether a unit is ready, and how long an answer may take.
+/// How often it is asked whether a unit is ready, and how long an answer may take: on a host that is slow or busy kubectl alone
+/// needs more than ten seconds to begin, and one that is ended each time never answers.
 const ASK: Duration = Duration::from_millis(200);
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// The units of an instance.
 #[derive(Debug)]
