@@ -9,6 +9,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import time
 
 import pytest
 from lathlab import kubernetes as lab, wait_for
@@ -67,6 +68,7 @@ class Cluster:
 
     def __init__(self, kubernetes, lath, directory):
         self.kubernetes, self.lath = kubernetes, lath
+        self.token, self.asked = None, -1000
         world = World(lath)
         self.place = world.place(REGION)
         self.eks, iam = world.client("eks", REGION), world.client("iam", REGION)
@@ -85,7 +87,11 @@ class Cluster:
         subprocess.run(["aws", "eks", "update-kubeconfig", "--name", NAME], env=self.env, check=True, stdout=subprocess.DEVNULL)
 
     def kubectl(self, *arguments, **more):
-        return self.kubernetes.kubectl(self.env, *arguments, **more)
+        """With a token that is asked for now and then: the aws CLI takes long to begin where processors are emulated."""
+        if time.monotonic() - self.asked > 300:
+            told = subprocess.run(["aws", "eks", "get-token", "--cluster-name", NAME], env=self.env, check=True, capture_output=True)
+            self.token, self.asked = json.loads(told.stdout)["status"]["token"], time.monotonic()
+        return self.kubernetes.kubectl(self.env, f"--token={self.token}", *arguments, **more)
 
     def pod(self, name):
         return json.loads(self.kubectl("get", "pod", name, "-o", "json"))
