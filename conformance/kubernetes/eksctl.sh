@@ -44,7 +44,6 @@ apiVersion: eksctl.io/v1alpha5
 kind: ClusterConfig
 metadata: {name: $name, region: $AWS_REGION}
 vpc: {nat: {gateway: Single}}
-addonsConfig: {disableDefaultAddons: true}
 managedNodeGroups:
 - {name: workers, instanceType: t3.medium, desiredCapacity: 1, minSize: 0, maxSize: 2, volumeSize: 20}
 YAML

@@ -84,7 +84,10 @@ def test_a_cluster_lives_with_all_that_it_can_have(kubernetes):
 
 def life(kubernetes, lab):
     lath, eks = lab.lath, lab.lath.client("eks")
-    assert [it["clusterVersion"] for it in eks.describe_cluster_versions()["clusterVersions"]] == [kubernetes.version]
+    assert [it["clusterVersion"] for it in eks.describe_cluster_versions(defaultOnly=True)["clusterVersions"]] == [kubernetes.version]
+    accepted = {it["clusterVersion"]: it for it in eks.describe_cluster_versions()["clusterVersions"]}
+    assert accepted["1.29"]["kubernetesPatchVersion"] == accepted[kubernetes.version]["kubernetesPatchVersion"]
+    assert accepted["1.29"]["versionStatus"] == "EXTENDED_SUPPORT"
     vpc, subnets = network(lab, "10.61")
     name, nodes = "prod", "workers"
     made = eks.create_cluster(

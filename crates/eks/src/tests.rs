@@ -484,6 +484,14 @@ async fn entries_count_once_the_api_knows_them() {
 async fn addons_and_pod_identities_reach_the_control_plane() {
     let lab = Lab::new().await;
     lab.active().await;
+    let of = async |version: &str| {
+        let path =
+            format!("/addons/supported-versions?addonName=coredns&kubernetesVersion={version}");
+        lab.get("GET", &path, Value::Null).await["addons"].clone()
+    };
+    let compatible = of("1.29").await[0]["addonVersions"][0]["compatibilities"][0].clone();
+    assert_eq!(compatible["clusterVersion"], "1.29");
+    assert_eq!(of("1.9").await, json!([]));
     let agent = json!({"addonName": "eks-pod-identity-agent"});
     lab.get("POST", "/clusters/prod/addons", agent).await;
     let plane = Arc::clone(&lab.snapshot().control_planes[&control_plane("prod")]);

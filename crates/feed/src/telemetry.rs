@@ -90,6 +90,9 @@ pub struct AccessLog {
     pub caller_tags: BTreeMap<String, String>,
     /// Status sent to the client.
     pub response_code: u16,
+    /// The target's `grpc-status` (<https://grpc.io/docs/guides/status-codes/>), of GRPC target groups only.
+    #[serde(default)]
+    pub grpc_response_code: Option<u32>,
     /// AWS's failure reason, such as `TargetConnectionError`.
     #[serde(deserialize_with = "optional_word")]
     pub failure_reason: Option<Word>,

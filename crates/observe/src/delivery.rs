@@ -275,7 +275,7 @@ fn print(record: &AccessLog) -> Value {
         "callerPrincipal": or_dash(record.caller_principal.clone()),
         "callerPrincipalTags": or_dash(tags(record)),
         "responseCode": record.response_code,
-        "grpcResponseCode": "-",
+        "grpcResponseCode": record.grpc_response_code.map_or_else(|| json!("-"), Value::from),
         "failureReason": or_dash(record.failure_reason.map(str::to_owned)),
         "bytesReceived": record.bytes_received,
         "bytesSent": record.bytes_sent,

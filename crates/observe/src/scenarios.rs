@@ -681,6 +681,7 @@ fn record() -> AccessLog {
         caller_principal: None,
         caller_tags: Default::default(),
         response_code: 200,
+        grpc_response_code: None,
         failure_reason: None,
         bytes_received: 1,
         bytes_sent: 2,

@@ -1,9 +1,10 @@
 //! The real exchange path on host sockets, for benchmarks beside other proxies.
 //!
-//! `bench_proxy [--threads N] [--h1 9001] [--h2 9002] [--target 127.0.0.1:18000]` serves HTTP/1.1
-//! and HTTP/2 with prior knowledge on both ports and forwards everything to the target. Hosts that are
-//! known: `svc.local`, `127.0.0.1`. `--connections N` (20000) is how many connections there may be, all of one
-//! client's.
+//! `bench_proxy [--threads N] [--h1 9001] [--h2 9002] [--tls 9003] [--grpc 9005] [--target 127.0.0.1:18000]
+//! [--grpc-target 127.0.0.1:18001]` serves HTTP/1.1 and HTTP/2 with prior knowledge on the first two ports, both under TLS
+//! with a P-256 certificate on the third, and forwards everything to the target; what comes to the fourth goes to the other
+//! target by gRPC. Hosts that are known: `svc.local`, `127.0.0.1`, `localhost`. `--connections N` (20000) is how many connections there may
+//! be, all of one client's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -65,9 +66,12 @@ fn option(name: &str, otherwise: &str) -> String {
 }
 
 fn snapshot() -> Snapshot {
-    let group = target_group();
+    let group = target_group("--target", "127.0.0.1:18000", ProtocolVersion::Http1);
+    let grpc = target_group("--grpc-target", "127.0.0.1:18001", ProtocolVersion::Grpc);
     let network = ServiceNetworkId::random();
-    let services = ["svc.local", "127.0.0.1"].map(|host| service(host, &group.id));
+    let certificate = certificate();
+    let services = ["svc.local", "127.0.0.1", "localhost"]
+        .map(|host| service(host, &group.id, &grpc.id, &certificate));
     let vpc = vpc(&group.vpc, &network);
     Snapshot {
         version: 1,
@@ -89,7 +93,11 @@ fn snapshot() -> Snapshot {
             .into_iter()
             .map(|s| (s.id.clone(), Arc::new(s)))
             .collect(),
-        target_groups: lath_feed::Items::from([(group.id.clone(), Arc::new(group))]),
+        target_groups: [group, grpc]
+            .into_iter()
+            .map(|group| (group.id.clone(), Arc::new(group)))
+            .collect(),
+        lattice_certificate: Some(Arc::new(certificate)),
         ..Snapshot::default()
     }
 }
@@ -115,12 +123,28 @@ fn vpc(id: &VpcId, network: &ServiceNetworkId) -> Vpc {
     }
 }
 
-fn service(host: &str, group: &TargetGroupId) -> Service {
+/// For both hosts, its own root.
+fn certificate() -> Certificate {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let names = vec!["svc.local".to_owned(), "localhost".to_owned()];
+    let made = rcgen::CertificateParams::new(names).and_then(|it| it.self_signed(&key));
+    Certificate {
+        chain: made.expect("a certificate").pem(),
+        key: Hidden(key.serialize_pem()),
+    }
+}
+
+fn service(
+    host: &str,
+    group: &TargetGroupId,
+    grpc: &TargetGroupId,
+    certificate: &Certificate,
+) -> Service {
     let id = ServiceId::random();
-    let listener = |port: String| Listener {
+    let listener = |protocol, port: String, group: &TargetGroupId| Listener {
         id: ListenerId::random(),
         arn: String::new(),
-        protocol: ListenerProtocol::Http,
+        protocol,
         port: port.parse().unwrap_or(9001),
         rules: Vec::new(),
         default_rule: RuleId::random(),
@@ -130,15 +154,17 @@ fn service(host: &str, group: &TargetGroupId) -> Service {
         }]),
     };
     let listeners = [
-        listener(option("--h1", "9001")),
-        listener(option("--h2", "9002")),
+        listener(ListenerProtocol::Http, option("--h1", "9001"), group),
+        listener(ListenerProtocol::Http, option("--h2", "9002"), group),
+        listener(ListenerProtocol::Https, option("--tls", "9003"), group),
+        listener(ListenerProtocol::Http, option("--grpc", "9005"), grpc),
     ];
     Service {
         arn: format!("arn:aws:vpc-lattice:us-east-1:000000000000:service/{id}"),
         name: "bench".to_owned(),
         domain_name: format!("bench-{id}"),
         custom_domain_name: Some(host.to_owned()),
-        certificate: None,
+        certificate: Some(certificate.clone()),
         address: [127, 0, 0, 1].into(),
         auth: Auth::None,
         idle_timeout: Duration::from_secs(60),
@@ -150,10 +176,8 @@ fn service(host: &str, group: &TargetGroupId) -> Service {
     }
 }
 
-fn target_group() -> TargetGroup {
-    let target: SocketAddr = option("--target", "127.0.0.1:18000")
-        .parse()
-        .expect("an address");
+fn target_group(name: &str, otherwise: &str, version: ProtocolVersion) -> TargetGroup {
+    let target: SocketAddr = option(name, otherwise).parse().expect("an address");
     let id = TargetGroupId::random();
     TargetGroup {
         arn: format!("arn:aws:vpc-lattice:us-east-1:000000000000:targetgroup/{id}"),
@@ -161,7 +185,7 @@ fn target_group() -> TargetGroup {
         name: "bench".to_owned(),
         vpc: VpcId::random(),
         protocol: TargetProtocol::Http,
-        protocol_version: Some(ProtocolVersion::Http1),
+        protocol_version: Some(version),
         health_check: None,
         in_use: true,
         targets: BTreeMap::from([(

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use lath_feed::telemetry::AccessLog;
 use lath_model::Timestamp;
 use lath_model::id::{ListenerId, RuleId};
+use lath_model::lattice::ProtocolVersion;
 use lath_policy::lattice::Level;
 
 use crate::callers::Sender;
@@ -47,6 +48,7 @@ pub(crate) struct Flight {
     pub(crate) survey: Survey,
     request_id: HeaderValue,
     status: u16,
+    grpc_status: Option<u32>,
     failure: Option<Failure>,
     sent: u64,
     first_byte: Option<Duration>,
@@ -95,6 +97,7 @@ impl Flight {
             survey: *survey,
             request_id: request_id(request.headers(), survey, core),
             status: 400,
+            grpc_status: None,
             failure: None,
             sent: 0,
             first_byte: None,
@@ -235,6 +238,19 @@ impl Flight {
         }
     }
 
+    /// The status of a call by gRPC comes in the target's trailers, or in its head where there is no body
+    /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+    pub(crate) fn note_grpc_status(&mut self, fields: &HeaderMap) {
+        let is_grpc = || {
+            let version = self.group.as_ref().map(|group| group.version);
+            version == Some(ProtocolVersion::Grpc)
+        };
+        if self.said.is_some() && is_grpc() {
+            let status = fields.get("grpc-status");
+            self.grpc_status = status.and_then(|status| status.to_str().ok()?.parse().ok());
+        }
+    }
+
     pub(crate) fn refused(&mut self, status: StatusCode, failure: Option<Failure>) {
         self.status = status.as_u16();
         self.failure = failure;
@@ -330,6 +346,7 @@ impl Flight {
             caller_principal: proved.map(|caller| caller.principal.arn()),
             caller_tags: proved.map(|caller| caller.tags.clone()).unwrap_or_default(),
             response_code: self.status,
+            grpc_response_code: self.grpc_status,
             failure_reason: self.failure.map(Failure::name),
             bytes_received: self.meter.bytes_received(),
             bytes_sent: self.sent,

@@ -397,6 +397,7 @@ async fn answer(
     let mut flight = flight;
     flight.answered(status);
     flight.sent_head(&headers);
+    flight.note_grpc_status(&headers);
     head.headers = headers;
     head.version = http::Version::default();
     let http2 = flight.is_http2();

@@ -241,6 +241,7 @@ impl Journey<'_> {
             caller_principal: None,
             caller_tags: Default::default(),
             response_code: 0,
+            grpc_response_code: None,
             failure_reason: self.failure.map(Failure::name),
             bytes_received: self.received,
             bytes_sent: self.sent,

@@ -296,6 +296,7 @@ impl Relay {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Payload>, BrokenOff>>> {
         fields::clean_response_trailers(&mut trailers);
+        self.flight.note_grpc_status(&trailers);
         self.end();
         match () {
             () if trailers.is_empty() => Poll::Ready(None),

@@ -224,17 +224,18 @@ fn versions(
     op: &DescribeAddonVersions,
 ) -> Result<DescribeAddonVersionsResponse, ApiError> {
     let kubernetes = kubernetes(app);
-    let minor = kubernetes.as_deref().map(crate::clusters::minor);
+    // Whatever version a cluster is asked for, the installed one runs, with these add-ons.
+    let asked = op.kubernetes_version.as_deref();
+    let accepted = crate::clusters::create::check_version(asked).is_ok();
+    let asked = asked.map(str::to_owned);
+    let minor = asked.or_else(|| kubernetes.as_deref().map(crate::clusters::minor));
     let has = |given: &[String], own: &str| given.is_empty() || given.iter().any(|it| it == own);
     let wanted = |it: &&Known| {
-        op.addon_name.as_deref().is_none_or(|name| name == it.name)
+        accepted
+            && op.addon_name.as_deref().is_none_or(|name| name == it.name)
             && has(&op.types, it.kind)
             && has(&op.publishers, "eks")
             && has(&op.owners, it.owner)
-            && op
-                .kubernetes_version
-                .as_deref()
-                .is_none_or(|wanted| minor.as_deref() == Some(wanted))
     };
     let shown = |it: &Known| AddonInfo {
         addon_name: Some(it.name.to_owned()),

@@ -248,12 +248,9 @@ pub(super) fn check_name(tx: &Tx, name: &str) -> Result<(), ApiError> {
 /// Any version that AWS has had since 1.20, so that scripts of every age find a cluster; which one runs is shown.
 pub(crate) fn check_version(given: Option<&str>) -> Result<(), ApiError> {
     let Some(given) = given else { return Ok(()) };
-    let minor = given
-        .strip_prefix("1.")
-        .and_then(|it| it.parse::<u32>().ok());
-    match minor {
-        Some(20..=39) => Ok(()),
-        _ => Err(fault::invalid_parameter(format!(
+    match crate::versions::is_accepted(given) {
+        true => Ok(()),
+        false => Err(fault::invalid_parameter(format!(
             "unsupported Kubernetes version {}",
             given.chars().take(32).collect::<String>()
         ))),

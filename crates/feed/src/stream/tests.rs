@@ -194,6 +194,7 @@ fn record(path: &str) -> AccessLog {
         caller_principal: None,
         caller_tags: Default::default(),
         response_code: 200,
+        grpc_response_code: None,
         failure_reason: Some("TargetConnectionError"),
         bytes_received: 0,
         bytes_sent: 0,

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use h2::Reason;
 use h2::client::SendRequest;
+use lath_feed::AccessLogDestination;
+use lath_model::id::AccessLogSubscriptionId;
 use lath_model::lattice::ProtocolVersion;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::lab::world::HOST;
-use crate::lab::{Lab, PATIENCE, World, config};
+use crate::lab::{Lab, PATIENCE, World, config, eventually};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -355,7 +357,13 @@ async fn an_answer_of_trailers_alone_and_long_trailers_pass() {
             .await;
         wire.serve().await;
     });
-    let (_lab, world) = calling(at).await;
+    let (mut world, group) = World::forwarding(&[at]);
+    world.target_group(&group).protocol_version = Some(ProtocolVersion::Grpc);
+    world.service().access_logs.push(AccessLogDestination {
+        id: AccessLogSubscriptionId::random(),
+        destination_arn: "arn:service".into(),
+    });
+    let lab = Lab::start(config(), &world).await;
     let sender = client(&world).await;
     let mut got = Vec::new();
     for _ in 0..2 {
@@ -378,6 +386,10 @@ async fn an_answer_of_trailers_alone_and_long_trailers_pass() {
             .iter()
             .all(|name| trailers[*name].len() == 4000)
     );
+    eventually("two records", || lab.sink.logs.lock().unwrap().len() == 2).await;
+    let records = lab.sink.logs.lock().unwrap().clone();
+    let codes: Vec<_> = records.iter().map(|it| it.grpc_response_code).collect();
+    assert_eq!(codes, [Some(5), Some(0)]);
     target.abort();
 }
 
