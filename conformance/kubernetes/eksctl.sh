@@ -53,9 +53,14 @@ YAML
     "$eksctl" get cluster
     "$eksctl" get nodegroup --cluster "$name"
     "$eksctl" get addon --cluster "$name"
-    "$eksctl" create accessentry --cluster "$name" --principal-arn "$(aws sts get-caller-identity --query Arn --output text | sed 's/:root$/:role\/nobody/')" || true
+    local role
+    role=$(aws iam create-role --role-name "$name" --query Role.Arn --output text --assume-role-policy-document \
+        '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}')
+    "$eksctl" create accessentry --cluster "$name" --principal-arn "$role"
+    "$eksctl" get accessentry --cluster "$name"
     "$eksctl" scale nodegroup --cluster "$name" --name workers --nodes 0
     "$eksctl" delete cluster --name "$name" --wait --disable-nodegroup-eviction
+    aws iam delete-role --role-name "$name"
     set +x
     echo "NOT DRIVEN: unmanaged node groups (Auto Scaling), Fargate, IRSA, GitOps, Karpenter, KMS, upgrades."
 }
