@@ -127,6 +127,8 @@ const IMPORTS: [(&str, &[&str]); 38] = [
         &["feed", "health", "model", "net", "policy", "route", "sigv4"],
     ),
     ("drill", &["model"]),
+    // A client of two APIs like any other.
+    ("gateway", &[]),
     (
         "node",
         &[

@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Exec(Exec),
     /// Manage the container images that nodes of clusters pull.
     Image(Image),
+    /// Work on a cluster of Kubernetes: lath k8s controller.
+    K8s(crate::k8s::K8s),
     /// Show resources, health and traffic.
     Status(Status),
     /// Inject a fault under client load and measure its impact.

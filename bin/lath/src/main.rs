@@ -11,6 +11,7 @@ mod env;
 mod exec;
 mod image;
 mod installation;
+mod k8s;
 mod output;
 mod panics;
 mod private_file;
@@ -72,6 +73,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ca(flags) => ca::main(&flags)?,
         Command::Exec(flags) => return exec::main(&flags),
         Command::Image(flags) => image::main(&flags)?,
+        Command::K8s(flags) => k8s::main(&flags)?,
         Command::Status(flags) => status::main(&flags)?,
         Command::Cni => return Ok(lath_cni::plugin_main()),
         Command::Drill(flags) => return drill::main(&flags),

@@ -1,0 +1,106 @@
+//! `lath k8s`: programs that work on a cluster of Kubernetes, whoever made it.
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use lath_gateway::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
+
+use crate::telemetry;
+
+/// `lath k8s`.
+#[derive(Debug, Args)]
+pub(crate) struct K8s {
+    #[command(subcommand)]
+    command: K8sCommand,
+}
+
+/// The programs.
+#[derive(Debug, Subcommand)]
+enum K8sCommand {
+    /// Make Gateways and routes of a cluster services of VPC Lattice, at Lath or at AWS, until SIGTERM.
+    Controller(Controller),
+}
+
+/// `lath k8s controller`. Credentials are those of AWS's SDKs; the environment variables are those of AWS's controller.
+#[derive(Debug, Args)]
+struct Controller {
+    /// The cluster's name.
+    #[arg(long, env = "CLUSTER_NAME")]
+    cluster_name: String,
+    /// The VPC that the cluster's pods have their addresses in.
+    #[arg(long, env = "CLUSTER_VPC_ID")]
+    vpc_id: String,
+    /// The account that owns the resources.
+    #[arg(long, env = "AWS_ACCOUNT_ID")]
+    account_id: String,
+    /// The region; that of the SDK unless given.
+    #[arg(long, env = "REGION", default_value = "")]
+    region: String,
+    /// Where the API is: Lath's, or AWS's unless given (AWS_ENDPOINT_URL).
+    #[arg(long)]
+    endpoint_url: Option<String>,
+    /// Serve the GatewayClasses with this controllerName; may be repeated.
+    #[arg(long = "controller-name", env = "CONTROLLER_NAMES", value_delimiter = ',',
+          default_values = [AWS_CONTROLLER, OWN_CONTROLLER])]
+    controller_names: Vec<String>,
+    /// Make this service network at the start, with the VPC in it.
+    #[arg(long, env = "DEFAULT_SERVICE_NETWORK")]
+    default_service_network: Option<String>,
+    /// Let all Gateways stand for the default service network.
+    #[arg(long, env = "ENABLE_SERVICE_NETWORK_OVERRIDE")]
+    service_network_override: bool,
+    /// Write only while holding a Lease, so that several may run.
+    #[arg(long)]
+    leader_elect: bool,
+    /// The namespace of the Lease.
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        default_value = "aws-application-networking-system"
+    )]
+    lease_namespace: String,
+    /// How many objects to work on at once.
+    #[arg(long, env = "ROUTE_MAX_CONCURRENT_RECONCILES", default_value_t = 8)]
+    workers: usize,
+    /// The context of the kubeconfig; its current one unless given, and in a pod its service account.
+    #[arg(long)]
+    context: Option<String>,
+}
+
+/// A variable that is set to nothing is not set.
+fn given(value: &Option<String>) -> Option<String> {
+    value.clone().filter(|it| !it.is_empty())
+}
+
+pub(crate) fn main(flags: &K8s) -> anyhow::Result<()> {
+    let K8sCommand::Controller(flags) = &flags.command;
+    telemetry::init(false);
+    for (name, value) in [
+        ("CLUSTER_NAME", &flags.cluster_name),
+        ("CLUSTER_VPC_ID", &flags.vpc_id),
+        ("AWS_ACCOUNT_ID", &flags.account_id),
+    ] {
+        if value.is_empty() {
+            bail!("{name} is empty");
+        }
+    }
+    let settings = Settings {
+        controller_names: flags.controller_names.clone(),
+        cluster_name: flags.cluster_name.clone(),
+        vpc_id: flags.vpc_id.clone(),
+        account_id: flags.account_id.clone(),
+        region: flags.region.clone(),
+        endpoint_url: given(&flags.endpoint_url),
+        default_service_network: given(&flags.default_service_network),
+        service_network_override: flags.service_network_override,
+        leader_elect: flags.leader_elect,
+        lease_namespace: flags.lease_namespace.clone(),
+        workers: flags.workers,
+        context: given(&flags.context),
+    };
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("no runtime for the controller")?
+        .block_on(lath_gateway::run(settings))
+}

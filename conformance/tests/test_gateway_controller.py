@@ -1,0 +1,307 @@
+"""The Gateway API controller: routes of a cluster are services of Lattice, while pods roll, the controller is killed, and
+until nothing is left.
+"""
+
+import json
+import subprocess
+
+import pytest
+from lathlab import ROOT, binary, kubernetes as lab, wait_for
+from lathlab.clusters import Cluster
+
+pytestmark = pytest.mark.root
+
+REGION, NAME, PATIENCE = "us-east-1", "gw", 300
+KINDS = ROOT / "packaging" / "gateway" / "kinds.yaml"
+DOMAIN = "application-networking.k8s.aws/lattice-assigned-domain-name"
+APP = """
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %(name)s}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: %(name)s}}
+  template:
+    metadata: {labels: {app: %(name)s}}
+    spec:
+      terminationGracePeriodSeconds: 10
+      containers:
+      - name: nginx
+        image: nginx:latest
+        command: ["/bin/sh", "-c", "cd /usr/share/nginx/html && for f in index.html a ab; do echo %(name)s >$f; done && exec nginx -g 'daemon off;'"]
+        readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}
+        lifecycle: {preStop: {exec: {command: [sleep, "3"]}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: %(name)s}
+spec: {selector: {app: %(name)s}, ports: [{port: 80}]}
+"""
+GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: lath}
+spec: {controllerName: lath.dev/gateway-api-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: foreign}
+spec: {controllerName: example.com/other}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: shop}
+spec:
+  gatewayClassName: lath
+  listeners: [{name: http, protocol: HTTP, port: 80}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: other}
+spec:
+  gatewayClassName: foreign
+  listeners: [{name: http, protocol: HTTP, port: 80}]
+"""
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web}
+spec:
+  parentRefs: [{name: shop}, {name: other}]
+  rules:
+  - matches: [{path: {type: PathPrefix, value: /}}]
+    backendRefs: [{name: one, port: 80, weight: %(one)d}, {name: two, port: 80, weight: %(two)d}]
+  - matches: [{path: {type: PathPrefix, value: /a}}]
+    backendRefs: [{name: two, port: 80}]
+  - matches: [{headers: [{name: x-to, value: one}]}]
+    backendRefs: [{name: one, port: 80}]
+"""
+EXPORT = """
+apiVersion: application-networking.k8s.aws/v1alpha1
+kind: ServiceExport
+metadata: {name: two, annotations: {application-networking.k8s.aws/federation: amazon-vpc-lattice}}
+spec: {exportedPorts: [{port: 80, routeType: HTTP}]}
+---
+apiVersion: application-networking.k8s.aws/v1alpha1
+kind: ServiceImport
+metadata: {name: two}
+spec: {}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: imported}
+spec:
+  parentRefs: [{name: shop}]
+  rules:
+  - backendRefs: [{name: two, kind: ServiceImport, group: application-networking.k8s.aws}]
+  - matches: [{path: {type: PathPrefix, value: /away}}]
+    filters: [{type: RequestRedirect, requestRedirect: {hostname: example.com}}]
+"""
+GUARD = """
+apiVersion: application-networking.k8s.aws/v1alpha1
+kind: IAMAuthPolicy
+metadata: {name: guard}
+spec:
+  targetRef: {group: gateway.networking.k8s.io, kind: HTTPRoute, name: web}
+  policy: '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"StringEquals":{"vpc-lattice-svcs:RequestMethod":"HEAD"}}}]}'
+"""
+
+
+class Gateways(Cluster):
+    """A cluster of one node, a client in its VPC, and the controller as a program of this host."""
+
+    def __init__(self, kubernetes, lath, directory):
+        super().__init__(kubernetes, lath, directory, name=NAME, region=REGION, nodes=1, instance_type="m5.large")
+        self.admit(80)
+        self.client = self.place.launch("client")
+        self.account = self.world.client("sts", REGION).get_caller_identity()["Account"]
+        self.log, self.controller = directory / "controller.log", None
+
+    def apply(self, manifest):
+        self.kubectl("apply", "-f", "-", content=manifest)
+
+    def object(self, *what):
+        """One object, decoded."""
+        return json.loads(self.kubectl("get", *what, "-o", "json"))
+
+    def begin(self):
+        """Starts the controller."""
+        with open(self.log, "ab") as log:
+            self.controller = subprocess.Popen([
+                binary(), "k8s", "controller", "--cluster-name", NAME, "--vpc-id", self.place.vpc, "--account-id", self.account,
+                "--region", REGION, "--endpoint-url", self.lath.endpoint, "--leader-elect", "--lease-namespace", "default"],
+                env=self.env | {"LATH_LOG": "info,lath_gateway=debug"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def end(self, how="terminate"):
+        getattr(self.controller, how)()
+        return self.controller.wait(timeout=60)
+
+    def curl(self, path="/", *more, times=1):
+        """The different answers to so many requests, one after the other."""
+        words = " ".join(["curl", "-sS", "--max-time", "5", *(f"'{it}'" for it in more), f"http://{self.name}{path}"])
+        run = self.lath.exec(self.client["id"], "sh", "-c", f"for i in $(seq {times}); do {words} || echo failed; done", check=False)
+        return set(run.stdout.split())
+
+    def said(self, kind, name, condition, controller="lath.dev/gateway-api-controller"):
+        """A condition of a route's entry of a controller, or of another object, as (status, reason)."""
+        found = self.object(kind, name)
+        status = found.get("status", {})
+        if "parents" in status:
+            status = next((it for it in status["parents"] if it["controllerName"] == controller), {})
+        fresh = lambda it: it.get("observedGeneration") == found["metadata"]["generation"]
+        return next(((it["status"], it["reason"]) for it in status.get("conditions", []) if it["type"] == condition and fresh(it)), None)
+
+    def programmed(self, kind, name):
+        wait_for(f"{kind} {name}", lambda: self.said(kind, name, "Programmed") == ("True", "Programmed"), patience=PATIENCE)
+
+    def left(self):
+        """What Lattice has."""
+        lattice = self.place.lattice
+        return [it["name"] for it in [*lattice.list_services()["items"], *lattice.list_target_groups()["items"],
+                                      *lattice.list_service_networks()["items"]]]
+
+
+@pytest.fixture
+def cluster(kubernetes, tmp_path):
+    with kubernetes.lath() as lath:
+        cluster = Gateways(kubernetes, lath, tmp_path)
+        try:
+            yield cluster
+        finally:
+            if cluster.controller and cluster.controller.poll() is None:
+                cluster.end("kill")
+        assert lath.stop() == 0, lath.tail()
+        assert lath.remnants() == []
+
+
+def test_routes_are_services_of_lattice(cluster):
+    cluster.kubectl("apply", "--server-side", "-f", str(lab.gateway_api()), "-f", str(KINDS))
+    cluster.apply(APP % {"name": "one"} + APP % {"name": "two"})
+    cluster.begin()
+    cluster.apply(GATEWAY)
+    cluster.apply(ROUTE % {"one": 1, "two": 1})
+    try:
+        served(cluster)
+        foreign_entries_stay(cluster)
+        rolls_without_an_error(cluster)
+        survives(cluster)
+        imported(cluster)
+        guarded(cluster)
+        goes(cluster)
+    except BaseException:
+        print(cluster.log.read_text()[-8000:])
+        raise
+
+
+def served(cluster):
+    cluster.programmed("gateway", "shop")
+    cluster.programmed("httproute", "web")
+    assert cluster.said("gatewayclass", "lath", "Accepted") == ("True", "Accepted")
+    assert cluster.said("httproute", "web", "Accepted") == ("True", "Accepted")
+    assert cluster.said("httproute", "web", "ResolvedRefs") == ("True", "ResolvedRefs")
+    cluster.name = wait_for("the name", lambda: cluster.object("httproute", "web")["metadata"]["annotations"].get(DOMAIN))
+    cluster.kubectl("rollout", "status", "deployment/one", "deployment/two", f"--timeout={PATIENCE}s")
+    wait_for("answers of both", lambda: cluster.curl(times=8) == {"one", "two"}, patience=PATIENCE)
+    assert cluster.curl("/a", times=6) == {"two"}
+    # A prefix ends with a segment: /ab is none of /a.
+    assert "one" in cluster.curl("/ab", times=12)
+    assert cluster.curl("/", "-H", "x-to: one", times=6) == {"one"}
+    shop = wait_for("the Gateway's address", lambda: cluster.object("gateway", "shop")["status"].get("addresses"))
+    assert shop == [{"type": "Hostname", "value": cluster.name}]
+    gateway = cluster.object("gateway", "shop")
+    assert gateway["metadata"]["annotations"][DOMAIN] == cluster.name
+    assert gateway["status"]["listeners"][0]["attachedRoutes"] == 1
+    services = cluster.place.lattice.list_services()["items"]
+    tags = cluster.place.lattice.list_tags_for_resource(resourceArn=services[0]["arn"])["tags"]
+    prefix = "application-networking.k8s.aws/"
+    assert tags == {f"{prefix}ManagedBy": f"{cluster.account}/{NAME}/{cluster.place.vpc}", f"{prefix}RouteName": "web",
+                    f"{prefix}RouteNamespace": "default", f"{prefix}RouteType": "http"}
+    assert cluster.said("gatewayclass", "foreign", "Accepted") is None
+
+
+def foreign_entries_stay(cluster):
+    """Another controller's entry in a route's status survives what this one writes."""
+    route = cluster.object("httproute", "web")
+    other = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "other"}
+    theirs = {"parentRef": other, "controllerName": "example.com/other", "conditions": [{
+        "type": "Accepted", "status": "True", "reason": "Accepted", "message": "", "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+    parents = [theirs, *route["status"]["parents"]]
+    cluster.kubectl("patch", "httproute", "web", "--subresource=status", "--type=merge", "-p", json.dumps({"status": {"parents": parents}}))
+    cluster.apply(ROUTE % {"one": 3, "two": 1})
+    cluster.programmed("httproute", "web")
+    assert theirs in cluster.object("httproute", "web")["status"]["parents"]
+
+
+def rolls_without_an_error(cluster):
+    """Pods are replaced under requests, and none fails."""
+    loop = (f"rm -f /tmp/over; while ! test -e /tmp/over; do curl -sS --max-time 5 http://{cluster.name}/ || echo failed; done"
+            " | sort | uniq -c")
+    asker = subprocess.Popen(
+        [binary(), "exec", "--data-dir", str(cluster.lath.data), cluster.client["id"], "--", "sh", "-c", loop],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    try:
+        cluster.kubectl("rollout", "restart", "deployment/one", "deployment/two")
+        cluster.kubectl("rollout", "status", "deployment/one", "deployment/two", f"--timeout={PATIENCE}s")
+    finally:
+        cluster.lath.exec(cluster.client["id"], "touch", "/tmp/over")
+        said, _ = asker.communicate(timeout=60)
+    assert sorted(line.split()[1] for line in said.splitlines()) == ["one", "two"], said
+
+
+def targets(cluster, service):
+    lattice = cluster.place.lattice
+    groups = [it for it in lattice.list_target_groups()["items"] if it["name"].startswith(f"k8s-default-{service}-")]
+    return {target["id"] for group in groups for target in lattice.list_targets(targetGroupIdentifier=group["id"])["items"]
+            if target["status"] != "DRAINING"}
+
+
+def pods(cluster, app):
+    items = cluster.object("pods", "-l", f"app={app}")["items"]
+    return {it["status"]["podIP"] for it in items if "deletionTimestamp" not in it["metadata"] and "podIP" in it["status"]}
+
+
+def survives(cluster):
+    """SIGKILL in the middle of a change, and changes while there is no controller."""
+    cluster.apply(ROUTE % {"one": 0, "two": 1})
+    cluster.end("kill")
+    cluster.kubectl("scale", "deployment/two", "--replicas=1")
+    cluster.begin()
+    cluster.programmed("httproute", "web")
+    wait_for("the pods that are left", lambda: targets(cluster, "two") == pods(cluster, "two") and len(targets(cluster, "two")) == 1,
+             patience=PATIENCE)
+    wait_for("answers of one", lambda: cluster.curl(times=6) == {"two"})
+    # SIGTERM gives the Lease up: the next controller need not wait until it is old.
+    assert cluster.end() == 0
+    assert not cluster.object("lease", "amazon-vpc-lattice.io")["spec"].get("holderIdentity")
+    cluster.begin()
+
+
+def imported(cluster):
+    cluster.apply(EXPORT)
+    cluster.programmed("httproute", "imported")
+    assert cluster.said("httproute", "imported", "PartiallyInvalid") == ("True", "UnsupportedValue")
+    web, name = cluster.name, lambda: cluster.object("httproute", "imported")["metadata"]["annotations"].get(DOMAIN)
+    cluster.name = wait_for("the name", name)
+    wait_for("an answer by the import", lambda: cluster.curl() == {"two"})
+    cluster.name = web
+
+
+def guarded(cluster):
+    status = lambda: cluster.curl("/", "-o", "/dev/null", "-w", "%{http_code}")
+    cluster.apply(GUARD)
+    wait_for("the policy to guard", lambda: status() == {"403"})
+    assert cluster.said("iamauthpolicy", "guard", "Accepted") == ("True", "Accepted")
+    cluster.kubectl("delete", "iamauthpolicy", "guard", "--timeout=60s")
+    wait_for("the guard to be gone", lambda: status() == {"200"})
+
+
+def goes(cluster):
+    """The Gateway first: that is no order that anything waits for."""
+    cluster.kubectl("delete", "gateway", "shop", "--timeout=120s")
+    assert wait_for("the route to have lost its parent", lambda: cluster.said("httproute", "web", "Programmed") is None)
+    cluster.kubectl("delete", "httproute", "--all", "--timeout=120s")
+    cluster.kubectl("delete", "serviceexport", "--all", "--timeout=120s")
+    wait_for("nothing to be left", lambda: not cluster.left(), patience=120)
+    assert cluster.end() == 0

@@ -1,0 +1,232 @@
+//! Which listeners of which Gateways a route is attached to, and why it is not.
+
+use std::sync::Arc;
+
+use crate::condition::Verdict;
+use crate::desired::Protocol;
+use crate::kinds::{GATEWAY_GROUP, Gateway, Listener, ParentRef, Requirement, Route, RouteKind};
+use crate::settings::Settings;
+use crate::world::{Name, World, gateway_of};
+
+/// A parent of a route that is a Gateway of this controller.
+pub(crate) struct Parent {
+    pub(crate) reference: ParentRef,
+    pub(crate) controller: String,
+    pub(crate) name: Name,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) accepted: Verdict,
+    /// Places of the Gateway's listeners that the route is attached to.
+    pub(crate) listeners: Vec<usize>,
+}
+
+/// The controller name by which a Gateway is this controller's.
+pub(crate) fn controller_of(
+    world: &World,
+    settings: &Settings,
+    gateway: &Gateway,
+) -> Option<String> {
+    let class = world
+        .classes
+        .get(&Name::new("", &gateway.spec.gateway_class_name))?;
+    let name = &class.spec.controller_name;
+    settings.answers_to(name).then(|| name.clone())
+}
+
+/// What a listener is in Lattice. `None` for what Lattice does not have.
+pub(crate) fn protocol(listener: &Listener) -> Option<Protocol> {
+    let mode = listener.tls.as_ref().and_then(|tls| tls.mode.as_deref());
+    match (listener.protocol.as_str(), mode.unwrap_or("Terminate")) {
+        ("HTTP", _) => Some(Protocol::Http),
+        ("HTTPS", "Terminate") => Some(Protocol::Https),
+        ("TLS", "Passthrough") => Some(Protocol::Tls),
+        _ => None,
+    }
+}
+
+/// The kinds of routes that Lattice serves on a listener: gRPC wants HTTP/2, which it speaks behind TLS alone.
+pub(crate) fn kinds_for(protocol: Protocol) -> &'static [RouteKind] {
+    match protocol {
+        Protocol::Http => &[RouteKind::Http],
+        Protocol::Https => &[RouteKind::Http, RouteKind::Grpc],
+        Protocol::Tls => &[RouteKind::Tls],
+    }
+}
+
+/// The kinds of routes that a listener takes: those that it can have, as far as its `allowedRoutes` names them.
+pub(crate) fn kinds_of(listener: &Listener) -> Vec<RouteKind> {
+    let all = protocol(listener).map_or(&[][..], kinds_for);
+    let named = listener.allowed_routes.as_ref().map(|it| &it.kinds);
+    let named = named.filter(|kinds| !kinds.is_empty());
+    let allowed = |kind: &RouteKind| {
+        named.is_none_or(|named| {
+            let mut named = named.iter();
+            named.any(|it| {
+                it.kind == kind.kind()
+                    && it.group.as_deref().unwrap_or(GATEWAY_GROUP) == GATEWAY_GROUP
+            })
+        })
+    };
+    all.iter().copied().filter(allowed).collect()
+}
+
+fn holds(requirement: &Requirement, label: Option<&String>) -> bool {
+    let listed = label.is_some_and(|label| requirement.values.contains(label));
+    match requirement.operator.as_str() {
+        "In" => listed,
+        "NotIn" => !listed,
+        "Exists" => label.is_some(),
+        "DoesNotExist" => label.is_none(),
+        _ => false,
+    }
+}
+
+fn namespace_allowed(world: &World, gateway: &Name, listener: &Listener, route: &Name) -> bool {
+    let allowed = listener
+        .allowed_routes
+        .as_ref()
+        .and_then(|it| it.namespaces.as_ref());
+    let from = allowed.and_then(|it| it.from.as_deref()).unwrap_or("Same");
+    match from {
+        "All" => true,
+        "Selector" => {
+            let Some(selector) = allowed.and_then(|it| it.selector.as_ref()) else {
+                return false;
+            };
+            let Some(labels) = world.namespaces.get(&Name::new("", &route.namespace)) else {
+                return false;
+            };
+            let mut pairs = selector.match_labels.iter();
+            let mut requirements = selector.match_expressions.iter();
+            pairs.all(|(key, value)| labels.get(key) == Some(value))
+                && requirements.all(|it| holds(it, labels.get(&it.key)))
+        }
+        "Same" => gateway.namespace == route.namespace,
+        _ => false,
+    }
+}
+
+/// Whether a listener's hostname and one of a route have a name in common.
+fn meet(listener: &str, route: &str) -> bool {
+    let covers = |wild: &str, name: &str| {
+        wild.strip_prefix('*').is_some_and(|suffix| {
+            name.len() > suffix.len()
+                && name
+                    .to_ascii_lowercase()
+                    .ends_with(&suffix.to_ascii_lowercase())
+        })
+    };
+    listener.eq_ignore_ascii_case(route) || covers(listener, route) || covers(route, listener)
+}
+
+fn hostname_meets(listener: &Listener, route: &Route) -> bool {
+    let Some(hostname) = listener.hostname.as_deref().filter(|it| !it.is_empty()) else {
+        return true;
+    };
+    let mut hostnames = route.spec.hostnames.iter();
+    route.spec.hostnames.is_empty() || hostnames.any(|it| meet(hostname, it))
+}
+
+/// A route at one of its parents.
+fn attach(
+    world: &World,
+    (gateway_name, gateway): (&Name, &Gateway),
+    reference: &ParentRef,
+    (kind, name, route): (RouteKind, &Name, &Route),
+) -> (Verdict, Vec<usize>) {
+    let listeners = gateway.spec.listeners.iter().enumerate();
+    let mut left: Vec<_> = listeners
+        .filter(|(_, it)| {
+            reference
+                .section_name
+                .as_ref()
+                .is_none_or(|section| *section == it.name)
+        })
+        .filter(|(_, it)| reference.port.is_none_or(|port| port == it.port))
+        .collect();
+    if left.is_empty() {
+        let message = format!("Gateway {gateway_name} has no such listener");
+        return (Verdict::bad("NoMatchingParent", message), Vec::new());
+    }
+    left.retain(|(_, it)| {
+        kinds_of(it).contains(&kind) && namespace_allowed(world, gateway_name, it, name)
+    });
+    if left.is_empty() {
+        let mut message = format!("no listener of Gateway {gateway_name} takes this route");
+        if kind == RouteKind::Grpc {
+            message += "; VPC Lattice has gRPC on HTTPS listeners only";
+        }
+        return (Verdict::bad("NotAllowedByListeners", message), Vec::new());
+    }
+    left.retain(|(_, it)| hostname_meets(it, route));
+    if left.is_empty() {
+        let message = format!("no listener of Gateway {gateway_name} has such a hostname");
+        return (
+            Verdict::bad("NoMatchingListenerHostname", message),
+            Vec::new(),
+        );
+    }
+    (
+        Verdict::good("Accepted"),
+        left.into_iter().map(|(at, _)| at).collect(),
+    )
+}
+
+/// The parents of a route that are this controller's Gateways.
+pub(crate) fn parents(
+    world: &World,
+    settings: &Settings,
+    kind: RouteKind,
+    name: &Name,
+    route: &Route,
+) -> Vec<Parent> {
+    let mut parents = Vec::new();
+    for reference in &route.spec.parent_refs {
+        let Some(gateway_name) = gateway_of(reference, name) else {
+            continue;
+        };
+        // One that goes takes no routes any more: so it goes in whatever order things are deleted.
+        let gateway = world.gateways.get(&gateway_name);
+        let Some(gateway) = gateway.filter(|it| it.metadata.deletion_timestamp.is_none()) else {
+            continue;
+        };
+        let Some(controller) = controller_of(world, settings, gateway) else {
+            continue;
+        };
+        let (accepted, listeners) = attach(
+            world,
+            (&gateway_name, gateway),
+            reference,
+            (kind, name, route),
+        );
+        parents.push(Parent {
+            reference: reference.clone(),
+            controller,
+            name: gateway_name,
+            gateway: Arc::clone(gateway),
+            accepted,
+            listeners,
+        });
+    }
+    parents
+}
+
+#[cfg(test)]
+mod tests {
+    use super::meet;
+
+    #[test]
+    fn hostnames_meet_as_the_gateway_api_says() {
+        for (listener, route, want) in [
+            ("a.example.com", "a.example.com", true),
+            ("A.example.com", "a.EXAMPLE.com", true),
+            ("*.example.com", "a.example.com", true),
+            ("*.example.com", "a.b.example.com", true),
+            ("*.example.com", "example.com", false),
+            ("a.example.com", "*.example.com", true),
+            ("*.example.com", "*.b.example.com", true),
+            ("a.example.com", "b.example.com", false),
+        ] {
+            assert_eq!(meet(listener, route), want, "{listener} {route}");
+        }
+    }
+}

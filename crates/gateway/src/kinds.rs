@@ -1,0 +1,491 @@
+//! The kinds that the controller reads, as far as it reads them. A field that it does not know is no error: what matters
+//! of those is kept as JSON, so that its presence can be reported.
+
+use kube::core::{ApiResource, Object};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The group of the Gateway API.
+pub(crate) const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+/// The group of AWS's controller: its own kinds, its annotations, its tags.
+pub(crate) const AWS_GROUP: &str = "application-networking.k8s.aws";
+
+fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: format!("{group}/{version}"),
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    }
+}
+
+pub(crate) type GatewayClass = Object<GatewayClassSpec, Status>;
+pub(crate) type Gateway = Object<GatewaySpec, GatewayStatus>;
+pub(crate) type Route = Object<RouteSpec, RouteStatus>;
+pub(crate) type ReferenceGrant = Object<ReferenceGrantSpec, Value>;
+pub(crate) type ServiceExport = Object<Option<ServiceExportSpec>, Value>;
+pub(crate) type ServiceImport = Object<Option<Value>, Value>;
+pub(crate) type Policy = Object<PolicySpec, Status>;
+
+pub(crate) fn gateway_class() -> ApiResource {
+    resource(GATEWAY_GROUP, "v1", "GatewayClass", "gatewayclasses")
+}
+
+pub(crate) fn gateway() -> ApiResource {
+    resource(GATEWAY_GROUP, "v1", "Gateway", "gateways")
+}
+
+pub(crate) fn reference_grant() -> ApiResource {
+    resource(
+        GATEWAY_GROUP,
+        "v1beta1",
+        "ReferenceGrant",
+        "referencegrants",
+    )
+}
+
+pub(crate) fn service_export() -> ApiResource {
+    resource(AWS_GROUP, "v1alpha1", "ServiceExport", "serviceexports")
+}
+
+pub(crate) fn service_import() -> ApiResource {
+    resource(AWS_GROUP, "v1alpha1", "ServiceImport", "serviceimports")
+}
+
+pub(crate) fn target_group_policy() -> ApiResource {
+    resource(
+        AWS_GROUP,
+        "v1alpha1",
+        "TargetGroupPolicy",
+        "targetgrouppolicies",
+    )
+}
+
+/// What kinds of routes there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum RouteKind {
+    Http,
+    Grpc,
+    Tls,
+}
+
+impl RouteKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Http, Self::Grpc, Self::Tls];
+
+    /// The kind's name in Kubernetes, and in the tag `SourceTypeKey`.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Http => "HTTPRoute",
+            Self::Grpc => "GRPCRoute",
+            Self::Tls => "TLSRoute",
+        }
+    }
+
+    /// The value of the tag `RouteType`.
+    pub(crate) fn tag(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Grpc => "grpc",
+            Self::Tls => "tls",
+        }
+    }
+
+    /// The finalizer of AWS's controller.
+    pub(crate) fn finalizer(self) -> &'static str {
+        match self {
+            Self::Http => "httproute.k8s.aws/resources",
+            Self::Grpc => "grpcroute.k8s.aws/resources",
+            Self::Tls => "tlsroute.k8s.aws/resources",
+        }
+    }
+
+    pub(crate) fn plural(self) -> &'static str {
+        match self {
+            Self::Http => "httproutes",
+            Self::Grpc => "grpcroutes",
+            Self::Tls => "tlsroutes",
+        }
+    }
+
+    /// The resource in one of the versions that servers have it in.
+    pub(crate) fn resource(self, version: &str) -> ApiResource {
+        resource(GATEWAY_GROUP, version, self.kind(), self.plural())
+    }
+}
+
+/// The policies that attach something to a service network or a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum PolicyKind {
+    Vpc,
+    Auth,
+    Log,
+}
+
+impl PolicyKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Vpc, Self::Auth, Self::Log];
+
+    /// The kind's name in Kubernetes.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Vpc => "VpcAssociationPolicy",
+            Self::Auth => "IAMAuthPolicy",
+            Self::Log => "AccessLogPolicy",
+        }
+    }
+
+    /// The finalizer of AWS's controller.
+    pub(crate) fn finalizer(self) -> &'static str {
+        match self {
+            Self::Vpc => "vpcassociationpolicies.application-networking.k8s.aws/resources",
+            Self::Auth => "application-networking.k8s.aws/iam-auth-policy",
+            Self::Log => "accesslogpolicy.k8s.aws/resources",
+        }
+    }
+
+    /// The annotation that says to what the policy is attached: AWS's controller has one for auth policies.
+    pub(crate) fn record(self) -> &'static str {
+        match self {
+            Self::Auth => "iam-auth-policy-resource-id",
+            Self::Vpc | Self::Log => "lattice-resource-id",
+        }
+    }
+
+    pub(crate) fn resource(self) -> ApiResource {
+        let plural = match self {
+            Self::Vpc => "vpcassociationpolicies",
+            Self::Auth => "iamauthpolicies",
+            Self::Log => "accesslogpolicies",
+        };
+        resource(AWS_GROUP, "v1alpha1", self.kind(), plural)
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GatewayClassSpec {
+    #[serde(default)]
+    pub(crate) controller_name: String,
+    pub(crate) parameters_ref: Option<Value>,
+}
+
+/// A status of conditions alone.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Status {
+    #[serde(default)]
+    pub(crate) conditions: Vec<Condition>,
+}
+
+/// A condition, as Kubernetes has them everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Condition {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) status: String,
+    #[serde(default)]
+    pub(crate) reason: String,
+    #[serde(default)]
+    pub(crate) message: String,
+    #[serde(default)]
+    pub(crate) observed_generation: i64,
+    #[serde(default)]
+    pub(crate) last_transition_time: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct GatewaySpec {
+    #[serde(default)]
+    pub(crate) gateway_class_name: String,
+    #[serde(default)]
+    pub(crate) listeners: Vec<Listener>,
+    #[serde(default)]
+    pub(crate) addresses: Vec<Value>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Listener {
+    pub(crate) name: String,
+    pub(crate) hostname: Option<String>,
+    pub(crate) port: i32,
+    pub(crate) protocol: String,
+    pub(crate) tls: Option<ListenerTls>,
+    pub(crate) allowed_routes: Option<AllowedRoutes>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListenerTls {
+    pub(crate) mode: Option<String>,
+    #[serde(default)]
+    pub(crate) certificate_refs: Vec<Value>,
+    #[serde(default)]
+    pub(crate) options: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct AllowedRoutes {
+    pub(crate) namespaces: Option<AllowedNamespaces>,
+    #[serde(default)]
+    pub(crate) kinds: Vec<GroupKind>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct AllowedNamespaces {
+    pub(crate) from: Option<String>,
+    pub(crate) selector: Option<LabelSelector>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LabelSelector {
+    #[serde(default)]
+    pub(crate) match_labels: std::collections::BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) match_expressions: Vec<Requirement>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Requirement {
+    pub(crate) key: String,
+    pub(crate) operator: String,
+    #[serde(default)]
+    pub(crate) values: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct GroupKind {
+    pub(crate) group: Option<String>,
+    pub(crate) kind: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub(crate) struct GatewayStatus {
+    #[serde(default)]
+    pub(crate) addresses: Vec<Address>,
+    #[serde(default)]
+    pub(crate) conditions: Vec<Condition>,
+    #[serde(default)]
+    pub(crate) listeners: Vec<ListenerStatus>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct Address {
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    pub(crate) value: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListenerStatus {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) supported_kinds: Vec<GroupKind>,
+    #[serde(default)]
+    pub(crate) attached_routes: i32,
+    #[serde(default)]
+    pub(crate) conditions: Vec<Condition>,
+}
+
+/// The specification of any kind of route.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RouteSpec {
+    #[serde(default)]
+    pub(crate) parent_refs: Vec<ParentRef>,
+    #[serde(default)]
+    pub(crate) hostnames: Vec<String>,
+    #[serde(default)]
+    pub(crate) rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ParentRef {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) section_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) port: Option<i32>,
+}
+
+/// A rule of any kind of route.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Rule {
+    #[serde(default)]
+    pub(crate) matches: Vec<Match>,
+    #[serde(default)]
+    pub(crate) filters: Vec<Filter>,
+    #[serde(default)]
+    pub(crate) backend_refs: Vec<BackendRef>,
+    pub(crate) timeouts: Option<Value>,
+    pub(crate) retry: Option<Value>,
+    pub(crate) session_persistence: Option<Value>,
+}
+
+/// A match of any kind of route: the method is a word with HTTP, and an object with gRPC.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Match {
+    pub(crate) path: Option<TypedValue>,
+    #[serde(default)]
+    pub(crate) headers: Vec<NamedMatch>,
+    #[serde(default)]
+    pub(crate) query_params: Vec<NamedMatch>,
+    pub(crate) method: Option<Method>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Method {
+    Http(String),
+    Grpc(GrpcMethod),
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct GrpcMethod {
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    pub(crate) service: Option<String>,
+    pub(crate) method: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct TypedValue {
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    pub(crate) value: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct NamedMatch {
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    pub(crate) name: String,
+    pub(crate) value: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Filter {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct BackendRef {
+    pub(crate) group: Option<String>,
+    pub(crate) kind: Option<String>,
+    pub(crate) name: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) port: Option<i32>,
+    pub(crate) weight: Option<i32>,
+    #[serde(default)]
+    pub(crate) filters: Vec<Filter>,
+}
+
+/// Of the entries of parents, only those of this controller are understood: the others stay as they are.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct RouteStatus {
+    #[serde(default)]
+    pub(crate) parents: Vec<Value>,
+}
+
+/// An entry of this controller.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ParentStatus {
+    pub(crate) parent_ref: ParentRef,
+    pub(crate) controller_name: String,
+    #[serde(default)]
+    pub(crate) conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct ReferenceGrantSpec {
+    #[serde(default)]
+    pub(crate) from: Vec<GrantFrom>,
+    #[serde(default)]
+    pub(crate) to: Vec<GrantTo>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct GrantFrom {
+    pub(crate) group: String,
+    pub(crate) kind: String,
+    pub(crate) namespace: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct GrantTo {
+    pub(crate) group: String,
+    pub(crate) kind: String,
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ServiceExportSpec {
+    #[serde(default)]
+    pub(crate) exported_ports: Vec<ExportedPort>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ExportedPort {
+    pub(crate) port: i32,
+    /// `HTTP`, `GRPC` or `TLS`.
+    #[serde(default)]
+    pub(crate) route_type: String,
+}
+
+/// What the controller reads of policies.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PolicySpec {
+    #[serde(default)]
+    pub(crate) target_ref: TargetRef,
+    pub(crate) protocol: Option<String>,
+    pub(crate) protocol_version: Option<String>,
+    pub(crate) health_check: Option<HealthCheck>,
+    pub(crate) associate_with_vpc: Option<bool>,
+    #[serde(default)]
+    pub(crate) security_group_ids: Vec<String>,
+    /// The document of an IAMAuthPolicy.
+    pub(crate) policy: Option<String>,
+    pub(crate) destination_arn: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct TargetRef {
+    #[serde(default)]
+    pub(crate) group: String,
+    #[serde(default)]
+    pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) name: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HealthCheck {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) interval_seconds: Option<i32>,
+    pub(crate) timeout_seconds: Option<i32>,
+    pub(crate) healthy_threshold_count: Option<i32>,
+    pub(crate) unhealthy_threshold_count: Option<i32>,
+    pub(crate) status_match: Option<String>,
+    pub(crate) path: Option<String>,
+    pub(crate) port: Option<i32>,
+    pub(crate) protocol: Option<String>,
+    pub(crate) protocol_version: Option<String>,
+}

@@ -1,0 +1,352 @@
+//! Target groups and their targets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_vpclattice::types::{
+    HealthCheckConfig, HealthCheckProtocolVersion, IpAddressType, Matcher, Target,
+    TargetGroupConfig, TargetGroupProtocol, TargetGroupProtocolVersion, TargetGroupStatus,
+    TargetGroupType, TargetStatus,
+};
+use futures::StreamExt as _;
+
+use super::{Fault, KnownGroup, Lattice, id_of, sent};
+use crate::desired::{Group, Tags, has_tags};
+use crate::kinds::HealthCheck;
+use crate::plan::Import;
+
+/// How many targets one request registers.
+const CHUNK: usize = 100;
+/// How many groups' tags are read at once.
+const AT_ONCE: usize = 8;
+
+impl Lattice {
+    /// Reads all groups, with the tags of those that a controller may have made.
+    async fn read_groups(&self) -> Result<BTreeMap<String, KnownGroup>, Fault> {
+        let list = self
+            .client
+            .list_target_groups()
+            .target_group_type(TargetGroupType::Ip);
+        let all = list
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<_>, _>>()
+            .await?;
+        let made = all.into_iter().filter(|it| {
+            let named = it.name().is_some_and(|name| name.starts_with("k8s-"));
+            named && it.status() != Some(&TargetGroupStatus::DeleteInProgress)
+        });
+        let reads = made.map(|group| async move {
+            let arn = sent(group.arn, "ARN of a target group")?;
+            let tags = match self.tags_of(&arn).await {
+                Ok(tags) => tags,
+                // It went in between.
+                Err(Fault::NotFound(_)) => return Ok(None),
+                Err(fault) => return Err(fault),
+            };
+            let known = KnownGroup {
+                id: id_of(&arn),
+                arn,
+                vpc: group.vpc_identifier.unwrap_or_default(),
+                port: group.port.unwrap_or_default(),
+                protocol: group
+                    .protocol
+                    .map(|it| it.as_str().to_owned())
+                    .unwrap_or_default(),
+                tags,
+                ..KnownGroup::default()
+            };
+            Ok(Some((group.name.unwrap_or_default(), known)))
+        });
+        let read: Vec<Result<_, Fault>> = futures::stream::iter(reads)
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        read.into_iter().filter_map(Result::transpose).collect()
+    }
+
+    /// The groups that these tags are on, by name.
+    async fn groups_with(&self, tags: &Tags) -> Result<Vec<(String, KnownGroup)>, Fault> {
+        let mut groups = self.groups.lock().await;
+        if groups.is_none() {
+            *groups = Some(self.read_groups().await?);
+        }
+        let all = groups.iter().flatten();
+        let with = all.filter(|(_, group)| has_tags(&group.tags, tags));
+        Ok(with
+            .map(|(name, group)| (name.clone(), group.clone()))
+            .collect())
+    }
+
+    async fn remember_group(&self, name: &str, group: KnownGroup) {
+        if let Some(groups) = &mut *self.groups.lock().await {
+            groups.insert(name.to_owned(), group);
+        }
+    }
+
+    async fn forget_group(&self, name: &str) {
+        if let Some(groups) = &mut *self.groups.lock().await {
+            groups.remove(name);
+        }
+    }
+
+    /// The id of the group that an import stands for.
+    pub(crate) async fn imported(&self, import: &Import) -> Result<Option<String>, Fault> {
+        let (tags, vpc) = match import {
+            Import::Arn(arn) => {
+                let found = self
+                    .client
+                    .get_target_group()
+                    .target_group_identifier(arn)
+                    .send();
+                return match found.await.map_err(Fault::from) {
+                    Ok(group) => Ok(group.id),
+                    Err(Fault::NotFound(_)) => Ok(None),
+                    Err(fault) => Err(fault),
+                };
+            }
+            Import::Tagged { tags, vpc } => (tags, vpc),
+        };
+        // What another cluster made since is not remembered: look again once.
+        for again in [false, true] {
+            if again {
+                *self.groups.lock().await = None;
+            }
+            let found = self.groups_with(tags).await?;
+            let mut fitting = found
+                .into_iter()
+                .filter(|(_, it)| vpc.as_ref().is_none_or(|vpc| *vpc == it.vpc));
+            if let Some((_, group)) = fitting.next() {
+                return Ok(Some(group.id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a group what it should be; gives its id.
+    pub(crate) async fn ensure_group(&self, desired: &Group) -> Result<String, Fault> {
+        let found = self.groups_with(&desired.tags).await?;
+        // One that AWS's controller made has another name, and the same tags.
+        let fits = |it: &KnownGroup| {
+            it.port == desired.port && it.protocol == desired.protocol && it.vpc == self.vpc
+        };
+        let own = found.iter().find(|(name, _)| *name == desired.name);
+        let known = own
+            .or_else(|| found.iter().find(|(_, it)| fits(it)))
+            .cloned();
+        let (name, mut known) = match known {
+            Some(known) => known,
+            None => (desired.name.clone(), self.create_group(desired).await?),
+        };
+        let result = self.fit_group(desired, &mut known).await;
+        match &result {
+            Err(Fault::NotFound(_)) => self.forget_group(&name).await,
+            Err(_) => {
+                known.targets = None;
+                self.remember_group(&name, known.clone()).await;
+            }
+            Ok(()) => self.remember_group(&name, known.clone()).await,
+        }
+        result.map(|()| known.id)
+    }
+
+    async fn create_group(&self, desired: &Group) -> Result<KnownGroup, Fault> {
+        let mut config = TargetGroupConfig::builder()
+            .port(desired.port)
+            .protocol(TargetGroupProtocol::from(desired.protocol.as_str()))
+            .ip_address_type(IpAddressType::Ipv4)
+            .vpc_identifier(&self.vpc);
+        if !desired.version.is_empty() {
+            config =
+                config.protocol_version(TargetGroupProtocolVersion::from(desired.version.as_str()));
+        }
+        if let Some(check) = &desired.health_check {
+            config = config.health_check(health_check(check));
+        }
+        let create = self
+            .client
+            .create_target_group()
+            .name(&desired.name)
+            .r#type(TargetGroupType::Ip)
+            .config(config.build())
+            .set_tags(Some(desired.tags.clone().into_iter().collect()));
+        let made = match create.send().await.map_err(Fault::from) {
+            Ok(made) => made,
+            Err(Fault::Conflict(message)) => {
+                // It is there already, or still goes: the next try sees it.
+                *self.groups.lock().await = None;
+                return Err(Fault::Waits(message));
+            }
+            Err(fault) => return Err(fault),
+        };
+        let arn = sent(made.arn, "ARN of a target group")?;
+        let known = KnownGroup {
+            id: id_of(&arn),
+            arn,
+            vpc: self.vpc.clone(),
+            port: desired.port,
+            protocol: desired.protocol.clone(),
+            tags: desired.tags.clone(),
+            active: made.status == Some(TargetGroupStatus::Active),
+            health_check: desired.health_check.clone(),
+            targets: None,
+        };
+        self.remember_group(&desired.name, known.clone()).await;
+        Ok(known)
+    }
+
+    async fn fit_group(&self, desired: &Group, known: &mut KnownGroup) -> Result<(), Fault> {
+        let id = known.id.clone();
+        if !known.active {
+            let group = self
+                .client
+                .get_target_group()
+                .target_group_identifier(&id)
+                .send()
+                .await?;
+            match group.status {
+                Some(TargetGroupStatus::Active) => known.active = true,
+                Some(TargetGroupStatus::CreateFailed) => {
+                    let message = group.failure_message.unwrap_or_default();
+                    self.client
+                        .delete_target_group()
+                        .target_group_identifier(&id)
+                        .send()
+                        .await?;
+                    return Err(Fault::NotFound(format!("target group {id}: {message}")));
+                }
+                other => {
+                    let status = other.map(|it| it.to_string()).unwrap_or_default();
+                    return Err(Fault::Waits(format!("target group {id} is {status}")));
+                }
+            }
+        }
+        if let Some(check) = &desired.health_check
+            && known.health_check.as_ref() != Some(check)
+        {
+            let update = self
+                .client
+                .update_target_group()
+                .target_group_identifier(&id);
+            update.health_check(health_check(check)).send().await?;
+            known.health_check = Some(check.clone());
+        }
+        if known.targets.as_ref() != Some(&desired.targets) {
+            self.fit_targets(&id, &desired.targets).await?;
+            known.targets = Some(desired.targets.clone());
+        }
+        Ok(())
+    }
+
+    /// The targets of a group that do not drain.
+    async fn registered(&self, group: &str) -> Result<BTreeSet<(String, i32)>, Fault> {
+        let list = self.client.list_targets().target_group_identifier(group);
+        let all = list
+            .into_paginator()
+            .items()
+            .send()
+            .collect::<Result<Vec<_>, _>>()
+            .await?;
+        let staying = all
+            .into_iter()
+            .filter(|it| it.status != Some(TargetStatus::Draining));
+        Ok(staying.filter_map(|it| Some((it.id?, it.port?))).collect())
+    }
+
+    async fn fit_targets(
+        &self,
+        group: &str,
+        wanted: &BTreeSet<(String, i32)>,
+    ) -> Result<(), Fault> {
+        let there = self.registered(group).await?;
+        // What is new comes first, so that the group does not run empty in between.
+        let new: Vec<_> = wanted.difference(&there).collect();
+        for chunk in new.chunks(CHUNK) {
+            let register = self
+                .client
+                .register_targets()
+                .target_group_identifier(group);
+            let answer = register.set_targets(Some(targets(chunk)?)).send().await?;
+            if let Some(failure) = answer.unsuccessful().first() {
+                let target = failure.id().unwrap_or_default();
+                let why = failure.failure_message().unwrap_or_default();
+                return Err(Fault::Failed(format!(
+                    "target {target} of group {group}: {why}"
+                )));
+            }
+        }
+        let gone: Vec<_> = there.difference(wanted).collect();
+        self.deregister(group, &gone).await
+    }
+
+    async fn deregister(&self, group: &str, gone: &[&(String, i32)]) -> Result<(), Fault> {
+        for chunk in gone.chunks(CHUNK) {
+            let deregister = self
+                .client
+                .deregister_targets()
+                .target_group_identifier(group);
+            deregister.set_targets(Some(targets(chunk)?)).send().await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the groups that have these tags, and are none of those to be kept.
+    pub(crate) async fn delete_groups(
+        &self,
+        tags: &Tags,
+        keep: &BTreeSet<String>,
+    ) -> Result<(), Fault> {
+        let mut waits = None;
+        for (name, group) in self.groups_with(tags).await? {
+            if keep.contains(&group.id) {
+                continue;
+            }
+            match self.delete_group(&group).await {
+                Ok(()) | Err(Fault::NotFound(_)) => self.forget_group(&name).await,
+                Err(Fault::Conflict(message) | Fault::Waits(message)) => waits = Some(message),
+                Err(fault) => return Err(fault),
+            }
+        }
+        waits.map_or(Ok(()), |message| Err(Fault::Waits(message)))
+    }
+
+    async fn delete_group(&self, group: &KnownGroup) -> Result<(), Fault> {
+        tracing::info!(group = group.arn, "target group goes");
+        let there = self.registered(&group.id).await?;
+        self.deregister(&group.id, &there.iter().collect::<Vec<_>>())
+            .await?;
+        self.client
+            .delete_target_group()
+            .target_group_identifier(&group.id)
+            .send()
+            .await?;
+        Ok(())
+    }
+}
+
+fn targets(of: &[&(String, i32)]) -> Result<Vec<Target>, Fault> {
+    of.iter()
+        .map(|(address, port)| Target::builder().id(address).port(*port).build())
+        .collect::<Result<_, _>>()
+        .map_err(|error| Fault::Failed(error.to_string()))
+}
+
+fn health_check(check: &HealthCheck) -> HealthCheckConfig {
+    HealthCheckConfig::builder()
+        .set_enabled(check.enabled)
+        .set_protocol(check.protocol.as_deref().map(TargetGroupProtocol::from))
+        .set_protocol_version(
+            check
+                .protocol_version
+                .as_deref()
+                .map(HealthCheckProtocolVersion::from),
+        )
+        .set_port(check.port)
+        .set_path(check.path.clone())
+        .set_health_check_interval_seconds(check.interval_seconds)
+        .set_health_check_timeout_seconds(check.timeout_seconds)
+        .set_healthy_threshold_count(check.healthy_threshold_count)
+        .set_unhealthy_threshold_count(check.unhealthy_threshold_count)
+        .set_matcher(check.status_match.clone().map(Matcher::HttpCode))
+        .build()
+}

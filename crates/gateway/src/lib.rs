@@ -1,0 +1,146 @@
+//! The Gateway API controller: Gateways and routes of a cluster become services of VPC Lattice.
+//!
+//! It is a client of two APIs, that of Kubernetes and that of VPC Lattice, and of nothing else of Lath: with AWS's endpoint
+//! it does the same as with Lath's. Watches keep a picture of the cluster (`world`), and put what a change touches into a
+//! queue; for each object in it a plan is made (`plan`, values out of values), VPC Lattice is brought to it (`lattice`),
+//! and the status says what came of it (`controller`).
+
+mod attach;
+mod condition;
+mod controller;
+mod desired;
+mod gateway;
+mod kinds;
+mod lattice;
+mod lease;
+mod matching;
+mod plan;
+mod policies;
+mod queue;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod watch;
+mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube::Client;
+use kube::config::{Config, KubeConfigOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch as channel;
+
+use crate::controller::App;
+use crate::lattice::Lattice;
+use crate::lease::Election;
+pub use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
+
+/// How often everything is looked at again, for changes that others made in VPC Lattice.
+const RESYNC: Duration = Duration::from_secs(600);
+
+async fn client(context: Option<&String>) -> anyhow::Result<Client> {
+    let config = match context {
+        Some(context) => {
+            let options = KubeConfigOptions {
+                context: Some(context.clone()),
+                ..KubeConfigOptions::default()
+            };
+            Config::from_kubeconfig(&options)
+                .await
+                .context("the kubeconfig cannot be used")?
+        }
+        None => Config::infer()
+            .await
+            .context("there is no cluster to be a controller of")?,
+    };
+    Client::try_from(config).context("no client of the cluster can be made")
+}
+
+/// Is a controller until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When there is no cluster to reach, or another controller has taken over.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let client = client(settings.context.as_ref()).await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (stop, mut stopped) = channel::channel(false);
+    let (leads, leading) = channel::channel(!settings.leader_elect);
+    let lattice = Lattice::new(&settings).await;
+    let election = settings
+        .leader_elect
+        .then(|| Election::new(client.clone(), &settings.lease_namespace));
+    let app = Arc::new(App::new(client, settings, lattice));
+    // Also a controller that does not lead keeps the picture, so that it can take over at once.
+    let unread = watch::begin(&app);
+    let workers = {
+        let (app, mut leading) = (Arc::clone(&app), leading);
+        tokio::spawn(async move {
+            unread.none_left().await;
+            if leading.wait_for(|leads| *leads).await.is_ok() {
+                tracing::info!("the cluster is read, the work begins");
+                lead(&app).await;
+            }
+        })
+    };
+    let elections = async {
+        match election {
+            Some(election) => election.run(&leads, &mut stopped).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(elections);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = &mut elections => {
+            workers.abort();
+            anyhow::bail!("another controller has the Lease");
+        }
+    }
+    tracing::info!("the controller ends");
+    // What is under way is left where it is: the next controller goes on from what is there.
+    workers.abort();
+    let _ended = workers.await;
+    stop.send_replace(true);
+    if app.settings.leader_elect {
+        elections.await;
+    }
+    Ok(())
+}
+
+async fn lead(app: &Arc<App>) {
+    let mut all = tokio::task::JoinSet::new();
+    for _ in 0..app.settings.workers.max(1) {
+        all.spawn(Arc::clone(app).work());
+    }
+    if let Some(network) = app.settings.default_service_network.clone() {
+        let app = Arc::clone(app);
+        all.spawn(async move {
+            // The VPC's place in it is Lattice's business once it is asked for.
+            while let Err(fault) = app.lattice.ensure_network(&network, true).await {
+                tracing::info!(network, %fault, "the default service network is not there yet");
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+            std::future::pending::<()>().await;
+        });
+    }
+    let mut resync = tokio::time::interval(RESYNC);
+    resync.tick().await;
+    loop {
+        tokio::select! {
+            _ = resync.tick() => {
+                app.lattice.forget().await;
+                app.enqueue_all();
+            }
+            Some(ended) = all.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a worker is gone");
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! A route as what should be in VPC Lattice for it: Kubernetes' objects in, plain values and conditions out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt as _;
+
+use crate::attach::{Parent, parents, protocol};
+use crate::condition::Verdict;
+use crate::desired::{
+    Action, CLUSTER_NAME, Group, GroupRef, Listener, MANAGED_BY, Protocol, ROUTE_NAME,
+    ROUTE_NAMESPACE, ROUTE_TYPE, SERVICE_NAME, SERVICE_NAMESPACE, SOURCE_TYPE, Service, Source,
+    Tags, group, key, listener_name, service_names, tags,
+};
+use crate::kinds::{BackendRef, Policy, Route, RouteKind, Rule, ServiceExport};
+use crate::matching;
+use crate::settings::Settings;
+use crate::world::{BackendKind, Name, ServicePort, World, backend_of};
+
+/// How many groups a rule may forward to.
+const MOST_GROUPS: usize = 10;
+/// How many rules have a priority in a listener.
+pub(crate) const MOST_RULES: i32 = 100;
+/// The largest weight in Lattice; the Gateway API's goes to a million.
+const LARGEST_WEIGHT: i64 = 999;
+
+/// What becomes of a route.
+pub(crate) struct Plan {
+    /// The parents that are this controller's.
+    pub(crate) parents: Vec<Parent>,
+    /// Whether all backends are what they should be.
+    pub(crate) resolved: Verdict,
+    /// What of an accepted route cannot be had.
+    pub(crate) left_out: Option<String>,
+    /// What should be in Lattice; `None` when no parent accepts the route.
+    pub(crate) service: Option<Service>,
+}
+
+/// How a ServiceImport finds the target group that another cluster, or anything else, has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Import {
+    Arn(String),
+    Tagged { tags: Tags, vpc: Option<String> },
+}
+
+/// The ids of the groups that imports stand for, for those that have one.
+pub(crate) type Imports = BTreeMap<Name, String>;
+
+/// The imports that a route's backends name.
+pub(crate) fn imports(world: &World, name: &Name, route: &Route) -> BTreeMap<Name, Import> {
+    let backends = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
+    let named = backends.filter_map(|it| backend_of(it, name));
+    let imports = named.filter(|(kind, _)| *kind == BackendKind::Import);
+    imports
+        .filter_map(|(_, name)| Some((name.clone(), import(world, &name)?)))
+        .collect()
+}
+
+fn import(world: &World, name: &Name) -> Option<Import> {
+    let annotations = world.imports.get(name)?.annotations();
+    let annotation = |short: &str| annotations.get(&key(short)).filter(|it| !it.is_empty());
+    if let Some(arn) = annotation("target-group-arn") {
+        return Some(Import::Arn(arn.clone()));
+    }
+    let exported = annotation("export-name").unwrap_or(&name.name);
+    let mut tags = tags([
+        (SERVICE_NAME, exported),
+        (SERVICE_NAMESPACE, &name.namespace),
+        (SOURCE_TYPE, "ServiceExport"),
+    ]);
+    if let Some(cluster) = annotation("aws-eks-cluster-name") {
+        tags.insert(key(CLUSTER_NAME), cluster.clone());
+    }
+    let vpc = annotation("aws-vpc").cloned();
+    Some(Import::Tagged { tags, vpc })
+}
+
+/// What a policy says of a Service's or export's groups: of several, the oldest counts.
+pub(crate) fn group_policy<'a>(world: &'a World, kind: &str, name: &Name) -> Option<&'a Policy> {
+    let policies = world.group_policies.iter().filter(|(at, policy)| {
+        let target = &policy.spec.target_ref;
+        at.namespace == name.namespace && target.kind == kind && target.name == name.name
+    });
+    let oldest = policies.min_by_key(|(at, policy)| (policy.creation_timestamp(), (*at).clone()));
+    oldest.map(|(_, policy)| &**policy)
+}
+
+/// Protocol, version and health check of a group.
+fn spoken(kind: RouteKind, port: &ServicePort, policy: Option<&Policy>) -> (String, String) {
+    let version = match (kind, port.app_protocol.as_deref()) {
+        (RouteKind::Tls, _) => return ("TCP".to_owned(), String::new()),
+        (RouteKind::Grpc, _) => "GRPC",
+        (RouteKind::Http, Some("kubernetes.io/h2c")) => "HTTP2",
+        (RouteKind::Http, _) => "HTTP1",
+    };
+    let protocol = policy
+        .and_then(|it| it.spec.protocol.clone())
+        .unwrap_or_else(|| "HTTP".to_owned());
+    if protocol == "TCP" {
+        return (protocol, String::new());
+    }
+    let wanted = policy.and_then(|it| it.spec.protocol_version.clone());
+    (protocol, wanted.unwrap_or_else(|| version.to_owned()))
+}
+
+/// A Service's port as a group with its ready endpoints.
+fn group_of(
+    world: &World,
+    settings: &Settings,
+    source: Source<'_>,
+    kind: RouteKind,
+    (service, port): (&Name, &ServicePort),
+) -> Group {
+    let policy = match source {
+        Source::Route(..) => group_policy(world, "Service", service),
+        Source::Export => group_policy(world, "ServiceExport", service)
+            .or_else(|| group_policy(world, "Service", service)),
+    };
+    let (protocol, version) = spoken(kind, port, policy);
+    let mut group = group(settings, source, service, (port.port, &protocol, &version));
+    group.health_check = policy.and_then(|it| it.spec.health_check.clone());
+    group.targets = world.targets(service, port);
+    group
+}
+
+struct Builder<'a> {
+    world: &'a World,
+    settings: &'a Settings,
+    imports: &'a Imports,
+    kind: RouteKind,
+    name: &'a Name,
+    groups: BTreeMap<String, Group>,
+    unresolved: Vec<Verdict>,
+}
+
+impl Builder<'_> {
+    /// The group that a backend stands for.
+    fn backend(&mut self, backend: &BackendRef) -> Result<GroupRef, Verdict> {
+        let Some((kind, name)) = backend_of(backend, self.name) else {
+            let kind = backend.kind.as_deref().unwrap_or("Service");
+            return Err(Verdict::bad(
+                "InvalidKind",
+                format!("{kind} cannot be a backend"),
+            ));
+        };
+        if !self
+            .world
+            .granted(self.kind, &self.name.namespace, kind, &name)
+        {
+            let message = format!("no ReferenceGrant lets this route refer to {name}");
+            return Err(Verdict::bad("RefNotPermitted", message));
+        }
+        if kind == BackendKind::Import {
+            return self
+                .imports
+                .get(&name)
+                .map(|id| GroupRef::Existing(id.clone()))
+                .ok_or_else(|| {
+                    let message = format!("there is no target group for ServiceImport {name}");
+                    Verdict::bad("BackendNotFound", message)
+                });
+        }
+        let Some(service) = self.world.services.get(&name) else {
+            return Err(Verdict::bad(
+                "BackendNotFound",
+                format!("there is no Service {name}"),
+            ));
+        };
+        if service.external_name || service.ipv6_only {
+            let message = format!("Service {name} has no IPv4 addresses in the VPC");
+            return Err(Verdict::bad("UnsupportedValue", message));
+        }
+        let mut ports = service.ports.iter();
+        let Some(port) = ports.find(|it| Some(it.port) == backend.port) else {
+            let message = format!(
+                "Service {name} has no port {}",
+                backend.port.unwrap_or_default()
+            );
+            return Err(Verdict::bad("BackendNotFound", message));
+        };
+        let source = Source::Route(self.kind, self.name);
+        let group = group_of(self.world, self.settings, source, self.kind, (&name, port));
+        let reference = GroupRef::Own(group.name.clone());
+        self.groups.insert(group.name.clone(), group);
+        Ok(reference)
+    }
+
+    /// What a rule does. The error says what Lattice has no means for.
+    fn action(&mut self, rule: &Rule) -> Result<Action, String> {
+        let mut weights: BTreeMap<GroupRef, i64> = BTreeMap::new();
+        for backend in &rule.backend_refs {
+            if let Some(filter) = backend.filters.first() {
+                return Err(format!("the filter {} of a backend", filter.kind));
+            }
+            match self.backend(backend) {
+                Ok(group) => {
+                    let weight = i64::from(backend.weight.unwrap_or(1).max(0));
+                    *weights.entry(group).or_default() += weight;
+                }
+                Err(verdict) => self.unresolved.push(verdict),
+            }
+        }
+        if weights.len() > MOST_GROUPS {
+            return Err(format!("more than {MOST_GROUPS} backends in a rule"));
+        }
+        let most = weights.values().copied().max().unwrap_or_default();
+        if most == 0 {
+            return Ok(Action::Fixed(500));
+        }
+        let scaled = |weight: i64| match weight {
+            0 => 0,
+            _ if most <= LARGEST_WEIGHT => weight,
+            _ => (weight * LARGEST_WEIGHT / most).max(1),
+        };
+        let weights = weights.into_iter();
+        Ok(Action::Forward(
+            weights
+                .map(|(group, weight)| (group, i32::try_from(scaled(weight)).unwrap_or(1)))
+                .collect(),
+        ))
+    }
+}
+
+/// Whether a route or Gateway wants its services in no service network.
+fn standalone(annotations: &BTreeMap<String, String>) -> Option<bool> {
+    annotations.get(&key("standalone")).map(|it| it == "true")
+}
+
+/// The tags that an annotation asks for: `key=value` with commas between.
+fn asked_tags(annotations: &BTreeMap<String, String>) -> Tags {
+    let text = annotations
+        .get(&key("tags"))
+        .map(String::as_str)
+        .unwrap_or_default();
+    let pairs = text
+        .split(',')
+        .filter_map(|pair| pair.trim().split_once('='));
+    let pairs = pairs.map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()));
+    let reserved = |key: &str| {
+        key.is_empty() || key.starts_with("aws:") || key.starts_with(crate::kinds::AWS_GROUP)
+    };
+    pairs.filter(|(key, _)| !reserved(key)).take(40).collect()
+}
+
+/// The tags by which a route's service is known.
+pub(crate) fn service_tags(settings: &Settings, kind: RouteKind, name: &Name) -> Tags {
+    tags([
+        (MANAGED_BY, &settings.managed_by()),
+        (ROUTE_NAME, &name.name),
+        (ROUTE_NAMESPACE, &name.namespace),
+        (ROUTE_TYPE, kind.tag()),
+    ])
+}
+
+/// The listeners of all parents that accept the route. Of two with one port, the first counts.
+fn listeners(name: &Name, parents: &[Parent]) -> Vec<Listener> {
+    let mut listeners: BTreeMap<i32, Listener> = BTreeMap::new();
+    for parent in parents.iter().filter(|it| it.accepted.good) {
+        for at in &parent.listeners {
+            let listener = &parent.gateway.spec.listeners[*at];
+            let Some(protocol) = protocol(listener) else {
+                continue;
+            };
+            listeners.entry(listener.port).or_insert_with(|| Listener {
+                name: listener_name(name, listener.port, protocol),
+                port: listener.port,
+                protocol,
+                default: Action::Fixed(404),
+                rules: Vec::new(),
+            });
+        }
+    }
+    listeners.into_values().collect()
+}
+
+/// The certificate that a parent's listener names.
+fn certificate(parents: &[Parent]) -> Option<String> {
+    let option = key("certificate-arn");
+    let accepting = parents.iter().filter(|it| it.accepted.good);
+    let listeners = accepting.flat_map(|it| {
+        it.listeners
+            .iter()
+            .map(|at| &it.gateway.spec.listeners[*at])
+    });
+    let mut named = listeners.filter_map(|it| it.tls.as_ref()?.options.get(&option));
+    named.next().cloned()
+}
+
+fn networks(settings: &Settings, route: &Route, parents: &[Parent]) -> BTreeSet<String> {
+    let own = standalone(route.annotations());
+    let associated = parents.iter().filter(|it| it.accepted.good).filter(|it| {
+        !own.or_else(|| standalone(it.gateway.annotations()))
+            .unwrap_or(false)
+    });
+    associated
+        .map(|it| settings.network_of(&it.name.name).to_owned())
+        .collect()
+}
+
+/// Makes a route's plan.
+pub(crate) fn route(
+    world: &World,
+    settings: &Settings,
+    imports: &Imports,
+    (kind, name, route): (RouteKind, &Name, &Route),
+) -> Plan {
+    let mut parents = parents(world, settings, kind, name, route);
+    let mut builder = Builder {
+        world,
+        settings,
+        imports,
+        kind,
+        name,
+        groups: BTreeMap::new(),
+        unresolved: Vec::new(),
+    };
+    let mut left_out = Vec::new();
+    let mut rules = Vec::new();
+    let mut passed_on = None;
+    for (at, rule) in route.spec.rules.iter().enumerate() {
+        let made = matching::conditions(kind, rule)
+            .and_then(|conditions| builder.action(rule).map(|action| (conditions, action)));
+        match made {
+            Ok((_, action)) if kind == RouteKind::Tls => {
+                passed_on.get_or_insert(action);
+            }
+            Ok((conditions, action)) => {
+                let conditions = conditions.into_iter();
+                rules.extend(
+                    conditions.map(|(rank, condition)| (rank, at, condition, action.clone())),
+                );
+            }
+            Err(what) => left_out.push(format!("Dropped Rule {at}: VPC Lattice has no {what}")),
+        }
+    }
+    let whole = rules.is_empty() && passed_on.is_none() && !route.spec.rules.is_empty();
+    let mut rules = matching::in_order(rules);
+    let most = usize::try_from(MOST_RULES).unwrap_or(usize::MAX);
+    if rules.len() > most {
+        left_out.push(format!(
+            "Dropped Rules: VPC Lattice has no more than {most} rules in a listener"
+        ));
+        rules.truncate(most);
+    }
+    let plain = route.spec.hostnames.iter().find(|it| !it.starts_with('*'));
+    for hostname in route.spec.hostnames.iter().filter(|it| Some(*it) != plain) {
+        left_out.push(format!(
+            "Dropped hostname {hostname}: a service of VPC Lattice has one name, without wildcards"
+        ));
+    }
+    let unnamed = plain.is_none() && (kind == RouteKind::Tls || !route.spec.hostnames.is_empty());
+    if whole || unnamed {
+        let message = match unnamed {
+            true => "a service of VPC Lattice needs a hostname without wildcards here".to_owned(),
+            false => left_out.join("; "),
+        };
+        for parent in parents.iter_mut().filter(|it| it.accepted.good) {
+            parent.accepted = Verdict::bad("UnsupportedValue", message.clone());
+        }
+        left_out.clear();
+    }
+    let mut listeners = listeners(name, &parents);
+    for listener in &mut listeners {
+        match listener.protocol {
+            Protocol::Tls => listener.default = passed_on.clone().unwrap_or(Action::Fixed(404)),
+            Protocol::Http | Protocol::Https => listener.rules.clone_from(&rules),
+        }
+    }
+    let accepted = parents.iter().any(|it| it.accepted.good);
+    let (service_name, other_name) = service_names(name);
+    let mut service_tags = asked_tags(route.annotations());
+    service_tags.extend(self::service_tags(settings, kind, name));
+    let service = accepted.then(|| Service {
+        name: service_name,
+        other_name,
+        tags: service_tags,
+        custom_domain: plain.cloned(),
+        certificate: certificate(&parents),
+        networks: networks(settings, route, &parents),
+        listeners,
+        groups: builder.groups.into_values().collect(),
+    });
+    let resolved = builder.unresolved.into_iter().next();
+    Plan {
+        parents,
+        resolved: resolved.unwrap_or_else(|| Verdict::good("ResolvedRefs")),
+        left_out: (!left_out.is_empty()).then(|| left_out.join("; ")),
+        service,
+    }
+}
+
+/// The groups of an export: one for each port. `None` when the export is not for this controller, or its Service is not
+/// there.
+pub(crate) fn export(
+    world: &World,
+    settings: &Settings,
+    name: &Name,
+    export: &ServiceExport,
+) -> Option<Vec<Group>> {
+    let annotations = export.annotations();
+    if annotations.get(&key("federation")).map(String::as_str) != Some("amazon-vpc-lattice") {
+        return None;
+    }
+    let backing = annotations.get(&key("service-name")).unwrap_or(&name.name);
+    let service = world.services.get(&Name::new(&name.namespace, backing))?;
+    let mut wanted: Vec<(i32, RouteKind)> = Vec::new();
+    for port in export.spec.iter().flat_map(|it| &it.exported_ports) {
+        let kind = match port.route_type.as_str() {
+            "GRPC" => RouteKind::Grpc,
+            "TLS" => RouteKind::Tls,
+            _ => RouteKind::Http,
+        };
+        wanted.push((port.port, kind));
+    }
+    if wanted.is_empty() {
+        let ports = annotations
+            .get(&key("port"))
+            .map(String::as_str)
+            .unwrap_or_default();
+        let ports = ports.split(',').filter_map(|it| it.trim().parse().ok());
+        wanted.extend(ports.map(|port| (port, RouteKind::Http)));
+    }
+    if wanted.is_empty() {
+        wanted.extend(service.ports.iter().map(|it| (it.port, RouteKind::Http)));
+    }
+    let backing = Name::new(&name.namespace, backing);
+    let mut groups = BTreeMap::new();
+    for (number, kind) in wanted {
+        let Some(port) = service.ports.iter().find(|it| it.port == number) else {
+            continue;
+        };
+        let mut group = group_of(world, settings, Source::Export, kind, (name, port));
+        group.targets = world.targets(&backing, port);
+        groups.insert(group.name.clone(), group);
+    }
+    Some(groups.into_values().collect())
+}

@@ -1,0 +1,55 @@
+//! What a controller is told.
+
+/// The name under which this controller knows classes of its own.
+pub const OWN_CONTROLLER: &str = "lath.dev/gateway-api-controller";
+/// The name of AWS's controller, whose classes this one serves as well.
+pub const AWS_CONTROLLER: &str = "application-networking.k8s.aws/gateway-api-controller";
+
+/// What a controller is told. The environment variables of AWS's controller have the same meanings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The controller names whose GatewayClasses are served.
+    pub controller_names: Vec<String>,
+    /// The cluster's name (`CLUSTER_NAME`).
+    pub cluster_name: String,
+    /// The VPC of the cluster's pods (`CLUSTER_VPC_ID`).
+    pub vpc_id: String,
+    /// The account (`AWS_ACCOUNT_ID`).
+    pub account_id: String,
+    /// The region (`REGION`).
+    pub region: String,
+    /// Where AWS's API is; `None` for AWS itself, or what `AWS_ENDPOINT_URL` says.
+    pub endpoint_url: Option<String>,
+    /// A service network that is made at the start, and is associated with the VPC (`DEFAULT_SERVICE_NETWORK`).
+    pub default_service_network: Option<String>,
+    /// Whether all Gateways stand for that network (`ENABLE_SERVICE_NETWORK_OVERRIDE`).
+    pub service_network_override: bool,
+    /// Whether one of several controllers is elected to write.
+    pub leader_elect: bool,
+    /// The namespace of the Lease that says which.
+    pub lease_namespace: String,
+    /// How many objects are worked on at once.
+    pub workers: usize,
+    /// The kubeconfig's context; its default where there is none.
+    pub context: Option<String>,
+}
+
+impl Settings {
+    /// The value of the tag `ManagedBy`, by which a controller knows what is its own.
+    pub(crate) fn managed_by(&self) -> String {
+        format!("{}/{}/{}", self.account_id, self.cluster_name, self.vpc_id)
+    }
+
+    /// Whether a controller name is one that this controller answers to.
+    pub(crate) fn answers_to(&self, name: &str) -> bool {
+        self.controller_names.iter().any(|it| it == name)
+    }
+
+    /// The name of the service network that a Gateway stands for.
+    pub(crate) fn network_of<'a>(&'a self, gateway: &'a str) -> &'a str {
+        match &self.default_service_network {
+            Some(network) if self.service_network_override => network,
+            _ => gateway,
+        }
+    }
+}

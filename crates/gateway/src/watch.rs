@@ -1,0 +1,372 @@
+//! Watches: they keep the world as the API server has it, and say what has to be worked on.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1 as discovery;
+use kube::api::{Api, ApiResource, ObjectMeta, PartialObjectMeta};
+use kube::core::{NamespaceResourceScope, Object};
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+
+use crate::controller::App;
+use crate::kinds::{self, PolicyKind, RouteKind};
+use crate::world::{BackendKind, Key, Name, Service, Slice, Table, World};
+
+/// How often the API server is asked whether it has a kind by now.
+const LOOK: Duration = Duration::from_secs(3);
+/// The versions that routes are served in, the best first.
+const VERSIONS: [&str; 3] = ["v1", "v1alpha3", "v1alpha2"];
+
+/// How many kinds were not read yet, for workers that wait for the whole picture.
+pub(crate) struct Unread {
+    left: AtomicUsize,
+    none: Notify,
+}
+
+impl Unread {
+    fn one_less(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.none.notify_waiters();
+        }
+    }
+
+    /// Waits until every kind was read once, or is not served.
+    pub(crate) async fn none_left(&self) {
+        loop {
+            let none = self.none.notified();
+            if self.left.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            none.await;
+        }
+    }
+}
+
+/// Counts a kind down once.
+struct Ticket(Option<Arc<Unread>>);
+
+impl Ticket {
+    fn punch(&mut self) {
+        if let Some(unread) = self.0.take() {
+            unread.one_less();
+        }
+    }
+}
+
+/// How a kind is kept.
+struct Kept<K, T> {
+    convert: fn(K) -> T,
+    table: fn(&mut World) -> &mut Table<T>,
+    /// What an object's change has to be worked on for.
+    touched: fn(&World, &Name, &T) -> Vec<Key>,
+    /// Whether two states differ in anything that matters.
+    differ: fn(&T, &T) -> bool,
+}
+
+impl<K, T> Kept<K, T> {
+    fn put(&self, app: &App, name: Name, object: T) {
+        let mut world = app.world();
+        let object = Arc::new(object);
+        let mut keys = Vec::new();
+        let before = (self.table)(&mut world).get(&name).cloned();
+        let changed = before.as_ref().is_none_or(|it| (self.differ)(it, &object));
+        if changed && let Some(before) = &before {
+            keys.extend((self.touched)(&world, &name, before));
+        }
+        (self.table)(&mut world).insert(name.clone(), Arc::clone(&object));
+        if changed {
+            keys.extend((self.touched)(&world, &name, &object));
+        }
+        drop(world);
+        keys.into_iter().for_each(|key| app.queue.add(key));
+    }
+
+    fn remove(&self, app: &App, name: &Name) {
+        let mut world = app.world();
+        let Some(before) = (self.table)(&mut world).remove(name) else {
+            return;
+        };
+        let keys = (self.touched)(&world, name, &before);
+        drop(world);
+        keys.into_iter().for_each(|key| app.queue.add(key));
+    }
+}
+
+fn named(meta: &ObjectMeta) -> Name {
+    Name::of(meta)
+}
+
+async fn follow<K, T>(app: Arc<App>, api: Api<K>, kept: Kept<K, T>, mut ticket: Ticket)
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    T: Send + Sync + 'static,
+{
+    let stream = watcher(api, watcher::Config::default()).default_backoff();
+    futures::pin_mut!(stream);
+    let mut listed: Option<BTreeSet<Name>> = None;
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(Event::Init) => listed = Some(BTreeSet::new()),
+            Ok(Event::InitApply(mut object)) => {
+                object.meta_mut().managed_fields = None;
+                let name = named(object.meta());
+                if let Some(listed) = &mut listed {
+                    listed.insert(name.clone());
+                }
+                kept.put(&app, name, (kept.convert)(object));
+            }
+            Ok(Event::InitDone) => {
+                let listed = listed.take().unwrap_or_default();
+                let table: Vec<_> = (kept.table)(&mut app.world()).keys().cloned().collect();
+                for name in table.iter().filter(|it| !listed.contains(*it)) {
+                    kept.remove(&app, name);
+                }
+                ticket.punch();
+            }
+            Ok(Event::Apply(mut object)) => {
+                object.meta_mut().managed_fields = None;
+                kept.put(&app, named(object.meta()), (kept.convert)(object));
+            }
+            Ok(Event::Delete(object)) => kept.remove(&app, &named(object.meta())),
+            Err(error) => tracing::warn!(%error, "a watch breaks off, and begins again"),
+        }
+    }
+}
+
+/// Waits until the API server serves a kind, in one of these forms.
+async fn served(client: &Client, forms: &[ApiResource], ticket: &mut Ticket) -> ApiResource {
+    loop {
+        let mut known = true;
+        for form in forms {
+            match client.list_api_group_resources(&form.api_version).await {
+                Ok(list) => {
+                    if list.resources.iter().any(|it| it.name == form.plural) {
+                        return form.clone();
+                    }
+                }
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => {
+                    known = false;
+                    tracing::warn!(%error, "the API server does not say what it serves");
+                }
+            }
+        }
+        if known {
+            ticket.punch();
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Whether anything but the status of an object changed.
+fn differ<P: Clone, U: Clone>(a: &Object<P, U>, b: &Object<P, U>) -> bool {
+    let (a, b) = (&a.metadata, &b.metadata);
+    a.uid != b.uid
+        || a.generation != b.generation
+        || a.annotations != b.annotations
+        || a.finalizers != b.finalizers
+        || a.deletion_timestamp != b.deletion_timestamp
+}
+
+/// One kind of custom resource: waits until it is served, then follows it.
+fn custom<P, U>(
+    app: &Arc<App>,
+    unread: &Arc<Unread>,
+    forms: Vec<ApiResource>,
+    table: fn(&mut World) -> &mut Table<Object<P, U>>,
+    touched: fn(&World, &Name, &Object<P, U>) -> Vec<Key>,
+) where
+    P: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    U: Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let app = Arc::clone(app);
+    let mut ticket = Ticket(Some(Arc::clone(unread)));
+    tokio::spawn(async move {
+        let form = served(&app.client, &forms, &mut ticket).await;
+        app.serves(&form);
+        let api = Api::all_with(app.client.clone(), &form);
+        let kept = Kept {
+            convert: |it| it,
+            table,
+            touched,
+            differ,
+        };
+        follow(app, api, kept, ticket).await;
+    });
+}
+
+/// A kind that every API server has.
+fn plain<K, T>(app: &Arc<App>, unread: &Arc<Unread>, api: Api<K>, kept: Kept<K, T>)
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    T: Send + Sync + 'static,
+{
+    let ticket = Ticket(Some(Arc::clone(unread)));
+    tokio::spawn(follow(Arc::clone(app), api, kept, ticket));
+}
+
+fn routes<const KIND: usize>(world: &mut World) -> &mut Table<kinds::Route> {
+    world.routes.entry(RouteKind::ALL[KIND]).or_default()
+}
+
+fn touched_by_route<const KIND: usize>(
+    world: &World,
+    name: &Name,
+    route: &kinds::Route,
+) -> Vec<Key> {
+    world.touched_by_route(RouteKind::ALL[KIND], name, route)
+}
+
+fn policies<const KIND: usize>(world: &mut World) -> &mut Table<kinds::Policy> {
+    world.policies.entry(PolicyKind::ALL[KIND]).or_default()
+}
+
+fn touched_by_policy<const KIND: usize>(
+    world: &World,
+    name: &Name,
+    policy: &kinds::Policy,
+) -> Vec<Key> {
+    world.touched_by_policy(PolicyKind::ALL[KIND], name, policy)
+}
+
+fn all<K>(client: &Client) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    Api::all(client.clone())
+}
+
+/// Begins all watches.
+pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
+    let unread = &Arc::new(Unread {
+        left: AtomicUsize::new(15),
+        none: Notify::new(),
+    });
+    let forms = |kind: RouteKind| {
+        VERSIONS
+            .iter()
+            .map(|version| kind.resource(version))
+            .collect()
+    };
+    custom(
+        app,
+        unread,
+        vec![kinds::gateway_class()],
+        |it| &mut it.classes,
+        |world, name, _| world.touched_by_class(name),
+    );
+    custom(
+        app,
+        unread,
+        vec![kinds::gateway()],
+        |it| &mut it.gateways,
+        |world, name, _| world.touched_by_gateway(name),
+    );
+    custom(
+        app,
+        unread,
+        forms(RouteKind::Http),
+        routes::<0>,
+        touched_by_route::<0>,
+    );
+    custom(
+        app,
+        unread,
+        forms(RouteKind::Grpc),
+        routes::<1>,
+        touched_by_route::<1>,
+    );
+    custom(
+        app,
+        unread,
+        forms(RouteKind::Tls),
+        routes::<2>,
+        touched_by_route::<2>,
+    );
+    custom(
+        app,
+        unread,
+        vec![kinds::reference_grant()],
+        |it| &mut it.grants,
+        |world, _, grant| world.touched_by_grant(grant),
+    );
+    custom(
+        app,
+        unread,
+        vec![kinds::service_export()],
+        |it| &mut it.exports,
+        |_, name, _| vec![Key::Export(name.clone())],
+    );
+    custom(
+        app,
+        unread,
+        vec![kinds::service_import()],
+        |it| &mut it.imports,
+        |world, name, _| world.touched_by_backend(BackendKind::Import, name),
+    );
+    let policies = vec![kinds::target_group_policy()];
+    custom(
+        app,
+        unread,
+        policies,
+        |it| &mut it.group_policies,
+        World::touched_by_group_policy,
+    );
+    let form = |kind: PolicyKind| vec![kind.resource()];
+    custom(
+        app,
+        unread,
+        form(PolicyKind::Vpc),
+        self::policies::<0>,
+        touched_by_policy::<0>,
+    );
+    custom(
+        app,
+        unread,
+        form(PolicyKind::Auth),
+        self::policies::<1>,
+        touched_by_policy::<1>,
+    );
+    custom(
+        app,
+        unread,
+        form(PolicyKind::Log),
+        self::policies::<2>,
+        touched_by_policy::<2>,
+    );
+    let services = Kept {
+        convert: |it: core::Service| Service::from(it),
+        table: |it| &mut it.services,
+        touched: |world, name, _| world.touched_by_backend(BackendKind::Service, name),
+        differ: |a, b| a != b,
+    };
+    plain(app, unread, all(&app.client), services);
+    let slices = Kept {
+        convert: |it: discovery::EndpointSlice| Slice::from(it),
+        table: |it| &mut it.slices,
+        touched: |world, name, slice| {
+            let service = Name::new(&name.namespace, &slice.service);
+            world.touched_by_backend(BackendKind::Service, &service)
+        },
+        differ: |a, b| a != b,
+    };
+    plain(app, unread, all(&app.client), slices);
+    let namespaces = Kept {
+        convert: |it: PartialObjectMeta<core::Namespace>| it.metadata.labels.unwrap_or_default(),
+        table: |it| &mut it.namespaces,
+        touched: |world, name, _| world.touched_by_namespace(&name.name),
+        differ: |a, b| a != b,
+    };
+    plain(app, unread, Api::all(app.client.clone()), namespaces);
+    Arc::clone(unread)
+}

@@ -1,0 +1,364 @@
+//! What the controller knows of its cluster: the newest state of every object that it watches, cut down to what it reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::discovery::v1 as discovery;
+use kube::core::ObjectMeta;
+
+use crate::kinds::{
+    AWS_GROUP, BackendRef, GATEWAY_GROUP, Gateway, GatewayClass, ParentRef, Policy, PolicyKind,
+    ReferenceGrant, Route, RouteKind, ServiceExport, ServiceImport,
+};
+
+/// An object's name in its namespace, which is empty where a kind has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Name {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl Name {
+    pub(crate) fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    pub(crate) fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            return f.write_str(&self.name);
+        }
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What a worker brings into the desired state: one object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Key {
+    Class(Name),
+    Gateway(Name),
+    Route(RouteKind, Name),
+    Export(Name),
+    Policy(PolicyKind, Name),
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Class(name) => write!(f, "GatewayClass {name}"),
+            Self::Gateway(name) => write!(f, "Gateway {name}"),
+            Self::Route(kind, name) => write!(f, "{} {name}", kind.kind()),
+            Self::Export(name) => write!(f, "ServiceExport {name}"),
+            Self::Policy(kind, name) => write!(f, "{} {name}", kind.kind()),
+        }
+    }
+}
+
+/// A Service, as far as routes need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) ports: Vec<ServicePort>,
+    pub(crate) external_name: bool,
+    pub(crate) ipv6_only: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServicePort {
+    pub(crate) name: String,
+    pub(crate) port: i32,
+    pub(crate) app_protocol: Option<String>,
+}
+
+impl From<core::Service> for Service {
+    fn from(service: core::Service) -> Self {
+        let spec = service.spec.unwrap_or_default();
+        let port = |port: core::ServicePort| ServicePort {
+            name: port.name.unwrap_or_default(),
+            port: port.port,
+            app_protocol: port.app_protocol,
+        };
+        let families = spec.ip_families.unwrap_or_default();
+        Self {
+            ports: spec
+                .ports
+                .unwrap_or_default()
+                .into_iter()
+                .map(port)
+                .collect(),
+            external_name: spec.type_.as_deref() == Some("ExternalName"),
+            ipv6_only: !families.is_empty() && families.iter().all(|it| it == "IPv6"),
+        }
+    }
+}
+
+/// The addresses of an EndpointSlice that are ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slice {
+    pub(crate) service: String,
+    pub(crate) ports: Vec<(String, i32)>,
+    pub(crate) ready: BTreeSet<String>,
+}
+
+impl From<discovery::EndpointSlice> for Slice {
+    fn from(slice: discovery::EndpointSlice) -> Self {
+        let labels = slice.metadata.labels.unwrap_or_default();
+        let service = labels.get("kubernetes.io/service-name").cloned();
+        let ports = slice.ports.unwrap_or_default().into_iter();
+        let mut ready = BTreeSet::new();
+        if slice.address_type == "IPv4" {
+            for endpoint in slice.endpoints {
+                let conditions = endpoint.conditions.unwrap_or_default();
+                // No word on readiness means ready, and what terminates gets no new requests.
+                if conditions.ready.unwrap_or(true) && !conditions.terminating.unwrap_or(false) {
+                    ready.extend(endpoint.addresses);
+                }
+            }
+        }
+        Self {
+            service: service.unwrap_or_default(),
+            ports: ports
+                .filter_map(|port| Some((port.name.unwrap_or_default(), port.port?)))
+                .collect(),
+            ready,
+        }
+    }
+}
+
+/// All objects of a kind.
+pub(crate) type Table<T> = BTreeMap<Name, Arc<T>>;
+
+/// The newest known state of the cluster.
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) classes: Table<GatewayClass>,
+    pub(crate) gateways: Table<Gateway>,
+    pub(crate) routes: BTreeMap<RouteKind, Table<Route>>,
+    pub(crate) services: Table<Service>,
+    pub(crate) slices: Table<Slice>,
+    /// Of namespaces: their labels.
+    pub(crate) namespaces: Table<BTreeMap<String, String>>,
+    pub(crate) grants: Table<ReferenceGrant>,
+    pub(crate) exports: Table<ServiceExport>,
+    pub(crate) imports: Table<ServiceImport>,
+    pub(crate) group_policies: Table<Policy>,
+    pub(crate) policies: BTreeMap<PolicyKind, Table<Policy>>,
+}
+
+/// Where a route's parentRef leads, when it leads to a Gateway.
+pub(crate) fn gateway_of(parent: &ParentRef, route: &Name) -> Option<Name> {
+    let group = parent.group.as_deref().unwrap_or(GATEWAY_GROUP);
+    let kind = parent.kind.as_deref().unwrap_or("Gateway");
+    let namespace = parent.namespace.as_deref().unwrap_or(&route.namespace);
+    (group == GATEWAY_GROUP && kind == "Gateway").then(|| Name::new(namespace, &parent.name))
+}
+
+/// What kinds of backends there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BackendKind {
+    Service,
+    Import,
+}
+
+/// A backend's kind and name; `None` for kinds that cannot be one.
+pub(crate) fn backend_of(backend: &BackendRef, route: &Name) -> Option<(BackendKind, Name)> {
+    let group = backend.group.as_deref().unwrap_or_default();
+    let kind = match (group, backend.kind.as_deref().unwrap_or("Service")) {
+        ("", "Service") => BackendKind::Service,
+        (AWS_GROUP, "ServiceImport") => BackendKind::Import,
+        _ => return None,
+    };
+    let namespace = backend.namespace.as_deref().unwrap_or(&route.namespace);
+    Some((kind, Name::new(namespace, &backend.name)))
+}
+
+impl World {
+    pub(crate) fn route(&self, kind: RouteKind, name: &Name) -> Option<&Arc<Route>> {
+        self.routes.get(&kind)?.get(name)
+    }
+
+    pub(crate) fn all_routes(&self) -> impl Iterator<Item = (RouteKind, &Name, &Arc<Route>)> {
+        let tables = self.routes.iter();
+        tables.flat_map(|(kind, table)| table.iter().map(|(name, route)| (*kind, name, route)))
+    }
+
+    fn routes_where(&self, wanted: impl Fn(&Name, &Route) -> bool) -> Vec<Key> {
+        self.all_routes()
+            .filter(|(_, name, route)| wanted(name, route))
+            .map(|(kind, name, _)| Key::Route(kind, name.clone()))
+            .collect()
+    }
+
+    /// The routes that name a Gateway as a parent.
+    pub(crate) fn routes_of(&self, gateway: &Name) -> Vec<Key> {
+        self.routes_where(|name, route| {
+            let parents = route.spec.parent_refs.iter();
+            parents
+                .filter_map(|parent| gateway_of(parent, name))
+                .any(|parent| parent == *gateway)
+        })
+    }
+
+    /// What a Gateway changes.
+    pub(crate) fn touched_by_gateway(&self, gateway: &Name) -> Vec<Key> {
+        let mut keys = self.routes_of(gateway);
+        keys.extend(self.policies_for("Gateway", gateway));
+        keys.push(Key::Gateway(gateway.clone()));
+        keys
+    }
+
+    /// The policies that are for an object.
+    fn policies_for<'a>(&'a self, kind: &'a str, name: &'a Name) -> impl Iterator<Item = Key> + 'a {
+        let tables = self.policies.iter();
+        let all = tables.flat_map(|(of, table)| table.iter().map(|(at, policy)| (*of, at, policy)));
+        let fitting = all.filter(move |(_, at, policy)| {
+            let target = &policy.spec.target_ref;
+            at.namespace == name.namespace && target.kind == kind && target.name == name.name
+        });
+        fitting.map(|(kind, at, _)| Key::Policy(kind, at.clone()))
+    }
+
+    /// What a policy changes: itself, others for the same object, and a Gateway that leaves its VPC to it.
+    pub(crate) fn touched_by_policy(
+        &self,
+        kind: PolicyKind,
+        name: &Name,
+        policy: &Policy,
+    ) -> Vec<Key> {
+        let target = &policy.spec.target_ref;
+        let at = Name::new(&name.namespace, &target.name);
+        let mut keys: Vec<_> = self.policies_for(&target.kind, &at).collect();
+        keys.push(Key::Policy(kind, name.clone()));
+        if target.kind == "Gateway" {
+            keys.push(Key::Gateway(at));
+        }
+        keys
+    }
+
+    /// Whether a policy decides on the VPC's place in a Gateway's network.
+    pub(crate) fn vpc_decided(&self, gateway: &Name) -> bool {
+        let mut policies = self.policies_for("Gateway", gateway);
+        policies.any(|it| matches!(it, Key::Policy(PolicyKind::Vpc, _)))
+    }
+
+    /// What a GatewayClass changes.
+    pub(crate) fn touched_by_class(&self, class: &Name) -> Vec<Key> {
+        let gateways = self.gateways.iter();
+        let mut keys: Vec<_> = gateways
+            .filter(|(_, gateway)| gateway.spec.gateway_class_name == class.name)
+            .flat_map(|(name, _)| self.touched_by_gateway(name))
+            .collect();
+        keys.push(Key::Class(class.clone()));
+        keys
+    }
+
+    /// What a route changes: Gateways count their routes.
+    pub(crate) fn touched_by_route(&self, kind: RouteKind, name: &Name, route: &Route) -> Vec<Key> {
+        let parents = route.spec.parent_refs.iter();
+        let mut keys: Vec<_> = parents
+            .filter_map(|parent| gateway_of(parent, name))
+            .map(Key::Gateway)
+            .collect();
+        keys.extend(self.policies_for(kind.kind(), name));
+        keys.push(Key::Route(kind, name.clone()));
+        keys
+    }
+
+    /// What a backend changes, whether that be the object or its endpoints.
+    pub(crate) fn touched_by_backend(&self, of_kind: BackendKind, backend: &Name) -> Vec<Key> {
+        let mut keys = self.routes_where(|name, route| {
+            let backends = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
+            backends
+                .filter_map(|it| backend_of(it, name))
+                .any(|(kind, it)| kind == of_kind && it == *backend)
+        });
+        if of_kind == BackendKind::Service && self.exports.contains_key(backend) {
+            keys.push(Key::Export(backend.clone()));
+        }
+        keys
+    }
+
+    /// What a namespace's labels change: its routes, and what Gateways say of them.
+    pub(crate) fn touched_by_namespace(&self, namespace: &str) -> Vec<Key> {
+        self.all_routes()
+            .filter(|(_, name, _)| name.namespace == namespace)
+            .flat_map(|(kind, name, route)| self.touched_by_route(kind, name, route))
+            .collect()
+    }
+
+    /// What a grant changes: the routes of the namespaces that it names.
+    pub(crate) fn touched_by_grant(&self, grant: &ReferenceGrant) -> Vec<Key> {
+        self.routes_where(|name, _| {
+            let mut from = grant.spec.from.iter();
+            from.any(|from| from.namespace == name.namespace)
+        })
+    }
+
+    /// What a policy for target groups changes.
+    pub(crate) fn touched_by_group_policy(&self, name: &Name, policy: &Policy) -> Vec<Key> {
+        let target = Name::new(&name.namespace, &policy.spec.target_ref.name);
+        self.touched_by_backend(BackendKind::Service, &target)
+    }
+
+    /// The addresses and ports behind a Service's port that are ready.
+    pub(crate) fn targets(&self, service: &Name, port: &ServicePort) -> BTreeSet<(String, i32)> {
+        let from = Name::new(&service.namespace, "");
+        let slices = self
+            .slices
+            .range(from..)
+            .take_while(|(name, _)| name.namespace == service.namespace)
+            .filter(|(_, slice)| slice.service == service.name);
+        let mut targets = BTreeSet::new();
+        for (_, slice) in slices {
+            for (name, number) in &slice.ports {
+                if *name == port.name {
+                    targets.extend(slice.ready.iter().map(|it| (it.clone(), *number)));
+                }
+            }
+        }
+        targets
+    }
+
+    /// Whether a route's reference into another namespace is granted there.
+    pub(crate) fn granted(
+        &self,
+        kind: RouteKind,
+        from: &str,
+        to: BackendKind,
+        name: &Name,
+    ) -> bool {
+        if from == name.namespace {
+            return true;
+        }
+        let (group, to) = match to {
+            BackendKind::Service => ("", "Service"),
+            BackendKind::Import => (AWS_GROUP, "ServiceImport"),
+        };
+        let grants = self.grants.iter();
+        grants
+            .filter(|(grant, _)| grant.namespace == name.namespace)
+            .any(|(_, grant)| {
+                let mut froms = grant.spec.from.iter();
+                let mut tos = grant.spec.to.iter();
+                froms.any(|it| {
+                    it.group == GATEWAY_GROUP && it.kind == kind.kind() && it.namespace == from
+                }) && tos.any(|it| {
+                    it.group == group
+                        && it.kind == to
+                        && it.name.as_ref().is_none_or(|only| *only == name.name)
+                })
+            })
+    }
+}
