@@ -53,10 +53,6 @@ impl Undone {
             _ => LONGEST,
         }
     }
-
-    fn waits(&self) -> bool {
-        self.longest() == WAIT
-    }
 }
 
 /// A controller at work.
@@ -154,7 +150,7 @@ impl App {
                     self.queue.done(key, None);
                 }
                 Err(undone) => {
-                    match undone.waits() {
+                    match undone.longest() == WAIT {
                         true => tracing::debug!(%key, %undone, "not done yet"),
                         false => tracing::warn!(%key, %undone, "not done"),
                     }
