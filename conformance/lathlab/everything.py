@@ -159,8 +159,24 @@ class Everything:
         self._ec2("vpc-endpoint", endpoint["VpcEndpointId"], "VpcEndpointId")
         log = lattice.create_access_log_subscription(
             resourceIdentifier=network, destinationArn=f"arn:aws:logs:{self.region}:{self.account}:log-group:{group}:*")["id"]
+        gateway = lattice.create_resource_gateway(
+            name=unique("rg"), vpcIdentifier=self.values["ec2", "VpcId"], subnetIds=[self.values["ec2", "SubnetId"]], ipv4AddressesPerEni=1)["id"]
+        wait_for("the gateway", lambda: lattice.get_resource_gateway(resourceGatewayIdentifier=gateway)["status"] == "ACTIVE")
+        domain = lattice.start_domain_verification(domainName="example.test")["id"]
+        resource = lattice.create_resource_configuration(name=unique("rc"), type="GROUP", resourceGatewayIdentifier=gateway)["id"]
+        wait_for("the configuration", lambda: lattice.get_resource_configuration(resourceConfigurationIdentifier=resource)["status"] == "ACTIVE")
+        joined = lattice.create_service_network_resource_association(
+            resourceConfigurationIdentifier=resource, serviceNetworkIdentifier=network)["id"]
         arn = f"arn:aws:vpc-lattice:{self.region}:{self.account}:"
         ids = {
+            "ResourceGateway": (f"resourcegateway/{gateway}", gateway, "resourceGatewayIdentifier"),
+            "ResourceConfiguration": (f"resourceconfiguration/{resource}", resource, "resourceConfigurationIdentifier"),
+            "ServiceNetworkResourceAssociation": (
+                f"servicenetworkresourceassociation/{joined}", joined, "serviceNetworkResourceAssociationIdentifier"),
+            # No endpoint of this kind is made: what names none is judged all the same.
+            "ResourceEndpointAssociation": (
+                "resourceendpointassociation/rea-0123456789abcdef0", "rea-0123456789abcdef0", "resourceEndpointAssociationIdentifier"),
+            "DomainVerification": (f"domainverification/{domain}", domain, "domainVerificationIdentifier"),
             "ServiceNetwork": (f"servicenetwork/{network}", network, "serviceNetworkIdentifier"),
             "ServiceNetworkVpcAssociation": (
                 f"servicenetworkvpcassociation/{vpc}", vpc, "serviceNetworkVpcAssociationIdentifier"),
@@ -175,6 +191,7 @@ class Everything:
         for kind, (resource, id, member) in ids.items():
             self.arns["vpc-lattice", kind] = arn + resource
             self.values["vpc-lattice", member] = id
+        self.values["vpc-lattice", "resourceConfigurationGroupIdentifier"] = resource
         self.values["vpc-lattice", "vpcIdentifier"] = self.values["ec2", "VpcId"]
 
     def _route53(self):

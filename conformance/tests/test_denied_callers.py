@@ -151,12 +151,16 @@ MADE = {
     "ec2:CreateVpcEndpoint": {"vpc-endpoint"},
     "vpc-lattice:CreateAccessLogSubscription": {"AccessLogSubscription"},
     "vpc-lattice:CreateListener": {"Listener"},
+    "vpc-lattice:CreateResourceConfiguration": {"ResourceConfiguration"},
+    "vpc-lattice:CreateResourceGateway": {"ResourceGateway"},
     "vpc-lattice:CreateRule": {"Rule"},
     "vpc-lattice:CreateService": {"Service"},
     "vpc-lattice:CreateServiceNetwork": {"ServiceNetwork"},
+    "vpc-lattice:CreateServiceNetworkResourceAssociation": {"ServiceNetworkResourceAssociation"},
     "vpc-lattice:CreateServiceNetworkServiceAssociation": {"ServiceNetworkServiceAssociation"},
     "vpc-lattice:CreateServiceNetworkVpcAssociation": {"ServiceNetworkVpcAssociation"},
     "vpc-lattice:CreateTargetGroup": {"TargetGroup"},
+    "vpc-lattice:StartDomainVerification": {"DomainVerification"},
 }
 # Actions that are named otherwise than their operations.
 ACTIONS = {"vpc-lattice:BatchUpdateRule": "vpc-lattice:UpdateRule"}

@@ -16,6 +16,7 @@ SN, SVC, TG, LISTENER, RULE = "sn-0123456789abcdef0", "svc-0123456789abcdef0", "
 LT, LT_NAME = {"LaunchTemplateId": "lt-0123456789abcdef0"}, {"LaunchTemplateName": "no-such-template"}
 NO_LT, NO_LT_NAME = "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException"
 SNVA, SNSA, ALS = "snva-0123456789abcdef0", "snsa-0123456789abcdef0", "als-0123456789abcdef0"
+RGW, RCFG, SNRA, REA, DV = "rgw-0123456789abcdef0", "rcfg-0123456789abcdef0", "snra-0123456789abcdef0", "rea-0123456789abcdef0", "dv-0123456789abcdef0"
 LATTICE_ARN = f"arn:aws:vpc-lattice:us-east-1:000000000000:service/{SVC}"
 NO_GROUP = "arn:aws:logs:us-east-1:000000000000:log-group:/no/such"
 
@@ -181,7 +182,47 @@ INVALID, MISSING, CONFLICT = ("ValidationException", 400), ("ResourceNotFoundExc
 HTTP_ACTION = {"defaultAction": fixed(404)}
 # A document that is right, so that only what it is put on is wrong.
 ANYONE = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}}'
+NEW_GATEWAY = {"name": "gateway", "vpcIdentifier": "$vpc", "subnetIds": ["$subnet"]}
+NEW_RESOURCE = {"name": "resource", "type": "SINGLE", "portRanges": ["80"], "resourceGatewayIdentifier": RGW,
+                "resourceConfigurationDefinition": {"ipResource": {"ipAddress": "10.0.0.1"}}}
 LATTICE = [
+    ("CreateResourceConfiguration", NEW_RESOURCE, *MISSING),
+    ("CreateResourceConfiguration", NEW_RESOURCE | {"portRanges": ["80-70"]}, *INVALID),
+    ("CreateResourceConfiguration", NEW_RESOURCE | {"portRanges": ["http"]}, *INVALID),
+    ("CreateResourceConfiguration", NEW_RESOURCE | {"portRanges": []}, *INVALID),
+    ("CreateResourceConfiguration", NEW_RESOURCE | {"type": "GROUP"}, *INVALID),
+    ("CreateResourceConfiguration", NEW_RESOURCE | {"resourceConfigurationDefinition": {"ipResource": {"ipAddress": "192.0.2.1"}}}, *INVALID),
+    ("CreateResourceConfiguration", NEW_RESOURCE | {"resourceConfigurationDefinition": {"ipResource": {"ipAddress": "10.0.0.1"}, "dnsResource": {"domainName": "a.test"}}}, *INVALID),
+    ("CreateResourceConfiguration", NEW_RESOURCE | {"name": "rcfg-a"}, *INVALID),
+    ("CreateResourceConfiguration", {"name": "child", "type": "CHILD", "portRanges": ["80"], "resourceConfigurationGroupIdentifier": RCFG, "resourceConfigurationDefinition": {"ipResource": {"ipAddress": "10.0.0.1"}}}, *MISSING),
+    ("CreateResourceGateway", NEW_GATEWAY | {"vpcIdentifier": VPC}, *MISSING),
+    ("CreateResourceGateway", NEW_GATEWAY | {"subnetIds": [SUBNET]}, *MISSING),
+    ("CreateResourceGateway", NEW_GATEWAY | {"securityGroupIds": [SG]}, *MISSING),
+    ("CreateResourceGateway", NEW_GATEWAY | {"subnetIds": []}, *INVALID),
+    ("CreateResourceGateway", NEW_GATEWAY | {"ipAddressType": "IPV6"}, *INVALID),
+    ("CreateResourceGateway", NEW_GATEWAY | {"ipv4AddressesPerEni": 63}, *INVALID),
+    ("CreateServiceNetworkResourceAssociation", {"serviceNetworkIdentifier": "$network", "resourceConfigurationIdentifier": RCFG}, *MISSING),
+    ("CreateServiceNetworkResourceAssociation", {"serviceNetworkIdentifier": SN, "resourceConfigurationIdentifier": RCFG}, *MISSING),
+    ("CreateServiceNetworkResourceAssociation", {"serviceNetworkIdentifier": "$network", "resourceConfigurationIdentifier": "rcfg"}, *INVALID),
+    ("DeleteDomainVerification", {"domainVerificationIdentifier": DV}, *MISSING),
+    ("DeleteResourceConfiguration", {"resourceConfigurationIdentifier": RCFG}, *MISSING),
+    ("DeleteResourceEndpointAssociation", {"resourceEndpointAssociationIdentifier": REA}, *MISSING),
+    ("DeleteResourceGateway", {"resourceGatewayIdentifier": RGW}, *MISSING),
+    ("DeleteServiceNetworkResourceAssociation", {"serviceNetworkResourceAssociationIdentifier": SNRA}, *MISSING),
+    ("GetDomainVerification", {"domainVerificationIdentifier": DV}, *MISSING),
+    ("GetDomainVerification", {"domainVerificationIdentifier": "unicorn"}, *INVALID),
+    ("GetResourceConfiguration", {"resourceConfigurationIdentifier": RCFG}, *MISSING),
+    ("GetResourceGateway", {"resourceGatewayIdentifier": RGW}, *MISSING),
+    ("GetServiceNetworkResourceAssociation", {"serviceNetworkResourceAssociationIdentifier": SNRA}, *MISSING),
+    ("ListDomainVerifications", {"maxResults": 101}, *INVALID),
+    ("ListResourceConfigurations", {"resourceGatewayIdentifier": "unicorn"}, *INVALID),
+    ("ListResourceEndpointAssociations", {"resourceConfigurationIdentifier": "unicorn"}, *INVALID),
+    ("ListResourceGateways", {"nextToken": "rubbish"}, *INVALID),
+    ("ListServiceNetworkResourceAssociations", {"serviceNetworkIdentifier": "unicorn"}, *INVALID),
+    ("StartDomainVerification", {"domainName": "no domain"}, *INVALID),
+    ("UpdateResourceConfiguration", {"resourceConfigurationIdentifier": RCFG, "portRanges": ["81"]}, *MISSING),
+    ("UpdateResourceConfiguration", {"resourceConfigurationIdentifier": RCFG, "portRanges": ["0"]}, *INVALID),
+    ("UpdateResourceGateway", {"resourceGatewayIdentifier": RGW, "securityGroupIds": []}, *MISSING),
     ("BatchUpdateRule", {"serviceIdentifier": SVC, "listenerIdentifier": LISTENER, "rules": [{"ruleIdentifier": RULE, "priority": 1}]}, *MISSING),
     ("BatchUpdateRule", {"serviceIdentifier": "$service", "listenerIdentifier": "$listener", "rules": []}, *INVALID),
     ("CreateAccessLogSubscription", {"resourceIdentifier": SN, "destinationArn": NO_GROUP}, *MISSING),

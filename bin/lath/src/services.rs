@@ -111,7 +111,10 @@ impl Apps {
             cloudformation: Arc::new(cloudformation),
             hands,
             ec2: Arc::new(Ec2 { cell: cell.clone() }),
-            lattice: Arc::new(Lattice { cell: cell.clone() }),
+            lattice: Arc::new(Lattice {
+                cell: cell.clone(),
+                records: lath_route53::public_values,
+            }),
             observe,
             iam: Arc::new(Iam::new(cell.clone(), identity.last_used())),
             identity,

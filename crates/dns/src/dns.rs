@@ -16,6 +16,7 @@ use crate::Upstreams;
 use crate::authority::{self, AuthorityConfig, Served};
 use crate::forward::Forwarder;
 use crate::listener::{Listening, Resolver};
+use crate::lookup::Lookup;
 use crate::shares::Shares;
 use crate::truth::Truth;
 
@@ -88,6 +89,16 @@ impl Dns {
     pub fn with_authority(mut self, config: AuthorityConfig) -> Self {
         self.authority = config;
         self
+    }
+
+    /// Looks names up as the resolvers do, while [`Dns::run`] goes on.
+    pub fn lookup(&self) -> Lookup {
+        Lookup {
+            snapshots: self.snapshots.clone(),
+            forwarder: Arc::clone(&self.forwarder),
+            truth: self.truth.clone(),
+            shares: Arc::clone(&self.shares),
+        }
     }
 
     /// The newest snapshot version whose zones everything that listens answers from; 0 at first.

@@ -17,6 +17,7 @@ mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 mod listener;
+mod lookup;
 mod query;
 mod reply;
 mod resolve;
@@ -31,5 +32,6 @@ mod zones;
 pub use answer::{Answer, answer};
 pub use authority::{AuthorityConfig, RateLimit, Served};
 pub use dns::{Bound, Dns};
+pub use lookup::Lookup;
 pub use query::{Extension, Query, Undecodable, decode_query};
 pub use upstreams::Upstreams;

@@ -61,8 +61,26 @@ pub(crate) fn resolve(
         snapshot,
         zones,
         health,
-        vpc: network,
-        here: &here,
+        here: Some((network, &here)),
+        random,
+        found: Resolution::code(ResponseCode::NoError),
+    };
+    search.run(query)
+}
+
+/// Looks for a name as the public DNS does.
+pub(crate) fn resolve_public(
+    snapshot: &Snapshot,
+    zones: &Zones,
+    health: &dyn HealthView,
+    query: &Query,
+    random: &mut Random,
+) -> Resolution {
+    let mut search = Search {
+        snapshot,
+        zones,
+        health,
+        here: None,
         random,
         found: Resolution::code(ResponseCode::NoError),
     };
@@ -73,8 +91,8 @@ struct Search<'a> {
     snapshot: &'a Snapshot,
     zones: &'a Zones,
     health: &'a dyn HealthView,
-    vpc: &'a Vpc,
-    here: &'a (String, VpcId),
+    /// The VPC whose resolver this is, also with its region; nothing for the public DNS.
+    here: Option<(&'a Vpc, &'a (String, VpcId))>,
     random: &'a mut Random,
     found: Resolution,
 }
@@ -115,13 +133,22 @@ impl Search<'_> {
     }
 
     fn one(&mut self, name: &lath_zones::Name, query: &Query) -> Next {
-        let private = Scope::Vpc(self.here);
+        let text = name.without_dot();
+        let Some((vpc, here)) = self.here else {
+            if let Some(place) = self.endpoint(name, &text) {
+                return self.at_place(place, query);
+            }
+            return self.in_zone(name, query, Scope::Public);
+        };
+        let private = Scope::Vpc(here);
         // AWS uses private zones only where both DNS attributes of the VPC are on; without support there is
         // no resolver at all.
-        let zones = Some(self.zones).filter(|_| self.vpc.dns_hostnames);
+        let zones = Some(self.zones).filter(|_| vpc.dns_hostnames);
         let zone = zones.and_then(|zones| zones.zone_name(name, private));
-        let text = name.without_dot();
-        let place = locate(self.snapshot, self.vpc, &text);
+        if let Some(place) = zones::private_resource(self.snapshot, &vpc.id, &text) {
+            return self.at_place(place, query);
+        }
+        let place = locate(self.snapshot, vpc, &text);
         if let Some(zone) = &zone
             && place.as_ref().is_none_or(|place| yields(place, zone))
         {

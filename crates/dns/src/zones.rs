@@ -52,21 +52,18 @@ pub(crate) fn is_autodefined(zone: &str) -> bool {
     matches!(zone, "ec2.internal" | "compute.internal") || zone.ends_with(".in-addr.arpa")
 }
 
-/// Generated names of Lattice services: the same answer in every VPC, as they are public names in AWS.
-/// Custom names are their owners' to serve.
+/// Generated names of Lattice services and resources: the same answer in every VPC, as they are public names in AWS.
+/// Custom names of services are their owners' to serve.
 fn lattice(snapshot: &Snapshot, name: &str) -> Option<Place> {
-    let found = snapshot
-        .services
-        .values()
-        .find(|service| service.domain_name.eq_ignore_ascii_case(name));
     let zone = ["vpc-lattice-svcs", "vpc-lattice-rsc"]
         .map(|label| format!("{label}.{}.on.aws", snapshot.region))
         .into_iter()
         .find(|zone| is_within(name, zone));
+    let found = generated(snapshot).find(|(known, _)| known.eq_ignore_ascii_case(name));
     match (found, zone) {
-        (Some(service), zone) => Some(Place {
+        (Some((_, address)), zone) => Some(Place {
             zone: zone.unwrap_or_else(|| name.to_owned()),
-            what: What::Address(service.address),
+            what: What::Address(address),
         }),
         (None, Some(zone)) => Some(Place {
             what: inner_or_missing(snapshot, name, &zone),
@@ -76,18 +73,35 @@ fn lattice(snapshot: &Snapshot, name: &str) -> Option<Place> {
     }
 }
 
+/// The generated names and their addresses.
+fn generated(snapshot: &Snapshot) -> impl Iterator<Item = (&str, Ipv4Addr)> {
+    let services = snapshot.services.values();
+    let services = services.map(|it| (it.domain_name.as_str(), it.address));
+    let resources = snapshot.resource_associations.values();
+    services.chain(resources.map(|it| (it.domain_name.as_str(), it.address)))
+}
+
 fn inner_or_missing(snapshot: &Snapshot, name: &str, zone: &str) -> What {
     let is_above = |below: &str| is_within(&below.to_ascii_lowercase(), name);
-    if name == zone
-        || snapshot
-            .services
-            .values()
-            .any(|service| is_above(&service.domain_name))
-    {
+    if name == zone || generated(snapshot).any(|(known, _)| is_above(known)) {
         What::Inner
     } else {
         What::Missing
     }
+}
+
+/// The user's own name of a resource, in the VPCs that private DNS gives it to. It is a zone by itself, as specific as a
+/// private zone can be.
+pub(crate) fn private_resource(snapshot: &Snapshot, vpc: &VpcId, name: &str) -> Option<Place> {
+    let mut all = snapshot.resource_associations.values();
+    let found = all.find(|it| {
+        let private = it.private_name.as_ref();
+        private.is_some_and(|it| it.name == name && it.vpcs.contains(vpc))
+    })?;
+    Some(Place {
+        zone: name.to_owned(),
+        what: What::Address(found.address),
+    })
 }
 
 /// Names of instances and addresses inside the VPC. Such names of other regions exist nowhere and

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CallerBook, ClusterNode, ControlPlane, Hidden, HostedZone, Items, NamedRecords, NatGateway,
-    RecordName, Route53HealthCheck, Topology, TransitGateway, VpcEndpoint,
+    RecordName, Resource, ResourceAssociation, ResourceGateway, Route53HealthCheck, Topology,
+    TransitGateway, VpcEndpoint,
 };
 
 /// All that a node must do. Self-contained: nothing else is needed to obey it.
@@ -54,6 +55,15 @@ pub struct Snapshot {
     pub services: Items<ServiceId, Service>,
     /// Lattice target groups.
     pub target_groups: Items<TargetGroupId, TargetGroup>,
+    /// Lattice resource gateways.
+    #[serde(default)]
+    pub resource_gateways: Items<ResourceGatewayId, ResourceGateway>,
+    /// Lattice resources.
+    #[serde(default)]
+    pub resources: Items<ResourceConfigurationId, Resource>,
+    /// Service networks' associations with resources.
+    #[serde(default)]
+    pub resource_associations: Items<ServiceNetworkResourceAssociationId, ResourceAssociation>,
     /// Transit Gateways.
     pub transit_gateways: Items<TransitGatewayId, TransitGateway>,
     /// Hosted zones of Route 53: every public one, and the private ones.
@@ -97,6 +107,9 @@ impl Default for Snapshot {
             service_networks: Items::new(),
             services: Items::new(),
             target_groups: Items::new(),
+            resource_gateways: Items::new(),
+            resources: Items::new(),
+            resource_associations: Items::new(),
             transit_gateways: Items::new(),
             hosted_zones: Items::new(),
             records: Items::new(),
@@ -165,6 +178,26 @@ impl Snapshot {
         self.hosted_zones.insert(zone.id.clone(), Arc::new(zone));
     }
 
+    /// The resource gateways of a VPC.
+    pub fn gateways_in(&self, vpc: &VpcId) -> impl Iterator<Item = &ResourceGateway> {
+        let gateways = self.resource_gateways.values();
+        gateways.map(|it| &**it).filter(move |it| it.vpc == *vpc)
+    }
+
+    /// The resources that are reached from a VPC by its association with a service network.
+    pub fn resources_from(
+        &self,
+        vpc: &Vpc,
+    ) -> impl Iterator<Item = (&ResourceAssociation, &Resource)> {
+        let network = vpc.lattice.as_ref().map(|it| it.service_network.clone());
+        let associations = self.resource_associations.values();
+        associations.filter_map(move |it| {
+            let here = network.as_ref() == Some(&it.network);
+            let resource = here.then(|| self.resources.get(&it.resource))??;
+            Some((&**it, &**resource))
+        })
+    }
+
     /// The interfaces that are attached to a workload, wherever it is.
     pub fn interfaces_of(&self, workload: &WorkloadId) -> impl Iterator<Item = &Interface> {
         let vpc = self
@@ -186,6 +219,11 @@ impl Snapshot {
         self.service_networks.share_with(&previous.service_networks);
         self.services.share_with(&previous.services);
         self.target_groups.share_with(&previous.target_groups);
+        self.resource_gateways
+            .share_with(&previous.resource_gateways);
+        self.resources.share_with(&previous.resources);
+        self.resource_associations
+            .share_with(&previous.resource_associations);
         self.transit_gateways.share_with(&previous.transit_gateways);
         self.hosted_zones.share_with(&previous.hosted_zones);
         self.records.share_with(&previous.records);

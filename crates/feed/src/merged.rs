@@ -145,6 +145,12 @@ fn both(one: &Observed, other: &Observed) -> Observed {
     );
     join(&mut all.nat_gateways, &other.nat_gateways, worse);
     join(&mut all.vpc_endpoints, &other.vpc_endpoints, worse);
+    join(&mut all.resource_gateways, &other.resource_gateways, worse);
+    join(
+        &mut all.resource_associations,
+        &other.resource_associations,
+        worse,
+    );
     join(&mut all.instances, &other.instances, |one, other| {
         (other.boot, other.since) > (one.boot, one.since)
     });

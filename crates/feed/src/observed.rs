@@ -30,6 +30,12 @@ pub struct Observed {
     pub nat_gateways: BTreeMap<NatGatewayId, Condition>,
     /// VPC endpoints: ready when every listener of every service is bound at their addresses.
     pub vpc_endpoints: BTreeMap<VpcEndpointId, Condition>,
+    /// Resource gateways: ready when their addresses are in the VPC.
+    #[serde(default)]
+    pub resource_gateways: BTreeMap<ResourceGatewayId, Condition>,
+    /// Service networks' associations with resources: ready when they are reached in every associated VPC.
+    #[serde(default)]
+    pub resource_associations: BTreeMap<ServiceNetworkResourceAssociationId, Condition>,
     /// Health checks of Route 53.
     pub health_checks: BTreeMap<HealthCheckId, CheckObserved>,
     /// The newest snapshot version whose zones the DNS servers answer from.

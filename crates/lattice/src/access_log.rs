@@ -13,6 +13,7 @@ use lath_wire::ApiError;
 use crate::ident::{Identifier, Kind, resolve};
 use crate::record::{AccessLogSubscription, LogSource, Service};
 use crate::region::{NetworkSide, ServiceSide};
+use crate::resource::{ResourceConfiguration, configuration};
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Lattice, fault, network, page, service, token};
@@ -25,6 +26,8 @@ operations! {
             .on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_identifier))
             .with_tags(|op| &op.tags)
             .on(&SERVICE, |op, _| service_of(&op.resource_identifier))
+            .with_tags(|op| &op.tags)
+            .on(&RESOURCE_CONFIGURATION, |op, _| configuration_of(&op.resource_identifier))
             .with_tags(|op| &op.tags)
             .tagging(&ACCESS_LOG_SUBSCRIPTION, |_, _| "*".into(), |op| &op.tags)
             .also_any("logs:CreateLogDelivery", |_, _| true)
@@ -62,25 +65,33 @@ pub(crate) fn arn(cell: &Cell, id: &AccessLogSubscriptionId) -> String {
 impl LogSource {
     pub(crate) fn id(&self) -> String {
         match self {
-            Self::ServiceNetwork(id) => id.to_string(),
-            Self::Service(id) => id.to_string(),
+            it => it.as_str().to_owned(),
         }
     }
 
     fn arn(&self, cell: &Cell) -> String {
         match self {
-            Self::ServiceNetwork(id) => network::arn(cell, id),
+            Self::ServiceNetwork(id) | Self::NetworkResources(id) => network::arn(cell, id),
             Self::Service(id) => service::arn(cell, id),
+            Self::Resource(id) => configuration::arn(cell, id),
         }
     }
 
     fn log_type(&self) -> Option<ServiceNetworkLogType> {
-        matches!(self, Self::ServiceNetwork(_)).then_some(ServiceNetworkLogType::Service)
+        match self {
+            Self::ServiceNetwork(_) => Some(ServiceNetworkLogType::Service),
+            Self::NetworkResources(_) => Some(ServiceNetworkLogType::Resource),
+            Self::Service(_) | Self::Resource(_) => None,
+        }
     }
 }
 
-/// The network or service that an identifier names, with its ARN when it is another region's.
+/// The network, service or resource that an identifier names, with its ARN when it is another region's.
 fn source(cell: &Cell, view: &View, text: &str) -> Result<(LogSource, Option<String>), ApiError> {
+    if Identifier::parse(Kind::ResourceConfiguration, text).is_some() {
+        let resource = configuration::find(cell, view, text)?;
+        return Ok((LogSource::Resource(resource.id.clone()), None));
+    }
     if Identifier::parse(Kind::ServiceNetwork, text).is_some() {
         let network = NetworkSide::find(cell, view, text)?;
         let foreign = network.foreign();
@@ -100,6 +111,13 @@ impl AccessLogSubscription {
 
 /// A service on its way out has lost its subscriptions already: a new one would be left behind.
 fn refuse_while_deleting(view: &View, source: &LogSource) -> Result<(), ApiError> {
+    if let LogSource::Resource(id) = source
+        && let Some(resource) = view.get::<ResourceConfiguration>(id.as_str())
+        && resource.status == ChangingStatus::DeleteInProgress
+    {
+        let (kind, status) = (Kind::ResourceConfiguration, resource.status.as_str());
+        return Err(fault::wrong_status(kind, id.as_str(), status));
+    }
     let LogSource::Service(id) = source else {
         return Ok(());
     };
@@ -114,7 +132,11 @@ fn refuse_while_deleting(view: &View, source: &LogSource) -> Result<(), ApiError
 }
 
 /// The destination must be a log group of this account and region that exists.
-fn check_destination(cell: &Cell, view: &View, destination: &str) -> Result<(), ApiError> {
+pub(crate) fn check_destination(
+    cell: &Cell,
+    view: &View,
+    destination: &str,
+) -> Result<(), ApiError> {
     let foreign = || fault::denied(format!("Not authorized to deliver logs to {destination}"));
     let arn: Arn = destination.parse().map_err(|_| foreign())?;
     let partition = cell.partition().name();
@@ -166,7 +188,12 @@ fn create(
 ) -> Result<CreateAccessLogSubscriptionOutput, ApiError> {
     let cell = &app.cell;
     let client_token = op.client_token.take();
-    let (source, foreign_source) = source(cell, tx.view(), &op.resource_identifier)?;
+    let (mut source, foreign_source) = source(cell, tx.view(), &op.resource_identifier)?;
+    if let (LogSource::ServiceNetwork(id), Some(ServiceNetworkLogType::Resource)) =
+        (&source, op.service_network_log_type)
+    {
+        source = LogSource::NetworkResources(id.clone());
+    }
     refuse_while_deleting(tx.view(), &source)?;
     let id = AccessLogSubscriptionId::random();
     let name = "CreateAccessLogSubscription";
@@ -177,7 +204,7 @@ fn create(
     check_destination(cell, tx.view(), &op.destination_arn)?;
     let twin = tx
         .view()
-        .by::<AccessLogSubscription>("source", source.as_str())
+        .by::<AccessLogSubscription>("source", &source.key())
         .next();
     if let Some(twin) = twin {
         let message = format!(
@@ -219,7 +246,7 @@ fn list(
     // The list knows no ResourceNotFound: what is not there has no subscriptions.
     let source = source(cell, view, &op.resource_identifier).ok();
     let wanted = view.list::<AccessLogSubscription>().filter(|subscription| {
-        Some(&subscription.source) == source.as_ref().map(|(source, _)| source)
+        Some(subscription.source.as_str()) == source.as_ref().map(|(source, _)| source.as_str())
     });
     let token = op.next_token.as_deref();
     let page = page(wanted, |s| s.id.to_string(), op.max_results, token)?;

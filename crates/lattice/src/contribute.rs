@@ -16,6 +16,9 @@ use crate::record::{
     TargetGroup, VpcAssociation, key,
 };
 use crate::region::{Told, ToldGroup};
+use crate::resource::{
+    ResourceAssociation, ResourceConfiguration, ResourceGateway, contribute as resources,
+};
 use crate::shape::{AuthType, Status, VpcAssociationStatus};
 use crate::{
     access_log, action, auth_policy, certificate, health_check, listener, matcher, network,
@@ -28,11 +31,14 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Fills service networks, services and target groups, and the associations of the VPCs that EC2's
 /// contribution put there before. What is being deleted or could not be made is left out; what other regions
 /// have is there as far as something here uses it.
-pub const CONTRIBUTIONS: [Contribute; 6] = [
+pub const CONTRIBUTIONS: [Contribute; 9] = [
     each::<lath_ec2::records::Vpc>(associate),
     each::<ServiceNetwork>(fill_network),
     each::<Service>(fill_service),
     each::<TargetGroup>(fill_group),
+    each::<ResourceGateway>(resources::fill_gateway),
+    each::<ResourceConfiguration>(resources::fill_resource),
+    each::<ResourceAssociation>(resources::fill_association),
     Derive::Whole(foreign),
     Derive::Whole(present),
 ];
@@ -241,7 +247,7 @@ fn auth(view: &View, auth_type: AuthType, id: &str) -> Auth {
 }
 
 /// Where the logs of a network or service go.
-fn access_logs(view: &View, source: &str) -> Vec<AccessLogDestination> {
+pub(crate) fn access_logs(view: &View, source: &str) -> Vec<AccessLogDestination> {
     view.by::<AccessLogSubscription>("source", source)
         .map(|subscription| AccessLogDestination {
             id: subscription.id.clone(),

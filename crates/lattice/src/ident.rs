@@ -11,9 +11,14 @@ use crate::record::{
     AccessLogSubscription, Listener, Rule, Service, ServiceAssociation, ServiceNetwork,
     TargetGroup, VpcAssociation,
 };
+use crate::resource::{
+    DomainVerification, ResourceAssociation, ResourceConfiguration, ResourceEndpointAssociation,
+    ResourceGateway,
+};
 use crate::resource_types::{
-    ACCESS_LOG_SUBSCRIPTION, LISTENER, RULE, SERVICE, SERVICE_ASSOCIATION, SERVICE_NETWORK,
-    TARGET_GROUP, VPC_ASSOCIATION,
+    ACCESS_LOG_SUBSCRIPTION, DOMAIN_VERIFICATION, LISTENER, RESOURCE_ASSOCIATION,
+    RESOURCE_CONFIGURATION, RESOURCE_ENDPOINT_ASSOCIATION, RESOURCE_GATEWAY, RULE, SERVICE,
+    SERVICE_ASSOCIATION, SERVICE_NETWORK, TARGET_GROUP, VPC_ASSOCIATION,
 };
 
 /// The kinds of resources.
@@ -27,6 +32,11 @@ pub(crate) enum Kind {
     VpcAssociation,
     ServiceAssociation,
     AccessLogSubscription,
+    ResourceGateway,
+    ResourceConfiguration,
+    ResourceAssociation,
+    ResourceEndpointAssociation,
+    DomainVerification,
 }
 
 /// What is said of a kind, in one place.
@@ -42,7 +52,7 @@ struct Row {
 }
 
 /// Every kind, in the order of [`Kind`].
-const KINDS: [Row; 8] = [
+const KINDS: [Row; 13] = [
     Row {
         kind: Kind::ServiceNetwork,
         steps: &[("servicenetwork", "sn")],
@@ -103,6 +113,41 @@ const KINDS: [Row; 8] = [
         resource_type: &ACCESS_LOG_SUBSCRIPTION,
         tags: TagsOf::of::<AccessLogSubscription>(),
     },
+    Row {
+        kind: Kind::ResourceGateway,
+        steps: &[("resourcegateway", "rgw")],
+        type_name: "RESOURCE_GATEWAY",
+        resource_type: &RESOURCE_GATEWAY,
+        tags: TagsOf::of::<ResourceGateway>(),
+    },
+    Row {
+        kind: Kind::ResourceConfiguration,
+        steps: &[("resourceconfiguration", "rcfg")],
+        type_name: "RESOURCE_CONFIGURATION",
+        resource_type: &RESOURCE_CONFIGURATION,
+        tags: TagsOf::of::<ResourceConfiguration>(),
+    },
+    Row {
+        kind: Kind::ResourceAssociation,
+        steps: &[("servicenetworkresourceassociation", "snra")],
+        type_name: "SERVICE_NETWORK_RESOURCE_ASSOCIATION",
+        resource_type: &RESOURCE_ASSOCIATION,
+        tags: TagsOf::of::<ResourceAssociation>(),
+    },
+    Row {
+        kind: Kind::ResourceEndpointAssociation,
+        steps: &[("resourceendpointassociation", "rea")],
+        type_name: "RESOURCE_ENDPOINT_ASSOCIATION",
+        resource_type: &RESOURCE_ENDPOINT_ASSOCIATION,
+        tags: TagsOf::of::<ResourceEndpointAssociation>(),
+    },
+    Row {
+        kind: Kind::DomainVerification,
+        steps: &[("domainverification", "dv")],
+        type_name: "DOMAIN_VERIFICATION",
+        resource_type: &DOMAIN_VERIFICATION,
+        tags: TagsOf::of::<DomainVerification>(),
+    },
 ];
 
 impl Kind {
@@ -155,13 +200,20 @@ impl Kind {
 
     /// The pattern of identifiers as the API's model prints it.
     pub(crate) fn pattern(self) -> String {
+        // The model is not of one mind about what ids are made of.
+        let (own, in_arn) = match self {
+            Self::ResourceEndpointAssociation => ("0-9a-f", "0-9a-f"),
+            Self::ResourceAssociation => ("0-9a-z", "0-9a-f"),
+            Self::DomainVerification => ("0-9a-z", "a-fA-F0-9"),
+            _ => ("0-9a-z", "0-9a-z"),
+        };
         let path: Vec<String> = self
             .steps()
             .iter()
-            .map(|(segment, prefix)| format!("{segment}/{prefix}-[0-9a-z]{{17}}"))
+            .map(|(segment, prefix)| format!("{segment}/{prefix}-[{in_arn}]{{17}}"))
             .collect();
         format!(
-            "(({}-[0-9a-z]{{17}})|(arn:[a-z0-9\\-]+:vpc-lattice:[a-zA-Z0-9\\-]+:\\d{{12}}:{}))",
+            "(({}-[{own}]{{17}})|(arn:[a-z0-9\\-]+:vpc-lattice:[a-zA-Z0-9\\-]+:\\d{{12}}:{}))",
             self.prefix(),
             path.join("/")
         )

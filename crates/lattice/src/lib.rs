@@ -6,9 +6,10 @@
 //!
 //! [`SECTION`] is what regions tell one another in extended mode.
 //!
-//! Not there: resource gateways and configurations, domain verification (the wire layer answers
-//! `UnknownOperationException`); LAMBDA and ALB target groups, and log destinations other than
-//! log groups (`ValidationException`). Resource policies are kept and shown, but there is no second account to
+//! Resources ([`resource`]) are what networks reach by TCP through gateways in other VPCs.
+//!
+//! Not there: LAMBDA and ALB target groups, resources that are databases by their ARNs, and log destinations other
+//! than log groups (`ValidationException`). Resource policies are kept and shown, but there is no second account to
 //! share with.
 
 mod access_log;
@@ -33,6 +34,7 @@ mod quota;
 mod reconcile;
 mod record;
 mod region;
+mod resource;
 mod resource_policy;
 mod resource_types;
 mod rule;
@@ -65,6 +67,8 @@ pub use region::SECTION;
 pub struct Lattice {
     /// The region.
     pub cell: Cell,
+    /// Where the records are looked for that prove domains.
+    pub records: lath_acm::PublicRecords,
 }
 
 impl App for Lattice {
@@ -107,6 +111,11 @@ pub fn service(app: &Arc<Lattice>) -> Service {
         auth_policy::register,
         resource_policy::register,
         access_log::register,
+        resource::gateway::register,
+        resource::configuration::register,
+        resource::association::register,
+        resource::endpoint::register,
+        resource::verification::register,
         tag::register,
     ];
     registers

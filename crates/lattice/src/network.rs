@@ -14,7 +14,8 @@ use crate::record::{AccessLogSubscription, LogSource, ServiceNetwork, VpcAssocia
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
-    Lattice, auth_policy, behind, fault, page_from, quota, region, service_association, token,
+    Lattice, auth_policy, behind, fault, page_from, quota, region, resource, service_association,
+    token,
 };
 
 operations! {
@@ -63,6 +64,11 @@ fn services(view: &View, id: &ServiceNetworkId) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+fn resources(view: &View, id: &ServiceNetworkId) -> i64 {
+    let count = resource::association::count_of_network(view, id);
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 fn sharing(network: &ServiceNetwork) -> Option<SharingConfig> {
     network.shareable.map(|enabled| SharingConfig {
         enabled: Some(enabled),
@@ -88,7 +94,7 @@ fn summary(cell: &Cell, view: &View, network: &ServiceNetwork) -> ServiceNetwork
         last_updated_at: Some(network.updated_at),
         number_of_associated_vpcs: Some(vpcs(view, &network.id)),
         number_of_associated_services: Some(services(view, &network.id)),
-        number_of_associated_resource_configurations: Some(0),
+        number_of_associated_resource_configurations: Some(resources(view, &network.id)),
     }
 }
 
@@ -193,6 +199,7 @@ fn delete(app: &Lattice, tx: &mut Tx, op: DeleteServiceNetwork) -> Result<Empty,
     let network = find(cell, tx.view(), &op.service_network_identifier)?;
     refuse_while_associated(tx.view(), &network.id)?;
     unsubscribe(tx, &LogSource::ServiceNetwork(network.id.clone()));
+    unsubscribe(tx, &LogSource::NetworkResources(network.id.clone()));
     auth_policy::remove(tx, network.id.as_str());
     tx.delete::<ServiceNetwork>(network.id.as_str());
     Ok(Empty {})
@@ -203,6 +210,8 @@ fn refuse_while_associated(view: &View, id: &ServiceNetworkId) -> Result<(), Api
         "VPC(s)"
     } else if services(view, id) > 0 {
         "service(s)"
+    } else if resources(view, id) > 0 {
+        "resource(s)"
     } else if !claims_on(view, id.as_str()).is_empty() {
         "VPC endpoint(s)"
     } else {
@@ -219,7 +228,7 @@ fn refuse_while_associated(view: &View, id: &ServiceNetworkId) -> Result<(), Api
 pub(crate) fn unsubscribe(tx: &mut Tx, source: &LogSource) {
     let gone: Vec<_> = tx
         .view()
-        .by::<AccessLogSubscription>("source", source.as_str())
+        .by::<AccessLogSubscription>("source", &source.key())
         .map(|subscription| subscription.id.clone())
         .collect();
     for id in gone {

@@ -20,6 +20,16 @@ pub(crate) const SERVICES_PER_NETWORK: Quota<Kind> =
     Quota::new(Kind::ServiceAssociation, "L-75D4A19E", 500);
 pub(crate) const VPCS_PER_NETWORK: Quota<Kind> =
     Quota::new(Kind::VpcAssociation, "L-EF6E2D62", 500);
+pub(crate) const RESOURCES_PER_NETWORK: Quota<Kind> =
+    Quota::new(Kind::ResourceAssociation, "L-6095700C", 500);
+pub(crate) const RESOURCE_CONFIGURATIONS: Quota<Kind> =
+    Quota::new(Kind::ResourceConfiguration, "L-5FF8F9B9", 2000);
+pub(crate) const CHILDREN_PER_GROUP: Quota<Kind> =
+    Quota::new(Kind::ResourceConfiguration, "L-9BC96FEF", 60);
+pub(crate) const GATEWAYS_PER_VPC: Quota<Kind> =
+    Quota::new(Kind::ResourceGateway, "L-0DCA4434", 500);
+pub(crate) const DOMAIN_VERIFICATIONS: Quota<Kind> =
+    Quota::new(Kind::DomainVerification, "L-73D0F278", 5);
 
 /// Checks that `count`, with the new one, is within the quota.
 ///

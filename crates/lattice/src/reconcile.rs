@@ -20,6 +20,7 @@ use crate::record::{
     Failure, Listener, Service, ServiceAssociation, Target, TargetGroup, UNSETTLED, VpcAssociation,
 };
 use crate::region::Told;
+use crate::resource::{reconcile as resources, verification};
 use crate::shape::{Status, VpcAssociationStatus};
 use crate::{Lattice, action, certificate, endpoint, region, target_group, vpc_association};
 
@@ -62,11 +63,12 @@ enum Subject {
     ServiceAssociation(Arc<ServiceAssociation>),
     VpcAssociation(Arc<VpcAssociation>),
     Target(Arc<Target>),
+    Resource(resources::Subject),
 }
 
 /// What is to be said of a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     /// Nothing is known yet.
     Pending,
     /// It works.
@@ -107,10 +109,14 @@ impl Reconciler {
         certificate::renew(&self.app.cell, now).await?;
         let judged = judge_all(&db.view(), &observed, now);
         let steps = self.ripe(judged, now).await;
-        if steps.is_empty() {
+        let verified = verification::judged(&self.app, &db.view(), now);
+        if steps.is_empty() && verified.is_empty() {
             return Ok(());
         }
         db.write(|tx| {
+            for next in verified {
+                verification::settle(tx, next);
+            }
             for (subject, verdict) in steps {
                 subject.settle(tx, verdict, now);
             }
@@ -177,17 +183,27 @@ fn judge_all(view: &View, observed: &Observed, now: Timestamp) -> Vec<(Subject, 
         let verdict = target(view, observed, &it, now);
         (Subject::Target(it), verdict)
     });
+    let resources = resources::judge_all(view, observed);
+    let resources = resources
+        .into_iter()
+        .map(|(it, verdict)| (Subject::Resource(it), verdict));
     services
         .chain(groups)
         .chain(service_associations)
         .chain(vpc_associations)
         .chain(draining)
+        .chain(resources)
         .collect()
 }
 
 /// What a condition says of a change made right after revision `after`. Where nodes have nothing to do
 /// (`idle`), having obeyed the change is enough.
-fn made(condition: Option<&Condition>, observed: &Observed, after: u64, idle: bool) -> Verdict {
+pub(crate) fn made(
+    condition: Option<&Condition>,
+    observed: &Observed,
+    after: u64,
+    idle: bool,
+) -> Verdict {
     let obeyed = observed.applied_version > after;
     match condition {
         Some(Condition::Ready { version }) if *version > after => Verdict::Works,
@@ -197,7 +213,7 @@ fn made(condition: Option<&Condition>, observed: &Observed, after: u64, idle: bo
     }
 }
 
-fn gone(is: bool) -> Verdict {
+pub(crate) fn gone(is: bool) -> Verdict {
     if is { Verdict::Gone } else { Verdict::Pending }
 }
 
@@ -310,7 +326,7 @@ fn target(view: &View, observed: &Observed, record: &Target, now: Timestamp) -> 
 }
 
 /// Whether the state still holds the record that was judged.
-fn still<R: Record>(tx: &Tx, record: &R, same: impl Fn(&R) -> bool) -> bool {
+pub(crate) fn still<R: Record>(tx: &Tx, record: &R, same: impl Fn(&R) -> bool) -> bool {
     tx.get::<R>(&record.id()).is_some_and(|now| same(&now))
 }
 
@@ -345,6 +361,7 @@ impl Subject {
             Self::ServiceAssociation(it) => it.id(),
             Self::VpcAssociation(it) => it.id(),
             Self::Target(it) => it.id(),
+            Self::Resource(it) => it.id(),
         }
     }
 
@@ -355,6 +372,7 @@ impl Subject {
             Self::Group(it) => settle_group(tx, it, verdict, now),
             Self::ServiceAssociation(it) => settle_service_association(tx, it, verdict, now),
             Self::VpcAssociation(it) => settle_vpc_association(tx, it, verdict, now),
+            Self::Resource(it) => it.settle(tx, verdict, now),
             Self::Target(it) => {
                 if still(tx, &**it, |known| known == &**it) {
                     tx.delete::<Target>(&it.id());

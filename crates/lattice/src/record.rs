@@ -5,15 +5,22 @@ use std::net::Ipv4Addr;
 
 use lath_model::Timestamp;
 use lath_model::id::{
-    AccessLogSubscriptionId, ListenerId, RuleId, SecurityGroupId, ServiceId, ServiceNetworkId,
-    ServiceNetworkServiceAssociationId, ServiceNetworkVpcAssociationId, TargetGroupId, VpcId,
+    AccessLogSubscriptionId, ListenerId, ResourceConfigurationId, RuleId, SecurityGroupId,
+    ServiceId, ServiceNetworkId, ServiceNetworkServiceAssociationId,
+    ServiceNetworkVpcAssociationId, TargetGroupId, VpcId,
+};
+
+use crate::resource::{
+    DomainVerification, ResourceAssociation, ResourceConfiguration, ResourceEndpointAssociation,
+    ResourceGateway,
 };
 use lath_model::lattice::{Action, ListenerProtocol, Match, ProtocolVersion, TargetProtocol};
 use lath_store::Record;
 use serde::{Deserialize, Serialize};
 
 use crate::shape::{
-    AuthType, DnsOptions, HealthCheckProtocolVersion, Status, TargetGroupType, VpcAssociationStatus,
+    AuthType, DnsOptions, HealthCheckProtocolVersion, ResourceAssociationStatus, Status,
+    TargetGroupType, VpcAssociationStatus,
 };
 
 /// Tags by key.
@@ -248,14 +255,27 @@ pub(crate) enum LogSource {
     ServiceNetwork(ServiceNetworkId),
     /// All that a service gets.
     Service(ServiceId),
+    /// All connections to resources that pass through a network.
+    NetworkResources(ServiceNetworkId),
+    /// All connections to a resource.
+    Resource(ResourceConfigurationId),
 }
 
 impl LogSource {
-    /// The id of the network or service.
+    /// The id of the network, service or resource.
     pub(crate) fn as_str(&self) -> &str {
         match self {
-            Self::ServiceNetwork(id) => id.as_str(),
+            Self::ServiceNetwork(id) | Self::NetworkResources(id) => id.as_str(),
             Self::Service(id) => id.as_str(),
+            Self::Resource(id) => id.as_str(),
+        }
+    }
+
+    /// What the index has of it: a network has two kinds of logs.
+    pub(crate) fn key(&self) -> String {
+        match self {
+            Self::NetworkResources(id) => format!("{id}/resources"),
+            it => it.as_str().to_owned(),
         }
     }
 }
@@ -318,16 +338,52 @@ records! {
             ),
         ];
     AccessLogSubscription "lattice.access-log-subscription" |this| this.id.to_string()
-        => vec![("source", this.source.as_str().to_owned())];
+        => vec![("source", this.source.key())];
     ForeignAddress "lattice.foreign-address" |this| this.service.to_string()
         => vec![("address", this.address.to_string())];
+    ResourceGateway "lattice.resource-gateway" |this| this.id.to_string()
+        => vec![
+            ("name", this.name.clone()),
+            unsettled(this.status != VpcAssociationStatus::Active),
+        ];
+    ResourceConfiguration "lattice.resource-configuration" |this| this.id.to_string()
+        => {
+            let mut keys = vec![
+                ("name", this.name.clone()),
+                ("gateway", this.gateway.to_string()),
+                unsettled(this.status != VpcAssociationStatus::Active),
+            ];
+            keys.extend(this.group.iter().map(|it| ("parent", it.to_string())));
+            keys.extend(this.verification.iter().map(|it| ("verification", it.to_string())));
+            keys.extend(this.custom_domain_name.iter().map(|it| ("domain", it.clone())));
+            keys
+        };
+    ResourceAssociation "lattice.resource-association" |this| this.id.to_string()
+        => {
+            let mut keys = vec![
+                ("network", this.network.to_string()),
+                ("configuration", this.configuration.to_string()),
+                ("address", this.address.to_string()),
+                unsettled(this.status != ResourceAssociationStatus::Active),
+            ];
+            keys.extend(this.parent.iter().map(|it| ("parent", it.to_string())));
+            keys
+        };
+    ResourceEndpointAssociation "lattice.resource-endpoint-association" |this| this.id.to_string()
+        => vec![
+            ("configuration", this.configuration.to_string()),
+            ("endpoint", this.endpoint.to_string()),
+        ];
+    DomainVerification "lattice.domain-verification" |this| this.id.to_string()
+        => vec![("domain", this.domain_name.clone())];
     AuthPolicy "lattice.auth-policy" |this| this.resource.clone();
     ResourcePolicy "lattice.resource-policy" |this| this.resource.clone();
 }
 
 lath_service::tagged! {
     ServiceNetwork, Service, Listener, Rule, TargetGroup, VpcAssociation, ServiceAssociation,
-    AccessLogSubscription,
+    AccessLogSubscription, ResourceGateway, ResourceConfiguration, ResourceAssociation,
+    ResourceEndpointAssociation, DomainVerification,
 }
 
 /// The one certificate of a region.

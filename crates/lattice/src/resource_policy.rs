@@ -1,4 +1,4 @@
-//! Resource policies: with which accounts a network or service is shared. They are kept and shown; a Lath
+//! Resource policies: with which accounts a network, service or resource is shared. They are kept and shown; a Lath
 //! region has one account, so that there is nobody to share with.
 
 use lath_control::Cell;
@@ -8,6 +8,7 @@ use lath_wire::ApiError;
 
 use crate::ident::{Identifier, Kind};
 use crate::record::ResourcePolicy;
+use crate::resource::configuration;
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Lattice, fault, network, policy_document, service};
@@ -16,18 +17,24 @@ operations! {
     for Lattice as "vpc-lattice";
     change PutResourcePolicy: put "/resourcepolicy/{resourceArn}" 200 -> Empty = put, checked
         => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_arn))
-            .on(&SERVICE, |op, _| service_of(&op.resource_arn));
+            .on(&SERVICE, |op, _| service_of(&op.resource_arn))
+            .on(&RESOURCE_CONFIGURATION, |op, _| configuration_of(&op.resource_arn));
     read GetResourcePolicy: get "/resourcepolicy/{resourceArn}" 200 -> GetResourcePolicyOutput = get, checked
         => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_arn))
-            .on(&SERVICE, |op, _| service_of(&op.resource_arn));
+            .on(&SERVICE, |op, _| service_of(&op.resource_arn))
+            .on(&RESOURCE_CONFIGURATION, |op, _| configuration_of(&op.resource_arn));
     change DeleteResourcePolicy: delete "/resourcepolicy/{resourceArn}" 204 -> Empty = delete, checked
         => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_arn))
-            .on(&SERVICE, |op, _| service_of(&op.resource_arn));
+            .on(&SERVICE, |op, _| service_of(&op.resource_arn))
+            .on(&RESOURCE_CONFIGURATION, |op, _| configuration_of(&op.resource_arn));
 }
 
 fn holder(cell: &Cell, view: &View, arn: &str) -> Result<String, ApiError> {
     if Identifier::parse(Kind::ServiceNetwork, arn).is_some() {
         return Ok(network::find(cell, view, arn)?.id.to_string());
+    }
+    if Identifier::parse(Kind::ResourceConfiguration, arn).is_some() {
+        return Ok(configuration::find(cell, view, arn)?.id.to_string());
     }
     Ok(service::find(cell, view, arn)?.id.to_string())
 }

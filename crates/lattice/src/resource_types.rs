@@ -10,8 +10,8 @@ use lath_wire::Operation;
 use crate::ident::{Identifier, Kind};
 use crate::record::{ServiceAssociation, Tags, VpcAssociation};
 use crate::shape::{
-    AuthType, BatchUpdateRule, CreateServiceNetworkServiceAssociation,
-    CreateServiceNetworkVpcAssociation, RuleAction,
+    AuthType, BatchUpdateRule, CreateServiceNetworkResourceAssociation,
+    CreateServiceNetworkServiceAssociation, CreateServiceNetworkVpcAssociation, RuleAction,
 };
 use crate::tag;
 
@@ -27,6 +27,12 @@ pub(crate) const SECURITY_GROUPS: &str = "vpc-lattice:SecurityGroupIds";
 pub(crate) const SERVICE_ARN: &str = "vpc-lattice:ServiceArn";
 /// The network of an association.
 pub(crate) const NETWORK_ARN: &str = "vpc-lattice:ServiceNetworkArn";
+/// The resource configuration of an association.
+pub(crate) const RESOURCE_CONFIGURATION_ARN: &str = "vpc-lattice:ResourceConfigurationArn";
+/// The endpoint that a list is about.
+pub(crate) const VPC_ENDPOINT: &str = "vpc-lattice:VpcEndpointId";
+/// The domain that is to be verified.
+pub(crate) const DOMAIN_NAME: &str = "vpc-lattice:DomainName";
 /// The groups that a request forwards to.
 pub(crate) const TARGET_GROUPS: &str = "vpc-lattice:TargetGroupArns";
 /// The id of the VPC of an association or target group.
@@ -60,6 +66,11 @@ types! {
     VPC_ASSOCIATION VpcAssociation "ServiceNetworkVpcAssociation" [NETWORK_ARN, VPC] of_vpc_association;
     SERVICE_ASSOCIATION ServiceAssociation "ServiceNetworkServiceAssociation" [NETWORK_ARN, SERVICE_ARN] of_service_association;
     ACCESS_LOG_SUBSCRIPTION AccessLogSubscription "AccessLogSubscription" [] |_, _| Vec::new();
+    RESOURCE_GATEWAY ResourceGateway "ResourceGateway" [] |_, _| Vec::new();
+    RESOURCE_CONFIGURATION ResourceConfiguration "ResourceConfiguration" [] |_, _| Vec::new();
+    RESOURCE_ASSOCIATION ResourceAssociation "ServiceNetworkResourceAssociation" [] |_, _| Vec::new();
+    RESOURCE_ENDPOINT_ASSOCIATION ResourceEndpointAssociation "ResourceEndpointAssociation" [] |_, _| Vec::new();
+    DOMAIN_VERIFICATION DomainVerification "DomainVerification" [] |_, _| Vec::new();
 }
 
 /// The ARN that a request's id or ARN means. What is neither is no resource's, and its handler refuses it.
@@ -100,9 +111,15 @@ pub(crate) fn network_of(text: &str) -> Option<String> {
     Identifier::parse(Kind::ServiceNetwork, text).map(|_| text.to_owned())
 }
 
-/// A service that a request names where it could name a network.
+/// A service that a request names where it could name a network or a resource configuration.
 pub(crate) fn service_of(text: &str) -> Option<String> {
-    network_of(text).is_none().then(|| text.to_owned())
+    let other = network_of(text).or_else(|| configuration_of(text));
+    other.is_none().then(|| text.to_owned())
+}
+
+/// A resource configuration that a request names, if it names one.
+pub(crate) fn configuration_of(text: &str) -> Option<String> {
+    Identifier::parse(Kind::ResourceConfiguration, text).map(|_| text.to_owned())
 }
 
 /// The key of the record of a resource of this region.
@@ -228,6 +245,26 @@ pub(crate) fn new_service_association(
         one(SERVICE_ARN, service_arn(at, &op.service_identifier)),
         one(NETWORK_ARN, network_arn(at, &op.service_network_identifier)),
     ]
+}
+
+/// The keys of a new association with a resource configuration.
+pub(crate) const NEW_RESOURCE_ASSOCIATION: &[&str] = &[RESOURCE_CONFIGURATION_ARN, NETWORK_ARN];
+
+/// The values of [`NEW_RESOURCE_ASSOCIATION`].
+pub(crate) fn new_resource_association(
+    op: &CreateServiceNetworkResourceAssociation,
+    at: &Scope<'_>,
+) -> Facts {
+    let configuration = configuration_arn(at, &op.resource_configuration_identifier);
+    vec![
+        one(RESOURCE_CONFIGURATION_ARN, configuration),
+        one(NETWORK_ARN, network_arn(at, &op.service_network_identifier)),
+    ]
+}
+
+/// The ARN of a resource configuration.
+pub(crate) fn configuration_arn(at: &Scope<'_>, identifier: &str) -> String {
+    arn(at, Kind::ResourceConfiguration, identifier)
 }
 
 /// The keys of a new association with a VPC.

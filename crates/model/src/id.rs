@@ -152,6 +152,16 @@ ids! {
     pub ServiceNetworkVpcAssociationId = "snva";
     /// A service network's association with a service.
     pub ServiceNetworkServiceAssociationId = "snsa";
+    /// A Lattice resource gateway.
+    pub ResourceGatewayId = "rgw";
+    /// A Lattice resource configuration.
+    pub ResourceConfigurationId = "rcfg";
+    /// A service network's association with a resource configuration.
+    pub ServiceNetworkResourceAssociationId = "snra";
+    /// A resource endpoint's association with a resource configuration.
+    pub ResourceEndpointAssociationId = "rea";
+    /// A domain verification of Lattice.
+    pub DomainVerificationId = "dv";
     /// A Lattice access log subscription.
     pub AccessLogSubscriptionId = "als";
     /// A Transit Gateway.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use lath_fabric::HostPlan;
-use lath_fabric::plan::Address;
+use lath_fabric::plan::{Address, Namespace};
 use lath_model::id::VpcId;
 
 /// The device that has service addresses.
@@ -45,6 +45,8 @@ impl Leaving {
             }
             until.retain(|address, end| *end > now && !addresses.contains(address));
             if let Some(vpc) = plan.vpcs.get_mut(vpc) {
+                // An interface's address may be another's by now, which must be reached.
+                until.retain(|address, _| !is_led(&vpc.router, address));
                 vpc.router.addresses.extend(until.keys().cloned());
             }
         }
@@ -55,6 +57,11 @@ impl Leaving {
             .min()
             .copied()
     }
+}
+
+/// Whether packets to an address are bound for a link.
+fn is_led(router: &Namespace, address: &Address) -> bool {
+    router.routes.keys().any(|route| route.to == address.net)
 }
 
 fn service_addresses(plan: &HostPlan) -> BTreeMap<VpcId, BTreeSet<Address>> {

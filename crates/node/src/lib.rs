@@ -12,6 +12,7 @@ mod clusters;
 mod faults;
 mod instances;
 mod leaving;
+mod names;
 mod network;
 mod observed;
 
@@ -33,7 +34,7 @@ use lath_instance::metadata::MetadataService;
 use lath_instance::{Instances, InstancesConfig};
 use lath_model::id::InstanceId;
 use lath_net::Network;
-use lath_proxy::{Callers, Proxy, ProxyConfig, ProxyHandle};
+use lath_proxy::{Callers, Names, Proxy, ProxyConfig, ProxyHandle};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -205,7 +206,11 @@ impl Node {
         };
         let health = HealthEngine::start(Arc::clone(&network), snapshots.clone(), health_config)
             .context("the health engine cannot be started")?;
+        let dns = Dns::new(Arc::clone(&network), snapshots.clone(), config.upstreams)
+            .with_health(checks.view(), health.view())
+            .with_authority(config.authority);
         let proxy_config = ProxyConfig {
+            names: Some(Names(Arc::new(names::KnownNames(dns.lookup())))),
             lattice_source,
             regions,
             callers: Some(Callers(Arc::new(KnownCallers::new(snapshots.clone())))),
@@ -221,9 +226,6 @@ impl Node {
             Arc::clone(&sink),
         )
         .context("the proxy cannot be started")?;
-        let dns = Dns::new(Arc::clone(&network), snapshots.clone(), config.upstreams)
-            .with_health(checks.view(), health.view())
-            .with_authority(config.authority);
         let metadata = MetadataService::new(Arc::clone(&network), snapshots.clone());
         if config.api_in_vpcs {
             let (network, api) = (Arc::clone(&network), Arc::clone(&api));

@@ -12,7 +12,8 @@ use lath_feed::{
 use lath_health::{HealthReceiver, PeersReceiver};
 use lath_instance::Bound;
 use lath_model::id::{
-    InstanceId, ServiceNetworkVpcAssociationId, TransitGatewayAttachmentId, VpcId,
+    InstanceId, ResourceGatewayId, ServiceNetworkResourceAssociationId,
+    ServiceNetworkVpcAssociationId, TransitGatewayAttachmentId, VpcId,
 };
 use lath_model::{Timestamp, WorkloadId};
 use lath_proxy::{ProxyObserved, observed_targets};
@@ -108,6 +109,8 @@ impl Parts {
             applied_version: network.version,
             vpc_associations: associations(&snapshot, &vpcs, &proxy),
             targets: observed_targets(&snapshot, &health, &proxy, self.drain, now),
+            resource_gateways: gateways(&snapshot, &vpcs),
+            resource_associations: led(proxy.resource_associations, network.version),
             services: proxy.services,
             transit_gateways: conditions(&network, &network.report.transit_gateways),
             transit_attachments,
@@ -220,6 +223,30 @@ fn attachments(
     let mut conditions = conditions(network, &network.report.transit_attachments);
     conditions.retain(|id, _| !tunnels.contains(id));
     conditions
+}
+
+/// A gateway works when its VPC does: its addresses are the router's.
+fn gateways(
+    snapshot: &Snapshot,
+    vpcs: &BTreeMap<VpcId, Condition>,
+) -> BTreeMap<ResourceGatewayId, Condition> {
+    let gateways = snapshot.resource_gateways.iter();
+    gateways
+        .filter_map(|(id, gateway)| Some((id.clone(), vpcs.get(&gateway.vpc)?.clone())))
+        .collect()
+}
+
+/// Resources are reached when their sockets are open, and the routers lead their ports there.
+fn led(
+    mut bound: BTreeMap<ServiceNetworkResourceAssociationId, Condition>,
+    applied: u64,
+) -> BTreeMap<ServiceNetworkResourceAssociationId, Condition> {
+    for condition in bound.values_mut() {
+        if let Condition::Ready { version } = condition {
+            *version = applied.min(*version);
+        }
+    }
+    bound
 }
 
 /// A service network works in a VPC when its listeners are bound there and the VPC itself works.

@@ -11,7 +11,9 @@ use lath_feed::{
     AccessLogDestination, Listener, Service, ServiceNetwork, Snapshot, TargetGroup, TargetHealth,
 };
 use lath_health::{HealthView, Reach};
-use lath_model::id::{ServiceId, ServiceNetworkId, TargetGroupId, VpcEndpointId};
+use lath_model::id::{
+    ServiceId, ServiceNetworkId, ServiceNetworkResourceAssociationId, TargetGroupId, VpcEndpointId,
+};
 use lath_model::lattice::{
     Action, ListenerProtocol, ProtocolVersion, TargetProtocol, WeightedTargetGroup,
 };
@@ -21,6 +23,7 @@ use lath_route::{Router, Weighted};
 use crate::counters::Counters;
 use crate::fields::Field;
 use crate::gate::Gate;
+use crate::resource::ResourceState;
 use crate::slot::{GroupSlot, Members, ServiceSlot, TargetSlot, Turns};
 use crate::state::*;
 use crate::tls::{self, Offer};
@@ -77,7 +80,33 @@ pub(crate) fn compile(
         offers,
         groups,
         services,
+        resources: resources(snapshot, previous, threads),
     }
+}
+
+/// What networks have of resources.
+fn resources(
+    snapshot: &Snapshot,
+    previous: &State,
+    threads: usize,
+) -> HashMap<ServiceNetworkResourceAssociationId, Arc<ResourceState>> {
+    let made = snapshot.resource_associations.values().filter_map(|it| {
+        let resource = snapshot.resources.get(&it.resource)?;
+        let gateway = snapshot.resource_gateways.get(&resource.gateway);
+        let before = previous.resources.get(&it.id);
+        if let Some(before) = before.filter(|known| known.is_of(it, resource, gateway)) {
+            return Some((it.id.clone(), Arc::clone(before)));
+        }
+        let turns = before.map(|known| Arc::clone(&known.turns));
+        let state = ResourceState {
+            association: Arc::clone(it),
+            resource: Arc::clone(resource),
+            gateway: gateway.cloned(),
+            turns: turns.unwrap_or_else(|| Arc::new(Turns::new(threads))),
+        };
+        Some((it.id.clone(), Arc::new(state)))
+    });
+    made.collect()
 }
 
 /// The VPCs as seen through their endpoints: the endpoint's network, whose services have further names there.

@@ -8,6 +8,7 @@ use lath_net::accept::ConnectionLimits;
 use lath_net::descriptors::Purpose;
 
 use crate::callers::Callers;
+use crate::names::Names;
 
 /// How the proxy works. The defaults are AWS's limits.
 #[derive(Debug, Clone)]
@@ -65,6 +66,8 @@ pub struct ProxyConfig {
     /// The keys that requests may be signed with, where auth policies are asked; `None`: signed requests are
     /// refused there.
     pub callers: Option<Callers>,
+    /// Who knows where resources are that have a name; `None`: these are not reached.
+    pub names: Option<Names>,
 }
 
 impl ProxyConfig {
@@ -108,6 +111,7 @@ impl Default for ProxyConfig {
             limits: Limits::default(),
             regions: None,
             callers: None,
+            names: None,
         }
     }
 }

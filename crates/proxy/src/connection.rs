@@ -164,8 +164,11 @@ impl Connection {
             Order::Serve if self.listening.is_closed() => {
                 self.finish(now + config.listener_drain);
             }
+            // Connections to resources grow as old as they like.
             Order::Serve
-                if now.saturating_duration_since(self.born) > config.max_connection_lifetime =>
+                if self.listening.resource().is_none()
+                    && now.saturating_duration_since(self.born)
+                        > config.max_connection_lifetime =>
             {
                 self.finish(now + config.lifetime_grace);
             }

@@ -27,7 +27,7 @@ use crate::upstream::Pools;
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<ProxyConfig>,
-    /// Listening sockets.
+    /// Listening sockets, and connections to resources.
     pub(crate) network: Arc<dyn Network>,
     /// Connections to targets.
     pub(crate) dial: Dial,
@@ -47,6 +47,8 @@ pub(crate) struct Core {
     pub(crate) totals: Totals,
     pub(crate) acceptor: Acceptor,
     pub(crate) pools: Rc<Pools>,
+    /// Connections to resources.
+    pub(crate) network: Arc<dyn Network>,
     pub(crate) ids: Ids,
     pub(crate) exchanges: Registry<Meter>,
     pub(crate) connections: Registry<Connection>,
@@ -71,6 +73,7 @@ impl Core {
         let clock = Rc::new(Cell::new(Instant::now()));
         let limits = shared.config.limits;
         let clients = Clients::new(limits, shared.config.threads, Rc::clone(&clock));
+        let network = Arc::clone(&shared.network);
         let pools = Pools::new(&shared.config, shared.dial, index, Rc::clone(&clock));
         Self {
             index,
@@ -80,6 +83,7 @@ impl Core {
             totals: Totals(shared.totals, index),
             acceptor: shared.acceptor,
             pools: Rc::new(pools),
+            network,
             ids: Ids::default(),
             exchanges: Registry::default(),
             connections: Registry::default(),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use lath_model::id::{VpcEndpointId, VpcId};
+use lath_model::id::{ServiceNetworkResourceAssociationId, VpcEndpointId, VpcId};
 
 use crate::state::{Spoken, State, VpcState};
 use crate::tls::{Door, Way};
@@ -27,6 +27,8 @@ pub(crate) enum Entrance {
     Association,
     /// An endpoint in the VPC.
     Endpoint(VpcEndpointId),
+    /// The same, of a resource that is associated with the network.
+    Resource(ServiceNetworkResourceAssociationId),
 }
 
 /// A listener, as one thread sees it.
@@ -65,6 +67,14 @@ impl Listening {
         self.key.at.port()
     }
 
+    /// The association of the resource that is reached here, where it is one.
+    pub(crate) fn resource(&self) -> Option<&ServiceNetworkResourceAssociationId> {
+        match &self.key.entrance {
+            Entrance::Resource(id) => Some(id),
+            Entrance::Association | Entrance::Endpoint(_) => None,
+        }
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.set.get()
     }
@@ -86,7 +96,7 @@ impl Listening {
             Some((generation, vpc)) if *generation == state.generation => Arc::clone(vpc),
             _ => {
                 let found = match &self.key.entrance {
-                    Entrance::Association => state.vpcs.get(&self.key.vpc),
+                    Entrance::Association | Entrance::Resource(_) => state.vpcs.get(&self.key.vpc),
                     Entrance::Endpoint(id) => state.endpoints.get(id),
                 };
                 let nothing = || Arc::new(VpcState::without_network(&self.key.vpc));

@@ -6,7 +6,10 @@ use std::time::Duration;
 use lath_feed::{Condition, Snapshot, TargetHealth, TargetKey, TargetObserved};
 use lath_health::HealthView;
 use lath_model::Timestamp;
-use lath_model::id::{ServiceId, ServiceNetworkVpcAssociationId, TargetGroupId, VpcEndpointId};
+use lath_model::id::{
+    ServiceId, ServiceNetworkResourceAssociationId, ServiceNetworkVpcAssociationId, TargetGroupId,
+    VpcEndpointId,
+};
 
 /// What works, as of a snapshot version. Absence means: not known yet.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,6 +20,8 @@ pub struct ProxyObserved {
     pub vpc_associations: BTreeMap<ServiceNetworkVpcAssociationId, Condition>,
     /// Endpoints: ready when every listener of every service of their network is bound at every address.
     pub vpc_endpoints: BTreeMap<VpcEndpointId, Condition>,
+    /// Associations with resources: ready when they are reached in every associated VPC.
+    pub resource_associations: BTreeMap<ServiceNetworkResourceAssociationId, Condition>,
     /// Services: ready when every listener is bound in every associated VPC.
     pub services: BTreeMap<ServiceId, Condition>,
     /// Requests in flight to draining targets.

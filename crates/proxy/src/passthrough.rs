@@ -266,14 +266,14 @@ fn start_of(taken: Duration) -> Timestamp {
 }
 
 /// Which end broke.
-enum Broken {
+pub(crate) enum Broken {
     Source,
     Sink,
 }
 
 /// One direction.
 #[derive(Default)]
-struct Lane {
+pub(crate) struct Lane {
     /// What the other end did not take yet.
     waiting: Vec<u8>,
     carried: u64,
@@ -283,7 +283,7 @@ struct Lane {
 
 impl Lane {
     /// Carries what can be carried. Ready when the source has ended and its sink was told.
-    fn poll(
+    pub(crate) fn poll(
         &mut self,
         source: &mut TcpStream,
         sink: &mut TcpStream,

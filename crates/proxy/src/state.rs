@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use http::StatusCode;
 use lath_feed::{Service, ServiceNetwork};
-use lath_model::id::{ListenerId, RuleId, ServiceId, TargetGroupId, VpcEndpointId, VpcId};
+use lath_model::id::{
+    ListenerId, RuleId, ServiceId, ServiceNetworkResourceAssociationId, TargetGroupId,
+    VpcEndpointId, VpcId,
+};
 use lath_model::lattice::ListenerProtocol;
 use lath_route::{Router, Weighted};
 
 use crate::fields::Field;
 use crate::gate::Gate;
+use crate::resource::ResourceState;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
 use crate::tls::{Offer, Way};
 
@@ -25,6 +29,7 @@ pub(crate) struct State {
     pub(crate) endpoints: HashMap<VpcEndpointId, Arc<VpcState>>,
     pub(crate) groups: HashMap<TargetGroupId, Arc<GroupSlot>>,
     pub(crate) services: HashMap<ServiceId, Arc<ServiceSlot>>,
+    pub(crate) resources: HashMap<ServiceNetworkResourceAssociationId, Arc<ResourceState>>,
     /// What HTTPS listeners offer by the users' own names of services, and by generated names.
     pub(crate) offers: HashMap<ServiceId, Arc<Offer>>,
     pub(crate) generated: Option<Arc<Offer>>,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lath_feed::{Condition, Listener, Service, Snapshot, SnapshotReceiver, Vpc, VpcEndpoint};
 use lath_health::{HealthReceiver, Regions};
-use lath_model::id::{ServiceNetworkId, VpcId};
+use lath_model::id::{ServiceNetworkId, ServiceNetworkResourceAssociationId, VpcId};
 use lath_model::lattice::ListenerProtocol;
 use lath_net::Place;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -196,11 +196,21 @@ impl Supervisor {
             .keys()
             .map(|id| (id.clone(), Vec::new()))
             .collect();
+        let mut by_resource: BTreeMap<_, Vec<Option<Condition>>> = snapshot
+            .resource_associations
+            .keys()
+            .map(|id| (id.clone(), Vec::new()))
+            .collect();
         for vpc in snapshot.vpcs.values() {
             let Some(association) = &vpc.lattice else {
                 continue;
             };
             let mut conditions = Vec::new();
+            for (id, key) in resource_keys(snapshot, vpc) {
+                let condition = self.bound(snapshot, &key);
+                by_resource.entry(id).or_default().push(condition.clone());
+                conditions.push(condition);
+            }
             for service in services_in(snapshot, vpc) {
                 let condition = self.condition(snapshot, &vpc.id, service);
                 by_service
@@ -224,6 +234,11 @@ impl Supervisor {
                         .vpc_endpoints
                         .insert(endpoint.id.clone(), condition);
                 }
+            }
+        }
+        for (id, conditions) in by_resource {
+            if let Some(condition) = all(conditions, snapshot.version) {
+                observed.resource_associations.insert(id, condition);
             }
         }
         for (id, conditions) in by_service {
@@ -332,6 +347,23 @@ fn service_key(vpc: &VpcId, service: &Service, listener: &Listener) -> ListenerK
     }
 }
 
+/// Where the resources of an associated network are reached: at the first port of each, to which the VPC's router leads
+/// the others.
+fn resource_keys(
+    snapshot: &Snapshot,
+    vpc: &Vpc,
+) -> impl Iterator<Item = (ServiceNetworkResourceAssociationId, ListenerKey)> {
+    snapshot.resources_from(vpc).filter_map(|(it, resource)| {
+        let (port, _) = resource.ports.first()?;
+        let key = ListenerKey {
+            vpc: vpc.id.clone(),
+            at: SocketAddr::new(IpAddr::V4(it.address), *port),
+            entrance: Entrance::Resource(it.id.clone()),
+        };
+        Some((it.id.clone(), key))
+    })
+}
+
 /// Every socket of an endpoint: at each of its addresses, each port of its network's services.
 fn endpoint_keys(
     snapshot: &Snapshot,
@@ -362,6 +394,7 @@ fn wanted(snapshot: &Snapshot) -> BTreeSet<ListenerKey> {
             let listeners = service.listeners.values();
             wanted.extend(listeners.map(|listener| service_key(&vpc.id, service, listener)));
         }
+        wanted.extend(resource_keys(snapshot, vpc).map(|(_, key)| key));
         for endpoint in vpc.endpoints.values() {
             wanted.extend(endpoint_keys(snapshot, &vpc.id, endpoint));
         }

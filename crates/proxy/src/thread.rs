@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clients::source_of;
 use crate::core::{Core, Shared};
 use crate::listener::{ListenerKey, Listening, Porch};
+use crate::resource::carry;
 use crate::serve::serve;
 
 /// What the supervisor tells a thread.
@@ -93,6 +94,12 @@ async fn accept(core: &Rc<Core>, listening: &Rc<Listening>, listener: &tokio::ne
     let porch = Rc::new(Porch::new(listening, &core.state));
     loop {
         let (stream, remote, slot) = core.acceptor.accept_from(listener, &place, source_of).await;
+        if let Some(id) = listening.resource() {
+            let (core, id) = (Rc::clone(core), id.clone());
+            let carrying = carry(core, Rc::clone(listening), id, stream, remote, slot);
+            tokio::task::spawn_local(carrying);
+            continue;
+        }
         let serving = serve(core, listening, &porch, stream, remote, slot);
         tokio::task::spawn_local(serving);
     }

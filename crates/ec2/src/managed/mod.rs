@@ -5,6 +5,7 @@
 //! all.
 
 mod branches;
+mod gateways;
 mod groups;
 mod interfaces;
 mod nodes;
@@ -13,6 +14,9 @@ mod templates;
 mod tests;
 
 pub use branches::{MOST_GROUPS, NewBranch, branches_of, is_behind, make_branch, release_branch};
+pub use gateways::{
+    make_gateway_interface, of_gateway, release_gateway, set_gateway_groups, subnets_of_gateway,
+};
 pub use groups::{NewGroup, cluster_group, delete_group, remote_access_group};
 pub use interfaces::{ManagedInterface, make_interface, of_workload, release_interfaces};
 pub use nodes::{

@@ -3,7 +3,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use lath_model::id::{
     AllocationId, AssociationId, AttachmentId, InstanceId, NatGatewayId, NetworkInterfaceId,
-    SecurityGroupId, SubnetId, TransitGatewayAttachmentId, VpcEndpointId, VpcId,
+    ResourceGatewayId, SecurityGroupId, SubnetId, TransitGatewayAttachmentId, VpcEndpointId, VpcId,
 };
 use lath_model::{ManagedId, Timestamp};
 use lath_store::Record;
@@ -54,6 +54,8 @@ pub enum Manager {
     NatGateway(NatGatewayId),
     /// A VPC endpoint.
     VpcEndpoint(VpcEndpointId),
+    /// A resource gateway of VPC Lattice.
+    ResourceGateway(ResourceGatewayId),
     /// Another service's workload, such as the control plane of a cluster.
     Workload {
         /// The workload.
@@ -79,7 +81,7 @@ impl Manager {
             Self::TransitAttachment(_) => "transit_gateway",
             Self::NatGateway(_) => "nat_gateway",
             Self::VpcEndpoint(_) => "vpc_endpoint",
-            Self::Workload { .. } => "interface",
+            Self::ResourceGateway(_) | Self::Workload { .. } => "interface",
             Self::Branch { .. } => "branch",
         }
     }
@@ -156,6 +158,9 @@ impl Record for NetworkInterface {
             ("subnet", self.subnet.to_string()),
         ];
         keys.extend(self.groups.iter().map(|id| ("group", id.to_string())));
+        if let Some(Manager::ResourceGateway(id)) = &self.manager {
+            keys.push(("gateway", id.to_string()));
+        }
         if let Some(attachment) = &self.attachment {
             keys.push(("instance", attachment.instance.to_string()));
             keys.push(("attachment", attachment.id.to_string()));

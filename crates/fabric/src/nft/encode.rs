@@ -444,6 +444,10 @@ fn put_part(list: &mut Message, part: &Part) {
             payload(list, DESTINATION, REGISTER_1);
             lookup(list, map, Some(VERDICT_REGISTER), false);
         }
+        Part::SourceVerdict(map) => {
+            payload(list, SOURCE, REGISTER_1);
+            lookup(list, map, Some(VERDICT_REGISTER), false);
+        }
         Part::MarkVerdict(map) => meta_verdict(list, META_MARK, map),
         Part::MarkIn(set) => meta_in(list, META_MARK, set, false),
         Part::MarkNotIn(set) => meta_in(list, META_MARK, set, true),
@@ -464,6 +468,7 @@ fn put_part(list: &mut Message, part: &Part) {
             payload(list, DESTINATION, REGISTER_1);
             translate(list, map, 1);
         }
+        Part::DestinationPort(port) => lead_to(list, *port),
         Part::SourceNat(map) => {
             payload(list, SOURCE, REGISTER_1);
             translate(list, map, 0);
@@ -641,6 +646,17 @@ fn translate(list: &mut Message, map: &str, kind: u32) {
         m.be32(1, kind)
             .be32(2, u32::from(FAMILY_IPV4))
             .be32(3, REGISTER_1);
+    });
+}
+
+/// The destination's port becomes this one; its address stays.
+fn lead_to(list: &mut Message, port: u16) {
+    const DESTINATION_NAT: u32 = 1;
+    immediate(list, &port.to_be_bytes());
+    expression(list, "nat", |m| {
+        m.be32(1, DESTINATION_NAT)
+            .be32(2, u32::from(FAMILY_IPV4))
+            .be32(5, REGISTER_1);
     });
 }
 

@@ -62,6 +62,8 @@ pub enum Part {
     OifVerdict(String),
     /// Does what the map says for its destination.
     DestinationVerdict(String),
+    /// Does what the map says for its source.
+    SourceVerdict(String),
     /// Does what the map says for its mark.
     MarkVerdict(String),
     /// Its mark is in this set.
@@ -80,6 +82,8 @@ pub enum Part {
     MarkFromIif(String),
     /// Translates the destination as the map says.
     DestinationNat(String),
+    /// Translates the port it is for to this one, of TCP or UDP (a `Protocol` part goes before).
+    DestinationPort(u16),
     /// Translates the source as the map says.
     SourceNat(String),
     /// Translates the source as the map says for its mark.
@@ -198,6 +202,7 @@ impl fmt::Display for Part {
             Self::IifVerdict(map) => write!(f, "iifname vmap @{map}"),
             Self::OifVerdict(map) => write!(f, "oifname vmap @{map}"),
             Self::DestinationVerdict(map) => write!(f, "ip daddr vmap @{map}"),
+            Self::SourceVerdict(map) => write!(f, "ip saddr vmap @{map}"),
             Self::MarkVerdict(map) => write!(f, "meta mark vmap @{map}"),
             Self::MarkIn(set) => write!(f, "meta mark @{set}"),
             Self::MarkNotIn(set) => write!(f, "meta mark != @{set}"),
@@ -209,6 +214,7 @@ impl fmt::Display for Part {
             }
             Self::MarkFromIif(map) => write!(f, "meta mark set iifname map @{map}"),
             Self::DestinationNat(map) => write!(f, "dnat to ip daddr map @{map}"),
+            Self::DestinationPort(port) => write!(f, "dnat to :{port}"),
             Self::SourceNat(map) => write!(f, "snat to ip saddr map @{map}"),
             Self::SourceNatByMark(map) => write!(f, "snat to meta mark map @{map}"),
             Self::Masquerade => write!(f, "masquerade"),

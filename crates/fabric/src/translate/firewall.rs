@@ -16,6 +16,7 @@ use lath_net::LATTICE_SOURCE;
 
 use super::endpoint::ENDPOINTS;
 use super::nat::{NAT_PRIVATE, NAT_PUBLIC, translations};
+use super::resource::{self, GATEWAYS, RESOURCES};
 use super::security::Way;
 use super::tables::KernelTables;
 use super::transit::GATEWAY_END;
@@ -30,6 +31,8 @@ use crate::plan::MARKED;
 
 const RAW: i32 = -300;
 const MANGLE: i32 = -150;
+/// Before a destination's port is translated.
+const ENTRY: i32 = -110;
 const DESTINATION_NAT: i32 = -100;
 const FILTER: i32 = 0;
 const SOURCE_NAT: i32 = 100;
@@ -39,14 +42,14 @@ const SEGMENT: u16 = super::GATEWAY_MTU as u16 - 40;
 const OWN_SOURCES: &str = "own_sources";
 const FORWARDERS: &str = "forwarders";
 const MARKS: &str = "marks";
-const SENDERS: &str = "senders";
-const RECEIVERS: &str = "receivers";
+pub(super) const SENDERS: &str = "senders";
+pub(super) const RECEIVERS: &str = "receivers";
 const PUBLIC_IN: &str = "to_private";
 const PUBLIC_OUT: &str = "to_public";
 const MAPPED: &str = "mapped";
 const SERVICES: &str = "services";
 const BLOCKS: &str = "blocks";
-const LATTICE: &str = "lattice";
+pub(super) const LATTICE: &str = "lattice";
 /// The router's links to transit gateways.
 pub(super) const TRANSIT: &str = "transit";
 const NOT_PUBLIC: &str = "not_public";
@@ -120,6 +123,8 @@ impl VpcView<'_> {
             transit: transit_too,
             nat,
             endpoints: self.endpoint_guards(table),
+            resources: self.resource_ports(table),
+            gateways: self.gateway_guards(table, transit_too),
         }
     }
 
@@ -207,6 +212,10 @@ struct Ways {
     /// What marks packets for NAT gateways; none without them.
     nat: Vec<Rule>,
     endpoints: bool,
+    /// Whether resources are reached from here.
+    resources: bool,
+    /// Whether resources are reached by way of here.
+    gateways: bool,
 }
 
 fn base_chains(lattice: Chain, ways: Ways) -> Vec<(&'static str, Chain)> {
@@ -225,15 +234,18 @@ fn base_chains(lattice: Chain, ways: Ways) -> Vec<(&'static str, Chain)> {
         public_out.extend(translations(WAN));
     }
     mark.extend(ways.nat.iter().cloned());
-    let public_in = vec![Rule::new([
+    let mut public_in = vec![Rule::new([
         Part::Iif(WAN.into()),
         Part::DestinationNat(PUBLIC_IN.into()),
     ])];
+    if ways.resources {
+        public_in.push(Rule::new([Part::DestinationVerdict(RESOURCES.into())]));
+    }
     public_out.push(Rule::new([
         Part::Oif(WAN.into()),
         Part::SourceNat(PUBLIC_OUT.into()),
     ]));
-    vec![
+    let mut chains = vec![
         ("guard", filter(Hook::Prerouting, RAW, guard(&ways))),
         ("mark", passing(Hook::Prerouting, MANGLE, mark)),
         (
@@ -243,10 +255,15 @@ fn base_chains(lattice: Chain, ways: Ways) -> Vec<(&'static str, Chain)> {
         ("segments", passing(Hook::Forward, MANGLE, segments())),
         ("forward", filter(Hook::Forward, FILTER, forward(&ways))),
         ("input", filter(Hook::Input, FILTER, input(&ways))),
-        ("output", filter(Hook::Output, FILTER, output())),
+        ("output", filter(Hook::Output, FILTER, output(&ways))),
         ("public_out", nat(Hook::Postrouting, SOURCE_NAT, public_out)),
         (LATTICE, lattice),
-    ]
+    ];
+    if ways.resources {
+        let entry = passing(Hook::Prerouting, ENTRY, resource::entry());
+        chains.push(("resource_in", entry));
+    }
+    chains
 }
 
 /// Link-local sources are the router's and the host's own: nobody else is let pass as Lattice. What comes
@@ -363,6 +380,13 @@ fn input(ways: &Ways) -> Vec<Rule> {
         }
         rules.push(Rule::new([transit(), drop_it()]));
     }
+    if ways.resources {
+        // `resource_in` let it pass, by the port that it was for.
+        rules.push(Rule::new([
+            Part::Destination(lath_feed::RESOURCE_BLOCK),
+            accept(),
+        ]));
+    }
     rules.extend([
         // AWS does not filter the resolver and the metadata service.
         Rule::new([Part::DestinationIn(SERVICES.into()), accept()]),
@@ -380,13 +404,16 @@ fn input(ways: &Ways) -> Vec<Rule> {
 
 /// The router's own packets: the proxy's and the probes', which meet the target's groups, and errors
 /// about packets that could not be delivered, which belong to no connection.
-fn output() -> Vec<Rule> {
+fn output(ways: &Ways) -> Vec<Rule> {
     let error = |kind| Rule::new([Part::Protocol(ICMP), Part::IcmpType(kind), accept()]);
     let mut rules = vec![known()[0].clone()];
     // Destination unreachable, time exceeded, parameter problem.
     rules.extend([3, 11, 12].map(error));
+    rules.push(known()[1].clone());
+    if ways.gateways {
+        rules.push(Rule::new([Part::SourceVerdict(GATEWAYS.into())]));
+    }
     rules.extend([
-        known()[1].clone(),
         Rule::new([Part::Oif("lo".into()), accept()]),
         Rule::new([
             Part::Source(host_net(LATTICE_SOURCE)),

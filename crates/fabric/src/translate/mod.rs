@@ -14,6 +14,7 @@
 //! | 169.254.170.23 ([`lath_net::POD_IDENTITY_ADDRESS`]) | the agent of pod identities, on a node's `lo` |
 //! | 169.254.171.1 ([`lath_net::LATTICE_SOURCE`]) | where requests and probes to targets come from |
 //! | other of 169.254.171.0/24 | Lattice services |
+//! | 129.224.0.0/17 ([`lath_feed::RESOURCE_BLOCK`]) | Lattice resources |
 //! | 169.254.102.1, 169.254.102.2 | a transit gateway's and the router's end of an attachment |
 //! | 169.254.100.1, 169.254.100.2 | the host's and the router's end of every uplink |
 
@@ -22,6 +23,7 @@ mod endpoint;
 pub(crate) mod firewall;
 pub(crate) mod host;
 mod nat;
+mod resource;
 mod router;
 mod security;
 mod tables;

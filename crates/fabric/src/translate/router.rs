@@ -32,6 +32,7 @@ impl VpcView<'_> {
         }
         self.transit_links(&mut router, &tables);
         self.endpoint_addresses(&mut router, &tables);
+        self.resource_addresses(&mut router, &tables);
         router.table = Some(self.firewall(&tables));
         router.forward_marked_only();
         router

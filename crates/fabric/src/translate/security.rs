@@ -149,6 +149,7 @@ impl VpcView<'_> {
     fn members(&self, id: &SecurityGroupId) -> Set {
         let mut set = Set::new(KeyType::Address);
         let here = self.attached.iter().map(|a| a.interface);
+        let here = here.chain(self.gateway_interfaces());
         let members = here.chain(self.elsewhere(id));
         let addresses = members.flat_map(|interface| interface.members(id));
         addresses.for_each(|address| set.insert(Key::Address(address)));

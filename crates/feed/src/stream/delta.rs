@@ -175,6 +175,12 @@ delta! {
     service_networks: ServiceNetworkId => ServiceNetwork,
     services: ServiceId => Service,
     target_groups: TargetGroupId => TargetGroup,
+    #[serde(default)]
+    resource_gateways: ResourceGatewayId => ResourceGateway,
+    #[serde(default)]
+    resources: ResourceConfigurationId => Resource,
+    #[serde(default)]
+    resource_associations: ServiceNetworkResourceAssociationId => ResourceAssociation,
     transit_gateways: TransitGatewayId => TransitGateway,
     hosted_zones: HostedZoneId => HostedZone,
     #[serde(default)]

@@ -176,6 +176,8 @@ report! {
     transit_attachments: TransitGatewayAttachmentId => Condition,
     nat_gateways: NatGatewayId => Condition,
     vpc_endpoints: VpcEndpointId => Condition,
+    resource_gateways: ResourceGatewayId => Condition,
+    resource_associations: ServiceNetworkResourceAssociationId => Condition,
     health_checks: HealthCheckId => CheckObserved,
     regions: String => RegionObserved,
     clusters: ManagedId => ClusterObserved,

@@ -104,13 +104,18 @@ fn subscription(p: &mut Problems, value: &str) {
 fn resource(p: &mut Problems, value: &str) {
     let member = "resourceIdentifier";
     constraint::length(p, member, value, 17, 200);
-    let known = [Kind::ServiceNetwork, Kind::Service]
+    let known = [
+        Kind::ServiceNetwork,
+        Kind::Service,
+        Kind::ResourceConfiguration,
+    ];
+    let known = known
         .iter()
         .any(|kind| Identifier::parse(*kind, value).is_some());
     if !known {
         p.add(
             member,
-            "Member must be the id or ARN of a service network or service",
+            "Member must be the id or ARN of a service network, service or resource configuration",
         );
     }
 }
@@ -134,10 +139,11 @@ impl Checked for CreateAccessLogSubscription {
         resource(p, &self.resource_identifier);
         destination(p, &self.destination_arn);
         constraint::tags(p, &self.tags);
-        if self.service_network_log_type == Some(ServiceNetworkLogType::Resource) {
+        let network = Identifier::parse(Kind::ServiceNetwork, &self.resource_identifier);
+        if self.service_network_log_type.is_some() && network.is_none() {
             p.add(
                 "serviceNetworkLogType",
-                "Access logs of resource configurations are not available",
+                "Only a service network has logs of more than one type",
             );
         }
     }

@@ -81,12 +81,15 @@ fn identifier(p: &mut Problems, value: &str) {
     constraint::pattern(p, "resourceIdentifier", good, pattern);
 }
 
-/// A network or service, by ARN.
+/// A network, service or resource configuration, by ARN.
 fn arn(p: &mut Problems, value: &str) {
     constraint::length(p, "resourceArn", value, 20, 200);
     let good = matches!(
         Identifier::parse_arn(value),
-        Some((Kind::ServiceNetwork | Kind::Service, _))
+        Some((
+            Kind::ServiceNetwork | Kind::Service | Kind::ResourceConfiguration,
+            _
+        ))
     );
     let pattern = r"arn(:[a-z0-9]+([.-][a-z0-9]+)*){2}(:([a-z0-9]+([.-][a-z0-9]+)*)?){2}:((servicenetwork/sn)|(service/svc)|(resourceconfiguration/rcfg))-[0-9a-z]{17}";
     constraint::pattern(p, "resourceArn", good, pattern);

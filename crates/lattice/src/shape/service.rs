@@ -145,7 +145,7 @@ fn domain(p: &mut Problems, value: Option<&str>) {
 }
 
 /// Labels of 1 to 63 letters, digits and inner hyphens, at least two of them (RFC 1123).
-fn is_domain(value: &str) -> bool {
+pub(super) fn is_domain(value: &str) -> bool {
     let labels: Vec<&str> = value.split('.').collect();
     let good = |label: &&str| {
         (1..=63).contains(&label.len())

@@ -10,6 +10,7 @@ mod model;
 mod policies;
 mod refusals;
 mod regions;
+mod resources;
 mod tls;
 
 use std::sync::Arc;
@@ -52,6 +53,25 @@ impl Record for LogGroup {
     fn id(&self) -> String {
         self.name.clone()
     }
+}
+
+/// What public zones hold: the proofs of domains.
+#[derive(Serialize, Deserialize)]
+struct Proof {
+    name: String,
+    value: String,
+}
+
+impl Record for Proof {
+    const KIND: &'static str = "test.proof";
+    fn id(&self) -> String {
+        self.name.clone()
+    }
+}
+
+fn proofs(_: &Cell, view: &lath_store::View, name: &str, kind: &str) -> Vec<String> {
+    let known = view.get::<Proof>(name).filter(|_| kind == "TXT");
+    known.iter().map(|it| format!("\"{}\"", it.value)).collect()
 }
 
 /// An answer: its status, its error code (or nothing) and its body.
@@ -99,7 +119,10 @@ impl World {
     async fn with(change: impl FnOnce(&mut Cell)) -> Self {
         let (mut cell, node) = Cell::for_test();
         change(&mut cell);
-        let app = Arc::new(Lattice { cell: cell.clone() });
+        let app = Arc::new(Lattice {
+            cell: cell.clone(),
+            records: proofs,
+        });
         let world = Self {
             cell,
             service: service(&app),
@@ -380,6 +403,16 @@ fn obeyed(snapshot: &Snapshot) -> Observed {
         applied_version: snapshot.version,
         vpc_associations: associations
             .map(|it| (it.id.clone(), ready.clone()))
+            .collect(),
+        resource_gateways: snapshot
+            .resource_gateways
+            .keys()
+            .map(|id| (id.clone(), ready.clone()))
+            .collect(),
+        resource_associations: snapshot
+            .resource_associations
+            .keys()
+            .map(|id| (id.clone(), ready.clone()))
             .collect(),
         services: snapshot
             .services

@@ -1,0 +1,212 @@
+//! What nodes observe of resources becomes their states.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lath_feed::{Condition, Observed};
+use lath_model::Timestamp;
+use lath_store::{Record, Tx, View};
+
+use super::{ResourceAssociation, ResourceConfiguration, ResourceGateway, gateway};
+use crate::reconcile::{Verdict, gone, made, still};
+use crate::record::{Failure, UNSETTLED, VpcAssociation};
+use crate::shape::{ChangingStatus, ResourceAssociationStatus, ResourceConfigurationType};
+
+/// A record that something may have to be done about.
+#[derive(Clone)]
+pub(crate) enum Subject {
+    Gateway(Arc<ResourceGateway>),
+    Configuration(Arc<ResourceConfiguration>),
+    Association(Arc<ResourceAssociation>),
+}
+
+/// What is to be said of each of them.
+pub(crate) fn judge_all(view: &View, observed: &Observed) -> Vec<(Subject, Verdict)> {
+    let gateways = view.by::<ResourceGateway>("state", UNSETTLED).map(|it| {
+        let verdict = of_gateway(observed, &it);
+        (Subject::Gateway(it), verdict)
+    });
+    let configurations = view
+        .by::<ResourceConfiguration>("state", UNSETTLED)
+        .map(|it| {
+            let verdict = of_configuration(view, observed, &it);
+            (Subject::Configuration(it), verdict)
+        });
+    let associations = view
+        .by::<ResourceAssociation>("state", UNSETTLED)
+        .map(|it| {
+            let verdict = of_association(view, observed, &it);
+            (Subject::Association(it), verdict)
+        });
+    gateways.chain(configurations).chain(associations).collect()
+}
+
+fn of_gateway(observed: &Observed, it: &ResourceGateway) -> Verdict {
+    use ChangingStatus::{CreateInProgress, DeleteInProgress, UpdateInProgress};
+    let condition = observed.resource_gateways.get(&it.id);
+    let after = it.status_after;
+    match it.status {
+        CreateInProgress | UpdateInProgress => made(condition, observed, after, false),
+        DeleteInProgress => gone(condition.is_none() && observed.applied_version > after),
+        _ => Verdict::Pending,
+    }
+}
+
+/// A configuration works when its gateway does, and a change of it when all who reach it have heard.
+fn of_configuration(view: &View, observed: &Observed, it: &ResourceConfiguration) -> Verdict {
+    use ChangingStatus::{CreateInProgress, DeleteInProgress, UpdateInProgress};
+    let mut associations = view.by::<ResourceAssociation>("configuration", it.id.as_str());
+    let after = it.status_after;
+    let obeyed = observed.applied_version > after;
+    match it.status {
+        CreateInProgress if !obeyed => Verdict::Pending,
+        CreateInProgress => match view.get::<ResourceGateway>(it.gateway.as_str()) {
+            Some(gateway) if super::is_served(gateway.status) => Verdict::Works,
+            _ => Verdict::Failed(Failure {
+                code: "ResourceNotFoundException".to_owned(),
+                message: format!("ResourceGateway {} not found", it.gateway),
+            }),
+        },
+        UpdateInProgress => {
+            let heard = |it: Arc<ResourceAssociation>| {
+                let condition = observed.resource_associations.get(&it.id);
+                condition
+                    .is_none_or(|it| matches!(it, Condition::Ready { version } if *version > after))
+            };
+            match obeyed && associations.all(heard) {
+                true => Verdict::Works,
+                false => Verdict::Pending,
+            }
+        }
+        DeleteInProgress => gone(obeyed && associations.next().is_none()),
+        _ => Verdict::Pending,
+    }
+}
+
+fn of_association(view: &View, observed: &Observed, it: &ResourceAssociation) -> Verdict {
+    use ResourceAssociationStatus::{CreateInProgress, DeleteInProgress, Partial};
+    let configuration = view.get::<ResourceConfiguration>(it.configuration.as_str());
+    let kind = configuration.map(|it| it.kind);
+    let after = it.status_after;
+    let condition = observed.resource_associations.get(&it.id);
+    match it.status {
+        CreateInProgress | Partial if kind == Some(ResourceConfigurationType::Group) => {
+            of_children(view, observed, it)
+        }
+        CreateInProgress => {
+            let network = it.network.as_str();
+            let idle = !view.has::<VpcAssociation>("network", network);
+            made(condition, observed, after, idle)
+        }
+        DeleteInProgress => {
+            let mut children = view.by::<ResourceAssociation>("parent", it.id.as_str());
+            let left = condition.is_some() || children.next().is_some();
+            gone(!left && observed.applied_version > after)
+        }
+        _ => Verdict::Pending,
+    }
+}
+
+/// A group's association is what those of its children are.
+fn of_children(view: &View, observed: &Observed, it: &ResourceAssociation) -> Verdict {
+    use ResourceAssociationStatus::{CreateFailed, CreateInProgress};
+    let children = view.by::<ResourceAssociation>("parent", it.id.as_str());
+    let states: BTreeSet<&str> = children.map(|child| child.status.as_str()).collect();
+    let has = |status: ResourceAssociationStatus| states.contains(status.as_str());
+    if observed.applied_version <= it.status_after || has(CreateInProgress) {
+        return Verdict::Pending;
+    }
+    match (has(CreateFailed), it.status) {
+        (false, _) => Verdict::Works,
+        (true, ResourceAssociationStatus::Partial) => Verdict::Pending,
+        (true, _) => Verdict::Failed(Failure {
+            code: "InternalFailure".to_owned(),
+            message: "Some child resource configurations could not be associated".to_owned(),
+        }),
+    }
+}
+
+/// A changing thing's next state, by its present one; `None` when it goes.
+fn next(was: ChangingStatus, verdict: Verdict) -> Option<(ChangingStatus, Option<Failure>)> {
+    use ChangingStatus::{Active, CreateFailed, UpdateFailed, UpdateInProgress};
+    match verdict {
+        Verdict::Gone => None,
+        Verdict::Failed(failure) if was == UpdateInProgress => Some((UpdateFailed, Some(failure))),
+        Verdict::Failed(failure) => Some((CreateFailed, Some(failure))),
+        Verdict::Works | Verdict::Pending | Verdict::Broken(_) => Some((Active, None)),
+    }
+}
+
+impl Subject {
+    pub(crate) fn id(&self) -> String {
+        match self {
+            Self::Gateway(it) => it.id(),
+            Self::Configuration(it) => it.id(),
+            Self::Association(it) => it.id(),
+        }
+    }
+
+    /// Carries a verdict out, unless the record changed since it was judged.
+    pub(crate) fn settle(&self, tx: &mut Tx, verdict: Verdict, now: Timestamp) {
+        match self {
+            Self::Gateway(it) => settle_gateway(tx, it, verdict, now),
+            Self::Configuration(it) => settle_configuration(tx, it, verdict, now),
+            Self::Association(it) => settle_association(tx, it, verdict, now),
+        }
+    }
+}
+
+fn settle_gateway(tx: &mut Tx, it: &ResourceGateway, verdict: Verdict, now: Timestamp) {
+    let same = |known: &ResourceGateway| {
+        (known.status, known.status_after) == (it.status, it.status_after)
+    };
+    if !still(tx, it, same) {
+        return;
+    }
+    let Some((status, failure)) = next(it.status, verdict) else {
+        gateway::remove(tx, it);
+        return;
+    };
+    tx.update::<ResourceGateway>(it.id.as_str(), |record| {
+        (record.status, record.failure, record.updated_at) = (status, failure, now);
+    });
+}
+
+fn settle_configuration(tx: &mut Tx, it: &ResourceConfiguration, verdict: Verdict, now: Timestamp) {
+    let same = |known: &ResourceConfiguration| {
+        (known.status, known.status_after) == (it.status, it.status_after)
+    };
+    if !still(tx, it, same) {
+        return;
+    }
+    let Some((status, failure)) = next(it.status, verdict) else {
+        tx.delete::<ResourceConfiguration>(it.id.as_str());
+        return;
+    };
+    tx.update::<ResourceConfiguration>(it.id.as_str(), |record| {
+        (record.status, record.failure, record.updated_at) = (status, failure, now);
+    });
+}
+
+fn settle_association(tx: &mut Tx, it: &ResourceAssociation, verdict: Verdict, now: Timestamp) {
+    use ResourceAssociationStatus::{Active, CreateFailed, Partial};
+    let same = |known: &ResourceAssociation| {
+        (known.status, known.status_after) == (it.status, it.status_after)
+    };
+    if !still(tx, it, same) {
+        return;
+    }
+    let is_group = it.address.is_unspecified();
+    let (status, failure) = match verdict {
+        Verdict::Gone => {
+            tx.delete::<ResourceAssociation>(it.id.as_str());
+            return;
+        }
+        Verdict::Failed(failure) if is_group => (Partial, Some(failure)),
+        Verdict::Failed(failure) => (CreateFailed, Some(failure)),
+        Verdict::Works | Verdict::Pending | Verdict::Broken(_) => (Active, None),
+    };
+    tx.update::<ResourceAssociation>(it.id.as_str(), |record| {
+        (record.status, record.failure, record.updated_at) = (status, failure, now);
+    });
+}
