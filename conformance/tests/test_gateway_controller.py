@@ -25,13 +25,13 @@ spec:
   template:
     metadata: {labels: {app: %(name)s}}
     spec:
-      terminationGracePeriodSeconds: 10
+      terminationGracePeriodSeconds: 30
       containers:
       - name: nginx
         image: nginx:latest
         command: ["/bin/sh", "-c", "cd /usr/share/nginx/html && for f in index.html a ab; do echo %(name)s >$f; done && exec nginx -g 'daemon off;'"]
         readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}
-        lifecycle: {preStop: {exec: {command: [sleep, "3"]}}}
+        lifecycle: {preStop: {exec: {command: [sleep, "10"]}}}
 ---
 apiVersion: v1
 kind: Service
@@ -236,7 +236,7 @@ def foreign_entries_stay(cluster):
 
 def rolls_without_an_error(cluster):
     """Pods are replaced under requests, and none fails."""
-    loop = (f"rm -f /tmp/over; while ! test -e /tmp/over; do curl -sS --max-time 5 http://{cluster.name}/ || echo failed; done"
+    loop = (f"rm -f /tmp/over; while ! test -e /tmp/over; do curl -sS --max-time 15 http://{cluster.name}/ || echo failed; done"
             " | sort | uniq -c")
     asker = subprocess.Popen(
         [binary(), "exec", "--data-dir", str(cluster.lath.data), cluster.client["id"], "--", "sh", "-c", loop],
