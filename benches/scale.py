@@ -57,7 +57,7 @@ class Control:
     """One region's control plane and the stand-in for its node."""
 
     def __init__(self):
-        self.lath = Lath("--mode", "extended", regions=[REGION])
+        self.lath = Lath("--extended", regions=[REGION])
         self.local = threading.local()
         self.process = self.node = None
 
@@ -234,7 +234,7 @@ class Lattice(Kind):
         return f"/services/{service}/listeners/{made['id']}"
 
     def rule(self, listener, priority):
-        return self.control.lattice("POST", f"{listener}/rules", name=f"rule-{unique()}", priority=priority,
+        return self.control.lattice("POST", f"{listener}/rules", name=f"r-{unique()}", priority=priority,
                                     match={"httpMatch": {"pathMatch": {"match": {"exact": f"/{unique()}"}}}},
                                     action={"fixedResponse": {"statusCode": 404}})["id"]
 
