@@ -255,13 +255,18 @@ class Rules(Lattice):
     batch = 10
 
     def make(self, first, count):
-        self.of = self.listener(self.service())
-        self.path = f"{self.of}/rules"
-        for n in range(count):
-            self.last = self.rule(self.of, n + 1)
+        # Several threads make some at once.
+        listener = self.listener(self.service())
+        rules = [self.rule(listener, n + 1) for n in range(count)]
+        self.last = f"{listener}/rules", rules[-1]
 
     def write(self, n):
-        self.control.lattice("PATCH", f"{self.path}/{self.last}", priority=50 + n)
+        path, rule = self.last
+        self.control.lattice("PATCH", f"{path}/{rule}", priority=50 + n)
+
+    @property
+    def path(self):
+        return self.last[0]
 
 
 class Targets(Lattice):
