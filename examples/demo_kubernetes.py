@@ -245,10 +245,12 @@ def drill(lath, world, clusters, reports):
     victim = cluster.ready_nodes()[node]
     note(f"the victim: {victim}, with the pod {address}")
     began = time.monotonic()
+    # Two health checks in a row must fail: the first begins up to 5 s after the death, the next one 5 s later, and each waits 2 s
+    # for its answer.
     run = subprocess.Popen(
         [binary(), "drill", "kill-node", "--data-dir", str(lath.data), "--out", str(reports), "--victim", victim,
          "--target", f"http://{service['name']}/", "--from", client["id"], "--rate", "50", "--timeout", "1s",
-         "--late", "500ms", "--fault", FAULT, "--patience", "300s", "--objective", "recovery=10s"],
+         "--late", "500ms", "--fault", FAULT, "--patience", "300s", "--objective", "recovery=14s"],
         text=True, stdout=subprocess.PIPE)
     wait_for("Kubernetes to see it", lambda: node not in cluster.ready_nodes(), patience=PATIENCE)
     figure("from the drill's start to the node being NotReady", began)

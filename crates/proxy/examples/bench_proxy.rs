@@ -3,8 +3,8 @@
 //! `bench_proxy [--threads N] [--h1 9001] [--h2 9002] [--tls 9003] [--grpc 9005] [--target 127.0.0.1:18000]
 //! [--grpc-target 127.0.0.1:18001]` serves HTTP/1.1 and HTTP/2 with prior knowledge on the first two ports, both under TLS
 //! with a P-256 certificate on the third, and forwards everything to the target; what comes to the fourth goes to the other
-//! target by gRPC. Hosts that are known: `svc.local`, `127.0.0.1`, `localhost`. `--connections N` (20000) is how many connections there may
-//! be, all of one client's.
+//! target by HTTP/2 (h2load asks by GET, which is no gRPC). Hosts that are known: `svc.local`, `127.0.0.1`, `localhost`.
+//! `--connections N` (20000) is how many connections there may be, all of one client's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -67,7 +67,7 @@ fn option(name: &str, otherwise: &str) -> String {
 
 fn snapshot() -> Snapshot {
     let group = target_group("--target", "127.0.0.1:18000", ProtocolVersion::Http1);
-    let grpc = target_group("--grpc-target", "127.0.0.1:18001", ProtocolVersion::Grpc);
+    let grpc = target_group("--grpc-target", "127.0.0.1:18001", ProtocolVersion::Http2);
     let network = ServiceNetworkId::random();
     let certificate = certificate();
     let services = ["svc.local", "127.0.0.1", "localhost"]
