@@ -64,9 +64,7 @@ pub(crate) fn arn(cell: &Cell, id: &AccessLogSubscriptionId) -> String {
 
 impl LogSource {
     pub(crate) fn id(&self) -> String {
-        match self {
-            it => it.as_str().to_owned(),
-        }
+        self.as_str().to_owned()
     }
 
     fn arn(&self, cell: &Cell) -> String {
