@@ -281,9 +281,9 @@ def host_state():
     return state
 
 
-def recipe(lath, *phases, directory, poll="1", patience=900):
+def recipe(lath, *phases, directory, poll="1", patience=900, **settings):
     """Runs phases of the recipe as a user would; gives its output."""
-    env = lath.env() | {"STATE_DIR": str(directory), "POLL": poll, "WAIT_TIMEOUT": "300"}
+    env = lath.env() | {"STATE_DIR": str(directory), "POLL": poll, "WAIT_TIMEOUT": "300"} | settings
     from . import calls
     run = subprocess.run([str(RECIPE), *phases], env=calls.noting(env), capture_output=True, text=True, timeout=patience)
     if run.returncode != 0:
