@@ -23,7 +23,6 @@ use lath_route::{Router, Weighted};
 use crate::counters::Counters;
 use crate::fields::Field;
 use crate::gate::Gate;
-use crate::resource::ResourceState;
 use crate::slot::{GroupSlot, Members, ServiceSlot, TargetSlot, Turns};
 use crate::state::*;
 use crate::tls::{self, Offer};

@@ -7,12 +7,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use lath_feed::telemetry::LogLines;
-use lath_feed::{RESOURCE_BLOCK, Resource, ResourceAssociation, ResourceGateway, ResourceTarget};
+use lath_feed::{RESOURCE_BLOCK, ResourceGateway, ResourceTarget};
 use lath_model::Timestamp;
 use lath_model::id::ServiceNetworkResourceAssociationId;
 use lath_net::Place;
@@ -25,42 +24,11 @@ use crate::core::Core;
 use crate::counters::Count;
 use crate::listener::Listening;
 use crate::passthrough::Lane;
-use crate::slot::Turns;
-use crate::state::VpcState;
+use crate::state::{ResourceState, VpcState};
 
 /// "Connections that are idle for 350 seconds" end, as those of VPC endpoints do
 /// (<https://docs.aws.amazon.com/vpc/latest/privatelink/create-endpoint-service.html>).
 const IDLE: Duration = Duration::from_secs(350);
-
-/// A resource in a service network, as it is at one moment.
-#[derive(Debug)]
-pub(crate) struct ResourceState {
-    pub(crate) association: Arc<ResourceAssociation>,
-    pub(crate) resource: Arc<Resource>,
-    /// `None` while there is none.
-    pub(crate) gateway: Option<Arc<ResourceGateway>>,
-    /// Which of the gateway's addresses is next.
-    pub(crate) turns: Arc<Turns>,
-}
-
-impl ResourceState {
-    /// Whether it was made of the same.
-    pub(crate) fn is_of(
-        &self,
-        association: &Arc<ResourceAssociation>,
-        resource: &Arc<Resource>,
-        gateway: Option<&Arc<ResourceGateway>>,
-    ) -> bool {
-        let same_gateway = match (&self.gateway, gateway) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (None, None) => true,
-            _ => false,
-        };
-        Arc::ptr_eq(&self.association, association)
-            && Arc::ptr_eq(&self.resource, resource)
-            && same_gateway
-    }
-}
 
 /// Counts a connection and has it looked after for as long as this lives.
 struct Entered<'a> {

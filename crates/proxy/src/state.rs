@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use lath_feed::{Service, ServiceNetwork};
+use lath_feed::{Resource, ResourceAssociation, ResourceGateway, Service, ServiceNetwork};
 use lath_model::id::{
     ListenerId, RuleId, ServiceId, ServiceNetworkResourceAssociationId, TargetGroupId,
     VpcEndpointId, VpcId,
@@ -15,7 +15,6 @@ use lath_route::{Router, Weighted};
 
 use crate::fields::Field;
 use crate::gate::Gate;
-use crate::resource::ResourceState;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
 use crate::tls::{Offer, Way};
 
@@ -190,5 +189,35 @@ impl VpcState {
             vpc_header: Field::source_vpc(""),
             network: None,
         }
+    }
+}
+
+/// A resource in a service network, as it is at one moment.
+#[derive(Debug)]
+pub(crate) struct ResourceState {
+    pub(crate) association: Arc<ResourceAssociation>,
+    pub(crate) resource: Arc<Resource>,
+    /// `None` while there is none.
+    pub(crate) gateway: Option<Arc<ResourceGateway>>,
+    /// Which of the gateway's addresses is next.
+    pub(crate) turns: Arc<Turns>,
+}
+
+impl ResourceState {
+    /// Whether it was made of the same.
+    pub(crate) fn is_of(
+        &self,
+        association: &Arc<ResourceAssociation>,
+        resource: &Arc<Resource>,
+        gateway: Option<&Arc<ResourceGateway>>,
+    ) -> bool {
+        let same_gateway = match (&self.gateway, gateway) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        Arc::ptr_eq(&self.association, association)
+            && Arc::ptr_eq(&self.resource, resource)
+            && same_gateway
     }
 }
