@@ -194,14 +194,6 @@ def test_target_groups_and_targets(lab):
     assert updated["config"]["healthCheck"]["path"] == "/other" and updated["config"]["healthCheck"]["port"] == 9
 
 
-def test_operations_of_later_times_are_refused(lab):
-    for call, arguments in [
-        (lab.lattice.list_resource_gateways, {}), (lab.lattice.list_resource_configurations, {}),
-    ]:
-        code, status = refusal(call, **arguments)
-        assert (code, status) == ("UnknownOperationException", 404), call.__name__
-
-
 def test_access_log_subscriptions(lab):
     name, network = unique("/lattice/log"), lab.network()
     lab.logs.create_log_group(logGroupName=name)
