@@ -318,7 +318,7 @@ def test_a_group_brings_its_children(world):
     assert {it["id"] for it in listed} == {first, second}
     lattice.delete_resource_configuration(resourceConfigurationIdentifier=second)
     wait_for("the child to leave", lambda: set(children()) == {first})
-    # An ARN names a database, and there is none; nobody has made an endpoint.
+    # An ARN names a database, and there is none; no endpoint exists.
     arn = {"arnResource": {"arn": "arn:aws:rds:us-east-1:000000000000:db:orders"}}
     arguments = {"name": unique("rc"), "type": "ARN", "resourceGatewayIdentifier": world.gateway}
     assert refusal(lattice.create_resource_configuration, resourceConfigurationDefinition=arn, **arguments) == MISSING

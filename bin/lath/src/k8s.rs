@@ -1,4 +1,4 @@
-//! `lath k8s`: programs that work on a cluster of Kubernetes, whoever made it.
+//! `lath k8s`: programs that work on a Kubernetes cluster, of Lath or of another maker.
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};

@@ -31,7 +31,7 @@ impl Lookup {
     /// The IPv4 addresses of a name: as the resolver of a VPC answers, or without one as the public DNS does.
     ///
     /// # Errors
-    /// `NotFound` when there is no such name or no resolver; `TimedOut` when nobody answered; `QuotaExceeded` when too
+    /// `NotFound` when there is no such name or no resolver; `TimedOut` when no resolver answered; `QuotaExceeded` when too
     /// many questions are out.
     pub async fn addresses(&self, vpc: Option<&VpcId>, name: &str) -> io::Result<Vec<Ipv4Addr>> {
         let mut name = Name::from_ascii(name).map_err(|_| io::ErrorKind::InvalidInput)?;

@@ -1,4 +1,4 @@
-//! Control's end: takes the nodes' connections, tells them snapshots, and hears what is so.
+//! Control's end: takes the nodes' connections, sends them snapshots, and receives their observations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -27,7 +27,7 @@ use super::address::Wire;
 use crate::NodeId;
 
 /// The private key of a node or of a control plane (Ed25519). It proves that its owner is who the other end has the public key
-/// of, and nothing else: a node's key makes nobody another node, and not control.
+/// of, and nothing else: a node's key proves no other node, and not control.
 #[derive(Clone)]
 pub struct FeedKey {
     pair: Arc<CertifiedKey>,

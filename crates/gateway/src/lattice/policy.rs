@@ -34,7 +34,7 @@ impl Lattice {
 
     /// Lets a policy decide who may call a service, or the services of a network.
     pub(crate) async fn attach_auth(&self, resource: &str, policy: &str) -> Result<(), Fault> {
-        // The policy first: without one, nobody may do anything.
+        // The policy first: without one, every call is refused.
         let put = self
             .client
             .put_auth_policy()

@@ -199,7 +199,7 @@ async fn who_has_not_the_key_is_not_the_node_and_not_control() {
             by(at, key_of(&node("two")), 9),
             "two",
         ),
-        // A node's key is no control's: one that was taken leads nobody astray.
+        // A node's key is no control's: no node follows who has a stolen one.
         ("a node for control", by(at, key_of(&node("far")), 2), "far"),
     ];
     let strangers = strangers.map(|(why, way, name)| {
