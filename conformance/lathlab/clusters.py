@@ -10,9 +10,12 @@ PATIENCE = 600
 
 
 class Cluster:
-    """A cluster of so many nodes on a Lath; it goes with its Lath."""
+    """A cluster of so many nodes on a Lath; it goes with its Lath.
 
-    def __init__(self, kubernetes, lath, directory, name="prod", region="us-east-1", nodes=2, instance_type="t3.small", tags=None):
+    Its name is its own among all tests: they run side by side on one host, and find the processes of a control plane by it.
+    """
+
+    def __init__(self, kubernetes, lath, directory, name, region="us-east-1", nodes=2, instance_type="t3.small", tags=None):
         self.kubernetes, self.lath, self.name, self.region = kubernetes, lath, name, region
         self.world = World(lath)
         self.place = self.world.place(region)

@@ -12,7 +12,7 @@ from lathlab.clusters import Cluster, is_true
 
 pytestmark = pytest.mark.root
 
-REGION = "us-east-1"
+REGION, NAME = "us-east-1", "drilled"
 PATIENCE = 300
 PORT = 30080
 UNREACHABLE = 4
@@ -51,7 +51,7 @@ class Shop(Cluster):
     """Two nodes with two nginx behind a port of every node."""
 
     def __init__(self, kubernetes, lath, directory):
-        super().__init__(kubernetes, lath, directory, tags={"lath:unreachable-seconds": str(UNREACHABLE)})
+        super().__init__(kubernetes, lath, directory, NAME, tags={"lath:unreachable-seconds": str(UNREACHABLE)})
         self.client = self.place.launch("client")
         self.admit(PORT)
         self.kubectl("apply", "-f", "-", content=WEB.format(port=PORT))
@@ -95,7 +95,7 @@ def test_drills_hit_pods_nodes_and_clusters_and_all_comes_back(kubernetes, tmp_p
 
 def a_control_plane_has_its_limits():
     """4 GiB and two processors, in whichever version of control groups there is."""
-    groups = [group for where in ("", "/*") for group in pathlib.Path("/sys/fs/cgroup").glob(f".{where}/lath-*/control-plane@prod")]
+    groups = [group for where in ("", "/*") for group in pathlib.Path("/sys/fs/cgroup").glob(f".{where}/lath-*/control-plane@{NAME}")]
     said = {name: {(group / name).read_text().strip() for group in groups if (group / name).exists()}
             for name in ("memory.limit_in_bytes", "memory.max", "cpu.cfs_quota_us", "cpu.max")}
     assert said["memory.limit_in_bytes"] | said["memory.max"] == {str(4 << 30)}, said
@@ -108,10 +108,10 @@ def refuses_what_is_not_there(cluster):
             (("kill-node", "nobody", node), "no instance has the id"),
             (("kill-node", "client", node), "is no node of a cluster"),
             (("kill-cluster", "other", node), "no cluster is named"),
-            (("kill-pod", "prod", node), "--pod"),
-            (("kill-pod", "prod", node, "--pod", "web"), "names no pods"),
-            (("kill-pod", "prod", node, "--pod", "default/none"), 'pods "none" not found'),
-            (("kill-pod", "prod", node, "--pod", "default/app=none"), "no container of default/app=none runs"),
+            (("kill-pod", NAME, node), "--pod"),
+            (("kill-pod", NAME, node, "--pod", "web"), "names no pods"),
+            (("kill-pod", NAME, node, "--pod", "default/none"), 'pods "none" not found'),
+            (("kill-pod", NAME, node, "--pod", "default/app=none"), "no container of default/app=none runs"),
             (("drain-node", node, node, "--pod", "default/web"), "--pod")):
         run = subprocess.run(cluster.words(*words), capture_output=True, text=True, timeout=PATIENCE)
         assert run.returncode == 1 and said in run.stderr, (words, run.stderr)
@@ -120,7 +120,7 @@ def refuses_what_is_not_there(cluster):
 def pods_are_killed(cluster):
     """By a selector: both at once; their kubelets start the containers again, in the same pods."""
     known, (node, *_) = cluster.ready_pods(), sorted(cluster.nodes())
-    seen = cluster.drill("kill-pod", "prod", node, "--pod", "default/app=web")
+    seen = cluster.drill("kill-pod", NAME, node, "--pod", "default/app=web")
     assert seen["failed"] > 0
     wait_for("the pods to be back", lambda: len(cluster.ready_pods()) == 2, patience=PATIENCE)
     assert {uid: restarts for uid, (_, restarts) in cluster.ready_pods().items()} == {

@@ -13,7 +13,7 @@ from lathlab.world import World
 
 pytestmark = pytest.mark.root
 
-REGION = "us-east-1"
+REGION, NAME = "us-east-1", "mortal"
 PATIENCE = 300
 WEB = """
 apiVersion: apps/v1
@@ -98,7 +98,7 @@ class Cluster:
     """A cluster of two nodes in one region."""
 
     def __init__(self, kubernetes, lath, directory):
-        self.kubernetes, self.lath, self.name = kubernetes, lath, "prod"
+        self.kubernetes, self.lath, self.name = kubernetes, lath, NAME
         world = World(lath)
         self.place = world.place(REGION)
         self.eks, iam = world.client("eks", REGION), world.client("iam", REGION)
@@ -161,7 +161,7 @@ def test_what_dies_in_a_cluster_comes_back(kubernetes, tmp_path):
         hostile_pods_see_their_node_only(cluster)
 
         known = cluster.restarts()
-        plane = "control-plane@prod"
+        plane = f"control-plane@{NAME}"
         for program in "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd":
             kill(plane, program)
         wait_for("the control plane to be back", lambda: all(
@@ -189,11 +189,11 @@ def test_what_dies_in_a_cluster_comes_back(kubernetes, tmp_path):
         for node in cluster.ready_nodes():
             assert lath.exec(node, "cat", "/etc/named-by-user-data") == node, "that of the other node, too"
 
-        cluster.eks.delete_nodegroup(clusterName="prod", nodegroupName="nodes")
+        cluster.eks.delete_nodegroup(clusterName=NAME, nodegroupName="nodes")
         cluster.eks.get_waiter("nodegroup_deleted").wait(
-            clusterName="prod", nodegroupName="nodes", WaiterConfig={"Delay": 1, "MaxAttempts": PATIENCE})
-        cluster.eks.delete_cluster(name="prod")
-        cluster.eks.get_waiter("cluster_deleted").wait(name="prod", WaiterConfig={"Delay": 1, "MaxAttempts": PATIENCE})
+            clusterName=NAME, nodegroupName="nodes", WaiterConfig={"Delay": 1, "MaxAttempts": PATIENCE})
+        cluster.eks.delete_cluster(name=NAME)
+        cluster.eks.get_waiter("cluster_deleted").wait(name=NAME, WaiterConfig={"Delay": 1, "MaxAttempts": PATIENCE})
         wait_for("every trace to be gone", lambda: not lab.traces([*nodes, plane]))
         assert lath.stop() == 0, lath.tail()
         assert lath.remnants() == []
@@ -235,7 +235,7 @@ def hostile_pods_see_their_node_only(cluster):
 def nothing_of_the_host_answers(cluster, inside):
     """From the network of a node neither the host's ports are reached, nor more of other nodes than their groups and they let."""
     lath = cluster.lath
-    endpoint = cluster.eks.describe_cluster(name="prod")["cluster"]["endpoint"]
+    endpoint = cluster.eks.describe_cluster(name=NAME)["cluster"]["endpoint"]
     ports = [lath.port, lath.admin_port, lath.registry_port, int(endpoint.rsplit(":", 1)[1])]
     # Its own loopback, the router of its VPC, and the host's end of the VPC's way to the internet.
     for address in "127.0.0.1", "10.1.1.1", "169.254.100.1":
