@@ -73,6 +73,15 @@ struct Metadata {
     annotations: Annotations,
 }
 
+impl Pod {
+    /// Whether it has another address than its interface's. Its node began it before anything said that it is asked about:
+    /// the webhook did not answer, and the policies were new to its node.
+    fn began_without(&self, branch: &Branch) -> bool {
+        let has = self.status.pod_ip.as_ref().filter(|it| !it.is_empty());
+        has.is_some_and(|it| *it != branch.address.to_string())
+    }
+}
+
 /// The ones that count: a user of the cluster decides how many there are.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -263,6 +272,11 @@ impl PodGroups {
             };
             let file = files.entry(&node.instance.id).or_default();
             if let Some(branch) = node.branches.get(uid.as_str()) {
+                if pod.began_without(branch) {
+                    file.free.insert(uid);
+                    self.retract(client, pod).await?;
+                    continue;
+                }
                 wanted.insert(uid.clone(), want(branch.security_groups.clone()));
                 file.pods.insert(uid, branch.address);
                 self.annotate(client, pod, branch, node).await?;
@@ -332,6 +346,26 @@ impl PodGroups {
             outcome => outcome?,
         }
         self.say(client, pod, None, format!("Allocated {eni} to the pod"))
+            .await
+    }
+
+    /// Says of a pod that it has no interface, though one was made: it goes.
+    async fn retract(&mut self, client: &Client, pod: &Pod) -> Result<(), ClientError> {
+        let metadata = &pod.metadata;
+        if metadata.annotations.pod_eni.is_some() {
+            let path = format!(
+                "/api/v1/namespaces/{}/pods/{}",
+                metadata.namespace, metadata.name
+            );
+            let change = json!({"metadata": {"uid": metadata.uid, "annotations": {POD_ENI: null}}});
+            match client.patch(&path, &change).await {
+                Err(error) if error.status().is_some_and(|it| it.is_client_error()) => {}
+                outcome => drop(outcome?),
+            }
+        }
+        let said = "failed to allocate branch ENI to pod: it began before its node knew of its policies, with the security groups \
+                    of the node; delete it, and the next one gets its own";
+        self.say(client, pod, Some("BranchAllocationFailed"), said.to_owned())
             .await
     }
 
@@ -500,90 +534,4 @@ impl File<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use std::sync::Arc;
-
-    use lath_feed::SecurityGroup;
-    use serde_json::Value;
-
-    fn pod(more: &Value) -> Pod {
-        let mut pod = json!({
-            "metadata": {"name": "db-0", "namespace": "shop", "uid": "u", "labels": {"role": "db"},
-                         "creationTimestamp": "2026-01-01T00:00:20Z"},
-            "spec": {"nodeName": "ip-1"}, "status": {"phase": "Pending"},
-        });
-        for (path, value) in more.as_object().unwrap() {
-            let (at, key) = path.rsplit_once('/').unwrap();
-            pod.pointer_mut(at).unwrap()[key] = value.clone();
-        }
-        serde_json::from_value(pod).unwrap()
-    }
-
-    fn policy(groups: &[String], made: &str) -> Policy {
-        serde_json::from_value(json!({
-            "metadata": {"namespace": "shop", "creationTimestamp": made},
-            "spec": {"podSelector": {"matchLabels": {"role": "db"}}, "securityGroups": {"groupIds": groups}},
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn a_pod_gets_the_groups_of_its_policies_or_does_not_begin() {
-        let vpc = VpcId::random();
-        let mut snapshot = Snapshot::default();
-        let mut group = |vpc: &VpcId| {
-            let id = SecurityGroupId::random();
-            let group = SecurityGroup {
-                id: id.clone(),
-                name: "g".into(),
-                vpc: vpc.clone(),
-                ingress: Vec::new(),
-                egress: Vec::new(),
-            };
-            snapshot.security_groups.insert(id.clone(), Arc::new(group));
-            id
-        };
-        let own: Vec<String> = (0..6).map(|_| group(&vpc).to_string()).collect();
-        let foreign = group(&VpcId::random()).to_string();
-        let decide = |groups: &[String], made: &str, pod: &Pod| {
-            let policies = [policy(groups, made)];
-            let rules = Rules {
-                snapshot: &snapshot,
-                vpc: &vpc,
-                policies: &policies,
-                namespaces: BTreeSet::from(["shop".to_owned()]),
-                accounts: BTreeMap::new(),
-            };
-            rules.decide(pod)
-        };
-        let (early, late) = ("2026-01-01T00:00:10Z", "2026-01-01T00:00:30Z");
-        let plain = pod(&json!({}));
-        let two = own[..2].iter().map(|it| it.parse().unwrap()).collect();
-        assert_eq!(decide(&own[..2], early, &plain), Decision::Own(two));
-        let is_refused =
-            |groups: &[String]| matches!(decide(groups, early, &plain), Decision::Refused(_));
-        assert!(is_refused(&own));
-        assert!(is_refused(&[own[0].clone(), foreign]));
-        assert!(is_refused(&["sg-none".to_owned()]));
-        // It came before the policy, runs already, or is of another kind or namespace.
-        assert_eq!(decide(&own[..1], late, &plain), Decision::Shared);
-        let marked = pod(&json!({"/metadata/annotations": {pod_groups::ASKED: "asked"}}));
-        assert!(matches!(decide(&own[..1], late, &marked), Decision::Own(_)));
-        let runs = pod(&json!({"/status/podIP": "10.0.1.9"}));
-        assert_eq!(decide(&own[..1], early, &runs), Decision::Shared);
-        let web = pod(&json!({"/metadata/labels": {"role": "web"}}));
-        assert_eq!(decide(&own[..1], early, &web), Decision::Shared);
-        let elsewhere = pod(&json!({"/metadata/namespace": "till"}));
-        assert_eq!(decide(&own[..1], early, &elsewhere), Decision::Unasked);
-    }
-
-    #[test]
-    fn what_control_is_told_is_known_once_it_was_looked_at() {
-        let decided = Decided::default();
-        assert_eq!(decided.wanted(), None);
-        decided.set(BTreeMap::new());
-        assert_eq!(decided.wanted(), Some(BTreeMap::new()));
-    }
-}
+mod tests;
