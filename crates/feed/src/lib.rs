@@ -13,8 +13,10 @@ mod callers;
 mod desired;
 #[doc(hidden)]
 pub mod fuzzing;
+mod instance;
 mod items;
 mod kubernetes;
+mod lattice;
 mod merged;
 mod mesh;
 mod observed;
@@ -25,6 +27,7 @@ pub mod stream;
 pub mod telemetry;
 mod topology;
 mod transit;
+mod vpc;
 
 use std::sync::Arc;
 
@@ -33,8 +36,10 @@ use lath_model::id::InstanceId;
 
 pub use callers::*;
 pub use desired::*;
+pub use instance::*;
 pub use items::Items;
 pub use kubernetes::*;
+pub use lattice::*;
 pub use merged::{ABSENCE, Merged, NodeId};
 pub use mesh::{Carrier, LONGEST_VALUE, Mesh, PeerState, Values, section_of};
 pub use observed::*;
@@ -43,6 +48,7 @@ pub use route53::*;
 pub use slice::Placement;
 pub use topology::*;
 pub use transit::*;
+pub use vpc::*;
 
 /// Where nodes read the newest snapshot.
 pub type SnapshotReceiver = tokio::sync::watch::Receiver<Arc<Snapshot>>;

@@ -1,0 +1,174 @@
+//! Desired state of Lattice: service networks, services, target groups.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use lath_model::Timestamp;
+use lath_model::id::*;
+use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, Rule, TargetProtocol};
+use serde::{Deserialize, Serialize};
+
+use crate::Hidden;
+
+/// A Lattice service network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceNetwork {
+    /// Its id.
+    pub id: ServiceNetworkId,
+    /// Its ARN.
+    pub arn: String,
+    /// Its name.
+    pub name: String,
+    /// Who may call.
+    pub auth: Auth,
+    /// The services associated with it.
+    pub services: BTreeSet<ServiceId>,
+    /// Where its access logs go.
+    pub access_logs: Vec<AccessLogDestination>,
+}
+
+/// A Lattice service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its id.
+    pub id: ServiceId,
+    /// Its ARN.
+    pub arn: String,
+    /// Its name.
+    pub name: String,
+    /// The generated name, such as `web-0123456789abcdef0.7d67968.vpc-lattice-svcs.us-east-1.on.aws`.
+    pub domain_name: String,
+    /// The user's own name for it.
+    pub custom_domain_name: Option<String>,
+    /// What its HTTPS listeners present to clients that ask for the user's own name.
+    #[serde(default)]
+    pub certificate: Option<Certificate>,
+    /// The link-local address (169.254.171.0/24) that its name answers, the same in every VPC.
+    pub address: Ipv4Addr,
+    /// Who may call.
+    pub auth: Auth,
+    /// How long a connection may be idle.
+    pub idle_timeout: Duration,
+    /// Its listeners.
+    pub listeners: BTreeMap<ListenerId, Listener>,
+    /// Where its access logs go.
+    pub access_logs: Vec<AccessLogDestination>,
+}
+
+/// A certificate with its private key, as a listener presents it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The certificate and those that lead from it to a root, as PEM.
+    pub chain: String,
+    /// Its private key (PKCS #8), as PEM.
+    pub key: Hidden,
+}
+
+/// Who may call a service or through a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Auth {
+    /// Everyone.
+    None,
+    /// Whom the policy allows; without one, nobody.
+    AwsIam {
+        /// The policy document.
+        policy: Option<String>,
+    },
+}
+
+/// Where access logs go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessLogDestination {
+    /// The subscription.
+    pub id: AccessLogSubscriptionId,
+    /// A log group's ARN, without a trailing `:*`.
+    pub destination_arn: String,
+}
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Its id.
+    pub id: ListenerId,
+    /// Its ARN.
+    pub arn: String,
+    /// Its protocol.
+    pub protocol: ListenerProtocol,
+    /// The port on the service's address.
+    pub port: u16,
+    /// Its rules by ascending priority, without the default one.
+    pub rules: Vec<Rule>,
+    /// The default rule's id.
+    pub default_rule: RuleId,
+    /// What is done when no rule matches.
+    pub default_action: Action,
+}
+
+/// A target group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetGroup {
+    /// Its id.
+    pub id: TargetGroupId,
+    /// Its ARN.
+    pub arn: String,
+    /// Its name.
+    pub name: String,
+    /// The VPC its targets are in.
+    pub vpc: VpcId,
+    /// The region its targets are in, when it is not this one: they are reached through that region's
+    /// gateway ([`Topology::gateway`]).
+    #[serde(default)]
+    pub region: Option<String>,
+    /// How targets are spoken to.
+    pub protocol: TargetProtocol,
+    /// The HTTP version; `None` for TCP.
+    pub protocol_version: Option<ProtocolVersion>,
+    /// Health checks; `None` when disabled.
+    pub health_check: Option<HealthCheck>,
+    /// Whether any listener uses the group: checks run only then, as in AWS (state UNUSED otherwise).
+    pub in_use: bool,
+    /// Its targets.
+    pub targets: BTreeMap<TargetKey, Target>,
+}
+
+/// A target's identity in its group: what was registered.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TargetKey {
+    /// An address or an instance id.
+    pub id: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// A target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Where it is reached; `None` while its instance has no address.
+    pub address: Option<IpAddr>,
+    /// Set when it was deregistered: no new requests; the node finishes those in flight.
+    pub draining_since: Option<Timestamp>,
+}
+
+/// How targets are probed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// HTTP or HTTPS (TCP: connect only).
+    pub protocol: TargetProtocol,
+    /// HTTP1 or HTTP2.
+    pub protocol_version: ProtocolVersion,
+    /// `None`: the port on which the target receives traffic.
+    pub port: Option<u16>,
+    /// Path and query.
+    pub path: String,
+    /// Status codes that mean healthy: inclusive ranges.
+    pub matcher: Vec<(u16, u16)>,
+    /// Between the starts of two probes.
+    pub interval: Duration,
+    /// For one probe.
+    pub timeout: Duration,
+    /// Consecutive successes that make an unhealthy target healthy.
+    pub healthy_threshold: u32,
+    /// Consecutive failures that make a healthy target unhealthy.
+    pub unhealthy_threshold: u32,
+}
