@@ -95,5 +95,12 @@ pub(crate) async fn write(
     stream: &mut (impl AsyncWrite + Unpin),
     message: &impl Serialize,
 ) -> io::Result<()> {
-    stream.write_all(&encode(message)?).await
+    send(stream, &encode(message)?).await
+}
+
+/// Writes a message with its head to its last byte: TLS says that it took bytes which still wait for room in the socket, and
+/// without another message nothing would move them on. Not to be cancelled halfway.
+pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
+    stream.write_all(frame).await?;
+    stream.flush().await
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf, split};
+use tokio::io::{ReadHalf, WriteHalf, split};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -237,7 +237,7 @@ impl Follower {
                         let frame = frame::encode(&Up::Changed(report))?;
                         changed_bytes += frame.len();
                         if changed_bytes <= MOST_CHANGED {
-                            writer.write_all(&frame).await?;
+                            frame::send(&mut writer, &frame).await?;
                             continue;
                         }
                     }

@@ -91,6 +91,41 @@ async fn tap(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
     (at, seen)
 }
 
+/// Passes connections on to `to`, and what is said from there slowly.
+async fn slow_road(to: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = TcpStream::connect(to).await.unwrap();
+            let ((mut near_rx, mut near_tx), (mut far_rx, mut far_tx)) =
+                (near.into_split(), far.into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut near_rx, &mut far_tx).await });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 64 << 10];
+                while let Ok(count @ 1..) = far_rx.read(&mut bytes).await {
+                    if near_tx.write_all(&bytes[..count]).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            });
+        }
+    });
+    at
+}
+
+#[tokio::test]
+async fn the_last_bytes_of_a_large_snapshot_arrive_over_a_slow_road() {
+    let directory = tempfile::tempdir().unwrap();
+    // More than sockets hold, so that the sender waits for room at the end too.
+    let large = "x".repeat(24 << 20);
+    let (control, at, _know) = control(snapshot(1, &[(ONE, &large)])).await;
+    let mut one = known_node(slow_road(at).await, "one", directory.path());
+    one.obeys(1).await;
+    assert_eq!(control.node.names(), [node("one")]);
+}
+
 #[tokio::test]
 async fn two_nodes_follow_one_control_and_their_observations_are_merged() {
     let directory = tempfile::tempdir().unwrap();
