@@ -1,5 +1,7 @@
 //! What concerns one node of several: the part of a region's snapshot that its VPCs need.
 
+mod reach;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -7,8 +9,8 @@ use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use lath_model::ManagedId;
 use lath_model::id::*;
-use lath_model::lattice::Action;
 
+use self::reach::{Needs, Reach};
 use crate::*;
 
 /// Which node has which VPC. A VPC's router is on one machine, and all its workloads are with it.
@@ -41,38 +43,6 @@ impl Placement {
     }
 }
 
-/// How often each thing is needed by others of a slice.
-#[derive(Debug)]
-struct Needs<K: Ord>(BTreeMap<K, usize>);
-
-impl<K: Ord> Default for Needs<K> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
-impl<K: Ord + Clone> Needs<K> {
-    fn has(&self, key: &K) -> bool {
-        self.0.contains_key(key)
-    }
-
-    /// Something that needed `before` needs `now`. Adds all of both to `touched`.
-    fn change(&mut self, before: BTreeSet<K>, now: BTreeSet<K>, touched: &mut BTreeSet<K>) {
-        for key in &now {
-            *self.0.entry(key.clone()).or_default() += 1;
-        }
-        for key in &before {
-            let left = self.0.get(key).map_or(0, |count| count - 1);
-            match left {
-                0 => drop(self.0.remove(key)),
-                left => drop(self.0.insert(key.clone(), left)),
-            }
-        }
-        touched.extend(before);
-        touched.extend(now);
-    }
-}
-
 /// Follows snapshots with what concerns a node. What a next one costs is what changed, and what that touches.
 #[derive(Debug)]
 pub(crate) struct Slicer {
@@ -81,9 +51,14 @@ pub(crate) struct Slicer {
     /// What was followed last.
     whole: Arc<Snapshot>,
     slice: Snapshot,
-    networks: Needs<ServiceNetworkId>,
-    services: Needs<ServiceId>,
-    groups: Needs<TargetGroupId>,
+    /// What the node's VPCs reach of Lattice.
+    near: Reach,
+    /// What those of other nodes do; followed on the node that has what nobody reaches.
+    far: Reach,
+    resources: Needs<ResourceConfigurationId>,
+    gateways: Needs<ResourceGatewayId>,
+    /// For a node that nobody is asked who calls: the same each time, so that it is no change.
+    nobody: Arc<CallerBook>,
 }
 
 impl Slicer {
@@ -93,9 +68,11 @@ impl Slicer {
             placement,
             whole: Arc::default(),
             slice: Snapshot::default(),
-            networks: Needs::default(),
-            services: Needs::default(),
-            groups: Needs::default(),
+            near: Reach::default(),
+            far: Reach::default(),
+            resources: Needs::default(),
+            gateways: Needs::default(),
+            nobody: Arc::default(),
         }
     }
 
@@ -112,11 +89,15 @@ impl Slicer {
             return Arc::clone(next);
         }
         let old = std::mem::replace(&mut self.whole, Arc::clone(next));
+        self.follow_lattice(&old, next);
         self.follow_vpcs(&old, next);
         self.follow_workloads(&old, next);
         self.follow_gateways(&old, next);
         self.follow_zones(&old, next);
         let slice = self.slice.clone();
+        // A cluster's control plane asks whose tokens are shown to it.
+        let asks = self.near.asks_who_calls() || !slice.control_planes.is_empty();
+        let ends_tls = self.near.ends_tls();
         Arc::new(Snapshot {
             vpcs: slice.vpcs,
             security_groups: slice.security_groups,
@@ -131,6 +112,12 @@ impl Slicer {
             transit_gateways: slice.transit_gateways,
             hosted_zones: slice.hosted_zones,
             records: slice.records,
+            resource_gateways: slice.resource_gateways,
+            resources: slice.resources,
+            resource_associations: slice.resource_associations,
+            // Secrets go where something asks for them, and nowhere else.
+            callers: Arc::clone(if asks { &next.callers } else { &self.nobody }),
+            lattice_certificate: next.lattice_certificate.clone().filter(|_| ends_tls),
             // What is not of VPCs is for all nodes.
             ..Snapshot::clone(next)
         })
@@ -140,45 +127,81 @@ impl Slicer {
         self.placement.places(vpc, &self.node)
     }
 
-    /// VPCs, their security groups, and what of Lattice they need.
+    /// What the node's VPCs reach of Lattice. What no VPC reaches is where VPCs are that are not named: somebody has to say
+    /// that it works.
+    fn follow_lattice(&mut self, old: &Snapshot, next: &Snapshot) {
+        let (placement, node) = (&self.placement, &self.node);
+        let has = |vpc: &VpcId| placement.places(vpc, node);
+        let has_rest = *node == NodeId::default();
+        let mut touched = self.near.follow(old, next, has);
+        if has_rest {
+            touched.extend(self.far.follow(old, next, |vpc| !has(vpc)));
+        }
+        let (near, far) = (&self.near, &self.far);
+        let has_network =
+            |id: &ServiceNetworkId| near.has_network(id) || (has_rest && !far.has_network(id));
+        let has_service =
+            |id: &ServiceId| near.has_service(id) || (has_rest && !far.has_service(id));
+        self.slice.vpcs = near.vpcs.clone();
+
+        let mut associations = changed(&old.resource_associations, &next.resource_associations);
+        if !touched.networks.is_empty() {
+            let of_touched =
+                |it: &&Arc<ResourceAssociation>| touched.networks.contains(&it.network);
+            for all in [
+                &next.resource_associations,
+                &self.slice.resource_associations,
+            ] {
+                associations.extend(all.values().filter(of_touched).map(|it| it.id.clone()));
+            }
+        }
+        let all = &next.service_networks;
+        let now = |id: &ServiceNetworkId| all.get(id).filter(|_| has_network(id)).cloned();
+        let networks = &mut self.slice.service_networks;
+        step(networks, touched.networks, now, |_, _| {});
+        let now = |id: &ServiceId| next.services.get(id).filter(|_| has_service(id)).cloned();
+        step(&mut self.slice.services, touched.services, now, |_, _| {});
+        // Also those that other regions' services forward to, through this region's gateway.
+        let needed = |it: &&Arc<TargetGroup>| near.has_group(&it.id) || has(&it.vpc);
+        let now = |id: &TargetGroupId| next.target_groups.get(id).filter(needed).cloned();
+        step(
+            &mut self.slice.target_groups,
+            touched.groups,
+            now,
+            |_, _| {},
+        );
+
+        // Resources are where their networks are, and gateways with them and with their VPCs.
+        let mut resources = changed(&old.resources, &next.resources);
+        let mut gateways = changed(&old.resource_gateways, &next.resource_gateways);
+        let all = &next.resource_associations;
+        let needed = |it: &&Arc<ResourceAssociation>| has_network(&it.network);
+        let now = |id: &ServiceNetworkResourceAssociationId| all.get(id).filter(needed).cloned();
+        let slice = &mut self.slice.resource_associations;
+        step(slice, associations, now, |before, now| {
+            let of = |it: Option<&ResourceAssociation>| it.map(|it| it.resource.clone());
+            let (before, now) = (of(before), of(now));
+            let (before, now) = (before.into_iter().collect(), now.into_iter().collect());
+            self.resources.change(before, now, &mut resources);
+        });
+        let (needs, all) = (&self.resources, &next.resources);
+        let now = |id: &ResourceConfigurationId| all.get(id).filter(|_| needs.has(id)).cloned();
+        step(&mut self.slice.resources, resources, now, |before, now| {
+            let of = |it: Option<&Resource>| it.map(|it| it.gateway.clone());
+            let (before, now) = (of(before), of(now));
+            let (before, now) = (before.into_iter().collect(), now.into_iter().collect());
+            self.gateways.change(before, now, &mut gateways);
+        });
+        let (needs, all) = (&self.gateways, &next.resource_gateways);
+        let needed = |it: &&Arc<ResourceGateway>| needs.has(&it.id) || has(&it.vpc);
+        let now = |id: &ResourceGatewayId| all.get(id).filter(needed).cloned();
+        step(&mut self.slice.resource_gateways, gateways, now, |_, _| {});
+    }
+
+    /// What guards VPCs, and whose names they share.
     fn follow_vpcs(&mut self, old: &Snapshot, next: &Snapshot) {
         let (placement, node) = (&self.placement, &self.node);
         let has = |vpc: &VpcId| placement.places(vpc, node);
-        let (mut networks, mut services) = (BTreeSet::new(), BTreeSet::new());
-        let mut groups = changed(&old.target_groups, &next.target_groups);
-        let now = |id: &VpcId| next.vpcs.get(id).filter(|_| has(id)).cloned();
-        let vpcs = changed(&old.vpcs, &next.vpcs);
-        step(&mut self.slice.vpcs, vpcs, now, |before, now| {
-            let (before, now) = (networks_of(before), networks_of(now));
-            self.networks.change(before, now, &mut networks);
-        });
-        networks.extend(changed(&old.service_networks, &next.service_networks));
-        let needs = &self.networks;
-        let all = &next.service_networks;
-        let now = |id: &ServiceNetworkId| all.get(id).filter(|_| needs.has(id)).cloned();
-        let services_of = |it: Option<&ServiceNetwork>| it.map(|it| it.services.clone());
-        step(
-            &mut self.slice.service_networks,
-            networks,
-            now,
-            |before, now| {
-                let before = services_of(before).unwrap_or_default();
-                let now = services_of(now).unwrap_or_default();
-                self.services.change(before, now, &mut services);
-            },
-        );
-        services.extend(changed(&old.services, &next.services));
-        let needs = &self.services;
-        let now = |id: &ServiceId| next.services.get(id).filter(|_| needs.has(id)).cloned();
-        step(&mut self.slice.services, services, now, |before, now| {
-            self.groups
-                .change(groups_of(before), groups_of(now), &mut groups);
-        });
-        // Also those that other regions' services forward to, through this region's gateway.
-        let needs = &self.groups;
-        let needed = |it: &&Arc<TargetGroup>| needs.has(&it.id) || has(&it.vpc);
-        let now = |id: &TargetGroupId| next.target_groups.get(id).filter(needed).cloned();
-        step(&mut self.slice.target_groups, groups, now, |_, _| {});
         let groups = changed(&old.security_groups, &next.security_groups);
         let all = &next.security_groups;
         let now = |id: &SecurityGroupId| all.get(id).filter(|it| has(&it.vpc)).cloned();
@@ -302,31 +325,6 @@ fn parts<'a, K, V>(item: DiffItem<'a, 'a, K, V>) -> (&'a K, Option<&'a V>) {
         DiffItem::Update { new, .. } => (new.0, Some(new.1)),
         DiffItem::Remove(key, _) => (key, None),
     }
-}
-
-fn networks_of(vpc: Option<&Vpc>) -> BTreeSet<ServiceNetworkId> {
-    let Some(vpc) = vpc else {
-        return BTreeSet::new();
-    };
-    let associated = vpc.lattice.iter().map(|it| &it.service_network);
-    let endpoints = vpc.endpoints.values().map(|it| &it.service_network);
-    associated.chain(endpoints).cloned().collect()
-}
-
-fn groups_of(service: Option<&Service>) -> BTreeSet<TargetGroupId> {
-    let listeners = service.into_iter().flat_map(|it| it.listeners.values());
-    let actions = listeners.flat_map(|it| {
-        let rules = it.rules.iter().map(|rule| &rule.action);
-        rules.chain([&it.default_action])
-    });
-    let forwards = actions.filter_map(|action| match action {
-        Action::Forward(groups) => Some(groups),
-        _ => None,
-    });
-    forwards
-        .flatten()
-        .map(|it| it.target_group.clone())
-        .collect()
 }
 
 fn vpc_of(attachment: &TransitAttachment) -> Option<&VpcId> {

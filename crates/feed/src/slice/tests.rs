@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use lath_model::lattice::{ListenerProtocol, TargetProtocol, WeightedTargetGroup};
+use lath_model::lattice::{Action, ListenerProtocol, TargetProtocol, WeightedTargetGroup};
 use lath_model::{ManagedKind, WorkloadId};
 
 use super::*;
@@ -159,6 +159,40 @@ fn zone(number: u64, vpc: Option<u64>) -> HostedZone {
     }
 }
 
+fn resource_gateway(number: u64, vpc: u64) -> ResourceGateway {
+    ResourceGateway {
+        id: id("rgw", number),
+        vpc: id("vpc", vpc),
+        interfaces: BTreeMap::new(),
+        security_groups: BTreeSet::new(),
+    }
+}
+
+fn resource(number: u64, gateway: u64) -> Resource {
+    Resource {
+        id: id("rcfg", number),
+        arn: String::new(),
+        gateway: id("rgw", gateway),
+        target: ResourceTarget::Address(Ipv4Addr::new(10, 0, 0, 9)),
+        ports: vec![(5432, 5432)],
+        access_logs: Vec::new(),
+    }
+}
+
+/// The network has the resource of this number.
+fn resource_association(number: u64, network: u64) -> ResourceAssociation {
+    ResourceAssociation {
+        id: id("snra", number),
+        network: id("sn", network),
+        network_arn: String::new(),
+        resource: id("rcfg", number),
+        address: Ipv4Addr::new(129, 224, 0, 5),
+        domain_name: String::new(),
+        private_name: None,
+        access_logs: Vec::new(),
+    }
+}
+
 fn node(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
@@ -202,7 +236,7 @@ impl Random {
             };
         }
         let maybe = (self.below(2) == 0).then_some(other);
-        match self.below(9) {
+        match self.below(12) {
             0 => put!(vpcs, id("vpc", number), vpc(number, maybe)),
             1 => put!(
                 service_networks,
@@ -223,6 +257,17 @@ impl Random {
                 gateway(number, self.some())
             ),
             7 => put!(hosted_zones, zone_id(number), zone(number, maybe)),
+            8 => put!(
+                resource_associations,
+                id("snra", number),
+                resource_association(number, other)
+            ),
+            9 => put!(resources, id("rcfg", number), resource(number, other)),
+            10 => put!(
+                resource_gateways,
+                id("rgw", number),
+                resource_gateway(number, other)
+            ),
             _ => {
                 let name = (zone_id(number), format!("n{other}."));
                 let sets = BTreeMap::from([("A".to_owned(), Vec::new())]);
@@ -338,4 +383,195 @@ fn a_node_gets_what_its_vpcs_need() {
         alone.follow(&whole),
         slicer(&NodeId::default()).follow(&whole)
     );
+}
+
+/// A service network with a service in each of two VPCs; the service in the second one is `far`'s alone.
+fn two_sides(change: impl FnOnce(&mut ServiceNetwork, &mut Service)) -> Arc<Snapshot> {
+    let mut snapshot = Snapshot {
+        region: "us-east-1".into(),
+        version: 1,
+        callers: Arc::new(CallerBook {
+            managed: BTreeMap::from([("arn".to_owned(), "{}".to_owned())]),
+            ..CallerBook::default()
+        }),
+        lattice_certificate: Some(Arc::new(Certificate {
+            chain: "chain".into(),
+            key: Hidden("key".into()),
+        })),
+        ..Snapshot::default()
+    };
+    let far = MANY - 1;
+    let (mut its_network, mut its_service) = (network(far, [far]), service(far, far));
+    change(&mut its_network, &mut its_service);
+    let networks = [network(0, [0]), its_network];
+    let services = [service(0, 0), its_service];
+    for number in [0, far] {
+        let vpc = vpc(number, Some(number));
+        snapshot.vpcs.insert(vpc.id.clone(), Arc::new(vpc));
+    }
+    for network in networks {
+        let id = network.id.clone();
+        snapshot.service_networks.insert(id, Arc::new(network));
+    }
+    for service in services {
+        let id = service.id.clone();
+        snapshot.services.insert(id, Arc::new(service));
+    }
+    Arc::new(snapshot)
+}
+
+#[test]
+fn secrets_go_to_nodes_alone_that_need_them() {
+    let asking = || Auth::AwsIam { policy: None };
+    let https = |service: &mut Service| {
+        for listener in service.listeners.values_mut() {
+            listener.protocol = ListenerProtocol::Https;
+        }
+    };
+    type Change = Box<dyn Fn(&mut ServiceNetwork, &mut Service)>;
+    let cases: [(&str, Change, bool, bool); 4] = [
+        ("nothing asks", Box::new(|_, _| {}), false, false),
+        (
+            "a network asks",
+            Box::new(move |it, _| it.auth = asking()),
+            true,
+            false,
+        ),
+        (
+            "a service asks",
+            Box::new(move |_, it| it.auth = asking()),
+            true,
+            false,
+        ),
+        (
+            "a service ends TLS",
+            Box::new(move |_, it| https(it)),
+            false,
+            true,
+        ),
+    ];
+    for (name, change, callers, certificate) in cases {
+        let whole = two_sides(change);
+        let far = slicer(&node("far")).follow(&whole);
+        assert_eq!(far.services.len(), 1, "{name}");
+        assert_eq!(*far.callers != CallerBook::default(), callers, "{name}");
+        assert_eq!(far.lattice_certificate.is_some(), certificate, "{name}");
+        let near = slicer(&NodeId::default()).follow(&whole);
+        assert_eq!(*near.callers, CallerBook::default(), "{name}");
+        assert_eq!(near.lattice_certificate, None, "{name}");
+    }
+    // What no node needs any more is taken back, and what is taken back once is no change the next time.
+    let mut following = slicer(&node("far"));
+    let asked = two_sides(|it, _| it.auth = asking());
+    let with = following.follow(&asked);
+    assert!(Arc::ptr_eq(&with.callers, &asked.callers));
+    let without = following.follow(&two_sides(|_, _| {}));
+    assert_eq!(*without.callers, CallerBook::default());
+    let again = following.follow(&two_sides(|_, _| {}));
+    assert!(Arc::ptr_eq(&without.callers, &again.callers));
+    // A cluster's control plane asks too.
+    let mut planes = Snapshot::clone(&two_sides(|_, _| {}));
+    let plane = workload(1, MANY - 1);
+    planes
+        .workloads
+        .insert(plane.id.clone(), Arc::new(plane.clone()));
+    planes
+        .control_planes
+        .insert(plane.id.clone(), Arc::new(control_plane(plane.id)));
+    let planes = Arc::new(planes);
+    let callers = |of: &NodeId| Arc::clone(&slicer(of).follow(&planes).callers);
+    assert!(Arc::ptr_eq(&callers(&node("far")), &planes.callers));
+    assert_eq!(*callers(&NodeId::default()), CallerBook::default());
+}
+
+fn control_plane(id: ManagedId) -> ControlPlane {
+    ControlPlane {
+        id,
+        name: String::new(),
+        arn: String::new(),
+        version: String::new(),
+        boot: 1,
+        addresses: Vec::new(),
+        service_cidr: "172.20.0.0/16".parse().unwrap(),
+        keys: ClusterKeys {
+            authority: String::new(),
+            authority_key: Hidden(String::new()),
+            service_accounts: Hidden(String::new()),
+        },
+        issuer: String::new(),
+        public_endpoint: None,
+        logging: BTreeSet::new(),
+        access: ClusterAccess::default(),
+        addons: BTreeMap::new(),
+        pod_identities: Vec::new(),
+        unreachable_seconds: None,
+        identity_provider: None,
+        scales: false,
+    }
+}
+
+#[test]
+fn what_no_vpc_reaches_is_on_one_node_and_resources_are_where_their_networks_are() {
+    let mut snapshot = Snapshot::clone(&two_sides(|_, _| {}));
+    let far = MANY - 1;
+    let lone = network(2, [2]);
+    snapshot
+        .service_networks
+        .insert(lone.id.clone(), Arc::new(lone));
+    for number in [2, 3] {
+        let service = service(number, number);
+        let id = service.id.clone();
+        snapshot.services.insert(id, Arc::new(service));
+    }
+    for (number, network, gateway) in [(0, 0, 0), (1, far, 1), (2, 2, 2)] {
+        let association = resource_association(number, network);
+        let resource = resource(number, gateway);
+        let at = resource_gateway(gateway, if number == 1 { 0 } else { number });
+        snapshot
+            .resource_associations
+            .insert(association.id.clone(), Arc::new(association));
+        snapshot
+            .resources
+            .insert(resource.id.clone(), Arc::new(resource));
+        snapshot
+            .resource_gateways
+            .insert(at.id.clone(), Arc::new(at));
+    }
+    let whole = Arc::new(snapshot);
+    let slices = [NodeId::default(), node("far")].map(|it| slicer(&it).follow(&whole));
+    let numbers = |slice: &Snapshot| {
+        let last = |id: &str| u64::from_str_radix(&id[id.len() - 1..], 16).unwrap();
+        [
+            slice
+                .service_networks
+                .keys()
+                .map(|it| last(it.as_str()))
+                .collect(),
+            slice.services.keys().map(|it| last(it.as_str())).collect(),
+            slice
+                .resource_associations
+                .keys()
+                .map(|it| last(it.as_str()))
+                .collect(),
+            slice.resources.keys().map(|it| last(it.as_str())).collect(),
+            slice
+                .resource_gateways
+                .keys()
+                .map(|it| last(it.as_str()))
+                .collect::<Vec<_>>(),
+        ]
+    };
+    let [near, away] = slices.each_ref().map(|it| numbers(it));
+    // Of the gateways, its own VPCs' too.
+    assert_eq!(
+        near,
+        [
+            vec![0, 2],
+            vec![0, 2, 3],
+            vec![0, 2],
+            vec![0, 2],
+            vec![0, 1, 2]
+        ]
+    );
+    assert_eq!(away, [vec![far], vec![far], vec![1], vec![1], vec![1]]);
 }
