@@ -126,14 +126,14 @@ impl Kept {
 
     /// Writes every snapshot but those that newer ones overtake, until `stop`.
     pub async fn keep(self, mut snapshots: SnapshotReceiver, stop: CancellationToken) {
-        let mut saved = None;
+        let mut saved: Option<Arc<Snapshot>> = None;
         loop {
             let newest = Arc::clone(&snapshots.borrow_and_update());
-            let version = Some(newest.version).filter(|version| *version > 0);
             let mut missed = false;
-            if version.is_some() && saved != version {
-                missed = !self.save_apart(newest).await;
-                saved = version.filter(|_| !missed);
+            // Of one version there are several: what a node has of it is another thing when VPCs move to other nodes.
+            if newest.version > 0 && saved.as_ref().is_none_or(|saved| *saved != newest) {
+                missed = !self.save_apart(Arc::clone(&newest)).await;
+                saved = (!missed).then_some(newest);
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -215,6 +215,43 @@ mod tests {
         };
         let patience = Duration::from_secs(60);
         tokio::time::timeout(patience, written).await.unwrap();
+        stop.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_a_node_has_of_the_same_version_is_written_when_it_is_another_thing() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = Kept::at(&directory.path().join("snapshot.cbor"));
+        let mut snapshot = Snapshot {
+            version: 7,
+            region: "us-east-1".into(),
+            ..Snapshot::default()
+        };
+        snapshot
+            .name_sharing
+            .insert(VpcId::random(), BTreeSet::new());
+        let (say, snapshots) = watch::channel(Arc::new(snapshot.clone()));
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(kept.clone().keep(snapshots, stop.clone()));
+        let has = async |vpcs: usize| {
+            let is_so = || {
+                let read = kept.load("us-east-1");
+                read.is_some_and(|it| it.name_sharing.len() == vpcs)
+            };
+            let written = async {
+                while !is_so() {
+                    tokio::time::sleep(SETTLE).await;
+                }
+            };
+            let patience = Duration::from_secs(60);
+            tokio::time::timeout(patience, written).await.unwrap();
+        };
+        has(1).await;
+        // The VPC is on another node now.
+        snapshot.name_sharing = Default::default();
+        say.send_replace(Arc::new(snapshot));
+        has(0).await;
         stop.cancel();
         task.await.unwrap();
     }
