@@ -68,3 +68,32 @@ pub(crate) enum Event {
     Metric(Box<MetricSample>),
     LogLines(Box<LogLines>),
 }
+
+/// About how many bytes an event takes without its texts.
+const FIXED: usize = 1024;
+
+impl Event {
+    /// About how many bytes it takes, in memory and on its way.
+    pub(crate) fn weight(&self) -> usize {
+        let texts = match self {
+            Self::AccessLog(record) => {
+                let texts = [&record.method, &record.path, &record.request_id];
+                let optional = [&record.host, &record.user_agent, &record.server_name];
+                let caller = [&record.resolved_user, &record.caller_principal];
+                let optional = optional.into_iter().chain(caller).flatten();
+                let tags = record.caller_tags.iter();
+                let tags = tags.map(|(key, value)| key.len() + value.len());
+                let named = record.destinations.iter().chain(texts).chain(optional);
+                named.map(String::len).chain(tags).sum()
+            }
+            Self::Metric(sample) => {
+                let dimensions = sample.dimensions.iter();
+                let named = dimensions.map(|(name, value)| name.len() + value.len());
+                named.sum::<usize>() + sample.values.len() * size_of::<(f64, f64)>()
+            }
+            // An empty line takes room as well.
+            Self::LogLines(lines) => lines.lines.iter().map(|line| line.len() + 32).sum(),
+        };
+        FIXED + texts
+    }
+}

@@ -8,10 +8,13 @@ use tokio::sync::Notify;
 use super::message::Event;
 use crate::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 
-/// Events kept while control is away; beyond it the oldest are dropped and counted.
+/// Events kept while control is away, and their bytes; beyond either the oldest are dropped and counted.
 const KEPT: usize = 100_000;
-/// Events in one frame.
+const KEPT_BYTES: usize = 64 << 20;
+/// Events in one frame, and their bytes unless a single one has more: frames have a longest length, and what cannot be sent
+/// keeps all behind it from being sent.
 const BATCH: usize = 2_000;
+const BATCH_BYTES: usize = 4 << 20;
 
 /// A sink whose content is sent to control.
 #[derive(Debug, Default)]
@@ -23,9 +26,24 @@ pub struct Outbox {
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<Event>,
+    bytes: usize,
     /// Sent, but not taken yet.
     on_their_way: usize,
     dropped: u64,
+}
+
+impl Queue {
+    /// Whether there is room for so many more bytes of one event.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.events.len() < KEPT && self.bytes + bytes <= KEPT_BYTES
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.events.pop_front() {
+            self.bytes -= oldest.weight();
+            self.dropped += 1;
+        }
+    }
 }
 
 impl Outbox {
@@ -39,11 +57,16 @@ impl Outbox {
     }
 
     fn push(&self, event: Event) {
+        let bytes = event.weight();
         let mut queue = self.lock();
-        if queue.events.len() >= KEPT {
-            queue.events.pop_front();
+        if bytes > KEPT_BYTES {
             queue.dropped += 1;
+            return;
         }
+        while !queue.has_room(bytes) {
+            queue.drop_oldest();
+        }
+        queue.bytes += bytes;
         queue.events.push_back(event);
         drop(queue);
         self.filled.notify_one();
@@ -65,9 +88,18 @@ impl Outbox {
 
     fn take(&self) -> Option<Vec<Event>> {
         let mut queue = self.lock();
-        let count = queue.events.len().min(BATCH);
-        queue.on_their_way = count;
-        (count > 0).then(|| queue.events.drain(..count).collect())
+        let mut bytes = 0;
+        let mut batch = Vec::new();
+        while let Some(event) = queue.events.front() {
+            bytes += event.weight();
+            if !batch.is_empty() && (bytes > BATCH_BYTES || batch.len() >= BATCH) {
+                break;
+            }
+            queue.bytes -= event.weight();
+            batch.extend(queue.events.pop_front());
+        }
+        queue.on_their_way = batch.len();
+        (!batch.is_empty()).then_some(batch)
     }
 
     /// Returns when control has everything.
@@ -86,10 +118,12 @@ impl Outbox {
         let mut queue = self.lock();
         queue.on_their_way = 0;
         for event in events.into_iter().rev() {
-            if queue.events.len() >= KEPT {
-                queue.dropped += 1;
-            } else {
+            let bytes = event.weight();
+            if queue.has_room(bytes) {
+                queue.bytes += bytes;
                 queue.events.push_front(event);
+            } else {
+                queue.dropped += 1;
             }
         }
     }
@@ -124,5 +158,60 @@ impl Batch<'_> {
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         self.outbox.put_back(std::mem::take(&mut self.events));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::frame;
+    use lath_model::Timestamp;
+
+    fn lines(stream: &str, bytes: usize) -> LogLines {
+        LogLines {
+            group: "/aws/eks/blue/cluster".into(),
+            stream: stream.into(),
+            at: Timestamp::now(),
+            lines: vec!["x".repeat(bytes)],
+        }
+    }
+
+    #[test]
+    fn events_are_kept_and_sent_by_their_bytes_too() {
+        let outbox = Outbox::default();
+        for number in 0..100 {
+            outbox.log_lines(lines(&number.to_string(), 1 << 20));
+        }
+        // The oldest had to go.
+        let left = 100 - outbox.dropped();
+        assert!((60..=64).contains(&left), "{left}");
+        // What has no room by itself takes nobody's place.
+        outbox.log_lines(lines("too large", KEPT_BYTES + 1));
+        assert_eq!(100 - outbox.dropped() + 1, left);
+        let mut sent = 0;
+        while let Some(batch) = outbox.take() {
+            let frame = frame::encode(&batch).unwrap();
+            assert!(frame.len() < 2 * BATCH_BYTES, "{}", frame.len());
+            sent += batch.len() as u64;
+        }
+        assert_eq!(sent, left);
+        for stream in ["small", "large", "last"] {
+            let bytes = if stream == "large" {
+                2 * BATCH_BYTES
+            } else {
+                1
+            };
+            outbox.log_lines(lines(stream, bytes));
+        }
+        let mut batches = Vec::new();
+        while let Some(batch) = outbox.take() {
+            let names = batch.iter().map(|event| match event {
+                Event::LogLines(lines) => lines.stream.clone(),
+                other => panic!("{other:?}"),
+            });
+            batches.push(names.collect::<Vec<_>>());
+        }
+        assert_eq!(batches, [["small"], ["large"], ["last"]]);
+        assert_eq!(outbox.lock().bytes, 0);
     }
 }
