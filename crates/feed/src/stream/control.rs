@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::address::{Caller, Listener, Proof, Wire};
-use super::frame::{self, MAX_FRAME};
+use super::frame::{self, FrameError, MAX_FRAME};
 use super::message::{Answer, Event, Question};
 use super::report::MOST_CHANGED;
 use super::{Delta, Down, Up};
@@ -36,7 +36,7 @@ const GREETINGS_OF_ONE: usize = 2;
 const PAUSE: Duration = Duration::from_secs(1);
 /// The most bytes of the first word.
 const LONGEST_HELLO: usize = 1024;
-/// Questions on their way; further ones are answered with nothing.
+/// Questions on their way, and those that wait for an answer; further ones are answered with nothing.
 const QUESTIONS: usize = 256;
 
 /// The nodes at the other ends of the stream.
@@ -257,6 +257,20 @@ struct End {
 /// Questions that the node has not answered yet.
 type Pending = Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>;
 
+/// Notes who waits for an answer; whether there was a place. A node that answers nothing makes nobody wait without bound.
+fn await_answer(
+    pending: &mut BTreeMap<u64, oneshot::Sender<Answer>>,
+    number: u64,
+    asked: oneshot::Sender<Answer>,
+) -> bool {
+    pending.retain(|_, asked| !asked.is_closed());
+    if pending.len() >= QUESTIONS {
+        return false;
+    }
+    pending.insert(number, asked);
+    true
+}
+
 /// Whatever way a connection ends, its node is not connected any more, unless by a newer one.
 struct Connected<'a> {
     end: &'a End,
@@ -382,8 +396,12 @@ impl End {
             ended = self.hear(&node, reader, &pending, &taken) => ended,
             () = revoked => Err(io::Error::other("its key is not known any more")),
         };
-        if let Err(error) = ended {
-            tracing::info!(region, %node, %error, "a node's connection ended");
+        match ended {
+            Err(error) if is_too_long(&error) => {
+                tracing::error!(region, %node, %error, "a message between control and a node is too long to be sent");
+            }
+            Err(error) => tracing::info!(region, %node, %error, "a node's connection ended"),
+            Ok(()) => {}
         }
     }
 
@@ -423,7 +441,9 @@ impl End {
                         continue;
                     }
                     numbers += 1;
-                    lock(pending).insert(numbers, answer);
+                    if !await_answer(&mut lock(pending), numbers, answer) {
+                        continue;
+                    }
                     let ask = Down::Ask { number: numbers, question };
                     frame::write(&mut writer, &ask).await?;
                     continue;
@@ -490,6 +510,11 @@ impl End {
             Event::Metric(sample) => self.sink.metric(*sample),
         }
     }
+}
+
+fn is_too_long(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|it| it.downcast_ref());
+    matches!(inner, Some(FrameError::TooLong(_)))
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {

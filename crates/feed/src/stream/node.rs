@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::io::{ReadHalf, WriteHalf, split};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,14 +19,21 @@ use super::report::MOST_CHANGED;
 use super::{Down, Kept, Outbox, Report, Up};
 use crate::{NodeId, NodeQueries, Observed, ObservedReceiver, Snapshot};
 
-/// Between two tries to reach control.
+/// Between two tries to reach control, at first.
 const RETRY: Duration = Duration::from_millis(50);
+/// The longest pause after a connection that was made and ended soon: control refuses this node, or another one has its name.
+/// Each costs a proof of keys and a whole snapshot.
+const LONGEST_RETRY: Duration = Duration::from_secs(2);
+/// The longest pause while nobody is at the other end of a socket of this machine, which costs nothing.
+const LONGEST_RETRY_HERE: Duration = Duration::from_millis(200);
+/// A connection that lasted for so long has not been refused.
+const STEADY: Duration = Duration::from_secs(5);
 /// How long a starting node waits for control before it starts from what it kept: usually both start at the
 /// same time, and what control says is newer.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long a connection may take, and the proofs at its beginning.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Answers on their way.
+/// Questions that are being answered, and answers on their way.
 const ANSWERS: usize = 64;
 
 /// Where the newest snapshot is from.
@@ -85,45 +92,61 @@ struct OtherEnd {
     taken: Notify,
     /// It takes what changed of observations.
     takes_reports: AtomicBool,
+    /// It has said what it wants, so that what is so can be an answer to that.
+    begun: Notify,
 }
 
 impl Follower {
     /// Follows until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let began = Instant::now();
+        let looked_at_disk = AtomicBool::new(false);
         let mut said = false;
+        let mut pause = RETRY;
         loop {
+            let mut connected = None;
             let connection = async {
                 let connect = tokio::time::timeout(PATIENCE, self.control.connect());
                 let stream = connect.await.unwrap_or_else(|late| Err(late.into()))?;
-                said = false;
+                connected = Some(Instant::now());
                 self.connection(stream).await
             };
             let ended = tokio::select! {
                 () = stop.cancelled() => return,
                 ended = connection => ended,
-                () = self.start_from_disk(began) => continue,
+                () = self.start_from_disk(began, &looked_at_disk) => continue,
             };
+            let longest = match (connected, &self.control) {
+                (None, Address::Socket(_)) => LONGEST_RETRY_HERE,
+                _ => LONGEST_RETRY,
+            };
+            if connected.is_some_and(|since| since.elapsed() >= STEADY) {
+                (said, pause) = (false, RETRY);
+            }
             // Once for each time that control goes away.
             if let Err(error) = ended
                 && !std::mem::replace(&mut said, true)
             {
                 tracing::info!(region = self.region, %error, "control is away: going on with what it said last");
             }
+            pause = pause.min(longest);
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(RETRY) => {}
-                () = self.start_from_disk(began) => {}
+                () = tokio::time::sleep(pause) => {}
+                () = self.start_from_disk(began, &looked_at_disk) => {}
             }
+            pause *= 2;
         }
     }
 
-    /// Ends once, when control has not come in time and there is something to start from.
-    async fn start_from_disk(&self, began: Instant) {
+    /// Ends once, when control has not come in time and there is something to start from. Looks once: what cannot be used
+    /// does not become usable, and control tells better.
+    async fn start_from_disk(&self, began: Instant, looked: &AtomicBool) {
         let mut source = self.source.subscribe();
         if *source.borrow_and_update() == Source::Nothing {
             tokio::time::sleep_until(began + GRACE).await;
             if *source.borrow_and_update() == Source::Nothing
+                && !looked.swap(true, Ordering::Relaxed)
                 && let Some(snapshot) = self.kept.load(&self.region)
             {
                 tracing::warn!(
@@ -158,10 +181,12 @@ impl Follower {
         control: &OtherEnd,
     ) -> io::Result<()> {
         let mut first = true;
+        let places = Arc::new(Semaphore::new(ANSWERS));
         loop {
             match frame::read::<Down>(&mut reader).await? {
                 Down::Snapshot(delta) => {
-                    if std::mem::take(&mut first) && !delta.is_whole() {
+                    let begins = std::mem::take(&mut first);
+                    if begins && !delta.is_whole() {
                         let text = "the first snapshot of a connection is not whole";
                         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
                     }
@@ -173,14 +198,22 @@ impl Follower {
                     self.source.send_if_modified(|source| {
                         std::mem::replace(source, Source::Control) != Source::Control
                     });
+                    if begins {
+                        control.begun.notify_one();
+                    }
                 }
                 Down::Taken => control.taken.notify_one(),
                 Down::Ask { number, question } => {
+                    // Who asks more than that gets no answer to it: none waits without bound for a control that does not read.
+                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                        continue;
+                    };
                     let (answers, answer) = (answers.clone(), self.answer(question));
                     tokio::spawn(async move {
                         let answer = answer.await;
                         // Without a connection nobody waits for it.
                         drop(answers.send(Up::Answer { number, answer }).await);
+                        drop(place);
                     });
                 }
             }
@@ -214,19 +247,29 @@ impl Follower {
     ) -> io::Result<()> {
         let mut observed = self.observed.clone();
         observed.mark_changed();
-        let mut observing = true;
+        let (mut begun, mut observing) = (false, true);
         let mut said: Option<Arc<Observed>> = None;
         let mut changed_bytes = 0;
         // Goes back to the outbox when the connection ends before control has it.
         let mut sent: Option<Batch<'_>> = None;
         loop {
             let message = tokio::select! {
-                changed = observed.changed(), if observing => {
+                () = control.begun.notified(), if !begun => {
+                    begun = true;
+                    continue;
+                }
+                changed = observed.changed(), if observing && begun => {
                     // The node is being taken apart; what it measured last still goes.
                     observing = changed.is_ok();
                     let newest = Arc::clone(&observed.borrow_and_update());
                     // Nothing is known yet: what control heard from a predecessor is nearer the truth.
                     if !observing || *newest == Observed::default() {
+                        continue;
+                    }
+                    // Control has an older state than it had, such as one from a backup: what was so under the one that is no
+                    // more is no answer to what it wants now.
+                    let wanted = self.snapshots.borrow().version;
+                    if newest.applied_version.max(newest.dns_version) > wanted {
                         continue;
                     }
                     let takes_reports = control.takes_reports.load(Ordering::Relaxed);

@@ -17,6 +17,7 @@ use super::*;
 use crate::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 use crate::{ConsoleOutput, NodeId, NodeQueries, Observed, Placement, PrefixList, Snapshot};
 
+mod limits;
 mod machines;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -311,7 +312,22 @@ impl NodeEnd {
         Self::at(control, NodeId::default(), directory)
     }
 
+    /// One whose instances are asked for here.
+    fn asked(directory: &Path, queries: Arc<dyn NodeQueries>) -> Self {
+        let control = Address::Socket(directory.join("feed.sock"));
+        Self::with(control, NodeId::default(), directory, queries)
+    }
+
     fn at(control: Address, node: NodeId, directory: &Path) -> Self {
+        Self::with(control, node, directory, Arc::new(Console))
+    }
+
+    fn with(
+        control: Address,
+        node: NodeId,
+        directory: &Path,
+        queries: Arc<dyn NodeQueries>,
+    ) -> Self {
         let (say, snapshots) = watch::channel(Arc::default());
         let (say_source, source) = watch::channel(Source::Nothing);
         let (observe, observed) = watch::channel(Arc::default());
@@ -326,7 +342,7 @@ impl NodeEnd {
             source: say_source,
             observed,
             outbox: Arc::clone(&outbox),
-            queries: Arc::new(Console),
+            queries,
             metrics: watch::channel(Some(metrics)).1,
         };
         let task = tokio::spawn(follower.run(CancellationToken::new()));

@@ -129,12 +129,12 @@ async fn the_last_bytes_of_a_large_snapshot_arrive_over_a_slow_road() {
 #[tokio::test]
 async fn two_nodes_follow_one_control_and_their_observations_are_merged() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut control, at, _know) = control(snapshot(1, &[(ONE, "a name that shows")])).await;
+    let (mut control, at, _know) = control(snapshot(10, &[(ONE, "a name that shows")])).await;
     let (tapped, seen) = tap(at).await;
     let mut one = known_node(tapped, "one", directory.path());
     let mut two = known_node(at, "two", directory.path());
-    one.obeys(1).await;
-    two.obeys(1).await;
+    one.obeys(10).await;
+    two.obeys(10).await;
     assert_eq!(control.node.names(), [node("one"), node("two")]);
 
     let of = |version: u64, id: &str| {
@@ -161,9 +161,9 @@ async fn two_nodes_follow_one_control_and_their_observations_are_merged() {
     // A node that restarts is no third one.
     drop(two);
     let mut two = known_node(at, "two", directory.path());
-    control.publish.send_replace(Arc::new(snapshot(2, &[])));
-    one.obeys(2).await;
-    two.obeys(2).await;
+    control.publish.send_replace(Arc::new(snapshot(11, &[])));
+    one.obeys(11).await;
+    two.obeys(11).await;
     two.observe.send_replace(of(3, "vpc-00000000000000002"));
     heard(&mut control, 3).await;
     assert_eq!(control.node.names(), [node("one"), node("two")]);
