@@ -14,7 +14,7 @@ use lath_net::{Network, Place};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::listen;
 
@@ -22,6 +22,10 @@ use crate::listen;
 const DIAL: Duration = Duration::from_millis(500);
 /// Before dialling again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause, after conversations that ended at once: the peer hangs up on this cell, as one of another version does.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// What lasts for less has ended at once. Silence alone takes longer ([`crate::carry::GIVE_UP`]).
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// Most connections of a road that were not looked at yet.
 const CONNECTIONS: usize = 16;
@@ -115,11 +119,23 @@ impl Way {
 }
 
 async fn dial(talk: impl Talk, peer: String, way: Way) {
+    let mut pause = PAUSE;
     loop {
-        if let Ok(stream) = way.dial().await {
-            talk.converse(&peer, stream).await;
-        }
-        sleep(PAUSE).await;
+        let began = match way.dial().await {
+            Ok(stream) => {
+                let began = Instant::now();
+                talk.converse(&peer, stream).await;
+                Some(began)
+            }
+            // Nobody is there: who comes is met soon.
+            Err(_) => None,
+        };
+        let at_once = began.is_some_and(|began| began.elapsed() < AT_ONCE);
+        pause = match at_once {
+            true => (pause * 2).min(LONGEST_PAUSE),
+            false => PAUSE,
+        };
+        sleep(pause).await;
     }
 }
 
@@ -134,5 +150,52 @@ async fn answer(talk: impl Talk, peer: String, mut streams: mpsc::Receiver<TcpSt
         if next.is_none() {
             next = streams.recv().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use lath_net::{Kind, new_socket};
+    use socket2::{Domain, Socket};
+    use tokio::net::TcpListener;
+
+    struct Host;
+
+    #[async_trait::async_trait]
+    impl Network for Host {
+        async fn socket(&self, _: &Place, domain: Domain, kind: Kind) -> io::Result<Socket> {
+            new_socket(domain, kind)
+        }
+    }
+
+    /// Says nothing, and counts how often it could.
+    #[derive(Clone)]
+    struct HangsUp(Arc<AtomicUsize>);
+
+    impl Talk for HangsUp {
+        async fn converse(&self, _: &str, _: TcpStream) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_hangs_up_at_once_is_dialled_less_and_less_often() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let way = Way {
+            from: [127, 0, 0, 1].into(),
+            to: listener.local_addr().unwrap(),
+            network: Arc::new(Host),
+        };
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        let count = Arc::new(AtomicUsize::new(0));
+        let dialling = tokio::spawn(dial(HangsUp(Arc::clone(&count)), "west".into(), way));
+        sleep(Duration::from_secs(3)).await;
+        dialling.abort();
+        let times = count.load(Ordering::Relaxed);
+        assert!((2..=6).contains(&times), "{times} times");
     }
 }
