@@ -225,22 +225,76 @@ impl Groups {
         others.try_for_each(|path| join(path))
     }
 
-    /// For the supervisor, as its last act.
-    pub(crate) fn leave_and_remove(&self) {
+    /// As [`Self::join`], for who comes from elsewhere; gives the groups that it is in now.
+    ///
+    /// An ordinary user who logs in (systemd: `session-1.scope`) is outside of what was delegated to that user
+    /// (`user@1000.service`), and the kernel moves a process only for who may write to a group above both. Where it does not,
+    /// the process stays where it is: it ends with the instance all the same, whose first process it is below.
+    pub(crate) fn join_where_allowed(&self, is_ordinary: bool) -> io::Result<Self> {
+        self.join_by(is_ordinary, join)
+    }
+
+    fn join_by(
+        &self,
+        is_ordinary: bool,
+        join: impl Fn(&Path) -> io::Result<()>,
+    ) -> io::Result<Self> {
+        let may = |path: &Path| match join(path) {
+            Err(error) if is_ordinary && error.kind() == io::ErrorKind::PermissionDenied => {
+                Ok(false)
+            }
+            outcome => outcome.map(|()| true),
+        };
+        let mut joined = self.clone();
         if let Some(path) = &self.unified
-            && Self::of_host().unified.is_none_or(|it| join(&it).is_err())
+            && !may(&self.entrance(path))?
         {
-            // A root that is not the host's takes no processes when it passes controllers on. So this one's group stays
-            // until Lath finds that the supervisor has ended.
-            let unified = Some(path.join(PROCESSES));
-            let rest = Self {
-                unified,
-                ..self.clone()
-            };
-            rest.remove();
-            return;
+            (joined.unified, joined.controllers) = (None, Vec::new());
         }
-        self.remove();
+        for (controller, path) in &self.separate {
+            if !may(path)? {
+                joined.separate.remove(controller);
+            }
+        }
+        for path in &self.others {
+            may(path)?;
+        }
+        Ok(joined)
+    }
+
+    /// For the supervisor, as its last act. What came into the groups from outside and is still there ends now: else it would
+    /// keep them for as long as it likes.
+    pub(crate) fn leave_and_remove(&self) {
+        let unified = self.unified.as_ref().map(|path| path.join(PROCESSES));
+        let rest = Self {
+            unified,
+            ..self.clone()
+        };
+        rest.await_empty();
+        rest.kill_and_remove();
+        let has_left = match &self.unified {
+            Some(_) => Self::of_host().unified.is_some_and(|it| join(&it).is_ok()),
+            None => true,
+        };
+        // A root that is not the host's takes no processes when it passes controllers on. So this one's group stays until Lath
+        // finds that the supervisor has ended.
+        if has_left {
+            self.remove();
+        }
+    }
+
+    /// Until those in the groups have gone by themselves, such as commands of `lath exec` with what they have to say, for
+    /// [`PARTING`] at most.
+    fn await_empty(&self) {
+        let start = Instant::now();
+        let is_empty = || {
+            let mut left = 0;
+            self.visit(&mut |parent, group| left += processes(parent, group).len());
+            left == 0
+        };
+        while !is_empty() && start.elapsed() < PARTING {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Kills what is left in an instance's groups and removes them; quiet when there are none. May wait for
@@ -377,6 +431,8 @@ fn open_in(folder: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> io::Result<Fil
 
 /// A group is busy for a moment after its last process was waited for.
 const BUSY: Duration = Duration::from_secs(5);
+/// How long those may take to go who see that the first process has ended.
+const PARTING: Duration = Duration::from_secs(1);
 /// Of a limit on processor time, in microseconds: what both versions use by default.
 const CPU_PERIOD: u64 = 100_000;
 
@@ -440,125 +496,4 @@ fn join(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_of_host_is_read() {
-        let v1 = "30 20 0:26 / /c/memory rw,relatime - cgroup memory rw,memory\n\
-                  31 20 0:27 / /c/cpu rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
-                  32 20 0:28 / /c/systemd rw - cgroup systemd rw,xattr,name=systemd\n";
-        let v2 = "33 20 0:29 / /c/unified rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
-        for (name, text, unified, separate) in [
-            ("none", "1 1 0:1 / / rw - ext4 /dev/vda rw\n", None, vec![]),
-            ("v2", v2, Some("/c/unified"), vec![]),
-            ("v1", v1, None, vec!["/c/memory", "/c/cpu"]),
-            (
-                "both",
-                &format!("{v1}{v2}"),
-                Some("/c/unified"),
-                vec!["/c/memory", "/c/cpu"],
-            ),
-        ] {
-            let groups = Groups::mounted(text);
-            assert_eq!(groups.unified, unified.map(PathBuf::from), "{name}");
-            let got: Vec<_> = groups
-                .separate
-                .values()
-                .map(|it| it.to_str().unwrap())
-                .collect();
-            assert_eq!(got, separate, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_limit_uses_the_unified_hierarchy_first() {
-        let groups = Groups {
-            unified: Some("/u".into()),
-            controllers: vec![Controller::Pids],
-            separate: BTreeMap::from([(Controller::Memory, "/m".into())]),
-            ..Groups::default()
-        };
-        let groups = groups.below("lath-1");
-        for (controller, want) in [
-            (Controller::Pids, Some("cgroup v2 in /u/lath-1")),
-            (Controller::Memory, Some("cgroup v1 in /m/lath-1")),
-            (Controller::Cpu, None),
-        ] {
-            assert_eq!(groups.place_of(controller).as_deref(), want);
-        }
-    }
-
-    #[test]
-    fn the_supervisor_is_in_no_limited_group() {
-        let unified = tempfile::tempdir().unwrap();
-        let groups = Groups {
-            unified: Some(unified.path().to_owned()),
-            controllers: Controller::ALL.to_vec(),
-            ..Groups::default()
-        };
-        let groups = groups.below("lath-1").below("i-1");
-        let limits = Limits {
-            memory_bytes: Some(1 << 30),
-            pids: Some(100),
-            vcpus: Some(2),
-        };
-        groups.make(&limits).unwrap();
-        let instance = unified.path().join("lath-1/i-1");
-        for (file, want) in [
-            ("memory.max", "1073741824"),
-            ("memory.swap.max", "0"),
-            ("pids.max", "100"),
-            ("cpu.max", "200000 100000"),
-        ] {
-            let limit = fs::read_to_string(instance.join(PROCESSES).join(file));
-            assert_eq!(limit.unwrap(), want, "{file}");
-            for unlimited in [instance.clone(), instance.join(SUPERVISOR)] {
-                assert!(!unlimited.join(file).exists(), "{unlimited:?} {file}");
-            }
-        }
-        // Each passes on what the one below it limits with.
-        for folder in ["", "lath-1", "lath-1/i-1"] {
-            let file = unified.path().join(folder).join("cgroup.subtree_control");
-            assert!(file.exists(), "{folder:?}");
-        }
-    }
-
-    #[test]
-    fn a_frozen_process_deeper_than_paths_reach_ends() {
-        let place = Path::new("/sys/fs/cgroup/freezer");
-        if !rustix::process::geteuid().is_root() || !place.join("cgroup.procs").exists() {
-            let _ = writeln!(io::stderr(), "SKIPPED: no root, or no cgroup v1");
-            return;
-        }
-        let top = place.join(format!("lath-test-{}", std::process::id()));
-        fs::create_dir(&top).unwrap();
-        let mut group = File::open(&top).unwrap();
-        let name = c"longer-than-a-hundredth-of-a-path-may-be-here";
-        for _ in 0..120 {
-            rustix::fs::mkdirat(&group, name, Mode::RWXU).unwrap();
-            group = open_in(group.as_fd(), name, OFlags::DIRECTORY).unwrap();
-        }
-        let mut process = std::process::Command::new("sleep");
-        let mut process = process.arg("1000").spawn().unwrap();
-        let pid = process.id().to_string();
-        for (file, value) in [
-            (c"cgroup.procs", pid.as_str()),
-            (c"freezer.state", "FROZEN"),
-        ] {
-            let mut file = open_in(group.as_fd(), file, OFlags::WRONLY).unwrap();
-            file.write_all(value.as_bytes()).unwrap();
-        }
-        let others = vec![top.clone()];
-        let groups = Groups {
-            others,
-            ..Groups::default()
-        };
-        assert_eq!(groups.kill_named(&["another".to_owned()].into()), 0);
-        // A group is busy until its process was waited for.
-        let waiting = std::thread::spawn(move || process.wait().unwrap());
-        groups.kill_and_remove();
-        assert!(!waiting.join().unwrap().success());
-        assert!(!top.exists());
-    }
-}
+mod tests;

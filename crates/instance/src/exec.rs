@@ -88,8 +88,10 @@ fn enter_and_run(data_dir: &Path, id: &WorkloadId, request: &ExecRequest) -> io:
     let running: Running = load(&layout.running()).ok_or_else(not_running)?;
     let init = running.init.open().ok_or_else(not_running)?;
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-    running.groups.join()?;
-    limits::apply(&running.groups, &running.limits);
+    // One outside of the user namespace of the own Lath is an ordinary user too.
+    let is_ordinary = is_rootless() || !nix::unistd::geteuid().is_root();
+    let groups = running.groups.join_where_allowed(is_ordinary)?;
+    limits::apply(&groups, &running.limits);
     // Here and not later: the instance's /proc does not show this process.
     close_others(&[init.as_raw_fd()])?;
     enter(&init, running.init.pid)?;

@@ -480,6 +480,11 @@ impl Instances {
                 if instances.layout(&id).data().exists() {
                     instances.settle(&id);
                 }
+                // It may not have left its own group, where it could go nowhere.
+                if alive(&instances.layout(&id)).is_none() {
+                    let groups = running.groups;
+                    let _ = tokio::task::spawn_blocking(move || groups.kill_and_remove()).await;
+                }
             }
         });
     }

@@ -68,9 +68,15 @@ pub fn kill_all(data_dir: &Path) -> io::Result<usize> {
         };
         let supervisor = running.supervisor.open();
         kill(&layout, &running, EndReason::Stopped)?;
-        killed.push(supervisor);
+        killed.push((supervisor, running.groups));
     }
-    killed.iter().flatten().for_each(await_end);
+    for (supervisor, groups) in &killed {
+        if let Some(supervisor) = supervisor {
+            await_end(supervisor);
+        }
+        // Nobody else may come who looks after them.
+        groups.kill_and_remove();
+    }
     Ok(killed.len())
 }
 

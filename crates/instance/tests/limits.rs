@@ -5,10 +5,12 @@
 mod lab;
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use lab::{Lab, eventually, possible, spec};
 use lath_feed::InstancePhase;
-use lath_instance::{InstanceSpec, Limits};
+use lath_instance::{ExecRequest, InstanceSpec, Limits};
+use nix::sys::signal::{Signal, kill};
 
 const MEMORY: u64 = 192 << 20;
 const PIDS: u32 = 80;
@@ -141,7 +143,7 @@ fn control_groups_go_with_their_instance() {
         lab.process(&one.id, "init"),
     );
     for process in [supervisor, init] {
-        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGKILL).unwrap();
+        kill(process, Signal::SIGKILL).unwrap();
     }
     eventually("end of its groups", || match groups(&one) {
         left if left.is_empty() => Ok(()),
@@ -156,4 +158,49 @@ fn control_groups_go_with_their_instance() {
     let lab = lab.reopened();
     assert_eq!(groups(&lost), Vec::<PathBuf>::new(), "swept");
     drop(lab);
+}
+
+#[test]
+fn who_came_in_from_outside_keeps_no_group_of_an_instance_that_has_ended() {
+    if !possible() || !is_enforced("memory") || lath_instance::is_rootless() {
+        return;
+    }
+    let lab = Lab::new();
+    let one = limited("#!/bin/sh\necho up\n");
+    lab.run(&one);
+    lab.await_console(&one.id, "up");
+    let request = ExecRequest {
+        argv: ["sleep", "4733"].map(str::to_owned).to_vec(),
+        ..ExecRequest::default()
+    };
+    let mut command = lab.instances.exec_command(&one.id, &request).unwrap();
+    let mut exec = command.stdin(Stdio::null()).spawn().unwrap();
+    eventually("its command", || {
+        let line = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '^4733$'";
+        let (_, out, _) = lab.shell(&one.id, line);
+        if out.trim() == "1" { Ok(()) } else { Err(out) }
+    });
+    // It does not see that the instance ends.
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(exec.id()).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    kill(lab.process(&one.id, "init"), Signal::SIGKILL).unwrap();
+    eventually("end of its groups", || match groups(&one) {
+        left if left.is_empty() => Ok(()),
+        left => Err(left),
+    });
+    assert!(!exec.wait().unwrap().success());
+}
+
+#[test]
+fn groups_go_with_all_that_are_killed() {
+    if !possible() || !is_enforced("memory") || lath_instance::is_rootless() {
+        return;
+    }
+    let lab = Lab::new();
+    let one = limited("#!/bin/sh\necho up\n");
+    lab.run(&one);
+    assert_ne!(groups(&one), Vec::<PathBuf>::new());
+    let data = lab.path().join("data");
+    assert_eq!(lath_instance::kill_all(&data).unwrap(), 1);
+    assert_eq!(groups(&one), Vec::<PathBuf>::new());
 }
