@@ -3,6 +3,7 @@
 
 mod faults;
 mod front;
+mod known;
 mod layout;
 mod process;
 mod process_supervisor;

@@ -1,7 +1,7 @@
 //! The files of an installation with several regions: their paths, the permanent list of regions, and the
 //! configuration of each process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
@@ -13,8 +13,9 @@ use ipnet::Ipv4Net;
 use lath_feed::{PrivateKey, RegionPlace, Topology, WITNESS};
 use serde::{Deserialize, Serialize};
 
+use super::known::KnownRegions;
 use super::process::Role;
-use crate::config::{Config, MAX_REGIONS};
+use crate::config::Config;
 use crate::installation::{Refused, evidence};
 use crate::{private_file, running};
 
@@ -186,17 +187,6 @@ pub(crate) fn check_files(installation: &Path) -> Vec<(PathBuf, anyhow::Result<(
     files
 }
 
-/// The permanent list of an installation's regions.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct KnownRegions {
-    home: String,
-    /// The number of each region; regions that are not served at the moment keep theirs.
-    indices: BTreeMap<String, u8>,
-    /// Regions that have answered: they have a state and must not start without it.
-    #[serde(default)]
-    served: BTreeSet<String>,
-}
-
 /// Why a control plane does not start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reason {
@@ -294,17 +284,8 @@ fn refuse_if_list_lost(layout: &Layout) -> anyhow::Result<()> {
 /// Recovers the list of regions from the regions' own files.
 fn recover_from_cells(layout: &Layout) -> Option<KnownRegions> {
     let cells = fs::read_dir(&layout.installation).ok()?.flatten();
-    let mut files = cells.filter_map(|cell| CellFile::read(&cell.path().join("cell.json")).ok());
-    let topology = files.next()?.topology;
-    let index = |(region, place): (&String, &RegionPlace)| {
-        let index = u8::try_from(place.number()).ok()?;
-        Some((region.clone(), index))
-    };
-    Some(KnownRegions {
-        home: topology.home,
-        indices: topology.regions.iter().map(index).collect::<Option<_>>()?,
-        served: topology.regions.keys().cloned().collect(),
-    })
+    let files = cells.filter_map(|cell| CellFile::read(&cell.path().join("cell.json")).ok());
+    KnownRegions::of_cells(files.map(|file| file.topology))
 }
 
 fn proposal(layout: &Layout) -> String {
@@ -316,7 +297,7 @@ fn proposal(layout: &Layout) -> String {
 
 fn read(path: &Path) -> anyhow::Result<Option<KnownRegions>> {
     match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
+        Ok(bytes) => KnownRegions::parse(&bytes).map(Some).with_context(|| {
             let layout = Layout::new(path.parent().unwrap_or(path));
             format!(
                 "{} is damaged: put it back from a backup{}",
@@ -355,7 +336,7 @@ pub(crate) fn lay_out(layout: &Layout, config: &Config) -> anyhow::Result<Topolo
     );
     known.home.clone_from(&home);
     for region in &config.regions {
-        give_index(&mut known.indices, region)?;
+        known.give_number(region)?;
     }
     private_file::write(&path, &serde_json::to_vec_pretty(&known)?)?;
     let mut regions = BTreeMap::new();
@@ -377,19 +358,6 @@ pub(crate) fn lay_out(layout: &Layout, config: &Config) -> anyhow::Result<Topolo
         witness,
         underlay: None,
     })
-}
-
-fn give_index(indices: &mut BTreeMap<String, u8>, region: &str) -> anyhow::Result<()> {
-    if indices.contains_key(region) {
-        return Ok(());
-    }
-    let most = u8::try_from(MAX_REGIONS).unwrap_or(u8::MAX);
-    let free = (0..most).find(|index| !indices.values().any(|known| known == index));
-    let index = free.with_context(|| {
-        format!("{MAX_REGIONS} regions have been served from this data directory: there is no number left for {region}")
-    })?;
-    indices.insert(region.to_owned(), index);
-    Ok(())
 }
 
 fn place(index: u8, public_key: &[u8; 32]) -> RegionPlace {
