@@ -127,3 +127,56 @@ def test_an_ordinary_user_has_regions_and_a_killed_supervisor_is_succeeded():
             lab.clean()
         assert lath.stop() == 0, lath.tail()
         assert lath.remnants() == []
+
+
+def unified_groups():
+    """Where the unified hierarchy of control groups is, when this is root and there is one."""
+    mounts = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+    roots = [line.split()[4] for line in mounts if " - cgroup2 " in line]
+    return pathlib.Path(roots[0]) if roots and os.geteuid() == 0 else None
+
+
+class Served(Rootless):
+    """Served in a group below one that is the user's, as a service manager makes them; its commands come from outside of that."""
+
+    def __init__(self, groups):
+        super().__init__()
+        self.group = groups / f"of-{self.directory.name}"
+        self.entering = False
+        for path in self.group, self.group / "service":
+            path.mkdir()
+            for file in "", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control":
+                os.chown(path / file, user(), -1)
+
+    def as_user(self, *words):
+        words = super().as_user(*words)
+        if not self.entering:
+            return words
+        return ["sh", "-c", f'echo $$ >{self.group}/service/cgroup.procs && exec "$@"', "sh", *words]
+
+    def start(self):
+        self.entering = True
+        try:
+            return super().start()
+        finally:
+            self.entering = False
+
+
+def test_an_ordinary_user_enters_instances_from_a_login_session():
+    groups = unified_groups()
+    fine, why = allowed()
+    if not fine or groups is None:
+        pytest.skip(f"SKIPPED: no user namespaces of ordinary users, or no cgroup2: {why}")
+    lath = Served(groups)
+    try:
+        with lath, Lab(lath) as lab:
+            _, subnet, group = lab.vpc("10.80.0.0/16", "10.80.1.0/24")
+            instance, _ = lab.instance(subnet, group, script="echo hello >/dev/console")
+            wait_for("user data", lambda: "hello" in lab.console(instance))
+            assert (lath.group / "service").exists() and list(lath.group.glob(f"lath-*/{instance}/processes"))
+            run = lath.cli("exec", "--data-dir", str(lath.data), instance, "--", "echo", "inside", check=False)
+            assert (run.returncode, run.stdout) == (0, "inside\n"), run.stderr
+        wait_for("its groups to go", lambda: not list(lath.group.glob("lath-*")))
+    finally:
+        for path in lath.group / "service", lath.group:
+            path.rmdir()
