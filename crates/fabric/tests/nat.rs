@@ -6,14 +6,13 @@ mod lab;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use lab::lattice::service;
 use lab::transit::to_transit;
 use lab::world::World;
 use lab::{Draft, Lab, PATIENCE, id, is_root};
-use lath_feed::{Auth, Listener, RouteTarget, Service, ServiceNetwork, TransitPeer, VpcEndpoint};
+use lath_feed::{RouteTarget, TransitPeer, VpcEndpoint};
 use lath_model::id::{NatGatewayId, RouteTableId, SubnetId};
-use lath_model::lattice::{Action, ListenerProtocol};
 
 const ALL: &str = "all - 0.0.0.0/0";
 
@@ -210,40 +209,6 @@ fn a_private_nat_gateway_hides_a_vpc_from_another() {
     assert_eq!(lab.instance(10).reach("10.2.1.10:80"), "10.1.1.5");
     let outcome = lab.instance(20).outcome("10.1.1.5:80");
     assert!(!outcome.starts_with("reached"), "{outcome}");
-}
-
-fn service(network: u32) -> (ServiceNetwork, Service) {
-    let listener = Listener {
-        id: id("listener", 1),
-        arn: String::new(),
-        protocol: ListenerProtocol::Http,
-        port: 80,
-        rules: Vec::new(),
-        default_rule: id("rule", 1),
-        default_action: Action::FixedResponse(404),
-    };
-    let service = Service {
-        id: id("svc", 1),
-        arn: String::new(),
-        name: "web".into(),
-        domain_name: "web.on.aws".into(),
-        custom_domain_name: None,
-        certificate: None,
-        address: "169.254.171.9".parse().unwrap(),
-        auth: Auth::None,
-        idle_timeout: Duration::from_secs(60),
-        listeners: BTreeMap::from([(listener.id.clone(), listener)]),
-        access_logs: Vec::new(),
-    };
-    let network = ServiceNetwork {
-        id: id("sn", network),
-        arn: String::new(),
-        name: "net".into(),
-        auth: Auth::None,
-        services: [service.id.clone()].into(),
-        access_logs: Vec::new(),
-    };
-    (network, service)
 }
 
 #[test]

@@ -16,7 +16,7 @@ use lath_net::LATTICE_SOURCE;
 
 use super::endpoint::ENDPOINTS;
 use super::nat::{NAT_PRIVATE, NAT_PUBLIC, translations};
-use super::resource::{self, GATEWAYS, RESOURCES};
+use super::resource::{self, Beyond, GATEWAYS, RESOURCES};
 use super::security::Way;
 use super::tables::KernelTables;
 use super::transit::GATEWAY_END;
@@ -68,11 +68,14 @@ pub(crate) const NOT_PUBLIC_BLOCKS: [(Ipv4Addr, u8); 9] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// Those blocks, and the host's own addresses: its guard may be gone for a moment, a router's is another.
+/// Those blocks, those of Lattice's resources, and the host's own addresses: its guard may be gone for a moment, a router's
+/// is another. The names of resources are answered in every VPC: where a VPC's network does not have a resource, or has it
+/// no more, what is meant for it goes to nobody.
 pub(crate) fn not_public(facts: &HostFacts) -> impl Iterator<Item = Ipv4Net> {
     let blocks = NOT_PUBLIC_BLOCKS.map(|(net, length)| Ipv4Net::new_assert(net, length));
     let own = facts.addresses.iter().copied().map(Ipv4Net::from);
-    blocks.into_iter().chain(own)
+    let blocks = blocks.into_iter().chain([lath_feed::RESOURCE_BLOCK]);
+    blocks.chain(own)
 }
 
 const ICMP: u8 = 1;
@@ -119,12 +122,16 @@ impl VpcView<'_> {
         if transit_too || !nat.is_empty() {
             table.sets.insert(TRANSIT.into(), transit);
         }
+        let beyond = Beyond {
+            transit: transit_too,
+            endpoints: self.endpoint_guards(table),
+        };
         Ways {
             transit: transit_too,
             nat,
-            endpoints: self.endpoint_guards(table),
+            endpoints: beyond.endpoints,
             resources: self.resource_ports(table),
-            gateways: self.gateway_guards(table, transit_too),
+            gateways: self.gateway_guards(table, beyond),
         }
     }
 

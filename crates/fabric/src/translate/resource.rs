@@ -7,6 +7,7 @@
 
 use lath_feed::{RESOURCE_BLOCK, Resource, ResourceGateway};
 
+use super::endpoint::ENDPOINTS;
 use super::firewall::{LATTICE, RECEIVERS, SENDERS, TRANSIT};
 use super::router::RULE_PRIORITY;
 use super::security::Way;
@@ -20,6 +21,13 @@ pub(super) const RESOURCES: &str = "resources";
 /// From a gateway's address to its chain.
 pub(super) const GATEWAYS: &str = "gateways";
 const TCP: u8 = 6;
+
+/// What a gateway may reach besides the VPC's interfaces, where the VPC has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beyond {
+    pub(super) transit: bool,
+    pub(super) endpoints: bool,
+}
 
 impl VpcView<'_> {
     /// The addresses of resources and gateways, and the table of each gateway's subnet.
@@ -66,10 +74,10 @@ impl VpcView<'_> {
     }
 
     /// Adds the gateways' chains; whether there are any.
-    pub(super) fn gateway_guards(&self, table: &mut Table, transit: bool) -> bool {
+    pub(super) fn gateway_guards(&self, table: &mut Table, ways: Beyond) -> bool {
         let mut guards = Set::map(KeyType::Address, ValueType::Jump);
         for gateway in self.snapshot.gateways_in(&self.vpc.id) {
-            let name = self.gateway_chain(table, gateway, transit);
+            let name = self.gateway_chain(table, gateway, ways);
             for address in gateway.addresses() {
                 let jump = Value::Jump(name.clone());
                 guards.elements.insert(Key::Address(address), jump);
@@ -82,18 +90,21 @@ impl VpcView<'_> {
         some
     }
 
-    /// What the gateway's groups let out, to those whose own groups let it in, and to networks behind Transit Gateways.
-    fn gateway_chain(&self, table: &mut Table, gateway: &ResourceGateway, transit: bool) -> String {
+    /// What the gateway's groups let out, to those whose own groups let it in, and to networks behind Transit Gateways. Of
+    /// what the router itself has, VPC endpoints alone are interfaces of the VPC: its resolver, its metadata service and the
+    /// addresses of services and resources are there for the VPC's own clients, and a gateway carries those of others.
+    fn gateway_chain(&self, table: &mut Table, gateway: &ResourceGateway, ways: Beyond) -> String {
         let groups = self.guard(table, Way::Out, &gateway.security_groups);
         let tail = gateway.id.as_str().rsplit('-').next();
         let name = format!("rg_{}", tail.unwrap_or_default());
         let accept = || Part::Verdict(Verdict::Accept);
-        let mut rules = vec![
-            Rule::new([Part::Verdict(Verdict::Jump(groups))]),
-            Rule::new([Part::Oif("lo".into()), accept()]),
-            Rule::new([Part::OifVerdict(RECEIVERS.into())]),
-        ];
-        if transit {
+        let mut rules = vec![Rule::new([Part::Verdict(Verdict::Jump(groups))])];
+        if ways.endpoints {
+            let endpoint = Part::DestinationVerdict(ENDPOINTS.into());
+            rules.push(Rule::new([Part::Oif("lo".into()), endpoint]));
+        }
+        rules.push(Rule::new([Part::OifVerdict(RECEIVERS.into())]));
+        if ways.transit {
             rules.push(Rule::new([Part::OifIn(TRANSIT.into()), accept()]));
         }
         rules.push(Rule::new([Part::Verdict(Verdict::Drop)]));

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part of the laboratory")]
 
+pub(crate) mod lattice;
 pub(crate) mod transit;
 pub(crate) mod world;
 
