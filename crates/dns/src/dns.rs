@@ -98,6 +98,7 @@ impl Dns {
             forwarder: Arc::clone(&self.forwarder),
             truth: self.truth.clone(),
             shares: Arc::clone(&self.shares),
+            kept: Arc::default(),
         }
     }
 

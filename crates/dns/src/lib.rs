@@ -16,6 +16,7 @@ mod dns;
 mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
+mod kept;
 mod listener;
 mod lookup;
 mod query;
