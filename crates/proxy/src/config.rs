@@ -68,6 +68,8 @@ pub struct ProxyConfig {
     pub callers: Option<Callers>,
     /// Who knows where resources are that have a name; `None`: these are not reached.
     pub names: Option<Names>,
+    /// How long a connection to a resource may be idle.
+    pub resource_idle: Duration,
 }
 
 impl ProxyConfig {
@@ -112,6 +114,9 @@ impl Default for ProxyConfig {
             regions: None,
             callers: None,
             names: None,
+            // "Connections that are idle for 350 seconds" end, as those of VPC endpoints do
+            // (https://docs.aws.amazon.com/vpc/latest/privatelink/create-endpoint-service.html).
+            resource_idle: Duration::from_secs(350),
         }
     }
 }

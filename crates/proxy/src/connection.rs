@@ -175,6 +175,10 @@ impl Connection {
             Order::Serve | Order::Finish(_) if self.is_overdue(now, &config.limits) => {
                 self.tell(Order::Abort);
             }
+            // What is carried for others is not ended in the middle of what comes later.
+            Order::Serve if self.listening.resource().is_some() && self.is_idle(now) => {
+                self.tell(Order::Abort);
+            }
             Order::Serve if self.is_idle(now) => self.finish(now + config.lifetime_grace),
             Order::Finish(by) if now >= by => self.tell(Order::Abort),
             Order::Serve | Order::Finish(_) if self.wire.blocked_for(now) > config.limits.stall => {

@@ -1,7 +1,7 @@
 //! What one thread of the proxy has. Nothing of it is shared with others but the compiled state and the cells of
 //! counters. It is made of parts that do not know it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::config::ProxyConfig;
 use crate::connection::Connection;
 use crate::counters::{Cells, Counters};
 use crate::ids::Ids;
+use crate::listener::Listening;
 use crate::meter::Meter;
 use crate::registry::Registry;
 use crate::state::State;
@@ -52,6 +53,8 @@ pub(crate) struct Core {
     pub(crate) ids: Ids,
     pub(crate) exchanges: Registry<Meter>,
     pub(crate) connections: Registry<Connection>,
+    /// Where resources were reached before their ports changed, while connections are left.
+    pub(crate) moved: RefCell<Vec<Rc<Listening>>>,
     pub(crate) clients: Clients,
     /// As exact as the last tick or request.
     pub(crate) clock: Rc<Cell<Instant>>,
@@ -87,9 +90,27 @@ impl Core {
             ids: Ids::default(),
             exchanges: Registry::default(),
             connections: Registry::default(),
+            moved: RefCell::default(),
             clients,
             clock,
         }
+    }
+
+    /// Ends what was accepted for a resource before its ports changed, once that is not reached at all any more.
+    fn follow_moved(&self) {
+        let mut moved = self.moved.borrow_mut();
+        if moved.is_empty() {
+            return;
+        }
+        let state = self.state.load();
+        moved.retain(|listening| {
+            let is_led = listening.is_led(&state);
+            if !is_led {
+                listening.close();
+            }
+            // Only connections hold it besides.
+            is_led && Rc::strong_count(listening) > 1
+        });
     }
 
     /// Looks at all deadlines.
@@ -97,6 +118,7 @@ impl Core {
         self.clock.set(now);
         let limits = &self.config.limits;
         self.exchanges.each(|meter| meter.check(now, limits));
+        self.follow_moved();
         self.clients.report(now, &self.totals);
         self.connections
             .each(|connection| connection.check(now, &self.config));

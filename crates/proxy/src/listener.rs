@@ -35,6 +35,8 @@ pub(crate) enum Entrance {
 pub(crate) struct Listening {
     key: ListenerKey,
     pub(crate) closed: Closed,
+    /// Whether it is closed because the resource is reached at another port: its connections go on.
+    moved: Cell<bool>,
     /// The newest view of the VPC that this thread has seen, with its generation.
     view: RefCell<Option<(u64, Arc<VpcState>)>>,
 }
@@ -59,6 +61,7 @@ impl Listening {
         Self {
             key,
             closed: Closed::default(),
+            moved: Cell::new(false),
             view: RefCell::new(None),
         }
     }
@@ -75,8 +78,9 @@ impl Listening {
         }
     }
 
+    /// Whether its connections are to end.
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.set.get()
+        self.closed.set.get() && !self.moved.get()
     }
 
     pub(crate) fn vpc_id(&self) -> &VpcId {
@@ -84,8 +88,26 @@ impl Listening {
     }
 
     pub(crate) fn close(&self) {
+        self.moved.set(false);
         self.closed.set.set(true);
         self.closed.notify.notify_one();
+    }
+
+    /// Accepts no more; what was accepted goes on.
+    pub(crate) fn leave(&self) {
+        self.close();
+        self.moved.set(true);
+    }
+
+    /// Whether the resource that was reached here is reached from the same VPC, be it at another port.
+    pub(crate) fn is_led(&self, state: &State) -> bool {
+        let resource = self.resource().and_then(|id| state.resources.get(id));
+        let vpc = state.vpcs.get(&self.key.vpc);
+        let network = vpc.and_then(|vpc| vpc.network.as_ref());
+        resource.is_some_and(|resource| {
+            let wanted = &resource.association.network;
+            network.is_some_and(|network| network.source.id == *wanted)
+        })
     }
 
     /// The VPC as of now. The look-up by id is done only when the state was replaced.

@@ -26,10 +26,6 @@ use crate::listener::Listening;
 use crate::passthrough::Lane;
 use crate::state::{ResourceState, VpcState};
 
-/// "Connections that are idle for 350 seconds" end, as those of VPC endpoints do
-/// (<https://docs.aws.amazon.com/vpc/latest/privatelink/create-endpoint-service.html>).
-const IDLE: Duration = Duration::from_secs(350);
-
 /// Counts a connection and has it looked after for as long as this lives.
 struct Entered<'a> {
     core: &'a Core,
@@ -55,7 +51,7 @@ pub(crate) async fn carry(
     let known = core.clients.enter(listening.vpc_id(), remote.ip());
     let limits = &core.config.limits;
     let connection = Rc::new(Connection::new(limits, listening, remote, known, slot));
-    connection.set_idle_timeout(IDLE);
+    connection.set_idle_timeout(core.config.resource_idle);
     connection.opened(None);
     core.totals.add(Count::Connections, 1);
     core.totals.add(Count::ActiveConnections, 1);
@@ -222,16 +218,35 @@ async fn connect(core: &Core, state: &ResourceState, port: u16) -> io::Result<Tc
         return Err(io::ErrorKind::AddrNotAvailable.into());
     }
     let turn = usize::try_from(state.turns.next(core.index)).unwrap_or_default();
-    let from = IpAddr::V4(addresses[turn % addresses.len()]);
+    let (before, from_turn) = addresses.split_at(turn % addresses.len());
+    let in_turn = [from_turn, before].concat();
     let place = Place::Vpc(gateway.vpc.clone());
     let targets = targets(core, state, gateway).await?;
     let mut last = io::ErrorKind::NotFound.into();
     for target in targets.iter().take(core.config.connect_attempts.max(1)) {
         let to = SocketAddr::new(IpAddr::V4(*target), port);
-        let timeout = core.config.connect_timeout;
-        match lath_net::connect(&core.network, &place, Some(from), to, timeout).await {
+        match connect_from(core, &place, &in_turn, to).await {
             Ok(target) => return Ok(target),
             Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// A connection from the first of these addresses that has a port for it: one has some 55,000 to a destination.
+async fn connect_from(
+    core: &Core,
+    place: &Place,
+    addresses: &[Ipv4Addr],
+    to: SocketAddr,
+) -> io::Result<TcpStream> {
+    let timeout = core.config.connect_timeout;
+    let mut last = io::ErrorKind::AddrNotAvailable.into();
+    for from in addresses {
+        let from = Some(IpAddr::V4(*from));
+        match lath_net::connect(&core.network, place, from, to, timeout).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => last = error,
+            connected => return connected,
         }
     }
     Err(last)

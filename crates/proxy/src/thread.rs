@@ -47,7 +47,7 @@ pub(crate) async fn run(
             }
             Command::Close(key) => {
                 if let Some(listening) = listeners.remove(&key) {
-                    listening.close();
+                    end(&core, listening);
                 }
             }
             Command::Forget(vpc) => core.pools.forget(&vpc),
@@ -58,11 +58,23 @@ pub(crate) async fn run(
             }
             Command::Shutdown(deadline, done) => {
                 listeners.values().for_each(|listening| listening.close());
+                let moved = core.moved.take();
+                moved.iter().for_each(|listening| listening.close());
                 drain(&core, deadline).await;
                 let _ = done.send(());
                 return;
             }
         }
+    }
+}
+
+/// Accepts no more at a listener. What a resource's changed port has accepted goes on while the resource is reached.
+fn end(core: &Core, listening: Rc<Listening>) {
+    if listening.is_led(&core.state.load()) {
+        listening.leave();
+        core.moved.borrow_mut().push(listening);
+    } else {
+        listening.close();
     }
 }
 

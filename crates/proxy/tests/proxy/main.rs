@@ -11,6 +11,7 @@ mod messages;
 mod modules;
 mod policies;
 mod regions;
+mod resources;
 mod routing;
 mod telemetry;
 mod tls;

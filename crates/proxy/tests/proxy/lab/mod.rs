@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lath_feed::telemetry::{AccessLog, MetricSample, Sink};
+use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 use lath_feed::{Condition, Snapshot};
 use lath_health::HealthView;
 use lath_net::HostNetwork;
@@ -28,6 +28,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Memory {
     pub(crate) logs: Mutex<Vec<AccessLog>>,
     pub(crate) metrics: Mutex<Vec<MetricSample>>,
+    pub(crate) lines: Mutex<Vec<LogLines>>,
 }
 
 impl Sink for Memory {
@@ -35,7 +36,9 @@ impl Sink for Memory {
         self.logs.lock().unwrap().push(record);
     }
 
-    fn log_lines(&self, _lines: lath_feed::telemetry::LogLines) {}
+    fn log_lines(&self, lines: LogLines) {
+        self.lines.lock().unwrap().push(lines);
+    }
 
     fn metric(&self, sample: MetricSample) {
         self.metrics.lock().unwrap().push(sample);
