@@ -254,6 +254,13 @@ pub(crate) fn named(cell: &Cell, kind: Kind, text: &str) -> Result<Named, ApiErr
     Ok(Named { id, foreign: None })
 }
 
+/// The id that a filter asks for; what no region told of matches nothing.
+pub(crate) fn filter(cell: &Cell, kind: Kind, text: Option<&str>) -> Option<String> {
+    let text = text?;
+    Identifier::parse(kind, text)?;
+    Some(named(cell, kind, text).map_or_else(|_| String::new(), |named| named.id))
+}
+
 /// A network, wherever it is, as far as associations need to know it.
 #[derive(Debug, Clone)]
 pub(crate) struct NetworkSide {

@@ -10,9 +10,9 @@ use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller};
 
-use crate::ident::{Identifier, Kind, resolve};
+use crate::ident::{Kind, resolve};
 use crate::record::ServiceAssociation;
-use crate::region::{NetworkSide, ServiceSide};
+use crate::region::{NetworkSide, ServiceSide, filter};
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{Lattice, behind, endpoint, fault, merged, page_from, quota, region, service, token};
@@ -276,13 +276,6 @@ fn get(
     let text = &op.service_network_service_association_identifier;
     let association = find(cell, view, text)?;
     Ok(Whole::of(cell, view, (None, association)).detail())
-}
-
-/// The id that a filter asks for; what is not of this cell matches nothing.
-pub(crate) fn filter(cell: &Cell, kind: Kind, text: Option<&str>) -> Option<String> {
-    let text = text?;
-    Identifier::parse(kind, text)?;
-    Some(region::named(cell, kind, text).map_or_else(|_| String::new(), |named| named.id))
 }
 
 fn list(

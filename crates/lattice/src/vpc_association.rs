@@ -12,9 +12,8 @@ use lath_wire::{ApiError, Caller};
 
 use crate::ident::{Kind, resolve};
 use crate::record::VpcAssociation;
-use crate::region::NetworkSide;
+use crate::region::{NetworkSide, filter};
 use crate::resource_types::*;
-use crate::service_association::filter;
 use crate::shape::*;
 use crate::{Lattice, behind, fault, merged, network, page_from, quota, region, token, vpc};
 

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use lath_control::Cell;
 use lath_feed::RESOURCE_BLOCK;
 use lath_model::Timestamp;
-use lath_model::id::{ServiceNetworkId, ServiceNetworkResourceAssociationId};
+use lath_model::id::{ServiceNetworkId, ServiceNetworkResourceAssociationId, random_suffix};
 use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller};
 
 use super::{ResourceAssociation, ResourceConfiguration, configuration, contribute};
-use crate::ident::{Identifier, Kind, resolve};
+use crate::ident::{Kind, resolve};
 use crate::record::{ServiceNetwork, Tags};
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, behind, fault, network, page_from, quota, token};
+use crate::{Lattice, behind, fault, network, page_from, quota, region, token};
 
 operations! {
     for Lattice as "vpc-lattice";
@@ -69,11 +69,14 @@ pub(crate) fn count_of_network(view: &View, id: &ServiceNetworkId) -> usize {
     all.filter(|it| it.parent.is_none()).count()
 }
 
-/// An address in the block that no association has.
+/// An address in the block that no association has, from anywhere in it: who asked for a name keeps its address for a
+/// while, and must not be led to another resource by it.
 fn free_address(view: &View) -> Result<Ipv4Addr, ApiError> {
     let (first, last) = (RESOURCE_BLOCK.network(), RESOURCE_BLOCK.broadcast());
-    let (first, last) = (first.to_bits() + 1, last.to_bits() - 1);
-    let mut all = (first..=last).map(Ipv4Addr::from_bits);
+    let (first, count) = (first.to_bits() + 1, last.to_bits() - first.to_bits() - 1);
+    // Eight hexadecimal digits.
+    let start = u32::from_str_radix(&random_suffix()[9..], 16).unwrap_or_default() % count;
+    let mut all = (0..count).map(|step| Ipv4Addr::from_bits(first + (start + step) % count));
     let is_free = |it: &Ipv4Addr| {
         view.by::<ResourceAssociation>("address", &it.to_string())
             .next()
@@ -119,6 +122,32 @@ fn new(
     })
 }
 
+/// Writes a new association, unless its network knows another resource by the user's own name of this one: a name leads to
+/// one of them.
+fn enter(
+    tx: &mut Tx,
+    configuration: &ResourceConfiguration,
+    new: ResourceAssociation,
+) -> Result<Arc<ResourceAssociation>, ApiError> {
+    let view = tx.view();
+    let names = configuration.custom_domain_name.iter();
+    let same = names.flat_map(|name| view.by::<ResourceConfiguration>("domain", name));
+    let mut others = same.filter(|it| it.id != configuration.id);
+    let twin = others.find_map(|it| {
+        let mut joined = view.by::<ResourceAssociation>("configuration", it.id.as_str());
+        joined.find(|it| it.network == new.network)
+    });
+    drop(others);
+    if let Some(twin) = twin {
+        let message = format!(
+            "A resource configuration with the same custom domain name is already associated with service network {}",
+            new.network
+        );
+        return Err(fault::conflict(KIND, twin.id.as_str(), message));
+    }
+    Ok(tx.put(new))
+}
+
 /// A new child is in every network that its group is in.
 pub(super) fn join_child(
     tx: &mut Tx,
@@ -138,7 +167,7 @@ pub(super) fn join_child(
             Some(&parent),
             &parent.created_by,
         )?;
-        tx.put(it);
+        enter(tx, child, it)?;
         begin(tx, &parent.id, ResourceAssociationStatus::CreateInProgress);
     }
     Ok(())
@@ -303,7 +332,7 @@ fn create(
         );
         return Err(fault::conflict(KIND, twin.id.as_str(), message));
     }
-    let association = tx.put(fresh);
+    let association = enter(tx, &configuration, fresh)?;
     let children: Vec<Arc<ResourceConfiguration>> = tx
         .view()
         .by::<ResourceConfiguration>("parent", configuration.id.as_str())
@@ -311,7 +340,7 @@ fn create(
         .collect();
     for child in children {
         let it = new(tx, &child, &network.id, Some(&association), &caller.account)?;
-        tx.put(it);
+        enter(tx, &child, it)?;
     }
     let count = count_of_network(tx.view(), &network.id);
     quota::check(quota::RESOURCES_PER_NETWORK, cell, count)?;
@@ -328,27 +357,21 @@ fn get(
     Ok(detail(&app.cell, view, &it))
 }
 
-/// The id in a filter; one of another region or account fits nothing.
-fn filter(cell: &Cell, kind: Kind, text: Option<&String>) -> Option<String> {
-    let ident = Identifier::parse(kind, text?).filter(|ident| ident.is_of(cell));
-    Some(ident.map(|ident| ident.id().to_owned()).unwrap_or_default())
-}
-
 fn list(
     app: &Lattice,
     view: &View,
     op: &ListServiceNetworkResourceAssociations,
 ) -> Result<ListResourceAssociationsOutput, ApiError> {
     let cell = &app.cell;
-    let network = filter(
+    let network = region::filter(
         cell,
         Kind::ServiceNetwork,
-        op.service_network_identifier.as_ref(),
+        op.service_network_identifier.as_deref(),
     );
-    let wanted = filter(
+    let wanted = region::filter(
         cell,
         Kind::ResourceConfiguration,
-        op.resource_configuration_identifier.as_ref(),
+        op.resource_configuration_identifier.as_deref(),
     );
     let children = op.include_children == Some(true);
     let is_of = |it: &ResourceAssociation, wanted: &str| {

@@ -13,11 +13,11 @@ use super::{
     DomainVerification, ResourceAssociation, ResourceConfiguration, ResourceEndpointAssociation,
     association, gateway, is_within, verification,
 };
-use crate::ident::{Identifier, Kind, resolve};
+use crate::ident::{Kind, resolve};
 use crate::record::LogSource;
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, behind, fault, network, page_from, quota, token};
+use crate::{Lattice, auth_policy, behind, fault, network, page_from, quota, region, token};
 
 operations! {
     for Lattice as "vpc-lattice";
@@ -307,32 +307,26 @@ fn get(
     Ok(detail(&app.cell, view, &it))
 }
 
-/// The id in a filter; one of another region or account fits nothing.
-fn filter(cell: &Cell, kind: Kind, text: Option<&String>) -> Option<String> {
-    let ident = Identifier::parse(kind, text?).filter(|ident| ident.is_of(cell));
-    Some(ident.map(|ident| ident.id().to_owned()).unwrap_or_default())
-}
-
 fn list(
     app: &Lattice,
     view: &View,
     op: &ListResourceConfigurations,
 ) -> Result<ListResourceConfigurationsOutput, ApiError> {
     let cell = &app.cell;
-    let gateway = filter(
+    let gateway = region::filter(
         cell,
         Kind::ResourceGateway,
-        op.resource_gateway_identifier.as_ref(),
+        op.resource_gateway_identifier.as_deref(),
     );
-    let group = filter(
+    let group = region::filter(
         cell,
         KIND,
-        op.resource_configuration_group_identifier.as_ref(),
+        op.resource_configuration_group_identifier.as_deref(),
     );
-    let verification = filter(
+    let verification = region::filter(
         cell,
         Kind::DomainVerification,
-        op.domain_verification_identifier.as_ref(),
+        op.domain_verification_identifier.as_deref(),
     );
     let fits = |wanted: &Option<String>, is: Option<&str>| {
         wanted.as_deref().is_none_or(|wanted| is == Some(wanted))
@@ -372,29 +366,35 @@ fn refuse_unsettled(it: &ResourceConfiguration) -> Result<(), ApiError> {
     }
 }
 
+/// A configuration's type is for good: a group is nothing itself, and an ARN makes another type. No configuration has the
+/// type ARN here.
+fn refuse_other_type(
+    known: &ResourceConfiguration,
+    definition: Option<&ResourceConfigurationDefinition>,
+) -> Result<(), ApiError> {
+    let Some(definition) = definition else {
+        return Ok(());
+    };
+    let text = if known.kind == ResourceConfigurationType::Group {
+        "A resource configuration of type GROUP must not have this member"
+    } else if definition.arn_resource.is_some() {
+        "An arnResource and the type ARN need each other"
+    } else {
+        return Ok(());
+    };
+    Err(fault::invalid("resourceConfigurationDefinition", text))
+}
+
 fn update(
     app: &Lattice,
     tx: &mut Tx,
     op: UpdateResourceConfiguration,
 ) -> Result<UpdateResourceConfigurationOutput, ApiError> {
-    use ResourceConfigurationType::Group;
     let cell = &app.cell;
     let known = find(cell, tx.view(), &op.resource_configuration_identifier)?;
     refuse_unsettled(&known)?;
-    refuse_arn(op.resource_configuration_definition.as_ref())?;
-    for (member, given) in [
-        (
-            "resourceConfigurationDefinition",
-            op.resource_configuration_definition.is_some(),
-        ),
-        ("portRanges", op.port_ranges.is_some()),
-    ] {
-        if given && known.kind == Group {
-            let text = "A resource configuration of type GROUP must not have this member";
-            return Err(fault::invalid(member, text));
-        }
-    }
     let definition = op.resource_configuration_definition;
+    refuse_other_type(&known, definition.as_ref())?;
     let configuration = tx.put(ResourceConfiguration {
         definition: definition.or_else(|| known.definition.clone()),
         port_ranges: op.port_ranges.unwrap_or_else(|| known.port_ranges.clone()),
@@ -462,6 +462,7 @@ fn delete(app: &Lattice, tx: &mut Tx, op: DeleteResourceConfiguration) -> Result
     refuse_while_used(tx.view(), &known)?;
     association::leave_child(tx, &known);
     network::unsubscribe(tx, &LogSource::Resource(known.id.clone()));
+    auth_policy::remove(tx, known.id.as_str());
     tx.put(ResourceConfiguration {
         status: DeleteInProgress,
         status_after: tx.view().revision(),

@@ -151,16 +151,27 @@ pub(super) fn private_vpcs(
             return BTreeSet::new();
         }
     }
+    let hidden = looked_up_in(view, configuration, name);
     let verification = configuration::verification_of(view, configuration);
     let verified = verification.is_some_and(|it| it.status == VerificationStatus::Verified);
     let vpcs = view.by::<VpcAssociation>("network", association.network.as_str());
-    vpcs.filter(|it| is_served(it.status))
+    vpcs.filter(|it| is_served(it.status) && Some(&it.vpc) != hidden.as_ref())
         .filter(|it| {
             let enabled = association.private_dns_enabled.or(it.private_dns_enabled);
             enabled == Some(true) && is_chosen(it.dns_options.as_ref(), name, verified)
         })
         .map(|it| it.vpc.clone())
         .collect()
+}
+
+/// The VPC in which the gateway looks for a name that is the user's own one or below it. There that one would hide what the
+/// gateway looks for, and lead back to the resource.
+fn looked_up_in(view: &View, configuration: &ResourceConfiguration, name: &str) -> Option<VpcId> {
+    let definition = configuration.definition.as_ref()?.dns_resource.as_ref()?;
+    let target = definition.domain_name.as_ref()?.to_ascii_lowercase();
+    let gateway = view.get::<ResourceGateway>(configuration.gateway.as_str())?;
+    let in_vpc = gateway.dns == ResourceConfigDnsResolution::InVpc;
+    (in_vpc && is_within(&target, name)).then(|| gateway.vpc.clone())
 }
 
 /// Whether a VPC's choice is for a name.

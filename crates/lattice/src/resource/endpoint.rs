@@ -10,10 +10,10 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::{ResourceConfiguration, ResourceEndpointAssociation, configuration};
-use crate::ident::{Identifier, Kind, resolve};
+use crate::ident::{Kind, resolve};
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, fault, page};
+use crate::{Lattice, fault, page, region};
 
 operations! {
     for Lattice as "vpc-lattice";
@@ -61,16 +61,14 @@ fn list(
     op: &ListResourceEndpointAssociations,
 ) -> Result<ListResourceEndpointAssociationsOutput, ApiError> {
     let cell = &app.cell;
-    let named = |kind, text: &str| {
-        let ident = Identifier::parse(kind, text).filter(|ident| ident.is_of(cell));
-        ident.map(|ident| ident.id().to_owned()).unwrap_or_default()
-    };
-    let of = named(
+    let of = region::filter(
+        cell,
         Kind::ResourceConfiguration,
-        &op.resource_configuration_identifier,
+        Some(&op.resource_configuration_identifier),
     );
-    let id = op.resource_endpoint_association_identifier.as_ref();
-    let id = id.map(|text| named(KIND, text));
+    let of = of.unwrap_or_default();
+    let id = op.resource_endpoint_association_identifier.as_deref();
+    let id = region::filter(cell, KIND, id);
     let fits = |it: &Arc<ResourceEndpointAssociation>| {
         id.as_deref().is_none_or(|id| it.id.as_str() == id)
             && op

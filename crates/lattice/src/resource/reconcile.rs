@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lath_feed::{Condition, Observed};
+use lath_feed::Observed;
 use lath_model::Timestamp;
 use lath_store::{Record, Tx, View};
 
@@ -68,15 +68,16 @@ fn of_configuration(view: &View, observed: &Observed, it: &ResourceConfiguration
             }),
         },
         UpdateInProgress => {
-            let heard = |it: Arc<ResourceAssociation>| {
-                let condition = observed.resource_associations.get(&it.id);
-                condition
-                    .is_none_or(|it| matches!(it, Condition::Ready { version } if *version > after))
-            };
-            match obeyed && associations.all(heard) {
-                true => Verdict::Works,
-                false => Verdict::Pending,
+            if !obeyed {
+                return Verdict::Pending;
             }
+            let told = associations.filter_map(|it| observed.resource_associations.get(&it.id));
+            let verdicts = told.map(|it| made(Some(it), observed, after, false));
+            // What keeps failing is told; else the last one is waited for.
+            verdicts.fold(Verdict::Works, |all, one| match (&all, &one) {
+                (Verdict::Broken(_), _) | (_, Verdict::Works) => all,
+                _ => one,
+            })
         }
         DeleteInProgress => gone(obeyed && associations.next().is_none()),
         _ => Verdict::Pending,

@@ -34,7 +34,8 @@ operations! {
 const KIND: Kind = Kind::DomainVerification;
 /// How long the record is waited for.
 const PATIENCE: Duration = Duration::from_secs(72 * 3600);
-/// How often a record that was found is looked for again.
+/// How often a record that was found is looked for again. One that is not there any more proves nothing: the verification
+/// waits for it as at first.
 const AGAIN: Duration = Duration::from_secs(24 * 3600);
 
 /// The verification that an identifier names.
@@ -197,9 +198,13 @@ fn next(
             ..it.clone()
         });
     }
-    let is_late = it.status == VerificationStatus::Pending && now.since(it.created_at) > PATIENCE;
-    is_late.then(|| DomainVerification {
-        status: VerificationStatus::VerificationTimedOut,
+    let since = it.last_verified_at.unwrap_or(it.created_at);
+    let status = match now.since(since) > PATIENCE {
+        true => VerificationStatus::VerificationTimedOut,
+        false => VerificationStatus::Pending,
+    };
+    (status != it.status).then(|| DomainVerification {
+        status,
         ..it.clone()
     })
 }

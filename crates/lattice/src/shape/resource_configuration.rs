@@ -313,9 +313,9 @@ impl ResourceConfigurationDefinition {
         if let Some(it) = &self.arn_resource {
             let arn = it.arn.as_deref().unwrap_or_default();
             let member = format!("{MEMBER}.arnResource.arn");
-            constraint::length(p, &member, arn, 1, 1224);
+            constraint::length(p, &member, arn, 20, 2048);
             if arn.parse::<Arn>().is_err() {
-                let pattern = r"arn:[a-z0-9][-.a-z0-9]{0,62}:vpc-lattice:([a-z0-9][-.a-z0-9]{0,62})?:\d{12}?:[^/].{0,1023}";
+                let pattern = r"arn:[a-z0-9][-.a-z0-9]{0,62}:[a-z0-9][-.a-z0-9]{0,62}:([a-z0-9][-.a-z0-9]{0,62})?:\d{12}?:[^/].{0,1023}";
                 constraint::pattern(p, &member, false, pattern);
             }
         }
@@ -368,7 +368,8 @@ impl CreateResourceConfiguration {
             (
                 "portRanges",
                 !self.port_ranges.is_empty(),
-                Some(is(&[Single, Child])),
+                // A group may say what its children are for.
+                (!is(&[Group])).then_some(!is(&[Arn])),
             ),
             (
                 "groupDomain",

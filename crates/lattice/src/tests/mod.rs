@@ -56,7 +56,7 @@ impl Record for LogGroup {
 }
 
 /// What public zones hold: the proofs of domains.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Proof {
     name: String,
     value: String,

@@ -328,12 +328,31 @@ async fn a_record_proves_a_domain_and_gives_its_names() {
         name: format!("{}.example.test", config["name"].as_str().unwrap()),
         value: config["value"].as_str().unwrap().to_owned(),
     };
-    world.write(|tx| drop(tx.put(proof))).await;
+    let proof_name = proof.name.clone();
+    world.write(|tx| drop(tx.put(proof.clone()))).await;
     world.pass().await;
     assert_eq!(status(&world, &path).await, "VERIFIED");
     let private = name(&world).unwrap();
     assert_eq!(private.name, "db.example.test");
     assert!(private.vpcs.contains(&VPC_A.parse().unwrap()));
+    // It is looked for again after a day, and proves nothing once it is gone.
+    world
+        .write(|tx| assert!(tx.delete::<Proof>(&proof_name)))
+        .await;
+    world.pass().await;
+    assert_eq!(
+        status(&world, &path).await,
+        "VERIFIED",
+        "not looked for yet"
+    );
+    age(&world, &verification, 25).await;
+    world.pass().await;
+    assert_eq!(status(&world, &path).await, "PENDING");
+    assert_eq!(name(&world), None);
+    world.write(|tx| drop(tx.put(proof))).await;
+    world.pass().await;
+    assert_eq!(status(&world, &path).await, "VERIFIED");
+    assert!(name(&world).is_some());
     world.delete(&path).await.is(200, "");
     assert_eq!(name(&world), None);
     // A domain that nobody proves is given up.
@@ -341,15 +360,232 @@ async fn a_record_proves_a_domain_and_gives_its_names() {
         .post("/domainverifications", json!({ "domainName": "late.test" }))
         .await
         .id();
-    let long = Duration::from_secs(73 * 3600).as_millis() as i64;
-    world
-        .write(|tx| {
-            tx.update::<crate::resource::DomainVerification>(&made, |it| {
-                it.created_at = Timestamp::from_millis(it.created_at.as_millis() - long);
-            });
-        })
-        .await;
+    age(&world, &made, 73).await;
     world.pass().await;
     let path = format!("/domainverifications/{made}");
     assert_eq!(status(&world, &path).await, "VERIFICATION_TIMED_OUT");
+}
+
+/// Lets a verification have been made, and its record have been seen, so many hours earlier.
+async fn age(world: &World, id: &str, hours: u64) {
+    let long = Duration::from_secs(hours * 3600).as_millis() as i64;
+    let earlier = |at: Timestamp| Timestamp::from_millis(at.as_millis() - long);
+    world
+        .write(|tx| {
+            tx.update::<crate::resource::DomainVerification>(id, |it| {
+                it.created_at = earlier(it.created_at);
+                it.last_verified_at = it.last_verified_at.map(earlier);
+            });
+        })
+        .await;
+}
+
+/// A configuration with a name of the user's own, behind a name that the gateway's VPC knows.
+fn named(name: &str, gateway: &str, target: &str, custom: &str) -> Value {
+    let mut body = single(name, gateway);
+    body["customDomainName"] = json!(custom);
+    body["resourceConfigurationDefinition"] = json!({ "dnsResource": { "domainName": target } });
+    body
+}
+
+/// Associates a VPC that takes every private name.
+async fn take_all_names(world: &World, network: &str, vpc: &str) {
+    let body = json!({
+        "serviceNetworkIdentifier": network, "vpcIdentifier": vpc, "privateDnsEnabled": true,
+        "dnsOptions": { "privateDnsPreference": "ALL_DOMAINS" },
+    });
+    world
+        .post("/servicenetworkvpcassociations", body)
+        .await
+        .id();
+}
+
+/// The gateway looks in its VPC for a name that its own name hides there: it would be led back to the resource.
+#[tokio::test]
+async fn no_private_name_hides_what_the_gateway_looks_for() {
+    for (resolution, target, custom, vpcs) in [
+        ("IN_VPC", "db.corp.test", "db.corp.test", &[VPC_A][..]),
+        ("IN_VPC", "db.corp.test", "Corp.test", &[VPC_A]),
+        ("IN_VPC", "db.corp.test", "x.db.corp.test", &[VPC_A, VPC_B]),
+        ("PUBLIC", "db.corp.test", "db.corp.test", &[VPC_A, VPC_B]),
+    ] {
+        let world = world().await;
+        let more = json!({ "resourceConfigDnsResolution": resolution });
+        let gate = active_gateway(&world, more).await;
+        let configuration = active(&world, named("database", &gate, target, custom)).await;
+        let network = world.network("mesh").await;
+        take_all_names(&world, &network, VPC_A).await;
+        take_all_names(&world, &network, VPC_B).await;
+        join(&world, &configuration, &network).await.id();
+        world.settle().await;
+        let snapshot = world.snapshot();
+        let joined = snapshot.resource_associations.values().next().unwrap();
+        let private = joined.private_name.clone().unwrap();
+        let want = vpcs.iter().map(|vpc| vpc.parse().unwrap()).collect();
+        assert_eq!(private.vpcs, want, "{resolution} {target} {custom}");
+    }
+}
+
+async fn join(world: &World, configuration: &str, network: &str) -> Answer {
+    let body = json!({ "resourceConfigurationIdentifier": configuration, "serviceNetworkIdentifier": network });
+    world.post(JOIN, body).await
+}
+
+const JOIN: &str = "/servicenetworkresourceassociations";
+
+#[tokio::test]
+async fn a_name_leads_to_one_resource_of_a_network() {
+    let world = world().await;
+    let gate = active_gateway(&world, json!({})).await;
+    let one = active(&world, named("one", &gate, "a.test", "db.shop.test")).await;
+    let two = active(&world, named("two", &gate, "b.test", "DB.shop.test")).await;
+    let group = json!({ "name": "shop", "type": "GROUP", "resourceGatewayIdentifier": gate, "groupDomain": "shop.test" });
+    let group = active(&world, group).await;
+    let child = |name: &str, custom: &str| {
+        json!({
+            "name": name, "type": "CHILD", "portRanges": ["80"], "resourceConfigurationGroupIdentifier": group,
+            "customDomainName": custom, "resourceConfigurationDefinition": { "ipResource": { "ipAddress": "10.1.1.9" } },
+        })
+    };
+    let (mesh, other) = (world.network("mesh").await, world.network("other").await);
+    join(&world, &one, &mesh).await.id();
+    join(&world, &two, &mesh).await.is(409, "ConflictException");
+    join(&world, &two, &other).await.id();
+    // What a group brings counts, when it comes and when its child does.
+    join(&world, &group, &mesh).await.id();
+    world.settle().await;
+    let made = world
+        .post("/resourceconfigurations", child("three", "db.shop.test"))
+        .await;
+    made.is(409, "ConflictException");
+    active(&world, child("three", "web.shop.test")).await;
+    let view = world.cell.db.view();
+    let own: Vec<_> = view
+        .list::<crate::resource::ResourceAssociation>()
+        .collect();
+    assert_eq!(own.len(), 4, "{own:#?}");
+    let late = world.network("late").await;
+    let four = active(&world, named("four", &gate, "c.test", "web.shop.test")).await;
+    join(&world, &four, &late).await.id();
+    join(&world, &group, &late)
+        .await
+        .is(409, "ConflictException");
+}
+
+/// Who asked for a name may use its address for a while after the resource went.
+#[tokio::test]
+async fn an_address_is_not_given_out_again_at_once() {
+    let world = world().await;
+    let gate = active_gateway(&world, json!({})).await;
+    let configuration = active(&world, single("database", &gate)).await;
+    let network = world.network("mesh").await;
+    let mut addresses = std::collections::BTreeSet::new();
+    for _ in 0..4 {
+        let association = join(&world, &configuration, &network).await.id();
+        world.settle().await;
+        let snapshot = world.snapshot();
+        let joined = snapshot.resource_associations.values().next().unwrap();
+        assert!(RESOURCE_BLOCK.contains(&joined.address));
+        addresses.insert(joined.address);
+        world.delete(&format!("{JOIN}/{association}")).await;
+        world.settle().await;
+    }
+    // By chance two are the same once in five thousand times, and all of them never.
+    assert!(addresses.len() > 1, "{addresses:?}");
+}
+
+#[tokio::test]
+async fn a_change_that_does_not_reach_its_listeners_fails() {
+    let world = world().await;
+    let gate = active_gateway(&world, json!({})).await;
+    let configuration = active(&world, single("database", &gate)).await;
+    let network = world.network("mesh").await;
+    join(&world, &configuration, &network).await.id();
+    world.settle().await;
+    let path = format!("/resourceconfigurations/{configuration}");
+    world
+        .patch(&path, json!({ "portRanges": ["81"] }))
+        .await
+        .is(200, "");
+    let refused = || {
+        let mut observed = obeyed(&world.snapshot());
+        for condition in observed.resource_associations.values_mut() {
+            *condition = Condition::Failed {
+                reason: "port 81 cannot be opened".into(),
+            };
+        }
+        world.node.send_replace(Arc::new(observed));
+    };
+    refused();
+    world.pass().await;
+    assert_eq!(status(&world, &path).await, "UPDATE_IN_PROGRESS");
+    world.reconciler.age(Duration::from_secs(61)).await;
+    world.pass().await;
+    let shown = world.get(&path).await;
+    assert_eq!(shown.text("status"), "UPDATE_FAILED");
+    assert_eq!(shown.text("failureReason"), "port 81 cannot be opened");
+    // It can be changed to what works.
+    world
+        .patch(&path, json!({ "portRanges": ["80"] }))
+        .await
+        .is(200, "");
+    world.settle().await;
+    assert_eq!(status(&world, &path).await, "ACTIVE");
+}
+
+#[tokio::test]
+async fn types_have_the_members_that_the_model_gives_them() {
+    let world = world().await;
+    let gate = active_gateway(&world, json!({})).await;
+    let group = json!({ "name": "shop", "type": "GROUP", "resourceGatewayIdentifier": gate, "portRanges": ["80-90"] });
+    let group = active(&world, group).await;
+    let path = format!("/resourceconfigurations/{group}");
+    assert_eq!(world.get(&path).await.body["portRanges"], json!(["80-90"]));
+    let ip = json!({ "ipResource": { "ipAddress": "10.1.1.8" } });
+    let arn = json!({ "arnResource": { "arn": "arn:aws:rds:us-east-1:123456789012:db:x" } });
+    let own = format!(
+        "/resourceconfigurations/{}",
+        active(&world, single("database", &gate)).await
+    );
+    for (path, member, value, status) in [
+        (&path, "portRanges", json!(["80"]), 200),
+        (&path, "resourceConfigurationDefinition", ip.clone(), 400),
+        (&own, "resourceConfigurationDefinition", arn, 400),
+        (&own, "resourceConfigurationDefinition", ip, 200),
+    ] {
+        let answer = world.patch(path, json!({ member: value })).await;
+        assert_eq!(answer.status.as_u16(), status, "{member} {answer:?}");
+        world.settle().await;
+    }
+    assert!(
+        world.snapshot().resources.len() == 1,
+        "a group is nothing itself"
+    );
+}
+
+#[tokio::test]
+async fn nothing_of_a_configuration_is_left() {
+    let world = world().await;
+    let gate = active_gateway(&world, json!({})).await;
+    let id = active(&world, single("database", &gate)).await;
+    let arn = format!("arn:aws:vpc-lattice:us-east-1:123456789012:resourceconfiguration/{id}");
+    let policy = json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow", "Principal": { "AWS": "111122223333" },
+            "Action": ["vpc-lattice:GetResourceConfiguration"], "Resource": arn,
+        }],
+    });
+    let path = format!("/resourcepolicy/{}", segment(&arn));
+    world
+        .call("PUT", &path, json!({ "policy": policy.to_string() }))
+        .await
+        .is(200, "");
+    world
+        .delete(&format!("/resourceconfigurations/{id}"))
+        .await
+        .is(204, "");
+    world.settle().await;
+    let view = world.cell.db.view();
+    assert_eq!(view.count::<crate::record::ResourcePolicy>(), 0);
 }
