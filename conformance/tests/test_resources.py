@@ -230,6 +230,10 @@ def test_groups_refuse(world):
     wait_for("the gateway to be shut in", lambda: world.ask(name, 7001) == "ConnectionResetError")
     lab.ec2.authorize_security_group_egress(GroupId=world.ours, IpPermissions=group["IpPermissionsEgress"])
     world.answered(name, 7001)
+    # What the router is to its VPC's own clients, such as their resolver, is nothing that a gateway leads to.
+    definition = {"ipResource": {"ipAddress": "10.18.0.2"}}
+    _, resolver = world.named(world.configured(ports=["53"], definition=definition))
+    assert world.ask(resolver, 53) == "ConnectionResetError"
     # The resource's own.
     lab.ec2.revoke_security_group_ingress(GroupId=world.group_b, IpPermissions=[allow("tcp", (1, 65535), group=world.ours)])
     wait_for("the resource to be shut", lambda: world.ask(name, 7001) == "ConnectionResetError")
@@ -277,6 +281,10 @@ def test_names_lead_to_resources_on_both_sides(world):
     custom = "db." + DOMAIN
     made = world.configured(customDomainName=custom, domainVerificationIdentifier=started["arn"])
     association = world.associated(made)
+    # A name leads to one resource of a network.
+    twin = world.configured(customDomainName=custom.upper())
+    assert refusal(lattice.create_service_network_resource_association,
+                   resourceConfigurationIdentifier=twin, serviceNetworkIdentifier=world.network) == CONFLICT
     assert association["domainVerificationStatus"] == "PENDING"
     assert world.ask(custom, 7001) == "gaierror"
     in_public(f"{started['txtMethodConfig']['name']}.{DOMAIN}", "TXT", f'"{started["txtMethodConfig"]["value"]}"')
@@ -294,7 +302,8 @@ def test_names_lead_to_resources_on_both_sides(world):
 
 def test_a_group_brings_its_children(world):
     lattice = world.lattice
-    group = world.configured("GROUP", ports=None)
+    group = world.configured("GROUP", ports=["7001-7002"])
+    assert lattice.get_resource_configuration(resourceConfigurationIdentifier=group)["portRanges"] == ["7001-7002"]
     first = world.configured("CHILD", ["7001"], group=group)
     assert refusal(lattice.create_service_network_resource_association,
                    resourceConfigurationIdentifier=first, serviceNetworkIdentifier=world.network) == INVALID
