@@ -4,7 +4,8 @@
 //! The resolver answers private hosted zones, the names that Lath owns (Lattice services, instances, the
 //! reverse of their addresses, endpoints) and public hosted zones from the newest snapshot and the newest
 //! health, and asks the host's resolvers for everything else. It is no recursive resolver and keeps no cache:
-//! what the snapshot says is true at once. The authoritative server answers public hosted zones only.
+//! what the snapshot says is true at once. (What the data plane itself asks by [`Lookup`] is kept, as far as the host's
+//! resolvers said it.) The authoritative server answers public hosted zones only.
 //!
 //! - [`decode_query`] reads foreign bytes, [`answer`] is a pure function of the snapshot;
 //! - [`Upstreams`] are the host's resolvers;
