@@ -12,24 +12,26 @@ const MOST_HEADERS: usize = 5;
 /// What goes before what: an exact path, the longer path, a method, more headers.
 pub(crate) type Rank = (bool, Reverse<usize>, bool, Reverse<usize>);
 
+/// What a rule wants to be done that Lattice has no means for.
+pub(crate) fn lacking(rule: &kinds::Rule) -> Option<String> {
+    if let Some(filter) = rule.filters.first() {
+        return Some(format!("filter {}", filter.kind));
+    }
+    let fields = [
+        ("timeouts", &rule.timeouts),
+        ("retry", &rule.retry),
+        ("sessionPersistence", &rule.session_persistence),
+    ];
+    let mut asked = fields.into_iter().filter(|(_, value)| value.is_some());
+    asked.next().map(|(field, _)| field.to_owned())
+}
+
 /// The conditions that a rule of a route stands for: any of them makes it match. The error says what Lattice has no means
 /// for.
 pub(crate) fn conditions(
     kind: RouteKind,
     rule: &kinds::Rule,
 ) -> Result<Vec<(Rank, Condition)>, String> {
-    if let Some(filter) = rule.filters.first() {
-        return Err(format!("filter {}", filter.kind));
-    }
-    for (field, value) in [
-        ("timeouts", &rule.timeouts),
-        ("retry", &rule.retry),
-        ("sessionPersistence", &rule.session_persistence),
-    ] {
-        if value.is_some() {
-            return Err(field.to_owned());
-        }
-    }
     let all = [Match::default()];
     let matches = if rule.matches.is_empty() {
         &all

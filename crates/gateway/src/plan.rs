@@ -14,7 +14,7 @@ use crate::desired::{
 use crate::kinds::{BackendRef, Policy, Route, RouteKind, Rule, ServiceExport};
 use crate::matching;
 use crate::settings::Settings;
-use crate::world::{BackendKind, Name, ServicePort, World, backend_of};
+use crate::world::{BackendKind, Name, ServicePort, World, backend_of, backing};
 
 /// How many groups a rule may forward to.
 const MOST_GROUPS: usize = 10;
@@ -102,23 +102,17 @@ fn spoken(kind: RouteKind, port: &ServicePort, policy: Option<&Policy>) -> (Stri
     (protocol, wanted.unwrap_or_else(|| version.to_owned()))
 }
 
-/// A Service's port as a group with its ready endpoints.
+/// A Service's port as a group, without its targets.
 fn group_of(
-    world: &World,
     settings: &Settings,
     source: Source<'_>,
     kind: RouteKind,
     (service, port): (&Name, &ServicePort),
+    policy: Option<&Policy>,
 ) -> Group {
-    let policy = match source {
-        Source::Route(..) => group_policy(world, "Service", service),
-        Source::Export => group_policy(world, "ServiceExport", service)
-            .or_else(|| group_policy(world, "Service", service)),
-    };
     let (protocol, version) = spoken(kind, port, policy);
     let mut group = group(settings, source, service, (port.port, &protocol, &version));
     group.health_check = policy.and_then(|it| it.spec.health_check.clone());
-    group.targets = world.targets(service, port);
     group
 }
 
@@ -178,7 +172,9 @@ impl Builder<'_> {
             return Err(Verdict::bad("BackendNotFound", message));
         };
         let source = Source::Route(self.kind, self.name);
-        let group = group_of(self.world, self.settings, source, self.kind, (&name, port));
+        let policy = group_policy(self.world, "Service", &name);
+        let mut group = group_of(self.settings, source, self.kind, (&name, port), policy);
+        group.targets = self.world.targets(&name, port);
         let reference = GroupRef::Own(group.name.clone());
         self.groups.insert(group.name.clone(), group);
         Ok(reference)
@@ -316,23 +312,37 @@ pub(crate) fn route(
     let mut left_out = Vec::new();
     let mut rules = Vec::new();
     let mut passed_on = None;
+    let mut served = false;
     for (at, rule) in route.spec.rules.iter().enumerate() {
-        let made = matching::conditions(kind, rule)
-            .and_then(|conditions| builder.action(rule).map(|action| (conditions, action)));
-        match made {
-            Ok((_, action)) if kind == RouteKind::Tls => {
-                passed_on.get_or_insert(action);
+        let conditions = match matching::conditions(kind, rule) {
+            Ok(conditions) => conditions,
+            Err(what) => {
+                left_out.push(format!("Dropped Rule {at}: VPC Lattice has no {what}"));
+                continue;
             }
-            Ok((conditions, action)) => {
-                let conditions = conditions.into_iter();
-                rules.extend(
-                    conditions.map(|(rank, condition)| (rank, at, condition, action.clone())),
-                );
+        };
+        let made = matching::lacking(rule).map_or_else(|| builder.action(rule), Err);
+        let action = match made {
+            Ok(action) => {
+                served = true;
+                action
             }
-            Err(what) => left_out.push(format!("Dropped Rule {at}: VPC Lattice has no {what}")),
+            Err(what) => {
+                left_out.push(format!(
+                    "Dropped Rule {at}: VPC Lattice has no {what}; what it matches is answered 500"
+                ));
+                // Left out, its requests would be those of a rule that matches more, past what this one asked for.
+                Action::Fixed(500)
+            }
+        };
+        if kind == RouteKind::Tls {
+            passed_on.get_or_insert(action);
+            continue;
         }
+        let conditions = conditions.into_iter();
+        rules.extend(conditions.map(|(rank, condition)| (rank, at, condition, action.clone())));
     }
-    let whole = rules.is_empty() && passed_on.is_none() && !route.spec.rules.is_empty();
+    let whole = !served && !route.spec.rules.is_empty();
     let mut rules = matching::in_order(rules);
     let most = usize::try_from(MOST_RULES).unwrap_or(usize::MAX);
     if rules.len() > most {
@@ -400,8 +410,8 @@ pub(crate) fn export(
     if annotations.get(&key("federation")).map(String::as_str) != Some("amazon-vpc-lattice") {
         return None;
     }
-    let backing = annotations.get(&key("service-name")).unwrap_or(&name.name);
-    let service = world.services.get(&Name::new(&name.namespace, backing))?;
+    let backing = backing(name, export);
+    let service = world.services.get(&backing)?;
     let mut wanted: Vec<(i32, RouteKind)> = Vec::new();
     for port in export.spec.iter().flat_map(|it| &it.exported_ports) {
         let kind = match port.route_type.as_str() {
@@ -422,13 +432,14 @@ pub(crate) fn export(
     if wanted.is_empty() {
         wanted.extend(service.ports.iter().map(|it| (it.port, RouteKind::Http)));
     }
-    let backing = Name::new(&name.namespace, backing);
     let mut groups = BTreeMap::new();
     for (number, kind) in wanted {
         let Some(port) = service.ports.iter().find(|it| it.port == number) else {
             continue;
         };
-        let mut group = group_of(world, settings, Source::Export, kind, (name, port));
+        let policy = group_policy(world, "ServiceExport", name)
+            .or_else(|| group_policy(world, "Service", &backing));
+        let mut group = group_of(settings, Source::Export, kind, (name, port), policy);
         group.targets = world.targets(&backing, port);
         groups.insert(group.name.clone(), group);
     }

@@ -205,25 +205,35 @@ fn rules_are_in_the_order_of_the_gateway_api_and_prefixes_end_with_a_segment() {
 #[test]
 fn what_lattice_lacks_is_reported_and_the_rest_is_served() {
     let good = json!({"backendRefs": [backend("one", 1)]});
-    for (bad, what) in [
+    let path = json!([{"path": {"type": "PathPrefix", "value": "/a/b"}}]);
+    // What is matched can be said: then it is answered with an error, and is not another rule's.
+    let said = [
         (
             json!({"filters": [{"type": "RequestRedirect"}]}),
             "filter RequestRedirect",
         ),
         (json!({"timeouts": {"request": "1s"}}), "timeouts"),
         (
-            json!({"matches": [{"queryParams": [{"name": "a", "value": "b"}]}]}),
-            "query parameters",
-        ),
-        (
-            json!({"matches": [{"path": {"type": "RegularExpression", "value": "."}}]}),
-            "regular expressions",
-        ),
-        (
             json!({"backendRefs": [{"name": "one", "port": 80, "filters": [{"type": "RequestMirror"}]}]}),
             "filter RequestMirror",
         ),
-    ] {
+    ];
+    let unsaid = [
+        (
+            json!([{"queryParams": [{"name": "a", "value": "b"}]}]),
+            "query parameters",
+        ),
+        (
+            json!([{"path": {"type": "RegularExpression", "value": "."}}]),
+            "regular expressions",
+        ),
+    ];
+    let said = said.map(|(mut rule, what)| {
+        rule["matches"] = path.clone();
+        (rule, what, 3)
+    });
+    let unsaid = unsaid.map(|(matches, what)| (json!({"matches": matches}), what, 1));
+    for (bad, what, rules) in said.into_iter().chain(unsaid) {
         let mut world = world(http());
         let some = plan(&mut world, RouteKind::Http, &json!({"rules": [bad, good]}));
         assert!(some.parents[0].accepted.good);
@@ -232,7 +242,11 @@ fn what_lattice_lacks_is_reported_and_the_rest_is_served() {
             left_out.starts_with("Dropped Rule 0") && left_out.contains(what),
             "{left_out}"
         );
-        assert_eq!(some.service.unwrap().listeners[0].rules.len(), 1);
+        let made = &some.service.unwrap().listeners[0].rules;
+        assert_eq!(made.len(), rules);
+        let errors = made.iter().filter(|it| it.action == Action::Fixed(500));
+        assert_eq!(errors.count(), rules - 1);
+        assert_ne!(made[rules - 1].action, Action::Fixed(500));
         let none = plan(&mut world, RouteKind::Http, &json!({"rules": [bad]}));
         assert_eq!(none.parents[0].accepted.reason, "UnsupportedValue");
         assert!(none.service.is_none());

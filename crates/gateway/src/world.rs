@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
+use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 
 use crate::kinds::{
@@ -155,6 +156,10 @@ pub(crate) struct World {
     pub(crate) imports: Table<ServiceImport>,
     pub(crate) group_policies: Table<Policy>,
     pub(crate) policies: BTreeMap<PolicyKind, Table<Policy>>,
+    /// The kinds that were read as a whole, by their plural names. Of another kind, that an object is absent says nothing.
+    pub(crate) read: BTreeSet<String>,
+    /// The objects, by their kinds' plural names, that are there and cannot be read.
+    pub(crate) unreadable: BTreeSet<(String, Name)>,
 }
 
 /// Where a route's parentRef leads, when it leads to a Gateway.
@@ -182,6 +187,13 @@ pub(crate) fn backend_of(backend: &BackendRef, route: &Name) -> Option<(BackendK
     };
     let namespace = backend.namespace.as_deref().unwrap_or(&route.namespace);
     Some((kind, Name::new(namespace, &backend.name)))
+}
+
+/// The Service that an export is of: another than that of its name, where an annotation says so.
+pub(crate) fn backing(name: &Name, export: &ServiceExport) -> Name {
+    let annotation = format!("{AWS_GROUP}/service-name");
+    let named = export.annotations().get(&annotation);
+    Name::new(&name.namespace, named.unwrap_or(&name.name))
 }
 
 impl World {
@@ -230,7 +242,8 @@ impl World {
         fitting.map(|(kind, at, _)| Key::Policy(kind, at.clone()))
     }
 
-    /// What a policy changes: itself, others for the same object, and a Gateway that leaves its VPC to it.
+    /// What a policy changes: itself, others that may be for the same, a Gateway that leaves its VPC to it, and the
+    /// object whose service or network it guards.
     pub(crate) fn touched_by_policy(
         &self,
         kind: PolicyKind,
@@ -243,6 +256,14 @@ impl World {
         keys.push(Key::Policy(kind, name.clone()));
         if target.kind == "Gateway" {
             keys.push(Key::Gateway(at));
+            // Gateways of other namespaces may stand for the same network.
+            let all = self.policies.get(&kind).into_iter().flatten();
+            let others = all.filter(|(_, it)| it.spec.target_ref.kind == "Gateway");
+            keys.extend(others.map(|(other, _)| Key::Policy(kind, other.clone())));
+        } else if kind == PolicyKind::Auth {
+            let kinds = RouteKind::ALL.into_iter();
+            let kinds = kinds.filter(|it| it.kind() == target.kind);
+            keys.extend(kinds.map(|kind| Key::Route(kind, at.clone())));
         }
         keys
     }
@@ -284,8 +305,10 @@ impl World {
                 .filter_map(|it| backend_of(it, name))
                 .any(|(kind, it)| kind == of_kind && it == *backend)
         });
-        if of_kind == BackendKind::Service && self.exports.contains_key(backend) {
-            keys.push(Key::Export(backend.clone()));
+        if of_kind == BackendKind::Service {
+            let exports = self.exports.iter();
+            let of_it = exports.filter(|(name, export)| backing(name, export) == *backend);
+            keys.extend(of_it.map(|(name, _)| Key::Export(name.clone())));
         }
         keys
     }
@@ -309,7 +332,11 @@ impl World {
     /// What a policy for target groups changes.
     pub(crate) fn touched_by_group_policy(&self, name: &Name, policy: &Policy) -> Vec<Key> {
         let target = Name::new(&name.namespace, &policy.spec.target_ref.name);
-        self.touched_by_backend(BackendKind::Service, &target)
+        let mut keys = self.touched_by_backend(BackendKind::Service, &target);
+        if self.exports.contains_key(&target) {
+            keys.push(Key::Export(target));
+        }
+        keys
     }
 
     /// The addresses and ports behind a Service's port that are ready.
