@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize as _;
+
 use crate::condition::Verdict;
 use crate::desired::Protocol;
-use crate::kinds::{GATEWAY_GROUP, Gateway, Listener, ParentRef, Requirement, Route, RouteKind};
+use crate::kinds::{
+    self, GATEWAY_GROUP, Gateway, Listener, ParentRef, ParentStatus, Requirement, Route, RouteKind,
+};
 use crate::settings::Settings;
 use crate::world::{Name, World, gateway_of};
 
@@ -30,6 +34,47 @@ pub(crate) fn controller_of(
         .get(&Name::new("", &gateway.spec.gateway_class_name))?;
     let name = &class.spec.controller_name;
     settings.answers_to(name).then(|| name.clone())
+}
+
+/// Why nothing can be said about a route's parents now: what would say whose they are was not read, or is gone. What
+/// was made for the route has to stay as it is until then.
+pub(crate) fn uncertain(
+    world: &World,
+    settings: &Settings,
+    name: &Name,
+    route: &Route,
+) -> Option<String> {
+    for form in [kinds::gateway(), kinds::gateway_class()] {
+        if !world.read.contains(&form.plural) {
+            return Some(format!("the API server does not serve {}", form.plural));
+        }
+    }
+    // Only a parent that was this controller's matters: its entry is still there.
+    let entries = route.status.iter().flat_map(|it| &it.parents);
+    let entries = entries.filter_map(|it| ParentStatus::deserialize(it).ok());
+    let parents = entries
+        .filter(|it| settings.answers_to(&it.controller_name))
+        .filter(|it| route.spec.parent_refs.contains(&it.parent_ref))
+        .filter_map(|it| gateway_of(&it.parent_ref, name));
+    for parent in parents {
+        if let Some(gateway) = world.gateways.get(&parent)
+            && !has_class(world, gateway)
+        {
+            let class = &gateway.spec.gateway_class_name;
+            return Some(format!("there is no GatewayClass {class}"));
+        }
+        let at = (kinds::gateway().plural, parent);
+        if world.unreadable.contains(&at) {
+            return Some(format!("Gateway {} cannot be read", at.1));
+        }
+    }
+    None
+}
+
+/// Whether a Gateway's class is there, whosever it is.
+pub(crate) fn has_class(world: &World, gateway: &Gateway) -> bool {
+    let class = Name::new("", &gateway.spec.gateway_class_name);
+    world.classes.contains_key(&class)
 }
 
 /// What a listener is in Lattice. `None` for what Lattice does not have.

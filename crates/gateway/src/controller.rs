@@ -1,6 +1,6 @@
 //! What is done for each object: its plan is made, VPC Lattice is brought to it, and its status says what came of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -12,27 +12,17 @@ use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::attach::controller_of;
 use crate::condition::{Verdict, merged};
-use crate::desired::{
-    MANAGED_BY, ROUTE_NAME, ROUTE_NAMESPACE, SERVICE_NAME, SERVICE_NAMESPACE, SOURCE_TYPE, key,
-    service_names, tags,
-};
-use crate::gateway::{self, Network};
-use crate::kinds::{self, ParentStatus, Route, RouteKind};
-use crate::lattice::{Deployed, Fault, Lattice};
-use crate::plan::{self, Imports, Plan};
+use crate::desired::key;
+use crate::guards::{self, Guard, Target};
+use crate::kinds;
+use crate::lattice::{Fault, Lattice};
 use crate::queue::{LONGEST, Queue};
-use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
+use crate::settings::{OWN_CONTROLLER, Settings};
 use crate::world::{Key, Name, World};
 
 /// How long to wait at most between two looks at what Lattice is at.
 const WAIT: Duration = Duration::from_secs(5);
-/// The annotation that says under which name Lattice has a route's service.
-const DOMAIN_NAME: &str = "lattice-assigned-domain-name";
-const SERVICE_ARN: &str = "lattice-service-arn";
-/// The types of conditions that are this controller's in its entries of routes.
-const OF_ROUTES: [&str; 4] = ["Accepted", "ResolvedRefs", "PartiallyInvalid", "Programmed"];
 
 /// Why an object is not done.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +80,11 @@ impl App {
 
     pub(crate) fn look(&self) -> RwLockReadGuard<'_, World> {
         self.world.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to guard a target now, if anything is.
+    pub(crate) fn guard(&self, of: &Target) -> Option<Guard> {
+        guards::guard(&self.look(), &self.settings, of)
     }
 
     /// Remembers that a kind is served.
@@ -160,7 +155,7 @@ impl App {
         }
     }
 
-    async fn event<P, U>(
+    pub(crate) async fn event<P, U>(
         &self,
         form: &ApiResource,
         object: &Object<P, U>,
@@ -291,309 +286,5 @@ impl App {
                 .await?;
         }
         Ok(())
-    }
-
-    async fn gateway(&self, name: &Name) -> Result<(), Undone> {
-        const FINALIZER: &str = "gateway.lath.dev/resources";
-        // What AWS's controller left behind, where this one has taken its place.
-        const THEIRS: &str = "gateway.k8s.aws/resources";
-        let form = self.form(kinds::gateway());
-        let (gateway, controller, shared, with_vpc) = {
-            let world = self.look();
-            let Some(gateway) = world.gateways.get(name).cloned() else {
-                return Ok(());
-            };
-            let controller = controller_of(&world, &self.settings, &gateway);
-            let twins = world.gateways.iter();
-            let shared = twins
-                .filter(|(other, it)| *other != name && it.metadata.deletion_timestamp.is_none())
-                .any(|(other, _)| other.name == name.name);
-            (gateway, controller, shared, !world.vpc_decided(name))
-        };
-        let network = self.settings.network_of(&name.name).to_owned();
-        let makes = controller.as_deref() == Some(OWN_CONTROLLER);
-        let held = gateway.finalizers().iter().any(|it| it == FINALIZER);
-        if gateway.metadata.deletion_timestamp.is_some() || controller.is_none() {
-            let own = |it: &str| {
-                it == FINALIZER || (it == THEIRS && self.settings.answers_to(AWS_CONTROLLER))
-            };
-            if held {
-                let default = self.settings.default_service_network.as_deref() == Some(&network);
-                if !shared && !default {
-                    self.lattice.delete_network(&network).await?;
-                }
-            }
-            if gateway.finalizers().iter().any(|it| own(it)) && (held || controller.is_some()) {
-                self.finalizer(&form, &*gateway, |all| all.retain(|it| !own(it)))
-                    .await?;
-            }
-            return Ok(());
-        }
-        if makes && !held {
-            // The new state comes by the watch, and with it this work again.
-            self.finalizer(&form, &*gateway, |all| all.push(FINALIZER.to_owned()))
-                .await?;
-            return Ok(());
-        }
-        let found = match makes {
-            true => self
-                .lattice
-                .ensure_network(&network, with_vpc)
-                .await
-                .map(|it| Some(it.arn)),
-            false => self
-                .lattice
-                .network(&network)
-                .await
-                .map(|it| it.map(|it| it.arn)),
-        };
-        let (network, undone) = match found {
-            Ok(Some(arn)) => (Network::There(arn), None),
-            Ok(None) => {
-                let why = format!("there is no service network {network}");
-                (Network::Missing(why.clone()), Some(Fault::Waits(why)))
-            }
-            Err(fault) => (Network::Missing(fault.to_string()), Some(fault)),
-        };
-        let status = gateway::status(&self.look(), &self.settings, name, &gateway, &network);
-        let address = status.addresses.first().map(|it| it.value.clone());
-        if gateway.status.as_ref() != Some(&status) {
-            let status = serde_json::to_value(&status).unwrap_or_default();
-            self.set_status(&form, &*gateway, status).await?;
-        }
-        self.annotate(&form, &*gateway, &[(DOMAIN_NAME, address.as_deref())])
-            .await?;
-        undone.map_or(Ok(()), |fault| Err(fault.into()))
-    }
-
-    /// The finalizers by which a route is this controller's. That of AWS's controller counts where this one has its place.
-    fn finalizers_of(&self, kind: RouteKind) -> Vec<String> {
-        let names = self.settings.controller_names.iter();
-        names.map(|it| finalizer_of(kind, it)).collect()
-    }
-
-    async fn route(&self, kind: RouteKind, name: &Name) -> Result<(), Undone> {
-        let form = self.form(kind.resource("v1"));
-        let (route, wanted) = {
-            let world = self.look();
-            let Some(route) = world.route(kind, name).cloned() else {
-                return Ok(());
-            };
-            let wanted = plan::imports(&world, name, &route);
-            (route, wanted)
-        };
-        let own = self.finalizers_of(kind);
-        let held = route.finalizers().iter().any(|it| own.contains(it));
-        if route.metadata.deletion_timestamp.is_some() {
-            if held {
-                self.withdraw(kind, name).await?;
-                self.finalizer(&form, &*route, |all| all.retain(|it| !own.contains(it)))
-                    .await?;
-            }
-            return Ok(());
-        }
-        let mut imports = Imports::new();
-        let all = wanted.len();
-        for (import, query) in wanted {
-            if let Some(id) = self.lattice.imported(&query).await? {
-                imports.insert(import, id);
-            }
-        }
-        let plan = plan::route(&self.look(), &self.settings, &imports, (kind, name, &route));
-        let Some(service) = &plan.service else {
-            if held {
-                self.withdraw(kind, name).await?;
-                let gone = [(DOMAIN_NAME, None), (SERVICE_ARN, None)];
-                self.annotate(&form, &*route, &gone).await?;
-            }
-            let route = match held {
-                true => Arc::new(self.api(name, &form).get(&name.name).await?),
-                false => Arc::clone(&route),
-            };
-            self.report(&form, &route, &plan, None).await?;
-            if held {
-                let route: Route = self.api(name, &form).get(&name.name).await?;
-                self.finalizer(&form, &route, |all| all.retain(|it| !own.contains(it)))
-                    .await?;
-            }
-            return Ok(());
-        };
-        if !held {
-            let controller = plan.parents.iter().find(|it| it.accepted.good);
-            let controller = controller.map_or(OWN_CONTROLLER, |it| &it.controller);
-            let finalizer = finalizer_of(kind, controller);
-            // The new state comes by the watch, and with it this work again.
-            self.finalizer(&form, &*route, |all| all.push(finalizer))
-                .await?;
-            return Ok(());
-        }
-        let result = self
-            .lattice
-            .deploy(service, &self.sources(kind, name))
-            .await;
-        self.report(&form, &route, &plan, Some(&result)).await?;
-        let deployed = result?;
-        let annotations = [
-            (DOMAIN_NAME, Some(deployed.domain_name.as_str())),
-            (SERVICE_ARN, Some(deployed.arn.as_str())),
-        ];
-        self.annotate(&form, &*route, &annotations).await?;
-        match deployed.leftovers {
-            true => Err(Fault::Waits("groups that are no longer used still go".to_owned()).into()),
-            // An import's group is made by another cluster, without a word to this one.
-            false if imports.len() < all => Err(Fault::Waits(plan.resolved.message.clone()).into()),
-            false => Ok(()),
-        }
-    }
-
-    /// The tags that all target groups of a route have.
-    fn sources(&self, kind: RouteKind, name: &Name) -> crate::desired::Tags {
-        tags([
-            (MANAGED_BY, &self.settings.managed_by()),
-            (SOURCE_TYPE, kind.kind()),
-            (ROUTE_NAME, &name.name),
-            (ROUTE_NAMESPACE, &name.namespace),
-        ])
-    }
-
-    async fn withdraw(&self, kind: RouteKind, name: &Name) -> Result<(), Fault> {
-        let (first, other) = service_names(name);
-        let names: Vec<_> = std::iter::once(first).chain(other).collect();
-        let identity = plan::service_tags(&self.settings, kind, name);
-        self.lattice
-            .withdraw(&names, &identity, &self.sources(kind, name))
-            .await
-    }
-
-    /// Writes what came of a route into its status, and says it by an event when it is news.
-    async fn report(
-        &self,
-        form: &ApiResource,
-        route: &Route,
-        plan: &Plan,
-        result: Option<&Result<Deployed, Fault>>,
-    ) -> Result<(), Undone> {
-        let generation = route.metadata.generation.unwrap_or_default();
-        let known = route.status.clone().unwrap_or_default().parents;
-        let own = |entry: &Value| {
-            let name = entry.get("controllerName").and_then(Value::as_str);
-            name.is_some_and(|name| self.settings.answers_to(name))
-        };
-        let (ours, theirs): (Vec<_>, Vec<_>) = known.iter().cloned().partition(|it| own(it));
-        let ours: Vec<ParentStatus> = ours
-            .into_iter()
-            .filter_map(|it| serde_json::from_value(it).ok())
-            .collect();
-        let programmed = programmed(result);
-        let mut next = Vec::new();
-        for parent in &plan.parents {
-            let mut new = vec![
-                parent.accepted.clone().condition("Accepted", generation),
-                plan.resolved.clone().condition("ResolvedRefs", generation),
-            ];
-            if let Some(what) = plan.left_out.as_ref().filter(|_| parent.accepted.good) {
-                let verdict = Verdict::good("UnsupportedValue").saying(what);
-                new.push(verdict.condition("PartiallyInvalid", generation));
-            }
-            let verdict = match parent.accepted.good {
-                true => programmed.clone(),
-                false => Verdict::bad("Invalid", parent.accepted.message.clone()),
-            };
-            new.push(verdict.condition("Programmed", generation));
-            let before = ours.iter().find(|it| it.parent_ref == parent.reference);
-            let before = before.map_or(&[][..], |it| &it.conditions);
-            next.push(ParentStatus {
-                parent_ref: parent.reference.clone(),
-                controller_name: parent.controller.clone(),
-                conditions: merged(before, new, &OF_ROUTES),
-            });
-        }
-        if ours == next {
-            return Ok(());
-        }
-        let news = result.is_some()
-            && !ours.iter().flat_map(|it| &it.conditions).any(|it| {
-                it.kind == "Programmed"
-                    && it.reason == programmed.reason
-                    && it.message == programmed.message
-            });
-        let mut parents = theirs;
-        for entry in next {
-            parents.push(serde_json::to_value(entry).unwrap_or_default());
-        }
-        self.set_status(form, route, json!({"parents": parents}))
-            .await?;
-        if news {
-            let event = match programmed.good {
-                true => (
-                    EventType::Normal,
-                    "DeploySucceed",
-                    "the service is as the route says".to_owned(),
-                ),
-                false if programmed.reason == "Pending" => return Ok(()),
-                false => (EventType::Warning, "FailedDeployModel", programmed.message),
-            };
-            self.event(form, route, event).await;
-        }
-        Ok(())
-    }
-
-    async fn export(&self, name: &Name) -> Result<(), Undone> {
-        const FINALIZER: &str = "serviceexport.k8s.aws/resources";
-        let form = self.form(kinds::service_export());
-        let (export, groups) = {
-            let world = self.look();
-            let Some(export) = world.exports.get(name).cloned() else {
-                return Ok(());
-            };
-            let groups = plan::export(&world, &self.settings, name, &export);
-            (export, groups.unwrap_or_default())
-        };
-        let held = export.finalizers().iter().any(|it| it == FINALIZER);
-        let goes = export.metadata.deletion_timestamp.is_some();
-        if !goes && !held && !groups.is_empty() {
-            self.finalizer(&form, &*export, |all| all.push(FINALIZER.to_owned()))
-                .await?;
-            return Ok(());
-        }
-        if !held {
-            return Ok(());
-        }
-        let mut keep = BTreeSet::new();
-        if !goes {
-            for group in &groups {
-                keep.insert(self.lattice.ensure_group(group).await?);
-            }
-        }
-        let own = tags([
-            (MANAGED_BY, &self.settings.managed_by()),
-            (SOURCE_TYPE, "ServiceExport"),
-            (SERVICE_NAME, &name.name),
-            (SERVICE_NAMESPACE, &name.namespace),
-        ]);
-        self.lattice.delete_groups(&own, &keep).await?;
-        if goes {
-            self.finalizer(&form, &*export, |all| all.retain(|it| it != FINALIZER))
-                .await?;
-        }
-        Ok(())
-    }
-}
-
-/// The finalizer that a route gets for a controller's name.
-fn finalizer_of(kind: RouteKind, controller: &str) -> String {
-    match controller {
-        OWN_CONTROLLER => format!("{}.lath.dev/resources", kind.kind().to_ascii_lowercase()),
-        _ => kind.finalizer().to_owned(),
-    }
-}
-
-fn programmed(result: Option<&Result<Deployed, Fault>>) -> Verdict {
-    match result {
-        None => Verdict::bad("Invalid", "no parent takes the route"),
-        Some(Ok(_)) => Verdict::good("Programmed"),
-        Some(Err(Fault::Waits(message))) => Verdict::bad("Pending", message.clone()),
-        Some(Err(Fault::Conflict(message))) => Verdict::bad("Conflicted", message.clone()),
-        Some(Err(fault)) => Verdict::bad("Invalid", fault.to_string()),
     }
 }

@@ -1,14 +1,18 @@
-//! What a Gateway's status says.
+//! Gateways: the service networks that they stand for, and what their status says.
 
 use kube::ResourceExt as _;
 
-use crate::attach::{kinds_of, parents, protocol};
+use crate::attach::{controller_of, has_class, kinds_of, parents, protocol};
 use crate::condition::{Verdict, merged};
+use crate::controller::{App, Undone};
 use crate::desired::key;
+use crate::guards::Target;
 use crate::kinds::{
-    Address, GATEWAY_GROUP, Gateway, GatewayStatus, GroupKind, Listener, ListenerStatus,
+    self, Address, GATEWAY_GROUP, Gateway, GatewayStatus, GroupKind, Listener, ListenerStatus,
 };
-use crate::settings::Settings;
+use crate::lattice::Fault;
+use crate::routes::DOMAIN_NAME;
+use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
 use crate::world::{Name, World};
 
 /// What came of the service network that a Gateway stands for.
@@ -169,5 +173,87 @@ pub(crate) fn status(
             &["Accepted", "Programmed", "Ready", "Scheduled"],
         ),
         listeners: statuses,
+    }
+}
+
+impl App {
+    pub(crate) async fn gateway(&self, name: &Name) -> Result<(), Undone> {
+        const FINALIZER: &str = "gateway.lath.dev/resources";
+        // What AWS's controller left behind, where this one has taken its place.
+        const THEIRS: &str = "gateway.k8s.aws/resources";
+        let form = self.form(kinds::gateway());
+        let (gateway, controller, shared, with_vpc) = {
+            let world = self.look();
+            let Some(gateway) = world.gateways.get(name).cloned() else {
+                return Ok(());
+            };
+            let controller = controller_of(&world, &self.settings, &gateway);
+            let twins = world.gateways.iter();
+            let shared = twins
+                .filter(|(other, it)| *other != name && it.metadata.deletion_timestamp.is_none())
+                .filter(|(_, it)| controller_of(&world, &self.settings, it).is_some())
+                .any(|(other, _)| other.name == name.name);
+            let goes = gateway.metadata.deletion_timestamp.is_some();
+            if !goes && !has_class(&world, &gateway) {
+                // Whose it is cannot be known: what was made for it stays until its class or itself says more.
+                return Ok(());
+            }
+            (gateway, controller, shared, !world.vpc_decided(name))
+        };
+        let network = self.settings.network_of(&name.name).to_owned();
+        let makes = controller.as_deref() == Some(OWN_CONTROLLER);
+        let held = gateway.finalizers().iter().any(|it| it == FINALIZER);
+        if gateway.metadata.deletion_timestamp.is_some() || controller.is_none() {
+            let own = |it: &str| {
+                it == FINALIZER || (it == THEIRS && self.settings.answers_to(AWS_CONTROLLER))
+            };
+            if held {
+                let default = self.settings.default_service_network.as_deref() == Some(&network);
+                if !shared && !default {
+                    self.lattice.delete_network(&network).await?;
+                }
+            }
+            if gateway.finalizers().iter().any(|it| own(it)) && (held || controller.is_some()) {
+                self.finalizer(&form, &*gateway, |all| all.retain(|it| !own(it)))
+                    .await?;
+            }
+            return Ok(());
+        }
+        if makes && !held {
+            // The new state comes by the watch, and with it this work again.
+            self.finalizer(&form, &*gateway, |all| all.push(FINALIZER.to_owned()))
+                .await?;
+            return Ok(());
+        }
+        let guards = |target: &Target| self.guard(target);
+        let found = match makes {
+            true => self
+                .lattice
+                .ensure_network(&network, with_vpc, &guards)
+                .await
+                .map(|it| Some(it.arn)),
+            false => self
+                .lattice
+                .network(&network)
+                .await
+                .map(|it| it.map(|it| it.arn)),
+        };
+        let (network, undone) = match found {
+            Ok(Some(arn)) => (Network::There(arn), None),
+            Ok(None) => {
+                let why = format!("there is no service network {network}");
+                (Network::Missing(why.clone()), Some(Fault::Waits(why)))
+            }
+            Err(fault) => (Network::Missing(fault.to_string()), Some(fault)),
+        };
+        let status = status(&self.look(), &self.settings, name, &gateway, &network);
+        let address = status.addresses.first().map(|it| it.value.clone());
+        if gateway.status.as_ref() != Some(&status) {
+            let status = serde_json::to_value(&status).unwrap_or_default();
+            self.set_status(&form, &*gateway, status).await?;
+        }
+        self.annotate(&form, &*gateway, &[(DOMAIN_NAME, address.as_deref())])
+            .await?;
+        undone.map_or(Ok(()), |fault| Err(fault.into()))
     }
 }

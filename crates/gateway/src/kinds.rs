@@ -2,6 +2,7 @@
 //! of those is kept as JSON, so that its presence can be reported.
 
 use kube::core::{ApiResource, Object};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -169,11 +170,36 @@ pub(crate) struct GatewayClassSpec {
     pub(crate) parameters_ref: Option<Value>,
 }
 
-/// A status of conditions alone.
+/// A field of an object of JSON, when it can be read. What is there and cannot be is noted.
+fn field<T: DeserializeOwned>(of: &Value, name: &str, unread: &mut Vec<String>) -> Option<T> {
+    let value = of.get(name).filter(|it| !it.is_null())?;
+    match serde_json::from_value(value.clone()) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            unread.push(format!("{name}: {error}"));
+            None
+        }
+    }
+}
+
+/// A status of conditions alone. Those that cannot be read are as good as none.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(from = "Value")]
 pub(crate) struct Status {
-    #[serde(default)]
     pub(crate) conditions: Vec<Condition>,
+}
+
+impl From<Value> for Status {
+    fn from(value: Value) -> Self {
+        let conditions: Vec<Value> =
+            field(&value, "conditions", &mut Vec::new()).unwrap_or_default();
+        let conditions = conditions.into_iter();
+        Self {
+            conditions: conditions
+                .filter_map(|it| serde_json::from_value(it).ok())
+                .collect(),
+        }
+    }
 }
 
 /// A condition, as Kubernetes has them everywhere.
@@ -448,24 +474,42 @@ pub(crate) struct ExportedPort {
     pub(crate) route_type: String,
 }
 
-/// What the controller reads of policies.
+/// What the controller reads of policies. Each field is read by itself: a policy that says who may call must not be
+/// overlooked because something else in it cannot be read.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(from = "Value")]
 pub(crate) struct PolicySpec {
-    #[serde(default)]
     pub(crate) target_ref: TargetRef,
     pub(crate) protocol: Option<String>,
     pub(crate) protocol_version: Option<String>,
     pub(crate) health_check: Option<HealthCheck>,
     pub(crate) associate_with_vpc: Option<bool>,
-    #[serde(default)]
     pub(crate) security_group_ids: Vec<String>,
     /// The document of an IAMAuthPolicy.
     pub(crate) policy: Option<String>,
     pub(crate) destination_arn: Option<String>,
+    /// The fields that are there and cannot be read.
+    pub(crate) unread: Vec<String>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+impl From<Value> for PolicySpec {
+    fn from(value: Value) -> Self {
+        let mut unread = Vec::new();
+        Self {
+            target_ref: field(&value, "targetRef", &mut unread).unwrap_or_default(),
+            protocol: field(&value, "protocol", &mut unread),
+            protocol_version: field(&value, "protocolVersion", &mut unread),
+            health_check: field(&value, "healthCheck", &mut unread),
+            associate_with_vpc: field(&value, "associateWithVpc", &mut unread),
+            security_group_ids: field(&value, "securityGroupIds", &mut unread).unwrap_or_default(),
+            policy: field(&value, "policy", &mut unread),
+            destination_arn: field(&value, "destinationArn", &mut unread),
+            unread,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct TargetRef {
     #[serde(default)]
     pub(crate) group: String,
@@ -473,6 +517,7 @@ pub(crate) struct TargetRef {
     pub(crate) kind: String,
     #[serde(default)]
     pub(crate) name: String,
+    pub(crate) namespace: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

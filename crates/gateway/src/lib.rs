@@ -10,6 +10,7 @@ mod condition;
 mod controller;
 mod desired;
 mod gateway;
+mod guards;
 mod kinds;
 mod lattice;
 mod lease;
@@ -17,6 +18,7 @@ mod matching;
 mod plan;
 mod policies;
 mod queue;
+mod routes;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -33,8 +35,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as channel;
 
 use crate::controller::App;
+use crate::guards::Target;
 use crate::lattice::Lattice;
-use crate::lease::Election;
+use crate::lease::{Election, Term};
 pub use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
 
 /// How often everything is looked at again, for changes that others made in VPC Lattice.
@@ -68,14 +71,18 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, mut stopped) = channel::channel(false);
     let (leads, leading) = channel::channel(!settings.leader_elect);
-    let lattice = Lattice::new(&settings).await;
+    let term = Arc::new(match settings.leader_elect {
+        true => Term::over(),
+        false => Term::endless(),
+    });
+    let lattice = Lattice::new(&settings, Arc::clone(&term)).await;
     let election = settings
         .leader_elect
         .then(|| Election::new(client.clone(), &settings.lease_namespace));
     let app = Arc::new(App::new(client, settings, lattice));
     // Also a controller that does not lead keeps the picture, so that it can take over at once.
     let unread = watch::begin(&app);
-    let workers = {
+    let mut workers = {
         let (app, mut leading) = (Arc::clone(&app), leading);
         tokio::spawn(async move {
             unread.none_left().await;
@@ -87,7 +94,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     let elections = async {
         match election {
-            Some(election) => election.run(&leads, &mut stopped).await,
+            Some(election) => election.run(&term, &leads, &mut stopped).await,
             None => std::future::pending().await,
         }
     };
@@ -97,13 +104,17 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
         () = &mut elections => {
             workers.abort();
-            anyhow::bail!("another controller has the Lease");
+            anyhow::bail!("the Lease is lost");
         }
+        // One that leads and does not work would keep others from it.
+        _ = &mut workers => anyhow::bail!("a worker is gone"),
     }
     tracing::info!("the controller ends");
     // What is under way is left where it is: the next controller goes on from what is there.
     workers.abort();
     let _ended = workers.await;
+    // Not even what a worker had prepared already is sent after this.
+    term.end();
     stop.send_replace(true);
     if app.settings.leader_elect {
         elections.await;
@@ -120,7 +131,8 @@ async fn lead(app: &Arc<App>) {
         let app = Arc::clone(app);
         all.spawn(async move {
             // The VPC's place in it is Lattice's business once it is asked for.
-            while let Err(fault) = app.lattice.ensure_network(&network, true).await {
+            let guards = |target: &Target| app.guard(target);
+            while let Err(fault) = app.lattice.ensure_network(&network, true, &guards).await {
                 tracing::info!(network, %fault, "the default service network is not there yet");
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }

@@ -1,163 +1,115 @@
 //! Policies of AWS's group that attach something to a Gateway's service network or to a route's service.
 
+use std::collections::BTreeSet;
+
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use crate::attach::controller_of;
 use crate::condition::{Verdict, merged};
 use crate::controller::{App, Undone};
 use crate::desired::{MANAGED_BY, Tags, key, tags};
-use crate::kinds::{Policy, PolicyKind, RouteKind};
-use crate::lattice::{Fault, id_of};
-use crate::settings::Settings;
-use crate::world::{Name, World};
-
-/// What a policy is for.
-#[derive(Debug, PartialEq, Eq)]
-enum Target {
-    /// A service network, by its name.
-    Network(String),
-    /// A service, by its id.
-    Service(String),
-}
-
-/// What a policy's target is in Lattice, or why it has none.
-fn target(
-    world: &World,
-    settings: &Settings,
-    (kind, name, policy): (PolicyKind, &Name, &Policy),
-) -> Result<Target, Verdict> {
-    let reference = &policy.spec.target_ref;
-    let at = Name::new(&name.namespace, &reference.name);
-    let missing = || {
-        Verdict::bad(
-            "TargetNotFound",
-            format!("there is no {} {at} of this controller", reference.kind),
-        )
-    };
-    let found = match (reference.kind.as_str(), kind) {
-        ("Gateway", _) => {
-            let gateway = world
-                .gateways
-                .get(&at)
-                .filter(|it| it.metadata.deletion_timestamp.is_none());
-            let gateway = gateway.ok_or_else(missing)?;
-            controller_of(world, settings, gateway).ok_or_else(missing)?;
-            Target::Network(settings.network_of(&at.name).to_owned())
-        }
-        ("HTTPRoute" | "GRPCRoute", PolicyKind::Auth)
-        | ("HTTPRoute" | "GRPCRoute" | "TLSRoute", PolicyKind::Log) => {
-            let kinds = RouteKind::ALL.into_iter();
-            let kind = kinds.into_iter().find(|it| it.kind() == reference.kind);
-            let route = kind
-                .and_then(|kind| world.route(kind, &at))
-                .ok_or_else(missing)?;
-            let arn = route
-                .annotations()
-                .get(&key("lattice-service-arn"))
-                .ok_or_else(|| {
-                    Verdict::bad(
-                        "TargetNotFound",
-                        format!("{} {at} has no service yet", reference.kind),
-                    )
-                })?;
-            Target::Service(id_of(arn))
-        }
-        (other, _) => {
-            return Err(Verdict::bad(
-                "Invalid",
-                format!("such a policy cannot be for a {other}"),
-            ));
-        }
-    };
-    // Of several, the oldest counts.
-    let age = |name: &Name, policy: &Policy| (policy.creation_timestamp(), name.clone());
-    let mine = age(name, policy);
-    let rivals = world.policies.get(&kind).into_iter().flatten();
-    let mut rivals = rivals.filter(|(other, it)| {
-        let theirs = &it.spec.target_ref;
-        other.namespace == name.namespace
-            && it.metadata.deletion_timestamp.is_none()
-            && (&theirs.kind, &theirs.name) == (&reference.kind, &reference.name)
-            && age(other, it) < mine
-    });
-    match rivals.next() {
-        Some((other, _)) => Err(Verdict::bad("Conflicted", format!("{other} is older"))),
-        None => Ok(found),
-    }
-}
+use crate::guards::{self, Target};
+use crate::kinds::{Policy, PolicyKind};
+use crate::lattice::{Fault, Guarded};
+use crate::world::Name;
 
 impl App {
+    /// The id of what a target is in Lattice, or why it is not there.
+    async fn resource_of(&self, target: &Target) -> Result<Result<String, Verdict>, Fault> {
+        let missing = |why: String| Verdict::bad("TargetNotFound", why);
+        Ok(match target {
+            Target::Network(network) => self
+                .lattice
+                .network(network)
+                .await?
+                .map(|it| it.id)
+                .ok_or_else(|| missing(format!("there is no service network {network}"))),
+            Target::Route(kind, route) => {
+                // By its tags: an annotation of the route could name anybody's service.
+                let (names, identity) = self.service_of(*kind, route);
+                self.lattice
+                    .own_service(&names, &identity)
+                    .await?
+                    .ok_or_else(|| missing(format!("{} {route} has no service yet", kind.kind())))
+            }
+        })
+    }
+
+    /// What a policy is for, or why it is for nothing.
+    fn target_of(&self, kind: PolicyKind, name: &Name, policy: &Policy) -> Result<Target, Verdict> {
+        let world = self.look();
+        let target = guards::target(&world, &self.settings, (kind, name, policy))?;
+        match guards::counting(&world, &self.settings, kind, &target) {
+            Some((other, _)) if other != name => {
+                Err(Verdict::bad("Conflicted", format!("{other} is older")))
+            }
+            _ => Ok(target),
+        }
+    }
+
     pub(crate) async fn policy(&self, kind: PolicyKind, name: &Name) -> Result<(), Undone> {
         let form = self.form(kind.resource());
-        let (policy, target) = {
+        let policy = {
             let world = self.look();
-            let Some(policy) = world
-                .policies
-                .get(&kind)
-                .and_then(|it| it.get(name))
-                .cloned()
-            else {
+            let policies = world.policies.get(&kind);
+            let Some(policy) = policies.and_then(|it| it.get(name)).cloned() else {
                 return Ok(());
             };
-            let target = target(&world, &self.settings, (kind, name, &policy));
-            (policy, target)
+            policy
         };
         let held = policy.finalizers().iter().any(|it| it == kind.finalizer());
-        let recorded = policy.annotations().get(&key(kind.record())).cloned();
+        let recorded = recorded(kind, &policy);
         if policy.metadata.deletion_timestamp.is_some() {
             if held {
-                if let Some(resource) = &recorded {
-                    self.detach(kind, name, resource).await?;
-                }
+                self.end(kind, name, &policy, recorded).await?;
                 self.finalizer(&form, &*policy, |all| {
-                    all.retain(|it| it != kind.finalizer())
+                    all.retain(|it| it != kind.finalizer());
                 })
                 .await?;
             }
             return Ok(());
         }
-        let resource = match target {
-            Ok(Target::Service(id)) => Ok(id),
-            Ok(Target::Network(network)) => match self.lattice.network(&network).await? {
-                Some(network) => Ok(network.id),
-                None => Err(Verdict::bad(
-                    "TargetNotFound",
-                    format!("there is no service network {network}"),
-                )),
-            },
-            Err(verdict) => Err(verdict),
-        };
-        if let Some(before) = &recorded
-            && resource.as_ref().ok() != Some(before)
-        {
-            self.detach(kind, name, before).await?;
-            self.annotate(&form, &*policy, &[(kind.record(), None)])
+        let target = self.target_of(kind, name, &policy);
+        if target.is_ok() && !held {
+            // Before anything is brought about, so that it ends with the policy. Even a service that is not made yet
+            // waits for it. The new state comes by the watch, and with it this work again.
+            let finalizer = kind.finalizer().to_owned();
+            self.finalizer(&form, &*policy, |all| all.push(finalizer))
                 .await?;
-            // The new state comes by the watch, and with it this work again.
             return Ok(());
         }
-        let (verdict, undone) = match resource {
+        let (verdict, undone) = match target {
             Err(verdict) => (verdict, None),
-            Ok(resource) => {
-                if !held {
-                    let finalizer = kind.finalizer().to_owned();
-                    self.finalizer(&form, &*policy, |all| all.push(finalizer))
-                        .await?;
-                    return Ok(());
+            Ok(target) => match self.resource_of(&target).await? {
+                Err(verdict) => {
+                    // What makes it says nothing to this policy.
+                    let waits = Fault::Waits(verdict.message.clone());
+                    (verdict, Some(waits))
                 }
-                // Written down before it is done, so that it can be undone whatever happens in between.
-                self.annotate(&form, &*policy, &[(kind.record(), Some(&resource))])
-                    .await?;
-                match self.attach(kind, name, &policy, &resource).await {
-                    Ok(()) => (Verdict::good("Accepted"), None),
-                    Err(fault @ Fault::Waits(_)) => (Verdict::good("Accepted"), Some(fault)),
-                    Err(fault) => (Verdict::bad("Invalid", fault.to_string()), Some(fault)),
+                Ok(resource) => {
+                    let result = self
+                        .bring_about(kind, (name, &policy), &target, (&resource, recorded))
+                        .await;
+                    match result {
+                        Ok(()) => (Verdict::good("Accepted"), None),
+                        Err(Undone::Lattice(fault @ Fault::Waits(_))) => {
+                            (Verdict::good("Accepted"), Some(fault))
+                        }
+                        Err(Undone::Lattice(fault @ Fault::Conflict(_))) => {
+                            (Verdict::bad("Conflicted", fault.to_string()), Some(fault))
+                        }
+                        Err(Undone::Lattice(fault)) => {
+                            (Verdict::bad("Invalid", fault.to_string()), Some(fault))
+                        }
+                        Err(undone) => return Err(undone),
+                    }
                 }
-            }
+            },
         };
-        let waits = verdict.reason == "TargetNotFound";
-        let message = verdict.message.clone();
+        let verdict = match policy.spec.unread.first() {
+            Some(field) if verdict.good => Verdict::bad("Invalid", format!("spec.{field}")),
+            _ => verdict,
+        };
         let generation = policy.metadata.generation.unwrap_or_default();
         let known = policy.status.clone().unwrap_or_default().conditions;
         let conditions = merged(
@@ -166,17 +118,70 @@ impl App {
             &["Accepted"],
         );
         if conditions != known {
-            // The annotations of just now made another version: this is of the same specification.
-            let latest = self.api(name, &form).get(&policy.name_any()).await?;
-            let latest: Policy = latest;
-            self.set_status(&form, &latest, json!({"conditions": conditions}))
-                .await?;
+            // The annotations of just now made another version. One of another specification comes by the watch.
+            let latest: Policy = self.api(name, &form).get(&policy.name_any()).await?;
+            if latest.metadata.generation == policy.metadata.generation {
+                self.set_status(&form, &latest, json!({"conditions": conditions}))
+                    .await?;
+            }
         }
-        match undone {
-            Some(fault) => Err(fault.into()),
-            None if waits => Err(Fault::Waits(message).into()),
-            None => Ok(()),
+        undone.map_or(Ok(()), |fault| Err(fault.into()))
+    }
+
+    /// Brings about what a policy says, and only then ends what it said of another target before.
+    async fn bring_about(
+        &self,
+        kind: PolicyKind,
+        (name, policy): (&Name, &Policy),
+        target: &Target,
+        (resource, recorded): (&str, BTreeSet<String>),
+    ) -> Result<(), Undone> {
+        let form = self.form(kind.resource());
+        // Written down before it is done, so that it can be undone whatever happens in between.
+        let mut all = recorded.clone();
+        all.insert(resource.to_owned());
+        self.record(&form, (kind, policy), &all).await?;
+        self.attach(kind, (name, policy), target, resource).await?;
+        for former in recorded.iter().filter(|it| *it != resource) {
+            self.detach(kind, name, former).await?;
         }
+        let now = BTreeSet::from([resource.to_owned()]);
+        if all != now {
+            let latest: Policy = self.api(name, &form).get(&policy.name_any()).await?;
+            self.record(&form, (kind, &latest), &now).await?;
+        }
+        Ok(())
+    }
+
+    async fn record(
+        &self,
+        form: &kube::core::ApiResource,
+        (kind, policy): (PolicyKind, &Policy),
+        resources: &BTreeSet<String>,
+    ) -> Result<(), kube::Error> {
+        let all: Vec<&str> = resources.iter().map(String::as_str).collect();
+        let all = all.join(",");
+        self.annotate(form, policy, &[(kind.record(), Some(all.as_str()))])
+            .await
+    }
+
+    /// Ends all that a policy has brought about.
+    async fn end(
+        &self,
+        kind: PolicyKind,
+        name: &Name,
+        policy: &Policy,
+        mut resources: BTreeSet<String>,
+    ) -> Result<(), Fault> {
+        // Its service may have been made shut for it before it could write that down.
+        let target = guards::target(&self.look(), &self.settings, (kind, name, policy));
+        if let Ok(target) = target {
+            resources.extend(self.resource_of(&target).await?.ok());
+        }
+        for resource in &resources {
+            self.detach(kind, name, resource).await?;
+        }
+        Ok(())
     }
 
     /// The tags of a subscription that a policy has made.
@@ -190,15 +195,18 @@ impl App {
     async fn attach(
         &self,
         kind: PolicyKind,
-        name: &Name,
-        policy: &Policy,
+        (name, policy): (&Name, &Policy),
+        target: &Target,
         resource: &str,
     ) -> Result<(), Fault> {
         let spec = &policy.spec;
         match kind {
             PolicyKind::Auth => {
-                let document = spec.policy.as_deref().unwrap_or_default();
-                self.lattice.attach_auth(resource, document).await
+                let guards = |target: &Target| self.guard(target);
+                match self.lattice.guard(resource, (target, &guards)).await? {
+                    Guarded::AsAsked | Guarded::Not => Ok(()),
+                    Guarded::Shut(fault) => Err(fault),
+                }
             }
             PolicyKind::Log => {
                 let destination = spec.destination_arn.as_deref().unwrap_or_default();
@@ -208,11 +216,11 @@ impl App {
                     .map(drop)
             }
             PolicyKind::Vpc if spec.associate_with_vpc == Some(false) => {
-                self.lattice.detach_vpc(resource).await
+                self.lattice.detach_vpc(resource, None).await
             }
             PolicyKind::Vpc => self
                 .lattice
-                .attach_vpc(resource, &spec.security_group_ids)
+                .attach_vpc(resource, &name.namespace, &spec.security_group_ids)
                 .await
                 .map(drop),
         }
@@ -220,13 +228,50 @@ impl App {
 
     async fn detach(&self, kind: PolicyKind, name: &Name, resource: &str) -> Result<(), Fault> {
         match kind {
-            PolicyKind::Auth => self.lattice.detach_auth(resource).await,
+            PolicyKind::Auth => {
+                let guards = |target: &Target| self.guard(target);
+                self.lattice
+                    .release(resource, &name.namespace, &guards)
+                    .await
+            }
             PolicyKind::Log => {
                 self.lattice
                     .detach_log(resource, &self.log_tags(name))
                     .await
             }
-            PolicyKind::Vpc => self.lattice.detach_vpc(resource).await,
+            PolicyKind::Vpc => {
+                let heir = self.heir(kind, resource).await?;
+                match heir {
+                    // The one that counts now says what becomes of it.
+                    true => Ok(()),
+                    false => {
+                        self.lattice
+                            .detach_vpc(resource, Some(&name.namespace))
+                            .await
+                    }
+                }
+            }
         }
     }
+
+    /// Whether another policy counts for a network.
+    async fn heir(&self, kind: PolicyKind, network: &str) -> Result<bool, Fault> {
+        let Some(network) = self.lattice.network(network).await? else {
+            return Ok(false);
+        };
+        let names = [network.name, network.id];
+        let world = self.look();
+        Ok(names.into_iter().any(|name| {
+            let target = Target::Network(name);
+            guards::counting(&world, &self.settings, kind, &target).is_some()
+        }))
+    }
+}
+
+/// What a policy is written down to be attached to: several while it moves.
+fn recorded(kind: PolicyKind, policy: &Policy) -> BTreeSet<String> {
+    let record = policy.annotations().get(&key(kind.record()));
+    let all = record.iter().flat_map(|it| it.split(','));
+    let all = all.map(str::trim).filter(|it| !it.is_empty());
+    all.map(str::to_owned).collect()
 }

@@ -1,5 +1,12 @@
 //! Kubernetes' objects in, what should be in VPC Lattice out.
 
+mod auth;
+mod bench;
+pub(crate) mod fake;
+mod lattice;
+mod ownership;
+mod picture;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
-use kube::api::{Api, ApiResource, ObjectMeta, PartialObjectMeta};
-use kube::core::{NamespaceResourceScope, Object};
+use kube::api::{Api, ApiResource, PartialObjectMeta};
+use kube::core::{DeserializeGuard, NamespaceResourceScope, Object};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Resource};
@@ -101,13 +101,60 @@ impl<K, T> Kept<K, T> {
     }
 }
 
-fn named(meta: &ObjectMeta) -> Name {
-    Name::of(meta)
+/// What is read of an object, without what takes room and says nothing. `None` for one that cannot be read.
+pub(crate) fn readable<K: Resource>(
+    DeserializeGuard(object): DeserializeGuard<K>,
+) -> (Name, Option<K>) {
+    match object {
+        Ok(mut object) => {
+            let meta = object.meta_mut();
+            meta.managed_fields = None;
+            if let Some(annotations) = &mut meta.annotations {
+                // The object once more, as text.
+                annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+            }
+            (Name::of(meta), Some(object))
+        }
+        Err(object) => {
+            let name = Name::of(&object.metadata);
+            tracing::warn!(%name, error = object.error, "an object cannot be read");
+            (name, None)
+        }
+    }
 }
 
-async fn follow<K, T>(app: Arc<App>, api: Api<K>, kept: Kept<K, T>, mut ticket: Ticket)
-where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+/// Keeps what is read of an object. One that cannot be read stays as it was known: it must not keep the others of its
+/// kind from being read, nor count as deleted.
+fn keep<K: Resource, T>(
+    app: &App,
+    kept: &Kept<K, T>,
+    plural: &str,
+    object: DeserializeGuard<K>,
+) -> Name {
+    let (name, object) = readable(object);
+    let at = (plural.to_owned(), name.clone());
+    match object {
+        Some(object) => {
+            app.world().unreadable.remove(&at);
+            kept.put(app, name.clone(), (kept.convert)(object));
+        }
+        None => drop(app.world().unreadable.insert(at)),
+    }
+    name
+}
+
+/// Makes of what a watch brings an object, if it can be read.
+type Opened<F, K> = fn(F) -> DeserializeGuard<K>;
+
+/// Follows a kind, whose objects come in a form that may be one of objects that cannot be read.
+async fn follow<F, K, T>(
+    app: Arc<App>,
+    (api, opened): (Api<F>, Opened<F, K>),
+    kept: Kept<K, T>,
+    (plural, mut ticket): (String, Ticket),
+) where
+    F: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Resource + Send + 'static,
     T: Send + Sync + 'static,
 {
     let stream = watcher(api, watcher::Config::default()).default_backoff();
@@ -116,13 +163,11 @@ where
     while let Some(event) = stream.next().await {
         match event {
             Ok(Event::Init) => listed = Some(BTreeSet::new()),
-            Ok(Event::InitApply(mut object)) => {
-                object.meta_mut().managed_fields = None;
-                let name = named(object.meta());
+            Ok(Event::InitApply(object)) => {
+                let name = keep(&app, &kept, &plural, opened(object));
                 if let Some(listed) = &mut listed {
-                    listed.insert(name.clone());
+                    listed.insert(name);
                 }
-                kept.put(&app, name, (kept.convert)(object));
             }
             Ok(Event::InitDone) => {
                 let listed = listed.take().unwrap_or_default();
@@ -130,13 +175,23 @@ where
                 for name in table.iter().filter(|it| !listed.contains(*it)) {
                     kept.remove(&app, name);
                 }
+                let mut world = app.world();
+                let there = |name: &Name| listed.contains(name);
+                world
+                    .unreadable
+                    .retain(|(of, name)| *of != plural || there(name));
+                world.read.insert(plural.clone());
+                drop(world);
                 ticket.punch();
             }
-            Ok(Event::Apply(mut object)) => {
-                object.meta_mut().managed_fields = None;
-                kept.put(&app, named(object.meta()), (kept.convert)(object));
+            Ok(Event::Apply(object)) => drop(keep(&app, &kept, &plural, opened(object))),
+            Ok(Event::Delete(object)) => {
+                let name = Name::of(object.meta());
+                app.world()
+                    .unreadable
+                    .remove(&(plural.clone(), name.clone()));
+                kept.remove(&app, &name);
             }
-            Ok(Event::Delete(object)) => kept.remove(&app, &named(object.meta())),
             Err(error) => tracing::warn!(%error, "a watch breaks off, and begins again"),
         }
     }
@@ -200,7 +255,8 @@ fn custom<P, U>(
             touched,
             differ,
         };
-        follow(app, api, kept, ticket).await;
+        let opened: Opened<DeserializeGuard<Object<P, U>>, _> = |it| it;
+        follow(app, (api, opened), kept, (form.plural, ticket)).await;
     });
 }
 
@@ -208,10 +264,18 @@ fn custom<P, U>(
 fn plain<K, T>(app: &Arc<App>, unread: &Arc<Unread>, api: Api<K>, kept: Kept<K, T>)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default,
     T: Send + Sync + 'static,
 {
     let ticket = Ticket(Some(Arc::clone(unread)));
-    tokio::spawn(follow(Arc::clone(app), api, kept, ticket));
+    let plural = K::plural(&K::DynamicType::default()).into_owned();
+    let opened: Opened<K, K> = |it| DeserializeGuard(Ok(it));
+    tokio::spawn(follow(
+        Arc::clone(app),
+        (api, opened),
+        kept,
+        (plural, ticket),
+    ));
 }
 
 fn routes<const KIND: usize>(world: &mut World) -> &mut Table<kinds::Route> {

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_vpclattice::types::{
-    HealthCheckConfig, HealthCheckProtocolVersion, IpAddressType, Matcher, Target,
+    HealthCheckConfig, HealthCheckProtocolVersion, IpAddressType, Matcher, Target, TargetFailure,
     TargetGroupConfig, TargetGroupProtocol, TargetGroupProtocolVersion, TargetGroupStatus,
     TargetGroupType, TargetStatus,
 };
 use futures::StreamExt as _;
+use tokio::sync::MutexGuard;
 
-use super::{Fault, KnownGroup, Lattice, id_of, sent};
+use super::{Fault, KnownGroup, KnownGroups, Lattice, id_of, sent};
 use crate::desired::{Group, Tags, has_tags};
 use crate::kinds::HealthCheck;
 use crate::plan::Import;
@@ -20,8 +21,11 @@ const CHUNK: usize = 100;
 const AT_ONCE: usize = 8;
 
 impl Lattice {
-    /// Reads all groups, with the tags of those that a controller may have made.
-    async fn read_groups(&self) -> Result<BTreeMap<String, KnownGroup>, Fault> {
+    /// Reads all groups, with the tags of those that a controller may have made, except for those that are known.
+    async fn read_groups(
+        &self,
+        known: &BTreeMap<String, KnownGroup>,
+    ) -> Result<BTreeMap<String, KnownGroup>, Fault> {
         let list = self
             .client
             .list_target_groups()
@@ -38,6 +42,10 @@ impl Lattice {
         });
         let reads = made.map(|group| async move {
             let arn = sent(group.arn, "ARN of a target group")?;
+            let name = group.name.unwrap_or_default();
+            if let Some(known) = known.get(&name).filter(|it| it.arn == arn) {
+                return Ok(Some((name, known.clone())));
+            }
             let tags = match self.tags_of(&arn).await {
                 Ok(tags) => tags,
                 // It went in between.
@@ -56,7 +64,7 @@ impl Lattice {
                 tags,
                 ..KnownGroup::default()
             };
-            Ok(Some((group.name.unwrap_or_default(), known)))
+            Ok(Some((name, known)))
         });
         let read: Vec<Result<_, Fault>> = futures::stream::iter(reads)
             .buffer_unordered(AT_ONCE)
@@ -65,29 +73,40 @@ impl Lattice {
         read.into_iter().filter_map(Result::transpose).collect()
     }
 
+    /// The groups, read when others may have come or gone.
+    async fn groups(&self) -> Result<MutexGuard<'_, KnownGroups>, Fault> {
+        let mut groups = self.groups.lock().await;
+        if !groups.fresh {
+            groups.all = self.read_groups(&groups.all).await?;
+            groups.fresh = true;
+        }
+        Ok(groups)
+    }
+
+    /// Lets the groups be listed again before the next look at them.
+    pub(super) async fn look_at_groups_again(&self) {
+        self.groups.lock().await.fresh = false;
+    }
+
     /// The groups that these tags are on, by name.
     async fn groups_with(&self, tags: &Tags) -> Result<Vec<(String, KnownGroup)>, Fault> {
-        let mut groups = self.groups.lock().await;
-        if groups.is_none() {
-            *groups = Some(self.read_groups().await?);
-        }
-        let all = groups.iter().flatten();
-        let with = all.filter(|(_, group)| has_tags(&group.tags, tags));
+        let groups = self.groups().await?;
+        let with = groups
+            .all
+            .iter()
+            .filter(|(_, group)| has_tags(&group.tags, tags));
         Ok(with
             .map(|(name, group)| (name.clone(), group.clone()))
             .collect())
     }
 
     async fn remember_group(&self, name: &str, group: KnownGroup) {
-        if let Some(groups) = &mut *self.groups.lock().await {
-            groups.insert(name.to_owned(), group);
-        }
+        let mut groups = self.groups.lock().await;
+        groups.all.insert(name.to_owned(), group);
     }
 
     async fn forget_group(&self, name: &str) {
-        if let Some(groups) = &mut *self.groups.lock().await {
-            groups.remove(name);
-        }
+        self.groups.lock().await.all.remove(name);
     }
 
     /// The id of the group that an import stands for.
@@ -110,7 +129,7 @@ impl Lattice {
         // What another cluster made since is not remembered: look again once.
         for again in [false, true] {
             if again {
-                *self.groups.lock().await = None;
+                self.look_at_groups_again().await;
             }
             let found = self.groups_with(tags).await?;
             let mut fitting = found
@@ -172,12 +191,21 @@ impl Lattice {
             .set_tags(Some(desired.tags.clone().into_iter().collect()));
         let made = match create.send().await.map_err(Fault::from) {
             Ok(made) => made,
-            Err(Fault::Conflict(message)) => {
-                // It is there already, or still goes: the next try sees it.
-                *self.groups.lock().await = None;
-                return Err(Fault::Waits(message));
+            Err(fault) => {
+                // Also a request without an answer may have made it.
+                self.look_at_groups_again().await;
+                let Fault::Conflict(message) = fault else {
+                    return Err(fault);
+                };
+                let groups = self.groups().await?;
+                return Err(match groups.all.get(&desired.name) {
+                    Some(other) if !has_tags(&other.tags, &desired.tags) => Fault::Conflict(
+                        format!("target group {} is another's, by its tags", desired.name),
+                    ),
+                    // The next try finds it, or it still goes.
+                    _ => Fault::Waits(message),
+                });
             }
-            Err(fault) => return Err(fault),
         };
         let arn = sent(made.arn, "ARN of a target group")?;
         let known = KnownGroup {
@@ -261,33 +289,32 @@ impl Lattice {
         let there = self.registered(group).await?;
         // What is new comes first, so that the group does not run empty in between.
         let new: Vec<_> = wanted.difference(&there).collect();
+        let mut failed = None;
         for chunk in new.chunks(CHUNK) {
             let register = self
                 .client
                 .register_targets()
                 .target_group_identifier(group);
             let answer = register.set_targets(Some(targets(chunk)?)).send().await?;
-            if let Some(failure) = answer.unsuccessful().first() {
-                let target = failure.id().unwrap_or_default();
-                let why = failure.failure_message().unwrap_or_default();
-                return Err(Fault::Failed(format!(
-                    "target {target} of group {group}: {why}"
-                )));
-            }
+            failed = failed.or_else(|| failure(group, answer.unsuccessful()));
         }
+        // One address that cannot be had must not keep those in it that others may have got since.
         let gone: Vec<_> = there.difference(wanted).collect();
-        self.deregister(group, &gone).await
+        self.deregister(group, &gone).await?;
+        failed.map_or(Ok(()), Err)
     }
 
     async fn deregister(&self, group: &str, gone: &[&(String, i32)]) -> Result<(), Fault> {
+        let mut failed = None;
         for chunk in gone.chunks(CHUNK) {
             let deregister = self
                 .client
                 .deregister_targets()
                 .target_group_identifier(group);
-            deregister.set_targets(Some(targets(chunk)?)).send().await?;
+            let answer = deregister.set_targets(Some(targets(chunk)?)).send().await?;
+            failed = failed.or_else(|| failure(group, answer.unsuccessful()));
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Deletes the groups that have these tags, and are none of those to be kept.
@@ -300,6 +327,19 @@ impl Lattice {
         for (name, group) in self.groups_with(tags).await? {
             if keep.contains(&group.id) {
                 continue;
+            }
+            // Whose it is was read some time ago.
+            match self.tags_if_there(Some(&group.arn)).await? {
+                Some(now) if has_tags(&now, tags) => {}
+                Some(now) => {
+                    let changed = KnownGroup { tags: now, ..group };
+                    self.remember_group(&name, changed).await;
+                    continue;
+                }
+                None => {
+                    self.forget_group(&name).await;
+                    continue;
+                }
             }
             match self.delete_group(&group).await {
                 Ok(()) | Err(Fault::NotFound(_)) => self.forget_group(&name).await,
@@ -322,6 +362,16 @@ impl Lattice {
             .await?;
         Ok(())
     }
+}
+
+/// What went wrong with the first of some targets, if anything did.
+fn failure(group: &str, unsuccessful: &[TargetFailure]) -> Option<Fault> {
+    let first = unsuccessful.first()?;
+    let target = first.id().unwrap_or_default();
+    let why = first.failure_message().unwrap_or_default();
+    Some(Fault::Failed(format!(
+        "target {target} of group {group}: {why}"
+    )))
 }
 
 fn targets(of: &[&(String, i32)]) -> Result<Vec<Target>, Fault> {

@@ -3,6 +3,7 @@
 //! What was read once is remembered, so that a change costs the calls that it needs. The memory is only ever a shortcut:
 //! a resource that is not what is remembered makes a call fail, which forgets it, and all of it is forgotten now and then.
 
+mod auth;
 mod group;
 mod listener;
 mod network;
@@ -11,20 +12,25 @@ mod rules;
 mod service;
 mod shape;
 
+pub(crate) use self::auth::Guarded;
 pub(crate) use self::service::Deployed;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex as Lock;
+use std::sync::{Arc, Mutex as Lock};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_vpclattice::Client;
-use aws_sdk_vpclattice::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_vpclattice::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_vpclattice::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_vpclattice::error::{BoxError, ProvideErrorMetadata, SdkError};
 use tokio::sync::Mutex;
 
-use crate::desired::{Action, Condition, MANAGED_BY, Tags, has_tags, key};
+use crate::desired::{Action, Condition, MANAGED_BY, Tags, key};
+use crate::guards::Guard;
+use crate::lease::Term;
 use crate::settings::Settings;
 
 /// How long a call may take, with all of its attempts.
@@ -80,12 +86,11 @@ pub(crate) fn id_of(identifier: &str) -> String {
         .to_owned()
 }
 
-/// What is remembered of a service.
+/// What is remembered of a service. Whose it is is not: that is looked up before every change.
 #[derive(Clone, Debug)]
 struct KnownService {
     id: String,
-    /// Whether its tags were found to be those of its route.
-    owned: bool,
+    arn: String,
 }
 
 /// What is remembered of a target group.
@@ -103,6 +108,37 @@ struct KnownGroup {
     targets: Option<std::collections::BTreeSet<(String, i32)>>,
 }
 
+/// What is remembered of all target groups.
+#[derive(Debug, Default)]
+struct KnownGroups {
+    /// By name.
+    all: BTreeMap<String, KnownGroup>,
+    /// Whether nobody has made or deleted one since, as far as is known.
+    fresh: bool,
+}
+
+/// Lets nothing be sent when the Lease is no longer held, however late a worker notices.
+#[derive(Debug)]
+struct Fence(Arc<Term>);
+
+impl Intercept for Fence {
+    fn name(&self) -> &'static str {
+        "Fence"
+    }
+
+    fn read_before_attempt(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        match self.0.lasts() {
+            true => Ok(()),
+            false => Err("this controller does not hold the Lease any more".into()),
+        }
+    }
+}
+
 /// Conditions and actions, as far as this controller makes such, by ARN.
 type Contents = HashMap<String, (Option<Condition>, Option<Action>)>;
 
@@ -110,18 +146,20 @@ type Contents = HashMap<String, (Option<Condition>, Option<Action>)>;
 pub(crate) struct Lattice {
     client: Client,
     managed_by: String,
+    account: String,
     vpc: String,
     /// By name.
     services: Mutex<Option<HashMap<String, KnownService>>>,
-    /// By name.
-    groups: Mutex<Option<BTreeMap<String, KnownGroup>>>,
+    groups: Mutex<KnownGroups>,
+    /// What guards resources, by their ids. While it is locked, nothing else changes who may call what.
+    guards: Mutex<HashMap<String, Guard>>,
     /// Conditions and actions of rules, and actions of listeners, by ARN.
     rules: Lock<Contents>,
 }
 
 impl Lattice {
-    /// A client with the credentials of the environment.
-    pub(crate) async fn new(settings: &Settings) -> Self {
+    /// A client with the credentials of the environment, which sends nothing outside of the term.
+    pub(crate) async fn new(settings: &Settings, term: Arc<Term>) -> Self {
         let timeouts = TimeoutConfig::builder().operation_timeout(PATIENCE).build();
         let mut config = aws_config::defaults(BehaviorVersion::latest())
             .retry_config(RetryConfig::standard().with_max_attempts(4))
@@ -132,21 +170,60 @@ impl Lattice {
         if let Some(url) = &settings.endpoint_url {
             config = config.endpoint_url(url);
         }
+        let config = config.load().await;
+        Self::with(
+            aws_sdk_vpclattice::config::Builder::from(&config),
+            settings,
+            term,
+        )
+    }
+
+    fn with(
+        config: aws_sdk_vpclattice::config::Builder,
+        settings: &Settings,
+        term: Arc<Term>,
+    ) -> Self {
         Self {
-            client: Client::new(&config.load().await),
+            client: Client::from_conf(config.interceptor(Fence(term)).build()),
             managed_by: settings.managed_by(),
+            account: settings.account_id.clone(),
             vpc: settings.vpc_id.clone(),
             services: Mutex::new(None),
-            groups: Mutex::new(None),
+            groups: Mutex::default(),
+            guards: Mutex::default(),
             rules: Lock::default(),
         }
+    }
+
+    /// A client of a server of tests, which always holds its Lease.
+    #[cfg(test)]
+    pub(crate) fn for_tests(url: &str, settings: &Settings) -> Self {
+        Self::in_term(url, settings, Arc::new(Term::endless()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn in_term(url: &str, settings: &Settings, term: Arc<Term>) -> Self {
+        use aws_sdk_vpclattice::config::{Config, Credentials};
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("key", "secret", None, None, "tests"))
+            .retry_config(RetryConfig::disabled())
+            .endpoint_url(url);
+        Self::with(config, settings, term)
     }
 
     /// Forgets all that is remembered, so that what others changed is seen.
     pub(crate) async fn forget(&self) {
         *self.services.lock().await = None;
-        *self.groups.lock().await = None;
+        *self.groups.lock().await = KnownGroups::default();
+        self.guards.lock().await.clear();
         self.remembered().clear();
+    }
+
+    /// Whether an ARN is one of the controller's account: lists have also what others share with it.
+    fn is_of_account(&self, arn: &str) -> bool {
+        arn.split(':').nth(4) == Some(&self.account)
     }
 
     fn remembered(&self) -> std::sync::MutexGuard<'_, Contents> {
@@ -165,38 +242,17 @@ impl Lattice {
         Ok(tags.tags.unwrap_or_default().into_iter().collect())
     }
 
+    /// The same of what may have gone since it was listed.
+    async fn tags_if_there(&self, arn: Option<&str>) -> Result<Option<Tags>, Fault> {
+        match self.tags_of(arn.unwrap_or_default()).await {
+            Ok(tags) => Ok(Some(tags)),
+            Err(Fault::NotFound(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Whether a resource is this controller's.
     fn is_own(&self, tags: &Tags) -> bool {
         tags.get(&key(MANAGED_BY)) == Some(&self.managed_by)
-    }
-
-    /// Makes a resource this controller's, unless it is another's: what carries no owner's tag is taken over.
-    async fn claim(
-        &self,
-        what: &str,
-        arn: &str,
-        identity: &Tags,
-        wanted: &Tags,
-    ) -> Result<(), Fault> {
-        let tags = self.tags_of(arn).await?;
-        for (key, value) in identity {
-            if let Some(other) = tags.get(key)
-                && other != value
-            {
-                return Err(Fault::Conflict(format!(
-                    "{what} is another's: {key} is {other}"
-                )));
-            }
-        }
-        if !has_tags(&tags, wanted) {
-            let wanted = wanted.clone().into_iter().collect();
-            let tagged = self
-                .client
-                .tag_resource()
-                .resource_arn(arn)
-                .set_tags(Some(wanted));
-            tagged.send().await?;
-        }
-        Ok(())
     }
 }

@@ -1,18 +1,26 @@
 //! Service networks, and the VPC's place in them.
 
-use aws_sdk_vpclattice::types::ServiceNetworkVpcAssociationStatus as AssociationStatus;
+use aws_sdk_vpclattice::types::{
+    AuthType, ServiceNetworkServiceAssociationStatus as ServiceStatus,
+    ServiceNetworkVpcAssociationStatus as AssociationStatus,
+};
 
-use super::{Fault, Lattice, sent};
+use super::policy::PLACED_BY;
+use super::{Fault, Guarded, Lattice, sent};
 use crate::desired::{MANAGED_BY, key};
+use crate::guards::{Guards, Target};
 
 /// A service network.
+#[derive(Clone, Debug)]
 pub(crate) struct Network {
     pub(crate) id: String,
+    pub(crate) name: String,
     pub(crate) arn: String,
 }
 
 impl Lattice {
-    /// The service network of a name, or of an id in its place.
+    /// The service network of a name, or of an id in its place. That of the controller's account comes before those that
+    /// others share with it, of which there may be one.
     pub(crate) async fn network(&self, name: &str) -> Result<Option<Network>, Fault> {
         let list = self
             .client
@@ -21,42 +29,66 @@ impl Lattice {
             .items()
             .send();
         let all = list.collect::<Result<Vec<_>, _>>().await?;
-        let found = all
-            .into_iter()
-            .find(|it| it.name() == Some(name) || it.id() == Some(name));
-        let Some(found) = found else {
-            return Ok(None);
-        };
-        Ok(Some(Network {
-            id: sent(found.id, "id of a service network")?,
-            arn: sent(found.arn, "ARN of a service network")?,
-        }))
+        let mut named = Vec::new();
+        for it in all {
+            let of_name = it.name() == Some(name);
+            if !of_name && it.id() != Some(name) {
+                continue;
+            }
+            let network = Network {
+                id: sent(it.id, "id of a service network")?,
+                name: sent(it.name, "name of a service network")?,
+                arn: sent(it.arn, "ARN of a service network")?,
+            };
+            if !of_name || self.is_of_account(&network.arn) {
+                return Ok(Some(network));
+            }
+            named.push(network);
+        }
+        match named.len() {
+            0 | 1 => Ok(named.pop()),
+            count => Err(Fault::Conflict(format!(
+                "{count} service networks of other accounts have the name {name}"
+            ))),
+        }
     }
 
-    /// A service network that is made when it is not there; with the VPC in it, where that is not another's to say.
+    /// A service network that is made when it is not there; with the VPC in it, where that is not another's to say. It is
+    /// guarded before anything can get in.
     pub(crate) async fn ensure_network(
         &self,
         name: &str,
         with_vpc: bool,
+        guards: Guards<'_>,
     ) -> Result<Network, Fault> {
+        let target = Target::Network(name.to_owned());
         let network = match self.network(name).await? {
             Some(network) => network,
             None => {
+                let guard = guards(&target);
                 let create = self.client.create_service_network().name(name);
                 let made = create
+                    .set_auth_type(guard.map(|_| AuthType::AwsIam))
                     .tags(key(MANAGED_BY), &self.managed_by)
                     .send()
                     .await?;
                 Network {
                     id: sent(made.id, "id of a service network")?,
+                    name: name.to_owned(),
                     arn: sent(made.arn, "ARN of a service network")?,
                 }
             }
         };
+        let guarded = self.guard(&network.id, (&target, guards)).await?;
         if with_vpc {
             self.ensure_vpc(&network.id).await?;
         }
-        Ok(network)
+        match guarded {
+            Guarded::Shut(fault) => Err(Fault::Failed(format!(
+                "nobody may call services in {name}: {fault}"
+            ))),
+            Guarded::Not | Guarded::AsAsked => Ok(network),
+        }
     }
 
     async fn ensure_vpc(&self, network: &str) -> Result<(), Fault> {
@@ -96,47 +128,69 @@ impl Lattice {
         }
     }
 
-    /// Deletes a service network if this controller made it, and first the VPC's place in it.
+    /// Takes the VPC out of a service network, as far as this controller has put it there, and deletes the network if this
+    /// controller made it and nobody else uses it.
     pub(crate) async fn delete_network(&self, name: &str) -> Result<(), Fault> {
         let Some(network) = self.network(name).await? else {
             return Ok(());
         };
-        if !self.is_own(&self.tags_of(&network.arn).await?) {
-            return Ok(());
+        let made = self.is_own(&self.tags_of(&network.arn).await?);
+        let mut others = false;
+        if made {
+            let list = self.client.list_service_network_service_associations();
+            let list = list
+                .service_network_identifier(&network.id)
+                .into_paginator()
+                .items()
+                .send();
+            for it in list.collect::<Result<Vec<_>, _>>().await? {
+                let goes = it.status() == Some(&ServiceStatus::DeleteInProgress);
+                let tags = self.tags_if_there(it.arn()).await?;
+                if goes || tags.is_none_or(|tags| self.is_own(&tags)) {
+                    let service = it.service_name().unwrap_or_default();
+                    return Err(Fault::Waits(format!(
+                        "service {service} is still in service network {name}"
+                    )));
+                }
+                others = true;
+            }
         }
-        let list = self.client.list_service_network_service_associations();
+        let list = self.client.list_service_network_vpc_associations();
         let list = list
             .service_network_identifier(&network.id)
             .into_paginator()
             .items()
             .send();
-        if let Some(service) = list.collect::<Result<Vec<_>, _>>().await?.first() {
-            let service = service.service_name().unwrap_or_default();
-            return Err(Fault::Waits(format!(
-                "service {service} is still in service network {name}"
-            )));
-        }
-        let list = self
-            .client
-            .list_service_network_vpc_associations()
-            .service_network_identifier(&network.id);
-        let list = list.into_paginator().items().send();
-        let all = list.collect::<Result<Vec<_>, _>>().await?;
-        for it in &all {
-            let own = self.is_own(&self.tags_of(it.arn().unwrap_or_default()).await?);
-            if own && it.status() != Some(&AssociationStatus::DeleteInProgress) {
-                let delete = self.client.delete_service_network_vpc_association();
-                let id = it.id().unwrap_or_default();
-                delete
-                    .service_network_vpc_association_identifier(id)
-                    .send()
-                    .await?;
+        let mut goes = false;
+        for it in list.collect::<Result<Vec<_>, _>>().await? {
+            if it.status() == Some(&AssociationStatus::DeleteInProgress) {
+                goes = true;
+                continue;
             }
+            let Some(tags) = self.tags_if_there(it.arn()).await? else {
+                continue;
+            };
+            // In a network that stays, what a policy has put there goes with that.
+            if !self.is_own(&tags) || (!made && tags.contains_key(&key(PLACED_BY))) {
+                others = true;
+                continue;
+            }
+            goes = true;
+            let delete = self.client.delete_service_network_vpc_association();
+            let id = it.id().unwrap_or_default();
+            delete
+                .service_network_vpc_association_identifier(id)
+                .send()
+                .await?;
         }
-        if !all.is_empty() {
+        if goes {
             return Err(Fault::Waits(format!(
                 "VPCs are still in service network {name}"
             )));
+        }
+        if !made || others {
+            tracing::info!(network = network.arn, "service network stays for others");
+            return Ok(());
         }
         tracing::info!(network = network.arn, "service network goes");
         match self

@@ -1,61 +1,17 @@
-//! What policies attach to service networks and services: auth policies, access logs, the VPC's place in a network.
+//! What policies attach to service networks and services: access logs, the VPC's place in a network.
 
 use std::collections::BTreeSet;
 
-use aws_sdk_vpclattice::types::{
-    AuthType, ServiceNetworkVpcAssociationStatus as AssociationStatus,
-};
+use aws_sdk_vpclattice::types::ServiceNetworkVpcAssociationStatus as AssociationStatus;
 
+use super::auth::gone;
 use super::{Fault, Lattice, sent};
 use crate::desired::{MANAGED_BY, Tags, has_tags, key};
 
-/// What is not there needs no detaching.
-fn gone<T>(result: Result<T, Fault>) -> Result<(), Fault> {
-    match result {
-        Ok(_) | Err(Fault::NotFound(_)) => Ok(()),
-        Err(fault) => Err(fault),
-    }
-}
+/// The tag that says that a policy of a namespace has put the VPC into a network.
+pub(super) const PLACED_BY: &str = "VpcAssociationPolicy";
 
 impl Lattice {
-    async fn set_auth_type(&self, resource: &str, auth: AuthType) -> Result<(), Fault> {
-        if resource.starts_with("sn-") {
-            let update = self
-                .client
-                .update_service_network()
-                .service_network_identifier(resource);
-            update.auth_type(auth).send().await?;
-        } else {
-            let update = self.client.update_service().service_identifier(resource);
-            update.auth_type(auth).send().await?;
-        }
-        Ok(())
-    }
-
-    /// Lets a policy decide who may call a service, or the services of a network.
-    pub(crate) async fn attach_auth(&self, resource: &str, policy: &str) -> Result<(), Fault> {
-        // The policy first: without one, every call is refused.
-        let put = self
-            .client
-            .put_auth_policy()
-            .resource_identifier(resource)
-            .policy(policy);
-        put.send().await?;
-        self.set_auth_type(resource, AuthType::AwsIam).await
-    }
-
-    /// Lets everybody call again.
-    pub(crate) async fn detach_auth(&self, resource: &str) -> Result<(), Fault> {
-        gone(self.set_auth_type(resource, AuthType::None).await)?;
-        let delete = self
-            .client
-            .delete_auth_policy()
-            .resource_identifier(resource)
-            .send()
-            .await;
-        gone(delete.map_err(Fault::from))
-    }
-
     /// The subscription to a resource's access log that has these tags: ARN and destination.
     async fn log_of(&self, resource: &str, tags: &Tags) -> Result<Option<(String, String)>, Fault> {
         let list = self
@@ -118,10 +74,11 @@ impl Lattice {
         gone(delete.map_err(Fault::from))
     }
 
-    /// Puts the VPC into a network with these security groups; gives the association's ARN.
+    /// Puts the VPC into a network with these security groups, for a policy of a namespace; gives the association's ARN.
     pub(crate) async fn attach_vpc(
         &self,
         network: &str,
+        namespace: &str,
         groups: &[String],
     ) -> Result<String, Fault> {
         let list = self
@@ -145,6 +102,7 @@ impl Lattice {
             };
             let made = create
                 .tags(key(MANAGED_BY), &self.managed_by)
+                .tags(key(PLACED_BY), namespace)
                 .send()
                 .await?;
             return match made.status {
@@ -177,10 +135,25 @@ impl Lattice {
             }
         }
         let there: BTreeSet<&String> = found.security_group_ids().iter().collect();
-        if there != groups.iter().collect() {
+        let same = there == groups.iter().collect();
+        let arn = sent(found.arn.clone(), "ARN of an association")?;
+        let tags = self.tags_of(&arn).await?;
+        if !self.is_own(&tags) {
+            return match same {
+                true => Ok(arn),
+                false => Err(Fault::Conflict(format!(
+                    "association {id} of the VPC is another's, and has other security groups"
+                ))),
+            };
+        }
+        if tags.get(&key(PLACED_BY)).map(String::as_str) != Some(namespace) {
+            let tag = self.client.tag_resource().resource_arn(&arn);
+            tag.tags(key(PLACED_BY), namespace).send().await?;
+        }
+        if !same {
             if groups.is_empty() {
                 // Lattice cannot take the last group away: the association is made anew.
-                self.detach_vpc(network).await?;
+                self.detach_vpc(network, None).await?;
                 return Err(Fault::Waits(
                     "the association of the VPC is made anew".to_owned(),
                 ));
@@ -192,11 +165,16 @@ impl Lattice {
                 .send()
                 .await?;
         }
-        sent(found.arn, "ARN of an association")
+        Ok(arn)
     }
 
-    /// Takes the VPC out of a network, if this controller has put it there.
-    pub(crate) async fn detach_vpc(&self, network: &str) -> Result<(), Fault> {
+    /// Takes the VPC out of a network, if this controller has put it there; where a namespace is given, if a policy of it
+    /// has.
+    pub(crate) async fn detach_vpc(
+        &self,
+        network: &str,
+        namespace: Option<&str>,
+    ) -> Result<(), Fault> {
         let list = self
             .client
             .list_service_network_vpc_associations()
@@ -215,7 +193,11 @@ impl Lattice {
             other => return gone(other),
         };
         for it in all {
-            let own = self.is_own(&self.tags_of(it.arn().unwrap_or_default()).await?);
+            let Some(tags) = self.tags_if_there(it.arn()).await? else {
+                continue;
+            };
+            let placed = tags.get(&key(PLACED_BY)).map(String::as_str);
+            let own = self.is_own(&tags) && (namespace.is_none() || placed == namespace);
             if own && it.status() != Some(&AssociationStatus::DeleteInProgress) {
                 let delete = self.client.delete_service_network_vpc_association();
                 let delete =

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_vpclattice::types::{
-    ServiceNetworkServiceAssociationStatus as AssociationStatus, ServiceStatus,
+    AuthType, ServiceNetworkServiceAssociationStatus as AssociationStatus, ServiceStatus,
 };
 
-use super::{Fault, KnownService, Lattice, id_of, sent};
-use crate::desired::{Action, GroupRef, Service, Tags, key};
-use crate::desired::{MANAGED_BY, ROUTE_NAME, ROUTE_NAMESPACE};
+use super::{Fault, Guarded, KnownService, Lattice, id_of, sent};
+use crate::desired::{Action, GroupRef, Service, Tags, has_tags, key};
+use crate::desired::{MANAGED_BY, ROUTE_NAME, ROUTE_NAMESPACE, ROUTE_TYPE};
+use crate::guards::{Guards, Target};
 
 /// A service that is as it should be, as far as Lattice is done.
 pub(crate) struct Deployed {
@@ -16,15 +17,30 @@ pub(crate) struct Deployed {
     pub(crate) domain_name: String,
     /// Whether groups that the route no longer uses still go.
     pub(crate) leftovers: bool,
+    /// What is worth saying although all is well.
+    pub(crate) remark: Option<String>,
 }
 
 /// The tags that say whose a service is.
 fn identity(tags: &Tags) -> Tags {
-    let keys = [key(MANAGED_BY), key(ROUTE_NAME), key(ROUTE_NAMESPACE)];
+    let keys = [MANAGED_BY, ROUTE_NAME, ROUTE_NAMESPACE, ROUTE_TYPE].map(key);
     tags.iter()
         .filter(|(it, _)| keys.contains(it))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect()
+}
+
+/// Whose a service is, in words.
+fn owner(tags: &Tags) -> String {
+    let tag = |name: &str| tags.get(&key(name)).map_or("none", String::as_str);
+    format!(
+        "its tag {} is {}, its route is {} {}/{}",
+        key(MANAGED_BY),
+        tag(MANAGED_BY),
+        tag(ROUTE_TYPE),
+        tag(ROUTE_NAMESPACE),
+        tag(ROUTE_NAME)
+    )
 }
 
 impl Lattice {
@@ -33,6 +49,7 @@ impl Lattice {
         &self,
         desired: &Service,
         sources: &Tags,
+        (target, guards): (&Target, Guards<'_>),
     ) -> Result<Deployed, Fault> {
         let mut ids = BTreeMap::new();
         let mut waits = None;
@@ -44,7 +61,12 @@ impl Lattice {
                 Err(fault) => return Err(fault),
             }
         }
-        let service = self.ensure_service(desired).await;
+        let service = self.ensure_service(desired, (target, guards)).await;
+        // A service that is there is guarded at once, and a new one before anybody can reach it.
+        let guarded = match &service {
+            Ok((id, _)) => self.guard(id, (target, guards)).await?,
+            Err(_) => Guarded::Not,
+        };
         if let (Ok(_), Some(message)) = (&service, waits) {
             return Err(Fault::Waits(message));
         }
@@ -73,7 +95,8 @@ impl Lattice {
         }
         self.ensure_listeners(&id, &listeners).await?;
         // Last, so that clients find a service that is whole.
-        self.ensure_associations(&id, &desired.networks).await?;
+        self.ensure_associations(&id, &desired.networks, guards)
+            .await?;
         let keep: BTreeSet<String> = ids.into_values().collect();
         // What a route no longer uses goes when nothing is in flight to it any more. The service is right already.
         match self.delete_groups(sources, &keep).await {
@@ -81,17 +104,24 @@ impl Lattice {
             Err(Fault::Waits(_)) => deployed.leftovers = true,
             Err(fault) => return Err(fault),
         }
-        Ok(deployed)
+        match guarded {
+            Guarded::Shut(fault) => Err(Fault::Failed(format!(
+                "nobody may call the service: {fault}"
+            ))),
+            Guarded::Not | Guarded::AsAsked => Ok(deployed),
+        }
     }
 
+    /// The service of a name, of the controller's account.
     async fn find_service(&self, name: &str) -> Result<Option<KnownService>, Fault> {
         let mut services = self.services.lock().await;
         if services.is_none() {
             let list = self.client.list_services().into_paginator().items().send();
             let all = list.collect::<Result<Vec<_>, _>>().await?;
             let known = all.into_iter().filter_map(|it| {
-                let id = it.id?;
-                Some((it.name?, KnownService { id, owned: false }))
+                let (id, arn) = (it.id?, it.arn?);
+                let own = self.is_of_account(&arn);
+                own.then_some((it.name?, KnownService { id, arn }))
             });
             *services = Some(known.collect::<HashMap<_, _>>());
         }
@@ -107,24 +137,87 @@ impl Lattice {
         }
     }
 
-    async fn ensure_service(&self, desired: &Service) -> Result<(String, Deployed), Fault> {
-        match (
-            self.ensure_named(&desired.name, desired).await,
-            &desired.other_name,
-        ) {
-            (Err(Fault::Conflict(_)), Some(other)) => self.ensure_named(other, desired).await,
-            (result, _) => result,
+    /// The id of the service that has one of these names, and these tags, which prove whose it is.
+    pub(crate) async fn own_service(
+        &self,
+        names: &[String],
+        identity: &Tags,
+    ) -> Result<Option<String>, Fault> {
+        for name in names {
+            let Some(known) = self.find_service(name).await? else {
+                continue;
+            };
+            let tags = self.tags_if_there(Some(&known.arn)).await?;
+            if tags.is_some_and(|tags| has_tags(&tags, identity)) {
+                return Ok(Some(known.id));
+            }
         }
+        Ok(None)
     }
 
-    async fn ensure_named(
+    /// The service that the route has, under whichever of its names; else a new one under the first name that is free.
+    async fn ensure_service(
+        &self,
+        desired: &Service,
+        auth: (&Target, Guards<'_>),
+    ) -> Result<(String, Deployed), Fault> {
+        let identity = identity(&desired.tags);
+        let names: Vec<_> = std::iter::once(&desired.name)
+            .chain(&desired.other_name)
+            .collect();
+        let mut refused = None;
+        for _ in 0..2 {
+            let mut taken = None;
+            let mut free = None;
+            for name in &names {
+                let tags = match self.find_service(name).await? {
+                    Some(known) => self
+                        .tags_if_there(Some(&known.arn))
+                        .await?
+                        .map(|tags| (known, tags)),
+                    None => None,
+                };
+                let Some((known, tags)) = tags else {
+                    self.remember_service(name, None).await;
+                    free = free.or(Some(*name));
+                    continue;
+                };
+                if !has_tags(&tags, &identity) {
+                    let whose = || format!("service {name} is another's: {}", owner(&tags));
+                    taken = taken.or_else(|| Some(whose()));
+                    continue;
+                }
+                let (id, mut deployed) =
+                    self.fit_service(name, &known, &tags, desired, auth).await?;
+                deployed.remark = taken.map(|it| format!("{it}; the service is {name}"));
+                return Ok((id, deployed));
+            }
+            let Some(name) = free else {
+                return Err(Fault::Conflict(taken.unwrap_or_default()));
+            };
+            match self.create_service(name, desired, auth).await {
+                Ok((id, mut deployed)) => {
+                    deployed.remark = taken.map(|it| format!("{it}; the service is {name}"));
+                    return Ok((id, deployed));
+                }
+                // It has been made since services were read, be it by this controller: then its tags say whose it is. Or
+                // another has the domain name.
+                Err(fault @ Fault::Conflict(_)) => refused = Some(fault),
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(refused.unwrap_or_else(|| Fault::Conflict(format!("service {}", desired.name))))
+    }
+
+    /// Makes a service that is proved to be the route's what it should be.
+    async fn fit_service(
         &self,
         name: &str,
+        known: &KnownService,
+        tags: &Tags,
         desired: &Service,
+        auth: (&Target, Guards<'_>),
     ) -> Result<(String, Deployed), Fault> {
-        let Some(mut known) = self.find_service(name).await? else {
-            return self.create_service(name, desired).await;
-        };
         let found = self
             .client
             .get_service()
@@ -135,17 +228,19 @@ impl Lattice {
             Ok(service) => service,
             Err(Fault::NotFound(_)) => {
                 self.remember_service(name, None).await;
-                return self.create_service(name, desired).await;
+                return self.create_service(name, desired, auth).await;
             }
             Err(fault) => return Err(fault),
         };
         let arn = sent(service.arn, "ARN of a service")?;
-        if !known.owned {
-            let what = format!("service {name}");
-            self.claim(&what, &arn, &identity(&desired.tags), &desired.tags)
-                .await?;
-            known.owned = true;
-            self.remember_service(name, Some(known.clone())).await;
+        if !has_tags(tags, &desired.tags) {
+            let wanted = desired.tags.clone().into_iter().collect();
+            let tagged = self.client.tag_resource().resource_arn(&arn);
+            tagged.set_tags(Some(wanted)).send().await?;
+        }
+        if service.auth_type != Some(AuthType::AwsIam) {
+            // Whatever guarded it does no longer.
+            self.forget_guard(&known.id).await;
         }
         match service.status {
             Some(ServiceStatus::Active) => {}
@@ -176,13 +271,13 @@ impl Lattice {
             update.certificate_arn(certificate).send().await?;
         }
         let dns = service.dns_entry.and_then(|it| it.domain_name);
-        let domain_name = dns.unwrap_or_default();
         Ok((
-            known.id,
+            known.id.clone(),
             Deployed {
                 arn,
-                domain_name,
+                domain_name: dns.unwrap_or_default(),
                 leftovers: false,
+                remark: None,
             },
         ))
     }
@@ -191,41 +286,50 @@ impl Lattice {
         &self,
         name: &str,
         desired: &Service,
+        (target, guards): (&Target, Guards<'_>),
     ) -> Result<(String, Deployed), Fault> {
+        // Shut from the beginning, if a policy asks for it: the policy itself needs the service first.
+        let guard = guards(target);
+        if let Some(guard) = guard.as_ref().filter(|it| !it.held) {
+            let policy = &guard.policy;
+            return Err(Fault::Waits(format!(
+                "IAMAuthPolicy {policy} has no finalizer yet"
+            )));
+        }
         let create = self
             .client
             .create_service()
             .name(name)
+            .set_auth_type(guard.map(|_| AuthType::AwsIam))
             .set_custom_domain_name(desired.custom_domain.clone())
             .set_certificate_arn(desired.certificate.clone())
             .set_tags(Some(desired.tags.clone().into_iter().collect()));
         let made = match create.send().await.map_err(Fault::from) {
             Ok(made) => made,
-            Err(Fault::Conflict(message)) => {
-                // Another has made it since the services were read, or another has the domain name.
+            Err(fault) => {
+                // Also a request without an answer may have made it.
                 *self.services.lock().await = None;
-                return Err(Fault::Conflict(message));
+                return Err(fault);
             }
-            Err(fault) => return Err(fault),
         };
         let arn = sent(made.arn, "ARN of a service")?;
         let id = id_of(&arn);
         let known = KnownService {
             id: id.clone(),
-            owned: true,
+            arn: arn.clone(),
         };
         self.remember_service(name, Some(known)).await;
         if made.status != Some(ServiceStatus::Active) {
             return Err(Fault::Waits(format!("service {name} is made")));
         }
         let dns = made.dns_entry.and_then(|it| it.domain_name);
-        let domain_name = dns.unwrap_or_default();
         Ok((
             id,
             Deployed {
                 arn,
-                domain_name,
+                domain_name: dns.unwrap_or_default(),
                 leftovers: false,
+                remark: None,
             },
         ))
     }
@@ -234,66 +338,75 @@ impl Lattice {
         &self,
         service: &str,
         networks: &BTreeSet<String>,
+        guards: Guards<'_>,
     ) -> Result<(), Fault> {
+        let mut wanted = BTreeMap::new();
+        let mut waits = None;
+        for name in networks {
+            match self.network(name).await? {
+                Some(network) => drop(wanted.insert(network.id, name)),
+                None => waits = Some(format!("there is no service network {name}")),
+            }
+        }
+        let found = waits.is_none();
         let list = self.client.list_service_network_service_associations();
         let list = list
             .service_identifier(service)
             .into_paginator()
             .items()
             .send();
-        let all = list.collect::<Result<Vec<_>, _>>().await?;
-        let mut missing = networks.clone();
-        let mut waits = None;
-        for it in all {
+        for it in list.collect::<Result<Vec<_>, _>>().await? {
             let id = it.id.unwrap_or_default();
             let network = it.service_network_name.unwrap_or_default();
-            let wanted = networks.contains(&network)
-                || networks.contains(it.service_network_id.as_deref().unwrap_or_default());
+            let network_id = it.service_network_id.unwrap_or_default();
             match it.status {
-                Some(AssociationStatus::Active) if wanted => {
-                    missing.remove(&network);
-                    missing.remove(it.service_network_id.as_deref().unwrap_or_default());
+                Some(AssociationStatus::Active) if wanted.contains_key(&network_id) => {
+                    wanted.remove(&network_id);
                 }
-                Some(AssociationStatus::CreateInProgress) if wanted => {
-                    missing.remove(&network);
-                    missing.remove(it.service_network_id.as_deref().unwrap_or_default());
+                Some(AssociationStatus::CreateInProgress) if wanted.contains_key(&network_id) => {
+                    wanted.remove(&network_id);
                     waits = Some(format!(
                         "the association with service network {network} is made"
                     ));
                 }
-                Some(AssociationStatus::DeleteInProgress) if wanted => {
-                    return Err(Fault::Waits(format!(
-                        "the association with service network {network} still goes"
-                    )));
-                }
-                Some(AssociationStatus::DeleteInProgress) => {}
-                Some(AssociationStatus::Active | AssociationStatus::CreateInProgress) => {
-                    // Others may put the service into networks of theirs.
-                    let tags = self.tags_of(it.arn.as_deref().unwrap_or_default()).await?;
-                    if self.is_own(&tags) {
-                        self.dissociate(&id).await?;
+                Some(AssociationStatus::DeleteInProgress) => {
+                    if wanted.remove(&network_id).is_some() {
+                        waits = Some(format!(
+                            "the association with service network {network} still goes"
+                        ));
                     }
                 }
-                _ => self.dissociate(&id).await?,
+                // While a network cannot be found, nothing is said of what is associated.
+                _ if !found => {}
+                _ => {
+                    // Others may put the service into networks of theirs.
+                    let tags = self.tags_if_there(it.arn.as_deref()).await?;
+                    if tags.is_some_and(|tags| self.is_own(&tags)) {
+                        self.dissociate(&id).await?;
+                    }
+                    if wanted.remove(&network_id).is_some() {
+                        waits = Some(format!(
+                            "the association with service network {network} has failed"
+                        ));
+                    }
+                }
             }
         }
-        for network in missing {
-            let Some(found) = self.network(&network).await? else {
-                return Err(Fault::Waits(format!(
-                    "there is no service network {network}"
-                )));
-            };
+        for (id, name) in wanted {
+            // What guards a whole network comes before the services in it, too.
+            let target = Target::Network(name.clone());
+            self.guard(&id, (&target, guards)).await?;
             let create = self.client.create_service_network_service_association();
             let create = create
                 .service_identifier(service)
-                .service_network_identifier(found.id);
+                .service_network_identifier(id);
             let made = create
                 .tags(key(MANAGED_BY), &self.managed_by)
                 .send()
                 .await?;
             if made.status != Some(AssociationStatus::Active) {
                 waits = Some(format!(
-                    "the association with service network {network} is made"
+                    "the association with service network {name} is made"
                 ));
             }
         }
@@ -316,6 +429,11 @@ impl Lattice {
         identity: &Tags,
         sources: &Tags,
     ) -> Result<(), Fault> {
+        if self.own_service(names, identity).await?.is_none() {
+            // That nothing is there any more is not a matter of memory: nobody would come back for it.
+            *self.services.lock().await = None;
+            self.look_at_groups_again().await;
+        }
         for name in names {
             self.delete_service(name, identity).await?;
         }
@@ -326,6 +444,10 @@ impl Lattice {
         let Some(known) = self.find_service(name).await? else {
             return Ok(());
         };
+        let tags = self.tags_if_there(Some(&known.arn)).await?;
+        if !tags.is_some_and(|tags| has_tags(&tags, identity)) {
+            return Ok(());
+        }
         let found = self
             .client
             .get_service()
@@ -340,10 +462,6 @@ impl Lattice {
             }
             Err(fault) => return Err(fault),
         };
-        let arn = sent(service.arn, "ARN of a service")?;
-        if !crate::desired::has_tags(&self.tags_of(&arn).await?, identity) {
-            return Ok(());
-        }
         if service.status != Some(ServiceStatus::DeleteInProgress) {
             let list = self.client.list_service_network_service_associations();
             let list = list
@@ -362,7 +480,7 @@ impl Lattice {
                     "service {name} still leaves its networks"
                 )));
             }
-            tracing::info!(service = arn, "service goes");
+            tracing::info!(service = known.arn, "service goes");
             self.client
                 .delete_service()
                 .service_identifier(&known.id)

@@ -1,0 +1,272 @@
+//! Routes and exports: their plans are made, VPC Lattice is brought to them, and their status says what came of it.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt as _;
+use kube::api::ApiResource;
+use kube::runtime::events::EventType;
+use serde_json::{Value, json};
+
+use crate::attach::uncertain;
+use crate::condition::{Verdict, merged};
+use crate::controller::{App, Undone};
+use crate::desired::{
+    MANAGED_BY, ROUTE_NAME, ROUTE_NAMESPACE, SERVICE_NAME, SERVICE_NAMESPACE, SOURCE_TYPE, Tags,
+    service_names, tags,
+};
+use crate::guards::Target;
+use crate::kinds::{self, ParentStatus, Route, RouteKind};
+use crate::lattice::{Deployed, Fault};
+use crate::plan::{self, Imports, Plan};
+use crate::settings::OWN_CONTROLLER;
+use crate::world::Name;
+
+/// The annotation that says under which name Lattice has a route's service.
+pub(crate) const DOMAIN_NAME: &str = "lattice-assigned-domain-name";
+pub(crate) const SERVICE_ARN: &str = "lattice-service-arn";
+/// The types of conditions that are this controller's in its entries of routes.
+const OF_ROUTES: [&str; 4] = ["Accepted", "ResolvedRefs", "PartiallyInvalid", "Programmed"];
+
+impl App {
+    /// The finalizers by which a route is this controller's. That of AWS's controller counts where this one has its place.
+    fn finalizers_of(&self, kind: RouteKind) -> Vec<String> {
+        let names = self.settings.controller_names.iter();
+        names.map(|it| finalizer_of(kind, it)).collect()
+    }
+
+    pub(crate) async fn route(&self, kind: RouteKind, name: &Name) -> Result<(), Undone> {
+        let form = self.form(kind.resource("v1"));
+        let (route, wanted) = {
+            let world = self.look();
+            let Some(route) = world.route(kind, name).cloned() else {
+                return Ok(());
+            };
+            let wanted = plan::imports(&world, name, &route);
+            (route, wanted)
+        };
+        let own = self.finalizers_of(kind);
+        let held = route.finalizers().iter().any(|it| own.contains(it));
+        if route.metadata.deletion_timestamp.is_some() {
+            if held {
+                self.withdraw(kind, name).await?;
+                self.finalizer(&form, &*route, |all| all.retain(|it| !own.contains(it)))
+                    .await?;
+            }
+            return Ok(());
+        }
+        let uncertain = || uncertain(&self.look(), &self.settings, name, &route);
+        if let Some(why) = held.then(uncertain).flatten() {
+            return Err(Fault::Waits(why).into());
+        }
+        let mut imports = Imports::new();
+        let all = wanted.len();
+        for (import, query) in wanted {
+            if let Some(id) = self.lattice.imported(&query).await? {
+                imports.insert(import, id);
+            }
+        }
+        let plan = plan::route(&self.look(), &self.settings, &imports, (kind, name, &route));
+        let Some(service) = &plan.service else {
+            if !held {
+                return self.report(&form, &route, &plan, None).await;
+            }
+            // What is said comes first: the service may take its time to go.
+            self.report(&form, &route, &plan, None).await?;
+            self.withdraw(kind, name).await?;
+            let gone = [(DOMAIN_NAME, None), (SERVICE_ARN, None)];
+            self.annotate(&form, &*route, &gone).await?;
+            let latest: Route = self.api(name, &form).get(&name.name).await?;
+            if latest.metadata.generation == route.metadata.generation {
+                self.finalizer(&form, &latest, |all| all.retain(|it| !own.contains(it)))
+                    .await?;
+            }
+            return Ok(());
+        };
+        if !held {
+            let controller = plan.parents.iter().find(|it| it.accepted.good);
+            let controller = controller.map_or(OWN_CONTROLLER, |it| &it.controller);
+            let finalizer = finalizer_of(kind, controller);
+            // The new state comes by the watch, and with it this work again.
+            self.finalizer(&form, &*route, |all| all.push(finalizer))
+                .await?;
+            return Ok(());
+        }
+        let guards = |target: &Target| self.guard(target);
+        let target = Target::Route(kind, name.clone());
+        let result = self
+            .lattice
+            .deploy(service, &self.sources(kind, name), (&target, &guards))
+            .await;
+        self.report(&form, &route, &plan, Some(&result)).await?;
+        let deployed = result?;
+        let annotations = [
+            (DOMAIN_NAME, Some(deployed.domain_name.as_str())),
+            (SERVICE_ARN, Some(deployed.arn.as_str())),
+        ];
+        self.annotate(&form, &*route, &annotations).await?;
+        match deployed.leftovers {
+            true => Err(Fault::Waits("groups that are no longer used still go".to_owned()).into()),
+            // An import's group is made by another cluster, without a word to this one.
+            false if imports.len() < all => Err(Fault::Waits(plan.resolved.message.clone()).into()),
+            false => Ok(()),
+        }
+    }
+
+    /// The tags that all target groups of a route have.
+    fn sources(&self, kind: RouteKind, name: &Name) -> Tags {
+        tags([
+            (MANAGED_BY, &self.settings.managed_by()),
+            (SOURCE_TYPE, kind.kind()),
+            (ROUTE_NAME, &name.name),
+            (ROUTE_NAMESPACE, &name.namespace),
+        ])
+    }
+
+    /// The names that a route's service may have, and the tags that prove that it is the route's.
+    pub(crate) fn service_of(&self, kind: RouteKind, name: &Name) -> (Vec<String>, Tags) {
+        let (first, other) = service_names(name);
+        let names = std::iter::once(first).chain(other).collect();
+        (names, plan::service_tags(&self.settings, kind, name))
+    }
+
+    async fn withdraw(&self, kind: RouteKind, name: &Name) -> Result<(), Fault> {
+        let (names, identity) = self.service_of(kind, name);
+        self.lattice
+            .withdraw(&names, &identity, &self.sources(kind, name))
+            .await
+    }
+
+    /// Writes what came of a route into its status, and says it by an event when it is news.
+    async fn report(
+        &self,
+        form: &ApiResource,
+        route: &Route,
+        plan: &Plan,
+        result: Option<&Result<Deployed, Fault>>,
+    ) -> Result<(), Undone> {
+        let generation = route.metadata.generation.unwrap_or_default();
+        let known = route.status.clone().unwrap_or_default().parents;
+        let own = |entry: &Value| {
+            let name = entry.get("controllerName").and_then(Value::as_str);
+            name.is_some_and(|name| self.settings.answers_to(name))
+        };
+        let (ours, theirs): (Vec<_>, Vec<_>) = known.iter().cloned().partition(|it| own(it));
+        let ours: Vec<ParentStatus> = ours
+            .into_iter()
+            .filter_map(|it| serde_json::from_value(it).ok())
+            .collect();
+        let programmed = programmed(result);
+        let mut next = Vec::new();
+        for parent in &plan.parents {
+            let mut new = vec![
+                parent.accepted.clone().condition("Accepted", generation),
+                plan.resolved.clone().condition("ResolvedRefs", generation),
+            ];
+            if let Some(what) = plan.left_out.as_ref().filter(|_| parent.accepted.good) {
+                let verdict = Verdict::good("UnsupportedValue").saying(what);
+                new.push(verdict.condition("PartiallyInvalid", generation));
+            }
+            let verdict = match parent.accepted.good {
+                true => programmed.clone(),
+                false => Verdict::bad("Invalid", parent.accepted.message.clone()),
+            };
+            new.push(verdict.condition("Programmed", generation));
+            let before = ours.iter().find(|it| it.parent_ref == parent.reference);
+            let before = before.map_or(&[][..], |it| &it.conditions);
+            next.push(ParentStatus {
+                parent_ref: parent.reference.clone(),
+                controller_name: parent.controller.clone(),
+                conditions: merged(before, new, &OF_ROUTES),
+            });
+        }
+        if ours == next {
+            return Ok(());
+        }
+        let news = result.is_some()
+            && !ours.iter().flat_map(|it| &it.conditions).any(|it| {
+                it.kind == "Programmed"
+                    && it.reason == programmed.reason
+                    && it.message == programmed.message
+            });
+        let mut parents = theirs;
+        for entry in next {
+            parents.push(serde_json::to_value(entry).unwrap_or_default());
+        }
+        self.set_status(form, route, json!({"parents": parents}))
+            .await?;
+        if news {
+            let event = match programmed.good {
+                true => (
+                    EventType::Normal,
+                    "DeploySucceed",
+                    "the service is as the route says".to_owned(),
+                ),
+                false if programmed.reason == "Pending" => return Ok(()),
+                false => (EventType::Warning, "FailedDeployModel", programmed.message),
+            };
+            self.event(form, route, event).await;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn export(&self, name: &Name) -> Result<(), Undone> {
+        const FINALIZER: &str = "serviceexport.k8s.aws/resources";
+        let form = self.form(kinds::service_export());
+        let (export, groups) = {
+            let world = self.look();
+            let Some(export) = world.exports.get(name).cloned() else {
+                return Ok(());
+            };
+            let groups = plan::export(&world, &self.settings, name, &export);
+            (export, groups.unwrap_or_default())
+        };
+        let held = export.finalizers().iter().any(|it| it == FINALIZER);
+        let goes = export.metadata.deletion_timestamp.is_some();
+        if !goes && !held && !groups.is_empty() {
+            self.finalizer(&form, &*export, |all| all.push(FINALIZER.to_owned()))
+                .await?;
+            return Ok(());
+        }
+        if !held {
+            return Ok(());
+        }
+        let mut keep = BTreeSet::new();
+        if !goes {
+            for group in &groups {
+                keep.insert(self.lattice.ensure_group(group).await?);
+            }
+        }
+        let own = tags([
+            (MANAGED_BY, &self.settings.managed_by()),
+            (SOURCE_TYPE, "ServiceExport"),
+            (SERVICE_NAME, &name.name),
+            (SERVICE_NAMESPACE, &name.namespace),
+        ]);
+        self.lattice.delete_groups(&own, &keep).await?;
+        if goes {
+            self.finalizer(&form, &*export, |all| all.retain(|it| it != FINALIZER))
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The finalizer that a route gets for a controller's name.
+fn finalizer_of(kind: RouteKind, controller: &str) -> String {
+    match controller {
+        OWN_CONTROLLER => format!("{}.lath.dev/resources", kind.kind().to_ascii_lowercase()),
+        _ => kind.finalizer().to_owned(),
+    }
+}
+
+fn programmed(result: Option<&Result<Deployed, Fault>>) -> Verdict {
+    match result {
+        None => Verdict::bad("Invalid", "no parent takes the route"),
+        Some(Ok(deployed)) => {
+            Verdict::good("Programmed").saying(deployed.remark.clone().unwrap_or_default())
+        }
+        Some(Err(Fault::Waits(message))) => Verdict::bad("Pending", message.clone()),
+        Some(Err(Fault::Conflict(message))) => Verdict::bad("Conflicted", message.clone()),
+        Some(Err(fault)) => Verdict::bad("Invalid", fault.to_string()),
+    }
+}

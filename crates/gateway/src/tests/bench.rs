@@ -1,0 +1,221 @@
+//! A controller between an API server and a VPC Lattice that are both of tests.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use super::fake::{Answer, Request, Server};
+use super::lattice::{Shared, State, merge};
+use super::settings;
+use crate::controller::{App, Undone};
+use crate::kinds::{self, PolicyKind, RouteKind};
+use crate::lattice::Lattice;
+use crate::settings::Settings;
+use crate::world::{Key, Name, World};
+
+/// Objects by their plural name, namespace and name.
+type Objects = BTreeMap<(String, String, String), Value>;
+
+pub(crate) struct Bench {
+    pub(crate) app: App,
+    pub(crate) server: Server,
+    pub(crate) lattice: Shared,
+    objects: Arc<Mutex<Objects>>,
+}
+
+fn kubernetes(objects: &mut Objects, request: &Request) -> Answer {
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    let at = match &path[..] {
+        ["apis", "events.k8s.io", ..] => return Answer::ok(request.body.clone()),
+        ["apis", _, _, "namespaces", namespace, plural, name, ..] => (*plural, *namespace, *name),
+        ["apis", _, _, plural, name, ..] => (*plural, "", *name),
+        _ => panic!("{}", request.line()),
+    };
+    let at = (at.0.to_owned(), at.1.to_owned(), at.2.to_owned());
+    let Some(object) = objects.get_mut(&at) else {
+        return Answer::not_found();
+    };
+    if request.method == "PATCH" {
+        let version = &request.body["metadata"]["resourceVersion"];
+        if !version.is_null() && *version != object["metadata"]["resourceVersion"] {
+            return Answer::refused(409, "Conflict");
+        }
+        merge(object, &request.body);
+        touch(object);
+        let goes = !object["metadata"]["deletionTimestamp"].is_null();
+        let held = object["metadata"]["finalizers"].as_array();
+        if goes && held.is_none_or(Vec::is_empty) {
+            return Answer::ok(objects.remove(&at).unwrap());
+        }
+    }
+    Answer::ok(object.clone())
+}
+
+/// Gives an object its next version.
+fn touch(object: &mut Value) {
+    let version = &object["metadata"]["resourceVersion"];
+    let version: u64 = version.as_str().map_or(0, |it| it.parse().unwrap());
+    object["metadata"]["resourceVersion"] = json!((version + 1).to_string());
+}
+
+impl Bench {
+    /// The classes, Gateways, Services and slices are those of the world; routes and policies are put in.
+    pub(crate) async fn new(world: World, settings: Settings) -> Self {
+        let objects = Arc::new(Mutex::new(Objects::new()));
+        let lattice = Shared::default();
+        let (stored, there) = (Arc::clone(&objects), Arc::clone(&lattice));
+        let server = Server::begin(move |request| match request.path[0].as_str() {
+            "apis" => kubernetes(&mut stored.lock().unwrap(), &request),
+            _ => there.lock().unwrap().answer(&request),
+        })
+        .await;
+        let client = Lattice::for_tests(&server.url(), &settings);
+        let app = App::new(server.kubernetes(), settings, client);
+        *app.world() = world;
+        let read = [kinds::gateway().plural, kinds::gateway_class().plural];
+        app.world().read.extend(read);
+        Self {
+            app,
+            server,
+            lattice,
+            objects,
+        }
+    }
+
+    /// With Gateway `gw` and a network of its name that somebody else has made.
+    pub(crate) async fn usual() -> Self {
+        let bench = Self::new(super::world(super::http()), settings()).await;
+        bench.network("gw");
+        bench
+    }
+
+    pub(crate) fn network(&self, name: &str) -> String {
+        let body = json!({"name": name});
+        let mut lattice = self.there();
+        lattice.make(
+            "servicenetworks",
+            super::lattice::ACCOUNT,
+            body,
+            &BTreeMap::new(),
+        )
+    }
+
+    pub(crate) fn there(&self) -> std::sync::MutexGuard<'_, State> {
+        self.lattice.lock().unwrap()
+    }
+
+    /// Puts an object of `default` in, or changes its specification. The later one is the younger.
+    pub(crate) fn put(&self, plural: &str, name: &str, spec: &Value) {
+        let mut objects = self.objects.lock().unwrap();
+        let count = objects.len();
+        let at = (plural.to_owned(), "default".to_owned(), name.to_owned());
+        let object = objects.entry(at).or_insert_with(|| {
+            let created = format!("2026-01-01T00:00:{count:02}Z");
+            json!({"metadata": {"name": name, "namespace": "default", "uid": name, "generation": 0, "creationTimestamp": created}})
+        });
+        object["spec"] = spec.clone();
+        let generation = object["metadata"]["generation"].as_i64().unwrap();
+        object["metadata"]["generation"] = json!(generation + 1);
+        touch(object);
+        drop(objects);
+        self.sync();
+    }
+
+    /// Changes anything of an object.
+    pub(crate) fn patch(&self, plural: &str, name: &str, patch: &Value) {
+        self.unseen(plural, name, patch);
+        self.sync();
+    }
+
+    /// The same, before a watch brings it.
+    pub(crate) fn unseen(&self, plural: &str, name: &str, patch: &Value) {
+        let mut objects = self.objects.lock().unwrap();
+        let at = (plural.to_owned(), "default".to_owned(), name.to_owned());
+        let object = objects.get_mut(&at).unwrap();
+        merge(object, patch);
+        touch(object);
+    }
+
+    /// Lets an object be deleted, as far as its finalizers allow that.
+    pub(crate) fn delete(&self, plural: &str, name: &str) {
+        let patch = json!({"metadata": {"deletionTimestamp": "2026-02-01T00:00:00Z"}});
+        self.patch(plural, name, &patch);
+    }
+
+    pub(crate) fn object(&self, plural: &str, name: &str) -> Option<Value> {
+        let at = (plural.to_owned(), "default".to_owned(), name.to_owned());
+        self.objects.lock().unwrap().get(&at).cloned()
+    }
+
+    /// What watches would do.
+    fn sync(&self) {
+        let objects = self.objects.lock().unwrap();
+        let mut world = self.app.world();
+        let stored = |plural: &str| {
+            let of_kind = objects.iter().filter(|(at, _)| at.0 == plural);
+            of_kind
+                .map(|(at, object)| (Name::new(&at.1, &at.2), object.clone()))
+                .collect::<Vec<_>>()
+        };
+        for kind in RouteKind::ALL {
+            let all = stored(kind.plural()).into_iter();
+            let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
+            world.routes.insert(kind, all.collect());
+        }
+        for kind in PolicyKind::ALL {
+            let all = stored(&kind.resource().plural).into_iter();
+            let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
+            world.policies.insert(kind, all.collect());
+        }
+        for (at, it) in stored("gateways") {
+            world
+                .gateways
+                .insert(at, Arc::new(serde_json::from_value(it).unwrap()));
+        }
+    }
+
+    pub(crate) async fn once(&self, key: &Key) -> Result<(), Undone> {
+        self.sync();
+        let result = match key {
+            Key::Gateway(name) => self.app.gateway(name).await,
+            Key::Route(kind, name) => self.app.route(*kind, name).await,
+            Key::Policy(kind, name) => self.app.policy(*kind, name).await,
+            Key::Export(name) => self.app.export(name).await,
+            Key::Class(_) => panic!("{key}"),
+        };
+        self.sync();
+        result
+    }
+
+    /// Works on these objects until nothing more comes of it; gives the last result of each.
+    pub(crate) async fn settle(&self, keys: &[Key]) -> Vec<Result<(), Undone>> {
+        let mut results = Vec::new();
+        for _ in 0..6 {
+            results.clear();
+            for key in keys {
+                results.push(self.once(key).await);
+            }
+        }
+        results
+    }
+
+    /// A condition of an object, or of a route's first entry, with its message.
+    pub(crate) fn said(&self, plural: &str, name: &str, kind: &str) -> (String, String) {
+        let object = self.object(plural, name).unwrap();
+        let entry = object["status"]["parents"][0]["conditions"].as_array();
+        let of_object = || object["status"]["conditions"].as_array();
+        let conditions = entry.or_else(of_object).unwrap();
+        let found = conditions.iter().find(|it| it["type"] == kind).unwrap();
+        let word = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
+        (word("reason"), word("message"))
+    }
+}
+
+pub(crate) fn route(name: &str) -> Key {
+    Key::Route(RouteKind::Http, Name::new("default", name))
+}
+
+pub(crate) fn policy(name: &str) -> Key {
+    Key::Policy(PolicyKind::Auth, Name::new("default", name))
+}
