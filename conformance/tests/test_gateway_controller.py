@@ -106,6 +106,29 @@ spec:
   targetRef: {group: gateway.networking.k8s.io, kind: HTTPRoute, name: web}
   policy: '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{"StringEquals":{"vpc-lattice-svcs:RequestMethod":"HEAD"}}}]}'
 """
+LOCKED = """
+apiVersion: application-networking.k8s.aws/v1alpha1
+kind: IAMAuthPolicy
+metadata: {name: locked}
+spec:
+  targetRef: {group: gateway.networking.k8s.io, kind: HTTPRoute, name: locked}
+  policy: 'no document'
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: locked}
+spec:
+  parentRefs: [{name: shop}]
+  rules: [{backendRefs: [{name: two, port: 80}]}]
+"""
+TAKEN = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: taken}
+spec:
+  parentRefs: [{name: shop}]
+  rules: [{backendRefs: [{name: two, port: 80}]}]
+"""
 
 
 class Gateways(Cluster):
@@ -188,6 +211,8 @@ def test_routes_are_services_of_lattice(cluster):
         survives(cluster)
         imported(cluster)
         guarded(cluster)
+        locked(cluster)
+        taken(cluster)
         goes(cluster)
     except BaseException:
         print(cluster.log.read_text()[-8000:])
@@ -285,6 +310,8 @@ def imported(cluster):
     web, name = cluster.name, lambda: cluster.object("httproute", "imported")["metadata"]["annotations"].get(DOMAIN)
     cluster.name = wait_for("the name", name)
     wait_for("an answer by the import", lambda: cluster.curl() == {"two"})
+    # What asks for more than Lattice has is not another rule's.
+    assert cluster.curl("/away", "-o", "/dev/null", "-w", "%{http_code}") == {"500"}
     cluster.name = web
 
 
@@ -293,8 +320,44 @@ def guarded(cluster):
     cluster.apply(GUARD)
     wait_for("the policy to guard", lambda: status() == {"403"})
     assert cluster.said("iamauthpolicy", "guard", "Accepted") == ("True", "Accepted")
+    # A younger policy takes nothing from it, neither by coming nor by going.
+    cluster.apply(GUARD.replace("name: guard", "name: younger").replace("HEAD", "GET"))
+    wait_for("the younger one to be told", lambda: cluster.said("iamauthpolicy", "younger", "Accepted") == ("False", "Conflicted"))
+    assert status() == {"403"}
+    cluster.kubectl("delete", "iamauthpolicy", "younger", "--timeout=60s")
+    assert status() == {"403"}
+    # Nor does a target that is not there open the former one.
+    cluster.apply(GUARD.replace("name: web", "name: typo"))
+    wait_for("the policy to be told", lambda: cluster.said("iamauthpolicy", "guard", "Accepted") == ("False", "TargetNotFound"))
+    assert status() == {"403"}
     cluster.kubectl("delete", "iamauthpolicy", "guard", "--timeout=60s")
     wait_for("the guard to be gone", lambda: status() == {"200"})
+
+
+def locked(cluster):
+    """A policy that cannot be applied leaves the service that it is for shut, from its first moment."""
+    cluster.apply(LOCKED)
+    wait_for("the policy to be told", lambda: cluster.said("iamauthpolicy", "locked", "Accepted") == ("False", "Invalid"), patience=PATIENCE)
+    lattice = cluster.place.lattice
+    service = next(it for it in lattice.list_services()["items"] if it["name"] == "locked-default")
+    assert lattice.get_service(serviceIdentifier=service["id"])["authType"] == "AWS_IAM"
+    web, cluster.name = cluster.name, service["dnsEntry"]["domainName"]
+    wait_for("nobody to get in", lambda: cluster.curl("/", "-o", "/dev/null", "-w", "%{http_code}") == {"403"}, patience=PATIENCE)
+    cluster.name = web
+    cluster.kubectl("delete", "iamauthpolicy", "locked", "--timeout=60s")
+    cluster.kubectl("delete", "httproute", "locked", "--timeout=120s")
+
+
+def taken(cluster):
+    """A service that somebody else made under the name that a route's would have is left to them."""
+    lattice = cluster.place.lattice
+    theirs = lattice.create_service(name="taken-default", tags={"owner": "somebody"})
+    cluster.apply(TAKEN)
+    wait_for("the route to be told", lambda: cluster.said("httproute", "taken", "Programmed") == ("False", "Conflicted"), patience=PATIENCE)
+    cluster.kubectl("delete", "httproute", "taken", "--timeout=120s")
+    assert lattice.list_tags_for_resource(resourceArn=theirs["arn"])["tags"] == {"owner": "somebody"}
+    assert lattice.list_listeners(serviceIdentifier=theirs["id"])["items"] == []
+    lattice.delete_service(serviceIdentifier=theirs["id"])
 
 
 def goes(cluster):
