@@ -9,12 +9,15 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 
-from . import ROOT, Dead, Lath
+from . import ROOT, Dead, Lath, binary
 
 HERE = ROOT / "conformance" / "kubernetes"
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "lath"
+# The manifests of the Gateway API controller, and its kinds.
+GATEWAY_CONTROLLER = ROOT / "packaging" / "gateway"
 GATEWAY_API = "sigs.k8s.io/gateway-api@v1.2.1"
 
 
@@ -82,6 +85,13 @@ def gateway_api():
                              check=True)
     directory = re.search(r'"Dir": "([^"]+)"', run.stdout)[1]
     return pathlib.Path(directory) / "config" / "crd" / "standard"
+
+
+def gateway_controller(directory):
+    """The image of the Gateway API controller, of the program under test: an archive in the directory."""
+    archive = pathlib.Path(directory) / "gateway-controller.tar"
+    subprocess.run([sys.executable, GATEWAY_CONTROLLER / "image.py", binary(), archive], check=True)
+    return archive
 
 
 def processes(group, program):
