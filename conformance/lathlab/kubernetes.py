@@ -34,6 +34,21 @@ class Kubernetes:
         """For `lath serve`, and for scripts that call kubectl."""
         return {"LATH_KUBERNETES_BIN": str(self.programs), "PATH": f"{self.programs}:{os.environ['PATH']}"}
 
+    def scripts_environment(self, directory):
+        """environment() for scripts that end a pipe of kubectl at the first line that matches (`grep -q`). kubectl writes the
+        names of contexts one by one, so that the second one may find the pipe closed, and with pipefail the answer is no, now
+        and then. Here the names come in one piece."""
+        place = pathlib.Path(directory) / "bin"
+        place.mkdir(parents=True, exist_ok=True)
+        program = place / "kubectl"
+        program.write_text(f"""#!/bin/sh
+if [ "$1 $2" != "config get-contexts" ]; then exec {self.programs}/kubectl "$@"; fi
+names=$({self.programs}/kubectl "$@") && printf '%s\\n' "$names"
+""")
+        program.chmod(0o755)
+        environment = self.environment()
+        return environment | {"PATH": f"{place}:{environment['PATH']}"}
+
     @contextlib.contextmanager
     def lath(self, *flags, kubeadm=False, archives=(), **more):
         """A Lath with clusters, whose nodes find the images, and those of other archives; with `kubeadm` also those of the control

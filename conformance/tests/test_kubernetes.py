@@ -20,7 +20,7 @@ class Recipe:
 
     def __init__(self, kubernetes, lath, state):
         self.kubernetes, self.lath, self.state = kubernetes, lath, state
-        self.settings = kubernetes.environment() | {
+        self.settings = kubernetes.scripts_environment(state.parent) | {
             "KUBERNETES_VERSION": kubernetes.version, "WAIT_TIMEOUT": "600", "FAILOVER_DRILL": "1",
             "CONTROLLER_MANIFEST": str(lab.GATEWAY_CONTROLLER), "GATEWAY_API_MANIFEST": str(lab.gateway_api())}
 

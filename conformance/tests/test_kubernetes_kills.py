@@ -36,7 +36,7 @@ class Recipe:
 
     def __init__(self, kubernetes, lath, state):
         self.kubernetes, self.lath, self.state = kubernetes, lath, state
-        self.settings = kubernetes.environment() | {"KUBERNETES_VERSION": kubernetes.version, "WAIT_TIMEOUT": "600"}
+        self.settings = kubernetes.scripts_environment(state.parent) | {"KUBERNETES_VERSION": kubernetes.version, "WAIT_TIMEOUT": "600"}
         self.instances = set()
 
     def run(self, *phases):
