@@ -87,6 +87,11 @@ impl App {
         guards::guard(&self.look(), &self.settings, of)
     }
 
+    /// What is to guard a target when the policy that guarded it ends.
+    pub(crate) fn successor(&self, of: &Target) -> Option<Guard> {
+        guards::successor(&self.look(), &self.settings, of)
+    }
+
     /// Remembers that a kind is served.
     pub(crate) fn serves(&self, form: &ApiResource) {
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);

@@ -191,8 +191,12 @@ impl App {
             let twins = world.gateways.iter();
             let shared = twins
                 .filter(|(other, it)| *other != name && it.metadata.deletion_timestamp.is_none())
-                .filter(|(_, it)| controller_of(&world, &self.settings, it).is_some())
-                .any(|(other, _)| other.name == name.name);
+                // Of one whose class is not there, nobody knows whose it is: it counts.
+                .filter(|(_, it)| {
+                    !has_class(&world, it) || controller_of(&world, &self.settings, it).is_some()
+                })
+                .any(|(other, _)| other.name == name.name)
+                || world.has_unreadable_gateway(&name.name);
             let goes = gateway.metadata.deletion_timestamp.is_some();
             if !goes && !has_class(&world, &gateway) {
                 // Whose it is cannot be known: what was made for it stays until its class or itself says more.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use kube::ResourceExt as _;
 
-use crate::attach::controller_of;
+use crate::attach::{controller_of, has_class};
 use crate::condition::Verdict;
-use crate::kinds::{GATEWAY_GROUP, Policy, PolicyKind, RouteKind};
+use crate::kinds::{self, GATEWAY_GROUP, Policy, PolicyKind, RouteKind};
 use crate::settings::Settings;
 use crate::world::{Name, World};
 
@@ -78,6 +78,50 @@ pub(crate) fn target(
     }
 }
 
+/// Whether a policy may be for a network although its Gateway stands for none now: the Gateway goes, cannot be read, or its
+/// class is not there, and what was made for it stays until more is known.
+fn may_be_for(
+    world: &World,
+    settings: &Settings,
+    (name, policy): (&Name, &Policy),
+    of: &Target,
+) -> bool {
+    let reference = &policy.spec.target_ref;
+    let is_own = reference.kind == "Gateway"
+        && ["", GATEWAY_GROUP].contains(&reference.group.as_str())
+        && reference
+            .namespace
+            .as_ref()
+            .is_none_or(|it| *it == name.namespace);
+    let network = settings.network_of(&reference.name).to_owned();
+    if !is_own || *of != Target::Network(network) {
+        return false;
+    }
+    let at = Name::new(&name.namespace, &reference.name);
+    match world.gateways.get(&at) {
+        Some(gateway) => {
+            !has_class(world, gateway) || controller_of(world, settings, gateway).is_some()
+        }
+        None => {
+            let plural = kinds::gateway().plural;
+            !world.read.contains(&plural) || world.unreadable.contains(&(plural, at))
+        }
+    }
+}
+
+/// The oldest policy of a kind that is not deleted and fits.
+fn oldest(
+    world: &World,
+    kind: PolicyKind,
+    fits: impl Fn(&Name, &Policy) -> bool,
+) -> Option<(&Name, &Arc<Policy>)> {
+    let all = world.policies.get(&kind).into_iter().flatten();
+    let fitting = all.filter(|(name, policy)| {
+        policy.metadata.deletion_timestamp.is_none() && fits(name, policy)
+    });
+    fitting.min_by_key(|(name, policy)| (policy.creation_timestamp(), (*name).clone()))
+}
+
 /// The policy of a kind that counts for a target: of several, the oldest. One that is deleted counts no longer.
 pub(crate) fn counting<'a>(
     world: &'a World,
@@ -85,22 +129,33 @@ pub(crate) fn counting<'a>(
     kind: PolicyKind,
     of: &Target,
 ) -> Option<(&'a Name, &'a Arc<Policy>)> {
-    let all = world.policies.get(&kind).into_iter().flatten();
-    let fitting = all.filter(|(name, policy)| {
-        policy.metadata.deletion_timestamp.is_none()
-            && target(world, settings, (kind, name, policy)).as_ref() == Ok(of)
-    });
-    fitting.min_by_key(|(name, policy)| (policy.creation_timestamp(), (*name).clone()))
+    oldest(world, kind, |name, policy| {
+        target(world, settings, (kind, name, policy)).as_ref() == Ok(of)
+    })
 }
 
 /// What is to guard a target, if anything is.
 pub(crate) fn guard(world: &World, settings: &Settings, of: &Target) -> Option<Guard> {
-    let (name, policy) = counting(world, settings, PolicyKind::Auth, of)?;
+    counting(world, settings, PolicyKind::Auth, of).map(guard_of)
+}
+
+/// What is to guard a target when the policy that guarded it ends: also by a policy whose Gateway stands for nothing now.
+/// Without that, its network would be open until the Gateway's class is back.
+pub(crate) fn successor(world: &World, settings: &Settings, of: &Target) -> Option<Guard> {
+    let kind = PolicyKind::Auth;
+    let fits = |name: &Name, policy: &Policy| {
+        target(world, settings, (kind, name, policy)).as_ref() == Ok(of)
+            || may_be_for(world, settings, (name, policy), of)
+    };
+    oldest(world, kind, fits).map(guard_of)
+}
+
+fn guard_of((name, policy): (&Name, &Arc<Policy>)) -> Guard {
     let document = policy.spec.policy.clone();
     let mut finalizers = policy.finalizers().iter();
-    Some(Guard {
+    Guard {
         policy: name.clone(),
         document: document.filter(|it| !it.trim().is_empty()),
         held: finalizers.any(|it| it == PolicyKind::Auth.finalizer()),
-    })
+    }
 }

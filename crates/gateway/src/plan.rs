@@ -327,6 +327,11 @@ pub(crate) fn route(
                 served = true;
                 action
             }
+            // Connections have no answer: the next rule takes them.
+            Err(what) if kind == RouteKind::Tls => {
+                left_out.push(format!("Dropped Rule {at}: VPC Lattice has no {what}"));
+                continue;
+            }
             Err(what) => {
                 left_out.push(format!(
                     "Dropped Rule {at}: VPC Lattice has no {what}; what it matches is answered 500"

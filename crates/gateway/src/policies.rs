@@ -229,7 +229,7 @@ impl App {
     async fn detach(&self, kind: PolicyKind, name: &Name, resource: &str) -> Result<(), Fault> {
         match kind {
             PolicyKind::Auth => {
-                let guards = |target: &Target| self.guard(target);
+                let guards = |target: &Target| self.successor(target);
                 self.lattice
                     .release(resource, &name.namespace, &guards)
                     .await

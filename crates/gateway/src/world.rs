@@ -10,8 +10,8 @@ use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 
 use crate::kinds::{
-    AWS_GROUP, BackendRef, GATEWAY_GROUP, Gateway, GatewayClass, ParentRef, Policy, PolicyKind,
-    ReferenceGrant, Route, RouteKind, ServiceExport, ServiceImport,
+    self, AWS_GROUP, BackendRef, GATEWAY_GROUP, Gateway, GatewayClass, ParentRef, Policy,
+    PolicyKind, ReferenceGrant, Route, RouteKind, ServiceExport, ServiceImport,
 };
 
 /// An object's name in its namespace, which is empty where a kind has none.
@@ -160,6 +160,15 @@ pub(crate) struct World {
     pub(crate) read: BTreeSet<String>,
     /// The objects, by their kinds' plural names, that are there and cannot be read.
     pub(crate) unreadable: BTreeSet<(String, Name)>,
+}
+
+impl World {
+    /// Whether a Gateway of a name, in any namespace, is there and cannot be read.
+    pub(crate) fn has_unreadable_gateway(&self, name: &str) -> bool {
+        let plural = kinds::gateway().plural;
+        let mut all = self.unreadable.iter();
+        all.any(|(of, it)| *of == plural && it.name == name)
+    }
 }
 
 /// Where a route's parentRef leads, when it leads to a Gateway.

@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The most bytes of the first word.
 const LONGEST_HELLO: usize = 1024;
 /// Questions on their way, and those that wait for an answer; further ones are answered with nothing.
-const QUESTIONS: usize = 256;
+pub(super) const QUESTIONS: usize = 256;
 
 /// The nodes at the other ends of the stream.
 #[derive(Debug, Clone, Default)]

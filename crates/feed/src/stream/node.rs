@@ -34,7 +34,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// How long a connection may take, and the proofs at its beginning.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Questions that are being answered, and answers on their way.
-const ANSWERS: usize = 64;
+const ANSWERS: usize = super::control::QUESTIONS;
 
 /// Where the newest snapshot is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -143,7 +143,8 @@ impl Lattice {
         let found = get.service_network_identifier(network).send().await?;
         let arn = super::sent(found.arn, "ARN of a service network")?;
         let own = self.guarded_by(&guard.policy.namespace);
-        match self.tags_of(&arn).await?.get(&key(GUARDED_BY)) {
+        let tags = self.tags_of(&arn).await?;
+        match tags.get(&key(GUARDED_BY)) {
             Some(by) if *by == own => return Ok(()),
             // The policy of another namespace of this cluster counted before.
             Some(by) if by.starts_with(&self.guarded_by("")) => {}
@@ -152,6 +153,8 @@ impl Lattice {
                     "service network {network} has an auth policy of {by}"
                 )));
             }
+            // This controller made the network, and an earlier version of it wrote no tag of policies.
+            None if self.is_own(&tags) => {}
             None if found.auth_type == Some(AuthType::AwsIam) => {
                 let get = self.client.get_auth_policy().resource_identifier(network);
                 let there = match get.send().await.map_err(Fault::from) {
@@ -162,7 +165,7 @@ impl Lattice {
                 let asked = guard.document.as_deref().unwrap_or_default();
                 if there.is_some_and(|there| !same(&there, asked)) {
                     return Err(Fault::Conflict(format!(
-                        "service network {network} has an auth policy that no IAMAuthPolicy has made"
+                        "service network {network} has another auth policy, which none of this cluster's IAMAuthPolicies is known to have made"
                     )));
                 }
             }

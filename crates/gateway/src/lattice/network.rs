@@ -135,26 +135,28 @@ impl Lattice {
             return Ok(());
         };
         let made = self.is_own(&self.tags_of(&network.arn).await?);
-        let mut others = false;
-        if made {
-            let list = self.client.list_service_network_service_associations();
-            let list = list
-                .service_network_identifier(&network.id)
-                .into_paginator()
-                .items()
-                .send();
-            for it in list.collect::<Result<Vec<_>, _>>().await? {
-                let goes = it.status() == Some(&ServiceStatus::DeleteInProgress);
-                let tags = self.tags_if_there(it.arn()).await?;
-                if goes || tags.is_none_or(|tags| self.is_own(&tags)) {
-                    let service = it.service_name().unwrap_or_default();
-                    return Err(Fault::Waits(format!(
-                        "service {service} is still in service network {name}"
-                    )));
+        let mut serves_others = false;
+        let list = self.client.list_service_network_service_associations();
+        let list = list
+            .service_network_identifier(&network.id)
+            .into_paginator()
+            .items()
+            .send();
+        for it in list.collect::<Result<Vec<_>, _>>().await? {
+            let goes = it.status() == Some(&ServiceStatus::DeleteInProgress);
+            let tags = self.tags_if_there(it.arn()).await?;
+            if goes || tags.is_none_or(|tags| self.is_own(&tags)) {
+                if !made {
+                    continue;
                 }
-                others = true;
+                let service = it.service_name().unwrap_or_default();
+                return Err(Fault::Waits(format!(
+                    "service {service} is still in service network {name}"
+                )));
             }
+            serves_others = true;
         }
+        let mut others = serves_others;
         let list = self.client.list_service_network_vpc_associations();
         let list = list
             .service_network_identifier(&network.id)
@@ -170,8 +172,10 @@ impl Lattice {
             let Some(tags) = self.tags_if_there(it.arn()).await? else {
                 continue;
             };
-            // In a network that stays, what a policy has put there goes with that.
-            if !self.is_own(&tags) || (!made && tags.contains_key(&key(PLACED_BY))) {
+            // In a network that stays, what a policy has put there goes with that, and by what the controller has put there
+            // others of the same VPC are served, too: theirs put none there, because one was there.
+            let stays = serves_others || tags.contains_key(&key(PLACED_BY));
+            if !self.is_own(&tags) || (!made && stays) {
                 others = true;
                 continue;
             }

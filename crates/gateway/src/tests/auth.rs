@@ -350,6 +350,23 @@ async fn a_network_that_another_guards_is_left_to_it() {
 }
 
 #[tokio::test]
+async fn a_network_does_not_open_when_its_policy_ends_while_nobody_knows_whose_its_gateway_is() {
+    let bench = Bench::usual().await;
+    let network = only(bench.there().ids("servicenetworks"));
+    bench.put("iamauthpolicies", "guard", &of("Gateway", "gw", FIRST));
+    bench.settle(&[policy("guard")]).await;
+    bench.put("iamauthpolicies", "younger", &of("Gateway", "gw", SECOND));
+    bench.settle(&[policy("younger")]).await;
+    assert_eq!(bench.there().policies[&network], FIRST);
+    bench.app.world().classes.clear();
+    bench.delete("iamauthpolicies", "guard");
+    bench.settle(&[policy("guard")]).await;
+    assert!(bench.object("iamauthpolicies", "guard").is_none());
+    assert_eq!(bench.there().policies[&network], SECOND);
+    assert!(!bench.there().open("servicenetworks", &network));
+}
+
+#[tokio::test]
 async fn a_service_that_somebody_opened_is_shut_again_by_the_next_work_on_it() {
     let (bench, service) = guarded().await;
     let at = ("services".to_owned(), service.clone());
