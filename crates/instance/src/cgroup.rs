@@ -265,11 +265,7 @@ impl Groups {
     /// For the supervisor, as its last act. What came into the groups from outside and is still there ends now: else it would
     /// keep them for as long as it likes.
     pub(crate) fn leave_and_remove(&self) {
-        let unified = self.unified.as_ref().map(|path| path.join(PROCESSES));
-        let rest = Self {
-            unified,
-            ..self.clone()
-        };
+        let rest = self.without_supervisor();
         rest.await_empty();
         rest.kill_and_remove();
         let has_left = match &self.unified {
@@ -281,6 +277,20 @@ impl Groups {
         if has_left {
             self.remove();
         }
+    }
+
+    fn without_supervisor(&self) -> Self {
+        let unified = self.unified.as_ref().map(|path| path.join(PROCESSES));
+        Self {
+            unified,
+            ..self.clone()
+        }
+    }
+
+    /// For the supervisor: kills all that is in the groups but itself. A command of `lath exec` that is stopped does not reap
+    /// what it has in the instance, and until then the kernel does not let the first process end.
+    pub(crate) fn kill_processes(&self) {
+        self.without_supervisor().kill();
     }
 
     /// Until those in the groups have gone by themselves, such as commands of `lath exec` with what they have to say, for
@@ -300,13 +310,17 @@ impl Groups {
     /// Kills what is left in an instance's groups and removes them; quiet when there are none. May wait for
     /// some seconds.
     pub(crate) fn kill_and_remove(&self) {
+        self.kill();
+        self.remove();
+    }
+
+    fn kill(&self) {
         self.thaw();
         let unified = self.unified.as_ref();
         let swept = unified.is_some_and(|path| fs::write(path.join("cgroup.kill"), "1").is_ok());
         if !swept {
             self.kill_all();
         }
-        self.remove();
     }
 
     /// Removes the groups of instances that are not in `living`, and the folder of all instances when none is left.

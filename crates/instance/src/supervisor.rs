@@ -249,8 +249,8 @@ impl<'a> Supervisor<'a> {
             .as_ref()
             .is_some_and(|(_, deadline)| Instant::now() >= *deadline)
         {
-            self.plan.groups.thaw();
             let _ = kill(self.init, Signal::SIGKILL);
+            self.plan.groups.kill_processes();
         }
     }
 

@@ -5,7 +5,7 @@
 mod lab;
 
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use lab::{Lab, eventually, possible, spec};
 use lath_feed::InstancePhase;
@@ -145,10 +145,7 @@ fn control_groups_go_with_their_instance() {
     for process in [supervisor, init] {
         kill(process, Signal::SIGKILL).unwrap();
     }
-    eventually("end of its groups", || match groups(&one) {
-        left if left.is_empty() => Ok(()),
-        left => Err(left),
-    });
+    eventually("end of its groups", || have_gone(&one));
     // What a killed Lath left whose files are lost: nothing but the groups tells of it.
     let lost = spec("");
     for group in &made {
@@ -160,6 +157,14 @@ fn control_groups_go_with_their_instance() {
     drop(lab);
 }
 
+/// Whether its groups are gone.
+fn have_gone(spec: &InstanceSpec) -> Result<(), Vec<PathBuf>> {
+    match groups(spec) {
+        left if left.is_empty() => Ok(()),
+        left => Err(left),
+    }
+}
+
 #[test]
 fn who_came_in_from_outside_keeps_no_group_of_an_instance_that_has_ended() {
     if !possible() || !is_enforced("memory") || lath_instance::is_rootless() {
@@ -169,26 +174,46 @@ fn who_came_in_from_outside_keeps_no_group_of_an_instance_that_has_ended() {
     let one = limited("#!/bin/sh\necho up\n");
     lab.run(&one);
     lab.await_console(&one.id, "up");
+    let mut other = Command::new("sleep").arg("4733").spawn().unwrap();
+    for group in groups(&one) {
+        let processes = group.join("processes");
+        let group = if processes.exists() { processes } else { group };
+        std::fs::write(group.join("cgroup.procs"), other.id().to_string()).unwrap();
+    }
+    // A group is busy until its processes were waited for.
+    let ended = std::thread::spawn(move || other.wait().unwrap());
+    kill(lab.process(&one.id, "init"), Signal::SIGKILL).unwrap();
+    eventually("end of its groups", || have_gone(&one));
+    assert!(!ended.join().unwrap().success());
+}
+
+#[test]
+fn a_stopped_exec_does_not_keep_its_instance_from_ending() {
+    if !possible() || !is_enforced("memory") || lath_instance::is_rootless() {
+        return;
+    }
+    let lab = Lab::new();
+    let one = limited("#!/bin/sh\necho up\n");
+    lab.run(&one);
+    lab.await_console(&one.id, "up");
     let request = ExecRequest {
-        argv: ["sleep", "4733"].map(str::to_owned).to_vec(),
+        argv: ["sleep", "4734"].map(str::to_owned).to_vec(),
         ..ExecRequest::default()
     };
     let mut command = lab.instances.exec_command(&one.id, &request).unwrap();
     let mut exec = command.stdin(Stdio::null()).spawn().unwrap();
     eventually("its command", || {
-        let line = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '^4733$'";
+        let line = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c '^4734$'";
         let (_, out, _) = lab.shell(&one.id, line);
         if out.trim() == "1" { Ok(()) } else { Err(out) }
     });
-    // It does not see that the instance ends.
     let pid = nix::unistd::Pid::from_raw(i32::try_from(exec.id()).unwrap());
     kill(pid, Signal::SIGSTOP).unwrap();
-    kill(lab.process(&one.id, "init"), Signal::SIGKILL).unwrap();
-    eventually("end of its groups", || match groups(&one) {
-        left if left.is_empty() => Ok(()),
-        left => Err(left),
-    });
-    assert!(!exec.wait().unwrap().success());
+    let ended = std::thread::spawn(move || exec.wait().unwrap());
+    // Its supervisor alone ends it.
+    kill(lab.process(&one.id, "supervisor"), Signal::SIGTERM).unwrap();
+    eventually("end of its groups", || have_gone(&one));
+    assert!(!ended.join().unwrap().success());
 }
 
 #[test]
