@@ -309,12 +309,21 @@ async fn a_gateway_of_another_controller_does_not_keep_a_network_of_its_name() {
     let (bench, key, _) = shop().await;
     let spec = json!({"gatewayClassName": "foreign", "listeners": http()});
     let twin = super::object("other/shop", &spec);
+    let name = Name::new("other", "shop");
+    bench.app.world().gateways.insert(name, twin);
+    bench.delete("gateways", "shop");
+    bench.settle(std::slice::from_ref(&key)).await;
+    assert_eq!(
+        bench.there().ids("servicenetworks").len(),
+        1,
+        "nobody knows whose the other is"
+    );
+    let class = super::object("foreign", &json!({"controllerName": "example.com/another"}));
     bench
         .app
         .world()
-        .gateways
-        .insert(Name::new("other", "shop"), twin);
-    bench.delete("gateways", "shop");
+        .classes
+        .insert(Name::new("", "foreign"), class);
     bench.settle(&[key]).await;
     assert!(bench.there().ids("servicenetworks").is_empty());
 }
