@@ -6,6 +6,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use super::*;
+use crate::stream::control::QUESTIONS;
 use crate::stream::message::Question;
 
 /// Takes connections and ends them at once; how many there were.
@@ -77,7 +78,8 @@ async fn what_is_kept_on_disk_is_looked_at_once() {
     let path = directory.path().join("snapshot-of-local");
     std::fs::write(&path, b"damaged").unwrap();
     let node = NodeEnd::start(directory.path());
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    // The only look comes after GRACE, later on a busy machine.
+    tokio::time::sleep(Duration::from_secs(10)).await;
     // Were it read again with each try to reach control, this would be found.
     Kept::at(&path).save(&snapshot(3, &[])).unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -116,13 +118,13 @@ async fn a_node_answers_so_many_questions_at_once_and_no_more() {
     }
     let asked = || silent.0.load(Ordering::Relaxed);
     let begun = async {
-        while asked() < 64 {
+        while asked() < QUESTIONS {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(PATIENCE, begun).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(asked(), 64);
+    assert_eq!(asked(), QUESTIONS);
 }
 
 #[tokio::test]
