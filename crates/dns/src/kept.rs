@@ -59,7 +59,7 @@ impl Kept {
         self.younger(name, now, |it| it.holds)
     }
 
-    /// What was so not long ago, for when nobody answers.
+    /// Earlier answers, for when no resolver answers.
     pub(crate) fn stale(&self, name: &Name, now: Instant) -> Option<Vec<Ipv4Addr>> {
         self.younger(name, now, |_| STALE)
     }

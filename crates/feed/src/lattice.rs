@@ -70,7 +70,7 @@ pub struct Certificate {
 pub enum Auth {
     /// Everyone.
     None,
-    /// Whom the policy allows; without one, nobody.
+    /// Whom the policy allows; without one, no caller.
     AwsIam {
         /// The policy document.
         policy: Option<String>,

@@ -53,11 +53,11 @@ pub(crate) struct Slicer {
     slice: Snapshot,
     /// What the node's VPCs reach of Lattice.
     near: Reach,
-    /// What those of other nodes do; followed on the node that has what nobody reaches.
+    /// What those of other nodes do; followed on the node that has what no node reaches.
     far: Reach,
     resources: Needs<ResourceConfigurationId>,
     gateways: Needs<ResourceGatewayId>,
-    /// For a node that nobody is asked who calls: the same each time, so that it is no change.
+    /// For a node that does not need the callers: the same each time, so that it is no change.
     nobody: Arc<CallerBook>,
 }
 

@@ -191,7 +191,7 @@ impl App {
             let twins = world.gateways.iter();
             let shared = twins
                 .filter(|(other, it)| *other != name && it.metadata.deletion_timestamp.is_none())
-                // Of one whose class is not there, nobody knows whose it is: it counts.
+                // A Gateway whose class is missing may be this controller's: it counts.
                 .filter(|(_, it)| {
                     !has_class(&world, it) || controller_of(&world, &self.settings, it).is_some()
                 })

@@ -19,11 +19,11 @@ pub(crate) enum Target {
     Route(RouteKind, Name),
 }
 
-/// What an IAMAuthPolicy wants of its target: that nobody may call it but those whom the document lets.
+/// What an IAMAuthPolicy wants of its target: that only those whom the document allows may call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Guard {
     pub(crate) policy: Name,
-    /// `None` when the policy has none, or it cannot be read: then nobody may.
+    /// `None` when the policy has none, or it cannot be read: then every call is refused.
     pub(crate) document: Option<String>,
     /// Whether the policy's finalizer is there, so that what it brings about can be undone with it.
     pub(crate) held: bool,

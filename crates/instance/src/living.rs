@@ -74,7 +74,7 @@ pub fn kill_all(data_dir: &Path) -> io::Result<usize> {
         if let Some(supervisor) = supervisor {
             await_end(supervisor);
         }
-        // Nobody else may come who looks after them.
+        // No later pass looks after them.
         groups.kill_and_remove();
     }
     Ok(killed.len())

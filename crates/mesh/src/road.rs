@@ -127,7 +127,7 @@ async fn dial(talk: impl Talk, peer: String, way: Way) {
                 talk.converse(&peer, stream).await;
                 Some(began)
             }
-            // Nobody is there: who comes is met soon.
+            // The socket has no listener: try again soon.
             Err(_) => None,
         };
         let at_once = began.is_some_and(|began| began.elapsed() < AT_ONCE);

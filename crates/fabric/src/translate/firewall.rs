@@ -70,7 +70,7 @@ pub(crate) const NOT_PUBLIC_BLOCKS: [(Ipv4Addr, u8); 9] = [
 
 /// Those blocks, those of Lattice's resources, and the host's own addresses: its guard may be gone for a moment, a router's
 /// is another. The names of resources are answered in every VPC: where a VPC's network does not have a resource, or has it
-/// no more, what is meant for it goes to nobody.
+/// no more, what is meant for it is dropped.
 pub(crate) fn not_public(facts: &HostFacts) -> impl Iterator<Item = Ipv4Net> {
     let blocks = NOT_PUBLIC_BLOCKS.map(|(net, length)| Ipv4Net::new_assert(net, length));
     let own = facts.addresses.iter().copied().map(Ipv4Net::from);

@@ -257,7 +257,7 @@ struct End {
 /// Questions that the node has not answered yet.
 type Pending = Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>;
 
-/// Notes who waits for an answer; whether there was a place. A node that answers nothing makes nobody wait without bound.
+/// Notes who waits for an answer; whether there was a place. A node that never answers must not hold its callers for ever.
 fn await_answer(
     pending: &mut BTreeMap<u64, oneshot::Sender<Answer>>,
     number: u64,

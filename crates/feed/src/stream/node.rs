@@ -24,7 +24,7 @@ const RETRY: Duration = Duration::from_millis(50);
 /// The longest pause after a connection that was made and ended soon: control refuses this node, or another one has its name.
 /// Each costs a proof of keys and a whole snapshot.
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
-/// The longest pause while nobody is at the other end of a socket of this machine, which costs nothing.
+/// The longest pause while no process listens on a socket of this machine: a try costs nothing.
 const LONGEST_RETRY_HERE: Duration = Duration::from_millis(200);
 /// A connection that lasted for so long has not been refused.
 const STEADY: Duration = Duration::from_secs(5);
@@ -92,7 +92,7 @@ struct OtherEnd {
     taken: Notify,
     /// It takes what changed of observations.
     takes_reports: AtomicBool,
-    /// It has said what it wants, so that what is so can be an answer to that.
+    /// Control has sent its desired state: observations from now on answer that.
     begun: Notify,
 }
 
@@ -266,8 +266,8 @@ impl Follower {
                     if !observing || *newest == Observed::default() {
                         continue;
                     }
-                    // Control has an older state than it had, such as one from a backup: what was so under the one that is no
-                    // more is no answer to what it wants now.
+                    // Control may have an older state than before, such as one from a backup. What the network and the names
+                    // made of the newer one is no answer to it. Versions of single services are not compared here.
                     let wanted = self.snapshots.borrow().version;
                     if newest.applied_version.max(newest.dns_version) > wanted {
                         continue;

@@ -185,7 +185,7 @@ mod tests {
         // The oldest had to go.
         let left = 100 - outbox.dropped();
         assert!((60..=64).contains(&left), "{left}");
-        // What has no room by itself takes nobody's place.
+        // What has no room by itself displaces nothing else.
         outbox.log_lines(lines("too large", KEPT_BYTES + 1));
         assert_eq!(100 - outbox.dropped() + 1, left);
         let mut sent = 0;

@@ -19,7 +19,7 @@ pub(crate) enum Guarded {
     Not,
     /// As the policy says.
     AsAsked,
-    /// The policy cannot be applied: nobody gets in whom an earlier one did not let in.
+    /// The policy cannot be applied: only callers that an earlier one allowed get in.
     Shut(Fault),
 }
 
@@ -120,7 +120,7 @@ impl Lattice {
                     .and(Err(Fault::Failed(missing)))
             }
         };
-        // Whatever came of that: without a policy nobody gets in.
+        // Also when that failed: AWS_IAM without a policy refuses every call.
         self.set_auth_type(resource, AuthType::AwsIam).await?;
         Ok(put.map_or_else(Guarded::Shut, |()| Guarded::AsAsked))
     }
@@ -175,7 +175,7 @@ impl Lattice {
     }
 
     /// What a resource is in the cluster, if a policy of a namespace may have guarded it: with its ARN. What is written in
-    /// the cluster cannot prove that, because whoever may change a policy may write anything there.
+    /// the cluster cannot prove that, because a user who may change a policy may write anything there.
     async fn guarded(
         &self,
         resource: &str,

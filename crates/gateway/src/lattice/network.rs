@@ -129,7 +129,7 @@ impl Lattice {
     }
 
     /// Takes the VPC out of a service network, as far as this controller has put it there, and deletes the network if this
-    /// controller made it and nobody else uses it.
+    /// controller made it and no one else uses it.
     pub(crate) async fn delete_network(&self, name: &str) -> Result<(), Fault> {
         let Some(network) = self.network(name).await? else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! VPC Lattice for tests, as far as the controller asks for it: whatever it is told to make is there at once.
+//! VPC Lattice for tests, as far as the controller asks for it: what it is asked to make is there at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
