@@ -26,8 +26,10 @@ pub(crate) async fn pods_run_on_nodes() {
     };
     let directory = tempfile::tempdir().unwrap();
     let store = lath_registry::Images::open(directory.path().join("images")).unwrap();
-    for archive in std::fs::read_dir(images).unwrap().flatten() {
-        store.load(&archive.path(), None).unwrap();
+    // Beside the archives is a directory of those that only clusters of kubeadm use.
+    let entries = std::fs::read_dir(images).unwrap().flatten();
+    for archive in entries.map(|it| it.path()).filter(|it| it.is_file()) {
+        store.load(&archive, None).unwrap();
     }
     let mut plane = plane();
     let addon = Addon {
