@@ -124,6 +124,7 @@ impl App {
         let policies = policies
             .flat_map(|(kind, table)| table.keys().map(|name| Key::Policy(*kind, name.clone())));
         let keys: Vec<_> = routes
+            .chain(world.gated_services().into_iter().map(Key::Gates))
             .chain(world.classes.keys().cloned().map(Key::Class))
             .chain(world.gateways.keys().cloned().map(Key::Gateway))
             .chain(world.exports.keys().cloned().map(Key::Export))
@@ -143,6 +144,7 @@ impl App {
                 Key::Route(kind, name) => self.route(*kind, name).await,
                 Key::Export(name) => self.export(name).await,
                 Key::Policy(kind, name) => self.policy(*kind, name).await,
+                Key::Gates(name) => self.gates(name).await,
             };
             match result {
                 Ok(()) => {

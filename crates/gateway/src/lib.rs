@@ -9,6 +9,7 @@ mod attach;
 mod condition;
 mod controller;
 mod desired;
+mod gates;
 mod gateway;
 mod guards;
 mod kinds;

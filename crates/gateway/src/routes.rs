@@ -19,7 +19,7 @@ use crate::kinds::{self, ParentStatus, Route, RouteKind};
 use crate::lattice::{Deployed, Fault};
 use crate::plan::{self, Imports, Plan};
 use crate::settings::OWN_CONTROLLER;
-use crate::world::Name;
+use crate::world::{Name, backing};
 
 /// The annotation that says under which name Lattice has a route's service.
 pub(crate) const DOMAIN_NAME: &str = "lattice-assigned-domain-name";
@@ -61,8 +61,16 @@ impl App {
         let mut imports = Imports::new();
         let all = wanted.len();
         for (import, query) in wanted {
-            if let Some(id) = self.lattice.imported(&query).await? {
-                imports.insert(import, id);
+            match self.lattice.imported(&query).await {
+                Ok(Some(id)) => drop(imports.insert(import, id)),
+                Ok(None) => {}
+                Err(fault) => {
+                    // The rules cannot be known without it. The pods of the route's own groups end nevertheless.
+                    if held {
+                        self.fit_groups(kind, name, &route).await;
+                    }
+                    return Err(fault.into());
+                }
             }
         }
         let plan = plan::route(&self.look(), &self.settings, &imports, (kind, name, &route));
@@ -97,6 +105,7 @@ impl App {
             .lattice
             .deploy(service, &self.sources(kind, name), (&target, &guards))
             .await;
+        self.look_at_gates_of(name, &route);
         self.report(&form, &route, &plan, Some(&result)).await?;
         let deployed = result?;
         let annotations = [
@@ -109,6 +118,18 @@ impl App {
             // An import's group is made by another cluster, without a word to this one.
             false if imports.len() < all => Err(Fault::Waits(plan.resolved.message.clone()).into()),
             false => Ok(()),
+        }
+    }
+
+    /// Brings a route's own groups alone to what they should be: the change that cannot wait.
+    async fn fit_groups(&self, kind: RouteKind, name: &Name, route: &Route) {
+        let imports = Imports::new();
+        let plan = plan::route(&self.look(), &self.settings, &imports, (kind, name, route));
+        let groups = plan.service.map(|it| it.groups).unwrap_or_default();
+        for made in self.lattice.ensure_groups(&groups).await {
+            if let Err(fault) = made {
+                tracing::warn!(%name, %fault, "a group is not as it should be");
+            }
         }
     }
 
@@ -232,9 +253,10 @@ impl App {
         }
         let mut keep = BTreeSet::new();
         if !goes {
-            for group in &groups {
-                keep.insert(self.lattice.ensure_group(group).await?);
+            for made in self.lattice.ensure_groups(&groups).await {
+                keep.insert(made?.1);
             }
+            self.look_at_gates(backing(name, &export));
         }
         let own = tags([
             (MANAGED_BY, &self.settings.managed_by()),

@@ -6,6 +6,7 @@ pub(crate) mod fake;
 mod lattice;
 mod ownership;
 mod picture;
+mod rollout;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +60,7 @@ fn service(world: &mut World, namespace: &str, name: &str, addresses: &[&str]) {
         service: name.into(),
         ports: vec![("web".into(), 8080), ("metrics".into(), 9090)],
         ready: addresses.iter().map(|&it| it.to_owned()).collect(),
+        ..Slice::default()
     };
     world
         .slices

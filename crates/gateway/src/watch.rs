@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 use crate::controller::App;
+use crate::gates::{self, Gated, PODS, Pod};
 use crate::kinds::{self, PolicyKind, RouteKind};
 use crate::world::{BackendKind, Key, Name, Service, Slice, Table, World};
 
@@ -64,12 +65,13 @@ impl Ticket {
 
 /// How a kind is kept.
 struct Kept<K, T> {
-    convert: fn(K) -> T,
+    /// `None` for what is not kept.
+    convert: fn(K) -> Option<T>,
     table: fn(&mut World) -> &mut Table<T>,
     /// What an object's change has to be worked on for.
     touched: fn(&World, &Name, &T) -> Vec<Key>,
     /// Whether two states differ in anything that matters.
-    differ: fn(&T, &T) -> bool,
+    differ: fn(&World, &Name, &T, &T) -> bool,
 }
 
 impl<K, T> Kept<K, T> {
@@ -78,7 +80,9 @@ impl<K, T> Kept<K, T> {
         let object = Arc::new(object);
         let mut keys = Vec::new();
         let before = (self.table)(&mut world).get(&name).cloned();
-        let changed = before.as_ref().is_none_or(|it| (self.differ)(it, &object));
+        let changed = before
+            .as_ref()
+            .is_none_or(|it| (self.differ)(&world, &name, it, &object));
         if changed && let Some(before) = &before {
             keys.extend((self.touched)(&world, &name, before));
         }
@@ -136,7 +140,10 @@ fn keep<K: Resource, T>(
     match object {
         Some(object) => {
             app.world().unreadable.remove(&at);
-            kept.put(app, name.clone(), (kept.convert)(object));
+            match (kept.convert)(object) {
+                Some(object) => kept.put(app, name.clone(), object),
+                None => kept.remove(app, &name),
+            }
         }
         None => drop(app.world().unreadable.insert(at)),
     }
@@ -192,8 +199,26 @@ async fn follow<F, K, T>(
                     .remove(&(plural.clone(), name.clone()));
                 kept.remove(&app, &name);
             }
-            Err(error) => tracing::warn!(%error, "a watch breaks off, and begins again"),
+            Err(error) => {
+                if plural == PODS && forbidden(&error) {
+                    // A role that was written before pods were read: all but their gates can be had without.
+                    tracing::warn!(
+                        "readiness gates stay shut until the role allows to get, list and watch pods"
+                    );
+                    ticket.punch();
+                }
+                tracing::warn!(kind = plural, %error, "a watch breaks off, and begins again");
+            }
         }
+    }
+}
+
+/// Whether a watch fails because the controller's role does not allow it.
+fn forbidden(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 403,
+        _ => false,
     }
 }
 
@@ -223,7 +248,7 @@ async fn served(client: &Client, forms: &[ApiResource], ticket: &mut Ticket) -> 
 }
 
 /// Whether anything but the status of an object changed.
-fn differ<P: Clone, U: Clone>(a: &Object<P, U>, b: &Object<P, U>) -> bool {
+fn differ<P: Clone, U: Clone>(_: &World, _: &Name, a: &Object<P, U>, b: &Object<P, U>) -> bool {
     let (a, b) = (&a.metadata, &b.metadata);
     a.uid != b.uid
         || a.generation != b.generation
@@ -250,7 +275,7 @@ fn custom<P, U>(
         app.serves(&form);
         let api = Api::all_with(app.client.clone(), &form);
         let kept = Kept {
-            convert: |it| it,
+            convert: Some,
             table,
             touched,
             differ,
@@ -275,6 +300,28 @@ where
         (api, opened),
         kept,
         (plural, ticket),
+    ));
+}
+
+/// Pods: of each only what readiness gates need is read, and of those without the gate nothing is kept.
+fn pods(app: &Arc<App>, unread: &Arc<Unread>) {
+    let kept = Kept {
+        convert: Pod::of,
+        table: |it| &mut it.pods,
+        touched: |world, name, _| world.touched_by_pod(name),
+        // What this controller writes into a pod is no news to it.
+        differ: |_, _, a: &Pod, b: &Pod| {
+            (&a.uid, a.ready_otherwise, a.is_open()) != (&b.uid, b.ready_otherwise, b.is_open())
+        },
+    };
+    let ticket = Ticket(Some(Arc::clone(unread)));
+    let api = Api::all_with(app.client.clone(), &gates::pods());
+    let opened: Opened<DeserializeGuard<Gated>, _> = |it| it;
+    tokio::spawn(follow(
+        Arc::clone(app),
+        (api, opened),
+        kept,
+        (PODS.to_owned(), ticket),
     ));
 }
 
@@ -313,7 +360,7 @@ where
 /// Begins all watches.
 pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     let unread = &Arc::new(Unread {
-        left: AtomicUsize::new(15),
+        left: AtomicUsize::new(16),
         none: Notify::new(),
     });
     let forms = |kind: RouteKind| {
@@ -409,27 +456,29 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         touched_by_policy::<2>,
     );
     let services = Kept {
-        convert: |it: core::Service| Service::from(it),
+        convert: |it: core::Service| Some(Service::from(it)),
         table: |it| &mut it.services,
         touched: |world, name, _| world.touched_by_backend(BackendKind::Service, name),
-        differ: |a, b| a != b,
+        differ: |_, _, a, b| a != b,
     };
     plain(app, unread, all(&app.client), services);
     let slices = Kept {
-        convert: |it: discovery::EndpointSlice| Slice::from(it),
+        convert: |it: discovery::EndpointSlice| Some(Slice::from(it)),
         table: |it| &mut it.slices,
         touched: |world, name, slice| {
-            let service = Name::new(&name.namespace, &slice.service);
-            world.touched_by_backend(BackendKind::Service, &service)
+            world.touched_by_endpoints(&Name::new(&name.namespace, &slice.service))
         },
-        differ: |a, b| a != b,
+        differ: World::endpoints_differ,
     };
     plain(app, unread, all(&app.client), slices);
+    pods(app, unread);
     let namespaces = Kept {
-        convert: |it: PartialObjectMeta<core::Namespace>| it.metadata.labels.unwrap_or_default(),
+        convert: |it: PartialObjectMeta<core::Namespace>| {
+            Some(it.metadata.labels.unwrap_or_default())
+        },
         table: |it| &mut it.namespaces,
         touched: |world, name, _| world.touched_by_namespace(&name.name),
-        differ: |a, b| a != b,
+        differ: |_, _, a, b| a != b,
     };
     plain(app, unread, Api::all(app.client.clone()), namespaces);
     Arc::clone(unread)

@@ -9,6 +9,7 @@ use k8s_openapi::api::discovery::v1 as discovery;
 use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 
+use crate::gates::Pod;
 use crate::kinds::{
     self, AWS_GROUP, BackendRef, GATEWAY_GROUP, Gateway, GatewayClass, ParentRef, Policy,
     PolicyKind, ReferenceGrant, Route, RouteKind, ServiceExport, ServiceImport,
@@ -54,6 +55,8 @@ pub(crate) enum Key {
     Route(RouteKind, Name),
     Export(Name),
     Policy(PolicyKind, Name),
+    /// The readiness gates of a Service's pods.
+    Gates(Name),
 }
 
 impl fmt::Display for Key {
@@ -64,6 +67,7 @@ impl fmt::Display for Key {
             Self::Route(kind, name) => write!(f, "{} {name}", kind.kind()),
             Self::Export(name) => write!(f, "ServiceExport {name}"),
             Self::Policy(kind, name) => write!(f, "{} {name}", kind.kind()),
+            Self::Gates(name) => write!(f, "pods of Service {name}"),
         }
     }
 }
@@ -105,12 +109,21 @@ impl From<core::Service> for Service {
     }
 }
 
-/// The addresses of an EndpointSlice that are ready.
+/// The addresses of an EndpointSlice that are ready, and those of pods that are not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Slice {
     pub(crate) service: String,
     pub(crate) ports: Vec<(String, i32)>,
     pub(crate) ready: BTreeSet<String>,
+    /// By address: what is not ready and does not end. A pod may wait for nothing but its readiness gate.
+    pub(crate) waiting: BTreeMap<String, PodRef>,
+}
+
+/// A pod as an endpoint names it: by its uid too, because the next pod may have its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PodRef {
+    pub(crate) name: String,
+    pub(crate) uid: String,
 }
 
 impl From<discovery::EndpointSlice> for Slice {
@@ -119,12 +132,24 @@ impl From<discovery::EndpointSlice> for Slice {
         let service = labels.get("kubernetes.io/service-name").cloned();
         let ports = slice.ports.unwrap_or_default().into_iter();
         let mut ready = BTreeSet::new();
+        let mut waiting = BTreeMap::new();
         if slice.address_type == "IPv4" {
             for endpoint in slice.endpoints {
                 let conditions = endpoint.conditions.unwrap_or_default();
-                // No word on readiness means ready, and what terminates gets no new requests.
-                if conditions.ready.unwrap_or(true) && !conditions.terminating.unwrap_or(false) {
+                // What terminates gets no new requests, although it may serve for a while.
+                if conditions.terminating.unwrap_or(false) {
+                    continue;
+                }
+                // No word on readiness means ready.
+                if conditions.ready.unwrap_or(true) {
                     ready.extend(endpoint.addresses);
+                    continue;
+                }
+                let of = endpoint.target_ref.unwrap_or_default();
+                if let (Some("Pod"), Some(name), Some(uid)) = (of.kind.as_deref(), of.name, of.uid)
+                {
+                    let pod = PodRef { name, uid };
+                    waiting.extend(endpoint.addresses.into_iter().map(|it| (it, pod.clone())));
                 }
             }
         }
@@ -134,6 +159,7 @@ impl From<discovery::EndpointSlice> for Slice {
                 .filter_map(|port| Some((port.name.unwrap_or_default(), port.port?)))
                 .collect(),
             ready,
+            waiting,
         }
     }
 }
@@ -149,6 +175,8 @@ pub(crate) struct World {
     pub(crate) routes: BTreeMap<RouteKind, Table<Route>>,
     pub(crate) services: Table<Service>,
     pub(crate) slices: Table<Slice>,
+    /// Pods that have the readiness gate; others are not kept.
+    pub(crate) pods: Table<Pod>,
     /// Of namespaces: their labels.
     pub(crate) namespaces: Table<BTreeMap<String, String>>,
     pub(crate) grants: Table<ReferenceGrant>,
@@ -348,19 +376,30 @@ impl World {
         keys
     }
 
-    /// The addresses and ports behind a Service's port that are ready.
+    /// The slices of a namespace.
+    pub(crate) fn slices_in(&self, namespace: &str) -> impl Iterator<Item = &Slice> {
+        let slices = self.slices.range(Name::new(namespace, "")..);
+        let within = slices.take_while(move |(name, _)| name.namespace == namespace);
+        within.map(|(_, slice)| &**slice)
+    }
+
+    /// The addresses and ports behind a Service's port that are ready, or would be if Lattice said so.
     pub(crate) fn targets(&self, service: &Name, port: &ServicePort) -> BTreeSet<(String, i32)> {
-        let from = Name::new(&service.namespace, "");
         let slices = self
-            .slices
-            .range(from..)
-            .take_while(|(name, _)| name.namespace == service.namespace)
-            .filter(|(_, slice)| slice.service == service.name);
+            .slices_in(&service.namespace)
+            .filter(|slice| slice.service == service.name);
         let mut targets = BTreeSet::new();
-        for (_, slice) in slices {
+        for slice in slices {
+            let gated = self.gated(&service.namespace, slice);
+            let gated = gated.filter(|(_, _, pod)| pod.ready_otherwise);
+            let addresses: Vec<_> = slice
+                .ready
+                .iter()
+                .chain(gated.map(|(address, _, _)| address))
+                .collect();
             for (name, number) in &slice.ports {
                 if *name == port.name {
-                    targets.extend(slice.ready.iter().map(|it| (it.clone(), *number)));
+                    targets.extend(addresses.iter().map(|it| ((*it).clone(), *number)));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_vpclattice::types::{
     HealthCheckConfig, HealthCheckProtocolVersion, IpAddressType, Matcher, Target, TargetFailure,
     TargetGroupConfig, TargetGroupProtocol, TargetGroupProtocolVersion, TargetGroupStatus,
-    TargetGroupType, TargetStatus,
+    TargetGroupType, TargetStatus, TargetSummary,
 };
 use futures::StreamExt as _;
 use tokio::sync::MutexGuard;
@@ -17,7 +17,7 @@ use crate::plan::Import;
 
 /// How many targets one request registers.
 const CHUNK: usize = 100;
-/// How many groups' tags are read at once.
+/// How many groups are read or changed at once.
 const AT_ONCE: usize = 8;
 
 impl Lattice {
@@ -142,18 +142,58 @@ impl Lattice {
         Ok(None)
     }
 
-    /// Makes a group what it should be; gives its id.
-    pub(crate) async fn ensure_group(&self, desired: &Group) -> Result<String, Fault> {
+    /// Makes groups what they should be, one beside the other; gives for each its name and id, or what is in the way of it. One
+    /// that fails holds up none of the others, where pods may end meanwhile.
+    pub(crate) async fn ensure_groups(
+        &self,
+        desired: &[Group],
+    ) -> Vec<Result<(String, String), Fault>> {
+        let each = desired.iter().map(|group| async move {
+            let id = self.ensure_group(group).await?;
+            Ok((group.name.clone(), id))
+        });
+        let each: Vec<_> = each.collect();
+        futures::stream::iter(each)
+            .buffered(AT_ONCE)
+            .collect()
+            .await
+    }
+
+    /// The group that is to become what is desired, under its name.
+    async fn find_group(&self, desired: &Group) -> Result<Option<(String, KnownGroup)>, Fault> {
         let found = self.groups_with(&desired.tags).await?;
         // One that AWS's controller made has another name, and the same tags.
         let fits = |it: &KnownGroup| {
             it.port == desired.port && it.protocol == desired.protocol && it.vpc == self.vpc
         };
         let own = found.iter().find(|(name, _)| *name == desired.name);
-        let known = own
+        Ok(own
             .or_else(|| found.iter().find(|(_, it)| fits(it)))
-            .cloned();
-        let (name, mut known) = match known {
+            .cloned())
+    }
+
+    /// What Lattice says of the targets of a group, by address and port; `None` when the group is not there.
+    pub(crate) async fn health(
+        &self,
+        desired: &Group,
+    ) -> Result<Option<BTreeMap<(String, i32), TargetStatus>>, Fault> {
+        let Some((_, known)) = self.find_group(desired).await? else {
+            return Ok(None);
+        };
+        match self.targets_of(&known.id).await {
+            Ok(all) => Ok(Some(
+                all.into_iter()
+                    .filter_map(|it| Some(((it.id?, it.port?), it.status?)))
+                    .collect(),
+            )),
+            Err(Fault::NotFound(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Makes a group what it should be; gives its id.
+    pub(crate) async fn ensure_group(&self, desired: &Group) -> Result<String, Fault> {
+        let (name, mut known) = match self.find_group(desired).await? {
             Some(known) => known,
             None => (desired.name.clone(), self.create_group(desired).await?),
         };
@@ -266,15 +306,19 @@ impl Lattice {
         Ok(())
     }
 
-    /// The targets of a group that do not drain.
-    async fn registered(&self, group: &str) -> Result<BTreeSet<(String, i32)>, Fault> {
+    async fn targets_of(&self, group: &str) -> Result<Vec<TargetSummary>, Fault> {
         let list = self.client.list_targets().target_group_identifier(group);
-        let all = list
+        Ok(list
             .into_paginator()
             .items()
             .send()
             .collect::<Result<Vec<_>, _>>()
-            .await?;
+            .await?)
+    }
+
+    /// The targets of a group that do not drain.
+    async fn registered(&self, group: &str) -> Result<BTreeSet<(String, i32)>, Fault> {
+        let all = self.targets_of(group).await?;
         let staying = all
             .into_iter()
             .filter(|it| it.status != Some(TargetStatus::Draining));
@@ -289,6 +333,15 @@ impl Lattice {
         let there = self.registered(group).await?;
         // What is new comes first, so that the group does not run empty in between.
         let new: Vec<_> = wanted.difference(&there).collect();
+        let registered = self.register(group, &new).await;
+        // One address that cannot be had must not keep those in it that others may have got since, nor must a registration
+        // that fails as a whole: what ends here ends soon, and a full group gets room by it.
+        let gone: Vec<_> = there.difference(wanted).collect();
+        let deregistered = self.deregister(group, &gone).await;
+        registered.and(deregistered)
+    }
+
+    async fn register(&self, group: &str, new: &[&(String, i32)]) -> Result<(), Fault> {
         let mut failed = None;
         for chunk in new.chunks(CHUNK) {
             let register = self
@@ -298,9 +351,6 @@ impl Lattice {
             let answer = register.set_targets(Some(targets(chunk)?)).send().await?;
             failed = failed.or_else(|| failure(group, answer.unsuccessful()));
         }
-        // One address that cannot be had must not keep those in it that others may have got since.
-        let gone: Vec<_> = there.difference(wanted).collect();
-        self.deregister(group, &gone).await?;
         failed.map_or(Ok(()), Err)
     }
 

@@ -53,10 +53,10 @@ impl Lattice {
     ) -> Result<Deployed, Fault> {
         let mut ids = BTreeMap::new();
         let mut waits = None;
-        for group in &desired.groups {
-            match self.ensure_group(group).await {
-                Ok(id) => drop(ids.insert(group.name.clone(), id)),
-                // Meanwhile the others can be made, and the service.
+        for made in self.ensure_groups(&desired.groups).await {
+            match made {
+                Ok((name, id)) => drop(ids.insert(name, id)),
+                // Meanwhile the service can be made.
                 Err(Fault::Waits(message)) => waits = Some(message),
                 Err(fault) => return Err(fault),
             }

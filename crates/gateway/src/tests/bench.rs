@@ -9,6 +9,7 @@ use super::fake::{Answer, Request, Server};
 use super::lattice::{Shared, State, merge};
 use super::settings;
 use crate::controller::{App, Undone};
+use crate::gates::Pod;
 use crate::kinds::{self, PolicyKind, RouteKind};
 use crate::lattice::Lattice;
 use crate::settings::Settings;
@@ -29,6 +30,7 @@ fn kubernetes(objects: &mut Objects, request: &Request) -> Answer {
     let at = match &path[..] {
         ["apis", "events.k8s.io", ..] => return Answer::ok(request.body.clone()),
         ["apis", _, _, "namespaces", namespace, plural, name, ..] => (*plural, *namespace, *name),
+        ["api", "v1", "namespaces", namespace, plural, name, ..] => (*plural, *namespace, *name),
         ["apis", _, _, plural, name, ..] => (*plural, "", *name),
         _ => panic!("{}", request.line()),
     };
@@ -41,7 +43,11 @@ fn kubernetes(objects: &mut Objects, request: &Request) -> Answer {
         if !version.is_null() && *version != object["metadata"]["resourceVersion"] {
             return Answer::refused(409, "Conflict");
         }
-        merge(object, &request.body);
+        let mut patch = request.body.clone();
+        if at.0 == "pods" {
+            add_conditions(object, &mut patch);
+        }
+        merge(object, &patch);
         touch(object);
         let goes = !object["metadata"]["deletionTimestamp"].is_null();
         let held = object["metadata"]["finalizers"].as_array();
@@ -50,6 +56,19 @@ fn kubernetes(objects: &mut Objects, request: &Request) -> Answer {
         }
     }
     Answer::ok(object.clone())
+}
+
+/// Makes of a strategic patch of a pod's conditions one that has all of them.
+fn add_conditions(object: &Value, patch: &mut Value) {
+    assert_eq!(patch["metadata"]["uid"], object["metadata"]["uid"]);
+    let mut all = object["status"]["conditions"].as_array().unwrap().clone();
+    for new in patch["status"]["conditions"].as_array().unwrap() {
+        match all.iter_mut().find(|it| it["type"] == new["type"]) {
+            Some(old) => merge(old, new),
+            None => all.push(new.clone()),
+        }
+    }
+    patch["status"]["conditions"] = json!(all);
 }
 
 /// Gives an object its next version.
@@ -66,7 +85,7 @@ impl Bench {
         let lattice = Shared::default();
         let (stored, there) = (Arc::clone(&objects), Arc::clone(&lattice));
         let server = Server::begin(move |request| match request.path[0].as_str() {
-            "apis" => kubernetes(&mut stored.lock().unwrap(), &request),
+            "api" | "apis" => kubernetes(&mut stored.lock().unwrap(), &request),
             _ => there.lock().unwrap().answer(&request),
         })
         .await;
@@ -168,6 +187,13 @@ impl Bench {
             let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
             world.policies.insert(kind, all.collect());
         }
+        for (at, it) in stored("pods") {
+            let pod = Pod::of(serde_json::from_value(it).unwrap());
+            match pod {
+                Some(pod) => drop(world.pods.insert(at, Arc::new(pod))),
+                None => drop(world.pods.remove(&at)),
+            }
+        }
         for (at, it) in stored("gateways") {
             world
                 .gateways
@@ -182,6 +208,7 @@ impl Bench {
             Key::Route(kind, name) => self.app.route(*kind, name).await,
             Key::Policy(kind, name) => self.app.policy(*kind, name).await,
             Key::Export(name) => self.app.export(name).await,
+            Key::Gates(name) => self.app.gates(name).await,
             Key::Class(_) => panic!("{key}"),
         };
         self.sync();

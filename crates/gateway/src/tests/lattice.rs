@@ -18,6 +18,8 @@ pub(crate) struct State {
     pub(crate) tags: BTreeMap<String, Tags>,
     pub(crate) policies: BTreeMap<String, String>,
     pub(crate) targets: BTreeMap<String, BTreeSet<(String, i64)>>,
+    /// What is said of targets, by group and address; of all others, that they are healthy.
+    pub(crate) health: BTreeMap<(String, String), &'static str>,
     /// Addresses that no group takes.
     pub(crate) refused: BTreeSet<String>,
     /// Lines of requests that are carried out, and answered once as if they were not, with an error.
@@ -219,9 +221,11 @@ impl State {
             }
             "deregistertargets" => targets.retain(|it| named.clone().all(|gone| gone != *it)),
             _ => {
-                let items = targets
-                    .iter()
-                    .map(|(id, port)| json!({"id": id, "port": port, "status": "HEALTHY"}));
+                let items = targets.iter().map(|(target, port)| {
+                    let at = (id.to_owned(), target.clone());
+                    let status = self.health.get(&at).unwrap_or(&"HEALTHY");
+                    json!({"id": target, "port": port, "status": status})
+                });
                 return Answer::ok(json!({"items": items.collect::<Vec<_>>()}));
             }
         }
