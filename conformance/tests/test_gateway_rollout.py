@@ -1,0 +1,325 @@
+"""Rollouts under load: a Deployment with readiness gates and preStop behind a route of the Gateway API controller, requests at a
+fixed rate that wait for no answer, and none is lost. LATH_ROLLOUTS says how many rollouts, LATH_ROLLOUT_RATE how many requests in a
+second.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+
+import pytest
+from lathlab import ROOT, binary, kubernetes as lab, wait_for
+from lathlab.clusters import Cluster, is_true
+
+pytestmark = pytest.mark.root
+
+ROLLOUTS = int(os.environ.get("LATH_ROLLOUTS", "3"))
+RATE = float(os.environ.get("LATH_ROLLOUT_RATE", "50"))
+REGION, NAME, PATIENCE = "us-east-1", "rolled", 300
+KINDS = ROOT / "packaging" / "gateway" / "kinds.yaml"
+DOMAIN = "application-networking.k8s.aws/lattice-assigned-domain-name"
+GATE = "application-networking.k8s.aws/pod-readiness-gate"
+APP = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  strategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      readinessGates: [{conditionType: application-networking.k8s.aws/pod-readiness-gate}]
+      terminationGracePeriodSeconds: 30
+      containers:
+      - name: nginx
+        image: nginx:latest
+        env: [{name: POD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]
+        command: ["/bin/sh", "-c", "echo $POD >/usr/share/nginx/html/index.html && exec nginx -g 'daemon off;'"]
+        readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}
+        lifecycle: {preStop: {exec: {command: [sleep, "10"]}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: application-networking.k8s.aws/v1alpha1
+kind: TargetGroupPolicy
+metadata: {name: web}
+spec:
+  targetRef: {group: "", kind: Service, name: web}
+  protocol: HTTP
+  protocolVersion: HTTP1
+  healthCheck: {enabled: true, path: /, intervalSeconds: 5, timeoutSeconds: 2, healthyThresholdCount: 2, unhealthyThresholdCount: 2}
+"""
+GATEWAY = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: lath}
+spec: {controllerName: lath.dev/gateway-api-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: shop}
+spec:
+  gatewayClassName: lath
+  listeners: [{name: http, protocol: HTTP, port: 80}]
+"""
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web}
+spec:
+  parentRefs: [{name: shop}]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+"""
+# Sends GETs at a rate, each over a connection of its own, whether earlier ones have an answer or not, until a file is there. Then
+# says what came of them. An answer that breaks off after its head could not be sent again by anybody: it is counted apart.
+LOAD = r"""
+import asyncio, collections, json, os, socket, sys, time
+name, rate, over, runs = sys.argv[1], float(sys.argv[2]), sys.argv[3], sys.argv[4]
+MOST, LONGEST, PATIENCE = 500, 3600, 15
+address = socket.getaddrinfo(name, 80, socket.AF_INET)[0][4][0]
+answers, failed, cut, under_way, begun = collections.Counter(), [], [], set(), time.monotonic()
+took = []
+
+async def get():
+    reader, writer = await asyncio.open_connection(address, 80)
+    try:
+        writer.write(f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+        await writer.drain()
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = int(head.split()[1])
+        length = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+        try:
+            body = await reader.readexactly(length[0]) if length else await reader.read(65536)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            return "cut", repr(error)
+        return status, body.decode(errors="replace").strip()
+    finally:
+        writer.close()
+
+async def ask():
+    at = time.monotonic()
+    try:
+        status, body = await asyncio.wait_for(get(), PATIENCE)
+    except Exception as error:
+        failed.append([round(at - begun, 3), repr(error)])
+        return
+    took.append(time.monotonic() - at)
+    if status == 200:
+        answers[body] += 1
+    elif status == "cut":
+        cut.append([round(at - begun, 3), body])
+    else:
+        failed.append([round(at - begun, 3), f"{status} {body[:200]}"])
+
+async def main():
+    sent = 0
+    while not os.path.exists(over) and time.monotonic() - begun < LONGEST:
+        await asyncio.sleep(max(0, begun + sent / rate - time.monotonic()))
+        sent += 1
+        if len(under_way) >= MOST:
+            failed.append([round(time.monotonic() - begun, 3), f"{MOST} requests wait for an answer"])
+            continue
+        task = asyncio.ensure_future(ask())
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+        if sent == 20:
+            open(runs, "w").close()
+    await asyncio.gather(*under_way)
+    took.sort()
+    slow = {share: round(took[int(len(took) * share / 100)], 3) for share in (50, 99)} if took else {}
+    print(json.dumps({"sent": sent, "answers": answers, "failed": failed[:20], "failures": len(failed), "cut": cut,
+                      "seconds": round(time.monotonic() - begun, 1), "percentiles": slow, "slowest": round(max(took, default=0), 3)}))
+
+asyncio.run(main())
+"""
+
+
+class Rolled(Cluster):
+    """A cluster of one node, a client in its VPC, and the controller as a program of this host."""
+
+    def __init__(self, kubernetes, lath, directory):
+        super().__init__(kubernetes, lath, directory, name=NAME, region=REGION, nodes=1, instance_type="m5.large")
+        self.admit(80)
+        self.client = self.place.launch("client")
+        self.account = self.world.client("sts", REGION).get_caller_identity()["Account"]
+        self.log, self.controller, self.loads = directory / "controller.log", None, 0
+
+    def apply(self, manifest):
+        self.kubectl("apply", "-f", "-", content=manifest)
+
+    def object(self, *what):
+        """One object, or a list, decoded."""
+        return json.loads(self.kubectl("get", *what, "-o", "json"))
+
+    def begin(self):
+        """Starts the controller."""
+        with open(self.log, "ab") as log:
+            self.controller = subprocess.Popen([
+                binary(), "k8s", "controller", "--cluster-name", NAME, "--vpc-id", self.place.vpc, "--account-id", self.account,
+                "--region", REGION, "--endpoint-url", self.lath.endpoint],
+                env=self.env | {"LATH_LOG": "info,lath_gateway=debug"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def end(self, how="terminate"):
+        getattr(self.controller, how)()
+        return self.controller.wait(timeout=60)
+
+    def programmed(self):
+        """Whether the route's condition says so."""
+        parents = self.object("httproute", "web").get("status", {}).get("parents", [])
+        return any(it["type"] == "Programmed" and it["status"] == "True" for parent in parents for it in parent["conditions"])
+
+    def pods(self):
+        """The pods that do not end."""
+        return [it for it in self.object("pods", "-l", "app=web")["items"] if "deletionTimestamp" not in it["metadata"]]
+
+    def roll(self, restart=True):
+        """Replaces all pods, and waits until that is done."""
+        if restart:
+            self.kubectl("rollout", "restart", "deployment/web")
+        self.kubectl("rollout", "status", "deployment/web", f"--timeout={PATIENCE}s")
+
+    def targets(self, *states):
+        """The addresses that Lattice has for the Service in these states."""
+        lattice = self.place.lattice
+        groups = [it for it in lattice.list_target_groups()["items"] if it["name"].startswith("k8s-default-web-")]
+        return {target["id"] for group in groups for target in lattice.list_targets(targetGroupIdentifier=group["id"])["items"]
+                if target["status"] in states}
+
+    def settled(self):
+        """Waits until the pods that do not end are the targets, and no others are."""
+        wait_for("the pods to be the targets", lambda: self.targets("HEALTHY", "UNHEALTHY", "INITIAL")
+                 == {it["status"]["podIP"] for it in self.pods()}, patience=PATIENCE)
+
+    def in_client(self, *command, check=True):
+        return self.lath.exec(self.client["id"], *command, check=check)
+
+    @contextlib.contextmanager
+    def under_load(self):
+        """Sends requests meanwhile; gives a dictionary that is filled when they end."""
+        self.loads += 1
+        over, runs = f"/tmp/over-{self.loads}", f"/tmp/runs-{self.loads}"
+        load = subprocess.Popen(
+            [binary(), "exec", "--data-dir", str(self.lath.data), self.client["id"], "--", "python3", "-c", LOAD, self.domain, str(RATE),
+             over, runs], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        outcome = {}
+        try:
+            wait_for("requests", lambda: load.poll() is not None or self.in_client("test", "-e", runs, check=False).returncode == 0)
+            assert load.poll() is None, load.communicate()
+            yield outcome
+        finally:
+            self.in_client("touch", over, check=False)
+            try:
+                said, complaints = load.communicate(timeout=90)
+            except subprocess.TimeoutExpired:
+                load.kill()
+                said, complaints = load.communicate()
+        assert load.returncode == 0, (said, complaints)
+        outcome.update(json.loads(said.splitlines()[-1]))
+        print(f"load {self.loads}: {outcome}")
+
+    def left(self):
+        """What Lattice has."""
+        lattice = self.place.lattice
+        return [it["name"] for it in [*lattice.list_services()["items"], *lattice.list_target_groups()["items"],
+                                      *lattice.list_service_networks()["items"]]]
+
+
+def gate(pod):
+    """What a pod's gate says: status and reason."""
+    conditions = pod["status"].get("conditions", [])
+    return next(((it["status"], it.get("reason")) for it in conditions if it["type"] == GATE), None)
+
+
+def nothing_lost(outcome):
+    """Each request has its answer."""
+    assert (outcome["failures"], outcome["cut"]) == (0, []), outcome
+    assert sum(outcome["answers"].values()) == outcome["sent"], outcome
+
+
+@pytest.fixture
+def cluster(kubernetes, tmp_path):
+    with kubernetes.lath() as lath:
+        cluster = Rolled(kubernetes, lath, tmp_path)
+        try:
+            yield cluster
+        finally:
+            if cluster.controller and cluster.controller.poll() is None:
+                cluster.end("kill")
+        assert lath.stop() == 0, lath.tail()
+        assert lath.remnants() == []
+
+
+def test_rollouts_lose_no_request(cluster):
+    cluster.kubectl("apply", "--server-side", "-f", str(lab.gateway_api()), "-f", str(KINDS))
+    cluster.begin()
+    cluster.apply(GATEWAY)
+    cluster.apply(APP)
+    try:
+        gated(cluster)
+        rolls(cluster)
+        dies(cluster)
+        goes(cluster)
+    except BaseException:
+        print(cluster.log.read_text()[-8000:])
+        raise
+
+
+def gated(cluster):
+    """Without a route pods are not ready, and nothing is said of them; with one they are when Lattice sends requests."""
+    wait_for("the containers", lambda: [is_true(it, "ContainersReady") for it in cluster.pods()] == [True, True], patience=PATIENCE)
+    for pod in cluster.pods():
+        assert (gate(pod), is_true(pod, "Ready")) == (None, False), pod["status"]
+    cluster.apply(ROUTE)
+    wait_for("the route", cluster.programmed, patience=PATIENCE)
+    cluster.roll(restart=False)
+    pods = cluster.pods()
+    assert [gate(it) for it in pods] == [("True", "Healthy")] * 2, [it["status"] for it in pods]
+    assert cluster.targets("HEALTHY") == {it["status"]["podIP"] for it in pods}
+    cluster.domain = cluster.object("httproute", "web")["metadata"]["annotations"][DOMAIN]
+    wait_for("an answer", lambda: cluster.in_client("curl", "-sf", "--max-time", "5", f"http://{cluster.domain}/", check=False)
+             .returncode == 0, patience=PATIENCE)
+
+
+def rolls(cluster):
+    """All pods are replaced, again and again: each rollout is of pods whose gates Lattice's health opened."""
+    seen = set()
+    with cluster.under_load() as outcome:
+        for _ in range(ROLLOUTS):
+            before = {it["metadata"]["name"] for it in cluster.pods()}
+            cluster.roll()
+            pods = cluster.pods()
+            names = {it["metadata"]["name"] for it in pods}
+            assert len(names) == 2 and not names & before, (before, names)
+            assert [gate(it) for it in pods] == [("True", "Healthy")] * 2, [it["status"] for it in pods]
+            seen |= names
+        cluster.settled()
+    nothing_lost(outcome)
+    # The requests reached the new pods, and not only those that were there all the time.
+    assert seen <= set(outcome["answers"]), (seen, outcome)
+
+
+def dies(cluster):
+    """A pod goes at once, without its preStop: a GET that it took is sent to the other one."""
+    with cluster.under_load() as outcome:
+        victim = cluster.pods()[0]
+        cluster.kubectl("delete", "pod", victim["metadata"]["name"], "--grace-period=0", "--force", "--wait=false")
+        names = lambda: {it["metadata"]["name"] for it in cluster.pods()}
+        wait_for("another pod", lambda: len(names()) == 2 and victim["metadata"]["name"] not in names(), patience=PATIENCE)
+        cluster.roll(restart=False)
+        cluster.settled()
+    # What broke off after its head cannot be sent again.
+    assert outcome["failures"] == 0, outcome
+    assert sum(outcome["answers"].values()) + len(outcome["cut"]) == outcome["sent"], outcome
+
+
+def goes(cluster):
+    cluster.kubectl("delete", "httproute", "web", "--timeout=120s")
+    cluster.kubectl("delete", "gateway", "shop", "--timeout=120s")
+    wait_for("nothing to be left", lambda: not cluster.left(), patience=120)
+    assert cluster.end() == 0
