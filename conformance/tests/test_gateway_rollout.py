@@ -7,9 +7,10 @@ import contextlib
 import json
 import os
 import subprocess
+import urllib.request
 
 import pytest
-from lathlab import ROOT, binary, kubernetes as lab, wait_for
+from lathlab import ROOT, binary, free_port, kubernetes as lab, wait_for
 from lathlab.clusters import Cluster, is_true
 
 pytestmark = pytest.mark.root
@@ -148,7 +149,7 @@ class Rolled(Cluster):
         self.admit(80)
         self.client = self.place.launch("client")
         self.account = self.world.client("sts", REGION).get_caller_identity()["Account"]
-        self.log, self.controller, self.loads = directory / "controller.log", None, 0
+        self.log, self.controller, self.loads, self.probes = directory / "controller.log", None, 0, free_port()
 
     def apply(self, manifest):
         self.kubectl("apply", "-f", "-", content=manifest)
@@ -162,12 +163,17 @@ class Rolled(Cluster):
         with open(self.log, "ab") as log:
             self.controller = subprocess.Popen([
                 binary(), "k8s", "controller", "--cluster-name", NAME, "--vpc-id", self.place.vpc, "--account-id", self.account,
-                "--region", REGION, "--endpoint-url", self.lath.endpoint],
+                "--region", REGION, "--endpoint-url", self.lath.endpoint, "--metrics-bind-address", f"127.0.0.1:{self.probes}"],
                 env=self.env | {"LATH_LOG": "info,lath_gateway=debug"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def end(self, how="terminate"):
         getattr(self.controller, how)()
         return self.controller.wait(timeout=60)
+
+    def probe(self, path):
+        """What the controller answers to a probe."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.probes}/{path}", timeout=10) as reply:
+            return reply.read().decode()
 
     def programmed(self):
         """Whether the route's condition says so."""
@@ -264,6 +270,7 @@ def test_rollouts_lose_no_request(cluster):
         gated(cluster)
         rolls(cluster)
         dies(cluster)
+        counted(cluster)
         goes(cluster)
     except BaseException:
         print(cluster.log.read_text()[-8000:])
@@ -316,6 +323,15 @@ def dies(cluster):
     # What broke off after its head cannot be sent again.
     assert outcome["failures"] == 0, outcome
     assert sum(outcome["answers"].values()) + len(outcome["cut"]) == outcome["sent"], outcome
+
+
+def counted(cluster):
+    """The controller says how long that took."""
+    assert cluster.probe("healthz") == cluster.probe("readyz") == "ok\n"
+    metrics = dict(line.rsplit(" ", 1) for line in cluster.probe("metrics").splitlines() if not line.startswith("#"))
+    assert float(metrics['lath_gateway_programmed_seconds_count{kind="HTTPRoute"}']) >= 1, metrics
+    assert float(metrics['lath_gateway_api_requests_total{operation="DeregisterTargets",code="200"}']) >= 2 * ROLLOUTS, metrics
+    assert float(metrics['lath_gateway_reconcile_seconds_count{kind="Pods",result="done"}']) >= 1, metrics
 
 
 def goes(cluster):

@@ -58,6 +58,9 @@ struct Controller {
         default_value = "aws-application-networking-system"
     )]
     lease_namespace: String,
+    /// Serve metrics (/metrics) and probes (/healthz, /readyz) here, or at none (0); at :8080 unless given, if that is free.
+    #[arg(long, env = "METRICS_BIND_ADDRESS")]
+    metrics_bind_address: Option<String>,
     /// How many objects to work on at once.
     #[arg(long, env = "ROUTE_MAX_CONCURRENT_RECONCILES", default_value_t = 8)]
     workers: usize,
@@ -95,6 +98,7 @@ pub(crate) fn main(flags: &K8s) -> anyhow::Result<()> {
         leader_elect: flags.leader_elect,
         lease_namespace: flags.lease_namespace.clone(),
         workers: flags.workers,
+        metrics_address: flags.metrics_bind_address.clone(),
         context: given(&flags.context),
     };
     tokio::runtime::Builder::new_multi_thread()

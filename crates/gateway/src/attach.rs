@@ -7,7 +7,8 @@ use serde::Deserialize as _;
 use crate::condition::Verdict;
 use crate::desired::Protocol;
 use crate::kinds::{
-    self, GATEWAY_GROUP, Gateway, Listener, ParentRef, ParentStatus, Requirement, Route, RouteKind,
+    self, Condition, GATEWAY_GROUP, Gateway, Listener, ParentRef, ParentStatus, Requirement, Route,
+    RouteKind,
 };
 use crate::settings::Settings;
 use crate::world::{Name, World, gateway_of};
@@ -34,6 +35,23 @@ pub(crate) fn controller_of(
         .get(&Name::new("", &gateway.spec.gateway_class_name))?;
     let name = &class.spec.controller_name;
     settings.answers_to(name).then(|| name.clone())
+}
+
+/// What this controller has said of a route's generation: the conditions of a type in its entries.
+pub(crate) fn said(settings: &Settings, route: &Route, kind: &str) -> Vec<Condition> {
+    let generation = route.metadata.generation.unwrap_or_default();
+    let entries = route.status.iter().flat_map(|it| &it.parents);
+    let entries = entries.filter_map(|it| ParentStatus::deserialize(it).ok());
+    let own = entries.filter(|it| settings.answers_to(&it.controller_name));
+    own.flat_map(|it| it.conditions)
+        .filter(|it| it.kind == kind && it.observed_generation == generation)
+        .collect()
+}
+
+/// Whether Lattice has all of a route, as far as its status says.
+pub(crate) fn is_programmed(settings: &Settings, route: &Route) -> bool {
+    let said = said(settings, route, "Programmed");
+    said.iter().any(|it| it.status == "True")
 }
 
 /// Why nothing can be said about a route's parents now: what would say whose they are was not read, or is gone. What

@@ -12,11 +12,13 @@ use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::attach;
 use crate::condition::{Verdict, merged};
 use crate::desired::key;
 use crate::guards::{self, Guard, Target};
 use crate::kinds;
 use crate::lattice::{Fault, Lattice};
+use crate::metrics::Metrics;
 use crate::queue::{LONGEST, Queue};
 use crate::settings::{OWN_CONTROLLER, Settings};
 use crate::world::{Key, Name, World};
@@ -52,6 +54,7 @@ pub(crate) struct App {
     world: RwLock<World>,
     pub(crate) queue: Queue<Key>,
     pub(crate) lattice: Lattice,
+    pub(crate) metrics: Arc<Metrics>,
     /// In which version each kind is served, by its plural name.
     served: Mutex<BTreeMap<String, ApiResource>>,
     recorder: Recorder,
@@ -69,6 +72,7 @@ impl App {
             settings,
             world: RwLock::default(),
             queue: Queue::new(),
+            metrics: lattice.metrics(),
             lattice,
             served: Mutex::default(),
         }
@@ -137,7 +141,9 @@ impl App {
     /// Works on what is due, one object after another.
     pub(crate) async fn work(self: Arc<Self>) {
         loop {
-            let key = self.queue.next().await;
+            let (key, due) = self.queue.next().await;
+            self.note(&key, due);
+            let begun = tokio::time::Instant::now();
             let result = match &key {
                 Key::Class(name) => self.class(name).await,
                 Key::Gateway(name) => self.gateway(name).await,
@@ -149,14 +155,35 @@ impl App {
             match result {
                 Ok(()) => {
                     tracing::debug!(%key, "done");
+                    self.metrics.worked(key.kind(), "done", begun.elapsed());
                     self.queue.done(key, None);
                 }
                 Err(undone) => {
-                    match undone.longest() == WAIT {
+                    let waits = undone.longest() == WAIT;
+                    match waits {
                         true => tracing::debug!(%key, %undone, "not done yet"),
                         false => tracing::warn!(%key, %undone, "not done"),
                     }
+                    let result = if waits { "waits" } else { "failed" };
+                    self.metrics.worked(key.kind(), result, begun.elapsed());
                     self.queue.done(key, Some(undone.longest()));
+                }
+            }
+        }
+    }
+
+    /// Notes since when a route's newest generation is to be in Lattice.
+    fn note(&self, key: &Key, due: tokio::time::Instant) {
+        let Key::Route(kind, name) = key else {
+            return;
+        };
+        let route = self.look().route(*kind, name).cloned();
+        match route.filter(|it| it.metadata.deletion_timestamp.is_none()) {
+            None => self.metrics.forget(key),
+            Some(route) => {
+                let generation = route.metadata.generation.unwrap_or_default();
+                if !attach::is_programmed(&self.settings, &route) {
+                    self.metrics.applied(key, generation, due);
                 }
             }
         }

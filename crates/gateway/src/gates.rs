@@ -14,10 +14,11 @@ use kube::core::Object;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::attach::said;
 use crate::condition::Verdict;
 use crate::controller::{App, Undone};
 use crate::desired::Group;
-use crate::kinds::{ParentStatus, Route};
+use crate::kinds::Route;
 use crate::lattice::Fault;
 use crate::plan::{self, Imports};
 use crate::settings::Settings;
@@ -210,18 +211,8 @@ fn waiting(world: &World, service: &Name) -> BTreeMap<Name, Waiting> {
 
 /// Whether a route is not in Lattice yet as it should be, and will be.
 fn comes(settings: &Settings, route: &Route) -> bool {
-    let entries = route.status.iter().flat_map(|it| &it.parents);
-    let entries = entries.filter_map(|it| ParentStatus::deserialize(it).ok());
-    let own = entries.filter(|it| settings.answers_to(&it.controller_name));
-    let said: Vec<_> = own
-        .flat_map(|it| it.conditions)
-        .filter(|it| it.kind == "Programmed")
-        .collect();
-    let generation = route.metadata.generation.unwrap_or_default();
-    said.is_empty()
-        || said
-            .iter()
-            .any(|it| it.reason == "Pending" || it.observed_generation != generation)
+    let said = said(settings, route, "Programmed");
+    said.is_empty() || said.iter().any(|it| it.reason == "Pending")
 }
 
 /// All groups that these pods are in, also by other Services than the one that is looked at.

@@ -16,8 +16,10 @@ mod kinds;
 mod lattice;
 mod lease;
 mod matching;
+mod metrics;
 mod plan;
 mod policies;
+mod probes;
 mod queue;
 mod routes;
 mod settings;
@@ -27,6 +29,7 @@ mod watch;
 mod world;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -39,6 +42,7 @@ use crate::controller::App;
 use crate::guards::Target;
 use crate::lattice::Lattice;
 use crate::lease::{Election, Term};
+use crate::probes::Probes;
 pub use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
 
 /// How often everything is looked at again, for changes that others made in VPC Lattice.
@@ -67,6 +71,7 @@ async fn client(context: Option<&String>) -> anyhow::Result<Client> {
 /// # Errors
 /// When there is no cluster to reach, or another controller has taken over.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let listener = probes::listen(settings.metrics_address.as_deref()).await?;
     let client = client(settings.context.as_ref()).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -83,10 +88,18 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let app = Arc::new(App::new(client, settings, lattice));
     // Also a controller that does not lead keeps the picture, so that it can take over at once.
     let unread = watch::begin(&app);
+    let read = Arc::new(AtomicBool::new(false));
+    let probes = Probes {
+        app: Arc::clone(&app),
+        read: Arc::clone(&read),
+        leads: leading.clone(),
+    };
+    let _probes = listener.map(|listener| tokio::spawn(probes.serve(listener)));
     let mut workers = {
         let (app, mut leading) = (Arc::clone(&app), leading);
         tokio::spawn(async move {
             unread.none_left().await;
+            read.store(true, Ordering::Release);
             if leading.wait_for(|leads| *leads).await.is_ok() {
                 tracing::info!("the cluster is read, the work begins");
                 lead(&app).await;

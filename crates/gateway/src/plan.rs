@@ -25,6 +25,7 @@ const LARGEST_WEIGHT: i64 = 999;
 
 /// What becomes of a route.
 pub(crate) struct Plan {
+    pub(crate) kind: RouteKind,
     /// The parents that are this controller's.
     pub(crate) parents: Vec<Parent>,
     /// Whether all backends are what they should be.
@@ -396,6 +397,7 @@ pub(crate) fn route(
     });
     let resolved = builder.unresolved.into_iter().next();
     Plan {
+        kind,
         parents,
         resolved: resolved.unwrap_or_else(|| Verdict::good("ResolvedRefs")),
         left_out: (!left_out.is_empty()).then(|| left_out.join("; ")),

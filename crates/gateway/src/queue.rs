@@ -26,6 +26,17 @@ pub(crate) struct Queue<K> {
     changed: Notify,
 }
 
+/// How much there is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Depth {
+    /// What waits for a worker.
+    pub(crate) due: usize,
+    /// What is tried again later.
+    pub(crate) later: usize,
+    /// What workers have.
+    pub(crate) busy: usize,
+}
+
 impl<K: Ord + Clone> Queue<K> {
     pub(crate) fn new() -> Self {
         let state = State {
@@ -60,8 +71,20 @@ impl<K: Ord + Clone> Queue<K> {
         self.changed.notify_waiters();
     }
 
-    /// Waits for a key that is due and that no other worker has.
-    pub(crate) async fn next(&self) -> K {
+    /// How much there is to do now.
+    pub(crate) fn depth(&self) -> Depth {
+        let now = Instant::now();
+        let state = self.state();
+        let due = state.due.values().filter(|due| **due <= now).count();
+        Depth {
+            due,
+            later: state.due.len() - due,
+            busy: state.busy.len(),
+        }
+    }
+
+    /// Waits for a key that is due and that no other worker has; gives also since when it is due.
+    pub(crate) async fn next(&self) -> (K, Instant) {
         loop {
             // Registered before the look, so that no change in between is missed.
             let changed = self.changed.notified();
@@ -81,7 +104,7 @@ impl<K: Ord + Clone> Queue<K> {
                     Some((key, due)) if due <= now => {
                         state.due.remove(&key);
                         state.busy.insert(key.clone());
-                        return key;
+                        return (key, due);
                     }
                     Some((_, due)) => due - now,
                     None => LONGEST,
@@ -124,12 +147,18 @@ mod tests {
         let queue = Queue::new();
         queue.add("a");
         queue.add("a");
-        assert_eq!(queue.next().await, "a");
+        assert_eq!(queue.next().await.0, "a");
         queue.add("a");
         queue.add("b");
-        assert_eq!(queue.next().await, "b");
+        let depth = Depth {
+            due: 2,
+            later: 0,
+            busy: 1,
+        };
+        assert_eq!(queue.depth(), depth);
+        assert_eq!(queue.next().await.0, "b");
         queue.done("a", None);
-        assert_eq!(queue.next().await, "a");
+        assert_eq!(queue.next().await.0, "a");
     }
 
     #[tokio::test]
@@ -137,13 +166,13 @@ mod tests {
         let queue = Queue::new();
         queue.add("a");
         for _ in 0..2 {
-            assert_eq!(queue.next().await, "a");
+            assert_eq!(queue.next().await.0, "a");
             queue.done("a", Some(LONGEST));
         }
         assert_eq!(queue.state().failures["a"], 2);
         queue.add("a");
         assert!(queue.state().due["a"] <= Instant::now());
-        assert_eq!(queue.next().await, "a");
+        assert_eq!(queue.next().await.0, "a");
         queue.done("a", None);
         assert!(queue.state().failures.is_empty() && queue.state().due.is_empty());
     }

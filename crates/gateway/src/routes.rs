@@ -19,7 +19,7 @@ use crate::kinds::{self, ParentStatus, Route, RouteKind};
 use crate::lattice::{Deployed, Fault};
 use crate::plan::{self, Imports, Plan};
 use crate::settings::OWN_CONTROLLER;
-use crate::world::{Name, backing};
+use crate::world::{Key, Name, backing};
 
 /// The annotation that says under which name Lattice has a route's service.
 pub(crate) const DOMAIN_NAME: &str = "lattice-assigned-domain-name";
@@ -177,6 +177,11 @@ impl App {
             .filter_map(|it| serde_json::from_value(it).ok())
             .collect();
         let programmed = programmed(result);
+        if programmed.good {
+            let kind = plan.kind;
+            let key = Key::Route(kind, Name::of(&route.metadata));
+            self.metrics.programmed(kind.kind(), &key, generation);
+        }
         let mut next = Vec::new();
         for parent in &plan.parents {
             let mut new = vec![

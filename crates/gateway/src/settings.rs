@@ -30,6 +30,8 @@ pub struct Settings {
     pub lease_namespace: String,
     /// How many objects are worked on at once.
     pub workers: usize,
+    /// Where metrics and probes are served: `ADDRESS:PORT`, `:PORT`, or `0` for nowhere; `None` for `:8080` if it is free.
+    pub metrics_address: Option<String>,
     /// The kubeconfig's context; its default where there is none.
     pub context: Option<String>,
 }

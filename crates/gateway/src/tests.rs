@@ -1,7 +1,7 @@
 //! Kubernetes' objects in, what should be in VPC Lattice out.
 
 mod auth;
-mod bench;
+pub(crate) mod bench;
 pub(crate) mod fake;
 mod lattice;
 mod ownership;
@@ -34,6 +34,7 @@ fn settings() -> Settings {
         leader_elect: false,
         lease_namespace: "default".into(),
         workers: 1,
+        metrics_address: None,
         context: None,
     }
 }

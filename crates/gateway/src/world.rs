@@ -59,16 +59,39 @@ pub(crate) enum Key {
     Gates(Name),
 }
 
+impl Key {
+    /// What kind of work it is.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Class(_) => "GatewayClass",
+            Self::Gateway(_) => "Gateway",
+            Self::Route(kind, _) => kind.kind(),
+            Self::Export(_) => "ServiceExport",
+            Self::Policy(kind, _) => kind.kind(),
+            Self::Gates(_) => "Pods",
+        }
+    }
+
+    fn name(&self) -> &Name {
+        match self {
+            Self::Class(name)
+            | Self::Gateway(name)
+            | Self::Route(_, name)
+            | Self::Export(name)
+            | Self::Policy(_, name)
+            | Self::Gates(name) => name,
+        }
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Class(name) => write!(f, "GatewayClass {name}"),
-            Self::Gateway(name) => write!(f, "Gateway {name}"),
-            Self::Route(kind, name) => write!(f, "{} {name}", kind.kind()),
-            Self::Export(name) => write!(f, "ServiceExport {name}"),
-            Self::Policy(kind, name) => write!(f, "{} {name}", kind.kind()),
-            Self::Gates(name) => write!(f, "pods of Service {name}"),
-        }
+        let of = if matches!(self, Self::Gates(_)) {
+            " of Service"
+        } else {
+            ""
+        };
+        write!(f, "{}{of} {}", self.kind(), self.name())
     }
 }
 

@@ -31,6 +31,7 @@ use tokio::sync::Mutex;
 use crate::desired::{Action, Condition, MANAGED_BY, Tags, key};
 use crate::guards::Guard;
 use crate::lease::Term;
+use crate::metrics::{Counted, Metrics};
 use crate::settings::Settings;
 
 /// How long a call may take, with all of its attempts.
@@ -145,6 +146,7 @@ type Contents = HashMap<String, (Option<Condition>, Option<Action>)>;
 /// VPC Lattice, and what is remembered of it.
 pub(crate) struct Lattice {
     client: Client,
+    metrics: Arc<Metrics>,
     managed_by: String,
     account: String,
     vpc: String,
@@ -183,8 +185,13 @@ impl Lattice {
         settings: &Settings,
         term: Arc<Term>,
     ) -> Self {
+        let metrics = Arc::<Metrics>::default();
+        let config = config
+            .interceptor(Fence(term))
+            .interceptor(Counted(Arc::clone(&metrics)));
         Self {
-            client: Client::from_conf(config.interceptor(Fence(term)).build()),
+            client: Client::from_conf(config.build()),
+            metrics,
             managed_by: settings.managed_by(),
             account: settings.account_id.clone(),
             vpc: settings.vpc_id.clone(),
@@ -211,6 +218,11 @@ impl Lattice {
             .retry_config(RetryConfig::disabled())
             .endpoint_url(url);
         Self::with(config, settings, term)
+    }
+
+    /// Where requests are counted.
+    pub(crate) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// Forgets all that is remembered, so that what others changed is seen.
