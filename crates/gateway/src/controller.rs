@@ -131,6 +131,7 @@ impl App {
             .chain(world.gated_services().into_iter().map(Key::Gates))
             .chain(world.classes.keys().cloned().map(Key::Class))
             .chain(world.gateways.keys().cloned().map(Key::Gateway))
+            .chain(world.group_policies.keys().cloned().map(Key::GroupPolicy))
             .chain(world.exports.keys().cloned().map(Key::Export))
             .chain(policies)
             .collect();
@@ -151,6 +152,7 @@ impl App {
                 Key::Export(name) => self.export(name).await,
                 Key::Policy(kind, name) => self.policy(*kind, name).await,
                 Key::Gates(name) => self.gates(name).await,
+                Key::GroupPolicy(name) => self.group_policy(name).await,
             };
             match result {
                 Ok(()) => {

@@ -11,6 +11,7 @@ mod controller;
 mod desired;
 mod gates;
 mod gateway;
+mod group_policies;
 mod guards;
 mod kinds;
 mod lattice;
@@ -25,6 +26,7 @@ mod routes;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod unserved;
 mod watch;
 mod world;
 
@@ -85,6 +87,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let election = settings
         .leader_elect
         .then(|| Election::new(client.clone(), &settings.lease_namespace));
+    tokio::spawn(unserved::report(client.clone()));
     let app = Arc::new(App::new(client, settings, lattice));
     // Also a controller that does not lead keeps the picture, so that it can take over at once.
     let unread = watch::begin(&app);

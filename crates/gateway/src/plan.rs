@@ -11,6 +11,7 @@ use crate::desired::{
     ROUTE_NAMESPACE, ROUTE_TYPE, SERVICE_NAME, SERVICE_NAMESPACE, SOURCE_TYPE, Service, Source,
     Tags, group, key, listener_name, service_names, tags,
 };
+use crate::group_policies::Of;
 use crate::kinds::{BackendRef, Policy, Route, RouteKind, Rule, ServiceExport};
 use crate::matching;
 use crate::settings::Settings;
@@ -73,16 +74,6 @@ fn import(world: &World, name: &Name) -> Option<Import> {
     }
     let vpc = annotation("aws-vpc").cloned();
     Some(Import::Tagged { tags, vpc })
-}
-
-/// What a policy says of a Service's or export's groups: of several, the oldest counts.
-pub(crate) fn group_policy<'a>(world: &'a World, kind: &str, name: &Name) -> Option<&'a Policy> {
-    let policies = world.group_policies.iter().filter(|(at, policy)| {
-        let target = &policy.spec.target_ref;
-        at.namespace == name.namespace && target.kind == kind && target.name == name.name
-    });
-    let oldest = policies.min_by_key(|(at, policy)| (policy.creation_timestamp(), (*at).clone()));
-    oldest.map(|(_, policy)| &**policy)
 }
 
 /// Protocol, version and health check of a group.
@@ -173,7 +164,8 @@ impl Builder<'_> {
             return Err(Verdict::bad("BackendNotFound", message));
         };
         let source = Source::Route(self.kind, self.name);
-        let policy = group_policy(self.world, "Service", &name);
+        let policy = self.world.group_policy(Of::Service, &name);
+        let policy = policy.map(|(_, policy)| policy);
         let mut group = group_of(self.settings, source, self.kind, (&name, port), policy);
         group.targets = self.world.targets(&name, port);
         let reference = GroupRef::Own(group.name.clone());
@@ -444,8 +436,10 @@ pub(crate) fn export(
         let Some(port) = service.ports.iter().find(|it| it.port == number) else {
             continue;
         };
-        let policy = group_policy(world, "ServiceExport", name)
-            .or_else(|| group_policy(world, "Service", &backing));
+        let policy = world
+            .group_policy(Of::Export, name)
+            .or_else(|| world.group_policy(Of::Service, &backing));
+        let policy = policy.map(|(_, policy)| policy);
         let mut group = group_of(settings, Source::Export, kind, (name, port), policy);
         group.targets = world.targets(&backing, port);
         groups.insert(group.name.clone(), group);

@@ -3,6 +3,7 @@
 mod auth;
 pub(crate) mod bench;
 pub(crate) mod fake;
+mod group_policies;
 mod lattice;
 mod ownership;
 mod picture;

@@ -416,7 +416,7 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         unread,
         vec![kinds::service_export()],
         |it| &mut it.exports,
-        |_, name, _| vec![Key::Export(name.clone())],
+        |world, name, _| world.touched_by_export(name),
     );
     custom(
         app,
@@ -458,7 +458,7 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     let services = Kept {
         convert: |it: core::Service| Some(Service::from(it)),
         table: |it| &mut it.services,
-        touched: |world, name, _| world.touched_by_backend(BackendKind::Service, name),
+        touched: |world, name, _| world.touched_by_service(name),
         differ: |_, _, a, b| a != b,
     };
     plain(app, unread, all(&app.client), services);

@@ -57,6 +57,8 @@ pub(crate) enum Key {
     Policy(PolicyKind, Name),
     /// The readiness gates of a Service's pods.
     Gates(Name),
+    /// A TargetGroupPolicy.
+    GroupPolicy(Name),
 }
 
 impl Key {
@@ -69,6 +71,7 @@ impl Key {
             Self::Export(_) => "ServiceExport",
             Self::Policy(kind, _) => kind.kind(),
             Self::Gates(_) => "Pods",
+            Self::GroupPolicy(_) => "TargetGroupPolicy",
         }
     }
 
@@ -79,7 +82,8 @@ impl Key {
             | Self::Route(_, name)
             | Self::Export(name)
             | Self::Policy(_, name)
-            | Self::Gates(name) => name,
+            | Self::Gates(name)
+            | Self::GroupPolicy(name) => name,
         }
     }
 }
@@ -387,16 +391,6 @@ impl World {
             let mut from = grant.spec.from.iter();
             from.any(|from| from.namespace == name.namespace)
         })
-    }
-
-    /// What a policy for target groups changes.
-    pub(crate) fn touched_by_group_policy(&self, name: &Name, policy: &Policy) -> Vec<Key> {
-        let target = Name::new(&name.namespace, &policy.spec.target_ref.name);
-        let mut keys = self.touched_by_backend(BackendKind::Service, &target);
-        if self.exports.contains_key(&target) {
-            keys.push(Key::Export(target));
-        }
-        keys
     }
 
     /// The slices of a namespace.

@@ -194,6 +194,9 @@ impl Bench {
                 None => drop(world.pods.remove(&at)),
             }
         }
+        let all = stored("targetgrouppolicies").into_iter();
+        let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
+        world.group_policies.extend(all);
         for (at, it) in stored("gateways") {
             world
                 .gateways
@@ -209,6 +212,7 @@ impl Bench {
             Key::Policy(kind, name) => self.app.policy(*kind, name).await,
             Key::Export(name) => self.app.export(name).await,
             Key::Gates(name) => self.app.gates(name).await,
+            Key::GroupPolicy(name) => self.app.group_policy(name).await,
             Key::Class(_) => panic!("{key}"),
         };
         self.sync();
