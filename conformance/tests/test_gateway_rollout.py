@@ -175,6 +175,13 @@ class Rolled(Cluster):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.probes}/{path}", timeout=10) as reply:
             return reply.read().decode()
 
+    def told(self, *arguments):
+        """What `lath k8s` prints."""
+        run = subprocess.run([binary(), "k8s", *arguments, "--region", REGION, "--endpoint-url", self.lath.endpoint], env=self.env, text=True,
+                             capture_output=True, timeout=60)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
     def programmed(self):
         """Whether the route's condition says so."""
         parents = self.object("httproute", "web").get("status", {}).get("parents", [])
@@ -271,6 +278,7 @@ def test_rollouts_lose_no_request(cluster):
         rolls(cluster)
         dies(cluster)
         counted(cluster)
+        explained(cluster)
         goes(cluster)
     except BaseException:
         print(cluster.log.read_text()[-8000:])
@@ -332,6 +340,16 @@ def counted(cluster):
     assert float(metrics['lath_gateway_programmed_seconds_count{kind="HTTPRoute"}']) >= 1, metrics
     assert float(metrics['lath_gateway_api_requests_total{operation="DeregisterTargets",code="200"}']) >= 2 * ROLLOUTS, metrics
     assert float(metrics['lath_gateway_reconcile_seconds_count{kind="Pods",result="done"}']) >= 1, metrics
+
+
+def explained(cluster):
+    """People see in a line what a route became."""
+    gateway, route = json.loads(cluster.told("status", "-n", "default", "-o", "json"))
+    assert (gateway["kind"], gateway["name"], gateway["state"], gateway["attached_routes"]) == ("Gateway", "shop", "programmed", 1)
+    assert (route["kind"], route["name"], route["state"], route["domain_name"]) == ("HTTPRoute", "web", "programmed", cluster.domain)
+    assert [(it["healthy"], it["total"]) for it in route["target_groups"]] == [(2, 2)], route
+    assert "2/2 healthy" in cluster.told("status")
+    assert "Programmed True" in cluster.told("explain", "httproute/web")
 
 
 def goes(cluster):

@@ -2,9 +2,11 @@
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use lath_gateway::report::{self, Entry, Question};
 use lath_gateway::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
 
-use crate::telemetry;
+use crate::cli::Output;
+use crate::{output, telemetry};
 
 /// `lath k8s`.
 #[derive(Debug, Args)]
@@ -18,6 +20,50 @@ pub(crate) struct K8s {
 enum K8sCommand {
     /// Make Gateways and routes of a cluster services of VPC Lattice, at Lath or at AWS, until SIGTERM.
     Controller(Controller),
+    /// Show what Gateways and routes became in VPC Lattice, a line each, and why not.
+    Status(Status),
+    /// Show all that is known of one: lath k8s explain httproute/NAME.
+    Explain(Explain),
+}
+
+/// Where to ask.
+#[derive(Debug, Args)]
+struct Asked {
+    /// The namespace.
+    #[arg(short, long)]
+    namespace: Option<String>,
+    /// The context of the kubeconfig; its current one unless given, and in a pod its service account.
+    #[arg(long)]
+    context: Option<String>,
+    /// The region; that of the SDK unless given.
+    #[arg(long, env = "REGION", default_value = "")]
+    region: String,
+    /// Where the API is: Lath's, or AWS's unless given (AWS_ENDPOINT_URL).
+    #[arg(long)]
+    endpoint_url: Option<String>,
+    /// Ask for the Gateways of classes with this controllerName; may be repeated.
+    #[arg(long = "controller-name", env = "CONTROLLER_NAMES", value_delimiter = ',',
+          default_values = [AWS_CONTROLLER, OWN_CONTROLLER])]
+    controller_names: Vec<String>,
+    /// The output format.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+/// `lath k8s status`. Credentials are those of AWS's SDKs; without them it says what the cluster knows.
+#[derive(Debug, Args)]
+struct Status {
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// `lath k8s explain`.
+#[derive(Debug, Args)]
+struct Explain {
+    /// The object: gateway/NAME, httproute/NAME, grpcroute/NAME or tlsroute/NAME.
+    object: String,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 /// `lath k8s controller`. Credentials are those of AWS's SDKs; the environment variables are those of AWS's controller.
@@ -75,7 +121,38 @@ fn given(value: &Option<String>) -> Option<String> {
 }
 
 pub(crate) fn main(flags: &K8s) -> anyhow::Result<()> {
-    let K8sCommand::Controller(flags) = &flags.command;
+    match &flags.command {
+        K8sCommand::Controller(flags) => control(flags),
+        K8sCommand::Status(flags) => tell(&flags.asked, None),
+        K8sCommand::Explain(flags) => tell(&flags.asked, Some(flags.object.clone())),
+    }
+}
+
+/// Prints what became of all Gateways and routes, or of one.
+fn tell(flags: &Asked, object: Option<String>) -> anyhow::Result<()> {
+    let question = Question {
+        context: given(&flags.context),
+        namespace: given(&flags.namespace),
+        region: flags.region.clone(),
+        endpoint_url: given(&flags.endpoint_url),
+        controller_names: flags.controller_names.clone(),
+        object,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime for requests")?;
+    let entries = runtime.block_on(report::report(&question))?;
+    output::print(&match (flags.output, &question.object) {
+        (Output::Json, None) => format!("{}\n", serde_json::to_string_pretty(&entries)?),
+        // Kinds have names of their own: one object is asked for, and one is found.
+        (Output::Json, Some(_)) => format!("{}\n", serde_json::to_string_pretty(&entries.first())?),
+        (Output::Text, None) => entries.iter().map(|it| it.line() + "\n").collect(),
+        (Output::Text, Some(_)) => entries.iter().map(Entry::explanation).collect(),
+    })
+}
+
+fn control(flags: &Controller) -> anyhow::Result<()> {
     telemetry::init(false);
     for (name, value) in [
         ("CLUSTER_NAME", &flags.cluster_name),

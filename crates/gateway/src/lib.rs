@@ -22,6 +22,7 @@ mod plan;
 mod policies;
 mod probes;
 mod queue;
+pub mod report;
 mod routes;
 mod settings;
 #[cfg(test)]
@@ -41,7 +42,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as channel;
 
 use crate::controller::App;
-use crate::guards::Target;
 use crate::lattice::Lattice;
 use crate::lease::{Election, Term};
 use crate::probes::Probes;
@@ -148,7 +148,7 @@ async fn lead(app: &Arc<App>) {
         let app = Arc::clone(app);
         all.spawn(async move {
             // The VPC's place in it is Lattice's business once it is asked for.
-            let guards = |target: &Target| app.guard(target);
+            let guards = |target: &guards::Target| app.guard(target);
             while let Err(fault) = app.lattice.ensure_network(&network, true, &guards).await {
                 tracing::info!(network, %fault, "the default service network is not there yet");
                 tokio::time::sleep(Duration::from_secs(2)).await;

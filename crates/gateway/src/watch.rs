@@ -25,7 +25,7 @@ use crate::world::{BackendKind, Key, Name, Service, Slice, Table, World};
 /// How often the API server is asked whether it has a kind by now.
 const LOOK: Duration = Duration::from_secs(3);
 /// The versions that routes are served in, the best first.
-const VERSIONS: [&str; 3] = ["v1", "v1alpha3", "v1alpha2"];
+pub(crate) const VERSIONS: [&str; 3] = ["v1", "v1alpha3", "v1alpha2"];
 
 /// How many kinds were not read yet, for workers that wait for the whole picture.
 pub(crate) struct Unread {

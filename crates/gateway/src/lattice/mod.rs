@@ -159,25 +159,29 @@ pub(crate) struct Lattice {
     rules: Lock<Contents>,
 }
 
+/// How Lattice is reached: with the credentials of the environment.
+pub(crate) async fn config(
+    region: &str,
+    endpoint_url: Option<&str>,
+) -> aws_sdk_vpclattice::config::Builder {
+    let timeouts = TimeoutConfig::builder().operation_timeout(PATIENCE).build();
+    let mut config = aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::standard().with_max_attempts(4))
+        .timeout_config(timeouts);
+    if !region.is_empty() {
+        config = config.region(Region::new(region.to_owned()));
+    }
+    if let Some(url) = endpoint_url {
+        config = config.endpoint_url(url);
+    }
+    aws_sdk_vpclattice::config::Builder::from(&config.load().await)
+}
+
 impl Lattice {
     /// A client with the credentials of the environment, which sends nothing outside of the term.
     pub(crate) async fn new(settings: &Settings, term: Arc<Term>) -> Self {
-        let timeouts = TimeoutConfig::builder().operation_timeout(PATIENCE).build();
-        let mut config = aws_config::defaults(BehaviorVersion::latest())
-            .retry_config(RetryConfig::standard().with_max_attempts(4))
-            .timeout_config(timeouts);
-        if !settings.region.is_empty() {
-            config = config.region(Region::new(settings.region.clone()));
-        }
-        if let Some(url) = &settings.endpoint_url {
-            config = config.endpoint_url(url);
-        }
-        let config = config.load().await;
-        Self::with(
-            aws_sdk_vpclattice::config::Builder::from(&config),
-            settings,
-            term,
-        )
+        let config = config(&settings.region, settings.endpoint_url.as_deref()).await;
+        Self::with(config, settings, term)
     }
 
     fn with(

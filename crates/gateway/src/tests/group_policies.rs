@@ -88,16 +88,17 @@ async fn when_the_older_policy_goes_the_younger_one_counts_and_is_told() {
         name.name.clone()
     };
     assert_eq!(counts(), "first");
-    let world = bench.app.look();
     let first = Name::new("default", "first");
-    let touched = world.touched_by_group_policy(&first, &world.group_policies[&first]);
-    assert!(touched.contains(&key("second")), "{touched:?}");
-    // A Service that comes or goes is news for its policies.
-    assert_eq!(
-        world.touched_by_service(&one),
-        [key("first"), key("second")]
-    );
-    drop(world);
+    {
+        let world = bench.app.look();
+        let touched = world.touched_by_group_policy(&first, &world.group_policies[&first]);
+        assert!(touched.contains(&key("second")), "{touched:?}");
+        // A Service that comes or goes is news for its policies.
+        assert_eq!(
+            world.touched_by_service(&one),
+            [key("first"), key("second")]
+        );
+    }
     let patch = json!({"metadata": {"finalizers": ["example.com/other"], "deletionTimestamp": "2026-02-01T00:00:00Z"}});
     bench.patch("targetgrouppolicies", "first", &patch);
     assert_eq!(counts(), "second");
