@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 
+import pytest
 from lathlab import ROOT
 
 GATEWAY = ROOT / "packaging" / "gateway"
@@ -31,7 +32,7 @@ def test_the_chart_has_what_the_manifest_has():
 
 def test_the_chart_is_rendered():
     if not shutil.which("helm"):
-        return
+        pytest.skip("SKIPPED: no helm")
     values = ["--set", "cluster.name=prod,cluster.vpcId=vpc-1,cluster.region=us-east-1", "--set-string", "cluster.accountId=123456789012"]
     made = subprocess.run(["helm", "template", "gateway", CHART, "--include-crds", *values], capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
