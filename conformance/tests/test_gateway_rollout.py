@@ -223,7 +223,7 @@ class Rolled(Cluster):
         outcome = {}
         try:
             wait_for("requests", lambda: load.poll() is not None or self.in_client("test", "-e", runs, check=False).returncode == 0)
-            assert load.poll() is None, load.communicate()
+            assert load.poll() is None, "the load ended at once"
             yield outcome
         finally:
             self.in_client("touch", over, check=False)
@@ -232,9 +232,9 @@ class Rolled(Cluster):
             except subprocess.TimeoutExpired:
                 load.kill()
                 said, complaints = load.communicate()
-        assert load.returncode == 0, (said, complaints)
+            print(f"load {self.loads}: {load.returncode} {said[-4000:]} {complaints[-4000:]}")
+        assert load.returncode == 0
         outcome.update(json.loads(said.splitlines()[-1]))
-        print(f"load {self.loads}: {outcome}")
 
     def left(self):
         """What Lattice has."""
@@ -290,13 +290,15 @@ def gated(cluster):
     wait_for("the containers", lambda: [is_true(it, "ContainersReady") for it in cluster.pods()] == [True, True], patience=PATIENCE)
     for pod in cluster.pods():
         assert (gate(pod), is_true(pod, "Ready")) == (None, False), pod["status"]
+    told = lambda: cluster.object("targetgrouppolicy", "web")["status"]["conditions"]
+    wait_for("the policy to be told", lambda: [(it["type"], it["status"], it["reason"]) for it in told()] == [("Accepted", "True", "Accepted")])
     cluster.apply(ROUTE)
     wait_for("the route", cluster.programmed, patience=PATIENCE)
     cluster.roll(restart=False)
     pods = cluster.pods()
     assert [gate(it) for it in pods] == [("True", "Healthy")] * 2, [it["status"] for it in pods]
     assert cluster.targets("HEALTHY") == {it["status"]["podIP"] for it in pods}
-    cluster.domain = cluster.object("httproute", "web")["metadata"]["annotations"][DOMAIN]
+    cluster.domain = wait_for("the name", lambda: cluster.object("httproute", "web")["metadata"]["annotations"].get(DOMAIN))
     wait_for("an answer", lambda: cluster.in_client("curl", "-sf", "--max-time", "5", f"http://{cluster.domain}/", check=False)
              .returncode == 0, patience=PATIENCE)
 

@@ -178,10 +178,13 @@ impl World {
     }
 }
 
-/// A group that a pod is in, and whether a route still works on forwarding to it.
+/// A group that a pod is in.
 struct Place {
     group: Group,
-    comes: bool,
+    /// Whether it will be there, if it is not.
+    made: bool,
+    /// Whether a route will forward to it, if none does.
+    used: bool,
 }
 
 /// A pod that waits: its addresses, and what it is to be told.
@@ -245,7 +248,11 @@ fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) ->
                 let plan = plan::route(world, settings, &none, (kind, &name, route));
                 let comes = comes(settings, route);
                 let groups = plan.service.into_iter().flat_map(|it| it.groups);
-                places.extend(groups.map(|group| Place { group, comes }));
+                places.extend(groups.map(|group| Place {
+                    group,
+                    made: comes,
+                    used: comes,
+                }));
             }
             Key::Export(name) => {
                 let Some(export) = world.exports.get(&name) else {
@@ -259,7 +266,8 @@ fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) ->
                 // Another cluster's route may use it one day, or none: nothing waits for that.
                 places.extend(groups.map(|group| Place {
                     group,
-                    comes: false,
+                    made: true,
+                    used: false,
                 }));
             }
             _ => {}
@@ -282,11 +290,13 @@ fn verdict(of: &Waiting, places: &[(Place, Option<Health>)]) -> Option<Verdict> 
             let at = format!("target {}:{} of group {name}", target.0, target.1);
             let status = health.as_ref().and_then(|it| it.get(target));
             let reason = match status {
+                // The route's status says why there is none. No pod is served by it, and none waits for it.
+                None if health.is_none() && !place.made => (0, "Unused"),
                 None => return bad("TargetNotFound", format!("{at} is not registered yet")),
                 Some(TargetStatus::Healthy) => (2, "Healthy"),
                 // Nothing more will be known of it.
                 Some(TargetStatus::Unavailable) => (1, "HealthCheckUnavailable"),
-                Some(TargetStatus::Unused) if place.comes => {
+                Some(TargetStatus::Unused) if place.used => {
                     return bad("Unused", format!("nothing forwards to {at} yet"));
                 }
                 // No request comes this way.

@@ -345,6 +345,28 @@ async fn a_group_that_is_not_checked_or_used_holds_no_pod_up() {
 }
 
 #[tokio::test]
+async fn a_route_that_cannot_be_had_holds_no_pod_up() {
+    let bench = bench(&["one"]).await;
+    put_pod(&bench, 7, &pod(7, true, None));
+    set(&bench, &[ready(1), shut(7)]);
+    bench.once(&route("web")).await.unwrap();
+    bench.put("httproutes", "more", &web(&["one"]));
+    bench.once(&gates()).await.unwrap_err();
+    assert_eq!(told(&bench, 7), words("False", "TargetNotFound"));
+    // Lattice has no room for its group.
+    let condition = json!({"type": "Programmed", "status": "False", "reason": "Invalid", "observedGeneration": 1});
+    let controller = settings().controller_names.remove(0);
+    let entry = json!({"parentRef": {"name": "gw"}, "controllerName": controller, "conditions": [condition]});
+    bench.patch(
+        "httproutes",
+        "more",
+        &json!({"status": {"parents": [entry]}}),
+    );
+    bench.once(&gates()).await.unwrap();
+    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+}
+
+#[tokio::test]
 async fn a_pod_that_is_in_no_group_is_another_controllers() {
     let bench = Bench::new(world(http()), settings()).await;
     put_pod(&bench, 7, &pod(7, true, None));
