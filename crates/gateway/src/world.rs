@@ -167,10 +167,12 @@ impl From<discovery::EndpointSlice> for Slice {
                 if conditions.terminating.unwrap_or(false) {
                     continue;
                 }
-                // No word on readiness means ready.
+                // No word on readiness means ready. A Service may publish also what is not: then only the other word says so.
                 if conditions.ready.unwrap_or(true) {
-                    ready.extend(endpoint.addresses);
-                    continue;
+                    ready.extend(endpoint.addresses.iter().cloned());
+                    if conditions.serving.unwrap_or(true) {
+                        continue;
+                    }
                 }
                 let of = endpoint.target_ref.unwrap_or_default();
                 if let (Some("Pod"), Some(name), Some(uid)) = (of.kind.as_deref(), of.name, of.uid)

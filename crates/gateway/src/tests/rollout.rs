@@ -94,11 +94,13 @@ fn what_terminates_is_no_target_whether_it_serves_or_not() {
         // A Service that publishes addresses which are not ready.
         endpoint(5, state(true, true, true)),
         shut(6),
+        // The same Service before its pod is ready.
+        endpoint(7, state(true, false, false)),
     ]);
     let ready: Vec<_> = found.ready.iter().map(String::as_str).collect();
-    assert_eq!(ready, ["10.0.0.1", "10.0.0.2"]);
+    assert_eq!(ready, ["10.0.0.1", "10.0.0.2", "10.0.0.7"]);
     let waiting: Vec<_> = found.waiting.keys().map(String::as_str).collect();
-    assert_eq!(waiting, ["10.0.0.6"]);
+    assert_eq!(waiting, ["10.0.0.6", "10.0.0.7"]);
 }
 
 #[tokio::test]
