@@ -37,6 +37,16 @@ pub(crate) fn controller_of(
     settings.answers_to(name).then(|| name.clone())
 }
 
+/// Whether a parent of a route is a Gateway of this controller.
+pub(crate) fn is_own(world: &World, settings: &Settings, name: &Name, route: &Route) -> bool {
+    let parents = route.spec.parent_refs.iter();
+    let gateways = parents.filter_map(|it| world.gateways.get(&gateway_of(it, name)?));
+    gateways
+        .filter_map(|it| controller_of(world, settings, it))
+        .next()
+        .is_some()
+}
+
 /// What this controller has said of a route's generation: the conditions of a type in its entries.
 pub(crate) fn said(settings: &Settings, route: &Route, kind: &str) -> Vec<Condition> {
     let generation = route.metadata.generation.unwrap_or_default();

@@ -175,11 +175,16 @@ impl App {
     }
 
     /// Notes since when a route's newest generation is to be in Lattice.
-    fn note(&self, key: &Key, due: tokio::time::Instant) {
+    pub(crate) fn note(&self, key: &Key, due: tokio::time::Instant) {
         let Key::Route(kind, name) = key else {
             return;
         };
-        let route = self.look().route(*kind, name).cloned();
+        let route = {
+            let world = self.look();
+            let route = world.route(*kind, name).cloned();
+            // Those of other controllers are looked at too, and none of this one's business.
+            route.filter(|it| attach::is_own(&world, &self.settings, name, it))
+        };
         match route.filter(|it| it.metadata.deletion_timestamp.is_none()) {
             None => self.metrics.forget(key),
             Some(route) => {

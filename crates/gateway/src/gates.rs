@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::attach::said;
 use crate::condition::Verdict;
 use crate::controller::{App, Undone};
-use crate::desired::Group;
+use crate::desired::{Action, Group, GroupRef, Service};
 use crate::kinds::Route;
 use crate::lattice::Fault;
 use crate::plan::{self, Imports};
@@ -181,9 +181,9 @@ impl World {
 /// A group that a pod is in.
 struct Place {
     group: Group,
-    /// Whether it will be there, if it is not.
+    /// Whether what is served changes to it, so that a pod waits for it although it is not there yet.
     made: bool,
-    /// Whether a route will forward to it, if none does.
+    /// Whether a route forwards to it, or will, whatever Lattice says of that so far.
     used: bool,
 }
 
@@ -212,10 +212,31 @@ fn waiting(world: &World, service: &Name) -> BTreeMap<Name, Waiting> {
     all
 }
 
-/// Whether a route is not in Lattice yet as it should be, and will be.
-fn comes(settings: &Settings, route: &Route) -> bool {
+/// Whether Lattice has refused a route, as it is now. One that is programmed may get other groups nevertheless, by a policy or
+/// by its Service, without a change of its own.
+fn refused(settings: &Settings, route: &Route) -> bool {
     let said = said(settings, route, "Programmed");
-    said.is_empty() || said.iter().any(|it| it.reason == "Pending")
+    let mut all = said.iter();
+    !said.is_empty() && all.all(|it| it.status != "True" && it.reason != "Pending")
+}
+
+/// The names of the groups that a service forwards requests to.
+fn forwarded(service: &Service) -> BTreeSet<String> {
+    let listeners = service.listeners.iter();
+    let actions = listeners
+        .flat_map(|it| std::iter::once(&it.default).chain(it.rules.iter().map(|it| &it.action)));
+    let mut names = BTreeSet::new();
+    for action in actions {
+        let Action::Forward(groups) = action else {
+            continue;
+        };
+        for (group, weight) in groups {
+            if let (GroupRef::Own(name), 1..) = (group, weight) {
+                names.insert(name.clone());
+            }
+        }
+    }
+    names
 }
 
 /// All groups that these pods are in, also by other Services than the one that is looked at.
@@ -246,12 +267,15 @@ fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) ->
                     continue;
                 }
                 let plan = plan::route(world, settings, &none, (kind, &name, route));
-                let comes = comes(settings, route);
-                let groups = plan.service.into_iter().flat_map(|it| it.groups);
-                places.extend(groups.map(|group| Place {
-                    group,
+                let Some(service) = plan.service else {
+                    continue;
+                };
+                let comes = !refused(settings, route);
+                let forwarded = forwarded(&service);
+                places.extend(service.groups.into_iter().map(|group| Place {
                     made: comes,
-                    used: comes,
+                    used: comes && forwarded.contains(&group.name),
+                    group,
                 }));
             }
             Key::Export(name) => {
@@ -263,10 +287,10 @@ fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) ->
                 }
                 let groups = plan::export(world, settings, &name, export);
                 let groups = groups.into_iter().flatten();
-                // Another cluster's route may use it one day, or none: nothing waits for that.
+                // Another cluster's route may use it one day, or none, and none uses one that is not there.
                 places.extend(groups.map(|group| Place {
                     group,
-                    made: true,
+                    made: false,
                     used: false,
                 }));
             }
@@ -290,7 +314,7 @@ fn verdict(of: &Waiting, places: &[(Place, Option<Health>)]) -> Option<Verdict> 
             let at = format!("target {}:{} of group {name}", target.0, target.1);
             let status = health.as_ref().and_then(|it| it.get(target));
             let reason = match status {
-                // The route's status says why there is none. No pod is served by it, and none waits for it.
+                // A route's status says why there is none. No pod is served by it, and none waits for it.
                 None if health.is_none() && !place.made => (0, "Unused"),
                 None => return bad("TargetNotFound", format!("{at} is not registered yet")),
                 Some(TargetStatus::Healthy) => (2, "Healthy"),
@@ -352,7 +376,7 @@ impl App {
                 seen.push((place, health));
             }
         }
-        let mut waits = None;
+        let (mut waits, mut untold) = (None, None);
         for (name, waiting) in &pods {
             // A pod of another controller's routes, or of none, is not this one's to speak of.
             let Some(verdict) = verdict(waiting, &seen) else {
@@ -361,9 +385,21 @@ impl App {
             if !verdict.good {
                 waits = Some(format!("pod {name}: {}", verdict.message));
             }
-            self.tell(name, &waiting.pod, &verdict).await?;
+            // A pod that cannot be told keeps no other's gate shut.
+            if let Err(error) = self.tell(name, &waiting.pod, &verdict).await {
+                untold = untold.or(Some(error));
+            }
         }
-        waits.map_or(Ok(()), |message| Err(Fault::Waits(message).into()))
+        match (untold, waits) {
+            // The next look must not be so far away as after an error alone.
+            (Some(error), Some(message)) => {
+                tracing::warn!(%service, %error, "a pod cannot be told what its gate waits for");
+                Err(Fault::Waits(message).into())
+            }
+            (Some(error), None) => Err(error),
+            (None, Some(message)) => Err(Fault::Waits(message).into()),
+            (None, None) => Ok(()),
+        }
     }
 
     /// Writes the gate's condition into a pod, if it says something else.

@@ -131,7 +131,7 @@ impl Metrics {
         text.family(
             "unprogrammed_routes",
             "gauge",
-            "Routes whose newest generation is not in VPC Lattice.",
+            "Routes of its Gateways whose newest generation is not in VPC Lattice.",
         );
         text.line("unprogrammed_routes", &[], state.applied.len());
         text.family(

@@ -292,7 +292,9 @@ fn programmed(result: Option<&Result<Deployed, Fault>>) -> Verdict {
         Some(Ok(deployed)) => {
             Verdict::good("Programmed").saying(deployed.remark.clone().unwrap_or_default())
         }
-        Some(Err(Fault::Waits(message))) => Verdict::bad("Pending", message.clone()),
+        Some(Err(Fault::Waits(message) | Fault::Unanswered(message))) => {
+            Verdict::bad("Pending", message.clone())
+        }
         Some(Err(Fault::Conflict(message))) => Verdict::bad("Conflicted", message.clone()),
         Some(Err(fault)) => Verdict::bad("Invalid", fault.to_string()),
     }

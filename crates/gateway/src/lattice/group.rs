@@ -334,9 +334,13 @@ impl Lattice {
         // What is new comes first, so that the group does not run empty in between.
         let new: Vec<_> = wanted.difference(&there).collect();
         let registered = self.register(group, &new).await;
+        let gone: Vec<_> = there.difference(wanted).collect();
+        // While Lattice does not answer, what ends serves those requests that nothing else could: it goes with the next try.
+        if matches!(registered, Err(Fault::Unanswered(_))) && gone.len() == there.len() {
+            return registered;
+        }
         // One address that cannot be had must not keep those in it that others may have got since, nor must a registration
         // that fails as a whole: what ends here ends soon, and a full group gets room by it.
-        let gone: Vec<_> = there.difference(wanted).collect();
         let deregistered = self.deregister(group, &gone).await;
         registered.and(deregistered)
     }
@@ -348,8 +352,12 @@ impl Lattice {
                 .client
                 .register_targets()
                 .target_group_identifier(group);
-            let answer = register.set_targets(Some(targets(chunk)?)).send().await?;
-            failed = failed.or_else(|| failure(group, answer.unsuccessful()));
+            let register = register.set_targets(Some(targets(chunk)?));
+            match register.send().await.map_err(Fault::from) {
+                Ok(answer) => failed = failed.or_else(|| failure(group, answer.unsuccessful())),
+                Err(fault @ Fault::Unanswered(_)) => return Err(fault),
+                Err(fault) => failed = failed.or(Some(fault)),
+            }
         }
         failed.map_or(Ok(()), Err)
     }
@@ -361,8 +369,12 @@ impl Lattice {
                 .client
                 .deregister_targets()
                 .target_group_identifier(group);
-            let answer = deregister.set_targets(Some(targets(chunk)?)).send().await?;
-            failed = failed.or_else(|| failure(group, answer.unsuccessful()));
+            let deregister = deregister.set_targets(Some(targets(chunk)?));
+            match deregister.send().await.map_err(Fault::from) {
+                Ok(answer) => failed = failed.or_else(|| failure(group, answer.unsuccessful())),
+                Err(fault @ Fault::Unanswered(_)) => return Err(fault),
+                Err(fault) => failed = failed.or(Some(fault)),
+            }
         }
         failed.map_or(Ok(()), Err)
     }

@@ -49,7 +49,10 @@ pub(crate) enum Fault {
     /// It is another's, or something is in the way.
     #[error("{0}")]
     Conflict(String),
-    /// Lattice refuses, or cannot be reached.
+    /// Lattice cannot be reached, has too many requests, or fails: the same request may do later.
+    #[error("{0}")]
+    Unanswered(String),
+    /// Lattice refuses.
     #[error("{0}")]
     Failed(String),
 }
@@ -68,6 +71,12 @@ where
         match code.as_str() {
             "ResourceNotFoundException" => Self::NotFound(message),
             "ConflictException" => Self::Conflict(message),
+            "ThrottlingException"
+            | "TooManyRequestsException"
+            | "InternalServerException"
+            | "ServiceUnavailableException" => Self::Unanswered(message),
+            // Without an answer that says anything; what was not even sent is another matter.
+            "" if !matches!(error, SdkError::ConstructionFailure(_)) => Self::Unanswered(message),
             _ => Self::Failed(message),
         }
     }

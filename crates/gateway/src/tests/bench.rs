@@ -43,6 +43,9 @@ fn kubernetes(objects: &mut Objects, request: &Request) -> Answer {
         if !version.is_null() && *version != object["metadata"]["resourceVersion"] {
             return Answer::refused(409, "Conflict");
         }
+        if object["forbidden"] == true {
+            return Answer::refused(403, "Forbidden");
+        }
         let mut patch = request.body.clone();
         if at.0 == "pods" {
             add_conditions(object, &mut patch);
@@ -160,6 +163,11 @@ impl Bench {
     pub(crate) fn delete(&self, plural: &str, name: &str) {
         let patch = json!({"metadata": {"deletionTimestamp": "2026-02-01T00:00:00Z"}});
         self.patch(plural, name, &patch);
+    }
+
+    /// Lets no patch of an object be carried out.
+    pub(crate) fn forbid(&self, plural: &str, name: &str) {
+        self.patch(plural, name, &json!({"forbidden": true}));
     }
 
     pub(crate) fn object(&self, plural: &str, name: &str) -> Option<Value> {

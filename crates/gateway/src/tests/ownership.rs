@@ -400,7 +400,7 @@ async fn nothing_is_sent_after_the_lease_is_lost() {
     let term = Arc::new(Term::over());
     let lattice = Lattice::in_term(&bench.server.url(), &settings(), term);
     let result = lattice.network("gw").await;
-    let Err(Fault::Failed(message)) = &result else {
+    let Err(Fault::Unanswered(message)) = &result else {
         panic!("{result:?}")
     };
     assert!(message.contains("does not hold the Lease"), "{message}");

@@ -327,23 +327,135 @@ async fn a_group_that_is_not_checked_or_used_holds_no_pod_up() {
         let group = bench.there().ids("targetgroups").remove(0);
         let target = (group, "10.0.0.7".to_owned());
         bench.there().health.insert(target, status);
-        // A route that is not in Lattice yet will use its group.
-        let web = bench.object("httproutes", "web").unwrap();
-        let mut pending = web["status"].clone();
-        for it in pending["parents"][0]["conditions"].as_array_mut().unwrap() {
-            if it["type"] == "Programmed" {
-                it["reason"] = json!("Pending");
-            }
-        }
-        bench.patch("httproutes", "web", &json!({"status": pending}));
         if status == "UNUSED" {
+            // The route forwards to it: Lattice is about to know.
             bench.once(&gates()).await.unwrap_err();
             assert_eq!(told(&bench, 7), words("False", "Unused"));
+            bench.put(
+                "httproutes",
+                "web",
+                &json!({"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": [backend("one", 0), backend("two", 1)]}]}),
+            );
         }
-        bench.patch("httproutes", "web", &json!({"status": web["status"]}));
         bench.once(&gates()).await.unwrap();
         assert_eq!(told(&bench, 7), words("True", reason));
     }
+}
+
+#[tokio::test]
+async fn a_pod_waits_for_the_groups_that_a_policy_brings() {
+    let bench = bench(&["one"]).await;
+    put_pod(&bench, 7, &pod(7, true, None));
+    set(&bench, &[ready(1), shut(7)]);
+    bench.once(&route("web")).await.unwrap();
+    // The route is the same, and programmed; its group will be another.
+    let spec = json!({"targetRef": {"kind": "Service", "name": "one"}, "protocol": "HTTPS"});
+    bench.put("targetgrouppolicies", "tls", &spec);
+    assert_eq!(
+        bench.said("httproutes", "web", "Programmed").0,
+        "Programmed"
+    );
+    bench.once(&gates()).await.unwrap_err();
+    assert_eq!(told(&bench, 7), words("False", "TargetNotFound"));
+    bench.settle(&[route("web")]).await;
+    bench.once(&gates()).await.unwrap();
+    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+}
+
+#[tokio::test]
+async fn an_export_whose_group_is_not_there_holds_no_pod_up() {
+    let bench = bench(&["one"]).await;
+    put_pod(&bench, 7, &pod(7, true, None));
+    set(&bench, &[ready(1), shut(7)]);
+    bench.once(&route("web")).await.unwrap();
+    let mut export =
+        (*super::object::<crate::kinds::ServiceExport>("default/one", &json!({}))).clone();
+    let annotation = (
+        crate::desired::key("federation"),
+        "amazon-vpc-lattice".to_owned(),
+    );
+    export.metadata.annotations = Some([annotation].into());
+    let name = Name::new("default", "one");
+    bench.app.world().exports.insert(name, Arc::new(export));
+    bench.once(&gates()).await.unwrap();
+    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+}
+
+#[tokio::test]
+async fn a_route_that_lattice_does_not_answer_for_is_not_refused() {
+    let bench = bench(&["one"]).await;
+    for error in ["ThrottlingException", "InternalServerException", ""] {
+        bench.put("httproutes", "web", &web(&["one"]));
+        bench.app.lattice.forget().await;
+        let refused = ("GET services".to_owned(), error);
+        bench.there().unanswered.extend([refused]);
+        bench.once(&route("web")).await.unwrap_err();
+        let said = bench.said("httproutes", "web", "Programmed");
+        assert_eq!(said.0, "Pending", "{said:?}");
+        bench.once(&route("web")).await.unwrap();
+    }
+    bench.put("httproutes", "web", &web(&["one"]));
+    bench.app.lattice.forget().await;
+    let refused = ("GET services".to_owned(), "AccessDeniedException");
+    bench.there().unanswered.extend([refused]);
+    bench.once(&route("web")).await.unwrap_err();
+    assert_eq!(bench.said("httproutes", "web", "Programmed").0, "Invalid");
+}
+
+#[tokio::test]
+async fn the_last_pods_are_not_taken_out_while_lattice_does_not_answer() {
+    let bench = bench(&["one"]).await;
+    let id = bench.there().ids("targetgroups").remove(0);
+    let line = format!("POST targetgroups/{id}/registertargets");
+    bench
+        .there()
+        .unanswered
+        .extend([(line, "ThrottlingException")]);
+    set(&bench, &[ready(7)]);
+    bench.once(&route("web")).await.unwrap_err();
+    assert_eq!(changes(&bench), [change("registertargets", &["10.0.0.7"])]);
+    bench.once(&route("web")).await.unwrap();
+    // The request was carried out, although its answer said otherwise.
+    assert_eq!(
+        changes(&bench),
+        [change("deregistertargets", &["10.0.0.1", "10.0.0.2"])]
+    );
+}
+
+#[tokio::test]
+async fn a_pod_that_cannot_be_told_keeps_no_other_gate_shut() {
+    let bench = bench(&["one"]).await;
+    for last in [7, 8] {
+        put_pod(&bench, last, &pod(last, true, None));
+    }
+    set(&bench, &[ready(1), shut(7), shut(8)]);
+    bench.once(&route("web")).await.unwrap();
+    bench.forbid("pods", "p-7");
+    let result = bench.once(&gates()).await;
+    assert!(matches!(result, Err(Undone::Kubernetes(_))), "{result:?}");
+    assert_eq!(told(&bench, 7), None);
+    assert_eq!(told(&bench, 8), words("True", "Healthy"));
+}
+
+#[tokio::test]
+async fn routes_of_other_controllers_are_not_waited_for() {
+    let bench = bench(&["one"]).await;
+    let theirs = json!({"parentRefs": [{"name": "theirs"}], "rules": []});
+    bench.put("httproutes", "theirs", &theirs);
+    let unprogrammed = |key: Key| {
+        bench.app.note(&key, tokio::time::Instant::now());
+        let text = bench.app.metrics.text(bench.app.queue.depth(), true);
+        let mut lines = text.lines();
+        lines
+            .find_map(|it| it.strip_prefix("lath_gateway_unprogrammed_routes "))
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(unprogrammed(route("theirs")), "0");
+    bench.put("httproutes", "web", &web(&["one"]));
+    assert_eq!(unprogrammed(route("web")), "1");
+    bench.put("httproutes", "web", &theirs);
+    assert_eq!(unprogrammed(route("web")), "0");
 }
 
 #[tokio::test]
