@@ -21,8 +21,9 @@ use crate::controller::App;
 const USUAL: &str = ":8080";
 /// How many connections there may be.
 const CONNECTIONS: usize = 32;
-/// How long a client may take to ask.
+/// How long a client may take to ask, and how long all of a connection may take: places are few.
 const IDLE: Duration = Duration::from_secs(10);
+const WHOLE: Duration = Duration::from_secs(30);
 /// The largest head of a request. Bodies are not read.
 const HEAD: usize = 16 << 10;
 
@@ -131,10 +132,12 @@ impl Probes {
                     .timer(TokioTimer::new())
                     .header_read_timeout(IDLE)
                     .max_buf_size(HEAD)
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-                if let Err(error) = served {
-                    tracing::trace!(%error, "a connection for metrics ended");
+                    .keep_alive(false)
+                    .serve_connection(TokioIo::new(stream), service);
+                match tokio::time::timeout(WHOLE, served).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::trace!(%error, "a connection for metrics ended"),
+                    Err(_) => tracing::trace!("a connection for metrics took too long"),
                 }
                 drop(place);
             });
