@@ -9,6 +9,7 @@ import os
 import subprocess
 import urllib.request
 
+import lathlab
 import pytest
 from lathlab import ROOT, binary, free_port, kubernetes as lab, wait_for
 from lathlab.clusters import Cluster, is_true
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.root
 
 ROLLOUTS = int(os.environ.get("LATH_ROLLOUTS", "3"))
 RATE = float(os.environ.get("LATH_ROLLOUT_RATE", "50"))
-REGION, NAME, PATIENCE = "us-east-1", "rolled", 300
+REGION, NAME, PATIENCE = "us-east-1", "rolled", int(max(300, lathlab.PATIENCE))
 KINDS = ROOT / "packaging" / "gateway" / "kinds.yaml"
 DOMAIN = "application-networking.k8s.aws/lattice-assigned-domain-name"
 GATE = "application-networking.k8s.aws/pod-readiness-gate"
@@ -81,8 +82,8 @@ spec:
 # says what came of them. An answer that breaks off after its head could not be sent again by anybody: it is counted apart.
 LOAD = r"""
 import asyncio, collections, json, os, socket, sys, time
-name, rate, over, runs = sys.argv[1], float(sys.argv[2]), sys.argv[3], sys.argv[4]
-MOST, LONGEST, PATIENCE = 500, 3600, 15
+name, rate, over, runs, longest = sys.argv[1], float(sys.argv[2]), sys.argv[3], sys.argv[4], float(sys.argv[5])
+MOST, PATIENCE = 500, 15
 address = socket.getaddrinfo(name, 80, socket.AF_INET)[0][4][0]
 answers, failed, cut, under_way, begun = collections.Counter(), [], [], set(), time.monotonic()
 took = []
@@ -120,7 +121,7 @@ async def ask():
 
 async def main():
     sent = 0
-    while not os.path.exists(over) and time.monotonic() - begun < LONGEST:
+    while not os.path.exists(over) and time.monotonic() - begun < longest:
         await asyncio.sleep(max(0, begun + sent / rate - time.monotonic()))
         sent += 1
         if len(under_way) >= MOST:
@@ -168,7 +169,7 @@ class Rolled(Cluster):
 
     def end(self, how="terminate"):
         getattr(self.controller, how)()
-        return self.controller.wait(timeout=60)
+        return self.controller.wait(timeout=PATIENCE)
 
     def probe(self, path):
         """What the controller answers to a probe."""
@@ -178,7 +179,7 @@ class Rolled(Cluster):
     def told(self, *arguments):
         """What `lath k8s` prints."""
         run = subprocess.run([binary(), "k8s", *arguments, "--region", REGION, "--endpoint-url", self.lath.endpoint], env=self.env, text=True,
-                             capture_output=True, timeout=60)
+                             capture_output=True, timeout=PATIENCE)
         assert run.returncode == 0, run.stderr
         return run.stdout
 
@@ -219,16 +220,17 @@ class Rolled(Cluster):
         over, runs = f"/tmp/over-{self.loads}", f"/tmp/runs-{self.loads}"
         load = subprocess.Popen(
             [binary(), "exec", "--data-dir", str(self.lath.data), self.client["id"], "--", "python3", "-c", LOAD, self.domain, str(RATE),
-             over, runs], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+             over, runs, str(PATIENCE * 2 * (ROLLOUTS + 1))], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         outcome = {}
         try:
             wait_for("requests", lambda: load.poll() is not None or self.in_client("test", "-e", runs, check=False).returncode == 0)
             assert load.poll() is None, "the load ended at once"
             yield outcome
+            assert load.poll() is None, "the load ended before what it was for"
         finally:
             self.in_client("touch", over, check=False)
             try:
-                said, complaints = load.communicate(timeout=90)
+                said, complaints = load.communicate(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 load.kill()
                 said, complaints = load.communicate()
@@ -355,7 +357,7 @@ def explained(cluster):
 
 
 def goes(cluster):
-    cluster.kubectl("delete", "httproute", "web", "--timeout=120s")
-    cluster.kubectl("delete", "gateway", "shop", "--timeout=120s")
-    wait_for("nothing to be left", lambda: not cluster.left(), patience=120)
+    cluster.kubectl("delete", "httproute", "web", f"--timeout={PATIENCE}s")
+    cluster.kubectl("delete", "gateway", "shop", f"--timeout={PATIENCE}s")
+    wait_for("nothing to be left", lambda: not cluster.left(), patience=PATIENCE)
     assert cluster.end() == 0
