@@ -382,7 +382,8 @@ pub(crate) fn route(
         other_name,
         tags: service_tags,
         custom_domain: plain.cloned(),
-        certificate: certificate(&parents),
+        // A name that Lattice gives has a certificate of Lattice's, and takes no other.
+        certificate: plain.and_then(|_| certificate(&parents)),
         networks: networks(settings, route, &parents),
         listeners,
         groups: builder.groups.into_values().collect(),

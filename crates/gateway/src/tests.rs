@@ -348,6 +348,9 @@ fn listeners_take_the_routes_that_they_allow() {
     let found = plan(&mut world, RouteKind::Http, &rules);
     assert_eq!(ports(&found), [80, 443]);
     assert_eq!(found.service.unwrap().certificate.as_deref(), Some("arn:c"));
+    let nameless = json!({"rules": [{"backendRefs": [backend("one", 1)]}]});
+    let found = plan(&mut world, RouteKind::Http, &nameless);
+    assert_eq!(found.service.unwrap().certificate, None);
     world.namespaces.insert(
         Name::new("", "default"),
         Arc::new(BTreeMap::from([("team".into(), "x".into())])),
