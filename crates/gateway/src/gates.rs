@@ -181,10 +181,10 @@ impl World {
 /// A group that a pod is in.
 struct Place {
     group: Group,
-    /// Whether what is served changes to it, so that a pod waits for it although it is not there yet.
-    made: bool,
-    /// Whether a route forwards to it, or will, whatever Lattice says of that so far.
-    used: bool,
+    /// Whether what serves changes to it, so that a pod waits for it although it is not there or used yet.
+    comes: bool,
+    /// Whether a route forwards to it, whatever Lattice says of that so far.
+    forwarded: bool,
 }
 
 /// A pod that waits: its addresses, and what it is to be told.
@@ -273,8 +273,8 @@ fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) ->
                 let comes = !refused(settings, route);
                 let forwarded = forwarded(&service);
                 places.extend(service.groups.into_iter().map(|group| Place {
-                    made: comes,
-                    used: comes && forwarded.contains(&group.name),
+                    comes,
+                    forwarded: forwarded.contains(&group.name),
                     group,
                 }));
             }
@@ -290,8 +290,8 @@ fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) ->
                 // Another cluster's route may use it one day, or none, and none uses one that is not there.
                 places.extend(groups.map(|group| Place {
                     group,
-                    made: false,
-                    used: false,
+                    comes: false,
+                    forwarded: false,
                 }));
             }
             _ => {}
@@ -315,12 +315,12 @@ fn verdict(of: &Waiting, places: &[(Place, Option<Health>)]) -> Option<Verdict> 
             let status = health.as_ref().and_then(|it| it.get(target));
             let reason = match status {
                 // A route's status says why there is none. No pod is served by it, and none waits for it.
-                None if health.is_none() && !place.made => (0, "Unused"),
+                None if health.is_none() && !place.comes => (0, "Unused"),
                 None => return bad("TargetNotFound", format!("{at} is not registered yet")),
                 Some(TargetStatus::Healthy) => (2, "Healthy"),
                 // Nothing more will be known of it.
                 Some(TargetStatus::Unavailable) => (1, "HealthCheckUnavailable"),
-                Some(TargetStatus::Unused) if place.used => {
+                Some(TargetStatus::Unused) if place.comes && place.forwarded => {
                     return bad("Unused", format!("nothing forwards to {at} yet"));
                 }
                 // No request comes this way.
@@ -369,10 +369,12 @@ impl App {
         };
         let addresses: BTreeSet<_> = pods.values().flat_map(|it| &it.addresses).collect();
         let mut seen = Vec::new();
-        for place in places {
+        for mut place in places {
             let mut targets = place.group.targets.iter();
             if targets.any(|it| addresses.contains(&it.0)) {
                 let health = self.lattice.health(&place.group).await?;
+                // What was served before serves on: it must not lose its pods to ones that nothing forwards to.
+                place.comes = place.comes || self.lattice.has_former(&place.group).await?;
                 seen.push((place, health));
             }
         }

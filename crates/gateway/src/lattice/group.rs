@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use tokio::sync::MutexGuard;
 
 use super::{Fault, KnownGroup, KnownGroups, Lattice, id_of, sent};
-use crate::desired::{Group, Tags, has_tags};
+use crate::desired::{Group, PROTOCOL_VERSION, Tags, has_tags, key};
 use crate::kinds::HealthCheck;
 use crate::plan::Import;
 
@@ -149,8 +149,13 @@ impl Lattice {
         desired: &[Group],
     ) -> Vec<Result<(String, String), Fault>> {
         let each = desired.iter().map(|group| async move {
-            let id = self.ensure_group(group).await?;
-            Ok((group.name.clone(), id))
+            match self.ensure_group(group).await {
+                Ok(id) => Ok((group.name.clone(), id)),
+                Err(fault) => {
+                    self.fit_former(group).await;
+                    Err(fault)
+                }
+            }
         });
         let each: Vec<_> = each.collect();
         futures::stream::iter(each)
@@ -170,6 +175,43 @@ impl Lattice {
         Ok(own
             .or_else(|| found.iter().find(|(_, it)| fits(it)))
             .cloned())
+    }
+
+    /// The groups that stood for the same port of the same Service before, with another protocol or version.
+    async fn former(&self, desired: &Group) -> Result<Vec<(String, KnownGroup)>, Fault> {
+        let own = self.find_group(desired).await?.map(|(_, it)| it.id);
+        let mut tags = desired.tags.clone();
+        tags.remove(&key(PROTOCOL_VERSION));
+        let mut found = self.groups_with(&tags).await?;
+        found.retain(|(_, it)| {
+            it.port == desired.port && it.vpc == self.vpc && own.as_ref() != Some(&it.id)
+        });
+        Ok(found)
+    }
+
+    /// Whether there are such.
+    pub(crate) async fn has_former(&self, desired: &Group) -> Result<bool, Fault> {
+        Ok(!self.former(desired).await?.is_empty())
+    }
+
+    /// While a group cannot be had, requests go to what stood for it before: pods come and end there too.
+    async fn fit_former(&self, desired: &Group) {
+        let former = self.former(desired).await.unwrap_or_default();
+        for (name, mut known) in former {
+            if known.targets.as_ref() == Some(&desired.targets) {
+                continue;
+            }
+            let result = self.fit_targets(&known.id, &desired.targets).await;
+            known.targets = result.is_ok().then(|| desired.targets.clone());
+            match result {
+                Err(Fault::NotFound(_)) => self.forget_group(&name).await,
+                Err(fault) => {
+                    tracing::warn!(name, %fault, "a group that serves still is not as it should be");
+                    self.remember_group(&name, known).await;
+                }
+                Ok(()) => self.remember_group(&name, known).await,
+            }
+        }
     }
 
     /// What Lattice says of the targets of a group, by address and port; `None` when the group is not there.

@@ -20,7 +20,7 @@ pub(crate) struct State {
     pub(crate) targets: BTreeMap<String, BTreeSet<(String, i64)>>,
     /// What is said of targets, by group and address; of all others, that they are healthy.
     pub(crate) health: BTreeMap<(String, String), &'static str>,
-    /// Addresses that no group takes.
+    /// Addresses that no group takes, and protocols that none is made with.
     pub(crate) refused: BTreeSet<String>,
     /// Lines of requests that are carried out, and answered once as if they were not, with an error.
     pub(crate) unanswered: BTreeMap<String, &'static str>,
@@ -117,6 +117,10 @@ impl State {
             }
             ("POST", [kind]) => {
                 let mut body = request.body.clone();
+                let protocol = body["config"]["protocol"].as_str().unwrap_or_default();
+                if self.refused.contains(protocol) {
+                    return Answer::refused(400, "ValidationException");
+                }
                 let tags = serde_json::from_value(body["tags"].take()).unwrap_or_default();
                 let name = body["name"].clone();
                 let taken = self

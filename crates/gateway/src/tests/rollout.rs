@@ -363,6 +363,37 @@ async fn a_pod_waits_for_the_groups_that_a_policy_brings() {
 }
 
 #[tokio::test]
+async fn a_group_that_is_refused_leaves_pods_to_what_serves_still() {
+    let bench = bench(&["one"]).await;
+    put_pod(&bench, 7, &pod(7, true, None));
+    set(&bench, &[ready(1), ready(2), shut(7)]);
+    bench.once(&route("web")).await.unwrap();
+    changes(&bench);
+    let before = bench.there().ids("targetgroups").remove(0);
+    let spec = json!({"targetRef": {"kind": "Service", "name": "one"}, "protocol": "HTTPS"});
+    bench.put("targetgrouppolicies", "tls", &spec);
+    bench.there().refused.insert("HTTPS".to_owned());
+    set(&bench, &[ready(2), shut(7), ready(8)]);
+    bench.once(&route("web")).await.unwrap_err();
+    assert_eq!(bench.said("httproutes", "web", "Programmed").0, "Invalid");
+    assert_eq!(bench.there().ids("targetgroups"), [before.as_str()]);
+    assert_eq!(
+        changes(&bench),
+        [
+            change("registertargets", &["10.0.0.8"]),
+            change("deregistertargets", &["10.0.0.1"]),
+        ]
+    );
+    // The rollout waits: the pods that serve must not end for one that is not among them as it should be.
+    bench.once(&gates()).await.unwrap_err();
+    assert_eq!(told(&bench, 7), words("False", "TargetNotFound"));
+    bench.there().refused.clear();
+    bench.settle(&[route("web")]).await;
+    bench.once(&gates()).await.unwrap();
+    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+}
+
+#[tokio::test]
 async fn an_export_whose_group_is_not_there_holds_no_pod_up() {
     let bench = bench(&["one"]).await;
     put_pod(&bench, 7, &pod(7, true, None));
