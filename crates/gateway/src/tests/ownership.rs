@@ -110,7 +110,9 @@ async fn a_route_whose_name_is_cut_to_that_of_another_says_so_and_keeps_its_own_
 async fn a_conflict_of_another_kind_makes_no_second_service() {
     let bench = Bench::usual().await;
     let name = "a-name-that-is-long-and-longer";
-    bench.put("httproutes", name, &web());
+    let mut named = web();
+    named["hostnames"] = json!(["a.example.com"]);
+    bench.put("httproutes", name, &named);
     bench.settle(&[route(name)]).await;
     let id = bench.there().ids("services").remove(0);
     let at = Name::new("default", "gw");
