@@ -441,8 +441,15 @@ impl App {
             )
             .await;
         match told {
-            Ok(pod) => {
-                tracing::debug!(%name, reason = verdict.reason, uid = pod.uid(), "a pod is told");
+            Ok(told) => {
+                tracing::debug!(%name, reason = verdict.reason, uid = told.uid(), "a pod is told");
+                // Known at once: a look before the watch brings it must not shut the gate again.
+                let mut world = self.world();
+                if let (Some(told), Some(known)) = (Pod::of(told), world.pods.get_mut(name))
+                    && known.uid == told.uid
+                {
+                    Arc::make_mut(known).said = told.said;
+                }
                 Ok(())
             }
             // It went, or another has its name by now.

@@ -363,6 +363,22 @@ async fn a_pod_waits_for_the_groups_that_a_policy_brings() {
 }
 
 #[tokio::test]
+async fn a_gate_is_not_shut_again_before_the_watch_brings_that_it_is_open() {
+    let bench = bench(&["one"]).await;
+    put_pod(&bench, 7, &pod(7, true, None));
+    set(&bench, &[ready(1), shut(7)]);
+    bench.once(&route("web")).await.unwrap();
+    let one = Name::new("default", "one");
+    bench.app.gates(&one).await.unwrap();
+    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+    let group = bench.there().ids("targetgroups").remove(0);
+    let target = (group, "10.0.0.7".to_owned());
+    bench.there().health.insert(target, "UNHEALTHY");
+    bench.app.gates(&one).await.unwrap();
+    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+}
+
+#[tokio::test]
 async fn a_group_that_is_refused_leaves_pods_to_what_serves_still() {
     let bench = bench(&["one"]).await;
     put_pod(&bench, 7, &pod(7, true, None));
