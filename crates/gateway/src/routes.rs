@@ -67,7 +67,17 @@ impl App {
                 Err(fault) => {
                     // The rules cannot be known without it. The pods of the route's own groups end nevertheless.
                     if held {
-                        self.fit_groups(kind, name, &route).await;
+                        let none = Imports::new();
+                        let mut plan =
+                            plan::route(&self.look(), &self.settings, &none, (kind, name, &route));
+                        self.fit_groups(name, &plan).await;
+                        // Refused it stays refused, until somebody reads why.
+                        if plan.service.is_some() && matches!(fault, Fault::Failed(_)) {
+                            let why = format!("ServiceImport {}: {fault}", import.name);
+                            plan.resolved = Verdict::bad("BackendNotFound", why);
+                            let result = Err(fault.clone());
+                            self.report(&form, &route, &plan, Some(&result)).await?;
+                        }
                     }
                     return Err(fault.into());
                 }
@@ -122,11 +132,9 @@ impl App {
     }
 
     /// Brings a route's own groups alone to what they should be: the change that cannot wait.
-    async fn fit_groups(&self, kind: RouteKind, name: &Name, route: &Route) {
-        let imports = Imports::new();
-        let plan = plan::route(&self.look(), &self.settings, &imports, (kind, name, route));
-        let groups = plan.service.map(|it| it.groups).unwrap_or_default();
-        for made in self.lattice.ensure_groups(&groups).await {
+    async fn fit_groups(&self, name: &Name, plan: &Plan) {
+        let groups = plan.service.as_ref().map_or(&[][..], |it| &it.groups);
+        for made in self.lattice.ensure_groups(groups).await {
             if let Err(fault) = made {
                 tracing::warn!(%name, %fault, "a group is not as it should be");
             }

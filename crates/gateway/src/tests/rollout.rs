@@ -203,6 +203,17 @@ async fn a_pod_that_ends_is_taken_out_although_an_import_cannot_be_looked_up() {
         changes(&bench),
         [change("deregistertargets", &["10.0.0.1"])]
     );
+    // It is said why, so that somebody can see to it, and that no pod waits for what cannot be had.
+    let said = bench.said("httproutes", "web", "ResolvedRefs");
+    assert_eq!(said.0, "BackendNotFound");
+    assert!(said.1.contains("AccessDenied"), "{said:?}");
+    assert_eq!(bench.said("httproutes", "web", "Programmed").0, "Invalid");
+    // Then it can be looked up, although there is none.
+    bench.once(&route("web")).await.unwrap_err();
+    assert_eq!(
+        bench.said("httproutes", "web", "Programmed").0,
+        "Programmed"
+    );
 }
 
 /// A pod with the gate, and perhaps another one, as the API server has it.
