@@ -6,10 +6,12 @@ use kube::core::DeserializeGuard;
 use serde_json::json;
 
 use super::bench::{Bench, route};
+use super::fake::{Answer, Server};
 use super::{backend, http, settings, world};
 use crate::attach::uncertain;
-use crate::controller::Undone;
+use crate::controller::{App, Undone};
 use crate::kinds::{Route, RouteKind, ServiceExport};
+use crate::lattice::Lattice;
 use crate::settings::OWN_CONTROLLER;
 use crate::watch::readable;
 use crate::world::{BackendKind, Key, Name};
@@ -164,4 +166,30 @@ async fn a_status_is_of_the_generation_that_it_was_made_from() {
     let conditions = &object["status"]["parents"][0]["conditions"];
     assert_eq!(conditions[0]["observedGeneration"], 1, "{object}");
     assert_eq!(bench.there().ids("services").len(), 1);
+}
+
+#[tokio::test]
+async fn a_role_that_allows_no_pods_keeps_nothing_else_from_being_read() {
+    let server = Server::begin(|request| {
+        let path: Vec<_> = request.path.iter().map(String::as_str).collect();
+        match &path[..] {
+            ["apis", _, _] => Answer::not_found(),
+            [.., "pods"] => Answer::refused(403, "Forbidden"),
+            _ if request.query.contains_key("watch") => Answer::Never,
+            _ => Answer::ok(json!({"metadata": {"resourceVersion": "1"}, "items": []})),
+        }
+    })
+    .await;
+    let lattice = Lattice::for_tests(&server.url(), &settings());
+    let app = Arc::new(App::new(server.kubernetes(), settings(), lattice));
+    let unread = crate::watch::begin(&app);
+    let limit = std::time::Duration::from_secs(30);
+    tokio::time::timeout(limit, unread.none_left())
+        .await
+        .unwrap();
+    let read = app.look().read.clone();
+    assert!(
+        read.contains("services") && !read.contains("pods"),
+        "{read:?}"
+    );
 }
