@@ -4,10 +4,10 @@ import contextlib
 import json
 import subprocess
 
-from . import ROOT, binary, wait_for
+from . import PATIENCE as USUAL, ROOT, binary, wait_for
 from .clusters import Cluster
 
-PATIENCE = 300
+PATIENCE = int(max(300, USUAL))
 KINDS = ROOT / "packaging" / "gateway" / "kinds.yaml"
 DOMAIN = "application-networking.k8s.aws/lattice-assigned-domain-name"
 CONTROLLER = "lath.dev/gateway-api-controller"
@@ -52,12 +52,12 @@ class Gateways(Cluster):
     def in_client(self, *command, check=True):
         return self.lath.exec(self.client["id"], *command, check=check)
 
-    def said(self, kind, name, condition):
-        """A condition of this controller's entry of a route, or of another object, as (status, reason)."""
+    def said(self, kind, name, condition, controller=CONTROLLER):
+        """A condition of a controller's entry of a route, or of another object, as (status, reason)."""
         found = self.object(kind, name)
         status = found.get("status", {})
         if "parents" in status:
-            status = next((it for it in status["parents"] if it["controllerName"] == CONTROLLER), {})
+            status = next((it for it in status["parents"] if it["controllerName"] == controller), {})
         fresh = lambda it: it.get("observedGeneration") == found["metadata"]["generation"]
         return next(((it["status"], it["reason"]) for it in status.get("conditions", []) if it["type"] == condition and fresh(it)), None)
 

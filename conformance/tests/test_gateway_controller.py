@@ -6,14 +6,12 @@ import json
 import subprocess
 
 import pytest
-from lathlab import ROOT, binary, kubernetes as lab, wait_for
-from lathlab.clusters import Cluster
+from lathlab import binary, gateways, kubernetes as lab, wait_for
+from lathlab.gateways import DOMAIN, KINDS, PATIENCE
 
 pytestmark = pytest.mark.root
 
-REGION, NAME, PATIENCE = "us-east-1", "gw", 300
-KINDS = ROOT / "packaging" / "gateway" / "kinds.yaml"
-DOMAIN = "application-networking.k8s.aws/lattice-assigned-domain-name"
+NAME = "gw"
 APP = """
 ---
 apiVersion: apps/v1
@@ -131,71 +129,20 @@ spec:
 """
 
 
-class Gateways(Cluster):
-    """A cluster of one node, a client in its VPC, and the controller as a program of this host."""
-
-    def __init__(self, kubernetes, lath, directory):
-        super().__init__(kubernetes, lath, directory, name=NAME, region=REGION, nodes=1, instance_type="m5.large")
-        self.admit(80)
-        self.client = self.place.launch("client")
-        self.account = self.world.client("sts", REGION).get_caller_identity()["Account"]
-        self.log, self.controller = directory / "controller.log", None
-
-    def apply(self, manifest):
-        self.kubectl("apply", "-f", "-", content=manifest)
-
-    def object(self, *what):
-        """One object, decoded."""
-        return json.loads(self.kubectl("get", *what, "-o", "json"))
-
-    def begin(self):
-        """Starts the controller."""
-        with open(self.log, "ab") as log:
-            self.controller = subprocess.Popen([
-                binary(), "k8s", "controller", "--cluster-name", NAME, "--vpc-id", self.place.vpc, "--account-id", self.account,
-                "--region", REGION, "--endpoint-url", self.lath.endpoint, "--leader-elect", "--lease-namespace", "default"],
-                env=self.env | {"LATH_LOG": "info,lath_gateway=debug"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def end(self, how="terminate"):
-        getattr(self.controller, how)()
-        return self.controller.wait(timeout=60)
+class Gateways(gateways.Gateways):
+    def begin(self, *more):
+        super().begin("--leader-elect", "--lease-namespace", "default", *more)
 
     def curl(self, path="/", *more, times=1):
         """The different answers to so many requests, one after the other."""
-        words = " ".join(["curl", "-sS", "--max-time", "5", *(f"'{it}'" for it in more), f"http://{self.name}{path}"])
-        run = self.lath.exec(self.client["id"], "sh", "-c", f"for i in $(seq {times}); do {words} || echo failed; done", check=False)
+        words = " ".join(["curl", "-sS", "--max-time", "5", *(f"'{it}'" for it in more), f"http://{self.domain_name}{path}"])
+        run = self.in_client("sh", "-c", f"for i in $(seq {times}); do {words} || echo failed; done", check=False)
         return set(run.stdout.split())
-
-    def said(self, kind, name, condition, controller="lath.dev/gateway-api-controller"):
-        """A condition of a route's entry of a controller, or of another object, as (status, reason)."""
-        found = self.object(kind, name)
-        status = found.get("status", {})
-        if "parents" in status:
-            status = next((it for it in status["parents"] if it["controllerName"] == controller), {})
-        fresh = lambda it: it.get("observedGeneration") == found["metadata"]["generation"]
-        return next(((it["status"], it["reason"]) for it in status.get("conditions", []) if it["type"] == condition and fresh(it)), None)
-
-    def programmed(self, kind, name):
-        wait_for(f"{kind} {name}", lambda: self.said(kind, name, "Programmed") == ("True", "Programmed"), patience=PATIENCE)
-
-    def left(self):
-        """What Lattice has."""
-        lattice = self.place.lattice
-        return [it["name"] for it in [*lattice.list_services()["items"], *lattice.list_target_groups()["items"],
-                                      *lattice.list_service_networks()["items"]]]
 
 
 @pytest.fixture
 def cluster(kubernetes, tmp_path):
-    with kubernetes.lath() as lath:
-        cluster = Gateways(kubernetes, lath, tmp_path)
-        try:
-            yield cluster
-        finally:
-            if cluster.controller and cluster.controller.poll() is None:
-                cluster.end("kill")
-        assert lath.stop() == 0, lath.tail()
-        assert lath.remnants() == []
+    yield from gateways.cluster(kubernetes, tmp_path, lambda *it: Gateways(*it, name=NAME))
 
 
 def test_routes_are_services_of_lattice(cluster):
@@ -204,7 +151,7 @@ def test_routes_are_services_of_lattice(cluster):
     cluster.begin()
     cluster.apply(GATEWAY)
     cluster.apply(ROUTE % {"one": 1, "two": 1})
-    try:
+    with cluster.showing_its_log():
         served(cluster)
         foreign_entries_stay(cluster)
         rolls_without_an_error(cluster)
@@ -214,9 +161,6 @@ def test_routes_are_services_of_lattice(cluster):
         locked(cluster)
         taken(cluster)
         goes(cluster)
-    except BaseException:
-        print(cluster.log.read_text()[-8000:])
-        raise
 
 
 def served(cluster):
@@ -225,7 +169,7 @@ def served(cluster):
     assert cluster.said("gatewayclass", "lath", "Accepted") == ("True", "Accepted")
     assert cluster.said("httproute", "web", "Accepted") == ("True", "Accepted")
     assert cluster.said("httproute", "web", "ResolvedRefs") == ("True", "ResolvedRefs")
-    cluster.name = wait_for("the name", lambda: cluster.object("httproute", "web")["metadata"]["annotations"].get(DOMAIN))
+    cluster.domain_name = cluster.domain("httproute", "web")
     cluster.kubectl("rollout", "status", "deployment/one", "deployment/two", f"--timeout={PATIENCE}s")
     wait_for("answers of both", lambda: cluster.curl(times=8) == {"one", "two"}, patience=PATIENCE)
     assert cluster.curl("/a", times=6) == {"two"}
@@ -233,9 +177,9 @@ def served(cluster):
     assert "one" in cluster.curl("/ab", times=12)
     assert cluster.curl("/", "-H", "x-to: one", times=6) == {"one"}
     shop = wait_for("the Gateway's address", lambda: cluster.object("gateway", "shop")["status"].get("addresses"))
-    assert shop == [{"type": "Hostname", "value": cluster.name}]
+    assert shop == [{"type": "Hostname", "value": cluster.domain_name}]
     gateway = cluster.object("gateway", "shop")
-    assert gateway["metadata"]["annotations"][DOMAIN] == cluster.name
+    assert gateway["metadata"]["annotations"][DOMAIN] == cluster.domain_name
     assert gateway["status"]["listeners"][0]["attachedRoutes"] == 1
     services = cluster.place.lattice.list_services()["items"]
     tags = cluster.place.lattice.list_tags_for_resource(resourceArn=services[0]["arn"])["tags"]
@@ -261,7 +205,7 @@ def foreign_entries_stay(cluster):
 
 def rolls_without_an_error(cluster):
     """Pods are replaced under requests, and none fails."""
-    loop = (f"rm -f /tmp/over; while ! test -e /tmp/over; do curl -sS --max-time 15 http://{cluster.name}/ || echo failed; done"
+    loop = (f"rm -f /tmp/over; while ! test -e /tmp/over; do curl -sS --max-time 15 http://{cluster.domain_name}/ || echo failed; done"
             " | sort | uniq -c")
     asker = subprocess.Popen(
         [binary(), "exec", "--data-dir", str(cluster.lath.data), cluster.client["id"], "--", "sh", "-c", loop],
@@ -307,12 +251,12 @@ def imported(cluster):
     cluster.apply(EXPORT)
     cluster.programmed("httproute", "imported")
     assert cluster.said("httproute", "imported", "PartiallyInvalid") == ("True", "UnsupportedValue")
-    web, name = cluster.name, lambda: cluster.object("httproute", "imported")["metadata"]["annotations"].get(DOMAIN)
-    cluster.name = wait_for("the name", name)
+    web = cluster.domain_name
+    cluster.domain_name = cluster.domain("httproute", "imported")
     wait_for("an answer by the import", lambda: cluster.curl() == {"two"})
     # What asks for more than Lattice has is not another rule's.
     assert cluster.curl("/away", "-o", "/dev/null", "-w", "%{http_code}") == {"500"}
-    cluster.name = web
+    cluster.domain_name = web
 
 
 def guarded(cluster):
@@ -341,9 +285,9 @@ def locked(cluster):
     lattice = cluster.place.lattice
     service = next(it for it in lattice.list_services()["items"] if it["name"] == "locked-default")
     assert lattice.get_service(serviceIdentifier=service["id"])["authType"] == "AWS_IAM"
-    web, cluster.name = cluster.name, service["dnsEntry"]["domainName"]
+    web, cluster.domain_name = cluster.domain_name, service["dnsEntry"]["domainName"]
     wait_for("nobody to get in", lambda: cluster.curl("/", "-o", "/dev/null", "-w", "%{http_code}") == {"403"}, patience=PATIENCE)
-    cluster.name = web
+    cluster.domain_name = web
     cluster.kubectl("delete", "iamauthpolicy", "locked", "--timeout=60s")
     cluster.kubectl("delete", "httproute", "locked", "--timeout=120s")
 

@@ -9,18 +9,16 @@ import os
 import subprocess
 import urllib.request
 
-import lathlab
 import pytest
-from lathlab import ROOT, binary, free_port, kubernetes as lab, wait_for
-from lathlab.clusters import Cluster, is_true
+from lathlab import binary, free_port, gateways, kubernetes as lab, wait_for
+from lathlab.clusters import is_true
+from lathlab.gateways import KINDS, PATIENCE
 
 pytestmark = pytest.mark.root
 
 ROLLOUTS = int(os.environ.get("LATH_ROLLOUTS", "3"))
 RATE = float(os.environ.get("LATH_ROLLOUT_RATE", "50"))
-REGION, NAME, PATIENCE = "us-east-1", "rolled", int(max(300, lathlab.PATIENCE))
-KINDS = ROOT / "packaging" / "gateway" / "kinds.yaml"
-DOMAIN = "application-networking.k8s.aws/lattice-assigned-domain-name"
+NAME = "rolled"
 GATE = "application-networking.k8s.aws/pod-readiness-gate"
 APP = """
 apiVersion: apps/v1
@@ -142,34 +140,13 @@ asyncio.run(main())
 """
 
 
-class Rolled(Cluster):
-    """A cluster of one node, a client in its VPC, and the controller as a program of this host."""
-
+class Rolled(gateways.Gateways):
     def __init__(self, kubernetes, lath, directory):
-        super().__init__(kubernetes, lath, directory, name=NAME, region=REGION, nodes=1, instance_type="m5.large")
-        self.admit(80)
-        self.client = self.place.launch("client")
-        self.account = self.world.client("sts", REGION).get_caller_identity()["Account"]
-        self.log, self.controller, self.loads, self.probes = directory / "controller.log", None, 0, free_port()
+        super().__init__(kubernetes, lath, directory, name=NAME)
+        self.loads, self.probes = 0, free_port()
 
-    def apply(self, manifest):
-        self.kubectl("apply", "-f", "-", content=manifest)
-
-    def object(self, *what):
-        """One object, or a list, decoded."""
-        return json.loads(self.kubectl("get", *what, "-o", "json"))
-
-    def begin(self):
-        """Starts the controller."""
-        with open(self.log, "ab") as log:
-            self.controller = subprocess.Popen([
-                binary(), "k8s", "controller", "--cluster-name", NAME, "--vpc-id", self.place.vpc, "--account-id", self.account,
-                "--region", REGION, "--endpoint-url", self.lath.endpoint, "--metrics-bind-address", f"127.0.0.1:{self.probes}"],
-                env=self.env | {"LATH_LOG": "info,lath_gateway=debug"}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def end(self, how="terminate"):
-        getattr(self.controller, how)()
-        return self.controller.wait(timeout=PATIENCE)
+    def begin(self, *more):
+        super().begin("--metrics-bind-address", f"127.0.0.1:{self.probes}", *more)
 
     def probe(self, path):
         """What the controller answers to a probe."""
@@ -178,15 +155,10 @@ class Rolled(Cluster):
 
     def told(self, *arguments):
         """What `lath k8s` prints."""
-        run = subprocess.run([binary(), "k8s", *arguments, "--region", REGION, "--endpoint-url", self.lath.endpoint], env=self.env, text=True,
+        run = subprocess.run([binary(), "k8s", *arguments, "--region", self.region, "--endpoint-url", self.lath.endpoint], env=self.env, text=True,
                              capture_output=True, timeout=PATIENCE)
         assert run.returncode == 0, run.stderr
         return run.stdout
-
-    def programmed(self):
-        """Whether the route's condition says so."""
-        parents = self.object("httproute", "web").get("status", {}).get("parents", [])
-        return any(it["type"] == "Programmed" and it["status"] == "True" for parent in parents for it in parent["conditions"])
 
     def pods(self):
         """The pods that do not end."""
@@ -210,16 +182,13 @@ class Rolled(Cluster):
         wait_for("the pods to be the targets", lambda: self.targets("HEALTHY", "UNHEALTHY", "INITIAL")
                  == {it["status"]["podIP"] for it in self.pods()}, patience=PATIENCE)
 
-    def in_client(self, *command, check=True):
-        return self.lath.exec(self.client["id"], *command, check=check)
-
     @contextlib.contextmanager
     def under_load(self):
         """Sends requests meanwhile; gives a dictionary that is filled when they end."""
         self.loads += 1
         over, runs = f"/tmp/over-{self.loads}", f"/tmp/runs-{self.loads}"
         load = subprocess.Popen(
-            [binary(), "exec", "--data-dir", str(self.lath.data), self.client["id"], "--", "python3", "-c", LOAD, self.domain, str(RATE),
+            [binary(), "exec", "--data-dir", str(self.lath.data), self.client["id"], "--", "python3", "-c", LOAD, self.domain_name, str(RATE),
              over, runs, str(PATIENCE * 2 * (ROLLOUTS + 1))], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         outcome = {}
         try:
@@ -238,12 +207,6 @@ class Rolled(Cluster):
         assert load.returncode == 0
         outcome.update(json.loads(said.splitlines()[-1]))
 
-    def left(self):
-        """What Lattice has."""
-        lattice = self.place.lattice
-        return [it["name"] for it in [*lattice.list_services()["items"], *lattice.list_target_groups()["items"],
-                                      *lattice.list_service_networks()["items"]]]
-
 
 def gate(pod):
     """What a pod's gate says: status and reason."""
@@ -259,15 +222,7 @@ def nothing_lost(outcome):
 
 @pytest.fixture
 def cluster(kubernetes, tmp_path):
-    with kubernetes.lath() as lath:
-        cluster = Rolled(kubernetes, lath, tmp_path)
-        try:
-            yield cluster
-        finally:
-            if cluster.controller and cluster.controller.poll() is None:
-                cluster.end("kill")
-        assert lath.stop() == 0, lath.tail()
-        assert lath.remnants() == []
+    yield from gateways.cluster(kubernetes, tmp_path, Rolled)
 
 
 def test_rollouts_lose_no_request(cluster):
@@ -275,16 +230,13 @@ def test_rollouts_lose_no_request(cluster):
     cluster.begin()
     cluster.apply(GATEWAY)
     cluster.apply(APP)
-    try:
+    with cluster.showing_its_log():
         gated(cluster)
         rolls(cluster)
         dies(cluster)
         counted(cluster)
         explained(cluster)
         goes(cluster)
-    except BaseException:
-        print(cluster.log.read_text()[-8000:])
-        raise
 
 
 def gated(cluster):
@@ -295,13 +247,13 @@ def gated(cluster):
     told = lambda: cluster.object("targetgrouppolicy", "web")["status"]["conditions"]
     wait_for("the policy to be told", lambda: [(it["type"], it["status"], it["reason"]) for it in told()] == [("Accepted", "True", "Accepted")])
     cluster.apply(ROUTE)
-    wait_for("the route", cluster.programmed, patience=PATIENCE)
+    cluster.programmed("httproute", "web")
     cluster.roll(restart=False)
     pods = cluster.pods()
     assert [gate(it) for it in pods] == [("True", "Healthy")] * 2, [it["status"] for it in pods]
     assert cluster.targets("HEALTHY") == {it["status"]["podIP"] for it in pods}
-    cluster.domain = wait_for("the name", lambda: cluster.object("httproute", "web")["metadata"]["annotations"].get(DOMAIN))
-    wait_for("an answer", lambda: cluster.in_client("curl", "-sf", "--max-time", "5", f"http://{cluster.domain}/", check=False)
+    cluster.domain_name = cluster.domain("httproute", "web")
+    wait_for("an answer", lambda: cluster.in_client("curl", "-sf", "--max-time", "5", f"http://{cluster.domain_name}/", check=False)
              .returncode == 0, patience=PATIENCE)
 
 
@@ -350,7 +302,7 @@ def explained(cluster):
     """People see in a line what a route became."""
     gateway, route = json.loads(cluster.told("status", "-n", "default", "-o", "json"))
     assert (gateway["kind"], gateway["name"], gateway["state"], gateway["attached_routes"]) == ("Gateway", "shop", "programmed", 1)
-    assert (route["kind"], route["name"], route["state"], route["domain_name"]) == ("HTTPRoute", "web", "programmed", cluster.domain)
+    assert (route["kind"], route["name"], route["state"], route["domain_name"]) == ("HTTPRoute", "web", "programmed", cluster.domain_name)
     assert [(it["healthy"], it["total"]) for it in route["target_groups"]] == [(2, 2)], route
     assert "2/2 healthy" in cluster.told("status")
     assert "Programmed True" in cluster.told("explain", "httproute/web")
