@@ -7,6 +7,7 @@ use std::time::Duration;
 use lath_model::Timestamp;
 use lath_model::id::*;
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, Rule, TargetProtocol};
+use lath_model::traffic::TrafficPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::Hidden;
@@ -103,6 +104,26 @@ pub struct Listener {
     pub default_rule: RuleId,
     /// What is done when no rule matches.
     pub default_action: Action,
+    /// The traffic policies of those rules that have one, the default rule included.
+    #[serde(default)]
+    pub traffic: BTreeMap<RuleId, TrafficPolicy>,
+}
+
+impl Listener {
+    /// The groups that requests or copies of them go to, repeated as often as they are named.
+    pub fn groups(&self) -> impl Iterator<Item = &TargetGroupId> {
+        let actions = self.rules.iter().map(|rule| &rule.action);
+        let forwards = actions.chain([&self.default_action]).flat_map(|action| {
+            let groups = match action {
+                Action::Forward(groups) => groups.as_slice(),
+                Action::FixedResponse(_) => &[],
+            };
+            groups.iter().map(|group| &group.target_group)
+        });
+        let policies = self.traffic.values();
+        let mirrors = policies.flat_map(|it| it.mirrors.iter().map(|it| &it.target_group));
+        forwards.chain(mirrors)
+    }
 }
 
 /// A target group.

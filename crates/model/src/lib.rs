@@ -16,6 +16,7 @@ pub mod id;
 pub mod lattice;
 pub mod partition;
 mod timestamp;
+pub mod traffic;
 mod workload;
 
 pub use arn::{Arn, Owner};

@@ -152,6 +152,7 @@ fn service(
             target_group: group.clone(),
             weight: 100,
         }]),
+        traffic: Default::default(),
     };
     let listeners = [
         listener(ListenerProtocol::Http, option("--h1", "9001"), group),

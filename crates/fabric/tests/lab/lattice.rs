@@ -18,6 +18,7 @@ pub(crate) fn service(network: u32) -> (ServiceNetwork, Service) {
         rules: Vec::new(),
         default_rule: id("rule", 1),
         default_action: Action::FixedResponse(404),
+        traffic: Default::default(),
     };
     let service = Service {
         id: id("svc", 1),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lath_model::id::*;
-use lath_model::lattice::{Action, ListenerProtocol};
+use lath_model::lattice::ListenerProtocol;
 
 use super::{changed, step};
 use crate::*;
@@ -167,16 +167,5 @@ fn networks_of(vpc: Option<&Vpc>) -> BTreeSet<ServiceNetworkId> {
 
 fn groups_of(service: Option<&Service>) -> BTreeSet<TargetGroupId> {
     let listeners = service.into_iter().flat_map(|it| it.listeners.values());
-    let actions = listeners.flat_map(|it| {
-        let rules = it.rules.iter().map(|rule| &rule.action);
-        rules.chain([&it.default_action])
-    });
-    let forwards = actions.filter_map(|action| match action {
-        Action::Forward(groups) => Some(groups),
-        _ => None,
-    });
-    forwards
-        .flatten()
-        .map(|it| it.target_group.clone())
-        .collect()
+    listeners.flat_map(Listener::groups).cloned().collect()
 }

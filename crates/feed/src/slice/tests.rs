@@ -62,6 +62,7 @@ fn service(number: u64, group: u64) -> Service {
         rules: Vec::new(),
         default_rule: id("rule", number),
         default_action: Action::Forward(vec![forward]),
+        traffic: Default::default(),
     };
     Service {
         id: id("svc", number),

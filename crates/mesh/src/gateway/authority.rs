@@ -183,6 +183,7 @@ mod tests {
             rules: Vec::new(),
             default_rule: "rule-00000000000000001".parse().unwrap(),
             default_action: Action::FixedResponse(404),
+            traffic: Default::default(),
         };
         let service = Service {
             id: id.parse().unwrap(),

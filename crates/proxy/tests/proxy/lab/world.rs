@@ -61,6 +61,7 @@ impl World {
             rules: Vec::new(),
             default_rule: RuleId::random(),
             default_action: Action::FixedResponse(404),
+            traffic: Default::default(),
         };
         world.snapshot.service_networks.insert(
             network.clone(),
