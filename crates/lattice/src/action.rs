@@ -58,13 +58,26 @@ fn weigh(
     group: &WeightedTargetGroup,
     default: u32,
 ) -> Result<lattice::WeightedTargetGroup, ApiError> {
-    let record = GroupSide::find(cell, view, &group.target_group_identifier)?;
-    usable(cell, view, user, &record)?;
     let weight = group.weight.and_then(|weight| u32::try_from(weight).ok());
     Ok(lattice::WeightedTargetGroup {
-        target_group: record.id.clone(),
+        target_group: usable_by(cell, view, user, &group.target_group_identifier)?,
         weight: weight.unwrap_or(default),
     })
+}
+
+/// The group of this id or ARN, to which the listener may send requests.
+///
+/// # Errors
+/// As of [`resolve`].
+pub(crate) fn usable_by(
+    cell: &Cell,
+    view: &View,
+    user: User<'_>,
+    identifier: &str,
+) -> Result<TargetGroupId, ApiError> {
+    let record = GroupSide::find(cell, view, identifier)?;
+    usable(cell, view, user, &record)?;
+    Ok(record.id.clone())
 }
 
 /// In extended mode a group may serve any number of services, so that each region's service can fall back on
@@ -127,8 +140,14 @@ fn show_group(view: &View, group: &lattice::WeightedTargetGroup) -> WeightedTarg
     }
 }
 
+/// The groups that a rule sends requests to, or copies of them.
+pub(crate) fn groups_of(rule: &Rule) -> impl Iterator<Item = &TargetGroupId> {
+    let mirrors = rule.traffic.iter().flat_map(|it| &it.mirrors);
+    groups(&rule.action).chain(mirrors.map(|it| &it.target_group))
+}
+
 /// The groups that an action forwards to.
-pub(crate) fn groups(action: &Action) -> impl Iterator<Item = &TargetGroupId> {
+fn groups(action: &Action) -> impl Iterator<Item = &TargetGroupId> {
     let groups: &[lattice::WeightedTargetGroup] = match action {
         Action::Forward(groups) => groups,
         Action::FixedResponse(_) => &[],
@@ -162,7 +181,7 @@ pub(crate) fn check_quota(cell: &Cell, view: &View, service: &ServiceId) -> Resu
     let mut used = BTreeSet::new();
     for listener in view.range::<Listener>(&format!("{service}/")) {
         for rule in view.range::<Rule>(&format!("{}/", listener.id)) {
-            used.extend(groups(&rule.action).cloned());
+            used.extend(groups_of(&rule).cloned());
         }
     }
     quota::check(quota::TARGET_GROUPS_PER_SERVICE, cell, used.len())

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use lath_wire::Problems;
 
 use crate::ident::{Identifier, Kind};
+use crate::traffic;
 
 /// A text of `min` to `max` characters.
 pub(crate) fn length(p: &mut Problems, member: &str, value: &str, min: usize, max: usize) {
@@ -147,7 +148,9 @@ pub(crate) fn tags(p: &mut Problems, value: &BTreeMap<String, String>) {
         if key.to_ascii_lowercase().starts_with("aws:") && !lath_wire::may_set_system_tags() {
             p.add(&member, "Tag keys must not begin with aws:");
         }
-        let good = key.chars().chain(value.chars()).all(in_tag);
+        // A traffic policy is JSON, which has other characters.
+        let is_free = traffic::is_ours(key);
+        let good = key.chars().all(in_tag) && (is_free || value.chars().all(in_tag));
         pattern(p, &member, good, r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::{Cell, Contribute, Derive};
+use lath_control::{Cell, Contribute, Derive, Mode};
 use lath_feed as feed;
 use lath_feed::{AccessLogDestination, Auth, Snapshot};
 use lath_model::id::{ServiceId, ServiceNetworkId, TargetGroupId};
@@ -219,7 +219,7 @@ fn foreign_services(view: &View, snapshot: &mut Snapshot) {
 fn foreign_groups(view: &View, snapshot: &mut Snapshot) {
     // The rules are read, and not the services that were filled in: a change of one is seen.
     let rules = view.list::<Rule>();
-    let own = rules.flat_map(|rule| action::groups(&rule.action).cloned().collect::<Vec<_>>());
+    let own = rules.flat_map(|rule| action::groups_of(&rule).cloned().collect::<Vec<_>>());
     let told = snapshot.services.values();
     let told = told.flat_map(|service| region::groups_of(service).cloned());
     let used: BTreeSet<TargetGroupId> = own.chain(told).collect();
@@ -296,6 +296,12 @@ fn feed_listener(cell: &Cell, view: &View, record: &Listener) -> Option<feed::Li
         .filter_map(|rule| feed_rule(&rule))
         .collect();
     rules.sort_by_key(|rule| rule.priority);
+    let extended = cell.mode == Mode::Extended;
+    let policies = view.range::<Rule>(&prefix).filter(|_| extended);
+    let policies = policies.filter_map(|rule| {
+        let policy = rule.traffic.as_deref()?;
+        Some((rule.id.clone(), policy.clone()))
+    });
     Some(feed::Listener {
         id: record.id.clone(),
         arn: listener::arn(cell, &record.service, &record.id),
@@ -304,6 +310,7 @@ fn feed_listener(cell: &Cell, view: &View, record: &Listener) -> Option<feed::Li
         rules,
         default_rule: record.default_rule.clone(),
         default_action: Action::clone(&default.action),
+        traffic: policies.collect(),
     })
 }
 

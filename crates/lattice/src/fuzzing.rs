@@ -21,6 +21,11 @@ pub fn told(bytes: &[u8], region: &str) -> Option<Vec<u8>> {
     serde_json::to_vec(&told.only_of(region)).ok()
 }
 
+/// The traffic policy that a text asks for.
+pub fn traffic_policy(text: &str) -> Option<lath_model::traffic::TrafficPolicy> {
+    crate::traffic::read(text)
+}
+
 /// Whether a text is an auth policy.
 pub fn auth_policy(text: &str) -> bool {
     crate::policy_document::check_auth(text).is_ok()

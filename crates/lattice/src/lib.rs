@@ -46,6 +46,7 @@ mod tag;
 mod target;
 mod target_group;
 mod token;
+mod traffic;
 mod vpc;
 mod vpc_association;
 

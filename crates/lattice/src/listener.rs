@@ -6,6 +6,7 @@ use lath_control::Cell;
 use lath_model::Timestamp;
 use lath_model::id::{ListenerId, RuleId, ServiceId};
 use lath_model::lattice::{Action, ListenerProtocol, Match};
+use lath_model::traffic::TrafficPolicy;
 use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller};
@@ -14,14 +15,14 @@ use crate::ident::{Kind, resolve};
 use crate::record::{Listener, Rule, Service, key};
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, action, fault, page, quota, service, token};
+use crate::{Lattice, action, fault, page, quota, service, token, traffic};
 
 operations! {
     for Lattice as "vpc-lattice";
     change CreateListener: post "/services/{serviceIdentifier}/listeners" 201 -> ListenerOutput = create, checked, caller
         => on(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, "*"))
             .with(PROTOCOL, |op, _| protocol_name(op.protocol))
-            .with(TARGET_GROUPS, |op, at| groups(at, &op.default_action))
+            .with(TARGET_GROUPS, |op, at| groups_of_new(at, &op.default_action, &op.tags))
             .with_tags(|op| &op.tags)
             .tagging(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, "*"), |op| &op.tags);
     read GetListener: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> GetListenerOutput = get, checked
@@ -150,7 +151,9 @@ fn create(
         protocol: op.protocol,
     };
     let action = action::resolve(cell, tx.view(), user, &op.default_action, "defaultAction")?;
-    let listener = put(tx, &service.id, id, op, port, action);
+    let traffic = traffic::of(cell, tx.view(), user, &op.tags, &action)?;
+    let done = Done { action, traffic };
+    let listener = put(tx, &service.id, id, op, port, done);
     let count = tx
         .view()
         .range::<Listener>(&format!("{}/", service.id))
@@ -184,13 +187,19 @@ fn refuse_twin(
     Ok(())
 }
 
+/// What is done when no rule matches.
+struct Done {
+    action: Action,
+    traffic: Option<Box<TrafficPolicy>>,
+}
+
 fn put(
     tx: &mut Tx,
     service: &ServiceId,
     id: ListenerId,
     op: CreateListener,
     port: u16,
-    action: Action,
+    default: Done,
 ) -> Arc<Listener> {
     let now = Timestamp::now();
     let rule = tx.put(Rule {
@@ -200,7 +209,8 @@ fn put(
         name: "default".to_owned(),
         priority: None,
         conditions: Match::default(),
-        action,
+        action: default.action,
+        traffic: default.traffic,
         tags: Default::default(),
         created_at: now,
         updated_at: now,
@@ -259,6 +269,9 @@ fn update(app: &Lattice, tx: &mut Tx, op: UpdateListener) -> Result<ListenerOutp
         protocol: listener.protocol,
     };
     let action = action::resolve(cell, view, user, &op.default_action, "defaultAction")?;
+    let before = default_rule(view, &listener);
+    let policy = before.as_ref().and_then(|it| it.traffic.as_deref());
+    traffic::fits(cell, policy, &action)?;
     let now = Timestamp::now();
     tx.update::<Rule>(&key(&listener.id, &listener.default_rule), |rule| {
         rule.action = action;

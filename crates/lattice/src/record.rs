@@ -15,6 +15,7 @@ use crate::resource::{
     ResourceGateway,
 };
 use lath_model::lattice::{Action, ListenerProtocol, Match, ProtocolVersion, TargetProtocol};
+use lath_model::traffic::TrafficPolicy;
 use lath_store::Record;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +95,9 @@ pub(crate) struct Rule {
     pub(crate) priority: Option<u32>,
     pub(crate) conditions: Match,
     pub(crate) action: Action,
+    /// What its tags ask for, or its listener's tags for the default rule.
+    #[serde(default)]
+    pub(crate) traffic: Option<Box<TrafficPolicy>>,
     pub(crate) tags: Tags,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
@@ -315,7 +319,7 @@ records! {
         => vec![("protocol", format!("{:?}", this.protocol))];
     GeneratedCertificate "lattice.generated-certificate" |_this| GENERATED.to_owned();
     Rule "lattice.rule" |this| key(&this.listener, &this.id)
-        => crate::action::groups(&this.action).map(|id| ("group", id.to_string())).collect();
+        => crate::action::groups_of(this).map(|id| ("group", id.to_string())).collect();
     TargetGroup "lattice.target-group" |this| this.id.to_string()
         => vec![("name", this.name.clone()), unsettled(this.status != Status::Active)];
     Target "lattice.target" |this| target_key(&this.group, &this.id, this.port)

@@ -11,7 +11,7 @@ use lath_control::{Cell, Derive, Mode, Parts, Section, set_only};
 use lath_feed as feed;
 use lath_model::arn::Arn;
 use lath_model::id::{ServiceId, ServiceNetworkId, TargetGroupId};
-use lath_model::lattice::{Action, ProtocolVersion, TargetProtocol};
+use lath_model::lattice::{ProtocolVersion, TargetProtocol};
 use lath_store::{Record, Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -208,20 +208,10 @@ pub(crate) fn vpc_associations(view: &View) -> impl Iterator<Item = (String, Vpc
     })
 }
 
-/// The groups that a service's rules forward to.
+/// The groups that a service's rules send requests to, or copies of them.
 pub(crate) fn groups_of(service: &feed::Service) -> impl Iterator<Item = &TargetGroupId> {
     let listeners = service.listeners.values();
-    let actions = listeners.flat_map(|listener| {
-        let rules = listener.rules.iter().map(|rule| &rule.action);
-        rules.chain([&listener.default_action])
-    });
-    actions.flat_map(|action| {
-        let groups = match action {
-            Action::Forward(groups) => groups.as_slice(),
-            Action::FixedResponse(_) => &[],
-        };
-        groups.iter().map(|group| &group.target_group)
-    })
+    listeners.flat_map(feed::Listener::groups)
 }
 
 /// A resource that a caller named: of this region, or, in extended mode, of another one that is known.

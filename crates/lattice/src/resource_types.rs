@@ -12,8 +12,9 @@ use crate::record::{ServiceAssociation, Tags, VpcAssociation};
 use crate::shape::{
     AuthType, BatchUpdateRule, CreateServiceNetworkResourceAssociation,
     CreateServiceNetworkServiceAssociation, CreateServiceNetworkVpcAssociation, RuleAction,
+    TagResource, UntagResource,
 };
-use crate::tag;
+use crate::{tag, traffic};
 
 /// Whether callers are authenticated: as the resource has it after the request.
 pub(crate) const AUTH_TYPE: &str = "vpc-lattice:AuthType";
@@ -187,6 +188,22 @@ pub(crate) fn groups(at: &Scope<'_>, action: &RuleAction) -> Vec<String> {
         .collect()
 }
 
+/// The same of a rule that is made with these tags, which may have copies sent to further groups.
+pub(crate) fn groups_of_new(at: &Scope<'_>, action: &RuleAction, tags: &Tags) -> Vec<String> {
+    let mut groups = groups(at, action);
+    groups.extend(mirrored(at, tags));
+    groups
+}
+
+/// The ARNs of the groups that get copies of requests by a rule with these tags.
+fn mirrored(at: &Scope<'_>, tags: &Tags) -> Vec<String> {
+    let groups = traffic::mirrored(tags);
+    groups
+        .iter()
+        .map(|it| arn(at, Kind::TargetGroup, it))
+        .collect()
+}
+
 /// The rules that a request changes at once, each with the groups that it is to forward to.
 pub(crate) fn rules_of(op: &BatchUpdateRule, at: &Scope<'_>) -> Vec<(String, Facts)> {
     let (service, listener) = (&op.service_identifier, &op.listener_identifier);
@@ -302,6 +319,43 @@ pub(crate) fn pairs(tags: &Tags) -> Vec<(String, String)> {
     tags.map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }
+
+/// A resource of this kind that an ARN names.
+fn named(arn: &str, kind: Kind) -> Option<String> {
+    let (found, _) = Identifier::parse_arn(arn)?;
+    (found == kind).then(|| arn.to_owned())
+}
+
+/// Tags that are a rule's traffic policy need what changing the rule needs, or the listener for its default rule.
+pub(crate) fn retagging(access: Access<TagResource>) -> Access<TagResource> {
+    let of = |op: &TagResource, kind| {
+        let asked = traffic::is_asked(op.tags.keys());
+        asked.then(|| named(&op.resource_arn, kind)).flatten()
+    };
+    access
+        .also(UPDATE_RULE, &RULE, move |op, _| of(op, Kind::Rule))
+        .with(TARGET_GROUPS, |op, at| mirrored(at, &op.tags))
+        .also(UPDATE_LISTENER, &LISTENER, move |op, _| {
+            of(op, Kind::Listener)
+        })
+        .with(TARGET_GROUPS, |op, at| mirrored(at, &op.tags))
+}
+
+/// The same of taking them away.
+pub(crate) fn untagging(access: Access<UntagResource>) -> Access<UntagResource> {
+    let of = |op: &UntagResource, kind| {
+        let asked = traffic::is_asked(&op.tag_keys);
+        asked.then(|| named(&op.resource_arn, kind)).flatten()
+    };
+    access
+        .also(UPDATE_RULE, &RULE, move |op, _| of(op, Kind::Rule))
+        .also(UPDATE_LISTENER, &LISTENER, move |op, _| {
+            of(op, Kind::Listener)
+        })
+}
+
+const UPDATE_RULE: &str = "vpc-lattice:UpdateRule";
+const UPDATE_LISTENER: &str = "vpc-lattice:UpdateListener";
 
 /// What Lattice's operations state beside what all do.
 pub(crate) trait Needs<Op>: Sized {

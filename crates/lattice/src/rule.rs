@@ -15,13 +15,13 @@ use crate::ident::{Kind, resolve};
 use crate::record::{Listener, Rule, key};
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, action, condition, fault, listener, page, quota, token};
+use crate::{Lattice, action, condition, fault, listener, page, quota, token, traffic};
 
 operations! {
     for Lattice as "vpc-lattice";
     change CreateRule: post "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 201 -> CreateRuleOutput = create, checked, caller
         => on(&RULE, |op, at| rule_arn(at, &op.service_identifier, &op.listener_identifier, "*"))
-            .with(TARGET_GROUPS, |op, at| groups(at, &op.action))
+            .with(TARGET_GROUPS, |op, at| groups_of_new(at, &op.action, &op.tags))
             .with_tags(|op| &op.tags)
             .tagging(&RULE, |op, at| rule_arn(at, &op.service_identifier, &op.listener_identifier, "*"), |op| &op.tags);
     read GetRule: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 200 -> GetRuleOutput = get, checked
@@ -149,6 +149,7 @@ fn create(
         protocol: listener.protocol,
     };
     let action = action::resolve(cell, tx.view(), user, &op.action, "action")?;
+    let traffic = traffic::of(cell, tx.view(), user, &op.tags, &action)?;
     let now = Timestamp::now();
     let rule = tx.put(Rule {
         id,
@@ -158,6 +159,7 @@ fn create(
         priority: Some(priority),
         conditions: condition::read(&op.conditions),
         action,
+        traffic,
         tags: op.tags,
         created_at: now,
         updated_at: now,
@@ -223,6 +225,7 @@ pub(crate) fn changed(
             protocol: listener.map_or(ListenerProtocol::Http, |it| it.protocol),
         };
         rule.action = action::resolve(cell, view, user, given, "action")?;
+        traffic::fits(cell, rule.traffic.as_deref(), &rule.action)?;
     }
     rule.updated_at = Timestamp::now();
     Ok(rule)

@@ -9,16 +9,18 @@ use crate::ident::{Identifier, Kind};
 use crate::record::*;
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, constraint, fault, probing};
+use crate::{Lattice, constraint, fault, probing, traffic};
 
 operations! {
     for Lattice as "vpc-lattice";
     read ListTagsForResource: get "/tags/{resourceArn}" 200 -> ListTagsForResourceOutput = list, checked
         => any();
     change TagResource: post "/tags/{resourceArn}" 200 -> Empty = tag, checked
-        => on_arn(|op| &op.resource_arn, |it| it.tagged(|op, _| pairs(&op.tags)));
+        => on_arn(|op| &op.resource_arn, |it| it.tagged(|op, _| pairs(&op.tags)))
+            .by(retagging);
     change UntagResource: delete "/tags/{resourceArn}" 200 -> Empty = untag, checked
-        => on_arn(|op| &op.resource_arn, |it| it.untagged(|op, _| op.tag_keys.clone()));
+        => on_arn(|op| &op.resource_arn, |it| it.untagged(|op, _| op.tag_keys.clone()))
+            .by(untagging);
 }
 
 /// Where a resource's record is: its kind and key.
@@ -56,6 +58,7 @@ fn change(
             format!("A resource can have at most {most} tags"),
         ));
     }
+    traffic::retag(cell, tx, kind, &key, &tags)?;
     (kind.tags().write)(tx, &key, tags);
     Ok(())
 }
@@ -74,7 +77,11 @@ fn list(
 fn tag(app: &Lattice, tx: &mut Tx, op: TagResource) -> Result<Empty, ApiError> {
     let cell = &app.cell;
     probing::check(cell, &op.tags)?;
-    change(cell, tx, &op.resource_arn, |tags| tags.extend(op.tags))?;
+    traffic::check_mode(cell, &op.tags)?;
+    change(cell, tx, &op.resource_arn, |tags| {
+        traffic::make_room(tags, &op.tags);
+        tags.extend(op.tags);
+    })?;
     Ok(Empty {})
 }
 
@@ -82,6 +89,7 @@ fn untag(app: &Lattice, tx: &mut Tx, op: UntagResource) -> Result<Empty, ApiErro
     let cell = &app.cell;
     change(cell, tx, &op.resource_arn, |tags| {
         tags.retain(|key, _| !op.tag_keys.contains(key));
+        traffic::follow(tags, &op.tag_keys);
     })?;
     Ok(Empty {})
 }

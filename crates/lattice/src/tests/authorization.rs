@@ -8,7 +8,11 @@ use crate::shape::*;
 
 /// What a request needs: the action, the resource without the region's prefix, and its condition keys.
 #[track_caller]
-fn needs<Op: Authorized + DeserializeOwned>(world: &World, request: Value, want: &[&str]) {
+pub(super) fn needs<Op: Authorized + DeserializeOwned>(
+    world: &World,
+    request: Value,
+    want: &[&str],
+) {
     let op: Op = serde_json::from_value(request).unwrap();
     let permissions = lath_authz::permissions(&world.cell.db.view(), &caller(), &op);
     let got: Vec<String> = permissions

@@ -12,6 +12,7 @@ mod refusals;
 mod regions;
 mod resources;
 mod tls;
+mod traffic;
 
 use std::sync::Arc;
 

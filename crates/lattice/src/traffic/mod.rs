@@ -1,0 +1,232 @@
+//! What rules do beside choosing a target group: header edits, redirects, rewrites, timeouts, retries, mirrors. An
+//! extension, asked for by tags of a rule, or of a listener for its default action.
+//!
+//! A tag's value is 256 characters at most, so the policy's text may go on in further tags. What sets the first
+//! replaces all of them, so that a shorter policy is set in one call and is never half of two.
+
+mod written;
+
+use lath_control::{Cell, Mode};
+use lath_model::lattice::{Action, ListenerProtocol};
+use lath_model::traffic::TrafficPolicy;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use crate::action::{self, User};
+use crate::fault;
+use crate::ident::Kind;
+use crate::record::{Listener, Rule, Tags, key};
+use written::Written;
+
+/// The tag; further ones end in `-2`, `-3` and so on.
+const TAG: &str = "lath:traffic-policy";
+
+/// In as many tags at most.
+const MOST_PARTS: usize = 16;
+
+/// Which part of the text a tag holds, from 1.
+fn part(key: &str) -> Option<usize> {
+    match key.strip_prefix(TAG)? {
+        "" => Some(1),
+        rest => (2..=MOST_PARTS).find(|part| rest.strip_prefix('-') == Some(&part.to_string())),
+    }
+}
+
+/// Whether a tag is one of those, or looks like it.
+pub(crate) fn is_ours(key: &str) -> bool {
+    key.starts_with(TAG)
+}
+
+/// Whether these tags ask for a policy, or change one.
+pub(crate) fn is_asked<'a>(keys: impl IntoIterator<Item = &'a String>) -> bool {
+    keys.into_iter().any(|key| is_ours(key))
+}
+
+/// The text that tags hold.
+///
+/// # Errors
+/// A part is missing, or a tag is no part.
+fn text(tags: &Tags) -> Result<Option<String>, ApiError> {
+    let mut parts = Vec::new();
+    for (key, value) in tags.iter().filter(|(key, _)| is_ours(key)) {
+        let Some(part) = part(key) else {
+            return Err(fault::invalid(
+                "tags",
+                format!(
+                    "{key} is no part of a traffic policy: they are {TAG}, {TAG}-2 to {TAG}-{MOST_PARTS}"
+                ),
+            ));
+        };
+        parts.push((part, value.as_str()));
+    }
+    parts.sort_unstable();
+    for (index, (part, _)) in parts.iter().enumerate() {
+        if *part != index + 1 {
+            let missing = match index {
+                0 => TAG.to_owned(),
+                _ => format!("{TAG}-{}", index + 1),
+            };
+            let message = format!(
+                "{TAG}-{part} goes on with a text whose part {missing} is missing: set all parts in one request"
+            );
+            return Err(fault::invalid("tags", message));
+        }
+    }
+    Ok((!parts.is_empty()).then(|| parts.iter().map(|(_, value)| *value).collect()))
+}
+
+/// Refuses such tags where there are none.
+///
+/// # Errors
+/// `ValidationException` in strict mode.
+pub(crate) fn check_mode(cell: &Cell, tags: &Tags) -> Result<(), ApiError> {
+    if cell.mode == Mode::Strict && is_asked(tags.keys()) {
+        let message = format!("The tag {TAG} is an extension to AWS: it needs --extended");
+        return Err(fault::invalid("tags", message));
+    }
+    Ok(())
+}
+
+/// The policy that tags ask for.
+///
+/// # Errors
+/// It is malformed, does not fit the action, or names a group that cannot be used.
+pub(crate) fn of(
+    cell: &Cell,
+    view: &View,
+    user: User<'_>,
+    tags: &Tags,
+    action: &Action,
+) -> Result<Option<Box<TrafficPolicy>>, ApiError> {
+    check_mode(cell, tags)?;
+    // What an earlier run in extended mode left is not obeyed.
+    if cell.mode == Mode::Strict {
+        return Ok(None);
+    }
+    let Some(text) = text(tags)? else {
+        return Ok(None);
+    };
+    if user.protocol == ListenerProtocol::TlsPassthrough {
+        let message = format!(
+            "{TAG}: a TLS_PASSTHROUGH listener sees no requests that a policy could be for"
+        );
+        return Err(fault::invalid("tags", message));
+    }
+    let invalid = |error: &dyn std::fmt::Display| fault::invalid("tags", format!("{TAG}: {error}"));
+    let written = Written::read(&text).map_err(|error| invalid(&error))?;
+    let groups = written
+        .mirrored()
+        .map(|it| action::usable_by(cell, view, user, it));
+    let groups = groups.collect::<Result<Vec<_>, _>>()?;
+    let policy = written.policy(groups).map_err(|error| invalid(&error))?;
+    fits(cell, Some(&policy), action)?;
+    Ok(Some(Box::new(policy)))
+}
+
+/// Refuses what would have no effect.
+///
+/// # Errors
+/// `ValidationException`.
+pub(crate) fn fits(
+    cell: &Cell,
+    policy: Option<&TrafficPolicy>,
+    action: &Action,
+) -> Result<(), ApiError> {
+    let is_fixed = matches!(action, Action::FixedResponse(_)) && cell.mode == Mode::Extended;
+    if is_fixed && policy.is_some_and(TrafficPolicy::concerns_targets) {
+        let message = format!(
+            "{TAG}: a fixed response reaches no target: give redirect and responseHeaders only, or a forward action"
+        );
+        return Err(fault::invalid("tags", message));
+    }
+    Ok(())
+}
+
+/// Makes room for what is being set: the first part stands for all of them.
+pub(crate) fn make_room(tags: &mut Tags, given: &Tags) {
+    if given.contains_key(TAG) {
+        tags.retain(|key, _| !is_ours(key));
+    }
+}
+
+/// Takes the further parts away with the first.
+pub(crate) fn follow(tags: &mut Tags, removed: &[String]) {
+    if removed.iter().any(|key| key == TAG) {
+        tags.retain(|key, _| !is_ours(key));
+    }
+}
+
+/// The tags of a resource are about to be these: its rule has the policy that they ask for.
+///
+/// # Errors
+/// As [`of`]; or the resource is none that has policies.
+pub(crate) fn retag(
+    cell: &Cell,
+    tx: &mut Tx,
+    kind: Kind,
+    place: &str,
+    tags: &Tags,
+) -> Result<(), ApiError> {
+    let view = tx.view();
+    let rule = match kind {
+        Kind::Rule => view.get::<Rule>(place),
+        Kind::Listener => {
+            let listener = view.get::<Listener>(place);
+            listener.and_then(|it| view.get(&key(&it.id, &it.default_rule)))
+        }
+        _ => None,
+    };
+    let asked = is_asked(tags.keys()) && cell.mode == Mode::Extended;
+    let Some(rule) = rule else {
+        return match asked {
+            true => Err(fault::invalid(
+                "tags",
+                format!("{TAG} is a tag of rules, and of listeners for their default actions"),
+            )),
+            false => Ok(()),
+        };
+    };
+    if kind == Kind::Rule && rule.priority.is_none() {
+        return match asked {
+            true => Err(fault::invalid(
+                "tags",
+                format!("The default rule's policy is its listener's: set {TAG} there"),
+            )),
+            false => Ok(()),
+        };
+    }
+    if !asked && rule.traffic.is_none() {
+        return Ok(());
+    }
+    let listener = view.get::<Listener>(&key(&rule.service, &rule.listener));
+    let user = User {
+        service: &rule.service,
+        protocol: listener.map_or(ListenerProtocol::Http, |it| it.protocol),
+    };
+    let traffic = match asked {
+        true => of(cell, view, user, tags, &rule.action)?,
+        false => None,
+    };
+    let service = rule.service.clone();
+    tx.put(Rule {
+        traffic,
+        ..Rule::clone(&rule)
+    });
+    action::check_quota(cell, tx.view(), &service)
+}
+
+/// The groups that get copies, as tags name them; none where they are malformed, which is for [`of`] to say.
+pub(crate) fn mirrored(tags: &Tags) -> Vec<String> {
+    let text = text(tags).ok().flatten();
+    let written = text.and_then(|text| Written::read(&text).ok());
+    let groups = written.iter().flat_map(Written::mirrored);
+    groups.map(str::to_owned).collect()
+}
+
+/// A door for the target in `fuzz/`.
+pub(crate) fn read(text: &str) -> Option<TrafficPolicy> {
+    let written = Written::read(text).ok()?;
+    let groups = written.mirrored().map(|it| it.parse().ok());
+    let groups = groups.collect::<Option<Vec<_>>>()?;
+    written.policy(groups).ok()
+}
