@@ -14,9 +14,8 @@ use lath_health::{HealthView, Reach};
 use lath_model::id::{
     ServiceId, ServiceNetworkId, ServiceNetworkResourceAssociationId, TargetGroupId, VpcEndpointId,
 };
-use lath_model::lattice::{
-    Action, ListenerProtocol, ProtocolVersion, TargetProtocol, WeightedTargetGroup,
-};
+use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, TargetProtocol};
+use lath_model::traffic::TrafficPolicy;
 use lath_model::{Owner, Partition};
 use lath_route::{Router, Weighted};
 
@@ -26,6 +25,7 @@ use crate::gate::Gate;
 use crate::slot::{GroupSlot, Members, ServiceSlot, TargetSlot, Turns};
 use crate::state::*;
 use crate::tls::{self, Offer};
+use crate::traffic::{Answer, Traffic};
 
 /// Compiles `snapshot` into the state that follows `previous`.
 pub(crate) fn compile(
@@ -242,19 +242,13 @@ impl Entry {
                 .map(|(_, outcome)| outcome)
                 .chain([&listener.default.1])
         });
-        Arc::ptr_eq(&self.source, service)
-            && outcomes.into_iter().all(|outcome| match outcome {
-                Outcome::Fixed(_) => true,
-                Outcome::Forward { choices, .. } => {
-                    choices
-                        .iter()
-                        .all(|choice| match (&choice.group, groups.get(&choice.id)) {
-                            (Some(known), Some(now)) => Arc::ptr_eq(known, now),
-                            (None, None) => true,
-                            (Some(_), None) | (None, Some(_)) => false,
-                        })
-                }
-            })
+        let is_same = |choice: &Choice| match (&choice.group, groups.get(&choice.id)) {
+            (Some(known), Some(now)) => Arc::ptr_eq(known, now),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let mut choices = outcomes.flat_map(Outcome::groups);
+        Arc::ptr_eq(&self.source, service) && choices.all(is_same)
     }
 }
 
@@ -325,44 +319,86 @@ impl Make<'_> {
             rules: listener
                 .rules
                 .iter()
-                .map(|rule| (rule.id.clone(), self.outcome(&rule.action)))
+                .map(|rule| {
+                    let policy = listener.traffic.get(&rule.id);
+                    (rule.id.clone(), self.outcome(&rule.action, policy))
+                })
                 .collect(),
             default: (
                 listener.default_rule.clone(),
-                self.outcome(&listener.default_action),
+                self.outcome(
+                    &listener.default_action,
+                    listener.traffic.get(&listener.default_rule),
+                ),
             ),
         }
     }
 
-    fn outcome(&self, action: &Action) -> Outcome {
+    /// A policy that cannot be obeyed is not left out: its rule answers 500.
+    fn outcome(&self, action: &Action, policy: Option<&TrafficPolicy>) -> Outcome {
+        let Some(policy) = policy else {
+            return self.plain(action, None);
+        };
+        let status = match action {
+            Action::FixedResponse(status) => StatusCode::from_u16(*status).ok(),
+            Action::Forward(_) => None,
+        };
+        let made = match (&policy.redirect, action) {
+            (Some(_), _) | (None, Action::FixedResponse(_)) => {
+                let answer = Answer::of(policy, status);
+                answer.map(|answer| Outcome::Answer(Box::new(answer)))
+            }
+            (None, Action::Forward(_)) => {
+                let traffic = Traffic::of(policy, self.threads);
+                traffic.map(|it| self.plain(action, Some((policy, Arc::new(it)))))
+            }
+        };
+        made.unwrap_or_else(|| {
+            tracing::error!(service.id = %self.service.id, "a rule's traffic policy cannot be obeyed");
+            Outcome::Fixed(StatusCode::INTERNAL_SERVER_ERROR)
+        })
+    }
+
+    fn plain(&self, action: &Action, with: Option<(&TrafficPolicy, Arc<Traffic>)>) -> Outcome {
         match action {
             Action::FixedResponse(status) => {
                 Outcome::Fixed(StatusCode::from_u16(*status).unwrap_or(StatusCode::NOT_FOUND))
             }
             Action::Forward(groups) => {
+                let mirrors = with.iter().flat_map(|(policy, _)| &policy.mirrors);
+                let mirrors = mirrors.map(|it| {
+                    let choice = self.choice(&it.target_group, 0);
+                    Mirror::new(choice, it.percent, self.threads)
+                });
+                let mirrors = mirrors.collect();
                 let weights: Vec<u32> = groups.iter().map(|group| group.weight).collect();
                 let weighted = Weighted::new(&weights);
                 let period = weighted.as_ref().map_or(1, Weighted::period);
                 Outcome::Forward {
                     weighted,
                     turns: Turns::spread(self.threads, period),
-                    choices: groups.iter().map(|group| self.choice(group)).collect(),
+                    choices: groups
+                        .iter()
+                        .map(|it| self.choice(&it.target_group, it.weight))
+                        .collect(),
+                    traffic: with.map(|(_, traffic)| traffic),
+                    mirrors,
                 }
             }
         }
     }
 
-    fn choice(&self, weighted: &WeightedTargetGroup) -> Choice {
-        let group = self.groups.get(&weighted.target_group).cloned();
+    fn choice(&self, id: &TargetGroupId, weight: u32) -> Choice {
+        let group = self.groups.get(id).cloned();
         let group_arn = group.as_ref().map_or("", |group| group.arn.as_str());
         let header = Field::lattice_target(&format!(
             "ServiceArn={}; ServiceNetworkArn={}; TargetGroupArn={group_arn}",
             self.service.arn, self.network.arn
         ));
         Choice {
-            id: weighted.target_group.clone(),
+            id: id.clone(),
             group,
-            weight: weighted.weight,
+            weight,
             header,
         }
     }

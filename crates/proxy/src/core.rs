@@ -56,6 +56,8 @@ pub(crate) struct Core {
     /// Where resources were reached before their ports changed, while connections are left.
     pub(crate) moved: RefCell<Vec<Rc<Listening>>>,
     pub(crate) clients: Clients,
+    /// Copies of requests on their way.
+    pub(crate) copies: Cell<usize>,
     /// As exact as the last tick or request.
     pub(crate) clock: Rc<Cell<Instant>>,
 }
@@ -92,6 +94,7 @@ impl Core {
             connections: Registry::default(),
             moved: RefCell::default(),
             clients,
+            copies: Cell::new(0),
             clock,
         }
     }

@@ -31,6 +31,11 @@ pub(crate) enum Count {
     /// Handshakes of TLS that were completed, and connections that ended in one.
     TlsHandshakes,
     TlsErrors,
+    /// Requests that were sent again by a rule's policy.
+    Retries,
+    /// Copies of requests, and those that were not sent because there were too many.
+    Copies,
+    CopiesDropped,
     /// The sum of request times in microseconds.
     Micros,
 }

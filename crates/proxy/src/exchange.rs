@@ -80,6 +80,9 @@ fn refuse(refusal: Refusal, flight: &mut Flight) -> Response<Body> {
     let close = refusal.close;
     let mut response = response(refusal.status, refusal.body);
     let headers = response.headers_mut();
+    if let Some(own) = refusal.headers {
+        headers.extend(*own);
+    }
     headers.insert(head::REQUEST_ID, flight.request_id().clone());
     flight.close_if(close, headers);
     flight.sent(

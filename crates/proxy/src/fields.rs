@@ -134,6 +134,22 @@ pub(crate) fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
+/// The same as a list.
+#[cfg(test)]
+const HOP_BY_HOP: [&str; 11] = [
+    "connection",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+    "trailer",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "http2-settings",
+];
+
 /// Removes those and what `Connection` names.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
@@ -200,6 +216,13 @@ pub(crate) fn clean_interim(headers: &mut HeaderMap) {
     });
 }
 
+/// What only Lath may say, and what belongs to one connection or frames a message.
+#[cfg(test)]
+pub(crate) fn own_names() -> impl Iterator<Item = &'static str> {
+    let identity = ["x-amzn-lattice-identity", "x-amzn-lattice-network"];
+    PROTECTED.into_iter().chain(identity).chain(HOP_BY_HOP)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +237,11 @@ mod tests {
             let odd = name.replace('-', "_");
             assert_eq!(imitates(&odd), name.contains('-'), "{odd}");
         }
+    }
+
+    #[test]
+    fn the_list_of_what_belongs_to_a_connection_is_what_is_removed() {
+        assert!(HOP_BY_HOP.into_iter().all(is_hop_by_hop));
     }
 
     #[test]

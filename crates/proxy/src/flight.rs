@@ -1,5 +1,6 @@
 //! One request on its way: what is counted and logged of it, whatever becomes of it.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub(crate) struct Flight {
     http2: bool,
     /// Whether the client knows interim responses.
     interim: bool,
+    /// Whether it got one.
+    informed: Cell<bool>,
     pub(crate) survey: Survey,
     request_id: HeaderValue,
     status: u16,
@@ -94,6 +97,7 @@ impl Flight {
             said: None,
             http2,
             interim: request.version() == Version::HTTP_11,
+            informed: Cell::new(false),
             survey: *survey,
             request_id: request_id(request.headers(), survey, core),
             status: 400,
@@ -107,6 +111,21 @@ impl Flight {
 
     pub(crate) fn core(&self) -> &Rc<Core> {
         &self.core
+    }
+
+    /// When the request's head was there.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Whether something of a response went to the client already.
+    pub(crate) fn has_informed(&self) -> bool {
+        self.informed.get()
+    }
+
+    /// The target that was picked last.
+    pub(crate) fn target(&self) -> Option<&Arc<TargetSlot>> {
+        self.target.as_ref()
     }
 
     pub(crate) fn meter(&self) -> &Rc<Meter> {
@@ -153,6 +172,7 @@ impl Flight {
                 100 => go |= self.meter.let_go(),
                 // The answer to an earlier request must be written before.
                 _ if self.interim && !seam.is_blocked() => {
+                    self.informed.set(true);
                     seam.write_ahead(&interim::for_client(&response));
                 }
                 _ => {}

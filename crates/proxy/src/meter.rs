@@ -28,6 +28,8 @@ pub(crate) struct Meter {
     complete: Cell<Option<Duration>>,
     /// How long the target may be silent.
     pub(crate) limit: Cell<Duration>,
+    /// When the exchange ends whatever happens.
+    deadline: Cell<Option<Instant>>,
     pub(crate) expired: Cell<bool>,
     /// The link to the target's region went down.
     pub(crate) lost: Cell<bool>,
@@ -80,6 +82,7 @@ impl Meter {
             received: Cell::new(head),
             complete: Cell::new(None),
             limit: Cell::new(Duration::from_secs(60)),
+            deadline: Cell::new(None),
             expired: Cell::new(false),
             lost: Cell::new(false),
             target: RefCell::new(None),
@@ -153,9 +156,25 @@ impl Meter {
         note(&self.waker, cx);
     }
 
+    /// From now on the exchange ends at this time.
+    pub(crate) fn end_at(&self, deadline: Option<Instant>) {
+        self.deadline.set(deadline);
+    }
+
+    /// Another try begins.
+    pub(crate) fn renew(&self) {
+        self.expired.set(false);
+        self.lost.set(false);
+        self.touch();
+    }
+
     /// Called each tick.
     pub(crate) fn check(&self, now: Instant, limits: &Limits) {
         self.settle_target();
+        let is_late = self.deadline.get().is_some_and(|end| now >= end);
+        if is_late && !self.expired.replace(true) {
+            self.wake();
+        }
         let silent = now.saturating_duration_since(self.touched.get());
         if self.to_client.get() > 0 || self.held.get() {
             self.check_client(now, limits);

@@ -201,7 +201,7 @@ impl Sender<'_> {
 }
 
 /// What is counted of all clients together.
-const TOTALS: [(Count, &str, &str, &str); 10] = [
+const TOTALS: [(Count, &str, &str, &str); 13] = [
     (
         Count::Connections,
         "lath_proxy_connections_total",
@@ -261,6 +261,24 @@ const TOTALS: [(Count, &str, &str, &str); 10] = [
         "lath_proxy_requests_in_flight",
         "gauge",
         "Requests in flight.",
+    ),
+    (
+        Count::Retries,
+        "lath_proxy_retries_total",
+        "counter",
+        "Requests sent again by a rule's traffic policy.",
+    ),
+    (
+        Count::Copies,
+        "lath_proxy_mirrored_total",
+        "counter",
+        "Copies of requests sent to groups that mirror them.",
+    ),
+    (
+        Count::CopiesDropped,
+        "lath_proxy_mirrored_dropped_total",
+        "counter",
+        "Copies of requests that were not sent, because of too many, or of too long a body.",
     ),
 ];
 

@@ -22,8 +22,8 @@ use crate::callers::Sender;
 use crate::connection::{Connection, Order};
 use crate::core::Core;
 use crate::counters::Count;
-use crate::forward::pick;
 use crate::gate;
+use crate::picking::pick;
 use crate::refusal::Failure;
 use crate::scratch::with_scratch;
 use crate::slot::{GroupSlot, TargetSlot};
@@ -154,6 +154,7 @@ impl Journey<'_> {
             weighted: Some(weighted),
             turns,
             choices,
+            ..
         } = outcome
         else {
             return Err(NONE);

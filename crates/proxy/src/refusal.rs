@@ -1,7 +1,7 @@
 //! Answers that Lath makes itself, and the failure reasons that access logs give.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use lath_model::lattice::ProtocolVersion;
 
 /// AWS's failure reasons
@@ -41,6 +41,8 @@ pub(crate) struct Refusal {
     pub(crate) body: Bytes,
     /// Whether what follows on the connection cannot be trusted.
     pub(crate) close: bool,
+    /// What a rule's own answer says besides.
+    pub(crate) headers: Option<Box<HeaderMap>>,
 }
 
 impl Refusal {
@@ -50,6 +52,7 @@ impl Refusal {
             failure,
             body: Bytes::from_static(text.as_bytes()),
             close: false,
+            headers: None,
         }
     }
 
@@ -83,6 +86,27 @@ impl Refusal {
     /// A rule's fixed answer, or an unknown service: no body.
     pub(crate) fn fixed(status: StatusCode) -> Self {
         Self::new(status, None, "")
+    }
+
+    /// A rule's redirect, or its fixed answer with headers of its own: no body.
+    pub(crate) fn answer(status: StatusCode, headers: HeaderMap) -> Self {
+        Self {
+            headers: Some(Box::new(headers)),
+            ..Self::fixed(status)
+        }
+    }
+
+    /// Whether a target is at fault, so that another may do better.
+    pub(crate) fn is_targets(&self) -> bool {
+        matches!(
+            self.failure,
+            Some(
+                Failure::TargetConnectionError
+                    | Failure::TargetProtocolError
+                    | Failure::TargetConnectionClosed
+                    | Failure::TargetDataTimeout
+            )
+        )
     }
 
     /// No service of that name in the client's service network.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{Request, Version};
 use lath_model::lattice::{ListenerProtocol, ProtocolVersion};
+use lath_model::traffic::Scheme;
 
 use crate::auth::Call;
 use crate::connection::Connection;
@@ -13,6 +14,7 @@ use crate::flight::Flight;
 use crate::head::{self, Seen};
 use crate::refusal::Refusal;
 use crate::state::{Choice, Entry, ListenerState, Outcome, VpcState, stand_in};
+use crate::traffic::Traffic;
 
 /// Where a request goes.
 pub(crate) struct Route {
@@ -64,10 +66,19 @@ pub(crate) fn route(
     flight.decided(&chosen.id, id);
     match outcome {
         Outcome::Fixed(status) => Err(Refusal::fixed(*status)),
+        Outcome::Answer(answer) => {
+            let scheme = match chosen.protocol {
+                ListenerProtocol::Http => Scheme::Http,
+                ListenerProtocol::Https | ListenerProtocol::TlsPassthrough => Scheme::Https,
+            };
+            let headers = answer.headers(request.uri(), host, (scheme, chosen.port));
+            Err(Refusal::answer(answer.status, headers))
+        }
         Outcome::Forward {
             weighted,
             turns,
             choices,
+            ..
         } => {
             let weighted = weighted.as_ref().ok_or_else(Refusal::no_target)?;
             let turn = turns.next(core.index);
@@ -105,8 +116,26 @@ impl Route {
     fn choices(&self) -> &[Choice] {
         match &self.listener().outcome(self.rule).1 {
             Outcome::Forward { choices, .. } => choices,
-            Outcome::Fixed(_) => &[],
+            Outcome::Fixed(_) | Outcome::Answer(_) => &[],
         }
+    }
+
+    /// What the rule does besides, if it has a policy.
+    pub(crate) fn traffic(&self) -> Option<&Arc<Traffic>> {
+        match &self.listener().outcome(self.rule).1 {
+            Outcome::Forward { traffic, .. } => traffic.as_ref(),
+            Outcome::Fixed(_) | Outcome::Answer(_) => None,
+        }
+    }
+
+    /// The groups that get copies of this request.
+    pub(crate) fn mirrors(&self, thread: usize) -> impl Iterator<Item = &Choice> {
+        let mirrors = match &self.listener().outcome(self.rule).1 {
+            Outcome::Forward { mirrors, .. } => mirrors.as_slice(),
+            Outcome::Fixed(_) | Outcome::Answer(_) => &[],
+        };
+        let taken = mirrors.iter().filter(move |it| it.takes_turn(thread));
+        taken.map(|it| &it.choice)
     }
 
     /// Turns to another group of the rule, one whose targets take the same request: in the same version of HTTP, and with

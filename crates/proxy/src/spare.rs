@@ -10,6 +10,11 @@ pub(crate) fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
+/// Whether a request by this method means the same when it comes twice (RFC 9110 section 9.2.2).
+pub(crate) fn is_idempotent(method: &Method) -> bool {
+    is_safe(method) || matches!(*method, Method::PUT | Method::DELETE)
+}
+
 /// The head of a request without a body, as HTTP/1.1 writes it, read back. `None`: it is no such head, as when it was
 /// written in pieces.
 pub(crate) fn read(head: &[u8]) -> Option<Box<Request<()>>> {
@@ -27,6 +32,16 @@ pub(crate) fn read(head: &[u8]) -> Option<Box<Request<()>>> {
         request.headers_mut().append(name, value);
     }
     Some(Box::new(request))
+}
+
+/// A copy of a request's head.
+pub(crate) fn head_of<B>(request: &Request<B>) -> Box<Request<()>> {
+    let mut head = Request::new(());
+    head.method_mut().clone_from(request.method());
+    head.uri_mut().clone_from(request.uri());
+    *head.version_mut() = request.version();
+    head.headers_mut().clone_from(request.headers());
+    Box::new(head)
 }
 
 #[cfg(test)]

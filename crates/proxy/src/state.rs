@@ -17,6 +17,7 @@ use crate::fields::Field;
 use crate::gate::Gate;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
 use crate::tls::{Offer, Way};
+use crate::traffic::{Answer, Traffic};
 
 /// Everything at one moment. Replaced as a whole, shared where nothing changed.
 #[derive(Debug, Default)]
@@ -128,12 +129,55 @@ pub(crate) struct ListenerState {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Fixed(StatusCode),
+    /// A redirect, or a fixed response with headers of its own.
+    Answer(Box<Answer>),
     Forward {
         /// `None` when every weight is zero.
         weighted: Option<Weighted>,
         turns: Turns,
         choices: Vec<Choice>,
+        /// What else becomes of requests and responses; seldom anything.
+        traffic: Option<Arc<Traffic>>,
+        mirrors: Vec<Mirror>,
     },
+}
+
+impl Outcome {
+    /// The groups that it may send requests to, or copies of them.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &Choice> {
+        let (choices, mirrors) = match self {
+            Self::Forward {
+                choices, mirrors, ..
+            } => (choices.as_slice(), mirrors.as_slice()),
+            Self::Fixed(_) | Self::Answer(_) => (&[][..], &[][..]),
+        };
+        choices.iter().chain(mirrors.iter().map(|it| &it.choice))
+    }
+}
+
+/// A group that gets copies of requests.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    pub(crate) choice: Choice,
+    /// Of a hundred requests.
+    percent: u64,
+    turns: Turns,
+}
+
+impl Mirror {
+    pub(crate) fn new(choice: Choice, percent: u8, threads: usize) -> Self {
+        Self {
+            choice,
+            percent: percent.into(),
+            turns: Turns::new(threads),
+        }
+    }
+
+    /// Whether the next request of this thread is copied.
+    pub(crate) fn takes_turn(&self, thread: usize) -> bool {
+        let turn = self.turns.next(thread) % 100;
+        turn * self.percent % 100 < self.percent
+    }
 }
 
 /// A group that a rule may choose.

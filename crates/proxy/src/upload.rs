@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
+use tokio::sync::oneshot;
 
 use crate::engine::{Error, Source};
 use crate::fields;
@@ -34,7 +35,17 @@ pub(crate) struct RequestBody {
     trailers: Option<(HeaderMap, Pause)>,
     /// The HTTP/1.1 connection that it goes over.
     socket: Option<Rc<TargetSocket>>,
+    /// Those that want a copy of it when all of it has gone.
+    copies: Option<Box<Copies>>,
     meter: Rc<Meter>,
+}
+
+/// What has gone of a body, for those that want a copy of all of it.
+#[derive(Default)]
+struct Copies {
+    pieces: Vec<Bytes>,
+    size: usize,
+    wanted: Vec<oneshot::Sender<Vec<Bytes>>>,
 }
 
 impl RequestBody {
@@ -57,7 +68,46 @@ impl RequestBody {
             left: None,
             trailers: None,
             socket: None,
+            copies: None,
             meter,
+        }
+    }
+
+    /// A body of these pieces.
+    pub(crate) fn of(pieces: Vec<Bytes>, meter: Rc<Meter>) -> Self {
+        let left = Arc::<AtomicUsize>::default();
+        let pieces = pieces.into_iter();
+        Self {
+            ahead: pieces.map(|it| Upload::new(it, &left)).collect(),
+            ..Self::empty(meter)
+        }
+    }
+
+    /// All of the body, once it has gone to its target, if it is not long and comes whole.
+    pub(crate) fn copy(&mut self) -> oneshot::Receiver<Vec<Bytes>> {
+        let (sender, receiver) = oneshot::channel();
+        self.copies.get_or_insert_default().wanted.push(sender);
+        receiver
+    }
+
+    fn note_copy(&mut self, bytes: &Bytes) {
+        let Some(copies) = &mut self.copies else {
+            return;
+        };
+        copies.size += bytes.len();
+        if copies.size > KEPT || copies.pieces.len() >= MOST_PIECES {
+            self.copies = None;
+        } else {
+            copies.pieces.push(lasting(bytes));
+        }
+    }
+
+    /// The body is whole.
+    fn hand_copies(&mut self) {
+        if let Some(copies) = self.copies.take() {
+            for wanted in copies.wanted {
+                let _ = wanted.send(copies.pieces.clone());
+            }
         }
     }
 
@@ -113,6 +163,7 @@ impl RequestBody {
     /// Of trailers, what only Lath may say is left out.
     fn end_with(&mut self, mut trailers: HeaderMap) -> Option<Frame<Upload>> {
         self.meter.request_complete();
+        self.hand_copies();
         fields::clean_request_trailers(&mut trailers);
         if let Some(kept) = &self.kept {
             // Trailers are not kept: the rest would end without them.
@@ -193,9 +244,11 @@ impl http_body::Body for RequestBody {
                 Err(frame) => {
                     if let Some(data) = frame.data_ref() {
                         this.meter.received(data.len() as u64);
+                        this.note_copy(data);
                     }
                     if this.is_end_stream() {
                         this.meter.request_complete();
+                        this.hand_copies();
                     }
                     Poll::Ready(Some(Ok(frame.map_data(|data| this.charged(data)))))
                 }
@@ -206,6 +259,7 @@ impl http_body::Body for RequestBody {
             }
             None => {
                 this.meter.request_complete();
+                this.hand_copies();
                 Poll::Ready(None)
             }
         }

@@ -201,6 +201,14 @@ impl Provenance<'_> {
         client.into_iter().chain(others)
     }
 
+    /// Takes what another says of the same request out of a head.
+    pub(crate) fn remove_from(&self, headers: &mut HeaderMap, survey: &Survey) {
+        for field in self.fields(survey) {
+            headers.remove(&field.name);
+        }
+        headers.remove(REQUEST_ID);
+    }
+
     /// Adds it to a head of HTTP/2.
     pub(crate) fn add_to(&self, headers: &mut HeaderMap, survey: &Survey) {
         headers.reserve(7);
@@ -358,6 +366,18 @@ pub(crate) fn name_scheme(head: &mut http::request::Parts, secure: bool) {
         parts.scheme = Some(http::uri::Scheme::HTTPS);
         head.uri = Uri::from_parts(parts).unwrap_or_default();
     }
+}
+
+/// Turns a target's head into another target's, which may speak another version of HTTP.
+pub(crate) fn respeak(head: &mut http::request::Parts, to_http2: bool, secure: bool) {
+    if to_http2 {
+        name_authority(head);
+        name_scheme(head, secure);
+    } else {
+        head.headers.remove(header::TE);
+        name_host(head, 2);
+    }
+    head.headers.remove(header::EXPECT);
 }
 
 /// HTTP/2 wants scheme and authority in the target.

@@ -219,7 +219,7 @@ async fn send_shared(
     keeps: bool,
     meter: &Meter,
 ) -> Result<Response<Source>, NotSent> {
-    let head = head_of(&request);
+    let head = spare::head_of(&request);
     let kept = request.body_mut().keep();
     let sent = shared.send(*request, |cx| given_up(meter, false, cx)).await;
     let lost = match sent {
@@ -256,14 +256,4 @@ fn given_up(meter: &Meter, finished: bool, cx: &Context<'_>) -> Option<Cause> {
             None
         }
     }
-}
-
-/// A copy of the request's head.
-fn head_of(request: &Request<RequestBody>) -> Box<Request<()>> {
-    let mut head = Request::new(());
-    head.method_mut().clone_from(request.method());
-    head.uri_mut().clone_from(request.uri());
-    *head.version_mut() = request.version();
-    head.headers_mut().clone_from(request.headers());
-    Box::new(head)
 }

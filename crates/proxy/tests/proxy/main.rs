@@ -15,4 +15,5 @@ mod resources;
 mod routing;
 mod telemetry;
 mod tls;
+mod traffic;
 mod wire;

@@ -1,5 +1,7 @@
 //! Carrying a request to a target, and its answer back.
 
+mod tries;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,10 +16,12 @@ use crate::flight::Flight;
 use crate::framing::Interim;
 use crate::head::{self, Provenance};
 use crate::meter::Meter;
+use crate::mirror;
+use crate::picking::{Standing, Wanted, open, pick};
 use crate::refusal::{Failure, Refusal};
 use crate::relay::Body;
 use crate::routing::Route;
-use crate::slot::{GroupSlot, Members, TargetSlot};
+use crate::slot::{GroupSlot, TargetSlot};
 use crate::spare;
 use crate::state::{Choice, VpcState};
 use crate::upload::RequestBody;
@@ -32,6 +36,8 @@ pub(crate) struct Outbound {
     request: Option<Box<Request<RequestBody>>>,
     route: Route,
     group: Arc<GroupSlot>,
+    /// Targets that failed earlier tries: others come first.
+    tried: Vec<u64>,
     flight: Box<Flight>,
 }
 
@@ -57,6 +63,10 @@ impl Outbound {
         let to_http2 = group.version != ProtocolVersion::Http1;
         let client = &connection.client_header().value;
         head::towards_target(&mut parts, client, to_http2, &flight.survey);
+        let traffic = route.traffic();
+        if let Some(traffic) = traffic {
+            traffic.prepare(&mut parts);
+        }
         if to_http2 {
             head::name_scheme(&mut parts, group.secure);
             let provenance = provenance(&route, choice, vpc, &flight);
@@ -67,9 +77,17 @@ impl Outbound {
         if let Some(identity) = flight.sender.header() {
             parts.headers.insert(head::LATTICE_IDENTITY, identity);
         }
-        let body = RequestBody::new(body, Rc::clone(flight.meter()));
+        let mut body = RequestBody::new(body, Rc::clone(flight.meter()));
+        if traffic.is_some() {
+            let index = flight.core().index;
+            for copy in route.mirrors(index) {
+                let provenance = provenance(&route, copy, vpc, &flight);
+                mirror::send(flight.core(), copy, &parts, &mut body, &provenance, &flight);
+            }
+        }
         let group = Arc::clone(group);
         Ok(Self {
+            tried: Vec::new(),
             request: Some(Box::new(Request::from_parts(parts, body))),
             route,
             group,
@@ -135,8 +153,14 @@ impl Outbound {
 /// What is answered instead.
 pub(crate) async fn forward(mut outbound: Outbound) -> Result<Response<Body>, Refused> {
     let core = Rc::clone(outbound.flight.core());
-    match deliver(&core, &mut outbound).await {
-        Ok((lease, response)) => answer(&core, response, lease, outbound.flight).await,
+    let traffic = outbound.route.traffic();
+    let delivered = match traffic.map(Arc::clone) {
+        None => deliver(&core, &mut outbound).await,
+        // Boxed, because it is rare and larger than what every exchange carries along.
+        Some(traffic) => Box::pin(tries::deliver(&core, &mut outbound, &traffic)).await,
+    };
+    match delivered {
+        Ok((lease, response)) => answer(&core, response, lease, outbound).await,
         Err(refusal) => {
             let refusal = refusal.towards(outbound.group.version);
             Err((refusal, outbound.flight))
@@ -211,14 +235,6 @@ async fn deliver(
 /// end.
 const UNSEEN: u32 = 3;
 
-/// Which connection will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    /// An idle one, if there is one.
-    Idle,
-    Fresh,
-}
-
 impl Outbound {
     /// The next target to try: of the chosen group, or, with failover, of another group when that one has no
     /// other that is said to work.
@@ -228,6 +244,13 @@ impl Outbound {
     fn target(&mut self, core: &Core, refusing: &[u64]) -> Result<Arc<TargetSlot>, Refusal> {
         // Looked up each time, so that a target that began to drain meanwhile is not picked.
         let members = self.group.members.load_full();
+        if !self.tried.is_empty() {
+            let avoided = [refusing, &self.tried].concat();
+            let other = pick(core, &self.group, &members, &avoided);
+            if let Some((target, Standing::Sound)) = other {
+                return Ok(Arc::clone(target));
+            }
+        }
         let found = pick(core, &self.group, &members, refusing);
         if let Some((target, Standing::Sound)) = found {
             return Ok(Arc::clone(target));
@@ -261,74 +284,6 @@ impl Outbound {
         self.group = Arc::clone(group);
         self.flight.grouped(group);
         true
-    }
-}
-
-/// What speaks for a target that was picked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Nothing speaks against it.
-    Sound,
-    /// It is left out at present, but there is no other in its group.
-    Ejected,
-}
-
-/// The next routable target in turn that did not refuse to be connected; one that is left out only when
-/// there is no other.
-pub(crate) fn pick<'a>(
-    core: &Core,
-    group: &GroupSlot,
-    members: &'a Members,
-    refusing: &[u64],
-) -> Option<(&'a Arc<TargetSlot>, Standing)> {
-    let count = members.routable.len();
-    let mut ejected = None;
-    for _ in 0..count {
-        let turn = group.turns.next(core.index) % count as u64;
-        let target = &members.routable[usize::try_from(turn).unwrap_or(0)];
-        match () {
-            () if refusing.contains(&target.serial) => {}
-            () if target.is_ejected() => ejected = Some((target, Standing::Ejected)),
-            () => return Some((target, Standing::Sound)),
-        }
-    }
-    ejected
-}
-
-/// A connection to the target. `None`: it cannot be connected.
-///
-/// # Errors
-/// There may be no further connection to targets.
-async fn open(
-    core: &Rc<Core>,
-    group: &Arc<GroupSlot>,
-    target: &Arc<TargetSlot>,
-    wanted: Wanted,
-) -> Result<Option<Lease>, Refusal> {
-    let idle = || Lease::idle(&core.pools, target);
-    if let Some(lease) = (wanted != Wanted::Fresh).then(idle).flatten() {
-        return Ok(Some(lease));
-    }
-    let room = core.pools.room().ok_or_else(|| {
-        core.clients.refused();
-        Refusal::overloaded()
-    })?;
-    // Boxed, because it is rare and large: every exchange would carry its room along.
-    match Box::pin(Lease::connect(&core.pools, group, target, room)).await {
-        Ok(lease) => Ok(Some(lease)),
-        Err(error) => {
-            tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");
-            target.eject(core.config.ejection);
-            // A gateway that answers says what it knows of the target; silence has no words.
-            let silent = error.kind() == std::io::ErrorKind::TimedOut && error.get_ref().is_none();
-            if silent && target.reach.region.is_some() {
-                // More likely the region than the target: the next attempt must not wait as long again.
-                for other in &group.members.load().routable {
-                    other.eject(core.config.ejection);
-                }
-            }
-            Ok(None)
-        }
     }
 }
 
@@ -383,8 +338,9 @@ async fn answer(
     core: &Core,
     response: Response<Source>,
     lease: Lease,
-    flight: Box<Flight>,
+    outbound: Outbound,
 ) -> Result<Response<Body>, Refused> {
+    let Outbound { flight, route, .. } = outbound;
     let (mut head, incoming) = response.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         // Nobody asked for it: Upgrade is not forwarded.
@@ -393,6 +349,9 @@ async fn answer(
     let status = head.status;
     let mut headers = std::mem::take(&mut head.headers);
     head::towards_client(&mut headers, status, flight.request_id());
+    if let Some(traffic) = route.traffic() {
+        traffic.response.apply(&mut headers);
+    }
     flight.close_if(false, &mut headers);
     let mut flight = flight;
     flight.answered(status);
