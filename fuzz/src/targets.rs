@@ -77,6 +77,7 @@ targets! {
     stack_template
     state_entry
     token
+    traffic_policy
     transit_region
     tunnel_packets
     unit_order
