@@ -94,6 +94,9 @@ struct Controller {
     /// Let all Gateways stand for the default service network.
     #[arg(long, env = "ENABLE_SERVICE_NETWORK_OVERRIDE")]
     service_network_override: bool,
+    /// The API is a Lath's with --extended: give it filters, timeouts and retries of routes, which AWS's Lattice does not have.
+    #[arg(long, env = "LATH_EXTENDED")]
+    extended: bool,
     /// Write only while holding a Lease, so that several may run.
     #[arg(long)]
     leader_elect: bool,
@@ -172,6 +175,7 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
         endpoint_url: given(&flags.endpoint_url),
         default_service_network: given(&flags.default_service_network),
         service_network_override: flags.service_network_override,
+        extended: flags.extended,
         leader_elect: flags.leader_elect,
         lease_namespace: flags.lease_namespace.clone(),
         workers: flags.workers,

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::kinds::{AWS_GROUP, HealthCheck, RouteKind};
 use crate::settings::Settings;
+use crate::traffic::Traffic;
 use crate::world::Name;
 
 /// Tags of a resource.
@@ -100,6 +101,15 @@ pub(crate) struct Listener {
 pub(crate) struct Rule {
     pub(crate) condition: Condition,
     pub(crate) action: Action,
+    /// What Lath is asked for besides, in extended mode.
+    pub(crate) traffic: Option<Traffic>,
+}
+
+impl Rule {
+    /// The text of its traffic policy.
+    pub(crate) fn policy(&self) -> Option<String> {
+        self.traffic.as_ref().map(Traffic::text)
+    }
 }
 
 /// Which requests a rule is for.

@@ -340,7 +340,11 @@ impl App {
     /// Looks after the gates of a route's pods, which may be in its groups now.
     pub(crate) fn look_at_gates_of(&self, name: &Name, route: &Route) {
         let world = self.look();
-        let backends = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
+        let backends = route
+            .spec
+            .rules
+            .iter()
+            .flat_map(crate::kinds::Rule::backends);
         let services = backends
             .filter_map(|it| backend_of(it, name))
             .filter(|(kind, service)| *kind == BackendKind::Service && world.waits(service));

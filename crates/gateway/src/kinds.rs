@@ -1,6 +1,8 @@
 //! The kinds that the controller reads, as far as it reads them. A field that it does not know is no error: what matters
 //! of those is kept as JSON, so that its presence can be reported.
 
+use std::collections::BTreeMap;
+
 use kube::core::{ApiResource, Object};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -359,6 +361,16 @@ pub(crate) struct Rule {
     pub(crate) session_persistence: Option<Value>,
 }
 
+impl Rule {
+    /// The backends that get its requests, or copies of them.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &BackendRef> {
+        let mirrors = self.filters.iter().filter_map(|it| it.mirror.as_ref());
+        self.backend_refs
+            .iter()
+            .chain(mirrors.map(|it| &it.backend_ref))
+    }
+}
+
 /// A match of any kind of route: the method is a word with HTTP, and an object with gRPC.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -405,6 +417,26 @@ pub(crate) struct NamedMatch {
 pub(crate) struct Filter {
     #[serde(rename = "type")]
     pub(crate) kind: String,
+    #[serde(rename = "requestMirror")]
+    pub(crate) mirror: Option<RequestMirror>,
+    /// What it says under its own name.
+    #[serde(flatten)]
+    pub(crate) rest: BTreeMap<String, Value>,
+}
+
+/// What gets copies of requests, and of how many: of all, of so many in a hundred, or of a share.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RequestMirror {
+    pub(crate) backend_ref: BackendRef,
+    pub(crate) percent: Option<i32>,
+    pub(crate) fraction: Option<Fraction>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Fraction {
+    pub(crate) numerator: i32,
+    pub(crate) denominator: Option<i32>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -27,6 +27,7 @@ mod routes;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod unserved;
 mod watch;
 mod world;

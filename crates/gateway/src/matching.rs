@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::desired::{Action, Condition, Path, Rule};
+use crate::desired::{Condition, Path, Rule};
 use crate::kinds::{self, GrpcMethod, Match, Method, NamedMatch, RouteKind};
 
 /// How many headers a rule of Lattice can look at.
@@ -155,12 +155,9 @@ fn grpc(it: &Match) -> Result<Vec<(Rank, Condition)>, String> {
 }
 
 /// Puts rules into the order in which they are tried; of two with one condition, the second could never match.
-pub(crate) fn in_order(mut rules: Vec<(Rank, usize, Condition, Action)>) -> Vec<Rule> {
-    rules.sort_by_key(|(rank, at, _, _)| (*rank, *at));
+pub(crate) fn in_order(mut rules: Vec<(Rank, usize, Rule)>) -> Vec<Rule> {
+    rules.sort_by_key(|(rank, at, _)| (*rank, *at));
     let mut seen = BTreeSet::new();
-    rules.retain(|(_, _, condition, _)| seen.insert(condition.clone()));
-    let rules = rules.into_iter();
-    rules
-        .map(|(_, _, condition, action)| Rule { condition, action })
-        .collect()
+    rules.retain(|(_, _, rule)| seen.insert(rule.condition.clone()));
+    rules.into_iter().map(|(_, _, rule)| rule).collect()
 }

@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 use crate::attach::{Parent, parents, protocol};
 use crate::condition::Verdict;
 use crate::desired::{
-    Action, CLUSTER_NAME, Group, GroupRef, Listener, MANAGED_BY, Protocol, ROUTE_NAME,
+    self, Action, CLUSTER_NAME, Group, GroupRef, Listener, MANAGED_BY, Protocol, ROUTE_NAME,
     ROUTE_NAMESPACE, ROUTE_TYPE, SERVICE_NAME, SERVICE_NAMESPACE, SOURCE_TYPE, Service, Source,
     Tags, group, key, listener_name, service_names, tags,
 };
@@ -15,6 +15,7 @@ use crate::group_policies::Of;
 use crate::kinds::{BackendRef, Policy, Route, RouteKind, Rule, ServiceExport};
 use crate::matching;
 use crate::settings::Settings;
+use crate::traffic::{self, Traffic};
 use crate::world::{BackendKind, Name, ServicePort, World, backend_of, backing};
 
 /// How many groups a rule may forward to.
@@ -49,7 +50,7 @@ pub(crate) type Imports = BTreeMap<Name, String>;
 
 /// The imports that a route's backends name.
 pub(crate) fn imports(world: &World, name: &Name, route: &Route) -> BTreeMap<Name, Import> {
-    let backends = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
+    let backends = route.spec.rules.iter().flat_map(Rule::backends);
     let named = backends.filter_map(|it| backend_of(it, name));
     let imports = named.filter(|(kind, _)| *kind == BackendKind::Import);
     imports
@@ -173,7 +174,27 @@ impl Builder<'_> {
         Ok(reference)
     }
 
-    /// What a rule does. The error says what Lattice has no means for.
+    /// What a rule does, and what it does besides in extended mode. The error says what Lattice has no means for.
+    fn deed(&mut self, rule: &Rule) -> Result<(Action, Option<Traffic>), String> {
+        if !self.settings.extended || self.kind == RouteKind::Tls {
+            let action = matching::lacking(rule).map_or_else(|| self.action(rule), Err)?;
+            return Ok((action, None));
+        }
+        let asked = traffic::asked(rule)?;
+        let action = self.action(rule)?;
+        let mut mirrors = Vec::new();
+        for (backend, percent) in &asked.mirrors {
+            match self.backend(backend) {
+                Ok(group) => mirrors.push((group, *percent)),
+                Err(verdict) => self.unresolved.push(verdict),
+            }
+        }
+        let forwards = matches!(action, Action::Forward(_));
+        let traffic = asked.traffic(forwards, mirrors)?;
+        Ok((action, traffic))
+    }
+
+    /// The groups of a rule. The error says what Lattice has no means for.
     fn action(&mut self, rule: &Rule) -> Result<Action, String> {
         let mut weights: BTreeMap<GroupRef, i64> = BTreeMap::new();
         for backend in &rule.backend_refs {
@@ -314,11 +335,10 @@ pub(crate) fn route(
                 continue;
             }
         };
-        let made = matching::lacking(rule).map_or_else(|| builder.action(rule), Err);
-        let action = match made {
-            Ok(action) => {
+        let (action, traffic) = match builder.deed(rule) {
+            Ok(deed) => {
                 served = true;
-                action
+                deed
             }
             // Connections have no answer: the next rule takes them.
             Err(what) if kind == RouteKind::Tls => {
@@ -330,7 +350,7 @@ pub(crate) fn route(
                     "Dropped Rule {at}: VPC Lattice has no {what}; what it matches is answered 500"
                 ));
                 // Left out, its requests would be those of a rule that matches more, past what this one asked for.
-                Action::Fixed(500)
+                (Action::Fixed(500), None)
             }
         };
         if kind == RouteKind::Tls {
@@ -338,7 +358,15 @@ pub(crate) fn route(
             continue;
         }
         let conditions = conditions.into_iter();
-        rules.extend(conditions.map(|(rank, condition)| (rank, at, condition, action.clone())));
+        rules.extend(conditions.map(|(rank, condition)| {
+            let (action, traffic) = (action.clone(), traffic.clone());
+            let rule = desired::Rule {
+                condition,
+                action,
+                traffic,
+            };
+            (rank, at, rule)
+        }));
     }
     let whole = !served && !route.spec.rules.is_empty();
     let mut rules = matching::in_order(rules);

@@ -24,6 +24,8 @@ pub struct Settings {
     pub default_service_network: Option<String>,
     /// Whether all Gateways stand for that network (`ENABLE_SERVICE_NETWORK_OVERRIDE`).
     pub service_network_override: bool,
+    /// Whether the API is a Lath's in extended mode, which has means for filters, timeouts and retries of routes (`LATH_EXTENDED`).
+    pub extended: bool,
     /// Whether one of several controllers is elected to write.
     pub leader_elect: bool,
     /// The namespace of the Lease that says which.

@@ -8,6 +8,7 @@ mod lattice;
 mod ownership;
 mod picture;
 mod rollout;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ fn settings() -> Settings {
         endpoint_url: None,
         default_service_network: None,
         service_network_override: false,
+        extended: false,
         leader_elect: false,
         lease_namespace: "default".into(),
         workers: 1,

@@ -366,7 +366,11 @@ impl World {
     /// What a backend changes, whether that be the object or its endpoints.
     pub(crate) fn touched_by_backend(&self, of_kind: BackendKind, backend: &Name) -> Vec<Key> {
         let mut keys = self.routes_where(|name, route| {
-            let backends = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
+            let backends = route
+                .spec
+                .rules
+                .iter()
+                .flat_map(crate::kinds::Rule::backends);
             backends
                 .filter_map(|it| backend_of(it, name))
                 .any(|(kind, it)| kind == of_kind && it == *backend)

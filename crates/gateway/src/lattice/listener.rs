@@ -1,11 +1,14 @@
 //! Listeners of a service, and their rules.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_vpclattice::types::{ListenerProtocol, RuleUpdate};
 
-use super::rules::{Changes, Known, changes};
+use super::rules::{Changes, Known, Retag, changes};
 use super::{Fault, Lattice, sent, shape};
 use crate::desired::{Action, Listener, Rule};
 use crate::plan::MOST_RULES;
+use crate::traffic;
 
 impl Lattice {
     /// Makes a service's listeners what they should be, and deletes the others.
@@ -71,7 +74,7 @@ impl Lattice {
         let made = create.send().await?;
         if let Some(arn) = made.arn {
             self.remembered()
-                .insert(arn, (None, Some(listener.default.clone())));
+                .insert(arn, (None, Some(listener.default.clone()), None));
         }
         sent(made.id, "id of a listener")
     }
@@ -86,7 +89,7 @@ impl Lattice {
         let known = self
             .remembered()
             .get(arn)
-            .and_then(|(_, action)| action.clone());
+            .and_then(|(_, action, _)| action.clone());
         let known = match known {
             Some(known) => Some(known),
             None => {
@@ -103,7 +106,7 @@ impl Lattice {
             update.send().await?;
         }
         self.remembered()
-            .insert(arn.to_owned(), (None, Some(wanted.clone())));
+            .insert(arn.to_owned(), (None, Some(wanted.clone()), None));
         Ok(())
     }
 
@@ -129,7 +132,7 @@ impl Lattice {
                 continue;
             }
             let known = self.remembered().get(&arn).cloned();
-            let (condition, action) = match known {
+            let (condition, action, policy) = match known {
                 Some(known) => known,
                 None => {
                     let get = self.client.get_rule().service_identifier(service);
@@ -141,8 +144,9 @@ impl Lattice {
                     let content = (
                         shape::condition(rule.r#match.as_ref()),
                         shape::action(rule.action.as_ref()),
+                        self.policy_of(&arn).await?,
                     );
-                    self.remembered().insert(arn, content.clone());
+                    self.remembered().insert(arn.clone(), content.clone());
                     content
                 }
             };
@@ -151,6 +155,8 @@ impl Lattice {
                 priority,
                 condition,
                 action,
+                arn,
+                policy,
             });
         }
         Ok(rules)
@@ -167,7 +173,9 @@ impl Lattice {
         if changes.delete_first {
             self.delete_rules(service, listener, &changes).await?;
         }
+        self.retag(&changes.retag.0).await?;
         self.update_rules(service, listener, &changes).await?;
+        self.retag(&changes.retag.1).await?;
         for (priority, rule) in &changes.create {
             // Names are unique in a listener, and say nothing: what a rule is, is its content.
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -181,14 +189,50 @@ impl Lattice {
                 .priority(*priority)
                 .r#match(shape::rule_match(&rule.condition)?)
                 .action(shape::rule_action(&rule.action)?);
-            let made = create.send().await?;
+            let policy = rule.policy();
+            let tags = policy.as_deref().map(traffic::tags).unwrap_or_default();
+            let tags = (!tags.is_empty()).then(|| tags.into_iter().collect());
+            let made = create.set_tags(tags).send().await?;
             if let Some(arn) = made.arn {
-                let content = (Some(rule.condition.clone()), Some(rule.action.clone()));
+                let content = (
+                    Some(rule.condition.clone()),
+                    Some(rule.action.clone()),
+                    policy,
+                );
                 self.remembered().insert(arn, content);
             }
         }
         if !changes.delete_first {
             self.delete_rules(service, listener, &changes).await?;
+        }
+        Ok(())
+    }
+
+    /// The text of a rule's traffic policy.
+    async fn policy_of(&self, arn: &str) -> Result<Option<String>, Fault> {
+        if !self.extended {
+            return Ok(None);
+        }
+        Ok(traffic::text_of(&self.tags_of(arn).await?))
+    }
+
+    /// Gives rules other traffic policies. The first part of a text replaces all parts of the one before.
+    async fn retag(&self, all: &[Retag]) -> Result<(), Fault> {
+        for Retag { arn, policy } in all {
+            match policy {
+                Some(text) => {
+                    let tag = self.client.tag_resource().resource_arn(arn);
+                    let tags = traffic::tags(text).into_iter().collect();
+                    tag.set_tags(Some(tags)).send().await?;
+                }
+                None => {
+                    let untag = self.client.untag_resource().resource_arn(arn);
+                    untag.tag_keys(traffic::first_key()).send().await?;
+                }
+            }
+            if let Some((_, _, known)) = self.remembered().get_mut(arn) {
+                known.clone_from(policy);
+            }
         }
         Ok(())
     }
@@ -226,14 +270,24 @@ impl Lattice {
             .iter()
             .map(|(id, _, _)| format!("/rule/{id}"))
             .collect();
-        self.remembered()
-            .retain(|arn, _| !changed.iter().any(|it| arn.ends_with(it)));
+        let mut policies = BTreeMap::new();
+        self.remembered().retain(|arn, (_, _, policy)| {
+            let is_changed = changed.iter().any(|it| arn.ends_with(it));
+            if is_changed {
+                policies.insert(arn.clone(), policy.take());
+            }
+            !is_changed
+        });
         let answer = answer?;
         for rule in answer.successful() {
             if let Some(arn) = rule.arn() {
+                let Some(policy) = policies.remove(arn) else {
+                    continue;
+                };
                 let content = (
                     shape::condition(rule.r#match()),
                     shape::action(rule.action()),
+                    policy,
                 );
                 self.remembered().insert(arn.to_owned(), content);
             }

@@ -150,7 +150,7 @@ impl Intercept for Fence {
 }
 
 /// Conditions and actions, as far as this controller makes such, by ARN.
-type Contents = HashMap<String, (Option<Condition>, Option<Action>)>;
+type Contents = HashMap<String, (Option<Condition>, Option<Action>, Option<String>)>;
 
 /// VPC Lattice, and what is remembered of it.
 pub(crate) struct Lattice {
@@ -159,6 +159,8 @@ pub(crate) struct Lattice {
     managed_by: String,
     account: String,
     vpc: String,
+    /// Whether rules may have traffic policies.
+    extended: bool,
     /// By name.
     services: Mutex<Option<HashMap<String, KnownService>>>,
     groups: Mutex<KnownGroups>,
@@ -208,6 +210,7 @@ impl Lattice {
             managed_by: settings.managed_by(),
             account: settings.account_id.clone(),
             vpc: settings.vpc_id.clone(),
+            extended: settings.extended,
             services: Mutex::new(None),
             groups: Mutex::default(),
             guards: Mutex::default(),

@@ -11,6 +11,16 @@ pub(super) struct Known {
     pub(super) priority: i32,
     pub(super) condition: Option<Condition>,
     pub(super) action: Option<Action>,
+    pub(super) arn: String,
+    /// The text of its traffic policy.
+    pub(super) policy: Option<String>,
+}
+
+/// A rule that is there gets another traffic policy, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Retag {
+    pub(super) arn: String,
+    pub(super) policy: Option<String>,
 }
 
 /// What has to be done, in this order except as `delete_first` says.
@@ -18,6 +28,9 @@ pub(super) struct Known {
 pub(super) struct Changes {
     /// Rules that become others, all in one request: no moment sees some of them changed.
     pub(super) update: Vec<(String, i32, Rule)>,
+    /// Policies that change before that, and after it: a forward action takes every policy, a fixed response does not, so that the
+    /// one of the two comes first that makes the other possible.
+    pub(super) retag: (Vec<Retag>, Vec<Retag>),
     pub(super) create: Vec<(i32, Rule)>,
     pub(super) delete: Vec<String>,
     /// Whether what is deleted has a priority that what is changed needs.
@@ -36,9 +49,11 @@ pub(super) fn changes(known: &[Known], desired: &[Rule], most: i32) -> Option<Ch
             .position(|it| it.condition.as_ref() == Some(&rule.condition));
         pairs.push(at.map(|at| left.remove(at)));
     }
-    for pair in &mut pairs {
-        if pair.is_none() && !left.is_empty() {
-            *pair = Some(left.remove(0));
+    for (pair, rule) in pairs.iter_mut().zip(desired) {
+        // What has a policy becomes no other rule: for a moment, one's policy would be the other's.
+        let plain = left.iter().position(|it| it.policy.is_none());
+        if pair.is_none() && rule.traffic.is_none() {
+            *pair = plain.map(|at| left.remove(at));
         }
     }
     let taken: BTreeSet<i32> = left.iter().map(|it| it.priority).collect();
@@ -56,6 +71,17 @@ pub(super) fn changes(known: &[Known], desired: &[Rule], most: i32) -> Option<Ch
         let same = it.condition.as_ref() == Some(&rule.condition)
             && it.action.as_ref() == Some(&rule.action)
             && it.priority == priority;
+        let policy = rule.policy();
+        if it.policy != policy {
+            let retag = Retag {
+                arn: it.arn.clone(),
+                policy,
+            };
+            match rule.action {
+                Action::Fixed(_) => changes.retag.0.push(retag),
+                Action::Forward(_) => changes.retag.1.push(retag),
+            }
+        }
         if !same {
             changes.delete_first |= taken.contains(&priority);
             changes.update.push((it.id.clone(), priority, rule.clone()));
@@ -77,6 +103,7 @@ mod tests {
                 headers: Default::default(),
             },
             action: Action::Fixed(status),
+            traffic: None,
         }
     }
 
@@ -86,6 +113,8 @@ mod tests {
             priority,
             condition: Some(rule.condition.clone()),
             action: Some(rule.action.clone()),
+            arn: format!("arn:{id}"),
+            policy: rule.policy(),
         }
     }
 
@@ -112,6 +141,50 @@ mod tests {
         let changes = changes(&known, &[rule("/c", 404), b], 100).unwrap();
         assert_eq!(changes.update, [("1".to_owned(), 30, rule("/c", 404))]);
         assert!(changes.create.is_empty() && changes.delete.is_empty());
+    }
+
+    #[test]
+    fn a_policy_that_changes_comes_when_it_fits_and_never_with_anothers_condition() {
+        let filter = |value: &str| {
+            let rule = serde_json::json!({"filters": [{"type": "ResponseHeaderModifier",
+                "responseHeaderModifier": {"set": [{"name": "x-a", "value": value}]}}]});
+            let rule = serde_json::from_value(rule).unwrap();
+            crate::traffic::asked(&rule)
+                .unwrap()
+                .traffic(false, Vec::new())
+                .unwrap()
+        };
+        let with = |rule: Rule, value: &str| Rule {
+            traffic: filter(value),
+            ..rule
+        };
+        let (a, b) = (rule("/a", 404), with(rule("/b", 404), "1"));
+        let known = [there("1", 30, &a), there("2", 60, &b)];
+        assert_eq!(
+            changes(&known, &[a.clone(), b.clone()], 100),
+            Some(Changes::default())
+        );
+        let changed = changes(&known, &[a.clone(), with(rule("/b", 404), "2")], 100).unwrap();
+        let text = r#"{"responseHeaders":{"set":{"x-a":"2"}}}"#;
+        let retag = Retag {
+            arn: "arn:2".into(),
+            policy: Some(text.into()),
+        };
+        assert_eq!(changed.retag, (vec![retag], vec![]));
+        assert!(changed.update.is_empty());
+        let forward = Rule {
+            action: Action::Forward(Default::default()),
+            ..rule("/b", 404)
+        };
+        let changed = changes(&known, &[a.clone(), forward], 100).unwrap();
+        assert_eq!((changed.retag.0.len(), changed.retag.1.len()), (0, 1));
+        assert_eq!(changed.retag.1[0].policy, None);
+        // Another condition is another rule.
+        let changed = changes(&known, &[a, with(rule("/c", 404), "1")], 100).unwrap();
+        assert_eq!(
+            (changed.create.len(), changed.delete),
+            (1, vec!["2".to_owned()])
+        );
     }
 
     #[test]

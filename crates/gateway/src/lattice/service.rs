@@ -91,6 +91,13 @@ impl Lattice {
             listener.default = with_ids(&listener.default);
             for rule in &mut listener.rules {
                 rule.action = with_ids(&rule.action);
+                let mirrors = rule.traffic.iter_mut().flat_map(|it| &mut it.mirrors);
+                for (group, _) in mirrors {
+                    if let GroupRef::Own(name) = group {
+                        let id = ids.get(name).cloned().unwrap_or_default();
+                        *group = GroupRef::Existing(id);
+                    }
+                }
             }
         }
         self.ensure_listeners(&id, &listeners).await?;

@@ -252,9 +252,10 @@ impl State {
                 let id = format!("nested-{:017}", self.made);
                 let mut made = request.body.clone();
                 made["id"] = json!(id);
-                made["arn"] = json!(format!(
-                    "arn:aws:vpc-lattice:us-east-1:{ACCOUNT}:{kind}/rule/{id}"
-                ));
+                let arn = format!("arn:aws:vpc-lattice:us-east-1:{ACCOUNT}:{kind}/rule/{id}");
+                made["arn"] = json!(arn);
+                let tags = serde_json::from_value(made["tags"].take()).unwrap_or_default();
+                self.tags.insert(arn, tags);
                 self.all.insert((kind, id), made.clone());
                 Answer::ok(made)
             }

@@ -1,0 +1,349 @@
+//! What rules of routes ask for beside a backend, as a traffic policy of Lath's: filters, timeouts, retries. Only where the endpoint
+//! is a Lath in extended mode: AWS's Lattice has no means for it.
+
+use serde_json::{Map, Value, json};
+
+use crate::desired::{GroupRef, Tags};
+use crate::kinds::{BackendRef, Filter, RequestMirror, Rule};
+
+/// The tag with a policy's text, which goes on in `-2`, `-3` and so on.
+const TAG: &str = "lath:traffic-policy";
+
+/// A tag's value has as many characters at most.
+const PART: usize = 256;
+
+/// In as many tags at most.
+const MOST_PARTS: usize = 16;
+
+/// In milliseconds.
+const LONGEST_TIMEOUT: u64 = 600_000;
+const LONGEST_BACKOFF: u64 = 10_000;
+
+/// What a rule asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    policy: Map<String, Value>,
+    /// Groups that get copies, and the share of requests in percent.
+    pub(crate) mirrors: Vec<(GroupRef, i64)>,
+}
+
+/// What a rule asks for, with the backends of its mirrors.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    policy: Map<String, Value>,
+    pub(crate) mirrors: Vec<(BackendRef, i64)>,
+}
+
+/// What the filters, timeouts and retries of a rule ask for. The error says what cannot be had.
+pub(crate) fn asked(rule: &Rule) -> Result<Asked, String> {
+    let mut asked = Asked::default();
+    for filter in &rule.filters {
+        asked.filter(rule, filter)?;
+    }
+    asked.timeouts(rule.timeouts.as_ref())?;
+    asked.retry(rule.retry.as_ref())?;
+    if rule.session_persistence.is_some() {
+        return Err("sessionPersistence".to_owned());
+    }
+    Ok(asked)
+}
+
+impl Asked {
+    fn filter(&mut self, rule: &Rule, filter: &Filter) -> Result<(), String> {
+        let kind = filter.kind.as_str();
+        let unknown = || format!("filter {kind}");
+        let (member, field) = match kind {
+            "RequestHeaderModifier" => ("requestHeaders", "requestHeaderModifier"),
+            "ResponseHeaderModifier" => ("responseHeaders", "responseHeaderModifier"),
+            "RequestRedirect" => ("redirect", "requestRedirect"),
+            "URLRewrite" => ("urlRewrite", "urlRewrite"),
+            "RequestMirror" => {
+                let mirror = filter.mirror.as_ref().ok_or_else(unknown)?;
+                self.mirrors
+                    .push((mirror.backend_ref.clone(), percent(mirror)));
+                return Ok(());
+            }
+            _ => return Err(unknown()),
+        };
+        let given = filter.rest.get(field).ok_or_else(unknown)?;
+        let value = match member {
+            "redirect" => url(rule, given, &["scheme", "hostname", "port", "statusCode"])?,
+            "urlRewrite" => url(rule, given, &["hostname"])?,
+            _ => headers(given)?,
+        };
+        match self.policy.insert(member.to_owned(), value) {
+            Some(_) => Err(format!("second {}", unknown())),
+            None => Ok(()),
+        }
+    }
+
+    fn timeouts(&mut self, given: Option<&Value>) -> Result<(), String> {
+        let mut timeouts = Map::new();
+        for field in ["request", "backendRequest"] {
+            let Some(text) = given.and_then(|it| it.get(field)?.as_str()) else {
+                continue;
+            };
+            match millis(text) {
+                // Zero is no timeout.
+                Some(0) => {}
+                Some(1..=LONGEST_TIMEOUT) => drop(timeouts.insert(field.to_owned(), json!(text))),
+                _ => return Err(format!("timeout of {text}")),
+            }
+        }
+        if !timeouts.is_empty() {
+            self.policy.insert("timeouts".to_owned(), timeouts.into());
+        }
+        Ok(())
+    }
+
+    fn retry(&mut self, given: Option<&Value>) -> Result<(), String> {
+        let Some(given) = given else { return Ok(()) };
+        let attempts = given.get("attempts").and_then(Value::as_i64).unwrap_or(1);
+        if attempts == 0 {
+            return Ok(());
+        }
+        let codes = given.get("codes").cloned().unwrap_or_else(|| json!([]));
+        let is_code = |it: &Value| it.as_i64().is_some_and(|it| (400..=599).contains(&it));
+        let codes = codes
+            .as_array()
+            .filter(|it| it.iter().all(is_code) && it.len() <= 16);
+        let codes = codes.ok_or("such codes to retry on")?;
+        if !(1..=10).contains(&attempts) {
+            return Err(format!("retry of {attempts} attempts"));
+        }
+        let mut retry = json!({"attempts": attempts, "codes": codes});
+        if let Some(backoff) = given.get("backoff").and_then(Value::as_str) {
+            if millis(backoff).is_none_or(|it| it > LONGEST_BACKOFF) {
+                return Err(format!("retry with a backoff of {backoff}"));
+            }
+            retry["backoff"] = json!(backoff);
+        }
+        self.policy.insert("retry".to_owned(), retry);
+        Ok(())
+    }
+
+    /// What of it has an effect where requests are forwarded or not; `mirrors` are the groups that were found. `None`: nothing.
+    /// The error says what cannot be had.
+    pub(crate) fn traffic(
+        mut self,
+        forwards: bool,
+        mirrors: Vec<(GroupRef, i64)>,
+    ) -> Result<Option<Traffic>, String> {
+        let forwards = forwards && !self.policy.contains_key("redirect");
+        if !forwards {
+            let answered = ["redirect", "responseHeaders"];
+            self.policy
+                .retain(|key, _| answered.contains(&key.as_str()));
+        }
+        let traffic = Traffic {
+            policy: self.policy,
+            mirrors: if forwards { mirrors } else { Vec::new() },
+        };
+        if traffic.mirrors.len() > 4 {
+            return Err("more than 4 mirrors of a rule".to_owned());
+        }
+        // An id is no longer than this.
+        let longest = GroupRef::Existing("tg-0123456789abcdef0".to_owned());
+        let mut whole = traffic.clone();
+        whole
+            .mirrors
+            .iter_mut()
+            .for_each(|it| it.0 = longest.clone());
+        if whole.text().chars().count() > PART * MOST_PARTS {
+            return Err("filters of that size".to_owned());
+        }
+        let is_empty = traffic.policy.is_empty() && traffic.mirrors.is_empty();
+        Ok((!is_empty).then_some(traffic))
+    }
+}
+
+impl Traffic {
+    /// The policy's text. Its groups are known by their ids.
+    pub(crate) fn text(&self) -> String {
+        let mut policy = self.policy.clone();
+        let mirrors = self.mirrors.iter().map(|(group, percent)| {
+            let (GroupRef::Existing(id) | GroupRef::Own(id)) = group;
+            json!({"targetGroupIdentifier": id, "percent": percent})
+        });
+        let mirrors: Vec<_> = mirrors.collect();
+        if !mirrors.is_empty() {
+            policy.insert("mirrors".to_owned(), mirrors.into());
+        }
+        Value::from(policy).to_string()
+    }
+}
+
+/// The tags that hold a policy's text.
+pub(crate) fn tags(text: &str) -> Tags {
+    let letters: Vec<char> = text.chars().collect();
+    let parts = letters.chunks(PART).enumerate();
+    parts
+        .map(|(at, part)| (key(at), part.iter().collect()))
+        .collect()
+}
+
+fn key(at: usize) -> String {
+    match at {
+        0 => TAG.to_owned(),
+        at => format!("{TAG}-{}", at + 1),
+    }
+}
+
+/// The tag that all parts go with.
+pub(crate) fn first_key() -> String {
+    key(0)
+}
+
+/// The text that a rule's tags hold.
+pub(crate) fn text_of(tags: &Tags) -> Option<String> {
+    let parts = (0..MOST_PARTS).map_while(|at| tags.get(&key(at)));
+    let text: String = parts.map(String::as_str).collect();
+    (!text.is_empty()).then_some(text)
+}
+
+/// Header edits: lists of names and values become maps.
+fn headers(given: &Value) -> Result<Value, String> {
+    let mut edits = Map::new();
+    for list in ["set", "add"] {
+        let mut fields = Map::new();
+        for field in given
+            .get(list)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            let text = |member: &str| {
+                field
+                    .get(member)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+            };
+            let name = text("name").to_ascii_lowercase();
+            alterable(&name)?;
+            // Of two with one name, the first counts: so says the Gateway API.
+            fields.entry(name).or_insert_with(|| json!(text("value")));
+        }
+        if !fields.is_empty() {
+            edits.insert(list.to_owned(), fields.into());
+        }
+    }
+    let names = given.get("remove").and_then(Value::as_array);
+    let names = names.into_iter().flatten().filter_map(Value::as_str);
+    let names: Vec<_> = names.map(str::to_ascii_lowercase).collect();
+    for name in &names {
+        alterable(name)?;
+    }
+    if !names.is_empty() {
+        edits.insert("remove".to_owned(), names.into());
+    }
+    Ok(edits.into())
+}
+
+/// Refuses what Lath refuses, so that a rule that asks for it does not keep the others from being made.
+fn alterable(name: &str) -> Result<(), String> {
+    let folded = name.replace(|it: char| !it.is_ascii_alphanumeric(), "-");
+    let own = [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "trailer",
+        "connection",
+        "keep-alive",
+        "te",
+        "upgrade",
+        "expect",
+        "forwarded",
+        "http2-settings",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "proxy-authorization",
+    ];
+    let is_own = own.contains(&folded.as_str())
+        || (folded == "content-type" && name != "content-type")
+        || folded.starts_with("x-amzn-")
+        || folded.starts_with("x-forwarded-");
+    match is_own {
+        true => Err(format!("change of the header {name}")),
+        false => Ok(()),
+    }
+}
+
+/// A redirect or rewrite: these members as they are, and the path.
+fn url(rule: &Rule, given: &Value, members: &[&str]) -> Result<Value, String> {
+    let mut url = Map::new();
+    for member in members {
+        if let Some(value) = given.get(*member).filter(|it| !it.is_null()) {
+            url.insert((*member).to_owned(), value.clone());
+        }
+    }
+    let Some(path) = given.get("path").filter(|it| !it.is_null()) else {
+        return Ok(url.into());
+    };
+    let text = |member: &str| path.get(member).and_then(Value::as_str);
+    let change = match (
+        text("type"),
+        text("replaceFullPath"),
+        text("replacePrefixMatch"),
+    ) {
+        (Some("ReplaceFullPath"), Some(whole), _) => json!({"replaceFullPath": whole}),
+        (Some("ReplacePrefixMatch"), _, Some(to)) => {
+            json!({"prefix": prefix(rule)?, "replacePrefixMatch": to})
+        }
+        _ => return Err("such change of a path".to_owned()),
+    };
+    url.insert("path".to_owned(), change);
+    Ok(url.into())
+}
+
+/// The prefix of a rule's one match: with several, it would not be known which of them is to be replaced. So says the Gateway API.
+fn prefix(rule: &Rule) -> Result<String, String> {
+    let [one] = &rule.matches[..] else {
+        return match rule.matches.is_empty() {
+            true => Ok("/".to_owned()),
+            false => Err("replaced prefix of several matches".to_owned()),
+        };
+    };
+    let Some(path) = &one.path else {
+        return Ok("/".to_owned());
+    };
+    match path.kind.as_deref().unwrap_or("PathPrefix") {
+        "PathPrefix" => Ok(path.value.clone().unwrap_or_else(|| "/".to_owned())),
+        _ => Err("replaced prefix of a match that is none".to_owned()),
+    }
+}
+
+/// The share of requests that a mirror gets.
+fn percent(mirror: &RequestMirror) -> i64 {
+    if let Some(percent) = mirror.percent {
+        return i64::from(percent.clamp(0, 100));
+    }
+    let Some(fraction) = &mirror.fraction else {
+        return 100;
+    };
+    let whole = i64::from(fraction.denominator.unwrap_or(100).max(1));
+    let part = i64::from(fraction.numerator).clamp(0, whole);
+    // A share that is not zero stays one.
+    (part * 100 / whole).max(i64::from(part > 0))
+}
+
+/// A duration of the Gateway API (<https://gateway-api.sigs.k8s.io/geps/gep-2257/>) in milliseconds.
+fn millis(text: &str) -> Option<u64> {
+    let (mut rest, mut sum) = (text, 0_u64);
+    while !rest.is_empty() {
+        let end = rest.find(|it: char| !it.is_ascii_digit())?;
+        let (number, after) = rest.split_at(end);
+        let end = after.find(|it: char| it.is_ascii_digit());
+        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
+        let unit = match unit {
+            "h" => 3_600_000,
+            "m" => 60_000,
+            "s" => 1000,
+            "ms" => 1,
+            _ => return None,
+        };
+        sum = sum.checked_add(number.parse::<u64>().ok()?.checked_mul(unit)?)?;
+        rest = after;
+    }
+    (!text.is_empty()).then_some(sum)
+}
