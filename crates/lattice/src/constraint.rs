@@ -140,6 +140,16 @@ pub(crate) const MOST_TAGS: usize = 50;
 
 /// Tags to set.
 pub(crate) fn tags(p: &mut Problems, value: &BTreeMap<String, String>) {
+    tags_but(p, value, |_| false);
+}
+
+/// Tags of what may have a traffic policy, which is JSON: it has characters that other tags have not.
+pub(crate) fn tags_with_policy(p: &mut Problems, value: &BTreeMap<String, String>) {
+    tags_but(p, value, traffic::is_ours);
+}
+
+/// The values of some keys are `free`.
+fn tags_but(p: &mut Problems, value: &BTreeMap<String, String>, free: impl Fn(&str) -> bool) {
     count(p, "tags", value.len(), 0, MOST_TAGS);
     for (key, value) in value.iter().take(2 * MOST_TAGS) {
         let member = format!("tags.{}", key.chars().take(128).collect::<String>());
@@ -148,9 +158,7 @@ pub(crate) fn tags(p: &mut Problems, value: &BTreeMap<String, String>) {
         if key.to_ascii_lowercase().starts_with("aws:") && !lath_wire::may_set_system_tags() {
             p.add(&member, "Tag keys must not begin with aws:");
         }
-        // A traffic policy is JSON, which has other characters.
-        let is_free = traffic::is_ours(key);
-        let good = key.chars().all(in_tag) && (is_free || value.chars().all(in_tag));
+        let good = key.chars().all(in_tag) && (free(key) || value.chars().all(in_tag));
         pattern(p, &member, good, r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*");
     }
 }

@@ -78,6 +78,8 @@ fn tag(app: &Lattice, tx: &mut Tx, op: TagResource) -> Result<Empty, ApiError> {
     let cell = &app.cell;
     probing::check(cell, &op.tags)?;
     traffic::check_mode(cell, &op.tags)?;
+    let (kind, key) = place(cell, &op.resource_arn)?;
+    traffic::check_given(tx.view(), kind, &key, &op.tags)?;
     change(cell, tx, &op.resource_arn, |tags| {
         traffic::make_room(tags, &op.tags);
         tags.extend(op.tags);

@@ -129,7 +129,7 @@ impl Checked for CreateListener {
             );
         }
         constraint::token(p, self.client_token.as_deref());
-        constraint::tags(p, &self.tags);
+        constraint::tags_with_policy(p, &self.tags);
     }
 }
 

@@ -381,7 +381,7 @@ impl Checked for CreateRule {
             Some(&self.action),
         );
         constraint::token(p, self.client_token.as_deref());
-        constraint::tags(p, &self.tags);
+        constraint::tags_with_policy(p, &self.tags);
     }
 }
 

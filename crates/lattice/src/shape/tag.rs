@@ -51,7 +51,7 @@ impl Checked for ListTagsForResource {
 impl Checked for TagResource {
     fn check(&self, p: &mut Problems) {
         arn(p, &self.resource_arn);
-        constraint::tags(p, &self.tags);
+        constraint::tags_with_policy(p, &self.tags);
     }
 }
 

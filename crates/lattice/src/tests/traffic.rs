@@ -398,3 +398,71 @@ async fn who_sets_a_policy_may_change_the_rule() {
     let want = format!("UntagResource {of_rule} aws:TagKeys=env");
     needs::<UntagResource>(&place.world, other, &[&want]);
 }
+
+#[tokio::test]
+async fn a_part_is_set_with_the_first_only() {
+    let place = Place::new().await;
+    let copies = place.world.active_group("copies").await;
+    let of = |group: &str| format!(r#"{{"mirrors":[{{"targetGroupIdentifier":"{group}"}}]}}"#);
+    let split = |text: &str| {
+        let (first, second) = text.split_at(40);
+        json!({ TAG: first, format!("{TAG}-2"): second })
+    };
+    let tags = split(&of(&place.group));
+    let rule = place.rule("a", forward(&place.group), tags).await.id();
+    let rest = format!("/rule/{rule}");
+    let before = place.policy(&rule);
+    // The second part alone would send copies to a group that no permission was asked about.
+    let text = of(&copies);
+    let second = json!({ format!("{TAG}-2"): &text[40..] });
+    let refused = place.tag(&rest, second).await;
+    refused.is(400, "ValidationException");
+    assert!(
+        refused.text("message").contains("in one request"),
+        "{refused:?}"
+    );
+    assert_eq!(place.policy(&rule), before);
+    place.tag(&rest, split(&text)).await.is(200, "");
+    let mirror = place.policy(&rule).unwrap().mirrors.remove(0);
+    assert_eq!(mirror.target_group.as_str(), copies);
+}
+
+#[tokio::test]
+async fn other_tags_leave_a_policy_as_it_is() {
+    // As an earlier run in extended mode leaves it.
+    let place = Place::of(World::new().await).await;
+    let rule = place.rule("a", forward(&place.group), json!({})).await.id();
+    let rest = format!("/rule/{rule}");
+    let policy = r#"{"timeouts":{"request":"1s"}}"#;
+    let record = format!("{}/{rule}", place.listener);
+    let left = |tx: &mut Tx| {
+        tx.update::<crate::record::Rule>(&record, |it| {
+            it.traffic = crate::traffic::read(policy).map(Box::new);
+            it.tags.insert(TAG.to_owned(), policy.to_owned());
+        });
+    };
+    place.world.write(left).await;
+    let kept = || {
+        let rule = place
+            .world
+            .cell
+            .db
+            .view()
+            .get::<crate::record::Rule>(&record);
+        rule.unwrap().traffic.is_some()
+    };
+    place.tag(&rest, json!({ "env": "prod" })).await.is(200, "");
+    assert!(kept() && place.fed().traffic.is_empty());
+    let path = format!("{}?tagKeys=lath%3Atraffic-policy", place.tags_of(&rest));
+    place.world.delete(&path).await.is(200, "");
+    assert!(!kept());
+}
+
+#[tokio::test]
+async fn values_of_other_resources_are_as_aws_has_them() {
+    for world in [World::new().await, Place::new().await.world] {
+        let service = json!({ "name": "other", "tags": { TAG: "{}" } });
+        let refused = world.post("/services", service).await;
+        refused.is(400, "ValidationException");
+    }
+}

@@ -156,10 +156,39 @@ pub(crate) fn follow(tags: &mut Tags, removed: &[String]) {
     }
 }
 
-/// The tags of a resource are about to be these: its rule has the policy that they ask for.
+/// Refuses tags that are being set where there is no policy, or that are a part of one. A part alone would go on with what is
+/// there already, and who may send copies where is judged by what a request says.
 ///
 /// # Errors
-/// As [`of`]; or the resource is none that has policies.
+/// `ValidationException`.
+pub(crate) fn check_given(
+    view: &View,
+    kind: Kind,
+    place: &str,
+    given: &Tags,
+) -> Result<(), ApiError> {
+    if !is_asked(given.keys()) {
+        return Ok(());
+    }
+    let is_default = |rule: &Rule| rule.priority.is_none();
+    let message = match kind {
+        Kind::Rule if view.get::<Rule>(place).is_some_and(|it| is_default(&it)) => {
+            format!("The default rule's policy is its listener's: set {TAG} there")
+        }
+        Kind::Rule | Kind::Listener if given.contains_key(TAG) => return Ok(()),
+        Kind::Rule | Kind::Listener => {
+            format!("Part {TAG} is missing: set all parts of a policy in one request")
+        }
+        _ => format!("{TAG} is a tag of rules, and of listeners for their default actions"),
+    };
+    Err(fault::invalid("tags", message))
+}
+
+/// The tags of a rule or listener are about to be these: the rule has the policy that they ask for. Other resources have
+/// none, and the default rule's is its listener's.
+///
+/// # Errors
+/// As [`of`].
 pub(crate) fn retag(
     cell: &Cell,
     tx: &mut Tx,
@@ -168,34 +197,27 @@ pub(crate) fn retag(
     tags: &Tags,
 ) -> Result<(), ApiError> {
     let view = tx.view();
-    let rule = match kind {
-        Kind::Rule => view.get::<Rule>(place),
-        Kind::Listener => {
-            let listener = view.get::<Listener>(place);
-            listener.and_then(|it| view.get(&key(&it.id, &it.default_rule)))
+    let found = match kind {
+        Kind::Rule => {
+            let rule = view.get::<Rule>(place).filter(|it| it.priority.is_some());
+            rule.map(|it| (it.tags.clone(), it))
         }
+        Kind::Listener => view.get::<Listener>(place).and_then(|listener| {
+            let rule = view.get::<Rule>(&key(&listener.id, &listener.default_rule))?;
+            Some((listener.tags.clone(), rule))
+        }),
         _ => None,
     };
-    let asked = is_asked(tags.keys()) && cell.mode == Mode::Extended;
-    let Some(rule) = rule else {
-        return match asked {
-            true => Err(fault::invalid(
-                "tags",
-                format!("{TAG} is a tag of rules, and of listeners for their default actions"),
-            )),
-            false => Ok(()),
-        };
+    let Some((before, rule)) = found else {
+        return Ok(());
     };
-    if kind == Kind::Rule && rule.priority.is_none() {
-        return match asked {
-            true => Err(fault::invalid(
-                "tags",
-                format!("The default rule's policy is its listener's: set {TAG} there"),
-            )),
-            false => Ok(()),
-        };
-    }
-    if !asked && rule.traffic.is_none() {
+    // What is not changed is not judged again: a group may have gone meanwhile, and in strict mode what an earlier run left stays.
+    let ours = |tags: &Tags| -> Vec<(String, String)> {
+        let ours = tags.iter().filter(|(key, _)| is_ours(key));
+        ours.map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    if ours(&before) == ours(tags) {
         return Ok(());
     }
     let listener = view.get::<Listener>(&key(&rule.service, &rule.listener));
@@ -203,10 +225,7 @@ pub(crate) fn retag(
         service: &rule.service,
         protocol: listener.map_or(ListenerProtocol::Http, |it| it.protocol),
     };
-    let traffic = match asked {
-        true => of(cell, view, user, tags, &rule.action)?,
-        false => None,
-    };
+    let traffic = of(cell, view, user, tags, &rule.action)?;
     let service = rule.service.clone();
     tx.put(Rule {
         traffic,
