@@ -236,71 +236,65 @@ impl Retry {
 
 /// What retries may add to requests: a share of them, and one in a second, so that a rule with few requests has
 /// retries. When all targets fail, this is what keeps retries from multiplying the load that they fail under.
+///
+/// What requests earn is their thread's. The reserve is shared: a client whose requests come to one thread would have next
+/// to none of it otherwise.
 #[derive(Debug)]
 struct Budget {
     percent: u64,
     since: Instant,
     threads: Box<[Purse]>,
-    /// What a thread begins with, and gets back with time.
-    reserve: u64,
+    /// What a thread can save up.
+    most: u64,
+    /// When the reserve is whole again, in milliseconds since the beginning.
+    whole: AtomicU64,
 }
 
-/// Written by one thread only.
-#[derive(Debug)]
+/// What a thread's requests have earned, in hundredths of a retry. Written by that thread only.
+#[derive(Debug, Default)]
 #[repr(align(64))]
-struct Purse {
-    /// In hundredths of a retry.
-    left: AtomicU64,
-    /// When time was looked at last, in milliseconds.
-    seen: AtomicU64,
-}
+struct Purse(AtomicU64);
 
 /// The price of a retry: as many requests earn it as one has percents.
 const PRICE: u64 = 100;
 /// Retries that may be made at once after a quiet time, of all threads together.
 const RESERVE: u64 = 10;
-/// Retries that may be saved up, as a multiple of the reserve.
-const SAVINGS: u64 = 10;
-/// How long a thread waits for a retry that no request has earned, in milliseconds.
+/// Retries that requests may save up, of all threads together.
+const SAVINGS: u64 = 100;
+/// How long it takes until the reserve has another retry, in milliseconds.
 const EVERY: u64 = 1000;
 
 impl Budget {
     fn new(percent: u8, threads: usize) -> Self {
         let threads = threads.max(1);
-        let reserve = (RESERVE / threads as u64).max(1) * PRICE;
-        let purse = || Purse {
-            left: reserve.into(),
-            seen: 0.into(),
-        };
         Self {
             percent: percent.into(),
             since: Instant::now(),
-            threads: (0..threads).map(|_| purse()).collect(),
-            reserve,
+            threads: (0..threads).map(|_| Purse::default()).collect(),
+            most: (SAVINGS / threads as u64).max(1) * PRICE,
+            whole: 0.into(),
         }
     }
 
     fn earn(&self, thread: usize) {
-        let left = &self.threads[thread].left;
-        let most = self.reserve * SAVINGS;
-        left.store((left.load(Relaxed) + self.percent).min(most), Relaxed);
+        let Purse(left) = &self.threads[thread];
+        let earned = left.load(Relaxed) + self.percent;
+        left.store(earned.min(self.most), Relaxed);
     }
 
     fn spend(&self, thread: usize, now: Instant) -> bool {
-        let purse = &self.threads[thread];
+        let Purse(left) = &self.threads[thread];
+        if let Some(rest) = left.load(Relaxed).checked_sub(PRICE) {
+            left.store(rest, Relaxed);
+            return true;
+        }
         let now = now.saturating_duration_since(self.since).as_millis();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
-        let passed = now.saturating_sub(purse.seen.swap(now, Relaxed));
-        let mut left = purse.left.load(Relaxed);
-        if left < self.reserve {
-            left = (left + passed.saturating_mul(PRICE) / EVERY).min(self.reserve);
-        }
-        let enough = left >= PRICE;
-        if enough {
-            left -= PRICE;
-        }
-        purse.left.store(left, Relaxed);
-        enough
+        let taken = |whole: u64| {
+            let after = whole.max(now).saturating_add(EVERY);
+            (after - now <= RESERVE * EVERY).then_some(after)
+        };
+        self.whole.fetch_update(Relaxed, Relaxed, taken).is_ok()
     }
 }
 
@@ -339,6 +333,19 @@ mod tests {
             100,
             "savings have an end"
         );
+    }
+
+    #[test]
+    fn one_of_many_threads_has_the_whole_reserve() {
+        let budget = Budget::new(20, 64);
+        let begin = budget.since;
+        let spend = |thread| {
+            let spent = (0..1000).filter(|_| budget.spend(thread, begin));
+            spent.count()
+        };
+        assert_eq!(spend(3), 10);
+        (0..5).for_each(|_| budget.earn(4));
+        assert_eq!((spend(5), spend(4)), (0, 1));
     }
 
     #[test]
