@@ -96,6 +96,15 @@ impl Refusal {
         }
     }
 
+    /// The path is too long once it is rewritten.
+    pub(crate) fn path_too_long() -> Self {
+        let text = "The request's path is too long\n";
+        Self {
+            status: StatusCode::URI_TOO_LONG,
+            ..Self::bad_request(text)
+        }
+    }
+
     /// Whether a target is at fault, so that another may do better.
     pub(crate) fn is_targets(&self) -> bool {
         matches!(

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Uri};
+use http::uri::{Authority, InvalidUri, PathAndQuery, Uri};
 use http::{StatusCode, request};
 use lath_model::traffic::{self, HeaderEdits, PathChange, Scheme, Timeouts, TrafficPolicy};
 use rand::Rng;
@@ -42,9 +42,12 @@ impl Traffic {
 
     /// Makes the head of a request what targets see of it. It is in its form for the target already, but for what only
     /// Lath says, which comes after.
-    pub(crate) fn prepare(&self, head: &mut request::Parts) {
+    ///
+    /// # Errors
+    /// The path gets too long. It is not left as it was: what it leads to then is not what the rule is for.
+    pub(crate) fn prepare(&self, head: &mut request::Parts) -> Result<(), InvalidUri> {
         if let Some(change) = &self.path {
-            change_path(&mut head.uri, change);
+            change_path(&mut head.uri, change)?;
         }
         if let Some((value, authority)) = &self.host {
             match head.uri.authority() {
@@ -59,25 +62,25 @@ impl Traffic {
             }
         }
         self.request.apply(&mut head.headers);
+        Ok(())
     }
 }
 
 /// `OPTIONS *` is about no path.
-fn change_path(uri: &mut Uri, change: &PathChange) {
+fn change_path(uri: &mut Uri, change: &PathChange) -> Result<(), InvalidUri> {
     let Some(path) = changed(uri, change) else {
-        return;
+        return Ok(());
     };
     let whole = match uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path,
     };
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query = PathAndQuery::try_from(whole).ok();
-    if parts.path_and_query.is_some()
-        && let Ok(changed) = Uri::from_parts(parts)
-    {
+    parts.path_and_query = Some(PathAndQuery::try_from(whole)?);
+    if let Ok(changed) = Uri::from_parts(parts) {
         *uri = changed;
     }
+    Ok(())
 }
 
 fn changed(uri: &Uri, change: &PathChange) -> Option<String> {
@@ -346,6 +349,20 @@ mod tests {
         assert_eq!(spend(3), 10);
         (0..5).for_each(|_| budget.earn(4));
         assert_eq!((spend(5), spend(4)), (0, 1));
+    }
+
+    #[test]
+    fn a_path_that_gets_too_long_does_not_stay_as_it_was() {
+        let change = PathChange::Prefix {
+            from: String::new(),
+            to: format!("/{}", "b".repeat(1000)),
+        };
+        for (length, fits) in [(60_000, true), (65_000, false)] {
+            let before: Uri = format!("/{}", "a".repeat(length)).parse().unwrap();
+            let mut uri = before.clone();
+            let changed = change_path(&mut uri, &change);
+            assert_eq!((changed.is_ok(), uri != before), (fits, fits), "{length}");
+        }
     }
 
     #[test]

@@ -64,8 +64,8 @@ impl Outbound {
         let client = &connection.client_header().value;
         head::towards_target(&mut parts, client, to_http2, &flight.survey);
         let traffic = route.traffic();
-        if let Some(traffic) = traffic {
-            traffic.prepare(&mut parts);
+        if traffic.is_some_and(|it| it.prepare(&mut parts).is_err()) {
+            return Err((Refusal::path_too_long(), flight));
         }
         if to_http2 {
             head::name_scheme(&mut parts, group.secure);
