@@ -95,7 +95,9 @@ impl RequestBody {
             return;
         };
         copies.size += bytes.len();
-        if copies.size > KEPT || copies.pieces.len() >= MOST_PIECES {
+        // Those that wait for it may have given up: then nothing bounds how many bodies are kept.
+        let in_vain = copies.wanted.iter().all(oneshot::Sender::is_closed);
+        if in_vain || copies.size > KEPT || copies.pieces.len() >= MOST_PIECES {
             self.copies = None;
         } else {
             copies.pieces.push(lasting(bytes));
