@@ -1,6 +1,8 @@
 //! What rules of routes ask for beside a backend, as a traffic policy of Lath's: filters, timeouts, retries. Only where the endpoint
 //! is a Lath in extended mode: AWS's Lattice has no means for it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::desired::{GroupRef, Tags};
@@ -14,6 +16,9 @@ const PART: usize = 256;
 
 /// In as many tags at most.
 const MOST_PARTS: usize = 16;
+
+/// In each list of header edits.
+const MOST_EDITS: usize = 16;
 
 /// In milliseconds.
 const LONGEST_TIMEOUT: u64 = 600_000;
@@ -67,6 +72,7 @@ impl Asked {
         };
         let given = filter.rest.get(field).ok_or_else(unknown)?;
         let value = match member {
+            "requestHeaders" | "responseHeaders" if !changes_headers(given) => return Ok(()),
             "redirect" => url(rule, given, &["scheme", "hostname", "port", "statusCode"])?,
             "urlRewrite" => url(rule, given, &["hostname"])?,
             _ => headers(given)?,
@@ -201,9 +207,22 @@ pub(crate) fn text_of(tags: &Tags) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// Whether header edits change anything: Lath refuses those that do not.
+fn changes_headers(given: &Value) -> bool {
+    let lists = ["set", "add", "remove"].into_iter();
+    let mut lists = lists.filter_map(|it| given.get(it)?.as_array());
+    lists.any(|it| !it.is_empty())
+}
+
 /// Header edits: lists of names and values become maps.
 fn headers(given: &Value) -> Result<Value, String> {
     let mut edits = Map::new();
+    let mut seen = BTreeSet::new();
+    // Lath refuses a name in two lists, as it is not clear what is meant.
+    let mut once = |name: &str| match seen.insert(name.to_owned()) {
+        true => Ok(()),
+        false => Err(format!("two changes of the header {name}")),
+    };
     for list in ["set", "add"] {
         let mut fields = Map::new();
         for field in given
@@ -220,8 +239,17 @@ fn headers(given: &Value) -> Result<Value, String> {
             };
             let name = text("name").to_ascii_lowercase();
             alterable(&name)?;
+            if !is_value(text("value")) {
+                return Err(format!("such a value of the header {name}"));
+            }
             // Of two with one name, the first counts: so says the Gateway API.
             fields.entry(name).or_insert_with(|| json!(text("value")));
+        }
+        for name in fields.keys() {
+            once(name)?;
+        }
+        if fields.len() > MOST_EDITS {
+            return Err(format!("more than {MOST_EDITS} headers to {list}"));
         }
         if !fields.is_empty() {
             edits.insert(list.to_owned(), fields.into());
@@ -229,18 +257,47 @@ fn headers(given: &Value) -> Result<Value, String> {
     }
     let names = given.get("remove").and_then(Value::as_array);
     let names = names.into_iter().flatten().filter_map(Value::as_str);
-    let names: Vec<_> = names.map(str::to_ascii_lowercase).collect();
+    let names: BTreeSet<_> = names.map(str::to_ascii_lowercase).collect();
     for name in &names {
         alterable(name)?;
+        once(name)?;
     }
+    if names.len() > MOST_EDITS {
+        return Err(format!("more than {MOST_EDITS} headers to remove"));
+    }
+    let names: Vec<_> = names.into_iter().collect();
     if !names.is_empty() {
         edits.insert("remove".to_owned(), names.into());
     }
     Ok(edits.into())
 }
 
+/// Whether Lath takes it as a header's value.
+fn is_value(text: &str) -> bool {
+    let is_text = |it: u8| matches!(it, b' '..=b'~' | b'\t');
+    text.len() <= 1024 && text.bytes().all(is_text) && text.trim_ascii() == text
+}
+
+/// Whether Lath takes it as a path.
+fn is_path(text: &str) -> bool {
+    let is_of_path = |it: u8| it.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&it);
+    let mut escapes = text.split('%').skip(1);
+    let is_escape = |it: &str| it.len() >= 2 && it.bytes().take(2).all(|it| it.is_ascii_hexdigit());
+    let plain = text.to_ascii_lowercase().replace("%2e", ".");
+    text.len() <= 1024
+        && text.starts_with('/')
+        && text.bytes().all(is_of_path)
+        && escapes.all(is_escape)
+        && !text.contains("//")
+        && !plain.split('/').any(|it| matches!(it, "." | ".."))
+}
+
 /// Refuses what Lath refuses, so that a rule that asks for it does not keep the others from being made.
 fn alterable(name: &str) -> Result<(), String> {
+    let is_token = |it: u8| it.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&it);
+    if !matches!(name.len(), 1..=128) || !name.bytes().all(is_token) {
+        return Err(format!("header with the name {name:?}"));
+    }
     let folded = name.replace(|it: char| !it.is_ascii_alphanumeric(), "-");
     let own = [
         "host",
@@ -286,9 +343,15 @@ fn url(rule: &Rule, given: &Value, members: &[&str]) -> Result<Value, String> {
         text("replaceFullPath"),
         text("replacePrefixMatch"),
     ) {
-        (Some("ReplaceFullPath"), Some(whole), _) => json!({"replaceFullPath": whole}),
-        (Some("ReplacePrefixMatch"), _, Some(to)) => {
-            json!({"prefix": prefix(rule)?, "replacePrefixMatch": to})
+        (Some("ReplaceFullPath"), Some(whole), _) if is_path(whole) => {
+            json!({"replaceFullPath": whole})
+        }
+        (Some("ReplacePrefixMatch"), _, Some(to)) if to.is_empty() || is_path(to) => {
+            let from = prefix(rule)?;
+            if !is_path(&from) {
+                return Err(format!("replaced prefix {from}"));
+            }
+            json!({"prefix": from, "replacePrefixMatch": to})
         }
         _ => return Err("such change of a path".to_owned()),
     };

@@ -68,7 +68,8 @@ fn filters_timeouts_and_retries_become_a_policy() {
         assert_eq!(policy, Some(want));
     }
     let (_, none) = extended(with(
-        json!({"timeouts": {"request": "0s"}, "retry": {"attempts": 0}}),
+        json!({"timeouts": {"request": "0s"}, "retry": {"attempts": 0}, "filters": [
+            {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": []}}]}),
     ));
     assert_eq!(none, None);
 }
@@ -135,6 +136,9 @@ fn what_lath_lacks_is_answered_500_and_the_rest_is_served() {
     let several = json!([{"path": {"type": "PathPrefix", "value": "/a"}}, {"path": {"type": "PathPrefix", "value": "/b"}}]);
     let replace = json!([{"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}}]);
     let set = |name: &str| json!([{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": name, "value": "1"}]}}]);
+    let edits =
+        |edits: Value| json!([{"type": "RequestHeaderModifier", "requestHeaderModifier": edits}]);
+    let whole = |path: &str| json!([{"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplaceFullPath", "replaceFullPath": path}}}]);
     for (rule, want) in [
         (
             json!({"filters": [{"type": "ExtensionRef"}]}),
@@ -156,6 +160,27 @@ fn what_lath_lacks_is_answered_500_and_the_rest_is_served() {
         (
             json!({"matches": several, "filters": replace}),
             "replaced prefix of several matches",
+        ),
+        (
+            json!({"filters": edits(json!({"set": [{"name": "x-a", "value": "\u{fc}"}]}))}),
+            "such a value of the header x-a",
+        ),
+        (
+            json!({"filters": edits(json!({"set": [{"name": "x-a", "value": " b"}]}))}),
+            "such a value of the header x-a",
+        ),
+        (
+            json!({"filters": edits(json!({"set": [{"name": "x-a", "value": "b"}], "remove": ["X-A"]}))}),
+            "two changes of the header x-a",
+        ),
+        (
+            json!({"filters": edits(json!({"remove": ["x".repeat(129)]}))}),
+            "header with the name",
+        ),
+        (json!({"filters": whole("/a b")}), "such change of a path"),
+        (
+            json!({"filters": whole("/a/../b")}),
+            "such change of a path",
         ),
         (json!({"timeouts": {"request": "11m"}}), "timeout of 11m"),
         (json!({"retry": {"attempts": 11}}), "retry of 11 attempts"),
