@@ -161,6 +161,11 @@ impl Meter {
         self.deadline.set(deadline);
     }
 
+    /// Whether it ends though the target still has something to say.
+    pub(crate) fn is_late(&self) -> bool {
+        self.expired.get() && self.deadline.get().is_some()
+    }
+
     /// Another try begins.
     pub(crate) fn renew(&self) {
         self.expired.set(false);

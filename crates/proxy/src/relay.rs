@@ -265,6 +265,9 @@ impl Relay {
             return Poll::Ready(None);
         };
         let meter = Rc::clone(self.flight.meter());
+        if meter.is_late() {
+            return Poll::Ready(Some(Err(Cause::Timeout)));
+        }
         ready!(meter.poll_room(Side::Client, cx));
         let polled = ready!(lease.poll_body(&mut self.incoming, &meter, cx));
         if let Some(Ok(frame)) = &polled

@@ -9,6 +9,7 @@ use lath_model::id::TargetGroupId;
 use lath_model::lattice::*;
 use lath_model::traffic::*;
 use lath_proxy::ProxyConfig;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 
 use crate::lab::target::Deed;
@@ -348,6 +349,31 @@ async fn a_response_that_takes_too_long_breaks_off() {
     let got = get(world.at, HOST, "/").await;
     assert_eq!((got.status, got.body.as_str()), (200, "begin"));
     assert_eq!(slow.count(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_an_answer_slowly_has_no_longer() {
+    const LENGTH: usize = 64 << 20;
+    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n").into_bytes();
+    answer.resize(answer.len() + LENGTH, b'x');
+    let target = Target::start(move |_| Deed::Answer(answer.clone())).await;
+    let (mut world, _) = World::forwarding(&[target.at]);
+    let policy = TrafficPolicy {
+        timeouts: timeouts(Some(150), None),
+        ..TrafficPolicy::default()
+    };
+    obey(&mut world, policy);
+    let _lab = Lab::start(config(), &world).await;
+    let mut client = tokio::net::TcpStream::connect(world.at).await.unwrap();
+    let ask = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+    client.write_all(ask.as_bytes()).await.unwrap();
+    let (mut got, mut buffer) = (0, vec![0; 128 << 10]);
+    // There is always more from the target than the client takes.
+    while let Ok(count @ 1..) = client.read(&mut buffer).await {
+        got += count;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!((1..LENGTH).contains(&got), "{got}");
 }
 
 #[tokio::test]
