@@ -85,9 +85,9 @@ class Gateways(Cluster):
                                       *lattice.list_service_networks()["items"]]]
 
 
-def cluster(kubernetes, directory, make):
-    """A fixture's generator: the cluster that `make` makes on a Lath of its own; both end, and leave nothing."""
-    with kubernetes.lath() as lath:
+def cluster(kubernetes, directory, make, *flags):
+    """A fixture's generator: the cluster that `make` makes on a Lath of its own with these flags; both end, and leave nothing."""
+    with kubernetes.lath(*flags) as lath:
         made = make(kubernetes, lath, directory)
         try:
             yield made

@@ -1,5 +1,5 @@
-"""What a route may be beside HTTP: HTTPS under a certificate of ACM, gRPC, TLS that ends in a pod; and the policies that say which
-security groups guard a VPC's way into a network, and where access logs go.
+"""What a route may be beside HTTP: HTTPS under a certificate of ACM, gRPC, TLS that ends in a pod; what it may do with requests in the
+extended mode; and the policies that say which security groups guard a VPC's way into a network, and where access logs go.
 """
 
 import base64
@@ -22,7 +22,11 @@ pid /run/nginx.pid;
 events {}
 http {
     access_log /dev/stdout;
-    server { listen 80; location / { return 200 "plain"; } }
+    server {
+        listen 80;
+        location / { return 200 "plain"; }
+        location /seen { return 200 "$request_uri $http_x_env"; }
+    }
     server {
         listen 8080 http2;
         default_type application/grpc;
@@ -92,7 +96,17 @@ metadata: {name: web}
 spec:
   parentRefs: [{name: secure, sectionName: https}]
   hostnames: [web.example.test]
-  rules: [{backendRefs: [{name: plain, port: 80}]}]
+  rules:
+  - backendRefs: [{name: plain, port: 80}]
+  - matches: [{path: {type: PathPrefix, value: /old}}]
+    filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}, statusCode: 301}}]
+  - matches: [{path: {type: PathPrefix, value: /shown}}]
+    filters:
+    - {type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /seen}}}
+    - {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-env, value: test}]}}
+    - {type: ResponseHeaderModifier, responseHeaderModifier: {add: [{name: x-by, value: lath}]}}
+    timeouts: {request: 10s, backendRequest: 5s}
+    backendRefs: [{name: plain, port: 80}]
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: GRPCRoute
@@ -165,7 +179,7 @@ class Kinds(Gateways):
 
 @pytest.fixture
 def cluster(kubernetes, tmp_path):
-    yield from gateways.cluster(kubernetes, tmp_path, Kinds)
+    yield from gateways.cluster(kubernetes, tmp_path, Kinds, "--extended")
 
 
 def test_routes_of_every_kind(cluster):
@@ -174,10 +188,11 @@ def test_routes_of_every_kind(cluster):
     encoded = [base64.b64encode(it.read_bytes()).decode() for it in cluster.passed]
     cluster.apply(APP % {"config": json.dumps(NGINX), "certificate": encoded[0], "key": encoded[1]} + "".join(
         SERVICE % {"name": name, "port": port} for name, port in (("plain", 80), ("calls", 8080), ("passed", 8443))))
-    cluster.begin()
+    cluster.begin("--extended")
     cluster.apply(CLASS + SECURE % {"certificate": cluster.arn})
     with cluster.showing_its_log():
         answers(cluster)
+        filtered(cluster)
         groups(cluster)
         logs(cluster)
         goes(cluster)
@@ -199,6 +214,17 @@ def answers(cluster):
 
     wait_for("gRPC", lambda: "grpc-status: 0" in call("Say") and "http/2 200" in call("Say")[0], patience=PATIENCE)
     assert "grpc-status: 0" not in call("Other"), "no rule has this method"
+
+
+def filtered(cluster):
+    """What filters and timeouts say is done."""
+    web = cluster.domain("httproute", "web")
+    assert cluster.said("httproute", "web", "PartiallyInvalid") is None, cluster.object("httproute", "web")["status"]
+    wait_for("the redirect", lambda: cluster.curl(WEB, web, 443, "/old/a?b=c", "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}")
+             == f"301 https://{WEB}/new/a?b=c", patience=PATIENCE)
+    wait_for("the rewrite", lambda: cluster.curl(WEB, web, 443, "/shown/a?b=c", "-w", " %header{x-by}") == "/seen/a?b=c test lath",
+             patience=PATIENCE)
+    assert cluster.curl(WEB, web, 443, "/showna") == "plain"
 
 
 def association(cluster):
