@@ -107,7 +107,7 @@ struct Controller {
         default_value = "aws-application-networking-system"
     )]
     lease_namespace: String,
-    /// Serve metrics (/metrics) and probes (/healthz, /readyz) here, or at none (0); at :8080 unless given, if that is free.
+    /// Serve metrics (/metrics) and probes (/healthz, /readyz) here, or at none (0); at 127.0.0.1:8080 unless given, if that is free; :PORT is at all addresses.
     #[arg(long, env = "METRICS_BIND_ADDRESS")]
     metrics_bind_address: Option<String>,
     /// How many objects to work on at once.

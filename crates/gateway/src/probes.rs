@@ -17,8 +17,9 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::controller::App;
 
-/// Where probes and metrics are, unless the settings say something else.
-const USUAL: &str = ":8080";
+/// Where probes and metrics are, unless the settings say something else: kubelets and Prometheus look elsewhere, and a host
+/// opens no port to its network unasked.
+const USUAL: &str = "127.0.0.1:8080";
 /// How many connections there may be.
 const CONNECTIONS: usize = 32;
 /// How long a client may take to ask, and how long all of a connection may take: places are few.
