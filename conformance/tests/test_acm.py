@@ -234,6 +234,9 @@ def test_an_authority_of_ones_own_signs(acm, pca, tmp_path):
     pca.import_certificate_authority_certificate(
         CertificateAuthorityArn=below, Certificate=got["Certificate"].encode(), CertificateChain=got["CertificateChain"].encode())
     assert pca.describe_certificate_authority(CertificateAuthorityArn=below)["CertificateAuthority"]["Status"] == "ACTIVE"
+    shown = pca.get_certificate_authority_certificate(CertificateAuthorityArn=below)
+    assert (shown["Certificate"].strip(), shown["CertificateChain"].strip()) == (got["Certificate"].strip(), got["CertificateChain"].strip())
+    assert pca.get_certificate_authority_certificate(CertificateAuthorityArn=root)["Certificate"].strip() == own.strip()
     leaf = sign(below, csr(tmp_path, "b.example"), "SHA384WITHECDSA", "EndEntityServerAuthCertificate", days(90))
     believed(tmp_path, leaf, "b.example", own)
     with refused("InvalidArgsException"):
