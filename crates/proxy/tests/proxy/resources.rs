@@ -1,5 +1,6 @@
 //! Resources: TCP through a gateway. On loopback no router leads ports, so that each is reached at its first one.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -203,7 +204,7 @@ async fn another_address_of_the_gateway_takes_over() {
 async fn idle_connections_are_reset_and_others_are_not() {
     let reached = Reached::plain().await;
     let config = ProxyConfig {
-        resource_idle: Duration::from_millis(1500),
+        resource_idle: Duration::from_secs(3),
         // What ends others that are idle would end these sooner.
         lifetime_grace: Duration::from_secs(3600),
         ..config()
@@ -211,19 +212,22 @@ async fn idle_connections_are_reset_and_others_are_not() {
     let _lab = reached.start(config).await;
     let (mut idle, mut its, _) = reached.joined().await;
     let (mut busy, mut server, _) = reached.joined().await;
+    let over = Cell::new(false);
     let talking = async {
-        loop {
+        while !over.get() {
             busy.write_all(b"x").await.unwrap();
             heard(&mut server, "x").await;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let ended = async { (end_of(&mut idle).await, end_of(&mut its).await) };
+    let ending = async {
+        let ended = (end_of(&mut idle).await, end_of(&mut its).await);
+        over.set(true);
+        ended
+    };
     let reset = Some(io::ErrorKind::ConnectionReset);
-    tokio::select! {
-        () = talking => unreachable!("it goes on"),
-        ended = ended => assert_eq!(ended, (reset, reset)),
-    }
+    let ((), ended) = tokio::join!(talking, ending);
+    assert_eq!(ended, (reset, reset));
     busy.write_all(b"still").await.unwrap();
     heard(&mut server, "still").await;
 }
