@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from lathlab import binary, gateways, kubernetes as lab, wait_for
-from lathlab.gateways import DOMAIN, KINDS, PATIENCE
+from lathlab.gateways import CLASS, DOMAIN, KINDS, PATIENCE
 
 pytestmark = pytest.mark.root
 
@@ -36,11 +36,7 @@ kind: Service
 metadata: {name: %(name)s}
 spec: {selector: {app: %(name)s}, ports: [{port: 80}]}
 """
-GATEWAY = """
-apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {name: lath}
-spec: {controllerName: lath.dev/gateway-api-controller}
+GATEWAY = CLASS + """
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
