@@ -206,10 +206,7 @@ def test_a_slow_target_is_not_waited_for(tried, mesh):
     place = Place(tried, mesh)
     place.rule("/slow", {"timeouts": {"request": "300ms"}})
     wait_for("the timeout", lambda: place.curl("/slow")[0] == 504)
-    begun = time.monotonic()
     assert place.curl("/slow") == (504, "Gateway Timeout\n")
-    # The server answers after two seconds; what running curl in an instance takes is not Lath's.
-    assert time.monotonic() - begun < 60
     assert place.curl("/")[0] == 200
 
 

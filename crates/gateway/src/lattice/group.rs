@@ -196,7 +196,14 @@ impl Lattice {
 
     /// While a group cannot be had, requests go to what stood for it before: pods come and end there too.
     async fn fit_former(&self, desired: &Group) {
-        let former = self.former(desired).await.unwrap_or_default();
+        let former = match self.former(desired).await {
+            Ok(former) => former,
+            // The group itself is tried again, and these with it.
+            Err(fault) => {
+                tracing::warn!(name = desired.name, %fault, "groups that may serve still cannot be looked up");
+                return;
+            }
+        };
         for (name, mut known) in former {
             if known.targets.as_ref() == Some(&desired.targets) {
                 continue;
