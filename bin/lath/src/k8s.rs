@@ -26,12 +26,9 @@ enum K8sCommand {
     Explain(Explain),
 }
 
-/// Where to ask.
+/// The cluster, the API, and whose Gateways it is about.
 #[derive(Debug, Args)]
-struct Asked {
-    /// The namespace.
-    #[arg(short, long)]
-    namespace: Option<String>,
+struct Where {
     /// The context of the kubeconfig; its current one unless given, and in a pod its service account.
     #[arg(long)]
     context: Option<String>,
@@ -41,10 +38,20 @@ struct Asked {
     /// Where the API is: Lath's, or AWS's unless given (AWS_ENDPOINT_URL).
     #[arg(long)]
     endpoint_url: Option<String>,
-    /// Ask for the Gateways of classes with this controllerName; may be repeated.
+    /// Only Gateways of GatewayClasses with this controllerName; may be repeated.
     #[arg(long = "controller-name", env = "CONTROLLER_NAMES", value_delimiter = ',',
           default_values = [AWS_CONTROLLER, OWN_CONTROLLER])]
     controller_names: Vec<String>,
+}
+
+/// What to ask for.
+#[derive(Debug, Args)]
+struct Asked {
+    /// The namespace.
+    #[arg(short, long)]
+    namespace: Option<String>,
+    #[command(flatten)]
+    at: Where,
     /// The output format.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -78,16 +85,8 @@ struct Controller {
     /// The account that owns the resources.
     #[arg(long, env = "AWS_ACCOUNT_ID")]
     account_id: String,
-    /// The region; that of the SDK unless given.
-    #[arg(long, env = "REGION", default_value = "")]
-    region: String,
-    /// Where the API is: Lath's, or AWS's unless given (AWS_ENDPOINT_URL).
-    #[arg(long)]
-    endpoint_url: Option<String>,
-    /// Serve the GatewayClasses with this controllerName; may be repeated.
-    #[arg(long = "controller-name", env = "CONTROLLER_NAMES", value_delimiter = ',',
-          default_values = [AWS_CONTROLLER, OWN_CONTROLLER])]
-    controller_names: Vec<String>,
+    #[command(flatten)]
+    at: Where,
     /// Make this service network at the start, with the VPC in it.
     #[arg(long, env = "DEFAULT_SERVICE_NETWORK")]
     default_service_network: Option<String>,
@@ -113,9 +112,6 @@ struct Controller {
     /// How many objects to work on at once.
     #[arg(long, env = "ROUTE_MAX_CONCURRENT_RECONCILES", default_value_t = 8)]
     workers: usize,
-    /// The context of the kubeconfig; its current one unless given, and in a pod its service account.
-    #[arg(long)]
-    context: Option<String>,
 }
 
 /// A variable that is set to nothing is not set.
@@ -134,11 +130,11 @@ pub(crate) fn main(flags: &K8s) -> anyhow::Result<()> {
 /// Prints what became of all Gateways and routes, or of one.
 fn tell(flags: &Asked, object: Option<String>) -> anyhow::Result<()> {
     let question = Question {
-        context: given(&flags.context),
+        context: given(&flags.at.context),
         namespace: given(&flags.namespace),
-        region: flags.region.clone(),
-        endpoint_url: given(&flags.endpoint_url),
-        controller_names: flags.controller_names.clone(),
+        region: flags.at.region.clone(),
+        endpoint_url: given(&flags.at.endpoint_url),
+        controller_names: flags.at.controller_names.clone(),
         object,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -167,12 +163,12 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
         }
     }
     let settings = Settings {
-        controller_names: flags.controller_names.clone(),
+        controller_names: flags.at.controller_names.clone(),
         cluster_name: flags.cluster_name.clone(),
         vpc_id: flags.vpc_id.clone(),
         account_id: flags.account_id.clone(),
-        region: flags.region.clone(),
-        endpoint_url: given(&flags.endpoint_url),
+        region: flags.at.region.clone(),
+        endpoint_url: given(&flags.at.endpoint_url),
         default_service_network: given(&flags.default_service_network),
         service_network_override: flags.service_network_override,
         extended: flags.extended,
@@ -180,7 +176,7 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
         lease_namespace: flags.lease_namespace.clone(),
         workers: flags.workers,
         metrics_address: flags.metrics_bind_address.clone(),
-        context: given(&flags.context),
+        context: given(&flags.at.context),
     };
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
