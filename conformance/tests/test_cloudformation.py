@@ -112,9 +112,17 @@ def refused(call, **arguments):
 
 
 def deployed(lath, cfn, name, *command, waiter):
-    """`deploy` looks every 30 seconds whether it is done: its change set is executed here."""
-    run = lath.aws(*command, "--no-execute-changeset", check=False)
-    assert run.returncode == 0, run.stderr
+    """`deploy` looks every 30 seconds whether it is done: its change set is executed here.
+
+    `deploy` names a change set after the second of the clock, so two within one second have one name, and AWS keeps the
+    name of a change set that was executed: the second one is asked for again.
+    """
+    def named():
+        run = lath.aws(*command, "--no-execute-changeset", check=False)
+        assert run.returncode == 0 or "AlreadyExistsException" in run.stderr, run.stderr
+        return run.returncode == 0
+
+    wait_for("a change set with a name of its own", named)
     [made] = [it for it in cfn.list_change_sets(StackName=name)["Summaries"] if it["ExecutionStatus"] == "AVAILABLE"]
     cfn.execute_change_set(ChangeSetName=made["ChangeSetId"])
     cfn.get_waiter(waiter).wait(StackName=name, **SOON)
