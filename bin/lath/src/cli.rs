@@ -274,7 +274,7 @@ pub(crate) struct Drill {
     /// What kill-pod kills in the cluster that is the victim.
     #[arg(long, value_name = "NAMESPACE/NAME|NAMESPACE/LABEL=VALUE")]
     pub(crate) pod: Option<String>,
-    /// The target of the client load: http://NAME[:PORT][/PATH] or dns:NAME.
+    /// The target of the client load: `http://NAME[:PORT][/PATH]` or `dns:NAME`.
     #[arg(long, value_name = "URL|dns:NAME")]
     pub(crate) target: String,
     /// Send the load from this instance (needs root) [default: this machine].

@@ -15,7 +15,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     replace(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Like [`write`], for files that every start writes. On a full disk it overwrites the existing file in place, which
+/// Like [`write`](fn@write), for files that every start writes. On a full disk it overwrites the existing file in place, which
 /// needs no space: otherwise Lath could not start, and no user could delete anything.
 pub(crate) fn write_anyway(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let written = match replace(path, bytes) {

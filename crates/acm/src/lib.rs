@@ -3,7 +3,7 @@
 //! [`Acm`] holds a region's cell and handles every operation that [`service`] registers. A certificate with public names is
 //! issued when the account's public hosted zones hold the records that prove them; one of a private authority at once.
 //! [`reconcilers`] look for the records, issue, and renew. Private keys are sealed in the state ([`lath_ca::Authority`]).
-//! [`usable`] gives listeners their certificates; which listeners have one is known from claims ([`lath_control::claims_on`]): a
+//! [`usable()`] gives listeners their certificates; which listeners have one is known from claims ([`lath_control::claims_on`]): a
 //! service that uses a certificate writes a claim on its ARN under the ARN of what uses it.
 //!
 //! [`Pca`] is ACM PCA: authorities of the account's own, which sign private certificates.

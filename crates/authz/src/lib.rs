@@ -2,7 +2,7 @@
 //! resources a caller must be allowed, and which condition keys the request fills in.
 //!
 //! An operation's statement is an [`Access`]: a list of needs. [`permissions`] turns it into what the judge decides,
-//! [`stated`] into what tests compare with AWS's Service Authorization Reference, which [`reference`] holds as data.
+//! [`stated`] into what tests compare with AWS's Service Authorization Reference, which [`mod@reference`] holds as data.
 //!
 //! ```
 //! use lath_authz::{Access, Authorized, ResourceType, Scope};

@@ -1,6 +1,6 @@
 //! Route 53's health checks: every node and the witness probe every endpoint, and a majority of them decides.
 //!
-//! - [`judge`] is the pure part: from votes to a verdict;
+//! - [`mod@judge`] is the pure part: from votes to a verdict;
 //! - [`Checks`] probes on a node, exchanges reports with the other observers through the mesh, and publishes
 //!   verdicts as a level;
 //! - [`Witness`] only probes and reports: the nodes send it the checks.

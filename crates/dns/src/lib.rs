@@ -7,7 +7,7 @@
 //! what the snapshot says is true at once. (What the data plane itself asks by [`Lookup`] is kept, as far as the host's
 //! resolvers said it.) The authoritative server answers public hosted zones only.
 //!
-//! - [`decode_query`] reads foreign bytes, [`answer`] is a pure function of the snapshot;
+//! - [`decode_query`] reads foreign bytes, [`answer()`] is a pure function of the snapshot;
 //! - [`Upstreams`] are the host's resolvers;
 //! - [`Dns`] listens in every VPC that wants a resolver, and says in which it does.
 

@@ -138,7 +138,7 @@ pub struct TargetGroup {
     /// The VPC its targets are in.
     pub vpc: VpcId,
     /// The region its targets are in, when it is not this one: they are reached through that region's
-    /// gateway ([`Topology::gateway`]).
+    /// gateway ([`Topology::gateway`](crate::Topology::gateway)).
     #[serde(default)]
     pub region: Option<String>,
     /// How targets are spoken to.

@@ -45,13 +45,13 @@ pub(crate) fn network(running: &Running) -> Option<OwnedFd> {
     })
 }
 
-/// Whether a data directory (see [`InstancesConfig`]) has files of a workload.
+/// Whether a data directory (see [`InstancesConfig`](crate::InstancesConfig)) has files of a workload.
 pub fn has_files(data_dir: &Path, id: &WorkloadId) -> bool {
     Layout::new(data_dir, Path::new("/"), id).data().exists()
 }
 
-/// Kills every instance whose files are in this data directory (see [`InstancesConfig`]), as a loss of power
-/// does, while no [`Instances`] looks after them: the next one finds them stopped and may start them again.
+/// Kills every instance whose files are in this data directory (see [`InstancesConfig`](crate::InstancesConfig)), as a loss of power
+/// does, while no [`Instances`](crate::Instances) looks after them: the next one finds them stopped and may start them again.
 /// Gives their number.
 ///
 /// # Errors

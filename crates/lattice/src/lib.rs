@@ -1,6 +1,6 @@
 //! The control plane of VPC Lattice.
 //!
-//! [`Lattice`] holds a region's cell and handles every operation that [`service`] registers.
+//! [`Lattice`] holds a region's cell and handles every operation that [`service()`] registers.
 //! [`CONTRIBUTIONS`] turns the state into the part of the feed that nodes obey; [`reconcilers`] takes over
 //! what nodes observe, so that a resource is `ACTIVE` when it works and gone when nothing of it is left.
 //!

@@ -2,7 +2,7 @@
 //!
 //! - [`Links`]: an encrypted link to every other cell, in the underlay namespace, with an address at each
 //!   end. Whoever reaches those addresses has the right WireGuard key.
-//! - [`carry`]: the newest value per topic, told to every peer over such links ([`lath_feed::Mesh`]), and
+//! - [`mod@carry`]: the newest value per topic, told to every peer over such links ([`lath_feed::Mesh`]), and
 //!   heartbeats, which no value delays.
 //! - [`gateway`]: connections into this region's targets and services, for the other cells.
 //!

@@ -1,4 +1,4 @@
-//! How operations run: what [`operations!`](crate::operations) expands to.
+//! How operations run: what [`operations!`](crate::operations!) expands to.
 
 use lath_store::{Tx, View};
 use lath_wire::ApiError;

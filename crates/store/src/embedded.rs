@@ -74,7 +74,7 @@ struct Pending {
 pub struct Opening {
     /// The required identity. A file without one gets this one.
     pub identity: Option<Identity>,
-    /// Whether to repair damage that [`crate::inspect`] reported as repairable.
+    /// Whether to repair damage that [`crate::inspect()`] reported as repairable.
     pub repair: bool,
 }
 

@@ -1,6 +1,6 @@
 //! The published models as a test oracle: registered operations against what botocore says of them.
 //!
-//! `tests/model/dump.py` prints the models; [`compare`] lists where a service differs from its model, and
+//! `tests/model/dump.py` prints the models; [`compare()`] lists where a service differs from its model, and
 //! [`compat_table`] says which operations there are.
 
 mod compare;

@@ -32,7 +32,7 @@ pub use slot::{Busy, Slot};
 pub use stream::Watched;
 
 /// How long a connection that must go may take to do so before a newcomer is refused, once there are many such
-/// ([`going`]). Others wait meanwhile, so it is no more than their task needs to run.
+/// (`going`). Others wait meanwhile, so it is no more than their task needs to run.
 const GOING: Duration = Duration::from_millis(20);
 
 /// How a total is divided. Whatever happens, no more than the total have a descriptor.

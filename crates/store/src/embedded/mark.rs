@@ -50,7 +50,7 @@ impl Mark {
         Ok(decode(&bytes).map_or(Marked::Damaged, Marked::At))
     }
 
-    /// Opens the file for [`write`].
+    /// Opens the file for [`write`](fn@write).
     pub(crate) fn open(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
