@@ -13,6 +13,10 @@ const MESSAGE_HEADER: usize = 4;
 /// The most bytes that a record in the clear carries.
 const LARGEST_RECORD: usize = 1 << 14;
 const SERVER_NAME: u16 = 0;
+const SUPPORTED_VERSIONS: u16 = 43;
+const TLS13: [u8; 2] = [3, 4];
+/// `TLS_FALLBACK_SCSV` (RFC 7507).
+const FALLBACK: [u8; 2] = [0x56, 0];
 const HOST_NAME: u8 = 0;
 /// The longest name of DNS.
 const LONGEST_NAME: usize = 255;
@@ -22,6 +26,9 @@ const LONGEST_NAME: usize = 255;
 pub struct ClientHello {
     /// The name of the server that it asks for, in lower case.
     pub server_name: Option<String>,
+    /// Whether the client says that it tried a newer version first, and offers none of the newest here. As TLS 1.3 is
+    /// spoken, somebody between the two broke that attempt off (RFC 7507 section 3).
+    pub falls_back: bool,
 }
 
 /// What bytes from a client are.
@@ -32,7 +39,18 @@ pub enum Greeting {
     /// The beginning of one, of which there are at least so many bytes.
     Partial(usize),
     /// Something else, or a ClientHello that is malformed or too long.
-    Malformed,
+    Malformed(Flaw),
+}
+
+/// What is wrong with the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// They are a record of TLS, but not of a handshake.
+    OtherRecord,
+    /// A record is longer than records may be.
+    LongRecord,
+    /// They are no ClientHello, or one that is too long.
+    Unreadable,
 }
 
 impl Greeting {
@@ -42,47 +60,54 @@ impl Greeting {
         let mut message = Vec::new();
         let mut at = 0;
         loop {
-            let Some(header) = bytes[at..].first_chunk::<RECORD_HEADER>() else {
-                let sound = bytes[at..]
-                    .iter()
-                    .zip([HANDSHAKE, 3])
-                    .all(|(came, wanted)| *came == wanted);
-                return partial(bytes, sound, at + RECORD_HEADER);
-            };
-            let [kind, major, _, high, low] = *header;
-            let length = usize::from(u16::from_be_bytes([high, low]));
-            if kind != HANDSHAKE || major != 3 || !(1..=LARGEST_RECORD).contains(&length) {
-                return Self::Malformed;
+            if let Some(flaw) = flaw(&bytes[at..]) {
+                return Self::Malformed(flaw);
             }
+            let Some([.., high, low]) = bytes[at..].first_chunk::<RECORD_HEADER>() else {
+                return partial(bytes, at + RECORD_HEADER);
+            };
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
             at += RECORD_HEADER;
             let fragment = &bytes[at..bytes.len().min(at + length)];
             message.extend_from_slice(fragment);
             match whole(&message) {
-                Err(Flaw) => return Self::Malformed,
+                Err(flaw) => return Self::Malformed(flaw),
                 Ok(Some(body)) => {
-                    return hello(body).map_or(Self::Malformed, Self::Whole);
+                    return hello(body).map_or(Self::Malformed(Flaw::Unreadable), Self::Whole);
                 }
-                Ok(None) if fragment.len() < length => return partial(bytes, true, at + length),
+                Ok(None) if fragment.len() < length => return partial(bytes, at + length),
                 Ok(None) => at += length,
             }
         }
     }
 }
 
-fn partial(came: &[u8], sound: bool, needs: usize) -> Greeting {
-    match sound && came.len() < LONGEST {
+fn partial(came: &[u8], needs: usize) -> Greeting {
+    match came.len() < LONGEST {
         true => Greeting::Partial(needs.min(LONGEST)),
-        false => Greeting::Malformed,
+        false => Greeting::Malformed(Flaw::Unreadable),
     }
 }
 
-/// The bytes are no ClientHello.
-struct Flaw;
+/// What is wrong with a record that begins so, as far as its header came.
+fn flaw(record: &[u8]) -> Option<Flaw> {
+    match *record {
+        [HANDSHAKE, 3, _, high, low, ..] => match usize::from(u16::from_be_bytes([high, low])) {
+            0 => Some(Flaw::Unreadable),
+            1..=LARGEST_RECORD => None,
+            _ => Some(Flaw::LongRecord),
+        },
+        // ChangeCipherSpec, an alert, application data, a heartbeat.
+        [20 | 21 | 23 | 24, 3, ..] => Some(Flaw::OtherRecord),
+        [] | [20..=24] | [HANDSHAKE, 3, ..] => None,
+        _ => Some(Flaw::Unreadable),
+    }
+}
 
 /// The body of the message, once all of it is there.
 fn whole(message: &[u8]) -> Result<Option<&[u8]>, Flaw> {
     if message.first().is_some_and(|kind| *kind != CLIENT_HELLO) {
-        return Err(Flaw);
+        return Err(Flaw::Unreadable);
     }
     let Some([_, length @ ..]) = message.first_chunk::<MESSAGE_HEADER>() else {
         return Ok(None);
@@ -90,7 +115,7 @@ fn whole(message: &[u8]) -> Result<Option<&[u8]>, Flaw> {
     let [high, middle, low] = *length;
     let length = u32::from_be_bytes([0, high, middle, low]) as usize;
     if length > LONGEST {
-        return Err(Flaw);
+        return Err(Flaw::Unreadable);
     }
     Ok(message.get(MESSAGE_HEADER..MESSAGE_HEADER + length))
 }
@@ -135,6 +160,7 @@ fn hello(body: &[u8]) -> Option<ClientHello> {
         return None;
     }
     let mut server_name = None;
+    let mut is_newest = false;
     if !rest.0.is_empty() {
         let mut extensions = Rest(rest.long()?);
         while !extensions.0.is_empty() {
@@ -142,9 +168,20 @@ fn hello(body: &[u8]) -> Option<ClientHello> {
             if kind == SERVER_NAME && server_name.replace(host_name(content)?).is_some() {
                 return None;
             }
+            if kind == SUPPORTED_VERSIONS {
+                is_newest |= holds(Rest(content).short()?, TLS13);
+            }
         }
     }
-    rest.0.is_empty().then_some(ClientHello { server_name })
+    rest.0.is_empty().then(|| ClientHello {
+        server_name,
+        falls_back: !is_newest && holds(suites, FALLBACK),
+    })
+}
+
+/// Whether a list of numbers has this one.
+fn holds(list: &[u8], number: [u8; 2]) -> bool {
+    list.chunks_exact(2).any(|it| it == number)
 }
 
 /// The one name in the extension's list.
@@ -197,6 +234,7 @@ mod tests {
     fn found(name: Option<&str>) -> Greeting {
         Greeting::Whole(ClientHello {
             server_name: name.map(str::to_owned),
+            falls_back: false,
         })
     }
 
@@ -225,7 +263,6 @@ mod tests {
             b"GET / HTTP/1.1".to_vec(),
             vec![HANDSHAKE, 2],
             vec![HANDSHAKE, 3, 1, 0, 0],
-            vec![HANDSHAKE, 3, 1, 0x40, 1],
             vec![HANDSHAKE, 3, 1, 0, 4, 2],
             vec![HANDSHAKE, 3, 1, 0, 4, CLIENT_HELLO, 1, 0, 0],
             records(&twice, 1000),
@@ -234,8 +271,37 @@ mod tests {
             records(&named(&"a".repeat(256)), 1000),
             records(&[0, 0, 0, 9], 1000),
         ] {
-            assert_eq!(Greeting::read(&bytes), Greeting::Malformed, "{bytes:?}");
+            let said = Greeting::read(&bytes);
+            assert_eq!(said, Greeting::Malformed(Flaw::Unreadable), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn records_of_other_kinds_and_long_ones_are_told_apart() {
+        for kind in [20, 21, 23, 24] {
+            let said = Greeting::read(&[kind, 3, 3, 0, 1, 0]);
+            assert_eq!(said, Greeting::Malformed(Flaw::OtherRecord), "{kind}");
+        }
+        let said = Greeting::read(&[HANDSHAKE, 3, 1, 0x40, 1]);
+        assert_eq!(said, Greeting::Malformed(Flaw::LongRecord));
+    }
+
+    #[test]
+    fn a_client_that_fell_back_says_so_unless_it_offers_the_newest() {
+        let falls_back = |suite: [u8; 2], extensions: &[u8]| {
+            let mut bytes = records(extensions, 1000);
+            // Behind the header, the type and the length, the version, the random, the session and the suites' length.
+            bytes[46..48].copy_from_slice(&suite);
+            match Greeting::read(&bytes) {
+                Greeting::Whole(hello) => hello.falls_back,
+                other => panic!("{other:?}"),
+            }
+        };
+        let versions = |minor: u8| [0, 43, 0, 3, 2, 3, minor];
+        assert!(falls_back(FALLBACK, &[]));
+        assert!(falls_back(FALLBACK, &versions(3)));
+        assert!(!falls_back(FALLBACK, &versions(4)));
+        assert!(!falls_back([0x13, 1], &versions(3)));
     }
 
     #[test]
@@ -245,6 +311,9 @@ mod tests {
         let mut bytes = one.to_vec();
         bytes.extend([HANDSHAKE, 3, 1, 0, 3, 0, 0x30, 0]);
         bytes.extend(more);
-        assert_eq!(Greeting::read(&bytes), Greeting::Malformed);
+        assert_eq!(
+            Greeting::read(&bytes),
+            Greeting::Malformed(Flaw::Unreadable)
+        );
     }
 }

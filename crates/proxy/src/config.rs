@@ -145,6 +145,10 @@ pub struct Limits {
     pub target_connections: Option<usize>,
     /// Streams of one HTTP/2 connection.
     pub streams: u32,
+    /// Clients' connections whose TLS handshake is not over, in all: three quarters of them may be of one VPC, and a
+    /// quarter of one client. A newcomer above that takes the place of the oldest of the client or the VPC that has
+    /// the most. Each holds 84 KiB at most.
+    pub handshakes: usize,
     /// How long a client may take from its connection to the end of its TLS handshake.
     pub handshake: Duration,
     /// After how much idleness an HTTP/1.1 connection gives its buffers back; a tick more is possible.
@@ -162,6 +166,16 @@ impl Limits {
                 idle: Duration::from_secs(60),
             }
         })
+    }
+
+    pub(crate) fn handshakes(&self) -> ConnectionLimits {
+        let total = self.handshakes.max(4);
+        ConnectionLimits {
+            total,
+            per_place: total - total / 4,
+            per_source: total / 4,
+            idle: self.handshake,
+        }
     }
 
     pub(crate) fn target_connections(&self) -> usize {
@@ -184,6 +198,7 @@ impl Default for Limits {
             connections: None,
             target_connections: None,
             streams: 128,
+            handshakes: 4096,
             handshake: Duration::from_secs(10),
             park_after: Duration::from_millis(50),
         }

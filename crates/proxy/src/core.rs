@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) totals: Arc<Counters>,
     /// Gives client connections their slots.
     pub(crate) acceptor: Acceptor,
+    /// Gives those a second one that have to shake hands.
+    pub(crate) handshakes: Acceptor,
 }
 
 /// One thread's own things.
@@ -47,6 +49,7 @@ pub(crate) struct Core {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) totals: Totals,
     pub(crate) acceptor: Acceptor,
+    pub(crate) handshakes: Acceptor,
     pub(crate) pools: Rc<Pools>,
     /// Connections to resources.
     pub(crate) network: Arc<dyn Network>,
@@ -87,6 +90,7 @@ impl Core {
             sink: shared.sink,
             totals: Totals(shared.totals, index),
             acceptor: shared.acceptor,
+            handshakes: shared.handshakes,
             pools: Rc::new(pools),
             network,
             ids: Ids::default(),

@@ -77,7 +77,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use callers::{Caller, Callers};
-pub use client_hello::{ClientHello, Greeting, LONGEST as LONGEST_HELLO};
+pub use client_hello::{ClientHello, Flaw, Greeting, LONGEST as LONGEST_HELLO};
 pub use config::{Limits, ProxyConfig};
 pub use framing::{Guard, Interim, Offence};
 pub use http2::Http2Guard;
@@ -128,8 +128,10 @@ impl Proxy {
         let totals = Arc::new(Counters::new(config.threads));
         let state = Arc::new(ArcSwap::from_pointee(State::default()));
         let acceptor = Acceptor::new("clients of services", config.limits.connections());
+        let handshakes = Acceptor::new("TLS handshakes", config.limits.handshakes());
         let shared = Shared {
             acceptor,
+            handshakes,
             config: Arc::new(config),
             network,
             dial,

@@ -144,6 +144,10 @@ impl Porch {
         }
     }
 
+    pub(crate) fn listening(&self) -> &Rc<Listening> {
+        &self.listening
+    }
+
     /// What is spoken here.
     pub(crate) fn spoken(&self) -> Spoken {
         let vpc = self.listening.vpc(&self.state);

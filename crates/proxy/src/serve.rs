@@ -16,7 +16,7 @@ use crate::counters::Count;
 use crate::engine::server::{self, Spoken};
 use crate::exchange::exchange;
 use crate::http2::PREFACE;
-use crate::listener::{Listening, Porch};
+use crate::listener::Porch;
 use crate::passthrough;
 use crate::scratch::with_scratch;
 use crate::stream::Stream;
@@ -45,15 +45,16 @@ enum State {
     Over,
 }
 
-/// Serves a connection that was accepted.
+/// Serves a connection that was accepted. `shaking` is the slot of its handshake, where TLS is spoken.
 pub(crate) fn serve(
     core: &Rc<Core>,
-    listening: &Rc<Listening>,
     porch: &Rc<Porch>,
     socket: TcpStream,
     remote: SocketAddr,
     slot: Slot,
+    shaking: Option<Slot>,
 ) -> Serving {
+    let listening = porch.listening();
     let client = core.clients.enter(listening.vpc_id(), remote.ip());
     let limits = &core.config.limits;
     let connection = Connection::new(limits, Rc::clone(listening), remote, client, slot);
@@ -61,8 +62,10 @@ pub(crate) fn serve(
     core.totals.add(Count::Connections, 1);
     core.totals.add(Count::ActiveConnections, 1);
     core.totals.add(Count::RestingConnections, 1);
-    let door = porch.spoken().tls.then(|| Rc::clone(porch) as Rc<dyn Door>);
-    let stream = Stream::accepted(socket, door);
+    let stream = match shaking {
+        Some(shaking) => Stream::knocking(socket, Rc::clone(porch) as Rc<dyn Door>, shaking),
+        None => Stream::Plain(socket),
+    };
     Serving {
         state: State::Resting(stream, Vec::new()),
         key: core.connections.add(Rc::clone(&connection)),

@@ -1,7 +1,7 @@
 //! A connection's bytes, whatever carries them.
 //!
 //! Everything above reads and writes octets of HTTP here. A connection in the clear is a socket; the octets of one under
-//! TLS come out of records. Made from a client's socket by [`Stream::accepted`], from a target's by
+//! TLS come out of records. Made from a client's socket in the clear as it is, or by [`Stream::knocking`], from a target's by
 //! [`Stream::connected`], and nowhere else.
 
 use std::io;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Version;
+use lath_net::accept::Slot;
 use rustls::ClientConfig;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -33,12 +34,9 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// What came of a socket that a listener accepted; `door` where TLS is spoken.
-    pub(crate) fn accepted(socket: TcpStream, door: Option<Rc<dyn Door>>) -> Self {
-        match door {
-            None => Self::Plain(socket),
-            Some(door) => Self::Knocking(Box::new(Knock::new(socket, door))),
-        }
+    /// What came of a socket that a listener accepted where TLS is spoken; `slot` is the handshake's.
+    pub(crate) fn knocking(socket: TcpStream, door: Rc<dyn Door>, slot: Slot) -> Self {
+        Self::Knocking(Box::new(Knock::new(socket, door, slot)))
     }
 
     /// What came of a socket that is connected to a target, or to the gateway of its region; under TLS if `tls` is given.

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clients::source_of;
 use crate::core::{Core, Shared};
+use crate::counters::Count;
 use crate::listener::{ListenerKey, Listening, Porch};
 use crate::resource::carry;
 use crate::serve::serve;
@@ -112,7 +113,16 @@ async fn accept(core: &Rc<Core>, listening: &Rc<Listening>, listener: &tokio::ne
             tokio::task::spawn_local(carrying);
             continue;
         }
-        let serving = serve(core, listening, &porch, stream, remote, slot);
+        let mut shaking = None;
+        if porch.spoken().tls {
+            let client = source_of(remote.ip());
+            shaking = core.handshakes.admit(&place, client).await;
+            if shaking.is_none() {
+                core.totals.add(Count::TlsErrors, 1);
+                continue;
+            }
+        }
+        let serving = serve(core, &porch, stream, remote, slot, shaking);
         tokio::task::spawn_local(serving);
     }
 }

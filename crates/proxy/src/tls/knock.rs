@@ -5,12 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use lath_net::accept::Slot;
 use rustls::{AlertDescription, ServerConfig};
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use super::Tls;
-use crate::client_hello::{Greeting, HANDSHAKE, LONGEST};
+use crate::client_hello::{ClientHello, Flaw, Greeting, HANDSHAKE, LONGEST};
 
 /// Says what becomes of connections to a port.
 pub(crate) trait Door {
@@ -34,6 +35,7 @@ pub(crate) enum Way {
 pub(crate) struct Knock {
     socket: Option<TcpStream>,
     door: Rc<dyn Door>,
+    slot: Option<Box<Slot>>,
     came: Vec<u8>,
     /// How many bytes there must be before it is worth another look.
     needs: usize,
@@ -58,10 +60,11 @@ pub(crate) struct Passed {
 }
 
 impl Knock {
-    pub(crate) fn new(socket: TcpStream, door: Rc<dyn Door>) -> Self {
+    pub(crate) fn new(socket: TcpStream, door: Rc<dyn Door>, slot: Slot) -> Self {
         Self {
             socket: Some(socket),
             door,
+            slot: Some(Box::new(slot)),
             came: Vec::new(),
             needs: 1,
         }
@@ -72,6 +75,7 @@ impl Knock {
     /// # Errors
     /// The client hung up or asks for what is not here, which it was told.
     pub(crate) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Opened>> {
+        held(self.slot.as_deref(), cx)?;
         if self.came.is_empty()
             && let Some(socket) = &self.socket
             && self.door.takes_plain()
@@ -89,12 +93,10 @@ impl Knock {
             if self.came.len() >= self.needs {
                 match Greeting::read(&self.came) {
                     Greeting::Partial(needs) => self.needs = needs,
-                    Greeting::Malformed => {
-                        return Poll::Ready(Err(self.refuse(AlertDescription::DecodeError)));
+                    Greeting::Malformed(flaw) => {
+                        return Poll::Ready(Err(self.refuse(alert(flaw))));
                     }
-                    Greeting::Whole(hello) => {
-                        return Poll::Ready(self.open(hello.server_name));
-                    }
+                    Greeting::Whole(hello) => return Poll::Ready(self.open(hello)),
                 }
                 continue;
             }
@@ -119,16 +121,20 @@ impl Knock {
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    fn open(&mut self, server_name: Option<String>) -> io::Result<Opened> {
+    fn open(&mut self, hello: ClientHello) -> io::Result<Opened> {
         // Many services have the same port, so that none is meant (RFC 8446 section 9.2).
-        let Some(server_name) = server_name else {
+        let Some(server_name) = hello.server_name else {
             return Err(self.refuse(AlertDescription::MissingExtension));
         };
         match self.door.way(&server_name) {
             None => Err(self.refuse(AlertDescription::UnrecognisedName)),
+            Some(Way::Ended(_)) if hello.falls_back => {
+                Err(self.refuse(AlertDescription::InappropriateFallback))
+            }
             Some(Way::Ended(config)) => {
                 let socket = self.gone()?;
-                Tls::of_client(socket, config, &self.came).map(|tls| Opened::Tls(Box::new(tls)))
+                let tls = Tls::of_client(socket, config, &self.came, self.slot.take())?;
+                Ok(Opened::Tls(Box::new(tls)))
             }
             Some(Way::Passed) => Ok(Opened::Passed(Box::new(Passed {
                 socket: self.gone()?,
@@ -146,6 +152,33 @@ impl Knock {
             let _ = socket.try_write(&[ALERT, 3, 3, 0, 2, FATAL, u8::from(why)]);
         }
         io::Error::new(io::ErrorKind::InvalidData, format!("refused: {why:?}"))
+    }
+}
+
+/// Whether the handshake still has its slot.
+///
+/// # Errors
+/// It was given to another one.
+pub(super) fn held(slot: Option<&Slot>, cx: &Context<'_>) -> io::Result<()> {
+    let Some(slot) = slot else {
+        return Ok(());
+    };
+    slot.wake_when_evicted(cx.waker());
+    match slot.is_evicted() {
+        true => Err(io::Error::new(
+            io::ErrorKind::ConnectionAborted,
+            "shed: too many clients shake hands",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// What a client is told (RFC 8446 section 5).
+fn alert(flaw: Flaw) -> AlertDescription {
+    match flaw {
+        Flaw::OtherRecord => AlertDescription::UnexpectedMessage,
+        Flaw::LongRecord => AlertDescription::RecordOverflow,
+        Flaw::Unreadable => AlertDescription::DecodeError,
     }
 }
 

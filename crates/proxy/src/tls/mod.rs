@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use http::Version;
 use lath_feed::telemetry::Word;
+use lath_net::accept::Slot;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, IoState, ServerConfig, ServerConnection};
 use socket2::SockRef;
@@ -42,6 +43,8 @@ pub(crate) struct Tls {
     ended: bool,
     /// Whether the peer was told that none follow.
     closed: bool,
+    /// Of a client's handshake, until that is over.
+    slot: Option<Box<Slot>>,
 }
 
 /// What a handshake came to.
@@ -56,7 +59,7 @@ pub(crate) struct Secured {
 }
 
 impl Tls {
-    /// Of a client that sent these bytes so far.
+    /// Of a client that sent these bytes so far; `slot` is the handshake's.
     ///
     /// # Errors
     /// The configuration is of no use.
@@ -64,9 +67,11 @@ impl Tls {
         socket: TcpStream,
         config: Arc<ServerConfig>,
         came: &[u8],
+        slot: Option<Box<Slot>>,
     ) -> io::Result<Self> {
         let session = ServerConnection::new(config).map_err(io::Error::other)?;
         let mut this = Self::over(socket, session.into());
+        this.slot = slot;
         let mut left = came;
         while !left.is_empty() {
             this.session.read_tls(&mut left)?;
@@ -97,6 +102,7 @@ impl Tls {
             unread: 0,
             ended: false,
             closed: false,
+            slot: None,
         }
     }
 
@@ -143,6 +149,7 @@ impl Tls {
 
     /// As [`crate::stream::Stream::poll_readable`].
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        knock::held(self.slot.as_deref(), cx)?;
         while self.unread == 0 && !self.ended {
             if let Poll::Ready(Err(error)) = self.poll_send(cx) {
                 return Poll::Ready(Err(error));
@@ -219,6 +226,9 @@ impl Tls {
         match self.session.process_new_packets() {
             Ok(state) => {
                 self.unread = state.plaintext_bytes_to_read();
+                if !self.session.is_handshaking() {
+                    self.slot = None;
+                }
                 self.ended |= IoState::peer_has_closed(&state);
                 Ok(())
             }

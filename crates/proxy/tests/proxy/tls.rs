@@ -17,7 +17,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::lab::target::ok;
 use crate::lab::world::HOST;
-use crate::lab::{Lab, PATIENCE, Target, World, config, eventually, get, send_raw};
+use crate::lab::{Lab, PATIENCE, Target, World, config, connect_from, eventually, get, send_raw};
 
 /// A certificate for these names, which is its own root.
 fn certificate(names: &[&str]) -> (Certificate, CertificateDer<'static>) {
@@ -216,8 +216,7 @@ async fn a_handshake_has_an_end() {
         ..Limits::default()
     };
     let lab = Lab::start(ProxyConfig { limits, ..config() }, &world).await;
-    // Half of a ClientHello.
-    let answer = send_raw(world.at, &[22, 3, 1, 1, 0, 1, 0, 0, 252]).await;
+    let answer = send_raw(world.at, &HALF).await;
     assert_eq!(answer.head, "");
     // A handshake that waits for its client's last word.
     let provider = lath_health::tls::provider();
@@ -233,6 +232,47 @@ async fn a_handshake_has_an_end() {
     let answer = send_raw(world.at, &hello).await;
     assert!(!answer.head.is_empty(), "the server's part");
     assert_eq!(prometheus(&lab, "lath_proxy_tls_errors_total"), 2);
+}
+
+/// Half of a ClientHello.
+const HALF: [u8; 9] = [22, 3, 1, 1, 0, 1, 0, 0, 252];
+
+#[tokio::test]
+async fn slow_handshakes_have_a_bounded_number_and_keep_nobody_out() {
+    let target = Target::named("served").await;
+    let (mut world, _) = World::forwarding(&[target.at]);
+    let root = secured(&mut world);
+    let limits = Limits {
+        handshakes: 64,
+        ..Limits::default()
+    };
+    let lab = Lab::start(ProxyConfig { limits, ..config() }, &world).await;
+    let config = client(&[&root], &["http/1.1"]);
+    let mut kept = connect(world.at, HOST, &config).await.unwrap();
+    let mut slow = Vec::new();
+    let open = || prometheus(&lab, "lath_proxy_connections_open");
+    // A quarter is for one client, three quarters for a VPC, whose clients share them.
+    for (clients, most) in [(2..3, 16), (3..11, 48)] {
+        for last in clients {
+            for _ in 0..100 {
+                let mut stream = connect_from(&format!("127.0.0.{last}"), world.at).await;
+                // It may be shed already.
+                let _ = stream.write_all(&HALF).await;
+                slow.push(stream);
+            }
+        }
+        eventually("the oldest are shed", || open() == most + 1).await;
+        for _ in 0..20 {
+            let mut stream = connect(world.at, HOST, &config).await.unwrap();
+            assert!(ask(&mut stream, HOST).await.ends_with("served"));
+        }
+        eventually("those are gone", || open() <= most + 1).await;
+    }
+    // A handshake that is over needs no slot.
+    assert!(ask(&mut kept, HOST).await.ends_with("served"));
+    let shed = tokio::time::timeout(PATIENCE, slow[0].read(&mut [0])).await;
+    assert!(matches!(shed.unwrap(), Ok(0) | Err(_)));
+    assert_eq!(prometheus(&lab, "lath_proxy_tls_handshakes_total"), 41);
 }
 
 #[tokio::test]
