@@ -4,8 +4,8 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
-/// The DNS library warns about malformed messages from clients: those warnings are only noise.
-const USUAL: &str = "info,hickory_proto=error";
+/// The libraries of DNS and TLS warn about malformed messages of clients, who could fill the log with them.
+const USUAL: &str = "info,hickory_proto=error,rustls=error";
 
 /// Sets up the log. `LATH_LOG` filters it, in the form `info,lath_proxy=debug`.
 pub(crate) fn init(json: bool) {
