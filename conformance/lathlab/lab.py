@@ -3,12 +3,14 @@
 import base64
 import itertools
 import json
+import subprocess
+import sysconfig
 import textwrap
 import uuid
 
 from botocore.exceptions import ClientError
 
-from . import wait_for
+from . import binary, wait_for
 
 AMI_NAME = "al2023-ami-2023.*-x86_64"
 # What a delete answers while something still hangs on the thing.
@@ -212,6 +214,17 @@ class Lab:
     def run(self, instance, *command, check=True):
         """Runs a command in an instance; its output, or with check=False the whole outcome."""
         return self.lath.exec(instance, *command, check=check)
+
+    def give(self, instance, *packages):
+        """Copies these packages or modules of the tests' Python into /srv/lib of an instance."""
+        there = sysconfig.get_path("purelib")
+        packed = subprocess.run(["tar", "-C", there, "-cf", "-", *packages], check=True, capture_output=True).stdout
+        self.unpack(instance, packed, "/srv/lib")
+
+    def unpack(self, instance, packed, directory):
+        """Unpacks a tar archive in an instance."""
+        command = [binary(), "exec", "--data-dir", str(self.lath.data), instance, "--", "sh", "-c", f"mkdir -p {directory} && tar -C {directory} -xf -"]
+        subprocess.run(command, input=packed, check=True, capture_output=True)
 
     # ---------------------------------------------------------------------------------------- backends
     def echo(self, subnet, group, *ports, **more):

@@ -1,12 +1,10 @@
 """gRPC through HTTPS listeners, with gRPC's own library at both ends: calls of each kind, deadlines, cancellations, statuses."""
 
 import json
-import subprocess
-import sysconfig
 import textwrap
 
 import pytest
-from lathlab import binary, wait_for
+from lathlab import wait_for
 from lathlab.lab import Lab, allow, forward, path, unique
 
 pytestmark = pytest.mark.root
@@ -118,14 +116,6 @@ def write(lab, instance, place, text):
     lab.run(instance, "sh", "-c", f"cat >{place} <<'END'\n{textwrap.dedent(text)}\nEND")
 
 
-def give_library(lab, instance):
-    """Copies gRPC's library into an instance."""
-    packages = sysconfig.get_path("purelib")
-    packed = subprocess.run(["tar", "-C", packages, "-cf", "-", "grpc", "typing_extensions.py"], check=True, capture_output=True).stdout
-    command = [binary(), "exec", "--data-dir", str(lab.lath.data), instance, "--", "sh", "-c", "mkdir -p /srv/lib && tar -C /srv/lib -xf -"]
-    subprocess.run(command, input=packed, check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def mesh(lath):
     with Lab(lath) as lab:
@@ -134,7 +124,7 @@ def mesh(lath):
         client, _ = lab.instance(subnet, group)
         server, address = lab.instance(subnet, group)
         for instance in (client, server):
-            give_library(lab, instance)
+            lab.give(instance, "grpc", "typing_extensions.py")
         write(lab, client, "/srv/client.py", CLIENT)
         write(lab, server, "/srv/server.py", SERVER)
         lab.run(server, "sh", "-c", "nohup /usr/bin/python3 /srv/server.py >/srv/log 2>&1 &")

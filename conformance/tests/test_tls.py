@@ -130,6 +130,16 @@ def test_a_generated_name_is_served_under_the_installations_root(lab, mesh):
     assert {record["sslCipher"] for record in found} == {"TLS_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"}
 
 
+def test_nghttp_asks_over_many_streams(lab, mesh):
+    target = lab.targets(mesh.vpc_b, (mesh.address, 8001))
+    service, name = lab.service(mesh.network)
+    listener(lab, service, forward(target))
+    lab.eventually(mesh.client, f"https://{name}/")
+    said = lab.run(mesh.client, "nghttp", "--no-dep", "-v", "-m", "20", f"https://{name}/streams")
+    assert "The negotiated protocol: h2" in said, said
+    assert said.count(":status: 200") == 20 and said.count("/streams") >= 20, said
+
+
 def test_a_custom_domain_presents_its_certificate_and_a_change_of_it_loses_nothing(lab, mesh, tmp_path):
     first, second = certificate(tmp_path, DOMAIN), certificate(tmp_path, DOMAIN)
     arn = imported(lab, first)
