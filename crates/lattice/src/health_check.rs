@@ -80,11 +80,17 @@ pub(crate) fn changed(
             "Health checks of a TCP target group need a protocol",
         ));
     }
-    if is_switched_on && spoken.version == ProtocolVersion::Grpc && given.protocol_version.is_none()
+    let unlike_targets = match (spoken.protocol, spoken.version) {
+        (TargetProtocol::Tcp, _) => Some("TCP"),
+        (_, ProtocolVersion::Grpc) => Some("GRPC"),
+        _ => None,
+    };
+    if let Some(kind) =
+        unlike_targets.filter(|_| is_switched_on && given.protocol_version.is_none())
     {
         return Err(fault::invalid(
             "healthCheck.protocolVersion",
-            "Health checks of a GRPC target group need a protocol version",
+            format!("Health checks of a {kind} target group need a protocol version"),
         ));
     }
     let code = given.matcher.as_ref().and_then(|m| m.http_code.as_deref());

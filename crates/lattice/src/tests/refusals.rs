@@ -230,6 +230,8 @@ async fn target_groups() {
         config
     };
     let check_of = |check: Value| with("IP", http(json!({ "healthCheck": check })));
+    let checked = |more: Value| with("IP", http(more));
+    let over_http = json!({ "enabled": true, "protocol": "HTTP" });
     let used = json!({ "name": "web", "type": "IP", "config": http(json!({})) });
     let no_vpc = json!({ "protocol": "HTTP", "vpcIdentifier": "vpc-0123456789abcdef0" });
     let slow = json!({ "healthCheckTimeoutSeconds": 20, "healthCheckIntervalSeconds": 10 });
@@ -256,6 +258,18 @@ async fn target_groups() {
                     "IP",
                     http(json!({ "protocol": "TCP", "healthCheck": { "enabled": true } })),
                 ),
+                V,
+            ),
+            row(
+                "POST",
+                at,
+                checked(json!({ "protocol": "TCP", "healthCheck": over_http })),
+                V,
+            ),
+            row(
+                "POST",
+                at,
+                checked(json!({ "protocolVersion": "GRPC", "healthCheck": over_http })),
                 V,
             ),
             row(
