@@ -89,6 +89,7 @@ fn server(key: &PrivateKey, names: &[String], lifetime: Duration) -> Profile {
     Profile {
         subject: common.map(Subject::common).unwrap_or_default(),
         names: names.to_vec(),
+        uris: Vec::new(),
         not_before: Timestamp::from_millis(now.as_millis() - 3_600_000),
         not_after: now.plus(lifetime),
         constraint: Constraint::Leaf,

@@ -30,6 +30,7 @@ mod shape;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod usable;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ use lath_wire::{ApiError, ErrorStyle, Protocol, Service, ServiceInfo};
 pub use issue::reconcilers;
 pub use pca::{INFO as PCA_INFO, Pca, service as pca_service};
 pub use record::kinds;
+pub use trust::{NotTrusted, revoked, trusted};
 pub use usable::{NotUsable, usable};
 
 /// What public zones say of a name and a type of records, such as `CNAME`.

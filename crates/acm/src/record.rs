@@ -93,11 +93,20 @@ impl Record for Certificate {
     fn id(&self) -> String {
         self.id.clone()
     }
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        let revoked = self.revoked.iter();
+        revoked
+            .map(|_| (Self::REVOKED, Self::REVOKED.to_owned()))
+            .collect()
+    }
 }
 
 lath_service::tagged!(Certificate);
 
 impl Certificate {
+    /// The index of those that were revoked.
+    pub(crate) const REVOKED: &'static str = "revoked";
+
     /// The status at a time.
     pub(crate) fn status(&self, now: Timestamp) -> CertificateStatus {
         let has_ended = self.not_after.is_some_and(|end| end <= now);

@@ -94,6 +94,7 @@ impl Authority {
         let profile = Profile {
             subject: subject.clone(),
             names: Vec::new(),
+            uris: Vec::new(),
             not_before: before(now),
             not_after: now.plus(ROOT_LIFE),
             constraint: Constraint::Authority(None),
@@ -196,6 +197,7 @@ pub(crate) fn server(algorithm: KeyAlgorithm, names: &[String], lifetime: Durati
     Profile {
         subject,
         names: names.to_vec(),
+        uris: Vec::new(),
         not_before: before(now),
         not_after: now.plus(lifetime),
         constraint: Constraint::Leaf,

@@ -54,6 +54,8 @@ pub struct Certificate {
     pub not_after: Timestamp,
     /// The DNS names that it is for.
     pub dns_names: Vec<String>,
+    /// The URIs that it is for, such as a SPIFFE id.
+    pub uris: Vec<String>,
     /// The kind of its key; `None` where [`KeyAlgorithm`] has none.
     pub key_algorithm: Option<KeyAlgorithm>,
     /// Its public key as [`crate::PrivateKey::public`] shows it.
@@ -94,10 +96,7 @@ impl Certificate {
         let extended = read.extended_key_usage().map_err(|_| Malformed)?;
         let names = read.subject_alternative_name().map_err(|_| Malformed)?;
         let names = names.map(|it| it.value.general_names.as_slice());
-        let dns_names = names.unwrap_or_default().iter().filter_map(|it| match it {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            _ => None,
-        });
+        let names = names.unwrap_or_default();
         let spki = read.public_key();
         let signature_oid = read.signature_algorithm.algorithm.to_id_string();
         Ok(Self {
@@ -108,7 +107,8 @@ impl Certificate {
             serial: hexadecimal(read.raw_serial()),
             not_before: moment(read.validity().not_before.timestamp()),
             not_after: moment(read.validity().not_after.timestamp()),
-            dns_names: dns_names.collect(),
+            dns_names: dns_names(names),
+            uris: uris(names),
             key_algorithm: key_algorithm(spki),
             public: spki.subject_public_key.data.to_vec(),
             signature_algorithm: signature_name(&signature_oid),
@@ -162,6 +162,24 @@ impl Certificate {
             .into_iter()
             .collect()
     }
+}
+
+/// The DNS names among alternative names.
+pub(crate) fn dns_names(names: &[GeneralName<'_>]) -> Vec<String> {
+    let named = names.iter().filter_map(|it| match it {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    });
+    named.collect()
+}
+
+/// The URIs among alternative names.
+pub(crate) fn uris(names: &[GeneralName<'_>]) -> Vec<String> {
+    let named = names.iter().filter_map(|it| match it {
+        GeneralName::URI(uri) => Some((*uri).to_owned()),
+        _ => None,
+    });
+    named.collect()
 }
 
 fn extended_oids(it: &x509_parser::extensions::ExtendedKeyUsage<'_>) -> Vec<String> {

@@ -74,6 +74,16 @@ impl Subject {
         self.get("2.5.4.10")
     }
 
+    /// As RFC 2253 writes it: the last attribute first, and what would be read otherwise escaped, so that it is one line of ASCII.
+    pub fn rfc2253(&self) -> String {
+        let attributes = self.0.iter().rev().map(|Attribute { oid, value }| {
+            let named = TYPES.iter().find(|(known, _)| known == oid);
+            let name = named.map_or(oid.as_str(), |(_, name)| name);
+            format!("{name}={}", escaped(value))
+        });
+        attributes.collect::<Vec<_>>().join(",")
+    }
+
     pub(crate) fn of(name: &X509Name<'_>) -> Self {
         let attributes = name.iter_attributes().map(|it| Attribute {
             oid: it.attr_type().to_id_string(),
@@ -102,6 +112,22 @@ impl Subject {
         }
         Some(name)
     }
+}
+
+/// A value by RFC 2253 section 2.4. Bytes that are not ASCII are written as `\C3`.
+fn escaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    let last = value.len().saturating_sub(1);
+    for (at, byte) in value.bytes().enumerate() {
+        match byte {
+            b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' => out.extend(['\\', char::from(byte)]),
+            b'#' | b' ' if at == 0 => out.extend(['\\', char::from(byte)]),
+            b' ' if at == last => out.push_str("\\ "),
+            b' '..=b'~' => out.push(char::from(byte)),
+            other => out.push_str(&format!("\\{other:02X}")),
+        }
+    }
+    out
 }
 
 fn kind(oid: &str) -> Option<DnType> {
@@ -151,6 +177,18 @@ impl fmt::Display for Subject {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_by_rfc_2253_are_one_line_of_ascii() {
+        let name = Subject::default()
+            .with("2.5.4.6", "US")
+            .with("2.5.4.10", "A, \"B\"; C=D+E\\")
+            .with("2.5.4.3", " J\u{fc}rgen\r\nx: y ");
+        assert_eq!(
+            name.rfc2253(),
+            r#"CN=\ J\C3\BCrgen\0D\0Ax: y\ ,O=A\, \"B\"\; C=D\+E\\,C=US"#
+        );
+    }
 
     #[test]
     fn names_are_shown_in_their_order() {

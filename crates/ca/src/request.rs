@@ -4,7 +4,7 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer as _;
 
-use crate::certificate::{Malformed, key_algorithm};
+use crate::certificate::{Malformed, dns_names, key_algorithm, uris};
 use crate::chain;
 use crate::key::KeyAlgorithm;
 use crate::names::Subject;
@@ -24,6 +24,8 @@ pub struct SigningRequest {
     pub key_algorithm: KeyAlgorithm,
     /// The DNS names that are asked for.
     pub dns_names: Vec<String>,
+    /// The URIs that are asked for.
+    pub uris: Vec<String>,
 }
 
 impl SigningRequest {
@@ -70,15 +72,16 @@ impl SigningRequest {
             ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
             _ => None,
         });
-        let dns_names = names.flatten().filter_map(|it| match it {
-            GeneralName::DNSName(name) => Some((*name).to_owned()),
-            _ => None,
-        });
+        let names: Vec<_> = names.collect();
+        let each = |of: fn(&[GeneralName<'_>]) -> Vec<String>| -> Vec<String> {
+            names.iter().flat_map(|names| of(names)).collect()
+        };
         Ok(Self {
             subject: Subject::of(&info.subject),
             public,
             key_algorithm: algorithm,
-            dns_names: dns_names.collect(),
+            dns_names: each(dns_names),
+            uris: each(uris),
         })
     }
 }

@@ -98,6 +98,8 @@ pub struct Profile {
     pub subject: Subject,
     /// DNS names.
     pub names: Vec<String>,
+    /// URIs, such as a SPIFFE id.
+    pub uris: Vec<String>,
     /// When it begins to be valid.
     pub not_before: Timestamp,
     /// When it ends.
@@ -267,6 +269,10 @@ fn params(profile: &Profile) -> Result<CertificateParams, IssueError> {
     for name in &profile.names {
         let name = name.as_str().try_into()?;
         params.subject_alt_names.push(SanType::DnsName(name));
+    }
+    for uri in &profile.uris {
+        let uri = uri.as_str().try_into()?;
+        params.subject_alt_names.push(SanType::URI(uri));
     }
     Ok(params)
 }

@@ -84,6 +84,7 @@ fn profile(subject: &Subject, constraint: Constraint) -> Profile {
     let now = Timestamp::now();
     Profile {
         subject: subject.clone(),
+        uris: Vec::new(),
         names: Vec::new(),
         not_before: now,
         not_after: now.plus(YEAR),

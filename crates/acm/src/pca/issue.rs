@@ -128,6 +128,10 @@ fn profile(
             Constraint::Leaf => request.dns_names.clone(),
             Constraint::Authority(_) => Vec::new(),
         },
+        uris: match template.constraint {
+            Constraint::Leaf => request.uris.clone(),
+            Constraint::Authority(_) => Vec::new(),
+        },
         not_before,
         not_after,
         constraint: template.constraint,

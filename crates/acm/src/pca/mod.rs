@@ -16,6 +16,7 @@ mod subject;
 mod tags;
 mod templates;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lath_authz::{RESOURCE_TAG, ResourceType};
@@ -183,4 +184,25 @@ pub(crate) fn signing(cell: &Cell, view: &View, arn: &str) -> Result<Signing, Fa
         chain: own + &found.chain,
         not_after,
     })
+}
+
+/// The certificate of the authority of an ARN, PEM; within, `None` where it has none or is deleted. `None`: there is no such
+/// authority.
+pub(crate) fn certificate(cell: &Cell, view: &View, arn: &str) -> Option<Option<String>> {
+    let id = arn.rsplit('/').next().unwrap_or_default();
+    let found = view.get::<Authority>(id)?;
+    let is_it = self::arn(cell, &found.id) == arn;
+    let is_there = found.status != AuthorityStatus::Deleted;
+    is_it.then(|| found.certificate.clone().filter(|_| is_there))
+}
+
+/// What each authority revoked: its certificate, PEM, and serial numbers.
+pub(crate) fn revoked(view: &View) -> BTreeMap<String, BTreeSet<String>> {
+    let authorities = view.list::<Authority>();
+    let each = authorities.filter_map(|it| {
+        let revoked = view.by::<Issued>(Issued::REVOKED, &it.id);
+        let serials: BTreeSet<String> = revoked.map(|it| it.id.clone()).collect();
+        Some((it.certificate.clone()?, serials))
+    });
+    each.filter(|(_, serials)| !serials.is_empty()).collect()
 }

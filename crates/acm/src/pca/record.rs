@@ -71,4 +71,15 @@ impl Record for Issued {
     fn id(&self) -> String {
         format!("{}/{}", self.authority, self.id)
     }
+    fn keys(&self) -> Vec<(&'static str, String)> {
+        let revoked = self.revoked.iter();
+        revoked
+            .map(|_| (Self::REVOKED, self.authority.clone()))
+            .collect()
+    }
+}
+
+impl Issued {
+    /// The index of those that were revoked, by authority.
+    pub(crate) const REVOKED: &'static str = "revoked";
 }
