@@ -41,6 +41,7 @@ targets! {
     certificates
     change_batch
     check_response
+    client_certificate
     client_hello
     cluster_token
     connect_head
@@ -62,6 +63,7 @@ targets! {
     mesh_frame
     metadata
     metrics_request
+    mutual_tls
     names
     policy
     probe_answer

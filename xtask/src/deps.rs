@@ -124,7 +124,9 @@ const IMPORTS: [(&str, &[&str]); 39] = [
     ("instance", &["feed", "model", "net"]),
     (
         "proxy",
-        &["feed", "health", "model", "net", "policy", "route", "sigv4"],
+        &[
+            "ca", "feed", "health", "model", "net", "policy", "route", "sigv4",
+        ],
     ),
     ("drill", &["model"]),
     // A client of two APIs like any other.

@@ -107,6 +107,40 @@ pub struct Listener {
     /// The traffic policies of those rules that have one, the default rule included.
     #[serde(default)]
     pub traffic: BTreeMap<RuleId, TrafficPolicy>,
+    /// How clients are asked for certificates; `None`: they are not.
+    #[serde(default)]
+    pub mutual_tls: Option<MutualTls>,
+}
+
+/// How an HTTPS listener asks clients for certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MutualTls {
+    /// Whether they are verified.
+    pub mode: MutualTlsMode,
+    /// The certificates of the authorities that are trusted, PEM. Where there are none, no client is admitted.
+    pub anchors: Vec<String>,
+    /// Whether certificates that have ended will do.
+    pub ignore_expiry: bool,
+    /// What authorities revoked.
+    pub revoked: Vec<Revoked>,
+}
+
+/// Whether the certificates of clients are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MutualTlsMode {
+    /// Targets are told what clients present, if they present something.
+    Passthrough,
+    /// Clients without a certificate of a trusted authority are refused.
+    Verify,
+}
+
+/// What an authority revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// The authority's certificate, PEM.
+    pub authority: String,
+    /// Serial numbers, hexadecimal.
+    pub serials: BTreeSet<String>,
 }
 
 impl Listener {

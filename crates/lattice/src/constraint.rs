@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use lath_wire::Problems;
 
 use crate::ident::{Identifier, Kind};
-use crate::traffic;
+use crate::long_tag;
 
 /// A text of `min` to `max` characters.
 pub(crate) fn length(p: &mut Problems, member: &str, value: &str, min: usize, max: usize) {
@@ -143,9 +143,9 @@ pub(crate) fn tags(p: &mut Problems, value: &BTreeMap<String, String>) {
     tags_but(p, value, |_| false);
 }
 
-/// Tags of what may have a traffic policy, which is JSON: it has characters that other tags have not.
+/// Tags of what may have a traffic policy or the like, which is JSON: it has characters that other tags have not.
 pub(crate) fn tags_with_policy(p: &mut Problems, value: &BTreeMap<String, String>) {
-    tags_but(p, value, traffic::is_ours);
+    tags_but(p, value, long_tag::is_any);
 }
 
 /// The values of some keys are `free`.

@@ -21,8 +21,8 @@ use crate::resource::{
 };
 use crate::shape::{AuthType, Status, VpcAssociationStatus};
 use crate::{
-    access_log, action, auth_policy, certificate, health_check, listener, matcher, network,
-    probing, region, service, target_group, vpc,
+    access_log, action, auth_policy, certificate, health_check, listener, matcher, mutual_tls,
+    network, probing, region, service, target_group, vpc,
 };
 
 /// How long a connection may be idle: AWS's default, which nothing here can change.
@@ -311,6 +311,7 @@ fn feed_listener(cell: &Cell, view: &View, record: &Listener) -> Option<feed::Li
         default_rule: record.default_rule.clone(),
         default_action: Action::clone(&default.action),
         traffic: policies.collect(),
+        mutual_tls: mutual_tls::in_feed(cell, view, record),
     })
 }
 

@@ -26,6 +26,11 @@ pub fn traffic_policy(text: &str) -> Option<lath_model::traffic::TrafficPolicy> 
     crate::traffic::read(text)
 }
 
+/// Whether a text asks clients for certificates, and which authorities it names.
+pub fn mutual_tls(text: &str) -> Option<Vec<String>> {
+    Some(crate::mutual_tls::read(text).ok()?.trust_anchors)
+}
+
 /// Whether a text is an auth policy.
 pub fn auth_policy(text: &str) -> bool {
     crate::policy_document::check_auth(text).is_ok()

@@ -12,10 +12,11 @@ use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller};
 
 use crate::ident::{Kind, resolve};
+use crate::mutual_tls::MutualTls;
 use crate::record::{Listener, Rule, Service, key};
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, action, fault, page, quota, service, token, traffic};
+use crate::{Lattice, action, fault, mutual_tls, page, quota, service, token, traffic};
 
 operations! {
     for Lattice as "vpc-lattice";
@@ -60,15 +61,16 @@ pub(crate) fn arn(cell: &Cell, service: &ServiceId, id: &ListenerId) -> String {
 }
 
 /// Deletes a service's listeners with their rules.
-pub(crate) fn delete_all(tx: &mut Tx, service: &ServiceId) {
+pub(crate) fn delete_all(cell: &Cell, tx: &mut Tx, service: &ServiceId) {
     let prefix = format!("{service}/");
     let listeners: Vec<_> = tx.view().range::<Listener>(&prefix).collect();
     for listener in listeners {
-        delete(tx, &listener);
+        delete(cell, tx, &listener);
     }
 }
 
-fn delete(tx: &mut Tx, listener: &Listener) {
+fn delete(cell: &Cell, tx: &mut Tx, listener: &Listener) {
+    mutual_tls::release(cell, tx, listener);
     let prefix = format!("{}/", listener.id);
     let rules: Vec<_> = tx.view().range::<Rule>(&prefix).collect();
     for rule in rules {
@@ -152,8 +154,14 @@ fn create(
     };
     let action = action::resolve(cell, tx.view(), user, &op.default_action, "defaultAction")?;
     let traffic = traffic::of(cell, tx.view(), user, &op.tags, &action)?;
-    let done = Done { action, traffic };
+    let mutual_tls = mutual_tls::of(cell, tx.view(), op.protocol, &op.tags)?;
+    let done = Done {
+        action,
+        traffic,
+        mutual_tls,
+    };
     let listener = put(tx, &service.id, id, op, port, done);
+    mutual_tls::claim(cell, tx, &listener);
     let count = tx
         .view()
         .range::<Listener>(&format!("{}/", service.id))
@@ -187,10 +195,11 @@ fn refuse_twin(
     Ok(())
 }
 
-/// What is done when no rule matches.
+/// What is done when no rule matches, and what clients are asked for.
 struct Done {
     action: Action,
     traffic: Option<Box<TrafficPolicy>>,
+    mutual_tls: Option<Box<MutualTls>>,
 }
 
 fn put(
@@ -222,6 +231,7 @@ fn put(
         protocol: op.protocol,
         port,
         default_rule: rule.id.clone(),
+        mutual_tls: default.mutual_tls,
         tags: op.tags,
         created_at: now,
         updated_at: now,
@@ -289,6 +299,6 @@ fn delete_listener(app: &Lattice, tx: &mut Tx, op: DeleteListener) -> Result<Emp
     let cell = &app.cell;
     let (service, listener) = (&op.service_identifier, &op.listener_identifier);
     let (_, listener) = find(cell, tx.view(), service, listener)?;
-    delete(tx, &listener);
+    delete(cell, tx, &listener);
     Ok(Empty {})
 }

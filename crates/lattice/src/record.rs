@@ -10,6 +10,7 @@ use lath_model::id::{
     ServiceNetworkVpcAssociationId, TargetGroupId, VpcId,
 };
 
+use crate::mutual_tls::MutualTls;
 use crate::resource::{
     DomainVerification, ResourceAssociation, ResourceConfiguration, ResourceEndpointAssociation,
     ResourceGateway,
@@ -79,6 +80,9 @@ pub(crate) struct Listener {
     pub(crate) protocol: ListenerProtocol,
     pub(crate) port: u16,
     pub(crate) default_rule: RuleId,
+    /// What its tags ask of clients.
+    #[serde(default)]
+    pub(crate) mutual_tls: Option<Box<MutualTls>>,
     pub(crate) tags: Tags,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,

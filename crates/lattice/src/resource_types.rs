@@ -14,7 +14,7 @@ use crate::shape::{
     CreateServiceNetworkServiceAssociation, CreateServiceNetworkVpcAssociation, RuleAction,
     TagResource, UntagResource,
 };
-use crate::{tag, traffic};
+use crate::{long_tag, tag, traffic};
 
 /// Whether callers are authenticated: as the resource has it after the request.
 pub(crate) const AUTH_TYPE: &str = "vpc-lattice:AuthType";
@@ -326,10 +326,11 @@ fn named(arn: &str, kind: Kind) -> Option<String> {
     (found == kind).then(|| arn.to_owned())
 }
 
-/// Tags that are a rule's traffic policy need what changing the rule needs, or the listener for its default rule.
+/// Tags that are a rule's traffic policy need what changing the rule needs, or the listener for its default rule; so do those by
+/// which a listener asks clients for certificates.
 pub(crate) fn retagging(access: Access<TagResource>) -> Access<TagResource> {
     let of = |op: &TagResource, kind| {
-        let asked = traffic::is_asked(op.tags.keys());
+        let asked = long_tag::is_asked(op.tags.keys());
         asked.then(|| named(&op.resource_arn, kind)).flatten()
     };
     access
@@ -344,7 +345,7 @@ pub(crate) fn retagging(access: Access<TagResource>) -> Access<TagResource> {
 /// The same of taking them away.
 pub(crate) fn untagging(access: Access<UntagResource>) -> Access<UntagResource> {
     let of = |op: &UntagResource, kind| {
-        let asked = traffic::is_asked(&op.tag_keys);
+        let asked = long_tag::is_asked(&op.tag_keys);
         asked.then(|| named(&op.resource_arn, kind)).flatten()
     };
     access

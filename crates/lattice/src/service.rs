@@ -260,7 +260,7 @@ fn delete(cell: &Cell, tx: &mut Tx, op: &DeleteService) -> Result<Arc<Service>, 
             format!("Service {id} is associated with service network {network}"),
         ));
     }
-    listener::delete_all(tx, id);
+    listener::delete_all(cell, tx, id);
     auth_policy::remove(tx, id.as_str());
     certificate::release(cell, tx, &service);
     network::unsubscribe(tx, &LogSource::Service(id.clone()));

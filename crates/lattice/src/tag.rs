@@ -9,7 +9,7 @@ use crate::ident::{Identifier, Kind};
 use crate::record::*;
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, constraint, fault, probing, traffic};
+use crate::{Lattice, constraint, fault, long_tag, mutual_tls, probing, traffic};
 
 operations! {
     for Lattice as "vpc-lattice";
@@ -59,6 +59,7 @@ fn change(
         ));
     }
     traffic::retag(cell, tx, kind, &key, &tags)?;
+    mutual_tls::retag(cell, tx, kind, &key, &tags)?;
     (kind.tags().write)(tx, &key, tags);
     Ok(())
 }
@@ -77,11 +78,12 @@ fn list(
 fn tag(app: &Lattice, tx: &mut Tx, op: TagResource) -> Result<Empty, ApiError> {
     let cell = &app.cell;
     probing::check(cell, &op.tags)?;
-    traffic::check_mode(cell, &op.tags)?;
+    long_tag::check_mode(cell, &op.tags)?;
     let (kind, key) = place(cell, &op.resource_arn)?;
     traffic::check_given(tx.view(), kind, &key, &op.tags)?;
+    mutual_tls::check_given(kind, &op.tags)?;
     change(cell, tx, &op.resource_arn, |tags| {
-        traffic::make_room(tags, &op.tags);
+        long_tag::make_room(tags, &op.tags);
         tags.extend(op.tags);
     })?;
     Ok(Empty {})
@@ -91,7 +93,7 @@ fn untag(app: &Lattice, tx: &mut Tx, op: UntagResource) -> Result<Empty, ApiErro
     let cell = &app.cell;
     change(cell, tx, &op.resource_arn, |tags| {
         tags.retain(|key, _| !op.tag_keys.contains(key));
-        traffic::follow(tags, &op.tag_keys);
+        long_tag::follow(tags, &op.tag_keys);
     })?;
     Ok(Empty {})
 }

@@ -153,6 +153,7 @@ fn service(
             weight: 100,
         }]),
         traffic: Default::default(),
+        mutual_tls: None,
     };
     let listeners = [
         listener(ListenerProtocol::Http, option("--h1", "9001"), group),

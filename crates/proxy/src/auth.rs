@@ -12,6 +12,7 @@ use lath_sigv4::{Claim, Payload, SigError};
 use crate::callers::{Caller, Callers, Sender};
 use crate::refusal::Refusal;
 use crate::state::{Entry, VpcState};
+use crate::tls::Presented;
 
 /// The service in the scope of signatures.
 const SIGNING_NAME: &str = "vpc-lattice-svcs";
@@ -31,6 +32,8 @@ pub(crate) struct Call<'a, B> {
     pub(crate) client: &'a HeaderValue,
     /// Whether the request came under TLS.
     pub(crate) secure: bool,
+    /// The client's certificate, where the listener verified it.
+    pub(crate) certificate: Option<&'a Presented>,
     pub(crate) request: &'a Request<B>,
 }
 
@@ -75,6 +78,7 @@ impl<B> Call<'_, B> {
             more: &Seen {
                 caller,
                 secure: self.secure,
+                certificate: self.certificate,
             },
         };
         let attached: Vec<Attached<'_>> = caller
@@ -216,6 +220,7 @@ impl Passage<'_> {
             more: &Seen {
                 caller: &caller,
                 secure: true,
+                certificate: None,
             },
         };
         let judged = lattice::authorize(&invocation, network.auth(), service.auth(), &[]);
@@ -232,12 +237,14 @@ impl Passage<'_> {
 struct Seen<'a> {
     caller: &'a Caller,
     secure: bool,
+    certificate: Option<&'a Presented>,
 }
 
 impl Facts for Seen<'_> {
     fn values(&self, key: &str) -> Option<Vec<String>> {
         match key {
             "aws:securetransport" => Some(vec![self.secure.to_string()]),
+            _ if key.starts_with("lath:") => self.certificate?.fact(key),
             _ => self.caller.values(key),
         }
     }

@@ -12,7 +12,8 @@ use lath_feed::{
 };
 use lath_health::{HealthView, Reach};
 use lath_model::id::{
-    ServiceId, ServiceNetworkId, ServiceNetworkResourceAssociationId, TargetGroupId, VpcEndpointId,
+    ListenerId, ServiceId, ServiceNetworkId, ServiceNetworkResourceAssociationId, TargetGroupId,
+    VpcEndpointId,
 };
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, TargetProtocol};
 use lath_model::traffic::TrafficPolicy;
@@ -24,7 +25,7 @@ use crate::fields::Field;
 use crate::gate::Gate;
 use crate::slot::{GroupSlot, Members, ServiceSlot, TargetSlot, Turns};
 use crate::state::*;
-use crate::tls::{self, Offer};
+use crate::tls::{self, Mutual, Offer};
 use crate::traffic::{Answer, Traffic};
 
 /// Compiles `snapshot` into the state that follows `previous`.
@@ -39,13 +40,16 @@ pub(crate) fn compile(
     let services = services(snapshot, previous, threads);
     let offers = offers(snapshot, previous);
     let certificate = snapshot.lattice_certificate.as_deref();
+    let generated = tls::make(certificate, previous.generated.as_ref());
+    let mutual = mutual(snapshot, previous, &offers, generated.as_ref());
     let known = Known {
         snapshot,
         previous,
         groups: &groups,
         services: &services,
         offers: &offers,
-        generated: tls::make(certificate, previous.generated.as_ref()),
+        mutual: &mutual,
+        generated,
         threads,
     };
     let networks: HashMap<_, _> = snapshot
@@ -76,6 +80,7 @@ pub(crate) fn compile(
         vpcs,
         endpoints,
         generated: known.generated,
+        mutual,
         offers,
         groups,
         services,
@@ -172,6 +177,7 @@ struct Known<'a> {
     groups: &'a HashMap<TargetGroupId, Arc<GroupSlot>>,
     services: &'a HashMap<ServiceId, Arc<ServiceSlot>>,
     offers: &'a HashMap<ServiceId, Arc<Offer>>,
+    mutual: &'a HashMap<ListenerId, Arc<Mutual>>,
     generated: Option<Arc<Offer>>,
     threads: usize,
 }
@@ -197,7 +203,7 @@ fn compile_network(known: &Known<'_>, network: &Arc<ServiceNetwork>) -> NetworkS
                 network
                     .entries
                     .iter()
-                    .find(|entry| entry.still_holds(service, known.groups))
+                    .find(|entry| entry.still_holds(service, known))
                     .cloned()
             })
             .unwrap_or_else(|| Arc::new(compile_entry(known, service, network, &gate, slot)));
@@ -230,11 +236,7 @@ fn compile_network(known: &Known<'_>, network: &Arc<ServiceNetwork>) -> NetworkS
 
 impl Entry {
     /// Whether this was compiled from the same service and the same groups.
-    fn still_holds(
-        &self,
-        service: &Arc<Service>,
-        groups: &HashMap<TargetGroupId, Arc<GroupSlot>>,
-    ) -> bool {
+    fn still_holds(&self, service: &Arc<Service>, known: &Known<'_>) -> bool {
         let outcomes = self.listeners.iter().flat_map(|listener| {
             listener
                 .rules
@@ -242,13 +244,24 @@ impl Entry {
                 .map(|(_, outcome)| outcome)
                 .chain([&listener.default.1])
         });
-        let is_same = |choice: &Choice| match (&choice.group, groups.get(&choice.id)) {
+        let is_same = |choice: &Choice| match (&choice.group, known.groups.get(&choice.id)) {
             (Some(known), Some(now)) => Arc::ptr_eq(known, now),
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
         let mut choices = outcomes.flat_map(Outcome::groups);
-        Arc::ptr_eq(&self.source, service) && choices.all(is_same)
+        // The certificate for generated names may be another one.
+        let mut asking = self
+            .listeners
+            .iter()
+            .filter_map(|it| Some((&it.id, it.mutual.as_ref()?)));
+        let asks_so = |(id, mutual): (&ListenerId, &Arc<Mutual>)| {
+            known
+                .mutual
+                .get(id)
+                .is_some_and(|now| Arc::ptr_eq(now, mutual))
+        };
+        Arc::ptr_eq(&self.source, service) && choices.all(is_same) && asking.all(asks_so)
     }
 }
 
@@ -263,6 +276,7 @@ fn compile_entry(
         service,
         network,
         groups: known.groups,
+        mutual: known.mutual,
         threads: known.threads,
     };
     Entry {
@@ -295,6 +309,7 @@ fn destinations<'a>(logs: impl IntoIterator<Item = &'a AccessLogDestination>) ->
 struct Make<'a> {
     service: &'a Service,
     network: &'a ServiceNetwork,
+    mutual: &'a HashMap<ListenerId, Arc<Mutual>>,
     groups: &'a HashMap<TargetGroupId, Arc<GroupSlot>>,
     threads: usize,
 }
@@ -310,6 +325,7 @@ impl Make<'_> {
                 ListenerProtocol::Http => "http",
                 ListenerProtocol::Https | ListenerProtocol::TlsPassthrough => "https",
             }),
+            mutual: self.mutual.get(&listener.id).cloned(),
             router: Router::compile(
                 listener
                     .rules
@@ -430,6 +446,27 @@ fn offers(snapshot: &Snapshot, previous: &State) -> HashMap<ServiceId, Arc<Offer
         let before = previous.offers.get(&service.id);
         let offer = tls::make(service.certificate.as_ref(), before)?;
         Some((service.id.clone(), offer))
+    });
+    made.collect()
+}
+
+/// What listeners offer that ask clients for certificates.
+fn mutual(
+    snapshot: &Snapshot,
+    previous: &State,
+    offers: &HashMap<ServiceId, Arc<Offer>>,
+    generated: Option<&Arc<Offer>>,
+) -> HashMap<ListenerId, Arc<Mutual>> {
+    let listeners = snapshot.services.values().flat_map(|service| {
+        let offer = offers.get(&service.id);
+        let listeners = service.listeners.values();
+        listeners.map(move |listener| (listener, offer))
+    });
+    let made = listeners.filter_map(|(listener, offer)| {
+        let source = listener.mutual_tls.as_ref()?;
+        let before = previous.mutual.get(&listener.id);
+        let made = Mutual::make(source, offer, generated, before);
+        Some((listener.id.clone(), made))
     });
     made.collect()
 }

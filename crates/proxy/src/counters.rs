@@ -31,6 +31,8 @@ pub(crate) enum Count {
     /// Handshakes of TLS that were completed, and connections that ended in one.
     TlsHandshakes,
     TlsErrors,
+    /// Handshakes and requests that were refused for a client's certificate, or for want of one.
+    ClientCertificatesRefused,
     /// Requests that were sent again by a rule's policy.
     Retries,
     /// Copies of requests, and those that were not sent because there were too many.

@@ -2,8 +2,8 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Only Lattice says who called.
-const IDENTITY: &str = "x-amzn-lattice-";
+/// Only Lattice says who called, by a signature or by a certificate.
+const IDENTITIES: [&str; 2] = ["x-amzn-lattice-", "x-amzn-mtls-"];
 
 /// What else targets believe of the proxy before them, or what frames and routes a message.
 const PROTECTED: [&str; 10] = [
@@ -79,10 +79,13 @@ pub(crate) fn imitates(name: &str) -> bool {
         return false;
     }
     if !name.bytes().any(is_odd) {
-        return name.starts_with(IDENTITY);
+        return IDENTITIES.iter().any(|it| name.starts_with(it));
     }
-    let begins = name.get(..IDENTITY.len());
-    begins.is_some_and(|begin| reads_as(begin, IDENTITY))
+    let begins_as = |identity: &str| {
+        let begins = name.get(..identity.len());
+        begins.is_some_and(|begin| reads_as(begin, identity))
+    };
+    IDENTITIES.into_iter().any(begins_as)
         || PROTECTED.iter().any(|protected| reads_as(name, protected))
 }
 
@@ -219,7 +222,12 @@ pub(crate) fn clean_interim(headers: &mut HeaderMap) {
 /// What only Lath may say, and what belongs to one connection or frames a message.
 #[cfg(test)]
 pub(crate) fn own_names() -> impl Iterator<Item = &'static str> {
-    let identity = ["x-amzn-lattice-identity", "x-amzn-lattice-network"];
+    let identity = [
+        "x-amzn-lattice-identity",
+        "x-amzn-lattice-network",
+        "x-amzn-mtls-clientcert",
+        "x-amzn-mtls-clientcert-subject",
+    ];
     PROTECTED.into_iter().chain(identity).chain(HOP_BY_HOP)
 }
 
@@ -229,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_first_look_passes_over_no_protected_name() {
-        for name in PROTECTED.into_iter().chain([IDENTITY]) {
+        for name in PROTECTED.into_iter().chain(IDENTITIES) {
             assert!(
                 may_imitate(name.as_bytes()) || !name.contains('-'),
                 "{name}"
@@ -252,6 +260,10 @@ mod tests {
             ("x_amzn_lattice_identity", false, false),
             ("x-amzn_lattice-network", false, false),
             ("x.amzn.lattice.identity", false, false),
+            ("x-amzn-mtls-clientcert", false, false),
+            ("x-amzn-mtls-clientcert-subject", false, false),
+            ("x_amzn_mtls_clientcert_leaf", false, false),
+            ("x-amzn.mtls-clientcert", false, false),
             ("x_amzn_source_vpc", false, false),
             ("x-amzn-source-vpc", true, false),
             ("x_amzn_requestid", false, false),

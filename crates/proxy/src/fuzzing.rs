@@ -1,9 +1,13 @@
 //! Doors for the targets in `fuzz/`, and for nobody else.
 
-use http::{HeaderName, HeaderValue, Request};
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use lath_feed::{MutualTls, MutualTlsMode};
 
 use crate::fields::Field;
 use crate::head::{Provenance, Survey, check, host, towards_target};
+use crate::tls::{Presented, Trust};
 
 /// What Lath says of a request's origin, here always the same.
 pub const SAID: &str = "said-by-lath";
@@ -41,4 +45,43 @@ pub fn to_target(request: Request<()>, to_http2: bool) -> Option<(Vec<u8>, http:
         }
     }
     Some((host, head))
+}
+
+/// What is told of a client's certificate.
+#[derive(Debug)]
+pub struct ToldOfClient {
+    /// Whether a listener admits it that trusts nobody.
+    pub admitted: bool,
+    /// What targets get: all that listeners of either mode say.
+    pub headers: Vec<(String, String)>,
+    /// The workload that it names.
+    pub spiffe_id: Option<String>,
+}
+
+/// A client presents this certificate, DER. `None`: it is none.
+pub fn client_certificate(der: &[u8]) -> Option<ToldOfClient> {
+    let source = |mode| MutualTls {
+        mode,
+        anchors: Vec::new(),
+        ignore_expiry: true,
+        revoked: Vec::new(),
+    };
+    let presented = Presented::of(&[der.into()])?;
+    let mut headers = HeaderMap::new();
+    let modes = [MutualTlsMode::Passthrough, MutualTlsMode::Verify];
+    let [passthrough, verify] = modes.map(|it| Arc::new(Trust::of(&source(it))));
+    presented.write_to(&passthrough, &mut headers);
+    presented.write_to(&verify, &mut headers);
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), text(value)));
+    for key in ["subject/cn", "issuer/cn", "issuer/ou", "san/dns", "san/uri"] {
+        presented.fact(&format!("lath:x509{key}"));
+    }
+    Some(ToldOfClient {
+        admitted: presented.judged_by(&verify).is_ok(),
+        headers: headers.collect(),
+        spiffe_id: presented.spiffe_id().map(str::to_owned),
+    })
 }

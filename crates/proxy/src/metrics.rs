@@ -201,7 +201,7 @@ impl Sender<'_> {
 }
 
 /// What is counted of all clients together.
-const TOTALS: [(Count, &str, &str, &str); 13] = [
+const TOTALS: [(Count, &str, &str, &str); 14] = [
     (
         Count::Connections,
         "lath_proxy_connections_total",
@@ -237,6 +237,12 @@ const TOTALS: [(Count, &str, &str, &str); 13] = [
         "lath_proxy_tls_errors_total",
         "counter",
         "Client connections that ended in a TLS handshake, those for unknown names included.",
+    ),
+    (
+        Count::ClientCertificatesRefused,
+        "lath_proxy_client_certificates_refused_total",
+        "counter",
+        "TLS handshakes and requests that were refused for the client's certificate, or for want of one.",
     ),
     (
         Count::Stalled,

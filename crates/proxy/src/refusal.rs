@@ -132,6 +132,29 @@ impl Refusal {
         }
     }
 
+    /// The client's certificate is not, or no longer, one that the listener admits. The connection ends with the answer.
+    pub(crate) fn not_admitted(why: &dyn std::fmt::Display) -> Self {
+        let text = format!("The client's certificate is not accepted: {why}\n");
+        Self {
+            close: true,
+            ..Self::denied(text)
+        }
+    }
+
+    /// The client was not asked for a certificate when it connected, or presented one for another service: a new connection
+    /// may do better (RFC 9110 section 15.5.20).
+    pub(crate) fn misdirected() -> Self {
+        let text = "The service asks for a client certificate in the handshake: connect anew by its name\n";
+        Self {
+            close: true,
+            ..Self::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                Some(Failure::ClientAccessDenied),
+                text,
+            )
+        }
+    }
+
     /// There is no target to send it to.
     pub(crate) fn no_target() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;

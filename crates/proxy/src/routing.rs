@@ -9,11 +9,13 @@ use lath_model::traffic::Scheme;
 use crate::auth::Call;
 use crate::connection::Connection;
 use crate::core::Core;
+use crate::counters::Count;
 use crate::engine::Source;
 use crate::flight::Flight;
 use crate::head::{self, Seen};
 use crate::refusal::Refusal;
 use crate::state::{Choice, Entry, ListenerState, Outcome, VpcState, stand_in};
+use crate::tls::{Mutual, Presented};
 use crate::traffic::Traffic;
 
 /// Where a request goes.
@@ -59,8 +61,12 @@ pub(crate) fn route(
         .position(|listener| listener.port == port && listener.protocol == spoken);
     let listener = listener.ok_or_else(Refusal::no_such_service)?;
     flight.found(entry, request);
-    authorise(core, connection, vpc, entry, request, flight)?;
     let chosen = &entry.listeners[listener];
+    let client = match &chosen.mutual {
+        Some(mutual) => admit(core, connection, mutual, host)?,
+        None => None,
+    };
+    authorise(core, connection, vpc, (entry, client), request, flight)?;
     let rule = chosen.router.choose(&Seen(request));
     let (id, outcome) = chosen.outcome(rule);
     flight.decided(&chosen.id, id);
@@ -168,12 +174,45 @@ fn find_service<'a>(vpc: &'a VpcState, host: &[u8]) -> Option<&'a Arc<Entry>> {
     hosts.get(&*lower)
 }
 
+/// Who a client is by its certificate, as the listener has verified it; judged at each request.
+///
+/// # Errors
+/// The listener does not admit it.
+fn admit<'a>(
+    core: &Core,
+    connection: &'a Connection,
+    mutual: &Mutual,
+    host: &[u8],
+) -> Result<Option<&'a Presented>, Refusal> {
+    let secured = connection.secured();
+    let client = secured.and_then(|it| it.client.as_deref());
+    let verifies = mutual.trust.verifies();
+    let Some(client) = client else {
+        return match verifies {
+            true => Err(Refusal::misdirected()),
+            false => Ok(None),
+        };
+    };
+    match client.judged_by(&mutual.trust) {
+        Ok(()) => Ok(verifies.then_some(client)),
+        Err(why) => {
+            core.totals.add(Count::ClientCertificatesRefused, 1);
+            let asked = secured.and_then(|it| it.server_name.as_deref());
+            let as_asked = asked.is_some_and(|name| host.eq_ignore_ascii_case(name.as_bytes()));
+            Err(match as_asked {
+                true => Refusal::not_admitted(&why),
+                false => Refusal::misdirected(),
+            })
+        }
+    }
+}
+
 /// The network's auth policy and the service's.
 fn authorise(
     core: &Core,
     connection: &Connection,
     vpc: &VpcState,
-    entry: &Entry,
+    (entry, certificate): (&Entry, Option<&Presented>),
     request: &Request<Source>,
     flight: &mut Flight,
 ) -> Result<(), Refusal> {
@@ -186,6 +225,7 @@ fn authorise(
         port: connection.listening.port(),
         client: &connection.client_header().value,
         secure: connection.secured().is_some(),
+        certificate,
         request,
     };
     let (sender, judged) = call.authorize();

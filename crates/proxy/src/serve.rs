@@ -4,9 +4,11 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use http::Version;
+use lath_model::Timestamp;
 use lath_net::accept::Slot;
 use tokio::net::TcpStream;
 
@@ -20,7 +22,7 @@ use crate::listener::Porch;
 use crate::passthrough;
 use crate::scratch::with_scratch;
 use crate::stream::Stream;
-use crate::tls::Door;
+use crate::tls::{self, Door};
 
 /// Serves one connection to its end.
 ///
@@ -200,7 +202,26 @@ fn follow(
     } else if let Poll::Ready(Err(error)) = polled {
         core.totals.add(Count::TlsErrors, 1);
         let client = connection.remote();
-        tracing::debug!(client.addr = %client, %error, "a client's handshake failed");
+        match tls::is_about_certificate(error) {
+            true => {
+                core.totals.add(Count::ClientCertificatesRefused, 1);
+                say_refused(client, error);
+            }
+            false => {
+                tracing::debug!(client.addr = %client, %error, "a client's handshake failed");
+            }
+        }
+    }
+}
+
+/// Says why a client's certificate was refused, at most once in a second: clients could fill the log.
+fn say_refused(client: SocketAddr, error: &std::io::Error) {
+    static SECOND: AtomicI64 = AtomicI64::new(0);
+    let now = Timestamp::now().as_millis() / 1000;
+    if SECOND.swap(now, Relaxed) == now {
+        tracing::debug!(client.addr = %client, %error, "a client's certificate was refused");
+    } else {
+        tracing::info!(client.addr = %client, %error, "a client's certificate was refused");
     }
 }
 

@@ -16,7 +16,7 @@ use lath_route::{Router, Weighted};
 use crate::fields::Field;
 use crate::gate::Gate;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
-use crate::tls::{Offer, Way};
+use crate::tls::{Mutual, Offer, Way};
 use crate::traffic::{Answer, Traffic};
 
 /// Everything at one moment. Replaced as a whole, shared where nothing changed.
@@ -33,6 +33,8 @@ pub(crate) struct State {
     /// What HTTPS listeners offer by the users' own names of services, and by generated names.
     pub(crate) offers: HashMap<ServiceId, Arc<Offer>>,
     pub(crate) generated: Option<Arc<Offer>>,
+    /// What those listeners offer that ask clients for certificates.
+    pub(crate) mutual: HashMap<ListenerId, Arc<Mutual>>,
 }
 
 /// A VPC, as the place that requests come from.
@@ -84,8 +86,13 @@ impl NetworkState {
         match listener.protocol {
             ListenerProtocol::TlsPassthrough => own.then_some(Way::Passed),
             ListenerProtocol::Http | ListenerProtocol::Https => {
-                let offer = if own { &entry.offer } else { &self.generated };
-                let config = &offer.as_ref()?.config;
+                let config = match &listener.mutual {
+                    Some(mutual) => mutual.config(own)?,
+                    None => {
+                        let offer = if own { &entry.offer } else { &self.generated };
+                        &offer.as_ref()?.config
+                    }
+                };
                 Some(Way::Ended(Arc::clone(config)))
             }
         }
@@ -119,6 +126,8 @@ pub(crate) struct ListenerState {
     pub(crate) port_header: Field,
     /// `x-forwarded-proto`.
     pub(crate) proto_header: Field,
+    /// How clients are asked for certificates; seldom they are.
+    pub(crate) mutual: Option<Arc<Mutual>>,
     pub(crate) router: Router,
     /// By the router's positions.
     pub(crate) rules: Vec<(RuleId, Outcome)>,

@@ -36,6 +36,7 @@ pub(crate) fn run(bytes: &[u8]) {
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
             .collect();
+        assert!(!variable.starts_with("x_amzn_mtls_"), "{name}: no certificate was presented");
         if variable.starts_with("x_amzn_lattice_")
             || [
                 "x_amzn_source_vpc",

@@ -19,6 +19,7 @@ pub(crate) fn service(network: u32) -> (ServiceNetwork, Service) {
         default_rule: id("rule", 1),
         default_action: Action::FixedResponse(404),
         traffic: Default::default(),
+        mutual_tls: None,
     };
     let service = Service {
         id: id("svc", 1),

@@ -63,6 +63,7 @@ fn service(number: u64, group: u64) -> Service {
         default_rule: id("rule", number),
         default_action: Action::Forward(vec![forward]),
         traffic: Default::default(),
+        mutual_tls: None,
     };
     Service {
         id: id("svc", number),

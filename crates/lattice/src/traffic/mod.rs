@@ -1,8 +1,5 @@
 //! What rules do beside choosing a target group: header edits, redirects, rewrites, timeouts, retries, mirrors. An
 //! extension, asked for by tags of a rule, or of a listener for its default action.
-//!
-//! A tag's value is 256 characters at most, so the policy's text may go on in further tags. What sets the first
-//! replaces all of them, so that a shorter policy is set in one call and is never half of two.
 
 mod written;
 
@@ -15,77 +12,17 @@ use lath_wire::ApiError;
 use crate::action::{self, User};
 use crate::fault;
 use crate::ident::Kind;
+use crate::long_tag::LongTag;
 use crate::record::{Listener, Rule, Tags, key};
 use written::Written;
 
-/// The tag; further ones end in `-2`, `-3` and so on.
-const TAG: &str = "lath:traffic-policy";
+const NAME: &str = "lath:traffic-policy";
 
-/// In as many tags at most.
-const MOST_PARTS: usize = 16;
-
-/// Which part of the text a tag holds, from 1.
-fn part(key: &str) -> Option<usize> {
-    match key.strip_prefix(TAG)? {
-        "" => Some(1),
-        rest => (2..=MOST_PARTS).find(|part| rest.strip_prefix('-') == Some(&part.to_string())),
-    }
-}
-
-/// Whether a tag is one of those, or looks like it.
-pub(crate) fn is_ours(key: &str) -> bool {
-    key.starts_with(TAG)
-}
-
-/// Whether these tags ask for a policy, or change one.
-pub(crate) fn is_asked<'a>(keys: impl IntoIterator<Item = &'a String>) -> bool {
-    keys.into_iter().any(|key| is_ours(key))
-}
-
-/// The text that tags hold.
-///
-/// # Errors
-/// A part is missing, or a tag is no part.
-fn text(tags: &Tags) -> Result<Option<String>, ApiError> {
-    let mut parts = Vec::new();
-    for (key, value) in tags.iter().filter(|(key, _)| is_ours(key)) {
-        let Some(part) = part(key) else {
-            return Err(fault::invalid(
-                "tags",
-                format!(
-                    "{key} is no part of a traffic policy: they are {TAG}, {TAG}-2 to {TAG}-{MOST_PARTS}"
-                ),
-            ));
-        };
-        parts.push((part, value.as_str()));
-    }
-    parts.sort_unstable();
-    for (index, (part, _)) in parts.iter().enumerate() {
-        if *part != index + 1 {
-            let missing = match index {
-                0 => TAG.to_owned(),
-                _ => format!("{TAG}-{}", index + 1),
-            };
-            let message = format!(
-                "{TAG}-{part} goes on with a text whose part {missing} is missing: set all parts in one request"
-            );
-            return Err(fault::invalid("tags", message));
-        }
-    }
-    Ok((!parts.is_empty()).then(|| parts.iter().map(|(_, value)| *value).collect()))
-}
-
-/// Refuses such tags where there are none.
-///
-/// # Errors
-/// `ValidationException` in strict mode.
-pub(crate) fn check_mode(cell: &Cell, tags: &Tags) -> Result<(), ApiError> {
-    if cell.mode == Mode::Strict && is_asked(tags.keys()) {
-        let message = format!("The tag {TAG} is an extension to AWS: it needs --extended");
-        return Err(fault::invalid("tags", message));
-    }
-    Ok(())
-}
+/// The tag.
+pub(crate) const TAG: LongTag = LongTag {
+    name: NAME,
+    what: "a traffic policy",
+};
 
 /// The policy that tags ask for.
 ///
@@ -98,21 +35,22 @@ pub(crate) fn of(
     tags: &Tags,
     action: &Action,
 ) -> Result<Option<Box<TrafficPolicy>>, ApiError> {
-    check_mode(cell, tags)?;
+    TAG.check_mode(cell, tags)?;
     // What an earlier run in extended mode left is not obeyed.
     if cell.mode == Mode::Strict {
         return Ok(None);
     }
-    let Some(text) = text(tags)? else {
+    let Some(text) = TAG.text(tags)? else {
         return Ok(None);
     };
     if user.protocol == ListenerProtocol::TlsPassthrough {
         let message = format!(
-            "{TAG}: a TLS_PASSTHROUGH listener sees no requests that a policy could be for"
+            "{NAME}: a TLS_PASSTHROUGH listener sees no requests that a policy could be for"
         );
         return Err(fault::invalid("tags", message));
     }
-    let invalid = |error: &dyn std::fmt::Display| fault::invalid("tags", format!("{TAG}: {error}"));
+    let invalid =
+        |error: &dyn std::fmt::Display| fault::invalid("tags", format!("{NAME}: {error}"));
     let written = Written::read(&text).map_err(|error| invalid(&error))?;
     let groups = written
         .mirrored()
@@ -135,25 +73,11 @@ pub(crate) fn fits(
     let is_fixed = matches!(action, Action::FixedResponse(_)) && cell.mode == Mode::Extended;
     if is_fixed && policy.is_some_and(TrafficPolicy::concerns_targets) {
         let message = format!(
-            "{TAG}: a fixed response reaches no target: give redirect and responseHeaders only, or a forward action"
+            "{NAME}: a fixed response reaches no target: give redirect and responseHeaders only, or a forward action"
         );
         return Err(fault::invalid("tags", message));
     }
     Ok(())
-}
-
-/// Makes room for what is being set: the first part stands for all of them.
-pub(crate) fn make_room(tags: &mut Tags, given: &Tags) {
-    if given.contains_key(TAG) {
-        tags.retain(|key, _| !is_ours(key));
-    }
-}
-
-/// Takes the further parts away with the first.
-pub(crate) fn follow(tags: &mut Tags, removed: &[String]) {
-    if removed.iter().any(|key| key == TAG) {
-        tags.retain(|key, _| !is_ours(key));
-    }
 }
 
 /// Refuses tags that are being set where there is no policy, or that are a part of one. A part alone would go on with what is
@@ -167,19 +91,19 @@ pub(crate) fn check_given(
     place: &str,
     given: &Tags,
 ) -> Result<(), ApiError> {
-    if !is_asked(given.keys()) {
+    if !TAG.is_asked(given.keys()) {
         return Ok(());
     }
     let is_default = |rule: &Rule| rule.priority.is_none();
     let message = match kind {
         Kind::Rule if view.get::<Rule>(place).is_some_and(|it| is_default(&it)) => {
-            format!("The default rule's policy is its listener's: set {TAG} there")
+            format!("The default rule's policy is its listener's: set {NAME} there")
         }
-        Kind::Rule | Kind::Listener if given.contains_key(TAG) => return Ok(()),
+        Kind::Rule | Kind::Listener if given.contains_key(TAG.name) => return Ok(()),
         Kind::Rule | Kind::Listener => {
-            format!("Part {TAG} is missing: set all parts of a policy in one request")
+            format!("Part {NAME} is missing: set all parts of a policy in one request")
         }
-        _ => format!("{TAG} is a tag of rules, and of listeners for their default actions"),
+        _ => format!("{NAME} is a tag of rules, and of listeners for their default actions"),
     };
     Err(fault::invalid("tags", message))
 }
@@ -212,12 +136,7 @@ pub(crate) fn retag(
         return Ok(());
     };
     // What is not changed is not judged again: a group may have gone meanwhile, and in strict mode what an earlier run left stays.
-    let ours = |tags: &Tags| -> Vec<(String, String)> {
-        let ours = tags.iter().filter(|(key, _)| is_ours(key));
-        ours.map(|(key, value)| (key.clone(), value.clone()))
-            .collect()
-    };
-    if ours(&before) == ours(tags) {
+    if TAG.is_same(&before, tags) {
         return Ok(());
     }
     let listener = view.get::<Listener>(&key(&rule.service, &rule.listener));
@@ -236,7 +155,7 @@ pub(crate) fn retag(
 
 /// The groups that get copies, as tags name them; none where they are malformed, which is for [`of`] to say.
 pub(crate) fn mirrored(tags: &Tags) -> Vec<String> {
-    let text = text(tags).ok().flatten();
+    let text = TAG.text(tags).ok().flatten();
     let written = text.and_then(|text| Written::read(&text).ok());
     let groups = written.iter().flat_map(Written::mirrored);
     groups.map(str::to_owned).collect()

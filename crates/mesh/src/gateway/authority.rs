@@ -184,6 +184,7 @@ mod tests {
             default_rule: "rule-00000000000000001".parse().unwrap(),
             default_action: Action::FixedResponse(404),
             traffic: Default::default(),
+            mutual_tls: None,
         };
         let service = Service {
             id: id.parse().unwrap(),

@@ -77,6 +77,11 @@ impl Outbound {
         if let Some(identity) = flight.sender.header() {
             parts.headers.insert(head::LATTICE_IDENTITY, identity);
         }
+        if let Some(mutual) = &route.listener().mutual
+            && let Some(client) = connection.secured().and_then(|it| it.client.as_ref())
+        {
+            client.write_to(&mutual.trust, &mut parts.headers);
+        }
         let mut body = RequestBody::new(body, Rc::clone(flight.meter()));
         if traffic.is_some() {
             let index = flight.core().index;

@@ -3,11 +3,14 @@
 //! A client's connection begins with a [`Knock`]: its ClientHello is read, a [`Door`] says what becomes of it, and only
 //! then anything is answered. What follows are records, which a [`Tls`] turns into the octets that they carry.
 
+mod client;
 mod knock;
 mod offer;
+mod trust;
 
 use std::io::{self, Read, Write};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -20,8 +23,10 @@ use socket2::SockRef;
 use tokio::io::{AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+pub(crate) use client::Presented;
 pub(crate) use knock::{Door, Knock, Opened, Passed, Way};
-pub(crate) use offer::{Offer, make};
+pub(crate) use offer::{Mutual, Offer, make};
+pub(crate) use trust::Trust;
 
 /// What a peer may send before a handshake is over; a client's part is the size of its ClientHello, a target's that of
 /// its certificates.
@@ -47,8 +52,17 @@ pub(crate) struct Tls {
     slot: Option<Box<Slot>>,
 }
 
+/// Whether a handshake failed because of the peer's certificate, or for want of one.
+pub(crate) fn is_about_certificate(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|it| it.downcast_ref());
+    matches!(
+        inner,
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+    )
+}
+
 /// What a handshake came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Secured {
     /// `TLSv1.2` or `TLSv1.3`.
     pub(crate) version: Word,
@@ -56,6 +70,8 @@ pub(crate) struct Secured {
     pub(crate) cipher: Word,
     /// The server's name as the client gave it.
     pub(crate) server_name: Option<String>,
+    /// What the client presented.
+    pub(crate) client: Option<Rc<Presented>>,
 }
 
 impl Tls {
@@ -115,7 +131,12 @@ impl Tls {
             Connection::Server(server) => server.server_name().map(str::to_owned),
             Connection::Client(_) => None,
         };
+        let chain = match session {
+            Connection::Server(server) => server.peer_certificates(),
+            Connection::Client(_) => None,
+        };
         (!session.is_handshaking()).then(|| Secured {
+            client: chain.and_then(Presented::of).map(Rc::new),
             version: offer::version_name(version),
             cipher: offer::openssl_name(suite.suite()),
             server_name,

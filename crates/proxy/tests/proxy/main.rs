@@ -9,6 +9,7 @@ mod lab;
 mod limits;
 mod messages;
 mod modules;
+mod mutual;
 mod policies;
 mod regions;
 mod resources;

@@ -20,7 +20,7 @@ use crate::lab::world::HOST;
 use crate::lab::{Lab, PATIENCE, Target, World, config, connect_from, eventually, get, send_raw};
 
 /// A certificate for these names, which is its own root.
-fn certificate(names: &[&str]) -> (Certificate, CertificateDer<'static>) {
+pub(crate) fn certificate(names: &[&str]) -> (Certificate, CertificateDer<'static>) {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let certificate = Certificate {
@@ -45,7 +45,7 @@ fn client(roots: &[&CertificateDer<'static>], protocols: &[&str]) -> Arc<ClientC
     Arc::new(config)
 }
 
-async fn connect(
+pub(crate) async fn connect(
     to: SocketAddr,
     name: &str,
     config: &Arc<ClientConfig>,
@@ -57,7 +57,7 @@ async fn connect(
 }
 
 /// A GET, and all of what comes until the connection ends or the answer is whole.
-async fn ask(stream: &mut TlsStream<TcpStream>, host: &str) -> String {
+pub(crate) async fn ask(stream: &mut TlsStream<TcpStream>, host: &str) -> String {
     let text = format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n");
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut came = Vec::new();
@@ -78,7 +78,7 @@ async fn ask(stream: &mut TlsStream<TcpStream>, host: &str) -> String {
 }
 
 /// The alert that ended the handshake.
-fn alert(error: &std::io::Error) -> Option<AlertDescription> {
+pub(crate) fn alert(error: &std::io::Error) -> Option<AlertDescription> {
     let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     match inner {
         rustls::Error::AlertReceived(alert) => Some(*alert),
@@ -87,14 +87,14 @@ fn alert(error: &std::io::Error) -> Option<AlertDescription> {
 }
 
 /// A service with an HTTPS listener, and the root of its certificate.
-fn secured(world: &mut World) -> CertificateDer<'static> {
+pub(crate) fn secured(world: &mut World) -> CertificateDer<'static> {
     let (its, root) = certificate(&[HOST]);
     world.listener().protocol = ListenerProtocol::Https;
     world.service().certificate = Some(its);
     root
 }
 
-fn prometheus(lab: &Lab, name: &str) -> u64 {
+pub(crate) fn prometheus(lab: &Lab, name: &str) -> u64 {
     let text = lab.handle.prometheus();
     let line = text
         .lines()

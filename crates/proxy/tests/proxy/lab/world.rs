@@ -62,6 +62,7 @@ impl World {
             default_rule: RuleId::random(),
             default_action: Action::FixedResponse(404),
             traffic: Default::default(),
+            mutual_tls: None,
         };
         world.snapshot.service_networks.insert(
             network.clone(),

@@ -1,0 +1,19 @@
+//! What a client presents in a handshake: whom it names is told in headers that are one line each, and no listener that
+//! trusts nobody admits it.
+
+pub(super) fn run(bytes: &[u8]) {
+    let Some(told) = lath_proxy::fuzzing::client_certificate(bytes) else {
+        return;
+    };
+    assert!(!told.admitted, "nobody is trusted");
+    for (name, value) in &told.headers {
+        assert!(name.starts_with("x-amzn-mtls-clientcert"), "{name}");
+        let plain = value.bytes().all(|it| (b' '..=b'~').contains(&it));
+        assert!(plain, "{name}: {value:?}");
+    }
+    // Neither the chain nor a member of the leaf is left out.
+    assert_eq!(told.headers.len(), 6);
+    for uri in &told.spiffe_id {
+        assert!(uri.starts_with("spiffe://"));
+    }
+}
