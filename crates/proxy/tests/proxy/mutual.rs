@@ -28,7 +28,8 @@ fn authority(name: &str, above: Option<&Authority>) -> Authority {
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    params.serial_number = Some(SerialNumber::from(vec![0x41, 0x01]));
+    let number = 1 + u8::from(above.is_some());
+    params.serial_number = Some(SerialNumber::from(vec![0x41, number]));
     let key = KeyPair::generate().unwrap();
     match above {
         None => CertifiedIssuer::self_signed(params, key).unwrap(),
@@ -224,7 +225,7 @@ async fn what_is_revoked_is_refused_at_the_next_request_and_in_sessions_that_are
     let mut again = connect(world.at, HOST, &two).await.unwrap();
     assert_eq!(status(&mut again).await, "200");
     // The one between them is revoked by the one above.
-    world.listener().mutual_tls.as_mut().unwrap().revoked = vec![revoked(&own, "4101")];
+    world.listener().mutual_tls.as_mut().unwrap().revoked = vec![revoked(&own, "4102")];
     lab.tell(&mut world).await;
     assert_eq!(status(&mut under).await, "403");
     assert_eq!(status(&mut stays).await, "200");
