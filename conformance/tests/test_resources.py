@@ -327,7 +327,7 @@ def test_a_group_brings_its_children(world):
     assert {it["id"] for it in listed} == {first, second}
     lattice.delete_resource_configuration(resourceConfigurationIdentifier=second)
     wait_for("the child to leave", lambda: set(children()) == {first})
-    # An ARN names a database, and there is none; no endpoint exists.
+    # An ARN names a database, and there is none.
     arn = {"arnResource": {"arn": "arn:aws:rds:us-east-1:000000000000:db:orders"}}
     arguments = {"name": unique("rc"), "type": "ARN", "resourceGatewayIdentifier": world.gateway}
     assert refusal(lattice.create_resource_configuration, resourceConfigurationDefinition=arn, **arguments) == MISSING
@@ -354,6 +354,99 @@ def test_psql_reaches_a_database(world):
     sql = "create table orders (id int); insert into orders select generate_series(1, 1000); select sum(id), inet_client_addr() << '10.18.1.0/24' from orders"
     words = f"PGPASSWORD=secret psql -h {name} -U shop -d postgres -Atq -c \"{sql}\""
     assert world.lab.run(world.client, "sh", "-c", words).strip() == "500500|t"
+
+
+def endpoint_at(world, group, **to):
+    """An endpoint in the clients' subnet that works, and what is at it."""
+    ec2 = world.lab.ec2
+    made = ec2.create_vpc_endpoint(VpcId=world.vpc_a, SubnetIds=[world.subnet_a], SecurityGroupIds=[group], **to)["VpcEndpoint"]
+    id = made["VpcEndpointId"]
+    # A failed one stays until it is deleted.
+    world.lab.later(deleted_endpoint, world=world, id=id)
+    wait_for("the endpoint to work", lambda: endpoint(world, id)["State"] == "available")
+    return id, wait_for("what is at the endpoint", lambda: ec2.describe_vpc_endpoint_associations(VpcEndpointIds=[id])["VpcEndpointAssociations"])
+
+
+def endpoint(world, id):
+    return world.lab.ec2.describe_vpc_endpoints(VpcEndpointIds=[id])["VpcEndpoints"][0]
+
+
+def deleted_endpoint(world, id):
+    assert world.lab.ec2.delete_vpc_endpoints(VpcEndpointIds=[id])["Unsuccessful"] == []
+    wait_for("the endpoint to go", lambda: endpoint(world, id)["State"] == "deleted")
+
+
+def test_an_endpoint_leads_to_a_resource(world):
+    lab, lattice, ec2 = world.lab, world.lattice, world.lab.ec2
+    own = "own.example.test"
+    configuration = world.configured(ports=["7001-7002"], customDomainName=own)
+    arn = lattice.get_resource_configuration(resourceConfigurationIdentifier=configuration)["arn"]
+    group = lab.group(world.vpc_a, allow("tcp", (1, 65535), cidr="10.17.0.0/16"))
+    id, (shown,) = endpoint_at(world, group, VpcEndpointType="Resource", ResourceConfigurationArn=arn, PrivateDnsEnabled=True,
+                               DnsOptions={"PrivateDnsPreference": "ALL_DOMAINS"})
+    name = shown["DnsEntry"]["DnsName"]
+    assert name == f"{id}.{configuration}.4232ccc.vpc-lattice-rsc.us-east-1.on.aws"
+    assert (shown["AssociatedResourceArn"], shown["AssociatedResourceAccessibility"]) == (arn, "Accessible")
+    assert shown["PrivateDnsEntry"]["DnsName"] == own
+    assert (endpoint(world, id)["VpcEndpointType"], endpoint(world, id)["ResourceConfigurationArn"]) == ("Resource", arn)
+    # At the endpoint's own address, by either name and each of its ports; the resource sees the gateway.
+    (interface,) = ec2.describe_network_interfaces(NetworkInterfaceIds=endpoint(world, id)["NetworkInterfaceIds"])["NetworkInterfaces"]
+    assert lab.run(world.client, "getent", "ahostsv4", name).split()[0] == interface["PrivateIpAddress"]
+    gateway = {it["PrivateIpAddress"] for it in world.interfaces(world.gateway)[0]["PrivateIpAddresses"]}
+    for host, port in [(name, 7001), (name, 7002), (own, 7002)]:
+        assert world.answered(host, port) in gateway
+    assert world.ask(name, 7003, patience=1) == "TimeoutError"
+    # The endpoint's groups judge the port that the client means.
+    narrow = lab.group(world.vpc_a, allow("tcp", (7002, 7002), cidr="10.17.0.0/16"))
+    ec2.modify_vpc_endpoint(VpcEndpointId=id, AddSecurityGroupIds=[narrow], RemoveSecurityGroupIds=[group])
+    wait_for("the group to refuse", lambda: world.ask(name, 7001, patience=1) == "TimeoutError")
+    world.answered(name, 7002)
+    # It is held by the endpoint, until its owner parts them.
+    assert refusal(lattice.delete_resource_configuration, resourceConfigurationIdentifier=configuration) == CONFLICT
+    (association,) = lattice.list_resource_endpoint_associations(resourceConfigurationIdentifier=configuration)["items"]
+    assert (association["vpcEndpointId"], association["resourceConfigurationArn"]) == (id, arn)
+    assert association["id"].startswith("rea-")
+    parted = lattice.delete_resource_endpoint_association(resourceEndpointAssociationIdentifier=association["arn"])
+    assert parted["vpcEndpointId"] == id
+    assert (endpoint(world, id)["State"], endpoint(world, id)["LastError"]["Code"]) == ("failed", "ResourceEndpointAssociationDeleted")
+    assert lattice.list_resource_endpoint_associations(resourceConfigurationIdentifier=configuration)["items"] == []
+    wait_for("the name to go", lambda: world.ask(name, 7002) == "gaierror")
+
+
+def test_endpoints_of_networks_and_groups_have_an_address_for_each_resource(world):
+    lab, lattice = world.lab, world.lattice
+    first, second = world.configured(), world.configured(ports=["7002"])
+    association = world.associated(first)
+    group = lab.group(world.vpc_a, allow("tcp", (1, 65535), cidr="10.17.0.0/16"))
+    network = lattice.get_service_network(serviceNetworkIdentifier=world.network)["arn"]
+    # Other tests' resources may be in the network, too.
+    id, shown = endpoint_at(world, group, VpcEndpointType="ServiceNetwork", ServiceNetworkArn=network)
+    assert {it["ServiceNetworkArn"] for it in shown} == {network}
+
+    def names():
+        found = lab.ec2.describe_vpc_endpoint_associations(VpcEndpointIds=[id])["VpcEndpointAssociations"]
+        return {it["AssociatedResourceArn"].rsplit("/")[-1]: it["DnsEntry"]["DnsName"] for it in found}
+
+    name = names()[first]
+    assert name == f"{id}-{association['id']}.{first}.4232ccc.vpc-lattice-rsc.us-east-1.on.aws"
+    world.answered(name, 7001)
+    # A resource that comes later has another address, and a restart changes none.
+    world.associated(second)
+    wait_for("the second resource", lambda: {first, second} <= set(names()))
+    world.answered(names()[second], 7002)
+    places = {lab.run(world.client, "getent", "ahostsv4", it).split()[0] for it in names().values()}
+    assert len(places) == len(names())
+    lab.lath.kill()
+    lab.lath.start()
+    world.answered(names()[second], 7002)
+    assert {lab.run(world.client, "getent", "ahostsv4", it).split()[0] for it in names().values()} == places
+    # An endpoint of a group has its children.
+    family = world.configured("GROUP", ports=["7001-7003"])
+    child = world.configured("CHILD", ["7003"], group=family)
+    arn = lattice.get_resource_configuration(resourceConfigurationIdentifier=family)["arn"]
+    _, (shown,) = endpoint_at(world, group, VpcEndpointType="Resource", ResourceConfigurationArn=arn)
+    assert (shown["AssociatedResourceArn"].rsplit("/")[-1], shown["ResourceConfigurationGroupArn"]) == (child, arn)
+    world.answered(shown["DnsEntry"]["DnsName"], 7003)
 
 
 def test_a_killed_lath_loses_nothing(world):

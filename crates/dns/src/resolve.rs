@@ -145,7 +145,7 @@ impl Search<'_> {
         // no resolver at all.
         let zones = Some(self.zones).filter(|_| vpc.dns_hostnames);
         let zone = zones.and_then(|zones| zones.zone_name(name, private));
-        if let Some(place) = zones::private_resource(self.snapshot, &vpc.id, &text) {
+        if let Some(place) = zones::private_resource(self.snapshot, vpc, &text) {
             return self.at_place(place, query);
         }
         let place = locate(self.snapshot, vpc, &text);
@@ -255,7 +255,12 @@ fn record(record: &lath_zones::Record) -> Option<Record> {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use lath_feed::{HostedZone, NamedRecords, RecordAnswer, RecordSet, Routing};
+    use std::sync::Arc;
+
+    use lath_feed::{
+        EndpointResource, HostedZone, NamedRecords, RecordAnswer, RecordSet, Routing, VpcEndpoint,
+    };
+    use lath_model::id::{ResourceConfigurationId, SubnetId, VpcEndpointId};
     use lath_zones::AllHealthy;
 
     use super::*;
@@ -361,7 +366,36 @@ mod tests {
             "a.vpce-svc.us-west-2.vpce.amazonaws.com".to_owned(),
             BTreeSet::from([Ipv4Addr::new(10, 1, 0, 5), Ipv4Addr::new(10, 1, 1, 5)]),
         );
+        snapshot.names.insert(
+            AT_ENDPOINT.to_owned(),
+            BTreeSet::from([Ipv4Addr::new(10, 0, 1, 50)]),
+        );
+        let first: VpcId = FIRST.parse().unwrap();
+        let mut vpc = Vpc::clone(&snapshot.vpcs[&first]);
+        let endpoint = endpoint_to("db.example.com");
+        vpc.endpoints.insert(endpoint.id.clone(), endpoint);
+        snapshot.vpcs.insert(first, Arc::new(vpc));
         snapshot
+    }
+
+    /// The name of a service at an endpoint of this region.
+    const AT_ENDPOINT: &str = "vpce-1-snsa-1.7d67968.vpc-lattice-svcs.us-east-1.on.aws";
+
+    /// An endpoint that leads to a resource, which has this name in the VPC.
+    fn endpoint_to(private_name: &str) -> VpcEndpoint {
+        let at = EndpointResource {
+            association: None,
+            addresses: BTreeMap::from([(SubnetId::random(), Ipv4Addr::new(10, 0, 1, 51))]),
+            private_name: Some(private_name.to_owned()),
+        };
+        VpcEndpoint {
+            id: VpcEndpointId::random(),
+            service_network: None,
+            addresses: BTreeMap::new(),
+            security_groups: BTreeSet::new(),
+            names: BTreeMap::new(),
+            resources: BTreeMap::from([(ResourceConfigurationId::random(), at)]),
+        }
     }
 
     fn ask(vpc: &str, name: &str, kind: RecordType) -> String {
@@ -521,6 +555,41 @@ mod tests {
                 ENDPOINT,
                 TXT,
                 "NoError 1",
+            ),
+            (
+                "an endpoint of this region",
+                SECOND,
+                AT_ENDPOINT,
+                A,
+                "10.0.1.50",
+            ),
+            (
+                "above it",
+                SECOND,
+                "7d67968.vpc-lattice-svcs.us-east-1.on.aws",
+                A,
+                "NoError 1",
+            ),
+            (
+                "no endpoint",
+                SECOND,
+                "vpce-2-snsa-1.7d67968.vpc-lattice-svcs.us-east-1.on.aws",
+                A,
+                "NXDomain 1",
+            ),
+            (
+                "a resource by its private name, before a private zone",
+                FIRST,
+                "db.example.com.",
+                A,
+                "10.0.1.51",
+            ),
+            (
+                "not in another VPC",
+                SECOND,
+                "db.example.com.",
+                A,
+                "NXDomain 1",
             ),
             ("nobody's", FIRST, "example.net.", A, "? example.net."),
             ("a transfer", FIRST, "example.com.", AXFR, "Refused 0"),

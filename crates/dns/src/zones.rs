@@ -52,8 +52,8 @@ pub(crate) fn is_autodefined(zone: &str) -> bool {
     matches!(zone, "ec2.internal" | "compute.internal") || zone.ends_with(".in-addr.arpa")
 }
 
-/// Generated names of Lattice services and resources: the same answer in every VPC, as they are public names in AWS.
-/// Custom names of services are their owners' to serve.
+/// Generated names of Lattice services and resources, also those at VPC endpoints: the same answer in every VPC, as they are
+/// public names in AWS. Custom names of services are their owners' to serve.
 fn lattice(snapshot: &Snapshot, name: &str) -> Option<Place> {
     let zone = ["vpc-lattice-svcs", "vpc-lattice-rsc"]
         .map(|label| format!("{label}.{}.on.aws", snapshot.region))
@@ -65,10 +65,14 @@ fn lattice(snapshot: &Snapshot, name: &str) -> Option<Place> {
             zone: zone.unwrap_or_else(|| name.to_owned()),
             what: What::Address(address),
         }),
-        (None, Some(zone)) => Some(Place {
-            what: inner_or_missing(snapshot, name, &zone),
-            zone,
-        }),
+        (None, Some(zone)) => {
+            let at_endpoint = snapshot.names.get(name);
+            let what = match at_endpoint {
+                Some(addresses) => What::Addresses(addresses.iter().copied().collect()),
+                None => inner_or_missing(snapshot, name, &zone),
+            };
+            Some(Place { zone, what })
+        }
         (None, None) => None,
     }
 }
@@ -83,20 +87,26 @@ fn generated(snapshot: &Snapshot) -> impl Iterator<Item = (&str, Ipv4Addr)> {
 
 fn inner_or_missing(snapshot: &Snapshot, name: &str, zone: &str) -> What {
     let is_above = |below: &str| is_within(&below.to_ascii_lowercase(), name);
-    if name == zone || generated(snapshot).any(|(known, _)| is_above(known)) {
+    let mut others = snapshot.names.keys();
+    let is_known = generated(snapshot).any(|(known, _)| is_above(known));
+    if name == zone || is_known || others.any(|known| is_above(known)) {
         What::Inner
     } else {
         What::Missing
     }
 }
 
-/// The user's own name of a resource, in the VPCs that private DNS gives it to. It is a zone by itself, as specific as a
-/// private zone can be.
-pub(crate) fn private_resource(snapshot: &Snapshot, vpc: &VpcId, name: &str) -> Option<Place> {
+/// The user's own name of a resource, in the VPCs that private DNS gives it to: at one of the VPC's endpoints, else by its
+/// association with a service network. It is a zone by itself, as specific as a private zone can be.
+pub(crate) fn private_resource(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
+    let mut at_endpoints = vpc.endpoints.values().flat_map(|it| it.resources.values());
+    if let Some(at) = at_endpoints.find(|it| it.private_name.as_deref() == Some(name)) {
+        return Some(of_endpoint(name, at.addresses.values().copied().collect()));
+    }
     let mut all = snapshot.resource_associations.values();
     let found = all.find(|it| {
         let private = it.private_name.as_ref();
-        private.is_some_and(|it| it.name == name && it.vpcs.contains(vpc))
+        private.is_some_and(|it| it.name == name && it.vpcs.contains(&vpc.id))
     })?;
     Some(Place {
         zone: name.to_owned(),

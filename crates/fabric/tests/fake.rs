@@ -89,10 +89,11 @@ fn joined() -> Draft {
         let address = (id("eni", 50), "10.0.2.50".parse().unwrap());
         let endpoint = VpcEndpoint {
             id: id("vpce", 1),
-            service_network: id("sn", 1),
+            service_network: Some(id("sn", 1)),
             addresses: [(id("subnet", 2), address)].into(),
             security_groups: [id("sg", 1)].into(),
             names: [].into(),
+            resources: [].into(),
         };
         vpc.endpoints.insert(endpoint.id.clone(), endpoint);
     });

@@ -11,7 +11,9 @@ use lab::lattice::service;
 use lab::transit::to_transit;
 use lab::world::World;
 use lab::{Draft, Lab, PATIENCE, id, is_root};
-use lath_feed::{RouteTarget, TransitPeer, VpcEndpoint};
+use lath_feed::{
+    EndpointResource, Resource, ResourceTarget, RouteTarget, TransitPeer, VpcEndpoint,
+};
 use lath_model::id::{NatGatewayId, RouteTableId, SubnetId};
 
 const ALL: &str = "all - 0.0.0.0/0";
@@ -238,9 +240,22 @@ fn endpoints_are_reached_on_their_ports_by_whom_their_groups_let_in() {
         &[],
     );
     let (network, service) = service(1);
+    let database = Resource {
+        id: id("rcfg", 1),
+        arn: String::new(),
+        gateway: id("rgw", 1),
+        target: ResourceTarget::Address("10.3.1.10".parse().unwrap()),
+        ports: vec![(5432, 5432), (8000, 8010)],
+        access_logs: Vec::new(),
+    };
+    let at = EndpointResource {
+        association: None,
+        addresses: [(id("subnet", 1), "10.1.1.51".parse().unwrap())].into(),
+        private_name: None,
+    };
     let endpoint = VpcEndpoint {
         id: id("vpce", 1),
-        service_network: network.id.clone(),
+        service_network: Some(network.id.clone()),
         addresses: [(
             id("subnet", 1),
             (id("eni", 50), "10.1.1.50".parse().unwrap()),
@@ -248,11 +263,15 @@ fn endpoints_are_reached_on_their_ports_by_whom_their_groups_let_in() {
         .into(),
         security_groups: [id("sg", 9)].into(),
         names: BTreeMap::new(),
+        resources: [(database.id.clone(), at)].into(),
     };
     draft.edit(1, |vpc| {
         drop(vpc.endpoints.insert(endpoint.id.clone(), endpoint))
     });
     let snapshot = &mut draft.snapshot;
+    snapshot
+        .resources
+        .insert(database.id.clone(), Arc::new(database));
     snapshot
         .services
         .insert(service.id.clone(), Arc::new(service));
@@ -262,6 +281,9 @@ fn endpoints_are_reached_on_their_ports_by_whom_their_groups_let_in() {
     lab.apply(&draft);
     lab.router(1).serve("10.1.1.50:80");
     lab.router(1).serve("10.1.1.50:81");
+    // The ports of a resource are led to its first one.
+    lab.router(1).serve("10.1.1.51:5432");
+    lab.router(1).serve("10.1.1.51:9000");
     for (name, instance, to, want) in [
         ("inside", 10, "10.1.1.50:80", "reached as 10.1.1.10"),
         (
@@ -279,6 +301,24 @@ fn endpoints_are_reached_on_their_ports_by_whom_their_groups_let_in() {
             "10.1.1.50:81",
             "silence",
         ),
+        ("a resource", 10, "10.1.1.51:5432", "reached as 10.1.1.10"),
+        (
+            "another of its ports",
+            10,
+            "10.1.1.51:8005",
+            "reached as 10.1.1.10",
+        ),
+        (
+            "a resource from another network",
+            20,
+            "10.1.1.51:8010",
+            "reached as 10.2.1.10",
+        ),
+        ("a resource, not let in", 11, "10.1.1.51:5432", "silence"),
+        ("another port, not let in", 11, "10.1.1.51:8005", "silence"),
+        ("from afar, not let in", 30, "10.1.1.51:8005", "silence"),
+        ("no port of the resource", 10, "10.1.1.51:9000", "silence"),
+        ("nor from afar", 20, "10.1.1.51:9000", "silence"),
     ] {
         if want.starts_with("reached") {
             lab.instance(instance).reach(to);

@@ -28,10 +28,11 @@ fn draft(endpoint_lets_in: &[&str]) -> Draft {
     let address = (id("eni", 50), "10.1.1.50".parse().unwrap());
     let endpoint = VpcEndpoint {
         id: id("vpce", 1),
-        service_network: network.id.clone(),
+        service_network: Some(network.id.clone()),
         addresses: [(id("subnet", 1), address)].into(),
         security_groups: [id("sg", 9)].into(),
         names: BTreeMap::new(),
+        resources: BTreeMap::new(),
     };
     draft.edit(1, |vpc| {
         drop(vpc.endpoints.insert(endpoint.id.clone(), endpoint))

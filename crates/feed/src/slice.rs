@@ -142,7 +142,7 @@ impl Slicer {
             |id: &ServiceNetworkId| near.has_network(id) || (has_rest && !far.has_network(id));
         let has_service =
             |id: &ServiceId| near.has_service(id) || (has_rest && !far.has_service(id));
-        self.slice.vpcs = near.vpcs.clone();
+        let vpcs_before = std::mem::replace(&mut self.slice.vpcs, near.vpcs.clone());
 
         let mut associations = changed(&old.resource_associations, &next.resource_associations);
         if !touched.networks.is_empty() {
@@ -171,8 +171,14 @@ impl Slicer {
             |_, _| {},
         );
 
-        // Resources are where their networks are, and gateways with them and with their VPCs.
+        // Resources are where their networks and endpoints are, and gateways with them and with their VPCs.
         let mut resources = changed(&old.resources, &next.resources);
+        for id in changed(&vpcs_before, &self.slice.vpcs) {
+            let of = |vpcs: &Items<VpcId, Vpc>| vpcs.get(&id).map(|it| led_to(it));
+            let (before, now) = (of(&vpcs_before), of(&self.slice.vpcs));
+            let (before, now) = (before.unwrap_or_default(), now.unwrap_or_default());
+            self.resources.change(before, now, &mut resources);
+        }
         let mut gateways = changed(&old.resource_gateways, &next.resource_gateways);
         let all = &next.resource_associations;
         let needed = |it: &&Arc<ResourceAssociation>| has_network(&it.network);
@@ -325,6 +331,14 @@ fn parts<'a, K, V>(item: DiffItem<'a, 'a, K, V>) -> (&'a K, Option<&'a V>) {
         DiffItem::Update { new, .. } => (new.0, Some(new.1)),
         DiffItem::Remove(key, _) => (key, None),
     }
+}
+
+/// The resources that a VPC's endpoints lead to.
+fn led_to(vpc: &Vpc) -> BTreeSet<ResourceConfigurationId> {
+    let endpoints = vpc.endpoints.values();
+    endpoints
+        .flat_map(|it| it.resources.keys().cloned())
+        .collect()
 }
 
 fn vpc_of(attachment: &TransitAttachment) -> Option<&VpcId> {

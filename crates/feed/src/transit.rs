@@ -112,14 +112,14 @@ pub struct NatGateway {
     pub public: Option<Ipv4Addr>,
 }
 
-/// A VPC endpoint of type ServiceNetwork: a service network's services at addresses of the VPC, which
-/// other networks reach by routing.
+/// A VPC endpoint of type ServiceNetwork or Resource: a service network's services and resources, or one resource, at
+/// addresses of the VPC, which other networks reach by routing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VpcEndpoint {
     /// Its id.
     pub id: VpcEndpointId,
-    /// Whose services it offers; each is chosen by its name in `Host`.
-    pub service_network: ServiceNetworkId,
+    /// Whose services it offers; each is chosen by its name in `Host`. `None` for the type Resource.
+    pub service_network: Option<ServiceNetworkId>,
     /// Its interface and address in each subnet. The interfaces are also among the VPC's.
     pub addresses: BTreeMap<SubnetId, (NetworkInterfaceId, Ipv4Addr)>,
     /// The groups that guard it.
@@ -127,6 +127,36 @@ pub struct VpcEndpoint {
     /// The name of each service's association with the endpoint: public, answered everywhere with
     /// `addresses`.
     pub names: BTreeMap<ServiceId, String>,
+    /// What it leads to by TCP; no two share an address.
+    #[serde(default)]
+    pub resources: BTreeMap<ResourceConfigurationId, EndpointResource>,
+}
+
+/// A resource at addresses of a VPC endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointResource {
+    /// By which the endpoint's service network has it; `None` where the endpoint is of type Resource.
+    pub association: Option<ServiceNetworkResourceAssociationId>,
+    /// Its address in each subnet.
+    pub addresses: BTreeMap<SubnetId, Ipv4Addr>,
+    /// The user's own name for it in the endpoint's VPC, where private DNS gives it: lower case, without a trailing dot.
+    pub private_name: Option<String>,
+}
+
+/// The label before every region's `vpc-lattice-rsc` domain, as AWS has it.
+pub const RESOURCE_DOMAIN_LABEL: &str = "4232ccc";
+
+/// The public name of a resource at an endpoint, as AWS forms it: of a service network's association with it, where the
+/// endpoint is of type ServiceNetwork.
+pub fn endpoint_resource_name(
+    endpoint: &VpcEndpointId,
+    association: Option<&ServiceNetworkResourceAssociationId>,
+    resource: &ResourceConfigurationId,
+    region: &str,
+) -> String {
+    let association = association.map_or_else(String::new, |id| format!("-{id}"));
+    let domain = format!("{RESOURCE_DOMAIN_LABEL}.vpc-lattice-rsc.{region}.on.aws");
+    format!("{endpoint}{association}.{resource}.{domain}")
 }
 
 /// The public name of a service at an endpoint, as AWS forms it: unique for the endpoint and the service

@@ -167,7 +167,7 @@ fn foreign_networks(view: &View, snapshot: &mut Snapshot) {
     let associated = view.list::<VpcAssociation>().map(|it| it.network.clone());
     let endpoints = view.list::<lath_ec2::records::VpcEndpoint>();
     let named: BTreeSet<ServiceNetworkId> = associated
-        .chain(endpoints.map(|it| it.network.clone()))
+        .chain(endpoints.filter_map(|it| it.to.network().cloned()))
         .collect();
     for id in named {
         if view.contains(ServiceNetwork::KIND, id.as_str()) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lath_control::{Cell, NetworkService};
-use lath_ec2::records::VpcEndpoint;
+use lath_ec2::records::{EndpointOf, VpcEndpoint};
 use lath_service::operations;
 use lath_store::{Record as _, Tx, View};
 use lath_wire::ApiError;
@@ -70,13 +70,17 @@ pub(crate) fn refresh(cell: &Cell, tx: &mut Tx) {
 }
 
 fn shown(endpoint: &VpcEndpoint) -> EndpointAssociation {
+    let network_arn = match &endpoint.to {
+        EndpointOf::ServiceNetwork { network_arn, .. } => Some(network_arn.clone()),
+        EndpointOf::Resource { .. } => None,
+    };
     EndpointAssociation {
         vpc_endpoint_id: Some(endpoint.id.to_string()),
         vpc_id: Some(endpoint.vpc.to_string()),
         vpc_endpoint_owner_id: Some(endpoint.owner.clone()),
         id: Some(endpoint.id.as_str().replacen("vpce-", "snea-", 1)),
         state: Some(endpoint.life.state.name().to_owned()),
-        service_network_arn: Some(endpoint.network_arn.clone()),
+        service_network_arn: network_arn,
         created_at: Some(endpoint.created_at),
     }
 }
@@ -90,9 +94,8 @@ fn list(
     let named = Identifier::parse(Kind::ServiceNetwork, text);
     let named = named.filter(|ident| ident.is_of(&app.cell));
     let wanted = view.list::<VpcEndpoint>().filter(|endpoint| {
-        let of_it = named
-            .as_ref()
-            .is_some_and(|it| endpoint.network.as_str() == it.id());
+        let network = endpoint.to.network().map(|id| id.as_str());
+        let of_it = named.as_ref().is_some_and(|it| network == Some(it.id()));
         of_it && endpoint.life.state.lives()
     });
     let token = op.next_token.as_deref();

@@ -20,7 +20,7 @@ use crate::record::{
     Failure, Listener, Service, ServiceAssociation, Target, TargetGroup, UNSETTLED, VpcAssociation,
 };
 use crate::region::Told;
-use crate::resource::{reconcile as resources, verification};
+use crate::resource::{endpoint as resource_endpoint, reconcile as resources, verification};
 use crate::shape::{Status, VpcAssociationStatus};
 use crate::{Lattice, action, certificate, endpoint, region, target_group, vpc_association};
 
@@ -110,10 +110,14 @@ impl Reconciler {
         let judged = judge_all(&db.view(), &observed, now);
         let steps = self.ripe(judged, now).await;
         let verified = verification::judged(&self.app, &db.view(), now);
-        if steps.is_empty() && verified.is_empty() {
+        let led = resource_endpoint::steps(&self.app.cell, &db.view());
+        if steps.is_empty() && verified.is_empty() && led.is_empty() {
             return Ok(());
         }
         db.write(|tx| {
+            for step in resource_endpoint::steps(&self.app.cell, tx.view()) {
+                resource_endpoint::settle(tx, step);
+            }
             for next in verified {
                 verification::settle(tx, next);
             }

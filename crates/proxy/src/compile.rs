@@ -11,10 +11,7 @@ use lath_feed::{
     AccessLogDestination, Listener, Service, ServiceNetwork, Snapshot, TargetGroup, TargetHealth,
 };
 use lath_health::{HealthView, Reach};
-use lath_model::id::{
-    ListenerId, ServiceId, ServiceNetworkId, ServiceNetworkResourceAssociationId, TargetGroupId,
-    VpcEndpointId,
-};
+use lath_model::id::{ListenerId, ServiceId, ServiceNetworkId, TargetGroupId, VpcEndpointId};
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, TargetProtocol};
 use lath_model::traffic::TrafficPolicy;
 use lath_model::{Owner, Partition};
@@ -88,28 +85,47 @@ pub(crate) fn compile(
     }
 }
 
-/// What networks have of resources.
+/// What networks have of resources, and endpoints.
 fn resources(
     snapshot: &Snapshot,
     previous: &State,
     threads: usize,
-) -> HashMap<ServiceNetworkResourceAssociationId, Arc<ResourceState>> {
-    let made = snapshot.resource_associations.values().filter_map(|it| {
-        let resource = snapshot.resources.get(&it.resource)?;
-        let gateway = snapshot.resource_gateways.get(&resource.gateway);
-        let before = previous.resources.get(&it.id);
-        if let Some(before) = before.filter(|known| known.is_of(it, resource, gateway)) {
-            return Some((it.id.clone(), Arc::clone(before)));
-        }
-        let turns = before.map(|known| Arc::clone(&known.turns));
-        let state = ResourceState {
-            association: Arc::clone(it),
-            resource: Arc::clone(resource),
-            gateway: gateway.cloned(),
-            turns: turns.unwrap_or_else(|| Arc::new(Turns::new(threads))),
-        };
-        Some((it.id.clone(), Arc::new(state)))
+) -> HashMap<ResourceKey, Arc<ResourceState>> {
+    let associations = snapshot.resource_associations.values().map(|it| {
+        let key = ResourceKey::Association(it.id.clone());
+        (key, &it.resource, Some(it))
     });
+    let endpoints = snapshot
+        .vpcs
+        .values()
+        .flat_map(|vpc| vpc.endpoints.values());
+    let at_endpoints = endpoints.flat_map(|endpoint| {
+        endpoint.resources.iter().map(|(id, at)| {
+            let key = ResourceKey::Endpoint(endpoint.id.clone(), id.clone());
+            let association = at.association.as_ref();
+            let association = association.and_then(|id| snapshot.resource_associations.get(id));
+            (key, id, association)
+        })
+    });
+    let made = associations
+        .chain(at_endpoints)
+        .filter_map(|(key, id, association)| {
+            let resource = snapshot.resources.get(id)?;
+            let gateway = snapshot.resource_gateways.get(&resource.gateway);
+            let before = previous.resources.get(&key);
+            if let Some(before) = before.filter(|known| known.is_of(association, resource, gateway))
+            {
+                return Some((key, Arc::clone(before)));
+            }
+            let turns = before.map(|known| Arc::clone(&known.turns));
+            let state = ResourceState {
+                association: association.cloned(),
+                resource: Arc::clone(resource),
+                gateway: gateway.cloned(),
+                turns: turns.unwrap_or_else(|| Arc::new(Turns::new(threads))),
+            };
+            Some((key, Arc::new(state)))
+        });
     made.collect()
 }
 
@@ -122,7 +138,8 @@ fn endpoints(
         let vpc = Arc::clone(vpc);
         let endpoints: Vec<_> = vpc.endpoints.values().cloned().collect();
         endpoints.into_iter().map(move |endpoint| {
-            let network = networks.get(&endpoint.service_network);
+            let network = endpoint.service_network.as_ref();
+            let network = network.and_then(|id| networks.get(id));
             let network = network.map(|network| Arc::new(network.named(&endpoint.names)));
             let state = compile_vpc(snapshot, &vpc, network);
             (endpoint.id, Arc::new(state))

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use lath_model::id::{ServiceNetworkResourceAssociationId, VpcEndpointId, VpcId};
+use lath_model::id::{VpcEndpointId, VpcId};
 
-use crate::state::{Spoken, State, VpcState};
+use crate::state::{ResourceKey, Spoken, State, VpcState};
 use crate::tls::{Door, Way};
 
 /// A listening socket's name.
@@ -27,8 +27,8 @@ pub(crate) enum Entrance {
     Association,
     /// An endpoint in the VPC.
     Endpoint(VpcEndpointId),
-    /// The same, of a resource that is associated with the network.
-    Resource(ServiceNetworkResourceAssociationId),
+    /// One of both, to a resource.
+    Resource(ResourceKey),
 }
 
 /// A listener, as one thread sees it.
@@ -70,8 +70,8 @@ impl Listening {
         self.key.at.port()
     }
 
-    /// The association of the resource that is reached here, where it is one.
-    pub(crate) fn resource(&self) -> Option<&ServiceNetworkResourceAssociationId> {
+    /// The resource that is reached here, where it is one.
+    pub(crate) fn resource(&self) -> Option<&ResourceKey> {
         match &self.key.entrance {
             Entrance::Resource(id) => Some(id),
             Entrance::Association | Entrance::Endpoint(_) => None,
@@ -101,13 +101,20 @@ impl Listening {
 
     /// Whether the resource that was reached here is reached from the same VPC, be it at another port.
     pub(crate) fn is_led(&self, state: &State) -> bool {
-        let resource = self.resource().and_then(|id| state.resources.get(id));
-        let vpc = state.vpcs.get(&self.key.vpc);
-        let network = vpc.and_then(|vpc| vpc.network.as_ref());
-        resource.is_some_and(|resource| {
-            let wanted = &resource.association.network;
-            network.is_some_and(|network| network.source.id == *wanted)
-        })
+        let Some(key) = self.resource() else {
+            return false;
+        };
+        let known = state.resources.get(key);
+        match key {
+            // Only endpoints that are there lead to resources.
+            ResourceKey::Endpoint(..) => known.is_some(),
+            ResourceKey::Association(_) => {
+                let wanted = known.and_then(|it| Some(&it.association.as_ref()?.network));
+                let vpc = state.vpcs.get(&self.key.vpc);
+                let network = vpc.and_then(|vpc| vpc.network.as_ref());
+                network.is_some_and(|network| wanted == Some(&network.source.id))
+            }
+        }
     }
 
     /// The VPC as of now. The look-up by id is done only when the state was replaced.

@@ -13,7 +13,6 @@ use std::time::Duration;
 use lath_feed::telemetry::LogLines;
 use lath_feed::{RESOURCE_BLOCK, ResourceGateway, ResourceTarget};
 use lath_model::Timestamp;
-use lath_model::id::ServiceNetworkResourceAssociationId;
 use lath_net::Place;
 use lath_net::accept::Slot;
 use socket2::SockRef;
@@ -24,7 +23,7 @@ use crate::core::Core;
 use crate::counters::Count;
 use crate::listener::Listening;
 use crate::passthrough::Lane;
-use crate::state::{ResourceState, VpcState};
+use crate::state::{ResourceKey, ResourceState, VpcState};
 
 /// Counts a connection and has it looked after for as long as this lives.
 struct Entered<'a> {
@@ -43,7 +42,7 @@ impl Drop for Entered<'_> {
 pub(crate) async fn carry(
     core: Rc<Core>,
     listening: Rc<Listening>,
-    id: ServiceNetworkResourceAssociationId,
+    key: ResourceKey,
     mut client: TcpStream,
     remote: SocketAddr,
     slot: Slot,
@@ -59,18 +58,18 @@ pub(crate) async fn carry(
         core: &core,
         key: core.connections.add(Rc::clone(&connection)),
     };
-    let state = core.state.load().resources.get(&id).cloned();
+    let state = core.state.load().resources.get(&key).cloned();
     let mut passed = Passed::default();
     let carried = match &state {
         Some(state) => join(&core, &connection, state, &mut client, &mut passed).await,
         None => Err(io::ErrorKind::NotFound.into()),
     };
     if let Some(state) = state {
-        log(&core, &connection, &state, &passed);
+        log(&core, &connection, (&key, &state), &passed);
     }
     if let Err(error) = carried {
         core.totals.add(Count::ConnectionErrors, 1);
-        tracing::debug!(client.addr = %remote, association = %id, %error, "a connection to a resource broke");
+        tracing::debug!(client.addr = %remote, resource = ?key, %error, "a connection to a resource broke");
         reset(&client);
     }
 }
@@ -86,8 +85,14 @@ struct Passed {
 
 /// Hands over the connection's access log record
 /// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/monitoring-access-logs.html>).
-fn log(core: &Core, connection: &Connection, state: &ResourceState, passed: &Passed) {
-    let logs = state.association.access_logs.iter();
+fn log(
+    core: &Core,
+    connection: &Connection,
+    (key, state): (&ResourceKey, &ResourceState),
+    passed: &Passed,
+) {
+    let association = state.association.iter();
+    let logs = association.flat_map(|it| &it.access_logs);
     let mut groups: Vec<&str> = logs
         .chain(&state.resource.access_logs)
         .filter_map(|it| Some(it.destination_arn.split_once(":log-group:")?.1))
@@ -102,7 +107,7 @@ fn log(core: &Core, connection: &Connection, state: &ResourceState, passed: &Pas
         at,
         connection,
         &connection.listening.vpc(&core.state),
-        state,
+        (key, state),
         passed,
     );
     let id = &state.resource.id;
@@ -121,18 +126,27 @@ fn record(
     at: Timestamp,
     connection: &Connection,
     vpc: &VpcState,
-    state: &ResourceState,
+    (key, state): (&ResourceKey, &ResourceState),
     passed: &Passed,
 ) -> String {
+    let none = || "-".to_owned();
+    let association = state.association.as_ref();
+    let endpoint = match key {
+        ResourceKey::Association(_) => none(),
+        ResourceKey::Endpoint(id, _) => id.to_string(),
+    };
     let place = |at: Option<SocketAddr>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
     let members = [
         ("eventTimestamp", at.to_string()),
-        ("serviceNetworkArn", state.association.network_arn.clone()),
+        (
+            "serviceNetworkArn",
+            association.map_or_else(none, |it| it.network_arn.clone()),
+        ),
         (
             "serviceNetworkResourceAssociationId",
-            state.association.id.to_string(),
+            association.map_or_else(none, |it| it.id.to_string()),
         ),
-        ("vpcEndpointId", "-".to_owned()),
+        ("vpcEndpointId", endpoint),
         ("sourceVpcArn", vpc.arn.clone()),
         ("resourceConfigurationArn", state.resource.arn.clone()),
         ("protocol", "tcp".to_owned()),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::StatusCode;
 use lath_feed::{Resource, ResourceAssociation, ResourceGateway, Service, ServiceNetwork};
 use lath_model::id::{
-    ListenerId, RuleId, ServiceId, ServiceNetworkResourceAssociationId, TargetGroupId,
-    VpcEndpointId, VpcId,
+    ListenerId, ResourceConfigurationId, RuleId, ServiceId, ServiceNetworkResourceAssociationId,
+    TargetGroupId, VpcEndpointId, VpcId,
 };
 use lath_model::lattice::ListenerProtocol;
 use lath_route::{Router, Weighted};
@@ -29,7 +29,7 @@ pub(crate) struct State {
     pub(crate) endpoints: HashMap<VpcEndpointId, Arc<VpcState>>,
     pub(crate) groups: HashMap<TargetGroupId, Arc<GroupSlot>>,
     pub(crate) services: HashMap<ServiceId, Arc<ServiceSlot>>,
-    pub(crate) resources: HashMap<ServiceNetworkResourceAssociationId, Arc<ResourceState>>,
+    pub(crate) resources: HashMap<ResourceKey, Arc<ResourceState>>,
     /// What HTTPS listeners offer by the users' own names of services, and by generated names.
     pub(crate) offers: HashMap<ServiceId, Arc<Offer>>,
     pub(crate) generated: Option<Arc<Offer>>,
@@ -245,10 +245,20 @@ impl VpcState {
     }
 }
 
+/// By what a resource is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum ResourceKey {
+    /// A service network's association with it, at the address of that.
+    Association(ServiceNetworkResourceAssociationId),
+    /// A VPC endpoint, at addresses of the endpoint's.
+    Endpoint(VpcEndpointId, ResourceConfigurationId),
+}
+
 /// A resource in a service network, as it is at one moment.
 #[derive(Debug)]
 pub(crate) struct ResourceState {
-    pub(crate) association: Arc<ResourceAssociation>,
+    /// By which a service network has it; `None` at an endpoint of type Resource.
+    pub(crate) association: Option<Arc<ResourceAssociation>>,
     pub(crate) resource: Arc<Resource>,
     /// `None` while there is none.
     pub(crate) gateway: Option<Arc<ResourceGateway>>,
@@ -260,17 +270,20 @@ impl ResourceState {
     /// Whether it was made of the same.
     pub(crate) fn is_of(
         &self,
-        association: &Arc<ResourceAssociation>,
+        association: Option<&Arc<ResourceAssociation>>,
         resource: &Arc<Resource>,
         gateway: Option<&Arc<ResourceGateway>>,
     ) -> bool {
-        let same_gateway = match (&self.gateway, gateway) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (None, None) => true,
-            _ => false,
-        };
-        Arc::ptr_eq(&self.association, association)
+        is_same(self.association.as_ref(), association)
             && Arc::ptr_eq(&self.resource, resource)
-            && same_gateway
+            && is_same(self.gateway.as_ref(), gateway)
+    }
+}
+
+fn is_same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
     }
 }

@@ -18,6 +18,7 @@ use crate::listener::{Entrance, ListenerKey};
 use crate::metrics::Reporter;
 use crate::namespaces::Namespaces;
 use crate::observed::ProxyObserved;
+use crate::state::ResourceKey;
 use crate::thread::Command;
 
 /// How soon a listener that could not be bound is tried again.
@@ -358,32 +359,43 @@ fn resource_keys(
         let key = ListenerKey {
             vpc: vpc.id.clone(),
             at: SocketAddr::new(IpAddr::V4(it.address), *port),
-            entrance: Entrance::Resource(it.id.clone()),
+            entrance: Entrance::Resource(ResourceKey::Association(it.id.clone())),
         };
         Some((it.id.clone(), key))
     })
 }
 
-/// Every socket of an endpoint: at each of its addresses, each port of its network's services.
+/// Every socket of an endpoint: at each of its addresses, each port of its network's services; at each address of a
+/// resource, the resource's first port.
 fn endpoint_keys(
     snapshot: &Snapshot,
     vpc: &VpcId,
     endpoint: &VpcEndpoint,
 ) -> BTreeSet<ListenerKey> {
-    let services = services_of(snapshot, Some(&endpoint.service_network));
-    let ports: BTreeSet<u16> = services
+    let key = |address: Ipv4Addr, port: u16, entrance: &Entrance| ListenerKey {
+        vpc: vpc.clone(),
+        at: SocketAddr::new(IpAddr::V4(address), port),
+        entrance: entrance.clone(),
+    };
+    let ports: BTreeSet<u16> = services_of(snapshot, endpoint.service_network.as_ref())
         .flat_map(|service| service.listeners.values())
         .map(|listener| listener.port)
         .collect();
-    let at = |address: Ipv4Addr| {
-        ports.iter().map(move |port| ListenerKey {
-            vpc: vpc.clone(),
-            at: SocketAddr::new(IpAddr::V4(address), *port),
-            entrance: Entrance::Endpoint(endpoint.id.clone()),
-        })
-    };
-    let addresses = endpoint.addresses.values().map(|(_, address)| *address);
-    addresses.flat_map(at).collect()
+    let mut keys = BTreeSet::new();
+    let entrance = Entrance::Endpoint(endpoint.id.clone());
+    for (_, address) in endpoint.addresses.values() {
+        keys.extend(ports.iter().map(|port| key(*address, *port, &entrance)));
+    }
+    for (id, at) in &endpoint.resources {
+        let resource = snapshot.resources.get(id);
+        let Some((port, _)) = resource.and_then(|it| it.ports.first()) else {
+            continue;
+        };
+        let entrance = ResourceKey::Endpoint(endpoint.id.clone(), id.clone());
+        let entrance = Entrance::Resource(entrance);
+        keys.extend(at.addresses.values().map(|it| key(*it, *port, &entrance)));
+    }
+    keys
 }
 
 /// Every place where a service must be reached.

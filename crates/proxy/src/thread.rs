@@ -107,9 +107,9 @@ async fn accept(core: &Rc<Core>, listening: &Rc<Listening>, listener: &tokio::ne
     let porch = Rc::new(Porch::new(listening, &core.state));
     loop {
         let (stream, remote, slot) = core.acceptor.accept_from(listener, &place, source_of).await;
-        if let Some(id) = listening.resource() {
-            let (core, id) = (Rc::clone(core), id.clone());
-            let carrying = carry(core, Rc::clone(listening), id, stream, remote, slot);
+        if let Some(key) = listening.resource() {
+            let (core, key) = (Rc::clone(core), key.clone());
+            let carrying = carry(core, Rc::clone(listening), key, stream, remote, slot);
             tokio::task::spawn_local(carrying);
             continue;
         }

@@ -5,6 +5,7 @@
 //! all.
 
 mod branches;
+mod endpoints;
 mod gateways;
 mod groups;
 mod interfaces;
@@ -14,6 +15,7 @@ mod templates;
 mod tests;
 
 pub use branches::{MOST_GROUPS, NewBranch, branches_of, is_behind, make_branch, release_branch};
+pub use endpoints::{fail_endpoint, set_endpoint_resources};
 pub use gateways::{
     make_gateway_interface, of_gateway, release_gateway, set_gateway_groups, subnets_of_gateway,
 };

@@ -41,7 +41,10 @@ pub use transit::{
     TransitAttachment, TransitGateway, TransitOptions, TransitRouteTable, TunnelEnd, VpcEnd,
 };
 pub use vpc::{CidrBlock, Vpc};
-pub use vpc_endpoint::VpcEndpoint;
+pub use vpc_endpoint::{
+    EndpointDnsOptions, EndpointFailure, EndpointOf, EndpointResource, ResourceAtEndpoint,
+    VpcEndpoint,
+};
 
 use lath_store::Kinds;
 

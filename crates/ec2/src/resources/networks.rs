@@ -210,7 +210,7 @@ pub(crate) const ELASTIC_IP: Kind = Kind::of::<Address>(
     ),
 );
 
-/// A VPC endpoint. Each is for a service network of its own region, and no AWS service owns one.
+/// A VPC endpoint. Each is for a service network or a resource of its own region, and no AWS service owns one.
 pub(crate) const VPC_ENDPOINT: Kind = Kind::of::<VpcEndpoint>(
     ids(
         "vpce",

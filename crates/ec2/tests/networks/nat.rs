@@ -1,6 +1,7 @@
 //! NAT gateways and endpoints of service networks.
 
 use lath_control::NetworkService;
+use lath_ec2::records::{EndpointResource, VpcEndpoint};
 use lath_feed::RouteTarget;
 
 use crate::api::Api;
@@ -149,7 +150,19 @@ async fn endpoints_name_the_services_of_a_network_that_is_there() {
             "VpcEndpointType=Interface&ServiceName=x",
             "InvalidServiceName",
         ),
-        ("VpcEndpointType=Resource", "UnsupportedOperation"),
+        ("VpcEndpointType=Resource", "MissingParameter"),
+        (
+            "VpcEndpointType=Resource&ResourceConfigurationArn=arn:aws:vpc-lattice:us-east-1:123456789012:resourceconfiguration/rcfg-0123456789abcdef0",
+            "InvalidResourceConfigurationArn.NotFound",
+        ),
+        (
+            "VpcEndpointType=Resource&ServiceNetworkArn=arn:aws:vpc-lattice:us-east-1:123456789012:servicenetwork/sn-0123456789abcdef0",
+            "InvalidParameter",
+        ),
+        (
+            "VpcEndpointType=ServiceNetwork&ResourceConfigurationArn=arn",
+            "InvalidParameter",
+        ),
         ("VpcEndpointType=x", "InvalidParameterValue"),
         ("VpcEndpointType=ServiceNetwork", "MissingParameter"),
         (
@@ -206,6 +219,99 @@ async fn endpoints_name_the_services_of_a_network_that_is_there() {
     api.settle().await;
     api.ok(&format!("Action=DeleteSubnet&SubnetId={subnet}"))
         .await;
+}
+
+#[tokio::test]
+async fn an_endpoint_of_a_resource_works_once_lattice_says_what_is_at_it() {
+    let api = Api::new();
+    let vpc = api.vpc("10.0.0.0/16").await;
+    let subnet = api.subnet(&vpc, "10.0.1.0/24").await;
+    let configuration = "rcfg-0123456789abcdef0";
+    let id = configuration.to_owned();
+    put(&api, Configuration { id }).await;
+    let arn =
+        format!("arn:aws:vpc-lattice:us-east-1:123456789012:resourceconfiguration/{configuration}");
+    let create = format!(
+        "Action=CreateVpcEndpoint&VpcEndpointType=Resource&VpcId={vpc}&ResourceConfigurationArn={arn}&SubnetId.1={subnet}"
+    );
+    api.refuses(&[
+        (
+            &format!("{create}&DnsOptions.PrivateDnsPreference=x"),
+            "InvalidParameterValue",
+        ),
+        (
+            &format!("{create}&DnsOptions.PrivateDnsPreference=SPECIFIED_DOMAINS_ONLY"),
+            "InvalidParameter",
+        ),
+    ])
+    .await;
+    let endpoint = api.get("vpcEndpointId", &create).await;
+    let describe = format!("Action=DescribeVpcEndpoints&VpcEndpointId.1={endpoint}");
+    api.settle().await;
+    assert_eq!(api.get("state", &describe).await, "pending");
+    let resource = EndpointResource {
+        arn: arn.clone(),
+        association: None,
+        group_arn: None,
+        private_name: None,
+    };
+    let lead = |tx: &mut lath_store::Tx| {
+        let known = tx.get::<VpcEndpoint>(&endpoint).unwrap();
+        let wanted = [(configuration.parse().unwrap(), resource.clone())].into();
+        lath_ec2::managed::set_endpoint_resources(tx, &known, wanted);
+        Ok::<_, lath_wire::ApiError>(())
+    };
+    api.app.cell.db.write(lead).await.unwrap();
+    api.settle().await;
+    assert_eq!(api.get("state", &describe).await, "available");
+    assert_eq!(api.get("resourceConfigurationArn", &describe).await, arn);
+    let associations = format!("Action=DescribeVpcEndpointAssociations&VpcEndpointId.1={endpoint}");
+    let name = api.get("dnsName", &associations).await;
+    assert_eq!(
+        name,
+        format!("{endpoint}.{configuration}.4232ccc.vpc-lattice-rsc.us-east-1.on.aws")
+    );
+    assert_eq!(api.snapshot().names[&name].len(), 1);
+    // Another subnet, another address; the first one goes with its subnet.
+    let zoned = format!(
+        "Action=CreateSubnet&VpcId={vpc}&CidrBlock=10.0.2.0/24&AvailabilityZone=us-east-1b"
+    );
+    let second = api.get("subnetId", &zoned).await;
+    api.ok(&format!(
+        "Action=ModifyVpcEndpoint&VpcEndpointId={endpoint}&AddSubnetId.1={second}&RemoveSubnetId.1={subnet}"
+    ))
+    .await;
+    api.app.cell.db.write(lead).await.unwrap();
+    let addresses = api.snapshot().names[&name].clone();
+    assert_eq!(addresses.len(), 1);
+    assert!(
+        addresses.iter().all(|it| it.octets()[2] == 2),
+        "{addresses:?}"
+    );
+    assert_eq!(
+        lath_control::claims_on(&api.app.cell.db.view(), configuration).len(),
+        1
+    );
+    api.ok(&format!(
+        "Action=DeleteVpcEndpoints&VpcEndpointId.1={endpoint}"
+    ))
+    .await;
+    api.settle().await;
+    assert_eq!(api.get("state", &describe).await, "deleted");
+    assert!(lath_control::claims_on(&api.app.cell.db.view(), configuration).is_empty());
+}
+
+/// As Lattice keeps it, likewise.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Configuration {
+    id: String,
+}
+
+impl lath_store::Record for Configuration {
+    const KIND: &'static str = "lattice.resource-configuration";
+    fn id(&self) -> String {
+        self.id.clone()
+    }
 }
 
 /// As Lattice keeps it, to whoever asks only whether it is there.

@@ -14,7 +14,7 @@ use ipnet::Ipv4Net;
 
 use lath_net::LATTICE_SOURCE;
 
-use super::endpoint::ENDPOINTS;
+use super::endpoint::{ENDPOINTS, RESOURCE_POINTS};
 use super::nat::{NAT_PRIVATE, NAT_PUBLIC, translations};
 use super::resource::{self, Beyond, GATEWAYS, RESOURCES};
 use super::security::Way;
@@ -131,6 +131,7 @@ impl VpcView<'_> {
             nat,
             endpoints: beyond.endpoints,
             resources: self.resource_ports(table),
+            endpoint_resources: self.resource_guards(table),
             gateways: self.gateway_guards(table, beyond),
         }
     }
@@ -221,6 +222,8 @@ struct Ways {
     endpoints: bool,
     /// Whether resources are reached from here.
     resources: bool,
+    /// Whether some of them are at endpoints.
+    endpoint_resources: bool,
     /// Whether resources are reached by way of here.
     gateways: bool,
 }
@@ -267,7 +270,11 @@ fn base_chains(lattice: Chain, ways: Ways) -> Vec<(&'static str, Chain)> {
         (LATTICE, lattice),
     ];
     if ways.resources {
-        let entry = passing(Hook::Prerouting, ENTRY, resource::entry());
+        let entry = passing(
+            Hook::Prerouting,
+            ENTRY,
+            resource::entry(ways.endpoint_resources),
+        );
         chains.push(("resource_in", entry));
     }
     chains
@@ -378,6 +385,11 @@ fn input(ways: &Ways) -> Vec<Rule> {
         Rule::new([Part::Iif("lo".into()), accept()]),
         Rule::new([Part::Iif(WAN.into()), drop_it()]),
     ]);
+    if ways.endpoint_resources {
+        // As below, and from other networks too.
+        let points = Part::DestinationIn(RESOURCE_POINTS.into());
+        rules.push(Rule::new([points, accept()]));
+    }
     if ways.transit {
         // Endpoints are all that other networks reach here.
         let transit = || Part::IifIn(TRANSIT.into());

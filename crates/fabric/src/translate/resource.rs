@@ -7,7 +7,7 @@
 
 use lath_feed::{RESOURCE_BLOCK, Resource, ResourceGateway};
 
-use super::endpoint::ENDPOINTS;
+use super::endpoint::{ENDPOINTS, RESOURCE_GUARDS, RESOURCE_POINTS};
 use super::firewall::{LATTICE, RECEIVERS, SENDERS, TRANSIT};
 use super::router::RULE_PRIORITY;
 use super::security::Way;
@@ -56,15 +56,20 @@ impl VpcView<'_> {
     pub(super) fn resource_ports(&self, table: &mut Table) -> bool {
         let mut ports = Set::map(KeyType::Address, ValueType::Jump);
         let mut some = false;
-        for (association, resource) in self.snapshot.resources_from(self.vpc) {
+        let associated = self.snapshot.resources_from(self.vpc);
+        let associated = associated.map(|(it, resource)| (vec![it.address], resource));
+        let at_endpoints = self.endpoint_resources();
+        let at_endpoints = at_endpoints
+            .map(|(_, at, resource)| (at.addresses.values().copied().collect(), resource));
+        for (addresses, resource) in associated.chain(at_endpoints) {
             some = true;
             let Some(chain) = led(resource) else { continue };
-            let tail = association.id.as_str().rsplit('-').next();
+            let tail = resource.id.as_str().rsplit('-').next();
             let name = format!("rs_{}", tail.unwrap_or_default());
-            let jump = Value::Jump(name.clone());
-            ports
-                .elements
-                .insert(Key::Address(association.address), jump);
+            for address in addresses {
+                let jump = Value::Jump(name.clone());
+                ports.elements.insert(Key::Address(address), jump);
+            }
             table.chains.insert(name, chain);
         }
         if some {
@@ -139,15 +144,23 @@ fn led(resource: &Resource) -> Option<Chain> {
     (!rules.is_empty()).then(|| Chain::new(rules))
 }
 
-/// Who may reach resources: whom the sender's groups let out, and the association's groups in.
-pub(super) fn entry() -> Vec<Rule> {
+/// Who may reach resources: whom the sender's groups let out, and the association's or the endpoint's groups in. Other
+/// networks, which have no groups here, reach those at endpoints.
+pub(super) fn entry(at_endpoints: bool) -> Vec<Rule> {
     let resources = || Part::Destination(RESOURCE_BLOCK);
-    vec![
+    let mut rules = vec![
         Rule::new([
             Part::Ct(CtState::EstablishedRelated),
             Part::Verdict(Verdict::Accept),
         ]),
         Rule::new([resources(), Part::IifVerdict(SENDERS.into())]),
         Rule::new([resources(), Part::Verdict(Verdict::Jump(LATTICE.into()))]),
-    ]
+    ];
+    if at_endpoints {
+        let points = Part::DestinationIn(RESOURCE_POINTS.into());
+        let guards = Part::DestinationVerdict(RESOURCE_GUARDS.into());
+        rules.push(Rule::new([points, Part::IifVerdict(SENDERS.into())]));
+        rules.push(Rule::new([guards]));
+    }
+    rules
 }

@@ -161,7 +161,8 @@ fn networks_of(vpc: Option<&Vpc>) -> BTreeSet<ServiceNetworkId> {
         return BTreeSet::new();
     };
     let associated = vpc.lattice.iter().map(|it| &it.service_network);
-    let endpoints = vpc.endpoints.values().map(|it| &it.service_network);
+    let endpoints = vpc.endpoints.values();
+    let endpoints = endpoints.filter_map(|it| it.service_network.as_ref());
     associated.chain(endpoints).cloned().collect()
 }
 

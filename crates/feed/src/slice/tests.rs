@@ -513,6 +513,49 @@ fn control_plane(id: ManagedId) -> ControlPlane {
 }
 
 #[test]
+fn resources_are_where_endpoints_lead_to_them() {
+    let mut snapshot = Snapshot::clone(&two_sides(|_, _| {}));
+    let (resource, gateway) = (resource(1, 1), resource_gateway(1, 0));
+    let at = (snapshot.vpcs.keys())
+        .find(|it| slicer(&node("far")).has(it))
+        .cloned();
+    let mut vpc = Vpc::clone(&snapshot.vpcs[&at.unwrap()]);
+    let endpoint: VpcEndpointId = id("vpce", 1);
+    let leads = EndpointResource {
+        association: None,
+        addresses: BTreeMap::new(),
+        private_name: None,
+    };
+    vpc.endpoints.insert(
+        endpoint.clone(),
+        VpcEndpoint {
+            id: endpoint.clone(),
+            service_network: None,
+            addresses: BTreeMap::new(),
+            security_groups: BTreeSet::new(),
+            names: BTreeMap::new(),
+            resources: BTreeMap::from([(resource.id.clone(), leads)]),
+        },
+    );
+    snapshot
+        .resources
+        .insert(resource.id.clone(), Arc::new(resource));
+    snapshot
+        .resource_gateways
+        .insert(gateway.id.clone(), Arc::new(gateway));
+    let without = Arc::new(snapshot.clone());
+    snapshot.vpcs.insert(vpc.id.clone(), Arc::new(vpc));
+    let with = Arc::new(snapshot);
+    let has = |slice: &Snapshot| (slice.resources.len(), slice.resource_gateways.len());
+    let (mut far, mut near) = (slicer(&node("far")), slicer(&NodeId::default()));
+    for (whole, want) in [(&without, (0, 0)), (&with, (1, 1)), (&without, (0, 0))] {
+        assert_eq!(has(&far.follow(whole)), want);
+        // The gateway's own VPC is there.
+        assert_eq!(has(&near.follow(whole)), (0, 1));
+    }
+}
+
+#[test]
 fn what_no_vpc_reaches_is_on_one_node_and_resources_are_where_their_networks_are() {
     let mut snapshot = Snapshot::clone(&two_sides(|_, _| {}));
     let far = MANY - 1;

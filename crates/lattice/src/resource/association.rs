@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_feed::RESOURCE_BLOCK;
+use lath_feed::{RESOURCE_BLOCK, RESOURCE_DOMAIN_LABEL};
 use lath_model::Timestamp;
 use lath_model::id::{ServiceNetworkId, ServiceNetworkResourceAssociationId, random_suffix};
 use lath_service::operations;
@@ -40,8 +40,6 @@ operations! {
 }
 
 const KIND: Kind = Kind::ResourceAssociation;
-/// The label before every region's `vpc-lattice-rsc` domain, as AWS has it.
-const DOMAIN_LABEL: &str = "4232ccc";
 /// The hosted zone of the generated names: a constant, since nobody can change the zone.
 const HOSTED_ZONE: &str = "Z0LATHVPCLATTICERSC0";
 
@@ -60,7 +58,7 @@ pub(crate) fn arn(cell: &Cell, id: &ServiceNetworkResourceAssociationId) -> Stri
 pub(crate) fn domain_name(cell: &Cell, it: &ResourceAssociation) -> String {
     let region = &cell.region;
     let (id, configuration) = (&it.id, &it.configuration);
-    format!("{id}.{configuration}.{DOMAIN_LABEL}.vpc-lattice-rsc.{region}.on.aws")
+    format!("{id}.{configuration}.{RESOURCE_DOMAIN_LABEL}.vpc-lattice-rsc.{region}.on.aws")
 }
 
 /// How many resource configurations a network has: the children of a group are counted with it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lath_control::Cell;
+use lath_control::{Cell, claims_on};
 use lath_model::Timestamp;
 use lath_model::id::{DomainVerificationId, ResourceConfigurationId};
 use lath_service::operations;
@@ -435,6 +435,9 @@ fn refuse_while_used(view: &View, it: &ResourceConfiguration) -> Result<(), ApiE
         format!("is associated with service network {}", it.network)
     } else if let Some(it) = endpoints.next() {
         format!("is associated with VPC endpoint {}", it.endpoint)
+    } else if let Some(claim) = claims_on(view, id).first() {
+        // Of an endpoint that was made a moment ago.
+        format!("is associated with VPC endpoint {}", claim.holder)
     } else if let Some(child) = children.next() {
         format!("has child resource configurations, such as {}", child.id)
     } else {

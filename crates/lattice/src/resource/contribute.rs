@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lath_control::Cell;
 use lath_ec2::managed;
+use lath_ec2::records::VpcEndpoint;
 use lath_feed::{
     AccessLogDestination, GatewayInterface, PrivateName, RESOURCE_BLOCK, Resource, ResourceTarget,
     Snapshot,
@@ -133,6 +134,31 @@ pub(crate) fn fill_association(cell: &Cell, view: &View, id: &str, snapshot: &mu
         .insert(key, Arc::new(association));
 }
 
+/// The user's own name of a resource, as private DNS may give it.
+struct OwnName {
+    name: String,
+    /// Whether its domain is verified.
+    verified: bool,
+    /// Where it would hide what the gateway looks for.
+    hidden: Option<VpcId>,
+}
+
+fn own_name(view: &View, configuration: &ResourceConfiguration) -> Option<OwnName> {
+    let name = configuration.custom_domain_name.clone()?;
+    if let Some(group) = &configuration.group {
+        // A child has a name of its own only below that of its group.
+        let group = view.get::<ResourceConfiguration>(group.as_str());
+        let domain = group.and_then(|it| it.group_domain.clone());
+        domain.filter(|domain| is_within(&name, domain))?;
+    }
+    let verification = configuration::verification_of(view, configuration);
+    Some(OwnName {
+        verified: verification.is_some_and(|it| it.status == VerificationStatus::Verified),
+        hidden: looked_up_in(view, configuration, &name),
+        name,
+    })
+}
+
 /// The VPCs in which a resource has its user's own name: as the associations and the VPCs' choices say
 /// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/resource-configuration.html>).
 pub(super) fn private_vpcs(
@@ -140,28 +166,34 @@ pub(super) fn private_vpcs(
     association: &ResourceAssociation,
     configuration: &ResourceConfiguration,
 ) -> BTreeSet<VpcId> {
-    let Some(name) = configuration.custom_domain_name.as_deref() else {
+    let Some(own) = own_name(view, configuration) else {
         return BTreeSet::new();
     };
-    if let Some(group) = &configuration.group {
-        // A child has a name of its own only below that of its group.
-        let group = view.get::<ResourceConfiguration>(group.as_str());
-        let domain = group.and_then(|it| it.group_domain.clone());
-        if domain.is_none_or(|domain| !is_within(name, &domain)) {
-            return BTreeSet::new();
-        }
-    }
-    let hidden = looked_up_in(view, configuration, name);
-    let verification = configuration::verification_of(view, configuration);
-    let verified = verification.is_some_and(|it| it.status == VerificationStatus::Verified);
     let vpcs = view.by::<VpcAssociation>("network", association.network.as_str());
-    vpcs.filter(|it| is_served(it.status) && Some(&it.vpc) != hidden.as_ref())
+    vpcs.filter(|it| is_served(it.status) && Some(&it.vpc) != own.hidden.as_ref())
         .filter(|it| {
             let enabled = association.private_dns_enabled.or(it.private_dns_enabled);
-            enabled == Some(true) && is_chosen(it.dns_options.as_ref(), name, verified)
+            enabled == Some(true) && is_chosen(it.dns_options.as_ref(), &own.name, own.verified)
         })
         .map(|it| it.vpc.clone())
         .collect()
+}
+
+/// The user's own name of a resource in the VPC of an endpoint, as the endpoint's choice says.
+pub(super) fn private_at(
+    view: &View,
+    endpoint: &VpcEndpoint,
+    configuration: &ResourceConfiguration,
+) -> Option<String> {
+    let own = own_name(view, configuration).filter(|_| endpoint.private_dns)?;
+    let options = &endpoint.dns_options;
+    let preference = options.private_dns_preference.as_deref();
+    let chosen = DnsOptions {
+        private_dns_preference: preference.and_then(PrivateDnsPreference::named),
+        private_dns_specified_domains: Some(options.private_dns_specified_domains.clone()),
+    };
+    let here = own.hidden.as_ref() != Some(&endpoint.vpc);
+    (here && is_chosen(Some(&chosen), &own.name, own.verified)).then_some(own.name)
 }
 
 /// The VPC in which the gateway looks for a name that is the user's own one or below it. There that one would hide what the

@@ -142,6 +142,19 @@ pub(crate) enum PrivateDnsPreference {
 }
 
 impl PrivateDnsPreference {
+    /// What the wire prints, read back.
+    pub(crate) fn named(text: &str) -> Option<Self> {
+        use PrivateDnsPreference::*;
+        [
+            VerifiedDomainsOnly,
+            AllDomains,
+            VerifiedDomainsAndSpecifiedDomains,
+            SpecifiedDomainsOnly,
+        ]
+        .into_iter()
+        .find(|it| it.as_str() == text)
+    }
+
     /// As the wire prints it.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

@@ -7,7 +7,7 @@ use lath_feed::{RESOURCE_BLOCK, ResourceTarget};
 
 use super::*;
 
-const SUBNET: &str = "subnet-0bbbbbbbbbbbbbbbb";
+pub(super) const SUBNET: &str = "subnet-0bbbbbbbbbbbbbbbb";
 
 fn subnet() -> Subnet {
     Subnet {
@@ -25,7 +25,7 @@ fn subnet() -> Subnet {
     }
 }
 
-async fn world() -> World {
+pub(super) async fn world() -> World {
     let world = World::new().await;
     world.write(|tx| drop(tx.put(subnet()))).await;
     world
@@ -38,7 +38,7 @@ fn gateway(name: &str) -> Value {
     })
 }
 
-async fn active_gateway(world: &World, more: Value) -> String {
+pub(super) async fn active_gateway(world: &World, more: Value) -> String {
     let mut body = gateway("gate");
     body.as_object_mut()
         .unwrap()
@@ -48,14 +48,14 @@ async fn active_gateway(world: &World, more: Value) -> String {
     made.id()
 }
 
-fn single(name: &str, gateway: &str) -> Value {
+pub(super) fn single(name: &str, gateway: &str) -> Value {
     json!({
         "name": name, "type": "SINGLE", "resourceGatewayIdentifier": gateway, "portRanges": ["80", "1000-2000"],
         "resourceConfigurationDefinition": { "ipResource": { "ipAddress": "10.1.1.9" } },
     })
 }
 
-async fn active(world: &World, body: Value) -> String {
+pub(super) async fn active(world: &World, body: Value) -> String {
     let made = world.post("/resourceconfigurations", body).await;
     world.settle().await;
     made.id()

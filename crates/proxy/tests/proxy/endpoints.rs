@@ -42,10 +42,11 @@ async fn an_endpoints_address_is_for_every_service_and_host_chooses() {
     own.lattice = None;
     let endpoint = VpcEndpoint {
         id: id.clone(),
-        service_network: world.network.clone(),
+        service_network: Some(world.network.clone()),
         addresses: BTreeMap::from([(SubnetId::random(), (NetworkInterfaceId::random(), address))]),
         security_groups: BTreeSet::new(),
         names: BTreeMap::from([(other.clone(), "vpce-1-snsa-1.lattice.test".to_owned())]),
+        resources: BTreeMap::new(),
     };
     own.endpoints.insert(id.clone(), endpoint);
     world.snapshot.vpcs.insert(vpc.clone(), Arc::new(own));

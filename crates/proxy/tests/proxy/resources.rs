@@ -187,6 +187,65 @@ async fn bytes_pass_both_ways_and_each_way_ends_by_itself() {
     assert_eq!(record["protocol"], "tcp");
 }
 
+/// An endpoint in a VPC without a service network: a connection is logged as one through the endpoint, and ends when the
+/// endpoint leads there no more.
+#[tokio::test]
+async fn a_resource_is_reached_at_an_endpoint_until_it_leads_elsewhere() {
+    let mut reached = Reached::plain().await;
+    let (address, port) = (place().0, reached.at.port());
+    let (id, vpc) = (VpcEndpointId::random(), VpcId::random());
+    let leads = EndpointResource {
+        association: None,
+        addresses: [(SubnetId::random(), address)].into(),
+        private_name: None,
+    };
+    let mut endpoint = VpcEndpoint {
+        id: id.clone(),
+        service_network: None,
+        addresses: Default::default(),
+        security_groups: Default::default(),
+        names: Default::default(),
+        resources: [(reached.resource.clone(), leads)].into(),
+    };
+    let mut own = Vpc::clone(&reached.world.snapshot.vpcs[&reached.world.vpc]);
+    (own.id, own.lattice) = (vpc.clone(), None);
+    own.endpoints.insert(id.clone(), endpoint.clone());
+    let vpcs = &mut reached.world.snapshot.vpcs;
+    vpcs.insert(vpc.clone(), Arc::new(own.clone()));
+    let lab = reached.start(config()).await;
+    let mut observed = lab.handle.observed();
+    let ready =
+        observed.wait_for(|it| matches!(it.vpc_endpoints.get(&id), Some(Condition::Ready { .. })));
+    let ready = tokio::time::timeout(PATIENCE, ready).await;
+    drop(ready.expect("ready in time").unwrap());
+
+    let at = SocketAddr::new(IpAddr::V4(address), port);
+    let mut client = TcpStream::connect(at).await.unwrap();
+    let accepted = tokio::time::timeout(PATIENCE, reached.server.accept()).await;
+    let (mut server, _) = accepted.expect("the gateway connects").unwrap();
+    client.write_all(b"question").await.unwrap();
+    heard(&mut server, "question").await;
+    // What was accepted has its time, new connections are refused.
+    endpoint.resources.clear();
+    own.endpoints.insert(id.clone(), endpoint);
+    reached.world.snapshot.vpcs.insert(vpc, Arc::new(own));
+    lab.tell(&mut reached.world).await;
+    eventually("new connections are refused", || {
+        std::net::TcpStream::connect(at).is_err()
+    })
+    .await;
+    assert!(end_of(&mut client).await.is_some());
+    eventually("the connection is logged", || {
+        !lab.sink.lines.lock().unwrap().is_empty()
+    })
+    .await;
+    let lines = lab.sink.lines.lock().unwrap().clone();
+    let record: serde_json::Value = serde_json::from_str(&lines[0].lines[0]).unwrap();
+    assert_eq!(record["vpcEndpointId"], id.as_str());
+    assert_eq!(record["serviceNetworkArn"], "-");
+    assert_eq!(record["serviceNetworkResourceAssociationId"], "-");
+}
+
 /// A gateway's address that has no port for a destination stands for the others.
 #[tokio::test]
 async fn another_address_of_the_gateway_takes_over() {

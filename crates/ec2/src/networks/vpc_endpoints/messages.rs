@@ -114,8 +114,27 @@ pub(crate) struct EndpointItem {
     #[serde(rename = "tagSet")]
     pub(crate) tags: Vec<Tag>,
     pub(crate) owner_id: String,
-    pub(crate) service_network_arn: String,
+    pub(crate) service_network_arn: Option<String>,
+    pub(crate) resource_configuration_arn: Option<String>,
     pub(crate) service_region: String,
+    pub(crate) dns_options: Option<DnsOptionsItem>,
+    pub(crate) last_error: Option<LastError>,
+    pub(crate) failure_reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DnsOptionsItem {
+    pub(crate) private_dns_preference: Option<String>,
+    #[serde(rename = "privateDnsSpecifiedDomainSet")]
+    pub(crate) private_dns_specified_domains: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LastError {
+    pub(crate) message: String,
+    pub(crate) code: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -231,11 +250,15 @@ lists! {
 pub(crate) struct AssociationItem {
     pub(crate) id: String,
     pub(crate) vpc_endpoint_id: String,
-    pub(crate) service_network_arn: String,
-    pub(crate) service_network_name: String,
+    pub(crate) service_network_arn: Option<String>,
+    pub(crate) service_network_name: Option<String>,
     pub(crate) associated_resource_accessibility: String,
+    pub(crate) failure_reason: Option<String>,
+    pub(crate) failure_code: Option<String>,
     pub(crate) dns_entry: DnsEntryItem,
+    pub(crate) private_dns_entry: Option<DnsEntryItem>,
     pub(crate) associated_resource_arn: String,
+    pub(crate) resource_configuration_group_arn: Option<String>,
     #[serde(rename = "tagSet")]
     pub(crate) tags: Vec<Tag>,
 }

@@ -1,6 +1,9 @@
-//! VPC endpoints of type ServiceNetwork: a Lattice service network at addresses of the VPC
-//! (<https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-service-networks.html>).
+//! VPC endpoints of type ServiceNetwork and Resource: a Lattice service network, or one of Lattice's resources, at addresses of
+//! the VPC (<https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-service-networks.html>,
+//! <https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-resources.html>). Which resources are at an endpoint
+//! Lattice says (`managed::set_endpoint_resources`).
 
+mod associations;
 mod checks;
 mod messages;
 mod services;
@@ -11,16 +14,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_control::{Cell, Claim, services_of};
-use lath_feed::{Condition, Observed, endpoint_name};
+use lath_feed::{Condition, Observed, endpoint_name, endpoint_resource_name};
 use lath_model::Timestamp;
-use lath_model::id::{
-    NetworkInterfaceId, SecurityGroupId, ServiceNetworkId, SubnetId, VpcEndpointId, VpcId,
-};
+use lath_model::id::{NetworkInterfaceId, SecurityGroupId, SubnetId, VpcEndpointId, VpcId};
 use lath_service::{IdForm, Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
-use self::checks::{check_address_type, check_type, refuse_private_dns};
+use self::associations::associations;
+use self::checks::{check_address_type, check_private_dns, check_type};
 use self::messages::*;
 use crate::Ec2;
 use crate::errors::{client, invalid_value, missing};
@@ -30,19 +32,18 @@ use crate::ids::{self, Ids as _};
 use crate::messages::Done;
 use crate::networks::interfaces::{self, NewInterface, checked_groups};
 use crate::records::{
-    Life, LifeState, Manager, NetworkInterface, SecurityGroup, Subnet, Vpc, VpcEndpoint,
+    EndpointDnsOptions, EndpointOf, Life, LifeState, Manager, NetworkInterface, SecurityGroup,
+    Subnet, Vpc, VpcEndpoint,
 };
 use crate::refusals::refused;
 use crate::resources::{
     ATTRIBUTES, Making as _, ROUTE_TABLE, SECURITY_GROUP, SUBNET, VPC, VPC_ENDPOINT,
 };
-use crate::select::{Listed, Query, select, select_records};
+use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag};
 
 /// How long a deleted endpoint stays visible.
 const LINGERS: Duration = Duration::from_secs(3600);
-/// The kind under which Lattice keeps service networks.
-const NETWORK_KIND: &str = "lattice.service-network";
 
 operations! {
     for Ec2 as "ec2";
@@ -80,16 +81,17 @@ fn create(
     op: CreateVpcEndpoint,
 ) -> Result<CreateVpcEndpointResult, ApiError> {
     let vpc = ids::find::<Vpc>(tx.view(), &op.vpc_id)?;
-    check_type(app, &op)?;
+    let to = check_type(app, tx.view(), &op)?;
     let tags = tags::specified(&op.tag_specifications, "vpc-endpoint")?;
-    let network = network(app, tx.view(), op.service_network_arn.as_deref())?;
     let id = VpcEndpointId::random();
     let fingerprint = idempotency::fingerprint(&(
         &op.vpc_id,
-        &op.service_network_arn,
+        to.id(),
         &op.subnet_ids,
         &op.security_group_ids,
         &tags,
+        op.private_dns_enabled,
+        op.dns_options.as_ref().map(kept_options),
     ));
     let token = op.client_token.as_deref();
     let used = idempotency::claim(tx, "CreateVpcEndpoint", token, fingerprint, id.as_str())?;
@@ -100,11 +102,17 @@ fn create(
             id: id.clone(),
             owner: app.cell.account.clone(),
             vpc: vpc.id.clone(),
-            network,
-            network_arn: op.service_network_arn.clone().unwrap_or_default(),
+            to,
             subnets: BTreeMap::new(),
             groups: group_ids(&op.security_group_ids)?,
             private_dns: op.private_dns_enabled.unwrap_or(false),
+            dns_options: op
+                .dns_options
+                .as_ref()
+                .map(kept_options)
+                .unwrap_or_default(),
+            resources: None,
+            failure: None,
             life: Life::begin(tx.view().revision()),
             created_at: Timestamp::now(),
         };
@@ -119,31 +127,18 @@ fn create(
     })
 }
 
-/// The service network of an ARN: of this account and region, and there.
-fn network(app: &Ec2, view: &View, arn: Option<&str>) -> Result<ServiceNetworkId, ApiError> {
-    let arn = arn.ok_or_else(|| missing("ServiceNetworkArn"))?;
-    let unknown = || {
-        client(
-            "InvalidServiceNetworkArn.NotFound",
-            format!(
-                "The service network '{}' does not exist",
-                arn.chars().take(256).collect::<String>()
-            ),
-        )
-    };
-    let prefix = app.cell.arn("vpc-lattice", "servicenetwork/");
-    let id = arn.strip_prefix(&prefix).ok_or_else(unknown)?;
-    let id: ServiceNetworkId = id.parse().map_err(|_| unknown())?;
-    view.contains(NETWORK_KIND, id.as_str())
-        .then_some(id)
-        .ok_or_else(unknown)
+fn kept_options(given: &DnsOptionsInput) -> EndpointDnsOptions {
+    EndpointDnsOptions {
+        private_dns_preference: given.private_dns_preference.clone(),
+        private_dns_specified_domains: given.private_dns_specified_domains.clone(),
+    }
 }
 
 fn group_ids(ids: &[String]) -> Result<Vec<SecurityGroupId>, ApiError> {
     ids.iter().map(|id| SECURITY_GROUP.id.parse(id)).collect()
 }
 
-/// Writes an endpoint with an interface in each subnet. It claims its network.
+/// Writes an endpoint with an interface in each subnet. It claims what it leads to.
 fn make(
     app: &Ec2,
     tx: &mut Tx,
@@ -158,7 +153,7 @@ fn make(
     let first = first.and_then(|id| tx.get::<NetworkInterface>(id.as_str()));
     endpoint.groups = first.map(|it| it.groups.clone()).unwrap_or_default();
     tx.put(Claim {
-        resource: endpoint.network.to_string(),
+        resource: endpoint.to.id().to_owned(),
         holder: endpoint.id.to_string(),
     });
     tx.put(endpoint);
@@ -235,7 +230,7 @@ fn modify(app: &Ec2, tx: &mut Tx, op: ModifyVpcEndpoint) -> Result<Done, ApiErro
     let old = find(tx.view(), &op.vpc_endpoint_id)?;
     op.refuse()?;
     check_address_type(op.ip_address_type.as_deref(), op.dns_options.as_ref())?;
-    refuse_private_dns(op.private_dns_enabled)?;
+    check_private_dns(&old.to, op.private_dns_enabled, op.dns_options.as_ref())?;
     if !old.life.state.lives() {
         return Err(client(
             "IncorrectState",
@@ -243,6 +238,10 @@ fn modify(app: &Ec2, tx: &mut Tx, op: ModifyVpcEndpoint) -> Result<Done, ApiErro
         ));
     }
     let mut endpoint = VpcEndpoint::clone(&old);
+    endpoint.private_dns = op.private_dns_enabled.unwrap_or(old.private_dns);
+    if let Some(options) = &op.dns_options {
+        endpoint.dns_options = kept_options(options);
+    }
     change_groups(tx, &mut endpoint, &op)?;
     for id in &op.remove_subnet_ids {
         let subnet: SubnetId = SUBNET.id.parse(id)?;
@@ -327,10 +326,13 @@ pub(crate) fn advance(tx: &mut Tx, observed: &Observed, now: Timestamp) {
     let all: Vec<_> = tx.list::<VpcEndpoint>().collect();
     for endpoint in all {
         let condition = observed.vpc_endpoints.get(&endpoint.id);
+        let works = matches!(condition, Some(Condition::Ready { version }) if *version > endpoint.life.after);
+        // An endpoint of type Resource is nothing before it leads to one.
+        let known = endpoint.to.network().is_some() || endpoint.resources.is_some();
         let gone = condition.is_none() && observed.applied_version > endpoint.life.after;
         let after = tx.view().revision();
         match endpoint.life.state {
-            LifeState::Pending if matches!(condition, Some(Condition::Ready { .. })) => {
+            LifeState::Pending if works && known => {
                 tx.update::<VpcEndpoint>(endpoint.id.as_str(), |it| {
                     it.life.enter(LifeState::Available, after);
                 });
@@ -349,12 +351,13 @@ pub(crate) fn advance(tx: &mut Tx, observed: &Observed, now: Timestamp) {
 fn end(tx: &mut Tx, endpoint: &VpcEndpoint, after: u64) {
     endpoint.subnets.values().for_each(|id| release(tx, id));
     let claim = Claim {
-        resource: endpoint.network.to_string(),
+        resource: endpoint.to.id().to_owned(),
         holder: endpoint.id.to_string(),
     };
     tx.delete::<Claim>(&lath_store::Record::id(&claim));
     tx.update::<VpcEndpoint>(endpoint.id.as_str(), |it| {
         it.life.enter(LifeState::Deleted, after);
+        it.resources = None;
     });
 }
 
@@ -380,27 +383,46 @@ pub(crate) fn feed(cell: &Cell, view: &View, vpc: &VpcId) -> Vec<lath_feed::VpcE
 
 fn fed(cell: &Cell, view: &View, it: &VpcEndpoint) -> lath_feed::VpcEndpoint {
     let name = |association| endpoint_name(&it.id, association, &cell.region);
+    let services = it.to.network().map(|network| services_of(view, network));
+    let services = services.unwrap_or_default();
+    let resources = it.resources.iter().flatten().map(|(id, known)| {
+        let association = known.resource.association.as_ref();
+        let at = lath_feed::EndpointResource {
+            association: association.map(|(id, _)| id.clone()),
+            addresses: known.addresses.clone(),
+            private_name: known.resource.private_name.clone(),
+        };
+        (id.clone(), at)
+    });
     lath_feed::VpcEndpoint {
         id: it.id.clone(),
-        service_network: it.network.clone(),
+        service_network: it.to.network().cloned(),
         addresses: addresses(view, it),
         security_groups: it.groups.iter().cloned().collect(),
-        names: services_of(view, &it.network)
+        names: services
             .iter()
             .map(|known| (known.service.clone(), name(&known.association)))
             .collect(),
+        resources: resources.collect(),
     }
 }
 
-/// The names of every service at every endpoint, and the addresses they answer.
+/// The names of every service and resource at every endpoint, and the addresses they answer.
 pub(crate) fn public_names(cell: &Cell, view: &View) -> BTreeMap<String, BTreeSet<Ipv4Addr>> {
     view.list::<VpcEndpoint>()
         .filter(|it| it.life.state.lives())
         .map(|it| fed(cell, view, &it))
         .flat_map(|endpoint| {
             let ips: BTreeSet<_> = endpoint.addresses.values().map(|(_, ip)| *ip).collect();
-            let names = endpoint.names.into_values();
-            names.map(move |name| (name, ips.clone()))
+            let services = endpoint.names.into_values();
+            let services = services.map(move |name| (name, ips.clone()));
+            let (id, region) = (endpoint.id, cell.region.clone());
+            let resources = endpoint.resources.into_iter().map(move |(resource, at)| {
+                let association = at.association.as_ref();
+                let name = endpoint_resource_name(&id, association, &resource, &region);
+                (name, at.addresses.into_values().collect())
+            });
+            services.chain(resources)
         })
         .collect()
 }
@@ -410,9 +432,19 @@ fn item(app: &Ec2, view: &View, endpoint: &VpcEndpoint) -> EndpointItem {
         let group = view.get::<SecurityGroup>(id.as_str());
         group.map(|it| it.name.clone()).unwrap_or_default()
     };
+    let (kind, network_arn, configuration_arn) = match &endpoint.to {
+        EndpointOf::ServiceNetwork { network_arn, .. } => {
+            ("ServiceNetwork", Some(network_arn), None)
+        }
+        EndpointOf::Resource {
+            configuration_arn, ..
+        } => ("Resource", None, Some(configuration_arn)),
+    };
+    let options = &endpoint.dns_options;
+    let failure = endpoint.failure.as_ref();
     EndpointItem {
         vpc_endpoint_id: endpoint.id.to_string(),
-        vpc_endpoint_type: "ServiceNetwork".into(),
+        vpc_endpoint_type: kind.into(),
         vpc_id: endpoint.vpc.to_string(),
         state: endpoint.life.state.name().into(),
         route_table_ids: Vec::new(),
@@ -432,8 +464,18 @@ fn item(app: &Ec2, view: &View, endpoint: &VpcEndpoint) -> EndpointItem {
         creation_timestamp: endpoint.created_at,
         tags: tags::of(view, endpoint.id.as_str()),
         owner_id: endpoint.owner.clone(),
-        service_network_arn: endpoint.network_arn.clone(),
+        service_network_arn: network_arn.cloned(),
+        resource_configuration_arn: configuration_arn.cloned(),
         service_region: app.cell.region.clone(),
+        dns_options: (*options != EndpointDnsOptions::default()).then(|| DnsOptionsItem {
+            private_dns_preference: options.private_dns_preference.clone(),
+            private_dns_specified_domains: options.private_dns_specified_domains.clone(),
+        }),
+        last_error: failure.map(|it| LastError {
+            message: it.message.clone(),
+            code: it.code.clone(),
+        }),
+        failure_reason: failure.map(|it| it.message.clone()),
     }
 }
 
@@ -448,7 +490,10 @@ impl Listed for EndpointItem {
         ("service-name", |_| vec![]),
         ("service-region", |it| vec![it.service_region.clone()]),
         ("service-network-arn", |it| {
-            vec![it.service_network_arn.clone()]
+            it.service_network_arn.iter().cloned().collect()
+        }),
+        ("resource-configuration-arn", |it| {
+            it.resource_configuration_arn.iter().cloned().collect()
         }),
     ];
     fn id(&self) -> &str {
@@ -478,85 +523,8 @@ fn describe(
     })
 }
 
-impl Listed for AssociationItem {
-    const ID: IdForm = VPC_ENDPOINT.id;
-    const FIELDS: &'static [Field<Self>] = &[
-        ("vpc-endpoint-id", |it| vec![it.vpc_endpoint_id.clone()]),
-        ("associated-resource-accessibility", |it| {
-            vec![it.associated_resource_accessibility.clone()]
-        }),
-        ("association-id", |it| vec![it.id.clone()]),
-        ("associated-resource-id", |it| {
-            let id = it.associated_resource_arn.rsplit('/').next();
-            id.map(str::to_owned).into_iter().collect()
-        }),
-        ("service-network-arn", |it| {
-            vec![it.service_network_arn.clone()]
-        }),
-        ("service-network-name", |it| {
-            vec![it.service_network_name.clone()]
-        }),
-    ];
-    fn id(&self) -> &str {
-        &self.id
-    }
-    fn tags(&self) -> &[Tag] {
-        &self.tags
-    }
-}
-
-/// One for each service of each endpoint's network.
-fn associations(
-    app: &Ec2,
-    view: &View,
-    op: &DescribeVpcEndpointAssociations,
-) -> Result<DescribeVpcEndpointAssociationsResult, ApiError> {
-    for id in &op.vpc_endpoint_ids {
-        find(view, id)?;
-    }
-    let wanted = |it: &VpcEndpoint| {
-        let ids = &op.vpc_endpoint_ids;
-        it.life.state.lives() && (ids.is_empty() || ids.iter().any(|id| id == it.id.as_str()))
-    };
-    let items = view
-        .list::<VpcEndpoint>()
-        .filter(|it| wanted(it))
-        .flat_map(|endpoint| of_endpoint(app, view, &endpoint));
-    let query = Query {
-        ids: &[],
-        filters: &op.filters,
-        max_results: op.max_results,
-        next_token: op.next_token.as_deref(),
-    };
-    let page = select(items, &query)?;
-    Ok(DescribeVpcEndpointAssociationsResult {
-        items: page.items,
-        next_token: page.next_token,
-    })
-}
-
-fn of_endpoint(app: &Ec2, view: &View, endpoint: &VpcEndpoint) -> Vec<AssociationItem> {
-    let services = services_of(view, &endpoint.network);
-    let shown = services.iter().map(|known| AssociationItem {
-        // The same for ever: it follows from what it joins.
-        id: ids::fixed::<VpcEndpointId>("vpce", &format!("{}/{}", endpoint.id, known.association))
-            .as_str()
-            .replacen("vpce-", "vpce-rsc-asc-", 1),
-        vpc_endpoint_id: endpoint.id.to_string(),
-        service_network_arn: endpoint.network_arn.clone(),
-        service_network_name: known.network_name.clone(),
-        associated_resource_accessibility: "Accessible".into(),
-        dns_entry: DnsEntryItem {
-            dns_name: endpoint_name(&endpoint.id, &known.association, &app.cell.region),
-        },
-        associated_resource_arn: known.service_arn.clone(),
-        tags: Vec::new(),
-    });
-    shown.collect()
-}
-
 refused! {
-    CreateVpcEndpoint { service_name, policy_document, route_table_ids as "RouteTableId", subnet_configurations as "SubnetConfiguration", resource_configuration_arn }
-    DnsOptionsInput { private_dns_only_for_inbound_resolver_endpoint, private_dns_preference, private_dns_specified_domains as "PrivateDnsSpecifiedDomain" }
+    CreateVpcEndpoint { service_name, policy_document, route_table_ids as "RouteTableId", subnet_configurations as "SubnetConfiguration" }
+    DnsOptionsInput { private_dns_only_for_inbound_resolver_endpoint }
     ModifyVpcEndpoint { policy_document, reset_policy, add_route_table_ids as "AddRouteTableId", remove_route_table_ids as "RemoveRouteTableId", subnet_configurations as "SubnetConfiguration" }
 }
