@@ -284,3 +284,120 @@ def test_a_foreign_authority_is_trusted_by_a_certificate_that_was_imported_with_
     assert headers_of(door.until(200, client))["x-amzn-mtls-clientcert-issuer"] == "CN=Foreign"
     assert acm.describe_certificate(CertificateArn=arn)["Certificate"]["InUseBy"] == [door.arn]
     assert refusal(acm.delete_certificate, CertificateArn=arn)[0] == "ResourceInUseException"
+
+
+# The installation's own authority, which certifies instances.
+def installation(lath):
+    pages = lath.client("acm-pca").get_paginator("list_certificate_authorities").paginate()
+    named = [(it["CertificateAuthorityConfiguration"]["Subject"].get("CommonName", ""), it["Arn"]) for page in pages for it in page["CertificateAuthorities"]]
+    (arn,) = [arn for name, arn in named if name.startswith("Lath Root CA")]
+    return arn
+
+
+# Ends TLS itself, asks clients for certificates of the installation, and says whom they name.
+SECURE = r'''
+import http.server, json, ssl, subprocess
+class Echo(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *_): pass
+    def do_GET(self):
+        names = self.connection.getpeercert().get("subjectAltName", ())
+        out = json.dumps({"names": names, "peer": self.client_address[1], "headers": [[k.lower(), v] for k, v in self.headers.items()]}).encode()
+        self.send_response(200); self.send_header("content-length", str(len(out))); self.end_headers(); self.wfile.write(out)
+subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/srv/key.pem",
+                "-out", "/srv/cert.pem", "-subj", "/CN=backend.test", "-days", "1"], check=True)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/srv/cert.pem", "/srv/key.pem")
+context.load_verify_locations("/etc/ssl/certs/ca-certificates.crt")
+context.verify_mode = ssl.CERT_REQUIRED
+server = http.server.ThreadingHTTPServer(("0.0.0.0", 8043), Echo)
+server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()
+'''
+METADATA = "http://169.254.169.254/latest"
+
+
+def identity(lab, instance):
+    """Fetches an instance's certificate as its programs would: the file with key and chain, and whom it names."""
+    token = lab.run(instance, "curl", "-sS", "-X", "PUT", "-H", "X-aws-ec2-metadata-token-ttl-seconds: 600", f"{METADATA}/api/token")
+    def get(name):
+        return lab.run(instance, "curl", "-sSf", "-H", f"X-aws-ec2-metadata-token: {token}", f"{METADATA}/meta-data/lath/identity/{name}")
+    wait_for("the instance's identity", lambda: lab.run(
+        instance, "curl", "-sSf", "-H", f"X-aws-ec2-metadata-token: {token}", f"{METADATA}/meta-data/lath/identity/pem", check=False).returncode == 0)
+    for name in ("pem", "trust-bundle"):
+        lab.run(instance, "sh", "-c", f"cat >/srv/{name}.pem <<'END'\n{get(name)}\nEND")
+    document = json.loads(get("document"))
+    assert document["SpiffeId"] == get("spiffe-id") and document["Expiration"] == get("expiration")
+    return "/srv/pem.pem", document["SpiffeId"]
+
+
+def test_an_instance_is_admitted_by_the_certificate_that_its_metadata_gives(tried, mesh):
+    door = Door(tried, mesh, {"mode": "verify", "trustAnchors": [installation(tried.lath)]}, authType="AWS_IAM")
+    path, name = identity(tried, mesh.client)
+    assert re.fullmatch(rf"spiffe://lath-[0-9a-f]+/000000000000/us-east-1/instance/{mesh.client}", name)
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*",
+                                                        "Condition": {"StringEquals": {"lath:SpiffeId": name}}}]}
+    tried.lattice.put_auth_policy(resourceIdentifier=door.service, policy=json.dumps(document))
+    tried.later(tried.lattice.delete_auth_policy, resourceIdentifier=door.service)
+    assert headers_of(door.until(200, path))["x-amzn-mtls-clientcert-subject"] == "O=Lath"
+    checked = tried.run(mesh.client, "openssl", "verify", "-CAfile", "/srv/trust-bundle.pem", "-untrusted", path, "-purpose", "sslclient", path, check=False)
+    assert "OK" in checked.stdout, checked
+    # Its private key needs a token, whatever the instance says of tokens.
+    tried.ec2.modify_instance_metadata_options(InstanceId=mesh.client, HttpTokens="optional")
+    def answered(where):
+        return tried.curl(mesh.client, f"{METADATA}/meta-data/{where}")[0]
+    wait_for("no token", lambda: answered("instance-id") == 200)
+    assert answered("lath/identity/private-key") == 401
+    assert answered("%6cath/identity/private-key") == 401
+    assert answered("lath/") == 401
+    # An authority of the account that certifies the same name is not believed, even where it is trusted.
+    door.tag({"mode": "verify", "trustAnchors": [installation(tried.lath), mesh.own.arn]})
+    forged = mesh.keep(mesh.own.issue("forged", name))
+    honest = mesh.keep(mesh.own.issue("honest", "spiffe://shop.test/till/1"))
+    door.until(403, honest)
+    assert door.curl(forged)[0] == 0
+    door.until(200, path)
+
+
+def test_a_network_may_require_that_workloads_are_known_and_shows_targets_who_calls(tried, mesh):
+    vpc, subnet, group = tried.vpc("10.9.0.0/16", "10.9.1.0/24")
+    inner = tried.group(vpc, allow("tcp", (8000, 8100), cidr="169.254.171.0/24"))
+    clients = [tried.instance(subnet, group)[0] for _ in range(2)]
+    backend, address = tried.echo(subnet, inner, 8001)
+    tried.run(backend, "sh", "-c", f"cat >/srv/secure.py <<'END'\n{SECURE}\nEND\nnohup python3 /srv/secure.py >/srv/secure.log 2>&1 &")
+    network = tried.network(vpc)
+    arn = tried.lattice.get_service_network(serviceNetworkIdentifier=network)["arn"]
+    invalid = ("ValidationException", 400)
+    assert refusal(tried.lattice.tag_resource, resourceArn=arn, tags={TAG: "sometimes"}) == invalid
+    tried.lattice.tag_resource(resourceArn=arn, tags={TAG: "required"})
+    service, name = tried.service(network)
+    tried.listener(service, forward(tried.targets(vpc, (address, 8001))))
+    lie = ("-H", "X-Amzn-Mtls-Spiffe-Id: spiffe://boss")
+    def seen(client):
+        return dict(json.loads(tried.eventually(client, f"http://{name}/", *lie))["headers"])
+    for client in clients:
+        wait_for("the client's name", lambda: seen(client).get("x-amzn-mtls-spiffe-id", "").endswith(f"/000000000000/us-east-1/instance/{client}"))
+    # Targets under TLS are shown it too, and connections of one client are not another's.
+    config = {"protocol": "HTTPS", "port": 8043, "vpcIdentifier": vpc, "healthCheck": {"enabled": False}}
+    secure = tried.lattice.create_target_group(name=unique("group"), type="IP", config=config)["id"]
+    tried.later(tried._group_deleted, group=secure)
+    wait_for("the group", lambda: tried.lattice.get_target_group(targetGroupIdentifier=secure)["status"] == "ACTIVE")
+    tried.register(secure, (address, 8043))
+    other, its = tried.service(network)
+    tried.listener(other, forward(secure))
+    for _ in range(3):
+        for client in clients:
+            got = json.loads(tried.eventually(client, f"http://{its}/"))
+            ((kind, uri),) = got["names"]
+            assert kind == "URI" and uri.endswith(f"/instance/{client}"), got
+    # A policy names workloads without an agent in them.
+    tried.lattice.update_service(serviceIdentifier=service, authType="AWS_IAM")
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*",
+                                                        "Condition": {"StringLike": {"lath:SpiffeId": f"spiffe://*/{clients[0]}"}}}]}
+    tried.lattice.put_auth_policy(resourceIdentifier=service, policy=json.dumps(document))
+    tried.later(tried.lattice.delete_auth_policy, resourceIdentifier=service)
+    tried.eventually(clients[0], f"http://{name}/")
+    tried.eventually(clients[1], f"http://{name}/", status=403)
+    # Without the requirement, targets that ask are shown nothing any more.
+    tried.lattice.untag_resource(resourceArn=arn, tagKeys=[TAG])
+    wait_for("no name", lambda: tried.curl(clients[0], f"http://{its}/")[0] in (500, 502))

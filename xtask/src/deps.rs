@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 /// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
 /// `bin/lath` may import everything.
-const IMPORTS: [(&str, &[&str]); 39] = [
+const IMPORTS: [(&str, &[&str]); 40] = [
     // Values and pure functions: no runtime, socket or file.
     ("model", &[]),
     ("policy", &[]),
@@ -30,6 +30,8 @@ const IMPORTS: [(&str, &[&str]); 39] = [
     ("authz", &["model", "store", "wire"]),
     // The contract between the planes knows neither.
     ("feed", &["model"]),
+    // Names and certificates of workloads.
+    ("svid", &["ca", "feed", "model"]),
     // Clusters as data: keys, what they run, who a token names. Both planes read it.
     (
         "kubernetes",
@@ -121,11 +123,11 @@ const IMPORTS: [(&str, &[&str]); 39] = [
     ),
     ("dns", &["feed", "health", "model", "net", "zones"]),
     ("fabric", &["feed", "model", "net"]),
-    ("instance", &["feed", "model", "net"]),
+    ("instance", &["feed", "model", "net", "svid"]),
     (
         "proxy",
         &[
-            "ca", "feed", "health", "model", "net", "policy", "route", "sigv4",
+            "ca", "feed", "health", "model", "net", "policy", "route", "sigv4", "svid",
         ],
     ),
     ("drill", &["model"]),
@@ -150,6 +152,7 @@ const IMPORTS: [(&str, &[&str]); 39] = [
             "registry",
             "session",
             "sigv4",
+            "svid",
             "tunnel",
         ],
     ),

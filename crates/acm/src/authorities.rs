@@ -97,6 +97,7 @@ fn server(key: &PrivateKey, names: &[String], lifetime: Duration) -> Profile {
         extended_key_usages: ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"]
             .map(str::to_owned)
             .into(),
+        names_no_hosts: false,
     }
 }
 

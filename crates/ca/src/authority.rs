@@ -100,6 +100,7 @@ impl Authority {
             constraint: Constraint::Authority(None),
             key_usages: AUTHORITY | SIGNATURE,
             extended_key_usages: Vec::new(),
+            names_no_hosts: false,
         };
         let signer = Signer::unsigned(&key, algorithm, &subject)?;
         let root = signer.sign(key.public(), key.algorithm(), &profile)?;
@@ -187,6 +188,49 @@ impl Authority {
     }
 }
 
+impl Authority {
+    /// The trust domain of workloads' names (SPIFFE), another one for each installation: `lath-` and the root's mark.
+    pub fn trust_domain(&self) -> String {
+        let name = self.root.subject.common_name().unwrap_or_default();
+        let mark = name.rsplit(' ').next().unwrap_or_default();
+        format!("lath-{}", mark.to_ascii_lowercase())
+    }
+
+    /// An authority that certifies the workloads of a region: it may sign leaves that name URIs alone.
+    ///
+    /// # Errors
+    /// The host gives no random numbers.
+    pub fn workload_authority(
+        &self,
+        region: &str,
+        lifetime: Duration,
+    ) -> Result<Usable, IssueError> {
+        let key = PrivateKey::generate(KeyAlgorithm::P256).map_err(|_| IssueError::Key)?;
+        let now = Timestamp::now();
+        let profile = Profile {
+            subject: Subject::default()
+                .with("2.5.4.10", "Lath")
+                .with("2.5.4.3", format!("Lath Workloads {region}")),
+            names: Vec::new(),
+            uris: Vec::new(),
+            not_before: before(now),
+            not_after: now.plus(lifetime),
+            constraint: Constraint::Authority(Some(0)),
+            key_usages: AUTHORITY | SIGNATURE,
+            extended_key_usages: Vec::new(),
+            names_no_hosts: true,
+        };
+        let made = self.signer.sign(key.public(), key.algorithm(), &profile)?;
+        Ok(Usable {
+            names: Vec::new(),
+            key_algorithm: key.algorithm(),
+            not_after: made.not_after,
+            chain: vec![made.der],
+            key,
+        })
+    }
+}
+
 /// The profile of a server's certificate.
 pub(crate) fn server(algorithm: KeyAlgorithm, names: &[String], lifetime: Duration) -> Profile {
     let now = Timestamp::now();
@@ -205,6 +249,7 @@ pub(crate) fn server(algorithm: KeyAlgorithm, names: &[String], lifetime: Durati
         extended_key_usages: ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"]
             .map(str::to_owned)
             .to_vec(),
+        names_no_hosts: false,
     }
 }
 

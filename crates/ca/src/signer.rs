@@ -2,8 +2,8 @@
 
 use lath_model::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CidrSubnet, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SanType, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,8 @@ pub struct Profile {
     pub key_usages: u16,
     /// The object identifiers of `ExtendedKeyUsage`.
     pub extended_key_usages: Vec<String>,
+    /// Of an authority: whether what it signs may name no hosts, addresses and mailboxes.
+    pub names_no_hosts: bool,
 }
 
 /// An authority that signs.
@@ -265,6 +267,18 @@ fn params(profile: &Profile) -> Result<CertificateParams, IssueError> {
         params
             .extended_key_usages
             .push(ExtendedKeyUsagePurpose::Other(numbers));
+    }
+    if profile.names_no_hosts {
+        // An empty subtree is that of all names (RFC 5280 section 4.2.1.10).
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: Vec::new(),
+            excluded_subtrees: vec![
+                GeneralSubtree::DnsName(String::new()),
+                GeneralSubtree::Rfc822Name(String::new()),
+                GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
+                GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
+            ],
+        });
     }
     for name in &profile.names {
         let name = name.as_str().try_into()?;

@@ -85,6 +85,7 @@ fn profile(subject: &Subject, constraint: Constraint) -> Profile {
     Profile {
         subject: subject.clone(),
         uris: Vec::new(),
+        names_no_hosts: false,
         names: Vec::new(),
         not_before: now,
         not_after: now.plus(YEAR),

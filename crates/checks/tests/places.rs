@@ -314,6 +314,7 @@ async fn endpoints_are_reached_where_they_are() {
         auth: Auth::None,
         services: BTreeSet::from([service.id.clone()]),
         access_logs: Vec::new(),
+        workloads_only: false,
     };
     let (vpc, (zone, records)) = (vpc(), zone());
     let mut snapshot = Snapshot {

@@ -13,7 +13,7 @@ use crate::{
     CallerBook, Certificate, ControlPlane, HostedZone, Instance, InstanceKind, Interface, Items,
     ManagedWorkload, NamedRecords, NamespaceOrigin, PrefixList, RecordName, Resource,
     ResourceAssociation, ResourceGateway, Route53HealthCheck, SecurityGroup, Service,
-    ServiceNetwork, TargetGroup, Topology, TransitGateway, Vpc,
+    ServiceNetwork, TargetGroup, Topology, TransitGateway, Vpc, WorkloadAuthority,
 };
 
 /// All that a node must do. Self-contained: nothing else is needed to obey it.
@@ -80,6 +80,9 @@ pub struct Snapshot {
     /// What HTTPS listeners present to clients that ask for a generated name; `None` while no service has one.
     #[serde(default)]
     pub lattice_certificate: Option<Arc<Certificate>>,
+    /// What certifies the workloads of this region; `None` where they get no certificates.
+    #[serde(default)]
+    pub workload_authority: Option<Arc<WorkloadAuthority>>,
     /// Where the regions are.
     pub topology: Arc<Topology>,
     /// The root certificate of the installation's authority, PEM, which workloads trust; empty where there is none.
@@ -115,6 +118,7 @@ impl Default for Snapshot {
             names: OrdMap::new(),
             callers: Arc::default(),
             lattice_certificate: None,
+            workload_authority: None,
             topology: Arc::new(Topology::single("")),
             authority: Arc::default(),
         }
@@ -235,6 +239,10 @@ impl Snapshot {
         if self.lattice_certificate == previous.lattice_certificate {
             self.lattice_certificate
                 .clone_from(&previous.lattice_certificate);
+        }
+        if self.workload_authority == previous.workload_authority {
+            self.workload_authority
+                .clone_from(&previous.workload_authority);
         }
         if self.topology == previous.topology {
             self.topology = Arc::clone(&previous.topology);

@@ -27,6 +27,9 @@ pub struct ServiceNetwork {
     pub services: BTreeSet<ServiceId>,
     /// Where its access logs go.
     pub access_logs: Vec<AccessLogDestination>,
+    /// Whether identified workloads alone may call, and targets under TLS are shown who does.
+    #[serde(default)]
+    pub workloads_only: bool,
 }
 
 /// A Lattice service.
@@ -64,6 +67,15 @@ pub struct Certificate {
     pub chain: String,
     /// Its private key (PKCS #8), as PEM.
     pub key: Hidden,
+}
+
+/// What certifies the workloads of a region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadAuthority {
+    /// The authority's certificate below the installation's root, and its key.
+    pub certificate: Certificate,
+    /// The trust domain of the names that it certifies (SPIFFE).
+    pub trust_domain: String,
 }
 
 /// Who may call a service or through a network.
@@ -123,6 +135,18 @@ pub struct MutualTls {
     pub ignore_expiry: bool,
     /// What authorities revoked.
     pub revoked: Vec<Revoked>,
+    /// The names that one authority alone may certify.
+    #[serde(default)]
+    pub reserved: Option<Reserved>,
+}
+
+/// Names that one authority alone may certify: those of the installation's workloads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserved {
+    /// The trust domain of the names (SPIFFE).
+    pub trust_domain: String,
+    /// The authority's certificate, PEM.
+    pub authority: String,
 }
 
 /// Whether the certificates of clients are verified.

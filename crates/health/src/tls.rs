@@ -4,12 +4,15 @@
 use std::sync::{Arc, OnceLock};
 
 use lath_model::lattice::ProtocolVersion;
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WantsClientCert};
 use rustls::crypto::aws_lc_rs::{self, cipher_suite};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme, SupportedCipherSuite};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme,
+    SupportedCipherSuite,
+};
 
 /// The suites of AWS's policy that rustls has, in AWS's order; those with ECDSA are for keys that AWS does not take.
 const SUITES: [SupportedCipherSuite; 7] = [
@@ -41,24 +44,54 @@ pub fn provider() -> Arc<CryptoProvider> {
 pub fn towards_targets(version: ProtocolVersion) -> Arc<ClientConfig> {
     static HTTP1: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     static HTTP2: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    let (config, protocol) = match version {
-        ProtocolVersion::Http1 => (&HTTP1, "http/1.1"),
-        ProtocolVersion::Http2 | ProtocolVersion::Grpc => (&HTTP2, "h2"),
+    let config = match version {
+        ProtocolVersion::Http1 => &HTTP1,
+        ProtocolVersion::Http2 | ProtocolVersion::Grpc => &HTTP2,
     };
-    Arc::clone(config.get_or_init(|| Arc::new(speaking(protocol))))
+    Arc::clone(config.get_or_init(|| Arc::new(speaking(protocol(version)))))
 }
 
-fn speaking(protocol: &str) -> ClientConfig {
+/// The same, showing targets that ask for it who calls.
+///
+/// # Errors
+/// The key does not fit the certificate.
+pub fn towards_targets_as(
+    version: ProtocolVersion,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<ClientConfig>, Error> {
+    let mut config = accepting().with_client_auth_cert(chain, key)?;
+    settle(&mut config, protocol(version));
+    Ok(Arc::new(config))
+}
+
+fn protocol(version: ProtocolVersion) -> &'static str {
+    match version {
+        ProtocolVersion::Http1 => "http/1.1",
+        ProtocolVersion::Http2 | ProtocolVersion::Grpc => "h2",
+    }
+}
+
+/// # Panics
+/// Never: the provider has both versions of TLS.
+fn accepting() -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let provider = provider();
-    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .expect("the provider has both versions of TLS")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
-        .with_no_client_auth();
+}
+
+fn speaking(protocol: &str) -> ClientConfig {
+    let mut config = accepting().with_no_client_auth();
+    settle(&mut config, protocol);
+    config
+}
+
+fn settle(config: &mut ClientConfig, protocol: &str) {
     config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     config.resumption = Resumption::disabled();
-    config
 }
 
 /// Accepts every certificate. The handshake's signatures are still verified.

@@ -130,7 +130,8 @@ fn in_feed(usable: &Usable) -> feed::Certificate {
     }
 }
 
-fn pem(chain: &[Vec<u8>]) -> String {
+/// Certificates as PEM.
+pub(crate) fn pem(chain: &[Vec<u8>]) -> String {
     let chain = chain.iter();
     chain
         .map(|der| lath_ca::encode("CERTIFICATE", der))

@@ -22,7 +22,7 @@ use crate::resource::{
 use crate::shape::{AuthType, Status, VpcAssociationStatus};
 use crate::{
     access_log, action, auth_policy, certificate, health_check, listener, matcher, mutual_tls,
-    network, probing, region, service, target_group, vpc,
+    network, probing, region, service, target_group, vpc, workload_authority,
 };
 
 /// How long a connection may be idle: AWS's default, which nothing here can change.
@@ -143,9 +143,10 @@ fn fill_group(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
     }
 }
 
-/// What HTTPS listeners present by generated names.
+/// What HTTPS listeners present by generated names, and what certifies workloads.
 fn present(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
     snapshot.lattice_certificate = certificate::generated(cell, view).map(Arc::new);
+    snapshot.workload_authority = workload_authority::in_feed(cell, view).map(Arc::new);
 }
 
 /// What other regions have and something here uses. Where no region told anything, nothing more is looked at.
@@ -264,6 +265,7 @@ fn feed_network(cell: &Cell, view: &View, record: &ServiceNetwork) -> feed::Serv
         auth: auth(view, record.auth_type, record.id.as_str()),
         services: services_of(view, &record.id),
         access_logs: access_logs(view, record.id.as_str()),
+        workloads_only: mutual_tls::is_required(&record.tags),
     }
 }
 

@@ -51,6 +51,7 @@ mod token;
 mod traffic;
 mod vpc;
 mod vpc_association;
+mod workload_authority;
 
 use std::ops::Bound;
 use std::sync::Arc;

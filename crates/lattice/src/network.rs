@@ -14,8 +14,8 @@ use crate::record::{AccessLogSubscription, LogSource, ServiceNetwork, VpcAssocia
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
-    Lattice, auth_policy, behind, fault, page_from, quota, region, resource, service_association,
-    token,
+    Lattice, auth_policy, behind, fault, mutual_tls, page_from, quota, region, resource,
+    service_association, token,
 };
 
 operations! {
@@ -116,6 +116,8 @@ fn create(
         let id = twin.id.as_str();
         return Err(fault::name_taken(KIND, id, &op.name, &caller.account));
     }
+    mutual_tls::TAG.check_mode(cell, &op.tags)?;
+    mutual_tls::check_given(KIND, &op.tags)?;
     let now = Timestamp::now();
     let network = tx.put(ServiceNetwork {
         id,

@@ -22,7 +22,10 @@ use crate::record::{
 use crate::region::Told;
 use crate::resource::{endpoint as resource_endpoint, reconcile as resources, verification};
 use crate::shape::{Status, VpcAssociationStatus};
-use crate::{Lattice, action, certificate, endpoint, region, target_group, vpc_association};
+use crate::{
+    Lattice, action, certificate, endpoint, region, target_group, vpc_association,
+    workload_authority,
+};
 
 /// How often to look when nothing woke us: drain times end without an event.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -107,6 +110,7 @@ impl Reconciler {
         let observed = Arc::clone(&self.app.cell.observed.borrow());
         let now = Timestamp::now();
         certificate::renew(&self.app.cell, now).await?;
+        workload_authority::renew(&self.app.cell, now).await?;
         let judged = judge_all(&db.view(), &observed, now);
         let steps = self.ripe(judged, now).await;
         let verified = verification::judged(&self.app, &db.view(), now);

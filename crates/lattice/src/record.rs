@@ -236,6 +236,15 @@ pub(crate) struct GeneratedCertificate {
     pub(crate) not_after: Timestamp,
 }
 
+/// What certifies the region's workloads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkloadAuthority {
+    /// PEM, without a root.
+    pub(crate) chain: String,
+    pub(crate) key: lath_ca::Sealed,
+    pub(crate) not_after: Timestamp,
+}
+
 /// Who may call a network's services or a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AuthPolicy {
@@ -322,6 +331,7 @@ records! {
     Listener "lattice.listener" |this| key(&this.service, &this.id)
         => vec![("protocol", format!("{:?}", this.protocol))];
     GeneratedCertificate "lattice.generated-certificate" |_this| GENERATED.to_owned();
+    WorkloadAuthority "lattice.workload-authority" |_this| GENERATED.to_owned();
     Rule "lattice.rule" |this| key(&this.listener, &this.id)
         => crate::action::groups_of(this).map(|id| ("group", id.to_string())).collect();
     TargetGroup "lattice.target-group" |this| this.id.to_string()

@@ -327,7 +327,7 @@ fn named(arn: &str, kind: Kind) -> Option<String> {
 }
 
 /// Tags that are a rule's traffic policy need what changing the rule needs, or the listener for its default rule; so do those by
-/// which a listener asks clients for certificates.
+/// which a listener asks clients for certificates, or a service network takes identified workloads only.
 pub(crate) fn retagging(access: Access<TagResource>) -> Access<TagResource> {
     let of = |op: &TagResource, kind| {
         let asked = long_tag::is_asked(op.tags.keys());
@@ -340,6 +340,9 @@ pub(crate) fn retagging(access: Access<TagResource>) -> Access<TagResource> {
             of(op, Kind::Listener)
         })
         .with(TARGET_GROUPS, |op, at| mirrored(at, &op.tags))
+        .also(UPDATE_NETWORK, &SERVICE_NETWORK, move |op, _| {
+            of(op, Kind::ServiceNetwork)
+        })
 }
 
 /// The same of taking them away.
@@ -353,10 +356,14 @@ pub(crate) fn untagging(access: Access<UntagResource>) -> Access<UntagResource> 
         .also(UPDATE_LISTENER, &LISTENER, move |op, _| {
             of(op, Kind::Listener)
         })
+        .also(UPDATE_NETWORK, &SERVICE_NETWORK, move |op, _| {
+            of(op, Kind::ServiceNetwork)
+        })
 }
 
 const UPDATE_RULE: &str = "vpc-lattice:UpdateRule";
 const UPDATE_LISTENER: &str = "vpc-lattice:UpdateListener";
+const UPDATE_NETWORK: &str = "vpc-lattice:UpdateServiceNetwork";
 
 /// What Lattice's operations state beside what all do.
 pub(crate) trait Needs<Op>: Sized {

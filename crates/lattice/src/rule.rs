@@ -15,7 +15,7 @@ use crate::ident::{Kind, resolve};
 use crate::record::{Listener, Rule, key};
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, action, condition, fault, listener, page, quota, token, traffic};
+use crate::{Lattice, action, condition, fault, listener, mutual_tls, page, quota, token, traffic};
 
 operations! {
     for Lattice as "vpc-lattice";
@@ -149,6 +149,7 @@ fn create(
         protocol: listener.protocol,
     };
     let action = action::resolve(cell, tx.view(), user, &op.action, "action")?;
+    mutual_tls::check_given(Kind::Rule, &op.tags)?;
     let traffic = traffic::of(cell, tx.view(), user, &op.tags, &action)?;
     let now = Timestamp::now();
     let rule = tx.put(Rule {

@@ -15,6 +15,7 @@ mod leaving;
 mod names;
 mod network;
 mod observed;
+mod workloads;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ use lath_instance::metadata::MetadataService;
 use lath_instance::{Instances, InstancesConfig};
 use lath_model::id::InstanceId;
 use lath_net::Network;
-use lath_proxy::{Callers, Names, Proxy, ProxyConfig, ProxyHandle};
+use lath_proxy::{Callers, Names, Proxy, ProxyConfig, ProxyHandle, Workloads};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -209,11 +210,16 @@ impl Node {
         let dns = Dns::new(Arc::clone(&network), snapshots.clone(), config.upstreams)
             .with_health(checks.view(), health.view())
             .with_authority(config.authority);
+        let issuer = Arc::new(lath_svid::Issuer::default());
         let proxy_config = ProxyConfig {
             names: Some(Names(Arc::new(names::KnownNames(dns.lookup())))),
             lattice_source,
             regions,
             callers: Some(Callers(Arc::new(KnownCallers::new(snapshots.clone())))),
+            workloads: Some(Workloads(Arc::new(workloads::KnownWorkloads {
+                snapshots: snapshots.clone(),
+                issuer: Arc::clone(&issuer),
+            }))),
             ..config.proxy
         };
         let drain = proxy_config.target_drain;
@@ -226,7 +232,8 @@ impl Node {
             Arc::clone(&sink),
         )
         .context("the proxy cannot be started")?;
-        let metadata = MetadataService::new(Arc::clone(&network), snapshots.clone());
+        let metadata = MetadataService::new(Arc::clone(&network), snapshots.clone())
+            .with_issuer(Arc::clone(&issuer));
         if config.api_in_vpcs {
             let (network, api) = (Arc::clone(&network), Arc::clone(&api));
             tasks.spawn(api::serve(network, snapshots.clone(), api, stop.clone()));
@@ -278,6 +285,7 @@ impl Node {
             source: source.clone(),
             sink,
             api,
+            issuer,
             api_in_vpcs: config.api_in_vpcs,
             images: config.images,
             image_sources: config.image_sources,

@@ -87,6 +87,7 @@ fn snapshot() -> Snapshot {
                 auth: Auth::None,
                 services: services.iter().map(|service| service.id.clone()).collect(),
                 access_logs: Vec::new(),
+                workloads_only: false,
             }),
         )]),
         services: services

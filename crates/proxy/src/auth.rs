@@ -8,6 +8,7 @@ use lath_model::arn::Arn;
 use lath_policy::lattice::{self, CONNECT, INVOKE, Invocation, Level};
 use lath_policy::{Attached, Facts};
 use lath_sigv4::{Claim, Payload, SigError};
+use lath_svid::Svid;
 
 use crate::callers::{Caller, Callers, Sender};
 use crate::refusal::Refusal;
@@ -34,6 +35,8 @@ pub(crate) struct Call<'a, B> {
     pub(crate) secure: bool,
     /// The client's certificate, where the listener verified it.
     pub(crate) certificate: Option<&'a Presented>,
+    /// The workload that calls, where the network asks.
+    pub(crate) workload: Option<&'a Svid>,
     pub(crate) request: &'a Request<B>,
 }
 
@@ -79,6 +82,7 @@ impl<B> Call<'_, B> {
                 caller,
                 secure: self.secure,
                 certificate: self.certificate,
+                workload: self.workload,
             },
         };
         let attached: Vec<Attached<'_>> = caller
@@ -194,6 +198,8 @@ pub(crate) struct Passage<'a> {
     pub(crate) entry: &'a Entry,
     pub(crate) port: u16,
     pub(crate) client: &'a HeaderValue,
+    /// The workload that connects, where the network asks.
+    pub(crate) workload: Option<&'a Svid>,
 }
 
 impl Passage<'_> {
@@ -221,6 +227,7 @@ impl Passage<'_> {
                 caller: &caller,
                 secure: true,
                 certificate: None,
+                workload: self.workload,
             },
         };
         let judged = lattice::authorize(&invocation, network.auth(), service.auth(), &[]);
@@ -238,12 +245,16 @@ struct Seen<'a> {
     caller: &'a Caller,
     secure: bool,
     certificate: Option<&'a Presented>,
+    workload: Option<&'a Svid>,
 }
 
 impl Facts for Seen<'_> {
     fn values(&self, key: &str) -> Option<Vec<String>> {
         match key {
             "aws:securetransport" => Some(vec![self.secure.to_string()]),
+            "lath:spiffeid" if self.workload.is_some() => {
+                self.workload.map(|it| vec![it.spiffe_id.clone()])
+            }
             _ if key.starts_with("lath:") => self.certificate?.fact(key),
             _ => self.caller.values(key),
         }

@@ -299,6 +299,7 @@ fn compile_entry(
     Entry {
         source: Arc::clone(service),
         slot: Arc::clone(slot),
+        workloads_only: network.workloads_only,
         network_gate: gate.clone(),
         service_gate: Gate::of(&service.auth, &service.arn),
         destinations: destinations(network.access_logs.iter().chain(&service.access_logs)),

@@ -9,6 +9,7 @@ use lath_net::descriptors::Purpose;
 
 use crate::callers::Callers;
 use crate::names::Names;
+use crate::workloads::Workloads;
 
 /// How the proxy works. The defaults are AWS's limits.
 #[derive(Debug, Clone)]
@@ -66,6 +67,8 @@ pub struct ProxyConfig {
     /// The keys that requests may be signed with, where auth policies are asked; `None`: signed requests are
     /// refused there.
     pub callers: Option<Callers>,
+    /// Who knows the workloads that call; `None`: service networks that take identified ones only take none.
+    pub workloads: Option<Workloads>,
     /// Who knows where resources are that have a name; `None`: these are not reached.
     pub names: Option<Names>,
     /// How long a connection to a resource may be idle.
@@ -113,6 +116,7 @@ impl Default for ProxyConfig {
             limits: Limits::default(),
             regions: None,
             callers: None,
+            workloads: None,
             names: None,
             // "Connections that are idle for 350 seconds" end, as those of VPC endpoints do
             // (https://docs.aws.amazon.com/vpc/latest/privatelink/create-endpoint-service.html).

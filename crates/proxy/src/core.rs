@@ -23,6 +23,7 @@ use crate::meter::Meter;
 use crate::registry::Registry;
 use crate::state::State;
 use crate::upstream::Pools;
+use crate::workloads::Remembered;
 
 /// What all threads share.
 #[derive(Clone)]
@@ -59,6 +60,8 @@ pub(crate) struct Core {
     /// Where resources were reached before their ports changed, while connections are left.
     pub(crate) moved: RefCell<Vec<Rc<Listening>>>,
     pub(crate) clients: Clients,
+    /// Who calls from where.
+    pub(crate) workloads: Remembered,
     /// Copies of requests on their way.
     pub(crate) copies: Cell<usize>,
     /// As exact as the last tick or request.
@@ -98,6 +101,7 @@ impl Core {
             connections: Registry::default(),
             moved: RefCell::default(),
             clients,
+            workloads: Remembered::default(),
             copies: Cell::new(0),
             clock,
         }

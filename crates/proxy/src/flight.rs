@@ -12,6 +12,7 @@ use lath_model::Timestamp;
 use lath_model::id::{ListenerId, RuleId};
 use lath_model::lattice::ProtocolVersion;
 use lath_policy::lattice::Level;
+use lath_svid::Svid;
 
 use crate::callers::Sender;
 use crate::connection::Connection;
@@ -41,6 +42,8 @@ pub(crate) struct Flight {
     denied_by: Option<Level>,
     /// Who called.
     pub(crate) sender: Sender,
+    /// The workload that called, where the network asks.
+    pub(crate) workload: Option<Arc<Svid>>,
     /// Present only when somebody reads access logs.
     said: Option<Box<Said>>,
     http2: bool,
@@ -94,6 +97,7 @@ impl Flight {
             rule: None,
             denied_by: None,
             sender: Sender::Unasked,
+            workload: None,
             said: None,
             http2,
             interim: request.version() == Version::HTTP_11,

@@ -65,6 +65,7 @@ pub fn client_certificate(der: &[u8]) -> Option<ToldOfClient> {
         anchors: Vec::new(),
         ignore_expiry: true,
         revoked: Vec::new(),
+        reserved: None,
     };
     let presented = Presented::of(&[der.into()])?;
     let mut headers = HeaderMap::new();

@@ -60,6 +60,7 @@ mod traffic;
 mod upload;
 mod upstream;
 mod wire;
+mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -83,6 +84,7 @@ pub use framing::{Guard, Interim, Offence};
 pub use http2::Http2Guard;
 pub use names::{Looking, NameLookup, Names};
 pub use observed::{ProxyObserved, observed_targets};
+pub use workloads::{KnowsWorkloads, Workloads};
 
 use crate::core::Shared;
 use crate::counters::Counters;

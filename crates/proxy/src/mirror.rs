@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{Request, header, request};
 use http_body::Body as _;
 use lath_model::lattice::ProtocolVersion;
+use lath_svid::Svid;
 use tokio::sync::oneshot;
 
 use crate::connection::Connection;
@@ -66,6 +67,7 @@ pub(crate) fn send(
         core: Rc::clone(core),
         connection: Rc::clone(flight.connection()),
         group: Arc::clone(group),
+        caller: flight.workload.clone().filter(|_| group.secure),
         parts,
         lines,
     };
@@ -96,6 +98,8 @@ struct Copy {
     core: Rc<Core>,
     connection: Rc<Connection>,
     group: Arc<GroupSlot>,
+    /// In whose name targets are connected.
+    caller: Option<Arc<Svid>>,
     parts: request::Parts,
     /// What an HTTP/1.1 head ends with.
     lines: Vec<u8>,
@@ -126,7 +130,14 @@ impl Copy {
             return;
         };
         let mut counted = Counted::begin(&self, target);
-        let opened = open(&self.core, &self.group, target, Wanted::Idle).await;
+        let opened = open(
+            &self.core,
+            &self.group,
+            target,
+            self.caller.as_ref(),
+            Wanted::Idle,
+        )
+        .await;
         let Ok(Some(mut lease)) = opened else { return };
         let mut parts = self.parts;
         let size: usize = pieces.iter().map(Bytes::len).sum();

@@ -14,6 +14,7 @@ use lath_model::Timestamp;
 use lath_model::id::RuleId;
 use lath_model::lattice::ListenerProtocol;
 use lath_policy::lattice::Level;
+use lath_svid::Svid;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -129,7 +130,12 @@ impl Journey<'_> {
 
     fn authorise(&mut self) -> Result<(), Failure> {
         let network = self.vpc.network.as_ref();
+        let workload = match self.entry.workloads_only {
+            true => Some(self.identified().ok_or(Failure::ClientAccessDenied)?),
+            false => None,
+        };
         let passage = Passage {
+            workload: workload.as_deref(),
             network_arn: network.map_or("", |network| &network.source.arn),
             vpc: self.vpc,
             entry: self.entry,
@@ -142,6 +148,15 @@ impl Journey<'_> {
             self.denied_by = Some(level);
             Failure::ClientAccessDenied
         })
+    }
+
+    /// The workload that has the client's address: nothing of its TLS is seen.
+    fn identified(&self) -> Option<Arc<Svid>> {
+        let (core, address) = (self.core, self.connection.remote().ip());
+        let workloads = core.config.workloads.as_ref()?;
+        let generation = core.state.load().generation;
+        core.workloads
+            .at(workloads, generation, &self.vpc.id, address)
     }
 
     /// A connection to a target of a group of the listener's rule; another target is tried where one cannot be connected.

@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use lath_svid::Svid;
+
 use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::slot::{GroupSlot, Members, TargetSlot};
@@ -39,7 +41,7 @@ pub(crate) fn pick<'a>(
     ejected
 }
 
-/// A connection to the target. `None`: it cannot be connected.
+/// A connection to the target, in the name of the caller if one is given. `None`: it cannot be connected.
 ///
 /// # Errors
 /// There may be no further connection to targets.
@@ -47,9 +49,10 @@ pub(crate) async fn open(
     core: &Rc<Core>,
     group: &Arc<GroupSlot>,
     target: &Arc<TargetSlot>,
+    caller: Option<&Arc<Svid>>,
     wanted: Wanted,
 ) -> Result<Option<Lease>, Refusal> {
-    let idle = || Lease::idle(&core.pools, target);
+    let idle = || Lease::idle(&core.pools, target, caller);
     if let Some(lease) = (wanted != Wanted::Fresh).then(idle).flatten() {
         return Ok(Some(lease));
     }
@@ -58,7 +61,7 @@ pub(crate) async fn open(
         Refusal::overloaded()
     })?;
     // Boxed, because it is rare and large: every exchange would carry its room along.
-    match Box::pin(Lease::connect(&core.pools, group, target, room)).await {
+    match Box::pin(Lease::connect(&core.pools, group, target, caller, room)).await {
         Ok(lease) => Ok(Some(lease)),
         Err(error) => {
             tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");

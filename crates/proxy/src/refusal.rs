@@ -155,6 +155,14 @@ impl Refusal {
         }
     }
 
+    /// The service network takes identified workloads only, and the client is none.
+    pub(crate) fn not_identified() -> Self {
+        Self::denied(
+            "The service network takes requests of identified workloads only: the client's address is no workload's\n"
+                .to_owned(),
+        )
+    }
+
     /// There is no target to send it to.
     pub(crate) fn no_target() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{Request, Version};
 use lath_model::lattice::{ListenerProtocol, ProtocolVersion};
 use lath_model::traffic::Scheme;
+use lath_svid::Svid;
 
 use crate::auth::Call;
 use crate::connection::Connection;
@@ -66,6 +67,9 @@ pub(crate) fn route(
         Some(mutual) => admit(core, connection, mutual, host)?,
         None => None,
     };
+    if entry.workloads_only {
+        flight.workload = Some(identify(core, connection, vpc, client)?);
+    }
     authorise(core, connection, vpc, (entry, client), request, flight)?;
     let rule = chosen.router.choose(&Seen(request));
     let (id, outcome) = chosen.outcome(rule);
@@ -207,6 +211,27 @@ fn admit<'a>(
     }
 }
 
+/// Which workload calls: the one that its verified certificate names, or the one that has its address.
+///
+/// # Errors
+/// It is none.
+fn identify(
+    core: &Core,
+    connection: &Connection,
+    vpc: &VpcState,
+    client: Option<&Presented>,
+) -> Result<Arc<Svid>, Refusal> {
+    let workloads = core.config.workloads.as_ref();
+    let workloads = workloads.ok_or_else(Refusal::not_identified)?;
+    let named = client.and_then(Presented::spiffe_id);
+    if let Some(found) = named.and_then(|id| workloads.0.named(id)) {
+        return Ok(found);
+    }
+    let (generation, address) = (core.state.load().generation, connection.remote().ip());
+    let found = core.workloads.at(workloads, generation, &vpc.id, address);
+    found.ok_or_else(Refusal::not_identified)
+}
+
 /// The network's auth policy and the service's.
 fn authorise(
     core: &Core,
@@ -226,6 +251,7 @@ fn authorise(
         client: &connection.client_header().value,
         secure: connection.secured().is_some(),
         certificate,
+        workload: flight.workload.as_deref(),
         request,
     };
     let (sender, judged) = call.authorize();

@@ -104,6 +104,8 @@ impl NetworkState {
 pub(crate) struct Entry {
     pub(crate) source: Arc<Service>,
     pub(crate) slot: Arc<ServiceSlot>,
+    /// Whether the network takes identified workloads only.
+    pub(crate) workloads_only: bool,
     /// Who may call through the network, and who the service; asked in this order.
     pub(crate) network_gate: Gate,
     pub(crate) service_gate: Gate,

@@ -141,6 +141,7 @@ fn profile(
             .iter()
             .map(|it| (*it).to_owned())
             .collect(),
+        names_no_hosts: false,
     })
 }
 

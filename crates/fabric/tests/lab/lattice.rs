@@ -41,6 +41,7 @@ pub(crate) fn service(network: u32) -> (ServiceNetwork, Service) {
         auth: Auth::None,
         services: [service.id.clone()].into(),
         access_logs: Vec::new(),
+        workloads_only: false,
     };
     (network, service)
 }

@@ -46,6 +46,7 @@ fn network(number: u64, services: impl IntoIterator<Item = u64>) -> ServiceNetwo
         auth: Auth::None,
         services: services.into_iter().map(|it| id("svc", it)).collect(),
         access_logs: Vec::new(),
+        workloads_only: false,
     }
 }
 

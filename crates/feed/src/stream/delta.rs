@@ -78,6 +78,9 @@ macro_rules! delta {
             /// A list of one, so that "none any more" is not read as "no change".
             #[serde(default)]
             lattice_certificate: Option<(Option<Arc<Certificate>>,)>,
+            /// The same of the workloads' authority.
+            #[serde(default)]
+            workload_authority: Option<(Option<Arc<WorkloadAuthority>>,)>,
             topology: Option<Arc<Topology>>,
             #[serde(default)]
             authority: Option<Arc<str>>,
@@ -91,7 +94,7 @@ macro_rules! delta {
                 let old = old.unwrap_or(&nothing);
                 let Snapshot {
                     version, region, account, $($map,)* names, cut, name_sharing, callers,
-                    lattice_certificate, topology, authority
+                    lattice_certificate, workload_authority, topology, authority
                 } = new;
                 Self {
                     whole,
@@ -108,6 +111,8 @@ macro_rules! delta {
                         .then(|| Arc::clone(callers)),
                     lattice_certificate: (whole || old.lattice_certificate != *lattice_certificate)
                         .then(|| (lattice_certificate.clone(),)),
+                    workload_authority: (whole || old.workload_authority != *workload_authority)
+                        .then(|| (workload_authority.clone(),)),
                     topology: (whole || !Arc::ptr_eq(&old.topology, topology))
                         .then(|| Arc::clone(topology)),
                     authority: (whole || old.authority != *authority)
@@ -136,6 +141,9 @@ macro_rules! delta {
                 }
                 if let Some((certificate,)) = self.lattice_certificate {
                     next.lattice_certificate = certificate;
+                }
+                if let Some((authority,)) = self.workload_authority {
+                    next.workload_authority = authority;
                 }
                 if let Some(topology) = self.topology {
                     next.topology = topology;

@@ -7,9 +7,11 @@ use hyper::{Method, Response, StatusCode};
 use lath_feed::{Instance, Snapshot, Vpc};
 use lath_model::Timestamp;
 use lath_model::id::VpcId;
+use lath_svid::Issuer;
 
 use super::token::{TTL, Tokens};
 use super::tree::{Leaf, Node, VERSIONS, root_of};
+use super::workload;
 
 const TOKEN_PATH: &str = "/latest/api/token";
 const TOKEN: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");
@@ -28,7 +30,11 @@ pub(super) struct Asked<'a> {
 }
 
 /// What an instance gets.
-pub(super) fn answer(snapshot: &Snapshot, tokens: &Tokens, asked: &Asked<'_>) -> Response<Vec<u8>> {
+pub(super) fn answer(
+    snapshot: &Snapshot,
+    (tokens, issuer): (&Tokens, &Issuer),
+    asked: &Asked<'_>,
+) -> Response<Vec<u8>> {
     let Some((vpc, instance)) = find(snapshot, asked.vpc, asked.peer) else {
         return refusal(StatusCode::NOT_FOUND);
     };
@@ -44,7 +50,7 @@ pub(super) fn answer(snapshot: &Snapshot, tokens: &Tokens, asked: &Asked<'_>) ->
     if asked.method != Method::GET && asked.method != Method::HEAD {
         return not_allowed("OPTIONS, GET, HEAD");
     }
-    look_up(snapshot, vpc, instance, asked.path).map_or_else(
+    look_up(snapshot, (vpc, instance), issuer, asked).map_or_else(
         || refusal(StatusCode::NOT_FOUND),
         |leaf| plain(leaf.bytes, leaf.content_type),
     )
@@ -78,9 +84,16 @@ fn refused(tokens: &Tokens, instance: &Instance, asked: &Asked<'_>) -> Option<St
     let good = match (tokens_sent.next(), tokens_sent.next()) {
         (Some(token), None) => tokens.is_good(token.as_bytes(), &instance.id, asked.now),
         (Some(_), Some(_)) => false,
-        (None, _) => !instance.metadata.tokens_required,
+        (None, _) => !instance.metadata.tokens_required && !is_about_identity(asked.path),
     };
     (!good).then_some(StatusCode::UNAUTHORIZED)
+}
+
+/// Whether a path leads to the instance's private key.
+fn is_about_identity(path: &str) -> bool {
+    let path = percent_decode(path).unwrap_or_default();
+    let steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty()).collect();
+    steps.get(1..).is_some_and(workload::is_asked)
 }
 
 fn token(tokens: &Tokens, instance: &Instance, asked: &Asked<'_>) -> Response<Vec<u8>> {
@@ -113,8 +126,13 @@ fn lifetime(headers: &HeaderMap) -> Option<u32> {
     digits.then(|| text.parse().ok())?
 }
 
-fn look_up(snapshot: &Snapshot, vpc: &Vpc, instance: &Instance, path: &str) -> Option<Leaf> {
-    let path = percent_decode(path)?;
+fn look_up(
+    snapshot: &Snapshot,
+    (vpc, instance): (&Vpc, &Instance),
+    issuer: &Issuer,
+    asked: &Asked<'_>,
+) -> Option<Leaf> {
+    let path = percent_decode(asked.path)?;
     let mut steps = path.split('/').filter(|step| !step.is_empty()).peekable();
     let Some(version) = steps.next() else {
         return Some(Leaf::text(VERSIONS.join("\n")));
@@ -122,7 +140,15 @@ fn look_up(snapshot: &Snapshot, vpc: &Vpc, instance: &Instance, path: &str) -> O
     if !VERSIONS.contains(&version) {
         return None;
     }
-    let mut node = root_of(snapshot, vpc, instance);
+    let rest: Vec<&str> = steps.clone().collect();
+    let mut node = match workload::is_asked(&rest) {
+        // Made only for who asks: it is a key and a signature.
+        true => {
+            steps.nth(1);
+            workload::open(snapshot, instance, issuer, asked.now)?.into_node()
+        }
+        false => root_of(snapshot, vpc, instance),
+    };
     for step in steps {
         node = node.into_child(step)?;
     }

@@ -11,6 +11,7 @@ mod credentials;
 mod identity;
 mod token;
 mod tree;
+mod workload;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +29,7 @@ use lath_model::id::VpcId;
 use lath_net::accept::{Acceptor, ConnectionLimits, Slot, Source, Watched};
 use lath_net::descriptors::Purpose;
 use lath_net::{Network, Place};
+use lath_svid::Issuer;
 use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -57,6 +59,7 @@ pub struct MetadataService {
     listeners: Listeners,
     snapshots: SnapshotReceiver,
     tokens: Arc<Tokens>,
+    issuer: Arc<Issuer>,
     acceptor: Acceptor,
 }
 
@@ -75,8 +78,16 @@ impl MetadataService {
             listeners: Listeners::new(network, snapshots.clone(), METADATA_ADDRESS),
             snapshots,
             tokens: Arc::new(Tokens::new()),
+            issuer: Arc::default(),
             acceptor: acceptor(),
         }
+    }
+
+    /// Certifies instances with what others certify with too.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: Arc<Issuer>) -> Self {
+        self.issuer = issuer;
+        self
     }
 
     /// Listens elsewhere than on AWS.
@@ -97,6 +108,7 @@ impl MetadataService {
             listeners,
             snapshots,
             tokens,
+            issuer,
             acceptor,
         } = self;
         let begin = |vpc, listener, stop: CancellationToken| {
@@ -105,6 +117,7 @@ impl MetadataService {
                 listener,
                 snapshots: snapshots.clone(),
                 tokens: Arc::clone(&tokens),
+                issuer: Arc::clone(&issuer),
                 acceptor: acceptor.clone(),
             };
             tokio::spawn(async move { stop.run_until_cancelled(door.serve(&stop)).await });
@@ -119,6 +132,7 @@ struct Door {
     listener: TcpListener,
     snapshots: SnapshotReceiver,
     tokens: Arc<Tokens>,
+    issuer: Arc<Issuer>,
     acceptor: Acceptor,
 }
 
@@ -152,7 +166,7 @@ impl Door {
     ) -> impl Future<Output = ()> + use<> {
         let (vpc, snapshots) = (self.vpc.clone(), self.snapshots.clone());
         let socket = stream.as_fd().try_clone_to_owned().map(Socket::from);
-        let tokens = Arc::clone(&self.tokens);
+        let (tokens, issuer) = (Arc::clone(&self.tokens), Arc::clone(&self.issuer));
         let stream = TokioIo::new(Watched::new(stream, &slot));
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let asked = Asked {
@@ -169,8 +183,8 @@ impl Door {
                 .as_ref()
                 .map_err(|error| io::Error::from(error.kind()))
                 .and_then(|it| it.set_ttl_v4(hops));
-            let response =
-                answer(&snapshot, &tokens, &asked).map(|body| Full::new(Bytes::from(body)));
+            let response = answer(&snapshot, (&tokens, &issuer), &asked)
+                .map(|body| Full::new(Bytes::from(body)));
             // Without the limit the connection ends, and nothing is said that may go too far.
             std::future::ready(limited.map(|()| response))
         });
@@ -217,5 +231,5 @@ pub(crate) fn answer_once(
         path,
         headers,
     };
-    answer(snapshot, &Tokens::new(), &asked)
+    answer(snapshot, (&Tokens::new(), &Issuer::default()), &asked)
 }

@@ -4,7 +4,7 @@
 use lath_feed::{Instance, Interface, SecurityGroup, Snapshot, Vpc};
 use lath_model::{Partition, WorkloadId};
 
-use super::{credentials, identity};
+use super::{credentials, identity, workload};
 
 /// The roots; all show the same.
 pub(super) const VERSIONS: &[&str] = &[
@@ -72,6 +72,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// What it is the name of.
+    pub(super) fn into_node(self) -> Node {
+        self.node
+    }
+
     /// Folders end in a slash.
     pub(super) fn listed(&self) -> String {
         match (&self.shown, &self.node) {
@@ -190,6 +195,7 @@ impl<'a> View<'a> {
         }
         entries.extend(metadata.profile.as_ref().map(credentials::folder_of));
         entries.extend(self.public_keys());
+        entries.extend(workload::closed(self.snapshot));
         entries.extend(self.tags());
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         entries

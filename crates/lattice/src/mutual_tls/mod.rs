@@ -18,6 +18,9 @@ pub(crate) use written::read;
 
 const NAME: &str = "lath:mutual-tls";
 
+/// What the tag of a service network says.
+const REQUIRED: &str = "required";
+
 /// The tag.
 pub(crate) const TAG: LongTag = LongTag {
     name: NAME,
@@ -76,11 +79,22 @@ pub(crate) fn check_given(kind: Kind, given: &Tags) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = match kind {
+        Kind::ServiceNetwork if is_required(given) => return Ok(()),
+        Kind::ServiceNetwork => {
+            format!("{NAME} of a service network is {REQUIRED:?}, or not there")
+        }
         Kind::Listener if given.contains_key(NAME) => return Ok(()),
         Kind::Listener => format!("Part {NAME} is missing: set all parts in one request"),
-        _ => format!("{NAME} is a tag of HTTPS listeners"),
+        _ => format!("{NAME} is a tag of HTTPS listeners, and of service networks"),
     };
     Err(fault::invalid("tags", message))
+}
+
+/// Whether a service network with these tags takes requests of identified workloads only. As listeners, it does so in strict
+/// mode too.
+pub(crate) fn is_required(tags: &Tags) -> bool {
+    let ours: Vec<_> = tags.iter().filter(|(key, _)| TAG.is_ours(key)).collect();
+    matches!(ours.as_slice(), [(key, value)] if *key == NAME && *value == REQUIRED)
 }
 
 /// The tags of a resource are about to be these: a listener asks clients for what they say.
@@ -160,5 +174,9 @@ pub(crate) fn in_feed(cell: &Cell, view: &View, record: &Listener) -> Option<fee
         revoked: revoked
             .map(|(authority, serials)| feed::Revoked { authority, serials })
             .collect(),
+        reserved: cell.authority.as_ref().map(|it| feed::Reserved {
+            trust_domain: it.trust_domain(),
+            authority: it.root_pem(),
+        }),
     })
 }

@@ -7,6 +7,7 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod model;
+mod mutual;
 mod policies;
 mod refusals;
 mod regions;

@@ -225,6 +225,7 @@ mod tests {
             auth: Auth::None,
             services: ["svc-00000000000000001".parse().unwrap()].into(),
             access_logs: Vec::new(),
+            workloads_only: false,
         };
         for (index, id) in VPCS.iter().enumerate() {
             let lattice = LatticeAssociation {

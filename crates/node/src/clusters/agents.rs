@@ -23,6 +23,9 @@ use tokio_util::sync::DropGuard;
 use super::Shared;
 use super::doors::{self, Door};
 
+/// Where a pod gets its certificate, beside its credentials: an extension.
+const IDENTITY_PATH: &str = "/lath/v1/identity";
+
 /// How long `eks-auth` may take.
 const ASKING: Duration = Duration::from_secs(15);
 /// Credentials of a node that are kept, and after how many seconds new ones are asked for, as AWS's agent does.
@@ -138,7 +141,7 @@ impl Door for Agent {
 
 impl Agent {
     async fn respond(&self, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
-        if path != agent::PATH {
+        if path != agent::PATH && path != IDENTITY_PATH {
             return response(StatusCode::NOT_FOUND, "404 page not found\n".to_owned());
         }
         let host = headers.get(HOST).and_then(|it| it.to_str().ok());
@@ -149,8 +152,12 @@ impl Agent {
             Ok(token) => self.credentials(token, now).await,
             Err(refusal) => Err(refusal),
         };
-        match given {
-            Ok(answer) => match serde_json::to_string(&answer.given) {
+        let said = given.and_then(|answer| match path {
+            IDENTITY_PATH => self.identity(&answer),
+            _ => Ok(serde_json::to_value(&answer.given)),
+        });
+        match said {
+            Ok(document) => match document.map(|it| it.to_string()) {
                 Ok(text) => response(StatusCode::OK, text),
                 Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, String::new()),
             },
@@ -159,6 +166,41 @@ impl Agent {
                 response(refusal.status, refusal.text + "\n")
             }
         }
+    }
+
+    /// The certificate of a pod whose token was found to be good: of its service account.
+    fn identity(&self, answer: &Answer) -> Result<serde_json::Result<serde_json::Value>, Refusal> {
+        let refuse = |text: &str| Refusal::new(StatusCode::NOT_FOUND, text);
+        let snapshot = Arc::clone(&self.shared.parts.snapshots.borrow());
+        let authority = snapshot.workload_authority.as_ref();
+        let authority = authority.ok_or_else(|| refuse("workloads get no certificates"))?;
+        let plane = wanted(&snapshot, &self.id).ok_or_else(|| refuse("the cluster is gone"))?;
+        let mut identities = plane.pod_identities.iter();
+        let pod = identities.find(|it| it.id == answer.association);
+        let pod = pod.ok_or_else(|| refuse("the pod identity association is gone"))?;
+        let id = lath_svid::names::pod(
+            &authority.trust_domain,
+            (&snapshot.account, &snapshot.region),
+            &plane.name,
+            &pod.namespace,
+            &pod.service_account,
+        );
+        let issuer = &self.shared.parts.issuer;
+        let svid = issuer.issue(authority, &id, Timestamp::now());
+        let svid = svid.ok_or_else(|| {
+            Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no certificate can be signed",
+            )
+        })?;
+        Ok(Ok(serde_json::json!({
+            "SpiffeId": id,
+            "Certificate": svid.chain_pem(),
+            "PrivateKey": *svid.key.reveal_pem(),
+            "TrustBundle": *snapshot.authority,
+            "TrustDomain": authority.trust_domain,
+            "Expiration": svid.not_after.iso8601_seconds(),
+        })))
     }
 
     async fn credentials(&self, token: &str, now: i64) -> Result<Answer, Refusal> {

@@ -72,6 +72,8 @@ pub(crate) struct Parts {
     pub(crate) sink: Arc<dyn Sink>,
     /// Control, for the agents of pod identities.
     pub(crate) api: Arc<dyn Api>,
+    /// Certifies pods.
+    pub(crate) issuer: Arc<lath_svid::Issuer>,
     /// Whether pods reach the AWS APIs.
     pub(crate) api_in_vpcs: bool,
     /// Images for nodes.

@@ -77,6 +77,11 @@ impl Outbound {
         if let Some(identity) = flight.sender.header() {
             parts.headers.insert(head::LATTICE_IDENTITY, identity);
         }
+        if let Some(workload) = &flight.workload
+            && let Ok(id) = HeaderValue::from_str(&workload.spiffe_id)
+        {
+            parts.headers.insert(head::SPIFFE_ID, id);
+        }
         if let Some(mutual) = &route.listener().mutual
             && let Some(client) = connection.secured().and_then(|it| it.client.as_ref())
         {
@@ -196,7 +201,8 @@ async fn deliver(
             ..
         } = outbound;
         flight.picked(&target);
-        let Some(mut lease) = open(core, group, &target, wanted).await? else {
+        let caller = flight.workload.as_ref().filter(|_| group.secure);
+        let Some(mut lease) = open(core, group, &target, caller, wanted).await? else {
             refusing.push(target.serial);
             if refusing.len() >= core.config.connect_attempts {
                 return Err(Refusal::not_connected());

@@ -22,6 +22,8 @@ const MAX_HEADERS: usize = 100;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Who called, when that was proved.
 pub(crate) const LATTICE_IDENTITY: HeaderName = HeaderName::from_static("x-amzn-lattice-identity");
+/// The workload that called, where the service network takes identified ones only.
+pub(crate) const SPIFFE_ID: HeaderName = HeaderName::from_static("x-amzn-mtls-spiffe-id");
 /// Also set on every response.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 

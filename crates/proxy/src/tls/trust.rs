@@ -33,6 +33,8 @@ pub(crate) struct Trust {
     source: MutualTls,
     anchors: Vec<Anchor>,
     revoked: HashSet<Number>,
+    /// What the names of the installation's workloads begin with, and the authority that alone may certify them.
+    reserved: Option<(String, TrustAnchor<'static>)>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -105,7 +107,13 @@ impl Trust {
             }
             found
         });
+        let reserved = source.reserved.as_ref().and_then(|it| {
+            let authority = one(&it.authority)?;
+            let anchor = anchor_from_trusted_cert(&authority).ok()?.to_owned();
+            Some((format!("spiffe://{}/", it.trust_domain), anchor))
+        });
         Self {
+            reserved,
             anchors: anchors.collect(),
             revoked,
             source: source.clone(),
@@ -182,9 +190,12 @@ impl Trust {
         let is_sound = |path: &VerifiedPath<'_>| {
             let mut certificates =
                 std::iter::once(&**path.end_entity()).chain(path.intermediate_certificates());
-            match certificates.any(|it| self.revoked.contains(&Number::of(it))) {
-                true => Err(webpki::Error::CertRevoked),
-                false => Ok(()),
+            match () {
+                () if certificates.any(|it| self.revoked.contains(&Number::of(it))) => {
+                    Err(webpki::Error::CertRevoked)
+                }
+                () if self.is_usurped(path) => Err(webpki::Error::NameConstraintViolation),
+                () => Ok(()),
             }
         };
         let verified = leaf.verify_for_usage(
@@ -197,6 +208,24 @@ impl Trust {
             Some(&is_sound),
         );
         verified.map(drop).map_err(|error| Refused(reason(&error)))
+    }
+}
+
+impl Trust {
+    /// Whether a path certifies a name that another authority alone may certify.
+    fn is_usurped(&self, path: &VerifiedPath<'_>) -> bool {
+        let Some((start, authority)) = &self.reserved else {
+            return false;
+        };
+        let anchor = path.anchor();
+        let is_its = anchor.subject == authority.subject
+            && anchor.subject_public_key_info == authority.subject_public_key_info;
+        let mut names = path.end_entity().valid_uri_names();
+        !is_its
+            && names.any(|it| {
+                it.get(..start.len())
+                    .is_some_and(|it| it.eq_ignore_ascii_case(start))
+            })
     }
 }
 

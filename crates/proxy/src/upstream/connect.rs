@@ -5,8 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_health::tls::towards_targets;
+use lath_health::tls::{towards_targets, towards_targets_as};
 use lath_model::lattice::ProtocolVersion;
+use lath_svid::Svid;
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
@@ -20,6 +23,9 @@ use crate::slot::{GroupSlot, TargetSlot};
 use crate::stream::Stream;
 use crate::target_io::TargetSocket;
 
+/// A target, and in whose name it is connected, if in anybody's: connections of one caller serve no other.
+pub(super) type Aim<'a> = (&'a Arc<TargetSlot>, Option<&'a Arc<Svid>>);
+
 /// A connection to the target, ready for a first exchange.
 ///
 /// # Errors
@@ -27,11 +33,11 @@ use crate::target_io::TargetSocket;
 pub(super) async fn connect(
     pools: &Pools,
     group: &Arc<GroupSlot>,
-    target: &Arc<TargetSlot>,
+    (target, caller): Aim<'_>,
     room: Room,
 ) -> io::Result<Usable> {
     let socket = counted(pools, group, target).await?;
-    let stream = secure(pools, group, target, socket).await?;
+    let stream = secure(pools, group, (target, caller), socket).await?;
     match group.version {
         ProtocolVersion::Http1 => {
             let open = Open::new(group, pools.thread, Some(Count::Http1Connections), room);
@@ -44,7 +50,7 @@ pub(super) async fn connect(
             let (now, patience) = (pools.clock.get(), patience(pools, target));
             let shared = Http2::over(stream, open, now, patience).await?;
             let seat = shared.seat().ok_or(io::ErrorKind::Other)?;
-            pools.with(target, |pool| pool.shared.push(shared));
+            pools.with(target, caller, |pool| pool.shared.push(shared));
             Ok(Usable::Http2(seat))
         }
     }
@@ -58,15 +64,15 @@ pub(super) async fn connect(
 pub(super) async fn join(
     pools: &Pools,
     group: &Arc<GroupSlot>,
-    target: &Arc<TargetSlot>,
+    (target, caller): Aim<'_>,
     room: Room,
 ) -> io::Result<Usable> {
     let mut room = Some(room);
     loop {
-        if let Some(seat) = pools.with(target, Pool::seat) {
+        if let Some(seat) = pools.with(target, caller, Pool::seat) {
             return Ok(Usable::Http2(seat));
         }
-        let begun = pools.with(target, |pool| pool.dialing.clone());
+        let begun = pools.with(target, caller, |pool| pool.dialing.clone());
         if let Some(waiting) = begun.as_ref().and_then(Dialing::wait) {
             room = None;
             match waiting.outcome().await {
@@ -82,8 +88,8 @@ pub(super) async fn join(
             return Err(io::ErrorKind::Other.into());
         };
         let dialing = Dialing::begin();
-        pools.with(target, |pool| pool.dialing = Some(dialing.shared()));
-        let connected = connect(pools, group, target, room).await;
+        pools.with(target, caller, |pool| pool.dialing = Some(dialing.shared()));
+        let connected = connect(pools, group, (target, caller), room).await;
         dialing.end(connected.as_ref().err());
         return connected;
     }
@@ -118,11 +124,14 @@ async fn counted(pools: &Pools, group: &GroupSlot, target: &TargetSlot) -> io::R
 async fn secure(
     pools: &Pools,
     group: &GroupSlot,
-    target: &TargetSlot,
+    (target, caller): (&TargetSlot, Option<&Arc<Svid>>),
     socket: TcpStream,
 ) -> io::Result<Stream> {
     let cells = group.counters.of(pools.thread);
-    let tls = group.secure.then(|| towards_targets(group.version));
+    let tls = match caller {
+        None => group.secure.then(|| towards_targets(group.version)),
+        Some(caller) => Some(as_caller(group.version, caller)?),
+    };
     let shakes = tls.is_some();
     let connecting = Stream::connected(socket, tls);
     let connected = tokio::time::timeout(patience(pools, target), connecting).await;
@@ -133,6 +142,14 @@ async fn secure(
     };
     cells.add(counted, u64::from(shakes));
     stream
+}
+
+/// What shows a target who calls.
+fn as_caller(version: ProtocolVersion, caller: &Svid) -> io::Result<Arc<ClientConfig>> {
+    let chain = caller.chain.iter().cloned().map(CertificateDer::from);
+    let key = PrivatePkcs8KeyDer::from(caller.key.reveal().to_vec());
+    let config = towards_targets_as(version, chain.collect(), key.into());
+    config.map_err(io::Error::other)
 }
 
 /// How long a step towards the target may take.

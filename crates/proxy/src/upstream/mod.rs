@@ -17,6 +17,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
 use lath_model::lattice::ProtocolVersion;
+use lath_svid::Svid;
 
 use crate::engine::http2_client::Seat;
 use crate::engine::{Error, Reset, Source};
@@ -35,6 +36,8 @@ pub(crate) use pools::Pools;
 pub(crate) struct Lease {
     pools: Rc<Pools>,
     target: Arc<TargetSlot>,
+    /// In whose name it was connected.
+    caller: Option<Arc<Svid>>,
     kind: Usable,
     /// Whether an exchange went over the connection before.
     pub(crate) reused: bool,
@@ -79,9 +82,13 @@ pub(crate) enum Cause {
 
 impl Lease {
     /// An idle connection, if there is one.
-    pub(crate) fn idle(pools: &Rc<Pools>, target: &Arc<TargetSlot>) -> Option<Self> {
-        let kind = pools.take(target)?;
-        Some(Self::of(pools, target, kind, true))
+    pub(crate) fn idle(
+        pools: &Rc<Pools>,
+        target: &Arc<TargetSlot>,
+        caller: Option<&Arc<Svid>>,
+    ) -> Option<Self> {
+        let kind = pools.take(target, caller)?;
+        Some(Self::of(pools, (target, caller), kind, true))
     }
 
     /// A new connection.
@@ -92,21 +99,30 @@ impl Lease {
         pools: &Rc<Pools>,
         group: &Arc<GroupSlot>,
         target: &Arc<TargetSlot>,
+        caller: Option<&Arc<Svid>>,
         room: Room,
     ) -> std::io::Result<Self> {
         let kind = match group.version {
-            ProtocolVersion::Http1 => connect::connect(pools, group, target, room).await?,
+            ProtocolVersion::Http1 => {
+                connect::connect(pools, group, (target, caller), room).await?
+            }
             ProtocolVersion::Http2 | ProtocolVersion::Grpc => {
-                connect::join(pools, group, target, room).await?
+                connect::join(pools, group, (target, caller), room).await?
             }
         };
-        Ok(Self::of(pools, target, kind, false))
+        Ok(Self::of(pools, (target, caller), kind, false))
     }
 
-    fn of(pools: &Rc<Pools>, target: &Arc<TargetSlot>, kind: Usable, reused: bool) -> Self {
+    fn of(
+        pools: &Rc<Pools>,
+        (target, caller): (&Arc<TargetSlot>, Option<&Arc<Svid>>),
+        kind: Usable,
+        reused: bool,
+    ) -> Self {
         Self {
             pools: Rc::clone(pools),
             target: Arc::clone(target),
+            caller: caller.cloned(),
             kind,
             reused,
         }
@@ -186,7 +202,7 @@ impl Lease {
         let old = now.saturating_duration_since(link.born) > lifetime;
         if !old && !self.target.is_gone() && link.rests() {
             link.idle_since = now;
-            self.pools.put(&self.target, link);
+            self.pools.put(&self.target, self.caller.as_ref(), link);
         }
     }
 }

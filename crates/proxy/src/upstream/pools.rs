@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lath_health::Dial;
 use lath_model::id::VpcId;
+use lath_svid::Svid;
 use tokio::sync::Semaphore;
 
 use super::dialing::Dialing;
@@ -18,7 +19,7 @@ use crate::engine::http2_client::{Http2, Seat};
 use crate::slot::TargetSlot;
 use crate::upload::RequestBody;
 
-/// The idle connections of one thread, by target, and what new ones are made with.
+/// The idle connections of one thread, by target and caller, and what new ones are made with.
 pub(crate) struct Pools {
     pub(super) config: Arc<ProxyConfig>,
     pub(super) dial: Dial,
@@ -27,7 +28,7 @@ pub(crate) struct Pools {
     pub(super) clock: Rc<Cell<Instant>>,
     /// Connections to targets that may still be opened.
     rooms: Arc<Semaphore>,
-    idle: RefCell<HashMap<u64, Pool, Serials>>,
+    idle: RefCell<HashMap<(u64, u64), Pool, Serials>>,
 }
 
 pub(super) struct Pool {
@@ -79,9 +80,9 @@ impl Pools {
     }
 
     /// A connection on which nothing has happened, as far as the thread was told and the kernel knows by now.
-    pub(super) fn take(&self, target: &TargetSlot) -> Option<Usable> {
+    pub(super) fn take(&self, target: &TargetSlot, caller: Option<&Arc<Svid>>) -> Option<Usable> {
         let mut pools = self.idle.borrow_mut();
-        let pool = pools.get_mut(&target.serial)?;
+        let pool = pools.get_mut(&key(target, caller))?;
         if let Some(seat) = pool.seat() {
             return Some(Usable::Http2(seat));
         }
@@ -102,8 +103,13 @@ impl Pools {
     }
 
     /// Keeps a connection for others, if there are not enough already.
-    pub(super) fn put(&self, target: &Arc<TargetSlot>, link: Box<Link>) {
-        self.with(target, |pool| {
+    pub(super) fn put(
+        &self,
+        target: &Arc<TargetSlot>,
+        caller: Option<&Arc<Svid>>,
+        link: Box<Link>,
+    ) {
+        self.with(target, caller, |pool| {
             if pool.unused() < self.config.pool_size {
                 pool.idle.push(link);
             }
@@ -121,10 +127,11 @@ impl Pools {
     pub(super) fn with<T>(
         &self,
         target: &Arc<TargetSlot>,
+        caller: Option<&Arc<Svid>>,
         use_pool: impl FnOnce(&mut Pool) -> T,
     ) -> T {
         let mut pools = self.idle.borrow_mut();
-        use_pool(pools.entry(target.serial).or_insert_with(|| Pool {
+        use_pool(pools.entry(key(target, caller)).or_insert_with(|| Pool {
             target: Arc::clone(target),
             idle: Vec::new(),
             cold: Vec::new(),
@@ -145,6 +152,11 @@ impl Pools {
         let mut pools = self.idle.borrow_mut();
         pools.retain(|_, pool| pool.sweep(now, &self.config));
     }
+}
+
+/// A pool's place: its target, and the caller in whose name it was connected, whose serial numbers begin with 1.
+fn key(target: &TargetSlot, caller: Option<&Arc<Svid>>) -> (u64, u64) {
+    (target.serial, caller.map_or(0, |it| it.serial))
 }
 
 impl Pool {

@@ -1,8 +1,8 @@
-//! Finding things by targets' serial numbers.
+//! Finding things by serial numbers of targets and callers.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Hashes targets' serial numbers, which no client chooses.
+/// Hashes serial numbers, which no client chooses.
 pub(super) type Serials = BuildHasherDefault<SerialHasher>;
 
 #[derive(Default)]
@@ -21,6 +21,8 @@ impl Hasher for SerialHasher {
 
     fn write_u64(&mut self, serial: u64) {
         // Spreads neighbours over the high bits, which the table looks at too.
-        self.0 = serial.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+        self.0 = (self.0 ^ serial)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(32);
     }
 }

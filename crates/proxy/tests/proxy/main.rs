@@ -18,3 +18,4 @@ mod telemetry;
 mod tls;
 mod traffic;
 mod wire;
+mod workloads;

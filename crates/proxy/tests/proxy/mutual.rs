@@ -88,6 +88,7 @@ fn verify(anchors: &[&Authority]) -> MutualTls {
         anchors: anchors.iter().map(|it| it.pem()).collect(),
         ignore_expiry: false,
         revoked: Vec::new(),
+        reserved: None,
     }
 }
 

@@ -168,7 +168,7 @@ impl World {
             path,
             headers: &map,
         };
-        answer(&self.snapshot, &self.tokens, &asked)
+        answer(&self.snapshot, (&self.tokens, &Issuer::default()), &asked)
     }
 }
 

@@ -73,6 +73,7 @@ impl World {
                 auth: Auth::None,
                 services: BTreeSet::from([service.clone()]),
                 access_logs: Vec::new(),
+                workloads_only: false,
             }),
         );
         world.snapshot.services.insert(
