@@ -126,7 +126,7 @@ class Shop:
 
 def test_pods_are_whom_their_service_account_is(kubernetes, tmp_path):
     before = host_state()
-    with kubernetes.lath() as lath:
+    with kubernetes.lath("--extended") as lath:
         with Lab(lath) as lab:
             shop = Shop(kubernetes, lath, lab, tmp_path)
             shop.network = lab.network(shop.place.vpc)
@@ -135,6 +135,7 @@ def test_pods_are_whom_their_service_account_is(kubernetes, tmp_path):
             shop.kubectl("apply", "-f", "-", content=pod("cart", "cart") + pod("till", "till") + pod("host", "cart", True))
             shop.kubectl("wait", "-n", "shop", "--for=condition=Ready", "pod/cart", "pod/till", "pod/host", "--timeout=240s")
             associated(shop)
+            certified(shop)
             annotated(shop)
             refused(shop)
         shop.eks.delete_nodegroup(clusterName="pods", nodegroupName="nodes")
@@ -175,6 +176,18 @@ def associated(shop):
     assert shop.curl("cart", let_in)[0] == 403, "unsigned"
     status, body = shop.curl("cart", *signed(kept_out, keys), kept_out)
     assert status == 403 and "assumed-role/cart" in body, body
+
+
+def certified(shop):
+    """An extension: the agent certifies the service account, by the token that proves it for credentials."""
+    where = AGENT.replace("/v1/credentials", "/lath/v1/identity")
+    ask = f'curl -sS -H "Authorization: $(cat $AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE)" {where}'
+    given = json.loads(shop.inside("cart", ask))
+    assert re.fullmatch(r"spiffe://lath-[0-9a-f]+/000000000000/us-east-1/cluster/pods/ns/shop/sa/cart", given["SpiffeId"])
+    assert given["PrivateKey"].startswith("-----BEGIN PRIVATE KEY-----") and given["TrustBundle"].startswith("-----BEGIN CERTIFICATE-----")
+    said = subprocess.run(["openssl", "x509", "-noout", "-ext", "subjectAltName"], input=given["Certificate"], check=True, capture_output=True, text=True)
+    assert f"URI:{given['SpiffeId']}" in said.stdout
+    assert shop.curl("till", where)[0] == 400, "no token"
 
 
 def annotated(shop):
