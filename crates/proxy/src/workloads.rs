@@ -34,7 +34,10 @@ impl fmt::Debug for Workloads {
 
 /// What a thread found out, for as long as nothing changed.
 #[derive(Default)]
-pub(crate) struct Remembered(RefCell<HashMap<(VpcId, IpAddr), (u64, Arc<Svid>)>>);
+pub(crate) struct Remembered(RefCell<HashMap<(VpcId, IpAddr), Found>>);
+
+/// In the state of which generation, and whom.
+type Found = (u64, Arc<Svid>);
 
 impl Remembered {
     /// The workload that has an address of a VPC, in the state of this generation.

@@ -1,4 +1,5 @@
 //! Certificates of workloads: what they say, how long they are kept, and what their authority may sign.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::sync::Arc;
 use std::time::Duration;
