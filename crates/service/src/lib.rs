@@ -67,7 +67,7 @@ pub use violation::{Bounds, Violation, detected};
 #[doc(hidden)]
 pub use lath_authz::{Access, Authorized};
 #[doc(hidden)]
-pub use lath_wire::{ApiError, Caller, Handle, Operation, Problems, Route, Service};
+pub use lath_wire::{ApiError, Caller, Handle, Operation, Problems, Raw, Route, Service};
 
 /// A request with constraints that its types cannot say: lengths, ranges, patterns. For operations that are declared as
 /// `checked`.
@@ -80,6 +80,16 @@ pub trait Checked {
 pub trait Awaited {
     /// Whether it is: [`Operation::is_unsettled`].
     fn is_unsettled(&self) -> bool;
+}
+
+/// A request or an answer with a body that is no structure. For operations that are declared as `carried`.
+pub trait Carried: Operation {
+    /// [`Operation::PAYLOAD`].
+    const MEMBER: Option<&'static str>;
+    /// [`Operation::FROM_HEADERS`].
+    const HEADERS: &'static [&'static str];
+    /// [`Operation::raw`].
+    fn raw_of(output: &Self::Output) -> Option<lath_wire::Raw>;
 }
 
 /// An answer with members that travel as headers. For operations that are declared as `located`.

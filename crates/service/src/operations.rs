@@ -16,7 +16,7 @@
 ///   `change` takes the [`Caller`](crate::Caller) before the request), `checked` (the request is
 ///   [`Checked`](crate::Checked) before the function runs), `unsigned` (requests need no signature: the function
 ///   judges what they prove), `located` (the answer has headers:
-///   [`Located`](crate::Located)), `awaited` (waiters get the answer once it is of a settled state:
+///   [`Located`](crate::Located)), `carried` (a body is no structure: [`Carried`](crate::Carried)), `awaited` (waiters get the answer once it is of a settled state:
 ///   [`Awaited`](crate::Awaited)).
 ///   An `asynchronous` function does both itself, so that `dry_run` and `caller` do not compile there.
 /// - `NEEDS` is what the caller must be allowed, in the methods of [`Access`](lath_authz::Access).
@@ -93,6 +93,14 @@ macro_rules! _of_operation {
     (located) => {
         fn headers(output: &Self::Output) -> Vec<(&'static str, String)> {
             $crate::Located::headers(output)
+        }
+    };
+    (carried) => {
+        const PAYLOAD: Option<&'static str> = <Self as $crate::Carried>::MEMBER;
+        const FROM_HEADERS: &'static [&'static str] = <Self as $crate::Carried>::HEADERS;
+
+        fn raw(output: &Self::Output) -> Option<$crate::Raw> {
+            <Self as $crate::Carried>::raw_of(output)
         }
     };
     (awaited) => {

@@ -13,7 +13,7 @@ use crate::path::Template;
 use crate::shape::Shape;
 use crate::{
     ApiError, Ask, Authorize, Caller, DecodeError, Denied, Doc, Handle, Operation, Permissions,
-    Problem, Problems, Route, Stated,
+    Problem, Problems, Raw, Route, Stated,
 };
 
 /// An operation in the registry.
@@ -22,6 +22,8 @@ pub(crate) struct Registered {
     pub(crate) route: Option<Route>,
     pub(crate) unsigned: bool,
     pub(crate) template: Option<Template>,
+    pub(crate) payload: Option<&'static str>,
+    pub(crate) from_headers: &'static [&'static str],
     pub(crate) call: Arc<dyn Call>,
     pub(crate) input: fn() -> Shape,
     pub(crate) output: fn() -> Shape,
@@ -48,6 +50,8 @@ pub(crate) struct Input {
 /// A call's output.
 pub(crate) struct Output {
     pub(crate) doc: Doc,
+    /// What is answered in its place, where that is no structure.
+    pub(crate) raw: Option<Raw>,
     /// What of it travels as headers.
     pub(crate) headers: Vec<(&'static str, String)>,
     /// [`Operation::is_unsettled`].
@@ -111,10 +115,15 @@ impl<Op: Operation, App: Handle<Op> + Permissions<Op>> Call for Bound<Op, App> {
                 .handle(caller, operation)
                 .await
                 .map_err(Refusal::Api)?;
-            let doc = encode(&output, shaping)
-                .map_err(|error| Refusal::Api(ApiError::internal(error)))?;
+            let raw = Op::raw(&output);
+            let doc = match raw {
+                Some(_) => Doc::Null,
+                None => encode(&output, shaping)
+                    .map_err(|error| Refusal::Api(ApiError::internal(error)))?,
+            };
             Ok(Output {
                 doc,
+                raw,
                 headers: Op::headers(&output),
                 is_unsettled: Op::is_unsettled(&output),
             })

@@ -183,10 +183,15 @@ impl Service {
         let (operation, labels) = self
             .routed(request.method().as_str(), request.uri().path())
             .ok_or_else(|| unknown_operation(404))?;
-        let body = if protocol == Protocol::RestXml && !request.body().is_empty() {
-            xml::read(request.body())
-        } else {
-            json::read(request.body())
+        let body = match operation.payload {
+            Some(member) => {
+                let bytes = Doc::Blob(request.body().to_vec());
+                Ok(Doc::Map(vec![(member.to_owned(), bytes)]))
+            }
+            None if protocol == Protocol::RestXml && !request.body().is_empty() => {
+                xml::read(request.body())
+            }
+            None => json::read(request.body()),
         };
         let body = body.map_err(|e| self.malformed(e))?;
         if !matches!(body, Doc::Map(_)) {
@@ -195,7 +200,13 @@ impl Service {
         let query = request.uri().query().unwrap_or_default();
         let query = form::query_members(query).map_err(|e| self.malformed(e))?;
         let query = query.into_iter().filter(|(name, _)| !is_signature(name));
-        Ok((operation, joined(body, query.collect(), labels)))
+        let headers = request.headers();
+        let bound = operation.from_headers.iter().filter_map(|name| {
+            let value = headers.get(*name)?.to_str().ok()?;
+            Some(((*name).to_owned(), Doc::Text(value.to_owned())))
+        });
+        let bound = query.chain(bound).collect();
+        Ok((operation, joined(body, bound, labels)))
     }
 
     fn read_json(&self, request: &Request<Bytes>) -> Result<(&Registered, Doc), ApiError> {

@@ -26,7 +26,16 @@ pub(crate) struct Envelope {
 impl Envelope {
     /// The answer to a call that went well. `status` is that of the REST route, or 200.
     pub(crate) fn success(&self, operation: &str, status: u16, output: Output) -> Response<Bytes> {
-        let Output { doc, headers, .. } = output;
+        let Output {
+            doc, raw, headers, ..
+        } = output;
+        if let Some(raw) = raw {
+            let mut response = self.response(raw.status, raw.body);
+            for (name, value) in &headers {
+                put(&mut response, name, value);
+            }
+            return response;
+        }
         let body = match self.protocol {
             Protocol::Ec2Query => self.ec2_success(operation, doc),
             Protocol::Query if self.wants_json => self.query_json_success(operation, doc),

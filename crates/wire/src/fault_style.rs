@@ -44,6 +44,12 @@ impl ErrorStyle {
                     code: "InvalidParameterException",
                 };
             }
+            "lambda" => {
+                return Self::Constraint {
+                    code: "ValidationException",
+                    wrong_type: "SerializationException",
+                };
+            }
             "logs" => {
                 return Self::Constraint {
                     code: "InvalidParameterException",

@@ -5,8 +5,7 @@
 //! An API is a list of [`Operation`]s registered on a [`Service`]; see `docs/decisions/`. [`http::FrontDoor`]
 //! verifies signatures and serves such lists; [`model`] holds them to the published models.
 //!
-//! What is not here: streaming bodies, event streams, payload bindings of REST operations, and header bindings
-//! of requests (replies have [`Operation::headers`]).
+//! What is not here: streaming bodies and event streams.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -94,7 +93,7 @@ pub use error::{ApiError, Fault};
 pub use fault_style::ErrorStyle;
 pub use limits::{MAX_DEPTH, MAX_VALUES, Malformed};
 pub use moment::TimeFormat;
-pub use operation::{Caller, FromVpc, Handle, Operation, Principal, Problem, Problems, Route};
+pub use operation::{Caller, FromVpc, Handle, Operation, Principal, Problem, Problems, Raw, Route};
 pub use probe::describe;
 pub use service::{Protocol, Service, ServiceInfo};
 pub use shape::{Member, Shape};

@@ -39,10 +39,29 @@ pub trait Operation: DeserializeOwned + Send + 'static {
         false
     }
 
+    /// The member that is the request's body as it came, where that is no structure (REST services only).
+    const PAYLOAD: Option<&'static str> = None;
+    /// Headers of the request that are members of the input, by their names (REST services only).
+    const FROM_HEADERS: &'static [&'static str] = &[];
+
+    /// The answer, where it is bytes and no structure.
+    fn raw(_output: &Self::Output) -> Option<Raw> {
+        None
+    }
+
     /// The output's members that travel as headers, such as `Location`.
     fn headers(_output: &Self::Output) -> Vec<(&'static str, String)> {
         Vec::new()
     }
+}
+
+/// An answer that is no structure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raw {
+    /// Its status.
+    pub status: u16,
+    /// Its body.
+    pub body: Vec<u8>,
 }
 
 /// Where a REST operation lives.

@@ -87,6 +87,8 @@ impl Service {
             route: Op::ROUTE,
             unsigned: Op::UNSIGNED,
             template: Op::ROUTE.as_ref().map(Template::of),
+            payload: Op::PAYLOAD,
+            from_headers: Op::FROM_HEADERS,
             call: Arc::new(Bound::new(Arc::clone(app))),
             input: crate::describe::<Op>,
             output: crate::describe::<Op::Output>,

@@ -234,7 +234,7 @@ async fn what_is_not_served_says_so() {
             "(asked for GetParameter)",
         ),
         (
-            "lambda",
+            "lightsail",
             &[("content-type", "application/json")],
             "{}",
             404,

@@ -23,6 +23,8 @@ const SMALL_BODY: usize = 64 << 10;
 const BODIES: usize = 2048;
 /// So many of those are larger, half of them of one source; others wait for their turn.
 const LARGE_BODIES: usize = 16;
+/// So many of those are code of functions, half of them of one source; others wait for their turn.
+const HUGE_BODIES: usize = 4;
 /// A large body arrives at least this fast, or it is given up: so many bytes in such a time.
 const PACE: (usize, Duration) = (64 << 10, Duration::from_secs(5));
 
@@ -31,6 +33,7 @@ const PACE: (usize, Duration) = (64 << 10, Duration::from_secs(5));
 pub(crate) struct Intake {
     all: Acceptor,
     large: Acceptor,
+    huge: Acceptor,
 }
 
 impl Intake {
@@ -38,6 +41,7 @@ impl Intake {
         Self {
             all: Acceptor::new("request bodies", half_each(BODIES)),
             large: Acceptor::new("large request bodies", half_each(LARGE_BODIES)),
+            huge: Acceptor::new("request bodies with code", half_each(HUGE_BODIES)),
         }
     }
 
@@ -47,6 +51,7 @@ impl Intake {
         body: B,
         peer: IpAddr,
         limits: &Limits,
+        most: usize,
     ) -> Result<Bytes, ApiError>
     where
         B: http_body::Body<Data = Bytes>,
@@ -60,14 +65,21 @@ impl Intake {
             return Err(refusal::body(&BodyError::TooMany));
         };
         let _busy = place.busy();
-        let taken =
-            tokio::time::timeout(limits.body_timeout, self.collect(body, source, limits.body));
+        let sizes = (limits.body, most);
+        let taken = tokio::time::timeout(limits.body_timeout, self.collect(body, source, sizes));
         let taken = taken.await.unwrap_or(Err(BodyError::Late));
         taken.map_err(|error| refusal::body(&error))
     }
 
     /// Reads a body to its end.
-    async fn collect<B>(&self, body: B, source: Source, most: usize) -> Result<Bytes, BodyError>
+    ///
+    /// `usual` is how much one of the large ones may have; few at a time may have up to `most`.
+    async fn collect<B>(
+        &self,
+        body: B,
+        source: Source,
+        (usual, most): (usize, usize),
+    ) -> Result<Bytes, BodyError>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -85,15 +97,26 @@ impl Intake {
             }
         }
         // The time for the whole body ends this.
-        let turn = self.large.admit_within(Duration::MAX, &Place::Host, source);
+        let turn = self
+            .large
+            .admit_within(Duration::MAX, &Place::Host, source.clone());
         let place = turn.await.ok_or(BodyError::Late)?;
         let _busy = place.busy();
+        let mut huge = None;
         let mut expected = (whole.len() + PACE.0, Instant::now() + PACE.1);
         loop {
             let data = tokio::time::timeout_at(expected.1, next(body.as_mut()));
             match data.await.map_err(|_| BodyError::Late)?? {
                 Some(data) => extend(&mut whole, &data, most)?,
                 None => return Ok(whole.into()),
+            }
+            if whole.len() > usual && huge.is_none() {
+                let turn = self
+                    .huge
+                    .admit_within(Duration::MAX, &Place::Host, source.clone());
+                let place = turn.await.ok_or(BodyError::Late)?;
+                huge = Some((place.busy(), place));
+                expected.1 = Instant::now() + PACE.1;
             }
             if whole.len() >= expected.0 {
                 expected = (whole.len() + PACE.0, Instant::now() + PACE.1);

@@ -38,6 +38,9 @@ const LOOK: Duration = Duration::from_millis(400);
 /// Internal paths that tell of the installation.
 const OF_HOST: &str = "/_";
 
+/// Where functions are made and their code is replaced.
+const FUNCTIONS: &str = "/2015-03-31/functions";
+
 /// What the front door grants to strangers.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -46,6 +49,8 @@ pub struct Limits {
     pub connections: usize,
     /// Largest body, as sent and once decompressed, in bytes.
     pub body: usize,
+    /// Largest body of a request that brings a function's code.
+    pub code: usize,
     /// Longest wait for a request's head: from accept, or from the last answer.
     pub head_timeout: Duration,
     /// Longest wait for a request's body.
@@ -54,12 +59,23 @@ pub struct Limits {
     pub drain: Duration,
 }
 
+impl Limits {
+    /// The largest body that is taken at a path, before it is known who sends it.
+    pub(super) fn body_at(&self, path: &str) -> usize {
+        match path.starts_with(FUNCTIONS) {
+            true => self.code.max(self.body),
+            false => self.body,
+        }
+    }
+}
+
 impl Default for Limits {
-    /// 1024 connections, 8 MiB, thirty seconds for the head, a minute for the body, ten seconds to drain.
+    /// 1024 connections, 8 MiB (of code as much as AWS takes), thirty seconds for the head, a minute for the body, ten seconds to drain.
     fn default() -> Self {
         Self {
             connections: 1024,
             body: 8 << 20,
+            code: 70_167_211,
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(10),
@@ -166,7 +182,9 @@ impl FrontDoor {
     {
         let (mut parts, stream) = request.into_parts();
         name_host(&mut parts);
-        let body = match self.intake.take(stream, peer.ip(), &self.limits).await {
+        let most = self.limits.body_at(parts.uri.path());
+        let taken = self.intake.take(stream, peer.ip(), &self.limits, most);
+        let body = match taken.await {
             Ok(body) => body,
             Err(error) => return self.refuse(parts, &error),
         };

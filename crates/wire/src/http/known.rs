@@ -79,6 +79,7 @@ pub const KNOWN_SERVICES: &[ServiceInfo] = &[
         &[Protocol::Query],
     ),
     info("eks", "2017-11-01", "", "", &[Protocol::RestJson]),
+    info("lambda", "2015-03-31", "", "", &[Protocol::RestJson]),
     info("eks-auth", "2023-11-26", "", "", &[Protocol::RestJson]),
     info(
         "secretsmanager",

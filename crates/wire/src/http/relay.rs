@@ -312,7 +312,9 @@ impl Answer for Relay {
     async fn answer(&self, request: Request<Arriving>, peer: SocketAddr) -> Response<Bytes> {
         let (mut parts, stream) = request.into_parts();
         name_host(&mut parts);
-        let body = match self.intake.take(stream, peer.ip(), &self.limits).await {
+        let most = self.limits.body_at(parts.uri.path());
+        let taken = self.intake.take(stream, peer.ip(), &self.limits, most);
+        let body = match taken.await {
             Ok(body) => body,
             Err(error) => {
                 let request = Request::from_parts(parts, Bytes::new());
