@@ -231,6 +231,9 @@ class Everything:
         for service, kind, member in (("acm", "certificate", "CertificateArn"), ("acm-pca", "certificate-authority", "CertificateAuthorityArn")):
             arn = f"arn:aws:{service}:{self.region}:{self.account}:{kind}/c"
             self.arns[service, kind] = self.values[service, member] = arn
+        arn = f"arn:aws:lambda:{self.region}:{self.account}:function:f1"
+        self.arns["lambda", "function"] = self.values["lambda", "Resource"] = arn
+        self.values.update({("lambda", "FunctionName"): "f1", ("lambda", "StatementId"): "s1"})
         self.arns["cloudformation", "stack"] = f"arn:aws:cloudformation:{self.region}:{self.account}:stack/s1/*"
         self.values.update({("cloudformation", "StackName"): "s1", ("cloudformation", "ChangeSetName"): "c1"})
         self.values.update({("ecr", "repositoryName"): "r1", ("ecr", "repositoryNames"): ["r1"]})

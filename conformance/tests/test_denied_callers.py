@@ -163,7 +163,7 @@ MADE = {
     "vpc-lattice:StartDomainVerification": {"DomainVerification"},
 }
 # Actions that are named otherwise than their operations.
-ACTIONS = {"vpc-lattice:BatchUpdateRule": "vpc-lattice:UpdateRule"}
+ACTIONS = {"vpc-lattice:BatchUpdateRule": "vpc-lattice:UpdateRule", "lambda:Invoke": "lambda:InvokeFunction"}
 # Pairs of the reference that requests do not have, beside what the lists leave out.
 NOT_HERE = {
     # The reference has rules for those that are tagged.

@@ -764,11 +764,50 @@ EKS_AUTH = [
 ]
 
 
+NO_FUNCTION = {"FunctionName": "no-such-function"}
+NO_SUCH = ("ResourceNotFoundException", 404)
+BAD_VALUE = ("InvalidParameterValueException", 400)
+NO_FUNCTION_ARN = "arn:aws:lambda:us-east-1:000000000000:function:no-such-function"
+NEW_FUNCTION = {"FunctionName": "f", "Runtime": "python3.12", "Handler": "a.b", "Role": "arn:aws:iam::000000000000:role/none",
+                "Code": {"ZipFile": b"PK"}}
+LAMBDA = [
+    ("AddPermission", NO_FUNCTION | {"StatementId": "a", "Action": "lambda:InvokeFunction", "Principal": "*"}, *NO_SUCH),
+    ("AddPermission", NO_FUNCTION | {"StatementId": "a b", "Action": "lambda:InvokeFunction", "Principal": "*"}, "ValidationException", 400),
+    ("CreateFunction", NEW_FUNCTION, *BAD_VALUE),
+    ("CreateFunction", NEW_FUNCTION | {"FunctionName": "a b"}, "ValidationException", 400),
+    ("CreateFunction", NEW_FUNCTION | {"MemorySize": 127}, "ValidationException", 400),
+    ("CreateFunction", NEW_FUNCTION | {"Timeout": 901}, "ValidationException", 400),
+    ("CreateFunction", NEW_FUNCTION | {"Runtime": "nodejs20.x"}, *BAD_VALUE),
+    ("CreateFunction", NEW_FUNCTION | {"Code": {"S3Bucket": "bucket", "S3Key": "key"}}, *BAD_VALUE),
+    ("CreateFunction", NEW_FUNCTION | {"PackageType": "Image", "Code": {"ImageUri": "x"}}, *BAD_VALUE),
+    ("CreateFunction", NEW_FUNCTION | {"VpcConfig": {"SubnetIds": [SUBNET], "SecurityGroupIds": [SG]}}, *BAD_VALUE),
+    ("CreateFunction", NEW_FUNCTION | {"Environment": {"Variables": {"AWS_REGION": "x"}}}, *BAD_VALUE),
+    ("DeleteFunction", NO_FUNCTION, *NO_SUCH),
+    ("DeleteFunctionConcurrency", NO_FUNCTION, *NO_SUCH),
+    ("GetFunction", NO_FUNCTION, *NO_SUCH),
+    ("GetFunction", {"FunctionName": NO_FUNCTION_ARN}, *NO_SUCH),
+    ("GetFunction", {"FunctionName": "a b"}, "ValidationException", 400),
+    ("GetFunctionConcurrency", NO_FUNCTION, *NO_SUCH),
+    ("GetFunctionConfiguration", NO_FUNCTION | {"Qualifier": "1"}, *NO_SUCH),
+    ("GetPolicy", NO_FUNCTION, *NO_SUCH),
+    ("Invoke", NO_FUNCTION, *NO_SUCH),
+    ("ListFunctions", {"Marker": "rubbish"}, *BAD_VALUE),
+    ("ListTags", {"Resource": NO_FUNCTION_ARN}, *NO_SUCH),
+    ("PutFunctionConcurrency", NO_FUNCTION | {"ReservedConcurrentExecutions": 1}, *NO_SUCH),
+    ("PutFunctionConcurrency", NO_FUNCTION | {"ReservedConcurrentExecutions": -1}, "ValidationException", 400),
+    ("RemovePermission", NO_FUNCTION | {"StatementId": "a"}, *NO_SUCH),
+    ("TagResource", {"Resource": NO_FUNCTION_ARN, "Tags": {"a": "b"}}, *NO_SUCH),
+    ("UntagResource", {"Resource": NO_FUNCTION_ARN, "TagKeys": ["a"]}, *NO_SUCH),
+    ("UpdateFunctionCode", NO_FUNCTION | {"ZipFile": b"PK"}, *NO_SUCH),
+    ("UpdateFunctionConfiguration", NO_FUNCTION | {"Timeout": 5}, *NO_SUCH),
+    ("UpdateFunctionConfiguration", NO_FUNCTION | {"MemorySize": 1}, "ValidationException", 400),
+]
+
 IAM = iam_table()
-TABLES = {"cloudformation": CLOUDFORMATION, "iam": IAM, "ec2": EC2, "eks": EKS, "eks-auth": EKS_AUTH, "ecr": ECR, "acm": ACM, "acm-pca": PCA, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
+TABLES = {"cloudformation": CLOUDFORMATION, "iam": IAM, "ec2": EC2, "eks": EKS, "eks-auth": EKS_AUTH, "ecr": ECR, "acm": ACM, "acm-pca": PCA, "lambda": LAMBDA, "vpc-lattice": LATTICE, "cloudwatch": CLOUDWATCH, "logs": LOGS, "secretsmanager": SECRETS, "sts": STS, "route53": ROUTE53}
 NOTHING_TO_REFUSE = {("sts", "GetCallerIdentity"), ("iam", "GetAccountSummary"), ("iam", "ListVirtualMFADevices"),
                      ("iam", "ListOpenIDConnectProviders"), ("ecr", "DescribeRegistry"), ("acm", "GetAccountConfiguration"),
-                     ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),
+                     ("lambda", "GetAccountSettings"), ("route53", "GetCheckerIpRanges"), ("route53", "GetHealthCheckCount"),
                      ("route53", "GetHostedZoneCount")}
 
 

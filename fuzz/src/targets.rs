@@ -53,6 +53,8 @@ targets! {
     feed
     filter_pattern
     form
+    function_archive
+    function_reply
     http2_fields
     image_credentials
     image_manifest

@@ -17,7 +17,7 @@ import tempfile
 import zipfile
 
 VERSION = "0.15.2"
-SERVICES = ["acm", "acm-pca", "cloudformation", "cloudwatch", "ec2", "ecr", "eks", "eks-auth", "iam", "logs", "route53", "secretsmanager", "sts", "vpc-lattice"]
+SERVICES = ["acm", "acm-pca", "cloudformation", "cloudwatch", "ec2", "ecr", "eks", "eks-auth", "iam", "lambda", "logs", "route53", "secretsmanager", "sts", "vpc-lattice"]
 
 
 def definition():

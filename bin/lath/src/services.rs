@@ -1,10 +1,12 @@
 //! The list of services of a region's control plane.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 
 use lath_acm::{Acm, Pca};
 use lath_cloudformation::CloudFormation;
+use lath_code::Archives;
 use lath_control::{Cell, Contribute, Derive, Section};
 use lath_ec2::Ec2;
 use lath_ecr::Ecr;
@@ -12,6 +14,7 @@ use lath_eks::{Eks, Platform};
 use lath_feed::Snapshot;
 use lath_iam::Iam;
 use lath_identity::Identity;
+use lath_lambda::Lambda;
 use lath_lattice::Lattice;
 use lath_observe::Observe;
 use lath_route53::Route53;
@@ -29,6 +32,7 @@ pub(crate) fn contributions() -> Vec<Contribute> {
         &lath_lattice::CONTRIBUTIONS,
         &lath_route53::CONTRIBUTIONS,
         &lath_eks::CONTRIBUTIONS,
+        &lath_lambda::CONTRIBUTIONS,
     ];
     // The callers are in the feed where a policy of Lattice asks, or a cluster. Both are read in the view: what a part read is what
     // it is derived of again.
@@ -60,6 +64,7 @@ pub(crate) fn kinds() -> Kinds {
     let kinds = lath_ecr::kinds(kinds);
     let kinds = lath_cloudformation::kinds(kinds);
     let kinds = lath_eks::kinds(kinds);
+    let kinds = lath_lambda::kinds(kinds);
     lath_observe::kinds(kinds)
 }
 
@@ -82,6 +87,7 @@ pub(crate) struct Apps {
     ecr: Arc<Ecr>,
     acm: Arc<Acm>,
     pca: Arc<Pca>,
+    lambda: Arc<Lambda>,
     cloudformation: Arc<CloudFormation>,
     hands: Arc<ServiceHands>,
 }
@@ -92,6 +98,7 @@ impl Apps {
         observe: Arc<Observe>,
         identity: Arc<Identity>,
         registry: &RegistryAt,
+        data_dir: &Path,
     ) -> Self {
         let logins = Arc::new(RegistryLogins(Arc::clone(&identity)));
         let images = registry.images.clone();
@@ -108,6 +115,10 @@ impl Apps {
                 records: lath_route53::public_values,
             }),
             pca: Arc::new(Pca { cell: cell.clone() }),
+            lambda: Arc::new(Lambda {
+                cell: cell.clone(),
+                archives: Archives::at(data_dir.join(lath_feed::FUNCTION_ARCHIVES)),
+            }),
             cloudformation: Arc::new(cloudformation),
             hands,
             ec2: Arc::new(Ec2 { cell: cell.clone() }),
@@ -148,6 +159,7 @@ impl Apps {
             lath_ecr::service(&self.ecr),
             lath_acm::service(&self.acm),
             lath_acm::pca_service(&self.pca),
+            lath_lambda::service(&self.lambda),
         ];
         services.extend(lath_observe::services(&self.observe));
         services
@@ -165,6 +177,7 @@ impl Apps {
         lath_route53::reconcilers(&self.route53, stop, tasks);
         lath_eks::reconcilers(&self.eks, stop, tasks);
         lath_acm::reconcilers(&self.acm, stop, tasks);
+        lath_lambda::reconcilers(&self.lambda, stop, tasks);
         self.hands.take(self.others());
         lath_cloudformation::reconcilers(&self.cloudformation, stop, tasks);
     }
@@ -209,7 +222,7 @@ mod tests {
             images: Images::open(directory.path().join("images")).unwrap(),
             listen: ([127, 0, 0, 1], 4568).into(),
         };
-        Apps::new(&cell, observe, identity, &registry).services()
+        Apps::new(&cell, observe, identity, &registry, directory.path()).services()
     }
 
     #[test]

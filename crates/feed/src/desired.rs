@@ -10,10 +10,10 @@ use lath_model::{ManagedId, WorkloadId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CallerBook, Certificate, ControlPlane, HostedZone, Instance, InstanceKind, Interface, Items,
-    ManagedWorkload, NamedRecords, NamespaceOrigin, PrefixList, RecordName, Resource,
-    ResourceAssociation, ResourceGateway, Route53HealthCheck, SecurityGroup, Service,
-    ServiceNetwork, TargetGroup, Topology, TransitGateway, Vpc, WorkloadAuthority,
+    CallerBook, Certificate, ControlPlane, Function, FunctionGroup, HostedZone, Instance,
+    InstanceKind, Interface, Items, ManagedWorkload, NamedRecords, NamespaceOrigin, PrefixList,
+    RecordName, Resource, ResourceAssociation, ResourceGateway, Route53HealthCheck, SecurityGroup,
+    Service, ServiceNetwork, TargetGroup, Topology, TransitGateway, Vpc, WorkloadAuthority,
 };
 
 /// All that a node must do. Self-contained: nothing else is needed to obey it.
@@ -39,6 +39,9 @@ pub struct Snapshot {
     /// Control planes of clusters; each is also a workload.
     #[serde(default)]
     pub control_planes: Items<ManagedId, ControlPlane>,
+    /// Functions, by their names.
+    #[serde(default)]
+    pub functions: Items<String, Function>,
     /// Instances that end at once when they end, without a word to their processes.
     #[serde(default)]
     pub cut: BTreeSet<InstanceId>,
@@ -53,6 +56,9 @@ pub struct Snapshot {
     pub services: Items<ServiceId, Service>,
     /// Lattice target groups.
     pub target_groups: Items<TargetGroupId, TargetGroup>,
+    /// Lattice target groups of functions.
+    #[serde(default)]
+    pub function_groups: Items<TargetGroupId, FunctionGroup>,
     /// Lattice resource gateways.
     #[serde(default)]
     pub resource_gateways: Items<ResourceGatewayId, ResourceGateway>,
@@ -103,11 +109,13 @@ impl Default for Snapshot {
             instances: Items::new(),
             workloads: Items::new(),
             control_planes: Items::new(),
+            functions: Items::new(),
             cut: BTreeSet::new(),
             name_sharing: OrdMap::new(),
             service_networks: Items::new(),
             services: Items::new(),
             target_groups: Items::new(),
+            function_groups: Items::new(),
             resource_gateways: Items::new(),
             resources: Items::new(),
             resource_associations: Items::new(),
@@ -218,9 +226,11 @@ impl Snapshot {
         self.instances.share_with(&previous.instances);
         self.workloads.share_with(&previous.workloads);
         self.control_planes.share_with(&previous.control_planes);
+        self.functions.share_with(&previous.functions);
         self.service_networks.share_with(&previous.service_networks);
         self.services.share_with(&previous.services);
         self.target_groups.share_with(&previous.target_groups);
+        self.function_groups.share_with(&previous.function_groups);
         self.resource_gateways
             .share_with(&previous.resource_gateways);
         self.resources.share_with(&previous.resources);

@@ -211,6 +211,40 @@ pub struct TargetGroup {
     pub targets: BTreeMap<TargetKey, Target>,
 }
 
+/// A target group whose target is a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionGroup {
+    /// Its id.
+    pub id: TargetGroupId,
+    /// Its ARN.
+    pub arn: String,
+    /// Its name.
+    pub name: String,
+    /// What the function is told of requests.
+    pub events: EventVersion,
+    /// The function; `None` while none is registered, or when it is gone.
+    pub function: Option<TargetFunction>,
+}
+
+/// The structure of events
+/// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/lambda-functions.html#receive-event-from-service>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventVersion {
+    /// One value for each header and parameter.
+    V1,
+    /// Lists of values, and who calls.
+    V2,
+}
+
+/// A function as a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetFunction {
+    /// Its name.
+    pub name: String,
+    /// Whether its policy lets the group invoke it.
+    pub permitted: bool,
+}
+
 /// A target's identity in its group: what was registered.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TargetKey {

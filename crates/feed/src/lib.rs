@@ -11,6 +11,7 @@
 
 mod callers;
 mod desired;
+mod function;
 #[doc(hidden)]
 pub mod fuzzing;
 mod instance;
@@ -36,6 +37,7 @@ use lath_model::id::InstanceId;
 
 pub use callers::*;
 pub use desired::*;
+pub use function::*;
 pub use instance::*;
 pub use items::Items;
 pub use kubernetes::*;
@@ -56,12 +58,17 @@ pub type SnapshotReceiver = tokio::sync::watch::Receiver<Arc<Snapshot>>;
 /// Where control reads the newest observation.
 pub type ObservedReceiver = tokio::sync::watch::Receiver<Arc<Observed>>;
 
-/// Questions that control asks the node that runs an instance.
+/// Questions that control asks the node that runs an instance or a function.
 #[async_trait]
 pub trait NodeQueries: Send + Sync + 'static {
     /// The newest bytes that the instance wrote to its console (at most 64 KiB), and when they were
     /// written last. `None` when the node does not know the instance.
     async fn console_output(&self, instance: &InstanceId) -> Option<ConsoleOutput>;
+
+    /// Runs a function once, to its end. `None` when no node that runs functions answers.
+    async fn invoke(&self, _invocation: Invocation) -> Option<Invoked> {
+        None
+    }
 }
 
 /// What an instance wrote to `/dev/console`.

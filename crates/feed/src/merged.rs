@@ -159,6 +159,9 @@ fn both(one: &Observed, other: &Observed) -> Observed {
     });
     join(&mut all.health_checks, &other.health_checks, |_, _| false);
     join(&mut all.clusters, &other.clusters, |_, _| false);
+    join(&mut all.functions, &other.functions, |one, other| {
+        (other.revision, &other.unique_id) > (one.revision, &one.unique_id)
+    });
     for (group, targets) in &other.targets {
         let known = all.targets.entry(group.clone()).or_default();
         join(known, targets, |one, other| other.since > one.since);

@@ -6,7 +6,7 @@ use lath_model::id::*;
 use lath_model::{ManagedId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{CheckObserved, ClusterObserved, TargetKey};
+use crate::{CheckObserved, ClusterObserved, FunctionObserved, TargetKey};
 
 /// What is so. Absence means: not known yet, or not there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct Observed {
     /// Clusters whose control planes run here.
     #[serde(default)]
     pub clusters: BTreeMap<ManagedId, ClusterObserved>,
+    /// Functions, by their names.
+    #[serde(default)]
+    pub functions: BTreeMap<String, FunctionObserved>,
     /// Target health, by group and target.
     pub targets: BTreeMap<TargetGroupId, BTreeMap<TargetKey, TargetObserved>>,
 }

@@ -116,6 +116,11 @@ impl Slicer {
             resources: slice.resources,
             resource_associations: slice.resource_associations,
             // Secrets go where something asks for them, and nowhere else.
+            // They are in no VPC, and run where what no VPC places is.
+            functions: match self.node == NodeId::default() {
+                true => next.functions.clone(),
+                false => Items::new(),
+            },
             callers: Arc::clone(if asks { &next.callers } else { &self.nobody }),
             lattice_certificate: next.lattice_certificate.clone().filter(|_| ends_tls),
             // What is not of VPCs is for all nodes.

@@ -58,6 +58,10 @@ pub struct ExecRequest {
     pub env: Vec<(String, String)>,
     /// Where it starts; root's home by default.
     pub cwd: Option<PathBuf>,
+    /// The ids of the user and the group that it runs as, instead of root's. It gets no privileges beyond theirs, also
+    /// by programs that would give some, and of the environment above PATH and LANG alone.
+    #[serde(default)]
+    pub user: Option<(u32, u32)>,
 }
 
 /// Runs `request` in an instance with this process's standard streams; the answer is the exit status,
@@ -230,6 +234,9 @@ fn run_on(request: &ExecRequest, kind: InstanceKind, terminal: &OwnedFd) -> i32 
 fn run_confined(request: &ExecRequest) -> i32 {
     let ready = || {
         nix::unistd::setsid()?;
+        if request.user.is_some() {
+            rustix::thread::set_no_new_privs(true)?;
+        }
         close_others(&[])
     };
     become_command(request, ready)
@@ -282,14 +289,18 @@ fn command(request: &ExecRequest) -> Command {
         }
     };
     let term = std::env::var("TERM").unwrap_or_else(|_| "dumb".into());
-    command.env_clear().envs([
-        ("PATH", DEFAULT_PATH),
-        ("HOME", "/root"),
-        ("USER", "root"),
-        ("SHELL", "/bin/sh"),
-        ("LANG", "C.UTF-8"),
-        ("TERM", &term),
-    ]);
+    command
+        .env_clear()
+        .envs([("PATH", DEFAULT_PATH), ("LANG", "C.UTF-8")]);
+    match request.user {
+        Some((user, group)) => drop(command.uid(user).gid(group)),
+        None => drop(command.envs([
+            ("HOME", "/root"),
+            ("USER", "root"),
+            ("SHELL", "/bin/sh"),
+            ("TERM", &term),
+        ])),
+    }
     command.envs(request.env.iter().map(|(key, value)| (key, value)));
     let home = Path::new("/root");
     let fallback = if home.is_dir() { home } else { Path::new("/") };

@@ -265,6 +265,21 @@ impl Instances {
         launcher::exec_command(&config.launcher, &config.data_dir, id, request)
     }
 
+    /// The same, of a request with secrets in it, which other users of the host do not see. One at a time: the next may come
+    /// when the command of the one before has begun.
+    ///
+    /// # Errors
+    /// When the request cannot be passed on.
+    pub fn private_exec_command(
+        &self,
+        id: &WorkloadId,
+        request: &ExecRequest,
+    ) -> io::Result<Command> {
+        let config = &self.0.config;
+        let layout = self.layout(id);
+        launcher::private_exec_command(&config.launcher, &config.data_dir, &layout, id, request)
+    }
+
     /// Makes the instance run with `spec.boot`: starts it, or restarts it when it runs with another
     /// boot number or in another network namespace.
     ///

@@ -66,11 +66,45 @@ fn boot(plan: &Path) -> ExitCode {
 }
 
 fn exec(data_dir: &Path, id: &str, request: &str) -> ExitCode {
-    let (Ok(id), Ok(request)) = (id.parse(), serde_json::from_str(request)) else {
+    let request = match request.strip_prefix(IN_FILE) {
+        Some(path) => once(Path::new(path)),
+        None => serde_json::from_str(request).ok(),
+    };
+    let (Ok(id), Some(request)) = (id.parse(), request) else {
         return ExitCode::from(125);
     };
     let status = exec_main(data_dir, &id, &request);
     ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+/// Before the path of a file that holds a request. A request itself begins with a brace.
+const IN_FILE: &str = "@";
+
+/// The request that a file holds, which is of no use any more then.
+fn once(path: &Path) -> Option<ExecRequest> {
+    let text = fs::read(path).ok();
+    let _ = fs::remove_file(path);
+    serde_json::from_slice(&text?).ok()
+}
+
+/// As [`exec_command`], for requests with secrets in their environment: the arguments of a process are seen by everybody
+/// on the host. The command removes the file.
+pub(crate) fn private_exec_command(
+    launcher: &Path,
+    data_dir: &Path,
+    layout: &Layout,
+    id: &WorkloadId,
+    request: &ExecRequest,
+) -> io::Result<Command> {
+    let file = layout.run().join("exec.json");
+    record::save(&file, request)?;
+    let mut command = Command::new(launcher);
+    command
+        .args([LAUNCHER_ARGUMENT, "exec"])
+        .arg(data_dir)
+        .arg(id.as_str())
+        .arg(format!("{IN_FILE}{}", file.display()));
+    Ok(command)
 }
 
 /// A command that runs `request` in an instance with whatever streams the caller gives it; its exit

@@ -19,10 +19,10 @@ use crate::region::{Told, ToldGroup};
 use crate::resource::{
     ResourceAssociation, ResourceConfiguration, ResourceGateway, contribute as resources,
 };
-use crate::shape::{AuthType, Status, VpcAssociationStatus};
+use crate::shape::{AuthType, LambdaEventStructureVersion, Status, VpcAssociationStatus};
 use crate::{
     access_log, action, auth_policy, certificate, health_check, listener, matcher, mutual_tls,
-    network, probing, region, service, target_group, vpc, workload_authority,
+    network, probing, region, service, target, target_group, vpc, workload_authority,
 };
 
 /// How long a connection may be idle: AWS's default, which nothing here can change.
@@ -66,10 +66,11 @@ pub(crate) fn told(cell: &Cell, view: &View) -> Told {
     let groups = view
         .list::<TargetGroup>()
         .filter(|group| is_served(group.status))
-        .map(|record| {
-            let mut group = feed_group(cell, view, &record);
+        // A function is of its region alone.
+        .filter_map(|record| {
+            let mut group = feed_group(cell, view, &record)?;
             let targets = std::mem::take(&mut group.targets).into_iter().collect();
-            ToldGroup { group, targets }
+            Some(ToldGroup { group, targets })
         });
     let networks = view
         .list::<ServiceNetwork>()
@@ -130,15 +131,24 @@ fn fill_service(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
 }
 
 fn fill_group(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
-    let Ok(key) = id.parse() else {
+    let Ok(key) = id.parse::<TargetGroupId>() else {
         return;
     };
     let record = view.get::<TargetGroup>(id);
-    match record.filter(|group| is_served(group.status)) {
-        Some(record) => {
-            let group = Arc::new(feed_group(cell, view, &record));
-            snapshot.target_groups.insert(key, group);
-        }
+    let record = record.filter(|group| is_served(group.status));
+    let of_function = record
+        .as_ref()
+        .filter(|it| target_group::is_of_function(it));
+    match of_function.map(|it| function_group(cell, view, it)) {
+        Some(group) => drop(
+            snapshot
+                .function_groups
+                .insert(key.clone(), Arc::new(group)),
+        ),
+        None => drop(snapshot.function_groups.remove(&key)),
+    }
+    match record.and_then(|record| feed_group(cell, view, &record)) {
+        Some(group) => drop(snapshot.target_groups.insert(key, Arc::new(group))),
         None => drop(snapshot.target_groups.remove(&key)),
     }
 }
@@ -326,13 +336,27 @@ fn feed_rule(rule: &Rule) -> Option<lattice::Rule> {
     })
 }
 
-fn feed_group(cell: &Cell, view: &View, record: &TargetGroup) -> feed::TargetGroup {
-    let targets = format!("{}/", record.id);
-    feed::TargetGroup {
+fn function_group(cell: &Cell, view: &View, record: &TargetGroup) -> feed::FunctionGroup {
+    feed::FunctionGroup {
         id: record.id.clone(),
         arn: target_group::arn(cell, &record.id),
         name: record.name.clone(),
-        vpc: record.vpc.clone(),
+        events: match record.events.unwrap_or_default() {
+            LambdaEventStructureVersion::V1 => feed::EventVersion::V1,
+            LambdaEventStructureVersion::V2 => feed::EventVersion::V2,
+        },
+        function: target::function(cell, view, record),
+    }
+}
+
+/// `None`: its target is a function.
+fn feed_group(cell: &Cell, view: &View, record: &TargetGroup) -> Option<feed::TargetGroup> {
+    let targets = format!("{}/", record.id);
+    Some(feed::TargetGroup {
+        id: record.id.clone(),
+        arn: target_group::arn(cell, &record.id),
+        name: record.name.clone(),
+        vpc: record.vpc.clone()?,
         protocol: record.protocol,
         protocol_version: target_group::version(record),
         health_check: feed_check(cell, record),
@@ -342,7 +366,7 @@ fn feed_group(cell: &Cell, view: &View, record: &TargetGroup) -> feed::TargetGro
             .map(|target| feed_target(view, &target))
             .collect(),
         region: None,
-    }
+    })
 }
 
 fn feed_target(view: &View, target: &Target) -> (feed::TargetKey, feed::Target) {

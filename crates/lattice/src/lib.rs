@@ -8,7 +8,7 @@
 //!
 //! Resources ([`resource`]) are what networks reach by TCP through gateways in other VPCs.
 //!
-//! Not there: LAMBDA and ALB target groups, resources that are databases by their ARNs, and log destinations other
+//! Not there: ALB target groups, resources that are databases by their ARNs, and log destinations other
 //! than log groups (`ValidationException`). Resource policies are kept and shown, but there is no second account to
 //! share with.
 

@@ -246,17 +246,17 @@ fn service(view: &View, observed: &Observed, record: &Service) -> Verdict {
     }
 }
 
-/// A group is nothing by itself: it works when its VPC is there.
+/// A group is nothing by itself: it works when its VPC is there, and one of a function at once.
 fn group(view: &View, observed: &Observed, record: &TargetGroup) -> Verdict {
-    match record.status {
-        Status::CreateInProgress if view.get::<Vpc>(record.vpc.as_str()).is_some() => {
-            Verdict::Works
-        }
-        Status::CreateInProgress => Verdict::Failed(Failure {
+    let missing = record.vpc.as_ref();
+    let missing = missing.filter(|vpc| view.get::<Vpc>(vpc.as_str()).is_none());
+    match (record.status, missing) {
+        (Status::CreateInProgress, None) => Verdict::Works,
+        (Status::CreateInProgress, Some(vpc)) => Verdict::Failed(Failure {
             code: "ResourceNotFoundException".to_owned(),
-            message: format!("VPC {} not found", record.vpc),
+            message: format!("VPC {vpc} not found"),
         }),
-        Status::DeleteInProgress => gone(!observed.targets.contains_key(&record.id)),
+        (Status::DeleteInProgress, _) => gone(!observed.targets.contains_key(&record.id)),
         _ => Verdict::Pending,
     }
 }

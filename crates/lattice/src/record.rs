@@ -21,8 +21,8 @@ use lath_store::Record;
 use serde::{Deserialize, Serialize};
 
 use crate::shape::{
-    AuthType, DnsOptions, HealthCheckProtocolVersion, ResourceAssociationStatus, Status,
-    TargetGroupType, VpcAssociationStatus,
+    AuthType, DnsOptions, HealthCheckProtocolVersion, LambdaEventStructureVersion,
+    ResourceAssociationStatus, Status, TargetGroupType, VpcAssociationStatus,
 };
 
 /// Tags by key.
@@ -112,9 +112,13 @@ pub(crate) struct Rule {
 pub(crate) struct TargetGroup {
     pub(crate) id: TargetGroupId,
     pub(crate) name: String,
-    /// IP or INSTANCE.
+    /// IP, INSTANCE or LAMBDA.
     pub(crate) kind: TargetGroupType,
-    pub(crate) vpc: VpcId,
+    /// Where its targets are; a function is in none.
+    pub(crate) vpc: Option<VpcId>,
+    /// What a function is told of requests.
+    #[serde(default)]
+    pub(crate) events: Option<LambdaEventStructureVersion>,
     pub(crate) port: u16,
     pub(crate) protocol: TargetProtocol,
     pub(crate) protocol_version: ProtocolVersion,

@@ -18,11 +18,116 @@ use crate::{Lattice, action, page, quota, target_group, vpc};
 operations! {
     for Lattice as "vpc-lattice";
     change RegisterTargets: post "/targetgroups/{targetGroupIdentifier}/registertargets" 200 -> TargetsOutput = register_all, checked
-        => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
+        => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone())
+            // Lattice lets itself invoke the function in the caller's name.
+            .also("lambda:AddPermission", &lath_lambda::FUNCTION, |op, _| functions_of(&op.targets))
+                .with("lambda:Principal", |_, _| PRINCIPAL.to_owned());
     change DeregisterTargets: post "/targetgroups/{targetGroupIdentifier}/deregistertargets" 200 -> TargetsOutput = deregister_all, checked
         => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
     read ListTargets: post "/targetgroups/{targetGroupIdentifier}/listtargets" 200 -> ListTargetsOutput = list, checked
         => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
+}
+
+/// Who invokes functions of groups.
+pub(crate) const PRINCIPAL: &str = "vpc-lattice.amazonaws.com";
+
+/// The functions that a request names.
+fn functions_of(targets: &[Target]) -> Vec<String> {
+    let named = targets.iter().map(|it| it.id.clone());
+    named
+        .filter(|it| it.starts_with("arn:") && it.split(':').nth(2) == Some("lambda"))
+        .collect()
+}
+
+/// The id of the statement by which a function's policy lets a group invoke it.
+fn statement(group: &TargetGroup) -> String {
+    format!("vpc-lattice-{}", group.id)
+}
+
+fn of_function(target: &Target) -> Target {
+    Target {
+        id: target.id.clone(),
+        port: None,
+    }
+}
+
+fn unsupported(target: &Target, code: &str, message: String) -> TargetFailure {
+    TargetFailure {
+        id: Some(target.id.clone()),
+        port: target.port,
+        failure_code: Some(code.to_owned()),
+        failure_message: Some(message),
+    }
+}
+
+/// A group has one function, of this region, which from now on lets the group invoke it.
+fn register_function(
+    cell: &Cell,
+    tx: &mut Tx,
+    group: &TargetGroup,
+    target: &Target,
+) -> Result<Target, TargetFailure> {
+    let refused = |message: String| Err(unsupported(target, "UnsupportedTarget", message));
+    if target.port.is_some() {
+        return refused("A function has no port".to_owned());
+    }
+    let Some(name) = lath_lambda::function_of(cell, tx.view(), &target.id) else {
+        return refused(format!("There is no function {} in this region", target.id));
+    };
+    let prefix = format!("{}/", group.id);
+    let mut known = tx.view().range::<record::Target>(&prefix);
+    let has_other = known.any(|it| it.id != target.id);
+    drop(known);
+    if has_other {
+        let text = "A LAMBDA target group has one function: deregister the other one first";
+        return refused(text.to_owned());
+    }
+    if tx
+        .get::<record::Target>(&target_key(&group.id, &target.id, 0))
+        .is_none()
+    {
+        tx.put(record::Target {
+            group: group.id.clone(),
+            id: target.id.clone(),
+            port: 0,
+            registered_at: Timestamp::now(),
+            draining_since: None,
+        });
+    }
+    let arn = target_group::arn(cell, &group.id);
+    lath_lambda::permit(tx, &name, &statement(group), PRINCIPAL, &arn);
+    Ok(of_function(target))
+}
+
+/// At once: what is on its way to the function comes to its end there.
+fn deregister_function(
+    cell: &Cell,
+    tx: &mut Tx,
+    group: &TargetGroup,
+    target: &Target,
+) -> Result<Target, TargetFailure> {
+    if !tx.delete::<record::Target>(&target_key(&group.id, &target.id, 0)) {
+        let message = format!("Target {} is not registered", target.id);
+        return Err(unsupported(target, "TargetNotFound", message));
+    }
+    if let Some(name) = lath_lambda::function_of(cell, tx.view(), &target.id) {
+        lath_lambda::revoke(tx, &name, &statement(group));
+    }
+    Ok(of_function(target))
+}
+
+/// A function as a target of a group, if it is there.
+pub(crate) fn function(
+    cell: &Cell,
+    view: &View,
+    group: &TargetGroup,
+) -> Option<lath_feed::TargetFunction> {
+    let prefix = format!("{}/", group.id);
+    let target = view.range::<record::Target>(&prefix).next()?;
+    let name = lath_lambda::function_of(cell, view, &target.id)?;
+    let arn = target_group::arn(cell, &group.id);
+    let permitted = lath_lambda::is_permitted(cell, view, &name, PRINCIPAL, &arn);
+    Some(lath_feed::TargetFunction { name, permitted })
 }
 
 fn port_of(target: &Target, group: &TargetGroup) -> u16 {
@@ -106,7 +211,12 @@ fn register_all(
 ) -> Result<TargetsOutput, ApiError> {
     let cell = &app.cell;
     let group = target_group::find_active(cell, tx.view(), &op.target_group_identifier)?;
-    let vpc = vpc::existing(tx.view(), group.vpc.as_str())?;
+    let Some(vpc) = &group.vpc else {
+        let targets = op.targets.iter();
+        let results = targets.map(|target| register_function(cell, tx, &group, target));
+        return Ok(output(results.collect()));
+    };
+    let vpc = vpc::existing(tx.view(), vpc.as_str())?;
     let targets = op.targets.iter().map(spelled);
     let results = targets
         .map(|target| register_target(tx, &group, &vpc, &target))
@@ -142,6 +252,11 @@ fn deregister_all(
 ) -> Result<TargetsOutput, ApiError> {
     let cell = &app.cell;
     let group = target_group::find_active(cell, tx.view(), &op.target_group_identifier)?;
+    if target_group::is_of_function(&group) {
+        let targets = op.targets.iter();
+        let results = targets.map(|target| deregister_function(cell, tx, &group, target));
+        return Ok(output(results.collect()));
+    }
     let targets = op.targets.iter().map(spelled);
     Ok(output(
         targets
@@ -179,6 +294,18 @@ fn status(
     }
 }
 
+/// A function is not probed; one that is gone, or has taken its permission back, fails every request.
+fn status_of_function(
+    function: Option<&lath_feed::TargetFunction>,
+) -> (TargetStatus, Option<String>) {
+    let text = match function {
+        None => "The function does not exist",
+        Some(it) if !it.permitted => "The function does not permit the group to invoke it",
+        Some(_) => return (TargetStatus::Unavailable, None),
+    };
+    (TargetStatus::Unhealthy, Some(text.to_owned()))
+}
+
 fn summary(
     cell: &Cell,
     observed: &Observed,
@@ -202,7 +329,9 @@ fn wanted(filter: Option<&[Target]>, group: &TargetGroup, target: &record::Targe
         filter.is_empty()
             || filter.iter().map(spelled).any(|wanted| {
                 wanted.id == target.id
-                    && (wanted.port.is_none() || port_of(&wanted, group) == target.port)
+                    && (target_group::is_of_function(group)
+                        || wanted.port.is_none()
+                        || port_of(&wanted, group) == target.port)
             })
     })
 }
@@ -221,7 +350,19 @@ fn list(app: &Lattice, view: &View, op: &ListTargets) -> Result<ListTargetsOutpu
         op.max_results,
         op.next_token.as_deref(),
     )?;
-    let show = |target: &Arc<record::Target>| summary(cell, &observed, &group, in_use, target);
+    let function = function(cell, view, &group);
+    let show = |target: &Arc<record::Target>| {
+        if target_group::is_of_function(&group) {
+            let (status, reason) = status_of_function(function.as_ref());
+            return TargetSummary {
+                id: Some(target.id.clone()),
+                port: None,
+                status: Some(status),
+                reason_code: reason,
+            };
+        }
+        summary(cell, &observed, &group, in_use, target)
+    };
     Ok(ListTargetsOutput {
         items: page.items.iter().map(show).collect(),
         next_token: page.next_token,

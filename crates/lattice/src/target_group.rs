@@ -83,13 +83,24 @@ pub(crate) fn version(group: &TargetGroup) -> Option<ProtocolVersion> {
     (group.protocol != TargetProtocol::Tcp).then_some(group.protocol_version)
 }
 
+/// Whether its target is a function.
+pub(crate) fn is_of_function(group: &TargetGroup) -> bool {
+    group.kind == TargetGroupType::Lambda
+}
+
 fn config(group: &TargetGroup) -> TargetGroupConfig {
+    if is_of_function(group) {
+        return TargetGroupConfig {
+            lambda_event_structure_version: Some(group.events.unwrap_or_default()),
+            ..TargetGroupConfig::default()
+        };
+    }
     TargetGroupConfig {
         port: Some(group.port.into()),
         protocol: Some(group.protocol),
         protocol_version: version(group),
         ip_address_type: address_type(group),
-        vpc_identifier: Some(group.vpc.to_string()),
+        vpc_identifier: group.vpc.as_ref().map(ToString::to_string),
         health_check: Some(health_check::show(&group.health_check)),
         lambda_event_structure_version: None,
     }
@@ -117,34 +128,38 @@ fn summary(
     group: &TargetGroup,
     users: &BTreeSet<ServiceId>,
 ) -> TargetGroupSummary {
+    let of_function = is_of_function(group);
+    let events = of_function.then(|| group.events.unwrap_or_default());
     TargetGroupSummary {
         id: Some(group.id.to_string()),
         arn: Some(arn(cell, &group.id)),
         name: Some(group.name.clone()),
         kind: Some(group.kind),
         created_at: Some(group.created_at),
-        port: Some(group.port.into()),
-        protocol: Some(group.protocol),
+        port: (!of_function).then(|| group.port.into()),
+        protocol: (!of_function).then_some(group.protocol),
         ip_address_type: address_type(group),
-        vpc_identifier: Some(group.vpc.to_string()),
+        vpc_identifier: group.vpc.as_ref().map(ToString::to_string),
         last_updated_at: Some(group.updated_at),
         status: Some(group.status),
         service_arns: Some(service_arns(cell, view, users)),
-        lambda_event_structure_version: None,
+        lambda_event_structure_version: events,
     }
 }
 
 /// What keeps EC2 from deleting the VPC under a group.
-fn claim(group: &TargetGroup) -> Claim {
-    Claim {
-        resource: group.vpc.to_string(),
+fn claim(group: &TargetGroup) -> Option<Claim> {
+    Some(Claim {
+        resource: group.vpc.as_ref()?.to_string(),
         holder: group.id.to_string(),
-    }
+    })
 }
 
 /// Deletes a group with its claim.
 pub(crate) fn remove(tx: &mut Tx, group: &TargetGroup) {
-    tx.delete::<Claim>(&claim(group).id());
+    if let Some(claim) = claim(group) {
+        tx.delete::<Claim>(&claim.id());
+    }
     tx.delete::<TargetGroup>(group.id.as_str());
 }
 
@@ -155,8 +170,15 @@ fn planned(
     id: TargetGroupId,
     op: CreateTargetGroup,
 ) -> Result<TargetGroup, ApiError> {
+    let of_function = op.kind == TargetGroupType::Lambda;
     let given = op.config.unwrap_or_default();
-    let vpc = vpc::existing(view, given.vpc_identifier.as_deref().unwrap_or_default())?;
+    let vpc = match of_function {
+        true => None,
+        false => {
+            let given = given.vpc_identifier.as_deref().unwrap_or_default();
+            Some(vpc::existing(view, given)?.id.clone())
+        }
+    };
     let spoken = health_check::Spoken {
         protocol: given.protocol.unwrap_or(TargetProtocol::Http),
         version: given.protocol_version.unwrap_or(ProtocolVersion::Http1),
@@ -164,6 +186,10 @@ fn planned(
     let check = match &given.health_check {
         Some(check) => health_check::changed(health_check::default(cell, spoken), check, spoken)?,
         None => health_check::default(cell, spoken),
+    };
+    let check = crate::record::HealthCheck {
+        enabled: check.enabled && !of_function,
+        ..check
     };
     let port = match spoken.protocol {
         TargetProtocol::Http => 80,
@@ -174,7 +200,8 @@ fn planned(
         id,
         name: op.name,
         kind: op.kind,
-        vpc: vpc.id.clone(),
+        vpc,
+        events: of_function.then(|| given.lambda_event_structure_version.unwrap_or_default()),
         port: given
             .port
             .and_then(|p| u16::try_from(p).ok())
@@ -210,7 +237,9 @@ fn create(
         let id = twin.id.as_str();
         return Err(fault::name_taken(KIND, id, &group.name, &caller.account));
     }
-    tx.put(claim(&group));
+    if let Some(claim) = claim(&group) {
+        tx.put(claim);
+    }
     let group = tx.put(group);
     quota::check(quota::TARGET_GROUPS, cell, tx.view().count::<TargetGroup>())?;
     Ok(output(cell, &group))
@@ -244,7 +273,7 @@ fn list(
     let vpc = op.vpc_identifier.as_deref();
     let from = |start: Bound<String>| {
         behind::<TargetGroup>(view, &start).filter(|group| {
-            vpc.is_none_or(|vpc| group.vpc.as_str() == vpc)
+            vpc.is_none_or(|vpc| group.vpc.as_ref().is_some_and(|own| own.as_str() == vpc))
                 && op.target_group_type.is_none_or(|kind| group.kind == kind)
         })
     };
@@ -265,6 +294,10 @@ fn update(
 ) -> Result<TargetGroupOutput, ApiError> {
     let cell = &app.cell;
     let group = find_active(cell, tx.view(), &op.target_group_identifier)?;
+    if is_of_function(&group) {
+        let text = "Health checks are not supported for LAMBDA target groups";
+        return Err(fault::invalid("healthCheck", text));
+    }
     let was = group.health_check.clone();
     let spoken = health_check::Spoken {
         protocol: group.protocol,

@@ -29,7 +29,10 @@ use lath_dns::{AuthorityConfig, Dns, Upstreams};
 use lath_fabric::{Fabric, FabricConfig, HostFacts, Netns};
 use lath_feed::stream::Source;
 use lath_feed::telemetry::Sink;
-use lath_feed::{ConsoleOutput, NodeQueries, Observed, SnapshotReceiver};
+use lath_feed::{
+    ConsoleOutput, Invocation, Invoke as _, Invoked, NodeQueries, Observed, SnapshotReceiver,
+};
+use lath_function::{Functions, FunctionsConfig};
 use lath_health::{HealthConfig, HealthEngine, HealthHandle};
 use lath_instance::metadata::MetadataService;
 use lath_instance::{Instances, InstancesConfig};
@@ -76,7 +79,7 @@ pub struct NodeConfig {
 
 /// What answers control's questions: made before the control plane, which holds it.
 #[derive(Clone)]
-pub struct Queries(Instances);
+pub struct Queries(Instances, Functions);
 
 #[async_trait]
 impl NodeQueries for Queries {
@@ -87,6 +90,10 @@ impl NodeQueries for Queries {
             .ok()
             .flatten()
     }
+
+    async fn invoke(&self, invocation: Invocation) -> Option<Invoked> {
+        Some(self.1.invoke(invocation).await)
+    }
 }
 
 /// A node's processes, found again after a restart, before it obeys anything.
@@ -96,6 +103,8 @@ pub struct Host {
     underlay: Option<Netns>,
     fabric: Fabric,
     instances: Instances,
+    functions: Functions,
+    keeper: lath_function::Keeper,
 }
 
 impl Host {
@@ -122,12 +131,21 @@ impl Host {
         let living = living.map(|(id, netns)| (id.as_str().to_owned(), Netns::from(netns)));
         let fabric = Fabric::adopt(fabric_config, &living.collect())
             .context("the network cannot be managed")?;
+        let own = FunctionsConfig {
+            data_dir: config.data_dir.clone(),
+            run_dir: config.run_dir.clone(),
+        };
+        let (functions, keeper) = Functions::open(own)
+            .await
+            .context("functions cannot be run")?;
         Ok(Self {
             config,
             facts,
             underlay,
             fabric,
             instances,
+            functions,
+            keeper,
         })
     }
 
@@ -141,7 +159,7 @@ impl Host {
 
     /// What answers control's questions.
     pub fn queries(&self) -> Arc<dyn NodeQueries> {
-        Arc::new(Queries(self.instances.clone()))
+        Arc::new(Queries(self.instances.clone(), self.functions.clone()))
     }
 }
 
@@ -177,6 +195,8 @@ impl Node {
             underlay,
             fabric,
             instances,
+            functions,
+            keeper,
         } = host;
         let fabric = Arc::new(fabric);
         let network: Arc<dyn Network> = Arc::new(fabric.network());
@@ -220,6 +240,7 @@ impl Node {
                 snapshots: snapshots.clone(),
                 issuer: Arc::clone(&issuer),
             }))),
+            functions: Some(lath_proxy::Functions(Arc::new(functions))),
             ..config.proxy
         };
         let drain = proxy_config.target_drain;
@@ -239,6 +260,8 @@ impl Node {
             tasks.spawn(api::serve(network, snapshots.clone(), api, stop.clone()));
         }
 
+        let functions = keeper.observed();
+        tasks.spawn(keeper.run(snapshots.clone(), Arc::clone(&sink), stop.clone()));
         let (say_clusters, clusters) = watch::channel(clusters::ClustersObserved::default());
         let (say_network, networks) = watch::channel(NetworkObserved::default());
         let parts = observed::Parts {
@@ -254,6 +277,7 @@ impl Node {
             tunnels: tunnels.conditions(),
             peers: mesh.peers(),
             clusters,
+            functions,
             drain,
             cut_off: std::collections::BTreeMap::new(),
         };

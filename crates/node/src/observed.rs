@@ -9,6 +9,7 @@ use lath_feed::{
     Condition, InstanceObserved, InstancePhase, Observed, PeerState, RegionObserved, Snapshot,
     SnapshotReceiver, TransitPeer, Vpc,
 };
+use lath_function::FunctionsObserved;
 use lath_health::{HealthReceiver, PeersReceiver};
 use lath_instance::Bound;
 use lath_model::id::{
@@ -38,6 +39,7 @@ pub(crate) struct Parts {
     pub(crate) tunnels: watch::Receiver<Arc<BTreeMap<TransitGatewayAttachmentId, Condition>>>,
     pub(crate) peers: PeersReceiver,
     pub(crate) clusters: watch::Receiver<ClustersObserved>,
+    pub(crate) functions: watch::Receiver<FunctionsObserved>,
     /// How long a deregistered target may finish requests.
     pub(crate) drain: Duration,
     /// Since when the network of instances that run is not as it should be.
@@ -88,6 +90,7 @@ impl Parts {
             Ok(()) = self.tunnels.changed() => {}
             Ok(()) = self.peers.changed() => {}
             Ok(()) = self.clusters.changed() => {}
+            Ok(()) = self.functions.changed() => {}
         }
     }
 
@@ -106,6 +109,7 @@ impl Parts {
         transit_attachments.extend(tunnels.iter().map(|(id, it)| (id.clone(), it.clone())));
         Observed {
             clusters: (**self.clusters.borrow_and_update()).clone(),
+            functions: (**self.functions.borrow_and_update()).clone(),
             applied_version: network.version,
             vpc_associations: associations(&snapshot, &vpcs, &proxy),
             targets: observed_targets(&snapshot, &health, &proxy, self.drain, now),

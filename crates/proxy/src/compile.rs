@@ -6,9 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use arc_swap::ArcSwap;
 use http::StatusCode;
 use lath_feed::{
-    AccessLogDestination, Listener, Service, ServiceNetwork, Snapshot, TargetGroup, TargetHealth,
+    AccessLogDestination, FunctionGroup, Listener, Service, ServiceNetwork, Snapshot, TargetGroup,
+    TargetHealth,
 };
 use lath_health::{HealthView, Reach};
 use lath_model::id::{ListenerId, ServiceId, ServiceNetworkId, TargetGroupId, VpcEndpointId};
@@ -497,7 +499,7 @@ fn groups(
     threads: usize,
 ) -> HashMap<TargetGroupId, Arc<GroupSlot>> {
     for (id, slot) in &previous.groups {
-        if !snapshot.target_groups.contains_key(id) {
+        if !snapshot.target_groups.contains_key(id) && !snapshot.function_groups.contains_key(id) {
             slot.replace_members(Members::default());
         }
     }
@@ -516,14 +518,47 @@ fn groups(
             slot.replace_members(members);
             (group.id.clone(), slot)
         })
+        .chain(functions(snapshot, previous, threads))
         .collect()
+}
+
+/// Groups of functions: what is counted of them stays, and the function changes in place.
+fn functions(
+    snapshot: &Snapshot,
+    previous: &State,
+    threads: usize,
+) -> impl Iterator<Item = (TargetGroupId, Arc<GroupSlot>)> {
+    snapshot.function_groups.values().map(move |group| {
+        let before = previous.groups.get(&group.id);
+        let known = before.filter(|it| it.function.is_some()).cloned();
+        let slot = known.unwrap_or_else(|| Arc::new(function_group(group, threads)));
+        if let Some(known) = &slot.function {
+            known.store(Arc::clone(group));
+        }
+        (group.id.clone(), slot)
+    })
+}
+
+fn function_group(group: &Arc<FunctionGroup>, threads: usize) -> GroupSlot {
+    GroupSlot {
+        id: group.id.clone(),
+        arn: group.arn.clone(),
+        reach: None,
+        function: Some(ArcSwap::new(Arc::clone(group))),
+        version: ProtocolVersion::Http1,
+        secure: false,
+        counters: Counters::new(threads),
+        turns: Turns::new(threads),
+        members: Members::default().into_shared(),
+    }
 }
 
 fn new_group(group: &TargetGroup, threads: usize) -> GroupSlot {
     GroupSlot {
         id: group.id.clone(),
         arn: group.arn.clone(),
-        reach: Reach::of(group),
+        reach: Some(Reach::of(group)),
+        function: None,
         version: group.protocol_version.unwrap_or(ProtocolVersion::Http1),
         secure: group.protocol == TargetProtocol::Https,
         counters: Counters::new(threads),

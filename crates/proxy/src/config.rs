@@ -8,6 +8,7 @@ use lath_net::accept::ConnectionLimits;
 use lath_net::descriptors::Purpose;
 
 use crate::callers::Callers;
+use crate::function::Functions;
 use crate::names::Names;
 use crate::workloads::Workloads;
 
@@ -71,6 +72,8 @@ pub struct ProxyConfig {
     pub workloads: Option<Workloads>,
     /// Who knows where resources are that have a name; `None`: these are not reached.
     pub names: Option<Names>,
+    /// Who runs functions; `None`: requests for them are refused.
+    pub functions: Option<Functions>,
     /// How long a connection to a resource may be idle.
     pub resource_idle: Duration,
 }
@@ -118,6 +121,7 @@ impl Default for ProxyConfig {
             callers: None,
             workloads: None,
             names: None,
+            functions: None,
             // "Connections that are idle for 350 seconds" end, as those of VPC endpoints do
             // (https://docs.aws.amazon.com/vpc/latest/privatelink/create-endpoint-service.html).
             resource_idle: Duration::from_secs(350),

@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::engine::Source;
 use crate::flight::Flight;
 use crate::forward::{Outbound, Refused, forward};
+use crate::function::Call;
 use crate::head::{self, Survey};
 use crate::meter::Meter;
 use crate::refusal::Refusal;
@@ -33,13 +34,16 @@ pub(crate) fn exchange(
 ) {
     let decided = decide(core, connection, request);
     let meter = match &decided {
-        Ok(outbound) => outbound.meter(),
+        Ok(Onward::Target(outbound)) => outbound.meter(),
+        Ok(Onward::Function(call)) => call.meter(),
         Err((refused, _)) => refused.1.meter(),
     };
     let meter = Rc::clone(meter);
     let answer = async move {
         let answered = match decided {
-            Ok(outbound) => forward(outbound).await,
+            Ok(Onward::Target(outbound)) => forward(outbound).await,
+            // Boxed, because it is rare.
+            Ok(Onward::Function(call)) => Box::pin(call.run()).await,
             Err((refused, unread)) => {
                 if let Some(body) = unread {
                     Box::pin(use_up(body, refused.1.meter())).await;
@@ -52,18 +56,30 @@ pub(crate) fn exchange(
     (meter, answer)
 }
 
+/// A request on its way.
+enum Onward {
+    Target(Outbound),
+    Function(Box<Call>),
+}
+
 /// The request for a target, or the refusal, with the body if reading it lets the connection go on.
 fn decide(
     core: &Rc<Core>,
     connection: &Rc<Connection>,
     request: Request<Source>,
-) -> Result<Outbound, (Refused, Option<Source>)> {
+) -> Result<Onward, (Refused, Option<Source>)> {
     let survey = Survey::of(request.headers());
     let mut flight = Flight::begin(core, connection, &request, &survey);
     let vpc = connection.listening.vpc(&core.state);
     match route(core, connection, &vpc, &request, &mut flight) {
         Ok(route) => {
+            if let Some(group) = route.function() {
+                let call = Call::new(connection, &vpc, (route, group), request, flight);
+                let call = call.map(|call| Onward::Function(Box::new(call)));
+                return call.map_err(|refused| (refused, None));
+            }
             let outbound = Outbound::new(connection, &vpc, route, request, flight);
+            let outbound = outbound.map(Onward::Target);
             outbound.map_err(|refused| (refused, None))
         }
         Err(refusal) => {

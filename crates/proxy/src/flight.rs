@@ -354,7 +354,10 @@ impl Flight {
             target_group_arn: self.group.as_ref().map(|group| group.arn.clone()),
             source_vpc: vpc.id.clone(),
             source_vpc_arn: vpc.arn.clone(),
-            destination_vpc: self.group.as_ref().map(|group| group.reach.vpc.clone()),
+            destination_vpc: self.group.as_ref().and_then(|group| {
+                let reach = group.reach.as_ref()?;
+                Some(reach.vpc.clone())
+            }),
             source: self.connection.remote(),
             target: self.target_address(),
             host: said.host,

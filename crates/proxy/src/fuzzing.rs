@@ -86,3 +86,9 @@ pub fn client_certificate(der: &[u8]) -> Option<ToldOfClient> {
         spiffe_id: presented.spiffe_id().map(str::to_owned),
     })
 }
+
+/// The status of the response that a function's answer is, how many headers it has, and how long its body is.
+pub fn function_reply(text: &str) -> Option<(u16, usize, usize)> {
+    let reply = crate::function::Reply::read(text)?;
+    Some((reply.status.as_u16(), reply.headers.len(), reply.body.len()))
+}

@@ -23,6 +23,7 @@ mod fields;
 mod flight;
 mod forward;
 mod framing;
+mod function;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
@@ -81,6 +82,7 @@ pub use callers::{Caller, Callers};
 pub use client_hello::{ClientHello, Flaw, Greeting, LONGEST as LONGEST_HELLO};
 pub use config::{Limits, ProxyConfig};
 pub use framing::{Guard, Interim, Offence};
+pub use function::Functions;
 pub use http2::Http2Guard;
 pub use names::{Looking, NameLookup, Names};
 pub use observed::{ProxyObserved, observed_targets};

@@ -241,7 +241,7 @@ impl Journey<'_> {
             target_group_arn: group.map(|group| group.arn.clone()),
             source_vpc: self.vpc.id.clone(),
             source_vpc_arn: self.vpc.arn.clone(),
-            destination_vpc: group.map(|group| group.reach.vpc.clone()),
+            destination_vpc: group.and_then(|group| Some(group.reach.as_ref()?.vpc.clone())),
             source: self.connection.remote(),
             target: self.target.as_ref().map(|target| target.address),
             host: None,

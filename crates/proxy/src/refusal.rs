@@ -105,6 +105,14 @@ impl Refusal {
         }
     }
 
+    /// The body is longer than a function takes. The connection ends with the answer.
+    pub(crate) fn too_large() -> Self {
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            ..Self::bad_request("The request is longer than a function takes\n")
+        }
+    }
+
     /// Whether a target is at fault, so that another may do better.
     pub(crate) fn is_targets(&self) -> bool {
         matches!(

@@ -24,6 +24,8 @@ use crate::upstream::{Cause, Lease};
 pub(crate) enum Body {
     /// Made here.
     Full(Bytes),
+    /// A function's, which is whole.
+    Answer(Option<Payload>),
     /// A target's.
     Relay(Box<Relay>),
 }
@@ -102,6 +104,10 @@ impl Body {
         Self::Full(bytes)
     }
 
+    pub(crate) fn answer(payload: Payload) -> Self {
+        Self::Answer(Some(payload).filter(|it| it.remaining() > 0))
+    }
+
     /// A target's body, begun with what is there already, and whether it is known to break off. The rest of a short
     /// body is waited for, for `short_wait` at most.
     ///
@@ -156,6 +162,7 @@ impl http_body::Body for Body {
                 let bytes = Payload::free(std::mem::take(bytes));
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
+            Self::Answer(payload) => Poll::Ready(payload.take().map(|it| Ok(Frame::data(it)))),
             Self::Relay(relay) => relay.poll(cx),
         }
     }
@@ -163,6 +170,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_empty(),
+            Self::Answer(payload) => payload.is_none(),
             Self::Relay(relay) => relay.is_over(),
         }
     }
@@ -170,6 +178,10 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Answer(payload) => {
+                let left = payload.as_ref().map_or(0, Payload::remaining);
+                SizeHint::with_exact(left as u64)
+            }
             Self::Relay(relay) => relay.size_hint(),
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{Request, Version};
+use lath_feed::FunctionGroup;
 use lath_model::lattice::{ListenerProtocol, ProtocolVersion};
 use lath_model::traffic::Scheme;
 use lath_svid::Svid;
@@ -130,6 +131,12 @@ impl Route {
         }
     }
 
+    /// The function that the request goes to, in the place of a server.
+    pub(crate) fn function(&self) -> Option<Arc<FunctionGroup>> {
+        let group = self.choice()?.group.as_ref()?;
+        Some(group.function.as_ref()?.load_full())
+    }
+
     /// What the rule does besides, if it has a policy.
     pub(crate) fn traffic(&self) -> Option<&Arc<Traffic>> {
         match &self.listener().outcome(self.rule).1 {
@@ -153,6 +160,9 @@ impl Route {
     pub(crate) fn turn_away(&mut self, turn: u64) -> Option<&Choice> {
         let spoken = |choice: &Choice| {
             let group = choice.group.as_ref()?;
+            if group.function.is_some() {
+                return None;
+            }
             let names_scheme = group.version != ProtocolVersion::Http1;
             Some((group.version, group.secure && names_scheme))
         };

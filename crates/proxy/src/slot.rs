@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use lath_feed::TargetKey;
+use lath_feed::{FunctionGroup, TargetKey};
 use lath_health::Reach;
 use lath_model::id::{ServiceId, TargetGroupId};
 use lath_model::lattice::ProtocolVersion;
@@ -26,7 +26,10 @@ pub(crate) struct ServiceSlot {
 pub(crate) struct GroupSlot {
     pub(crate) id: TargetGroupId,
     pub(crate) arn: String,
-    pub(crate) reach: Reach,
+    /// Where its targets are; a function is in no VPC.
+    pub(crate) reach: Option<Reach>,
+    /// What there is in the place of targets, in a group of functions.
+    pub(crate) function: Option<ArcSwap<FunctionGroup>>,
     pub(crate) version: ProtocolVersion,
     /// Whether targets speak TLS.
     pub(crate) secure: bool,
@@ -66,6 +69,19 @@ pub(crate) struct TargetSlot {
     ejected_until: AtomicU64,
     /// Set when the target is gone or draining: its idle connections are closed.
     pub(crate) retired: AtomicBool,
+}
+
+impl GroupSlot {
+    /// Whether a new request has a fair chance here.
+    pub(crate) fn is_able(&self) -> bool {
+        match &self.function {
+            Some(group) => {
+                let group = group.load();
+                group.function.as_ref().is_some_and(|it| it.permitted)
+            }
+            None => self.members.load().is_able(),
+        }
+    }
 }
 
 impl Members {

@@ -205,9 +205,7 @@ pub(crate) struct Choice {
 impl Choice {
     /// Whether its group has a target that is said to work.
     pub(crate) fn is_able(&self) -> bool {
-        self.group
-            .as_ref()
-            .is_some_and(|group| group.members.load().is_able())
+        self.group.as_ref().is_some_and(|group| group.is_able())
     }
 }
 

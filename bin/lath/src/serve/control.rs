@@ -13,7 +13,7 @@ use lath_feed::{
 use lath_identity::{Identity, RootKey, SealingKey};
 use lath_model::Partition;
 use lath_observe::{Delivery, Limits, Observe};
-use lath_store::{Condition, Db, Rewording, Store, StoreError};
+use lath_store::{Condition, Db, Rewording, Store, StoreError, View};
 use lath_wire::http::FrontDoor;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -132,7 +132,7 @@ impl Control {
             .with_iam(seal, cell.clone())
             .with_issuers(token_issuers::sources(&cell))
             .with_pods(token_issuers::pods(&cell))
-            .with_resource_policies(lath_ecr::policy_of);
+            .with_resource_policies(resource_policy);
         let identity = Arc::new(identity);
         offer_directories(&cell, image_directories(config)).await?;
         pin_trust_policies(&cell).await;
@@ -159,7 +159,8 @@ impl Control {
         }
         let BoundRegistry { at, port } = inputs.registry;
         let (registry_tx, registry_trouble) = watch::channel(None);
-        let apps = Apps::new(&cell, Arc::clone(&observe), Arc::clone(&identity), &at);
+        let (observing, identifying) = (Arc::clone(&observe), Arc::clone(&identity));
+        let apps = Apps::new(&cell, observing, identifying, &at, &config.data_dir);
         tasks.spawn(registry::serve(
             (port, at.listen),
             Arc::clone(apps.ecr()),
@@ -256,6 +257,12 @@ fn installation_keys(root: &RootKey, seal: &SealingKey) -> InstallationKeys {
         root_secret: Hidden(root.secret_access_key.reveal().to_owned()),
         sealing: Hidden(seal.reveal().to_owned()),
     }
+}
+
+/// The policy of the resource that an ARN names.
+fn resource_policy(view: &View, arn: &str) -> Option<String> {
+    let of_function = || lath_lambda::policy_of(view, arn);
+    lath_ecr::policy_of(view, arn).or_else(of_function)
 }
 
 fn image_directories(config: &Config) -> Vec<ImageDirectory> {

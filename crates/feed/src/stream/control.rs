@@ -24,10 +24,15 @@ use super::report::MOST_CHANGED;
 use super::{Delta, Down, Up};
 use crate::slice::Slicer;
 use crate::telemetry::Sink;
-use crate::{ConsoleOutput, Merged, NodeId, NodeQueries, Observed, Placement, SnapshotReceiver};
+use crate::{
+    ConsoleOutput, Invocation, Invoked, Merged, NodeId, NodeQueries, Observed, Placement,
+    SnapshotReceiver,
+};
 
 /// How long an answer of the node, or its first word, is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the answer to an invocation is waited for: the longest timeout, and what it takes to begin.
+const LONGEST_INVOCATION: Duration = Duration::from_secs(900 + 60);
 /// Connections that have not said whose they are; further ones wait.
 const GREETINGS: usize = 8;
 /// Those of one address; further ones are closed.
@@ -139,10 +144,23 @@ impl NodeQueries for RemoteNodes {
         let answers = self.ask(Question::Console(instance.clone())).await;
         let outputs = answers.into_iter().filter_map(|(_, answer)| match answer {
             Answer::Console(output) => output,
-            Answer::Metrics(_) => None,
+            Answer::Metrics(_) | Answer::Invoked(_) => None,
         });
         // An instance that moved has left something on its former node.
         outputs.max_by_key(|output| output.at)
+    }
+
+    /// Functions run on the node that has what no VPC places.
+    async fn invoke(&self, invocation: Invocation) -> Option<Invoked> {
+        let connected = self.connected.borrow().get(&NodeId::default()).cloned();
+        let (_, asks) = connected?;
+        let (answer, answered) = oneshot::channel();
+        let question = Question::Invoke(Box::new(invocation));
+        asks.try_send(Ask { question, answer }).ok()?;
+        match tokio::time::timeout(LONGEST_INVOCATION, answered).await {
+            Ok(Ok(Answer::Invoked(invoked))) => invoked,
+            _ => None,
+        }
     }
 }
 

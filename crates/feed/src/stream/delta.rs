@@ -180,9 +180,13 @@ delta! {
     workloads: ManagedId => ManagedWorkload,
     #[serde(default)]
     control_planes: ManagedId => ControlPlane,
+    #[serde(default)]
+    functions: String => Function,
     service_networks: ServiceNetworkId => ServiceNetwork,
     services: ServiceId => Service,
     target_groups: TargetGroupId => TargetGroup,
+    #[serde(default)]
+    function_groups: TargetGroupId => FunctionGroup,
     #[serde(default)]
     resource_gateways: ResourceGatewayId => ResourceGateway,
     #[serde(default)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Delta, Report};
 use crate::telemetry::{AccessLog, LogLines, MetricSample};
-use crate::{ConsoleOutput, NodeId, Observed};
+use crate::{ConsoleOutput, Invocation, Invoked, NodeId, Observed};
 
 /// From control to the node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,7 @@ pub(crate) enum UpRef<'a> {
 pub(crate) enum Question {
     Console(InstanceId),
     Metrics,
+    Invoke(Box<Invocation>),
 }
 
 /// What the node answers.
@@ -59,6 +60,8 @@ pub(crate) enum Question {
 pub(crate) enum Answer {
     Console(Option<ConsoleOutput>),
     Metrics(String),
+    /// `None`: this node runs no functions.
+    Invoked(Option<Invoked>),
 }
 
 /// What a node measured.

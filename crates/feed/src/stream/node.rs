@@ -226,6 +226,10 @@ impl Follower {
                 let queries = Arc::clone(&self.queries);
                 Box::pin(async move { Answer::Console(queries.console_output(&instance).await) })
             }
+            Question::Invoke(invocation) => {
+                let queries = Arc::clone(&self.queries);
+                Box::pin(async move { Answer::Invoked(queries.invoke(*invocation).await) })
+            }
             Question::Metrics => {
                 let metrics = self.metrics.borrow().clone();
                 let dropped = self.outbox.dropped();

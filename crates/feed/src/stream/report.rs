@@ -44,6 +44,7 @@ impl Item for InstanceObserved {}
 impl Item for CheckObserved {}
 impl Item for RegionObserved {}
 impl Item for ClusterObserved {}
+impl Item for FunctionObserved {}
 impl Item for BTreeMap<TargetKey, TargetObserved> {}
 
 /// What changed of one map.
@@ -181,6 +182,7 @@ report! {
     health_checks: HealthCheckId => CheckObserved,
     regions: String => RegionObserved,
     clusters: ManagedId => ClusterObserved,
+    functions: String => FunctionObserved,
     targets: TargetGroupId => BTreeMap<TargetKey, TargetObserved>,
 }
 

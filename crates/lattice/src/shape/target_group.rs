@@ -27,8 +27,9 @@ pub(crate) enum IpAddressType {
     Ipv6,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum LambdaEventStructureVersion {
+    #[default]
     V1,
     V2,
 }
@@ -182,6 +183,23 @@ impl TargetGroupConfig {
         }
     }
 
+    /// Of a function nothing but the structure of its events can be said.
+    fn check_of_function(&self, p: &mut Problems) {
+        for (member, is_set) in [
+            ("port", self.port.is_some()),
+            ("protocol", self.protocol.is_some()),
+            ("protocolVersion", self.protocol_version.is_some()),
+            ("ipAddressType", self.ip_address_type.is_some()),
+            ("vpcIdentifier", self.vpc_identifier.is_some()),
+            ("healthCheck", self.health_check.is_some()),
+        ] {
+            if is_set {
+                let text = "Member is not supported for LAMBDA target groups";
+                p.add(format!("config.{member}"), text);
+            }
+        }
+    }
+
     fn check_address_type(&self, p: &mut Problems, kind: TargetGroupType) {
         match (kind, &self.ip_address_type) {
             (_, None) => {}
@@ -196,8 +214,8 @@ impl TargetGroupConfig {
 
 const TYPES: Unavailable<TargetGroupType> = Unavailable {
     place: "type",
-    values: &[TargetGroupType::Lambda, TargetGroupType::Alb],
-    why: "LAMBDA and ALB target groups are not available: use IP or INSTANCE",
+    values: &[TargetGroupType::Alb],
+    why: "ALB target groups are not available: use IP, INSTANCE or LAMBDA",
 };
 
 const ADDRESS_TYPES: Unavailable<IpAddressType> = Unavailable {
@@ -222,7 +240,12 @@ impl Checked for CreateTargetGroup {
                 Some(config) => config.check(p, self.kind),
                 None => p.add("config", "Member must not be null"),
             },
-            TargetGroupType::Lambda | TargetGroupType::Alb => TYPES.check(p, &self.kind),
+            TargetGroupType::Lambda => {
+                if let Some(config) = &self.config {
+                    config.check_of_function(p);
+                }
+            }
+            TargetGroupType::Alb => TYPES.check(p, &self.kind),
         }
     }
 }

@@ -240,7 +240,13 @@ async fn target_groups() {
         &world,
         vec![
             row("POST", at, json!({ "name": "new", "type": "IP" }), V),
-            row("POST", at, json!({ "name": "new", "type": "LAMBDA" }), V),
+            row("POST", at, json!({ "name": "new", "type": "ALB" }), V),
+            row(
+                "POST",
+                at,
+                json!({ "name": "new", "type": "LAMBDA", "config": { "port": 80 } }),
+                V,
+            ),
             row("POST", at, with("ALB", http(json!({}))), V),
             row(
                 "POST",

@@ -107,7 +107,7 @@ impl Outbound {
 }
 
 /// What Lath says of the request.
-fn provenance<'a>(
+pub(crate) fn provenance<'a>(
     route: &'a Route,
     choice: &'a Choice,
     vpc: &'a VpcState,

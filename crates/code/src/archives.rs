@@ -1,0 +1,191 @@
+//! Archives in a directory, by their digests.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+
+/// The SHA-256 of an archive, in hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Digest(String);
+
+impl Digest {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(hex::encode(Sha256::digest(bytes)))
+    }
+
+    /// As Lambda shows it: base64.
+    pub fn base64(&self) -> String {
+        STANDARD.encode(hex::decode(&self.0).unwrap_or_default())
+    }
+
+    /// Hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Digest {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let is_digit = |it: u8| it.is_ascii_digit() || (b'a'..=b'f').contains(&it);
+        if text.len() == 64 && text.bytes().all(is_digit) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Archives that are kept.
+#[derive(Debug, Clone)]
+pub struct Archives(PathBuf);
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+impl Archives {
+    /// Those in a directory, which is made when the first one is kept.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Where one is.
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        self.0.join(format!("{digest}.zip"))
+    }
+
+    /// Keeps an archive. When this returns it is on disk, with its name.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn keep(&self, archive: &[u8]) -> io::Result<Digest> {
+        let digest = Digest::of(archive);
+        let path = self.path(&digest);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)?;
+        // One that is there already is written anew: it may be damaged, and its age counts from now on.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!(".{}.{number}.new", std::process::id());
+        let temporary = self.0.join(name);
+        let _ = fs::remove_file(&temporary);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        let written = file.write_all(archive).and_then(|()| file.sync_all());
+        if let Err(error) = written.and_then(|()| fs::rename(&temporary, &path)) {
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
+        File::open(&self.0)?.sync_all()?;
+        Ok(digest)
+    }
+
+    /// An archive, if it is there and what it is called.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is another one.
+    pub fn read(&self, digest: &Digest) -> io::Result<Vec<u8>> {
+        let archive = fs::read(self.path(digest))?;
+        if Digest::of(&archive) != *digest {
+            let text = "the archive on disk is damaged";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        Ok(archive)
+    }
+
+    /// Removes archives that are not in use and older than an hour: a younger one may belong to a request that is not done.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn sweep(&self, is_used: impl Fn(&Digest) -> bool) -> io::Result<()> {
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let digest = name.to_str().and_then(|name| name.strip_suffix(".zip"));
+            let digest = digest.and_then(|name| name.parse::<Digest>().ok());
+            if digest.is_some_and(|it| is_used(&it)) || !is_old(&entry.path()) {
+                continue;
+            }
+            if let Err(error) = fs::remove_file(entry.path())
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Unpacks an archive below `into`, whole or not at all: what is there already is what it unpacks to.
+    ///
+    /// # Errors
+    /// In words for the user.
+    pub fn unpack(&self, digest: &Digest, into: &Path) -> Result<(), String> {
+        if into.exists() {
+            return Ok(());
+        }
+        let archive = self
+            .read(digest)
+            .map_err(|error| format!("its code {digest} cannot be read: {error}"))?;
+        let mut name = into.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let temporary = into.with_file_name(name);
+        let cannot = |error: io::Error| format!("its code cannot be unpacked: {error}");
+        crate::archive::remove(&temporary).map_err(cannot)?;
+        if let Err(error) = crate::unpack(&archive, &temporary) {
+            let _ = crate::archive::remove(&temporary);
+            return Err(format!("its code cannot be unpacked: {error}"));
+        }
+        fs::rename(&temporary, into).map_err(cannot)
+    }
+}
+
+/// An hour old.
+fn is_old(path: &Path) -> bool {
+    let age = fs::metadata(path).and_then(|it| it.modified()).ok();
+    let age = age.and_then(|since| since.elapsed().ok());
+    age.is_some_and(|age| age.as_secs() > 3600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_read_and_damage_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let archives = Archives::at(directory.path().join("a"));
+        let digest = archives.keep(b"one").unwrap();
+        assert_eq!(digest, archives.keep(b"one").unwrap());
+        assert_eq!(archives.read(&digest).unwrap(), b"one");
+        assert_eq!(digest.as_str().parse(), Ok(digest.clone()));
+        assert_eq!(
+            digest.base64(),
+            "dpLDrTVAu4A8Ags67mbNiIcSMjTqDG5xQ8Ct1z/0Me0="
+        );
+        archives.sweep(|_| false).unwrap();
+        assert!(archives.read(&digest).is_ok(), "it is young");
+        fs::write(archives.path(&digest), b"two").unwrap();
+        assert!(archives.read(&digest).is_err());
+        assert!("../x".parse::<Digest>().is_err());
+    }
+}

@@ -1,0 +1,182 @@
+//! What a function writes, and what is said of its invocations: lines of its log group.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use lath_feed::telemetry::{LogLines, Sink};
+use lath_model::Timestamp;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+/// The end of the log that an answer has, in bytes.
+const TAIL: usize = 4096;
+/// A longer line is cut: an event of a log has 256 KiB at most.
+const LONGEST_LINE: usize = 256 * 1024 - 26;
+/// As many lines are handed over at once.
+const LINES: usize = 256;
+
+/// The log of one environment.
+pub(crate) struct Log {
+    sink: Arc<dyn Sink>,
+    group: String,
+    stream: String,
+    lines: Vec<String>,
+    tail: VecDeque<u8>,
+}
+
+impl Log {
+    pub(crate) fn new(sink: Arc<dyn Sink>, group: String, stream: String) -> Self {
+        Self {
+            sink,
+            group,
+            stream,
+            lines: Vec::new(),
+            tail: VecDeque::new(),
+        }
+    }
+
+    /// An invocation begins: what is said from now on is its own.
+    pub(crate) fn begin(&mut self) {
+        self.tail.clear();
+    }
+
+    pub(crate) fn say(&mut self, line: impl Into<String>) {
+        let line = line.into();
+        let from = line.len().saturating_sub(TAIL);
+        self.tail.extend(&line.as_bytes()[from..]);
+        self.tail.push_back(b'\n');
+        let over = self.tail.len().saturating_sub(TAIL);
+        self.tail.drain(..over);
+        self.lines.push(line);
+        if self.lines.len() >= LINES {
+            self.flush();
+        }
+    }
+
+    /// The newest 4 KiB.
+    pub(crate) fn tail(&self) -> Vec<u8> {
+        self.tail.iter().copied().collect()
+    }
+
+    /// Whether there is something to hand over.
+    pub(crate) fn waits(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
+    pub(crate) fn flush(&mut self) {
+        if self.lines.is_empty() {
+            return;
+        }
+        self.sink.log_lines(LogLines {
+            group: self.group.clone(),
+            stream: self.stream.clone(),
+            at: Timestamp::now(),
+            lines: std::mem::take(&mut self.lines),
+        });
+    }
+}
+
+/// A pipe that a function writes lines into.
+pub(crate) struct Lines<R> {
+    /// `None` once it is over.
+    pipe: Option<R>,
+    begun: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    pub(crate) fn new(pipe: Option<R>) -> Self {
+        Self {
+            pipe,
+            begun: Vec::new(),
+        }
+    }
+
+    /// Waits for more, and gives the whole lines. Nothing is lost when the future is dropped. Never ends once the pipe is over.
+    pub(crate) async fn more(&mut self) -> Vec<String> {
+        let mut piece = [0; 16 * 1024];
+        loop {
+            let Some(pipe) = &mut self.pipe else {
+                return std::future::pending().await;
+            };
+            let read: io::Result<usize> = pipe.read(&mut piece).await;
+            match read {
+                Ok(0) | Err(_) => {
+                    self.pipe = None;
+                    let rest = self.rest();
+                    if !rest.is_empty() {
+                        return rest;
+                    }
+                }
+                Ok(count) => {
+                    let lines = self.take(&piece[..count]);
+                    if !lines.is_empty() {
+                        return lines;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What was begun and has no end.
+    pub(crate) fn rest(&mut self) -> Vec<String> {
+        match self.begun.is_empty() {
+            true => Vec::new(),
+            false => vec![text(&std::mem::take(&mut self.begun))],
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match piece.strip_suffix(b"\n") {
+                Some(end) => {
+                    self.begun.extend(end);
+                    lines.push(text(&std::mem::take(&mut self.begun)));
+                }
+                None => self.begun.extend(piece),
+            }
+            if self.begun.len() > LONGEST_LINE {
+                lines.push(text(&std::mem::take(&mut self.begun)));
+            }
+        }
+        lines
+    }
+}
+
+fn text(line: &[u8]) -> String {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    String::from_utf8_lossy(line).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lath_feed::telemetry::Discard;
+
+    #[tokio::test]
+    async fn lines_come_whole_and_the_last_one_too() {
+        let (mut writer, reader) = tokio::io::duplex(64);
+        let mut lines = Lines::new(Some(reader));
+        tokio::io::AsyncWriteExt::write_all(&mut writer, b"one\r\ntwo\nthr")
+            .await
+            .unwrap();
+        assert_eq!(lines.more().await, ["one", "two"]);
+        tokio::io::AsyncWriteExt::write_all(&mut writer, b"ee")
+            .await
+            .unwrap();
+        drop(writer);
+        assert_eq!(lines.more().await, ["three"]);
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_short() {
+        let mut log = Log::new(Arc::new(Discard), "g".into(), "s".into());
+        log.say("x".repeat(5000));
+        log.say("end");
+        let tail = log.tail();
+        assert_eq!(tail.len(), TAIL);
+        assert!(tail.ends_with(b"xx\nend\n"));
+        log.begin();
+        assert!(log.tail().is_empty());
+    }
+}
